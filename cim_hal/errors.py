@@ -1,0 +1,230 @@
+"""Every error of the package: one tree, stable codes, sentences a person can act on.
+
+::
+
+    CimError
+    ├── ModelError (ValueError)            malformed for any machine; raised before any I/O
+    │   └── ScheduleError
+    ├── CapabilityError                    well formed, not for this machine
+    ├── TargetError                        no device goes by that name
+    ├── ProtocolError
+    │   ├── LocalProtocolError             a bug on this side
+    │   ├── RemoteProtocolError            a bug on the other side
+    │   ├── VersionError                   no common protocol version
+    │   └── UnknownReferenceError          the server does not know that id
+    ├── TransportError                     the bytes did not travel
+    │   ├── ConnectError
+    │   ├── BindError
+    │   └── TransportTimeoutError (TimeoutError)
+    ├── JobError
+    │   ├── JobCancelledError
+    │   ├── JobTimeoutError (TimeoutError)
+    │   └── QueueFullError
+    └── DeviceError
+        └── DriverFaultError               a driver raised, or broke its contract
+
+``TrainingError`` of ``qnn_train`` descends from `CimError` too. The wire carries a code and
+the fields, never the name of a class.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = [
+    "BindError",
+    "CapabilityError",
+    "CimError",
+    "ConnectError",
+    "Detail",
+    "DeviceError",
+    "DriverFaultError",
+    "JobCancelledError",
+    "JobError",
+    "JobTimeoutError",
+    "LocalProtocolError",
+    "ModelError",
+    "ProtocolError",
+    "QueueFullError",
+    "RemoteProtocolError",
+    "ScheduleError",
+    "TargetError",
+    "TransportError",
+    "TransportTimeoutError",
+    "UnknownReferenceError",
+    "VersionError",
+    "rebuild",
+]
+
+Detail: TypeAlias = str | int | float | bool | None
+
+
+class CimError(Exception):
+    """Base of all errors.
+
+    Parameters
+    ----------
+    message : str
+        What was wrong and where.
+    hint : str
+        What would be right; empty where the message says it already.
+    **details
+        Fields a program can read, on the wire too.
+    """
+
+    code: ClassVar[str] = "cim"
+
+    def __init__(self, message: str, *, hint: str = "", **details: Detail) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.details = details
+
+    def __str__(self) -> str:
+        return f"{self.message} ({self.hint})" if self.hint else self.message
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return rebuild, (type(self), self.message, self.hint, self.details)
+
+
+def rebuild(
+    cls: type[CimError], message: str, hint: str, details: Mapping[str, Detail]
+) -> CimError:
+    """Make an error again from its parts, past the constructor of its class."""
+    error = cls.__new__(cls)
+    CimError.__init__(error, message, hint=hint, **details)
+    return error
+
+
+class ModelError(CimError, ValueError):
+    """The model is malformed for any machine."""
+
+    code = "model"
+
+
+class ScheduleError(ModelError):
+    """The pump schedule is malformed for any machine."""
+
+    code = "model.schedule"
+
+
+class CapabilityError(CimError):
+    """Well formed, but more than this machine has.
+
+    Parameters
+    ----------
+    what : str
+        The field of `Capabilities` that does not suffice.
+    required, available
+        What the request needs and what the machine has.
+    """
+
+    code = "capability"
+
+    def __init__(self, what: str, *, required: Detail, available: Detail, hint: str = "") -> None:
+        super().__init__(
+            f"{what}: the request needs {required}, the device has {available}",
+            hint=hint,
+            what=what,
+            required=required,
+            available=available,
+        )
+
+
+class TargetError(CimError):
+    """No device goes by that name."""
+
+    code = "target"
+
+
+class ProtocolError(CimError):
+    """The conversation broke a rule."""
+
+    code = "protocol"
+
+
+class LocalProtocolError(ProtocolError):
+    """Our own side broke a rule of the protocol."""
+
+    code = "protocol.local"
+
+
+class RemoteProtocolError(ProtocolError):
+    """The other side broke a rule of the protocol."""
+
+    code = "protocol.remote"
+
+
+class VersionError(ProtocolError):
+    """The two sides have no protocol version in common."""
+
+    code = "protocol.version"
+
+
+class UnknownReferenceError(ProtocolError):
+    """The server does not know that session, upload, coupling or job."""
+
+    code = "protocol.unknown_reference"
+
+
+class TransportError(CimError):
+    """The bytes did not travel."""
+
+    code = "transport"
+
+
+class ConnectError(TransportError):
+    """Nobody answers at the endpoint."""
+
+    code = "transport.connect"
+
+
+class BindError(TransportError):
+    """The endpoint cannot be listened on."""
+
+    code = "transport.bind"
+
+
+class TransportTimeoutError(TransportError, TimeoutError):
+    """An answer did not come in time."""
+
+    code = "transport.timeout"
+
+
+class JobError(CimError):
+    """The job did not end with samples."""
+
+    code = "job"
+
+
+class JobCancelledError(JobError):
+    """The job was cancelled."""
+
+    code = "job.cancelled"
+
+
+class JobTimeoutError(JobError, TimeoutError):
+    """The job was not done within the time the caller gave; it may still be running."""
+
+    code = "job.timeout"
+
+
+class QueueFullError(JobError):
+    """The device has as many jobs waiting as it takes."""
+
+    code = "job.queue_full"
+
+
+class DeviceError(CimError):
+    """The machine could not do it."""
+
+    code = "device"
+
+
+class DriverFaultError(DeviceError):
+    """A driver raised an exception or returned something out of its contract."""
+
+    code = "device.driver_fault"

@@ -1,0 +1,23 @@
+"""What a machine is: capabilities, lowering, drivers and where to find them."""
+
+from cim_hal.machine.capabilities import Capabilities
+from cim_hal.machine.driver import Driver, Program, Readout, StopToken
+from cim_hal.machine.lowering import Lowering, lower
+from cim_hal.machine.quantize import Quantized, max_level, quantize
+from cim_hal.machine.registry import RegisteredDriver, make_driver, registered_drivers
+
+__all__ = [
+    "Capabilities",
+    "Driver",
+    "Lowering",
+    "Program",
+    "Quantized",
+    "Readout",
+    "RegisteredDriver",
+    "StopToken",
+    "lower",
+    "make_driver",
+    "max_level",
+    "quantize",
+    "registered_drivers",
+]

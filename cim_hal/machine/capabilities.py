@@ -1,0 +1,110 @@
+"""What a machine says of itself."""
+
+from __future__ import annotations
+
+from typing import Annotated, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from cim_hal.errors import CapabilityError
+from cim_hal.model.schedule import MAX_ROUND_TRIPS, PumpSchedule
+
+__all__ = ["Capabilities"]
+
+Name = Annotated[str, Field(min_length=1, max_length=200)]
+Bits = Annotated[int, Field(ge=2, le=16)]
+
+
+class Capabilities(BaseModel):
+    """What a machine can do; constant while its server runs.
+
+    Attributes
+    ----------
+    name : str
+        Name of the machine.
+    description : str
+        One sentence for people.
+    max_spins : int
+        Spins (pulses) it holds, an auxiliary one included.
+    coupling_bits : int or None
+        Bits of a coupling, sign included, so that levels run from -(2^(b-1) - 1) to 2^(b-1) - 1.
+        None where the machine takes real numbers.
+    field_bits : int or None
+        Bits of a field; meaningless without `has_field`.
+    has_field : bool
+        Whether it applies a field h. Without one, h is folded onto an auxiliary spin.
+    max_round_trips : int
+        Longest run.
+    max_runs : int
+        Most runs in one job.
+    pump_range : tuple of float
+        Lowest and highest pump rate, in thresholds.
+    round_trip_s : float or None
+        Seconds of one cavity round trip; None where that means nothing.
+    reports_amplitudes : bool
+        Whether a readout carries analog amplitudes.
+    reproducible : bool
+        Whether the same program and seed give the same readout.
+    default_pump : tuple of float
+        Knots of the pump schedule the machine recommends.
+    default_round_trips : int
+        Length of run the machine recommends.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: Name
+    description: Annotated[str, Field(max_length=1000)] = ""
+    max_spins: Annotated[int, Field(ge=1)]
+    coupling_bits: Bits | None
+    field_bits: Bits | None = None
+    has_field: bool = False
+    max_round_trips: Annotated[int, Field(ge=1, le=MAX_ROUND_TRIPS)] = 100_000
+    max_runs: Annotated[int, Field(ge=1)] = 10_000
+    pump_range: tuple[float, float] = (0.0, 4.0)
+    round_trip_s: Annotated[float, Field(gt=0)] | None = None
+    reports_amplitudes: bool = False
+    reproducible: bool = False
+    default_pump: Annotated[tuple[float, ...], Field(min_length=1, max_length=1024)] = (0.0, 2.0)
+    default_round_trips: Annotated[int, Field(ge=1)] = 1000
+
+    @model_validator(mode="after")
+    def _default_schedule_fits(self) -> Self:
+        self.check_schedule(self.default_schedule)
+        return self
+
+    @property
+    def default_schedule(self) -> PumpSchedule:
+        """The pump schedule the machine recommends."""
+        return PumpSchedule(self.default_pump, self.default_round_trips)
+
+    def check_schedule(self, schedule: PumpSchedule) -> None:
+        """Refuse a schedule the machine cannot run.
+
+        Raises
+        ------
+        CapabilityError
+            Too many round trips, or a pump rate out of range.
+        """
+        if schedule.round_trips > self.max_round_trips:
+            raise CapabilityError(
+                "max_round_trips", required=schedule.round_trips, available=self.max_round_trips
+            )
+        low, high = self.pump_range
+        if min(schedule.pump) < low or max(schedule.pump) > high:
+            raise CapabilityError(
+                "pump_range",
+                required=f"{min(schedule.pump)} to {max(schedule.pump)}",
+                available=f"{low} to {high}",
+            )
+
+    def check_runs(self, n_runs: int) -> None:
+        """Refuse a number of runs the machine does not take in one job.
+
+        Raises
+        ------
+        CapabilityError
+            Fewer than one run or more than `max_runs`.
+        """
+        if not 1 <= n_runs <= self.max_runs:
+            raise CapabilityError("max_runs", required=n_runs, available=self.max_runs)

@@ -1,0 +1,144 @@
+"""What a laboratory writes: a driver with two methods, and what passes through them."""
+
+from __future__ import annotations
+
+import threading
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cim_hal.errors import DriverFaultError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from cim_hal.machine.capabilities import Capabilities
+    from cim_hal.machine.lowering import Lowering
+    from cim_hal.model.schedule import PumpSchedule
+
+__all__ = ["Driver", "Program", "Readout", "StopToken"]
+
+
+@dataclass(frozen=True, eq=False)
+class Program:
+    """One job in the machine's own terms; it fits the capabilities the driver described.
+
+    Attributes
+    ----------
+    lowering : Lowering
+        Couplings and field in levels.
+    schedule : PumpSchedule
+    n_runs : int
+        Independent runs from vacuum to readout.
+    seed : int
+        Source of all randomness of a reproducible machine, 0 to 2^63 - 1.
+    """
+
+    lowering: Lowering
+    schedule: PumpSchedule
+    n_runs: int
+    seed: int
+
+    @property
+    def n_spins(self) -> int:
+        """Spins on the machine."""
+        return self.lowering.n_spins
+
+    @property
+    def coupling(self) -> Any:
+        """Couplings (n, n), dense or CSR: int16 levels, or float64 on a machine without bits."""
+        return self.lowering.coupling
+
+    @property
+    def field(self) -> NDArray[Any]:
+        """Field (n,), in the same levels; zero where the machine has none."""
+        return self.lowering.field
+
+    def dense_coupling(self) -> NDArray[Any]:
+        """Couplings as a dense array, for hardware that wants every entry."""
+        coupling = self.coupling
+        return coupling if isinstance(coupling, np.ndarray) else coupling.toarray()
+
+
+@dataclass(frozen=True, eq=False)
+class Readout:
+    """What a machine measured.
+
+    Parameters
+    ----------
+    values : array, shape (runs, n)
+        Analog amplitudes (float), whose signs are the spins, or the spins themselves (integer).
+    """
+
+    values: NDArray[Any]
+
+    def check(self, program: Program) -> None:
+        """Refuse a readout that breaks the driver's contract.
+
+        Raises
+        ------
+        DriverFaultError
+            Wrong shape, values that are not finite, or integer values other than -1 and +1.
+        """
+        expected = (program.n_runs, program.n_spins)
+        if not isinstance(self.values, np.ndarray) or self.values.dtype.kind not in "fi":
+            raise DriverFaultError("the readout is not an array of real numbers or integers")
+        if self.values.shape != expected:
+            raise DriverFaultError(
+                f"the readout has shape {self.values.shape}",
+                hint=f"it must have {expected}",
+            )
+        if self.values.dtype.kind == "i" and not (np.abs(self.values) == 1).all():
+            raise DriverFaultError("the readout has integer values other than -1 and +1")
+        if not np.isfinite(self.values).all():
+            raise DriverFaultError("the readout has values that are not finite")
+
+    @property
+    def spins(self) -> NDArray[np.int8]:
+        """Spins (runs, n): the sign of the amplitudes, an exact zero counts as +1."""
+        return np.where(self.values < 0, -1, 1).astype(np.int8)
+
+    @property
+    def amplitudes(self) -> NDArray[np.float32] | None:
+        """Amplitudes (runs, n), or None where the machine gave bare spins."""
+        return self.values.astype(np.float32) if self.values.dtype.kind == "f" else None
+
+
+class StopToken:
+    """Set by the server when a job is to end early; a driver polls it between round trips."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+
+    def set(self) -> None:
+        """Ask for the end."""
+        self._event.set()
+
+    def is_set(self) -> bool:
+        """Whether the end was asked for."""
+        return self._event.is_set()
+
+
+class Driver(ABC):
+    """A machine. The server calls it from one thread, with programs that fit what it described."""
+
+    @abstractmethod
+    def describe(self) -> Capabilities:
+        """Say what the machine can do; always the same."""
+
+    @abstractmethod
+    def run(self, program: Program, stop: StopToken) -> Readout:
+        """Run a program from vacuum to readout.
+
+        Raises
+        ------
+        JobCancelledError
+            `stop` was set.
+        DeviceError
+            The machine could not do it; any other exception becomes a `DriverFaultError`.
+        """
+
+    def close(self) -> None:  # noqa: B027  an optional method, not an abstract one
+        """Let go of the machine; called once, also after faults."""

@@ -1,0 +1,76 @@
+r"""Real couplings to integer levels and back, with an error bound.
+
+Couplings and field share one step, so that their ratio survives. For b bits the levels are
+symmetric, :math:`|L| \le 2^{b-1} - 1`. The Ising matrix is what is rounded, not the QUBO, whose
+diagonal would use up the range.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["Quantized", "max_level", "quantize"]
+
+
+def max_level(bits: int) -> int:
+    """Return the largest integer level of a signed, symmetric b-bit coupling."""
+    return 2 ** (bits - 1) - 1
+
+
+@dataclass(frozen=True, eq=False)
+class Quantized:
+    """Integer levels of couplings and field and the value of one level.
+
+    Attributes
+    ----------
+    levels : int16 array (n, n) or CSR array of int16
+    field_levels : int16 array, shape (n,)
+    step : float
+        ``J`` is within ``step / 2`` of ``step * levels``, entry by entry, and so is ``h``.
+    """
+
+    levels: Any
+    field_levels: NDArray[np.int16]
+    step: float
+
+
+def quantize(J: Any, h: NDArray[np.float64], *, bits: int, field_bits: int) -> Quantized:
+    """Round couplings `J` (dense or CSR, (n, n)) and field `h` (n,) to integer levels.
+
+    The step is the smallest that clips nothing. Integers that fit are taken as they are: no error.
+
+    Parameters
+    ----------
+    bits, field_bits : int
+        Bits of a coupling and of a field, sign included, at least 2.
+    """
+    values = J if isinstance(J, np.ndarray) else J.data
+    step = _step(values, h, max_level(bits), max_level(field_bits))
+    field_levels = np.rint(h / step).astype(np.int16)
+    if isinstance(J, np.ndarray):
+        return Quantized(np.rint(J / step).astype(np.int16), field_levels, step)
+    levels = J.astype(np.int16)
+    levels.data = np.rint(values / step).astype(np.int16)
+    return Quantized(levels, field_levels, step)
+
+
+def _step(values: NDArray[Any], h: NDArray[Any], top: int, field_top: int) -> float:
+    largest = float(np.abs(values).max(initial=0.0))
+    largest_field = float(np.abs(h).max(initial=0.0))
+    if largest == largest_field == 0.0:
+        return 1.0
+    fits = largest <= top and largest_field <= field_top
+    if fits and _are_integers(values) and _are_integers(h):
+        return 1.0
+    # A subnormal maximum would make a step of zero: never below the smallest normal number.
+    return max(largest / top, largest_field / field_top, float(np.finfo(np.float64).tiny))
+
+
+def _are_integers(values: NDArray[Any]) -> bool:
+    return bool((values == np.rint(values)).all())

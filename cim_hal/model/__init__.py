@@ -1,0 +1,17 @@
+"""What a user says and gets: models, schedules, samples."""
+
+from cim_hal.model.files import ModelFile, read_model
+from cim_hal.model.ising import IsingModel
+from cim_hal.model.record import LoweringReport, RunRecord
+from cim_hal.model.sampleset import SampleSet
+from cim_hal.model.schedule import PumpSchedule
+
+__all__ = [
+    "IsingModel",
+    "LoweringReport",
+    "ModelFile",
+    "PumpSchedule",
+    "RunRecord",
+    "SampleSet",
+    "read_model",
+]

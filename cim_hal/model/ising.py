@@ -1,0 +1,239 @@
+r"""The Ising model a user states: couplings, field, offset, and its energy.
+
+.. math:: E(\sigma) = -\tfrac12\,\sigma^T J \sigma - h^T \sigma + E_0,
+          \qquad \sigma \in \{-1, +1\}^n
+
+The sign is that of the coherent-Ising-machine literature (for instance Eq. 1 of
+doi:10.1038/s42005-022-00927-x). Other conventions are converted here, at the border, and nowhere
+else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
+
+import numpy as np
+import scipy.sparse as sp
+
+from cim_hal.errors import ModelError
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+__all__ = ["Couplings", "IsingModel"]
+
+# A float64 array or a scipy CSR array of float64; scipy ships no types.
+Couplings: TypeAlias = Any
+
+
+@dataclass(frozen=True, eq=False)
+class IsingModel:
+    """Couplings, field and offset of an Ising model; checked once, frozen afterwards.
+
+    Make one with `from_couplings`, `from_qubo` or `from_maxcut`.
+
+    Parameters
+    ----------
+    J : float64 array or scipy CSR array, shape (n, n)
+        Symmetric, finite, zero diagonal.
+    h : float64 array, shape (n,)
+        Field, finite.
+    offset : float
+        Constant term of the energy.
+
+    Raises
+    ------
+    ModelError
+        Not square, not finite, not symmetric, a diagonal entry, or shapes that differ.
+
+    Examples
+    --------
+    >>> model = IsingModel.from_couplings([[0, 1], [1, 0]])
+    >>> model.energy([[1, 1], [1, -1]])
+    array([-1.,  1.])
+    """
+
+    J: Couplings
+    h: NDArray[np.float64]
+    offset: float = 0.0
+
+    def __post_init__(self) -> None:
+        _check_couplings(self.J)
+        if self.h.shape != (self.n_spins,):
+            raise ModelError(
+                f"h has shape {self.h.shape}, J has shape {self.J.shape}",
+                hint=f"h must have shape ({self.n_spins},)",
+            )
+        if not np.isfinite(self.h).all():
+            bad = int(np.flatnonzero(~np.isfinite(self.h))[0])
+            raise ModelError(f"h[{bad}] = {self.h[bad]} is not finite")
+        if not np.isfinite(self.offset):
+            raise ModelError(f"offset = {self.offset} is not finite")
+        for array in (_values(self.J), self.h):
+            array.flags.writeable = False
+
+    @classmethod
+    def from_couplings(
+        cls, J: ArrayLike | sp.sparray | sp.spmatrix, h: ArrayLike | None = None, offset: float = 0
+    ) -> Self:
+        """Make a model from couplings `J` (n, n), dense or scipy-sparse, and field `h` (n,)."""
+        couplings = _as_couplings(J)
+        field = np.zeros(couplings.shape[0]) if h is None else _as_floats(h, "h")
+        return cls(couplings, field, float(offset))
+
+    @classmethod
+    def from_qubo(cls, Q: ArrayLike | sp.sparray | sp.spmatrix, offset: float = 0) -> Self:
+        r"""Make the model whose energy is :math:`x^T Q x + c` at :math:`x = (1 + \sigma)/2`.
+
+        Parameters
+        ----------
+        Q : array or scipy-sparse array, shape (n, n)
+            Any square matrix; only :math:`Q + Q^T` matters. The diagonal is the linear part.
+        offset : float
+            The constant c.
+
+        Raises
+        ------
+        ModelError
+            `Q` is not square or not finite.
+        """
+        quadratic = _as_couplings(Q)
+        _check_square_and_finite(quadratic, "Q")
+        symmetric = (quadratic + quadratic.T) * 0.5
+        diagonal = symmetric.diagonal()
+        row_sums = np.asarray(symmetric.sum(axis=1)).ravel()
+        constant = offset + 0.25 * (row_sums.sum() + diagonal.sum())
+        return cls(_hollow(symmetric) * -0.5, -0.5 * row_sums, float(constant))
+
+    @classmethod
+    def from_maxcut(cls, W: ArrayLike | sp.sparray | sp.spmatrix) -> Self:
+        r"""Make the model of MAX-CUT with symmetric weights `W`: :math:`J = -W`.
+
+        See Also
+        --------
+        IsingModel.cut : the weight cut by a sample of such a model.
+        """
+        return cls.from_couplings(-_as_couplings(W))
+
+    def to_qubo(self) -> tuple[NDArray[np.float64] | sp.csr_array, float]:
+        """Return symmetric ``Q`` (n, n) and ``c`` with ``x @ Q @ x + c`` equal to the energy."""
+        off_diagonal = self.J * -2.0
+        diagonal = -2.0 * self.h - np.asarray(off_diagonal.sum(axis=1)).ravel()
+        if isinstance(off_diagonal, np.ndarray):
+            quadratic: Any = off_diagonal + np.diag(diagonal)
+        else:
+            quadratic = sp.csr_array(off_diagonal + sp.diags_array(diagonal))
+        return quadratic, float(self.offset - 0.25 * (quadratic.sum() + diagonal.sum()))
+
+    @property
+    def n_spins(self) -> int:
+        """Number of spins n."""
+        return int(self.J.shape[0])
+
+    @property
+    def is_sparse(self) -> bool:
+        """Whether `J` is stored as CSR."""
+        return not isinstance(self.J, np.ndarray)
+
+    def local_field(self, spins: ArrayLike) -> NDArray[np.float64]:
+        r"""Return :math:`J\sigma + h` for spins of shape (..., n); float64, same shape."""
+        sigma = self._as_spins(spins)
+        flat = sigma.reshape(-1, self.n_spins)
+        return (self.J @ flat.T).T.reshape(sigma.shape) + self.h
+
+    def energy(self, spins: ArrayLike) -> NDArray[np.float64]:
+        """Return the energies of spins of shape (..., n) in {-1, +1}; float64, shape (...).
+
+        Raises
+        ------
+        ModelError
+            The last axis is not n, or a value is neither -1 nor +1.
+        """
+        sigma = self._as_spins(spins)
+        flat = sigma.reshape(-1, self.n_spins)
+        pair = np.einsum("rn,rn->r", flat, (self.J @ flat.T).T)
+        energies = -0.5 * pair - flat @ self.h + self.offset
+        return energies.reshape(sigma.shape[:-1])
+
+    def cut(self, spins: ArrayLike) -> NDArray[np.float64]:
+        r"""Return the cut weight :math:`\frac14\sum_{ij} W_{ij}(1-\sigma_i\sigma_j)`, W = -J."""
+        total_weight = -0.5 * float(self.J.sum())
+        field_energy = -(np.asarray(spins, dtype=np.float64) @ self.h)
+        return 0.5 * (total_weight - (self.energy(spins) - self.offset - field_energy))
+
+    def _as_spins(self, spins: ArrayLike) -> NDArray[np.float64]:
+        sigma = np.asarray(spins, dtype=np.float64)
+        if sigma.ndim == 0 or sigma.shape[-1] != self.n_spins:
+            raise ModelError(
+                f"spins have shape {sigma.shape}, the model has {self.n_spins} spins",
+                hint=f"the last axis must be {self.n_spins}",
+            )
+        if not (np.abs(sigma) == 1).all():
+            raise ModelError("spins must be -1 or +1")
+        return sigma
+
+
+def _as_floats(values: ArrayLike, name: str) -> NDArray[np.float64]:
+    try:
+        return np.array(values, dtype=np.float64, order="C")
+    except (TypeError, ValueError) as error:
+        raise ModelError(f"{name} is not an array of real numbers: {error}") from None
+
+
+def _as_couplings(J: ArrayLike | sp.sparray | sp.spmatrix) -> Couplings:
+    if sp.issparse(J):
+        matrix = sp.csr_array(J, dtype=np.float64, copy=True)
+        matrix.sum_duplicates()
+        matrix.eliminate_zeros()
+        return matrix
+    return _as_floats(J, "J")  # pyright: ignore[reportArgumentType]
+
+
+def _values(J: Couplings) -> NDArray[np.float64]:
+    return J if isinstance(J, np.ndarray) else J.data
+
+
+def _hollow(matrix: Couplings) -> Couplings:
+    if isinstance(matrix, np.ndarray):
+        hollow = matrix.copy()
+        np.fill_diagonal(hollow, 0.0)
+        return hollow
+    hollow = sp.csr_array(matrix - sp.diags_array(matrix.diagonal()))
+    hollow.eliminate_zeros()
+    return hollow
+
+
+def _check_square_and_finite(J: Couplings, name: str) -> None:
+    if J.ndim != 2 or J.shape[0] != J.shape[1] or J.shape[0] == 0:
+        raise ModelError(
+            f"{name} has shape {J.shape}", hint="it must be square, (n, n), with n of at least 1"
+        )
+    if not np.isfinite(_values(J)).all():
+        raise ModelError(f"{name} has {_first_bad_entry(J)}", hint="every entry must be finite")
+
+
+def _first_bad_entry(J: Couplings) -> str:
+    entries = sp.coo_array(J)
+    at = int(np.flatnonzero(~np.isfinite(entries.data))[0])
+    row, column = (int(index[at]) for index in entries.coords)
+    return f"the entry [{row},{column}] = {entries.data[at]}"
+
+
+def _check_couplings(J: Couplings) -> None:
+    _check_square_and_finite(J, "J")
+    difference = sp.coo_array(J - J.T)
+    if difference.data.any():
+        at = int(np.argmax(np.abs(difference.data)))
+        row, column = sorted(int(index[at]) for index in difference.coords)
+        raise ModelError(
+            f"J is not symmetric: J[{row},{column}] = {J[row, column]}, "
+            f"J[{column},{row}] = {J[column, row]}",
+            hint="pass (J + J.T) / 2 if only the sum matters",
+        )
+    if J.diagonal().any():
+        at = int(np.flatnonzero(J.diagonal())[0])
+        raise ModelError(
+            f"J has the diagonal entry J[{at},{at}] = {J.diagonal()[at]}",
+            hint="it only adds the constant -J[i,i]/2 to the energy: set it to 0 and use offset",
+        )

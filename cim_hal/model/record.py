@@ -1,0 +1,75 @@
+"""Where samples come from: how couplings were fitted to a machine, and what it ran."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict
+
+__all__ = ["LoweringReport", "RunRecord"]
+
+
+class LoweringReport(BaseModel):
+    """What fitting a model to a machine did to its numbers.
+
+    Attributes
+    ----------
+    bits : int or None
+        Bits of a coupling, sign included; None where the machine takes real numbers.
+    step : float
+        Value of one integer level: J is close to ``step * levels``. 1 for real numbers.
+    levels_used : int
+        Number of distinct levels that occur, zero included where it occurs.
+    max_error, rms_error : float
+        Largest and root-mean-square error over all couplings and fields, in units of J.
+    energy_error_bound : float
+        The energy of no spin vector moves by more than this.
+    field_spin : bool
+        Whether the field was folded onto an auxiliary spin.
+    gauge : bool
+        Whether spins were flipped at random before the upload and back after the readout.
+    machine_spins : int
+        Spins occupied on the machine.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    bits: int | None
+    step: float
+    levels_used: int
+    max_error: float
+    rms_error: float
+    energy_error_bound: float
+    field_spin: bool
+    gauge: bool
+    machine_spins: int
+
+
+class RunRecord(BaseModel):
+    """The provenance of a sample set, for the laboratory book.
+
+    Attributes
+    ----------
+    device : str
+        Name the machine gives itself.
+    job : str
+        Identifier of the job on its server.
+    coupling : str
+        Content digest of the couplings as uploaded.
+    seed : int
+        Seed of the run.
+    round_trips : int
+        Length of each run.
+    device_s : float
+        Seconds the driver took for all runs.
+    lowering : LoweringReport
+        How the couplings were fitted to the machine.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    device: str
+    job: str
+    coupling: str
+    seed: int
+    round_trips: int
+    device_s: float
+    lowering: LoweringReport

@@ -1,0 +1,84 @@
+"""The pump over a run: thresholds against round trips."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+
+from cim_hal.errors import ScheduleError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+__all__ = ["PumpSchedule"]
+
+MAX_ROUND_TRIPS = 10_000_000
+MAX_KNOTS = 1024
+
+
+@dataclass(frozen=True)
+class PumpSchedule:
+    """Pump rate, linear between equally spaced knots from the first round trip to the last.
+
+    Parameters
+    ----------
+    pump : tuple of float
+        Pump rate at the knots, in units of the oscillation threshold (p = 1).
+    round_trips : int
+        Length of a run, in round trips of the cavity.
+
+    Raises
+    ------
+    ScheduleError
+        No knot, a value that is negative or not finite, or fewer than one round trip.
+
+    Examples
+    --------
+    >>> PumpSchedule.linear(0.0, 2.0, round_trips=5).sample()
+    array([0. , 0.5, 1. , 1.5, 2. ])
+    """
+
+    pump: tuple[float, ...]
+    round_trips: int
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "pump", tuple(float(value) for value in self.pump))
+        if not 1 <= len(self.pump) <= MAX_KNOTS:
+            raise ScheduleError(
+                f"the schedule has {len(self.pump)} knots", hint=f"between 1 and {MAX_KNOTS}"
+            )
+        for at, value in enumerate(self.pump):
+            if not (np.isfinite(value) and value >= 0):
+                raise ScheduleError(f"pump[{at}] = {value}", hint="must be finite and at least 0")
+        if not 1 <= self.round_trips <= MAX_ROUND_TRIPS:
+            raise ScheduleError(
+                f"round_trips = {self.round_trips}", hint=f"between 1 and {MAX_ROUND_TRIPS}"
+            )
+
+    @classmethod
+    def constant(cls, pump: float, *, round_trips: int) -> Self:
+        """Hold one pump rate."""
+        return cls((pump,), round_trips)
+
+    @classmethod
+    def linear(cls, start: float, stop: float, *, round_trips: int) -> Self:
+        """Ramp from `start` to `stop` thresholds."""
+        return cls((start, stop), round_trips)
+
+    @classmethod
+    def through(cls, pump: Sequence[float], *, round_trips: int) -> Self:
+        """Run through the given values at equal distances."""
+        return cls(tuple(pump), round_trips)
+
+    def stretched(self, round_trips: int) -> Self:
+        """Return the same shape over another number of round trips."""
+        return type(self)(self.pump, round_trips)
+
+    def sample(self) -> NDArray[np.float64]:
+        """Return the pump rate of every round trip, float64, shape (round_trips,)."""
+        at = np.linspace(0.0, len(self.pump) - 1.0, self.round_trips)
+        return np.interp(at, np.arange(len(self.pump)), self.pump)

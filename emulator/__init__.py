@@ -1,0 +1,1 @@
+"""A coherent Ising machine made of equations."""
