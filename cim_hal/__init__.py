@@ -1,5 +1,15 @@
 """A hardware abstraction layer for coherent Ising machines."""
 
+from cim_hal.client import (
+    Job,
+    LocalTransport,
+    LoopbackTransport,
+    Session,
+    SpawnedServer,
+    Transport,
+    open_device,
+    spawn_server,
+)
 from cim_hal.errors import (
     CapabilityError,
     CimError,
@@ -41,9 +51,12 @@ __all__ = [
     "DeviceError",
     "Driver",
     "IsingModel",
+    "Job",
     "JobCancelledError",
     "JobError",
     "JobTimeoutError",
+    "LocalTransport",
+    "LoopbackTransport",
     "Lowering",
     "LoweringReport",
     "ModelError",
@@ -53,13 +66,18 @@ __all__ = [
     "Readout",
     "RunRecord",
     "SampleSet",
+    "Session",
+    "SpawnedServer",
     "StopToken",
     "TargetError",
+    "Transport",
     "TransportError",
     "lower",
     "make_driver",
     "max_level",
+    "open_device",
     "quantize",
     "read_model",
     "registered_drivers",
+    "spawn_server",
 ]

@@ -11,6 +11,7 @@
     │   ├── LocalProtocolError             a bug on this side
     │   ├── RemoteProtocolError            a bug on the other side
     │   ├── VersionError                   no common protocol version
+    │   ├── ConflictError                  one key, two different requests
     │   └── UnknownReferenceError          the server does not know that id
     ├── TransportError                     the bytes did not travel
     │   ├── ConnectError
@@ -38,6 +39,7 @@ __all__ = [
     "BindError",
     "CapabilityError",
     "CimError",
+    "ConflictError",
     "ConnectError",
     "Detail",
     "DeviceError",
@@ -162,6 +164,12 @@ class VersionError(ProtocolError):
     """The two sides have no protocol version in common."""
 
     code = "protocol.version"
+
+
+class ConflictError(ProtocolError):
+    """The idempotency key was used before, for another request."""
+
+    code = "protocol.conflict"
 
 
 class UnknownReferenceError(ProtocolError):

@@ -1,0 +1,5 @@
+"""The command ``cim-hal``."""
+
+from cim_hal.cli.app import main
+
+__all__ = ["main"]

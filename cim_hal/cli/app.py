@@ -1,0 +1,45 @@
+"""The group of commands, and the entry point."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from cim_hal.cli.devices import describe, list_drivers
+from cim_hal.cli.sample import sample
+from cim_hal.cli.serve import serve
+from cim_hal.console import run
+
+__all__ = ["main", "program"]
+
+
+@click.group(
+    name="cim-hal",
+    no_args_is_help=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(package_name="cim-hal")
+def program() -> None:
+    """Use coherent Ising machines: real ones on a network, or emulated ones.
+
+    TARGET is the name of an installed driver (see cim-hal list), module:factory, or the endpoint
+    of a server, tcp://host:port or ipc://path.
+
+    \b
+    Examples:
+      cim-hal list
+      cim-hal describe emulator
+      cim-hal sample emulator --model G1.txt --runs 100
+      cim-hal serve emulator --bind tcp://127.0.0.1:5555
+      cim-hal sample tcp://127.0.0.1:5555 --model G1.txt --json
+    """  # noqa: D301  \b is click's mark for text it must not rewrap
+
+
+for command in (list_drivers, serve, describe, sample):
+    program.add_command(command)
+
+
+def main() -> None:
+    """Run the command of this process and end it."""
+    sys.exit(run(program))

@@ -1,0 +1,83 @@
+"""``cim-hal serve``: a driver behind a socket until a signal."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import threading
+from typing import TYPE_CHECKING
+
+import click
+
+from cim_hal.client.spawn import READY
+from cim_hal.machine.registry import make_driver
+from cim_hal.server.endpoint import DEFAULT
+from cim_hal.server.router import Router
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["serve"]
+
+LEVELS = ("debug", "info", "warning", "error")
+
+
+@click.command()
+@click.argument("target")
+@click.option(
+    "--bind",
+    "endpoint",
+    default=DEFAULT,
+    show_default=True,
+    metavar="ENDPOINT",
+    help="Where to listen: tcp://host:port, port 0 for a free one, or ipc://path.",
+)
+@click.option(
+    "--insecure",
+    is_flag=True,
+    help="Let other machines in. There is no authentication: trusted networks only.",
+)
+@click.option(
+    "--log-level",
+    type=click.Choice(LEVELS),
+    default="warning",
+    show_default=True,
+    help="What to log, on stderr.",
+)
+@click.option("--until-stdin-closes", is_flag=True, hidden=True)
+def serve(
+    target: str, *, endpoint: str, insecure: bool, log_level: str, until_stdin_closes: bool
+) -> None:
+    """Serve the driver TARGET on the network until Ctrl-C or SIGTERM.
+
+    Prints one line on stdout when it is ready, with the endpoint.
+
+    \b
+    Examples:
+      cim-hal serve emulator
+      cim-hal serve my_lab.bench:make --bind tcp://127.0.0.1:5555
+    """  # noqa: D301
+    logging.basicConfig(level=log_level.upper(), format="%(asctime)s %(levelname)s %(message)s")
+    _on_signals(lambda: sys.exit(0))  # nothing to stop before the router is there
+    driver = make_driver(target)
+    with Router(driver, endpoint, insecure=insecure) as router:
+        _on_signals(router.stop)
+        if until_stdin_closes:
+            threading.Thread(target=_stop_after_stdin, args=[router], daemon=True).start()
+        click.echo(f"{READY}{target} at {router.endpoint}")
+        sys.stdout.flush()
+        router.serve()
+
+
+def _on_signals(action: Callable[[], None]) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: action())
+
+
+def _stop_after_stdin(router: Router) -> None:
+    # Not sys.stdin: its lock, held by a thread, would disturb the end of the interpreter.
+    while os.read(0, 4096):
+        pass
+    router.stop()

@@ -1,0 +1,18 @@
+"""What users instantiate: sessions, jobs and the roads to a machine."""
+
+from cim_hal.client.job import Job
+from cim_hal.client.session import Loaded, Session, open_device
+from cim_hal.client.spawn import SpawnedServer, spawn_server
+from cim_hal.client.transport import LocalTransport, LoopbackTransport, Transport
+
+__all__ = [
+    "Job",
+    "Loaded",
+    "LocalTransport",
+    "LoopbackTransport",
+    "Session",
+    "SpawnedServer",
+    "Transport",
+    "open_device",
+    "spawn_server",
+]

@@ -1,0 +1,271 @@
+"""A conversation with a machine, wherever it is: models in, samples out."""
+
+from __future__ import annotations
+
+import operator
+import secrets
+import weakref
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from pydantic import ValidationError
+
+from cim_hal.client.connection import Connection
+from cim_hal.client.couplings import Uploader
+from cim_hal.client.job import Job
+from cim_hal.client.transport.base import Transport
+from cim_hal.client.transport.local import LocalTransport
+from cim_hal.errors import ModelError, TargetError, UnknownReferenceError
+from cim_hal.machine.driver import Driver
+from cim_hal.machine.registry import make_driver
+from cim_hal.protocol.messages import (
+    CouplingRef,
+    Describe,
+    Description,
+    JobStatus,
+    Sample,
+    Schedule,
+    Wire,
+)
+
+if TYPE_CHECKING:
+    from cim_hal.machine.capabilities import Capabilities
+    from cim_hal.model.ising import IsingModel
+    from cim_hal.model.record import LoweringReport
+    from cim_hal.model.sampleset import SampleSet
+    from cim_hal.model.schedule import PumpSchedule
+
+__all__ = ["Loaded", "Session", "open_device"]
+
+TIMEOUT_S = 5.0
+
+Built = TypeVar("Built", bound=Wire)
+
+
+def open_device(target: str | Driver | Transport, *, timeout_s: float = TIMEOUT_S) -> Session:
+    """Open a session with a machine.
+
+    Parameters
+    ----------
+    target : str, Driver or Transport
+        ``tcp://host:port`` or ``ipc://path`` of a server; the name of an installed driver or
+        ``module:factory``, to run it in this process; a driver, or a transport. The session
+        closes what it is given.
+    timeout_s : float
+        How long to wait for a connection, and for each answer of the server.
+
+    Raises
+    ------
+    TargetError
+        No device goes by that name.
+    ConnectError
+        Nobody answers at the endpoint within `timeout_s`.
+    VersionError
+        The server speaks no protocol version in common.
+    DriverFaultError
+        The driver does not describe itself.
+
+    Examples
+    --------
+    >>> from cim_hal import IsingModel, open_device
+    >>> with open_device("emulator") as device:  # doctest: +SKIP
+    ...     samples = device.sample(IsingModel.from_couplings([[0, 1], [1, 0]]), n_runs=10)
+    """
+    transport = _transport(target, timeout_s)
+    try:
+        return Session(transport, timeout_s=timeout_s)
+    except BaseException:
+        transport.close()
+        raise
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """Couplings on a machine.
+
+    Attributes
+    ----------
+    reference : CouplingRef
+        Content digest, bits and gauge.
+    report : LoweringReport
+        How they were fitted to the machine.
+    """
+
+    reference: CouplingRef
+    report: LoweringReport
+
+
+class Session:
+    """A conversation with a machine; a context manager. Any thread may use it.
+
+    Made by `open_device`. A session that is forgotten closes its transport when it is collected.
+    """
+
+    def __init__(self, transport: Transport, *, timeout_s: float = TIMEOUT_S) -> None:
+        self._connection = Connection(transport, timeout_s=timeout_s)
+        self._uploader = Uploader(self._connection)
+        self._close_transport = weakref.finalize(self, transport.close)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the machine can do."""
+        return self._connection.welcome.capabilities
+
+    def describe(self) -> Description:
+        """Ask what the machine is and how busy it is."""
+        return self._connection.ask(Describe(), Description)
+
+    def load(
+        self,
+        model: IsingModel,
+        *,
+        coupling_bits: int | None = None,
+        gauge_seed: int | None = None,
+    ) -> Loaded:
+        """Bring a model to the machine ahead of sampling; `submit` does it where needed.
+
+        Parameters
+        ----------
+        coupling_bits : int, optional
+            Bits of a coupling, at most those of the machine, which are the default.
+        gauge_seed : int, optional
+            Seed of a random gauge; none without it.
+
+        Raises
+        ------
+        CapabilityError
+            The model does not fit the machine. Where its size tells, nothing was sent.
+        """
+        ref = self._reference(model, coupling_bits, gauge_seed)
+        return Loaded(ref, self._uploader.load(model, ref).report)
+
+    def submit(
+        self,
+        model: IsingModel,
+        schedule: PumpSchedule | None = None,
+        *,
+        n_runs: int = 1,
+        seed: int | None = None,
+        coupling_bits: int | None = None,
+        gauge_seed: int | None = None,
+    ) -> Job:
+        """Queue a job and return at once.
+
+        Parameters
+        ----------
+        model : IsingModel
+        schedule : PumpSchedule, optional
+            The one the machine recommends where it is None.
+        n_runs : int
+            Independent runs from vacuum to readout.
+        seed : int, optional
+            0 to 2^63 - 1. Drawn from the operating system, and recorded, where it is None.
+        coupling_bits, gauge_seed
+            See `load`.
+
+        Raises
+        ------
+        CapabilityError
+            The model, the schedule or `n_runs` is more than the machine has.
+        QueueFullError
+            Too many jobs wait.
+        ModelError
+            A value that is malformed for any machine.
+        """
+        ref = self._reference(model, coupling_bits, gauge_seed)
+        request = _checked(
+            Sample,
+            key=secrets.token_hex(16),
+            coupling=ref,
+            schedule=schedule and Schedule(pump=schedule.pump, round_trips=schedule.round_trips),
+            n_runs=_as_integer("n_runs", n_runs),
+            seed=secrets.randbits(63) if seed is None else _as_integer("seed", seed),
+        )
+        return Job(self._connection, model, self._queue(model, request))
+
+    def sample(
+        self,
+        model: IsingModel,
+        schedule: PumpSchedule | None = None,
+        *,
+        n_runs: int = 1,
+        seed: int | None = None,
+        coupling_bits: int | None = None,
+        gauge_seed: int | None = None,
+    ) -> SampleSet:
+        """Submit a job and wait for its samples; see `submit` and `Job.result`."""
+        job = self.submit(
+            model,
+            schedule,
+            n_runs=n_runs,
+            seed=seed,
+            coupling_bits=coupling_bits,
+            gauge_seed=gauge_seed,
+        )
+        return job.result()
+
+    def close(self) -> None:
+        """End the session; jobs that still run are cancelled. Twice is no mistake."""
+        if self._close_transport.alive:
+            self._connection.bye()
+            self._close_transport()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _queue(self, model: IsingModel, request: Sample) -> JobStatus:
+        """Send the request; load the model first only where the server asks for it."""
+        try:
+            return self._connection.ask(request, JobStatus)
+        except UnknownReferenceError as error:
+            if error.details.get("kind") != "coupling":
+                raise
+        self._uploader.load(model, request.coupling)
+        return self._connection.ask(request, JobStatus)
+
+    def _reference(
+        self, model: IsingModel, bits: int | None, gauge_seed: int | None
+    ) -> CouplingRef:
+        return _checked(
+            CouplingRef,
+            digest=self._uploader.digest(model),
+            bits=None if bits is None else _as_integer("coupling_bits", bits),
+            gauge_seed=None if gauge_seed is None else _as_integer("gauge_seed", gauge_seed),
+        )
+
+
+def _transport(target: str | Driver | Transport, timeout_s: float) -> Transport:
+    if isinstance(target, Driver):
+        return LocalTransport(target)
+    if isinstance(target, Transport):
+        return target
+    if not isinstance(target, str):
+        raise TargetError(
+            f"a {type(target).__name__} is not a device",
+            hint="pass a name, an endpoint such as tcp://host:port, a Driver or a Transport",
+        )
+    if target.startswith(("tcp://", "ipc://")):
+        from cim_hal.client.transport.zmq import ZmqTransport  # zmq takes its time to import
+
+        return ZmqTransport(target, connect_timeout_s=timeout_s)
+    return LocalTransport(make_driver(target))
+
+
+def _as_integer(name: str, value: Any) -> int:
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise ModelError(f"{name} = {value!r}", hint="it must be an integer") from None
+
+
+def _checked(cls: type[Built], **fields: Any) -> Built:
+    """Make a message of the caller's values; complain in the caller's words."""
+    try:
+        return cls(**fields)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        name = ".".join(str(part) for part in first["loc"])
+        raise ModelError(f"{name} = {first['input']!r}", hint=first["msg"]) from None

@@ -1,0 +1,136 @@
+"""A server in a process of its own, for as long as a block runs."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+import threading
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+from typing import IO, TYPE_CHECKING, Self
+
+from cim_hal.errors import ConnectError, TargetError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["READY", "SpawnedServer", "spawn_server"]
+
+READY = "ready: "
+STOP_TIMEOUT_S = 15.0
+
+
+def spawn_server(
+    target: str, *, endpoint: str = "tcp://127.0.0.1:0", timeout_s: float = 60.0
+) -> SpawnedServer:
+    """Start ``cim-hal serve TARGET`` in a process of its own.
+
+    The process ends with the block, and with this process however that ends.
+
+    Parameters
+    ----------
+    target : str
+        Name of an installed driver, or ``module:factory``.
+    endpoint : str
+        Where it listens; a free port of this machine by default.
+    timeout_s : float
+        How long it may take to be ready.
+
+    Raises
+    ------
+    TargetError
+        No driver goes by that name, or it did not start.
+    ConnectError
+        The server did not start, or was not ready in time.
+
+    Examples
+    --------
+    >>> with spawn_server("emulator") as server:  # doctest: +SKIP
+    ...     device = open_device(server.endpoint)
+    """
+    command = [sys.executable, "-m", "cim_hal.cli", "serve", target]
+    command += ["--bind", endpoint, "--until-stdin-closes"]
+    stderr = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115
+    try:
+        process = _popen(command, stderr)
+    except BaseException:
+        stderr.close()
+        raise
+    server = SpawnedServer(target, process, stderr)
+    try:
+        server.wait_until_ready(timeout_s)
+    except BaseException:
+        server.close()
+        raise
+    return server
+
+
+@dataclass(eq=False)
+class SpawnedServer:
+    """A running server; a context manager that ends it.
+
+    Attributes
+    ----------
+    endpoint : str
+        Where it listens.
+    """
+
+    target: str
+    process: subprocess.Popen[str]
+    stderr: IO[str]
+    endpoint: str = ""
+
+    def wait_until_ready(self, timeout_s: float) -> None:
+        """Read the line that says where the server listens."""
+        line = _first_line(self.process.stdout, timeout_s)
+        if line is None:
+            raise ConnectError(f"the server of {self.target!r} was not ready in {timeout_s:g} s")
+        if not line.startswith(READY):
+            raise self._start_error()
+        self.endpoint = line.split()[-1]
+
+    def close(self) -> None:
+        """End the server: first in good order, then by force."""
+        with self.process, self.stderr:
+            if self.process.stdin:
+                self.process.stdin.close()
+            try:
+                self.process.wait(STOP_TIMEOUT_S)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _start_error(self) -> TargetError | ConnectError:
+        status = self.process.wait(STOP_TIMEOUT_S)
+        self.stderr.seek(0)
+        said = self.stderr.read().strip().rpartition("\n")[2].removeprefix("error: ")
+        message = f"the server of {self.target!r} did not start: {said or f'exit {status}'}"
+        return TargetError(message) if status == 2 else ConnectError(message)
+
+
+def _popen(command: Sequence[str], stderr: IO[str]) -> subprocess.Popen[str]:
+    # Its own session: a Ctrl-C at our terminal is ours to handle, and the server ends with us.
+    return subprocess.Popen(  # noqa: S603
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=stderr,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def _first_line(stream: IO[str] | None, timeout_s: float) -> str | None:
+    lines: SimpleQueue[str] = SimpleQueue()
+    if stream is not None:
+        threading.Thread(target=lambda: lines.put(stream.readline()), daemon=True).start()
+    try:
+        return lines.get(timeout=timeout_s)
+    except Empty:
+        return None

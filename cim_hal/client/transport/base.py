@@ -1,0 +1,40 @@
+"""What a session needs of a road to a server."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterable
+
+    from cim_hal.protocol.packet import Packet
+
+__all__ = ["Transport"]
+
+
+@runtime_checkable
+class Transport(Protocol):
+    """Carries requests to one server and brings back the replies.
+
+    Requests are safe to send again with the same id; a transport may do that on its own.
+    """
+
+    def exchange(self, request: Packet, *, patience_s: float) -> Packet:
+        """Send a request and return its reply, which may be a fault.
+
+        Raises
+        ------
+        TransportError
+            No reply came within `patience_s`, or nobody is there.
+        """
+        ...
+
+    def pipeline(
+        self, requests: Iterable[Packet], *, window: int, patience_s: float
+    ) -> Generator[Packet]:
+        """Yield the replies to many requests in order, at most `window` of them unanswered."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the server; doing it twice is no mistake."""
+        ...

@@ -1,0 +1,50 @@
+"""A server in this process, through the bytes of the wire: the codec, without a network."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cim_hal.client.transport.local import LocalTransport
+from cim_hal.protocol.codec import decode, encode
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterable
+
+    from cim_hal.machine.driver import Driver
+    from cim_hal.protocol.limits import Limits
+    from cim_hal.protocol.packet import Packet
+
+__all__ = ["LoopbackTransport"]
+
+
+class LoopbackTransport:
+    """A `LocalTransport` that writes and reads every packet as the network would.
+
+    Parameters
+    ----------
+    driver : Driver
+        The transport closes it.
+    limits : Limits
+    """
+
+    def __init__(self, driver: Driver, limits: Limits | None = None) -> None:
+        self._local = LocalTransport(driver, limits)
+
+    def exchange(self, request: Packet, *, patience_s: float) -> Packet:
+        """Send a request through bytes and return its reply, through bytes as well."""
+        return _through_bytes(self._local.exchange(_through_bytes(request), patience_s=patience_s))
+
+    def pipeline(
+        self, requests: Iterable[Packet], *, window: int, patience_s: float
+    ) -> Generator[Packet]:
+        """Answer one request after another."""
+        del window
+        return (self.exchange(request, patience_s=patience_s) for request in requests)
+
+    def close(self) -> None:
+        """Stop what runs and close the driver."""
+        self._local.close()
+
+
+def _through_bytes(packet: Packet) -> Packet:
+    return decode([bytes(frame) for frame in encode(packet)])

@@ -1,0 +1,228 @@
+"""A server at an endpoint: ZeroMQ DEALER sockets, borrowed from a pool.
+
+A socket serves one caller at a time, so any thread may exchange. One that failed, or whose
+caller was interrupted, is closed and not used again: no late reply reaches the wrong caller.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections import deque
+from typing import TYPE_CHECKING
+
+import zmq
+
+from cim_hal.errors import ConnectError, LocalProtocolError, TransportTimeoutError
+from cim_hal.protocol.codec import decode, encode
+from cim_hal.protocol.limits import MAX_BUFFER_BYTES
+from cim_hal.protocol.packet import NO_ID
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterable, Iterator
+
+    from cim_hal.errors import TransportError
+    from cim_hal.protocol.packet import Packet
+
+__all__ = ["CONNECT_TIMEOUT_S", "ZmqTransport"]
+
+CONNECT_TIMEOUT_S = 5.0
+WATCH_S = 0.25  # how often a waiting caller looks whether the connection still stands
+
+OPTIONS = {
+    zmq.LINGER: 0,
+    # Nothing is queued for a server that is not there.
+    zmq.IMMEDIATE: 1,
+    zmq.MAXMSGSIZE: MAX_BUFFER_BYTES + 4096,
+    zmq.SNDHWM: 16,
+    zmq.RCVHWM: 16,
+    zmq.HEARTBEAT_IVL: 5000,
+    zmq.HEARTBEAT_TIMEOUT: 15000,
+    zmq.HEARTBEAT_TTL: 15000,
+}
+
+
+class ZmqTransport:
+    """Sends packets to a server at an endpoint; any thread of one process may use it.
+
+    A request whose connection broke, or that found no reply, is sent once more on a new
+    connection, with the same id.
+
+    Parameters
+    ----------
+    endpoint : str
+        ``tcp://host:port`` or ``ipc://path``.
+    connect_timeout_s : float
+        How long to try before a `ConnectError`.
+    """
+
+    def __init__(self, endpoint: str, *, connect_timeout_s: float = CONNECT_TIMEOUT_S) -> None:
+        self._endpoint = endpoint
+        self._connect_timeout_s = connect_timeout_s
+        self._context = zmq.Context()
+        self._pid = os.getpid()
+        self._lock = threading.Lock()
+        self._idle: list[_Channel] = []
+        self._is_closed = False
+
+    def exchange(self, request: Packet, *, patience_s: float) -> Packet:
+        """Send a request and return its reply."""
+        (reply,) = self.pipeline([request], window=1, patience_s=patience_s)
+        return reply
+
+    def pipeline(
+        self, requests: Iterable[Packet], *, window: int, patience_s: float
+    ) -> Generator[Packet]:
+        """Yield the replies to many requests in order, at most `window` of them unanswered."""
+        source = iter(requests)
+        unanswered: deque[Packet] = deque()
+        channel = self._borrow()
+        is_second_attempt = False
+        try:
+            while True:
+                try:
+                    _fill(channel, unanswered, source, window)
+                    if not unanswered:
+                        break
+                    reply = channel.receive(unanswered[0], patience_s)
+                except (ConnectError, TransportTimeoutError):
+                    if is_second_attempt:
+                        raise
+                    is_second_attempt = True
+                    channel.close()
+                    channel = self._connect()
+                    channel.send(*unanswered)
+                    continue
+                unanswered.popleft()
+                is_second_attempt = False
+                yield reply
+        except zmq.ContextTerminated:
+            channel.close()
+            raise _closed() from None
+        except BaseException:
+            channel.close()
+            raise
+        self._give_back(channel)
+
+    def close(self) -> None:
+        """Close all sockets; in a forked child this does nothing."""
+        if os.getpid() != self._pid:
+            return
+        with self._lock:
+            if self._is_closed:
+                return
+            self._is_closed = True
+            idle, self._idle = self._idle, []
+        for channel in idle:
+            channel.close()
+        # Callers in other threads are woken by this and close the sockets they borrowed.
+        self._context.term()
+
+    def _borrow(self) -> _Channel:
+        self._check_usable()
+        with self._lock:
+            if self._idle:
+                return self._idle.pop()
+        return self._connect()
+
+    def _give_back(self, channel: _Channel) -> None:
+        with self._lock:
+            if not self._is_closed:
+                self._idle.append(channel)
+                return
+        channel.close()
+
+    def _connect(self) -> _Channel:
+        self._check_usable()
+        return _Channel(self._context, self._endpoint, self._connect_timeout_s)
+
+    def _check_usable(self) -> None:
+        if os.getpid() != self._pid:
+            raise LocalProtocolError(
+                "the session was opened before a fork, and used after it",
+                hint="open a session in the child process",
+            )
+        if self._is_closed:
+            raise _closed()
+
+
+class _Channel:
+    """One connected socket."""
+
+    def __init__(
+        self, context: zmq.Context[zmq.Socket[bytes]], endpoint: str, timeout_s: float
+    ) -> None:
+        self._endpoint = endpoint
+        self._socket = context.socket(zmq.DEALER)
+        try:
+            for option, value in OPTIONS.items():
+                self._socket.setsockopt(option, value)
+            self._socket.setsockopt(zmq.SNDTIMEO, int(timeout_s * 1000))
+            self._open(timeout_s)
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self, timeout_s: float) -> None:
+        try:
+            self._socket.setsockopt(zmq.IPV6, int("[" in self._endpoint))
+            self._socket.connect(self._endpoint)
+        except zmq.ZMQError as error:
+            raise ConnectError(
+                f"{self._endpoint} is not an endpoint: {error.strerror}",
+                hint="write tcp://host:port or ipc://path",
+                endpoint=self._endpoint,
+            ) from None
+        if not self._socket.poll(int(timeout_s * 1000), zmq.POLLOUT):
+            raise self._connect_error(f"nobody answers at {self._endpoint} within {timeout_s:g} s")
+
+    def send(self, *requests: Packet) -> None:
+        """Send requests; raises `ConnectError` where the connection is gone."""
+        for request in requests:
+            try:
+                self._socket.send_multipart(encode(request), copy=False)
+            except zmq.Again:
+                raise self._lost() from None
+
+    def receive(self, request: Packet, patience_s: float) -> Packet:
+        """Return the reply to `request`, or one to a message the server could not read."""
+        deadline = time.monotonic() + patience_s
+        while (remaining := deadline - time.monotonic()) > 0:
+            if self._socket.poll(int(min(remaining, WATCH_S) * 1000) + 1):
+                frames = self._socket.recv_multipart(copy=False)
+                reply = decode([frame.buffer for frame in frames])
+                if reply.id in (request.id, NO_ID):
+                    return reply
+            elif not self._socket.poll(0, zmq.POLLOUT):
+                raise self._lost()
+        raise TransportTimeoutError(
+            f"{self._endpoint} did not answer within {patience_s:g} s",
+            hint="is something else listening there, or is the machine overloaded?",
+            endpoint=self._endpoint,
+        )
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._socket.close(linger=0)
+
+    def _lost(self) -> TransportError:
+        return self._connect_error(f"the connection to {self._endpoint} was lost")
+
+    def _connect_error(self, message: str) -> ConnectError:
+        return ConnectError(
+            message, hint="is the server running? cim-hal serve starts one", endpoint=self._endpoint
+        )
+
+
+def _fill(
+    channel: _Channel, unanswered: deque[Packet], source: Iterator[Packet], window: int
+) -> None:
+    """Send from `source` until `window` requests are unanswered."""
+    while len(unanswered) < window and (request := next(source, None)) is not None:
+        unanswered.append(request)
+        channel.send(request)
+
+
+def _closed() -> ConnectError:
+    return ConnectError("the session is closed", hint="open another one")

@@ -1,0 +1,273 @@
+"""The rules of a server: a message and the time in, effects out. Sends, sleeps, locks nothing."""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING, Any
+
+from cim_hal.errors import (
+    CapabilityError,
+    CimError,
+    RemoteProtocolError,
+    UnknownReferenceError,
+)
+from cim_hal.machine.driver import Program
+from cim_hal.model.record import RunRecord
+from cim_hal.model.schedule import PumpSchedule
+from cim_hal.protocol.effects import Effect, Prepare, Reply
+from cim_hal.protocol.faults import as_fault
+from cim_hal.protocol.jobs import Job, JobBook
+from cim_hal.protocol.library import Library
+from cim_hal.protocol.limits import Limits
+from cim_hal.protocol.messages import (
+    BeginCouplings,
+    Bye,
+    CancelJob,
+    CommitCouplings,
+    CouplingChunk,
+    Describe,
+    Description,
+    Farewell,
+    FetchResult,
+    Hello,
+    Message,
+    Ping,
+    Pong,
+    ResultBatch,
+    Sample,
+    WaitJob,
+    Welcome,
+)
+from cim_hal.protocol.packet import Kind, Packet, answer
+from cim_hal.protocol.results import Measured, result_bytes, rows_from
+from cim_hal.protocol.version import agree
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cim_hal.machine.capabilities import Capabilities
+    from cim_hal.machine.lowering import Lowering
+    from cim_hal.protocol.couplings import Prepared
+
+__all__ = ["ServerCore"]
+
+SERVER = "cim-hal"
+
+
+def _new_token() -> str:
+    return secrets.token_hex(16)
+
+
+class ServerCore:
+    """One machine, its sessions, couplings and jobs.
+
+    Parameters
+    ----------
+    capabilities : Capabilities
+        What the driver described.
+    limits : Limits
+    new_token : callable
+        Makes ids: 32 hexadecimal digits, never the same twice.
+    """
+
+    def __init__(
+        self,
+        capabilities: Capabilities,
+        limits: Limits | None = None,
+        *,
+        new_token: Callable[[], str] = _new_token,
+    ) -> None:
+        self._capabilities = capabilities
+        self._limits = limits or Limits()
+        self._new_token = new_token
+        self._instance = new_token()
+        self._sessions: dict[str, float] = {}
+        self._preparing: dict[str, tuple[bytes, Packet, Prepare]] = {}
+        self._library = Library(capabilities, self._limits, new_token)
+        self._jobs = JobBook(self._limits, new_token)
+        self._handlers: dict[type[Message], Callable[[bytes, Packet, Any, float], list[Effect]]] = {
+            Ping: self._ping,
+            Bye: self._bye,
+            Describe: self._describe,
+            BeginCouplings: self._begin,
+            CouplingChunk: self._chunk,
+            CommitCouplings: self._commit,
+            Sample: self._sample,
+            WaitJob: self._wait,
+            CancelJob: self._cancel,
+            FetchResult: self._fetch,
+        }
+
+    def receive(self, peer: bytes, request: Packet, now: float) -> list[Effect]:
+        """Take a request of `peer`; `now` is in seconds of any clock that only grows."""
+        try:
+            return self._dispatch(peer, request, now)
+        except CimError as error:
+            return [Reply(peer, answer(request, as_fault(error)))]
+
+    def prepared(self, ticket: str, outcome: Prepared | CimError, now: float) -> list[Effect]:
+        """Take what became of a `Prepare`."""
+        peer, request, task = self._preparing.pop(ticket)
+        if isinstance(outcome, CimError):
+            return [Reply(peer, answer(request, as_fault(outcome)))]
+        if request.session in self._sessions:
+            self._sessions[request.session] = now
+        return [Reply(peer, answer(request, self._library.keep(task.coupling, outcome)))]
+
+    def finish(self, job: str, outcome: Measured | CimError, now: float) -> list[Effect]:
+        """Take what became of a `Run`."""
+        return self._jobs.finish(job, outcome, now)
+
+    def tick(self, now: float) -> list[Effect]:
+        """Let time pass: waits end; silent sessions, uploads and old results are forgotten."""
+        effects = self._jobs.tick(now)
+        self._library.tick(now)
+        oldest = now - self._limits.session_s
+        for session in [token for token, seen in self._sessions.items() if seen < oldest]:
+            effects += self._end_session(session, now)
+        return effects
+
+    def _dispatch(self, peer: bytes, request: Packet, now: float) -> list[Effect]:
+        if request.kind is not Kind.REQUEST:
+            raise RemoteProtocolError("a client must not send replies")
+        if isinstance(request.body, Hello):
+            return [Reply(peer, answer(request, self._hello(request.body, now)))]
+        if request.session not in self._sessions:
+            raise UnknownReferenceError(
+                "the server does not know that session", hint="say hello again", kind="session"
+            )
+        self._sessions[request.session] = now
+        return self._handlers[type(request.body)](peer, request, request.body, now)
+
+    def _hello(self, hello: Hello, now: float) -> Welcome:
+        version = agree(hello.protocols)
+        if len(self._sessions) >= self._limits.max_sessions:
+            needs, available = len(self._sessions) + 1, self._limits.max_sessions
+            raise CapabilityError("max_sessions", required=needs, available=available)
+        session = self._new_token()
+        self._sessions[session] = now
+        return Welcome(
+            protocol=version,
+            server=SERVER,
+            instance=self._instance,
+            session=session,
+            limits=self._limits,
+            capabilities=self._capabilities,
+        )
+
+    def _ping(self, peer: bytes, request: Packet, _ping: Ping, _now: float) -> list[Effect]:
+        return [Reply(peer, answer(request, Pong()))]
+
+    def _bye(self, peer: bytes, request: Packet, _bye: Bye, now: float) -> list[Effect]:
+        return [
+            *self._end_session(request.session, now),
+            Reply(peer, answer(request, Farewell())),
+        ]
+
+    def _describe(self, peer: bytes, request: Packet, _ask: Describe, _now: float) -> list[Effect]:
+        description = Description(
+            capabilities=self._capabilities, queued=self._jobs.queued, busy=self._jobs.busy
+        )
+        return [Reply(peer, answer(request, description))]
+
+    # ---- couplings --------------------------------------------------------------------------
+
+    def _begin(
+        self, peer: bytes, request: Packet, begin: BeginCouplings, now: float
+    ) -> list[Effect]:
+        return self._loading(peer, request, self._library.begin(request.session, begin, now))
+
+    def _chunk(
+        self, peer: bytes, request: Packet, chunk: CouplingChunk, now: float
+    ) -> list[Effect]:
+        taken = self._library.chunk(request.session, chunk, request.buffers[0], now)
+        return [Reply(peer, answer(request, taken))]
+
+    def _commit(
+        self, peer: bytes, request: Packet, commit: CommitCouplings, now: float
+    ) -> list[Effect]:
+        outcome = self._library.commit(request.session, commit.upload, now)
+        return self._loading(peer, request, outcome)
+
+    def _loading(self, peer: bytes, request: Packet, outcome: Message | Prepare) -> list[Effect]:
+        if not isinstance(outcome, Prepare):
+            return [Reply(peer, answer(request, outcome))]
+        self._preparing[outcome.ticket] = (peer, request, outcome)
+        return [outcome]
+
+    # ---- jobs -------------------------------------------------------------------------------
+
+    def _sample(self, peer: bytes, request: Packet, sample: Sample, _now: float) -> list[Effect]:
+        job = self._jobs.find(request.session, sample)
+        if job is None:
+            job = self._jobs.add(request.session, sample, self._program(sample))
+        effects = self._jobs.start_next()
+        return [Reply(peer, answer(request, job.status())), *effects]
+
+    def _wait(self, peer: bytes, request: Packet, wait: WaitJob, now: float) -> list[Effect]:
+        job = self._jobs.get(request.session, wait.job)
+        if job.has_ended or wait.timeout_s == 0:
+            return [Reply(peer, answer(request, job.status()))]
+        deadline = now + min(wait.timeout_s, self._limits.wait_s)
+        self._jobs.wait(job, peer, request, deadline)
+        return []
+
+    def _cancel(self, peer: bytes, request: Packet, cancel: CancelJob, now: float) -> list[Effect]:
+        job = self._jobs.get(request.session, cancel.job)
+        effects = self._jobs.cancel(job, now)
+        return [*effects, Reply(peer, answer(request, job.status()))]
+
+    def _fetch(self, peer: bytes, request: Packet, fetch: FetchResult, _now: float) -> list[Effect]:
+        job = self._jobs.get(request.session, fetch.job)
+        measured = job.outcome
+        if isinstance(measured, CimError):
+            raise measured
+        if measured is None:
+            raise RemoteProtocolError(f"the job is {job.state}, it has no result yet", job=job.id)
+        if fetch.first >= len(measured.spins):
+            raise RemoteProtocolError(f"the result has {len(measured.spins)} rows", job=job.id)
+        batch = ResultBatch(
+            job=job.id,
+            n_spins=measured.n_spins,
+            n_runs=len(measured.spins),
+            first=fetch.first,
+            record=self._record(job, measured),
+        )
+        return [Reply(peer, answer(request, batch, *rows_from(measured, fetch.first)))]
+
+    def _program(self, sample: Sample) -> Program:
+        lowering = self._library.lowering(sample.coupling)
+        schedule = self._capabilities.default_schedule
+        if sample.schedule is not None:
+            schedule = PumpSchedule(sample.schedule.pump, sample.schedule.round_trips)
+        self._capabilities.check_schedule(schedule)
+        self._capabilities.check_runs(sample.n_runs)
+        self._check_result(sample.n_runs, lowering)
+        return Program(lowering, schedule, sample.n_runs, sample.seed)
+
+    def _check_result(self, n_runs: int, lowering: Lowering) -> None:
+        amplitudes = self._capabilities.reports_amplitudes
+        needs = result_bytes(n_runs, lowering.n_spins, amplitudes=amplitudes)
+        if needs > self._limits.result_bytes:
+            raise CapabilityError(
+                "result_bytes",
+                required=needs,
+                available=self._limits.result_bytes,
+                hint="ask for fewer runs in a job",
+            )
+
+    def _record(self, job: Job, measured: Measured) -> RunRecord:
+        return RunRecord(
+            device=self._capabilities.name,
+            job=job.id,
+            coupling=job.request.coupling.digest,
+            seed=job.program.seed,
+            round_trips=job.program.schedule.round_trips,
+            device_s=measured.device_s,
+            lowering=job.program.lowering.report,
+        )
+
+    def _end_session(self, session: str, now: float) -> list[Effect]:
+        del self._sessions[session]
+        self._library.forget_session(session)
+        return self._jobs.forget_session(session, now)

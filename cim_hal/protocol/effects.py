@@ -1,0 +1,53 @@
+"""What the core asks its host to do; data, not calls."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from cim_hal.machine.driver import Program
+    from cim_hal.model.ising import IsingModel
+    from cim_hal.protocol.couplings import Payload
+    from cim_hal.protocol.messages import CouplingRef
+    from cim_hal.protocol.packet import Packet
+
+__all__ = ["Effect", "Prepare", "Reply", "Run", "Stop"]
+
+
+@dataclass(frozen=True, eq=False)
+class Reply:
+    """Send a packet to a peer."""
+
+    peer: bytes
+    packet: Packet
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """Run a program on the driver, then call ``ServerCore.finish``."""
+
+    job: str
+    program: Program
+
+
+@dataclass(frozen=True, eq=False)
+class Stop:
+    """Ask the driver to end a job early."""
+
+    job: str
+
+
+@dataclass(frozen=True, eq=False)
+class Prepare:
+    """Call `prepare` away from the thread that serves, then ``ServerCore.prepared``.
+
+    It costs a tenth of a second for 2000 spins: verify, check, fit to the machine.
+    """
+
+    ticket: str
+    coupling: CouplingRef
+    source: Payload | IsingModel
+
+
+Effect: TypeAlias = Reply | Run | Stop | Prepare

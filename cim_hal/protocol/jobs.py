@@ -1,0 +1,223 @@
+"""The jobs of a server: one queue, one machine, results kept for a while."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from cim_hal.errors import (
+    CimError,
+    ConflictError,
+    JobCancelledError,
+    QueueFullError,
+    UnknownReferenceError,
+)
+from cim_hal.protocol.effects import Effect, Reply, Run, Stop
+from cim_hal.protocol.faults import as_fault
+from cim_hal.protocol.messages import JobStatus
+from cim_hal.protocol.packet import Packet, answer
+from cim_hal.protocol.results import Measured
+from cim_hal.protocol.state import TERMINAL, JobEvent, JobState, after
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cim_hal.machine.driver import Program
+    from cim_hal.protocol.limits import Limits
+    from cim_hal.protocol.messages import Sample
+
+__all__ = ["Job", "JobBook"]
+
+
+@dataclass(frozen=True, eq=False)
+class _Waiter:
+    peer: bytes
+    request: Packet
+    deadline: float
+
+
+@dataclass(eq=False)
+class Job:
+    """One submission."""
+
+    id: str
+    session: str
+    request: Sample
+    program: Program
+    state: JobState = JobState.QUEUED
+    outcome: Measured | CimError | None = None
+    ended_at: float = 0.0
+    waiters: list[_Waiter] = field(default_factory=list)
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the state is terminal."""
+        return self.state in TERMINAL
+
+    def status(self) -> JobStatus:
+        """Return the message that says where the job is."""
+        error = as_fault(self.outcome) if isinstance(self.outcome, CimError) else None
+        return JobStatus(job=self.id, state=self.state, error=error)
+
+
+class JobBook:
+    """All jobs a server knows, and the queue for its machine."""
+
+    def __init__(self, limits: Limits, new_token: Callable[[], str]) -> None:
+        self._limits = limits
+        self._new_token = new_token
+        self._jobs: dict[str, Job] = {}
+        self._keys: dict[tuple[str, str], Job] = {}
+        self._queue: deque[Job] = deque()
+        self._running: Job | None = None
+
+    @property
+    def queued(self) -> int:
+        """Jobs that wait for the machine."""
+        return len(self._queue)
+
+    @property
+    def busy(self) -> bool:
+        """Whether the machine runs a job."""
+        return self._running is not None
+
+    def find(self, session: str, request: Sample) -> Job | None:
+        """Return the job that this very request made before.
+
+        Raises
+        ------
+        ConflictError
+            Its key was used before for another request.
+        """
+        job = self._keys.get((session, request.key))
+        if job is not None and job.request != request:
+            raise ConflictError(
+                "the idempotency key was used before, for another request",
+                hint="make a new key for each submission",
+                job=job.id,
+            )
+        return job
+
+    def add(self, session: str, request: Sample, program: Program) -> Job:
+        """Queue a new job.
+
+        Raises
+        ------
+        QueueFullError
+            As many jobs wait as the server takes.
+        """
+        if len(self._queue) >= self._limits.queue_length:
+            raise QueueFullError(
+                f"{len(self._queue)} jobs wait for the machine, which is the most it takes",
+                hint="fetch or cancel a job, or try again later",
+                queue_length=self._limits.queue_length,
+            )
+        job = Job(self._new_token(), session, request, program)
+        self._jobs[job.id] = self._keys[session, request.key] = job
+        self._queue.append(job)
+        return job
+
+    def get(self, session: str, job_id: str) -> Job:
+        """Return a job of a session.
+
+        Raises
+        ------
+        UnknownReferenceError
+            There is none, or its result was dropped.
+        """
+        job = self._jobs.get(job_id)
+        if job is None or job.session != session:
+            raise UnknownReferenceError(
+                "the server does not know that job",
+                hint="its session has ended or its result was dropped: submit it again",
+                kind="job",
+                job=job_id,
+            )
+        return job
+
+    def start_next(self) -> list[Effect]:
+        """Start the job at the head of the queue if the machine is free."""
+        if self._running is not None or not self._queue:
+            return []
+        job = self._running = self._queue.popleft()
+        job.state = after(job.state, JobEvent.START)
+        return [Run(job.id, job.program)]
+
+    def wait(self, job: Job, peer: bytes, request: Packet, deadline: float) -> None:
+        """Remember a peer that waits for the end of a job; asking twice replaces the first."""
+        job.waiters = [w for w in job.waiters if (w.peer, w.request.id) != (peer, request.id)]
+        job.waiters.append(_Waiter(peer, request, deadline))
+
+    def cancel(self, job: Job, now: float) -> list[Effect]:
+        """End a job early."""
+        was = job.state
+        job.state = after(was, JobEvent.CANCEL)
+        if was is JobState.QUEUED:
+            self._queue.remove(job)
+            return self._end(job, JobCancelledError("the job was cancelled", job=job.id), now)
+        return [Stop(job.id)] if was is JobState.RUNNING else []
+
+    def finish(self, job_id: str, outcome: Measured | CimError, now: float) -> list[Effect]:
+        """Take what became of the running job, and start the next."""
+        job = self._running
+        if job is None or job.id != job_id:
+            raise KeyError(job_id)
+        self._running = None
+        job.state = after(job.state, _event(outcome))
+        if job.state is JobState.CANCELLED and isinstance(outcome, Measured):
+            outcome = JobCancelledError("the job was cancelled", job=job.id)
+        effects = self._end(job, outcome, now)
+        self._drop_results(now)
+        return effects + self.start_next()
+
+    def forget_session(self, session: str, now: float) -> list[Effect]:
+        """Cancel and drop the jobs of a session; a running one is dropped when it ends."""
+        effects: list[Effect] = []
+        for job in [job for job in self._jobs.values() if job.session == session]:
+            effects += self.cancel(job, now)
+            self._forget(job)
+        return effects
+
+    def tick(self, now: float) -> list[Effect]:
+        """Answer waits that are over, and drop results that are too old."""
+        effects: list[Effect] = []
+        for job in self._jobs.values():
+            due = [waiter for waiter in job.waiters if waiter.deadline <= now]
+            job.waiters = [waiter for waiter in job.waiters if waiter.deadline > now]
+            effects += _tell(due, job)
+        self._drop_results(now)
+        return effects
+
+    def _end(self, job: Job, outcome: Measured | CimError, now: float) -> list[Effect]:
+        job.outcome, job.ended_at = outcome, now
+        waiters, job.waiters = job.waiters, []
+        return _tell(waiters, job)
+
+    def _drop_results(self, now: float) -> None:
+        ended = sorted((j for j in self._jobs.values() if j.has_ended), key=lambda j: j.ended_at)
+        kept = sum(_size(job) for job in ended)
+        for at, job in enumerate(ended):
+            too_old = job.ended_at + self._limits.result_s <= now
+            too_much = kept > self._limits.kept_bytes and at < len(ended) - 1
+            if too_old or too_much:
+                kept -= _size(job)
+                self._forget(job)
+
+    def _forget(self, job: Job) -> None:
+        self._jobs.pop(job.id, None)
+        self._keys.pop((job.session, job.request.key), None)
+
+
+def _event(outcome: Measured | CimError) -> JobEvent:
+    if isinstance(outcome, Measured):
+        return JobEvent.MEASURE
+    return JobEvent.STOPPED if isinstance(outcome, JobCancelledError) else JobEvent.FAULT
+
+
+def _tell(waiters: list[_Waiter], job: Job) -> list[Effect]:
+    return [Reply(w.peer, answer(w.request, job.status())) for w in waiters]
+
+
+def _size(job: Job) -> int:
+    return job.outcome.n_bytes if isinstance(job.outcome, Measured) else 0

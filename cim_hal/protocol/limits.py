@@ -1,0 +1,65 @@
+"""What a server accepts; told to every client in the welcome."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+__all__ = ["MAX_BUFFERS", "MAX_BUFFER_BYTES", "MAX_HEADER_BYTES", "Limits"]
+
+# Fixed by the frame format, the same for every server.
+MAX_HEADER_BYTES = 64 * 1024
+MAX_BUFFER_BYTES = 1024 * 1024
+MAX_BUFFERS = 4
+
+Count = Annotated[int, Field(ge=1)]
+Seconds = Annotated[float, Field(gt=0)]
+
+
+class Limits(BaseModel):
+    """Sizes, numbers and times a server keeps to.
+
+    Attributes
+    ----------
+    chunk_bytes : int
+        Largest chunk of an upload, at most 1 MiB.
+    credit : int
+        Chunks a client may have sent and not yet acknowledged.
+    max_spins : int
+        Most spins of a model; a row of float32 amplitudes then fits one buffer.
+    coupling_bytes : int
+        Largest model, its couplings counted as float64.
+    cache_bytes : int
+        Couplings kept for re-use, the least recently used go first; uploads under way may take
+        as much again.
+    result_bytes : int
+        Largest result of one job.
+    kept_bytes : int
+        Finished results kept until they are fetched or expire; the oldest go first.
+    queue_length : int
+        Jobs that wait for the machine.
+    max_sessions, max_uploads : int
+        Sessions on this server, and uploads under way.
+    wait_s : float
+        Longest wait of one ``job.wait``.
+    session_s, upload_s, result_s : float
+        Silence after which a session or an upload is forgotten, and age of a result.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    chunk_bytes: Annotated[int, Field(ge=1, le=MAX_BUFFER_BYTES)] = MAX_BUFFER_BYTES
+    credit: Count = 4
+    max_spins: Annotated[int, Field(ge=1, le=MAX_BUFFER_BYTES // 4)] = MAX_BUFFER_BYTES // 4
+    coupling_bytes: Count = 512 * 1024**2
+    cache_bytes: Count = 1024**3
+    result_bytes: Count = 512 * 1024**2
+    kept_bytes: Count = 1024**3
+    queue_length: Count = 64
+    max_sessions: Count = 256
+    max_uploads: Count = 16
+    wait_s: Seconds = 30.0
+    session_s: Seconds = 900.0
+    upload_s: Seconds = 60.0
+    result_s: Seconds = 900.0

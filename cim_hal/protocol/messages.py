@@ -1,0 +1,313 @@
+"""What client and server say to each other; the wire schema, one class per message.
+
+Messages are frozen and refuse unknown fields and values of another type. Arrays are no part of
+a message: they travel beside it, in the buffers of a `Packet`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+from cim_hal.machine.capabilities import Capabilities
+from cim_hal.model.record import LoweringReport, RunRecord
+from cim_hal.protocol.limits import Limits
+from cim_hal.protocol.state import JobState
+
+__all__ = [
+    "REPLY",
+    "REQUEST",
+    "BeginCouplings",
+    "Bye",
+    "CancelJob",
+    "ChunkTaken",
+    "CommitCouplings",
+    "CouplingChunk",
+    "CouplingRef",
+    "CouplingSpec",
+    "CouplingsLoaded",
+    "Describe",
+    "Description",
+    "Farewell",
+    "Fault",
+    "FetchResult",
+    "Hello",
+    "JobStatus",
+    "Message",
+    "Ping",
+    "Pong",
+    "Reply",
+    "Request",
+    "ResultBatch",
+    "Sample",
+    "Schedule",
+    "UploadOpened",
+    "WaitJob",
+    "Welcome",
+    "Wire",
+]
+
+Token = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
+Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
+Text = Annotated[str, Field(max_length=1000)]
+Number = Annotated[int, Field(ge=0, lt=2**63)]
+Detail = str | int | float | bool | None
+WireVersion = tuple[Annotated[int, Field(ge=0, le=255)], Annotated[int, Field(ge=0, le=255)]]
+
+
+class Wire(BaseModel):
+    """Base of all messages and their parts."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    # Least and most buffers that travel with the message.
+    buffers: ClassVar[tuple[int, int]] = (0, 0)
+
+
+# ---- parts ----------------------------------------------------------------------------------
+
+
+class CouplingSpec(Wire):
+    """How the bytes of couplings and field are to be read.
+
+    ``dense``: J row by row. ``csr``: row starts ``<i4`` (n + 1), columns ``<i4`` (nnz), values
+    (nnz); rows sorted, no duplicates. Then the field, where `field_dtype` is not None.
+    """
+
+    format: Literal["dense", "csr"]
+    n_spins: Annotated[int, Field(ge=1, lt=2**31)]
+    dtype: Literal["|i1", "<i2", "<f4", "<f8"]
+    field_dtype: Literal["|i1", "<i2", "<f4", "<f8"] | None = None
+    nnz: Annotated[int, Field(ge=0, lt=2**31)] = 0
+
+
+class CouplingRef(Wire):
+    """Couplings on a server: their content and how they were fitted to its machine."""
+
+    digest: Digest
+    bits: Number | None = None
+    gauge_seed: Number | None = None
+
+
+class Schedule(Wire):
+    """A pump schedule; thresholds and round trips."""
+
+    pump: Annotated[tuple[float, ...], Field(min_length=1, max_length=1024)]
+    round_trips: Number
+
+
+class Fault(Wire):
+    """An error: a code of the table in `faults`, a sentence, and fields a program can read."""
+
+    t: Literal["error"] = "error"
+    code: Annotated[str, Field(max_length=100)]
+    message: Annotated[str, Field(max_length=2000)]
+    hint: Annotated[str, Field(max_length=2000)] = ""
+    details: Annotated[dict[str, Detail], Field(max_length=32)] = {}
+
+
+# ---- requests -------------------------------------------------------------------------------
+
+
+class Hello(Wire):
+    """Open a session. This schema and that of `Welcome` never change."""
+
+    t: Literal["hello"] = "hello"
+    protocols: tuple[WireVersion, WireVersion]
+    client: Text = ""
+
+
+class Describe(Wire):
+    """Ask what the machine is and how busy it is."""
+
+    t: Literal["describe"] = "describe"
+
+
+class BeginCouplings(Wire):
+    """Announce couplings; answered by `CouplingsLoaded` where the server has them already."""
+
+    t: Literal["couplings.begin"] = "couplings.begin"
+    coupling: CouplingRef
+    spec: CouplingSpec
+
+
+class CouplingChunk(Wire):
+    """A piece of an upload, ``|u1 (bytes,)``; sending one twice does no harm."""
+
+    buffers: ClassVar = (1, 1)
+
+    t: Literal["couplings.chunk"] = "couplings.chunk"
+    upload: Token
+    offset: Number
+
+
+class CommitCouplings(Wire):
+    """All chunks are sent: check, fit to the machine, keep."""
+
+    t: Literal["couplings.commit"] = "couplings.commit"
+    upload: Token
+
+
+class Sample(Wire):
+    """Queue a job. The same key and body is the same job, however often it arrives."""
+
+    t: Literal["sample"] = "sample"
+    key: Token
+    coupling: CouplingRef
+    schedule: Schedule | None
+    n_runs: Number
+    seed: Number
+
+
+class WaitJob(Wire):
+    """Answer once the job has ended, or after `timeout_s`."""
+
+    t: Literal["job.wait"] = "job.wait"
+    job: Token
+    timeout_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+
+
+class CancelJob(Wire):
+    """End the job early; too late is no mistake."""
+
+    t: Literal["job.cancel"] = "job.cancel"
+    job: Token
+
+
+class FetchResult(Wire):
+    """Fetch the rows of a result from row `first` on, as many as fit."""
+
+    t: Literal["job.result"] = "job.result"
+    job: Token
+    first: Number = 0
+
+
+class Ping(Wire):
+    """Ask for a sign of life."""
+
+    t: Literal["ping"] = "ping"
+
+
+class Bye(Wire):
+    """End the session; its jobs are cancelled and its results dropped."""
+
+    t: Literal["bye"] = "bye"
+
+
+# ---- replies --------------------------------------------------------------------------------
+
+
+class Welcome(Wire):
+    """The session is open."""
+
+    t: Literal["welcome"] = "welcome"
+    protocol: WireVersion
+    server: Text
+    instance: Token
+    session: Token
+    limits: Limits
+    capabilities: Capabilities
+
+
+class Description(Wire):
+    """What the machine is and how busy it is."""
+
+    t: Literal["description"] = "description"
+    capabilities: Capabilities
+    queued: Number
+    busy: bool
+
+
+class UploadOpened(Wire):
+    """Send the bytes: chunks of at most `chunk_bytes`, at most `credit` of them unanswered."""
+
+    t: Literal["couplings.upload"] = "couplings.upload"
+    upload: Token
+    chunk_bytes: Annotated[int, Field(ge=1)]
+    credit: Annotated[int, Field(ge=1)]
+
+
+class ChunkTaken(Wire):
+    """The chunk is here, and `received` bytes in all."""
+
+    t: Literal["couplings.taken"] = "couplings.taken"
+    upload: Token
+    received: Number
+
+
+class CouplingsLoaded(Wire):
+    """The couplings are ready to be sampled."""
+
+    t: Literal["couplings.loaded"] = "couplings.loaded"
+    coupling: CouplingRef
+    report: LoweringReport
+
+
+class JobStatus(Wire):
+    """Where the job is; `error` where it failed or was cancelled."""
+
+    t: Literal["job.status"] = "job.status"
+    job: Token
+    state: Annotated[JobState, Field(strict=False)]
+    error: Fault | None = None
+
+
+class ResultBatch(Wire):
+    """Rows of a result.
+
+    Buffers: spins ``|u1 (rows, ceil(n/8))``, least significant bit first, 1 is +1, padded with
+    zeros; where the machine reports them, amplitudes ``<f4 (rows, n)``.
+    """
+
+    buffers: ClassVar = (1, 2)
+
+    t: Literal["job.batch"] = "job.batch"
+    job: Token
+    n_spins: Annotated[int, Field(ge=1)]
+    n_runs: Annotated[int, Field(ge=1)]
+    first: Number
+    record: RunRecord
+
+
+class Pong(Wire):
+    """A sign of life."""
+
+    t: Literal["pong"] = "pong"
+
+
+class Farewell(Wire):
+    """The session is over."""
+
+    t: Literal["farewell"] = "farewell"
+
+
+Request: TypeAlias = (
+    Hello
+    | Describe
+    | BeginCouplings
+    | CouplingChunk
+    | CommitCouplings
+    | Sample
+    | WaitJob
+    | CancelJob
+    | FetchResult
+    | Ping
+    | Bye
+)
+Reply: TypeAlias = (
+    Welcome
+    | Description
+    | UploadOpened
+    | ChunkTaken
+    | CouplingsLoaded
+    | JobStatus
+    | ResultBatch
+    | Pong
+    | Farewell
+    | Fault
+)
+Message: TypeAlias = Request | Reply
+
+REQUEST: TypeAdapter[Request] = TypeAdapter(Annotated[Request, Field(discriminator="t")])
+REPLY: TypeAdapter[Reply] = TypeAdapter(Annotated[Reply, Field(discriminator="t")])

@@ -1,0 +1,66 @@
+"""Results as bytes: spins one bit each, in batches that start at any row."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cim_hal.protocol.limits import MAX_BUFFER_BYTES
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["Measured", "pack_spins", "result_bytes", "rows_from", "unpack_spins"]
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """What a job measured, in the caller's spins.
+
+    Attributes
+    ----------
+    spins : uint8 array, shape (runs, ceil(n/8))
+        Packed by `pack_spins`.
+    amplitudes : float32 array, shape (runs, n), or None
+    n_spins : int
+    device_s : float
+        Seconds the driver took.
+    """
+
+    spins: NDArray[np.uint8]
+    amplitudes: NDArray[np.float32] | None
+    n_spins: int
+    device_s: float
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes kept."""
+        return self.spins.nbytes + (0 if self.amplitudes is None else self.amplitudes.nbytes)
+
+
+def pack_spins(spins: NDArray[np.int8]) -> NDArray[np.uint8]:
+    """Pack spins (runs, n): bit 1 is +1, least significant bit first, rows padded with zeros."""
+    return np.packbits(spins > 0, axis=1, bitorder="little")
+
+
+def unpack_spins(packed: NDArray[np.uint8], n_spins: int) -> NDArray[np.int8]:
+    """Return the spins (runs, n) in {-1, +1} that `pack_spins` packed."""
+    bits = np.unpackbits(packed, axis=1, count=n_spins, bitorder="little").view(np.int8)
+    return 2 * bits - 1
+
+
+def result_bytes(n_runs: int, n_spins: int, *, amplitudes: bool) -> int:
+    """Return the bytes of a whole result."""
+    return n_runs * (-(-n_spins // 8) + 4 * n_spins * amplitudes)
+
+
+def rows_from(measured: Measured, first: int) -> tuple[NDArray[np.uint8 | np.float32], ...]:
+    """Return the buffers of one batch: as many rows from `first` on as fit 1 MiB each."""
+    widest = measured.spins if measured.amplitudes is None else measured.amplitudes
+    row_bytes = widest.nbytes // len(widest)
+    rows = slice(first, first + max(MAX_BUFFER_BYTES // row_bytes, 1))
+    if measured.amplitudes is None:
+        return (measured.spins[rows],)
+    return measured.spins[rows], measured.amplitudes[rows]

@@ -1,0 +1,72 @@
+"""The life of a job, as a table."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["JOB", "TERMINAL", "JobEvent", "JobState", "after"]
+
+
+class JobState(StrEnum):
+    """Where a job is."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    STOPPING = "stopping"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class JobEvent(StrEnum):
+    """What can happen to a job."""
+
+    START = "start"
+    MEASURE = "measure"
+    FAULT = "fault"
+    CANCEL = "cancel"
+    STOPPED = "stopped"
+
+
+S, E = JobState, JobEvent
+
+JOB: Mapping[JobState, Mapping[JobEvent, JobState]] = MappingProxyType(
+    {
+        S.QUEUED: {E.START: S.RUNNING, E.CANCEL: S.CANCELLED},
+        S.RUNNING: {
+            E.MEASURE: S.DONE,
+            E.FAULT: S.FAILED,
+            E.STOPPED: S.CANCELLED,
+            E.CANCEL: S.STOPPING,
+        },
+        # A machine may finish, or fail, before it sees that it should stop.
+        S.STOPPING: {
+            E.MEASURE: S.CANCELLED,
+            E.FAULT: S.FAILED,
+            E.STOPPED: S.CANCELLED,
+            E.CANCEL: S.STOPPING,
+        },
+        # To cancel twice, or too late, is no mistake.
+        S.DONE: {E.CANCEL: S.DONE},
+        S.FAILED: {E.CANCEL: S.FAILED},
+        S.CANCELLED: {E.CANCEL: S.CANCELLED},
+    }
+)
+
+TERMINAL: frozenset[JobState] = frozenset({S.DONE, S.FAILED, S.CANCELLED})
+
+
+def after(state: JobState, event: JobEvent) -> JobState:
+    """Return the state that `event` leads to.
+
+    Raises
+    ------
+    KeyError
+        The table has no such move: a bug of the server.
+    """
+    return JOB[state][event]

@@ -1,0 +1,84 @@
+"""A core with its host and a clock: packets in, replies out; what every transport serves."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING
+
+from cim_hal.errors import LocalProtocolError
+from cim_hal.protocol.core import ServerCore
+from cim_hal.protocol.effects import Effect, Prepare, Reply
+from cim_hal.protocol.faults import as_fault
+from cim_hal.protocol.packet import Packet, answer
+from cim_hal.server.host import Host
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from cim_hal.machine.capabilities import Capabilities
+    from cim_hal.machine.driver import Driver
+    from cim_hal.protocol.limits import Limits
+
+__all__ = ["TICK_S", "Station"]
+
+TICK_S = 0.1
+
+log = logging.getLogger(__name__)
+
+
+class Station:
+    """One machine, ready to answer. Not thread-safe: the caller has one thread, or a lock.
+
+    Parameters
+    ----------
+    driver : Driver
+        The station closes it.
+    announce : callable
+        Called from another thread when `settle` has something to do.
+    limits : Limits
+    """
+
+    def __init__(
+        self, driver: Driver, announce: Callable[[], None], limits: Limits | None = None
+    ) -> None:
+        self._host = Host(driver, announce)
+        self._core = ServerCore(self._host.capabilities, limits)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the driver described."""
+        return self._host.capabilities
+
+    def receive(self, peer: bytes, request: Packet) -> list[Reply]:
+        """Take a request; the replies may be to others, and its own may come later."""
+        try:
+            return self._perform(self._core.receive(peer, request, time.monotonic()))
+        except Exception:
+            log.exception("a %s request failed", request.body.t)
+            return [Reply(peer, answer(request, as_fault(LocalProtocolError("internal error"))))]
+
+    def settle(self) -> list[Reply]:
+        """Take what the host has done, and let time pass; call it at least every `TICK_S`."""
+        replies: list[Reply] = []
+        for effect, outcome in self._host.outcomes():
+            now = time.monotonic()
+            if isinstance(effect, Prepare):
+                effects = self._core.prepared(effect.ticket, outcome, now)  # pyright: ignore[reportArgumentType]
+            else:
+                effects = self._core.finish(effect.job, outcome, now)  # pyright: ignore[reportArgumentType]
+            replies += self._perform(effects)
+        return replies + self._perform(self._core.tick(time.monotonic()))
+
+    def close(self) -> None:
+        """Stop what runs and close the driver."""
+        self._host.close()
+
+    def _perform(self, effects: Iterable[Effect]) -> list[Reply]:
+        replies: list[Reply] = []
+        for effect in effects:
+            if isinstance(effect, Reply):
+                replies.append(effect)
+            else:
+                self._host.perform(effect)
+        return replies

@@ -1,0 +1,38 @@
+"""Run every code block of README and docs, and every example in a docstring."""
+
+from __future__ import annotations
+
+import tempfile
+from contextlib import ExitStack, chdir
+from typing import Any
+
+from sybil import Sybil
+from sybil.sybil import SybilCollection
+from sybil.parsers.myst import PythonCodeBlockParser, SkipParser
+from sybil.parsers.rest import DocTestParser
+
+
+def _enter_scratch(namespace: dict[str, Any]) -> None:
+    """Let a page write its files into a folder that goes away."""
+    stack = namespace["_stack"] = ExitStack()
+    stack.enter_context(chdir(stack.enter_context(tempfile.TemporaryDirectory())))
+
+
+def _leave_scratch(namespace: dict[str, Any]) -> None:
+    namespace.pop("_stack").close()
+
+
+pytest_collect_file = SybilCollection(
+    [
+        Sybil(
+            parsers=[PythonCodeBlockParser(), SkipParser()],
+            patterns=["README.md", "docs/**/*.md"],
+            setup=_enter_scratch,
+            teardown=_leave_scratch,
+        ),
+        Sybil(
+            parsers=[DocTestParser()],
+            patterns=["cim_hal/**/*.py", "emulator/**/*.py", "qnn_train/**/*.py"],
+        ),
+    ]
+).pytest()

@@ -1,0 +1,79 @@
+"""What a machine needs of its physics: a block of runs that advances by round trips."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from emulator.coupling import CouplingMatrix
+    from emulator.noise import NoiseKey
+
+__all__ = ["Block", "Dynamics", "Precision", "Wiring", "state_dtype"]
+
+Precision: TypeAlias = Literal["single", "double"]
+
+
+def state_dtype(precision: Precision) -> np.dtype[Any]:
+    """Return the dtype of the state: float32 for single precision, float64 for double."""
+    return np.dtype(np.float32 if precision == "single" else np.float64)
+
+
+@dataclass(frozen=True, eq=False)
+class Wiring:
+    """What all blocks of a job share.
+
+    Attributes
+    ----------
+    coupling : CouplingMatrix
+    field : float64 array, shape (n,)
+        In the units of the couplings.
+    key : NoiseKey
+        Source of all noise.
+    """
+
+    coupling: CouplingMatrix
+    field: NDArray[np.float64]
+    key: NoiseKey
+
+    @property
+    def n_spins(self) -> int:
+        """Spins on the machine."""
+        return len(self.field)
+
+
+class Block(ABC):
+    """A block of runs between vacuum and readout; arrays have shape (n, runs)."""
+
+    @abstractmethod
+    def advance(self, pump: float) -> None:
+        """Make one round trip at a pump rate in units of threshold."""
+
+    @abstractmethod
+    def amplitudes(self) -> NDArray[Any]:
+        """Return the in-phase amplitudes, shape (n, runs); 1 is a lone oscillator's at p = 2."""
+
+
+class Dynamics(ABC):
+    """The physics of a machine: options only, no state."""
+
+    precision: Precision
+
+    @property
+    @abstractmethod
+    def largest_code(self) -> float | None:
+        """Largest integer that reaches the coupling product; None where numbers are real."""
+
+    @property
+    @abstractmethod
+    def has_field(self) -> bool:
+        """Whether the machine applies a field."""
+
+    @abstractmethod
+    def start(self, wiring: Wiring, *, first_run: int, n_runs: int) -> Block:
+        """Return runs `first_run` to `first_run` + `n_runs` - 1 before their first round trip."""

@@ -1,0 +1,111 @@
+r"""One pulse through one round trip: the equations, as functions of one scalar each.
+
+A pulse is Gaussian: mean :math:`\mu` and variances :math:`\sigma` of X, :math:`\pi` of P, with
+:math:`X = (a + a^\dagger)/\sqrt2`, so that vacuum has variance 1/2. The functions serve the
+compiled kernels, the tests and, on arrays, anyone.
+
+References
+----------
+Ng et al., arXiv:2103.05629. Yamamura, Aihara, Yamamoto, Phys. Rev. A 96, 053834 (2017).
+"""
+
+from __future__ import annotations
+
+import math
+
+from numba import njit
+
+__all__ = [
+    "GAIN_TERMS",
+    "attenuated_variance",
+    "gain_series",
+    "measured_mean",
+    "measured_variance",
+    "net_gain",
+    "record_variance",
+]
+
+GAIN_TERMS = 12
+
+
+def gain_series(pump: float, loss_exponent: float) -> tuple[float, ...]:
+    r"""Return the coefficients of :math:`1/G` in powers of :math:`\theta^2`.
+
+    Coupled waves :math:`E_s' = \kappa E_p E_s,\ E_p' = -\kappa E_s^2` over a crystal of length
+    l conserve :math:`E_s^2 + E_p^2` and are solved by
+
+    .. math:: G^{-1} = \cosh\theta - \frac{pL}{\theta}\sinh\theta
+              = \sum_k \Big(1 - \frac{pL}{2k + 1}\Big)\frac{\theta^{2k}}{(2k)!}
+
+    with :math:`\theta = \kappa l\sqrt{E_p^2 + E_s^2}` and :math:`pL = \kappa l E_p`. A weak signal
+    has gain :math:`e^{pL}`; a strong one depletes the pump. Even powers alone appear, so the
+    kernel needs no root. With 12 terms the error of G is below 1e-9 for :math:`\theta < 3`.
+
+    Parameters
+    ----------
+    pump : float
+        Pump amplitude p over its threshold.
+    loss_exponent : float
+        L, the field loss of a round trip: amplitudes fall by :math:`e^{-L}` without a pump.
+    """
+    p_l = pump * loss_exponent
+    return tuple((1 - p_l / (2 * k + 1)) / math.factorial(2 * k) for k in range(GAIN_TERMS))
+
+
+@njit(inline="always")
+def net_gain(theta_squared: float, series: tuple[float, ...], transmission: float) -> float:
+    """Return the field gain of crystal and losses: `transmission` times G of `gain_series`."""
+    inverse = series[11]
+    inverse = inverse * theta_squared + series[10]
+    inverse = inverse * theta_squared + series[9]
+    inverse = inverse * theta_squared + series[8]
+    inverse = inverse * theta_squared + series[7]
+    inverse = inverse * theta_squared + series[6]
+    inverse = inverse * theta_squared + series[5]
+    inverse = inverse * theta_squared + series[4]
+    inverse = inverse * theta_squared + series[3]
+    inverse = inverse * theta_squared + series[2]
+    inverse = inverse * theta_squared + series[1]
+    inverse = inverse * theta_squared + series[0]
+    return transmission / inverse
+
+
+@njit(inline="always")
+def attenuated_variance(variance: float, transmission: float, vacuum: float) -> float:
+    r"""Return :math:`\eta\sigma + (1 - \eta)/2`, the variance after a loss.
+
+    `vacuum` is :math:`(1 - \eta)/2`: what enters through the open port.
+    """
+    return transmission * variance + vacuum
+
+
+@njit(inline="always")
+def record_variance(variance: float, tap: float, floor: float) -> float:
+    r"""Return :math:`V = R\eta_d\sigma + (1 - R\eta_d)/2 + \sigma_{el}^2` of a homodyne record.
+
+    `tap` is :math:`R\eta_d`, `floor` the part that does not depend on the pulse.
+    """
+    return tap * variance + floor
+
+
+@njit(inline="always")
+def measured_mean(mean: float, kick: float, transmitted: float, gain: float) -> float:
+    r"""Return the mean of X after the out-coupler, given the record.
+
+    .. math:: \mu \to \sqrt{1-R}\,\mu + \sqrt{R\eta_d(1-R)}\,\frac{\sigma - 1/2}{\sqrt V}\,w
+
+    `kick` is :math:`(\sigma - 1/2)w/\sqrt V`, with w the standard normal of the record
+    :math:`m = \sqrt{R\eta_d}\,\mu + \sqrt V w`.
+    """
+    return transmitted * mean + gain * kick
+
+
+@njit(inline="always")
+def measured_variance(attenuated: float, excess: float, gain_squared: float) -> float:
+    r"""Return the variance of X after the out-coupler, given the record.
+
+    .. math:: \sigma \to (1-R)\sigma + \frac R2 - R\eta_d(1-R)\frac{(\sigma - 1/2)^2}{V}
+
+    `attenuated` is the first two terms, `excess` is :math:`(\sigma - 1/2)/\sqrt V`.
+    """
+    return attenuated - gain_squared * excess * excess

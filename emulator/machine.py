@@ -1,0 +1,125 @@
+"""A coherent Ising machine made of equations, behind the same waist as a laboratory's."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache, partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+from threadpoolctl import ThreadpoolController
+
+from cim_hal import Capabilities, Driver, JobCancelledError, Program, Readout, StopToken
+from emulator.coupling import CouplingMatrix
+from emulator.dynamics.base import Dynamics, Wiring, state_dtype
+from emulator.noise import NoiseKey
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["EmulatedCim"]
+
+# Columns of a block: a matrix product reads J once for all of them.
+BLOCK_RUNS = 64
+VECTOR_RUNS = 16
+ROUND_TRIPS_BETWEEN_POLLS = 8
+
+
+class EmulatedCim(Driver):
+    """A driver that solves the equations of a machine.
+
+    Runs are split into blocks; a thread takes a block from vacuum to readout, and BLAS stays on
+    that thread. Memory is J once, and a few arrays (n, 64) for each thread.
+
+    The same program and seed give the same bits on the same computer and libraries, whatever
+    the number of threads and however runs are grouped: run k of a job does not depend on how
+    many runs the job has. Noise is a function of (seed, run, round trip, spin), and a product
+    is either exact (integer codes), summed in fixed order (CSR), or computed in blocks of always
+    64 columns (real numbers, dense).
+
+    Parameters
+    ----------
+    dynamics : Dynamics
+        `MeasurementFeedback` or `MeanField`.
+    capabilities : Capabilities
+        What the machine says of itself; `has_field` must be that of `dynamics`.
+    threads : int, optional
+        The processors this process may use, by default.
+
+    Raises
+    ------
+    ValueError
+        `capabilities` promise a field the dynamics lack, or there is no thread.
+    """
+
+    def __init__(
+        self, dynamics: Dynamics, *, capabilities: Capabilities, threads: int | None = None
+    ) -> None:
+        if capabilities.has_field and not dynamics.has_field:
+            raise ValueError(f"{type(dynamics).__name__} has no field")
+        self._dynamics = dynamics
+        self._capabilities = capabilities
+        self._threads = len(os.sched_getaffinity(0)) if threads is None else threads
+        if self._threads < 1:
+            raise ValueError(f"threads = {threads}: at least one is needed")
+
+    def describe(self) -> Capabilities:
+        """Return the capabilities given to the constructor."""
+        return self._capabilities
+
+    def run(self, program: Program, stop: StopToken) -> Readout:
+        """Run a program; amplitudes float32, shape (runs, n)."""
+        wiring = self._wire(program)
+        width = self._block_width(program.n_runs, wiring.coupling)
+        amplitudes = np.empty((program.n_runs, program.n_spins), dtype=np.float32)
+        run_block = partial(self._run_block, program, stop, wiring, width, amplitudes)
+        first_runs = range(0, program.n_runs, width)
+        with _blas().limit(limits=1, user_api="blas"):
+            if min(self._threads, len(first_runs)) == 1:
+                for first_run in first_runs:
+                    run_block(first_run)
+            else:
+                with ThreadPoolExecutor(self._threads) as pool:
+                    list(pool.map(run_block, first_runs))
+        return Readout(amplitudes)
+
+    def _wire(self, program: Program) -> Wiring:
+        coupling = CouplingMatrix.of(
+            program.coupling,
+            largest_code=self._dynamics.largest_code,
+            dtype=state_dtype(self._dynamics.precision),
+        )
+        field = np.array(program.field, dtype=np.float64)
+        return Wiring(coupling, field, NoiseKey.from_seed(program.seed))
+
+    def _block_width(self, n_runs: int, coupling: CouplingMatrix) -> int:
+        if coupling.depends_on_grouping:
+            return BLOCK_RUNS
+        share = -(-n_runs // self._threads)
+        return min(BLOCK_RUNS, -(-share // VECTOR_RUNS) * VECTOR_RUNS)
+
+    def _run_block(
+        self,
+        program: Program,
+        stop: StopToken,
+        wiring: Wiring,
+        width: int,
+        out: NDArray[np.float32],
+        first_run: int,
+    ) -> None:
+        block = self._dynamics.start(wiring, first_run=first_run, n_runs=width)
+        for round_trip, pump in enumerate(program.schedule.sample()):
+            if round_trip % ROUND_TRIPS_BETWEEN_POLLS == 0 and stop.is_set():
+                raise JobCancelledError(
+                    f"cancelled at round trip {round_trip}", at_round_trip=round_trip
+                )
+            block.advance(float(pump))
+        rows = out[first_run : first_run + width]
+        rows[:] = block.amplitudes().T[: len(rows)]
+
+
+@cache
+def _blas() -> ThreadpoolController:
+    # looking for the loaded libraries takes milliseconds: once per process
+    return ThreadpoolController()

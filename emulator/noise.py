@@ -1,0 +1,200 @@
+r"""Counter-based Gaussian noise: each (seed, run, round trip, spin) fixes its value.
+
+The counter goes through Threefry-2x32 with 20 rounds, whose two words become two independent
+normals by the Box-Muller transform:
+
+.. math:: w_{2k} = \sqrt{-2\ln u}\,\cos 2\pi v, \qquad w_{2k+1} = \sqrt{-2\ln u}\,\sin 2\pi v
+
+Nothing is carried from one value to the next, so batches, blocks and threads cannot change a
+value, and the loop over runs vectorizes. Values are float32 and end at 6.7 standard deviations.
+
+References
+----------
+Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC11,
+doi:10.1145/2063384.2063405.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numba import njit
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = [
+    "MAX_NOISE_RUNS",
+    "MAX_NOISE_SPINS",
+    "NoiseKey",
+    "fill_normal_pair",
+    "normal_pair",
+    "normals",
+    "threefry",
+]
+
+# A counter word holds 16 bits of run and 16 bits of spin pair.
+MAX_NOISE_RUNS = 2**16
+MAX_NOISE_SPINS = 2**17
+
+_PARITY = np.uint32(0x1BD11BDA)
+_HALF_WORD = np.uint32(16)
+_SCALE_UNIT = np.float32(2.0**-32)
+_OFFSET_UNIT = np.float32(2.0**-33)
+_SCALE_ANGLE = np.float32(2.0 * math.pi * 2.0**-32)
+_EIGHTH_TURN = np.uint32(2**29)
+_QUADRANT_SHIFT = np.uint32(30)
+_ONE = np.float32(1.0)
+_TWO = np.float32(2.0)
+_HALF = np.float32(0.5)
+_LN2 = np.float32(math.log(2.0))
+_SQRT_HALF_BITS = np.int32(0x3F3504F3)
+_MANTISSA_BITS = np.int32(23)
+_MANTISSA_MASK = np.int32(0x007FFFFF)
+
+# Minimax polynomials of Cephes (S. Moshier): logf on [sqrt(1/2), sqrt(2)), sinf and cosf on an
+# eighth of a turn either side of zero.
+_LOG = tuple(
+    np.float32(value)
+    for value in (
+        7.0376836292e-2,
+        -1.1514610310e-1,
+        1.1676998740e-1,
+        -1.2420140846e-1,
+        1.4249322787e-1,
+        -1.6668057665e-1,
+        2.0000714765e-1,
+        -2.4999993993e-1,
+        3.3333331174e-1,
+    )
+)
+_SIN = tuple(np.float32(value) for value in (-1.9515295891e-4, 8.3321608736e-3, -1.6666654611e-1))
+_COS = tuple(
+    np.float32(value) for value in (2.443315711809948e-5, -1.388731625493765e-3, 4.166664568298827e-2)
+)
+
+
+class NoiseKey(NamedTuple):
+    """The 64 bits of a seed as two words."""
+
+    low: np.uint32
+    high: np.uint32
+
+    @classmethod
+    def from_seed(cls, seed: int) -> NoiseKey:
+        """Split a seed of 0 to 2^64 - 1 into its words."""
+        return cls(np.uint32(seed & 0xFFFFFFFF), np.uint32(seed >> 32))
+
+
+@njit(inline="always")
+def _mix(x0, x1, turn):  # noqa: ANN001, ANN202
+    x0 = np.uint32(x0 + x1)
+    x1 = np.uint32((x1 << np.uint32(turn)) | (x1 >> np.uint32(32 - turn)))
+    return x0, np.uint32(x1 ^ x0)
+
+
+@njit(inline="always")
+def threefry(key0, key1, x0, x1):  # noqa: ANN001, ANN201
+    """Return the two words of Threefry-2x32-20 for a key and a counter of two words each."""
+    key2 = np.uint32(key0 ^ key1 ^ _PARITY)
+    x0, x1 = np.uint32(x0 + key0), np.uint32(x1 + key1)
+    x0, x1 = _mix(x0, x1, 13)
+    x0, x1 = _mix(x0, x1, 15)
+    x0, x1 = _mix(x0, x1, 26)
+    x0, x1 = _mix(x0, x1, 6)
+    x0, x1 = np.uint32(x0 + key1), np.uint32(x1 + key2 + np.uint32(1))
+    x0, x1 = _mix(x0, x1, 17)
+    x0, x1 = _mix(x0, x1, 29)
+    x0, x1 = _mix(x0, x1, 16)
+    x0, x1 = _mix(x0, x1, 24)
+    x0, x1 = np.uint32(x0 + key2), np.uint32(x1 + key0 + np.uint32(2))
+    x0, x1 = _mix(x0, x1, 13)
+    x0, x1 = _mix(x0, x1, 15)
+    x0, x1 = _mix(x0, x1, 26)
+    x0, x1 = _mix(x0, x1, 6)
+    x0, x1 = np.uint32(x0 + key0), np.uint32(x1 + key1 + np.uint32(3))
+    x0, x1 = _mix(x0, x1, 17)
+    x0, x1 = _mix(x0, x1, 29)
+    x0, x1 = _mix(x0, x1, 16)
+    x0, x1 = _mix(x0, x1, 24)
+    x0, x1 = np.uint32(x0 + key1), np.uint32(x1 + key2 + np.uint32(4))
+    x0, x1 = _mix(x0, x1, 13)
+    x0, x1 = _mix(x0, x1, 15)
+    x0, x1 = _mix(x0, x1, 26)
+    x0, x1 = _mix(x0, x1, 6)
+    return np.uint32(x0 + key2), np.uint32(x1 + key0 + np.uint32(5))
+
+
+@njit(inline="always")
+def _log(value):  # noqa: ANN001, ANN202
+    """Return ln of a positive normal float32."""
+    bits = np.int32(np.float32(value).view(np.int32) - _SQRT_HALF_BITS)
+    exponent = np.int32(bits >> _MANTISSA_BITS)
+    mantissa = np.int32((bits & _MANTISSA_MASK) + _SQRT_HALF_BITS).view(np.float32)
+    x = mantissa - _ONE
+    y = _LOG[0]
+    y = y * x + _LOG[1]
+    y = y * x + _LOG[2]
+    y = y * x + _LOG[3]
+    y = y * x + _LOG[4]
+    y = y * x + _LOG[5]
+    y = y * x + _LOG[6]
+    y = y * x + _LOG[7]
+    y = y * x + _LOG[8]
+    square = x * x
+    return x + (y * x * square - _HALF * square) + np.float32(exponent) * _LN2
+
+
+@njit(inline="always")
+def _cos_sin_of_turn(word):  # noqa: ANN001, ANN202
+    """Return cos and sin of the angle that is ``word`` / 2^32 of a turn."""
+    quadrant = np.uint32(np.uint32(word + _EIGHTH_TURN) >> _QUADRANT_SHIFT)
+    rest = np.int32(np.uint32(word - np.uint32(quadrant << _QUADRANT_SHIFT)))
+    angle = np.float32(rest) * _SCALE_ANGLE
+    square = angle * angle
+    sine = ((_SIN[0] * square + _SIN[1]) * square + _SIN[2]) * square * angle + angle
+    cosine = ((_COS[0] * square + _COS[1]) * square + _COS[2]) * square * square
+    cosine = cosine - _HALF * square + _ONE
+    odd = np.uint32(quadrant & np.uint32(1)) != np.uint32(0)
+    across = sine if odd else cosine
+    along = cosine if odd else sine
+    flip_across = np.uint32(np.uint32(quadrant + np.uint32(1)) & np.uint32(2)) != np.uint32(0)
+    flip_along = np.uint32(quadrant & np.uint32(2)) != np.uint32(0)
+    return (-across if flip_across else across), (-along if flip_along else along)
+
+
+@njit(inline="always")
+def normal_pair(key, round_trip, pair, run):  # noqa: ANN001, ANN201
+    """Return the normals of spins 2 `pair` and 2 `pair` + 1, float32."""
+    position = np.uint32(np.uint32(pair << _HALF_WORD) | run)
+    a, b = threefry(key[0], key[1], round_trip, position)
+    u = np.float32(a) * _SCALE_UNIT + _OFFSET_UNIT
+    radius = np.float32(math.sqrt(-_TWO * _log(u)))
+    cosine, sine = _cos_sin_of_turn(b)
+    return radius * cosine, radius * sine
+
+
+@njit(inline="always")
+def fill_normal_pair(key, round_trip, pair, first_run, even, odd):  # noqa: ANN001, ANN201
+    """Fill the rows of spins 2 `pair` and 2 `pair` + 1, one value per run from `first_run` on."""
+    for r in range(len(even)):
+        even[r], odd[r] = normal_pair(
+            key, np.uint32(round_trip), np.uint32(pair), np.uint32(first_run + r)
+        )
+
+
+@njit(cache=True, nogil=True)
+def _fill(key, round_trip, first_run, out):  # noqa: ANN001, ANN202
+    for pair in range(len(out) // 2):
+        fill_normal_pair(key, round_trip, pair, first_run, out[2 * pair], out[2 * pair + 1])
+
+
+def normals(
+    seed: int, *, round_trip: int, n_spins: int, n_runs: int, first_run: int = 0
+) -> NDArray[Any]:
+    """Return the noise of one round trip, float32, shape (n_spins, n_runs)."""
+    out = np.empty((n_spins + n_spins % 2, n_runs), dtype=np.float32)
+    _fill(NoiseKey.from_seed(seed), np.uint32(round_trip), first_run, out)
+    return out[:n_spins]

@@ -1,0 +1,80 @@
+r"""Features: the mean of each cell of a grid, compared with its median over training images.
+
+.. math:: f_k = +1 \text{ if } \overline{\text{pixels of cell }k} > \text{median}_k
+          \text{ else } -1
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+
+from qnn_train.errors import DataError
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+__all__ = ["PooledSign", "mean_pool"]
+
+
+@dataclass(frozen=True, eq=False)
+class PooledSign:
+    """Cells of an image, brighter or darker than usual.
+
+    Parameters
+    ----------
+    side : int
+        Pixels along a side of an image.
+    thresholds : float64 array, shape (grid²,)
+        Median of each cell.
+    """
+
+    side: int
+    thresholds: NDArray[np.float64]
+
+    @classmethod
+    def fit(cls, images: ArrayLike, *, grid: int) -> Self:
+        """Take the thresholds from images of shape (n, side, side)."""
+        cells = mean_pool(images, grid)
+        return cls(np.shape(images)[-1], np.median(cells, axis=0))
+
+    @property
+    def grid(self) -> int:
+        """Cells along a side."""
+        return round(len(self.thresholds) ** 0.5)
+
+    def transform(self, images: ArrayLike) -> NDArray[np.int8]:
+        """Return the features of images (n, side, side); int8 in {-1, +1}, shape (n, grid²).
+
+        Raises
+        ------
+        DataError
+            Images of another size.
+        """
+        if np.ndim(images) != 3 or np.shape(images)[1:] != (self.side, self.side):
+            raise DataError(
+                f"images have shape {np.shape(images)}", hint=f"(n, {self.side}, {self.side})"
+            )
+        return np.where(mean_pool(images, self.grid) > self.thresholds, 1, -1).astype(np.int8)
+
+
+def mean_pool(images: ArrayLike, grid: int) -> NDArray[np.float64]:
+    """Return the means of the cells of a `grid` by `grid` division; shape (n, grid²).
+
+    Raises
+    ------
+    DataError
+        The grid does not divide the side of the images.
+    """
+    pixels = np.asarray(images)
+    n, side = pixels.shape[0], pixels.shape[-1]
+    if grid < 1 or side % grid:
+        divisors = ", ".join(str(d) for d in range(1, side + 1) if side % d == 0)
+        raise DataError(
+            f"a grid of {grid} does not divide images of {side}x{side} pixels",
+            hint=f"one of {divisors}",
+        )
+    cell = side // grid
+    return pixels.reshape(n, grid, cell, grid, cell).mean(axis=(2, 4)).reshape(n, grid * grid)

@@ -1,0 +1,67 @@
+"""One picture of a training run: infeasibility, objective and accuracy against oracle calls."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from qnn_train.report import RunReport
+
+__all__ = ["draw"]
+
+INK, GRID = "#1f3a5f", "#d9dde3"
+
+
+def draw(report: RunReport, path: Path) -> None:
+    """Write the picture of `report` to `path` as PNG."""
+    # The object interface with Agg: no window, no global state of pyplot.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    figure = Figure(figsize=(7.0, 7.5), layout="constrained")
+    FigureCanvasAgg(figure)
+    top, middle, bottom = figure.subplots(3, 1, sharex=True)
+    steps = range(1, len(report.history.objective) + 1)
+    _plot(top, steps, report.history.infeasibility, "infeasibility ‖𝒜W‖".replace("𝒜", "A"))
+    _plot(middle, steps, report.history.objective, "objective of averaged W")
+    _plot(bottom, steps, [100 * value for value in report.history.accuracy], "accuracy (%)")
+    if min(report.history.infeasibility) > 0:
+        top.set_yscale("log")
+    _mark_accuracies(bottom, report)
+    bottom.set_xlabel("oracle calls")
+    bottom.xaxis.set_major_locator(MaxNLocator(integer=True))
+    figure.suptitle(_title(report), fontsize=11)
+    figure.savefig(path, dpi=150)
+
+
+def _plot(axes: Any, steps: range, values: list[float], label: str) -> None:
+    axes.plot(steps, values, color=INK, marker="o", markersize=3, linewidth=1.2)
+    axes.set_ylabel(label)
+    axes.grid(color=GRID, linewidth=0.6)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _mark_accuracies(axes: Any, report: RunReport) -> None:
+    where = "training split" if report.score == "train" else "training images"
+    axes.lines[0].set_label(f"best network so far, {where}")
+    test = 100 * report.test_accuracy
+    axes.axhline(
+        test,
+        color="#c2571a",
+        linestyle="--",
+        linewidth=1.2,
+        label=f"final network, test: {test:.2f} % of {report.n_test}",
+    )
+    axes.legend(loc="lower right", frameon=False, fontsize=9)
+
+
+def _title(report: RunReport) -> str:
+    bits = "real-valued" if report.coupling_bits is None else f"{report.coupling_bits}-bit"
+    return (
+        f"{report.dataset}: {report.class_names[0]} or {report.class_names[1]}\n"
+        f"network {report.network}, {report.bits_per_parameter:.2f} bits per parameter, "
+        f"{report.spins} spins\n{report.device}, {bits} couplings, seed {report.seed}"
+    )

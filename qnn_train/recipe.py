@@ -1,0 +1,153 @@
+"""Everything that decides a training run, and what it makes of a dataset."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from cim_hal import CapabilityError
+from qnn_train.data import PooledSign
+from qnn_train.network import (
+    Architecture,
+    Layer,
+    bias_code,
+    majority_network,
+    threshold_unit,
+    weight_code,
+)
+from qnn_train.program import Assembly, assemble, spins_needed
+from qnn_train.solve import Scorer
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from cim_hal import Capabilities
+    from qnn_train.data import ImageSet, Pair
+
+__all__ = ["Preparation", "Recipe", "prepare"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """What to train and on what.
+
+    Parameters
+    ----------
+    train_samples : int
+        Images in the program, drawn evenly from the two classes of the training split.
+    grid : int
+        Cells along a side; the network has grid² inputs.
+    hidden : int
+        Sign neurons; 0 is a single threshold unit.
+    readout : {"majority", "trained"}
+        What follows the hidden layer: a vote, or a trained layer without bias.
+    weights : str
+        Code of the weights, see `weight_code`.
+    bias_bits : int
+        Bits of each hidden bias; 0 for none.
+    score : {"train", "subset"}
+        On which images candidates are compared, and thresholds taken: the whole training split of
+        the two classes, or only the images in the program.
+    seed : int
+        Of the draw of images.
+    """
+
+    train_samples: int = 20
+    grid: int = 4
+    hidden: int = 3
+    readout: Literal["majority", "trained"] = "majority"
+    weights: str = "binary"
+    bias_bits: int = 2
+    score: Literal["train", "subset"] = "train"
+    seed: int = 0
+
+    @property
+    def architecture(self) -> Architecture:
+        """The network to train."""
+        weights, inputs = weight_code(self.weights), self.grid**2
+        if self.hidden == 0:
+            return threshold_unit(inputs, weights=weights, bias_bits=self.bias_bits)
+        if self.readout == "majority":
+            return majority_network(inputs, self.hidden, weights=weights, bias_bits=self.bias_bits)
+        first = Layer(inputs, self.hidden, weights, bias_code(self.bias_bits))
+        return Architecture((first,), Layer(self.hidden, 1, weights, bias_code(0)))
+
+    @property
+    def target(self) -> float:
+        """Margin asked of each sample: a unanimous vote, or half of a threshold unit's inputs."""
+        return float(self.hidden) if self.hidden else self.grid**2 / 2
+
+
+@dataclass(frozen=True, eq=False)
+class Preparation:
+    """A recipe carried out on two classes, up to the first call of a machine.
+
+    Attributes
+    ----------
+    features : PooledSign
+    chosen : ImageSet
+        The images in the program.
+    inputs : int8 array, shape (samples, grid²)
+        Their features.
+    scorer : Scorer
+    """
+
+    recipe: Recipe
+    pair: Pair
+    features: PooledSign
+    chosen: ImageSet
+    inputs: NDArray[np.int8]
+    scorer: Scorer
+
+    @property
+    def spins(self) -> int:
+        """Bits of the program."""
+        return spins_needed(self.recipe.architecture, self.inputs)
+
+    def check_fits(self, capabilities: Capabilities) -> None:
+        """Refuse a program that is too large for a machine, before it is made.
+
+        Raises
+        ------
+        CapabilityError
+            With a smaller proposal in its hint.
+        """
+        required = self.spins + (not capabilities.has_field)
+        if required > capabilities.max_spins:
+            raise CapabilityError(
+                "max_spins",
+                required=required,
+                available=capabilities.max_spins,
+                hint=self._proposal(capabilities.max_spins - (not capabilities.has_field)),
+            )
+
+    def assemble(self) -> Assembly:
+        """Make the program."""
+        recipe = self.recipe
+        return assemble(recipe.architecture, self.inputs, self.chosen.labels, target=recipe.target)
+
+    def _proposal(self, available: int) -> str:
+        """Name the most images that fit; features being -1 and +1, all take the same room."""
+        parameters = self.recipe.architecture.n_bits
+        each = (self.spins - parameters) // len(self.inputs)
+        fitting = (available - parameters) // each if each else 0
+        if fitting >= 2:
+            return f"--train-samples {fitting} fits, or a smaller --grid or --hidden"
+        return "use a smaller --grid or --hidden"
+
+
+def prepare(recipe: Recipe, pair: Pair) -> Preparation:
+    """Draw the images, take the thresholds and compute the features.
+
+    Raises
+    ------
+    DataError
+        Too many or too few training samples, or a grid that does not divide the images.
+    """
+    chosen = pair.train.take(pair.train.stratified(recipe.train_samples, seed=recipe.seed))
+    known = pair.train if recipe.score == "train" else chosen
+    features = PooledSign.fit(known.images, grid=recipe.grid)
+    scorer = Scorer(features.transform(known.images), known.labels)
+    inputs = features.transform(chosen.images)
+    return Preparation(recipe, pair, features, chosen, inputs, scorer)

@@ -1,0 +1,147 @@
+r"""The lifted problem: a quadratic program in bits as a linear one in matrices.
+
+With :math:`w = (1; x)` and :math:`W = ww^T`,
+
+.. math:: \min_W\ \langle C, W\rangle \quad\text{subject to}\quad \mathcal A W = 0,
+          \quad W \in \operatorname{conv}\{ww^T\}
+
+Every row of :math:`\mathcal A` is a function that is never negative on bits and vanishes where a
+constraint holds, so that the lifted problem has the optimum of the original one. A squared
+equality is rank one, :math:`\langle hh^T, W\rangle` with :math:`h = (-b; a)`; a product is
+Rosenberg's polynomial. C and every row have Frobenius norm 1.
+
+W is never stored: what is known of it are its atoms and the linear images that the next gradient
+needs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import scipy.sparse as sp
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+    from qnn_train.program import LinearConstraints, Products, Qcbo
+
+__all__ = ["LiftedProblem"]
+
+POWER_ITERATIONS = 100
+
+
+@dataclass(frozen=True, eq=False)
+class LiftedProblem:
+    """Objective and constraints on W, p = n + 1 rows and columns; make one with `lift`.
+
+    Attributes
+    ----------
+    C : float64 array, shape (p, p)
+        Symmetric objective, of norm 1 (0 where the program has no objective).
+    objective_scale : float
+        Objective of the program per unit of ⟨C, W⟩.
+    H : CSR array, shape (m, p)
+        A row of norm 1 for each equality.
+    R : CSR array, shape (k, p²)
+        A flattened symmetric matrix of norm 1 for each product.
+    """
+
+    C: NDArray[np.float64]
+    objective_scale: float
+    H: Any
+    R: Any
+
+    @classmethod
+    def lift(cls, qcbo: Qcbo) -> Self:
+        """Lift a program and scale it."""
+        C = np.block(
+            [
+                [np.array([[qcbo.constant]]), 0.5 * qcbo.c[None, :]],
+                [0.5 * qcbo.c[:, None], qcbo.Q],
+            ]
+        )
+        norm = float(np.linalg.norm(C)) or 1.0
+        return cls(C / norm, norm, _rank_one(qcbo.equalities), _rosenberg(qcbo.products, len(C)))
+
+    @property
+    def size(self) -> int:
+        """Rows of W, p."""
+        return len(self.C)
+
+    @property
+    def n_constraints(self) -> int:
+        """Rows of 𝒜, m + k."""
+        return self.H.shape[0] + self.R.shape[0]
+
+    def objective(self, atom: ArrayLike) -> float:
+        """Return ⟨C, wwᵀ⟩ for bits (n,)."""
+        w = with_one(atom)
+        return float(w @ self.C @ w)
+
+    def image(self, atom: ArrayLike) -> NDArray[np.float64]:
+        """Return 𝒜 wwᵀ for bits (n,); float64, shape (m + k,), never negative."""
+        w = with_one(atom)
+        ones = np.flatnonzero(w)
+        pairs = (ones[:, None] * self.size + ones).ravel()
+        flat = np.zeros(self.R.shape[1])
+        if self.R.shape[0]:
+            flat[pairs] = 1.0
+        return np.concatenate([(self.H @ w) ** 2, self.R @ flat])
+
+    def residual(self, W: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return 𝒜W for any symmetric W (p, p); the slow way, to check the fast one."""
+        squared = self.H.multiply(self.H @ W).sum(axis=1)
+        return np.concatenate([np.asarray(squared).ravel(), self.R @ W.ravel()])
+
+    def adjoint(self, z: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return 𝒜ᵀz = Hᵀ diag(z) H + Σ z_k R_k, symmetric, shape (p, p)."""
+        of_equalities, of_products = np.split(z, [self.H.shape[0]])
+        weighted = sp.csr_array(self.H.multiply(of_equalities[:, None]))
+        total = (self.H.T @ weighted).toarray()
+        if len(of_products):
+            total += (self.R.T @ of_products).reshape(total.shape)
+        return total
+
+    def gradient(self, z: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return C + 𝒜ᵀz, shape (p, p)."""
+        return self.C + self.adjoint(z)
+
+    def squared_norm(self) -> float:
+        """Return the squared operator norm of 𝒜, by power iteration."""
+        z = np.ones(self.n_constraints)
+        norm = 0.0
+        for _ in range(POWER_ITERATIONS if len(z) else 0):
+            z = self.residual(self.adjoint(z / np.linalg.norm(z)))
+            before, norm = norm, float(np.linalg.norm(z))
+            if abs(norm - before) <= 1e-6 * norm:
+                break
+        return norm
+
+
+def with_one(atom: ArrayLike) -> NDArray[np.float64]:
+    """Return w = (1; x)."""
+    return np.concatenate([[1.0], np.asarray(atom, dtype=np.float64)])
+
+
+def _rank_one(equalities: LinearConstraints) -> Any:
+    rows = sp.hstack([sp.csr_array(-equalities.b[:, None]), equalities.A], format="csr")
+    norms = np.sqrt(np.asarray(rows.multiply(rows).sum(axis=1)).ravel())
+    return sp.csr_array(rows.multiply(1.0 / norms[:, None]))
+
+
+def _rosenberg(products: Products, size: int) -> Any:
+    """Rows x_i x_j - 2 x_i y - 2 x_j y + 3 y, the last on the diagonal."""
+    i, j, y = (1 + column for column in products.bits.T)
+    k = np.arange(len(products))
+    entries = [(i, j, 0.5), (i, y, -1.0), (j, y, -1.0), (y, y, 1.5)]
+    values, rows, columns = [], [], []
+    for first, second, value in entries:
+        for a, b in ((first, second), (second, first)):
+            rows.append(k)
+            columns.append(a * size + b)
+            values.append(np.full(len(k), value))
+    data = np.concatenate(values) / np.sqrt(13.5)  # 2 (0.5² + 1 + 1) + 3² = 13.5
+    where = (np.concatenate(rows), np.concatenate(columns))
+    return sp.csr_array(sp.coo_array((data, where), shape=(len(k), size * size)))

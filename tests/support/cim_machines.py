@@ -1,0 +1,118 @@
+"""Small real machines for tests: software drivers, each with one trait."""
+
+from __future__ import annotations
+
+import itertools
+import time
+
+import numpy as np
+
+from cim_hal import Capabilities, Driver, JobCancelledError, Program, Readout, StopToken
+
+
+class Annealer(Driver):
+    """Metropolis annealing: 8 bits, amplitudes, reproducible."""
+
+    def __init__(self) -> None:
+        self.n_closed = 0
+
+    def describe(self) -> Capabilities:
+        return Capabilities(
+            name="annealer",
+            max_spins=3000,
+            coupling_bits=8,
+            reports_amplitudes=True,
+            reproducible=True,
+            default_round_trips=20,
+        )
+
+    def run(self, program: Program, stop: StopToken) -> Readout:
+        rng = np.random.default_rng(program.seed)
+        J = program.dense_coupling().astype(np.float64)
+        spins = rng.choice([-1.0, 1.0], (program.n_runs, program.n_spins))
+        scale = np.abs(J).sum(axis=1).max() or 1.0
+        for pump in program.schedule.sample():
+            if stop.is_set():
+                raise JobCancelledError("stopped between two round trips")
+            heat = rng.exponential(scale / (1 + 20 * pump), spins.shape)
+            for i in range(program.n_spins):
+                spins[:, i] *= np.where(2 * spins[:, i] * (spins @ J[i]) < heat[:, i], -1, 1)
+        return Readout(spins * rng.uniform(0.5, 1.0, spins.shape))
+
+    def close(self) -> None:
+        self.n_closed += 1
+
+
+class Exhaustive(Driver):
+    """Every spin vector is tried: real numbers, a field, bare spins."""
+
+    def describe(self) -> Capabilities:
+        return Capabilities(
+            name="exhaustive", max_spins=12, coupling_bits=None, has_field=True, reproducible=True
+        )
+
+    def run(self, program: Program, stop: StopToken) -> Readout:
+        J, h = program.dense_coupling(), program.field
+        states = np.array(list(itertools.product([-1, 1], repeat=program.n_spins)))
+        energies = -0.5 * np.einsum("ri,ij,rj->r", states, J, states) - states @ h
+        best = states[np.argmin(energies)].astype(np.int8)
+        return Readout(np.tile(best, (program.n_runs, 1)))
+
+
+class Patient(Driver):
+    """A round trip takes a millisecond; tells which job it is in by touching nothing else."""
+
+    def describe(self) -> Capabilities:
+        return Capabilities(
+            name="patient", max_spins=8, coupling_bits=8, default_round_trips=60_000
+        )
+
+    def run(self, program: Program, stop: StopToken) -> Readout:
+        for _ in range(program.schedule.round_trips):
+            if stop.is_set():
+                raise JobCancelledError("stopped between two round trips")
+            time.sleep(0.001)
+        return Readout(np.ones((program.n_runs, program.n_spins), dtype=np.int8))
+
+
+class Random(Driver):
+    """Random amplitudes at once, for many spins and runs: a source of large results."""
+
+    def describe(self) -> Capabilities:
+        return Capabilities(
+            name="random",
+            max_spins=5000,
+            coupling_bits=None,
+            reports_amplitudes=True,
+            reproducible=True,
+        )
+
+    def run(self, program: Program, stop: StopToken) -> Readout:
+        rng = np.random.default_rng(program.seed)
+        shape = (program.n_runs, program.n_spins)
+        return Readout(rng.standard_normal(shape, dtype=np.float32))
+
+
+class Faulty(Driver):
+    """Breaks in a way that the seed chooses."""
+
+    def describe(self) -> Capabilities:
+        return Capabilities(name="faulty", max_spins=8, coupling_bits=8)
+
+    def run(self, program: Program, stop: StopToken) -> Readout:
+        shape = (program.n_runs, program.n_spins)
+        match program.seed:
+            case 0:
+                raise ZeroDivisionError("the laser is off")
+            case 1:
+                return Readout(np.ones((program.n_runs, program.n_spins + 1), dtype=np.int8))
+            case 2:
+                return Readout(np.full(shape, np.nan))
+            case 3:
+                return Readout(np.zeros(shape, dtype=np.int8))
+            case 4:
+                return None  # pyright: ignore[reportReturnType]
+            case 5:
+                raise SystemExit(3)
+            case _:
+                return Readout(np.ones(shape, dtype=np.int8))
