@@ -40,7 +40,7 @@ def run(command: click.Command, arguments: Sequence[str] | None = None) -> int:
             sys.exit(run(program))
     """
     try:
-        status = command.main(arguments, standalone_mode=False)
+        status = command.main(arguments, prog_name=command.name, standalone_mode=False)
         sys.stdout.flush()
     except click.UsageError as error:
         command_path = error.ctx.command_path if error.ctx else command.name

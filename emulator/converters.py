@@ -19,7 +19,7 @@ __all__ = ["Converter", "to_code"]
 
 @njit(inline="always")
 def to_code(value: float, top: float, rounds: bool) -> float:  # noqa: FBT001  a numba scalar
-    """Return `value`, in codes already, clipped to ``-top .. top`` and rounded where it `rounds`."""
+    """Return `value`, in codes already, clipped to ``-top .. top``, and rounded if it `rounds`."""
     clipped = min(max(value, -top), top)
     return np.rint(clipped) if rounds else clipped
 

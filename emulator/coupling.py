@@ -45,7 +45,7 @@ def sparse_product(
 
 @dataclass(frozen=True, eq=False)
 class CouplingMatrix:
-    """Couplings in the form the product wants.
+    r"""Couplings in the form the product wants.
 
     Make one with `of`.
 
@@ -56,7 +56,7 @@ class CouplingMatrix:
     is_exact : bool
         Whether no sum is ever rounded.
     typical_row_norm : float
-        :math:`(\\sum_j J_{ij}^2)^{1/2}` of a weakly coupled row: nine in ten have more.
+        :math:`(\sum_j J_{ij}^2)^{1/2}` of a weakly coupled row: nine in ten have more.
     """
 
     matrix: Any

@@ -72,17 +72,15 @@ class EmulatedCim(Driver):
         """Run a program; amplitudes float32, shape (runs, n)."""
         wiring = self._wire(program)
         width = self._block_width(program.n_runs, wiring.coupling)
-        amplitudes = np.empty((program.n_runs, program.n_spins), dtype=np.float32)
-        run_block = partial(self._run_block, program, stop, wiring, width, amplitudes)
+        run_block = partial(self._run_block, program, stop, wiring, width)
         first_runs = range(0, program.n_runs, width)
         with _blas().limit(limits=1, user_api="blas"):
             if min(self._threads, len(first_runs)) == 1:
-                for first_run in first_runs:
-                    run_block(first_run)
+                blocks = [run_block(first_run) for first_run in first_runs]
             else:
                 with ThreadPoolExecutor(self._threads) as pool:
-                    list(pool.map(run_block, first_runs))
-        return Readout(amplitudes)
+                    blocks = list(pool.map(run_block, first_runs))
+        return Readout(np.concatenate(blocks)[: program.n_runs])
 
     def _wire(self, program: Program) -> Wiring:
         coupling = CouplingMatrix.of(
@@ -100,14 +98,8 @@ class EmulatedCim(Driver):
         return min(BLOCK_RUNS, -(-share // VECTOR_RUNS) * VECTOR_RUNS)
 
     def _run_block(
-        self,
-        program: Program,
-        stop: StopToken,
-        wiring: Wiring,
-        width: int,
-        out: NDArray[np.float32],
-        first_run: int,
-    ) -> None:
+        self, program: Program, stop: StopToken, wiring: Wiring, width: int, first_run: int
+    ) -> NDArray[np.float32]:
         block = self._dynamics.start(wiring, first_run=first_run, n_runs=width)
         for round_trip, pump in enumerate(program.schedule.sample()):
             if round_trip % ROUND_TRIPS_BETWEEN_POLLS == 0 and stop.is_set():
@@ -115,8 +107,8 @@ class EmulatedCim(Driver):
                     f"cancelled at round trip {round_trip}", at_round_trip=round_trip
                 )
             block.advance(float(pump))
-        rows = out[first_run : first_run + width]
-        rows[:] = block.amplitudes().T[: len(rows)]
+        # (n, runs) inside, (runs, n) at the waist: turned here and nowhere else
+        return np.ascontiguousarray(block.amplitudes().T, dtype=np.float32)
 
 
 @cache

@@ -71,9 +71,7 @@ _LOG = tuple(
     )
 )
 _SIN = tuple(np.float32(value) for value in (-1.9515295891e-4, 8.3321608736e-3, -1.6666654611e-1))
-_COS = tuple(
-    np.float32(value) for value in (2.443315711809948e-5, -1.388731625493765e-3, 4.166664568298827e-2)
-)
+_COS = tuple(np.float32(value) for value in (2.4433157118e-5, -1.3887316255e-3, 4.1666645683e-2))
 
 
 class NoiseKey(NamedTuple):
@@ -89,14 +87,14 @@ class NoiseKey(NamedTuple):
 
 
 @njit(inline="always")
-def _mix(x0, x1, turn):  # noqa: ANN001, ANN202
+def _mix(x0: Any, x1: Any, turn: int) -> tuple[Any, Any]:
     x0 = np.uint32(x0 + x1)
     x1 = np.uint32((x1 << np.uint32(turn)) | (x1 >> np.uint32(32 - turn)))
     return x0, np.uint32(x1 ^ x0)
 
 
 @njit(inline="always")
-def threefry(key0, key1, x0, x1):  # noqa: ANN001, ANN201
+def threefry(key0: Any, key1: Any, x0: Any, x1: Any) -> tuple[Any, Any]:
     """Return the two words of Threefry-2x32-20 for a key and a counter of two words each."""
     key2 = np.uint32(key0 ^ key1 ^ _PARITY)
     x0, x1 = np.uint32(x0 + key0), np.uint32(x1 + key1)
@@ -128,7 +126,7 @@ def threefry(key0, key1, x0, x1):  # noqa: ANN001, ANN201
 
 
 @njit(inline="always")
-def _log(value):  # noqa: ANN001, ANN202
+def _log(value: Any) -> Any:
     """Return ln of a positive normal float32."""
     bits = np.int32(np.float32(value).view(np.int32) - _SQRT_HALF_BITS)
     exponent = np.int32(bits >> _MANTISSA_BITS)
@@ -148,7 +146,7 @@ def _log(value):  # noqa: ANN001, ANN202
 
 
 @njit(inline="always")
-def _cos_sin_of_turn(word):  # noqa: ANN001, ANN202
+def _cos_sin_of_turn(word: Any) -> tuple[Any, Any]:
     """Return cos and sin of the angle that is ``word`` / 2^32 of a turn."""
     quadrant = np.uint32(np.uint32(word + _EIGHTH_TURN) >> _QUADRANT_SHIFT)
     rest = np.int32(np.uint32(word - np.uint32(quadrant << _QUADRANT_SHIFT)))
@@ -166,7 +164,7 @@ def _cos_sin_of_turn(word):  # noqa: ANN001, ANN202
 
 
 @njit(inline="always")
-def normal_pair(key, round_trip, pair, run):  # noqa: ANN001, ANN201
+def normal_pair(key: NoiseKey, round_trip: Any, pair: Any, run: Any) -> tuple[Any, Any]:
     """Return the normals of spins 2 `pair` and 2 `pair` + 1, float32."""
     position = np.uint32(np.uint32(pair << _HALF_WORD) | run)
     a, b = threefry(key[0], key[1], round_trip, position)
@@ -177,7 +175,14 @@ def normal_pair(key, round_trip, pair, run):  # noqa: ANN001, ANN201
 
 
 @njit(inline="always")
-def fill_normal_pair(key, round_trip, pair, first_run, even, odd):  # noqa: ANN001, ANN201
+def fill_normal_pair(  # noqa: PLR0917  called from kernels
+    key: NoiseKey,
+    round_trip: int,
+    pair: int,
+    first_run: int,
+    even: NDArray[Any],
+    odd: NDArray[Any],
+) -> None:
     """Fill the rows of spins 2 `pair` and 2 `pair` + 1, one value per run from `first_run` on."""
     for r in range(len(even)):
         even[r], odd[r] = normal_pair(
@@ -186,7 +191,7 @@ def fill_normal_pair(key, round_trip, pair, first_run, even, odd):  # noqa: ANN0
 
 
 @njit(cache=True, nogil=True)
-def _fill(key, round_trip, first_run, out):  # noqa: ANN001, ANN202
+def _fill(key: NoiseKey, round_trip: int, first_run: int, out: NDArray[Any]) -> None:
     for pair in range(len(out) // 2):
         fill_normal_pair(key, round_trip, pair, first_run, out[2 * pair], out[2 * pair + 1])
 
@@ -196,5 +201,5 @@ def normals(
 ) -> NDArray[Any]:
     """Return the noise of one round trip, float32, shape (n_spins, n_runs)."""
     out = np.empty((n_spins + n_spins % 2, n_runs), dtype=np.float32)
-    _fill(NoiseKey.from_seed(seed), np.uint32(round_trip), first_run, out)
+    _fill(NoiseKey.from_seed(seed), round_trip, first_run, out)
     return out[:n_spins]

@@ -9,6 +9,7 @@ from qnn_train.data import (
     load_fashion_mnist,
 )
 from qnn_train.errors import AssemblyError, DataError, ModelFileError, TrainingError
+from qnn_train.linear import LinearFit, fit_linear
 from qnn_train.model_file import TrainedModel
 from qnn_train.network import (
     Architecture,
@@ -46,6 +47,7 @@ __all__ = [
     "ImageSet",
     "Layer",
     "LiftedProblem",
+    "LinearFit",
     "ModelFileError",
     "Oracle",
     "Outcome",
@@ -66,6 +68,7 @@ __all__ = [
     "assemble",
     "bias_code",
     "conditional_gradient",
+    "fit_linear",
     "least_squares",
     "load_digits",
     "load_fashion_mnist",

@@ -261,10 +261,10 @@ class ServerCore:
             device=self._capabilities.name,
             job=job.id,
             coupling=job.request.coupling.digest,
-            seed=job.program.seed,
-            round_trips=job.program.schedule.round_trips,
+            seed=job.request.seed,
+            round_trips=job.round_trips,
             device_s=measured.device_s,
-            lowering=job.program.lowering.report,
+            lowering=job.report,
         )
 
     def _end_session(self, session: str, now: float) -> list[Effect]:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from cim_hal.machine.driver import Program
+    from cim_hal.model.record import LoweringReport
     from cim_hal.protocol.limits import Limits
     from cim_hal.protocol.messages import Sample
 
@@ -39,12 +40,17 @@ class _Waiter:
 
 @dataclass(eq=False)
 class Job:
-    """One submission."""
+    """One submission.
+
+    The program is let go of when the job ends: it holds the couplings.
+    """
 
     id: str
     session: str
     request: Sample
-    program: Program
+    round_trips: int
+    report: LoweringReport
+    program: Program | None
     state: JobState = JobState.QUEUED
     outcome: Measured | CimError | None = None
     ended_at: float = 0.0
@@ -71,6 +77,8 @@ class JobBook:
         self._keys: dict[tuple[str, str], Job] = {}
         self._queue: deque[Job] = deque()
         self._running: Job | None = None
+        self._ended: deque[Job] = deque()  # in the order of their end
+        self._kept_bytes = 0
 
     @property
     def queued(self) -> int:
@@ -113,7 +121,8 @@ class JobBook:
                 hint="fetch or cancel a job, or try again later",
                 queue_length=self._limits.queue_length,
             )
-        job = Job(self._new_token(), session, request, program)
+        round_trips, report = program.schedule.round_trips, program.lowering.report
+        job = Job(self._new_token(), session, request, round_trips, report, program)
         self._jobs[job.id] = self._keys[session, request.key] = job
         self._queue.append(job)
         return job
@@ -141,8 +150,9 @@ class JobBook:
         if self._running is not None or not self._queue:
             return []
         job = self._running = self._queue.popleft()
+        program, job.program = job.program, None
         job.state = after(job.state, JobEvent.START)
-        return [Run(job.id, job.program)]
+        return [Run(job.id, program)] if program is not None else []
 
     def wait(self, job: Job, peer: bytes, request: Packet, deadline: float) -> None:
         """Remember a peer that waits for the end of a job; asking twice replaces the first."""
@@ -167,9 +177,7 @@ class JobBook:
         job.state = after(job.state, _event(outcome))
         if job.state is JobState.CANCELLED and isinstance(outcome, Measured):
             outcome = JobCancelledError("the job was cancelled", job=job.id)
-        effects = self._end(job, outcome, now)
-        self._drop_results(now)
-        return effects + self.start_next()
+        return self._end(job, outcome, now) + self.start_next()
 
     def forget_session(self, session: str, now: float) -> list[Effect]:
         """Cancel and drop the jobs of a session; a running one is dropped when it ends."""
@@ -182,7 +190,7 @@ class JobBook:
     def tick(self, now: float) -> list[Effect]:
         """Answer waits that are over, and drop results that are too old."""
         effects: list[Effect] = []
-        for job in self._jobs.values():
+        for job in (*self._queue, *([self._running] if self._running else [])):
             due = [waiter for waiter in job.waiters if waiter.deadline <= now]
             job.waiters = [waiter for waiter in job.waiters if waiter.deadline > now]
             effects += _tell(due, job)
@@ -190,19 +198,24 @@ class JobBook:
         return effects
 
     def _end(self, job: Job, outcome: Measured | CimError, now: float) -> list[Effect]:
-        job.outcome, job.ended_at = outcome, now
+        job.program, job.outcome, job.ended_at = None, outcome, now
+        self._ended.append(job)
+        self._kept_bytes += _size(job)
+        self._drop_results(now)
         waiters, job.waiters = job.waiters, []
         return _tell(waiters, job)
 
     def _drop_results(self, now: float) -> None:
-        ended = sorted((j for j in self._jobs.values() if j.has_ended), key=lambda j: j.ended_at)
-        kept = sum(_size(job) for job in ended)
-        for at, job in enumerate(ended):
-            too_old = job.ended_at + self._limits.result_s <= now
-            too_much = kept > self._limits.kept_bytes and at < len(ended) - 1
-            if too_old or too_much:
-                kept -= _size(job)
-                self._forget(job)
+        """Drop ended jobs from the oldest on: those too old, and those too many for the rest."""
+        limits = self._limits
+        while self._ended:
+            is_old = self._ended[0].ended_at + limits.result_s <= now
+            is_much = self._kept_bytes > limits.kept_bytes or len(self._ended) > limits.kept_jobs
+            if not is_old and not (is_much and len(self._ended) > 1):
+                return
+            job = self._ended.popleft()
+            self._kept_bytes -= _size(job)
+            self._forget(job)
 
     def _forget(self, job: Job) -> None:
         self._jobs.pop(job.id, None)

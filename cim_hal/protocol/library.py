@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Library", "Store"]
 
+MAX_COMMITTED = 1024
+
 Answer: TypeAlias = CouplingsLoaded | UploadOpened | Prepare
 
 
@@ -60,10 +62,15 @@ class Store:
 class _Upload:
     session: str
     coupling: CouplingRef
-    payload: Payload
+    payload: Payload | None  # None once the couplings are loaded
+    n_bytes: int
     touched: float
     offsets: set[int] = field(default_factory=set)
     received: int = 0
+
+    @property
+    def is_whole(self) -> bool:
+        return self.received == len(self.payload.data)
 
 
 class Library:
@@ -76,6 +83,8 @@ class Library:
         self._limits = limits
         self._new_token = new_token
         self._uploads: dict[str, _Upload] = {}
+        # A commit that is sent twice is answered twice, after its bytes are gone.
+        self._committed: OrderedDict[str, CouplingRef] = OrderedDict()
         self._store = Store(limits.cache_bytes)
 
     def begin(self, session: str, request: BeginCouplings, now: float) -> Answer:
@@ -97,7 +106,7 @@ class Library:
         self._check_uploads(n_bytes(spec))
         upload = self._new_token()
         payload = Payload(spec, np.zeros(n_bytes(spec), dtype=np.uint8))
-        self._uploads[upload] = _Upload(session, ref, payload, now)
+        self._uploads[upload] = _Upload(session, ref, payload, len(payload.data), now)
         return UploadOpened(
             upload=upload, chunk_bytes=self._limits.chunk_bytes, credit=self._limits.credit
         )
@@ -115,14 +124,14 @@ class Library:
             There is no such upload.
         """
         upload = self._upload(session, request.upload, now)
-        offset, size, total = request.offset, self._limits.chunk_bytes, len(upload.payload.data)
+        offset, size, total = request.offset, self._limits.chunk_bytes, upload.n_bytes
         expected = min(size, total - offset)
         if offset % size or data.dtype != np.uint8 or data.shape != (expected,) or expected < 1:
             raise RemoteProtocolError(
                 f"a chunk of {data.dtype} {data.shape} at {offset} does not belong to an upload "
                 f"of {total} bytes in chunks of {size}"
             )
-        if offset not in upload.offsets:
+        if upload.payload is not None and offset not in upload.offsets:
             upload.payload.data[offset : offset + expected] = data
             upload.offsets.add(offset)
             upload.received += expected
@@ -136,19 +145,30 @@ class Library:
         RemoteProtocolError
             Chunks are missing.
         """
+        if upload_id in self._committed:
+            ref = self._committed[upload_id]
+            return CouplingsLoaded(coupling=ref, report=self.lowering(ref).report)
         upload = self._upload(session, upload_id, now)
         lowering: Lowering | None = self._store.get(upload.coupling)
         if lowering is not None:
             return CouplingsLoaded(coupling=upload.coupling, report=lowering.report)
-        missing = len(upload.payload.data) - upload.received
-        if missing:
+        if not upload.is_whole:
+            missing = len(upload.payload.data) - upload.received
             raise RemoteProtocolError(f"the upload lacks {missing} bytes")
         return Prepare(self._new_token(), upload.coupling, upload.payload)
 
     def keep(self, ref: CouplingRef, prepared: Prepared) -> CouplingsLoaded:
-        """Keep what was prepared, for all sessions."""
+        """Keep what was prepared, for all sessions; uploads of it are done."""
+        for upload in self._uploads.values():
+            if upload.coupling == ref:
+                upload.payload = None
         self._store.put(ref.digest, prepared.model, _size(prepared.model.J))
         self._store.put(ref, prepared.lowering, _size(prepared.lowering.coupling))
+        for upload_id in [k for k, u in self._uploads.items() if u.coupling == ref and u.is_whole]:
+            del self._uploads[upload_id]
+            self._committed[upload_id] = ref
+        while len(self._committed) > MAX_COMMITTED:
+            self._committed.popitem(last=False)
         return CouplingsLoaded(coupling=ref, report=prepared.lowering.report)
 
     def lowering(self, ref: CouplingRef) -> Lowering:
@@ -196,10 +216,11 @@ class Library:
             raise CapabilityError("coupling_bytes", required=needs, available=available)
 
     def _check_uploads(self, size: int) -> None:
-        if len(self._uploads) >= self._limits.max_uploads:
-            needs, available = len(self._uploads) + 1, self._limits.max_uploads
+        under_way = [upload for upload in self._uploads.values() if upload.payload is not None]
+        if len(under_way) >= self._limits.max_uploads:
+            needs, available = len(under_way) + 1, self._limits.max_uploads
             raise CapabilityError("max_uploads", required=needs, available=available)
-        total = size + sum(len(upload.payload.data) for upload in self._uploads.values())
+        total = size + sum(upload.n_bytes for upload in under_way)
         if total > self._limits.cache_bytes:
             raise CapabilityError("cache_bytes", required=total, available=self._limits.cache_bytes)
 

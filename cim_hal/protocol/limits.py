@@ -35,8 +35,8 @@ class Limits(BaseModel):
         as much again.
     result_bytes : int
         Largest result of one job.
-    kept_bytes : int
-        Finished results kept until they are fetched or expire; the oldest go first.
+    kept_bytes, kept_jobs : int
+        Size and number of ended jobs kept until they expire; the oldest go first.
     queue_length : int
         Jobs that wait for the machine.
     max_sessions, max_uploads : int
@@ -56,6 +56,7 @@ class Limits(BaseModel):
     cache_bytes: Count = 1024**3
     result_bytes: Count = 512 * 1024**2
     kept_bytes: Count = 1024**3
+    kept_jobs: Count = 4096
     queue_length: Count = 64
     max_sessions: Count = 256
     max_uploads: Count = 16

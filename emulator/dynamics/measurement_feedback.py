@@ -20,10 +20,10 @@ from emulator.converters import Converter, to_code
 from emulator.dynamics.base import Block, Dynamics, Precision, Wiring, state_dtype
 from emulator.dynamics.pulse import (
     attenuated_variance,
+    crystal_gain,
     gain_series,
     measured_mean,
     measured_variance,
-    net_gain,
     record_variance,
 )
 from emulator.noise import NoiseKey, fill_normal_pair
@@ -41,14 +41,13 @@ class LoopConstants(NamedTuple):
     theta_from_mean: Any
     field_transmission: Any
     transmission: Any
-    entering: Any
+    one: Any
     vacuum: Any
     tap: Any
     field_tap: Any
     floor: Any
     field_passed: Any
     passed: Any
-    replaced: Any
     kick: Any
     kick_squared: Any
     adc_scale: Any
@@ -60,7 +59,7 @@ class LoopConstants(NamedTuple):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def advance_pulses(
+def advance_pulses(  # noqa: PLR0917  a kernel takes arrays
     mean: NDArray[Any],
     variance: NDArray[Any],
     product: NDArray[Any],
@@ -85,15 +84,16 @@ def advance_pulses(
                 fed_back = to_code(products[r] * injection_scale, c.dac_top, c.dac_rounds)
                 mu = means[r] + c.dac_step * fed_back
                 theta_squared = c.theta_from_pump + c.theta_from_mean * mu * mu
-                gain = net_gain(theta_squared, series, c.field_transmission)
-                mu = gain * mu
-                sigma = attenuated_variance(variances[r], gain * gain, c.entering)
+                gain = crystal_gain(theta_squared, series, c.one)
+                mu = c.field_transmission * (gain * mu)
+                amplified = gain * gain * variances[r]
+                sigma = attenuated_variance(amplified, c.transmission, c.vacuum)
                 width = math.sqrt(record_variance(sigma, c.tap, c.floor))
                 noise = records[r]
                 record = c.field_tap * mu + width * noise
                 excess = (sigma - c.vacuum) / width
                 means[r] = measured_mean(mu, excess * noise, c.field_passed, c.kick)
-                passed = attenuated_variance(sigma, c.passed, c.replaced)
+                passed = attenuated_variance(sigma, c.passed, c.vacuum)
                 variances[r] = measured_variance(passed, excess, c.kick_squared)
                 records[r] = to_code(record * c.adc_scale, c.adc_top, c.adc_rounds)
 
@@ -155,14 +155,14 @@ class MeasurementFeedback(Dynamics):
         A parameter out of its range.
     """
 
-    transmission: float = 0.8
+    transmission: float = 0.75
     outcoupling: float = 0.2
     detector_efficiency: float = 1.0
     electronic_noise: float = 0.0
-    saturation: float = 260.0
-    adc: Converter = field(default=Converter(full_scale=0.11, bits=8))
-    dac: Converter = field(default=Converter(full_scale=0.3, bits=12))
-    coupling_gain: float = 0.68
+    saturation: float = 300.0
+    adc: Converter = field(default=Converter(full_scale=0.12, bits=8))
+    dac: Converter = field(default=Converter(full_scale=0.2, bits=12))
+    coupling_gain: float = 0.75
     delay: int = 1
     precision: Precision = "single"
 
@@ -217,14 +217,13 @@ class MeasurementFeedback(Dynamics):
             "theta_from_mean": self.loss_exponent / self.saturation**2,
             "field_transmission": math.sqrt(self.transmission),
             "transmission": self.transmission,
-            "entering": 0.5 * (1 - self.transmission),
+            "one": 1.0,
             "vacuum": 0.5,
             "tap": tap,
             "field_tap": math.sqrt(tap),
             "floor": 0.5 * (1 - tap) + self.electronic_noise**2,
             "field_passed": math.sqrt(1 - out),
             "passed": 1 - out,
-            "replaced": 0.5 * out,
             "kick": math.sqrt(tap * (1 - out)),
             "kick_squared": tap * (1 - out),
             "adc_scale": self.adc.scale / (math.sqrt(tap) * self.unit),

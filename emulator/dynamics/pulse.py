@@ -18,10 +18,10 @@ from numba import njit
 __all__ = [
     "GAIN_TERMS",
     "attenuated_variance",
+    "crystal_gain",
     "gain_series",
     "measured_mean",
     "measured_variance",
-    "net_gain",
     "record_variance",
 ]
 
@@ -53,8 +53,8 @@ def gain_series(pump: float, loss_exponent: float) -> tuple[float, ...]:
 
 
 @njit(inline="always")
-def net_gain(theta_squared: float, series: tuple[float, ...], transmission: float) -> float:
-    """Return the field gain of crystal and losses: `transmission` times G of `gain_series`."""
+def crystal_gain(theta_squared: float, series: tuple[float, ...], one: float) -> float:
+    """Return the field gain G of `gain_series`; `one` is 1 in the dtype wanted."""
     inverse = series[11]
     inverse = inverse * theta_squared + series[10]
     inverse = inverse * theta_squared + series[9]
@@ -67,16 +67,16 @@ def net_gain(theta_squared: float, series: tuple[float, ...], transmission: floa
     inverse = inverse * theta_squared + series[2]
     inverse = inverse * theta_squared + series[1]
     inverse = inverse * theta_squared + series[0]
-    return transmission / inverse
+    return one / inverse
 
 
 @njit(inline="always")
 def attenuated_variance(variance: float, transmission: float, vacuum: float) -> float:
-    r"""Return :math:`\eta\sigma + (1 - \eta)/2`, the variance after a loss.
+    r"""Return :math:`\eta\sigma + (1 - \eta)/2`, the variance after a loss; `vacuum` is 1/2.
 
-    `vacuum` is :math:`(1 - \eta)/2`: what enters through the open port.
+    Written so that vacuum stays vacuum to the last bit.
     """
-    return transmission * variance + vacuum
+    return vacuum + transmission * (variance - vacuum)
 
 
 @njit(inline="always")

@@ -43,18 +43,17 @@ class ImageSet:
         DataError
             Fewer than one image of each label asked for, or more than there are.
         """
-        classes = np.unique(self.labels)
-        shares = [len(part) for part in np.array_split(np.arange(n_samples), len(classes))]
+        classes, counts = np.unique(self.labels, return_counts=True)
+        most = len(classes) * int(counts.min())
+        if not len(classes) <= n_samples <= most:
+            raise DataError(
+                f"{n_samples} training samples", hint=f"between {len(classes)} and {most}"
+            )
+        shares = np.array_split(np.arange(n_samples), len(classes))
         rng, chosen = np.random.default_rng(seed), []
         for label, share in zip(classes, shares, strict=True):
             members = np.flatnonzero(self.labels == label)
-            if not 1 <= share <= len(members):
-                raise DataError(
-                    f"{n_samples} training samples: the training split has {len(members)} of a "
-                    f"class",
-                    hint=f"between {len(classes)} and {len(classes) * len(members)}",
-                )
-            chosen.append(rng.choice(members, share, replace=False))
+            chosen.append(rng.choice(members, len(share), replace=False))
         return np.concatenate(chosen)
 
 

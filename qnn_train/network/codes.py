@@ -83,7 +83,7 @@ class ParameterCode:
             A value the code does not have.
         """
         wanted = np.asarray(values, dtype=np.int64)
-        words = np.array(list(self._words()), dtype=np.int8).reshape(-1, self.bits)
+        words = np.array(list(self._words()), dtype=np.int8).reshape(2**self.bits, self.bits)
         matches = wanted[..., None] == self.decode(words)
         if not matches.any(axis=-1).all():
             raise AssemblyError(f"a value is not of the {self.name} code", hint=f"{self.values}")

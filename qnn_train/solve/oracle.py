@@ -3,6 +3,7 @@ r"""Oracles: :math:`G \mapsto \arg\min_x\ (1;x)^T G\,(1;x)` over bits."""
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Answer", "ExhaustiveOracle", "Oracle", "SessionOracle", "qubo_of"]
 
-MAX_EXHAUSTIVE_BITS = 20
+MAX_EXHAUSTIVE_BITS = 18
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,16 +120,24 @@ class ExhaustiveOracle:
         Raises
         ------
         AssemblyError
-            More than 20 bits.
+            More than 18 bits.
         """
         n = len(gradient) - 1
         if n > MAX_EXHAUSTIVE_BITS:
-            raise AssemblyError(f"{n} bits are too many to try all", hint="at most 20")
+            raise AssemblyError(
+                f"{n} bits are too many to try all", hint=f"at most {MAX_EXHAUSTIVE_BITS}"
+            )
         Q, offset = qubo_of(gradient)
-        bits = ((np.arange(2**n)[:, None] >> np.arange(n)) & 1).astype(np.int8)
-        values = np.einsum("rn,rn->r", bits @ Q, bits) + offset
+        vectors = _every_vector(n)
+        values = np.einsum("rn,rn->r", vectors @ Q, vectors) + offset
         order = np.argsort(values, kind="stable")[: self._n_samples]
-        return Answer(bits[order], values[order])
+        return Answer(vectors[order].astype(np.int8), values[order])
+
+
+@lru_cache(maxsize=2)
+def _every_vector(n_bits: int) -> NDArray[np.float64]:
+    """All vectors of bits, float64, shape (2^n, n)."""
+    return ((np.arange(2**n_bits)[:, None] >> np.arange(n_bits)) & 1).astype(np.float64)
 
 
 def call_seed(seed: int, call: int) -> int:

@@ -11,7 +11,7 @@ from cim_hal import Capabilities, Driver, JobCancelledError, Program, Readout, S
 
 
 class Annealer(Driver):
-    """Metropolis annealing: 8 bits, amplitudes, reproducible."""
+    """Heat-bath annealing: 8 bits, amplitudes, reproducible."""
 
     def __init__(self) -> None:
         self.n_closed = 0
@@ -34,9 +34,9 @@ class Annealer(Driver):
         for pump in program.schedule.sample():
             if stop.is_set():
                 raise JobCancelledError("stopped between two round trips")
-            heat = rng.exponential(scale / (1 + 20 * pump), spins.shape)
+            noise = rng.logistic(scale=scale / (1 + 20 * pump), size=spins.shape)
             for i in range(program.n_spins):
-                spins[:, i] *= np.where(2 * spins[:, i] * (spins @ J[i]) < heat[:, i], -1, 1)
+                spins[:, i] = np.where(2 * (spins @ J[i]) > noise[:, i], 1, -1)
         return Readout(spins * rng.uniform(0.5, 1.0, spins.shape))
 
     def close(self) -> None:

@@ -12,7 +12,8 @@ from qnn_train.program import LinearConstraints, Products, Qcbo
 from qnn_train.solve import ExhaustiveOracle, FixedDual, LiftedProblem, conditional_gradient
 
 N_PROGRAMS = 120
-N_STEPS = 150
+N_STEPS = 60
+PENALTY = 30.0
 
 
 def every_vector(n_bits: int) -> np.ndarray:
@@ -33,7 +34,9 @@ def random_program(rng: np.random.Generator) -> Qcbo:
         rng.normal(size=(n, n)),
         rng.normal(size=n),
         rng.normal(),
-        equalities=LinearConstraints(sp.csr_array(rows.astype(float)), (rows @ inside).astype(float)),
+        equalities=LinearConstraints(
+            sp.csr_array(rows.astype(float)), (rows @ inside).astype(float)
+        ),
         products=Products(kept),
     )
 
@@ -44,29 +47,32 @@ def optimum(qcbo: Qcbo) -> float:
 
 
 def best_feasible_atom(qcbo: Qcbo, n_steps: int, rule: FixedDual | None = None) -> float:
-    iterates = conditional_gradient(LiftedProblem.lift(qcbo), ExhaustiveOracle(), rule=rule)
+    iterates = conditional_gradient(
+        LiftedProblem.lift(qcbo), ExhaustiveOracle(), rule=rule, penalty=PENALTY
+    )
     atoms = np.array([iterate.atom for iterate in islice(iterates, n_steps)])
     feasible = atoms[qcbo.is_feasible(atoms)]
     return float(qcbo.objective(feasible).min()) if len(feasible) else np.inf
 
 
-@pytest.mark.parametrize(
-    ("rule", "share"), [(None, 0.99), (FixedDual(1.0), 0.99)], ids=["bounded dual", "fixed dual"]
-)
-def test_the_best_feasible_atom_is_optimal(rule, share):
+@pytest.mark.parametrize("rule", [None, FixedDual(PENALTY)], ids=["bounded dual", "fixed dual"])
+def test_the_best_feasible_atom_is_optimal(rule):
     rng = np.random.default_rng(2506)
     programs = [random_program(rng) for _ in range(N_PROGRAMS)]
     found = [
         best_feasible_atom(qcbo, N_STEPS, rule) == pytest.approx(optimum(qcbo), abs=1e-9)
         for qcbo in programs
     ]
-    assert np.mean(found) >= share
+    assert np.mean(found) >= 0.99
 
 
 def test_infeasibility_vanishes_and_the_objective_approaches_the_optimum():
     qcbo = random_program(np.random.default_rng(4))
     iterates = list(
-        islice(conditional_gradient(LiftedProblem.lift(qcbo), ExhaustiveOracle()), 1000)
+        islice(
+            conditional_gradient(LiftedProblem.lift(qcbo), ExhaustiveOracle(), penalty=PENALTY),
+            1000,
+        )
     )
     early, late = iterates[19], iterates[-1]
     assert late.infeasibility < 0.02

@@ -77,7 +77,7 @@ class ZmqTransport:
         """Yield the replies to many requests in order, at most `window` of them unanswered."""
         source = iter(requests)
         unanswered: deque[Packet] = deque()
-        channel = self._borrow()
+        channel = self._borrow(patience_s)
         is_second_attempt = False
         try:
             while True:
@@ -91,7 +91,7 @@ class ZmqTransport:
                         raise
                     is_second_attempt = True
                     channel.close()
-                    channel = self._connect()
+                    channel = self._connect(patience_s)
                     channel.send(*unanswered)
                     continue
                 unanswered.popleft()
@@ -119,12 +119,15 @@ class ZmqTransport:
         # Callers in other threads are woken by this and close the sockets they borrowed.
         self._context.term()
 
-    def _borrow(self) -> _Channel:
+    def _borrow(self, patience_s: float) -> _Channel:
         self._check_usable()
         with self._lock:
-            if self._idle:
-                return self._idle.pop()
-        return self._connect()
+            channel = self._idle.pop() if self._idle else None
+        if channel is not None and channel.is_connected:
+            return channel
+        if channel is not None:
+            channel.close()
+        return self._connect(patience_s)
 
     def _give_back(self, channel: _Channel) -> None:
         with self._lock:
@@ -133,9 +136,10 @@ class ZmqTransport:
                 return
         channel.close()
 
-    def _connect(self) -> _Channel:
+    def _connect(self, patience_s: float) -> _Channel:
         self._check_usable()
-        return _Channel(self._context, self._endpoint, self._connect_timeout_s)
+        timeout_s = min(self._connect_timeout_s, patience_s)
+        return _Channel(self._context, self._endpoint, timeout_s)
 
     def _check_usable(self) -> None:
         if os.getpid() != self._pid:
@@ -158,7 +162,6 @@ class _Channel:
         try:
             for option, value in OPTIONS.items():
                 self._socket.setsockopt(option, value)
-            self._socket.setsockopt(zmq.SNDTIMEO, int(timeout_s * 1000))
             self._open(timeout_s)
         except BaseException:
             self.close()
@@ -170,18 +173,23 @@ class _Channel:
             self._socket.connect(self._endpoint)
         except zmq.ZMQError as error:
             raise ConnectError(
-                f"{self._endpoint} is not an endpoint: {error.strerror}",
+                f"{self._endpoint} is not an endpoint: {zmq.strerror(error.errno)}",
                 hint="write tcp://host:port or ipc://path",
                 endpoint=self._endpoint,
             ) from None
         if not self._socket.poll(int(timeout_s * 1000), zmq.POLLOUT):
             raise self._connect_error(f"nobody answers at {self._endpoint} within {timeout_s:g} s")
 
+    @property
+    def is_connected(self) -> bool:
+        """Whether the connection stands, as far as is known."""
+        return bool(self._socket.poll(0, zmq.POLLOUT))
+
     def send(self, *requests: Packet) -> None:
         """Send requests; raises `ConnectError` where the connection is gone."""
         for request in requests:
             try:
-                self._socket.send_multipart(encode(request), copy=False)
+                self._socket.send_multipart(encode(request), zmq.NOBLOCK, copy=False)
             except zmq.Again:
                 raise self._lost() from None
 
@@ -194,7 +202,7 @@ class _Channel:
                 reply = decode([frame.buffer for frame in frames])
                 if reply.id in (request.id, NO_ID):
                     return reply
-            elif not self._socket.poll(0, zmq.POLLOUT):
+            elif not self.is_connected:
                 raise self._lost()
         raise TransportTimeoutError(
             f"{self._endpoint} did not answer within {patience_s:g} s",

@@ -16,8 +16,8 @@ from cim_hal.protocol.messages import (
     BeginCouplings,
     CouplingChunk,
     CouplingRef,
-    CouplingSpec,
     CouplingsLoaded,
+    CouplingSpec,
     UploadOpened,
 )
 
@@ -28,9 +28,7 @@ BEGIN = BeginCouplings(coupling=CouplingRef(digest=PAYLOAD.digest()), spec=PAYLO
 
 def _library(**limits: int | float) -> Library:
     numbers = itertools.count()
-    return Library(
-        CAPABILITIES, Limits(chunk_bytes=40, **limits), lambda: f"{next(numbers):032x}"
-    )
+    return Library(CAPABILITIES, Limits(chunk_bytes=40, **limits), lambda: f"{next(numbers):032x}")
 
 
 def _send(library: Library, *, session: str = "a", now: float = 0.0) -> Prepare:
@@ -38,7 +36,9 @@ def _send(library: Library, *, session: str = "a", now: float = 0.0) -> Prepare:
     assert isinstance(opened, UploadOpened)
     for offset in (80, 0, 40, 0):  # any order, and twice
         piece = PAYLOAD.data[offset : offset + 40]
-        taken = library.chunk(session, CouplingChunk(upload=opened.upload, offset=offset), piece, now)
+        taken = library.chunk(
+            session, CouplingChunk(upload=opened.upload, offset=offset), piece, now
+        )
     assert taken.received == 100
     task = library.commit(session, opened.upload, now)
     assert isinstance(task, Prepare)
@@ -80,6 +80,23 @@ def test_a_commit_sent_twice_is_answered_twice():
     loaded = library.keep(task.coupling, prepare(task.source, task.coupling, CAPABILITIES))
     assert isinstance(upload, UploadOpened)
     assert library.commit("a", upload.upload, 0.0) == loaded
+
+
+def test_a_finished_upload_gives_back_its_memory_and_its_place():
+    library = _library(max_uploads=1)
+    task = _send(library)
+    library.keep(task.coupling, prepare(task.source, task.coupling, CAPABILITIES))
+    other = Payload.of(IsingModel.from_couplings([[0, 2.0], [2.0, 0]]))
+    again = BeginCouplings(coupling=CouplingRef(digest=other.digest()), spec=other.spec)
+    assert isinstance(library.begin("a", again, 0.0), UploadOpened)
+
+
+def test_uploads_that_are_done_take_no_room():
+    library = _library(max_uploads=1, cache_bytes=1000)
+    other = Payload.of(IsingModel.from_couplings(2.0 * (np.ones((10, 10)) - np.eye(10))))
+    begin = BeginCouplings(coupling=CouplingRef(digest=other.digest()), spec=other.spec)
+    _load(library)
+    assert isinstance(library.begin("a", begin, 0.0), UploadOpened)
 
 
 @pytest.mark.parametrize(("offset", "size"), [(1, 40), (40, 39), (80, 40), (120, 1), (100, 0)])

@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from cim_hal.server.router import Router
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from cim_hal import Driver
+
+SUPPORT = Path(__file__).parents[1] / "support"
+
+
+@contextmanager
+def serving(driver: Driver, **options) -> Iterator[str]:
+    """A server with real sockets, in a thread of this process."""
+    with Router(driver, **options) as router:
+        thread = threading.Thread(target=router.serve)
+        thread.start()
+        try:
+            yield router.endpoint
+        finally:
+            router.stop()
+            thread.join()
+
+
+@pytest.fixture(name="serving")
+def _serving() -> Callable[..., object]:
+    return serving
+
+
+@pytest.fixture(autouse=True)
+def _machines_for_processes(monkeypatch):
+    """Let servers in processes of their own find the machines of the tests."""
+    monkeypatch.setenv("PYTHONPATH", str(SUPPORT))
+
+
+@pytest.fixture
+def cim_hal() -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Starts the command in a process of its own; what still runs at the end is killed."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(*arguments: str) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, "-W", "error", "-m", "cim_hal.cli", *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"COLUMNS": "100"},
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()

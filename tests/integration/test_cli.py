@@ -1,0 +1,160 @@
+"""The command, in processes of its own."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+
+import numpy as np
+import pytest
+
+from cim_hal import open_device
+
+GRAPH = "4 4\n1 2 1\n2 3 1\n3 4 1\n4 1 1\n"  # a ring: all four edges are cut
+
+
+@pytest.fixture
+def graph(tmp_path):
+    path = tmp_path / "ring.txt"
+    path.write_text(GRAPH)
+    return str(path)
+
+
+@pytest.fixture
+def run(cim_hal):
+    def run(*arguments: str) -> tuple[int, str, str]:
+        process = cim_hal(*arguments)
+        out, err = process.communicate(timeout=60)
+        return process.returncode, out, err
+
+    return run
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_serve_says_where_it_listens_and_stops_on_a_signal(cim_hal, number):
+    process = cim_hal("serve", "cim_machines:Patient")
+    line = process.stdout.readline()
+    assert line.startswith("ready: cim_machines:Patient at tcp://127.0.0.1:")
+    with open_device(line.split()[-1]) as device:
+        assert device.capabilities.name == "patient"
+        process.send_signal(number)
+        out, err = process.communicate(timeout=20)
+    assert (process.returncode, out, err) == (0, "", "")
+
+
+def test_list_names_the_installed_drivers(run):
+    status, out, _ = run("list", "--json")
+    assert status == 0
+    assert "emulator" in {driver["name"] for driver in json.loads(out)}
+    assert "emulator" in run("list")[1]
+
+
+def test_describe_shows_the_capabilities(run):
+    status, out, _ = run("describe", "cim_machines:Annealer", "--json")
+    fields = json.loads(out)
+    assert status == 0
+    assert (fields["name"], fields["max_spins"], fields["busy"]) == ("annealer", 3000, False)
+    assert "coupling_bits" in run("describe", "cim_machines:Annealer")[1]
+
+
+def test_sample_reports_as_json_and_writes_an_archive(run, graph, tmp_path):
+    out_path = tmp_path / "samples.npz"
+    status, out, err = run(
+        "sample", "cim_machines:Annealer", "--model", graph, "--runs", "5", "--seed", "3",
+        "--round-trips", "9", "--bits", "4", "--out", str(out_path), "--json",
+    )  # fmt: skip
+    assert (status, err) == (0, "")
+    summary = json.loads(out)
+    assert (summary["best_energy"], summary["best_cut"], summary["n_spins"]) == (-4.0, 4.0, 4)
+    assert summary["quantization"] == {"bits": 4, "scale": 1.0, "max_error": 0.0}
+    assert summary["seconds"] >= summary["device_seconds"] > 0
+    with np.load(out_path) as archive:
+        assert archive["spins"].shape == archive["amplitudes"].shape == (5, 4)
+        assert archive["energies"].tolist() == summary["energies"]
+        assert archive["seed"] == 3
+        assert json.loads(str(archive["record"]))["round_trips"] == 9
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+def test_sample_of_a_spin_glass_has_no_cut(run, tmp_path):
+    path = tmp_path / "glass.npz"
+    np.savez(path, J=[[0, 0.3], [0.3, 0]], h=[0.1, 0.0])
+    status, out, _ = run("sample", "cim_machines:Exhaustive", "--model", str(path), "--json")
+    summary = json.loads(out)
+    assert status == 0
+    assert summary["best_energy"] == pytest.approx(-0.4)
+    assert "best_cut" not in summary
+    assert summary["quantization"]["bits"] is None
+
+
+def test_sample_shows_a_table_and_works_over_the_network(cim_hal, run, graph):
+    server = cim_hal("serve", "cim_machines:Annealer")
+    endpoint = server.stdout.readline().split()[-1]
+    status, out, err = run("sample", endpoint, "--model", graph, "--runs", "3")
+    assert (status, err) == (0, "")
+    assert "annealer" in out
+    assert "best_cut" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "sentence"),
+    [
+        ([], 2, "Missing command"),
+        (["fly"], 2, "No such command"),
+        (["sample", "emulator"], 2, "--model"),
+        (["sample", "emulator", "--model", "GRAPH", "--runs", "0"], 2, "--runs"),
+        (["sample", "emulator", "--model", "GRAPH", "--out", "/no/such/x.npz"], 2, "not a folder"),
+        (["sample", "nobody", "--model", "GRAPH"], 2, "known: emulator"),
+        (["sample", "emulator", "--model", "no such file"], 2, "no such file"),
+        (["sample", "cim_machines:Annealer", "--model", "GRAPH", "--bits", "9"], 2, "2 to 8"),
+        (["sample", "cim_machines:Faulty", "--model", "GRAPH", "--seed", "2"], 1, "not finite"),
+        (["serve", "nobody"], 2, "known: emulator"),
+        (["serve", "cim_machines:Annealer", "--bind", "tcp://0.0.0.0:0"], 1, "--insecure"),
+        (["serve", "cim_machines:Annealer", "--bind", "here"], 1, "tcp://127.0.0.1:PORT"),
+        (["describe", "tcp://127.0.0.1"], 1, "tcp://host:port"),
+    ],
+)
+def test_what_is_wrong_is_one_line_and_an_exit_status(run, graph, arguments, status, sentence):
+    arguments = [graph if argument == "GRAPH" else argument for argument in arguments]
+    found, out, err = run(*arguments)
+    assert (found, out) == (status, "")
+    assert len(err.splitlines()) == 1
+    assert err.startswith("error: ")
+    assert sentence in err
+
+
+def test_a_busy_port_is_one_line(cim_hal, run):
+    server = cim_hal("serve", "cim_machines:Annealer")
+    endpoint = server.stdout.readline().split()[-1]
+    status, out, err = run("serve", "cim_machines:Annealer", "--bind", endpoint)
+    assert (status, out, len(err.splitlines())) == (1, "", 1)
+    assert "cannot listen" in err
+
+
+def test_an_interrupt_cancels_the_job_on_the_server_and_exits_130(cim_hal, graph):
+    server = cim_hal("serve", "cim_machines:Patient")
+    endpoint = server.stdout.readline().split()[-1]
+    with open_device(endpoint) as device:
+        client = cim_hal("sample", endpoint, "--model", graph, "--round-trips", "60000")
+        while not device.describe().busy and client.poll() is None:
+            pass
+        client.send_signal(signal.SIGINT)
+        out, err = client.communicate(timeout=20)
+        assert (client.returncode, out, err.split()) == (130, "", ["error:", "interrupted"])
+        while device.describe().busy:
+            pass
+
+
+def test_an_interrupt_of_a_machine_in_this_process_exits_130(cim_hal, graph, tmp_path):
+    out_path = tmp_path / "never.npz"
+    client = cim_hal(
+        "sample", "cim_machines:Patient", "--model", graph, "--round-trips", "60000",
+        "--out", str(out_path),
+    )  # fmt: skip
+    with pytest.raises(subprocess.TimeoutExpired):
+        client.wait(timeout=1.5)
+    client.send_signal(signal.SIGINT)
+    _, err = client.communicate(timeout=20)
+    assert (client.returncode, err.split()) == (130, ["error:", "interrupted"])
+    assert not out_path.exists()

@@ -1,0 +1,38 @@
+"""Blocks of runs without a machine around them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from emulator.coupling import CouplingMatrix
+from emulator.dynamics import Dynamics, Wiring
+from emulator.noise import NoiseKey
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import ArrayLike
+
+
+@pytest.fixture
+def start() -> Callable[..., Any]:
+    """A function that puts a dynamics before its first round trip."""
+
+    def begin(
+        dynamics: Dynamics,
+        J: ArrayLike,
+        *,
+        h: ArrayLike | None = None,
+        runs: int = 1,
+        seed: int = 1,
+    ) -> Any:
+        couplings = np.asarray(J, dtype=np.float64)
+        field = np.zeros(len(couplings)) if h is None else np.asarray(h, dtype=np.float64)
+        matrix = CouplingMatrix.of(couplings, largest_code=dynamics.largest_code, dtype=np.float64)
+        wiring = Wiring(matrix, field, NoiseKey.from_seed(1))
+        return dynamics.start(wiring, first_run=0, n_runs=runs)
+
+    return begin

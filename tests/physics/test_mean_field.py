@@ -1,0 +1,195 @@
+"""The mean field against its closed forms: one oscillator, pairs, rings, fields, symmetry."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from emulator import MeanField
+
+
+def ideal(xi: float, J: np.ndarray, **options: object) -> MeanField:
+    """A noiseless double-precision machine of absolute coupling `xi`, for rows of equal norm."""
+    norm = np.sqrt((J**2).sum(axis=1))[0]
+    return MeanField(coupling_gain=xi * (norm or 1.0), precision="double", **options)
+
+
+def ring(n: int) -> np.ndarray:
+    return np.roll(np.eye(n), 1, axis=1) + np.roll(np.eye(n), -1, axis=1)
+
+
+def moebius(n: int) -> np.ndarray:
+    rungs = np.roll(np.eye(n), n // 2, axis=1)
+    return ring(n) + rungs
+
+
+def advance(block, pump: float, *, steps: int) -> None:
+    for _ in range(steps):
+        block.advance(pump)
+
+
+def closed_form(x0: float, net: float, t: float) -> float:
+    return np.sqrt(net / (1 + (net / x0**2 - 1) * np.exp(-2 * net * t)))
+
+
+def euler_error(start, dt: float) -> float:
+    alone = np.zeros((1, 1))
+    block = start(ideal(0.0, alone, time_step=dt), alone)
+    block.x[:] = 0.1
+    advance(block, 1.7, steps=round(4 / dt))
+    return block.amplitudes()[0, 0] - closed_form(0.1, 0.7, 4.0)
+
+
+def test_a_lone_oscillator_follows_the_closed_form_to_first_order(start):
+    # T1; the next order makes the ratio differ from 2 by O(dt)
+    errors = [euler_error(start, dt) for dt in (0.004, 0.002, 0.001)]
+    assert abs(errors[-1]) < 1e-3
+    assert errors[0] / errors[1] == pytest.approx(2, abs=0.02)
+    assert errors[1] / errors[2] == pytest.approx(2, abs=0.01)
+
+
+@pytest.mark.parametrize("n", [3, 4, 9])
+def test_a_uniform_ferromagnet_is_a_lone_oscillator_with_more_pump(start, n):
+    # T2: a = p - 1 + xi d
+    J, xi, dt = ring(n), 0.15, 1e-3
+    block = start(ideal(xi, J, time_step=dt), J)
+    block.x[:] = 0.1
+    advance(block, 1.2, steps=3000)
+    expected = closed_form(0.1, 0.2 + 2 * xi, 3.0)
+    np.testing.assert_allclose(block.amplitudes()[:, 0], expected, rtol=1e-3)
+
+
+def difference_growth_rate(start, net: float, xi: float) -> float:
+    J, dt, tilt = -np.array([[0.0, 1.0], [1.0, 0.0]]), 1e-4, 1e-7
+    block = start(ideal(xi, J, time_step=dt), J)
+    excited = np.sqrt(net - xi)
+    block.x[:, 0] = excited + tilt, excited - tilt
+    block.advance(1 + net)
+    return (np.ptp(block.x) / (2 * tilt) - 1) / dt
+
+
+@pytest.mark.parametrize("net", [0.25, 0.39, 0.41, 0.8])
+def test_the_excited_mode_of_a_pair_is_stable_only_far_above_threshold(start, net):
+    # T3: rate -2(p - 1) + 4 xi, zero at p - 1 = 2 xi
+    rate = difference_growth_rate(start, net, xi=0.2)
+    assert rate == pytest.approx(-2 * net + 0.8, abs=2e-4)
+
+
+def test_an_antiferromagnetic_pair_settles_in_its_ground_mode(start):
+    # T3, with p - 1 = 0.25 and xi = 0.2
+    J = -np.array([[0.0, 1.0], [1.0, 0.0]])
+    block = start(ideal(0.2, J), J, runs=32)
+    advance(block, 1.25, steps=3000)
+    x = block.amplitudes()
+    np.testing.assert_allclose(x[0], -x[1], rtol=1e-9)
+    np.testing.assert_allclose(np.abs(x), np.sqrt(0.45), rtol=1e-9)
+
+
+def leading_growth_rate(start, J: np.ndarray, xi: float, pump: float) -> float:
+    dt = 1e-2
+    block = start(ideal(xi, J, time_step=dt), J)
+    mode = 1e-8 * np.linalg.eigh(J)[1][:, -1]
+    block.x[: len(J), 0] = mode
+    block.advance(pump)
+    return (block.amplitudes()[:, 0] @ mode / (mode @ mode) - 1) / dt
+
+
+def test_the_moebius_ladder_of_16_starts_at_0_715224(start):
+    # T4: 1 - xi lambda_max, lambda_max = 1 + 2 cos(pi / 8)
+    J = -moebius(16)
+    threshold = 1 - 0.1 * (1 + 2 * np.cos(np.pi / 8))
+    assert threshold == pytest.approx(0.715224, abs=1e-6)
+    assert leading_growth_rate(start, J, 0.1, threshold) == pytest.approx(0, abs=1e-9)
+
+
+def test_the_collective_threshold_is_set_by_the_largest_eigenvalue(start):
+    # T4 for any J: rows scaled to equal norm by a random circulant
+    row = np.random.default_rng(3).normal(size=12)
+    row[0] = 0
+    J = np.array([np.roll(row, k) for k in range(12)])
+    J = J + J.T
+    largest = np.linalg.eigvalsh(J)[-1]
+    for pump in (0.3, 0.9):
+        rate = leading_growth_rate(start, J, 0.05, pump)
+        assert rate == pytest.approx(pump - 1 + 0.05 * largest, abs=1e-9)
+
+
+def test_amplitudes_die_below_the_collective_threshold_and_grow_above(start):
+    J, time = -moebius(16), 600.0
+    dying, growing = (start(ideal(0.1, J), J, runs=8) for _ in range(2))
+    before = np.linalg.norm(dying.amplitudes(), axis=0)
+    advance(dying, 0.70, steps=round(time / 0.05))
+    advance(growing, 0.73, steps=round(time / 0.05))
+    bound = before * np.exp((0.70 - 0.715224) * time)
+    assert (np.linalg.norm(dying.amplitudes(), axis=0) < bound).all()
+    # all else gone, the leading pair of modes has |x|^2 of order p - p_th a spin
+    assert (np.linalg.norm(growing.amplitudes(), axis=0) > 4 * np.sqrt((0.73 - 0.715224) / 2)).all()
+
+
+@pytest.mark.parametrize("pump", [0.0, 0.8, 1.5])
+def test_an_injected_field_settles_at_the_root_of_the_cubic(start, pump):
+    # T5: x^3 - (p - 1) x - xi h = 0
+    alone, h = np.zeros((1, 1)), 0.7
+    block = start(ideal(0.3, alone, field_amplitude=1.0), alone, h=[h])
+    advance(block, pump, steps=4000)
+    x = block.amplitudes()[0, 0]
+    assert x > 0
+    assert x**3 - (pump - 1) * x - 0.3 * h == pytest.approx(0, abs=1e-12)
+
+
+def test_the_field_of_the_mean_amplitude_acts_like_one_more_spin(start):
+    # a ferromagnetic pair in a field h = 1 is the uniform ring of 3 with one spin held at +1
+    pair = np.array([[0.0, 1.0], [1.0, 0.0]])
+    folded = start(ideal(0.2, ring(3)), ring(3))
+    zeeman = start(ideal(0.2, pair), pair, h=[1.0, 1.0])
+    folded.x[:], zeeman.x[:] = 0.05, 0.05
+    for block in (folded, zeeman):
+        advance(block, 1.1, steps=200)
+    np.testing.assert_allclose(zeeman.amplitudes(), folded.amplitudes()[:2], rtol=1e-12)
+
+
+def test_reversed_initial_amplitudes_give_exactly_reversed_amplitudes(start):
+    # T6
+    J = np.random.default_rng(0).choice([-1.0, 1.0], (20, 20))
+    J = np.triu(J, 1) + np.triu(J, 1).T
+    one, other = (start(ideal(0.1, J), J, runs=16) for _ in range(2))
+    other.x[:] = -one.x
+    for block in (one, other):
+        advance(block, 1.5, steps=300)
+    assert (one.amplitudes() == -other.amplitudes()).all()
+
+
+def test_noise_far_below_threshold_has_the_variance_of_its_euler_chain(start):
+    # x' = (1 - dt (1 - p)) x + s sqrt(dt) w, exactly; the cubic is below 1e-6 here
+    dt, s, pump = 0.1, 1e-3, 0.5
+    J = np.zeros((200, 200))
+    block = start(ideal(0.0, J, time_step=dt, noise=s), J, runs=100)
+    advance(block, pump, steps=300)
+    keep = 1 - dt * (1 - pump)
+    expected = s**2 * dt / (1 - keep**2)
+    standard_error = np.sqrt(2 / block.amplitudes().size)
+    assert np.var(block.amplitudes()) == pytest.approx(expected, rel=4 * standard_error)
+
+
+def test_couplings_however_strong_leave_amplitudes_finite_at_their_fixed_point(start):
+    # explicit Euler diverges here: 3 x^2 dt = 75; x^2 = p - 1 + xi lambda
+    J = np.ones((50, 50)) - np.eye(50)
+    block = start(ideal(500 / 49, J), J, runs=16)
+    advance(block, 1.5, steps=500)
+    np.testing.assert_allclose(np.abs(block.amplitudes()), np.sqrt(500.5), rtol=1e-6)
+
+
+def test_small_cubic_graphs_reach_their_enumerated_maximum_cuts(start, shared_dir):
+    graphs = json.loads((shared_dir / "instances/small/cubic_and_moebius.json").read_text())
+    for name, graph in graphs.items():
+        W = np.zeros((graph["n"], graph["n"]))
+        W[tuple(np.transpose(graph["edges"]))] = 1
+        W += W.T
+        block = start(ideal(0.1, -W), -W, runs=64)
+        for pump in np.linspace(0.6, 1.2, 600):
+            block.advance(pump)
+        spins = np.where(block.amplitudes() < 0, -1, 1)
+        cuts = (W.sum() - (spins * (W @ spins)).sum(axis=0)) / 4
+        assert cuts.max() == graph["max_cut"], name

@@ -1,0 +1,176 @@
+from __future__ import annotations
+
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from cim_machines import Annealer, Faulty, Patient
+
+from cim_hal import (
+    Capabilities,
+    Driver,
+    IsingModel,
+    JobCancelledError,
+    Program,
+    PumpSchedule,
+    Readout,
+    lower,
+)
+from cim_hal.errors import CapabilityError, DriverFaultError
+from cim_hal.protocol.couplings import Payload, Prepared
+from cim_hal.protocol.effects import Prepare, Run, Stop
+from cim_hal.protocol.messages import CouplingRef
+from cim_hal.protocol.results import Measured, unpack_spins
+from cim_hal.server.host import Host
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MODEL = IsingModel.from_couplings([[0, 1], [1, 0]], [0.0, -1.0])
+
+
+class Announced:
+    """Counts announcements, and waits for one."""
+
+    def __init__(self) -> None:
+        self._heard = threading.Semaphore(0)
+
+    def __call__(self) -> None:
+        self._heard.release()
+
+    def wait(self) -> None:
+        assert self._heard.acquire(timeout=10.0)
+
+
+@contextmanager
+def _hosting(driver: Driver) -> Iterator[tuple[Host, Announced]]:
+    announced = Announced()
+    host = Host(driver, announced)
+    try:
+        yield host, announced
+    finally:
+        host.close()
+
+
+def _program(capabilities: Capabilities, *, seed: int = 1, round_trips: int = 20) -> Program:
+    schedule = PumpSchedule.linear(0.0, 2.0, round_trips=round_trips)
+    return Program(lower(MODEL, capabilities), schedule, 3, seed)
+
+
+def test_a_run_gives_spins_of_the_caller_and_not_of_the_machine():
+    with _hosting(Annealer()) as (host, announced):
+        program = _program(host.capabilities)
+        assert program.n_spins == 3
+        host.perform(Run("job", program))
+        announced.wait()
+        ((effect, outcome),) = host.outcomes()
+    assert isinstance(effect, Run)
+    assert isinstance(outcome, Measured)
+    assert outcome.n_spins == 2
+    spins = unpack_spins(outcome.spins, 2)
+    np.testing.assert_array_equal(np.sign(outcome.amplitudes), spins)
+    assert outcome.device_s > 0
+
+
+@pytest.mark.parametrize(
+    ("seed", "sentence"),
+    [
+        (0, "ZeroDivisionError: the laser is off"),
+        (1, "shape"),
+        (2, "finite"),
+        (3, "-1 and"),
+        (4, "AttributeError"),
+        (5, "SystemExit"),
+    ],
+)
+def test_whatever_a_driver_does_wrong_is_a_fault_and_the_next_run_works(seed, sentence):
+    with _hosting(Faulty()) as (host, announced):
+        for number in (seed, 99):
+            host.perform(Run(f"job {number}", _program(host.capabilities, seed=number)))
+            announced.wait()
+        (_, fault), (_, good) = host.outcomes()
+    assert isinstance(fault, DriverFaultError)
+    assert sentence in str(fault)
+    assert isinstance(good, Measured)
+
+
+def test_a_stop_reaches_the_driver():
+    with _hosting(Patient()) as (host, announced):
+        host.perform(Run("job", _program(host.capabilities, round_trips=60_000)))
+        host.perform(Stop("job"))
+        host.perform(Stop("a job long gone"))
+        announced.wait()
+        ((_, outcome),) = host.outcomes()
+    assert isinstance(outcome, JobCancelledError)
+
+
+def test_closing_stops_the_running_job_and_closes_the_driver_exactly_once():
+    driver = Annealer()
+    with _hosting(driver) as (host, _):
+        host.perform(Run("job", _program(host.capabilities, round_trips=100_000)))
+        host.close()
+        assert driver.n_closed == 1
+    assert driver.n_closed == 1
+    host.perform(Run("too late", _program(host.capabilities)))
+    assert [effect.job for effect, _ in host.outcomes()] == ["job"]
+
+
+def test_the_driver_is_touched_by_one_thread_only():
+    threads = []
+
+    class Watched(Annealer):
+        def describe(self) -> Capabilities:
+            threads.append(threading.current_thread())
+            return super().describe()
+
+        def run(self, program, stop) -> Readout:
+            threads.append(threading.current_thread())
+            return super().run(program, stop)
+
+        def close(self) -> None:
+            threads.append(threading.current_thread())
+
+    with _hosting(Watched()) as (host, announced):
+        for job in "ab":
+            host.perform(Run(job, _program(host.capabilities)))
+            announced.wait()
+    assert len(threads) == 4
+    assert len(set(threads)) == 1
+    assert threads[0] is not threading.current_thread()
+
+
+def test_a_driver_that_does_not_describe_itself_is_closed_and_refused():
+    class Mute(Annealer):
+        def describe(self):
+            return {"name": "mute"}
+
+    driver = Mute()
+    with pytest.raises(DriverFaultError, match="returned a dict"):
+        Host(driver, lambda: None)
+    assert driver.n_closed == 1
+
+
+def test_a_driver_that_fails_to_close_does_no_harm(caplog):
+    class Stuck(Annealer):
+        def close(self) -> None:
+            raise OSError("the door is stuck")
+
+    with _hosting(Stuck()):
+        pass
+    assert "the driver failed to close" in caplog.text
+
+
+def test_couplings_are_prepared_while_the_machine_is_busy():
+    payload = Payload.of(MODEL)
+    ref = CouplingRef(digest=payload.digest())
+    with _hosting(Patient()) as (host, announced):
+        host.perform(Run("job", _program(host.capabilities, round_trips=60_000)))
+        host.perform(Prepare("good", ref, payload))
+        host.perform(Prepare("bad", ref.model_copy(update={"bits": 16}), payload))
+        announced.wait()
+        announced.wait()
+        (_, good), (_, bad) = host.outcomes()
+    assert isinstance(good, Prepared)
+    assert isinstance(bad, CapabilityError)
