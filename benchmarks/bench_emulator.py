@@ -52,9 +52,9 @@ def wire(model: IsingModel, dynamics: MeasurementFeedback) -> Wiring:
     machine = Capabilities(name="bench", max_spins=model.n_spins, coupling_bits=8)
     lowering = lower(model, machine)
     coupling = CouplingMatrix.of(
-        lowering.coupling, largest_code=dynamics.largest_code, dtype=np.float32
+        lowering.coupling, lowering.field, largest_code=dynamics.largest_code, dtype=np.float32
     )
-    return Wiring(coupling, np.zeros(model.n_spins), NoiseKey.from_seed(1))
+    return Wiring(coupling, NoiseKey.from_seed(1))
 
 
 @pytest.mark.parametrize("name", ["gen550_int8", "G1", "G22"])

@@ -17,12 +17,17 @@ import scipy.sparse as sp
 from numba import njit
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import DTypeLike, NDArray
 
 __all__ = ["CouplingMatrix", "sparse_product"]
 
 # The row norm that this share of rows falls short of sets the natural coupling strength.
 TYPICAL_QUANTILE = 0.1
+# ... unless it is this much weaker than the strongest row, which keeps all within float32.
+LEAST_TYPICAL_NORM = 1e-4
+CHUNK_ROWS = 1024
 
 
 @njit(cache=True, nogil=True)
@@ -45,29 +50,40 @@ def sparse_product(
 
 @dataclass(frozen=True, eq=False)
 class CouplingMatrix:
-    r"""Couplings in the form the product wants.
+    r"""Couplings in the form the product wants, and the field beside them.
 
-    Make one with `of`.
+    Make one with `of`. The natural unit of couplings is the norm
+    :math:`|J| = (\sum_j J_{ij}^2 + h_i^2)^{1/2}` of a weakly coupled row: nine in ten have more.
+    A machine that is to solve models of spins with very different couplings, as constraints make
+    them, must serve the weak ones; the root mean square would follow the strong.
 
     Attributes
     ----------
+    dense : array (n, n), or None
+    sparse : tuple of array, or None
+        Row starts, columns and values.
+    field : float64 array, shape (n,)
+        In the same unit as the values.
+    unit : float
+        One of the values in natural units: 1 / \|J\| for integers, 1 for reals, which are scaled.
     dtype : numpy dtype
         Of the values, the codes and the product: float32 or float64.
     is_exact : bool
         Whether no sum is ever rounded.
-    typical_row_norm : float
-        :math:`(\sum_j J_{ij}^2)^{1/2}` of a weakly coupled row: nine in ten have more.
     """
 
-    matrix: Any
-    parts: tuple[NDArray[Any], NDArray[Any], NDArray[Any]] | None
+    dense: NDArray[Any] | None
+    sparse: tuple[NDArray[Any], NDArray[Any], NDArray[Any]] | None
+    field: NDArray[np.float64]
+    unit: float
     dtype: np.dtype[Any]
     is_exact: bool
-    typical_row_norm: float
 
     @classmethod
-    def of(cls, J: Any, *, largest_code: float | None, dtype: DTypeLike) -> CouplingMatrix:
-        """Prepare couplings `J` (n, n), dense or CSR.
+    def of(
+        cls, J: Any, h: NDArray[Any], *, largest_code: float | None, dtype: DTypeLike
+    ) -> CouplingMatrix:
+        """Prepare couplings `J` (n, n), dense or CSR, and a field `h` (n,).
 
         Parameters
         ----------
@@ -76,47 +92,73 @@ class CouplingMatrix:
         dtype : dtype
             Of the product where it cannot be exact.
         """
-        sums, norms = _row_sums_and_norms(J)
-        bound = float("inf") if largest_code is None else largest_code * sums.max(initial=0.0)
-        is_exact = _has_integers(J) and bound < 2.0**53
+        matrix = sp.csr_array(J) if sp.issparse(J) else np.asarray(J)
+        field = np.array(h, dtype=np.float64)
+        peak, relative_norm, largest_row_sum = _row_statistics(matrix, field)
+        bound = np.inf if largest_code is None else largest_code * largest_row_sum
+        is_exact = bound < 2.0**53 and _are_integers(matrix)
         if is_exact:
-            dtype = np.float32 if bound < 2.0**24 else np.float64
-        typical = _typical(norms)
-        if not sp.issparse(J):
-            dense = np.array(J, dtype=dtype, order="C")
-            return cls(dense, None, np.dtype(dtype), is_exact, typical)
-        # unsigned indices: numba omits the wrap-around test (sparse product 3x faster at 1 run)
-        parts = (J.indptr.astype(np.uint32), J.indices.astype(np.uint32), J.data.astype(dtype))
-        return cls(None, parts, np.dtype(dtype), is_exact, typical)
+            dtype = np.dtype(np.float32 if bound < 2.0**24 else np.float64)
+            dense, sparse = _parts(matrix, dtype)
+            return cls(dense, sparse, field, 1.0 / (peak * relative_norm), dtype, is_exact)
+        dense, sparse = _parts(matrix, np.dtype(dtype), peak, relative_norm)
+        return cls(dense, sparse, field / peak / relative_norm, 1.0, np.dtype(dtype), is_exact)
 
     @property
     def depends_on_grouping(self) -> bool:
         """Whether the number of runs in a batch can change the last bits of a product."""
-        return self.parts is None and not self.is_exact
+        return self.dense is not None and not self.is_exact
 
     def multiply(self, codes: NDArray[Any], out: NDArray[Any]) -> None:
         """Write the product with `codes` (n, runs) to `out` (n, runs)."""
-        if self.parts is None:
-            np.matmul(self.matrix, codes, out=out)
+        if self.sparse is None:
+            np.matmul(self.dense, codes, out=out)  # pyright: ignore[reportCallIssue, reportArgumentType]
         else:
-            sparse_product(*self.parts, codes, out)
+            sparse_product(*self.sparse, codes, out)
 
 
-def _row_sums_and_norms(J: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    if sp.issparse(J):
-        values = sp.csr_array((np.abs(J.data.astype(np.float64)), J.indices, J.indptr), J.shape)
-        sums = np.asarray(values.sum(axis=1)).ravel()
-        values.data **= 2
-        return sums, np.sqrt(np.asarray(values.sum(axis=1)).ravel())
-    values = np.abs(np.asarray(J, dtype=np.float64))
-    return values.sum(axis=1), np.sqrt(np.einsum("ij,ij->i", values, values))
+def _values(matrix: Any) -> NDArray[Any]:
+    return matrix if isinstance(matrix, np.ndarray) else matrix.data
 
 
-def _has_integers(J: Any) -> bool:
-    values = J.data if sp.issparse(J) else J
-    return values.dtype.kind == "i" or bool((values == np.rint(values)).all())
+def _chunks(length: int) -> Iterator[slice]:
+    """Slices of rows, so that no copy of all of J is made on the way."""
+    return (slice(first, first + CHUNK_ROWS) for first in range(0, length, CHUNK_ROWS))
 
 
-def _typical(norms: NDArray[np.float64]) -> float:
-    coupled = norms[norms > 0]
-    return float(np.quantile(coupled, TYPICAL_QUANTILE)) if coupled.size else 1.0
+def _are_integers(matrix: Any) -> bool:
+    values = _values(matrix)
+    if values.dtype.kind == "i":
+        return True
+    return all((values[some] == np.rint(values[some])).all() for some in _chunks(len(values)))
+
+
+def _parts(matrix: Any, dtype: np.dtype[Any], *divisors: float) -> tuple[Any, Any]:
+    values = np.empty(_values(matrix).shape, dtype)
+    for some in _chunks(len(values)):
+        chunk = _values(matrix)[some].astype(np.float64)
+        for divisor in divisors:
+            chunk /= divisor
+        values[some] = chunk
+    if isinstance(matrix, np.ndarray):
+        return values, None
+    # unsigned indices: numba then omits the test for negative ones
+    starts, columns = (index.astype(np.uint32) for index in (matrix.indptr, matrix.indices))
+    return None, (starts, columns, values)
+
+
+def _row_statistics(matrix: Any, field: NDArray[np.float64]) -> tuple[float, float, float]:
+    """Return the largest magnitude, the typical row norm in units of it, the largest row sum."""
+    values = _values(matrix)
+    ends = (f(v, initial=0.0) for f in (np.max, np.min) for v in (values, field))
+    peak = max(abs(float(end)) for end in ends) or 1.0
+    squares, largest_sum = (field / peak) ** 2, 0.0
+    for some in _chunks(len(field)):
+        scaled = abs(matrix[some].astype(np.float64)) / peak  # squares unscaled could overflow
+        squares[some] += np.asarray((scaled * scaled).sum(axis=1)).ravel()
+        largest_sum = max(largest_sum, float(scaled.sum(axis=1).max()))
+    norms = np.sqrt(squares[squares > 0])
+    if not norms.size:
+        return peak, 1.0, 0.0
+    typical = max(np.quantile(norms, TYPICAL_QUANTILE), LEAST_TYPICAL_NORM * norms.max())
+    return peak, float(typical), largest_sum * peak

@@ -13,7 +13,7 @@ from threadpoolctl import ThreadpoolController
 from cim_hal import Capabilities, Driver, JobCancelledError, Program, Readout, StopToken
 from emulator.coupling import CouplingMatrix
 from emulator.dynamics.base import Dynamics, Wiring, state_dtype
-from emulator.noise import NoiseKey
+from emulator.noise import MAX_NOISE_RUNS, MAX_NOISE_SPINS, NoiseKey
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -50,7 +50,8 @@ class EmulatedCim(Driver):
     Raises
     ------
     ValueError
-        `capabilities` promise a field the dynamics lack, or there is no thread.
+        `capabilities` promise a field the dynamics lack, or more spins or runs than there is
+        noise for; or there is no thread.
     """
 
     def __init__(
@@ -60,9 +61,11 @@ class EmulatedCim(Driver):
             raise ValueError(f"{type(dynamics).__name__} has no field")
         self._dynamics = dynamics
         self._capabilities = capabilities
-        self._threads = len(os.sched_getaffinity(0)) if threads is None else threads
+        self._threads = _processors() if threads is None else threads
         if self._threads < 1:
             raise ValueError(f"threads = {threads}: at least one is needed")
+        if capabilities.max_spins > MAX_NOISE_SPINS or capabilities.max_runs > MAX_NOISE_RUNS:
+            raise ValueError(f"noise serves {MAX_NOISE_SPINS} spins and {MAX_NOISE_RUNS} runs")
 
     def describe(self) -> Capabilities:
         """Return the capabilities given to the constructor."""
@@ -85,11 +88,11 @@ class EmulatedCim(Driver):
     def _wire(self, program: Program) -> Wiring:
         coupling = CouplingMatrix.of(
             program.coupling,
+            program.field,
             largest_code=self._dynamics.largest_code,
             dtype=state_dtype(self._dynamics.precision),
         )
-        field = np.array(program.field, dtype=np.float64)
-        return Wiring(coupling, field, NoiseKey.from_seed(program.seed))
+        return Wiring(coupling, NoiseKey.from_seed(program.seed))
 
     def _block_width(self, n_runs: int, coupling: CouplingMatrix) -> int:
         if coupling.depends_on_grouping:
@@ -109,6 +112,12 @@ class EmulatedCim(Driver):
             block.advance(float(pump))
         # (n, runs) inside, (runs, n) at the waist: turned here and nowhere else
         return np.ascontiguousarray(block.amplitudes().T, dtype=np.float32)
+
+
+def _processors() -> int:
+    if hasattr(os, "sched_getaffinity"):  # Linux
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 @cache

@@ -30,6 +30,7 @@ __all__ = [
     "MAX_NOISE_SPINS",
     "NoiseKey",
     "fill_normal_pair",
+    "fill_normals",
     "normal_pair",
     "normals",
     "threefry",
@@ -191,7 +192,8 @@ def fill_normal_pair(  # noqa: PLR0917  called from kernels
 
 
 @njit(cache=True, nogil=True)
-def _fill(key: NoiseKey, round_trip: int, first_run: int, out: NDArray[Any]) -> None:
+def fill_normals(key: NoiseKey, round_trip: int, first_run: int, out: NDArray[Any]) -> None:
+    """Fill `out` (n, runs), n even, with the noise of one round trip."""
     for pair in range(len(out) // 2):
         fill_normal_pair(key, round_trip, pair, first_run, out[2 * pair], out[2 * pair + 1])
 
@@ -201,5 +203,5 @@ def normals(
 ) -> NDArray[Any]:
     """Return the noise of one round trip, float32, shape (n_spins, n_runs)."""
     out = np.empty((n_spins + n_spins % 2, n_runs), dtype=np.float32)
-    _fill(NoiseKey.from_seed(seed), round_trip, first_run, out)
+    fill_normals(NoiseKey.from_seed(seed), round_trip, first_run, out)
     return out[:n_spins]

@@ -31,20 +31,18 @@ class Wiring:
     Attributes
     ----------
     coupling : CouplingMatrix
-    field : float64 array, shape (n,)
-        In the units of the couplings.
+        Couplings and field.
     key : NoiseKey
         Source of all noise.
     """
 
     coupling: CouplingMatrix
-    field: NDArray[np.float64]
     key: NoiseKey
 
     @property
     def n_spins(self) -> int:
         """Spins on the machine."""
-        return len(self.field)
+        return len(self.coupling.field)
 
 
 class Block(ABC):

@@ -16,7 +16,7 @@ import numpy as np
 from numba import njit
 
 from emulator.dynamics.base import Block, Dynamics, Precision, Wiring, state_dtype
-from emulator.noise import NoiseKey, fill_normal_pair
+from emulator.noise import NoiseKey, fill_normal_pair, fill_normals
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -32,6 +32,7 @@ class EulerConstants(NamedTuple):
     three_steps: Any
     net_pump: Any
     coupling: Any
+    drive_top: Any
     noise: Any
 
 
@@ -60,7 +61,8 @@ def advance_oscillators(  # noqa: PLR0917  a kernel takes arrays
     .. math:: x \leftarrow x + \frac{F(x)\,dt}{1 + 3x^2dt} + s\sqrt{dt}\,w
 
     with F the drift. It has the order, the fixed points and, near zero, the very numbers of the
-    explicit step, but no coupling is strong enough to make it diverge. `noise` (2, runs) is scratch, `field_amplitude` (runs,) multiplies `field` (n,).
+    explicit step, but no coupling is strong enough to make it diverge. `noise` (2, runs) is
+    scratch, `field_amplitude` (runs,) multiplies `field` (n,).
     """
     is_noisy = c.noise != 0
     for pair in range(len(x) // 2):
@@ -70,7 +72,8 @@ def advance_oscillators(  # noqa: PLR0917  a kernel takes arrays
             i = 2 * pair + side
             amplitudes, products, kicks, h = x[i], product[i], noise[side], field[i]
             for r in range(len(amplitudes)):
-                drive = c.coupling * (products[r] + h * field_amplitude[r])
+                linear = c.coupling * (products[r] + h * field_amplitude[r])
+                drive = min(max(linear, -c.drive_top), c.drive_top)
                 a = amplitudes[r]
                 step = c.time_step * drift(a, drive, c.net_pump) / (c.one + c.three_steps * a * a)
                 amplitudes[r] = a + step + c.noise * kicks[r]
@@ -78,15 +81,15 @@ def advance_oscillators(  # noqa: PLR0917  a kernel takes arrays
 
 @dataclass(frozen=True, kw_only=True)
 class MeanField(Dynamics):
-    r"""Oscillators with ideal linear coupling and exact arithmetic.
+    r"""Oscillators with ideal couplings: the mean, without measurement or quantum noise.
 
-    .. math:: dx_i = \Big[(p - 1 - x_i^2)\,x_i + \xi\sum_j J_{ij} f(x_j)
-              + \xi\,h_i\,a\Big]dt + s\,dW_i, \qquad \xi = g / |J|
+    .. math:: dx_i = \Big[(p - 1 - x_i^2)\,x_i + F\Big(\xi\sum_j J_{ij} f(x_j)
+              + \xi\,h_i\,a\Big)\Big]dt + s\,dW_i, \qquad \xi = g / |J|
 
-    with f a clip at `feedback_limit` and |J| the norm of a weakly coupled row
-    (`CouplingMatrix.typical_row_norm`). Time is in lifetimes of the field; a round trip is one
-    step of length `time_step` (`advance_oscillators`), of strong order 1. Runs start from independent normal amplitudes of width
-    `initial_width`. With additive noise Itô and Stratonovich agree.
+    with f a clip at `feedback_limit`, F one at `drive_limit`, and |J| the norm of a weakly
+    coupled row (`CouplingMatrix`). Time is in lifetimes of the field; a round trip is one step of
+    length `time_step` (`advance_oscillators`), of strong order 1. Runs start from independent
+    normal amplitudes of width `initial_width`. With additive noise Itô and Stratonovich agree.
 
     Parameters
     ----------
@@ -95,7 +98,9 @@ class MeanField(Dynamics):
     time_step : float
         dt of a round trip.
     feedback_limit : float
-        Largest magnitude fed back; infinite for an ideal machine.
+        Largest magnitude of an amplitude fed back; infinite for a linear machine.
+    drive_limit : float
+        Largest magnitude of a drive; infinite for a linear machine.
     field_amplitude : float or None
         a, the amplitude a spin of the field's own would have; None for the mean of
         ``min(|x|, feedback_limit)`` over the spins of a run.
@@ -114,6 +119,7 @@ class MeanField(Dynamics):
     coupling_gain: float = 0.5
     time_step: float = 0.05
     feedback_limit: float = math.inf
+    drive_limit: float = math.inf
     field_amplitude: float | None = None
     noise: float = 0.0
     initial_width: float = 1e-3
@@ -124,6 +130,7 @@ class MeanField(Dynamics):
             "coupling_gain": 0 <= self.coupling_gain < math.inf,
             "time_step": 0 < self.time_step < math.inf,
             "feedback_limit": self.feedback_limit > 0,
+            "drive_limit": self.drive_limit > 0,
             "field_amplitude": self.field_amplitude is None or math.isfinite(self.field_amplitude),
             "noise": 0 <= self.noise < math.inf,
             "initial_width": 0 <= self.initial_width < math.inf,
@@ -162,12 +169,11 @@ class OscillatorBlock(Block):
         n_even = wiring.n_spins + wiring.n_spins % 2
         self.x = np.empty((n_even, n_runs), dtype)
         # round trip 0 of the noise is the initial state
-        for pair in range(n_even // 2):
-            fill_normal_pair(wiring.key, 0, pair, first_run, self.x[2 * pair], self.x[2 * pair + 1])
+        fill_normals(wiring.key, 0, first_run, self.x)
         self.x *= dtype.type(dynamics.initial_width)
         self._product = np.zeros((n_even, n_runs), wiring.coupling.dtype)
         self._field = np.zeros(n_even, dtype)
-        self._field[: wiring.n_spins] = wiring.field
+        self._field[: wiring.n_spins] = wiring.coupling.field
         self._scratch = np.zeros((2, n_runs), dtype)
         self._wiring, self._dynamics, self._first_run = wiring, dynamics, first_run
         self._scalar = dtype.type
@@ -192,7 +198,8 @@ class OscillatorBlock(Block):
                 time_step=scalar(dynamics.time_step),
                 three_steps=scalar(3 * dynamics.time_step),
                 net_pump=scalar(pump - 1.0),
-                coupling=scalar(dynamics.coupling_gain / self._wiring.coupling.typical_row_norm),
+                coupling=scalar(dynamics.coupling_gain * self._wiring.coupling.unit),
+                drive_top=scalar(dynamics.drive_limit),
                 noise=scalar(dynamics.noise * math.sqrt(dynamics.time_step)),
             ),
         )

@@ -118,7 +118,7 @@ class MeasurementFeedback(Dynamics):
     Converters thus see amplitudes in units of a lone oscillator's at twice threshold, and a
     drive in units of the linear loss: the mean obeys
     :math:`\dot x_i = (p - 1 - x_i^2)x_i + \mathrm{DAC}(\cdot)` in the limit of small L. |J| is
-    the norm of a weakly coupled row (`CouplingMatrix.typical_row_norm`). A full scale of the ADC
+    the norm of a weakly coupled row (`CouplingMatrix`). A full scale of the ADC
     well below 1 makes the feedback sign-like once oscillators are bright, which takes away the
     heterogeneity of amplitudes, the main source of wrong minima; a full scale of the DAC keeps
     strongly coupled spins from dragging the rest.
@@ -205,9 +205,9 @@ class MeasurementFeedback(Dynamics):
         """Return a block of runs in vacuum."""
         return PulseTrain(self, wiring, first_run, n_runs)
 
-    def injection_scale(self, typical_row_norm: float) -> float:
-        """DAC codes per unit of the product of couplings and ADC codes."""
-        return self.coupling_gain / typical_row_norm / self.adc.scale * self.dac.scale
+    def injection_scale(self, coupling_unit: float) -> float:
+        """Return the DAC codes per unit of the product of couplings and ADC codes."""
+        return self.coupling_gain * coupling_unit / self.adc.scale * self.dac.scale
 
     def constants(self) -> LoopConstants:
         """Return the scalars of the compiled loop, at zero pump."""
@@ -261,7 +261,7 @@ class PulseTrain(Block):
         self._product = np.zeros(shape, wiring.coupling.dtype)
         self._wiring, self._dynamics, self._first_run = wiring, dynamics, first_run
         self._constants = dynamics.constants()
-        scale = dynamics.injection_scale(wiring.coupling.typical_row_norm)
+        scale = dynamics.injection_scale(wiring.coupling.unit)
         self._injection_scale = wiring.coupling.dtype.type(scale)
         self._scalar = dtype.type
         self._round_trip = 0

@@ -31,8 +31,10 @@ def start() -> Callable[..., Any]:
     ) -> Any:
         couplings = np.asarray(J, dtype=np.float64)
         field = np.zeros(len(couplings)) if h is None else np.asarray(h, dtype=np.float64)
-        matrix = CouplingMatrix.of(couplings, largest_code=dynamics.largest_code, dtype=np.float64)
-        wiring = Wiring(matrix, field, NoiseKey.from_seed(1))
+        matrix = CouplingMatrix.of(
+            couplings, field, largest_code=dynamics.largest_code, dtype=np.float64
+        )
+        wiring = Wiring(matrix, NoiseKey.from_seed(1))
         return dynamics.start(wiring, first_run=0, n_runs=runs)
 
     return begin

@@ -132,7 +132,8 @@ def test_amplitudes_die_below_the_collective_threshold_and_grow_above(start):
 def test_an_injected_field_settles_at_the_root_of_the_cubic(start, pump):
     # T5: x^3 - (p - 1) x - xi h = 0
     alone, h = np.zeros((1, 1)), 0.7
-    block = start(ideal(0.3, alone, field_amplitude=1.0), alone, h=[h])
+    machine = MeanField(coupling_gain=0.3 * h, field_amplitude=1.0, precision="double")
+    block = start(machine, alone, h=[h])
     advance(block, pump, steps=4000)
     x = block.amplitudes()[0, 0]
     assert x > 0
@@ -143,11 +144,20 @@ def test_the_field_of_the_mean_amplitude_acts_like_one_more_spin(start):
     # a ferromagnetic pair in a field h = 1 is the uniform ring of 3 with one spin held at +1
     pair = np.array([[0.0, 1.0], [1.0, 0.0]])
     folded = start(ideal(0.2, ring(3)), ring(3))
-    zeeman = start(ideal(0.2, pair), pair, h=[1.0, 1.0])
+    zeeman = start(ideal(0.2, ring(3)), pair, h=[1.0, 1.0])
     folded.x[:], zeeman.x[:] = 0.05, 0.05
     for block in (folded, zeeman):
         advance(block, 1.1, steps=200)
     np.testing.assert_allclose(zeeman.amplitudes(), folded.amplitudes()[:2], rtol=1e-12)
+
+
+def test_a_limited_drive_pulls_no_harder_than_its_limit(start):
+    # x^3 - (p - 1) x = limit
+    J = np.ones((8, 8)) - np.eye(8)
+    block = start(ideal(2.0, J, feedback_limit=0.5, drive_limit=0.3), J, runs=8)
+    advance(block, 0.7, steps=3000)
+    x = np.abs(block.amplitudes())
+    np.testing.assert_allclose(x**3 + 0.3 * x, 0.3, rtol=1e-9)
 
 
 def test_reversed_initial_amplitudes_give_exactly_reversed_amplitudes(start):

@@ -158,6 +158,12 @@ def test_a_machine_may_not_promise_a_field_its_physics_lacks():
         EmulatedCim(FEEDBACK, capabilities=capabilities)
 
 
+def test_a_machine_may_not_promise_more_spins_than_there_is_noise_for():
+    capabilities = Capabilities(name="test", max_spins=200_000, coupling_bits=8)
+    with pytest.raises(ValueError, match="131072 spins"):
+        EmulatedCim(FEEDBACK, capabilities=capabilities)
+
+
 def test_a_machine_needs_a_thread():
     with pytest.raises(ValueError, match="threads = 0"):
         machine(FEEDBACK, threads=0)
