@@ -24,4 +24,5 @@ autodoc_typehints = "none"
 autodoc_member_order = "bysource"
 napoleon_google_docstring = False
 napoleon_use_ivar = True
-nitpicky = False
+smartquotes = False  # options of commands start with two hyphens
+suppress_warnings = ["ref.python"]  # an attribute of the same name in two classes

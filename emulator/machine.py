@@ -41,7 +41,6 @@ class EmulatedCim(Driver):
     Parameters
     ----------
     dynamics : Dynamics
-        `MeasurementFeedback` or `MeanField`.
     capabilities : Capabilities
         What the machine says of itself; `has_field` must be that of `dynamics`.
     threads : int, optional
@@ -86,13 +85,15 @@ class EmulatedCim(Driver):
         return Readout(np.concatenate(blocks)[: program.n_runs])
 
     def _wire(self, program: Program) -> Wiring:
-        coupling = CouplingMatrix.of(
-            program.coupling,
-            program.field,
-            largest_code=self._dynamics.largest_code,
-            dtype=state_dtype(self._dynamics.precision),
+        prepare = partial(CouplingMatrix.of, program.coupling, program.field)
+        coupling = prepare(
+            largest_code=self._dynamics.largest_code, dtype=state_dtype(self._dynamics.precision)
         )
-        return Wiring(coupling, NoiseKey.from_seed(program.seed))
+        signs = None
+        if self._dynamics.follows_energy and not coupling.is_exact:
+            signs = prepare(largest_code=1, dtype=np.float64)
+        key = NoiseKey.from_seed(program.seed)
+        return Wiring(coupling, key, program.schedule.round_trips, signs)
 
     def _block_width(self, n_runs: int, coupling: CouplingMatrix) -> int:
         if coupling.depends_on_grouping:

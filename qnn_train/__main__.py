@@ -141,6 +141,7 @@ def program(
         run = TrainingRun(
             preparation, session, iterations=iterations, n_runs=runs, coupling_bits=coupling_bits
         )
+        _make(folder)
         _watch(run, iterations, quiet=quiet)
         outcome = run.outcome()
     _write(outcome, folder, json_file)
@@ -200,9 +201,16 @@ def _watch(run: TrainingRun, iterations: int, *, quiet: bool) -> None:
             )
 
 
-def _write(outcome: Outcome, folder: Path, json_file: Path | None) -> None:
+def _make(folder: Path) -> None:
+    """Make the folder before the training, so that a wrong name costs nothing."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise click.FileError(str(folder), error.strerror) from None
+
+
+def _write(outcome: Outcome, folder: Path, json_file: Path | None) -> None:
+    try:
         outcome.model.save(folder / "model.npz")
         outcome.report.save(folder / "report.json")
         draw(outcome.report, folder / "training.png")

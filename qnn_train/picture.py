@@ -25,7 +25,7 @@ def draw(report: RunReport, path: Path) -> None:
     FigureCanvasAgg(figure)
     top, middle, bottom = figure.subplots(3, 1, sharex=True)
     steps = range(1, len(report.history.objective) + 1)
-    _plot(top, steps, report.history.infeasibility, "infeasibility ‖𝒜W‖".replace("𝒜", "A"))
+    _plot(top, steps, report.history.infeasibility, "infeasibility ‖AW‖")
     _plot(middle, steps, report.history.objective, "objective of averaged W")
     _plot(bottom, steps, [100 * value for value in report.history.accuracy], "accuracy (%)")
     if min(report.history.infeasibility) > 0:

@@ -85,6 +85,7 @@ class Preparation:
 
     Attributes
     ----------
+    architecture : Architecture
     features : PooledSign
     chosen : ImageSet
         The images in the program.
@@ -95,6 +96,7 @@ class Preparation:
 
     recipe: Recipe
     pair: Pair
+    architecture: Architecture
     features: PooledSign
     chosen: ImageSet
     inputs: NDArray[np.int8]
@@ -103,7 +105,7 @@ class Preparation:
     @property
     def spins(self) -> int:
         """Bits of the program."""
-        return spins_needed(self.recipe.architecture, self.inputs)
+        return spins_needed(self.architecture, self.inputs)
 
     def check_fits(self, capabilities: Capabilities) -> None:
         """Refuse a program that is too large for a machine, before it is made.
@@ -124,12 +126,12 @@ class Preparation:
 
     def assemble(self) -> Assembly:
         """Make the program."""
-        recipe = self.recipe
-        return assemble(recipe.architecture, self.inputs, self.chosen.labels, target=recipe.target)
+        labels, target = self.chosen.labels, self.recipe.target
+        return assemble(self.architecture, self.inputs, labels, target=target)
 
     def _proposal(self, available: int) -> str:
         """Name the most images that fit; features being -1 and +1, all take the same room."""
-        parameters = self.recipe.architecture.n_bits
+        parameters = self.architecture.n_bits
         each = (self.spins - parameters) // len(self.inputs)
         fitting = (available - parameters) // each if each else 0
         if fitting >= 2:
@@ -144,10 +146,13 @@ def prepare(recipe: Recipe, pair: Pair) -> Preparation:
     ------
     DataError
         Too many or too few training samples, or a grid that does not divide the images.
+    AssemblyError
+        A code of weights or biases that does not exist.
     """
+    architecture = recipe.architecture
     chosen = pair.train.take(pair.train.stratified(recipe.train_samples, seed=recipe.seed))
     known = pair.train if recipe.score == "train" else chosen
     features = PooledSign.fit(known.images, grid=recipe.grid)
     scorer = Scorer(features.transform(known.images), known.labels)
     inputs = features.transform(chosen.images)
-    return Preparation(recipe, pair, features, chosen, inputs, scorer)
+    return Preparation(recipe, pair, architecture, features, chosen, inputs, scorer)

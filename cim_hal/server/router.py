@@ -179,7 +179,7 @@ def _bind(server: zmq.Socket[bytes], endpoint: str) -> str:
         server.bind(endpoint)
     except zmq.ZMQError as error:
         raise BindError(
-            f"cannot listen on {endpoint}: {zmq.strerror(error.errno)}",
+            f"cannot listen on {endpoint}: {zmq.strerror(error.errno or 0)}",
             hint="choose another port, or port 0 for a free one",
             endpoint=endpoint,
         ) from None

@@ -6,11 +6,13 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
-from cim_hal.errors import LocalProtocolError
+from cim_hal.errors import CimError, LocalProtocolError
 from cim_hal.protocol.core import ServerCore
-from cim_hal.protocol.effects import Effect, Prepare, Reply
+from cim_hal.protocol.couplings import Prepared
+from cim_hal.protocol.effects import Effect, Prepare, Reply, Run
 from cim_hal.protocol.faults import as_fault
 from cim_hal.protocol.packet import Packet, answer
+from cim_hal.protocol.results import Measured
 from cim_hal.server.host import Host
 
 if TYPE_CHECKING:
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from cim_hal.machine.capabilities import Capabilities
     from cim_hal.machine.driver import Driver
     from cim_hal.protocol.limits import Limits
+    from cim_hal.server.host import Outcome
 
 __all__ = ["TICK_S", "Station"]
 
@@ -61,18 +64,25 @@ class Station:
     def settle(self) -> list[Reply]:
         """Take what the host has done, and let time pass; call it at least every `TICK_S`."""
         replies: list[Reply] = []
-        for effect, outcome in self._host.outcomes():
-            now = time.monotonic()
-            if isinstance(effect, Prepare):
-                effects = self._core.prepared(effect.ticket, outcome, now)  # pyright: ignore[reportArgumentType]
-            else:
-                effects = self._core.finish(effect.job, outcome, now)  # pyright: ignore[reportArgumentType]
-            replies += self._perform(effects)
+        for outcome in self._host.outcomes():
+            try:
+                replies += self._perform(self._take(outcome, time.monotonic()))
+            except Exception:
+                log.exception("an outcome could not be taken")
         return replies + self._perform(self._core.tick(time.monotonic()))
 
     def close(self) -> None:
         """Stop what runs and close the driver."""
         self._host.close()
+
+    def _take(self, outcome: Outcome, now: float) -> list[Effect]:
+        match outcome:
+            case Prepare(ticket=ticket), Prepared() | CimError() as prepared:
+                return self._core.prepared(ticket, prepared, now)
+            case Run(job=job), Measured() | CimError() as measured:
+                return self._core.finish(job, measured, now)
+            case _:
+                raise TypeError(outcome)
 
     def _perform(self, effects: Iterable[Effect]) -> list[Reply]:
         replies: list[Reply] = []

@@ -34,15 +34,27 @@ class Wiring:
         Couplings and field.
     key : NoiseKey
         Source of all noise.
+    round_trips : int
+        Length of a run, for what is ramped over it.
+    signs : CouplingMatrix or None
+        Couplings for the product with spins, where `coupling` would round it; see
+        `Dynamics.follows_energy`.
     """
 
     coupling: CouplingMatrix
     key: NoiseKey
+    round_trips: int = 1
+    signs: CouplingMatrix | None = None
 
     @property
     def n_spins(self) -> int:
         """Spins on the machine."""
         return len(self.coupling.field)
+
+    @property
+    def energy_coupling(self) -> CouplingMatrix:
+        """Couplings that give energies: exact where they are integers."""
+        return self.coupling if self.signs is None else self.signs
 
 
 class Block(ABC):
@@ -71,6 +83,11 @@ class Dynamics(ABC):
     @abstractmethod
     def has_field(self) -> bool:
         """Whether the machine applies a field."""
+
+    @property
+    def follows_energy(self) -> bool:
+        """Whether energies are computed during a run."""
+        return False
 
     @abstractmethod
     def start(self, wiring: Wiring, *, first_run: int, n_runs: int) -> Block:

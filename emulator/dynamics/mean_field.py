@@ -86,7 +86,7 @@ class MeanField(Dynamics):
     .. math:: dx_i = \Big[(p - 1 - x_i^2)\,x_i + F\Big(\xi\sum_j J_{ij} f(x_j)
               + \xi\,h_i\,a\Big)\Big]dt + s\,dW_i, \qquad \xi = g / |J|
 
-    with f a clip at `feedback_limit`, F one at `drive_limit`, and |J| the norm of a weakly
+    with f a clip at `feedback_limit`, F one at `drive_limit`, and :math:`|J|` the norm of a weakly
     coupled row (`CouplingMatrix`). Time is in lifetimes of the field; a round trip is one step of
     length `time_step` (`advance_oscillators`), of strong order 1. Runs start from independent
     normal amplitudes of width `initial_width`. With additive noise Itô and Stratonovich agree.

@@ -117,8 +117,8 @@ class MeasurementFeedback(Dynamics):
 
     Converters thus see amplitudes in units of a lone oscillator's at twice threshold, and a
     drive in units of the linear loss: the mean obeys
-    :math:`\dot x_i = (p - 1 - x_i^2)x_i + \mathrm{DAC}(\cdot)` in the limit of small L. |J| is
-    the norm of a weakly coupled row (`CouplingMatrix`). A full scale of the ADC
+    :math:`\dot x_i = (p - 1 - x_i^2)x_i + \mathrm{DAC}(\cdot)` in the limit of small L, and
+    :math:`|J|` is the norm of a weakly coupled row (`CouplingMatrix`). A full scale of the ADC
     well below 1 makes the feedback sign-like once oscillators are bright, which takes away the
     heterogeneity of amplitudes, the main source of wrong minima; a full scale of the DAC keeps
     strongly coupled spins from dragging the rest.

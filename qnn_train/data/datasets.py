@@ -86,13 +86,17 @@ class Dataset:
             if not 0 <= label < len(self.class_names):
                 raise DataError(
                     f"{self.name} has no class {label}",
-                    hint=", ".join(f"{c} {name}" for c, name in enumerate(self.class_names)),
+                    hint="it has " + ", ".join(self._labelled_names()),
                 )
         if first == second:
             raise DataError(f"classes {first} and {second} are the same", hint="name two")
         names = (self.class_names[first], self.class_names[second])
         splits = (_two_classes(split, first, second) for split in (self.train, self.test))
         return Pair(self.name, (first, second), names, *splits)
+
+    def _labelled_names(self) -> list[str]:
+        pairs = enumerate(self.class_names)
+        return [name if name == str(c) else f"{c} ({name})" for c, name in pairs]
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from qnn_train.network.architecture import Architecture
 
-__all__ = ["QuantizedNetwork"]
+__all__ = ["QuantizedNetwork", "margin_of"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,12 +97,16 @@ class QuantizedNetwork:
 
     def margin(self, inputs: ArrayLike) -> NDArray[np.float32]:
         """Return the output before its sign, shape (..., samples)."""
-        last = self.forward(inputs)[-1]
-        return sign(last).sum(axis=-1) if self.architecture.readout is None else last[..., 0]
+        return margin_of(self.architecture, self.forward(inputs)[-1])
 
     def predict(self, inputs: ArrayLike) -> NDArray[np.int8]:
         """Return the predicted labels -1 and +1, int8, shape (..., samples)."""
         return sign(self.margin(inputs)).astype(np.int8)
+
+
+def margin_of(architecture: Architecture, sums: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the margin, shape (...), from the last pre-activations, shape (..., outputs)."""
+    return sign(sums).sum(axis=-1) if architecture.readout is None else sums[..., 0]
 
 
 def sign(values: NDArray[np.float32]) -> NDArray[np.float32]:

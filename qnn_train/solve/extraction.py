@@ -14,6 +14,7 @@ import numpy as np
 
 from qnn_train.errors import TrainingError
 from qnn_train.network import QuantizedNetwork
+from qnn_train.network.network import margin_of
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -32,26 +33,27 @@ class Candidate:
     network : QuantizedNetwork
     accuracy : float
         Share of images on the right side.
-    loss : float
+    losses : tuple of float
         What breaks ties, see `Scorer`.
     """
 
     network: QuantizedNetwork
     accuracy: float
-    loss: float
+    losses: tuple[float, ...]
 
     @property
-    def rank(self) -> tuple[float, float]:
-        """Sorts the better candidate first: more accurate, or as accurate at a lower loss."""
-        return -self.accuracy, self.loss
+    def rank(self) -> tuple[float, ...]:
+        """Sorts the better candidate first: more accurate, or as accurate at lower losses."""
+        return -self.accuracy, *self.losses
 
 
 class Scorer:
-    r"""Accuracy of many candidates, and a loss between equally accurate ones.
+    r"""Accuracy of many candidates, and losses between equally accurate ones.
 
-    Ties decide the test accuracy where images are few, so they are broken by a squared loss of
-    the analog margin :math:`u_s`, the mean over the last neurons of their pre-activations:
-    :math:`\min_\kappa \sum_s (\kappa u_s - y_s)^2 / \sum_s 1`.
+    Ties decide the test accuracy where images are few. They are broken by a squared loss of the
+    margin, which is small for unanimous votes; then by the same loss of the analog margin, the
+    mean of the last pre-activations. Its scale is free:
+    :math:`\min_{\kappa \ge 0} \tfrac1n \sum_s (\kappa u_s - y_s)^2`.
 
     Parameters
     ----------
@@ -69,16 +71,19 @@ class Scorer:
         self._down = np.bincount(which.ravel(), signs == -1, n_patterns)
 
     def score(self, candidates: QuantizedNetwork) -> tuple[NDArray, NDArray]:
-        """Return accuracy and loss of K candidates, float64, shape (K,) each."""
+        """Return accuracy (K,) and losses (K, 2) of K candidates, float64."""
         sums = candidates.forward(self._patterns)[-1]
-        total = self._up.sum() + self._down.sum()
-        says_up = candidates.margin(self._patterns) >= 0
-        right = np.where(says_up, self._up, self._down).sum(axis=-1)
-        analog = sums.mean(axis=-1, dtype=np.float64)
-        along = analog @ (self._up - self._down)
-        power = analog**2 @ (self._up + self._down)
+        margin = margin_of(candidates.architecture, sums)
+        right = np.where(margin >= 0, self._up, self._down).sum(axis=-1)
+        losses = [self._loss(margin), self._loss(sums.mean(axis=-1))]
+        return right / (self._up + self._down).sum(), np.stack(losses, axis=-1)
+
+    def _loss(self, values: NDArray[np.float32]) -> NDArray[np.float64]:
+        total = (self._up + self._down).sum()
+        along = values.astype(np.float64) @ (self._up - self._down)
+        power = np.square(values, dtype=np.float64) @ (self._up + self._down)
         explained = np.where(along > 0, along**2 / np.maximum(power, 1e-300), 0.0)
-        return right / total, 1.0 - explained / total
+        return 1.0 - explained / total
 
 
 class Extractor:
@@ -114,7 +119,7 @@ class Extractor:
         return self._best
 
     def _better(self, networks: QuantizedNetwork) -> Candidate:
-        accuracy, loss = self._scorer.score(networks)
-        at = int(np.lexsort((loss, -accuracy))[0])
-        candidate = Candidate(networks[at], float(accuracy[at]), float(loss[at]))
+        accuracy, losses = self._scorer.score(networks)
+        at = int(np.lexsort((*losses.T[::-1], -accuracy))[0])
+        candidate = Candidate(networks[at], float(accuracy[at]), tuple(losses[at].tolist()))
         return candidate if self._best is None else min(self._best, candidate, key=lambda c: c.rank)

@@ -64,7 +64,7 @@ def test_results_of_many_mebibytes_arrive_whole(serving):
     np.testing.assert_array_equal(found[0].spins, found[1].spins)
 
 
-@pytest.mark.parametrize("chunk_bytes", [1000, 2**20])
+@pytest.mark.parametrize("chunk_bytes", [50_000, 2**20])
 def test_uploads_larger_than_a_chunk_arrive_whole(serving, chunk_bytes):
     model = _glass(600)
     with (

@@ -1,4 +1,4 @@
-"""A vector of bits is feasible exactly when its private bits are the forward pass of its network."""
+"""A vector is feasible exactly when its private bits are the forward pass of its network."""
 
 from __future__ import annotations
 

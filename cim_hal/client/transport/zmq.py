@@ -173,7 +173,7 @@ class _Channel:
             self._socket.connect(self._endpoint)
         except zmq.ZMQError as error:
             raise ConnectError(
-                f"{self._endpoint} is not an endpoint: {zmq.strerror(error.errno)}",
+                f"{self._endpoint} is not an endpoint: {zmq.strerror(error.errno or 0)}",
                 hint="write tcp://host:port or ipc://path",
                 endpoint=self._endpoint,
             ) from None

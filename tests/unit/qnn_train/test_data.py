@@ -62,7 +62,7 @@ KINDS = ["not gzip", "cut", "header cut", "magic", "longer", "shorter", "huge", 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_damaged_file_is_refused_by_name(tmp_path, kind):
     path = damaged(tmp_path, kind)
-    with pytest.raises(DataError, match="a.gz"):
+    with pytest.raises(DataError, match=r"a\.gz"):
         read_idx(path, item_shape=(3, 3))
 
 

@@ -100,7 +100,7 @@ def test_the_operator_norm_is_that_of_the_gram_matrix():
 
 
 def test_what_is_tracked_of_the_average_is_the_image_of_the_atoms():
-    qcbo, problem = random_problem(np.random.default_rng(3))
+    _, problem = random_problem(np.random.default_rng(3))
     W = np.zeros((problem.size, problem.size))
     for iterate in islice(conditional_gradient(problem, ExhaustiveOracle()), 40):
         eta = 2 / (iterate.step + 1)
@@ -171,15 +171,26 @@ def test_a_session_returns_all_samples_with_values_of_the_gradient_itself():
 @given(seeds)
 def test_scores_are_those_of_the_network_on_every_image(seed):
     rng = np.random.default_rng(seed)
-    network = majority_network(3, 3, weights=weight_code("binary"), bias_bits=1)
+    votes = majority_network(3, 3, weights=weight_code("binary"), bias_bits=1)
     inputs, labels = rng.choice([-1, 1], (40, 3)), rng.choice([-1, 1], 40)
-    networks = QuantizedNetwork.from_bits(network, rng.integers(0, 2, (5, network.n_bits)))
-    accuracy, loss = Scorer(inputs, labels).score(networks)
+    networks = QuantizedNetwork.from_bits(votes, rng.integers(0, 2, (5, votes.n_bits)))
+    accuracy, losses = Scorer(inputs, labels).score(networks)
     np.testing.assert_allclose(accuracy, (networks.predict(inputs) == labels).mean(axis=1))
     for candidate in range(5):
-        analog = networks[candidate].forward(inputs)[-1].mean(axis=1)
-        kappa = max(analog @ labels / max(analog @ analog, 1e-300), 0.0)
-        assert loss[candidate] == pytest.approx(np.mean((kappa * analog - labels) ** 2))
+        network = networks[candidate]
+        for which, u in enumerate((network.margin(inputs), network.forward(inputs)[-1].mean(1))):
+            kappa = max(u @ labels / max(u @ u, 1e-300), 0.0)
+            expected = np.mean((kappa * u - labels) ** 2)
+            assert losses[candidate, which] == pytest.approx(expected, abs=1e-6)
+
+
+def test_among_equally_accurate_networks_the_unanimous_one_is_kept():
+    votes = majority_network(1, 3, weights=weight_code("binary"), bias_bits=0)
+    extractor = Extractor(votes, Scorer([[1], [-1]], [1, -1]))
+    extractor.add(np.array([[1, 1, 0], [0, 1, 1]], dtype=np.int8))
+    best = extractor.add(np.array([[1, 1, 1], [1, 0, 1]], dtype=np.int8))
+    np.testing.assert_array_equal(best.network.weights[0].ravel(), [1, 1, 1])
+    assert best.losses[0] == pytest.approx(0.0)
 
 
 def test_the_best_candidate_is_kept_and_each_counts_once():

@@ -124,7 +124,7 @@ def test_an_upload_goes_in_chunks():
 
 
 def test_couplings_the_server_dropped_are_sent_again():
-    transport = Counting(Annealer(), Limits(cache_bytes=1200))
+    transport = Counting(Annealer(), Limits(cache_bytes=800))
     with open_device(transport) as device:
         for seed in (1, 2, 1):
             device.sample(_glass(8, seed), seed=0)

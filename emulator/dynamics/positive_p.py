@@ -1,0 +1,268 @@
+r"""The positive-P representation: what the master equation says, by sampling.
+
+References
+----------
+Drummond, Gardiner, J. Phys. A 13, 2353 (1980), doi:10.1088/0305-4470/13/7/018 (the method).
+Wolinsky, Carmichael, Phys. Rev. Lett. 60, 1836 (1988), doi:10.1103/PhysRevLett.60.1836 (the
+bounded manifold of the parametric oscillator).
+Inui, Yamamoto, arXiv:2009.10328 (coupled oscillators).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numba import njit
+
+from emulator.dynamics.base import Block, Dynamics, Precision, Wiring
+from emulator.dynamics.wigner import fill_two_normals
+from emulator.noise import NoiseKey
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = [
+    "Moments",
+    "PositiveP",
+    "PositivePBlock",
+    "amplified",
+    "amplify_pairs",
+    "kick_pairs",
+    "turned",
+]
+
+
+class Moments(NamedTuple):
+    r"""Second moments in normal order, averaged over runs.
+
+    Attributes
+    ----------
+    photons : float64 array, shape (n, n)
+        :math:`\langle a_i^\dagger a_j\rangle`.
+    pairs : float64 array, shape (n, n)
+        :math:`\langle a_i a_j\rangle`.
+    """
+
+    photons: NDArray[np.float64]
+    pairs: NDArray[np.float64]
+
+
+@njit(inline="always")
+def amplified(u: float, v: float, cosh: float, sinh: float) -> tuple[Any, Any]:
+    r"""Return u and v after gain alone, for cosh and sinh of p times the time, exactly.
+
+    .. math:: \dot u = p\,v\,(1 - u^2),\quad \dot v = p\,u\,(1 - v^2)
+              \;\Rightarrow\; u \to \frac{m}{\sqrt{1 - u^2 + m^2}},\quad
+              m = u\cosh p\tau + v\sinh p\tau
+    """
+    m, n = u * cosh + v * sinh, v * cosh + u * sinh
+    return m / math.sqrt(1.0 - u * u + m * m), n / math.sqrt(1.0 - v * v + n * n)
+
+
+@njit(inline="always")
+def turned(u: float, angle: float) -> float:
+    r"""Return :math:`\sin(\arcsin u + \text{angle})`, reflected where the angle passes a pole."""
+    return u * math.cos(angle) + math.sqrt(1.0 - u * u) * math.sin(angle)
+
+
+@njit(cache=True, nogil=True)
+def amplify_pairs(pairs: NDArray[Any], cosh: float, sinh: float) -> None:
+    """Let every oscillator gain; `pairs` (n, 2 runs) holds u, then v."""
+    runs = pairs.shape[1] // 2
+    for i in range(len(pairs)):
+        u, v = pairs[i, :runs], pairs[i, runs:]
+        for r in range(runs):
+            u[r], v[r] = amplified(u[r], v[r], cosh, sinh)
+
+
+@njit(cache=True, nogil=True)
+def kick_pairs(  # noqa: PLR0917  a kernel takes arrays
+    pairs: NDArray[Any],
+    product: NDArray[Any],
+    noise: NDArray[Any],
+    key: NoiseKey,
+    step: int,
+    first_run: int,
+    coupling: float,
+    kept: float,
+    width: float,
+) -> None:
+    """Add couplings and noise between two half steps of loss, `kept` of each.
+
+    `pairs` and `product` have shape (n, 2 runs); `noise` (2 runs,) is scratch.
+    """
+    runs = pairs.shape[1] // 2
+    for i in range(len(pairs)):
+        fill_two_normals(key, step, i, first_run, noise[:runs], noise[runs:])
+        row, products = pairs[i], product[i]
+        for r in range(2 * runs):
+            coupled = kept * row[r] + coupling * products[r]
+            # the continuous paths stay inside; a step of coupling can overshoot by O(dt^2)
+            inside = min(max(coupled, -1.0), 1.0)
+            row[r] = kept * turned(inside, width * noise[r])
+
+
+@dataclass(frozen=True, kw_only=True)
+class PositiveP(Dynamics):
+    r"""Pairs of real amplitudes whose averages are those of the master equation.
+
+    .. math:: d\alpha_i &= \Big[-(1 + j)\alpha_i + \beta_i(p - \alpha_i^2/A_s^2)
+              + \xi\sum_j J_{ij}\alpha_j\Big]dt + \sqrt{p - \alpha_i^2/A_s^2}\;dW_i \\
+              d\beta_i &= \Big[-(1 + j)\beta_i + \alpha_i(p - \beta_i^2/A_s^2)
+              + \xi\sum_j J_{ij}\beta_j\Big]dt + \sqrt{p - \beta_i^2/A_s^2}\;dW'_i
+
+    in the sense of Itô, with :math:`\xi = g/|J|` (`CouplingMatrix`) and
+    :math:`\langle a_i^{\dagger m}a_j^n\rangle = \langle\beta_i^m\alpha_j^n\rangle`, belong to
+
+    .. math:: \dot\rho = \sum_i\Big(\tfrac p2[a_i^{\dagger2} - a_i^2, \rho]
+              + A_s^{-2}\mathcal D[a_i^2]\rho\Big)
+              + 2\sum_{ij}\Gamma_{ij}\Big(a_j\rho a_i^\dagger
+              - \tfrac12\{a_i^\dagger a_j, \rho\}\Big),
+              \qquad \Gamma_{ij} = (1 + j)\delta_{ij} - \xi J_{ij}
+
+    The pump field is eliminated, the coupling is by lossy splitters, and nothing is truncated:
+    this is the reference for `TruncatedWigner`, for few oscillators and few photons, as
+    averages converge slowly where the two states of an oscillator are well separated.
+
+    Parameters
+    ----------
+    saturation : float
+        :math:`A_s \ge 1`; a lone oscillator at p = 2 holds about :math:`A_s^2` photons.
+    coupling_gain : float
+        Dimensionless g.
+    coupling_loss : float
+        j, the loss rate of the field in the splitters, in units of the cavity's own.
+    time_step : float
+        dt of a round trip, in lifetimes of the field.
+
+    Raises
+    ------
+    ValueError
+        A parameter out of its range.
+
+    Notes
+    -----
+    From vacuum, and while the pump does not decrease, all is real and
+    :math:`|\alpha_i|, |\beta_i| \le A_s\sqrt p`. The state is :math:`u = \alpha/A_s\sqrt p =
+    \sin\theta`, in which the noise is additive, of width :math:`1/A_s`. A step is a Strang
+    splitting: half a step of gain (`amplified`), half a step of loss, noise, loss, gain, each
+    exact; couplings enter once. Strong order 1, weak order 2 without couplings and 1 with them.
+    """
+
+    saturation: float = 10.0
+    coupling_gain: float = 0.0
+    coupling_loss: float = 0.0
+    time_step: float = 0.05
+    precision: Precision = field(default="double", init=False)
+
+    def __post_init__(self) -> None:
+        checks = {
+            "saturation": 1 <= self.saturation < math.inf,
+            "coupling_gain": 0 <= self.coupling_gain < math.inf,
+            "coupling_loss": 0 <= self.coupling_loss < math.inf,
+            "time_step": 0 < self.time_step < math.inf,
+        }
+        wrong = [name for name, is_right in checks.items() if not is_right]
+        if wrong:
+            raise ValueError(f"{wrong[0]} = {getattr(self, wrong[0])} is out of range")
+
+    @property
+    def largest_code(self) -> float | None:
+        """None: amplitudes are coupled as they are."""
+        return None
+
+    @property
+    def has_field(self) -> bool:
+        """Never: light couples pulses only with each other."""
+        return False
+
+    def start(self, wiring: Wiring, *, first_run: int, n_runs: int) -> PositivePBlock:
+        """Return a block of runs in vacuum.
+
+        Raises
+        ------
+        ValueError
+            Couplings are stronger than the loss they need: a row of :math:`\\xi|J_{ij}|` has a
+            sum above :math:`1 + j - A_s^{-2}`, and paths could reach the edge of the manifold.
+        """
+        return PositivePBlock(self, wiring, first_run, n_runs)
+
+
+class PositivePBlock(Block):
+    """A block of runs in the positive-P representation.
+
+    Attributes
+    ----------
+    u, v : float64 array, shape (n, runs)
+        Amplitudes over their bound: alpha and beta are :math:`A_s\\sqrt p` times these.
+    pump : float
+        p of the last round trip.
+    """
+
+    def __init__(self, dynamics: PositiveP, wiring: Wiring, first_run: int, n_runs: int) -> None:
+        self._coupling = dynamics.coupling_gain * wiring.coupling.unit
+        strongest = self._coupling * _largest_row_sum(wiring)
+        most = 1 + dynamics.coupling_loss - dynamics.saturation**-2
+        if strongest > most:
+            raise ValueError(f"couplings add up to {strongest:.3g} in a row; loss allows {most:.3g}")
+        self._pairs = np.zeros((wiring.n_spins, 2 * n_runs))
+        self.u, self.v = self._pairs[:, :n_runs], self._pairs[:, n_runs:]
+        self.pump = 0.0
+        self._product = np.zeros_like(self._pairs)
+        self._scratch = np.zeros(2 * n_runs)
+        self._wiring, self._dynamics, self._first_run = wiring, dynamics, first_run
+        self._step = 0
+
+    def advance(self, pump: float) -> None:
+        """Make one step.
+
+        Raises
+        ------
+        ValueError
+            The pump is below that of the round trip before.
+        """
+        if pump < self.pump:
+            raise ValueError(f"pump = {pump} after {self.pump}: the real manifold only grows")
+        if pump > self.pump:
+            self._pairs *= math.sqrt(self.pump / pump)
+        self.pump = pump
+        dynamics, dt = self._dynamics, self._dynamics.time_step
+        # in Stratonovich's sense, as a turn is, noise takes 1 / (2 A_s^2) off the loss
+        loss = 1 + dynamics.coupling_loss - 0.5 / dynamics.saturation**2
+        cosh, sinh = math.cosh(0.5 * pump * dt), math.sinh(0.5 * pump * dt)
+        amplify_pairs(self._pairs, cosh, sinh)
+        self._wiring.coupling.multiply(self._pairs, self._product)
+        kick_pairs(
+            self._pairs,
+            self._product,
+            self._scratch,
+            self._wiring.key,
+            self._step,
+            self._first_run,
+            self._coupling * dt,
+            math.exp(-0.5 * loss * dt),
+            math.sqrt(dt) / dynamics.saturation,
+        )
+        amplify_pairs(self._pairs, cosh, sinh)
+        self._step += 1
+
+    def amplitudes(self) -> NDArray[Any]:
+        r"""Return :math:`(\alpha + \beta)/2A_s`, whose mean is that of the in-phase amplitude."""
+        return 0.5 * math.sqrt(self.pump) * (self.u + self.v)
+
+    def moments(self) -> Moments:
+        """Return second moments of the field, averaged over runs."""
+        photons_per_unit = self._dynamics.saturation**2 * self.pump / self.u.shape[1]
+        return Moments(
+            photons=photons_per_unit * (self.v @ self.u.T),
+            pairs=photons_per_unit * (self.u @ self.u.T),
+        )
+
+
+def _largest_row_sum(wiring: Wiring) -> float:
+    J = np.empty((wiring.n_spins, wiring.n_spins))
+    wiring.coupling.multiply(np.eye(wiring.n_spins), J)
+    return float(np.abs(J).sum(axis=1).max())

@@ -1,0 +1,103 @@
+"""The command: what it says and how it ends, without a machine or with one that guesses."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from cim_hal.console import run
+from qnn_train import TrainedModel, load_digits
+from qnn_train.__main__ import program
+
+
+@pytest.fixture
+def guessing(monkeypatch, tmp_path):
+    """Name a driver that a server process can import."""
+    lines = [
+        "import numpy as np",
+        "from cim_hal import Capabilities, Driver, Readout",
+        "class Guessing(Driver):",
+        "    def describe(self):",
+        "        return Capabilities(name='guessing', max_spins=400, coupling_bits=8)",
+        "    def run(self, program, stop):",
+        "        rng = np.random.default_rng(program.seed)",
+        "        return Readout(rng.choice([-1, 1], (program.n_runs, program.n_spins)))",
+    ]
+    (tmp_path / "guessing_bench.py").write_text("\n".join(lines))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=":")
+    monkeypatch.chdir(tmp_path)
+    return "guessing_bench:Guessing"
+
+
+def test_a_run_leaves_a_model_a_report_and_a_picture(guessing, tmp_path, capsys):
+    small = ["--train-samples", "4", "--iterations", "2", "--runs", "4", "--device", guessing]
+    assert run(program, [*small, "--json", "again.json"]) == 0
+    folder = tmp_path / "runs" / "digits-3-6-seed0"
+    report = json.loads((folder / "report.json").read_text())
+    assert report == json.loads((tmp_path / "again.json").read_text())
+    assert (folder / "training.png").stat().st_size > 0
+    test = load_digits().pair(3, 6).test
+    right = TrainedModel.load(folder / "model.npz").predict(test.images)
+    assert report["test_accuracy"] == (right == np.where(test.labels > 0, 6, 3)).mean()
+    said = capsys.readouterr()
+    assert f"{100 * report['test_accuracy']:.2f} %" in said.out
+    assert str(folder.relative_to(tmp_path) / "model.npz") in said.out
+    assert said.err == ""
+
+
+def test_json_on_stdout_is_nothing_but_json(guessing, capsys):
+    small = ["--train-samples", "2", "--iterations", "1", "--runs", "2", "--device", guessing]
+    assert run(program, [*small, "--json", "-"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    needed = {"test_accuracy", "train_accuracy", "n_test", "bits_per_parameter", "spins"}
+    needed |= {"oracle_calls", "seconds", "infeasibility", "seed", "device", "coupling_bits"}
+    assert needed <= report.keys()
+    assert report["score"] == "train"
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--classes", "3,12"], "no class 12"),
+        (["--classes", "three"], "is not two class numbers"),
+        (["--classes", "3,3"], "are the same"),
+        (["--grid", "3"], "does not divide"),
+        (["--weights", "float"], "no weights of the kind"),
+        (["--train-samples", "5000"], "between 2 and"),
+        (["--dataset", "fashion-mnist", "--data-dir", "nowhere"], "--download"),
+        (["--iterations", "0"], "x>=1"),
+        (["--device", "no-such-machine"], "no device goes by the name"),
+    ],
+)
+def test_bad_input_ends_with_one_line_and_status_2(
+    options, sentence, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    assert run(program, options) == 2
+    said = capsys.readouterr()
+    assert sentence in said.err
+    assert said.err.startswith("error: ")
+    assert said.err.count("\n") == 1
+    assert said.out == ""
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_program_too_large_for_the_machine_is_refused_with_one_that_fits(guessing, capsys):
+    assert run(program, ["--train-samples", "40", "--device", guessing]) == 2
+    assert "--train-samples 23 fits" in capsys.readouterr().err
+
+
+def test_an_output_folder_that_cannot_be_made_is_one_line(guessing, tmp_path, capsys):
+    (tmp_path / "taken").write_text("")
+    options = ["--train-samples", "2", "--iterations", "1", "--runs", "2", "--out", "taken/x"]
+    assert run(program, [*options, "--device", guessing]) == 1
+    assert capsys.readouterr().err.startswith("error: ")
+
+
+def test_help_shows_examples_and_defaults(capsys):
+    assert run(program, ["--help"]) == 0
+    said = capsys.readouterr().out
+    assert "Examples:" in said
+    assert "default: emulator-550" in said

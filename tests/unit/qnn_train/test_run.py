@@ -1,0 +1,134 @@
+"""Recipes, whole runs, reports and pictures, on a machine that is exact or that only guesses."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from cim_hal import (
+    Capabilities,
+    CapabilityError,
+    Driver,
+    Program,
+    Readout,
+    StopToken,
+    open_device,
+)
+from qnn_train import DataError, Recipe, load_digits, prepare, run_recipe
+from qnn_train.picture import draw
+from qnn_train.program import ProgramSize
+
+
+class Descending(Driver):
+    """Each run flips, from random spins, whatever single spin lowers the energy most."""
+
+    def __init__(self, max_spins: int = 400) -> None:
+        self._max_spins = max_spins
+
+    def describe(self) -> Capabilities:
+        return Capabilities(
+            name="descending", max_spins=self._max_spins, coupling_bits=8, reproducible=True
+        )
+
+    def run(self, program: Program, stop: StopToken) -> Readout:
+        rng = np.random.default_rng(program.seed)
+        J = program.dense_coupling().astype(float)
+        spins = rng.choice([-1.0, 1.0], (program.n_runs, program.n_spins))
+        field = spins @ J
+        for _ in range(10 * program.n_spins):
+            gain = -(spins * field)
+            at = gain.argmax(axis=1)
+            rows = np.flatnonzero(gain[np.arange(len(gain)), at] > 0)
+            if not len(rows):
+                break
+            spins[rows, at[rows]] *= -1
+            field[rows] += 2 * spins[rows, at[rows]][:, None] * J[at[rows]]
+        return Readout(spins.astype(int))
+
+
+PAIR = load_digits().pair(3, 6)
+
+
+def outcome(seed: int = 0, **changes):
+    recipe = Recipe(train_samples=6, grid=2, hidden=3, seed=seed, **changes)
+    with open_device(Descending()) as session:
+        return run_recipe(prepare(recipe, PAIR), session, iterations=4, n_runs=8)
+
+
+def test_the_same_seed_gives_the_same_result():
+    first, second, other = outcome(1).report, outcome(1).report, outcome(2).report
+    assert first.history == second.history
+    assert first.test_accuracy == second.test_accuracy
+    assert first.history != other.history
+
+
+def test_a_report_counts_what_was_done():
+    result = outcome()
+    report, model = result.report, result.model
+    assert report.oracle_calls == len(report.history.accuracy) == 4
+    assert report.candidates <= 4 * 8
+    assert report.n_test == len(PAIR.test)
+    assert report.coupling_bits == 8
+    assert report.device == "descending"
+    right = model.predict(PAIR.test.images) == np.where(PAIR.test.labels > 0, 6, 3)
+    assert report.test_accuracy == right.mean()
+    assert report.history.accuracy == sorted(report.history.accuracy)
+    assert report.train_accuracy == report.history.accuracy[-1]
+    assert json.loads(report.to_json())["test_accuracy"] == report.test_accuracy
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"score": "subset"},
+        {"hidden": 0, "weights": "ternary"},
+        {"readout": "trained"},
+        {"weights": "2bit", "bias_bits": 0},
+    ],
+)
+def test_every_kind_of_network_trains_better_than_a_coin(changes):
+    recipe = Recipe(**{"train_samples": 6, "grid": 2, **changes})
+    with open_device(Descending()) as session:
+        report = run_recipe(prepare(recipe, PAIR), session, iterations=4, n_runs=8).report
+    chance = 4 * np.sqrt(0.25 / report.n_test)
+    assert report.test_accuracy > 0.5 + chance
+
+
+def test_scores_on_the_subset_use_nothing_else():
+    preparation = prepare(Recipe(train_samples=6, grid=2, score="subset"), PAIR)
+    cells = preparation.chosen.images.reshape(6, 2, 4, 2, 4).mean(axis=(2, 4)).reshape(6, 4)
+    np.testing.assert_array_equal(preparation.features.thresholds, np.median(cells, axis=0))
+    run = outcome(score="subset").report
+    assert run.history.accuracy[-1] == run.subset_accuracy
+
+
+def test_the_program_has_as_many_spins_as_was_said_before():
+    preparation = prepare(Recipe(hidden=2, readout="trained"), PAIR)
+    assert ProgramSize.of(preparation.assemble()).spins == preparation.spins
+
+
+def test_a_program_that_does_not_fit_is_refused_with_one_that_does():
+    capabilities = Descending(max_spins=300).describe()
+    with pytest.raises(CapabilityError, match="--train-samples 16 fits") as caught:
+        prepare(Recipe(), PAIR).check_fits(capabilities)
+    assert caught.value.details["required"] == 355
+    prepare(Recipe(train_samples=16), PAIR).check_fits(capabilities)
+    with pytest.raises(CapabilityError):
+        prepare(Recipe(train_samples=17), PAIR).check_fits(capabilities)
+
+
+def test_a_network_too_large_for_any_images_says_so():
+    with pytest.raises(CapabilityError, match="smaller --grid"):
+        prepare(Recipe(hidden=30), PAIR).check_fits(Descending(max_spins=300).describe())
+
+
+def test_more_images_than_there_are_is_refused():
+    with pytest.raises(DataError, match="between 2 and"):
+        prepare(Recipe(train_samples=1000), PAIR)
+
+
+def test_the_picture_is_a_png(tmp_path):
+    draw(outcome().report, tmp_path / "training.png")
+    assert (tmp_path / "training.png").read_bytes().startswith(b"\x89PNG")
