@@ -16,8 +16,8 @@ class LoweringReport(BaseModel):
         Bits of a coupling, sign included; None where the machine takes real numbers.
     step : float
         Value of one integer level: J is close to ``step * levels``. 1 for real numbers.
-    levels_used : int
-        Number of distinct levels that occur, zero included where it occurs.
+    levels_used : int or None
+        Number of distinct levels that are stored, zero included; None for real numbers.
     max_error, rms_error : float
         Largest and root-mean-square error over all couplings and fields, in units of J.
     energy_error_bound : float
@@ -34,7 +34,7 @@ class LoweringReport(BaseModel):
 
     bits: int | None
     step: float
-    levels_used: int
+    levels_used: int | None
     max_error: float
     rms_error: float
     energy_error_bound: float

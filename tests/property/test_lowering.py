@@ -72,8 +72,10 @@ def test_the_report_tells_the_truth(model, machine):
     assert report.machine_spins == model.n_spins + folded == lowering.n_spins
     assert report.bits == machine.coupling_bits
     if report.bits is None:
-        assert report.max_error == 0
+        assert (report.max_error, report.levels_used) == (0, None)
     else:
+        stored = dense(lowering.coupling) if not model.is_sparse else lowering.coupling.data
+        assert report.levels_used == len(set(stored.ravel().tolist()))
         assert np.abs(dense(lowering.coupling)).max() <= 2 ** (report.bits - 1) - 1
         assert report.max_error <= report.step / 2 * (1 + 1e-9)
         assert report.rms_error <= report.max_error * (1 + 1e-9)
