@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,8 @@ from qnn_train.recipe import Recipe, prepare
 from qnn_train.run import TrainingRun
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from cim_hal import Session
     from qnn_train.data import Pair
     from qnn_train.recipe import Preparation
@@ -141,10 +143,10 @@ def program(
         run = TrainingRun(
             preparation, session, iterations=iterations, n_runs=runs, coupling_bits=coupling_bits
         )
-        _make(folder)
+        stack.enter_context(_folder(folder))
         _watch(run, iterations, quiet=quiet)
         outcome = run.outcome()
-    _write(outcome, folder, json_file)
+        _write(outcome, folder, json_file)
     if not quiet and str(json_file) != "-":
         click.echo(_summary(outcome.report, folder))
 
@@ -201,12 +203,18 @@ def _watch(run: TrainingRun, iterations: int, *, quiet: bool) -> None:
             )
 
 
-def _make(folder: Path) -> None:
-    """Make the folder before the training, so that a wrong name costs nothing."""
+@contextmanager
+def _folder(folder: Path) -> Iterator[None]:
+    """Make the folder before the training, so that a wrong name costs nothing; none if empty."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise click.FileError(str(folder), error.strerror) from None
+    try:
+        yield
+    finally:
+        if not any(folder.iterdir()):
+            folder.rmdir()
 
 
 def _write(outcome: Outcome, folder: Path, json_file: Path | None) -> None:

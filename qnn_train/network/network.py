@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from qnn_train.network.architecture import Architecture
 
-__all__ = ["QuantizedNetwork", "margin_of"]
+__all__ = ["QuantizedNetwork", "margin_of", "sign"]
 
 
 @dataclass(frozen=True, eq=False)

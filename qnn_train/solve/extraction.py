@@ -14,7 +14,7 @@ import numpy as np
 
 from qnn_train.errors import TrainingError
 from qnn_train.network import QuantizedNetwork
-from qnn_train.network.network import margin_of
+from qnn_train.network.network import margin_of, sign
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -50,9 +50,9 @@ class Candidate:
 class Scorer:
     r"""Accuracy of many candidates, and losses between equally accurate ones.
 
-    Ties decide the test accuracy where images are few. They are broken by a squared loss of the
-    margin, which is small for unanimous votes; then by the same loss of the analog margin, the
-    mean of the last pre-activations. Its scale is free:
+    Ties decide the test accuracy where images are few. They are broken by the share of wrong
+    votes among the last neurons; then by a squared loss of the analog margin u, the mean of the
+    last pre-activations, on a free scale:
     :math:`\min_{\kappa \ge 0} \tfrac1n \sum_s (\kappa u_s - y_s)^2`.
 
     Parameters
@@ -69,21 +69,25 @@ class Scorer:
         n_patterns = len(self._patterns)
         self._up = np.bincount(which.ravel(), signs == 1, n_patterns)
         self._down = np.bincount(which.ravel(), signs == -1, n_patterns)
+        self._total = len(signs)
 
     def score(self, candidates: QuantizedNetwork) -> tuple[NDArray, NDArray]:
         """Return accuracy (K,) and losses (K, 2) of K candidates, float64."""
         sums = candidates.forward(self._patterns)[-1]
-        margin = margin_of(candidates.architecture, sums)
-        right = np.where(margin >= 0, self._up, self._down).sum(axis=-1)
-        losses = [self._loss(margin), self._loss(sums.mean(axis=-1))]
-        return right / (self._up + self._down).sum(), np.stack(losses, axis=-1)
+        right = np.where(margin_of(candidates.architecture, sums) >= 0, self._up, self._down)
+        losses = self._wrong_votes(sums), self._analog_loss(sums)
+        return right.sum(axis=-1) / self._total, np.stack(losses, axis=-1)
 
-    def _loss(self, values: NDArray[np.float32]) -> NDArray[np.float64]:
-        total = (self._up + self._down).sum()
-        along = values.astype(np.float64) @ (self._up - self._down)
-        power = np.square(values, dtype=np.float64) @ (self._up + self._down)
+    def _wrong_votes(self, sums: NDArray[np.float32]) -> NDArray[np.float64]:
+        votes = sign(sums).mean(axis=-1, dtype=np.float64)
+        return 0.5 - 0.5 * (votes @ (self._up - self._down)) / self._total
+
+    def _analog_loss(self, sums: NDArray[np.float32]) -> NDArray[np.float64]:
+        analog = sums.mean(axis=-1, dtype=np.float64)
+        along = analog @ (self._up - self._down)
+        power = analog**2 @ (self._up + self._down)
         explained = np.where(along > 0, along**2 / np.maximum(power, 1e-300), 0.0)
-        return 1.0 - explained / total
+        return 1.0 - explained / self._total
 
 
 class Extractor:
