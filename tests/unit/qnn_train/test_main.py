@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
@@ -101,3 +105,17 @@ def test_help_shows_examples_and_defaults(capsys):
     said = capsys.readouterr().out
     assert "Examples:" in said
     assert "default: emulator-550" in said
+
+
+def test_an_interrupt_is_one_line_and_leaves_no_empty_folder(guessing, tmp_path):
+    arguments = ["--iterations", "1000000", "--train-samples", "2", "--device", guessing]
+    command = [sys.executable, "-m", "qnn_train", *arguments, "--out", "unfinished"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=tmp_path) as process:
+        deadline = time.monotonic() + 60
+        while not (tmp_path / "unfinished").exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        said = process.communicate(timeout=60)[1]
+    assert process.returncode == 130
+    assert said.strip() == "error: interrupted"
+    assert not (tmp_path / "unfinished").exists()
