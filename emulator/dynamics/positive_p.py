@@ -19,10 +19,11 @@ from numba import njit
 
 from emulator.dynamics.base import Block, Dynamics, Precision, Wiring
 from emulator.dynamics.wigner import fill_two_normals
-from emulator.noise import NoiseKey
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from emulator.noise import NoiseKey
 
 __all__ = [
     "Moments",
@@ -180,24 +181,24 @@ class PositiveP(Dynamics):
         return False
 
     def start(self, wiring: Wiring, *, first_run: int, n_runs: int) -> PositivePBlock:
-        """Return a block of runs in vacuum.
+        r"""Return a block of runs in vacuum.
 
         Raises
         ------
         ValueError
-            Couplings are stronger than the loss they need: a row of :math:`\\xi|J_{ij}|` has a
+            Couplings are stronger than the loss they need: a row of :math:`\xi|J_{ij}|` has a
             sum above :math:`1 + j - A_s^{-2}`, and paths could reach the edge of the manifold.
         """
         return PositivePBlock(self, wiring, first_run, n_runs)
 
 
 class PositivePBlock(Block):
-    """A block of runs in the positive-P representation.
+    r"""A block of runs in the positive-P representation.
 
     Attributes
     ----------
     u, v : float64 array, shape (n, runs)
-        Amplitudes over their bound: alpha and beta are :math:`A_s\\sqrt p` times these.
+        Amplitudes over their bound: alpha and beta are :math:`A_s\sqrt p` times these.
     pump : float
         p of the last round trip.
     """
@@ -207,7 +208,9 @@ class PositivePBlock(Block):
         strongest = self._coupling * _largest_row_sum(wiring)
         most = 1 + dynamics.coupling_loss - dynamics.saturation**-2
         if strongest > most:
-            raise ValueError(f"couplings add up to {strongest:.3g} in a row; loss allows {most:.3g}")
+            raise ValueError(
+                f"couplings add up to {strongest:.3g} in a row; loss allows {most:.3g}"
+            )
         self._pairs = np.zeros((wiring.n_spins, 2 * n_runs))
         self.u, self.v = self._pairs[:, :n_runs], self._pairs[:, n_runs:]
         self.pump = 0.0
