@@ -1,17 +1,51 @@
 """A coherent Ising machine made of equations."""
 
+from emulator.algorithms import (
+    ballistic_bifurcation,
+    chaotic_amplitude_control,
+    chaotic_feedback_control,
+    discrete_bifurcation,
+    heterogeneity_correction,
+    separated_feedback_control,
+)
 from emulator.converters import Converter
-from emulator.dynamics import Dynamics, MeanField, MeasurementFeedback
+from emulator.dynamics import (
+    AmplitudeHeterogeneityCorrection,
+    BestSeen,
+    ChaoticAmplitudeControl,
+    ChaoticFeedbackControl,
+    Dynamics,
+    MeanField,
+    MeasurementFeedback,
+    PositiveP,
+    SeparatedFeedbackControl,
+    SimulatedBifurcation,
+    TruncatedWigner,
+)
 from emulator.machine import EmulatedCim
 from emulator.presets import mean_field, measurement_feedback, measurement_feedback_550
 
 __all__ = [
+    "AmplitudeHeterogeneityCorrection",
+    "BestSeen",
+    "ChaoticAmplitudeControl",
+    "ChaoticFeedbackControl",
     "Converter",
     "Dynamics",
     "EmulatedCim",
     "MeanField",
     "MeasurementFeedback",
+    "PositiveP",
+    "SeparatedFeedbackControl",
+    "SimulatedBifurcation",
+    "TruncatedWigner",
+    "ballistic_bifurcation",
+    "chaotic_amplitude_control",
+    "chaotic_feedback_control",
+    "discrete_bifurcation",
+    "heterogeneity_correction",
     "mean_field",
     "measurement_feedback",
     "measurement_feedback_550",
+    "separated_feedback_control",
 ]

@@ -2,9 +2,10 @@ r"""The product of couplings and codes: what the FPGA computes between measureme
 
 .. math:: f_{ir} = \sum_j J_{ij}\,c_{jr}
 
-Integer levels times integer codes are summed exactly: in float32 where every partial sum stays
-below 2^24 (550 spins of 8-bit couplings and 8-bit codes do: 550 * 127 * 127 < 2^24), else in
-float64, up to 2^53. Exact sums depend neither on their order nor on how runs are grouped.
+Integer levels times integer codes are summed exactly: in bytes where the processor can
+(`integer_product`); else in float32 where every partial sum stays below 2^24 (550 spins of 8-bit
+couplings and 8-bit codes do: 550 * 127 * 127 < 2^24); else in float64, up to 2^53. Exact sums
+depend neither on their order nor on how runs are grouped, nor on which of these is taken.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import scipy.sparse as sp
 from numba import njit
+
+from emulator.integer_product import PackedLevels
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -59,7 +62,10 @@ class CouplingMatrix:
 
     Attributes
     ----------
-    dense : array (n, n), or None
+    plain : array (n, n), or None
+        Dense couplings as numbers: one of three forms.
+    packed : PackedLevels or None
+        Dense couplings as bytes, where the processor multiplies them with integer codes.
     sparse : tuple of array, or None
         Row starts, columns and values.
     field : float64 array, shape (n,)
@@ -72,7 +78,8 @@ class CouplingMatrix:
         Whether no sum is ever rounded.
     """
 
-    dense: NDArray[Any] | None
+    plain: NDArray[Any] | None
+    packed: PackedLevels | None
     sparse: tuple[NDArray[Any], NDArray[Any], NDArray[Any]] | None
     field: NDArray[np.float64]
     unit: float
@@ -99,22 +106,40 @@ class CouplingMatrix:
         is_exact = bound < 2.0**53 and _are_integers(matrix)
         if is_exact:
             dtype = np.dtype(np.float32 if bound < 2.0**24 else np.float64)
-            dense, sparse = _parts(matrix, dtype)
-            return cls(dense, sparse, field, 1.0 / (peak * relative_norm), dtype, is_exact)
-        dense, sparse = _parts(matrix, np.dtype(dtype), peak, relative_norm)
-        return cls(dense, sparse, field / peak / relative_norm, 1.0, np.dtype(dtype), is_exact)
+            unit = 1.0 / (peak * relative_norm)
+            forms = _integer_forms(matrix, dtype, largest_code)
+            return cls(*forms, field, unit, dtype, is_exact)
+        plain, sparse = _parts(matrix, np.dtype(dtype), peak, relative_norm)
+        unit_field = field / peak / relative_norm
+        return cls(plain, None, sparse, unit_field, 1.0, np.dtype(dtype), is_exact)
+
+    @property
+    def dense(self) -> NDArray[Any] | None:
+        """Couplings (n, n), of `dtype`; None where they are sparse, a new array if packed."""
+        if self.packed is None:
+            return self.plain
+        return self.packed.unpack(len(self.field), self.dtype)
+
+    @property
+    def code_dtype(self) -> np.dtype[Any]:
+        """The dtype codes should have: that of the product, or float32 if that becomes bytes."""
+        return self.dtype if self.packed is None else np.dtype(np.float32)
 
     @property
     def depends_on_grouping(self) -> bool:
         """Whether the number of runs in a batch can change the last bits of a product."""
-        return self.dense is not None and not self.is_exact
+        return self.sparse is None and not self.is_exact
 
     def multiply(self, codes: NDArray[Any], out: NDArray[Any]) -> None:
-        """Write the product with `codes` (n, runs) to `out` (n, runs)."""
-        if self.sparse is None:
-            np.matmul(self.dense, codes, out=out)  # pyright: ignore[reportCallIssue, reportArgumentType]
-        else:
+        """Write the product with `codes` (n, runs) to `out` (n, runs).
+
+        Codes are of `code_dtype`, the product is of `dtype`. Where integers were announced, real
+        numbers are multiplied as well, but slowly: couplings may have to be unpacked first.
+        """
+        if self.sparse is not None:
             sparse_product(*self.sparse, codes, out)
+        elif self.packed is None or not self.packed.multiply(codes, out):
+            np.matmul(self.dense, codes, out=out)  # pyright: ignore[reportCallIssue, reportArgumentType]
 
 
 def _values(matrix: Any) -> NDArray[Any]:
@@ -145,6 +170,15 @@ def _parts(matrix: Any, dtype: np.dtype[Any], *divisors: float) -> tuple[Any, An
     # unsigned indices: numba then omits the test for negative ones
     starts, columns = (index.astype(np.uint32) for index in (matrix.indptr, matrix.indices))
     return None, (starts, columns, values)
+
+
+def _integer_forms(
+    matrix: Any, dtype: np.dtype[Any], largest_code: float | None
+) -> tuple[Any, PackedLevels | None, Any]:
+    if isinstance(matrix, np.ndarray) and PackedLevels.serves(matrix, largest_code):
+        return None, PackedLevels.of(matrix), None
+    plain, sparse = _parts(matrix, dtype)
+    return plain, None, sparse
 
 
 def _row_statistics(matrix: Any, field: NDArray[np.float64]) -> tuple[float, float, float]:

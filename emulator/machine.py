@@ -72,11 +72,11 @@ class EmulatedCim(Driver):
 
     def run(self, program: Program, stop: StopToken) -> Readout:
         """Run a program; amplitudes float32, shape (runs, n)."""
-        wiring = self._wire(program)
-        width = self._block_width(program.n_runs, wiring.coupling)
-        run_block = partial(self._run_block, program, stop, wiring, width)
-        first_runs = range(0, program.n_runs, width)
         with _blas().limit(limits=1, user_api="blas"):
+            wiring = self._wire(program)
+            width = self._block_width(program.n_runs, wiring.coupling)
+            run_block = partial(self._run_block, program, stop, wiring, width)
+            first_runs = range(0, program.n_runs, width)
             if min(self._threads, len(first_runs)) == 1:
                 blocks = [run_block(first_run) for first_run in first_runs]
             else:

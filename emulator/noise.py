@@ -22,6 +22,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numba import njit
 
+from emulator.avx512 import prefer_wide_vectors
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -194,6 +196,7 @@ def fill_normal_pair(  # noqa: PLR0917  called from kernels
 @njit(cache=True, nogil=True)
 def fill_normals(key: NoiseKey, round_trip: int, first_run: int, out: NDArray[Any]) -> None:
     """Fill `out` (n, runs), n even, with the noise of one round trip."""
+    prefer_wide_vectors()  # pyright: ignore[reportCallIssue]
     for pair in range(len(out) // 2):
         fill_normal_pair(key, round_trip, pair, first_run, out[2 * pair], out[2 * pair + 1])
 

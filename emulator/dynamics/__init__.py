@@ -1,7 +1,30 @@
 """Physics of machines: one file per model."""
 
+from emulator.dynamics.amplitude_control import ChaoticAmplitudeControl
 from emulator.dynamics.base import Block, Dynamics, Precision, Wiring
+from emulator.dynamics.best import BestSeen
+from emulator.dynamics.bifurcation import SimulatedBifurcation
+from emulator.dynamics.feedback_control import ChaoticFeedbackControl
+from emulator.dynamics.heterogeneity import AmplitudeHeterogeneityCorrection
 from emulator.dynamics.mean_field import MeanField
 from emulator.dynamics.measurement_feedback import MeasurementFeedback
+from emulator.dynamics.positive_p import PositiveP
+from emulator.dynamics.separated_feedback import SeparatedFeedbackControl
+from emulator.dynamics.wigner import TruncatedWigner
 
-__all__ = ["Block", "Dynamics", "MeanField", "MeasurementFeedback", "Precision", "Wiring"]
+__all__ = [
+    "AmplitudeHeterogeneityCorrection",
+    "BestSeen",
+    "Block",
+    "ChaoticAmplitudeControl",
+    "ChaoticFeedbackControl",
+    "Dynamics",
+    "MeanField",
+    "MeasurementFeedback",
+    "PositiveP",
+    "Precision",
+    "SeparatedFeedbackControl",
+    "SimulatedBifurcation",
+    "TruncatedWigner",
+    "Wiring",
+]

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
+
+from emulator.spectrum import lowest_eigenvalue, natural_strength
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -55,6 +58,16 @@ class Wiring:
     def energy_coupling(self) -> CouplingMatrix:
         """Couplings that give energies: exact where they are integers."""
         return self.coupling if self.signs is None else self.signs
+
+    @cached_property
+    def natural_strength(self) -> float:
+        """What `spectrum.natural_strength` says of the couplings, once for all blocks."""
+        return natural_strength(self.coupling)
+
+    @cached_property
+    def lowest_eigenvalue(self) -> float:
+        """What `spectrum.lowest_eigenvalue` says of the couplings, once for all blocks."""
+        return lowest_eigenvalue(self.coupling)
 
 
 class Block(ABC):

@@ -5,13 +5,13 @@ Algorithms that leave local minima on their own account are scored by what they 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numba import njit
 
-from emulator.dynamics.base import Block, Dynamics, Wiring
+from emulator.dynamics.base import Block, Dynamics, Precision, Wiring
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -70,6 +70,8 @@ class BestSeen(Dynamics):
     dynamics : Dynamics
     every : int
         Round trips between two looks.
+    precision : {"single", "double"}
+        That of the dynamics.
 
     Raises
     ------
@@ -79,15 +81,12 @@ class BestSeen(Dynamics):
 
     dynamics: Dynamics
     every: int = 10
+    precision: Precision = field(init=False)
 
     def __post_init__(self) -> None:
         if self.every < 1:
             raise ValueError(f"every = {self.every} is out of range")
-
-    @property
-    def precision(self) -> Any:
-        """That of the dynamics."""
-        return self.dynamics.precision
+        object.__setattr__(self, "precision", self.dynamics.precision)
 
     @property
     def largest_code(self) -> float | None:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 
 from emulator.dynamics.base import Block, Dynamics, Precision, Wiring, state_dtype
-from emulator.dynamics.scaling import natural_strength
 from emulator.noise import fill_normals
 
 if TYPE_CHECKING:
@@ -59,6 +58,20 @@ class Shared(NamedTuple):
     field_amplitude: NDArray[Any]
 
 
+class Controlled(Protocol):
+    """The options every dynamics of this family has."""
+
+    @property
+    def initial_width(self) -> float:
+        """Standard deviation of the initial amplitudes."""
+        ...
+
+    @property
+    def precision(self) -> Precision:
+        """Precision of the state."""
+        ...
+
+
 class ControlledBlock(Block):
     """A block of runs with an error variable beside each amplitude.
 
@@ -68,38 +81,37 @@ class ControlledBlock(Block):
     ----------
     x, e : array, shape (n, runs)
         Amplitudes and error variables.
+    wiring : Wiring
     """
 
     def __init__(
         self,
         wiring: Wiring,
+        dynamics: Controlled,
         *,
         first_run: int,
         n_runs: int,
-        precision: Precision,
-        initial_width: float,
         initial_error: float,
     ) -> None:
-        dtype = state_dtype(precision)
+        dtype = state_dtype(dynamics.precision)
+        width = dynamics.initial_width
         self.x = initial_normals(
-            wiring, first_run=first_run, n_runs=n_runs, width=initial_width, dtype=dtype
+            wiring, first_run=first_run, n_runs=n_runs, width=width, dtype=dtype
         )
         self.e = np.full_like(self.x, initial_error)
         self._product = np.empty(self.x.shape, wiring.coupling.dtype)
         self._field = wiring.coupling.field.astype(dtype)
         self._has_field = bool(self._field.any())
         self._field_amplitude = np.zeros(n_runs, dtype)
-        self._wiring = wiring
-        self._scalar = dtype.type
-        self._strength = natural_strength(wiring.coupling)
+        self.wiring = wiring
         self._round_trip = 0
 
     def advance(self, pump: float) -> None:
         """Make one step."""
-        self._wiring.coupling.multiply(self.x, self._product)
+        self.wiring.coupling.multiply(self.x, self._product)
         if self._has_field:
             np.mean(np.abs(self.x), axis=0, out=self._field_amplitude)
-        last = max(self._wiring.round_trips - 1, 1)
+        last = max(self.wiring.round_trips - 1, 1)
         arrays = Shared(self.x, self.e, self._product, self._field, self._field_amplitude)
         self._step(arrays, pump, min(self._round_trip / last, 1.0))
         self._round_trip += 1

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numba import njit
 
+from emulator.avx512 import prefer_wide_vectors
 from emulator.converters import Converter, to_code
 from emulator.dynamics.base import Block, Dynamics, Precision, Wiring, state_dtype
 from emulator.dynamics.pulse import (
@@ -75,21 +76,26 @@ def advance_pulses(  # noqa: PLR0917  a kernel takes arrays
 
     All arrays have shape (n, runs), n even. `product` is read, `codes` is written; the noise of
     the record passes through `codes`, so that the inner loop has four arrays and vectorizes.
+    What comes in another dtype takes that of the state first: float64 products, which 16-bit
+    couplings need, would make all arithmetic float64 (255 instead of 358 us, n = 550, 64 runs).
     """
+    prefer_wide_vectors()  # pyright: ignore[reportCallIssue]
+    drive = np.empty(mean.shape[1], mean.dtype)
     for pair in range(len(mean) // 2):
         fill_normal_pair(key, round_trip, pair, first_run, codes[2 * pair], codes[2 * pair + 1])
         for i in range(2 * pair, 2 * pair + 2):
             means, variances, products, records = mean[i], variance[i], product[i], codes[i]
+            for r in range(len(products)):
+                drive[r] = to_code(products[r] * injection_scale, c.dac_top, c.dac_rounds)
             for r in range(len(means)):
-                fed_back = to_code(products[r] * injection_scale, c.dac_top, c.dac_rounds)
-                mu = means[r] + c.dac_step * fed_back
+                mu = means[r] + c.dac_step * drive[r]
                 theta_squared = c.theta_from_pump + c.theta_from_mean * mu * mu
                 gain = crystal_gain(theta_squared, series, c.one)
                 mu = c.field_transmission * (gain * mu)
                 amplified = gain * gain * variances[r]
                 sigma = attenuated_variance(amplified, c.transmission, c.vacuum)
                 width = math.sqrt(record_variance(sigma, c.tap, c.floor))
-                noise = records[r]
+                noise = mean.dtype.type(records[r])
                 record = c.field_tap * mu + width * noise
                 excess = (sigma - c.vacuum) / width
                 means[r] = measured_mean(mu, excess * noise, c.field_passed, c.kick)
@@ -257,7 +263,9 @@ class PulseTrain(Block):
         shape = (wiring.n_spins + wiring.n_spins % 2, n_runs)
         self.mean = np.zeros(shape, dtype)
         self.variance = np.full(shape, 0.5, dtype)
-        self.codes = [np.zeros(shape, wiring.coupling.dtype) for _ in range(dynamics.delay + 1)]
+        self.codes = [
+            np.zeros(shape, wiring.coupling.code_dtype) for _ in range(dynamics.delay + 1)
+        ]
         self._product = np.zeros(shape, wiring.coupling.dtype)
         self._wiring, self._dynamics, self._first_run = wiring, dynamics, first_run
         self._constants = dynamics.constants()
@@ -286,7 +294,7 @@ class PulseTrain(Block):
             self._wiring.key,
             self._round_trip,
             self._first_run,
-            tuple(self._scalar(term) for term in gain_series(pump, loss)),
+            tuple(np.array(gain_series(pump, loss), self._scalar)),
             self._constants._replace(theta_from_pump=self._scalar((pump * loss) ** 2)),
         )
         self._round_trip += 1

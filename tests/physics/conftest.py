@@ -34,7 +34,7 @@ def start() -> Callable[..., Any]:
         matrix = CouplingMatrix.of(
             couplings, field, largest_code=dynamics.largest_code, dtype=np.float64
         )
-        wiring = Wiring(matrix, NoiseKey.from_seed(1))
+        wiring = Wiring(matrix, NoiseKey.from_seed(seed))
         return dynamics.start(wiring, first_run=0, n_runs=runs)
 
     return begin

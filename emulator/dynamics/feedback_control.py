@@ -1,0 +1,153 @@
+r"""A machine whose error variables watch the injected field instead of the amplitude.
+
+References
+----------
+Reifenstein, Kako, Khoyratee, Leleu, Yamamoto, Adv. Quantum Technol. 4, 2100077 (2021),
+arXiv:2108.07369.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from numba import njit
+
+from emulator.dynamics.base import Dynamics, Precision, Wiring, state_dtype
+from emulator.dynamics.controlled import ControlledBlock, Shared, check_options
+from emulator.dynamics.mean_field import drift
+
+__all__ = ["ChaoticFeedbackControl", "advance_chaotic_feedback"]
+
+# Largest magnitude of an amplitude.
+CLIP = 1.5
+# An error variable shrinks to no less than half in one step, and not below this.
+MOST_SHRINK = -0.5
+LEAST_ERROR = 0.01
+
+
+class ChaoticFeedbackConstants(NamedTuple):
+    """Scalars of `advance_chaotic_feedback`, all of the state's dtype."""
+
+    time_step: Any
+    net_gain: Any
+    strength: Any
+    clip: Any
+    error_step: Any
+    target: Any
+    most_shrink: Any
+    error_floor: Any
+    error_limit: Any
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def advance_chaotic_feedback(arrays: Shared, c: ChaoticFeedbackConstants) -> None:
+    """Make one Euler step of every amplitude and of its error variable."""
+    for i in range(len(arrays.x)):
+        x, e, product, h = arrays.x[i], arrays.e[i], arrays.product[i], arrays.field[i]
+        for r in range(len(x)):
+            drive = c.strength * e[r] * (product[r] + h * arrays.field_amplitude[r])
+            moved = x[r] + c.time_step * drift(x[r], drive, c.net_gain)
+            x[r] = min(max(moved, -c.clip), c.clip)
+            growth = max(c.error_step * (c.target - drive * drive), c.most_shrink)
+            e[r] = min(max(e[r] + e[r] * growth, c.error_floor), c.error_limit)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChaoticFeedbackControl(Dynamics):
+    r"""CFC: error variables that bring the injected field to one magnitude.
+
+    .. math:: z_i &= \xi e_i \Big(\sum_j J_{ij}x_j + h_i \overline{|x|}\Big), \qquad
+              \xi = g\,\xi_0 \\
+              \dot x_i &= \big(L(p - 1) - x_i^2\big)x_i + z_i \\
+              \dot e_i &= -\beta\,(z_i^2 - \alpha)\,e_i
+
+    with :math:`\xi_0` from `natural_strength`. p = 1 is the threshold of a lone oscillator of
+    loss L; Reifenstein et al. write :math:`p' - 1` for the net gain, so that their
+    :math:`p' = 1 + L(p - 1)`, -1 to 1, is p from 0 to 1 with L = 2. A round trip is one Euler
+    step; |x| ends at 1.5, and e stays between 0.01 and `error_limit`.
+
+    Parameters
+    ----------
+    coupling_gain : float
+        g.
+    loss : float
+        L.
+    target : float
+        :math:`\alpha`.
+    error_rate : float
+        :math:`\beta`.
+    error_limit : float
+        Largest e; without one, the error variable of an uncoupled spin overflows.
+    time_step : float
+    initial_width : float
+        Of the normal amplitudes a run starts from.
+    precision : {"single", "double"}
+
+    Raises
+    ------
+    ValueError
+        A parameter out of its range.
+    """
+
+    coupling_gain: float = 0.7
+    loss: float = 2.0
+    target: float = 1.0
+    error_rate: float = 0.15
+    error_limit: float = 32.0
+    time_step: float = 0.1
+    initial_width: float = 0.1
+    precision: Precision = "single"
+
+    def __post_init__(self) -> None:
+        checks = {
+            "coupling_gain": 0 <= self.coupling_gain < math.inf,
+            "loss": 0 <= self.loss < math.inf,
+            "target": 0 < self.target < math.inf,
+            "error_rate": 0 <= self.error_rate < math.inf,
+            "error_limit": LEAST_ERROR <= self.error_limit < math.inf,
+            "time_step": 0 < self.time_step < math.inf,
+            "initial_width": 0 <= self.initial_width < math.inf,
+            "precision": self.precision in {"single", "double"},
+        }
+        check_options(self, checks)
+
+    @property
+    def largest_code(self) -> float | None:
+        """None: amplitudes are fed back as they are."""
+        return None
+
+    @property
+    def has_field(self) -> bool:
+        """Always."""
+        return True
+
+    def start(self, wiring: Wiring, *, first_run: int, n_runs: int) -> ChaoticFeedbackBlock:
+        """Return a block of runs at their random initial amplitudes."""
+        return ChaoticFeedbackBlock(self, wiring, first_run, n_runs)
+
+
+class ChaoticFeedbackBlock(ControlledBlock):
+    """A block of runs of `ChaoticFeedbackControl`."""
+
+    def __init__(
+        self, dynamics: ChaoticFeedbackControl, wiring: Wiring, first_run: int, n_runs: int
+    ) -> None:
+        super().__init__(wiring, dynamics, first_run=first_run, n_runs=n_runs, initial_error=1.0)
+        self._dynamics = dynamics
+
+    def _step(self, arrays: Shared, pump: float, progress: float) -> None:  # noqa: ARG002
+        dynamics, scalar = self._dynamics, state_dtype(self._dynamics.precision).type
+        constants = ChaoticFeedbackConstants(
+            time_step=scalar(dynamics.time_step),
+            net_gain=scalar(dynamics.loss * (pump - 1)),
+            strength=scalar(dynamics.coupling_gain * self.wiring.natural_strength),
+            clip=scalar(CLIP),
+            error_step=scalar(dynamics.time_step * dynamics.error_rate),
+            target=scalar(dynamics.target),
+            most_shrink=scalar(MOST_SHRINK),
+            error_floor=scalar(LEAST_ERROR),
+            error_limit=scalar(dynamics.error_limit),
+        )
+        advance_chaotic_feedback(arrays, constants)

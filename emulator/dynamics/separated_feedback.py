@@ -1,0 +1,192 @@
+r"""A machine with two injections: a saturating one, and one against what lasts.
+
+References
+----------
+Reifenstein, Kako, Khoyratee, Leleu, Yamamoto, Adv. Quantum Technol. 4, 2100077 (2021),
+arXiv:2108.07369.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from numba import njit
+
+from emulator.dynamics.base import Dynamics, Precision, Wiring, state_dtype
+from emulator.dynamics.controlled import ControlledBlock, Ramp, Shared, check_options, ramped
+from emulator.dynamics.mean_field import drift
+
+__all__ = ["TANH", "SeparatedFeedbackControl", "advance_separated_feedback", "rational_tanh"]
+
+# Largest magnitude of an amplitude.
+CLIP = 1.5
+
+
+class Tanh(NamedTuple):
+    """Coefficients of x and of 1 in ascending powers of x^2, and where the quotient ends."""
+
+    odd: tuple[Any, ...]
+    even: tuple[Any, ...]
+    top: Any
+
+
+# Minimax quotient for float32, from Eigen (`generic_fast_tanh_float`).
+TANH = Tanh(
+    odd=(
+        4.89352455891786e-03,
+        6.37261928875436e-04,
+        1.48572235717979e-05,
+        5.12229709037114e-08,
+        -8.60467152213735e-11,
+        2.00018790482477e-13,
+        -2.76076847742355e-16,
+    ),
+    even=(4.89352518554385e-03, 2.26843463243900e-03, 1.18534705686654e-04, 1.19825839466702e-06),
+    top=7.90531110763549805,
+)
+
+
+class SeparatedFeedbackConstants(NamedTuple):
+    """Scalars of `advance_separated_feedback`, all of the state's dtype."""
+
+    time_step: Any
+    net_gain: Any
+    strength: Any
+    clip: Any
+    steepness: Any
+    memory: Any
+    error_step: Any
+    tanh: Tanh
+
+
+@njit(inline="always")
+def rational_tanh(x: Any, c: Tanh) -> Any:
+    """Return tanh(x) to 3e-7, without a call, so that the loop over runs vectorizes."""
+    x = min(max(x, -c.top), c.top)
+    s = x * x
+    odd = c.odd[6]
+    odd = odd * s + c.odd[5]
+    odd = odd * s + c.odd[4]
+    odd = odd * s + c.odd[3]
+    odd = odd * s + c.odd[2]
+    odd = odd * s + c.odd[1]
+    odd = odd * s + c.odd[0]
+    even = ((c.even[3] * s + c.even[2]) * s + c.even[1]) * s + c.even[0]
+    return x * odd / even
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def advance_separated_feedback(arrays: Shared, c: SeparatedFeedbackConstants) -> None:
+    """Make one Euler step of every amplitude and of its error variable."""
+    for i in range(len(arrays.x)):
+        x, e, product, h = arrays.x[i], arrays.e[i], arrays.product[i], arrays.field[i]
+        for r in range(len(x)):
+            z = c.strength * (product[r] + h * arrays.field_amplitude[r])
+            drive = rational_tanh(c.steepness * z, c.tanh) + c.memory * (z - e[r])
+            moved = x[r] + c.time_step * drift(x[r], drive, c.net_gain)
+            x[r] = min(max(moved, -c.clip), c.clip)
+            e[r] += c.error_step * (z - e[r])
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeparatedFeedbackControl(Dynamics):
+    r"""SFC: a saturating injection, and error variables that push against what lasts.
+
+    .. math:: z_i &= \xi \Big(\sum_j J_{ij}x_j + h_i \overline{|x|}\Big), \qquad
+              \xi = g\,\xi_0 \\
+              \dot x_i &= \big(L(p - 1) - x_i^2\big)x_i + \tanh(c z_i) + k\,(z_i - e_i) \\
+              \dot e_i &= -\beta\,(e_i - z_i)
+
+    with :math:`\xi_0` from `natural_strength`; z and e are those of Reifenstein et al. with the
+    opposite sign, so that positive z pulls up. Pump and loss are as in `ChaoticFeedbackControl`.
+    A round trip is one Euler step; |x| ends at 1.5.
+
+    Parameters
+    ----------
+    coupling_gain : float
+        g.
+    loss : float
+        L.
+    steepness : tuple of float
+        c at the first and the last round trip; without bound, and k = 0, injection is a sign.
+    memory : float
+        k.
+    error_rate : tuple of float
+        :math:`\beta` at the first and the last round trip.
+    time_step : float
+    initial_width : float
+        Of the normal amplitudes a run starts from.
+    precision : {"single", "double"}
+        Of the state; the hyperbolic tangent is right to 3e-7 in both.
+
+    Raises
+    ------
+    ValueError
+        A parameter out of its range.
+    """
+
+    coupling_gain: float = 1.0
+    loss: float = 2.0
+    steepness: Ramp = (1.0, 3.0)
+    memory: float = 0.2
+    error_rate: Ramp = (0.3, 0.0)
+    time_step: float = 0.1
+    initial_width: float = 0.1
+    precision: Precision = "single"
+
+    def __post_init__(self) -> None:
+        checks = {
+            "coupling_gain": 0 <= self.coupling_gain < math.inf,
+            "loss": 0 <= self.loss < math.inf,
+            "steepness": 0 <= min(self.steepness) <= max(self.steepness) < math.inf,
+            "memory": 0 <= self.memory < math.inf,
+            "error_rate": 0 <= min(self.error_rate) <= max(self.error_rate) < math.inf,
+            "time_step": 0 < self.time_step < math.inf,
+            "initial_width": 0 <= self.initial_width < math.inf,
+            "precision": self.precision in {"single", "double"},
+        }
+        check_options(self, checks)
+
+    @property
+    def largest_code(self) -> float | None:
+        """None: amplitudes are fed back as they are."""
+        return None
+
+    @property
+    def has_field(self) -> bool:
+        """Always."""
+        return True
+
+    def start(self, wiring: Wiring, *, first_run: int, n_runs: int) -> SeparatedFeedbackBlock:
+        """Return a block of runs at their random initial amplitudes."""
+        return SeparatedFeedbackBlock(self, wiring, first_run, n_runs)
+
+
+class SeparatedFeedbackBlock(ControlledBlock):
+    """A block of runs of `SeparatedFeedbackControl`."""
+
+    def __init__(
+        self, dynamics: SeparatedFeedbackControl, wiring: Wiring, first_run: int, n_runs: int
+    ) -> None:
+        super().__init__(wiring, dynamics, first_run=first_run, n_runs=n_runs, initial_error=0.0)
+        self._dynamics = dynamics
+
+    def _step(self, arrays: Shared, pump: float, progress: float) -> None:
+        dynamics, scalar = self._dynamics, state_dtype(self._dynamics.precision).type
+        constants = SeparatedFeedbackConstants(
+            time_step=scalar(dynamics.time_step),
+            net_gain=scalar(dynamics.loss * (pump - 1)),
+            strength=scalar(dynamics.coupling_gain * self.wiring.natural_strength),
+            clip=scalar(CLIP),
+            steepness=scalar(ramped(dynamics.steepness, progress)),
+            memory=scalar(dynamics.memory),
+            error_step=scalar(dynamics.time_step * ramped(dynamics.error_rate, progress)),
+            tanh=Tanh(
+                odd=tuple(scalar(term) for term in TANH.odd),
+                even=tuple(scalar(term) for term in TANH.even),
+                top=scalar(TANH.top),
+            ),
+        )
+        advance_separated_feedback(arrays, constants)
