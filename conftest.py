@@ -7,9 +7,9 @@ from contextlib import ExitStack, chdir
 from typing import Any
 
 from sybil import Sybil
-from sybil.sybil import SybilCollection
 from sybil.parsers.myst import PythonCodeBlockParser, SkipParser
 from sybil.parsers.rest import DocTestParser
+from sybil.sybil import SybilCollection
 
 
 def _enter_scratch(namespace: dict[str, Any]) -> None:

@@ -66,7 +66,7 @@ class ChaoticFeedbackControl(Dynamics):
     with :math:`\xi_0` from `natural_strength`. p = 1 is the threshold of a lone oscillator of
     loss L; Reifenstein et al. write :math:`p' - 1` for the net gain, so that their
     :math:`p' = 1 + L(p - 1)`, -1 to 1, is p from 0 to 1 with L = 2. A round trip is one Euler
-    step; |x| ends at 1.5, and e stays between 0.01 and `error_limit`.
+    step; :math:`|x|` ends at 1.5, and e stays between 0.01 and `error_limit`.
 
     Parameters
     ----------

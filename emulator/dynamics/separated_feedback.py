@@ -101,7 +101,7 @@ class SeparatedFeedbackControl(Dynamics):
 
     with :math:`\xi_0` from `natural_strength`; z and e are those of Reifenstein et al. with the
     opposite sign, so that positive z pulls up. Pump and loss are as in `ChaoticFeedbackControl`.
-    A round trip is one Euler step; |x| ends at 1.5.
+    A round trip is one Euler step; :math:`|x|` ends at 1.5.
 
     Parameters
     ----------

@@ -154,7 +154,7 @@ class TruncatedWigner(Dynamics):
               + \xi\sum_j J_{ij}s_j\Big]dt
               + \tfrac{1}{A_s}\sqrt{c_i^2 + s_i^2 + \tfrac12(1 + j - \epsilon)}\;dW^s_i
 
-    in the sense of Itô, with :math:`\xi = g/|J|`, |J| the norm of a weakly coupled row
+    in the sense of Itô, with :math:`\xi = g/|J|` and :math:`|J|` the norm of a weakly coupled row
     (`CouplingMatrix`), and :math:`\epsilon = 1/A_s^2` with `ordering_corrections`, else 0. The
     photon operator is :math:`a = A_s(c + is)` in symmetric order, so vacuum has variance
     :math:`1/4A_s^2` in c and in s; runs start from it. Time is in lifetimes of the field, and a
