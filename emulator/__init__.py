@@ -23,6 +23,8 @@ from emulator.dynamics import (
     TruncatedWigner,
 )
 from emulator.machine import EmulatedCim
+from emulator.observables import SuccessProbability, squeezing_db, time_to_solution
+from emulator.optics import FibreCavity, HomodyneDetector
 from emulator.presets import mean_field, measurement_feedback, measurement_feedback_550
 
 __all__ = [
@@ -33,11 +35,14 @@ __all__ = [
     "Converter",
     "Dynamics",
     "EmulatedCim",
+    "FibreCavity",
+    "HomodyneDetector",
     "MeanField",
     "MeasurementFeedback",
     "PositiveP",
     "SeparatedFeedbackControl",
     "SimulatedBifurcation",
+    "SuccessProbability",
     "TruncatedWigner",
     "ballistic_bifurcation",
     "chaotic_amplitude_control",
@@ -48,4 +53,6 @@ __all__ = [
     "measurement_feedback",
     "measurement_feedback_550",
     "separated_feedback_control",
+    "squeezing_db",
+    "time_to_solution",
 ]

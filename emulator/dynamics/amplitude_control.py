@@ -20,16 +20,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numba import njit
 
-from emulator.dynamics.base import Dynamics, Precision, Wiring, state_dtype
-from emulator.dynamics.controlled import ControlledBlock, Ramp, Shared, check_options, ramped
+from emulator.dynamics.base import Precision, state_dtype
+from emulator.dynamics.controlled import Conditions, ControlledDynamics, Ramp, Shared, ramped
 from emulator.dynamics.mean_field import drift
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from emulator.dynamics.heterogeneity import AmplitudeHeterogeneityCorrection
-
 __all__ = [
+    "AmplitudeControl",
     "ChaoticAmplitudeControl",
     "advance_controlled_amplitudes",
     "amplitude_constants",
@@ -76,10 +75,15 @@ def advance_controlled_amplitudes(
             e[r] = min(e[r] + e[r] * growth, c.error_limit)
 
 
+class AmplitudeControl(ControlledDynamics):
+    """A machine whose error variables hold x^2 to a target, whatever sets the target."""
+
+    error_rate: float
+    error_limit: float
+
+
 def amplitude_constants(
-    dynamics: ChaoticAmplitudeControl | AmplitudeHeterogeneityCorrection,
-    natural_strength: float,
-    pump: float,
+    dynamics: AmplitudeControl, natural_strength: float, pump: float
 ) -> AmplitudeControlConstants:
     """Return the scalars of one step."""
     scalar = state_dtype(dynamics.precision).type
@@ -95,7 +99,7 @@ def amplitude_constants(
 
 
 @dataclass(frozen=True, kw_only=True)
-class ChaoticAmplitudeControl(Dynamics):
+class ChaoticAmplitudeControl(AmplitudeControl):
     r"""CAC: error variables, with pump and target ramped over a run.
 
     .. math:: \dot x_i &= \big(L(p - 1) - x_i^2\big)x_i + \xi e_i \Big(\sum_j J_{ij}x_j + h_i
@@ -139,44 +143,15 @@ class ChaoticAmplitudeControl(Dynamics):
     initial_width: float = 0.1
     precision: Precision = "single"
 
-    def __post_init__(self) -> None:
-        checks = {
-            "coupling_gain": 0 <= self.coupling_gain < math.inf,
-            "loss": 0 <= self.loss < math.inf,
+    def step(self, arrays: Shared, conditions: Conditions) -> None:
+        """Make one step towards the target of this moment."""
+        target = np.full_like(arrays.field_amplitude, ramped(self.target, conditions.progress))
+        constants = amplitude_constants(self, conditions.natural_strength, conditions.pump)
+        advance_controlled_amplitudes(arrays, target, constants)
+
+    def _own_checks(self) -> dict[str, bool]:
+        return {
             "target": 0 < min(self.target) <= max(self.target) < math.inf,
             "error_rate": 0 <= self.error_rate < math.inf,
             "error_limit": 0 < self.error_limit < math.inf,
-            "time_step": 0 < self.time_step < math.inf,
-            "initial_width": 0 <= self.initial_width < math.inf,
-            "precision": self.precision in {"single", "double"},
         }
-        check_options(self, checks)
-
-    @property
-    def largest_code(self) -> float | None:
-        """None: amplitudes are fed back as they are."""
-        return None
-
-    @property
-    def has_field(self) -> bool:
-        """Always."""
-        return True
-
-    def start(self, wiring: Wiring, *, first_run: int, n_runs: int) -> AmplitudeControlBlock:
-        """Return a block of runs at their random initial amplitudes."""
-        return AmplitudeControlBlock(self, wiring, first_run, n_runs)
-
-
-class AmplitudeControlBlock(ControlledBlock):
-    """A block of runs of `ChaoticAmplitudeControl`."""
-
-    def __init__(
-        self, dynamics: ChaoticAmplitudeControl, wiring: Wiring, first_run: int, n_runs: int
-    ) -> None:
-        super().__init__(wiring, dynamics, first_run=first_run, n_runs=n_runs, initial_error=1.0)
-        self._dynamics = dynamics
-
-    def _step(self, arrays: Shared, pump: float, progress: float) -> None:
-        target = np.full_like(arrays.field_amplitude, ramped(self._dynamics.target, progress))
-        constants = amplitude_constants(self._dynamics, self.wiring.natural_strength, pump)
-        advance_controlled_amplitudes(arrays, target, constants)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from emulator.dynamics.base import Block, Dynamics, Precision, Wiring, state_dtype
+from emulator.dynamics.base import Block, Dynamics, Wiring, state_dtype
 from emulator.noise import fill_normals
 
 if TYPE_CHECKING:
@@ -15,7 +16,15 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["ControlledBlock", "Ramp", "check_options", "initial_normals", "ramped"]
+__all__ = [
+    "Conditions",
+    "ControlledBlock",
+    "ControlledDynamics",
+    "Ramp",
+    "check_options",
+    "initial_normals",
+    "ramped",
+]
 
 Ramp: TypeAlias = tuple[float, float]
 
@@ -58,18 +67,62 @@ class Shared(NamedTuple):
     field_amplitude: NDArray[Any]
 
 
-class Controlled(Protocol):
-    """The options every dynamics of this family has."""
+class Conditions(NamedTuple):
+    """What a step is made under: pump, how far a run is (0 to 1), and `natural_strength`."""
+
+    pump: float
+    progress: float
+    natural_strength: float
+
+
+class ControlledDynamics(Dynamics):
+    """Options, checks and start of this family; a member adds its own options and its step."""
+
+    coupling_gain: float
+    loss: float
+    time_step: float
+    initial_width: float
+
+    def __post_init__(self) -> None:
+        checks = {
+            "coupling_gain": 0 <= self.coupling_gain < math.inf,
+            "loss": 0 <= self.loss < math.inf,
+            **self._own_checks(),
+            "time_step": 0 < self.time_step < math.inf,
+            "initial_width": 0 <= self.initial_width < math.inf,
+            "precision": self.precision in {"single", "double"},
+        }
+        check_options(self, checks)
 
     @property
-    def initial_width(self) -> float:
-        """Standard deviation of the initial amplitudes."""
-        ...
+    def largest_code(self) -> float | None:
+        """None: amplitudes are fed back as they are."""
+        return None
 
     @property
-    def precision(self) -> Precision:
-        """Precision of the state."""
-        ...
+    def has_field(self) -> bool:
+        """Always."""
+        return True
+
+    @property
+    def initial_error(self) -> float:
+        """The value error variables start from."""
+        return 1.0
+
+    def start(self, wiring: Wiring, *, first_run: int, n_runs: int) -> ControlledBlock:
+        """Return a block of runs at their random initial amplitudes."""
+        initial_error = self.initial_error
+        return ControlledBlock(
+            wiring, self, first_run=first_run, n_runs=n_runs, initial_error=initial_error
+        )
+
+    @abstractmethod
+    def step(self, arrays: Shared, conditions: Conditions) -> None:
+        """Advance amplitudes and error variables by one step."""
+
+    @abstractmethod
+    def _own_checks(self) -> Mapping[str, bool]:
+        """Whether each option that the family does not share is in its range."""
 
 
 class ControlledBlock(Block):
@@ -87,7 +140,7 @@ class ControlledBlock(Block):
     def __init__(
         self,
         wiring: Wiring,
-        dynamics: Controlled,
+        dynamics: ControlledDynamics,
         *,
         first_run: int,
         n_runs: int,
@@ -103,7 +156,7 @@ class ControlledBlock(Block):
         self._field = wiring.coupling.field.astype(dtype)
         self._has_field = bool(self._field.any())
         self._field_amplitude = np.zeros(n_runs, dtype)
-        self.wiring = wiring
+        self.wiring, self._dynamics = wiring, dynamics
         self._round_trip = 0
 
     def advance(self, pump: float) -> None:
@@ -113,13 +166,10 @@ class ControlledBlock(Block):
             np.mean(np.abs(self.x), axis=0, out=self._field_amplitude)
         last = max(self.wiring.round_trips - 1, 1)
         arrays = Shared(self.x, self.e, self._product, self._field, self._field_amplitude)
-        self._step(arrays, pump, min(self._round_trip / last, 1.0))
+        progress = min(self._round_trip / last, 1.0)
+        self._dynamics.step(arrays, Conditions(pump, progress, self.wiring.natural_strength))
         self._round_trip += 1
 
     def amplitudes(self) -> NDArray[Any]:
         """Return x."""
         return self.x
-
-    @abstractmethod
-    def _step(self, arrays: Shared, pump: float, progress: float) -> None:
-        """Advance amplitudes and error variables, `progress` (0 to 1) of the way through a run."""

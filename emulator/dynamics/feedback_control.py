@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 
 from numba import njit
 
-from emulator.dynamics.base import Dynamics, Precision, Wiring, state_dtype
-from emulator.dynamics.controlled import ControlledBlock, Shared, check_options
+from emulator.dynamics.base import Precision, state_dtype
+from emulator.dynamics.controlled import Conditions, ControlledDynamics, Shared
 from emulator.dynamics.mean_field import drift
 
 __all__ = ["ChaoticFeedbackControl", "advance_chaotic_feedback"]
@@ -55,7 +55,7 @@ def advance_chaotic_feedback(arrays: Shared, c: ChaoticFeedbackConstants) -> Non
 
 
 @dataclass(frozen=True, kw_only=True)
-class ChaoticFeedbackControl(Dynamics):
+class ChaoticFeedbackControl(ControlledDynamics):
     r"""CFC: error variables that bring the injected field to one magnitude.
 
     .. math:: z_i &= \xi e_i \Big(\sum_j J_{ij}x_j + h_i \overline{|x|}\Big), \qquad
@@ -100,54 +100,25 @@ class ChaoticFeedbackControl(Dynamics):
     initial_width: float = 0.1
     precision: Precision = "single"
 
-    def __post_init__(self) -> None:
-        checks = {
-            "coupling_gain": 0 <= self.coupling_gain < math.inf,
-            "loss": 0 <= self.loss < math.inf,
+    def step(self, arrays: Shared, conditions: Conditions) -> None:
+        """Make one step."""
+        scalar = state_dtype(self.precision).type
+        constants = ChaoticFeedbackConstants(
+            time_step=scalar(self.time_step),
+            net_gain=scalar(self.loss * (conditions.pump - 1)),
+            strength=scalar(self.coupling_gain * conditions.natural_strength),
+            clip=scalar(CLIP),
+            error_step=scalar(self.time_step * self.error_rate),
+            target=scalar(self.target),
+            most_shrink=scalar(MOST_SHRINK),
+            error_floor=scalar(LEAST_ERROR),
+            error_limit=scalar(self.error_limit),
+        )
+        advance_chaotic_feedback(arrays, constants)
+
+    def _own_checks(self) -> dict[str, bool]:
+        return {
             "target": 0 < self.target < math.inf,
             "error_rate": 0 <= self.error_rate < math.inf,
             "error_limit": LEAST_ERROR <= self.error_limit < math.inf,
-            "time_step": 0 < self.time_step < math.inf,
-            "initial_width": 0 <= self.initial_width < math.inf,
-            "precision": self.precision in {"single", "double"},
         }
-        check_options(self, checks)
-
-    @property
-    def largest_code(self) -> float | None:
-        """None: amplitudes are fed back as they are."""
-        return None
-
-    @property
-    def has_field(self) -> bool:
-        """Always."""
-        return True
-
-    def start(self, wiring: Wiring, *, first_run: int, n_runs: int) -> ChaoticFeedbackBlock:
-        """Return a block of runs at their random initial amplitudes."""
-        return ChaoticFeedbackBlock(self, wiring, first_run, n_runs)
-
-
-class ChaoticFeedbackBlock(ControlledBlock):
-    """A block of runs of `ChaoticFeedbackControl`."""
-
-    def __init__(
-        self, dynamics: ChaoticFeedbackControl, wiring: Wiring, first_run: int, n_runs: int
-    ) -> None:
-        super().__init__(wiring, dynamics, first_run=first_run, n_runs=n_runs, initial_error=1.0)
-        self._dynamics = dynamics
-
-    def _step(self, arrays: Shared, pump: float, progress: float) -> None:  # noqa: ARG002
-        dynamics, scalar = self._dynamics, state_dtype(self._dynamics.precision).type
-        constants = ChaoticFeedbackConstants(
-            time_step=scalar(dynamics.time_step),
-            net_gain=scalar(dynamics.loss * (pump - 1)),
-            strength=scalar(dynamics.coupling_gain * self.wiring.natural_strength),
-            clip=scalar(CLIP),
-            error_step=scalar(dynamics.time_step * dynamics.error_rate),
-            target=scalar(dynamics.target),
-            most_shrink=scalar(MOST_SHRINK),
-            error_floor=scalar(LEAST_ERROR),
-            error_limit=scalar(dynamics.error_limit),
-        )
-        advance_chaotic_feedback(arrays, constants)

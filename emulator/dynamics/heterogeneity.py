@@ -14,12 +14,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numba import njit
 
-from emulator.dynamics.amplitude_control import advance_controlled_amplitudes, amplitude_constants
-from emulator.dynamics.base import Dynamics, Precision, Wiring
-from emulator.dynamics.controlled import ControlledBlock, Shared, check_options
+from emulator.dynamics.amplitude_control import (
+    AmplitudeControl,
+    advance_controlled_amplitudes,
+    amplitude_constants,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from emulator.dynamics.base import Precision
+    from emulator.dynamics.controlled import Conditions, Shared
 
 __all__ = ["AmplitudeHeterogeneityCorrection", "mean_alignment"]
 
@@ -43,7 +48,7 @@ def mean_alignment(arrays: Shared, alignment: NDArray[Any]) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class AmplitudeHeterogeneityCorrection(Dynamics):
+class AmplitudeHeterogeneityCorrection(AmplitudeControl):
     r"""AHC: error variables at constant pump, with a target that follows the energy.
 
     The equations of `ChaoticAmplitudeControl`, where the target is that of the current
@@ -86,53 +91,19 @@ class AmplitudeHeterogeneityCorrection(Dynamics):
     initial_width: float = 0.1
     precision: Precision = "single"
 
-    def __post_init__(self) -> None:
-        checks = {
-            "coupling_gain": 0 <= self.coupling_gain < math.inf,
-            "loss": 0 <= self.loss < math.inf,
+    def step(self, arrays: Shared, conditions: Conditions) -> None:
+        """Make one step towards the target of the current configuration."""
+        constants = amplitude_constants(self, conditions.natural_strength, conditions.pump)
+        target = np.empty_like(arrays.field_amplitude)
+        mean_alignment(arrays, target)
+        target *= constants.strength
+        np.maximum(target, 0, out=target)
+        target += target.dtype.type(self.base_target)
+        advance_controlled_amplitudes(arrays, target, constants)
+
+    def _own_checks(self) -> dict[str, bool]:
+        return {
             "base_target": 0 < self.base_target < math.inf,
             "error_rate": 0 <= self.error_rate < math.inf,
             "error_limit": 0 < self.error_limit < math.inf,
-            "time_step": 0 < self.time_step < math.inf,
-            "initial_width": 0 <= self.initial_width < math.inf,
-            "precision": self.precision in {"single", "double"},
         }
-        check_options(self, checks)
-
-    @property
-    def largest_code(self) -> float | None:
-        """None: amplitudes are fed back as they are."""
-        return None
-
-    @property
-    def has_field(self) -> bool:
-        """Always."""
-        return True
-
-    def start(self, wiring: Wiring, *, first_run: int, n_runs: int) -> HeterogeneityBlock:
-        """Return a block of runs at their random initial amplitudes."""
-        return HeterogeneityBlock(self, wiring, first_run, n_runs)
-
-
-class HeterogeneityBlock(ControlledBlock):
-    """A block of runs of `AmplitudeHeterogeneityCorrection`."""
-
-    def __init__(
-        self,
-        dynamics: AmplitudeHeterogeneityCorrection,
-        wiring: Wiring,
-        first_run: int,
-        n_runs: int,
-    ) -> None:
-        super().__init__(wiring, dynamics, first_run=first_run, n_runs=n_runs, initial_error=1.0)
-        self._dynamics = dynamics
-        self._target = np.empty(n_runs, self.x.dtype)
-
-    def _step(self, arrays: Shared, pump: float, progress: float) -> None:  # noqa: ARG002
-        dynamics = self._dynamics
-        constants = amplitude_constants(dynamics, self.wiring.natural_strength, pump)
-        mean_alignment(arrays, self._target)
-        self._target *= constants.strength
-        np.maximum(self._target, 0, out=self._target)
-        self._target += self.x.dtype.type(dynamics.base_target)
-        advance_controlled_amplitudes(arrays, self._target, constants)

@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 
 from numba import njit
 
-from emulator.dynamics.base import Dynamics, Precision, Wiring, state_dtype
-from emulator.dynamics.controlled import ControlledBlock, Ramp, Shared, check_options, ramped
+from emulator.dynamics.base import Precision, state_dtype
+from emulator.dynamics.controlled import Conditions, ControlledDynamics, Ramp, Shared, ramped
 from emulator.dynamics.mean_field import drift
 
 __all__ = ["TANH", "SeparatedFeedbackControl", "advance_separated_feedback", "rational_tanh"]
@@ -91,7 +91,7 @@ def advance_separated_feedback(arrays: Shared, c: SeparatedFeedbackConstants) ->
 
 
 @dataclass(frozen=True, kw_only=True)
-class SeparatedFeedbackControl(Dynamics):
+class SeparatedFeedbackControl(ControlledDynamics):
     r"""SFC: a saturating injection, and error variables that push against what lasts.
 
     .. math:: z_i &= \xi \Big(\sum_j J_{ij}x_j + h_i \overline{|x|}\Big), \qquad
@@ -136,53 +136,22 @@ class SeparatedFeedbackControl(Dynamics):
     initial_width: float = 0.1
     precision: Precision = "single"
 
-    def __post_init__(self) -> None:
-        checks = {
-            "coupling_gain": 0 <= self.coupling_gain < math.inf,
-            "loss": 0 <= self.loss < math.inf,
-            "steepness": 0 <= min(self.steepness) <= max(self.steepness) < math.inf,
-            "memory": 0 <= self.memory < math.inf,
-            "error_rate": 0 <= min(self.error_rate) <= max(self.error_rate) < math.inf,
-            "time_step": 0 < self.time_step < math.inf,
-            "initial_width": 0 <= self.initial_width < math.inf,
-            "precision": self.precision in {"single", "double"},
-        }
-        check_options(self, checks)
-
     @property
-    def largest_code(self) -> float | None:
-        """None: amplitudes are fed back as they are."""
-        return None
+    def initial_error(self) -> float:
+        """Zero: an error variable is a moving mean of z."""
+        return 0.0
 
-    @property
-    def has_field(self) -> bool:
-        """Always."""
-        return True
-
-    def start(self, wiring: Wiring, *, first_run: int, n_runs: int) -> SeparatedFeedbackBlock:
-        """Return a block of runs at their random initial amplitudes."""
-        return SeparatedFeedbackBlock(self, wiring, first_run, n_runs)
-
-
-class SeparatedFeedbackBlock(ControlledBlock):
-    """A block of runs of `SeparatedFeedbackControl`."""
-
-    def __init__(
-        self, dynamics: SeparatedFeedbackControl, wiring: Wiring, first_run: int, n_runs: int
-    ) -> None:
-        super().__init__(wiring, dynamics, first_run=first_run, n_runs=n_runs, initial_error=0.0)
-        self._dynamics = dynamics
-
-    def _step(self, arrays: Shared, pump: float, progress: float) -> None:
-        dynamics, scalar = self._dynamics, state_dtype(self._dynamics.precision).type
+    def step(self, arrays: Shared, conditions: Conditions) -> None:
+        """Make one step."""
+        scalar = state_dtype(self.precision).type
         constants = SeparatedFeedbackConstants(
-            time_step=scalar(dynamics.time_step),
-            net_gain=scalar(dynamics.loss * (pump - 1)),
-            strength=scalar(dynamics.coupling_gain * self.wiring.natural_strength),
+            time_step=scalar(self.time_step),
+            net_gain=scalar(self.loss * (conditions.pump - 1)),
+            strength=scalar(self.coupling_gain * conditions.natural_strength),
             clip=scalar(CLIP),
-            steepness=scalar(ramped(dynamics.steepness, progress)),
-            memory=scalar(dynamics.memory),
-            error_step=scalar(dynamics.time_step * ramped(dynamics.error_rate, progress)),
+            steepness=scalar(ramped(self.steepness, conditions.progress)),
+            memory=scalar(self.memory),
+            error_step=scalar(self.time_step * ramped(self.error_rate, conditions.progress)),
             tanh=Tanh(
                 odd=tuple(scalar(term) for term in TANH.odd),
                 even=tuple(scalar(term) for term in TANH.even),
@@ -190,3 +159,10 @@ class SeparatedFeedbackBlock(ControlledBlock):
             ),
         )
         advance_separated_feedback(arrays, constants)
+
+    def _own_checks(self) -> dict[str, bool]:
+        return {
+            "steepness": 0 <= min(self.steepness) <= max(self.steepness) < math.inf,
+            "memory": 0 <= self.memory < math.inf,
+            "error_rate": 0 <= min(self.error_rate) <= max(self.error_rate) < math.inf,
+        }
