@@ -22,6 +22,7 @@
     │   ├── JobTimeoutError (TimeoutError)
     │   └── QueueFullError
     └── DeviceError
+        ├── LockLostError                  the cavity lost lock
         └── DriverFaultError               a driver raised, or broke its contract
 
 ``TrainingError`` of ``qnn_train`` descends from `CimError` too. The wire carries a code and
@@ -48,6 +49,7 @@ __all__ = [
     "JobError",
     "JobTimeoutError",
     "LocalProtocolError",
+    "LockLostError",
     "ModelError",
     "ProtocolError",
     "QueueFullError",
@@ -227,9 +229,23 @@ class QueueFullError(JobError):
 
 
 class DeviceError(CimError):
-    """The machine could not do it."""
+    """The machine could not do it.
+
+    Attributes
+    ----------
+    retryable : bool
+        Whether the same job may succeed if it is submitted again.
+    """
 
     code = "device"
+    retryable: ClassVar[bool] = False
+
+
+class LockLostError(DeviceError):
+    """The cavity lost lock, and what was measured is void."""
+
+    code = "device.lock_lost"
+    retryable = True
 
 
 class DriverFaultError(DeviceError):

@@ -6,8 +6,11 @@ from emulator.algorithms import (
     chaotic_feedback_control,
     discrete_bifurcation,
     heterogeneity_correction,
+    noisy_mean_field_annealing,
     separated_feedback_control,
+    simcim,
 )
+from emulator.continuous import gaussian_feedback
 from emulator.converters import Converter
 from emulator.dynamics import (
     AmplitudeHeterogeneityCorrection,
@@ -15,17 +18,31 @@ from emulator.dynamics import (
     ChaoticAmplitudeControl,
     ChaoticFeedbackControl,
     Dynamics,
+    GaussianFeedback,
     MeanField,
     MeasurementFeedback,
+    NoisyMeanFieldAnnealing,
     PositiveP,
     SeparatedFeedbackControl,
+    SimCim,
     SimulatedBifurcation,
     TruncatedWigner,
+)
+from emulator.imperfections import Imperfections
+from emulator.integrators import (
+    EulerMaruyama,
+    Heun,
+    LinearlyImplicitEuler,
+    RungeKutta4,
+    StrangSplitting,
 )
 from emulator.machine import EmulatedCim
 from emulator.observables import SuccessProbability, squeezing_db, time_to_solution
 from emulator.optics import FibreCavity, HomodyneDetector
+from emulator.preset import Preset
 from emulator.presets import mean_field, measurement_feedback, measurement_feedback_550
+from emulator.squeezing import noise_spectrum, squeezing_spectrum
+from emulator.statistics import amplitude_histogram, energy_progress, heterogeneity
 
 __all__ = [
     "AmplitudeHeterogeneityCorrection",
@@ -35,24 +52,42 @@ __all__ = [
     "Converter",
     "Dynamics",
     "EmulatedCim",
+    "EulerMaruyama",
     "FibreCavity",
+    "GaussianFeedback",
+    "Heun",
     "HomodyneDetector",
+    "Imperfections",
+    "LinearlyImplicitEuler",
     "MeanField",
     "MeasurementFeedback",
+    "NoisyMeanFieldAnnealing",
     "PositiveP",
+    "Preset",
+    "RungeKutta4",
     "SeparatedFeedbackControl",
+    "SimCim",
     "SimulatedBifurcation",
+    "StrangSplitting",
     "SuccessProbability",
     "TruncatedWigner",
+    "amplitude_histogram",
     "ballistic_bifurcation",
     "chaotic_amplitude_control",
     "chaotic_feedback_control",
     "discrete_bifurcation",
+    "energy_progress",
+    "gaussian_feedback",
+    "heterogeneity",
     "heterogeneity_correction",
     "mean_field",
     "measurement_feedback",
     "measurement_feedback_550",
+    "noise_spectrum",
+    "noisy_mean_field_annealing",
     "separated_feedback_control",
+    "simcim",
     "squeezing_db",
+    "squeezing_spectrum",
     "time_to_solution",
 ]

@@ -12,9 +12,12 @@ from emulator.dynamics import (
     ChaoticAmplitudeControl,
     ChaoticFeedbackControl,
     Dynamics,
+    NoisyMeanFieldAnnealing,
     SeparatedFeedbackControl,
+    SimCim,
     SimulatedBifurcation,
 )
+from emulator.dynamics.simcim import tanh_ramp
 from emulator.machine import EmulatedCim
 
 __all__ = [
@@ -23,11 +26,15 @@ __all__ = [
     "chaotic_feedback_control",
     "discrete_bifurcation",
     "heterogeneity_correction",
+    "noisy_mean_field_annealing",
     "separated_feedback_control",
+    "simcim",
 ]
 
 # From no pump to the threshold of a lone oscillator.
 RAMP = (0.0, 1.0)
+# From infinite temperature to a sixth of the critical one of a spin glass.
+COOLING = (0.0, 6.0)
 ROUND_TRIPS = 2000
 MAX_ROUND_TRIPS = 1_000_000
 
@@ -63,6 +70,17 @@ def discrete_bifurcation() -> EmulatedCim:
     """Return dSB: `SimulatedBifurcation` with walls and signs fed back."""
     dynamics = SimulatedBifurcation(variant="discrete")
     return _algorithm("dsb", "Discrete simulated bifurcation", dynamics)
+
+
+def simcim() -> EmulatedCim:
+    """Return SimCIM: `SimCim` under a pump that rises as a hyperbolic tangent."""
+    return _algorithm("simcim", "SimCIM", SimCim(), pump=tanh_ramp())
+
+
+def noisy_mean_field_annealing() -> EmulatedCim:
+    """Return NMFA: `NoisyMeanFieldAnnealing`, whose pump is an inverse temperature."""
+    dynamics = NoisyMeanFieldAnnealing()
+    return _algorithm("nmfa", "Noisy mean-field annealing", dynamics, pump=COOLING)
 
 
 def _algorithm(

@@ -11,12 +11,16 @@ import numpy as np
 from threadpoolctl import ThreadpoolController
 
 from cim_hal import Capabilities, Driver, JobCancelledError, Program, Readout, StopToken
+from emulator.compilation import compilation_announced
 from emulator.coupling import CouplingMatrix
 from emulator.dynamics.base import Dynamics, Wiring, state_dtype
 from emulator.noise import MAX_NOISE_RUNS, MAX_NOISE_SPINS, NoiseKey
+from emulator.properties import properties_of
+from emulator.recording import Recording, joined
+from emulator.settings import settings_of, with_settings
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from emulator.recording import BlockReadout
 
 __all__ = ["EmulatedCim"]
 
@@ -42,7 +46,8 @@ class EmulatedCim(Driver):
     ----------
     dynamics : Dynamics
     capabilities : Capabilities
-        What the machine says of itself; `has_field` must be that of `dynamics`.
+        What the machine says of itself; `has_field` must be that of `dynamics`. Properties and
+        settings are read from the dynamics; properties given here are kept.
     threads : int, optional
         The processors this process may use, by default.
 
@@ -59,7 +64,7 @@ class EmulatedCim(Driver):
         if capabilities.has_field and not dynamics.has_field:
             raise ValueError(f"{type(dynamics).__name__} has no field")
         self._dynamics = dynamics
-        self._capabilities = capabilities
+        self._capabilities = _completed(capabilities, dynamics)
         self._threads = _processors() if threads is None else threads
         if self._threads < 1:
             raise ValueError(f"threads = {threads}: at least one is needed")
@@ -67,12 +72,12 @@ class EmulatedCim(Driver):
             raise ValueError(f"noise serves {MAX_NOISE_SPINS} spins and {MAX_NOISE_RUNS} runs")
 
     def describe(self) -> Capabilities:
-        """Return the capabilities given to the constructor."""
+        """Return the capabilities given to the constructor, and what the dynamics say."""
         return self._capabilities
 
     def run(self, program: Program, stop: StopToken) -> Readout:
         """Run a program; amplitudes float32, shape (runs, n)."""
-        with _blas().limit(limits=1, user_api="blas"):
+        with _blas().limit(limits=1, user_api="blas"), compilation_announced():
             wiring = self._wire(program)
             width = self._block_width(program.n_runs, wiring.coupling)
             run_block = partial(self._run_block, program, stop, wiring, width)
@@ -82,15 +87,18 @@ class EmulatedCim(Driver):
             else:
                 with ThreadPoolExecutor(self._threads) as pool:
                     blocks = list(pool.map(run_block, first_runs))
-        return Readout(np.concatenate(blocks)[: program.n_runs])
+        return joined(blocks, program)
+
+    def _turned(self, program: Program) -> Dynamics:
+        return with_settings(self._dynamics, program.settings)
 
     def _wire(self, program: Program) -> Wiring:
+        dynamics = self._turned(program)
         prepare = partial(CouplingMatrix.of, program.coupling, program.field)
-        coupling = prepare(
-            largest_code=self._dynamics.largest_code, dtype=state_dtype(self._dynamics.precision)
-        )
+        given = prepare(largest_code=dynamics.largest_code, dtype=state_dtype(dynamics.precision))
+        coupling = dynamics.perturb(given)
         signs = None
-        if self._dynamics.follows_energy and not coupling.is_exact:
+        if dynamics.follows_energy and not coupling.is_exact:
             signs = prepare(largest_code=1, dtype=np.float64)
         key = NoiseKey.from_seed(program.seed)
         return Wiring(coupling, key, program.schedule.round_trips, signs)
@@ -103,16 +111,25 @@ class EmulatedCim(Driver):
 
     def _run_block(
         self, program: Program, stop: StopToken, wiring: Wiring, width: int, first_run: int
-    ) -> NDArray[np.float32]:
-        block = self._dynamics.start(wiring, first_run=first_run, n_runs=width)
+    ) -> BlockReadout:
+        block = self._turned(program).start(wiring, first_run=first_run, n_runs=width)
+        recording = Recording(program, first_run=first_run, width=width)
         for round_trip, pump in enumerate(program.schedule.sample()):
             if round_trip % ROUND_TRIPS_BETWEEN_POLLS == 0 and stop.is_set():
                 raise JobCancelledError(
                     f"cancelled at round trip {round_trip}", at_round_trip=round_trip
                 )
             block.advance(float(pump))
-        # (n, runs) inside, (runs, n) at the waist: turned here and nowhere else
-        return np.ascontiguousarray(block.amplitudes().T, dtype=np.float32)
+            if round_trip + 1 in recording.frame_after:
+                recording.look(round_trip + 1, block)
+        return recording.finish(block)
+
+
+def _completed(capabilities: Capabilities, dynamics: Dynamics) -> Capabilities:
+    """Return capabilities with what can be read from the dynamics."""
+    properties = properties_of(dynamics) | capabilities.properties
+    known = {"properties": properties, "settings": settings_of(dynamics), "reports_trace": True}
+    return Capabilities(**(dict(capabilities) | known))
 
 
 def _processors() -> int:

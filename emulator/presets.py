@@ -1,27 +1,194 @@
-"""Machines as factories without arguments: the entry points that `open_device` finds by name.
+"""Machines that people know, as data: the entry points that `open_device` finds by name.
 
-Physical parameters were chosen by measurement, on MAX-CUT (G1, G22), spin glasses (SK100, 550
-spins of 8 bits) and sums of squared linear equalities with slack bits, whose couplings differ
-a thousandfold: best and mean energy of 64 runs. Round trips take as long as a pulse train of
-`max_spins` would on the machine emulated, not on the computer that emulates.
+Round trips take as long as on the machine emulated, not on the computer that emulates. What is
+published of real machines is little: sizes, mostly. Optics, electronics and imperfections are
+assumed, and a record says so. Those of the default machine were chosen by measurement, on MAX-CUT
+(G1, G22), spin glasses (SK100, 550 spins of 8 bits) and sums of squared linear equalities with
+slack bits, whose couplings differ a thousandfold: best and mean energy of 64 runs.
 """
 
 from __future__ import annotations
 
-from cim_hal import Capabilities
+import math
+from dataclasses import replace
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
 from emulator.converters import Converter
 from emulator.dynamics import MeanField, MeasurementFeedback
-from emulator.machine import EmulatedCim
+from emulator.imperfections import Imperfections
+from emulator.optics import FibreCavity, HomodyneDetector
+from emulator.preset import Preset
 
-__all__ = ["mean_field", "measurement_feedback", "measurement_feedback_550"]
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
-# A slow ramp through threshold; all but frozen at its end.
-PUMP = (0.0, 1.1)
-ROUND_TRIPS = 2000
-# Assumed pulse rates: those of the 2000-spin and the 100-spin machine of 2016
-# (doi:10.1126/science.aah4243, doi:10.1126/science.aah5178).
-FAST_PULSES_HZ = 1e9
-SLOW_PULSES_HZ = 1e8
+    from emulator.machine import EmulatedCim
+
+__all__ = [
+    "BENCH",
+    "PRESETS",
+    "mean_field",
+    "measurement_feedback",
+    "measurement_feedback_100",
+    "measurement_feedback_100k",
+    "measurement_feedback_550",
+    "measurement_feedback_1000",
+    "measurement_feedback_2000",
+    "measurement_feedback_ideal",
+]
+
+# What a careful laboratory is left with. All values are assumed; docs/explanation/imperfections
+# says what each does.
+BENCH = Imperfections(
+    injection_gain_error=0.02,
+    injection_noise=0.01,
+    injection_phase_rad=0.05,
+    phase_drift_rad=0.003,
+    relock_round_trips=100,
+    relock_residual_rad=0.02,
+    timing_jitter=0.05,
+    pump_error=0.01,
+    pump_noise=0.005,
+    pump_depletion=0.01,
+    threshold_drift=0.01,
+    detector_gain_error=0.01,
+    detector_offset=0.1,
+    leakage=0.01,
+)
+
+_ADC, _DAC = Converter(full_scale=0.12, bits=8), Converter(full_scale=0.2, bits=12)
+# An 8-bit converter with 7 effective bits: its noise is LSB sqrt((4^(8 - 7) - 1) / 12).
+_ADC_NOISE_LSB = 0.5
+# Only the efficiency of the detector matters, since the noise of its ADC exceeds its own.
+_DETECTOR = HomodyneDetector(quantum_efficiency=0.9, visibility=0.95, shot_noise_v=1.0)
+
+
+def _bench(
+    cavity: FibreCavity, *, spins: int, pulses: int, coupling_gain: float
+) -> MeasurementFeedback:
+    ideal = cavity.measurement_feedback(_DETECTOR, adc=_ADC, dac=_DAC)
+    record_per_lsb = math.sqrt(2 * cavity.outcoupling * ideal.detector_efficiency) / _ADC.scale
+    return replace(
+        ideal,
+        coupling_gain=coupling_gain,
+        electronic_noise=_ADC_NOISE_LSB * record_per_lsb * cavity.saturation,
+        imperfections=replace(BENCH, reference_pulses=pulses - spins, train_pulses=pulses),
+    )
+
+
+_RING_100 = FibreCavity(
+    length_m=320.0, pulse_rate_hz=1e8, loss_db=5.0, outcoupling=0.1, threshold_w=1e-3
+)
+_RING_2000 = FibreCavity(
+    length_m=1000.0, pulse_rate_hz=1e9, loss_db=5.0, outcoupling=0.1, threshold_w=0.02
+)
+_RING_100K = FibreCavity(
+    length_m=5000.0, pulse_rate_hz=5e9, loss_db=6.0, outcoupling=0.1, threshold_w=0.1
+)
+
+_RECORDS = (
+    Preset(
+        name="emulator",
+        description="Measurement-feedback CIM, emulated pulse by pulse; 16-bit couplings.",
+        max_spins=20_000,
+        coupling_bits=16,
+        dynamics=MeasurementFeedback(),
+        pulses=20_000,
+        pulse_rate_hz=1e9,
+    ),
+    Preset(
+        name="emulator-ideal",
+        description="Measurement-feedback CIM with ideal electronics and real couplings, emulated.",
+        max_spins=20_000,
+        coupling_bits=None,
+        # Full scales stay: they make the feedback sign-like, and are no imperfection.
+        dynamics=MeasurementFeedback(
+            adc=Converter(full_scale=_ADC.full_scale), dac=Converter(full_scale=_DAC.full_scale)
+        ),
+        pulses=20_000,
+        pulse_rate_hz=1e9,
+    ),
+    Preset(
+        name="emulator-100",
+        description="Like the 100-spin measurement-feedback CIM of 2016; with imperfections.",
+        max_spins=100,
+        coupling_bits=8,
+        dynamics=_bench(_RING_100, spins=100, pulses=160, coupling_gain=0.75),
+        pulses=160,
+        pulse_rate_hz=_RING_100.pulse_rate_hz,
+        cavity=_RING_100,
+        round_trips=1000,
+        sources=("McMahon et al., Science 354, 614 (2016), doi:10.1126/science.aah5178",),
+        published=("max_spins",),
+    ),
+    Preset(
+        name="emulator-550",
+        description="550-spin measurement-feedback CIM, emulated pulse by pulse; all of 8 bits.",
+        max_spins=550,
+        coupling_bits=8,
+        dynamics=MeasurementFeedback(dac=Converter(full_scale=_DAC.full_scale, bits=8)),
+        pulses=550,
+        pulse_rate_hz=1e8,
+        sources=("Kaiwu SDK, PrecisionReducer(optimizer, 8), and examples: 550 spins, 8 bits",),
+        published=("max_spins", "coupling_bits"),
+    ),
+    Preset(
+        name="emulator-1000",
+        description="1000-spin measurement-feedback CIM with 14-bit couplings, emulated.",
+        max_spins=1000,
+        coupling_bits=14,
+        dynamics=MeasurementFeedback(dac=Converter(full_scale=_DAC.full_scale, bits=14)),
+        pulses=1000,
+        pulse_rate_hz=1e8,
+        sources=("Kaiwu SDK, newer examples: 1000 spins, 14 bits",),
+        published=("max_spins", "coupling_bits"),
+    ),
+    Preset(
+        name="emulator-2000",
+        description="Like the 2000-spin measurement-feedback CIM of 2016; with imperfections.",
+        max_spins=2000,
+        coupling_bits=8,
+        dynamics=_bench(_RING_2000, spins=2000, pulses=5000, coupling_gain=0.4),
+        pulses=5000,
+        pulse_rate_hz=_RING_2000.pulse_rate_hz,
+        cavity=_RING_2000,
+        round_trips=1000,
+        sources=("Inagaki et al., Science 354, 603 (2016), doi:10.1126/science.aah4243",),
+        published=("max_spins",),
+    ),
+    Preset(
+        name="emulator-100k",
+        description="Like the 100,512-spin CIM of 2021; with imperfections, for sparse couplings.",
+        max_spins=100_512,
+        coupling_bits=8,
+        dynamics=_bench(_RING_100K, spins=100_512, pulses=_RING_100K.pulses, coupling_gain=0.75),
+        pulses=_RING_100K.pulses,
+        pulse_rate_hz=_RING_100K.pulse_rate_hz,
+        cavity=_RING_100K,
+        round_trips=500,
+        sources=("Honjo et al., Sci. Adv. 7, eabh0952 (2021), doi:10.1126/sciadv.abh0952",),
+        published=("max_spins",),
+    ),
+    Preset(
+        name="emulator-mean-field",
+        description="Mean field of a CIM with real couplings and a field, emulated.",
+        max_spins=20_000,
+        coupling_bits=None,
+        # Saturates as the default machine does: with linear feedback, spins of strong couplings
+        # outshine the others, and constraints are solved badly.
+        dynamics=MeanField(
+            coupling_gain=0.75,
+            time_step=0.25,
+            feedback_limit=_ADC.full_scale,
+            drive_limit=_DAC.full_scale,
+            field_amplitude=_ADC.full_scale,
+            noise=0.02,
+        ),
+    ),
+)
+
+PRESETS: Mapping[str, Preset] = MappingProxyType({record.name: record for record in _RECORDS})
 
 
 def measurement_feedback() -> EmulatedCim:
@@ -30,65 +197,50 @@ def measurement_feedback() -> EmulatedCim:
     The ADC has 8 bits, the DAC 12. Ask for fewer bits of coupling when lowering a model to see
     what a coarser machine would do.
     """
-    capabilities = Capabilities(
-        name="emulator",
-        description="Measurement-feedback CIM, emulated pulse by pulse; 16-bit couplings.",
-        max_spins=20_000,
-        coupling_bits=16,
-        round_trip_s=20_000 / FAST_PULSES_HZ,
-        reports_amplitudes=True,
-        reproducible=True,
-        default_pump=PUMP,
-        default_round_trips=ROUND_TRIPS,
-    )
-    return EmulatedCim(MeasurementFeedback(), capabilities=capabilities)
+    return PRESETS["emulator"].machine()
+
+
+def measurement_feedback_ideal() -> EmulatedCim:
+    """Return the default machine with real couplings, and converters that only clip.
+
+    What is left are the optics: shot noise, the delay of a round trip, and single precision,
+    whose rounding is a thousandth of the shot noise of a record.
+    """
+    return PRESETS["emulator-ideal"].machine()
+
+
+def measurement_feedback_100() -> EmulatedCim:
+    """Return a machine like that of McMahon et al. (2016): 100 spins among 160 pulses, 1.6 us."""
+    return PRESETS["emulator-100"].machine()
 
 
 def measurement_feedback_550() -> EmulatedCim:
     """Return a machine of 550 spins with 8-bit couplings, ADC and DAC.
 
-    Size and precision class of QBoson's 550-spin machine, whose software rounds couplings to
-    8 bits (``kaiwu`` SDK, ``PrecisionReducer(optimizer, 8)``). Its optics are not published:
-    they are taken to be those of the default machine.
+    Size and precision class of QBoson's 550-spin machine. Its optics are not published: they are
+    taken to be those of the default machine, with nothing wrong.
     """
-    capabilities = Capabilities(
-        name="emulator-550",
-        description="550-spin measurement-feedback CIM, emulated pulse by pulse; all of 8 bits.",
-        max_spins=550,
-        coupling_bits=8,
-        round_trip_s=550 / SLOW_PULSES_HZ,
-        reports_amplitudes=True,
-        reproducible=True,
-        default_pump=PUMP,
-        default_round_trips=ROUND_TRIPS,
-    )
-    eight_bits = MeasurementFeedback(dac=Converter(full_scale=0.2, bits=8))
-    return EmulatedCim(eight_bits, capabilities=capabilities)
+    return PRESETS["emulator-550"].machine()
+
+
+def measurement_feedback_1000() -> EmulatedCim:
+    """Return a machine of 1000 spins with 14-bit couplings: QBoson's next class, see there."""
+    return PRESETS["emulator-1000"].machine()
+
+
+def measurement_feedback_2000() -> EmulatedCim:
+    """Return a machine like that of Inagaki et al. (2016): 2000 spins among 5000 pulses, 5 us."""
+    return PRESETS["emulator-2000"].machine()
+
+
+def measurement_feedback_100k() -> EmulatedCim:
+    """Return a machine like that of Honjo et al. (2021): 100,512 spins, for sparse couplings.
+
+    The state of a block of 64 runs takes 0.13 GB, the couplings of a graph of degree 3 2.4 MB.
+    """
+    return PRESETS["emulator-100k"].machine()
 
 
 def mean_field() -> EmulatedCim:
-    """Return an ideal machine: real couplings and a field, no detector, no converters.
-
-    Feedback and drive saturate as in the default machine: with linear feedback, spins of strong
-    couplings outshine the others, and constraints are solved badly.
-    """
-    capabilities = Capabilities(
-        name="emulator-mean-field",
-        description="Mean field of a CIM with real couplings and a field, emulated.",
-        max_spins=20_000,
-        coupling_bits=None,
-        has_field=True,
-        reports_amplitudes=True,
-        reproducible=True,
-        default_pump=PUMP,
-        default_round_trips=ROUND_TRIPS,
-    )
-    saturating = MeanField(
-        coupling_gain=0.75,
-        time_step=0.25,
-        feedback_limit=0.12,
-        drive_limit=0.2,
-        field_amplitude=0.12,
-        noise=0.02,
-    )
-    return EmulatedCim(saturating, capabilities=capabilities)
+    """Return a machine without measurement: real couplings and a field, no detector."""
+    return PRESETS["emulator-mean-field"].machine()

@@ -9,6 +9,7 @@ import click
 from cim_hal.cli.devices import describe, list_drivers
 from cim_hal.cli.sample import sample
 from cim_hal.cli.serve import serve
+from cim_hal.cli.tune import tune
 from cim_hal.console import run
 
 __all__ = ["main", "program"]
@@ -31,12 +32,13 @@ def program() -> None:
       cim-hal list
       cim-hal describe emulator
       cim-hal sample emulator --model G1.txt --runs 100
+      cim-hal tune emulator --model G1.txt --seconds 120 --out tuned.toml
       cim-hal serve emulator --bind tcp://127.0.0.1:5555
       cim-hal sample tcp://127.0.0.1:5555 --model G1.txt --json
     """  # noqa: D301  \b is click's mark for text it must not rewrap
 
 
-for command in (list_drivers, serve, describe, sample):
+for command in (list_drivers, serve, describe, sample, tune):
     program.add_command(command)
 
 

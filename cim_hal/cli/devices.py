@@ -14,6 +14,9 @@ from cim_hal.client.session import open_device
 from cim_hal.machine.registry import registered_drivers
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from cim_hal.machine.setting import Setting
     from cim_hal.protocol.messages import Description
 
 __all__ = ["describe", "list_drivers"]
@@ -46,28 +49,53 @@ def describe(target: str, *, as_json: bool) -> None:
     """  # noqa: D301
     with open_device(target) as session:
         description = session.describe()
-    fields = _fields(description)
     if as_json:
+        state = {"queued": description.queued, "busy": description.busy}
+        fields = description.capabilities.model_dump(mode="json") | state
         click.echo(json.dumps(fields, indent=2))
         return
-    table = Table("property", "value", show_header=False)
+    for table in _tables(description):
+        Console().print(table)
+
+
+def _tables(description: Description) -> Iterator[Table]:
+    capabilities = description.capabilities
+    apart = {"properties", "settings"}
+    fields = capabilities.model_dump(exclude=apart) | {
+        "queued": description.queued,
+        "busy": description.busy,
+    }
+    yield _pairs("", fields)
+    if capabilities.properties:
+        yield _pairs("Properties", capabilities.properties)
+    if capabilities.settings:
+        yield _settings(capabilities.settings)
+
+
+def _pairs(title: str, fields: Mapping[str, object]) -> Table:
+    table = Table("property", "value", title=title, title_justify="left", show_header=False)
     for name, value in fields.items():
         table.add_row(name, _readable(value))
-    Console().print(table)
+    return table
 
 
-def _fields(description: Description) -> dict[str, object]:
-    state = {"queued": description.queued, "busy": description.busy}
-    return description.capabilities.model_dump(mode="json") | state
+def _settings(settings: Sequence[Setting]) -> Table:
+    headings = ("setting", "default", "range", "what it is")
+    table = Table(*headings, title="Settings of a job", title_justify="left")
+    for setting in settings:
+        scale = ", log" if setting.log else ""
+        row = (setting.name, f"{setting.default:g}", f"{setting.range}{scale}")
+        table.add_row(*row, setting.description)
+    return table
 
 
 def _readable(value: object) -> str:
     match value:
-        case None:
+        case None | "":
             return "-"
         case bool():
             return "yes" if value else "no"
-        case list():
+        case tuple():
             return ", ".join(f"{item:g}" for item in value)
         case float():
             return f"{value:g}"

@@ -3,24 +3,51 @@
 from __future__ import annotations
 
 import json
+import logging
 import secrets
 import time
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
-import numpy as np
 from rich.console import Console
-from rich.table import Table
+from rich.logging import RichHandler
 
+from cim_hal.cli.budget import KEPT_RUNS, Search, search_for
+from cim_hal.cli.knobs import Knobs, parse_pump, parse_settings, read_knobs
+from cim_hal.cli.picture import SUFFIXES, picture, readable
+from cim_hal.cli.report import summarize, tabulate, whole_file, write_archive
 from cim_hal.client.session import open_device
 from cim_hal.model.files import read_model
+from cim_hal.model.trace import MAX_TRACE_BYTES, TraceRequest
 
 if TYPE_CHECKING:
+    from cim_hal.client.session import Session
+    from cim_hal.machine.capabilities import Capabilities
     from cim_hal.model.files import ModelFile
-    from cim_hal.model.sampleset import SampleSet
 
 __all__ = ["sample"]
+
+RUNS_OF_A_SEARCH = 64
+TRACED_RUNS = 16
+FRAMES = 200
+MAX_SEED = 2**63
+
+FILE = click.Path(dir_okay=False, path_type=Path)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """What the options ask for, besides the model."""
+
+    runs: int | None
+    seed: int | None
+    bits: int | None
+    seconds: float | None
+    trace_every: int | None
+    trace_runs: int | None
+    plot: Path | None
 
 
 @click.command()
@@ -36,131 +63,184 @@ __all__ = ["sample"]
 @click.option(
     "--runs",
     type=click.IntRange(min=1),
-    default=1,
-    show_default=True,
-    help="Independent runs from vacuum to readout.",
+    help="Independent runs from vacuum to readout.  "
+    f"[default: 1; with --seconds, {RUNS_OF_A_SEARCH} in each job]",
+)
+@click.option(
+    "--seconds",
+    type=click.FloatRange(min=0.0, min_open=True),
+    help="Sample job after job, with new seeds, until this time is up; Ctrl-C ends it earlier. "
+    f"The {KEPT_RUNS} lowest runs are kept.",
+)
+@click.option(
+    "--pump",
+    callback=parse_pump,
+    metavar="P,P,...",
+    help="Pump rates at equal distances over a run, linear between, in thresholds; by default what "
+    "the machine recommends.",
 )
 @click.option(
     "--round-trips",
     type=click.IntRange(min=1),
     help="Length of a run; by default what the machine recommends.",
 )
-@click.option("--seed", type=click.IntRange(0, 2**63 - 1), help="Seed; drawn where not given.")
+@click.option(
+    "--setting",
+    "settings",
+    multiple=True,
+    callback=parse_settings,
+    metavar="NAME=VALUE",
+    help="Turn a knob of the machine, for this job only; cim-hal describe lists them. Repeatable.",
+)
+@click.option(
+    "--settings",
+    "settings_path",
+    type=FILE,
+    metavar="FILE.toml",
+    help="Read [schedule] and [settings] from a file; the options above go before it.",
+)
+@click.option("--seed", type=click.IntRange(0, MAX_SEED - 1), help="Seed; drawn where not given.")
 @click.option(
     "--bits",
     type=click.IntRange(2, 16),
     help="Bits of a coupling; those of the machine by default.",
 )
 @click.option(
+    "--trace",
+    "trace_every",
+    type=click.IntRange(min=1),
+    metavar="EVERY",
+    help="Keep amplitudes while runs go on, every so many round trips.",
+)
+@click.option(
+    "--trace-runs",
+    type=click.IntRange(min=1),
+    help=f"How many of the first runs to keep.  [default: {TRACED_RUNS}]",
+)
+@click.option(
+    "--plot",
+    type=FILE,
+    metavar="FILE",
+    help="Draw the runs: .png, .svg or .pdf. Traces them where the machine can.",
+)
+@click.option(
     "--out",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=FILE,
     metavar="FILE.npz",
-    help="Write spins, energies, amplitudes and their provenance.",
+    help="Write spins, energies, amplitudes, the trace and their provenance.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def sample(
     target: str,
     *,
     model_path: Path,
-    runs: int,
+    pump: tuple[float, ...] | None,
     round_trips: int | None,
-    seed: int | None,
-    bits: int | None,
+    settings: dict[str, float],
+    settings_path: Path | None,
     out: Path | None,
     as_json: bool,
+    **order: Any,
 ) -> None:
     """Sample a model on the machine TARGET.
 
     \b
     Examples:
       cim-hal sample emulator --model G1.txt --runs 100 --seed 1
+      cim-hal sample emulator --model G22.txt --runs 64 --plot runs.png
+      cim-hal sample emulator-cac --model G22.txt --seconds 60 --setting coupling_gain=0.6
       cim-hal sample tcp://127.0.0.1:5555 --model spin_glass.npz --out samples.npz --json
     """  # noqa: D301
-    if out is not None and not out.absolute().parent.is_dir():
-        raise click.BadParameter(f"{out.absolute().parent} is not a folder", param_hint="--out")
+    wanted = Order(**order)
+    _check_path("--out", out)
+    _check_path("--plot", wanted.plot)
+    if wanted.plot is not None and wanted.plot.suffix not in SUFFIXES:
+        raise click.BadParameter(f"{wanted.plot} is not {' or '.join(SUFFIXES)}")
+    knobs = Knobs() if settings_path is None else read_knobs(settings_path)
+    knobs = knobs.with_options(pump=pump, round_trips=round_trips, settings=settings)
     file = read_model(model_path)
+    console = _console()
     started = time.perf_counter()
-    with (
-        Console(stderr=True).status(f"sampling {file.model.n_spins} spins on {target}"),
-        open_device(target) as session,
-    ):
-        schedule = session.capabilities.default_schedule
-        samples = session.sample(
-            file.model,
-            schedule.stretched(round_trips) if round_trips else schedule,
-            n_runs=runs,
-            seed=seed,
-            coupling_bits=bits,
-        )
+    with open_device(target) as session:
+        search = _search(session, file, knobs, wanted, console)
     seconds = time.perf_counter() - started
     if out is not None:
-        _write(out, samples)
-    summary = _summary(file, samples, seconds)
+        write_archive(out, search.samples)
+    if wanted.plot is not None:
+        _draw(wanted.plot, model_path, file, search)
     if as_json:
-        click.echo(json.dumps(summary))
-    else:
-        _show(summary, samples, out)
-
-
-def _summary(file: ModelFile, samples: SampleSet, seconds: float) -> dict[str, object]:
-    lowering = samples.record.lowering
-    cut = {"best_cut": float(file.model.cut(samples.best))} if file.is_graph else {}
-    return {
-        "device": samples.record.device,
-        "n_spins": file.model.n_spins,
-        "n_runs": len(samples),
-        "round_trips": samples.record.round_trips,
-        "seed": samples.record.seed,
-        "best_energy": samples.best_energy,
-        **cut,
-        "energies": samples.energies.tolist(),
-        "seconds": seconds,
-        "device_seconds": samples.record.device_s,
-        "quantization": {
-            "bits": lowering.bits,
-            "scale": lowering.step,
-            "max_error": lowering.max_error,
-        },
-    }
-
-
-def _show(summary: dict[str, object], samples: SampleSet, out: Path | None) -> None:
-    table = Table("property", "value", show_header=False)
-    names = ("device", "n_spins", "n_runs", "round_trips", "seed", "best_energy", "best_cut")
-    for name in names:
-        if name in summary:
-            value = summary[name]
-            table.add_row(name, f"{value:g}" if isinstance(value, float) else str(value))
-    table.add_row("mean energy", f"{np.mean(samples.energies):g}")
-    table.add_row("runs at the best", f"{np.mean(samples.energies == samples.best_energy):.1%}")
-    table.add_row(
-        "seconds",
-        f"{summary['seconds']:.3g}, {summary['device_seconds']:.3g} of them on the device",
-    )
-    lowering = samples.record.lowering
-    bits = "none, real numbers" if lowering.bits is None else str(lowering.bits)
-    table.add_row("coupling bits", f"{bits}; largest rounding error {lowering.max_error:.3g}")
-    if out is not None:
-        table.add_row("written", str(out))
+        click.echo(json.dumps(summarize(file, search, seconds)))
+        return
+    table = tabulate(file, search, seconds)
+    for path in (out, wanted.plot):
+        if path is not None:
+            table.add_row("written", str(path))
     Console().print(table)
 
 
-def _write(path: Path, samples: SampleSet) -> None:
-    """Write an archive that is whole, or not there."""
-    arrays = {
-        "spins": samples.spins,
-        "energies": samples.energies,
-        "seed": np.array(samples.record.seed),
-        "record": np.array(samples.record.model_dump_json()),
-    }
-    if samples.amplitudes is not None:
-        arrays["amplitudes"] = samples.amplitudes
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        with temporary.open("xb") as file:
-            np.savez(file, **arrays)
-        temporary.replace(path)
-    except OSError as error:
-        raise click.FileError(str(path), error.strerror) from None
-    finally:
-        temporary.unlink(missing_ok=True)
+def _search(
+    session: Session, file: ModelFile, knobs: Knobs, wanted: Order, console: Console
+) -> Search:
+    capabilities = session.capabilities
+    schedule = knobs.schedule(capabilities.default_schedule)
+    runs = wanted.runs or min(RUNS_OF_A_SEARCH if wanted.seconds else 1, capabilities.max_runs)
+    trace = _trace(capabilities, schedule.round_trips, runs, file.model.n_spins, wanted)
+    seed = secrets.randbits(63) if wanted.seed is None else wanted.seed
+
+    def submit(number: int) -> Any:
+        return session.submit(
+            file.model,
+            schedule,
+            n_runs=runs,
+            seed=(seed + number) % MAX_SEED,
+            coupling_bits=wanted.bits,
+            settings=knobs.settings,
+            trace=trace,
+        )
+
+    if wanted.seconds is not None:
+        return search_for(wanted.seconds, submit, console)
+    started = time.perf_counter()
+    with console.status(f"sampling {file.model.n_spins} spins on {capabilities.name}"):
+        samples = submit(0).result()
+    return Search.begun(samples, time.perf_counter() - started)
+
+
+def _trace(
+    capabilities: Capabilities, round_trips: int, n_runs: int, n_spins: int, wanted: Order
+) -> TraceRequest | None:
+    """Return what to trace: what was asked for or, for a picture, what fits comfortably."""
+    runs = min(wanted.trace_runs or TRACED_RUNS, n_runs)
+    if wanted.trace_every is not None:
+        return TraceRequest(wanted.trace_every, runs)
+    if wanted.plot is None or not capabilities.reports_trace:
+        return None
+    most = MAX_TRACE_BYTES // (4 * n_spins)  # amplitudes of one run at one frame
+    frames = min(FRAMES, most, round_trips)
+    return TraceRequest(-(-round_trips // frames), min(runs, most // frames))
+
+
+def _draw(path: Path, model_path: Path, file: ModelFile, search: Search) -> None:
+    samples = search.samples
+    cut = f" (cut {file.model.cut(samples.best):g})" if file.is_graph else ""
+    energy = readable(samples.best_energy)
+    title = f"{model_path.name} on {samples.record.device}: lowest energy {energy}{cut}"
+    figure = picture(samples, file.model, title=title)
+    with whole_file(path) as target:
+        figure.savefig(target, format=path.suffix[1:], dpi=150)
+
+
+def _check_path(option: str, path: Path | None) -> None:
+    if path is not None and not path.absolute().parent.is_dir():
+        raise click.BadParameter(f"{path.absolute().parent} is not a folder", param_hint=option)
+
+
+def _console() -> Console:
+    """Return stderr; on a terminal, what machines log appears there too."""
+    console = Console(stderr=True)
+    handler = logging.StreamHandler()
+    handler.setLevel(logging.ERROR)
+    if console.is_terminal:
+        handler = RichHandler(console=console, show_time=False, show_path=False, show_level=False)
+    logging.getLogger().addHandler(handler)
+    return console

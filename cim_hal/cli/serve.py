@@ -7,17 +7,21 @@ import os
 import signal
 import sys
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from cim_hal.client.spawn import READY
+from cim_hal.machine.faults import FaultScript, FaultyDriver
 from cim_hal.machine.registry import make_driver
 from cim_hal.server.endpoint import DEFAULT
 from cim_hal.server.router import Router
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from cim_hal.machine.driver import Driver
 
 __all__ = ["serve"]
 
@@ -46,9 +50,22 @@ LEVELS = ("debug", "info", "warning", "error")
     show_default=True,
     help="What to log, on stderr.",
 )
+@click.option(
+    "--faults",
+    "faults_path",
+    type=click.Path(path_type=Path),
+    metavar="FILE.toml",
+    help="For tests: let the machine fail as this script says.",
+)
 @click.option("--until-stdin-closes", is_flag=True, hidden=True)
 def serve(
-    target: str, *, endpoint: str, insecure: bool, log_level: str, until_stdin_closes: bool
+    target: str,
+    *,
+    endpoint: str,
+    insecure: bool,
+    log_level: str,
+    faults_path: Path | None,
+    until_stdin_closes: bool,
 ) -> None:
     """Serve the driver TARGET on the network until Ctrl-C or SIGTERM.
 
@@ -58,10 +75,11 @@ def serve(
     Examples:
       cim-hal serve emulator
       cim-hal serve my_lab.bench:make --bind tcp://127.0.0.1:5555
+      cim-hal serve emulator --faults faults.toml
     """  # noqa: D301
     logging.basicConfig(level=log_level.upper(), format="%(asctime)s %(levelname)s %(message)s")
     _on_signals(lambda: sys.exit(0))  # nothing to stop before the router is there
-    driver = make_driver(target)
+    driver = _driver(target, faults_path)
     with Router(driver, endpoint, insecure=insecure) as router:
         _on_signals(router.stop)
         if until_stdin_closes:
@@ -69,6 +87,15 @@ def serve(
         click.echo(f"{READY}{target} at {router.endpoint}")
         sys.stdout.flush()
         router.serve()
+
+
+def _driver(target: str, faults_path: Path | None) -> Driver:
+    if faults_path is None:
+        return make_driver(target)
+    script = FaultScript.read(faults_path)
+    driver = FaultyDriver(make_driver(target), script, may_crash=True)
+    click.echo(f"warning: faults are injected: {script.summary} (from {faults_path})", err=True)
+    return driver
 
 
 def _on_signals(action: Callable[[], None]) -> None:

@@ -4,6 +4,7 @@ from cim_hal.client.job import Job
 from cim_hal.client.session import Loaded, Session, open_device
 from cim_hal.client.spawn import SpawnedServer, spawn_server
 from cim_hal.client.transport import LocalTransport, LoopbackTransport, Transport
+from cim_hal.client.tuning import Tuner
 
 __all__ = [
     "Job",
@@ -13,6 +14,7 @@ __all__ = [
     "Session",
     "SpawnedServer",
     "Transport",
+    "Tuner",
     "open_device",
     "spawn_server",
 ]

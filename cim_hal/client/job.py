@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cim_hal.client.trace import fetch_trace
 from cim_hal.errors import JobTimeoutError, RemoteProtocolError
 from cim_hal.model.sampleset import SampleSet
 from cim_hal.protocol.faults import as_error
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from cim_hal.client.connection import Connection
     from cim_hal.model.ising import IsingModel
     from cim_hal.model.record import RunRecord
+    from cim_hal.model.trace import Trace
 
 __all__ = ["Job"]
 
@@ -35,11 +37,19 @@ class Job:
         Identifier on the server.
     """
 
-    def __init__(self, connection: Connection, model: IsingModel, status: JobStatus) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        model: IsingModel,
+        status: JobStatus,
+        *,
+        has_trace: bool = False,
+    ) -> None:
         self.id = status.job
         self._connection = connection
         self._model = model
         self._status = status
+        self._has_trace = has_trace
         self._samples: SampleSet | None = None
 
     @property
@@ -108,7 +118,11 @@ class Job:
             rows += _rows(more, buffers, n_spins=batch.n_spins)
         packed, *amplitudes = (np.concatenate(column) for column in zip(*parts, strict=True))
         spins = unpack_spins(packed, batch.n_spins)
-        return _ranked(self._model, spins, amplitudes[0] if amplitudes else None, batch.record)
+        trace = None
+        if self._has_trace:
+            trace = fetch_trace(self._connection, self.id, self._model.n_spins)
+        values = amplitudes[0] if amplitudes else None
+        return _ranked(self._model, spins, values, batch.record, trace)
 
 
 def _rows(batch: ResultBatch, buffers: tuple[NDArray[np.generic], ...], *, n_spins: int) -> int:
@@ -126,9 +140,10 @@ def _ranked(
     spins: NDArray[np.int8],
     amplitudes: NDArray[np.float32] | None,
     record: RunRecord,
+    trace: Trace | None,
 ) -> SampleSet:
     if spins.shape[1] != model.n_spins:
         raise RemoteProtocolError(
             f"the result has {spins.shape[1]} spins, the model has {model.n_spins}"
         )
-    return SampleSet.rank(model, spins, amplitudes, record)
+    return SampleSet.rank(model, spins, amplitudes, record, trace)

@@ -2,44 +2,34 @@
 
 from __future__ import annotations
 
-import operator
-import secrets
 import weakref
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self, TypeVar
-
-from pydantic import ValidationError
+from typing import TYPE_CHECKING, Self
 
 from cim_hal.client.connection import Connection
 from cim_hal.client.couplings import Uploader
 from cim_hal.client.job import Job
+from cim_hal.client.requests import coupling_ref, sample_request
 from cim_hal.client.transport.base import Transport
 from cim_hal.client.transport.local import LocalTransport
-from cim_hal.errors import ModelError, TargetError, UnknownReferenceError
+from cim_hal.errors import TargetError, UnknownReferenceError
 from cim_hal.machine.driver import Driver
 from cim_hal.machine.registry import make_driver
-from cim_hal.protocol.messages import (
-    CouplingRef,
-    Describe,
-    Description,
-    JobStatus,
-    Sample,
-    Schedule,
-    Wire,
-)
+from cim_hal.protocol.messages import CouplingRef, Describe, Description, JobStatus, Sample
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from cim_hal.machine.capabilities import Capabilities
     from cim_hal.model.ising import IsingModel
     from cim_hal.model.record import LoweringReport
     from cim_hal.model.sampleset import SampleSet
     from cim_hal.model.schedule import PumpSchedule
+    from cim_hal.model.trace import TraceRequest
 
 __all__ = ["Loaded", "Session", "open_device"]
 
 TIMEOUT_S = 5.0
-
-Built = TypeVar("Built", bound=Wire)
 
 
 def open_device(target: str | Driver | Transport, *, timeout_s: float = TIMEOUT_S) -> Session:
@@ -148,6 +138,8 @@ class Session:
         seed: int | None = None,
         coupling_bits: int | None = None,
         gauge_seed: int | None = None,
+        settings: Mapping[str, float] | None = None,
+        trace: TraceRequest | None = None,
     ) -> Job:
         """Queue a job and return at once.
 
@@ -162,26 +154,37 @@ class Session:
             0 to 2^63 - 1. Drawn from the operating system, and recorded, where it is None.
         coupling_bits, gauge_seed
             See `load`.
+        settings : mapping of str to float, optional
+            Knobs of ``capabilities.settings`` to turn, for this job only.
+        trace : TraceRequest, optional
+            Amplitudes to keep while the first runs of the job run; 64 MiB of them at most.
 
         Raises
         ------
         CapabilityError
-            The model, the schedule or `n_runs` is more than the machine has.
+            The model, the schedule, `n_runs`, a setting or the trace is more than the machine
+            has. Of the last two nothing was sent.
         QueueFullError
             Too many jobs wait.
         ModelError
             A value that is malformed for any machine.
         """
-        ref = self._reference(model, coupling_bits, gauge_seed)
-        request = _checked(
-            Sample,
-            key=secrets.token_hex(16),
-            coupling=ref,
-            schedule=schedule and Schedule(pump=schedule.pump, round_trips=schedule.round_trips),
-            n_runs=_as_integer("n_runs", n_runs),
-            seed=secrets.randbits(63) if seed is None else _as_integer("seed", seed),
+        request = sample_request(
+            self._reference(model, coupling_bits, gauge_seed),
+            schedule,
+            n_runs=n_runs,
+            seed=seed,
+            settings=settings or {},
+            trace=trace,
         )
-        return Job(self._connection, model, self._queue(model, request))
+        self.capabilities.check_settings(request.settings)
+        if trace is not None:
+            round_trips = (schedule or self.capabilities.default_schedule).round_trips
+            self.capabilities.check_trace(
+                trace, round_trips=round_trips, n_runs=request.n_runs, n_spins=model.n_spins
+            )
+        status = self._queue(model, request)
+        return Job(self._connection, model, status, has_trace=trace is not None)
 
     def sample(
         self,
@@ -192,6 +195,8 @@ class Session:
         seed: int | None = None,
         coupling_bits: int | None = None,
         gauge_seed: int | None = None,
+        settings: Mapping[str, float] | None = None,
+        trace: TraceRequest | None = None,
     ) -> SampleSet:
         """Submit a job and wait for its samples; see `submit` and `Job.result`."""
         job = self.submit(
@@ -201,6 +206,8 @@ class Session:
             seed=seed,
             coupling_bits=coupling_bits,
             gauge_seed=gauge_seed,
+            settings=settings,
+            trace=trace,
         )
         return job.result()
 
@@ -229,12 +236,7 @@ class Session:
     def _reference(
         self, model: IsingModel, bits: int | None, gauge_seed: int | None
     ) -> CouplingRef:
-        return _checked(
-            CouplingRef,
-            digest=self._uploader.digest(model),
-            bits=None if bits is None else _as_integer("coupling_bits", bits),
-            gauge_seed=None if gauge_seed is None else _as_integer("gauge_seed", gauge_seed),
-        )
+        return coupling_ref(self._uploader.digest(model), bits=bits, gauge_seed=gauge_seed)
 
 
 def _transport(target: str | Driver | Transport, timeout_s: float) -> Transport:
@@ -252,20 +254,3 @@ def _transport(target: str | Driver | Transport, timeout_s: float) -> Transport:
 
         return ZmqTransport(target, connect_timeout_s=timeout_s)
     return LocalTransport(make_driver(target))
-
-
-def _as_integer(name: str, value: Any) -> int:
-    try:
-        return operator.index(value)
-    except TypeError:
-        raise ModelError(f"{name} = {value!r}", hint="it must be an integer") from None
-
-
-def _checked(cls: type[Built], **fields: Any) -> Built:
-    """Make a message of the caller's values; complain in the caller's words."""
-    try:
-        return cls(**fields)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        name = ".".join(str(part) for part in first["loc"])
-        raise ModelError(f"{name} = {first['input']!r}", hint=first["msg"]) from None

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Self
+from typing import TYPE_CHECKING, Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from cim_hal.errors import CapabilityError
+from cim_hal.machine.setting import MAX_SETTINGS, Setting, check_settings
+from cim_hal.model.record import Fact, FactName
 from cim_hal.model.schedule import MAX_ROUND_TRIPS, PumpSchedule
+from cim_hal.model.trace import MAX_TRACE_BYTES, TraceRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 __all__ = ["Capabilities"]
+
+# As JSON: on the wire it must fit a header, together with limits and versions.
+MAX_BYTES = 40_000
 
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 Bits = Annotated[int, Field(ge=2, le=16)]
@@ -49,6 +58,13 @@ class Capabilities(BaseModel):
         Knots of the pump schedule the machine recommends.
     default_round_trips : int
         Length of run the machine recommends.
+    properties : dict of str to float, int, bool, str or None
+        Fixed physical facts; a quantity with a unit says so in its name (``cavity_length_m``).
+        None where something is absent or has no bound.
+    settings : tuple of Setting
+        Knobs that a single job may turn.
+    reports_trace : bool
+        Whether a job may keep amplitudes while it runs.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -67,10 +83,26 @@ class Capabilities(BaseModel):
     reproducible: bool = False
     default_pump: Annotated[tuple[float, ...], Field(min_length=1, max_length=1024)] = (0.0, 2.0)
     default_round_trips: Annotated[int, Field(ge=1)] = 1000
+    properties: Annotated[dict[FactName, Fact], Field(max_length=256)] = {}
+    settings: Annotated[tuple[Setting, ...], Field(max_length=MAX_SETTINGS)] = ()
+    reports_trace: bool = False
 
     @model_validator(mode="after")
     def _default_schedule_fits(self) -> Self:
         self.check_schedule(self.default_schedule)
+        return self
+
+    @model_validator(mode="after")
+    def _settings_differ(self) -> Self:
+        if len({setting.name for setting in self.settings}) != len(self.settings):
+            raise ValueError("two settings have the same name")
+        return self
+
+    @model_validator(mode="after")
+    def _fits_a_message(self) -> Self:
+        n_bytes = len(self.model_dump_json().encode())
+        if n_bytes > MAX_BYTES:
+            raise ValueError(f"they take {n_bytes} bytes, {MAX_BYTES} fit: shorten properties")
         return self
 
     @property
@@ -108,3 +140,36 @@ class Capabilities(BaseModel):
         """
         if not 1 <= n_runs <= self.max_runs:
             raise CapabilityError("max_runs", required=n_runs, available=self.max_runs)
+
+    def check_settings(self, settings: Mapping[str, float]) -> None:
+        """Refuse settings the machine does not have, or whose values are out of range.
+
+        Raises
+        ------
+        CapabilityError
+            It names the knob, and its range or the knobs there are.
+        """
+        check_settings(self.settings, settings)
+
+    def check_trace(
+        self, trace: TraceRequest, *, round_trips: int, n_runs: int, n_spins: int
+    ) -> None:
+        """Refuse a trace where the machine keeps none, or one that is too large.
+
+        Raises
+        ------
+        CapabilityError
+            It says how many round trips between two frames would fit.
+        """
+        if not self.reports_trace:
+            raise CapabilityError("reports_trace", required="a trace", available="none")
+        n_bytes = trace.n_bytes(round_trips, n_runs, n_spins)
+        if n_bytes > MAX_TRACE_BYTES:
+            n_frames = MAX_TRACE_BYTES // (4 * min(trace.runs, n_runs) * n_spins)
+            every = -(-round_trips // n_frames) if n_frames else None
+            raise CapabilityError(
+                "trace_bytes",
+                required=n_bytes,
+                available=MAX_TRACE_BYTES,
+                hint=f"every = {every} would fit" if every else "ask for fewer runs",
+            )

@@ -4,21 +4,29 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from pydantic import TypeAdapter, ValidationError
 
 from cim_hal.errors import DriverFaultError
+from cim_hal.model.record import Notes
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
     from cim_hal.machine.capabilities import Capabilities
     from cim_hal.machine.lowering import Lowering
+    from cim_hal.model.record import Note
     from cim_hal.model.schedule import PumpSchedule
+    from cim_hal.model.trace import Trace, TraceRequest
 
 __all__ = ["Driver", "Program", "Readout", "StopToken"]
+
+_NOTES: TypeAdapter[dict[str, Any]] = TypeAdapter(Notes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,12 +42,18 @@ class Program:
         Independent runs from vacuum to readout.
     seed : int
         Source of all randomness of a reproducible machine, 0 to 2^63 - 1.
+    settings : mapping of str to float
+        Knobs to be turned for this job only; those it does not name stand at their defaults.
+    trace : TraceRequest or None
+        What to keep of the first runs while they run; None on machines that report no trace.
     """
 
     lowering: Lowering
     schedule: PumpSchedule
     n_runs: int
     seed: int
+    settings: Mapping[str, float] = field(default_factory=dict)
+    trace: TraceRequest | None = None
 
     @property
     def n_spins(self) -> int:
@@ -70,9 +84,15 @@ class Readout:
     ----------
     values : array, shape (runs, n)
         Analog amplitudes (float), whose signs are the spins, or the spins themselves (integer).
+    trace : Trace or None
+        Where the program asks for one: at most as many frames as asked for, of as many runs.
+    notes : mapping of str to float, int, bool or str
+        What happened in this run, for its record; at most 32 entries, short ones.
     """
 
     values: NDArray[Any]
+    trace: Trace | None = None
+    notes: Mapping[str, Note] = field(default_factory=dict)
 
     def check(self, program: Program) -> None:
         """Refuse a readout that breaks the driver's contract.
@@ -80,7 +100,8 @@ class Readout:
         Raises
         ------
         DriverFaultError
-            Wrong shape, values that are not finite, or integer values other than -1 and +1.
+            Wrong shape, values that are not finite, or integer values other than -1 and +1; a
+            trace that is missing or wrong in the same ways; notes that are no notes.
         """
         expected = (program.n_runs, program.n_spins)
         if not isinstance(self.values, np.ndarray) or self.values.dtype.kind not in "fi":
@@ -94,6 +115,14 @@ class Readout:
             raise DriverFaultError("the readout has integer values other than -1 and +1")
         if not np.isfinite(self.values).all():
             raise DriverFaultError("the readout has values that are not finite")
+        if program.trace is not None:
+            _check_trace(self.trace, program.trace, program)
+        try:
+            _NOTES.validate_python(self.notes)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            where = ".".join(map(str, first["loc"]))
+            raise DriverFaultError(f"the readout has notes that do not fit: {where}") from None
 
     @property
     def spins(self) -> NDArray[np.int8]:
@@ -104,6 +133,25 @@ class Readout:
     def amplitudes(self) -> NDArray[np.float32] | None:
         """Amplitudes (runs, n), or None where the machine gave bare spins."""
         return self.values.astype(np.float32) if self.values.dtype.kind == "f" else None
+
+
+def _check_trace(trace: Trace | None, request: TraceRequest, program: Program) -> None:
+    if trace is None:
+        raise DriverFaultError("a trace was asked for, and the readout has none")
+    n_frames, last = len(trace.round_trips), program.schedule.round_trips
+    expected = (n_frames, min(request.runs, program.n_runs), program.n_spins)
+    if trace.amplitudes.shape != expected or trace.pump.shape != (n_frames,):
+        raise DriverFaultError(
+            f"the trace has amplitudes {trace.amplitudes.shape} and pump {trace.pump.shape}",
+            hint=f"amplitudes must have {expected}, a pump rate for each frame",
+        )
+    if not 1 <= n_frames <= request.n_frames(last):
+        raise DriverFaultError(f"the trace has {n_frames} frames")
+    ends = trace.round_trips[0], trace.round_trips[-1]
+    if (np.diff(trace.round_trips) <= 0).any() or ends[0] < 1 or ends[1] > last:
+        raise DriverFaultError(f"the frames of the trace do not rise within 1 to {last}")
+    if not (np.isfinite(trace.amplitudes).all() and np.isfinite(trace.pump).all()):
+        raise DriverFaultError("the trace has values that are not finite")
 
 
 class StopToken:

@@ -57,12 +57,12 @@ class Lowering:
         return len(self.gauge)
 
     def lift(self, values: NDArray[Any]) -> NDArray[Any]:
-        """Turn spins or amplitudes of the machine (runs, n') into the model's (runs, n)."""
+        """Turn spins or amplitudes of the machine (..., n') into the model's (..., n)."""
         lifted = values * self.gauge.astype(values.dtype)
         if not self.report.field_spin:
             return lifted
-        reference = np.where(lifted[:, -1:] < 0, -1, 1).astype(values.dtype)
-        return np.ascontiguousarray(lifted[:, :-1] * reference)
+        reference = np.where(lifted[..., -1:] < 0, -1, 1).astype(values.dtype)
+        return np.ascontiguousarray(lifted[..., :-1] * reference)
 
 
 def lower(

@@ -5,6 +5,7 @@ from cim_hal.model.ising import IsingModel
 from cim_hal.model.record import LoweringReport, RunRecord
 from cim_hal.model.sampleset import SampleSet
 from cim_hal.model.schedule import PumpSchedule
+from cim_hal.model.trace import Trace, TraceRequest
 
 __all__ = [
     "IsingModel",
@@ -13,5 +14,7 @@ __all__ = [
     "PumpSchedule",
     "RunRecord",
     "SampleSet",
+    "Trace",
+    "TraceRequest",
     "read_model",
 ]

@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from typing import Annotated, TypeAlias
 
-__all__ = ["LoweringReport", "RunRecord"]
+from pydantic import BaseModel, ConfigDict, Field
+
+__all__ = ["Fact", "FactName", "LoweringReport", "Note", "Notes", "RunRecord"]
+
+MAX_NOTES = 32
+
+FactName: TypeAlias = Annotated[str, Field(min_length=1, max_length=100)]
+Number: TypeAlias = (
+    Annotated[float, Field(allow_inf_nan=False)] | Annotated[int, Field(ge=-(2**63), lt=2**63)]
+)
+Note: TypeAlias = bool | Number | Annotated[str, Field(max_length=200)]
+Fact: TypeAlias = Note | None
+Notes: TypeAlias = Annotated[dict[FactName, Note], Field(max_length=MAX_NOTES)]
 
 
 class LoweringReport(BaseModel):
@@ -62,6 +74,10 @@ class RunRecord(BaseModel):
         Seconds the driver took for all runs.
     lowering : LoweringReport
         How the couplings were fitted to the machine.
+    settings : dict of str to float
+        The knobs that the job turned, and where to; all others stood as the machine says.
+    notes : dict of str to float, int, bool or str
+        What happened in this run, in the words of the machine.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -73,3 +89,5 @@ class RunRecord(BaseModel):
     round_trips: int
     device_s: float
     lowering: LoweringReport
+    settings: dict[str, float] = {}
+    notes: Notes = {}

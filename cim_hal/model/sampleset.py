@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from cim_hal.model.ising import IsingModel
     from cim_hal.model.record import RunRecord
+    from cim_hal.model.trace import Trace
 
 __all__ = ["SampleSet"]
 
@@ -29,12 +30,15 @@ class SampleSet:
     amplitudes : float32 array, shape (runs, n), or None
         Analog in-phase amplitudes, where the machine reports them.
     record : RunRecord
+    trace : Trace or None
+        The first runs of the job while they ran, in the order of the job, where it was asked for.
     """
 
     spins: NDArray[np.int8]
     energies: NDArray[np.float64]
     amplitudes: NDArray[np.float32] | None
     record: RunRecord
+    trace: Trace | None = None
 
     @classmethod
     def rank(
@@ -43,12 +47,34 @@ class SampleSet:
         spins: NDArray[np.int8],
         amplitudes: NDArray[np.float32] | None,
         record: RunRecord,
+        trace: Trace | None = None,
     ) -> Self:
         """Compute the energies of `spins` and sort by them; equal energies keep their order."""
         energies = model.energy(spins)
         order = np.argsort(energies, kind="stable")
         ranked = None if amplitudes is None else amplitudes[order]
-        return cls(spins[order], energies[order], ranked, record)
+        return cls(spins[order], energies[order], ranked, record, trace)
+
+    def concat(self, other: SampleSet) -> SampleSet:
+        """Return the samples of both, of one model, lowest energy first.
+
+        Record and trace are those of the set with the lower energy; of this one where it is equal.
+        Amplitudes are kept where both have them.
+        """
+        energies = np.concatenate([self.energies, other.energies])
+        order = np.argsort(energies, kind="stable")
+        amplitudes = None
+        if self.amplitudes is not None and other.amplitudes is not None:
+            amplitudes = np.concatenate([self.amplitudes, other.amplitudes])[order]
+        lower = other if other.best_energy < self.best_energy else self
+        spins = np.concatenate([self.spins, other.spins])[order]
+        return SampleSet(spins, energies[order], amplitudes, lower.record, lower.trace)
+
+    def lowest(self, n_runs: int) -> SampleSet:
+        """Return the `n_runs` samples of lowest energy, or all where there are fewer."""
+        amplitudes = None if self.amplitudes is None else self.amplitudes[:n_runs]
+        spins, energies = self.spins[:n_runs], self.energies[:n_runs]
+        return SampleSet(spins, energies, amplitudes, self.record, self.trace)
 
     def __len__(self) -> int:
         return len(self.energies)

@@ -21,6 +21,7 @@ import numpy as np
 from pydantic import Field, TypeAdapter, ValidationError
 
 from cim_hal.errors import LocalProtocolError, RemoteProtocolError, VersionError
+from cim_hal.protocol.evolution import written
 from cim_hal.protocol.limits import MAX_BUFFER_BYTES, MAX_BUFFERS, MAX_HEADER_BYTES
 from cim_hal.protocol.messages import REPLY, REQUEST, Token, Wire
 from cim_hal.protocol.packet import ID_BYTES, Kind, Packet
@@ -67,7 +68,7 @@ def encode(packet: Packet) -> list[Buffer]:
     LocalProtocolError
         The packet breaks a limit of the format.
     """
-    header: dict[str, Any] = {"id": packet.id, "p": packet.body.model_dump()}
+    header: dict[str, Any] = {"id": packet.id, "p": written(packet.body)}
     if packet.session:
         header["s"] = packet.session
     if packet.buffers:
@@ -142,7 +143,7 @@ def _read_header(frame: Buffer) -> _Header:
             max_str_len=8192,
             max_bin_len=4096,
             max_array_len=4096,
-            max_map_len=128,
+            max_map_len=256,
             max_ext_len=0,
         )
     except RemoteProtocolError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from cim_hal.errors import (
@@ -11,10 +12,8 @@ from cim_hal.errors import (
     RemoteProtocolError,
     UnknownReferenceError,
 )
-from cim_hal.machine.driver import Program
-from cim_hal.model.record import RunRecord
-from cim_hal.model.schedule import PumpSchedule
 from cim_hal.protocol.effects import Effect, Prepare, Reply
+from cim_hal.protocol.evolution import as_of
 from cim_hal.protocol.faults import as_fault
 from cim_hal.protocol.jobs import Job, JobBook
 from cim_hal.protocol.library import Library
@@ -29,25 +28,28 @@ from cim_hal.protocol.messages import (
     Description,
     Farewell,
     FetchResult,
+    FetchTrace,
     Hello,
     Message,
     Ping,
     Pong,
     ResultBatch,
     Sample,
+    TraceBatch,
     WaitJob,
     Welcome,
 )
 from cim_hal.protocol.packet import Kind, Packet, answer
-from cim_hal.protocol.results import Measured, result_bytes, rows_from
+from cim_hal.protocol.programs import program_of, record_of
+from cim_hal.protocol.results import Measured, rows_from, trace_rows_from
 from cim_hal.protocol.version import agree
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from cim_hal.machine.capabilities import Capabilities
-    from cim_hal.machine.lowering import Lowering
     from cim_hal.protocol.couplings import Prepared
+    from cim_hal.protocol.version import Version
 
 __all__ = ["ServerCore"]
 
@@ -56,6 +58,12 @@ SERVER = "cim-hal"
 
 def _new_token() -> str:
     return secrets.token_hex(16)
+
+
+@dataclass
+class _Session:
+    version: Version
+    seen: float
 
 
 class ServerCore:
@@ -81,7 +89,7 @@ class ServerCore:
         self._limits = limits or Limits()
         self._new_token = new_token
         self._instance = new_token()
-        self._sessions: dict[str, float] = {}
+        self._sessions: dict[str, _Session] = {}
         self._preparing: dict[str, tuple[bytes, Packet, Prepare]] = {}
         self._library = Library(capabilities, self._limits, new_token)
         self._jobs = JobBook(self._limits, new_token)
@@ -96,6 +104,7 @@ class ServerCore:
             WaitJob: self._wait,
             CancelJob: self._cancel,
             FetchResult: self._fetch,
+            FetchTrace: self._fetch_trace,
         }
 
     def receive(self, peer: bytes, request: Packet, now: float) -> list[Effect]:
@@ -111,7 +120,7 @@ class ServerCore:
         if isinstance(outcome, CimError):
             return [Reply(peer, answer(request, as_fault(outcome)))]
         if request.session in self._sessions:
-            self._sessions[request.session] = now
+            self._sessions[request.session].seen = now
         return [Reply(peer, answer(request, self._library.keep(task.coupling, outcome)))]
 
     def finish(self, job: str, outcome: Measured | CimError, now: float) -> list[Effect]:
@@ -123,7 +132,7 @@ class ServerCore:
         effects = self._jobs.tick(now)
         self._library.tick(now)
         oldest = now - self._limits.session_s
-        for session in [token for token, seen in self._sessions.items() if seen < oldest]:
+        for session in [t for t, known in self._sessions.items() if known.seen < oldest]:
             effects += self._end_session(session, now)
         return effects
 
@@ -136,7 +145,7 @@ class ServerCore:
             raise UnknownReferenceError(
                 "the server does not know that session", hint="say hello again", kind="session"
             )
-        self._sessions[request.session] = now
+        self._sessions[request.session].seen = now
         return self._handlers[type(request.body)](peer, request, request.body, now)
 
     def _hello(self, hello: Hello, now: float) -> Welcome:
@@ -145,14 +154,14 @@ class ServerCore:
             needs, available = len(self._sessions) + 1, self._limits.max_sessions
             raise CapabilityError("max_sessions", required=needs, available=available)
         session = self._new_token()
-        self._sessions[session] = now
+        self._sessions[session] = _Session(version, now)
         return Welcome(
             protocol=version,
             server=SERVER,
             instance=self._instance,
             session=session,
             limits=self._limits,
-            capabilities=self._capabilities,
+            capabilities=as_of(self._capabilities, version),
         )
 
     def _ping(self, peer: bytes, request: Packet, _ping: Ping, _now: float) -> list[Effect]:
@@ -165,8 +174,9 @@ class ServerCore:
         ]
 
     def _describe(self, peer: bytes, request: Packet, _ask: Describe, _now: float) -> list[Effect]:
+        capabilities = as_of(self._capabilities, self._sessions[request.session].version)
         description = Description(
-            capabilities=self._capabilities, queued=self._jobs.queued, busy=self._jobs.busy
+            capabilities=capabilities, queued=self._jobs.queued, busy=self._jobs.busy
         )
         return [Reply(peer, answer(request, description))]
 
@@ -200,7 +210,9 @@ class ServerCore:
     def _sample(self, peer: bytes, request: Packet, sample: Sample, _now: float) -> list[Effect]:
         job = self._jobs.find(request.session, sample)
         if job is None:
-            job = self._jobs.add(request.session, sample, self._program(sample))
+            lowering = self._library.lowering(sample.coupling)
+            program = program_of(sample, lowering, self._capabilities, self._limits)
+            job = self._jobs.add(request.session, sample, program)
         effects = self._jobs.start_next()
         return [Reply(peer, answer(request, job.status())), *effects]
 
@@ -218,56 +230,47 @@ class ServerCore:
         return [*effects, Reply(peer, answer(request, job.status()))]
 
     def _fetch(self, peer: bytes, request: Packet, fetch: FetchResult, _now: float) -> list[Effect]:
+        job, measured = self._measured(request, fetch)
+        _check_first(job, fetch.first, len(measured.spins))
+        record = record_of(job, measured, self._capabilities.name)
+        batch = ResultBatch(
+            job=job.id,
+            n_spins=measured.n_spins,
+            n_runs=len(measured.spins),
+            first=fetch.first,
+            record=as_of(record, self._sessions[request.session].version),
+        )
+        return [Reply(peer, answer(request, batch, *rows_from(measured, fetch.first)))]
+
+    def _fetch_trace(
+        self, peer: bytes, request: Packet, fetch: FetchTrace, _now: float
+    ) -> list[Effect]:
+        job, measured = self._measured(request, fetch)
+        trace = measured.trace
+        if trace is None:
+            raise RemoteProtocolError("the job was asked for no trace", job=job.id)
+        n_frames, n_runs, n_spins = trace.amplitudes.shape
+        _check_first(job, fetch.first, n_frames * n_runs)
+        batch = TraceBatch(
+            job=job.id, n_spins=n_spins, n_runs=n_runs, n_frames=n_frames, first=fetch.first
+        )
+        return [Reply(peer, answer(request, batch, *trace_rows_from(trace, fetch.first)))]
+
+    def _measured(self, request: Packet, fetch: FetchResult | FetchTrace) -> tuple[Job, Measured]:
         job = self._jobs.get(request.session, fetch.job)
         measured = job.outcome
         if isinstance(measured, CimError):
             raise measured
         if measured is None:
             raise RemoteProtocolError(f"the job is {job.state}, it has no result yet", job=job.id)
-        if fetch.first >= len(measured.spins):
-            raise RemoteProtocolError(f"the result has {len(measured.spins)} rows", job=job.id)
-        batch = ResultBatch(
-            job=job.id,
-            n_spins=measured.n_spins,
-            n_runs=len(measured.spins),
-            first=fetch.first,
-            record=self._record(job, measured),
-        )
-        return [Reply(peer, answer(request, batch, *rows_from(measured, fetch.first)))]
-
-    def _program(self, sample: Sample) -> Program:
-        lowering = self._library.lowering(sample.coupling)
-        schedule = self._capabilities.default_schedule
-        if sample.schedule is not None:
-            schedule = PumpSchedule(sample.schedule.pump, sample.schedule.round_trips)
-        self._capabilities.check_schedule(schedule)
-        self._capabilities.check_runs(sample.n_runs)
-        self._check_result(sample.n_runs, lowering)
-        return Program(lowering, schedule, sample.n_runs, sample.seed)
-
-    def _check_result(self, n_runs: int, lowering: Lowering) -> None:
-        amplitudes = self._capabilities.reports_amplitudes
-        needs = result_bytes(n_runs, lowering.n_spins, amplitudes=amplitudes)
-        if needs > self._limits.result_bytes:
-            raise CapabilityError(
-                "result_bytes",
-                required=needs,
-                available=self._limits.result_bytes,
-                hint="ask for fewer runs in a job",
-            )
-
-    def _record(self, job: Job, measured: Measured) -> RunRecord:
-        return RunRecord(
-            device=self._capabilities.name,
-            job=job.id,
-            coupling=job.request.coupling.digest,
-            seed=job.request.seed,
-            round_trips=job.round_trips,
-            device_s=measured.device_s,
-            lowering=job.report,
-        )
+        return job, measured
 
     def _end_session(self, session: str, now: float) -> list[Effect]:
         del self._sessions[session]
         self._library.forget_session(session)
         return self._jobs.forget_session(session, now)
+
+
+def _check_first(job: Job, first: int, n_rows: int) -> None:
+    if first >= n_rows:
+        raise RemoteProtocolError(f"the result has {n_rows} rows", job=job.id)

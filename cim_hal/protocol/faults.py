@@ -29,6 +29,7 @@ CLASSES: Mapping[str, type[CimError]] = MappingProxyType(
             errors.JobCancelledError,
             errors.QueueFullError,
             errors.DeviceError,
+            errors.LockLostError,
             errors.DriverFaultError,
         )
     }

@@ -11,7 +11,8 @@ from typing import Annotated, ClassVar, Literal, TypeAlias
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from cim_hal.machine.capabilities import Capabilities
-from cim_hal.model.record import LoweringReport, RunRecord
+from cim_hal.machine.setting import MAX_SETTINGS
+from cim_hal.model.record import FactName, LoweringReport, RunRecord
 from cim_hal.protocol.limits import Limits
 from cim_hal.protocol.state import JobState
 
@@ -32,6 +33,7 @@ __all__ = [
     "Farewell",
     "Fault",
     "FetchResult",
+    "FetchTrace",
     "Hello",
     "JobStatus",
     "Message",
@@ -42,6 +44,8 @@ __all__ = [
     "ResultBatch",
     "Sample",
     "Schedule",
+    "TraceBatch",
+    "TraceSpec",
     "UploadOpened",
     "WaitJob",
     "Welcome",
@@ -95,6 +99,13 @@ class Schedule(Wire):
 
     pump: Annotated[tuple[float, ...], Field(min_length=1, max_length=1024)]
     round_trips: Number
+
+
+class TraceSpec(Wire):
+    """Which amplitudes to keep: of the first `runs` runs, every `every` round trips."""
+
+    every: Annotated[int, Field(ge=1, lt=2**63)]
+    runs: Annotated[int, Field(ge=1, lt=2**63)]
 
 
 class Fault(Wire):
@@ -158,6 +169,8 @@ class Sample(Wire):
     schedule: Schedule | None
     n_runs: Number
     seed: Number
+    settings: Annotated[dict[FactName, float], Field(max_length=MAX_SETTINGS)] = {}
+    trace: TraceSpec | None = None
 
 
 class WaitJob(Wire):
@@ -179,6 +192,14 @@ class FetchResult(Wire):
     """Fetch the rows of a result from row `first` on, as many as fit."""
 
     t: Literal["job.result"] = "job.result"
+    job: Token
+    first: Number = 0
+
+
+class FetchTrace(Wire):
+    """Fetch the rows of a trace from row `first` on, as many as fit."""
+
+    t: Literal["job.trace"] = "job.trace"
     job: Token
     first: Number = 0
 
@@ -270,6 +291,23 @@ class ResultBatch(Wire):
     record: RunRecord
 
 
+class TraceBatch(Wire):
+    """Rows of a trace: the amplitudes of one run at one frame, run after run, then frame by frame.
+
+    Buffers: the round trip of each row ``<i8 (rows,)``, the pump rate of each row ``<f8 (rows,)``,
+    amplitudes ``<f4 (rows, n)``.
+    """
+
+    buffers: ClassVar = (3, 3)
+
+    t: Literal["job.frames"] = "job.frames"
+    job: Token
+    n_spins: Annotated[int, Field(ge=1)]
+    n_runs: Annotated[int, Field(ge=1)]
+    n_frames: Annotated[int, Field(ge=1)]
+    first: Number
+
+
 class Pong(Wire):
     """A sign of life."""
 
@@ -292,6 +330,7 @@ Request: TypeAlias = (
     | WaitJob
     | CancelJob
     | FetchResult
+    | FetchTrace
     | Ping
     | Bye
 )
@@ -303,6 +342,7 @@ Reply: TypeAlias = (
     | CouplingsLoaded
     | JobStatus
     | ResultBatch
+    | TraceBatch
     | Pong
     | Farewell
     | Fault

@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from cim_hal.protocol.limits import MAX_BUFFER_BYTES
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
-__all__ = ["Measured", "pack_spins", "result_bytes", "rows_from", "unpack_spins"]
+    from cim_hal.model.record import Note
+    from cim_hal.model.trace import Trace
+
+__all__ = [
+    "Measured",
+    "pack_spins",
+    "result_bytes",
+    "rows_from",
+    "trace_rows_from",
+    "unpack_spins",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,17 +39,22 @@ class Measured:
     n_spins : int
     device_s : float
         Seconds the driver took.
+    trace : Trace or None
+    notes : mapping of str to float, int, bool or str
     """
 
     spins: NDArray[np.uint8]
     amplitudes: NDArray[np.float32] | None
     n_spins: int
     device_s: float
+    trace: Trace | None = None
+    notes: Mapping[str, Note] = field(default_factory=dict)
 
     @property
     def n_bytes(self) -> int:
         """Bytes kept."""
-        return self.spins.nbytes + (0 if self.amplitudes is None else self.amplitudes.nbytes)
+        arrays = [self.spins, self.amplitudes, self.trace and self.trace.amplitudes]
+        return sum(array.nbytes for array in arrays if array is not None)
 
 
 def pack_spins(spins: NDArray[np.int8]) -> NDArray[np.uint8]:
@@ -64,3 +81,15 @@ def rows_from(measured: Measured, first: int) -> tuple[NDArray[np.uint8 | np.flo
     if measured.amplitudes is None:
         return (measured.spins[rows],)
     return measured.spins[rows], measured.amplitudes[rows]
+
+
+def trace_rows_from(trace: Trace, first: int) -> tuple[NDArray[Any], ...]:
+    """Return the buffers of one batch of a trace: round trips, pump rates and amplitudes of rows.
+
+    A row is one run at one frame: row ``frame * n_runs + run``.
+    """
+    rows = trace.amplitudes.reshape(-1, trace.amplitudes.shape[2])
+    most = max(MAX_BUFFER_BYTES // max(rows[0].nbytes, trace.pump.itemsize), 1)
+    amplitudes = rows[first : first + most]
+    frames = np.arange(first, first + len(amplitudes)) // trace.n_runs
+    return trace.round_trips[frames], trace.pump[frames], amplitudes

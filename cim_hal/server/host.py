@@ -8,9 +8,12 @@ import time
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, TypeAlias
 
+import numpy as np
+
 from cim_hal.errors import CimError, DriverFaultError
 from cim_hal.machine.capabilities import Capabilities
 from cim_hal.machine.driver import StopToken
+from cim_hal.model.trace import Trace
 from cim_hal.protocol.couplings import Prepared, prepare
 from cim_hal.protocol.effects import Prepare, Run, Stop
 from cim_hal.protocol.results import Measured, pack_spins
@@ -122,7 +125,15 @@ class Host:
         if amplitudes is not None:
             keeps = self.capabilities.reports_amplitudes
             amplitudes = lowering.lift(amplitudes) if keeps else None
-        return Measured(pack_spins(spins), amplitudes, spins.shape[1], device_s)
+        trace = None
+        if readout.trace is not None and program.trace is not None:
+            trace = Trace(
+                np.asarray(readout.trace.round_trips, np.int64),
+                np.asarray(readout.trace.pump, np.float64),
+                lowering.lift(np.asarray(readout.trace.amplitudes, np.float32)),
+            )
+        n_spins = spins.shape[1]
+        return Measured(pack_spins(spins), amplitudes, n_spins, device_s, trace, readout.notes)
 
     def _prepare(self, effect: Prepare) -> Prepared | CimError:
         try:

@@ -12,12 +12,14 @@ import numpy as np
 from emulator.spectrum import lowest_eigenvalue, natural_strength
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
     from emulator.coupling import CouplingMatrix
     from emulator.noise import NoiseKey
 
-__all__ = ["Block", "Dynamics", "Precision", "Wiring", "state_dtype"]
+__all__ = ["Block", "Dynamics", "Precision", "Wiring", "check_options", "state_dtype"]
 
 Precision: TypeAlias = Literal["single", "double"]
 
@@ -81,6 +83,13 @@ class Block(ABC):
     def amplitudes(self) -> NDArray[Any]:
         """Return the in-phase amplitudes, shape (n, runs); 1 is a lone oscillator's at p = 2."""
 
+    def notes(self, n_runs: int) -> Mapping[str, float | str]:  # noqa: ARG002
+        """Return what happened so far to the first `n_runs` runs, for the record.
+
+        A number is the largest of any run, so that it does not depend on how runs are grouped.
+        """
+        return {}
+
 
 class Dynamics(ABC):
     """The physics of a machine: options only, no state."""
@@ -102,6 +111,23 @@ class Dynamics(ABC):
         """Whether energies are computed during a run."""
         return False
 
+    def perturb(self, coupling: CouplingMatrix) -> CouplingMatrix:
+        """Return the couplings the machine really applies; energies are of those it was given."""
+        return coupling
+
     @abstractmethod
     def start(self, wiring: Wiring, *, first_run: int, n_runs: int) -> Block:
         """Return runs `first_run` to `first_run` + `n_runs` - 1 before their first round trip."""
+
+
+def check_options(dynamics: Dynamics, checks: Mapping[str, bool]) -> None:
+    """Name the first option whose check failed.
+
+    Raises
+    ------
+    ValueError
+        There is one.
+    """
+    wrong = [name for name, is_right in checks.items() if not is_right]
+    if wrong:
+        raise ValueError(f"{wrong[0]} = {getattr(dynamics, wrong[0])} is out of range")

@@ -16,6 +16,8 @@ from emulator.dynamics.base import Block, Dynamics, Precision, Wiring
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from emulator.coupling import CouplingMatrix
+
 __all__ = ["BestSeen", "BestSeenBlock"]
 
 
@@ -102,6 +104,10 @@ class BestSeen(Dynamics):
     def follows_energy(self) -> bool:
         """Always."""
         return True
+
+    def perturb(self, coupling: CouplingMatrix) -> CouplingMatrix:
+        """Return the couplings that the dynamics really applies."""
+        return self.dynamics.perturb(coupling)
 
     def start(self, wiring: Wiring, *, first_run: int, n_runs: int) -> BestSeenBlock:
         """Return a block of the dynamics under observation."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from emulator.dynamics.base import Block, Dynamics, Wiring, state_dtype
+from emulator.dynamics.base import Block, Dynamics, Wiring, check_options, state_dtype
 from emulator.noise import fill_normals
 
 if TYPE_CHECKING:
@@ -32,19 +32,6 @@ Ramp: TypeAlias = tuple[float, float]
 def ramped(ends: Ramp, progress: float) -> float:
     """Return the value at `progress` (0 to 1) of the way from one end to the other."""
     return ends[0] + (ends[1] - ends[0]) * progress
-
-
-def check_options(dynamics: Dynamics, checks: Mapping[str, bool]) -> None:
-    """Name the first option whose check failed.
-
-    Raises
-    ------
-    ValueError
-        There is one.
-    """
-    wrong = [name for name, is_right in checks.items() if not is_right]
-    if wrong:
-        raise ValueError(f"{wrong[0]} = {getattr(dynamics, wrong[0])} is out of range")
 
 
 def initial_normals(

@@ -10,86 +10,66 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
-from numba import njit
 
-from emulator.dynamics.base import Block, Dynamics, Precision, Wiring, state_dtype
-from emulator.noise import NoiseKey, fill_normal_pair, fill_normals
+from emulator.dynamics.base import (
+    Block,
+    Dynamics,
+    Precision,
+    Wiring,
+    check_options,
+    state_dtype,
+)
+from emulator.dynamics.best import read_spins
+from emulator.dynamics.oscillators import (
+    OscillatorConstants,
+    Oscillators,
+    advance_oscillators,
+    increment_oscillators,
+)
+from emulator.dynamics.saturation import SATURATIONS, Saturation
+from emulator.dynamics.saturation import cubic_drift as drift
+from emulator.integrators import (
+    EulerMaruyama,
+    Integrator,
+    LinearlyImplicitEuler,
+    SemiImplicitEquation,
+    check_integrator,
+)
+from emulator.noise import fill_normals
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["EulerConstants", "MeanField", "OscillatorBlock", "advance_oscillators", "drift"]
+__all__ = ["Feedback", "MeanField", "OscillatorBlock", "drift"]
 
-
-class EulerConstants(NamedTuple):
-    """Scalars of `advance_oscillators`, all of the state's dtype."""
-
-    one: Any
-    time_step: Any
-    three_steps: Any
-    net_pump: Any
-    coupling: Any
-    drive_top: Any
-    noise: Any
-
-
-@njit(inline="always")
-def drift(x: float, drive: float, net_pump: float) -> float:
-    r"""Return :math:`(p - 1 - x^2)x + \text{drive}`, with `net_pump` for p - 1."""
-    return (net_pump - x * x) * x + drive
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def advance_oscillators(  # noqa: PLR0917  a kernel takes arrays
-    x: NDArray[Any],
-    product: NDArray[Any],
-    field: NDArray[Any],
-    field_amplitude: NDArray[Any],
-    noise: NDArray[Any],
-    key: NoiseKey,
-    round_trip: int,
-    first_run: int,
-    c: EulerConstants,
-) -> None:
-    r"""Make one step of every oscillator; `x`, `product` have shape (n, runs), n even.
-
-    Euler, linearly implicit in the cubic term alone:
-
-    .. math:: x \leftarrow x + \frac{F(x)\,dt}{1 + 3x^2dt} + s\sqrt{dt}\,w
-
-    with F the drift. It has the order, the fixed points and, near zero, the very numbers of the
-    explicit step, but no coupling is strong enough to make it diverge. `noise` (2, runs) is
-    scratch, `field_amplitude` (runs,) multiplies `field` (n,).
-    """
-    is_noisy = c.noise != 0
-    for pair in range(len(x) // 2):
-        if is_noisy:
-            fill_normal_pair(key, round_trip, pair, first_run, noise[0], noise[1])
-        for side in range(2):
-            i = 2 * pair + side
-            amplitudes, products, kicks, h = x[i], product[i], noise[side], field[i]
-            for r in range(len(amplitudes)):
-                linear = c.coupling * (products[r] + h * field_amplitude[r])
-                drive = min(max(linear, -c.drive_top), c.drive_top)
-                a = amplitudes[r]
-                step = c.time_step * drift(a, drive, c.net_pump) / (c.one + c.three_steps * a * a)
-                amplitudes[r] = a + step + c.noise * kicks[r]
+Feedback: TypeAlias = Literal["clip", "tanh", "sign"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class MeanField(Dynamics):
     r"""Oscillators with ideal couplings: the mean, without measurement or quantum noise.
 
-    .. math:: dx_i = \Big[(p - 1 - x_i^2)\,x_i + F\Big(\xi\sum_j J_{ij} f(x_j)
-              + \xi\,h_i\,a\Big)\Big]dt + s\,dW_i, \qquad \xi = g / |J|
+    .. math:: dx_i = S\Big[x_i,\ F\Big(\xi\sum_j J_{ij} f(x_j) + \xi\,h_i\,a\Big)\Big]dt
+              + s\,dW_i, \qquad \xi = g / |J|
 
-    with f a clip at `feedback_limit`, F one at `drive_limit`, and :math:`|J|` the norm of a weakly
-    coupled row (`CouplingMatrix`). Time is in lifetimes of the field; a round trip is one step of
-    length `time_step` (`advance_oscillators`), of strong order 1. Runs start from independent
-    normal amplitudes of width `initial_width`. With additive noise Itô and Stratonovich agree.
+    with f the feedback, F a clip at `drive_limit`, and :math:`|J|` the norm of a weakly coupled
+    row (`CouplingMatrix`). The drift S under a drive D is one of
+
+    ========  ===============================================  =================================
+    cubic     :math:`(p - 1 - x^2)\,x + D`                     a parametric oscillator
+    tanh      :math:`-x + \tanh(p\,x + D)`                     a loop with a saturable amplifier
+    sine      :math:`-x + \cos^2(p\,x + D - \pi/4) - 1/2`      an opto-electronic loop
+    clip      :math:`(p - 1)\,x + D`, walls at :math:`\pm 1`   SimCIM without momentum
+    ========  ===============================================  =================================
+
+    (`emulator.dynamics.saturation`). Time is in lifetimes of the field; a round trip is one step
+    of length `time_step`. Runs start from independent normal amplitudes of width
+    `initial_width`. With additive noise Itô and Stratonovich agree: any integrator will do. The
+    opto-electronic loop in discrete time, :math:`x \leftarrow \cos^2(p\,x + D - \pi/4) - 1/2`, is
+    "sine" in steps of 1 with `EulerMaruyama`.
 
     Parameters
     ----------
@@ -97,53 +77,63 @@ class MeanField(Dynamics):
         Dimensionless g.
     time_step : float
         dt of a round trip.
+    saturation : {"cubic", "tanh", "sine", "clip"}
+    feedback : {"clip", "tanh", "sign"}
+        f, with :math:`L` the limit: x up to L, :math:`L\tanh(x/L)`, or :math:`L\,\mathrm{sgn}\,x`.
     feedback_limit : float
-        Largest magnitude of an amplitude fed back; infinite for a linear machine.
+        L, the largest magnitude of an amplitude fed back; infinite for a clip that never clips.
     drive_limit : float
         Largest magnitude of a drive; infinite for a linear machine.
     field_amplitude : float or None
         a, the amplitude a spin of the field's own would have; None for the mean of
-        ``min(|x|, feedback_limit)`` over the spins of a run.
+        ``|f(x)|`` over the spins of a run.
     noise : float
         s, per square root of a lifetime.
     initial_width : float
+    integrator : Integrator
+        Anything but `StrangSplitting`.
     precision : {"single", "double"}
         Of the state, and of the product where it is not exact.
 
     Raises
     ------
     ValueError
-        A parameter out of its range.
+        A parameter out of its range, or an integrator that does not suit.
     """
 
     coupling_gain: float = 0.5
     time_step: float = 0.05
+    saturation: Saturation = "cubic"
+    feedback: Feedback = "clip"
     feedback_limit: float = math.inf
     drive_limit: float = math.inf
     field_amplitude: float | None = None
     noise: float = 0.0
     initial_width: float = 1e-3
+    integrator: Integrator[SemiImplicitEquation] = LinearlyImplicitEuler()  # noqa: RUF009  frozen
     precision: Precision = "single"
 
     def __post_init__(self) -> None:
+        has_limit = self.feedback == "clip" or self.feedback_limit < math.inf
         checks = {
             "coupling_gain": 0 <= self.coupling_gain < math.inf,
             "time_step": 0 < self.time_step < math.inf,
-            "feedback_limit": self.feedback_limit > 0,
+            "saturation": self.saturation in SATURATIONS,
+            "feedback": self.feedback in {"clip", "tanh", "sign"},
+            "feedback_limit": self.feedback_limit > 0 and has_limit,
             "drive_limit": self.drive_limit > 0,
             "field_amplitude": self.field_amplitude is None or math.isfinite(self.field_amplitude),
             "noise": 0 <= self.noise < math.inf,
             "initial_width": 0 <= self.initial_width < math.inf,
             "precision": self.precision in {"single", "double"},
         }
-        wrong = [name for name, is_right in checks.items() if not is_right]
-        if wrong:
-            raise ValueError(f"{wrong[0]} = {getattr(self, wrong[0])} is out of range")
+        check_options(self, checks)
+        check_integrator(self.integrator, equation=OscillatorBlock, interpretation=None)
 
     @property
     def largest_code(self) -> float | None:
-        """None: amplitudes are fed back as they are."""
-        return None
+        """1 where signs are fed back; None where amplitudes are."""
+        return 1.0 if self.feedback == "sign" else None
 
     @property
     def has_field(self) -> bool:
@@ -155,7 +145,7 @@ class MeanField(Dynamics):
         return OscillatorBlock(self, wiring, first_run, n_runs)
 
 
-class OscillatorBlock(Block):
+class OscillatorBlock(Block, SemiImplicitEquation):
     """A block of runs of a mean-field machine.
 
     Attributes
@@ -167,54 +157,93 @@ class OscillatorBlock(Block):
     def __init__(self, dynamics: MeanField, wiring: Wiring, first_run: int, n_runs: int) -> None:
         dtype = state_dtype(dynamics.precision)
         n_even = wiring.n_spins + wiring.n_spins % 2
-        self.x = np.empty((n_even, n_runs), dtype)
+        self.state = self.x = np.empty((n_even, n_runs), dtype)
         # round trip 0 of the noise is the initial state
         fill_normals(wiring.key, 0, first_run, self.x)
         self.x *= dtype.type(dynamics.initial_width)
+        if dynamics.saturation == "clip":
+            self.bound = 1.0
+            self.confine(self.x)
         self._product = np.zeros((n_even, n_runs), wiring.coupling.dtype)
         self._field = np.zeros(n_even, dtype)
         self._field[: wiring.n_spins] = wiring.coupling.field
-        self._scratch = np.zeros((2, n_runs), dtype)
+        self._has_field = bool(self._field.any())
+        # signs are fed back as +-1, so that a product of integers is exact
+        self._unit = dynamics.feedback_limit if dynamics.feedback == "sign" else 1.0
+        amplitude = dynamics.field_amplitude or 0.0
+        self._field_amplitude = np.full(n_runs, amplitude / self._unit, dtype)
+        self._kicks = np.zeros_like(self.x)
+        self._constants = oscillator_constants(dynamics, self._unit * wiring.coupling.unit)
         self._wiring, self._dynamics, self._first_run = wiring, dynamics, first_run
-        self._scalar = dtype.type
         self._round_trip = 1
 
     def advance(self, pump: float) -> None:
         """Make one step."""
-        dynamics, scalar, n_spins = self._dynamics, self._scalar, self._wiring.n_spins
-        fed_back = self._fed_back(n_spins)
-        self._wiring.coupling.multiply(fed_back, self._product[:n_spins])
-        advance_oscillators(
-            self.x,
-            self._product,
-            self._field,
-            self._field_amplitude(fed_back),
-            self._scratch,
-            self._wiring.key,
-            self._round_trip,
-            self._first_run,
-            EulerConstants(
-                one=scalar(1.0),
-                time_step=scalar(dynamics.time_step),
-                three_steps=scalar(3 * dynamics.time_step),
-                net_pump=scalar(pump - 1.0),
-                coupling=scalar(dynamics.coupling_gain * self._wiring.coupling.unit),
-                drive_top=scalar(dynamics.drive_limit),
-                noise=scalar(dynamics.noise * math.sqrt(dynamics.time_step)),
-            ),
-        )
+        self._dynamics.integrator.step(self, pump)
         self._round_trip += 1
 
     def amplitudes(self) -> NDArray[Any]:
         """Return x."""
         return self.x[: self._wiring.n_spins]
 
-    def _fed_back(self, n_spins: int) -> NDArray[Any]:
-        limit = self._dynamics.feedback_limit
-        x = self.x[:n_spins]
-        return x if math.isinf(limit) else np.clip(x, -self._scalar(limit), self._scalar(limit))
+    def draw(self) -> None:
+        """Draw the noise of a step, the same whatever the integrator."""
+        if self._dynamics.noise:
+            fill_normals(self._wiring.key, self._round_trip, self._first_run, self._kicks)
 
-    def _field_amplitude(self, fed_back: NDArray[Any]) -> NDArray[Any]:
-        if self._dynamics.field_amplitude is None:
-            return np.abs(fed_back).mean(axis=0, dtype=self._scalar)
-        return np.full(fed_back.shape[1], self._dynamics.field_amplitude, self._scalar)
+    def increment(self, state: NDArray[Any], pump: float, out: NDArray[Any]) -> None:
+        """Write the change of the amplitudes in a step."""
+        increment_oscillators(self._at(state), self._kicks, out, self._constants_at(pump))
+
+    def semi_implicit_step(self, pump: float) -> None:
+        """Make one step of linearly implicit Euler; only the cubic differs from Euler's."""
+        if self._dynamics.saturation != "cubic":
+            EulerMaruyama().step(self, pump)
+            return
+        advance_oscillators(
+            self._at(self.x),
+            self._kicks,
+            self._wiring.key,
+            self._round_trip,
+            self._first_run,
+            self._constants_at(pump),
+        )
+
+    def _at(self, state: NDArray[Any]) -> Oscillators:
+        n_spins = self._wiring.n_spins
+        fed_back = self._fed_back(state[:n_spins])
+        self._wiring.coupling.multiply(fed_back, self._product[:n_spins])
+        if self._has_field and self._dynamics.field_amplitude is None:
+            np.abs(fed_back).mean(axis=0, dtype=self.x.dtype, out=self._field_amplitude)
+        return Oscillators(state, self._product, self._field, self._field_amplitude)
+
+    def _fed_back(self, x: NDArray[Any]) -> NDArray[Any]:
+        limit, scalar = self._dynamics.feedback_limit, self.x.dtype.type
+        if self._dynamics.feedback == "sign":
+            signs = np.empty(x.shape, self._product.dtype)
+            read_spins(x, signs)
+            return signs
+        if self._dynamics.feedback == "tanh":
+            return scalar(limit) * np.tanh(x / scalar(limit))
+        return x if math.isinf(limit) else np.clip(x, -scalar(limit), scalar(limit))
+
+    def _constants_at(self, pump: float) -> OscillatorConstants:
+        scalar = self.x.dtype.type
+        return self._constants._replace(pump=scalar(pump), net_pump=scalar(pump - 1.0))
+
+
+def oscillator_constants(dynamics: MeanField, coupling_unit: float) -> OscillatorConstants:
+    """Return the scalars of a step at no pump."""
+    scalar = state_dtype(dynamics.precision).type
+    return OscillatorConstants(
+        saturation=SATURATIONS.index(dynamics.saturation),
+        pump=scalar(0.0),
+        net_pump=scalar(-1.0),
+        coupling=scalar(dynamics.coupling_gain * coupling_unit),
+        drive_top=scalar(dynamics.drive_limit),
+        time_step=scalar(dynamics.time_step),
+        three_steps=scalar(3 * dynamics.time_step),
+        noise=scalar(dynamics.noise * math.sqrt(dynamics.time_step)),
+        one=scalar(1.0),
+        half=scalar(0.5),
+    )

@@ -11,97 +11,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
-import numpy as np
-from numba import njit
-
-from emulator.avx512 import prefer_wide_vectors
-from emulator.converters import Converter, to_code
-from emulator.dynamics.base import Block, Dynamics, Precision, Wiring, state_dtype
-from emulator.dynamics.pulse import (
-    attenuated_variance,
-    crystal_gain,
-    gain_series,
-    measured_mean,
-    measured_variance,
-    record_variance,
-)
-from emulator.noise import NoiseKey, fill_normal_pair
+from emulator.converters import Converter
+from emulator.dynamics.base import Dynamics, Precision, Wiring, state_dtype
+from emulator.dynamics.pulse_train import PulseTrain
+from emulator.dynamics.round_trip import LoopConstants
+from emulator.imperfections import Imperfections, disturbed
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from emulator.coupling import CouplingMatrix
 
-__all__ = ["LoopConstants", "MeasurementFeedback", "PulseTrain", "advance_pulses"]
-
-
-class LoopConstants(NamedTuple):
-    """Scalars of `advance_pulses`, all of the state's dtype (else float32 would turn float64)."""
-
-    theta_from_pump: Any
-    theta_from_mean: Any
-    field_transmission: Any
-    transmission: Any
-    one: Any
-    vacuum: Any
-    tap: Any
-    field_tap: Any
-    floor: Any
-    field_passed: Any
-    passed: Any
-    kick: Any
-    kick_squared: Any
-    adc_scale: Any
-    adc_top: Any
-    adc_rounds: bool
-    dac_top: Any
-    dac_step: Any
-    dac_rounds: bool
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def advance_pulses(  # noqa: PLR0917  a kernel takes arrays
-    mean: NDArray[Any],
-    variance: NDArray[Any],
-    product: NDArray[Any],
-    codes: NDArray[Any],
-    injection_scale: Any,
-    key: NoiseKey,
-    round_trip: int,
-    first_run: int,
-    series: tuple[float, ...],
-    c: LoopConstants,
-) -> None:
-    """Make one round trip of every pulse: injection, crystal, loss, measurement, ADC.
-
-    All arrays have shape (n, runs), n even. `product` is read, `codes` is written; the noise of
-    the record passes through `codes`, so that the inner loop has four arrays and vectorizes.
-    What comes in another dtype takes that of the state first: float64 products, which 16-bit
-    couplings need, would make all arithmetic float64 (255 instead of 358 us, n = 550, 64 runs).
-    """
-    prefer_wide_vectors()  # pyright: ignore[reportCallIssue]
-    drive = np.empty(mean.shape[1], mean.dtype)
-    for pair in range(len(mean) // 2):
-        fill_normal_pair(key, round_trip, pair, first_run, codes[2 * pair], codes[2 * pair + 1])
-        for i in range(2 * pair, 2 * pair + 2):
-            means, variances, products, records = mean[i], variance[i], product[i], codes[i]
-            for r in range(len(products)):
-                drive[r] = to_code(products[r] * injection_scale, c.dac_top, c.dac_rounds)
-            for r in range(len(means)):
-                mu = means[r] + c.dac_step * drive[r]
-                theta_squared = c.theta_from_pump + c.theta_from_mean * mu * mu
-                gain = crystal_gain(theta_squared, series, c.one)
-                mu = c.field_transmission * (gain * mu)
-                amplified = gain * gain * variances[r]
-                sigma = attenuated_variance(amplified, c.transmission, c.vacuum)
-                width = math.sqrt(record_variance(sigma, c.tap, c.floor))
-                noise = mean.dtype.type(records[r])
-                record = c.field_tap * mu + width * noise
-                excess = (sigma - c.vacuum) / width
-                means[r] = measured_mean(mu, excess * noise, c.field_passed, c.kick)
-                passed = attenuated_variance(sigma, c.passed, c.vacuum)
-                variances[r] = measured_variance(passed, excess, c.kick_squared)
-                records[r] = to_code(record * c.adc_scale, c.adc_top, c.adc_rounds)
+__all__ = ["MeasurementFeedback"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,6 +68,8 @@ class MeasurementFeedback(Dynamics):
     delay : int
         Round trips between a measurement and its injection. With 0 all pulses are measured
         before any is injected, within the same round trip; fibre machines have 1 or more.
+    imperfections : Imperfections
+        What else is wrong with the machine; nothing by default.
     precision : {"single", "double"}
         Of the state.
 
@@ -170,6 +93,7 @@ class MeasurementFeedback(Dynamics):
     dac: Converter = field(default=Converter(full_scale=0.2, bits=12))
     coupling_gain: float = 0.75
     delay: int = 1
+    imperfections: Imperfections = field(default=Imperfections())
     precision: Precision = "single"
 
     def __post_init__(self) -> None:
@@ -183,6 +107,8 @@ class MeasurementFeedback(Dynamics):
             "delay": self.delay >= 0,
             "precision": self.precision in {"single", "double"},
         }
+        if self.imperfections.accumulator_bits is not None and not self.adc.rounds:
+            raise ValueError("accumulator_bits: an accumulator holds integers, give the ADC bits")
         wrong = [name for name, is_right in checks.items() if not is_right]
         if wrong:
             raise ValueError(f"{wrong[0]} = {getattr(self, wrong[0])} is out of range")
@@ -207,8 +133,23 @@ class MeasurementFeedback(Dynamics):
         """Never: hardware of this kind applies couplings only."""
         return False
 
+    def perturb(self, coupling: CouplingMatrix) -> CouplingMatrix:
+        """Return the couplings with the static errors of this machine, where it has any."""
+        if not self.imperfections.coupling_error:
+            return coupling
+        return disturbed(coupling, self.imperfections, state_dtype(self.precision))
+
     def start(self, wiring: Wiring, *, first_run: int, n_runs: int) -> PulseTrain:
-        """Return a block of runs in vacuum."""
+        """Return a block of runs in vacuum.
+
+        Raises
+        ------
+        ValueError
+            More spins than the train has slots.
+        """
+        slots = self.imperfections.max_spins
+        if slots is not None and wiring.n_spins > slots:
+            raise ValueError(f"{wiring.n_spins} spins do not fit a train with {slots} slots left")
         return PulseTrain(self, wiring, first_run, n_runs)
 
     def injection_scale(self, coupling_unit: float) -> float:
@@ -243,62 +184,3 @@ class MeasurementFeedback(Dynamics):
             adc_rounds=self.adc.rounds,
             dac_rounds=self.dac.rounds,
         )
-
-
-class PulseTrain(Block):
-    """A block of runs of a measurement-feedback machine.
-
-    Attributes
-    ----------
-    mean, variance : array, shape (n or n + 1, runs)
-        Of X, given all records so far. An odd machine has one pulse more, coupled to none.
-    codes : list of array, same shape
-        The last records in ADC codes, a ring over `delay` + 1 round trips.
-    """
-
-    def __init__(
-        self, dynamics: MeasurementFeedback, wiring: Wiring, first_run: int, n_runs: int
-    ) -> None:
-        dtype = state_dtype(dynamics.precision)
-        shape = (wiring.n_spins + wiring.n_spins % 2, n_runs)
-        self.mean = np.zeros(shape, dtype)
-        self.variance = np.full(shape, 0.5, dtype)
-        self.codes = [
-            np.zeros(shape, wiring.coupling.code_dtype) for _ in range(dynamics.delay + 1)
-        ]
-        self._product = np.zeros(shape, wiring.coupling.dtype)
-        self._wiring, self._dynamics, self._first_run = wiring, dynamics, first_run
-        self._constants = dynamics.constants()
-        scale = dynamics.injection_scale(wiring.coupling.unit)
-        self._injection_scale = wiring.coupling.dtype.type(scale)
-        self._scalar = dtype.type
-        self._round_trip = 0
-
-    @property
-    def latest_codes(self) -> NDArray[Any]:
-        """Codes of the last round trip."""
-        return self.codes[(self._round_trip - 1) % len(self.codes)]
-
-    def advance(self, pump: float) -> None:
-        """Make one round trip."""
-        n_spins, loss = self._wiring.n_spins, self._dynamics.loss_exponent
-        # the slot before the one about to be overwritten is `delay` + 1 round trips old
-        injected = self.codes[(self._round_trip - len(self.codes)) % len(self.codes)]
-        self._wiring.coupling.multiply(injected[:n_spins], self._product[:n_spins])
-        advance_pulses(
-            self.mean,
-            self.variance,
-            self._product,
-            self.codes[self._round_trip % len(self.codes)],
-            self._injection_scale,
-            self._wiring.key,
-            self._round_trip,
-            self._first_run,
-            tuple(np.array(gain_series(pump, loss), self._scalar)),
-            self._constants._replace(theta_from_pump=self._scalar((pump * loss) ** 2)),
-        )
-        self._round_trip += 1
-
-    def amplitudes(self) -> NDArray[Any]:
-        """Return the means of X, what the records say, in units of `MeasurementFeedback.unit`."""
-        return self.mean[: self._wiring.n_spins] / self._scalar(self._dynamics.unit)

@@ -15,25 +15,22 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from numba import njit
 
-from emulator.dynamics.base import Block, Dynamics, Precision, Wiring
-from emulator.dynamics.wigner import fill_two_normals
+from emulator.dynamics.base import Block, Dynamics, Precision, Wiring, check_options
+from emulator.dynamics.pairs import PairConstants, amplify_pairs, increment_pairs, kick_pairs
+from emulator.dynamics.two_noises import fill_two_noises
+from emulator.integrators import (
+    Integrator,
+    Interpretation,
+    SplitEquation,
+    StrangSplitting,
+    check_integrator,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from emulator.noise import NoiseKey
-
-__all__ = [
-    "Moments",
-    "PositiveP",
-    "PositivePBlock",
-    "amplified",
-    "amplify_pairs",
-    "kick_pairs",
-    "turned",
-]
+__all__ = ["Moments", "PositiveP", "PositivePBlock"]
 
 
 class Moments(NamedTuple):
@@ -49,61 +46,6 @@ class Moments(NamedTuple):
 
     photons: NDArray[np.float64]
     pairs: NDArray[np.float64]
-
-
-@njit(inline="always")
-def amplified(u: float, v: float, cosh: float, sinh: float) -> tuple[Any, Any]:
-    r"""Return u and v after gain alone, for cosh and sinh of p times the time, exactly.
-
-    .. math:: \dot u = p\,v\,(1 - u^2),\quad \dot v = p\,u\,(1 - v^2)
-              \;\Rightarrow\; u \to \frac{m}{\sqrt{1 - u^2 + m^2}},\quad
-              m = u\cosh p\tau + v\sinh p\tau
-    """
-    m, n = u * cosh + v * sinh, v * cosh + u * sinh
-    return m / math.sqrt(1.0 - u * u + m * m), n / math.sqrt(1.0 - v * v + n * n)
-
-
-@njit(inline="always")
-def turned(u: float, angle: float) -> float:
-    r"""Return :math:`\sin(\arcsin u + \text{angle})`, reflected where the angle passes a pole."""
-    return u * math.cos(angle) + math.sqrt(1.0 - u * u) * math.sin(angle)
-
-
-@njit(cache=True, nogil=True)
-def amplify_pairs(pairs: NDArray[Any], cosh: float, sinh: float) -> None:
-    """Let every oscillator gain; `pairs` (n, 2 runs) holds u, then v."""
-    runs = pairs.shape[1] // 2
-    for i in range(len(pairs)):
-        u, v = pairs[i, :runs], pairs[i, runs:]
-        for r in range(runs):
-            u[r], v[r] = amplified(u[r], v[r], cosh, sinh)
-
-
-@njit(cache=True, nogil=True)
-def kick_pairs(  # noqa: PLR0917  a kernel takes arrays
-    pairs: NDArray[Any],
-    product: NDArray[Any],
-    noise: NDArray[Any],
-    key: NoiseKey,
-    step: int,
-    first_run: int,
-    coupling: float,
-    kept: float,
-    width: float,
-) -> None:
-    """Add couplings and noise between two half steps of loss, `kept` of each.
-
-    `pairs` and `product` have shape (n, 2 runs); `noise` (2 runs,) is scratch.
-    """
-    runs = pairs.shape[1] // 2
-    for i in range(len(pairs)):
-        fill_two_normals(key, step, i, first_run, noise[:runs], noise[runs:])
-        row, products = pairs[i], product[i]
-        for r in range(2 * runs):
-            coupled = kept * row[r] + coupling * products[r]
-            # the continuous paths stay inside; a step of coupling can overshoot by O(dt^2)
-            inside = min(max(coupled, -1.0), 1.0)
-            row[r] = kept * turned(inside, width * noise[r])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,25 +80,33 @@ class PositiveP(Dynamics):
         j, the loss rate of the field in the splitters, in units of the cavity's own.
     time_step : float
         dt of a round trip, in lifetimes of the field.
+    interpretation : {"ito", "stratonovich"}
+        Sense in which the equation is written: that of the integrator. In Stratonovich's, the
+        same law has :math:`1/2A_s^2` less loss.
+    integrator : Integrator
+        Anything but `LinearlyImplicitEuler`.
 
     Raises
     ------
     ValueError
-        A parameter out of its range.
+        A parameter out of its range, or an integrator that does not suit.
 
     Notes
     -----
     From vacuum, and while the pump does not decrease, all is real and
     :math:`|\alpha_i|, |\beta_i| \le A_s\sqrt p`. The state is :math:`u = \alpha/A_s\sqrt p =
-    \sin\theta`, in which the noise is additive, of width :math:`1/A_s`. A step is a Strang
-    splitting: half a step of gain (`amplified`), half a step of loss, noise, loss, gain, each
-    exact; couplings enter once. Strong order 1, weak order 2 without couplings and 1 with them.
+    \sin\theta`, in which the noise is additive, of width :math:`1/A_s`. A step of
+    `StrangSplitting`: half a step of gain (`pairs.amplified`), half a step of loss, noise, loss,
+    gain, each exact; couplings enter once. Strong order 1, weak order 2 without couplings and 1
+    with them. Other integrators step u itself, and stop it at the edge of the manifold.
     """
 
     saturation: float = 10.0
     coupling_gain: float = 0.0
     coupling_loss: float = 0.0
     time_step: float = 0.05
+    interpretation: Interpretation = "ito"
+    integrator: Integrator[SplitEquation] = StrangSplitting()  # noqa: RUF009  frozen
     precision: Precision = field(default="double", init=False)
 
     def __post_init__(self) -> None:
@@ -165,10 +115,18 @@ class PositiveP(Dynamics):
             "coupling_gain": 0 <= self.coupling_gain < math.inf,
             "coupling_loss": 0 <= self.coupling_loss < math.inf,
             "time_step": 0 < self.time_step < math.inf,
+            "interpretation": self.interpretation in {"ito", "stratonovich"},
         }
-        wrong = [name for name, is_right in checks.items() if not is_right]
-        if wrong:
-            raise ValueError(f"{wrong[0]} = {getattr(self, wrong[0])} is out of range")
+        check_options(self, checks)
+        check_integrator(
+            self.integrator, equation=PositivePBlock, interpretation=self.interpretation
+        )
+
+    @property
+    def loss(self) -> float:
+        """Loss rate of the field in the sense of `interpretation`."""
+        stratonovich = 0.5 / self.saturation**2 if self.interpretation == "stratonovich" else 0.0
+        return 1 + self.coupling_loss - stratonovich
 
     @property
     def largest_code(self) -> float | None:
@@ -192,7 +150,7 @@ class PositiveP(Dynamics):
         return PositivePBlock(self, wiring, first_run, n_runs)
 
 
-class PositivePBlock(Block):
+class PositivePBlock(Block, SplitEquation):
     r"""A block of runs in the positive-P representation.
 
     Attributes
@@ -211,11 +169,12 @@ class PositivePBlock(Block):
             raise ValueError(
                 f"couplings add up to {strongest:.3g} in a row; loss allows {most:.3g}"
             )
-        self._pairs = np.zeros((wiring.n_spins, 2 * n_runs))
-        self.u, self.v = self._pairs[:, :n_runs], self._pairs[:, n_runs:]
-        self.pump = 0.0
-        self._product = np.zeros_like(self._pairs)
-        self._scratch = np.zeros(2 * n_runs)
+        self.state = np.zeros((wiring.n_spins, 2 * n_runs))
+        self.u, self.v = self.state[:, :n_runs], self.state[:, n_runs:]
+        self.pump, self.bound = 0.0, 1.0
+        self._product = np.zeros_like(self.state)
+        self._noise = np.zeros_like(self.state)
+        self._width = math.sqrt(dynamics.time_step) / dynamics.saturation
         self._wiring, self._dynamics, self._first_run = wiring, dynamics, first_run
         self._step = 0
 
@@ -230,27 +189,51 @@ class PositivePBlock(Block):
         if pump < self.pump:
             raise ValueError(f"pump = {pump} after {self.pump}: the real manifold only grows")
         if pump > self.pump:
-            self._pairs *= math.sqrt(self.pump / pump)
+            self.state *= math.sqrt(self.pump / pump)
         self.pump = pump
+        self._dynamics.integrator.step(self, pump)
+        self._step += 1
+
+    def draw(self) -> None:
+        """Draw the noise of a step, the same whatever the integrator."""
+        fill_two_noises(self._noise, self._wiring.key, self._step, self._first_run)
+
+    def increment(self, state: NDArray[Any], pump: float, out: NDArray[Any]) -> None:
+        """Write the change of all amplitudes in a step."""
         dynamics, dt = self._dynamics, self._dynamics.time_step
+        constants = PairConstants(
+            time_step=dt,
+            pump=pump,
+            loss=dynamics.loss,
+            coupling=self._coupling * dt,
+            noise=self._width,
+        )
+        self._wiring.coupling.multiply(state, self._product)
+        increment_pairs(state, self._product, self._noise, out, constants)
+
+    def flow(self, pump: float) -> None:
+        """Let every oscillator gain for half a step."""
+        angle = 0.5 * pump * self._dynamics.time_step
+        amplify_pairs(self.state, math.cosh(angle), math.sinh(angle))
+
+    def kick_and_flow(self) -> None:
+        """Add loss, couplings and noise, which turns angles, and let every oscillator gain."""
+        dt = self._dynamics.time_step
         # in Stratonovich's sense, as a turn is, noise takes 1 / (2 A_s^2) off the loss
-        loss = 1 + dynamics.coupling_loss - 0.5 / dynamics.saturation**2
-        cosh, sinh = math.cosh(0.5 * pump * dt), math.sinh(0.5 * pump * dt)
-        amplify_pairs(self._pairs, cosh, sinh)
-        self._wiring.coupling.multiply(self._pairs, self._product)
+        loss = self._dynamics.loss - 0.5 / self._dynamics.saturation**2
+        self._wiring.coupling.multiply(self.state, self._product)
         kick_pairs(
-            self._pairs,
+            self.state,
             self._product,
-            self._scratch,
+            self._noise[0],
             self._wiring.key,
             self._step,
             self._first_run,
             self._coupling * dt,
             math.exp(-0.5 * loss * dt),
-            math.sqrt(dt) / dynamics.saturation,
+            self._width,
         )
-        amplify_pairs(self._pairs, cosh, sinh)
-        self._step += 1
+        self.flow(self.pump)
 
     def amplitudes(self) -> NDArray[Any]:
         r"""Return :math:`(\alpha + \beta)/2A_s`, whose mean is that of the in-phase amplitude."""

@@ -16,16 +16,24 @@ import math
 from numba import njit
 
 __all__ = [
+    "COSH_SERIES",
     "GAIN_TERMS",
+    "SINH_SERIES",
     "attenuated_variance",
     "crystal_gain",
+    "even_polynomial",
     "gain_series",
     "measured_mean",
     "measured_variance",
+    "pumped_gain",
     "record_variance",
+    "timing_overlap",
 ]
 
 GAIN_TERMS = 12
+# of cosh(theta) and sinh(theta) / theta in powers of theta^2
+COSH_SERIES = tuple(1 / math.factorial(2 * k) for k in range(GAIN_TERMS))
+SINH_SERIES = tuple(1 / math.factorial(2 * k + 1) for k in range(GAIN_TERMS))
 
 
 def gain_series(pump: float, loss_exponent: float) -> tuple[float, ...]:
@@ -53,21 +61,51 @@ def gain_series(pump: float, loss_exponent: float) -> tuple[float, ...]:
 
 
 @njit(inline="always")
+def even_polynomial(theta_squared: float, series: tuple[float, ...]) -> float:
+    r"""Return :math:`\sum_k a_k\theta^{2k}` for the coefficients `series`."""
+    total = series[11]
+    total = total * theta_squared + series[10]
+    total = total * theta_squared + series[9]
+    total = total * theta_squared + series[8]
+    total = total * theta_squared + series[7]
+    total = total * theta_squared + series[6]
+    total = total * theta_squared + series[5]
+    total = total * theta_squared + series[4]
+    total = total * theta_squared + series[3]
+    total = total * theta_squared + series[2]
+    total = total * theta_squared + series[1]
+    return total * theta_squared + series[0]
+
+
+@njit(inline="always")
 def crystal_gain(theta_squared: float, series: tuple[float, ...], one: float) -> float:
     """Return the field gain G of `gain_series`; `one` is 1 in the dtype wanted."""
-    inverse = series[11]
-    inverse = inverse * theta_squared + series[10]
-    inverse = inverse * theta_squared + series[9]
-    inverse = inverse * theta_squared + series[8]
-    inverse = inverse * theta_squared + series[7]
-    inverse = inverse * theta_squared + series[6]
-    inverse = inverse * theta_squared + series[5]
-    inverse = inverse * theta_squared + series[4]
-    inverse = inverse * theta_squared + series[3]
-    inverse = inverse * theta_squared + series[2]
-    inverse = inverse * theta_squared + series[1]
-    inverse = inverse * theta_squared + series[0]
-    return one / inverse
+    return one / even_polynomial(theta_squared, series)
+
+
+@njit(inline="always")
+def pumped_gain(
+    theta_squared: float,
+    pump_exponent: float,
+    cosh: tuple[float, ...],
+    sinh: tuple[float, ...],
+    one: float,
+) -> float:
+    """Return the G of `gain_series` where each pulse has its own pump.
+
+    `pump_exponent` is pL; `cosh` and `sinh` are `COSH_SERIES` and `SINH_SERIES`.
+    """
+    falls = pump_exponent * even_polynomial(theta_squared, sinh)
+    return one / (even_polynomial(theta_squared, cosh) - falls)
+
+
+@njit(inline="always")
+def timing_overlap(delay: float) -> float:
+    r"""Return the overlap :math:`2^{-\tau^2}` of the fields of two equal Gaussian pulses.
+
+    `delay` is :math:`\tau`, in full widths at half maximum of the intensity.
+    """
+    return 2.0 ** (-delay * delay)
 
 
 @njit(inline="always")

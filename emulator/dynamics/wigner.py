@@ -13,134 +13,39 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numba import njit
 
-from emulator.dynamics.base import Block, Dynamics, Precision, Wiring, state_dtype
-from emulator.noise import NoiseKey, fill_normal_pair
+from emulator.dynamics.base import (
+    Block,
+    Dynamics,
+    Precision,
+    Wiring,
+    check_options,
+    state_dtype,
+)
+from emulator.dynamics.two_noises import fill_two_noises
+from emulator.dynamics.waves import (
+    FlowConstants,
+    KickConstants,
+    RateConstants,
+    flow_waves,
+    increment_waves,
+    kick_waves,
+)
+from emulator.integrators import (
+    Integrator,
+    Interpretation,
+    SplitEquation,
+    StrangSplitting,
+    check_integrator,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = [
-    "FlowConstants",
-    "KickConstants",
-    "TruncatedWigner",
-    "WaveBlock",
-    "fill_two_normals",
-    "fill_vacuum",
-    "flow_waves",
-    "kick_waves",
-    "lone_flow",
-]
-
-# A counter holds 16 bits of spin pair; here a spin takes the place of a pair.
-_SPIN_BITS = 16
-_SPIN_MASK = 2**_SPIN_BITS - 1
-
-
-class FlowConstants(NamedTuple):
-    """Scalars of `lone_flow`, all of the state's dtype."""
-
-    one: Any
-    gain_c: Any
-    gain_s: Any
-    depletion_c: Any
-    depletion_s: Any
-
-
-class KickConstants(NamedTuple):
-    """Scalars of `kick_waves`, all of the state's dtype."""
-
-    coupling: Any
-    noise: Any
-    vacuum: Any
-
-
-@njit(inline="always")
-def fill_two_normals(  # noqa: PLR0917  called from kernels
-    key: NoiseKey,
-    step: int,
-    spin: int,
-    first_run: int,
-    first: NDArray[Any],
-    second: NDArray[Any],
-) -> None:
-    """Fill two rows of noise for one spin, one value per run from `first_run` on.
-
-    A step owns two round-trip counters, 2 `step` for the first 2^16 spins and 2 `step` + 1 for
-    the next; under a counter, a spin takes the two values that a pair of spins has elsewhere.
-    """
-    counter = 2 * step + (spin >> _SPIN_BITS)
-    fill_normal_pair(key, counter, spin & _SPIN_MASK, first_run, first, second)
-
-
-@njit(cache=True, nogil=True)
-def fill_vacuum(waves: NDArray[Any], key: NoiseKey, first_run: int, width: Any) -> None:
-    """Fill `waves` (n, 2 runs) with normals of standard deviation `width`, those of step 0."""
-    runs = waves.shape[1] // 2
-    for i in range(len(waves)):
-        row = waves[i]
-        fill_two_normals(key, 0, i, first_run, row[:runs], row[runs:])
-        for r in range(len(row)):
-            row[r] *= width
-
-
-@njit(inline="always")
-def lone_flow(c: float, s: float, f: FlowConstants) -> tuple[Any, Any]:
-    r"""Return c and s of a lone, noiseless oscillator after a time :math:`\tau`, exactly.
-
-    .. math:: \dot c = (a - c^2 - s^2)\,c,\quad \dot s = (b - c^2 - s^2)\,s
-              \;\Rightarrow\; \frac{(c\,e^{a\tau},\ s\,e^{b\tau})}
-              {\sqrt{1 + c^2(e^{2a\tau} - 1)/a + s^2(e^{2b\tau} - 1)/b}}
-    """
-    left = f.one / math.sqrt(f.one + f.depletion_c * c * c + f.depletion_s * s * s)
-    return left * f.gain_c * c, left * f.gain_s * s
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def flow_waves(waves: NDArray[Any], f: FlowConstants) -> None:
-    """Let every oscillator run alone; `waves` (n, 2 runs) holds c, then s."""
-    runs = waves.shape[1] // 2
-    for i in range(len(waves)):
-        row = waves[i]
-        c, s = row[:runs], row[runs:]
-        for r in range(runs):
-            c[r], s[r] = lone_flow(c[r], s[r], f)
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def kick_waves(  # noqa: PLR0917  a kernel takes arrays
-    waves: NDArray[Any],
-    product: NDArray[Any],
-    noise: NDArray[Any],
-    key: NoiseKey,
-    step: int,
-    first_run: int,
-    k: KickConstants,
-    f: FlowConstants,
-) -> None:
-    r"""Add couplings and noise to every oscillator, then let it run alone.
-
-    `waves` and `product` have shape (n, 2 runs), c before s; `noise` (2 runs,) is scratch.
-    """
-    runs = waves.shape[1] // 2
-    noise_c, noise_s = noise[:runs], noise[runs:]
-    for i in range(len(waves)):
-        fill_two_normals(key, step, i, first_run, noise_c, noise_s)
-        row, products = waves[i], product[i]
-        c, s = row[:runs], row[runs:]
-        # three loops, of at most four arrays each: they vectorize
-        for r in range(runs):
-            width = k.noise * math.sqrt(c[r] * c[r] + s[r] * s[r] + k.vacuum)
-            noise_c[r] *= width
-            noise_s[r] *= width
-        for r in range(2 * runs):
-            row[r] += k.coupling * products[r] + noise[r]
-        for r in range(runs):
-            c[r], s[r] = lone_flow(c[r], s[r], f)
+__all__ = ["TruncatedWigner", "WaveBlock"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,7 +60,9 @@ class TruncatedWigner(Dynamics):
               + \tfrac{1}{A_s}\sqrt{c_i^2 + s_i^2 + \tfrac12(1 + j - \epsilon)}\;dW^s_i
 
     in the sense of Itô, with :math:`\xi = g/|J|` and :math:`|J|` the norm of a weakly coupled row
-    (`CouplingMatrix`), and :math:`\epsilon = 1/A_s^2` with `ordering_corrections`, else 0. The
+    (`CouplingMatrix`), and :math:`\epsilon = 1/A_s^2` with `ordering_corrections`, else 0. In the
+    sense of Stratonovich the same law has :math:`1/2A_s^2` more loss: half the derivative of the
+    diffusion, :math:`\tfrac12\partial_c(c^2 + s^2)/2A_s^2 = c/2A_s^2`, moves to the drift. The
     photon operator is :math:`a = A_s(c + is)` in symmetric order, so vacuum has variance
     :math:`1/4A_s^2` in c and in s; runs start from it. Time is in lifetimes of the field, and a
     round trip lasts `time_step` of them.
@@ -174,18 +81,22 @@ class TruncatedWigner(Dynamics):
         cavity's own; each splitter lets vacuum in.
     time_step : float
         dt of a round trip, in lifetimes of the field.
+    interpretation : {"ito", "stratonovich"}
+        Sense in which the equation is written: that of the integrator.
+    integrator : Integrator
+        Anything but `LinearlyImplicitEuler`.
     precision : {"single", "double"}
         Of the state and of the product.
 
     Raises
     ------
     ValueError
-        A parameter out of its range. With ordering corrections, :math:`A_s^2(1 + j) < 1` is:
-        the diffusion would be negative.
+        A parameter out of its range, or an integrator that does not suit. With ordering
+        corrections, :math:`A_s^2(1 + j) < 1` is: the diffusion would be negative.
 
     Notes
     -----
-    A step is a Strang splitting: half a step of `lone_flow`, which is exact; an Euler-Maruyama
+    A step of `StrangSplitting`: half a step of `lone_flow`, which is exact; an Euler-Maruyama
     kick by couplings and noise; half a step of `lone_flow`. Its strong order is 1/2, that of
     Euler-Maruyama for noise that depends on the state and does not commute. The order in dt of
     a lone oscillator's moments is formally 1, with a coefficient of order :math:`1/A_s^2`;
@@ -204,6 +115,8 @@ class TruncatedWigner(Dynamics):
     coupling_gain: float = 0.5
     coupling_loss: float = 0.0
     time_step: float = 0.05
+    interpretation: Interpretation = "ito"
+    integrator: Integrator[SplitEquation] = StrangSplitting()  # noqa: RUF009  frozen
     precision: Precision = "single"
 
     def __post_init__(self) -> None:
@@ -212,16 +125,22 @@ class TruncatedWigner(Dynamics):
             "coupling_gain": 0 <= self.coupling_gain < math.inf,
             "coupling_loss": 0 <= self.coupling_loss < math.inf,
             "time_step": 0 < self.time_step < math.inf,
+            "interpretation": self.interpretation in {"ito", "stratonovich"},
             "precision": self.precision in {"single", "double"},
         }
-        wrong = [name for name, is_right in checks.items() if not is_right]
-        if wrong:
-            raise ValueError(f"{wrong[0]} = {getattr(self, wrong[0])} is out of range")
+        check_options(self, checks)
+        check_integrator(self.integrator, equation=WaveBlock, interpretation=self.interpretation)
 
     @property
     def correction(self) -> float:
         r"""The ordering correction :math:`\epsilon`."""
         return self.saturation**-2 if self.ordering_corrections else 0.0
+
+    @property
+    def loss(self) -> float:
+        r"""Rate at which amplitudes fall without pump and saturation, in the equation's sense."""
+        stratonovich = 0.5 * self.saturation**-2 if self.interpretation == "stratonovich" else 0.0
+        return 1 + self.coupling_loss - self.correction + stratonovich
 
     @property
     def vacuum(self) -> float:
@@ -251,11 +170,19 @@ class TruncatedWigner(Dynamics):
             vacuum=scalar(self.vacuum),
         )
 
+    def rate_constants(self, pump: float) -> RateConstants:
+        """Return the scalars of the drift."""
+        scalar = state_dtype(self.precision).type
+        return RateConstants(
+            time_step=scalar(self.time_step),
+            net_c=scalar(pump - self.loss),
+            net_s=scalar(-pump - self.loss),
+        )
+
     def flow_constants(self, pump: float) -> FlowConstants:
         """Return the scalars of a flow over half a step."""
         scalar, time = state_dtype(self.precision).type, 0.5 * self.time_step
-        loss = 1 + self.coupling_loss - self.correction
-        rates = {"c": pump - loss, "s": -pump - loss}
+        rates = {"c": pump - self.loss, "s": -pump - self.loss}
         scalars: dict[str, float] = {"one": 1.0}
         for name, rate in rates.items():
             scalars[f"gain_{name}"] = math.exp(rate * time)
@@ -263,7 +190,7 @@ class TruncatedWigner(Dynamics):
         return FlowConstants(**{name: scalar(value) for name, value in scalars.items()})
 
 
-class WaveBlock(Block):
+class WaveBlock(Block, SplitEquation):
     """A block of runs of coupled oscillators with quantum noise.
 
     Attributes
@@ -277,32 +204,51 @@ class WaveBlock(Block):
         self, dynamics: TruncatedWigner, wiring: Wiring, first_run: int, n_runs: int
     ) -> None:
         dtype = state_dtype(dynamics.precision)
-        self._waves = np.empty((wiring.n_spins, 2 * n_runs), dtype)
-        self.c, self.s = self._waves[:, :n_runs], self._waves[:, n_runs:]
-        fill_vacuum(self._waves, wiring.key, first_run, dtype.type(0.5 / dynamics.saturation))
-        self._product = np.zeros(self._waves.shape, wiring.coupling.dtype)
-        self._scratch = np.zeros(2 * n_runs, dtype)
+        self.state = np.empty((wiring.n_spins, 2 * n_runs), dtype)
+        self.c, self.s = self.state[:, :n_runs], self.state[:, n_runs:]
+        fill_two_noises(self.state, wiring.key, 0, first_run)
+        self.state *= dtype.type(0.5 / dynamics.saturation)
+        self._product = np.zeros(self.state.shape, wiring.coupling.dtype)
+        self._noise = np.zeros_like(self.state)
         self._wiring, self._dynamics, self._first_run = wiring, dynamics, first_run
         self._kick = dynamics.kick_constants(wiring.coupling.unit)
+        self._flow = dynamics.flow_constants(0.0)
         self._step = 1  # step 0 of the noise is the initial state
 
     def advance(self, pump: float) -> None:
         """Make one step."""
-        flow = self._dynamics.flow_constants(pump)
-        flow_waves(self._waves, flow)
-        self._wiring.coupling.multiply(self._waves, self._product)
-        kick_waves(
-            self._waves,
-            self._product,
-            self._scratch,
-            self._wiring.key,
-            self._step,
-            self._first_run,
-            self._kick,
-            flow,
-        )
+        self._dynamics.integrator.step(self, pump)
         self._step += 1
 
     def amplitudes(self) -> NDArray[Any]:
         """Return c."""
         return self.c
+
+    def draw(self) -> None:
+        """Draw the noise of a step, the same whatever the integrator."""
+        fill_two_noises(self._noise, self._wiring.key, self._step, self._first_run)
+
+    def increment(self, state: NDArray[Any], pump: float, out: NDArray[Any]) -> None:
+        """Write the change of all amplitudes in a step."""
+        self._wiring.coupling.multiply(state, self._product)
+        constants = self._dynamics.rate_constants(pump), self._kick
+        increment_waves(state, self._product, self._noise, out, constants)
+
+    def flow(self, pump: float) -> None:
+        """Let every oscillator run alone for half a step."""
+        self._flow = self._dynamics.flow_constants(pump)
+        flow_waves(self.state, self._flow)
+
+    def kick_and_flow(self) -> None:
+        """Add couplings and noise as Euler and Maruyama would, then let every one run alone."""
+        self._wiring.coupling.multiply(self.state, self._product)
+        kick_waves(
+            self.state,
+            self._product,
+            self._noise[0],
+            self._wiring.key,
+            self._step,
+            self._first_run,
+            self._kick,
+            self._flow,
+        )

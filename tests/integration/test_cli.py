@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
+import time
 
 import numpy as np
 import pytest
 
 from cim_hal import open_device
 
+ADJUSTABLE = "cim_machines:Adjustable"
 GRAPH = "4 4\n1 2 1\n2 3 1\n3 4 1\n4 1 1\n"  # a ring: all four edges are cut
 
 
@@ -77,6 +79,81 @@ def test_sample_reports_as_json_and_writes_an_archive(run, graph, tmp_path):
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
 
+def test_describe_shows_properties_and_the_knobs_of_a_job(run):
+    fields = json.loads(run("describe", "cim_machines:Adjustable", "--json")[1])
+    assert fields["properties"]["lasers"] == 2
+    assert [knob["name"] for knob in fields["settings"]] == ["walk.width", "flips"]
+    assert fields["reports_trace"] is True
+    _, out, _ = run("describe", "cim_machines:Adjustable")
+    for text in ("length_m", "walk.width", "0.1 to 10 mm, log", "whole numbers 0 to 3"):
+        assert text in out
+
+
+def test_sample_turns_knobs_and_keeps_a_trace(run, graph, tmp_path):
+    knobs, out_path = tmp_path / "found.toml", tmp_path / "samples.npz"
+    knobs.write_text("[schedule]\npump = [0, 3]\n[settings]\nflips = 1\nwalk.width = 9\n")
+    status, out, err = run(
+        "sample", "cim_machines:Adjustable", "--model", graph, "--runs", "7", "--seed", "1",
+        "--settings", str(knobs), "--setting", "walk.width=0.5", "--pump", "1,2",
+        "--round-trips", "11", "--trace", "4", "--trace-runs", "3", "--out", str(out_path),
+        "--json",
+    )  # fmt: skip
+    assert (status, err) == (0, "")
+    summary = json.loads(out)
+    assert summary["settings"] == {"flips": 1.0, "walk.width": 0.5}
+    assert summary["notes"] == {"width_mm": 0.5, "relocks": 3, "door": "open"}
+    assert summary["trace"]["round_trips"] == [4, 8, 11]
+    assert summary["trace"]["pump"] == pytest.approx([1.3, 1.7, 2.0])
+    assert np.shape(summary["trace"]["energies"]) == (3, 3)
+    with np.load(out_path) as archive:
+        assert archive["trace_amplitudes"].shape == (3, 3, 4)
+        assert archive["trace_round_trips"].tolist() == [4, 8, 11]
+        assert archive["trace_pump"].shape == (3,)
+        assert json.loads(str(archive["record"]))["settings"] == summary["settings"]
+
+
+@pytest.mark.parametrize("machine", ["Adjustable", "Exhaustive"])
+@pytest.mark.parametrize("suffix", ["png", "svg"])
+def test_sample_draws_what_the_machine_can_show(run, graph, tmp_path, machine, suffix):
+    path = tmp_path / f"runs.{suffix}"
+    arguments = ["--model", graph, "--runs", "20", "--seed", "1", "--plot", str(path)]
+    status, out, err = run("sample", f"cim_machines:{machine}", *arguments)
+    assert (status, err) == (0, "")
+    assert path.name in out.replace("\n", "")
+    assert path.read_bytes()[:5] in {b"\x89PNG\r", b"<?xml"}
+    assert [other.name for other in tmp_path.iterdir() if other.name.startswith(".")] == []
+
+
+def test_sample_for_a_time_says_when_the_best_was_found(run, graph):
+    arguments = ["--model", graph, "--seconds", "1", "--seed", "3"]
+    status, out, err = run("sample", "cim_machines:Adjustable", *arguments, "--json")
+    assert (status, err) == (0, "")
+    summary = json.loads(out)
+    search = summary["search"]
+    assert summary["n_runs"] == 64 * search["jobs"] > 64
+    assert 1 <= search["best_job"] <= search["jobs"]
+    assert summary["seed"] == 3 + search["best_job"] - 1
+    assert 0 < search["best_after_s"] < summary["seconds"]
+    assert summary["runs_at_best"] > 0
+    assert not search["interrupted"]
+    assert "best found" in run("sample", "cim_machines:Adjustable", *arguments)[1]
+
+
+def test_an_interrupt_of_a_search_keeps_what_it_found(cim_hal, graph):
+    server = cim_hal("serve", "cim_machines:Adjustable")
+    endpoint = server.stdout.readline().split()[-1]
+    with open_device(endpoint) as device:
+        client = cim_hal("sample", endpoint, "--model", graph, "--seconds", "60", "--json")
+        while not device.describe().busy and client.poll() is None:
+            pass
+        with pytest.raises(subprocess.TimeoutExpired):
+            client.wait(timeout=1.0)
+        client.send_signal(signal.SIGINT)
+        out, err = client.communicate(timeout=20)
+    assert (client.returncode, err) == (0, "")
+    assert json.loads(out)["search"]["interrupted"] is True
+
+
 def test_sample_of_a_spin_glass_has_no_cut(run, tmp_path):
     path = tmp_path / "glass.npz"
     np.savez(path, J=[[0, 0.3], [0.3, 0]], h=[0.1, 0.0])
@@ -109,6 +186,18 @@ def test_sample_shows_a_table_and_works_over_the_network(cim_hal, run, graph):
         (["sample", "emulator", "--model", "no such file"], 2, "no such file"),
         (["sample", "cim_machines:Annealer", "--model", "GRAPH", "--bits", "9"], 2, "2 to 8"),
         (["sample", "cim_machines:Faulty", "--model", "GRAPH", "--seed", "2"], 1, "not finite"),
+        (
+            ["sample", ADJUSTABLE, "--model", "GRAPH", "--setting", "x=1"],
+            2,
+            "has walk.width, flips",
+        ),
+        (["sample", ADJUSTABLE, "--model", "GRAPH", "--setting", "flips=9"], 2, "0 to 3"),
+        (["sample", ADJUSTABLE, "--model", "GRAPH", "--setting", "flips"], 2, "NAME=NUMBER"),
+        (["sample", ADJUSTABLE, "--model", "GRAPH", "--settings", "none.toml"], 2, "cannot read"),
+        (["sample", ADJUSTABLE, "--model", "GRAPH", "--pump", "0;1"], 2, "--pump"),
+        (["sample", ADJUSTABLE, "--model", "GRAPH", "--plot", "x.gif"], 2, ".png or .svg or .pdf"),
+        (["sample", ADJUSTABLE, "--model", "GRAPH", "--plot", "/no/such/x.png"], 2, "not a folder"),
+        (["sample", "cim_machines:Annealer", "--model", "GRAPH", "--trace", "1"], 2, "trace"),
         (["serve", "nobody"], 2, "known: emulator"),
         (["serve", "cim_machines:Annealer", "--bind", "tcp://0.0.0.0:0"], 1, "--insecure"),
         (["serve", "cim_machines:Annealer", "--bind", "here"], 1, "tcp://127.0.0.1:PORT"),
@@ -146,14 +235,15 @@ def test_an_interrupt_cancels_the_job_on_the_server_and_exits_130(cim_hal, graph
             pass
 
 
-def test_an_interrupt_of_a_machine_in_this_process_exits_130(cim_hal, graph, tmp_path):
-    out_path = tmp_path / "never.npz"
+def test_an_interrupt_of_a_machine_in_this_process_exits_130(cim_hal, graph, tmp_path, monkeypatch):
+    out_path, herald = tmp_path / "never.npz", tmp_path / "it runs"
+    monkeypatch.setenv("CIM_HERALD", str(herald))
     client = cim_hal(
-        "sample", "cim_machines:Patient", "--model", graph, "--round-trips", "60000",
+        "sample", "cim_machines:Heralding", "--model", graph, "--round-trips", "60000",
         "--out", str(out_path),
     )  # fmt: skip
-    with pytest.raises(subprocess.TimeoutExpired):
-        client.wait(timeout=1.5)
+    while not herald.exists() and client.poll() is None:
+        time.sleep(0.01)
     client.send_signal(signal.SIGINT)
     _, err = client.communicate(timeout=20)
     assert (client.returncode, err.split()) == (130, ["error:", "interrupted"])

@@ -7,9 +7,16 @@ import threading
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from cim_machines import Annealer, Random
+from cim_machines import Adjustable, Annealer, Random
 
-from cim_hal import IsingModel, LoopbackTransport, PumpSchedule, open_device, spawn_server
+from cim_hal import (
+    IsingModel,
+    LoopbackTransport,
+    PumpSchedule,
+    TraceRequest,
+    open_device,
+    spawn_server,
+)
 from cim_hal.protocol.limits import Limits
 
 
@@ -42,14 +49,51 @@ def test_local_loopback_and_zeromq_give_the_same_bits(model, serving, tmp_path):
         assert other.record.lowering == first.record.lowering
 
 
+def test_traces_settings_and_notes_are_the_same_on_every_road(serving, tmp_path):
+    model, found, described = _glass(31), [], []
+    asked = {"settings": {"walk.width": 0.3, "flips": 3}, "trace": TraceRequest(every=4, runs=5)}
+    with serving(Adjustable()) as tcp, serving(Adjustable(), endpoint=f"ipc://{tmp_path}/s") as ipc:
+        for target in (Adjustable(), LoopbackTransport(Adjustable()), tcp, ipc):
+            with open_device(target) as device:
+                described.append(device.capabilities)
+                found.append(device.sample(model, n_runs=9, seed=5, gauge_seed=2, **asked))
+    assert all(capabilities == Adjustable().describe() for capabilities in described)
+    first, *others = found
+    assert first.record.settings == asked["settings"]
+    assert first.trace.amplitudes.shape == (5, 5, 31)
+    for other in others:
+        for name in ("round_trips", "pump", "amplitudes"):
+            ours, theirs = getattr(first.trace, name), getattr(other.trace, name)
+            np.testing.assert_array_equal(ours, theirs)
+            assert ours.dtype == theirs.dtype
+        np.testing.assert_array_equal(first.trace.energies(model), other.trace.energies(model))
+        assert (other.record.settings, other.record.notes) == (
+            first.record.settings,
+            first.record.notes,
+        )
+
+
+def test_a_trace_of_many_mebibytes_arrives_whole(serving):
+    model, trace, found = _glass(1001), TraceRequest(every=2, runs=300), []
+    with serving(Adjustable()) as endpoint:
+        for target in (Adjustable(), endpoint):
+            with open_device(target) as device:
+                found.append(device.sample(model, n_runs=300, seed=2, trace=trace).trace)
+    assert found[0].amplitudes.nbytes > 10 * 2**20
+    np.testing.assert_array_equal(found[0].amplitudes, found[1].amplitudes)
+
+
 def test_the_emulator_gives_the_same_bits_in_this_process_and_in_its_own():
     model = _glass(12)
+    asked = {"settings": {"coupling_gain": 0.6}, "trace": TraceRequest(every=100, runs=3)}
     with open_device("emulator") as device:
-        here = device.sample(model, n_runs=4, seed=1)
+        here, known = device.sample(model, n_runs=4, seed=1, **asked), device.capabilities
     with spawn_server("emulator") as server, open_device(server.endpoint) as device:
-        there = device.sample(model, n_runs=4, seed=1)
+        there = device.sample(model, n_runs=4, seed=1, **asked)
+        assert device.capabilities == known
     np.testing.assert_array_equal(here.spins, there.spins)
     np.testing.assert_array_equal(here.amplitudes, there.amplitudes)
+    np.testing.assert_array_equal(here.trace.amplitudes, there.trace.amplitudes)
 
 
 def test_results_of_many_mebibytes_arrive_whole(serving):

@@ -23,6 +23,7 @@ from cim_hal.protocol.messages import (
     Message,
     Sample,
     Schedule,
+    TraceSpec,
     WaitJob,
 )
 from cim_hal.protocol.packet import Kind, Packet
@@ -48,6 +49,10 @@ schedules = st.builds(
     pump=st.lists(st.floats(allow_nan=False), min_size=1, max_size=20).map(tuple),
     round_trips=numbers,
 )
+positive = st.integers(1, 2**63 - 1)
+settings = st.dictionaries(
+    st.text("ab._", min_size=1, max_size=20), st.floats(allow_nan=False), max_size=5
+)
 requests = st.one_of(
     st.builds(
         Sample,
@@ -56,6 +61,8 @@ requests = st.one_of(
         schedule=st.none() | schedules,
         n_runs=numbers,
         seed=numbers,
+        settings=settings,
+        trace=st.none() | st.builds(TraceSpec, every=positive, runs=positive),
     ),
     st.builds(WaitJob, job=tokens, timeout_s=st.floats(0, 1e6)),
 )
@@ -132,7 +139,7 @@ trees = st.recursive(
     max_leaves=20,
 )
 known = st.sampled_from(
-    ["hello", "sample", "couplings.begin", "couplings.chunk", "job.wait", "job.batch", "error"]
+    ["hello", "sample", "couplings.begin", "couplings.chunk", "job.wait", "job.frames", "error"]
 )
 
 

@@ -115,3 +115,13 @@ def test_fewer_bits_than_the_machine_has_can_be_asked_for():
     machine = Capabilities(name="any", max_spins=3, coupling_bits=None)
     model = IsingModel.from_couplings([[0, 1.0, 0.4], [1.0, 0, 0], [0.4, 0, 0]])
     assert lower(model, machine, bits=2).coupling.tolist() == [[0, 1, 0], [1, 0, 0], [0, 0, 0]]
+
+
+@given(ising_models(), machines(), seeds, st.integers(0, 2**32 - 1))
+def test_frames_are_lifted_as_their_runs_would_be(model, machine, gauge_seed, seed):
+    lowering = lower(model, machine, gauge_seed=gauge_seed)
+    frames = np.random.default_rng(seed).normal(size=(3, 4, lowering.n_spins)).astype(np.float32)
+    lifted = lowering.lift(frames)
+    assert lifted.dtype == np.float32
+    for frame, expected in zip(lifted, frames, strict=True):
+        np.testing.assert_array_equal(frame, lowering.lift(expected))

@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 import itertools
+import os
 import time
+from pathlib import Path
 
 import numpy as np
 
-from cim_hal import Capabilities, Driver, JobCancelledError, Program, Readout, StopToken
+from cim_hal import (
+    Capabilities,
+    Driver,
+    JobCancelledError,
+    Program,
+    Readout,
+    Setting,
+    StopToken,
+    Trace,
+)
 
 
 class Annealer(Driver):
@@ -75,6 +86,14 @@ class Patient(Driver):
         return Readout(np.ones((program.n_runs, program.n_spins), dtype=np.int8))
 
 
+class Heralding(Patient):
+    """Makes the file that ``CIM_HERALD`` names when a run begins."""
+
+    def run(self, program: Program, stop: StopToken) -> Readout:
+        Path(os.environ["CIM_HERALD"]).touch()
+        return super().run(program, stop)
+
+
 class Random(Driver):
     """Random amplitudes at once, for many spins and runs: a source of large results."""
 
@@ -91,6 +110,40 @@ class Random(Driver):
         rng = np.random.default_rng(program.seed)
         shape = (program.n_runs, program.n_spins)
         return Readout(rng.standard_normal(shape, dtype=np.float32))
+
+
+class Adjustable(Driver):
+    """Random walks of a width that a job may set; everything is reported, nothing is computed."""
+
+    def describe(self) -> Capabilities:
+        return Capabilities(
+            name="adjustable",
+            max_spins=5000,
+            coupling_bits=None,
+            reports_amplitudes=True,
+            reproducible=True,
+            default_round_trips=20,
+            properties={"length_m": 1e3, "lasers": 2, "is_warm": True, "maker": "", "bits": None},
+            settings=(
+                Setting(name="walk.width", unit="mm", default=1.0, low=0.1, high=10.0, log=True),
+                Setting(name="flips", default=0, low=0, high=3, integer=True),
+            ),
+            reports_trace=True,
+        )
+
+    def run(self, program: Program, stop: StopToken) -> Readout:
+        rng = np.random.default_rng(program.seed)
+        width = program.settings.get("walk.width", 1.0)
+        shape = (program.schedule.round_trips, program.n_runs, program.n_spins)
+        walks = np.cumsum(width * rng.standard_normal(shape, dtype=np.float32), axis=0)
+        walks *= (-1) ** int(program.settings.get("flips", 0))
+        trace = None
+        if program.trace is not None:
+            at = program.trace.frames(program.schedule.round_trips)
+            kept = walks[at - 1, : program.trace.runs]
+            trace = Trace(at, program.schedule.sample()[at - 1], kept)
+        notes = {"width_mm": width, "relocks": 3, "door": "open"}
+        return Readout(walks[-1], trace, notes)
 
 
 class Faulty(Driver):

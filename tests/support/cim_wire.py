@@ -39,10 +39,10 @@ REF = CouplingRef(digest=PAYLOAD.digest())
 class Bench:
     """One peer of a core, with a clock that the test moves."""
 
-    def __init__(self, **limits: Any) -> None:
+    def __init__(self, capabilities: Capabilities = CAPABILITIES, **limits: Any) -> None:
         numbers = itertools.count(1)
         self.core = ServerCore(
-            CAPABILITIES, Limits(**limits), new_token=lambda: f"{next(numbers):032x}"
+            capabilities, Limits(**limits), new_token=lambda: f"{next(numbers):032x}"
         )
         self.ids = itertools.count(1)
         self.now = 0.0
@@ -62,7 +62,7 @@ class Bench:
         return reply
 
     def hello(self) -> str:
-        return self.ask(Hello(protocols=((1, 0), (1, 0)))).session
+        return self.ask(Hello(protocols=((1, 0), (1, 1)))).session
 
     def load(self, session: str) -> CouplingRef:
         opened = self.ask(BeginCouplings(coupling=REF, spec=PAYLOAD.spec), session)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from cim_hal import Capabilities, CapabilityError, PumpSchedule
+from cim_hal import Capabilities, CapabilityError, PumpSchedule, Setting, TraceRequest
+from cim_hal.model.trace import MAX_TRACE_BYTES
 
 MACHINE = Capabilities(
     name="bench", max_spins=8, coupling_bits=8, max_round_trips=1000, max_runs=10
@@ -37,6 +38,65 @@ def test_the_recommended_schedule_must_fit():
 def test_impossible_machines_are_refused(wrong):
     with pytest.raises(ValidationError):
         Capabilities(**{"name": "x", "max_spins": 4, "coupling_bits": 8} | wrong)
+
+
+def test_facts_keep_their_types():
+    facts = {"length_m": 1.5, "lasers": 2, "is_warm": True, "maker": "us", "limit": None}
+    machine = Capabilities(name="x", max_spins=4, coupling_bits=8, properties=facts)
+    assert {name: type(value) for name, value in machine.properties.items()} == {
+        name: type(value) for name, value in facts.items()
+    }
+    assert Capabilities.model_validate_json(machine.model_dump_json()) == machine
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"x" * 101: 1},
+        {"": 1},
+        {"text": "x" * 201},
+        {"infinite": float("inf")},
+        {"list": [1, 2]},
+        {f"fact {i}": i for i in range(257)},
+        {f"fact {i}": "x" * 200 for i in range(250)},
+    ],
+    ids=["long name", "no name", "long text", "infinite", "list", "many", "much"],
+)
+def test_facts_that_do_not_fit_are_refused(facts):
+    with pytest.raises(ValidationError):
+        Capabilities(name="x", max_spins=4, coupling_bits=8, properties=facts)
+
+
+def test_two_knobs_of_one_name_are_refused():
+    knob = Setting(name="gain", default=1.0, low=0.5, high=4.0)
+    with pytest.raises(ValidationError, match="the same name"):
+        Capabilities(name="x", max_spins=4, coupling_bits=8, settings=(knob, knob))
+
+
+def test_a_machine_without_traces_refuses_one():
+    with pytest.raises(CapabilityError, match="reports_trace"):
+        MACHINE.check_trace(TraceRequest(1), round_trips=1, n_runs=1, n_spins=1)
+
+
+@pytest.mark.parametrize("size", [(100_000, 10, 2000), (7, 3, 5_000_000), (999_999, 1, 500)])
+def test_a_trace_that_is_too_large_is_told_the_finest_that_fits(size):
+    machine = MACHINE.model_copy(update={"reports_trace": True})
+    round_trips, n_runs, n_spins = size
+    sizes = {"round_trips": round_trips, "n_runs": n_runs, "n_spins": n_spins}
+    with pytest.raises(CapabilityError, match="trace_bytes") as caught:
+        machine.check_trace(TraceRequest(1, runs=1000), **sizes)
+    assert caught.value.details["available"] == MAX_TRACE_BYTES
+    every = int(caught.value.hint.split()[2])
+    machine.check_trace(TraceRequest(every, runs=1000), **sizes)
+    if every > 1:
+        with pytest.raises(CapabilityError):
+            machine.check_trace(TraceRequest(every - 1, runs=1000), **sizes)
+
+
+def test_a_frame_that_is_too_large_needs_fewer_runs():
+    machine = MACHINE.model_copy(update={"reports_trace": True})
+    with pytest.raises(CapabilityError, match="fewer runs"):
+        machine.check_trace(TraceRequest(1, runs=2000), round_trips=9, n_runs=2000, n_spins=10_000)
 
 
 def test_capabilities_survive_json():

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from cim_hal import Capabilities, IsingModel, Program, PumpSchedule, Readout, lower
+from cim_hal import (
+    Capabilities,
+    IsingModel,
+    Program,
+    PumpSchedule,
+    Readout,
+    Trace,
+    TraceRequest,
+    lower,
+)
 from cim_hal.errors import DriverFaultError
 
 MODEL = IsingModel.from_couplings([[0, 1], [1, 0]], [1, 0])
@@ -42,3 +53,55 @@ def test_bare_spins_have_no_amplitudes():
 def test_a_readout_out_of_contract_is_a_driver_fault(values, says):
     with pytest.raises(DriverFaultError, match=says):
         Readout(values).check(PROGRAM)
+
+
+# ---- traces and notes -----------------------------------------------------------------------
+
+TRACED = replace(
+    PROGRAM,
+    schedule=PumpSchedule.constant(1, round_trips=10),
+    trace=TraceRequest(every=4, runs=2),
+)
+GOOD = Trace(np.array([4, 8, 10]), np.ones(3), np.ones((3, 2, 3), np.float32))
+VALUES = np.ones((4, 3))
+
+
+def test_a_trace_as_it_was_asked_for_or_with_fewer_frames_is_fine():
+    Readout(VALUES, GOOD).check(TRACED)
+    Readout(VALUES, Trace(np.array([5]), np.ones(1), np.ones((1, 2, 3)))).check(TRACED)
+    Readout(VALUES, None).check(PROGRAM)
+
+
+def test_a_trace_of_more_runs_than_there_are_is_one_of_all():
+    program = replace(TRACED, trace=TraceRequest(every=4, runs=99))
+    Readout(VALUES, replace(GOOD, amplitudes=np.ones((3, 4, 3)))).check(program)
+
+
+@pytest.mark.parametrize(
+    ("trace", "says"),
+    [
+        (None, "has none"),
+        (replace(GOOD, amplitudes=np.ones((3, 3, 2))), r"must have \(3, 2, 3\)"),
+        (replace(GOOD, pump=np.ones(4)), "a pump rate for each frame"),
+        (replace(GOOD, pump=np.full(3, np.nan)), "not finite"),
+        (replace(GOOD, amplitudes=np.full((3, 2, 3), np.inf)), "not finite"),
+        (replace(GOOD, round_trips=np.array([4, 4, 10])), "do not rise within 1 to 10"),
+        (replace(GOOD, round_trips=np.array([0, 4, 10])), "do not rise within 1 to 10"),
+        (replace(GOOD, round_trips=np.array([4, 8, 11])), "do not rise within 1 to 10"),
+        (Trace(np.arange(1, 5), np.ones(4), np.ones((4, 2, 3))), "has 4 frames"),
+        (Trace(np.array([], int), np.ones(0), np.ones((0, 2, 3))), "has 0 frames"),
+    ],
+)
+def test_a_trace_out_of_contract_is_a_driver_fault(trace, says):
+    with pytest.raises(DriverFaultError, match=says):
+        Readout(VALUES, trace).check(TRACED)
+
+
+@pytest.mark.parametrize(
+    "notes",
+    [{"x": None}, {"x": [1]}, {3: 1}, {"x": float("nan")}, {f"note {i}": i for i in range(33)}],
+)
+def test_notes_that_are_none_are_a_driver_fault(notes):
+    Readout(VALUES, notes={"relocks": 2, "drift": 0.5, "ok": True, "door": "open"}).check(PROGRAM)
+    with pytest.raises(DriverFaultError, match="notes"):
+        Readout(VALUES, notes=notes).check(PROGRAM)

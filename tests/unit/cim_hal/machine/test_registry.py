@@ -32,7 +32,7 @@ def test_a_module_and_factory_make_a_driver():
 @pytest.mark.parametrize(
     ("target", "says"),
     [
-        ("emulater", "known: emulator, emulator-550"),
+        ("emulater", "known: emulator, emulator-100"),
         ("no_such_module:make", "No module named 'no_such_module'"),
         ("our_lab:absent", "has no attribute 'absent'"),
         ("our_lab:number", "is a int"),

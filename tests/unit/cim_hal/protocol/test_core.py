@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 from cim_wire import CAPABILITIES, PAYLOAD, REF, Bench, measured, replies, runs, sample_request
 
+from cim_hal import Setting, Trace
 from cim_hal.errors import DriverFaultError, JobCancelledError, ModelError
 from cim_hal.protocol.effects import Prepare, Reply, Run, Stop
 from cim_hal.protocol.messages import (
@@ -13,10 +17,12 @@ from cim_hal.protocol.messages import (
     CouplingChunk,
     Describe,
     FetchResult,
+    FetchTrace,
     Hello,
     Ping,
     Pong,
     Schedule,
+    TraceSpec,
     WaitJob,
 )
 from cim_hal.protocol.packet import Kind, Packet
@@ -44,7 +50,7 @@ def _code(bench: Bench, body, session: str = "") -> str:
 
 def test_the_welcome_says_who_is_there_and_what_it_takes(bench):
     welcome = bench.ask(Hello(protocols=((1, 0), (1, 9))))
-    assert welcome.protocol == (1, 0)
+    assert welcome.protocol == (1, 1)
     assert welcome.capabilities == CAPABILITIES
     assert welcome.limits.queue_length == 2
     assert bench.ask(Hello(protocols=((1, 0), (1, 0)))).instance == welcome.instance
@@ -53,7 +59,7 @@ def test_the_welcome_says_who_is_there_and_what_it_takes(bench):
 def test_a_client_from_the_future_is_told_both_versions(bench):
     fault = bench.ask(Hello(protocols=((2, 0), (3, 1))))
     assert fault.code == "protocol.version"
-    assert fault.details == {"client": "2.0 to 3.1", "server": "1.0"}
+    assert fault.details == {"client": "2.0 to 3.1", "server": "1.0 to 1.1"}
 
 
 @pytest.mark.parametrize("body", [Ping(), Describe(), Bye(), WaitJob(job="0" * 32)])
@@ -222,6 +228,110 @@ def test_a_wait_sent_twice_is_answered_once(bench, session):
     bench.core.receive(b"p", packet, 0.0)
     bench.core.receive(b"p", packet, 1.0)
     assert len(replies(bench.core.finish(run.job, measured(run.program), 2.0))) == 1
+
+
+# ---- settings and traces --------------------------------------------------------------------
+
+KNOBS = CAPABILITIES.model_copy(
+    update={
+        "settings": (Setting(name="gain", default=1.0, low=0.5, high=2.0),),
+        "reports_trace": True,
+    }
+)
+NEWS = {"settings": {"gain": 1.5}, "trace": TraceSpec(every=400, runs=2)}
+
+
+@pytest.fixture
+def tuned() -> tuple[Bench, str]:
+    bench = Bench(KNOBS)
+    session = bench.hello()
+    bench.load(session)
+    return bench, session
+
+
+def test_settings_and_trace_reach_the_program_and_the_record(tuned):
+    bench, session = tuned
+    _, run = bench.sample(session, **NEWS)
+    assert run.program.settings == {"gain": 1.5}
+    assert (run.program.trace.every, run.program.trace.runs) == (400, 2)
+    outcome = replace(measured(run.program), notes={"relocks": 4})
+    bench.core.finish(run.job, outcome, 0.0)
+    record = bench.ask(FetchResult(job=run.job), session).record
+    assert (record.settings, record.notes) == ({"gain": 1.5}, {"relocks": 4})
+
+
+@pytest.mark.parametrize(
+    ("changes", "what"),
+    [
+        ({"settings": {"gian": 1.0}}, "settings"),
+        ({"settings": {"gain": 2.1}}, "settings.gain"),
+        ({"settings": {"gain": float("nan")}}, "settings.gain"),
+        (
+            {
+                "trace": TraceSpec(every=1, runs=10**9),
+                "n_runs": 100,
+                "schedule": Schedule(pump=(1.0,), round_trips=100_000),
+            },
+            "trace_bytes",
+        ),
+    ],
+)
+def test_settings_and_traces_that_do_not_fit_are_refused(tuned, changes, what):
+    bench, session = tuned
+    fault = bench.ask(sample_request(**changes), session)
+    assert (fault.code, fault.details["what"]) == ("capability", what)
+    assert bench.ask(Describe(), session).busy is False
+
+
+def test_a_machine_without_knobs_and_traces_refuses_both(bench, session):
+    for name in ("settings", "trace"):
+        assert _code(bench, sample_request(**{name: NEWS[name]}), session) == "capability"
+
+
+def test_a_trace_counts_as_part_of_the_result():
+    bench = Bench(KNOBS, result_bytes=49)
+    session = bench.hello()
+    bench.load(session)
+    assert bench.sample(session)[0].packet.body.t == "job.status"
+    fault = bench.ask(sample_request(2, **NEWS), session)
+    assert (fault.code, fault.details["what"]) == ("capability", "result_bytes")
+
+
+def test_a_trace_is_fetched_from_any_row(tuned):
+    bench, session = tuned
+    _, run = bench.sample(session, **NEWS)
+    amplitudes = np.arange(12, dtype=np.float32).reshape(3, 2, 2)
+    trace = Trace(np.array([400, 800, 1000]), np.array([0.8, 1.6, 2.0]), amplitudes)
+    bench.core.finish(run.job, replace(measured(run.program), trace=trace), 0.0)
+    (effect,) = bench.send(FetchTrace(job=run.job, first=3), session)
+    batch, (round_trips, pump, rows) = effect.packet.body, effect.packet.buffers
+    assert (batch.n_frames, batch.n_runs, batch.n_spins, batch.first) == (3, 2, 2, 3)
+    assert round_trips.tolist() == [800, 1000, 1000]
+    assert pump.tolist() == [1.6, 2.0, 2.0]
+    assert rows.tolist() == [[6, 7], [8, 9], [10, 11]]
+    assert _code(bench, FetchTrace(job=run.job, first=6), session) == "protocol.local"
+
+
+def test_a_job_without_a_trace_has_none_to_fetch(tuned):
+    bench, session = tuned
+    _, run = bench.sample(session)
+    assert _code(bench, FetchTrace(job=run.job), session) == "protocol.local"
+    bench.core.finish(run.job, measured(run.program), 0.0)
+    assert _code(bench, FetchTrace(job=run.job), session) == "protocol.local"
+
+
+def test_a_session_of_version_1_0_hears_nothing_of_later_things():
+    bench = Bench(KNOBS)
+    welcome = bench.ask(Hello(protocols=((1, 0), (1, 0))))
+    assert welcome.protocol == (1, 0)
+    bench.load(welcome.session)
+    _, run = bench.sample(welcome.session)
+    bench.core.finish(run.job, replace(measured(run.program), notes={"relocks": 4}), 0.0)
+    record = bench.ask(FetchResult(job=run.job), welcome.session).record
+    described = bench.ask(Describe(), welcome.session).capabilities
+    for capabilities in (welcome.capabilities, described):
+        assert capabilities == CAPABILITIES
+    assert record.notes == {}
 
 
 # ---- cancelling -----------------------------------------------------------------------------

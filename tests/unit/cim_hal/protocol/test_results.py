@@ -1,9 +1,19 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from cim_hal.protocol.results import Measured, pack_spins, result_bytes, rows_from, unpack_spins
+from cim_hal import Trace
+from cim_hal.protocol.results import (
+    Measured,
+    pack_spins,
+    result_bytes,
+    rows_from,
+    trace_rows_from,
+    unpack_spins,
+)
 
 
 def _measured(n_runs: int, n_spins: int, *, amplitudes: bool) -> Measured:
@@ -47,3 +57,29 @@ def test_batches_from_any_row_make_the_whole_and_no_buffer_exceeds_a_mebibyte(am
 def test_the_announced_size_of_a_result_is_its_size(amplitudes):
     measured = _measured(3, 17, amplitudes=amplitudes)
     assert result_bytes(3, 17, amplitudes=amplitudes) == measured.n_bytes
+
+
+@pytest.mark.parametrize("shape", [(7, 3, 40_000), (3000, 2, 100), (200_000, 1, 1)])
+def test_batches_of_a_trace_make_the_whole_and_no_buffer_exceeds_a_mebibyte(shape):
+    rng = np.random.default_rng(1)
+    n_frames, n_runs = shape[:2]
+    amplitudes = rng.standard_normal(shape).astype(np.float32)
+    trace = Trace(np.arange(1, n_frames + 1), rng.random(n_frames), amplitudes)
+    parts, first = [], 0
+    while first < n_frames * n_runs:
+        parts.append(trace_rows_from(trace, first))
+        assert all(len(array) == len(parts[-1][0]) for array in parts[-1])
+        assert all(array.nbytes <= 2**20 for array in parts[-1])
+        first += len(parts[-1][0])
+    round_trips, pump, rows = (np.concatenate(column) for column in zip(*parts, strict=True))
+    assert len(parts) > 1
+    np.testing.assert_array_equal(rows.reshape(shape), amplitudes)
+    np.testing.assert_array_equal(round_trips, np.repeat(trace.round_trips, n_runs))
+    np.testing.assert_array_equal(pump, np.repeat(trace.pump, n_runs))
+
+
+def test_a_trace_counts_among_the_bytes_kept():
+    plain = _measured(3, 17, amplitudes=True)
+    trace = Trace(np.array([1]), np.array([1.0]), np.zeros((1, 2, 17), np.float32))
+    traced = replace(plain, trace=trace)
+    assert traced.n_bytes == plain.n_bytes + 4 * 2 * 17

@@ -8,12 +8,15 @@ from typing import get_args
 
 import pytest
 
-from cim_hal import Capabilities, LoweringReport, RunRecord
+from cim_hal import Capabilities, LoweringReport, RunRecord, Setting
+from cim_hal.model.trace import MAX_TRACE_BYTES
 from cim_hal.protocol import messages
 from cim_hal.protocol.codec import DTYPES
+from cim_hal.protocol.evolution import ADDED
 from cim_hal.protocol.faults import CLASSES
 from cim_hal.protocol.limits import MAX_BUFFER_BYTES, MAX_HEADER_BYTES, Limits
 from cim_hal.protocol.state import JOB, JobEvent
+from cim_hal.protocol.version import NEWEST
 
 PAGE = (Path(__file__).parents[4] / "docs/reference/protocol.md").read_text(encoding="utf-8")
 TYPES = [*get_args(messages.Request), *get_args(messages.Reply)]
@@ -36,6 +39,8 @@ def test_every_message_and_each_of_its_fields_is_specified(cls):
         messages.CouplingSpec,
         messages.CouplingRef,
         messages.Schedule,
+        messages.TraceSpec,
+        Setting,
     ],
 )
 def test_every_field_of_the_parts_is_specified(cls):
@@ -67,5 +72,14 @@ def test_the_states_are_those_of_the_table():
 def test_the_numbers_of_the_frame_format_are_those_of_the_code():
     assert f"{MAX_HEADER_BYTES:,}" in PAGE
     assert f"{MAX_BUFFER_BYTES:,}" in PAGE
+    assert f"{MAX_TRACE_BYTES:,}" in PAGE
     for dtype in DTYPES:
         assert dtype in PAGE
+
+
+def test_the_version_and_what_it_added_are_those_of_the_code():
+    assert "version {}.{}.".format(*NEWEST) in PAGE
+    (row,) = re.findall(r"^\| 1\.1 \| (.*) \|$", PAGE, re.MULTILINE)
+    for fields in ADDED.values():
+        for name in fields:
+            assert f"`{name}`" in row

@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import threading
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from cim_machines import Annealer, Faulty, Patient
+from cim_machines import Adjustable, Annealer, Faulty, Patient
 
 from cim_hal import (
     Capabilities,
@@ -16,6 +17,7 @@ from cim_hal import (
     Program,
     PumpSchedule,
     Readout,
+    TraceRequest,
     lower,
 )
 from cim_hal.errors import CapabilityError, DriverFaultError
@@ -72,6 +74,24 @@ def test_a_run_gives_spins_of_the_caller_and_not_of_the_machine():
     spins = unpack_spins(outcome.spins, 2)
     np.testing.assert_array_equal(np.sign(outcome.amplitudes), spins)
     assert outcome.device_s > 0
+
+
+def test_a_trace_is_in_the_spins_of_the_caller_and_its_last_frame_is_the_readout():
+    with _hosting(Adjustable()) as (host, announced):
+        trace = TraceRequest(every=7, runs=2)
+        program = replace(_program(host.capabilities), trace=trace)
+        host.perform(Run("job", program))
+        host.perform(Run("another", replace(program, trace=None)))
+        announced.wait()
+        announced.wait()
+        (_, outcome), (_, untraced) = host.outcomes()
+    assert program.n_spins == 3
+    assert outcome.trace.amplitudes.shape == (3, 2, 2)
+    assert outcome.trace.amplitudes.dtype == np.float32
+    assert outcome.trace.round_trips.tolist() == [7, 14, 20]
+    np.testing.assert_array_equal(outcome.trace.amplitudes[-1], outcome.amplitudes[:2])
+    assert outcome.notes == {"width_mm": 1.0, "relocks": 3, "door": "open"}
+    assert untraced.trace is None
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,184 @@
+"""``cim-hal tune``: search the schedule and the settings that suit a model."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from cim_hal.cli.report import whole_file
+from cim_hal.client.session import open_device
+from cim_hal.client.tuning import Tuner
+from cim_hal.model.files import read_model
+
+if TYPE_CHECKING:
+    from cim_hal.client.tuning import Candidate, Comparison, Trial
+
+__all__ = ["tune"]
+
+# Of the time, for measuring the winner and the defaults again.
+SHARE_OF_COMPARISON = 0.2
+
+
+@click.command()
+@click.argument("target")
+@click.option(
+    "--model",
+    "model_path",
+    required=True,
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="G-set text (MAX-CUT), or .npz with J and an optional h.",
+)
+@click.option(
+    "--seconds",
+    type=click.FloatRange(min=0.0, min_open=True),
+    default=60.0,
+    show_default=True,
+    help="Time for all; Ctrl-C ends the search earlier.",
+)
+@click.option("--trials", type=click.IntRange(min=1), help="Most trials; as many as fit otherwise.")
+@click.option(
+    "--work",
+    type=click.IntRange(min=1),
+    help="Round trips that every unit of work may spend, on few long runs or many short ones.  "
+    "[default: two runs as long as the machine recommends]",
+)
+@click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True)
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE.toml",
+    help="Write what was found, for cim-hal sample --settings.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def tune(
+    target: str,
+    *,
+    model_path: Path,
+    seconds: float,
+    trials: int | None,
+    work: int | None,
+    seed: int,
+    out: Path | None,
+    as_json: bool,
+) -> None:
+    """Search the schedule and the settings of the machine TARGET that suit a model.
+
+    Every trial costs the same number of round trips. At the end the winner is measured again,
+    with new seeds, beside the defaults of the machine.
+
+    \b
+    Examples:
+      cim-hal tune emulator --model G22.txt --seconds 120 --out tuned.toml
+      cim-hal sample emulator --model G22.txt --runs 100 --settings tuned.toml
+    """  # noqa: D301
+    if out is not None and not out.absolute().parent.is_dir():
+        raise click.BadParameter(f"{out.absolute().parent} is not a folder", param_hint="--out")
+    file = read_model(model_path)
+    with open_device(target) as session:
+        tuner = Tuner(session, file.model, seed=seed, work=work)
+        found, best = _search(tuner, seconds * (1 - SHARE_OF_COMPARISON), trials)
+        comparison = tuner.compare(best.candidate)
+        name = session.capabilities.name
+        default = tuner.default
+    winner = best.candidate if comparison.is_better else default
+    if out is not None:
+        with whole_file(out) as target_file:
+            target_file.write(_toml(winner, name, model_path, seed).encode())
+    if as_json:
+        click.echo(json.dumps(_summary(name, found, best, winner, comparison)))
+    else:
+        _show(found, best, default, comparison, out)
+
+
+def _search(tuner: Tuner, seconds: float, trials: int | None) -> tuple[list[Trial], Trial]:
+    """Return all trials and the best; at least the defaults are tried."""
+    started, found = time.perf_counter(), []
+    columns = TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()
+    console = Console(stderr=True)
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as bar:
+        task = bar.add_task("tuning", total=seconds)
+        steps = iter(tuner)
+        try:
+            while not found or (len(found) != trials and time.perf_counter() - started < seconds):
+                found.append(next(steps))
+                best = min(found, key=lambda trial: trial.score)
+                said = f"{len(found)} trials, best {best.score:g} (defaults {found[0].score:g})"
+                bar.update(task, completed=time.perf_counter() - started, description=said)
+        except KeyboardInterrupt:
+            if not found:
+                raise
+    return found, min(found, key=lambda trial: trial.score)
+
+
+def _toml(candidate: Candidate, device: str, model_path: Path, seed: int) -> str:
+    pump = ", ".join(repr(value) for value in candidate.schedule.pump)
+    lines = [
+        f"# cim-hal tune, for {json.dumps(model_path.name)} on {json.dumps(device)}, seed {seed}",
+        "[schedule]",
+        f"pump = [{pump}]",
+        f"round_trips = {candidate.schedule.round_trips}",
+        "",
+        "[settings]",
+        *(f"{json.dumps(name)} = {value!r}" for name, value in candidate.settings.items()),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _summary(
+    device: str, found: list[Trial], best: Trial, winner: Candidate, comparison: Comparison
+) -> dict[str, object]:
+    return {
+        "device": device,
+        "n_trials": len(found),
+        "best_energy": min(trial.best_energy for trial in found),
+        "best_trial": best.number,
+        "is_better": comparison.is_better,
+        "gain": comparison.gain,
+        "standard_error": comparison.standard_error,
+        "default_score": float(comparison.default.mean()),
+        "tuned_score": float(comparison.tuned.mean()),
+        "pump": list(winner.schedule.pump),
+        "round_trips": winner.schedule.round_trips,
+        "settings": dict(winner.settings),
+        "scores": [trial.score for trial in found],
+    }
+
+
+def _show(
+    found: list[Trial], best: Trial, default: Candidate, comparison: Comparison, out: Path | None
+) -> None:
+    table = Table("", "defaults", "tuned")
+    tuned = best.candidate
+    table.add_row("pump", _knots(default.schedule.pump), _knots(tuned.schedule.pump))
+    table.add_row("round trips", str(default.schedule.round_trips), str(tuned.schedule.round_trips))
+    for name, value in tuned.settings.items():
+        table.add_row(name, "", f"{value:.4g}")
+    means = [comparison.default.mean(), comparison.tuned.mean()]
+    table.add_row("energy for equal work", *(f"{mean:.6g}" for mean in means))
+    lowest = [comparison.default.min(), comparison.tuned.min()]
+    table.add_row("lowest energy", *(f"{energy:.6g}" for energy in lowest))
+    console = Console()
+    console.print(table)
+    gain = f"{comparison.gain:.3g} ± {comparison.standard_error:.2g}"
+    verdict = (
+        f"better by {gain} in energy"
+        if comparison.is_better
+        else f"no better than the defaults, which are kept ({gain} in energy)"
+    )
+    console.print(f"{len(found)} trials; measured again with new seeds: {verdict}")
+    if out is not None:
+        console.print(f"written: {out}")
+
+
+def _knots(pump: tuple[float, ...]) -> str:
+    return ", ".join(f"{value:.3g}" for value in pump)

@@ -1,0 +1,89 @@
+"""A caller's values as messages; complaints in the caller's words."""
+
+from __future__ import annotations
+
+import operator
+import secrets
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pydantic import ValidationError
+
+from cim_hal.errors import ModelError
+from cim_hal.protocol.messages import CouplingRef, Sample, Schedule, TraceSpec, Wire
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from cim_hal.model.schedule import PumpSchedule
+    from cim_hal.model.trace import TraceRequest
+
+__all__ = ["coupling_ref", "sample_request"]
+
+Built = TypeVar("Built", bound=Wire)
+
+
+def coupling_ref(digest: str, *, bits: int | None, gauge_seed: int | None) -> CouplingRef:
+    """Return the reference to couplings fitted in one way.
+
+    Raises
+    ------
+    ModelError
+        A value is no integer, or negative.
+    """
+    return _checked(
+        CouplingRef,
+        digest=digest,
+        bits=None if bits is None else _as_integer("coupling_bits", bits),
+        gauge_seed=None if gauge_seed is None else _as_integer("gauge_seed", gauge_seed),
+    )
+
+
+def sample_request(
+    coupling: CouplingRef,
+    schedule: PumpSchedule | None,
+    *,
+    n_runs: int,
+    seed: int | None,
+    settings: Mapping[str, float],
+    trace: TraceRequest | None,
+) -> Sample:
+    """Return a submission with a key and, where `seed` is None, a seed of its own.
+
+    Raises
+    ------
+    ModelError
+        A value is malformed for any machine.
+    """
+    return _checked(
+        Sample,
+        key=secrets.token_hex(16),
+        coupling=coupling,
+        schedule=schedule and Schedule(pump=schedule.pump, round_trips=schedule.round_trips),
+        n_runs=_as_integer("n_runs", n_runs),
+        seed=secrets.randbits(63) if seed is None else _as_integer("seed", seed),
+        settings={name: _as_number(name, value) for name, value in settings.items()},
+        trace=trace and _checked(TraceSpec, every=trace.every, runs=trace.runs),
+    )
+
+
+def _as_integer(name: str, value: Any) -> int:
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise ModelError(f"{name} = {value!r}", hint="it must be an integer") from None
+
+
+def _as_number(name: str, value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise ModelError(f"settings.{name} = {value!r}", hint="it must be a number") from None
+
+
+def _checked(cls: type[Built], **fields: Any) -> Built:
+    try:
+        return cls(**fields)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        name = ".".join(str(part) for part in first["loc"])
+        raise ModelError(f"{name} = {first['input']!r}", hint=first["msg"]) from None

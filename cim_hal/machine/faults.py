@@ -1,0 +1,198 @@
+"""A machine that misbehaves by a script: for tests of what stands above a driver."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import threading
+import time
+from dataclasses import replace
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NoReturn
+
+import numpy as np
+
+from cim_hal.errors import JobCancelledError, LockLostError, TargetError
+from cim_hal.machine.driver import Driver
+from cim_hal.machine.fault_script import Fault, FaultScript
+from cim_hal.model.schedule import MAX_KNOTS, PumpSchedule
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from cim_hal.machine.capabilities import Capabilities
+    from cim_hal.machine.driver import Program, Readout, StopToken
+    from cim_hal.machine.fault_script import Kind
+
+__all__ = ["CRASHED", "Fault", "FaultScript", "FaultyDriver"]
+
+CRASHED = 70  # exit status of a process that a script ended
+POLL_S = 0.01
+MAX_DESCRIPTION = 1000  # what `Capabilities` takes
+
+log = logging.getLogger("cim_hal.faults")
+
+
+class FaultyDriver(Driver):
+    """Any driver, with the faults of a script.
+
+    Jobs are numbered from 1 in the order in which they run. A job that no fault strikes is the
+    wrapped driver's own, to the bit. What the kinds do:
+
+    ``lost_lock``
+        Raises `LockLostError` after the share `at` of the round trips.
+    ``exception``
+        Raises a `RuntimeError` after the share `at`.
+    ``crash``
+        Ends the process after the share `at`, at once: nothing is closed, exit status 70.
+    ``cut_short``
+        Ends the run after the share `at` and reads out as though it were done.
+    ``hang``
+        The answer comes `seconds` late, or never; `stop` is not looked at meanwhile.
+    ``slow``
+        The answer comes `seconds` late; `stop` is heeded.
+    ``wrong_shape``, ``wrong_dtype``, ``nan``
+        A readout that lacks the last spin, is complex, or has a last value that is not a number.
+    ``no_description``
+        `describe` raises a `RuntimeError`.
+
+    Every strike is a warning of the logger ``cim_hal.faults``.
+
+    Parameters
+    ----------
+    driver : Driver
+        It is closed with this one.
+    script : FaultScript
+    may_crash : bool
+        Allow ``crash``, which ends the process this driver lives in.
+
+    Raises
+    ------
+    TargetError
+        The script has a ``crash`` and `may_crash` is not given.
+    """
+
+    def __init__(self, driver: Driver, script: FaultScript, *, may_crash: bool = False) -> None:
+        if script.has("crash") and not may_crash:
+            raise TargetError(
+                "the fault script has a crash, which would end this process",
+                hint="use cim-hal serve --faults, or pass may_crash=True",
+            )
+        self._driver = driver
+        self._script = script
+        self._job = 0
+
+    def describe(self) -> Capabilities:
+        """Say what the wrapped driver can do, and that faults are injected."""
+        if self._script.has("no_description"):
+            log.warning("no_description: the driver does not describe itself")
+            raise RuntimeError("injected: the driver does not describe itself")
+        capabilities = self._driver.describe()
+        note = f"FAULTS ARE INJECTED ({self._script.summary}). {capabilities.description}"
+        return capabilities.model_copy(update={"description": note.strip()[:MAX_DESCRIPTION]})
+
+    def run(self, program: Program, stop: StopToken) -> Readout:
+        """Run a program on the wrapped driver, or let it fail as the script says.
+
+        Raises
+        ------
+        LockLostError
+            ``lost_lock`` struck.
+        JobCancelledError
+            `stop` was set.
+        RuntimeError
+            ``exception`` struck.
+        """
+        self._job += 1
+        fault = self._script.fault_in(self._job)
+        if fault is None:
+            return self._driver.run(program, stop)
+        return self._fail(fault, program, stop)
+
+    def close(self) -> None:
+        """Close the wrapped driver."""
+        self._driver.close()
+
+    def _fail(self, fault: Fault, program: Program, stop: StopToken) -> Readout:
+        share = 1.0 if fault.at is None else fault.at
+        done = math.ceil(share * program.schedule.round_trips)
+        if fault.kind in _ENDS:
+            if done:
+                self._driver.run(_head(program, done), stop)
+            self._tell(fault)
+            _ENDS[fault.kind](done)
+        readout = self._driver.run(_head(program, max(done, 1)), stop)
+        self._tell(fault)
+        if fault.kind in _WAITS:
+            _WAITS[fault.kind](fault.seconds, stop)
+        if fault.kind in _DAMAGES:
+            return replace(readout, values=_DAMAGES[fault.kind](readout.values))
+        return readout
+
+    def _tell(self, fault: Fault) -> None:
+        log.warning("job %d: %s", self._job, fault.kind)
+
+
+def _head(program: Program, round_trips: int) -> Program:
+    """Return the program with only the first round trips of its schedule."""
+    if round_trips == program.schedule.round_trips:
+        return program
+    pump = program.schedule.sample()[:round_trips]
+    # exact for up to MAX_KNOTS round trips; beyond, a corner is off by less than a knot's distance
+    at = np.linspace(0.0, round_trips - 1.0, min(round_trips, MAX_KNOTS))
+    knots = np.interp(at, np.arange(round_trips), pump)
+    return replace(program, schedule=PumpSchedule.through(knots.tolist(), round_trips=round_trips))
+
+
+def _lose_lock(round_trips: int) -> NoReturn:
+    raise LockLostError(
+        "injected: the cavity lost lock",
+        hint="a real machine would be locked again, and the job repeated",
+        at_round_trip=round_trips,
+    )
+
+
+def _raise(round_trips: int) -> NoReturn:
+    raise RuntimeError(f"injected: the driver raised at round trip {round_trips}")
+
+
+def _crash(_round_trips: int) -> NoReturn:
+    os._exit(CRASHED)
+
+
+def _hang(seconds: float | None, _stop: StopToken) -> None:
+    threading.Event().wait(seconds)
+
+
+def _dawdle(seconds: float | None, stop: StopToken) -> None:
+    ends_at = time.monotonic() + (seconds or 0.0)
+    while (left := ends_at - time.monotonic()) > 0:
+        if stop.is_set():
+            raise JobCancelledError("cancelled while the answer was late")
+        time.sleep(min(left, POLL_S))
+
+
+def _without_last_spin(values: np.ndarray) -> np.ndarray:
+    return values[:, :-1]
+
+
+def _as_complex(values: np.ndarray) -> np.ndarray:
+    return values.astype(np.complex64)
+
+
+def _with_nan(values: np.ndarray) -> np.ndarray:
+    damaged = values.astype(np.result_type(values, np.float32))
+    damaged[-1, -1] = np.nan
+    return damaged
+
+
+_ENDS: Mapping[Kind, Callable[[int], NoReturn]] = MappingProxyType(
+    {"lost_lock": _lose_lock, "exception": _raise, "crash": _crash}
+)
+_WAITS: Mapping[Kind, Callable[[float | None, StopToken], None]] = MappingProxyType(
+    {"hang": _hang, "slow": _dawdle}
+)
+_DAMAGES: Mapping[Kind, Callable[[np.ndarray], np.ndarray]] = MappingProxyType(
+    {"wrong_shape": _without_last_spin, "wrong_dtype": _as_complex, "nan": _with_nan}
+)

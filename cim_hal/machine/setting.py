@@ -1,0 +1,100 @@
+"""A knob of a machine that a single job may turn."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Annotated, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from cim_hal.errors import CapabilityError
+from cim_hal.model.record import FactName
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+__all__ = ["MAX_SETTINGS", "Setting", "check_settings"]
+
+MAX_SETTINGS = 64
+
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class Setting(BaseModel):
+    """A number that a job may set, from `low` to `high`.
+
+    Attributes
+    ----------
+    name : str
+        What it is called in a job, for instance ``coupling_gain``.
+    unit : str
+        Empty for a pure number.
+    description : str
+        One sentence for people.
+    default : float
+        Where it stands when a job does not turn it.
+    low, high : float
+        Its range, both ends included.
+    log : bool
+        Whether equal ratios matter, and not equal differences; then `low` is positive.
+    integer : bool
+        Whether it takes whole numbers only.
+
+    Raises
+    ------
+    ValidationError
+        An empty range, a default out of it, or a logarithmic range that holds zero.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: FactName
+    unit: Annotated[str, Field(max_length=50)] = ""
+    description: Annotated[str, Field(max_length=200)] = ""
+    default: Finite
+    low: Finite
+    high: Finite
+    log: bool = False
+    integer: bool = False
+
+    @model_validator(mode="after")
+    def _range_is_one(self) -> Self:
+        if not self.low <= self.default <= self.high:
+            raise ValueError(f"{self.name}: {self.default} is not from {self.low} to {self.high}")
+        if self.log and self.low <= 0:
+            raise ValueError(f"{self.name}: a logarithmic range must be positive")
+        return self
+
+    @property
+    def range(self) -> str:
+        """The range in words."""
+        kind = "whole numbers " if self.integer else ""
+        return f"{kind}{self.low:g} to {self.high:g} {self.unit}".rstrip()
+
+    def check(self, value: float) -> None:
+        """Refuse a value out of range.
+
+        Raises
+        ------
+        CapabilityError
+            It names the knob and its range.
+        """
+        is_whole = math.isfinite(value) and value == int(value)
+        if not self.low <= value <= self.high or (self.integer and not is_whole):
+            raise CapabilityError(f"settings.{self.name}", required=value, available=self.range)
+
+
+def check_settings(known: Iterable[Setting], settings: Mapping[str, float]) -> None:
+    """Refuse settings the machine does not have, or whose values are out of range.
+
+    Raises
+    ------
+    CapabilityError
+        It names the knob, and its range or the knobs there are.
+    """
+    by_name = {setting.name: setting for setting in known}
+    for name, value in settings.items():
+        if name not in by_name:
+            names = ", ".join(by_name) or "none"
+            raise CapabilityError("settings", required=name, available=names)
+        by_name[name].check(value)

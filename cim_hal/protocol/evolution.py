@@ -1,0 +1,54 @@
+"""What minor versions added to messages and parts that were there before.
+
+A side that speaks an older version refuses fields it does not know. So a later field is left out
+of the bytes where it says nothing (it is empty, zero or None), and a server empties it for a
+session of an older version.
+"""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pydantic import BaseModel
+
+from cim_hal.machine.capabilities import Capabilities
+from cim_hal.model.record import RunRecord
+from cim_hal.protocol.messages import Sample
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from cim_hal.protocol.version import Version
+
+__all__ = ["ADDED", "as_of", "written"]
+
+Part = TypeVar("Part", bound=BaseModel)
+
+# Part -> field -> the version that added it. Defaults of these fields are empty or false.
+ADDED: Mapping[type[BaseModel], Mapping[str, Version]] = MappingProxyType(
+    {
+        Capabilities: {"properties": (1, 1), "settings": (1, 1), "reports_trace": (1, 1)},
+        Sample: {"settings": (1, 1), "trace": (1, 1)},
+        RunRecord: {"settings": (1, 1), "notes": (1, 1)},
+    }
+)
+
+
+def as_of(part: Part, version: Version) -> Part:
+    """Return `part` as a side that speaks `version` knows it."""
+    fields = type(part).model_fields
+    later = [name for name, added in ADDED[type(part)].items() if added > version]
+    return part.model_copy(update={name: fields[name].get_default() for name in later})
+
+
+def written(part: BaseModel) -> dict[str, Any]:
+    """Return the fields of a message for the wire, without later ones that say nothing."""
+    fields = part.model_dump()
+    for name, value in part:
+        if type(value) in ADDED:
+            fields[name] = written(value)
+    for name in ADDED.get(type(part), ()):
+        if not fields[name]:
+            del fields[name]
+    return fields

@@ -1,0 +1,238 @@
+r"""SimCIM: gradient descent with momentum and noise between walls, under a slowly rising pump.
+
+References
+----------
+Tiunov, Ulanov, Lvovsky, Opt. Express 27, 10288 (2019), doi:10.1364/OE.27.010288,
+arXiv:1901.08927.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numba import njit
+
+from emulator.dynamics.base import (
+    Block,
+    Dynamics,
+    Precision,
+    Wiring,
+    check_options,
+    state_dtype,
+)
+from emulator.dynamics.saturation import linear_drift
+from emulator.noise import NoiseKey, fill_normal_pair, fill_normals
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["SimCim", "SimCimBlock", "advance_simcim", "longest_stable_step", "tanh_ramp"]
+
+
+def tanh_ramp(knots: int = 33, slope: float = 3.0) -> tuple[float, ...]:
+    r"""Return a pump that rises from 0 to 1 as :math:`\tanh` does from -`slope` to `slope`."""
+    at = np.linspace(-slope, slope, knots)
+    return tuple(float(p) for p in 0.5 + 0.5 * np.tanh(at) / np.tanh(slope))
+
+
+class SimCimConstants(NamedTuple):
+    """Scalars of `advance_simcim`, all of the state's dtype."""
+
+    time_step: Any
+    net_pump: Any
+    coupling: Any
+    noise: Any
+    kept: Any
+    taken: Any
+    wall: Any
+
+
+class Motion(NamedTuple):
+    """Arrays of the kernel: amplitudes, velocities and products (n, runs), field (n,), (runs,)."""
+
+    x: NDArray[Any]
+    v: NDArray[Any]
+    product: NDArray[Any]
+    field: NDArray[Any]
+    field_amplitude: NDArray[Any]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def advance_simcim(  # noqa: PLR0917  a kernel takes arrays
+    arrays: Motion,
+    noise: NDArray[Any],
+    key: NoiseKey,
+    round_trip: int,
+    first_run: int,
+    c: SimCimConstants,
+) -> None:
+    """Make one step of every amplitude that does not hit a wall by it; n is even.
+
+    `noise` (2, runs) is scratch.
+    """
+    is_noisy = c.noise != 0
+    for pair in range(len(arrays.x) // 2):
+        if is_noisy:
+            fill_normal_pair(key, round_trip, pair, first_run, noise[0], noise[1])
+        for side in range(2):
+            i = 2 * pair + side
+            x, v, product, h = arrays.x[i], arrays.v[i], arrays.product[i], arrays.field[i]
+            kick = noise[side]
+            for r in range(len(x)):
+                drive = c.coupling * (product[r] + h * arrays.field_amplitude[r])
+                change = c.time_step * linear_drift(x[r], drive, c.net_pump) + c.noise * kick[r]
+                v[r] = c.kept * v[r] + c.taken * change
+                moved = x[r] + v[r]
+                x[r] = moved if abs(moved) < c.wall else x[r]
+
+
+def longest_stable_step(momentum: float, decay: float) -> float:
+    r"""Return :math:`2(1 + \mu) / (1 - \mu)\kappa`, beyond which a mode that decays is amplified.
+
+    `decay` is :math:`\kappa`, the rate of the fastest mode, at no pump.
+    """
+    return 2.0 * (1.0 + momentum) / ((1.0 - momentum) * decay) if decay > 0 else math.inf
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimCim(Dynamics):
+    r"""SimCIM: a mean field whose saturation is a wall, with momentum.
+
+    .. math:: v_i &\leftarrow \mu v_i + (1 - \mu)\Big[\Big(L(p - 1)\,x_i + \xi\sum_j J_{ij}x_j
+              + \xi h_i\overline{|x|}\Big)dt + s\sqrt{dt}\,w_i\Big], \qquad \xi = g\,\xi_0 \\
+              x_i &\leftarrow x_i + v_i \quad\text{where}\quad |x_i + v_i| < 1
+
+    with :math:`\xi_0` from `natural_strength`. The pump is that of the schedule, as everywhere:
+    p = 0 is no pump, p = 1 the threshold of a lone oscillator, and the papers' pump-loss factor
+    :math:`\nu` is :math:`L(p - 1)`. Their rise as a hyperbolic tangent is a schedule,
+    `tanh_ramp`. Runs start from zero, or normal amplitudes of width `initial_width`.
+
+    Parameters
+    ----------
+    coupling_gain : float
+        g.
+    loss : float
+        L.
+    momentum : float
+        :math:`\mu`, from 0 to below 1.
+    noise : float
+        s.
+    time_step : float
+        Longest dt of a round trip.
+    stability : float
+        Share of the stability limit (`longest_stable_step`) that dt may reach; infinite to
+        ignore it.
+    initial_width : float
+    precision : {"single", "double"}
+
+    Raises
+    ------
+    ValueError
+        A parameter out of its range.
+    """
+
+    coupling_gain: float = 0.7
+    loss: float = 1.0
+    momentum: float = 0.9
+    noise: float = 0.3
+    time_step: float = 1.0
+    stability: float = 0.5
+    initial_width: float = 0.0
+    precision: Precision = "single"
+
+    def __post_init__(self) -> None:
+        checks = {
+            "coupling_gain": 0 <= self.coupling_gain < math.inf,
+            "loss": 0 <= self.loss < math.inf,
+            "momentum": 0 <= self.momentum < 1,
+            "noise": 0 <= self.noise < math.inf,
+            "time_step": 0 < self.time_step < math.inf,
+            "stability": self.stability > 0,
+            "initial_width": 0 <= self.initial_width < math.inf,
+            "precision": self.precision in {"single", "double"},
+        }
+        check_options(self, checks)
+
+    @property
+    def largest_code(self) -> float | None:
+        """None: amplitudes are fed back as they are."""
+        return None
+
+    @property
+    def has_field(self) -> bool:
+        """Always."""
+        return True
+
+    def start(self, wiring: Wiring, *, first_run: int, n_runs: int) -> SimCimBlock:
+        """Return a block of runs at rest."""
+        return SimCimBlock(self, wiring, first_run, n_runs)
+
+
+class SimCimBlock(Block):
+    r"""A block of runs of SimCIM.
+
+    Attributes
+    ----------
+    x, v : array, shape (n or n + 1, runs)
+        Amplitudes and their changes. An odd machine has one more, coupled to none.
+    coupling_strength, time_step : float
+        :math:`\xi`, in units of the stored couplings, and dt.
+    """
+
+    def __init__(self, dynamics: SimCim, wiring: Wiring, first_run: int, n_runs: int) -> None:
+        dtype, n_spins = state_dtype(dynamics.precision), wiring.n_spins
+        self.x = np.empty((n_spins + n_spins % 2, n_runs), dtype)
+        # round trip 0 of the noise is the initial state
+        fill_normals(wiring.key, 0, first_run, self.x)
+        self.x *= dtype.type(dynamics.initial_width)
+        np.clip(self.x, -1, 1, out=self.x)
+        self.v = np.zeros_like(self.x)
+        self.coupling_strength = dynamics.coupling_gain * wiring.natural_strength
+        self.time_step = dynamics.time_step
+        if math.isfinite(dynamics.stability):
+            decay = dynamics.loss - min(self.coupling_strength * wiring.lowest_eigenvalue, 0.0)
+            stable = longest_stable_step(dynamics.momentum, decay)
+            self.time_step = min(self.time_step, dynamics.stability * stable)
+        self._product = np.zeros(self.x.shape, wiring.coupling.dtype)
+        self._field = np.zeros(len(self.x), dtype)
+        self._field[:n_spins] = wiring.coupling.field
+        self._has_field = bool(self._field.any())
+        self._field_amplitude = np.zeros(n_runs, dtype)
+        self._scratch = np.zeros((2, n_runs), dtype)
+        self._wiring, self._dynamics, self._first_run = wiring, dynamics, first_run
+        self._round_trip = 1
+
+    def advance(self, pump: float) -> None:
+        """Make one step."""
+        x = self.amplitudes()
+        self._wiring.coupling.multiply(x, self._product[: len(x)])
+        if self._has_field:
+            np.mean(np.abs(x), axis=0, out=self._field_amplitude)
+        advance_simcim(
+            Motion(self.x, self.v, self._product, self._field, self._field_amplitude),
+            self._scratch,
+            self._wiring.key,
+            self._round_trip,
+            self._first_run,
+            self._constants(pump),
+        )
+        self._round_trip += 1
+
+    def amplitudes(self) -> NDArray[Any]:
+        """Return x."""
+        return self.x[: self._wiring.n_spins]
+
+    def _constants(self, pump: float) -> SimCimConstants:
+        dynamics, scalar = self._dynamics, self.x.dtype.type
+        return SimCimConstants(
+            time_step=scalar(self.time_step),
+            net_pump=scalar(dynamics.loss * (pump - 1)),
+            coupling=scalar(self.coupling_strength),
+            noise=scalar(dynamics.noise * math.sqrt(self.time_step)),
+            kept=scalar(dynamics.momentum),
+            taken=scalar(1 - dynamics.momentum),
+            wall=scalar(1.0),
+        )
