@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
-from qnn_train import LiftedProblem, assemble, majority_network, weight_code
+from qnn_train import LiftedProblem, SquaredLoss, assemble, majority_network, weight_code
 from qnn_train.solve import BoundedDual
 from qnn_train.solve.qcgd import State, advance, multipliers
 
@@ -21,7 +21,7 @@ def problem() -> LiftedProblem:
     rng = np.random.default_rng(0)
     network = majority_network(16, 3, weights=weight_code("binary"), bias_bits=2)
     inputs, labels = rng.choice([-1, 1], (20, 16)), rng.choice([-1, 1], 20)
-    return LiftedProblem.lift(assemble(network, inputs, labels, target=3.0).qcbo)
+    return LiftedProblem.lift(assemble(network, inputs, labels, loss=SquaredLoss(3.0)).qcbo)
 
 
 @pytest.mark.benchmark(group="354 spins")

@@ -1,7 +1,8 @@
 """A trained network in one file, ``model.npz``: plain arrays, no pickle.
 
 ``weights_l`` and ``biases_l`` are the integers of trained layer l, ``thresholds`` those of the
-features, and ``about`` is a JSON text with everything else.
+features, and ``about`` is a JSON text with everything else. Files of version 1, which knows only
+the sign and two classes, are read as well.
 """
 
 from __future__ import annotations
@@ -9,14 +10,15 @@ from __future__ import annotations
 import json
 import zipfile
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
 from qnn_train.data import PooledSign
 from qnn_train.errors import ModelFileError, TrainingError
-from qnn_train.network import Architecture, Layer, QuantizedNetwork, bias_code, weight_code
+from qnn_train.model_about import FORMAT, LayerAbout, ModelAbout
+from qnn_train.network import Architecture, QuantizedNetwork
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,29 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["TrainedModel"]
 
-FORMAT = "cim-hal/qnn-model/1"
 MAX_BYTES = 16 * 2**20
-
-
-class _LayerAbout(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    inputs: Annotated[int, Field(ge=1, le=4096)]
-    outputs: Annotated[int, Field(ge=1, le=4096)]
-    weights: str
-    bias_bits: int
-
-
-class _About(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    format: str
-    dataset: str
-    classes: tuple[int, int]
-    class_names: tuple[str, str]
-    side: Annotated[int, Field(ge=1, le=4096)]
-    layers: Annotated[list[_LayerAbout], Field(min_length=1, max_length=64)]
-    majority: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,22 +38,25 @@ class TrainedModel:
     ----------
     dataset : str
     classes : tuple of int
-        Labels predicted for a negative and for a non-negative margin.
+        Labels predicted for a negative and for a non-negative margin; with several outputs, for
+        each of them being the largest.
     class_names : tuple of str
     features : PooledSign
     network : QuantizedNetwork
     """
 
     dataset: str
-    classes: tuple[int, int]
-    class_names: tuple[str, str]
+    classes: tuple[int, ...]
+    class_names: tuple[str, ...]
     features: PooledSign
     network: QuantizedNetwork
 
     def predict(self, images: ArrayLike) -> NDArray[np.int64]:
         """Return the class of each image (n, side, side); int64, shape (n,)."""
-        says_second = self.network.predict(self.features.transform(images)) > 0
-        return np.where(says_second, self.classes[1], self.classes[0])
+        predicted = self.network.predict(self.features.transform(images))
+        if self.network.architecture.n_outputs == 1:
+            predicted = (predicted > 0).astype(np.int64)
+        return np.array(self.classes)[predicted]
 
     def save(self, path: Path) -> None:
         """Write the model to `path`."""
@@ -94,11 +77,9 @@ class TrainedModel:
         """
         arrays = _read_arrays(path)
         try:
-            about = _About.model_validate(json.loads(str(arrays["about"])))
-            if about.format != FORMAT:
-                raise ModelFileError(f"{path} has the format {about.format!r}, not {FORMAT!r}")
+            about = ModelAbout.parse(str(arrays["about"]))
             features = PooledSign(about.side, _array(arrays, "thresholds", "f", None))
-            network = _network(about, arrays)
+            network = _network(about.architecture(), arrays)
         except KeyError as error:
             raise ModelFileError(f"{path} has no entry {error}") from None
         except (ValidationError, json.JSONDecodeError) as error:
@@ -109,26 +90,24 @@ class TrainedModel:
             features.grid**2 != len(features.thresholds) or about.side % features.grid
         ):
             raise ModelFileError(f"{path}: features and network do not fit together")
+        n_classes = max(2, network.architecture.n_outputs)
+        if not len(about.classes) == len(about.class_names) == n_classes:
+            raise ModelFileError(f"{path}: classes and outputs do not fit together")
         return cls(about.dataset, about.classes, about.class_names, features, network)
 
-    def _about(self) -> _About:
+    def _about(self) -> ModelAbout:
         architecture = self.network.architecture
-        layers = [
-            _LayerAbout(
-                inputs=layer.inputs,
-                outputs=layer.outputs,
-                weights=layer.weights.name,
-                bias_bits=layer.biases.bits,
-            )
-            for layer in architecture.layers
-        ]
-        return _About(
+        n_hidden = len(architecture.hidden)
+        return ModelAbout(
             format=FORMAT,
             dataset=self.dataset,
             classes=self.classes,
             class_names=self.class_names,
             side=self.features.side,
-            layers=layers,
+            layers=tuple(
+                LayerAbout.of(layer, hidden=index < n_hidden)
+                for index, layer in enumerate(architecture.layers)
+            ),
             majority=architecture.readout is None,
         )
 
@@ -146,18 +125,13 @@ def _read_arrays(path: Path) -> dict[str, NDArray[Any]]:
         raise ModelFileError(f"cannot read {path}: {error}") from None
 
 
-def _network(about: _About, arrays: dict[str, NDArray[Any]]) -> QuantizedNetwork:
-    layers = tuple(
-        Layer(part.inputs, part.outputs, weight_code(part.weights), bias_code(part.bias_bits))
-        for part in about.layers
-    )
-    hidden, readout = (layers, None) if about.majority else (layers[:-1], layers[-1])
+def _network(architecture: Architecture, arrays: dict[str, NDArray[Any]]) -> QuantizedNetwork:
     weights, biases = [], []
-    for index, layer in enumerate(layers):
+    for index, layer in enumerate(architecture.layers):
         shape = (layer.outputs, layer.inputs)
         weights.append(_array(arrays, f"weights_{index}", "i", shape))
         biases.append(_array(arrays, f"biases_{index}", "i", (layer.outputs,)))
-    network = QuantizedNetwork(Architecture(hidden, readout), tuple(weights), tuple(biases))
+    network = QuantizedNetwork(architecture, tuple(weights), tuple(biases))
     network.to_bits()  # refuses values that the codes do not have
     return network
 

@@ -15,7 +15,7 @@ from qnn_train.network import (
     threshold_unit,
     weight_code,
 )
-from qnn_train.program import Assembly, assemble, spins_needed
+from qnn_train.program import Assembly, SquaredLoss, assemble, spins_needed
 from qnn_train.solve import Scorer
 
 if TYPE_CHECKING:
@@ -126,8 +126,8 @@ class Preparation:
 
     def assemble(self) -> Assembly:
         """Make the program."""
-        labels, target = self.chosen.labels, self.recipe.target
-        return assemble(self.architecture, self.inputs, labels, target=target)
+        loss = SquaredLoss(self.recipe.target)
+        return assemble(self.architecture, self.inputs, self.chosen.labels, loss=loss)
 
     def _proposal(self, available: int) -> str:
         """Name the most images that fit; features being -1 and +1, all take the same room."""

@@ -47,13 +47,12 @@ def train(assembly: Assembly, oracle: Oracle, scorer: Scorer) -> Iterator[Traini
 
     Examples
     --------
-    >>> from qnn_train import ExhaustiveOracle, Scorer, assemble, threshold_unit, weight_code
+    >>> from qnn_train import ExhaustiveOracle, Scorer, SquaredLoss, assemble
+    >>> from qnn_train import threshold_unit, weight_code
     >>> unit = threshold_unit(2, weights=weight_code("binary"), bias_bits=1)
     >>> inputs, labels = [[-1, -1], [-1, 1], [1, -1], [1, 1]], [-1, -1, -1, 1]  # logical and
-    >>> steps = train(
-    ...     assemble(unit, inputs, labels, target=1), ExhaustiveOracle(), Scorer(inputs, labels)
-    ... )
-    >>> next(steps).best.accuracy
+    >>> assembly = assemble(unit, inputs, labels, loss=SquaredLoss(1))
+    >>> next(train(assembly, ExhaustiveOracle(), Scorer(inputs, labels))).best.accuracy
     1.0
     """
     extractor = Extractor(assembly.architecture, scorer)

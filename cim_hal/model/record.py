@@ -74,6 +74,8 @@ class RunRecord(BaseModel):
         Seconds the driver took for all runs.
     lowering : LoweringReport
         How the couplings were fitted to the machine.
+    pump : tuple of float
+        Knots of the pump schedule, in thresholds; empty where an older server did not say.
     settings : dict of str to float
         The knobs that the job turned, and where to; all others stood as the machine says.
     notes : dict of str to float, int, bool or str
@@ -89,5 +91,6 @@ class RunRecord(BaseModel):
     round_trips: int
     device_s: float
     lowering: LoweringReport
+    pump: tuple[float, ...] = ()
     settings: dict[str, float] = {}
     notes: Notes = {}

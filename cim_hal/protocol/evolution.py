@@ -30,7 +30,7 @@ ADDED: Mapping[type[BaseModel], Mapping[str, Version]] = MappingProxyType(
     {
         Capabilities: {"properties": (1, 1), "settings": (1, 1), "reports_trace": (1, 1)},
         Sample: {"settings": (1, 1), "trace": (1, 1)},
-        RunRecord: {"settings": (1, 1), "notes": (1, 1)},
+        RunRecord: {"pump": (1, 1), "settings": (1, 1), "notes": (1, 1)},
     }
 )
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from cim_hal.machine.driver import Program
     from cim_hal.model.record import LoweringReport
+    from cim_hal.model.schedule import PumpSchedule
     from cim_hal.protocol.limits import Limits
     from cim_hal.protocol.messages import Sample
 
@@ -48,7 +49,7 @@ class Job:
     id: str
     session: str
     request: Sample
-    round_trips: int
+    schedule: PumpSchedule
     report: LoweringReport
     program: Program | None
     state: JobState = JobState.QUEUED
@@ -121,8 +122,8 @@ class JobBook:
                 hint="fetch or cancel a job, or try again later",
                 queue_length=self._limits.queue_length,
             )
-        round_trips, report = program.schedule.round_trips, program.lowering.report
-        job = Job(self._new_token(), session, request, round_trips, report, program)
+        schedule, report = program.schedule, program.lowering.report
+        job = Job(self._new_token(), session, request, schedule, report, program)
         self._jobs[job.id] = self._keys[session, request.key] = job
         self._queue.append(job)
         return job

@@ -53,9 +53,10 @@ def record_of(job: Job, measured: Measured, device: str) -> RunRecord:
         job=job.id,
         coupling=job.request.coupling.digest,
         seed=job.request.seed,
-        round_trips=job.round_trips,
+        round_trips=job.schedule.round_trips,
         device_s=measured.device_s,
         lowering=job.report,
+        pump=job.schedule.pump,
         settings=job.request.settings,
         notes=dict(measured.notes),
     )

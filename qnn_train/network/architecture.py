@@ -4,20 +4,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from qnn_train.errors import AssemblyError
-from qnn_train.network.codes import ParameterCode, bias_code
+from qnn_train.network.codes import ParameterCode, bias_code, parameter_code, weight_code
+from qnn_train.network.spline import Spline
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
-__all__ = ["Architecture", "Layer", "majority_network", "threshold_unit"]
+__all__ = ["Architecture", "Layer", "layered_network", "majority_network", "threshold_unit"]
+
+SIGN = Spline.sign()
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Layer:
-    """A dense layer z = W a + b.
+    """A dense layer z = W a + b and what follows it.
 
     Parameters
     ----------
@@ -25,12 +29,26 @@ class Layer:
         Sizes.
     weights, biases : ParameterCode
         How each weight and each bias is written in bits.
+    activation : Spline
+        Applied to z where the layer is hidden; of integers to integers. The sign by default.
+
+    Raises
+    ------
+    AssemblyError
+        An activation with real numbers.
     """
 
     inputs: int
     outputs: int
     weights: ParameterCode
     biases: ParameterCode
+    activation: Spline = SIGN
+
+    def __post_init__(self) -> None:
+        if not self.activation.is_integral:
+            raise AssemblyError(
+                f"the activation {self.activation.name} has real numbers", hint="give it levels"
+            )
 
     @property
     def weight_bits(self) -> int:
@@ -43,6 +61,12 @@ class Layer:
         return self.weight_bits + self.outputs * self.biases.bits
 
     @property
+    def storage_bits(self) -> int:
+        """Bits that store all weights and biases; fewer than `n_bits` for a codebook."""
+        weights = self.inputs * self.outputs * self.weights.storage_bits
+        return weights + self.outputs * self.biases.storage_bits
+
+    @property
     def n_parameters(self) -> int:
         """Number of weights and biases that have bits."""
         weights = self.inputs * self.outputs * (self.weights.bits > 0)
@@ -51,19 +75,20 @@ class Layer:
 
 @dataclass(frozen=True)
 class Architecture:
-    """Sign layers, then a readout whose value is the margin.
+    """Hidden layers, then a readout whose values are the margins.
 
     Parameters
     ----------
     hidden : tuple of Layer
-        Each followed by the sign, with sign(0) = +1.
+        Each followed by its activation.
     readout : Layer or None
-        A trained layer of one output; None is the majority vote, the sum of the last activations.
+        A trained layer without activation, one output for two classes or one for each of several;
+        None is the majority vote, the sum of the last activations.
 
     Raises
     ------
     AssemblyError
-        No layer, sizes that do not follow on each other, or a readout of several outputs.
+        No layer, sizes that do not follow on each other, or a readout with an activation.
     """
 
     hidden: tuple[Layer, ...]
@@ -76,8 +101,8 @@ class Architecture:
         for before, after in pairwise(layers):
             if before.outputs != after.inputs:
                 raise AssemblyError(f"a layer of {before.outputs} outputs before {after.inputs}")
-        if self.readout is not None and self.readout.outputs != 1:
-            raise AssemblyError(f"a readout of {self.readout.outputs} outputs", hint="it has one")
+        if self.readout is not None and self.readout.activation != SIGN:
+            raise AssemblyError("a readout with an activation", hint="its values are the margins")
 
     @property
     def layers(self) -> tuple[Layer, ...]:
@@ -90,14 +115,29 @@ class Architecture:
         return self.layers[0].inputs
 
     @property
+    def n_outputs(self) -> int:
+        """Number of margins."""
+        return 1 if self.readout is None else self.readout.outputs
+
+    @property
     def n_bits(self) -> int:
         """Bits of all parameters."""
         return sum(layer.n_bits for layer in self.layers)
 
     @property
+    def n_parameters(self) -> int:
+        """Number of weights and biases that have bits."""
+        return sum(layer.n_parameters for layer in self.layers)
+
+    @property
     def bits_per_parameter(self) -> float:
         """Mean over all weights and biases of the bits that encode them."""
-        return self.n_bits / sum(layer.n_parameters for layer in self.layers)
+        return self.n_bits / self.n_parameters
+
+    @property
+    def storage_bits(self) -> int:
+        """Bits that store all parameters."""
+        return sum(layer.storage_bits for layer in self.layers)
 
     def __str__(self) -> str:
         sizes = [self.n_inputs, *(layer.outputs for layer in self.layers)]
@@ -123,3 +163,53 @@ def majority_network(
 def threshold_unit(inputs: int, *, weights: ParameterCode, bias_bits: int) -> Architecture:
     """No hidden layer: the sign of one trained weighted sum."""
     return Architecture((), Layer(inputs, 1, weights, bias_code(bias_bits)))
+
+
+def layered_network(
+    sizes: Sequence[int],
+    *,
+    weights: str | Sequence[str] = "binary",
+    biases: str | Sequence[str] = "none",
+    activation: Spline | Sequence[Spline] = SIGN,
+) -> Architecture:
+    """Return dense layers of any depth with a trained readout.
+
+    Parameters
+    ----------
+    sizes : sequence of int
+        Inputs, each hidden layer, outputs.
+    weights, biases : str or sequence of str
+        Names of codes, see `parameter_code`: one for all layers, or one for each.
+    activation : Spline or sequence of Spline
+        One for all hidden layers, or one for each.
+
+    Raises
+    ------
+    AssemblyError
+        Fewer than two sizes, a number of codes that is not that of the layers, or no such code.
+
+    Examples
+    --------
+    >>> network = layered_network((16, 8, 3), weights=("binary", "ternary"), biases="2bit")
+    >>> str(network), network.n_bits
+    ('16-8-3', 198)
+    """
+    if len(sizes) < 2:
+        raise AssemblyError(
+            f"a network of sizes {tuple(sizes)}", hint="inputs and outputs at least"
+        )
+    n_layers = len(sizes) - 1
+    kinds = [weight_code(name) for name in _each(weights, str, n_layers, "weights")]
+    offsets = [parameter_code(name) for name in _each(biases, str, n_layers, "biases")]
+    after = [*_each(activation, Spline, n_layers - 1, "activations"), SIGN]
+    parts = zip(sizes[:-1], sizes[1:], kinds, offsets, after, strict=True)
+    layers = [Layer(*part) for part in parts]
+    return Architecture(tuple(layers[:-1]), layers[-1])
+
+
+def _each(given: T | Sequence[T], kind: type[T], count: int, what: str) -> list[T]:
+    """Return `count` of what was given once or for each layer."""
+    several = [given] * count if isinstance(given, kind) else list(cast("Sequence[T]", given))
+    if len(several) != count:
+        raise AssemblyError(f"{len(several)} {what} for {count} layers")
+    return several

@@ -1,20 +1,14 @@
-r"""Forward interval propagation: what a pre-activation can reach, and the bits that say which.
+"""Forward interval propagation: what every pre-activation of a network can reach.
 
-The principle is the paper's (arXiv:2506.18240); this form for integer networks is ours. A
-pre-activation lies among the values :math:`lo, lo + \epsilon, \dots, hi`. The sign has two
-intervals, :math:`z < 0` and :math:`z \ge 0`. Made equally wide, :math:`2^P\epsilon`, they need one
-equality, which says in which interval z lies and where in it:
-
-.. math:: z = t - 2^P\epsilon\,(1 - \beta) + \epsilon \sum_{p<P} 2^p r_p
-
-with :math:`t` the least reachable value that is not negative: the two's complement of
-:math:`(z - t)/\epsilon`, its sign bit inverted. So z determines :math:`\beta` and :math:`r`, and
-the activation is :math:`2\beta - 1`.
+The principle is the paper's (arXiv:2506.18240); this form for integer networks is ours. All that a
+sum can be lies among the values lo, lo + step, ..., hi; such a grid goes through the network layer
+by layer. How a value on a grid is written in bits is `words`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from math import gcd
 from typing import TYPE_CHECKING, Self
 
@@ -22,8 +16,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from qnn_train.network.architecture import Architecture, Layer
+    from qnn_train.network.codes import ParameterCode
+    from qnn_train.network.segments import Segment
+    from qnn_train.network.spline import Spline
 
-__all__ = ["Grid", "SignWord", "preactivation_grid", "propagate"]
+__all__ = ["Grid", "activation_grid", "margin_grid", "preactivation_grid", "propagate"]
 
 
 @dataclass(frozen=True)
@@ -44,62 +41,58 @@ class Grid:
         """Return the grid of sums of independent values."""
         return Grid(self.lo + other.lo, self.hi + other.hi, gcd(self.step, other.step))
 
-    @property
-    def signs(self) -> tuple[int, ...]:
-        """The signs that can be reached; that of zero is +1."""
-        return (1,) if self.lo >= 0 else (-1,) if self.hi < 0 else (-1, 1)
+    def __mul__(self, other: Grid) -> Grid:
+        """Return the coarsest grid that holds all products of independent values."""
+        corners = [a * b for a in (self.lo, self.hi) for b in (other.lo, other.hi)]
+        # w a - w0 a0 = w0 (a - a0) + a0 (w - w0) + (w - w0)(a - a0)
+        step = gcd(self.lo * other.step, other.lo * self.step, self.step * other.step)
+        return Grid(min(corners), max(corners), step)
+
+    def __len__(self) -> int:
+        """Return the number of values."""
+        return 1 + (self.hi - self.lo) // (self.step or 1)
+
+    def segments(self, spline: Spline) -> tuple[Segment, ...]:
+        """Return the pieces of `spline` that the grid reaches."""
+        return spline.segments_within(self.lo, self.hi, self.step or 1)
 
 
-@dataclass(frozen=True)
-class SignWord:
-    """How a pre-activation that reaches both signs is written in bits.
-
-    Attributes
-    ----------
-    threshold : int
-        Least reachable value that is not negative, t.
-    step : int
-        Resolution, ε.
-    slack_bits : int
-        Number of bits r, P.
-    """
-
-    threshold: int
-    step: int
-    slack_bits: int
-
-    @classmethod
-    def of(cls, grid: Grid) -> Self:
-        """Return the shortest word for the values of `grid`."""
-        below = -(grid.lo // grid.step)
-        threshold = grid.lo + grid.step * below
-        above = (grid.hi - threshold) // grid.step + 1
-        return cls(threshold, grid.step, (max(below, above) - 1).bit_length())
-
-    @property
-    def width(self) -> int:
-        """Width of either interval, 2^P ε."""
-        return self.step * 2**self.slack_bits
-
-    @property
-    def slack_values(self) -> tuple[int, ...]:
-        """Value of each bit r."""
-        return tuple(self.step * 2**p for p in range(self.slack_bits))
-
-
-def preactivation_grid(layer: Layer, activations: Sequence[Sequence[int]]) -> Grid:
-    """Return what z of `layer` reaches over all its parameters, input k being in activations[k]."""
-    grid = Grid.spanning(layer.biases.values)
+def preactivation_grid(layer: Layer, activations: Sequence[Grid]) -> Grid:
+    """Return what z of `layer` reaches over all its parameters, input k being on activations[k]."""
+    grid = _code_grid(layer.biases)
     for reachable in activations:
-        grid += Grid.spanning(v * a for v in layer.weights.values for a in reachable)
+        grid += _code_grid(layer.weights) * reachable
     return grid
+
+
+@lru_cache(maxsize=4096)
+def activation_grid(spline: Spline, grid: Grid) -> Grid:
+    """Return what an integer `spline` reaches on `grid`."""
+    segments = grid.segments(spline)
+    ends = [int(part.at(z)) for part in segments for z in (part.lo, part.hi)]
+    within = [int(part.slope) * grid.step for part in segments if part.hi > part.lo]
+    return Grid(min(ends), max(ends), gcd(*(end - ends[0] for end in ends), *within))
+
+
+def margin_grid(architecture: Architecture, grids: Sequence[Grid]) -> Grid:
+    """Return what a margin reaches, from the grids of all layers."""
+    if architecture.readout is not None:
+        return grids[-1]
+    last = architecture.hidden[-1]
+    vote = activation_grid(last.activation, grids[-1])
+    return Grid(last.outputs * vote.lo, last.outputs * vote.hi, vote.step)
 
 
 def propagate(architecture: Architecture, sample: Sequence[int]) -> list[Grid]:
     """Return the grid of every trained layer for one sample; neurons of a layer share it."""
-    activations: list[tuple[int, ...]] = [(int(value),) for value in sample]
+    activations = [Grid(int(value), int(value), 0) for value in sample]
     grids = []
     for layer in architecture.layers:
         grids.append(preactivation_grid(layer, activations))
-        activations = [grids[-1].signs] * layer.outputs
+        activations = [activation_grid(layer.activation, grids[-1])] * layer.outputs
     return grids
+
+
+@lru_cache(maxsize=256)
+def _code_grid(code: ParameterCode) -> Grid:
+    return Grid.spanning(code.values)

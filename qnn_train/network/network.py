@@ -1,7 +1,8 @@
 r"""The network itself: integer parameters and the exact forward pass.
 
-.. math:: z^l = W^l a^{l-1} + b^l, \qquad a^l = \operatorname{sign}(z^l),
-          \qquad \operatorname{sign}(0) = +1
+.. math:: z^l = W^l a^{l-1} + b^l, \qquad a^l = f^l(z^l)
+
+with :math:`f^l` a spline of integers, by default the sign with :math:`\operatorname{sign}(0) = +1`.
 
 Many candidates are one network whose arrays have a leading axis: everything broadcasts.
 """
@@ -84,31 +85,69 @@ class QuantizedNetwork:
 
         Returns
         -------
-        list of float32 array, each of shape (..., samples, outputs)
-            Integers, exact: float32 holds them up to 2^24, and BLAS multiplies them.
+        list of float array, each of shape (..., samples, outputs)
+            Integers, exact: float32 where none exceeds 2^24, else float64, and BLAS multiplies
+            them.
+
+        Raises
+        ------
+        AssemblyError
+            Integers that could exceed 2^53.
         """
-        activation = np.asarray(inputs, dtype=np.float32)
+        features = np.asarray(inputs)
+        dtype = _exact_dtype(self.architecture, float(np.abs(features).max(initial=0)))
+        activation = features.astype(dtype)
         sums = []
-        for weights, biases in zip(self.weights, self.biases, strict=True):
-            transposed = np.swapaxes(weights, -1, -2).astype(np.float32)
-            sums.append(activation @ transposed + biases[..., None, :].astype(np.float32))
-            activation = sign(sums[-1])
+        for index, layer in enumerate(self.architecture.layers):
+            transposed = np.swapaxes(self.weights[index], -1, -2).astype(dtype)
+            sums.append(activation @ transposed + self.biases[index][..., None, :].astype(dtype))
+            if index < len(self.architecture.hidden):
+                activation = layer.activation(sums[-1])
         return sums
 
-    def margin(self, inputs: ArrayLike) -> NDArray[np.float32]:
-        """Return the output before its sign, shape (..., samples)."""
+    def margin(self, inputs: ArrayLike) -> NDArray[np.floating]:
+        """Return the output before any sign.
+
+        Returns
+        -------
+        float array, shape (..., samples), or (..., samples, outputs) for several outputs
+        """
         return margin_of(self.architecture, self.forward(inputs)[-1])
 
-    def predict(self, inputs: ArrayLike) -> NDArray[np.int8]:
-        """Return the predicted labels -1 and +1, int8, shape (..., samples)."""
-        return sign(self.margin(inputs)).astype(np.int8)
+    def predict(self, inputs: ArrayLike) -> NDArray[np.integer]:
+        """Return the predicted labels, shape (..., samples).
+
+        Returns
+        -------
+        int8 array of -1 and +1 for one output, int64 array of the largest output for several
+        """
+        margin = self.margin(inputs)
+        if self.architecture.n_outputs == 1:
+            return sign(margin).astype(np.int8)
+        return margin.argmax(axis=-1)
 
 
-def margin_of(architecture: Architecture, sums: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the margin, shape (...), from the last pre-activations, shape (..., outputs)."""
-    return sign(sums).sum(axis=-1) if architecture.readout is None else sums[..., 0]
+def margin_of(architecture: Architecture, sums: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Return the margins from the last pre-activations (..., outputs), without axis if one."""
+    if architecture.readout is None:
+        return architecture.hidden[-1].activation(sums).sum(axis=-1)
+    return sums[..., 0] if architecture.n_outputs == 1 else sums
 
 
-def sign(values: NDArray[np.float32]) -> NDArray[np.float32]:
+def sign(values: NDArray[np.floating]) -> NDArray[np.floating]:
     """Return -1 or +1, and +1 for zero."""
-    return np.where(values >= 0, np.float32(1), np.float32(-1))
+    return np.where(values >= 0, values.dtype.type(1), values.dtype.type(-1))
+
+
+def _exact_dtype(architecture: Architecture, largest: float) -> type[np.floating]:
+    """Return the type that holds all that `architecture` makes of inputs up to `largest`."""
+    reach = exact = largest
+    for layer in architecture.layers:
+        weight, bias = (max(map(abs, code.values)) for code in (layer.weights, layer.biases))
+        exact = max(exact, layer.inputs * reach * weight + bias)
+        lines = zip(layer.activation.intercepts, layer.activation.slopes, strict=True)
+        reach = max(abs(a) + abs(s) * (layer.inputs * reach * weight + bias) for a, s in lines)
+        exact = max(exact, reach)
+    if exact > 2**53:
+        raise AssemblyError(f"the network makes integers up to {exact:.2g}, beyond 2^53")
+    return np.float32 if exact <= 2**24 else np.float64

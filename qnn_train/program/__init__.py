@@ -1,21 +1,52 @@
 """Training as quadratic constrained binary optimization."""
 
-from qnn_train.program.assemble import Assembly, assemble, spins_needed
-from qnn_train.program.constraints import LinearConstraints, Products
-from qnn_train.program.counting import ProgramSize
+from qnn_train.program.allocation import Allocation, allocate_bits
+from qnn_train.program.assemble import Assembly, assemble
+from qnn_train.program.constraints import Gates, LinearConstraints, Products
+from qnn_train.program.counting import (
+    ProgramSize,
+    SpinCount,
+    count_spins,
+    dynamic_range,
+    spins_needed,
+)
 from qnn_train.program.least_squares import least_squares
+from qnn_train.program.loss import (
+    HingeLoss,
+    Loss,
+    SquaredLoss,
+    TabulatedLoss,
+    ZeroOneLoss,
+    cross_entropy_loss,
+    logistic_loss,
+    one_against_rest,
+)
 from qnn_train.program.qcbo import Qcbo
 from qnn_train.program.variables import Block, VariableTable
 
 __all__ = [
+    "Allocation",
     "Assembly",
     "Block",
+    "Gates",
+    "HingeLoss",
     "LinearConstraints",
+    "Loss",
     "Products",
     "ProgramSize",
     "Qcbo",
+    "SpinCount",
+    "SquaredLoss",
+    "TabulatedLoss",
     "VariableTable",
+    "ZeroOneLoss",
+    "allocate_bits",
     "assemble",
+    "count_spins",
+    "cross_entropy_loss",
+    "dynamic_range",
     "least_squares",
+    "logistic_loss",
+    "one_against_rest",
     "spins_needed",
 ]

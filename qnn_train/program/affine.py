@@ -22,25 +22,30 @@ class Affine:
 
     Parameters
     ----------
-    constant : int
+    constant : float
     terms : dict
         Coefficient of each bit, by its position.
     """
 
-    constant: int = 0
-    terms: dict[int, int] = field(default_factory=dict)
+    constant: float = 0
+    terms: dict[int, float] = field(default_factory=dict)
 
-    def add(self, coefficient: int, bit: int) -> Self:
+    def add(self, coefficient: float, bit: int) -> Self:
         """Add ``coefficient * x[bit]`` in place."""
         self.terms[bit] = self.terms.get(bit, 0) + coefficient
         return self
 
-    def accumulate(self, other: Affine, *, times: int = 1) -> Self:
+    def accumulate(self, other: Affine, *, times: float = 1) -> Self:
         """Add ``times * other`` in place."""
         self.constant += times * other.constant
         for bit, coefficient in other.terms.items():
             self.add(times * coefficient, bit)
         return self
+
+    def over(self, divisor: int) -> Affine:
+        """Return this function of integers divided by a common divisor, again of integers."""
+        terms = {bit: c // divisor for bit, c in self.terms.items()}
+        return Affine(self.constant // divisor, terms)
 
 
 def stack(functions: Sequence[Affine], n_bits: int) -> tuple[sp.csr_array, NDArray[np.float64]]:

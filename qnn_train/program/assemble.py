@@ -1,13 +1,16 @@
 r"""From a network, samples and labels to a program.
 
-Bits of the parameters are shared by all samples. Each sample adds, per sign neuron, one spin
-:math:`\beta` for the interval its pre-activation lies in and the slack word r of `SignWord`, and
-one equality: the affine sum equals the word. From the second trained layer on, a weight bit u
-meets an activation :math:`2\beta - 1`; their product is a bit y of its own, so that sums stay
-affine. The loss is :math:`\sum_s (m_s - \tau y_s)^2`, with :math:`m_s` the margin, which is affine.
+Bits of the parameters are shared by all samples. Each sample adds, for every hidden neuron, the
+bits of a `Word`: which segment of its activation the pre-activation lies in, and where in it. The
+activation is then an affine function of bits. From the second trained layer on, a weight bit u
+meets a bit of an activation; their product is a bit of its own, so that sums stay affine.
 
-The scheme (intervals, indicators, order reduction) is that of arXiv:2506.18240 as far as its
-abstract tells; the encoding of intervals and the loss are our choice.
+The loss is linear in the bits of another word, that of the margin, whatever the loss; the squared
+one is quadratic in the margin, which is affine, and needs no word. A reward
+:math:`-\lambda\,y_s m_s` may draw margins apart where the loss alone leaves ties; ours.
+
+The scheme (intervals, indicators, order reduction, any loss) is that of arXiv:2506.18240 as far as
+its abstract tells; the encoding of the words is our choice.
 """
 
 from __future__ import annotations
@@ -16,21 +19,25 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import scipy.sparse as sp
 
 from qnn_train.errors import AssemblyError
-from qnn_train.network import QuantizedNetwork, SignWord, propagate
+from qnn_train.network import QuantizedNetwork
+from qnn_train.network.network import margin_of
 from qnn_train.program.affine import Affine, stack
-from qnn_train.program.constraints import LinearConstraints, Products
+from qnn_train.program.builder import Builder, PlacedWord, Reduction
+from qnn_train.program.constraints import Gates, LinearConstraints, Products
 from qnn_train.program.least_squares import squared_norm
+from qnn_train.program.loss import Loss, SquaredLoss
 from qnn_train.program.qcbo import Qcbo
-from qnn_train.program.variables import VariableTable
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-    from qnn_train.network import Architecture, Grid
+    from qnn_train.network import Architecture
+    from qnn_train.program.variables import VariableTable
 
-__all__ = ["Assembly", "assemble", "spins_needed"]
+__all__ = ["Assembly", "assemble", "check_samples"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,16 +48,23 @@ class Assembly:
     ----------
     qcbo : Qcbo
     variables : VariableTable
-        ``weight/l`` and ``bias/l`` of trained layer l; ``sample/s/sign/l``, ``sample/s/slack/l``
-        and ``sample/s/product/l`` of sample s.
+        ``weight/l`` and ``bias/l`` of trained layer l; ``sample/s/product/l``,
+        ``sample/s/segment/l`` and ``sample/s/slack/l`` of sample s; ``sample/s/segment/margin/k``
+        and ``sample/s/slack/margin/k`` of its output k.
+    words : tuple of PlacedWord
+        The segment and slack bits again, with what they say.
+    derived : int64 array, shape (k, 3)
+        Rows (i, j, y): bit y is bit i times bit j wherever the constraints hold.
     architecture : Architecture
     inputs : int64 array, shape (samples, n_inputs)
-    labels : int64 array, shape (samples,)
+    labels : int64 array, shape (samples, outputs)
         Values -1 and +1.
     """
 
     qcbo: Qcbo
     variables: VariableTable
+    words: tuple[PlacedWord, ...]
+    derived: NDArray[np.int64]
     architecture: Architecture
     inputs: NDArray[np.int64]
     labels: NDArray[np.int64]
@@ -60,41 +74,37 @@ class Assembly:
         return np.asarray(x, dtype=np.int8)[..., : self.architecture.n_bits]
 
     def complete(self, parameters: ArrayLike) -> NDArray[np.int8]:
-        """Return the one feasible x with these parameter bits (n_bits,), by the forward pass."""
-        bits = np.asarray(parameters, dtype=np.int8)
-        x = np.zeros(self.variables.n_bits, dtype=np.int8)
-        x[: len(bits)] = bits
-        sums = QuantizedNetwork.from_bits(self.architecture, bits).forward(self.inputs)
-        for sample, features in enumerate(self.inputs):
-            for layer, grid in enumerate(propagate(self.architecture, features)):
-                self._complete_layer(x, sample, layer, grid, sums[layer][sample])
-        return x
+        """Return a feasible x (..., n) with these parameter bits (..., n_bits).
 
-    def _complete_layer(
-        self,
-        x: NDArray[np.int8],
-        sample: int,
-        layer: int,
-        grid: Grid,
-        sums: NDArray[np.float32],
-    ) -> None:
-        blocks = self.variables.blocks
-        product = blocks.get(f"sample/{sample}/product/{layer}")
-        if product is not None:
-            before = x[blocks[f"sample/{sample}/sign/{layer - 1}"].indices]
-            x[product.indices] = x[blocks[f"weight/{layer}"].indices] * before[None, :, None]
-        signs = blocks.get(f"sample/{sample}/sign/{layer}")
-        if signs is None:
-            return
-        word = SignWord.of(grid)
-        within = (sums.astype(np.int64) - word.threshold) // word.step
-        x[signs.indices] = sums >= 0
-        slack = blocks[f"sample/{sample}/slack/{layer}"].indices
-        x[slack] = (within[:, None] >> np.arange(word.slack_bits)) & 1
+        By the forward pass; there is only one, except where a segment in the middle has a word
+        whose length is not a power of two. The words of codebooks must be one-hot.
+        """
+        bits = np.asarray(parameters, dtype=np.int8)
+        x = np.zeros((*bits.shape[:-1], self.variables.n_bits), dtype=np.int8)
+        x[..., : bits.shape[-1]] = bits
+        sums = QuantizedNetwork.from_bits(self.architecture, bits).forward(self.inputs)
+        margins = margin_of(self.architecture, sums[-1])
+        if self.architecture.n_outputs == 1:
+            margins = margins[..., None]
+        for placed in self.words:
+            if placed.layer is None:
+                z = margins[..., placed.sample, [placed.output]]
+            else:
+                z = sums[placed.layer][..., placed.sample, :]
+            x[..., placed.bits] = placed.word.encode(z)
+        first, second, product = self.derived.T
+        x[..., product] = x[..., first] * x[..., second]
+        return x
 
 
 def assemble(
-    architecture: Architecture, inputs: ArrayLike, labels: ArrayLike, *, target: float
+    architecture: Architecture,
+    inputs: ArrayLike,
+    labels: ArrayLike,
+    *,
+    loss: Loss,
+    margin_reward: float = 0.0,
+    reduction: Reduction = "rosenberg",
 ) -> Assembly:
     """State the training of `architecture` as a program.
 
@@ -102,143 +112,95 @@ def assemble(
     ----------
     inputs : integer array, shape (samples, n_inputs)
         Features, as a rule -1 and +1.
-    labels : integer array, shape (samples,)
-        Values -1 and +1.
-    target : float
-        Margin τ that a sample should have on the side of its label.
+    labels : integer array, shape (samples,), or (samples, outputs) for several outputs
+        Values -1 and +1; see `one_against_rest`.
+    loss : Loss
+        Of each margin; samples and outputs add up.
+    margin_reward : float
+        λ: the objective falls by λ for each unit of margin on the side of the label.
+    reduction : {"rosenberg", "one-hot"}
+        How the product of a weight bit and one-hot indicators is made linear: a bit with
+        Rosenberg's polynomial for every indicator but one, or, ours, a bit for every indicator
+        with the weight bit as their sum and the indicators as gates.
 
     Raises
     ------
     AssemblyError
         Shapes that differ, inputs that are no integers, or labels other than -1 and +1.
     """
-    samples, signs = _check(architecture, inputs, labels)
-    builder = _Builder(architecture)
-    margins = [builder.margin(sample, features) for sample, features in enumerate(samples)]
+    samples, signs = check_samples(architecture, inputs, labels)
+    builder = Builder(architecture, reduction)
+    margins: list[Affine] = []
+    for sample, (features, wanted) in enumerate(zip(samples, signs.tolist(), strict=True)):
+        of_sample, grid = builder.margins(sample, features)
+        if not isinstance(loss, SquaredLoss):
+            builder.add_loss(loss, sample, of_sample, grid, wanted)
+        margins += of_sample
+    qcbo = _program(builder, margins, signs.ravel(), loss, margin_reward)
+    return Assembly(
+        qcbo=qcbo,
+        variables=builder.variables,
+        words=tuple(builder.words),
+        derived=_triples(builder.derived),
+        architecture=architecture,
+        inputs=samples,
+        labels=signs,
+    )
+
+
+def _program(
+    builder: Builder,
+    margins: list[Affine],
+    signs: NDArray[np.int64],
+    loss: Loss,
+    margin_reward: float,
+) -> Qcbo:
     n_bits = builder.variables.n_bits
     M, offset = stack(margins, n_bits)
-    A, constant = stack(builder.equalities, n_bits)
-    products = np.array(builder.products, dtype=np.int64).reshape(-1, 3)
-    qcbo = Qcbo.from_arrays(
-        *squared_norm(M, offset - target * signs),
-        equalities=LinearConstraints(A, -constant),
-        products=Products(products),
+    if isinstance(loss, SquaredLoss):
+        Q, c, constant = squared_norm(M, offset - loss.target * signs)
+    else:
+        row, intercept = stack([builder.loss], n_bits)
+        Q, c, constant = sp.csr_array((n_bits, n_bits)), row.toarray()[0], float(intercept[0])
+    if margin_reward:
+        c = c - margin_reward * (M.T @ signs)
+        constant -= margin_reward * float(offset @ signs)
+    A, fixed = stack(builder.equalities, n_bits)
+    return Qcbo.from_arrays(
+        Q,
+        c,
+        constant,
+        equalities=LinearConstraints(A, -fixed),
+        products=Products(_triples(builder.products)),
+        gates=Gates(_triples(builder.gates)),
     )
-    return Assembly(qcbo, builder.variables, architecture, samples, signs)
 
 
-def spins_needed(architecture: Architecture, inputs: ArrayLike) -> int:
-    """Return the bits of the program `assemble` would make, without making it."""
-    spins = architecture.n_bits
-    for features in np.asarray(inputs):
-        grids = propagate(architecture, features)
-        for index, layer in enumerate(architecture.layers):
-            if index < len(architecture.hidden) and len(grids[index].signs) == 2:
-                spins += layer.outputs * (1 + SignWord.of(grids[index]).slack_bits)
-            if index > 0 and len(grids[index - 1].signs) == 2:
-                spins += layer.weight_bits
-    return spins
-
-
-def _check(
+def check_samples(
     architecture: Architecture, inputs: ArrayLike, labels: ArrayLike
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return inputs (samples, n_inputs) and labels (samples, outputs), int64.
+
+    Raises
+    ------
+    AssemblyError
+        Shapes that differ, inputs that are no integers, or labels other than -1 and +1.
+    """
     samples, signs = np.asarray(inputs), np.asarray(labels)
     if samples.ndim != 2 or samples.shape[1] != architecture.n_inputs:
         raise AssemblyError(f"inputs have shape {samples.shape}, not (_, {architecture.n_inputs})")
-    if signs.shape != samples.shape[:1] or not len(signs):
-        raise AssemblyError(f"labels have shape {signs.shape}, inputs {samples.shape}")
+    outputs = architecture.n_outputs
+    given = signs[:, None] if signs.ndim == 1 and outputs == 1 else signs
+    if given.shape != (len(samples), outputs) or not len(given):
+        raise AssemblyError(
+            f"labels have shape {signs.shape}, inputs {samples.shape}", hint=f"{outputs} outputs"
+        )
     if not (np.abs(signs) == 1).all():
         raise AssemblyError("labels must be -1 or +1")
     if not (samples == np.rint(samples)).all():
         raise AssemblyError("inputs must be integers")
-    return samples.astype(np.int64), signs.astype(np.int64)
+    return samples.astype(np.int64), given.astype(np.int64)
 
 
-class _Builder:
-    """Collects variables, equalities and products, sample after sample."""
-
-    def __init__(self, architecture: Architecture) -> None:
-        self.architecture = architecture
-        self.variables = VariableTable()
-        self.equalities: list[Affine] = []
-        self.products: list[tuple[int, int, int]] = []
-        self._weights: list[NDArray[np.int64]] = []
-        self._biases: list[NDArray[np.int64]] = []
-        for index, layer in enumerate(architecture.layers):
-            shape = (layer.outputs, layer.inputs, layer.weights.bits)
-            self._weights.append(self.variables.block(f"weight/{index}", shape).indices)
-            shape = (layer.outputs, layer.biases.bits)
-            self._biases.append(self.variables.block(f"bias/{index}", shape).indices)
-
-    def margin(self, sample: int, features: NDArray[np.int64]) -> Affine:
-        """Add what belongs to one sample; return its margin."""
-        activations = [Affine(int(value)) for value in features]
-        grids = propagate(self.architecture, features.tolist())
-        for layer in range(len(self.architecture.hidden)):
-            sums = self._sums(sample, layer, activations)
-            activations = self._activations(sample, layer, sums, grids[layer])
-        if self.architecture.readout is not None:
-            return self._sums(sample, len(self.architecture.hidden), activations)[0]
-        total = Affine()
-        for activation in activations:
-            total.accumulate(activation)
-        return total
-
-    def _sums(self, sample: int, index: int, activations: list[Affine]) -> list[Affine]:
-        layer = self.architecture.layers[index]
-        weights = self._weights[index]
-        products = None
-        if any(activation.terms for activation in activations):
-            name = f"sample/{sample}/product/{index}"
-            products = self.variables.block(name, weights.shape).indices
-        sums = []
-        for output in range(layer.outputs):
-            total = Affine(layer.biases.offset)
-            for c, bit in zip(layer.biases.coefficients, self._biases[index][output], strict=True):
-                total.add(c, int(bit))
-            for k, activation in enumerate(activations):
-                total.accumulate(activation, times=layer.weights.offset)
-                ys = None if products is None else products[output, k]
-                self._add_weight_bits(
-                    total, layer.weights.coefficients, weights[output, k], activation, ys
-                )
-            sums.append(total)
-        return sums
-
-    def _add_weight_bits(
-        self,
-        total: Affine,
-        coefficients: tuple[int, ...],
-        weight_bits: NDArray[np.int64],
-        activation: Affine,
-        product_bits: NDArray[np.int64] | None,
-    ) -> None:
-        """Add Σ c_p u_p a, where a is a constant or 2β - 1."""
-        for p, (c, bit) in enumerate(zip(coefficients, weight_bits.tolist(), strict=True)):
-            total.add(c * activation.constant, bit)
-            if product_bits is not None:
-                ((beta, slope),) = activation.terms.items()
-                product = int(product_bits[p])
-                total.add(c * slope, product)
-                self.products.append((bit, beta, product))
-
-    def _activations(self, sample: int, index: int, sums: list[Affine], grid: Grid) -> list[Affine]:
-        if len(grid.signs) == 1:
-            return [Affine(grid.signs[0]) for _ in sums]
-        word = SignWord.of(grid)
-        signs = self.variables.block(f"sample/{sample}/sign/{index}", (len(sums),)).indices
-        shape = (len(sums), word.slack_bits)
-        slack = self.variables.block(f"sample/{sample}/slack/{index}", shape).indices
-        for total, sign, bits in zip(sums, signs.tolist(), slack.tolist(), strict=True):
-            self.equalities.append(_equality(total, word, sign, bits))
-        return [Affine(-1, {sign: 2}) for sign in signs.tolist()]
-
-
-def _equality(total: Affine, word: SignWord, sign: int, slack: list[int]) -> Affine:
-    """Return (z - word) / ε, which must be 0; every coefficient is an integer."""
-    difference = Affine(word.width - word.threshold).accumulate(total).add(-word.width, sign)
-    for value, bit in zip(word.slack_values, slack, strict=True):
-        difference.add(-value, bit)
-    terms = {bit: c // word.step for bit, c in difference.terms.items()}
-    return Affine(difference.constant // word.step, terms)
+def _triples(rows: list[tuple[int, int, int]]) -> NDArray[np.int64]:
+    return np.array(rows, dtype=np.int64).reshape(-1, 3)

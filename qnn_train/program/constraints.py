@@ -2,7 +2,8 @@ r"""Constraints a lifting may carry: functions that are never negative and vanis
 
 Linear equalities :math:`Ax = b` enter squared. A product :math:`y = x_0 x_1` enters as Rosenberg's
 polynomial :math:`x_0 x_1 - 2 x_0 y - 2 x_1 y + 3 y`, which is 0 where y is the product and at
-least 1 elsewhere.
+least 1 elsewhere. A gate :math:`r \le g` enters as :math:`r (1 - g)`, or :math:`r g` where it opens
+at 0.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from qnn_train.errors import AssemblyError
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["LinearConstraints", "Products"]
+__all__ = ["Gates", "LinearConstraints", "Products"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,3 +87,30 @@ class Products:
         bits = np.asarray(x, dtype=np.int64)
         first, second, product = (bits[..., column] for column in self.bits.T)
         return first * second - 2 * product * (first + second) + 3 * product
+
+
+@dataclass(frozen=True, eq=False)
+class Gates:
+    """Bits that must be 0 unless another one has a given value.
+
+    Parameters
+    ----------
+    bits : int64 array, shape (k, 3)
+        Rows (r, g, v): bit r must be 0 unless bit g is v, which is 0 or 1.
+    """
+
+    bits: NDArray[np.int64]
+
+    @classmethod
+    def none(cls) -> Self:
+        """No gate."""
+        return cls(np.zeros((0, 3), dtype=np.int64))
+
+    def __len__(self) -> int:
+        return len(self.bits)
+
+    def penalty(self, x: ArrayLike) -> NDArray[np.int64]:
+        """Return 1 for each bit that is 1 behind a closed gate; bits (..., n), int64 (..., k)."""
+        bits = np.asarray(x, dtype=np.int64)
+        gated, gate, opens = self.bits.T
+        return bits[..., gated] * (bits[..., gate] != opens)

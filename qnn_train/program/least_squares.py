@@ -20,13 +20,9 @@ if TYPE_CHECKING:
 __all__ = ["least_squares", "squared_norm"]
 
 
-def squared_norm(
-    M: Any, r: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
-    """Return Q (n, n), c (n,) and the constant of ‖M x + r‖², for M (m, n) dense or CSR."""
-    square = M.T @ M
-    dense = square if isinstance(square, np.ndarray) else square.toarray()
-    return dense, 2.0 * (M.T @ r), float(r @ r)
+def squared_norm(M: Any, r: NDArray[np.float64]) -> tuple[Any, NDArray[np.float64], float]:
+    """Return Q (n, n), c (n,) and the constant of ‖M x + r‖²; Q dense or sparse as M (m, n) is."""
+    return M.T @ M, 2.0 * (M.T @ r), float(r @ r)
 
 
 def least_squares(X: ArrayLike, Y: ArrayLike, *, scale: float, weights: ParameterCode) -> Qcbo:

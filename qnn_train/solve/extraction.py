@@ -55,10 +55,13 @@ class Scorer:
     last pre-activations, on a free scale:
     :math:`\min_{\kappa \ge 0} \tfrac1n \sum_s (\kappa u_s - y_s)^2`.
 
+    Of several outputs the largest is the answer, and each output has these losses against the
+    rest; they are averaged.
+
     Parameters
     ----------
     inputs : integer array, shape (samples, n_inputs)
-    labels : integer array, shape (samples,)
+    labels : integer array, shape (samples,), or (samples, outputs) with one +1 in each row
         Values -1 and +1.
     """
 
@@ -66,28 +69,49 @@ class Scorer:
         signs = np.asarray(labels)
         # Binarized images repeat: score each pattern once.
         self._patterns, which = np.unique(np.asarray(inputs), axis=0, return_inverse=True)
-        n_patterns = len(self._patterns)
-        self._up = np.bincount(which.ravel(), signs == 1, n_patterns)
-        self._down = np.bincount(which.ravel(), signs == -1, n_patterns)
+        columns = signs[:, None] if signs.ndim == 1 else signs
+        self._up = self._counted(which, columns == 1)
+        self._down = self._counted(which, columns == -1)
         self._total = len(signs)
 
     def score(self, candidates: QuantizedNetwork) -> tuple[NDArray, NDArray]:
-        """Return accuracy (K,) and losses (K, 2) of K candidates, float64."""
+        """Return accuracy (K,) and losses (K, 2) of K candidates, float64.
+
+        Raises
+        ------
+        TrainingError
+            Networks with another number of outputs than the labels.
+        """
+        architecture = candidates.architecture
+        if len(self._up) != architecture.n_outputs:
+            raise TrainingError(
+                f"labels of {len(self._up)} outputs for networks of {architecture.n_outputs}"
+            )
         sums = candidates.forward(self._patterns)[-1]
-        right = np.where(margin_of(candidates.architecture, sums) >= 0, self._up, self._down)
-        losses = self._wrong_votes(sums), self._analog_loss(sums)
-        return right.sum(axis=-1) / self._total, np.stack(losses, axis=-1)
+        margins = margin_of(architecture, sums)
+        if architecture.n_outputs == 1:
+            right = np.where(margins >= 0, self._up[0], self._down[0])
+            votes = [sums]
+        else:
+            right = self._up[margins.argmax(axis=-1), np.arange(len(self._patterns))]
+            votes = [sums[..., [output]] for output in range(architecture.n_outputs)]
+        losses = np.mean([self._losses(of_one, k) for k, of_one in enumerate(votes)], axis=0)
+        return right.sum(axis=-1) / self._total, losses
 
-    def _wrong_votes(self, sums: NDArray[np.float32]) -> NDArray[np.float64]:
+    def _counted(self, which: NDArray[np.int64], chosen: NDArray[np.bool_]) -> NDArray[np.float64]:
+        """Return how often each pattern is chosen, (outputs, patterns)."""
+        flat, size = which.ravel(), len(self._patterns)
+        return np.array([np.bincount(flat, column, size) for column in chosen.T], float)
+
+    def _losses(self, sums: NDArray[np.floating], output: int) -> NDArray[np.float64]:
+        """Return wrong votes and analog loss (..., 2) of the neurons (...) of one output."""
+        up, down = self._up[output], self._down[output]
         votes = sign(sums).mean(axis=-1, dtype=np.float64)
-        return 0.5 - 0.5 * (votes @ (self._up - self._down)) / self._total
-
-    def _analog_loss(self, sums: NDArray[np.float32]) -> NDArray[np.float64]:
+        wrong = 0.5 - 0.5 * (votes @ (up - down)) / self._total
         analog = sums.mean(axis=-1, dtype=np.float64)
-        along = analog @ (self._up - self._down)
-        power = analog**2 @ (self._up + self._down)
+        along, power = analog @ (up - down), analog**2 @ (up + down)
         explained = np.where(along > 0, along**2 / np.maximum(power, 1e-300), 0.0)
-        return 1.0 - explained / self._total
+        return np.stack([wrong, 1.0 - explained / self._total], axis=-1)
 
 
 class Extractor:

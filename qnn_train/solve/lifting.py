@@ -8,7 +8,8 @@ With :math:`w = (1; x)` and :math:`W = ww^T`,
 Every row of :math:`\mathcal A` is a function that is never negative on bits and vanishes where a
 constraint holds, so that the lifted problem has the optimum of the original one. A squared
 equality is rank one, :math:`\langle hh^T, W\rangle` with :math:`h = (-b; a)`; a product is
-Rosenberg's polynomial. C and every row have Frobenius norm 1.
+Rosenberg's polynomial; a gate is :math:`r(1 - g)` or :math:`rg`. C and every row have Frobenius
+norm 1.
 
 W is never stored: what is known of it are its atoms and the linear images that the next gradient
 needs.
@@ -25,7 +26,7 @@ import scipy.sparse as sp
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-    from qnn_train.program import LinearConstraints, Products, Qcbo
+    from qnn_train.program import Gates, LinearConstraints, Products, Qcbo
 
 __all__ = ["LiftedProblem"]
 
@@ -45,7 +46,7 @@ class LiftedProblem:
     H : CSR array, shape (m, p)
         A row of norm 1 for each equality.
     R : CSR array, shape (k, p²)
-        A flattened symmetric matrix of norm 1 for each product.
+        A flattened symmetric matrix of norm 1 for each product, then for each gate.
     """
 
     C: NDArray[np.float64]
@@ -63,7 +64,10 @@ class LiftedProblem:
             ]
         )
         norm = float(np.linalg.norm(C)) or 1.0
-        return cls(C / norm, norm, _rank_one(qcbo.equalities), _rosenberg(qcbo.products, len(C)))
+        R = _rosenberg(qcbo.products, len(C))
+        if len(qcbo.gates):
+            R = sp.vstack([R, _gates(qcbo.gates, len(C))], format="csr")
+        return cls(C / norm, norm, _rank_one(qcbo.equalities), R)
 
     @property
     def size(self) -> int:
@@ -134,14 +138,30 @@ def _rank_one(equalities: LinearConstraints) -> Any:
 def _rosenberg(products: Products, size: int) -> Any:
     """Rows x_i x_j - 2 x_i y - 2 x_j y + 3 y, the last on the diagonal."""
     i, j, y = (1 + column for column in products.bits.T)
-    k = np.arange(len(products))
     entries = [(i, j, 0.5), (i, y, -1.0), (j, y, -1.0), (y, y, 1.5)]
+    norm = np.sqrt(13.5)  # 2 (0.5² + 1 + 1) + 3² = 13.5
+    return _symmetric([(a, b, np.full(len(i), value) / norm) for a, b, value in entries], size)
+
+
+def _gates(gates: Gates, size: int) -> Any:
+    """Rows r (1 - g) where the gate opens at 1, r g where it opens at 0."""
+    r, g, opens = gates.bits.T
+    r, g = 1 + r, 1 + g
+    norm = np.where(opens, np.sqrt(1.5), np.sqrt(0.5))  # 1² + 2 (½)² and 2 (½)²
+    return _symmetric([(r, r, 0.5 * opens / norm), (r, g, (0.5 - opens) / norm)], size)
+
+
+def _symmetric(
+    entries: list[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]], size: int
+) -> Any:
+    """Rows with the k-th value of each entry at (a_k, b_k) and at (b_k, a_k)."""
     values, rows, columns = [], [], []
     for first, second, value in entries:
         for a, b in ((first, second), (second, first)):
-            rows.append(k)
+            rows.append(np.arange(len(value)))
             columns.append(a * size + b)
-            values.append(np.full(len(k), value))
-    data = np.concatenate(values) / np.sqrt(13.5)  # 2 (0.5² + 1 + 1) + 3² = 13.5
+            values.append(value)
     where = (np.concatenate(rows), np.concatenate(columns))
-    return sp.csr_array(sp.coo_array((data, where), shape=(len(k), size * size)))
+    count = len(entries[0][2])
+    data = np.concatenate(values)
+    return sp.csr_array(sp.coo_array((data, where), shape=(count, size * size)))

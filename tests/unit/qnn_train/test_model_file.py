@@ -12,8 +12,10 @@ from qnn_train import (
     ModelFileError,
     PooledSign,
     QuantizedNetwork,
+    Spline,
     TrainedModel,
     bias_code,
+    layered_network,
     majority_network,
     threshold_unit,
     weight_code,
@@ -25,6 +27,12 @@ ARCHITECTURES = {
     "unit": threshold_unit(16, weights=weight_code("3bit"), bias_bits=0),
     "two layers": Architecture(
         (Layer(16, 2, TERNARY, bias_code(1)),), Layer(2, 1, TERNARY, bias_code(0))
+    ),
+    "splines and codebooks": layered_network(
+        (16, 4, 3, 1),
+        weights=("codebook(-5,0,2)", "2bit", "ternary*2"),
+        biases=("2bit*3", "none", "range(-2,1,3)"),
+        activation=(Spline.tanh(4, scale=5, levels=3), Spline.leaky_relu(3)),
     ),
 }
 IMAGES = np.random.default_rng(0).integers(0, 256, (400, 8, 8))
@@ -49,6 +57,52 @@ def test_a_loaded_model_predicts_what_the_saved_one_did(tmp_path, name):
     np.testing.assert_array_equal(saved.predict(IMAGES) == 6, margin >= 0)
     assert loaded.network.architecture == saved.network.architecture
     assert (loaded.classes, loaded.class_names) == ((3, 6), ("three", "six"))
+
+
+def test_several_classes_are_predicted_by_the_largest_output(tmp_path):
+    network = layered_network((16, 3), weights="2bit", biases="1bit")
+    bits = np.random.default_rng(2).integers(0, 2, network.n_bits)
+    trained = QuantizedNetwork.from_bits(network, bits)
+    features = PooledSign.fit(IMAGES, grid=4)
+    saved = TrainedModel("digits", (2, 5, 7), ("two", "five", "seven"), features, trained)
+    saved.save(tmp_path / "model.npz")
+    loaded = TrainedModel.load(tmp_path / "model.npz")
+    at = trained.margin(features.transform(IMAGES)).argmax(axis=-1)
+    np.testing.assert_array_equal(loaded.predict(IMAGES), np.array([2, 5, 7])[at])
+
+
+@pytest.mark.parametrize("name", ["majority", "unit", "two layers"])
+def test_a_file_of_version_1_is_read(tmp_path, name):
+    saved, path = model(name), tmp_path / "model.npz"
+    saved.save(path)
+    layers = [
+        {
+            "inputs": layer.inputs,
+            "outputs": layer.outputs,
+            "weights": layer.weights.name,
+            "bias_bits": layer.biases.bits,
+        }
+        for layer in saved.network.architecture.layers
+    ]
+    old = {
+        "format": "cim-hal/qnn-model/1",
+        "dataset": "digits",
+        "classes": [3, 6],
+        "class_names": ["three", "six"],
+        "side": 8,
+        "layers": layers,
+        "majority": saved.network.architecture.readout is None,
+    }
+    with np.load(path) as archive:
+        arrays = dict(archive) | {"about": np.array(json.dumps(old))}
+    np.savez(path, **arrays)
+    loaded = TrainedModel.load(path)
+    assert loaded.network.architecture == saved.network.architecture
+    np.testing.assert_array_equal(loaded.predict(IMAGES), saved.predict(IMAGES))
+    old["layers"][0]["bias_bits"] = 99
+    np.savez(path, **arrays | {"about": np.array(json.dumps(old))})
+    with pytest.raises(ModelFileError, match="code of 99 bits"):
+        TrainedModel.load(path)
 
 
 def rewritten(tmp_path, **changes):
@@ -87,6 +141,16 @@ def test_a_file_with_a_wrong_part_is_refused(tmp_path, changes, sentence):
         TrainedModel.load(rewritten(tmp_path, **changes))
 
 
+def spline(**changes) -> dict:
+    return {"name": "sign", "knots": [0], "intercepts": [-1, 1], "slopes": [0, 0]} | changes
+
+
+def layer(**changes) -> dict:
+    """The layer of the majority network, in the words of the file."""
+    same = {"inputs": 16, "outputs": 3, "weights": "binary", "biases": "2bit"}
+    return same | {"activation": spline()} | changes
+
+
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
@@ -94,6 +158,13 @@ def test_a_file_with_a_wrong_part_is_refused(tmp_path, changes, sentence):
         ({"side": 7}, "do not fit"),
         ({"layers": []}, "no trained network"),
         ({"surprise": 1}, "surprise"),
+        ({"classes": [3, 6, 7]}, "classes and outputs"),
+        ({"class_names": ["three"]}, "classes and outputs"),
+        ({"majority": False}, "hidden layer has an activation"),
+        ({"layers": [layer(activation=None)]}, "hidden layer has an activation"),
+        ({"layers": [layer(activation=spline(knots=[0, 0]))]}, "n \\+ 1"),
+        ({"layers": [layer(activation=spline(slopes=[0.5, 0]))]}, "no trained network"),
+        ({"layers": [layer(biases="float")]}, "no trained network"),
     ],
 )
 def test_a_file_that_describes_itself_wrongly_is_refused(tmp_path, changes, sentence):

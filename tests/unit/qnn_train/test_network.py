@@ -10,7 +10,9 @@ from qnn_train import (
     AssemblyError,
     Layer,
     QuantizedNetwork,
+    Spline,
     bias_code,
+    layered_network,
     majority_network,
     threshold_unit,
     weight_code,
@@ -22,15 +24,22 @@ def two_layers(weights: str = "ternary") -> Architecture:
     return Architecture((Layer(5, 3, code, bias_code(2)),), Layer(3, 1, code, bias_code(1)))
 
 
+def piecewise(spline: Spline, z: int) -> int:
+    piece = sum(z >= knot for knot in spline.knots)
+    return spline.intercepts[piece] + spline.slopes[piece] * z
+
+
 def forward_by_loops(network: QuantizedNetwork, sample: list[int]) -> list[list[int]]:
     """The forward pass in integers and plain Python: the witness."""
     activation, sums = sample, []
-    for weights, biases in zip(network.weights, network.biases, strict=True):
+    for layer, weights, biases in zip(
+        network.architecture.layers, network.weights, network.biases, strict=True
+    ):
         rows = zip(weights.tolist(), biases.tolist(), strict=True)
         sums.append(
             [sum(w * a for w, a in zip(row, activation, strict=True)) + b for row, b in rows]
         )
-        activation = [1 if z >= 0 else -1 for z in sums[-1]]
+        activation = [piecewise(layer.activation, z) for z in sums[-1]]
     return sums
 
 
@@ -38,6 +47,12 @@ ARCHITECTURES = [
     majority_network(5, 3, weights=weight_code("binary"), bias_bits=2),
     threshold_unit(5, weights=weight_code("3bit"), bias_bits=0),
     two_layers(),
+    layered_network(
+        (5, 4, 3, 2),
+        weights=("codebook(-5,0,1,7)", "ternary", "2bit"),
+        biases="2bit*3",
+        activation=(Spline.leaky_relu(3), Spline.tanh(5, scale=9, levels=20, degree=1)),
+    ),
 ]
 
 
@@ -87,7 +102,6 @@ def test_the_shape_reads_as_one_writes_it():
     [
         ((), None, "without a trained layer"),
         ((Layer(2, 3, weight_code("binary"), bias_code(0)),), (2, 1), "3 outputs before 2"),
-        ((), (2, 2), "readout of 2 outputs"),
     ],
 )
 def test_layers_that_do_not_fit_are_refused(hidden, readout, sentence):
@@ -101,3 +115,48 @@ def test_a_wrong_number_of_bits_is_refused():
         QuantizedNetwork.from_bits(
             threshold_unit(5, weights=weight_code("ternary"), bias_bits=0), np.zeros(9)
         )
+
+
+def test_a_readout_has_no_activation_and_an_activation_no_real_numbers():
+    code = weight_code("binary")
+    with pytest.raises(AssemblyError, match="readout with an activation"):
+        Architecture((), Layer(2, 1, code, bias_code(0), Spline.relu()))
+    with pytest.raises(AssemblyError, match="real numbers"):
+        Layer(2, 1, code, bias_code(0), Spline((0,), (0.5, 1), (0, 0)))
+
+
+def test_layers_take_one_code_for_all_or_one_each():
+    network = layered_network((4, 3, 2, 1), weights=("binary", "2bit", "ternary"), biases="1bit")
+    assert [layer.weights.name for layer in network.layers] == ["binary", "2bit", "ternary"]
+    assert [layer.biases.bits for layer in network.layers] == [1, 1, 1]
+    assert network.n_bits == 12 + 3 + 12 + 2 + 4 + 1
+    with pytest.raises(AssemblyError, match="2 weights for 3 layers"):
+        layered_network((4, 3, 2, 1), weights=("binary", "2bit"))
+    with pytest.raises(AssemblyError, match="sizes"):
+        layered_network((4,))
+
+
+def test_a_codebook_is_stored_in_fewer_bits_than_it_takes_in_the_program():
+    network = layered_network((4, 1), weights="codebook(-9,-1,0,1,9)")
+    assert (network.n_bits, network.storage_bits) == (20, 12)
+    assert network.bits_per_parameter == 5
+
+
+def test_the_largest_of_several_outputs_is_predicted_and_the_first_of_equal_ones():
+    network = layered_network((2, 3), weights="ternary")
+    weights = (np.array([[1, 0], [0, 1], [0, 1]]),)
+    several = QuantizedNetwork(network, weights, (np.zeros(3, int),))
+    np.testing.assert_array_equal(several.predict([[3, 1], [1, 3], [2, 2]]), [0, 1, 0])
+    assert several.margin([[3, 1]]).shape == (1, 3)
+
+
+def test_integers_beyond_float32_are_still_exact_and_beyond_float64_refused():
+    deep = layered_network((2, 2, 2, 1), weights="8bit", activation=Spline.relu())
+    bits = np.random.default_rng(3).integers(0, 2, deep.n_bits)
+    network = QuantizedNetwork.from_bits(deep, bits)
+    sample = [40001, 39999]
+    sums = network.forward([sample])
+    assert sums[-1].dtype == np.float64
+    assert sums[-1][0].tolist() == forward_by_loops(network, sample)[-1]
+    with pytest.raises(AssemblyError, match="beyond 2\\^53"):
+        network.forward([[2**40, 0]])

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qnn_train import AssemblyError, Qcbo, least_squares, weight_code
-from qnn_train.program import LinearConstraints, Products, VariableTable
+from qnn_train.program import Gates, LinearConstraints, Products, VariableTable
 
 
 @given(st.lists(st.lists(st.integers(0, 3), max_size=3), max_size=5), st.integers(0, 2**32 - 1))
@@ -40,6 +40,39 @@ def test_rosenbergs_polynomial_vanishes_exactly_on_products():
         penalty = products.penalty(x)[0]
         assert (penalty == 0) == (x[2] == x[0] * x[1])
         assert penalty >= 0
+
+
+def test_a_gate_is_violated_exactly_by_a_bit_behind_it():
+    gates = Gates(np.array([[0, 1, 1], [0, 2, 0]]))
+    for x in product((0, 1), repeat=3):
+        expected = [x[0] == 1 and x[1] == 0, x[0] == 1 and x[2] == 1]
+        np.testing.assert_array_equal(gates.penalty(x), expected)
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_the_penalty_form_adds_what_each_constraint_lacks(seed):
+    rng = np.random.default_rng(seed)
+    n = 6
+    A, b = rng.integers(-2, 3, (2, n)), rng.integers(-1, 3, 2)
+    A[:, 0] = 1
+    triples = np.array([rng.permutation(n)[:3] for _ in range(3)])
+    gates = np.array([[*rng.permutation(n)[:2], rng.integers(2)] for _ in range(3)])
+    qcbo = Qcbo.from_arrays(
+        rng.normal(size=(n, n)),
+        rng.normal(size=n),
+        0.5,
+        equalities=LinearConstraints(sp.csr_array(A.astype(float)), b.astype(float)),
+        products=Products(triples),
+        gates=Gates(gates),
+    )
+    Q, constant = qcbo.penalized(1.5)
+    np.testing.assert_array_equal(Q.toarray(), Q.T.toarray())
+    for x in product((0, 1), repeat=n):
+        lacks = ((A @ x - b) ** 2).sum() + qcbo.products.penalty(x).sum()
+        lacks += qcbo.gates.penalty(x).sum()
+        assert (lacks == 0) == qcbo.is_feasible(x)
+        value = np.array(x) @ Q @ np.array(x) + constant
+        assert value == pytest.approx(qcbo.objective(x) + 1.5 * lacks)
 
 
 def test_an_equality_needs_a_variable_and_a_right_hand_side():

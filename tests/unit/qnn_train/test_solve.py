@@ -14,19 +14,25 @@ from cim_hal import Capabilities, Driver, Program, Readout, StopToken, open_devi
 from qnn_train import (
     AssemblyError,
     ExhaustiveOracle,
+    HingeLoss,
     LiftedProblem,
     Qcbo,
     QuantizedNetwork,
     Scorer,
     SessionOracle,
+    Spline,
+    SquaredLoss,
     TrainingError,
     assemble,
     conditional_gradient,
+    layered_network,
     majority_network,
+    one_against_rest,
     threshold_unit,
+    train,
     weight_code,
 )
-from qnn_train.program import LinearConstraints, Products
+from qnn_train.program import Gates, LinearConstraints, Products
 from qnn_train.solve import BoundedDual, Extractor, FixedDual
 
 
@@ -34,12 +40,14 @@ def random_problem(rng: np.random.Generator, n: int = 7) -> tuple[Qcbo, LiftedPr
     rows = rng.integers(-3, 4, (3, n)).astype(float)
     rows[:, 0] = 1
     triples = np.array([rng.permutation(n)[:3] for _ in range(4)])
+    gates = np.array([[*rng.permutation(n)[:2], opens] for opens in (0, 1, 1)])
     qcbo = Qcbo.from_arrays(
         rng.normal(size=(n, n)),
         rng.normal(size=n),
         1.5,
         equalities=LinearConstraints(sp.csr_array(rows), rng.integers(-2, 3, 3).astype(float)),
         products=Products(triples),
+        gates=Gates(gates),
     )
     return qcbo, LiftedProblem.lift(qcbo)
 
@@ -184,6 +192,55 @@ def test_scores_are_those_of_the_network_on_every_image(seed):
         assert losses[candidate] == pytest.approx(expected, abs=1e-6)
 
 
+@given(seeds)
+def test_of_several_outputs_the_largest_counts_and_losses_are_one_against_the_rest(seed):
+    rng = np.random.default_rng(seed)
+    network = layered_network((3, 3), weights="2bit", biases="1bit")
+    inputs, classes = rng.choice([-1, 1], (40, 3)), rng.integers(0, 3, 40)
+    labels = one_against_rest(classes, 3)
+    networks = QuantizedNetwork.from_bits(network, rng.integers(0, 2, (5, network.n_bits)))
+    accuracy, losses = Scorer(inputs, labels).score(networks)
+    np.testing.assert_allclose(accuracy, (networks.predict(inputs) == classes).mean(axis=1))
+    for candidate in range(5):
+        margins = networks[candidate].margin(inputs)
+        wrong = ((margins >= 0) != (labels > 0)).mean()
+        analog = 0.0
+        for u, y in zip(margins.T, labels.T, strict=True):
+            kappa = max(u @ y / max(u @ u, 1e-300), 0.0)
+            analog += np.mean((kappa * u - y) ** 2) / 3
+        assert losses[candidate] == pytest.approx((wrong, analog), abs=1e-6)
+
+
+def test_labels_and_networks_of_different_numbers_of_outputs_are_refused():
+    network = QuantizedNetwork.from_bits(layered_network((2, 3)), np.zeros(6))
+    with pytest.raises(TrainingError, match="labels of 1 outputs"):
+        Scorer([[1, 1]], [1]).score(network)
+
+
+def test_three_classes_are_learned_in_one_program():
+    network = layered_network((3, 3), weights="ternary")
+    classes = np.array([2, 0, 1])
+    inputs = one_against_rest(np.arange(3), 3)
+    labels = one_against_rest(classes, 3)
+    assembly = assemble(network, inputs, labels, loss=SquaredLoss(1))
+    best = next(train(assembly, ExhaustiveOracle(), Scorer(inputs, labels))).best
+    assert best.accuracy == 1.0
+    np.testing.assert_array_equal(best.network.predict(inputs), classes)
+
+
+def test_a_program_with_gates_is_solved_by_conditional_gradients():
+    network = layered_network((2, 1, 1), activation=Spline.relu())
+    assembly = assemble(network, [[1, 1], [1, -1]], [1, -1], loss=HingeLoss(2))
+    assert len(assembly.qcbo.gates)
+    problem = LiftedProblem.lift(assembly.qcbo)
+    oracle = ExhaustiveOracle(n_samples=1)
+    atoms = [i.atom for i in islice(conditional_gradient(problem, oracle, penalty=10.0), 40)]
+    feasible = np.array(atoms)[assembly.qcbo.is_feasible(atoms)]
+    every = (np.arange(8)[:, None] >> np.arange(3)) & 1
+    least = assembly.qcbo.objective(assembly.complete(every)).min()
+    assert assembly.qcbo.objective(feasible).min() == least > 0
+
+
 def test_among_equally_accurate_networks_the_unanimous_one_is_kept():
     votes = majority_network(1, 3, weights=weight_code("binary"), bias_bits=0)
     extractor = Extractor(votes, Scorer([[1], [-1]], [1, -1]))
@@ -223,4 +280,4 @@ def test_an_oracle_without_samples_is_an_error():
 def test_samples_that_make_no_program_are_refused(inputs, labels, sentence):
     unit = threshold_unit(2, weights=weight_code("binary"), bias_bits=0)
     with pytest.raises(AssemblyError, match=sentence):
-        assemble(unit, inputs, labels, target=1.0)
+        assemble(unit, inputs, labels, loss=SquaredLoss(1.0))

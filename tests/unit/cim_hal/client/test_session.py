@@ -249,3 +249,11 @@ def test_what_is_no_device_is_refused(target):
 def test_a_name_of_the_form_module_and_factory_is_a_device():
     with open_device("cim_machines:Exhaustive") as device:
         assert device.capabilities.name == "exhaustive"
+
+
+def test_the_record_tells_the_schedule_that_was_run():
+    with open_device(Annealer()) as device:
+        asked = device.sample(PAIR, PumpSchedule((0.5, 1.0, 2.0), 7), seed=1).record
+        recommended = device.sample(PAIR, seed=1).record
+    assert (asked.pump, asked.round_trips) == ((0.5, 1.0, 2.0), 7)
+    assert (recommended.pump, recommended.round_trips) == (Annealer().describe().default_pump, 20)

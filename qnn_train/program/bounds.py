@@ -1,0 +1,215 @@
+"""Bounds one can state before anything runs.
+
+The paper (arXiv:2506.18240) has bounds of these four kinds: the error of a spline, the number of
+spins, the error of rounded coefficients, the time to solution. Its body was not available to us;
+each function says whose form and whose constants it has.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from qnn_train.errors import AssemblyError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import ArrayLike
+
+__all__ = [
+    "mean_oracle_error",
+    "published_spins",
+    "published_word",
+    "repetitions",
+    "rounding_error",
+    "spline_error",
+    "time_to_solution",
+]
+
+
+def spline_error(width: float, largest_derivative: float, *, degree: int) -> float:
+    r"""Return the largest distance between a function and its spline, before any rounding.
+
+    .. math:: \tfrac{h}{2} \max|f'| \quad\text{(degree 0, the value at the midpoint)},
+              \qquad \tfrac{h^2}{8} \max|f''| \quad\text{(degree 1, joined at the ends)}
+
+    Whose: that the error falls with the width of the intervals is the paper's; the constants are
+    the classical ones of interpolation. `Spline.error` is the exact distance on the integers that
+    occur, with the rounding to levels: half a level for degree 0, and for degree 1 half a level
+    for each unit of z in a piece, since its slopes are rounded.
+
+    Parameters
+    ----------
+    width : float
+        h, the width of a piece.
+    largest_derivative : float
+        max|f'| for degree 0, max|f''| for degree 1.
+
+    Raises
+    ------
+    AssemblyError
+        Another degree.
+    """
+    if degree not in {0, 1}:
+        raise AssemblyError(f"a spline of degree {degree}", hint="0 or 1")
+    return width / 2 * largest_derivative if degree == 0 else width**2 / 8 * largest_derivative
+
+
+def published_word(reach: int) -> int:
+    """Return the bits 1 + 2 ⌈log2(2R + 1)⌉ of a sign neuron in the published form.
+
+    One indicator, and two slack words over [-R, R] with resolution 1, one for each of the
+    inequalities (F2). Whose: the paper's inequalities, turned into equalities in the usual way; our
+    `Word` is never longer.
+
+    Parameters
+    ----------
+    reach : int
+        R, the largest size of the pre-activation.
+    """
+    return 1 + 2 * (2 * reach).bit_length()
+
+
+def published_spins(
+    sizes: Sequence[int],
+    n_samples: int,
+    *,
+    weight_bits: int = 1,
+    bias_bits: int = 1,
+    words: Sequence[int] | None = None,
+    factors: Sequence[int] | None = None,
+) -> int:
+    r"""Return the number of spins in the published form.
+
+    .. math:: S = \sum_l d_l (d_{l-1} B + B') + N\Big[\sum_l d_l (n_l + s_l)
+              + \sum_{l \ge 2} d_l d_{l-1} B\,\nu_{l-1}\Big]
+
+    Whose: that spins grow as parameters plus samples times (neurons plus products) is the paper's;
+    this form of the sum is our derivation. `count_spins` counts our own program exactly.
+
+    Parameters
+    ----------
+    sizes : sequence of int
+        d: inputs, then the neurons of each layer; the output is a sign neuron too.
+    n_samples : int
+        N.
+    weight_bits, bias_bits : int
+        B and B'.
+    words : sequence of int, optional
+        n_l + s_l of each layer; by default `published_word` with the R of weights, inputs and
+        biases ±1.
+    factors : sequence of int, optional
+        ν of each hidden layer, the indicators that a weight is multiplied with; 1 by default.
+
+    Examples
+    --------
+    >>> published_spins((9, 3, 1), 0), published_spins((9, 3, 1), 10)
+    (34, 484)
+    """
+    before, after = np.array(sizes[:-1]), np.array(sizes[1:])
+    if words is None:
+        words = [published_word(int(d) + (bias_bits > 0)) for d in before]
+    nu = np.ones(len(after) - 1, dtype=int) if factors is None else np.array(factors)
+    parameters = (after * (before * weight_bits + bias_bits)).sum()
+    products = (after[1:] * before[1:] * weight_bits * nu).sum()
+    return int(parameters + n_samples * ((after * np.array(words)).sum() + products))
+
+
+def rounding_error(size: int, largest: float, bits: int) -> float:
+    r"""Return how far above the minimum the best answer for a rounded gradient can be.
+
+    .. math:: \delta \le p^2 \Delta, \qquad \Delta = \frac{\max|G|}{2^{k-1} - 1}
+
+    Every entry moves by at most Δ/2, so every :math:`w^T G w` with :math:`w \in \{0,1\}^p` by at
+    most :math:`p^2 \Delta/2`, the minimum and the answer's value each once. Whose: that rounding
+    enters the convergence as an additive error is the paper's; the constant is our derivation.
+
+    Parameters
+    ----------
+    size : int
+        p, the rows of the gradient G: the number of bits plus one.
+    largest : float
+        Largest absolute entry of G.
+    bits : int
+        k, at least 2, on one symmetric scale.
+
+    Raises
+    ------
+    AssemblyError
+        Fewer than 2 bits.
+    """
+    if bits < 2:
+        raise AssemblyError(f"{bits} bits hold no scale", hint="at least 2")
+    return size**2 * largest / (2 ** (bits - 1) - 1)
+
+
+def mean_oracle_error(errors: ArrayLike) -> float:
+    r"""Return the part of the gap that an inexact oracle leaves after T calls.
+
+    .. math:: \frac{2}{T(T+1)} \sum_{t=1}^{T} t\,\delta_t
+
+    A weighted mean, so that early errors are forgotten: with all :math:`\delta_t = \delta` it is
+    δ. Whose: convergence with an imperfect oracle is proved in the paper; the weights are those of
+    the step 2/(t + 1), our statement.
+
+    Parameters
+    ----------
+    errors : float array, shape (T,)
+        δ_t, the expected excess of the oracle's answer at each call.
+    """
+    delta = np.asarray(errors, dtype=np.float64)
+    return float(np.average(delta, weights=np.arange(1, len(delta) + 1)))
+
+
+def repetitions(success: float, failure: float, calls: int) -> int:
+    r"""Return the shots a call that make all calls succeed but for a probability `failure`.
+
+    .. math:: R = \Big\lceil \frac{\ln(\rho / T)}{\ln(1 - q)} \Big\rceil
+
+    Whose: repetition until success is the paper's; dividing ρ evenly among the T calls is ours.
+
+    Parameters
+    ----------
+    success : float
+        q, the probability that one shot finds the minimum, above 0 and at most 1.
+    failure : float
+        ρ, the allowed probability that any call fails, between 0 and 1.
+    calls : int
+        T.
+
+    Raises
+    ------
+    AssemblyError
+        A probability outside its range.
+    """
+    if not (0 < success <= 1 and 0 < failure < 1 and calls >= 1):
+        raise AssemblyError(f"q = {success}, ρ = {failure}, {calls} calls")
+    return (
+        1 if success == 1 else max(1, math.ceil(math.log(failure / calls) / math.log1p(-success)))
+    )
+
+
+def time_to_solution(
+    calls: int, *, success: float, failure: float, shot_s: float, overhead_s: float = 0.0
+) -> float:
+    r"""Return the seconds that `calls` of a machine take.
+
+    .. math:: T\,(R\,t_{\text{shot}} + t_{\text{overhead}})
+
+    with R of `repetitions`. Whose: the form is the paper's, R is ours.
+
+    Parameters
+    ----------
+    calls : int
+        T.
+    success, failure : float
+        q and ρ of `repetitions`.
+    shot_s : float
+        Seconds a shot.
+    overhead_s : float
+        Seconds a call beside its shots: upload, readout.
+    """
+    return calls * (repetitions(success, failure, calls) * shot_s + overhead_s)

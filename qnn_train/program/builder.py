@@ -1,0 +1,219 @@
+"""The bits and constraints of a program, collected sample after sample."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+import numpy as np
+
+from qnn_train.network import Word, margin_grid, propagate, shortest_word
+from qnn_train.program.affine import Affine
+from qnn_train.program.variables import VariableTable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from qnn_train.network import Architecture, Grid, Layer, ParameterCode, Segment, Spline
+    from qnn_train.program.loss import Loss
+
+__all__ = ["Activation", "Builder", "PlacedWord", "Reduction", "only_line"]
+
+Reduction = Literal["rosenberg", "one-hot"]
+
+
+@dataclass(frozen=True, eq=False)
+class PlacedWord:
+    """Where a word lies in the vector of all bits, and what it says.
+
+    Attributes
+    ----------
+    word : Word
+    bits : int64 array, shape (neurons, word.n_bits)
+    sample : int
+    layer : int or None
+        Of the pre-activations it writes; None for a margin.
+    output : int
+        Which margin, where `layer` is None.
+    """
+
+    word: Word
+    bits: NDArray[np.int64]
+    sample: int
+    layer: int | None
+    output: int = 0
+
+
+class Activation(NamedTuple):
+    """A constant plus bits with coefficients, the first `one_hot` of them under Σβ = 1."""
+
+    constant: float
+    bits: tuple[int, ...] = ()
+    coefficients: tuple[float, ...] = ()
+    one_hot: int = 0
+
+    @classmethod
+    def of(cls, word: Word, bits: Sequence[int], reduction: Reduction) -> Activation:
+        """Return the spline at the value that `word` writes in `bits`."""
+        one_hot = word.n_indicators if word.one_hot and reduction == "one-hot" else 0
+        constant, coefficients = word.function(reference=not one_hot)
+        used = [p for p, c in enumerate(coefficients) if p < one_hot or c != 0]
+        return cls(
+            constant, tuple(bits[p] for p in used), tuple(coefficients[p] for p in used), one_hot
+        )
+
+    def affine(self) -> Affine:
+        """Return it as an affine function."""
+        return Affine(self.constant, dict(zip(self.bits, self.coefficients, strict=True)))
+
+
+class Builder:
+    """Collects variables, constraints and the loss.
+
+    Parameters
+    ----------
+    architecture : Architecture
+    reduction : {"rosenberg", "one-hot"}
+        How products of a weight bit and the indicators of three or more segments are made linear.
+    """
+
+    def __init__(self, architecture: Architecture, reduction: Reduction) -> None:
+        self.architecture = architecture
+        self.reduction: Reduction = reduction
+        self.variables = VariableTable()
+        self.words: list[PlacedWord] = []
+        self.equalities: list[Affine] = []
+        self.products: list[tuple[int, int, int]] = []
+        self.gates: list[tuple[int, int, int]] = []
+        self.derived: list[tuple[int, int, int]] = []
+        self.loss = Affine()
+        self._weights: list[NDArray[np.int64]] = []
+        self._biases: list[NDArray[np.int64]] = []
+        for index, layer in enumerate(architecture.layers):
+            shape = (layer.outputs, layer.inputs)
+            self._weights.append(self._parameters(f"weight/{index}", layer.weights, shape))
+            self._biases.append(self._parameters(f"bias/{index}", layer.biases, shape[:1]))
+
+    def margins(self, sample: int, features: NDArray[np.int64]) -> tuple[list[Affine], Grid]:
+        """Add what belongs to one sample; return its margins and what they reach."""
+        activations = [Activation(value) for value in features.tolist()]
+        grids = propagate(self.architecture, features.tolist())
+        for index, layer in enumerate(self.architecture.hidden):
+            sums = self._sums(sample, index, activations)
+            word = shortest_word(layer.activation, grids[index])
+            name = f"sample/{sample}/{{}}/{index}"
+            bits = self._write(word, sums, name)
+            self.words.append(PlacedWord(word, bits, sample, index))
+            activations = [Activation.of(word, row, self.reduction) for row in bits.tolist()]
+        reached = margin_grid(self.architecture, grids)
+        if self.architecture.readout is not None:
+            return self._sums(sample, len(self.architecture.hidden), activations), reached
+        total = Affine()
+        for activation in activations:
+            total.accumulate(activation.affine())
+        return [total], reached
+
+    def add_loss(
+        self, loss: Loss, sample: int, margins: list[Affine], grid: Grid, labels: list[int]
+    ) -> None:
+        """Add a loss that needs to know in which interval each margin lies."""
+        for output, (margin, label) in enumerate(zip(margins, labels, strict=True)):
+            spline = loss.spline(grid, label)
+            if (line := only_line(spline, grid)) is not None:
+                self.loss.constant += line.intercept
+                self.loss.accumulate(margin, times=line.slope)
+                continue
+            word = shortest_word(spline, grid)
+            bits = self._write(word, [margin], f"sample/{sample}/{{}}/margin/{output}")
+            self.words.append(PlacedWord(word, bits, sample, None, output))
+            value = Activation.of(word, bits[0].tolist(), "rosenberg")
+            self.loss.accumulate(value.affine())
+
+    def _parameters(
+        self, name: str, code: ParameterCode, shape: tuple[int, ...]
+    ) -> NDArray[np.int64]:
+        indices = self.variables.block(name, (*shape, code.bits)).indices
+        if code.one_hot:
+            self.equalities += [
+                _exactly_one(word) for word in indices.reshape(-1, code.bits).tolist()
+            ]
+        return indices
+
+    def _write(self, word: Word, sums: list[Affine], name: str) -> NDArray[np.int64]:
+        """Give each sum a word that must equal it; return the bits, (sums, word.n_bits)."""
+        parts = [np.zeros((len(sums), 0), dtype=np.int64)]
+        for kind, size in (("segment", word.n_indicators), ("slack", word.slack_bits)):
+            if size:
+                block = self.variables.block(name.format(kind), (len(sums), size))
+                parts.append(block.indices)
+        bits = np.concatenate(parts, axis=1)
+        equalities, gates = word.equalities(), word.gates
+        for total, row in zip(sums, bits.tolist(), strict=True):
+            if word.one_hot:
+                self.equalities.append(_exactly_one(row[: word.n_indicators]))
+            for written in equalities:
+                difference = Affine(-written.constant).accumulate(total)
+                for coefficient, bit in zip(written.coefficients, row, strict=True):
+                    difference.add(-coefficient, bit)
+                self.equalities.append(difference.over(word.step))
+            self.gates += [(row[g.slack], row[g.indicator], g.opens) for g in gates]
+        return bits
+
+    def _sums(self, sample: int, index: int, activations: list[Activation]) -> list[Affine]:
+        layer = self.architecture.layers[index]
+        weights, biases = self._weights[index], self._biases[index]
+        shape = (*weights.shape, len(activations[0].bits))
+        products = np.zeros(shape, dtype=np.int64)
+        if shape[-1]:
+            products = self.variables.block(f"sample/{sample}/product/{index}", shape).indices
+        of_offsets = Affine(layer.biases.offset)
+        for activation in activations:
+            of_offsets.accumulate(activation.affine(), times=layer.weights.offset)
+        sums = []
+        for output in range(layer.outputs):
+            total = Affine(of_offsets.constant, dict(of_offsets.terms))
+            for c, bit in zip(layer.biases.coefficients, biases[output].tolist(), strict=True):
+                total.add(c, bit)
+            for activation, bits, made in zip(
+                activations, weights[output].tolist(), products[output].tolist(), strict=True
+            ):
+                self._multiply(total, layer, activation, bits, made)
+            sums.append(total)
+        return sums
+
+    def _multiply(
+        self,
+        total: Affine,
+        layer: Layer,
+        activation: Activation,
+        weight_bits: list[int],
+        products: list[list[int]],
+    ) -> None:
+        """Add Σ_p c_p u_p a to `total`."""
+        for c, u, made in zip(layer.weights.coefficients, weight_bits, products, strict=True):
+            total.add(c * activation.constant, u)
+            for value, product in zip(activation.coefficients, made, strict=True):
+                total.add(c * value, product)
+            self._tie(u, activation, made)
+
+    def _tie(self, u: int, activation: Activation, products: list[int]) -> None:
+        """Make each product that of `u` and a bit of the activation."""
+        triples = [(u, bit, y) for bit, y in zip(activation.bits, products, strict=True)]
+        self.derived += triples
+        self.products += triples[activation.one_hot :]
+        if activation.one_hot:  # Σ_i y_i = u and y_i ≤ β_i
+            of_indicators = products[: activation.one_hot]
+            self.equalities.append(Affine(0, {**dict.fromkeys(of_indicators, 1), u: -1}))
+            self.gates += [(y, beta, 1) for _, beta, y in triples[: activation.one_hot]]
+
+
+def only_line(spline: Spline, grid: Grid) -> Segment | None:
+    """Return the one segment that `grid` reaches, or None: a loss on one line needs no bit."""
+    segments = grid.segments(spline)
+    return segments[0] if len(segments) == 1 else None
+
+
+def _exactly_one(bits: Sequence[int]) -> Affine:
+    return Affine(-1, dict.fromkeys(bits, 1))
