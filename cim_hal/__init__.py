@@ -12,6 +12,7 @@ from cim_hal.client import (
     spawn_server,
 )
 from cim_hal.errors import (
+    AuthenticationError,
     CapabilityError,
     CimError,
     DeviceError,
@@ -19,6 +20,7 @@ from cim_hal.errors import (
     JobError,
     JobTimeoutError,
     ModelError,
+    PermissionDeniedError,
     ProtocolError,
     TargetError,
     TransportError,
@@ -52,6 +54,7 @@ from cim_hal.model import (
 )
 
 __all__ = [
+    "AuthenticationError",
     "Capabilities",
     "CapabilityError",
     "CimError",
@@ -70,6 +73,7 @@ __all__ = [
     "Lowering",
     "LoweringReport",
     "ModelError",
+    "PermissionDeniedError",
     "Program",
     "ProtocolError",
     "PumpSchedule",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cim_hal.errors import CapabilityError, CimError, ModelError, TargetError
+from cim_hal.errors import CapabilityError, CimError, KeyFileError, ModelError, TargetError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,7 +23,7 @@ def run(command: click.Command, arguments: Sequence[str] | None = None) -> int:
 
     Every `CimError` and every usage error becomes one line ``error: …`` on stderr and no
     traceback. The status is 0, 2 for bad input (`ModelError`, `TargetError`, `CapabilityError`,
-    usage), 130 after Ctrl-C, 1 for any other `CimError`. A bug keeps its traceback.
+    `KeyFileError`, usage), 130 after Ctrl-C, 1 for any other `CimError`. A bug keeps its traceback.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ def run(command: click.Command, arguments: Sequence[str] | None = None) -> int:
 
 
 def _status(error: CimError) -> int:
-    is_input = isinstance(error, ModelError | TargetError | CapabilityError)
+    is_input = isinstance(error, ModelError | TargetError | CapabilityError | KeyFileError)
     return BAD_INPUT if is_input else FAILED
 
 

@@ -16,7 +16,13 @@
     ├── TransportError                     the bytes did not travel
     │   ├── ConnectError
     │   ├── BindError
+    │   ├── AuthenticationError            one side does not let the other in
+    │   │   ├── UnknownKeyError            the server does not know the key of the client
+    │   │   ├── ServerKeyError             the server does not hold the key it should
+    │   │   └── EncryptionError            only one side uses keys, or can
     │   └── TransportTimeoutError (TimeoutError)
+    ├── PermissionDeniedError              the role of the user does not allow it
+    ├── KeyFileError                       a file of keys, missing, malformed or open to others
     ├── JobError
     │   ├── JobCancelledError
     │   ├── JobTimeoutError (TimeoutError)
@@ -37,6 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 __all__ = [
+    "AuthenticationError",
     "BindError",
     "CapabilityError",
     "CimError",
@@ -45,19 +52,24 @@ __all__ = [
     "Detail",
     "DeviceError",
     "DriverFaultError",
+    "EncryptionError",
     "JobCancelledError",
     "JobError",
     "JobTimeoutError",
+    "KeyFileError",
     "LocalProtocolError",
     "LockLostError",
     "ModelError",
+    "PermissionDeniedError",
     "ProtocolError",
     "QueueFullError",
     "RemoteProtocolError",
     "ScheduleError",
+    "ServerKeyError",
     "TargetError",
     "TransportError",
     "TransportTimeoutError",
+    "UnknownKeyError",
     "UnknownReferenceError",
     "VersionError",
     "rebuild",
@@ -202,6 +214,42 @@ class TransportTimeoutError(TransportError, TimeoutError):
     """An answer did not come in time."""
 
     code = "transport.timeout"
+
+
+class AuthenticationError(TransportError):
+    """One side does not let the other in; trying again does not help."""
+
+    code = "transport.authentication"
+
+
+class UnknownKeyError(AuthenticationError):
+    """The server does not know the key of the client."""
+
+    code = "transport.unknown_key"
+
+
+class ServerKeyError(AuthenticationError):
+    """The server broke the handshake off: it does not hold the key it should, most likely."""
+
+    code = "transport.server_key"
+
+
+class EncryptionError(AuthenticationError):
+    """Only one side uses keys, or the ZeroMQ library here cannot."""
+
+    code = "transport.encryption"
+
+
+class PermissionDeniedError(CimError):
+    """The role of the user does not allow it."""
+
+    code = "permission"
+
+
+class KeyFileError(CimError):
+    """A file of keys is missing, malformed, or open to others."""
+
+    code = "key_file"
 
 
 class JobError(CimError):

@@ -33,8 +33,10 @@ __all__ = [
 
 # From no pump to the threshold of a lone oscillator.
 RAMP = (0.0, 1.0)
+HIGHEST_PUMP = 4.0
 # From infinite temperature to a sixth of the critical one of a spin glass.
 COOLING = (0.0, 6.0)
+COLDEST = 20.0
 ROUND_TRIPS = 2000
 MAX_ROUND_TRIPS = 1_000_000
 
@@ -80,11 +82,17 @@ def simcim() -> EmulatedCim:
 def noisy_mean_field_annealing() -> EmulatedCim:
     """Return NMFA: `NoisyMeanFieldAnnealing`, whose pump is an inverse temperature."""
     dynamics = NoisyMeanFieldAnnealing()
-    return _algorithm("nmfa", "Noisy mean-field annealing", dynamics, pump=COOLING)
+    title = "Noisy mean-field annealing"
+    return _algorithm("nmfa", title, dynamics, pump=COOLING, highest_pump=COLDEST)
 
 
 def _algorithm(
-    name: str, title: str, dynamics: Dynamics, *, pump: tuple[float, ...] = RAMP
+    name: str,
+    title: str,
+    dynamics: Dynamics,
+    *,
+    pump: tuple[float, ...] = RAMP,
+    highest_pump: float = HIGHEST_PUMP,
 ) -> EmulatedCim:
     capabilities = Capabilities(
         name=f"emulator-{name}",
@@ -93,6 +101,7 @@ def _algorithm(
         coupling_bits=None,
         has_field=True,
         max_round_trips=MAX_ROUND_TRIPS,
+        pump_range=(0.0, highest_pump),
         reports_amplitudes=True,
         reproducible=True,
         default_pump=pump,

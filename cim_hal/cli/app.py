@@ -6,7 +6,9 @@ import sys
 
 import click
 
+from cim_hal.cli.chaos import chaos
 from cim_hal.cli.devices import describe, list_drivers
+from cim_hal.cli.keys import keys
 from cim_hal.cli.sample import sample
 from cim_hal.cli.serve import serve
 from cim_hal.cli.tune import tune
@@ -38,7 +40,7 @@ def program() -> None:
     """  # noqa: D301  \b is click's mark for text it must not rewrap
 
 
-for command in (list_drivers, serve, describe, sample, tune):
+for command in (list_drivers, serve, describe, sample, tune, keys, chaos):
     program.add_command(command)
 
 

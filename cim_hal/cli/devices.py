@@ -10,11 +10,13 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from cim_hal.cli.access import key_options
 from cim_hal.client.session import open_device
 from cim_hal.machine.registry import registered_drivers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from cim_hal.machine.setting import Setting
     from cim_hal.protocol.messages import Description
@@ -38,8 +40,9 @@ def list_drivers(*, as_json: bool) -> None:
 
 @click.command()
 @click.argument("target")
+@key_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def describe(target: str, *, as_json: bool) -> None:
+def describe(target: str, *, key: Path | None, server_key: str | None, as_json: bool) -> None:
     """Say what the machine TARGET can do, and how busy it is.
 
     \b
@@ -47,7 +50,7 @@ def describe(target: str, *, as_json: bool) -> None:
       cim-hal describe emulator
       cim-hal describe tcp://127.0.0.1:5555 --json
     """  # noqa: D301
-    with open_device(target) as session:
+    with open_device(target, key=key, server_key=server_key) as session:
         description = session.describe()
     if as_json:
         state = {"queued": description.queued, "busy": description.busy}

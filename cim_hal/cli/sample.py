@@ -14,6 +14,7 @@ import click
 from rich.console import Console
 from rich.logging import RichHandler
 
+from cim_hal.cli.access import key_options
 from cim_hal.cli.budget import KEPT_RUNS, Search, search_for
 from cim_hal.cli.knobs import Knobs, parse_pump, parse_settings, read_knobs
 from cim_hal.cli.picture import SUFFIXES, picture, readable
@@ -52,6 +53,7 @@ class Order:
 
 @click.command()
 @click.argument("target")
+@key_options
 @click.option(
     "--model",
     "model_path",
@@ -133,6 +135,8 @@ class Order:
 def sample(
     target: str,
     *,
+    key: Path | None,
+    server_key: str | None,
     model_path: Path,
     pump: tuple[float, ...] | None,
     round_trips: int | None,
@@ -161,7 +165,7 @@ def sample(
     file = read_model(model_path)
     console = _console()
     started = time.perf_counter()
-    with open_device(target) as session:
+    with open_device(target, key=key, server_key=server_key) as session:
         search = _search(session, file, knobs, wanted, console)
     seconds = time.perf_counter() - started
     if out is not None:

@@ -13,10 +13,14 @@ from typing import TYPE_CHECKING
 import click
 
 from cim_hal.client.spawn import READY
+from cim_hal.keys import read_pair
 from cim_hal.machine.faults import FaultScript, FaultyDriver
 from cim_hal.machine.registry import make_driver
+from cim_hal.server import audit
+from cim_hal.server.authorized import default_file
 from cim_hal.server.endpoint import DEFAULT
 from cim_hal.server.router import Router
+from cim_hal.server.security import Gatekeeper
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,6 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["serve"]
 
+FILE = click.Path(dir_okay=False, path_type=Path)
 LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -41,7 +46,29 @@ LEVELS = ("debug", "info", "warning", "error")
 @click.option(
     "--insecure",
     is_flag=True,
-    help="Let other machines in. There is no authentication: trusted networks only.",
+    help="Let other machines in without keys: trusted networks only.",
+)
+@click.option(
+    "--key",
+    "key_path",
+    type=FILE,
+    metavar="FILE.key",
+    help="Ask for keys, and encrypt: the secret key file of this server.",
+)
+@click.option(
+    "--authorized",
+    "authorized_path",
+    type=FILE,
+    metavar="FILE.toml",
+    help="With --key: whom to let in; read again when it changes, and on SIGHUP.  "
+    "[default: what cim-hal keys authorize writes]",
+)
+@click.option(
+    "--audit",
+    "audit_path",
+    type=FILE,
+    metavar="FILE",
+    help="Append to this file who did what, one line of JSON each.",
 )
 @click.option(
     "--log-level",
@@ -63,6 +90,9 @@ def serve(
     *,
     endpoint: str,
     insecure: bool,
+    key_path: Path | None,
+    authorized_path: Path | None,
+    audit_path: Path | None,
     log_level: str,
     faults_path: Path | None,
     until_stdin_closes: bool,
@@ -76,12 +106,18 @@ def serve(
       cim-hal serve emulator
       cim-hal serve my_lab.bench:make --bind tcp://127.0.0.1:5555
       cim-hal serve emulator --faults faults.toml
+      cim-hal serve emulator --bind tcp://0.0.0.0:5555 --key server.key --audit audit.jsonl
     """  # noqa: D301
     logging.basicConfig(level=log_level.upper(), format="%(asctime)s %(levelname)s %(message)s")
+    if audit_path is not None:
+        _audit_to(audit_path)
+    gatekeeper = _gatekeeper(key_path, authorized_path)
     _on_signals(lambda: sys.exit(0))  # nothing to stop before the router is there
     driver = _driver(target, faults_path)
-    with Router(driver, endpoint, insecure=insecure) as router:
+    with Router(driver, endpoint, insecure=insecure, gatekeeper=gatekeeper) as router:
         _on_signals(router.stop)
+        if gatekeeper and hasattr(signal, "SIGHUP"):
+            signal.signal(signal.SIGHUP, lambda *_: router.reload())
         if until_stdin_closes:
             threading.Thread(target=_stop_after_stdin, args=[router], daemon=True).start()
         click.echo(f"{READY}{target} at {router.endpoint}")
@@ -96,6 +132,26 @@ def _driver(target: str, faults_path: Path | None) -> Driver:
     driver = FaultyDriver(make_driver(target), script, may_crash=True)
     click.echo(f"warning: faults are injected: {script.summary} (from {faults_path})", err=True)
     return driver
+
+
+def _gatekeeper(key: Path | None, authorized: Path | None) -> Gatekeeper | None:
+    if key is not None:
+        return Gatekeeper(read_pair(key), authorized or default_file())
+    if authorized is not None:
+        raise click.UsageError("--authorized needs --key: without it nobody is asked for a key")
+    return None
+
+
+def _audit_to(path: Path) -> None:
+    try:
+        handler = logging.FileHandler(path, encoding="utf-8")
+    except OSError as error:
+        raise click.FileError(str(path), error.strerror) from None
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    logger = logging.getLogger(audit.NAME)
+    logger.setLevel(logging.INFO)
+    logger.addHandler(handler)
+    logger.propagate = False
 
 
 def _on_signals(action: Callable[[], None]) -> None:

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from cim_hal.cli.access import key_options
 from cim_hal.cli.report import whole_file
 from cim_hal.client.session import open_device
 from cim_hal.client.tuning import Tuner
@@ -28,6 +29,7 @@ SHARE_OF_COMPARISON = 0.2
 
 @click.command()
 @click.argument("target")
+@key_options
 @click.option(
     "--model",
     "model_path",
@@ -61,6 +63,8 @@ SHARE_OF_COMPARISON = 0.2
 def tune(
     target: str,
     *,
+    key: Path | None,
+    server_key: str | None,
     model_path: Path,
     seconds: float,
     trials: int | None,
@@ -82,7 +86,7 @@ def tune(
     if out is not None and not out.absolute().parent.is_dir():
         raise click.BadParameter(f"{out.absolute().parent} is not a folder", param_hint="--out")
     file = read_model(model_path)
-    with open_device(target) as session:
+    with open_device(target, key=key, server_key=server_key) as session:
         tuner = Tuner(session, file.model, seed=seed, work=work)
         found, best = _search(tuner, seconds * (1 - SHARE_OF_COMPARISON), trials)
         comparison = tuner.compare(best.candidate)

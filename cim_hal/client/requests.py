@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pydantic import ValidationError
 
 from cim_hal.errors import ModelError
-from cim_hal.protocol.messages import CouplingRef, Sample, Schedule, TraceSpec, Wire
+from cim_hal.protocol.messages import CancelJob, CouplingRef, Sample, Schedule, TraceSpec, Wire
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,9 +17,20 @@ if TYPE_CHECKING:
     from cim_hal.model.schedule import PumpSchedule
     from cim_hal.model.trace import TraceRequest
 
-__all__ = ["coupling_ref", "sample_request"]
+__all__ = ["cancel_request", "coupling_ref", "sample_request"]
 
 Built = TypeVar("Built", bound=Wire)
+
+
+def cancel_request(job_id: str) -> CancelJob:
+    """Return the request to end a job.
+
+    Raises
+    ------
+    ModelError
+        `job_id` is no id of a job.
+    """
+    return _checked(CancelJob, job=job_id)
 
 
 def coupling_ref(digest: str, *, bits: int | None, gauge_seed: int | None) -> CouplingRef:

@@ -6,10 +6,11 @@ import weakref
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
+from cim_hal.client.access import keys_for
 from cim_hal.client.connection import Connection
 from cim_hal.client.couplings import Uploader
 from cim_hal.client.job import Job
-from cim_hal.client.requests import coupling_ref, sample_request
+from cim_hal.client.requests import cancel_request, coupling_ref, sample_request
 from cim_hal.client.transport.base import Transport
 from cim_hal.client.transport.local import LocalTransport
 from cim_hal.errors import TargetError, UnknownReferenceError
@@ -18,6 +19,7 @@ from cim_hal.machine.registry import make_driver
 from cim_hal.protocol.messages import CouplingRef, Describe, Description, JobStatus, Sample
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Mapping
 
     from cim_hal.machine.capabilities import Capabilities
@@ -26,13 +28,20 @@ if TYPE_CHECKING:
     from cim_hal.model.sampleset import SampleSet
     from cim_hal.model.schedule import PumpSchedule
     from cim_hal.model.trace import TraceRequest
+    from cim_hal.protocol.state import JobState
 
 __all__ = ["Loaded", "Session", "open_device"]
 
 TIMEOUT_S = 5.0
 
 
-def open_device(target: str | Driver | Transport, *, timeout_s: float = TIMEOUT_S) -> Session:
+def open_device(
+    target: str | Driver | Transport,
+    *,
+    timeout_s: float = TIMEOUT_S,
+    key: str | os.PathLike[str] | None = None,
+    server_key: str | os.PathLike[str] | None = None,
+) -> Session:
     """Open a session with a machine.
 
     Parameters
@@ -43,6 +52,12 @@ def open_device(target: str | Driver | Transport, *, timeout_s: float = TIMEOUT_
         closes what it is given.
     timeout_s : float
         How long to wait for a connection, and for each answer of the server.
+    key : path, optional
+        Secret key file of this client, for a server that asks for keys. Endpoints that were
+        trusted with ``cim-hal keys trust`` need neither this nor the next. Both are for endpoints
+        and mean nothing to other targets.
+    server_key : path or str, optional
+        Public key of the server: its ``.pub`` file, or the key itself.
 
     Raises
     ------
@@ -50,6 +65,10 @@ def open_device(target: str | Driver | Transport, *, timeout_s: float = TIMEOUT_
         No device goes by that name.
     ConnectError
         Nobody answers at the endpoint within `timeout_s`.
+    AuthenticationError
+        The server does not let this client in, or is another one than the key says.
+    KeyFileError
+        A key file is missing, malformed, or open to others.
     VersionError
         The server speaks no protocol version in common.
     DriverFaultError
@@ -61,7 +80,7 @@ def open_device(target: str | Driver | Transport, *, timeout_s: float = TIMEOUT_
     >>> with open_device("emulator") as device:  # doctest: +SKIP
     ...     samples = device.sample(IsingModel.from_couplings([[0, 1], [1, 0]]), n_runs=10)
     """
-    transport = _transport(target, timeout_s)
+    transport = _transport(target, timeout_s, key, server_key)
     try:
         return Session(transport, timeout_s=timeout_s)
     except BaseException:
@@ -211,6 +230,21 @@ class Session:
         )
         return job.result()
 
+    def cancel(self, job_id: str) -> JobState:
+        """End a job early, by its id; that of another session needs the role operator.
+
+        Returns
+        -------
+        JobState
+            Where the job is now; too late is no mistake.
+
+        Raises
+        ------
+        UnknownReferenceError
+            There is no such job, or it is another session's and not for this user to cancel.
+        """
+        return self._connection.ask(cancel_request(job_id), JobStatus).state
+
     def close(self) -> None:
         """End the session; jobs that still run are cancelled. Twice is no mistake."""
         if self._close_transport.alive:
@@ -239,7 +273,12 @@ class Session:
         return coupling_ref(self._uploader.digest(model), bits=bits, gauge_seed=gauge_seed)
 
 
-def _transport(target: str | Driver | Transport, timeout_s: float) -> Transport:
+def _transport(
+    target: str | Driver | Transport,
+    timeout_s: float,
+    key: str | os.PathLike[str] | None,
+    server_key: str | os.PathLike[str] | None,
+) -> Transport:
     if isinstance(target, Driver):
         return LocalTransport(target)
     if isinstance(target, Transport):
@@ -252,5 +291,6 @@ def _transport(target: str | Driver | Transport, timeout_s: float) -> Transport:
     if target.startswith(("tcp://", "ipc://")):
         from cim_hal.client.transport.zmq import ZmqTransport  # zmq takes its time to import
 
-        return ZmqTransport(target, connect_timeout_s=timeout_s)
+        keys = keys_for(target, key, server_key)
+        return ZmqTransport(target, connect_timeout_s=timeout_s, keys=keys)
     return LocalTransport(make_driver(target))

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 from cim_hal.errors import (
     CapabilityError,
     CimError,
+    PermissionDeniedError,
     RemoteProtocolError,
     UnknownReferenceError,
 )
-from cim_hal.protocol.effects import Effect, Prepare, Reply
+from cim_hal.protocol.effects import Audit, Effect, Prepare, Reply
 from cim_hal.protocol.evolution import as_of
 from cim_hal.protocol.faults import as_fault
 from cim_hal.protocol.jobs import Job, JobBook
@@ -42,6 +43,7 @@ from cim_hal.protocol.messages import (
 from cim_hal.protocol.packet import Kind, Packet, answer
 from cim_hal.protocol.programs import program_of, record_of
 from cim_hal.protocol.results import Measured, rows_from, trace_rows_from
+from cim_hal.protocol.roles import LEAST_FOR_OTHERS, LOCAL, User, check_role
 from cim_hal.protocol.version import agree
 
 if TYPE_CHECKING:
@@ -64,6 +66,7 @@ def _new_token() -> str:
 class _Session:
     version: Version
     seen: float
+    user: User
 
 
 class ServerCore:
@@ -107,10 +110,15 @@ class ServerCore:
             FetchTrace: self._fetch_trace,
         }
 
-    def receive(self, peer: bytes, request: Packet, now: float) -> list[Effect]:
+    def receive(
+        self, peer: bytes, request: Packet, now: float, *, user: User = LOCAL
+    ) -> list[Effect]:
         """Take a request of `peer`; `now` is in seconds of any clock that only grows."""
         try:
-            return self._dispatch(peer, request, now)
+            return self._dispatch(peer, request, now, user)
+        except PermissionDeniedError as error:
+            denied = Audit("denied", user, error.details)
+            return [Reply(peer, answer(request, as_fault(error))), denied]
         except CimError as error:
             return [Reply(peer, answer(request, as_fault(error)))]
 
@@ -125,7 +133,12 @@ class ServerCore:
 
     def finish(self, job: str, outcome: Measured | CimError, now: float) -> list[Effect]:
         """Take what became of a `Run`."""
-        return self._jobs.finish(job, outcome, now)
+        ended = self._jobs.running
+        effects = self._jobs.finish(job, outcome, now)
+        if ended is None:
+            return effects
+        facts = {"job": job, "state": ended.state.value}
+        return [*effects, Audit("job ended", ended.user, facts)]
 
     def tick(self, now: float) -> list[Effect]:
         """Let time pass: waits end; silent sessions, uploads and old results are forgotten."""
@@ -136,25 +149,28 @@ class ServerCore:
             effects += self._end_session(session, now)
         return effects
 
-    def _dispatch(self, peer: bytes, request: Packet, now: float) -> list[Effect]:
+    def _dispatch(self, peer: bytes, request: Packet, now: float, user: User) -> list[Effect]:
         if request.kind is not Kind.REQUEST:
             raise RemoteProtocolError("a client must not send replies")
+        check_role(user, request.body)
         if isinstance(request.body, Hello):
-            return [Reply(peer, answer(request, self._hello(request.body, now)))]
-        if request.session not in self._sessions:
+            welcome = Reply(peer, answer(request, self._hello(request.body, now, user)))
+            return [welcome, Audit("session", user, {"client": request.body.client})]
+        session = self._sessions.get(request.session)
+        if session is None or session.user.name != user.name:
             raise UnknownReferenceError(
                 "the server does not know that session", hint="say hello again", kind="session"
             )
-        self._sessions[request.session].seen = now
+        session.seen, session.user = now, user  # whose role may have changed
         return self._handlers[type(request.body)](peer, request, request.body, now)
 
-    def _hello(self, hello: Hello, now: float) -> Welcome:
+    def _hello(self, hello: Hello, now: float, user: User) -> Welcome:
         version = agree(hello.protocols)
         if len(self._sessions) >= self._limits.max_sessions:
             needs, available = len(self._sessions) + 1, self._limits.max_sessions
             raise CapabilityError("max_sessions", required=needs, available=available)
         session = self._new_token()
-        self._sessions[session] = _Session(version, now)
+        self._sessions[session] = _Session(version, now, user)
         return Welcome(
             protocol=version,
             server=SERVER,
@@ -208,13 +224,16 @@ class ServerCore:
     # ---- jobs -------------------------------------------------------------------------------
 
     def _sample(self, peer: bytes, request: Packet, sample: Sample, _now: float) -> list[Effect]:
-        job = self._jobs.find(request.session, sample)
+        job, audit = self._jobs.find(request.session, sample), []
         if job is None:
             lowering = self._library.lowering(sample.coupling)
             program = program_of(sample, lowering, self._capabilities, self._limits)
-            job = self._jobs.add(request.session, sample, program)
+            user = self._sessions[request.session].user
+            job = self._jobs.add(request.session, user, sample, program)
+            facts = {"job": job.id, "coupling": sample.coupling.digest, "n_runs": sample.n_runs}
+            audit = [Audit("job", user, facts)]
         effects = self._jobs.start_next()
-        return [Reply(peer, answer(request, job.status())), *effects]
+        return [Reply(peer, answer(request, job.status())), *effects, *audit]
 
     def _wait(self, peer: bytes, request: Packet, wait: WaitJob, now: float) -> list[Effect]:
         job = self._jobs.get(request.session, wait.job)
@@ -225,9 +244,13 @@ class ServerCore:
         return []
 
     def _cancel(self, peer: bytes, request: Packet, cancel: CancelJob, now: float) -> list[Effect]:
-        job = self._jobs.get(request.session, cancel.job)
+        user = self._sessions[request.session].user
+        may_others = user.role >= LEAST_FOR_OTHERS[CancelJob]
+        job = self._jobs.get(request.session, cancel.job, of_others=may_others)
         effects = self._jobs.cancel(job, now)
-        return [*effects, Reply(peer, answer(request, job.status()))]
+        facts = {"job": job.id, "owner": job.user.name, "state": job.state.value}
+        reply = Reply(peer, answer(request, job.status()))
+        return [*effects, reply, Audit("cancel", user, facts)]
 
     def _fetch(self, peer: bytes, request: Packet, fetch: FetchResult, _now: float) -> list[Effect]:
         job, measured = self._measured(request, fetch)
@@ -266,9 +289,9 @@ class ServerCore:
         return job, measured
 
     def _end_session(self, session: str, now: float) -> list[Effect]:
-        del self._sessions[session]
+        user = self._sessions.pop(session).user
         self._library.forget_session(session)
-        return self._jobs.forget_session(session, now)
+        return [*self._jobs.forget_session(session, now), Audit("session ended", user, {})]
 
 
 def _check_first(job: Job, first: int, n_rows: int) -> None:

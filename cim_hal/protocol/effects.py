@@ -6,13 +6,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from cim_hal.errors import Detail
     from cim_hal.machine.driver import Program
     from cim_hal.model.ising import IsingModel
     from cim_hal.protocol.couplings import Payload
     from cim_hal.protocol.messages import CouplingRef
     from cim_hal.protocol.packet import Packet
+    from cim_hal.protocol.roles import User
 
-__all__ = ["Effect", "Prepare", "Reply", "Run", "Stop"]
+__all__ = ["Audit", "Effect", "Prepare", "Reply", "Run", "Stop"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,4 +54,13 @@ class Prepare:
     source: Payload | IsingModel
 
 
-Effect: TypeAlias = Reply | Run | Stop | Prepare
+@dataclass(frozen=True, eq=False)
+class Audit:
+    """Write down who did what."""
+
+    event: str
+    user: User
+    facts: Mapping[str, Detail]
+
+
+Effect: TypeAlias = Reply | Run | Stop | Prepare | Audit

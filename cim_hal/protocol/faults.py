@@ -26,6 +26,7 @@ CLASSES: Mapping[str, type[CimError]] = MappingProxyType(
             errors.VersionError,
             errors.ConflictError,
             errors.UnknownReferenceError,
+            errors.PermissionDeniedError,
             errors.JobCancelledError,
             errors.QueueFullError,
             errors.DeviceError,

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from cim_hal.model.schedule import PumpSchedule
     from cim_hal.protocol.limits import Limits
     from cim_hal.protocol.messages import Sample
+    from cim_hal.protocol.roles import User
 
 __all__ = ["Job", "JobBook"]
 
@@ -48,6 +49,7 @@ class Job:
 
     id: str
     session: str
+    user: User
     request: Sample
     schedule: PumpSchedule
     report: LoweringReport
@@ -91,6 +93,11 @@ class JobBook:
         """Whether the machine runs a job."""
         return self._running is not None
 
+    @property
+    def running(self) -> Job | None:
+        """The job that has the machine."""
+        return self._running
+
     def find(self, session: str, request: Sample) -> Job | None:
         """Return the job that this very request made before.
 
@@ -108,7 +115,7 @@ class JobBook:
             )
         return job
 
-    def add(self, session: str, request: Sample, program: Program) -> Job:
+    def add(self, session: str, user: User, request: Sample, program: Program) -> Job:
         """Queue a new job.
 
         Raises
@@ -123,13 +130,13 @@ class JobBook:
                 queue_length=self._limits.queue_length,
             )
         schedule, report = program.schedule, program.lowering.report
-        job = Job(self._new_token(), session, request, schedule, report, program)
+        job = Job(self._new_token(), session, user, request, schedule, report, program)
         self._jobs[job.id] = self._keys[session, request.key] = job
         self._queue.append(job)
         return job
 
-    def get(self, session: str, job_id: str) -> Job:
-        """Return a job of a session.
+    def get(self, session: str, job_id: str, *, of_others: bool = False) -> Job:
+        """Return a job of a session, or with `of_others` of any.
 
         Raises
         ------
@@ -137,7 +144,7 @@ class JobBook:
             There is none, or its result was dropped.
         """
         job = self._jobs.get(job_id)
-        if job is None or job.session != session:
+        if job is None or not (of_others or job.session == session):
             raise UnknownReferenceError(
                 "the server does not know that job",
                 hint="its session has ended or its result was dropped: submit it again",

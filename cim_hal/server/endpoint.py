@@ -11,13 +11,14 @@ __all__ = ["DEFAULT", "check_endpoint"]
 DEFAULT = "tcp://127.0.0.1:0"
 
 
-def check_endpoint(endpoint: str, *, insecure: bool = False) -> None:
+def check_endpoint(endpoint: str, *, insecure: bool = False, keyed: bool = False) -> None:
     """Refuse an endpoint that is malformed, or open to other machines without being asked for.
 
     Raises
     ------
     BindError
-        Anyone who reaches the port can use the machine: there is no authentication yet.
+        It is malformed; or other machines reach it, and the server is neither `keyed`, so that
+        clients must show keys, nor `insecure` on purpose.
     """
     scheme, separator, address = endpoint.partition("://")
     if not separator or scheme not in ("tcp", "ipc") or not address:
@@ -27,10 +28,10 @@ def check_endpoint(endpoint: str, *, insecure: bool = False) -> None:
     host, colon, port = address.rpartition(":")
     if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
         raise _malformed(endpoint)
-    if not (insecure or _is_loopback(host)):
+    if not (keyed or insecure or _is_loopback(host)):
         raise BindError(
             f"{endpoint} is open to other machines, and nobody has to prove who they are",
-            hint="bind to 127.0.0.1 and use an SSH tunnel, or add --insecure on a trusted network",
+            hint="add --key FILE, or bind to 127.0.0.1, or add --insecure on a trusted network",
             endpoint=endpoint,
         )
 

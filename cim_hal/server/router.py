@@ -8,21 +8,24 @@ from typing import TYPE_CHECKING, Self
 
 import zmq
 
-from cim_hal.errors import BindError, CimError, ProtocolError
+from cim_hal.errors import BindError, CimError, PermissionDeniedError, ProtocolError
 from cim_hal.protocol.codec import decode, encode
 from cim_hal.protocol.effects import Reply
 from cim_hal.protocol.faults import as_fault
 from cim_hal.protocol.limits import MAX_BUFFER_BYTES
-from cim_hal.protocol.packet import NO_ID, Kind, Packet
+from cim_hal.protocol.packet import NO_ID, Kind, Packet, answer
+from cim_hal.protocol.roles import ANONYMOUS
 from cim_hal.server.endpoint import DEFAULT, check_endpoint
 from cim_hal.server.station import TICK_S, Station
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from cim_hal.machine.capabilities import Capabilities
     from cim_hal.machine.driver import Driver
     from cim_hal.protocol.limits import Limits
+    from cim_hal.protocol.roles import User
+    from cim_hal.server.security import Gatekeeper
 
 __all__ = ["Router"]
 
@@ -55,13 +58,15 @@ class Router:
     endpoint : str
         ``tcp://host:port``, port 0 for a free one, or ``ipc://path``.
     insecure : bool
-        Allow an endpoint that other machines reach. There is no authentication yet.
+        Allow an endpoint that other machines reach, without a gatekeeper.
+    gatekeeper : Gatekeeper, optional
+        Whom to let in. Without one everybody who reaches the endpoint is the same user.
     limits : Limits
 
     Raises
     ------
     BindError
-        The endpoint cannot be listened on, or is open without `insecure`.
+        The endpoint cannot be listened on, or is open with neither gatekeeper nor `insecure`.
     DriverFaultError
         The driver does not describe itself.
     """
@@ -72,10 +77,11 @@ class Router:
         endpoint: str = DEFAULT,
         *,
         insecure: bool = False,
+        gatekeeper: Gatekeeper | None = None,
         limits: Limits | None = None,
     ) -> None:
         try:
-            check_endpoint(endpoint, insecure=insecure)
+            check_endpoint(endpoint, insecure=insecure, keyed=gatekeeper is not None)
         except BindError:
             driver.close()
             raise
@@ -84,8 +90,12 @@ class Router:
         self._woken, self._waker = socket.socketpair()
         self._woken.settimeout(0)
         self._waker.settimeout(0)
-        self._is_stopping = False
+        self._is_stopping = self._is_reloading = False
+        self._gatekeeper = gatekeeper
+        self._door = gatekeeper and gatekeeper.listen(self._context)
         try:
+            if gatekeeper:
+                gatekeeper.guard(self._socket)
             self.endpoint = _bind(self._socket, endpoint)
         except BindError:
             self._close_sockets()
@@ -107,10 +117,13 @@ class Router:
         poller = zmq.Poller()
         poller.register(self._socket, zmq.POLLIN)
         poller.register(self._woken.fileno(), zmq.POLLIN)
+        if self._door:
+            poller.register(self._door, zmq.POLLIN)
         while not self._is_stopping:
             ready = dict(poller.poll(int(TICK_S * 1000)))
             if self._woken.fileno() in ready:
                 self._woken.recv(4096)
+            self._attend(ready)
             if self._socket in ready:
                 self._take()
             self._send(self._station.settle())
@@ -118,6 +131,11 @@ class Router:
     def stop(self) -> None:
         """End `serve`; from any thread, or from a signal handler."""
         self._is_stopping = True
+        self._wake()
+
+    def reload(self) -> None:
+        """Read the file of authorized clients again; from any thread, or from a signal handler."""
+        self._is_reloading = True
         self._wake()
 
     def close(self) -> None:
@@ -131,17 +149,30 @@ class Router:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def _attend(self, ready: Mapping[object, int]) -> None:
+        """Do what the door asks for: changes of the file first, then who waits to enter."""
+        if not (self._gatekeeper and self._door):
+            return
+        force, self._is_reloading = self._is_reloading, False
+        self._gatekeeper.refresh(force=force)
+        if self._door in ready:
+            self._gatekeeper.answer(self._door)
+
     def _take(self) -> None:
         for _ in range(MAX_BURST):
             try:
                 peer, *frames = self._socket.recv_multipart(zmq.NOBLOCK, copy=False)
             except zmq.Again:
                 return
-            self._send(self._answer(peer.bytes, [frame.buffer for frame in frames]))
+            user = self._gatekeeper.user_of(peer) if self._gatekeeper else ANONYMOUS
+            self._send(self._answer(peer.bytes, user, [frame.buffer for frame in frames]))
 
-    def _answer(self, peer: bytes, frames: Sequence[memoryview]) -> list[Reply]:
+    def _answer(self, peer: bytes, user: User | None, frames: Sequence[memoryview]) -> list[Reply]:
         try:
-            return self._station.receive(peer, decode(frames))
+            request = decode(frames)
+            if user is None:
+                return [Reply(peer, answer(request, as_fault(_revoked())))]
+            return self._station.receive(peer, request, user=user)
         except ProtocolError as error:
             log.warning("a message was refused: %s", error)
             request = bytes.fromhex(str(error.details.get("request", NO_ID.hex())))
@@ -166,9 +197,15 @@ class Router:
 
     def _close_sockets(self) -> None:
         self._socket.close()
+        if self._door:
+            self._door.close()
         self._context.term()
         self._woken.close()
         self._waker.close()
+
+
+def _revoked() -> PermissionDeniedError:
+    return PermissionDeniedError("the key of this client is not authorized any more")
 
 
 def _bind(server: zmq.Socket[bytes], endpoint: str) -> str:

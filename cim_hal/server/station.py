@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 from cim_hal.errors import CimError, LocalProtocolError
 from cim_hal.protocol.core import ServerCore
 from cim_hal.protocol.couplings import Prepared
-from cim_hal.protocol.effects import Effect, Prepare, Reply, Run
+from cim_hal.protocol.effects import Audit, Effect, Prepare, Reply, Run
 from cim_hal.protocol.faults import as_fault
 from cim_hal.protocol.packet import Packet, answer
 from cim_hal.protocol.results import Measured
+from cim_hal.protocol.roles import LOCAL
+from cim_hal.server import audit
 from cim_hal.server.host import Host
 
 if TYPE_CHECKING:
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from cim_hal.machine.capabilities import Capabilities
     from cim_hal.machine.driver import Driver
     from cim_hal.protocol.limits import Limits
+    from cim_hal.protocol.roles import User
     from cim_hal.server.host import Outcome
 
 __all__ = ["TICK_S", "Station"]
@@ -53,10 +56,10 @@ class Station:
         """What the driver described."""
         return self._host.capabilities
 
-    def receive(self, peer: bytes, request: Packet) -> list[Reply]:
+    def receive(self, peer: bytes, request: Packet, *, user: User = LOCAL) -> list[Reply]:
         """Take a request; the replies may be to others, and its own may come later."""
         try:
-            return self._perform(self._core.receive(peer, request, time.monotonic()))
+            return self._perform(self._core.receive(peer, request, time.monotonic(), user=user))
         except Exception:
             log.exception("a %s request failed", request.body.t)
             return [Reply(peer, answer(request, as_fault(LocalProtocolError("internal error"))))]
@@ -87,8 +90,11 @@ class Station:
     def _perform(self, effects: Iterable[Effect]) -> list[Reply]:
         replies: list[Reply] = []
         for effect in effects:
-            if isinstance(effect, Reply):
-                replies.append(effect)
-            else:
-                self._host.perform(effect)
+            match effect:
+                case Reply():
+                    replies.append(effect)
+                case Audit():
+                    audit.write(effect.event, effect.user, **effect.facts)
+                case _:
+                    self._host.perform(effect)
         return replies

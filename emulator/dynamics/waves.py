@@ -95,17 +95,20 @@ def increment_waves(
     """
     rate, kick = constants
     runs = waves.shape[1] // 2
-    width = np.empty_like(waves[0, :runs])
+    square, width = np.empty_like(waves[0, :runs]), np.empty_like(waves[0, :runs])
     for i in range(len(waves)):
-        row, change = waves[i], out[i]
-        c, s = row[:runs], row[runs:]
         for r in range(runs):
-            square = c[r] * c[r] + s[r] * s[r]
-            change[r] = rate.time_step * wave_drift(c[r], square, rate.net_c)
-            change[runs + r] = rate.time_step * wave_drift(s[r], square, rate.net_s)
-            width[r] = noise_width(c[r], s[r], kick)
+            c, s = waves[i, r], waves[i, runs + r]
+            square[r] = c * c + s * s
+            width[r] = noise_width(c, s, kick)
+        for side, net_gain in enumerate((rate.net_c, rate.net_s)):
+            part = slice(side * runs, (side + 1) * runs)
+            row, kicks, change = waves[i, part], noise[i, part], out[i, part]
+            for r in range(runs):
+                slope = wave_drift(row[r], square[r], net_gain)
+                change[r] = rate.time_step * slope + width[r] * kicks[r]
         for r in range(2 * runs):
-            change[r] += kick.coupling * product[i, r] + width[r % runs] * noise[i, r]
+            out[i, r] += kick.coupling * product[i, r]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

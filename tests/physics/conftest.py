@@ -28,13 +28,15 @@ def start() -> Callable[..., Any]:
         h: ArrayLike | None = None,
         runs: int = 1,
         seed: int = 1,
+        round_trips: int = 1,
+        first_run: int = 0,
     ) -> Any:
         couplings = np.asarray(J, dtype=np.float64)
         field = np.zeros(len(couplings)) if h is None else np.asarray(h, dtype=np.float64)
         matrix = CouplingMatrix.of(
             couplings, field, largest_code=dynamics.largest_code, dtype=np.float64
         )
-        wiring = Wiring(matrix, NoiseKey.from_seed(seed))
-        return dynamics.start(wiring, first_run=0, n_runs=runs)
+        wiring = Wiring(dynamics.perturb(matrix), NoiseKey.from_seed(seed), round_trips)
+        return dynamics.start(wiring, first_run=first_run, n_runs=runs)
 
     return begin

@@ -6,8 +6,12 @@ import json
 
 import numpy as np
 import pytest
+from scipy.optimize import brentq
 
-from emulator import MeanField
+from emulator import EulerMaruyama, Heun, MeanField, RungeKutta4
+
+ALONE = np.zeros((1, 1))
+SATURATIONS = ["cubic", "tanh", "sine", "clip"]
 
 
 def ideal(xi: float, J: np.ndarray, **options: object) -> MeanField:
@@ -203,3 +207,186 @@ def test_small_cubic_graphs_reach_their_enumerated_maximum_cuts(start, shared_di
         spins = np.where(block.amplitudes() < 0, -1, 1)
         cuts = (W.sum() - (spins * (W @ spins)).sum(axis=0)) / 4
         assert cuts.max() == graph["max_cut"], name
+
+
+def rest(saturation: str, pump: float, drive: float) -> float:
+    """Return the largest x at which an oscillator under a constant drive rests."""
+    if saturation == "cubic":
+        return max(np.roots([1, 0, 1 - pump, -drive]).real)
+    if saturation == "clip":
+        return min(drive / (1 - pump), 1.0) if pump < 1 else 1.0
+    slope = {
+        "tanh": lambda x: np.tanh(pump * x + drive) - x,
+        "sine": lambda x: 0.5 * np.sin(2 * (pump * x + drive)) - x,
+    }[saturation]
+    return brentq(slope, 1e-6, 1.0, xtol=1e-14)
+
+
+@pytest.mark.parametrize("saturation", SATURATIONS)
+@pytest.mark.parametrize("pump", [0.4, 0.8, 1.2, 1.6])
+def test_every_saturation_rests_under_a_field_at_its_fixed_point(start, saturation, pump):
+    # T5 and its likes: x^3 - (p-1)x = D, x = tanh(px + D), x = sin 2(px + D) / 2, (1-p)x = D
+    drive = 0.1
+    machine = MeanField(
+        saturation=saturation,
+        coupling_gain=drive,
+        field_amplitude=1.0,
+        time_step=0.2,
+        precision="double",
+    )
+    block = start(machine, ALONE, h=[0.7])
+    for _ in range(2000):
+        block.advance(pump)
+    expected = rest(saturation, pump, drive)
+    assert block.amplitudes()[0, 0] == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("saturation", SATURATIONS)
+@pytest.mark.parametrize("integrator", [EulerMaruyama(), Heun(), RungeKutta4()])
+def test_every_integrator_has_the_same_fixed_points(start, saturation, integrator):
+    machine = MeanField(saturation=saturation, integrator=integrator, precision="double")
+    block = start(machine, ALONE)
+    block.x[:] = 0.3
+    advance(block, 1.3, steps=4000)
+    assert block.amplitudes()[0, 0] == pytest.approx(rest(saturation, 1.3, 0.0), abs=1e-12)
+
+
+@pytest.mark.parametrize("saturation", SATURATIONS)
+@pytest.mark.parametrize("pump", [0.3, 0.9, 1.4])
+def test_every_saturation_leaves_zero_at_the_same_rate(start, saturation, pump):
+    # p - 1 + xi lambda: a loop's gain at zero is p, the slope of tanh and of sin(2x) / 2 being 1
+    J = moebius(16)
+    machine = ideal(0.05, J, saturation=saturation, time_step=1e-2)
+    block = start(machine, J)
+    block.x[:, 0] = mode = np.full(16, 1e-8)
+    block.advance(pump)
+    rate = (block.amplitudes()[:, 0] @ mode / (mode @ mode) - 1) / 1e-2
+    assert rate == pytest.approx(pump - 1 + 0.05 * 3, abs=1e-9)
+
+
+@pytest.mark.parametrize("saturation", SATURATIONS)
+@pytest.mark.parametrize(("pump", "lives"), [(0.98, False), (1.02, True)])
+def test_every_saturation_has_its_threshold_at_one(start, saturation, pump, lives):
+    block = start(ideal(0.0, ALONE, saturation=saturation, time_step=0.5), ALONE)
+    block.x[:] = 1e-3
+    advance(block, pump, steps=3000)
+    x = block.amplitudes()[0, 0]
+    if lives:
+        assert x == pytest.approx(rest(saturation, pump, 0.0), abs=1e-9)
+    else:
+        assert x == pytest.approx(0, abs=1e-15)
+
+
+@pytest.mark.parametrize("saturation", SATURATIONS)
+@pytest.mark.parametrize("feedback", ["clip", "tanh", "sign"])
+def test_reversed_amplitudes_stay_exactly_reversed_whatever_saturates(start, saturation, feedback):
+    # T6
+    J = np.random.default_rng(0).choice([-1.0, 1.0], (20, 20))
+    J = np.triu(J, 1) + np.triu(J, 1).T
+    machine = MeanField(saturation=saturation, feedback=feedback, feedback_limit=0.3)
+    one, other = (start(machine, J, runs=16) for _ in range(2))
+    other.x[:] = -one.x
+    for block in (one, other):
+        advance(block, 1.5, steps=300)
+    assert (one.amplitudes() == -other.amplitudes()).all()
+    assert np.abs(one.amplitudes()).max() > 0.1
+
+
+def test_the_sine_in_unit_steps_is_the_opto_electronic_map(start):
+    # Böhm et al. 2019: x <- cos^2(alpha x + beta sum J x - pi / 4) - 1 / 2
+    J = np.triu(np.random.default_rng(4).normal(size=(7, 7)), 1)
+    J += J.T
+    machine = MeanField(
+        saturation="sine", time_step=1.0, integrator=EulerMaruyama(), precision="double"
+    )
+    block = start(machine, J)
+    block.x[:] = np.random.default_rng(5).uniform(-0.3, 0.3, block.x.shape)
+    x, xi = block.amplitudes().copy(), 0.5 * block._wiring.coupling.unit
+    stored = block._wiring.coupling.plain
+    for _ in range(5):
+        block.advance(1.1)
+        x = np.cos(1.1 * x + xi * (stored @ x) - np.pi / 4) ** 2 - 0.5
+    np.testing.assert_allclose(block.amplitudes(), x, atol=1e-14)
+
+
+@pytest.mark.parametrize(("pump", "settles"), [(1.6, True), (2.6, False)])
+def test_the_opto_electronic_map_overshoots_where_its_slope_falls_below_minus_one(
+    start, pump, settles
+):
+    machine = MeanField(
+        saturation="sine", time_step=1.0, integrator=EulerMaruyama(), precision="double"
+    )
+    x = brentq(lambda x: 0.5 * np.sin(2 * pump * x) - x, 1e-3, 0.6)
+    assert (pump * np.cos(2 * pump * x) > -1) == settles
+    block = start(machine, ALONE)
+    block.x[:] = x + 1e-6
+    advance(block, pump, steps=200)
+    assert (abs(block.x[0, 0] - x) < 1e-6) == settles
+
+
+def test_walls_stop_what_grows_exactly_at_one(start):
+    block = start(ideal(0.0, ALONE, saturation="clip", time_step=1e-3), ALONE)
+    block.x[:] = 0.1
+    for _ in range(2000):
+        block.advance(1.5)
+    assert block.x[0, 0] == pytest.approx(0.1 * np.exp(0.5 * 2), rel=1e-3)
+    advance(block, 1.5, steps=4000)
+    assert block.x[0, 0] == 1.0
+
+
+FEEDBACKS = {
+    "clip": lambda x: np.clip(x, -0.25, 0.25),
+    "tanh": lambda x: 0.25 * np.tanh(x / 0.25),
+    "sign": lambda x: 0.25 * np.sign(x),
+}
+
+
+@pytest.mark.parametrize("feedback", FEEDBACKS)
+def test_a_pair_rests_where_its_feedback_holds_it(start, feedback):
+    # x^3 - (p - 1) x = xi f(x) + xi h <|f|>
+    pair, f, xi, pump = np.array([[0.0, 1.0], [1.0, 0.0]]), FEEDBACKS[feedback], 0.3, 0.9
+    h = 0.5
+    norm = np.sqrt(1 + h**2)
+    machine = MeanField(
+        coupling_gain=xi * norm, feedback=feedback, feedback_limit=0.25, precision="double"
+    )
+    block = start(machine, pair, h=[h, h])
+    block.x[:] = 0.1
+    advance(block, pump, steps=3000)
+    x = block.amplitudes()[:, 0]
+    np.testing.assert_allclose(x**3 - (pump - 1) * x, xi * f(x) * (1 + h), atol=1e-12)
+    assert x[0] > 0.25
+
+
+def test_a_field_of_given_amplitude_is_the_same_whatever_is_fed_back(start):
+    # nothing is coupled: only the field drives
+    ends = []
+    for feedback in FEEDBACKS:
+        machine = MeanField(
+            feedback=feedback, feedback_limit=0.25, field_amplitude=0.4, precision="double"
+        )
+        block = start(machine, np.zeros((2, 2)), h=[1.0, -0.5])
+        advance(block, 0.8, steps=100)
+        ends.append(block.amplitudes())
+    for end in ends[1:]:
+        np.testing.assert_allclose(end, ends[0], rtol=1e-13)
+
+
+def test_signs_fed_back_make_the_product_of_integers_exact(start):
+    assert MeanField(feedback="sign", feedback_limit=0.5).largest_code == 1
+    assert MeanField(feedback="tanh", feedback_limit=0.5).largest_code is None
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"saturation": "quintic"},
+        {"feedback": "relu"},
+        {"feedback_limit": float("inf"), "feedback": "sign"},
+        {"feedback_limit": 0.0},
+        {"time_step": -1.0},
+    ],
+)
+def test_options_out_of_range_are_refused(options):
+    with pytest.raises(ValueError, match=next(iter(options))):
+        MeanField(**options)

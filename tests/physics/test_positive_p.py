@@ -10,8 +10,8 @@ from scipy.integrate import solve_ivp
 from emulator import PositiveP
 from emulator.coupling import CouplingMatrix
 from emulator.dynamics import Wiring
-from emulator.dynamics.positive_p import amplified, turned
-from emulator.noise import NoiseKey, normals
+from emulator.dynamics.pairs import amplified, turned
+from emulator.noise import NoiseKey
 
 ALONE = np.zeros((1, 1))
 PAIR = np.array([[0.0, 1.0], [1.0, 0.0]])
@@ -118,35 +118,6 @@ def test_a_raised_pump_starts_from_the_amplitudes_there_were(start):
         error = np.sqrt(8 / MANY) * pairs
         assert photons + sign * pairs == pytest.approx(expected, abs=4 * error)
     assert pairs > 2 * 0.3 / (2 * (1 - 0.3**2))
-
-
-def strong_error(start, dt: float) -> float:
-    """Root mean square distance from Euler-Maruyama for the angles, on a fine grid."""
-    runs, g, pump, fine = 2000, 0.6, 1.2, 2.0**-11
-    block = start(PositiveP(saturation=1 / g, time_step=dt), ALONE, runs=runs)
-    angles = np.tile([[0.5], [-0.2]], runs)
-    block.pump = pump
-    block.u[:], block.v[:] = np.sin(angles)
-    rng, parts = np.random.default_rng(1), round(dt / fine)
-    for step in range(round(1 / dt)):
-        block.advance(pump)
-        kicks = normals(1, round_trip=2 * step, n_spins=2, n_runs=runs) * np.sqrt(dt)
-        # a Brownian bridge: fine increments that add up to the kick
-        bridge = rng.normal(scale=np.sqrt(fine), size=(parts, 2, runs))
-        bridge += (kicks - bridge.sum(axis=0)) / parts
-        for kick in bridge:
-            sines = np.sin(angles)
-            gain = pump * sines[::-1] * np.cos(angles)
-            angles += (gain - (1 - g**2 / 2) * np.tan(angles)) * fine + g * kick
-    return float(np.sqrt(np.mean((np.stack([block.u[0], block.v[0]]) - np.sin(angles)) ** 2)))
-
-
-def test_paths_converge_with_strong_order_one(start):
-    steps = np.array([1 / 4, 1 / 8, 1 / 16, 1 / 32])
-    errors = [strong_error(start, dt) for dt in steps]
-    order = np.polyfit(np.log(steps), np.log(errors), 1)[0]
-    assert order == pytest.approx(1, abs=0.15)
-    assert errors[-1] < 0.01
 
 
 def test_moments_converge_with_weak_order_two():

@@ -10,7 +10,7 @@ import numpy as np
 from cim_hal import Capabilities, IsingModel, Program
 from cim_hal.protocol.core import ServerCore
 from cim_hal.protocol.couplings import Payload, prepare
-from cim_hal.protocol.effects import Effect, Prepare, Reply, Run
+from cim_hal.protocol.effects import Audit, Effect, Prepare, Reply, Run
 from cim_hal.protocol.limits import Limits
 from cim_hal.protocol.messages import (
     BeginCouplings,
@@ -24,6 +24,7 @@ from cim_hal.protocol.messages import (
 )
 from cim_hal.protocol.packet import Kind, Packet
 from cim_hal.protocol.results import Measured, pack_spins
+from cim_hal.protocol.roles import ANONYMOUS, User
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -46,15 +47,22 @@ class Bench:
         )
         self.ids = itertools.count(1)
         self.now = 0.0
+        self.user: User = ANONYMOUS
+        self.audited: list[Audit] = []
 
     def send(
         self, body: Message, session: str = "", *buffers: np.ndarray, peer: bytes = b"p"
     ) -> list[Effect]:
-        """Hand a request to the core; the answer to it, if any, is the last of its replies."""
+        """Hand a request to the core; the answer to it, if any, is the last of its replies.
+
+        What is to be written down goes to `audited`.
+        """
         packet = Packet(
             Kind.REQUEST, next(self.ids).to_bytes(16, "big"), body, session, tuple(buffers)
         )
-        return self.core.receive(peer, packet, self.now)
+        effects = self.core.receive(peer, packet, self.now, user=self.user)
+        self.audited += [effect for effect in effects if isinstance(effect, Audit)]
+        return [effect for effect in effects if not isinstance(effect, Audit)]
 
     def ask(self, body: Message, session: str = "", *buffers: np.ndarray) -> Any:
         """Send a request that is answered at once, and return the body of the answer."""

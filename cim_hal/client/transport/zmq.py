@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING
 
 import zmq
 
+from cim_hal.client.transport.handshake import Handshake
 from cim_hal.errors import ConnectError, LocalProtocolError, TransportTimeoutError
+from cim_hal.keys import require_curve
 from cim_hal.protocol.codec import decode, encode
 from cim_hal.protocol.limits import MAX_BUFFER_BYTES
 from cim_hal.protocol.packet import NO_ID
@@ -22,13 +24,14 @@ from cim_hal.protocol.packet import NO_ID
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator
 
+    from cim_hal.client.access import ClientKeys
     from cim_hal.errors import TransportError
     from cim_hal.protocol.packet import Packet
 
 __all__ = ["CONNECT_TIMEOUT_S", "ZmqTransport"]
 
 CONNECT_TIMEOUT_S = 5.0
-WATCH_S = 0.25  # how often a waiting caller looks whether the connection still stands
+WATCH_S = 0.1  # how often a waiting caller looks whether the connection still stands
 
 OPTIONS = {
     zmq.LINGER: 0,
@@ -37,6 +40,8 @@ OPTIONS = {
     zmq.MAXMSGSIZE: MAX_BUFFER_BYTES + 4096,
     zmq.SNDHWM: 16,
     zmq.RCVHWM: 16,
+    # Longer than WATCH_S: a break must be seen before ZeroMQ heals it, for the request is lost.
+    zmq.RECONNECT_IVL: int(3000 * WATCH_S),
     zmq.HEARTBEAT_IVL: 5000,
     zmq.HEARTBEAT_TIMEOUT: 15000,
     zmq.HEARTBEAT_TTL: 15000,
@@ -46,7 +51,7 @@ OPTIONS = {
 class ZmqTransport:
     """Sends packets to a server at an endpoint; any thread of one process may use it.
 
-    A request whose connection broke, or that found no reply, is sent once more on a new
+    A request whose connection broke, or that found no reply in time, is sent again on a new
     connection, with the same id.
 
     Parameters
@@ -55,10 +60,26 @@ class ZmqTransport:
         ``tcp://host:port`` or ``ipc://path``.
     connect_timeout_s : float
         How long to try before a `ConnectError`.
+    attempts : int
+        Times that a request without a reply is sent, each with the patience of its caller. One
+        whose connection breaks is sent as often as it takes, as long as these would last.
+    keys : ClientKeys, optional
+        Encrypt, show the key of the client, and speak to a server with that key only.
     """
 
-    def __init__(self, endpoint: str, *, connect_timeout_s: float = CONNECT_TIMEOUT_S) -> None:
+    def __init__(
+        self,
+        endpoint: str,
+        *,
+        connect_timeout_s: float = CONNECT_TIMEOUT_S,
+        attempts: int = 2,
+        keys: ClientKeys | None = None,
+    ) -> None:
+        if keys is not None:
+            require_curve()
         self._endpoint = endpoint
+        self._keys = keys
+        self._attempts = attempts
         self._connect_timeout_s = connect_timeout_s
         self._context = zmq.Context()
         self._pid = os.getpid()
@@ -77,25 +98,31 @@ class ZmqTransport:
         """Yield the replies to many requests in order, at most `window` of them unanswered."""
         source = iter(requests)
         unanswered: deque[Packet] = deque()
-        channel = self._borrow(patience_s)
-        is_second_attempt = False
+        channel = self._borrow(max(self._attempts - 1, 1) * patience_s)
+        give_up_at: float | None = None
+        must_repeat = False
         try:
             while True:
                 try:
+                    if must_repeat:
+                        channel.send(*unanswered)
+                        must_repeat = False
                     _fill(channel, unanswered, source, window)
                     if not unanswered:
                         break
                     reply = channel.receive(unanswered[0], patience_s)
                 except (ConnectError, TransportTimeoutError):
-                    if is_second_attempt:
+                    now = time.monotonic()
+                    if give_up_at is None:
+                        give_up_at = now + (self._attempts - 1) * patience_s
+                    if now >= give_up_at:
                         raise
-                    is_second_attempt = True
                     channel.close()
-                    channel = self._connect(patience_s)
-                    channel.send(*unanswered)
+                    channel = self._connect(give_up_at - now)
+                    must_repeat = True
                     continue
                 unanswered.popleft()
-                is_second_attempt = False
+                give_up_at = None
                 yield reply
         except zmq.ContextTerminated:
             channel.close()
@@ -139,7 +166,7 @@ class ZmqTransport:
     def _connect(self, patience_s: float) -> _Channel:
         self._check_usable()
         timeout_s = min(self._connect_timeout_s, patience_s)
-        return _Channel(self._context, self._endpoint, timeout_s)
+        return _Channel(self._context, self._endpoint, timeout_s, self._keys)
 
     def _check_usable(self) -> None:
         if os.getpid() != self._pid:
@@ -155,19 +182,28 @@ class _Channel:
     """One connected socket."""
 
     def __init__(
-        self, context: zmq.Context[zmq.Socket[bytes]], endpoint: str, timeout_s: float
+        self,
+        context: zmq.Context[zmq.Socket[bytes]],
+        endpoint: str,
+        timeout_s: float,
+        keys: ClientKeys | None,
     ) -> None:
         self._endpoint = endpoint
         self._socket = context.socket(zmq.DEALER)
         try:
             for option, value in OPTIONS.items():
                 self._socket.setsockopt(option, value)
-            self._open(timeout_s)
+            if keys is not None:
+                self._socket.setsockopt(zmq.CURVE_PUBLICKEY, keys.own.public.encode("ascii"))
+                self._socket.setsockopt(zmq.CURVE_SECRETKEY, keys.own.secret.encode("ascii"))
+                self._socket.setsockopt(zmq.CURVE_SERVERKEY, keys.server.encode("ascii"))
+            with Handshake(self._socket, endpoint, keyed=keys is not None) as handshake:
+                self._open(handshake, timeout_s)
         except BaseException:
             self.close()
             raise
 
-    def _open(self, timeout_s: float) -> None:
+    def _open(self, handshake: Handshake, timeout_s: float) -> None:
         try:
             self._socket.setsockopt(zmq.IPV6, int("[" in self._endpoint))
             self._socket.connect(self._endpoint)
@@ -177,7 +213,7 @@ class _Channel:
                 hint="write tcp://host:port or ipc://path",
                 endpoint=self._endpoint,
             ) from None
-        if not self._socket.poll(int(timeout_s * 1000), zmq.POLLOUT):
+        if not handshake.wait(timeout_s):
             raise self._connect_error(f"nobody answers at {self._endpoint} within {timeout_s:g} s")
 
     @property

@@ -225,8 +225,8 @@ def test_no_wait_is_longer_than_the_limit(bench, session):
 def test_a_wait_sent_twice_is_answered_once(bench, session):
     _, run = bench.sample(session)
     packet = Packet(Kind.REQUEST, b"w" * 16, WaitJob(job=run.job, timeout_s=5.0), session)
-    bench.core.receive(b"p", packet, 0.0)
-    bench.core.receive(b"p", packet, 1.0)
+    bench.core.receive(b"p", packet, 0.0, user=bench.user)
+    bench.core.receive(b"p", packet, 1.0, user=bench.user)
     assert len(replies(bench.core.finish(run.job, measured(run.program), 2.0))) == 1
 
 

@@ -21,6 +21,7 @@ def test_endpoints_open_to_others_must_be_asked_for(endpoint):
     with pytest.raises(BindError, match="insecure"):
         check_endpoint(endpoint)
     check_endpoint(endpoint, insecure=True)
+    check_endpoint(endpoint, keyed=True)
 
 
 @pytest.mark.parametrize(

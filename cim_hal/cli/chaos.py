@@ -1,0 +1,122 @@
+"""``cim-hal chaos``: a bad network between a client and a server, until a signal."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+import click
+
+from cim_hal.client.spawn import READY
+from cim_hal.server.endpoint import DEFAULT
+
+if TYPE_CHECKING:
+    from collections import Counter
+
+    from cim_hal.testing import Toxic
+
+__all__ = ["chaos"]
+
+SECONDS = click.FloatRange(min=0.0)
+PROBABILITY = click.FloatRange(0.0, 1.0)
+POSITIVE = click.IntRange(min=1)
+MESSAGES = ("drop", "duplicate", "delay", "reorder")
+
+
+@click.command()
+@click.option("--target", required=True, metavar="ENDPOINT", help="The server, tcp://host:port.")
+@click.option(
+    "--listen",
+    default=DEFAULT,
+    show_default=True,
+    metavar="ENDPOINT",
+    help="Where clients come; port 0 for a free one.",
+)
+@click.option(
+    "--insecure", is_flag=True, help="Let other machines in; through here they reach the target."
+)
+@click.option("--latency", type=SECONDS, default=0.0, help="Seconds added each way.")
+@click.option("--jitter", type=SECONDS, default=0.0, help="Give or take, seconds.")
+@click.option("--bandwidth", type=click.FloatRange(min=1.0), help="Bytes per second each way.")
+@click.option("--slice", "slice_bytes", type=POSITIVE, help="Cut the stream to pieces so long.")
+@click.option("--reset-every", type=POSITIVE, help="Reset a connection every so many reads.")
+@click.option("--drop", type=PROBABILITY, default=0.0, help="Probability that a message is lost.")
+@click.option("--duplicate", type=PROBABILITY, default=0.0, help="That it comes twice.")
+@click.option("--delay", type=PROBABILITY, default=0.0, help="That it holds up those behind it.")
+@click.option("--reorder", type=PROBABILITY, default=0.0, help="That others overtake it.")
+@click.option(
+    "--late", type=SECONDS, default=0.05, show_default=True, help="Seconds for the last two."
+)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+def chaos(
+    *,
+    target: str,
+    listen: str,
+    insecure: bool,
+    late: float,
+    seed: int,
+    **trouble: float | None,
+) -> None:
+    """Stand between clients and a server as a bad network, until Ctrl-C or SIGTERM.
+
+    Prints one line on stdout when it is ready, and what it did on stderr at the end. Trouble
+    strikes in both directions. The options from --drop to --reorder need a server without keys.
+
+    \b
+    Examples:
+      cim-hal chaos --target tcp://127.0.0.1:5555 --latency 0.02 --jitter 0.01
+      cim-hal chaos --target tcp://127.0.0.1:5555 --reset-every 100
+      cim-hal chaos --target tcp://127.0.0.1:5555 --drop 0.01 --duplicate 0.01 --seed 7
+    """  # noqa: D301
+    from cim_hal.testing import MessageFaults, MessageProxy, TcpProxy  # they take time to import
+
+    ended = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: ended.set())
+    toxics = _toxics(**{name: trouble[name] or 0.0 for name in trouble if name not in MESSAGES})
+    chances = {name: trouble[name] or 0.0 for name in MESSAGES}
+    counts: Counter[str] | None = None
+    with ExitStack() as stack:
+        if any(chances.values()):
+            faults = MessageFaults(**chances, late_s=late)
+            messages = MessageProxy(target, to_server=faults, to_client=faults, seed=seed)
+            target, counts = stack.enter_context(messages).endpoint, messages.counts
+        proxy = TcpProxy(
+            target,
+            listen=listen,
+            upstream=toxics,
+            downstream=toxics,
+            seed=seed,
+            insecure=insecure,
+        )
+        click.echo(f"{READY}chaos at {stack.enter_context(proxy).endpoint}")
+        sys.stdout.flush()
+        ended.wait()
+    for each in (proxy.counts, counts or {}):
+        for name, count in each.items():
+            click.echo(f"{count} {name}", err=True)
+
+
+def _toxics(
+    *,
+    latency: float,
+    jitter: float,
+    bandwidth: float,
+    slice_bytes: float,
+    reset_every: float,
+) -> list[Toxic]:
+    from cim_hal.testing import Bandwidth, Latency, ResetEvery, Slicer
+
+    toxics: list[Toxic] = []
+    if latency or jitter:
+        toxics.append(Latency(latency_s=latency, jitter_s=jitter))
+    if bandwidth:
+        toxics.append(Bandwidth(bytes_per_s=bandwidth))
+    if reset_every:
+        toxics.append(ResetEvery(pieces=int(reset_every)))
+    if slice_bytes:
+        toxics.append(Slicer(average_size=int(slice_bytes)))
+    return toxics

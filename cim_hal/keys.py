@@ -1,0 +1,189 @@
+"""Key pairs of people and machines, in files of TOML; keys are CURVE keys in Z85, 40 characters."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import shutil
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cim_hal.errors import EncryptionError, KeyFileError
+
+__all__ = [
+    "NAME",
+    "PUBLIC_KEY",
+    "KeyPair",
+    "config_folder",
+    "create_key",
+    "read_pair",
+    "read_public",
+    "read_table",
+    "replace_file",
+    "require_curve",
+]
+
+MAX_FILE_BYTES = 1 << 20
+# Neither has a character that TOML would have to escape.
+NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+PUBLIC_KEY = r"^[0-9a-zA-Z.:+=^!/*?&<>()\[\]{}@%$#-]{40}$"
+
+
+@dataclass(frozen=True)
+class KeyPair:
+    """A public key and its secret half, which is not printed."""
+
+    public: str
+    secret: str = field(repr=False)
+
+
+def config_folder() -> Path:
+    """Return where the keys of this user are: ``$XDG_CONFIG_HOME/cim-hal`` or ``~/.config``."""
+    base = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
+    return Path(base) / "cim-hal"
+
+
+def create_key(name: str, folder: Path) -> tuple[Path, Path]:
+    """Make a key pair: ``NAME.key``, which only its owner reads, and ``NAME.pub`` to give away.
+
+    Raises
+    ------
+    KeyFileError
+        One of the files is there already, or cannot be written.
+    """
+    import zmq
+
+    if not re.fullmatch(NAME, name):
+        raise KeyFileError(f"{name!r} is no name", hint="letters, digits, dots, dashes, at most 64")
+    require_curve()
+    public, secret = (half.decode("ascii") for half in zmq.curve_keypair())
+    secret_path, public_path = folder / f"{name}.key", folder / f"{name}.pub"
+    told = f'name = "{name}"\npublic = "{public}"\n'
+    if public_path.exists():
+        raise _is_there(public_path)
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _write_new(secret_path, f'# keep this file to yourself\n{told}secret = "{secret}"\n', 0o600)
+        _write_new(public_path, f"# give this file away\n{told}", 0o644)
+    except FileExistsError:
+        raise _is_there(secret_path) from None
+    except OSError as error:
+        raise KeyFileError(f"cannot write a key to {folder}: {error.strerror}") from None
+    return secret_path, public_path
+
+
+def read_pair(path: str | os.PathLike[str]) -> KeyPair:
+    """Read the secret key file of a client or a server.
+
+    Raises
+    ------
+    KeyFileError
+        It is missing, malformed, or others may read it.
+    """
+    import zmq
+
+    require_curve()
+    file = Path(path)
+    table = read_table(file)
+    if os.name == "posix" and file.stat().st_mode & 0o077:
+        raise KeyFileError(f"others may read or write {file}", hint=f"chmod 600 {file}")
+    public, secret = _key(file, table, "public"), _key(file, table, "secret")
+    if zmq.curve_public(secret.encode()).decode() != public:
+        raise KeyFileError(f"the two keys in {file} do not belong together")
+    return KeyPair(public, secret)
+
+
+def read_public(text: str | os.PathLike[str]) -> str:
+    """Return a public key given as itself or as a file, ``NAME.pub`` best.
+
+    Raises
+    ------
+    KeyFileError
+        It is neither.
+    """
+    if isinstance(text, str) and re.fullmatch(PUBLIC_KEY, text):
+        return text
+    return _key(Path(text), read_table(Path(text)), "public")
+
+
+def read_table(file: Path) -> dict[str, Any]:
+    """Read a file of TOML.
+
+    Raises
+    ------
+    KeyFileError
+        It is missing or is not TOML.
+    """
+    try:
+        with file.open("rb") as stream:
+            data = stream.read(MAX_FILE_BYTES + 1)
+        if len(data) > MAX_FILE_BYTES:
+            raise KeyFileError(f"{file} is too large to hold keys")
+        return tomllib.loads(data.decode("utf-8"))
+    except OSError as error:
+        raise KeyFileError(
+            f"cannot read {file}: {error.strerror}", hint="cim-hal keys --help says how to make it"
+        ) from None
+    except (ValueError, RecursionError) as error:
+        raise KeyFileError(f"{file} is not TOML: {error}") from None
+
+
+def replace_file(path: Path, text: str) -> None:
+    """Write a file that readers see whole, old or new.
+
+    Raises
+    ------
+    KeyFileError
+        It cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _write_new(temporary, text, 0o644)
+        if path.exists():
+            shutil.copymode(path, temporary)
+        temporary.replace(path)
+    except OSError as error:
+        raise KeyFileError(f"cannot write {path}: {error.strerror}") from None
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def require_curve() -> None:
+    """Complain where the ZeroMQ library was built without encryption.
+
+    Raises
+    ------
+    EncryptionError
+        So it was; some builds for Windows are.
+    """
+    import zmq
+
+    if not zmq.has("curve"):
+        raise EncryptionError(
+            f"the ZeroMQ library here ({zmq.zmq_version()}) was built without CURVE",
+            hint="install pyzmq from PyPI: pip install --force-reinstall pyzmq",
+        )
+
+
+def _is_there(path: Path) -> KeyFileError:
+    return KeyFileError(
+        f"{path} is there already, and is not overwritten",
+        hint="choose another name; or remove NAME.key and NAME.pub, and tell who trusts them",
+    )
+
+
+def _write_new(path: Path, text: str, mode: int) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    with open(descriptor, "w", encoding="utf-8") as file:  # noqa: PTH123  a descriptor has no path
+        file.write(text)
+
+
+def _key(file: Path, table: dict[str, Any], name: str) -> str:
+    key = table.get(name)
+    if not isinstance(key, str) or not re.fullmatch(PUBLIC_KEY, key):
+        raise KeyFileError(f"{file} has no {name} key", hint="cim-hal keys new makes key files")
+    return key

@@ -1,0 +1,97 @@
+"""Who asks, and what they may ask: a table from messages to roles."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from cim_hal.errors import PermissionDeniedError
+from cim_hal.protocol.messages import (
+    BeginCouplings,
+    Bye,
+    CancelJob,
+    CommitCouplings,
+    CouplingChunk,
+    Describe,
+    FetchResult,
+    FetchTrace,
+    Hello,
+    Message,
+    Ping,
+    Sample,
+    WaitJob,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["ANONYMOUS", "LEAST", "LEAST_FOR_OTHERS", "LOCAL", "Role", "User", "check_role"]
+
+
+class Role(IntEnum):
+    """What a user may do; each may do all that those before it may."""
+
+    OBSERVER = 1
+    USER = 2
+    OPERATOR = 3
+    ADMIN = 4
+
+    @property
+    def label(self) -> str:
+        """The word for it in files, logs and sentences."""
+        return self.name.lower()
+
+
+@dataclass(frozen=True)
+class User:
+    """Who sent a message, as the transport knows it; nothing of it stands in the message."""
+
+    name: str
+    role: Role
+
+
+# The caller is this very process: it could do to the driver what it likes.
+LOCAL = User("local", Role.ADMIN)
+# Whoever reached a server without keys.
+ANONYMOUS = User("anonymous", Role.USER)
+
+LEAST: Mapping[type[Message], Role] = MappingProxyType(
+    {
+        Hello: Role.OBSERVER,
+        Ping: Role.OBSERVER,
+        Bye: Role.OBSERVER,
+        Describe: Role.OBSERVER,
+        WaitJob: Role.OBSERVER,
+        FetchResult: Role.OBSERVER,
+        FetchTrace: Role.OBSERVER,
+        BeginCouplings: Role.USER,
+        CouplingChunk: Role.USER,
+        CommitCouplings: Role.USER,
+        Sample: Role.USER,
+        CancelJob: Role.USER,
+    }
+)
+
+# Jobs belong to a session. What is not here nobody may ask of the job of another session.
+LEAST_FOR_OTHERS: Mapping[type[Message], Role] = MappingProxyType({CancelJob: Role.OPERATOR})
+
+
+def check_role(user: User, request: Message) -> None:
+    """Refuse a request that the role of the user does not allow.
+
+    Raises
+    ------
+    PermissionDeniedError
+        So it is.
+    """
+    least = LEAST[type(request)]
+    if user.role < least:
+        raise PermissionDeniedError(
+            f"{request.t} needs the role {least.label}, and {user.name} is {user.role.label}",
+            hint="ask those who run the machine for another role",
+            what=request.t,
+            required=least.label,
+            role=user.role.label,
+        )

@@ -1,0 +1,31 @@
+"""For tests of programs that use machines: networks that misbehave, by choice and by seed."""
+
+from cim_hal.testing.message_faults import MessageFaults
+from cim_hal.testing.message_proxy import MessageProxy
+from cim_hal.testing.tcp_proxy import TcpProxy
+from cim_hal.testing.toxics import (
+    Bandwidth,
+    Latency,
+    LimitData,
+    ResetEvery,
+    ResetPeer,
+    Slicer,
+    SlowClose,
+    Timeout,
+    Toxic,
+)
+
+__all__ = [
+    "Bandwidth",
+    "Latency",
+    "LimitData",
+    "MessageFaults",
+    "MessageProxy",
+    "ResetEvery",
+    "ResetPeer",
+    "Slicer",
+    "SlowClose",
+    "TcpProxy",
+    "Timeout",
+    "Toxic",
+]

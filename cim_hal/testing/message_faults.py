@@ -1,0 +1,101 @@
+"""What becomes of whole messages: drawn from a seed, the same for the n-th message each time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cim_hal.errors import ModelError
+
+if TYPE_CHECKING:
+    from collections import Counter
+
+__all__ = ["Copy", "Dice", "MessageFaults"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MessageFaults:
+    """How likely it is that something happens to a message; everything is independent.
+
+    Attributes
+    ----------
+    drop : float
+        It does not arrive.
+    duplicate : float
+        It arrives twice. Either copy may be delayed or reordered.
+    delay : float
+        It arrives `late_s` later, and those of its peer that come after it wait behind it.
+    reorder : float
+        It arrives `late_s` later, and those that come after it overtake it.
+    late_s : float
+        Seconds.
+
+    Raises
+    ------
+    ModelError
+        A probability outside 0 to 1, or a negative time.
+    """
+
+    drop: float = 0.0
+    duplicate: float = 0.0
+    delay: float = 0.0
+    reorder: float = 0.0
+    late_s: float = 0.05
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value, is_time = getattr(self, field.name), field.name == "late_s"
+            if not 0 <= value <= (np.inf if is_time else 1):
+                rule = "it must be 0 or more" if is_time else "it must be between 0 and 1"
+                raise ModelError(f"{field.name} = {value!r}", hint=rule)
+
+
+@dataclass(frozen=True)
+class Copy:
+    """A copy of a message: how late it is, and whether it stays in its place in the line."""
+
+    late_s: float
+    keeps_place: bool
+
+
+class Dice:
+    """Decides for one message after another what becomes of it.
+
+    Parameters
+    ----------
+    faults : MessageFaults
+    seed : sequence of int
+    counts : Counter
+        Of what was decided.
+    """
+
+    def __init__(self, faults: MessageFaults, seed: list[int], counts: Counter[str]) -> None:
+        self._faults = faults
+        self._rng = np.random.default_rng(seed)
+        self._counts = counts
+
+    def throw(self) -> list[Copy]:
+        """Return what arrives of the next message: no copy, one, or two."""
+        faults = self._faults
+        # Always six numbers: one probability does not change what the others strike.
+        drop, duplicate, *both = self._rng.random(6)
+        self._counts["messages"] += 1
+        if drop < faults.drop:
+            self._counts["dropped"] += 1
+            return []
+        copies = [self._copy(*both[:2])]
+        if duplicate < faults.duplicate:
+            self._counts["duplicated"] += 1
+            copies.append(self._copy(*both[2:]))
+        return copies
+
+    def _copy(self, delay: float, reorder: float) -> Copy:
+        if reorder < self._faults.reorder:
+            self._counts["reordered"] += 1
+            return Copy(self._faults.late_s, keeps_place=False)
+        if delay < self._faults.delay:
+            self._counts["delayed"] += 1
+            return Copy(self._faults.late_s, keeps_place=True)
+        return Copy(0.0, keeps_place=True)

@@ -1,0 +1,215 @@
+"""A ZeroMQ proxy that loses, repeats, delays and reorders whole messages, in a thread of its own.
+
+TCP cannot do that to a message; gateways, full queues and peers that come back can.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import threading
+import time
+from collections import Counter, OrderedDict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Self
+
+import zmq
+
+from cim_hal.errors import BindError, TargetError
+from cim_hal.server.endpoint import DEFAULT, check_endpoint
+from cim_hal.testing.message_faults import Dice, MessageFaults
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["MessageProxy"]
+
+TICK_S = 0.05
+MAX_BURST = 64  # messages taken from one socket before those that are due go out
+MAX_PEERS = 256  # the one that was silent for longest is forgotten
+NONE = MessageFaults()
+
+
+@dataclass(order=True)
+class _Late:
+    due: float
+    number: int
+    send: Callable[[], None] = field(compare=False)
+
+
+@dataclass(eq=False)
+class _Peer:
+    """A client, and the socket that stands for it at the server."""
+
+    back: zmq.Socket[bytes]
+    last_due: dict[str, float] = field(default_factory=lambda: {"to_server": 0.0, "to_client": 0.0})
+
+
+class MessageProxy:
+    """A ROUTER for clients, and for each client a DEALER to `target`; a context manager.
+
+    Servers and clients that encrypt (CURVE) do not talk through it: it would have to hold their
+    keys. `TcpProxy` carries those.
+
+    Parameters
+    ----------
+    target : str
+        ``tcp://host:port`` or ``ipc://path`` of the server.
+    listen : str
+        The same; by default a free port of the loopback interface.
+    to_server, to_client : MessageFaults
+        What happens on the way there, and on the way back.
+    seed : int
+        The n-th message in a direction has the same fate each time.
+    insecure : bool
+        Allow an address that other machines reach: they then reach the target too.
+
+    Attributes
+    ----------
+    endpoint : str
+        Where it listens, once entered.
+    counts : Counter
+        ``messages``, ``dropped``, ``duplicated``, ``delayed``, ``reordered`` of both directions,
+        and ``undeliverable``: the receiver had gone or was full.
+
+    Raises
+    ------
+    TargetError
+        The target is no endpoint.
+    BindError
+        On entering: the endpoint cannot be listened on.
+
+    Examples
+    --------
+    >>> from cim_hal.testing import MessageFaults, MessageProxy
+    >>> faults = MessageFaults(drop=0.01, duplicate=0.01)
+    >>> with MessageProxy("tcp://127.0.0.1:5555", to_client=faults, seed=1) as proxy:
+    ...     proxy.endpoint.startswith("tcp://127.0.0.1:")
+    True
+    """
+
+    def __init__(
+        self,
+        target: str,
+        *,
+        listen: str = DEFAULT,
+        to_server: MessageFaults = NONE,
+        to_client: MessageFaults = NONE,
+        seed: int = 0,
+        insecure: bool = False,
+    ) -> None:
+        check_endpoint(listen, insecure=insecure)
+        if not target.startswith(("tcp://", "ipc://")):
+            raise TargetError(f"{target!r} is no endpoint", hint="write tcp://host:port")
+        self._target = target
+        self._listen = listen
+        self.counts: Counter[str] = Counter()
+        self._dice = {
+            "to_server": Dice(to_server, [seed, 0], self.counts),
+            "to_client": Dice(to_client, [seed, 1], self.counts),
+        }
+        self._peers: OrderedDict[bytes, _Peer] = OrderedDict()
+        self._late: list[_Late] = []
+        self._numbers = itertools.count()
+        self._is_stopping = False
+        self.endpoint = ""
+
+    def __enter__(self) -> Self:
+        self._context = zmq.Context()
+        self._front = self._context.socket(zmq.ROUTER)
+        self._front.setsockopt(zmq.LINGER, 0)
+        self._front.setsockopt(zmq.ROUTER_MANDATORY, 1)
+        self._front.setsockopt(zmq.IPV6, int("[" in self._listen))
+        try:
+            self._front.bind(self._listen)
+        except zmq.ZMQError as error:
+            self._context.destroy(linger=0)
+            raise BindError(f"cannot listen on {self._listen}: {error.strerror}") from None
+        self.endpoint = self._front.getsockopt_string(zmq.LAST_ENDPOINT).rstrip("\0")
+        self._thread = threading.Thread(target=self._loop, name="cim-hal chaos", daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._is_stopping = True
+        self._thread.join()
+        self._context.destroy(linger=0)
+
+    def _loop(self) -> None:
+        while not self._is_stopping:
+            wait_s = min(self._late[0].due - time.monotonic(), TICK_S) if self._late else TICK_S
+            ready = self._poll(wait_s)
+            if self._front in ready:
+                self._take_requests()
+            for name, peer in list(self._peers.items()):
+                if peer.back in ready:
+                    self._take_replies(name, peer)
+            while self._late and self._late[0].due <= time.monotonic():
+                heapq.heappop(self._late).send()
+
+    def _poll(self, wait_s: float) -> set[zmq.Socket[bytes]]:
+        poller = zmq.Poller()
+        for each in (self._front, *(peer.back for peer in self._peers.values())):
+            poller.register(each, zmq.POLLIN)
+        return {each for each, _ in poller.poll(max(int(wait_s * 1000) + 1, 0))}
+
+    def _take_requests(self) -> None:
+        for name, *frames in _received(self._front):
+            peer = self._peer(name)
+            self._plan(peer, "to_server", lambda peer=peer, frames=frames: self._ask(peer, frames))
+
+    def _take_replies(self, name: bytes, peer: _Peer) -> None:
+        for frames in _received(peer.back):
+            message = [name, *frames]
+            self._plan(peer, "to_client", lambda message=message: self._answer(message))
+
+    def _plan(self, peer: _Peer, direction: str, send: Callable[[], None]) -> None:
+        now = time.monotonic()
+        for copy in self._dice[direction].throw():
+            due = now + copy.late_s
+            if copy.keeps_place:
+                due = peer.last_due[direction] = max(due, peer.last_due[direction])
+            heapq.heappush(self._late, _Late(due, next(self._numbers), send))
+
+    def _ask(self, peer: _Peer, frames: list[bytes]) -> None:
+        if not peer.back.closed:
+            self._send(peer.back, frames)
+
+    def _answer(self, message: list[bytes]) -> None:
+        if not self._send(self._front, message):
+            self._forget(message[0])
+
+    def _send(self, sink: zmq.Socket[bytes], frames: list[bytes]) -> bool:
+        try:
+            sink.send_multipart(frames, zmq.NOBLOCK)
+        except zmq.ZMQError:
+            self.counts["undeliverable"] += 1
+            return False
+        return True
+
+    def _peer(self, name: bytes) -> _Peer:
+        if name not in self._peers:
+            back = self._context.socket(zmq.DEALER)
+            back.setsockopt(zmq.LINGER, 0)
+            back.setsockopt(zmq.IPV6, int("[" in self._target))
+            back.connect(self._target)
+            self._peers[name] = _Peer(back)
+        self._peers.move_to_end(name)
+        if len(self._peers) > MAX_PEERS:
+            self._forget(next(iter(self._peers)))
+        return self._peers[name]
+
+    def _forget(self, name: bytes) -> None:
+        peer = self._peers.pop(name, None)
+        if peer is not None:
+            peer.back.close()
+
+
+def _received(source: zmq.Socket[bytes]) -> list[list[bytes]]:
+    messages: list[list[bytes]] = []
+    while len(messages) < MAX_BURST:
+        try:
+            messages.append(source.recv_multipart(zmq.NOBLOCK))
+        except zmq.Again:
+            break
+    return messages

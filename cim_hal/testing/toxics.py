@@ -1,0 +1,251 @@
+"""What can be wrong with a TCP connection; names as in Toxiproxy where it has one.
+
+A toxic takes a piece, which is what one read of a socket gave, and forwards it: later, cut up,
+or not at all. Toxics are values and may be shared; what is counted lives in the `Link`.
+
+References
+----------
+Toxiproxy, https://github.com/Shopify/toxiproxy#toxics. Its ``toxicity`` is not here, and
+`ResetEvery` is not there.
+"""
+
+# ruff: noqa: ARG002  all toxics have the same methods
+
+from __future__ import annotations
+
+import asyncio
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, TypeAlias
+
+from cim_hal.errors import ModelError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    import numpy as np
+
+__all__ = [
+    "Bandwidth",
+    "ConnectionCut",
+    "Latency",
+    "LimitData",
+    "Link",
+    "Piece",
+    "ResetEvery",
+    "ResetPeer",
+    "Slicer",
+    "SlowClose",
+    "Timeout",
+    "Toxic",
+]
+
+
+class ConnectionCut(Exception):  # noqa: N818  an event on its way to the proxy, not an error
+    """A toxic ends the connection, with a reset (RST) or in good order."""
+
+    def __init__(self, *, reset: bool) -> None:
+        super().__init__(reset)
+        self.reset = reset
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Bytes that travel together.
+
+    Attributes
+    ----------
+    data : bytes
+    at : float
+        When they came in, on the clock of the event loop.
+    number : int
+        1, 2, 3, ... over all connections of the proxy, in this direction.
+    """
+
+    data: bytes
+    at: float
+    number: int
+
+
+Forward: TypeAlias = "Callable[[Piece], Awaitable[None]]"
+
+
+@dataclass(eq=False)
+class Link:
+    """One direction of one connection.
+
+    Attributes
+    ----------
+    rng : numpy Generator
+        From the seed of the proxy, the number of the connection and the direction.
+    n_bytes : int
+        Bytes that `LimitData` let through.
+    """
+
+    rng: np.random.Generator
+    n_bytes: int = 0
+
+
+class Toxic(ABC):
+    """One thing that is wrong with a connection, in one direction."""
+
+    @abstractmethod
+    async def send(self, piece: Piece, link: Link, forward: Forward) -> None:
+        """Forward a piece, or what becomes of it.
+
+        Raises
+        ------
+        ConnectionCut
+            The connection ends here.
+        """
+
+    async def close(self, link: Link) -> None:  # noqa: B027  an optional method
+        """Wait before the end of the stream is passed on."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Latency(Toxic):
+    """Each piece comes `latency_s` later, give or take `jitter_s`; their order stays."""
+
+    latency_s: float
+    jitter_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        _check(self.latency_s >= 0 and self.jitter_s >= 0, "latency_s and jitter_s", "0 or more")
+
+    async def send(self, piece: Piece, link: Link, forward: Forward) -> None:
+        """Forward the piece when its time has come."""
+        late_s = self.latency_s + self.jitter_s * link.rng.uniform(-1, 1)
+        # From its arrival: many pieces may be on their way, as on a long cable.
+        await asyncio.sleep(max(piece.at + late_s - asyncio.get_running_loop().time(), 0.0))
+        await forward(piece)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bandwidth(Toxic):
+    """At most `bytes_per_s` go through."""
+
+    bytes_per_s: float
+
+    def __post_init__(self) -> None:
+        _check(self.bytes_per_s > 0, "bytes_per_s", "more than 0")
+
+    async def send(self, piece: Piece, link: Link, forward: Forward) -> None:
+        """Forward the piece in steps of about 10 ms."""
+        step = max(int(self.bytes_per_s / 100), 1)
+        for start in range(0, len(piece.data), step):
+            data = piece.data[start : start + step]
+            await asyncio.sleep(len(data) / self.bytes_per_s)
+            await forward(replace(piece, data=data))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Slicer(Toxic):
+    """Pieces are cut into smaller ones of `average_size` bytes, with `delay_s` between them."""
+
+    average_size: int
+    size_variation: int = 0
+    delay_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        _check(0 <= self.size_variation < self.average_size, "size_variation", "< average_size")
+        _check(self.delay_s >= 0, "delay_s", "0 or more")
+
+    async def send(self, piece: Piece, link: Link, forward: Forward) -> None:
+        """Forward the slices."""
+        low, high = self.average_size - self.size_variation, self.average_size + self.size_variation
+        start = 0
+        while start < len(piece.data):
+            end = start + int(link.rng.integers(low, high, endpoint=True))
+            await forward(replace(piece, data=piece.data[start:end]))
+            await asyncio.sleep(self.delay_s)
+            start = end
+
+
+@dataclass(frozen=True, kw_only=True)
+class LimitData(Toxic):
+    """The connection is closed after `n_bytes` went through."""
+
+    n_bytes: int
+
+    def __post_init__(self) -> None:
+        _check(self.n_bytes >= 0, "n_bytes", "0 or more")
+
+    async def send(self, piece: Piece, link: Link, forward: Forward) -> None:
+        """Forward what is below the limit."""
+        data = piece.data[: self.n_bytes - link.n_bytes]
+        link.n_bytes += len(data)
+        if data:
+            await forward(replace(piece, data=data))
+        if link.n_bytes >= self.n_bytes:
+            raise ConnectionCut(reset=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResetPeer(Toxic):
+    """The connection is reset (RST) `timeout_s` after its first bytes, which are lost."""
+
+    timeout_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        _check(self.timeout_s >= 0, "timeout_s", "0 or more")
+
+    async def send(self, piece: Piece, link: Link, forward: Forward) -> None:
+        """Wait, and reset."""
+        await asyncio.sleep(self.timeout_s)
+        raise ConnectionCut(reset=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResetEvery(Toxic):
+    """Each `pieces`-th piece, counted over all connections, is lost and resets its connection."""
+
+    pieces: int
+
+    def __post_init__(self) -> None:
+        _check(self.pieces >= 1, "pieces", "1 or more")
+
+    async def send(self, piece: Piece, link: Link, forward: Forward) -> None:
+        """Forward the piece, or reset."""
+        if piece.number % self.pieces == 0:
+            raise ConnectionCut(reset=True)
+        await forward(piece)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SlowClose(Toxic):
+    """The end of the stream comes `delay_s` late."""
+
+    delay_s: float
+
+    def __post_init__(self) -> None:
+        _check(self.delay_s >= 0, "delay_s", "0 or more")
+
+    async def send(self, piece: Piece, link: Link, forward: Forward) -> None:
+        """Forward the piece."""
+        await forward(piece)
+
+    async def close(self, link: Link) -> None:
+        """Wait."""
+        await asyncio.sleep(self.delay_s)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timeout(Toxic):
+    """A black hole: nothing goes through; after `timeout_s`, if ever, the connection is closed."""
+
+    timeout_s: float = math.inf
+
+    def __post_init__(self) -> None:
+        _check(self.timeout_s >= 0, "timeout_s", "0 or more")
+
+    async def send(self, piece: Piece, link: Link, forward: Forward) -> None:
+        """Wait, and close."""
+        await asyncio.sleep(self.timeout_s)
+        raise ConnectionCut(reset=False)
+
+
+def _check(is_right: bool, name: str, rule: str) -> None:  # noqa: FBT001
+    if not is_right:
+        raise ModelError(f"a toxic does not take that {name}", hint=f"it must be {rule}")

@@ -1,0 +1,112 @@
+"""The continuous machine behind its name: reproducible, with a field, and good at small models."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+from cim_hal import Capabilities, IsingModel, make_driver
+from emulator import Converter, EmulatedCim
+from emulator.dynamics.gaussian import GaussianFeedback
+
+NAME = "emulator-gaussian"
+
+
+def glass(n: int, *, field: bool = False) -> IsingModel:
+    rng = np.random.default_rng(n)
+    upper = np.triu(rng.normal(size=(n, n)), 1)
+    return IsingModel.from_couplings(upper + upper.T, rng.normal(size=n) if field else None)
+
+
+def equalities(n_bits: int, n_rows: int, n_slack: int) -> IsingModel:
+    """Squares of linear equalities with slack bits that a planted point satisfies: minimum 0."""
+    rng = np.random.default_rng(0)
+    a = rng.choice([-1, 0, 1], (n_rows, n_bits), p=[0.25, 0.5, 0.25])
+    A = np.hstack([a, -np.kron(np.eye(n_rows), 2.0 ** np.arange(n_slack))])
+    b = a @ rng.integers(0, 2, n_bits) - rng.integers(0, 2**n_slack, n_rows)
+    return IsingModel.from_qubo(A.T @ A - 2 * np.diag(b @ A), float(b @ b))
+
+
+def test_the_entry_point_gives_the_machine_of_that_name():
+    capabilities = make_driver(NAME).describe()
+    assert capabilities.name == NAME
+    assert capabilities.has_field
+    assert capabilities.reproducible
+    assert capabilities == make_driver(NAME).describe()
+
+
+def test_the_listed_ground_states_of_20_spins_are_found_in_every_job(shared_dir, energies_of):
+    with np.load(shared_dir / "instances/sk/SK1_N20.npz") as archive:
+        weights, listed = archive["W"], archive["listed_ground_energies"]
+    driver = make_driver(NAME)
+    for W, energy in zip(weights, listed, strict=True):
+        model = IsingModel.from_maxcut(W.astype(np.float64))
+        assert energies_of(driver, model, n_runs=32, round_trips=1000).min() == energy
+
+
+def test_all_small_cubic_graphs_are_cut_at_their_maximum(shared_dir, energies_of):
+    graphs = json.loads((shared_dir / "instances/small/cubic_and_moebius.json").read_text())
+    driver = make_driver(NAME)
+    for graph in graphs.values():
+        W = np.zeros((graph["n"], graph["n"]))
+        W[tuple(np.transpose(graph["edges"]))] = 1
+        energies = energies_of(driver, IsingModel.from_maxcut(W + W.T), n_runs=32, round_trips=300)
+        assert W.sum() - 2 * graph["max_cut"] == energies.min()
+
+
+def test_constraints_of_101_bits_with_a_field_are_all_satisfied(energies_of):
+    model = equalities(n_bits=26, n_rows=25, n_slack=3)
+    assert np.any(model.h)
+    assert energies_of(make_driver(NAME), model).min() == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize("name", ["threads", "bits", "decay"])
+@pytest.mark.parametrize("make", [lambda J: J, sp.csr_array], ids=["dense", "sparse"])
+def test_neither_threads_nor_the_number_of_runs_change_a_run(name, make, amplitudes_of):
+    dynamics = {
+        "threads": GaussianFeedback(),
+        "bits": GaussianFeedback(
+            adc=Converter(full_scale=0.12, bits=8), dac=Converter(full_scale=0.2, bits=12)
+        ),
+        "decay": GaussianFeedback(measurement_decay=3.0, field_amplitude=0.1),
+    }[name]
+    capabilities = Capabilities(
+        name="test",
+        max_spins=100,
+        coupling_bits=8 if name == "bits" else None,
+        has_field=True,
+        default_pump=(0.0, 1.2),
+    )
+    model = glass(37, field=True)
+    model = IsingModel.from_couplings(make(np.asarray(model.J)), model.h)
+
+    def run(*, threads: int, n_runs: int):
+        driver = EmulatedCim(dynamics, capabilities=capabilities, threads=threads)
+        return amplitudes_of(driver, model, n_runs=n_runs, round_trips=80)
+
+    whole = run(threads=2, n_runs=150)
+    assert np.isfinite(whole).all()
+    for threads, n_runs in ((1, 1), (1, 65), (3, 149)):
+        np.testing.assert_array_equal(run(threads=threads, n_runs=n_runs), whole[:n_runs])
+
+
+def test_scaling_couplings_and_field_changes_no_spin(amplitudes_of):
+    model = glass(30, field=True)
+    J, h = np.asarray(model.J), model.h
+    one, other = (
+        amplitudes_of(make_driver(NAME), IsingModel.from_couplings(c * J, c * h), round_trips=200)
+        for c in (1.0, 2.0**-30)  # a power of 2: no rounding
+    )
+    np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.slow
+def test_g22_is_cut_like_by_the_default_machine(shared_dir, energies_of):
+    from cim_hal import read_model
+
+    model = read_model(shared_dir / "instances/gset/G22.txt").model
+    energies = energies_of(make_driver(NAME), model)
+    assert (-model.J.sum() / 2 - energies.min()) / 2 >= 13250
