@@ -5,17 +5,17 @@ Both are intrinsics, LLVM written by hand, and neither changes a result.
 
 from __future__ import annotations
 
-from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.core.registry import cpu_target
 from numba.extending import intrinsic
 
+from emulator.llvm import I32, at, columns_of, constant, processor_has, spread, sums, vector
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 __all__ = [
     "LANES",
@@ -31,18 +31,12 @@ LANES = 16  # 32-bit numbers in a vector
 TILE_ROWS = 6
 TILE_VECTORS = 4
 
-_I32, _I64 = ir.IntType(32), ir.IntType(64)
-_VECTOR = ir.VectorType(_I32, LANES)
+_VECTOR = ir.VectorType(I32, LANES)
 
 
 def has_byte_products() -> bool:
-    """Whether numba compiles for AVX-512 VNNI, which `multiply_tile` needs.
-
-    This is numba's target, not the processor's ability: ``NUMBA_CPU_NAME=generic`` turns it off.
-    """
-    codegen: Any = cpu_target.target_context.codegen()  # pyright: ignore[reportAttributeAccessIssue]
-    _, _, features = codegen.magic_tuple()
-    return "+avx512vnni" in features.split(",")
+    """Whether numba compiles for AVX-512 VNNI, which `multiply_tile` needs."""
+    return processor_has("avx512vnni")
 
 
 @intrinsic
@@ -99,49 +93,28 @@ class _Emitter(NamedTuple):
         levels, codes, tile = (
             context.make_array(array_types[k])(context, builder, arguments[k]) for k in (0, 2, 4)
         )
-        length, width = (
-            cgutils.unpack_tuple(builder, array.shape, 2)[1] for array in (levels, codes)
-        )
-        first_row = self._at(levels.data, builder.mul(arguments[1], length))
-        rows = [
-            self._at(first_row, builder.mul(length, ir.Constant(_I64, i))) for i in range(TILE_ROWS)
-        ]
-        sums = self._loop(rows, self._at(codes.data, arguments[3]), width, length)
-        for i, totals in enumerate(sums):
-            for v, total in enumerate(totals):
-                builder.store(total, self._vector_at(tile.data, i * TILE_VECTORS + v), align=4)
+        length, width = columns_of(builder, levels), columns_of(builder, codes)
+        lines = [builder.add(arguments[1], constant(i)) for i in range(TILE_ROWS)]
+        rows = [at(builder, levels.data, builder.mul(line, length)) for line in lines]
+        first_code = at(builder, codes.data, arguments[3])
 
-    def _loop(self, rows: list[Any], codes: Any, width: Any, length: Any) -> list[list[Any]]:
-        builder = self.builder
-        before, loop = builder.block, builder.append_basic_block("columns")
-        builder.branch(loop)
-        builder.position_at_end(loop)
-        k = builder.phi(_I64)
-        k.add_incoming(ir.Constant(_I64, 0), before)
-        starts = [[builder.phi(_VECTOR) for _ in range(self.n_vectors)] for _ in rows]
-        sums = self._step(rows, starts, self._at(codes, builder.mul(k, width)), k)
-        for start, total in zip(chain(*starts), chain(*sums), strict=True):
-            start.add_incoming(ir.Constant(_VECTOR, [0] * LANES), before)
-            start.add_incoming(total, loop)
-        following = builder.add(k, ir.Constant(_I64, 1))
-        k.add_incoming(following, loop)
-        after = builder.append_basic_block("sums")
-        builder.cbranch(builder.icmp_signed("<", following, length), loop, after)
-        builder.position_at_end(after)
-        return sums
+        def step(k: Any, totals: Sequence[Any]) -> list[Any]:
+            line = at(builder, first_code, builder.mul(k, width))
+            some = [self._load(line, v) for v in range(self.n_vectors)]
+            values = [spread(builder, builder.load(at(builder, row, k)), _VECTOR) for row in rows]
+            pairs = ((value, code) for value in values for code in some)
+            return [self._dot(total, *pair) for total, pair in zip(totals, pairs, strict=True)]
 
-    def _step(
-        self, rows: list[Any], starts: list[list[Any]], column: Any, k: Any
-    ) -> list[list[Any]]:
-        builder = self.builder
-        codes = [builder.load(self._vector_at(column, v), align=4) for v in range(self.n_vectors)]
-        sums = []
-        for row, totals in zip(rows, starts, strict=True):
-            level = self._broadcast(builder.load(self._at(row, k)))
-            sums.append(
-                [self._dot(total, level, code) for total, code in zip(totals, codes, strict=True)]
-            )
-        return sums
+        starts = [ir.Constant(_VECTOR, [0] * LANES)] * (TILE_ROWS * self.n_vectors)
+        totals = sums(builder, (constant(0), length), starts, step)
+        for i, total in enumerate(totals):
+            row, v = divmod(i, self.n_vectors)
+            place = at(builder, tile.data, (row * TILE_VECTORS + v) * LANES)
+            builder.store(total, vector(builder, place, _VECTOR), align=4)
+
+    def _load(self, line: Any, v: int) -> Any:
+        place = vector(self.builder, at(self.builder, line, v * LANES), _VECTOR)
+        return self.builder.load(place, align=4)
 
     def _dot(self, total: Any, level: Any, code: Any) -> Any:
         """Add four products of unsigned bytes of `level` and signed bytes of `code`."""
@@ -150,16 +123,3 @@ class _Emitter(NamedTuple):
         name = "llvm.x86.avx512.vpdpbusd.512"
         dot = cgutils.get_or_insert_function(self.builder.module, kind, name)
         return self.builder.call(dot, [total, level, code])
-
-    def _broadcast(self, value: Any) -> Any:
-        nothing = ir.Constant(_VECTOR, ir.Undefined)
-        one = self.builder.insert_element(nothing, value, ir.Constant(_I32, 0))
-        return self.builder.shuffle_vector(one, nothing, ir.Constant(_VECTOR, [0] * LANES))
-
-    def _at(self, address: Any, count: Any) -> Any:
-        """Return the address `count` words further on."""
-        return self.builder.gep(self.builder.bitcast(address, _I32.as_pointer()), [count])
-
-    def _vector_at(self, address: Any, v: int) -> Any:
-        place = self._at(address, ir.Constant(_I64, v * LANES))
-        return self.builder.bitcast(place, _VECTOR.as_pointer())

@@ -1,9 +1,9 @@
-r"""Integer couplings times integer codes in bytes: as exact as floating point, and faster.
+r"""Dense integer couplings times integer codes in bytes: as exact as floating point, and faster.
 
-AVX-512 VNNI adds four products of an unsigned and a signed byte to a 32-bit sum, in 16 lanes.
-Against OpenBLAS, 64 runs, one core of 2023: 3.9 times float32 at n = 550, 5.1 times at 2000; with
-two digits 5 and 7 times float64. Below n = 100 neither is faster by more than a microsecond.
-Without VNNI BLAS remains: integer loops that LLVM vectorizes reach a fifth of its float32.
+AVX-512 VNNI adds four products of an unsigned and a signed byte to a 32-bit sum, in 16 lanes; AMX,
+where there is some, does that for 16 rows of couplings at once (`amx`). Against float32 (BLAS), 64
+runs, one core of 2023: 3.9 times as fast at n = 550, 5.1 times at 2000, and with AMX 20 and 17
+times. Without VNNI BLAS remains: integer loops that LLVM vectorizes reach a fifth of it.
 
 Codes are signed bytes as they are. Levels become unsigned by an offset, which the sum of the
 codes of a run takes back; a level of 16 bits has two digits:
@@ -19,33 +19,39 @@ they do for up to `MAX_COLUMNS` spins.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numba import njit
 
-from emulator.avx512 import (
-    LANES,
-    TILE_ROWS,
-    TILE_VECTORS,
-    has_byte_products,
-    multiply_tile,
-    prefer_wide_vectors,
-)
+from emulator import amx, avx512
+from emulator.avx512 import LANES, has_byte_products, prefer_wide_vectors
+from emulator.memory import aligned_like
+from emulator.packed_codes import PackedCodes, aligned_words, pack_codes, room_for_codes
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray
 
-__all__ = ["LARGEST_CODE", "MAX_COLUMNS", "PackedLevels", "multiply_packed"]
+__all__ = ["LARGEST_CODE", "MAX_COLUMNS", "DenseRows", "PackedLevels", "multiply_words"]
 
 LARGEST_CODE = 127.0
 # 255 * 128 * MAX_COLUMNS < 2^31
 MAX_COLUMNS = 2**16
 
 _WORD = 4  # bytes
-_TILE_RUNS = TILE_VECTORS * LANES
-_ONE_VECTOR, _TWO_VECTORS, _THREE_VECTORS, _FOUR_VECTORS = multiply_tile
+_WIDTH = avx512.TILE_VECTORS * LANES  # runs
+_ONE_VECTOR, _TWO_VECTORS, _THREE_VECTORS, _FOUR_VECTORS = avx512.multiply_tile
+_ONE_TILE, _TWO_TILES, _THREE_TILES, _FOUR_TILES = amx.multiply_tiles
+_VNNI_ROWS, _AMX_ROWS = avx512.TILE_ROWS, amx.TILE_ROWS
+_TILES_ON, _TILES_OFF = amx.tiles_on, amx.tiles_off
 _CHUNK_ROWS = 1024
+
+
+class DenseRows(NamedTuple):
+    """What kernels take of `PackedLevels`."""
+
+    words: NDArray[np.int32]
+    n_digits: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,32 +60,37 @@ class PackedLevels:
 
     Attributes
     ----------
-    words : int32 array, shape (rows, columns / 4)
-        Four columns a word. Row i has digits in rows ``n_digits * i`` on, high one first. There
-        are rows and columns of padding.
-    n_digits : int
-        1 for levels of 8 bits, 2 for levels of 16.
+    rows : DenseRows
+        Digits, four columns a word, with rows and columns of padding: int32 (rows, columns / 4),
+        or tiles of 16 rows of 16 words for AMX, int32 (row tiles, column tiles, 16, 16). Row i
+        has digits in rows ``n_digits * i`` on, the high one first. ``n_digits`` is 1 for levels
+        of 8 bits, 2 for levels of 16.
+    n_spins : int
     """
 
-    words: NDArray[np.int32]
-    n_digits: int
+    rows: DenseRows
+    n_spins: int
 
     @classmethod
     def of(cls, J: NDArray[Any]) -> PackedLevels:
         """Pack integers `J` (n, n) of any dtype, -32768 to 32767."""
         n_digits = 1 if _fits(J, 8) else 2
-        rows, columns = len(J) * n_digits, J.shape[1]
-        padded = -(-rows // TILE_ROWS) * TILE_ROWS, -(-columns // _WORD) * _WORD
+        n_rows, n_columns = len(J) * n_digits, J.shape[1]
+        height, width = (_AMX_ROWS, amx.TILE_BYTES) if amx.has_tiles() else (_VNNI_ROWS, _WORD)
+        padded = -(-n_rows // height) * height, -(-n_columns // width) * width
         digits = np.zeros(padded, np.uint8)
         for first in range(0, len(J), _CHUNK_ROWS):  # no copy of all of J on the way
             levels = J[first : first + _CHUNK_ROWS].astype(np.int32)
-            some = digits[first * n_digits : (first + len(levels)) * n_digits, :columns]
+            some = digits[first * n_digits : (first + len(levels)) * n_digits, :n_columns]
             if n_digits == 1:
                 some[:] = levels + 128
             else:
                 some[0::2] = (levels >> 8) + 128
                 some[1::2] = levels & 255
-        return cls(digits.view(np.int32), n_digits)
+        words = digits.view(np.int32)
+        if amx.has_tiles():
+            words = _tiled(words)
+        return cls(DenseRows(words, n_digits), len(J))
 
     @staticmethod
     def serves(J: NDArray[Any], largest_code: float | None) -> bool:
@@ -98,16 +109,19 @@ class PackedLevels:
         `out` is float32 or float64, whichever holds all results exactly. Return False, with
         `out` as it was, where codes are not integers of a byte.
         """
-        return multiply_packed(self.words, self.n_digits, codes, out)
+        return _multiply(self.rows, codes, out)
 
-    def unpack(self, n: int, dtype: DTypeLike) -> NDArray[Any]:
+    def unpack(self, dtype: DTypeLike) -> NDArray[Any]:
         """Return J (n, n)."""
-        digits = self.words.view(np.uint8)[: n * self.n_digits, :n]
-        J = digits[:: self.n_digits].astype(dtype)
+        words, n_digits = self.rows
+        if words.ndim == 4:
+            words = words.transpose(0, 2, 1, 3).reshape(words.shape[0] * _AMX_ROWS, -1)
+        digits = np.ascontiguousarray(words).view(np.uint8)[: self.n_spins * n_digits]
+        J = digits[::n_digits, : self.n_spins].astype(dtype)
         J -= 128
-        if self.n_digits == 2:
+        if n_digits == 2:
             J *= 256
-            J += digits[1::2]
+            J += digits[1::2, : self.n_spins]
         return J
 
 
@@ -115,90 +129,111 @@ def _fits(J: NDArray[Any], bits: int) -> bool:
     return bool(J.min() >= -(2 ** (bits - 1)) and J.max() < 2 ** (bits - 1))
 
 
-@njit(cache=True, nogil=True)
-def _aligned_zeros(length: int, width: int) -> NDArray[np.int32]:
-    # a vector is a cache line, and reading two for one costs a tenth of the speed
-    spare = np.zeros(length * width + LANES, np.int32)
-    first = (-spare.ctypes.data % (_WORD * LANES)) // _WORD
-    return spare[first : first + length * width].reshape(length, width)
+def _tiled(words: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Return words (rows, columns / 4) in tiles of 16 rows of 16 words, each in one piece."""
+    height, width = (length // _AMX_ROWS for length in words.shape)
+    tiles = words.reshape(height, _AMX_ROWS, width, _AMX_ROWS)
+    return aligned_like(tiles.transpose(0, 2, 1, 3))
 
 
 @njit(cache=True, nogil=True)
-def _pack_codes(codes: NDArray[Any], words: NDArray[np.int32], totals: NDArray[np.int32]) -> bool:
-    """Add `codes` (n, runs) to `words` (n / 4, padded runs), and each run up in `totals`.
-
-    Return whether all were integers of a byte.
-    """
-    prefer_wide_vectors()  # pyright: ignore[reportCallIssue]
-    fits = True
-    for j in range(len(codes)):
-        row, word = codes[j], words[j // _WORD]
-        shift = np.int32(8 * (j % _WORD))
-        for r in range(len(row)):
-            code = np.int8(np.int32(row[r]))
-            fits &= row.dtype.type(code) == row[r]
-            totals[r] += code
-            word[r] |= np.int32(np.int32(np.uint8(code)) << shift)
-    return fits
-
-
-@njit(cache=True, nogil=True)
-def _multiply_tile(
-    levels: NDArray[np.int32],
-    first_row: int,
+def _vnni_tile(
     words: NDArray[np.int32],
+    first_row: int,
+    codes: NDArray[np.int32],
     first_run: int,
     tile: NDArray[np.int32],
 ) -> None:
-    n_vectors = (words.shape[1] - first_run) // LANES
-    if n_vectors >= TILE_VECTORS:
-        _FOUR_VECTORS(levels, first_row, words, first_run, tile)
+    n_vectors = (codes.shape[1] - first_run) // LANES
+    if n_vectors >= 4:
+        _FOUR_VECTORS(words, first_row, codes, first_run, tile)
     elif n_vectors == 3:
-        _THREE_VECTORS(levels, first_row, words, first_run, tile)
+        _THREE_VECTORS(words, first_row, codes, first_run, tile)
     elif n_vectors == 2:
-        _TWO_VECTORS(levels, first_row, words, first_run, tile)
+        _TWO_VECTORS(words, first_row, codes, first_run, tile)
     else:
-        _ONE_VECTOR(levels, first_row, words, first_run, tile)
+        _ONE_VECTOR(words, first_row, codes, first_run, tile)
 
 
 @njit(cache=True, nogil=True)
-def _unload_tile(
-    tile: NDArray[np.int32], n_digits: int, totals: NDArray[np.int32], out: NDArray[Any]
+def _amx_tile(
+    words: NDArray[np.int32],
+    row_tile: int,
+    codes: NDArray[np.int32],
+    first_run: int,
+    tile: NDArray[np.int32],
 ) -> None:
-    """Put digits together in `out`, which may be smaller than the tile."""
+    n_vectors = (codes.shape[1] - first_run) // LANES
+    if n_vectors >= 4:
+        _FOUR_TILES(words, row_tile, codes, first_run, tile)
+    elif n_vectors == 3:
+        _THREE_TILES(words, row_tile, codes, first_run, tile)
+    elif n_vectors == 2:
+        _TWO_TILES(words, row_tile, codes, first_run, tile)
+    else:
+        _ONE_TILE(words, row_tile, codes, first_run, tile)
+
+
+@njit(cache=True, nogil=True)
+def _unload(  # noqa: PLR0917  a kernel
+    tile: NDArray[np.int32],
+    n_digits: int,
+    totals: NDArray[np.int32],
+    out: NDArray[Any],
+    first_spin: int,
+    first_run: int,
+) -> None:
+    """Put digits together in `out`, over which the tile may stick out."""
     prefer_wide_vectors()  # pyright: ignore[reportCallIssue]
-    for i in range(len(out)):
-        row, high, low = out[i], tile[n_digits * i], tile[n_digits * i + n_digits - 1]
+    n_runs = min(tile.shape[1], out.shape[1] - first_run)
+    offsets = totals[first_run : first_run + n_runs]
+    for i in range(min(len(tile) // n_digits, len(out) - first_spin)):
+        row = out[first_spin + i, first_run : first_run + n_runs]
+        high, low = tile[n_digits * i], tile[n_digits * i + n_digits - 1]
         if n_digits == 1:
-            for r in range(len(row)):
-                row[r] = np.int32(high[r] - np.int32(totals[r] << np.int32(7)))
+            for r in range(n_runs):
+                row[r] = np.int32(high[r] - np.int32(offsets[r] << np.int32(7)))
         else:
-            for r in range(len(row)):
-                digit = np.int32(high[r] - np.int32(totals[r] << np.int32(7)))
+            for r in range(n_runs):
+                digit = np.int32(high[r] - np.int32(offsets[r] << np.int32(7)))
                 row[r] = np.float64(digit) * 256.0 + np.float64(low[r])
 
 
 @njit(cache=True, nogil=True)
-def multiply_packed(
-    levels: NDArray[np.int32], n_digits: int, codes: NDArray[Any], out: NDArray[Any]
-) -> bool:
-    """Multiply packed `levels` with `codes` (n, runs); `out` (n, runs) holds results exactly.
+def multiply_words(rows: DenseRows, codes: PackedCodes, first: int, out: NDArray[Any]) -> None:
+    """Write rows of the product with packed codes, from `first` on, to `out` (rows, runs).
 
-    Return False, with `out` as it was, where codes are not integers of a byte. A tile passes
-    through 1.5 KB of memory, where whatever sticks out over `out` stays behind.
+    `first` is a multiple of 48, and `out` of a dtype that holds results exactly.
     """
-    n_runs = codes.shape[1]
-    n_padded = -(-n_runs // LANES) * LANES
-    words = _aligned_zeros(levels.shape[1], n_padded)
-    totals = np.zeros(n_padded, np.int32)
-    if not _pack_codes(codes, words, totals):
-        return False
-    tile = np.empty((TILE_ROWS, _TILE_RUNS), np.int32)
-    spins_per_tile = TILE_ROWS // n_digits
-    for first_run in range(0, n_runs, _TILE_RUNS):
-        end_run = min(first_run + _TILE_RUNS, n_runs)
+    _multiply_words(rows.words, rows.n_digits, codes, first, out)
+
+
+@njit(cache=True, nogil=True)
+def _multiply_words(
+    words: NDArray[np.int32], n_digits: int, codes: PackedCodes, first_row: int, out: NDArray[Any]
+) -> None:
+    # a tile passes through 4 KB of memory, where whatever sticks out over `out` stays behind
+    height = _AMX_ROWS if words.ndim == 4 else _VNNI_ROWS
+    tile = aligned_words(height, _WIDTH)
+    n_runs, spins_per_tile = out.shape[1], height // n_digits
+    if words.ndim == 4:
+        _TILES_ON()  # pyright: ignore[reportCallIssue]
+    for first_run in range(0, n_runs, _WIDTH):
         for first in range(0, len(out), spins_per_tile):
-            _multiply_tile(levels, first * n_digits, words, first_run, tile)
-            part = out[first : first + spins_per_tile, first_run:end_run]
-            _unload_tile(tile, n_digits, totals[first_run:end_run], part)
+            if words.ndim == 4:
+                number = (first_row + first) // spins_per_tile
+                _amx_tile(words, number, codes.words, first_run, tile)
+            else:
+                _vnni_tile(words, (first_row + first) * n_digits, codes.words, first_run, tile)
+            _unload(tile, n_digits, codes.totals, out, first, first_run)
+    if words.ndim == 4:
+        _TILES_OFF()  # pyright: ignore[reportCallIssue]
+
+
+@njit(cache=True, nogil=True)
+def _multiply(rows: DenseRows, codes: NDArray[Any], out: NDArray[Any]) -> bool:
+    packed = room_for_codes(len(codes), codes.shape[1])
+    if not pack_codes(codes, packed):
+        return False
+    multiply_words(rows, packed, 0, out)
     return True

@@ -20,18 +20,28 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numba import njit
 
+from emulator.avx512 import prefer_wide_vectors
 from emulator.dynamics.base import Precision, state_dtype
-from emulator.dynamics.controlled import Conditions, ControlledDynamics, Ramp, Shared, ramped
-from emulator.dynamics.mean_field import drift
+from emulator.dynamics.controlled import (
+    Conditions,
+    ControlledDynamics,
+    Ramp,
+    Shared,
+    feed_back,
+    ramped,
+)
+from emulator.dynamics.saturation import cubic_drift
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from emulator.coupling import Form
+
 __all__ = [
     "AmplitudeControl",
     "ChaoticAmplitudeControl",
-    "advance_controlled_amplitudes",
-    "amplitude_constants",
+    "advance_to_targets",
+    "controlled",
 ]
 
 # Amplitudes end at this multiple of the target's root.
@@ -41,38 +51,60 @@ MOST_SHRINK = -0.5
 
 
 class AmplitudeControlConstants(NamedTuple):
-    """Scalars of `advance_controlled_amplitudes`, all of the state's dtype."""
+    """Scalars of `controlled`, all of the state's dtype."""
 
     clip: Any
     time_step: Any
-    net_gain: Any
     strength: Any
     error_step: Any
     most_shrink: Any
     error_limit: Any
 
 
+@njit(inline="always")
+def controlled(  # noqa: PLR0917  called from kernels
+    x: Any,
+    e: Any,
+    local_field: Any,
+    target: Any,
+    net_gain: Any,
+    c: AmplitudeControlConstants,
+) -> tuple[Any, Any]:
+    """Return an amplitude after an Euler step, and its error variable after that.
+
+    `target` is the root of that of x^2; |x| ends at `clip` times it.
+    """
+    drive = c.strength * e * local_field
+    moved = x + c.time_step * cubic_drift(x, drive, net_gain)
+    moved = min(max(moved, -c.clip * target), c.clip * target)
+    growth = max(c.error_step * (target * target - moved * moved), c.most_shrink)
+    return moved, min(e + e * growth, c.error_limit)
+
+
 @njit(cache=True, nogil=True, error_model="numpy")
-def advance_controlled_amplitudes(
+def control_amplitudes(
+    arrays: Shared, target: Any, net_gain: Any, c: AmplitudeControlConstants
+) -> None:
+    """Make a step towards the same target for all runs."""
+    prefer_wide_vectors()  # pyright: ignore[reportCallIssue]
+    x, e = arrays.x.reshape(-1), arrays.e.reshape(-1)
+    local_field = arrays.local_field.reshape(-1)
+    for k in range(len(x)):
+        x[k], e[k] = controlled(x[k], e[k], local_field[k], target, net_gain, c)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def advance_to_targets(
+    form: Form,
     arrays: Shared,
-    target: NDArray[Any],
+    targets: NDArray[Any],
+    net_gains: NDArray[Any],
     c: AmplitudeControlConstants,
 ) -> None:
-    """Make one Euler step of every amplitude, then one of its error variable.
-
-    `target` (runs,) is that of x^2; |x| ends at `clip` times its root.
-    """
-    limit = c.clip * np.sqrt(target)
-    for i in range(len(arrays.x)):
-        x, e, product, h = arrays.x[i], arrays.e[i], arrays.product[i], arrays.field[i]
-        for r in range(len(target)):
-            local_field = product[r] + h * arrays.field_amplitude[r]
-            drive = c.strength * e[r] * local_field
-            moved = x[r] + c.time_step * drift(x[r], drive, c.net_gain)
-            moved = min(max(moved, -limit[r]), limit[r])
-            x[r] = moved
-            growth = max(c.error_step * (target[r] - moved * moved), c.most_shrink)
-            e[r] = min(e[r] + e[r] * growth, c.error_limit)
+    """Make a round trip towards each of the `targets`, roots of those of x^2."""
+    for step in range(len(targets)):
+        feed_back(form, arrays)
+        control_amplitudes(arrays, targets[step], net_gains[step], c)
 
 
 class AmplitudeControl(ControlledDynamics):
@@ -81,21 +113,21 @@ class AmplitudeControl(ControlledDynamics):
     error_rate: float
     error_limit: float
 
+    def net_gains(self, conditions: Conditions) -> NDArray[Any]:
+        """Return L(p - 1) of each round trip."""
+        return (self.loss * (conditions.pump - 1)).astype(state_dtype(self.precision))
 
-def amplitude_constants(
-    dynamics: AmplitudeControl, natural_strength: float, pump: float
-) -> AmplitudeControlConstants:
-    """Return the scalars of one step."""
-    scalar = state_dtype(dynamics.precision).type
-    return AmplitudeControlConstants(
-        clip=scalar(CLIP),
-        time_step=scalar(dynamics.time_step),
-        net_gain=scalar(dynamics.loss * (pump - 1)),
-        strength=scalar(dynamics.coupling_gain * natural_strength),
-        error_step=scalar(dynamics.time_step * dynamics.error_rate),
-        most_shrink=scalar(MOST_SHRINK),
-        error_limit=scalar(dynamics.error_limit),
-    )
+    def constants(self, natural_strength: float) -> AmplitudeControlConstants:
+        """Return the scalars of `controlled`."""
+        scalar = state_dtype(self.precision).type
+        return AmplitudeControlConstants(
+            clip=scalar(CLIP),
+            time_step=scalar(self.time_step),
+            strength=scalar(self.coupling_gain * natural_strength),
+            error_step=scalar(self.time_step * self.error_rate),
+            most_shrink=scalar(MOST_SHRINK),
+            error_limit=scalar(self.error_limit),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,11 +175,17 @@ class ChaoticAmplitudeControl(AmplitudeControl):
     initial_width: float = 0.1
     precision: Precision = "single"
 
-    def step(self, arrays: Shared, conditions: Conditions) -> None:
-        """Make one step towards the target of this moment."""
-        target = np.full_like(arrays.field_amplitude, ramped(self.target, conditions.progress))
-        constants = amplitude_constants(self, conditions.natural_strength, conditions.pump)
-        advance_controlled_amplitudes(arrays, target, constants)
+    def step(
+        self,
+        form: Form,
+        arrays: Shared,
+        conditions: Conditions,
+        constants: AmplitudeControlConstants,
+    ) -> None:
+        """Make one step towards the target of each moment."""
+        roots = np.sqrt(ramped(self.target, conditions.progress))
+        targets = roots.astype(state_dtype(self.precision))
+        advance_to_targets(form, arrays, targets, self.net_gains(conditions), constants)
 
     def _own_checks(self) -> dict[str, bool]:
         return {

@@ -6,53 +6,90 @@ Algorithms that leave local minima on their own account are scored by what they 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numba import njit
 
+from emulator.avx512 import prefer_wide_vectors
+from emulator.coupling import (
+    BLOCK_ROWS,
+    multiply_signs,
+    padded_runs,
+    read_spins,
+    take_signs,
+)
 from emulator.dynamics.base import Block, Dynamics, Precision, Wiring
+from emulator.memory import aligned_zeros
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from emulator.coupling import CouplingMatrix
+    from emulator.coupling import CouplingMatrix, Form
 
-__all__ = ["BestSeen", "BestSeenBlock"]
+__all__ = ["BestSeen", "BestSeenBlock", "read_spins"]
+
+
+class Seen(NamedTuple):
+    """Energies of this look and of the best one, float64 (runs,), and its amplitudes (n, runs)."""
+
+    latest: NDArray[np.float64]
+    lowest: NDArray[np.float64]
+    best: NDArray[Any]
 
 
 @njit(cache=True, nogil=True)
-def read_spins(x: NDArray[Any], spins: NDArray[Any]) -> None:
-    """Write the signs of `x` (n, runs) to `spins`; an exact zero counts as +1."""
-    for i in range(len(x)):
-        for r in range(x.shape[1]):
-            spins[i, r] = -1 if x[i, r] < 0 else 1
-
-
-@njit(cache=True, nogil=True)
-def ising_energies(
-    spins: NDArray[Any], product: NDArray[Any], field: NDArray[Any], energies: NDArray[Any]
+def add_energies(
+    x: NDArray[Any], product: NDArray[Any], field: NDArray[Any], energies: NDArray[Any]
 ) -> None:
-    r"""Write :math:`-\frac12\sum_i\sigma_i(J\sigma)_i - \sum_i h_i\sigma_i` to `energies` (runs,).
+    r"""Add :math:`-\frac12\sum_i\sigma_i(J\sigma)_i - \sum_i h_i\sigma_i` to `energies` (runs,).
 
-    Sums are float64: exact for integers.
+    :math:`\sigma` are the signs of `x`, `product` is :math:`J\sigma`. Sums are float64: exact for
+    integers.
     """
-    energies[:] = 0
-    for i in range(len(spins)):
+    prefer_wide_vectors()  # pyright: ignore[reportCallIssue]
+    for i in range(len(x)):
+        amplitude, row, h = x[i], product[i], field[i]
         for r in range(len(energies)):
-            local_field = np.float64(0.5) * product[i, r] + field[i]
-            energies[r] -= np.float64(spins[i, r]) * local_field
+            local_field = np.float64(0.5) * row[r] + h
+            energies[r] += local_field if amplitude[r] < 0 else -local_field
 
 
 @njit(cache=True, nogil=True)
-def keep_better(
-    x: NDArray[Any], energies: NDArray[Any], best: NDArray[Any], best_energies: NDArray[Any]
+def keep_better(x: NDArray[Any], seen: Seen) -> None:
+    """Copy the columns of `x` whose energy is the lowest so far, and their energies."""
+    prefer_wide_vectors()  # pyright: ignore[reportCallIssue]
+    is_better = seen.latest < seen.lowest
+    if is_better.any():
+        for i in range(len(x)):
+            amplitude, best = x[i], seen.best[i]
+            for r in range(len(is_better)):
+                best[r] = amplitude[r] if is_better[r] else best[r]
+        for r in range(len(is_better)):
+            seen.lowest[r] = min(seen.latest[r], seen.lowest[r])
+
+
+@njit(cache=True, nogil=True)
+def look(  # noqa: PLR0917  a kernel
+    form: Form,
+    x: NDArray[Any],
+    room: Any,
+    product: NDArray[Any],
+    field: NDArray[Any],
+    seen: Seen,
 ) -> None:
-    """Copy the columns of `x` whose energy is below that of `best`, and their energies."""
-    for r in range(len(energies)):
-        if energies[r] < best_energies[r]:
-            best_energies[r] = energies[r]
-            best[:, r] = x[:, r]
+    """Compute the energies of the signs of `x` (n, runs), and keep what is better.
+
+    `product` has room for `BLOCK_ROWS` rows.
+    """
+    take_signs(form, x, room)
+    seen.latest[:] = 0
+    for first in range(0, len(x), BLOCK_ROWS):
+        end = min(first + BLOCK_ROWS, len(x))
+        rows = product[: end - first]
+        multiply_signs(form, room, first, rows)
+        add_energies(x[first:end], rows, field[first:end], seen.latest)
+    keep_better(x, seen)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,13 +164,13 @@ class BestSeenBlock(Block):
 
     def __init__(self, block: Block, wiring: Wiring, *, n_runs: int, every: int) -> None:
         self.block = block
+        coupling, x = wiring.energy_coupling, block.amplitudes()
         self.energies = np.full(n_runs, np.inf)
-        self._coupling, self._every = wiring.energy_coupling, every
-        shape = (wiring.n_spins, n_runs)
-        self._best = np.zeros(shape, block.amplitudes().dtype)
-        self._spins, self._product = (np.empty(shape, self._coupling.dtype) for _ in range(2))
-        self._latest = np.empty(n_runs)
-        self._since_look = 0
+        self._seen = Seen(np.empty(n_runs), self.energies, aligned_zeros(x.shape, x.dtype))
+        self._form, self._field = coupling.form, coupling.field
+        self._room = coupling.room_for_signs(n_runs)
+        self._product = aligned_zeros((BLOCK_ROWS, padded_runs(n_runs)), coupling.dtype)
+        self._every, self._since_look = every, 0
 
     def advance(self, pump: float) -> None:
         """Make one round trip, and look where it is time."""
@@ -145,12 +182,9 @@ class BestSeenBlock(Block):
     def amplitudes(self) -> NDArray[Any]:
         """Return each run's amplitudes at its lowest energy, after one more look."""
         self._look()
-        return self._best
+        return self._seen.best
 
     def _look(self) -> None:
-        x = self.block.amplitudes()
-        read_spins(x, self._spins)
-        self._coupling.multiply(self._spins, self._product)
-        ising_energies(self._spins, self._product, self._coupling.field, self._latest)
-        keep_better(x, self._latest, self._best, self.energies)
+        x = np.ascontiguousarray(self.block.amplitudes())
+        look(self._form, x, self._room, self._product, self._field, self._seen)
         self._since_look = 0

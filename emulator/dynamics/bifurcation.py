@@ -13,23 +13,32 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
-import numpy as np
 from numba import njit
 
-from emulator.dynamics.base import Block, Dynamics, Precision, Wiring, state_dtype
-from emulator.dynamics.best import read_spins
-from emulator.dynamics.controlled import check_options, initial_normals
+from emulator.avx512 import prefer_wide_vectors
+from emulator.coupling import BLOCK_ROWS, multiply_signs, padded_runs, take_signs
+from emulator.dynamics.base import Dynamics, Precision, Wiring, check_options, state_dtype
+from emulator.dynamics.controlled import initial_normals
+from emulator.dynamics.local_field import Zeeman, add_zeeman, local_fields, zeeman
+from emulator.dynamics.stretch import StretchBlock
+from emulator.memory import aligned_zeros
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
+
+    from emulator.coupling import Form
 
 __all__ = [
     "BifurcationBlock",
     "SimulatedBifurcation",
     "Variant",
-    "advance_between_walls",
+    "advance_ballistic",
+    "advance_discrete",
     "advance_kerr",
     "longest_stable_step",
+    "move_between_walls",
+    "oscillate",
 ]
 
 Variant: TypeAlias = Literal["adiabatic", "ballistic", "discrete"]
@@ -43,26 +52,18 @@ class BifurcationConstants(NamedTuple):
 
     time_step: Any
     kerr_step: Any
-    detuning: Any
-    coupling: Any
+    kick: Any
     heating: Any
     wall: Any
+    stop: Any
 
 
 class Phase(NamedTuple):
-    """Arrays of the kernels, (n, runs), (n,) and (runs,)."""
+    """Positions, momenta and local fields (n, runs), the fields perhaps of some rows only."""
 
     x: NDArray[Any]
     y: NDArray[Any]
-    product: NDArray[Any]
-    field: NDArray[Any]
-    field_amplitude: NDArray[Any]
-
-
-@njit(inline="always")
-def coupling_kick(product: float, field: float, time_step: float, coupling: float) -> float:
-    """Return the change of a momentum that couplings and field make in one step."""
-    return time_step * coupling * (product + field)
+    local_field: NDArray[Any]
 
 
 @njit(inline="always")
@@ -72,31 +73,76 @@ def kerr_force(x: float, detuning: float) -> float:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def advance_kerr(arrays: Phase, c: BifurcationConstants) -> None:
+def oscillate(arrays: Phase, detuning: Any, c: BifurcationConstants) -> None:
     """Make one step of the adiabatic variant: a kick by couplings, then Kerr oscillation."""
-    for i in range(len(arrays.x)):
-        x, y, product, h = arrays.x[i], arrays.y[i], arrays.product[i], arrays.field[i]
-        for r in range(len(x)):
-            position, field = x[r], h * arrays.field_amplitude[r]
-            momentum = y[r] + coupling_kick(product[r], field, c.time_step, c.coupling)
-            for _ in range(KERR_STEPS):
-                position += c.kerr_step * momentum
-                momentum += c.kerr_step * kerr_force(position, c.detuning)
-            x[r], y[r] = position, momentum
+    prefer_wide_vectors()  # pyright: ignore[reportCallIssue]
+    x, y = arrays.x.reshape(-1), arrays.y.reshape(-1)
+    local_field = arrays.local_field.reshape(-1)
+    for k in range(len(x)):
+        position, momentum = x[k], y[k] + c.kick * local_field[k]
+        for _ in range(KERR_STEPS):
+            position += c.kerr_step * momentum
+            momentum += c.kerr_step * kerr_force(position, detuning)
+        x[k], y[k] = position, momentum
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def advance_between_walls(arrays: Phase, c: BifurcationConstants) -> None:
+def move_between_walls(arrays: Phase, detuning: Any, c: BifurcationConstants) -> None:
     """Make one step of the ballistic or discrete variant, then stop what hit a wall at +-1."""
-    for i in range(len(arrays.x)):
-        x, y, product, h = arrays.x[i], arrays.y[i], arrays.product[i], arrays.field[i]
-        for r in range(len(x)):
-            field = h * arrays.field_amplitude[r]
-            momentum = y[r] + coupling_kick(product[r], field, c.time_step, c.coupling)
-            momentum -= c.time_step * c.detuning * x[r]
-            position = x[r] + c.time_step * momentum
-            x[r] = min(max(position, -c.wall), c.wall)
-            y[r] = (momentum if abs(position) <= c.wall else 0 * momentum) + c.heating * y[r]
+    prefer_wide_vectors()  # pyright: ignore[reportCallIssue]
+    scalar, pull = arrays.x.dtype.type, c.time_step * detuning
+    x, y = arrays.x.reshape(-1), arrays.y.reshape(-1)
+    local_field = arrays.local_field.reshape(-1)
+    for k in range(len(x)):
+        momentum = y[k] + (c.kick * scalar(local_field[k]) - pull * x[k])
+        position = x[k] + c.time_step * momentum
+        x[k] = min(max(position, -c.wall), c.wall)
+        y[k] = (momentum if abs(position) <= c.wall else c.stop) + c.heating * y[k]
+
+
+@njit(cache=True, nogil=True)
+def advance_kerr(
+    form: Form, zeeman: Zeeman, arrays: Phase, detunings: NDArray[Any], c: BifurcationConstants
+) -> None:
+    """Make a round trip of the adiabatic variant at each of the detunings 1 - p."""
+    for step in range(len(detunings)):
+        local_fields(form, zeeman, arrays.x, arrays.local_field)
+        oscillate(arrays, detunings[step], c)
+
+
+@njit(cache=True, nogil=True)
+def advance_ballistic(
+    form: Form, zeeman: Zeeman, arrays: Phase, detunings: NDArray[Any], c: BifurcationConstants
+) -> None:
+    """Make a round trip of the ballistic variant at each of the detunings 1 - p."""
+    for step in range(len(detunings)):
+        local_fields(form, zeeman, arrays.x, arrays.local_field)
+        move_between_walls(arrays, detunings[step], c)
+
+
+@njit(cache=True, nogil=True)
+def advance_discrete(  # noqa: PLR0917  a kernel
+    form: Form,
+    zeeman: Zeeman,
+    arrays: Phase,
+    room: Any,
+    detunings: NDArray[Any],
+    c: BifurcationConstants,
+) -> None:
+    """Make a round trip of the discrete variant at each of the detunings 1 - p.
+
+    Signs are taken before a step, so that the product is needed a few rows at a time only.
+    """
+    for step in range(len(detunings)):
+        take_signs(form, arrays.x, room)
+        for first in range(0, len(arrays.x), BLOCK_ROWS):
+            end = min(first + BLOCK_ROWS, len(arrays.x))
+            product = arrays.local_field[: end - first]
+            multiply_signs(form, room, first, product)
+            if zeeman.is_there:
+                add_zeeman(zeeman, first, product)
+            rows = Phase(arrays.x[first:end], arrays.y[first:end], product)
+            move_between_walls(rows, detunings[step], c)
 
 
 def longest_stable_step(coupling_strength: float, eigenvalue: float) -> float:
@@ -181,13 +227,11 @@ class SimulatedBifurcation(Dynamics):
         return BifurcationBlock(self, wiring, first_run, n_runs)
 
 
-class BifurcationBlock(Block):
+class BifurcationBlock(StretchBlock):
     """A block of runs of simulated bifurcation.
 
     Attributes
     ----------
-    x, y : array, shape (n, runs)
-        Positions and momenta.
     coupling_strength, time_step : float
         c0, in units of the stored couplings, and dt.
     """
@@ -195,13 +239,15 @@ class BifurcationBlock(Block):
     def __init__(
         self, dynamics: SimulatedBifurcation, wiring: Wiring, first_run: int, n_runs: int
     ) -> None:
-        dtype = state_dtype(dynamics.precision)
-        self.x, self.y = (
+        super().__init__()
+        dtype, n_padded = state_dtype(dynamics.precision), padded_runs(n_runs)
+        width, coupling = dynamics.initial_width, wiring.coupling
+        x, y = (
             initial_normals(
                 wiring,
                 first_run=first_run,
-                n_runs=n_runs,
-                width=dynamics.initial_width,
+                n_runs=n_padded,
+                width=width,
                 dtype=dtype,
                 stream=stream,
             )
@@ -212,40 +258,46 @@ class BifurcationBlock(Block):
         if math.isfinite(dynamics.stability):
             stable = longest_stable_step(self.coupling_strength, wiring.lowest_eigenvalue)
             self.time_step = min(self.time_step, dynamics.stability * stable)
-        shape, product_dtype = self.x.shape, wiring.coupling.dtype
-        self._product = np.empty(shape, product_dtype)
-        self._signs = np.empty(shape, product_dtype) if dynamics.variant == "discrete" else None
-        self._field = wiring.coupling.field.astype(dtype)
-        self._has_field = bool(self._field.any())
-        self._field_amplitude = np.ones(n_runs, dtype)
-        self._wiring, self._dynamics = wiring, dynamics
+        self._zeeman = zeeman(coupling, n_padded, dtype)
+        if dynamics.variant == "discrete":
+            self._form, self._room = coupling.form, coupling.room_for_signs(n_padded)
+            fields = aligned_zeros((BLOCK_ROWS, n_padded), coupling.dtype)
+        else:
+            self._form, fields = coupling.numbers(dtype), aligned_zeros(x.shape, dtype)
+        self._arrays = Phase(x, y, fields)
+        self._constants = BifurcationConstants(
+            time_step=dtype.type(self.time_step),
+            kerr_step=dtype.type(self.time_step / KERR_STEPS),
+            kick=dtype.type(self.time_step * self.coupling_strength),
+            heating=dtype.type(dynamics.heating * self.time_step),
+            wall=dtype.type(1.0),
+            stop=dtype.type(0.0),
+        )
+        self._dynamics, self._n_runs = dynamics, n_runs
 
-    def advance(self, pump: float) -> None:
-        """Make one step."""
-        self._wiring.coupling.multiply(self._fed_back(), self._product)
-        if self._has_field and self._signs is None:
-            np.mean(np.abs(self.x), axis=0, out=self._field_amplitude)
-        arrays = Phase(self.x, self.y, self._product, self._field, self._field_amplitude)
-        is_adiabatic = self._dynamics.variant == "adiabatic"
-        (advance_kerr if is_adiabatic else advance_between_walls)(arrays, self._constants(pump))
+    @property
+    def x(self) -> NDArray[Any]:
+        """Positions (n, runs)."""
+        self.catch_up()
+        return self._arrays.x[:, : self._n_runs]
+
+    @property
+    def y(self) -> NDArray[Any]:
+        """Momenta (n, runs)."""
+        self.catch_up()
+        return self._arrays.y[:, : self._n_runs]
 
     def amplitudes(self) -> NDArray[Any]:
         """Return the positions."""
         return self.x
 
-    def _fed_back(self) -> NDArray[Any]:
-        if self._signs is None:
-            return self.x
-        read_spins(self.x, self._signs)
-        return self._signs
-
-    def _constants(self, pump: float) -> BifurcationConstants:
-        scalar = state_dtype(self._dynamics.precision).type
-        return BifurcationConstants(
-            time_step=scalar(self.time_step),
-            kerr_step=scalar(self.time_step / KERR_STEPS),
-            detuning=scalar(1 - pump),
-            coupling=scalar(self.coupling_strength),
-            heating=scalar(self._dynamics.heating * self.time_step),
-            wall=scalar(1.0),
-        )
+    def _advance_through(self, pumps: NDArray[np.float64]) -> None:
+        variant, constants = self._dynamics.variant, self._constants
+        form, field, arrays = self._form, self._zeeman, self._arrays
+        detunings = (1 - pumps).astype(arrays.x.dtype)
+        if variant == "discrete":
+            advance_discrete(form, field, arrays, self._room, detunings, constants)
+        elif variant == "ballistic":
+            advance_ballistic(form, field, arrays, detunings, constants)
+        else:
+            advance_kerr(form, field, arrays, detunings, constants)

@@ -7,8 +7,13 @@ from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
+from numba import njit
 
-from emulator.dynamics.base import Block, Dynamics, Wiring, check_options, state_dtype
+from emulator.coupling import padded_runs
+from emulator.dynamics.base import Dynamics, Wiring, check_options, state_dtype
+from emulator.dynamics.local_field import Zeeman, local_fields, zeeman
+from emulator.dynamics.stretch import StretchBlock
+from emulator.memory import aligned_zeros
 from emulator.noise import fill_normals
 
 if TYPE_CHECKING:
@@ -16,12 +21,15 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from emulator.coupling import Form
+
 __all__ = [
     "Conditions",
     "ControlledBlock",
     "ControlledDynamics",
     "Ramp",
-    "check_options",
+    "Shared",
+    "feed_back",
     "initial_normals",
     "ramped",
 ]
@@ -29,37 +37,47 @@ __all__ = [
 Ramp: TypeAlias = tuple[float, float]
 
 
-def ramped(ends: Ramp, progress: float) -> float:
-    """Return the value at `progress` (0 to 1) of the way from one end to the other."""
+def ramped(ends: Ramp, progress: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the values at `progress` (0 to 1) of the way from one end to the other."""
     return ends[0] + (ends[1] - ends[0]) * progress
 
 
 def initial_normals(
     wiring: Wiring, *, first_run: int, n_runs: int, width: float, dtype: Any, stream: int = 0
 ) -> NDArray[Any]:
-    """Return independent normals (n, runs) of standard deviation `width`."""
-    x = np.empty((wiring.n_spins + wiring.n_spins % 2, n_runs), dtype)
+    """Return independent normals (n, runs) of standard deviation `width`, aligned."""
+    x = aligned_zeros((wiring.n_spins + wiring.n_spins % 2, n_runs), dtype)
     fill_normals(wiring.key, stream, first_run, x)
     x *= x.dtype.type(width)
     return x[: wiring.n_spins]
 
 
 class Shared(NamedTuple):
-    """Arrays that every kernel of this family takes, (n, runs), (n,) and (runs,)."""
+    """Amplitudes, error variables and local fields (n, runs) of a block; its field."""
 
     x: NDArray[Any]
     e: NDArray[Any]
-    product: NDArray[Any]
-    field: NDArray[Any]
-    field_amplitude: NDArray[Any]
+    local_field: NDArray[Any]
+    zeeman: Zeeman
 
 
 class Conditions(NamedTuple):
-    """What a step is made under: pump, how far a run is (0 to 1), and `natural_strength`."""
+    """What round trips are made under.
 
-    pump: float
-    progress: float
-    natural_strength: float
+    Attributes
+    ----------
+    pump, progress : float64 array, shape (round trips,)
+        Pump, and how far a run is (0 to 1).
+    """
+
+    pump: NDArray[np.float64]
+    progress: NDArray[np.float64]
+
+
+@njit(cache=True, nogil=True)
+def feed_back(form: Form, arrays: Shared) -> None:
+    """Write the local fields of the amplitudes as they are."""
+    local_fields(form, arrays.zeeman, arrays.x, arrays.local_field)
 
 
 class ControlledDynamics(Dynamics):
@@ -104,23 +122,23 @@ class ControlledDynamics(Dynamics):
         )
 
     @abstractmethod
-    def step(self, arrays: Shared, conditions: Conditions) -> None:
-        """Advance amplitudes and error variables by one step."""
+    def constants(self, natural_strength: float) -> Any:
+        """Return the scalars of the kernel, of the state's dtype."""
+
+    @abstractmethod
+    def step(self, form: Form, arrays: Shared, conditions: Conditions, constants: Any) -> None:
+        """Advance amplitudes and error variables by one step for each of the conditions."""
 
     @abstractmethod
     def _own_checks(self) -> Mapping[str, bool]:
         """Whether each option that the family does not share is in its range."""
 
 
-class ControlledBlock(Block):
+class ControlledBlock(StretchBlock):
     """A block of runs with an error variable beside each amplitude.
-
-    A field acts as one more spin would whose amplitude is the mean magnitude of the others.
 
     Attributes
     ----------
-    x, e : array, shape (n, runs)
-        Amplitudes and error variables.
     wiring : Wiring
     """
 
@@ -133,30 +151,38 @@ class ControlledBlock(Block):
         n_runs: int,
         initial_error: float,
     ) -> None:
-        dtype = state_dtype(dynamics.precision)
+        super().__init__()
+        dtype, n_padded = state_dtype(dynamics.precision), padded_runs(n_runs)
         width = dynamics.initial_width
-        self.x = initial_normals(
-            wiring, first_run=first_run, n_runs=n_runs, width=width, dtype=dtype
-        )
-        self.e = np.full_like(self.x, initial_error)
-        self._product = np.empty(self.x.shape, wiring.coupling.dtype)
-        self._field = wiring.coupling.field.astype(dtype)
-        self._has_field = bool(self._field.any())
-        self._field_amplitude = np.zeros(n_runs, dtype)
-        self.wiring, self._dynamics = wiring, dynamics
+        x = initial_normals(wiring, first_run=first_run, n_runs=n_padded, width=width, dtype=dtype)
+        e = aligned_zeros(x.shape, dtype)
+        e[:] = initial_error
+        field = zeeman(wiring.coupling, n_padded, dtype)
+        self._arrays = Shared(x, e, aligned_zeros(x.shape, dtype), field)
+        self._form = wiring.coupling.numbers(dtype)
+        self._constants = dynamics.constants(wiring.natural_strength)
+        self.wiring, self._dynamics, self._n_runs = wiring, dynamics, n_runs
         self._round_trip = 0
 
-    def advance(self, pump: float) -> None:
-        """Make one step."""
-        self.wiring.coupling.multiply(self.x, self._product)
-        if self._has_field:
-            np.mean(np.abs(self.x), axis=0, out=self._field_amplitude)
-        last = max(self.wiring.round_trips - 1, 1)
-        arrays = Shared(self.x, self.e, self._product, self._field, self._field_amplitude)
-        progress = min(self._round_trip / last, 1.0)
-        self._dynamics.step(arrays, Conditions(pump, progress, self.wiring.natural_strength))
-        self._round_trip += 1
+    @property
+    def x(self) -> NDArray[Any]:
+        """Amplitudes (n, runs)."""
+        self.catch_up()
+        return self._arrays.x[:, : self._n_runs]
+
+    @property
+    def e(self) -> NDArray[Any]:
+        """Error variables (n, runs)."""
+        self.catch_up()
+        return self._arrays.e[:, : self._n_runs]
 
     def amplitudes(self) -> NDArray[Any]:
         """Return x."""
         return self.x
+
+    def _advance_through(self, pumps: NDArray[np.float64]) -> None:
+        last = max(self.wiring.round_trips - 1, 1)
+        progress = np.minimum((self._round_trip + np.arange(len(pumps))) / last, 1.0)
+        conditions = Conditions(pumps, progress)
+        self._dynamics.step(self._form, self._arrays, conditions, self._constants)
+        self._round_trip += len(pumps)

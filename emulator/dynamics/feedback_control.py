@@ -10,15 +10,21 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from numba import njit
 
+from emulator.avx512 import prefer_wide_vectors
 from emulator.dynamics.base import Precision, state_dtype
-from emulator.dynamics.controlled import Conditions, ControlledDynamics, Shared
-from emulator.dynamics.mean_field import drift
+from emulator.dynamics.controlled import Conditions, ControlledDynamics, Shared, feed_back
+from emulator.dynamics.saturation import cubic_drift
 
-__all__ = ["ChaoticFeedbackControl", "advance_chaotic_feedback"]
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from emulator.coupling import Form
+
+__all__ = ["ChaoticFeedbackControl", "advance_chaotic_feedback", "control_feedback"]
 
 # Largest magnitude of an amplitude.
 CLIP = 1.5
@@ -28,10 +34,9 @@ LEAST_ERROR = 0.01
 
 
 class ChaoticFeedbackConstants(NamedTuple):
-    """Scalars of `advance_chaotic_feedback`, all of the state's dtype."""
+    """Scalars of `control_feedback`, all of the state's dtype."""
 
     time_step: Any
-    net_gain: Any
     strength: Any
     clip: Any
     error_step: Any
@@ -42,16 +47,27 @@ class ChaoticFeedbackConstants(NamedTuple):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def advance_chaotic_feedback(arrays: Shared, c: ChaoticFeedbackConstants) -> None:
+def control_feedback(arrays: Shared, net_gain: Any, c: ChaoticFeedbackConstants) -> None:
     """Make one Euler step of every amplitude and of its error variable."""
-    for i in range(len(arrays.x)):
-        x, e, product, h = arrays.x[i], arrays.e[i], arrays.product[i], arrays.field[i]
-        for r in range(len(x)):
-            drive = c.strength * e[r] * (product[r] + h * arrays.field_amplitude[r])
-            moved = x[r] + c.time_step * drift(x[r], drive, c.net_gain)
-            x[r] = min(max(moved, -c.clip), c.clip)
-            growth = max(c.error_step * (c.target - drive * drive), c.most_shrink)
-            e[r] = min(max(e[r] + e[r] * growth, c.error_floor), c.error_limit)
+    prefer_wide_vectors()  # pyright: ignore[reportCallIssue]
+    x, e = arrays.x.reshape(-1), arrays.e.reshape(-1)
+    local_field = arrays.local_field.reshape(-1)
+    for k in range(len(x)):
+        drive = c.strength * e[k] * local_field[k]
+        moved = x[k] + c.time_step * cubic_drift(x[k], drive, net_gain)
+        x[k] = min(max(moved, -c.clip), c.clip)
+        growth = max(c.error_step * (c.target - drive * drive), c.most_shrink)
+        e[k] = min(max(e[k] + e[k] * growth, c.error_floor), c.error_limit)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def advance_chaotic_feedback(
+    form: Form, arrays: Shared, net_gains: NDArray[Any], c: ChaoticFeedbackConstants
+) -> None:
+    """Make a round trip at each of the net gains."""
+    for step in range(len(net_gains)):
+        feed_back(form, arrays)
+        control_feedback(arrays, net_gains[step], c)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,13 +116,12 @@ class ChaoticFeedbackControl(ControlledDynamics):
     initial_width: float = 0.1
     precision: Precision = "single"
 
-    def step(self, arrays: Shared, conditions: Conditions) -> None:
-        """Make one step."""
+    def constants(self, natural_strength: float) -> ChaoticFeedbackConstants:
+        """Return the scalars of `control_feedback`."""
         scalar = state_dtype(self.precision).type
-        constants = ChaoticFeedbackConstants(
+        return ChaoticFeedbackConstants(
             time_step=scalar(self.time_step),
-            net_gain=scalar(self.loss * (conditions.pump - 1)),
-            strength=scalar(self.coupling_gain * conditions.natural_strength),
+            strength=scalar(self.coupling_gain * natural_strength),
             clip=scalar(CLIP),
             error_step=scalar(self.time_step * self.error_rate),
             target=scalar(self.target),
@@ -114,7 +129,17 @@ class ChaoticFeedbackControl(ControlledDynamics):
             error_floor=scalar(LEAST_ERROR),
             error_limit=scalar(self.error_limit),
         )
-        advance_chaotic_feedback(arrays, constants)
+
+    def step(
+        self,
+        form: Form,
+        arrays: Shared,
+        conditions: Conditions,
+        constants: ChaoticFeedbackConstants,
+    ) -> None:
+        """Make one step for each of the conditions."""
+        net_gains = (self.loss * (conditions.pump - 1)).astype(arrays.x.dtype)
+        advance_chaotic_feedback(form, arrays, net_gains, constants)
 
     def _own_checks(self) -> dict[str, bool]:
         return {

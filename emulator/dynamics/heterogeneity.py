@@ -14,37 +14,67 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numba import njit
 
-from emulator.dynamics.amplitude_control import (
-    AmplitudeControl,
-    advance_controlled_amplitudes,
-    amplitude_constants,
-)
+from emulator.avx512 import prefer_wide_vectors
+from emulator.dynamics.amplitude_control import AmplitudeControl, controlled
+from emulator.dynamics.controlled import feed_back
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from emulator.coupling import Form
+    from emulator.dynamics.amplitude_control import AmplitudeControlConstants
     from emulator.dynamics.base import Precision
     from emulator.dynamics.controlled import Conditions, Shared
 
-__all__ = ["AmplitudeHeterogeneityCorrection", "mean_alignment"]
+__all__ = ["AmplitudeHeterogeneityCorrection", "advance_to_energies", "mean_alignment"]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def mean_alignment(arrays: Shared, alignment: NDArray[Any]) -> None:
+def mean_alignment(x: NDArray[Any], local_field: NDArray[Any], alignment: NDArray[Any]) -> None:
     r"""Write :math:`\sum_i \sigma_i f_i / \sum_i |x_i|` to `alignment` (runs,), f the local field.
 
     For amplitudes of equal magnitude this is the mean of :math:`\sigma_i (J\sigma)_i` over spins.
     """
+    prefer_wide_vectors()  # pyright: ignore[reportCallIssue]
     size = np.zeros_like(alignment)
     alignment[:] = 0
-    for i in range(len(arrays.x)):
-        x, product, h = arrays.x[i], arrays.product[i], arrays.field[i]
+    for i in range(len(x)):
+        amplitudes, fields = x[i], local_field[i]
         for r in range(len(alignment)):
-            local_field = product[r] + h * arrays.field_amplitude[r]
-            alignment[r] += local_field if x[r] >= 0 else -local_field
-            size[r] += abs(x[r])
+            alignment[r] += fields[r] if amplitudes[r] >= 0 else -fields[r]
+            size[r] += abs(amplitudes[r])
     for r in range(len(alignment)):
-        alignment[r] = alignment[r] / size[r] if size[r] > 0 else 0
+        alignment[r] = alignment[r] / size[r] if size[r] > 0 else size[r]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def control_runs(
+    arrays: Shared, targets: NDArray[Any], net_gain: Any, c: AmplitudeControlConstants
+) -> None:
+    """Make a step towards the root of each run's own target (runs,)."""
+    prefer_wide_vectors()  # pyright: ignore[reportCallIssue]
+    for i in range(len(arrays.x)):
+        x, e, local_field = arrays.x[i], arrays.e[i], arrays.local_field[i]
+        for r in range(len(x)):
+            x[r], e[r] = controlled(x[r], e[r], local_field[r], targets[r], net_gain, c)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def advance_to_energies(
+    form: Form,
+    arrays: Shared,
+    base_target: Any,
+    net_gains: NDArray[Any],
+    c: AmplitudeControlConstants,
+) -> None:
+    """Make round trips towards targets of `base_target` or more, by the alignment."""
+    targets = np.empty_like(arrays.zeeman.amplitude)
+    for step in range(len(net_gains)):
+        feed_back(form, arrays)
+        mean_alignment(arrays.x, arrays.local_field, targets)
+        for r in range(len(targets)):
+            targets[r] = np.sqrt(max(base_target + c.strength * targets[r], base_target))
+        control_runs(arrays, targets, net_gains[step], c)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,15 +121,16 @@ class AmplitudeHeterogeneityCorrection(AmplitudeControl):
     initial_width: float = 0.1
     precision: Precision = "single"
 
-    def step(self, arrays: Shared, conditions: Conditions) -> None:
-        """Make one step towards the target of the current configuration."""
-        constants = amplitude_constants(self, conditions.natural_strength, conditions.pump)
-        target = np.empty_like(arrays.field_amplitude)
-        mean_alignment(arrays, target)
-        target *= constants.strength
-        np.maximum(target, 0, out=target)
-        target += target.dtype.type(self.base_target)
-        advance_controlled_amplitudes(arrays, target, constants)
+    def step(
+        self,
+        form: Form,
+        arrays: Shared,
+        conditions: Conditions,
+        constants: AmplitudeControlConstants,
+    ) -> None:
+        """Make steps towards the targets of the current configurations."""
+        base = arrays.x.dtype.type(self.base_target)
+        advance_to_energies(form, arrays, base, self.net_gains(conditions), constants)
 
     def _own_checks(self) -> dict[str, bool]:
         return {

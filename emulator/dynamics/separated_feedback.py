@@ -10,15 +10,34 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from numba import njit
 
+from emulator.avx512 import prefer_wide_vectors
 from emulator.dynamics.base import Precision, state_dtype
-from emulator.dynamics.controlled import Conditions, ControlledDynamics, Ramp, Shared, ramped
-from emulator.dynamics.mean_field import drift
+from emulator.dynamics.controlled import (
+    Conditions,
+    ControlledDynamics,
+    Ramp,
+    Shared,
+    feed_back,
+    ramped,
+)
+from emulator.dynamics.saturation import cubic_drift
 
-__all__ = ["TANH", "SeparatedFeedbackControl", "advance_separated_feedback", "rational_tanh"]
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from emulator.coupling import Form
+
+__all__ = [
+    "TANH",
+    "SeparatedFeedbackControl",
+    "advance_separated_feedback",
+    "control_separately",
+    "rational_tanh",
+]
 
 # Largest magnitude of an amplitude.
 CLIP = 1.5
@@ -49,16 +68,21 @@ TANH = Tanh(
 
 
 class SeparatedFeedbackConstants(NamedTuple):
-    """Scalars of `advance_separated_feedback`, all of the state's dtype."""
+    """Scalars of `control_separately`, all of the state's dtype."""
 
     time_step: Any
-    net_gain: Any
     strength: Any
     clip: Any
-    steepness: Any
     memory: Any
-    error_step: Any
     tanh: Tanh
+
+
+class SeparatedFeedbackRamps(NamedTuple):
+    """What changes from step to step, each of shape (round trips,) and the state's dtype."""
+
+    net_gain: NDArray[Any]
+    steepness: NDArray[Any]
+    error_step: NDArray[Any]
 
 
 @njit(inline="always")
@@ -78,16 +102,31 @@ def rational_tanh(x: Any, c: Tanh) -> Any:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def advance_separated_feedback(arrays: Shared, c: SeparatedFeedbackConstants) -> None:
+def control_separately(
+    arrays: Shared, ramps: SeparatedFeedbackRamps, step: int, c: SeparatedFeedbackConstants
+) -> None:
     """Make one Euler step of every amplitude and of its error variable."""
-    for i in range(len(arrays.x)):
-        x, e, product, h = arrays.x[i], arrays.e[i], arrays.product[i], arrays.field[i]
-        for r in range(len(x)):
-            z = c.strength * (product[r] + h * arrays.field_amplitude[r])
-            drive = rational_tanh(c.steepness * z, c.tanh) + c.memory * (z - e[r])
-            moved = x[r] + c.time_step * drift(x[r], drive, c.net_gain)
-            x[r] = min(max(moved, -c.clip), c.clip)
-            e[r] += c.error_step * (z - e[r])
+    prefer_wide_vectors()  # pyright: ignore[reportCallIssue]
+    net_gain, steepness = ramps.net_gain[step], ramps.steepness[step]
+    error_step = ramps.error_step[step]
+    x, e = arrays.x.reshape(-1), arrays.e.reshape(-1)
+    local_field = arrays.local_field.reshape(-1)
+    for k in range(len(x)):
+        z = c.strength * local_field[k]
+        drive = rational_tanh(steepness * z, c.tanh) + c.memory * (z - e[k])
+        moved = x[k] + c.time_step * cubic_drift(x[k], drive, net_gain)
+        x[k] = min(max(moved, -c.clip), c.clip)
+        e[k] += error_step * (z - e[k])
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def advance_separated_feedback(
+    form: Form, arrays: Shared, ramps: SeparatedFeedbackRamps, c: SeparatedFeedbackConstants
+) -> None:
+    """Make a round trip for each of the ramps' values."""
+    for step in range(len(ramps.net_gain)):
+        feed_back(form, arrays)
+        control_separately(arrays, ramps, step, c)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,24 +180,37 @@ class SeparatedFeedbackControl(ControlledDynamics):
         """Zero: an error variable is a moving mean of z."""
         return 0.0
 
-    def step(self, arrays: Shared, conditions: Conditions) -> None:
-        """Make one step."""
+    def constants(self, natural_strength: float) -> SeparatedFeedbackConstants:
+        """Return the scalars of `control_separately`."""
         scalar = state_dtype(self.precision).type
-        constants = SeparatedFeedbackConstants(
+        return SeparatedFeedbackConstants(
             time_step=scalar(self.time_step),
-            net_gain=scalar(self.loss * (conditions.pump - 1)),
-            strength=scalar(self.coupling_gain * conditions.natural_strength),
+            strength=scalar(self.coupling_gain * natural_strength),
             clip=scalar(CLIP),
-            steepness=scalar(ramped(self.steepness, conditions.progress)),
             memory=scalar(self.memory),
-            error_step=scalar(self.time_step * ramped(self.error_rate, conditions.progress)),
             tanh=Tanh(
                 odd=tuple(scalar(term) for term in TANH.odd),
                 even=tuple(scalar(term) for term in TANH.even),
                 top=scalar(TANH.top),
             ),
         )
-        advance_separated_feedback(arrays, constants)
+
+    def step(
+        self,
+        form: Form,
+        arrays: Shared,
+        conditions: Conditions,
+        constants: SeparatedFeedbackConstants,
+    ) -> None:
+        """Make one step for each of the conditions."""
+        pump, progress = conditions
+        series = (
+            self.loss * (pump - 1),
+            ramped(self.steepness, progress),
+            self.time_step * ramped(self.error_rate, progress),
+        )
+        ramps = SeparatedFeedbackRamps(*(values.astype(arrays.x.dtype) for values in series))
+        advance_separated_feedback(form, arrays, ramps, constants)
 
     def _own_checks(self) -> dict[str, bool]:
         return {

@@ -7,6 +7,7 @@ import pytest
 import scipy.sparse as sp
 
 from emulator.coupling import CouplingMatrix
+from emulator.float_product import HAS_TILES
 
 
 def levels(n: int, top: int, seed: int = 0) -> np.ndarray:
@@ -52,9 +53,9 @@ def test_real_numbers_are_not_called_exact():
     assert not prepare(levels(4, 3), largest_code=None, dtype=np.float32).is_exact
 
 
-def test_only_inexact_dense_products_depend_on_grouping():
+def test_only_inexact_dense_products_by_blas_depend_on_grouping():
     J = levels(6, 3) + 0.25 * (1 - np.eye(6))
-    for form, depends in ((J, True), (sp.csr_array(J), False), (levels(6, 3), False)):
+    for form, depends in ((J, not HAS_TILES), (sp.csr_array(J), False), (levels(6, 3), False)):
         matrix = prepare(form, largest_code=127, dtype=np.float32)
         assert matrix.depends_on_grouping is depends
 
