@@ -1,0 +1,149 @@
+"""Blocks: the parameters that are changed together, as large as a machine takes them.
+
+A block is some neurons of a layer: all that they read, and all that reads them. One of the last
+layer, or of the layer that votes, is only what its neurons read.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from qnn_train.errors import AssemblyError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from qnn_train.network import Architecture
+
+__all__ = ["Block", "BlockBits", "Term", "block_bits", "partition"]
+
+
+@dataclass(frozen=True)
+class Block:
+    """Neurons of one layer.
+
+    Attributes
+    ----------
+    layer : int
+    units : tuple of int
+    """
+
+    layer: int
+    units: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Term:
+    """Parameters of one sum z: the weights of some of its inputs, and perhaps its bias.
+
+    Attributes
+    ----------
+    layer, unit : int
+        Whose sum it is.
+    reads : tuple of int or None
+        The inputs whose weights belong to the block; None for all of them and the bias.
+    """
+
+    layer: int
+    unit: int
+    reads: tuple[int, ...] | None
+
+
+@dataclass(frozen=True, eq=False)
+class BlockBits:
+    """The bits of a block, in the order of its terms.
+
+    Attributes
+    ----------
+    terms : tuple of Term
+    lengths : tuple of int
+        Parameters of each term.
+    positions : int64 array, shape (n,)
+        Where each bit is among all bits of the network.
+    owners : int64 array, shape (n,)
+        The parameter it belongs to, counted through all terms.
+    coefficients : float64 array, shape (n,)
+        What it adds to that parameter.
+    """
+
+    terms: tuple[Term, ...]
+    lengths: tuple[int, ...]
+    positions: NDArray[np.int64]
+    owners: NDArray[np.int64]
+    coefficients: NDArray[np.float64]
+
+
+def partition(architecture: Architecture, max_bits: int) -> list[Block]:
+    """Return blocks that hold every parameter, the last layer first.
+
+    Neighbouring neurons are put together as long as a block has no more than `max_bits` bits.
+
+    Raises
+    ------
+    AssemblyError
+        A single neuron has more bits, or a code of weights is a codebook.
+    """
+    found = []
+    for index in reversed(range(len(architecture.layers))):
+        layer = architecture.layers[index]
+        if layer.weights.one_hot or layer.biases.one_hot:
+            raise AssemblyError("codebooks need equalities", hint="use another code")
+        each = layer.n_bits // layer.outputs + _outgoing_bits(architecture, index)
+        together = max_bits // each
+        if not together:
+            raise AssemblyError(
+                f"a neuron of layer {index} has {each} bits, a block at most {max_bits}",
+                hint="use larger blocks or fewer inputs",
+            )
+        count = -(-layer.outputs // together)
+        parts = np.array_split(np.arange(layer.outputs), count)
+        found += [Block(index, tuple(part.tolist())) for part in parts]
+    return found
+
+
+def block_bits(architecture: Architecture, block: Block) -> BlockBits:
+    """Return the terms and bits of a block."""
+    terms = [Term(block.layer, unit, None) for unit in block.units]
+    if block.layer + 1 < len(architecture.layers):
+        readers = range(architecture.layers[block.layer + 1].outputs)
+        terms += [Term(block.layer + 1, unit, block.units) for unit in readers]
+    layouts = _layouts(architecture)
+    positions, owners, coefficients, lengths, start = [], [], [], [], 0
+    for term in terms:
+        layer, (weights, biases) = architecture.layers[term.layer], layouts[term.layer]
+        reads = slice(None) if term.reads is None else list(term.reads)
+        words = weights[term.unit, reads]
+        parts = [(words, layer.weights)]
+        if term.reads is None and layer.biases.bits:
+            parts.append((biases[[term.unit]], layer.biases))
+        for places, code in parts:
+            positions.append(places.ravel())
+            owners.append(start + np.repeat(np.arange(len(places)), code.bits))
+            coefficients.append(np.tile(np.array(code.coefficients, float), len(places)))
+            start += len(places)
+        lengths.append(sum(len(places) for places, _ in parts))
+    return BlockBits(
+        tuple(terms), tuple(lengths), *map(np.concatenate, (positions, owners, coefficients))
+    )
+
+
+def _outgoing_bits(architecture: Architecture, index: int) -> int:
+    if index + 1 == len(architecture.layers):
+        return 0
+    reader = architecture.layers[index + 1]
+    return reader.outputs * reader.weights.bits
+
+
+def _layouts(architecture: Architecture) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Return where the bits of each layer are: (outputs, inputs, bits) and (outputs, bits)."""
+    found = []
+    for index, of_weights, of_biases in architecture.split():
+        layer = architecture.layers[index]
+        shape = (layer.outputs, layer.inputs, layer.weights.bits)
+        weights = np.arange(of_weights.start, of_weights.stop).reshape(shape)
+        biases = np.arange(of_biases.start, of_biases.stop).reshape(layer.outputs, -1)
+        found.append((weights, biases))
+    return found

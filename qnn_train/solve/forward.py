@@ -1,0 +1,132 @@
+r"""A forward pass kept with all its sums, and how far outputs move with each of them.
+
+The derivative of an activation is taken of the spline smeared with a logistic bell of a certain
+width, so that a neuron beyond a knot, or one with a sign, still feels where to go:
+
+.. math:: \bar f'(z) = s_0 + \sum_i (s_{i+1} - s_i)\,F\!\Big(\frac{z - t_i}{w}\Big)
+          + \sum_i \frac{f(t_i^+) - f(t_i^-)}{w}\,F'\!\Big(\frac{z - t_i}{w}\Big),
+          \qquad F(u) = \frac{1}{1 + e^{-u}} .
+
+The forward pass itself is never smeared.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+
+from qnn_train.network.network import margin_of
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from qnn_train.network import Architecture, QuantizedNetwork, Spline
+
+__all__ = ["ForwardPass", "Parameters", "sensitivities", "slope_of", "smeared_slope"]
+
+
+@dataclass(frozen=True, eq=False)
+class Parameters:
+    """Weights (outputs, inputs) and biases (outputs,) of every layer, as float32 for BLAS."""
+
+    weights: tuple[NDArray[np.float32], ...]
+    biases: tuple[NDArray[np.float32], ...]
+
+    @classmethod
+    def of(cls, network: QuantizedNetwork) -> Self:
+        """Take those of one network, or of many."""
+        weights = tuple(array.astype(np.float32) for array in network.weights)
+        return cls(weights, tuple(array.astype(np.float32) for array in network.biases))
+
+
+@dataclass(frozen=True, eq=False)
+class ForwardPass:
+    """What a network makes of a batch.
+
+    Attributes
+    ----------
+    inputs : tuple of float32 array, each of shape (samples, inputs)
+        What each layer reads.
+    sums : tuple of float32 array, each of shape (samples, outputs)
+        Pre-activations.
+    margins : float32 array, shape (samples, outputs)
+    spreads : tuple of float
+        Root mean square of the sums of each layer, at least 1.
+    """
+
+    architecture: Architecture
+    inputs: tuple[NDArray[np.float32], ...]
+    sums: tuple[NDArray[np.float32], ...]
+    margins: NDArray[np.float32]
+    spreads: tuple[float, ...]
+
+    @classmethod
+    def of(
+        cls, architecture: Architecture, parameters: Parameters, features: NDArray[np.float32]
+    ) -> Self:
+        """Run `features` (samples, n_inputs) through all layers."""
+        inputs, sums = [features], []
+        for index, layer in enumerate(architecture.layers):
+            weights, biases = parameters.weights[index], parameters.biases[index]
+            sums.append(inputs[-1] @ weights.T + biases)
+            if index + 1 < len(architecture.layers):
+                inputs.append(layer.activation(sums[-1]))
+        spreads = tuple(max(1.0, float(np.sqrt(np.mean(np.square(z))))) for z in sums)
+        last = margins(architecture, sums[-1])
+        return cls(architecture, tuple(inputs), tuple(sums), last, spreads)
+
+    def rows(self, start: int, stop: int) -> Self:
+        """Return the pass of some of the samples."""
+        inputs = tuple(array[start:stop] for array in self.inputs)
+        sums = tuple(array[start:stop] for array in self.sums)
+        return type(self)(self.architecture, inputs, sums, self.margins[start:stop], self.spreads)
+
+
+def margins(architecture: Architecture, last: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the margins (samples, outputs) of the last sums, with an axis even for one output."""
+    return margin_of(architecture, last).reshape(len(last), architecture.n_outputs)
+
+
+def sensitivities(
+    run: ForwardPass, parameters: Parameters, layer: int, scale: float, width: float
+) -> list[NDArray[np.float32]]:
+    """Return by how much the logits move with the sums of `layer` and of those behind it.
+
+    Returns
+    -------
+    list of float32 array, each of shape (samples or 1, units, outputs)
+        For `layer`, `layer` + 1, ..., the last.
+    """
+    architecture = run.architecture
+    last = len(architecture.layers) - 1
+    if architecture.readout is None:
+        slope = np.float32(scale) * slope_of(run, last, width)
+        found = [slope[:, :, None]]
+    else:
+        found = [np.float32(scale) * np.eye(architecture.n_outputs, dtype=np.float32)[None]]
+    for index in range(last - 1, layer - 1, -1):
+        behind = np.einsum("nmc,mk->nkc", found[0], parameters.weights[index + 1])
+        found.insert(0, behind * slope_of(run, index, width)[:, :, None])
+    return found
+
+
+def slope_of(run: ForwardPass, layer: int, width: float) -> NDArray[np.float32]:
+    """Return the smeared slope at the sums of a layer, `width` in units of their spread."""
+    activation = run.architecture.layers[layer].activation
+    return smeared_slope(activation, run.sums[layer], width * run.spreads[layer])
+
+
+def smeared_slope(spline: Spline, z: NDArray[np.float32], width: float) -> NDArray[np.float32]:
+    """Return the derivative of `spline` smeared over `width`, at z (...)."""
+    slope = np.full(z.shape, spline.slopes[0], dtype=np.float32)
+    for i, knot in enumerate(spline.knots):
+        cumulative = 0.5 + 0.5 * np.tanh((z - np.float32(knot)) * np.float32(0.5 / width))
+        bend = spline.slopes[i + 1] - spline.slopes[i]
+        jump = spline.intercepts[i + 1] - spline.intercepts[i] + bend * knot
+        if bend:
+            slope += np.float32(bend) * cumulative
+        if jump:
+            slope += np.float32(jump / width) * cumulative * (1 - cumulative)
+    return slope

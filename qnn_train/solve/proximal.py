@@ -1,0 +1,274 @@
+r"""Proximal block descent: an endless generator of networks, on all images, without slack bits.
+
+At every step a batch of images is drawn and a block of parameter bits x is freed. Around the bits
+:math:`\bar x` of the network as it is, the machine minimizes
+
+.. math:: g^T(x - \bar x) + \tfrac12 (x - \bar x)^T H (x - \bar x)
+          + \tfrac\rho2 \sum_b |H_{bb}|\,(x_b - \bar x_b)^2 ,
+
+the loss to second order (`second_order`) and a proximal term that is linear in bits and adds no
+coupling, once for each :math:`\rho` of a ladder. All samples are tried on the batch by the exact
+forward pass; the network becomes the best of them if that is better than staying.
+
+That a proximal term of bits is linear is what progressive hedging uses (QPH, arXiv:2506.18240, a
+later version), whose sub-problems keep the lifted bits of a sample. The model in the parameter
+bits alone, the smeared slopes, the blocks and the ladder are our construction.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from itertools import count
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from qnn_train.errors import TrainingError
+from qnn_train.network import QuantizedNetwork
+from qnn_train.solve.blocks import block_bits, partition
+from qnn_train.solve.cross_entropy import mean_loss, targets_of
+from qnn_train.solve.forward import ForwardPass, Parameters
+from qnn_train.solve.second_order import model_of
+from qnn_train.solve.trial import trial_losses
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import ArrayLike, NDArray
+
+    from qnn_train.network import Architecture
+    from qnn_train.solve.blocks import Block
+    from qnn_train.solve.oracle import Oracle
+    from qnn_train.solve.second_order import BlockModel
+
+__all__ = ["Annealing", "ProximalState", "ProximalStep", "proximal_descent"]
+
+LADDER = (0.02, 0.1, 0.5, 2.0)
+RESCALING = np.geomspace(0.6, 1.6, 7)
+FIRST_LOGIT = 2.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Annealing:
+    """What changes from sweep to sweep, from a first to a last value in equal ratios.
+
+    Parameters
+    ----------
+    sweeps : int
+        Visits of every block; from the last of them on, the last values are kept.
+    batch : tuple of int
+        Images in a step, all of them where there are no more. Few images are what temperature is
+        elsewhere: the best samples for them are not the best for all.
+    width : tuple of float
+        Of the smeared slopes, in units of the spread of a layer's sums.
+    """
+
+    sweeps: int = 24
+    batch: tuple[int, int] = (1000, 20_000)
+    width: tuple[float, float] = (1.0, 0.25)
+
+    def at(self, sweep: int) -> tuple[int, float]:
+        """Return batch and width of a sweep, the first of which is 0."""
+        done = min(1.0, sweep / max(1, self.sweeps - 1))
+        batch, width = (a ** (1 - done) * b**done for a, b in (self.batch, self.width))
+        return round(batch), width
+
+
+@dataclass(frozen=True, eq=False)
+class ProximalState:
+    """All that a next step depends on.
+
+    Attributes
+    ----------
+    step : int
+        Steps made.
+    bits : int8 array, shape (n_bits,)
+        The network.
+    scale : float
+        Logits per margin; 0 before the first step.
+    best : int8 array, shape (n_bits,)
+        The network of the least loss on all images, of those at the ends of sweeps.
+    best_loss : float
+        Infinite before the first sweep is over.
+    """
+
+    step: int
+    bits: NDArray[np.int8]
+    scale: float
+    best: NDArray[np.int8]
+    best_loss: float
+
+    @classmethod
+    def start(cls, architecture: Architecture, *, seed: int) -> ProximalState:
+        """Random bits."""
+        rng = np.random.default_rng([seed, 0])
+        bits = rng.integers(0, 2, architecture.n_bits).astype(np.int8)
+        return cls(0, bits, 0.0, bits, np.inf)
+
+
+@dataclass(frozen=True, eq=False)
+class ProximalStep:
+    """One step, as the caller sees it.
+
+    Attributes
+    ----------
+    state : ProximalState
+        After the step; give it back to go on from here.
+    loss : float
+        On the batch, after the step.
+    before : float
+        On the same batch, before it.
+    block : Block
+        What was free.
+    spins : int
+        Its bits.
+    flips : int
+        How many of them changed.
+    candidates : int
+        Different networks the machine proposed.
+    """
+
+    state: ProximalState
+    loss: float
+    before: float
+    block: Block
+    spins: int
+    flips: int
+    candidates: int
+
+
+def proximal_descent(
+    architecture: Architecture,
+    inputs: ArrayLike,
+    labels: ArrayLike,
+    oracle: Oracle,
+    *,
+    seed: int,
+    annealing: Annealing | None = None,
+    ladder: tuple[float, ...] = LADDER,
+    block_spins: int = 128,
+    state: ProximalState | None = None,
+) -> Iterator[ProximalStep]:
+    """Train; the caller decides when to stop.
+
+    Parameters
+    ----------
+    inputs : integer array, shape (samples, n_inputs)
+    labels : integer array
+        See `targets_of`.
+    oracle : Oracle
+        Called for every ρ of the ladder in a step.
+    seed : int
+        Of the first network and of all draws; step t draws from a stream of its own.
+    annealing : Annealing, optional
+    ladder : tuple of float
+        Proximal weights ρ, in units of the diagonal of the curvature.
+    block_spins : int
+        Largest number of bits of a block.
+    state : ProximalState, optional
+        Where to go on; the same steps follow as if there had been no stop.
+
+    Yields
+    ------
+    ProximalStep
+
+    Raises
+    ------
+    AssemblyError
+        A neuron with more bits than `block_spins`, or a codebook.
+    TrainingError
+        No images, or an empty ladder.
+    """
+    search = _Search(architecture, inputs, labels, oracle, ladder)
+    blocks = partition(architecture, block_spins)
+    state = state or ProximalState.start(architecture, seed=seed)
+    annealing = annealing or Annealing()
+    for step in count(state.step):
+        sweep, place = divmod(step, len(blocks))
+        order = np.random.default_rng([seed, 1, sweep]).permutation(len(blocks))
+        rng = np.random.default_rng([seed, 2, step])
+        batch, width = annealing.at(sweep)
+        made = search.step(state, blocks[order[place]], search.draw(batch, rng), width)
+        if place + 1 == len(blocks):
+            made = replace(made, state=search.judged(made.state))
+        state = made.state
+        yield made
+
+
+class _Search:
+    """Steps of the descent on given images."""
+
+    def __init__(
+        self,
+        architecture: Architecture,
+        inputs: ArrayLike,
+        labels: ArrayLike,
+        oracle: Oracle,
+        ladder: tuple[float, ...],
+    ) -> None:
+        self._architecture = architecture
+        self._features = np.asarray(inputs).astype(np.float32)
+        self._targets = targets_of(labels, architecture.n_outputs)
+        self._oracle = oracle
+        self._ladder = ladder
+        if not len(self._features) or not ladder:
+            raise TrainingError("no proximal weight" if len(self._features) else "no images")
+
+    def draw(self, batch: int, rng: np.random.Generator) -> slice | NDArray[np.int64]:
+        """Draw images, each at most once; all of them in their order if no fewer are wanted."""
+        total = len(self._features)
+        return slice(None) if batch >= total else rng.choice(total, batch, replace=False)
+
+    def step(
+        self, state: ProximalState, block: Block, chosen: slice | NDArray[np.int64], width: float
+    ) -> ProximalStep:
+        """Model the loss around `state`, ask the machine, and move if it found better."""
+        targets = self._targets[chosen]
+        parameters = Parameters.of(QuantizedNetwork.from_bits(self._architecture, state.bits))
+        run = ForwardPass.of(self._architecture, parameters, self._features[chosen])
+        scale = _rescaled(run, targets, state.scale)
+        bits = block_bits(self._architecture, block)
+        model = model_of(run, parameters, block, bits, targets, scale=scale, width=width)
+        tried = self._candidates(state.bits, bits.positions, model)
+        losses = trial_losses(run, state.bits, block, tried, targets, scale=scale)
+        before = mean_loss(np.float32(scale) * run.margins, targets)
+        best = int(losses.argmin())
+        moved = losses[best] < before
+        found = tried[best] if moved else state.bits
+        return ProximalStep(
+            state=replace(state, step=state.step + 1, bits=found, scale=scale),
+            loss=float(losses[best]) if moved else before,
+            before=before,
+            block=block,
+            spins=len(bits.positions),
+            flips=int(np.count_nonzero(found != state.bits)),
+            candidates=len(tried),
+        )
+
+    def judged(self, state: ProximalState) -> ProximalState:
+        """Compare the network with the best so far, on all images."""
+        parameters = Parameters.of(QuantizedNetwork.from_bits(self._architecture, state.bits))
+        run = ForwardPass.of(self._architecture, parameters, self._features)
+        loss = mean_loss(np.float32(state.scale) * run.margins, self._targets)
+        if loss < state.best_loss:
+            return replace(state, best=state.bits, best_loss=loss)
+        return state
+
+    def _candidates(
+        self, network: NDArray[np.int8], positions: NDArray[np.int64], model: BlockModel
+    ) -> NDArray[np.int8]:
+        """Return the different networks that the samples of all calls make, (candidates, bits)."""
+        around = network[positions]
+        answers = [self._oracle.minimize(model.lifted(around, rho)).bits for rho in self._ladder]
+        different = np.unique(np.concatenate(answers), axis=0)
+        tried = np.repeat(network[None], len(different), axis=0)
+        tried[:, positions] = different
+        return tried
+
+
+def _rescaled(run: ForwardPass, targets: NDArray[np.float32], scale: float) -> float:
+    """Return the best of a few scales around `scale`; where that is 0, a first guess."""
+    if not scale:
+        return FIRST_LOGIT / max(1.0, float(np.sqrt(np.mean(np.square(run.margins)))))
+    losses = [mean_loss(np.float32(s) * run.margins, targets) for s in scale * RESCALING]
+    return float(scale * RESCALING[int(np.argmin(losses))])

@@ -1,0 +1,89 @@
+"""Many networks that differ from one in a single block, on one batch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from qnn_train.network import QuantizedNetwork
+from qnn_train.solve.cross_entropy import mean_loss
+from qnn_train.solve.forward import Parameters, margins
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from qnn_train.solve.blocks import Block
+    from qnn_train.solve.forward import ForwardPass
+
+__all__ = ["trial_losses"]
+
+
+def trial_losses(
+    run: ForwardPass,
+    network: NDArray[np.int8],
+    block: Block,
+    candidates: NDArray[np.int8],
+    targets: NDArray[np.float32],
+    *,
+    scale: float,
+) -> NDArray[np.float64]:
+    """Return the mean loss of each candidate; the exact forward pass from the block on.
+
+    Parameters
+    ----------
+    run : ForwardPass
+        Of the network all candidates are like, on the batch.
+    network : int8 array, shape (n_bits,)
+        Its bits.
+    candidates : int8 array, shape (candidates, n_bits)
+    targets : float32 array, shape (samples, outputs)
+    scale : float
+        Logits per margin.
+    """
+    before = Parameters.of(QuantizedNetwork.from_bits(run.architecture, network))
+    after = Parameters.of(QuantizedNetwork.from_bits(run.architecture, candidates))
+    rest = _without(run, before, block)
+    factor = np.float32(scale)
+    return np.array(
+        [
+            mean_loss(factor * _margins(run, after, block, rest, index), targets)
+            for index in range(len(candidates))
+        ]
+    )
+
+
+def _without(run: ForwardPass, before: Parameters, block: Block) -> NDArray[np.float32]:
+    """Return what stays of the sums the block's neurons add to."""
+    units = list(block.units)
+    if block.layer + 1 < len(run.sums):
+        adding = run.inputs[block.layer + 1][:, units]
+        added = adding @ before.weights[block.layer + 1][:, units].T
+        return np.subtract(run.sums[block.layer + 1], added, dtype=np.float32)
+    if run.architecture.readout is None:
+        activation = run.architecture.layers[block.layer].activation
+        votes = activation(run.sums[block.layer][:, units]).sum(axis=1)[:, None]
+        return run.margins - votes.astype(np.float32)
+    return run.sums[block.layer]
+
+
+def _margins(
+    run: ForwardPass, after: Parameters, block: Block, rest: NDArray[np.float32], index: int
+) -> NDArray[np.float32]:
+    units, layers = list(block.units), run.architecture.layers
+    weights = after.weights[block.layer][index, units]
+    sums = run.inputs[block.layer] @ weights.T + after.biases[block.layer][index, units]
+    if block.layer + 1 == len(layers) and run.architecture.readout is not None:
+        if len(units) == rest.shape[1]:
+            return sums
+        changed = rest.copy()
+        changed[:, units] = sums
+        return changed
+    activations = layers[block.layer].activation(sums)
+    if block.layer + 1 == len(layers):
+        return rest + activations.sum(axis=1)[:, None]
+    sums = rest + activations @ after.weights[block.layer + 1][index][:, units].T
+    for layer in range(block.layer + 2, len(layers)):
+        activations = layers[layer - 1].activation(sums)
+        sums = activations @ after.weights[layer][index].T + after.biases[layer][index]
+    return margins(run.architecture, sums)
