@@ -25,17 +25,18 @@ from emulator.dynamics.base import Precision, state_dtype
 from emulator.dynamics.controlled import (
     Conditions,
     ControlledDynamics,
+    Loop,
     Ramp,
     Shared,
     feed_back,
     ramped,
 )
+from emulator.dynamics.look import look_after
 from emulator.dynamics.saturation import cubic_drift
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from emulator.coupling import Form
 
 __all__ = [
     "AmplitudeControl",
@@ -95,7 +96,7 @@ def control_amplitudes(
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def advance_to_targets(
-    form: Form,
+    loop: Loop,
     arrays: Shared,
     targets: NDArray[Any],
     net_gains: NDArray[Any],
@@ -103,8 +104,9 @@ def advance_to_targets(
 ) -> None:
     """Make a round trip towards each of the `targets`, roots of those of x^2."""
     for step in range(len(targets)):
-        feed_back(form, arrays)
+        feed_back(loop.form, arrays)
         control_amplitudes(arrays, targets[step], net_gains[step], c)
+        look_after(loop.watch, arrays.x)
 
 
 class AmplitudeControl(ControlledDynamics):
@@ -177,7 +179,7 @@ class ChaoticAmplitudeControl(AmplitudeControl):
 
     def step(
         self,
-        form: Form,
+        loop: Loop,
         arrays: Shared,
         conditions: Conditions,
         constants: AmplitudeControlConstants,
@@ -185,7 +187,7 @@ class ChaoticAmplitudeControl(AmplitudeControl):
         """Make one step towards the target of each moment."""
         roots = np.sqrt(ramped(self.target, conditions.progress))
         targets = roots.astype(state_dtype(self.precision))
-        advance_to_targets(form, arrays, targets, self.net_gains(conditions), constants)
+        advance_to_targets(loop, arrays, targets, self.net_gains(conditions), constants)
 
     def _own_checks(self) -> dict[str, bool]:
         return {

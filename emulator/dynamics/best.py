@@ -6,90 +6,21 @@ Algorithms that leave local minima on their own account are scored by what they 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numba import njit
 
-from emulator.avx512 import prefer_wide_vectors
-from emulator.coupling import (
-    BLOCK_ROWS,
-    multiply_signs,
-    padded_runs,
-    read_spins,
-    take_signs,
-)
+from emulator.coupling import padded_runs, read_spins
 from emulator.dynamics.base import Block, Dynamics, Precision, Wiring
-from emulator.memory import aligned_zeros
+from emulator.dynamics.look import look, look_after, start_watch
+from emulator.dynamics.stretch import StretchBlock
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from emulator.coupling import CouplingMatrix, Form
+    from emulator.coupling import CouplingMatrix
 
 __all__ = ["BestSeen", "BestSeenBlock", "read_spins"]
-
-
-class Seen(NamedTuple):
-    """Energies of this look and of the best one, float64 (runs,), and its amplitudes (n, runs)."""
-
-    latest: NDArray[np.float64]
-    lowest: NDArray[np.float64]
-    best: NDArray[Any]
-
-
-@njit(cache=True, nogil=True)
-def add_energies(
-    x: NDArray[Any], product: NDArray[Any], field: NDArray[Any], energies: NDArray[Any]
-) -> None:
-    r"""Add :math:`-\frac12\sum_i\sigma_i(J\sigma)_i - \sum_i h_i\sigma_i` to `energies` (runs,).
-
-    :math:`\sigma` are the signs of `x`, `product` is :math:`J\sigma`. Sums are float64: exact for
-    integers.
-    """
-    prefer_wide_vectors()  # pyright: ignore[reportCallIssue]
-    for i in range(len(x)):
-        amplitude, row, h = x[i], product[i], field[i]
-        for r in range(len(energies)):
-            local_field = np.float64(0.5) * row[r] + h
-            energies[r] += local_field if amplitude[r] < 0 else -local_field
-
-
-@njit(cache=True, nogil=True)
-def keep_better(x: NDArray[Any], seen: Seen) -> None:
-    """Copy the columns of `x` whose energy is the lowest so far, and their energies."""
-    prefer_wide_vectors()  # pyright: ignore[reportCallIssue]
-    is_better = seen.latest < seen.lowest
-    if is_better.any():
-        for i in range(len(x)):
-            amplitude, best = x[i], seen.best[i]
-            for r in range(len(is_better)):
-                best[r] = amplitude[r] if is_better[r] else best[r]
-        for r in range(len(is_better)):
-            seen.lowest[r] = min(seen.latest[r], seen.lowest[r])
-
-
-@njit(cache=True, nogil=True)
-def look(  # noqa: PLR0917  a kernel
-    form: Form,
-    x: NDArray[Any],
-    room: Any,
-    product: NDArray[Any],
-    field: NDArray[Any],
-    seen: Seen,
-) -> None:
-    """Compute the energies of the signs of `x` (n, runs), and keep what is better.
-
-    `product` has room for `BLOCK_ROWS` rows.
-    """
-    take_signs(form, x, room)
-    seen.latest[:] = 0
-    for first in range(0, len(x), BLOCK_ROWS):
-        end = min(first + BLOCK_ROWS, len(x))
-        rows = product[: end - first]
-        multiply_signs(form, room, first, rows)
-        add_energies(x[first:end], rows, field[first:end], seen.latest)
-    keep_better(x, seen)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,33 +89,33 @@ class BestSeenBlock(Block):
     Attributes
     ----------
     block : Block
-    energies : float64 array, shape (runs,)
-        Lowest so far, in units of `Wiring.energy_coupling`.
     """
 
     def __init__(self, block: Block, wiring: Wiring, *, n_runs: int, every: int) -> None:
         self.block = block
-        coupling, x = wiring.energy_coupling, block.amplitudes()
-        self.energies = np.full(n_runs, np.inf)
-        self._seen = Seen(np.empty(n_runs), self.energies, aligned_zeros(x.shape, x.dtype))
-        self._form, self._field = coupling.form, coupling.field
-        self._room = coupling.room_for_signs(n_runs)
-        self._product = aligned_zeros((BLOCK_ROWS, padded_runs(n_runs)), coupling.dtype)
-        self._every, self._since_look = every, 0
+        self._watches_itself = isinstance(block, StretchBlock)
+        width = padded_runs(n_runs) if self._watches_itself else n_runs
+        dtype = block.amplitudes().dtype
+        self._watch = start_watch(wiring.energy_coupling, width, dtype, every)
+        if isinstance(block, StretchBlock):
+            block.watch = self._watch
+        self._n_runs = n_runs
+
+    @property
+    def energies(self) -> NDArray[np.float64]:
+        """Lowest so far (runs,), in units of `Wiring.energy_coupling`."""
+        return self._watch.lowest[: self._n_runs]
 
     def advance(self, pump: float) -> None:
         """Make one round trip, and look where it is time."""
         self.block.advance(pump)
-        self._since_look += 1
-        if self._since_look == self._every:
-            self._look()
+        if not self._watches_itself:
+            look_after(self._watch, np.ascontiguousarray(self.block.amplitudes()))
 
     def amplitudes(self) -> NDArray[Any]:
         """Return each run's amplitudes at its lowest energy, after one more look."""
-        self._look()
-        return self._seen.best
-
-    def _look(self) -> None:
-        x = np.ascontiguousarray(self.block.amplitudes())
-        look(self._form, x, self._room, self._product, self._field, self._seen)
-        self._since_look = 0
+        if isinstance(self.block, StretchBlock):
+            self.block.look()
+        else:
+            look(self._watch, np.ascontiguousarray(self.block.amplitudes()))
+        return self._watch.best[:, : self._n_runs]

@@ -20,6 +20,7 @@ from emulator.coupling import BLOCK_ROWS, multiply_signs, padded_runs, take_sign
 from emulator.dynamics.base import Dynamics, Precision, Wiring, check_options, state_dtype
 from emulator.dynamics.controlled import initial_normals
 from emulator.dynamics.local_field import Zeeman, add_zeeman, local_fields, zeeman
+from emulator.dynamics.look import look_after
 from emulator.dynamics.stretch import StretchBlock
 from emulator.memory import aligned_zeros
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from emulator.coupling import Form
+    from emulator.dynamics.look import Watch
 
 __all__ = [
     "BifurcationBlock",
@@ -56,6 +58,15 @@ class BifurcationConstants(NamedTuple):
     heating: Any
     wall: Any
     stop: Any
+
+
+class Loop(NamedTuple):
+    """Couplings, room for signs where they are fed back, the field, and who looks on the loop."""
+
+    form: Form
+    room: Any
+    zeeman: Zeeman
+    watch: Watch | None
 
 
 class Phase(NamedTuple):
@@ -102,47 +113,45 @@ def move_between_walls(arrays: Phase, detuning: Any, c: BifurcationConstants) ->
 
 @njit(cache=True, nogil=True)
 def advance_kerr(
-    form: Form, zeeman: Zeeman, arrays: Phase, detunings: NDArray[Any], c: BifurcationConstants
+    loop: Loop, arrays: Phase, detunings: NDArray[Any], c: BifurcationConstants
 ) -> None:
     """Make a round trip of the adiabatic variant at each of the detunings 1 - p."""
     for step in range(len(detunings)):
-        local_fields(form, zeeman, arrays.x, arrays.local_field)
+        local_fields(loop.form, loop.zeeman, arrays.x, arrays.local_field)
         oscillate(arrays, detunings[step], c)
+        look_after(loop.watch, arrays.x)
 
 
 @njit(cache=True, nogil=True)
 def advance_ballistic(
-    form: Form, zeeman: Zeeman, arrays: Phase, detunings: NDArray[Any], c: BifurcationConstants
+    loop: Loop, arrays: Phase, detunings: NDArray[Any], c: BifurcationConstants
 ) -> None:
     """Make a round trip of the ballistic variant at each of the detunings 1 - p."""
     for step in range(len(detunings)):
-        local_fields(form, zeeman, arrays.x, arrays.local_field)
+        local_fields(loop.form, loop.zeeman, arrays.x, arrays.local_field)
         move_between_walls(arrays, detunings[step], c)
+        look_after(loop.watch, arrays.x)
 
 
 @njit(cache=True, nogil=True)
-def advance_discrete(  # noqa: PLR0917  a kernel
-    form: Form,
-    zeeman: Zeeman,
-    arrays: Phase,
-    room: Any,
-    detunings: NDArray[Any],
-    c: BifurcationConstants,
+def advance_discrete(
+    loop: Loop, arrays: Phase, detunings: NDArray[Any], c: BifurcationConstants
 ) -> None:
     """Make a round trip of the discrete variant at each of the detunings 1 - p.
 
     Signs are taken before a step, so that the product is needed a few rows at a time only.
     """
     for step in range(len(detunings)):
-        take_signs(form, arrays.x, room)
+        take_signs(loop.form, arrays.x, loop.room)
         for first in range(0, len(arrays.x), BLOCK_ROWS):
             end = min(first + BLOCK_ROWS, len(arrays.x))
             product = arrays.local_field[: end - first]
-            multiply_signs(form, room, first, product)
-            if zeeman.is_there:
-                add_zeeman(zeeman, first, product)
+            multiply_signs(loop.form, loop.room, first, product)
+            if loop.zeeman.is_there:
+                add_zeeman(loop.zeeman, first, product)
             rows = Phase(arrays.x[first:end], arrays.y[first:end], product)
             move_between_walls(rows, detunings[step], c)
+        look_after(loop.watch, arrays.x)
 
 
 def longest_stable_step(coupling_strength: float, eigenvalue: float) -> float:
@@ -239,7 +248,6 @@ class BifurcationBlock(StretchBlock):
     def __init__(
         self, dynamics: SimulatedBifurcation, wiring: Wiring, first_run: int, n_runs: int
     ) -> None:
-        super().__init__()
         dtype, n_padded = state_dtype(dynamics.precision), padded_runs(n_runs)
         width, coupling = dynamics.initial_width, wiring.coupling
         x, y = (
@@ -253,17 +261,18 @@ class BifurcationBlock(StretchBlock):
             )
             for stream in (0, 1)
         )
+        super().__init__(x, n_runs)
         self.coupling_strength = dynamics.coupling_gain * wiring.natural_strength
         self.time_step = dynamics.time_step
         if math.isfinite(dynamics.stability):
             stable = longest_stable_step(self.coupling_strength, wiring.lowest_eigenvalue)
             self.time_step = min(self.time_step, dynamics.stability * stable)
-        self._zeeman = zeeman(coupling, n_padded, dtype)
         if dynamics.variant == "discrete":
-            self._form, self._room = coupling.form, coupling.room_for_signs(n_padded)
+            form, room = coupling.form, coupling.room_for_signs(n_padded)
             fields = aligned_zeros((BLOCK_ROWS, n_padded), coupling.dtype)
         else:
-            self._form, fields = coupling.numbers(dtype), aligned_zeros(x.shape, dtype)
+            form, room, fields = coupling.numbers(dtype), None, aligned_zeros(x.shape, dtype)
+        self._loop = Loop(form, room, zeeman(coupling, n_padded, dtype), None)
         self._arrays = Phase(x, y, fields)
         self._constants = BifurcationConstants(
             time_step=dtype.type(self.time_step),
@@ -273,13 +282,7 @@ class BifurcationBlock(StretchBlock):
             wall=dtype.type(1.0),
             stop=dtype.type(0.0),
         )
-        self._dynamics, self._n_runs = dynamics, n_runs
-
-    @property
-    def x(self) -> NDArray[Any]:
-        """Positions (n, runs)."""
-        self.catch_up()
-        return self._arrays.x[:, : self._n_runs]
+        self._variant = dynamics.variant
 
     @property
     def y(self) -> NDArray[Any]:
@@ -287,17 +290,11 @@ class BifurcationBlock(StretchBlock):
         self.catch_up()
         return self._arrays.y[:, : self._n_runs]
 
-    def amplitudes(self) -> NDArray[Any]:
-        """Return the positions."""
-        return self.x
-
     def _advance_through(self, pumps: NDArray[np.float64]) -> None:
-        variant, constants = self._dynamics.variant, self._constants
-        form, field, arrays = self._form, self._zeeman, self._arrays
-        detunings = (1 - pumps).astype(arrays.x.dtype)
-        if variant == "discrete":
-            advance_discrete(form, field, arrays, self._room, detunings, constants)
-        elif variant == "ballistic":
-            advance_ballistic(form, field, arrays, detunings, constants)
-        else:
-            advance_kerr(form, field, arrays, detunings, constants)
+        loop, detunings = self._loop._replace(watch=self.watch), (1 - pumps).astype(self._x.dtype)
+        advance = {
+            "adiabatic": advance_kerr,
+            "ballistic": advance_ballistic,
+            "discrete": advance_discrete,
+        }[self._variant]
+        advance(loop, self._arrays, detunings, self._constants)

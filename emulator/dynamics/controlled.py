@@ -22,11 +22,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from emulator.coupling import Form
+    from emulator.dynamics.look import Watch
 
 __all__ = [
     "Conditions",
     "ControlledBlock",
     "ControlledDynamics",
+    "Loop",
     "Ramp",
     "Shared",
     "feed_back",
@@ -59,6 +61,13 @@ class Shared(NamedTuple):
     e: NDArray[Any]
     local_field: NDArray[Any]
     zeeman: Zeeman
+
+
+class Loop(NamedTuple):
+    """Couplings as numbers, and who looks on the loop."""
+
+    form: Form
+    watch: Watch | None
 
 
 class Conditions(NamedTuple):
@@ -126,7 +135,7 @@ class ControlledDynamics(Dynamics):
         """Return the scalars of the kernel, of the state's dtype."""
 
     @abstractmethod
-    def step(self, form: Form, arrays: Shared, conditions: Conditions, constants: Any) -> None:
+    def step(self, loop: Loop, arrays: Shared, conditions: Conditions, constants: Any) -> None:
         """Advance amplitudes and error variables by one step for each of the conditions."""
 
     @abstractmethod
@@ -151,24 +160,18 @@ class ControlledBlock(StretchBlock):
         n_runs: int,
         initial_error: float,
     ) -> None:
-        super().__init__()
         dtype, n_padded = state_dtype(dynamics.precision), padded_runs(n_runs)
         width = dynamics.initial_width
         x = initial_normals(wiring, first_run=first_run, n_runs=n_padded, width=width, dtype=dtype)
+        super().__init__(x, n_runs)
         e = aligned_zeros(x.shape, dtype)
         e[:] = initial_error
         field = zeeman(wiring.coupling, n_padded, dtype)
         self._arrays = Shared(x, e, aligned_zeros(x.shape, dtype), field)
         self._form = wiring.coupling.numbers(dtype)
         self._constants = dynamics.constants(wiring.natural_strength)
-        self.wiring, self._dynamics, self._n_runs = wiring, dynamics, n_runs
+        self.wiring, self._dynamics = wiring, dynamics
         self._round_trip = 0
-
-    @property
-    def x(self) -> NDArray[Any]:
-        """Amplitudes (n, runs)."""
-        self.catch_up()
-        return self._arrays.x[:, : self._n_runs]
 
     @property
     def e(self) -> NDArray[Any]:
@@ -176,13 +179,10 @@ class ControlledBlock(StretchBlock):
         self.catch_up()
         return self._arrays.e[:, : self._n_runs]
 
-    def amplitudes(self) -> NDArray[Any]:
-        """Return x."""
-        return self.x
-
     def _advance_through(self, pumps: NDArray[np.float64]) -> None:
         last = max(self.wiring.round_trips - 1, 1)
         progress = np.minimum((self._round_trip + np.arange(len(pumps))) / last, 1.0)
         conditions = Conditions(pumps, progress)
-        self._dynamics.step(self._form, self._arrays, conditions, self._constants)
+        loop = Loop(self._form, self.watch)
+        self._dynamics.step(loop, self._arrays, conditions, self._constants)
         self._round_trip += len(pumps)

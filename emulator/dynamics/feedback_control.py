@@ -16,13 +16,13 @@ from numba import njit
 
 from emulator.avx512 import prefer_wide_vectors
 from emulator.dynamics.base import Precision, state_dtype
-from emulator.dynamics.controlled import Conditions, ControlledDynamics, Shared, feed_back
+from emulator.dynamics.controlled import Conditions, ControlledDynamics, Loop, Shared, feed_back
+from emulator.dynamics.look import look_after
 from emulator.dynamics.saturation import cubic_drift
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from emulator.coupling import Form
 
 __all__ = ["ChaoticFeedbackControl", "advance_chaotic_feedback", "control_feedback"]
 
@@ -62,12 +62,13 @@ def control_feedback(arrays: Shared, net_gain: Any, c: ChaoticFeedbackConstants)
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def advance_chaotic_feedback(
-    form: Form, arrays: Shared, net_gains: NDArray[Any], c: ChaoticFeedbackConstants
+    loop: Loop, arrays: Shared, net_gains: NDArray[Any], c: ChaoticFeedbackConstants
 ) -> None:
     """Make a round trip at each of the net gains."""
     for step in range(len(net_gains)):
-        feed_back(form, arrays)
+        feed_back(loop.form, arrays)
         control_feedback(arrays, net_gains[step], c)
+        look_after(loop.watch, arrays.x)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,14 +133,14 @@ class ChaoticFeedbackControl(ControlledDynamics):
 
     def step(
         self,
-        form: Form,
+        loop: Loop,
         arrays: Shared,
         conditions: Conditions,
         constants: ChaoticFeedbackConstants,
     ) -> None:
         """Make one step for each of the conditions."""
         net_gains = (self.loss * (conditions.pump - 1)).astype(arrays.x.dtype)
-        advance_chaotic_feedback(form, arrays, net_gains, constants)
+        advance_chaotic_feedback(loop, arrays, net_gains, constants)
 
     def _own_checks(self) -> dict[str, bool]:
         return {

@@ -17,14 +17,14 @@ from numba import njit
 from emulator.avx512 import prefer_wide_vectors
 from emulator.dynamics.amplitude_control import AmplitudeControl, controlled
 from emulator.dynamics.controlled import feed_back
+from emulator.dynamics.look import look_after
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from emulator.coupling import Form
     from emulator.dynamics.amplitude_control import AmplitudeControlConstants
     from emulator.dynamics.base import Precision
-    from emulator.dynamics.controlled import Conditions, Shared
+    from emulator.dynamics.controlled import Conditions, Loop, Shared
 
 __all__ = ["AmplitudeHeterogeneityCorrection", "advance_to_energies", "mean_alignment"]
 
@@ -61,7 +61,7 @@ def control_runs(
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def advance_to_energies(
-    form: Form,
+    loop: Loop,
     arrays: Shared,
     base_target: Any,
     net_gains: NDArray[Any],
@@ -70,11 +70,12 @@ def advance_to_energies(
     """Make round trips towards targets of `base_target` or more, by the alignment."""
     targets = np.empty_like(arrays.zeeman.amplitude)
     for step in range(len(net_gains)):
-        feed_back(form, arrays)
+        feed_back(loop.form, arrays)
         mean_alignment(arrays.x, arrays.local_field, targets)
         for r in range(len(targets)):
             targets[r] = np.sqrt(max(base_target + c.strength * targets[r], base_target))
         control_runs(arrays, targets, net_gains[step], c)
+        look_after(loop.watch, arrays.x)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,14 +124,14 @@ class AmplitudeHeterogeneityCorrection(AmplitudeControl):
 
     def step(
         self,
-        form: Form,
+        loop: Loop,
         arrays: Shared,
         conditions: Conditions,
         constants: AmplitudeControlConstants,
     ) -> None:
         """Make steps towards the targets of the current configurations."""
         base = arrays.x.dtype.type(self.base_target)
-        advance_to_energies(form, arrays, base, self.net_gains(conditions), constants)
+        advance_to_energies(loop, arrays, base, self.net_gains(conditions), constants)
 
     def _own_checks(self) -> dict[str, bool]:
         return {

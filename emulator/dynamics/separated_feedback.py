@@ -19,17 +19,18 @@ from emulator.dynamics.base import Precision, state_dtype
 from emulator.dynamics.controlled import (
     Conditions,
     ControlledDynamics,
+    Loop,
     Ramp,
     Shared,
     feed_back,
     ramped,
 )
+from emulator.dynamics.look import look_after
 from emulator.dynamics.saturation import cubic_drift
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from emulator.coupling import Form
 
 __all__ = [
     "TANH",
@@ -121,12 +122,13 @@ def control_separately(
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def advance_separated_feedback(
-    form: Form, arrays: Shared, ramps: SeparatedFeedbackRamps, c: SeparatedFeedbackConstants
+    loop: Loop, arrays: Shared, ramps: SeparatedFeedbackRamps, c: SeparatedFeedbackConstants
 ) -> None:
     """Make a round trip for each of the ramps' values."""
     for step in range(len(ramps.net_gain)):
-        feed_back(form, arrays)
+        feed_back(loop.form, arrays)
         control_separately(arrays, ramps, step, c)
+        look_after(loop.watch, arrays.x)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,7 +199,7 @@ class SeparatedFeedbackControl(ControlledDynamics):
 
     def step(
         self,
-        form: Form,
+        loop: Loop,
         arrays: Shared,
         conditions: Conditions,
         constants: SeparatedFeedbackConstants,
@@ -210,7 +212,7 @@ class SeparatedFeedbackControl(ControlledDynamics):
             self.time_step * ramped(self.error_rate, progress),
         )
         ramps = SeparatedFeedbackRamps(*(values.astype(arrays.x.dtype) for values in series))
-        advance_separated_feedback(form, arrays, ramps, constants)
+        advance_separated_feedback(loop, arrays, ramps, constants)
 
     def _own_checks(self) -> dict[str, bool]:
         return {
