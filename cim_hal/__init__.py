@@ -26,6 +26,7 @@ from cim_hal.errors import (
     TransportError,
 )
 from cim_hal.machine import (
+    Calibration,
     Capabilities,
     Driver,
     Fault,
@@ -33,9 +34,11 @@ from cim_hal.machine import (
     FaultyDriver,
     Lowering,
     Program,
+    Reading,
     Readout,
     Setting,
     StopToken,
+    Telemetry,
     lower,
     make_driver,
     max_level,
@@ -55,6 +58,7 @@ from cim_hal.model import (
 
 __all__ = [
     "AuthenticationError",
+    "Calibration",
     "Capabilities",
     "CapabilityError",
     "CimError",
@@ -77,6 +81,7 @@ __all__ = [
     "Program",
     "ProtocolError",
     "PumpSchedule",
+    "Reading",
     "Readout",
     "RunRecord",
     "SampleSet",
@@ -85,6 +90,7 @@ __all__ = [
     "SpawnedServer",
     "StopToken",
     "TargetError",
+    "Telemetry",
     "Trace",
     "TraceRequest",
     "Transport",

@@ -29,6 +29,9 @@
     │   └── QueueFullError
     └── DeviceError
         ├── LockLostError                  the cavity lost lock
+        ├── InterlockError                 the machine may not run
+        ├── CalibrationError               its calibration is missing or too old
+        ├── UnavailableError               its driver does not start
         └── DriverFaultError               a driver raised, or broke its contract
 
 ``TrainingError`` of ``qnn_train`` descends from `CimError` too. The wire carries a code and
@@ -45,6 +48,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AuthenticationError",
     "BindError",
+    "CalibrationError",
     "CapabilityError",
     "CimError",
     "ConflictError",
@@ -53,6 +57,7 @@ __all__ = [
     "DeviceError",
     "DriverFaultError",
     "EncryptionError",
+    "InterlockError",
     "JobCancelledError",
     "JobError",
     "JobTimeoutError",
@@ -69,6 +74,7 @@ __all__ = [
     "TargetError",
     "TransportError",
     "TransportTimeoutError",
+    "UnavailableError",
     "UnknownKeyError",
     "UnknownReferenceError",
     "VersionError",
@@ -296,7 +302,26 @@ class LockLostError(DeviceError):
     retryable = True
 
 
+class InterlockError(DeviceError):
+    """An interlock is open: the machine may not run until somebody has seen to it."""
+
+    code = "device.interlock"
+
+
+class CalibrationError(DeviceError):
+    """The machine runs only with a calibration, and has none, or one that is too old."""
+
+    code = "device.calibration_stale"
+
+
+class UnavailableError(DeviceError):
+    """The driver does not start; the server tries again after ``details["retry_after_s"]``."""
+
+    code = "device.unavailable"
+    retryable = True
+
+
 class DriverFaultError(DeviceError):
-    """A driver raised an exception or returned something out of its contract."""
+    """A driver raised an exception, returned something out of its contract, hung or crashed."""
 
     code = "device.driver_fault"

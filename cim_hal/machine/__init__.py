@@ -1,5 +1,6 @@
 """What a machine is: capabilities, lowering, drivers and where to find them."""
 
+from cim_hal.machine.calibration import Calibration
 from cim_hal.machine.capabilities import Capabilities
 from cim_hal.machine.driver import Driver, Program, Readout, StopToken
 from cim_hal.machine.fault_script import Fault, FaultScript
@@ -8,8 +9,10 @@ from cim_hal.machine.lowering import Lowering, lower
 from cim_hal.machine.quantize import Quantized, max_level, quantize
 from cim_hal.machine.registry import RegisteredDriver, make_driver, registered_drivers
 from cim_hal.machine.setting import Setting
+from cim_hal.machine.telemetry import Reading, Telemetry
 
 __all__ = [
+    "Calibration",
     "Capabilities",
     "Driver",
     "Fault",
@@ -18,10 +21,12 @@ __all__ = [
     "Lowering",
     "Program",
     "Quantized",
+    "Reading",
     "Readout",
     "RegisteredDriver",
     "Setting",
     "StopToken",
+    "Telemetry",
     "lower",
     "make_driver",
     "max_level",

@@ -1,4 +1,4 @@
-"""What a laboratory writes: a driver with two methods, and what passes through them."""
+"""What a laboratory writes: a driver with two methods it must have, and what passes through."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
-from cim_hal.errors import DriverFaultError
+from cim_hal.errors import CapabilityError, DriverFaultError
+from cim_hal.machine.telemetry import Telemetry
 from cim_hal.model.record import Notes
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from numpy.typing import NDArray
 
+    from cim_hal.machine.calibration import Calibration
     from cim_hal.machine.capabilities import Capabilities
     from cim_hal.machine.lowering import Lowering
     from cim_hal.model.record import Note
@@ -46,6 +48,8 @@ class Program:
         Knobs to be turned for this job only; those it does not name stand at their defaults.
     trace : TraceRequest or None
         What to keep of the first runs while they run; None on machines that report no trace.
+    calibration : Calibration or None
+        The current one, which the record of the job will name; None where there is none.
     """
 
     lowering: Lowering
@@ -54,6 +58,7 @@ class Program:
     seed: int
     settings: Mapping[str, float] = field(default_factory=dict)
     trace: TraceRequest | None = None
+    calibration: Calibration | None = None
 
     @property
     def n_spins(self) -> int:
@@ -155,10 +160,17 @@ def _check_trace(trace: Trace | None, request: TraceRequest, program: Program) -
 
 
 class StopToken:
-    """Set by the server when a job is to end early; a driver polls it between round trips."""
+    """Set by the server when a call is to end early; a driver polls it between round trips.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    report : callable, optional
+        Takes the telemetry that the driver hands in meanwhile.
+    """
+
+    def __init__(self, report: Callable[[Telemetry], None] | None = None) -> None:
         self._event = threading.Event()
+        self._report = report
 
     def set(self) -> None:
         """Ask for the end."""
@@ -168,9 +180,17 @@ class StopToken:
         """Whether the end was asked for."""
         return self._event.is_set()
 
+    def report(self, telemetry: Telemetry) -> None:
+        """Say how the machine is, in the midst of a run; once a second is often enough."""
+        if self._report is not None:
+            self._report(telemetry)
+
 
 class Driver(ABC):
-    """A machine. The server calls it from one thread, with programs that fit what it described."""
+    """A machine. The server calls it from one thread, with programs that fit what it described.
+
+    `describe` and `run` it must have. The others have defaults for machines without.
+    """
 
     @abstractmethod
     def describe(self) -> Capabilities:
@@ -188,5 +208,42 @@ class Driver(ABC):
             The machine could not do it; any other exception becomes a `DriverFaultError`.
         """
 
-    def close(self) -> None:  # noqa: B027  an optional method, not an abstract one
+    def program(self, program: Program) -> None:  # noqa: B027  optional, as all below
+        """Upload the couplings of a program, ahead of runs.
+
+        Called before the first run with couplings that are not those of the last call, and again
+        after a call that failed; then come as many runs as there are jobs with these couplings.
+        The default uploads nothing: `run` has the couplings too.
+        """
+
+    def status(self) -> Telemetry:
+        """Say how the machine is; called about once a second between runs, and must be quick.
+
+        A machine that ever reports something does so in the first call. While a run lasts, the
+        driver may hand telemetry to its `StopToken`. The default reports nothing.
+        """
+        return Telemetry()
+
+    def calibrate(self, stop: StopToken) -> Calibration:
+        """Measure the machine; the server keeps the record and hands it on with each program.
+
+        Raises
+        ------
+        JobCancelledError
+            `stop` was set.
+        CapabilityError
+            The machine cannot: the default.
+        """
+        del stop
+        raise CapabilityError("calibration", required="a calibration", available="none")
+
+    def safe(self) -> None:  # noqa: B027
+        """Switch all outputs off; harmless where they are off already.
+
+        Called at the start, after a call that failed or was cancelled, before `close`, and in an
+        emergency. Then, where the running call does not heed its `StopToken` at once, it is called
+        from another thread.
+        """
+
+    def close(self) -> None:  # noqa: B027
         """Let go of the machine; called once, also after faults."""

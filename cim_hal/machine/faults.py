@@ -21,9 +21,11 @@ from cim_hal.model.schedule import MAX_KNOTS, PumpSchedule
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from cim_hal.machine.calibration import Calibration
     from cim_hal.machine.capabilities import Capabilities
     from cim_hal.machine.driver import Program, Readout, StopToken
     from cim_hal.machine.fault_script import Kind
+    from cim_hal.machine.telemetry import Telemetry
 
 __all__ = ["CRASHED", "Fault", "FaultScript", "FaultyDriver"]
 
@@ -109,6 +111,22 @@ class FaultyDriver(Driver):
         if fault is None:
             return self._driver.run(program, stop)
         return self._fail(fault, program, stop)
+
+    def program(self, program: Program) -> None:
+        """Upload to the wrapped driver."""
+        self._driver.program(program)
+
+    def status(self) -> Telemetry:
+        """Say how the wrapped driver is."""
+        return self._driver.status()
+
+    def calibrate(self, stop: StopToken) -> Calibration:
+        """Calibrate the wrapped driver."""
+        return self._driver.calibrate(stop)
+
+    def safe(self) -> None:
+        """Make the wrapped driver safe."""
+        self._driver.safe()
 
     def close(self) -> None:
         """Close the wrapped driver."""

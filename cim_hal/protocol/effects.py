@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from cim_hal.protocol.packet import Packet
     from cim_hal.protocol.roles import User
 
-__all__ = ["Audit", "Effect", "Prepare", "Reply", "Run", "Stop"]
+__all__ = ["Audit", "Calibrate", "Effect", "MakeSafe", "Prepare", "Reply", "Run", "Stop"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,9 +37,21 @@ class Run:
 
 @dataclass(frozen=True, eq=False)
 class Stop:
-    """Ask the driver to end a job early."""
+    """Ask the driver to end a job, or a calibration, early."""
 
     job: str
+
+
+@dataclass(frozen=True, eq=False)
+class MakeSafe:
+    """Stop what runs and switch all outputs off, now."""
+
+
+@dataclass(frozen=True, eq=False)
+class Calibrate:
+    """Calibrate the machine when it is free, then call ``Instruments.calibrated``."""
+
+    key: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,4 +75,4 @@ class Audit:
     facts: Mapping[str, Detail]
 
 
-Effect: TypeAlias = Reply | Run | Stop | Prepare | Audit
+Effect: TypeAlias = Reply | Run | Stop | MakeSafe | Calibrate | Prepare | Audit

@@ -31,6 +31,9 @@ CLASSES: Mapping[str, type[CimError]] = MappingProxyType(
             errors.QueueFullError,
             errors.DeviceError,
             errors.LockLostError,
+            errors.InterlockError,
+            errors.CalibrationError,
+            errors.UnavailableError,
             errors.DriverFaultError,
         )
     }

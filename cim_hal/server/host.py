@@ -4,39 +4,50 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from cim_hal.errors import CimError, DriverFaultError
-from cim_hal.machine.capabilities import Capabilities
+from cim_hal.errors import CimError
+from cim_hal.machine.calibration import Calibration
+from cim_hal.machine.condition import Condition, Supervised
 from cim_hal.machine.driver import StopToken
+from cim_hal.machine.telemetry import Telemetry
 from cim_hal.model.trace import Trace
 from cim_hal.protocol.couplings import Prepared, prepare
-from cim_hal.protocol.effects import Prepare, Run, Stop
+from cim_hal.protocol.effects import Calibrate, MakeSafe, Prepare, Run, Stop
 from cim_hal.protocol.results import Measured, pack_spins
+from cim_hal.server.caller import FRESH_S, Caller
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from cim_hal.machine.capabilities import Capabilities
     from cim_hal.machine.driver import Driver, Program, Readout
 
 __all__ = ["Host", "Outcome"]
 
 CLOSE_TIMEOUT_S = 10.0
+# How long a running call has to heed its token in an emergency.
+EMERGENCY_S = 0.2
 
-Outcome: TypeAlias = tuple[Run, Measured | CimError] | tuple[Prepare, Prepared | CimError]
+Outcome: TypeAlias = (
+    tuple[Run, Measured | CimError]
+    | tuple[Prepare, Prepared | CimError]
+    | tuple[Calibrate, Calibration | CimError]
+    | Telemetry
+    | Condition
+)
 
 log = logging.getLogger(__name__)
 
 
 class Host:
-    """Runs what the core asks for, and announces each outcome.
+    """Runs what the core asks for, and announces each outcome, and what the driver says.
 
-    The driver is described, run and closed in one thread, one call at a time. It is closed
-    exactly once.
+    The driver is called in one thread, one call at a time; only `Driver.safe` may come from
+    another, in an emergency. It is closed exactly once.
 
     Parameters
     ----------
@@ -46,42 +57,53 @@ class Host:
 
     Raises
     ------
-    DriverFaultError
+    CimError
         The driver does not describe itself.
     """
 
     def __init__(self, driver: Driver, announce: Callable[[], None]) -> None:
-        self._driver = driver
         self._announce = announce
         self._outcomes: SimpleQueue[Outcome] = SimpleQueue()
         self._tokens: dict[str, StopToken] = {}
         self._closing = threading.Lock()
         self._is_closed = False
+        self._caller = Caller(driver, self._add)
         self._driver_worker = _Worker("cim-hal driver")
         self._fitting_worker = _Worker("cim-hal fitting")
-        described: SimpleQueue[Capabilities | BaseException] = SimpleQueue()
-        self._driver_worker.do(lambda: described.put(_describe(driver)))
+        described: SimpleQueue[Capabilities | CimError] = SimpleQueue()
+        self._driver_worker.do(lambda: described.put(self._describe()))
         answer = described.get()
-        if isinstance(answer, BaseException):
+        if isinstance(answer, CimError):
             self.close()
-            raise _fault("describe", answer) from answer
+            raise answer
         self.capabilities = answer
+        if isinstance(driver, Supervised):
+            driver.subscribe(self._add)
+        self._driver_worker.when_idle(self._caller.observe, every_s=FRESH_S)
+        self._driver_worker.do(self._caller.observe)
 
-    def perform(self, effect: Run | Stop | Prepare) -> None:
+    def perform(self, effect: Run | Stop | Prepare | Calibrate | MakeSafe) -> None:
         """Begin what the effect says; returns at once. After `close` nothing begins."""
         with self._closing:
             if self._is_closed:
                 return
             match effect:
                 case Run():
-                    token = self._tokens[effect.job] = StopToken()
-                    self._driver_worker.do(lambda: self._finish((effect, self._run(effect, token))))
+                    token = self._token(effect.job)
+                    self._driver_worker.do(lambda: self._add((effect, self._run(effect, token))))
+                case Calibrate():
+                    token = self._token(effect.key)
+                    self._driver_worker.do(
+                        lambda: self._add((effect, self._calibrate(effect, token)))
+                    )
                 case Stop():
                     token = self._tokens.get(effect.job)
                     if token is not None:
                         token.set()
+                case MakeSafe():
+                    self._make_safe()
                 case Prepare():
-                    self._fitting_worker.do(lambda: self._finish((effect, self._prepare(effect))))
+                    self._fitting_worker.do(lambda: self._add((effect, self._prepare(effect))))
 
     def outcomes(self) -> Iterator[Outcome]:
         """Yield what has been done since the last call."""
@@ -89,35 +111,64 @@ class Host:
             yield self._outcomes.get()
 
     def close(self) -> None:
-        """Stop the running job, close the driver in its thread, and wait for that."""
+        """Stop the running job, make the driver safe, close it, and wait for that."""
         with self._closing:
             if self._is_closed:
                 return
             self._is_closed = True
             for token in list(self._tokens.values()):
                 token.set()
-            self._driver_worker.do(self._close_driver)
+            self._driver_worker.do(self._caller.close)
         self._fitting_worker.end()
         self._driver_worker.end()
 
-    def _finish(self, outcome: Outcome) -> None:
+    def _token(self, name: str) -> StopToken:
+        token = self._tokens[name] = StopToken(self._caller.heard)
+        return token
+
+    def _add(self, outcome: Outcome) -> None:
         self._outcomes.put(outcome)
         self._announce()
 
-    def _run(self, effect: Run, token: StopToken) -> Measured | CimError:
-        started = time.perf_counter()
+    def _make_safe(self) -> None:
+        """Stop what runs, and make the machine safe: after it in its thread, or soon anyway."""
+        for token in list(self._tokens.values()):
+            token.set()
+        is_safe = threading.Event()
+
+        def in_turn() -> None:
+            self._caller.safe()
+            is_safe.set()
+
+        def in_time() -> None:
+            if not is_safe.wait(EMERGENCY_S):
+                self._caller.safe()
+
+        self._driver_worker.do(in_turn)
+        threading.Thread(target=in_time, name="cim-hal emergency", daemon=True).start()
+
+    def _describe(self) -> Capabilities | CimError:
         try:
-            readout = self._driver.run(effect.program, token)
-            device_s = time.perf_counter() - started
-            readout.check(effect.program)
+            return self._caller.describe()
+        except CimError as error:
+            return error
+
+    def _run(self, effect: Run, token: StopToken) -> Measured | CimError:
+        try:
+            readout, device_s = self._caller.run(effect.program, token)
             return self._lift(readout, effect.program, device_s)
         except CimError as error:
             return error
-        except BaseException as error:  # a driver that calls sys.exit must not end the thread
-            log.exception("the driver failed in a run")
-            return _fault("run", error)
         finally:
             self._tokens.pop(effect.job, None)
+
+    def _calibrate(self, effect: Calibrate, token: StopToken) -> Calibration | CimError:
+        try:
+            return self._caller.calibrate(token)
+        except CimError as error:
+            return error
+        finally:
+            self._tokens.pop(effect.key, None)
 
     def _lift(self, readout: Readout, program: Program, device_s: float) -> Measured:
         lowering, amplitudes = program.lowering, readout.amplitudes
@@ -132,8 +183,9 @@ class Host:
                 np.asarray(readout.trace.pump, np.float64),
                 lowering.lift(np.asarray(readout.trace.amplitudes, np.float32)),
             )
-        n_spins = spins.shape[1]
-        return Measured(pack_spins(spins), amplitudes, n_spins, device_s, trace, readout.notes)
+        return Measured(
+            pack_spins(spins), amplitudes, spins.shape[1], device_s, trace, readout.notes
+        )
 
     def _prepare(self, effect: Prepare) -> Prepared | CimError:
         try:
@@ -144,18 +196,14 @@ class Host:
             log.exception("couplings could not be prepared")
             return CimError(f"the couplings could not be prepared: {error}")
 
-    def _close_driver(self) -> None:
-        try:
-            self._driver.close()
-        except Exception:
-            log.exception("the driver failed to close")
-
 
 class _Worker:
     """A thread that does one thing after another."""
 
     def __init__(self, name: str) -> None:
         self._tasks: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._idle: Callable[[], None] | None = None
+        self._idle_s: float | None = None
         # A daemon: a driver that hangs must not keep the process alive.
         self._thread = threading.Thread(target=self._loop, name=name, daemon=True)
         self._thread.start()
@@ -163,6 +211,10 @@ class _Worker:
     def do(self, task: Callable[[], None]) -> None:
         """Do `task` after all that was asked for before."""
         self._tasks.put(task)
+
+    def when_idle(self, task: Callable[[], None], *, every_s: float) -> None:
+        """Do `task` whenever nothing was asked for in that time, from the next task on."""
+        self._idle, self._idle_s = task, every_s
 
     def end(self) -> None:
         """Do what is left, then end; waits, but not for ever."""
@@ -174,23 +226,12 @@ class _Worker:
             log.warning("%s did not stop within %g s", self._thread.name, CLOSE_TIMEOUT_S)
 
     def _loop(self) -> None:
-        while (task := self._tasks.get()) is not None:
+        while (task := self._next()) is not None:
             task()
             del task  # it may hold the arrays of a job
 
-
-def _describe(driver: Driver) -> Capabilities | BaseException:
-    try:
-        capabilities = driver.describe()
-    except BaseException as error:  # noqa: BLE001  handed on to the caller's thread
-        return error
-    if isinstance(capabilities, Capabilities):
-        return capabilities
-    return TypeError(f"it returned a {type(capabilities).__name__}, not Capabilities")
-
-
-def _fault(where: str, error: BaseException) -> DriverFaultError:
-    return DriverFaultError(
-        f"the driver failed in {where}: {type(error).__name__}: {error}",
-        exception=type(error).__name__,
-    )
+    def _next(self) -> Callable[[], None] | None:
+        try:
+            return self._tasks.get(timeout=self._idle_s)
+        except Empty:
+            return self._idle

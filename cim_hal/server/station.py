@@ -7,6 +7,8 @@ import time
 from typing import TYPE_CHECKING
 
 from cim_hal.errors import CimError, LocalProtocolError
+from cim_hal.machine.condition import Condition
+from cim_hal.machine.telemetry import Telemetry
 from cim_hal.protocol.core import ServerCore
 from cim_hal.protocol.couplings import Prepared
 from cim_hal.protocol.effects import Audit, Effect, Prepare, Reply, Run
@@ -84,6 +86,8 @@ class Station:
                 return self._core.prepared(ticket, prepared, now)
             case Run(job=job), Measured() | CimError() as measured:
                 return self._core.finish(job, measured, now)
+            case Telemetry() | Condition():
+                return []
             case _:
                 raise TypeError(outcome)
 

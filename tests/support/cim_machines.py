@@ -10,13 +10,16 @@ from pathlib import Path
 import numpy as np
 
 from cim_hal import (
+    Calibration,
     Capabilities,
     Driver,
     JobCancelledError,
     Program,
+    Reading,
     Readout,
     Setting,
     StopToken,
+    Telemetry,
     Trace,
 )
 
@@ -169,3 +172,54 @@ class Faulty(Driver):
                 raise SystemExit(3)
             case _:
                 return Readout(np.ones(shape, dtype=np.int8))
+
+
+class Laboratory(Annealer):
+    """Has all that a driver may have, and writes down what is asked of it.
+
+    Attributes
+    ----------
+    calls : list of str
+        Names of the methods called, in order, without `status`.
+    lid : bool
+        Whether the interlock of the lid is closed.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[str] = []
+        self.lid = True
+        self.seen: list[Program] = []
+
+    def describe(self) -> Capabilities:
+        self.calls.append("describe")
+        return super().describe()
+
+    def program(self, program: Program) -> None:
+        self.calls.append("program")
+
+    def run(self, program: Program, stop: StopToken) -> Readout:
+        self.calls.append("run")
+        self.seen.append(program)
+        stop.report(self.status())
+        return super().run(program, stop)
+
+    def status(self) -> Telemetry:
+        return Telemetry(
+            readings=(
+                Reading(name="runs", value=self.calls.count("run")),
+                Reading(name="pump_power", value=12.5, unit="mW"),
+                Reading(name="cavity", value="locked"),
+            ),
+            interlocks={"lid": self.lid, "laser": True},
+        )
+
+    def calibrate(self, stop: StopToken) -> Calibration:
+        self.calls.append("calibrate")
+        return Calibration(valid_s=600.0, threshold_w=0.012, facts={"gain": 3, "by": "hand"})
+
+    def safe(self) -> None:
+        self.calls.append("safe")
+
+    def close(self) -> None:
+        self.calls.append("close")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from cim_machines import Adjustable, Annealer, Faulty, Patient
+from cim_machines import Adjustable, Annealer, Faulty, Laboratory, Patient
 
 from cim_hal import (
     Capabilities,
@@ -17,12 +17,13 @@ from cim_hal import (
     Program,
     PumpSchedule,
     Readout,
+    Telemetry,
     TraceRequest,
     lower,
 )
 from cim_hal.errors import CapabilityError, DriverFaultError
 from cim_hal.protocol.couplings import Payload, Prepared
-from cim_hal.protocol.effects import Prepare, Run, Stop
+from cim_hal.protocol.effects import Calibrate, MakeSafe, Prepare, Run, Stop
 from cim_hal.protocol.messages import CouplingRef
 from cim_hal.protocol.results import Measured, unpack_spins
 from cim_hal.server.host import Host
@@ -194,3 +195,57 @@ def test_couplings_are_prepared_while_the_machine_is_busy():
         (_, good), (_, bad) = host.outcomes()
     assert isinstance(good, Prepared)
     assert isinstance(bad, CapabilityError)
+
+
+def test_telemetry_arrives_at_the_start_and_while_nothing_runs():
+    with _hosting(Laboratory()) as (host, announced):
+        announced.wait()
+        announced.wait()
+        first, second = list(host.outcomes())[:2]
+    assert isinstance(first, Telemetry)
+    assert first["pump_power"].unit == "mW"
+    assert second.taken_at > first.taken_at
+
+
+def test_a_calibration_is_an_outcome():
+    with _hosting(Laboratory()) as (host, announced):
+        announced.wait()
+        host.perform(Calibrate("key"))
+        announced.wait()
+        (_, (effect, record)) = host.outcomes()
+    assert effect.key == "key"
+    assert record.facts == {"gain": 3, "by": "hand"}
+
+
+def test_in_an_emergency_what_runs_ends_and_the_machine_is_made_safe():
+    driver = Laboratory()
+    with _hosting(driver) as (host, announced):
+        announced.wait()
+        host.perform(Run("job", _program(host.capabilities, round_trips=1_000_000)))
+        announced.wait()  # the driver reports from within the run
+        host.perform(MakeSafe())
+        announced.wait()
+        outcome = list(host.outcomes())[-1][1]
+    assert isinstance(outcome, JobCancelledError)
+    assert driver.calls[:5] == ["describe", "safe", "program", "run", "safe"]
+
+
+def test_a_driver_that_heeds_no_token_is_made_safe_from_another_thread():
+    made_safe = threading.Event()
+
+    class Deaf(Laboratory):
+        def run(self, program, stop) -> Readout:
+            stop.report(self.status())
+            made_safe.wait(10.0)
+            return Readout(np.ones((program.n_runs, program.n_spins), dtype=np.int8))
+
+        def safe(self) -> None:
+            if threading.current_thread().name != "cim-hal driver":
+                made_safe.set()
+
+    with _hosting(Deaf()) as (host, announced):
+        announced.wait()
+        host.perform(Run("job", _program(host.capabilities)))
+        announced.wait()
+        host.perform(MakeSafe())
+        assert made_safe.wait(5.0)
