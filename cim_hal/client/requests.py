@@ -57,6 +57,7 @@ def sample_request(
     seed: int | None,
     settings: Mapping[str, float],
     trace: TraceRequest | None,
+    priority: int = 0,
 ) -> Sample:
     """Return a submission with a key and, where `seed` is None, a seed of its own.
 
@@ -74,6 +75,7 @@ def sample_request(
         seed=secrets.randbits(63) if seed is None else _as_integer("seed", seed),
         settings={name: _as_number(name, value) for name, value in settings.items()},
         trace=trace and _checked(TraceSpec, every=trace.every, runs=trace.runs),
+        priority=_as_integer("priority", priority),
     )
 
 

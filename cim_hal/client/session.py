@@ -159,6 +159,7 @@ class Session:
         gauge_seed: int | None = None,
         settings: Mapping[str, float] | None = None,
         trace: TraceRequest | None = None,
+        priority: int = 0,
     ) -> Job:
         """Queue a job and return at once.
 
@@ -177,6 +178,8 @@ class Session:
             Knobs of ``capabilities.settings`` to turn, for this job only.
         trace : TraceRequest, optional
             Amplitudes to keep while the first runs of the job run; 64 MiB of them at most.
+        priority : int
+            −9 to 9. The job goes before those of the same user that have a lower one.
 
         Raises
         ------
@@ -195,6 +198,7 @@ class Session:
             seed=seed,
             settings=settings or {},
             trace=trace,
+            priority=priority,
         )
         self.capabilities.check_settings(request.settings)
         if trace is not None:
@@ -216,6 +220,7 @@ class Session:
         gauge_seed: int | None = None,
         settings: Mapping[str, float] | None = None,
         trace: TraceRequest | None = None,
+        priority: int = 0,
     ) -> SampleSet:
         """Submit a job and wait for its samples; see `submit` and `Job.result`."""
         job = self.submit(
@@ -227,6 +232,7 @@ class Session:
             gauge_seed=gauge_seed,
             settings=settings,
             trace=trace,
+            priority=priority,
         )
         return job.result()
 

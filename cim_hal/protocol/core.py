@@ -176,7 +176,7 @@ class ServerCore:
             server=SERVER,
             instance=self._instance,
             session=session,
-            limits=self._limits,
+            limits=as_of(self._limits, version),
             capabilities=as_of(self._capabilities, version),
         )
 
@@ -223,16 +223,16 @@ class ServerCore:
 
     # ---- jobs -------------------------------------------------------------------------------
 
-    def _sample(self, peer: bytes, request: Packet, sample: Sample, _now: float) -> list[Effect]:
+    def _sample(self, peer: bytes, request: Packet, sample: Sample, now: float) -> list[Effect]:
         job, audit = self._jobs.find(request.session, sample), []
         if job is None:
             lowering = self._library.lowering(sample.coupling)
             program = program_of(sample, lowering, self._capabilities, self._limits)
             user = self._sessions[request.session].user
-            job = self._jobs.add(request.session, user, sample, program)
+            job = self._jobs.add(request.session, user, sample, program, now)
             facts = {"job": job.id, "coupling": sample.coupling.digest, "n_runs": sample.n_runs}
             audit = [Audit("job", user, facts)]
-        effects = self._jobs.start_next()
+        effects = self._jobs.start_next(now)
         return [Reply(peer, answer(request, job.status())), *effects, *audit]
 
     def _wait(self, peer: bytes, request: Packet, wait: WaitJob, now: float) -> list[Effect]:

@@ -1,8 +1,8 @@
 """What minor versions added to messages and parts that were there before.
 
 A side that speaks an older version refuses fields it does not know. So a later field is left out
-of the bytes where it says nothing (it is empty, zero or None), and a server empties it for a
-session of an older version.
+of the bytes where it stands at its default, and a server resets it for a session of an older
+version. A default, once published, never changes.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pydantic import BaseModel
 
 from cim_hal.machine.capabilities import Capabilities
 from cim_hal.model.record import RunRecord
+from cim_hal.protocol.limits import Limits
 from cim_hal.protocol.messages import Sample
 
 if TYPE_CHECKING:
@@ -25,11 +26,12 @@ __all__ = ["ADDED", "as_of", "written"]
 
 Part = TypeVar("Part", bound=BaseModel)
 
-# Part -> field -> the version that added it. Defaults of these fields are empty or false.
+# Part -> field -> the version that added it.
 ADDED: Mapping[type[BaseModel], Mapping[str, Version]] = MappingProxyType(
     {
         Capabilities: {"properties": (1, 1), "settings": (1, 1), "reports_trace": (1, 1)},
-        Sample: {"settings": (1, 1), "trace": (1, 1)},
+        Sample: {"settings": (1, 1), "trace": (1, 1), "priority": (1, 2)},
+        Limits: {"user_queue_length": (1, 2), "slice_s": (1, 2)},
         RunRecord: {"pump": (1, 1), "settings": (1, 1), "notes": (1, 1)},
     }
 )
@@ -43,12 +45,13 @@ def as_of(part: Part, version: Version) -> Part:
 
 
 def written(part: BaseModel) -> dict[str, Any]:
-    """Return the fields of a message for the wire, without later ones that say nothing."""
+    """Return the fields of a message for the wire, without later ones at their defaults."""
     fields = part.model_dump()
     for name, value in part:
         if type(value) in ADDED:
             fields[name] = written(value)
+    known = type(part).model_fields
     for name in ADDED.get(type(part), ()):
-        if not fields[name]:
+        if getattr(part, name) == known[name].get_default():
             del fields[name]
     return fields

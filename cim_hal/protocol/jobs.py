@@ -16,7 +16,9 @@ from cim_hal.errors import (
 from cim_hal.protocol.effects import Effect, Reply, Run, Stop
 from cim_hal.protocol.faults import as_fault
 from cim_hal.protocol.messages import JobStatus
+from cim_hal.protocol.pace import Pace, Work
 from cim_hal.protocol.packet import Packet, answer
+from cim_hal.protocol.queue import FairQueue
 from cim_hal.protocol.results import Measured
 from cim_hal.protocol.state import TERMINAL, JobEvent, JobState, after
 
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
     from cim_hal.model.record import LoweringReport
     from cim_hal.model.schedule import PumpSchedule
     from cim_hal.protocol.limits import Limits
-    from cim_hal.protocol.messages import Sample
+    from cim_hal.protocol.messages import CouplingRef, Sample
     from cim_hal.protocol.roles import User
 
 __all__ = ["Job", "JobBook"]
@@ -56,6 +58,7 @@ class Job:
     program: Program | None
     state: JobState = JobState.QUEUED
     outcome: Measured | CimError | None = None
+    started_at: float = 0.0
     ended_at: float = 0.0
     waiters: list[_Waiter] = field(default_factory=list)
 
@@ -63,6 +66,11 @@ class Job:
     def has_ended(self) -> bool:
         """Whether the state is terminal."""
         return self.state in TERMINAL
+
+    @property
+    def work(self) -> Work:
+        """What it asks of the machine."""
+        return Work(self.report.machine_spins, self.request.n_runs, self.schedule.round_trips)
 
     def status(self) -> JobStatus:
         """Return the message that says where the job is."""
@@ -78,8 +86,10 @@ class JobBook:
         self._new_token = new_token
         self._jobs: dict[str, Job] = {}
         self._keys: dict[tuple[str, str], Job] = {}
-        self._queue: deque[Job] = deque()
+        self._queue = FairQueue[Job](slice_s=limits.slice_s)
+        self._pace = Pace()
         self._running: Job | None = None
+        self._loaded: CouplingRef | None = None  # of the job that was started last
         self._ended: deque[Job] = deque()  # in the order of their end
         self._kept_bytes = 0
 
@@ -115,24 +125,19 @@ class JobBook:
             )
         return job
 
-    def add(self, session: str, user: User, request: Sample, program: Program) -> Job:
+    def add(self, session: str, user: User, request: Sample, program: Program, now: float) -> Job:
         """Queue a new job.
 
         Raises
         ------
         QueueFullError
-            As many jobs wait as the server takes.
+            As many jobs wait as the server takes, of all users or of this one.
         """
-        if len(self._queue) >= self._limits.queue_length:
-            raise QueueFullError(
-                f"{len(self._queue)} jobs wait for the machine, which is the most it takes",
-                hint="fetch or cancel a job, or try again later",
-                queue_length=self._limits.queue_length,
-            )
+        self._check_room(user, now)
         schedule, report = program.schedule, program.lowering.report
         job = Job(self._new_token(), session, user, request, schedule, report, program)
         self._jobs[job.id] = self._keys[session, request.key] = job
-        self._queue.append(job)
+        self._queue.push(job, user=user.name, priority=request.priority, coupling=request.coupling)
         return job
 
     def get(self, session: str, job_id: str, *, of_others: bool = False) -> Job:
@@ -153,11 +158,14 @@ class JobBook:
             )
         return job
 
-    def start_next(self) -> list[Effect]:
-        """Start the job at the head of the queue if the machine is free."""
-        if self._running is not None or not self._queue:
+    def start_next(self, now: float) -> list[Effect]:
+        """Start the job whose turn it is if the machine is free."""
+        if self._running is not None:
             return []
-        job = self._running = self._queue.popleft()
+        job = self._queue.pop(loaded=self._loaded)
+        if job is None:
+            return []
+        self._running, self._loaded, job.started_at = job, job.request.coupling, now
         program, job.program = job.program, None
         job.state = after(job.state, JobEvent.START)
         return [Run(job.id, program)] if program is not None else []
@@ -182,10 +190,11 @@ class JobBook:
         if job is None or job.id != job_id:
             raise KeyError(job_id)
         self._running = None
+        self._charge(job, now - job.started_at, is_whole=isinstance(outcome, Measured))
         job.state = after(job.state, _event(outcome))
         if job.state is JobState.CANCELLED and isinstance(outcome, Measured):
             outcome = JobCancelledError("the job was cancelled", job=job.id)
-        return self._end(job, outcome, now) + self.start_next()
+        return self._end(job, outcome, now) + self.start_next(now)
 
     def forget_session(self, session: str, now: float) -> list[Effect]:
         """Cancel and drop the jobs of a session; a running one is dropped when it ends."""
@@ -204,6 +213,38 @@ class JobBook:
             effects += _tell(due, job)
         self._drop_results(now)
         return effects
+
+    def expected_wait_s(self, now: float) -> float | None:
+        """Return the device seconds of all that runs and waits; None before the first job ended."""
+        jobs = [*self._queue, *([self._running] if self._running else [])]
+        total = 0.0
+        for job in jobs:
+            seconds = self._pace.estimate(job.work)
+            if seconds is None:
+                return None
+            gone = now - job.started_at if job is self._running else 0.0
+            total += max(seconds - gone, 0.0)
+        return total
+
+    def _check_room(self, user: User, now: float) -> None:
+        limits, depth = self._limits, len(self._queue)
+        own = self._queue.depth(user.name)
+        if depth < limits.queue_length and own < limits.user_queue_length:
+            return
+        whose = f"of {user.name} " if own >= limits.user_queue_length else ""
+        raise QueueFullError(
+            f"{own if whose else depth} jobs {whose}wait for the machine, the most it takes",
+            hint="fetch or cancel a job, or try again later",
+            queue_length=limits.user_queue_length if whose else limits.queue_length,
+            depth=depth,
+            expected_wait_s=self.expected_wait_s(now),
+        )
+
+    def _charge(self, job: Job, seconds: float, *, is_whole: bool) -> None:
+        """Put what a job took of the machine on the account of its user."""
+        self._queue.charge(job.user.name, seconds)
+        if is_whole:  # of one that failed or was stopped nobody knows how much was done
+            self._pace.learn(job.work, seconds)
 
     def _end(self, job: Job, outcome: Measured | CimError, now: float) -> list[Effect]:
         job.program, job.outcome, job.ended_at = None, outcome, now

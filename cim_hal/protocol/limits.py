@@ -37,8 +37,10 @@ class Limits(BaseModel):
         Largest result of one job.
     kept_bytes, kept_jobs : int
         Size and number of ended jobs kept until they expire; the oldest go first.
-    queue_length : int
-        Jobs that wait for the machine.
+    queue_length, user_queue_length : int
+        Jobs that wait for the machine, of all users and of one.
+    slice_s : float
+        Device seconds that a user has in one turn while others wait.
     max_sessions, max_uploads : int
         Sessions on this server, and uploads under way.
     wait_s : float
@@ -57,10 +59,12 @@ class Limits(BaseModel):
     result_bytes: Count = 512 * 1024**2
     kept_bytes: Count = 1024**3
     kept_jobs: Count = 4096
-    queue_length: Count = 64
+    queue_length: Count = 256
     max_sessions: Count = 256
     max_uploads: Count = 16
     wait_s: Seconds = 30.0
     session_s: Seconds = 900.0
     upload_s: Seconds = 60.0
     result_s: Seconds = 900.0
+    user_queue_length: Count = 64
+    slice_s: Seconds = 2.0

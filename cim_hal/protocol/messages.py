@@ -171,6 +171,7 @@ class Sample(Wire):
     seed: Number
     settings: Annotated[dict[FactName, float], Field(max_length=MAX_SETTINGS)] = {}
     trace: TraceSpec | None = None
+    priority: Annotated[int, Field(ge=-9, le=9)] = 0
 
 
 class WaitJob(Wire):

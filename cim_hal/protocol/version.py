@@ -11,7 +11,7 @@ __all__ = ["MAJOR", "NEWEST", "OLDEST", "Version", "agree"]
 Version: TypeAlias = tuple[int, int]
 
 OLDEST: Version = (1, 0)
-NEWEST: Version = (1, 1)
+NEWEST: Version = (1, 2)
 MAJOR = NEWEST[0]
 
 

@@ -25,6 +25,7 @@ from cim_hal.protocol.messages import (
 from cim_hal.protocol.packet import Kind, Packet
 from cim_hal.protocol.results import Measured, pack_spins
 from cim_hal.protocol.roles import ANONYMOUS, User
+from cim_hal.protocol.version import NEWEST, OLDEST
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -70,7 +71,7 @@ class Bench:
         return reply
 
     def hello(self) -> str:
-        return self.ask(Hello(protocols=((1, 0), (1, 1)))).session
+        return self.ask(Hello(protocols=(OLDEST, NEWEST))).session
 
     def load(self, session: str) -> CouplingRef:
         opened = self.ask(BeginCouplings(coupling=REF, spec=PAYLOAD.spec), session)

@@ -140,6 +140,7 @@ def test_couplings_the_server_dropped_are_sent_again():
         ({"seed": "7"}, "seed = '7'"),
         ({"coupling_bits": 1.5}, "coupling_bits"),
         ({"gauge_seed": -1}, "gauge_seed = -1"),
+        ({"priority": 10}, "priority = 10"),
     ],
 )
 def test_values_wrong_for_any_machine_are_named_in_the_words_of_the_caller(options, sentence):
@@ -257,3 +258,13 @@ def test_the_record_tells_the_schedule_that_was_run():
         recommended = device.sample(PAIR, seed=1).record
     assert (asked.pump, asked.round_trips) == ((0.5, 1.0, 2.0), 7)
     assert (recommended.pump, recommended.round_trips) == (Annealer().describe().default_pump, 20)
+
+
+def test_a_user_says_which_job_goes_first():
+    first = PumpSchedule.constant(1.0, round_trips=200)
+    with open_device(Patient()) as device:
+        device.submit(PAIR, first, seed=1)
+        late = device.submit(PAIR, LONG, seed=2)
+        soon = device.submit(PAIR, first, seed=3, priority=2)
+        soon.result(timeout_s=20.0)
+        assert late.state in (JobState.QUEUED, JobState.RUNNING)

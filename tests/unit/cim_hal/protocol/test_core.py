@@ -26,7 +26,9 @@ from cim_hal.protocol.messages import (
     WaitJob,
 )
 from cim_hal.protocol.packet import Kind, Packet
+from cim_hal.protocol.roles import Role, User
 from cim_hal.protocol.state import JobState
+from cim_hal.protocol.version import NEWEST
 
 
 @pytest.fixture
@@ -50,7 +52,7 @@ def _code(bench: Bench, body, session: str = "") -> str:
 
 def test_the_welcome_says_who_is_there_and_what_it_takes(bench):
     welcome = bench.ask(Hello(protocols=((1, 0), (1, 9))))
-    assert welcome.protocol == (1, 1)
+    assert welcome.protocol == NEWEST
     assert welcome.capabilities == CAPABILITIES
     assert welcome.limits.queue_length == 2
     assert bench.ask(Hello(protocols=((1, 0), (1, 0)))).instance == welcome.instance
@@ -59,7 +61,7 @@ def test_the_welcome_says_who_is_there_and_what_it_takes(bench):
 def test_a_client_from_the_future_is_told_both_versions(bench):
     fault = bench.ask(Hello(protocols=((2, 0), (3, 1))))
     assert fault.code == "protocol.version"
-    assert fault.details == {"client": "2.0 to 3.1", "server": "1.0 to 1.1"}
+    assert fault.details == {"client": "2.0 to 3.1", "server": "1.0 to {}.{}".format(*NEWEST)}
 
 
 @pytest.mark.parametrize("body", [Ping(), Describe(), Bye(), WaitJob(job="0" * 32)])
@@ -405,3 +407,72 @@ def test_the_oldest_results_make_room_and_the_newest_stays():
         jobs.append(run.job)
     found = [bench.ask(FetchResult(job=job), session).t for job in jobs]
     assert found == ["error", "error", "job.batch"]
+
+
+# ---- many users -----------------------------------------------------------------------------
+
+
+def _run_all(bench: Bench, started: list[Run], seconds: float) -> list[int]:
+    """Let each job take as long; return the seeds in the order they ran."""
+    order = []
+    while started:
+        (run,) = started
+        order.append(run.program.seed)
+        bench.now += seconds
+        started = runs(bench.core.finish(run.job, measured(run.program), bench.now))
+    return order
+
+
+def test_users_take_turns_in_device_seconds():
+    bench = Bench(slice_s=2.0)
+    started: list[Run] = []
+    for first, name in ((10, "alice"), (20, "bob")):
+        bench.user = User(name, Role.USER)
+        session = bench.hello()
+        bench.load(session)
+        for seed in range(first, first + 4):
+            started += runs(bench.sample(session, seed, seed=seed))
+    assert _run_all(bench, started, 1.0) == [10, 11, 20, 21, 12, 13, 22, 23]
+
+
+def test_a_user_says_what_goes_first(bench, session):
+    started = runs(bench.sample(session, 1, seed=1))
+    bench.sample(session, 2, seed=2)
+    bench.sample(session, 3, seed=3, priority=1)
+    assert _run_all(bench, started, 1.0) == [1, 3, 2]
+
+
+def test_a_user_cannot_fill_the_queue_for_others():
+    bench = Bench(queue_length=3, user_queue_length=2)
+    session = bench.hello()
+    bench.load(session)
+    for key in (1, 2, 3):
+        bench.sample(session, key)
+    (fault,) = replies(bench.sample(session, 4))
+    assert (fault.code, fault.details["queue_length"]) == ("job.queue_full", 2)
+    assert fault.message.startswith("2 jobs of anonymous wait")
+    bench.user = User("bob", Role.USER)
+    theirs = bench.hello()
+    assert replies(bench.sample(theirs, 1))[0].state is JobState.QUEUED
+    (fault,) = replies(bench.sample(theirs, 2))
+    assert fault.message.startswith("3 jobs wait")
+
+
+def test_a_full_queue_says_how_long_it_is_and_what_it_will_take(bench, session):
+    (run,) = runs(bench.sample(session, 1))
+    bench.now = 4.0
+    bench.core.finish(run.job, measured(run.program), bench.now)
+    for key in (2, 3, 4):
+        bench.sample(session, key, n_runs=2 * key)
+    bench.now += 3.0
+    (fault,) = replies(bench.sample(session, 5))
+    # 2 runs took 4 s; 4 runs have run for 3 s of 8, and 6 and 8 runs wait.
+    assert fault.details["depth"] == 2
+    assert fault.details["expected_wait_s"] == pytest.approx(5.0 + 12.0 + 16.0)
+
+
+def test_nothing_is_expected_of_a_machine_without_history(bench, session):
+    for key in (1, 2, 3):
+        bench.sample(session, key)
+    (fault,) = replies(bench.sample(session, 4))
+    assert fault.details["expected_wait_s"] is None

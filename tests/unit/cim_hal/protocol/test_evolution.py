@@ -39,14 +39,14 @@ def _body(message) -> dict:
     return msgpack.unpackb(encode(Packet(kind, bytes(16), message))[1])["p"]
 
 
-def _welcome(capabilities: Capabilities) -> Welcome:
+def _welcome(capabilities: Capabilities, *, limits: Limits | None = None) -> Welcome:
     token = "0" * 32
     return Welcome(
         protocol=OLDEST,
         server="",
         instance=token,
         session=token,
-        limits=Limits(),
+        limits=limits or Limits(),
         capabilities=capabilities,
     )
 
@@ -89,7 +89,16 @@ def test_the_largest_capabilities_fit_a_header():
 
 
 @pytest.mark.parametrize("part", ADDED)
-def test_what_was_added_has_an_empty_default(part):
+def test_what_was_added_has_a_default(part):
     for name, version in ADDED[part].items():
-        assert not part.model_fields[name].get_default()
+        assert not part.model_fields[name].is_required()
         assert OLDEST < version <= NEWEST
+
+
+def test_limits_that_an_older_side_does_not_know_are_left_out_for_it():
+    limits = Limits(queue_length=3, slice_s=0.5)
+    old = _welcome(Annealer().describe(), limits=as_of(limits, (1, 1)))
+    assert not set(_body(old)["limits"]) & set(ADDED[Limits])
+    new = _welcome(Annealer().describe(), limits=as_of(limits, NEWEST))
+    assert decode(encode(Packet(Kind.REPLY, bytes(16), new))).body == new
+    assert _body(new)["limits"]["slice_s"] == 0.5
