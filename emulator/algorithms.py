@@ -38,6 +38,9 @@ HIGHEST_PUMP = 4.0
 COOLING = (0.0, 6.0)
 COLDEST = 20.0
 ROUND_TRIPS = 2000
+# Discrete bifurcation goes on finding better for longer than the others: on K2000 the best of 128
+# runs is 33279 after 1000 round trips and 33335 after 10 000.
+DISCRETE_ROUND_TRIPS = 10_000
 MAX_ROUND_TRIPS = 1_000_000
 
 
@@ -71,7 +74,8 @@ def ballistic_bifurcation() -> EmulatedCim:
 def discrete_bifurcation() -> EmulatedCim:
     """Return dSB: `SimulatedBifurcation` with walls and signs fed back."""
     dynamics = SimulatedBifurcation(variant="discrete")
-    return _algorithm("dsb", "Discrete simulated bifurcation", dynamics)
+    title = "Discrete simulated bifurcation"
+    return _algorithm("dsb", title, dynamics, round_trips=DISCRETE_ROUND_TRIPS)
 
 
 def simcim() -> EmulatedCim:
@@ -93,6 +97,7 @@ def _algorithm(
     *,
     pump: tuple[float, ...] = RAMP,
     highest_pump: float = HIGHEST_PUMP,
+    round_trips: int = ROUND_TRIPS,
 ) -> EmulatedCim:
     capabilities = Capabilities(
         name=f"emulator-{name}",
@@ -105,6 +110,6 @@ def _algorithm(
         reports_amplitudes=True,
         reproducible=True,
         default_pump=pump,
-        default_round_trips=ROUND_TRIPS,
+        default_round_trips=round_trips,
     )
     return EmulatedCim(BestSeen(dynamics=dynamics), capabilities=capabilities)
