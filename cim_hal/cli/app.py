@@ -8,6 +8,7 @@ import click
 
 from cim_hal.cli.chaos import chaos
 from cim_hal.cli.devices import describe, list_drivers
+from cim_hal.cli.instruments import calibrate, status
 from cim_hal.cli.keys import keys
 from cim_hal.cli.sample import sample
 from cim_hal.cli.serve import serve
@@ -33,6 +34,7 @@ def program() -> None:
     Examples:
       cim-hal list
       cim-hal describe emulator
+      cim-hal status tcp://127.0.0.1:5555
       cim-hal sample emulator --model G1.txt --runs 100
       cim-hal tune emulator --model G1.txt --seconds 120 --out tuned.toml
       cim-hal serve emulator --bind tcp://127.0.0.1:5555
@@ -40,7 +42,7 @@ def program() -> None:
     """  # noqa: D301  \b is click's mark for text it must not rewrap
 
 
-for command in (list_drivers, serve, describe, sample, tune, keys, chaos):
+for command in (list_drivers, serve, describe, status, calibrate, sample, tune, keys, chaos):
     program.add_command(command)
 
 

@@ -18,6 +18,7 @@ from cim_hal.machine.faults import FaultScript, FaultyDriver
 from cim_hal.machine.registry import make_driver
 from cim_hal.server import audit
 from cim_hal.server.authorized import default_file
+from cim_hal.server.calibrations import CalibrationStore
 from cim_hal.server.endpoint import DEFAULT
 from cim_hal.server.router import Router
 from cim_hal.server.security import Gatekeeper
@@ -71,6 +72,13 @@ LEVELS = ("debug", "info", "warning", "error")
     help="Append to this file who did what, one line of JSON each.",
 )
 @click.option(
+    "--calibrations",
+    "calibrations_path",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="FOLDER",
+    help="Keep calibrations in this folder, one file each, beyond the end of the server.",
+)
+@click.option(
     "--log-level",
     type=click.Choice(LEVELS),
     default="warning",
@@ -93,6 +101,7 @@ def serve(
     key_path: Path | None,
     authorized_path: Path | None,
     audit_path: Path | None,
+    calibrations_path: Path | None,
     log_level: str,
     faults_path: Path | None,
     until_stdin_closes: bool,
@@ -114,7 +123,13 @@ def serve(
     gatekeeper = _gatekeeper(key_path, authorized_path)
     _on_signals(lambda: sys.exit(0))  # nothing to stop before the router is there
     driver = _driver(target, faults_path)
-    with Router(driver, endpoint, insecure=insecure, gatekeeper=gatekeeper) as router:
+    with Router(
+        driver,
+        endpoint,
+        insecure=insecure,
+        gatekeeper=gatekeeper,
+        calibrations=calibrations_path and CalibrationStore(calibrations_path),
+    ) as router:
         _on_signals(router.stop)
         if gatekeeper and hasattr(signal, "SIGHUP"):
             signal.signal(signal.SIGHUP, lambda *_: router.reload())

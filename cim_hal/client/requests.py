@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pydantic import ValidationError
 
 from cim_hal.errors import ModelError
-from cim_hal.protocol.messages import CancelJob, CouplingRef, Sample, Schedule, TraceSpec, Wire
+from cim_hal.protocol.messages import CancelJob, CouplingRef, Sample, Schedule, TraceSpec
+from cim_hal.protocol.wire import Wire
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Self
 from cim_hal.client.access import keys_for
 from cim_hal.client.connection import Connection
 from cim_hal.client.couplings import Uploader
+from cim_hal.client.instruments import Instruments
 from cim_hal.client.job import Job
 from cim_hal.client.requests import cancel_request, coupling_ref, sample_request
 from cim_hal.client.transport.base import Transport
@@ -28,6 +29,12 @@ if TYPE_CHECKING:
     from cim_hal.model.sampleset import SampleSet
     from cim_hal.model.schedule import PumpSchedule
     from cim_hal.model.trace import TraceRequest
+    from cim_hal.protocol.instrumentation import (
+        CalibrationEntry,
+        CalibrationRecord,
+        DeviceStatus,
+        History,
+    )
     from cim_hal.protocol.state import JobState
 
 __all__ = ["Loaded", "Session", "open_device"]
@@ -113,6 +120,7 @@ class Session:
     def __init__(self, transport: Transport, *, timeout_s: float = TIMEOUT_S) -> None:
         self._connection = Connection(transport, timeout_s=timeout_s)
         self._uploader = Uploader(self._connection)
+        self._instruments = Instruments(self._connection)
         self._close_transport = weakref.finalize(self, transport.close)
 
     @property
@@ -250,6 +258,62 @@ class Session:
             There is no such job, or it is another session's and not for this user to cancel.
         """
         return self._connection.ask(cancel_request(job_id), JobStatus).state
+
+    def telemetry(self) -> DeviceStatus:
+        """Ask how the machine and its driver are: the newest telemetry, the calibration.
+
+        This and the next four raise `VersionError` where the server speaks a protocol before 1.2.
+        """
+        return self._instruments.device()
+
+    def history(self, *, after: int = 0) -> History:
+        """Ask for the telemetry that the server kept, the oldest first.
+
+        Parameters
+        ----------
+        after : int
+            Only what has a larger number; ``history.newest`` of the last call, to go on.
+        """
+        return self._instruments.history(after)
+
+    def calibration(self, fingerprint: str | None = None) -> CalibrationRecord:
+        """Ask for a calibration, for instance the one that a record names.
+
+        Parameters
+        ----------
+        fingerprint : str, optional
+            The current calibration where it is None.
+
+        Raises
+        ------
+        UnknownReferenceError
+            There is none.
+        """
+        return self._instruments.calibration(fingerprint)
+
+    def calibrations(self) -> tuple[CalibrationEntry, ...]:
+        """List the calibrations that the server knows, the newest first."""
+        return self._instruments.calibrations()
+
+    def calibrate(self, *, timeout_s: float | None = None) -> CalibrationRecord:
+        """Calibrate the machine when it is free; needs the role operator.
+
+        Parameters
+        ----------
+        timeout_s : float, optional
+            How long to wait; as long as it takes by default. After it the calibration is
+            cancelled.
+
+        Raises
+        ------
+        CapabilityError
+            The machine cannot be calibrated.
+        JobTimeoutError
+            It was not done in time.
+        DeviceError
+            It failed.
+        """
+        return self._instruments.calibrate(timeout_s)
 
     def close(self) -> None:
         """End the session; jobs that still run are cancelled. Twice is no mistake."""

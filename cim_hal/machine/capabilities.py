@@ -65,6 +65,11 @@ class Capabilities(BaseModel):
         Knobs that a single job may turn.
     reports_trace : bool
         Whether a job may keep amplitudes while it runs.
+    needs_calibration : bool
+        Whether jobs are refused without a calibration that is young enough.
+    max_run_s : float or None
+        Seconds after which a run has hung, whatever the program: its driver is ended where it
+        lives in a process of its own. None where a run may take as long as it likes.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -86,6 +91,8 @@ class Capabilities(BaseModel):
     properties: Annotated[dict[FactName, Fact], Field(max_length=256)] = {}
     settings: Annotated[tuple[Setting, ...], Field(max_length=MAX_SETTINGS)] = ()
     reports_trace: bool = False
+    needs_calibration: bool = False
+    max_run_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
 
     @model_validator(mode="after")
     def _default_schedule_fits(self) -> Self:

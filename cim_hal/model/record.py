@@ -80,6 +80,8 @@ class RunRecord(BaseModel):
         The knobs that the job turned, and where to; all others stood as the machine says.
     notes : dict of str to float, int, bool or str
         What happened in this run, in the words of the machine.
+    calibration : str
+        Fingerprint of the calibration that stood when the job ran; empty where there was none.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -94,3 +96,4 @@ class RunRecord(BaseModel):
     pump: tuple[float, ...] = ()
     settings: dict[str, float] = {}
     notes: Notes = {}
+    calibration: str = ""

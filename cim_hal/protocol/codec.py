@@ -23,9 +23,10 @@ from pydantic import Field, TypeAdapter, ValidationError
 from cim_hal.errors import LocalProtocolError, RemoteProtocolError, VersionError
 from cim_hal.protocol.evolution import written
 from cim_hal.protocol.limits import MAX_BUFFER_BYTES, MAX_BUFFERS, MAX_HEADER_BYTES
-from cim_hal.protocol.messages import REPLY, REQUEST, Token, Wire
+from cim_hal.protocol.messages import REPLY, REQUEST
 from cim_hal.protocol.packet import ID_BYTES, Kind, Packet
 from cim_hal.protocol.version import MAJOR
+from cim_hal.protocol.wire import Token, Wire
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -16,6 +16,7 @@ from cim_hal.errors import (
 from cim_hal.protocol.effects import Audit, Effect, Prepare, Reply
 from cim_hal.protocol.evolution import as_of
 from cim_hal.protocol.faults import as_fault
+from cim_hal.protocol.instruments import Instruments
 from cim_hal.protocol.jobs import Job, JobBook
 from cim_hal.protocol.library import Library
 from cim_hal.protocol.limits import Limits
@@ -79,6 +80,11 @@ class ServerCore:
     limits : Limits
     new_token : callable
         Makes ids: 32 hexadecimal digits, never the same twice.
+
+    Attributes
+    ----------
+    instruments : Instruments
+        Takes what the driver says of itself, and says whether it may run.
     """
 
     def __init__(
@@ -96,6 +102,7 @@ class ServerCore:
         self._preparing: dict[str, tuple[bytes, Packet, Prepare]] = {}
         self._library = Library(capabilities, self._limits, new_token)
         self._jobs = JobBook(self._limits, new_token)
+        self.instruments = Instruments(capabilities, self._limits, self._user_of)
         self._handlers: dict[type[Message], Callable[[bytes, Packet, Any, float], list[Effect]]] = {
             Ping: self._ping,
             Bye: self._bye,
@@ -108,6 +115,7 @@ class ServerCore:
             CancelJob: self._cancel,
             FetchResult: self._fetch,
             FetchTrace: self._fetch_trace,
+            **self.instruments.handlers,
         }
 
     def receive(
@@ -142,7 +150,7 @@ class ServerCore:
 
     def tick(self, now: float) -> list[Effect]:
         """Let time pass: waits end; silent sessions, uploads and old results are forgotten."""
-        effects = self._jobs.tick(now)
+        effects = self._jobs.tick(now) + self.instruments.tick(now)
         self._library.tick(now)
         oldest = now - self._limits.session_s
         for session in [t for t, known in self._sessions.items() if known.seen < oldest]:
@@ -226,6 +234,7 @@ class ServerCore:
     def _sample(self, peer: bytes, request: Packet, sample: Sample, now: float) -> list[Effect]:
         job, audit = self._jobs.find(request.session, sample), []
         if job is None:
+            self.instruments.check(now)
             lowering = self._library.lowering(sample.coupling)
             program = program_of(sample, lowering, self._capabilities, self._limits)
             user = self._sessions[request.session].user
@@ -287,6 +296,9 @@ class ServerCore:
         if measured is None:
             raise RemoteProtocolError(f"the job is {job.state}, it has no result yet", job=job.id)
         return job, measured
+
+    def _user_of(self, request: Packet) -> User:
+        return self._sessions[request.session].user
 
     def _end_session(self, session: str, now: float) -> list[Effect]:
         user = self._sessions.pop(session).user

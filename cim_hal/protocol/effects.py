@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from cim_hal.errors import Detail
+    from cim_hal.errors import CimError, Detail
     from cim_hal.machine.driver import Program
     from cim_hal.model.ising import IsingModel
     from cim_hal.protocol.couplings import Payload
@@ -29,10 +29,14 @@ class Reply:
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """Run a program on the driver, then call ``ServerCore.finish``."""
+    """Run a program on the driver, then call ``ServerCore.finish``.
+
+    Where there is a `refusal` the driver is not called: that is the outcome.
+    """
 
     job: str
     program: Program
+    refusal: CimError | None = None
 
 
 @dataclass(frozen=True, eq=False)

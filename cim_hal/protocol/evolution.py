@@ -29,10 +29,21 @@ Part = TypeVar("Part", bound=BaseModel)
 # Part -> field -> the version that added it.
 ADDED: Mapping[type[BaseModel], Mapping[str, Version]] = MappingProxyType(
     {
-        Capabilities: {"properties": (1, 1), "settings": (1, 1), "reports_trace": (1, 1)},
+        Capabilities: {
+            "properties": (1, 1),
+            "settings": (1, 1),
+            "reports_trace": (1, 1),
+            "needs_calibration": (1, 2),
+            "max_run_s": (1, 2),
+        },
         Sample: {"settings": (1, 1), "trace": (1, 1), "priority": (1, 2)},
         Limits: {"user_queue_length": (1, 2), "slice_s": (1, 2)},
-        RunRecord: {"pump": (1, 1), "settings": (1, 1), "notes": (1, 1)},
+        RunRecord: {
+            "pump": (1, 1),
+            "settings": (1, 1),
+            "notes": (1, 1),
+            "calibration": (1, 2),
+        },
     }
 )
 

@@ -8,19 +8,38 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import Field, TypeAdapter
 
 from cim_hal.machine.capabilities import Capabilities
 from cim_hal.machine.setting import MAX_SETTINGS
 from cim_hal.model.record import FactName, LoweringReport, RunRecord
+from cim_hal.protocol.instrumentation import (
+    AskDevice,
+    CalibrationList,
+    CalibrationRecord,
+    CalibrationState,
+    CancelCalibration,
+    DeviceStatus,
+    FetchHistory,
+    GetCalibration,
+    History,
+    ListCalibrations,
+    RunCalibration,
+)
 from cim_hal.protocol.limits import Limits
 from cim_hal.protocol.state import JobState
+from cim_hal.protocol.wire import Digest, Fault, Number, Text, Token, Wire, WireVersion
 
 __all__ = [
     "REPLY",
     "REQUEST",
+    "AskDevice",
     "BeginCouplings",
     "Bye",
+    "CalibrationList",
+    "CalibrationRecord",
+    "CalibrationState",
+    "CancelCalibration",
     "CancelJob",
     "ChunkTaken",
     "CommitCouplings",
@@ -30,18 +49,24 @@ __all__ = [
     "CouplingsLoaded",
     "Describe",
     "Description",
+    "DeviceStatus",
     "Farewell",
     "Fault",
+    "FetchHistory",
     "FetchResult",
     "FetchTrace",
+    "GetCalibration",
     "Hello",
+    "History",
     "JobStatus",
+    "ListCalibrations",
     "Message",
     "Ping",
     "Pong",
     "Reply",
     "Request",
     "ResultBatch",
+    "RunCalibration",
     "Sample",
     "Schedule",
     "TraceBatch",
@@ -49,25 +74,7 @@ __all__ = [
     "UploadOpened",
     "WaitJob",
     "Welcome",
-    "Wire",
 ]
-
-Token = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
-Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
-Text = Annotated[str, Field(max_length=1000)]
-Number = Annotated[int, Field(ge=0, lt=2**63)]
-Detail = str | int | float | bool | None
-WireVersion = tuple[Annotated[int, Field(ge=0, le=255)], Annotated[int, Field(ge=0, le=255)]]
-
-
-class Wire(BaseModel):
-    """Base of all messages and their parts."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-    # Least and most buffers that travel with the message.
-    buffers: ClassVar[tuple[int, int]] = (0, 0)
-
 
 # ---- parts ----------------------------------------------------------------------------------
 
@@ -106,16 +113,6 @@ class TraceSpec(Wire):
 
     every: Annotated[int, Field(ge=1, lt=2**63)]
     runs: Annotated[int, Field(ge=1, lt=2**63)]
-
-
-class Fault(Wire):
-    """An error: a code of the table in `faults`, a sentence, and fields a program can read."""
-
-    t: Literal["error"] = "error"
-    code: Annotated[str, Field(max_length=100)]
-    message: Annotated[str, Field(max_length=2000)]
-    hint: Annotated[str, Field(max_length=2000)] = ""
-    details: Annotated[dict[str, Detail], Field(max_length=32)] = {}
 
 
 # ---- requests -------------------------------------------------------------------------------
@@ -332,6 +329,12 @@ Request: TypeAlias = (
     | CancelJob
     | FetchResult
     | FetchTrace
+    | AskDevice
+    | FetchHistory
+    | GetCalibration
+    | ListCalibrations
+    | RunCalibration
+    | CancelCalibration
     | Ping
     | Bye
 )
@@ -344,6 +347,11 @@ Reply: TypeAlias = (
     | JobStatus
     | ResultBatch
     | TraceBatch
+    | DeviceStatus
+    | History
+    | CalibrationRecord
+    | CalibrationList
+    | CalibrationState
     | Pong
     | Farewell
     | Fault

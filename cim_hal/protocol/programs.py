@@ -59,6 +59,7 @@ def record_of(job: Job, measured: Measured, device: str) -> RunRecord:
         pump=job.schedule.pump,
         settings=job.request.settings,
         notes=dict(measured.notes),
+        calibration=measured.calibration,
     )
 
 

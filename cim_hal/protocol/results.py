@@ -41,6 +41,8 @@ class Measured:
         Seconds the driver took.
     trace : Trace or None
     notes : mapping of str to float, int, bool or str
+    calibration : str
+        Fingerprint of the calibration that stood; empty where there was none.
     """
 
     spins: NDArray[np.uint8]
@@ -49,6 +51,7 @@ class Measured:
     device_s: float
     trace: Trace | None = None
     notes: Mapping[str, Note] = field(default_factory=dict)
+    calibration: str = ""
 
     @property
     def n_bytes(self) -> int:

@@ -9,17 +9,23 @@ from typing import TYPE_CHECKING
 
 from cim_hal.errors import PermissionDeniedError
 from cim_hal.protocol.messages import (
+    AskDevice,
     BeginCouplings,
     Bye,
+    CancelCalibration,
     CancelJob,
     CommitCouplings,
     CouplingChunk,
     Describe,
+    FetchHistory,
     FetchResult,
     FetchTrace,
+    GetCalibration,
     Hello,
+    ListCalibrations,
     Message,
     Ping,
+    RunCalibration,
     Sample,
     WaitJob,
 )
@@ -66,11 +72,17 @@ LEAST: Mapping[type[Message], Role] = MappingProxyType(
         WaitJob: Role.OBSERVER,
         FetchResult: Role.OBSERVER,
         FetchTrace: Role.OBSERVER,
+        AskDevice: Role.OBSERVER,
+        FetchHistory: Role.OBSERVER,
+        GetCalibration: Role.OBSERVER,
+        ListCalibrations: Role.OBSERVER,
         BeginCouplings: Role.USER,
         CouplingChunk: Role.USER,
         CommitCouplings: Role.USER,
         Sample: Role.USER,
         CancelJob: Role.USER,
+        RunCalibration: Role.OPERATOR,
+        CancelCalibration: Role.OPERATOR,
     }
 )
 

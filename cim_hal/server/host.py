@@ -155,6 +155,8 @@ class Host:
 
     def _run(self, effect: Run, token: StopToken) -> Measured | CimError:
         try:
+            if effect.refusal is not None:
+                return effect.refusal
             readout, device_s = self._caller.run(effect.program, token)
             return self._lift(readout, effect.program, device_s)
         except CimError as error:
@@ -184,7 +186,13 @@ class Host:
                 lowering.lift(np.asarray(readout.trace.amplitudes, np.float32)),
             )
         return Measured(
-            pack_spins(spins), amplitudes, spins.shape[1], device_s, trace, readout.notes
+            pack_spins(spins),
+            amplitudes,
+            spins.shape[1],
+            device_s,
+            trace,
+            readout.notes,
+            program.calibration.fingerprint if program.calibration else "",
         )
 
     def _prepare(self, effect: Prepare) -> Prepared | CimError:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from cim_hal.machine.driver import Driver
     from cim_hal.protocol.limits import Limits
     from cim_hal.protocol.roles import User
+    from cim_hal.server.calibrations import CalibrationStore
     from cim_hal.server.security import Gatekeeper
 
 __all__ = ["Router"]
@@ -62,6 +63,8 @@ class Router:
     gatekeeper : Gatekeeper, optional
         Whom to let in. Without one everybody who reaches the endpoint is the same user.
     limits : Limits
+    calibrations : CalibrationStore, optional
+        Where calibrations outlast the server.
 
     Raises
     ------
@@ -79,6 +82,7 @@ class Router:
         insecure: bool = False,
         gatekeeper: Gatekeeper | None = None,
         limits: Limits | None = None,
+        calibrations: CalibrationStore | None = None,
     ) -> None:
         try:
             check_endpoint(endpoint, insecure=insecure, keyed=gatekeeper is not None)
@@ -102,7 +106,7 @@ class Router:
             driver.close()
             raise
         try:
-            self._station = Station(driver, self._wake, limits)
+            self._station = Station(driver, self._wake, limits, calibrations=calibrations)
         except CimError:
             self._close_sockets()
             raise

@@ -7,16 +7,18 @@ import time
 from typing import TYPE_CHECKING
 
 from cim_hal.errors import CimError, LocalProtocolError
+from cim_hal.machine.calibration import Calibration
 from cim_hal.machine.condition import Condition
 from cim_hal.machine.telemetry import Telemetry
 from cim_hal.protocol.core import ServerCore
 from cim_hal.protocol.couplings import Prepared
-from cim_hal.protocol.effects import Audit, Effect, Prepare, Reply, Run
+from cim_hal.protocol.effects import Audit, Calibrate, Effect, Prepare, Reply, Run
 from cim_hal.protocol.faults import as_fault
 from cim_hal.protocol.packet import Packet, answer
 from cim_hal.protocol.results import Measured
 from cim_hal.protocol.roles import LOCAL
 from cim_hal.server import audit
+from cim_hal.server.calibrations import age_s
 from cim_hal.server.host import Host
 
 if TYPE_CHECKING:
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from cim_hal.machine.driver import Driver
     from cim_hal.protocol.limits import Limits
     from cim_hal.protocol.roles import User
+    from cim_hal.server.calibrations import CalibrationStore
     from cim_hal.server.host import Outcome
 
 __all__ = ["TICK_S", "Station"]
@@ -45,13 +48,23 @@ class Station:
     announce : callable
         Called from another thread when `settle` has something to do.
     limits : Limits
+    calibrations : CalibrationStore, optional
+        Where records outlast the server.
     """
 
     def __init__(
-        self, driver: Driver, announce: Callable[[], None], limits: Limits | None = None
+        self,
+        driver: Driver,
+        announce: Callable[[], None],
+        limits: Limits | None = None,
+        *,
+        calibrations: CalibrationStore | None = None,
     ) -> None:
         self._host = Host(driver, announce)
         self._core = ServerCore(self._host.capabilities, limits)
+        self._calibrations = calibrations
+        for record in calibrations.read() if calibrations else ():
+            self._core.instruments.restore(record, age_s(record), time.monotonic())
 
     @property
     def capabilities(self) -> Capabilities:
@@ -86,10 +99,23 @@ class Station:
                 return self._core.prepared(ticket, prepared, now)
             case Run(job=job), Measured() | CimError() as measured:
                 return self._core.finish(job, measured, now)
-            case Telemetry() | Condition():
+            case Calibrate(key=key), Calibration() | CimError() as made:
+                return self._calibrated(key, made, now)
+            case Telemetry():
+                self._core.instruments.heard(outcome, now)
+                return []
+            case Condition():
+                self._core.instruments.changed(outcome, now)
                 return []
             case _:
                 raise TypeError(outcome)
+
+    def _calibrated(self, key: str, made: Calibration | CimError, now: float) -> list[Effect]:
+        if isinstance(made, CimError):
+            return self._core.instruments.calibrated(key, made, 0.0, now)
+        if self._calibrations:
+            self._calibrations.keep(made)
+        return self._core.instruments.calibrated(key, made, age_s(made), now)
 
     def _perform(self, effects: Iterable[Effect]) -> list[Reply]:
         replies: list[Reply] = []
@@ -99,6 +125,8 @@ class Station:
                     replies.append(effect)
                 case Audit():
                     audit.write(effect.event, effect.user, **effect.facts)
+                case Run():
+                    self._host.perform(self._core.instruments.ready(effect, time.monotonic()))
                 case _:
                     self._host.perform(effect)
         return replies

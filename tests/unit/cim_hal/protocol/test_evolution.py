@@ -31,6 +31,7 @@ REPORT = LoweringReport(
 RECORD = RunRecord(
     device="x", job="0" * 32, coupling=REF.digest, seed=1, round_trips=5, device_s=0.1,
     lowering=REPORT, pump=(0.0, 1.5), settings={"gain": 0.5}, notes={"relocks": 1},
+    calibration="sha256:" + "0" * 64,
 )  # fmt: skip
 
 

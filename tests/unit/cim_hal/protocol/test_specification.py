@@ -8,9 +8,18 @@ from typing import get_args
 
 import pytest
 
-from cim_hal import Capabilities, LoweringReport, RunRecord, Setting
+from cim_hal import (
+    Calibration,
+    Capabilities,
+    LoweringReport,
+    Reading,
+    RunRecord,
+    Setting,
+    Telemetry,
+)
+from cim_hal.machine.condition import Condition
 from cim_hal.model.trace import MAX_TRACE_BYTES
-from cim_hal.protocol import messages
+from cim_hal.protocol import instrumentation, messages
 from cim_hal.protocol.codec import DTYPES
 from cim_hal.protocol.evolution import ADDED
 from cim_hal.protocol.faults import CLASSES
@@ -41,6 +50,11 @@ def test_every_message_and_each_of_its_fields_is_specified(cls):
         messages.Schedule,
         messages.TraceSpec,
         Setting,
+        Telemetry,
+        Reading,
+        Condition,
+        Calibration,
+        instrumentation.CalibrationEntry,
     ],
 )
 def test_every_field_of_the_parts_is_specified(cls):

@@ -1,0 +1,87 @@
+"""Calibrations on disk: a folder with one JSON file for each, written once."""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import time
+from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
+
+from cim_hal.errors import TargetError
+from cim_hal.machine.calibration import MAX_BYTES, Calibration
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["CalibrationStore", "age_s"]
+
+MAX_READ = 1000
+
+log = logging.getLogger(__name__)
+
+
+class CalibrationStore:
+    """A folder of records; a file is named by the time and the fingerprint of its record.
+
+    Parameters
+    ----------
+    folder : Path
+        Made where it is missing.
+
+    Raises
+    ------
+    TargetError
+        The folder cannot be made.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise TargetError(f"cannot make the folder {folder}: {error.strerror}") from None
+
+    def keep(self, record: Calibration) -> None:
+        """Write a record; where the disk does not take it, it is logged and kept in memory only."""
+        path = self._folder / _name(record)
+        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+        try:
+            with temporary.open("x", encoding="utf-8") as file:
+                file.write(record.model_dump_json(indent=1))
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        except OSError:
+            log.exception("the calibration %s could not be written", record.fingerprint)
+            temporary.unlink(missing_ok=True)
+
+    def read(self) -> list[Calibration]:
+        """Return the newest records, oldest first; files that hold none are logged and left."""
+        paths = sorted(self._folder.glob("*.json"))[-MAX_READ:]
+        records = [record for path in paths if (record := _read(path)) is not None]
+        return sorted(records, key=lambda record: record.taken_at)
+
+
+def age_s(record: Calibration) -> float:
+    """Return the age of a record by the clock of the wall, in seconds."""
+    return max(time.time() - record.taken_at, 0.0)
+
+
+def _name(record: Calibration) -> str:
+    return f"{record.taken_at:017.3f}-{record.fingerprint.removeprefix('sha256:')}.json"
+
+
+def _read(path: Path) -> Calibration | None:
+    try:
+        with path.open("rb") as file:
+            record = Calibration.model_validate_json(file.read(2 * MAX_BYTES))
+    except (OSError, ValidationError) as error:
+        log.warning("%s holds no calibration: %s", path, type(error).__name__)
+        return None
+    if not path.name.endswith(_name(record).partition("-")[2]):
+        log.warning("%s does not hold the calibration it is named after", path)
+        return None
+    return record

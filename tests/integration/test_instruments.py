@@ -1,0 +1,171 @@
+"""Telemetry and calibrations of a machine behind a real server."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+
+import pytest
+from cim_machines import Laboratory
+
+from cim_hal import (
+    Calibration,
+    IsingModel,
+    JobCancelledError,
+    JobTimeoutError,
+    LoopbackTransport,
+    PermissionDeniedError,
+    StopToken,
+    open_device,
+)
+from cim_hal.errors import CalibrationError, CapabilityError, InterlockError
+from cim_hal.server.calibrations import CalibrationStore
+
+PAIR = IsingModel.from_couplings([[0, 1], [1, 0]])
+
+
+class Demanding(Laboratory):
+    def describe(self):
+        return super().describe().model_copy(update={"needs_calibration": True})
+
+
+class Slow(Laboratory):
+    def calibrate(self, stop: StopToken) -> Calibration:
+        while not stop.is_set():
+            time.sleep(0.01)
+        self.calls.append("stopped")
+        raise JobCancelledError("stopped while calibrating")
+
+
+def _sample_on(device) -> None:
+    for _ in range(1000):
+        device.sample(PAIR)
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("transport", [lambda driver: driver, LoopbackTransport])
+def test_a_result_names_the_calibration_that_stood_when_it_ran(transport):
+    driver = Demanding()
+    with open_device(transport(driver)) as device:
+        with pytest.raises(CalibrationError):
+            device.sample(PAIR)
+        made = device.calibrate()
+        assert made.is_current
+        samples = device.sample(PAIR)
+        assert samples.record.calibration == made.fingerprint == made.calibration.fingerprint
+        assert device.calibration(samples.record.calibration).calibration == made.calibration
+        assert [entry.fingerprint for entry in device.calibrations()] == [made.fingerprint]
+        assert driver.seen[-1].calibration == made.calibration
+
+
+def test_telemetry_comes_over_the_wire_and_has_a_history(serving):
+    driver = Laboratory()
+    with serving(driver) as endpoint, open_device(endpoint) as device:
+        device.sample(PAIR)
+        deadline = time.monotonic() + 10
+        while (history := device.history()).newest < 4 and time.monotonic() < deadline:
+            time.sleep(0.1)
+        status = device.telemetry()
+        assert status.driver.phase == "ready"
+        assert status.telemetry["pump_power"].unit == "mW"
+        assert status.telemetry["runs"].value == 1
+        assert len(history.telemetry) == history.newest >= 4
+        assert device.history(after=history.newest - 1).telemetry[0] == history.telemetry[-1]
+
+
+def test_an_interlock_that_opens_stops_jobs_and_one_that_closes_lets_them(serving):
+    driver = Laboratory()
+    with serving(driver) as endpoint, open_device(endpoint) as device:
+        device.sample(PAIR)
+        driver.lid = False
+        with pytest.raises(InterlockError, match="lid"):
+            _sample_on(device)
+        runs = driver.calls.count("run")
+        driver.lid = True
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline:
+            try:
+                device.sample(PAIR)
+                break
+            except InterlockError:
+                time.sleep(0.05)
+        assert driver.calls.count("run") == runs + 1
+
+
+def test_couplings_are_programmed_once_for_all_samples_of_a_model(serving):
+    driver = Laboratory()
+    with serving(driver) as endpoint, open_device(endpoint) as device:
+        for seed in range(5):
+            device.sample(PAIR, seed=seed)
+        device.sample(IsingModel.from_couplings([[0, -1], [-1, 0]]))
+    assert [call for call in driver.calls if call != "safe"] == [
+        "describe", "program", *["run"] * 5, "program", "run", "close",
+    ]  # fmt: skip
+
+
+def test_who_gives_up_a_calibration_ends_it():
+    driver = Slow()
+    with open_device(driver) as device:
+        with pytest.raises(JobTimeoutError):
+            device.calibrate(timeout_s=0.2)
+        device.sample(PAIR)
+        assert driver.calls.index("stopped") < driver.calls.index("program")
+
+
+def test_a_machine_that_cannot_calibrate_says_so():
+    with open_device("emulator") as device, pytest.raises(CapabilityError, match="calibration"):
+        device.calibrate()
+
+
+def test_without_keys_anybody_may_look_and_only_operators_calibrate(serving):
+    with serving(Laboratory()) as endpoint, open_device(endpoint) as device:
+        assert device.telemetry().calibration is None
+        with pytest.raises(PermissionDeniedError, match="operator"):
+            device.calibrate()
+
+
+def test_a_calibration_waits_for_the_running_job():
+    driver = Laboratory()
+    with open_device(driver) as device:
+        job = device.submit(PAIR, n_runs=1000)
+        made = threading.Thread(target=device.calibrate)
+        made.start()
+        job.result()
+        made.join()
+    assert driver.calls.index("run") < driver.calls.index("calibrate")
+
+
+def test_a_calibration_outlasts_the_server(tmp_path, serving):
+    store = CalibrationStore(tmp_path)
+    store.keep(Calibration(valid_s=1e9, threshold_w=0.5))
+    with serving(Demanding(), calibrations=store) as endpoint, open_device(endpoint) as device:
+        samples = device.sample(PAIR)
+        assert device.calibration().calibration.threshold_w == 0.5
+        assert samples.record.calibration == device.telemetry().calibration
+
+
+# ---- the commands ---------------------------------------------------------------------------
+
+
+def test_status_and_calibrate_print_json_and_tables(cim_hal):
+    made = cim_hal("calibrate", "cim_machines:Laboratory", "--json")
+    out, err = made.communicate(timeout=60)
+    assert made.returncode == 0, err
+    record = json.loads(out)
+    assert record["calibration"]["facts"] == {"gain": 3, "by": "hand"}
+    table = cim_hal("calibrate", "cim_machines:Laboratory")
+    assert "0.012" in table.communicate(timeout=60)[0]
+
+
+def test_status_says_what_the_driver_reports(cim_hal):
+    server = cim_hal("serve", "cim_machines:Laboratory")
+    endpoint = server.stdout.readline().split()[-1]
+    with open_device(endpoint) as device:
+        device.sample(PAIR)
+    found = json.loads(cim_hal("status", endpoint, "--json").communicate(timeout=60)[0])
+    assert found["driver"]["phase"] == "ready"
+    assert found["telemetry"]["interlocks"] == {"lid": True, "laser": True}
+    out = cim_hal("status", endpoint).communicate(timeout=60)[0]
+    for word in ("12.5 mW", "locked", "closed", "none", "ready"):
+        assert word in out
