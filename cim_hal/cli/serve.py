@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
 import sys
 import threading
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,15 +18,18 @@ from cim_hal.machine.faults import FaultScript, FaultyDriver
 from cim_hal.machine.registry import make_driver
 from cim_hal.server import audit
 from cim_hal.server.authorized import default_file
+from cim_hal.server.board import Board
 from cim_hal.server.calibrations import CalibrationStore
 from cim_hal.server.endpoint import DEFAULT
+from cim_hal.server.logs import FORMATS, configure
 from cim_hal.server.router import Router
 from cim_hal.server.security import Gatekeeper
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from cim_hal.machine.driver import Driver
+    from cim_hal.server.logs import LogFormat
 
 __all__ = ["serve"]
 
@@ -86,6 +89,22 @@ LEVELS = ("debug", "info", "warning", "error")
     help="What to log, on stderr.",
 )
 @click.option(
+    "--log-format",
+    type=click.Choice(FORMATS),
+    default="human",
+    show_default=True,
+    help="How to write the log: lines for people, or one JSON object a line.",
+)
+@click.option(
+    "--metrics",
+    "metrics_address",
+    metavar="HOST:PORT",
+    help="Serve what is counted to Prometheus, at http://HOST:PORT/metrics.",
+)
+@click.option(
+    "--public", is_flag=True, help="Let other machines read --metrics: trusted networks only."
+)
+@click.option(
     "--faults",
     "faults_path",
     type=click.Path(path_type=Path),
@@ -103,6 +122,9 @@ def serve(
     audit_path: Path | None,
     calibrations_path: Path | None,
     log_level: str,
+    log_format: LogFormat,
+    metrics_address: str | None,
+    public: bool,
     faults_path: Path | None,
     until_stdin_closes: bool,
 ) -> None:
@@ -117,19 +139,23 @@ def serve(
       cim-hal serve emulator --faults faults.toml
       cim-hal serve emulator --bind tcp://0.0.0.0:5555 --key server.key --audit audit.jsonl
     """  # noqa: D301
-    logging.basicConfig(level=log_level.upper(), format="%(asctime)s %(levelname)s %(message)s")
+    configure(level=log_level, style=log_format, stream=sys.stderr)
     if audit_path is not None:
         _audit_to(audit_path)
     gatekeeper = _gatekeeper(key_path, authorized_path)
     _on_signals(lambda: sys.exit(0))  # nothing to stop before the router is there
-    driver = _driver(target, faults_path)
-    with Router(
-        driver,
-        endpoint,
-        insecure=insecure,
-        gatekeeper=gatekeeper,
-        calibrations=calibrations_path and CalibrationStore(calibrations_path),
-    ) as router:
+    board = Board() if metrics_address else None
+    with (
+        _pages(board, metrics_address, public=public),
+        Router(
+            _driver(target, faults_path),
+            endpoint,
+            insecure=insecure,
+            gatekeeper=gatekeeper,
+            board=board,
+            calibrations=calibrations_path and CalibrationStore(calibrations_path),
+        ) as router,
+    ):
         _on_signals(router.stop)
         if gatekeeper and hasattr(signal, "SIGHUP"):
             signal.signal(signal.SIGHUP, lambda *_: router.reload())
@@ -149,6 +175,22 @@ def _driver(target: str, faults_path: Path | None) -> Driver:
     return driver
 
 
+@contextmanager
+def _pages(board: Board | None, metrics_address: str | None, *, public: bool) -> Iterator[None]:
+    with ExitStack() as stack:
+        if board and metrics_address:
+            from cim_hal.watch.exposition import require
+            from cim_hal.watch.http import PageServer, parse_address
+            from cim_hal.watch.pages import metrics_pages
+
+            require()
+            address = parse_address(metrics_address, public=public)
+            pages = PageServer(address, metrics_pages(lambda: board.latest))
+            url = stack.enter_context(pages).url
+            click.echo(f"metrics at {url}metrics", err=True)
+        yield
+
+
 def _gatekeeper(key: Path | None, authorized: Path | None) -> Gatekeeper | None:
     if key is not None:
         return Gatekeeper(read_pair(key), authorized or default_file())
@@ -159,14 +201,9 @@ def _gatekeeper(key: Path | None, authorized: Path | None) -> Gatekeeper | None:
 
 def _audit_to(path: Path) -> None:
     try:
-        handler = logging.FileHandler(path, encoding="utf-8")
+        audit.keep_in(path)
     except OSError as error:
         raise click.FileError(str(path), error.strerror) from None
-    handler.setFormatter(logging.Formatter("%(message)s"))
-    logger = logging.getLogger(audit.NAME)
-    logger.setLevel(logging.INFO)
-    logger.addHandler(handler)
-    logger.propagate = False
 
 
 def _on_signals(action: Callable[[], None]) -> None:

@@ -7,7 +7,7 @@ from contextlib import closing
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from cim_hal.errors import CimError, RemoteProtocolError, UnknownReferenceError
+from cim_hal.errors import CimError, RemoteProtocolError, UnknownReferenceError, VersionError
 from cim_hal.protocol.faults import as_error
 from cim_hal.protocol.messages import Bye, Fault, Hello, Message, Welcome
 from cim_hal.protocol.packet import ID_BYTES, Kind, Packet
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cim_hal.client.transport.base import Transport
+    from cim_hal.protocol.version import Version
 
 __all__ = ["Connection"]
 
@@ -57,6 +58,22 @@ class Connection:
                 raise
             self.welcome = self._hello()
             return self._ask_once(body, expected, wait_s)
+
+    def need(self, version: Version, what: str) -> None:
+        """Refuse to ask an older server for what it does not know.
+
+        Raises
+        ------
+        VersionError
+            The version agreed is older than `version`.
+        """
+        agreed = self.welcome.protocol
+        if agreed < version:
+            needed, spoken = (f"{major}.{minor}" for major, minor in (version, agreed))
+            raise VersionError(
+                f"{what} needs protocol {needed}, the server speaks {spoken}",
+                hint="update cim-hal on the server",
+            )
 
     def send_all(
         self,

@@ -17,7 +17,17 @@ from cim_hal.client.transport.local import LocalTransport
 from cim_hal.errors import TargetError, UnknownReferenceError
 from cim_hal.machine.driver import Driver
 from cim_hal.machine.registry import make_driver
-from cim_hal.protocol.messages import CouplingRef, Describe, Description, JobStatus, Sample
+from cim_hal.protocol.messages import (
+    AskMetrics,
+    AskStatus,
+    CouplingRef,
+    Describe,
+    Description,
+    JobStatus,
+    MetricsReport,
+    Sample,
+    StatusReport,
+)
 
 if TYPE_CHECKING:
     import os
@@ -131,6 +141,35 @@ class Session:
     def describe(self) -> Description:
         """Ask what the machine is and how busy it is."""
         return self._connection.ask(Describe(), Description)
+
+    def status(self) -> StatusReport:
+        """Ask what goes on: the job on the machine, the queue, sessions, what ended lately.
+
+        Raises
+        ------
+        VersionError
+            The server speaks a protocol before 1.2.
+        """
+        self._connection.need((1, 2), "status")
+        return self._connection.ask(AskStatus(), StatusReport)
+
+    def metrics(self) -> MetricsReport:
+        """Ask what the server has counted since it started; names as in the manual.
+
+        Raises
+        ------
+        VersionError
+            The server speaks a protocol before 1.2.
+
+        Examples
+        --------
+        >>> from cim_hal import open_device
+        >>> with open_device("emulator") as device:
+        ...     device.metrics().value("jobs_total", end="done")
+        0.0
+        """
+        self._connection.need((1, 2), "metrics")
+        return self._connection.ask(AskMetrics(), MetricsReport)
 
     def load(
         self,

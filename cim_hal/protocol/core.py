@@ -13,6 +13,7 @@ from cim_hal.errors import (
     RemoteProtocolError,
     UnknownReferenceError,
 )
+from cim_hal.protocol.activity import Activity
 from cim_hal.protocol.effects import Audit, Effect, Prepare, Reply
 from cim_hal.protocol.evolution import as_of
 from cim_hal.protocol.faults import as_fault
@@ -21,6 +22,8 @@ from cim_hal.protocol.jobs import Job, JobBook
 from cim_hal.protocol.library import Library
 from cim_hal.protocol.limits import Limits
 from cim_hal.protocol.messages import (
+    AskMetrics,
+    AskStatus,
     BeginCouplings,
     Bye,
     CancelJob,
@@ -33,10 +36,12 @@ from cim_hal.protocol.messages import (
     FetchTrace,
     Hello,
     Message,
+    MetricsReport,
     Ping,
     Pong,
     ResultBatch,
     Sample,
+    StatusReport,
     TraceBatch,
     WaitJob,
     Welcome,
@@ -45,6 +50,7 @@ from cim_hal.protocol.packet import Kind, Packet, answer
 from cim_hal.protocol.programs import program_of, record_of
 from cim_hal.protocol.results import Measured, rows_from, trace_rows_from
 from cim_hal.protocol.roles import LEAST_FOR_OTHERS, LOCAL, User, check_role
+from cim_hal.protocol.status import StatusDesk
 from cim_hal.protocol.version import agree
 
 if TYPE_CHECKING:
@@ -80,11 +86,15 @@ class ServerCore:
     limits : Limits
     new_token : callable
         Makes ids: 32 hexadecimal digits, never the same twice.
+    software : str
+        Name and version of the server, for those who watch it.
 
     Attributes
     ----------
     instruments : Instruments
         Takes what the driver says of itself, and says whether it may run.
+    meters : Meters
+        What was counted; whoever moves the packets counts there too.
     """
 
     def __init__(
@@ -93,6 +103,7 @@ class ServerCore:
         limits: Limits | None = None,
         *,
         new_token: Callable[[], str] = _new_token,
+        software: str = SERVER,
     ) -> None:
         self._capabilities = capabilities
         self._limits = limits or Limits()
@@ -103,6 +114,14 @@ class ServerCore:
         self._library = Library(capabilities, self._limits, new_token)
         self._jobs = JobBook(self._limits, new_token)
         self.instruments = Instruments(capabilities, self._limits, self._user_of)
+        self._activity = Activity()
+        self.meters = self._activity.meters
+        self._desk = StatusDesk(
+            self._activity,
+            device=capabilities.name,
+            software=software,
+            instance=self._instance,
+        )
         self._handlers: dict[type[Message], Callable[[bytes, Packet, Any, float], list[Effect]]] = {
             Ping: self._ping,
             Bye: self._bye,
@@ -116,37 +135,38 @@ class ServerCore:
             FetchResult: self._fetch,
             FetchTrace: self._fetch_trace,
             **self.instruments.handlers,
+            AskStatus: self._status,
+            AskMetrics: self._metrics,
         }
 
     def receive(
         self, peer: bytes, request: Packet, now: float, *, user: User = LOCAL
     ) -> list[Effect]:
         """Take a request of `peer`; `now` is in seconds of any clock that only grows."""
+        self._activity.asked(peer, request, now)
+        effects: list[Effect]
         try:
-            return self._dispatch(peer, request, now, user)
+            effects = self._dispatch(peer, request, now, user)
         except PermissionDeniedError as error:
             denied = Audit("denied", user, error.details)
-            return [Reply(peer, answer(request, as_fault(error))), denied]
+            effects = [Reply(peer, answer(request, as_fault(error))), denied]
         except CimError as error:
-            return [Reply(peer, answer(request, as_fault(error)))]
+            effects = [Reply(peer, answer(request, as_fault(error)))]
+        return self._activity.noted(effects, now)
 
     def prepared(self, ticket: str, outcome: Prepared | CimError, now: float) -> list[Effect]:
         """Take what became of a `Prepare`."""
         peer, request, task = self._preparing.pop(ticket)
         if isinstance(outcome, CimError):
-            return [Reply(peer, answer(request, as_fault(outcome)))]
+            return self._activity.noted([Reply(peer, answer(request, as_fault(outcome)))], now)
         if request.session in self._sessions:
             self._sessions[request.session].seen = now
-        return [Reply(peer, answer(request, self._library.keep(task.coupling, outcome)))]
+        loaded = self._library.keep(task.coupling, outcome)
+        return self._activity.noted([Reply(peer, answer(request, loaded))], now)
 
     def finish(self, job: str, outcome: Measured | CimError, now: float) -> list[Effect]:
         """Take what became of a `Run`."""
-        ended = self._jobs.running
-        effects = self._jobs.finish(job, outcome, now)
-        if ended is None:
-            return effects
-        facts = {"job": job, "state": ended.state.value}
-        return [*effects, Audit("job ended", ended.user, facts)]
+        return self._activity.noted(self._jobs.finish(job, outcome, now), now)
 
     def tick(self, now: float) -> list[Effect]:
         """Let time pass: waits end; silent sessions, uploads and old results are forgotten."""
@@ -155,15 +175,20 @@ class ServerCore:
         oldest = now - self._limits.session_s
         for session in [t for t, known in self._sessions.items() if known.seen < oldest]:
             effects += self._end_session(session, now)
-        return effects
+        return self._activity.noted(effects, now)
+
+    def reports(self, now: float) -> tuple[StatusReport, MetricsReport]:
+        """Return what goes on and what was counted, for those in the same process."""
+        return self._desk.status(now), self._desk.metrics(now)
 
     def _dispatch(self, peer: bytes, request: Packet, now: float, user: User) -> list[Effect]:
         if request.kind is not Kind.REQUEST:
             raise RemoteProtocolError("a client must not send replies")
         check_role(user, request.body)
         if isinstance(request.body, Hello):
-            welcome = Reply(peer, answer(request, self._hello(request.body, now, user)))
-            return [welcome, Audit("session", user, {"client": request.body.client})]
+            welcome = self._hello(request.body, now, user)
+            facts = {"client": request.body.client, "session": welcome.session[-8:]}
+            return [Reply(peer, answer(request, welcome)), Audit("session", user, facts)]
         session = self._sessions.get(request.session)
         if session is None or session.user.name != user.name:
             raise UnknownReferenceError(
@@ -239,10 +264,9 @@ class ServerCore:
             program = program_of(sample, lowering, self._capabilities, self._limits)
             user = self._sessions[request.session].user
             job = self._jobs.add(request.session, user, sample, program, now)
-            facts = {"job": job.id, "coupling": sample.coupling.digest, "n_runs": sample.n_runs}
-            audit = [Audit("job", user, facts)]
+            audit = [Audit("job", user, job.facts())]
         effects = self._jobs.start_next(now)
-        return [Reply(peer, answer(request, job.status())), *effects, *audit]
+        return [Reply(peer, answer(request, job.status())), *audit, *effects]
 
     def _wait(self, peer: bytes, request: Packet, wait: WaitJob, now: float) -> list[Effect]:
         job = self._jobs.get(request.session, wait.job)
@@ -303,7 +327,16 @@ class ServerCore:
     def _end_session(self, session: str, now: float) -> list[Effect]:
         user = self._sessions.pop(session).user
         self._library.forget_session(session)
-        return [*self._jobs.forget_session(session, now), Audit("session ended", user, {})]
+        ended = Audit("session ended", user, {"session": session[-8:]})
+        return [*self._jobs.forget_session(session, now), ended]
+
+    # ---- those who watch --------------------------------------------------------------------
+
+    def _status(self, peer: bytes, request: Packet, _ask: AskStatus, now: float) -> list[Effect]:
+        return [Reply(peer, answer(request, self._desk.status(now)))]
+
+    def _metrics(self, peer: bytes, request: Packet, _ask: AskMetrics, now: float) -> list[Effect]:
+        return [Reply(peer, answer(request, self._desk.metrics(now)))]
 
 
 def _check_first(job: Job, first: int, n_rows: int) -> None:

@@ -13,7 +13,7 @@ from cim_hal.errors import (
     QueueFullError,
     UnknownReferenceError,
 )
-from cim_hal.protocol.effects import Effect, Reply, Run, Stop
+from cim_hal.protocol.effects import Audit, Effect, Reply, Run, Stop
 from cim_hal.protocol.faults import as_fault
 from cim_hal.protocol.messages import JobStatus
 from cim_hal.protocol.pace import Pace, Work
@@ -25,6 +25,7 @@ from cim_hal.protocol.state import TERMINAL, JobEvent, JobState, after
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from cim_hal.errors import Detail
     from cim_hal.machine.driver import Program
     from cim_hal.model.record import LoweringReport
     from cim_hal.model.schedule import PumpSchedule
@@ -76,6 +77,26 @@ class Job:
         """Return the message that says where the job is."""
         error = as_fault(self.outcome) if isinstance(self.outcome, CimError) else None
         return JobStatus(job=self.id, state=self.state, error=error)
+
+    def facts(self) -> dict[str, Detail]:
+        """Return what the log says when the job is accepted."""
+        return {
+            "job": self.id,
+            "session": self.session[-8:],
+            "coupling": self.request.coupling.digest,
+            "n_spins": self.report.machine_spins,
+            "n_runs": self.request.n_runs,
+            "round_trips": self.schedule.round_trips,
+        }
+
+    def end_facts(self) -> dict[str, Detail]:
+        """Return what the log says when the job has ended: how, and why."""
+        facts: dict[str, Detail] = {"job": self.id, "state": self.state.value}
+        if isinstance(self.outcome, Measured):
+            return facts | {"device_s": round(self.outcome.device_s, 6)}
+        if self.outcome is not None:
+            facts |= {"reason": self.outcome.code, "message": self.outcome.message}
+        return facts
 
 
 class JobBook:
@@ -168,7 +189,8 @@ class JobBook:
         self._running, self._loaded, job.started_at = job, job.request.coupling, now
         program, job.program = job.program, None
         job.state = after(job.state, JobEvent.START)
-        return [Run(job.id, program)] if program is not None else []
+        started = Audit("job started", job.user, {"job": job.id})
+        return [Run(job.id, program), started] if program is not None else []
 
     def wait(self, job: Job, peer: bytes, request: Packet, deadline: float) -> None:
         """Remember a peer that waits for the end of a job; asking twice replaces the first."""
@@ -252,7 +274,7 @@ class JobBook:
         self._kept_bytes += _size(job)
         self._drop_results(now)
         waiters, job.waiters = job.waiters, []
-        return _tell(waiters, job)
+        return [*_tell(waiters, job), Audit("job ended", job.user, job.end_facts())]
 
     def _drop_results(self, now: float) -> None:
         """Drop ended jobs from the oldest on: those too old, and those too many for the rest."""

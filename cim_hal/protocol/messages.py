@@ -27,6 +27,7 @@ from cim_hal.protocol.instrumentation import (
     RunCalibration,
 )
 from cim_hal.protocol.limits import Limits
+from cim_hal.protocol.monitoring import AskMetrics, AskStatus, MetricsReport, StatusReport
 from cim_hal.protocol.state import JobState
 from cim_hal.protocol.wire import Digest, Fault, Number, Text, Token, Wire, WireVersion
 
@@ -34,6 +35,8 @@ __all__ = [
     "REPLY",
     "REQUEST",
     "AskDevice",
+    "AskMetrics",
+    "AskStatus",
     "BeginCouplings",
     "Bye",
     "CalibrationList",
@@ -61,6 +64,7 @@ __all__ = [
     "JobStatus",
     "ListCalibrations",
     "Message",
+    "MetricsReport",
     "Ping",
     "Pong",
     "Reply",
@@ -69,6 +73,7 @@ __all__ = [
     "RunCalibration",
     "Sample",
     "Schedule",
+    "StatusReport",
     "TraceBatch",
     "TraceSpec",
     "UploadOpened",
@@ -335,6 +340,8 @@ Request: TypeAlias = (
     | ListCalibrations
     | RunCalibration
     | CancelCalibration
+    | AskStatus
+    | AskMetrics
     | Ping
     | Bye
 )
@@ -352,6 +359,8 @@ Reply: TypeAlias = (
     | CalibrationRecord
     | CalibrationList
     | CalibrationState
+    | StatusReport
+    | MetricsReport
     | Pong
     | Farewell
     | Fault

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from cim_hal.errors import PermissionDeniedError
 from cim_hal.protocol.messages import (
     AskDevice,
+    AskMetrics,
+    AskStatus,
     BeginCouplings,
     Bye,
     CancelCalibration,
@@ -69,6 +71,8 @@ LEAST: Mapping[type[Message], Role] = MappingProxyType(
         Ping: Role.OBSERVER,
         Bye: Role.OBSERVER,
         Describe: Role.OBSERVER,
+        AskStatus: Role.OBSERVER,
+        AskMetrics: Role.OBSERVER,
         WaitJob: Role.OBSERVER,
         FetchResult: Role.OBSERVER,
         FetchTrace: Role.OBSERVER,

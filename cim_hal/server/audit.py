@@ -1,31 +1,40 @@
-"""Who did what, one line of JSON for each event, to the logger ``cim_hal.audit``."""
+"""Who did what: events on the logger ``cim_hal.audit``, written as all logs are."""
 
 from __future__ import annotations
 
-import json
 import logging
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from cim_hal.server.logs import JsonFormatter, event
+
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from cim_hal.errors import Detail
     from cim_hal.protocol.roles import User
 
-__all__ = ["NAME", "write"]
+__all__ = ["NAME", "keep_in", "write"]
 
 NAME = "cim_hal.audit"
 
 log = logging.getLogger(NAME)
 
 
-def write(event: str, user: User | None = None, **facts: Detail) -> None:
+def write(what: str, user: User | None = None, /, **facts: Detail) -> None:
     """Log an event at the level INFO; `user` is None for strangers and for the server itself."""
-    if not log.isEnabledFor(logging.INFO):
-        return
-    line: dict[str, Detail] = {
-        "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
-        "event": event,
-    }
-    if user is not None:
-        line |= {"user": user.name, "as": user.role.label}
-    log.info("%s", json.dumps(line | facts))
+    who = {} if user is None else {"user": user.name, "as": user.role.label}
+    event(log, what, who | facts)
+
+
+def keep_in(path: Path) -> None:
+    """Append the events to a file, as JSON, whatever else is logged.
+
+    Raises
+    ------
+    OSError
+        The file cannot be written.
+    """
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(JsonFormatter())
+    log.setLevel(logging.INFO)
+    log.addHandler(handler)

@@ -19,6 +19,7 @@ from cim_hal.protocol.couplings import Prepared, prepare
 from cim_hal.protocol.effects import Calibrate, MakeSafe, Prepare, Run, Stop
 from cim_hal.protocol.results import Measured, pack_spins
 from cim_hal.server.caller import FRESH_S, Caller
+from cim_hal.server.logs import about
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -157,7 +158,8 @@ class Host:
         try:
             if effect.refusal is not None:
                 return effect.refusal
-            readout, device_s = self._caller.run(effect.program, token)
+            with about(job=effect.job):
+                readout, device_s = self._caller.run(effect.program, token)
             return self._lift(readout, effect.program, device_s)
         except CimError as error:
             return error

@@ -16,6 +16,7 @@ from cim_hal.protocol.limits import MAX_BUFFER_BYTES
 from cim_hal.protocol.packet import NO_ID, Kind, Packet, answer
 from cim_hal.protocol.roles import ANONYMOUS
 from cim_hal.server.endpoint import DEFAULT, check_endpoint
+from cim_hal.server.logs import about
 from cim_hal.server.station import TICK_S, Station
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from cim_hal.machine.driver import Driver
     from cim_hal.protocol.limits import Limits
     from cim_hal.protocol.roles import User
+    from cim_hal.server.board import Board
     from cim_hal.server.calibrations import CalibrationStore
     from cim_hal.server.security import Gatekeeper
 
@@ -65,6 +67,8 @@ class Router:
     limits : Limits
     calibrations : CalibrationStore, optional
         Where calibrations outlast the server.
+    board : Board, optional
+        Where to post reports for other threads of this process.
 
     Raises
     ------
@@ -83,7 +87,9 @@ class Router:
         gatekeeper: Gatekeeper | None = None,
         limits: Limits | None = None,
         calibrations: CalibrationStore | None = None,
+        board: Board | None = None,
     ) -> None:
+        self._board = board
         try:
             check_endpoint(endpoint, insecure=insecure, keyed=gatekeeper is not None)
         except BindError:
@@ -131,6 +137,8 @@ class Router:
             if self._socket in ready:
                 self._take()
             self._send(self._station.settle())
+            if self._board:
+                self._station.post(self._board)
 
     def stop(self) -> None:
         """End `serve`; from any thread, or from a signal handler."""
@@ -169,6 +177,7 @@ class Router:
             except zmq.Again:
                 return
             user = self._gatekeeper.user_of(peer) if self._gatekeeper else ANONYMOUS
+            self._station.meters.count("bytes_total", "in", by=sum(map(len, frames)))
             self._send(self._answer(peer.bytes, user, [frame.buffer for frame in frames]))
 
     def _answer(self, peer: bytes, user: User | None, frames: Sequence[memoryview]) -> list[Reply]:
@@ -178,7 +187,9 @@ class Router:
                 return [Reply(peer, answer(request, as_fault(_revoked())))]
             return self._station.receive(peer, request, user=user)
         except ProtocolError as error:
-            log.warning("a message was refused: %s", error)
+            self._station.meters.count("refused_frames_total")
+            with about(peer=peer.hex(), user=user.name if user else ""):
+                log.warning("a message was refused: %s", error)
             request = bytes.fromhex(str(error.details.get("request", NO_ID.hex())))
             return [Reply(peer, Packet(Kind.REPLY, request, as_fault(error)))]
 
@@ -187,11 +198,14 @@ class Router:
             try:
                 frames = [reply.peer, *encode(reply.packet)]
                 self._socket.send_multipart(frames, zmq.NOBLOCK, copy=False)
+                self._station.meters.count("bytes_total", "out", by=sum(map(len, frames[1:])))
             except ProtocolError:
                 log.exception("a reply could not be written")
             except zmq.ZMQError as error:
                 # The peer is gone or does not read; it asks again with the same id if it lives.
-                log.info("a reply was dropped: %s", error)
+                self._station.meters.count("dropped_replies_total")
+                with about(peer=reply.peer.hex()):
+                    log.info("a reply was dropped: %s", error)
 
     def _wake(self) -> None:
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from cim_hal.errors import CimError, LocalProtocolError
@@ -20,6 +21,8 @@ from cim_hal.protocol.roles import LOCAL
 from cim_hal.server import audit
 from cim_hal.server.calibrations import age_s
 from cim_hal.server.host import Host
+from cim_hal.server.logs import about
+from cim_hal.server.vitals import memory_bytes, open_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -27,13 +30,16 @@ if TYPE_CHECKING:
     from cim_hal.machine.capabilities import Capabilities
     from cim_hal.machine.driver import Driver
     from cim_hal.protocol.limits import Limits
+    from cim_hal.protocol.meters import Meters
     from cim_hal.protocol.roles import User
+    from cim_hal.server.board import Board
     from cim_hal.server.calibrations import CalibrationStore
     from cim_hal.server.host import Outcome
 
 __all__ = ["TICK_S", "Station"]
 
 TICK_S = 0.1
+VITALS_S = 5.0  # how often memory and open files are looked at
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +67,9 @@ class Station:
         calibrations: CalibrationStore | None = None,
     ) -> None:
         self._host = Host(driver, announce)
-        self._core = ServerCore(self._host.capabilities, limits)
+        software = f"cim-hal {version('cim-hal')}"
+        self._core = ServerCore(self._host.capabilities, limits, software=software)
+        self._vitals_at = 0.0
         self._calibrations = calibrations
         for record in calibrations.read() if calibrations else ():
             self._core.instruments.restore(record, age_s(record), time.monotonic())
@@ -71,13 +79,23 @@ class Station:
         """What the driver described."""
         return self._host.capabilities
 
+    @property
+    def meters(self) -> Meters:
+        """What was counted; whoever moves the packets counts there too."""
+        return self._core.meters
+
     def receive(self, peer: bytes, request: Packet, *, user: User = LOCAL) -> list[Reply]:
         """Take a request; the replies may be to others, and its own may come later."""
-        try:
-            return self._perform(self._core.receive(peer, request, time.monotonic(), user=user))
-        except Exception:
-            log.exception("a %s request failed", request.body.t)
-            return [Reply(peer, answer(request, as_fault(LocalProtocolError("internal error"))))]
+        job = getattr(request.body, "job", "")
+        with about(peer=peer.hex(), session=request.session[-8:], user=user.name, job=job):
+            log.debug("%s", request.body.t)
+            try:
+                effects = self._core.receive(peer, request, time.monotonic(), user=user)
+                return self._perform(effects)
+            except Exception:
+                log.exception("a %s request failed", request.body.t)
+                fault = as_fault(LocalProtocolError("internal error"))
+                return [Reply(peer, answer(request, fault))]
 
     def settle(self) -> list[Reply]:
         """Take what the host has done, and let time pass; call it at least every `TICK_S`."""
@@ -87,11 +105,26 @@ class Station:
                 replies += self._perform(self._take(outcome, time.monotonic()))
             except Exception:
                 log.exception("an outcome could not be taken")
-        return replies + self._perform(self._core.tick(time.monotonic()))
+        now = time.monotonic()
+        if now >= self._vitals_at:
+            self._vitals_at = now + VITALS_S
+            self._measure_vitals()
+        return replies + self._perform(self._core.tick(now))
+
+    def post(self, board: Board) -> None:
+        """Put a report on the board if it is due."""
+        now = time.monotonic()
+        if board.is_due(now):
+            board.post(*self._core.reports(now))
 
     def close(self) -> None:
         """Stop what runs and close the driver."""
         self._host.close()
+
+    def _measure_vitals(self) -> None:
+        for name, value in (("memory_bytes", memory_bytes()), ("open_files", open_files())):
+            if value is not None:
+                self.meters.set(name, value, "server")
 
     def _take(self, outcome: Outcome, now: float) -> list[Effect]:
         match outcome:

@@ -240,12 +240,13 @@ def test_what_is_done_is_written_down(serving, gatekeeper, keys_of, caplog):
             device.sample(PAIR)
         with pytest.raises(UnknownKeyError):
             open_device(endpoint, **keys_of("mallory"))
-    lines = [json.loads(r.message) for r in caplog.records if r.name == "cim_hal.audit"]
-    told = [(line["event"], line.get("user")) for line in lines]
+    records = [record for record in caplog.records if record.name == "cim_hal.audit"]
+    told = [(record.getMessage(), record.facts.get("user")) for record in records]
     assert told == [
         ("connected", "alice"),
         ("session", "alice"),
         ("job", "alice"),
+        ("job started", "alice"),
         ("job ended", "alice"),
         ("session ended", "alice"),
         ("connected", "oskar"),
@@ -254,7 +255,8 @@ def test_what_is_done_is_written_down(serving, gatekeeper, keys_of, caplog):
         ("session ended", "oskar"),
         ("refused", None),
     ]
-    job, ended, denied, refused = lines[2], lines[3], lines[7], lines[9]
+    facts = [record.facts for record in records]
+    job, ended, denied, refused = facts[2], facts[4], facts[8], facts[10]
     assert (job["as"], job["n_runs"], ended["state"]) == ("user", 2, "done")
     assert job["job"] == ended["job"]
     assert (denied["what"], denied["required"]) == ("sample", "user")

@@ -24,6 +24,13 @@ from cim_hal.protocol.codec import DTYPES
 from cim_hal.protocol.evolution import ADDED
 from cim_hal.protocol.faults import CLASSES
 from cim_hal.protocol.limits import MAX_BUFFER_BYTES, MAX_HEADER_BYTES, Limits
+from cim_hal.protocol.monitoring import (
+    EventSeen,
+    JobSeen,
+    MeterReading,
+    SessionSeen,
+    Throughput,
+)
 from cim_hal.protocol.state import JOB, JobEvent
 from cim_hal.protocol.version import NEWEST
 
@@ -55,6 +62,11 @@ def test_every_message_and_each_of_its_fields_is_specified(cls):
         Condition,
         Calibration,
         instrumentation.CalibrationEntry,
+        JobSeen,
+        SessionSeen,
+        EventSeen,
+        Throughput,
+        MeterReading,
     ],
 )
 def test_every_field_of_the_parts_is_specified(cls):

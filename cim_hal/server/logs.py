@@ -1,0 +1,116 @@
+"""Log lines that say what they are about, written for people or as JSON: one way for all.
+
+A line is an ordinary record of `logging`. An event (`event`) carries facts; every line, also one
+that a driver writes with a logger of its own, carries what its thread was busy with (`about`):
+the job, the session, the user, the peer.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Literal, Self, TextIO, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from contextvars import Token
+
+    from cim_hal.errors import Detail
+
+__all__ = ["FORMATS", "HumanFormatter", "JsonFormatter", "LogFormat", "about", "configure", "event"]
+
+LogFormat: TypeAlias = Literal["human", "json"]
+FORMATS: tuple[LogFormat, ...] = ("human", "json")
+
+_ABOUT: ContextVar[Mapping[str, str]] = ContextVar("about", default=MappingProxyType({}))
+
+
+class about:  # noqa: N801  a context manager that reads like a word
+    """Name what a block is about; empty values say nothing.
+
+    Examples
+    --------
+    >>> with about(job="de6d93aa", user="alice"):
+    ...     logging.getLogger("my_lab").info("the laser is warm")
+    """
+
+    def __init__(self, **fields: str) -> None:
+        self._fields = fields
+        self._token: Token[Mapping[str, str]] | None = None
+
+    def __enter__(self) -> Self:
+        said = {name: value for name, value in self._fields.items() if value}
+        self._token = _ABOUT.set({**_ABOUT.get(), **said})
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._token is not None:
+            _ABOUT.reset(self._token)
+
+
+def event(
+    logger: logging.Logger, what: str, facts: Mapping[str, Detail], *, level: int = logging.INFO
+) -> None:
+    """Log that something happened, with fields that a program can read."""
+    if logger.isEnabledFor(level):
+        logger.log(level, "%s", what, extra={"facts": dict(facts)})
+
+
+def configure(*, level: str = "warning", style: LogFormat = "human", stream: TextIO) -> None:
+    """Send the log of this process to a stream, once, in one of the two forms."""
+    handler = logging.StreamHandler(stream)
+    handler.setLevel(level.upper())
+    handler.setFormatter(JsonFormatter() if style == "json" else HumanFormatter())
+    logging.basicConfig(level=level.upper(), handlers=[handler])
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line: time (UTC), level, logger, event or message, fields, traceback."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line."""
+        facts: Mapping[str, Detail] | None = getattr(record, "facts", None)
+        line: dict[str, Detail] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message" if facts is None else "event": record.getMessage(),
+            **_ABOUT.get(),
+            **(facts or {}),
+        }
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(line, default=str)
+
+
+class HumanFormatter(logging.Formatter):
+    """Time, level, sentence, then fields as ``name=value``; what came from outside is escaped."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)s")
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line, and below it the traceback if there is one."""
+        facts: Mapping[str, Detail] = getattr(record, "facts", None) or {}
+        fields = {**_ABOUT.get(), **facts}
+        said = "".join(f" {name}={_plain(value)}" for name, value in fields.items())
+        when = self.formatTime(record)
+        line = f"{when} {record.levelname} {_escaped(record.getMessage())}{said}"
+        if record.exc_info:
+            line += "\n" + self.formatException(record.exc_info)
+        return line
+
+
+def _plain(value: Detail) -> str:
+    text = str(value)
+    is_word = text.isprintable() and text.isascii() and text and not set(' "=') & set(text)
+    return text if is_word else json.dumps(value)
+
+
+def _escaped(text: str) -> str:
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -1,0 +1,250 @@
+"""A small web server for a few read-only pages: GET only, bounded, for this machine by default.
+
+It never trusts a name: a page of another site whose name was made to point here (DNS rebinding)
+comes with that name in ``Host`` and is refused.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import socket
+import threading
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socketserver import TCPServer
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+from urllib.parse import urlsplit
+
+from cim_hal.errors import BindError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+__all__ = ["Page", "PageServer", "parse_address"]
+
+MAX_CONNECTIONS = 16
+TIMEOUT_S = 5.0
+POLL_S = 0.05  # how soon `close` is noticed
+HEADERS = {
+    "Cache-Control": "no-store",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "X-Frame-Options": "DENY",
+}
+NOTHING = "default-src 'none'; frame-ancestors 'none'"
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Page:
+    """One answer: its text, its type, and what the browser may load for it."""
+
+    text: str
+    content_type: str = "text/plain; charset=utf-8"
+    policy: str = NOTHING
+    status: HTTPStatus = HTTPStatus.OK
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+def parse_address(text: str, *, public: bool = False) -> tuple[str, int]:
+    """Return host and port of ``host:port``.
+
+    Parameters
+    ----------
+    public : bool
+        Whether an address that other machines reach is meant.
+
+    Raises
+    ------
+    BindError
+        It is malformed, or other machines reach it and `public` does not say so.
+    """
+    parts = urlsplit(f"//{text}")
+    try:
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host = port = None
+    if not host or port is None or parts.netloc != text or "@" in text:
+        raise BindError(f"{text!r} is not an address", hint="write 127.0.0.1:8080", endpoint=text)
+    if not (public or _is_loopback(host)):
+        raise BindError(
+            f"{text} is open to other machines, and this page asks nobody who they are",
+            hint="use 127.0.0.1, with an SSH tunnel or a proxy that asks for passwords; or add "
+            "--public on a trusted network",
+            endpoint=text,
+        )
+    return host, port
+
+
+class PageServer:
+    """Answers ``GET`` with what a function returns for a path; a context manager.
+
+    Parameters
+    ----------
+    address : tuple
+        Host and port; port 0 for a free one.
+    pages : mapping of str to callable
+        What makes the answer, by path. Called in threads of this server.
+    names : tuple of str
+        Names of this machine that a browser may use for it, besides addresses and ``localhost``.
+
+    Attributes
+    ----------
+    url : str
+        Where the pages are.
+
+    Raises
+    ------
+    BindError
+        The address cannot be listened on.
+    """
+
+    def __init__(
+        self,
+        address: tuple[str, int],
+        pages: Mapping[str, Callable[[], Page]],
+        *,
+        names: tuple[str, ...] = (),
+    ) -> None:
+        handler = type("Handler", (_Handler,), {"pages": dict(pages), "names": frozenset(names)})
+        server = _BoundedServer6 if ":" in address[0] else _BoundedServer
+        try:
+            self._server = server(address, handler)
+        except OSError as error:
+            where = f"{address[0]}:{address[1]}"
+            raise BindError(
+                f"cannot listen on {where}: {error.strerror}",
+                hint="choose another port, or port 0 for a free one",
+                endpoint=where,
+            ) from None
+        host, port = self._server.server_address[:2]
+        shown = f"[{host}]" if ":" in str(host) else host
+        self.url = f"http://{shown}:{port}/"
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=[POLL_S], name="cim-hal pages", daemon=True
+        )
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class _BoundedServer(ThreadingHTTPServer):
+    """Takes a few connections at a time; the next one is closed unheard."""
+
+    daemon_threads = True
+    block_on_close = False
+
+    def __init__(self, *arguments: Any) -> None:
+        self._free = threading.BoundedSemaphore(MAX_CONNECTIONS)
+        super().__init__(*arguments)
+
+    def server_bind(self) -> None:
+        """Bind; unlike `HTTPServer` without asking a name server for our own name."""
+        TCPServer.server_bind(self)
+        self.server_name, self.server_port = "cim-hal", self.server_address[1]
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Answer in a thread of its own, if one is free."""
+        if self._free.acquire(blocking=False):
+            super().process_request(request, client_address)
+        else:
+            self.shutdown_request(request)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """Answer, then let the next one in."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._free.release()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say it in the log: a browser that went away is no news."""
+        del request
+        log.debug("a page was not delivered to %s", client_address, exc_info=True)
+
+
+class _BoundedServer6(_BoundedServer):
+    address_family = socket.AF_INET6
+
+
+class _Handler(BaseHTTPRequestHandler):
+    pages: ClassVar[dict[str, Callable[[], Page]]] = {}
+    names: ClassVar[frozenset[str]] = frozenset()
+    timeout = TIMEOUT_S  # of one read; StreamRequestHandler sets it
+
+    def do_GET(self) -> None:
+        """Answer a request."""
+        if not self._is_ours(self.headers.get("Host", "")):
+            self._send(Page("not a name of this machine\n", status=HTTPStatus.MISDIRECTED_REQUEST))
+            return
+        page = self.pages.get(urlsplit(self.path).path)
+        if page is None:
+            self._send(Page("there is no such page\n", status=HTTPStatus.NOT_FOUND))
+            return
+        self._send(page())
+
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        """Answer what cannot be read, or asks for more than a page."""
+        del explain
+        status = HTTPStatus(code)
+        if status is HTTPStatus.NOT_IMPLEMENTED:  # any method but GET
+            page = Page(
+                "only GET\n", status=HTTPStatus.METHOD_NOT_ALLOWED, headers={"Allow": "GET"}
+            )
+        else:
+            page = Page(f"{status.phrase}\n", status=status)
+        log.debug("a request for a page was refused: %s %s", code, message)
+        self.close_connection = True
+        self._send(page)
+
+    def version_string(self) -> str:
+        """Say nothing of Python."""
+        return "cim-hal"
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  the name it has there
+        """Log a request, where all logs go."""
+        log.debug("%s " + format, self.address_string(), *args)
+
+    def _send(self, page: Page) -> None:
+        body = page.text.encode("utf-8")
+        self.send_response(page.status)
+        own = {"Content-Type": page.content_type, "Content-Security-Policy": page.policy}
+        for name, value in {**HEADERS, **own, **page.headers}.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def _is_ours(self, host: str) -> bool:
+        """Whether nobody else can have made up the name the browser used."""
+        try:
+            name = urlsplit(f"//{host}").hostname or ""
+        except ValueError:
+            return False
+        return name in self.names or name == "localhost" or _is_address(name)
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_loopback(host: str) -> bool:
+    return host == "localhost" or (_is_address(host) and ipaddress.ip_address(host).is_loopback)

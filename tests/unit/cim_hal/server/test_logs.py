@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import io
+import json
+import logging
+import threading
+
+import pytest
+
+from cim_hal.server.logs import HumanFormatter, JsonFormatter, about, event
+
+
+@pytest.fixture
+def written():
+    """A logger, and what it wrote as (people, program)."""
+    logger = logging.Logger("lab")
+    streams = []
+    for formatter in (HumanFormatter(), JsonFormatter()):
+        stream = io.StringIO()
+        handler = logging.StreamHandler(stream)
+        handler.setFormatter(formatter)
+        logger.addHandler(handler)
+        streams.append(stream)
+    return logger, *streams
+
+
+def test_a_line_says_what_its_thread_is_about(written):
+    logger, people, program = written
+    with about(session="5e551071", user="alice", job=""), about(job="de6d93aa"):
+        logger.warning("the laser is %s", "warm")
+    line = json.loads(program.getvalue())
+    assert line["message"] == "the laser is warm"
+    assert (line["level"], line["logger"]) == ("warning", "lab")
+    assert (line["session"], line["user"], line["job"]) == ("5e551071", "alice", "de6d93aa")
+    assert people.getvalue().endswith(
+        "WARNING the laser is warm session=5e551071 user=alice job=de6d93aa\n"
+    )
+
+
+def test_what_a_block_was_about_ends_with_it(written):
+    logger, _, program = written
+    with about(job="1"):
+        with about(job="2"):
+            pass
+        logger.info("in")
+    logger.info("out")
+    inside, outside = map(json.loads, program.getvalue().splitlines())
+    assert inside["job"] == "1"
+    assert "job" not in outside
+
+
+def test_another_thread_is_about_nothing_of_ours(written):
+    logger, _, program = written
+    with about(job="1"):
+        thread = threading.Thread(target=logger.info, args=["elsewhere"])
+        thread.start()
+        thread.join()
+    assert "job" not in json.loads(program.getvalue())
+
+
+def test_an_event_has_fields_and_keeps_their_types(written):
+    logger, people, program = written
+    event(logger, "job ended", {"job": "1", "device_s": 0.5, "n": 3, "note": "a b", "none": None})
+    line = json.loads(program.getvalue())
+    assert line["event"] == "job ended"
+    assert (line["device_s"], line["n"], line["none"]) == (0.5, 3, None)
+    assert people.getvalue().endswith(
+        'INFO job ended job=1 device_s=0.5 n=3 note="a b" none=None\n'
+    )
+
+
+@pytest.mark.parametrize("hostile", ["a\nERROR forged", "\x1b[2J", "a\rb", "\u202eevil", 'x" y="'])
+def test_what_comes_from_outside_forges_no_line(written, hostile):
+    logger, people, program = written
+    event(logger, "session", {"client": hostile})
+    logger.warning("refused: %s", hostile)
+    assert len(people.getvalue().splitlines()) == len(program.getvalue().splitlines()) == 2
+    assert all(char.isprintable() for char in people.getvalue().replace("\n", ""))
+    assert json.loads(program.getvalue().splitlines()[0])["client"] == hostile
+
+
+def test_a_traceback_goes_along(written):
+    logger, people, program = written
+    try:
+        1 / 0  # noqa: B018
+    except ZeroDivisionError:
+        logger.exception("no light")
+    assert "ZeroDivisionError: division by zero" in people.getvalue()
+    assert "ZeroDivisionError" in json.loads(program.getvalue())["traceback"]
