@@ -79,7 +79,7 @@ class Host:
             raise answer
         self.capabilities = answer
         if isinstance(driver, Supervised):
-            driver.subscribe(self._add)
+            self._driver_worker.do(lambda: driver.subscribe(self._add))
         self._driver_worker.when_idle(self._caller.observe, every_s=FRESH_S)
         self._driver_worker.do(self._caller.observe)
 
@@ -237,7 +237,10 @@ class _Worker:
 
     def _loop(self) -> None:
         while (task := self._next()) is not None:
-            task()
+            try:
+                task()
+            except Exception:
+                log.exception("%s goes on after a bug", self._thread.name)
             del task  # it may hold the arrays of a job
 
     def _next(self) -> Callable[[], None] | None:

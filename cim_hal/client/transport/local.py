@@ -37,7 +37,8 @@ class LocalTransport:
         self._replies: dict[bytes, Packet] = {}
         self._wanted: set[bytes] = set()
         self._is_closed = False
-        self._station = Station(driver, self._settle, limits)
+        with self._changed:  # the driver may speak before its station is there
+            self._station = Station(driver, self._settle, limits)
 
     def exchange(self, request: Packet, *, patience_s: float) -> Packet:
         """Hand a request to the core and wait for its reply."""
