@@ -21,6 +21,9 @@
     │   │   ├── ServerKeyError             the server does not hold the key it should
     │   │   └── EncryptionError            only one side uses keys, or can
     │   └── TransportTimeoutError (TimeoutError)
+    ├── SessionError
+    │   ├── LeaseHeldError                 another has locked the machine
+    │   └── LeaseLostError                 the lock that this session had is over
     ├── PermissionDeniedError              the role of the user does not allow it
     ├── KeyFileError                       a file of keys, missing, malformed or open to others
     ├── JobError
@@ -30,6 +33,7 @@
     └── DeviceError
         ├── LockLostError                  the cavity lost lock
         ├── InterlockError                 the machine may not run
+        ├── EmergencyStopError             somebody stopped the machine
         ├── CalibrationError               its calibration is missing or too old
         ├── UnavailableError               its driver does not start
         └── DriverFaultError               a driver raised, or broke its contract
@@ -56,12 +60,15 @@ __all__ = [
     "Detail",
     "DeviceError",
     "DriverFaultError",
+    "EmergencyStopError",
     "EncryptionError",
     "InterlockError",
     "JobCancelledError",
     "JobError",
     "JobTimeoutError",
     "KeyFileError",
+    "LeaseHeldError",
+    "LeaseLostError",
     "LocalProtocolError",
     "LockLostError",
     "ModelError",
@@ -71,6 +78,7 @@ __all__ = [
     "RemoteProtocolError",
     "ScheduleError",
     "ServerKeyError",
+    "SessionError",
     "TargetError",
     "TransportError",
     "TransportTimeoutError",
@@ -246,6 +254,27 @@ class EncryptionError(AuthenticationError):
     code = "transport.encryption"
 
 
+class SessionError(CimError):
+    """The session may not do it now."""
+
+    code = "session"
+
+
+class LeaseHeldError(SessionError):
+    """Another has locked the machine, or the lock is yours and you did not say so.
+
+    ``details`` has the `holder`, the `note`, and `expires_in_s`.
+    """
+
+    code = "session.locked"
+
+
+class LeaseLostError(SessionError):
+    """The lock is over: it expired, or was broken; the machine was not touched."""
+
+    code = "session.lease_lost"
+
+
 class PermissionDeniedError(CimError):
     """The role of the user does not allow it."""
 
@@ -300,6 +329,12 @@ class LockLostError(DeviceError):
 
     code = "device.lock_lost"
     retryable = True
+
+
+class EmergencyStopError(DeviceError):
+    """Somebody stopped the machine; it is off until an operator resets it."""
+
+    code = "device.emergency_stop"
 
 
 class InterlockError(DeviceError):

@@ -3,7 +3,8 @@
 ::
 
     F0   8 bytes   "CIM" | major u8 | kind u8 | flags u8 = 0 | number of buffers u16 LE
-    F1   msgpack   {"id": bin 16, "s": session, "b": [{"d": dtype, "s": shape}], "p": message}
+    F1   msgpack   {"id": bin 16, "s": session, "ep": epoch, "b": [{"d": dtype, "s": shape}],
+                   "p": message}
     F2…  raw       one frame per buffer, C order, little endian
 
 Any frames give a packet or a `ProtocolError`, and nothing else. Sizes are compared in Python
@@ -26,7 +27,7 @@ from cim_hal.protocol.limits import MAX_BUFFER_BYTES, MAX_BUFFERS, MAX_HEADER_BY
 from cim_hal.protocol.messages import REPLY, REQUEST
 from cim_hal.protocol.packet import ID_BYTES, Kind, Packet
 from cim_hal.protocol.version import MAJOR
-from cim_hal.protocol.wire import Token, Wire
+from cim_hal.protocol.wire import Number, Token, Wire
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,6 +59,7 @@ class _Header(Wire):
     id: Annotated[bytes, Field(min_length=ID_BYTES, max_length=ID_BYTES)]
     s: Token | Literal[""] = ""
     b: Annotated[tuple[_Descriptor, ...], Field(max_length=MAX_BUFFERS)] = ()
+    ep: Number = 0
     p: dict[str, Any]
 
 
@@ -72,6 +74,8 @@ def encode(packet: Packet) -> list[Buffer]:
     header: dict[str, Any] = {"id": packet.id, "p": written(packet.body)}
     if packet.session:
         header["s"] = packet.session
+    if packet.epoch:
+        header["ep"] = packet.epoch
     if packet.buffers:
         header["b"] = [{"d": array.dtype.str, "s": array.shape} for array in packet.buffers]
     packed: Any = msgpack.packb(header)
@@ -100,7 +104,7 @@ def decode(frames: Sequence[Buffer]) -> Packet:
         raise _malformed(_first(error), header.id) from None
     except RemoteProtocolError as error:
         raise _malformed(error.message, header.id) from None
-    return Packet(kind, header.id, body, header.s, buffers)
+    return Packet(kind, header.id, body, header.s, buffers, header.ep)
 
 
 def _raw(array: NDArray[Any]) -> Buffer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -19,8 +20,10 @@ from cim_hal.protocol.evolution import as_of
 from cim_hal.protocol.faults import as_fault
 from cim_hal.protocol.instruments import Instruments
 from cim_hal.protocol.jobs import Job, JobBook
+from cim_hal.protocol.leases import Leases
 from cim_hal.protocol.library import Library
 from cim_hal.protocol.limits import Limits
+from cim_hal.protocol.locking import Locking
 from cim_hal.protocol.messages import (
     AskMetrics,
     AskStatus,
@@ -40,6 +43,7 @@ from cim_hal.protocol.messages import (
     Ping,
     Pong,
     ResultBatch,
+    RunCalibration,
     Sample,
     StatusReport,
     TraceBatch,
@@ -50,6 +54,7 @@ from cim_hal.protocol.packet import Kind, Packet, answer
 from cim_hal.protocol.programs import program_of, record_of
 from cim_hal.protocol.results import Measured, rows_from, trace_rows_from
 from cim_hal.protocol.roles import LEAST_FOR_OTHERS, LOCAL, User, check_role
+from cim_hal.protocol.safety import Safety
 from cim_hal.protocol.status import StatusDesk
 from cim_hal.protocol.version import agree
 
@@ -88,6 +93,9 @@ class ServerCore:
         Makes ids: 32 hexadecimal digits, never the same twice.
     software : str
         Name and version of the server, for those who watch it.
+    first_epoch : int
+        The first number for a lock or an emergency stop. It must be larger than all that this
+        server ever gave, in earlier lives too: milliseconds since 1970 are.
 
     Attributes
     ----------
@@ -104,6 +112,7 @@ class ServerCore:
         *,
         new_token: Callable[[], str] = _new_token,
         software: str = SERVER,
+        first_epoch: int = 1,
     ) -> None:
         self._capabilities = capabilities
         self._limits = limits or Limits()
@@ -112,7 +121,6 @@ class ServerCore:
         self._sessions: dict[str, _Session] = {}
         self._preparing: dict[str, tuple[bytes, Packet, Prepare]] = {}
         self._library = Library(capabilities, self._limits, new_token)
-        self._jobs = JobBook(self._limits, new_token)
         self.instruments = Instruments(capabilities, self._limits, self._user_of)
         self._activity = Activity()
         self.meters = self._activity.meters
@@ -122,6 +130,11 @@ class ServerCore:
             software=software,
             instance=self._instance,
         )
+        self._jobs = JobBook(self._limits, new_token, may_start=self._may_start)
+        numbers = itertools.count(first_epoch)
+        self._leases = Leases(self._limits, numbers)
+        self._locking = Locking(self._leases, self._jobs, self._user_of)
+        self._safety = Safety(self._jobs, self._user_of, numbers)
         self._handlers: dict[type[Message], Callable[[bytes, Packet, Any, float], list[Effect]]] = {
             Ping: self._ping,
             Bye: self._bye,
@@ -137,6 +150,8 @@ class ServerCore:
             **self.instruments.handlers,
             AskStatus: self._status,
             AskMetrics: self._metrics,
+            **self._locking.handlers,
+            **self._safety.handlers,
         }
 
     def receive(
@@ -170,7 +185,11 @@ class ServerCore:
 
     def tick(self, now: float) -> list[Effect]:
         """Let time pass: waits end; silent sessions, uploads and old results are forgotten."""
-        effects = self._jobs.tick(now) + self.instruments.tick(now)
+        effects = [
+            *self._jobs.tick(now),
+            *self.instruments.tick(now),
+            *self._locking.tick(now),
+        ]
         self._library.tick(now)
         oldest = now - self._limits.session_s
         for session in [t for t, known in self._sessions.items() if known.seen < oldest]:
@@ -195,6 +214,10 @@ class ServerCore:
                 "the server does not know that session", hint="say hello again", kind="session"
             )
         session.seen, session.user = now, user  # whose role may have changed
+        self._leases.renew(self._locking.caller(request), now)
+        if isinstance(request.body, RunCalibration):  # a job is looked at when it is a new one
+            self._leases.check(self._locking.caller(request), now)
+            self._safety.check()
         return self._handlers[type(request.body)](peer, request, request.body, now)
 
     def _hello(self, hello: Hello, now: float, user: User) -> Welcome:
@@ -262,8 +285,9 @@ class ServerCore:
             self.instruments.check(now)
             lowering = self._library.lowering(sample.coupling)
             program = program_of(sample, lowering, self._capabilities, self._limits)
-            user = self._sessions[request.session].user
-            job = self._jobs.add(request.session, user, sample, program, now)
+            user = self._user_of(request)
+            self._leases.check(self._locking.caller(request), now)
+            job = self._jobs.add(request.session, user, sample, program, now, epoch=request.epoch)
             audit = [Audit("job", user, job.facts())]
         effects = self._jobs.start_next(now)
         return [Reply(peer, answer(request, job.status())), *audit, *effects]
@@ -327,8 +351,13 @@ class ServerCore:
     def _end_session(self, session: str, now: float) -> list[Effect]:
         user = self._sessions.pop(session).user
         self._library.forget_session(session)
+        cancelled = self._jobs.forget_session(session, now)
+        given_back = self._locking.end_session(session, now)
         ended = Audit("session ended", user, {"session": session[-8:]})
-        return [*self._jobs.forget_session(session, now), ended]
+        return [*cancelled, *given_back, ended]
+
+    def _may_start(self, job: Job) -> bool:
+        return self._safety.stopped is None and self._leases.allows(job.epoch)
 
     # ---- those who watch --------------------------------------------------------------------
 

@@ -37,13 +37,13 @@ ADDED: Mapping[type[BaseModel], Mapping[str, Version]] = MappingProxyType(
             "max_run_s": (1, 2),
         },
         Sample: {"settings": (1, 1), "trace": (1, 1), "priority": (1, 2)},
-        Limits: {"user_queue_length": (1, 2), "slice_s": (1, 2)},
         RunRecord: {
             "pump": (1, 1),
             "settings": (1, 1),
             "notes": (1, 1),
             "calibration": (1, 2),
         },
+        Limits: {"lease_s": (1, 2), "user_queue_length": (1, 2), "slice_s": (1, 2)},
     }
 )
 

@@ -47,7 +47,8 @@ class _Waiter:
 class Job:
     """One submission.
 
-    The program is let go of when the job ends: it holds the couplings.
+    The program is let go of when the job ends: it holds the couplings. `epoch` is that of the lock
+    under which it was submitted, 0 for none.
     """
 
     id: str
@@ -57,8 +58,10 @@ class Job:
     schedule: PumpSchedule
     report: LoweringReport
     program: Program | None
+    epoch: int = 0
     state: JobState = JobState.QUEUED
     outcome: Measured | CimError | None = None
+    reason: CimError | None = None  # why it is to end, where its user did not ask for it
     started_at: float = 0.0
     ended_at: float = 0.0
     waiters: list[_Waiter] = field(default_factory=list)
@@ -102,8 +105,15 @@ class Job:
 class JobBook:
     """All jobs a server knows, and the queue for its machine."""
 
-    def __init__(self, limits: Limits, new_token: Callable[[], str]) -> None:
+    def __init__(
+        self,
+        limits: Limits,
+        new_token: Callable[[], str],
+        *,
+        may_start: Callable[[Job], bool] = lambda _job: True,
+    ) -> None:
         self._limits = limits
+        self._may_start = may_start
         self._new_token = new_token
         self._jobs: dict[str, Job] = {}
         self._keys: dict[tuple[str, str], Job] = {}
@@ -146,7 +156,16 @@ class JobBook:
             )
         return job
 
-    def add(self, session: str, user: User, request: Sample, program: Program, now: float) -> Job:
+    def add(
+        self,
+        session: str,
+        user: User,
+        request: Sample,
+        program: Program,
+        now: float,
+        *,
+        epoch: int = 0,
+    ) -> Job:
         """Queue a new job.
 
         Raises
@@ -156,7 +175,7 @@ class JobBook:
         """
         self._check_room(user, now)
         schedule, report = program.schedule, program.lowering.report
-        job = Job(self._new_token(), session, user, request, schedule, report, program)
+        job = Job(self._new_token(), session, user, request, schedule, report, program, epoch)
         self._jobs[job.id] = self._keys[session, request.key] = job
         self._queue.push(job, user=user.name, priority=request.priority, coupling=request.coupling)
         return job
@@ -180,10 +199,10 @@ class JobBook:
         return job
 
     def start_next(self, now: float) -> list[Effect]:
-        """Start the job whose turn it is if the machine is free."""
+        """Start the job whose turn it is, of those that may, if the machine is free."""
         if self._running is not None:
             return []
-        job = self._queue.pop(loaded=self._loaded)
+        job = self._queue.pop(loaded=self._loaded, is_allowed=self._may_start)
         if job is None:
             return []
         self._running, self._loaded, job.started_at = job, job.request.coupling, now
@@ -203,8 +222,29 @@ class JobBook:
         job.state = after(was, JobEvent.CANCEL)
         if was is JobState.QUEUED:
             self._queue.remove(job)
-            return self._end(job, JobCancelledError("the job was cancelled", job=job.id), now)
+            return self._end(job, job.reason or _cancelled(job), now)
         return [Stop(job.id)] if was is JobState.RUNNING else []
+
+    def interrupt(self, reason: CimError, now: float) -> list[Effect]:
+        """End the running job, if there is one, for a reason that its user will read."""
+        if self._running is None:
+            return []
+        self._running.reason = reason
+        return self.cancel(self._running, now)
+
+    def end_waiting(self, epoch: int, reason: CimError, now: float) -> list[Effect]:
+        """End the jobs that were submitted under an epoch and wait."""
+        effects: list[Effect] = []
+        for job in [job for job in self._queue if job.epoch == epoch]:
+            job.reason = reason
+            effects += self.cancel(job, now)
+        return effects
+
+    def free(self, epoch: int) -> None:
+        """Make the waiting jobs of an epoch ordinary ones."""
+        for job in self._queue:
+            if job.epoch == epoch:
+                job.epoch = 0
 
     def finish(self, job_id: str, outcome: Measured | CimError, now: float) -> list[Effect]:
         """Take what became of the running job, and start the next."""
@@ -215,7 +255,9 @@ class JobBook:
         self._charge(job, now - job.started_at, is_whole=isinstance(outcome, Measured))
         job.state = after(job.state, _event(outcome))
         if job.state is JobState.CANCELLED and isinstance(outcome, Measured):
-            outcome = JobCancelledError("the job was cancelled", job=job.id)
+            outcome = _cancelled(job)
+        if job.reason is not None:  # whatever the machine made of it
+            outcome = job.reason
         return self._end(job, outcome, now) + self.start_next(now)
 
     def forget_session(self, session: str, now: float) -> list[Effect]:
@@ -297,6 +339,10 @@ def _event(outcome: Measured | CimError) -> JobEvent:
     if isinstance(outcome, Measured):
         return JobEvent.MEASURE
     return JobEvent.STOPPED if isinstance(outcome, JobCancelledError) else JobEvent.FAULT
+
+
+def _cancelled(job: Job) -> JobCancelledError:
+    return JobCancelledError("the job was cancelled", job=job.id)
 
 
 def _tell(waiters: list[_Waiter], job: Job) -> list[Effect]:

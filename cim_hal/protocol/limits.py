@@ -43,6 +43,8 @@ class Limits(BaseModel):
         Device seconds that a user has in one turn while others wait.
     max_sessions, max_uploads : int
         Sessions on this server, and uploads under way.
+    lease_s : float
+        Silence after which a lock of the machine is taken back.
     wait_s : float
         Longest wait of one ``job.wait``.
     session_s, upload_s, result_s : float
@@ -66,5 +68,6 @@ class Limits(BaseModel):
     session_s: Seconds = 900.0
     upload_s: Seconds = 60.0
     result_s: Seconds = 900.0
+    lease_s: Seconds = 30.0
     user_queue_length: Count = 64
     slice_s: Seconds = 2.0

@@ -13,6 +13,16 @@ from pydantic import Field, TypeAdapter
 from cim_hal.machine.capabilities import Capabilities
 from cim_hal.machine.setting import MAX_SETTINGS
 from cim_hal.model.record import FactName, LoweringReport, RunRecord
+from cim_hal.protocol.control import (
+    EmergencyStop,
+    LockDevice,
+    LockInfo,
+    LockState,
+    ResetDevice,
+    SafetyInfo,
+    SafetyState,
+    UnlockDevice,
+)
 from cim_hal.protocol.instrumentation import (
     AskDevice,
     CalibrationList,
@@ -53,6 +63,7 @@ __all__ = [
     "Describe",
     "Description",
     "DeviceStatus",
+    "EmergencyStop",
     "Farewell",
     "Fault",
     "FetchHistory",
@@ -63,19 +74,26 @@ __all__ = [
     "History",
     "JobStatus",
     "ListCalibrations",
+    "LockDevice",
+    "LockInfo",
+    "LockState",
     "Message",
     "MetricsReport",
     "Ping",
     "Pong",
     "Reply",
     "Request",
+    "ResetDevice",
     "ResultBatch",
     "RunCalibration",
+    "SafetyInfo",
+    "SafetyState",
     "Sample",
     "Schedule",
     "StatusReport",
     "TraceBatch",
     "TraceSpec",
+    "UnlockDevice",
     "UploadOpened",
     "WaitJob",
     "Welcome",
@@ -342,6 +360,12 @@ Request: TypeAlias = (
     | CancelCalibration
     | AskStatus
     | AskMetrics
+    | LockDevice
+    | UnlockDevice
+    | LockInfo
+    | EmergencyStop
+    | ResetDevice
+    | SafetyInfo
     | Ping
     | Bye
 )
@@ -361,6 +385,8 @@ Reply: TypeAlias = (
     | CalibrationState
     | StatusReport
     | MetricsReport
+    | LockState
+    | SafetyState
     | Pong
     | Farewell
     | Fault

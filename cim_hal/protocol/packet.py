@@ -37,6 +37,8 @@ class Packet:
     body : Message
     session : str
         Token of the welcome; empty in a reply and before the welcome.
+    epoch : int
+        That of the lock a client holds, or thinks it holds; 0 for none, and in a reply.
     buffers : tuple of arrays
         Read-only, C order, little endian, at most 1 MiB each.
     """
@@ -46,6 +48,7 @@ class Packet:
     body: Message
     session: str = ""
     buffers: tuple[NDArray[Any], ...] = ()
+    epoch: int = 0
 
 
 def answer(request: Packet, body: Message, *buffers: NDArray[Any]) -> Packet:

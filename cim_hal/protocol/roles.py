@@ -19,16 +19,22 @@ from cim_hal.protocol.messages import (
     CommitCouplings,
     CouplingChunk,
     Describe,
+    EmergencyStop,
     FetchHistory,
     FetchResult,
     FetchTrace,
     GetCalibration,
     Hello,
     ListCalibrations,
+    LockDevice,
+    LockInfo,
     Message,
     Ping,
+    ResetDevice,
     RunCalibration,
+    SafetyInfo,
     Sample,
+    UnlockDevice,
     WaitJob,
 )
 
@@ -62,8 +68,9 @@ class User:
 
 # The caller is this very process: it could do to the driver what it likes.
 LOCAL = User("local", Role.ADMIN)
-# Whoever reached a server without keys.
-ANONYMOUS = User("anonymous", Role.USER)
+# Whoever reached a server without keys. Nobody can be told apart there, and the emergency stop must
+# be within everybody's reach.
+ANONYMOUS = User("anonymous", Role.OPERATOR)
 
 LEAST: Mapping[type[Message], Role] = MappingProxyType(
     {
@@ -80,6 +87,8 @@ LEAST: Mapping[type[Message], Role] = MappingProxyType(
         FetchHistory: Role.OBSERVER,
         GetCalibration: Role.OBSERVER,
         ListCalibrations: Role.OBSERVER,
+        LockInfo: Role.OBSERVER,
+        SafetyInfo: Role.OBSERVER,
         BeginCouplings: Role.USER,
         CouplingChunk: Role.USER,
         CommitCouplings: Role.USER,
@@ -87,11 +96,17 @@ LEAST: Mapping[type[Message], Role] = MappingProxyType(
         CancelJob: Role.USER,
         RunCalibration: Role.OPERATOR,
         CancelCalibration: Role.OPERATOR,
+        LockDevice: Role.USER,
+        UnlockDevice: Role.USER,
+        EmergencyStop: Role.OPERATOR,
+        ResetDevice: Role.OPERATOR,
     }
 )
 
-# Jobs belong to a session. What is not here nobody may ask of the job of another session.
-LEAST_FOR_OTHERS: Mapping[type[Message], Role] = MappingProxyType({CancelJob: Role.OPERATOR})
+# Jobs and locks belong to a session. What is not here nobody may ask of those of another.
+LEAST_FOR_OTHERS: Mapping[type[Message], Role] = MappingProxyType(
+    {CancelJob: Role.OPERATOR, UnlockDevice: Role.ADMIN}
+)
 
 
 def check_role(user: User, request: Message) -> None:

@@ -68,7 +68,11 @@ class Station:
     ) -> None:
         self._host = Host(driver, announce)
         software = f"cim-hal {version('cim-hal')}"
-        self._core = ServerCore(self._host.capabilities, limits, software=software)
+        # The wall clock, so that epochs grow over a restart of the server.
+        first_epoch = time.time_ns() // 1_000_000
+        self._core = ServerCore(
+            self._host.capabilities, limits, software=software, first_epoch=first_epoch
+        )
         self._vitals_at = 0.0
         self._calibrations = calibrations
         for record in calibrations.read() if calibrations else ():

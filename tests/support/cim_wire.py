@@ -41,10 +41,15 @@ REF = CouplingRef(digest=PAYLOAD.digest())
 class Bench:
     """One peer of a core, with a clock that the test moves."""
 
-    def __init__(self, capabilities: Capabilities = CAPABILITIES, **limits: Any) -> None:
+    def __init__(
+        self, capabilities: Capabilities = CAPABILITIES, *, first_epoch: int = 1, **limits: Any
+    ) -> None:
         numbers = itertools.count(1)
         self.core = ServerCore(
-            capabilities, Limits(**limits), new_token=lambda: f"{next(numbers):032x}"
+            capabilities,
+            Limits(**limits),
+            new_token=lambda: f"{next(numbers):032x}",
+            first_epoch=first_epoch,
         )
         self.ids = itertools.count(1)
         self.now = 0.0
@@ -52,14 +57,19 @@ class Bench:
         self.audited: list[Audit] = []
 
     def send(
-        self, body: Message, session: str = "", *buffers: np.ndarray, peer: bytes = b"p"
+        self,
+        body: Message,
+        session: str = "",
+        *buffers: np.ndarray,
+        peer: bytes = b"p",
+        epoch: int = 0,
     ) -> list[Effect]:
         """Hand a request to the core; the answer to it, if any, is the last of its replies.
 
         What is to be written down goes to `audited`.
         """
         packet = Packet(
-            Kind.REQUEST, next(self.ids).to_bytes(16, "big"), body, session, tuple(buffers)
+            Kind.REQUEST, next(self.ids).to_bytes(16, "big"), body, session, tuple(buffers), epoch
         )
         effects = self.core.receive(peer, packet, self.now, user=self.user)
         self.audited += [effect for effect in effects if isinstance(effect, Audit)]

@@ -379,6 +379,7 @@ def test_a_session_that_ends_takes_its_jobs_with_it_and_frees_the_machine(bench,
 
 def test_the_job_of_another_session_is_out_of_reach(bench, session):
     _, run = bench.sample(session)
+    bench.user = User("bob", Role.USER)
     other = bench.hello()
     for body in (WaitJob(job=run.job), CancelJob(job=run.job), FetchResult(job=run.job)):
         assert _code(bench, body, other) == "protocol.unknown_reference"

@@ -1,0 +1,124 @@
+"""Emergency stop and reset, by the core."""
+
+from __future__ import annotations
+
+import pytest
+from cim_wire import Bench, measured, replies, runs, sample_request
+
+from cim_hal.errors import DriverFaultError, JobCancelledError
+from cim_hal.protocol.control import EmergencyStop, ResetDevice, SafetyInfo
+from cim_hal.protocol.effects import MakeSafe, Stop
+from cim_hal.protocol.instrumentation import RunCalibration
+from cim_hal.protocol.messages import WaitJob
+from cim_hal.protocol.roles import ANONYMOUS, Role, User
+from cim_hal.protocol.state import JobState
+
+ALICE, OLGA = User("alice", Role.USER), User("olga", Role.OPERATOR)
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return Bench()
+
+
+@pytest.fixture
+def session(bench: Bench) -> str:
+    bench.user = OLGA
+    token = bench.hello()
+    bench.load(token)
+    return token
+
+
+def test_a_stop_makes_the_machine_safe_before_anything_else(bench, session):
+    (run,) = runs(bench.sample(session))
+    safe, stop, reply = bench.send(EmergencyStop(reason="smoke"), session)
+    assert isinstance(safe, MakeSafe)
+    assert isinstance(stop, Stop)
+    assert stop.job == run.job
+    state = reply.packet.body
+    assert (state.by, state.reason, state.for_s) == ("olga", "smoke", 0.0)
+    assert state.stop > 0
+    last = bench.audited[-1]
+    assert (last.event, last.user, last.facts["reason"]) == ("estop", OLGA, "smoke")
+
+
+@pytest.mark.parametrize(
+    "outcome", [JobCancelledError("stopped"), DriverFaultError("no light"), None]
+)
+def test_the_job_that_ran_ends_with_who_stopped_it_and_why(bench, session, outcome):
+    (run,) = runs(bench.sample(session))
+    bench.send(EmergencyStop(reason="smoke"), session)
+    bench.core.finish(run.job, outcome or measured(run.program), bench.now)
+    error = bench.ask(WaitJob(job=run.job), session).error
+    assert (error.code, error.details["by"]) == ("device.emergency_stop", "olga")
+    assert "olga stopped the machine: smoke" in error.message
+
+
+def test_nothing_starts_until_the_reset(bench, session):
+    (run,) = runs(bench.sample(session, 1))
+    bench.sample(session, 2)
+    number = bench.send(EmergencyStop(), session)[-1].packet.body.stop
+    assert runs(bench.core.finish(run.job, JobCancelledError("stopped"), bench.now)) == []
+    assert runs(bench.sample(session, 3)) == []
+    bench.now += 60.0
+    assert runs(bench.core.tick(bench.now)) == []
+    assert bench.ask(SafetyInfo(), session).for_s == pytest.approx(60.0)
+    effects = bench.send(ResetDevice(stop=number), session)
+    assert replies(effects)[0].stop == 0
+    assert len(runs(effects)) == 1
+    assert bench.audited[-1].event == "reset"
+
+
+def test_a_stop_twice_makes_safe_twice_and_keeps_the_first_on_record(bench, session):
+    first = bench.ask(EmergencyStop(reason="smoke"), session)
+    effects = bench.send(EmergencyStop(reason="fire"), session)
+    assert isinstance(effects[0], MakeSafe)
+    assert (effects[-1].packet.body.stop, effects[-1].packet.body.reason) == (first.stop, "smoke")
+
+
+def test_a_reset_is_for_the_stop_it_names(bench, session):
+    old = bench.ask(EmergencyStop(), session).stop
+    assert bench.ask(ResetDevice(stop=old), session).stop == 0
+    new = bench.ask(EmergencyStop(), session).stop
+    fault = bench.ask(ResetDevice(stop=old), session)
+    assert (fault.code, fault.details) == ("protocol.conflict", {"stop": new})
+    assert bench.ask(SafetyInfo(), session).stop == new
+
+
+def test_a_reset_of_nothing_is_no_mistake(bench, session):
+    assert bench.ask(ResetDevice(stop=5), session).stop == 0
+
+
+def test_users_neither_stop_nor_reset_and_may_look(bench):
+    bench.user = ALICE
+    session = bench.hello()
+    for body in (EmergencyStop(), ResetDevice(stop=1)):
+        fault = bench.ask(body, session)
+        assert (fault.code, fault.details["required"]) == ("permission", "operator")
+    assert bench.ask(SafetyInfo(), session).stop == 0
+
+
+def test_without_keys_the_stop_is_within_everybodys_reach():
+    assert ANONYMOUS.role >= Role.OPERATOR
+
+
+def test_a_stop_needs_no_lock(bench, session):
+    from cim_hal.protocol.control import LockDevice
+
+    bench.user = ALICE
+    theirs = bench.hello()
+    bench.ask(LockDevice(key="1" * 32), theirs)
+    bench.user = OLGA
+    assert bench.ask(EmergencyStop(), session).stop > 0
+
+
+def test_a_stopped_machine_is_not_calibrated(bench, session):
+    bench.ask(EmergencyStop(reason="smoke"), session)
+    fault = bench.ask(RunCalibration(key="1" * 32), session)
+    assert fault.code == "device.emergency_stop"
+
+
+def test_a_job_under_no_lock_waits_through_a_stop_and_is_told_so(bench, session):
+    bench.ask(EmergencyStop(), session)
+    (status,) = replies(bench.send(sample_request(), session))
+    assert status.state is JobState.QUEUED
