@@ -17,8 +17,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cim_hal import Capabilities, CimError, Driver, IsingModel, Program, Readout, open_device
-from cim_hal.client.transport.zmq import ZmqTransport
+from cim_hal import (
+    Capabilities,
+    CimError,
+    Driver,
+    IsingModel,
+    Program,
+    Readout,
+    Retries,
+    open_device,
+)
 from cim_hal.errors import JobTimeoutError
 from cim_hal.server.router import Router
 from cim_hal.testing import MessageFaults, MessageProxy, ResetEvery, TcpProxy
@@ -61,8 +69,7 @@ class Trouble:
     name: str
     reset_every: int | None = None
     messages: MessageFaults | None = None
-    attempts: int = 2
-    timeout_s: float = 5.0
+    patience_s: float = 1.0
 
 
 ALL = MessageFaults(drop=0.01, duplicate=0.01, delay=0.01, reorder=0.01)
@@ -71,7 +78,7 @@ TROUBLES = (
     Trouble("nothing"),
     Trouble("resets", reset_every=100),
     Trouble("resets; messages repeated, late, reordered", 100, KEPT),
-    Trouble("the same, and 1 % of messages lost each way", 100, ALL, attempts=10, timeout_s=0.4),
+    Trouble("the same, and 1 % of messages lost each way", 100, ALL, patience_s=0.4),
 )
 
 
@@ -131,8 +138,8 @@ def measure(trouble: Trouble, n_jobs: int, expected: dict[int, np.ndarray]) -> N
             proxy = TcpProxy(endpoint, upstream=toxics, downstream=toxics)
             proxies.append(stack.enter_context(proxy))
             endpoint = proxies[-1].endpoint
-        transport = ZmqTransport(endpoint, attempts=trouble.attempts)
-        session = stack.enter_context(open_device(transport, timeout_s=trouble.timeout_s))
+        retries = Retries(patience_s=trouble.patience_s)
+        session = stack.enter_context(open_device(endpoint, retries=retries))
         began = time.perf_counter()
         found, seconds = run_all(session, n_jobs)
         took_s = time.perf_counter() - began

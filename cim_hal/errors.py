@@ -15,6 +15,7 @@
     │   └── UnknownReferenceError          the server does not know that id
     ├── TransportError                     the bytes did not travel
     │   ├── ConnectError
+    │   ├── ClosedError                    the session is closed, on this side
     │   ├── BindError
     │   ├── AuthenticationError            one side does not let the other in
     │   │   ├── UnknownKeyError            the server does not know the key of the client
@@ -44,6 +45,7 @@ the fields, never the name of a class.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 if TYPE_CHECKING:
@@ -55,6 +57,7 @@ __all__ = [
     "CalibrationError",
     "CapabilityError",
     "CimError",
+    "ClosedError",
     "ConflictError",
     "ConnectError",
     "Detail",
@@ -103,15 +106,31 @@ class CimError(Exception):
         What would be right; empty where the message says it already.
     **details
         Fields a program can read, on the wire too.
+
+    Attributes
+    ----------
+    code : str
+        Stable; what travels on the wire.
+    retryable : bool
+        Whether the same request, sent again, may succeed. Where it is false it will not.
     """
 
     code: ClassVar[str] = "cim"
+    retryable: ClassVar[bool] = False
 
     def __init__(self, message: str, *, hint: str = "", **details: Detail) -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
         self.details = details
+
+    @property
+    def retry_after_s(self) -> float:
+        """How long to wait at least before trying again: the detail of that name, or 0."""
+        value = self.details.get("retry_after_s")
+        if not isinstance(value, int | float) or not math.isfinite(value):
+            return 0.0
+        return max(float(value), 0.0)
 
     def __str__(self) -> str:
         return f"{self.message} ({self.hint})" if self.hint else self.message
@@ -216,6 +235,13 @@ class ConnectError(TransportError):
     """Nobody answers at the endpoint."""
 
     code = "transport.connect"
+    retryable = True
+
+
+class ClosedError(TransportError):
+    """The session is closed, on this side."""
+
+    code = "transport.closed"
 
 
 class BindError(TransportError):
@@ -228,6 +254,7 @@ class TransportTimeoutError(TransportError, TimeoutError):
     """An answer did not come in time."""
 
     code = "transport.timeout"
+    retryable = True
 
 
 class AuthenticationError(TransportError):
@@ -309,19 +336,16 @@ class QueueFullError(JobError):
     """The device has as many jobs waiting as it takes."""
 
     code = "job.queue_full"
+    retryable = True
 
 
 class DeviceError(CimError):
     """The machine could not do it.
 
-    Attributes
-    ----------
-    retryable : bool
-        Whether the same job may succeed if it is submitted again.
+    Where it is `retryable` the same job may succeed if it is submitted again, as another one.
     """
 
     code = "device"
-    retryable: ClassVar[bool] = False
 
 
 class LockLostError(DeviceError):

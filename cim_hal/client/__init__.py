@@ -1,6 +1,7 @@
 """What users instantiate: sessions, jobs and the roads to a machine."""
 
 from cim_hal.client.job import Job
+from cim_hal.client.retries import Retries
 from cim_hal.client.session import Loaded, Session, open_device
 from cim_hal.client.spawn import SpawnedServer, spawn_server
 from cim_hal.client.transport import LocalTransport, LoopbackTransport, Transport
@@ -11,6 +12,7 @@ __all__ = [
     "Loaded",
     "LocalTransport",
     "LoopbackTransport",
+    "Retries",
     "Session",
     "SpawnedServer",
     "Transport",

@@ -2,40 +2,27 @@
 
 from __future__ import annotations
 
+import secrets
 import weakref
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TypeVar
 
-from cim_hal.client.access import keys_for
-from cim_hal.client.connection import Connection
-from cim_hal.client.couplings import Uploader
+from cim_hal.client.conversation import Conversation, Loaded, SampleOptions
+from cim_hal.client.dialogue import Dialogue
 from cim_hal.client.instruments import Instruments
 from cim_hal.client.job import Job
-from cim_hal.client.requests import cancel_request, coupling_ref, sample_request
-from cim_hal.client.transport.base import Transport
-from cim_hal.client.transport.local import LocalTransport
-from cim_hal.errors import TargetError, UnknownReferenceError
-from cim_hal.machine.driver import Driver
-from cim_hal.machine.registry import make_driver
-from cim_hal.protocol.messages import (
-    AskMetrics,
-    AskStatus,
-    CouplingRef,
-    Describe,
-    Description,
-    JobStatus,
-    MetricsReport,
-    Sample,
-    StatusReport,
-)
+from cim_hal.client.retries import Retries
+from cim_hal.client.road import TIMEOUT_S, Road
+from cim_hal.client.runner import Runner
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Mapping
 
+    from cim_hal.client.steps import Steps
+    from cim_hal.client.transport.base import Transport
     from cim_hal.machine.capabilities import Capabilities
+    from cim_hal.machine.driver import Driver
     from cim_hal.model.ising import IsingModel
-    from cim_hal.model.record import LoweringReport
     from cim_hal.model.sampleset import SampleSet
     from cim_hal.model.schedule import PumpSchedule
     from cim_hal.model.trace import TraceRequest
@@ -45,11 +32,12 @@ if TYPE_CHECKING:
         DeviceStatus,
         History,
     )
+    from cim_hal.protocol.messages import Description, MetricsReport, StatusReport
     from cim_hal.protocol.state import JobState
 
 __all__ = ["Loaded", "Session", "open_device"]
 
-TIMEOUT_S = 5.0
+T = TypeVar("T")
 
 
 def open_device(
@@ -58,6 +46,7 @@ def open_device(
     timeout_s: float = TIMEOUT_S,
     key: str | os.PathLike[str] | None = None,
     server_key: str | os.PathLike[str] | None = None,
+    retries: Retries | None = None,
 ) -> Session:
     """Open a session with a machine.
 
@@ -68,13 +57,16 @@ def open_device(
         ``module:factory``, to run it in this process; a driver, or a transport. The session
         closes what it is given.
     timeout_s : float
-        How long to wait for a connection, and for each answer of the server.
+        How long to wait for a connection, and for each answer of the server, repetitions
+        included; what a call inherits that is given no `timeout_s` of its own.
     key : path, optional
         Secret key file of this client, for a server that asks for keys. Endpoints that were
         trusted with ``cim-hal keys trust`` need neither this nor the next. Both are for endpoints
         and mean nothing to other targets.
     server_key : path or str, optional
         Public key of the server: its ``.pub`` file, or the key itself.
+    retries : Retries, optional
+        How soon a request that failed is sent again.
 
     Raises
     ------
@@ -97,52 +89,56 @@ def open_device(
     >>> with open_device("emulator") as device:  # doctest: +SKIP
     ...     samples = device.sample(IsingModel.from_couplings([[0, 1], [1, 0]]), n_runs=10)
     """
-    transport = _transport(target, timeout_s, key, server_key)
+    session = Session(Road(target, timeout_s, key, server_key, retries or Retries()))
     try:
-        return Session(transport, timeout_s=timeout_s)
+        return session.open()
     except BaseException:
-        transport.close()
+        session.close()
         raise
-
-
-@dataclass(frozen=True)
-class Loaded:
-    """Couplings on a machine.
-
-    Attributes
-    ----------
-    reference : CouplingRef
-        Content digest, bits and gauge.
-    report : LoweringReport
-        How they were fitted to the machine.
-    """
-
-    reference: CouplingRef
-    report: LoweringReport
 
 
 class Session:
     """A conversation with a machine; a context manager. Any thread may use it.
 
-    Made by `open_device`. A session that is forgotten closes its transport when it is collected.
+    Made by `open_device`. A session that is forgotten is closed when it is collected. It pickles
+    as its address, the paths of its keys, its time and its retries, and connects anew, at its
+    first use, where it arrives. After a fork it belongs to the parent: every call in the child is
+    a `LocalProtocolError`.
+
+    Every call ends within its `timeout_s`, or is an error then. Without one, a call that only asks
+    has that of the session; one that waits for the machine (`load`, `sample`, `Job.result`) goes
+    on for as long as the server answers in that time.
     """
 
-    def __init__(self, transport: Transport, *, timeout_s: float = TIMEOUT_S) -> None:
-        self._connection = Connection(transport, timeout_s=timeout_s)
-        self._uploader = Uploader(self._connection)
-        self._instruments = Instruments(self._connection)
-        self._close_transport = weakref.finalize(self, transport.close)
+    def __init__(self, road: Road) -> None:
+        self._road = road
+        self._runner = Runner(road.open)
+        dialogue = Dialogue(timeout_s=road.timeout_s, retries=road.retries)
+        self._conversation = Conversation(dialogue)
+        self._instruments = Instruments(dialogue)
+        self._end = weakref.finalize(self, _end, self._runner, dialogue)
 
     @property
     def capabilities(self) -> Capabilities:
         """What the machine can do."""
-        return self._connection.welcome.capabilities
+        self._runner.check_process()
+        welcome = self._conversation.dialogue.welcome
+        return (welcome or self.run(self._conversation.dialogue.greet())).capabilities
 
-    def describe(self) -> Description:
+    def open(self) -> Self:
+        """Connect now and not at the first use; `open_device` has done it."""
+        self.run(self._conversation.dialogue.greet())
+        return self
+
+    def ping(self, *, timeout_s: float | None = None) -> None:
+        """Ask the server for a sign of life."""
+        self.run(self._conversation.ping(timeout_s))
+
+    def describe(self, *, timeout_s: float | None = None) -> Description:
         """Ask what the machine is and how busy it is."""
-        return self._connection.ask(Describe(), Description)
+        return self.run(self._conversation.describe(timeout_s))
 
-    def status(self) -> StatusReport:
+    def status(self, *, timeout_s: float | None = None) -> StatusReport:
         """Ask what goes on: the job on the machine, the queue, sessions, what ended lately.
 
         Raises
@@ -150,10 +146,9 @@ class Session:
         VersionError
             The server speaks a protocol before 1.2.
         """
-        self._connection.need((1, 2), "status")
-        return self._connection.ask(AskStatus(), StatusReport)
+        return self.run(self._conversation.status(timeout_s))
 
-    def metrics(self) -> MetricsReport:
+    def metrics(self, *, timeout_s: float | None = None) -> MetricsReport:
         """Ask what the server has counted since it started; names as in the manual.
 
         Raises
@@ -168,8 +163,7 @@ class Session:
         ...     device.metrics().value("jobs_total", end="done")
         0.0
         """
-        self._connection.need((1, 2), "metrics")
-        return self._connection.ask(AskMetrics(), MetricsReport)
+        return self.run(self._conversation.metrics(timeout_s))
 
     def load(
         self,
@@ -177,6 +171,7 @@ class Session:
         *,
         coupling_bits: int | None = None,
         gauge_seed: int | None = None,
+        timeout_s: float | None = None,
     ) -> Loaded:
         """Bring a model to the machine ahead of sampling; `submit` does it where needed.
 
@@ -186,14 +181,19 @@ class Session:
             Bits of a coupling, at most those of the machine, which are the default.
         gauge_seed : int, optional
             Seed of a random gauge; none without it.
+        timeout_s : float, optional
+            For all of it.
 
         Raises
         ------
         CapabilityError
             The model does not fit the machine. Where its size tells, nothing was sent.
         """
-        ref = self._reference(model, coupling_bits, gauge_seed)
-        return Loaded(ref, self._uploader.load(model, ref).report)
+        return self.run(
+            self._conversation.load(
+                model, coupling_bits=coupling_bits, gauge_seed=gauge_seed, timeout_s=timeout_s
+            )
+        )
 
     def submit(
         self,
@@ -207,6 +207,7 @@ class Session:
         settings: Mapping[str, float] | None = None,
         trace: TraceRequest | None = None,
         priority: int = 0,
+        timeout_s: float | None = None,
     ) -> Job:
         """Queue a job and return at once.
 
@@ -227,6 +228,8 @@ class Session:
             Amplitudes to keep while the first runs of the job run; 64 MiB of them at most.
         priority : int
             −9 to 9. The job goes before those of the same user that have a lower one.
+        timeout_s : float, optional
+            For the job to be queued, its upload included.
 
         Raises
         ------
@@ -238,23 +241,17 @@ class Session:
         ModelError
             A value that is malformed for any machine.
         """
-        request = sample_request(
-            self._reference(model, coupling_bits, gauge_seed),
-            schedule,
+        options = SampleOptions(
             n_runs=n_runs,
             seed=seed,
-            settings=settings or {},
+            coupling_bits=coupling_bits,
+            gauge_seed=gauge_seed,
+            settings=settings,
             trace=trace,
             priority=priority,
         )
-        self.capabilities.check_settings(request.settings)
-        if trace is not None:
-            round_trips = (schedule or self.capabilities.default_schedule).round_trips
-            self.capabilities.check_trace(
-                trace, round_trips=round_trips, n_runs=request.n_runs, n_spins=model.n_spins
-            )
-        status = self._queue(model, request)
-        return Job(self._connection, model, status, has_trace=trace is not None)
+        steps = self._conversation.submit(model, schedule, options, timeout_s)
+        return Job(self, self.run(steps))
 
     def sample(
         self,
@@ -268,8 +265,13 @@ class Session:
         settings: Mapping[str, float] | None = None,
         trace: TraceRequest | None = None,
         priority: int = 0,
+        timeout_s: float | None = None,
     ) -> SampleSet:
-        """Submit a job and wait for its samples; see `submit` and `Job.result`."""
+        """Submit a job and wait for its samples; see `submit` and `Job.result`.
+
+        With a `timeout_s` all of it ends then, and a job that is not done is cancelled.
+        """
+        until = self._conversation.dialogue.until(timeout_s)
         job = self.submit(
             model,
             schedule,
@@ -280,10 +282,11 @@ class Session:
             settings=settings,
             trace=trace,
             priority=priority,
+            timeout_s=timeout_s,
         )
-        return job.result()
+        return job.result_or_cancel(self._conversation.dialogue.left(until))
 
-    def cancel(self, job_id: str) -> JobState:
+    def cancel(self, job_id: str, *, timeout_s: float | None = None) -> JobState:
         """End a job early, by its id; that of another session needs the role operator.
 
         Returns
@@ -296,14 +299,14 @@ class Session:
         UnknownReferenceError
             There is no such job, or it is another session's and not for this user to cancel.
         """
-        return self._connection.ask(cancel_request(job_id), JobStatus).state
+        return self.run(self._conversation.cancel(job_id, timeout_s))
 
     def telemetry(self) -> DeviceStatus:
         """Ask how the machine and its driver are: the newest telemetry, the calibration.
 
         This and the next four raise `VersionError` where the server speaks a protocol before 1.2.
         """
-        return self._instruments.device()
+        return self.run(self._instruments.device())
 
     def history(self, *, after: int = 0) -> History:
         """Ask for the telemetry that the server kept, the oldest first.
@@ -313,7 +316,7 @@ class Session:
         after : int
             Only what has a larger number; ``history.newest`` of the last call, to go on.
         """
-        return self._instruments.history(after)
+        return self.run(self._instruments.history(after))
 
     def calibration(self, fingerprint: str | None = None) -> CalibrationRecord:
         """Ask for a calibration, for instance the one that a record names.
@@ -328,11 +331,11 @@ class Session:
         UnknownReferenceError
             There is none.
         """
-        return self._instruments.calibration(fingerprint)
+        return self.run(self._instruments.calibration(fingerprint))
 
     def calibrations(self) -> tuple[CalibrationEntry, ...]:
         """List the calibrations that the server knows, the newest first."""
-        return self._instruments.calibrations()
+        return self.run(self._instruments.calibrations())
 
     def calibrate(self, *, timeout_s: float | None = None) -> CalibrationRecord:
         """Calibrate the machine when it is free; needs the role operator.
@@ -352,13 +355,23 @@ class Session:
         DeviceError
             It failed.
         """
-        return self._instruments.calibrate(timeout_s)
+        key = secrets.token_hex(16)
+        try:
+            return self.run(self._instruments.calibrate(key, timeout_s))
+        except KeyboardInterrupt:
+            self.run(self._instruments.cancel(key))
+            raise
 
     def close(self) -> None:
-        """End the session; jobs that still run are cancelled. Twice is no mistake."""
-        if self._close_transport.alive:
-            self._connection.bye()
-            self._close_transport()
+        """End the session; jobs that still run are cancelled. Twice is no mistake.
+
+        In a child that inherited the session by a fork it does nothing.
+        """
+        self._end()
+
+    def run(self, steps: Steps[T]) -> T:
+        """Do the steps of a conversation, in this thread."""
+        return self._runner.run(steps)
 
     def __enter__(self) -> Self:
         return self
@@ -366,40 +379,14 @@ class Session:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _queue(self, model: IsingModel, request: Sample) -> JobStatus:
-        """Send the request; load the model first only where the server asks for it."""
-        try:
-            return self._connection.ask(request, JobStatus)
-        except UnknownReferenceError as error:
-            if error.details.get("kind") != "coupling":
-                raise
-        self._uploader.load(model, request.coupling)
-        return self._connection.ask(request, JobStatus)
-
-    def _reference(
-        self, model: IsingModel, bits: int | None, gauge_seed: int | None
-    ) -> CouplingRef:
-        return coupling_ref(self._uploader.digest(model), bits=bits, gauge_seed=gauge_seed)
+    def __reduce__(self) -> tuple[object, ...]:
+        return Session, (self._road,)
 
 
-def _transport(
-    target: str | Driver | Transport,
-    timeout_s: float,
-    key: str | os.PathLike[str] | None,
-    server_key: str | os.PathLike[str] | None,
-) -> Transport:
-    if isinstance(target, Driver):
-        return LocalTransport(target)
-    if isinstance(target, Transport):
-        return target
-    if not isinstance(target, str):
-        raise TargetError(
-            f"a {type(target).__name__} is not a device",
-            hint="pass a name, an endpoint such as tcp://host:port, a Driver or a Transport",
-        )
-    if target.startswith(("tcp://", "ipc://")):
-        from cim_hal.client.transport.zmq import ZmqTransport  # zmq takes its time to import
-
-        keys = keys_for(target, key, server_key)
-        return ZmqTransport(target, connect_timeout_s=timeout_s, keys=keys)
-    return LocalTransport(make_driver(target))
+def _end(runner: Runner, dialogue: Dialogue) -> None:
+    """Say goodbye where that is possible, and let go of the server."""
+    try:
+        if runner.is_usable:
+            runner.run(dialogue.bye())
+    finally:
+        runner.close()

@@ -13,12 +13,13 @@ from cim_hal.protocol.messages import FetchTrace, TraceBatch
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from cim_hal.client.connection import Connection
+    from cim_hal.client.dialogue import Dialogue
+    from cim_hal.client.steps import Steps
 
 __all__ = ["fetch_trace"]
 
 
-def fetch_trace(connection: Connection, job: str, n_spins: int) -> Trace:
+def fetch_trace(dialogue: Dialogue, job: str, n_spins: int, until: float) -> Steps[Trace]:
     """Fetch the trace of a job whose model has `n_spins` spins.
 
     Raises
@@ -26,7 +27,8 @@ def fetch_trace(connection: Connection, job: str, n_spins: int) -> Trace:
     RemoteProtocolError
         What the server sends is no such trace.
     """
-    batch, buffers = connection.ask_packet(FetchTrace(job=job), TraceBatch)
+    fetch = FetchTrace(job=job)
+    batch, buffers = yield from dialogue.ask_packet(fetch, TraceBatch, until=until)
     shape = (batch.n_frames, batch.n_runs, n_spins)
     n_rows = batch.n_frames * batch.n_runs
     if batch.n_spins != n_spins or 4 * n_rows * n_spins > MAX_TRACE_BYTES:
@@ -34,7 +36,7 @@ def fetch_trace(connection: Connection, job: str, n_spins: int) -> Trace:
     parts, rows = [buffers], _rows(buffers, n_spins=n_spins)
     while rows < n_rows:
         fetch = FetchTrace(job=job, first=rows)
-        _, buffers = connection.ask_packet(fetch, TraceBatch)
+        _, buffers = yield from dialogue.ask_packet(fetch, TraceBatch, until=until)
         parts.append(buffers)
         rows += _rows(buffers, n_spins=n_spins)
     if rows != n_rows:

@@ -119,7 +119,7 @@ class ServerCore:
         self._new_token = new_token
         self._instance = new_token()
         self._sessions: dict[str, _Session] = {}
-        self._preparing: dict[str, tuple[bytes, Packet, Prepare]] = {}
+        self._preparing: dict[str, tuple[Prepare, dict[bytes, tuple[bytes, Packet]]]] = {}
         self._library = Library(capabilities, self._limits, new_token)
         self.instruments = Instruments(capabilities, self._limits, self._user_of)
         self._activity = Activity()
@@ -171,13 +171,18 @@ class ServerCore:
 
     def prepared(self, ticket: str, outcome: Prepared | CimError, now: float) -> list[Effect]:
         """Take what became of a `Prepare`."""
-        peer, request, task = self._preparing.pop(ticket)
+        task, waiters = self._preparing.pop(ticket)
         if isinstance(outcome, CimError):
-            return self._activity.noted([Reply(peer, answer(request, as_fault(outcome)))], now)
-        if request.session in self._sessions:
-            self._sessions[request.session].seen = now
-        loaded = self._library.keep(task.coupling, outcome)
-        return self._activity.noted([Reply(peer, answer(request, loaded))], now)
+            body: Message = as_fault(outcome)
+        else:
+            body = self._library.keep(task.coupling, outcome)
+        for _, request in waiters.values():
+            if request.session in self._sessions:
+                self._sessions[request.session].seen = now
+        replies: list[Effect] = [
+            Reply(peer, answer(request, body)) for peer, request in waiters.values()
+        ]
+        return self._activity.noted(replies, now)
 
     def finish(self, job: str, outcome: Measured | CimError, now: float) -> list[Effect]:
         """Take what became of a `Run`."""
@@ -274,7 +279,11 @@ class ServerCore:
     def _loading(self, peer: bytes, request: Packet, outcome: Message | Prepare) -> list[Effect]:
         if not isinstance(outcome, Prepare):
             return [Reply(peer, answer(request, outcome))]
-        self._preparing[outcome.ticket] = (peer, request, outcome)
+        for task, waiters in self._preparing.values():
+            if task.coupling == outcome.coupling:  # asked again, or by two: it is done once
+                waiters[request.id] = (peer, request)
+                return []
+        self._preparing[outcome.ticket] = (outcome, {request.id: (peer, request)})
         return [outcome]
 
     # ---- jobs -------------------------------------------------------------------------------

@@ -95,10 +95,12 @@ class Library:
             return CouplingsLoaded(coupling=ref, report=lowering.report)
         if model is not None:
             return Prepare(self._new_token(), ref, model)
-        self._check_uploads(n_bytes(spec))
-        upload = self._new_token()
-        payload = Payload(spec, np.zeros(n_bytes(spec), dtype=np.uint8))
-        self._uploads[upload] = _Upload(session, ref, payload, len(payload.data), now)
+        upload = self._opened(session, request, now)
+        if upload is None:
+            self._check_uploads(n_bytes(spec))
+            upload = self._new_token()
+            payload = Payload(spec, np.zeros(n_bytes(spec), dtype=np.uint8))
+            self._uploads[upload] = _Upload(session, ref, payload, len(payload.data), now)
         return UploadOpened(
             upload=upload, chunk_bytes=self._limits.chunk_bytes, credit=self._limits.credit
         )
@@ -185,6 +187,15 @@ class Library:
         """Drop uploads that nobody continued."""
         oldest = now - self._limits.upload_s
         self._uploads = {k: u for k, u in self._uploads.items() if u.touched >= oldest}
+
+    def _opened(self, session: str, request: BeginCouplings, now: float) -> str | None:
+        """Return the upload that the same request opened: its answer was lost."""
+        for token, upload in self._uploads.items():
+            is_same = upload.session == session and upload.coupling == request.coupling
+            if is_same and upload.payload is not None and upload.payload.spec == request.spec:
+                upload.touched = now
+                return token
+        return None
 
     def _upload(self, session: str, upload: str, now: float) -> _Upload:
         found = self._uploads.get(upload)

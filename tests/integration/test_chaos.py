@@ -14,7 +14,7 @@ import pytest
 from cim_machines import Annealer, Patient
 
 from cim_hal import Capabilities, Driver, IsingModel, PumpSchedule, Readout, open_device
-from cim_hal.client.transport.zmq import ZmqTransport
+from cim_hal.client import Retries
 from cim_hal.errors import JobTimeoutError, TransportError
 from cim_hal.keys import create_key, read_pair, read_public
 from cim_hal.protocol.limits import Limits
@@ -111,12 +111,12 @@ def test_no_job_is_lost_or_run_twice_while_connections_are_reset(serving):
 )
 def test_no_job_is_lost_or_run_twice_in_every_trouble_at_once(serving, n_jobs):
     driver = Counting()
-    with serving(driver) as endpoint, _every_trouble(endpoint, seed=1) as (connections, messages):
-        with open_device(endpoint) as device:
-            device.load(PAIR)  # a lost answer to an upload is missed only after 120 s
-        transport = ZmqTransport(connections.endpoint, attempts=10)
-        with open_device(transport, timeout_s=0.4) as device:
-            found = _run_all(device, n_jobs)
+    with (
+        serving(driver) as endpoint,
+        _every_trouble(endpoint, seed=1) as (connections, messages),
+        open_device(connections.endpoint, retries=Retries(patience_s=0.4)) as device,
+    ):
+        found = _run_all(device, n_jobs)
     _check_exactly_once(driver, found, n_jobs)
     assert connections.counts["resets"] >= n_jobs / 50
     for kind in ("dropped", "duplicated", "delayed", "reordered"):

@@ -61,7 +61,7 @@ def test_a_dead_endpoint_is_an_error_within_the_stated_time():
     "endpoint", ["tcp://127.0.0.1", "tcp://", "tcp://127.0.0.1:http", "ipc://"]
 )
 def test_a_malformed_endpoint_is_an_error_that_shows_the_right_form(endpoint):
-    with pytest.raises(ConnectError, match="tcp://host:port"):
+    with pytest.raises(TargetError, match="tcp://host:port"):
         open_device(endpoint, timeout_s=0.3)
 
 
@@ -202,10 +202,10 @@ def test_a_session_the_server_forgot_is_opened_again(serving):
         serving(Annealer(), limits=Limits(session_s=0.2)) as endpoint,
         open_device(endpoint) as device,
     ):
-        first = device._connection.welcome.session
+        first = device._conversation.dialogue.welcome.session
         time.sleep(0.5)
         assert len(device.sample(PAIR, n_runs=2)) == 2
-        assert device._connection.welcome.session != first
+        assert device._conversation.dialogue.welcome.session != first
 
 
 # ---- processes ------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ __all__ = ["Transport"]
 class Transport(Protocol):
     """Carries requests to one server and brings back the replies.
 
-    Requests are safe to send again with the same id; a transport may do that on its own.
+    A transport sends a request once. When to send it again is decided above it.
     """
 
     def exchange(self, request: Packet, *, patience_s: float) -> Packet:
@@ -30,9 +31,20 @@ class Transport(Protocol):
         ...
 
     def pipeline(
-        self, requests: Iterable[Packet], *, window: int, patience_s: float
+        self,
+        requests: Iterable[Packet],
+        *,
+        window: int,
+        patience_s: float,
+        total_s: float = math.inf,
     ) -> Generator[Packet]:
-        """Yield the replies to many requests in order, at most `window` of them unanswered."""
+        """Yield the replies to many requests as they come, at most `window` of them unanswered.
+
+        Raises
+        ------
+        TransportError
+            No reply came within `patience_s`, not all came within `total_s`, or nobody is there.
+        """
         ...
 
     def close(self) -> None:

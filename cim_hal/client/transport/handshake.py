@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import time
 from typing import TYPE_CHECKING, Self
@@ -21,7 +22,8 @@ EVENTS = (
     | zmq.Event.HANDSHAKE_FAILED_PROTOCOL
     | zmq.Event.HANDSHAKE_FAILED_NO_DETAIL
 )
-# One may be a server that was just starting or ending.
+# One may be a server that was just starting or ending. A server that refuses closes in good order
+# (EPIPE); a reset (ECONNRESET) is the network's, and tells nothing about keys.
 BREAKS = 2
 PROBE_TIMEOUT_S = 1.0
 # ZMTP 3: signature, version; enough for the server to send its whole greeting.
@@ -44,7 +46,7 @@ class Handshake:
         self._dealer = dealer
         self._endpoint = endpoint
         self._keyed = keyed
-        self._breaks = 0
+        self._breaks = self._refusals = 0
         self._monitor = dealer.get_monitor_socket(EVENTS)
 
     def wait(self, timeout_s: float) -> bool:
@@ -88,6 +90,7 @@ class Handshake:
                 self._breaks = BREAKS
             case _:
                 self._breaks += 1
+                self._refusals += event["value"] != errno.ECONNRESET
         if self._breaks >= BREAKS:
             self._breaks = 0
             reason = self._reason(mechanism_at(self._endpoint))
@@ -110,7 +113,7 @@ class Handshake:
                     hint="leave the keys away if you mean to trust it",
                     **where,
                 )
-            case "CURVE", True:
+            case "CURVE", True if self._refusals >= BREAKS:
                 return ServerKeyError(
                     f"{self._endpoint} broke off the handshake",
                     hint="is its public key another one? else its authenticator may be down",

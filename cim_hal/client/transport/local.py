@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from typing import TYPE_CHECKING
 
-from cim_hal.errors import ConnectError, TransportTimeoutError
+from cim_hal.errors import ClosedError, TransportTimeoutError
 from cim_hal.server.station import TICK_S, Station
 
 if TYPE_CHECKING:
@@ -45,13 +46,13 @@ class LocalTransport:
         deadline = time.monotonic() + patience_s
         with self._changed:
             if self._is_closed:
-                raise ConnectError("the session is closed", hint="open another one")
+                raise ClosedError("the session is closed", hint="open another one")
             self._wanted.add(request.id)
             try:
                 self._keep(self._station.receive(PEER, request))
                 while request.id not in self._replies:
                     if time.monotonic() > deadline:
-                        raise TransportTimeoutError(f"no answer within {patience_s:g} s")
+                        raise TransportTimeoutError("the machine in this process gave no answer")
                     self._changed.wait(TICK_S)
                     self._settle()
                 return self._replies[request.id]
@@ -60,11 +61,19 @@ class LocalTransport:
                 self._replies.pop(request.id, None)
 
     def pipeline(
-        self, requests: Iterable[Packet], *, window: int, patience_s: float
+        self,
+        requests: Iterable[Packet],
+        *,
+        window: int,
+        patience_s: float,
+        total_s: float = math.inf,
     ) -> Generator[Packet]:
         """Answer one request after another: here nothing is gained by sending ahead."""
         del window
-        return (self.exchange(request, patience_s=patience_s) for request in requests)
+        until = time.monotonic() + total_s
+        for request in requests:
+            left_s = max(until - time.monotonic(), 0.0)
+            yield self.exchange(request, patience_s=min(patience_s, left_s))
 
     def close(self) -> None:
         """Stop what runs and close the driver."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from cim_hal.client.transport.local import LocalTransport
@@ -35,11 +36,19 @@ class LoopbackTransport:
         return _through_bytes(self._local.exchange(_through_bytes(request), patience_s=patience_s))
 
     def pipeline(
-        self, requests: Iterable[Packet], *, window: int, patience_s: float
+        self,
+        requests: Iterable[Packet],
+        *,
+        window: int,
+        patience_s: float,
+        total_s: float = math.inf,
     ) -> Generator[Packet]:
         """Answer one request after another."""
-        del window
-        return (self.exchange(request, patience_s=patience_s) for request in requests)
+        through = (_through_bytes(request) for request in requests)
+        replies = self._local.pipeline(
+            through, window=window, patience_s=patience_s, total_s=total_s
+        )
+        return (_through_bytes(reply) for reply in replies)
 
     def close(self) -> None:
         """Stop what runs and close the driver."""

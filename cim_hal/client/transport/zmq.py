@@ -6,31 +6,36 @@ caller was interrupted, is closed and not used again: no late reply reaches the 
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 import time
-from collections import deque
 from typing import TYPE_CHECKING
 
 import zmq
 
 from cim_hal.client.transport.handshake import Handshake
-from cim_hal.errors import ConnectError, LocalProtocolError, TransportTimeoutError
+from cim_hal.errors import (
+    ClosedError,
+    ConnectError,
+    LocalProtocolError,
+    TargetError,
+    TransportTimeoutError,
+)
 from cim_hal.keys import require_curve
 from cim_hal.protocol.codec import decode, encode
 from cim_hal.protocol.limits import MAX_BUFFER_BYTES
 from cim_hal.protocol.packet import NO_ID
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Iterator
+    from collections.abc import Collection, Generator, Iterable, Iterator
 
     from cim_hal.client.access import ClientKeys
     from cim_hal.errors import TransportError
     from cim_hal.protocol.packet import Packet
 
-__all__ = ["CONNECT_TIMEOUT_S", "ZmqTransport"]
+__all__ = ["ZmqTransport"]
 
-CONNECT_TIMEOUT_S = 5.0
 WATCH_S = 0.1  # how often a waiting caller looks whether the connection still stands
 
 OPTIONS = {
@@ -51,36 +56,21 @@ OPTIONS = {
 class ZmqTransport:
     """Sends packets to a server at an endpoint; any thread of one process may use it.
 
-    A request whose connection broke, or that found no reply in time, is sent again on a new
-    connection, with the same id.
+    After an error the next request has a new connection.
 
     Parameters
     ----------
     endpoint : str
         ``tcp://host:port`` or ``ipc://path``.
-    connect_timeout_s : float
-        How long to try before a `ConnectError`.
-    attempts : int
-        Times that a request without a reply is sent, each with the patience of its caller. One
-        whose connection breaks is sent as often as it takes, as long as these would last.
     keys : ClientKeys, optional
         Encrypt, show the key of the client, and speak to a server with that key only.
     """
 
-    def __init__(
-        self,
-        endpoint: str,
-        *,
-        connect_timeout_s: float = CONNECT_TIMEOUT_S,
-        attempts: int = 2,
-        keys: ClientKeys | None = None,
-    ) -> None:
+    def __init__(self, endpoint: str, *, keys: ClientKeys | None = None) -> None:
         if keys is not None:
             require_curve()
         self._endpoint = endpoint
         self._keys = keys
-        self._attempts = attempts
-        self._connect_timeout_s = connect_timeout_s
         self._context = zmq.Context()
         self._pid = os.getpid()
         self._lock = threading.Lock()
@@ -93,36 +83,21 @@ class ZmqTransport:
         return reply
 
     def pipeline(
-        self, requests: Iterable[Packet], *, window: int, patience_s: float
+        self,
+        requests: Iterable[Packet],
+        *,
+        window: int,
+        patience_s: float,
+        total_s: float = math.inf,
     ) -> Generator[Packet]:
-        """Yield the replies to many requests in order, at most `window` of them unanswered."""
-        source = iter(requests)
-        unanswered: deque[Packet] = deque()
-        channel = self._borrow(max(self._attempts - 1, 1) * patience_s)
-        give_up_at: float | None = None
-        must_repeat = False
+        """Yield the replies to many requests as they come, at most `window` of them unanswered."""
+        began, source, unanswered = time.monotonic(), iter(requests), set[bytes]()
+        channel = self._borrow(min(patience_s, total_s))
         try:
-            while True:
-                try:
-                    if must_repeat:
-                        channel.send(*unanswered)
-                        must_repeat = False
-                    _fill(channel, unanswered, source, window)
-                    if not unanswered:
-                        break
-                    reply = channel.receive(unanswered[0], patience_s)
-                except (ConnectError, TransportTimeoutError):
-                    now = time.monotonic()
-                    if give_up_at is None:
-                        give_up_at = now + (self._attempts - 1) * patience_s
-                    if now >= give_up_at:
-                        raise
-                    channel.close()
-                    channel = self._connect(give_up_at - now)
-                    must_repeat = True
-                    continue
-                unanswered.popleft()
-                give_up_at = None
+            while _fill(channel, unanswered, source, window):
+                left_s = began + total_s - time.monotonic()
+                reply = channel.receive(unanswered, min(patience_s, left_s))
+                unanswered.discard(reply.id)
                 yield reply
         except zmq.ContextTerminated:
             channel.close()
@@ -165,8 +140,7 @@ class ZmqTransport:
 
     def _connect(self, patience_s: float) -> _Channel:
         self._check_usable()
-        timeout_s = min(self._connect_timeout_s, patience_s)
-        return _Channel(self._context, self._endpoint, timeout_s, self._keys)
+        return _Channel(self._context, self._endpoint, patience_s, self._keys)
 
     def _check_usable(self) -> None:
         if os.getpid() != self._pid:
@@ -208,13 +182,13 @@ class _Channel:
             self._socket.setsockopt(zmq.IPV6, int("[" in self._endpoint))
             self._socket.connect(self._endpoint)
         except zmq.ZMQError as error:
-            raise ConnectError(
+            raise TargetError(
                 f"{self._endpoint} is not an endpoint: {zmq.strerror(error.errno or 0)}",
                 hint="write tcp://host:port or ipc://path",
                 endpoint=self._endpoint,
             ) from None
         if not handshake.wait(timeout_s):
-            raise self._connect_error(f"nobody answers at {self._endpoint} within {timeout_s:g} s")
+            raise self._connect_error(f"nobody answers at {self._endpoint}")
 
     @property
     def is_connected(self) -> bool:
@@ -229,19 +203,19 @@ class _Channel:
             except zmq.Again:
                 raise self._lost() from None
 
-    def receive(self, request: Packet, patience_s: float) -> Packet:
-        """Return the reply to `request`, or one to a message the server could not read."""
+    def receive(self, wanted: Collection[bytes], patience_s: float) -> Packet:
+        """Return a reply to one of `wanted`, or one to a message the server could not read."""
         deadline = time.monotonic() + patience_s
         while (remaining := deadline - time.monotonic()) > 0:
             if self._socket.poll(int(min(remaining, WATCH_S) * 1000) + 1):
                 frames = self._socket.recv_multipart(copy=False)
                 reply = decode([frame.buffer for frame in frames])
-                if reply.id in (request.id, NO_ID):
+                if reply.id in wanted or reply.id == NO_ID:
                     return reply
             elif not self.is_connected:
                 raise self._lost()
         raise TransportTimeoutError(
-            f"{self._endpoint} did not answer within {patience_s:g} s",
+            f"{self._endpoint} did not answer",
             hint="is something else listening there, or is the machine overloaded?",
             endpoint=self._endpoint,
         )
@@ -259,14 +233,13 @@ class _Channel:
         )
 
 
-def _fill(
-    channel: _Channel, unanswered: deque[Packet], source: Iterator[Packet], window: int
-) -> None:
-    """Send from `source` until `window` requests are unanswered."""
+def _fill(channel: _Channel, unanswered: set[bytes], source: Iterator[Packet], window: int) -> bool:
+    """Send from `source` until `window` requests are unanswered; return whether any are."""
     while len(unanswered) < window and (request := next(source, None)) is not None:
-        unanswered.append(request)
+        unanswered.add(request.id)
         channel.send(request)
+    return bool(unanswered)
 
 
-def _closed() -> ConnectError:
-    return ConnectError("the session is closed", hint="open another one")
+def _closed() -> ClosedError:
+    return ClosedError("the session is closed", hint="open another one")

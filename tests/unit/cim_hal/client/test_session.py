@@ -17,7 +17,7 @@ from cim_hal import (
     TargetError,
     open_device,
 )
-from cim_hal.errors import ConnectError, DriverFaultError, QueueFullError
+from cim_hal.errors import ClosedError, DriverFaultError, QueueFullError
 from cim_hal.protocol.couplings import Payload
 from cim_hal.protocol.limits import Limits
 from cim_hal.protocol.state import JobState
@@ -191,7 +191,7 @@ def test_jobs_queue_and_a_full_queue_refuses():
     with open_device(LocalTransport(Patient(), Limits(queue_length=1))) as device:
         running, queued = device.submit(PAIR, LONG), device.submit(PAIR, LONG)
         with pytest.raises(QueueFullError):
-            device.submit(PAIR, LONG)
+            device.submit(PAIR, LONG, timeout_s=0.3)
         assert queued.cancel() is JobState.CANCELLED
         assert running.state is JobState.RUNNING
 
@@ -229,7 +229,7 @@ def test_closing_ends_the_running_job_and_closes_the_driver_once():
         device.submit(_glass(50), PumpSchedule.constant(1.0, round_trips=100_000))
         device.close()
     assert driver.n_closed == 1
-    with pytest.raises(ConnectError, match="closed"):
+    with pytest.raises(ClosedError, match="closed"):
         device.sample(PAIR)
 
 

@@ -153,11 +153,16 @@ def test_uploads_under_way_are_bounded_in_number_and_bytes():
     crowded = _library(max_uploads=1)
     crowded.begin("a", BEGIN, 0.0)
     with pytest.raises(CapabilityError, match="max_uploads"):
-        crowded.begin("a", BEGIN, 0.0)
+        crowded.begin("b", BEGIN, 0.0)
     small = _library(cache_bytes=150)
     small.begin("a", BEGIN, 0.0)
     with pytest.raises(CapabilityError, match="cache_bytes"):
-        small.begin("a", BEGIN, 0.0)
+        small.begin("b", BEGIN, 0.0)
+
+
+def test_a_begin_sent_twice_is_one_upload():
+    library = _library(max_uploads=1)
+    assert library.begin("a", BEGIN, 0.0) == library.begin("a", BEGIN, 1.0)
 
 
 def test_couplings_that_were_dropped_are_asked_for_again():

@@ -1,0 +1,159 @@
+"""What a session says to its server: load, submit, describe, cancel. Steps, no I/O."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypedDict
+
+from cim_hal.client.couplings import Uploader
+from cim_hal.client.requests import cancel_request, coupling_ref, sample_request
+from cim_hal.client.submission import Submission
+from cim_hal.errors import UnknownReferenceError
+from cim_hal.protocol.messages import (
+    AskMetrics,
+    AskStatus,
+    Describe,
+    Description,
+    JobStatus,
+    MetricsReport,
+    Ping,
+    Pong,
+    StatusReport,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from cim_hal.client.dialogue import Dialogue
+    from cim_hal.client.steps import Steps
+    from cim_hal.model.ising import IsingModel
+    from cim_hal.model.record import LoweringReport
+    from cim_hal.model.schedule import PumpSchedule
+    from cim_hal.model.trace import TraceRequest
+    from cim_hal.protocol.messages import CouplingRef, Sample
+    from cim_hal.protocol.state import JobState
+
+__all__ = ["Conversation", "Loaded", "SampleOptions"]
+
+
+class SampleOptions(TypedDict, total=False):
+    """Options of a submission; see `Session.submit`."""
+
+    n_runs: int
+    seed: int | None
+    coupling_bits: int | None
+    gauge_seed: int | None
+    settings: Mapping[str, float] | None
+    trace: TraceRequest | None
+    priority: int
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """Couplings on a machine.
+
+    Attributes
+    ----------
+    reference : CouplingRef
+        Content digest, bits and gauge.
+    report : LoweringReport
+        How they were fitted to the machine.
+    """
+
+    reference: CouplingRef
+    report: LoweringReport
+
+
+class Conversation:
+    """The requests of one session, as steps; `Session` and `AsyncSession` say them.
+
+    Parameters
+    ----------
+    dialogue : Dialogue
+    """
+
+    def __init__(self, dialogue: Dialogue) -> None:
+        self.dialogue = dialogue
+        self._uploader = Uploader(dialogue)
+
+    def ping(self, timeout_s: float | None) -> Steps[None]:
+        """Ask for a sign of life."""
+        yield from self.dialogue.ask(Ping(), Pong, until=self.dialogue.until(timeout_s))
+
+    def describe(self, timeout_s: float | None) -> Steps[Description]:
+        """Ask what the machine is and how busy it is."""
+        until = self.dialogue.until(timeout_s)
+        return (yield from self.dialogue.ask(Describe(), Description, until=until))
+
+    def status(self, timeout_s: float | None) -> Steps[StatusReport]:
+        """Ask what goes on."""
+        until = self.dialogue.until(timeout_s)
+        yield from self.dialogue.need((1, 2), "status", until)
+        return (yield from self.dialogue.ask(AskStatus(), StatusReport, until=until))
+
+    def metrics(self, timeout_s: float | None) -> Steps[MetricsReport]:
+        """Ask what the server has counted."""
+        until = self.dialogue.until(timeout_s)
+        yield from self.dialogue.need((1, 2), "metrics", until)
+        return (yield from self.dialogue.ask(AskMetrics(), MetricsReport, until=until))
+
+    def load(
+        self,
+        model: IsingModel,
+        *,
+        coupling_bits: int | None,
+        gauge_seed: int | None,
+        timeout_s: float | None,
+    ) -> Steps[Loaded]:
+        """Bring a model to the machine."""
+        until = self.dialogue.until(timeout_s)
+        digest = yield from self._uploader.digest(model)
+        ref = coupling_ref(digest, bits=coupling_bits, gauge_seed=gauge_seed)
+        return Loaded(ref, (yield from self._uploader.load(model, ref, until)).report)
+
+    def submit(
+        self,
+        model: IsingModel,
+        schedule: PumpSchedule | None,
+        options: SampleOptions,
+        timeout_s: float | None,
+    ) -> Steps[Submission]:
+        """Queue a job."""
+        until = self.dialogue.until(timeout_s)
+        capabilities = (yield from self.dialogue.greet(until)).capabilities
+        digest = yield from self._uploader.digest(model)
+        trace = options.get("trace")
+        request = sample_request(
+            coupling_ref(
+                digest, bits=options.get("coupling_bits"), gauge_seed=options.get("gauge_seed")
+            ),
+            schedule,
+            n_runs=options.get("n_runs", 1),
+            seed=options.get("seed"),
+            settings=options.get("settings") or {},
+            trace=trace,
+            priority=options.get("priority", 0),
+        )
+        capabilities.check_settings(request.settings)
+        if trace is not None:
+            round_trips = (schedule or capabilities.default_schedule).round_trips
+            capabilities.check_trace(
+                trace, round_trips=round_trips, n_runs=request.n_runs, n_spins=model.n_spins
+            )
+        status = yield from self._queue(model, request, until)
+        return Submission(self.dialogue, model, status, has_trace=trace is not None)
+
+    def cancel(self, job_id: str, timeout_s: float | None) -> Steps[JobState]:
+        """End a job early, by its id."""
+        request, until = cancel_request(job_id), self.dialogue.until(timeout_s)
+        return (yield from self.dialogue.ask(request, JobStatus, until=until)).state
+
+    def _queue(self, model: IsingModel, request: Sample, until: float) -> Steps[JobStatus]:
+        """Send the request; load the model first only where the server asks for it."""
+        try:
+            return (yield from self.dialogue.ask(request, JobStatus, until=until))
+        except UnknownReferenceError as error:
+            if error.details.get("kind") != "coupling":
+                raise
+        yield from self._uploader.load(model, request.coupling, until)
+        return (yield from self.dialogue.ask(request, JobStatus, until=until))

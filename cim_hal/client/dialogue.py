@@ -1,0 +1,306 @@
+"""A conversation with a server: hello, requests with their session, bye. Steps, no I/O."""
+
+from __future__ import annotations
+
+import math
+import secrets
+import time
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from cim_hal.client.retries import Retries
+from cim_hal.client.steps import Alone, Exchange, Pause, Pipeline
+from cim_hal.errors import (
+    CimError,
+    RemoteProtocolError,
+    TransportError,
+    TransportTimeoutError,
+    UnknownReferenceError,
+    VersionError,
+    rebuild,
+)
+from cim_hal.protocol.faults import as_error
+from cim_hal.protocol.messages import Bye, Fault, Hello, Message, Ping, Welcome
+from cim_hal.protocol.packet import ID_BYTES, NO_ID, Kind, Packet
+from cim_hal.protocol.version import NEWEST, OLDEST
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from numpy.typing import NDArray
+
+    from cim_hal.client.steps import Steps
+    from cim_hal.protocol.version import Version
+
+__all__ = ["Dialogue"]
+
+Answer = TypeVar("Answer", bound="Message")
+
+BYE_S = 1.0
+
+
+class Dialogue:
+    """What to say to one server, and what to make of its answers; faults are raised.
+
+    A server that forgot the session, or was started anew, is greeted again. A request is sent
+    again, with the same id, after an error that is `retryable`, until its time is over.
+
+    Parameters
+    ----------
+    timeout_s : float
+        How long the server may take for an answer.
+    retries : Retries
+    clock : callable
+        Seconds of a clock that only grows.
+    """
+
+    def __init__(
+        self,
+        *,
+        timeout_s: float,
+        retries: Retries | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.timeout_s = timeout_s
+        self.clock = clock
+        self.retries = retries or Retries()
+        self._welcome: Welcome | None = None
+
+    @property
+    def welcome(self) -> Welcome | None:
+        """What the server said to the latest hello; None before it."""
+        return self._welcome
+
+    def until(self, timeout_s: float | None) -> float:
+        """Return when a call that begins now must end; infinity where `timeout_s` is None."""
+        return math.inf if timeout_s is None else self.clock() + timeout_s
+
+    def left(self, until: float) -> float:
+        """Return how many seconds are left; none are left after `until`."""
+        return max(until - self.clock(), 0.0)
+
+    def greet(self, until: float = math.inf) -> Steps[Welcome]:
+        """Open a session unless one is open."""
+        if self._welcome is None:
+            yield self._turn(None, until)
+        assert self._welcome is not None  # noqa: S101  our own doing, one line above
+        return self._welcome
+
+    def need(self, least: Version, what: str, until: float = math.inf) -> Steps[None]:
+        """Refuse to ask an older server for what it does not know.
+
+        Raises
+        ------
+        VersionError
+            The version agreed is older than `least`.
+        """
+        agreed = (yield from self.greet(until)).protocol
+        if agreed < least:
+            needed, spoken = (f"{major}.{minor}" for major, minor in (least, agreed))
+            raise VersionError(
+                f"{what} needs protocol {needed}, the server speaks {spoken}",
+                hint="update cim-hal on the server",
+            )
+
+    def ask(
+        self,
+        body: Message,
+        *expected: type[Answer],
+        poll_s: float = 0.0,
+        work_s: float = 0.0,
+        until: float = math.inf,
+    ) -> Steps[Answer]:
+        """Send a request and return its answer; see `ask_packet`."""
+        steps = self.ask_packet(body, *expected, poll_s=poll_s, work_s=work_s, until=until)
+        return (yield from steps)[0]
+
+    def ask_packet(
+        self,
+        body: Message,
+        *expected: type[Answer],
+        poll_s: float = 0.0,
+        work_s: float = 0.0,
+        until: float = math.inf,
+    ) -> Steps[tuple[Answer, tuple[NDArray[Any], ...]]]:
+        """Send a request and return its answer with the arrays that came with it.
+
+        Parameters
+        ----------
+        poll_s : float
+            How long the server holds back its answer, as it was asked to.
+        work_s : float
+            How long it may work on the answer, as long as it answers to a ping meanwhile.
+        until : float
+            When to give up, on the clock; the time of an answer ends it too.
+        """
+        welcome = yield from self.greet(until)
+        packet = self._packet(body, welcome)
+        try:
+            reply = yield from self._asked(packet, poll_s=poll_s, work_s=work_s, until=until)
+        except UnknownReferenceError as error:
+            if error.details.get("kind") != "session":
+                raise
+            yield self._turn(welcome, until)
+            packet = self._packet(body, (yield from self.greet(until)))
+            reply = yield from self._asked(packet, poll_s=poll_s, work_s=work_s, until=until)
+        return _checked(reply, expected), reply.buffers
+
+    def send_all(
+        self,
+        requests: Iterable[tuple[Message, NDArray[Any]]],
+        expected: type[Message],
+        *,
+        window: int,
+        until: float = math.inf,
+    ) -> Steps[None]:
+        """Send requests with an array each, at most `window` of them unanswered.
+
+        Answers may overtake each other. After an error only what is unanswered is sent again.
+        """
+        welcome = yield from self.greet(until)
+        packets = (self._packet(body, welcome, array) for body, array in requests)
+        flight = _Flight(packets, expected)
+        repeat = _Repeat(self, until)
+        while not flight.is_over:
+            before = flight.n_taken
+            patience_s = repeat.patience_s(repeat.attempt.patience_s)
+            pipeline = Pipeline(
+                flight.outgoing(), window, patience_s, until - self.clock(), flight.take
+            )
+            try:
+                yield pipeline
+            except CimError as error:
+                if flight.n_taken > before:
+                    repeat.progressed()
+                yield Pause(repeat.pause_s(error))
+
+    def bye(self) -> Steps[None]:
+        """End the session if the server can still be told."""
+        if self._welcome is None:
+            return
+        packet = self._packet(Bye(), self._welcome)
+        try:
+            yield Exchange(packet, min(self.timeout_s, BYE_S))
+        except CimError:
+            return
+
+    def _turn(self, stale: Welcome | None, until: float) -> Alone:
+        patience_s = max(min(until - self.clock(), self.timeout_s), 0.0)
+        return Alone(self._hello(stale, until), patience_s)
+
+    def _hello(self, stale: Welcome | None, until: float) -> Steps[None]:
+        if self._welcome is not stale:
+            return  # another conversation has said it meanwhile
+        hello = Hello(protocols=(OLDEST, NEWEST), client=f"cim-hal {version('cim-hal')}")
+        packet = Packet(Kind.REQUEST, secrets.token_bytes(ID_BYTES), hello)
+        self._welcome = _checked((yield from self._asked(packet, until=until)), (Welcome,))
+
+    def _asked(
+        self, packet: Packet, *, poll_s: float = 0.0, work_s: float = 0.0, until: float
+    ) -> Steps[Packet]:
+        """Send a request until there is a reply, and raise the fault that it may be."""
+        repeat = _Repeat(self, until, poll_s + work_s)
+        while True:
+            patience_s = repeat.patience_s(repeat.attempt.patience_s + poll_s)
+            try:
+                reply = yield Exchange(packet, patience_s)
+                if isinstance(reply.body, Fault):
+                    raise as_error(reply.body)
+                return reply
+            except CimError as error:
+                yield Pause(repeat.pause_s(error))
+                if work_s and isinstance(error, TransportTimeoutError):
+                    yield from self._check_life(until)
+
+    def _check_life(self, until: float) -> Steps[None]:
+        """Raise where the server does not answer a ping in the time of an answer."""
+        if self._welcome is not None:
+            yield from self._asked(self._packet(Ping(), self._welcome), until=until)
+
+    def _packet(self, body: Message, welcome: Welcome, *buffers: NDArray[Any]) -> Packet:
+        id_ = secrets.token_bytes(ID_BYTES)
+        return Packet(Kind.REQUEST, id_, body, welcome.session, buffers)
+
+
+class _Repeat:
+    """The attempts of one request, and the time that is left for them."""
+
+    def __init__(self, dialogue: Dialogue, until: float, extra_s: float = 0.0) -> None:
+        self._clock = dialogue.clock
+        self._allowed_s = dialogue.timeout_s + extra_s
+        self._until = until
+        self._least_s = dialogue.retries.base_s
+        self._attempts = dialogue.retries.attempts()
+        self.attempt = next(self._attempts)
+        self.progressed()
+
+    def progressed(self) -> None:
+        """Give the server the time of an answer again, if the caller has it."""
+        self._began = self._clock()
+        self._give_up = min(self._until, self._began + self._allowed_s)
+
+    def patience_s(self, wanted_s: float) -> float:
+        """Return how long to wait for a reply: no longer than there is time."""
+        left_s = self._give_up - self._clock()
+        if left_s <= 0:
+            raise self._gave_up(TransportTimeoutError("no answer"))
+        return min(wanted_s, left_s)
+
+    def pause_s(self, error: CimError) -> float:
+        """Return how long to wait before the next attempt, or raise `error`."""
+        attempt, self.attempt = self.attempt, next(self._attempts, self.attempt)
+        left_s = self._give_up - self._clock()
+        is_late = left_s <= max(self._least_s, error.retry_after_s)
+        if not error.retryable or is_late or attempt.pause_s == math.inf:
+            raise self._gave_up(error)
+        # Half of what is left, so that another attempt has the other half.
+        return max(min(attempt.pause_s, left_s / 2), error.retry_after_s)
+
+    def _gave_up(self, error: CimError) -> CimError:
+        """Return the error with the time that was spent on it."""
+        if not (isinstance(error, TransportError) and error.retryable):
+            return error
+        spent_s, allowed_s = self._clock() - self._began, self._give_up - self._began
+        shown_s = allowed_s if spent_s > allowed_s / 2 else spent_s
+        message = f"{error.message} within {shown_s:.2g} s"
+        return rebuild(type(error), message, error.hint, error.details)
+
+
+class _Flight:
+    """Requests on their way: which are unanswered, and go again after an error."""
+
+    def __init__(self, packets: Iterator[Packet], expected: type[Message]) -> None:
+        self._source = packets
+        self._expected = expected
+        self._unanswered: dict[bytes, Packet] = {}
+        self._is_drained = False
+        self.n_taken = 0
+
+    @property
+    def is_over(self) -> bool:
+        """Whether all is sent and answered."""
+        return self._is_drained and not self._unanswered
+
+    def outgoing(self) -> Iterator[Packet]:
+        """Yield what was sent and not answered, then the rest."""
+        yield from list(self._unanswered.values())
+        for packet in self._source:
+            self._unanswered[packet.id] = packet
+            yield packet
+        self._is_drained = True
+
+    def take(self, reply: Packet) -> None:
+        """Tick off a reply; one that came before is ignored."""
+        if reply.id != NO_ID and self._unanswered.pop(reply.id, None) is None:
+            return
+        self.n_taken += 1
+        _checked(reply, (self._expected,))
+
+
+def _checked(reply: Packet, expected: tuple[type[Answer], ...]) -> Answer:
+    if isinstance(reply.body, Fault):
+        raise as_error(reply.body)
+    if not isinstance(reply.body, expected):
+        names = " or ".join(cls.__name__ for cls in expected)
+        raise RemoteProtocolError(f"the server answered with {reply.body.t}, not with {names}")
+    return reply.body

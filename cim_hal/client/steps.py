@@ -1,0 +1,72 @@
+"""What a client does, one step after another, said without doing it.
+
+A conversation is a generator: it yields steps, is sent what became of each, and returns its
+result. It opens no socket, never sleeps and awaits nothing. `runner` does the steps in the thread
+of the caller, `async_runner` in an event loop; both read the same generators.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+
+if TYPE_CHECKING:
+    from cim_hal.protocol.packet import Packet
+
+__all__ = ["Alone", "Compute", "Exchange", "Pause", "Pipeline", "Step", "Steps"]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, eq=False)
+class Exchange:
+    """Send a request, once; its reply is sent back, or the error thrown."""
+
+    packet: Packet
+    patience_s: float
+
+
+@dataclass(frozen=True, eq=False)
+class Pipeline:
+    """Send requests, at most `window` of them unanswered, and hand every reply to `take`.
+
+    Replies may come in any order. An error is thrown when none came for `patience_s`, or when
+    not all came in `total_s`.
+    """
+
+    packets: Iterator[Packet]
+    window: int
+    patience_s: float
+    total_s: float
+    take: Callable[[Packet], None]
+
+
+@dataclass(frozen=True)
+class Pause:
+    """Let time pass."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, eq=False)
+class Alone:
+    """Run steps while no other conversation of the session is in such a step.
+
+    A `TransportTimeoutError` is thrown when its turn did not come within `patience_s`.
+    """
+
+    steps: Steps[Any]
+    patience_s: float
+
+
+@dataclass(frozen=True, eq=False)
+class Compute:
+    """Compute something that takes its time; `n_bytes` of data are looked at."""
+
+    work: Callable[[], Any]
+    n_bytes: int
+
+
+Step: TypeAlias = Exchange | Pipeline | Pause | Alone | Compute
+Steps: TypeAlias = Generator[Step, Any, T]

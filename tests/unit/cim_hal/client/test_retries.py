@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+
+from cim_hal import ModelError, Retries
+
+
+def _attempts(n, **options):
+    return list(itertools.islice(Retries(**options).attempts(), n))
+
+
+def test_pauses_are_drawn_evenly_below_a_bound_that_doubles_up_to_a_cap():
+    pauses = np.array([[a.pause_s for a in _attempts(9)] for _ in range(2000)])
+    bounds = np.array([0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0, 5.0])
+    assert (pauses >= 0).all()
+    assert (pauses <= bounds).all()
+    # mean of uniform numbers: bound / 2, with standard error bound / sqrt(12 n)
+    errors = bounds / np.sqrt(12 * 2000)
+    np.testing.assert_array_less(np.abs(pauses.mean(axis=0) - bounds / 2), 6 * errors)
+
+
+def test_patience_doubles_up_to_the_cap():
+    assert [a.patience_s for a in _attempts(5)] == [1.0, 2.0, 4.0, 5.0, 5.0]
+    assert [a.patience_s for a in _attempts(3, patience_s=8.0)] == [8.0, 8.0, 8.0]
+
+
+def test_a_limit_ends_with_an_attempt_that_is_never_followed():
+    assert [math.isinf(a.pause_s) for a in _attempts(3, limit=2)] == [False, False, True]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"base_s": 0.0}, {"factor": 0.5}, {"cap_s": math.inf}, {"patience_s": -1}, {"limit": -1}],
+)
+def test_what_makes_no_sense_is_refused(options):
+    with pytest.raises(ModelError, match=next(iter(options))):
+        Retries(**options)
