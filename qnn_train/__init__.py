@@ -10,6 +10,7 @@ from qnn_train.data import (
 )
 from qnn_train.errors import AssemblyError, DataError, ModelFileError, TrainingError
 from qnn_train.linear import LinearFit, fit_linear
+from qnn_train.methods import Method
 from qnn_train.model_file import TrainedModel
 from qnn_train.network import (
     Architecture,
@@ -34,6 +35,7 @@ from qnn_train.program import (
     Qcbo,
     SquaredLoss,
     TabulatedLoss,
+    Task,
     ZeroOneLoss,
     allocate_bits,
     assemble,
@@ -73,6 +75,7 @@ __all__ = [
     "Layer",
     "LiftedProblem",
     "LinearFit",
+    "Method",
     "ModelFileError",
     "Oracle",
     "Outcome",
@@ -90,6 +93,7 @@ __all__ = [
     "Spline",
     "SquaredLoss",
     "TabulatedLoss",
+    "Task",
     "TrainedModel",
     "TrainingError",
     "TrainingStep",

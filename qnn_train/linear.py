@@ -65,7 +65,7 @@ def fit_linear(
     """
     problem = LiftedProblem.lift(least_squares(X, Y, scale=scale, weights=weights))
     steps = islice(conditional_gradient(problem, oracle), calls)
-    bits = np.concatenate([iterate.answer.bits for iterate in steps])
+    bits = np.concatenate([iterate.bits for iterate in steps])
     features, targets = np.asarray(X, dtype=np.float64), np.asarray(Y, dtype=np.float64)
     candidates = weights.decode(
         np.unique(bits, axis=0).reshape(-1, features.shape[1], weights.bits)

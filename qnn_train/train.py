@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from qnn_train.solve import Candidate, Extractor, Iterate, LiftedProblem, conditional_gradient
+from qnn_train.methods import METHODS
+from qnn_train.solve import Candidate, Extractor, Iterate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from qnn_train.program import Assembly
+    from qnn_train.methods import Method
+    from qnn_train.program import Assembly, Task
     from qnn_train.solve import Oracle, Scorer
 
 __all__ = ["TrainingStep", "train"]
@@ -18,7 +20,7 @@ __all__ = ["TrainingStep", "train"]
 
 @dataclass(frozen=True, eq=False)
 class TrainingStep:
-    """One call of the oracle and the best network so far.
+    """One step of a solver and the best network so far.
 
     Attributes
     ----------
@@ -28,22 +30,26 @@ class TrainingStep:
         Number of different networks seen.
     """
 
-    iterate: Iterate
+    iterate: Iterate[Any]
     best: Candidate
     candidates: int
 
 
-def train(assembly: Assembly, oracle: Oracle, scorer: Scorer) -> Iterator[TrainingStep]:
+def train(
+    task: Task | Assembly, oracle: Oracle, scorer: Scorer, *, method: Method = METHODS["qcgd"]
+) -> Iterator[TrainingStep]:
     """Train; the caller decides when to stop.
 
     Parameters
     ----------
-    assembly : Assembly
-        The program.
+    task : Task or Assembly
+        What to learn. Methods that work on parts need the task, since a program has none.
     oracle : Oracle
-        Called once a step.
+        Called once a step, or for each part.
     scorer : Scorer
         Labelled images on which all samples are compared; never those of the test.
+    method : Method
+        The same samples are scored in the same way whatever the method.
 
     Examples
     --------
@@ -55,7 +61,6 @@ def train(assembly: Assembly, oracle: Oracle, scorer: Scorer) -> Iterator[Traini
     >>> next(train(assembly, ExhaustiveOracle(), Scorer(inputs, labels))).best.accuracy
     1.0
     """
-    extractor = Extractor(assembly.architecture, scorer)
-    for iterate in conditional_gradient(LiftedProblem.lift(assembly.qcbo), oracle):
-        best = extractor.add(iterate.answer.bits)
-        yield TrainingStep(iterate, best, extractor.n_candidates)
+    extractor = Extractor(task.architecture, scorer)
+    for iterate in method.start(task, oracle):
+        yield TrainingStep(iterate, extractor.add(iterate.bits), extractor.n_candidates)

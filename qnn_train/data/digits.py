@@ -18,7 +18,7 @@ def load_digits() -> Dataset:
     from sklearn.datasets import load_digits as load
 
     images, labels = load(return_X_y=True)
-    every = ImageSet(images.reshape(-1, 8, 8), labels.astype(np.int64))
+    every = ImageSet(images.reshape(-1, 8, 8), np.asarray(labels, dtype=np.int64))
     order = np.argsort(every.labels, kind="stable")
     starts = np.concatenate([[0], np.cumsum(np.bincount(every.labels))[:-1]])
     rank = np.empty(len(every), dtype=np.int64)

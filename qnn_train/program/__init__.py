@@ -21,7 +21,9 @@ from qnn_train.program.loss import (
     logistic_loss,
     one_against_rest,
 )
+from qnn_train.program.parts import Parts
 from qnn_train.program.qcbo import Qcbo
+from qnn_train.program.task import Task
 from qnn_train.program.variables import Block, VariableTable
 
 __all__ = [
@@ -32,12 +34,14 @@ __all__ = [
     "HingeLoss",
     "LinearConstraints",
     "Loss",
+    "Parts",
     "Products",
     "ProgramSize",
     "Qcbo",
     "SpinCount",
     "SquaredLoss",
     "TabulatedLoss",
+    "Task",
     "VariableTable",
     "ZeroOneLoss",
     "allocate_bits",

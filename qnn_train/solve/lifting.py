@@ -24,9 +24,12 @@ import numpy as np
 import scipy.sparse as sp
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import ArrayLike, NDArray
 
     from qnn_train.program import Gates, LinearConstraints, Products, Qcbo
+    from qnn_train.solve.oracle import Answer
 
 __all__ = ["LiftedProblem"]
 
@@ -111,6 +114,19 @@ class LiftedProblem:
     def gradient(self, z: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return C + 𝒜ᵀz, shape (p, p)."""
         return self.C + self.adjoint(z)
+
+    def gradients(self, z: NDArray[np.float64]) -> list[NDArray[np.float64]]:
+        """Return the only gradient, as a list."""
+        return [self.gradient(z)]
+
+    def found(self, answers: Sequence[Answer]) -> NDArray[np.int8]:
+        """Return every sample, the best first."""
+        return answers[0].bits
+
+    @property
+    def reach(self) -> float:
+        """p² ‖𝒜‖²: the trace of W is at most p."""
+        return self.size**2 * self.squared_norm()
 
     def squared_norm(self) -> float:
         """Return the squared operator norm of 𝒜, by power iteration."""

@@ -2,21 +2,35 @@ r"""Oracles: :math:`G \mapsto \arg\min_x\ (1;x)^T G\,(1;x)` over bits."""
 
 from __future__ import annotations
 
+from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from cim_hal import IsingModel
+from cim_hal import CimError, IsingModel
 from qnn_train.errors import AssemblyError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
-    from cim_hal import PumpSchedule, Session
+    from cim_hal import PumpSchedule, SampleSet
 
-__all__ = ["Answer", "ExhaustiveOracle", "Oracle", "SessionOracle", "qubo_of"]
+__all__ = [
+    "Answer",
+    "ExhaustiveOracle",
+    "Oracle",
+    "Pending",
+    "Sampler",
+    "SessionOracle",
+    "evaluate",
+    "every_vector",
+    "qubo_of",
+]
 
 MAX_EXHAUSTIVE_BITS = 18
 
@@ -30,10 +44,13 @@ class Answer:
     bits : int8 array, shape (samples, n)
     values : float64 array, shape (samples,)
         (1;x)ᵀ G (1;x), ascending, computed from G itself.
+    cost : int
+        Jobs of a machine it took.
     """
 
     bits: NDArray[np.int8]
     values: NDArray[np.float64]
+    cost: int = 1
 
     @property
     def best(self) -> NDArray[np.int8]:
@@ -49,6 +66,43 @@ class Oracle(Protocol):
         ...
 
 
+class Pending(Protocol):
+    """Samples to come."""
+
+    def result(self) -> SampleSet:
+        """Wait for them."""
+        ...
+
+    def cancel(self) -> object:
+        """Do without them."""
+        ...
+
+
+class Sampler(Protocol):
+    """A machine or several: `cim_hal.Session`, or anything that takes jobs as it does."""
+
+    def submit(
+        self,
+        model: IsingModel,
+        schedule: PumpSchedule | None = None,
+        *,
+        n_runs: int = 1,
+        seed: int | None = None,
+        coupling_bits: int | None = None,
+    ) -> Pending:
+        """Queue a job and return at once."""
+        ...
+
+
+def evaluate(gradient: NDArray[np.float64], bits: NDArray[np.int8], *, cost: int = 1) -> Answer:
+    """Return an answer of given bits (samples, n), the best first."""
+    Q, offset = qubo_of(gradient)
+    vectors = bits.astype(np.float64)
+    values = np.einsum("rn,rn->r", vectors @ Q, vectors) + offset
+    order = np.argsort(values, kind="stable")
+    return Answer(bits[order], values[order], cost)
+
+
 def qubo_of(gradient: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
     """Return Q (n, n) and c with xᵀQx + c = (1;x)ᵀ G (1;x)."""
     Q = gradient[1:, 1:].copy()
@@ -61,7 +115,8 @@ class SessionOracle:
 
     Parameters
     ----------
-    session : cim_hal.Session
+    session : Sampler
+        A session, or a pool of machines.
     n_runs : int
         Runs of the machine a call.
     seed : int
@@ -70,18 +125,22 @@ class SessionOracle:
         Bits of a coupling; those of the machine by default.
     schedule : PumpSchedule, optional
         The machine's own by default.
+    ahead : int
+        Jobs that may wait at once.
     """
 
     def __init__(
         self,
-        session: Session,
+        session: Sampler,
         *,
         n_runs: int,
         seed: int,
         coupling_bits: int | None = None,
         schedule: PumpSchedule | None = None,
+        ahead: int = 8,
     ) -> None:
         self._session = session
+        self._ahead = ahead
         self._n_runs = n_runs
         self._seed = seed
         self._coupling_bits = coupling_bits
@@ -90,16 +149,37 @@ class SessionOracle:
 
     def minimize(self, gradient: NDArray[np.float64]) -> Answer:
         """Lower the gradient to the machine and sample it."""
+        return self.minimize_all([gradient])[0]
+
+    def minimize_all(self, gradients: Sequence[NDArray[np.float64]]) -> list[Answer]:
+        """Queue a job for each gradient, a few ahead, and collect them in order."""
+        waiting: deque[Pending] = deque()
+        answers = []
+        try:
+            for gradient in gradients:
+                if len(waiting) == self._ahead:
+                    answers.append(_collected(waiting))
+                waiting.append(self._submit(gradient))
+            while waiting:
+                answers.append(_collected(waiting))
+        except BaseException:
+            for job in waiting:
+                with suppress(CimError):
+                    job.cancel()
+            raise
+        return answers
+
+    def _submit(self, gradient: NDArray[np.float64]) -> Pending:
         Q, offset = qubo_of(gradient)
-        samples = self._session.sample(
+        job = self._session.submit(
             IsingModel.from_qubo(Q, offset),
-            schedule=self._schedule,
+            self._schedule,
             n_runs=self._n_runs,
             seed=call_seed(self._seed, self.calls),
             coupling_bits=self._coupling_bits,
         )
         self.calls += 1
-        return Answer(samples.as_bits(), samples.energies)
+        return job
 
 
 class ExhaustiveOracle:
@@ -128,15 +208,22 @@ class ExhaustiveOracle:
                 f"{n} bits are too many to try all", hint=f"at most {MAX_EXHAUSTIVE_BITS}"
             )
         Q, offset = qubo_of(gradient)
-        vectors = _every_vector(n)
+        vectors = every_vector(n)
         values = np.einsum("rn,rn->r", vectors @ Q, vectors) + offset
         order = np.argsort(values, kind="stable")[: self._n_samples]
         return Answer(vectors[order].astype(np.int8), values[order])
 
 
+def _collected(waiting: deque[Pending]) -> Answer:
+    """Wait for the first job; it counts as waiting until its samples are there."""
+    samples = waiting[0].result()
+    waiting.popleft()
+    return Answer(samples.as_bits(), samples.energies)
+
+
 @lru_cache(maxsize=2)
-def _every_vector(n_bits: int) -> NDArray[np.float64]:
-    """All vectors of bits, float64, shape (2^n, n)."""
+def every_vector(n_bits: int) -> NDArray[np.float64]:
+    """Return all vectors of bits, float64, shape (2^n, n)."""
     return ((np.arange(2**n_bits)[:, None] >> np.arange(n_bits)) & 1).astype(np.float64)
 
 

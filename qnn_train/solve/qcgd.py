@@ -11,27 +11,67 @@ from :math:`t = 1`, :math:`W_1 = 0`, :math:`y_1 = 0`; the right-hand side of
 :math:`\mathcal A W = v` is 0, see `lifting`. That a conditional gradient with an Ising machine as
 oracle trains the network is the paper's (arXiv:2506.18240); the steps are those of CGAL
 (Yurtsever et al., ICML 2019), since the body of the paper was not available to us.
+
+Several samples of one answer may be the atoms of a step, in equal shares, and a run may start from
+known atoms; both ours.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import count
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from qnn_train.errors import TrainingError
 from qnn_train.solve.dual import BoundedDual, DualRule
+from qnn_train.solve.iterate import Iterate
+from qnn_train.solve.many import minimize_all
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
 
-    from qnn_train.solve.lifting import LiftedProblem
     from qnn_train.solve.oracle import Answer, Oracle
 
-__all__ = ["Iterate", "State", "advance", "conditional_gradient"]
+__all__ = ["ConicProgram", "State", "advance", "conditional_gradient", "multipliers"]
+
+
+class ConicProgram(Protocol):
+    """A linear program over averages of atoms: one matrix W, or one for each part."""
+
+    @property
+    def n_constraints(self) -> int:
+        """Rows of 𝒜."""
+        ...
+
+    @property
+    def objective_scale(self) -> float:
+        """Objective of the program per unit of ⟨C, W⟩."""
+        ...
+
+    @property
+    def reach(self) -> float:
+        """α² ‖𝒜‖², see `BoundedDual`."""
+        ...
+
+    def gradients(self, z: NDArray[np.float64]) -> list[NDArray[np.float64]]:
+        """Return C + 𝒜ᵀz, a matrix for each part."""
+        ...
+
+    def objective(self, atom: ArrayLike) -> float:
+        """Return ⟨C, wwᵀ⟩ for the bits of all parts."""
+        ...
+
+    def image(self, atom: ArrayLike) -> NDArray[np.float64]:
+        """Return 𝒜 wwᵀ for the bits of all parts."""
+        ...
+
+    def found(self, answers: Sequence[Answer]) -> NDArray[np.int8]:
+        """Return what the answers hold for the caller, parameter bits first."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,82 +88,93 @@ class State:
         ⟨C, W⟩.
     dual : float64 array, shape (m,)
         y.
+    calls : int
+        Jobs paid.
+    bound : float
+        The largest lower bound seen, in units of ⟨C, W⟩.
     """
 
     step: int
     image: NDArray[np.float64]
     value: float
     dual: NDArray[np.float64]
+    calls: int = 0
+    bound: float = -np.inf
 
     @classmethod
-    def start(cls, problem: LiftedProblem) -> State:
+    def start(cls, problem: ConicProgram) -> State:
         """W = 0 and y = 0."""
         zero = np.zeros(problem.n_constraints)
         return cls(0, zero, 0.0, zero)
 
+    @classmethod
+    def warm(cls, problem: ConicProgram, atoms: ArrayLike, *, step: int) -> State:
+        """W the average of known atoms (k, n), y = 0, as if `step` steps had been made.
 
-@dataclass(frozen=True, eq=False)
-class Iterate:
-    """One step, as the caller sees it.
+        The more steps, the slower W leaves these atoms: the next moves it by 2/(step + 2).
 
-    Attributes
-    ----------
-    step : int
-        From 1; also the number of oracle calls.
-    answer : Answer
-        Everything the oracle returned; its best is the new atom.
-    objective : float
-        Objective of the averaged W, in the program's own units.
-    infeasibility : float
-        ‖𝒜W‖, each constraint having norm 1.
-    gap : float
-        Surrogate duality gap at the W before the step, in units of the scaled objective; the
-        oracle being inexact, it may be too small, even negative.
-    dual : float64 array, shape (m,)
-    """
-
-    step: int
-    answer: Answer
-    objective: float
-    infeasibility: float
-    gap: float
-    dual: NDArray[np.float64]
-
-    @property
-    def atom(self) -> NDArray[np.int8]:
-        """The new atom's bits, int8, shape (n,); its weight in W is 2/(step + 1)."""
-        return self.answer.best
+        Raises
+        ------
+        TrainingError
+            No atom, or no step: the first step of all forgets W.
+        """
+        bits = np.atleast_2d(np.asarray(atoms))
+        if step < 1 or not bits.size:
+            raise TrainingError("a warm start from nothing", hint="at least one atom and one step")
+        image, value = _average(problem, bits)
+        return cls(step, image, value, np.zeros(problem.n_constraints))
 
 
 def conditional_gradient(
-    problem: LiftedProblem, oracle: Oracle, *, rule: DualRule | None = None, penalty: float = 1.0
-) -> Iterator[Iterate]:
+    problem: ConicProgram,
+    oracle: Oracle,
+    *,
+    rule: DualRule | None = None,
+    penalty: float = 1.0,
+    atoms: int = 1,
+    state: State | None = None,
+) -> Iterator[Iterate[State]]:
     """Minimize; the caller decides when to stop.
 
     Parameters
     ----------
+    problem : LiftedProblem or CoupledProblem
     rule : DualRule, optional
         How the multipliers move; `BoundedDual` by default.
     penalty : float
         β0, positive.
+    atoms : int
+        Different samples of an answer, the best ones, that share a step; fewer if there are not
+        so many.
+    state : State, optional
+        Where to begin, see `State.warm`, or where to go on.
 
     Yields
     ------
     Iterate
+        Its gap is that of W before the step.
     """
     if rule is None:
-        rule = BoundedDual(penalty, reach=problem.size**2 * problem.squared_norm())
-    state = State.start(problem)
+        rule = BoundedDual(penalty, reach=problem.reach)
+    state = State.start(problem) if state is None else state
     for _ in count():
-        answer = oracle.minimize(problem.gradient(multipliers(state, penalty)))
-        state, gap = advance(problem, state, answer.best, rule=rule, penalty=penalty)
+        answers = minimize_all(oracle, problem.gradients(multipliers(state, penalty)))
+        chosen = _best(answers, atoms)
+        bound = sum(float(answer.values[0]) for answer in answers)
+        paid = sum(answer.cost for answer in answers)
+        state, gap = advance(
+            problem, state, chosen, rule=rule, penalty=penalty, bound=bound, paid=paid
+        )
         yield Iterate(
             step=state.step,
-            answer=answer,
+            calls=state.calls,
+            bits=problem.found(answers),
+            atom=chosen[0],
             objective=problem.objective_scale * state.value,
             infeasibility=float(np.linalg.norm(state.image)),
             gap=gap,
-            dual=state.dual,
+            bound=problem.objective_scale * state.bound,
+            state=state,
         )
 
 
@@ -133,17 +184,19 @@ def multipliers(state: State, penalty: float) -> NDArray[np.float64]:
 
 
 def advance(
-    problem: LiftedProblem,
+    problem: ConicProgram,
     state: State,
-    atom: NDArray[np.int8],
+    atoms: ArrayLike,
     *,
     rule: DualRule,
     penalty: float,
+    bound: float = -np.inf,
+    paid: int = 1,
 ) -> tuple[State, float]:
-    """Move W towards an atom; return the new state and the surrogate gap of the old one."""
+    """Move W towards atoms (n,) or (k, n); return the new state and the gap of the old one."""
     step = state.step + 1
     eta = 2.0 / (step + 1)
-    image, value = problem.image(atom), problem.objective(atom)
+    image, value = _average(problem, np.atleast_2d(np.asarray(atoms)))
     beta = penalty * np.sqrt(step + 1)
     gap = (
         state.value
@@ -153,5 +206,28 @@ def advance(
         - 0.5 * beta * state.image @ state.image
     )
     moved = (1 - eta) * state.image + eta * image
-    dual = rule.move(state.dual, moved, step=step)
-    return State(step, moved, (1 - eta) * state.value + eta * value, dual), float(gap)
+    after = State(
+        step,
+        moved,
+        (1 - eta) * state.value + eta * value,
+        rule.move(state.dual, moved, step=step),
+        state.calls + paid,
+        max(state.bound, bound),
+    )
+    return after, float(gap)
+
+
+def _average(problem: ConicProgram, atoms: NDArray) -> tuple[NDArray[np.float64], float]:
+    images = np.array([problem.image(atom) for atom in atoms])
+    return images.mean(axis=0), float(np.mean([problem.objective(atom) for atom in atoms]))
+
+
+def _best(answers: Sequence[Answer], atoms: int) -> NDArray[np.int8]:
+    """Return atoms (k, n) of all parts, made of their best different samples."""
+    columns = []
+    for answer in answers:
+        seen = {row.tobytes(): row for row in answer.bits} if atoms > 1 else {}
+        rows = list(seen.values())[:atoms] or [answer.best]
+        columns.append([rows[min(k, len(rows) - 1)] for k in range(atoms)])
+    each = max(1, *(len({row.tobytes() for row in rows}) for rows in columns))
+    return np.array([np.concatenate([rows[k] for rows in columns]) for k in range(each)], np.int8)

@@ -1,0 +1,206 @@
+"""All solvers at equal machine calls, on the same images with the same seeds.
+
+    python benchmarks/compare_solvers.py run --data DIR --out rows.jsonl
+    python benchmarks/compare_solvers.py table rows.jsonl
+
+A row is one training: pair of classes, seed, method; rows that are there are not made again. Twenty
+images are in the program, the machine is ``emulator-550`` with 8-bit couplings, a call has 64 runs,
+and candidates are compared on the training split. The weight of the tuned penalty method is chosen
+on other draws of images (seeds from 100 on), whose calls are not counted: in its favour. Test
+images are used once for each row, after the training.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+from scipy import stats
+
+from cim_hal import open_device
+from qnn_train import Recipe, SessionOracle, Task, load_fashion_mnist, prepare, train
+from qnn_train.methods import Decomposed, Gradient, Guessing, Hedging, Penalty
+from qnn_train.solve import PackedOracle, RhoSchedule, default_weight, polish
+
+PAIRS = {"coat/sandal": (4, 5), "T-shirt/shirt": (0, 6)}
+CALLS, RUNS, BITS, MAX_BITS = 25, 64, 8, 549
+LADDER = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
+TUNING_SEEDS = (100, 101, 102)
+RHO = RhoSchedule(first=0.3, last=10.0, steps=20)
+METHODS = {
+    "qcgd": Gradient(),
+    "qcgd, 4 atoms": Gradient(atoms=4),
+    "q-fw": Gradient(rule="q-fw"),
+    "homotopy": Gradient(rule="homotopy"),
+    "penalty, default": Penalty(),
+    "penalty, tuned": None,  # its weight is found first
+    "dlbo": Decomposed(batch=5),
+    "dlbo-2": Decomposed(batch=5, moments=2),
+    "qph": Hedging(batch=5, rho=RHO, weight=2.0),
+    "dlbo, packed": Decomposed(batch=5),
+    "dlbo-2, packed": Decomposed(batch=5, moments=2),
+    "qph, packed": Hedging(batch=5, rho=RHO, weight=2.0),
+    "random": Guessing(n_samples=RUNS),
+}
+
+
+def one_training(preparation, session, method, *, packed: bool, seed: int, calls: int) -> dict:
+    recipe = preparation.recipe
+    task = Task(
+        preparation.architecture,
+        preparation.inputs,
+        preparation.chosen.labels,
+        preparation.loss if hasattr(preparation, "loss") else _loss(recipe),
+    )
+    oracle = SessionOracle(session, n_runs=RUNS, seed=seed, coupling_bits=BITS)
+    if packed:
+        oracle = PackedOracle(oracle, MAX_BITS)
+    started, best, last = time.perf_counter(), None, None
+    for step in train(task, oracle, preparation.scorer, method=method):
+        if step.iterate.calls > calls:
+            break
+        best, last = step.best, step.iterate
+    features, pair = preparation.features, preparation.pair
+    inputs = features.transform(pair.test.images)
+    polished = polish(preparation.architecture, preparation.scorer, _bits(best.network))
+    return {
+        "test": accuracy(best.network, inputs, pair.test.labels),
+        "train": best.accuracy,
+        "polished_test": accuracy(polished.after.network, inputs, pair.test.labels),
+        "polished_train": polished.after.accuracy,
+        "calls": last.calls,
+        "steps": last.step,
+        "infeasibility": last.infeasibility,
+        "candidates": step.candidates,
+        "seconds": time.perf_counter() - started,
+    }
+
+
+def _loss(recipe):
+    from qnn_train import SquaredLoss
+
+    return SquaredLoss(recipe.target)
+
+
+def _bits(network):
+    return network.to_bits()
+
+
+def accuracy(network, inputs, labels) -> float:
+    return float(np.mean(network.predict(inputs) == labels))
+
+
+def tuned_weight(images, session, calls: int) -> tuple[float, list]:
+    """Return the weight of the highest mean training accuracy on other draws of images."""
+    seen = []
+    for factor in LADDER:
+        found = []
+        for seed in TUNING_SEEDS:
+            preparation = prepare(Recipe(seed=seed), images)
+            weight = factor * default_weight(preparation.assemble().qcbo)
+            row = one_training(
+                preparation,
+                session,
+                Penalty(weights=[weight]),
+                packed=False,
+                seed=seed,
+                calls=calls,
+            )
+            found.append(row["train"])
+        seen.append((factor, float(np.mean(found))))
+    return max(seen, key=lambda pair: pair[1])[0], seen
+
+
+def run(args) -> None:
+    done = set()
+    if args.out.exists():
+        rows = [json.loads(line) for line in args.out.read_text().splitlines()]
+        done = {(row["pair"], row["seed"], row["method"]) for row in rows}
+    images = load_fashion_mnist(args.data)
+    with args.out.open("a") as file, open_device("emulator-550") as session:
+        for name in args.pairs:
+            pair = images.pair(*PAIRS[name])
+            factor = None
+            for seed in range(args.seeds):
+                preparation = prepare(Recipe(seed=seed), pair)
+                for label in args.methods:
+                    if (name, seed, label) in done:
+                        continue
+                    method = METHODS[label]
+                    if isinstance(method, Guessing):
+                        method = Guessing(n_samples=RUNS, seed=seed)
+                    if method is None:
+                        if factor is None:
+                            factor, seen = tuned_weight(pair, session, args.calls)
+                            print(name, "tuned:", factor, seen, file=sys.stderr, flush=True)
+                        weight = factor * default_weight(preparation.assemble().qcbo)
+                        method = Penalty(weights=[weight])
+                    row = one_training(
+                        preparation,
+                        session,
+                        method,
+                        packed="packed" in label,
+                        seed=seed,
+                        calls=args.calls,
+                    )
+                    row |= {"pair": name, "seed": seed, "method": label, "factor": factor}
+                    file.write(json.dumps(row) + "\n")
+                    file.flush()
+
+
+def table(args) -> None:
+    rows = [json.loads(line) for line in args.out.read_text().splitlines()]
+    for name in dict.fromkeys(row["pair"] for row in rows):
+        mine = [row for row in rows if row["pair"] == name]
+        reference = {row["seed"]: row["test"] for row in mine if row["method"] == "qcgd"}
+        print(f"\n{name}\n")
+        print("| method | steps | test (%) | qcgd ahead by | train (%) | polished test (%) |")
+        print("|---|---|---|---|---|---|")
+        for label in METHODS:
+            of = sorted((r for r in mine if r["method"] == label), key=lambda r: r["seed"])
+            if not of:
+                continue
+            ahead = [reference[row["seed"]] - row["test"] for row in of if row["seed"] in reference]
+            cells = [
+                label,
+                f"{np.mean([row['steps'] for row in of]):.0f}",
+                interval([row["test"] for row in of]),
+                "" if label == "qcgd" else interval(ahead, sign=True),
+                interval([row["train"] for row in of]),
+                interval([row["polished_test"] for row in of]),
+            ]
+            print("| " + " | ".join(cells) + " |")
+        print(f"\n{len(reference)} seeds")
+
+
+def interval(values: list[float], *, sign: bool = False) -> str:
+    """Return mean and half width of the 95 % interval of the mean, in percent, by Student's t."""
+    percent = 100 * np.array(values)
+    half = stats.t.ppf(0.975, len(percent) - 1) * percent.std(ddof=1) / np.sqrt(len(percent))
+    return f"{percent.mean():{'+' if sign else ''}.1f} ± {half:.1f}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    commands = parser.add_subparsers(required=True)
+    running = commands.add_parser("run")
+    running.add_argument("--data", type=Path, required=True)
+    running.add_argument("--out", type=Path, required=True)
+    running.add_argument("--seeds", type=int, default=10)
+    running.add_argument("--calls", type=int, default=CALLS)
+    running.add_argument("--pairs", nargs="+", default=list(PAIRS), choices=list(PAIRS))
+    running.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS))
+    running.set_defaults(command=run)
+    showing = commands.add_parser("table")
+    showing.add_argument("out", type=Path)
+    showing.set_defaults(command=table)
+    args = parser.parse_args()
+    args.command(args)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,105 @@
+"""Exact solvers agree with one another, and a polish is what it says."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from programs import every_vector, random_program
+
+from qnn_train import (
+    AssemblyError,
+    ExhaustiveOracle,
+    HingeLoss,
+    Qcbo,
+    QuantizedNetwork,
+    Scorer,
+    Spline,
+    TrainingError,
+    assemble,
+    layered_network,
+    majority_network,
+    weight_code,
+)
+from qnn_train.program import LinearConstraints
+from qnn_train.solve import CpSatOracle, cp_sat, exhaustive, polish
+
+
+def unsolvable() -> Qcbo:
+    never = LinearConstraints(sp.csr_array([[2.0, 2.0]]), np.array([1.0]))
+    return Qcbo.from_arrays(np.eye(2), equalities=never)
+
+
+def test_both_exact_solvers_find_the_same_optimum():
+    rng = np.random.default_rng(1)
+    for _ in range(15):
+        qcbo = random_program(rng, sizes=(5, 10))
+        tried, solved = exhaustive(qcbo), cp_sat(qcbo)
+        assert solved.proven
+        assert qcbo.is_feasible(solved.bits)
+        assert solved.objective == pytest.approx(tried.objective, abs=1e-9)
+        assert solved.bound <= tried.objective + 1e-9
+        assert solved.bound == pytest.approx(tried.objective, abs=1e-6)
+
+
+def test_gates_and_products_of_a_network_hold_in_the_exact_optimum():
+    network = layered_network((2, 1, 1), activation=Spline.relu())
+    assembly = assemble(network, [[1, 1], [1, -1]], [1, -1], loss=HingeLoss(2))
+    assert len(assembly.qcbo.gates)
+    solved = cp_sat(assembly.qcbo)
+    assert assembly.qcbo.is_feasible(solved.bits)
+    least = assembly.qcbo.objective(assembly.complete(every_vector(network.n_bits))).min()
+    assert solved.objective == pytest.approx(least)
+
+
+def test_the_exact_oracle_minimizes_a_gradient():
+    G = np.random.default_rng(2).normal(size=(9, 9))
+    G = G + G.T
+    expected = ExhaustiveOracle().minimize(G).values[0]
+    assert CpSatOracle().minimize(G).values[0] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("solve", [exhaustive, cp_sat])
+def test_a_program_that_nothing_satisfies_is_an_error(solve):
+    with pytest.raises(TrainingError, match="no vector is feasible"):
+        solve(unsolvable())
+
+
+def test_what_an_exact_solver_cannot_take_is_refused():
+    with pytest.raises(AssemblyError, match="too many to try"):
+        exhaustive(Qcbo.from_arrays(np.eye(30)))
+    real = LinearConstraints(sp.csr_array([[0.5, 2.0]]), np.array([0.5]))
+    with pytest.raises(TrainingError, match="integer coefficients"):
+        cp_sat(Qcbo.from_arrays(np.eye(2), equalities=real))
+
+
+def test_without_the_extra_the_error_names_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ortools.sat.python", None)
+    with pytest.raises(TrainingError, match=r"cim-hal\[exact\]"):
+        CpSatOracle()
+
+
+@pytest.mark.parametrize("flips", [1, 2])
+def test_no_neighbour_of_a_polished_network_is_better(flips):
+    rng = np.random.default_rng(3)
+    network = majority_network(4, 3, weights=weight_code("binary"), bias_bits=1)
+    inputs, labels = rng.choice([-1, 1], (40, 4)), rng.choice([-1, 1], 40)
+    scorer = Scorer(inputs, labels)
+    start = rng.integers(0, 2, network.n_bits).astype(np.int8)
+    found = polish(network, scorer, start, flips=flips)
+    assert found.after.rank <= found.before.rank
+    accuracy, losses = scorer.score(
+        QuantizedNetwork.from_bits(network, found.bits ^ np.eye(network.n_bits, dtype=np.int8))
+    )
+    ranks = np.column_stack([-accuracy, losses]).tolist()
+    assert min(map(tuple, ranks)) >= found.after.rank
+    neighbours = network.n_bits if flips == 1 else network.n_bits * (network.n_bits + 1) // 2
+    assert found.scored == 1 + found.rounds * neighbours
+
+
+def test_a_polish_by_three_flips_is_refused():
+    network = majority_network(1, 1, weights=weight_code("binary"), bias_bits=0)
+    with pytest.raises(TrainingError, match="1 or 2"):
+        polish(network, Scorer([[1]], [1]), np.zeros(1, np.int8), flips=3)
