@@ -12,6 +12,7 @@
     │   ├── RemoteProtocolError            a bug on the other side
     │   ├── VersionError                   no common protocol version
     │   ├── ConflictError                  one key, two different requests
+    │   ├── InUseError                     jobs need it
     │   └── UnknownReferenceError          the server does not know that id
     ├── TransportError                     the bytes did not travel
     │   ├── ConnectError
@@ -65,6 +66,7 @@ __all__ = [
     "DriverFaultError",
     "EmergencyStopError",
     "EncryptionError",
+    "InUseError",
     "InterlockError",
     "JobCancelledError",
     "JobError",
@@ -217,6 +219,12 @@ class ConflictError(ProtocolError):
     """The idempotency key was used before, for another request."""
 
     code = "protocol.conflict"
+
+
+class InUseError(ProtocolError):
+    """What is to be dropped is needed by jobs."""
+
+    code = "protocol.in_use"
 
 
 class UnknownReferenceError(ProtocolError):

@@ -107,7 +107,7 @@ class Conversation:
     ) -> Steps[Loaded]:
         """Bring a model to the machine."""
         until = self.dialogue.until(timeout_s)
-        digest = yield from self._uploader.digest(model)
+        digest = yield from self._uploader.digest(model, until)
         ref = coupling_ref(digest, bits=coupling_bits, gauge_seed=gauge_seed)
         return Loaded(ref, (yield from self._uploader.load(model, ref, until)).report)
 
@@ -121,7 +121,7 @@ class Conversation:
         """Queue a job."""
         until = self.dialogue.until(timeout_s)
         capabilities = (yield from self.dialogue.greet(until)).capabilities
-        digest = yield from self._uploader.digest(model)
+        digest = yield from self._uploader.digest(model, until)
         trace = options.get("trace")
         request = sample_request(
             coupling_ref(

@@ -13,7 +13,7 @@ with :math:`s` the value of one level.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import scipy.sparse as sp
@@ -21,6 +21,7 @@ import scipy.sparse as sp
 from cim_hal.errors import CapabilityError
 from cim_hal.machine.quantize import quantize
 from cim_hal.model.record import LoweringReport
+from cim_hal.model.triangle import Triangle, pieces
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from cim_hal.machine.capabilities import Capabilities
     from cim_hal.model.ising import IsingModel
 
-__all__ = ["Lowering", "lower"]
+__all__ = ["Lowering", "lower", "lower_couplings"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,25 +87,35 @@ def lower(
     CapabilityError
         Too many spins or too many bits for the machine.
     """
-    folds_field = bool(model.h.any()) and not capabilities.has_field
-    _check_size(model.n_spins + folds_field, model.n_spins, capabilities)
+    J = model.J if model.is_sparse else Triangle.of(model.J)
+    return lower_couplings(J, model.h, capabilities, bits=bits, gauge_seed=gauge_seed)
+
+
+def lower_couplings(
+    J: Any,
+    h: NDArray[np.float64],
+    capabilities: Capabilities,
+    *,
+    bits: int | None = None,
+    gauge_seed: int | None = None,
+) -> Lowering:
+    """Fit couplings, a `Triangle` or a symmetric CSR array (n, n), and a field; see `lower`."""
+    n_spins = len(h)
+    folds_field = bool(h.any()) and not capabilities.has_field
+    _check_size(n_spins + folds_field, n_spins, capabilities)
     bits = _agreed_bits(bits, capabilities)
-    J, h = _fold_field(model) if folds_field else (model.J, model.h)
-    gauge = _gauge(len(h), gauge_seed)
-    J, h = _flip(J, gauge), h * gauge
-    if bits is None:
-        coupling, field, step = J, h, 1.0
-    else:
-        levels = quantize(J, h, bits=bits, field_bits=capabilities.field_bits or bits)
-        coupling, field, step = levels.levels, levels.field_levels, levels.step
+    fit = _fit_dense if isinstance(J, Triangle) else _fit_sparse
+    field_bits = bits if folds_field else capabilities.field_bits or bits
+    coupling, field, facts = fit(J, h, bits, field_bits, folds=folds_field)
+    gauge = _gauge(len(field), gauge_seed)
     report = LoweringReport(
         bits=bits,
-        step=step,
         field_spin=folds_field,
         gauge=gauge_seed is not None,
-        machine_spins=len(h),
-        **_rounding_error(J, h, coupling, field, step),
+        machine_spins=len(field),
+        **facts,
     )
+    coupling, field = _flip(coupling, gauge), field * gauge
     for array in (_values(coupling), field, gauge):
         array.flags.writeable = False
     return Lowering(coupling, field, gauge, report)
@@ -127,15 +138,41 @@ def _agreed_bits(bits: int | None, capabilities: Capabilities) -> int | None:
     return bits
 
 
-def _fold_field(model: IsingModel) -> tuple[Any, NDArray[np.float64]]:
-    border = model.h[:, None]
-    corner = np.zeros((1, 1))
-    if model.is_sparse:
-        column = sp.csr_array(border)
-        J: Any = sp.csr_array(sp.block_array([[model.J, column], [column.T, None]]))
+def _fit_dense(
+    J: Triangle, h: NDArray[Any], bits: int | None, field_bits: int | None, *, folds: bool
+) -> tuple[NDArray[Any], NDArray[Any], dict[str, Any]]:
+    """Return couplings, field and what rounding did; the field as one more spin if it `folds`."""
+    if bits is None or field_bits is None:
+        levels, field, step = J.values, h, 1.0
     else:
-        J = np.block([[np.asarray(model.J), border], [border.T, corner]])
-    return J, np.zeros(model.n_spins + 1)
+        rounded = quantize(J.values, h, bits=bits, field_bits=field_bits)
+        levels, field, step = rounded.levels, rounded.field_levels, rounded.step
+    pairs, singles = _Error.of(J.values, levels, step), _Error.of(h, field, step)
+    size = J.n_spins + folds
+    pairs = pairs.joined(singles if folds else _Error()).twice()  # in both halves of the matrix
+    used = _levels_used(levels, field if folds else np.zeros(1, field.dtype), has_zero=True)
+    facts = _facts(step, pairs, _Error() if folds else singles, size * (size + 1), used)
+    dense = Triangle(J.n_spins, levels).dense(
+        np.float64 if bits is None else np.int16, field if folds else None
+    )
+    return dense, np.zeros(size, field.dtype) if folds else field, facts
+
+
+def _fit_sparse(
+    J: Any, h: NDArray[Any], bits: int | None, field_bits: int | None, *, folds: bool
+) -> tuple[Any, NDArray[Any], dict[str, Any]]:
+    if folds:
+        column = sp.csr_array(h[:, None])
+        J = sp.csr_array(sp.block_array([[J, column], [column.T, None]]))
+        h = np.zeros(len(h) + 1)
+    if bits is None or field_bits is None:
+        coupling, field, step = J, h, 1.0
+    else:
+        rounded = quantize(J, h, bits=bits, field_bits=field_bits)
+        coupling, field, step = rounded.levels, rounded.field_levels, rounded.step
+    pairs, singles = _Error.of(J.data, coupling.data, step), _Error.of(h, field, step)
+    n_values = max(J.data.size + h.size, 1)
+    return coupling, field, _facts(step, pairs, singles, n_values, _levels_used(coupling.data))
 
 
 def _gauge(n_spins: int, seed: int | None) -> NDArray[np.int8]:
@@ -148,32 +185,66 @@ def _flip(J: Any, gauge: NDArray[np.int8]) -> Any:
     if (gauge == 1).all():
         return J
     if isinstance(J, np.ndarray):
-        return J * np.outer(gauge, gauge)
-    flip = sp.diags_array(gauge.astype(np.float64))
-    return sp.csr_array(flip @ J @ flip)
+        J *= gauge[:, None]
+        J *= gauge
+        return J
+    flipped = sp.csr_array((J.data.copy(), J.indices, J.indptr), shape=J.shape)
+    flipped.data *= np.repeat(gauge, np.diff(J.indptr))
+    flipped.data *= gauge[J.indices]
+    return flipped
 
 
 def _values(matrix: Any) -> NDArray[Any]:
     return matrix if isinstance(matrix, np.ndarray) else matrix.data
 
 
-def _rounding_error(J: Any, h: Any, coupling: Any, field: Any, step: float) -> dict[str, Any]:
-    values, levels = _values(J), _values(coupling)
-    pair = np.abs(values - step * levels)
-    single = np.abs(h - step * field)
-    n_values = max(pair.size + single.size, 1)
+@dataclass(frozen=True)
+class _Error:
+    """What rounding did to some numbers: the largest error, the sum, the sum of squares."""
+
+    largest: float = 0.0
+    total: float = 0.0
+    squares: float = 0.0
+
+    @classmethod
+    def of(cls, values: NDArray[Any], levels: NDArray[Any], step: float) -> Self:
+        if levels is values:
+            return cls()
+        error = cls()
+        for piece, rounded in zip(pieces(values), pieces(levels), strict=True):
+            off = np.multiply(rounded, -step, dtype=np.float64)
+            off += piece
+            np.abs(off, out=off)
+            largest, total = float(off.max(initial=0.0)), float(off.sum())
+            error = error.joined(cls(largest, total, float(np.square(off, out=off).sum())))
+        return error
+
+    def joined(self, other: Self) -> Self:
+        largest = max(self.largest, other.largest)
+        return type(self)(largest, self.total + other.total, self.squares + other.squares)
+
+    def twice(self) -> Self:
+        return type(self)(self.largest, 2 * self.total, 2 * self.squares)
+
+
+def _facts(
+    step: float, pairs: _Error, singles: _Error, n_values: int, levels_used: int | None
+) -> dict[str, Any]:
     return {
-        "levels_used": _levels_used(levels),
-        "max_error": float(max(pair.max(initial=0.0), single.max(initial=0.0))),
-        "rms_error": float(np.sqrt((np.square(pair).sum() + np.square(single).sum()) / n_values)),
+        "step": step,
+        "levels_used": levels_used,
+        "max_error": max(pairs.largest, singles.largest),
+        "rms_error": float(np.sqrt((pairs.squares + singles.squares) / n_values)),
         # Each pair stands twice in J and counts once in the energy.
-        "energy_error_bound": float(0.5 * pair.sum() + single.sum()),
+        "energy_error_bound": 0.5 * pairs.total + singles.total,
     }
 
 
-def _levels_used(levels: NDArray[Any]) -> int | None:
-    if levels.dtype != np.int16:
+def _levels_used(*parts: NDArray[Any], has_zero: bool = False) -> int | None:
+    if parts[0].dtype != np.int16:
         return None
     seen = np.zeros(2**16, dtype=bool)  # a table: 4x faster than np.unique at 2000 x 2000
-    seen[levels.view(np.uint16)] = True
+    seen[0] = has_zero
+    for levels in parts:
+        seen[levels.view(np.uint16)] = True
     return int(np.count_nonzero(seen))

@@ -10,13 +10,15 @@ else.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import weakref
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 import numpy as np
 import scipy.sparse as sp
 
 from cim_hal.errors import ModelError
+from cim_hal.model.change import Change, Pairs
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -41,6 +43,8 @@ class IsingModel:
         Field, finite.
     offset : float
         Constant term of the energy.
+    origin : Change, optional
+        What `with_changes` made it from: a session then sends what differs.
 
     Raises
     ------
@@ -57,6 +61,7 @@ class IsingModel:
     J: Couplings
     h: NDArray[np.float64]
     offset: float = 0.0
+    origin: Change | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         _check_couplings(self.J)
@@ -115,6 +120,41 @@ class IsingModel:
         IsingModel.cut : the weight cut by a sample of such a model.
         """
         return cls.from_couplings(-_as_couplings(W))
+
+    def with_changes(
+        self,
+        rows: ArrayLike,
+        columns: ArrayLike,
+        values: ArrayLike,
+        *,
+        h: ArrayLike | None = None,
+    ) -> IsingModel:
+        """Return a model with other couplings at some pairs, which is sent as what differs.
+
+        Parameters
+        ----------
+        rows, columns : integer arrays, shape (pairs,)
+            Each pair once, in any order.
+        values : array, shape (pairs,)
+            ``J[row, column]`` and ``J[column, row]`` become this.
+        h : array, shape (n,), optional
+            Another field.
+
+        Raises
+        ------
+        ModelError
+            A pair out of range, on the diagonal or twice; a value that is not finite.
+
+        Examples
+        --------
+        >>> model = IsingModel.from_couplings([[0, 1], [1, 0]])
+        >>> model.with_changes([0], [1], [-3]).J.tolist()
+        [[0.0, -3.0], [-3.0, 0.0]]
+        """
+        pairs = Pairs.of(rows, columns, values, self.n_spins)
+        field = self.h if h is None else _as_floats(h, "h")
+        change = Change(weakref.ref(self), pairs)
+        return IsingModel(pairs.put(self.J), field, self.offset, change)
 
     def to_qubo(self) -> tuple[NDArray[np.float64] | sp.csr_array, float]:
         """Return symmetric ``Q`` (n, n) and ``c`` with ``x @ Q @ x + c`` equal to the energy."""

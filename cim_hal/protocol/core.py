@@ -15,7 +15,7 @@ from cim_hal.errors import (
     UnknownReferenceError,
 )
 from cim_hal.protocol.activity import Activity
-from cim_hal.protocol.effects import Audit, Effect, Prepare, Reply
+from cim_hal.protocol.effects import Audit, Effect, Reply
 from cim_hal.protocol.evolution import as_of
 from cim_hal.protocol.faults import as_fault
 from cim_hal.protocol.instruments import Instruments
@@ -23,15 +23,13 @@ from cim_hal.protocol.jobs import Job, JobBook
 from cim_hal.protocol.leases import Leases
 from cim_hal.protocol.library import Library
 from cim_hal.protocol.limits import Limits
+from cim_hal.protocol.loading import Loading
 from cim_hal.protocol.locking import Locking
 from cim_hal.protocol.messages import (
     AskMetrics,
     AskStatus,
-    BeginCouplings,
     Bye,
     CancelJob,
-    CommitCouplings,
-    CouplingChunk,
     Describe,
     Description,
     Farewell,
@@ -119,8 +117,6 @@ class ServerCore:
         self._new_token = new_token
         self._instance = new_token()
         self._sessions: dict[str, _Session] = {}
-        self._preparing: dict[str, tuple[Prepare, dict[bytes, tuple[bytes, Packet]]]] = {}
-        self._library = Library(capabilities, self._limits, new_token)
         self.instruments = Instruments(capabilities, self._limits, self._user_of)
         self._activity = Activity()
         self.meters = self._activity.meters
@@ -131,6 +127,9 @@ class ServerCore:
             instance=self._instance,
         )
         self._jobs = JobBook(self._limits, new_token, may_start=self._may_start)
+        in_use = self._jobs.couplings_in_use
+        self._library = Library(capabilities, self._limits, new_token, in_use)
+        self._loading = Loading(self._library, self._speaker)
         numbers = itertools.count(first_epoch)
         self._leases = Leases(self._limits, numbers)
         self._locking = Locking(self._leases, self._jobs, self._user_of)
@@ -139,9 +138,7 @@ class ServerCore:
             Ping: self._ping,
             Bye: self._bye,
             Describe: self._describe,
-            BeginCouplings: self._begin,
-            CouplingChunk: self._chunk,
-            CommitCouplings: self._commit,
+            **self._loading.handlers,
             Sample: self._sample,
             WaitJob: self._wait,
             CancelJob: self._cancel,
@@ -171,18 +168,11 @@ class ServerCore:
 
     def prepared(self, ticket: str, outcome: Prepared | CimError, now: float) -> list[Effect]:
         """Take what became of a `Prepare`."""
-        task, waiters = self._preparing.pop(ticket)
-        if isinstance(outcome, CimError):
-            body: Message = as_fault(outcome)
-        else:
-            body = self._library.keep(task.coupling, outcome)
-        for _, request in waiters.values():
+        requests, effects = self._loading.prepared(ticket, outcome)
+        for request in requests:
             if request.session in self._sessions:
                 self._sessions[request.session].seen = now
-        replies: list[Effect] = [
-            Reply(peer, answer(request, body)) for peer, request in waiters.values()
-        ]
-        return self._activity.noted(replies, now)
+        return self._activity.noted(effects, now)
 
     def finish(self, job: str, outcome: Measured | CimError, now: float) -> list[Effect]:
         """Take what became of a `Run`."""
@@ -257,35 +247,6 @@ class ServerCore:
         )
         return [Reply(peer, answer(request, description))]
 
-    # ---- couplings --------------------------------------------------------------------------
-
-    def _begin(
-        self, peer: bytes, request: Packet, begin: BeginCouplings, now: float
-    ) -> list[Effect]:
-        return self._loading(peer, request, self._library.begin(request.session, begin, now))
-
-    def _chunk(
-        self, peer: bytes, request: Packet, chunk: CouplingChunk, now: float
-    ) -> list[Effect]:
-        taken = self._library.chunk(request.session, chunk, request.buffers[0], now)
-        return [Reply(peer, answer(request, taken))]
-
-    def _commit(
-        self, peer: bytes, request: Packet, commit: CommitCouplings, now: float
-    ) -> list[Effect]:
-        outcome = self._library.commit(request.session, commit.upload, now)
-        return self._loading(peer, request, outcome)
-
-    def _loading(self, peer: bytes, request: Packet, outcome: Message | Prepare) -> list[Effect]:
-        if not isinstance(outcome, Prepare):
-            return [Reply(peer, answer(request, outcome))]
-        for task, waiters in self._preparing.values():
-            if task.coupling == outcome.coupling:  # asked again, or by two: it is done once
-                waiters[request.id] = (peer, request)
-                return []
-        self._preparing[outcome.ticket] = (outcome, {request.id: (peer, request)})
-        return [outcome]
-
     # ---- jobs -------------------------------------------------------------------------------
 
     def _sample(self, peer: bytes, request: Packet, sample: Sample, now: float) -> list[Effect]:
@@ -356,6 +317,10 @@ class ServerCore:
 
     def _user_of(self, request: Packet) -> User:
         return self._sessions[request.session].user
+
+    def _speaker(self, session: str) -> tuple[User, Version]:
+        known = self._sessions[session]
+        return known.user, known.version
 
     def _end_session(self, session: str, now: float) -> list[Effect]:
         user = self._sessions.pop(session).user

@@ -1,19 +1,27 @@
-"""Couplings as bytes: the smallest exact numbers, their digest, and the model they make."""
+"""Couplings as bytes: their formats, the one that names them, and the content they are.
+
+One content has one name: the digest of its canonical bytes, which are ``triu`` where every pair is
+kept and ``coo`` where only those that are not zero are, each in the smallest exact type. Whatever
+format it travels in, and whatever it was made from, it is the same content.
+"""
 
 from __future__ import annotations
 
 import hashlib
-import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 import numpy as np
 import scipy.sparse as sp
 
 from cim_hal.errors import ModelError, RemoteProtocolError
-from cim_hal.machine.lowering import lower
+from cim_hal.machine.lowering import lower_couplings
 from cim_hal.model.ising import IsingModel
+from cim_hal.model.triangle import Triangle, triangle_size
+from cim_hal.protocol.layout import index_dtype, keeps_dense, parts
 from cim_hal.protocol.messages import CouplingSpec
+from cim_hal.protocol.numbers import narrowed, widened
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -22,12 +30,15 @@ if TYPE_CHECKING:
     from cim_hal.machine.lowering import Lowering
     from cim_hal.protocol.messages import CouplingRef
 
-__all__ = ["Payload", "Prepared", "n_bytes", "prepare", "stored_bytes"]
+__all__ = ["Content", "Entries", "Payload", "Prepared", "payload_of", "prepare"]
+
+# Rows, columns and values above the diagonal, sorted.
+Entries: TypeAlias = "tuple[NDArray[np.int64], NDArray[np.int64], NDArray[Any]]"
 
 
 @dataclass(frozen=True, eq=False)
 class Payload:
-    """Couplings and field as one run of bytes.
+    """Couplings and field as one run of bytes, as they travel.
 
     Attributes
     ----------
@@ -39,20 +50,8 @@ class Payload:
     spec: CouplingSpec
     data: NDArray[np.uint8]
 
-    @classmethod
-    def of(cls, model: IsingModel) -> Self:
-        """Pack a model, each part in the smallest type that is exact."""
-        spec = _spec_of(model)
-        data = np.empty(n_bytes(spec), dtype=np.uint8)
-        J = model.J
-        sources = [J.indptr, J.indices, J.data] if model.is_sparse else [J]
-        sources += [model.h] if spec.field_dtype else []
-        for part, source in zip(_parts(spec, data), sources, strict=True):
-            part[...] = source
-        return cls(spec, data)
-
     def digest(self) -> str:
-        """Return the content address: SHA-256 of a line that names the layout, and the bytes."""
+        """Return SHA-256 of a line that names the layout, and the bytes."""
         spec = self.spec
         field = spec.field_dtype or "-"
         line = f"{spec.format} {spec.n_spins} {spec.dtype} {field} {spec.nnz}\n"
@@ -60,34 +59,220 @@ class Payload:
         digest.update(self.data.data)
         return f"sha256:{digest.hexdigest()}"
 
-    def model(self) -> IsingModel:
-        """Unpack the model.
+    def content(self, base: Content | None = None) -> Content:
+        """Check the bytes and return what they say.
+
+        Parameters
+        ----------
+        base : Content
+            What a delta changes.
 
         Raises
         ------
         ModelError
-            The bytes do not make one.
+            They do not make a model.
         """
-        parts = _parts(self.spec, self.data)
+        arrays = parts(self.spec, self.data)
+        *head, items = arrays[:-1] if self.spec.field_dtype else arrays
+        field = self._field(base)
         n_spins = self.spec.n_spins
-        h = parts.pop().astype(np.float64) if self.spec.field_dtype else np.zeros(n_spins)
-        if self.spec.format == "dense":
-            return IsingModel(parts[0].astype(np.float64), h)
-        return IsingModel(_read_csr(n_spins, *parts), h)
+        match self.spec.format:
+            case "dense":
+                return Content.dense(Triangle.of(_symmetric(_finite(items))), field)
+            case "csr":
+                return Content.sparse(n_spins, _upper(_read_csr(n_spins, head, items)), field)
+            case "triu":
+                values = widened(self.spec.dtype, items, triangle_size(n_spins))
+                return self._of_triangle(Triangle(n_spins, values), field)
+            case "coo":
+                return self._of_entries(self._entries(head, items), field)
+            case "delta":
+                if base is None:
+                    raise ModelError("a delta says nothing without its base")
+                return base.changed(self._entries(head, items, zeros=True), field)
+
+    def _of_triangle(self, triangle: Triangle, field: NDArray[Any]) -> Content:
+        if not keeps_dense(self.spec):
+            return Content.sparse(self.spec.n_spins, _nonzero(triangle), field)
+        return Content(self)
+
+    def _of_entries(self, entries: Entries, field: NDArray[Any]) -> Content:
+        if keeps_dense(self.spec):
+            return Content.dense(_scattered(self.spec.n_spins, entries), field)
+        return Content(self)
+
+    def _field(self, base: Content | None) -> NDArray[Any]:
+        if self.spec.field_dtype is None:
+            return np.zeros(self.spec.n_spins) if base is None else base.field()
+        field = parts(self.spec, self.data)[-1]
+        if not np.isfinite(field).all():
+            bad = int(np.flatnonzero(~np.isfinite(field))[0])
+            raise ModelError(f"h[{bad}] = {field[bad]} is not finite")
+        return field
+
+    def _entries(
+        self, indices: list[NDArray[Any]], items: NDArray[Any], *, zeros: bool = False
+    ) -> Entries:
+        n_spins, nnz = self.spec.n_spins, self.spec.nnz
+        values = widened(self.spec.dtype, items, nnz)
+        rows, columns = (index.astype(np.int64) for index in indices)
+        if ((rows < 0) | (columns <= rows) | (columns >= n_spins)).any():
+            bad = int(np.flatnonzero((rows < 0) | (columns <= rows) | (columns >= n_spins))[0])
+            raise ModelError(
+                f"entry {bad} of the couplings is J[{rows[bad]},{columns[bad]}]",
+                hint=f"entries lie above the diagonal of {n_spins} spins",
+            )
+        steps = np.diff(rows * n_spins + columns)
+        if (steps <= 0).any():
+            bad = int(np.flatnonzero(steps <= 0)[0]) + 1
+            what = "stands there twice" if steps[bad - 1] == 0 else "is out of order"
+            raise ModelError(
+                f"entry {bad} of the couplings, J[{rows[bad]},{columns[bad]}], {what}",
+                hint="entries are sorted by row and column, each once",
+            )
+        if not zeros and not values.all():
+            raise ModelError("the couplings list an entry of zero", hint="leave it out")
+        return rows, columns, values
+
+
+def payload_of(
+    spec: dict[str, Any],
+    arrays: list[Any],
+    field: NDArray[Any] | None,
+    *,
+    zero_field: bool = False,
+) -> Payload:
+    """Join arrays and a field to a payload; a field of zeros is left out unless `zero_field`."""
+    if field is not None and (zero_field or field.any()):
+        spec["field_dtype"], items = narrowed(field, bits=False)
+        arrays = [*arrays, items]
+    data = [np.ascontiguousarray(array).view(np.uint8) for array in arrays]
+    return Payload(CouplingSpec(**spec), data[0] if len(data) == 1 else np.concatenate(data))
+
+
+@dataclass(frozen=True, eq=False)
+class Content:
+    """Couplings and field in their canonical bytes; checked.
+
+    Attributes
+    ----------
+    payload : Payload
+        Of the format ``triu`` or ``coo``.
+    """
+
+    payload: Payload
+
+    @classmethod
+    def of(cls, model: IsingModel) -> Self:
+        """Take a model."""
+        if model.is_sparse:
+            return cls.sparse(model.n_spins, _upper(model.J), model.h)
+        return cls.dense(Triangle.of(np.asarray(model.J)), model.h)
+
+    @classmethod
+    def dense(cls, triangle: Triangle, field: NDArray[Any]) -> Self:
+        """Take couplings of which every pair is kept."""
+        dtype, items = narrowed(triangle.values)
+        spec = {"format": "triu", "n_spins": triangle.n_spins, "dtype": dtype}
+        return cls(payload_of(spec, [items], field))
+
+    @classmethod
+    def sparse(cls, n_spins: int, entries: Entries, field: NDArray[Any]) -> Self:
+        """Take couplings of which only those that are not zero are kept; sorted."""
+        rows, columns, values = entries
+        dtype, items = narrowed(values)
+        index = index_dtype(n_spins)
+        spec = {"format": "coo", "n_spins": n_spins, "dtype": dtype, "nnz": len(values)}
+        return cls(payload_of(spec, [rows.astype(index), columns.astype(index), items], field))
+
+    @property
+    def spec(self) -> CouplingSpec:
+        """How to read the bytes."""
+        return self.payload.spec
+
+    @property
+    def n_spins(self) -> int:
+        """Number of spins n."""
+        return self.spec.n_spins
+
+    @property
+    def is_dense(self) -> bool:
+        """Whether every pair is kept."""
+        return self.spec.format == "triu"
+
+    @cached_property
+    def digest(self) -> str:
+        """The content address."""
+        return self.payload.digest()
+
+    def triangle(self) -> Triangle:
+        """Return all couplings above the diagonal."""
+        if not self.is_dense:
+            return _scattered(self.n_spins, self.entries())
+        items = parts(self.spec, self.payload.data)[0]
+        values = widened(self.spec.dtype, items, triangle_size(self.n_spins))
+        return Triangle(self.n_spins, values)
+
+    def entries(self) -> Entries:
+        """Return rows, columns and values above the diagonal that are not zero, sorted."""
+        if self.is_dense:
+            return _nonzero(self.triangle())
+        rows, columns, items = parts(self.spec, self.payload.data)[:3]
+        values = widened(self.spec.dtype, items, self.spec.nnz)
+        return rows.astype(np.int64), columns.astype(np.int64), values
+
+    def field(self) -> NDArray[np.float64]:
+        """Return the field, zero where there is none."""
+        if self.spec.field_dtype is None:
+            return np.zeros(self.n_spins)
+        return parts(self.spec, self.payload.data)[-1].astype(np.float64)
+
+    def changed(self, entries: Entries, field: NDArray[Any]) -> Content:
+        """Return this with other values at some entries, and with a field."""
+        rows, columns, values = entries
+        if self.is_dense:
+            triangle = self.triangle()
+            exact = np.result_type(triangle.values, values)
+            triangle = Triangle(self.n_spins, triangle.values.astype(exact))  # copy on write
+            triangle.values[triangle.offsets(rows, columns)] = values
+            return Content.dense(triangle, field)
+        return Content.sparse(self.n_spins, _merged(self.n_spins, self.entries(), entries), field)
+
+    def lowered(self, capabilities: Capabilities, coupling: CouplingRef) -> Lowering:
+        """Fit the couplings to a machine; see `cim_hal.lower`."""
+        J = self.triangle() if self.is_dense else self._matrix()
+        options = {"bits": coupling.bits, "gauge_seed": coupling.gauge_seed}
+        return lower_couplings(J, self.field(), capabilities, **options)
+
+    def model(self) -> IsingModel:
+        """Return the model."""
+        J = self.triangle().dense(np.float64) if self.is_dense else self._matrix()
+        return IsingModel(J, self.field())
+
+    def _matrix(self) -> sp.csr_array:
+        rows, columns, values = self.entries()
+        both = np.concatenate([rows, columns]), np.concatenate([columns, rows])
+        doubled = np.concatenate([values, values]).astype(np.float64)
+        matrix = sp.csr_array(sp.coo_array((doubled, both), shape=(self.n_spins, self.n_spins)))
+        matrix.sort_indices()
+        return matrix
 
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """A model a server took in, and what it made of it for its machine."""
+    """Content a server took in, and what it made of it for its machine."""
 
-    model: IsingModel
+    content: Content
     lowering: Lowering
 
 
 def prepare(
-    source: Payload | IsingModel, coupling: CouplingRef, capabilities: Capabilities
+    source: Payload | Content,
+    coupling: CouplingRef,
+    capabilities: Capabilities,
+    base: Content | None = None,
 ) -> Prepared:
-    """Check bytes against their digest, make the model, and fit it to the machine.
+    """Check bytes against their digest, read them, and fit the couplings to the machine.
 
     Raises
     ------
@@ -98,44 +283,73 @@ def prepare(
     CapabilityError
         The model does not fit the machine.
     """
-    if isinstance(source, Payload) and source.digest() != coupling.digest:
+    content = source if isinstance(source, Content) else _verified(source, coupling.digest, base)
+    return Prepared(content, content.lowered(capabilities, coupling))
+
+
+def _verified(payload: Payload, digest: str, base: Content | None) -> Content:
+    is_canonical = payload.spec.format == ("triu" if keeps_dense(payload.spec) else "coo")
+    # Before version 1.2 couplings were named by the bytes as they travelled.
+    is_named = (is_canonical or payload.spec.format in {"dense", "csr"}) and (
+        payload.digest() == digest
+    )
+    content = None if is_canonical and not is_named else payload.content(base)
+    if content is None or (not is_named and content.digest != digest):
         raise RemoteProtocolError("the couplings received do not have the digest announced")
-    model = source.model() if isinstance(source, Payload) else source
-    lowering = lower(model, capabilities, bits=coupling.bits, gauge_seed=coupling.gauge_seed)
-    return Prepared(model, lowering)
+    return content
 
 
-def n_bytes(spec: CouplingSpec) -> int:
-    """Return the length of the payload."""
-    return sum(math.prod(shape) * np.dtype(dtype).itemsize for dtype, shape in _layout(spec))
+def _finite(J: NDArray[Any]) -> NDArray[Any]:
+    widened(J.dtype.str, J.reshape(-1), J.size)
+    return J
 
 
-def stored_bytes(spec: CouplingSpec) -> int:
-    """Return the bytes of the couplings as float64, as the receiver keeps them."""
-    return 8 * spec.n_spins**2 if spec.format == "dense" else 12 * spec.nnz + 4 * spec.n_spins
+def _symmetric(J: NDArray[Any]) -> NDArray[Any]:
+    if not np.array_equal(J, J.T) or J.diagonal().any():
+        IsingModel(J.astype(np.float64), np.zeros(len(J)))  # says where
+    return J
 
 
-def _layout(spec: CouplingSpec) -> list[tuple[str, tuple[int, ...]]]:
-    if spec.format == "dense":
-        parts: list[tuple[str, tuple[int, ...]]] = [(spec.dtype, (spec.n_spins, spec.n_spins))]
-    else:
-        parts = [("<i4", (spec.n_spins + 1,)), ("<i4", (spec.nnz,)), (spec.dtype, (spec.nnz,))]
-    return parts + ([(spec.field_dtype, (spec.n_spins,))] if spec.field_dtype else [])
+def _upper(J: Any) -> Entries:
+    """Return what is above the diagonal of a symmetric CSR array, sorted, without zeros."""
+    upper = sp.csr_array(sp.triu(J, k=1))
+    upper.sum_duplicates()
+    upper.eliminate_zeros()
+    rows = np.repeat(np.arange(J.shape[0], dtype=np.int64), np.diff(upper.indptr))
+    return rows, upper.indices.astype(np.int64), upper.data
 
 
-def _parts(spec: CouplingSpec, payload: NDArray[np.uint8]) -> list[NDArray[Any]]:
-    """Return the arrays of the layout, as views of the payload."""
-    views, start = [], 0
-    for dtype, shape in _layout(spec):
-        stop = start + math.prod(shape) * np.dtype(dtype).itemsize
-        views.append(payload[start:stop].view(dtype).reshape(shape))
-        start = stop
-    return views
+def _nonzero(triangle: Triangle) -> Entries:
+    rows, columns, values = [], [], []
+    for row, part in enumerate(triangle.rows()):
+        at = np.flatnonzero(part)
+        rows.append(np.full(len(at), row, np.int64))
+        columns.append(at + row + 1)
+        values.append(part[at])
+    return np.concatenate(rows), np.concatenate(columns), np.concatenate(values)
 
 
-def _read_csr(
-    n_spins: int, starts: NDArray[Any], columns: NDArray[Any], values: NDArray[Any]
-) -> sp.csr_array:
+def _scattered(n_spins: int, entries: Entries) -> Triangle:
+    rows, columns, values = entries
+    triangle = Triangle(n_spins, np.zeros(triangle_size(n_spins), values.dtype))
+    triangle.values[triangle.offsets(rows, columns)] = values
+    return triangle
+
+
+def _merged(n_spins: int, old: Entries, new: Entries) -> Entries:
+    """Return the entries of both, those of `new` where both have one; zeros are dropped."""
+    keys = [rows * n_spins + columns for rows, columns, _ in (old, new)]
+    stays = ~np.isin(keys[0], keys[1], assume_unique=True)
+    exact = np.result_type(old[2], new[2])
+    joined = np.concatenate([keys[0][stays], keys[1]])
+    values = np.concatenate([old[2][stays].astype(exact), new[2].astype(exact)])
+    order = np.argsort(joined, kind="stable")
+    order = order[values[order] != 0]
+    return joined[order] // n_spins, joined[order] % n_spins, values[order]
+
+
+def _read_csr(n_spins: int, indices: list[NDArray[Any]], values: NDArray[Any]) -> sp.csr_array:
+    starts, columns = indices
     # Checked by hand: scipy trusts row starts that point outside.
     ordered = starts[0] == 0 and starts[-1] == len(columns) and (np.diff(starts) >= 0).all()
     if not ordered or ((columns < 0) | (columns >= n_spins)).any():
@@ -144,30 +358,5 @@ def _read_csr(
     matrix = sp.csr_array(arrays, shape=(n_spins, n_spins))
     if not matrix.has_canonical_format:
         raise ModelError("J has CSR rows that are not sorted or hold an entry twice")
+    IsingModel(matrix, np.zeros(n_spins))  # finite, symmetric, hollow
     return matrix
-
-
-def _spec_of(model: IsingModel) -> CouplingSpec:
-    values = model.J.data if model.is_sparse else model.J
-    return CouplingSpec(
-        format="csr" if model.is_sparse else "dense",
-        n_spins=model.n_spins,
-        dtype=_smallest(values),
-        field_dtype=_smallest(model.h) if model.h.any() else None,
-        nnz=int(values.size) if model.is_sparse else 0,
-    )
-
-
-def _smallest(values: NDArray[np.float64]) -> Any:
-    low, high = values.min(initial=0.0), values.max(initial=0.0)
-    for dtype in ("|i1", "<i2"):
-        info = np.iinfo(dtype)
-        if info.min <= low and high <= info.max and _is_exact(values, dtype):
-            return dtype
-    return "<f4" if _is_exact(values, "<f4") else "<f8"
-
-
-def _is_exact(values: NDArray[np.float64], dtype: str) -> bool:
-    # The first row tells most often, and without a look at the others.
-    with np.errstate(over="ignore"):
-        return all(bool((part == part.astype(dtype)).all()) for part in (values[:1], values[1:]))

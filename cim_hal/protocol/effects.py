@@ -10,8 +10,7 @@ if TYPE_CHECKING:
 
     from cim_hal.errors import CimError, Detail
     from cim_hal.machine.driver import Program
-    from cim_hal.model.ising import IsingModel
-    from cim_hal.protocol.couplings import Payload
+    from cim_hal.protocol.couplings import Content, Payload
     from cim_hal.protocol.messages import CouplingRef
     from cim_hal.protocol.packet import Packet
     from cim_hal.protocol.roles import User
@@ -62,12 +61,13 @@ class Calibrate:
 class Prepare:
     """Call `prepare` away from the thread that serves, then ``ServerCore.prepared``.
 
-    It costs a tenth of a second for 2000 spins: verify, check, fit to the machine.
+    It costs a few hundredths of a second for 2000 spins: verify, check, fit to the machine.
     """
 
     ticket: str
     coupling: CouplingRef
-    source: Payload | IsingModel
+    source: Payload | Content
+    base: Content | None = None
 
 
 @dataclass(frozen=True, eq=False)

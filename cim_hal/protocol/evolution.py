@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from cim_hal.machine.capabilities import Capabilities
 from cim_hal.model.record import RunRecord
 from cim_hal.protocol.limits import Limits
-from cim_hal.protocol.messages import Sample
+from cim_hal.protocol.messages import CouplingSpec, Sample, UploadOpened
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -44,6 +44,8 @@ ADDED: Mapping[type[BaseModel], Mapping[str, Version]] = MappingProxyType(
             "calibration": (1, 2),
         },
         Limits: {"lease_s": (1, 2), "user_queue_length": (1, 2), "slice_s": (1, 2)},
+        CouplingSpec: {"keep": (1, 2), "base": (1, 2)},
+        UploadOpened: {"received": (1, 2)},
     }
 )
 

@@ -25,6 +25,7 @@ CLASSES: Mapping[str, type[CimError]] = MappingProxyType(
             errors.RemoteProtocolError,
             errors.VersionError,
             errors.ConflictError,
+            errors.InUseError,
             errors.UnknownReferenceError,
             errors.PermissionDeniedError,
             errors.LeaseHeldError,

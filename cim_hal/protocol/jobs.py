@@ -139,6 +139,11 @@ class JobBook:
         """The job that has the machine."""
         return self._running
 
+    def couplings_in_use(self) -> set[str]:
+        """Return the digests of the couplings that jobs wait for or run with."""
+        running = [self._running] if self._running is not None else []
+        return {job.request.coupling.digest for job in (*self._queue, *running)}
+
     def find(self, session: str, request: Sample) -> Job | None:
         """Return the job that this very request made before.
 

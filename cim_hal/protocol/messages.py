@@ -6,9 +6,9 @@ a message: they travel beside it, in the buffers of a `Packet`.
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal, TypeAlias
+from typing import Annotated, ClassVar, Literal, Self, TypeAlias
 
-from pydantic import Field, TypeAdapter
+from pydantic import Field, TypeAdapter, model_validator
 
 from cim_hal.machine.capabilities import Capabilities
 from cim_hal.machine.setting import MAX_SETTINGS
@@ -57,12 +57,15 @@ __all__ = [
     "ChunkTaken",
     "CommitCouplings",
     "CouplingChunk",
+    "CouplingListing",
     "CouplingRef",
     "CouplingSpec",
+    "CouplingsDropped",
     "CouplingsLoaded",
     "Describe",
     "Description",
     "DeviceStatus",
+    "DropCouplings",
     "EmergencyStop",
     "Farewell",
     "Fault",
@@ -70,15 +73,18 @@ __all__ = [
     "FetchResult",
     "FetchTrace",
     "GetCalibration",
+    "HeldCouplings",
     "Hello",
     "History",
     "JobStatus",
     "ListCalibrations",
+    "ListCouplings",
     "LockDevice",
     "LockInfo",
     "LockState",
     "Message",
     "MetricsReport",
+    "MissingBytes",
     "Ping",
     "Pong",
     "Reply",
@@ -90,6 +96,7 @@ __all__ = [
     "SafetyState",
     "Sample",
     "Schedule",
+    "StatCouplings",
     "StatusReport",
     "TraceBatch",
     "TraceSpec",
@@ -105,15 +112,32 @@ __all__ = [
 class CouplingSpec(Wire):
     """How the bytes of couplings and field are to be read.
 
-    ``dense``: J row by row. ``csr``: row starts ``<i4`` (n + 1), columns ``<i4`` (nnz), values
-    (nnz); rows sorted, no duplicates. Then the field, where `field_dtype` is not None.
+    ``triu``: J above its diagonal, row by row. ``coo``: rows (nnz), columns (nnz), values (nnz) of
+    entries above the diagonal, sorted, no zeros; indices ``<u2`` up to 65,536 spins, else ``<i4``.
+    ``delta``: the same, zeros allowed: what differs from the couplings `base`. ``dense``: J row by
+    row. ``csr``: of all of J, row starts ``<i4`` (n + 1), columns ``<i4`` (nnz), values (nnz); rows
+    sorted, no duplicates. Then the field, where `field_dtype` is not None.
     """
 
-    format: Literal["dense", "csr"]
+    format: Literal["dense", "triu", "coo", "csr", "delta"]
     n_spins: Annotated[int, Field(ge=1, lt=2**31)]
-    dtype: Literal["|i1", "<i2", "<f4", "<f8"]
+    dtype: Literal["bits", "|i1", "<i2", "<f4", "<f8"]
     field_dtype: Literal["|i1", "<i2", "<f4", "<f8"] | None = None
     nnz: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    keep: Literal["", "dense", "sparse"] = ""
+    base: Digest | Literal[""] = ""
+
+    @model_validator(mode="after")
+    def _holds_together(self) -> Self:
+        if self.format in ("dense", "triu") and self.nnz:
+            raise ValueError(f"nnz = {self.nnz} means nothing in the format {self.format}")
+        if self.dtype == "bits" and self.format in ("dense", "csr"):
+            raise ValueError(f"bits are no dtype of the format {self.format}")
+        if self.keep and self.format not in ("triu", "coo"):
+            raise ValueError(f"keep = {self.keep!r} means nothing in the format {self.format}")
+        if bool(self.base) != (self.format == "delta"):
+            raise ValueError("base belongs to the format delta, and to no other")
+        return self
 
 
 class CouplingRef(Wire):
@@ -178,6 +202,27 @@ class CommitCouplings(Wire):
 
     t: Literal["couplings.commit"] = "couplings.commit"
     upload: Token
+
+
+class StatCouplings(Wire):
+    """Ask which bytes of an upload are missing, after a connection broke."""
+
+    t: Literal["couplings.stat"] = "couplings.stat"
+    upload: Token
+
+
+class ListCouplings(Wire):
+    """Ask what couplings the server holds, from number `first` on."""
+
+    t: Literal["couplings.list"] = "couplings.list"
+    first: Number = 0
+
+
+class DropCouplings(Wire):
+    """Let go of couplings, unless jobs need them."""
+
+    t: Literal["couplings.drop"] = "couplings.drop"
+    digest: Digest
 
 
 class Sample(Wire):
@@ -262,12 +307,16 @@ class Description(Wire):
 
 
 class UploadOpened(Wire):
-    """Send the bytes: chunks of at most `chunk_bytes`, at most `credit` of them unanswered."""
+    """Send the bytes: chunks of at most `chunk_bytes`, at most `credit` of them unanswered.
+
+    `received` of them are here already: ``couplings.stat`` says which are not.
+    """
 
     t: Literal["couplings.upload"] = "couplings.upload"
     upload: Token
     chunk_bytes: Annotated[int, Field(ge=1)]
     credit: Annotated[int, Field(ge=1)]
+    received: Number = 0
 
 
 class ChunkTaken(Wire):
@@ -276,6 +325,46 @@ class ChunkTaken(Wire):
     t: Literal["couplings.taken"] = "couplings.taken"
     upload: Token
     received: Number
+
+
+class MissingBytes(Wire):
+    """The bytes of an upload that are missing: ranges from and up to, at most 1000 of them."""
+
+    t: Literal["couplings.missing"] = "couplings.missing"
+    upload: Token
+    ranges: Annotated[tuple[tuple[Number, Number], ...], Field(max_length=1000)]
+
+
+class HeldCouplings(Wire):
+    """Couplings on a server: `n_bytes` in all, with `fits` ways in which they were fitted.
+
+    `n_spins` is 0 where only what was made of them is left.
+    """
+
+    digest: Digest
+    n_spins: Number
+    n_bytes: Number
+    fits: Number
+    in_use: bool
+
+
+class CouplingListing(Wire):
+    """Couplings on the server from number `first` on, the most recently used first."""
+
+    t: Literal["couplings.listing"] = "couplings.listing"
+    first: Number
+    total: Number
+    n_bytes: Number
+    cache_bytes: Number
+    couplings: Annotated[tuple[HeldCouplings, ...], Field(max_length=100)]
+
+
+class CouplingsDropped(Wire):
+    """The couplings are gone, which freed `n_bytes`."""
+
+    t: Literal["couplings.dropped"] = "couplings.dropped"
+    digest: Digest
+    n_bytes: Number
 
 
 class CouplingsLoaded(Wire):
@@ -347,6 +436,9 @@ Request: TypeAlias = (
     | BeginCouplings
     | CouplingChunk
     | CommitCouplings
+    | StatCouplings
+    | ListCouplings
+    | DropCouplings
     | Sample
     | WaitJob
     | CancelJob
@@ -375,6 +467,9 @@ Reply: TypeAlias = (
     | UploadOpened
     | ChunkTaken
     | CouplingsLoaded
+    | MissingBytes
+    | CouplingListing
+    | CouplingsDropped
     | JobStatus
     | ResultBatch
     | TraceBatch

@@ -19,6 +19,7 @@ from cim_hal.protocol.messages import (
     CommitCouplings,
     CouplingChunk,
     Describe,
+    DropCouplings,
     EmergencyStop,
     FetchHistory,
     FetchResult,
@@ -26,6 +27,7 @@ from cim_hal.protocol.messages import (
     GetCalibration,
     Hello,
     ListCalibrations,
+    ListCouplings,
     LockDevice,
     LockInfo,
     Message,
@@ -34,6 +36,7 @@ from cim_hal.protocol.messages import (
     RunCalibration,
     SafetyInfo,
     Sample,
+    StatCouplings,
     UnlockDevice,
     WaitJob,
 )
@@ -89,7 +92,10 @@ LEAST: Mapping[type[Message], Role] = MappingProxyType(
         ListCalibrations: Role.OBSERVER,
         LockInfo: Role.OBSERVER,
         SafetyInfo: Role.OBSERVER,
+        ListCouplings: Role.OBSERVER,
         BeginCouplings: Role.USER,
+        StatCouplings: Role.USER,
+        DropCouplings: Role.USER,
         CouplingChunk: Role.USER,
         CommitCouplings: Role.USER,
         Sample: Role.USER,
@@ -103,9 +109,9 @@ LEAST: Mapping[type[Message], Role] = MappingProxyType(
     }
 )
 
-# Jobs and locks belong to a session. What is not here nobody may ask of those of another.
+# Jobs, couplings and locks belong to others. What is not here nobody may ask of theirs.
 LEAST_FOR_OTHERS: Mapping[type[Message], Role] = MappingProxyType(
-    {CancelJob: Role.OPERATOR, UnlockDevice: Role.ADMIN}
+    {CancelJob: Role.OPERATOR, DropCouplings: Role.OPERATOR, UnlockDevice: Role.ADMIN}
 )
 
 

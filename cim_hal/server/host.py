@@ -199,7 +199,7 @@ class Host:
 
     def _prepare(self, effect: Prepare) -> Prepared | CimError:
         try:
-            return prepare(effect.source, effect.coupling, self.capabilities)
+            return prepare(effect.source, effect.coupling, self.capabilities, effect.base)
         except CimError as error:
             return error
         except (ArithmeticError, LookupError, MemoryError, TypeError, ValueError) as error:

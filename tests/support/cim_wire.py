@@ -9,7 +9,7 @@ import numpy as np
 
 from cim_hal import Capabilities, IsingModel, Program
 from cim_hal.protocol.core import ServerCore
-from cim_hal.protocol.couplings import Payload, prepare
+from cim_hal.protocol.couplings import Content, prepare
 from cim_hal.protocol.effects import Audit, Effect, Prepare, Reply, Run
 from cim_hal.protocol.limits import Limits
 from cim_hal.protocol.messages import (
@@ -34,7 +34,7 @@ CAPABILITIES = Capabilities(
     name="bench", max_spins=8, coupling_bits=8, max_runs=100, reports_amplitudes=False
 )
 MODEL = IsingModel.from_couplings([[0, 1], [1, 0]])
-PAYLOAD = Payload.of(MODEL)
+PAYLOAD = Content.of(MODEL).payload
 REF = CouplingRef(digest=PAYLOAD.digest())
 
 
@@ -90,7 +90,7 @@ class Bench:
         self.ask(CouplingChunk(upload=opened.upload, offset=0), session, PAYLOAD.data)
         (task,) = self.send(CommitCouplings(upload=opened.upload), session)
         assert isinstance(task, Prepare)
-        outcome = prepare(task.source, task.coupling, CAPABILITIES)
+        outcome = prepare(task.source, task.coupling, CAPABILITIES, task.base)
         (reply,) = self.core.prepared(task.ticket, outcome, self.now)
         assert isinstance(reply, Reply)
         assert not isinstance(reply.packet.body, Fault)

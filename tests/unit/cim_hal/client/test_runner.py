@@ -51,7 +51,7 @@ def test_a_request_that_breaks_a_rule_is_our_mistake(runner):
 def test_an_answer_that_does_not_come_in_time_is_a_timeout(runner):
     dialogue = Dialogue(timeout_s=0.5)
     uploader = Uploader(dialogue)
-    ref = CouplingRef(digest=runner.run(uploader.digest(PAIR)))
+    ref = CouplingRef(digest=runner.run(uploader.digest(PAIR, math.inf)))
     runner.run(uploader.load(PAIR, ref, math.inf))
     schedule = Schedule(pump=PumpSchedule.constant(1.0, round_trips=1).pump, round_trips=60_000)
     sample = Sample(key="0" * 32, coupling=ref, schedule=schedule, n_runs=1, seed=0)
@@ -64,7 +64,7 @@ def test_an_answer_that_does_not_come_in_time_is_a_timeout(runner):
 def test_the_digest_memo_does_not_keep_models_alive():
     runner, uploader = Runner(lambda: LocalTransport(Annealer())), Uploader(Dialogue(timeout_s=5.0))
     try:
-        runner.run(uploader.digest(IsingModel.from_couplings(np.zeros((3, 3)))))
-        assert len(uploader._contents) == 0
+        runner.run(uploader.digest(IsingModel.from_couplings(np.zeros((3, 3))), math.inf))
+        assert len(uploader._known) == 0
     finally:
         runner.close()

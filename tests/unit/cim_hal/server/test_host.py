@@ -22,7 +22,7 @@ from cim_hal import (
     lower,
 )
 from cim_hal.errors import CapabilityError, DriverFaultError
-from cim_hal.protocol.couplings import Payload, Prepared
+from cim_hal.protocol.couplings import Content, Prepared
 from cim_hal.protocol.effects import Calibrate, MakeSafe, Prepare, Run, Stop
 from cim_hal.protocol.messages import CouplingRef
 from cim_hal.protocol.results import Measured, unpack_spins
@@ -184,7 +184,7 @@ def test_a_driver_that_fails_to_close_does_no_harm(caplog):
 
 
 def test_couplings_are_prepared_while_the_machine_is_busy():
-    payload = Payload.of(MODEL)
+    payload = Content.of(MODEL).payload
     ref = CouplingRef(digest=payload.digest())
     with _hosting(Patient()) as (host, announced):
         host.perform(Run("job", _program(host.capabilities, round_trips=60_000)))
