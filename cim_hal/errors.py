@@ -25,7 +25,9 @@
     │   └── TransportTimeoutError (TimeoutError)
     ├── SessionError
     │   ├── LeaseHeldError                 another has locked the machine
-    │   └── LeaseLostError                 the lock that this session had is over
+    │   ├── LeaseLostError                 the lock that this session had is over
+    │   ├── QuotaError                     more than one user may have
+    │   └── RateLimitedError               too many messages in a short time
     ├── PermissionDeniedError              the role of the user does not allow it
     ├── KeyFileError                       a file of keys, missing, malformed or open to others
     ├── JobError
@@ -80,6 +82,8 @@ __all__ = [
     "PermissionDeniedError",
     "ProtocolError",
     "QueueFullError",
+    "QuotaError",
+    "RateLimitedError",
     "RemoteProtocolError",
     "ScheduleError",
     "ServerKeyError",
@@ -308,6 +312,22 @@ class LeaseLostError(SessionError):
     """The lock is over: it expired, or was broken; the machine was not touched."""
 
     code = "session.lease_lost"
+
+
+class QuotaError(SessionError):
+    """More than one user may have of this server.
+
+    ``details`` has `what`, the field of ``limits``; `used`; and `available`.
+    """
+
+    code = "session.quota"
+
+
+class RateLimitedError(SessionError):
+    """The user sends too many messages; the next one is welcome after ``retry_after_s``."""
+
+    code = "session.rate_limited"
+    retryable: ClassVar[bool] = True
 
 
 class PermissionDeniedError(CimError):

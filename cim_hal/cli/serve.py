@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from cim_hal.cli.limits import limit_options, read_limits
 from cim_hal.client.spawn import READY
 from cim_hal.keys import read_pair
 from cim_hal.machine.faults import FaultScript, FaultyDriver
@@ -111,6 +112,7 @@ LEVELS = ("debug", "info", "warning", "error")
     metavar="FILE.toml",
     help="For tests: let the machine fail as this script says.",
 )
+@limit_options
 @click.option("--until-stdin-closes", is_flag=True, hidden=True)
 def serve(
     target: str,
@@ -126,6 +128,8 @@ def serve(
     metrics_address: str | None,
     public: bool,
     faults_path: Path | None,
+    limits_path: Path | None,
+    limits: tuple[str, ...],
     until_stdin_closes: bool,
 ) -> None:
     """Serve the driver TARGET on the network until Ctrl-C or SIGTERM.
@@ -137,6 +141,7 @@ def serve(
       cim-hal serve emulator
       cim-hal serve my_lab.bench:make --bind tcp://127.0.0.1:5555
       cim-hal serve emulator --faults faults.toml
+      cim-hal serve emulator --limits limits.toml --limit lease_s=60
       cim-hal serve emulator --bind tcp://0.0.0.0:5555 --key server.key --audit audit.jsonl
     """  # noqa: D301
     configure(level=log_level, style=log_format, stream=sys.stderr)
@@ -152,6 +157,7 @@ def serve(
             endpoint,
             insecure=insecure,
             gatekeeper=gatekeeper,
+            limits=read_limits(limits_path, limits),
             board=board,
             calibrations=calibrations_path and CalibrationStore(calibrations_path),
         ) as router,

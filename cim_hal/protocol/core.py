@@ -32,6 +32,7 @@ from cim_hal.protocol.messages import (
     CancelJob,
     Describe,
     Description,
+    EmergencyStop,
     Farewell,
     FetchResult,
     FetchTrace,
@@ -50,6 +51,7 @@ from cim_hal.protocol.messages import (
 )
 from cim_hal.protocol.packet import Kind, Packet, answer
 from cim_hal.protocol.programs import program_of, record_of
+from cim_hal.protocol.quotas import Rates, check_quota
 from cim_hal.protocol.results import Measured, rows_from, trace_rows_from
 from cim_hal.protocol.roles import LEAST_FOR_OTHERS, LOCAL, User, check_role
 from cim_hal.protocol.safety import Safety
@@ -134,6 +136,7 @@ class ServerCore:
         self._leases = Leases(self._limits, numbers)
         self._locking = Locking(self._leases, self._jobs, self._user_of)
         self._safety = Safety(self._jobs, self._user_of, numbers)
+        self._rates = Rates(self._limits.user_messages_per_s)
         self._handlers: dict[type[Message], Callable[[bytes, Packet, Any, float], list[Effect]]] = {
             Ping: self._ping,
             Bye: self._bye,
@@ -186,6 +189,7 @@ class ServerCore:
             *self._locking.tick(now),
         ]
         self._library.tick(now)
+        self._rates.tick(now)
         oldest = now - self._limits.session_s
         for session in [t for t, known in self._sessions.items() if known.seen < oldest]:
             effects += self._end_session(session, now)
@@ -199,6 +203,8 @@ class ServerCore:
         if request.kind is not Kind.REQUEST:
             raise RemoteProtocolError("a client must not send replies")
         check_role(user, request.body)
+        if not isinstance(request.body, EmergencyStop | Bye):
+            self._rates.count(user, now)
         if isinstance(request.body, Hello):
             welcome = self._hello(request.body, now, user)
             facts = {"client": request.body.client, "session": welcome.session[-8:]}
@@ -220,6 +226,9 @@ class ServerCore:
         if len(self._sessions) >= self._limits.max_sessions:
             needs, available = len(self._sessions) + 1, self._limits.max_sessions
             raise CapabilityError("max_sessions", required=needs, available=available)
+        own = sum(session.user.name == user.name for session in self._sessions.values()) + 1
+        most, hint = self._limits.user_sessions, "close sessions that are not needed"
+        check_quota(user, "user_sessions", used=own, available=most, hint=hint)
         session = self._new_token()
         self._sessions[session] = _Session(version, now, user)
         return Welcome(

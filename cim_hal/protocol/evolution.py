@@ -43,7 +43,13 @@ ADDED: Mapping[type[BaseModel], Mapping[str, Version]] = MappingProxyType(
             "notes": (1, 1),
             "calibration": (1, 2),
         },
-        Limits: {"lease_s": (1, 2), "user_queue_length": (1, 2), "slice_s": (1, 2)},
+        Limits: {
+            "lease_s": (1, 2),
+            "user_sessions": (1, 2),
+            "user_messages_per_s": (1, 2),
+            "user_queue_length": (1, 2),
+            "slice_s": (1, 2),
+        },
         CouplingSpec: {"keep": (1, 2), "base": (1, 2)},
         UploadOpened: {"received": (1, 2)},
     }

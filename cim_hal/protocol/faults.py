@@ -30,6 +30,8 @@ CLASSES: Mapping[str, type[CimError]] = MappingProxyType(
             errors.PermissionDeniedError,
             errors.LeaseHeldError,
             errors.LeaseLostError,
+            errors.QuotaError,
+            errors.RateLimitedError,
             errors.JobCancelledError,
             errors.QueueFullError,
             errors.DeviceError,

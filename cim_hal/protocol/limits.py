@@ -39,6 +39,11 @@ class Limits(BaseModel):
         Size and number of ended jobs kept until they expire; the oldest go first.
     queue_length, user_queue_length : int
         Jobs that wait for the machine, of all users and of one.
+    user_sessions : int
+        Sessions of one user.
+    user_messages_per_s : float or None
+        Messages a second that one user may send, with a reserve of two seconds; None for as many
+        as they like.
     slice_s : float
         Device seconds that a user has in one turn while others wait.
     max_sessions, max_uploads : int
@@ -69,5 +74,7 @@ class Limits(BaseModel):
     upload_s: Seconds = 60.0
     result_s: Seconds = 900.0
     lease_s: Seconds = 30.0
+    user_sessions: Count = 128
+    user_messages_per_s: Seconds | None = None
     user_queue_length: Count = 64
     slice_s: Seconds = 2.0
