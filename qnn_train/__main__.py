@@ -3,31 +3,26 @@
 from __future__ import annotations
 
 import sys
-from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from cim_hal import open_device, spawn_server
 from cim_hal.console import run as run_command
+from qnn_train.cli.options import Classes, Samples, given, option, refuse
+from qnn_train.cli.qcgd import describe_program, train_program
+from qnn_train.cli.scale import describe_scale, train_scale
 from qnn_train.data import load_digits, load_fashion_mnist
 from qnn_train.data.fashion_mnist import data_directory, download
 from qnn_train.errors import TrainingError
-from qnn_train.picture import draw
+from qnn_train.network.activations import ACTIVATIONS
 from qnn_train.recipe import Recipe, prepare
-from qnn_train.run import TrainingRun
+from qnn_train.scale import PRESETS, Checkpoint, ScaleProblem, default_preset, preset
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from cim_hal import Session
-    from qnn_train.data import Pair
-    from qnn_train.recipe import Preparation
-    from qnn_train.report import RunReport
-    from qnn_train.run import Outcome
+    from qnn_train.data import Dataset
+    from qnn_train.scale import ProximalRecipe
 
 __all__ = ["main", "program"]
 
@@ -38,31 +33,23 @@ Examples:
   qnn-train
       digits 3 or 6, on an emulated machine in a process of its own
   qnn-train --dataset fashion-mnist --data-dir DIR --classes 4,5
-      coat or sandal
+      coat or sandal, 20 images in one program
+  qnn-train --dataset fashion-mnist --classes 0,6 --train-samples all
+      T-shirt or shirt, all 12,000 images, block by block
+  qnn-train --dataset fashion-mnist --classes all --weights ternary
+      all ten classes and 60,000 images
   qnn-train --device tcp://cim.lab:5555 --coupling-bits 8
       on a machine behind a server
 """
-
-
-class Classes(click.ParamType):
-    """Two class numbers, ``A,B``."""
-
-    name = "A,B"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[int, int]:
-        """Parse the text of the option."""
-        try:
-            first, second = (int(part) for part in value.split(","))
-        except ValueError:
-            self.fail(f"{value!r} is not two class numbers such as 4,5", param, ctx)
-        return first, second
-
-
-def option(name: str, kind: Any, default: Any, text: str) -> Any:
-    """Make an option that shows its default."""
-    return click.option(name, type=kind, default=default, show_default=True, help=text)
+# Options that only one method knows, and those that the two share.
+ONLY_QCGD = ("iterations", "score")
+ONLY_PROXIMAL = (
+    "recipe", "activation", "clip", "output_bias_bits", "sweeps", "starts", "block_spins",
+    "validation", "patience", "round_trips", "checkpoint", "resume",
+)  # fmt: skip
+SHARED = ("grid", "hidden", "readout", "weights", "bias_bits", "seed")
+RESUMED = ("train_samples", "runs", "classes", "dataset", "coupling_bits", *SHARED)
+DEVICES = {"qcgd": "emulator-550", "proximal": "emulator-dsb"}
 
 
 @click.command(
@@ -76,17 +63,45 @@ def option(name: str, kind: Any, default: Any, text: str) -> Any:
 )
 @click.option("--download", "fetch", is_flag=True, help="Fetch missing Fashion-MNIST files first.")
 @click.option(
-    "--classes", type=Classes(), help="Two classes.  [default: digits 3,6; fashion-mnist 4,5]"
+    "--method",
+    type=click.Choice(["qcgd", "proximal"]),
+    help="One program with constraints, or all images block by block.  [default: proximal where "
+    "a recipe, all images or more than two classes are asked for]",
 )
-@option("--train-samples", click.IntRange(2), 20, "Images in the program.")
+@click.option(
+    "--recipe",
+    type=click.Choice(list(PRESETS)),
+    help="Defaults of all options below, for proximal.  [default: one that fits the classes]",
+)
+@click.option(
+    "--classes", type=Classes(), help="Classes.  [default: digits 3,6; fashion-mnist 4,5]"
+)
+@click.option(
+    "--train-samples", type=Samples(), help="Images to learn from.  [default: qcgd 20, else all]"
+)
 @option("--grid", click.IntRange(1), 4, "Cells along a side: the network has grid² inputs.")
-@option("--hidden", click.IntRange(0, 1000), 3, "Sign neurons; 0 for one threshold unit.")
+@option("--hidden", click.IntRange(0, 1000), 3, "Hidden neurons; 0 for none.")
 @option("--readout", click.Choice(["majority", "trained"]), "majority", "After the hidden layer.")
 @option("--weights", str, "binary", "binary, ternary, or 2bit to 8bit.")
 @option("--bias-bits", click.IntRange(0, 8), 2, "Bits of each bias.")
 @option("--iterations", click.IntRange(1), 25, "Oracle calls.")
 @option("--runs", click.IntRange(1), 64, "Runs of the machine in each call.")
-@option("--device", str, "emulator-550", "Driver name (started in a process) or tcp://, ipc://.")
+@click.option("--activation", type=click.Choice(list(ACTIVATIONS)), help="Of hidden neurons.")
+@click.option("--clip", type=click.FloatRange(0, min_open=True), help="Where it saturates, in σ.")
+@click.option("--output-bias-bits", type=click.IntRange(0, 8), help="Bits of each last bias.")
+@click.option("--sweeps", type=click.IntRange(1), help="Visits of every block.")
+@click.option("--starts", type=click.IntRange(1), help="Descents, of which the best counts.")
+@click.option("--block-spins", type=click.IntRange(1), help="Largest block.")
+@click.option(
+    "--validation", type=click.FloatRange(0, 1, max_open=True), help="Share kept to judge by."
+)
+@click.option("--patience", type=click.IntRange(0), help="Sweeps without gain; 0 for all sweeps.")
+@click.option("--round-trips", type=click.IntRange(1), help="Of a run of the machine.")
+@click.option(
+    "--device",
+    help="Driver name (started in a process) or tcp://, ipc://.  "
+    "[default: qcgd emulator-550, proximal emulator-dsb]",
+)
 @click.option(
     "--coupling-bits", type=click.IntRange(2, 16), help="Bits of a coupling.  [default: machine's]"
 )
@@ -109,46 +124,38 @@ def option(name: str, kind: Any, default: Any, text: str) -> Any:
     type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
     help="Write the report here too; - is stdout.",
 )
+@click.option(
+    "--checkpoint",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Where to leave a checkpoint while training.  [default: OUT/checkpoint.npz, until done]",
+)
+@click.option(
+    "--resume",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help="Go on from a checkpoint, as if there had been no stop.",
+)
+@click.option("--dry-run", is_flag=True, help="Say what it would take, and stop.")
 @click.option("--quiet", is_flag=True, help="No progress and no summary.")
-def program(
-    *,
-    dataset: str,
-    data_dir: Path | None,
-    fetch: bool,
-    classes: tuple[int, int] | None,
-    iterations: int,
-    runs: int,
-    device: str,
-    coupling_bits: int | None,
-    out: Path | None,
-    json_file: Path | None,
-    quiet: bool,
-    **recipe_options: Any,
-) -> None:
-    """Train a quantized neural network to tell two classes of images apart.
+@click.pass_context
+def program(context: click.Context, **options: Any) -> None:
+    """Train a quantized neural network to tell classes of images apart.
 
-    The training is a quadratic program with constraints, solved by quantum conditional gradient
-    descent (arXiv:2506.18240) with an Ising machine as oracle. Without arguments the machine is
-    emulated, in a process of its own behind ZeroMQ.
+    With few images the training is a quadratic program with constraints, solved by quantum
+    conditional gradient descent (arXiv:2506.18240) with an Ising machine as oracle. With all images
+    it goes block by block, and the machine minimizes the loss to second order in the bits of each.
+    Without arguments the machine is emulated, in a process of its own behind ZeroMQ.
     """
+    method = _method(options)
+    options["device"] = options["device"] or DEVICES[method]
     try:
-        preparation = prepare(
-            Recipe(**recipe_options), _load(dataset, data_dir, classes, fetch=fetch)
-        )
+        if method == "qcgd":
+            refuse(context, ONLY_PROXIMAL, "belongs to --method proximal")
+            _qcgd(options)
+        else:
+            refuse(context, ONLY_QCGD, "belongs to --method qcgd; say --sweeps instead")
+            _proximal(context, options)
     except TrainingError as error:
         raise click.UsageError(str(error)) from None
-    folder = out or _default_folder(preparation)
-    with ExitStack() as stack:
-        session = _open(device, stack)
-        run = TrainingRun(
-            preparation, session, iterations=iterations, n_runs=runs, coupling_bits=coupling_bits
-        )
-        stack.enter_context(_folder(folder))
-        _watch(run, iterations, quiet=quiet)
-        outcome = run.outcome()
-        _write(outcome, folder, json_file)
-    if not quiet and str(json_file) != "-":
-        click.echo(_summary(outcome.report, folder))
 
 
 def main() -> None:
@@ -156,94 +163,76 @@ def main() -> None:
     sys.exit(run_command(program))
 
 
-def _load(
-    dataset: str, data_dir: Path | None, classes: tuple[int, int] | None, *, fetch: bool
-) -> Pair:
-    wanted = classes or DEFAULT_CLASSES[dataset]
-    if dataset == "digits":
-        return load_digits().pair(*wanted)
-    directory = data_directory(data_dir)
-    if fetch:
-        download(directory)
-    return load_fashion_mnist(directory).pair(*wanted)
+def _method(options: dict[str, Any]) -> str:
+    """Return the method that was asked for, or the one that suits."""
+    if options["method"]:
+        return options["method"]
+    classes = options["classes"]
+    many = classes == "all" or (classes is not None and len(classes) > 2)
+    asked = options["recipe"] or options["resume"] or options["train_samples"] == "all"
+    return "proximal" if many or asked else "qcgd"
 
 
-def _default_folder(preparation: Preparation) -> Path:
-    pair = preparation.pair
-    first, second = pair.classes
-    return Path("runs") / f"{pair.dataset}-{first}-{second}-seed{preparation.recipe.seed}"
-
-
-def _open(device: str, stack: ExitStack) -> Session:
-    """Connect to an endpoint, or start the named machine behind one."""
-    if "://" not in device:
-        device = stack.enter_context(spawn_server(device)).endpoint
-    return stack.enter_context(open_device(device))
-
-
-def _watch(run: TrainingRun, iterations: int, *, quiet: bool) -> None:
-    """Make the steps, with a bar on a terminal."""
-    console = Console(stderr=True)
-    columns = (
-        TextColumn("training"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("infeasibility {task.fields[infeasibility]:.3f}"),
-        TextColumn("accuracy {task.fields[accuracy]:.2f} %"),
-        TimeElapsedColumn(),
+def _qcgd(options: dict[str, Any]) -> None:
+    classes = options["classes"] or DEFAULT_CLASSES[options["dataset"]]
+    if classes == "all" or len(classes) != 2:
+        raise click.UsageError("--method qcgd tells two classes apart; say --method proximal")
+    if options["train_samples"] == "all":
+        raise click.UsageError("--method qcgd takes a number of images; say --method proximal")
+    recipe = Recipe(
+        train_samples=options["train_samples"] or 20,
+        score=options["score"],
+        **{name: options[name] for name in SHARED},
     )
-    with Progress(*columns, console=console, disable=quiet or not console.is_terminal) as bar:
-        task = bar.add_task("", total=iterations, infeasibility=float("nan"), accuracy=0.0)
-        for step in run:
-            bar.update(
-                task,
-                advance=1,
-                infeasibility=step.iterate.infeasibility,
-                accuracy=100 * step.best.accuracy,
-            )
+    preparation = prepare(recipe, _load(options).select(classes))
+    shared = {name: options[name] for name in ("device", "iterations", "runs")}
+    if options["dry_run"]:
+        click.echo(describe_program(preparation, **shared))
+        return
+    outputs = {name: options[name] for name in ("coupling_bits", "out", "json_file", "quiet")}
+    train_program(preparation, **shared, **outputs)
 
 
-@contextmanager
-def _folder(folder: Path) -> Iterator[None]:
-    """Make the folder before the training, so that a wrong name costs nothing; none if empty."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise click.FileError(str(folder), error.strerror) from None
-    try:
-        yield
-    finally:
-        if not any(folder.iterdir()):
-            folder.rmdir()
+def _proximal(context: click.Context, options: dict[str, Any]) -> None:
+    resume = None
+    if options["resume"]:
+        known = {*ONLY_PROXIMAL, *RESUMED} - {"checkpoint", "resume"}
+        refuse(context, sorted(known), "cannot change what is resumed")
+        resume = Checkpoint.load(options["resume"])
+        options |= {"dataset": resume.dataset, "coupling_bits": resume.coupling_bits}
+        options["checkpoint"] = options["checkpoint"] or options["resume"]
+        if "device" not in given(context, ["device"]):
+            options["device"] = resume.device
+    dataset = _load(options)
+    classes = resume.classes if resume else options["classes"] or DEFAULT_CLASSES[dataset.name]
+    selection = dataset.select(None if classes == "all" else classes)
+    recipe = resume.recipe if resume else _recipe(context, dataset, len(selection.classes))
+    problem = ScaleProblem.of(recipe, selection)
+    if options["dry_run"]:
+        click.echo(describe_scale(problem, device=options["device"]))
+        return
+    names = ("device", "coupling_bits", "checkpoint", "out", "json_file", "quiet")
+    train_scale(problem, resume=resume, **{name: options[name] for name in names})
 
 
-def _write(outcome: Outcome, folder: Path, json_file: Path | None) -> None:
-    try:
-        outcome.model.save(folder / "model.npz")
-        outcome.report.save(folder / "report.json")
-        draw(outcome.report, folder / "training.png")
-        if json_file is not None and str(json_file) != "-":
-            outcome.report.save(json_file)
-    except OSError as error:
-        raise click.FileError(str(error.filename or folder), error.strerror) from None
-    if str(json_file) == "-":
-        click.echo(outcome.report.to_json())
+def _recipe(context: click.Context, dataset: Dataset, n_classes: int) -> ProximalRecipe:
+    """Return the named recipe, with the options that were given in the place of its own."""
+    name = context.params["recipe"] or default_preset(dataset.name, n_classes)
+    changes = given(context, (*ONLY_PROXIMAL[1:-2], *SHARED, "train_samples"))
+    if changes.get("train_samples") == "all":
+        changes["train_samples"] = None
+    if "runs" in given(context, ["runs"]):
+        changes["n_runs"] = context.params["runs"]
+    return replace(preset(name), **changes)
 
 
-def _summary(report: RunReport, folder: Path) -> str:
-    bits = "real" if report.coupling_bits is None else f"{report.coupling_bits}-bit"
-    rows = [
-        ("test accuracy", f"{100 * report.test_accuracy:.2f} %  of {report.n_test} images"),
-        ("train accuracy", f"{100 * report.train_accuracy:.2f} %  of {report.n_train} images"),
-        ("network", f"{report.network}, {report.bits_per_parameter:.2f} bits per parameter"),
-        ("program", f"{report.spins} spins, {report.train_samples} training images"),
-        ("machine", f"{report.device}, {bits} couplings, {report.oracle_calls} oracle calls"),
-        ("infeasibility", f"{report.infeasibility:.3f}"),
-        ("seconds", f"{report.seconds:.1f}"),
-        ("model", str(folder / "model.npz")),
-        ("picture", str(folder / "training.png")),
-    ]
-    return "\n".join(f"{name:<15}{value}" for name, value in rows)
+def _load(options: dict[str, Any]) -> Dataset:
+    if options["dataset"] == "digits":
+        return load_digits()
+    directory = data_directory(options["data_dir"])
+    if options["fetch"]:
+        download(directory)
+    return load_fashion_mnist(directory)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@
     CimError
     └── TrainingError
         ├── AssemblyError      the network and the samples do not make a program
+        ├── CheckpointError    a file that no training can go on from
         ├── DataError          data that is missing, damaged or not there
         └── ModelFileError     a file that is no trained network
 """
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 from cim_hal import CimError
 
-__all__ = ["AssemblyError", "DataError", "ModelFileError", "TrainingError"]
+__all__ = ["AssemblyError", "CheckpointError", "DataError", "ModelFileError", "TrainingError"]
 
 
 class TrainingError(CimError):
@@ -26,6 +27,12 @@ class AssemblyError(TrainingError, ValueError):
     """The network and the samples do not make a program."""
 
     code = "training.assembly"
+
+
+class CheckpointError(TrainingError, ValueError):
+    """A file that no training can go on from, or not the one that was asked for."""
+
+    code = "training.checkpoint"
 
 
 class DataError(TrainingError, ValueError):

@@ -1,10 +1,10 @@
-"""What a model file says about itself in words: the JSON text ``about``, of both versions."""
+"""What a model file says about itself in words: the JSON text ``about``, of every version."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -18,9 +18,10 @@ from qnn_train.network import (
     weight_code,
 )
 
-__all__ = ["LayerAbout", "ModelAbout", "SplineAbout"]
+__all__ = ["FeaturesAbout", "LayerAbout", "ModelAbout", "SplineAbout"]
 
-FORMAT = "cim-hal/qnn-model/2"
+FORMAT = "cim-hal/qnn-model/3"
+FORMAT_2 = "cim-hal/qnn-model/2"
 FORMAT_1 = "cim-hal/qnn-model/1"
 FROZEN = ConfigDict(frozen=True, extra="forbid")
 
@@ -75,6 +76,16 @@ class LayerAbout(BaseModel):
         return Layer(self.inputs, self.outputs, *codes, Spline(**self.activation.model_dump()))
 
 
+class FeaturesAbout(BaseModel):
+    """Features: signs at thresholds, or levels of a deviation; see `PooledSign`, `PooledLevels`."""
+
+    model_config = FROZEN
+
+    kind: Literal["sign", "levels"] = "sign"
+    levels: Annotated[int, Field(ge=1, le=4096)] = 1
+    cut: Annotated[int, Field(ge=1, le=4096)] = 1
+
+
 class ModelAbout(BaseModel):
     """Everything in a model file that is no array."""
 
@@ -87,10 +98,11 @@ class ModelAbout(BaseModel):
     side: Size
     layers: Annotated[tuple[LayerAbout, ...], Field(min_length=1, max_length=64)]
     majority: bool
+    features: FeaturesAbout = FeaturesAbout()
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read the text of either version.
+        """Read the text of any version.
 
         Raises
         ------
@@ -102,6 +114,8 @@ class ModelAbout(BaseModel):
         raw = json.loads(text)
         if isinstance(raw, dict) and raw.get("format") == FORMAT_1:
             raw = _About1.model_validate(raw).in_version_2()
+        if isinstance(raw, dict) and raw.get("format") == FORMAT_2 and "features" not in raw:
+            raw = raw | {"format": FORMAT}  # it knows only signs
         about = cls.model_validate(raw)
         if about.format != FORMAT:
             raise ModelFileError(f"the format is {about.format!r}, not {FORMAT!r}")
@@ -158,4 +172,4 @@ class _About1(BaseModel):
             }
             for index, part in enumerate(self.layers)
         ]
-        return self.model_dump() | {"format": FORMAT, "layers": layers}
+        return self.model_dump() | {"format": FORMAT_2, "layers": layers}

@@ -1,8 +1,9 @@
 """A trained network in one file, ``model.npz``: plain arrays, no pickle.
 
-``weights_l`` and ``biases_l`` are the integers of trained layer l, ``thresholds`` those of the
-features, and ``about`` is a JSON text with everything else. Files of version 1, which knows only
-the sign and two classes, are read as well.
+``weights_l`` and ``biases_l`` are the integers of trained layer l, ``thresholds``, or ``means`` and
+``deviations``, those of the features, and ``about`` is a JSON text with everything else. Files of
+version 1, which knows only the sign and two classes, and of version 2, which knows only features
+of signs, are read as well.
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from pydantic import ValidationError
 
-from qnn_train.data import PooledSign
+from qnn_train.data import PooledLevels, PooledSign
 from qnn_train.errors import ModelFileError, TrainingError
-from qnn_train.model_about import FORMAT, LayerAbout, ModelAbout
+from qnn_train.model_about import FORMAT, FeaturesAbout, LayerAbout, ModelAbout
 from qnn_train.network import Architecture, QuantizedNetwork
 
 if TYPE_CHECKING:
@@ -41,14 +42,14 @@ class TrainedModel:
         Labels predicted for a negative and for a non-negative margin; with several outputs, for
         each of them being the largest.
     class_names : tuple of str
-    features : PooledSign
+    features : PooledSign or PooledLevels
     network : QuantizedNetwork
     """
 
     dataset: str
     classes: tuple[int, ...]
     class_names: tuple[str, ...]
-    features: PooledSign
+    features: PooledSign | PooledLevels
     network: QuantizedNetwork
 
     def predict(self, images: ArrayLike) -> NDArray[np.int64]:
@@ -60,7 +61,7 @@ class TrainedModel:
 
     def save(self, path: Path) -> None:
         """Write the model to `path`."""
-        arrays: dict[str, Any] = {"thresholds": self.features.thresholds}
+        arrays: dict[str, Any] = _feature_arrays(self.features)
         for index, weights in enumerate(self.network.weights):
             arrays[f"weights_{index}"] = weights
             arrays[f"biases_{index}"] = self.network.biases[index]
@@ -78,7 +79,7 @@ class TrainedModel:
         arrays = _read_arrays(path)
         try:
             about = ModelAbout.parse(str(arrays["about"]))
-            features = PooledSign(about.side, _array(arrays, "thresholds", "f", None))
+            features = _features(about, arrays)
             network = _network(about.architecture(), arrays)
         except KeyError as error:
             raise ModelFileError(f"{path} has no entry {error}") from None
@@ -86,9 +87,7 @@ class TrainedModel:
             raise ModelFileError(f"{path} is no trained network: {error}") from None
         except TrainingError as error:
             raise ModelFileError(f"{path} is no trained network: {error.message}") from None
-        if len(features.thresholds) != network.architecture.n_inputs or (
-            features.grid**2 != len(features.thresholds) or about.side % features.grid
-        ):
+        if features.grid**2 != network.architecture.n_inputs or about.side % features.grid:
             raise ModelFileError(f"{path}: features and network do not fit together")
         n_classes = max(2, network.architecture.n_outputs)
         if not len(about.classes) == len(about.class_names) == n_classes:
@@ -109,7 +108,34 @@ class TrainedModel:
                 for index, layer in enumerate(architecture.layers)
             ),
             majority=architecture.readout is None,
+            features=_about_features(self.features),
         )
+
+
+def _feature_arrays(features: PooledSign | PooledLevels) -> dict[str, Any]:
+    if isinstance(features, PooledSign):
+        return {"thresholds": features.thresholds}
+    return {"means": features.means, "deviations": features.deviations}
+
+
+def _about_features(features: PooledSign | PooledLevels) -> FeaturesAbout:
+    if isinstance(features, PooledSign):
+        return FeaturesAbout()
+    return FeaturesAbout(kind="levels", levels=features.levels, cut=features.cut)
+
+
+def _features(about: ModelAbout, arrays: dict[str, NDArray[Any]]) -> PooledSign | PooledLevels:
+    if about.features.kind == "sign":
+        features = PooledSign(about.side, _array(arrays, "thresholds", "f", None))
+        inputs = len(features.thresholds)
+    else:
+        means, deviations = (_array(arrays, name, "f", None) for name in ("means", "deviations"))
+        said = about.features
+        features = PooledLevels(about.side, means, deviations, said.levels, said.cut)
+        inputs = len(means)
+    if features.grid**2 != inputs:
+        raise ModelFileError(f"{inputs} features are no square grid")
+    return features
 
 
 def _read_arrays(path: Path) -> dict[str, NDArray[Any]]:

@@ -79,8 +79,8 @@ class RunReport:
     """
 
     dataset: str
-    classes: tuple[int, int]
-    class_names: tuple[str, str]
+    classes: tuple[int, ...]
+    class_names: tuple[str, ...]
     network: str
     weights: str
     bias_bits: int

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
 from qnn_train.errors import DataError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
-__all__ = ["Dataset", "ImageSet", "Pair"]
+__all__ = ["Dataset", "ImageSet", "Pair", "Selection"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +76,7 @@ class Dataset:
     train: ImageSet
     test: ImageSet
 
-    def pair(self, first: int, second: int) -> Pair:
+    def pair(self, first: int, second: int) -> Selection:
         """Keep two classes; labels become -1 for the first and +1 for the second.
 
         Raises
@@ -82,17 +84,33 @@ class Dataset:
         DataError
             The same class twice, or one that does not exist.
         """
-        for label in (first, second):
+        return self.select((first, second))
+
+    def select(self, classes: Sequence[int] | None = None) -> Selection:
+        """Keep some classes, all of them by default.
+
+        Labels become -1 and +1 for two classes, and 0, 1, 2, ... in the given order for more.
+
+        Raises
+        ------
+        DataError
+            Fewer than two classes, one that stands twice, or one that does not exist.
+        """
+        kept = tuple(range(len(self.class_names))) if classes is None else tuple(classes)
+        for label in kept:
             if not 0 <= label < len(self.class_names):
                 raise DataError(
                     f"{self.name} has no class {label}",
                     hint="it has " + ", ".join(self._labelled_names()),
                 )
-        if first == second:
-            raise DataError(f"classes {first} and {second} are the same", hint="name two")
-        names = (self.class_names[first], self.class_names[second])
-        splits = (_two_classes(split, first, second) for split in (self.train, self.test))
-        return Pair(self.name, (first, second), names, *splits)
+        if len(kept) < 2:
+            raise DataError("fewer than two classes", hint="name two or more")
+        if len(set(kept)) < len(kept):
+            numbers = " and ".join(map(str, kept))
+            raise DataError(f"classes {numbers} are the same", hint="name different ones")
+        names = tuple(self.class_names[label] for label in kept)
+        splits = (_only(split, kept) for split in (self.train, self.test))
+        return Selection(self.name, kept, names, *splits)
 
     def _labelled_names(self) -> list[str]:
         pairs = enumerate(self.class_names)
@@ -100,25 +118,35 @@ class Dataset:
 
 
 @dataclass(frozen=True, eq=False)
-class Pair:
-    """Two classes of a dataset, labelled -1 and +1.
+class Selection:
+    """Some classes of a dataset.
 
     Parameters
     ----------
     dataset : str
     classes : tuple of int
-        The labels in the dataset of -1 and +1.
+        The labels in the dataset of -1 and +1, or of 0, 1, 2, ... where there are more than two.
     class_names : tuple of str
     train, test : ImageSet
     """
 
     dataset: str
-    classes: tuple[int, int]
-    class_names: tuple[str, str]
+    classes: tuple[int, ...]
+    class_names: tuple[str, ...]
     train: ImageSet
     test: ImageSet
 
+    @property
+    def n_outputs(self) -> int:
+        """Margins a network needs: one for two classes, else one for each."""
+        return 1 if len(self.classes) == 2 else len(self.classes)
 
-def _two_classes(split: ImageSet, first: int, second: int) -> ImageSet:
-    kept = split.take(np.flatnonzero((split.labels == first) | (split.labels == second)))
-    return ImageSet(kept.images, np.where(kept.labels == second, 1, -1))
+
+Pair: TypeAlias = Selection
+
+
+def _only(split: ImageSet, classes: tuple[int, ...]) -> ImageSet:
+    kept = split.take(np.flatnonzero(np.isin(split.labels, classes)))
+    order = np.argsort(classes)
+    labels = order[np.searchsorted(classes, kept.labels, sorter=order)]
+    return ImageSet(kept.images, 2 * labels - 1 if len(classes) == 2 else labels)

@@ -16,7 +16,7 @@ from qnn_train.errors import DataError
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["PooledSign", "mean_pool"]
+__all__ = ["PooledSign", "check_side", "mean_pool"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,10 +53,7 @@ class PooledSign:
         DataError
             Images of another size.
         """
-        if np.ndim(images) != 3 or np.shape(images)[1:] != (self.side, self.side):
-            raise DataError(
-                f"images have shape {np.shape(images)}", hint=f"(n, {self.side}, {self.side})"
-            )
+        check_side(images, self.side)
         return np.where(mean_pool(images, self.grid) > self.thresholds, 1, -1).astype(np.int8)
 
 
@@ -78,3 +75,9 @@ def mean_pool(images: ArrayLike, grid: int) -> NDArray[np.float64]:
         )
     cell = side // grid
     return pixels.reshape(n, grid, cell, grid, cell).mean(axis=(2, 4)).reshape(n, grid * grid)
+
+
+def check_side(images: ArrayLike, side: int) -> None:
+    """Refuse images that are not of shape (n, side, side)."""
+    if np.ndim(images) != 3 or np.shape(images)[1:] != (side, side):
+        raise DataError(f"images have shape {np.shape(images)}", hint=f"(n, {side}, {side})")

@@ -138,6 +138,11 @@ class Spline:
         return cls((0,), (0, 0), (1, inverse_slope), "leaky_relu")
 
     @classmethod
+    def hard_tanh(cls, limit: int) -> Self:
+        """Return z between -limit and limit, and these beyond."""
+        return cls((-limit, limit), (-limit, 0, limit), (0, 1, 0), "hard_tanh")
+
+    @classmethod
     def tanh(cls, pieces: int, *, scale: int, levels: int, degree: int = 0) -> Self:
         """Return levels · tanh(z / scale) in pieces, flat beyond z = ±3 scale; see `of`."""
         return cls.of(

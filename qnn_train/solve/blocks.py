@@ -76,10 +76,13 @@ class BlockBits:
     coefficients: NDArray[np.float64]
 
 
-def partition(architecture: Architecture, max_bits: int) -> list[Block]:
+def partition(
+    architecture: Architecture, max_bits: int, rng: np.random.Generator | None = None
+) -> list[Block]:
     """Return blocks that hold every parameter, the last layer first.
 
-    Neighbouring neurons are put together as long as a block has no more than `max_bits` bits.
+    Neurons of a layer, neighbours or as `rng` mixes them, are put together as long as a block has
+    no more than `max_bits` bits. How many blocks there are does not depend on `rng`.
 
     Raises
     ------
@@ -99,8 +102,9 @@ def partition(architecture: Architecture, max_bits: int) -> list[Block]:
                 hint="use larger blocks or fewer inputs",
             )
         count = -(-layer.outputs // together)
-        parts = np.array_split(np.arange(layer.outputs), count)
-        found += [Block(index, tuple(part.tolist())) for part in parts]
+        units = np.arange(layer.outputs) if rng is None else rng.permutation(layer.outputs)
+        parts = np.array_split(units, count)
+        found += [Block(index, tuple(sorted(part.tolist()))) for part in parts]
     return found
 
 

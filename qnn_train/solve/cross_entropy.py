@@ -16,7 +16,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["mean_loss", "probabilities", "targets_of"]
+__all__ = ["error_rate", "mean_loss", "probabilities", "targets_of"]
 
 
 def targets_of(labels: ArrayLike, n_outputs: int) -> NDArray[np.float32]:
@@ -40,6 +40,13 @@ def probabilities(logits: NDArray[np.floating]) -> NDArray[np.float32]:
         return (0.5 + 0.5 * np.tanh(0.5 * logits)).astype(np.float32)
     powers = np.exp(logits - logits.max(axis=-1, keepdims=True), dtype=np.float32)
     return powers / powers.sum(axis=-1, keepdims=True)
+
+
+def error_rate(margins: NDArray[np.floating], targets: NDArray[np.float32]) -> float:
+    """Return the share of wrong answers, of margins and targets (samples, outputs)."""
+    if margins.shape[-1] == 1:
+        return float(np.mean((margins[:, 0] >= 0) != (targets[:, 0] > 0)))
+    return float(np.mean(margins.argmax(axis=-1) != targets.argmax(axis=-1)))
 
 
 def mean_loss(logits: NDArray[np.floating], targets: NDArray[np.float32]) -> float:

@@ -127,6 +127,8 @@ class SessionOracle:
         The machine's own by default.
     ahead : int
         Jobs that may wait at once.
+    calls : int
+        Calls that were made before, where a training goes on.
     """
 
     def __init__(
@@ -138,6 +140,7 @@ class SessionOracle:
         coupling_bits: int | None = None,
         schedule: PumpSchedule | None = None,
         ahead: int = 8,
+        calls: int = 0,
     ) -> None:
         self._session = session
         self._ahead = ahead
@@ -145,7 +148,7 @@ class SessionOracle:
         self._seed = seed
         self._coupling_bits = coupling_bits
         self._schedule = schedule
-        self.calls = 0
+        self.calls = calls
 
     def minimize(self, gradient: NDArray[np.float64]) -> Answer:
         """Lower the gradient to the machine and sample it."""

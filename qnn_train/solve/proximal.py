@@ -19,17 +19,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from itertools import count
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from qnn_train.errors import TrainingError
 from qnn_train.network import QuantizedNetwork
 from qnn_train.solve.blocks import block_bits, partition
-from qnn_train.solve.cross_entropy import mean_loss, targets_of
+from qnn_train.solve.cross_entropy import error_rate, mean_loss, targets_of
 from qnn_train.solve.forward import ForwardPass, Parameters
+from qnn_train.solve.many import minimize_all
 from qnn_train.solve.second_order import model_of
-from qnn_train.solve.trial import trial_losses
+from qnn_train.solve.trial import race
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,17 +62,25 @@ class Annealing:
         elsewhere: the best samples for them are not the best for all.
     width : tuple of float
         Of the smeared slopes, in units of the spread of a layer's sums.
+    restarts : bool
+        Whether after `sweeps` all begins again, from another random network.
     """
 
     sweeps: int = 24
     batch: tuple[int, int] = (1000, 20_000)
     width: tuple[float, float] = (1.0, 0.25)
+    restarts: bool = False
 
     def at(self, sweep: int) -> tuple[int, float]:
         """Return batch and width of a sweep, the first of which is 0."""
+        sweep = sweep % self.sweeps if self.restarts else sweep
         done = min(1.0, sweep / max(1, self.sweeps - 1))
         batch, width = (a ** (1 - done) * b**done for a, b in (self.batch, self.width))
         return round(batch), width
+
+    def begins(self, sweep: int) -> bool:
+        """Tell whether a sweep starts from a new random network."""
+        return sweep == 0 or (self.restarts and sweep % self.sweeps == 0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,9 +96,11 @@ class ProximalState:
     scale : float
         Logits per margin; 0 before the first step.
     best : int8 array, shape (n_bits,)
-        The network of the least loss on all images, of those at the ends of sweeps.
+        The network that is best on the images that judge, of those at the ends of sweeps.
     best_loss : float
-        Infinite before the first sweep is over.
+        Its loss, or share of errors, on them; infinite before the first sweep is over.
+    best_step : int
+        The step after which it was found.
     """
 
     step: int
@@ -97,12 +108,12 @@ class ProximalState:
     scale: float
     best: NDArray[np.int8]
     best_loss: float
+    best_step: int = 0
 
     @classmethod
     def start(cls, architecture: Architecture, *, seed: int) -> ProximalState:
         """Random bits."""
-        rng = np.random.default_rng([seed, 0])
-        bits = rng.integers(0, 2, architecture.n_bits).astype(np.int8)
+        bits = _random_bits(architecture, seed, 0)
         return cls(0, bits, 0.0, bits, np.inf)
 
 
@@ -147,6 +158,8 @@ def proximal_descent(
     annealing: Annealing | None = None,
     ladder: tuple[float, ...] = LADDER,
     block_spins: int = 128,
+    judges: tuple[ArrayLike, ArrayLike] | None = None,
+    by: Literal["loss", "errors"] = "loss",
     state: ProximalState | None = None,
 ) -> Iterator[ProximalStep]:
     """Train; the caller decides when to stop.
@@ -165,6 +178,11 @@ def proximal_descent(
         Proximal weights ρ, in units of the diagonal of the curvature.
     block_spins : int
         Largest number of bits of a block.
+    judges : inputs and labels, optional
+        Images apart from the others, on which networks are compared after each sweep; by default
+        those that are trained on.
+    by : {"loss", "errors"}
+        What is compared on them.
     state : ProximalState, optional
         Where to go on; the same steps follow as if there had been no stop.
 
@@ -179,18 +197,22 @@ def proximal_descent(
     TrainingError
         No images, or an empty ladder.
     """
-    search = _Search(architecture, inputs, labels, oracle, ladder)
-    blocks = partition(architecture, block_spins)
+    search = _Search(architecture, (inputs, labels), judges, oracle, ladder=ladder, seed=seed)
+    length = len(partition(architecture, block_spins))
     state = state or ProximalState.start(architecture, seed=seed)
     annealing = annealing or Annealing()
     for step in count(state.step):
-        sweep, place = divmod(step, len(blocks))
-        order = np.random.default_rng([seed, 1, sweep]).permutation(len(blocks))
+        sweep, place = divmod(step, length)
+        if place == 0 and sweep and annealing.begins(sweep):
+            state = replace(state, bits=_random_bits(architecture, seed, sweep), scale=0.0)
+        mixed = np.random.default_rng([seed, 1, sweep])
+        blocks = partition(architecture, block_spins, mixed)
+        order = mixed.permutation(length)
         rng = np.random.default_rng([seed, 2, step])
         batch, width = annealing.at(sweep)
         made = search.step(state, blocks[order[place]], search.draw(batch, rng), width)
-        if place + 1 == len(blocks):
-            made = replace(made, state=search.judged(made.state))
+        if place + 1 == length:
+            made = replace(made, state=search.judged(made.state, by))
         state = made.state
         yield made
 
@@ -201,21 +223,31 @@ class _Search:
     def __init__(
         self,
         architecture: Architecture,
-        inputs: ArrayLike,
-        labels: ArrayLike,
+        images: tuple[ArrayLike, ArrayLike],
+        judges: tuple[ArrayLike, ArrayLike] | None,
         oracle: Oracle,
+        *,
         ladder: tuple[float, ...],
+        seed: int,
     ) -> None:
         self._architecture = architecture
-        self._features = np.asarray(inputs).astype(np.float32)
-        self._targets = targets_of(labels, architecture.n_outputs)
+        features, targets = self._prepared(images)
+        if not len(features) or not ladder:
+            raise TrainingError("no proximal weight" if len(features) else "no images")
+        order = np.random.default_rng([seed, 3]).permutation(len(features))
+        self._features, self._targets = features[order], targets[order]
+        self._judges = self._prepared(judges) if judges else (self._features, self._targets)
         self._oracle = oracle
         self._ladder = ladder
-        if not len(self._features) or not ladder:
-            raise TrainingError("no proximal weight" if len(self._features) else "no images")
+
+    def _prepared(
+        self, images: tuple[ArrayLike, ArrayLike]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        features = np.asarray(images[0]).astype(np.float32)
+        return features, targets_of(images[1], self._architecture.n_outputs)
 
     def draw(self, batch: int, rng: np.random.Generator) -> slice | NDArray[np.int64]:
-        """Draw images, each at most once; all of them in their order if no fewer are wanted."""
+        """Draw images, each at most once; all of them if no fewer are wanted."""
         total = len(self._features)
         return slice(None) if batch >= total else rng.choice(total, batch, replace=False)
 
@@ -230,28 +262,31 @@ class _Search:
         bits = block_bits(self._architecture, block)
         model = model_of(run, parameters, block, bits, targets, scale=scale, width=width)
         tried = self._candidates(state.bits, bits.positions, model)
-        losses = trial_losses(run, state.bits, block, tried, targets, scale=scale)
+        found = len(tried)
+        tried, losses = race(run, state.bits, block, tried, targets, scale=scale)
         before = mean_loss(np.float32(scale) * run.margins, targets)
         best = int(losses.argmin())
         moved = losses[best] < before
-        found = tried[best] if moved else state.bits
+        after = tried[best] if moved else state.bits
         return ProximalStep(
-            state=replace(state, step=state.step + 1, bits=found, scale=scale),
+            state=replace(state, step=state.step + 1, bits=after, scale=scale),
             loss=float(losses[best]) if moved else before,
             before=before,
             block=block,
             spins=len(bits.positions),
-            flips=int(np.count_nonzero(found != state.bits)),
-            candidates=len(tried),
+            flips=int(np.count_nonzero(after != state.bits)),
+            candidates=found,
         )
 
-    def judged(self, state: ProximalState) -> ProximalState:
-        """Compare the network with the best so far, on all images."""
+    def judged(self, state: ProximalState, by: str) -> ProximalState:
+        """Compare the network with the best so far."""
+        features, targets = self._judges
         parameters = Parameters.of(QuantizedNetwork.from_bits(self._architecture, state.bits))
-        run = ForwardPass.of(self._architecture, parameters, self._features)
-        loss = mean_loss(np.float32(state.scale) * run.margins, self._targets)
+        run = ForwardPass.of(self._architecture, parameters, features)
+        measure = error_rate if by == "errors" else mean_loss
+        loss = measure(np.float32(state.scale) * run.margins, targets)
         if loss < state.best_loss:
-            return replace(state, best=state.bits, best_loss=loss)
+            return replace(state, best=state.bits, best_loss=loss, best_step=state.step)
         return state
 
     def _candidates(
@@ -259,11 +294,17 @@ class _Search:
     ) -> NDArray[np.int8]:
         """Return the different networks that the samples of all calls make, (candidates, bits)."""
         around = network[positions]
-        answers = [self._oracle.minimize(model.lifted(around, rho)).bits for rho in self._ladder]
-        different = np.unique(np.concatenate(answers), axis=0)
+        rungs = [model.lifted(around, rho) for rho in self._ladder]
+        answers = minimize_all(self._oracle, rungs)
+        different = np.unique(np.concatenate([answer.bits for answer in answers]), axis=0)
         tried = np.repeat(network[None], len(different), axis=0)
         tried[:, positions] = different
         return tried
+
+
+def _random_bits(architecture: Architecture, seed: int, sweep: int) -> NDArray[np.int8]:
+    stream = [seed, 0] if sweep == 0 else [seed, 0, sweep]
+    return np.random.default_rng(stream).integers(0, 2, architecture.n_bits).astype(np.int8)
 
 
 def _rescaled(run: ForwardPass, targets: NDArray[np.float32], scale: float) -> float:

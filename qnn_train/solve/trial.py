@@ -16,7 +16,34 @@ if TYPE_CHECKING:
     from qnn_train.solve.blocks import Block
     from qnn_train.solve.forward import ForwardPass
 
-__all__ = ["trial_losses"]
+__all__ = ["race", "trial_losses"]
+
+HEAT = 8
+SCREENED = 1000
+
+
+def race(
+    run: ForwardPass,
+    network: NDArray[np.int8],
+    block: Block,
+    candidates: NDArray[np.int8],
+    targets: NDArray[np.float32],
+    *,
+    scale: float,
+) -> tuple[NDArray[np.int8], NDArray[np.float64]]:
+    """Return the best candidates and their losses on the batch, after a heat on a part of it.
+
+    The first eighth of the batch, and at least 1,000 images, choose an eighth of the candidates.
+    Parameters as of `trial_losses`; the samples of the batch are in random order.
+    """
+    part = max(SCREENED, len(targets) // HEAT)
+    keep = max(HEAT, len(candidates) // HEAT)
+    if 2 * part <= len(targets) and keep < len(candidates):
+        heat = trial_losses(
+            run.rows(0, part), network, block, candidates, targets[:part], scale=scale
+        )
+        candidates = candidates[np.argsort(heat, kind="stable")[:keep]]
+    return candidates, trial_losses(run, network, block, candidates, targets, scale=scale)
 
 
 def trial_losses(

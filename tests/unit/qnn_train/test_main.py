@@ -65,7 +65,7 @@ def test_json_on_stdout_is_nothing_but_json(guessing, capsys):
     ("options", "sentence"),
     [
         (["--classes", "3,12"], "no class 12"),
-        (["--classes", "three"], "is not two class numbers"),
+        (["--classes", "three"], "is not class numbers"),
         (["--classes", "3,3"], "are the same"),
         (["--grid", "3"], "does not divide"),
         (["--weights", "float"], "no weights of the kind"),
@@ -104,7 +104,7 @@ def test_help_shows_examples_and_defaults(capsys):
     assert run(program, ["--help"]) == 0
     said = capsys.readouterr().out
     assert "Examples:" in said
-    assert "default: emulator-550" in said
+    assert "emulator-550" in said
 
 
 def test_an_interrupt_is_one_line_and_leaves_no_empty_folder(guessing, tmp_path):

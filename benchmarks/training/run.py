@@ -1,0 +1,87 @@
+"""Training at scale beside the classical ways, on the same images; several seeds.
+
+    python benchmarks/training/run.py --tasks pairs --seeds 10 --jobs 2
+    python benchmarks/training/run.py --tables docs/explanation/_scale_tables.md
+
+Rows are appended to ``FOLDER/rows.jsonl``; those that are there are not computed again. Needs
+Fashion-MNIST in ``$CIM_SHARED_DIR/data/fashion_mnist`` or ``$QNN_DATA_DIR``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import tables
+from methods import rows_of
+from rich.console import Console
+from rich.progress import Progress
+from rows import Rows
+from tasks import TASKS
+from threadpoolctl import threadpool_limits
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["main"]
+
+
+def main() -> None:
+    """Compute what is missing, then write the tables."""
+    options = _options()
+    options.folder.mkdir(parents=True, exist_ok=True)
+    rows = Rows(options.folder / "rows.jsonl")
+    groups = list(_missing(options, rows))
+    with (
+        ProcessPoolExecutor(options.jobs, initializer=_one_core) as pool,
+        Progress(console=Console(stderr=True)) as bar,
+    ):
+        futures = [pool.submit(rows_of, *group) for group in groups]
+        for future in bar.track(as_completed(futures), total=len(futures)):
+            rows.add(future.result())
+    if options.tables:
+        options.tables.write_text(tables.markdown(rows.all))
+
+
+def _one_core() -> None:
+    """Keep this process to one core: products of small matrices gain nothing from more."""
+    if hasattr(os, "sched_setaffinity"):  # Linux
+        cores = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, {cores[os.getpid() % len(cores)]})
+    threadpool_limits(1)
+
+
+def _missing(
+    options: argparse.Namespace, rows: Rows
+) -> Iterator[tuple[str, str, tuple[int, ...], list[int]]]:
+    """Yield task, method, classes and seeds: one seed for ours, all of them for the others."""
+    for name in options.tasks:
+        task = TASKS[name]
+        for method in options.methods or ("proximal", *task.beside):
+            for classes in task.groups:
+                wanted = [
+                    seed
+                    for seed in range(options.first_seed, options.first_seed + options.seeds)
+                    if not rows.has(task=name, method=method, classes=classes, seed=seed)
+                ]
+                together = [[seed] for seed in wanted] if method == "proximal" else [wanted]
+                yield from ((name, method, classes, seeds) for seeds in together if seeds)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--tasks", nargs="*", choices=list(TASKS), default=[])
+    parser.add_argument("--methods", nargs="*", help="proximal and its baselines by default")
+    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--jobs", type=int, default=1, help="processes")
+    parser.add_argument("--folder", type=Path, default=Path("benchmarks/training/results"))
+    parser.add_argument("--tables", type=Path, help="write the tables of all rows here")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

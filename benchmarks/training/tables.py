@@ -1,0 +1,81 @@
+"""Rows as tables, with 95 % intervals over seeds and paired differences."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy import stats
+from tasks import TASKS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["markdown"]
+
+NAMES = {
+    "proximal": "**proximal descent**",
+    "ste-ternary": "STE, ternary",
+    "ste-binary": "STE, 1 bit",
+    "logistic": "logistic regression, real",
+    "random": "best of as many random networks",
+    "penalty": "penalty method, default weights",
+}
+
+
+def markdown(rows: Sequence[dict[str, Any]]) -> str:
+    """Return one table a task that has rows."""
+    parts = [_table(name, [row for row in rows if row["task"] == name]) for name in TASKS]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _table(name: str, rows: list[dict[str, Any]]) -> str:
+    if not rows:
+        return ""
+    task = TASKS[name]
+    by_method = _by_seed(rows, len(task.groups))
+    ours = by_method.get("proximal", {})
+    lines = [
+        f"**{name}**, asked for {task.goal} %",
+        "",
+        "| | test, % | seeds | bits per parameter | calls | seconds | ours ahead by |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    known = [method for method in NAMES if by_method.get(method)]
+    lines += [_line(method, by_method[method], ours, rows) for method in known]
+    return "\n".join(lines)
+
+
+def _by_seed(rows: list[dict[str, Any]], groups: int) -> dict[str, dict[int, float]]:
+    """Return the mean over all groups of classes, of the seeds that have all of them."""
+    found: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for row in rows:
+        found[row["method"]][row["seed"]].append(100 * row["test"])
+    return {
+        method: {seed: float(np.mean(v)) for seed, v in seeds.items() if len(v) == groups}
+        for method, seeds in found.items()
+    }
+
+
+def _line(
+    method: str, values: dict[int, float], ours: dict[int, float], rows: list[dict[str, Any]]
+) -> str:
+    mine = [row for row in rows if row["method"] == method]
+    cells = [NAMES[method], _interval(list(values.values())), str(len(values))]
+    for key, form in (("bits", "{:.3f}"), ("calls", "{:.0f}"), ("seconds", "{:.1f}")):
+        known = [row[key] for row in mine if key in row]
+        cells.append(form.format(np.mean(known)) if known else "")
+    both = sorted(set(values) & set(ours))
+    ahead = [ours[seed] - values[seed] for seed in both]
+    cells.append(_interval(ahead, sign="+") if method != "proximal" and ahead else "")
+    return "| " + " | ".join(cells) + " |"
+
+
+def _interval(values: list[float], sign: str = "") -> str:
+    """Return the mean and half the width of its 95 % interval (Student's t)."""
+    mean = f"{np.mean(values):{sign}.2f}"
+    if len(values) < 2:
+        return mean
+    spread = float(np.std(values, ddof=1)) / np.sqrt(len(values))
+    return f"{mean} ± {stats.t.ppf(0.975, len(values) - 1) * spread:.2f}"

@@ -1,0 +1,76 @@
+"""What is learnt: classes, numbers of images, recipes, and the methods to compare."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from itertools import combinations
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from qnn_train import load_fashion_mnist
+from qnn_train.scale import ProximalRecipe, ScaleProblem, preset
+
+if TYPE_CHECKING:
+    from qnn_train.data import Dataset
+
+__all__ = ["TASKS", "Task", "dataset", "problem_of"]
+
+ALL = tuple(range(10))
+STE = ("ste-ternary", "ste-binary")
+BESIDE = ("logistic", "random")
+
+
+@dataclass(frozen=True)
+class Task:
+    """One line of the goals, with what it asks for in percent."""
+
+    name: str
+    recipe: str
+    groups: tuple[tuple[int, ...], ...]
+    goal: float
+    images: int | None = None
+    weights: str = "binary"
+    beside: tuple[str, ...] = (*STE, *BESIDE)
+    device: str = "emulator-dsb"
+
+    @property
+    def proximal(self) -> ProximalRecipe:
+        """The recipe, without its seed."""
+        named = preset(self.recipe)
+        return replace(named, weights=self.weights, train_samples=self.images)
+
+
+TASKS = {
+    task.name: task
+    for task in (
+        Task("pairs", "pairs-4x4", tuple(combinations(ALL, 2)), 94.95),
+        Task("shirt-20", "few-4x4", ((0, 6),), 75.0, 20),
+        Task("shirt-100", "few-4x4", ((0, 6),), 78.0, 100),
+        Task("shirt-all", "pairs-7x7", ((0, 6),), 83.5, weights="ternary"),
+        Task("ten-binary", "ten-classes-7x7", (ALL,), 74.3, beside=("ste-binary", *BESIDE)),
+        Task(
+            "ten-ternary",
+            "ten-classes-7x7",
+            (ALL,),
+            78.8,
+            weights="ternary",
+            beside=("ste-ternary", "random"),
+        ),
+        Task("tiny", "tiny-2x2", ((4, 5),), 98.0, 1000, "ternary", ("ste-ternary", *BESIDE)),
+    )
+}
+
+
+@lru_cache(maxsize=1)
+def dataset() -> Dataset:
+    """Return Fashion-MNIST from ``$CIM_SHARED_DIR/data/fashion_mnist`` or ``$QNN_DATA_DIR``."""
+    shared = os.environ.get("CIM_SHARED_DIR")
+    where = Path(shared, "data/fashion_mnist") if shared else Path(os.environ["QNN_DATA_DIR"])
+    return load_fashion_mnist(where)
+
+
+def problem_of(task: Task, classes: tuple[int, ...], seed: int) -> ScaleProblem:
+    """Return the images and features of a seed: the same for every method."""
+    return ScaleProblem.of(replace(task.proximal, seed=seed), dataset().select(classes))

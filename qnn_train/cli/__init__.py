@@ -1,0 +1,1 @@
+"""The parts of the command ``qnn-train``; only they and ``__main__`` print."""

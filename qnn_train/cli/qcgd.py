@@ -1,0 +1,124 @@
+"""``qnn-train --method qcgd``: a program with constraints, solved by conditional gradient."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from qnn_train.cli.output import connect, folder_for, table, written
+from qnn_train.picture import draw
+from qnn_train.run import TrainingRun
+
+if TYPE_CHECKING:
+    from qnn_train.recipe import Preparation
+    from qnn_train.report import RunReport
+    from qnn_train.run import Outcome
+
+__all__ = ["describe_program", "train_program"]
+
+
+def train_program(
+    preparation: Preparation,
+    *,
+    device: str,
+    iterations: int,
+    runs: int,
+    coupling_bits: int | None,
+    out: Path | None,
+    json_file: Path | None,
+    quiet: bool,
+) -> None:
+    """Train, write model, report and picture, and print the summary."""
+    folder = out or _default_folder(preparation)
+    with ExitStack() as stack:
+        session = connect(device, stack)
+        run = TrainingRun(
+            preparation, session, iterations=iterations, n_runs=runs, coupling_bits=coupling_bits
+        )
+        stack.enter_context(folder_for(folder))
+        _watch(run, iterations, quiet=quiet)
+        outcome = run.outcome()
+        _write(outcome, folder, json_file)
+    if not quiet and str(json_file) != "-":
+        click.echo(_summary(outcome.report, folder))
+
+
+def describe_program(preparation: Preparation, *, iterations: int, runs: int, device: str) -> str:
+    """Return what the training will take."""
+    with ExitStack() as stack:
+        capabilities = connect(device, stack).capabilities
+    preparation.check_fits(capabilities)
+    spins = preparation.spins + (not capabilities.has_field)
+    rows = [
+        ("network", str(preparation.architecture)),
+        ("bits_per_parameter", f"{preparation.architecture.bits_per_parameter:.4g}"),
+        ("n_train", str(len(preparation.chosen))),
+        ("spins", str(spins)),
+        ("couplings", f"at most {spins * (spins - 1) // 2}"),
+        ("calls", str(iterations)),
+        ("runs", str(iterations * runs)),
+    ]
+    if capabilities.round_trip_s is not None:
+        trips = iterations * runs * capabilities.default_round_trips
+        rows.append(("machine_s", f"{trips * capabilities.round_trip_s:.4g}"))
+    return table(rows)
+
+
+def _default_folder(preparation: Preparation) -> Path:
+    pair = preparation.pair
+    first, second = pair.classes
+    return Path("runs") / f"{pair.dataset}-{first}-{second}-seed{preparation.recipe.seed}"
+
+
+def _watch(run: TrainingRun, iterations: int, *, quiet: bool) -> None:
+    """Make the steps, with a bar on a terminal."""
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("training"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("infeasibility {task.fields[infeasibility]:.3f}"),
+        TextColumn("accuracy {task.fields[accuracy]:.2f} %"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console, disable=quiet or not console.is_terminal) as bar:
+        task = bar.add_task("", total=iterations, infeasibility=float("nan"), accuracy=0.0)
+        for step in run:
+            bar.update(
+                task,
+                advance=1,
+                infeasibility=step.iterate.infeasibility,
+                accuracy=100 * step.best.accuracy,
+            )
+
+
+def _write(outcome: Outcome, folder: Path, json_file: Path | None) -> None:
+    with written(folder):
+        outcome.model.save(folder / "model.npz")
+        outcome.report.save(folder / "report.json")
+        draw(outcome.report, folder / "training.png")
+        if json_file is not None and str(json_file) != "-":
+            outcome.report.save(json_file)
+    if str(json_file) == "-":
+        click.echo(outcome.report.to_json())
+
+
+def _summary(report: RunReport, folder: Path) -> str:
+    bits = "real" if report.coupling_bits is None else f"{report.coupling_bits}-bit"
+    rows = [
+        ("test accuracy", f"{100 * report.test_accuracy:.2f} %  of {report.n_test} images"),
+        ("train accuracy", f"{100 * report.train_accuracy:.2f} %  of {report.n_train} images"),
+        ("network", f"{report.network}, {report.bits_per_parameter:.2f} bits per parameter"),
+        ("program", f"{report.spins} spins, {report.train_samples} training images"),
+        ("machine", f"{report.device}, {bits} couplings, {report.oracle_calls} oracle calls"),
+        ("infeasibility", f"{report.infeasibility:.3f}"),
+        ("seconds", f"{report.seconds:.1f}"),
+        ("model", str(folder / "model.npz")),
+        ("picture", str(folder / "training.png")),
+    ]
+    return table(rows)

@@ -1,0 +1,60 @@
+"""Recipes by name, as data. Their numbers were chosen on training images; see the docs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from qnn_train.errors import TrainingError
+from qnn_train.scale.recipe import ProximalRecipe
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["PRESETS", "default_preset", "preset"]
+
+PAIRS = ProximalRecipe()
+TEN = ProximalRecipe(
+    grid=7,
+    hidden=16,
+    readout="trained",
+    clip=16.0,
+    bias_reach=6.0,
+    output_bias_bits=3,
+    sweeps=24,
+)
+
+FEW = replace(PAIRS, mirror=True, shift=1)
+LARGER_PAIRS = replace(
+    PAIRS, grid=7, hidden=16, readout="trained", clip=16.0, bias_reach=6.0, output_bias_bits=3
+)
+TINY = replace(PAIRS, grid=2, hidden=2, weights="ternary", sweeps=6, starts=10)
+
+PRESETS: Mapping[str, ProximalRecipe] = {
+    "pairs-4x4": PAIRS,
+    "pairs-7x7": LARGER_PAIRS,
+    "few-4x4": FEW,
+    "tiny-2x2": TINY,
+    "ten-classes-7x7": TEN,
+    "ten-digits-8x8": replace(TEN, grid=8),
+}
+
+
+def preset(name: str) -> ProximalRecipe:
+    """Return a recipe.
+
+    Raises
+    ------
+    TrainingError
+        No recipe goes by that name.
+    """
+    if name not in PRESETS:
+        raise TrainingError(f"no recipe {name!r}", hint=", ".join(PRESETS))
+    return PRESETS[name]
+
+
+def default_preset(dataset: str, n_classes: int) -> str:
+    """Return the name of the recipe for classes of a dataset, where none is named."""
+    if n_classes == 2:
+        return "pairs-4x4"
+    return "ten-digits-8x8" if dataset == "digits" else "ten-classes-7x7"

@@ -1,0 +1,153 @@
+"""Everything that decides a training on many images by proximal descent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from qnn_train.errors import AssemblyError
+from qnn_train.network import Architecture, Layer, ParameterCode, bias_code, weight_code
+from qnn_train.network.activations import activation_named
+from qnn_train.solve import Annealing
+
+__all__ = ["ProximalRecipe"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProximalRecipe:
+    """What to train, on what, and in how many calls of a machine.
+
+    Parameters
+    ----------
+    train_samples : int or None
+        Images to learn from, drawn evenly from the classes; None for all.
+    validation : float
+        Share of these images, 0 to below 1, that is kept apart to judge networks; 0 judges them
+        on the images they are trained on.
+    shift : int
+        Pixels by which copies of the training images are moved; 0 for no copies.
+    mirror : bool
+        Whether there are copies with left and right exchanged.
+    grid : int
+        Cells along a side; the network has grid² inputs.
+    levels, cut : int
+        Of the features, see `PooledLevels`.
+    hidden : int
+        Neurons of the hidden layer; 0 is a single layer.
+    readout : {"majority", "trained"}
+        What follows it: a vote, for two classes only, or a trained layer.
+    activation : str
+        See `activation_named`.
+    clip : float
+        Where it saturates, in standard deviations of an input.
+    weights : str
+        Code of the weights, see `weight_code`.
+    bias_bits, output_bias_bits : int
+        Bits of each bias of the hidden and of the last layer; 0 for none.
+    bias_reach : float
+        The largest hidden bias, in standard deviations of an input.
+    output_bias_reach : float
+        The largest bias of the last layer, in units of where the activation saturates.
+    sweeps : int
+        Visits of every block in one descent.
+    starts : int
+        Descents from different random networks, of which the best counts.
+    judge_by : {"loss", "errors"}
+        What makes a network better than another, on the images that judge.
+    batch, width : tuple
+        See `Annealing`.
+    ladder : tuple of float
+        Proximal weights; one call of the machine for each, in a step.
+    block_spins : int
+        Largest number of bits of a block; fewer on a smaller machine.
+    n_runs : int
+        Runs of the machine a call.
+    round_trips : int or None
+        Length of a run; None for what the machine recommends.
+    patience : int
+        Sweeps without a better network after which a descent is stopped; 0 never stops early.
+    seed : int
+        Of the draw of images, the first network and the machine.
+
+    Raises
+    ------
+    AssemblyError
+        A value outside its range.
+    """
+
+    train_samples: int | None = None
+    validation: float = 0.0
+    shift: int = 0
+    mirror: bool = False
+    grid: int = 4
+    levels: int = 16
+    cut: int = 4
+    hidden: int = 4
+    readout: Literal["majority", "trained"] = "majority"
+    activation: str = "hard_tanh"
+    clip: float = 8.0
+    weights: str = "binary"
+    bias_bits: int = 2
+    bias_reach: float = 3.0
+    output_bias_bits: int = 0
+    output_bias_reach: float = 3.5
+    sweeps: int = 8
+    starts: int = 1
+    judge_by: Literal["loss", "errors"] = "loss"
+    batch: tuple[int, int] = (1000, 20_000)
+    width: tuple[float, float] = (1.0, 0.25)
+    ladder: tuple[float, ...] = (0.02, 0.1, 0.5, 2.0)
+    block_spins: int = 128
+    n_runs: int = 32
+    round_trips: int | None = None
+    patience: int = 0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.validation < 1:
+            raise AssemblyError(f"a validation share of {self.validation}", hint="0 to below 1")
+        if self.readout not in {"majority", "trained"}:
+            raise AssemblyError(f"no readout {self.readout!r}", hint="majority or trained")
+        if self.judge_by not in {"loss", "errors"}:
+            raise AssemblyError(f"no judging by {self.judge_by!r}", hint="loss or errors")
+        smallest = min(self.sweeps, self.starts, self.block_spins, self.n_runs, *self.batch)
+        if smallest < 1 or min(self.clip, *self.width, *self.ladder) <= 0:
+            raise AssemblyError("a recipe counts from 1, and its widths and weights are positive")
+
+    @property
+    def annealing(self) -> Annealing:
+        """What changes from sweep to sweep."""
+        return Annealing(
+            sweeps=self.sweeps, batch=self.batch, width=self.width, restarts=self.starts > 1
+        )
+
+    def architecture(self, n_outputs: int) -> Architecture:
+        """Return the network for a number of margins.
+
+        Raises
+        ------
+        AssemblyError
+            A vote for more than two classes, or a code that does not exist.
+        """
+        weights, inputs = weight_code(self.weights), self.grid**2
+        limit = round(self.clip * self.levels)
+        if self.readout == "majority" and self.hidden and n_outputs > 1:
+            raise AssemblyError(
+                "a majority vote tells two classes apart", hint="use the readout trained"
+            )
+        if not self.hidden:
+            biases = _bias(self.output_bias_bits or self.bias_bits, self.bias_reach * self.levels)
+            return Architecture((), Layer(inputs, n_outputs, weights, biases))
+        activation = activation_named(self.activation, limit=limit)
+        biases = _bias(self.bias_bits, self.bias_reach * self.levels)
+        first = Layer(inputs, self.hidden, weights, biases, activation)
+        if self.readout == "majority":
+            return Architecture((first,), None)
+        unit = 1 if self.activation == "sign" else limit
+        last = _bias(self.output_bias_bits, self.output_bias_reach * unit)
+        return Architecture((first,), Layer(self.hidden, n_outputs, weights, last))
+
+
+def _bias(bits: int, reach: float) -> ParameterCode:
+    """Return the code of `bits` bits whose largest value is about `reach`."""
+    return bias_code(bits).times(max(1, round(reach / (2**bits - 1)))) if bits else bias_code(0)

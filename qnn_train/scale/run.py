@@ -1,0 +1,250 @@
+"""A training on an open session: steps, checkpoints, and the outcome."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from qnn_train.errors import CheckpointError
+from qnn_train.model_file import TrainedModel
+from qnn_train.network import QuantizedNetwork
+from qnn_train.scale.checkpoint import Checkpoint
+from qnn_train.scale.report import Curve, ScaleReport
+from qnn_train.solve import SessionOracle, proximal_descent
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from cim_hal import Session
+    from qnn_train.scale.problem import Examples, ScaleProblem
+    from qnn_train.solve import ProximalState, ProximalStep
+
+__all__ = ["ScaleOutcome", "ScaleRun"]
+
+
+@dataclass(frozen=True, eq=False)
+class ScaleOutcome:
+    """A trained model and how it came to be.
+
+    Attributes
+    ----------
+    model : TrainedModel
+    report : ScaleReport
+    """
+
+    model: TrainedModel
+    report: ScaleReport
+
+
+class ScaleRun:
+    """A training in progress: iterate over its steps, then ask for the outcome.
+
+    At any moment `checkpoint` holds all that the rest depends on.
+
+    Parameters
+    ----------
+    problem : ScaleProblem
+    session : cim_hal.Session
+    coupling_bits : int, optional
+        Those of the machine by default.
+    resume : Checkpoint, optional
+        Go on from there; the same steps follow as if there had been no stop, on a machine that
+        gives the same samples for the same seed.
+
+    Raises
+    ------
+    AssemblyError
+        A neuron that does not fit the machine.
+    CapabilityError
+        More runs a call than the machine makes.
+    CheckpointError
+        The checkpoint is of other images, another recipe or another machine.
+    """
+
+    def __init__(
+        self,
+        problem: ScaleProblem,
+        session: Session,
+        *,
+        coupling_bits: int | None = None,
+        resume: Checkpoint | None = None,
+    ) -> None:
+        session.capabilities.check_runs(problem.recipe.n_runs)
+        self._problem = problem
+        self._capabilities = session.capabilities
+        self._coupling_bits = coupling_bits
+        self._digest = problem.digest()
+        self.block_spins = problem.block_spins(session.capabilities)
+        self._sizes = problem.block_sizes(self.block_spins)
+        if resume is not None:
+            self._check(resume)
+        self._before = 0.0 if resume is None else resume.seconds
+        self._curve = Curve() if resume is None else resume.curve
+        self._calls = 0 if resume is None else resume.calls
+        self._state: ProximalState | None = None if resume is None else resume.state
+        self._started = time.perf_counter()
+        self._oracle = SessionOracle(
+            session,
+            n_runs=problem.recipe.n_runs,
+            seed=problem.recipe.seed,
+            coupling_bits=coupling_bits,
+            schedule=problem.schedule(session.capabilities),
+            calls=self._calls,
+        )
+
+    @property
+    def steps(self) -> int:
+        """Steps of the whole training, without those that stopping early saves."""
+        return len(self._sizes) * self._problem.recipe.sweeps * self._problem.recipe.starts
+
+    @property
+    def done(self) -> int:
+        """Steps made, those before a checkpoint too."""
+        return 0 if self._state is None else self._state.step
+
+    @property
+    def calls(self) -> int:
+        """Calls of the machine up to the last step."""
+        return self._calls
+
+    @property
+    def curve(self) -> Curve:
+        """What was measured after each sweep."""
+        return self._curve
+
+    def __iter__(self) -> Iterator[ProximalStep]:
+        if self.done >= self.steps or self._is_stale():
+            return
+        for step in self._descent():
+            self._state, self._calls = step.state, self._oracle.calls
+            if step.state.step % len(self._sizes) == 0:
+                self._measure(step.state)
+            yield step
+            if self.done >= self.steps or self._is_stale():
+                return
+
+    def checkpoint(self) -> Checkpoint:
+        """Return all that the rest depends on, as of the last step."""
+        if self._state is None:
+            raise RuntimeError("no step was made")
+        return Checkpoint(
+            dataset=self._problem.selection.dataset,
+            classes=self._problem.selection.classes,
+            recipe=self._problem.recipe,
+            digest=self._digest,
+            device=self._capabilities.name,
+            coupling_bits=self._coupling_bits,
+            block_spins=self.block_spins,
+            state=self._state,
+            calls=self._calls,
+            seconds=self._seconds(),
+            curve=self._curve,
+        )
+
+    def accuracy_on(self, examples: Examples) -> float:
+        """Return the share of right answers of the best network so far, on any images."""
+        if self._state is None:
+            raise RuntimeError("no step was made")
+        return accuracy(self._network(self._state.best), examples)
+
+    def outcome(self) -> ScaleOutcome:
+        """Measure the best network on the test images; once, after the last step."""
+        if self._state is None:
+            raise RuntimeError("no step was made")
+        seconds = self._seconds()
+        selection, network = self._problem.selection, self._network(self._state.best)
+        model = TrainedModel(
+            selection.dataset,
+            selection.classes,
+            selection.class_names,
+            self._problem.features,
+            network,
+        )
+        return ScaleOutcome(model, self._report(network, seconds))
+
+    def _descent(self) -> Iterator[ProximalStep]:
+        recipe, held = self._problem.recipe, self._problem.validation
+        return proximal_descent(
+            self._problem.architecture,
+            self._problem.train.inputs,
+            self._problem.train.labels,
+            self._oracle,
+            seed=recipe.seed,
+            annealing=recipe.annealing,
+            ladder=recipe.ladder,
+            block_spins=self.block_spins,
+            judges=(held.inputs, held.labels) if len(held) else None,
+            by=recipe.judge_by,
+            state=self._state,
+        )
+
+    def _measure(self, state: ProximalState) -> None:
+        network, held = self._network(state.best), self._problem.validation
+        validation = accuracy(network, held) if len(held) else None
+        train = accuracy(network, self._problem.train)
+        self._curve.write(self._calls, state.best_loss, train, validation)
+
+    def _is_stale(self) -> bool:
+        """Tell whether the patience of the recipe is over."""
+        patience, state = self._problem.recipe.patience, self._state
+        if not patience or state is None:
+            return False
+        return state.step - max(state.best_step, len(self._sizes)) >= patience * len(self._sizes)
+
+    def _network(self, bits: NDArray[np.int8]) -> QuantizedNetwork:
+        return QuantizedNetwork.from_bits(self._problem.architecture, bits)
+
+    def _seconds(self) -> float:
+        return self._before + time.perf_counter() - self._started
+
+    def _check(self, resume: Checkpoint) -> None:
+        """Refuse a checkpoint of something else."""
+        found = (resume.digest, resume.block_spins, resume.coupling_bits, resume.device)
+        names = ("images or recipe", "block_spins", "coupling_bits", "device")
+        here = (self._digest, self.block_spins, self._coupling_bits, self._capabilities.name)
+        for name, then, now in zip(names, found, here, strict=True):
+            if then != now:
+                raise CheckpointError(f"the checkpoint is of other {name}: {then}, not {now}")
+        if len(resume.state.bits) != self._problem.architecture.n_bits:
+            raise CheckpointError("the checkpoint is of another network")
+
+    def _report(self, network: QuantizedNetwork, seconds: float) -> ScaleReport:
+        problem, held = self._problem, self._problem.validation
+        selection, recipe = problem.selection, problem.recipe
+        return ScaleReport(
+            method="proximal",
+            dataset=selection.dataset,
+            classes=selection.classes,
+            class_names=selection.class_names,
+            network=str(problem.architecture),
+            test_accuracy=accuracy(network, problem.examples(selection.test)),
+            train_accuracy=accuracy(network, problem.train),
+            validation_accuracy=accuracy(network, held) if len(held) else None,
+            n_test=len(selection.test),
+            n_train=len(problem.train),
+            n_validation=len(held),
+            bits_per_parameter=problem.architecture.bits_per_parameter,
+            n_parameters=problem.architecture.n_parameters,
+            n_bits=problem.architecture.n_bits,
+            blocks=len(self._sizes),
+            spins=max(self._sizes),
+            oracle_calls=self._calls,
+            runs_per_call=recipe.n_runs,
+            steps=self.done,
+            seconds=seconds,
+            seed=recipe.seed,
+            device=self._capabilities.name,
+            coupling_bits=self._coupling_bits or self._capabilities.coupling_bits,
+            recipe=asdict(recipe),
+            curve=self._curve,
+        )
+
+
+def accuracy(network: QuantizedNetwork, examples: Examples) -> float:
+    """Return the share of right answers."""
+    return float(np.mean(network.predict(examples.inputs) == examples.labels))

@@ -1,0 +1,252 @@
+"""Training on all images as a command: recipes, cost, checkpoints, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from cim_hal import open_device
+from cim_hal.console import run
+from qnn_train import TrainedModel, load_digits
+from qnn_train.__main__ import program
+from qnn_train.errors import AssemblyError, CheckpointError, DataError, TrainingError
+from qnn_train.scale import (
+    PRESETS,
+    Checkpoint,
+    Cost,
+    ProximalRecipe,
+    ScaleProblem,
+    ScaleRun,
+    default_preset,
+    preset,
+)
+
+SMALL = ProximalRecipe(sweeps=3, hidden=2, n_runs=4, round_trips=100, ladder=(0.1, 1.0))
+QUICK = ["--runs", "4", "--round-trips", "100", "--device", "emulator-dsb", "--quiet"]
+
+
+@pytest.fixture(scope="module")
+def pair():
+    return load_digits().pair(3, 6)
+
+
+@pytest.fixture(scope="module")
+def session():
+    with open_device("emulator-dsb") as opened:
+        yield opened
+
+
+def trained(problem, session, *, steps=None, resume=None):
+    run = ScaleRun(problem, session, resume=resume)
+    for step in run:
+        if step.state.step == steps:
+            break
+    return run
+
+
+def test_a_run_says_what_it_did(pair, session):
+    problem = ScaleProblem.of(replace(SMALL, validation=0.25), pair)
+    outcome = trained(problem, session).outcome()
+    report = outcome.report
+    assert report.oracle_calls == 2 * report.steps == 6
+    assert report.curve.calls == [2, 4, 6]
+    assert report.curve.loss == sorted(report.curve.loss, reverse=True)
+    assert report.n_train + report.n_validation == len(pair.train)
+    right = outcome.model.predict(pair.test.images) == np.where(pair.test.labels > 0, 6, 3)
+    assert report.test_accuracy == right.mean()
+    assert report.bits_per_parameter == (2 * 16 + 2 * 2) / (2 * 16 + 2)
+
+
+def test_test_images_decide_nothing(pair, session):
+    shuffled = replace(pair, test=pair.test.take(np.arange(5)))
+    both = [trained(ScaleProblem.of(SMALL, p), session).checkpoint() for p in (pair, shuffled)]
+    assert np.array_equal(both[0].state.best, both[1].state.best)
+
+
+def test_a_checkpoint_goes_on_bit_for_bit(pair, session, tmp_path):
+    problem = ScaleProblem.of(replace(SMALL, block_spins=20), pair)
+    whole = trained(problem, session)
+    path = tmp_path / "there.npz"
+    trained(problem, session, steps=3).checkpoint().save(path)
+    again = trained(problem, session, resume=Checkpoint.load(path))
+    for one, other in ((whole.checkpoint().state, again.checkpoint().state),):
+        assert one.step == other.step
+        assert (one.scale, one.best_loss, one.best_step) == (
+            other.scale,
+            other.best_loss,
+            other.best_step,
+        )
+        assert np.array_equal(one.bits, other.bits)
+        assert np.array_equal(one.best, other.best)
+    assert whole.calls == again.calls
+    assert whole.curve.loss == again.curve.loss
+
+
+def test_what_is_stopped_in_its_last_step_needs_no_other(pair, session):
+    problem = ScaleProblem.of(SMALL, pair)
+    done = trained(problem, session)
+    again = ScaleRun(problem, session, resume=done.checkpoint())
+    assert list(again) == []
+    assert again.outcome().report.test_accuracy == done.outcome().report.test_accuracy
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"digest": "other"}, "images or recipe"),
+        ({"device": "bench"}, "device"),
+        ({"block_spins": 7}, "block_spins"),
+        ({"coupling_bits": 4}, "coupling_bits"),
+    ],
+)
+def test_a_checkpoint_of_something_else_is_refused(pair, session, change, sentence):
+    problem = ScaleProblem.of(SMALL, pair)
+    made = trained(problem, session, steps=1).checkpoint()
+    with pytest.raises(CheckpointError, match=sentence):
+        ScaleRun(problem, session, resume=replace(made, **change))
+
+
+@pytest.mark.parametrize("damage", ["cut", "text", "about", "bits", "missing"])
+def test_a_damaged_checkpoint_is_refused(pair, session, tmp_path, damage):
+    path = tmp_path / "there.npz"
+    trained(ScaleProblem.of(SMALL, pair), session, steps=1).checkpoint().save(path)
+    with np.load(path) as archive:
+        arrays = dict(archive)
+    if damage == "cut":
+        path.write_bytes(path.read_bytes()[:-40])
+    elif damage == "text":
+        path.write_text("hello")
+    elif damage == "about":
+        about = json.loads(str(arrays["about"])) | {"recipe": {"grid": "wide"}}
+        np.savez(path, **arrays | {"about": np.array(json.dumps(about))})
+    elif damage == "bits":
+        np.savez(path, **arrays | {"bits": arrays["bits"] + np.int8(1)})
+    else:
+        np.savez(path, bits=arrays["bits"])
+    with pytest.raises(CheckpointError):
+        Checkpoint.load(path)
+
+
+def test_a_checkpoint_is_whole_at_every_moment(pair, session, tmp_path):
+    path = tmp_path / "there.npz"
+    for steps in (1, 2):
+        trained(ScaleProblem.of(SMALL, pair), session, steps=steps).checkpoint().save(path)
+        assert zipfile.is_zipfile(path)
+    assert Checkpoint.load(path).state.step == 2
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_patience_ends_a_descent_that_gains_nothing(pair, session):
+    patient = trained(ScaleProblem.of(replace(SMALL, sweeps=40, patience=2), pair), session)
+    state = patient.checkpoint().state
+    assert state.step == state.best_step + 2 < 40
+
+
+def test_restarts_keep_the_best_of_all(pair, session):
+    problem = ScaleProblem.of(replace(SMALL, starts=3), pair)
+    losses = trained(problem, session).curve.loss
+    assert len(losses) == 9
+    assert losses == sorted(losses, reverse=True)
+
+
+def test_the_cost_is_what_the_run_then_takes(pair, session):
+    problem = ScaleProblem.of(SMALL, pair)
+    cost = Cost.of(problem, session.capabilities)
+    report = trained(problem, session).outcome().report
+    assert cost.calls == report.oracle_calls
+    assert cost.runs == report.oracle_calls * report.runs_per_call
+    assert cost.spins == report.spins + (not session.capabilities.has_field)
+    assert cost.bits_per_parameter == report.bits_per_parameter
+
+
+@pytest.mark.parametrize("name", list(PRESETS))
+def test_every_recipe_makes_a_network(name):
+    recipe = preset(name)
+    outputs = 1 if recipe.readout == "majority" else 10
+    assert recipe.architecture(outputs).n_inputs == recipe.grid**2
+
+
+def test_the_recipe_of_all_pairs_has_one_bit_and_a_tenth():
+    assert preset("pairs-4x4").architecture(1).bits_per_parameter <= 1.1
+
+
+def test_a_recipe_that_cannot_be_is_refused(pair):
+    with pytest.raises(TrainingError, match="no recipe"):
+        preset("pears")
+    with pytest.raises(AssemblyError, match="majority"):
+        ProximalRecipe().architecture(10)
+    with pytest.raises(AssemblyError, match="validation"):
+        ProximalRecipe(validation=1.0)
+    with pytest.raises(DataError, match="validation share"):
+        ScaleProblem.of(replace(SMALL, train_samples=4, validation=0.01), pair)
+
+
+def test_classes_choose_the_recipe():
+    assert default_preset("fashion-mnist", 2) == "pairs-4x4"
+    assert default_preset("fashion-mnist", 10) == "ten-classes-7x7"
+    assert default_preset("digits", 10) == "ten-digits-8x8"
+
+
+def test_the_command_trains_ten_classes_and_leaves_a_model(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    small = ["--classes", "all", "--hidden", "4", "--grid", "4", "--sweeps", "2", "--out", "there"]
+    assert run(program, [*small, *QUICK]) == 0
+    report = json.loads((tmp_path / "there/report.json").read_text())
+    assert report["method"] == "proximal"
+    assert report["n_train"] == len(load_digits().train)
+    assert report["test_accuracy"] > 0.3  # ten classes: a guess has 0.1 ± 0.01
+    model = TrainedModel.load(tmp_path / "there/model.npz")
+    test = load_digits().test
+    assert np.mean(model.predict(test.images) == test.labels) == report["test_accuracy"]
+    assert sorted(p.name for p in (tmp_path / "there").iterdir()) == [
+        "model.npz",
+        "report.json",
+        "training.png",
+    ]
+
+
+def test_a_finished_checkpoint_can_be_asked_again(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    some = ["--recipe", "pairs-4x4", "--sweeps", "2", "--checkpoint", "kept.npz", *QUICK]
+    assert run(program, [*some, "--json", "one.json"]) == 0
+    assert run(program, ["--resume", "kept.npz", "--quiet", "--json", "two.json"]) == 0
+    one, two = (json.loads((tmp_path / f"{name}.json").read_text()) for name in ("one", "two"))
+    del one["seconds"], two["seconds"]
+    assert one == two
+
+
+def test_a_dry_run_says_the_cost_and_leaves_nothing(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert run(program, ["--recipe", "pairs-4x4", "--dry-run", "--device", "emulator-550"]) == 0
+    said = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
+    assert (said["spins"], said["couplings"]) == ("73", "2628")
+    assert float(said["machine_s"]) > 0
+    assert run(program, ["--dry-run", "--train-samples", "4"]) == 0
+    assert "couplings" in capsys.readouterr().out
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--sweeps", "3"], "--sweeps belongs to --method proximal"),
+        (["--recipe", "pairs-4x4", "--iterations", "3"], "--iterations belongs to --method qcgd"),
+        (["--method", "qcgd", "--classes", "all"], "two classes"),
+        (["--method", "qcgd", "--train-samples", "all"], "number of images"),
+        (["--classes", "1,2,3", "--readout", "majority"], "majority vote"),
+        (["--recipe", "pairs-4x4", "--grid", "3"], "does not divide"),
+        (["--recipe", "pairs-4x4", "--block-spins", "5"], "bits"),
+        (["--recipe", "pears"], "pairs-4x4"),
+        (["--classes", "1,x"], "not class numbers"),
+    ],
+)
+def test_what_does_not_fit_together_is_refused_in_one_line(arguments, sentence, capsys):
+    assert run(program, [*arguments, "--device", "emulator-dsb", "--dry-run"]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert sentence in said.err
+    assert said.err.count("\n") == 1
