@@ -8,15 +8,14 @@ import sys
 import threading
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from cim_hal.cli.driver_options import chosen_driver, driver_options
 from cim_hal.cli.limits import limit_options, read_limits
 from cim_hal.client.spawn import READY
 from cim_hal.keys import read_pair
-from cim_hal.machine.faults import FaultScript, FaultyDriver
-from cim_hal.machine.registry import make_driver
 from cim_hal.server import audit
 from cim_hal.server.authorized import default_file
 from cim_hal.server.board import Board
@@ -29,7 +28,6 @@ from cim_hal.server.security import Gatekeeper
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from cim_hal.machine.driver import Driver
     from cim_hal.server.logs import LogFormat
 
 __all__ = ["serve"]
@@ -113,6 +111,7 @@ LEVELS = ("debug", "info", "warning", "error")
     help="For tests: let the machine fail as this script says.",
 )
 @limit_options
+@driver_options
 @click.option("--until-stdin-closes", is_flag=True, hidden=True)
 def serve(
     target: str,
@@ -131,10 +130,12 @@ def serve(
     limits_path: Path | None,
     limits: tuple[str, ...],
     until_stdin_closes: bool,
+    **patience: Any,
 ) -> None:
     """Serve the driver TARGET on the network until Ctrl-C or SIGTERM.
 
-    Prints one line on stdout when it is ready, with the endpoint.
+    Prints one line on stdout when it is ready, with the endpoint. The driver runs in a process of
+    its own, which is started anew when it crashes or hangs.
 
     \b
     Examples:
@@ -153,7 +154,7 @@ def serve(
     with (
         _pages(board, metrics_address, public=public),
         Router(
-            _driver(target, faults_path),
+            chosen_driver(target, faults_path, **patience),
             endpoint,
             insecure=insecure,
             gatekeeper=gatekeeper,
@@ -170,15 +171,6 @@ def serve(
         click.echo(f"{READY}{target} at {router.endpoint}")
         sys.stdout.flush()
         router.serve()
-
-
-def _driver(target: str, faults_path: Path | None) -> Driver:
-    if faults_path is None:
-        return make_driver(target)
-    script = FaultScript.read(faults_path)
-    driver = FaultyDriver(make_driver(target), script, may_crash=True)
-    click.echo(f"warning: faults are injected: {script.summary} (from {faults_path})", err=True)
-    return driver
 
 
 @contextmanager

@@ -68,6 +68,8 @@ class FaultyDriver(Driver):
     script : FaultScript
     may_crash : bool
         Allow ``crash``, which ends the process this driver lives in.
+    jobs_before : int
+        Jobs that ran before this driver was made: where a crash ended the one before.
 
     Raises
     ------
@@ -75,7 +77,14 @@ class FaultyDriver(Driver):
         The script has a ``crash`` and `may_crash` is not given.
     """
 
-    def __init__(self, driver: Driver, script: FaultScript, *, may_crash: bool = False) -> None:
+    def __init__(
+        self,
+        driver: Driver,
+        script: FaultScript,
+        *,
+        may_crash: bool = False,
+        jobs_before: int = 0,
+    ) -> None:
         if script.has("crash") and not may_crash:
             raise TargetError(
                 "the fault script has a crash, which would end this process",
@@ -83,7 +92,7 @@ class FaultyDriver(Driver):
             )
         self._driver = driver
         self._script = script
-        self._job = 0
+        self._job = jobs_before
 
     def describe(self) -> Capabilities:
         """Say what the wrapped driver can do, and that faults are injected."""

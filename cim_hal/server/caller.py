@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
 
-from cim_hal.errors import CimError, DriverFaultError
+from cim_hal.errors import CimError, DriverFaultError, UnavailableError
 from cim_hal.machine.calibration import Calibration
 from cim_hal.machine.capabilities import Capabilities
 from cim_hal.machine.telemetry import Telemetry
@@ -61,7 +62,8 @@ class Caller:
         Couplings go to the driver first, where they are not those of the last run.
         """
         if time.monotonic() - self._asked_at > FRESH_S:
-            self._ask()
+            with suppress(UnavailableError):  # a driver that is started anew: the run waits for it
+                self._ask()
         self._telemetry.check_interlocks()
         if self._programmed is not program.lowering:
             self._call("program", lambda: self._driver.program(program))
@@ -84,6 +86,8 @@ class Caller:
         """Ask how the machine is; a driver that cannot say is no more than a warning."""
         try:
             self._ask()
+        except UnavailableError:
+            return
         except CimError as error:
             log.warning("no telemetry: %s", error)
 

@@ -89,7 +89,11 @@ def test_each_fault_is_its_error_at_the_client_and_the_next_job_is_right(serve, 
             assert _same(_sample(device), right)
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=20)
-    strikes = [line.split("WARNING ")[1] for line in err.splitlines() if " WARNING " in line]
+    strikes = [
+        line.split("WARNING ")[1].partition(" job=")[0]
+        for line in err.splitlines()
+        if " WARNING " in line
+    ]
     assert strikes == [f"job {2 * at + 2}: {kind}" for at, kind in enumerate(SEEN)]
     assert process.returncode == 0
 
@@ -150,7 +154,7 @@ def test_a_hang_is_a_deadline_at_the_client_and_the_next_job_waits_for_its_end(s
             hanging.result(timeout_s=10.0)
 
 
-@pytest.mark.slow  # a server waits 10 s for its driver
+@pytest.mark.slow  # a server gives its driver 5 s to heed a stop
 def test_a_server_stops_although_its_machine_hangs_for_ever(serve):
     process, endpoint = serve(one("hang"))
     with open_device(endpoint) as device:
@@ -160,7 +164,7 @@ def test_a_server_stops_although_its_machine_hangs_for_ever(serve):
         process.send_signal(signal.SIGTERM)
         _, err = process.communicate(timeout=40)
     assert process.returncode == 0
-    assert "did not stop within 10 s" in err
+    assert "did not heed a stop within 5 s" in err
 
 
 def test_a_slow_machine_answers_late_and_lets_itself_be_cancelled(serve, right):
@@ -181,13 +185,34 @@ def test_a_slow_machine_answers_late_and_lets_itself_be_cancelled(serve, right):
 # ---- the end of the process -----------------------------------------------------------------
 
 
-def test_a_crash_ends_the_server_and_the_session_goes_on_with_the_next(serve, right):
-    process, endpoint = serve(one("crash", more="at = 0.5"))
+def test_a_crash_is_a_fault_and_the_jobs_after_it_keep_their_numbers(serve, right):
+    _, endpoint = serve(one("crash", more="at = 0.5") + one("lost_lock", "[3]"))
+    with open_device(endpoint) as device:
+        with pytest.raises(DriverFaultError, match="exit status 70") as caught:
+            _sample(device)
+        assert caught.value.details["exit_status"] == CRASHED
+        assert _same(_sample(device), right)
+        with pytest.raises(LockLostError):
+            _sample(device)
+
+
+def test_in_the_process_of_the_server_a_crash_ends_that(serve, right):
+    process, endpoint = serve(one("crash", more="at = 0.5"), "--in-process")
     with open_device(endpoint, timeout_s=3.0) as device:
         with pytest.raises(TransportError):
             _sample(device)
         assert process.wait(timeout=20) == CRASHED
         serve(one("nan", "[100]"), "--bind", endpoint)
+        assert _same(_sample(device), right)
+
+
+def test_a_machine_that_hangs_for_ever_is_ended_at_its_limit_and_the_next_job_is_right(
+    serve, right
+):
+    _, endpoint = serve(one("hang"), "--driver-run-limit", "1.5")
+    with open_device(endpoint) as device:
+        with pytest.raises(DriverFaultError, match=r"run took longer than 1\.5 s"):
+            _sample(device)
         assert _same(_sample(device), right)
 
 
