@@ -21,10 +21,16 @@ from numba import njit
 
 from emulator.avx512 import prefer_wide_vectors
 from emulator.float_product import HAS_TILES, dense_product
-from emulator.integer_product import DenseRows, PackedLevels, multiply_words
+from emulator.integer_product import LARGEST_CODE, DenseRows, PackedLevels, multiply_words
 from emulator.memory import aligned_zeros
-from emulator.packed_codes import pack_signs, room_for_codes
-from emulator.sparse_product import SparseLevels, SparseRows, add_bytes, sparse_product
+from emulator.packed_codes import pack_codes, pack_signs, room_for_codes
+from emulator.sparse_product import (
+    SparseLevels,
+    SparseRows,
+    add_bytes,
+    pack_bytes,
+    sparse_product,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,9 +42,10 @@ __all__ = [
     "CouplingMatrix",
     "Form",
     "multiply_reals",
-    "multiply_signs",
+    "multiply_taken",
     "padded_runs",
     "read_spins",
+    "take_codes",
     "take_signs",
 ]
 
@@ -132,13 +139,33 @@ def _multiply_rows(  # noqa: PLR0917  a kernel
 
 @njit(cache=True, nogil=True)
 def take_signs(form: Form, x: NDArray[Any], room: Any) -> None:
-    """Put the signs of `x` (n, runs) into what `CouplingMatrix.room_for_signs` returns."""
+    """Put the signs of `x` (n, runs) into what `CouplingMatrix.room` returns."""
     _take_signs(form.dense, form.sparse, form.plain, form.numbers, x, room)
 
 
 @njit(cache=True, nogil=True)
-def multiply_signs(form: Form, room: Any, first: int, out: NDArray[Any]) -> None:
-    """Write rows of the product with signs, from row `first` on, to `out` (rows, runs).
+def _take_codes(  # noqa: PLR0917  a kernel
+    dense: Any, sparse: Any, plain: Any, numbers: Any, codes: NDArray[Any], room: Any
+) -> None:
+    if dense is not None:
+        pack_codes(codes, room)
+    if sparse is not None:
+        pack_bytes(codes, LARGEST_CODE, room)
+    if plain is not None:
+        room[...] = codes
+    if numbers is not None:
+        room[...] = codes
+
+
+@njit(cache=True, nogil=True)
+def take_codes(form: Form, codes: NDArray[Any], room: Any) -> None:
+    """Put `codes` (n, runs), where `form` is in bytes integers of a byte, into `room`."""
+    _take_codes(form.dense, form.sparse, form.plain, form.numbers, codes, room)
+
+
+@njit(cache=True, nogil=True)
+def multiply_taken(form: Form, room: Any, first: int, out: NDArray[Any]) -> None:
+    """Write rows of the product with what is in `room`, from row `first` on, to `out`.
 
     Runs come in sixteens, and `first` is a multiple of `BLOCK_ROWS`.
     """
@@ -240,8 +267,8 @@ class CouplingMatrix:
         starts, columns, values = self.sparse
         return Form(None, None, None, (starts, columns, values.astype(dtype, copy=False)))
 
-    def room_for_signs(self, n_runs: int) -> Any:
-        """Return what `multiply_signs` needs for `n_runs` runs beside the product."""
+    def room(self, n_runs: int) -> Any:
+        """Return what `multiply_taken` needs for `n_runs` runs beside the product."""
         n_spins, n_padded = len(self.field), padded_runs(n_runs)
         if isinstance(self.packed, PackedLevels):
             return room_for_codes(n_spins, n_padded)

@@ -13,7 +13,7 @@ import numpy as np
 from emulator.coupling import padded_runs, read_spins
 from emulator.dynamics.base import Block, Dynamics, Precision, Wiring
 from emulator.dynamics.look import look, look_after, start_watch
-from emulator.dynamics.stretch import StretchBlock
+from emulator.dynamics.stretch import WatchedBlock
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -93,11 +93,11 @@ class BestSeenBlock(Block):
 
     def __init__(self, block: Block, wiring: Wiring, *, n_runs: int, every: int) -> None:
         self.block = block
-        self._watches_itself = isinstance(block, StretchBlock)
+        self._watches_itself = isinstance(block, WatchedBlock)
         width = padded_runs(n_runs) if self._watches_itself else n_runs
         dtype = block.amplitudes().dtype
         self._watch = start_watch(wiring.energy_coupling, width, dtype, every)
-        if isinstance(block, StretchBlock):
+        if isinstance(block, WatchedBlock):
             block.watch = self._watch
         self._n_runs = n_runs
 
@@ -114,7 +114,7 @@ class BestSeenBlock(Block):
 
     def amplitudes(self) -> NDArray[Any]:
         """Return each run's amplitudes at its lowest energy, after one more look."""
-        if isinstance(self.block, StretchBlock):
+        if isinstance(self.block, WatchedBlock):
             self.block.look()
         else:
             look(self._watch, np.ascontiguousarray(self.block.amplitudes()))

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 from numba import njit
 
 from emulator.avx512 import prefer_wide_vectors
-from emulator.coupling import BLOCK_ROWS, multiply_signs, padded_runs, take_signs
+from emulator.coupling import BLOCK_ROWS, multiply_taken, padded_runs, take_signs
 from emulator.dynamics.base import Dynamics, Precision, Wiring, check_options, state_dtype
 from emulator.dynamics.controlled import initial_normals
 from emulator.dynamics.local_field import Zeeman, add_zeeman, local_fields, zeeman
 from emulator.dynamics.look import look_after
-from emulator.dynamics.stretch import StretchBlock
+from emulator.dynamics.stretch import WatchedBlock
 from emulator.memory import aligned_zeros
 
 if TYPE_CHECKING:
@@ -146,7 +146,7 @@ def advance_discrete(
         for first in range(0, len(arrays.x), BLOCK_ROWS):
             end = min(first + BLOCK_ROWS, len(arrays.x))
             product = arrays.local_field[: end - first]
-            multiply_signs(loop.form, loop.room, first, product)
+            multiply_taken(loop.form, loop.room, first, product)
             if loop.zeeman.is_there:
                 add_zeeman(loop.zeeman, first, product)
             rows = Phase(arrays.x[first:end], arrays.y[first:end], product)
@@ -236,7 +236,7 @@ class SimulatedBifurcation(Dynamics):
         return BifurcationBlock(self, wiring, first_run, n_runs)
 
 
-class BifurcationBlock(StretchBlock):
+class BifurcationBlock(WatchedBlock):
     """A block of runs of simulated bifurcation.
 
     Attributes
@@ -268,7 +268,7 @@ class BifurcationBlock(StretchBlock):
             stable = longest_stable_step(self.coupling_strength, wiring.lowest_eigenvalue)
             self.time_step = min(self.time_step, dynamics.stability * stable)
         if dynamics.variant == "discrete":
-            form, room = coupling.form, coupling.room_for_signs(n_padded)
+            form, room = coupling.form, coupling.room(n_padded)
             fields = aligned_zeros((BLOCK_ROWS, n_padded), coupling.dtype)
         else:
             form, room, fields = coupling.numbers(dtype), None, aligned_zeros(x.shape, dtype)

@@ -12,7 +12,7 @@ from numba import njit
 from emulator.coupling import padded_runs
 from emulator.dynamics.base import Dynamics, Wiring, check_options, state_dtype
 from emulator.dynamics.local_field import Zeeman, local_fields, zeeman
-from emulator.dynamics.stretch import StretchBlock
+from emulator.dynamics.stretch import WatchedBlock
 from emulator.memory import aligned_zeros
 from emulator.noise import fill_normals
 
@@ -143,7 +143,7 @@ class ControlledDynamics(Dynamics):
         """Whether each option that the family does not share is in its range."""
 
 
-class ControlledBlock(StretchBlock):
+class ControlledBlock(WatchedBlock):
     """A block of runs with an error variable beside each amplitude.
 
     Attributes

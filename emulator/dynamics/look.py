@@ -8,7 +8,7 @@ import numpy as np
 from numba import njit
 
 from emulator.avx512 import prefer_wide_vectors
-from emulator.coupling import BLOCK_ROWS, multiply_signs, padded_runs, take_signs
+from emulator.coupling import BLOCK_ROWS, multiply_taken, padded_runs, take_signs
 from emulator.memory import aligned_zeros
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def start_watch(coupling: CouplingMatrix, n_runs: int, dtype: DTypeLike, every: 
     """Return a watch that has seen nothing; `dtype` is that of amplitudes."""
     return Watch(
         form=coupling.form,
-        room=coupling.room_for_signs(n_runs),
+        room=coupling.room(n_runs),
         product=aligned_zeros((BLOCK_ROWS, padded_runs(n_runs)), coupling.dtype),
         field=coupling.field,
         latest=np.empty(n_runs),
@@ -101,7 +101,7 @@ def look(watch: Watch, x: NDArray[Any]) -> None:
     for first in range(0, len(x), BLOCK_ROWS):
         end = min(first + BLOCK_ROWS, len(x))
         rows = watch.product[: end - first]
-        multiply_signs(watch.form, watch.room, first, rows)
+        multiply_taken(watch.form, watch.room, first, rows)
         _add_energies(x[first:end], rows, watch.field[first:end], watch.latest)
     _keep_better(x, watch)
 

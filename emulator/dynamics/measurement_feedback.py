@@ -157,10 +157,9 @@ class MeasurementFeedback(Dynamics):
         return self.coupling_gain * coupling_unit / self.adc.scale * self.dac.scale
 
     def constants(self) -> LoopConstants:
-        """Return the scalars of the compiled loop, at zero pump."""
+        """Return the scalars of the compiled loop."""
         out, tap = self.outcoupling, self.outcoupling * self.detector_efficiency
         scalars = {
-            "theta_from_pump": 0.0,
             "theta_from_mean": self.loss_exponent / self.saturation**2,
             "field_transmission": math.sqrt(self.transmission),
             "transmission": self.transmission,

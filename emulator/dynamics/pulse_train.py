@@ -6,10 +6,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from emulator.dynamics.base import Block, Wiring, state_dtype
+from emulator.coupling import BLOCK_ROWS, padded_runs
+from emulator.dynamics.base import Wiring, state_dtype
 from emulator.dynamics.pulse import COSH_SERIES, SINH_SERIES, gain_series
-from emulator.dynamics.round_trip import LoopErrors, advance_imperfect_pulses, advance_pulses
+from emulator.dynamics.round_trip import (
+    Crystal,
+    LoopErrors,
+    Train,
+    advance_imperfect_pulses,
+    advance_train,
+)
+from emulator.dynamics.stretch import StretchBlock
 from emulator.imperfections import Disorder, PhaseWalk
+from emulator.memory import aligned_zeros
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -19,15 +28,11 @@ if TYPE_CHECKING:
 __all__ = ["PulseTrain"]
 
 
-class PulseTrain(Block):
+class PulseTrain(StretchBlock):
     """A block of runs of a measurement-feedback machine.
 
     Attributes
     ----------
-    mean, variance : array, shape (n or n + 1, runs)
-        Of X, given all records so far. An odd machine has one pulse more, coupled to none.
-    codes : list of array, same shape
-        The last records in ADC codes, a ring over `delay` + 1 round trips.
     phase : PhaseWalk or None
         Of the injection; None where nothing is wrong in the loop.
     """
@@ -35,44 +40,59 @@ class PulseTrain(Block):
     def __init__(
         self, dynamics: MeasurementFeedback, wiring: Wiring, first_run: int, n_runs: int
     ) -> None:
-        dtype = state_dtype(dynamics.precision)
-        shape = (wiring.n_spins + wiring.n_spins % 2, n_runs)
-        self.mean = np.zeros(shape, dtype)
-        self.variance = np.full(shape, 0.5, dtype)
-        self.codes = [
-            np.zeros(shape, wiring.coupling.code_dtype) for _ in range(dynamics.delay + 1)
-        ]
-        self._product = np.zeros(shape, wiring.coupling.dtype)
-        self._wiring, self._dynamics, self._first_run = wiring, dynamics, first_run
+        coupling, dtype = wiring.coupling, state_dtype(dynamics.precision)
+        shape = wiring.n_spins + wiring.n_spins % 2, padded_runs(n_runs)
+        super().__init__(shape[0] * shape[1])
+        self._train = Train(
+            mean=aligned_zeros(shape, dtype),
+            variance=aligned_zeros(shape, dtype),
+            codes=np.zeros((dynamics.delay + 1, *shape), coupling.code_dtype),
+            room=coupling.room(n_runs),
+            product=aligned_zeros((BLOCK_ROWS, shape[1]), coupling.dtype),
+            n_spins=wiring.n_spins,
+        )
+        self._train.variance[:] = 0.5
+        self._wiring, self._dynamics = wiring, dynamics
+        self._first_run, self._n_runs = first_run, n_runs
         self._constants = dynamics.constants()
-        scale = dynamics.injection_scale(wiring.coupling.unit)
-        self._injection_scale = wiring.coupling.dtype.type(scale)
+        self._injection_scale = coupling.dtype.type(dynamics.injection_scale(coupling.unit))
         self._scalar = dtype.type
         self._round_trip = 0
         self.phase: PhaseWalk | None = None
         if not dynamics.imperfections.is_ideal:
             imperfections = dynamics.imperfections
-            self.phase = PhaseWalk(imperfections, wiring.key, first_run=first_run, n_runs=n_runs)
+            self.phase = PhaseWalk(imperfections, wiring.key, first_run=first_run, n_runs=shape[1])
             self._disorder = Disorder.of(imperfections, wiring.n_spins, dtype)
+            self._product = aligned_zeros(shape, coupling.dtype)
             self._cosh = tuple(np.array(COSH_SERIES, dtype))
             self._sinh = tuple(np.array(SINH_SERIES, dtype))
 
     @property
+    def mean(self) -> NDArray[Any]:
+        """Of X, given all records so far (n or n + 1, runs).
+
+        An odd machine has one pulse more, coupled to none.
+        """
+        self.catch_up()
+        return self._train.mean[:, : self._n_runs]
+
+    @property
+    def variance(self) -> NDArray[Any]:
+        """Of X, given all records so far, as `mean`."""
+        self.catch_up()
+        return self._train.variance[:, : self._n_runs]
+
+    @property
+    def codes(self) -> NDArray[Any]:
+        """The last records in ADC codes, a ring over `delay` + 1 round trips: (slots, n, runs)."""
+        self.catch_up()
+        return self._train.codes[..., : self._n_runs]
+
+    @property
     def latest_codes(self) -> NDArray[Any]:
         """Codes of the last round trip."""
-        return self.codes[(self._round_trip - 1) % len(self.codes)]
-
-    def advance(self, pump: float) -> None:
-        """Make one round trip."""
-        n_spins = self._wiring.n_spins
-        # the slot before the one about to be overwritten is `delay` + 1 round trips old
-        injected = self.codes[(self._round_trip - len(self.codes)) % len(self.codes)]
-        self._wiring.coupling.multiply(injected[:n_spins], self._product[:n_spins])
-        if self.phase is None:
-            self._advance_ideal(pump)
-        else:
-            self._advance_imperfect(pump, self.phase)
-        self._round_trip += 1
+        codes = self.codes
+        return codes[(self._round_trip - 1) % len(codes)]
 
     def amplitudes(self) -> NDArray[Any]:
         """Return the means of X, what the records say, in units of `MeasurementFeedback.unit`."""
@@ -91,28 +111,39 @@ class PulseTrain(Block):
         n_dead = int(np.count_nonzero(self._disorder.is_dead[:n_spins]))
         return notes | ({"dead_pulses": n_dead} if n_dead else {})
 
-    def _advance_ideal(self, pump: float) -> None:
+    def _advance_through(self, pumps: NDArray[np.float64]) -> None:
+        if self.phase is None:
+            self._advance_ideal(pumps)
+        else:
+            for pump in pumps:
+                self._advance_imperfect(float(pump), self.phase)
+
+    def _advance_ideal(self, pumps: NDArray[np.float64]) -> None:
         loss = self._dynamics.loss_exponent
-        advance_pulses(
-            self.mean,
-            self.variance,
-            self._product,
-            self.codes[self._round_trip % len(self.codes)],
+        series = np.array([gain_series(pump, loss) for pump in pumps.tolist()], self._scalar)
+        advance_train(
+            self._wiring.coupling.form,
+            self._train,
+            Crystal(series, ((pumps * loss) ** 2).astype(self._scalar)),
             self._injection_scale,
             self._wiring.key,
             self._round_trip,
             self._first_run,
-            tuple(np.array(gain_series(pump, loss), self._scalar)),
-            self._constants._replace(theta_from_pump=self._scalar((pump * loss) ** 2)),
+            self._constants,
         )
+        self._round_trip += len(pumps)
 
     def _advance_imperfect(self, pump: float, phase: PhaseWalk) -> None:
+        train, n_spins = self._train, self._wiring.n_spins
+        # the slot about to be overwritten is `delay` + 1 round trips old
+        codes = train.codes[self._round_trip % len(train.codes)]
+        self._wiring.coupling.multiply(codes[:n_spins], self._product[:n_spins])
         phase.advance(self._round_trip)
         advance_imperfect_pulses(
-            self.mean,
-            self.variance,
+            train.mean,
+            train.variance,
             self._product,
-            self.codes[self._round_trip % len(self.codes)],
+            codes,
             self._injection_scale,
             self._wiring.key,
             self._round_trip,
@@ -124,6 +155,7 @@ class PulseTrain(Block):
             self._errors(pump),
             self._disorder,
         )
+        self._round_trip += 1
 
     def _errors(self, pump: float) -> LoopErrors:
         dynamics, options = self._dynamics, self._dynamics.imperfections

@@ -1,7 +1,7 @@
-"""One round trip of all pulses of a measurement-feedback machine, compiled.
+"""Round trips of all pulses of a measurement-feedback machine, compiled.
 
-There are two kernels: one without imperfections, which is fast, and one with all of them. Both
-call the equations of `pulse` by name.
+There are two kernels: one without imperfections, which makes a stretch of round trips in a call,
+and one with all of them. Both call the equations of `pulse` by name.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from numba import njit
 
 from emulator.avx512 import prefer_wide_vectors
 from emulator.converters import to_code
+from emulator.coupling import BLOCK_ROWS, multiply_taken, take_codes
 from emulator.dynamics.pulse import (
     attenuated_variance,
     crystal_gain,
@@ -29,15 +30,22 @@ from emulator.noise import NoiseKey, fill_normal_pair
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from emulator.coupling import Form
     from emulator.imperfections import Disorder
 
-__all__ = ["LoopConstants", "LoopErrors", "advance_imperfect_pulses", "advance_pulses"]
+__all__ = [
+    "Crystal",
+    "LoopConstants",
+    "LoopErrors",
+    "Train",
+    "advance_imperfect_pulses",
+    "advance_train",
+]
 
 
 class LoopConstants(NamedTuple):
     """Scalars of the kernels, all of the state's dtype (else float32 would turn float64)."""
 
-    theta_from_pump: Any
     theta_from_mean: Any
     field_transmission: Any
     transmission: Any
@@ -89,6 +97,86 @@ def measured(mean: float, variance: float, noise: float, c: LoopConstants) -> tu
     )
 
 
+class Train(NamedTuple):
+    """Arrays of a stretch.
+
+    Attributes
+    ----------
+    mean, variance : array, shape (n or n + 1, runs)
+        An even number of pulses, runs in sixteens.
+    codes : array, shape (slots, n or n + 1, runs)
+        Records in ADC codes, a ring over round trips.
+    room, product
+        What the coupling product needs, and `BLOCK_ROWS` rows of it.
+    n_spins : int
+    """
+
+    mean: NDArray[Any]
+    variance: NDArray[Any]
+    codes: NDArray[Any]
+    room: Any
+    product: NDArray[Any]
+    n_spins: int
+
+
+class Crystal(NamedTuple):
+    """What a pump makes of the crystal: `pulse.gain_series` and the square of pL, by round trip."""
+
+    series: NDArray[Any]
+    theta_from_pump: NDArray[Any]
+
+
+@njit(inline="always")
+def as_tuple(row: NDArray[Any]) -> Any:
+    """Return the coefficients of `pulse.even_polynomial` as scalars."""
+    low = row[0], row[1], row[2], row[3], row[4], row[5]
+    return (*low, row[6], row[7], row[8], row[9], row[10], row[11])
+
+
+@njit(cache=True, nogil=True)
+def advance_train(  # noqa: PLR0917  a kernel takes arrays
+    form: Form,
+    train: Train,
+    crystal: Crystal,
+    injection_scale: Any,
+    key: NoiseKey,
+    first_round_trip: int,
+    first_run: int,
+    c: LoopConstants,
+) -> None:
+    """Make as many round trips as `crystal` tells pumps for.
+
+    The product is needed a few rows at a time only, which stay in the fastest cache.
+    """
+    n_spins, n_pulses, slots = train.n_spins, len(train.mean), len(train.codes)
+    for step in range(len(crystal.series)):
+        round_trip = first_round_trip + step
+        # the slot about to be overwritten is `delay` + 1 round trips old, and taken before
+        codes = train.codes[round_trip % slots]
+        take_codes(form, codes[:n_spins], train.room)
+        series = as_tuple(crystal.series[step])
+        for first in range(0, n_pulses, BLOCK_ROWS):
+            end = min(first + BLOCK_ROWS, n_pulses)
+            product = train.product[: end - first]
+            n_coupled = min(end, n_spins) - first
+            multiply_taken(form, train.room, first, product[:n_coupled])
+            product[n_coupled:] = 0
+            advance_pulses(
+                train.mean[first:end],
+                train.variance[first:end],
+                product,
+                codes[first:end],
+                injection_scale,
+                key,
+                round_trip,
+                first // 2,
+                first_run,
+                series,
+                crystal.theta_from_pump[step],
+                c,
+            )
+
+
 @njit(cache=True, nogil=True, error_model="numpy")
 def advance_pulses(  # noqa: PLR0917  a kernel takes arrays
     mean: NDArray[Any],
@@ -98,11 +186,13 @@ def advance_pulses(  # noqa: PLR0917  a kernel takes arrays
     injection_scale: Any,
     key: NoiseKey,
     round_trip: int,
+    first_pair: int,
     first_run: int,
     series: tuple[float, ...],
+    theta_from_pump: Any,
     c: LoopConstants,
 ) -> None:
-    """Make one round trip of every pulse: injection, crystal, loss, measurement, ADC.
+    """Make one round trip of some pulses: injection, crystal, loss, measurement, ADC.
 
     All arrays have shape (n, runs), n even. `product` is read, `codes` is written; the noise of
     the record passes through `codes`, so that the inner loop has four arrays and vectorizes.
@@ -112,14 +202,15 @@ def advance_pulses(  # noqa: PLR0917  a kernel takes arrays
     prefer_wide_vectors()  # pyright: ignore[reportCallIssue]
     drive = np.empty(mean.shape[1], mean.dtype)
     for pair in range(len(mean) // 2):
-        fill_normal_pair(key, round_trip, pair, first_run, codes[2 * pair], codes[2 * pair + 1])
+        one, two = codes[2 * pair], codes[2 * pair + 1]
+        fill_normal_pair(key, round_trip, first_pair + pair, first_run, one, two)
         for i in range(2 * pair, 2 * pair + 2):
             means, variances, products, records = mean[i], variance[i], product[i], codes[i]
             for r in range(len(products)):
                 drive[r] = to_code(products[r] * injection_scale, c.dac_top, c.dac_rounds)
             for r in range(len(means)):
                 mu = means[r] + c.dac_step * drive[r]
-                theta_squared = c.theta_from_pump + c.theta_from_mean * mu * mu
+                theta_squared = theta_from_pump + c.theta_from_mean * mu * mu
                 gain = crystal_gain(theta_squared, series, c.one)
                 noise = mean.dtype.type(records[r])
                 means[r], variances[r], record = measured(

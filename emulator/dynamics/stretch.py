@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from emulator.dynamics.look import Watch
 
-__all__ = ["StretchBlock"]
+__all__ = ["StretchBlock", "WatchedBlock"]
 
 # A stretch is as many round trips as make this many spin-updates, within bounds: 81 of 100 spins
 # and 64 runs.
@@ -32,8 +32,39 @@ class StretchBlock(Block):
 
     Parameters
     ----------
+    size : int
+        Spins times runs.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._ahead: list[float] = []
+        self._longest = min(max(SHORTEST_STRETCH, STRETCH_UPDATES // size), LONGEST_STRETCH)
+
+    def advance(self, pump: float) -> None:
+        """Make one round trip, by and by."""
+        self._ahead.append(pump)
+        if len(self._ahead) == self._longest:
+            self.catch_up()
+
+    def catch_up(self) -> None:
+        """Make the round trips that are due."""
+        if self._ahead:
+            pumps = np.array(self._ahead)
+            self._ahead.clear()
+            self._advance_through(pumps)
+
+    @abstractmethod
+    def _advance_through(self, pumps: NDArray[np.float64]) -> None:
+        """Make a round trip at each of the pump rates."""
+
+
+class WatchedBlock(StretchBlock):
+    """A block whose loop looks at its own energies on the way.
+
+    Parameters
+    ----------
     x : array, shape (n, at least runs)
-        Amplitudes, which `_advance_through` changes.
+        Amplitudes, which `_advance_through` changes; it must `look_after` each round trip.
     n_runs : int
 
     Attributes
@@ -43,10 +74,9 @@ class StretchBlock(Block):
     """
 
     def __init__(self, x: NDArray[Any], n_runs: int) -> None:
+        super().__init__(x.size)
         self.watch: Watch | None = None
         self._x, self._n_runs = x, n_runs
-        self._ahead: list[float] = []
-        self._longest = min(max(SHORTEST_STRETCH, STRETCH_UPDATES // x.size), LONGEST_STRETCH)
 
     @property
     def x(self) -> NDArray[Any]:
@@ -54,29 +84,12 @@ class StretchBlock(Block):
         self.catch_up()
         return self._x[:, : self._n_runs]
 
-    def advance(self, pump: float) -> None:
-        """Make one round trip, by and by."""
-        self._ahead.append(pump)
-        if len(self._ahead) == self._longest:
-            self.catch_up()
-
     def amplitudes(self) -> NDArray[Any]:
         """Return x."""
         return self.x
-
-    def catch_up(self) -> None:
-        """Make the round trips that are due."""
-        if self._ahead:
-            pumps = np.array(self._ahead)
-            self._ahead.clear()
-            self._advance_through(pumps)
 
     def look(self) -> None:
         """Look once more, if there is a watch."""
         self.catch_up()
         if self.watch is not None:
             look(self.watch, self._x)
-
-    @abstractmethod
-    def _advance_through(self, pumps: NDArray[np.float64]) -> None:
-        """Make a round trip at each of the pump rates, and `look_after` each."""

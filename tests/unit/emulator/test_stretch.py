@@ -15,7 +15,7 @@ from emulator import (
 )
 from emulator.coupling import CouplingMatrix
 from emulator.dynamics import Wiring
-from emulator.dynamics.stretch import StretchBlock
+from emulator.dynamics.stretch import WatchedBlock
 from emulator.noise import NoiseKey
 
 ALGORITHMS = [
@@ -63,7 +63,7 @@ def test_any_number_of_runs_is_a_part_of_more(dynamics):
     np.testing.assert_array_equal(few.amplitudes(), many.amplitudes()[:, :3])
 
 
-class Counting(StretchBlock):
+class Counting(WatchedBlock):
     """A block that only notes its stretches."""
 
     def __init__(self, n_spins: int) -> None:
