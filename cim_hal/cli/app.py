@@ -11,6 +11,7 @@ from cim_hal.cli.devices import describe, list_drivers
 from cim_hal.cli.instruments import calibrate, status
 from cim_hal.cli.keys import keys
 from cim_hal.cli.sample import sample
+from cim_hal.cli.scaffold import new_driver
 from cim_hal.cli.serve import serve
 from cim_hal.cli.tune import tune
 from cim_hal.console import run
@@ -42,7 +43,18 @@ def program() -> None:
     """  # noqa: D301  \b is click's mark for text it must not rewrap
 
 
-for command in (list_drivers, serve, describe, status, calibrate, sample, tune, keys, chaos):
+for command in (
+    list_drivers,
+    serve,
+    describe,
+    status,
+    calibrate,
+    sample,
+    tune,
+    keys,
+    chaos,
+    new_driver,
+):
     program.add_command(command)
 
 

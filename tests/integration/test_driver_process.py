@@ -15,13 +15,18 @@ from cim_hal import (
     Driver,
     IsingModel,
     JobCancelledError,
+    Program,
     PumpSchedule,
     TargetError,
+    Telemetry,
     TraceRequest,
+    lower,
     open_device,
 )
 from cim_hal.errors import DriverFaultError, UnavailableError
+from cim_hal.protocol.effects import MakeSafe, Run
 from cim_hal.server.driver_process import DriverProcess
+from cim_hal.server.host import Host
 from cim_hal.server.options import Backoff, DriverOptions
 
 PAIR = IsingModel.from_couplings([[0, 1], [1, 0]])
@@ -216,6 +221,23 @@ def test_a_driver_that_does_not_heed_a_cancel_is_ended_and_the_job_is_cancelled(
         with pytest.raises(JobCancelledError, match="was ended"):
             job.result(timeout_s=20)
         assert device.sample(PAIR, seed=0).best_energy == -1.0
+
+
+def test_in_an_emergency_a_machine_that_heeds_nothing_is_made_safe_at_once(deaths, tmp_path):
+    deaths()
+    is_safe = tmp_path / "deaths.safe"
+    host = Host(_process("Deaf", grace_s=5.0), lambda: None)
+    try:
+        program = Program(lower(PAIR, host.capabilities), LONG, n_runs=1, seed=0)
+        host.perform(Run("job", program))
+        _wait_for(lambda: any(isinstance(outcome, Telemetry) for outcome in host.outcomes()))
+        is_safe.unlink()
+        host.perform(MakeSafe())
+        asked_at = time.monotonic()
+        _wait_for(is_safe.exists)
+        assert time.monotonic() - asked_at < 2.0  # 0.2 s, on a machine that is not busy
+    finally:
+        host.close()
 
 
 # ---- servers --------------------------------------------------------------------------------

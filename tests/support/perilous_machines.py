@@ -112,6 +112,15 @@ class Mortal(Laboratory):
         Path(os.environ["CIM_DEATHS"]).with_suffix(".safe").touch()
 
 
+class Deaf(Mortal):
+    """Does not heed a stop."""
+
+    def run(self, program: Program, stop: StopToken) -> Readout:
+        stop.report(self.status())
+        time.sleep(60)
+        return super().run(program, stop)
+
+
 def _perhaps_die(where: str) -> None:
     path = Path(os.environ["CIM_DEATHS"])
     lines = path.read_text().splitlines() if path.exists() else []
