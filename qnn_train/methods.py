@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -34,6 +34,7 @@ __all__ = [
     "Hedging",
     "Method",
     "Penalty",
+    "method_named",
 ]
 
 
@@ -209,6 +210,35 @@ METHODS: Mapping[str, Method] = MappingProxyType(
         "random": Guessing(),
     }
 )
+
+
+def method_named(name: str, *, batch: int, n_samples: int, seed: int) -> Method:
+    """Return a method by its name, with what a run says of parts and draws.
+
+    Parameters
+    ----------
+    name : str
+        A key of `METHODS`.
+    batch : int
+        Samples of a part.
+    n_samples : int
+        Networks of a call, for random weights.
+    seed : int
+        Of random weights.
+
+    Raises
+    ------
+    TrainingError
+        There is no such method.
+    """
+    if name not in METHODS:
+        raise TrainingError(f"no method {name!r}", hint=f"one of {', '.join(METHODS)}")
+    method = METHODS[name]
+    if isinstance(method, (Decomposed, Hedging)):
+        return replace(method, batch=batch)
+    if isinstance(method, Guessing):
+        return replace(method, n_samples=n_samples, seed=seed)
+    return method
 
 
 def dual_rule(name: str, penalty: float, problem: ConicProgram) -> DualRule:

@@ -24,11 +24,12 @@ def draw(report: RunReport, path: Path) -> None:
     figure = Figure(figsize=(7.0, 7.5), layout="constrained")
     FigureCanvasAgg(figure)
     top, middle, bottom = figure.subplots(3, 1, sharex=True)
-    steps = range(1, len(report.history.objective) + 1)
-    _plot(top, steps, report.history.infeasibility, "infeasibility ‖AW‖")
-    _plot(middle, steps, report.history.objective, "objective of averaged W")
-    _plot(bottom, steps, [100 * value for value in report.history.accuracy], "accuracy (%)")
-    if min(report.history.infeasibility) > 0:
+    calls = report.history.calls
+    averaged = " of averaged W" if any(report.history.gap) else ""
+    _plot(top, calls, report.history.infeasibility, f"infeasibility{averaged}")
+    _plot(middle, calls, report.history.objective, f"objective{averaged}")
+    _plot(bottom, calls, [100 * value for value in report.history.accuracy], "accuracy (%)")
+    if all(report.history.infeasibility):
         top.set_yscale("log")
     _mark_accuracies(bottom, report)
     bottom.set_xlabel("oracle calls")
@@ -37,8 +38,9 @@ def draw(report: RunReport, path: Path) -> None:
     figure.savefig(path, dpi=150)
 
 
-def _plot(axes: Any, steps: range, values: list[float], label: str) -> None:
-    axes.plot(steps, values, color=INK, marker="o", markersize=3, linewidth=1.2)
+def _plot(axes: Any, calls: list[int], values: list[Any], label: str) -> None:
+    known = [float("nan") if value is None else value for value in values]
+    axes.plot(calls, known, color=INK, marker="o", markersize=3, linewidth=1.2)
     axes.set_ylabel(label)
     axes.grid(color=GRID, linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)
@@ -63,5 +65,6 @@ def _title(report: RunReport) -> str:
     return (
         f"{report.dataset}: {report.class_names[0]} or {report.class_names[1]}\n"
         f"network {report.network}, {report.bits_per_parameter:.2f} bits per parameter, "
-        f"{report.spins} spins\n{report.device}, {bits} couplings, seed {report.seed}"
+        f"{report.spins} spins\n{report.method} on {report.device}, {bits} couplings, "
+        f"seed {report.seed}"
     )

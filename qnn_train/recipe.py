@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 from cim_hal import CapabilityError
@@ -15,7 +16,7 @@ from qnn_train.network import (
     threshold_unit,
     weight_code,
 )
-from qnn_train.program import Assembly, SquaredLoss, assemble, spins_needed
+from qnn_train.program import Assembly, SquaredLoss, Task, spins_needed
 from qnn_train.solve import Scorer
 
 if TYPE_CHECKING:
@@ -107,34 +108,57 @@ class Preparation:
         """Bits of the program."""
         return spins_needed(self.architecture, self.inputs)
 
-    def check_fits(self, capabilities: Capabilities) -> None:
+    @cached_property
+    def task(self) -> Task:
+        """What is to be learned from the images in the program."""
+        loss = SquaredLoss(self.recipe.target)
+        return Task(self.architecture, self.inputs, self.chosen.labels, loss)
+
+    def spins_of(self, batch: int | None) -> int:
+        """Bits of the largest part of `batch` images; of the program where it is None."""
+        samples = len(self.inputs)
+        if batch is None or batch >= samples:
+            return self.spins
+        count = -(-samples // batch)  # parts, dealt out evenly
+        return self.architecture.n_bits + -(-samples // count) * self._each
+
+    def check_fits(self, capabilities: Capabilities, *, batch: int | None = None) -> None:
         """Refuse a program that is too large for a machine, before it is made.
+
+        Parameters
+        ----------
+        batch : int, optional
+            Images of a part; the whole program by default.
 
         Raises
         ------
         CapabilityError
             With a smaller proposal in its hint.
         """
-        required = self.spins + (not capabilities.has_field)
+        required = self.spins_of(batch) + (not capabilities.has_field)
         if required > capabilities.max_spins:
             raise CapabilityError(
                 "max_spins",
                 required=required,
                 available=capabilities.max_spins,
-                hint=self._proposal(capabilities.max_spins - (not capabilities.has_field)),
+                hint=self._proposal(capabilities.max_spins - (not capabilities.has_field), batch),
             )
 
     def assemble(self) -> Assembly:
         """Make the program."""
-        loss = SquaredLoss(self.recipe.target)
-        return assemble(self.architecture, self.inputs, self.chosen.labels, loss=loss)
+        return self.task.assembly
 
-    def _proposal(self, available: int) -> str:
-        """Name the most images that fit; features being -1 and +1, all take the same room."""
-        parameters = self.architecture.n_bits
-        each = (self.spins - parameters) // len(self.inputs)
-        fitting = (available - parameters) // each if each else 0
-        if fitting >= 2:
+    @property
+    def _each(self) -> int:
+        """Bits of one image, the same for all, features being -1 and +1."""
+        return (self.spins - self.architecture.n_bits) // len(self.inputs)
+
+    def _proposal(self, available: int, batch: int | None) -> str:
+        """Name the most images that fit."""
+        fitting = (available - self.architecture.n_bits) // self._each if self._each else 0
+        if batch is not None and fitting >= 1:
+            return f"--batch {fitting} fits, or a smaller --grid or --hidden"
+        if batch is None and fitting >= 2:
             return f"--train-samples {fitting} fits, or a smaller --grid or --hidden"
         return "use a smaller --grid or --hidden"
 

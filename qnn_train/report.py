@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
@@ -11,12 +12,17 @@ if TYPE_CHECKING:
 
     from qnn_train.train import TrainingStep
 
-__all__ = ["History", "RunReport"]
+__all__ = ["History", "RunReport", "finite"]
+
+
+def finite(value: float) -> float | None:
+    """Return a number as JSON knows it: None for what is not finite."""
+    return value if math.isfinite(value) else None
 
 
 @dataclass
 class History:
-    """One number a step.
+    """One number a step; None where the method has none.
 
     Attributes
     ----------
@@ -26,20 +32,24 @@ class History:
         ‖𝒜W‖.
     gap : list of float
         Surrogate duality gap.
+    calls : list of int
+        Oracle calls paid.
     accuracy : list of float
         Accuracy of the best network so far on the images it is scored on.
     """
 
-    objective: list[float] = field(default_factory=list)
-    infeasibility: list[float] = field(default_factory=list)
-    gap: list[float] = field(default_factory=list)
+    objective: list[float | None] = field(default_factory=list)
+    infeasibility: list[float | None] = field(default_factory=list)
+    gap: list[float | None] = field(default_factory=list)
+    calls: list[int] = field(default_factory=list)
     accuracy: list[float] = field(default_factory=list)
 
     def write(self, step: TrainingStep) -> None:
         """Append a step."""
-        self.objective.append(step.iterate.objective)
-        self.infeasibility.append(step.iterate.infeasibility)
-        self.gap.append(step.iterate.gap)
+        self.objective.append(finite(step.iterate.objective))
+        self.infeasibility.append(finite(step.iterate.infeasibility))
+        self.gap.append(finite(step.iterate.gap))
+        self.calls.append(step.iterate.calls)
         self.accuracy.append(step.best.accuracy)
 
 
@@ -61,13 +71,18 @@ class RunReport:
     bits_per_parameter : float
         Mean over all weights and biases of the bits that encode them.
     spins, couplings, equalities, products : int
-        Size of the program, without the spin that a machine without a field adds.
+        Size of the program, or of its largest part, without the spin that a machine without a
+        field adds.
+    method : str
+        Key of `qnn_train.methods.METHODS`.
+    batch : int or None
+        Images of a part; None where the program is whole.
     oracle_calls, runs_per_call, candidates : int
         Jobs, runs in each, and different networks among their samples.
     seconds : float
         Wall time of the training, from the assembly to the last step.
-    infeasibility, objective, gap : float
-        At the last step.
+    infeasibility, objective, gap : float or None
+        At the last step; None where the method has none.
     seed : int
     device : str
         Name the machine gives itself.
@@ -96,13 +111,15 @@ class RunReport:
     couplings: int
     equalities: int
     products: int
+    method: str
+    batch: int | None
     oracle_calls: int
     runs_per_call: int
     candidates: int
     seconds: float
-    infeasibility: float
-    objective: float
-    gap: float
+    infeasibility: float | None
+    objective: float | None
+    gap: float | None
     seed: int
     device: str
     coupling_bits: int | None

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from qnn_train.methods import method_named
 from qnn_train.model_file import TrainedModel
 from qnn_train.program import ProgramSize
-from qnn_train.report import History, RunReport
-from qnn_train.solve import SessionOracle
+from qnn_train.report import History, RunReport, finite
+from qnn_train.solve import PackedOracle, SessionOracle
 from qnn_train.train import train
 
 if TYPE_CHECKING:
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from cim_hal import Session
     from qnn_train.data import ImageSet
-    from qnn_train.program import Assembly
     from qnn_train.recipe import Preparation
+    from qnn_train.solve import Oracle
     from qnn_train.train import TrainingStep
 
 __all__ = ["Outcome", "TrainingRun", "run_recipe"]
@@ -49,16 +49,24 @@ class TrainingRun:
     preparation : Preparation
     session : cim_hal.Session
     iterations : int
-        Oracle calls.
+        Oracle calls. A step of a method on parts takes several, and is made whole.
     n_runs : int
         Runs of the machine a call.
     coupling_bits : int, optional
         Those of the machine by default.
+    method : str
+        A key of `qnn_train.methods.METHODS`.
+    batch : int
+        Images of a part, for methods on parts.
+    pack : bool
+        Whether parts share tasks of the machine, see `PackedOracle`.
 
     Raises
     ------
     CapabilityError
-        The program does not fit the machine.
+        The program, or its largest part, does not fit the machine.
+    TrainingError
+        No such method.
     """
 
     def __init__(
@@ -69,8 +77,14 @@ class TrainingRun:
         iterations: int,
         n_runs: int,
         coupling_bits: int | None = None,
+        method: str = "qcgd",
+        batch: int = 5,
+        pack: bool = False,
     ) -> None:
-        preparation.check_fits(session.capabilities)
+        seed = preparation.recipe.seed
+        self._name = method
+        self._method = method_named(method, batch=batch, n_samples=n_runs, seed=seed)
+        preparation.check_fits(session.capabilities, batch=self._method.batch)
         session.capabilities.check_runs(n_runs)
         self._preparation = preparation
         self._capabilities = session.capabilities
@@ -78,19 +92,23 @@ class TrainingRun:
         self._iterations = iterations
         self._n_runs = n_runs
         self._started = time.perf_counter()
-        self.assembly: Assembly = preparation.assemble()
-        self._oracle = SessionOracle(
-            session, n_runs=n_runs, seed=preparation.recipe.seed, coupling_bits=coupling_bits
+        self._oracle: Oracle = SessionOracle(
+            session, n_runs=n_runs, seed=seed, coupling_bits=coupling_bits
         )
+        if pack:
+            room = session.capabilities.max_spins - (not session.capabilities.has_field)
+            self._oracle = PackedOracle(self._oracle, room)
         self._history = History()
         self._last: TrainingStep | None = None
 
     def __iter__(self) -> Iterator[TrainingStep]:
-        steps = train(self.assembly, self._oracle, self._preparation.scorer)
-        for step in islice(steps, self._iterations):
+        preparation = self._preparation
+        for step in train(preparation.task, self._oracle, preparation.scorer, method=self._method):
             self._history.write(step)
             self._last = step
             yield step
+            if step.iterate.calls >= self._iterations:
+                break
 
     def outcome(self) -> Outcome:
         """Measure the best network on the test images; once, after the last step."""
@@ -109,12 +127,13 @@ class TrainingRun:
 
     def _report(self, model: TrainedModel, last: TrainingStep, seconds: float) -> RunReport:
         recipe, pair = self._preparation.recipe, self._preparation.pair
-        size = ProgramSize.of(self.assembly)
+        assembly = self._preparation.task.largest_part(self._method.batch)
+        size = ProgramSize.of(assembly)
         return RunReport(
             dataset=pair.dataset,
             classes=pair.classes,
             class_names=pair.class_names,
-            network=str(self.assembly.architecture),
+            network=str(assembly.architecture),
             weights=recipe.weights,
             bias_bits=recipe.bias_bits,
             grid=recipe.grid,
@@ -129,13 +148,15 @@ class TrainingRun:
             couplings=size.couplings,
             equalities=size.equalities,
             products=size.products,
-            oracle_calls=self._oracle.calls,
+            method=self._name,
+            batch=self._method.batch,
+            oracle_calls=last.iterate.calls,
             runs_per_call=self._n_runs,
             candidates=last.candidates,
             seconds=seconds,
-            infeasibility=last.iterate.infeasibility,
-            objective=last.iterate.objective,
-            gap=last.iterate.gap,
+            infeasibility=finite(last.iterate.infeasibility),
+            objective=finite(last.iterate.objective),
+            gap=finite(last.iterate.gap),
             seed=recipe.seed,
             device=self._capabilities.name,
             coupling_bits=self._coupling_bits,

@@ -66,13 +66,21 @@ class Task:
         AssemblyError
             A batch of no sample; see `assemble`.
         """
+        programs = [self._assembled(chosen).qcbo for chosen in self._dealt(batch)]
+        return Parts(self.architecture.n_bits, tuple(programs))
+
+    def largest_part(self, batch: int | None) -> Assembly:
+        """Return the first part, none being larger; the whole where `batch` is None."""
+        return self.assembly if batch is None else self._assembled(self._dealt(batch)[0])
+
+    def _dealt(self, batch: int) -> list[NDArray[np.int64]]:
+        """Return the samples of each part, every label dealt out in turn."""
         if batch < 1:
             raise AssemblyError(f"parts of {batch} samples", hint="at least 1")
         _, signs = check_samples(self.architecture, self.inputs, self.labels)
         order = np.lexsort(signs.T[::-1])
         count = -(-len(signs) // batch)
-        programs = [self._assembled(np.sort(order[part::count])).qcbo for part in range(count)]
-        return Parts(self.architecture.n_bits, tuple(programs))
+        return [np.sort(order[part::count]) for part in range(count)]
 
     def _assembled(self, chosen: slice | NDArray[np.int64]) -> Assembly:
         return assemble(

@@ -94,7 +94,7 @@ class LiftedProblem:
         rows, places, values = self._products
         first, second = places
         products = np.bincount(rows, values * w[first] * w[second], self.R.shape[0])
-        return np.concatenate([(self.H @ w) ** 2, products])
+        return np.concatenate([(self.H @ w) ** 2, products.astype(np.float64)])
 
     def residual(self, W: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return 𝒜W for any symmetric W (p, p); the slow way, to check the fast one."""

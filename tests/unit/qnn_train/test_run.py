@@ -16,9 +16,11 @@ from cim_hal import (
     StopToken,
     open_device,
 )
-from qnn_train import DataError, Recipe, load_digits, prepare, run_recipe
+from qnn_train import DataError, Recipe, TrainingError, load_digits, prepare, run_recipe
+from qnn_train.methods import METHODS
 from qnn_train.picture import draw
 from qnn_train.program import ProgramSize
+from qnn_train.run import TrainingRun
 
 
 class Descending(Driver):
@@ -94,6 +96,45 @@ def test_every_kind_of_network_trains_better_than_a_coin(changes):
         report = run_recipe(prepare(recipe, PAIR), session, iterations=4, n_runs=8).report
     chance = 4 * np.sqrt(0.25 / report.n_test)
     assert report.test_accuracy > 0.5 + chance
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_runs_within_its_calls_and_reports_them(method, tmp_path):
+    recipe = Recipe(train_samples=6, grid=2)
+    with open_device(Descending(max_spins=80)) as session:
+        run = TrainingRun(
+            prepare(recipe, PAIR), session, iterations=4, n_runs=8, method=method, batch=2
+        )
+        steps = list(run)
+    report = run.outcome().report
+    each = 1 if METHODS[method].batch is None else 3
+    assert report.oracle_calls == steps[-1].iterate.calls == each * len(steps)
+    assert 4 <= report.oracle_calls < 4 + each
+    assert report.method == method
+    assert (report.batch is None) == (each == 1)
+    draw(report, tmp_path / "training.png")
+    json.loads(report.to_json(), parse_constant=pytest.fail)
+
+
+def test_parts_fit_where_the_whole_does_not_and_may_be_packed():
+    preparation = prepare(Recipe(), PAIR)
+    small = Descending(max_spins=300).describe()
+    preparation.check_fits(small, batch=5)
+    largest = ProgramSize.of(preparation.task.largest_part(5)).spins
+    assert preparation.spins_of(5) == largest < preparation.spins == preparation.spins_of(None)
+    with pytest.raises(CapabilityError, match="--batch 9 fits"):
+        preparation.check_fits(Descending(max_spins=200).describe(), batch=10)
+    with open_device(Descending(max_spins=300)) as session:
+        run = TrainingRun(
+            preparation, session, iterations=2, n_runs=4, method="qph", batch=5, pack=True
+        )
+        first = next(iter(run))
+    assert first.iterate.calls == 2  # of four parts, two share a task
+
+
+def test_an_unknown_method_is_refused_with_those_there_are():
+    with open_device(Descending()) as session, pytest.raises(TrainingError, match="qcgd, q-fw"):
+        TrainingRun(prepare(Recipe(), PAIR), session, iterations=1, n_runs=1, method="magic")
 
 
 def test_scores_on_the_subset_use_nothing_else():
