@@ -11,11 +11,12 @@ import click
 
 from cim_hal.console import run as run_command
 from qnn_train.cli.options import Classes, Samples, given, option, refuse
-from qnn_train.cli.qcgd import describe_program, train_program
+from qnn_train.cli.program import describe_program, train_program
 from qnn_train.cli.scale import describe_scale, train_scale
 from qnn_train.data import load_digits, load_fashion_mnist
 from qnn_train.data.fashion_mnist import data_directory, download
 from qnn_train.errors import TrainingError
+from qnn_train.methods import METHODS
 from qnn_train.network.activations import ACTIVATIONS
 from qnn_train.recipe import Recipe, prepare
 from qnn_train.scale import PRESETS, Checkpoint, ScaleProblem, default_preset, preset
@@ -40,20 +41,30 @@ Examples:
       all ten classes and 60,000 images
   qnn-train --device tcp://cim.lab:5555 --coupling-bits 8
       on a machine behind a server
+  qnn-train --method qph --batch 5 --pack
+      progressive hedging, several parts in one task of the machine
 """
-# Options that only one method knows, and those that the two share.
-ONLY_QCGD = ("iterations", "score")
+_ABOUT = {name: method.about for name, method in METHODS.items()} | {
+    "proximal": "all images block by block, the loss to second order in each"
+}
+_LINES = "\n".join(f"  {name:<10}{about}" for name, about in _ABOUT.items())
+EPILOG = f"\n\b\nMethods:\n{_LINES}\n{EXAMPLES}"
+PARTS = tuple(name for name, method in METHODS.items() if method.batch is not None)
+# Options that only programs or only proximal know, and those that all share.
+ONLY_PROGRAM = ("iterations", "score", "batch", "pack")
 ONLY_PROXIMAL = (
     "recipe", "activation", "clip", "output_bias_bits", "sweeps", "starts", "block_spins",
     "validation", "patience", "round_trips", "checkpoint", "resume",
 )  # fmt: skip
 SHARED = ("grid", "hidden", "readout", "weights", "bias_bits", "seed")
 RESUMED = ("train_samples", "runs", "classes", "dataset", "coupling_bits", *SHARED)
-DEVICES = {"qcgd": "emulator-550", "proximal": "emulator-dsb"}
+DEVICES = {"proximal": "emulator-dsb"} | dict.fromkeys(METHODS, "emulator-550")
 
 
 @click.command(
-    "qnn-train", context_settings={"help_option_names": ["-h", "--help"]}, epilog=EXAMPLES
+    "qnn-train",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=EPILOG,
 )
 @option("--dataset", click.Choice(list(DEFAULT_CLASSES)), "digits", "Images to learn from.")
 @click.option(
@@ -64,9 +75,9 @@ DEVICES = {"qcgd": "emulator-550", "proximal": "emulator-dsb"}
 @click.option("--download", "fetch", is_flag=True, help="Fetch missing Fashion-MNIST files first.")
 @click.option(
     "--method",
-    type=click.Choice(["qcgd", "proximal"]),
-    help="One program with constraints, or all images block by block.  [default: proximal where "
-    "a recipe, all images or more than two classes are asked for]",
+    type=click.Choice([*METHODS, "proximal"]),
+    help="See below: one program with constraints, or all images block by block.  [default: "
+    "proximal where a recipe, all images or more than two classes are asked for, else qcgd]",
 )
 @click.option(
     "--recipe",
@@ -77,7 +88,7 @@ DEVICES = {"qcgd": "emulator-550", "proximal": "emulator-dsb"}
     "--classes", type=Classes(), help="Classes.  [default: digits 3,6; fashion-mnist 4,5]"
 )
 @click.option(
-    "--train-samples", type=Samples(), help="Images to learn from.  [default: qcgd 20, else all]"
+    "--train-samples", type=Samples(), help="Images to learn from.  [default: 20, proximal all]"
 )
 @option("--grid", click.IntRange(1), 4, "Cells along a side: the network has grid² inputs.")
 @option("--hidden", click.IntRange(0, 1000), 3, "Hidden neurons; 0 for none.")
@@ -85,6 +96,8 @@ DEVICES = {"qcgd": "emulator-550", "proximal": "emulator-dsb"}
 @option("--weights", str, "binary", "binary, ternary, or 2bit to 8bit.")
 @option("--bias-bits", click.IntRange(0, 8), 2, "Bits of each bias.")
 @option("--iterations", click.IntRange(1), 25, "Oracle calls.")
+@option("--batch", click.IntRange(1), 5, "Images of a part, for dlbo and qph.")
+@click.option("--pack", is_flag=True, help="Put several parts into one task of the machine.")
 @option("--runs", click.IntRange(1), 64, "Runs of the machine in each call.")
 @click.option("--activation", type=click.Choice(list(ACTIVATIONS)), help="Of hidden neurons.")
 @click.option("--clip", type=click.FloatRange(0, min_open=True), help="Where it saturates, in σ.")
@@ -100,7 +113,7 @@ DEVICES = {"qcgd": "emulator-550", "proximal": "emulator-dsb"}
 @click.option(
     "--device",
     help="Driver name (started in a process) or tcp://, ipc://.  "
-    "[default: qcgd emulator-550, proximal emulator-dsb]",
+    "[default: emulator-550, proximal emulator-dsb]",
 )
 @click.option(
     "--coupling-bits", type=click.IntRange(2, 16), help="Bits of a coupling.  [default: machine's]"
@@ -148,12 +161,14 @@ def program(context: click.Context, **options: Any) -> None:
     method = _method(options)
     options["device"] = options["device"] or DEVICES[method]
     try:
-        if method == "qcgd":
-            refuse(context, ONLY_PROXIMAL, "belongs to --method proximal")
-            _qcgd(options)
-        else:
-            refuse(context, ONLY_QCGD, "belongs to --method qcgd; say --sweeps instead")
+        if method == "proximal":
+            refuse(context, ONLY_PROGRAM, "belongs to other methods than proximal; say --sweeps")
             _proximal(context, options)
+        else:
+            refuse(context, ONLY_PROXIMAL, "belongs to --method proximal")
+            if method not in PARTS:
+                refuse(context, ("batch", "pack"), f"belongs to methods on parts: {_either(PARTS)}")
+            _program(method, options)
     except TrainingError as error:
         raise click.UsageError(str(error)) from None
 
@@ -173,23 +188,29 @@ def _method(options: dict[str, Any]) -> str:
     return "proximal" if many or asked else "qcgd"
 
 
-def _qcgd(options: dict[str, Any]) -> None:
+def _either(names: tuple[str, ...]) -> str:
+    return f"{', '.join(names[:-1])} or {names[-1]}"
+
+
+def _program(method: str, options: dict[str, Any]) -> None:
     classes = options["classes"] or DEFAULT_CLASSES[options["dataset"]]
     if classes == "all" or len(classes) != 2:
-        raise click.UsageError("--method qcgd tells two classes apart; say --method proximal")
+        raise click.UsageError(f"--method {method} tells two classes apart; say --method proximal")
     if options["train_samples"] == "all":
-        raise click.UsageError("--method qcgd takes a number of images; say --method proximal")
+        raise click.UsageError(f"--method {method} takes a number of images; say --method proximal")
     recipe = Recipe(
         train_samples=options["train_samples"] or 20,
         score=options["score"],
         **{name: options[name] for name in SHARED},
     )
     preparation = prepare(recipe, _load(options).select(classes))
-    shared = {name: options[name] for name in ("device", "iterations", "runs")}
+    names = ("device", "iterations", "runs", "batch")
+    shared: dict[str, Any] = {name: options[name] for name in names} | {"method": method}
     if options["dry_run"]:
         click.echo(describe_program(preparation, **shared))
         return
-    outputs = {name: options[name] for name in ("coupling_bits", "out", "json_file", "quiet")}
+    names = ("pack", "coupling_bits", "out", "json_file", "quiet")
+    outputs = {name: options[name] for name in names}
     train_program(preparation, **shared, **outputs)
 
 

@@ -14,6 +14,7 @@ import pytest
 from cim_hal.console import run
 from qnn_train import TrainedModel, load_digits
 from qnn_train.__main__ import program
+from qnn_train.methods import METHODS
 
 
 @pytest.fixture
@@ -61,6 +62,22 @@ def test_json_on_stdout_is_nothing_but_json(guessing, capsys):
     assert report["score"] == "train"
 
 
+def test_a_method_on_parts_leaves_a_report_that_names_it(guessing, tmp_path, capsys):
+    small = ["--train-samples", "6", "--iterations", "3", "--runs", "4", "--device", guessing]
+    assert run(program, [*small, "--method", "qph", "--batch", "2", "--pack"]) == 0
+    report = json.loads((tmp_path / "runs/digits-3-6-seed0-qph/report.json").read_text())
+    assert (report["method"], report["batch"], report["oracle_calls"]) == ("qph", 2, 3)
+    assert report["gap"] is None
+    assert "6 training images in parts of 2" in capsys.readouterr().out
+
+
+def test_help_says_what_each_method_is(capsys):
+    assert run(program, ["--help"]) == 0
+    said = capsys.readouterr().out
+    for name, method in METHODS.items():
+        assert f"  {name:<10}{method.about}" in said
+
+
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
@@ -72,6 +89,8 @@ def test_json_on_stdout_is_nothing_but_json(guessing, capsys):
         (["--train-samples", "5000"], "between 2 and"),
         (["--dataset", "fashion-mnist", "--data-dir", "nowhere"], "--download"),
         (["--iterations", "0"], "x>=1"),
+        (["--batch", "3"], "--batch belongs to methods on parts: dlbo, dlbo-2 or qph"),
+        (["--method", "qph", "--train-samples", "all"], "takes a number of images"),
         (["--device", "no-such-machine"], "no device goes by the name"),
     ],
 )

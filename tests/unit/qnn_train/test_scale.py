@@ -234,7 +234,7 @@ def test_a_dry_run_says_the_cost_and_leaves_nothing(tmp_path, monkeypatch, capsy
     ("arguments", "sentence"),
     [
         (["--sweeps", "3"], "--sweeps belongs to --method proximal"),
-        (["--recipe", "pairs-4x4", "--iterations", "3"], "--iterations belongs to --method qcgd"),
+        (["--recipe", "pairs-4x4", "--iterations", "3"], "--iterations belongs to other methods"),
         (["--method", "qcgd", "--classes", "all"], "two classes"),
         (["--method", "qcgd", "--train-samples", "all"], "number of images"),
         (["--classes", "1,2,3", "--readout", "majority"], "majority vote"),

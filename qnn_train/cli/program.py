@@ -1,4 +1,4 @@
-"""``qnn-train --method qcgd``: a program with constraints, solved by conditional gradient."""
+"""``qnn-train`` with a method of `METHODS`: a program with constraints, whole or in parts."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from qnn_train.cli.output import connect, folder_for, table, written
+from qnn_train.methods import method_named
 from qnn_train.picture import draw
 from qnn_train.run import TrainingRun
 
@@ -28,17 +29,27 @@ def train_program(
     device: str,
     iterations: int,
     runs: int,
+    method: str,
+    batch: int,
+    pack: bool,
     coupling_bits: int | None,
     out: Path | None,
     json_file: Path | None,
     quiet: bool,
 ) -> None:
     """Train, write model, report and picture, and print the summary."""
-    folder = out or _default_folder(preparation)
+    folder = out or _default_folder(preparation, method)
     with ExitStack() as stack:
         session = connect(device, stack)
         run = TrainingRun(
-            preparation, session, iterations=iterations, n_runs=runs, coupling_bits=coupling_bits
+            preparation,
+            session,
+            iterations=iterations,
+            n_runs=runs,
+            coupling_bits=coupling_bits,
+            method=method,
+            batch=batch,
+            pack=pack,
         )
         stack.enter_context(folder_for(folder))
         _watch(run, iterations, quiet=quiet)
@@ -48,13 +59,23 @@ def train_program(
         click.echo(_summary(outcome.report, folder))
 
 
-def describe_program(preparation: Preparation, *, iterations: int, runs: int, device: str) -> str:
+def describe_program(
+    preparation: Preparation,
+    *,
+    iterations: int,
+    runs: int,
+    device: str,
+    method: str,
+    batch: int,
+) -> str:
     """Return what the training will take."""
+    chosen = method_named(method, batch=batch, n_samples=runs, seed=0)
     with ExitStack() as stack:
         capabilities = connect(device, stack).capabilities
-    preparation.check_fits(capabilities)
-    spins = preparation.spins + (not capabilities.has_field)
+    preparation.check_fits(capabilities, batch=chosen.batch)
+    spins = preparation.spins_of(chosen.batch) + (not capabilities.has_field)
     rows = [
+        ("method", f"{method}: {chosen.about}"),
         ("network", str(preparation.architecture)),
         ("bits_per_parameter", f"{preparation.architecture.bits_per_parameter:.4g}"),
         ("n_train", str(len(preparation.chosen))),
@@ -69,10 +90,11 @@ def describe_program(preparation: Preparation, *, iterations: int, runs: int, de
     return table(rows)
 
 
-def _default_folder(preparation: Preparation) -> Path:
+def _default_folder(preparation: Preparation, method: str) -> Path:
     pair = preparation.pair
     first, second = pair.classes
-    return Path("runs") / f"{pair.dataset}-{first}-{second}-seed{preparation.recipe.seed}"
+    suffix = "" if method == "qcgd" else f"-{method}"
+    return Path("runs") / f"{pair.dataset}-{first}-{second}-seed{preparation.recipe.seed}{suffix}"
 
 
 def _watch(run: TrainingRun, iterations: int, *, quiet: bool) -> None:
@@ -91,7 +113,7 @@ def _watch(run: TrainingRun, iterations: int, *, quiet: bool) -> None:
         for step in run:
             bar.update(
                 task,
-                advance=1,
+                completed=min(step.iterate.calls, iterations),
                 infeasibility=step.iterate.infeasibility,
                 accuracy=100 * step.best.accuracy,
             )
@@ -114,11 +136,20 @@ def _summary(report: RunReport, folder: Path) -> str:
         ("test accuracy", f"{100 * report.test_accuracy:.2f} %  of {report.n_test} images"),
         ("train accuracy", f"{100 * report.train_accuracy:.2f} %  of {report.n_train} images"),
         ("network", f"{report.network}, {report.bits_per_parameter:.2f} bits per parameter"),
-        ("program", f"{report.spins} spins, {report.train_samples} training images"),
+        ("method", report.method),
+        ("program", _program(report)),
         ("machine", f"{report.device}, {bits} couplings, {report.oracle_calls} oracle calls"),
-        ("infeasibility", f"{report.infeasibility:.3f}"),
         ("seconds", f"{report.seconds:.1f}"),
         ("model", str(folder / "model.npz")),
         ("picture", str(folder / "training.png")),
     ]
+    if report.infeasibility is not None:
+        rows.insert(-3, ("infeasibility", f"{report.infeasibility:.3f}"))
     return table(rows)
+
+
+def _program(report: RunReport) -> str:
+    images = f"{report.train_samples} training images"
+    if report.batch is None:
+        return f"{report.spins} spins, {images}"
+    return f"{images} in parts of {report.batch} and at most {report.spins} spins"
