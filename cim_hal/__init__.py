@@ -1,6 +1,8 @@
 """A hardware abstraction layer for coherent Ising machines."""
 
 from cim_hal.client import (
+    AsyncJob,
+    AsyncSession,
     Job,
     LocalTransport,
     LoopbackTransport,
@@ -10,6 +12,7 @@ from cim_hal.client import (
     Transport,
     Tuner,
     open_device,
+    open_device_async,
     spawn_server,
 )
 from cim_hal.errors import (
@@ -58,6 +61,8 @@ from cim_hal.model import (
 )
 
 __all__ = [
+    "AsyncJob",
+    "AsyncSession",
     "AuthenticationError",
     "Calibration",
     "Capabilities",
@@ -102,6 +107,7 @@ __all__ = [
     "make_driver",
     "max_level",
     "open_device",
+    "open_device_async",
     "quantize",
     "read_model",
     "registered_drivers",

@@ -1,5 +1,7 @@
 """What users instantiate: sessions, jobs and the roads to a machine."""
 
+from cim_hal.client.async_job import AsyncJob
+from cim_hal.client.async_session import AsyncSession, open_device_async
 from cim_hal.client.job import Job
 from cim_hal.client.retries import Retries
 from cim_hal.client.session import Loaded, Session, open_device
@@ -8,6 +10,8 @@ from cim_hal.client.transport import LocalTransport, LoopbackTransport, Transpor
 from cim_hal.client.tuning import Tuner
 
 __all__ = [
+    "AsyncJob",
+    "AsyncSession",
     "Job",
     "Loaded",
     "LocalTransport",
@@ -18,5 +22,6 @@ __all__ = [
     "Transport",
     "Tuner",
     "open_device",
+    "open_device_async",
     "spawn_server",
 ]

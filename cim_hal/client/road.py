@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from cim_hal.client.access import keys_for
 from cim_hal.client.retries import Retries
+from cim_hal.client.transport.async_local import AsyncLocalTransport
 from cim_hal.client.transport.base import Transport
 from cim_hal.client.transport.local import LocalTransport
 from cim_hal.errors import LocalProtocolError, ModelError, TargetError
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     import os
 
     from cim_hal.client.access import ClientKeys
+    from cim_hal.client.transport.async_base import AsyncTransport
 
 __all__ = ["TIMEOUT_S", "Road"]
 
@@ -59,6 +62,20 @@ class Road:
     def keys(self) -> ClientKeys | None:
         """Read the keys that the server is to be shown."""
         return keys_for(str(self.target), self.key, self.server_key)
+
+    async def open_async(self) -> AsyncTransport:
+        """Return a transport for the running event loop."""
+        if self.is_endpoint:
+            from cim_hal.client.transport.async_zmq import AsyncZmqTransport
+
+            return AsyncZmqTransport(str(self.target), keys=self.keys())
+        local = await asyncio.to_thread(self.open)  # a driver takes its time to start
+        if not isinstance(local, LocalTransport):
+            raise TargetError(
+                f"a {type(local).__name__} does not work in an event loop",
+                hint="pass a name, an endpoint such as tcp://host:port, or a Driver",
+            )
+        return AsyncLocalTransport(local)
 
     def open(self) -> Transport:
         """Return a transport; of an endpoint, nobody has been spoken to yet."""

@@ -284,7 +284,8 @@ class Session:
             priority=priority,
             timeout_s=timeout_s,
         )
-        return job.result_or_cancel(self._conversation.dialogue.left(until))
+        left_s = None if timeout_s is None else self._conversation.dialogue.left(until)
+        return job.result_or_cancel(left_s)
 
     def cancel(self, job_id: str, *, timeout_s: float | None = None) -> JobState:
         """End a job early, by its id; that of another session needs the role operator.

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import threading
 import time
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
 from cim_hal.errors import ClosedError, TransportTimeoutError
 from cim_hal.server.station import TICK_S, Station
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable
+    from collections.abc import Callable, Generator, Iterable
 
     from cim_hal.machine.driver import Driver
     from cim_hal.protocol.effects import Reply
@@ -34,31 +35,48 @@ class LocalTransport:
     """
 
     def __init__(self, driver: Driver, limits: Limits | None = None) -> None:
-        self._changed = threading.Condition(threading.RLock())
-        self._replies: dict[bytes, Packet] = {}
-        self._wanted: set[bytes] = set()
+        self._lock = threading.RLock()
+        self._takers: dict[bytes, Callable[[Packet], None]] = {}
         self._is_closed = False
-        with self._changed:  # the driver may speak before its station is there
-            self._station = Station(driver, self._settle, limits)
+        with self._lock:  # the driver may speak before its station is there
+            self._station = Station(driver, self.settle, limits)
+
+    def post(self, request: Packet, take: Callable[[Packet], None]) -> None:
+        """Hand a request to the core; `take` is called with its reply, now or in another thread."""
+        with self._lock:
+            if self._is_closed:
+                raise ClosedError("the session is closed", hint="open another one")
+            self._takers[request.id] = take
+            self._deliver(self._station.receive(PEER, request))
+
+    def forget(self, request_id: bytes) -> None:
+        """Drop the reply to a request."""
+        self._takers.pop(request_id, None)
+
+    def settle(self) -> None:
+        """Let time pass; who waits calls it every `TICK_S`."""
+        with self._lock:
+            if not self._is_closed:
+                self._deliver(self._station.settle())
 
     def exchange(self, request: Packet, *, patience_s: float) -> Packet:
         """Hand a request to the core and wait for its reply."""
-        deadline = time.monotonic() + patience_s
-        with self._changed:
-            if self._is_closed:
-                raise ClosedError("the session is closed", hint="open another one")
-            self._wanted.add(request.id)
-            try:
-                self._keep(self._station.receive(PEER, request))
-                while request.id not in self._replies:
-                    if time.monotonic() > deadline:
-                        raise TransportTimeoutError("the machine in this process gave no answer")
-                    self._changed.wait(TICK_S)
-                    self._settle()
-                return self._replies[request.id]
-            finally:
-                self._wanted.discard(request.id)
-                self._replies.pop(request.id, None)
+        until = time.monotonic() + patience_s
+        replies: SimpleQueue[Packet] = SimpleQueue()
+        try:
+            self.post(request, replies.put)
+            while True:
+                try:
+                    return replies.get(timeout=max(min(until - time.monotonic(), TICK_S), 0.0))
+                except Empty:
+                    if time.monotonic() >= until:
+                        message = "the machine in this process gave no answer"
+                        raise TransportTimeoutError(message) from None
+                if self._is_closed:
+                    raise ClosedError("the session is closed", hint="open another one")
+                self.settle()
+        finally:
+            self.forget(request.id)
 
     def pipeline(
         self,
@@ -77,17 +95,14 @@ class LocalTransport:
 
     def close(self) -> None:
         """Stop what runs and close the driver."""
-        with self._changed:
+        with self._lock:
             was_closed, self._is_closed = self._is_closed, True
         if not was_closed:
             self._station.close()
 
-    def _settle(self) -> None:
-        with self._changed:
-            self._keep(self._station.settle())
-            self._changed.notify_all()
-
-    def _keep(self, replies: Iterable[Reply]) -> None:
-        # A reply to a caller that gave up is dropped.
-        wanted = (reply.packet for reply in replies if reply.packet.id in self._wanted)
-        self._replies.update((packet.id, packet) for packet in wanted)
+    def _deliver(self, replies: Iterable[Reply]) -> None:
+        for reply in replies:
+            # A reply to a caller that gave up is dropped.
+            take = self._takers.pop(reply.packet.id, None)
+            if take is not None:
+                take(reply.packet)

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from cim_hal.errors import TransportError
     from cim_hal.protocol.packet import Packet
 
-__all__ = ["ZmqTransport"]
+__all__ = ["Channel", "ZmqTransport"]
 
 WATCH_S = 0.1  # how often a waiting caller looks whether the connection still stands
 
@@ -74,7 +74,7 @@ class ZmqTransport:
         self._context = zmq.Context()
         self._pid = os.getpid()
         self._lock = threading.Lock()
-        self._idle: list[_Channel] = []
+        self._idle: list[Channel] = []
         self._is_closed = False
 
     def exchange(self, request: Packet, *, patience_s: float) -> Packet:
@@ -121,7 +121,7 @@ class ZmqTransport:
         # Callers in other threads are woken by this and close the sockets they borrowed.
         self._context.term()
 
-    def _borrow(self, patience_s: float) -> _Channel:
+    def _borrow(self, patience_s: float) -> Channel:
         self._check_usable()
         with self._lock:
             channel = self._idle.pop() if self._idle else None
@@ -131,16 +131,16 @@ class ZmqTransport:
             channel.close()
         return self._connect(patience_s)
 
-    def _give_back(self, channel: _Channel) -> None:
+    def _give_back(self, channel: Channel) -> None:
         with self._lock:
             if not self._is_closed:
                 self._idle.append(channel)
                 return
         channel.close()
 
-    def _connect(self, patience_s: float) -> _Channel:
+    def _connect(self, patience_s: float) -> Channel:
         self._check_usable()
-        return _Channel(self._context, self._endpoint, patience_s, self._keys)
+        return Channel(self._context, self._endpoint, patience_s, self._keys)
 
     def _check_usable(self) -> None:
         if os.getpid() != self._pid:
@@ -152,8 +152,17 @@ class ZmqTransport:
             raise _closed()
 
 
-class _Channel:
-    """One connected socket."""
+class Channel:
+    """One connected socket.
+
+    Parameters
+    ----------
+    context : zmq.Context
+    endpoint : str
+    timeout_s : float
+        How long to try before a `ConnectError`.
+    keys : ClientKeys, optional
+    """
 
     def __init__(
         self,
@@ -163,15 +172,15 @@ class _Channel:
         keys: ClientKeys | None,
     ) -> None:
         self._endpoint = endpoint
-        self._socket = context.socket(zmq.DEALER)
+        self.socket = context.socket(zmq.DEALER)
         try:
             for option, value in OPTIONS.items():
-                self._socket.setsockopt(option, value)
+                self.socket.setsockopt(option, value)
             if keys is not None:
-                self._socket.setsockopt(zmq.CURVE_PUBLICKEY, keys.own.public.encode("ascii"))
-                self._socket.setsockopt(zmq.CURVE_SECRETKEY, keys.own.secret.encode("ascii"))
-                self._socket.setsockopt(zmq.CURVE_SERVERKEY, keys.server.encode("ascii"))
-            with Handshake(self._socket, endpoint, keyed=keys is not None) as handshake:
+                self.socket.setsockopt(zmq.CURVE_PUBLICKEY, keys.own.public.encode("ascii"))
+                self.socket.setsockopt(zmq.CURVE_SECRETKEY, keys.own.secret.encode("ascii"))
+                self.socket.setsockopt(zmq.CURVE_SERVERKEY, keys.server.encode("ascii"))
+            with Handshake(self.socket, endpoint, keyed=keys is not None) as handshake:
                 self._open(handshake, timeout_s)
         except BaseException:
             self.close()
@@ -179,8 +188,8 @@ class _Channel:
 
     def _open(self, handshake: Handshake, timeout_s: float) -> None:
         try:
-            self._socket.setsockopt(zmq.IPV6, int("[" in self._endpoint))
-            self._socket.connect(self._endpoint)
+            self.socket.setsockopt(zmq.IPV6, int("[" in self._endpoint))
+            self.socket.connect(self._endpoint)
         except zmq.ZMQError as error:
             raise TargetError(
                 f"{self._endpoint} is not an endpoint: {zmq.strerror(error.errno or 0)}",
@@ -193,13 +202,13 @@ class _Channel:
     @property
     def is_connected(self) -> bool:
         """Whether the connection stands, as far as is known."""
-        return bool(self._socket.poll(0, zmq.POLLOUT))
+        return bool(self.socket.poll(0, zmq.POLLOUT))
 
     def send(self, *requests: Packet) -> None:
         """Send requests; raises `ConnectError` where the connection is gone."""
         for request in requests:
             try:
-                self._socket.send_multipart(encode(request), zmq.NOBLOCK, copy=False)
+                self.socket.send_multipart(encode(request), zmq.NOBLOCK, copy=False)
             except zmq.Again:
                 raise self._lost() from None
 
@@ -207,8 +216,8 @@ class _Channel:
         """Return a reply to one of `wanted`, or one to a message the server could not read."""
         deadline = time.monotonic() + patience_s
         while (remaining := deadline - time.monotonic()) > 0:
-            if self._socket.poll(int(min(remaining, WATCH_S) * 1000) + 1):
-                frames = self._socket.recv_multipart(copy=False)
+            if self.socket.poll(int(min(remaining, WATCH_S) * 1000) + 1):
+                frames = self.socket.recv_multipart(copy=False)
                 reply = decode([frame.buffer for frame in frames])
                 if reply.id in wanted or reply.id == NO_ID:
                     return reply
@@ -222,7 +231,7 @@ class _Channel:
 
     def close(self) -> None:
         """Close the socket."""
-        self._socket.close(linger=0)
+        self.socket.close(linger=0)
 
     def _lost(self) -> TransportError:
         return self._connect_error(f"the connection to {self._endpoint} was lost")
@@ -233,7 +242,7 @@ class _Channel:
         )
 
 
-def _fill(channel: _Channel, unanswered: set[bytes], source: Iterator[Packet], window: int) -> bool:
+def _fill(channel: Channel, unanswered: set[bytes], source: Iterator[Packet], window: int) -> bool:
     """Send from `source` until `window` requests are unanswered; return whether any are."""
     while len(unanswered) < window and (request := next(source, None)) is not None:
         unanswered.add(request.id)

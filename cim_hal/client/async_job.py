@@ -1,0 +1,46 @@
+"""A submission, for an event loop."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cim_hal.client.async_session import AsyncSession
+    from cim_hal.client.submission import Submission
+    from cim_hal.model.sampleset import SampleSet
+    from cim_hal.protocol.state import JobState
+
+__all__ = ["AsyncJob"]
+
+
+class AsyncJob:
+    """One submission; made by `AsyncSession.submit`.
+
+    A task that waits for it may be cancelled: the job goes on, and can be waited for again.
+
+    Attributes
+    ----------
+    id : str
+        Identifier on the server.
+    """
+
+    def __init__(self, session: AsyncSession, submission: Submission) -> None:
+        self.id = submission.id
+        self._session = session
+        self._submission = submission
+
+    async def state(self) -> JobState:
+        """Ask where the job is now, unless it has ended."""
+        return await self._session.run(self._submission.state())
+
+    async def result(self, timeout_s: float | None = None) -> SampleSet:
+        """Wait for the samples and return them; errors as of `Job.result`."""
+        return await self._session.run(self._submission.result(timeout_s))
+
+    async def result_or_cancel(self, timeout_s: float | None) -> SampleSet:
+        """Do as `result` does, and cancel a job that is not done in time."""
+        return await self._session.run(self._submission.result(timeout_s, cancels=True))
+
+    async def cancel(self, *, timeout_s: float | None = None) -> JobState:
+        """Ask for an early end and return the state; too late is no mistake."""
+        return await self._session.run(self._submission.cancel(timeout_s))

@@ -1,0 +1,201 @@
+"""A conversation with a machine for an event loop: many jobs at once on one connection."""
+
+from __future__ import annotations
+
+import asyncio
+import weakref
+from typing import TYPE_CHECKING, Self, TypeVar
+
+from cim_hal.client.async_job import AsyncJob
+from cim_hal.client.async_runner import AsyncRunner
+from cim_hal.client.conversation import Conversation, Loaded, SampleOptions
+from cim_hal.client.dialogue import Dialogue
+from cim_hal.client.retries import Retries
+from cim_hal.client.road import TIMEOUT_S, Road
+from cim_hal.errors import CimError, LocalProtocolError
+
+if TYPE_CHECKING:
+    import os
+    from typing import Unpack
+
+    from cim_hal.client.steps import Steps
+    from cim_hal.machine.capabilities import Capabilities
+    from cim_hal.machine.driver import Driver
+    from cim_hal.model.ising import IsingModel
+    from cim_hal.model.sampleset import SampleSet
+    from cim_hal.model.schedule import PumpSchedule
+    from cim_hal.protocol.messages import Description, MetricsReport, StatusReport
+    from cim_hal.protocol.state import JobState
+
+__all__ = ["AsyncSession", "open_device_async"]
+
+T = TypeVar("T")
+
+
+def open_device_async(
+    target: str | Driver,
+    *,
+    timeout_s: float = TIMEOUT_S,
+    key: str | os.PathLike[str] | None = None,
+    server_key: str | os.PathLike[str] | None = None,
+    retries: Retries | None = None,
+) -> AsyncSession:
+    """Return a session with a machine, for ``async with``; arguments as of `open_device`.
+
+    Examples
+    --------
+    >>> import asyncio
+    >>> from cim_hal import IsingModel, open_device_async
+    >>> async def main(model):
+    ...     async with open_device_async("emulator") as device:
+    ...         jobs = (device.sample(model, n_runs=4, seed=seed) for seed in range(3))
+    ...         return await asyncio.gather(*jobs)
+    >>> pair = IsingModel.from_couplings([[0, 1], [1, 0]])
+    >>> [samples.best_energy for samples in asyncio.run(main(pair))]
+    [-1.0, -1.0, -1.0]
+    """
+    return AsyncSession(Road(target, timeout_s, key, server_key, retries or Retries()))
+
+
+class AsyncSession:
+    """A conversation with a machine in an event loop; an async context manager.
+
+    Made by `open_device_async`. Any number of tasks may use it at once, on one connection; a task
+    that is cancelled touches no other's request. It pickles as `Session` does, and after a fork
+    it belongs to the parent. Deadlines are those of `Session`.
+    """
+
+    def __init__(self, road: Road) -> None:
+        self._road = road
+        self._runner = AsyncRunner(road.open_async)
+        dialogue = Dialogue(timeout_s=road.timeout_s, retries=road.retries)
+        self._conversation = Conversation(dialogue)
+        self._abandon = weakref.finalize(self, self._runner.abandon)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the machine can do; known once the session is open.
+
+        Raises
+        ------
+        LocalProtocolError
+            Nothing was asked of the machine yet.
+        """
+        self._runner.check_process()
+        welcome = self._conversation.dialogue.welcome
+        if welcome is None:
+            hint = "write async with open_device_async(...) as device, or await device.open()"
+            raise LocalProtocolError("the session is not open yet", hint=hint)
+        return welcome.capabilities
+
+    async def open(self) -> Self:
+        """Connect now and not at the first use; ``async with`` does it."""
+        await self.run(self._conversation.dialogue.greet())
+        return self
+
+    async def ping(self, *, timeout_s: float | None = None) -> None:
+        """Ask the server for a sign of life."""
+        await self.run(self._conversation.ping(timeout_s))
+
+    async def describe(self, *, timeout_s: float | None = None) -> Description:
+        """Ask what the machine is and how busy it is."""
+        return await self.run(self._conversation.describe(timeout_s))
+
+    async def status(self, *, timeout_s: float | None = None) -> StatusReport:
+        """Ask what goes on; see `Session.status`."""
+        return await self.run(self._conversation.status(timeout_s))
+
+    async def metrics(self, *, timeout_s: float | None = None) -> MetricsReport:
+        """Ask what the server has counted; see `Session.metrics`."""
+        return await self.run(self._conversation.metrics(timeout_s))
+
+    async def load(
+        self,
+        model: IsingModel,
+        *,
+        coupling_bits: int | None = None,
+        gauge_seed: int | None = None,
+        timeout_s: float | None = None,
+    ) -> Loaded:
+        """Bring a model to the machine ahead of sampling; see `Session.load`."""
+        steps = self._conversation.load(
+            model, coupling_bits=coupling_bits, gauge_seed=gauge_seed, timeout_s=timeout_s
+        )
+        return await self.run(steps)
+
+    async def submit(
+        self,
+        model: IsingModel,
+        schedule: PumpSchedule | None = None,
+        *,
+        timeout_s: float | None = None,
+        **options: Unpack[SampleOptions],
+    ) -> AsyncJob:
+        """Queue a job; options and errors as of `Session.submit`."""
+        steps = self._conversation.submit(model, schedule, options, timeout_s)
+        return AsyncJob(self, await self.run(steps))
+
+    async def sample(
+        self,
+        model: IsingModel,
+        schedule: PumpSchedule | None = None,
+        *,
+        timeout_s: float | None = None,
+        **options: Unpack[SampleOptions],
+    ) -> SampleSet:
+        """Submit a job and wait for its samples; options and errors as of `Session.sample`.
+
+        Where its task is cancelled the job is cancelled too: nobody could fetch it.
+        """
+        self._runner.check_process()
+        dialogue = self._conversation.dialogue
+        until = dialogue.until(timeout_s)
+        submitting = self._runner.spawn(
+            self.submit(model, schedule, timeout_s=timeout_s, **options)
+        )
+        try:
+            job = await asyncio.shield(submitting)
+            left_s = None if timeout_s is None else dialogue.left(until)
+            return await job.result_or_cancel(left_s)
+        except asyncio.CancelledError:
+            self._runner.spawn(_cancelled(submitting))
+            raise
+
+    async def cancel(self, job_id: str, *, timeout_s: float | None = None) -> JobState:
+        """End a job early, by its id; see `Session.cancel`."""
+        return await self.run(self._conversation.cancel(job_id, timeout_s))
+
+    async def close(self) -> None:
+        """End the session; jobs that still run are cancelled. Twice is no mistake."""
+        try:
+            if self._runner.is_usable:
+                await self._runner.settle()
+                await self.run(self._conversation.dialogue.bye())
+        finally:
+            await self._runner.close()
+            self._abandon.detach()
+
+    async def run(self, steps: Steps[T]) -> T:
+        """Do the steps of a conversation, in this task."""
+        return await self._runner.run(steps)
+
+    async def __aenter__(self) -> Self:
+        try:
+            return await self.open()
+        except BaseException:
+            await self.close()
+            raise
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return AsyncSession, (self._road,)
+
+
+async def _cancelled(submitting: asyncio.Task[AsyncJob]) -> None:
+    """Cancel a job that may not be queued yet, if somebody is there to be told."""
+    try:
+        await (await submitting).cancel()
+    except CimError:
+        return

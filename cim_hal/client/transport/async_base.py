@@ -1,0 +1,37 @@
+"""What an asyncio session needs of a road to a server."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from cim_hal.protocol.packet import Packet
+
+__all__ = ["AsyncTransport"]
+
+
+class AsyncTransport(Protocol):
+    """Carries requests to one server and brings back the replies, many at a time.
+
+    It belongs to one event loop. A request is sent once.
+    """
+
+    async def exchange(self, request: Packet, *, patience_s: float) -> Packet:
+        """Send a request and return its reply, which may be a fault.
+
+        Cancelling it drops the reply when it comes, and touches no other request.
+
+        Raises
+        ------
+        TransportError
+            No reply came within `patience_s`, or nobody is there.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Let go of the server; who still waits gets a `ClosedError`. Twice is no mistake."""
+        ...
+
+    def abandon(self) -> None:
+        """Let go of the server where no event loop runs any more."""
+        ...
