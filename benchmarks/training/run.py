@@ -58,17 +58,17 @@ def _missing(
     options: argparse.Namespace, rows: Rows
 ) -> Iterator[tuple[str, str, tuple[int, ...], list[int]]]:
     """Yield task, method, classes and seeds: one seed for ours, all of them for the others."""
+    seeds = range(options.first_seed, options.first_seed + options.seeds)
     for name in options.tasks:
         task = TASKS[name]
         for method in options.methods or ("proximal", *task.beside):
-            for classes in task.groups:
-                wanted = [
-                    seed
-                    for seed in range(options.first_seed, options.first_seed + options.seeds)
-                    if not rows.has(task=name, method=method, classes=classes, seed=seed)
-                ]
-                together = [[seed] for seed in wanted] if method == "proximal" else [wanted]
-                yield from ((name, method, classes, seeds) for seeds in together if seeds)
+            rounds = [[seed] for seed in seeds] if method == "proximal" else [list(seeds)]
+            for together in rounds:
+                for classes in task.groups:
+                    names = {"task": name, "method": method, "classes": classes}
+                    missing = [seed for seed in together if not rows.has(**names, seed=seed)]
+                    if missing:
+                        yield name, method, classes, missing
 
 
 def _options() -> argparse.Namespace:

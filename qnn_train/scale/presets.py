@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PRESETS", "default_preset", "preset"]
 
-PAIRS = ProximalRecipe()
+PAIRS = ProximalRecipe(sweeps=6, round_trips=200)
 TEN = ProximalRecipe(
     grid=7,
     hidden=16,
@@ -22,13 +22,13 @@ TEN = ProximalRecipe(
     bias_reach=6.0,
     output_bias_bits=3,
     sweeps=24,
+    ladder=(0.1, 0.5, 2.0, 8.0, 32.0),
+    round_trips=200,
 )
 
 FEW = replace(PAIRS, mirror=True, shift=1)
-LARGER_PAIRS = replace(
-    PAIRS, grid=7, hidden=16, readout="trained", clip=16.0, bias_reach=6.0, output_bias_bits=3
-)
-TINY = replace(PAIRS, grid=2, hidden=2, weights="ternary", sweeps=6, starts=10)
+LARGER_PAIRS = replace(TEN, sweeps=10)
+TINY = replace(PAIRS, grid=2, hidden=2, weights="ternary", bias_bits=3, starts=6, judge_by="errors")
 
 PRESETS: Mapping[str, ProximalRecipe] = {
     "pairs-4x4": PAIRS,

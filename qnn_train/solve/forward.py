@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from qnn_train.network import Architecture, QuantizedNetwork, Spline
+    from qnn_train.solve.blocks import Block
 
 __all__ = ["ForwardPass", "Parameters", "sensitivities", "slope_of", "smeared_slope"]
 
@@ -90,32 +91,42 @@ def margins(architecture: Architecture, last: NDArray[np.float32]) -> NDArray[np
 
 
 def sensitivities(
-    run: ForwardPass, parameters: Parameters, layer: int, scale: float, width: float
+    run: ForwardPass, parameters: Parameters, block: Block, scale: float, width: float
 ) -> list[NDArray[np.float32]]:
-    """Return by how much the logits move with the sums of `layer` and of those behind it.
+    """Return by how much the logits move with the sums of a block's units and of those behind it.
 
     Returns
     -------
     list of float32 array, each of shape (samples or 1, units, outputs)
-        For `layer`, `layer` + 1, ..., the last.
+        For the units of the block, and for all units of each layer behind it, to the last.
     """
-    architecture = run.architecture
+    architecture, layer = run.architecture, block.layer
     last = len(architecture.layers) - 1
+    units = _columns(block.units if layer == last else None)
     if architecture.readout is None:
-        slope = np.float32(scale) * slope_of(run, last, width)
+        slope = np.float32(scale) * slope_of(run, last, width, units)
         found = [slope[:, :, None]]
     else:
-        found = [np.float32(scale) * np.eye(architecture.n_outputs, dtype=np.float32)[None]]
+        every = np.float32(scale) * np.eye(architecture.n_outputs, dtype=np.float32)
+        found = [every[None, units]]
     for index in range(last - 1, layer - 1, -1):
-        behind = np.einsum("nmc,mk->nkc", found[0], parameters.weights[index + 1])
-        found.insert(0, behind * slope_of(run, index, width)[:, :, None])
+        units = _columns(block.units if index == layer else None)
+        weights = parameters.weights[index + 1][:, units]
+        behind = np.einsum("nmc,mk->nkc", found[0], weights)
+        found.insert(0, behind * slope_of(run, index, width, units)[:, :, None])
     return found
 
 
-def slope_of(run: ForwardPass, layer: int, width: float) -> NDArray[np.float32]:
-    """Return the smeared slope at the sums of a layer, `width` in units of their spread."""
+def slope_of(
+    run: ForwardPass, layer: int, width: float, units: slice | list[int]
+) -> NDArray[np.float32]:
+    """Return the smeared slope at the sums of units, `width` in units of the layer's spread."""
     activation = run.architecture.layers[layer].activation
-    return smeared_slope(activation, run.sums[layer], width * run.spreads[layer])
+    return smeared_slope(activation, run.sums[layer][:, units], width * run.spreads[layer])
+
+
+def _columns(units: tuple[int, ...] | None) -> slice | list[int]:
+    return slice(None) if units is None else list(units)
 
 
 def smeared_slope(spline: Spline, z: NDArray[np.float32], width: float) -> NDArray[np.float32]:

@@ -7,8 +7,9 @@ At every step a batch of images is drawn and a block of parameter bits x is free
           + \tfrac\rho2 \sum_b |H_{bb}|\,(x_b - \bar x_b)^2 ,
 
 the loss to second order (`second_order`) and a proximal term that is linear in bits and adds no
-coupling, once for each :math:`\rho` of a ladder. All samples are tried on the batch by the exact
-forward pass; the network becomes the best of them if that is better than staying.
+coupling, once for each :math:`\rho` of a ladder. The best samples of each call are tried on the
+batch by the exact forward pass; the network becomes the best of them if that is better than
+staying.
 
 That a proximal term of bits is linear is what progressive hedging uses (QPH, arXiv:2506.18240, a
 later version), whose sub-problems keep the lifted bits of a sample. The model in the parameter
@@ -47,6 +48,9 @@ __all__ = ["Annealing", "ProximalState", "ProximalStep", "proximal_descent"]
 LADDER = (0.02, 0.1, 0.5, 2.0)
 RESCALING = np.geomspace(0.6, 1.6, 7)
 FIRST_LOGIT = 2.0
+# Images that the scale of the logits is fitted on, and samples of a call that are tried.
+SCALED_ON = 4096
+TRIED = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,7 +140,7 @@ class ProximalStep:
     flips : int
         How many of them changed.
     candidates : int
-        Different networks the machine proposed.
+        Different networks that were tried.
     """
 
     state: ProximalState
@@ -258,7 +262,8 @@ class _Search:
         targets = self._targets[chosen]
         parameters = Parameters.of(QuantizedNetwork.from_bits(self._architecture, state.bits))
         run = ForwardPass.of(self._architecture, parameters, self._features[chosen])
-        scale = _rescaled(run, targets, state.scale)
+        part = slice(SCALED_ON)
+        scale = _rescaled(run.margins[part], targets[part], state.scale)
         bits = block_bits(self._architecture, block)
         model = model_of(run, parameters, block, bits, targets, scale=scale, width=width)
         tried = self._candidates(state.bits, bits.positions, model)
@@ -296,7 +301,8 @@ class _Search:
         around = network[positions]
         rungs = [model.lifted(around, rho) for rho in self._ladder]
         answers = minimize_all(self._oracle, rungs)
-        different = np.unique(np.concatenate([answer.bits for answer in answers]), axis=0)
+        best = [_first_different(answer.bits, TRIED) for answer in answers]
+        different = np.unique(np.concatenate(best), axis=0)
         tried = np.repeat(network[None], len(different), axis=0)
         tried[:, positions] = different
         return tried
@@ -307,9 +313,15 @@ def _random_bits(architecture: Architecture, seed: int, sweep: int) -> NDArray[n
     return np.random.default_rng(stream).integers(0, 2, architecture.n_bits).astype(np.int8)
 
 
-def _rescaled(run: ForwardPass, targets: NDArray[np.float32], scale: float) -> float:
+def _first_different(rows: NDArray[np.int8], most: int) -> NDArray[np.int8]:
+    """Return the first `most` rows that differ from those before them."""
+    _, first = np.unique(rows, axis=0, return_index=True)
+    return rows[np.sort(first)[:most]]
+
+
+def _rescaled(margins: NDArray[np.floating], targets: NDArray[np.float32], scale: float) -> float:
     """Return the best of a few scales around `scale`; where that is 0, a first guess."""
     if not scale:
-        return FIRST_LOGIT / max(1.0, float(np.sqrt(np.mean(np.square(run.margins)))))
-    losses = [mean_loss(np.float32(s) * run.margins, targets) for s in scale * RESCALING]
+        return FIRST_LOGIT / max(1.0, float(np.sqrt(np.mean(np.square(margins)))))
+    losses = [mean_loss(np.float32(s) * margins, targets) for s in scale * RESCALING]
     return float(scale * RESCALING[int(np.argmin(losses))])

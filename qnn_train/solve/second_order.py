@@ -24,7 +24,7 @@ from qnn_train.solve.forward import sensitivities, slope_of
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from qnn_train.solve.blocks import Block, BlockBits
+    from qnn_train.solve.blocks import Block, BlockBits, Group
     from qnn_train.solve.forward import ForwardPass, Parameters
 
 __all__ = ["BlockModel", "model_of"]
@@ -82,11 +82,14 @@ def model_of(
     total = _Sums(bits)
     for start in range(0, len(targets), CHUNK):
         part = run.rows(start, start + CHUNK)
-        moves = sensitivities(part, parameters, block.layer, scale, width)
-        total.add(part, moves, targets[start : start + CHUNK], scale)
-        if block.layer + 1 < len(part.sums):
-            slopes = slope_of(part, block.layer, width)[:, block.units]
-            total.add_products(part, moves[1], targets[start : start + CHUNK], scale, slopes)
+        moves = sensitivities(part, parameters, block, scale, width)
+        probable = probabilities(np.float32(scale) * part.margins)
+        error = probable - targets[start : start + CHUNK]
+        groups = bits.groups(part, moves)
+        total.add(groups, probable, error)
+        if len(groups) == 2:
+            slopes = slope_of(part, block.layer, width, list(block.units))
+            total.add_products(groups, error, slopes)
     return total.in_bits(len(targets))
 
 
@@ -95,50 +98,33 @@ class _Sums:
 
     def __init__(self, bits: BlockBits) -> None:
         self._bits = bits
-        ends = np.cumsum(bits.lengths)
-        self._places = [slice(end - n, end) for n, end in zip(bits.lengths, ends, strict=True)]
-        self._gradient = np.zeros(ends[-1])
-        self._curvature = np.zeros((ends[-1], ends[-1]))
+        size = sum(bits.lengths)
+        self._gradient = np.zeros(size)
+        self._curvature = np.zeros((size, size))
 
     def add(
-        self,
-        run: ForwardPass,
-        moves: list[NDArray[np.float32]],
-        targets: NDArray[np.float32],
-        scale: float,
+        self, groups: list[Group], probable: NDArray[np.float32], error: NDArray[np.float32]
     ) -> None:
         """Add the gradient, and the curvature of Gauss and Newton."""
-        p = probabilities(np.float32(scale) * run.margins)
-        terms = self._bits.terms
-        S = [moves[term.layer - terms[0].layer][:, term.unit] for term in terms]
-        weighted = [p * of_term for of_term in S]
-        mean = [of_term.sum(axis=1) for of_term in weighted]
-        reads = [self._reads(run, index) for index in range(len(terms))]
-        for i, row in enumerate(self._places):
-            self._gradient[row] += ((p - targets) * S[i]).sum(axis=1) @ reads[i]
-            for j in range(i, len(terms)):
-                weight = (weighted[i] * S[j]).sum(axis=1) - mean[i] * mean[j]
-                block = reads[i].T @ (reads[j] * weight[:, None])
-                self._curvature[row, self._places[j]] += block
+        means = [_along(probable, group.moves) for group in groups]
+        for index, group in enumerate(groups):
+            pull = _along(error, group.moves)
+            for i, place in enumerate(group.places):
+                self._gradient[place] += pull[:, i] @ group.reads
+                weighted = probable * group.moves[:, i]
+                for behind, mean in zip(groups[index:], means[index:], strict=True):
+                    weights = _along(weighted, behind.moves) - means[index][:, [i]] * mean
+                    self._add_rows(place, group.reads, behind, weights)
 
     def add_products(
-        self,
-        run: ForwardPass,
-        behind: NDArray[np.float32],
-        targets: NDArray[np.float32],
-        scale: float,
-        slopes: NDArray[np.float32],
+        self, groups: list[Group], error: NDArray[np.float32], slopes: NDArray[np.float32]
     ) -> None:
         """Add B, of neurons with these slopes and of the sums behind them."""
-        error = probabilities(np.float32(scale) * run.margins) - targets
-        pull = np.einsum(
-            "nc,nmc->nm", error, np.broadcast_to(behind, (len(error), *behind.shape[1:]))
-        )
-        n_units = slopes.shape[1]
-        for k in range(n_units):
-            columns = [place.start + k for place in self._places[n_units:]]
-            products = self._reads(run, k).T @ (pull * slopes[:, [k]])
-            self._curvature[self._places[k], columns] += products
+        neurons, behind = groups
+        pull = _along(error, behind.moves)
+        for k, place in enumerate(neurons.places):
+            columns = [of_reader.start + k for of_reader in behind.places]
+            self._curvature[place, columns] += neurons.reads.T @ (pull * slopes[:, [k]])
 
     def in_bits(self, samples: int) -> BlockModel:
         """Return the means over samples, in bits."""
@@ -151,12 +137,23 @@ class _Sums:
             curvature[np.ix_(owners, owners)] * scaled,
         )
 
-    def _reads(self, run: ForwardPass, index: int) -> NDArray[np.float32]:
-        """Return what multiplies the parameters of a term, (samples, parameters)."""
-        term = self._bits.terms[index]
-        inputs = run.inputs[term.layer]
-        if term.reads is not None:
-            return inputs[:, term.reads]
-        if self._bits.lengths[index] == inputs.shape[1]:
-            return inputs
-        return np.concatenate([inputs, np.ones((len(inputs), 1), np.float32)], axis=1)
+    def _add_rows(
+        self, rows: slice, reads: NDArray[np.float32], behind: Group, weights: NDArray[np.float32]
+    ) -> None:
+        """Add readsᵀ W reads of one term against a group, by as few products as will do."""
+        n_reads = behind.reads.shape[1]
+        if len(behind.places) <= n_reads:
+            for j, columns in enumerate(behind.places):
+                self._curvature[rows, columns] += reads.T @ (behind.reads * weights[:, [j]])
+            return
+        first, last = behind.places[0].start, behind.places[-1].stop
+        for b in range(n_reads):
+            columns = slice(first + b, last, n_reads)
+            self._curvature[rows, columns] += reads.T @ (behind.reads[:, [b]] * weights)
+
+
+def _along(of_outputs: NDArray[np.float32], moves: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the sums over outputs of (n, c) times (n or 1, j, c); (n, j)."""
+    if len(moves) == 1:
+        return of_outputs @ moves[0].T
+    return np.einsum("nc,njc->nj", of_outputs, moves)

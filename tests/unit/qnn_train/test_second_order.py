@@ -1,0 +1,154 @@
+"""The model of the loss: its gradient and curvature are those of the loss where it is smooth."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from qnn_train import QuantizedNetwork, Spline, layered_network
+from qnn_train.solve.blocks import block_bits, partition
+from qnn_train.solve.cross_entropy import error_rate, mean_loss, targets_of
+from qnn_train.solve.forward import ForwardPass, Parameters
+from qnn_train.solve.second_order import model_of
+from qnn_train.solve.trial import race, trial_losses
+
+SCALE, WIDTH, STEP = 0.02, 0.01, 0.25
+
+
+def problem(sizes, *, limit=10_000, weights="ternary", samples=40):
+    """A network whose activation is linear where its sums are, and a batch."""
+    architecture = layered_network(
+        sizes, weights=weights, biases="2bit", activation=Spline.hard_tanh(limit)
+    )
+    rng = np.random.default_rng(5)
+    inputs = rng.integers(-8, 9, (samples, sizes[0])).astype(np.float32)
+    labels = rng.integers(0, max(2, sizes[-1]), samples)
+    targets = targets_of(labels if sizes[-1] > 1 else 2 * labels - 1, sizes[-1])
+    bits = rng.integers(0, 2, architecture.n_bits).astype(np.int8)
+    return architecture, inputs, targets, bits
+
+
+def loss_of(architecture, inputs, targets, bits):
+    """The mean loss of bits that may be real numbers."""
+    activation = inputs.astype(np.float64)
+    for index, of_weights, of_biases in architecture.split():
+        layer = architecture.layers[index]
+        words = bits[of_weights].reshape(layer.outputs, layer.inputs, layer.weights.bits)
+        weights = words @ np.array(layer.weights.coefficients, float) + layer.weights.offset
+        words = bits[of_biases].reshape(layer.outputs, -1)
+        biases = words @ np.array(layer.biases.coefficients, float) + layer.biases.offset
+        activation = activation @ weights.T + biases
+    return mean_loss(SCALE * activation, targets)
+
+
+def derivatives(function, at):
+    """Central differences, exact to second order in the step."""
+    n = len(at)
+    steps = STEP * 1e-2 * np.eye(n)
+    gradient = np.array([function(at + e) - function(at - e) for e in steps]) / (2e-2 * STEP)
+    curvature = np.empty((n, n))
+    for i, a in enumerate(steps):
+        for j, b in enumerate(steps):
+            corners = function(at + a + b) - function(at + a - b)
+            corners -= function(at - a + b) - function(at - a - b)
+            curvature[i, j] = corners / (4 * (1e-2 * STEP) ** 2)
+    return gradient, curvature
+
+
+@pytest.mark.parametrize("sizes", [(4, 1), (4, 3), (3, 2, 1), (3, 2, 3), (2, 2, 2, 3)])
+def test_the_model_of_a_block_is_taylors_where_activations_are_linear(sizes):
+    architecture, inputs, targets, bits = problem(sizes)
+    parameters = Parameters.of(QuantizedNetwork.from_bits(architecture, bits))
+    run = ForwardPass.of(architecture, parameters, inputs)
+    for block in partition(architecture, 20):
+        chosen = block_bits(architecture, block)
+        model = model_of(run, parameters, block, chosen, targets, scale=SCALE, width=WIDTH)
+
+        def shifted(x, positions=chosen.positions):
+            moved = bits.astype(np.float64)
+            moved[positions] = x
+            return loss_of(architecture, inputs, targets, moved)
+
+        gradient, curvature = derivatives(shifted, bits[chosen.positions].astype(float))
+        assert np.allclose(model.gradient, gradient, rtol=1e-3, atol=1e-5)
+        assert np.allclose(model.curvature, curvature, rtol=1e-2, atol=2e-4)
+
+
+def test_the_proximal_term_of_bits_is_linear():
+    architecture, inputs, targets, bits = problem((4, 1))
+    parameters = Parameters.of(QuantizedNetwork.from_bits(architecture, bits))
+    run = ForwardPass.of(architecture, parameters, inputs)
+    (block,) = partition(architecture, 20)
+    chosen = block_bits(architecture, block)
+    model = model_of(run, parameters, block, chosen, targets, scale=SCALE, width=WIDTH)
+    around = bits[chosen.positions].astype(float)
+    G0, G = model.lifted(around, 0.0), model.lifted(around, 0.7)
+    assert np.array_equal(G0[1:, 1:], G[1:, 1:])
+    values = []
+    for x in ((np.arange(2**8)[:, None] >> np.arange(8)) & 1).astype(float):
+        moved = np.concatenate([around, around])[: len(around)].copy()
+        moved[:8] = x
+        lifted = np.concatenate([[1.0], moved])
+        distance = 0.5 * np.abs(model.curvature.diagonal()) @ (moved - around) ** 2
+        values.append(lifted @ (G - G0) @ lifted - 0.7 * distance)
+    assert np.ptp(values) < 1e-9  # one constant for all
+
+
+@pytest.mark.parametrize("sizes", [(5, 3, 1), (5, 4, 3), (4, 3, 3, 2)])
+def test_a_trial_of_a_candidate_is_its_own_forward_pass(sizes):
+    architecture, inputs, targets, bits = problem(sizes, limit=15)
+    run = ForwardPass.of(
+        architecture, Parameters.of(QuantizedNetwork.from_bits(architecture, bits)), inputs
+    )
+    rng = np.random.default_rng(6)
+    for block in partition(architecture, 30):
+        positions = block_bits(architecture, block).positions
+        candidates = np.repeat(bits[None], 5, axis=0)
+        candidates[:, positions] = rng.integers(0, 2, (5, len(positions)))
+        losses = trial_losses(run, bits, block, candidates, targets, scale=SCALE)
+        for candidate, loss in zip(candidates, losses, strict=True):
+            margin = QuantizedNetwork.from_bits(architecture, candidate).margin(inputs)
+            whole = mean_loss(SCALE * margin.reshape(len(inputs), -1), targets)
+            assert loss == pytest.approx(whole, rel=1e-5)
+
+
+def test_the_winner_of_a_race_is_as_good_as_the_best_of_all():
+    architecture, inputs, targets, bits = problem((5, 3, 1), limit=15, samples=4000)
+    run = ForwardPass.of(
+        architecture, Parameters.of(QuantizedNetwork.from_bits(architecture, bits)), inputs
+    )
+    block = partition(architecture, 30)[0]
+    positions = block_bits(architecture, block).positions
+    candidates = np.repeat(bits[None], 60, axis=0)
+    rng = np.random.default_rng(6)
+    candidates[:, positions] = rng.integers(0, 2, (60, len(positions)))
+    every = trial_losses(run, bits, block, candidates, targets, scale=SCALE)
+    finalists, losses = race(run, bits, block, candidates, targets, scale=SCALE)
+    assert len(finalists) == 8
+    spread = every.std()
+    assert losses.min() <= every.min() + 4 * spread / np.sqrt(1000)
+
+
+def test_the_mean_loss_is_that_of_the_formula():
+    rng = np.random.default_rng(3)
+    logits = rng.normal(scale=9, size=(50, 4)).astype(np.float32)
+    targets = np.eye(4, dtype=np.float32)[rng.integers(0, 4, 50)]
+    exact = logits.astype(np.float64)
+    softmax = np.exp(exact) / np.exp(exact).sum(axis=1, keepdims=True)
+    expected = -np.log((softmax * targets).sum(axis=1)).mean()
+    assert mean_loss(logits, targets) == pytest.approx(expected, rel=1e-6)
+    one = np.float32([[-90.0], [0.0], [90.0]])
+    right = np.float32([[0.0], [1.0], [1.0]])
+    assert mean_loss(one, right) == pytest.approx(np.log(2) / 3, rel=1e-6)
+    assert error_rate(one, right) == 0.0
+    assert error_rate(-logits, targets) == (np.argmin(logits, 1) != targets.argmax(1)).mean()
+
+
+def test_blocks_hold_every_bit_however_neurons_are_mixed():
+    architecture, *_ = problem((4, 6, 3))
+    plain = partition(architecture, 40)
+    mixed = partition(architecture, 40, np.random.default_rng(2))
+    assert len(plain) == len(mixed)
+    for blocks in (plain, mixed):
+        positions = np.concatenate([block_bits(architecture, b).positions for b in blocks])
+        assert set(positions.tolist()) == set(range(architecture.n_bits))
