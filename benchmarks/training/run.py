@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import argparse
 import os
-from concurrent.futures import ProcessPoolExecutor, as_completed
+import time
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import tables
 from methods import rows_of
@@ -35,13 +36,20 @@ def main() -> None:
     options.folder.mkdir(parents=True, exist_ok=True)
     rows = Rows(options.folder / "rows.jsonl")
     groups = list(_missing(options, rows))
+    deadline = time.monotonic() + 60 * options.minutes
     with (
         ProcessPoolExecutor(options.jobs, initializer=_one_core) as pool,
         Progress(console=Console(stderr=True)) as bar,
     ):
-        futures = [pool.submit(rows_of, *group) for group in groups]
-        for future in bar.track(as_completed(futures), total=len(futures)):
-            rows.add(future.result())
+        waiting: set[Future[list[dict[str, Any]]]] = set()
+        task = bar.add_task("rows", total=len(groups))
+        while waiting or (groups and time.monotonic() < deadline):
+            while groups and len(waiting) < options.jobs and time.monotonic() < deadline:
+                waiting.add(pool.submit(rows_of, *groups.pop(0)))
+            done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+            for future in done:
+                rows.add(future.result())
+            bar.advance(task, len(done))
     if options.tables:
         options.tables.write_text(tables.markdown(rows.all))
 
@@ -78,6 +86,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=1, help="processes")
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="then stop")
     parser.add_argument("--folder", type=Path, default=Path("benchmarks/training/results"))
     parser.add_argument("--tables", type=Path, help="write the tables of all rows here")
     return parser.parse_args()

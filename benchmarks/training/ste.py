@@ -2,121 +2,148 @@
 
 Weights are kept real and quantized in the forward pass, as BinaryConnect and ternary weight
 networks do: sign(w) or, beyond 0.7 times the mean modulus, sign(w), times a real scale of the
-layer that fits best. The gradient goes straight through to weights clipped to [-1, 1]. Several
-seeds are trained at once: every array has a leading axis of seeds.
+layer that is learnt. The gradient goes straight through to weights clipped to [-1, 1]. Adam, with a
+rate that falls to zero along a cosine.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
+import numba
 import numpy as np
 
 __all__ = ["Recipe", "train"]
 
 CUT = 0.7
+FLOAT, BINARY, TERNARY = range(3)
+KINDS = {"float": FLOAT, "binary": BINARY, "ternary": TERNARY}
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to train. Adam with a rate that falls to zero along a cosine."""
+    """How to train."""
 
     kind: str = "ternary"
     hidden: int = 4
-    epochs: int = 30
-    batch: int = 128
+    epochs: int = 15
+    batch: int = 100
     rate: float = 0.01
     least_steps: int = 1500
 
 
-def train(inputs, labels, tests, *, n_outputs, seeds, recipe):
-    """Return predictions of the test inputs, one row a seed.
+def train(inputs, labels, tests, *, n_outputs, seed, recipe):
+    """Return the predictions for `tests`.
 
     Parameters
     ----------
-    inputs, labels, tests : arrays with a leading axis of seeds, or of length 1 for all the same
-        Real features (samples, n), integers below `n_outputs` (samples,), real features.
+    inputs, labels, tests : real features (samples, n), integers (samples,), real features
     """
-    S, count, width = len(seeds), inputs.shape[1], inputs.shape[2]
-    shapes = [(width, recipe.hidden), (recipe.hidden, n_outputs)]
-    rngs = [np.random.default_rng([seed, 7]) for seed in seeds]
-    weights = [
-        np.stack([r.uniform(-1, 1, shape) for r in rngs]).astype(np.float32) for shape in shapes
-    ]
-    scales = [np.full((S, 1, 1), shape[0] ** -0.5, np.float32) for shape in shapes]
-    biases = [np.zeros((S, 1, shape[1]), np.float32) for shape in shapes]
-    state = _Adam([*weights, *scales, *biases])
+    rng = np.random.default_rng([seed, 7])
+    width, count = inputs.shape[1], len(inputs)
     batch = min(recipe.batch, count)
-    steps = max(recipe.epochs * -(-count // batch), recipe.least_steps)
-    order = np.empty((S, 0), np.int64)
-    rows = np.arange(S)[:, None] if len(inputs) > 1 else np.zeros((1, 1), np.int64)
-    for step in range(steps):
-        if order.shape[1] < batch:
-            order = np.concatenate([order, np.stack([r.permutation(count) for r in rngs])], axis=1)
-        chosen, order = order[:, :batch], order[:, batch:]
-        gradients = _gradients(
-            inputs[rows, chosen], labels[rows, chosen], (weights, scales, biases), recipe.kind
-        )
-        rate = recipe.rate * 0.5 * (1 + np.cos(np.pi * step / steps))
-        state.descend([*weights, *scales, *biases], gradients, rate)
-        if recipe.kind != "float":
-            for w in weights:
-                np.clip(w, -1, 1, out=w)
-    hidden = np.maximum(_layer(tests, weights[0], scales[0], biases[0], recipe.kind), 0)
-    return _layer(hidden, weights[1], scales[1], biases[1], recipe.kind).argmax(axis=-1)
+    steps = max(recipe.epochs * (count // batch), recipe.least_steps)
+    each = count // batch
+    order = np.concatenate(
+        [rng.permutation(count)[: each * batch] for _ in range(-(-steps // each))]
+    )
+    W, V = (
+        rng.uniform(-1, 1, shape).astype(np.float32)
+        for shape in ((width, recipe.hidden), (recipe.hidden, n_outputs))
+    )
+    b, c = np.zeros(recipe.hidden, np.float32), np.zeros(n_outputs, np.float32)
+    scales = np.array([width**-0.5, recipe.hidden**-0.5], np.float32)
+    kind = KINDS[recipe.kind]
+    _descend(
+        (inputs, labels, order[: steps * batch].reshape(steps, batch)),
+        (W, V, b, c, scales),
+        kind,
+        recipe.rate,
+    )
+    hidden = np.maximum(scales[0] * (tests @ _quantized(W, kind)) + b, 0)
+    return (scales[1] * (hidden @ _quantized(V, kind)) + c).argmax(axis=1)
 
 
-def quantized(w, kind):
+@numba.njit(cache=True)
+def _quantized(w, kind):
     """Return the values of the forward pass, before the scale of the layer."""
-    if kind == "float":
-        return w
-    if kind == "binary":
-        return np.where(w >= 0, np.float32(1), np.float32(-1))
-    cut = CUT * np.abs(w).mean(axis=(1, 2), keepdims=True)
-    return np.where(np.abs(w) > cut, np.sign(w), np.float32(0))
+    if kind == FLOAT:
+        return w.copy()
+    q = np.empty_like(w)
+    cut = np.float32(0.0) if kind == BINARY else np.float32(CUT) * np.mean(np.abs(w))
+    for i in range(w.shape[0]):
+        for j in range(w.shape[1]):
+            small = kind == TERNARY and abs(w[i, j]) <= cut
+            q[i, j] = np.float32(0) if small else np.float32(1 if w[i, j] >= 0 else -1)
+    return q
 
 
-def _layer(x, w, scale, bias, kind):
-    return scale * (x @ quantized(w, kind)) + bias
+@numba.njit(cache=True, fastmath=True)
+def _descend(images, parameters, kind, rate):
+    inputs, labels, order = images
+    W, V, b, c, scales = parameters
+    gW, gV, gb = np.zeros_like(W), np.zeros_like(V), np.zeros_like(b)
+    gc, gs = np.zeros_like(c), np.zeros_like(scales)
+    moments = [np.zeros((2, p.size), np.float32) for p in (W.ravel(), V.ravel(), b, c, scales)]
+    n_steps, free = len(order), np.float32(np.inf)
+    clip = free if kind == FLOAT else np.float32(1)
+    for step in range(n_steps):
+        gW[:], gV[:], gb[:], gc[:], gs[:] = 0, 0, 0, 0, 0
+        Q, R = _quantized(W, kind), _quantized(V, kind)
+        for n in order[step]:
+            _add_gradient(inputs[n], labels[n], (Q, R, b, c, scales), (gW, gV, gb, gc, gs))
+        if kind == FLOAT:
+            gs[:] = 0
+        falling = rate * 0.5 * (1 + math.cos(math.pi * step / n_steps))
+        size = falling * math.sqrt(1 - 0.999 ** (step + 1)) / (1 - 0.9 ** (step + 1))
+        pace = (np.float32(size), np.float32(1 / order.shape[1]))
+        _adam(W.ravel(), gW.ravel(), moments[0], pace, clip)
+        _adam(V.ravel(), gV.ravel(), moments[1], pace, clip)
+        _adam(b, gb, moments[2], pace, free)
+        _adam(c, gc, moments[3], pace, free)
+        _adam(scales, gs, moments[4], pace, free)
 
 
-def _gradients(x, y, parameters, kind):
-    weights, scales, biases = parameters
-    q = [quantized(w, kind) for w in weights]
-    z = x @ q[0]
-    a = np.maximum(scales[0] * z + biases[0], 0)
-    u = a @ q[1]
-    logits = scales[1] * u + biases[1]
-    p = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    p /= p.sum(axis=-1, keepdims=True)
-    np.put_along_axis(p, y[..., None], np.take_along_axis(p, y[..., None], -1) - 1, -1)
-    p /= p.shape[1]
-    back = scales[1] * (p @ q[1].swapaxes(1, 2)) * (a > 0)
-    by_weight = [
-        scales[0] * (x.swapaxes(1, 2) @ back),
-        scales[1] * (a.swapaxes(1, 2) @ p),
-    ]
-    by_scale = [
-        (back * z).sum(axis=(1, 2), keepdims=True),
-        (p * u).sum(axis=(1, 2), keepdims=True),
-    ]
-    if kind == "float":
-        by_scale = [np.zeros_like(g) for g in by_scale]
-    by_bias = [back.sum(axis=1, keepdims=True), p.sum(axis=1, keepdims=True)]
-    return [*by_weight, *by_scale, *by_bias]
+@numba.njit(cache=True, fastmath=True)
+def _add_gradient(x, y, parameters, gradients):
+    Q, R, b, c, scales = parameters
+    gW, gV, gb, gc, gs = gradients
+    hidden, outputs = len(b), len(c)
+    z, back = np.zeros(hidden, np.float32), np.zeros(hidden, np.float32)
+    u = np.zeros(outputs, np.float32)
+    for i in range(len(x)):
+        for h in range(hidden):
+            z[h] += x[i] * Q[i, h]
+    a = np.maximum(scales[0] * z + b, np.float32(0))
+    for h in range(hidden):
+        for k in range(outputs):
+            u[k] += a[h] * R[h, k]
+    p = scales[1] * u + c
+    p = np.exp(p - p.max())
+    p /= p.sum()
+    p[y] -= np.float32(1)
+    for h in range(hidden):
+        for k in range(outputs):
+            gV[h, k] += scales[1] * a[h] * p[k]
+            back[h] += scales[1] * p[k] * R[h, k]
+        if a[h] <= 0:
+            back[h] = 0
+    for i in range(len(x)):
+        for h in range(hidden):
+            gW[i, h] += scales[0] * x[i] * back[h]
+    gb += back
+    gc += p
+    gs[0] += (back * z).sum()
+    gs[1] += (p * u).sum()
 
 
-class _Adam:
-    def __init__(self, parameters):
-        self._first = [np.zeros_like(p) for p in parameters]
-        self._second = [np.zeros_like(p) for p in parameters]
-        self._step = 0
-
-    def descend(self, parameters, gradients, rate):
-        self._step += 1
-        size = rate * np.sqrt(1 - 0.999**self._step) / (1 - 0.9**self._step)
-        for index, gradient in enumerate(gradients):
-            first, second = self._first[index], self._second[index]
-            np.add(0.9 * first, 0.1 * gradient, out=first)
-            np.add(0.999 * second, 0.001 * gradient * gradient, out=second)
-            parameters[index] -= np.float32(size) * first / (np.sqrt(second) + np.float32(1e-8))
+@numba.njit(cache=True, fastmath=True)
+def _adam(parameter, gradient, moments, pace, limit):
+    size, share = pace
+    for i in range(len(parameter)):
+        g = share * gradient[i]
+        moments[0, i] += np.float32(0.1) * (g - moments[0, i])
+        moments[1, i] += np.float32(0.001) * (g * g - moments[1, i])
+        moved = parameter[i] - size * moments[0, i] / (np.sqrt(moments[1, i]) + np.float32(1e-8))
+        parameter[i] = min(limit, max(-limit, moved))
