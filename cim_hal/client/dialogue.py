@@ -52,6 +52,11 @@ class Dialogue:
     retries : Retries
     clock : callable
         Seconds of a clock that only grows.
+
+    Attributes
+    ----------
+    epoch : int
+        That of the lock this session holds, or thinks it holds; its messages carry it.
     """
 
     def __init__(
@@ -64,6 +69,7 @@ class Dialogue:
         self.timeout_s = timeout_s
         self.clock = clock
         self.retries = retries or Retries()
+        self.epoch = 0
         self._welcome: Welcome | None = None
 
     @property
@@ -219,7 +225,7 @@ class Dialogue:
 
     def _packet(self, body: Message, welcome: Welcome, *buffers: NDArray[Any]) -> Packet:
         id_ = secrets.token_bytes(ID_BYTES)
-        return Packet(Kind.REQUEST, id_, body, welcome.session, buffers)
+        return Packet(Kind.REQUEST, id_, body, welcome.session, buffers, self.epoch)
 
 
 class _Repeat:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from cim_hal.model.schedule import PumpSchedule
     from cim_hal.model.trace import TraceRequest
 
-__all__ = ["cancel_request", "coupling_ref", "sample_request"]
+__all__ = ["cancel_request", "checked", "coupling_ref", "sample_request"]
 
 Built = TypeVar("Built", bound=Wire)
 
@@ -31,7 +31,7 @@ def cancel_request(job_id: str) -> CancelJob:
     ModelError
         `job_id` is no id of a job.
     """
-    return _checked(CancelJob, job=job_id)
+    return checked(CancelJob, job=job_id)
 
 
 def coupling_ref(digest: str, *, bits: int | None, gauge_seed: int | None) -> CouplingRef:
@@ -42,7 +42,7 @@ def coupling_ref(digest: str, *, bits: int | None, gauge_seed: int | None) -> Co
     ModelError
         A value is no integer, or negative.
     """
-    return _checked(
+    return checked(
         CouplingRef,
         digest=digest,
         bits=None if bits is None else _as_integer("coupling_bits", bits),
@@ -67,7 +67,7 @@ def sample_request(
     ModelError
         A value is malformed for any machine.
     """
-    return _checked(
+    return checked(
         Sample,
         key=secrets.token_hex(16),
         coupling=coupling,
@@ -75,7 +75,7 @@ def sample_request(
         n_runs=_as_integer("n_runs", n_runs),
         seed=secrets.randbits(63) if seed is None else _as_integer("seed", seed),
         settings={name: _as_number(name, value) for name, value in settings.items()},
-        trace=trace and _checked(TraceSpec, every=trace.every, runs=trace.runs),
+        trace=trace and checked(TraceSpec, every=trace.every, runs=trace.runs),
         priority=_as_integer("priority", priority),
     )
 
@@ -94,7 +94,8 @@ def _as_number(name: str, value: Any) -> float:
         raise ModelError(f"settings.{name} = {value!r}", hint="it must be a number") from None
 
 
-def _checked(cls: type[Built], **fields: Any) -> Built:
+def checked(cls: type[Built], **fields: Any) -> Built:
+    """Return a message, or raise a `ModelError` that names the field that cannot be."""
     try:
         return cls(**fields)
     except ValidationError as error:

@@ -37,6 +37,8 @@ class Road:
     key, server_key : path, optional
         Files are read where the road is opened, which may be in another process.
     retries : Retries
+    epoch : int
+        Of a lock that stands, to work under it.
 
     Raises
     ------
@@ -49,6 +51,7 @@ class Road:
     key: str | os.PathLike[str] | None = None
     server_key: str | os.PathLike[str] | None = None
     retries: Retries = field(default_factory=Retries)
+    epoch: int = 0
 
     def __post_init__(self) -> None:
         if not self.timeout_s > 0:
@@ -101,4 +104,5 @@ class Road:
                 f"a session with a {type(self.target).__name__} of this process has no address",
                 hint="serve it (cim-hal serve, spawn_server) and open its endpoint",
             )
-        return Road, (self.target, self.timeout_s, self.key, self.server_key, self.retries)
+        files = self.key, self.server_key
+        return Road, (self.target, self.timeout_s, *files, self.retries, self.epoch)

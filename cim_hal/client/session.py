@@ -6,10 +6,12 @@ import secrets
 import weakref
 from typing import TYPE_CHECKING, Self, TypeVar
 
+from cim_hal.client.control import Control
 from cim_hal.client.conversation import Conversation, Loaded, SampleOptions
 from cim_hal.client.dialogue import Dialogue
 from cim_hal.client.instruments import Instruments
 from cim_hal.client.job import Job
+from cim_hal.client.lease import Lease
 from cim_hal.client.retries import Retries
 from cim_hal.client.road import TIMEOUT_S, Road
 from cim_hal.client.runner import Runner
@@ -32,7 +34,13 @@ if TYPE_CHECKING:
         DeviceStatus,
         History,
     )
-    from cim_hal.protocol.messages import Description, MetricsReport, StatusReport
+    from cim_hal.protocol.messages import (
+        Description,
+        LockState,
+        MetricsReport,
+        SafetyState,
+        StatusReport,
+    )
     from cim_hal.protocol.state import JobState
 
 __all__ = ["Loaded", "Session", "open_device"]
@@ -47,6 +55,7 @@ def open_device(
     key: str | os.PathLike[str] | None = None,
     server_key: str | os.PathLike[str] | None = None,
     retries: Retries | None = None,
+    epoch: int = 0,
 ) -> Session:
     """Open a session with a machine.
 
@@ -67,6 +76,8 @@ def open_device(
         Public key of the server: its ``.pub`` file, or the key itself.
     retries : Retries, optional
         How soon a request that failed is sent again.
+    epoch : int
+        Of a lock that stands, which ``cim-hal lock`` prints, to work under it.
 
     Raises
     ------
@@ -89,7 +100,7 @@ def open_device(
     >>> with open_device("emulator") as device:  # doctest: +SKIP
     ...     samples = device.sample(IsingModel.from_couplings([[0, 1], [1, 0]]), n_runs=10)
     """
-    session = Session(Road(target, timeout_s, key, server_key, retries or Retries()))
+    session = Session(Road(target, timeout_s, key, server_key, retries or Retries(), epoch))
     try:
         return session.open()
     except BaseException:
@@ -116,6 +127,8 @@ class Session:
         dialogue = Dialogue(timeout_s=road.timeout_s, retries=road.retries)
         self._conversation = Conversation(dialogue)
         self._instruments = Instruments(dialogue)
+        self._control = Control(dialogue)
+        dialogue.epoch = road.epoch
         self._end = weakref.finalize(self, _end, self._runner, dialogue)
 
     @property
@@ -362,6 +375,76 @@ class Session:
         except KeyboardInterrupt:
             self.run(self._instruments.cancel(key))
             raise
+
+    def lock(
+        self,
+        *,
+        note: str = "",
+        for_s: float | None = None,
+        stands: bool = False,
+        wait_s: float = 0.0,
+    ) -> Lease:
+        """Have the machine alone, until the lease is released; use it in a ``with`` statement.
+
+        Jobs of other sessions wait meanwhile; one that runs is not interrupted.
+
+        Parameters
+        ----------
+        note : str
+            Why, for those who wait; at most 200 characters.
+        for_s : float, optional
+            After so many seconds it is over in any case.
+        stands : bool
+            It lasts for `for_s` also when this session ends, and serves any session of the user
+            that is opened with its epoch.
+        wait_s : float
+            How long to wait where another has the machine.
+
+        Raises
+        ------
+        LeaseHeldError
+            Another has it: ``details`` says who, why and for how long.
+        """
+        steps = self._control.lock(note=note, for_s=for_s, stands=stands, wait_s=wait_s)
+        return Lease(self.run(steps), self._control, self._runner)
+
+    def lock_info(self) -> LockState:
+        """Ask who has the machine."""
+        return self.run(self._control.info())
+
+    def break_lock(self, epoch: int) -> LockState:
+        """End a lock, by its epoch: one of the same user, or anybody's with the role admin.
+
+        Raises
+        ------
+        LeaseLostError
+            It is over, and another has the machine.
+        PermissionDeniedError
+            It is another user's.
+        """
+        return self.run(self._control.break_lock(epoch))
+
+    def estop(self, reason: str = "") -> SafetyState:
+        """Stop the machine, whoever uses it: an emergency stop; needs the role operator.
+
+        The job that runs ends with `EmergencyStopError`, all outputs go off, and nothing starts
+        until `reset`.
+        """
+        return self.run(self._control.stop(reason))
+
+    def safety(self) -> SafetyState:
+        """Ask whether the machine is stopped, by whom and why."""
+        return self.run(self._control.safety())
+
+    def reset(self, stop: int) -> SafetyState:
+        """End an emergency stop, by its number; needs the role operator.
+
+        Raises
+        ------
+        ConflictError
+            The machine was stopped again since.
+        """
+        return self.run(self._control.reset(stop))
 
     def close(self) -> None:
         """End the session; jobs that still run are cancelled. Twice is no mistake.

@@ -38,6 +38,7 @@ class LocalTransport:
         self._lock = threading.RLock()
         self._takers: dict[bytes, Callable[[Packet], None]] = {}
         self._is_closed = False
+        self._settled_at = 0.0
         with self._lock:  # the driver may speak before its station is there
             self._station = Station(driver, self.settle, limits)
 
@@ -46,6 +47,8 @@ class LocalTransport:
         with self._lock:
             if self._is_closed:
                 raise ClosedError("the session is closed", hint="open another one")
+            if time.monotonic() - self._settled_at >= TICK_S:
+                self.settle()  # nobody waited, and so let time pass
             self._takers[request.id] = take
             self._deliver(self._station.receive(PEER, request))
 
@@ -57,6 +60,7 @@ class LocalTransport:
         """Let time pass; who waits calls it every `TICK_S`."""
         with self._lock:
             if not self._is_closed:
+                self._settled_at = time.monotonic()
                 self._deliver(self._station.settle())
 
     def exchange(self, request: Packet, *, patience_s: float) -> Packet:
