@@ -10,6 +10,7 @@ from cim_hal.cli.chaos import chaos
 from cim_hal.cli.devices import describe, list_drivers
 from cim_hal.cli.instruments import calibrate, status
 from cim_hal.cli.keys import keys
+from cim_hal.cli.lock import estop, lock, reset, unlock
 from cim_hal.cli.sample import sample
 from cim_hal.cli.scaffold import new_driver
 from cim_hal.cli.serve import serve
@@ -43,18 +44,11 @@ def program() -> None:
     """  # noqa: D301  \b is click's mark for text it must not rewrap
 
 
-for command in (
-    list_drivers,
-    serve,
-    describe,
-    status,
-    calibrate,
-    sample,
-    tune,
-    keys,
-    chaos,
-    new_driver,
-):
+DEVICES = (list_drivers, describe, status, sample, tune, calibrate)
+SHARING = (lock, unlock, estop, reset)
+SERVING = (serve, keys, chaos, new_driver)
+
+for command in (*DEVICES, *SHARING, *SERVING):
     program.add_command(command)
 
 

@@ -3,6 +3,7 @@
 from cim_hal.client.async_job import AsyncJob
 from cim_hal.client.async_session import AsyncSession, open_device_async
 from cim_hal.client.job import Job
+from cim_hal.client.lease import Lease
 from cim_hal.client.retries import Retries
 from cim_hal.client.session import Loaded, Session, open_device
 from cim_hal.client.spawn import SpawnedServer, spawn_server
@@ -13,6 +14,7 @@ __all__ = [
     "AsyncJob",
     "AsyncSession",
     "Job",
+    "Lease",
     "Loaded",
     "LocalTransport",
     "LoopbackTransport",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import weakref
 from typing import TYPE_CHECKING, Self, TypeVar
@@ -15,9 +16,9 @@ from cim_hal.client.lease import Lease
 from cim_hal.client.retries import Retries
 from cim_hal.client.road import TIMEOUT_S, Road
 from cim_hal.client.runner import Runner
+from cim_hal.errors import ModelError
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Mapping
 
     from cim_hal.client.steps import Steps
@@ -43,9 +44,11 @@ if TYPE_CHECKING:
     )
     from cim_hal.protocol.state import JobState
 
-__all__ = ["Loaded", "Session", "open_device"]
+__all__ = ["EPOCH_VARIABLE", "Loaded", "Session", "open_device"]
 
 T = TypeVar("T")
+
+EPOCH_VARIABLE = "CIM_HAL_EPOCH"
 
 
 def open_device(
@@ -55,7 +58,7 @@ def open_device(
     key: str | os.PathLike[str] | None = None,
     server_key: str | os.PathLike[str] | None = None,
     retries: Retries | None = None,
-    epoch: int = 0,
+    epoch: int | None = None,
 ) -> Session:
     """Open a session with a machine.
 
@@ -76,8 +79,9 @@ def open_device(
         Public key of the server: its ``.pub`` file, or the key itself.
     retries : Retries, optional
         How soon a request that failed is sent again.
-    epoch : int
-        Of a lock that stands, which ``cim-hal lock`` prints, to work under it.
+    epoch : int, optional
+        Of a lock that stands, which ``cim-hal lock`` prints, to work under it; the variable
+        ``CIM_HAL_EPOCH`` where it is None.
 
     Raises
     ------
@@ -100,6 +104,7 @@ def open_device(
     >>> with open_device("emulator") as device:  # doctest: +SKIP
     ...     samples = device.sample(IsingModel.from_couplings([[0, 1], [1, 0]]), n_runs=10)
     """
+    epoch = _epoch_of_user() if epoch is None else epoch
     session = Session(Road(target, timeout_s, key, server_key, retries or Retries(), epoch))
     try:
         return session.open()
@@ -465,6 +470,13 @@ class Session:
 
     def __reduce__(self) -> tuple[object, ...]:
         return Session, (self._road,)
+
+
+def _epoch_of_user() -> int:
+    text = os.environ.get(EPOCH_VARIABLE) or "0"
+    if not (text.isascii() and text.isdigit()):
+        raise ModelError(f"{EPOCH_VARIABLE} = {text!r}", hint="cim-hal lock prints the epoch")
+    return int(text)
 
 
 def _end(runner: Runner, dialogue: Dialogue) -> None:

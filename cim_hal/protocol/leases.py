@@ -205,14 +205,17 @@ class Leases:
     def _lost(self, message: str) -> LeaseLostError:
         holder = self.lock.user.name if self.lock else ""
         now_locked = f"{holder} has locked the machine since" if holder else "the machine is free"
-        return LeaseLostError(f"{message}, {now_locked}", hint="lock it again", holder=holder)
+        return LeaseLostError(
+            f"{message}, {now_locked}", hint="lock it again, or carry no epoch", holder=holder
+        )
 
 
 def _held(lock: Lock, now: float) -> LeaseHeldError:
     note = f" ({lock.note})" if lock.note else ""
     seconds = max(lock.expires_at - now, 0.0)
+    renewed = " unless it is renewed" if lock.session else ""
     return LeaseHeldError(
-        f"{lock.user.name} has locked the machine{note}, for {seconds:.0f} s unless it is renewed",
+        f"{lock.user.name} has locked the machine{note}, for {seconds:.0f} s{renewed}",
         hint="wait, or ask them; where the lock is yours, carry its epoch",
         holder=lock.user.name,
         note=lock.note,

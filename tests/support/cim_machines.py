@@ -89,6 +89,13 @@ class Patient(Driver):
         return Readout(np.ones((program.n_runs, program.n_spins), dtype=np.int8))
 
 
+class Roomy(Patient):
+    """As patient, and large."""
+
+    def describe(self) -> Capabilities:
+        return Capabilities(name="roomy", max_spins=5000, coupling_bits=None)
+
+
 class Heralding(Patient):
     """Makes the file that ``CIM_HERALD`` names when a run begins."""
 
