@@ -246,5 +246,6 @@ def _levels_used(*parts: NDArray[Any], has_zero: bool = False) -> int | None:
     seen = np.zeros(2**16, dtype=bool)  # a table: 4x faster than np.unique at 2000 x 2000
     seen[0] = has_zero
     for levels in parts:
-        seen[levels.view(np.uint16)] = True
+        for piece in pieces(levels.view(np.uint16)):
+            seen[piece.astype(np.intp)] = True
     return int(np.count_nonzero(seen))

@@ -21,7 +21,7 @@ import msgpack
 import numpy as np
 from pydantic import Field, TypeAdapter, ValidationError
 
-from cim_hal.errors import LocalProtocolError, RemoteProtocolError, VersionError
+from cim_hal.errors import CimError, LocalProtocolError, RemoteProtocolError, VersionError
 from cim_hal.protocol.evolution import written
 from cim_hal.protocol.limits import MAX_BUFFER_BYTES, MAX_BUFFERS, MAX_HEADER_BYTES
 from cim_hal.protocol.messages import REPLY, REQUEST
@@ -43,6 +43,8 @@ MAGIC = b"CIM"
 MAX_DEPTH = 8
 
 _PREAMBLE = struct.Struct("<3sBBBH")
+_CONTAINERS = (dict, tuple)
+_KINDS = {int(kind): kind for kind in Kind}  # a call of Kind takes ten times as long
 _ADAPTERS: dict[Kind, TypeAdapter[Any]] = {Kind.REQUEST: REQUEST, Kind.REPLY: REPLY}
 
 
@@ -102,7 +104,7 @@ def decode(frames: Sequence[Buffer]) -> Packet:
         buffers = _read_buffers(header.b, frames[2:], n_buffers, type(body).buffers)
     except ValidationError as error:
         raise _malformed(_first(error), header.id) from None
-    except RemoteProtocolError as error:
+    except CimError as error:  # of the buffers, or of values that check themselves
         raise _malformed(error.message, header.id) from None
     return Packet(kind, header.id, body, header.s, buffers, header.ep)
 
@@ -128,13 +130,13 @@ def _read_preamble(frames: Sequence[Buffer]) -> tuple[Kind, int]:
             received=major,
             expected=MAJOR,
         )
-    if kind not in (Kind.REQUEST, Kind.REPLY) or flags != 0:
+    if kind not in _KINDS or flags != 0:
         raise RemoteProtocolError(f"the message has kind {kind} and flags {flags}")
     if n_buffers != len(frames) - 2 or n_buffers > MAX_BUFFERS:
         raise RemoteProtocolError(
             f"the message promises {n_buffers} buffers and has {len(frames) - 2}"
         )
-    return Kind(kind), n_buffers
+    return _KINDS[kind], n_buffers
 
 
 def _read_header(frame: Buffer) -> _Header:
@@ -155,7 +157,7 @@ def _read_header(frame: Buffer) -> _Header:
         raise
     except Exception as error:  # msgpack raises ValueError, StackError, UnicodeDecodeError, …
         raise RemoteProtocolError(f"the header is not msgpack: {type(error).__name__}") from error
-    if not isinstance(fields, dict) or _depth(fields) > MAX_DEPTH:
+    if not isinstance(fields, dict) or not _is_shallow(fields):
         raise RemoteProtocolError(f"the header is not a map of at most {MAX_DEPTH} levels")
     try:
         return _Header.model_validate(fields)
@@ -170,12 +172,15 @@ def _without_duplicates(pairs: Sequence[tuple[Any, Any]]) -> dict[Any, Any]:
     return fields
 
 
-def _depth(value: Any, limit: int = MAX_DEPTH + 1) -> int:
-    """Return the nesting of maps and arrays, counted up to `limit`."""
-    if limit == 0 or not isinstance(value, dict | tuple):
-        return 0
-    inner = value.values() if isinstance(value, dict) else value
-    return 1 + max((_depth(item, limit - 1) for item in inner), default=0)
+def _is_shallow(fields: dict[Any, Any]) -> bool:
+    """Return whether maps and arrays are nested at most `MAX_DEPTH` deep."""
+    level: list[Any] = [fields]
+    for _ in range(MAX_DEPTH):
+        inner = [each.values() if isinstance(each, dict) else each for each in level]
+        level = [item for items in inner for item in items if isinstance(item, _CONTAINERS)]
+        if not level:
+            return True
+    return False
 
 
 def _read_buffers(

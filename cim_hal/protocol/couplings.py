@@ -30,10 +30,29 @@ if TYPE_CHECKING:
     from cim_hal.machine.lowering import Lowering
     from cim_hal.protocol.messages import CouplingRef
 
-__all__ = ["Content", "Entries", "Payload", "Prepared", "payload_of", "prepare"]
+__all__ = ["Content", "Entries", "Hasher", "Payload", "Prepared", "payload_of", "prepare"]
 
 # Rows, columns and values above the diagonal, sorted.
 Entries: TypeAlias = "tuple[NDArray[np.int64], NDArray[np.int64], NDArray[Any]]"
+
+
+class Hasher:
+    """The digest of bytes that come little by little, in order."""
+
+    def __init__(self, spec: CouplingSpec) -> None:
+        field = spec.field_dtype or "-"
+        line = f"{spec.format} {spec.n_spins} {spec.dtype} {field} {spec.nnz}\n"
+        self._hash = hashlib.sha256(line.encode())
+        self._n_bytes = 0
+
+    def update(self, data: NDArray[np.uint8]) -> None:
+        """Take in what is new of `data`, which starts with all that was taken in before."""
+        self._hash.update(data[self._n_bytes :].data)
+        self._n_bytes = len(data)
+
+    def digest(self) -> str:
+        """Return the digest so far."""
+        return f"sha256:{self._hash.hexdigest()}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,19 +64,19 @@ class Payload:
     spec : CouplingSpec
         How to read them.
     data : uint8 array, shape (n_bytes(spec),)
+    hasher : Hasher, optional
+        Of bytes that came one after the other.
     """
 
     spec: CouplingSpec
     data: NDArray[np.uint8]
+    hasher: Hasher | None = None
 
     def digest(self) -> str:
         """Return SHA-256 of a line that names the layout, and the bytes."""
-        spec = self.spec
-        field = spec.field_dtype or "-"
-        line = f"{spec.format} {spec.n_spins} {spec.dtype} {field} {spec.nnz}\n"
-        digest = hashlib.sha256(line.encode())
-        digest.update(self.data.data)
-        return f"sha256:{digest.hexdigest()}"
+        hasher = self.hasher or Hasher(self.spec)
+        hasher.update(self.data)
+        return hasher.digest()
 
     def content(self, base: Content | None = None) -> Content:
         """Check the bytes and return what they say.

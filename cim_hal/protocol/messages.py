@@ -119,7 +119,7 @@ class CouplingSpec(Wire):
     sorted, no duplicates. Then the field, where `field_dtype` is not None.
     """
 
-    format: Literal["dense", "triu", "coo", "csr", "delta"]
+    format: Literal["triu", "coo", "delta", "dense", "csr"]
     n_spins: Annotated[int, Field(ge=1, lt=2**31)]
     dtype: Literal["bits", "|i1", "<i2", "<f4", "<f8"]
     field_dtype: Literal["|i1", "<i2", "<f4", "<f8"] | None = None

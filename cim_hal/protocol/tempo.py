@@ -32,6 +32,8 @@ class Tempo:
         """Let time pass, in which the machine was busy or not; return the busy seconds."""
         since, self._now = now if self._now is None else self._now, now
         last = int(now // self._bucket_s)
+        if not is_busy and last in self._buckets:
+            return 0.0  # as it is most often: this is called for every message
         # After a long pause of the server all that is kept is of the pause.
         oldest = last - self._n_buckets + 1
         for index in range(max(int(since // self._bucket_s), oldest), last + 1):

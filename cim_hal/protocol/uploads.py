@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cim_hal.errors import CapabilityError, ModelError, RemoteProtocolError, UnknownReferenceError
-from cim_hal.protocol.couplings import Payload
+from cim_hal.protocol.couplings import Hasher, Payload
 from cim_hal.protocol.layout import n_bytes
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ class Upload:
     touched: float
     offsets: set[int] = field(default_factory=set)
     received: int = 0
+    n_hashed: int = 0
 
     def take(self, offset: int, data: NDArray[Any], chunk_bytes: int) -> None:
         """Take the chunk at `offset`.
@@ -76,10 +77,19 @@ class Upload:
             place[...] = data
             self.offsets.add(offset)
             self.received += expected
+            self._hash(chunk_bytes)
         elif not np.array_equal(place, data):
             raise RemoteProtocolError(
                 f"another chunk came at {offset} before", hint="send the same bytes again, or none"
             )
+
+    def _hash(self, chunk_bytes: int) -> None:
+        """Hash what has come without a gap, while the next is on its way."""
+        start = self.n_hashed
+        while self.n_hashed in self.offsets:
+            self.n_hashed = min(self.n_hashed + chunk_bytes, self.n_bytes)
+        if self.payload is not None and self.payload.hasher and self.n_hashed > start:
+            self.payload.hasher.update(self.payload.data[: self.n_hashed])
 
     def missing(self, chunk_bytes: int) -> list[tuple[int, int]]:
         """Return the ranges of bytes, from and up to, that did not come; not all of many."""
@@ -123,7 +133,7 @@ class Uploads:
                 return upload
         size = n_bytes(spec)
         self._check(size)
-        payload = Payload(spec, np.zeros(size, dtype=np.uint8))
+        payload = Payload(spec, np.zeros(size, dtype=np.uint8), Hasher(spec))
         token = self._new_token()
         upload = Upload(token, session, user, coupling, spec, payload, base, size, now)
         self._uploads[token] = upload

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import socket
+import time
 from typing import TYPE_CHECKING, Self
 
 import zmq
@@ -17,6 +18,7 @@ from cim_hal.protocol.packet import NO_ID, Kind, Packet, answer
 from cim_hal.protocol.roles import ANONYMOUS
 from cim_hal.server.endpoint import DEFAULT, check_endpoint
 from cim_hal.server.logs import about
+from cim_hal.server.multipart import is_readable, receive, send
 from cim_hal.server.station import TICK_S, Station
 
 if TYPE_CHECKING:
@@ -129,16 +131,20 @@ class Router:
         poller.register(self._woken.fileno(), zmq.POLLIN)
         if self._door:
             poller.register(self._door, zmq.POLLIN)
+        woken, settle_at = self._woken.fileno(), 0.0
         while not self._is_stopping:
             ready = dict(poller.poll(int(TICK_S * 1000)))
-            if self._woken.fileno() in ready:
+            if woken in ready:
                 self._woken.recv(4096)
             self._attend(ready)
             if self._socket in ready:
                 self._take()
-            self._send(self._station.settle())
-            if self._board:
-                self._station.post(self._board)
+            now = time.monotonic()
+            if woken in ready or now >= settle_at:
+                settle_at = now + TICK_S
+                self._send(self._station.settle())
+                if self._board:
+                    self._station.post(self._board)
 
     def stop(self) -> None:
         """End `serve`; from any thread, or from a signal handler."""
@@ -172,10 +178,9 @@ class Router:
 
     def _take(self) -> None:
         for _ in range(MAX_BURST):
-            try:
-                peer, *frames = self._socket.recv_multipart(zmq.NOBLOCK, copy=False)
-            except zmq.Again:
+            if not is_readable(self._socket):
                 return
+            peer, *frames = receive(self._socket, wait=False)
             user = self._gatekeeper.user_of(peer) if self._gatekeeper else ANONYMOUS
             self._station.meters.count("bytes_total", "in", by=sum(map(len, frames)))
             self._send(self._answer(peer.bytes, user, [frame.buffer for frame in frames]))
@@ -192,12 +197,15 @@ class Router:
                 log.warning("a message was refused: %s", error)
             request = bytes.fromhex(str(error.details.get("request", NO_ID.hex())))
             return [Reply(peer, Packet(Kind.REPLY, request, as_fault(error)))]
+        except Exception:  # one message must not stop the server, whatever it hit upon
+            log.exception("a message could not be read")
+            return []
 
     def _send(self, replies: Iterable[Reply]) -> None:
         for reply in replies:
             try:
                 frames = [reply.peer, *encode(reply.packet)]
-                self._socket.send_multipart(frames, zmq.NOBLOCK, copy=False)
+                send(self._socket, frames)
                 self._station.meters.count("bytes_total", "out", by=sum(map(len, frames[1:])))
             except ProtocolError:
                 log.exception("a reply could not be written")

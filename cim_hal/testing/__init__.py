@@ -1,5 +1,7 @@
-"""For tests of programs that use machines: networks that misbehave, by choice and by seed."""
+"""For tests of programs that use machines: networks and peers that misbehave, by seed."""
 
+from cim_hal.testing.examples import example_packets
+from cim_hal.testing.fuzz import Mutator
 from cim_hal.testing.message_faults import MessageFaults
 from cim_hal.testing.message_proxy import MessageProxy
 from cim_hal.testing.tcp_proxy import TcpProxy
@@ -21,6 +23,7 @@ __all__ = [
     "LimitData",
     "MessageFaults",
     "MessageProxy",
+    "Mutator",
     "ResetEvery",
     "ResetPeer",
     "Slicer",
@@ -28,4 +31,5 @@ __all__ = [
     "TcpProxy",
     "Timeout",
     "Toxic",
+    "example_packets",
 ]

@@ -130,7 +130,7 @@ def test_an_upload_through_a_bad_line_arrives_whole(serving):
         Latency(latency_s=0.005, jitter_s=0.005),
         Bandwidth(bytes_per_s=2e6),
         Slicer(average_size=20_000, size_variation=10_000),
-        LimitData(n_bytes=300_000),  # the upload has 720 000
+        LimitData(n_bytes=150_000),  # the upload has 358 800
     ]
     with open_device(Counting()) as device:
         expected = device.load(model)

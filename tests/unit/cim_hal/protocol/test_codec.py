@@ -10,6 +10,7 @@ from cim_hal.errors import LocalProtocolError, ProtocolError, RemoteProtocolErro
 from cim_hal.protocol.codec import DTYPES, decode, encode
 from cim_hal.protocol.messages import CouplingChunk, Fault, Ping, Pong, Welcome
 from cim_hal.protocol.packet import Kind, Packet
+from cim_hal.testing import example_packets
 
 ID = bytes(range(16))
 TOKEN = "0123456789abcdef" * 2
@@ -147,3 +148,16 @@ def test_replies_and_requests_are_not_mixed_up():
 
 def test_a_welcome_comes_back_equal(welcome: Welcome):
     assert decode(encode(Packet(Kind.REPLY, ID, welcome))).body == welcome
+
+
+def test_values_that_refuse_themselves_are_a_refusal_of_the_message():
+    # Found by fuzzing: the capabilities in a welcome check their own default schedule.
+    (welcome,) = (
+        p for p in example_packets() if isinstance(p.body, Welcome) and p.body.capabilities.settings
+    )
+    header = msgpack.unpackb(encode(welcome)[1])
+    header["p"]["capabilities"]["pump_range"] = [7.0, 8.0]
+    preamble = struct.pack("<3sBBBH", b"CIM", 1, 2, 0, 0)
+    with pytest.raises(RemoteProtocolError, match="pump_range") as caught:
+        decode(_frames(header, preamble=preamble))
+    assert caught.value.details["request"] == bytes(16).hex()

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 from cim_machines import Annealer
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cim_hal import IsingModel
 from cim_hal.errors import (
@@ -40,9 +42,9 @@ PAYLOAD = Payload(
 BEGIN = BeginCouplings(coupling=CouplingRef(digest=PAYLOAD.digest()), spec=PAYLOAD.spec)
 
 
-def _library(in_use=frozenset, **limits: int | float) -> Library:
+def _library(in_use=frozenset, chunk: int = 40, **limits: int | float) -> Library:
     numbers = itertools.count()
-    bounds = Limits(chunk_bytes=40, **limits)
+    bounds = Limits(chunk_bytes=chunk, **limits)
     return Library(CAPABILITIES, bounds, lambda: f"{next(numbers):032x}", in_use)
 
 
@@ -61,6 +63,18 @@ def _send(library: Library, *, session: str = "a", now: float = 0.0) -> Prepare:
 def _load(library: Library) -> CouplingsLoaded:
     task = _send(library)
     return library.keep(task.coupling, prepare(task.source, task.coupling, CAPABILITIES), {"ann"})
+
+
+@given(st.permutations(range(0, 100, 9)))
+def test_chunks_in_any_order_have_the_digest_of_the_whole(offsets):
+    library = _library(chunk=9)
+    opened = library.begin("a", "ann", BEGIN, 0.0)
+    for offset in offsets:
+        chunk = CouplingChunk(upload=opened.upload, offset=offset)
+        library.chunk("ann", chunk, PAYLOAD.data[offset : offset + 9], 0.0)
+    task = library.commit("ann", opened.upload, 0.0)
+    assert isinstance(task, Prepare)
+    prepare(task.source, task.coupling, CAPABILITIES)
 
 
 def test_chunks_in_any_order_make_the_model():

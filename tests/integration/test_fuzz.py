@@ -1,0 +1,77 @@
+"""Messages that were tampered with: refused one by one, and the server goes on."""
+
+from __future__ import annotations
+
+import logging
+import tracemalloc
+from itertools import islice
+from typing import get_args
+
+import msgpack
+import pytest
+from cim_fuzz import ALLOWANCE, Stranger, open_session, originals, through_codec
+from cim_machines import Annealer
+
+from cim_hal import IsingModel, open_device
+from cim_hal.errors import ProtocolError
+from cim_hal.protocol import messages
+from cim_hal.protocol.codec import decode, encode
+from cim_hal.protocol.limits import MAX_HEADER_BYTES, Limits
+from cim_hal.testing import Mutator, example_packets
+
+TYPES = {*get_args(messages.Request), *get_args(messages.Reply)}
+
+
+def test_there_is_an_example_of_every_message_and_it_is_valid():
+    packets = list(example_packets("0" * 32))
+    assert {type(packet.body) for packet in packets} == TYPES
+    for frames in originals("0" * 32):
+        assert [bytes(frame) for frame in encode(decode(frames))] == frames
+
+
+def test_a_seed_repeats_its_mutations_and_another_does_not():
+    valid = originals()
+    first, again, other = (list(islice(Mutator(valid, seed), 50)) for seed in (1, 1, 2))
+    assert first == again != other
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_mutated_messages_are_packets_or_refused_and_hold_twice_their_size_at_most(seed):
+    found = through_codec(5000, seed=seed)
+    assert found.n_packets + found.n_refused == 5000
+    assert found.n_packets > 100  # some mutations leave a message valid, most do not
+    assert found.n_refused > 2500
+    assert found.most_over <= ALLOWANCE
+
+
+def test_the_header_that_costs_most_to_read_stays_within_its_bound():
+    # Empty maps are one byte on the wire and 64 in Python: while it is read, and no longer.
+    maps = [[[{}] * 4096] * 4096][0][:15]
+    header = msgpack.packb({"id": bytes(16), "p": {"t": "ping"}, "x": maps})
+    assert len(header) < MAX_HEADER_BYTES
+    preamble = originals()[0][0]
+    tracemalloc.start()
+    try:
+        with pytest.raises(ProtocolError):
+            decode([preamble, header])
+        held, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held < ALLOWANCE
+    assert peak < 160 * MAX_HEADER_BYTES
+
+
+def test_a_server_answers_through_10_000_mutated_messages(serving, caplog):
+    with serving(Annealer(), limits=Limits(max_sessions=20_000)) as endpoint:
+        with open_device(endpoint) as device:
+            token = open_session(endpoint)
+            stranger = Stranger(endpoint, token)
+            try:
+                n_replies = stranger.pour(10_000, seed=0)
+            finally:
+                stranger.close()
+            assert n_replies > 500  # those that it had no room for were dropped
+            device.describe()
+        with open_device(endpoint) as device:
+            device.load(IsingModel.from_couplings([[0, 1], [1, 0]]))
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
