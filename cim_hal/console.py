@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cim_hal.errors import CapabilityError, CimError, KeyFileError, ModelError, TargetError
+from cim_hal.errors import (
+    CapabilityError,
+    CassetteError,
+    CimError,
+    KeyFileError,
+    ModelError,
+    TargetError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,14 +23,15 @@ if TYPE_CHECKING:
 __all__ = ["INTERRUPTED", "run"]
 
 FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
+INPUT_ERRORS = (ModelError, TargetError, CapabilityError, KeyFileError, CassetteError)
 
 
 def run(command: click.Command, arguments: Sequence[str] | None = None) -> int:
     """Run a click command and return the exit status of the process.
 
     Every `CimError` and every usage error becomes one line ``error: …`` on stderr and no
-    traceback. The status is 0, 2 for bad input (`ModelError`, `TargetError`, `CapabilityError`,
-    `KeyFileError`, usage), 130 after Ctrl-C, 1 for any other `CimError`. A bug keeps its traceback.
+    traceback. The status is 0, 2 for bad input (`INPUT_ERRORS`, usage), 130 after Ctrl-C, 1 for
+    any other `CimError`. A bug keeps its traceback.
 
     Parameters
     ----------
@@ -59,8 +67,7 @@ def run(command: click.Command, arguments: Sequence[str] | None = None) -> int:
 
 
 def _status(error: CimError) -> int:
-    is_input = isinstance(error, ModelError | TargetError | CapabilityError | KeyFileError)
-    return BAD_INPUT if is_input else FAILED
+    return BAD_INPUT if isinstance(error, INPUT_ERRORS) else FAILED
 
 
 def _fail(message: str, status: int) -> int:

@@ -30,6 +30,7 @@
     │   └── RateLimitedError               too many messages in a short time
     ├── PermissionDeniedError              the role of the user does not allow it
     ├── KeyFileError                       a file of keys, missing, malformed or open to others
+    ├── CassetteError                      a recorded conversation that cannot be written or read
     ├── JobError
     │   ├── JobCancelledError
     │   ├── JobTimeoutError (TimeoutError)
@@ -59,6 +60,7 @@ __all__ = [
     "BindError",
     "CalibrationError",
     "CapabilityError",
+    "CassetteError",
     "CimError",
     "ClosedError",
     "ConflictError",
@@ -340,6 +342,12 @@ class KeyFileError(CimError):
     """A file of keys is missing, malformed, or open to others."""
 
     code = "key_file"
+
+
+class CassetteError(CimError):
+    """A recorded conversation cannot be written or read."""
+
+    code = "cassette"
 
 
 class JobError(CimError):

@@ -6,6 +6,7 @@ import sys
 
 import click
 
+from cim_hal.cli.cassette import check, record, replay
 from cim_hal.cli.chaos import chaos
 from cim_hal.cli.devices import describe, list_drivers
 from cim_hal.cli.instruments import calibrate, status
@@ -46,7 +47,7 @@ def program() -> None:
 
 DEVICES = (list_drivers, describe, status, sample, tune, calibrate)
 SHARING = (lock, unlock, estop, reset)
-SERVING = (serve, keys, chaos, new_driver)
+SERVING = (serve, keys, record, replay, check, chaos, new_driver)
 
 for command in (*DEVICES, *SHARING, *SERVING):
     program.add_command(command)

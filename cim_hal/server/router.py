@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from cim_hal.server.calibrations import CalibrationStore
     from cim_hal.server.security import Gatekeeper
 
-__all__ = ["Router"]
+__all__ = ["Router", "bind"]
 
 MAX_BURST = 64  # messages taken before replies of the host are sent
 
@@ -108,7 +108,7 @@ class Router:
         try:
             if gatekeeper:
                 gatekeeper.guard(self._socket)
-            self.endpoint = _bind(self._socket, endpoint)
+            self.endpoint = bind(self._socket, endpoint)
         except BindError:
             self._close_sockets()
             driver.close()
@@ -234,7 +234,14 @@ def _revoked() -> PermissionDeniedError:
     return PermissionDeniedError("the key of this client is not authorized any more")
 
 
-def _bind(server: zmq.Socket[bytes], endpoint: str) -> str:
+def bind(server: zmq.Socket[bytes], endpoint: str) -> str:
+    """Bind a ROUTER with the options of a server; return the endpoint it then has.
+
+    Raises
+    ------
+    BindError
+        The endpoint cannot be listened on.
+    """
     for option, value in OPTIONS.items():
         server.setsockopt(option, value)
     try:

@@ -15,12 +15,15 @@ from typing import TYPE_CHECKING, Self
 
 import zmq
 
+from cim_hal.client.transport.zmq import show_keys
 from cim_hal.errors import BindError, TargetError
 from cim_hal.server.endpoint import DEFAULT, check_endpoint
 from cim_hal.testing.message_faults import Dice, MessageFaults
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from cim_hal.client.access import ClientKeys
 
 __all__ = ["MessageProxy"]
 
@@ -48,8 +51,8 @@ class _Peer:
 class MessageProxy:
     """A ROUTER for clients, and for each client a DEALER to `target`; a context manager.
 
-    Servers and clients that encrypt (CURVE) do not talk through it: it would have to hold their
-    keys. `TcpProxy` carries those.
+    Clients come without encryption. A server that asks for keys (CURVE) is shown those of the
+    proxy; `TcpProxy` carries what is encrypted as it is.
 
     Parameters
     ----------
@@ -63,6 +66,11 @@ class MessageProxy:
         The n-th message in a direction has the same fate each time.
     insecure : bool
         Allow an address that other machines reach: they then reach the target too.
+    keys : ClientKeys, optional
+        To show to the target.
+    watch : callable, optional
+        Called in the proxy's thread for each message that came: whether it is for a client, the
+        name of that client, and the frames.
 
     Attributes
     ----------
@@ -97,11 +105,13 @@ class MessageProxy:
         to_client: MessageFaults = NONE,
         seed: int = 0,
         insecure: bool = False,
+        keys: ClientKeys | None = None,
+        watch: Callable[[bool, bytes, list[bytes]], None] | None = None,
     ) -> None:
         check_endpoint(listen, insecure=insecure)
         if not target.startswith(("tcp://", "ipc://")):
             raise TargetError(f"{target!r} is no endpoint", hint="write tcp://host:port")
-        self._target = target
+        self._target, self._keys, self._watch = target, keys, watch
         self._listen = listen
         self.counts: Counter[str] = Counter()
         self._dice = {
@@ -156,10 +166,14 @@ class MessageProxy:
     def _take_requests(self) -> None:
         for name, *frames in _received(self._front):
             peer = self._peer(name)
+            if self._watch:
+                self._watch(False, name, frames)  # noqa: FBT003
             self._plan(peer, "to_server", lambda peer=peer, frames=frames: self._ask(peer, frames))
 
     def _take_replies(self, name: bytes, peer: _Peer) -> None:
         for frames in _received(peer.back):
+            if self._watch:
+                self._watch(True, name, frames)  # noqa: FBT003
             message = [name, *frames]
             self._plan(peer, "to_client", lambda message=message: self._answer(message))
 
@@ -192,6 +206,8 @@ class MessageProxy:
             back = self._context.socket(zmq.DEALER)
             back.setsockopt(zmq.LINGER, 0)
             back.setsockopt(zmq.IPV6, int("[" in self._target))
+            if self._keys is not None:
+                show_keys(back, self._keys)
             back.connect(self._target)
             self._peers[name] = _Peer(back)
         self._peers.move_to_end(name)

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from cim_hal.errors import TransportError
     from cim_hal.protocol.packet import Packet
 
-__all__ = ["Channel", "ZmqTransport"]
+__all__ = ["Channel", "ZmqTransport", "show_keys"]
 
 WATCH_S = 0.1  # how often a waiting caller looks whether the connection still stands
 
@@ -53,6 +53,13 @@ OPTIONS = {
     zmq.HEARTBEAT_TIMEOUT: 15000,
     zmq.HEARTBEAT_TTL: 15000,
 }
+
+
+def show_keys(client: zmq.Socket[bytes], keys: ClientKeys) -> None:
+    """Let a socket that is to be connected encrypt, as a client with these keys."""
+    client.setsockopt(zmq.CURVE_PUBLICKEY, keys.own.public.encode("ascii"))
+    client.setsockopt(zmq.CURVE_SECRETKEY, keys.own.secret.encode("ascii"))
+    client.setsockopt(zmq.CURVE_SERVERKEY, keys.server.encode("ascii"))
 
 
 class ZmqTransport:
@@ -179,9 +186,7 @@ class Channel:
             for option, value in OPTIONS.items():
                 self.socket.setsockopt(option, value)
             if keys is not None:
-                self.socket.setsockopt(zmq.CURVE_PUBLICKEY, keys.own.public.encode("ascii"))
-                self.socket.setsockopt(zmq.CURVE_SECRETKEY, keys.own.secret.encode("ascii"))
-                self.socket.setsockopt(zmq.CURVE_SERVERKEY, keys.server.encode("ascii"))
+                show_keys(self.socket, keys)
             with Handshake(self.socket, endpoint, keyed=keys is not None) as handshake:
                 self._open(handshake, timeout_s)
         except BaseException:

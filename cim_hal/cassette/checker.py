@@ -1,0 +1,247 @@
+"""Hold a server against a tape: does it still say what it said then.
+
+The requests of the tape are made again, in their order. Tokens are those of the live server; ids,
+keys, times and what changes by the hour are not compared. Samples are compared bit by bit where
+the machine calls itself reproducible, by their shape where it does not.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import time
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cim_hal.errors import CassetteError, UnknownReferenceError
+from cim_hal.protocol.messages import (
+    REQUEST,
+    CommitCouplings,
+    CouplingChunk,
+    CouplingsLoaded,
+    Fault,
+    JobStatus,
+    ResultBatch,
+    Sample,
+    TraceBatch,
+    UploadOpened,
+    WaitJob,
+    Welcome,
+)
+from cim_hal.protocol.packet import ID_BYTES, Kind, Packet
+from cim_hal.protocol.state import TERMINAL
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from cim_hal.cassette.tape import Exchange, Tape
+    from cim_hal.client.transport.base import Transport
+    from cim_hal.protocol.messages import Message
+
+__all__ = ["Check", "Difference", "check"]
+
+PATIENCE_S = 30.0
+JOB_S = 600.0
+POLL_S = 1.0
+# What is another at each start, or from one minute to the next.
+PASSING = frozenset(
+    {"instance", "server", "session", "job", "upload", "queued", "busy", "received", "epoch", "seq"}
+)
+PASSING_ENDINGS = ("_s", "_at", "_ms")
+# Requests whose answers are about this very moment.
+OF_THE_MOMENT = frozenset(
+    {
+        "bye",
+        "calibration.list",
+        "couplings.list",
+        "device.history",
+        "device.status",
+        "job.list",
+        "lock.info",
+        "metrics",
+        "ping",
+        "safety.info",
+        "server.status",
+    }
+)
+_TOKEN = re.compile(r"^[0-9a-f]{32}$")
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A field of a reply that was something else on the tape; the number counts exchanges."""
+
+    exchange: int
+    request: str
+    path: str
+    recorded: str
+    live: str
+
+
+@dataclass(frozen=True)
+class Check:
+    """What became of a check.
+
+    Attributes
+    ----------
+    compared, skipped : int
+        Exchanges; those skipped are chunks of couplings that the server holds already.
+    differences : tuple of Difference
+    """
+
+    compared: int
+    skipped: int
+    differences: tuple[Difference, ...]
+
+    @property
+    def holds(self) -> bool:
+        """Whether nothing differs."""
+        return not self.differences
+
+
+def check(tape: Tape, transport: Transport, *, patience_s: float = PATIENCE_S) -> Check:
+    """Make the requests of a tape to a live server and compare the replies.
+
+    The caller closes the transport.
+
+    Parameters
+    ----------
+    patience_s : float
+        For each reply.
+
+    Raises
+    ------
+    CassetteError
+        There is no exchange on the tape.
+    TransportError
+        The server does not answer.
+    """
+    if not tape.exchanges:
+        raise CassetteError("the tape holds no exchange")
+    return _Checker(transport, patience_s).run(tape)
+
+
+@dataclass(eq=False)
+class _Checker:
+    transport: Transport
+    patience_s: float
+    tokens: dict[str, str] = field(default_factory=dict)
+    kept: set[str] = field(default_factory=set)  # uploads that were not needed
+    is_reproducible: bool = False
+
+    def run(self, tape: Tape) -> Check:
+        compared = skipped = 0
+        differences: list[Difference] = []
+        for number, exchange in enumerate(tape.exchanges, start=1):
+            if self._is_kept(exchange):
+                skipped += 1
+                continue
+            live = self._ask(exchange)
+            compared += 1
+            self._learn(exchange, live)
+            for path, recorded, now in self._compare(exchange, live):
+                what = exchange.request.body.t
+                differences.append(Difference(number, what, path, _text(recorded), _text(now)))
+        return Check(compared, skipped, tuple(differences))
+
+    def _is_kept(self, exchange: Exchange) -> bool:
+        body = exchange.request.body
+        return isinstance(body, CouplingChunk | CommitCouplings) and body.upload in self.kept
+
+    def _ask(self, exchange: Exchange) -> Packet:
+        request = self._renewed(exchange.request)
+        ends = _is_final(exchange.reply.body)
+        give_up_at = time.monotonic() + JOB_S
+        while True:
+            reply = self.transport.exchange(request, patience_s=self.patience_s)
+            waits = isinstance(request.body, WaitJob) and ends and not _is_final(reply.body)
+            if not waits or time.monotonic() >= give_up_at:
+                return reply
+            request = replace(request, id=secrets.token_bytes(ID_BYTES))
+
+    def _renewed(self, request: Packet) -> Packet:
+        """Return a recorded request with the live server's tokens."""
+        fields = {name: self._live(value) for name, value in request.body.model_dump().items()}
+        if isinstance(request.body, Sample):
+            fields["key"] = secrets.token_hex(ID_BYTES)
+        if isinstance(request.body, WaitJob):
+            fields["timeout_s"] = POLL_S
+        return Packet(
+            Kind.REQUEST,
+            secrets.token_bytes(ID_BYTES),
+            REQUEST.validate_python(fields),
+            self._live(request.session),
+            request.buffers,
+            request.epoch,
+        )
+
+    def _live(self, value: Any) -> Any:
+        return self.tokens.get(value, value) if isinstance(value, str) else value
+
+    def _learn(self, exchange: Exchange, live: Packet) -> None:
+        recorded = exchange.reply.body
+        if isinstance(live.body, Welcome):
+            self.is_reproducible = live.body.capabilities.reproducible
+        if isinstance(recorded, UploadOpened) and isinstance(live.body, CouplingsLoaded):
+            self.kept.add(recorded.upload)
+        if type(recorded) is type(live.body):
+            theirs = live.body.model_dump()
+            for name, value in recorded.model_dump().items():
+                if isinstance(value, str) and _TOKEN.match(value):
+                    self.tokens[value] = theirs[name]
+
+    def _compare(self, exchange: Exchange, live: Packet) -> Iterator[tuple[str, Any, Any]]:
+        recorded = exchange.reply
+        if _holds_couplings(recorded.body, live.body):
+            return
+        if type(recorded.body) is not type(live.body):
+            yield "t", _say(recorded.body), _say(live.body)
+            return
+        if exchange.request.body.t in OF_THE_MOMENT or not _is_final(recorded.body):
+            return
+        yield from _differing("", recorded.body.model_dump(), live.body.model_dump())
+        yield from self._compare_buffers(recorded, live)
+
+    def _compare_buffers(self, recorded: Packet, live: Packet) -> Iterator[tuple[str, Any, Any]]:
+        shapes = [(each.dtype.str, each.shape) for each in recorded.buffers]
+        now = [(each.dtype.str, each.shape) for each in live.buffers]
+        if shapes != now:
+            yield "buffers", shapes, now
+        elif self.is_reproducible and isinstance(live.body, ResultBatch | TraceBatch):
+            for at, (one, other) in enumerate(zip(recorded.buffers, live.buffers, strict=True)):
+                unlike = int(np.count_nonzero(one != other))
+                if unlike:
+                    yield f"buffers.{at}", f"{one.size} values", f"{unlike} of them differ"
+
+
+def _holds_couplings(recorded: Message, live: Message) -> bool:
+    """Whether the only news is that the server holds couplings which it had not before."""
+    if isinstance(recorded, Fault) and recorded.code == UnknownReferenceError.code:
+        return recorded.details.get("kind") == "coupling" and isinstance(live, JobStatus)
+    return isinstance(recorded, UploadOpened) and isinstance(live, CouplingsLoaded)
+
+
+def _differing(path: str, recorded: Any, live: Any) -> Iterator[tuple[str, Any, Any]]:
+    if isinstance(recorded, dict) and isinstance(live, dict):
+        for name in sorted(recorded.keys() | live.keys()):
+            if name not in PASSING and not name.endswith(PASSING_ENDINGS):
+                where = f"{path}.{name}" if path else name
+                yield from _differing(where, recorded.get(name), live.get(name))
+    elif recorded != live:
+        yield path, recorded, live
+
+
+def _is_final(body: Message) -> bool:
+    """Whether a reply is not about a job on its way."""
+    return not isinstance(body, JobStatus) or body.state in TERMINAL
+
+
+def _say(body: Message) -> str:
+    return f"{body.t}: {body.code}: {body.message}" if isinstance(body, Fault) else body.t
+
+
+def _text(value: Any) -> str:
+    text = value if isinstance(value, str) else repr(value)
+    return text if len(text) <= 200 else f"{text[:197]}..."

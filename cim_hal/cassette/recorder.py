@@ -1,0 +1,88 @@
+"""A proxy that puts a conversation on tape."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from cim_hal.cassette.tape import Direction, TapeWriter
+from cim_hal.server.endpoint import DEFAULT
+from cim_hal.testing.message_proxy import MessageProxy
+
+if TYPE_CHECKING:
+    import os
+
+    from cim_hal.client.access import ClientKeys
+
+__all__ = ["Recorder"]
+
+
+class Recorder:
+    """Stands between clients and a server and writes down what they say; a context manager.
+
+    Parameters
+    ----------
+    target : str
+        ``tcp://host:port`` or ``ipc://path`` of the server.
+    path : path
+        A new file. It holds all couplings and results; tokens in it are worth nothing later.
+    listen : str
+        Where clients come, without keys; by default a free port of the loopback interface.
+    keys : ClientKeys, optional
+        To show to a server that asks for keys: the recorder is then the client that the server
+        knows, and all who come through it act as that user.
+
+    Attributes
+    ----------
+    endpoint : str
+        Where it listens, once entered.
+
+    Raises
+    ------
+    CassetteError
+        The file exists, or cannot be written.
+    TargetError, BindError
+        As of `MessageProxy`.
+    """
+
+    def __init__(
+        self,
+        target: str,
+        path: str | os.PathLike[str],
+        *,
+        listen: str = DEFAULT,
+        keys: ClientKeys | None = None,
+    ) -> None:
+        self._path, self._target = Path(path), target
+        self._proxy = MessageProxy(target, listen=listen, keys=keys, watch=self._watch)
+        self._writer: TapeWriter | None = None
+
+    @property
+    def endpoint(self) -> str:
+        """Where clients come."""
+        return self._proxy.endpoint
+
+    @property
+    def messages(self) -> int:
+        """Messages on the tape so far."""
+        return self._writer.messages if self._writer else 0
+
+    def __enter__(self) -> Self:
+        self._writer = TapeWriter(self._path, target=self._target)
+        try:
+            self._proxy.__enter__()
+        except BaseException:
+            self._writer.close()
+            self._path.unlink(missing_ok=True)
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._proxy.__exit__()
+        if self._writer is not None:
+            self._writer.close()
+
+    def _watch(self, to_client: bool, client: bytes, frames: list[bytes]) -> None:  # noqa: FBT001
+        if self._writer is not None:
+            direction = Direction.TO_CLIENT if to_client else Direction.TO_SERVER
+            self._writer.write(direction, client, frames)

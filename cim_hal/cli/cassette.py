@@ -1,0 +1,148 @@
+"""``cim-hal record``, ``replay`` and ``check``: conversations on tape."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import threading
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from cim_hal.cli.access import key_options
+from cim_hal.client.access import keys_for
+from cim_hal.client.spawn import READY
+from cim_hal.server.endpoint import DEFAULT
+
+if TYPE_CHECKING:
+    from cim_hal.cassette import Check, Tape
+
+__all__ = ["check", "record", "replay"]
+
+TAPE = click.Path(dir_okay=False, path_type=Path)
+LISTEN = click.option(
+    "--listen",
+    default=DEFAULT,
+    show_default=True,
+    metavar="ENDPOINT",
+    help="Where clients come; port 0 for a free one.",
+)
+
+
+@click.command()
+@click.argument("target", metavar="ENDPOINT")
+@click.argument("path", metavar="FILE", type=TAPE)
+@LISTEN
+@key_options
+def record(
+    target: str, path: Path, *, listen: str, key: Path | None, server_key: str | None
+) -> None:
+    """Put on tape what clients say to the server at ENDPOINT, until Ctrl-C or SIGTERM.
+
+    Prints one line on stdout when it is ready: the endpoint that clients are to use instead. FILE
+    must be new. It holds all couplings and results of the time.
+
+    \b
+    Examples:
+      cim-hal record tcp://127.0.0.1:5555 monday.cassette
+      cim-hal record tcp://cim.lab:5555 monday.cassette --listen tcp://127.0.0.1:5556
+    """  # noqa: D301
+    from cim_hal.cassette import Recorder  # takes time to import
+
+    ended = _ended()
+    keys = keys_for(target, key, server_key)
+    with Recorder(target, path, listen=listen, keys=keys) as recorder:
+        click.echo(f"{READY}recording at {recorder.endpoint}")
+        sys.stdout.flush()
+        ended.wait()
+    click.echo(f"{recorder.messages} messages in {path}", err=True)
+
+
+@click.command()
+@click.argument("path", metavar="FILE", type=TAPE)
+@LISTEN
+@click.option("--insecure", is_flag=True, help="Let other machines in.")
+def replay(path: Path, *, listen: str, insecure: bool) -> None:
+    """Serve a tape as if it were the machine, until Ctrl-C or SIGTERM.
+
+    What was asked when it was recorded is answered as it was then; anything else is an error that
+    says what is nearest. Programs that draw seeds of their own ask for something new each time:
+    give them a seed.
+
+    \b
+    Examples:
+      cim-hal replay monday.cassette
+      cim-hal replay monday.cassette --listen tcp://127.0.0.1:5555
+    """  # noqa: D301
+    from cim_hal.cassette import PlayerServer, read_tape
+
+    ended = _ended()
+    tape = read_tape(path)
+    _warn(tape, path)
+    with PlayerServer(tape, listen=listen, insecure=insecure) as server:
+        click.echo(f"{READY}{path.name} at {server.endpoint}")
+        sys.stdout.flush()
+        ended.wait()
+
+
+@click.command()
+@click.argument("path", metavar="FILE", type=TAPE)
+@click.argument("target", metavar="ENDPOINT")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@key_options
+def check(
+    path: Path, target: str, *, as_json: bool, key: Path | None, server_key: str | None
+) -> None:
+    """Ask the server at ENDPOINT what FILE has on tape, and compare the answers.
+
+    Ends with 1 where they differ. Samples are compared bit by bit if the machine calls itself
+    reproducible. Jobs of the tape are run again.
+
+    \b
+    Examples:
+      cim-hal check monday.cassette tcp://127.0.0.1:5555
+      cim-hal check monday.cassette tcp://127.0.0.1:5555 --json
+    """  # noqa: D301
+    from cim_hal import cassette
+    from cim_hal.client.transport.zmq import ZmqTransport
+
+    tape = cassette.read_tape(path)
+    _warn(tape, path)
+    transport = ZmqTransport(target, keys=keys_for(target, key, server_key))
+    try:
+        outcome = cassette.check(tape, transport)
+    finally:
+        transport.close()
+    if as_json:
+        click.echo(json.dumps({"holds": outcome.holds, **asdict(outcome)}, indent=2))
+    else:
+        _show(outcome)
+    sys.exit(0 if outcome.holds else 1)
+
+
+def _show(outcome: Check) -> None:
+    click.echo(f"{outcome.compared} exchanges compared, {outcome.skipped} were not needed")
+    if outcome.holds:
+        click.echo("all as on the tape")
+        return
+    table = Table("exchange", "request", "field", "on the tape", "now")
+    for each in outcome.differences:
+        table.add_row(str(each.exchange), each.request, each.path, each.recorded, each.live)
+    Console().print(table)
+
+
+def _warn(tape: Tape, path: Path) -> None:
+    if not tape.is_complete:
+        click.echo(f"{path}: the recorder did not reach the end of this tape", err=True)
+
+
+def _ended() -> threading.Event:
+    ended = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: ended.set())
+    return ended

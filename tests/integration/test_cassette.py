@@ -1,0 +1,210 @@
+"""Conversations recorded from real servers, played back and held against them."""
+
+from __future__ import annotations
+
+import json
+import signal
+
+import msgpack
+import numpy as np
+import pytest
+from cim_machines import Annealer, Exhaustive
+
+from cim_hal import IsingModel, open_device
+from cim_hal.cassette import PlayerServer, Recorder, check, read_tape
+from cim_hal.client.access import keys_for
+from cim_hal.client.transport.zmq import ZmqTransport
+from cim_hal.errors import CassetteError, UnknownReferenceError
+from cim_hal.keys import create_key, read_pair
+from cim_hal.server.authorized import Client, authorize
+from cim_hal.server.security import Gatekeeper
+
+RNG = np.random.default_rng(5)
+UPPER = np.triu(RNG.integers(-9, 10, (12, 12)), 1)
+MODEL = IsingModel.from_couplings(UPPER + UPPER.T)
+
+
+def sample(endpoint: str, *, seed: int = 3, n_runs: int = 20):
+    with open_device(endpoint) as session:
+        session.describe()
+        return session.sample(MODEL, n_runs=n_runs, seed=seed)
+
+
+def checked(tape, endpoint: str, **options):
+    transport = ZmqTransport(endpoint, **options)
+    try:
+        return check(tape, transport)
+    finally:
+        transport.close()
+
+
+@pytest.fixture
+def tape(serving, tmp_path):
+    """A session of one job with an `Annealer`, in a file, and its samples."""
+    path = tmp_path / "session.cassette"
+    with serving(Annealer()) as endpoint, Recorder(endpoint, path) as recorder:
+        samples = sample(recorder.endpoint)
+    return path, samples
+
+
+def test_a_tape_answers_as_the_machine_did(tape):
+    path, samples = tape
+    with PlayerServer(read_tape(path)) as player:
+        again = sample(player.endpoint)
+        once_more = sample(player.endpoint)
+    for each in (again, once_more):
+        np.testing.assert_array_equal(each.spins, samples.spins)
+        np.testing.assert_array_equal(each.amplitudes, samples.amplitudes)
+        assert each.record == samples.record
+
+
+def test_what_is_not_on_the_tape_is_an_error_that_says_what_is_nearest(tape):
+    with (
+        PlayerServer(read_tape(tape[0])) as player,
+        pytest.raises(
+            UnknownReferenceError, match=r"no such sample request .*seed is 4, on the tape 3"
+        ),
+    ):
+        sample(player.endpoint, seed=4)
+
+
+def test_a_server_that_has_not_changed_passes_the_check(tape, serving):
+    path, _ = tape
+    with serving(Annealer()) as endpoint:
+        first, second = (checked(read_tape(path), endpoint) for _ in range(2))
+    assert not first.differences
+    assert not second.differences
+    assert first.compared >= 6
+    assert not first.skipped
+    assert second.skipped  # the couplings are there: their chunks need not be sent
+
+
+class Stubborn(Annealer):
+    """An annealer that has become another machine."""
+
+    def run(self, program, stop):
+        readout = super().run(program, stop)
+        readout.values[0] = -readout.values[0]
+        return readout
+
+
+def test_a_machine_that_answers_otherwise_fails_the_check_with_the_place(tape, serving):
+    with serving(Stubborn()) as endpoint:
+        outcome = checked(read_tape(tape[0]), endpoint)
+    assert {each.request for each in outcome.differences} == {"job.result"}
+    spins, amplitudes = outcome.differences
+    assert spins.path == "buffers.0"
+    assert amplitudes.path == "buffers.1"
+    assert amplitudes.live == "12 of them differ"
+
+
+def test_another_machine_fails_the_check(tape, serving):
+    with serving(Exhaustive()) as endpoint:
+        outcome = checked(read_tape(tape[0]), endpoint)
+    assert outcome.differences[0].request == "hello"
+    assert "capabilities.name" in {each.path for each in outcome.differences}
+
+
+def test_a_server_with_keys_is_recorded_with_the_keys_of_the_recorder(serving, tmp_path):
+    folder, path = tmp_path, tmp_path / "keyed.cassette"
+    for name in ("server", "alice"):
+        create_key(name, folder)
+    alice = read_pair(folder / "alice.key")
+    authorize(
+        folder / "authorized.toml",
+        Client.model_validate({"name": "alice", "key": alice.public, "role": "user"}),
+    )
+    gatekeeper = Gatekeeper(read_pair(folder / "server.key"), folder / "authorized.toml")
+    with serving(Annealer(), gatekeeper=gatekeeper) as endpoint:
+        keys = keys_for(endpoint, folder / "alice.key", folder / "server.pub")
+        with Recorder(endpoint, path, keys=keys) as recorder:
+            samples = sample(recorder.endpoint)
+        assert checked(read_tape(path), endpoint, keys=keys).holds
+    with PlayerServer(read_tape(path)) as player:
+        np.testing.assert_array_equal(sample(player.endpoint).spins, samples.spins)
+
+
+# ---- files ----------------------------------------------------------------------------------
+
+
+def test_a_recording_never_takes_the_place_of_a_file(tmp_path):
+    path = tmp_path / "there"
+    path.write_bytes(b"precious")
+    with pytest.raises(CassetteError, match="exists already"), Recorder("tcp://127.0.0.1:1", path):
+        pass
+    assert path.read_bytes() == b"precious"
+
+
+def test_a_tape_that_was_cut_short_is_read_up_to_there(tape, tmp_path):
+    whole = read_tape(tape[0])
+    cut = tmp_path / "cut"
+    cut.write_bytes(tape[0].read_bytes()[:-200])
+    part = read_tape(cut)
+    assert whole.is_complete
+    assert not whole.unanswered
+    assert not part.is_complete
+    assert 0 < len(part.exchanges) < len(whole.exchanges)
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (b"", "no cassette of version 1"),
+        (b"\x00\xff\x17garbage", "no cassette of version 1"),
+        (msgpack.packb({"cassette": 2, "target": "", "recorded_at": ""}), "version 1"),
+        (msgpack.packb({"cassette": 1, "target": "", "recorded_at": ""}) + b"\xc1", "malformed"),
+        (
+            msgpack.packb({"cassette": 1, "target": "", "recorded_at": ""})
+            + msgpack.packb([0.5, 0, 0, [b"CIM", b"x"]]),
+            "message 1 is malformed",
+        ),
+        (
+            msgpack.packb({"cassette": 1, "target": "", "recorded_at": ""})
+            + msgpack.packb([0.5, 7, 0, [b"", b""]]),
+            "message 1 is malformed",
+        ),
+    ],
+)
+def test_what_is_no_tape_is_refused_with_the_place(tmp_path, content, sentence):
+    path = tmp_path / "bad"
+    path.write_bytes(content)
+    with pytest.raises(CassetteError, match=sentence):
+        read_tape(path)
+
+
+def test_a_tape_of_a_file_that_is_not_there(tmp_path):
+    with pytest.raises(CassetteError, match="No such file"):
+        read_tape(tmp_path / "none")
+
+
+# ---- commands -------------------------------------------------------------------------------
+
+
+def ready(process) -> str:
+    line = process.stdout.readline()
+    assert line.startswith("ready: "), line + process.stderr.read()
+    return line.split(" at ")[1].strip()
+
+
+def test_record_replay_and_check_from_the_shell(serving, cim_hal, tmp_path):
+    path = tmp_path / "shell.cassette"
+    with serving(Annealer()) as endpoint:
+        recorder = cim_hal("record", endpoint, str(path))
+        samples = sample(ready(recorder))
+        recorder.send_signal(signal.SIGINT)
+        assert recorder.wait(10) == 0
+        assert f"messages in {path}" in recorder.stderr.read()
+        checker = cim_hal("check", str(path), endpoint, "--json")
+        assert checker.wait(20) == 0
+        assert json.loads(checker.stdout.read())["holds"] is True
+    player = cim_hal("replay", str(path))
+    np.testing.assert_array_equal(sample(ready(player)).spins, samples.spins)
+    player.send_signal(signal.SIGTERM)
+    assert player.wait(10) == 0
+
+
+def test_a_check_that_fails_ends_with_1_and_shows_a_table(tape, serving, cim_hal):
+    with serving(Stubborn()) as endpoint:
+        checker = cim_hal("check", str(tape[0]), endpoint)
+        assert checker.wait(20) == 1
+        assert "job.result" in checker.stdout.read()
