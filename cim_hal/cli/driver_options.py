@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -92,7 +93,7 @@ def chosen_driver(
     if script:
         warning = f"faults are injected: {script.summary} (from {faults_path})"
         click.echo(f"warning: {warning}", err=True)
-    if in_process:
+    if in_process or os.name != "posix":
         driver = make_driver(target)
         return FaultyDriver(driver, script, may_crash=True) if script else driver
     options = DriverOptions(
