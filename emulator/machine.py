@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
-from cim_hal import Capabilities, Driver, JobCancelledError, Program, Readout, StopToken
+from cim_hal import (
+    Capabilities,
+    Driver,
+    JobCancelledError,
+    Program,
+    Readout,
+    StopToken,
+    Telemetry,
+)
 from emulator.compilation import compilation_announced
 from emulator.coupling import CouplingMatrix
 from emulator.dynamics.base import Dynamics, Wiring, state_dtype
@@ -18,6 +26,7 @@ from emulator.noise import MAX_NOISE_RUNS, MAX_NOISE_SPINS, NoiseKey
 from emulator.properties import properties_of
 from emulator.recording import Recording, joined
 from emulator.settings import settings_of, with_settings
+from emulator.tally import Tally
 
 if TYPE_CHECKING:
     from emulator.recording import BlockReadout
@@ -70,6 +79,7 @@ class EmulatedCim(Driver):
             raise ValueError(f"threads = {threads}: at least one is needed")
         if capabilities.max_spins > MAX_NOISE_SPINS or capabilities.max_runs > MAX_NOISE_RUNS:
             raise ValueError(f"noise serves {MAX_NOISE_SPINS} spins and {MAX_NOISE_RUNS} runs")
+        self._tally = Tally()
 
     def describe(self) -> Capabilities:
         """Return the capabilities given to the constructor, and what the dynamics say."""
@@ -77,7 +87,8 @@ class EmulatedCim(Driver):
 
     def run(self, program: Program, stop: StopToken) -> Readout:
         """Run a program; amplitudes float32, shape (runs, n)."""
-        with _blas().limit(limits=1, user_api="blas"), compilation_announced():
+        limited = _blas().limit(limits=1, user_api="blas")
+        with self._tally.counted(program), limited, compilation_announced():
             wiring = self._wire(program)
             width = self._block_width(program.n_runs, wiring.coupling)
             run_block = partial(self._run_block, program, stop, wiring, width)
@@ -88,6 +99,10 @@ class EmulatedCim(Driver):
                 with ThreadPoolExecutor(self._threads) as pool:
                     blocks = list(pool.map(run_block, first_runs))
         return joined(blocks, program)
+
+    def status(self) -> Telemetry:
+        """Report what was done: jobs, runs, seconds, and how fast the last job was."""
+        return self._tally.telemetry()
 
     def _turned(self, program: Program) -> Dynamics:
         return with_settings(self._dynamics, program.settings)
