@@ -12,6 +12,7 @@ from cim_hal.cli.devices import describe, list_drivers
 from cim_hal.cli.instruments import calibrate, status
 from cim_hal.cli.keys import keys
 from cim_hal.cli.lock import estop, lock, reset, unlock
+from cim_hal.cli.monitor import monitor
 from cim_hal.cli.sample import sample
 from cim_hal.cli.scaffold import new_driver
 from cim_hal.cli.serve import serve
@@ -47,7 +48,7 @@ def program() -> None:
 
 DEVICES = (list_drivers, describe, status, sample, tune, calibrate)
 SHARING = (lock, unlock, estop, reset)
-SERVING = (serve, keys, record, replay, check, chaos, new_driver)
+SERVING = (serve, monitor, keys, record, replay, check, chaos, new_driver)
 
 for command in (*DEVICES, *SHARING, *SERVING):
     program.add_command(command)

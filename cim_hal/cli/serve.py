@@ -6,7 +6,6 @@ import os
 import signal
 import sys
 import threading
-from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,11 +13,11 @@ import click
 
 from cim_hal.cli.driver_options import chosen_driver, driver_options
 from cim_hal.cli.limits import limit_options, read_limits
+from cim_hal.cli.pages import Pages, page_options
 from cim_hal.client.spawn import READY
 from cim_hal.keys import read_pair
 from cim_hal.server import audit
 from cim_hal.server.authorized import default_file
-from cim_hal.server.board import Board
 from cim_hal.server.calibrations import CalibrationStore
 from cim_hal.server.endpoint import DEFAULT
 from cim_hal.server.logs import FORMATS, configure
@@ -26,7 +25,7 @@ from cim_hal.server.router import Router
 from cim_hal.server.security import Gatekeeper
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from cim_hal.server.logs import LogFormat
 
@@ -94,15 +93,7 @@ LEVELS = ("debug", "info", "warning", "error")
     show_default=True,
     help="How to write the log: lines for people, or one JSON object a line.",
 )
-@click.option(
-    "--metrics",
-    "metrics_address",
-    metavar="HOST:PORT",
-    help="Serve what is counted to Prometheus, at http://HOST:PORT/metrics.",
-)
-@click.option(
-    "--public", is_flag=True, help="Let other machines read --metrics: trusted networks only."
-)
+@page_options
 @click.option(
     "--faults",
     "faults_path",
@@ -124,7 +115,8 @@ def serve(
     calibrations_path: Path | None,
     log_level: str,
     log_format: LogFormat,
-    metrics_address: str | None,
+    web: str | None,
+    metrics: str | None,
     public: bool,
     faults_path: Path | None,
     limits_path: Path | None,
@@ -150,18 +142,18 @@ def serve(
         _audit_to(audit_path)
     gatekeeper = _gatekeeper(key_path, authorized_path)
     _on_signals(lambda: sys.exit(0))  # nothing to stop before the router is there
-    board = Board() if metrics_address else None
+    pages = Pages(web=web, metrics=metrics, public=public)
     with (
-        _pages(board, metrics_address, public=public),
         Router(
             chosen_driver(target, faults_path, **patience),
             endpoint,
             insecure=insecure,
             gatekeeper=gatekeeper,
             limits=read_limits(limits_path, limits),
-            board=board,
+            board=pages.board,
             calibrations=calibrations_path and CalibrationStore(calibrations_path),
         ) as router,
+        pages.shown(router.endpoint),
     ):
         _on_signals(router.stop)
         if gatekeeper and hasattr(signal, "SIGHUP"):
@@ -171,22 +163,6 @@ def serve(
         click.echo(f"{READY}{target} at {router.endpoint}")
         sys.stdout.flush()
         router.serve()
-
-
-@contextmanager
-def _pages(board: Board | None, metrics_address: str | None, *, public: bool) -> Iterator[None]:
-    with ExitStack() as stack:
-        if board and metrics_address:
-            from cim_hal.watch.exposition import require
-            from cim_hal.watch.http import PageServer, parse_address
-            from cim_hal.watch.pages import metrics_pages
-
-            require()
-            address = parse_address(metrics_address, public=public)
-            pages = PageServer(address, metrics_pages(lambda: board.latest))
-            url = stack.enter_context(pages).url
-            click.echo(f"metrics at {url}metrics", err=True)
-        yield
 
 
 def _gatekeeper(key: Path | None, authorized: Path | None) -> Gatekeeper | None:

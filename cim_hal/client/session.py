@@ -43,6 +43,7 @@ if TYPE_CHECKING:
         StatusReport,
     )
     from cim_hal.protocol.state import JobState
+    from cim_hal.protocol.version import Version
 
 __all__ = ["EPOCH_VARIABLE", "Loaded", "Session", "open_device"]
 
@@ -151,6 +152,12 @@ class Session:
     def ping(self, *, timeout_s: float | None = None) -> None:
         """Ask the server for a sign of life."""
         self.run(self._conversation.ping(timeout_s))
+
+    @property
+    def protocol(self) -> Version:
+        """The version of the protocol that both sides speak, (major, minor)."""
+        welcome = self._conversation.dialogue.welcome
+        return (welcome or self.run(self._conversation.dialogue.greet())).protocol
 
     def describe(self, *, timeout_s: float | None = None) -> Description:
         """Ask what the machine is and how busy it is."""

@@ -55,6 +55,7 @@ class JobLife:
     facts: Mapping[str, Detail]
     accepted: float
     started: float | None = None
+    expected_s: float | None = None
     is_stopping: bool = False
     ended: float | None = None
     end: Mapping[str, Detail] | None = None
@@ -146,6 +147,9 @@ class Activity:
             case "job":
                 job = str(facts.get("job"))
                 self.waiting[job] = JobLife(job, what.user.name, facts, now)
+            case "job started" if self.running is not None:
+                expected_s = facts.get("expected_s")
+                self.running.expected_s = None if expected_s is None else float(expected_s)
             case "job ended":
                 self._ended(str(facts.get("job")), facts, now)
             case _:

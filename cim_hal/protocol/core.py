@@ -26,8 +26,6 @@ from cim_hal.protocol.limits import Limits
 from cim_hal.protocol.loading import Loading
 from cim_hal.protocol.locking import Locking
 from cim_hal.protocol.messages import (
-    AskMetrics,
-    AskStatus,
     Bye,
     CancelJob,
     Describe,
@@ -122,12 +120,6 @@ class ServerCore:
         self.instruments = Instruments(capabilities, self._limits, self._user_of)
         self._activity = Activity()
         self.meters = self._activity.meters
-        self._desk = StatusDesk(
-            self._activity,
-            device=capabilities.name,
-            software=software,
-            instance=self._instance,
-        )
         self._jobs = JobBook(self._limits, new_token, may_start=self._may_start)
         in_use = self._jobs.couplings_in_use
         self._library = Library(capabilities, self._limits, new_token, in_use)
@@ -137,6 +129,15 @@ class ServerCore:
         self._locking = Locking(self._leases, self._jobs, self._user_of)
         self._safety = Safety(self._jobs, self._user_of, numbers)
         self._rates = Rates(self._limits.user_messages_per_s)
+        self._desk = StatusDesk(
+            self._activity,
+            self.instruments,
+            self._leases,
+            self._safety,
+            device=capabilities.name,
+            software=software,
+            instance=self._instance,
+        )
         self._handlers: dict[type[Message], Callable[[bytes, Packet, Any, float], list[Effect]]] = {
             Ping: self._ping,
             Bye: self._bye,
@@ -148,10 +149,9 @@ class ServerCore:
             FetchResult: self._fetch,
             FetchTrace: self._fetch_trace,
             **self.instruments.handlers,
-            AskStatus: self._status,
-            AskMetrics: self._metrics,
             **self._locking.handlers,
             **self._safety.handlers,
+            **self._desk.handlers,
         }
 
     def receive(
@@ -341,14 +341,6 @@ class ServerCore:
 
     def _may_start(self, job: Job) -> bool:
         return self._safety.stopped is None and self._leases.allows(job.epoch)
-
-    # ---- those who watch --------------------------------------------------------------------
-
-    def _status(self, peer: bytes, request: Packet, _ask: AskStatus, now: float) -> list[Effect]:
-        return [Reply(peer, answer(request, self._desk.status(now)))]
-
-    def _metrics(self, peer: bytes, request: Packet, _ask: AskMetrics, now: float) -> list[Effect]:
-        return [Reply(peer, answer(request, self._desk.metrics(now)))]
 
 
 def _check_first(job: Job, first: int, n_rows: int) -> None:

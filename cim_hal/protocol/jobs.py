@@ -213,7 +213,8 @@ class JobBook:
         self._running, self._loaded, job.started_at = job, job.request.coupling, now
         program, job.program = job.program, None
         job.state = after(job.state, JobEvent.START)
-        started = Audit("job started", job.user, {"job": job.id})
+        expected_s = self._pace.estimate(job.work)
+        started = Audit("job started", job.user, {"job": job.id, "expected_s": expected_s})
         return [Run(job.id, program), started] if program is not None else []
 
     def wait(self, job: Job, peer: bytes, request: Packet, deadline: float) -> None:

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from cim_hal.protocol.instrumentation import DeviceStatus
 from cim_hal.protocol.state import JobState
 from cim_hal.protocol.wire import Detail, Number, Text, Token, Wire
 
@@ -17,16 +18,19 @@ __all__ = [
     "AskStatus",
     "EventSeen",
     "JobSeen",
+    "LockSeen",
     "MachineState",
     "MeterReading",
     "MetricsReport",
     "SessionSeen",
     "StatusReport",
+    "StopSeen",
     "Throughput",
 ]
 
-MachineState = Literal["idle", "running", "stopping"]
+MachineState = Literal["idle", "running", "stopping", "starting", "broken", "stopped"]
 Name = Annotated[str, Field(max_length=100)]
+Sentence = Annotated[str, Field(max_length=200)]
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
@@ -42,6 +46,9 @@ class JobSeen(Wire):
         From its acceptance to its start; to now where it still waits.
     ran_s : float
         From its start to its end; to now where it runs.
+    expected_s : float or None
+        Of a job that was started: what it should take, from those before it; None where nobody
+        knows.
     ended_ago_s : float or None
         None where it has not ended.
     reason : str
@@ -56,9 +63,27 @@ class JobSeen(Wire):
     round_trips: Number
     waited_s: Seconds
     ran_s: Seconds = 0.0
+    expected_s: Seconds | None = None
     ended_ago_s: Seconds | None = None
     reason: Name = ""
-    message: Annotated[str, Field(max_length=200)] = ""
+    message: Sentence = ""
+
+
+class LockSeen(Wire):
+    """Who has the machine alone; None is for ever, as long as the lease is renewed."""
+
+    holder: Name
+    note: Sentence = ""
+    epoch: Number
+    expires_in_s: Seconds | None = None
+
+
+class StopSeen(Wire):
+    """The emergency stop that holds."""
+
+    by: Name
+    reason: Sentence = ""
+    for_s: Seconds = 0.0
 
 
 class SessionSeen(Wire):
@@ -129,7 +154,16 @@ class AskMetrics(Wire):
 
 
 class StatusReport(Wire):
-    """What goes on: of the queue its head, of ended jobs and events the newest first."""
+    """What goes on: of the queue its head, of ended jobs and events the newest first.
+
+    Attributes
+    ----------
+    state : str
+        ``starting`` and ``broken`` are those of the driver, see `Condition`; ``stopped`` while an
+        emergency stop holds.
+    machine : DeviceStatus or None
+        Its driver, telemetry, and calibration.
+    """
 
     t: Literal["server.report"] = "server.report"
     device: Annotated[str, Field(max_length=200)]
@@ -137,6 +171,9 @@ class StatusReport(Wire):
     instance: Token
     uptime_s: Seconds
     state: MachineState
+    machine: DeviceStatus | None = None
+    lock: LockSeen | None = None
+    stop: StopSeen | None = None
     running: JobSeen | None = None
     queued: Number
     queue: tuple[JobSeen, ...] = ()

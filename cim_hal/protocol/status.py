@@ -3,24 +3,35 @@
 from __future__ import annotations
 
 from itertools import islice
-from typing import TYPE_CHECKING
+from math import isinf
+from typing import TYPE_CHECKING, Any
 
+from cim_hal.machine.condition import Phase
 from cim_hal.protocol.activity import MAX_SHOWN
+from cim_hal.protocol.effects import Effect, Reply
 from cim_hal.protocol.monitoring import (
+    AskMetrics,
+    AskStatus,
     EventSeen,
     JobSeen,
+    LockSeen,
     MachineState,
     MetricsReport,
     SessionSeen,
     StatusReport,
+    StopSeen,
 )
+from cim_hal.protocol.packet import Packet, answer
 from cim_hal.protocol.state import JobState
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from cim_hal.errors import Detail
     from cim_hal.protocol.activity import Activity, Happened, JobLife, SessionLife
+    from cim_hal.protocol.instruments import Instruments
+    from cim_hal.protocol.leases import Leases, Lock
+    from cim_hal.protocol.safety import Safety, Stopped
 
 __all__ = ["StatusDesk"]
 
@@ -34,29 +45,61 @@ class StatusDesk:
     Parameters
     ----------
     activity : Activity
+    instruments : Instruments
+    leases : Leases
+    safety : Safety
     device : str
         Name of the machine.
     software : str
         Name and version of the server.
     instance : str
         Token of this start of the server.
+
+    Attributes
+    ----------
+    handlers : dict
+        By type of message; each takes a peer, a request, its body and the time.
     """
 
-    def __init__(self, activity: Activity, *, device: str, software: str, instance: str) -> None:
+    def __init__(
+        self,
+        activity: Activity,
+        instruments: Instruments,
+        leases: Leases,
+        safety: Safety,
+        *,
+        device: str,
+        software: str,
+        instance: str,
+    ) -> None:
         self._activity = activity
+        self._instruments = instruments
+        self._leases = leases
+        self._safety = safety
         self._device = device
         self._software = software
         self._instance = instance
+        self.handlers: dict[Any, Callable[[bytes, Packet, Any, float], list[Effect]]] = {
+            AskStatus: lambda peer, request, _ask, now: [
+                Reply(peer, answer(request, self.status(now)))
+            ],
+            AskMetrics: lambda peer, request, _ask, now: [
+                Reply(peer, answer(request, self.metrics(now)))
+            ],
+        }
 
     def status(self, now: float) -> StatusReport:
         """Return what goes on."""
-        seen = self._activity
+        seen, machine = self._activity, self._instruments.status(now)
         return StatusReport(
             device=self._device,
             software=self._software,
             instance=self._instance,
             uptime_s=self._uptime(now),
-            state=self._state(),
+            state=self._state(machine.driver.phase),
+            machine=machine,
+            lock=self._leases.lock and _lock(self._leases.lock, now),
+            stop=self._safety.stopped and _stop(self._safety.stopped, now),
             running=seen.running and _job(seen.running, now),
             queued=len(seen.waiting),
             queue=tuple(_job(job, now) for job in islice(seen.waiting.values(), MAX_SHOWN)),
@@ -77,16 +120,44 @@ class StatusDesk:
         seen.meters.set("sessions", len(seen.sessions))
         seen.meters.set("queue_depth", len(seen.waiting))
         seen.meters.set("jobs_running", int(seen.running is not None))
+        restarts = self._instruments.status(now).driver.restarts
+        seen.meters.set("driver_restarts_total", restarts)
         return MetricsReport(uptime_s=self._uptime(now), meters=seen.meters.readings())
 
-    def _state(self) -> MachineState:
+    def _state(self, phase: Phase) -> MachineState:
         running = self._activity.running
-        if running is None:
-            return "idle"
-        return "stopping" if running.is_stopping else "running"
+        if self._safety.stopped is not None:
+            return "stopped"
+        match phase:
+            case Phase.STARTING:
+                return "starting"
+            case Phase.BROKEN:
+                return "broken"
+            case _ if running is None:
+                return "idle"
+            case _:
+                return "stopping" if running.is_stopping else "running"
 
     def _uptime(self, now: float) -> float:
         return max(now - (now if self._activity.began is None else self._activity.began), 0.0)
+
+
+def _lock(lock: Lock, now: float) -> LockSeen:
+    left = lock.ends_at - now
+    return LockSeen(
+        holder=_cut(lock.user.name),
+        note=_cut(lock.note, MAX_SENTENCE),
+        epoch=lock.epoch,
+        expires_in_s=None if isinf(left) else max(left, 0.0),
+    )
+
+
+def _stop(stopped: Stopped, now: float) -> StopSeen:
+    return StopSeen(
+        by=_cut(stopped.user.name),
+        reason=_cut(stopped.reason, MAX_SENTENCE),
+        for_s=max(now - stopped.since, 0.0),
+    )
 
 
 def _job(life: JobLife, now: float) -> JobSeen:
@@ -101,6 +172,7 @@ def _job(life: JobLife, now: float) -> JobSeen:
         round_trips=_number(life.facts, "round_trips"),
         waited_s=max((now if started is None else started) - life.accepted, 0.0),
         ran_s=0.0 if life.started is None else (life.ended or now) - life.started,
+        expected_s=None if life.expected_s is None else max(life.expected_s, 0.0),
         ended_ago_s=None if life.ended is None else max(now - life.ended, 0.0),
         reason=_cut(str(end.get("reason") or "")),
         message=_cut(str(end.get("message") or ""), MAX_SENTENCE),

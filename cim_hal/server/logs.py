@@ -87,7 +87,11 @@ class JsonFormatter(logging.Formatter):
 
 
 class HumanFormatter(logging.Formatter):
-    """Time, level, sentence, then fields as ``name=value``; what came from outside is escaped."""
+    """Time, level, sentence, then fields as ``name=value``.
+
+    What came from outside is escaped; further lines of a sentence, such as the traceback of a
+    driver in its own process, stand below and begin with a bar, so that none passes for a record.
+    """
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s")
@@ -98,7 +102,9 @@ class HumanFormatter(logging.Formatter):
         fields = {**_ABOUT.get(), **facts}
         said = "".join(f" {name}={_plain(value)}" for name, value in fields.items())
         when = self.formatTime(record)
-        line = f"{when} {record.levelname} {_escaped(record.getMessage())}{said}"
+        first, *more = map(_escaped, record.getMessage().split("\n"))
+        line = f"{when} {record.levelname} {first}{said}"
+        line += "".join(f"\n    | {rest}" for rest in more)
         if record.exc_info:
             line += "\n" + self.formatException(record.exc_info)
         return line

@@ -1,31 +1,78 @@
-"""The pages of a server: what was counted, for Prometheus."""
+"""The pages of a server: what goes on, for people; what was counted, for Prometheus."""
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import json
 from http import HTTPStatus
+from importlib.resources import files
 from typing import TYPE_CHECKING
 
-from cim_hal.watch.exposition import CONTENT_TYPE, exposition
 from cim_hal.watch.http import Page
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from cim_hal.server.board import Posted
+    from cim_hal.protocol.monitoring import MetricsReport
+    from cim_hal.watch.snapshot import History, Snapshot
 
-__all__ = ["metrics_pages"]
+__all__ = ["Desk", "metrics_pages"]
 
 EARLY = Page("nothing is known yet\n", status=HTTPStatus.SERVICE_UNAVAILABLE)
 
 
-def metrics_pages(latest: Callable[[], Posted | None]) -> Mapping[str, Callable[[], Page]]:
-    """Return the pages of a server of metrics."""
+class Desk:
+    """The page and its data, made once for each look and not for each reader.
+
+    Attributes
+    ----------
+    pages : mapping of str to callable
+        For a `PageServer`.
+    """
+
+    def __init__(self) -> None:
+        self._page = _page()
+        self._status = EARLY
+        self.pages: Mapping[str, Callable[[], Page]] = {
+            "/": lambda: self._page,
+            "/status.json": lambda: self._status,
+        }
+
+    def take(self, snapshot: Snapshot, history: History) -> None:
+        """Take what is known now."""
+        known = snapshot.as_json() | {"history": history.as_json()}
+        self._status = Page(json.dumps(known), "application/json; charset=utf-8")
+
+
+def metrics_pages(
+    latest: Callable[[], MetricsReport | None],
+) -> Mapping[str, Callable[[], Page]]:
+    """Return the page of what was counted; needs the extra ``metrics``."""
+    from cim_hal.watch.exposition import CONTENT_TYPE, exposition
 
     def metrics() -> Page:
-        posted = latest()
-        return EARLY if posted is None else Page(exposition(posted.metrics), CONTENT_TYPE)
+        report = latest()
+        return EARLY if report is None else Page(exposition(report), CONTENT_TYPE)
 
-    return {
-        "/": lambda: Page("see /metrics\n"),
-        "/metrics": metrics,
-    }
+    return {"/": lambda: Page("see /metrics\n"), "/metrics": metrics}
+
+
+def _page() -> Page:
+    """Return the page in one piece; the browser runs no other script and takes no other style."""
+    folder = files("cim_hal.watch") / "page"
+    html, style, script = (
+        (folder / name).read_text(encoding="utf-8") for name in ("page.html", "page.css", "page.js")
+    )
+    policy = (
+        f"default-src 'none'; script-src {_hash(script)}; style-src {_hash(style)}; "
+        "connect-src 'self'; img-src data:; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    )
+    text = html.replace("/* style */", style).replace("/* script */", script)
+    return Page(text, "text/html; charset=utf-8", policy)
+
+
+def _hash(text: str) -> str:
+    digest = base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii")
+    return f"'sha256-{digest}'"

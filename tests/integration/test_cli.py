@@ -201,7 +201,7 @@ def test_sample_shows_a_table_and_works_over_the_network(cim_hal, run, graph):
         (["serve", "nobody"], 2, "known: emulator"),
         (["serve", "cim_machines:Annealer", "--bind", "tcp://0.0.0.0:0"], 1, "--insecure"),
         (["serve", "cim_machines:Annealer", "--bind", "here"], 1, "tcp://127.0.0.1:PORT"),
-        (["describe", "tcp://127.0.0.1"], 1, "tcp://host:port"),
+        (["describe", "tcp://127.0.0.1"], 2, "tcp://host:port"),
     ],
 )
 def test_what_is_wrong_is_one_line_and_an_exit_status(run, graph, arguments, status, sentence):

@@ -1,0 +1,264 @@
+"""The panels of the screen. Each is told how many columns and rows it has inside its frame."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.console import Group
+from rich.panel import Panel
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from cim_hal.watch.words import amount, duration, plain, size, sparkline
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from rich.console import RenderableType
+
+    from cim_hal.machine.telemetry import Reading, Telemetry
+    from cim_hal.protocol.instrumentation import DeviceStatus
+    from cim_hal.protocol.monitoring import JobSeen, StatusReport
+    from cim_hal.watch.snapshot import History
+
+__all__ = [
+    "ended_panel",
+    "ends",
+    "events_panel",
+    "machine_panel",
+    "queue_panel",
+    "running_panel",
+    "state_text",
+    "tempo_panel",
+]
+
+STYLES = {
+    "idle": "green",
+    "running": "bold cyan",
+    "stopping": "yellow",
+    "starting": "yellow",
+    "broken": "bold red",
+    "stopped": "bold white on red",
+    "done": "green",
+    "failed": "red",
+    "cancelled": "yellow",
+}
+ID, TIME = 8, 7  # columns
+SPARK = 12
+LABELS = 17  # columns left of the bars of the throughput
+
+
+def state_text(state: str) -> Text:
+    """Return a state in its colour."""
+    return Text.assemble((f"● {state}", STYLES.get(state, "")), no_wrap=True)
+
+
+def ends(left: RenderableType, right: RenderableType) -> Table:
+    """Put one thing at each end of a line."""
+    line = Table.grid(expand=True)
+    line.add_column(ratio=1)
+    line.add_column(justify="right", no_wrap=True)
+    line.add_row(left, right)
+    return line
+
+
+def running_panel(status: StatusReport) -> Panel:
+    """Return what runs, how far it is, and whose the machine is."""
+    job = status.running
+    if job is None:
+        last = status.recent[0].ended_ago_s if status.recent else None
+        words = "nothing runs" if last is None else f"nothing runs, for {duration(last)}"
+        return _panel(Text(words, style="dim"), "Running", _holder(status))
+    what = _line(
+        (job.job[:ID], "bold cyan"),
+        f"  {plain(job.user)}  ",
+        (f"{job.n_spins} spins × {job.n_runs} runs × {job.round_trips} round trips", "dim"),
+    )
+    return _panel(Group(what, _progress(job)), "Running", _holder(status))
+
+
+def queue_panel(status: StatusReport, columns: int, rows: int) -> Panel:
+    """Return the head of the queue."""
+    if not status.queued:
+        return _panel(Text("nobody waits", style="dim"), "Queue")
+    table = _table(
+        ("job", ID), ("user", None), ("size", 16 if columns > 40 else 13), ("waits", -TIME)
+    )
+    shown = status.queue[: max(rows - 1, 0)]
+    for job in shown:
+        work = size(job.n_spins, job.n_runs, job.round_trips)
+        table.add_row(
+            Text(job.job[:ID], style="cyan"), plain(job.user), work, duration(job.waited_s)
+        )
+    more = status.queued - len(shown)
+    note = f"{status.queued}, {more} more below" if more > 0 else f"{status.queued}"
+    return _panel(table, "Queue", Text(note, style="dim"))
+
+
+def machine_panel(status: StatusReport, history: History, columns: int, rows: int) -> Panel:
+    """Return the telemetry, with how it went, and what forbids to run."""
+    machine = status.machine
+    if machine is None:
+        return _panel(Text("the server does not say", style="dim"), "Machine")
+    lines: list[RenderableType] = [*_warnings(machine)]
+    if machine.telemetry:
+        room = max(rows - len(lines), 0)
+        lines.append(_readings(machine.telemetry.readings[:room], history, columns))
+    if not lines:
+        lines.append(Text("reports no telemetry", style="dim"))
+    return _panel(Group(*lines), "Machine", _calibration(machine))
+
+
+def tempo_panel(status: StatusReport, columns: int) -> Panel:
+    """Return how much was done in the last minutes."""
+    tempo, width = status.throughput, max(columns - LABELS, 1)
+    span_s = max(tempo.bucket_s * len(tempo.jobs), 1.0)
+    load = [busy_s / tempo.bucket_s if tempo.bucket_s else 0.0 for busy_s in tempo.busy_s]
+    jobs, runs = sum(tempo.jobs), sum(tempo.runs)
+    table = Table.grid(padding=(0, 1, 0, 0))
+    table.add_column(width=4)
+    table.add_column(justify="right", width=10, no_wrap=True, style="bold")
+    table.add_column(no_wrap=True, width=width)
+    bars = sparkline(tempo.jobs, width, top=max((*tempo.jobs, 1))).rjust(width, "·")
+    table.add_row("jobs", f"{60 * jobs / span_s:.1f}/min", Text(bars, style="cyan"))
+    bars = sparkline(load, width, top=1.0).rjust(width, "·")
+    table.add_row("busy", f"{sum(tempo.busy_s) / span_s:.0%}", Text(bars, style="green"))
+    note = f"last {duration(span_s)}: {jobs} jobs, {amount(runs)} runs"
+    return _panel(table, "Throughput", Text(note, style="dim"))
+
+
+def ended_panel(status: StatusReport, columns: int, rows: int) -> Panel:
+    """Return what ended last, and why."""
+    if not status.recent:
+        return _panel(Text("no job has ended yet", style="dim"), "Ended")
+    ran = (("ran", -TIME),) if columns > 40 else ()  # where there is no room: the reason first
+    table = _table(("job", ID), ("user", columns // 6), ("end", None), *ran, ("ago", -TIME))
+    for job in status.recent[: max(rows - 1, 0)]:
+        end = job.reason if job.state == "failed" else str(job.state)
+        how = Text(plain(end), style=STYLES.get(str(job.state), ""))
+        times = [duration(job.ran_s)] * len(ran) + [duration(job.ended_ago_s or 0.0)]
+        table.add_row(job.job[:ID], plain(job.user), how, *times)
+    totals = ", ".join(f"{amount(count)} {state}" for state, count in sorted(status.ended.items()))
+    return _panel(table, "Ended", Text(totals, style="dim"))
+
+
+def events_panel(status: StatusReport, columns: int, rows: int) -> Panel:
+    """Return the last events of the audit log."""
+    table = Table.grid(padding=(0, 1, 0, 0))
+    table.add_column(justify="right", no_wrap=True, style="dim", width=TIME)
+    table.add_column(no_wrap=True, overflow="ellipsis", width=max(columns - TIME - 1, 1))
+    for event in status.events[: max(rows, 0)]:
+        facts = event.facts
+        about = facts.get("note") or facts.get("reason") or facts.get("client") or ""
+        job = (f" {plain(str(facts.get('job', '')))[:ID]}".rstrip(), "cyan")
+        words = _line(
+            plain(event.event),
+            job,
+            (f" {plain(event.user)}", "dim"),
+            (f" {plain(str(about))}", "dim"),
+        )
+        table.add_row(duration(event.ago_s), words)
+    return _panel(table, "Events", Text(f"{status.n_sessions} sessions open", style="dim"))
+
+
+def _panel(content: RenderableType, title: str, note: Text | None = None) -> Panel:
+    heading = Text.assemble((f" {title} ", "bold default"))
+    if note:
+        heading = Text.assemble(heading, note, " ")
+    frame = "bright_black"
+    return Panel(content, title=heading, title_align="left", border_style=frame, padding=(0, 1))
+
+
+def _holder(status: StatusReport) -> Text | None:
+    """Return who stopped the machine, or who has it alone."""
+    stop, lock = status.stop, status.lock
+    if stop:
+        why = f": {plain(stop.reason)}" if stop.reason else ""
+        return Text(f"emergency stop by {plain(stop.by)}{why}", style="bold red")
+    if lock:
+        note = f": {plain(lock.note)}" if lock.note else ""
+        left = "" if lock.expires_in_s is None else f", {duration(lock.expires_in_s)} left"
+        return Text(f"locked by {plain(lock.holder)}{note}{left}", style="yellow")
+    return None
+
+
+def _progress(job: JobSeen) -> RenderableType:
+    if not job.expected_s:
+        return Text(f"for {duration(job.ran_s)}", style="cyan")
+    # An estimate: it never says that a job that still runs is done.
+    share = min(job.ran_s / job.expected_s, 0.99)
+    bar = ProgressBar(total=1.0, completed=share, style="bright_black", complete_style="cyan")
+    said = f"{duration(job.ran_s)} of about {duration(job.expected_s)}"
+    if job.ran_s > job.expected_s:
+        said = f"{duration(job.ran_s)}, longer than the expected {duration(job.expected_s)}"
+    return ends(bar, Text(f"  {said}", style="cyan"))
+
+
+def _warnings(machine: DeviceStatus) -> Iterator[Text]:
+    driver = machine.driver
+    if driver.restarts or driver.fault:
+        words = f"driver {driver.phase}, restarted {driver.restarts}×"
+        yield _line((words, STYLES.get(driver.phase, "yellow")))
+    if machine.telemetry:
+        yield from _interlocks(machine.telemetry)
+
+
+def _interlocks(telemetry: Telemetry) -> Iterator[Text]:
+    if telemetry.open_interlocks:
+        names = ", ".join(map(plain, telemetry.open_interlocks))
+        yield _line((f"interlock open: {names}", "bold red"))
+    elif telemetry.interlocks:
+        names = ", ".join(map(plain, telemetry.interlocks))
+        yield _line(("closed: ", "green"), (names, "green"))
+
+
+def _readings(readings: Iterable[Reading], history: History, columns: int) -> Table:
+    shown = [(reading, _value(reading)) for reading in readings]
+    widest = max((len(value) for _, value in shown), default=0)
+    table = Table.grid(padding=(0, 1, 0, 0))
+    table.add_column(no_wrap=True, overflow="ellipsis", width=max(columns - widest - SPARK - 2, 4))
+    table.add_column(justify="right", no_wrap=True, width=widest, style="bold")
+    table.add_column(width=SPARK, no_wrap=True, style="cyan")
+    for reading, value in shown:
+        line = sparkline(history.values(reading.name), SPARK)
+        table.add_row(Text(plain(reading.name)), value, line)
+    return table
+
+
+def _value(reading: Reading) -> str:
+    match reading.value:
+        case bool() as holds:
+            return "yes" if holds else "no"
+        case str() as word:
+            return plain(word)
+        case number:
+            return f"{number:.4g} {plain(reading.unit)}".rstrip()
+
+
+def _calibration(machine: DeviceStatus) -> Text | None:
+    if machine.calibration is None:
+        return None
+    stale = ", too old" if machine.calibration_stale else ""
+    words = f"calibrated {duration(machine.calibration_age_s)} ago{stale}"
+    return Text(words, style="yellow" if stale else "dim")
+
+
+def _table(*columns: tuple[str, int | None]) -> Table:
+    """Return a table; a width below 0 is a column to the right, None takes what is left."""
+    table = Table(box=None, padding=(0, 1, 0, 0), expand=True, header_style="dim", pad_edge=False)
+    for name, width in columns:
+        side = "right" if width is not None and width < 0 else "left"
+        table.add_column(
+            name,
+            no_wrap=True,
+            overflow="ellipsis",
+            justify=side,
+            width=None if width is None else abs(width),
+            ratio=1 if width is None else None,
+        )
+    return table
+
+
+def _line(*parts: str | tuple[str, str]) -> Text:
+    return Text.assemble(*parts, no_wrap=True, overflow="ellipsis")
