@@ -228,7 +228,7 @@ class ServerCore:
             raise CapabilityError("max_sessions", required=needs, available=available)
         own = sum(session.user.name == user.name for session in self._sessions.values()) + 1
         most, hint = self._limits.user_sessions, "close sessions that are not needed"
-        check_quota(user, "user_sessions", used=own, available=most, hint=hint)
+        check_quota(user.name, "user_sessions", used=own, available=most, hint=hint)
         session = self._new_token()
         self._sessions[session] = _Session(version, now, user)
         return Welcome(

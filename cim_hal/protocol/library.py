@@ -161,6 +161,8 @@ class Library:
         held.owners.update(users)
         self._store.put(ref.digest, held, held.content.payload.data.nbytes)
         self._store.put(ref, prepared.lowering, _size(prepared.lowering.coupling))
+        for user in users:
+            self._keep_to_quota(user, ref.digest)
         return CouplingsLoaded(coupling=ref, report=prepared.lowering.report)
 
     def refuse(self, task: Prepare) -> None:
@@ -246,6 +248,24 @@ class Library:
     def tick(self, now: float) -> None:
         """Drop uploads that nobody continued."""
         self._uploads.tick(now)
+
+    def _keep_to_quota(self, user: str, newest: str) -> None:
+        """Drop couplings that a user alone loaded, where they are more than one user may keep."""
+        most = self._limits.user_cache_bytes
+        if most is None:
+            return
+        sizes: dict[str, int] = {}
+        for key, _, size in self._store.items():
+            sizes[_digest(key)] = sizes.get(_digest(key), 0) + size
+        held = {key: value for key, value, _ in self._store.items() if isinstance(key, str)}
+        own = [digest for digest in sizes if digest in held and held[digest].owners == {user}]
+        total = sum(sizes[digest] for digest in own)
+        for digest in reversed(own):  # the least recently used first
+            if total <= most:
+                return
+            if digest != newest and digest not in self._in_use():
+                for key in [k for k, _, _ in self._store.items() if _digest(k) == digest]:
+                    total -= self._store.drop(key)
 
     def _base(self, spec: CouplingSpec) -> Content:
         held: _Held | None = self._store.get(spec.base)

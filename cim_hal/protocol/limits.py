@@ -39,8 +39,11 @@ class Limits(BaseModel):
         Size and number of ended jobs kept until they expire; the oldest go first.
     queue_length, user_queue_length : int
         Jobs that wait for the machine, of all users and of one.
-    user_sessions : int
-        Sessions of one user.
+    user_sessions, user_uploads : int
+        Sessions and uploads under way of one user.
+    user_cache_bytes : int or None
+        Couplings kept that one user alone loaded, the least recently used go first; None for as
+        much as there is.
     user_messages_per_s : float or None
         Messages a second that one user may send, with a reserve of two seconds; None for as many
         as they like.
@@ -68,13 +71,15 @@ class Limits(BaseModel):
     kept_jobs: Count = 4096
     queue_length: Count = 256
     max_sessions: Count = 256
-    max_uploads: Count = 16
+    max_uploads: Count = 32
     wait_s: Seconds = 30.0
     session_s: Seconds = 900.0
     upload_s: Seconds = 60.0
     result_s: Seconds = 900.0
     lease_s: Seconds = 30.0
     user_sessions: Count = 128
+    user_uploads: Count = 16
+    user_cache_bytes: Count | None = None
     user_messages_per_s: Seconds | None = None
     user_queue_length: Count = 64
     slice_s: Seconds = 2.0

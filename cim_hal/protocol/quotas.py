@@ -14,7 +14,7 @@ __all__ = ["Rates", "check_quota"]
 BURST_S = 2.0
 
 
-def check_quota(user: User, what: str, *, used: int, available: int, hint: str) -> None:
+def check_quota(user: str, what: str, *, used: int, available: int, hint: str) -> None:
     """Refuse what is more than one user may have.
 
     Parameters
@@ -31,7 +31,7 @@ def check_quota(user: User, what: str, *, used: int, available: int, hint: str) 
     """
     if used > available:
         raise QuotaError(
-            f"{what}: {user.name} would have {used}, and one user may have {available}",
+            f"{what}: {user} would have {used}, and one user may have {available}",
             hint=hint,
             what=what,
             used=used,

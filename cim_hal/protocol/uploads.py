@@ -10,6 +10,7 @@ import numpy as np
 from cim_hal.errors import CapabilityError, ModelError, RemoteProtocolError, UnknownReferenceError
 from cim_hal.protocol.couplings import Hasher, Payload
 from cim_hal.protocol.layout import n_bytes
+from cim_hal.protocol.quotas import check_quota
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -124,6 +125,8 @@ class Uploads:
         ------
         CapabilityError
             Too many are under way, or too many bytes.
+        QuotaError
+            Too many of this user are.
         """
         coupling, spec = request.coupling, request.spec
         for upload in self._uploads.values():
@@ -133,6 +136,7 @@ class Uploads:
                 return upload
         size = n_bytes(spec)
         self._check(size)
+        self._check_quota(user)
         payload = Payload(spec, np.zeros(size, dtype=np.uint8), Hasher(spec))
         token = self._new_token()
         upload = Upload(token, session, user, coupling, spec, payload, base, size, now)
@@ -186,6 +190,16 @@ class Uploads:
         total = size + sum(upload.n_bytes for upload in under_way)
         if total > self._limits.cache_bytes:
             raise CapabilityError("cache_bytes", required=total, available=self._limits.cache_bytes)
+
+    def _check_quota(self, user: str) -> None:
+        own = [u for u in self._uploads.values() if u.user == user and u.payload is not None]
+        check_quota(
+            user,
+            "user_uploads",
+            used=len(own) + 1,
+            available=self._limits.user_uploads,
+            hint="end those that are under way, or let them be forgotten",
+        )
 
 
 def check_base(spec: CouplingSpec, base: Content | None) -> None:

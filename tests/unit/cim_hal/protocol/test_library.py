@@ -15,6 +15,7 @@ from cim_hal.errors import (
     InUseError,
     ModelError,
     PermissionDeniedError,
+    QuotaError,
     RemoteProtocolError,
     UnknownReferenceError,
 )
@@ -332,3 +333,57 @@ def test_what_jobs_need_is_neither_dropped_nor_evicted():
     library.keep(ref, prepare(other, ref, CAPABILITIES))
     assert library.lowering(BEGIN.coupling) is not None
     assert library.lowering(ref) is not None
+
+
+# ---- what one user may have -----------------------------------------------------------------
+
+
+def _begin(bits: int) -> BeginCouplings:
+    return BeginCouplings(
+        coupling=CouplingRef(digest=PAYLOAD.digest(), bits=bits), spec=PAYLOAD.spec
+    )
+
+
+def test_the_uploads_of_one_user_leave_room_for_others():
+    library = _library(user_uploads=2)
+    for bits in (3, 4):
+        library.begin("a", "ann", _begin(bits), 0.0)
+    with pytest.raises(QuotaError, match="ann would have 3, and one user may have 2") as caught:
+        library.begin("a", "ann", _begin(5), 0.0)
+    assert caught.value.details["what"] == "user_uploads"
+    assert isinstance(library.begin("a", "ann", _begin(4), 0.0), UploadOpened)  # the same again
+    assert isinstance(library.begin("b", "ben", _begin(5), 0.0), UploadOpened)
+
+
+def _loaded_by(library: Library, user: str, seed: int) -> str:
+    """Load other couplings of the same size; return the digest."""
+    upper = np.triu(np.random.default_rng(seed).integers(-9, 9, size=(10, 10)), k=1)
+    J = (upper + upper.T).astype(np.int8)
+    payload = Payload(PAYLOAD.spec, J.reshape(-1).view(np.uint8))
+    ref = CouplingRef(digest=payload.digest())
+    library.keep(ref, prepare(payload, ref, CAPABILITIES), {user})
+    return ref.digest
+
+
+def _held(library: Library) -> set[str]:
+    return {row.digest for row in library.listing(0).couplings}
+
+
+def test_a_user_keeps_no_more_couplings_than_the_quota_and_leaves_those_of_others_alone():
+    probe = _library()
+    _loaded_by(probe, "ann", 0)
+    size = probe.listing(0).n_bytes
+    library = _library(user_cache_bytes=2 * size)
+    bens = _loaded_by(library, "ben", 1)
+    both = _loaded_by(library, "ann", 2)
+    assert _loaded_by(library, "ben", 2) == both
+    anns = [_loaded_by(library, "ann", seed) for seed in (3, 4, 5)]
+    assert _held(library) == {bens, both, anns[1], anns[2]}
+
+
+def test_couplings_that_jobs_need_are_kept_beyond_the_quota():
+    needed: set[str] = set()
+    library = _library(lambda: needed, user_cache_bytes=1)
+    needed.add(_loaded_by(library, "ann", 1))
+    last = _loaded_by(library, "ann", 2)
+    assert _held(library) == needed | {last}
