@@ -52,7 +52,7 @@ class DriverOptions:
     """
 
     start_s: float = 120.0
-    hang_s: float = 10.0
+    hang_s: float = 30.0
     grace_s: float = 5.0
     run_s: float | None = None
     memory_bytes: int | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 from pathlib import Path
 
@@ -51,7 +52,7 @@ def _runs(device) -> int | None:
     return telemetry and telemetry["runs"].value
 
 
-def _wait_for(condition, seconds: float = 20.0) -> None:
+def _wait_for(condition, seconds: float = 60.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline
@@ -131,7 +132,8 @@ def test_a_crash_is_a_fault_with_signal_or_status_and_the_next_job_runs():
         assert device.telemetry().driver.restarts == 2
 
 
-@pytest.mark.parametrize("where", [pytest.param("program", marks=pytest.mark.slow), "run"])
+@pytest.mark.slow
+@pytest.mark.parametrize("where", ["program", "run"])
 def test_a_driver_killed_in_a_call_fails_that_job_and_no_other(where, deaths):
     deaths()
     with open_device(_process("Mortal")) as device:
@@ -144,6 +146,7 @@ def test_a_driver_killed_in_a_call_fails_that_job_and_no_other(where, deaths):
         assert device.sample(model).best_energy == -1.0
 
 
+@pytest.mark.slow
 def test_a_driver_killed_between_jobs_is_there_for_the_next(deaths):
     deaths()
     driver = _process("Mortal")
@@ -160,7 +163,7 @@ def test_a_driver_that_dies_while_it_starts_is_refused_and_then_is_back(deaths):
     deaths()
     driver = _process("Mortal")
     with open_device(driver) as device:
-        deaths("run", "describe", "describe", "describe", "describe")
+        deaths("run", *["describe"] * 6)
         _fault_of(device, 0)
         _wait_for(lambda: device.telemetry().driver.phase == "broken")
         with pytest.raises(UnavailableError, match="SIGKILL") as caught:
@@ -171,6 +174,7 @@ def test_a_driver_that_dies_while_it_starts_is_refused_and_then_is_back(deaths):
         assert device.sample(PAIR).best_energy == -1.0
 
 
+@pytest.mark.slow
 def test_a_driver_that_dies_at_its_first_start_is_not_served(deaths):
     deaths("describe")
     with pytest.raises(DriverFaultError, match="SIGKILL"):
@@ -296,6 +300,7 @@ def test_a_server_goes_on_after_its_driver_was_killed_and_ends_it_with_itself(ci
     assert not _is_alive(driver)
 
 
+@pytest.mark.slow
 def test_a_server_may_have_its_driver_in_its_own_process(cim_hal):
     server = cim_hal("serve", "cim_machines:Annealer", "--in-process")
     endpoint = server.stdout.readline().split()[-1]
@@ -307,11 +312,14 @@ def test_a_server_may_have_its_driver_in_its_own_process(cim_hal):
 
 @pytest.mark.slow
 def test_restarts_leave_files_and_threads_as_they_were():
+    """``benchmarks/soak_driver.py`` does so a thousand times, and looks at memory too."""
+
+    def state() -> tuple[int, int]:
+        device.sample(PAIR, seed=0)  # so that no process is being started
+        return len(list(Path("/proc/self/fd").iterdir())), threading.active_count()
+
     with open_device(_process("Perilous")) as device:
-        before = None
-        for number in range(12):
+        before = state()
+        for _ in range(8):
             _fault_of(device, 2)
-            now = len(list(Path("/proc/self/fd").iterdir()))
-            before = now if number == 2 else before
-        device.sample(PAIR, seed=0)
-        assert len(list(Path("/proc/self/fd").iterdir())) <= before
+        assert state() == before
