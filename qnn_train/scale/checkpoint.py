@@ -52,6 +52,7 @@ class _About(BaseModel):
     device: Annotated[str, Field(max_length=256)]
     coupling_bits: Annotated[int, Field(ge=2, le=16)] | None
     block_spins: Annotated[int, Field(ge=1)]
+    stage: Count
     step: Count
     scale: float
     best_loss: float | None
@@ -78,6 +79,8 @@ class Checkpoint:
         As asked for.
     block_spins : int
         Largest block in use.
+    stage : int
+        Which descent, see `ProximalRecipe.stages`.
     state : ProximalState
     calls : int
         Calls of the machine that were paid for.
@@ -92,6 +95,7 @@ class Checkpoint:
     device: str
     coupling_bits: int | None
     block_spins: int
+    stage: int
     state: ProximalState
     calls: int
     seconds: float
@@ -108,6 +112,7 @@ class Checkpoint:
             device=self.device,
             coupling_bits=self.coupling_bits,
             block_spins=self.block_spins,
+            stage=self.stage,
             step=self.state.step,
             scale=self.state.scale,
             best_loss=self.state.best_loss if np.isfinite(self.state.best_loss) else None,
@@ -156,6 +161,7 @@ class Checkpoint:
             about.device,
             about.coupling_bits,
             about.block_spins,
+            about.stage,
             ProximalState(about.step, bits, about.scale, best, loss, about.best_step),
             about.calls,
             about.seconds,

@@ -57,8 +57,9 @@ class Cost:
         """
         recipe, architecture = problem.recipe, problem.architecture
         sizes = problem.block_sizes(problem.block_spins(capabilities))
-        spins = max(sizes) + (not capabilities.has_field)
-        calls = len(sizes) * len(recipe.ladder) * recipe.sweeps * recipe.starts
+        spins = max(map(max, sizes)) + (not capabilities.has_field)
+        stages = zip(problem.stages, sizes, strict=True)
+        calls = sum(stage.sweeps * len(mine) for stage, mine in stages) * len(recipe.ladder)
         runs = calls * recipe.n_runs
         trips = problem.schedule(capabilities).round_trips
         trip_s = capabilities.round_trip_s
@@ -69,7 +70,7 @@ class Cost:
             n_parameters=architecture.n_parameters,
             n_bits=architecture.n_bits,
             bits_per_parameter=architecture.bits_per_parameter,
-            blocks=len(sizes),
+            blocks=len(sizes[-1]),
             spins=spins,
             couplings=spins * (spins - 1) // 2,
             calls=calls,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from cim_hal import Capabilities, PumpSchedule
     from qnn_train.data import ImageSet, Selection
     from qnn_train.network import Architecture
-    from qnn_train.scale.recipe import ProximalRecipe
+    from qnn_train.scale.recipe import ProximalRecipe, Stage
 
 __all__ = ["Examples", "ScaleProblem"]
 
@@ -101,16 +102,25 @@ class ScaleProblem:
         default = capabilities.default_schedule
         return default if trips is None else default.stretched(trips)
 
-    def block_sizes(self, block_spins: int) -> list[int]:
-        """Return the bits of every block.
+    @cached_property
+    def stages(self) -> list[Stage]:
+        """The descents, one after the other; see `ProximalRecipe.stages`."""
+        return self.recipe.stages(self.selection.n_outputs)
+
+    def block_sizes(self, block_spins: int) -> list[list[int]]:
+        """Return the bits of every block, of each stage.
 
         Raises
         ------
         AssemblyError
             A neuron does not fit.
         """
-        blocks = partition(self.architecture, block_spins)
-        return [len(block_bits(self.architecture, block).positions) for block in blocks]
+        found = []
+        for stage in self.stages:
+            blocks = partition(stage.architecture, block_spins)
+            sizes = [len(block_bits(stage.architecture, block).positions) for block in blocks]
+            found.append(sizes)
+        return found
 
     def digest(self) -> str:
         """Return a fingerprint of all that is trained on."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from qnn_train.errors import AssemblyError
@@ -10,7 +10,24 @@ from qnn_train.network import Architecture, Layer, ParameterCode, bias_code, wei
 from qnn_train.network.activations import activation_named
 from qnn_train.solve import Annealing
 
-__all__ = ["ProximalRecipe"]
+__all__ = ["ProximalRecipe", "Stage"]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A descent.
+
+    Attributes
+    ----------
+    architecture : Architecture
+    annealing : Annealing
+    sweeps : int
+        All of them, restarts included.
+    """
+
+    architecture: Architecture
+    annealing: Annealing
+    sweeps: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +59,9 @@ class ProximalRecipe:
         Where it saturates, in standard deviations of an input.
     weights : str
         Code of the weights, see `weight_code`.
+    first_weights : str or None
+        Code of the weights in the first half of the sweeps, with values that `weights` has too:
+        the second half goes on from the best network of the first.
     bias_bits, output_bias_bits : int
         Bits of each bias of the hidden and of the last layer; 0 for none.
     bias_reach : float
@@ -87,6 +107,7 @@ class ProximalRecipe:
     activation: str = "hard_tanh"
     clip: float = 8.0
     weights: str = "binary"
+    first_weights: str | None = None
     bias_bits: int = 2
     bias_reach: float = 3.0
     output_bias_bits: int = 0
@@ -113,13 +134,33 @@ class ProximalRecipe:
         smallest = min(self.sweeps, self.starts, self.block_spins, self.n_runs, *self.batch)
         if smallest < 1 or min(self.clip, *self.width, *self.ladder) <= 0:
             raise AssemblyError("a recipe counts from 1, and its widths and weights are positive")
+        if self.first_weights:
+            found, all_of = weight_code(self.first_weights), weight_code(self.weights)
+            if not set(found.values) <= set(all_of.values):
+                raise AssemblyError(f"not all {found.name} weights are {all_of.name}")
+            if self.starts > 1 or self.sweeps < 2:
+                raise AssemblyError("two codes need two sweeps and a single start")
 
-    @property
-    def annealing(self) -> Annealing:
-        """What changes from sweep to sweep."""
-        return Annealing(
+    def stages(self, n_outputs: int) -> list[Stage]:
+        """Return the descents: one, or one for each code of the weights.
+
+        Raises
+        ------
+        AssemblyError
+            See `architecture`.
+        """
+        whole = Annealing(
             sweeps=self.sweeps, batch=self.batch, width=self.width, restarts=self.starts > 1
         )
+        fine = self.architecture(n_outputs)
+        if self.first_weights is None:
+            return [Stage(fine, whole, self.sweeps * self.starts)]
+        coarse = replace(self, weights=self.first_weights, first_weights=None)
+        first, second = whole.halves()
+        return [
+            Stage(coarse.architecture(n_outputs), first, first.sweeps),
+            Stage(fine, second, second.sweeps),
+        ]
 
     def architecture(self, n_outputs: int) -> Architecture:
         """Return the network for a number of margins.

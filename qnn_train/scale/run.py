@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cim_hal import Session
+    from qnn_train.network import Architecture
     from qnn_train.scale.problem import Examples, ScaleProblem
     from qnn_train.solve import ProximalState, ProximalStep
 
@@ -86,6 +87,7 @@ class ScaleRun:
         self._before = 0.0 if resume is None else resume.seconds
         self._curve = Curve() if resume is None else resume.curve
         self._calls = 0 if resume is None else resume.calls
+        self._stage = 0 if resume is None else resume.stage
         self._state: ProximalState | None = None if resume is None else resume.state
         self._started = time.perf_counter()
         self._oracle = SessionOracle(
@@ -100,12 +102,13 @@ class ScaleRun:
     @property
     def steps(self) -> int:
         """Steps of the whole training, without those that stopping early saves."""
-        return len(self._sizes) * self._problem.recipe.sweeps * self._problem.recipe.starts
+        return sum(map(self._steps_of, range(len(self._sizes))))
 
     @property
     def done(self) -> int:
         """Steps made, those before a checkpoint too."""
-        return 0 if self._state is None else self._state.step
+        before = sum(map(self._steps_of, range(self._stage)))
+        return before if self._state is None else before + self._state.step
 
     @property
     def calls(self) -> int:
@@ -118,15 +121,18 @@ class ScaleRun:
         return self._curve
 
     def __iter__(self) -> Iterator[ProximalStep]:
-        if self.done >= self.steps or self._is_stale():
-            return
-        for step in self._descent():
-            self._state, self._calls = step.state, self._oracle.calls
-            if step.state.step % len(self._sizes) == 0:
-                self._measure(step.state)
-            yield step
-            if self.done >= self.steps or self._is_stale():
+        while True:
+            if not self._is_over():
+                for step in self._descent():
+                    self._state, self._calls = step.state, self._oracle.calls
+                    if step.state.step % self._length == 0:
+                        self._measure(step.state)
+                    yield step
+                    if self._is_over():
+                        break
+            if self._stage + 1 == len(self._sizes):
                 return
+            self._next_stage()
 
     def checkpoint(self) -> Checkpoint:
         """Return all that the rest depends on, as of the last step."""
@@ -140,6 +146,7 @@ class ScaleRun:
             device=self._capabilities.name,
             coupling_bits=self._coupling_bits,
             block_spins=self.block_spins,
+            stage=self._stage,
             state=self._state,
             calls=self._calls,
             seconds=self._seconds(),
@@ -170,12 +177,12 @@ class ScaleRun:
     def _descent(self) -> Iterator[ProximalStep]:
         recipe, held = self._problem.recipe, self._problem.validation
         return proximal_descent(
-            self._problem.architecture,
+            self._architecture,
             self._problem.train.inputs,
             self._problem.train.labels,
             self._oracle,
             seed=recipe.seed,
-            annealing=recipe.annealing,
+            annealing=self._problem.stages[self._stage].annealing,
             ladder=recipe.ladder,
             block_spins=self.block_spins,
             judges=(held.inputs, held.labels) if len(held) else None,
@@ -189,15 +196,35 @@ class ScaleRun:
         train = accuracy(network, self._problem.train)
         self._curve.write(self._calls, state.best_loss, train, validation)
 
-    def _is_stale(self) -> bool:
-        """Tell whether the patience of the recipe is over."""
+    @property
+    def _architecture(self) -> Architecture:
+        return self._problem.stages[self._stage].architecture
+
+    @property
+    def _length(self) -> int:
+        """Steps of a sweep."""
+        return len(self._sizes[self._stage])
+
+    def _steps_of(self, stage: int) -> int:
+        return len(self._sizes[stage]) * self._problem.stages[stage].sweeps
+
+    def _is_over(self) -> bool:
+        """Tell whether all steps of a stage are made, or the patience of the recipe is over."""
         patience, state = self._problem.recipe.patience, self._state
-        if not patience or state is None:
+        if state is None or state.step < min(self._length, self._steps_of(self._stage)):
             return False
-        return state.step - max(state.best_step, len(self._sizes)) >= patience * len(self._sizes)
+        stale = state.step - max(state.best_step, self._length) >= patience * self._length
+        return state.step >= self._steps_of(self._stage) or (patience > 0 and stale)
+
+    def _next_stage(self) -> None:
+        if self._state is None:
+            raise RuntimeError("no step was made")
+        old = self._architecture
+        self._stage += 1
+        self._state = self._state.recoded(old, self._architecture)
 
     def _network(self, bits: NDArray[np.int8]) -> QuantizedNetwork:
-        return QuantizedNetwork.from_bits(self._problem.architecture, bits)
+        return QuantizedNetwork.from_bits(self._architecture, bits)
 
     def _seconds(self) -> float:
         return self._before + time.perf_counter() - self._started
@@ -210,7 +237,10 @@ class ScaleRun:
         for name, then, now in zip(names, found, here, strict=True):
             if then != now:
                 raise CheckpointError(f"the checkpoint is of other {name}: {then}, not {now}")
-        if len(resume.state.bits) != self._problem.architecture.n_bits:
+        stages = self._problem.stages
+        if resume.stage >= len(stages) or (
+            len(resume.state.bits) != stages[resume.stage].architecture.n_bits
+        ):
             raise CheckpointError("the checkpoint is of another network")
 
     def _report(self, network: QuantizedNetwork, seconds: float) -> ScaleReport:
@@ -231,8 +261,8 @@ class ScaleRun:
             bits_per_parameter=problem.architecture.bits_per_parameter,
             n_parameters=problem.architecture.n_parameters,
             n_bits=problem.architecture.n_bits,
-            blocks=len(self._sizes),
-            spins=max(self._sizes),
+            blocks=len(self._sizes[-1]),
+            spins=max(map(max, self._sizes)),
             oracle_calls=self._calls,
             runs_per_call=recipe.n_runs,
             steps=self.done,

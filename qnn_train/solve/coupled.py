@@ -95,7 +95,7 @@ class CoupledProblem:
     def lift(cls, parts: Parts, *, order: int = 1) -> Self:
         """Lift every part and couple them by moments up to `order`, 1 or 2."""
         lifted = [LiftedProblem.lift(program) for program in parts.programs]
-        norms = [np.linalg.norm(one.C) * one.objective_scale for one in lifted]
+        norms = [float(np.linalg.norm(one.C)) * one.objective_scale for one in lifted]
         scale = float(np.linalg.norm(norms)) or 1.0
         problems = tuple(
             replace(one, C=one.C * (one.objective_scale / scale), objective_scale=scale)

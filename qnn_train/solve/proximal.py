@@ -82,6 +82,23 @@ class Annealing:
         batch, width = (a ** (1 - done) * b**done for a, b in (self.batch, self.width))
         return round(batch), width
 
+    def halves(self) -> tuple[Annealing, Annealing]:
+        """Return two that follow on each other and together are this one."""
+        middle, width = self.at(self.sweeps // 2)
+        first = replace(
+            self,
+            sweeps=self.sweeps // 2,
+            batch=(self.batch[0], middle),
+            width=(self.width[0], width),
+        )
+        second = replace(
+            self,
+            sweeps=self.sweeps - first.sweeps,
+            batch=(middle, self.batch[1]),
+            width=(width, self.width[1]),
+        )
+        return first, second
+
     def begins(self, sweep: int) -> bool:
         """Tell whether a sweep starts from a new random network."""
         return sweep == 0 or (self.restarts and sweep % self.sweeps == 0)
@@ -119,6 +136,18 @@ class ProximalState:
         """Random bits."""
         bits = _random_bits(architecture, seed, 0)
         return cls(0, bits, 0.0, bits, np.inf)
+
+    def recoded(self, old: Architecture, new: Architecture) -> ProximalState:
+        """Return a start from the best network, in the codes of another architecture.
+
+        Raises
+        ------
+        AssemblyError
+            A value that the other code does not have.
+        """
+        network = QuantizedNetwork.from_bits(old, self.best)
+        bits = QuantizedNetwork(new, network.weights, network.biases).to_bits()
+        return ProximalState(0, bits, self.scale, bits, self.best_loss)
 
 
 @dataclass(frozen=True, eq=False)

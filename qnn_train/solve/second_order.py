@@ -113,7 +113,8 @@ class _Sums:
                 self._gradient[place] += pull[:, i] @ group.reads
                 weighted = probable * group.moves[:, i]
                 for behind, mean in zip(groups[index:], means[index:], strict=True):
-                    weights = _along(weighted, behind.moves) - means[index][:, [i]] * mean
+                    weights = _along(weighted, behind.moves)
+                    weights -= means[index][:, [i]] * mean
                     self._add_rows(place, group.reads, behind, weights)
 
     def add_products(

@@ -94,6 +94,27 @@ def test_what_is_stopped_in_its_last_step_needs_no_other(pair, session):
     assert again.outcome().report.test_accuracy == done.outcome().report.test_accuracy
 
 
+def test_a_fine_code_goes_on_from_a_coarse_one(pair, session, tmp_path):
+    recipe = replace(SMALL, sweeps=4, weights="ternary", first_weights="binary", block_spins=36)
+    problem = ScaleProblem.of(recipe, pair)
+    whole = trained(problem, session)
+    first, second = (len(sizes) for sizes in problem.block_sizes(36))
+    assert whole.done == whole.steps == 2 * first + 2 * second
+    assert Cost.of(problem, session.capabilities).calls == whole.calls == 2 * whole.steps
+    losses = whole.curve.loss
+    assert losses == sorted(losses, reverse=True)  # the second starts where the first was best
+    path = tmp_path / "there.npz"
+    for stop in (1, 2 * first, 2 * first + 1):
+        run = ScaleRun(problem, session)
+        next(step for step in run if run.done == stop)
+        run.checkpoint().save(path)
+        again = trained(problem, session, resume=Checkpoint.load(path))
+        assert np.array_equal(again.checkpoint().state.best, whole.checkpoint().state.best)
+        assert again.curve.loss == losses
+    with pytest.raises(AssemblyError, match="not all"):
+        replace(SMALL, weights="binary", first_weights="ternary")
+
+
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
