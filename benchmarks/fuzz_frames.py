@@ -10,6 +10,7 @@ an error.
 from __future__ import annotations
 
 import argparse
+import os
 import subprocess
 import sys
 import time
@@ -58,13 +59,14 @@ def _measure(n_messages: int, seed: int) -> str:
 
 
 def _serve_all(n_messages: int, seed: int) -> str:
-    support = str(Path(__file__).parents[1] / "tests/support")
+    root = Path(__file__).parents[1]
+    paths = os.pathsep.join(map(str, (root / "tests/support", root)))
     server = subprocess.Popen(
         [sys.executable, "-c", SERVER],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={"PYTHONPATH": support},
+        env=os.environ | {"PYTHONPATH": paths},
     )
     try:
         endpoint = server.stdout.readline().strip() if server.stdout else ""

@@ -8,6 +8,7 @@ import click
 
 from cim_hal.cli.cassette import check, record, replay
 from cim_hal.cli.chaos import chaos
+from cim_hal.cli.couplings import couplings
 from cim_hal.cli.devices import describe, list_drivers
 from cim_hal.cli.instruments import calibrate, status
 from cim_hal.cli.keys import keys
@@ -47,7 +48,7 @@ def program() -> None:
 
 
 DEVICES = (list_drivers, describe, status, sample, tune, calibrate)
-SHARING = (lock, unlock, estop, reset)
+SHARING = (lock, unlock, estop, reset, couplings)
 SERVING = (serve, monitor, keys, record, replay, check, chaos, new_driver)
 
 for command in (*DEVICES, *SHARING, *SERVING):

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from cim_hal.model.ising import IsingModel
     from cim_hal.model.sampleset import SampleSet
     from cim_hal.model.schedule import PumpSchedule
-    from cim_hal.protocol.messages import Description, MetricsReport, StatusReport
+    from cim_hal.protocol.messages import Description, HeldCouplings, MetricsReport, StatusReport
     from cim_hal.protocol.state import JobState
 
 __all__ = ["AsyncSession", "open_device_async"]
@@ -104,6 +104,14 @@ class AsyncSession:
     async def status(self, *, timeout_s: float | None = None) -> StatusReport:
         """Ask what goes on; see `Session.status`."""
         return await self.run(self._conversation.status(timeout_s))
+
+    async def couplings(self, *, timeout_s: float | None = None) -> tuple[HeldCouplings, ...]:
+        """Ask what couplings the server holds; see `Session.couplings`."""
+        return await self.run(self._conversation.couplings(timeout_s))
+
+    async def drop_couplings(self, digest: str, *, timeout_s: float | None = None) -> int:
+        """Let the server forget couplings; see `Session.drop_couplings`."""
+        return await self.run(self._conversation.drop_couplings(digest, timeout_s))
 
     async def metrics(self, *, timeout_s: float | None = None) -> MetricsReport:
         """Ask what the server has counted; see `Session.metrics`."""

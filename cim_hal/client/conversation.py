@@ -6,15 +6,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypedDict
 
 from cim_hal.client.couplings import Uploader
-from cim_hal.client.requests import cancel_request, coupling_ref, sample_request
+from cim_hal.client.requests import cancel_request, coupling_ref, drop_request, sample_request
 from cim_hal.client.submission import Submission
 from cim_hal.errors import UnknownReferenceError
 from cim_hal.protocol.messages import (
     AskMetrics,
     AskStatus,
+    CouplingListing,
+    CouplingsDropped,
     Describe,
     Description,
     JobStatus,
+    ListCouplings,
     MetricsReport,
     Ping,
     Pong,
@@ -30,7 +33,7 @@ if TYPE_CHECKING:
     from cim_hal.model.record import LoweringReport
     from cim_hal.model.schedule import PumpSchedule
     from cim_hal.model.trace import TraceRequest
-    from cim_hal.protocol.messages import CouplingRef, Sample
+    from cim_hal.protocol.messages import CouplingRef, HeldCouplings, Sample
     from cim_hal.protocol.state import JobState
 
 __all__ = ["Conversation", "Loaded", "SampleOptions"]
@@ -90,6 +93,25 @@ class Conversation:
         until = self.dialogue.until(timeout_s)
         yield from self.dialogue.need((1, 2), "status", until)
         return (yield from self.dialogue.ask(AskStatus(), StatusReport, until=until))
+
+    def couplings(self, timeout_s: float | None) -> Steps[tuple[HeldCouplings, ...]]:
+        """Ask what couplings the server holds."""
+        until = self.dialogue.until(timeout_s)
+        yield from self.dialogue.need((1, 2), "list of couplings", until)
+        held: list[HeldCouplings] = []
+        while True:
+            ask = ListCouplings(first=len(held))
+            page = yield from self.dialogue.ask(ask, CouplingListing, until=until)
+            held += page.couplings
+            if len(held) >= page.total or not page.couplings:
+                return tuple(held)
+
+    def drop_couplings(self, digest: str, timeout_s: float | None) -> Steps[int]:
+        """Let go of couplings."""
+        until = self.dialogue.until(timeout_s)
+        yield from self.dialogue.need((1, 2), "way to drop couplings", until)
+        drop = drop_request(digest)
+        return (yield from self.dialogue.ask(drop, CouplingsDropped, until=until)).n_bytes
 
     def metrics(self, timeout_s: float | None) -> Steps[MetricsReport]:
         """Ask what the server has counted."""

@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pydantic import ValidationError
 
 from cim_hal.errors import ModelError
-from cim_hal.protocol.messages import CancelJob, CouplingRef, Sample, Schedule, TraceSpec
+from cim_hal.protocol.messages import (
+    CancelJob,
+    CouplingRef,
+    DropCouplings,
+    Sample,
+    Schedule,
+    TraceSpec,
+)
 from cim_hal.protocol.wire import Wire
 
 if TYPE_CHECKING:
@@ -18,7 +25,7 @@ if TYPE_CHECKING:
     from cim_hal.model.schedule import PumpSchedule
     from cim_hal.model.trace import TraceRequest
 
-__all__ = ["cancel_request", "checked", "coupling_ref", "sample_request"]
+__all__ = ["cancel_request", "checked", "coupling_ref", "drop_request", "sample_request"]
 
 Built = TypeVar("Built", bound=Wire)
 
@@ -32,6 +39,17 @@ def cancel_request(job_id: str) -> CancelJob:
         `job_id` is no id of a job.
     """
     return checked(CancelJob, job=job_id)
+
+
+def drop_request(digest: str) -> DropCouplings:
+    """Return the request to let go of couplings.
+
+    Raises
+    ------
+    ModelError
+        `digest` is no content address.
+    """
+    return checked(DropCouplings, digest=digest)
 
 
 def coupling_ref(digest: str, *, bits: int | None, gauge_seed: int | None) -> CouplingRef:

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     )
     from cim_hal.protocol.messages import (
         Description,
+        HeldCouplings,
         LockState,
         MetricsReport,
         SafetyState,
@@ -172,6 +173,30 @@ class Session:
             The server speaks a protocol before 1.2.
         """
         return self.run(self._conversation.status(timeout_s))
+
+    def couplings(self, *, timeout_s: float | None = None) -> tuple[HeldCouplings, ...]:
+        """Ask what couplings the server holds, the most recently used first.
+
+        Raises
+        ------
+        VersionError
+            The server speaks a protocol before 1.2.
+        """
+        return self.run(self._conversation.couplings(timeout_s))
+
+    def drop_couplings(self, digest: str, *, timeout_s: float | None = None) -> int:
+        """Let the server forget couplings and all it made of them; return the bytes freed.
+
+        Raises
+        ------
+        UnknownReferenceError
+            The server does not hold them.
+        InUseError
+            Jobs need them.
+        PermissionDeniedError
+            Others loaded them too, and the role is below operator.
+        """
+        return self.run(self._conversation.drop_couplings(digest, timeout_s))
 
     def metrics(self, *, timeout_s: float | None = None) -> MetricsReport:
         """Ask what the server has counted since it started; names as in the manual.

@@ -115,6 +115,17 @@ class Submission:
         return self._status
 
     def _fetch(self, until: float) -> Steps[SampleSet]:
+        batch, parts = yield from self._batches(until)
+        trace = None
+        if self._has_trace:
+            trace = yield from fetch_trace(self._dialogue, self.id, self._model.n_spins, until)
+        n_bytes = batch.n_runs * batch.n_spins * self._model.n_spins // 8
+        return (yield Compute(lambda: _ranked(self._model, batch, parts, trace), n_bytes=n_bytes))
+
+    def _batches(
+        self, until: float
+    ) -> Steps[tuple[ResultBatch, list[tuple[NDArray[np.generic], ...]]]]:
+        """Fetch all rows of the result, as they travel."""
         fetch = FetchResult(job=self.id)
         batch, buffers = yield from self._dialogue.ask_packet(fetch, ResultBatch, until=until)
         parts, rows = [buffers], _rows(batch, buffers, n_spins=batch.n_spins)
@@ -123,11 +134,7 @@ class Submission:
             more, buffers = yield from self._dialogue.ask_packet(fetch, ResultBatch, until=until)
             parts.append(buffers)
             rows += _rows(more, buffers, n_spins=batch.n_spins)
-        trace = None
-        if self._has_trace:
-            trace = yield from fetch_trace(self._dialogue, self.id, self._model.n_spins, until)
-        n_bytes = batch.n_runs * batch.n_spins * self._model.n_spins // 8
-        return (yield Compute(lambda: _ranked(self._model, batch, parts, trace), n_bytes=n_bytes))
+        return batch, parts
 
 
 def _rows(batch: ResultBatch, buffers: tuple[NDArray[np.generic], ...], *, n_spins: int) -> int:

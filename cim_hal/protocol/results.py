@@ -68,7 +68,9 @@ def pack_spins(spins: NDArray[np.int8]) -> NDArray[np.uint8]:
 def unpack_spins(packed: NDArray[np.uint8], n_spins: int) -> NDArray[np.int8]:
     """Return the spins (runs, n) in {-1, +1} that `pack_spins` packed."""
     bits = np.unpackbits(packed, axis=1, count=n_spins, bitorder="little").view(np.int8)
-    return 2 * bits - 1
+    bits *= 2
+    bits -= 1  # in place: half the time of an expression
+    return bits
 
 
 def result_bytes(n_runs: int, n_spins: int, *, amplitudes: bool) -> int:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from cim_machines import Annealer, Random
+from cim_machines import Annealer, Patient, Random
 
-from cim_hal import CapabilityError, IsingModel, open_device
+from cim_hal import CapabilityError, IsingModel, ModelError, console, open_device, open_device_async
+from cim_hal.cli.app import program
 from cim_hal.client.transport.zmq import ZmqTransport
-from cim_hal.errors import TransportError
+from cim_hal.errors import InUseError, TransportError, UnknownReferenceError
 from cim_hal.protocol.couplings import Content
 from cim_hal.protocol.limits import Limits
 
@@ -110,3 +114,63 @@ def test_what_is_too_large_is_refused_before_a_byte_is_sent(serving, model):
         with open_device(transport) as device, pytest.raises(CapabilityError):
             device.load(model)
     assert "couplings.chunk" not in transport.seen
+
+
+@pytest.mark.parametrize("asynchronously", [False, True])
+def test_what_a_server_holds_is_listed_and_dropped(serving, asynchronously):
+    models = [_glass(30, seed) for seed in range(120)]  # more than one answer holds
+    with serving(Annealer()) as endpoint:
+        with open_device(endpoint) as device:
+            digests = [device.load(model).reference.digest for model in models]
+            assert [held.digest for held in device.couplings()] == digests[::-1]
+            device.load(models[0], coupling_bits=4)
+            first = device.couplings()[0]
+            assert (first.digest, first.n_spins, first.fits) == (digests[0], 30, 2)
+            if not asynchronously:
+                assert device.drop_couplings(digests[0]) == first.n_bytes
+        if asynchronously:
+            assert asyncio.run(_drop(endpoint, digests[0])) == (120, first.n_bytes)
+        with open_device(endpoint) as device:
+            assert len(device.couplings()) == 119
+            with pytest.raises(UnknownReferenceError):
+                device.drop_couplings(digests[0])
+            with pytest.raises(ModelError, match="digest"):
+                device.drop_couplings("sha256:")
+
+
+async def _drop(endpoint: str, digest: str) -> tuple[int, int]:
+    async with open_device_async(endpoint) as device:
+        return len(await device.couplings()), await device.drop_couplings(digest)
+
+
+def test_what_a_job_needs_is_not_dropped_until_it_ends(serving):
+    pair = IsingModel.from_couplings([[0, 1], [1, 0]])
+    with serving(Patient()) as endpoint, open_device(endpoint) as device:
+        job = device.submit(pair)
+        (held,) = device.couplings()
+        assert held.in_use
+        with pytest.raises(InUseError):
+            device.drop_couplings(held.digest)
+        job.cancel()
+        while device.couplings()[0].in_use:
+            time.sleep(0.01)
+        device.drop_couplings(held.digest)
+
+
+def test_the_command_lists_and_drops(serving, capsys):
+    def run(*arguments: str) -> tuple[int, str, str]:
+        return console.run(program, arguments), *capsys.readouterr()
+
+    with serving(Annealer()) as endpoint, open_device(endpoint) as device:
+        digest = device.load(_glass(30)).reference.digest
+        status, out, _ = run("couplings", endpoint, "list", "--json")
+        (held,) = json.loads(out)
+        assert (status, held["digest"], held["n_spins"]) == (0, digest, 30)
+        assert digest[:23] in run("couplings", endpoint, "list")[1]
+        assert run("couplings", endpoint, "drop")[0] == 2
+        assert run("couplings", endpoint, "list", digest)[0] == 2
+        status, _, err = run("couplings", endpoint, "drop", "sha256:x")
+        assert (status, err.count("\n")) == (1, 1)
+        status, out, _ = run("couplings", endpoint, "drop", digest[:15])
+        assert (status, digest in out) == (0, True)
+        assert device.couplings() == ()
