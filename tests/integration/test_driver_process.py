@@ -24,6 +24,7 @@ from cim_hal import (
     lower,
     open_device,
 )
+from cim_hal.client.retries import Retries
 from cim_hal.errors import DriverFaultError, UnavailableError
 from cim_hal.protocol.effects import MakeSafe, Run
 from cim_hal.server.driver_process import DriverProcess
@@ -162,7 +163,7 @@ def test_a_driver_killed_between_jobs_is_there_for_the_next(deaths):
 def test_a_driver_that_dies_while_it_starts_is_refused_and_then_is_back(deaths):
     deaths()
     driver = _process("Mortal")
-    with open_device(driver) as device:
+    with open_device(driver, retries=Retries(limit=0)) as device:
         deaths("run", *["describe"] * 6)
         _fault_of(device, 0)
         _wait_for(lambda: device.telemetry().driver.phase == "broken")
