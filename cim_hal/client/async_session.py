@@ -7,11 +7,13 @@ import weakref
 from typing import TYPE_CHECKING, Self, TypeVar
 
 from cim_hal.client.async_job import AsyncJob
+from cim_hal.client.async_lease import AsyncLease
 from cim_hal.client.async_runner import AsyncRunner
+from cim_hal.client.control import Control
 from cim_hal.client.conversation import Conversation, Loaded, SampleOptions
 from cim_hal.client.dialogue import Dialogue
 from cim_hal.client.retries import Retries
-from cim_hal.client.road import TIMEOUT_S, Road
+from cim_hal.client.road import TIMEOUT_S, Road, epoch_of_user
 from cim_hal.errors import CimError, LocalProtocolError
 
 if TYPE_CHECKING:
@@ -24,7 +26,14 @@ if TYPE_CHECKING:
     from cim_hal.model.ising import IsingModel
     from cim_hal.model.sampleset import SampleSet
     from cim_hal.model.schedule import PumpSchedule
-    from cim_hal.protocol.messages import Description, HeldCouplings, MetricsReport, StatusReport
+    from cim_hal.protocol.messages import (
+        Description,
+        HeldCouplings,
+        LockState,
+        MetricsReport,
+        SafetyState,
+        StatusReport,
+    )
     from cim_hal.protocol.state import JobState
 
 __all__ = ["AsyncSession", "open_device_async"]
@@ -39,6 +48,7 @@ def open_device_async(
     key: str | os.PathLike[str] | None = None,
     server_key: str | os.PathLike[str] | None = None,
     retries: Retries | None = None,
+    epoch: int | None = None,
 ) -> AsyncSession:
     """Return a session with a machine, for ``async with``; arguments as of `open_device`.
 
@@ -54,7 +64,8 @@ def open_device_async(
     >>> [samples.best_energy for samples in asyncio.run(main(pair))]
     [-1.0, -1.0, -1.0]
     """
-    return AsyncSession(Road(target, timeout_s, key, server_key, retries or Retries()))
+    epoch = epoch_of_user() if epoch is None else epoch
+    return AsyncSession(Road(target, timeout_s, key, server_key, retries or Retries(), epoch))
 
 
 class AsyncSession:
@@ -70,6 +81,8 @@ class AsyncSession:
         self._runner = AsyncRunner(road.open_async)
         dialogue = Dialogue(timeout_s=road.timeout_s, retries=road.retries)
         self._conversation = Conversation(dialogue)
+        self._control = Control(dialogue)
+        dialogue.epoch = road.epoch
         self._abandon = weakref.finalize(self, self._runner.abandon)
 
     @property
@@ -172,6 +185,38 @@ class AsyncSession:
     async def cancel(self, job_id: str, *, timeout_s: float | None = None) -> JobState:
         """End a job early, by its id; see `Session.cancel`."""
         return await self.run(self._conversation.cancel(job_id, timeout_s))
+
+    def lock(
+        self,
+        *,
+        note: str = "",
+        for_s: float | None = None,
+        stands: bool = False,
+        wait_s: float = 0.0,
+    ) -> AsyncLease:
+        """Have the machine alone within an ``async with`` statement; see `Session.lock`."""
+        steps = self._control.lock(note=note, for_s=for_s, stands=stands, wait_s=wait_s)
+        return AsyncLease(steps, self._control, self._runner)
+
+    async def lock_info(self) -> LockState:
+        """Ask who has the machine."""
+        return await self.run(self._control.info())
+
+    async def break_lock(self, epoch: int) -> LockState:
+        """End a lock, by its epoch; see `Session.break_lock`."""
+        return await self.run(self._control.break_lock(epoch))
+
+    async def estop(self, reason: str = "") -> SafetyState:
+        """Stop the machine, whoever uses it; see `Session.estop`."""
+        return await self.run(self._control.stop(reason))
+
+    async def safety(self) -> SafetyState:
+        """Ask whether the machine is stopped, by whom and why."""
+        return await self.run(self._control.safety())
+
+    async def reset(self, stop: int) -> SafetyState:
+        """End an emergency stop, by its number; see `Session.reset`."""
+        return await self.run(self._control.reset(stop))
 
     async def close(self) -> None:
         """End the session; jobs that still run are cancelled. Twice is no mistake."""

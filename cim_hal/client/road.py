@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -16,14 +17,13 @@ from cim_hal.machine.driver import Driver
 from cim_hal.machine.registry import make_driver
 
 if TYPE_CHECKING:
-    import os
-
     from cim_hal.client.access import ClientKeys
     from cim_hal.client.transport.async_base import AsyncTransport
 
-__all__ = ["TIMEOUT_S", "Road"]
+__all__ = ["EPOCH_VARIABLE", "TIMEOUT_S", "Road", "epoch_of_user"]
 
 TIMEOUT_S = 5.0
+EPOCH_VARIABLE = "CIM_HAL_EPOCH"
 
 
 @dataclass(frozen=True)
@@ -106,3 +106,17 @@ class Road:
             )
         files = self.key, self.server_key
         return Road, (self.target, self.timeout_s, *files, self.retries, self.epoch)
+
+
+def epoch_of_user() -> int:
+    """Return the epoch of a lock that stands, from ``CIM_HAL_EPOCH``; 0 for none.
+
+    Raises
+    ------
+    ModelError
+        The variable holds something else.
+    """
+    text = os.environ.get(EPOCH_VARIABLE) or "0"
+    if not (text.isascii() and text.isdigit()):
+        raise ModelError(f"{EPOCH_VARIABLE} = {text!r}", hint="cim-hal lock prints the epoch")
+    return int(text)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 import weakref
 from typing import TYPE_CHECKING, Self, TypeVar
@@ -14,11 +13,11 @@ from cim_hal.client.instruments import Instruments
 from cim_hal.client.job import Job
 from cim_hal.client.lease import Lease
 from cim_hal.client.retries import Retries
-from cim_hal.client.road import TIMEOUT_S, Road
+from cim_hal.client.road import TIMEOUT_S, Road, epoch_of_user
 from cim_hal.client.runner import Runner
-from cim_hal.errors import ModelError
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Mapping
 
     from cim_hal.client.steps import Steps
@@ -46,11 +45,9 @@ if TYPE_CHECKING:
     from cim_hal.protocol.state import JobState
     from cim_hal.protocol.version import Version
 
-__all__ = ["EPOCH_VARIABLE", "Loaded", "Session", "open_device"]
+__all__ = ["Loaded", "Session", "open_device"]
 
 T = TypeVar("T")
-
-EPOCH_VARIABLE = "CIM_HAL_EPOCH"
 
 
 def open_device(
@@ -106,7 +103,7 @@ def open_device(
     >>> with open_device("emulator") as device:  # doctest: +SKIP
     ...     samples = device.sample(IsingModel.from_couplings([[0, 1], [1, 0]]), n_runs=10)
     """
-    epoch = _epoch_of_user() if epoch is None else epoch
+    epoch = epoch_of_user() if epoch is None else epoch
     session = Session(Road(target, timeout_s, key, server_key, retries or Retries(), epoch))
     try:
         return session.open()
@@ -502,13 +499,6 @@ class Session:
 
     def __reduce__(self) -> tuple[object, ...]:
         return Session, (self._road,)
-
-
-def _epoch_of_user() -> int:
-    text = os.environ.get(EPOCH_VARIABLE) or "0"
-    if not (text.isascii() and text.isdigit()):
-        raise ModelError(f"{EPOCH_VARIABLE} = {text!r}", hint="cim-hal lock prints the epoch")
-    return int(text)
 
 
 def _end(runner: Runner, dialogue: Dialogue) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -14,9 +15,9 @@ import numpy as np
 import pytest
 from cim_machines import Annealer, Patient, Roomy
 
-from cim_hal import IsingModel, PumpSchedule, console, open_device
+from cim_hal import IsingModel, PumpSchedule, console, open_device, open_device_async
 from cim_hal.cli.app import program
-from cim_hal.errors import EmergencyStopError, LeaseHeldError
+from cim_hal.errors import EmergencyStopError, LeaseHeldError, LeaseLostError
 from cim_hal.protocol.limits import Limits
 from cim_hal.protocol.state import JobState
 
@@ -141,6 +142,31 @@ def test_an_emergency_stop_is_answered_in_the_midst_of_uploads_and_a_job(serving
         finally:
             is_over.set()
             uploading.join()
+
+
+def test_an_event_loop_locks_renews_and_gives_back(serving):
+    async def work(endpoint: str) -> None:
+        async with open_device_async(endpoint) as mine, open_device_async(endpoint) as theirs:
+            async with mine.lock(note="aligning") as lease:
+                await asyncio.sleep(1.5)  # more than two leases
+                await mine.sample(PAIR)
+                with pytest.raises(LeaseHeldError, match="aligning"):
+                    await theirs.sample(PAIR)
+                assert (await theirs.lock_info()).epoch == lease.epoch
+            assert not lease.is_lost
+            async with theirs.lock() as lease:
+                await mine.break_lock(lease.epoch)
+                with pytest.raises(LeaseLostError):
+                    await theirs.sample(PAIR)
+                while not lease.is_lost:
+                    await asyncio.sleep(0.01)
+            await theirs.sample(PAIR)
+            stopped = await mine.estop("smoke")
+            assert (await theirs.safety()).reason == "smoke"
+            await mine.reset(stopped.stop)
+
+    with serving(Annealer(), limits=Limits(lease_s=0.6)) as endpoint:
+        asyncio.run(work(endpoint))
 
 
 # ---- commands -------------------------------------------------------------------------------
