@@ -12,6 +12,7 @@ from cim_hal.errors import (
     CapabilityError,
     CassetteError,
     CimError,
+    JournalError,
     KeyFileError,
     ModelError,
     TargetError,
@@ -23,7 +24,14 @@ if TYPE_CHECKING:
 __all__ = ["INTERRUPTED", "run"]
 
 FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
-INPUT_ERRORS = (ModelError, TargetError, CapabilityError, KeyFileError, CassetteError)
+INPUT_ERRORS = (
+    ModelError,
+    TargetError,
+    CapabilityError,
+    KeyFileError,
+    CassetteError,
+    JournalError,
+)
 
 
 def run(command: click.Command, arguments: Sequence[str] | None = None) -> int:

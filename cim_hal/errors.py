@@ -34,8 +34,12 @@
     ├── JobError
     │   ├── JobCancelledError
     │   ├── JobTimeoutError (TimeoutError)
-    │   └── QueueFullError
+    │   ├── QueueFullError
+    │   └── KeyLimitError                  the server remembers as many keys as it may
+    ├── StorageError                       the server cannot write to its disk; try again
+    ├── JournalError                       a journal on disk that a server cannot go on from
     └── DeviceError
+        ├── DeviceRestartedError           the server was started anew while the job ran
         ├── LockLostError                  the cavity lost lock
         ├── InterlockError                 the machine may not run
         ├── EmergencyStopError             somebody stopped the machine
@@ -67,6 +71,7 @@ __all__ = [
     "ConnectError",
     "Detail",
     "DeviceError",
+    "DeviceRestartedError",
     "DriverFaultError",
     "EmergencyStopError",
     "EncryptionError",
@@ -75,7 +80,9 @@ __all__ = [
     "JobCancelledError",
     "JobError",
     "JobTimeoutError",
+    "JournalError",
     "KeyFileError",
+    "KeyLimitError",
     "LeaseHeldError",
     "LeaseLostError",
     "LocalProtocolError",
@@ -90,6 +97,7 @@ __all__ = [
     "ScheduleError",
     "ServerKeyError",
     "SessionError",
+    "StorageError",
     "TargetError",
     "TransportError",
     "TransportTimeoutError",
@@ -375,6 +383,26 @@ class QueueFullError(JobError):
     retryable = True
 
 
+class KeyLimitError(JobError):
+    """The server remembers the keys of as many jobs as it may, and takes no new one."""
+
+    code = "job.key_limit"
+    retryable = True
+
+
+class StorageError(CimError):
+    """The server cannot write to its disk, which may be full; nothing was done."""
+
+    code = "server.storage"
+    retryable = True
+
+
+class JournalError(CimError):
+    """A journal that is damaged, of another program or machine, or in use by another server."""
+
+    code = "journal"
+
+
 class DeviceError(CimError):
     """The machine could not do it.
 
@@ -382,6 +410,13 @@ class DeviceError(CimError):
     """
 
     code = "device"
+
+
+class DeviceRestartedError(DeviceError):
+    """The server was started anew while the job ran; whether the machine ran it is not known."""
+
+    code = "device.restarted"
+    retryable = True
 
 
 class LockLostError(DeviceError):

@@ -38,15 +38,17 @@ def limit_options(command: Command) -> Command:
     )(command)
 
 
-def read_limits(path: Path | None, assignments: Iterable[str]) -> Limits:
+def read_limits(path: Path | None, assignments: Iterable[str], **defaults: float) -> Limits:
     """Return the limits of a file and of assignments such as ``lease_s=60``.
+
+    What neither names is as `defaults` say, if they do.
 
     Raises
     ------
     click.BadParameter
         The file cannot be read; there is no limit of that name, or it cannot have that value.
     """
-    fields = {} if path is None else _read(path)
+    fields = defaults | ({} if path is None else _read(path))
     source = f"{path}: " if path else ""
     for assignment in assignments:
         name, equals, value = assignment.partition("=")

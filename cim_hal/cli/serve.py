@@ -16,10 +16,12 @@ from cim_hal.cli.limits import limit_options, read_limits
 from cim_hal.cli.pages import Pages, page_options
 from cim_hal.client.spawn import READY
 from cim_hal.keys import read_pair
+from cim_hal.protocol.limits import Limits
 from cim_hal.server import audit
 from cim_hal.server.authorized import default_file
 from cim_hal.server.calibrations import CalibrationStore
 from cim_hal.server.endpoint import DEFAULT
+from cim_hal.server.journal import DiskJournal, default_folder
 from cim_hal.server.logs import FORMATS, configure
 from cim_hal.server.router import Router
 from cim_hal.server.security import Gatekeeper
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["serve"]
 
 FILE = click.Path(dir_okay=False, path_type=Path)
+KEPT_S = 86_400.0  # how long results wait on disk for those who asked for them
 LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -101,6 +104,19 @@ LEVELS = ("debug", "info", "warning", "error")
     metavar="FILE.toml",
     help="For tests: let the machine fail as this script says.",
 )
+@click.option(
+    "--state",
+    "state_folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="FOLDER",
+    help="Keep jobs and their results here, across restarts.  "
+    "[default: a folder of TARGET under the user's state directory]",
+)
+@click.option(
+    "--no-journal",
+    is_flag=True,
+    help="Keep jobs in memory alone: they end with the server.",
+)
 @limit_options
 @driver_options
 @click.option("--until-stdin-closes", is_flag=True, hidden=True)
@@ -121,6 +137,8 @@ def serve(
     faults_path: Path | None,
     limits_path: Path | None,
     limits: tuple[str, ...],
+    state_folder: Path | None,
+    no_journal: bool,
     until_stdin_closes: bool,
     **patience: Any,
 ) -> None:
@@ -133,6 +151,7 @@ def serve(
     Examples:
       cim-hal serve emulator
       cim-hal serve my_lab.bench:make --bind tcp://127.0.0.1:5555
+      cim-hal serve emulator --state /var/lib/cim-hal/emulator
       cim-hal serve emulator --faults faults.toml
       cim-hal serve emulator --limits limits.toml --limit lease_s=60
       cim-hal serve emulator --bind tcp://0.0.0.0:5555 --key server.key --audit audit.jsonl
@@ -143,15 +162,21 @@ def serve(
     gatekeeper = _gatekeeper(key_path, authorized_path)
     _on_signals(lambda: sys.exit(0))  # nothing to stop before the router is there
     pages = Pages(web=web, metrics=metrics, public=public)
+    if no_journal and state_folder is not None:
+        raise click.UsageError("--state and --no-journal exclude each other")
+    kept_s = Limits().result_s if no_journal else KEPT_S
+    agreed = read_limits(limits_path, limits, result_s=kept_s)
+    journal = None if no_journal else DiskJournal(state_folder or default_folder(target))
     with (
         Router(
             chosen_driver(target, faults_path, **patience),
             endpoint,
             insecure=insecure,
             gatekeeper=gatekeeper,
-            limits=read_limits(limits_path, limits),
+            limits=agreed,
             board=pages.board,
             calibrations=calibrations_path and CalibrationStore(calibrations_path),
+            journal=journal,
         ) as router,
         pages.shown(router.endpoint),
     ):

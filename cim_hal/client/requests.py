@@ -13,6 +13,7 @@ from cim_hal.protocol.messages import (
     CancelJob,
     CouplingRef,
     DropCouplings,
+    ListJobs,
     Sample,
     Schedule,
     TraceSpec,
@@ -20,14 +21,27 @@ from cim_hal.protocol.messages import (
 from cim_hal.protocol.wire import Wire
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from cim_hal.model.schedule import PumpSchedule
     from cim_hal.model.trace import TraceRequest
 
-__all__ = ["cancel_request", "checked", "coupling_ref", "drop_request", "sample_request"]
+__all__ = [
+    "cancel_request",
+    "checked",
+    "coupling_ref",
+    "drop_request",
+    "list_request",
+    "new_key",
+    "sample_request",
+]
 
 Built = TypeVar("Built", bound=Wire)
+
+
+def new_key() -> str:
+    """Return a new idempotency key: 32 hexadecimal digits."""
+    return secrets.token_hex(16)
 
 
 def cancel_request(job_id: str) -> CancelJob:
@@ -50,6 +64,19 @@ def drop_request(digest: str) -> DropCouplings:
         `digest` is no content address.
     """
     return checked(DropCouplings, digest=digest)
+
+
+def list_request(
+    *, states: Iterable[str] = (), job: str | None = None, after: str | None = None
+) -> ListJobs:
+    """Return the request for a list of jobs.
+
+    Raises
+    ------
+    ModelError
+        A state or an id is none.
+    """
+    return checked(ListJobs, states=tuple(states), job=job, after=after)
 
 
 def coupling_ref(digest: str, *, bits: int | None, gauge_seed: int | None) -> CouplingRef:
@@ -77,8 +104,10 @@ def sample_request(
     settings: Mapping[str, float],
     trace: TraceRequest | None,
     priority: int = 0,
+    key: str | None = None,
+    keep: bool = False,
 ) -> Sample:
-    """Return a submission with a key and, where `seed` is None, a seed of its own.
+    """Return a submission with a key and a seed, its own where they are None.
 
     Raises
     ------
@@ -87,7 +116,7 @@ def sample_request(
     """
     return checked(
         Sample,
-        key=secrets.token_hex(16),
+        key=new_key() if key is None else key,
         coupling=coupling,
         schedule=schedule and Schedule(pump=schedule.pump, round_trips=schedule.round_trips),
         n_runs=_as_integer("n_runs", n_runs),
@@ -95,6 +124,7 @@ def sample_request(
         settings={name: _as_number(name, value) for name, value in settings.items()},
         trace=trace and checked(TraceSpec, every=trace.every, runs=trace.runs),
         priority=_as_integer("priority", priority),
+        keep=keep,
     )
 
 

@@ -50,7 +50,7 @@ def spawn_server(
     ...     device = open_device(server.endpoint)
     """
     command = [sys.executable, "-m", "cim_hal.cli", "serve", target]
-    command += ["--bind", endpoint, "--until-stdin-closes"]
+    command += ["--bind", endpoint, "--no-journal", "--until-stdin-closes"]
     stderr = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115
     try:
         process = _popen(command, stderr)

@@ -162,6 +162,8 @@ def _check_trace(trace: Trace | None, request: TraceRequest, program: Program) -
 class StopToken:
     """Set by the server when a call is to end early; a driver polls it between round trips.
 
+    A driver that knows how far it is may say so, as often as it likes; clients see the latest.
+
     Parameters
     ----------
     report : callable, optional
@@ -171,6 +173,16 @@ class StopToken:
     def __init__(self, report: Callable[[Telemetry], None] | None = None) -> None:
         self._event = threading.Event()
         self._report = report
+        self._progress: tuple[int, int, str] | None = None
+
+    @property
+    def last_progress(self) -> tuple[int, int, str] | None:
+        """The latest word on how far the run is: done, total, unit; None before the first."""
+        return self._progress
+
+    def progress(self, done: int, total: int, unit: str = "round trips") -> None:
+        """Say that `done` of `total` runs or round trips are over; costs next to nothing."""
+        self._progress = (done, total, unit)
 
     def set(self) -> None:
         """Ask for the end."""

@@ -4,22 +4,16 @@ from __future__ import annotations
 
 import itertools
 import secrets
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from cim_hal.errors import (
-    CapabilityError,
-    CimError,
-    PermissionDeniedError,
-    RemoteProtocolError,
-    UnknownReferenceError,
-)
+from cim_hal.errors import CimError, PermissionDeniedError, RemoteProtocolError
 from cim_hal.protocol.activity import Activity
 from cim_hal.protocol.effects import Audit, Effect, Reply
 from cim_hal.protocol.evolution import as_of
 from cim_hal.protocol.faults import as_fault
 from cim_hal.protocol.instruments import Instruments
-from cim_hal.protocol.jobs import Job, JobBook
+from cim_hal.protocol.job_desk import JobDesk
+from cim_hal.protocol.jobs import JobBook
 from cim_hal.protocol.leases import Leases
 from cim_hal.protocol.library import Library
 from cim_hal.protocol.limits import Limits
@@ -27,40 +21,38 @@ from cim_hal.protocol.loading import Loading
 from cim_hal.protocol.locking import Locking
 from cim_hal.protocol.messages import (
     Bye,
-    CancelJob,
     Describe,
     Description,
     EmergencyStop,
     Farewell,
-    FetchResult,
-    FetchTrace,
     Hello,
     Message,
     MetricsReport,
     Ping,
     Pong,
-    ResultBatch,
     RunCalibration,
-    Sample,
     StatusReport,
-    TraceBatch,
-    WaitJob,
     Welcome,
 )
 from cim_hal.protocol.packet import Kind, Packet, answer
-from cim_hal.protocol.programs import program_of, record_of
-from cim_hal.protocol.quotas import Rates, check_quota
-from cim_hal.protocol.results import Measured, rows_from, trace_rows_from
-from cim_hal.protocol.roles import LEAST_FOR_OTHERS, LOCAL, User, check_role
+from cim_hal.protocol.quotas import Rates
+from cim_hal.protocol.refitting import Refitting
+from cim_hal.protocol.roles import LOCAL, User, check_role
 from cim_hal.protocol.safety import Safety
+from cim_hal.protocol.sessions import Sessions
 from cim_hal.protocol.status import StatusDesk
 from cim_hal.protocol.version import agree
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from cim_hal.machine.capabilities import Capabilities
     from cim_hal.protocol.couplings import Prepared
+    from cim_hal.protocol.job import Job
+    from cim_hal.protocol.keys import KeyRules
+    from cim_hal.protocol.messages import Progress
+    from cim_hal.protocol.records import Saved
+    from cim_hal.protocol.results import Measured
     from cim_hal.protocol.version import Version
 
 __all__ = ["ServerCore"]
@@ -72,13 +64,6 @@ def _new_token() -> str:
     return secrets.token_hex(16)
 
 
-@dataclass
-class _Session:
-    version: Version
-    seen: float
-    user: User
-
-
 class ServerCore:
     """One machine, its sessions, couplings and jobs.
 
@@ -87,6 +72,8 @@ class ServerCore:
     capabilities : Capabilities
         What the driver described.
     limits : Limits
+    keys : KeyRules
+        How long idempotency keys are remembered.
     new_token : callable
         Makes ids: 32 hexadecimal digits, never the same twice.
     software : str
@@ -108,6 +95,7 @@ class ServerCore:
         capabilities: Capabilities,
         limits: Limits | None = None,
         *,
+        keys: KeyRules | None = None,
         new_token: Callable[[], str] = _new_token,
         software: str = SERVER,
         first_epoch: int = 1,
@@ -116,14 +104,17 @@ class ServerCore:
         self._limits = limits or Limits()
         self._new_token = new_token
         self._instance = new_token()
-        self._sessions: dict[str, _Session] = {}
+        self._sessions = Sessions(self._limits, new_token)
         self.instruments = Instruments(capabilities, self._limits, self._user_of)
         self._activity = Activity()
         self.meters = self._activity.meters
-        self._jobs = JobBook(self._limits, new_token, may_start=self._may_start)
+        self._jobs = JobBook(self._limits, keys, may_start=self._may_start)
         in_use = self._jobs.couplings_in_use
         self._library = Library(capabilities, self._limits, new_token, in_use)
         self._loading = Loading(self._library, self._speaker)
+        self._refitting = Refitting(
+            self._jobs, self._library, capabilities, self._limits, new_token
+        )
         numbers = itertools.count(first_epoch)
         self._leases = Leases(self._limits, numbers)
         self._locking = Locking(self._leases, self._jobs, self._user_of)
@@ -138,16 +129,20 @@ class ServerCore:
             software=software,
             instance=self._instance,
         )
+        jobs = JobDesk(
+            self._jobs,
+            self._library,
+            self._sessions,
+            capabilities,
+            self._limits,
+            check=self._check_new_job,
+        )
         self._handlers: dict[type[Message], Callable[[bytes, Packet, Any, float], list[Effect]]] = {
             Ping: self._ping,
             Bye: self._bye,
             Describe: self._describe,
             **self._loading.handlers,
-            Sample: self._sample,
-            WaitJob: self._wait,
-            CancelJob: self._cancel,
-            FetchResult: self._fetch,
-            FetchTrace: self._fetch_trace,
+            **jobs.handlers,
             **self.instruments.handlers,
             **self._locking.handlers,
             **self._safety.handlers,
@@ -171,15 +166,33 @@ class ServerCore:
 
     def prepared(self, ticket: str, outcome: Prepared | CimError, now: float) -> list[Effect]:
         """Take what became of a `Prepare`."""
+        if self._refitting.is_for(ticket):
+            return self._activity.noted(self._refitting.fitted(outcome, now), now)
         requests, effects = self._loading.prepared(ticket, outcome)
         for request in requests:
-            if request.session in self._sessions:
-                self._sessions[request.session].seen = now
+            self._sessions.touch(request.session, now)
         return self._activity.noted(effects, now)
 
     def finish(self, job: str, outcome: Measured | CimError, now: float) -> list[Effect]:
         """Take what became of a `Run`."""
         return self._activity.noted(self._jobs.finish(job, outcome, now), now)
+
+    def progress(self, job: str, progress: Progress, now: float) -> list[Effect]:
+        """Take how far a `Run` is."""
+        return self._activity.noted(self._jobs.report(job, progress, now), now)
+
+    def saved(self, ticket: str, now: float) -> list[Effect]:
+        """Go on after a `Persist` whose record was written."""
+        return self._activity.noted(self._jobs.saved(ticket, now), now)
+
+    def unsaved(self, ticket: str, error: CimError, now: float) -> list[Effect]:
+        """Go on after a `Persist` whose record could not be written, for `error`."""
+        return self._activity.noted(self._jobs.unsaved(ticket, error, now), now)
+
+    def restore(self, saved: Iterable[Saved], now: float) -> list[Effect]:
+        """Take what the journal of the server before this one knew, oldest job first."""
+        effects = [*self._jobs.restore(saved, now), *self._refitting.next()]
+        return self._activity.noted(effects, now)
 
     def tick(self, now: float) -> list[Effect]:
         """Let time pass: waits end; silent sessions, uploads and old results are forgotten."""
@@ -187,11 +200,11 @@ class ServerCore:
             *self._jobs.tick(now),
             *self.instruments.tick(now),
             *self._locking.tick(now),
+            *self._refitting.next(),
         ]
         self._library.tick(now)
         self._rates.tick(now)
-        oldest = now - self._limits.session_s
-        for session in [t for t, known in self._sessions.items() if known.seen < oldest]:
+        for session in self._sessions.silent(now):
             effects += self._end_session(session, now)
         return self._activity.noted(effects, now)
 
@@ -206,39 +219,29 @@ class ServerCore:
         if not isinstance(request.body, EmergencyStop | Bye):
             self._rates.count(user, now)
         if isinstance(request.body, Hello):
-            welcome = self._hello(request.body, now, user)
-            facts = {"client": request.body.client, "session": welcome.session[-8:]}
-            return [Reply(peer, answer(request, welcome)), Audit("session", user, facts)]
-        session = self._sessions.get(request.session)
-        if session is None or session.user.name != user.name:
-            raise UnknownReferenceError(
-                "the server does not know that session", hint="say hello again", kind="session"
-            )
-        session.seen, session.user = now, user  # whose role may have changed
+            return self._hello(peer, request, request.body, now, user)
+        self._sessions.get(request.session, user, now)
         self._leases.renew(self._locking.caller(request), now)
         if isinstance(request.body, RunCalibration):  # a job is looked at when it is a new one
             self._leases.check(self._locking.caller(request), now)
             self._safety.check()
         return self._handlers[type(request.body)](peer, request, request.body, now)
 
-    def _hello(self, hello: Hello, now: float, user: User) -> Welcome:
-        version = agree(hello.protocols)
-        if len(self._sessions) >= self._limits.max_sessions:
-            needs, available = len(self._sessions) + 1, self._limits.max_sessions
-            raise CapabilityError("max_sessions", required=needs, available=available)
-        own = sum(session.user.name == user.name for session in self._sessions.values()) + 1
-        most, hint = self._limits.user_sessions, "close sessions that are not needed"
-        check_quota(user.name, "user_sessions", used=own, available=most, hint=hint)
-        session = self._new_token()
-        self._sessions[session] = _Session(version, now, user)
-        return Welcome(
-            protocol=version,
+    def _hello(
+        self, peer: bytes, request: Packet, hello: Hello, now: float, user: User
+    ) -> list[Effect]:
+        session, is_new = self._sessions.open(user, request.id, agree(hello.protocols), now)
+        welcome = Welcome(
+            protocol=session.version,
             server=SERVER,
             instance=self._instance,
-            session=session,
-            limits=as_of(self._limits, version),
-            capabilities=as_of(self._capabilities, version),
+            session=session.token,
+            limits=as_of(self._limits, session.version),
+            capabilities=as_of(self._capabilities, session.version),
         )
+        facts = {"client": hello.client, "session": session.token[-8:]}
+        audit = [Audit("session", user, facts)] if is_new else []
+        return [Reply(peer, answer(request, welcome)), *audit]
 
     def _ping(self, peer: bytes, request: Packet, _ping: Ping, _now: float) -> list[Effect]:
         return [Reply(peer, answer(request, Pong()))]
@@ -256,73 +259,7 @@ class ServerCore:
         )
         return [Reply(peer, answer(request, description))]
 
-    # ---- jobs -------------------------------------------------------------------------------
-
-    def _sample(self, peer: bytes, request: Packet, sample: Sample, now: float) -> list[Effect]:
-        job, audit = self._jobs.find(request.session, sample), []
-        if job is None:
-            self.instruments.check(now)
-            lowering = self._library.lowering(sample.coupling)
-            program = program_of(sample, lowering, self._capabilities, self._limits)
-            user = self._user_of(request)
-            self._leases.check(self._locking.caller(request), now)
-            job = self._jobs.add(request.session, user, sample, program, now, epoch=request.epoch)
-            audit = [Audit("job", user, job.facts())]
-        effects = self._jobs.start_next(now)
-        return [Reply(peer, answer(request, job.status())), *audit, *effects]
-
-    def _wait(self, peer: bytes, request: Packet, wait: WaitJob, now: float) -> list[Effect]:
-        job = self._jobs.get(request.session, wait.job)
-        if job.has_ended or wait.timeout_s == 0:
-            return [Reply(peer, answer(request, job.status()))]
-        deadline = now + min(wait.timeout_s, self._limits.wait_s)
-        self._jobs.wait(job, peer, request, deadline)
-        return []
-
-    def _cancel(self, peer: bytes, request: Packet, cancel: CancelJob, now: float) -> list[Effect]:
-        user = self._sessions[request.session].user
-        may_others = user.role >= LEAST_FOR_OTHERS[CancelJob]
-        job = self._jobs.get(request.session, cancel.job, of_others=may_others)
-        effects = self._jobs.cancel(job, now)
-        facts = {"job": job.id, "owner": job.user.name, "state": job.state.value}
-        reply = Reply(peer, answer(request, job.status()))
-        return [*effects, reply, Audit("cancel", user, facts)]
-
-    def _fetch(self, peer: bytes, request: Packet, fetch: FetchResult, _now: float) -> list[Effect]:
-        job, measured = self._measured(request, fetch)
-        _check_first(job, fetch.first, len(measured.spins))
-        record = record_of(job, measured, self._capabilities.name)
-        batch = ResultBatch(
-            job=job.id,
-            n_spins=measured.n_spins,
-            n_runs=len(measured.spins),
-            first=fetch.first,
-            record=as_of(record, self._sessions[request.session].version),
-        )
-        return [Reply(peer, answer(request, batch, *rows_from(measured, fetch.first)))]
-
-    def _fetch_trace(
-        self, peer: bytes, request: Packet, fetch: FetchTrace, _now: float
-    ) -> list[Effect]:
-        job, measured = self._measured(request, fetch)
-        trace = measured.trace
-        if trace is None:
-            raise RemoteProtocolError("the job was asked for no trace", job=job.id)
-        n_frames, n_runs, n_spins = trace.amplitudes.shape
-        _check_first(job, fetch.first, n_frames * n_runs)
-        batch = TraceBatch(
-            job=job.id, n_spins=n_spins, n_runs=n_runs, n_frames=n_frames, first=fetch.first
-        )
-        return [Reply(peer, answer(request, batch, *trace_rows_from(trace, fetch.first)))]
-
-    def _measured(self, request: Packet, fetch: FetchResult | FetchTrace) -> tuple[Job, Measured]:
-        job = self._jobs.get(request.session, fetch.job)
-        measured = job.outcome
-        if isinstance(measured, CimError):
-            raise measured
-        if measured is None:
-            raise RemoteProtocolError(f"the job is {job.state}, it has no result yet", job=job.id)
-        return job, measured
+    # ---- sessions ---------------------------------------------------------------------------
 
     def _user_of(self, request: Packet) -> User:
         return self._sessions[request.session].user
@@ -332,17 +269,16 @@ class ServerCore:
         return known.user, known.version
 
     def _end_session(self, session: str, now: float) -> list[Effect]:
-        user = self._sessions.pop(session).user
+        user = self._sessions.end(session).user
         self._library.forget_session(session)
-        cancelled = self._jobs.forget_session(session, now)
+        cancelled = self._jobs.end_session(session, now)
         given_back = self._locking.end_session(session, now)
         ended = Audit("session ended", user, {"session": session[-8:]})
         return [*cancelled, *given_back, ended]
 
+    def _check_new_job(self, request: Packet, now: float) -> None:
+        self.instruments.check(now)
+        self._leases.check(self._locking.caller(request), now)
+
     def _may_start(self, job: Job) -> bool:
         return self._safety.stopped is None and self._leases.allows(job.epoch)
-
-
-def _check_first(job: Job, first: int, n_rows: int) -> None:
-    if first >= n_rows:
-        raise RemoteProtocolError(f"the result has {n_rows} rows", job=job.id)

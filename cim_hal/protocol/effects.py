@@ -13,9 +13,20 @@ if TYPE_CHECKING:
     from cim_hal.protocol.couplings import Content, Payload
     from cim_hal.protocol.messages import CouplingRef
     from cim_hal.protocol.packet import Packet
+    from cim_hal.protocol.records import Record
     from cim_hal.protocol.roles import User
 
-__all__ = ["Audit", "Calibrate", "Effect", "MakeSafe", "Prepare", "Reply", "Run", "Stop"]
+__all__ = [
+    "Audit",
+    "Calibrate",
+    "Effect",
+    "MakeSafe",
+    "Persist",
+    "Prepare",
+    "Reply",
+    "Run",
+    "Stop",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,13 +72,25 @@ class Calibrate:
 class Prepare:
     """Call `prepare` away from the thread that serves, then ``ServerCore.prepared``.
 
-    It costs a few hundredths of a second for 2000 spins: verify, check, fit to the machine.
+    It costs a few hundredths of a second for 2000 spins: verify, check, fit to the machine. Where
+    `source` is None the content is what the journal keeps.
     """
 
     ticket: str
     coupling: CouplingRef
-    source: Payload | Content
+    source: Payload | Content | None
     base: Content | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Persist:
+    """Write a record so that it outlasts a crash, then call ``ServerCore.saved`` at once.
+
+    Where it cannot be written, call ``ServerCore.unsaved``: what is not saved has not happened.
+    """
+
+    ticket: str
+    record: Record
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,4 +102,4 @@ class Audit:
     facts: Mapping[str, Detail]
 
 
-Effect: TypeAlias = Reply | Run | Stop | MakeSafe | Calibrate | Prepare | Audit
+Effect: TypeAlias = Reply | Run | Stop | MakeSafe | Calibrate | Prepare | Persist | Audit

@@ -1,128 +1,71 @@
-"""The jobs of a server: one queue, one machine, results kept for a while."""
+"""The jobs of a server: one queue, one machine, results kept until they are acknowledged."""
 
 from __future__ import annotations
 
-from collections import deque
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from cim_hal.errors import (
     CimError,
     ConflictError,
+    DeviceRestartedError,
     JobCancelledError,
-    QueueFullError,
     UnknownReferenceError,
 )
-from cim_hal.protocol.effects import Audit, Effect, Reply, Run, Stop
+from cim_hal.protocol.effects import Audit, Effect, Run, Stop
 from cim_hal.protocol.faults import as_fault
-from cim_hal.protocol.messages import JobStatus
-from cim_hal.protocol.pace import Pace, Work
-from cim_hal.protocol.packet import Packet, answer
-from cim_hal.protocol.queue import FairQueue
+from cim_hal.protocol.job import Job
+from cim_hal.protocol.keys import KeyRules, body_digest, job_id
+from cim_hal.protocol.ledger import Closed, Ledger
+from cim_hal.protocol.records import Accepted, Dropped, Ended, Forgotten, Started
 from cim_hal.protocol.results import Measured
-from cim_hal.protocol.state import TERMINAL, JobEvent, JobState, after
+from cim_hal.protocol.saving import Saver
+from cim_hal.protocol.shelf import Shelf
+from cim_hal.protocol.state import JobEvent, JobState, after
+from cim_hal.protocol.turns import Turns
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
-    from cim_hal.errors import Detail
     from cim_hal.machine.driver import Program
-    from cim_hal.model.record import LoweringReport
-    from cim_hal.model.schedule import PumpSchedule
     from cim_hal.protocol.limits import Limits
-    from cim_hal.protocol.messages import CouplingRef, Sample
+    from cim_hal.protocol.messages import CouplingRef, Progress, Sample
+    from cim_hal.protocol.records import Saved
     from cim_hal.protocol.roles import User
+    from cim_hal.protocol.saving import Otherwise, Then
+    from cim_hal.protocol.sessions import Session
 
-__all__ = ["Job", "JobBook"]
+__all__ = ["JobBook"]
 
-
-@dataclass(frozen=True, eq=False)
-class _Waiter:
-    peer: bytes
-    request: Packet
-    deadline: float
-
-
-@dataclass(eq=False)
-class Job:
-    """One submission.
-
-    The program is let go of when the job ends: it holds the couplings. `epoch` is that of the lock
-    under which it was submitted, 0 for none.
-    """
-
-    id: str
-    session: str
-    user: User
-    request: Sample
-    schedule: PumpSchedule
-    report: LoweringReport
-    program: Program | None
-    epoch: int = 0
-    state: JobState = JobState.QUEUED
-    outcome: Measured | CimError | None = None
-    reason: CimError | None = None  # why it is to end, where its user did not ask for it
-    started_at: float = 0.0
-    ended_at: float = 0.0
-    waiters: list[_Waiter] = field(default_factory=list)
-
-    @property
-    def has_ended(self) -> bool:
-        """Whether the state is terminal."""
-        return self.state in TERMINAL
-
-    @property
-    def work(self) -> Work:
-        """What it asks of the machine."""
-        return Work(self.report.machine_spins, self.request.n_runs, self.schedule.round_trips)
-
-    def status(self) -> JobStatus:
-        """Return the message that says where the job is."""
-        error = as_fault(self.outcome) if isinstance(self.outcome, CimError) else None
-        return JobStatus(job=self.id, state=self.state, error=error)
-
-    def facts(self) -> dict[str, Detail]:
-        """Return what the log says when the job is accepted."""
-        return {
-            "job": self.id,
-            "session": self.session[-8:],
-            "coupling": self.request.coupling.digest,
-            "n_spins": self.report.machine_spins,
-            "n_runs": self.request.n_runs,
-            "round_trips": self.schedule.round_trips,
-        }
-
-    def end_facts(self) -> dict[str, Detail]:
-        """Return what the log says when the job has ended: how, and why."""
-        facts: dict[str, Detail] = {"job": self.id, "state": self.state.value}
-        if isinstance(self.outcome, Measured):
-            return facts | {"device_s": round(self.outcome.device_s, 6)}
-        if self.outcome is not None:
-            facts |= {"reason": self.outcome.code, "message": self.outcome.message}
-        return facts
+RETRY_S = 1.0  # after a record that could not be written
 
 
 class JobBook:
-    """All jobs a server knows, and the queue for its machine."""
+    """All jobs a server knows, and the queue for its machine.
+
+    A move that must outlast a crash is made when its record is written, and not before: until
+    then the book stands as it did, and where the record cannot be written it goes on so.
+    """
 
     def __init__(
         self,
         limits: Limits,
-        new_token: Callable[[], str],
+        rules: KeyRules | None = None,
         *,
         may_start: Callable[[Job], bool] = lambda _job: True,
     ) -> None:
-        self._limits = limits
         self._may_start = may_start
-        self._new_token = new_token
+        self._saver = Saver()
         self._jobs: dict[str, Job] = {}
-        self._keys: dict[tuple[str, str], Job] = {}
-        self._queue = FairQueue[Job](slice_s=limits.slice_s)
-        self._pace = Pace()
+        self._ledger = Ledger(rules or KeyRules())
+        self._queue = Turns(limits)
         self._running: Job | None = None
-        self._loaded: CouplingRef | None = None  # of the job that was started last
-        self._ended: deque[Job] = deque()  # in the order of their end
-        self._kept_bytes = 0
+        self._is_starting = self._is_expiring = False  # the record of it is being written
+        self._held: Measured | CimError | None = None  # of the running job, not written yet
+        self._retry_at = 0.0
+        self._shelf = Shelf(limits)
+        self._seq = 0
+        self.saved = self._saver.saved
+        self.unsaved = self._saver.unsaved
 
     @property
     def queued(self) -> int:
@@ -144,7 +87,9 @@ class JobBook:
         running = [self._running] if self._running is not None else []
         return {job.request.coupling.digest for job in (*self._queue, *running)}
 
-    def find(self, session: str, request: Sample) -> Job | None:
+    # ---- finding ----------------------------------------------------------------------------
+
+    def find(self, user: User, request: Sample) -> Job | Closed | None:
         """Return the job that this very request made before.
 
         Raises
@@ -152,84 +97,124 @@ class JobBook:
         ConflictError
             Its key was used before for another request.
         """
-        job = self._keys.get((session, request.key))
-        if job is not None and job.request != request:
+        job = job_id(user.name, request.key)
+        known = self._jobs.get(job) or self._ledger.get(job)
+        if known is None:
+            return None
+        digest = known.accepted.digest if isinstance(known, Job) else known.digest
+        if digest != body_digest(request):
             raise ConflictError(
                 "the idempotency key was used before, for another request",
                 hint="make a new key for each submission",
-                job=job.id,
+                job=job,
             )
-        return job
+        return known
 
-    def add(
+    def get(self, user: User, job: str, *, of_others: bool = False) -> Job | Closed:
+        """Return a job of a user, or with `of_others` of anybody.
+
+        Raises
+        ------
+        UnknownReferenceError
+            There is no such job, or not any more.
+        """
+        known = self._jobs.get(job) or self._ledger.get(job)
+        owner = known.user.name if isinstance(known, Job) else known and known.user
+        if known is None or (owner != user.name and not of_others):
+            raise UnknownReferenceError(
+                "the server does not know that job",
+                hint="its key was forgotten, or it is of another user",
+                kind="job",
+                job=job,
+            )
+        return known
+
+    def of(self, user: User | None) -> list[Job]:
+        """Return the jobs of a user, or of all where it is None, that still have their request."""
+        jobs = self._jobs.values()
+        return [job for job in jobs if user is None or job.user.name == user.name]
+
+    # ---- moving -----------------------------------------------------------------------------
+
+    def submit(
         self,
-        session: str,
-        user: User,
+        session: Session,
         request: Sample,
         program: Program,
         now: float,
         *,
         epoch: int = 0,
-    ) -> Job:
-        """Queue a new job.
+        then: Then,
+        otherwise: Otherwise,
+    ) -> list[Effect]:
+        """Queue a new job, start it where the machine is free, and go on with `then`.
 
         Raises
         ------
         QueueFullError
             As many jobs wait as the server takes, of all users or of this one.
+        KeyLimitError
+            As many keys are remembered as the server takes.
         """
-        self._check_room(user, now)
-        schedule, report = program.schedule, program.lowering.report
-        job = Job(self._new_token(), session, user, request, schedule, report, program, epoch)
-        self._jobs[job.id] = self._keys[session, request.key] = job
-        self._queue.push(job, user=user.name, priority=request.priority, coupling=request.coupling)
-        return job
+        self._queue.check_room(session.user, self._running, now)
+        self._ledger.check_room(len(self._jobs), now)
+        user, job = session.user, job_id(session.user.name, request.key)
+        report, digest = program.lowering.report, body_digest(request)
+        record = Accepted(job, user, request, digest, program.schedule, report, now)
+        accepted = Job(record, "" if request.keep else session.token, program, epoch)
 
-    def get(self, session: str, job_id: str, *, of_others: bool = False) -> Job:
-        """Return a job of a session, or with `of_others` of any.
+        def admit(now: float) -> list[Effect]:
+            self._jobs[job] = accepted
+            self._queue.push(accepted)
+            news = self._changed(accepted, now)
+            audit = Audit("job", accepted.user, accepted.facts())
+            return [*news, *then(now), audit, *self.start_next(now)]
 
-        Raises
-        ------
-        UnknownReferenceError
-            There is none, or its result was dropped.
-        """
-        job = self._jobs.get(job_id)
-        if job is None or not (of_others or job.session == session):
-            raise UnknownReferenceError(
-                "the server does not know that job",
-                hint="its session has ended or its result was dropped: submit it again",
-                kind="job",
-                job=job_id,
-            )
-        return job
+        return self._saver.ask(record, admit, otherwise)
 
     def start_next(self, now: float) -> list[Effect]:
         """Start the job whose turn it is, of those that may, if the machine is free."""
-        if self._running is not None:
+        if self._running is not None or self._is_starting or now < self._retry_at:
             return []
-        job = self._queue.pop(loaded=self._loaded, is_allowed=self._may_start)
+        job = self._queue.next(lambda job: job.program is not None and self._may_start(job))
         if job is None:
             return []
-        self._running, self._loaded, job.started_at = job, job.request.coupling, now
-        program, job.program = job.program, None
-        job.state = after(job.state, JobEvent.START)
-        expected_s = self._pace.estimate(job.work)
-        started = Audit("job started", job.user, {"job": job.id, "expected_s": expected_s})
-        return [Run(job.id, program), started] if program is not None else []
+        self._is_starting = True
 
-    def wait(self, job: Job, peer: bytes, request: Packet, deadline: float) -> None:
-        """Remember a peer that waits for the end of a job; asking twice replaces the first."""
-        job.waiters = [w for w in job.waiters if (w.peer, w.request.id) != (peer, request.id)]
-        job.waiters.append(_Waiter(peer, request, deadline))
+        def start(now: float) -> list[Effect]:
+            self._is_starting = False
+            self._running = job
+            self._queue.begin(job, now)
+            program, job.program = job.program, None
+            job.state = after(job.state, JobEvent.START)
+            runs: list[Effect] = [Run(job.id, program)] if program is not None else []
+            facts = {"job": job.id, "expected_s": self._queue.expected_s(job)}
+            started = Audit("job started", job.user, facts)
+            return [*self._changed(job, now), *runs, started]
 
-    def cancel(self, job: Job, now: float) -> list[Effect]:
-        """End a job early."""
-        was = job.state
-        job.state = after(was, JobEvent.CANCEL)
-        if was is JobState.QUEUED:
-            self._queue.remove(job)
-            return self._end(job, job.reason or _cancelled(job), now)
-        return [Stop(job.id)] if was is JobState.RUNNING else []
+        def put_back(error: CimError, now: float) -> list[Effect]:
+            self._queue.put_back()
+            return self._put_off(error, now)
+
+        return self._saver.ask(Started(job.id), start, put_back)
+
+    def cancel(
+        self,
+        job: Job,
+        now: float,
+        *,
+        then: Then | None = None,
+        otherwise: Otherwise | None = None,
+    ) -> list[Effect]:
+        """End a job early, and go on with `then`; too late is no mistake."""
+        then, otherwise = then or _nothing, otherwise or self._put_off
+        if job.state is JobState.QUEUED:
+            error = job.reason or _cancelled(job)
+            return self._end_queued(job, JobState.CANCELLED, error, now, then, otherwise)
+        was, job.state = job.state, after(job.state, JobEvent.CANCEL)
+        stops: list[Effect] = [Stop(job.id)] if was is JobState.RUNNING else []
+        news = self._changed(job, now) if job.state is not was else []
+        return [*stops, *news, *then(now)]
 
     def interrupt(self, reason: CimError, now: float) -> list[Effect]:
         """End the running job, if there is one, for a reason that its user will read."""
@@ -252,108 +237,199 @@ class JobBook:
             if job.epoch == epoch:
                 job.epoch = 0
 
+    def report(self, job: str, progress: Progress, now: float) -> list[Effect]:
+        """Take how far the running job is."""
+        if self._running is None or self._running.id != job:
+            return []
+        self._running.progress = progress
+        return self._changed(self._running, now)
+
     def finish(self, job_id: str, outcome: Measured | CimError, now: float) -> list[Effect]:
-        """Take what became of the running job, and start the next."""
+        """Take what became of the running job, and start the next.
+
+        The job runs on, for all to see, until that is written.
+        """
         job = self._running
         if job is None or job.id != job_id:
             raise KeyError(job_id)
-        self._running = None
-        self._charge(job, now - job.started_at, is_whole=isinstance(outcome, Measured))
-        job.state = after(job.state, _event(outcome))
-        if job.state is JobState.CANCELLED and isinstance(outcome, Measured):
-            outcome = _cancelled(job)
+        state = after(job.state, _event(outcome))
+        measured, error = (outcome, None) if isinstance(outcome, Measured) else (None, outcome)
+        if state is JobState.CANCELLED and measured is not None:
+            measured, error = None, _cancelled(job)
         if job.reason is not None:  # whatever the machine made of it
-            outcome = job.reason
-        return self._end(job, outcome, now) + self.start_next(now)
+            measured, error = None, job.reason
+        record = Ended(job.id, state, error and as_fault(error), measured, now)
 
-    def forget_session(self, session: str, now: float) -> list[Effect]:
-        """Cancel and drop the jobs of a session; a running one is dropped when it ends."""
+        def end(now: float) -> list[Effect]:
+            self._running = self._held = None
+            self._queue.charge(job, now, is_whole=isinstance(outcome, Measured))
+            return [*self._end(job, record, now), *self.start_next(now)]
+
+        def hold(error: CimError, now: float) -> list[Effect]:
+            self._held = outcome
+            return self._put_off(error, now)
+
+        return self._saver.ask(record, end, hold)
+
+    def acknowledge(self, jobs: Iterable[Job], then: Then, otherwise: Otherwise) -> list[Effect]:
+        """Drop the results of jobs that have ended; their keys stay."""
+        dropped = tuple(jobs)
+
+        def close(now: float) -> list[Effect]:
+            for job in dropped:
+                self._close(job)
+            return then(now)
+
+        return self._saver.ask(Dropped(tuple(job.id for job in dropped)), close, otherwise)
+
+    def end_session(self, session: str, now: float) -> list[Effect]:
+        """Cancel the jobs that go with a session, and drop the results of those that are done."""
+        jobs = [job for job in self._jobs.values() if job.session == session]
         effects: list[Effect] = []
-        for job in [job for job in self._jobs.values() if job.session == session]:
-            effects += self.cancel(job, now)
-            self._forget(job)
-        return effects
+        for job in jobs:
+            if not job.has_ended:
+                job.reason = _cancelled(job)
+                effects += self.cancel(job, now)
+        done = [job for job in jobs if job.measured is not None]
+        return effects + (self.acknowledge(done, _nothing, self._put_off) if done else [])
 
     def tick(self, now: float) -> list[Effect]:
-        """Answer waits that are over, and drop results that are too old."""
+        """Answer waits that are over, drop what is too old, and try again what failed."""
         effects: list[Effect] = []
         for job in (*self._queue, *([self._running] if self._running else [])):
-            due = [waiter for waiter in job.waiters if waiter.deadline <= now]
-            job.waiters = [waiter for waiter in job.waiters if waiter.deadline > now]
-            effects += _tell(due, job)
-        self._drop_results(now)
+            effects += job.tell_waiters(now)
+        if now < self._retry_at:
+            return effects
+        if self._held is not None and self._running is not None:
+            effects += self.finish(self._running.id, self._held, now)
+        for job in [job for job in self._queue if job.reason is not None]:
+            effects += self.cancel(job, now)
+        return [*effects, *self._expire(now), *self.start_next(now)]
+
+    # ---- after a restart --------------------------------------------------------------------
+
+    def restore(self, saved: Iterable[Saved], now: float) -> list[Effect]:
+        """Take what the journal of the server before knew, oldest first.
+
+        A job that was running has failed: it is not run again by itself.
+        """
+        self._seq = int(now * 1000)
+        effects: list[Effect] = []
+        for known in saved:
+            if known.accepted is None:
+                closed = Closed(
+                    known.user, known.digest, known.state, known.error, min(known.ended_at, now)
+                )
+                self._ledger.close(known.job, closed)
+                continue
+            job = self._jobs[known.job] = Job(known.accepted, "", None, state=known.state)
+            if known.state is JobState.QUEUED:
+                self._queue.push(job)
+                effects.append(Audit("job", job.user, job.facts()))
+            elif known.state is JobState.RUNNING:
+                effects += self._fail_restarted(job, now)
+            else:
+                state = Ended(job.id, job.state, known.error, known.measured, known.ended_at)
+                effects += self._end(job, state, now)
         return effects
 
-    def expected_wait_s(self, now: float) -> float | None:
-        """Return the device seconds of all that runs and waits; None before the first job ended."""
-        jobs = [*self._queue, *([self._running] if self._running else [])]
-        total = 0.0
-        for job in jobs:
-            seconds = self._pace.estimate(job.work)
-            if seconds is None:
-                return None
-            gone = now - job.started_at if job is self._running else 0.0
-            total += max(seconds - gone, 0.0)
-        return total
+    def unfitted(self) -> CouplingRef | None:
+        """Return the couplings that the first job without a program waits for."""
+        return next((j.request.coupling for j in self._queue if j.program is None), None)
 
-    def _check_room(self, user: User, now: float) -> None:
-        limits, depth = self._limits, len(self._queue)
-        own = self._queue.depth(user.name)
-        if depth < limits.queue_length and own < limits.user_queue_length:
-            return
-        whose = f"of {user.name} " if own >= limits.user_queue_length else ""
-        raise QueueFullError(
-            f"{own if whose else depth} jobs {whose}wait for the machine, the most it takes",
-            hint="fetch or cancel a job, or try again later",
-            queue_length=limits.user_queue_length if whose else limits.queue_length,
-            depth=depth,
-            expected_wait_s=self.expected_wait_s(now),
+    def waiting_for(self, coupling: CouplingRef) -> list[Job]:
+        """Return the queued jobs that have no program yet and wait for these couplings."""
+        waits = [job for job in self._queue if job.program is None]
+        return [job for job in waits if job.request.coupling == coupling]
+
+    def fail(self, job: Job, error: CimError, now: float) -> list[Effect]:
+        """End a queued job that cannot be run."""
+        return self._end_queued(job, JobState.FAILED, error, now, _nothing, self._put_off)
+
+    def _fail_restarted(self, job: Job, now: float) -> list[Effect]:
+        error = DeviceRestartedError(
+            "the server was restarted while the job ran",
+            hint="it is not run again by itself: submit it with a new key",
+            job=job.id,
         )
+        record = Ended(job.id, JobState.FAILED, as_fault(error), None, now)
+        return self._saver.ask(record, lambda now: self._end(job, record, now), _give_up)
 
-    def _charge(self, job: Job, seconds: float, *, is_whole: bool) -> None:
-        """Put what a job took of the machine on the account of its user."""
-        self._queue.charge(job.user.name, seconds)
-        if is_whole:  # of one that failed or was stopped nobody knows how much was done
-            self._pace.learn(job.work, seconds)
+    # ---- inside -----------------------------------------------------------------------------
 
-    def _end(self, job: Job, outcome: Measured | CimError, now: float) -> list[Effect]:
-        job.program, job.outcome, job.ended_at = None, outcome, now
-        self._ended.append(job)
-        self._kept_bytes += _size(job)
-        self._drop_results(now)
-        waiters, job.waiters = job.waiters, []
-        return [*_tell(waiters, job), Audit("job ended", job.user, job.end_facts())]
+    def _end_queued(  # noqa: PLR0917
+        self,
+        job: Job,
+        state: JobState,
+        error: CimError,
+        now: float,
+        then: Then,
+        otherwise: Otherwise,
+    ) -> list[Effect]:
+        def end(now: float) -> list[Effect]:
+            self._queue.remove(job)
+            return [*self._end(job, record, now), *then(now)]
 
-    def _drop_results(self, now: float) -> None:
-        """Drop ended jobs from the oldest on: those too old, and those too many for the rest."""
-        limits = self._limits
-        while self._ended:
-            is_old = self._ended[0].ended_at + limits.result_s <= now
-            is_much = self._kept_bytes > limits.kept_bytes or len(self._ended) > limits.kept_jobs
-            if not is_old and not (is_much and len(self._ended) > 1):
-                return
-            job = self._ended.popleft()
-            self._kept_bytes -= _size(job)
-            self._forget(job)
+        record = Ended(job.id, state, as_fault(error), None, now)
+        return self._saver.ask(record, end, otherwise)
 
-    def _forget(self, job: Job) -> None:
-        self._jobs.pop(job.id, None)
-        self._keys.pop((job.session, job.request.key), None)
+    def _changed(self, job: Job, now: float) -> list[Effect]:
+        self._seq += 1
+        job.seq = self._seq
+        return job.tell_waiters(now)
+
+    def _end(self, job: Job, record: Ended, now: float) -> list[Effect]:
+        job.program, job.measured, job.error = None, record.measured, record.error
+        job.state, job.ended_at = record.state, record.at
+        self._shelf.put(job)
+        ended = Audit("job ended", job.user, job.end_facts())
+        return [*self._changed(job, now), ended, *self._expire(now)]
+
+    def _put_off(self, _error: CimError, now: float) -> list[Effect]:
+        self._is_starting = self._is_expiring = False
+        self._retry_at = now + RETRY_S
+        return []
+
+    def _expire(self, now: float) -> list[Effect]:
+        """Drop results that are too old or too many, and forget old keys."""
+        due, keys = self._shelf.due(now), self._ledger.expired(now)
+        if self._is_expiring or not (due or keys):
+            return []
+        self._is_expiring = True
+
+        def forget(_now: float) -> list[Effect]:
+            self._is_expiring = False
+            self._ledger.forget(keys)
+            return []
+
+        def drop(now: float) -> list[Effect]:
+            self._is_expiring = False
+            return self._expire(now)
+
+        if due:
+            return self.acknowledge(due, drop, self._put_off)
+        return self._saver.ask(Forgotten(keys), forget, self._put_off)
+
+    def _close(self, job: Job) -> None:
+        if self._shelf.take(job):
+            del self._jobs[job.id]
+            user, digest = job.user.name, job.accepted.digest
+            self._ledger.close(job.id, Closed(user, digest, job.state, job.error, job.ended_at))
 
 
-def _event(outcome: Measured | CimError) -> JobEvent:
-    if isinstance(outcome, Measured):
-        return JobEvent.MEASURE
-    return JobEvent.STOPPED if isinstance(outcome, JobCancelledError) else JobEvent.FAULT
+def _nothing(_now: float) -> list[Effect]:
+    return []
+
+
+def _give_up(error: CimError, _now: float) -> list[Effect]:
+    raise error  # a server must not begin on a journal that it cannot write
 
 
 def _cancelled(job: Job) -> JobCancelledError:
     return JobCancelledError("the job was cancelled", job=job.id)
 
 
-def _tell(waiters: list[_Waiter], job: Job) -> list[Effect]:
-    return [Reply(w.peer, answer(w.request, job.status())) for w in waiters]
-
-
-def _size(job: Job) -> int:
-    return job.outcome.n_bytes if isinstance(job.outcome, Measured) else 0
+def _event(outcome: Measured | CimError) -> JobEvent:
+    if isinstance(outcome, Measured):
+        return JobEvent.MEASURE
+    return JobEvent.STOPPED if isinstance(outcome, JobCancelledError) else JobEvent.FAULT

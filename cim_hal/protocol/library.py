@@ -241,6 +241,11 @@ class Library:
             )
         return CouplingsDropped(digest=digest, n_bytes=sum(map(self._store.drop, keys)))
 
+    def forget(self, digest: str) -> None:
+        """Let go of couplings that a journal has lost, so that they are sent once more."""
+        for key in [key for key, _, _ in self._store.items() if _digest(key) == digest]:
+            self._store.drop(key)
+
     def forget_session(self, session: str) -> None:
         """Drop the uploads of a session."""
         self._uploads.forget_session(session)

@@ -44,6 +44,7 @@ from cim_hal.protocol.wire import Digest, Fault, Number, Text, Token, Wire, Wire
 __all__ = [
     "REPLY",
     "REQUEST",
+    "AckJob",
     "AskDevice",
     "AskMetrics",
     "AskStatus",
@@ -76,9 +77,12 @@ __all__ = [
     "HeldCouplings",
     "Hello",
     "History",
+    "JobInfo",
+    "JobList",
     "JobStatus",
     "ListCalibrations",
     "ListCouplings",
+    "ListJobs",
     "LockDevice",
     "LockInfo",
     "LockState",
@@ -87,6 +91,7 @@ __all__ = [
     "MissingBytes",
     "Ping",
     "Pong",
+    "Progress",
     "Reply",
     "Request",
     "ResetDevice",
@@ -162,6 +167,14 @@ class TraceSpec(Wire):
     runs: Annotated[int, Field(ge=1, lt=2**63)]
 
 
+class Progress(Wire):
+    """How far a job is: `done` of `total`, in a unit such as ``runs`` or ``round trips``."""
+
+    done: Number
+    total: Number
+    unit: Annotated[str, Field(max_length=40)]
+
+
 # ---- requests -------------------------------------------------------------------------------
 
 
@@ -226,7 +239,10 @@ class DropCouplings(Wire):
 
 
 class Sample(Wire):
-    """Queue a job. The same key and body is the same job, however often it arrives."""
+    """Queue a job. The same key and body of a user is the same job, however often it arrives.
+
+    A job that is not to be kept ends with its session; one that is belongs to its user alone.
+    """
 
     t: Literal["sample"] = "sample"
     key: Token
@@ -237,14 +253,16 @@ class Sample(Wire):
     settings: Annotated[dict[FactName, float], Field(max_length=MAX_SETTINGS)] = {}
     trace: TraceSpec | None = None
     priority: Annotated[int, Field(ge=-9, le=9)] = 0
+    keep: bool = False
 
 
 class WaitJob(Wire):
-    """Answer once the job has ended, or after `timeout_s`."""
+    """Answer once the job has ended, or has changed after `since`, or after `timeout_s`."""
 
     t: Literal["job.wait"] = "job.wait"
     job: Token
     timeout_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    since: Number = 0
 
 
 class CancelJob(Wire):
@@ -270,6 +288,24 @@ class FetchTrace(Wire):
     first: Number = 0
 
 
+class AckJob(Wire):
+    """The result is safe with the caller: drop it. Its key is remembered."""
+
+    t: Literal["job.ack"] = "job.ack"
+    job: Token
+
+
+class ListJobs(Wire):
+    """List the jobs of the user, the oldest first; after the job `after` where there is one."""
+
+    t: Literal["job.list"] = "job.list"
+    states: Annotated[
+        tuple[Annotated[JobState, Field(strict=False)], ...], Field(max_length=16)
+    ] = ()
+    job: Token | None = None
+    after: Token | None = None
+
+
 class Ping(Wire):
     """Ask for a sign of life."""
 
@@ -277,7 +313,7 @@ class Ping(Wire):
 
 
 class Bye(Wire):
-    """End the session; its jobs are cancelled and its results dropped."""
+    """End the session; those of its jobs that are not kept are cancelled, their results dropped."""
 
     t: Literal["bye"] = "bye"
 
@@ -376,12 +412,44 @@ class CouplingsLoaded(Wire):
 
 
 class JobStatus(Wire):
-    """Where the job is; `error` where it failed or was cancelled."""
+    """Where the job is; `error` where it failed or was cancelled.
+
+    `seq` grows with each change of any job; `gone` says that the result was acknowledged or has
+    expired.
+    """
 
     t: Literal["job.status"] = "job.status"
     job: Token
     state: Annotated[JobState, Field(strict=False)]
     error: Fault | None = None
+    seq: Number = 0
+    progress: Progress | None = None
+    gone: bool = False
+
+
+class JobInfo(Wire):
+    """One job of a list; what was asked for and where it is."""
+
+    job: Token
+    state: Annotated[JobState, Field(strict=False)]
+    owner: Text
+    coupling: CouplingRef
+    n_runs: Number
+    seed: Number
+    has_trace: bool
+    keep: bool
+    age_s: float
+    n_bytes: Number
+    progress: Progress | None = None
+    reason: Text = ""
+
+
+class JobList(Wire):
+    """Jobs, the oldest first; there are more where `more` says so."""
+
+    t: Literal["job.listed"] = "job.listed"
+    jobs: Annotated[tuple[JobInfo, ...], Field(max_length=64)]
+    more: bool
 
 
 class ResultBatch(Wire):
@@ -444,6 +512,8 @@ Request: TypeAlias = (
     | CancelJob
     | FetchResult
     | FetchTrace
+    | AckJob
+    | ListJobs
     | AskDevice
     | FetchHistory
     | GetCalibration
@@ -473,6 +543,7 @@ Reply: TypeAlias = (
     | JobStatus
     | ResultBatch
     | TraceBatch
+    | JobList
     | DeviceStatus
     | History
     | CalibrationRecord

@@ -14,7 +14,7 @@ from cim_hal.protocol.results import result_bytes
 if TYPE_CHECKING:
     from cim_hal.machine.capabilities import Capabilities
     from cim_hal.machine.lowering import Lowering
-    from cim_hal.protocol.jobs import Job
+    from cim_hal.protocol.job import Job
     from cim_hal.protocol.limits import Limits
     from cim_hal.protocol.messages import Sample
     from cim_hal.protocol.results import Measured

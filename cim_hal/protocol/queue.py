@@ -76,6 +76,7 @@ class FairQueue(Generic[Item]):
         self._lines: dict[str, _Line[Item]] = {}  # who was served last stands last
         self._served: str | None = None
         self._number = 0
+        self._popped: tuple[str, _Place[Item]] | None = None
 
     def __len__(self) -> int:
         return sum(len(line.places) for line in self._lines.values())
@@ -102,8 +103,7 @@ class FairQueue(Generic[Item]):
         """
         self._number += 1
         place = _Place(item, priority, self._number, coupling)
-        line = self._lines.setdefault(user, _Line(self._slice_s))
-        insort(line.places, place, key=lambda place: (-place.priority, place.number))
+        self._insert(user, place)
 
     def remove(self, item: Item) -> None:
         """Let a job wait no longer; one that does not wait is no mistake."""
@@ -135,11 +135,22 @@ class FairQueue(Generic[Item]):
             self._begin_round(heads)
         user = self._choose([u for u in ready if heads[u].coupling == loaded] or ready)
         self._lines[user].places.remove(heads[user])
+        self._popped = (user, heads[user])
         return heads[user].item
+
+    def put_back(self) -> None:
+        """Let the job that was taken last wait again, where it did."""
+        if self._popped is not None:
+            self._insert(*self._popped)
+            self._popped = None
 
     def charge(self, user: str, seconds: float) -> None:
         """Take from the balance of a user what a job took of the machine."""
         self._lines.setdefault(user, _Line(self._slice_s)).balance -= seconds
+
+    def _insert(self, user: str, place: _Place[Item]) -> None:
+        line = self._lines.setdefault(user, _Line(self._slice_s))
+        insort(line.places, place, key=lambda place: (-place.priority, place.number))
 
     def _choose(self, ready: list[str]) -> str:
         """Return who is next of `ready`, and remember the order."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from cim_hal.errors import PermissionDeniedError
 from cim_hal.protocol.messages import (
+    AckJob,
     AskDevice,
     AskMetrics,
     AskStatus,
@@ -28,6 +29,7 @@ from cim_hal.protocol.messages import (
     Hello,
     ListCalibrations,
     ListCouplings,
+    ListJobs,
     LockDevice,
     LockInfo,
     Message,
@@ -93,6 +95,7 @@ LEAST: Mapping[type[Message], Role] = MappingProxyType(
         LockInfo: Role.OBSERVER,
         SafetyInfo: Role.OBSERVER,
         ListCouplings: Role.OBSERVER,
+        ListJobs: Role.OBSERVER,
         BeginCouplings: Role.USER,
         StatCouplings: Role.USER,
         DropCouplings: Role.USER,
@@ -106,12 +109,19 @@ LEAST: Mapping[type[Message], Role] = MappingProxyType(
         UnlockDevice: Role.USER,
         EmergencyStop: Role.OPERATOR,
         ResetDevice: Role.OPERATOR,
+        AckJob: Role.USER,
     }
 )
 
-# Jobs, couplings and locks belong to others. What is not here nobody may ask of theirs.
+# Jobs and couplings belong to users, locks to sessions. What is not here nobody may ask of those
+# of another.
 LEAST_FOR_OTHERS: Mapping[type[Message], Role] = MappingProxyType(
-    {CancelJob: Role.OPERATOR, DropCouplings: Role.OPERATOR, UnlockDevice: Role.ADMIN}
+    {
+        CancelJob: Role.OPERATOR,
+        ListJobs: Role.OPERATOR,
+        DropCouplings: Role.OPERATOR,
+        UnlockDevice: Role.ADMIN,
+    }
 )
 
 

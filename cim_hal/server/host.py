@@ -17,15 +17,18 @@ from cim_hal.machine.telemetry import Telemetry
 from cim_hal.model.trace import Trace
 from cim_hal.protocol.couplings import Prepared, prepare
 from cim_hal.protocol.effects import Calibrate, MakeSafe, Prepare, Run, Stop
+from cim_hal.protocol.messages import Progress
 from cim_hal.protocol.results import Measured, pack_spins
 from cim_hal.server.caller import FRESH_S, Caller
 from cim_hal.server.logs import about
+from cim_hal.server.memory_journal import MemoryJournal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from cim_hal.machine.capabilities import Capabilities
     from cim_hal.machine.driver import Driver, Program, Readout
+    from cim_hal.server.memory_journal import Journal
 
 __all__ = ["Host", "Outcome"]
 
@@ -55,6 +58,8 @@ class Host:
     driver : Driver
     announce : callable
         Called, in a worker's thread, after an outcome was added.
+    journal : Journal, optional
+        Keeps couplings and results where a crash cannot reach them, in the worker's threads.
 
     Raises
     ------
@@ -62,10 +67,14 @@ class Host:
         The driver does not describe itself.
     """
 
-    def __init__(self, driver: Driver, announce: Callable[[], None]) -> None:
+    def __init__(
+        self, driver: Driver, announce: Callable[[], None], journal: Journal | None = None
+    ) -> None:
         self._announce = announce
+        self._journal = journal or MemoryJournal()
         self._outcomes: SimpleQueue[Outcome] = SimpleQueue()
         self._tokens: dict[str, StopToken] = {}
+        self._told: tuple[int, int, str] | None = None
         self._closing = threading.Lock()
         self._is_closed = False
         self._caller = Caller(driver, self._add)
@@ -110,6 +119,15 @@ class Host:
         """Yield what has been done since the last call."""
         while not self._outcomes.empty():
             yield self._outcomes.get()
+
+    def progress(self) -> Iterator[tuple[str, Progress]]:
+        """Yield how far the running job is, where that has changed since the last call."""
+        for job, token in list(self._tokens.items()):
+            progress = token.last_progress
+            if progress is not None and progress != self._told:
+                self._told = progress
+                done, total, unit = progress
+                yield job, Progress(done=done, total=total, unit=unit)
 
     def close(self) -> None:
         """Stop the running job, make the driver safe, close it, and wait for that."""
@@ -160,11 +178,13 @@ class Host:
                 return effect.refusal
             with about(job=effect.job):
                 readout, device_s = self._caller.run(effect.program, token)
-            return self._lift(readout, effect.program, device_s)
+            measured = self._lift(readout, effect.program, device_s)
+            return self._journal.keep_result(effect.job, measured)
         except CimError as error:
             return error
         finally:
             self._tokens.pop(effect.job, None)
+            self._told = None
 
     def _calibrate(self, effect: Calibrate, token: StopToken) -> Calibration | CimError:
         try:
@@ -199,7 +219,12 @@ class Host:
 
     def _prepare(self, effect: Prepare) -> Prepared | CimError:
         try:
-            return prepare(effect.source, effect.coupling, self.capabilities, effect.base)
+            source, ref = effect.source, effect.coupling
+            if source is None:
+                source = self._journal.couplings(ref.digest)
+            prepared = prepare(source, ref, self.capabilities, effect.base)
+            self._journal.keep_couplings(ref.digest, prepared.content)
+            return prepared
         except CimError as error:
             return error
         except (ArithmeticError, LookupError, MemoryError, TypeError, ValueError) as error:

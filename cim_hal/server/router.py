@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from cim_hal.protocol.roles import User
     from cim_hal.server.board import Board
     from cim_hal.server.calibrations import CalibrationStore
+    from cim_hal.server.memory_journal import Journal
     from cim_hal.server.security import Gatekeeper
 
 __all__ = ["Router", "bind"]
@@ -71,6 +72,8 @@ class Router:
         Where calibrations outlast the server.
     board : Board, optional
         Where to post reports for other threads of this process.
+    journal : Journal, optional
+        Where jobs outlive the server; the router closes it. In memory where it is None.
 
     Raises
     ------
@@ -90,12 +93,13 @@ class Router:
         limits: Limits | None = None,
         calibrations: CalibrationStore | None = None,
         board: Board | None = None,
+        journal: Journal | None = None,
     ) -> None:
         self._board = board
         try:
             check_endpoint(endpoint, insecure=insecure, keyed=gatekeeper is not None)
         except BindError:
-            driver.close()
+            _close(driver, journal)
             raise
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.ROUTER)
@@ -111,10 +115,12 @@ class Router:
             self.endpoint = bind(self._socket, endpoint)
         except BindError:
             self._close_sockets()
-            driver.close()
+            _close(driver, journal)
             raise
         try:
-            self._station = Station(driver, self._wake, limits, calibrations=calibrations)
+            self._station = Station(
+                driver, self._wake, limits, calibrations=calibrations, journal=journal
+            )
         except CimError:
             self._close_sockets()
             raise
@@ -228,6 +234,12 @@ class Router:
         self._context.term()
         self._woken.close()
         self._waker.close()
+
+
+def _close(driver: Driver, journal: Journal | None) -> None:
+    driver.close()
+    if journal is not None:
+        journal.close()
 
 
 def _revoked() -> PermissionDeniedError:

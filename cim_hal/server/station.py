@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-import time
+from collections import deque
+from contextlib import ExitStack
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
@@ -13,15 +14,17 @@ from cim_hal.machine.condition import Condition
 from cim_hal.machine.telemetry import Telemetry
 from cim_hal.protocol.core import ServerCore
 from cim_hal.protocol.couplings import Prepared
-from cim_hal.protocol.effects import Audit, Calibrate, Effect, Prepare, Reply, Run
+from cim_hal.protocol.effects import Audit, Calibrate, Effect, Persist, Prepare, Reply, Run
 from cim_hal.protocol.faults import as_fault
 from cim_hal.protocol.packet import Packet, answer
 from cim_hal.protocol.results import Measured
 from cim_hal.protocol.roles import LOCAL
 from cim_hal.server import audit
 from cim_hal.server.calibrations import age_s
+from cim_hal.server.clock import Clock
 from cim_hal.server.host import Host
 from cim_hal.server.logs import about
+from cim_hal.server.memory_journal import MemoryJournal
 from cim_hal.server.vitals import memory_bytes, open_files
 
 if TYPE_CHECKING:
@@ -35,6 +38,7 @@ if TYPE_CHECKING:
     from cim_hal.server.board import Board
     from cim_hal.server.calibrations import CalibrationStore
     from cim_hal.server.host import Outcome
+    from cim_hal.server.memory_journal import Journal
 
 __all__ = ["TICK_S", "Station"]
 
@@ -56,6 +60,13 @@ class Station:
     limits : Limits
     calibrations : CalibrationStore, optional
         Where records outlast the server.
+    journal : Journal, optional
+        What jobs are remembered in; the station closes it. In memory where it is None.
+
+    Raises
+    ------
+    CimError
+        The driver does not describe itself, or the journal is damaged, or of another machine.
     """
 
     def __init__(
@@ -65,18 +76,26 @@ class Station:
         limits: Limits | None = None,
         *,
         calibrations: CalibrationStore | None = None,
+        journal: Journal | None = None,
     ) -> None:
-        self._host = Host(driver, announce)
-        software = f"cim-hal {version('cim-hal')}"
-        # The wall clock, so that epochs grow over a restart of the server.
-        first_epoch = time.time_ns() // 1_000_000
-        self._core = ServerCore(
-            self._host.capabilities, limits, software=software, first_epoch=first_epoch
-        )
-        self._vitals_at = 0.0
+        self._clock = Clock()
+        self._journal = journal or MemoryJournal()
         self._calibrations = calibrations
-        for record in calibrations.read() if calibrations else ():
-            self._core.instruments.restore(record, age_s(record), time.monotonic())
+        self._vitals_at = 0.0
+        with ExitStack() as undo:
+            undo.callback(self._journal.close)
+            self._host = Host(driver, announce, self._journal)
+            undo.callback(self._host.close)
+            self._core = ServerCore(
+                self._host.capabilities,
+                limits,
+                keys=self._journal.keys,
+                software=f"cim-hal {version('cim-hal')}",
+                # Of the wall clock, so that epochs grow over a restart of the server.
+                first_epoch=int(self._clock() * 1000),
+            )
+            self._restore()
+            self._close = undo.pop_all().close
 
     @property
     def capabilities(self) -> Capabilities:
@@ -94,7 +113,7 @@ class Station:
         with about(peer=peer.hex(), session=request.session[-8:], user=user.name, job=job):
             log.debug("%s", request.body.t)
             try:
-                effects = self._core.receive(peer, request, time.monotonic(), user=user)
+                effects = self._core.receive(peer, request, self._clock(), user=user)
                 return self._perform(effects)
             except Exception:
                 log.exception("a %s request failed", request.body.t)
@@ -106,10 +125,12 @@ class Station:
         replies: list[Reply] = []
         for outcome in self._host.outcomes():
             try:
-                replies += self._perform(self._take(outcome, time.monotonic()))
+                replies += self._perform(self._take(outcome, self._clock()))
             except Exception:
                 log.exception("an outcome could not be taken")
-        now = time.monotonic()
+        now = self._clock()
+        for job, progress in self._host.progress():
+            replies += self._perform(self._core.progress(job, progress, now))
         if now >= self._vitals_at:
             self._vitals_at = now + VITALS_S
             self._measure_vitals()
@@ -117,13 +138,20 @@ class Station:
 
     def post(self, board: Board) -> None:
         """Put a report on the board if it is due."""
-        now = time.monotonic()
+        now = self._clock()
         if board.is_due(now):
             board.post(*self._core.reports(now))
 
     def close(self) -> None:
-        """Stop what runs and close the driver."""
-        self._host.close()
+        """Stop what runs, close the driver and the journal."""
+        self._close()
+
+    def _restore(self) -> None:
+        now = self._clock()
+        for record in self._calibrations.read() if self._calibrations else ():
+            self._core.instruments.restore(record, age_s(record), now)
+        saved = self._journal.load(self._host.capabilities.name)
+        self._perform(self._core.restore(saved, now))
 
     def _measure_vitals(self) -> None:
         for name, value in (("memory_bytes", memory_bytes()), ("open_files", open_files())):
@@ -156,14 +184,27 @@ class Station:
 
     def _perform(self, effects: Iterable[Effect]) -> list[Reply]:
         replies: list[Reply] = []
-        for effect in effects:
+        to_do = deque(effects)
+        while to_do:
+            effect = to_do.popleft()
             match effect:
                 case Reply():
                     replies.append(effect)
+                case Persist():
+                    to_do.extendleft(reversed(self._persist(effect)))
                 case Audit():
                     audit.write(effect.event, effect.user, **effect.facts)
                 case Run():
-                    self._host.perform(self._core.instruments.ready(effect, time.monotonic()))
+                    self._host.perform(self._core.instruments.ready(effect, self._clock()))
                 case _:
                     self._host.perform(effect)
         return replies
+
+    def _persist(self, effect: Persist) -> list[Effect]:
+        """Write a record before anything else is done; what cannot be written has not happened."""
+        try:
+            self._journal.write(effect.record)
+        except CimError as error:
+            log.warning("%s was not written: %s", type(effect.record).__name__, error)
+            return self._core.unsaved(effect.ticket, error, self._clock())
+        return self._core.saved(effect.ticket, self._clock())

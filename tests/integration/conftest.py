@@ -39,9 +39,10 @@ def _serving() -> Callable[..., object]:
 
 
 @pytest.fixture(autouse=True)
-def _machines_for_processes(monkeypatch):
-    """Let servers in processes of their own find the machines of the tests."""
+def _machines_for_processes(monkeypatch, tmp_path):
+    """Let servers in processes of their own find the machines, and keep their jobs apart."""
     monkeypatch.setenv("PYTHONPATH", str(SUPPORT))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
 
 
 @pytest.fixture

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from cim_hal import Capabilities, IsingModel, Program
+from cim_hal.errors import StorageError
 from cim_hal.protocol.core import ServerCore
 from cim_hal.protocol.couplings import Content, prepare
-from cim_hal.protocol.effects import Audit, Effect, Prepare, Reply, Run
+from cim_hal.protocol.effects import Audit, Effect, Persist, Prepare, Reply, Run
 from cim_hal.protocol.limits import Limits
 from cim_hal.protocol.messages import (
     BeginCouplings,
@@ -23,33 +25,123 @@ from cim_hal.protocol.messages import (
     Sample,
 )
 from cim_hal.protocol.packet import Kind, Packet
+from cim_hal.protocol.records import Accepted, Dropped, Ended, Forgotten, Saved, Started
 from cim_hal.protocol.results import Measured, pack_spins
 from cim_hal.protocol.roles import ANONYMOUS, User
+from cim_hal.protocol.state import JobState
 from cim_hal.protocol.version import NEWEST, OLDEST
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from cim_hal.protocol.keys import KeyRules
+    from cim_hal.protocol.records import Record
+
 CAPABILITIES = Capabilities(
     name="bench", max_spins=8, coupling_bits=8, max_runs=100, reports_amplitudes=False
 )
 MODEL = IsingModel.from_couplings([[0, 1], [1, 0]])
-PAYLOAD = Content.of(MODEL).payload
+CONTENT = Content.of(MODEL)
+PAYLOAD = CONTENT.payload
 REF = CouplingRef(digest=PAYLOAD.digest())
+
+
+class Crashed(Exception):  # noqa: N818
+    """The server was killed."""
+
+
+class Disk:
+    """What a journal on disk would hold; full, or the end of its server, where the test says so."""
+
+    def __init__(self) -> None:
+        self.records: list[Record] = []
+        self.jobs: dict[str, Saved] = {}
+        self.is_full = False
+        self.crash: str | None = None  # "before" or "after" the next record is written
+
+    def write(self, record: Record) -> None:
+        crash, self.crash = self.crash, None
+        if crash == "before":
+            raise Crashed
+        if self.is_full:
+            raise StorageError("no room")
+        self._apply(record)
+        if crash == "after":
+            raise Crashed
+
+    def _apply(self, record: Record) -> None:
+        self.records.append(record)
+        match record:
+            case Accepted(job=job):
+                queued, user = JobState.QUEUED, record.user.name
+                self.jobs[job] = Saved(job, user, record.digest, queued, None, record, None, 0.0)
+            case Started(job=job):
+                self.jobs[job] = replace(self.jobs[job], state=JobState.RUNNING)
+            case Ended(job=job, state=state, error=error, measured=measured, at=at):
+                ended = {"state": state, "error": error, "measured": measured, "ended_at": at}
+                self.jobs[job] = replace(self.jobs[job], **ended)
+            case Dropped(jobs=jobs):
+                for job in jobs:
+                    self.jobs[job] = replace(self.jobs[job], accepted=None, measured=None)
+            case Forgotten(jobs=jobs):
+                for job in jobs:
+                    del self.jobs[job]
+
+
+class Written:
+    """A core whose records are written at once."""
+
+    def __init__(self, core: ServerCore, disk: Disk) -> None:
+        self._core = core
+        self.disk = disk
+
+    @property
+    def records(self) -> list[Record]:
+        return self.disk.records
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self._core, name)
+        if name not in {"receive", "prepared", "finish", "progress", "tick", "restore"}:
+            return value
+        return lambda *args, **kwargs: self.perform(value(*args, **kwargs), args[-1])
+
+    def perform(self, effects: Iterable[Effect], now: Any) -> list[Effect]:
+        done: list[Effect] = []
+        for effect in effects:
+            if not isinstance(effect, Persist):
+                done.append(effect)
+                continue
+            try:
+                self.disk.write(effect.record)
+            except StorageError as error:
+                done += self.perform(self._core.unsaved(effect.ticket, error, now), now)
+            else:
+                done += self.perform(self._core.saved(effect.ticket, now), now)
+        return done
 
 
 class Bench:
     """One peer of a core, with a clock that the test moves."""
 
     def __init__(
-        self, capabilities: Capabilities = CAPABILITIES, *, first_epoch: int = 1, **limits: Any
+        self,
+        capabilities: Capabilities = CAPABILITIES,
+        *,
+        keys: KeyRules | None = None,
+        disk: Disk | None = None,
+        first_epoch: int = 1,
+        **limits: Any,
     ) -> None:
         numbers = itertools.count(1)
-        self.core = ServerCore(
-            capabilities,
-            Limits(**limits),
-            new_token=lambda: f"{next(numbers):032x}",
-            first_epoch=first_epoch,
+        self.core: Any = Written(
+            ServerCore(
+                capabilities,
+                Limits(**limits),
+                keys=keys,
+                new_token=lambda: f"{next(numbers):032x}",
+                first_epoch=first_epoch,
+            ),
+            disk or Disk(),
         )
         self.ids = itertools.count(1)
         self.now = 0.0

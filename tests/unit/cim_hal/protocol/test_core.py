@@ -11,6 +11,7 @@ from cim_hal.errors import DriverFaultError, JobCancelledError, ModelError
 from cim_hal.protocol.couplings import prepare
 from cim_hal.protocol.effects import Prepare, Reply, Run, Stop
 from cim_hal.protocol.messages import (
+    AckJob,
     BeginCouplings,
     Bye,
     CancelJob,
@@ -20,6 +21,7 @@ from cim_hal.protocol.messages import (
     FetchResult,
     FetchTrace,
     Hello,
+    ListJobs,
     Ping,
     Pong,
     Schedule,
@@ -171,9 +173,9 @@ def test_the_same_key_with_another_body_is_a_conflict(bench, session):
     assert _code(bench, sample_request(seed=8), session) == "protocol.conflict"
 
 
-def test_the_same_key_in_another_session_is_another_job(bench, session):
+def test_the_same_key_in_another_session_of_the_user_is_the_same_job(bench, session):
     first, second = replies(bench.sample(session) + bench.sample(bench.hello()))
-    assert first.job != second.job
+    assert first.job == second.job
 
 
 def test_a_full_queue_says_so(bench, session):
@@ -384,19 +386,25 @@ def test_a_session_that_ends_takes_its_jobs_with_it_and_frees_the_machine(bench,
     _, run = bench.sample(session, 1)
     bench.sample(session, 2)
     other = bench.hello()
-    bench.sample(other, 1)
+    bench.sample(other, 3)
     effects = bench.send(Bye(), session)
     assert [type(effect) for effect in effects] == [Stop, Reply]
     (next_run,) = runs(bench.core.finish(run.job, JobCancelledError("stopped"), 0.0))
     assert bench.ask(WaitJob(job=next_run.job), other).state is JobState.RUNNING
 
 
-def test_the_job_of_another_session_is_out_of_reach(bench, session):
+def test_the_job_of_another_user_is_out_of_reach(bench, session):
     _, run = bench.sample(session)
     bench.user = User("bob", Role.USER)
     other = bench.hello()
-    for body in (WaitJob(job=run.job), CancelJob(job=run.job), FetchResult(job=run.job)):
+    for body in (
+        WaitJob(job=run.job),
+        CancelJob(job=run.job),
+        FetchResult(job=run.job),
+        AckJob(job=run.job),
+    ):
         assert _code(bench, body, other) == "protocol.unknown_reference"
+    assert bench.ask(ListJobs(), other).jobs == ()
 
 
 # ---- memory ---------------------------------------------------------------------------------
@@ -408,7 +416,8 @@ def test_old_results_are_dropped(bench, session):
     bench.core.tick(99.0)
     assert bench.ask(FetchResult(job=run.job), session).t == "job.batch"
     bench.core.tick(100.0)
-    assert _code(bench, FetchResult(job=run.job), session) == "protocol.unknown_reference"
+    fault = bench.ask(FetchResult(job=run.job), session)
+    assert (fault.code, fault.details["kind"]) == ("protocol.unknown_reference", "result")
 
 
 def test_the_oldest_results_make_room_and_the_newest_stays():

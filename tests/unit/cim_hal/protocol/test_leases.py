@@ -41,7 +41,8 @@ class Client:
         return state
 
     def sample(self, key: int = 1, **changes: Any) -> Any:
-        return self.ask(sample_request(key, **changes))
+        told = self.ask(sample_request(key, **changes))  # queued, and started right after
+        return self.ask(WaitJob(job=told.job)) if told.t == "job.status" else told
 
 
 @pytest.fixture

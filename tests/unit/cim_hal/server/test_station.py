@@ -1,9 +1,8 @@
 from __future__ import annotations
 
 from cim_machines import Annealer
-from cim_wire import sample_request
 
-from cim_hal.protocol.messages import CouplingRef, Hello, Ping
+from cim_hal.protocol.messages import Describe, Hello, Ping
 from cim_hal.protocol.packet import Kind, Packet
 from cim_hal.server.station import Station
 
@@ -14,9 +13,8 @@ def test_a_bug_in_the_server_is_answered_and_logged_and_not_fatal(monkeypatch, c
         hello = Packet(Kind.REQUEST, bytes(16), Hello(protocols=((1, 0), (1, 0))))
         (welcome,) = station.receive(b"p", hello)
         session = welcome.packet.body.session
-        broken = sample_request(coupling=CouplingRef(digest=f"sha256:{'0' * 64}"))
-        monkeypatch.delattr(station._core, "_library")
-        (reply,) = station.receive(b"p", Packet(Kind.REQUEST, b"i" * 16, broken, session))
+        monkeypatch.delattr(station._core, "_capabilities")
+        (reply,) = station.receive(b"p", Packet(Kind.REQUEST, b"i" * 16, Describe(), session))
         (pong,) = station.receive(b"p", Packet(Kind.REQUEST, b"j" * 16, Ping(), session))
     finally:
         station.close()

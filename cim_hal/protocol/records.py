@@ -1,0 +1,85 @@
+"""What a journal keeps of the life of a job: one record for each move that must outlast a crash."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from cim_hal.model.record import LoweringReport
+    from cim_hal.model.schedule import PumpSchedule
+    from cim_hal.protocol.messages import Fault, Sample
+    from cim_hal.protocol.results import Measured
+    from cim_hal.protocol.roles import User
+    from cim_hal.protocol.state import JobState
+
+__all__ = ["Accepted", "Dropped", "Ended", "Forgotten", "Record", "Saved", "Started"]
+
+
+@dataclass(frozen=True, eq=False)
+class Accepted:
+    """A job was taken; written before its client is told.
+
+    `digest` tells its request from others with the same key; see `keys.body_digest`.
+    """
+
+    job: str
+    user: User
+    request: Sample
+    digest: bytes
+    schedule: PumpSchedule
+    report: LoweringReport
+    at: float
+
+
+@dataclass(frozen=True, eq=False)
+class Started:
+    """A job is about to run; written before the machine is touched."""
+
+    job: str
+
+
+@dataclass(frozen=True, eq=False)
+class Ended:
+    """A job is over; written, with what was measured, before anybody is told."""
+
+    job: str
+    state: JobState
+    error: Fault | None
+    measured: Measured | None
+    at: float
+
+
+@dataclass(frozen=True, eq=False)
+class Dropped:
+    """Results were acknowledged or have expired; the keys of their jobs stay."""
+
+    jobs: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Forgotten:
+    """Keys are old enough to be forgotten, jobs and all."""
+
+    jobs: tuple[str, ...]
+
+
+Record: TypeAlias = Accepted | Started | Ended | Dropped | Forgotten
+
+
+@dataclass(frozen=True, eq=False)
+class Saved:
+    """A job as a journal knows it when a server starts.
+
+    `accepted` is None once the result was dropped: what is left is the key and how it ended.
+    `state` is `queued`, `running` where the server died in mid-run, or terminal.
+    """
+
+    job: str
+    user: str
+    digest: bytes
+    state: JobState
+    error: Fault | None
+    accepted: Accepted | None
+    measured: Measured | None
+    ended_at: float
