@@ -1,13 +1,14 @@
 """All solvers at equal machine calls, on the same images with the same seeds.
 
     python benchmarks/compare_solvers.py run --data DIR --out rows.jsonl
-    python benchmarks/compare_solvers.py table rows.jsonl
+    python benchmarks/compare_solvers.py table rows*.jsonl
 
 A row is one training: pair of classes, seed, method; rows that are there are not made again. Twenty
 images are in the program, the machine is ``emulator-550`` with 8-bit couplings, a call has 32 runs,
 and candidates are compared on the training split. The weight of the tuned penalty method is chosen
 on other draws of images (seeds from 100 on), whose calls are not counted: in its favour. Test
-images are used once for each row, after the training.
+images are used once for each row, after the training. The ladder takes the same weights in turn,
+within its calls.
 """
 
 from __future__ import annotations
@@ -16,7 +17,10 @@ import argparse
 import json
 import sys
 import time
+from dataclasses import replace
+from itertools import product
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import stats
@@ -26,15 +30,20 @@ from qnn_train import Recipe, SessionOracle, load_fashion_mnist, prepare, train
 from qnn_train.methods import Decomposed, Gradient, Guessing, Hedging, Penalty
 from qnn_train.solve import PackedOracle, RhoSchedule, default_weight, polish
 
+if TYPE_CHECKING:
+    from qnn_train.methods import Method
+    from qnn_train.recipe import Preparation
+
 PAIRS = {"coat/sandal": (4, 5), "T-shirt/shirt": (0, 6)}
 CALLS, RUNS, BITS, MAX_BITS = 12, 32, 8, 549
 LADDER = (0.001, 0.003, 0.01, 0.03, 0.1)
 TUNING_SEEDS = (100, 101)
-RHO = RhoSchedule(first=0.3, last=10.0, steps=20)
+RHO = RhoSchedule(first=0.5, last=8.0, steps=12)
 METHODS = {
     "qcgd": Gradient(),
     "penalty, default": Penalty(),
-    "penalty, tuned": None,  # its weight is found first
+    "penalty, ladder": "ladder",
+    "penalty, tuned": "tuned",  # its weight is found first
     "dlbo, packed": Decomposed(batch=5),
     "dlbo-2, packed": Decomposed(batch=5, moments=2),
     "qph, packed": Hedging(batch=5, rho=RHO, weight=2.0),
@@ -46,11 +55,11 @@ def one_training(preparation, session, method, *, packed: bool, seed: int, calls
     oracle = SessionOracle(session, n_runs=RUNS, seed=seed, coupling_bits=BITS)
     if packed:
         oracle = PackedOracle(oracle, MAX_BITS)
-    started, best, last = time.perf_counter(), None, None
+    started = time.perf_counter()
     for step in train(preparation.task, oracle, preparation.scorer, method=method):
-        if step.iterate.calls > calls:
-            break
-        best, last = step.best, step.iterate
+        if step.iterate.calls + step.iterate.calls // step.iterate.step > calls:
+            break  # another step would cost too much
+    best, last = step.best, step.iterate
     features, pair = preparation.features, preparation.pair
     inputs = features.transform(pair.test.images)
     polished = polish(preparation.architecture, preparation.scorer, best.network.to_bits())
@@ -92,7 +101,18 @@ def tuned_weight(images, session, calls: int) -> tuple[float, list]:
     return max(seen, key=lambda pair: pair[1])[0], seen
 
 
-def run(args) -> None:
+def method_of(label: str, preparation: Preparation, factor: float | None) -> Method:
+    method = METHODS[label]
+    if isinstance(method, Guessing):
+        return replace(method, seed=preparation.recipe.seed)
+    if not isinstance(method, str):
+        return method
+    weight = default_weight(preparation.assemble().qcbo)
+    factors = LADDER if method == "ladder" else (factor,)
+    return Penalty(weights=[factor * weight for factor in factors])
+
+
+def run(args: argparse.Namespace) -> None:
     done = set()
     if args.out.exists():
         rows = [json.loads(line) for line in args.out.read_text().splitlines()]
@@ -100,39 +120,30 @@ def run(args) -> None:
     images = load_fashion_mnist(args.data)
     with args.out.open("a") as file, open_device("emulator-550") as session:
         for name in args.pairs:
-            pair = images.pair(*PAIRS[name])
-            factor = None
-            for seed in args.seeds:
+            pair, factor = images.pair(*PAIRS[name]), args.factor
+            if "penalty, tuned" in args.methods and factor is None:
+                factor, seen = tuned_weight(pair, session, args.calls)
+                print(name, "tuned:", factor, seen, file=sys.stderr, flush=True)
+            for seed, label in product(args.seeds, args.methods):
+                if (name, seed, label) in done:
+                    continue
                 preparation = prepare(Recipe(seed=seed), pair)
-                for label in args.methods:
-                    if (name, seed, label) in done:
-                        continue
-                    method = METHODS[label]
-                    if isinstance(method, Guessing):
-                        method = Guessing(n_samples=RUNS, seed=seed)
-                    if method is None:
-                        if factor is None:
-                            factor = args.factor
-                        if factor is None:
-                            factor, seen = tuned_weight(pair, session, args.calls)
-                            print(name, "tuned:", factor, seen, file=sys.stderr, flush=True)
-                        weight = factor * default_weight(preparation.assemble().qcbo)
-                        method = Penalty(weights=[weight])
-                    row = one_training(
-                        preparation,
-                        session,
-                        method,
-                        packed="packed" in label,
-                        seed=seed,
-                        calls=args.calls,
-                    )
-                    row |= {"pair": name, "seed": seed, "method": label, "factor": factor}
-                    file.write(json.dumps(row) + "\n")
-                    file.flush()
+                method = method_of(label, preparation, factor)
+                row = one_training(
+                    preparation,
+                    session,
+                    method,
+                    packed="packed" in label,
+                    seed=seed,
+                    calls=args.calls,
+                )
+                row |= {"pair": name, "seed": seed, "method": label, "factor": factor}
+                file.write(json.dumps(row) + "\n")
+                file.flush()
 
 
-def table(args) -> None:
-    rows = [json.loads(line) for line in args.out.read_text().splitlines()]
+def table(args: argparse.Namespace) -> None:
+    rows = [json.loads(line) for path in args.out for line in path.read_text().splitlines()]
     for name in dict.fromkeys(row["pair"] for row in rows):
         mine = [row for row in rows if row["pair"] == name]
         reference = {row["seed"]: row["test"] for row in mine if row["method"] == "qcgd"}
@@ -176,7 +187,7 @@ def main() -> None:
     running.add_argument("--factor", type=float, help="Of the default weight; else it is tuned.")
     running.set_defaults(command=run)
     showing = commands.add_parser("table")
-    showing.add_argument("out", type=Path)
+    showing.add_argument("out", type=Path, nargs="+")
     showing.set_defaults(command=table)
     args = parser.parse_args()
     args.command(args)
