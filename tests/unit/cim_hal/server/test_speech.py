@@ -1,0 +1,115 @@
+"""Programs and readouts survive their journey to the process of a driver."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import msgpack
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from cim_machines import Adjustable, Annealer
+
+from cim_hal import (
+    Calibration,
+    IsingModel,
+    Program,
+    PumpSchedule,
+    Readout,
+    Trace,
+    TraceRequest,
+    lower,
+)
+from cim_hal.server.speech import (
+    lowering_of,
+    most_bytes,
+    program_of,
+    readout_of,
+    tell_lowering,
+    tell_program,
+    tell_readout,
+)
+
+RNG = np.random.default_rng(3)
+UPPER = np.triu(RNG.integers(-3, 4, (9, 9)), 1).astype(float)
+DENSE = IsingModel.from_couplings(UPPER + UPPER.T, RNG.normal(size=9))
+SPARSE = IsingModel.from_couplings(sp.csr_array(UPPER + UPPER.T))
+
+
+def _over(message):
+    fields, arrays = message
+    return msgpack.unpackb(msgpack.packb(fields)), [array.copy() for array in arrays]
+
+
+@pytest.mark.parametrize("model", [DENSE, SPARSE])
+@pytest.mark.parametrize("machine", [Annealer, Adjustable])
+def test_couplings_are_the_same_and_read_only(model, machine):
+    sent = lower(model, machine().describe(), gauge_seed=4)
+    found = lowering_of(*_over(tell_lowering(sent)))
+    assert found.report == sent.report
+    assert type(found.coupling) is type(sent.coupling)
+    difference = found.coupling - sent.coupling
+    assert not (difference.any() if model is DENSE else abs(difference).sum())
+    np.testing.assert_array_equal(found.field, sent.field)
+    np.testing.assert_array_equal(found.gauge, sent.gauge)
+    with pytest.raises(ValueError, match="read-only"):
+        found.gauge[0] = 0
+
+
+@pytest.mark.parametrize("trace", [None, TraceRequest(every=3, runs=2)])
+@pytest.mark.parametrize("calibration", [None, Calibration(valid_s=3.0, facts={"n": 1, "x": 0.1})])
+def test_a_program_is_the_same(trace, calibration):
+    lowering = lower(DENSE, Annealer().describe())
+    schedule = PumpSchedule((0.0, 1.25, 2.0), 70)
+    sent = Program(lowering, schedule, 5, 2**63 - 1, {"gain": 0.1}, trace, calibration)
+    fields, _ = _over((tell_program(sent), []))
+    found = program_of(fields, lowering)
+    for name in ("schedule", "n_runs", "seed", "settings", "trace", "calibration"):
+        assert getattr(found, name) == getattr(sent, name)
+
+
+VALUES = RNG.normal(size=(5, 9))
+TRACE = Trace(np.array([3, 6]), np.array([0.5, 1.0]), RNG.normal(size=(2, 2, 9)))
+
+
+@pytest.mark.parametrize(
+    ("values", "dtype"),
+    [
+        (VALUES, "f8"),
+        (VALUES.astype("f4"), "f4"),
+        (VALUES.astype("f2"), "f4"),
+        (VALUES.astype("longdouble"), "f8"),
+        (np.where(VALUES < 0, -1, 1), "i1"),
+        (np.asfortranarray(VALUES), "f8"),
+    ],
+)
+def test_a_readout_gives_the_same_spins_and_amplitudes(values, dtype):
+    sent = Readout(values, TRACE, {"relocks": np.int64(2), "drift": np.float64(0.5), "ok": True})
+    found = readout_of(*_over(tell_readout(sent, with_trace=True)))
+    assert found.values.dtype == dtype
+    np.testing.assert_array_equal(found.spins, sent.spins)
+    if sent.amplitudes is not None:
+        np.testing.assert_array_equal(found.amplitudes, sent.amplitudes)
+    assert found.notes == {"relocks": 2, "drift": 0.5, "ok": True}
+    np.testing.assert_array_equal(found.trace.amplitudes, TRACE.amplitudes.astype("f4"))
+    assert readout_of(*_over(tell_readout(sent, with_trace=False))).trace is None
+
+
+def test_no_readout_that_a_machine_may_give_is_too_large():
+    capabilities = Adjustable().describe().model_copy(update={"max_runs": 7, "max_spins": 9})
+    largest = Readout(np.zeros((7, 9)), TRACE)
+    _, arrays = tell_readout(largest, with_trace=True)
+    assert sum(array.nbytes for array in arrays) <= most_bytes(capabilities)
+
+
+def test_what_is_no_readout_is_an_error_and_not_a_readout():
+    for fields, arrays in (({}, [VALUES]), ({"notes": {}}, [])):
+        with pytest.raises((KeyError, ValueError)):
+            readout_of(fields, arrays)
+    odd = readout_of({"notes": {}}, [VALUES, VALUES])  # as from a process that lost its mind
+    with pytest.raises(Exception, match="shape"):
+        replace(odd, values=VALUES[:2]).check(
+            Program(
+                lower(DENSE, Annealer().describe()), PumpSchedule.linear(0, 1, round_trips=3), 5, 0
+            )
+        )
