@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import threading
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
@@ -182,7 +183,7 @@ class StopToken:
 
     def progress(self, done: int, total: int, unit: str = "round trips") -> None:
         """Say that `done` of `total` runs or round trips are over; costs next to nothing."""
-        self._progress = (done, total, unit)
+        self._progress = (max(operator.index(done), 0), max(operator.index(total), 0), unit)
 
     def set(self) -> None:
         """Ask for the end."""

@@ -65,7 +65,7 @@ class Child:
     max_bytes : int
         Most bytes of arrays in one of its messages.
     hear : callable
-        Takes the fields of each telemetry that the driver reports in a run.
+        Takes what the driver says in the midst of a call: ``progress`` or ``telemetry``.
 
     Attributes
     ----------
@@ -250,10 +250,8 @@ class Child:
 
     def _take(self, kind: str, fields: dict[str, Any], arrays: list[NDArray[Any]]) -> None:
         match kind:
-            case "beat":
-                return
-            case "report":
-                self._hear(fields["telemetry"])
+            case "beat" | "report":
+                self._hear(fields)
             case "log":
                 name, level, text = str(fields["name"]), int(fields["level"]), str(fields["text"])
                 self._context.run(logging.getLogger(name).log, level, "%s", text)

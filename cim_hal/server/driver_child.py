@@ -65,7 +65,7 @@ class _Child:
     def __init__(self, link: Link) -> None:
         self._link = link
         self._tasks: SimpleQueue[_Task | None] = SimpleQueue()
-        self._token = StopToken()
+        self._latest = 0, StopToken()  # number of the call that came last
         self._driver: Driver | None = None
         self._lowering: Lowering | None = None
         self._handlers: dict[str, Callable[[Driver, _Task], None]] = {
@@ -91,18 +91,18 @@ class _Child:
             while True:
                 kind, fields, arrays = self._link.receive()
                 if kind == "stop":
-                    self._token.set()
+                    self._latest[1].set()
                 elif kind == "safe_now":
                     self._safe_now()
                 else:
-                    self._token = StopToken(self._report)
-                    self._tasks.put(_Task(kind, fields, arrays, self._token))
+                    self._latest = int(fields["id"]), StopToken(self._report)
+                    self._tasks.put(_Task(kind, fields, arrays, self._latest[1]))
         except LinkError:
             self._leave()
 
     def _leave(self) -> None:
         """End this process, now that its server has gone: in good order, or by force."""
-        self._token.set()
+        self._latest[1].set()
         self._tasks.put(None)
         threading.Event().wait(ORPHAN_S)  # the main thread ends the process
         self._safe_now()
@@ -189,11 +189,15 @@ class _Child:
                 self._link.send("report", telemetry=telemetry.model_dump())
 
     def _beat(self, hang_s: float) -> None:
-        """Show that Python runs; where it does not, a thread without Python ends the process."""
+        """Show that Python runs, and how far the run is.
+
+        Where Python does not run, a thread without it ends the process.
+        """
         with suppress(LinkError):
             while True:
                 faulthandler.dump_traceback_later(2 * hang_s, exit=True)
-                self._link.send("beat")
+                number, token = self._latest
+                self._link.send("beat", of=number, progress=token.last_progress)
                 threading.Event().wait(min(BEAT_S, hang_s / 4))
 
 

@@ -66,6 +66,7 @@ class DriverProcess(Driver):
         self._supervisor = Supervisor(Launch(target, faults), self._options, self._hear)
         self._calling = threading.Lock()
         self._stop: StopToken | None = None
+        self._number = 0  # of the call under way
 
     @property
     def pid(self) -> int | None:
@@ -184,7 +185,8 @@ class DriverProcess(Driver):
         """Call the driver and wait: for its answer, its end, or the end of our patience."""
         patience = _Patience(child, kind, stop, limit_s, self._options.grace_s)
         with self._calling, self._hearing(stop):
-            number, answer, was_seen = child.ask(kind, *arrays, **fields), None, False
+            number = self._number = child.ask(kind, *arrays, **fields)
+            answer, was_seen = None, False
             try:
                 while answer is None or answer.kind == "begun":
                     patience.look()
@@ -210,10 +212,15 @@ class DriverProcess(Driver):
             self._stop = None
 
     def _hear(self, fields: dict[str, Any]) -> None:
-        """Take what the driver reports in the midst of a run."""
+        """Take what the driver says in the midst of a call."""
         stop = self._stop
-        if stop is not None:
-            stop.report(Telemetry(**fields))
+        if stop is None:
+            return
+        if fields.get("telemetry"):
+            stop.report(Telemetry(**fields["telemetry"]))
+        if fields.get("progress") and fields.get("of") == self._number:
+            done, total, unit = fields["progress"]
+            stop.progress(done, total, unit)
 
 
 @dataclass

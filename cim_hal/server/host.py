@@ -8,6 +8,7 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
+from pydantic import ValidationError
 
 from cim_hal.errors import CimError
 from cim_hal.machine.calibration import Calibration
@@ -127,7 +128,10 @@ class Host:
             if progress is not None and progress != self._told:
                 self._told = progress
                 done, total, unit = progress
-                yield job, Progress(done=done, total=total, unit=unit)
+                try:
+                    yield job, Progress(done=done, total=total, unit=unit)
+                except ValidationError:
+                    log.warning("%r is no progress of a driver", progress)
 
     def close(self) -> None:
         """Stop the running job, make the driver safe, close it, and wait for that."""

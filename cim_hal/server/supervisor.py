@@ -65,7 +65,7 @@ class Supervisor:
     launch : Launch
     options : DriverOptions
     hear : callable
-        Takes the fields of the telemetry that the driver reports in a run.
+        Takes what the driver says in the midst of a call; see `Child`.
 
     Attributes
     ----------

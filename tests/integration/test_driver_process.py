@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cim_machines import Adjustable, Annealer
+from perilous_machines import Counting
 
 from cim_hal import (
     Driver,
@@ -26,7 +27,7 @@ from cim_hal import (
 )
 from cim_hal.client.retries import Retries
 from cim_hal.errors import DriverFaultError, UnavailableError
-from cim_hal.protocol.effects import MakeSafe, Run
+from cim_hal.protocol.effects import MakeSafe, Run, Stop
 from cim_hal.server.driver_process import DriverProcess
 from cim_hal.server.host import Host
 from cim_hal.server.options import Backoff, DriverOptions
@@ -108,6 +109,21 @@ def test_telemetry_calibrations_and_cancels_cross_the_border():
         job.cancel()
         with pytest.raises(JobCancelledError, match="between two round trips"):
             job.result(timeout_s=20)
+
+
+@pytest.mark.parametrize("make", [lambda: _process("Counting"), Counting])
+def test_how_far_a_run_is_crosses_the_border(make):
+    host = Host(make(), lambda: None)
+    try:
+        program = Program(lower(PAIR, host.capabilities), LONG, n_runs=1, seed=0)
+        host.perform(Run("job", program))
+        told = []
+        _wait_for(lambda: told.extend(host.progress()) or told)
+        ((job, progress),) = told
+        assert (job, progress.done, progress.total) == ("job", 50_000, 100_000)
+        host.perform(Stop("job"))
+    finally:
+        host.close()
 
 
 def test_a_target_that_is_none_is_an_error_of_the_target():

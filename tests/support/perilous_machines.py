@@ -112,6 +112,17 @@ class Mortal(Laboratory):
         Path(os.environ["CIM_DEATHS"]).with_suffix(".safe").touch()
 
 
+class Counting(Annealer):
+    """Says how far it is, and goes no further than half until it is told to stop."""
+
+    def run(self, program: Program, stop: StopToken) -> Readout:
+        half = np.int64(program.schedule.round_trips // 2)
+        while not stop.is_set():
+            stop.progress(half, 2 * half)
+            time.sleep(0.01)
+        return super().run(program, stop)
+
+
 class Deaf(Mortal):
     """Does not heed a stop."""
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ from cim_hal import (
     Program,
     PumpSchedule,
     Readout,
+    StopToken,
     Telemetry,
     TraceRequest,
     lower,
@@ -249,3 +251,22 @@ def test_a_driver_that_heeds_no_token_is_made_safe_from_another_thread():
         announced.wait()
         host.perform(MakeSafe())
         assert made_safe.wait(5.0)
+
+
+def test_nonsense_of_a_driver_about_its_progress_is_a_fault_or_is_logged(caplog):
+    class Lost(Patient):
+        def run(self, program, stop) -> Readout:
+            stop.progress(1, 2, "x" * 1000)
+            return super().run(program, stop)
+
+    with _hosting(Lost()) as (host, _):
+        host.perform(Run("job", _program(host.capabilities, round_trips=60_000)))
+        deadline = time.monotonic() + 10
+        while "is no progress" not in caplog.text and time.monotonic() < deadline:
+            assert list(host.progress()) == []
+        assert "is no progress of a driver" in caplog.text
+    token = StopToken()
+    token.progress(np.int64(3), np.uint8(9))
+    assert token.last_progress == (3, 9, "round trips")
+    with pytest.raises(TypeError):
+        token.progress("half", 9)
