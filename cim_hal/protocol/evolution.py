@@ -7,8 +7,9 @@ version. A default, once published, never changes.
 
 from __future__ import annotations
 
+from functools import cache
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 from pydantic import BaseModel
 
@@ -70,6 +71,8 @@ def as_of(part: Part, version: Version) -> Part:
 def written(part: BaseModel) -> dict[str, Any]:
     """Return the fields of a message for the wire, without later ones at their defaults."""
     fields = part.model_dump()
+    if _is_as_ever(type(part)):
+        return fields
     for name, value in part:
         if type(value) in ADDED:
             fields[name] = written(value)
@@ -78,3 +81,17 @@ def written(part: BaseModel) -> dict[str, Any]:
         if getattr(part, name) == known[name].get_default():
             del fields[name]
     return fields
+
+
+@cache
+def _is_as_ever(cls: type[BaseModel]) -> bool:
+    """Return whether nothing was added to a message, nor to what it holds."""
+    return cls not in ADDED and not any(map(_has_news, _annotations(cls)))
+
+
+def _annotations(cls: type[BaseModel]) -> list[Any]:
+    return [field.annotation for field in cls.model_fields.values()]
+
+
+def _has_news(annotation: Any) -> bool:
+    return annotation in ADDED or any(map(_has_news, get_args(annotation)))
