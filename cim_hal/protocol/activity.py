@@ -56,6 +56,7 @@ class JobLife:
     accepted: float
     started: float | None = None
     expected_s: float | None = None
+    progress: float | None = None
     is_stopping: bool = False
     ended: float | None = None
     end: Mapping[str, Detail] | None = None
@@ -94,6 +95,11 @@ class Activity:
         session = self.sessions.get(_short(request.session))
         if session is not None:
             session.seen = now
+
+    def progressed(self, job: str, done: int, total: int) -> None:
+        """Take note of how far the running job is."""
+        if self.running is not None and self.running.id == job and total > 0:
+            self.running.progress = min(done / total, 1.0)
 
     def noted(self, effects: list[Effect], now: float) -> list[Effect]:
         """Take note of effects, and return them."""

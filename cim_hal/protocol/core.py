@@ -179,6 +179,7 @@ class ServerCore:
 
     def progress(self, job: str, progress: Progress, now: float) -> list[Effect]:
         """Take how far a `Run` is."""
+        self._activity.progressed(job, progress.done, progress.total)
         return self._activity.noted(self._jobs.report(job, progress, now), now)
 
     def saved(self, ticket: str, now: float) -> list[Effect]:

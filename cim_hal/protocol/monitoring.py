@@ -49,6 +49,8 @@ class JobSeen(Wire):
     expected_s : float or None
         Of a job that was started: what it should take, from those before it; None where nobody
         knows.
+    progress : float or None
+        The share that is done, 0 to 1, as the machine says; None where it does not.
     ended_ago_s : float or None
         None where it has not ended.
     reason : str
@@ -64,6 +66,7 @@ class JobSeen(Wire):
     waited_s: Seconds
     ran_s: Seconds = 0.0
     expected_s: Seconds | None = None
+    progress: Annotated[float, Field(ge=0, le=1)] | None = None
     ended_ago_s: Seconds | None = None
     reason: Name = ""
     message: Sentence = ""

@@ -173,6 +173,7 @@ def _job(life: JobLife, now: float) -> JobSeen:
         waited_s=max((now if started is None else started) - life.accepted, 0.0),
         ran_s=0.0 if life.started is None else (life.ended or now) - life.started,
         expected_s=None if life.expected_s is None else max(life.expected_s, 0.0),
+        progress=life.progress,
         ended_ago_s=None if life.ended is None else max(now - life.ended, 0.0),
         reason=_cut(str(end.get("reason") or "")),
         message=_cut(str(end.get("message") or ""), MAX_SENTENCE),

@@ -35,9 +35,10 @@ class Board:
         """What was posted last; None before the server serves."""
         return self._latest
 
-    def is_due(self, now: float) -> bool:
+    @property
+    def is_due(self) -> bool:
         """Whether the time has come to post again."""
-        return self._latest is None or now >= self._latest.at + self._every_s
+        return self._latest is None or time.monotonic() >= self._latest.at + self._every_s
 
     def post(self, status: StatusReport, metrics: MetricsReport) -> None:
         """Replace what stands there."""

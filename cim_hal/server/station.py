@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections import deque
 from contextlib import ExitStack
 from importlib.metadata import version
@@ -79,6 +80,7 @@ class Station:
         journal: Journal | None = None,
     ) -> None:
         self._clock = Clock()
+        self._driver = driver
         self._journal = journal or MemoryJournal()
         self._calibrations = calibrations
         self._vitals_at = 0.0
@@ -138,9 +140,8 @@ class Station:
 
     def post(self, board: Board) -> None:
         """Put a report on the board if it is due."""
-        now = self._clock()
-        if board.is_due(now):
-            board.post(*self._core.reports(now))
+        if board.is_due:
+            board.post(*self._core.reports(self._clock()))
 
     def close(self) -> None:
         """Stop what runs, close the driver and the journal."""
@@ -154,9 +155,15 @@ class Station:
         self._perform(self._core.restore(saved, now))
 
     def _measure_vitals(self) -> None:
-        for name, value in (("memory_bytes", memory_bytes()), ("open_files", open_files())):
-            if value is not None:
-                self.meters.set(name, value, "server")
+        processes = {"server": os.getpid()}
+        pid = getattr(self._driver, "pid", None)  # of a `DriverProcess`, while there is one
+        if pid is not None:
+            processes["driver"] = pid
+        for process, number in processes.items():
+            for name, measure in (("memory_bytes", memory_bytes), ("open_files", open_files)):
+                value = measure(number)
+                if value is not None:
+                    self.meters.set(name, value, process)
 
     def _take(self, outcome: Outcome, now: float) -> list[Effect]:
         match outcome:

@@ -184,14 +184,19 @@ def _holder(status: StatusReport) -> Text | None:
 
 
 def _progress(job: JobSeen) -> RenderableType:
-    if not job.expected_s:
+    expected_s = job.expected_s or 0.0
+    if job.progress is None and not expected_s:
         return Text(f"for {duration(job.ran_s)}", style="cyan")
-    # An estimate: it never says that a job that still runs is done.
-    share = min(job.ran_s / job.expected_s, 0.99)
+    # The machine's word, or an estimate that never says that a job that still runs is done.
+    share = min(job.ran_s / expected_s, 0.99) if job.progress is None else job.progress
     bar = ProgressBar(total=1.0, completed=share, style="bright_black", complete_style="cyan")
-    said = f"{duration(job.ran_s)} of about {duration(job.expected_s)}"
-    if job.ran_s > job.expected_s:
-        said = f"{duration(job.ran_s)}, longer than the expected {duration(job.expected_s)}"
+    said = duration(job.ran_s)
+    if expected_s and job.ran_s <= expected_s:
+        said += f" of about {duration(expected_s)}"
+    elif expected_s:
+        said += f", longer than the expected {duration(expected_s)}"
+    if job.progress is not None:
+        said = f"{job.progress:.0%}, {said}"
     return ends(bar, Text(f"  {said}", style="cyan"))
 
 

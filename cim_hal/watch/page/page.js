@@ -95,12 +95,14 @@ function drawRunning(status) {
     const last = status.recent.length ? `, for ${duration(status.recent[0].ended_ago_s)}` : "";
     return fill("running", "", quiet(`nothing runs${last}`));
   }
-  const bar = make("div"), isKnown = job.expected_s > 0;
-  const share = isKnown ? Math.min(job.ran_s / job.expected_s, 0.99) : 0.3;
+  const bar = make("div"), isTold = job.progress !== null, isExpected = job.expected_s > 0;
+  const isKnown = isTold || isExpected;
+  const share = isTold ? job.progress : isExpected ? Math.min(job.ran_s / job.expected_s, 0.99) : 0.3;
   if (isKnown) bar.style.width = `${100 * share}%`;
-  const about = !isKnown ? "nobody knows how long"
-    : job.ran_s > job.expected_s ? `longer than the expected ${duration(job.expected_s)}`
-    : `of about ${duration(job.expected_s)}`;
+  const percent = isTold ? `${Math.round(100 * share)} %, ` : "";
+  const about = !isExpected ? (isTold ? "" : ", nobody knows how long")
+    : job.ran_s > job.expected_s ? `, longer than the expected ${duration(job.expected_s)}`
+    : ` of about ${duration(job.expected_s)}`;
   fill("running", "",
     make("div", { class: "job" }, make("strong", { class: "running" }, short(job.job)),
       make("span", {}, job.user),
@@ -111,7 +113,7 @@ function drawRunning(status) {
       ...(isKnown ? { "aria-valuenow": Math.round(100 * share) } : {}),
     }, bar),
     make("div", { class: "between quiet" },
-      make("span", {}, `${duration(job.ran_s)}${isKnown && job.ran_s <= job.expected_s ? "" : ","} ${about}`),
+      make("span", {}, `${percent}${duration(job.ran_s)}${about}`),
       make("span", {}, `waited ${duration(job.waited_s)}`)));
 }
 

@@ -17,6 +17,7 @@ from cim_hal.protocol.messages import (
     CancelJob,
     MetricsReport,
     Ping,
+    Progress,
     StatusReport,
     WaitJob,
 )
@@ -89,6 +90,14 @@ def test_a_job_is_seen_waiting_running_and_ended(bench, session):
     )
     assert (last.waited_s, last.ran_s, last.ended_ago_s) == (10.0, 3.0, 1.0)
     assert (before.state, before.reason, before.waited_s) == ("done", "", 0.0)
+
+
+def test_how_far_a_job_is_is_seen(bench, session):
+    (run,) = runs(bench.sample(session))
+    assert _status(bench, session).running.progress is None
+    bench.core.progress(run.job, Progress(done=1, total=4, unit="runs"), bench.now)
+    bench.core.progress("0" * 32, Progress(done=4, total=4, unit="runs"), bench.now)
+    assert _status(bench, session).running.progress == 0.25
 
 
 def test_a_job_that_is_to_stop_is_stopping_and_then_cancelled(bench, session):

@@ -106,6 +106,11 @@ def test_a_job_that_takes_longer_than_it_should_is_not_called_done():
     assert "9.0 s, longer than the expected 6.0 s" in text
 
 
+def test_the_word_of_the_machine_goes_before_an_estimate():
+    running = _job(7, state="running", ran_s=3.0, expected_s=6.0, progress=0.25)
+    assert "25%, 3.0 s of about 6.0 s" in "\n".join(_shown(Snapshot("x", _status(running=running))))
+
+
 def test_who_has_the_machine_alone_is_said_and_who_stopped_it():
     lock = LockSeen(holder="olga", note="aligning", epoch=3, expires_in_s=240.0)
     assert "locked by olga: aligning, 4:00 left" in "\n".join(

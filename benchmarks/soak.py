@@ -1,0 +1,350 @@
+"""Many clients for a long time on a bad network: nothing wrong, nothing lost, nothing that grows.
+
+Run with ``python benchmarks/soak.py --minutes 30``. A server and its driver run in processes of
+their own, with a driver that fails now and then; between them and the clients, each a process
+too, stands ``cim-hal chaos``: it resets connections and loses, repeats, delays and reorders
+messages. Every result is compared with the one that a quiet network gives, which is known
+beforehand. Memory and open files of server and driver are sampled; their growth is the Theil-Sen
+slope after the warm-up, with its interval of 95 %. Writes a table, and JSON with ``--out``.
+
+Exit code 1: something was wrong or lost, a process died, or (from ten minutes on) the memory
+of the server surely grows by more than 1 MB an hour.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+from scipy.stats import theilslopes
+from soak_machine import expected
+
+from cim_hal import CimError, DeviceError, IsingModel, open_device
+from cim_hal.server.vitals import memory_bytes, open_files
+
+# spins, runs, and how often: small jobs are many, large ones few
+SIZES = ((2, 1, 30), (16, 8, 30), (100, 32, 25), (300, 64, 10), (1000, 32, 4), (1500, 8, 1))
+MODELS = 12  # of each size; more than the cache holds of the large ones
+PATIENCE_S = 60.0
+SAMPLE_S, PROBE_S = 10.0, 0.1
+FAULTS = '[[fault]]\nkind = "lost_lock"\nevery = 97\n\n[[fault]]\nkind = "crash"\nevery = 20000\n'
+# So little that what is kept has its full size after a minute.
+LIMITS = {"result_s": 30.0, "kept_bytes": 64 << 20, "cache_bytes": 64 << 20, "session_s": 60.0}
+NETWORK = {
+    "--reset-every": 2000, "--drop": 0.001, "--duplicate": 0.002, "--delay": 0.005,
+    "--reorder": 0.005, "--latency": 0.0005, "--seed": 1,
+}  # fmt: skip
+SLOPE_LIMIT_MB_H = 1.0
+
+
+# ---- a client: a process of its own ---------------------------------------------------------
+
+
+@dataclass
+class Tally:
+    """What one client saw."""
+
+    jobs: int = 0
+    wrong: int = 0
+    lost: list[str] = field(default_factory=list)
+    repeated: Counter[str] = field(default_factory=Counter)
+    seconds: list[float] = field(default_factory=list)
+
+
+def glass(n: int, number: int) -> np.ndarray:
+    rng = np.random.default_rng([n, number])
+    J = np.triu(rng.integers(-1, 2, (n, n)), 1)
+    return J + J.T
+
+
+def client(endpoint: str, number: int, seconds: float) -> Tally:
+    """Submit one job after another, until the time is up."""
+    rng, tally = np.random.default_rng(number), Tally()
+    weights = np.array([often for *_, often in SIZES], float)
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        try:
+            with open_device(endpoint, timeout_s=PATIENCE_S) as device:
+                while time.monotonic() < until:
+                    n, n_runs, _ = SIZES[rng.choice(len(SIZES), p=weights / weights.sum())]
+                    seed = int(rng.integers(2**62))
+                    one_job(device, glass(n, int(rng.integers(MODELS))), n_runs, seed, tally)
+        except CimError as error:  # a session that could not be opened: no job was lost with it
+            tally.repeated[f"session: {error.code}"] += 1
+    return tally
+
+
+def one_job(device: Any, J: np.ndarray, n_runs: int, seed: int, tally: Tally) -> None:
+    """Run a job to its end; failures of the machine that invite a repetition are repeated."""
+    model, began = IsingModel.from_couplings(J), time.perf_counter()
+    for _ in range(20):
+        try:
+            samples = device.sample(model, n_runs=n_runs, seed=seed)
+        except DeviceError as error:
+            tally.repeated[error.code] += 1
+            continue
+        except CimError as error:
+            tally.lost.append(f"{error.code}: {error}")
+            return
+        tally.jobs += 1
+        tally.seconds.append(time.perf_counter() - began)
+        tally.wrong += not is_right(samples, J, n_runs, seed)
+        return
+    tally.lost.append("the machine failed 20 times")
+
+
+def is_right(samples: Any, J: np.ndarray, n_runs: int, seed: int) -> bool:
+    """Whether rows are those expected, each as often, in any order, with their energies."""
+    found, wanted = np.asarray(samples.amplitudes), expected(J, seed, n_runs)
+    if found.shape != wanted.shape:
+        return False
+    spins = np.where(found < 0, -1, 1)
+    energies = -0.5 * np.einsum("ri,ij,rj->r", spins, J, spins)
+    same_rows = np.array_equal(found[np.lexsort(found.T)], wanted[np.lexsort(wanted.T)])
+    same_spins = np.array_equal(spins, samples.spins)
+    return bool(same_rows and same_spins and np.allclose(energies, samples.energies))
+
+
+# ---- the server, the network, and those who watch -------------------------------------------
+
+
+def start(stack: ExitStack, *arguments: str) -> tuple[subprocess.Popen[str], str]:
+    """Start a command that says where it listens; it ends with the stack."""
+    here = str(Path(__file__).parent)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "cim_hal.cli", *arguments],
+        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+        env=os.environ | {"PYTHONPATH": here},
+    )  # fmt: skip
+    stack.callback(end, process)
+    assert process.stdout
+    line = process.stdout.readline()
+    if not line:
+        sys.exit(f"cim-hal {arguments[0]} did not start")
+    return process, line.split()[-1]
+
+
+def end(process: subprocess.Popen[Any]) -> None:
+    process.terminate()
+    try:
+        process.wait(20)
+    except subprocess.TimeoutExpired:
+        process.kill()
+
+
+def children(pid: int) -> list[int]:
+    """Return the processes that any thread of a process has started."""
+    found = []
+    for path in Path(f"/proc/{pid}/task").glob("*/children"):
+        with suppress(OSError):
+            found += [int(child) for child in path.read_text().split()]
+    return found
+
+
+@dataclass
+class Watch:
+    """Samples of the processes, and pings past the bad network."""
+
+    server: int
+    rows: list[dict[str, float]] = field(default_factory=list)
+    pings: list[float] = field(default_factory=list)
+
+    def sample(self, seconds: float) -> None:
+        """Note what the processes take; a driver is the child of the server."""
+        row = {"s": round(seconds, 1)}
+        drivers = children(self.server)
+        for name, pid in (("server", self.server), ("driver", drivers[0] if drivers else 0)):
+            memory, files = memory_bytes(pid), open_files(pid)
+            if memory is not None and files is not None:
+                row |= {f"{name}_mb": memory / 1e6, f"{name}_files": files, f"{name}_pid": pid}
+        self.rows.append(row)
+
+    def ping(self, endpoint: str, ended: threading.Event) -> None:
+        """Ask the server for signs of life, on a line of its own."""
+        with open_device(endpoint, timeout_s=PATIENCE_S) as device:
+            while not ended.wait(PROBE_S):
+                began = time.perf_counter()
+                device.ping()
+                self.pings.append(time.perf_counter() - began)
+
+
+def slope(rows: list[dict[str, float]], name: str, warm_s: float) -> dict[str, float] | None:
+    """Return growth per hour with its interval of 95 %; None with too few samples."""
+    kept = [(row["s"] / 3600, row[name]) for row in rows if row["s"] >= warm_s and name in row]
+    if len(kept) < 5:
+        return None
+    hours, values = np.array(kept).T
+    middle, _, low, high = theilslopes(values, hours, 0.95)
+    return {"per_hour": float(middle), "low": float(low), "high": float(high)}
+
+
+def quantiles(seconds: list[float]) -> dict[str, float]:
+    if not seconds:
+        return {}
+    points = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p999": 0.999, "max": 1.0}
+    return {name: 1e3 * float(np.quantile(seconds, q)) for name, q in points.items()}
+
+
+# ---- the whole ------------------------------------------------------------------------------
+
+
+def soak(minutes: float, n_clients: int, warm_s: float) -> dict[str, Any]:
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        (folder / "faults.toml").write_text(FAULTS)
+        limits = [part for name, value in LIMITS.items() for part in ("--limit", f"{name}={value}")]
+        faults = ["--faults", str(folder / "faults.toml")]
+        server, direct = start(stack, "serve", "soak_machine:Soak", *faults, *limits)
+        network = [part for name, value in NETWORK.items() for part in (name, str(value))]
+        chaos, endpoint = start(stack, "chaos", "--target", direct, *network)
+        watch, ended = Watch(server.pid), threading.Event()
+        prober = threading.Thread(target=watch.ping, args=(direct, ended), daemon=True)
+        prober.start()
+        began = time.monotonic()
+        clients = [launch(stack, folder, endpoint, n, 60 * minutes) for n in range(n_clients)]
+        patience_s = 60 * minutes + 4 * PATIENCE_S
+        try:
+            while any(c.poll() is None for c in clients) and time.monotonic() - began < patience_s:
+                watch.sample(time.monotonic() - began)
+                time.sleep(SAMPLE_S)
+        except KeyboardInterrupt:
+            print("interrupted: what was seen so far follows", file=sys.stderr)
+        seconds = time.monotonic() - began
+        died = [name for name, p in (("server", server), ("chaos", chaos)) if p.poll() is not None]
+        for each in clients:
+            if each.poll() is None:
+                each.send_signal(signal.SIGINT)
+        statuses = [each.wait(PATIENCE_S) for each in clients]
+        ended.set()
+        prober.join(PATIENCE_S)
+        with open_device(direct, timeout_s=PATIENCE_S) as device:
+            metrics = device.metrics()
+        counted = {
+            "jobs": metrics.value("jobs_total"),
+            "failed": metrics.value("jobs_total", end="failed"),
+            "driver_restarts": metrics.value("driver_restarts_total"),
+            "refused_frames": metrics.value("refused_frames_total"),
+        }
+        tallies = [json.loads(path.read_text()) for path in sorted(folder.glob("client-*.json"))]
+        return report(tallies, watch, seconds, warm_s, counted) | {
+            "clients": n_clients,
+            "clients_that_died": n_clients - len(tallies) + sum(map(bool, statuses)),
+            "died": died,
+        }
+
+
+def launch(
+    stack: ExitStack, folder: Path, endpoint: str, number: int, seconds: float
+) -> subprocess.Popen[Any]:
+    out = folder / f"client-{number}.json"
+    arguments = ["--client", endpoint, str(number), str(seconds), str(out)]
+    process = subprocess.Popen([sys.executable, __file__, *arguments])
+    stack.callback(end, process)
+    return process
+
+
+def report(
+    tallies: list[dict[str, Any]],
+    watch: Watch,
+    seconds: float,
+    warm_s: float,
+    counted: dict[str, float],
+) -> dict[str, Any]:
+    repeated: Counter[str] = Counter()
+    for tally in tallies:
+        repeated.update(tally["repeated"])
+    lost = [sentence for tally in tallies for sentence in tally["lost"]]
+    pids = {row["driver_pid"] for row in watch.rows if "driver_pid" in row}
+    quantities = ("server_mb", "server_files", "driver_mb", "driver_files")
+    return {
+        "seconds": seconds,
+        "jobs": sum(tally["jobs"] for tally in tallies),
+        "wrong": sum(tally["wrong"] for tally in tallies),
+        "lost": len(lost),
+        "lost_because": Counter(lost).most_common(10),
+        "repeated_after": dict(repeated),
+        "job_ms": quantiles([s for tally in tallies for s in tally["seconds"]]),
+        "ping_ms": quantiles(watch.pings),
+        "pings": len(watch.pings),
+        "warm_s": warm_s,
+        # a driver that was started anew begins again: its growth says nothing then
+        "slopes": {
+            name: slope(watch.rows, name, warm_s)
+            for name in quantities
+            if len(pids) <= 1 or not name.startswith("driver")
+        },
+        "server_counted": counted,
+        "samples": watch.rows,
+    }
+
+
+def is_good(found: dict[str, Any]) -> bool:
+    grows = found["slopes"]["server_mb"]
+    is_long = found["seconds"] >= 600
+    leaks = bool(is_long and grows and grows["low"] > SLOPE_LIMIT_MB_H)
+    broken = found["wrong"] or found["lost"] or found["clients_that_died"] or found["died"]
+    return bool(found["jobs"]) and not broken and not leaks
+
+
+def table(found: dict[str, Any]) -> Table:
+    rows = Table("what", "figure", title="Soak")
+    minutes = found["seconds"] / 60
+    rows.add_row("time, clients", f"{minutes:.1f} min, {found['clients']}")
+    rows.add_row("jobs", f"{found['jobs']}, {found['jobs'] / found['seconds']:.1f}/s")
+    rows.add_row("wrong / lost", f"{found['wrong']} / {found['lost']}")
+    rows.add_row("processes that died", f"{found['clients_that_died']} {found['died']}")
+    rows.add_row(
+        "repeated after", ", ".join(f"{n} {c}" for c, n in found["repeated_after"].items())
+    )
+    rows.add_row("driver started anew", f"{found['server_counted']['driver_restarts']:.0f}")
+    for name, of in (("a job", "job_ms"), ("ping, direct", "ping_ms")):
+        rows.add_row(f"{name}, ms", ", ".join(f"{k} {v:.1f}" for k, v in found[of].items()))
+    for name, grows in found["slopes"].items():
+        unit = "MB/h" if name.endswith("mb") else "/h"
+        said = "too few samples"
+        if grows:
+            said = f"{grows['per_hour']:+.2f} {unit} ({grows['low']:+.2f} to {grows['high']:+.2f})"
+        last = [row[name] for row in found["samples"] if name in row][-1:]
+        rows.add_row(f"{name}: growth", f"{said}; {last[0]:.1f} at the end" if last else said)
+    for sentence, count in found["lost_because"]:
+        rows.add_row(f"lost {count}", sentence[:120])
+    return rows
+
+
+def main() -> None:
+    if sys.argv[1:2] == ["--client"]:
+        endpoint, number, seconds, out = sys.argv[2:]
+        tally = client(endpoint, int(number), float(seconds))
+        Path(out).write_text(json.dumps(tally.__dict__))
+        return
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--minutes", type=float, default=30.0)
+    parser.add_argument("--clients", type=int, default=8)
+    parser.add_argument("--warm-s", type=float, help="default: a third of the time, at most 300")
+    parser.add_argument("--out", type=Path, help="where to write all of it as JSON")
+    arguments = parser.parse_args()
+    warm_s = arguments.warm_s or min(20 * arguments.minutes, 300.0)
+    found = soak(arguments.minutes, arguments.clients, warm_s)
+    if arguments.out:
+        arguments.out.write_text(json.dumps(found, indent=1))
+    Console().print(table(found))
+    sys.exit(0 if is_good(found) else 1)
+
+
+if __name__ == "__main__":
+    main()
