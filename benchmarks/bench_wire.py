@@ -226,7 +226,7 @@ def sampling() -> None:
         ours, theirs = in_turns(
             lambda: far.sample(model, schedule, **job),
             lambda: near.sample(model, schedule, **job),
-            n=9,
+            n=5,
         )
     shown("sample, 64 x 2000 x 1000, ZeroMQ and in process", ours, theirs)
 
