@@ -168,7 +168,7 @@ class Leases:
 
     def allows(self, epoch: int) -> bool:
         """Whether a job that was submitted under an epoch, or under none, may start."""
-        return self.lock is None or self.lock.epoch == epoch
+        return epoch == (self.lock.epoch if self.lock else 0)
 
     def expire(self, now: float) -> Lock | None:
         """Take back a lock that ran out, and return it."""

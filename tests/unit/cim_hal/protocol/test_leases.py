@@ -359,3 +359,12 @@ def test_a_job_of_ones_own_may_be_cancelled_under_the_lock_of_another(alice, bob
     job = bob.sample(2).job
     alice.lock()
     assert bob.ask(CancelJob(job=job)).state is JobState.CANCELLED
+
+
+def test_no_old_epoch_may_start_on_a_free_machine_either(alice, bench):
+    leases = bench.core._leases
+    assert leases.allows(0)
+    epoch = alice.lock().epoch
+    assert (leases.allows(0), leases.allows(epoch)) == (False, True)
+    _wait(bench, 31.0)
+    assert (leases.allows(0), leases.allows(epoch)) == (True, False)
