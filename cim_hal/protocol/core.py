@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
 import secrets
 from typing import TYPE_CHECKING, Any
 
 from cim_hal.errors import CimError, PermissionDeniedError, RemoteProtocolError
 from cim_hal.protocol.activity import Activity
+from cim_hal.protocol.controls import ControlLog
 from cim_hal.protocol.effects import Audit, Effect, Reply
 from cim_hal.protocol.evolution import as_of
 from cim_hal.protocol.faults import as_fault
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from cim_hal.protocol.job import Job
     from cim_hal.protocol.keys import KeyRules
     from cim_hal.protocol.messages import Progress
-    from cim_hal.protocol.records import Saved
+    from cim_hal.protocol.records import Controls, Saved
     from cim_hal.protocol.results import Measured
     from cim_hal.protocol.version import Version
 
@@ -115,10 +115,10 @@ class ServerCore:
         self._refitting = Refitting(
             self._jobs, self._library, capabilities, self._limits, new_token
         )
-        numbers = itertools.count(first_epoch)
-        self._leases = Leases(self._limits, numbers)
-        self._locking = Locking(self._leases, self._jobs, self._user_of)
-        self._safety = Safety(self._jobs, self._user_of, numbers)
+        self._controls = ControlLog(self._jobs.saver, first_epoch)
+        self._leases = Leases(self._limits, self._controls)
+        self._locking = Locking(self._leases, self._jobs, self._user_of, self._controls)
+        self._safety = Safety(self._jobs, self._user_of, self._controls)
         self._rates = Rates(self._limits.user_messages_per_s)
         self._desk = StatusDesk(
             self._activity,
@@ -190,8 +190,12 @@ class ServerCore:
         """Go on after a `Persist` whose record could not be written, for `error`."""
         return self._activity.noted(self._jobs.unsaved(ticket, error, now), now)
 
-    def restore(self, saved: Iterable[Saved], now: float) -> list[Effect]:
+    def restore(
+        self, saved: Iterable[Saved], now: float, *, controls: Controls | None = None
+    ) -> list[Effect]:
         """Take what the journal of the server before this one knew, oldest job first."""
+        if controls is not None:
+            self._controls.restore(controls)
         effects = [*self._jobs.restore(saved, now), *self._refitting.next()]
         return self._activity.noted(effects, now)
 

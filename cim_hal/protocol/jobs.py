@@ -68,6 +68,11 @@ class JobBook:
         self.unsaved = self._saver.unsaved
 
     @property
+    def saver(self) -> Saver:
+        """Where other moves wait for the journal too."""
+        return self._saver
+
+    @property
     def queued(self) -> int:
         """Jobs that wait for the machine."""
         return len(self._queue)

@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING, Any
 from cim_hal.errors import LeaseLostError
 from cim_hal.protocol.control import LockDevice, LockInfo, UnlockDevice
 from cim_hal.protocol.effects import Audit, Reply
+from cim_hal.protocol.faults import as_fault
 from cim_hal.protocol.leases import Caller, Leases
 from cim_hal.protocol.packet import answer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from cim_hal.errors import CimError
+    from cim_hal.protocol.controls import ControlLog
     from cim_hal.protocol.effects import Effect
     from cim_hal.protocol.jobs import JobBook
     from cim_hal.protocol.leases import Lock
@@ -29,9 +32,16 @@ class Locking:
     its holder gave it back, and are ended where it was lost: no old epoch reaches the machine.
     """
 
-    def __init__(self, leases: Leases, jobs: JobBook, user_of: Callable[[Packet], User]) -> None:
+    def __init__(
+        self,
+        leases: Leases,
+        jobs: JobBook,
+        user_of: Callable[[Packet], User],
+        controls: ControlLog,
+    ) -> None:
         self._leases = leases
         self._jobs = jobs
+        self._controls = controls
         self._user_of = user_of
         self.handlers: dict[Any, Callable[[bytes, Packet, Any, float], list[Effect]]] = {
             LockDevice: self._lock,
@@ -60,7 +70,15 @@ class Locking:
         if lock is before:
             return [reply]
         facts = {"epoch": lock.epoch, "note": lock.note, "for_s": body.for_s}
-        return [reply, Audit("lock", caller.user, facts)]
+
+        def told(_now: float) -> list[Effect]:
+            return [reply, Audit("lock", caller.user, facts)]
+
+        def undo(error: CimError, now: float) -> list[Effect]:
+            self._leases.lock = None
+            return [Reply(peer, answer(request, as_fault(error))), *self._jobs.start_next(now)]
+
+        return self._controls.keep(self._controls.stopped, told, undo)
 
     def _unlock(self, peer: bytes, request: Packet, body: UnlockDevice, now: float) -> list[Effect]:
         caller, effects = self.caller(request), []

@@ -13,7 +13,17 @@ if TYPE_CHECKING:
     from cim_hal.protocol.roles import User
     from cim_hal.protocol.state import JobState
 
-__all__ = ["Accepted", "Dropped", "Ended", "Forgotten", "Record", "Saved", "Started"]
+__all__ = [
+    "Accepted",
+    "Controls",
+    "Dropped",
+    "Ended",
+    "Forgotten",
+    "Record",
+    "Saved",
+    "Started",
+    "Stopped",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +74,33 @@ class Forgotten:
     jobs: tuple[str, ...]
 
 
-Record: TypeAlias = Accepted | Started | Ended | Dropped | Forgotten
+@dataclass(frozen=True)
+class Stopped:
+    """An emergency stop that holds.
+
+    Attributes
+    ----------
+    number : int
+        Which one: a reset names it, so that no late one undoes a stop it does not know of.
+    by : str
+        Name of the user.
+    """
+
+    number: int
+    by: str
+    reason: str
+    since: float
+
+
+@dataclass(frozen=True, eq=False)
+class Controls:
+    """The last number of a lock or a stop, and the stop that holds; written before it is told."""
+
+    number: int
+    stopped: Stopped | None
+
+
+Record: TypeAlias = Accepted | Started | Ended | Dropped | Forgotten | Controls
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,39 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from cim_hal.errors import ConflictError, EmergencyStopError
 from cim_hal.protocol.control import EmergencyStop, ResetDevice, SafetyInfo, SafetyState
 from cim_hal.protocol.effects import Audit, MakeSafe, Reply
+from cim_hal.protocol.faults import as_fault
 from cim_hal.protocol.packet import answer
+from cim_hal.protocol.records import Stopped
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
+    from cim_hal.errors import CimError
+    from cim_hal.protocol.controls import ControlLog
     from cim_hal.protocol.effects import Effect
     from cim_hal.protocol.jobs import JobBook
     from cim_hal.protocol.packet import Packet
     from cim_hal.protocol.roles import User
 
-__all__ = ["Safety", "Stopped"]
-
-
-@dataclass(frozen=True)
-class Stopped:
-    """An emergency stop that holds.
-
-    Attributes
-    ----------
-    number : int
-        Which one: a reset names it, so that no late one undoes a stop it does not know of.
-    """
-
-    number: int
-    user: User
-    reason: str
-    since: float
+__all__ = ["Safety"]
 
 
 class Safety:
@@ -45,17 +32,21 @@ class Safety:
     """
 
     def __init__(
-        self, jobs: JobBook, user_of: Callable[[Packet], User], numbers: Iterator[int]
+        self, jobs: JobBook, user_of: Callable[[Packet], User], controls: ControlLog
     ) -> None:
         self._jobs = jobs
         self._user_of = user_of
-        self._numbers = numbers
-        self.stopped: Stopped | None = None
+        self._controls = controls
         self.handlers: dict[Any, Callable[[bytes, Packet, Any, float], list[Effect]]] = {
             EmergencyStop: self._stop,
             ResetDevice: self._reset,
             SafetyInfo: self._info,
         }
+
+    @property
+    def stopped(self) -> Stopped | None:
+        """The stop that holds."""
+        return self._controls.stopped
 
     def state(self, now: float) -> SafetyState:
         """Return the message that says whether a stop holds."""
@@ -64,7 +55,7 @@ class Safety:
             return SafetyState()
         return SafetyState(
             stop=stopped.number,
-            by=stopped.user.name,
+            by=stopped.by,
             reason=stopped.reason,
             for_s=max(now - stopped.since, 0.0),
         )
@@ -78,17 +69,25 @@ class Safety:
             A stop holds.
         """
         if self.stopped is not None:
-            raise _error(self.stopped.user, self.stopped.reason)
+            raise _error(self.stopped.by, self.stopped.reason)
 
     def _stop(self, peer: bytes, request: Packet, body: EmergencyStop, now: float) -> list[Effect]:
-        user = self._user_of(request)
-        if self.stopped is None:
-            self.stopped = Stopped(next(self._numbers), user, body.reason, now)
-        interrupted = self._jobs.interrupt(_error(user, body.reason), now)
+        user, stopped = self._user_of(request), self.stopped
+        if stopped is None:
+            stopped = Stopped(next(self._controls), user.name, body.reason, now)
+            self._controls.stopped = stopped
+        interrupted = self._jobs.interrupt(_error(user.name, body.reason), now)
         reply = Reply(peer, answer(request, self.state(now)))
-        facts = {"stop": self.stopped.number, "reason": body.reason}
+        audit = Audit("estop", user, {"stop": stopped.number, "reason": body.reason})
+
+        def told(_now: float) -> list[Effect]:
+            return [reply, audit]
+
+        def told_anyway(_error: CimError, _now: float) -> list[Effect]:
+            return [reply, audit]  # it holds, as long as this server lives
+
         # Off first; then what is left of the job, and the answer.
-        return [MakeSafe(), *interrupted, reply, Audit("estop", user, facts)]
+        return [MakeSafe(), *interrupted, *self._controls.keep(stopped, told, told_anyway)]
 
     def _reset(self, peer: bytes, request: Packet, body: ResetDevice, now: float) -> list[Effect]:
         user, stopped = self._user_of(request), self.stopped
@@ -96,26 +95,33 @@ class Safety:
             return [Reply(peer, answer(request, self.state(now)))]
         if body.stop != stopped.number:
             raise ConflictError(
-                f"{stopped.user.name} stopped the machine since, and this reset is of another stop",
+                f"{stopped.by} stopped the machine since, and this reset is of another stop",
                 hint="look at who stopped it and why, then reset that stop",
                 stop=stopped.number,
             )
-        self.stopped = None
-        facts = {"stop": stopped.number, "stopped_by": stopped.user.name}
-        return [
-            Reply(peer, answer(request, self.state(now))),
-            *self._jobs.start_next(now),
-            Audit("reset", user, facts),
-        ]
+
+        def go_on(now: float) -> list[Effect]:
+            self._controls.stopped = None
+            facts = {"stop": stopped.number, "stopped_by": stopped.by}
+            return [
+                Reply(peer, answer(request, self.state(now))),
+                *self._jobs.start_next(now),
+                Audit("reset", user, facts),
+            ]
+
+        def refuse(error: CimError, _now: float) -> list[Effect]:
+            return [Reply(peer, answer(request, as_fault(error)))]
+
+        return self._controls.keep(None, go_on, refuse)
 
     def _info(self, peer: bytes, request: Packet, _body: SafetyInfo, now: float) -> list[Effect]:
         return [Reply(peer, answer(request, self.state(now)))]
 
 
-def _error(user: User, reason: str) -> EmergencyStopError:
+def _error(user: str, reason: str) -> EmergencyStopError:
     return EmergencyStopError(
-        f"{user.name} stopped the machine" + (f": {reason}" if reason else ""),
+        f"{user} stopped the machine" + (f": {reason}" if reason else ""),
         hint="try again when an operator has reset it",
-        by=user.name,
+        by=user,
         reason=reason,
     )

@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from cim_hal.protocol.activity import Activity, Happened, JobLife, SessionLife
     from cim_hal.protocol.instruments import Instruments
     from cim_hal.protocol.leases import Leases, Lock
-    from cim_hal.protocol.safety import Safety, Stopped
+    from cim_hal.protocol.records import Stopped
+    from cim_hal.protocol.safety import Safety
 
 __all__ = ["StatusDesk"]
 
@@ -154,7 +155,7 @@ def _lock(lock: Lock, now: float) -> LockSeen:
 
 def _stop(stopped: Stopped, now: float) -> StopSeen:
     return StopSeen(
-        by=_cut(stopped.user.name),
+        by=_cut(stopped.by),
         reason=_cut(stopped.reason, MAX_SENTENCE),
         for_s=max(now - stopped.since, 0.0),
     )

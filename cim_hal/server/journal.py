@@ -13,6 +13,7 @@ import os
 import re
 import sqlite3
 from contextlib import closing, contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,12 +27,14 @@ from cim_hal.protocol.limits import Limits
 from cim_hal.protocol.messages import Fault, Sample
 from cim_hal.protocol.records import (
     Accepted,
+    Controls,
     Dropped,
     Ended,
     Forgotten,
     Record,
     Saved,
     Started,
+    Stopped,
 )
 from cim_hal.protocol.roles import Role, User
 from cim_hal.protocol.state import TERMINAL, JobState
@@ -66,6 +69,13 @@ CREATE TABLE jobs (
     has_result INTEGER NOT NULL DEFAULT 0,
     ended_at REAL NOT NULL DEFAULT 0
 );
+"""
+CONTROLS = """
+CREATE TABLE IF NOT EXISTS controls (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    number INTEGER NOT NULL,
+    stopped TEXT
+)
 """
 
 log = logging.getLogger(__name__)
@@ -119,7 +129,23 @@ class DiskJournal:
             Ended: self._end,
             Dropped: self._drop,
             Forgotten: self._forget,
+            Controls: self._control,
         }
+
+    def controls(self) -> Controls | None:
+        """Return what was kept of locks and stops.
+
+        Raises
+        ------
+        JournalError
+            It is damaged.
+        """
+        with _reading(self._path):
+            row = self._db.execute("SELECT number, stopped FROM controls").fetchone()
+            if row is None:
+                return None
+            stopped = row["stopped"] and Stopped(**json.loads(row["stopped"]))
+            return Controls(int(row["number"]), stopped or None)
 
     def load(self, device: str) -> list[Saved]:
         """Return the jobs that were kept.
@@ -221,6 +247,11 @@ class DiskJournal:
         rows = ((job,) for job in record.jobs)
         self._commit("DELETE FROM jobs WHERE id = ?", *rows, durable=False)
 
+    def _control(self, record: Controls) -> None:
+        stopped = record.stopped and json.dumps(asdict(record.stopped))
+        statement = "REPLACE INTO controls (id, number, stopped) VALUES (1, ?, ?)"
+        self._commit(statement, (record.number, stopped))
+
     def _commit(self, statement: str, *rows: tuple[Any, ...], durable: bool = True) -> None:
         """Do a statement for each row, all or none; not `durable`, a crash may undo it whole."""
         self._db.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
@@ -297,6 +328,7 @@ def _opened(path: Path) -> sqlite3.Connection:
                 db.execute(f"PRAGMA user_version = {FORMAT}")
                 for statement in SCHEMA.split(";")[:-1]:
                     db.execute(statement)
+            db.execute(CONTROLS)
             db.execute("COMMIT")
             _check_pages(db, path)
         except BaseException:

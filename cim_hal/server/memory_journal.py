@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from cim_hal.protocol.couplings import Content
-    from cim_hal.protocol.records import Record, Saved
+    from cim_hal.protocol.records import Controls, Record, Saved
     from cim_hal.protocol.results import Measured
 
 __all__ = ["Journal", "MemoryJournal"]
@@ -30,6 +30,10 @@ class Journal(Protocol):
 
     def load(self, device: str) -> Iterable[Saved]:
         """Return the jobs that were kept, the oldest first; `device` is the machine's name."""
+        ...
+
+    def controls(self) -> Controls | None:
+        """Return what was kept of locks and stops."""
         ...
 
     def write(self, record: Record) -> None:
@@ -78,6 +82,9 @@ class MemoryJournal:
         """Return nothing."""
         del device
         return ()
+
+    def controls(self) -> None:
+        """Return nothing."""
 
     def write(self, record: Record) -> None:
         """Keep nothing: the book itself has it all."""

@@ -152,7 +152,8 @@ class Station:
         for record in self._calibrations.read() if self._calibrations else ():
             self._core.instruments.restore(record, age_s(record), now)
         saved = self._journal.load(self._host.capabilities.name)
-        self._perform(self._core.restore(saved, now))
+        controls = self._journal.controls()
+        self._perform(self._core.restore(saved, now, controls=controls))
 
     def _measure_vitals(self) -> None:
         processes = {"server": os.getpid()}

@@ -20,6 +20,7 @@ from cim_hal.cli.app import program
 from cim_hal.errors import EmergencyStopError, LeaseHeldError, LeaseLostError
 from cim_hal.protocol.limits import Limits
 from cim_hal.protocol.state import JobState
+from cim_hal.server.journal import DiskJournal
 
 PAIR = IsingModel.from_couplings([[0, 1], [1, 0]])
 LONG = PumpSchedule.constant(1.0, round_trips=60_000)
@@ -142,6 +143,22 @@ def test_an_emergency_stop_is_answered_in_the_midst_of_uploads_and_a_job(serving
         finally:
             is_over.set()
             uploading.join()
+
+
+def test_a_stopped_machine_stays_stopped_over_a_restart(serving, tmp_path):
+    before, after = (lambda: serving(Patient(), journal=DiskJournal(tmp_path)) for _ in range(2))
+    with before() as endpoint, open_device(endpoint) as device:
+        epoch = device.lock().epoch
+        stopped = device.estop("smoke")
+    assert stopped.stop > epoch
+    with after() as endpoint, open_device(endpoint) as device:
+        assert device.safety().reason == "smoke"
+        job = device.submit(PAIR, SHORT)
+        time.sleep(0.3)
+        assert job.state is JobState.QUEUED
+        assert device.reset(stopped.stop).stop == 0
+        job.result(timeout_s=20.0)
+        assert device.lock().epoch > stopped.stop
 
 
 def test_an_event_loop_locks_renews_and_gives_back(serving):

@@ -368,3 +368,18 @@ def test_no_old_epoch_may_start_on_a_free_machine_either(alice, bench):
     assert (leases.allows(0), leases.allows(epoch)) == (False, True)
     _wait(bench, 31.0)
     assert (leases.allows(0), leases.allows(epoch)) == (True, False)
+
+
+def test_epochs_grow_though_the_clock_of_the_host_was_set_back(alice, bench):
+    epoch = alice.lock().epoch
+    kept = bench.core.records[-1]
+    after = Bench(first_epoch=1)
+    after.core.restore([], after.now, controls=kept)
+    assert Client(after, ALICE).lock().epoch == epoch + 1
+
+
+def test_a_lock_that_cannot_be_written_down_is_not_given(alice, bob, bench):
+    bench.core.disk.is_full = True
+    assert alice.lock().code.endswith("storage")
+    bench.core.disk.is_full = False
+    assert bob.lock().holder == "bob"

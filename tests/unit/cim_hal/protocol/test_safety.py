@@ -122,3 +122,27 @@ def test_a_job_under_no_lock_waits_through_a_stop_and_is_told_so(bench, session)
     bench.ask(EmergencyStop(), session)
     (status,) = replies(bench.send(sample_request(), session))
     assert status.state is JobState.QUEUED
+
+
+def test_a_stop_outlasts_the_server_where_a_journal_keeps_it(bench, session):
+    number = bench.ask(EmergencyStop(reason="smoke"), session).stop
+    kept = bench.core.records[-1]
+    after = Bench()
+    after.core.restore([], after.now, controls=kept)
+    after.user = OLGA
+    token = after.hello()
+    after.load(token)
+    state = after.ask(SafetyInfo(), token)
+    assert (state.stop, state.by, state.reason) == (number, "olga", "smoke")
+    assert runs(after.sample(token)) == []
+    assert len(runs(after.send(ResetDevice(stop=number), token))) == 1
+
+
+def test_a_stop_holds_though_the_disk_is_full_and_a_reset_does_not(bench, session):
+    bench.core.disk.is_full = True
+    stopped = bench.ask(EmergencyStop(), session)
+    assert stopped.stop > 0
+    assert bench.ask(ResetDevice(stop=stopped.stop), session).code == "server.storage"
+    assert bench.ask(SafetyInfo(), session).stop == stopped.stop
+    bench.core.disk.is_full = False
+    assert bench.ask(ResetDevice(stop=stopped.stop), session).stop == 0

@@ -19,7 +19,15 @@ from cim_hal.errors import (
 from cim_hal.protocol.faults import as_fault
 from cim_hal.protocol.keys import body_digest, job_id
 from cim_hal.protocol.messages import CouplingRef, TraceSpec
-from cim_hal.protocol.records import Accepted, Dropped, Ended, Forgotten, Started
+from cim_hal.protocol.records import (
+    Accepted,
+    Controls,
+    Dropped,
+    Ended,
+    Forgotten,
+    Started,
+    Stopped,
+)
 from cim_hal.protocol.results import Measured
 from cim_hal.protocol.roles import Role, User
 from cim_hal.protocol.state import JobState
@@ -287,3 +295,34 @@ def test_each_target_has_a_folder_of_its_own(monkeypatch, tmp_path):
     folders = [default_folder(name) for name in names]
     assert len(set(folders)) == len(names)
     assert all(folder.parent == tmp_path / "cim-hal" / "servers" for folder in folders)
+
+
+# ---- locks and stops ------------------------------------------------------------------------
+
+
+def _controls(folder):
+    journal = DiskJournal(folder)
+    try:
+        return journal.controls()
+    finally:
+        journal.close()
+
+
+def test_the_last_number_and_the_stop_that_holds_come_back(folder):
+    assert _controls(folder) is None
+    stop = Stopped(8, "olga", "smoke", 123.5)
+    _filled(folder, Controls(7, None), Controls(8, stop)).close()
+    kept = _controls(folder)
+    assert (kept.number, kept.stopped) == (8, stop)
+    _filled(folder, Controls(9, None)).close()
+    kept = _controls(folder)
+    assert (kept.number, kept.stopped) == (9, None)
+
+
+def test_a_journal_from_before_locks_is_opened(folder):
+    _filled(folder, _accepted()).close()
+    with sqlite3.connect(folder / "journal.sqlite3") as db:
+        db.execute("DROP TABLE controls")
+    db.close()
+    assert _controls(folder) is None
+    assert len(_load(folder)) == 1
