@@ -52,7 +52,8 @@ def serve(cim_hal, tmp_path):
     def serve(script: str, *options: str):
         path = tmp_path / "faults.toml"
         path.write_text(script)
-        process = cim_hal("serve", "cim_machines:Annealer", "--faults", str(path), *options)
+        command = ("serve", "cim_machines:Annealer", "--no-journal")  # several at a time
+        process = cim_hal(*command, "--faults", str(path), *options)
         line = process.stdout.readline()
         return process, line.split()[-1] if line else ""
 
