@@ -51,6 +51,7 @@ ADDED: Mapping[type[BaseModel], Mapping[str, Version]] = MappingProxyType(
             "user_sessions": (1, 2),
             "user_uploads": (1, 2),
             "user_cache_bytes": (1, 2),
+            "user_kept_bytes": (1, 2),
             "user_messages_per_s": (1, 2),
             "user_queue_length": (1, 2),
             "slice_s": (1, 2),

@@ -44,6 +44,8 @@ class Limits(BaseModel):
     user_cache_bytes : int or None
         Couplings kept that one user alone loaded, the least recently used go first; None for as
         much as there is.
+    user_kept_bytes : int or None
+        Results kept of one user, the oldest go first; None for as much as there is.
     user_messages_per_s : float or None
         Messages a second that one user may send, with a reserve of two seconds; None for as many
         as they like.
@@ -80,6 +82,7 @@ class Limits(BaseModel):
     user_sessions: Count = 128
     user_uploads: Count = 16
     user_cache_bytes: Count | None = None
+    user_kept_bytes: Count | None = None
     user_messages_per_s: Seconds | None = None
     user_queue_length: Count = 64
     slice_s: Seconds = 2.0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class Shelf:
     def due(self, now: float) -> list[Job]:
         """Return the jobs to let go of: the too old, and from the oldest on the too many.
 
-        The newest stays however large it is.
+        The newest, of all and of each user, stays however large it is.
         """
         limits, due = self._limits, []
         n_bytes, n_jobs = self._n_bytes, len(self._jobs)
@@ -46,4 +46,18 @@ class Shelf:
                 break
             due.append(job)
             n_bytes, n_jobs = n_bytes - job.n_bytes, n_jobs - 1
-        return due
+        return due + self._beyond_quota(len(due))
+
+    def _beyond_quota(self, n_due: int) -> list[Job]:
+        """Return what users keep beyond their quota, past the first `n_due` jobs."""
+        most = self._limits.user_kept_bytes
+        if most is None:
+            return []
+        kept: Counter[str] = Counter()
+        beyond: list[Job] = []
+        for job in reversed(list(self._jobs.values())[n_due:]):  # the newest first
+            user, is_newest = job.user.name, job.user.name not in kept
+            kept[user] += job.n_bytes
+            if kept[user] > most and not is_newest:
+                beyond.append(job)
+        return beyond[::-1]
