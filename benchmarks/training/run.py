@@ -1,7 +1,7 @@
 """Training at scale beside the classical ways, on the same images; several seeds.
 
     python benchmarks/training/run.py --tasks pairs --seeds 10 --jobs 2
-    python benchmarks/training/run.py --tables docs/explanation/_scale_tables.md
+    python benchmarks/training/run.py --tables docs/explanation/_scale_tables.txt
 
 Rows are appended to ``FOLDER/rows.jsonl``; those that are there are not computed again. Needs
 Fashion-MNIST in ``$CIM_SHARED_DIR/data/fashion_mnist`` or ``$QNN_DATA_DIR``.
