@@ -21,6 +21,7 @@ TEN = ProximalRecipe(
     clip=16.0,
     bias_reach=6.0,
     output_bias_bits=3,
+    first_weights="binary",
     sweeps=24,
     ladder=(0.1, 0.5, 2.0, 8.0, 32.0),
     round_trips=200,
