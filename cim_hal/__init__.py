@@ -1,8 +1,10 @@
 """A hardware abstraction layer for coherent Ising machines."""
 
 from cim_hal.client import (
+    AsyncDevicePool,
     AsyncJob,
     AsyncSession,
+    DevicePool,
     Job,
     Lease,
     LocalTransport,
@@ -65,6 +67,7 @@ from cim_hal.model import (
 )
 
 __all__ = [
+    "AsyncDevicePool",
     "AsyncJob",
     "AsyncSession",
     "AuthenticationError",
@@ -73,6 +76,7 @@ __all__ = [
     "CapabilityError",
     "CimError",
     "DeviceError",
+    "DevicePool",
     "Driver",
     "EmergencyStopError",
     "Fault",

@@ -17,6 +17,7 @@
     ├── TransportError                     the bytes did not travel
     │   ├── ConnectError
     │   ├── ClosedError                    the session is closed, on this side
+    │   ├── NoMachineError                 no machine of a pool is left
     │   ├── BindError
     │   ├── AuthenticationError            one side does not let the other in
     │   │   ├── UnknownKeyError            the server does not know the key of the client
@@ -88,6 +89,7 @@ __all__ = [
     "LocalProtocolError",
     "LockLostError",
     "ModelError",
+    "NoMachineError",
     "PermissionDeniedError",
     "ProtocolError",
     "QueueFullError",
@@ -270,6 +272,12 @@ class BindError(TransportError):
     """The endpoint cannot be listened on."""
 
     code = "transport.bind"
+
+
+class NoMachineError(TransportError):
+    """No machine of a pool is left."""
+
+    code = "transport.no_machine"
 
 
 class TransportTimeoutError(TransportError, TimeoutError):

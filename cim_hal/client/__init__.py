@@ -1,9 +1,11 @@
 """What users instantiate: sessions, jobs and the roads to a machine."""
 
 from cim_hal.client.async_job import AsyncJob
+from cim_hal.client.async_pool import AsyncDevicePool
 from cim_hal.client.async_session import AsyncSession, open_device_async
 from cim_hal.client.job import Job
 from cim_hal.client.lease import Lease
+from cim_hal.client.pool import DevicePool
 from cim_hal.client.retries import Retries
 from cim_hal.client.session import Loaded, Session, open_device
 from cim_hal.client.spawn import SpawnedServer, spawn_server
@@ -11,8 +13,10 @@ from cim_hal.client.transport import LocalTransport, LoopbackTransport, Transpor
 from cim_hal.client.tuning import Tuner
 
 __all__ = [
+    "AsyncDevicePool",
     "AsyncJob",
     "AsyncSession",
+    "DevicePool",
     "Job",
     "Lease",
     "Loaded",

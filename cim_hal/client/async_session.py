@@ -84,6 +84,7 @@ class AsyncSession:
         self._control = Control(dialogue)
         dialogue.epoch = road.epoch
         self._abandon = weakref.finalize(self, self._runner.abandon)
+        self._abandon.atexit = False  # its loop has ended then, or is about to close it
 
     @property
     def capabilities(self) -> Capabilities:
@@ -227,6 +228,11 @@ class AsyncSession:
         finally:
             await self._runner.close()
             self._abandon.detach()
+
+    async def drop(self) -> None:
+        """Let go of the server without a goodbye: it is gone."""
+        await self._runner.close()
+        self._abandon.detach()
 
     async def run(self, steps: Steps[T]) -> T:
         """Do the steps of a conversation, in this task."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from cim_hal.client.transport.threads import in_thread
 from cim_hal.errors import ClosedError, TransportTimeoutError
 from cim_hal.server.station import TICK_S
 
@@ -56,7 +57,7 @@ class AsyncLocalTransport:
                 reply.set_exception(_closed())
         if self._ticking is not None:
             self._ticking.cancel()
-        await asyncio.to_thread(self._local.close)
+        await in_thread(self._local.close)
 
     def abandon(self) -> None:
         """Stop what runs and close the driver."""

@@ -8,11 +8,13 @@ could be cancelled: cancelling one in the tick in which it got its message loses
 from __future__ import annotations
 
 import asyncio
+import threading
 from functools import partial
 from typing import TYPE_CHECKING
 
 import zmq
 
+from cim_hal.client.transport.threads import in_thread
 from cim_hal.client.transport.zmq import WATCH_S, Channel
 from cim_hal.errors import CimError, ClosedError, ConnectError, TransportTimeoutError, rebuild
 from cim_hal.keys import require_curve
@@ -54,6 +56,7 @@ class AsyncZmqTransport:
         self._line: _Line | None = None
         self._connecting: asyncio.Task[_Line] | None = None
         self._is_closed = False
+        self._ending = threading.Lock()
 
     async def exchange(self, request: Packet, *, patience_s: float) -> Packet:
         """Send a request and return its reply."""
@@ -61,6 +64,12 @@ class AsyncZmqTransport:
             async with asyncio.timeout(patience_s):
                 return await (await self._connected(patience_s)).ask(request)
         except TimeoutError:
+            if self._line is None or self._line.socket.closed:
+                raise ConnectError(
+                    f"nobody answers at {self._endpoint}",
+                    hint="is the server running? cim-hal serve starts one",
+                    endpoint=self._endpoint,
+                ) from None
             raise TransportTimeoutError(
                 f"{self._endpoint} did not answer",
                 hint="is something else listening there, or is the machine overloaded?",
@@ -70,20 +79,26 @@ class AsyncZmqTransport:
     async def close(self) -> None:
         """Close the socket."""
         self._let_go()
-        await asyncio.to_thread(self._context.term)
+        # In a thread: a socket that has just connected is closed by the loop.
+        await in_thread(self._end)
         if self._connecting is not None:
             await asyncio.gather(self._connecting, return_exceptions=True)
 
     def abandon(self) -> None:
         """Close the socket, in the loop where that still runs."""
-        if self._loop.is_running():
+        if self._loop.is_running() and not _is_running(self._loop):
             self._loop.call_soon_threadsafe(self._drop)
         else:
             self._drop()
 
     def _drop(self) -> None:
         self._let_go()
-        self._context.term()
+        threading.Thread(target=self._end, name="cim-hal closing", daemon=True).start()
+
+    def _end(self) -> None:
+        with self._ending:
+            if not self._context.closed:
+                self._context.term()
 
     def _let_go(self) -> None:
         self._is_closed = True
@@ -105,7 +120,7 @@ class AsyncZmqTransport:
         arguments = (self._context, self._endpoint, patience_s, self._keys)
         try:
             channel = await asyncio.to_thread(Channel, *arguments)
-        except zmq.ContextTerminated:
+        except (zmq.ContextTerminated, RuntimeError):  # the latter at the end of the interpreter
             raise _closed() from None
         if self._is_closed:
             channel.close()
@@ -207,6 +222,14 @@ class _Line:
             hint="is the server running? cim-hal serve starts one",
             endpoint=self._endpoint,
         )
+
+
+def _is_running(loop: asyncio.AbstractEventLoop) -> bool:
+    """Return whether this is the thread of a loop."""
+    try:
+        return asyncio.get_running_loop() is loop
+    except RuntimeError:
+        return False
 
 
 def _look_at(connecting: asyncio.Task[_Line]) -> None:

@@ -1,0 +1,215 @@
+"""Many machines as one, for an event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from functools import partial
+from typing import TYPE_CHECKING, Any, Self
+
+from cim_hal.client.fleet import Fleet
+from cim_hal.client.retries import Retries
+from cim_hal.client.road import TIMEOUT_S, Road
+from cim_hal.client.routing import Wish, common_capabilities
+from cim_hal.errors import JobTimeoutError, LocalProtocolError, ModelError
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+    from typing import Unpack
+
+    from cim_hal.client.conversation import SampleOptions
+    from cim_hal.client.spawn import SpawnedServer
+    from cim_hal.machine.capabilities import Capabilities
+    from cim_hal.machine.driver import Driver
+    from cim_hal.model.ising import IsingModel
+    from cim_hal.model.sampleset import SampleSet
+    from cim_hal.model.schedule import PumpSchedule
+
+__all__ = ["JOBS_PER_MACHINE", "AsyncDevicePool", "each"]
+
+JOBS_PER_MACHINE = 2  # one runs, the next is on its way
+
+
+def roads_to(
+    targets: Sequence[str | Driver | Road],
+    *,
+    timeout_s: float,
+    key: str | os.PathLike[str] | None,
+    server_key: str | os.PathLike[str] | None,
+    retries: Retries | None,
+) -> tuple[Road, ...]:
+    """Return the roads to the machines of a pool.
+
+    Raises
+    ------
+    ModelError
+        There is none, or `targets` is one string.
+    """
+    if isinstance(targets, str) or not targets:
+        raise ModelError(f"targets = {targets!r}", hint="it must be a list of one target or more")
+    return tuple(
+        target
+        if isinstance(target, Road)
+        else Road(target, timeout_s, key, server_key, retries or Retries())
+        for target in targets
+    )
+
+
+class AsyncDevicePool:
+    """Several machines as one in an event loop; an async context manager.
+
+    Parameters as of `DevicePool`, which says how jobs are dealt out and what becomes of those of
+    a machine that dies.
+
+    Examples
+    --------
+    >>> import asyncio
+    >>> from cim_hal import AsyncDevicePool, IsingModel
+    >>> async def main(model):
+    ...     async with AsyncDevicePool(["emulator", "emulator"]) as pool:
+    ...         jobs = (pool.sample(model, n_runs=4, seed=seed) for seed in range(3))
+    ...         return await asyncio.gather(*jobs)
+    >>> pair = IsingModel.from_couplings([[0, 1], [1, 0]])
+    >>> [samples.best_energy for samples in asyncio.run(main(pair))]
+    [-1.0, -1.0, -1.0]
+    """
+
+    def __init__(
+        self,
+        targets: Sequence[str | Driver | Road],
+        *,
+        jobs_per_machine: int = JOBS_PER_MACHINE,
+        timeout_s: float = TIMEOUT_S,
+        key: str | os.PathLike[str] | None = None,
+        server_key: str | os.PathLike[str] | None = None,
+        retries: Retries | None = None,
+        servers: Sequence[SpawnedServer] = (),
+    ) -> None:
+        if jobs_per_machine < 1:
+            raise ModelError(f"jobs_per_machine = {jobs_per_machine}", hint="it must be positive")
+        self._roads = roads_to(
+            targets, timeout_s=timeout_s, key=key, server_key=server_key, retries=retries
+        )
+        self._jobs_per_machine = jobs_per_machine
+        self._fleet = Fleet(self._roads, servers, jobs_per_machine)
+        self._opening: asyncio.Task[None] | None = None
+
+    @property
+    def plan(self) -> tuple[tuple[Road, ...], int]:
+        """The roads to the machines, and how many jobs each is given at a time."""
+        return self._roads, self._jobs_per_machine
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What every machine of the pool can do; known once it is open."""
+        machines = self._fleet.machines
+        if not machines:
+            raise LocalProtocolError("the pool is not open yet", hint="write async with")
+        return common_capabilities([machine.load.capabilities for machine in machines])
+
+    @property
+    def machines(self) -> dict[str, bool]:
+        """Target of each machine, and whether it is in service."""
+        return {
+            f"{number}: {machine}": machine.load.is_alive
+            for number, machine in enumerate(self._fleet.machines)
+        }
+
+    async def open(self) -> Self:
+        """Connect to all machines; ``async with`` does it."""
+        if self._opening is None:
+            self._opening = asyncio.get_running_loop().create_task(self._fleet.open())
+        await asyncio.shield(self._opening)
+        return self
+
+    async def sample(
+        self,
+        model: IsingModel,
+        schedule: PumpSchedule | None = None,
+        *,
+        timeout_s: float | None = None,
+        **options: Unpack[SampleOptions],
+    ) -> SampleSet:
+        """Run a job on one of the machines; options as of `Session.submit`.
+
+        Raises
+        ------
+        NoMachineError
+            None is left.
+        CapabilityError
+            None of them can.
+        JobTimeoutError
+            It was not done in `timeout_s`; it was cancelled.
+        CimError
+            As of `Session.sample`.
+        """
+        if options.get("seed") is None:  # the same wherever, and however often, it is run
+            options["seed"] = secrets.randbits(63)
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self.open()
+                return await self._fleet.sample(Wish(model, schedule, options))
+        except TimeoutError as error:
+            if isinstance(error, JobTimeoutError) or type(error) is not TimeoutError:
+                raise
+            raise JobTimeoutError(f"no machine had done the job after {timeout_s:g} s") from None
+
+    def submit(
+        self,
+        model: IsingModel,
+        schedule: PumpSchedule | None = None,
+        *,
+        timeout_s: float | None = None,
+        **options: Unpack[SampleOptions],
+    ) -> asyncio.Task[SampleSet]:
+        """Start `sample` as a task."""
+        work = self.sample(model, schedule, timeout_s=timeout_s, **options)
+        return asyncio.get_running_loop().create_task(work)
+
+    async def map(
+        self,
+        models: Iterable[IsingModel],
+        schedule: PumpSchedule | None = None,
+        *,
+        seeds: Iterable[int] | None = None,
+        **options: Any,
+    ) -> AsyncIterator[SampleSet]:
+        """Yield the samples of many models in their order, as they are done."""
+        jobs = [self.submit(m, schedule, **o) for m, o in each(models, seeds, options)]
+        try:
+            for job in jobs:
+                yield await job
+        finally:
+            for job in jobs:
+                job.cancel()
+            await asyncio.gather(*jobs, return_exceptions=True)
+
+    async def close(self) -> None:
+        """Close all sessions; jobs that still run are cancelled. Twice is no mistake."""
+        await self._fleet.close()
+
+    async def __aenter__(self) -> Self:
+        return await self.open()
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return partial(AsyncDevicePool, jobs_per_machine=self._jobs_per_machine), (self._roads,)
+
+
+def each(
+    models: Iterable[IsingModel], seeds: Iterable[int] | None, options: Mapping[str, Any]
+) -> Iterator[tuple[IsingModel, Any]]:
+    """Yield models with the options of each.
+
+    Raises
+    ------
+    ValueError
+        There are more models than seeds, or the other way.
+    """
+    if seeds is None:
+        return ((model, options) for model in models)
+    pairs = zip(models, seeds, strict=True)
+    return ((model, {**options, "seed": seed}) for model, seed in pairs)

@@ -1,0 +1,284 @@
+"""Many machines as one: an executor for samples."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import os
+import threading
+import weakref
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from cim_hal.client.async_pool import JOBS_PER_MACHINE, AsyncDevicePool, each
+from cim_hal.client.road import TIMEOUT_S
+from cim_hal.client.spawn import spawn_server
+from cim_hal.errors import ClosedError, LocalProtocolError, ModelError
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine, Iterable, Iterator, Sequence
+    from typing import Unpack
+
+    from cim_hal.client.conversation import SampleOptions
+    from cim_hal.client.retries import Retries
+    from cim_hal.client.road import Road
+    from cim_hal.client.spawn import SpawnedServer
+    from cim_hal.machine.capabilities import Capabilities
+    from cim_hal.machine.driver import Driver
+    from cim_hal.model.ising import IsingModel
+    from cim_hal.model.sampleset import SampleSet
+    from cim_hal.model.schedule import PumpSchedule
+
+__all__ = ["DevicePool"]
+
+T = TypeVar("T")
+
+
+class DevicePool:
+    """Several machines as one; a context manager. Any thread may use it.
+
+    It looks like a `concurrent.futures.Executor` for samples, and may stand wherever a session is
+    sampled from. A job goes to a machine that can do it, that holds its couplings if possible,
+    and that is expected to be free soonest; each has at most two at a time. The jobs of a machine
+    that dies go to the others, with the same seeds; so do jobs that failed with an error that is
+    `retryable`, a few times. A machine with an endpoint is in service again when it comes back.
+
+    It pickles as its addresses and connects where it arrives; after a fork it belongs to the
+    parent.
+
+    Parameters
+    ----------
+    targets : sequence of str or Driver
+        As of `open_device`, any mixture.
+    jobs_per_machine : int
+        Jobs that a machine is given at a time.
+    timeout_s : float
+        How long a machine may be silent before it is taken for dead.
+    key, server_key, retries
+        As of `open_device`.
+    servers : sequence of SpawnedServer
+        Processes behind the first targets: they are watched, and ended with the pool.
+    connect : bool
+        Connect now and not at the first use.
+
+    Raises
+    ------
+    ModelError
+        There are no targets.
+    CimError
+        A machine is not there, as of `open_device`: all must be at the beginning.
+
+    Examples
+    --------
+    >>> from cim_hal import DevicePool, IsingModel
+    >>> pair = IsingModel.from_couplings([[0, 1], [1, 0]])
+    >>> with DevicePool(["emulator", "emulator"]) as pool:
+    ...     jobs = [pool.submit(pair, n_runs=4, seed=seed) for seed in range(3)]
+    ...     [job.result().best_energy for job in jobs]
+    [-1.0, -1.0, -1.0]
+    """
+
+    def __init__(
+        self,
+        targets: Sequence[str | Driver | Road],
+        *,
+        jobs_per_machine: int = JOBS_PER_MACHINE,
+        timeout_s: float = TIMEOUT_S,
+        key: str | os.PathLike[str] | None = None,
+        server_key: str | os.PathLike[str] | None = None,
+        retries: Retries | None = None,
+        servers: Sequence[SpawnedServer] = (),
+        connect: bool = True,
+    ) -> None:
+        self._pool = AsyncDevicePool(
+            targets,
+            jobs_per_machine=jobs_per_machine,
+            timeout_s=timeout_s,
+            key=key,
+            server_key=server_key,
+            retries=retries,
+            servers=servers,
+        )
+        self._pid = os.getpid()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(
+            target=self._loop.run_forever, name="cim-hal pool", daemon=True
+        )
+        self._thread.start()
+        self._end = weakref.finalize(
+            self, _end, self._pool, self._loop, self._thread, tuple(servers), self._pid
+        )
+        if connect:
+            self.open()
+
+    @classmethod
+    def local(cls, target: str, *, machines: int, jobs_per_machine: int = JOBS_PER_MACHINE) -> Self:
+        """Return a pool of `machines` equal machines, each in a process of its own.
+
+        The processes end with the pool, and with this process however that ends.
+
+        Raises
+        ------
+        TargetError
+            No driver goes by that name, or it did not start.
+        """
+        if machines < 1:
+            raise ModelError(f"machines = {machines!r}", hint="it must be positive")
+        with ThreadPoolExecutor(machines) as starters:
+            starting = [starters.submit(spawn_server, target) for _ in range(machines)]
+        servers = [each.result() for each in starting if not each.exception()]
+        try:
+            for each in starting:
+                each.result()
+            endpoints = [server.endpoint for server in servers]
+            return cls(endpoints, jobs_per_machine=jobs_per_machine, servers=servers)
+        except BaseException:
+            for server in servers:
+                server.close()
+            raise
+
+    def open(self) -> Self:
+        """Connect now and not at the first use, as a pool that arrived by pickle does."""
+        try:
+            self._call(self._pool.open()).result()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What every machine of the pool can do; a larger job goes to those that can."""
+        self._call(self._pool.open()).result()
+        return self._pool.capabilities
+
+    @property
+    def machines(self) -> dict[str, bool]:
+        """Target of each machine, and whether it is in service."""
+        self._check_usable()
+        return self._pool.machines
+
+    def submit(
+        self,
+        model: IsingModel,
+        schedule: PumpSchedule | None = None,
+        *,
+        timeout_s: float | None = None,
+        **options: Unpack[SampleOptions],
+    ) -> Future[SampleSet]:
+        """Start a job and return at once; options as of `Session.submit`.
+
+        The future's ``cancel`` cancels the job on its machine.
+        """
+        return self._call(self._pool.sample(model, schedule, timeout_s=timeout_s, **options))
+
+    def sample(
+        self,
+        model: IsingModel,
+        schedule: PumpSchedule | None = None,
+        *,
+        timeout_s: float | None = None,
+        **options: Unpack[SampleOptions],
+    ) -> SampleSet:
+        """Run a job and return its samples; errors as of `AsyncDevicePool.sample`."""
+        job = self.submit(model, schedule, timeout_s=timeout_s, **options)
+        try:
+            return job.result()
+        except KeyboardInterrupt:
+            job.cancel()
+            raise
+
+    def map(
+        self,
+        models: Iterable[IsingModel],
+        schedule: PumpSchedule | None = None,
+        *,
+        seeds: Iterable[int] | None = None,
+        **options: Any,
+    ) -> Iterator[SampleSet]:
+        """Run many jobs at once and yield their samples in order, as they are done.
+
+        All are started before the first is waited for. One that fails ends the others.
+        """
+        jobs = [self.submit(m, schedule, **o) for m, o in each(models, seeds, options)]
+        return _in_order(jobs)
+
+    @staticmethod
+    def as_completed(
+        jobs: Iterable[Future[SampleSet]], *, timeout_s: float | None = None
+    ) -> Iterator[Future[SampleSet]]:
+        """Yield jobs as they end; see `concurrent.futures.as_completed`."""
+        return concurrent.futures.as_completed(jobs, timeout_s)
+
+    def close(self) -> None:
+        """Close all sessions and end the processes of `local`; jobs that still run are cancelled.
+
+        Twice is no mistake. In a child that inherited the pool by a fork it does nothing.
+        """
+        self._end()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _arrived, (self._pool,)
+
+    def _call(self, work: Coroutine[Any, Any, T]) -> Future[T]:
+        try:
+            self._check_usable()
+            return asyncio.run_coroutine_threadsafe(work, self._loop)
+        except BaseException:
+            work.close()
+            raise
+
+    def _check_usable(self) -> None:
+        if os.getpid() != self._pid:
+            raise LocalProtocolError(
+                "the pool was opened before a fork, and used after it",
+                hint="open a pool in the child process",
+            )
+        if not self._end.alive:
+            raise ClosedError("the pool is closed", hint="open another one")
+
+
+def _arrived(pool: AsyncDevicePool) -> DevicePool:
+    """Return a pool that connects at its first use."""
+    roads, jobs_per_machine = pool.plan
+    return DevicePool(roads, jobs_per_machine=jobs_per_machine, connect=False)
+
+
+def _in_order(jobs: list[Future[SampleSet]]) -> Iterator[SampleSet]:
+    try:
+        for job in jobs:
+            yield job.result()
+    finally:
+        for job in jobs:
+            job.cancel()
+
+
+def _end(
+    pool: AsyncDevicePool,
+    loop: asyncio.AbstractEventLoop,
+    thread: threading.Thread,
+    servers: tuple[SpawnedServer, ...],
+    pid: int,
+) -> None:
+    """Close the pool in its loop, end the loop, then the processes."""
+    if os.getpid() != pid:
+        return
+    if threading.current_thread() is thread:  # collected there: it cannot wait for itself
+        arguments = (pool, loop, thread, servers, pid)
+        threading.Thread(target=_end, args=arguments, name="cim-hal pool end").start()
+        return
+    try:
+        asyncio.run_coroutine_threadsafe(pool.close(), loop).result()
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.run_until_complete(loop.shutdown_default_executor())
+        loop.close()
+        for server in servers:
+            server.close()
