@@ -117,6 +117,11 @@ class Leases:
         )
         return self.lock
 
+    def withdraw(self, caller: Caller, lock: Lock) -> None:
+        """Undo a grant that nobody was told of; its request may come again."""
+        self._granted[caller.session].remove(lock.key)
+        self.lock = None
+
     def release(self, caller: Caller, now: float, *, breaks: int = 0) -> Lock | None:
         """Give the machine back; return the lock that was there. A free one is no mistake.
 

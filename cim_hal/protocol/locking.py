@@ -75,7 +75,7 @@ class Locking:
             return [reply, Audit("lock", caller.user, facts)]
 
         def undo(error: CimError, now: float) -> list[Effect]:
-            self._leases.lock = None
+            self._leases.withdraw(caller, lock)
             return [Reply(peer, answer(request, as_fault(error))), *self._jobs.start_next(now)]
 
         return self._controls.keep(self._controls.stopped, told, undo)

@@ -380,6 +380,7 @@ def test_epochs_grow_though_the_clock_of_the_host_was_set_back(alice, bench):
 
 def test_a_lock_that_cannot_be_written_down_is_not_given(alice, bob, bench):
     bench.core.disk.is_full = True
-    assert alice.lock().code.endswith("storage")
+    assert alice.lock(key=7).code == "server.storage"
     bench.core.disk.is_full = False
-    assert bob.lock().holder == "bob"
+    assert bob.sample().state is JobState.RUNNING
+    assert alice.lock(key=7).holder == "alice"  # the same request again
