@@ -216,7 +216,8 @@ def test_what_is_wrong_is_one_line_and_an_exit_status(run, graph, arguments, sta
 def test_a_busy_port_is_one_line(cim_hal, run):
     server = cim_hal("serve", "cim_machines:Annealer")
     endpoint = server.stdout.readline().split()[-1]
-    status, out, err = run("serve", "cim_machines:Annealer", "--bind", endpoint)
+    command = ("serve", "cim_machines:Annealer", "--no-journal", "--bind", endpoint)
+    status, out, err = run(*command)
     assert (status, out, len(err.splitlines())) == (1, "", 1)
     assert "cannot listen" in err
 
