@@ -64,7 +64,7 @@ def serving(folder: Path) -> Iterator[tuple[str, str]]:
     (folder / "faults.toml").write_text(FAULTS)
     command = [sys.executable, "-m", "cim_hal.cli", "serve", "emulated_bench:Bench"]
     command += ["--key", f"{folder}/server.key", "--authorized", f"{folder}/authorized.toml"]
-    command += ["--faults", f"{folder}/faults.toml", "--web", "127.0.0.1:0"]
+    command += ["--faults", f"{folder}/faults.toml", "--web", "127.0.0.1:0", "--no-journal"]
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment

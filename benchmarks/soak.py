@@ -5,7 +5,10 @@ their own, with a driver that fails now and then; between them and the clients, 
 too, stands ``cim-hal chaos``: it resets connections and loses, repeats, delays and reorders
 messages. Every result is compared with the one that a quiet network gives, which is known
 beforehand. Memory and open files of server and driver are sampled; their growth is the Theil-Sen
-slope after the warm-up, with its interval of 95 %. Writes a table, and JSON with ``--out``.
+slope after the warm-up, with its interval of 95 %. The warm-up ends when what is bounded has its
+full size: results, couplings, keys (remembered for 300 s without a journal), and the connections
+that the proxy of messages keeps open for clients that left (256). Writes a table, and JSON with
+``--out``.
 
 Exit code 1: something was wrong or lost, a process died, or (from ten minutes on) the memory
 of the server surely grows by more than 1 MB an hour.
@@ -46,7 +49,7 @@ FAULTS = '[[fault]]\nkind = "lost_lock"\nevery = 97\n\n[[fault]]\nkind = "crash"
 # So little that what is kept has its full size after a minute.
 LIMITS = {"result_s": 30.0, "kept_bytes": 64 << 20, "cache_bytes": 64 << 20, "session_s": 60.0}
 NETWORK = {
-    "--reset-every": 2000, "--drop": 0.001, "--duplicate": 0.002, "--delay": 0.005,
+    "--reset-every": 1000, "--drop": 0.001, "--duplicate": 0.002, "--delay": 0.005,
     "--reorder": 0.005, "--latency": 0.0005, "--seed": 1,
 }  # fmt: skip
 SLOPE_LIMIT_MB_H = 1.0
@@ -74,13 +77,14 @@ def glass(n: int, number: int) -> np.ndarray:
 
 def client(endpoint: str, number: int, seconds: float) -> Tally:
     """Submit one job after another, until the time is up."""
-    rng, tally = np.random.default_rng(number), Tally()
+    rng, tally, ended = np.random.default_rng(number), Tally(), threading.Event()
+    signal.signal(signal.SIGINT, lambda *_: ended.set())  # after the job under way
     weights = np.array([often for *_, often in SIZES], float)
     until = time.monotonic() + seconds
-    while time.monotonic() < until:
+    while time.monotonic() < until and not ended.is_set():
         try:
             with open_device(endpoint, timeout_s=PATIENCE_S) as device:
-                while time.monotonic() < until:
+                while time.monotonic() < until and not ended.is_set():
                     n, n_runs, _ = SIZES[rng.choice(len(SIZES), p=weights / weights.sum())]
                     seed = int(rng.integers(2**62))
                     one_job(device, glass(n, int(rng.integers(MODELS))), n_runs, seed, tally)
@@ -147,6 +151,14 @@ def end(process: subprocess.Popen[Any]) -> None:
         process.kill()
 
 
+def status_of(process: subprocess.Popen[Any]) -> int:
+    """Wait for a client to end; one that does not, counts as dead."""
+    try:
+        return process.wait(2 * PATIENCE_S)
+    except subprocess.TimeoutExpired:
+        return 1
+
+
 def children(pid: int) -> list[int]:
     """Return the processes that any thread of a process has started."""
     found = []
@@ -203,13 +215,14 @@ def quantiles(seconds: list[float]) -> dict[str, float]:
 # ---- the whole ------------------------------------------------------------------------------
 
 
-def soak(minutes: float, n_clients: int, warm_s: float) -> dict[str, Any]:
+def soak(minutes: float, n_clients: int, warm_s: float, *, on_disk: bool) -> dict[str, Any]:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         (folder / "faults.toml").write_text(FAULTS)
         limits = [part for name, value in LIMITS.items() for part in ("--limit", f"{name}={value}")]
         faults = ["--faults", str(folder / "faults.toml")]
-        server, direct = start(stack, "serve", "soak_machine:Soak", *faults, *limits)
+        journal = ["--state", str(folder / "state")] if on_disk else ["--no-journal"]
+        server, direct = start(stack, "serve", "soak_machine:Soak", *faults, *limits, *journal)
         network = [part for name, value in NETWORK.items() for part in (name, str(value))]
         chaos, endpoint = start(stack, "chaos", "--target", direct, *network)
         watch, ended = Watch(server.pid), threading.Event()
@@ -229,7 +242,7 @@ def soak(minutes: float, n_clients: int, warm_s: float) -> dict[str, Any]:
         for each in clients:
             if each.poll() is None:
                 each.send_signal(signal.SIGINT)
-        statuses = [each.wait(PATIENCE_S) for each in clients]
+        statuses = [status_of(each) for each in clients]
         ended.set()
         prober.join(PATIENCE_S)
         with open_device(direct, timeout_s=PATIENCE_S) as device:
@@ -335,11 +348,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=30.0)
     parser.add_argument("--clients", type=int, default=8)
-    parser.add_argument("--warm-s", type=float, help="default: a third of the time, at most 300")
+    parser.add_argument("--warm-s", type=float, help="default: a third of the time, at most 600")
+    parser.add_argument(
+        "--on-disk",
+        action="store_true",
+        help="keep jobs in a journal on disk: then keys are remembered for a day, and memory grows "
+        "by some 300 bytes a job until it is over",
+    )
     parser.add_argument("--out", type=Path, help="where to write all of it as JSON")
     arguments = parser.parse_args()
-    warm_s = arguments.warm_s or min(20 * arguments.minutes, 300.0)
-    found = soak(arguments.minutes, arguments.clients, warm_s)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # also then: report, and end all
+    warm_s = arguments.warm_s or min(20 * arguments.minutes, 600.0)
+    found = soak(arguments.minutes, arguments.clients, warm_s, on_disk=arguments.on_disk)
     if arguments.out:
         arguments.out.write_text(json.dumps(found, indent=1))
     Console().print(table(found))
