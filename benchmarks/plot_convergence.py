@@ -1,9 +1,10 @@
 """How fast conditional gradients converge, with exact, noisy and rounded oracles.
 
-Run as ``python benchmarks/plot_convergence.py``: a table in Markdown, and the picture
-``docs/_static/convergence.png`` (a minute on one core).
+Run as ``python benchmarks/plot_convergence.py FOLDER``: what it does not hold yet is measured
+and added to it (a minute on one core), then a table in Markdown is printed and the picture
+``docs/_static/convergence.png`` drawn.
 
-Twelve random programs of 7 to 9 bits with equalities and products, whose optima are known by
+Eight random programs of 7 to 9 bits with equalities and products, whose optima are known by
 trying all; β0 = 1, multipliers by the bounded rule. Lines are medians over programs. A slope is
 fitted to the logarithms of each program's curve from step 30 on, at steps equally spaced in the
 logarithm; its interval is Student's, of the mean over programs. Errors and gaps may have either
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 PICTURE = ROOT / "docs/_static/convergence.png"
-PROGRAMS, STEPS, FIRST = 12, 1000, 30
+PROGRAMS, STEPS, FIRST = 8, 1000, 30
 QUANTITIES = ("infeasibility", "objective error", "surrogate gap")
 EXACT = ExhaustiveOracle()
 
@@ -59,7 +60,7 @@ def curves(seed: int, steps: int) -> dict[str, np.ndarray]:
     qcbo = random_program(np.random.default_rng([seed, 1]), sizes=(7, 9))
     problem = LiftedProblem.lift(qcbo)
     best = optimum(qcbo)
-    found = {}
+    found: dict[str, np.ndarray] = {}
     for name, make in oracles(seed).items():
         rows = [
             (i.infeasibility, abs(i.objective - best) / problem.objective_scale, abs(i.gap))
@@ -83,12 +84,25 @@ def interval(values: np.ndarray, digits: int = 2) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
     parser.add_argument("--programs", type=int, default=PROGRAMS)
-    parser.add_argument("--steps", type=int, default=STEPS)
+    parser.add_argument("--only", type=int, help="Measure this program and stop.")
     args = parser.parse_args()
-    found = [curves(seed, args.steps) for seed in range(args.programs)]
-    table(found, args.steps)
-    draw(found, args.steps)
+    if args.only is not None:
+        measured(args.only, args.folder)
+        return
+    found = [measured(seed, args.folder) for seed in range(args.programs)]
+    table(found, STEPS)
+    draw(found, STEPS)
+
+
+def measured(seed: int, folder: Path) -> dict[str, np.ndarray]:
+    file = folder / f"program-{seed}.npz"
+    if not file.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        np.savez(file, **curves(seed, STEPS))
+    with np.load(file) as arrays:
+        return dict(arrays)
 
 
 def table(found: list[dict[str, np.ndarray]], steps: int) -> None:
