@@ -11,6 +11,7 @@ import click
 
 from cim_hal.console import run as run_command
 from qnn_train.cli.options import Classes, Samples, given, option, refuse
+from qnn_train.cli.output import Machines
 from qnn_train.cli.program import describe_program, train_program
 from qnn_train.cli.scale import describe_scale, train_scale
 from qnn_train.data import load_digits, load_fashion_mnist
@@ -112,9 +113,11 @@ DEVICES = {"proximal": "emulator-dsb"} | dict.fromkeys(METHODS, "emulator-550")
 @click.option("--round-trips", type=click.IntRange(1), help="Of a run of the machine.")
 @click.option(
     "--device",
-    help="Driver name (started in a process) or tcp://, ipc://.  "
-    "[default: emulator-550, proximal emulator-dsb]",
+    multiple=True,
+    help="Driver name (started in a process) or tcp://, ipc://; given several times, jobs go to "
+    "whichever machine is free.  [default: emulator-550, proximal emulator-dsb]",
 )
+@option("--machines", click.IntRange(1, 64), 1, "Processes of a named driver, used as a pool.")
 @click.option(
     "--coupling-bits", type=click.IntRange(2, 16), help="Bits of a coupling.  [default: machine's]"
 )
@@ -159,7 +162,7 @@ def program(context: click.Context, **options: Any) -> None:
     Without arguments the machine is emulated, in a process of its own behind ZeroMQ.
     """
     method = _method(options)
-    options["device"] = options["device"] or DEVICES[method]
+    options["machines"] = Machines(options["device"] or (DEVICES[method],), options["machines"])
     try:
         if method == "proximal":
             refuse(context, ONLY_PROGRAM, "belongs to other methods than proximal; say --sweeps")
@@ -204,7 +207,7 @@ def _program(method: str, options: dict[str, Any]) -> None:
         **{name: options[name] for name in SHARED},
     )
     preparation = prepare(recipe, _load(options).select(classes))
-    names = ("device", "iterations", "runs", "batch")
+    names = ("machines", "iterations", "runs", "batch")
     shared: dict[str, Any] = {name: options[name] for name in names} | {"method": method}
     if options["dry_run"]:
         click.echo(describe_program(preparation, **shared))
@@ -223,16 +226,16 @@ def _proximal(context: click.Context, options: dict[str, Any]) -> None:
         options |= {"dataset": resume.dataset, "coupling_bits": resume.coupling_bits}
         options["checkpoint"] = options["checkpoint"] or options["resume"]
         if "device" not in given(context, ["device"]):
-            options["device"] = resume.device
+            options["machines"] = replace(options["machines"], devices=(resume.device,))
     dataset = _load(options)
     classes = resume.classes if resume else options["classes"] or DEFAULT_CLASSES[dataset.name]
     selection = dataset.select(None if classes == "all" else classes)
     recipe = resume.recipe if resume else _recipe(context, dataset, len(selection.classes))
     problem = ScaleProblem.of(recipe, selection)
     if options["dry_run"]:
-        click.echo(describe_scale(problem, device=options["device"]))
+        click.echo(describe_scale(problem, machines=options["machines"]))
         return
-    names = ("device", "coupling_bits", "checkpoint", "out", "json_file", "quiet")
+    names = ("machines", "coupling_bits", "checkpoint", "out", "json_file", "quiet")
     train_scale(problem, resume=resume, **{name: options[name] for name in names})
 
 

@@ -18,7 +18,7 @@ from qnn_train.train import train
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from cim_hal import Session
+    from cim_hal import DevicePool, Session
     from qnn_train.data import ImageSet
     from qnn_train.recipe import Preparation
     from qnn_train.solve import Oracle
@@ -72,7 +72,7 @@ class TrainingRun:
     def __init__(
         self,
         preparation: Preparation,
-        session: Session,
+        session: Session | DevicePool,
         *,
         iterations: int,
         n_runs: int,
@@ -167,7 +167,7 @@ class TrainingRun:
 
 def run_recipe(
     preparation: Preparation,
-    session: Session,
+    session: Session | DevicePool,
     *,
     iterations: int,
     n_runs: int,

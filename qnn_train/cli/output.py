@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 import click
 
-from cim_hal import open_device, spawn_server
+from cim_hal import DevicePool, open_device, spawn_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
     from cim_hal import Session
 
-__all__ = ["Report", "connect", "folder_for", "table", "written"]
+__all__ = ["Machines", "Report", "folder_for", "table", "written"]
 
 
 class Report(Protocol):
@@ -31,11 +32,41 @@ class Report(Protocol):
         ...
 
 
-def connect(device: str, stack: ExitStack) -> Session:
-    """Connect to an endpoint, or start the named machine behind one."""
-    if "://" not in device:
-        device = stack.enter_context(spawn_server(device)).endpoint
-    return stack.enter_context(open_device(device))
+@dataclass(frozen=True)
+class Machines:
+    """Which machines to train on.
+
+    Attributes
+    ----------
+    devices : tuple of str
+        Endpoints, and names of drivers, each started in a process.
+    copies : int
+        Processes of a single named driver.
+    """
+
+    devices: tuple[str, ...]
+    copies: int = 1
+
+    def connect(self, stack: ExitStack) -> Session | DevicePool:
+        """Open a session with one machine, or a pool of several.
+
+        Raises
+        ------
+        click.UsageError
+            Copies of more than one machine, or of one that is behind an endpoint.
+        """
+        if self.copies > 1:
+            (device, *others) = self.devices
+            if others or "://" in device:
+                raise click.UsageError("--machines starts copies of one driver, named by --device")
+            return stack.enter_context(DevicePool.local(device, machines=self.copies))
+        endpoints = [
+            device if "://" in device else stack.enter_context(spawn_server(device)).endpoint
+            for device in self.devices
+        ]
+        if len(endpoints) > 1:
+            return stack.enter_context(DevicePool(endpoints))
+        return stack.enter_context(open_device(endpoints[0]))
 
 
 @contextmanager

@@ -10,12 +10,13 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from qnn_train.cli.output import connect, folder_for, table, written
+from qnn_train.cli.output import folder_for, table, written
 from qnn_train.methods import method_named
 from qnn_train.picture import draw
 from qnn_train.run import TrainingRun
 
 if TYPE_CHECKING:
+    from qnn_train.cli.output import Machines
     from qnn_train.recipe import Preparation
     from qnn_train.report import RunReport
     from qnn_train.run import Outcome
@@ -26,7 +27,7 @@ __all__ = ["describe_program", "train_program"]
 def train_program(
     preparation: Preparation,
     *,
-    device: str,
+    machines: Machines,
     iterations: int,
     runs: int,
     method: str,
@@ -40,7 +41,7 @@ def train_program(
     """Train, write model, report and picture, and print the summary."""
     folder = out or _default_folder(preparation, method)
     with ExitStack() as stack:
-        session = connect(device, stack)
+        session = machines.connect(stack)
         run = TrainingRun(
             preparation,
             session,
@@ -64,14 +65,14 @@ def describe_program(
     *,
     iterations: int,
     runs: int,
-    device: str,
+    machines: Machines,
     method: str,
     batch: int,
 ) -> str:
     """Return what the training will take."""
     chosen = method_named(method, batch=batch, n_samples=runs, seed=0)
     with ExitStack() as stack:
-        capabilities = connect(device, stack).capabilities
+        capabilities = machines.connect(stack).capabilities
     preparation.check_fits(capabilities, batch=chosen.batch)
     spins = preparation.spins_of(chosen.batch) + (not capabilities.has_field)
     rows = [

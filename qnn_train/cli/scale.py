@@ -11,13 +11,14 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from qnn_train.cli.output import connect, folder_for, table, written
+from qnn_train.cli.output import folder_for, table, written
 from qnn_train.scale import Cost, ScaleRun
 from qnn_train.scale.picture import draw
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from qnn_train.cli.output import Machines
     from qnn_train.scale import Checkpoint, ScaleOutcome, ScaleProblem, ScaleReport
     from qnn_train.solve import ProximalStep
 
@@ -29,7 +30,7 @@ BETWEEN_CHECKPOINTS_S = 2.0
 def train_scale(
     problem: ScaleProblem,
     *,
-    device: str,
+    machines: Machines,
     coupling_bits: int | None,
     resume: Checkpoint | None,
     checkpoint: Path | None,
@@ -41,7 +42,7 @@ def train_scale(
     folder = out or _default_folder(problem)
     kept = checkpoint or folder / "checkpoint.npz"
     with ExitStack() as stack:
-        session = connect(device, stack)
+        session = machines.connect(stack)
         run = ScaleRun(problem, session, coupling_bits=coupling_bits, resume=resume)
         stack.enter_context(folder_for(folder))
         _watch(run, _kept(run, kept), quiet=quiet)
@@ -53,10 +54,10 @@ def train_scale(
         click.echo(_summary(outcome.report, folder))
 
 
-def describe_scale(problem: ScaleProblem, *, device: str) -> str:
+def describe_scale(problem: ScaleProblem, *, machines: Machines) -> str:
     """Return what the training will take."""
     with ExitStack() as stack:
-        cost = Cost.of(problem, connect(device, stack).capabilities)
+        cost = Cost.of(problem, machines.connect(stack).capabilities)
     return table(cost.rows())
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from cim_hal import Session
+    from cim_hal import DevicePool, Session
     from qnn_train.network import Architecture
     from qnn_train.scale.problem import Examples, ScaleProblem
     from qnn_train.solve import ProximalState, ProximalStep
@@ -50,7 +50,8 @@ class ScaleRun:
     Parameters
     ----------
     problem : ScaleProblem
-    session : cim_hal.Session
+    session : cim_hal.Session or cim_hal.DevicePool
+        A pool is given all calls of a step at once.
     coupling_bits : int, optional
         Those of the machine by default.
     resume : Checkpoint, optional
@@ -70,7 +71,7 @@ class ScaleRun:
     def __init__(
         self,
         problem: ScaleProblem,
-        session: Session,
+        session: Session | DevicePool,
         *,
         coupling_bits: int | None = None,
         resume: Checkpoint | None = None,

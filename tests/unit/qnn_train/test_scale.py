@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from cim_hal import open_device
+from cim_hal import DevicePool, open_device
 from cim_hal.console import run
 from qnn_train import TrainedModel, load_digits
 from qnn_train.__main__ import program
@@ -84,6 +84,16 @@ def test_a_checkpoint_goes_on_bit_for_bit(pair, session, tmp_path):
         assert np.array_equal(one.best, other.best)
     assert whole.calls == again.calls
     assert whole.curve.loss == again.curve.loss
+
+
+def test_a_pool_of_machines_gives_what_one_of_them_gives(pair, session):
+    problem = ScaleProblem.of(SMALL, pair)
+    alone = trained(problem, session).checkpoint()
+    with DevicePool(["emulator-dsb", "emulator-dsb"]) as pool:
+        together = trained(problem, pool).checkpoint()
+    assert np.array_equal(alone.state.best, together.state.best)
+    assert alone.state.best_loss == together.state.best_loss
+    assert alone.calls == together.calls
 
 
 def test_what_is_stopped_in_its_last_step_needs_no_other(pair, session):
@@ -263,6 +273,7 @@ def test_a_dry_run_says_the_cost_and_leaves_nothing(tmp_path, monkeypatch, capsy
         (["--recipe", "pairs-4x4", "--block-spins", "5"], "bits"),
         (["--recipe", "pears"], "pairs-4x4"),
         (["--classes", "1,x"], "not class numbers"),
+        (["--machines", "2", "--device", "emulator-550"], "copies of one driver"),
     ],
 )
 def test_what_does_not_fit_together_is_refused_in_one_line(arguments, sentence, capsys):
