@@ -40,7 +40,9 @@ if TYPE_CHECKING:
 
 PAIR = IsingModel.from_couplings([[0, 1], [1, 0]])
 LONG = PumpSchedule.constant(1.0, round_trips=60_000)
-ROLES = {"oskar": "observer", "alice": "user", "olga": "operator", "adam": "admin"}
+ROLES = {
+    "oskar": "observer", "alice": "user", "bob": "user", "olga": "operator", "adam": "admin",
+}  # fmt: skip
 SOON_S = 2.5  # two breaks of the handshake, 0.3 to 0.6 s apart, and a busy machine
 
 
@@ -198,16 +200,16 @@ def test_an_observer_may_describe_and_not_sample(serving, gatekeeper, keys_of):
         assert device.describe().busy is False
 
 
-def test_an_operator_ends_the_job_of_a_user_and_a_user_does_not(serving, gatekeeper, keys_of):
+def test_an_operator_ends_the_job_of_a_user_and_another_user_does_not(serving, gatekeeper, keys_of):
     with (
         serving(Patient(), gatekeeper=gatekeeper) as endpoint,
         open_device(endpoint, **keys_of("alice")) as alice,
-        open_device(endpoint, **keys_of("alice")) as another,
+        open_device(endpoint, **keys_of("bob")) as bob,
         open_device(endpoint, **keys_of("olga")) as olga,
     ):
         job = alice.submit(PAIR, LONG)
         with pytest.raises(UnknownReferenceError):
-            another.cancel(job.id)
+            bob.cancel(job.id)
         assert olga.cancel(job.id) in {"stopping", "cancelled"}
         with pytest.raises(JobCancelledError):
             job.result()
