@@ -71,6 +71,21 @@ def test_a_method_on_parts_leaves_a_report_that_names_it(guessing, tmp_path, cap
     assert "6 training images in parts of 2" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("several", [["--machines", "2"], ["--device"]])
+def test_several_machines_give_what_one_gives(several, guessing, tmp_path):
+    small = ["--train-samples", "4", "--iterations", "4", "--runs", "4", "--method", "qph"]
+    small += ["--batch", "2", "--quiet", "--device", guessing]
+    assert run(program, [*small, "--out", "one"]) == 0
+    if several == ["--device"]:
+        several = ["--device", guessing]
+    assert run(program, [*small, *several, "--out", "two"]) == 0
+    one, two = (
+        json.loads((tmp_path / name / "report.json").read_text()) for name in ("one", "two")
+    )
+    assert one["history"] == two["history"]
+    assert one["test_accuracy"] == two["test_accuracy"]
+
+
 def test_help_says_what_each_method_is(capsys):
     assert run(program, ["--help"]) == 0
     said = capsys.readouterr().out
@@ -89,6 +104,7 @@ def test_help_says_what_each_method_is(capsys):
         (["--train-samples", "5000"], "between 2 and"),
         (["--dataset", "fashion-mnist", "--data-dir", "nowhere"], "--download"),
         (["--iterations", "0"], "x>=1"),
+        (["--machines", "2", "--device", "tcp://127.0.0.1:1"], "copies of one driver"),
         (["--batch", "3"], "--batch belongs to methods on parts: dlbo, dlbo-2 or qph"),
         (["--method", "qph", "--train-samples", "all"], "takes a number of images"),
         (["--device", "no-such-machine"], "no device goes by the name"),
