@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
 from typing import TYPE_CHECKING
@@ -37,6 +38,31 @@ __all__ = ["EmulatedCim"]
 BLOCK_RUNS = 64
 VECTOR_RUNS = 16
 ROUND_TRIPS_BETWEEN_POLLS = 8
+
+
+class _Odometer:
+    """Counts the round trips of all blocks, and heeds a stop."""
+
+    def __init__(self, stop: StopToken, total: int) -> None:
+        self._stop = stop
+        self._total = total
+        self._done = 0
+        self._lock = threading.Lock()
+
+    def look(self, round_trip: int) -> None:
+        """Take note of where a block is; raises where the job is to end."""
+        if self._stop.is_set():
+            raise JobCancelledError(
+                f"cancelled at round trip {round_trip}", at_round_trip=round_trip
+            )
+        if round_trip:
+            self.add(ROUND_TRIPS_BETWEEN_POLLS)
+
+    def add(self, round_trips: int) -> None:
+        """Count round trips of one block."""
+        with self._lock:
+            self._done += round_trips
+            self._stop.progress(self._done, self._total)
 
 
 class EmulatedCim(Driver):
@@ -91,8 +117,9 @@ class EmulatedCim(Driver):
         with self._tally.counted(program), limited, compilation_announced():
             wiring = self._wire(program)
             width = self._block_width(program.n_runs, wiring.coupling)
-            run_block = partial(self._run_block, program, stop, wiring, width)
             first_runs = range(0, program.n_runs, width)
+            odometer = _Odometer(stop, len(first_runs) * program.schedule.round_trips)
+            run_block = partial(self._run_block, program, odometer, wiring, width)
             if min(self._threads, len(first_runs)) == 1:
                 blocks = [run_block(first_run) for first_run in first_runs]
             else:
@@ -125,18 +152,17 @@ class EmulatedCim(Driver):
         return min(BLOCK_RUNS, -(-share // VECTOR_RUNS) * VECTOR_RUNS)
 
     def _run_block(
-        self, program: Program, stop: StopToken, wiring: Wiring, width: int, first_run: int
+        self, program: Program, odometer: _Odometer, wiring: Wiring, width: int, first_run: int
     ) -> BlockReadout:
         block = self._turned(program).start(wiring, first_run=first_run, n_runs=width)
         recording = Recording(program, first_run=first_run, width=width)
         for round_trip, pump in enumerate(program.schedule.sample()):
-            if round_trip % ROUND_TRIPS_BETWEEN_POLLS == 0 and stop.is_set():
-                raise JobCancelledError(
-                    f"cancelled at round trip {round_trip}", at_round_trip=round_trip
-                )
+            if round_trip % ROUND_TRIPS_BETWEEN_POLLS == 0:
+                odometer.look(round_trip)
             block.advance(float(pump))
             if round_trip + 1 in recording.frame_after:
                 recording.look(round_trip + 1, block)
+        odometer.add((program.schedule.round_trips - 1) % ROUND_TRIPS_BETWEEN_POLLS + 1)
         return recording.finish(block)
 
 

@@ -11,6 +11,7 @@ from cim_hal.cli.chaos import chaos
 from cim_hal.cli.couplings import couplings
 from cim_hal.cli.devices import describe, list_drivers
 from cim_hal.cli.instruments import calibrate, status
+from cim_hal.cli.jobs import jobs
 from cim_hal.cli.keys import keys
 from cim_hal.cli.lock import estop, lock, reset, unlock
 from cim_hal.cli.monitor import monitor
@@ -44,11 +45,12 @@ def program() -> None:
       cim-hal tune emulator --model G1.txt --seconds 120 --out tuned.toml
       cim-hal serve emulator --bind tcp://127.0.0.1:5555
       cim-hal sample tcp://127.0.0.1:5555 --model G1.txt --json
+      cim-hal jobs tcp://127.0.0.1:5555 list
     """  # noqa: D301  \b is click's mark for text it must not rewrap
 
 
 DEVICES = (list_drivers, describe, status, sample, tune, calibrate)
-SHARING = (lock, unlock, estop, reset, couplings)
+SHARING = (jobs, lock, unlock, estop, reset, couplings)
 SERVING = (serve, monitor, keys, record, replay, check, chaos, new_driver)
 
 for command in (*DEVICES, *SHARING, *SERVING):

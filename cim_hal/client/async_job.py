@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from cim_hal.client.async_session import AsyncSession
     from cim_hal.client.submission import Submission
     from cim_hal.model.sampleset import SampleSet
+    from cim_hal.protocol.messages import Progress
     from cim_hal.protocol.state import JobState
 
 __all__ = ["AsyncJob"]
@@ -32,6 +33,18 @@ class AsyncJob:
     async def state(self) -> JobState:
         """Ask where the job is now, unless it has ended."""
         return await self._session.run(self._submission.state())
+
+    async def progress(self) -> Progress | None:
+        """Ask how far the job is; see `Job.progress`."""
+        return await self._session.run(self._submission.progress())
+
+    async def wait(self, timeout_s: float | None = None) -> JobState:
+        """Wait for the end of the job; see `Job.wait`."""
+        return await self._session.run(self._submission.wait(timeout_s))
+
+    async def acknowledge(self, *, timeout_s: float | None = None) -> JobState:
+        """Let the server drop the result; see `Job.acknowledge`."""
+        return await self._session.run(self._submission.acknowledge(timeout_s))
 
     async def result(self, timeout_s: float | None = None) -> SampleSet:
         """Wait for the samples and return them; errors as of `Job.result`."""

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from cim_hal.protocol.messages import (
         Description,
         HeldCouplings,
+        JobInfo,
         LockState,
         MetricsReport,
         SafetyState,
@@ -172,6 +173,7 @@ class AsyncSession:
         self._runner.check_process()
         dialogue = self._conversation.dialogue
         until = dialogue.until(timeout_s)
+        options.setdefault("keep", False)
         submitting = self._runner.spawn(
             self.submit(model, schedule, timeout_s=timeout_s, **options)
         )
@@ -182,6 +184,16 @@ class AsyncSession:
         except asyncio.CancelledError:
             self._runner.spawn(_cancelled(submitting))
             raise
+
+    async def job(
+        self, job_id: str, model: IsingModel | None = None, *, timeout_s: float | None = None
+    ) -> AsyncJob:
+        """Find a job again, by its id; see `Session.job`."""
+        return AsyncJob(self, await self.run(self._conversation.job(job_id, model, timeout_s)))
+
+    async def jobs(self, *states: str, timeout_s: float | None = None) -> tuple[JobInfo, ...]:
+        """List the jobs of this user; see `Session.jobs`."""
+        return await self.run(self._conversation.jobs(states, timeout_s))
 
     async def cancel(self, job_id: str, *, timeout_s: float | None = None) -> JobState:
         """End a job early, by its id; see `Session.cancel`."""

@@ -6,9 +6,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypedDict
 
 from cim_hal.client.couplings import Uploader
-from cim_hal.client.requests import cancel_request, coupling_ref, drop_request, sample_request
+from cim_hal.client.requests import (
+    cancel_request,
+    coupling_ref,
+    drop_request,
+    list_request,
+    sample_request,
+)
 from cim_hal.client.submission import Submission
-from cim_hal.errors import UnknownReferenceError
+from cim_hal.errors import ModelError, UnknownReferenceError
 from cim_hal.protocol.messages import (
     AskMetrics,
     AskStatus,
@@ -16,16 +22,18 @@ from cim_hal.protocol.messages import (
     CouplingsDropped,
     Describe,
     Description,
+    JobList,
     JobStatus,
     ListCouplings,
     MetricsReport,
     Ping,
     Pong,
     StatusReport,
+    WaitJob,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from cim_hal.client.dialogue import Dialogue
     from cim_hal.client.steps import Steps
@@ -33,10 +41,12 @@ if TYPE_CHECKING:
     from cim_hal.model.record import LoweringReport
     from cim_hal.model.schedule import PumpSchedule
     from cim_hal.model.trace import TraceRequest
-    from cim_hal.protocol.messages import CouplingRef, HeldCouplings, Sample
+    from cim_hal.protocol.messages import CouplingRef, HeldCouplings, JobInfo, ListJobs, Sample
     from cim_hal.protocol.state import JobState
 
 __all__ = ["Conversation", "Loaded", "SampleOptions"]
+
+JOBS_SINCE = (1, 2)
 
 
 class SampleOptions(TypedDict, total=False):
@@ -49,6 +59,8 @@ class SampleOptions(TypedDict, total=False):
     settings: Mapping[str, float] | None
     trace: TraceRequest | None
     priority: int
+    key: str | None
+    keep: bool
 
 
 @dataclass(frozen=True)
@@ -142,7 +154,8 @@ class Conversation:
     ) -> Steps[Submission]:
         """Queue a job."""
         until = self.dialogue.until(timeout_s)
-        capabilities = (yield from self.dialogue.greet(until)).capabilities
+        welcome = yield from self.dialogue.greet(until)
+        capabilities = welcome.capabilities
         digest = yield from self._uploader.digest(model, until)
         trace = options.get("trace")
         request = sample_request(
@@ -155,6 +168,8 @@ class Conversation:
             settings=options.get("settings") or {},
             trace=trace,
             priority=options.get("priority", 0),
+            key=options.get("key"),
+            keep=options.get("keep", True) and welcome.protocol >= JOBS_SINCE,
         )
         capabilities.check_settings(request.settings)
         if trace is not None:
@@ -164,6 +179,43 @@ class Conversation:
             )
         status = yield from self._queue(model, request, until)
         return Submission(self.dialogue, model, status, has_trace=trace is not None)
+
+    def job(
+        self, job_id: str, model: IsingModel | None, timeout_s: float | None
+    ) -> Steps[Submission]:
+        """Find a job again."""
+        until = self.dialogue.until(timeout_s)
+        yield from self.dialogue.need(JOBS_SINCE, "finding a job again", until)
+        listed = yield from self._page(list_request(job=job_id), until)
+        wait = WaitJob(job=job_id)
+        status = yield from self.dialogue.ask(wait, JobStatus, until=until)
+        info = listed.jobs[0] if listed.jobs else None
+        if model is not None and info is not None:
+            digest = yield from self._uploader.digest(model, until)
+            if digest != info.coupling.digest:
+                raise ModelError(
+                    f"job {job_id} is of the couplings {info.coupling.digest[:19]}…, and the "
+                    f"model has {digest[:19]}…",
+                    hint="pass the model that was submitted",
+                )
+        has_trace = info is not None and info.has_trace
+        return Submission(self.dialogue, model, status, has_trace=has_trace)
+
+    def jobs(self, states: Iterable[str], timeout_s: float | None) -> Steps[tuple[JobInfo, ...]]:
+        """List the jobs of the user."""
+        until = self.dialogue.until(timeout_s)
+        yield from self.dialogue.need(JOBS_SINCE, "a list of jobs", until)
+        request = list_request(states=states)
+        page = yield from self._page(request, until)
+        found = list(page.jobs)
+        while page.more and page.jobs:
+            request = request.model_copy(update={"after": page.jobs[-1].job})
+            page = yield from self._page(request, until)
+            found += page.jobs
+        return tuple(found)
+
+    def _page(self, request: ListJobs, until: float) -> Steps[JobList]:
+        return (yield from self.dialogue.ask(request, JobList, until=until))
 
     def cancel(self, job_id: str, timeout_s: float | None) -> Steps[JobState]:
         """End a job early, by its id."""

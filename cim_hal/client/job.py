@@ -8,13 +8,14 @@ if TYPE_CHECKING:
     from cim_hal.client.session import Session
     from cim_hal.client.submission import Submission
     from cim_hal.model.sampleset import SampleSet
+    from cim_hal.protocol.messages import Progress
     from cim_hal.protocol.state import JobState
 
 __all__ = ["Job"]
 
 
 class Job:
-    """One submission; made by `Session.submit`.
+    """One submission; made by `Session.submit`, found again by `Session.job`.
 
     Attributes
     ----------
@@ -31,6 +32,22 @@ class Job:
     def state(self) -> JobState:
         """Where the job is now; asks the server unless it has ended."""
         return self._session.run(self._submission.state())
+
+    @property
+    def progress(self) -> Progress | None:
+        """How far the job is, ``done`` of ``total``, where the machine tells; asks the server."""
+        return self._session.run(self._submission.progress())
+
+    def wait(self, timeout_s: float | None = None) -> JobState:
+        """Wait for the end of the job, or for `timeout_s`, and return where it is then."""
+        return self._session.run(self._submission.wait(timeout_s))
+
+    def acknowledge(self, *, timeout_s: float | None = None) -> JobState:
+        """Let the server drop the result, now that it is safe; twice is no mistake.
+
+        The key of the job is remembered: submitting it again does not run it again.
+        """
+        return self._session.run(self._submission.acknowledge(timeout_s))
 
     def result(self, timeout_s: float | None = None) -> SampleSet:
         """Wait for the samples and return them. An interrupt (Ctrl-C) cancels the job.

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from cim_hal.protocol.messages import (
         Description,
         HeldCouplings,
+        JobInfo,
         LockState,
         MetricsReport,
         SafetyState,
@@ -254,6 +255,8 @@ class Session:
         settings: Mapping[str, float] | None = None,
         trace: TraceRequest | None = None,
         priority: int = 0,
+        key: str | None = None,
+        keep: bool = True,
         timeout_s: float | None = None,
     ) -> Job:
         """Queue a job and return at once.
@@ -275,6 +278,13 @@ class Session:
             Amplitudes to keep while the first runs of the job run; 64 MiB of them at most.
         priority : int
             −9 to 9. The job goes before those of the same user that have a lower one.
+        key : str, optional
+            What makes this submission this one: 32 hexadecimal digits, a new one where it is None.
+            After a `TransportError` submit again with the same key, `seed` and all, from
+            any process: it is the same job, and runs once.
+        keep : bool
+            Whether the job outlives this session; without, it is cancelled and its result dropped
+            when the session ends. `sample` does not keep its job.
         timeout_s : float, optional
             For the job to be queued, its upload included.
 
@@ -285,6 +295,8 @@ class Session:
             has. Of the last two nothing was sent.
         QueueFullError
             Too many jobs wait.
+        ConflictError
+            The key was used before, for another request.
         ModelError
             A value that is malformed for any machine.
         """
@@ -296,6 +308,8 @@ class Session:
             settings=settings,
             trace=trace,
             priority=priority,
+            key=key,
+            keep=keep,
         )
         steps = self._conversation.submit(model, schedule, options, timeout_s)
         return Job(self, self.run(steps))
@@ -329,10 +343,44 @@ class Session:
             settings=settings,
             trace=trace,
             priority=priority,
+            keep=False,
             timeout_s=timeout_s,
         )
         left_s = None if timeout_s is None else self._conversation.dialogue.left(until)
         return job.result_or_cancel(left_s)
+
+    def job(
+        self, job_id: str, model: IsingModel | None = None, *, timeout_s: float | None = None
+    ) -> Job:
+        """Find a job again, by its id: one of this user, from any session and process.
+
+        Parameters
+        ----------
+        job_id : str
+        model : IsingModel, optional
+            The model that was submitted. `Job.result` needs it, for the energies.
+
+        Raises
+        ------
+        UnknownReferenceError
+            There is no such job, or not any more.
+        ModelError
+            The job is of another model.
+        VersionError
+            The server speaks a protocol before 1.2.
+        """
+        return Job(self, self.run(self._conversation.job(job_id, model, timeout_s)))
+
+    def jobs(self, *states: str, timeout_s: float | None = None) -> tuple[JobInfo, ...]:
+        """List the jobs of this user that still have something to fetch, the oldest first.
+
+        Parameters
+        ----------
+        *states : str
+            Only jobs that are ``queued``, ``running``, ``stopping``, ``done``, ``failed`` or
+            ``cancelled``.
+        """
+        return self.run(self._conversation.jobs(states, timeout_s))
 
     def cancel(self, job_id: str, *, timeout_s: float | None = None) -> JobState:
         """End a job early, by its id; that of another session needs the role operator.

@@ -9,10 +9,23 @@ import numpy as np
 
 from cim_hal.client.steps import Compute
 from cim_hal.client.trace import fetch_trace
-from cim_hal.errors import CimError, JobTimeoutError, RemoteProtocolError, TransportError
+from cim_hal.errors import (
+    CimError,
+    JobTimeoutError,
+    ModelError,
+    RemoteProtocolError,
+    TransportError,
+)
 from cim_hal.model.sampleset import SampleSet
 from cim_hal.protocol.faults import as_error
-from cim_hal.protocol.messages import CancelJob, FetchResult, JobStatus, ResultBatch, WaitJob
+from cim_hal.protocol.messages import (
+    AckJob,
+    CancelJob,
+    FetchResult,
+    JobStatus,
+    ResultBatch,
+    WaitJob,
+)
 from cim_hal.protocol.results import unpack_spins
 from cim_hal.protocol.state import TERMINAL, JobState
 
@@ -24,6 +37,7 @@ if TYPE_CHECKING:
     from cim_hal.model.ising import IsingModel
     from cim_hal.model.record import RunRecord
     from cim_hal.model.trace import Trace
+    from cim_hal.protocol.messages import Progress
 
 __all__ = ["Submission"]
 
@@ -42,7 +56,12 @@ class Submission:
     """
 
     def __init__(
-        self, dialogue: Dialogue, model: IsingModel, status: JobStatus, *, has_trace: bool = False
+        self,
+        dialogue: Dialogue,
+        model: IsingModel | None,
+        status: JobStatus,
+        *,
+        has_trace: bool = False,
     ) -> None:
         self.id = status.job
         self._dialogue = dialogue
@@ -54,6 +73,21 @@ class Submission:
     def state(self) -> Steps[JobState]:
         """Ask where the job is, unless it has ended."""
         return (yield from self._wait(0.0, math.inf)).state
+
+    def progress(self) -> Steps[Progress | None]:
+        """Ask how far the job is, where the machine tells."""
+        return (yield from self._wait(0.0, math.inf)).progress
+
+    def wait(self, timeout_s: float | None) -> Steps[JobState]:
+        """Wait for the end, or for `timeout_s`, and return where the job is then."""
+        yield from self._wait_until(self._dialogue.until(timeout_s))
+        return self._status.state
+
+    def acknowledge(self, timeout_s: float | None) -> Steps[JobState]:
+        """Let the server drop the result."""
+        acknowledge, until = AckJob(job=self.id), self._dialogue.until(timeout_s)
+        self._status = yield from self._dialogue.ask(acknowledge, JobStatus, until=until)
+        return self._status.state
 
     def cancel(self, timeout_s: float | None) -> Steps[JobState]:
         """Ask for an early end; too late is no mistake."""
@@ -98,14 +132,17 @@ class Submission:
             return
 
     def _wait_for_end(self, until: float) -> Steps[None]:
+        yield from self._wait_until(until)
+        if self._status.state in TERMINAL and self._status.error is not None:
+            raise as_error(self._status.error)
+
+    def _wait_until(self, until: float) -> Steps[None]:
         clock, began = self._dialogue.clock, self._dialogue.clock()
         while self._status.state not in TERMINAL:
             if clock() >= until and clock() > began:
                 return
             poll_s = min(max(clock() - began, SHORTEST_POLL_S), LONGEST_POLL_S)
             yield from self._wait(max(min(poll_s, until - clock()), 0.0), until + TICK_S)
-        if self._status.error is not None:
-            raise as_error(self._status.error)
 
     def _wait(self, poll_s: float, until: float) -> Steps[JobStatus]:
         if self._status.state not in TERMINAL:
@@ -115,12 +152,18 @@ class Submission:
         return self._status
 
     def _fetch(self, until: float) -> Steps[SampleSet]:
+        model = self._model
+        if model is None:
+            raise ModelError(
+                "energies are those of the model, and the job was found without it",
+                hint="pass the model that was submitted: session.job(id, model)",
+            )
         batch, parts = yield from self._batches(until)
         trace = None
         if self._has_trace:
-            trace = yield from fetch_trace(self._dialogue, self.id, self._model.n_spins, until)
-        n_bytes = batch.n_runs * batch.n_spins * self._model.n_spins // 8
-        return (yield Compute(lambda: _ranked(self._model, batch, parts, trace), n_bytes=n_bytes))
+            trace = yield from fetch_trace(self._dialogue, self.id, model.n_spins, until)
+        n_bytes = batch.n_runs * batch.n_spins * model.n_spins // 8
+        return (yield Compute(lambda: _ranked(model, batch, parts, trace), n_bytes=n_bytes))
 
     def _batches(
         self, until: float
