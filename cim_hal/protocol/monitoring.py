@@ -157,7 +157,7 @@ class AskMetrics(Wire):
 
 
 class StatusReport(Wire):
-    """What goes on: of the queue its head, of ended jobs and events the newest first.
+    """What goes on: of the queue those that came first, of ended jobs and events the newest first.
 
     Attributes
     ----------
