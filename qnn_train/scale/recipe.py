@@ -82,6 +82,8 @@ class ProximalRecipe:
         Largest number of bits of a block; fewer on a smaller machine.
     n_runs : int
         Runs of the machine a call.
+    tried : int
+        Different samples of a call that are tried on the batch.
     round_trips : int or None
         Length of a run; None for what the machine recommends.
     patience : int
@@ -120,6 +122,7 @@ class ProximalRecipe:
     ladder: tuple[float, ...] = (0.02, 0.1, 0.5, 2.0)
     block_spins: int = 128
     n_runs: int = 32
+    tried: int = 8
     round_trips: int | None = None
     patience: int = 0
     seed: int = 0
@@ -131,7 +134,9 @@ class ProximalRecipe:
             raise AssemblyError(f"no readout {self.readout!r}", hint="majority or trained")
         if self.judge_by not in {"loss", "errors"}:
             raise AssemblyError(f"no judging by {self.judge_by!r}", hint="loss or errors")
-        smallest = min(self.sweeps, self.starts, self.block_spins, self.n_runs, *self.batch)
+        smallest = min(
+            self.sweeps, self.starts, self.block_spins, self.n_runs, self.tried, *self.batch
+        )
         if smallest < 1 or min(self.clip, *self.width, *self.ladder) <= 0:
             raise AssemblyError("a recipe counts from 1, and its widths and weights are positive")
         if self.first_weights:

@@ -48,9 +48,8 @@ __all__ = ["Annealing", "ProximalState", "ProximalStep", "proximal_descent"]
 LADDER = (0.02, 0.1, 0.5, 2.0)
 RESCALING = np.geomspace(0.6, 1.6, 7)
 FIRST_LOGIT = 2.0
-# Images that the scale of the logits is fitted on, and samples of a call that are tried.
+# Images that the scale of the logits is fitted on.
 SCALED_ON = 4096
-TRIED = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,6 +190,7 @@ def proximal_descent(
     annealing: Annealing | None = None,
     ladder: tuple[float, ...] = LADDER,
     block_spins: int = 128,
+    tried: int = 8,
     judges: tuple[ArrayLike, ArrayLike] | None = None,
     by: Literal["loss", "errors"] = "loss",
     state: ProximalState | None = None,
@@ -211,6 +211,8 @@ def proximal_descent(
         Proximal weights ρ, in units of the diagonal of the curvature.
     block_spins : int
         Largest number of bits of a block.
+    tried : int
+        Different samples of a call that are tried on the batch, the best by the model.
     judges : inputs and labels, optional
         Images apart from the others, on which networks are compared after each sweep; by default
         those that are trained on.
@@ -230,7 +232,9 @@ def proximal_descent(
     TrainingError
         No images, or an empty ladder.
     """
-    search = _Search(architecture, (inputs, labels), judges, oracle, ladder=ladder, seed=seed)
+    search = _Search(
+        architecture, (inputs, labels), judges, oracle, ladder=ladder, tried=tried, seed=seed
+    )
     length = len(partition(architecture, block_spins))
     state = state or ProximalState.start(architecture, seed=seed)
     annealing = annealing or Annealing()
@@ -261,6 +265,7 @@ class _Search:
         oracle: Oracle,
         *,
         ladder: tuple[float, ...],
+        tried: int,
         seed: int,
     ) -> None:
         self._architecture = architecture
@@ -272,6 +277,7 @@ class _Search:
         self._judges = self._prepared(judges) if judges else (self._features, self._targets)
         self._oracle = oracle
         self._ladder = ladder
+        self._tried = tried
 
     def _prepared(
         self, images: tuple[ArrayLike, ArrayLike]
@@ -330,7 +336,7 @@ class _Search:
         around = network[positions]
         rungs = [model.lifted(around, rho) for rho in self._ladder]
         answers = minimize_all(self._oracle, rungs)
-        best = [_first_different(answer.bits, TRIED) for answer in answers]
+        best = [_first_different(answer.bits, self._tried) for answer in answers]
         different = np.unique(np.concatenate(best), axis=0)
         tried = np.repeat(network[None], len(different), axis=0)
         tried[:, positions] = different
