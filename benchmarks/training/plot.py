@@ -31,7 +31,7 @@ def main() -> None:
         mine = [row for row in rows if (row["task"], row["method"]) == (name, "proximal")]
         for index, row in enumerate(mine):
             calls, train = row["curve"]
-            label = f"{name}: training images, {len(mine)} seeds" if index == 0 else None
+            label = f"{name}: training images, seeds: {len(mine)}" if index == 0 else None
             axes.plot(calls, [100 * a for a in train], color=color, linewidth=1.1, label=label)
             label = f"{name}: test images, at the end" if index == 0 else None
             axes.plot(calls[-1], 100 * row["test"], "o", color=color, markersize=5, label=label)

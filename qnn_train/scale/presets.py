@@ -23,8 +23,7 @@ TEN = ProximalRecipe(
     output_bias_bits=3,
     first_weights="binary",
     sweeps=24,
-    ladder=(0.02, 0.1, 0.5, 2.0, 8.0),
-    tried=32,
+    ladder=(0.1, 0.5, 2.0, 8.0, 32.0),
     round_trips=200,
 )
 
