@@ -182,7 +182,7 @@ def test_a_running_job_is_cancelled_while_another_thread_waits_for_it(serving):
 def test_a_client_that_leaves_frees_the_machine(serving):
     with serving(Patient()) as endpoint:
         with open_device(endpoint) as device:
-            device.submit(PAIR, LONG)
+            device.submit(PAIR, LONG, keep=False)
         with open_device(endpoint) as device:
             short = PumpSchedule.constant(1.0, round_trips=1)
             assert len(device.submit(PAIR, short).result(timeout_s=20.0)) == 1
