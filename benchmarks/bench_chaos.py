@@ -7,12 +7,14 @@ times are those of the protocol and of the two proxies, which share this process
 from __future__ import annotations
 
 import argparse
+import tempfile
 import threading
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,6 +30,7 @@ from cim_hal import (
     open_device,
 )
 from cim_hal.errors import JobTimeoutError
+from cim_hal.server.journal import DiskJournal
 from cim_hal.server.router import Router
 from cim_hal.testing import MessageFaults, MessageProxy, ResetEvery, TcpProxy
 
@@ -83,8 +86,11 @@ TROUBLES = (
 
 
 @contextmanager
-def serving(driver: Driver) -> Iterator[str]:
-    with Router(driver) as router:
+def serving(driver: Driver, *, journal: bool) -> Iterator[str]:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Router(driver, journal=DiskJournal(Path(folder)) if journal else None) as router,
+    ):
         thread = threading.Thread(target=router.serve)
         thread.start()
         try:
@@ -121,10 +127,12 @@ def run_all(session: Session, n_jobs: int) -> tuple[dict[int, np.ndarray], list[
     return found, seconds
 
 
-def measure(trouble: Trouble, n_jobs: int, expected: dict[int, np.ndarray]) -> None:
+def measure(
+    trouble: Trouble, n_jobs: int, expected: dict[int, np.ndarray], *, journal: bool
+) -> None:
     driver, counts = Counting(), Counter[str]()
     with ExitStack() as stack:
-        server = endpoint = stack.enter_context(serving(driver))
+        server = endpoint = stack.enter_context(serving(driver, journal=journal))
         with open_device(server) as session:
             session.load(PAIR)
         proxies = []
@@ -157,11 +165,14 @@ def measure(trouble: Trouble, n_jobs: int, expected: dict[int, np.ndarray]) -> N
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--jobs", type=int, default=10_000)
-    n_jobs = parser.parse_args().jobs
+    parser.add_argument("--journal", action="store_true", help="with a journal on disk")
+    parser.add_argument("--worst", action="store_true", help="only the last of the troubles")
+    options = parser.parse_args()
+    n_jobs = options.jobs
     with open_device(Counting()) as session:
         expected, _ = run_all(session, n_jobs)
-    for trouble in TROUBLES:
-        measure(trouble, n_jobs, expected)
+    for trouble in TROUBLES[-1:] if options.worst else TROUBLES:
+        measure(trouble, n_jobs, expected, journal=options.journal)
 
 
 if __name__ == "__main__":
