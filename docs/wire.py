@@ -60,9 +60,21 @@ def schema() -> dict[str, Any]:
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": f"cim-hal wire protocol {NEWEST[0]}.{NEWEST[1]}",
-        "request": REQUEST.json_schema(),
-        "reply": REPLY.json_schema(),
+        "request": _bare(REQUEST.json_schema()),
+        "reply": _bare(REPLY.json_schema()),
     }
+
+
+def _bare(part: Any) -> Any:
+    """Leave out docstrings, which may change without a new version."""
+    if isinstance(part, list):
+        return [_bare(each) for each in part]
+    if not isinstance(part, dict):
+        return part
+    is_text = {
+        key for key, value in part.items() if key == "description" and isinstance(value, str)
+    }
+    return {key: _bare(value) for key, value in part.items() if key not in is_text}
 
 
 # ---- transcripts ----------------------------------------------------------------------------
