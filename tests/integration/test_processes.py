@@ -223,7 +223,7 @@ LEFT_BEHIND = textwrap.dedent("""
     from cim_hal import IsingModel, PumpSchedule, open_device
     pair = IsingModel.from_couplings([[0, 1], [1, 0]])
     device = open_device(sys.argv[1])
-    job = device.submit(pair, PumpSchedule.constant(1.0, round_trips=60_000))
+    job = device.submit(pair, PumpSchedule.constant(1.0, round_trips=60_000), keep=False)
     waiting = threading.Thread(target=lambda: job.result(), daemon=True)
     waiting.start()
     waiting.join(0.3)
