@@ -9,6 +9,15 @@ from qnn_train.data import (
     load_fashion_mnist,
 )
 from qnn_train.errors import AssemblyError, DataError, ModelFileError, TrainingError
+from qnn_train.estimator import (
+    IntegerClassifier,
+    LayerSummary,
+    NetworkSummary,
+    Progress,
+    QuantizedNetworkClassifier,
+    TieReport,
+    count_disagreements,
+)
 from qnn_train.linear import LinearFit, fit_linear
 from qnn_train.methods import Method
 from qnn_train.model_file import TrainedModel
@@ -72,11 +81,14 @@ __all__ = [
     "ExhaustiveOracle",
     "HingeLoss",
     "ImageSet",
+    "IntegerClassifier",
     "Layer",
+    "LayerSummary",
     "LiftedProblem",
     "LinearFit",
     "Method",
     "ModelFileError",
+    "NetworkSummary",
     "Oracle",
     "Outcome",
     "Pair",
@@ -84,8 +96,10 @@ __all__ = [
     "PooledSign",
     "Preparation",
     "ProgramSize",
+    "Progress",
     "Qcbo",
     "QuantizedNetwork",
+    "QuantizedNetworkClassifier",
     "Recipe",
     "RunReport",
     "Scorer",
@@ -94,6 +108,7 @@ __all__ = [
     "SquaredLoss",
     "TabulatedLoss",
     "Task",
+    "TieReport",
     "TrainedModel",
     "TrainingError",
     "TrainingStep",
@@ -103,6 +118,7 @@ __all__ = [
     "bias_code",
     "codebook",
     "conditional_gradient",
+    "count_disagreements",
     "count_spins",
     "cross_entropy_loss",
     "dynamic_range",

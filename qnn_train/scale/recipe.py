@@ -167,15 +167,16 @@ class ProximalRecipe:
             Stage(fine, second, second.sweeps),
         ]
 
-    def architecture(self, n_outputs: int) -> Architecture:
-        """Return the network for a number of margins.
+    def architecture(self, n_outputs: int, n_inputs: int | None = None) -> Architecture:
+        """Return the network for a number of margins, and of inputs other than grid².
 
         Raises
         ------
         AssemblyError
             A vote for more than two classes, or a code that does not exist.
         """
-        weights, inputs = weight_code(self.weights), self.grid**2
+        weights = weight_code(self.weights)
+        inputs = self.grid**2 if n_inputs is None else n_inputs
         limit = round(self.clip * self.levels)
         if self.readout == "majority" and self.hidden and n_outputs > 1:
             raise AssemblyError(

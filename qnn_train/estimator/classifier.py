@@ -1,0 +1,343 @@
+"""A quantized network with the conventions of scikit-learn."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self, cast
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.model_selection import train_test_split
+from sklearn.utils import check_random_state
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from cim_hal import DevicePool, Session, open_device
+from qnn_train.errors import AssemblyError
+from qnn_train.estimator.descent import Descent
+from qnn_train.estimator.grid import FeatureGrid
+from qnn_train.estimator.integers import IntegerClassifier
+from qnn_train.estimator.onnx_file import save_onnx
+from qnn_train.estimator.summary import NetworkSummary
+from qnn_train.estimator.ties import TieReport, distinct
+from qnn_train.network import QuantizedNetwork
+from qnn_train.scale.problem import Examples
+from qnn_train.scale.recipe import ProximalRecipe
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Iterator, Sequence
+
+    from numpy.typing import ArrayLike, NDArray
+
+    from cim_hal import Driver
+    from qnn_train.estimator.descent import Found, Progress
+    from qnn_train.scale.cost import Cost
+
+__all__ = ["QuantizedNetworkClassifier"]
+
+METHODS = ("proximal",)
+
+
+class QuantizedNetworkClassifier(ClassifierMixin, BaseEstimator):
+    """A network of few-bit integers, trained with an Ising machine, for any real features.
+
+    Features are standardized and rounded to a grid of integers, which is kept with the model. One
+    hidden layer, then one output for two classes or one for each of several. Trained by proximal
+    block descent, see `qnn_train.solve.proximal_descent`; the network at the end of each sweep
+    is judged, and the best is kept.
+
+    Parameters
+    ----------
+    hidden : int
+        Neurons of the hidden layer; 0 for none.
+    activation : str
+        hard_tanh, leaky_relu, relu, sign or tanh.
+    weights : str
+        Code of the weights: binary, ternary, 2bit to 8bit, see `weight_code`.
+    bias_bits : int
+        Bits of each bias of the hidden layer; 0 for none.
+    output_bias_bits : int
+        Bits of each bias of the last layer.
+    levels, cut : int
+        Of the features: steps a standard deviation, and deviations beyond which all is the same.
+    method : {"proximal"}
+    device : str, Driver, Session or DevicePool
+        Any target of `open_device`, opened and closed by `fit`; sessions and pools stay open.
+    n_runs : int
+        Runs of the machine a call.
+    round_trips : int or None
+        Length of a run; None for what the machine recommends.
+    sweeps : int
+        Visits of every block of parameters.
+    ladder : tuple of float
+        Proximal weights; a call for each in every step.
+    block_spins : int or None
+        Largest block; None for 128, or more where a neuron needs it.
+    vote : int
+        The best so many different networks at ends of sweeps add their margins; fewer where
+        fewer were found. Their bits all count.
+    early_stopping : bool
+        Keep samples apart, judge networks on them, and stop after `patience` sweeps without a
+        better one.
+    validation_fraction : float
+        Their share, drawn evenly from the classes.
+    patience : int
+        In sweeps.
+    callbacks : sequence of callables or None
+        Each is given a `Progress` after every sweep, and ends the training by returning True.
+    checkpoint : path or None
+        A file to write after each sweep, and to go on from where it exists: the same network
+        comes out as if there had been no stop, on a machine that repeats itself.
+    random_state : int, RandomState or None
+
+    Attributes
+    ----------
+    classes_ : array
+    n_features_in_ : int
+    feature_names_in_ : array of str
+        Where X had names.
+    model_ : IntegerClassifier
+    history_ : list of Progress
+    found_ : list of Found
+        The network at the end of each sweep.
+    calls_ : int
+        Calls of the machine, those before a checkpoint too.
+    summary_ : NetworkSummary
+    n_votes_ : int
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> X, y = load_iris(return_X_y=True)
+    >>> network = QuantizedNetworkClassifier(hidden=4, sweeps=6, n_runs=8, random_state=1)
+    >>> network.fit(X, y).score(X, y) > 0.8
+    True
+    """
+
+    def __init__(
+        self,
+        hidden: int = 8,
+        *,
+        activation: str = "hard_tanh",
+        weights: str = "binary",
+        bias_bits: int = 2,
+        output_bias_bits: int = 3,
+        levels: int = 16,
+        cut: int = 4,
+        method: str = "proximal",
+        device: str | Driver | Session | DevicePool = "emulator-dsb",
+        n_runs: int = 16,
+        round_trips: int | None = 100,
+        sweeps: int = 12,
+        ladder: tuple[float, ...] = (0.02, 0.1, 0.5, 2.0),
+        block_spins: int | None = None,
+        vote: int = 1,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        patience: int = 4,
+        callbacks: Sequence[Callable[[Progress], object]] | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
+        random_state: int | np.random.RandomState | None = None,
+    ) -> None:
+        self.hidden = hidden
+        self.activation = activation
+        self.weights = weights
+        self.bias_bits = bias_bits
+        self.output_bias_bits = output_bias_bits
+        self.levels = levels
+        self.cut = cut
+        self.method = method
+        self.device = device
+        self.n_runs = n_runs
+        self.round_trips = round_trips
+        self.sweeps = sweeps
+        self.ladder = ladder
+        self.block_spins = block_spins
+        self.vote = vote
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.patience = patience
+        self.callbacks = callbacks
+        self.checkpoint = checkpoint
+        self.random_state = random_state
+
+    def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
+        """Train.
+
+        Parameters
+        ----------
+        X : array, shape (n, n_features)
+        y : array, shape (n,)
+            Labels of any kind.
+
+        Raises
+        ------
+        ValueError
+            Samples that cannot be used, a single class, or a parameter outside its range.
+        CheckpointError
+            The checkpoint is of another training.
+        CimError
+            The machine cannot be reached, or fails.
+        """
+        samples, labels = self._checked(X, y)
+        self.classes_ = np.unique(labels)
+        grid, descent = self._descent(samples, np.searchsorted(self.classes_, labels))
+        path = None if self.checkpoint is None else Path(self.checkpoint)
+        with _opened(self.device) as session:
+            spins = descent.cost(session.capabilities).spins
+            self.found_ = descent.run(session, path)
+        self.history_ = descent.history
+        self.calls_ = self.history_[-1].calls
+        chosen = distinct(sorted(self.found_, key=lambda each: each.objective))[: self.vote]
+        self.n_votes_ = len(chosen)
+        self.model_ = _model(grid, chosen, self.classes_)
+        self.summary_ = NetworkSummary.of(
+            descent.architecture,
+            n_networks=self.n_votes_,
+            spins=spins,
+            calls=self.calls_,
+            n_runs=self.n_runs,
+        )
+        return self
+
+    def estimate_cost(self, X: ArrayLike, y: ArrayLike) -> Cost:
+        """Return what `fit` will take at most: spins, couplings, calls, bits per parameter.
+
+        The machine is asked what it can do and given nothing to do; the bits are those of one
+        network, without `vote`.
+        """
+        samples, labels = self._checked(X, y)
+        _, descent = self._descent(samples, np.unique(labels, return_inverse=True)[1])
+        with _opened(self.device) as session:
+            return descent.cost(session.capabilities)
+
+    def predict(self, X: ArrayLike) -> NDArray[Any]:
+        """Return the label of each sample (n, n_features)."""
+        samples = self._samples(X)  # refuses before fit
+        return self.classes_[self.model_.indices(samples)]
+
+    def decision_function(self, X: ArrayLike) -> NDArray[np.float64]:
+        """Return the margins, whole numbers: (n,) for two classes, else (n, n_classes)."""
+        samples = self._samples(X)  # refuses before fit
+        return self.model_.margins(samples)
+
+    def predict_proba(self, X: ArrayLike) -> NDArray[np.float64]:
+        """Return the probabilities that the training loss is of, (n, n_classes)."""
+        samples = self._samples(X)  # refuses before fit
+        return self.model_.predict_proba(samples)
+
+    def tie_report(self, X: ArrayLike, y: ArrayLike, *, tolerance: float = 0.01) -> TieReport:
+        """Say how far networks with nearly the least training loss differ on other samples.
+
+        Parameters
+        ----------
+        X, y : array
+            Samples that were not trained on, with labels of the same classes.
+        tolerance : float
+            Of the mean training loss.
+        """
+        samples = self._samples(X)
+        indices = np.searchsorted(self.classes_, np.asarray(y))
+        inputs = self.model_.grid.transform(samples)
+        return TieReport.of(
+            self.found_, Examples(inputs, _targets(indices, self.classes_)), tolerance=tolerance
+        )
+
+    def save_integers(self, path: str | os.PathLike[str]) -> None:
+        """Write ``.npz`` without pickle, which `IntegerClassifier.load` reads."""
+        check_is_fitted(self)
+        self.model_.save(Path(path))
+
+    def save_onnx(self, path: str | os.PathLike[str]) -> None:
+        """Write ONNX; needs the extra ``onnx``."""
+        check_is_fitted(self)
+        save_onnx(self.model_, Path(path))
+
+    def _checked(self, X: ArrayLike, y: ArrayLike) -> tuple[NDArray[np.float64], NDArray[Any]]:
+        if self.method not in METHODS:
+            raise AssemblyError(f"no method {self.method!r}", hint=", ".join(METHODS))
+        if self.vote < 1:
+            raise AssemblyError(f"vote = {self.vote}", hint="1 or more")
+        samples, labels = cast("Any", validate_data)(self, X, y, dtype=np.float64)
+        check_classification_targets(labels)
+        if len(np.unique(labels)) < 2:
+            raise ValueError("there is only one class in y; a classifier needs two")
+        return samples, labels
+
+    def _samples(self, X: ArrayLike) -> NDArray[np.float64]:
+        check_is_fitted(self)
+        return cast("Any", validate_data)(self, X, dtype=np.float64, reset=False)
+
+    def _descent(
+        self, samples: NDArray[np.float64], indices: NDArray[np.int64]
+    ) -> tuple[FeatureGrid, Descent]:
+        """Split, put on the grid, and say what is trained."""
+        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        classes = np.unique(indices)
+        held, held_indices = samples[:0], indices[:0]
+        if self.early_stopping:
+            samples, held, indices, held_indices = cast("Any", train_test_split)(
+                samples,
+                indices,
+                test_size=self.validation_fraction,
+                stratify=indices,
+                random_state=seed,
+            )
+        grid = FeatureGrid.fit(samples, levels=self.levels, cut=self.cut)
+        recipe = self._recipe(samples.shape[1], seed)
+        n_outputs = 1 if len(classes) == 2 else len(classes)
+        descent = Descent(
+            architecture=recipe.architecture(n_outputs, samples.shape[1]),
+            recipe=recipe,
+            train=Examples(grid.transform(samples), _targets(indices, classes)),
+            validation=Examples(grid.transform(held), _targets(held_indices, classes)),
+            patience=self.patience if self.early_stopping else 0,
+            block_spins=self.block_spins,
+            callbacks=tuple(self.callbacks or ()),
+        )
+        return grid, descent
+
+    def _recipe(self, n_features: int, seed: int) -> ProximalRecipe:
+        """Return the recipe, its reaches in proportion to the spread of a sum of features."""
+        spread = float(np.sqrt(n_features))
+        return ProximalRecipe(
+            hidden=self.hidden,
+            readout="trained",
+            activation=self.activation,
+            clip=max(1.0, 2.0 * spread),  # that of the presets: 8 for 16 inputs, 16 for 49
+            weights=self.weights,
+            bias_bits=self.bias_bits,
+            bias_reach=0.8 * spread,
+            output_bias_bits=self.output_bias_bits,
+            sweeps=self.sweeps,
+            ladder=tuple(self.ladder),
+            n_runs=self.n_runs,
+            round_trips=self.round_trips,
+            seed=seed,
+        )
+
+
+def _targets(indices: NDArray[np.int64], classes: NDArray[Any]) -> NDArray[np.int64]:
+    """Return -1 and +1 for two classes, numbers for several."""
+    return 2 * indices - 1 if len(classes) == 2 else indices.astype(np.int64)
+
+
+def _model(grid: FeatureGrid, chosen: Sequence[Found], classes: NDArray[Any]) -> IntegerClassifier:
+    networks = [each.network for each in chosen]
+    weights = tuple(np.stack(layer) for layer in zip(*(n.weights for n in networks), strict=True))
+    biases = tuple(np.stack(layer) for layer in zip(*(n.biases for n in networks), strict=True))
+    scale = float(np.mean([each.scale for each in chosen])) / len(chosen)
+    together = QuantizedNetwork(networks[0].architecture, weights, biases)
+    return IntegerClassifier(grid, together, classes, scale)
+
+
+@contextmanager
+def _opened(device: str | Driver | Session | DevicePool) -> Iterator[Session | DevicePool]:
+    """Open a target and close it again; leave what is open as it is."""
+    if isinstance(device, Session | DevicePool):
+        yield device
+    else:
+        with open_device(device) as session:
+            yield session

@@ -1,0 +1,261 @@
+"""A descent on a table: sweep after sweep, judged, reported, kept, and stopped when it should."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from qnn_train.estimator.trail import Trail
+from qnn_train.network import QuantizedNetwork
+from qnn_train.scale.cost import Cost
+from qnn_train.solve import Annealing, SessionOracle, proximal_descent
+from qnn_train.solve.blocks import block_bits, partition
+from qnn_train.solve.cross_entropy import mean_loss, targets_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from cim_hal import Capabilities, DevicePool, PumpSchedule, Session
+    from qnn_train.network import Architecture
+    from qnn_train.scale.problem import Examples
+    from qnn_train.scale.recipe import ProximalRecipe
+
+__all__ = ["Descent", "Found", "Progress"]
+
+BLOCK_SPINS = 128
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a callback is told at the end of a sweep.
+
+    Candidates are always tried by the exact forward pass, so that no constraint can be violated
+    and there is no gap to report.
+
+    Attributes
+    ----------
+    sweep, sweeps : int
+        Sweeps made, and those there are at most.
+    calls : int
+        Calls of the machine so far.
+    objective : float
+        Mean loss of the network at the end of this sweep on the samples that judge.
+    best_objective : float
+        The least so far.
+    train_accuracy : float
+        Of the network at the end of this sweep.
+    validation_accuracy : float or None
+        The same; None where no samples are kept apart.
+    """
+
+    sweep: int
+    sweeps: int
+    calls: int
+    objective: float
+    best_objective: float
+    train_accuracy: float
+    validation_accuracy: float | None
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """A network at the end of a sweep.
+
+    Attributes
+    ----------
+    network : QuantizedNetwork
+    scale : float
+        Logits per margin.
+    objective, train_loss : float
+        Mean loss on the samples that judge, and on those that are trained on.
+    """
+
+    network: QuantizedNetwork
+    scale: float
+    objective: float
+    train_loss: float
+
+
+@dataclass(frozen=True, eq=False)
+class Descent:
+    """What is trained, on what, and how.
+
+    Parameters
+    ----------
+    architecture : Architecture
+    recipe : ProximalRecipe
+        Of which sweeps, ladder, runs, round trips, annealing and seed are used.
+    train, validation : Examples
+        Labels are -1 and +1, or numbers of classes; `validation` may be empty.
+    patience : int
+        Sweeps without a better network after which it ends; 0 for never.
+    block_spins : int or None
+        Largest block; None for 128, or more where a neuron needs it.
+    """
+
+    architecture: Architecture
+    recipe: ProximalRecipe
+    train: Examples
+    validation: Examples
+    patience: int = 0
+    block_spins: int | None = None
+    callbacks: Sequence[Callable[[Progress], object]] = ()
+    history: list[Progress] = field(default_factory=list)
+
+    def run(self, session: Session | DevicePool, path: Path | None = None) -> list[Found]:
+        """Train, and return the network at the end of each sweep.
+
+        Parameters
+        ----------
+        path : Path, optional
+            Where to go on from if the file is there, and what to write after each sweep.
+
+        Raises
+        ------
+        AssemblyError
+            A neuron that does not fit the machine.
+        CheckpointError
+            The file is of another training.
+        """
+        session.capabilities.check_runs(self.recipe.n_runs)
+        digest = self._digest(session.capabilities)
+        trail = Trail(digest)
+        if path is not None and path.exists():
+            trail = Trail.load(path, digest=digest, n_bits=self.architecture.n_bits)
+        found: list[Found] = []
+        for index in range(len(trail)):
+            found.append(self._found(trail, index))
+            self._report(found, trail.calls[index])
+        if found and self._is_over(found):
+            return found
+        self._go_on(session, trail, found, path)
+        return found
+
+    def cost(self, capabilities: Capabilities) -> Cost:
+        """Count what it takes at most; nothing is sent to a machine."""
+        block_spins = self._largest_block(capabilities)
+        blocks = partition(self.architecture, block_spins)
+        spins = max(len(block_bits(self.architecture, block).positions) for block in blocks)
+        spins += not capabilities.has_field
+        calls = self.recipe.sweeps * len(blocks) * len(self.recipe.ladder)
+        trips, trip_s = self._schedule(capabilities).round_trips, capabilities.round_trip_s
+        runs = calls * self.recipe.n_runs
+        return Cost(
+            network=str(self.architecture),
+            n_train=len(self.train),
+            n_validation=len(self.validation),
+            n_parameters=self.architecture.n_parameters,
+            n_bits=self.architecture.n_bits,
+            bits_per_parameter=self.architecture.bits_per_parameter,
+            blocks=len(blocks),
+            spins=spins,
+            couplings=spins * (spins - 1) // 2,
+            calls=calls,
+            runs=runs,
+            machine_s=None if trip_s is None else runs * trips * trip_s,
+        )
+
+    def _go_on(
+        self,
+        session: Session | DevicePool,
+        trail: Trail,
+        found: list[Found],
+        path: Path | None,
+    ) -> None:
+        recipe, block_spins = self.recipe, self._largest_block(session.capabilities)
+        length = len(partition(self.architecture, block_spins))
+        oracle = SessionOracle(
+            session,
+            n_runs=recipe.n_runs,
+            seed=recipe.seed,
+            schedule=self._schedule(session.capabilities),
+            calls=trail.calls[-1] if len(trail) else 0,
+        )
+        steps = proximal_descent(
+            self.architecture,
+            self.train.inputs,
+            self.train.labels,
+            oracle,
+            seed=recipe.seed,
+            annealing=Annealing(sweeps=recipe.sweeps, batch=recipe.batch, width=recipe.width),
+            ladder=recipe.ladder,
+            block_spins=block_spins,
+            judges=(self.train.inputs[:1], self.train.labels[:1]),  # judged here, all of them
+            state=trail.state(length),
+        )
+        for step in islice(steps, length - 1, None, length):
+            trail.append(step.state, oracle.calls)
+            if path is not None:
+                trail.save(path)
+            found.append(self._found(trail, -1))
+            told = self._report(found, oracle.calls)
+            stops = [callback(told) for callback in self.callbacks]
+            if any(stop is True for stop in stops) or self._is_over(found):
+                return
+
+    def _is_over(self, found: list[Found]) -> bool:
+        best = int(np.argmin([each.objective for each in found]))
+        stale = len(found) - 1 - best
+        return len(found) >= self.recipe.sweeps or 0 < self.patience <= stale
+
+    def _found(self, trail: Trail, index: int) -> Found:
+        network = QuantizedNetwork.from_bits(self.architecture, trail.bits[index])
+        scale = trail.scales[index]
+        of_train = _loss(network, scale, self.train)
+        held = len(self.validation)
+        judged = _loss(network, scale, self.validation) if held else of_train
+        return Found(network, scale, judged, of_train)
+
+    def _report(self, found: list[Found], calls: int) -> Progress:
+        network = found[-1].network
+        told = Progress(
+            sweep=len(found),
+            sweeps=self.recipe.sweeps,
+            calls=calls,
+            objective=found[-1].objective,
+            best_objective=min(each.objective for each in found),
+            train_accuracy=_accuracy(network, self.train),
+            validation_accuracy=(
+                _accuracy(network, self.validation) if len(self.validation) else None
+            ),
+        )
+        self.history.append(told)
+        return told
+
+    def _largest_block(self, capabilities: Capabilities) -> int:
+        room = capabilities.max_spins - (not capabilities.has_field)
+        if self.block_spins is not None:
+            return min(self.block_spins, room)
+        layers = partition(self.architecture, self.architecture.n_bits)  # each is one block
+        neurons = [
+            len(block_bits(self.architecture, layer).positions) // len(layer.units)
+            for layer in layers
+        ]
+        return min(max(BLOCK_SPINS, *neurons), room)
+
+    def _schedule(self, capabilities: Capabilities) -> PumpSchedule:
+        trips, default = self.recipe.round_trips, capabilities.default_schedule
+        return default if trips is None else default.stretched(trips)
+
+    def _digest(self, capabilities: Capabilities) -> str:
+        settings = (self.architecture, self.recipe, self.block_spins, capabilities.name)
+        found = hashlib.sha256(repr(settings).encode())
+        for part in (self.train, self.validation):
+            found.update(np.ascontiguousarray(part.inputs).tobytes())
+            found.update(np.ascontiguousarray(part.labels).tobytes())
+        return found.hexdigest()
+
+
+def _loss(network: QuantizedNetwork, scale: float, examples: Examples) -> float:
+    n_outputs = network.architecture.n_outputs
+    margins = network.margin(examples.inputs).astype(np.float64).reshape(-1, n_outputs)
+    return mean_loss(scale * margins, targets_of(examples.labels, n_outputs))
+
+
+def _accuracy(network: QuantizedNetwork, examples: Examples) -> float:
+    return float(np.mean(network.predict(examples.inputs) == examples.labels))
