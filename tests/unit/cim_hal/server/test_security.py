@@ -51,6 +51,7 @@ def test_a_known_key_enters_and_is_its_own_user_id(ask):
         (6, z85.decode(PUBLIC)[:-1]),
         (6, b""),
     ],
+    ids=["version", "no domain", "any domain", "domain", "null", "plain", "key", "short", "no key"],
 )
 def test_anything_else_does_not(ask, place, value):
     frames = [*GOOD]
