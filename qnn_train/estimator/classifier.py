@@ -2,37 +2,30 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, cast
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.model_selection import train_test_split
-from sklearn.utils import check_random_state
+from sklearn.utils import check_consistent_length, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from cim_hal import DevicePool, Session, open_device
 from qnn_train.errors import AssemblyError
-from qnn_train.estimator.descent import Descent
-from qnn_train.estimator.grid import FeatureGrid
-from qnn_train.estimator.integers import IntegerClassifier
 from qnn_train.estimator.onnx_file import save_onnx
+from qnn_train.estimator.plan import opened, plan, targets_for, vote_of
 from qnn_train.estimator.summary import NetworkSummary
 from qnn_train.estimator.ties import TieReport, distinct
-from qnn_train.network import QuantizedNetwork
 from qnn_train.scale.problem import Examples
-from qnn_train.scale.recipe import ProximalRecipe
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import ArrayLike, NDArray
 
-    from cim_hal import Driver
-    from qnn_train.estimator.descent import Found, Progress
+    from cim_hal import DevicePool, Driver, Session
+    from qnn_train.estimator.descent import Progress
     from qnn_train.scale.cost import Cost
 
 __all__ = ["QuantizedNetworkClassifier"]
@@ -183,16 +176,16 @@ class QuantizedNetworkClassifier(ClassifierMixin, BaseEstimator):
         """
         samples, labels = self._checked(X, y)
         self.classes_ = np.unique(labels)
-        grid, descent = self._descent(samples, np.searchsorted(self.classes_, labels))
+        grid, descent = plan(self, samples, np.searchsorted(self.classes_, labels))
         path = None if self.checkpoint is None else Path(self.checkpoint)
-        with _opened(self.device) as session:
+        with opened(self.device) as session:
             spins = descent.cost(session.capabilities).spins
             self.found_ = descent.run(session, path)
         self.history_ = descent.history
         self.calls_ = self.history_[-1].calls
         chosen = distinct(sorted(self.found_, key=lambda each: each.objective))[: self.vote]
         self.n_votes_ = len(chosen)
-        self.model_ = _model(grid, chosen, self.classes_)
+        self.model_ = vote_of(chosen, grid, self.classes_)
         self.summary_ = NetworkSummary.of(
             descent.architecture,
             n_networks=self.n_votes_,
@@ -209,8 +202,8 @@ class QuantizedNetworkClassifier(ClassifierMixin, BaseEstimator):
         network, without `vote`.
         """
         samples, labels = self._checked(X, y)
-        _, descent = self._descent(samples, np.unique(labels, return_inverse=True)[1])
-        with _opened(self.device) as session:
+        _, descent = plan(self, samples, np.unique(labels, return_inverse=True)[1])
+        with opened(self.device) as session:
             return descent.cost(session.capabilities)
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
@@ -237,13 +230,19 @@ class QuantizedNetworkClassifier(ClassifierMixin, BaseEstimator):
             Samples that were not trained on, with labels of the same classes.
         tolerance : float
             Of the mean training loss.
+
+        Raises
+        ------
+        ValueError
+            Labels that `fit` did not see.
         """
-        samples = self._samples(X)
-        indices = np.searchsorted(self.classes_, np.asarray(y))
-        inputs = self.model_.grid.transform(samples)
-        return TieReport.of(
-            self.found_, Examples(inputs, _targets(indices, self.classes_)), tolerance=tolerance
-        )
+        samples, labels = self._samples(X), column_or_1d(y)
+        check_consistent_length(samples, labels)
+        if not np.isin(labels, self.classes_).all():
+            raise ValueError(f"y has labels other than {self.classes_}")
+        targets = targets_for(np.searchsorted(self.classes_, labels), len(self.classes_))
+        examples = Examples(self.model_.grid.transform(samples), targets)
+        return TieReport.of(self.found_, examples, tolerance=tolerance)
 
     def save_integers(self, path: str | os.PathLike[str]) -> None:
         """Write ``.npz`` without pickle, which `IntegerClassifier.load` reads."""
@@ -269,75 +268,3 @@ class QuantizedNetworkClassifier(ClassifierMixin, BaseEstimator):
     def _samples(self, X: ArrayLike) -> NDArray[np.float64]:
         check_is_fitted(self)
         return cast("Any", validate_data)(self, X, dtype=np.float64, reset=False)
-
-    def _descent(
-        self, samples: NDArray[np.float64], indices: NDArray[np.int64]
-    ) -> tuple[FeatureGrid, Descent]:
-        """Split, put on the grid, and say what is trained."""
-        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-        classes = np.unique(indices)
-        held, held_indices = samples[:0], indices[:0]
-        if self.early_stopping:
-            samples, held, indices, held_indices = cast("Any", train_test_split)(
-                samples,
-                indices,
-                test_size=self.validation_fraction,
-                stratify=indices,
-                random_state=seed,
-            )
-        grid = FeatureGrid.fit(samples, levels=self.levels, cut=self.cut)
-        recipe = self._recipe(samples.shape[1], seed)
-        n_outputs = 1 if len(classes) == 2 else len(classes)
-        descent = Descent(
-            architecture=recipe.architecture(n_outputs, samples.shape[1]),
-            recipe=recipe,
-            train=Examples(grid.transform(samples), _targets(indices, classes)),
-            validation=Examples(grid.transform(held), _targets(held_indices, classes)),
-            patience=self.patience if self.early_stopping else 0,
-            block_spins=self.block_spins,
-            callbacks=tuple(self.callbacks or ()),
-        )
-        return grid, descent
-
-    def _recipe(self, n_features: int, seed: int) -> ProximalRecipe:
-        """Return the recipe, its reaches in proportion to the spread of a sum of features."""
-        spread = float(np.sqrt(n_features))
-        return ProximalRecipe(
-            hidden=self.hidden,
-            readout="trained",
-            activation=self.activation,
-            clip=max(1.0, 2.0 * spread),  # that of the presets: 8 for 16 inputs, 16 for 49
-            weights=self.weights,
-            bias_bits=self.bias_bits,
-            bias_reach=0.8 * spread,
-            output_bias_bits=self.output_bias_bits,
-            sweeps=self.sweeps,
-            ladder=tuple(self.ladder),
-            n_runs=self.n_runs,
-            round_trips=self.round_trips,
-            seed=seed,
-        )
-
-
-def _targets(indices: NDArray[np.int64], classes: NDArray[Any]) -> NDArray[np.int64]:
-    """Return -1 and +1 for two classes, numbers for several."""
-    return 2 * indices - 1 if len(classes) == 2 else indices.astype(np.int64)
-
-
-def _model(grid: FeatureGrid, chosen: Sequence[Found], classes: NDArray[Any]) -> IntegerClassifier:
-    networks = [each.network for each in chosen]
-    weights = tuple(np.stack(layer) for layer in zip(*(n.weights for n in networks), strict=True))
-    biases = tuple(np.stack(layer) for layer in zip(*(n.biases for n in networks), strict=True))
-    scale = float(np.mean([each.scale for each in chosen])) / len(chosen)
-    together = QuantizedNetwork(networks[0].architecture, weights, biases)
-    return IntegerClassifier(grid, together, classes, scale)
-
-
-@contextmanager
-def _opened(device: str | Driver | Session | DevicePool) -> Iterator[Session | DevicePool]:
-    """Open a target and close it again; leave what is open as it is."""
-    if isinstance(device, Session | DevicePool):
-        yield device
-    else:
-        with open_device(device) as session:
-            yield session

@@ -7,7 +7,6 @@ have a leading axis over the networks, ``means`` and ``deviations`` are those of
 
 from __future__ import annotations
 
-import zipfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
@@ -15,6 +14,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from qnn_train.errors import ModelFileError, TrainingError
+from qnn_train.estimator.archive import read_arrays
 from qnn_train.estimator.grid import FeatureGrid
 from qnn_train.model_about import LayerAbout
 from qnn_train.network import Architecture, QuantizedNetwork
@@ -123,7 +123,7 @@ class IntegerClassifier:
         ModelFileError
             Not such a file, or one whose parts do not fit together.
         """
-        arrays = _read(path)
+        arrays = read_arrays(path, ModelFileError, max_bytes=MAX_BYTES)
         try:
             about = _About.model_validate_json(str(arrays["about"]))
             if about.format != FORMAT:
@@ -188,16 +188,3 @@ def _checked(
     if not known or (array.dtype.kind == "f" and not np.isfinite(array).all()):
         raise ModelFileError(f"{name} has shape {array.shape} and type {array.dtype}, not {shape}")
     return array
-
-
-def _read(path: Path) -> dict[str, NDArray[Any]]:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            if sum(entry.file_size for entry in archive.infolist()) > MAX_BYTES:
-                raise ModelFileError(f"{path} unpacks to more than {MAX_BYTES} bytes")
-        with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
-        if isinstance(error, ModelFileError):
-            raise
-        raise ModelFileError(f"cannot read {path}: {error}") from None

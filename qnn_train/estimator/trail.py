@@ -6,13 +6,13 @@ the calls already made. In the file, ``bits`` has a row for each sweep.
 
 from __future__ import annotations
 
-import zipfile
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
 from qnn_train.errors import CheckpointError
+from qnn_train.estimator.archive import read_arrays
 from qnn_train.solve import ProximalState
 
 if TYPE_CHECKING:
@@ -83,17 +83,12 @@ class Trail:
         CheckpointError
             Not such a file, or one of another training.
         """
+        arrays = read_arrays(path, CheckpointError, max_bytes=MAX_BYTES)
         try:
-            with zipfile.ZipFile(path) as archive:
-                if sum(entry.file_size for entry in archive.infolist()) > MAX_BYTES:
-                    raise CheckpointError(f"{path} unpacks to more than {MAX_BYTES} bytes")
-            with np.load(path, allow_pickle=False) as archive:
-                found, bits = str(archive["digest"]), archive["bits"]
-                scales, calls = archive["scales"], archive["calls"]
-        except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
-            if isinstance(error, CheckpointError):
-                raise
-            raise CheckpointError(f"cannot read {path}: {error}") from None
+            found, bits = str(arrays["digest"]), arrays["bits"]
+            scales, calls = arrays["scales"], arrays["calls"]
+        except KeyError as error:
+            raise CheckpointError(f"{path} has no entry {error}") from None
         if found != digest:
             raise CheckpointError(
                 f"{path} is of other samples, settings or another machine",

@@ -202,6 +202,27 @@ def test_a_damaged_file_of_integers_is_refused(three, tmp_path, damage):
         IntegerClassifier.load(path)
 
 
+def test_no_flipped_byte_of_a_file_makes_another_model_in_silence(iris, three, tmp_path):
+    path = tmp_path / "there.npz"
+    three.save_integers(path)
+    whole, margins = path.read_bytes(), three.decision_function(iris[0])
+    refused = 0
+    for place in np.random.default_rng(0).choice(len(whole), 80, replace=False):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :])
+        try:
+            loaded = IntegerClassifier.load(path)
+        except ModelFileError:
+            refused += 1
+        else:
+            assert np.array_equal(loaded.margins(iris[0]), margins)
+    assert refused > 40
+
+
+def test_ties_on_labels_that_were_never_seen_are_refused(iris, three):
+    with pytest.raises(ValueError, match="labels other than"):
+        three.tie_report(iris[0], iris[1] + 1)
+
+
 @pytest.mark.parametrize(
     "change", [{"method": "magic"}, {"vote": 0}, {"weights": "heavy"}, {"sweeps": 0}]
 )
