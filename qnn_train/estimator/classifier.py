@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, cast
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.utils import check_consistent_length, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from cim_hal import DevicePool, Session
 from qnn_train.errors import AssemblyError
 from qnn_train.estimator.onnx_file import save_onnx
 from qnn_train.estimator.plan import opened, plan, targets_for, vote_of
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-    from cim_hal import DevicePool, Driver, Session
+    from cim_hal import Driver
     from qnn_train.estimator.descent import Progress
     from qnn_train.scale.cost import Cost
 
@@ -155,6 +156,19 @@ class QuantizedNetworkClassifier(ClassifierMixin, BaseEstimator):
         self.callbacks = callbacks
         self.checkpoint = checkpoint
         self.random_state = random_state
+
+    def __sklearn_clone__(self) -> Self:
+        """Return an estimator with the same parameters, on the same session or pool if it is open.
+
+        All other parameters are copied, as `sklearn.base.clone` does.
+        """
+        parameters = self.get_params(deep=False)
+        shared = {"device"} if isinstance(self.device, Session | DevicePool) else set()
+        copies: dict[str, Any] = {
+            name: value if name in shared else clone(value, safe=False)
+            for name, value in parameters.items()
+        }
+        return type(self)(**copies)
 
     def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
         """Train.

@@ -13,7 +13,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from cim_hal import open_device
+from cim_hal import DevicePool, open_device
 from qnn_train import IntegerClassifier, QuantizedNetworkClassifier, count_disagreements
 from qnn_train.errors import AssemblyError, CheckpointError, ModelFileError
 
@@ -89,6 +89,18 @@ def test_an_open_session_is_used_and_left_open(pair):
         by_name = classifier().fit(*pair)
         assert session.capabilities.name
     assert np.array_equal(by_session.decision_function(pair[0]), by_name.decision_function(pair[0]))
+
+
+@pytest.mark.slow  # starts two processes
+def test_a_pool_of_machines_gives_the_same_network_to_a_clone_too(pair):
+    alone = classifier().fit(*pair)
+    with DevicePool.local("emulator-dsb", machines=2) as pool:
+        together = classifier().set_params(device=pool).fit(*pair)
+        copy = clone(together)
+        assert copy.device is pool
+        again = copy.fit(*pair)
+    for trained in (together, again):
+        assert np.array_equal(trained.decision_function(pair[0]), alone.decision_function(pair[0]))
 
 
 def test_callbacks_see_each_sweep_and_can_stop(pair):
