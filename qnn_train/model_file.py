@@ -9,13 +9,13 @@ of signs, are read as well.
 from __future__ import annotations
 
 import json
-import zipfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from pydantic import ValidationError
 
+from qnn_train.archive import read_arrays
 from qnn_train.data import PooledLevels, PooledSign
 from qnn_train.errors import ModelFileError, TrainingError
 from qnn_train.model_about import FORMAT, FeaturesAbout, LayerAbout, ModelAbout
@@ -76,7 +76,7 @@ class TrainedModel:
         ModelFileError
             Not such a file, or one whose parts do not fit together.
         """
-        arrays = _read_arrays(path)
+        arrays = read_arrays(path, ModelFileError, max_bytes=MAX_BYTES)
         try:
             about = ModelAbout.parse(str(arrays["about"]))
             features = _features(about, arrays)
@@ -136,19 +136,6 @@ def _features(about: ModelAbout, arrays: dict[str, NDArray[Any]]) -> PooledSign 
     if features.grid**2 != inputs:
         raise ModelFileError(f"{inputs} features are no square grid")
     return features
-
-
-def _read_arrays(path: Path) -> dict[str, NDArray[Any]]:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            if sum(entry.file_size for entry in archive.infolist()) > MAX_BYTES:
-                raise ModelFileError(f"{path} unpacks to more than {MAX_BYTES} bytes")
-        with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
-        if isinstance(error, ModelFileError):
-            raise
-        raise ModelFileError(f"cannot read {path}: {error}") from None
 
 
 def _network(architecture: Architecture, arrays: dict[str, NDArray[Any]]) -> QuantizedNetwork:

@@ -8,6 +8,7 @@ import os
 import threading
 import weakref
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from cim_hal.client.async_pool import JOBS_PER_MACHINE, AsyncDevicePool, each
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 __all__ = ["DevicePool"]
 
 T = TypeVar("T")
+
+END_S = 5.0  # for goodbyes to machines
 
 
 class DevicePool:
@@ -266,7 +269,7 @@ def _end(
     servers: tuple[SpawnedServer, ...],
     pid: int,
 ) -> None:
-    """Close the pool in its loop, end the loop, then the processes."""
+    """Close the pool in its loop within `END_S`, end the loop, then the processes."""
     if os.getpid() != pid:
         return
     if threading.current_thread() is thread:  # collected there: it cannot wait for itself
@@ -274,7 +277,10 @@ def _end(
         threading.Thread(target=_end, args=arguments, name="cim-hal pool end").start()
         return
     try:
-        asyncio.run_coroutine_threadsafe(pool.close(), loop).result()
+        # machines that are gone are not waited for
+        goodbye = asyncio.wait_for(pool.close(), END_S)
+        with suppress(TimeoutError):
+            asyncio.run_coroutine_threadsafe(goodbye, loop).result()
     finally:
         loop.call_soon_threadsafe(loop.stop)
         thread.join()

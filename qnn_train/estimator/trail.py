@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
+from qnn_train.archive import read_arrays
 from qnn_train.errors import CheckpointError
-from qnn_train.estimator.archive import read_arrays
 from qnn_train.solve import ProximalState
 
 if TYPE_CHECKING:

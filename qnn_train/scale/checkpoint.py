@@ -7,13 +7,13 @@ The file is written beside its place and then moved there, so that it is whole a
 from __future__ import annotations
 
 import os
-import zipfile
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from qnn_train.archive import read_arrays
 from qnn_train.errors import CheckpointError
 from qnn_train.scale.recipe import ProximalRecipe
 from qnn_train.scale.report import Curve
@@ -142,7 +142,7 @@ class Checkpoint:
         CheckpointError
             Not such a file, or one whose parts do not fit together.
         """
-        arrays = _read(path)
+        arrays = read_arrays(path, CheckpointError, max_bytes=MAX_BYTES)
         try:
             about = _About.model_validate_json(str(arrays["about"]))
             bits, best = (_bits(arrays[name]) for name in ("bits", "best"))
@@ -167,19 +167,6 @@ class Checkpoint:
             about.seconds,
             Curve(**about.curve.model_dump()),
         )
-
-
-def _read(path: Path) -> dict[str, NDArray[Any]]:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            if sum(entry.file_size for entry in archive.infolist()) > MAX_BYTES:
-                raise CheckpointError(f"{path} unpacks to more than {MAX_BYTES} bytes")
-        with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    except (OSError, EOFError, zipfile.BadZipFile, ValueError) as error:
-        if isinstance(error, CheckpointError):
-            raise
-        raise CheckpointError(f"cannot read {path}: {error}") from None
 
 
 def _bits(array: NDArray[Any]) -> NDArray[np.int8]:
