@@ -172,7 +172,8 @@ class JobBook:
             self._jobs[job] = accepted
             self._queue.push(accepted)
             news = self._changed(accepted, now)
-            audit = Audit("job", accepted.user, accepted.facts())
+            facts = accepted.facts() | {"session": session.token[-8:]}  # kept or not
+            audit = Audit("job", accepted.user, facts)
             return [*news, *then(now), audit, *self.start_next(now)]
 
         return self._saver.ask(record, admit, otherwise)
