@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import time
+from contextlib import chdir
 
 import numpy as np
 import pytest
@@ -114,11 +115,11 @@ def test_sample_turns_knobs_and_keeps_a_trace(run, graph, tmp_path):
 
 @pytest.mark.parametrize("machine", ["Adjustable", "Exhaustive"])
 @pytest.mark.parametrize("suffix", ["png", "svg"])
-def test_sample_draws_what_the_machine_can_show(run, graph, tmp_path, monkeypatch, machine, suffix):
+def test_sample_draws_what_the_machine_can_show(run, graph, tmp_path, machine, suffix):
     path = tmp_path / f"runs.{suffix}"
-    monkeypatch.chdir(tmp_path)  # a long name would be cut in the table
     arguments = ["--model", graph, "--runs", "20", "--seed", "1", "--plot", path.name]
-    status, out, err = run("sample", f"cim_machines:{machine}", *arguments)
+    with chdir(tmp_path):  # a long name would be cut in the table
+        status, out, err = run("sample", f"cim_machines:{machine}", *arguments)
     assert (status, err) == (0, "")
     assert path.name in out.replace("\n", "")
     assert path.read_bytes()[:5] in {b"\x89PNG\r", b"<?xml"}
