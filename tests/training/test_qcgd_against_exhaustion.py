@@ -3,47 +3,20 @@
 from __future__ import annotations
 
 from itertools import islice
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-import scipy.sparse as sp
+from programs import optimum, random_program
 
-from qnn_train.program import LinearConstraints, Products, Qcbo
 from qnn_train.solve import ExhaustiveOracle, FixedDual, LiftedProblem, conditional_gradient
+
+if TYPE_CHECKING:
+    from qnn_train.program import Qcbo
 
 N_PROGRAMS = 120
 N_STEPS = 60
 PENALTY = 30.0
-
-
-def every_vector(n_bits: int) -> np.ndarray:
-    return ((np.arange(2**n_bits)[:, None] >> np.arange(n_bits)) & 1).astype(np.int8)
-
-
-def random_program(rng: np.random.Generator) -> Qcbo:
-    """6 to 12 bits, 1 to 3 equalities and up to 2 products that some vector satisfies."""
-    n = int(rng.integers(6, 13))
-    inside = rng.integers(0, 2, n)
-    rows = rng.integers(-2, 3, (int(rng.integers(1, 4)), n))
-    rows[:, 0] += (rows == 0).all(axis=1)
-    triples = np.array([rng.permutation(n)[:3] for _ in range(int(rng.integers(0, 3)))], np.int64)
-    triples = triples.reshape(-1, 3)
-    first, second, product = triples.T
-    kept = triples[inside[first] * inside[second] == inside[product]]
-    return Qcbo.from_arrays(
-        rng.normal(size=(n, n)),
-        rng.normal(size=n),
-        rng.normal(),
-        equalities=LinearConstraints(
-            sp.csr_array(rows.astype(float)), (rows @ inside).astype(float)
-        ),
-        products=Products(kept),
-    )
-
-
-def optimum(qcbo: Qcbo) -> float:
-    vectors = every_vector(qcbo.n_bits)
-    return float(qcbo.objective(vectors[qcbo.is_feasible(vectors)]).min())
 
 
 def best_feasible_atom(qcbo: Qcbo, n_steps: int, rule: FixedDual | None = None) -> float:
