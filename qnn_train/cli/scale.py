@@ -45,9 +45,13 @@ def train_scale(
         session = machines.connect(stack)
         run = ScaleRun(problem, session, coupling_bits=coupling_bits, resume=resume)
         stack.enter_context(folder_for(folder))
-        _watch(run, _kept(run, kept), quiet=quiet)
-        outcome = run.outcome()
-        _write(outcome, folder, json_file)
+        try:
+            _watch(run, _kept(run, kept), quiet=quiet)
+            outcome = run.outcome()
+            _write(outcome, folder, json_file)
+        except KeyboardInterrupt:
+            _stopped(run, kept)
+            raise
     if checkpoint is None:
         kept.unlink(missing_ok=True)
     if not quiet and str(json_file) != "-":
@@ -70,22 +74,22 @@ def _default_folder(problem: ScaleProblem) -> Path:
 def _kept(run: ScaleRun, path: Path) -> Iterator[ProximalStep]:
     """Make the steps, and leave a checkpoint every few seconds and where they end."""
     saved = time.monotonic()
-    try:
-        for step in run:
-            if time.monotonic() - saved > BETWEEN_CHECKPOINTS_S:
-                _save(run, path)
-                saved = time.monotonic()
-            yield step
-    except KeyboardInterrupt:
-        if run.done:
+    for step in run:
+        if time.monotonic() - saved > BETWEEN_CHECKPOINTS_S:
             _save(run, path)
-            click.echo(
-                f"stopped after {run.done} of {run.steps} steps; "
-                f"go on with: qnn-train --resume {path}",
-                err=True,
-            )
-        raise
+            saved = time.monotonic()
+        yield step
     _save(run, path)
+
+
+def _stopped(run: ScaleRun, path: Path) -> None:
+    """Leave a checkpoint of the last step, if one was made, and say how to go on."""
+    if run.done:
+        _save(run, path)
+        click.echo(
+            f"stopped after {run.done} of {run.steps} steps; go on with: qnn-train --resume {path}",
+            err=True,
+        )
 
 
 def _save(run: ScaleRun, path: Path) -> None:

@@ -29,16 +29,16 @@ __all__ = ["Checkpoint"]
 FORMAT = "cim-hal/qnn-checkpoint/1"
 MAX_BYTES = 64 * 2**20
 Count = Annotated[int, Field(ge=0)]
-Column = Annotated[list[float], Field(max_length=1_000_000)]
+Column = Annotated[tuple[float, ...], Field(max_length=1_000_000)]
 
 
 class _CurveAbout(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    calls: Annotated[list[Count], Field(max_length=1_000_000)]
+    calls: Annotated[tuple[Count, ...], Field(max_length=1_000_000)]
     loss: Column
     train_accuracy: Column
-    validation_accuracy: Annotated[list[float | None], Field(max_length=1_000_000)]
+    validation_accuracy: Annotated[tuple[float | None, ...], Field(max_length=1_000_000)]
 
 
 class _About(BaseModel):

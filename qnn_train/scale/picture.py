@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from qnn_train.scale.report import ScaleReport
@@ -42,7 +43,7 @@ def draw(report: ScaleReport, path: Path) -> None:
     figure.savefig(path, dpi=150)
 
 
-def _plot(axes: Any, calls: list[int], values: list[float], color: str, label: str) -> None:
+def _plot(axes: Any, calls: Sequence[int], values: Sequence[float], color: str, label: str) -> None:
     axes.plot(calls, values, color=color, marker="o", markersize=3, linewidth=1.2, label=label)
     axes.grid(color=GRID, linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -12,33 +12,35 @@ if TYPE_CHECKING:
 __all__ = ["Curve", "ScaleReport"]
 
 
-@dataclass(eq=False)
+@dataclass(frozen=True, eq=False)
 class Curve:
     """One number a sweep.
 
     Attributes
     ----------
-    calls : list of int
+    calls : tuple of int
         Of the machine, so far.
-    loss : list of float
+    loss : tuple of float
         The least so far on the images that judge.
-    train_accuracy : list of float
+    train_accuracy : tuple of float
         Of the best network so far.
-    validation_accuracy : list of float or None
+    validation_accuracy : tuple of float or None
         None where no images are kept for that.
     """
 
-    calls: list[int] = field(default_factory=list)
-    loss: list[float] = field(default_factory=list)
-    train_accuracy: list[float] = field(default_factory=list)
-    validation_accuracy: list[float | None] = field(default_factory=list)
+    calls: tuple[int, ...] = ()
+    loss: tuple[float, ...] = ()
+    train_accuracy: tuple[float, ...] = ()
+    validation_accuracy: tuple[float | None, ...] = ()
 
-    def write(self, calls: int, loss: float, train: float, validation: float | None) -> None:
-        """Append a sweep."""
-        self.calls.append(calls)
-        self.loss.append(loss)
-        self.train_accuracy.append(train)
-        self.validation_accuracy.append(validation)
+    def then(self, calls: int, loss: float, train: float, validation: float | None) -> Curve:
+        """Return the curve with one more sweep."""
+        return Curve(
+            (*self.calls, calls),
+            (*self.loss, loss),
+            (*self.train_accuracy, train),
+            (*self.validation_accuracy, validation),
+        )
 
 
 @dataclass(frozen=True)

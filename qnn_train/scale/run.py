@@ -125,9 +125,9 @@ class ScaleRun:
         while True:
             if not self._is_over():
                 for step in self._descent():
-                    self._state, self._calls = step.state, self._oracle.calls
-                    if step.state.step % self._length == 0:
-                        self._measure(step.state)
+                    # all at once: an interruption finds the run before the step, or after it
+                    calls, curve = self._oracle.calls, self._curve_after(step.state)
+                    self._state, self._calls, self._curve = step.state, calls, curve
                     yield step
                     if self._is_over():
                         break
@@ -192,11 +192,14 @@ class ScaleRun:
             state=self._state,
         )
 
-    def _measure(self, state: ProximalState) -> None:
+    def _curve_after(self, state: ProximalState) -> Curve:
+        """Return the curve, with one more point where a sweep has ended."""
+        if state.step % self._length:
+            return self._curve
         network, held = self._network(state.best), self._problem.validation
         validation = accuracy(network, held) if len(held) else None
         train = accuracy(network, self._problem.train)
-        self._curve.write(self._calls, state.best_loss, train, validation)
+        return self._curve.then(self._oracle.calls, state.best_loss, train, validation)
 
     @property
     def _architecture(self) -> Architecture:
@@ -221,9 +224,9 @@ class ScaleRun:
     def _next_stage(self) -> None:
         if self._state is None:
             raise RuntimeError("no step was made")
-        old = self._architecture
-        self._stage += 1
-        self._state = self._state.recoded(old, self._architecture)
+        new = self._problem.stages[self._stage + 1].architecture
+        state = self._state.recoded(self._architecture, new)
+        self._stage, self._state = self._stage + 1, state
 
     def _network(self, bits: NDArray[np.int8]) -> QuantizedNetwork:
         return QuantizedNetwork.from_bits(self._architecture, bits)

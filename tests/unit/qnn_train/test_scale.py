@@ -53,8 +53,8 @@ def test_a_run_says_what_it_did(pair, session):
     outcome = trained(problem, session).outcome()
     report = outcome.report
     assert report.oracle_calls == 2 * report.steps == 6
-    assert report.curve.calls == [2, 4, 6]
-    assert report.curve.loss == sorted(report.curve.loss, reverse=True)
+    assert report.curve.calls == (2, 4, 6)
+    assert list(report.curve.loss) == sorted(report.curve.loss, reverse=True)
     assert report.n_train + report.n_validation == len(pair.train)
     right = outcome.model.predict(pair.test.images) == np.where(pair.test.labels > 0, 6, 3)
     assert report.test_accuracy == right.mean()
@@ -112,7 +112,10 @@ def test_a_fine_code_goes_on_from_a_coarse_one(pair, session, tmp_path):
     assert whole.done == whole.steps == 2 * first + 2 * second
     assert Cost.of(problem, session.capabilities).calls == whole.calls == 2 * whole.steps
     losses = whole.curve.loss
-    assert losses == sorted(losses, reverse=True)  # the second starts where the first was best
+    # the second starts where the first was best
+    assert list(losses) == sorted(losses, reverse=True)
+        losses, reverse=True
+    )  # the second starts where the first was best
     path = tmp_path / "there.npz"
     for stop in (1, 2 * first, 2 * first + 1):
         run = ScaleRun(problem, session)
@@ -181,7 +184,7 @@ def test_restarts_keep_the_best_of_all(pair, session):
     problem = ScaleProblem.of(replace(SMALL, starts=3), pair)
     losses = trained(problem, session).curve.loss
     assert len(losses) == 9
-    assert losses == sorted(losses, reverse=True)
+    assert list(losses) == sorted(losses, reverse=True)
 
 
 def test_the_cost_is_what_the_run_then_takes(pair, session):
