@@ -114,8 +114,6 @@ def test_a_fine_code_goes_on_from_a_coarse_one(pair, session, tmp_path):
     losses = whole.curve.loss
     # the second starts where the first was best
     assert list(losses) == sorted(losses, reverse=True)
-        losses, reverse=True
-    )  # the second starts where the first was best
     path = tmp_path / "there.npz"
     for stop in (1, 2 * first, 2 * first + 1):
         run = ScaleRun(problem, session)
