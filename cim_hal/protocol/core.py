@@ -184,11 +184,11 @@ class ServerCore:
 
     def saved(self, ticket: str, now: float) -> list[Effect]:
         """Go on after a `Persist` whose record was written."""
-        return self._activity.noted(self._jobs.saved(ticket, now), now)
+        return self._activity.noted(self._jobs.saver.saved(ticket, now), now)
 
     def unsaved(self, ticket: str, error: CimError, now: float) -> list[Effect]:
         """Go on after a `Persist` whose record could not be written, for `error`."""
-        return self._activity.noted(self._jobs.unsaved(ticket, error, now), now)
+        return self._activity.noted(self._jobs.saver.unsaved(ticket, error, now), now)
 
     def restore(
         self, saved: Iterable[Saved], now: float, *, controls: Controls | None = None

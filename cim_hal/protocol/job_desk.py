@@ -80,8 +80,8 @@ class JobDesk:
         }
 
     def _sample(self, peer: bytes, request: Packet, sample: Sample, now: float) -> list[Effect]:
-        session = self._sessions[request.session]
-        known, job = self._book.find(session.user, sample), job_id(session.user.name, sample.key)
+        session, register = self._sessions[request.session], self._book.register
+        known, job = register.find(session.user, sample), job_id(session.user.name, sample.key)
         if known is not None:
             return [self._told(peer, request, job, known)]
         self._check(request, now)
@@ -89,7 +89,7 @@ class JobDesk:
         program = program_of(sample, lowering, self._capabilities, self._limits)
 
         def accepted(_now: float) -> list[Effect]:
-            return [self._told(peer, request, job, self._book.get(session.user, job))]
+            return [self._told(peer, request, job, register.get(session.user, job))]
 
         def refused(error: CimError, _now: float) -> list[Effect]:
             if error.details.get("kind") == "coupling":
@@ -111,7 +111,7 @@ class JobDesk:
     def _cancel(self, peer: bytes, request: Packet, cancel: CancelJob, now: float) -> list[Effect]:
         user = self._sessions[request.session].user
         may_others = user.role >= LEAST_FOR_OTHERS[CancelJob]
-        job = self._book.get(user, cancel.job, of_others=may_others)
+        job = self._book.register.get(user, cancel.job, of_others=may_others)
         if not isinstance(job, Job):
             return [self._told(peer, request, cancel.job, job)]
 
@@ -162,15 +162,15 @@ class JobDesk:
             raise RemoteProtocolError(f"the job is {job.state}, it has no result yet", job=job.id)
 
         def dropped(_now: float) -> list[Effect]:
-            closed = self._book.get(job.user, job.id)
+            closed = self._book.register.get(job.user, job.id)
             return [self._told(peer, request, job.id, closed)]
 
-        return self._book.acknowledge([job], dropped, _refuse(peer, request))
+        return self._book.archive.acknowledge([job], dropped, _refuse(peer, request))
 
     def _list(self, peer: bytes, request: Packet, asked: ListJobs, now: float) -> list[Effect]:
         user = self._sessions[request.session].user
         sees_all = user.role >= LEAST_FOR_OTHERS[ListJobs]
-        jobs = self._book.of(None if sees_all else user)
+        jobs = self._book.register.of(None if sees_all else user)
         ids = [job.id for job in jobs]
         if asked.after in ids:
             jobs = jobs[ids.index(asked.after) + 1 :]
@@ -183,7 +183,7 @@ class JobDesk:
         return [Reply(peer, answer(request, listed))]
 
     def _job(self, request: Packet, job: str) -> Job | Closed:
-        return self._book.get(self._sessions[request.session].user, job)
+        return self._book.register.get(self._sessions[request.session].user, job)
 
     def _measured(
         self, request: Packet, fetch: FetchResult | FetchTrace

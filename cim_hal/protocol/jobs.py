@@ -4,33 +4,28 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cim_hal.errors import (
-    CimError,
-    ConflictError,
-    DeviceRestartedError,
-    JobCancelledError,
-    UnknownReferenceError,
-)
+from cim_hal.protocol.archive import Archive
 from cim_hal.protocol.effects import Audit, Effect, Run, Stop
+from cim_hal.protocol.endings import cancelled, ended, restarted
 from cim_hal.protocol.faults import as_fault
 from cim_hal.protocol.job import Job
-from cim_hal.protocol.keys import KeyRules, body_digest, job_id
-from cim_hal.protocol.ledger import Closed, Ledger
-from cim_hal.protocol.records import Accepted, Dropped, Ended, Forgotten, Started
+from cim_hal.protocol.keys import body_digest, job_id
+from cim_hal.protocol.records import Accepted, Ended, Started
+from cim_hal.protocol.register import Register
 from cim_hal.protocol.results import Measured
 from cim_hal.protocol.saving import Saver
-from cim_hal.protocol.shelf import Shelf
 from cim_hal.protocol.state import JobEvent, JobState, after
 from cim_hal.protocol.turns import Turns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from cim_hal.errors import CimError
     from cim_hal.machine.driver import Program
+    from cim_hal.protocol.keys import KeyRules
     from cim_hal.protocol.limits import Limits
-    from cim_hal.protocol.messages import CouplingRef, Progress, Sample
+    from cim_hal.protocol.messages import Progress, Sample
     from cim_hal.protocol.records import Saved
-    from cim_hal.protocol.roles import User
     from cim_hal.protocol.saving import Otherwise, Then
     from cim_hal.protocol.sessions import Session
 
@@ -54,28 +49,25 @@ class JobBook:
         may_start: Callable[[Job], bool] = lambda _job: True,
     ) -> None:
         self._may_start = may_start
-        self._saver = Saver()
-        self._jobs: dict[str, Job] = {}
-        self._ledger = Ledger(rules or KeyRules())
+        self.saver = Saver()
+        self.register = Register(rules)
+        self.archive = Archive(self.register, limits, self.saver, self._put_off)
         self._queue = Turns(limits)
         self._running: Job | None = None
-        self._is_starting = self._is_expiring = False  # the record of it is being written
+        self._is_starting = False  # the record of it is being written
         self._held: Measured | CimError | None = None  # of the running job, not written yet
         self._retry_at = 0.0
-        self._shelf = Shelf(limits)
         self._seq = 0
-        self.saved = self._saver.saved
-        self.unsaved = self._saver.unsaved
-
-    @property
-    def saver(self) -> Saver:
-        """Where other moves wait for the journal too."""
-        return self._saver
 
     @property
     def queued(self) -> int:
-        """Jobs that wait for the machine."""
+        """How many jobs wait for the machine."""
         return len(self._queue)
+
+    @property
+    def waiting(self) -> list[Job]:
+        """The jobs that wait for the machine, in the order they came."""
+        return list(self._queue)
 
     @property
     def busy(self) -> bool:
@@ -91,55 +83,6 @@ class JobBook:
         """Return the digests of the couplings that jobs wait for or run with."""
         running = [self._running] if self._running is not None else []
         return {job.request.coupling.digest for job in (*self._queue, *running)}
-
-    # ---- finding ----------------------------------------------------------------------------
-
-    def find(self, user: User, request: Sample) -> Job | Closed | None:
-        """Return the job that this very request made before.
-
-        Raises
-        ------
-        ConflictError
-            Its key was used before for another request.
-        """
-        job = job_id(user.name, request.key)
-        known = self._jobs.get(job) or self._ledger.get(job)
-        if known is None:
-            return None
-        digest = known.accepted.digest if isinstance(known, Job) else known.digest
-        if digest != body_digest(request):
-            raise ConflictError(
-                "the idempotency key was used before, for another request",
-                hint="make a new key for each submission",
-                job=job,
-            )
-        return known
-
-    def get(self, user: User, job: str, *, of_others: bool = False) -> Job | Closed:
-        """Return a job of a user, or with `of_others` of anybody.
-
-        Raises
-        ------
-        UnknownReferenceError
-            There is no such job, or not any more.
-        """
-        known = self._jobs.get(job) or self._ledger.get(job)
-        owner = known.user.name if isinstance(known, Job) else known and known.user
-        if known is None or (owner != user.name and not of_others):
-            raise UnknownReferenceError(
-                "the server does not know that job",
-                hint="its key was forgotten, or it is of another user",
-                kind="job",
-                job=job,
-            )
-        return known
-
-    def of(self, user: User | None) -> list[Job]:
-        """Return the jobs of a user, or of all where it is None, that still have their request."""
-        jobs = self._jobs.values()
-        return [job for job in jobs if user is None or job.user.name == user.name]
-
-    # ---- moving -----------------------------------------------------------------------------
 
     def submit(
         self,
@@ -162,21 +105,21 @@ class JobBook:
             As many keys are remembered as the server takes.
         """
         self._queue.check_room(session.user, self._running, now)
-        self._ledger.check_room(len(self._jobs), now)
+        self.register.check_room(now)
         user, job = session.user, job_id(session.user.name, request.key)
         report, digest = program.lowering.report, body_digest(request)
         record = Accepted(job, user, request, digest, program.schedule, report, now)
         accepted = Job(record, "" if request.keep else session.token, program, epoch)
 
         def admit(now: float) -> list[Effect]:
-            self._jobs[job] = accepted
+            self.register.add(accepted)
             self._queue.push(accepted)
             news = self._changed(accepted, now)
             facts = accepted.facts() | {"session": session.token[-8:]}  # kept or not
             audit = Audit("job", accepted.user, facts)
             return [*news, *then(now), audit, *self.start_next(now)]
 
-        return self._saver.ask(record, admit, otherwise)
+        return self.saver.ask(record, admit, otherwise)
 
     def start_next(self, now: float) -> list[Effect]:
         """Start the job whose turn it is, of those that may, if the machine is free."""
@@ -199,10 +142,11 @@ class JobBook:
             return [*self._changed(job, now), *runs, started]
 
         def put_back(error: CimError, now: float) -> list[Effect]:
+            self._is_starting = False
             self._queue.put_back()
             return self._put_off(error, now)
 
-        return self._saver.ask(Started(job.id), start, put_back)
+        return self.saver.ask(Started(job.id), start, put_back)
 
     def cancel(
         self,
@@ -215,7 +159,7 @@ class JobBook:
         """End a job early, and go on with `then`; too late is no mistake."""
         then, otherwise = then or _nothing, otherwise or self._put_off
         if job.state is JobState.QUEUED:
-            error = job.reason or _cancelled(job)
+            error = job.reason or cancelled(job)
             return self._end_queued(job, JobState.CANCELLED, error, now, then, otherwise)
         was, job.state = job.state, after(job.state, JobEvent.CANCEL)
         stops: list[Effect] = [Stop(job.id)] if was is JobState.RUNNING else []
@@ -258,13 +202,7 @@ class JobBook:
         job = self._running
         if job is None or job.id != job_id:
             raise KeyError(job_id)
-        state = after(job.state, _event(outcome))
-        measured, error = (outcome, None) if isinstance(outcome, Measured) else (None, outcome)
-        if state is JobState.CANCELLED and measured is not None:
-            measured, error = None, _cancelled(job)
-        if job.reason is not None:  # whatever the machine made of it
-            measured, error = None, job.reason
-        record = Ended(job.id, state, error and as_fault(error), measured, now)
+        record = ended(job, outcome, now)
 
         def end(now: float) -> list[Effect]:
             self._running = self._held = None
@@ -275,29 +213,17 @@ class JobBook:
             self._held = outcome
             return self._put_off(error, now)
 
-        return self._saver.ask(record, end, hold)
-
-    def acknowledge(self, jobs: Iterable[Job], then: Then, otherwise: Otherwise) -> list[Effect]:
-        """Drop the results of jobs that have ended; their keys stay."""
-        dropped = tuple(jobs)
-
-        def close(now: float) -> list[Effect]:
-            for job in dropped:
-                self._close(job)
-            return then(now)
-
-        return self._saver.ask(Dropped(tuple(job.id for job in dropped)), close, otherwise)
+        return self.saver.ask(record, end, hold)
 
     def end_session(self, session: str, now: float) -> list[Effect]:
         """Cancel the jobs that go with a session, and drop the results of those that are done."""
-        jobs = [job for job in self._jobs.values() if job.session == session]
+        jobs = self.register.of_session(session)
         effects: list[Effect] = []
         for job in jobs:
             if not job.has_ended:
-                job.reason = _cancelled(job)
+                job.reason = cancelled(job)
                 effects += self.cancel(job, now)
-        done = [job for job in jobs if job.measured is not None]
-        return effects + (self.acknowledge(done, _nothing, self._put_off) if done else [])
+        return effects + self.archive.drop(jobs)
 
     def tick(self, now: float) -> list[Effect]:
         """Answer waits that are over, drop what is too old, and try again what failed."""
@@ -310,7 +236,7 @@ class JobBook:
             effects += self.finish(self._running.id, self._held, now)
         for job in [job for job in self._queue if job.reason is not None]:
             effects += self.cancel(job, now)
-        return [*effects, *self._expire(now), *self.start_next(now)]
+        return [*effects, *self.archive.expire(now), *self.start_next(now)]
 
     # ---- after a restart --------------------------------------------------------------------
 
@@ -322,44 +248,26 @@ class JobBook:
         self._seq = int(now * 1000)
         effects: list[Effect] = []
         for known in saved:
-            if known.accepted is None:
-                closed = Closed(
-                    known.user, known.digest, known.state, known.error, min(known.ended_at, now)
-                )
-                self._ledger.close(known.job, closed)
+            job = self.register.restore(known, now)
+            if job is None:
                 continue
-            job = self._jobs[known.job] = Job(known.accepted, "", None, state=known.state)
             if known.state is JobState.QUEUED:
                 self._queue.push(job)
                 effects.append(Audit("job", job.user, job.facts()))
             elif known.state is JobState.RUNNING:
                 effects += self._fail_restarted(job, now)
             else:
-                state = Ended(job.id, job.state, known.error, known.measured, known.ended_at)
-                effects += self._end(job, state, now)
+                end = Ended(job.id, job.state, known.error, known.measured, known.ended_at)
+                effects += self._end(job, end, now)
         return effects
-
-    def unfitted(self) -> CouplingRef | None:
-        """Return the couplings that the first job without a program waits for."""
-        return next((j.request.coupling for j in self._queue if j.program is None), None)
-
-    def waiting_for(self, coupling: CouplingRef) -> list[Job]:
-        """Return the queued jobs that have no program yet and wait for these couplings."""
-        waits = [job for job in self._queue if job.program is None]
-        return [job for job in waits if job.request.coupling == coupling]
 
     def fail(self, job: Job, error: CimError, now: float) -> list[Effect]:
         """End a queued job that cannot be run."""
         return self._end_queued(job, JobState.FAILED, error, now, _nothing, self._put_off)
 
     def _fail_restarted(self, job: Job, now: float) -> list[Effect]:
-        error = DeviceRestartedError(
-            "the server was restarted while the job ran",
-            hint="it is not run again by itself: submit it with a new key",
-            job=job.id,
-        )
-        record = Ended(job.id, JobState.FAILED, as_fault(error), None, now)
-        return self._saver.ask(record, lambda now: self._end(job, record, now), _give_up)
+        record = restarted(job, now)
+        return self.saver.ask(record, lambda now: self._end(job, record, now), _give_up)
 
     # ---- inside -----------------------------------------------------------------------------
 
@@ -377,7 +285,7 @@ class JobBook:
             return [*self._end(job, record, now), *then(now)]
 
         record = Ended(job.id, state, as_fault(error), None, now)
-        return self._saver.ask(record, end, otherwise)
+        return self.saver.ask(record, end, otherwise)
 
     def _changed(self, job: Job, now: float) -> list[Effect]:
         self._seq += 1
@@ -387,40 +295,12 @@ class JobBook:
     def _end(self, job: Job, record: Ended, now: float) -> list[Effect]:
         job.program, job.measured, job.error = None, record.measured, record.error
         job.state, job.ended_at = record.state, record.at
-        self._shelf.put(job)
-        ended = Audit("job ended", job.user, job.end_facts())
-        return [*self._changed(job, now), ended, *self._expire(now)]
+        audit = Audit("job ended", job.user, job.end_facts())
+        return [*self._changed(job, now), audit, *self.archive.put(job, now)]
 
     def _put_off(self, _error: CimError, now: float) -> list[Effect]:
-        self._is_starting = self._is_expiring = False
         self._retry_at = now + RETRY_S
         return []
-
-    def _expire(self, now: float) -> list[Effect]:
-        """Drop results that are too old or too many, and forget old keys."""
-        due, keys = self._shelf.due(now), self._ledger.expired(now)
-        if self._is_expiring or not (due or keys):
-            return []
-        self._is_expiring = True
-
-        def forget(_now: float) -> list[Effect]:
-            self._is_expiring = False
-            self._ledger.forget(keys)
-            return []
-
-        def drop(now: float) -> list[Effect]:
-            self._is_expiring = False
-            return self._expire(now)
-
-        if due:
-            return self.acknowledge(due, drop, self._put_off)
-        return self._saver.ask(Forgotten(keys), forget, self._put_off)
-
-    def _close(self, job: Job) -> None:
-        if self._shelf.take(job):
-            del self._jobs[job.id]
-            user, digest = job.user.name, job.accepted.digest
-            self._ledger.close(job.id, Closed(user, digest, job.state, job.error, job.ended_at))
 
 
 def _nothing(_now: float) -> list[Effect]:
@@ -429,13 +309,3 @@ def _nothing(_now: float) -> list[Effect]:
 
 def _give_up(error: CimError, _now: float) -> list[Effect]:
     raise error  # a server must not begin on a journal that it cannot write
-
-
-def _cancelled(job: Job) -> JobCancelledError:
-    return JobCancelledError("the job was cancelled", job=job.id)
-
-
-def _event(outcome: Measured | CimError) -> JobEvent:
-    if isinstance(outcome, Measured):
-        return JobEvent.MEASURE
-    return JobEvent.STOPPED if isinstance(outcome, JobCancelledError) else JobEvent.FAULT

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from cim_hal.machine.capabilities import Capabilities
     from cim_hal.protocol.couplings import Prepared
+    from cim_hal.protocol.job import Job
     from cim_hal.protocol.jobs import JobBook
     from cim_hal.protocol.library import Library
     from cim_hal.protocol.limits import Limits
@@ -44,10 +45,10 @@ class Refitting:
 
     def next(self) -> list[Effect]:
         """Fit the couplings that the first job without a program waits for, one at a time."""
-        coupling = self._book.unfitted() if self._task is None else None
-        if coupling is None:
+        waiting = self._waiting()
+        if self._task is not None or not waiting:
             return []
-        self._task = Prepare(self._new_token(), coupling, None)
+        self._task = Prepare(self._new_token(), waiting[0].request.coupling, None)
         return [self._task]
 
     def fitted(self, outcome: Prepared | CimError, now: float) -> list[Effect]:
@@ -58,7 +59,9 @@ class Refitting:
             return effects
         if not isinstance(outcome, CimError):
             self._library.keep(task.coupling, outcome)
-        for job in self._book.waiting_for(task.coupling):
+        for job in self._waiting():
+            if job.request.coupling != task.coupling:
+                continue
             try:
                 if isinstance(outcome, CimError):
                     raise outcome
@@ -67,3 +70,6 @@ class Refitting:
             except CimError as error:
                 effects += self._book.fail(job, error, now)
         return [*effects, *self._book.start_next(now)]
+
+    def _waiting(self) -> list[Job]:
+        return [job for job in self._book.waiting if job.program is None]
