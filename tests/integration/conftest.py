@@ -9,11 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from cim_crash import Witness
+from crashing import N_JOBS, Crashing
 
+from cim_hal import IsingModel, open_device
 from cim_hal.server.router import Router
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    import numpy as np
 
     from cim_hal import Driver
 
@@ -65,3 +70,20 @@ def cim_hal() -> Iterator[Callable[..., subprocess.Popen[str]]]:
     for process in started:
         process.kill()
         process.communicate()
+
+
+@pytest.fixture
+def crashing(tmp_path) -> Iterator[Crashing]:
+    """A server that may be killed and started again; not started yet."""
+    server = Crashing(tmp_path)
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def expected(monkeypatch, tmp_path) -> dict[int, np.ndarray]:
+    """Amplitudes by seed of the jobs of a pair, two runs each, where nothing fails."""
+    monkeypatch.setenv("CIM_WITNESS", str(tmp_path / "expected"))
+    pair = IsingModel.from_couplings([[0, 1], [1, 0]])
+    with open_device(Witness()) as session:
+        return {n: session.sample(pair, n_runs=2, seed=n).amplitudes for n in range(N_JOBS)}

@@ -1,8 +1,14 @@
-"""A server that kills itself at a chosen record of its journal; run as a program.
+"""Processes that die by SIGKILL at a chosen moment; run as a program.
 
-``python -m cim_crash ENDPOINT FOLDER WHEN RECORD NUMBER`` kills itself with SIGKILL ``before`` or
-``after`` the given one of its records of a kind (``Accepted``, ``Started``, ``Ended``,
-``Dropped``) is written; with NUMBER 0 never.
+``python -m cim_crash serve ENDPOINT FOLDER VICTIM WHEN KIND NUMBER`` is a server. ``python -m
+cim_crash use ENDPOINT KEY WHEN KIND NUMBER`` is a client that submits `big_model` and waits for
+its result. The victim, ``server`` or ``driver`` (then in a process of its own), or the client
+itself, dies ``before`` or ``after`` the given one of the moments of a kind: a record of the
+journal (``Accepted``, ``Started``, ``Ended``, ``Dropped``), ``Couplings`` or a ``Result`` that
+are written, a request that the server takes, one that the client sends, a reply that it gets.
+With NUMBER 0 nobody dies.
+
+A run whose seed is in ``CIM_FATAL_SEED`` kills its process, once it has left its witness.
 """
 
 from __future__ import annotations
@@ -12,12 +18,41 @@ import signal
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from cim_hal import Capabilities, Driver, JobCancelledError, Program, Readout, StopToken
+from cim_hal import (
+    Capabilities,
+    Driver,
+    IsingModel,
+    JobCancelledError,
+    Program,
+    Readout,
+    StopToken,
+    open_device,
+)
+from cim_hal.client.transport import zmq as zmq_transport
+from cim_hal.server.driver_process import DriverProcess
 from cim_hal.server.journal import DiskJournal
 from cim_hal.server.router import Router
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cim_hal.protocol.effects import Reply
+    from cim_hal.protocol.packet import Packet
+    from cim_hal.protocol.records import Record
+
+Result = TypeVar("Result")
+
+BIG_RUNS = 300  # of `big_model`: a result of two batches
+
+
+def big_model() -> IsingModel:
+    """A model whose couplings take four chunks: 1000 spins."""
+    upper = np.triu(np.random.default_rng(0).normal(size=(1000, 1000)), 1)
+    return IsingModel.from_couplings(upper + upper.T)
 
 
 class Witness(Driver):
@@ -36,6 +71,8 @@ class Witness(Driver):
     def run(self, program: Program, stop: StopToken) -> Readout:
         with Path(os.environ["CIM_WITNESS"]).open("a", encoding="ascii") as file:
             file.write(f"{program.seed}\n")
+        if os.environ.get("CIM_FATAL_SEED") == str(program.seed):
+            os.kill(os.getpid(), signal.SIGKILL)
         for done in range(program.schedule.round_trips):
             if stop.is_set():
                 raise JobCancelledError("stopped")
@@ -45,38 +82,100 @@ class Witness(Driver):
         return Readout(np.random.default_rng(program.seed).standard_normal(shape))
 
 
-class DeadlyJournal:
-    """Kills its process at one record, and is a `DiskJournal` otherwise."""
+class Death:
+    """Kills a process before or after one of the moments of a kind."""
 
-    def __init__(self, journal: DiskJournal, when: str, kind: str, number: int) -> None:
-        self._journal = journal
+    def __init__(
+        self, when: str, kind: str, number: str, victim: Callable[[], int | None] = os.getpid
+    ) -> None:
         self._when = when
         self._kind = kind
-        self._left = number
-        self.keys = journal.keys
+        self._left = int(number)
+        self._victim = victim
 
-    def __getattr__(self, name: str):
-        return getattr(self._journal, name)
-
-    def write(self, record) -> None:
-        is_it = type(record).__name__ == self._kind
+    def around(self, kind: str, action: Callable[[], Result]) -> Result:
+        is_it = kind == self._kind
         self._left -= is_it
         deadly = is_it and self._left == 0
         if deadly and self._when == "before":
-            os.kill(os.getpid(), signal.SIGKILL)
-        self._journal.write(record)
-        if deadly:
-            os.kill(os.getpid(), signal.SIGKILL)
+            self._kill()
+        result = action()
+        if deadly and self._when == "after":
+            self._kill()
+        return result
+
+    def _kill(self) -> None:
+        pid = self._victim()
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
 
 
-def main() -> None:
-    endpoint, folder, when, kind, number = sys.argv[1:]
-    journal = DeadlyJournal(DiskJournal(Path(folder)), when, kind, int(number))
-    with Router(Witness(), endpoint, journal=journal) as router:
+class DeadlyJournal:
+    """A `DiskJournal` with a death around what it writes."""
+
+    def __init__(self, journal: DiskJournal, death: Death) -> None:
+        self._journal = journal
+        self._death = death
+        self.keys = journal.keys
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._journal, name)
+
+    def write(self, record: Record) -> None:
+        self._death.around(type(record).__name__, lambda: self._journal.write(record))
+
+    def keep_couplings(self, *args: Any) -> None:
+        self._death.around("Couplings", lambda: self._journal.keep_couplings(*args))
+
+    def keep_result(self, *args: Any) -> Any:
+        return self._death.around("Result", lambda: self._journal.keep_result(*args))
+
+
+class DeadlyStation:
+    """A `Station` with a death around the requests it takes; after them means: unanswered."""
+
+    def __init__(self, station: Any, death: Death) -> None:
+        self._station = station
+        self._death = death
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._station, name)
+
+    def receive(self, peer: bytes, request: Packet, **options: Any) -> list[Reply]:
+        kind = type(request.body).__name__
+        return self._death.around(kind, lambda: self._station.receive(peer, request, **options))
+
+
+def serve(endpoint: str, folder: str, victim: str, *moment: str) -> None:
+    driver = Witness() if victim == "server" else DriverProcess("cim_crash:Witness")
+    is_ours = isinstance(driver, Witness)
+    death = Death(*moment, victim=os.getpid if is_ours else lambda: driver.pid)
+    journal = DeadlyJournal(DiskJournal(Path(folder)), death)
+    with Router(driver, endpoint, journal=journal) as router:
+        router._station = DeadlyStation(router._station, death)
         signal.signal(signal.SIGTERM, lambda *_: router.stop())
         print(f"ready: witness at {router.endpoint}", flush=True)
         router.serve()
 
 
+def use(endpoint: str, key: str, *moment: str) -> None:
+    death = Death(*moment)
+    encode, decode = zmq_transport.encode, zmq_transport.decode
+
+    def sent(packet: Packet) -> Any:
+        return death.around(type(packet.body).__name__, lambda: encode(packet))
+
+    def received(frames: Any) -> Packet:
+        packet = decode(frames)
+        return death.around(type(packet.body).__name__, lambda: packet)
+
+    zmq_transport.encode, zmq_transport.decode = sent, received
+    with open_device(endpoint) as session:
+        job = session.submit(big_model(), n_runs=BIG_RUNS, seed=5, key=key)
+        print(job.id, flush=True)
+        job.result(60.0)
+        job.acknowledge()
+
+
 if __name__ == "__main__":
-    main()
+    {"serve": serve, "use": use}[sys.argv[1]](*sys.argv[2:])
