@@ -6,9 +6,8 @@ too, stands ``cim-hal chaos``: it resets connections and loses, repeats, delays 
 messages. Every result is compared with the one that a quiet network gives, which is known
 beforehand. Memory and open files of server and driver are sampled; their growth is the Theil-Sen
 slope after the warm-up, with its interval of 95 %. The warm-up ends when what is bounded has its
-full size: results, couplings, keys (remembered for 300 s without a journal), and the connections
-that the proxy of messages keeps open for clients that left (256). Writes a table, and JSON with
-``--out``.
+full size: results, couplings, and keys (remembered for 300 s without a journal). Writes a table,
+and JSON with ``--out``.
 
 Exit code 1: something was wrong or lost, a process died, or (from ten minutes on) the memory
 of the server surely grows by more than 1 MB an hour.

@@ -21,6 +21,7 @@ from cim_hal.server import audit
 from cim_hal.server.authorized import default_file
 from cim_hal.server.calibrations import CalibrationStore
 from cim_hal.server.endpoint import DEFAULT
+from cim_hal.server.heap import keep_small
 from cim_hal.server.journal import DiskJournal, default_folder
 from cim_hal.server.logs import FORMATS, configure
 from cim_hal.server.router import Router
@@ -187,6 +188,7 @@ def serve(
             threading.Thread(target=_stop_after_stdin, args=[router], daemon=True).start()
         click.echo(f"{READY}{target} at {router.endpoint}")
         sys.stdout.flush()
+        keep_small()
         router.serve()
 
 

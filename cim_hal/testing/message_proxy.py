@@ -45,6 +45,7 @@ class _Peer:
     """A client, and the socket that stands for it at the server."""
 
     back: zmq.Socket[bytes]
+    heard: float
     last_due: dict[str, float] = field(default_factory=lambda: {"to_server": 0.0, "to_client": 0.0})
 
 
@@ -68,6 +69,9 @@ class MessageProxy:
         Allow an address that other machines reach: they then reach the target too.
     keys : ClientKeys, optional
         To show to the target.
+    silent_s : float
+        A client that neither asked nor was answered for as long has left, and its connection to
+        the target is closed. One that comes back gets a new one.
     watch : callable, optional
         Called in the proxy's thread for each message that came: whether it is for a client, the
         name of that client, and the frames.
@@ -106,13 +110,14 @@ class MessageProxy:
         seed: int = 0,
         insecure: bool = False,
         keys: ClientKeys | None = None,
+        silent_s: float = 60.0,
         watch: Callable[[bool, bytes, list[bytes]], None] | None = None,
     ) -> None:
         check_endpoint(listen, insecure=insecure)
         if not target.startswith(("tcp://", "ipc://")):
             raise TargetError(f"{target!r} is no endpoint", hint="write tcp://host:port")
         self._target, self._keys, self._watch = target, keys, watch
-        self._listen = listen
+        self._listen, self._silent_s = listen, silent_s
         self.counts: Counter[str] = Counter()
         self._dice = {
             "to_server": Dice(to_server, [seed, 0], self.counts),
@@ -146,7 +151,11 @@ class MessageProxy:
         self._context.destroy(linger=0)
 
     def _loop(self) -> None:
+        look_at = 0.0
         while not self._is_stopping:
+            if time.monotonic() >= look_at:
+                self._forget_silent()
+                look_at = time.monotonic() + self._silent_s / 10
             wait_s = min(self._late[0].due - time.monotonic(), TICK_S) if self._late else TICK_S
             ready = self._poll(wait_s)
             if self._front in ready:
@@ -172,6 +181,7 @@ class MessageProxy:
 
     def _take_replies(self, name: bytes, peer: _Peer) -> None:
         for frames in _received(peer.back):
+            self._hear(name, peer)
             if self._watch:
                 self._watch(True, name, frames)  # noqa: FBT003
             message = [name, *frames]
@@ -209,11 +219,21 @@ class MessageProxy:
             if self._keys is not None:
                 show_keys(back, self._keys)
             back.connect(self._target)
-            self._peers[name] = _Peer(back)
-        self._peers.move_to_end(name)
+            self._peers[name] = _Peer(back, heard=time.monotonic())
+        self._hear(name, self._peers[name])
         if len(self._peers) > MAX_PEERS:
             self._forget(next(iter(self._peers)))
         return self._peers[name]
+
+    def _hear(self, name: bytes, peer: _Peer) -> None:
+        peer.heard = time.monotonic()
+        if name in self._peers:
+            self._peers.move_to_end(name)
+
+    def _forget_silent(self) -> None:
+        since = time.monotonic() - self._silent_s
+        for name in [name for name, peer in self._peers.items() if peer.heard < since]:
+            self._forget(name)
 
     def _forget(self, name: bytes) -> None:
         peer = self._peers.pop(name, None)

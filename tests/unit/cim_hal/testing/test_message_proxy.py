@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import time
+
 import pytest
 import zmq
 
@@ -98,6 +100,23 @@ def test_peers_that_left_are_forgotten(connect, server):
             assert _numbers(server, 1) == [number]
             client.close()
         assert len(proxy._peers) == MAX_PEERS
+
+
+def test_a_silent_peer_is_forgotten_and_gets_a_new_connection_when_it_comes_back(connect, server):
+    with MessageProxy(_endpoint(server), silent_s=0.2) as proxy:
+        quiet, loud = connect(proxy.endpoint), connect(proxy.endpoint)
+        quiet.send(b"0")
+        before, _ = server.recv_multipart()
+        until = time.monotonic() + 2.0
+        while time.monotonic() < until:
+            loud.send(b"1")
+            server.send_multipart(server.recv_multipart())
+            loud.recv()
+        assert len(proxy._peers) == 1
+        quiet.send(b"2")
+        after, text = server.recv_multipart()
+        assert text == b"2"
+        assert after != before
 
 
 def test_a_reply_to_a_peer_that_left_is_counted(connect, server):
