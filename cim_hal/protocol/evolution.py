@@ -55,6 +55,7 @@ ADDED: Mapping[type[BaseModel], Mapping[str, Version]] = MappingProxyType(
             "user_messages_per_s": (1, 2),
             "user_queue_length": (1, 2),
             "slice_s": (1, 2),
+            "unfinished_bytes": (1, 2),
         },
         CouplingSpec: {"keep": (1, 2), "base": (1, 2)},
         UploadOpened: {"received": (1, 2)},

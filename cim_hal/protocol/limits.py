@@ -49,6 +49,9 @@ class Limits(BaseModel):
     user_messages_per_s : float or None
         Messages a second that one user may send, with a reserve of two seconds; None for as many
         as they like.
+    unfinished_bytes : int
+        What all peers together may have sent of messages that are not whole yet; one of them may
+        have about two requests.
     slice_s : float
         Device seconds that a user has in one turn while others wait.
     max_sessions, max_uploads : int
@@ -86,3 +89,4 @@ class Limits(BaseModel):
     user_messages_per_s: Seconds | None = None
     user_queue_length: Count = 64
     slice_s: Seconds = 2.0
+    unfinished_bytes: Count = 16 * 1024**2

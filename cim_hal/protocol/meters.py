@@ -45,6 +45,7 @@ METERS: Mapping[str, Meter] = MappingProxyType(
         ),
         "refused_frames_total": Meter("counter", "Messages that are none of the protocol."),
         "dropped_replies_total": Meter("counter", "Replies to peers that were gone or full."),
+        "cut_connections_total": Meter("counter", "Peers cut off in a message that went too far."),
         "bytes_total": Meter(
             "counter", "Bytes of frames, received (in) and sent (out).", ("direction",)
         ),

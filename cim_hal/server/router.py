@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import socket
 import time
 from typing import TYPE_CHECKING, Self
@@ -13,20 +14,20 @@ from cim_hal.errors import BindError, CimError, PermissionDeniedError, ProtocolE
 from cim_hal.protocol.codec import decode, encode
 from cim_hal.protocol.effects import Reply
 from cim_hal.protocol.faults import as_fault
-from cim_hal.protocol.limits import MAX_BUFFER_BYTES
+from cim_hal.protocol.limits import MAX_BUFFER_BYTES, Limits
 from cim_hal.protocol.packet import NO_ID, Kind, Packet, answer
 from cim_hal.protocol.roles import ANONYMOUS
 from cim_hal.server.endpoint import DEFAULT, check_endpoint
 from cim_hal.server.logs import about
 from cim_hal.server.multipart import is_readable, receive, send
 from cim_hal.server.station import TICK_S, Station
+from cim_hal.server.unfinished import Unfinished, is_possible
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from cim_hal.machine.capabilities import Capabilities
     from cim_hal.machine.driver import Driver
-    from cim_hal.protocol.limits import Limits
     from cim_hal.protocol.roles import User
     from cim_hal.server.board import Board
     from cim_hal.server.calibrations import CalibrationStore
@@ -108,6 +109,11 @@ class Router:
         self._waker.settimeout(0)
         self._is_stopping = self._is_reloading = False
         self._gatekeeper = gatekeeper
+        self._unfinished = (
+            Unfinished(self._context, self._socket, limits or Limits())
+            if is_possible(endpoint)
+            else None
+        )
         self._door = gatekeeper and gatekeeper.listen(self._context)
         try:
             if gatekeeper:
@@ -137,14 +143,18 @@ class Router:
         poller.register(self._woken.fileno(), zmq.POLLIN)
         if self._door:
             poller.register(self._door, zmq.POLLIN)
+        if self._unfinished:
+            poller.register(self._unfinished.events, zmq.POLLIN)
         woken, settle_at = self._woken.fileno(), 0.0
         while not self._is_stopping:
-            ready = dict(poller.poll(int(TICK_S * 1000)))
+            patience_s = self._unfinished.patience_s if self._unfinished else TICK_S
+            ready = dict(poller.poll(math.ceil(1000 * min(patience_s, TICK_S))))
             if woken in ready:
                 self._woken.recv(4096)
             self._attend(ready)
             if self._socket in ready:
                 self._take()
+            self._look()
             now = time.monotonic()
             if woken in ready or now >= settle_at:
                 settle_at = now + TICK_S
@@ -182,11 +192,20 @@ class Router:
         if self._door in ready:
             self._gatekeeper.answer(self._door)
 
+    def _look(self) -> None:
+        """Cut off peers that hold too much of our memory."""
+        if self._unfinished:
+            self._unfinished.attend()
+            n_cut = self._unfinished.look()
+            self._station.meters.count("cut_connections_total", by=n_cut)
+
     def _take(self) -> None:
         for _ in range(MAX_BURST):
             if not is_readable(self._socket):
                 return
             peer, *frames = receive(self._socket, wait=False)
+            if self._unfinished:
+                self._unfinished.heard(peer)
             user = self._gatekeeper.user_of(peer) if self._gatekeeper else ANONYMOUS
             self._station.meters.count("bytes_total", "in", by=sum(map(len, frames)))
             self._send(self._answer(peer.bytes, user, [frame.buffer for frame in frames]))
@@ -229,6 +248,8 @@ class Router:
 
     def _close_sockets(self) -> None:
         self._socket.close()
+        if self._unfinished:
+            self._unfinished.close()
         if self._door:
             self._door.close()
         self._context.term()
