@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import click
@@ -17,7 +18,7 @@ from cim_hal.model.files import read_model
 from cim_hal.protocol.state import JobState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from cim_hal.client.job import Job
     from cim_hal.client.session import Session
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["jobs"]
 
+NONE_GONE: Mapping[str, JobState] = MappingProxyType({})
 ACTIONS = ("list", "show", "wait", "result", "cancel", "ack")
 
 
@@ -97,11 +99,14 @@ def jobs(
             _show(session.jobs(*states), as_json=as_json)
             return
         known = session.jobs()
-        for job_id in [_found(known, beginning) for beginning in job_ids]:
-            if action == "result" and model_path is not None:
-                _fetch(session, job_id, model_path, out_path, timeout_s, as_json=as_json)
-            else:
-                _told(session, job_id, ACT[action](session.job(job_id), timeout_s), as_json=as_json)
+        found = [_found(known, beginning) for beginning in job_ids]
+        if action == "result" and model_path is not None:
+            _fetch(session, found[0], model_path, out_path, timeout_s, as_json=as_json)
+            return
+        states_of = {name: ACT[action](session.job(name), timeout_s) for name in found}
+        kept = [info for info in session.jobs() if info.job in states_of]
+    gone = {name: state for name, state in states_of.items() if name not in {i.job for i in kept}}
+    _show(kept, gone, as_json=as_json)
 
 
 def _fetch(
@@ -128,17 +133,6 @@ def _fetch(
         click.echo(json.dumps(facts, indent=2))
         return
     click.echo(f"{len(samples)} runs, best energy {samples.best_energy:.10g}")
-
-
-def _told(session: Session, job_id: str, state: JobState, *, as_json: bool) -> None:
-    found = [info for info in session.jobs() if info.job == job_id]
-    if found and as_json:
-        _show(found, as_json=True)
-    elif found:
-        _show(found, as_json=False)
-    else:
-        facts = {"job": job_id, "state": state.value, "gone": True}
-        click.echo(json.dumps(facts) if as_json else f"{job_id}: {state}, its result is gone")
 
 
 def _state(job: Job, _timeout_s: float | None) -> JobState:
@@ -175,14 +169,26 @@ def _found(known: Sequence[JobInfo], beginning: str) -> str:
     raise click.UsageError(f"{len(found)} of your jobs on the server begin with {beginning}")
 
 
-def _show(infos: Sequence[JobInfo], *, as_json: bool) -> None:
+def _show(
+    kept: Sequence[JobInfo], gone: Mapping[str, JobState] = NONE_GONE, *, as_json: bool
+) -> None:
+    """Print jobs, and of those whose results are gone what is known still."""
     if as_json:
-        click.echo(json.dumps([info.model_dump(mode="json") for info in infos], indent=2))
+        facts = [info.model_dump(mode="json") for info in kept]
+        facts += [{"job": job, "state": state.value, "gone": True} for job, state in gone.items()]
+        click.echo(json.dumps(facts, indent=2))
         return
+    if kept or not gone:
+        Console().print(_table(kept))
+    for job, state in gone.items():
+        click.echo(f"{job}: {state}, its result is gone")
+
+
+def _table(infos: Sequence[JobInfo]) -> Table:
     table = Table("job", "state", "owner", "runs", "age", "bytes", "progress", "reason")
     for info in infos:
         done = info.progress
         share = f"{done.done} of {done.total} {done.unit}" if done is not None else ""
         row = (info.job[:12], info.state.value, info.owner, f"{info.n_runs}", f"{info.age_s:.0f} s")
         table.add_row(*row, f"{info.n_bytes:,}", share, info.reason)
-    Console().print(table)
+    return table
