@@ -45,7 +45,8 @@ MAX_DEPTH = 8
 _PREAMBLE = struct.Struct("<3sBBBH")
 _CONTAINERS = (dict, tuple)
 _KINDS = {int(kind): kind for kind in Kind}  # a call of Kind takes ten times as long
-_ADAPTERS: dict[Kind, TypeAdapter[Any]] = {Kind.REQUEST: REQUEST, Kind.REPLY: REPLY}
+# What stands behind `TypeAdapter.validate_python`, in half the time.
+_BODIES = {Kind.REQUEST: REQUEST.validator, Kind.REPLY: REPLY.validator}
 
 
 class _Descriptor(Wire):
@@ -63,6 +64,9 @@ class _Header(Wire):
     b: Annotated[tuple[_Descriptor, ...], Field(max_length=MAX_BUFFERS)] = ()
     ep: Number = 0
     p: dict[str, Any]
+
+
+_HEADER = TypeAdapter(_Header).validator
 
 
 def encode(packet: Packet) -> list[Buffer]:
@@ -100,7 +104,7 @@ def decode(frames: Sequence[Buffer]) -> Packet:
     kind, n_buffers = _read_preamble(frames)
     header = _read_header(frames[1])
     try:
-        body = _ADAPTERS[kind].validate_python(header.p)
+        body: Any = _BODIES[kind].validate_python(header.p)
         buffers = _read_buffers(header.b, frames[2:], n_buffers, type(body).buffers)
     except ValidationError as error:
         raise _malformed(_first(error), header.id) from None
@@ -160,7 +164,7 @@ def _read_header(frame: Buffer) -> _Header:
     if not isinstance(fields, dict) or not _is_shallow(fields):
         raise RemoteProtocolError(f"the header is not a map of at most {MAX_DEPTH} levels")
     try:
-        return _Header.model_validate(fields)
+        return _HEADER.validate_python(fields)
     except ValidationError as error:
         raise RemoteProtocolError(_first(error)) from None
 

@@ -111,7 +111,7 @@ class Station:
 
     def receive(self, peer: bytes, request: Packet, *, user: User = LOCAL) -> list[Reply]:
         """Take a request; the replies may be to others, and its own may come later."""
-        job = getattr(request.body, "job", "")
+        job = vars(request.body).get("job", "")  # to miss an attribute takes a model 6 µs
         with about(peer=peer.hex(), session=request.session[-8:], user=user.name, job=job):
             log.debug("%s", request.body.t)
             try:
