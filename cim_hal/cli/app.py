@@ -8,6 +8,7 @@ import click
 
 from cim_hal.cli.cassette import check, record, replay
 from cim_hal.cli.chaos import chaos
+from cim_hal.cli.conform import conform
 from cim_hal.cli.couplings import couplings
 from cim_hal.cli.devices import describe, list_drivers
 from cim_hal.cli.instruments import calibrate, status
@@ -43,13 +44,14 @@ def program() -> None:
       cim-hal status tcp://127.0.0.1:5555
       cim-hal sample emulator --model G1.txt --runs 100
       cim-hal tune emulator --model G1.txt --seconds 120 --out tuned.toml
+      cim-hal conform my_lab:make
       cim-hal serve emulator --bind tcp://127.0.0.1:5555
       cim-hal sample tcp://127.0.0.1:5555 --model G1.txt --json
       cim-hal jobs tcp://127.0.0.1:5555 list
     """  # noqa: D301  \b is click's mark for text it must not rewrap
 
 
-DEVICES = (list_drivers, describe, status, sample, tune, calibrate)
+DEVICES = (list_drivers, describe, status, sample, tune, calibrate, conform)
 SHARING = (jobs, lock, unlock, estop, reset, couplings)
 SERVING = (serve, monitor, keys, record, replay, check, chaos, new_driver)
 

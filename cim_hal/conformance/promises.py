@@ -1,0 +1,184 @@
+"""What a machine says of itself beyond samples: seeds, amplitudes, cancelling, knobs, telemetry."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cim_hal.conformance.basic import ring, short
+from cim_hal.conformance.sampling import glass
+from cim_hal.conformance.verdict import Broken, NotApplicable, require
+from cim_hal.errors import CapabilityError, CimError, JobCancelledError
+from cim_hal.model.schedule import PumpSchedule
+from cim_hal.model.trace import TraceRequest
+from cim_hal.protocol.state import JobState
+
+if TYPE_CHECKING:
+    from cim_hal.client.job import Job
+    from cim_hal.conformance.bench import Bench
+    from cim_hal.model.sampleset import SampleSet
+
+__all__ = [
+    "amplitudes",
+    "cancelling",
+    "other_seeds",
+    "same_seed",
+    "settings",
+    "telemetry",
+    "traces",
+]
+
+TIMED_S = 0.3  # a job that takes as long says how long others take
+LEAST_S = 0.5  # one that ends sooner cannot be cancelled for sure
+RUNS = 16
+
+
+def same_seed(bench: Bench) -> None:
+    """Check that the same program and seed give the same samples, also after another job."""
+    _only_reproducible(bench)
+    first = _seeded(bench, bench.seed)
+    require(_equal(first, _seeded(bench, bench.seed)), "the same job gave other samples")
+    bench.sample(ring(min(4, bench.capabilities.max_spins)), n_runs=3)
+    again = _seeded(bench, bench.seed)
+    require(_equal(first, again), "the same job gave other samples after another job")
+
+
+def other_seeds(bench: Bench) -> None:
+    """Check that other seeds give other samples."""
+    _only_reproducible(bench)
+    if bench.capabilities.max_spins < 8:
+        raise NotApplicable("with fewer than 8 spins samples may agree by chance")
+    model = ring(8)
+    sets = [bench.sample(model, n_runs=RUNS, seed=bench.seed + k) for k in range(4)]
+    same = all(_equal(sets[0], other) for other in sets[1:])
+    require(not same, "four seeds gave the same samples")
+
+
+def amplitudes(bench: Bench) -> None:
+    """Check that the signs of the amplitudes are the spins."""
+    samples = bench.sample(ring(min(8, bench.capabilities.max_spins)), n_runs=RUNS)
+    if not bench.capabilities.reports_amplitudes:
+        require(samples.amplitudes is None, "amplitudes came that were not announced")
+        raise NotApplicable("the machine reports none")
+    if samples.amplitudes is None:
+        raise Broken("the machine reports amplitudes, and none came")
+    require(bool(np.isfinite(samples.amplitudes).all()), "some are not finite")
+    signs = np.where(samples.amplitudes < 0, -1, 1)
+    require(np.array_equal(signs, samples.spins), "the signs of some are not the spins")
+
+
+def traces(bench: Bench) -> str:
+    """Check that a trace is of the runs asked for."""
+    if not bench.capabilities.reports_trace:
+        raise NotApplicable("the machine keeps none")
+    schedule = short(bench)
+    every = max(schedule.round_trips // 10, 1)
+    request = TraceRequest(every=every, runs=2)
+    model = ring(min(8, bench.capabilities.max_spins))
+    trace = bench.sample(model, n_runs=4, schedule=schedule, trace=request).trace
+    if trace is None:
+        raise Broken("none came")
+    require(trace.n_runs == 2, f"it is of {trace.n_runs} runs, 2 were asked for")
+    return f"{len(trace)} frames in {schedule.round_trips} round trips"
+
+
+def cancelling(bench: Bench) -> str:
+    """Check that a running job that is cancelled ends soon, and the machine goes on."""
+    job = _long_job(bench)
+    began = time.monotonic()
+    job.cancel(timeout_s=bench.timeout_s)
+    try:
+        job.result(timeout_s=bench.timeout_s)
+    except JobCancelledError:
+        took = time.monotonic() - began
+    except CimError as error:
+        raise Broken(f"a cancelled job ended with {error.code}: {error}") from error
+    else:
+        raise NotApplicable("the job was over before it could be cancelled")
+    require(took < bench.cancel_s, f"it took {took:.1f} s to end, {bench.cancel_s:g} are allowed")
+    bench.sample(ring(min(4, bench.capabilities.max_spins)), n_runs=1, schedule=short(bench))
+    return f"over after {took:.2f} s"
+
+
+def settings(bench: Bench) -> str:
+    """Check that each knob turns to its ends, and no further."""
+    knobs = bench.capabilities.settings
+    if not knobs:
+        raise NotApplicable("the machine has none")
+    model, schedule = ring(min(4, bench.capabilities.max_spins)), short(bench)
+    for knob in knobs:
+        for value in (knob.low, knob.high):
+            bench.sample(model, n_runs=1, schedule=schedule, settings={knob.name: value})
+            beyond = value - 1 if value == knob.low else value + 1
+            try:
+                bench.sample(model, n_runs=1, schedule=schedule, settings={knob.name: beyond})
+            except CapabilityError:
+                continue
+            raise Broken(f"{knob.name} was turned to {beyond:g}, beyond its range {knob.range}")
+    return f"{len(knobs)} knobs"
+
+
+def telemetry(bench: Bench) -> str:
+    """Check that readings keep their names and units, and that interlocks are closed."""
+    first = bench.session.telemetry().telemetry
+    if first is None or first.is_empty:
+        raise NotApplicable("the machine reports none")
+    require(not first.open_interlocks, f"these interlocks are open: {first.open_interlocks}")
+    bench.sample(ring(min(4, bench.capabilities.max_spins)), n_runs=1, schedule=short(bench))
+    again = bench.session.telemetry().telemetry or first
+    units = [{each.name: each.unit for each in seen.readings} for seen in (first, again)]
+    require(units[0] == units[1], f"readings were {units[0]} and then {units[1]}")
+    return f"{len(first.readings)} readings, {len(first.interlocks)} interlocks"
+
+
+def _only_reproducible(bench: Bench) -> None:
+    if not bench.capabilities.reproducible:
+        raise NotApplicable("the machine does not call itself reproducible")
+
+
+def _seeded(bench: Bench, seed: int) -> SampleSet:
+    n = min(8, bench.capabilities.max_spins)
+    model = glass(bench, n, 9)[0] if n > 2 else ring(n)
+    return bench.sample(model, n_runs=RUNS, seed=seed)
+
+
+def _equal(first: SampleSet, second: SampleSet) -> bool:
+    if first.amplitudes is None or second.amplitudes is None:
+        return np.array_equal(first.spins, second.spins)
+    return np.array_equal(first.amplitudes, second.amplitudes)
+
+
+def _long_job(bench: Bench) -> Job:
+    """Return a job that is running, and would run for three times as long as a cancel may take."""
+    can, seconds = bench.capabilities, 0.0
+    n_runs, round_trips = 1, min(1000, can.max_round_trips)
+    while seconds < TIMED_S:
+        began = time.monotonic()
+        _submitted(bench, n_runs, round_trips).result(timeout_s=bench.timeout_s)
+        seconds = time.monotonic() - began
+        if n_runs == can.max_runs and round_trips == can.max_round_trips:
+            break
+        if seconds < TIMED_S:
+            n_runs = min(4 * n_runs, can.max_runs)
+            round_trips = min(4 * round_trips, can.max_round_trips)
+    wanted = 3 * bench.cancel_s / seconds
+    longer = min(wanted, can.max_round_trips / round_trips)
+    round_trips = int(longer * round_trips)
+    more = min(wanted / longer, can.max_runs / n_runs)
+    n_runs = int(more * n_runs)
+    if longer * more * seconds < LEAST_S:
+        raise NotApplicable(f"the longest job takes less than {LEAST_S:g} s")
+    job = _submitted(bench, n_runs, round_trips)
+    until = time.monotonic() + bench.timeout_s
+    while job.state is JobState.QUEUED and time.monotonic() < until:
+        job.wait(timeout_s=0.05)
+    return job
+
+
+def _submitted(bench: Bench, n_runs: int, round_trips: int) -> Job:
+    can = bench.capabilities
+    schedule = PumpSchedule(can.default_schedule.pump, round_trips)
+    model = ring(min(can.max_spins, 1000))
+    return bench.session.submit(model, schedule, n_runs=n_runs, seed=bench.seed, keep=False)

@@ -1,0 +1,73 @@
+"""The checks, in order, and the loop over them."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from cim_hal.conformance import basic, promises, sampling
+from cim_hal.conformance.verdict import Broken, Check, NotApplicable, Verdict
+from cim_hal.errors import CimError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from cim_hal.conformance.bench import Bench
+    from cim_hal.conformance.verdict import Level
+
+__all__ = ["CHECKS", "conform"]
+
+
+def _check(name: str, level: Level, run: Callable[[Bench], str | None]) -> Check:
+    """Return a check; what its function checks is the promise."""
+    promise = (run.__doc__ or "").splitlines()[0].removeprefix("Check that ")
+    return Check(name, level, promise[0].upper() + promise[1:], run)
+
+
+CHECKS: tuple[Check, ...] = (
+    _check("constant-description", "basic", basic.constant_description),
+    _check("smallest-program", "basic", basic.smallest_program),
+    _check("largest-program", "basic", basic.largest_program),
+    _check("many-runs", "basic", basic.many_runs),
+    _check("schedules", "basic", basic.schedules),
+    _check("refusals", "basic", basic.refusals),
+    _check("coupling-signs", "sampling", sampling.coupling_signs),
+    _check("field-signs", "sampling", sampling.field_signs),
+    _check("right-places", "sampling", sampling.right_places),
+    _check("extreme-levels", "sampling", sampling.extreme_levels),
+    _check("spins-are-free", "sampling", sampling.spins_are_free),
+    _check("no-memory", "sampling", sampling.no_memory),
+    _check("ground-states", "sampling", sampling.ground_states),
+    _check("gauges", "sampling", sampling.gauges),
+    _check("same-seed", "reproducible", promises.same_seed),
+    _check("other-seeds", "reproducible", promises.other_seeds),
+    _check("cancelling", "timing", promises.cancelling),
+    _check("amplitudes", "extras", promises.amplitudes),
+    _check("traces", "extras", promises.traces),
+    _check("settings", "extras", promises.settings),
+    _check("telemetry", "extras", promises.telemetry),
+)
+
+
+def conform(bench: Bench, checks: Sequence[Check] = CHECKS) -> Iterator[Verdict]:
+    """Make checks one after another and yield what came of each.
+
+    A check that fails does not end the others. Where the machine raises, that is a failure too.
+
+    Parameters
+    ----------
+    bench : Bench
+    checks : sequence of Check
+    """
+    for check in checks:
+        began = time.perf_counter()
+        try:
+            outcome, said = "passed", check.run(bench) or ""
+        except NotApplicable as reason:
+            outcome, said = "skipped", str(reason)
+        except Broken as finding:
+            outcome, said = "failed", str(finding)
+        except CimError as error:
+            outcome, said = "failed", f"{error.code}: {error}"
+        seconds = time.perf_counter() - began
+        yield Verdict(check.name, check.level, check.promise, outcome, said, seconds)
