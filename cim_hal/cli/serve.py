@@ -158,6 +158,7 @@ def serve(
       cim-hal serve emulator --bind tcp://0.0.0.0:5555 --key server.key --audit audit.jsonl
     """  # noqa: D301
     configure(level=log_level, style=log_format, stream=sys.stderr)
+    keep_small()
     if audit_path is not None:
         _audit_to(audit_path)
     gatekeeper = _gatekeeper(key_path, authorized_path)
@@ -188,7 +189,6 @@ def serve(
             threading.Thread(target=_stop_after_stdin, args=[router], daemon=True).start()
         click.echo(f"{READY}{target} at {router.endpoint}")
         sys.stdout.flush()
-        keep_small()
         router.serve()
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import scipy.sparse as sp
 
-from cim_hal.model.triangle import triangle_size
+from cim_hal.model.triangle import pieces, triangle_size
 from cim_hal.protocol.couplings import Payload, payload_of
 from cim_hal.protocol.layout import index_dtype
 from cim_hal.protocol.numbers import narrowed
@@ -27,7 +27,8 @@ def smallest(content: Content) -> Payload:
     if content.is_dense:
         values = content.triangle().values
         entry = 2 * np.dtype(index_dtype(content.n_spins)).itemsize
-        if int(np.count_nonzero(values)) * entry >= len(own.data):
+        n_entries = sum(int((piece != 0).sum()) for piece in pieces(values))  # 2x count_nonzero
+        if n_entries * entry >= len(own.data):
             return own
         other = _entries("coo", content.n_spins, content.entries(), content.field(), keep="dense")
     elif triangle_size(content.n_spins) > len(own.data):

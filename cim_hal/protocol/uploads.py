@@ -137,7 +137,7 @@ class Uploads:
         size = n_bytes(spec)
         self._check(size)
         self._check_quota(user)
-        payload = Payload(spec, np.zeros(size, dtype=np.uint8), Hasher(spec))
+        payload = Payload(spec, np.empty(size, dtype=np.uint8), Hasher(spec))
         token = self._new_token()
         upload = Upload(token, session, user, coupling, spec, payload, base, size, now)
         self._uploads[token] = upload
