@@ -4,10 +4,13 @@ Run with ``python benchmarks/soak.py --minutes 30``. A server and its driver run
 their own, with a driver that fails now and then; between them and the clients, each a process
 too, stands ``cim-hal chaos``: it resets connections and loses, repeats, delays and reorders
 messages. Every result is compared with the one that a quiet network gives, which is known
-beforehand. Memory and open files of server and driver are sampled; their growth is the Theil-Sen
-slope after the warm-up, with its interval of 95 %. The warm-up ends when what is bounded has its
-full size: results, couplings, and keys (remembered for 300 s without a journal). Writes a table,
-and JSON with ``--out``.
+beforehand. Memory and open files of server and driver are sampled.
+
+Under way the memory of a server goes up and down with what it holds for others. So every two
+minutes all clients rest, results expire, couplings are dropped, the allocator gives back what is
+free, and what is left is the memory *at rest*. Its growth is the Theil-Sen slope after the warm-up,
+with its interval of 95 %. The warm-up ends when what is bounded has its full size: keys, which are
+remembered for 300 s without a journal. Writes a table, and JSON with ``--out``.
 
 Exit code 1: something was wrong or lost, a process died, or (from ten minutes on) the memory
 of the server surely grows by more than 1 MB an hour.
@@ -44,9 +47,11 @@ SIZES = ((2, 1, 30), (16, 8, 30), (100, 32, 25), (300, 64, 10), (1000, 32, 4), (
 MODELS = 12  # of each size; more than the cache holds of the large ones
 PATIENCE_S = 60.0
 SAMPLE_S, PROBE_S = 10.0, 0.1
+# A round ends with a rest: long enough for results to expire, and for two trims of the heap.
+ROUND_S, REST_S, DROP_S = 120.0, 50.0, 18.0
 FAULTS = '[[fault]]\nkind = "lost_lock"\nevery = 97\n\n[[fault]]\nkind = "crash"\nevery = 20000\n'
 # So little that what is kept has its full size after a minute.
-LIMITS = {"result_s": 30.0, "kept_bytes": 64 << 20, "cache_bytes": 64 << 20, "session_s": 60.0}
+LIMITS = {"result_s": 15.0, "kept_bytes": 64 << 20, "cache_bytes": 64 << 20, "session_s": 60.0}
 NETWORK = {
     "--reset-every": 1000, "--drop": 0.001, "--duplicate": 0.002, "--delay": 0.005,
     "--reorder": 0.005, "--latency": 0.0005, "--seed": 1,
@@ -74,16 +79,24 @@ def glass(n: int, number: int) -> np.ndarray:
     return J + J.T
 
 
-def client(endpoint: str, number: int, seconds: float) -> Tally:
-    """Submit one job after another, until the time is up."""
+def resting_s(began: float) -> float:
+    """Return how long the rest under way still lasts; 0 where clients work."""
+    left = ROUND_S - (time.monotonic() - began) % ROUND_S
+    return left if left < REST_S else 0.0
+
+
+def client(endpoint: str, number: int, began: float, seconds: float) -> Tally:
+    """Submit one job after another, but for the rests, until the time is up."""
     rng, tally, ended = np.random.default_rng(number), Tally(), threading.Event()
     signal.signal(signal.SIGINT, lambda *_: ended.set())  # after the job under way
     weights = np.array([often for *_, often in SIZES], float)
-    until = time.monotonic() + seconds
+    until = began + seconds
     while time.monotonic() < until and not ended.is_set():
         try:
             with open_device(endpoint, timeout_s=PATIENCE_S) as device:
                 while time.monotonic() < until and not ended.is_set():
+                    if ended.wait(resting_s(began)):
+                        break
                     n, n_runs, _ = SIZES[rng.choice(len(SIZES), p=weights / weights.sum())]
                     seed = int(rng.integers(2**62))
                     one_job(device, glass(n, int(rng.integers(MODELS))), n_runs, seed, tally)
@@ -173,6 +186,7 @@ class Watch:
 
     server: int
     rows: list[dict[str, float]] = field(default_factory=list)
+    rests: list[dict[str, float]] = field(default_factory=list)
     pings: list[float] = field(default_factory=list)
 
     def sample(self, seconds: float) -> None:
@@ -184,6 +198,20 @@ class Watch:
             if memory is not None and files is not None:
                 row |= {f"{name}_mb": memory / 1e6, f"{name}_files": files, f"{name}_pid": pid}
         self.rows.append(row)
+
+    def rest(self, began: float, endpoint: str, ended: threading.Event) -> None:
+        """Let all go that is held in a rest, and note what is left at its end."""
+        with open_device(endpoint, timeout_s=PATIENCE_S) as device:
+            while not ended.is_set():
+                if ended.wait(ROUND_S - (time.monotonic() - began) % ROUND_S - REST_S + DROP_S):
+                    return
+                for held in device.couplings():
+                    device.drop_couplings(held.digest)
+                if ended.wait(resting_s(began) - 1.0):
+                    return
+                self.sample(time.monotonic() - began)
+                self.rests.append(self.rows[-1])
+                ended.wait(2.0)
 
     def ping(self, endpoint: str, ended: threading.Event) -> None:
         """Ask the server for signs of life, on a line of its own."""
@@ -228,7 +256,10 @@ def soak(minutes: float, n_clients: int, warm_s: float, *, on_disk: bool) -> dic
         prober = threading.Thread(target=watch.ping, args=(direct, ended), daemon=True)
         prober.start()
         began = time.monotonic()
-        clients = [launch(stack, folder, endpoint, n, 60 * minutes) for n in range(n_clients)]
+        rests = threading.Thread(target=watch.rest, args=(began, direct, ended), daemon=True)
+        rests.start()
+        times = [repr(began), str(60 * minutes)]
+        clients = [launch(stack, folder, endpoint, n, times) for n in range(n_clients)]
         patience_s = 60 * minutes + 4 * PATIENCE_S
         try:
             while any(c.poll() is None for c in clients) and time.monotonic() - began < patience_s:
@@ -244,6 +275,7 @@ def soak(minutes: float, n_clients: int, warm_s: float, *, on_disk: bool) -> dic
         statuses = [status_of(each) for each in clients]
         ended.set()
         prober.join(PATIENCE_S)
+        rests.join(PATIENCE_S)
         with open_device(direct, timeout_s=PATIENCE_S) as device:
             metrics = device.metrics()
         counted = {
@@ -261,10 +293,10 @@ def soak(minutes: float, n_clients: int, warm_s: float, *, on_disk: bool) -> dic
 
 
 def launch(
-    stack: ExitStack, folder: Path, endpoint: str, number: int, seconds: float
+    stack: ExitStack, folder: Path, endpoint: str, number: int, times: list[str]
 ) -> subprocess.Popen[Any]:
     out = folder / f"client-{number}.json"
-    arguments = ["--client", endpoint, str(number), str(seconds), str(out)]
+    arguments = ["--client", endpoint, str(number), *times, str(out)]
     process = subprocess.Popen([sys.executable, __file__, *arguments])
     stack.callback(end, process)
     return process
@@ -296,12 +328,13 @@ def report(
         "warm_s": warm_s,
         # a driver that was started anew begins again: its growth says nothing then
         "slopes": {
-            name: slope(watch.rows, name, warm_s)
+            name: slope(watch.rests, name, warm_s)
             for name in quantities
             if len(pids) <= 1 or not name.startswith("driver")
         },
         "server_counted": counted,
         "samples": watch.rows,
+        "rests": watch.rests,
     }
 
 
@@ -331,8 +364,10 @@ def table(found: dict[str, Any]) -> Table:
         said = "too few samples"
         if grows:
             said = f"{grows['per_hour']:+.2f} {unit} ({grows['low']:+.2f} to {grows['high']:+.2f})"
-        last = [row[name] for row in found["samples"] if name in row][-1:]
-        rows.add_row(f"{name}: growth", f"{said}; {last[0]:.1f} at the end" if last else said)
+        last = [row[name] for row in found["rests"] if name in row][-1:]
+        rows.add_row(
+            f"{name} at rest: growth", f"{said}; {last[0]:.1f} at the end" if last else said
+        )
     for sentence, count in found["lost_because"]:
         rows.add_row(f"lost {count}", sentence[:120])
     return rows
@@ -340,8 +375,8 @@ def table(found: dict[str, Any]) -> Table:
 
 def main() -> None:
     if sys.argv[1:2] == ["--client"]:
-        endpoint, number, seconds, out = sys.argv[2:]
-        tally = client(endpoint, int(number), float(seconds))
+        endpoint, number, began, seconds, out = sys.argv[2:]
+        tally = client(endpoint, int(number), float(began), float(seconds))
         Path(out).write_text(json.dumps(tally.__dict__))
         return
     parser = argparse.ArgumentParser(description=__doc__)
