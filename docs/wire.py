@@ -24,6 +24,7 @@ from cim_hal.protocol.couplings import Content
 from cim_hal.protocol.encodings import smallest
 from cim_hal.protocol.faults import as_fault
 from cim_hal.protocol.messages import (
+    EVENT,
     REPLY,
     REQUEST,
     BeginCouplings,
@@ -37,6 +38,7 @@ from cim_hal.protocol.messages import (
     JobStatus,
     Ping,
     Pong,
+    Progress,
     Sample,
     Schedule,
     UploadOpened,
@@ -56,12 +58,13 @@ TRIANGLE = IsingModel.from_maxcut([[0, 1, 1], [1, 0, 1], [1, 1, 0]])
 
 
 def schema() -> dict[str, Any]:
-    """Return the JSON Schema of the map ``p`` of requests and of replies."""
+    """Return the JSON Schema of the map ``p`` of requests, of replies and of events."""
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": f"cim-hal wire protocol {NEWEST[0]}.{NEWEST[1]}",
         "request": _bare(REQUEST.json_schema()),
         "reply": _bare(REPLY.json_schema()),
+        "event": _bare(EVENT.json_schema()),
     }
 
 
@@ -108,7 +111,9 @@ def _packets() -> Iterator[tuple[str, Packet]]:
             (),
         ),
         ("wait", WaitJob(job=JOB_ID, timeout_s=10.0), ()),
+        ("wait and watch", WaitJob(job=JOB_ID, timeout_s=10.0, since=7, events=True), ()),
         ("fetch", FetchResult(job=JOB_ID, first=0), ()),
+        ("fetch what is ready", FetchResult(job=JOB_ID, first=64, partial=True), ()),
     ]
     for name, body, buffers in requests:
         session = "" if isinstance(body, Hello) else SESSION
@@ -126,6 +131,9 @@ def _packets() -> Iterator[tuple[str, Packet]]:
         ("an error", refusal),
     ):
         yield name, Packet(Kind.REPLY, ID, body)
+    half = Progress(done=100, total=200, unit="runs")
+    running = JobStatus(job=JOB_ID, state=JobState.RUNNING, seq=8, progress=half, ready=64)
+    yield "a job goes on", Packet(Kind.EVENT, ID, running)
 
 
 def _good(name: str, packet: Packet) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from cim_hal import (
 )
 from emulator.compilation import compilation_announced
 from emulator.coupling import CouplingMatrix
+from emulator.delivery import delivered
 from emulator.dynamics.base import Dynamics, Wiring, state_dtype
 from emulator.noise import MAX_NOISE_RUNS, MAX_NOISE_SPINS, NoiseKey
 from emulator.properties import properties_of
@@ -30,6 +31,8 @@ from emulator.settings import settings_of, with_settings
 from emulator.tally import Tally
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
     from emulator.recording import BlockReadout
 
 __all__ = ["EmulatedCim"]
@@ -112,7 +115,10 @@ class EmulatedCim(Driver):
         return self._capabilities
 
     def run(self, program: Program, stop: StopToken) -> Readout:
-        """Run a program; amplitudes float32, shape (runs, n)."""
+        """Run a program; amplitudes float32, shape (runs, n).
+
+        Runs of blocks that are finished are delivered about four times a second.
+        """
         limited = _blas().limit(limits=1, user_api="blas")
         with self._tally.counted(program), limited, compilation_announced():
             wiring = self._wire(program)
@@ -120,16 +126,21 @@ class EmulatedCim(Driver):
             first_runs = range(0, program.n_runs, width)
             odometer = _Odometer(stop, len(first_runs) * program.schedule.round_trips)
             run_block = partial(self._run_block, program, odometer, wiring, width)
-            if min(self._threads, len(first_runs)) == 1:
-                blocks = [run_block(first_run) for first_run in first_runs]
-            else:
-                with ThreadPoolExecutor(self._threads) as pool:
-                    blocks = list(pool.map(run_block, first_runs))
+            blocks = list(delivered(self._each(run_block, first_runs), program, stop))
         return joined(blocks, program)
 
     def status(self) -> Telemetry:
         """Report what was done: jobs, runs, seconds, and how fast the last job was."""
         return self._tally.telemetry()
+
+    def _each(
+        self, run_block: Callable[[int], BlockReadout], first_runs: Sequence[int]
+    ) -> Iterator[BlockReadout]:
+        if min(self._threads, len(first_runs)) == 1:
+            yield from map(run_block, first_runs)
+            return
+        with ThreadPoolExecutor(self._threads) as pool:
+            yield from pool.map(run_block, first_runs)
 
     def _turned(self, program: Program) -> Dynamics:
         return with_settings(self._dynamics, program.settings)

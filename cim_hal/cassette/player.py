@@ -54,7 +54,7 @@ class Player:
 
     def _answer(self, request: Packet) -> Packet:
         if request.kind is not Kind.REQUEST:
-            raise RemoteProtocolError("a client must not send replies")
+            raise RemoteProtocolError("a client must not send replies, nor events")
         replies = self._replies.get(likeness(request))
         if replies:
             reply = replies.pop(0) if len(replies) > 1 else replies[0]

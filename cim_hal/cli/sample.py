@@ -15,10 +15,12 @@ from rich.console import Console
 from rich.logging import RichHandler
 
 from cim_hal.cli.access import key_options
+from cim_hal.cli.bar import result_of
 from cim_hal.cli.budget import KEPT_RUNS, Search, search_for
 from cim_hal.cli.knobs import Knobs, parse_pump, parse_settings, read_knobs
 from cim_hal.cli.picture import SUFFIXES, picture, readable
 from cim_hal.cli.report import summarize, tabulate, whole_file, write_archive
+from cim_hal.client.changes import CHANGES_SINCE
 from cim_hal.client.session import open_device
 from cim_hal.model.files import read_model
 from cim_hal.model.trace import MAX_TRACE_BYTES, TraceRequest
@@ -205,8 +207,9 @@ def _search(
     if wanted.seconds is not None:
         return search_for(wanted.seconds, submit, console)
     started = time.perf_counter()
-    with console.status(f"sampling {file.model.n_spins} spins on {capabilities.name}"):
-        samples = submit(0).result()
+    what = f"sampling {file.model.n_spins} spins on {capabilities.name}"
+    is_watched = session.protocol >= CHANGES_SINCE
+    samples = result_of(submit(0), console, what, is_watched=is_watched)
     return Search.begun(samples, time.perf_counter() - started)
 
 

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import TYPE_CHECKING
 
+from cim_hal.client.batches import Batches
+from cim_hal.client.changes import Changes
+
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from cim_hal.client.async_session import AsyncSession
     from cim_hal.client.submission import Submission
     from cim_hal.model.sampleset import SampleSet
-    from cim_hal.protocol.messages import Progress
+    from cim_hal.protocol.messages import JobStatus, Progress
     from cim_hal.protocol.state import JobState
 
 __all__ = ["AsyncJob"]
@@ -37,6 +43,22 @@ class AsyncJob:
     async def progress(self) -> Progress | None:
         """Ask how far the job is; see `Job.progress`."""
         return await self._session.run(self._submission.progress())
+
+    async def changes(self, timeout_s: float | None = None) -> AsyncIterator[JobStatus]:
+        """Yield where the job is, now and at each change; see `Job.changes`."""
+        changes = Changes(self._submission, timeout_s)
+        with closing(changes):
+            while (status := await self._session.run(changes.next())) is not None:
+                yield status
+
+    async def batches(
+        self, *, first: int = 0, timeout_s: float | None = None
+    ) -> AsyncIterator[SampleSet]:
+        """Yield the runs of the job as they are finished; see `Job.batches`."""
+        batches = Batches(self._submission, first, timeout_s)
+        with closing(batches):
+            while (samples := await self._session.run(batches.next())) is not None:
+                yield samples
 
     async def wait(self, timeout_s: float | None = None) -> JobState:
         """Wait for the end of the job; see `Job.wait`."""

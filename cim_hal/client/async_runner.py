@@ -7,7 +7,7 @@ import os
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from cim_hal.client.steps import Alone, Compute, Exchange, Pause, Pipeline
+from cim_hal.client.steps import Alone, Compute, Exchange, Hear, Listen, Pause, Pipeline
 from cim_hal.errors import CimError, ClosedError, LocalProtocolError, TransportTimeoutError
 
 if TYPE_CHECKING:
@@ -115,12 +115,16 @@ class AsyncRunner:
                 self._transport = await self._open()
             return self._transport
 
-    async def _do(self, step: Step, transport: AsyncTransport) -> Any:
+    async def _do(self, step: Step, transport: AsyncTransport) -> Any:  # noqa: PLR0911
         match step:
             case Exchange():
                 return await transport.exchange(step.packet, patience_s=step.patience_s)
             case Pipeline():
                 return await _send_all(step, transport)
+            case Listen():
+                return await transport.listen(step.packet, patience_s=step.patience_s)
+            case Hear():
+                return await step.line.next(patience_s=step.patience_s)
             case Pause():
                 return await asyncio.sleep(step.seconds)
             case Alone():

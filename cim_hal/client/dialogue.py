@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from cim_hal.client.steps import Steps
     from cim_hal.protocol.version import Version
 
-__all__ = ["Dialogue"]
+__all__ = ["Dialogue", "checked"]
 
 Answer = TypeVar("Answer", bound="Message")
 
@@ -140,16 +140,16 @@ class Dialogue:
             When to give up, on the clock; the time of an answer ends it too.
         """
         welcome = yield from self.greet(until)
-        packet = self._packet(body, welcome)
+        packet = self.packet(body, welcome)
         try:
             reply = yield from self._asked(packet, poll_s=poll_s, work_s=work_s, until=until)
         except UnknownReferenceError as error:
             if error.details.get("kind") != "session":
                 raise
             yield self._turn(welcome, until)
-            packet = self._packet(body, (yield from self.greet(until)))
+            packet = self.packet(body, (yield from self.greet(until)))
             reply = yield from self._asked(packet, poll_s=poll_s, work_s=work_s, until=until)
-        return _checked(reply, expected), reply.buffers
+        return checked(reply, expected), reply.buffers
 
     def send_all(
         self,
@@ -164,7 +164,7 @@ class Dialogue:
         Answers may overtake each other. After an error only what is unanswered is sent again.
         """
         welcome = yield from self.greet(until)
-        packets = (self._packet(body, welcome, array) for body, array in requests)
+        packets = (self.packet(body, welcome, array) for body, array in requests)
         flight = _Flight(packets, expected)
         repeat = _Repeat(self, until)
         while not flight.is_over:
@@ -184,7 +184,7 @@ class Dialogue:
         """End the session if the server can still be told."""
         if self._welcome is None:
             return
-        packet = self._packet(Bye(), self._welcome)
+        packet = self.packet(Bye(), self._welcome)
         try:
             yield Exchange(packet, min(self.timeout_s, BYE_S))
         except CimError:
@@ -199,7 +199,7 @@ class Dialogue:
             return  # another conversation has said it meanwhile
         hello = Hello(protocols=(OLDEST, NEWEST), client=f"cim-hal {version('cim-hal')}")
         packet = Packet(Kind.REQUEST, secrets.token_bytes(ID_BYTES), hello)
-        self._welcome = _checked((yield from self._asked(packet, until=until)), (Welcome,))
+        self._welcome = checked((yield from self._asked(packet, until=until)), (Welcome,))
 
     def _asked(
         self, packet: Packet, *, poll_s: float = 0.0, work_s: float = 0.0, until: float
@@ -221,9 +221,10 @@ class Dialogue:
     def _check_life(self, until: float) -> Steps[None]:
         """Raise where the server does not answer a ping in the time of an answer."""
         if self._welcome is not None:
-            yield from self._asked(self._packet(Ping(), self._welcome), until=until)
+            yield from self._asked(self.packet(Ping(), self._welcome), until=until)
 
-    def _packet(self, body: Message, welcome: Welcome, *buffers: NDArray[Any]) -> Packet:
+    def packet(self, body: Message, welcome: Welcome, *buffers: NDArray[Any]) -> Packet:
+        """Return a new request of the session that `welcome` opened."""
         id_ = secrets.token_bytes(ID_BYTES)
         return Packet(Kind.REQUEST, id_, body, welcome.session, buffers, self.epoch)
 
@@ -300,10 +301,11 @@ class _Flight:
         if reply.id != NO_ID and self._unanswered.pop(reply.id, None) is None:
             return
         self.n_taken += 1
-        _checked(reply, (self._expected,))
+        checked(reply, (self._expected,))
 
 
-def _checked(reply: Packet, expected: tuple[type[Answer], ...]) -> Answer:
+def checked(reply: Packet, expected: tuple[type[Answer], ...]) -> Answer:
+    """Return the message of a reply, which must be `expected`; a fault is raised."""
     if isinstance(reply.body, Fault):
         raise as_error(reply.body)
     if not isinstance(reply.body, expected):

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from contextlib import closing
+from typing import TYPE_CHECKING, TypeVar
+
+from cim_hal.client.batches import Batches
+from cim_hal.client.changes import Changes
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from cim_hal.client.session import Session
+    from cim_hal.client.steps import Steps
     from cim_hal.client.submission import Submission
     from cim_hal.model.sampleset import SampleSet
-    from cim_hal.protocol.messages import Progress
+    from cim_hal.protocol.messages import JobStatus, Progress
     from cim_hal.protocol.state import JobState
 
 __all__ = ["Job"]
+
+T = TypeVar("T")
 
 
 class Job:
@@ -37,6 +46,46 @@ class Job:
     def progress(self) -> Progress | None:
         """How far the job is, ``done`` of ``total``, where the machine tells; asks the server."""
         return self._session.run(self._submission.progress())
+
+    def changes(self, timeout_s: float | None = None) -> Iterator[JobStatus]:
+        """Yield where the job is, now and at each change, as the server tells it; last the end.
+
+        A change of its state, of its progress or of the runs that are ready. Changes that follow
+        each other faster than they are looked at are left out, but never the last.
+
+        Raises
+        ------
+        JobTimeoutError
+            The job has not ended after `timeout_s`; it goes on.
+        """
+        changes = Changes(self._submission, timeout_s)
+        with closing(changes):
+            while (status := self._session.run(changes.next())) is not None:
+                yield status
+
+    def batches(self, *, first: int = 0, timeout_s: float | None = None) -> Iterator[SampleSet]:
+        """Yield the runs of the job as they are finished, each once, in the order of the job.
+
+        Each set is ranked by itself; all of them joined by `concat` are the result, where sums of
+        couplings are exact. Machines that deliver nothing before the end have one set. An interrupt
+        (Ctrl-C) cancels the job.
+
+        Parameters
+        ----------
+        first : int
+            Number of the first run that is wanted, to go on where another process left off.
+        timeout_s : float, optional
+            How long to wait for the last run; without end where it is None.
+
+        Raises
+        ------
+        JobTimeoutError, JobCancelledError, DeviceError, TransportError
+            As of `result`, after all runs that were finished before have been yielded.
+        """
+        batches = Batches(self._submission, first, timeout_s)
+        with closing(batches):
+            while (samples := self._or_cancel(batches.next())) is not None:
+                yield samples
 
     def wait(self, timeout_s: float | None = None) -> JobState:
         """Wait for the end of the job, or for `timeout_s`, and return where it is then."""
@@ -79,8 +128,11 @@ class Job:
         return self._session.run(self._submission.cancel(timeout_s))
 
     def _result(self, timeout_s: float | None, *, cancels: bool) -> SampleSet:
+        return self._or_cancel(self._submission.result(timeout_s, cancels=cancels))
+
+    def _or_cancel(self, steps: Steps[T]) -> T:
         try:
-            return self._session.run(self._submission.result(timeout_s, cancels=cancels))
+            return self._session.run(steps)
         except KeyboardInterrupt:
             self.cancel()
             raise

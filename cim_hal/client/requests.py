@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from cim_hal.model.trace import TraceRequest
 
 __all__ = [
+    "as_integer",
     "cancel_request",
     "checked",
     "coupling_ref",
@@ -90,8 +91,8 @@ def coupling_ref(digest: str, *, bits: int | None, gauge_seed: int | None) -> Co
     return checked(
         CouplingRef,
         digest=digest,
-        bits=None if bits is None else _as_integer("coupling_bits", bits),
-        gauge_seed=None if gauge_seed is None else _as_integer("gauge_seed", gauge_seed),
+        bits=None if bits is None else as_integer("coupling_bits", bits),
+        gauge_seed=None if gauge_seed is None else as_integer("gauge_seed", gauge_seed),
     )
 
 
@@ -119,16 +120,17 @@ def sample_request(
         key=new_key() if key is None else key,
         coupling=coupling,
         schedule=schedule and Schedule(pump=schedule.pump, round_trips=schedule.round_trips),
-        n_runs=_as_integer("n_runs", n_runs),
-        seed=secrets.randbits(63) if seed is None else _as_integer("seed", seed),
+        n_runs=as_integer("n_runs", n_runs),
+        seed=secrets.randbits(63) if seed is None else as_integer("seed", seed),
         settings={name: _as_number(name, value) for name, value in settings.items()},
         trace=trace and checked(TraceSpec, every=trace.every, runs=trace.runs),
-        priority=_as_integer("priority", priority),
+        priority=as_integer("priority", priority),
         keep=keep,
     )
 
 
-def _as_integer(name: str, value: Any) -> int:
+def as_integer(name: str, value: Any) -> int:
+    """Return an integer, or raise a `ModelError` that names what is none."""
     try:
         return operator.index(value)
     except TypeError:

@@ -8,7 +8,7 @@ import time
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from cim_hal.client.steps import Alone, Compute, Exchange, Pause, Pipeline
+from cim_hal.client.steps import Alone, Compute, Exchange, Hear, Listen, Pause, Pipeline
 from cim_hal.errors import CimError, ClosedError, LocalProtocolError, TransportTimeoutError
 
 if TYPE_CHECKING:
@@ -95,12 +95,16 @@ class Runner:
                 except CimError as caught:
                     error = caught
 
-    def _do(self, step: Step, transport: Transport) -> Any:
+    def _do(self, step: Step, transport: Transport) -> Any:  # noqa: PLR0911  one for each step
         match step:
             case Exchange():
                 return transport.exchange(step.packet, patience_s=step.patience_s)
             case Pipeline():
                 return _send_all(step, transport)
+            case Listen():
+                return transport.listen(step.packet, patience_s=step.patience_s)
+            case Hear():
+                return step.line.next(patience_s=step.patience_s)
             case Pause():
                 return time.sleep(step.seconds)
             case Alone():

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 if TYPE_CHECKING:
     from cim_hal.protocol.packet import Packet
 
-__all__ = ["Alone", "Compute", "Exchange", "Pause", "Pipeline", "Step", "Steps"]
+__all__ = ["Alone", "Compute", "Exchange", "Hear", "Listen", "Pause", "Pipeline", "Step", "Steps"]
 
 T = TypeVar("T")
 
@@ -40,6 +40,25 @@ class Pipeline:
     patience_s: float
     total_s: float
     take: Callable[[Packet], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Listen:
+    """Send a request to which events are wanted; its line is sent back, to be closed."""
+
+    packet: Packet
+    patience_s: float
+
+
+@dataclass(frozen=True, eq=False)
+class Hear:
+    """Wait for the next packet on a line; it is sent back, or the error thrown.
+
+    An event that nobody has heard when the next one comes is lost; the reply is the last to come.
+    """
+
+    line: Any
+    patience_s: float
 
 
 @dataclass(frozen=True)
@@ -68,5 +87,5 @@ class Compute:
     n_bytes: int
 
 
-Step: TypeAlias = Exchange | Pipeline | Pause | Alone | Compute
+Step: TypeAlias = Exchange | Pipeline | Listen | Hear | Pause | Alone | Compute
 Steps: TypeAlias = Generator[Step, Any, T]

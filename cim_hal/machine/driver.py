@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import operator
-import threading
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -16,18 +14,19 @@ from cim_hal.machine.telemetry import Telemetry
 from cim_hal.model.record import Notes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
     from cim_hal.machine.calibration import Calibration
     from cim_hal.machine.capabilities import Capabilities
     from cim_hal.machine.lowering import Lowering
+    from cim_hal.machine.stop import StopToken
     from cim_hal.model.record import Note
     from cim_hal.model.schedule import PumpSchedule
     from cim_hal.model.trace import Trace, TraceRequest
 
-__all__ = ["Driver", "Program", "Readout", "StopToken"]
+__all__ = ["Driver", "Program", "Readout", "check_values"]
 
 _NOTES: TypeAdapter[dict[str, Any]] = TypeAdapter(Notes)
 
@@ -109,18 +108,7 @@ class Readout:
             Wrong shape, values that are not finite, or integer values other than -1 and +1; a
             trace that is missing or wrong in the same ways; notes that are no notes.
         """
-        expected = (program.n_runs, program.n_spins)
-        if not isinstance(self.values, np.ndarray) or self.values.dtype.kind not in "fi":
-            raise DriverFaultError("the readout is not an array of real numbers or integers")
-        if self.values.shape != expected:
-            raise DriverFaultError(
-                f"the readout has shape {self.values.shape}",
-                hint=f"it must have {expected}",
-            )
-        if self.values.dtype.kind == "i" and not (np.abs(self.values) == 1).all():
-            raise DriverFaultError("the readout has integer values other than -1 and +1")
-        if not np.isfinite(self.values).all():
-            raise DriverFaultError("the readout has values that are not finite")
+        check_values("the readout", self.values, (program.n_runs, program.n_spins))
         if program.trace is not None:
             _check_trace(self.trace, program.trace, program)
         try:
@@ -141,6 +129,18 @@ class Readout:
         return self.values.astype(np.float32) if self.values.dtype.kind == "f" else None
 
 
+def check_values(what: str, values: Any, expected: tuple[int, int]) -> None:
+    """Raise `DriverFaultError` where `what` is not (runs, n) amplitudes or spins."""
+    if not isinstance(values, np.ndarray) or values.dtype.kind not in "fi":
+        raise DriverFaultError(f"{what} is not an array of real numbers or integers")
+    if values.shape != expected:
+        raise DriverFaultError(f"{what} has shape {values.shape}", hint=f"it must have {expected}")
+    if values.dtype.kind == "i" and not (np.abs(values) == 1).all():
+        raise DriverFaultError(f"{what} has integer values other than -1 and +1")
+    if not np.isfinite(values).all():
+        raise DriverFaultError(f"{what} has values that are not finite")
+
+
 def _check_trace(trace: Trace | None, request: TraceRequest, program: Program) -> None:
     if trace is None:
         raise DriverFaultError("a trace was asked for, and the readout has none")
@@ -158,45 +158,6 @@ def _check_trace(trace: Trace | None, request: TraceRequest, program: Program) -
         raise DriverFaultError(f"the frames of the trace do not rise within 1 to {last}")
     if not (np.isfinite(trace.amplitudes).all() and np.isfinite(trace.pump).all()):
         raise DriverFaultError("the trace has values that are not finite")
-
-
-class StopToken:
-    """Set by the server when a call is to end early; a driver polls it between round trips.
-
-    A driver that knows how far it is may say so, as often as it likes; clients see the latest.
-
-    Parameters
-    ----------
-    report : callable, optional
-        Takes the telemetry that the driver hands in meanwhile.
-    """
-
-    def __init__(self, report: Callable[[Telemetry], None] | None = None) -> None:
-        self._event = threading.Event()
-        self._report = report
-        self._progress: tuple[int, int, str] | None = None
-
-    @property
-    def last_progress(self) -> tuple[int, int, str] | None:
-        """The latest word on how far the run is: done, total, unit; None before the first."""
-        return self._progress
-
-    def progress(self, done: int, total: int, unit: str = "round trips") -> None:
-        """Say that `done` of `total` runs or round trips are over; costs next to nothing."""
-        self._progress = (max(operator.index(done), 0), max(operator.index(total), 0), unit)
-
-    def set(self) -> None:
-        """Ask for the end."""
-        self._event.set()
-
-    def is_set(self) -> bool:
-        """Whether the end was asked for."""
-        return self._event.is_set()
-
-    def report(self, telemetry: Telemetry) -> None:
-        """Say how the machine is, in the midst of a run; once a second is often enough."""
-        if self._report is not None:
-            self._report(telemetry)
 
 
 class Driver(ABC):

@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 
     from cim_hal.machine.calibration import Calibration
     from cim_hal.machine.capabilities import Capabilities
-    from cim_hal.machine.driver import Program, Readout, StopToken
+    from cim_hal.machine.driver import Program, Readout
     from cim_hal.machine.fault_script import Kind
+    from cim_hal.machine.stop import StopToken
     from cim_hal.machine.telemetry import Telemetry
 
 __all__ = ["CRASHED", "Fault", "FaultScript", "FaultyDriver"]
@@ -146,16 +147,20 @@ class FaultyDriver(Driver):
         done = math.ceil(share * program.schedule.round_trips)
         if fault.kind in _ENDS:
             if done:
-                self._driver.run(_head(program, done), stop)
+                self._run_head(program, done, stop)
             self._tell(fault)
             _ENDS[fault.kind](done)
-        readout = self._driver.run(_head(program, max(done, 1)), stop)
+        readout = self._run_head(program, max(done, 1), stop)
         self._tell(fault)
         if fault.kind in _WAITS:
             _WAITS[fault.kind](fault.seconds, stop)
         if fault.kind in _DAMAGES:
             return replace(readout, values=_DAMAGES[fault.kind](readout.values))
         return readout
+
+    def _run_head(self, program: Program, round_trips: int, stop: StopToken) -> Readout:
+        head = _head(program, round_trips)
+        return self._driver.run(head, stop if head is program else stop.without_deliveries())
 
     def _tell(self, fault: Fault) -> None:
         log.warning("job %d: %s", self._job, fault.kind)

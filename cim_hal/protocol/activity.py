@@ -19,6 +19,7 @@ from cim_hal.protocol.messages import (
     UploadOpened,
 )
 from cim_hal.protocol.meters import Meters
+from cim_hal.protocol.packet import Kind
 from cim_hal.protocol.tempo import Tempo
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ class Activity:
         self._advance(now)
         for effect in effects:
             match effect:
-                case Reply():
+                case Reply() if effect.packet.kind is Kind.REPLY:
                     self._replied(effect, now)
                 case Run():
                     self._started(effect.job, now)

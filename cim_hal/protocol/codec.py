@@ -24,7 +24,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from cim_hal.errors import CimError, LocalProtocolError, RemoteProtocolError, VersionError
 from cim_hal.protocol.evolution import written
 from cim_hal.protocol.limits import MAX_BUFFER_BYTES, MAX_BUFFERS, MAX_HEADER_BYTES
-from cim_hal.protocol.messages import REPLY, REQUEST
+from cim_hal.protocol.messages import EVENT, REPLY, REQUEST
 from cim_hal.protocol.packet import ID_BYTES, Kind, Packet
 from cim_hal.protocol.version import MAJOR
 from cim_hal.protocol.wire import Number, Token, Wire
@@ -46,7 +46,11 @@ _PREAMBLE = struct.Struct("<3sBBBH")
 _CONTAINERS = (dict, tuple)
 _KINDS = {int(kind): kind for kind in Kind}  # a call of Kind takes ten times as long
 # What stands behind `TypeAdapter.validate_python`, in half the time.
-_BODIES = {Kind.REQUEST: REQUEST.validator, Kind.REPLY: REPLY.validator}
+_BODIES = {
+    Kind.REQUEST: REQUEST.validator,
+    Kind.REPLY: REPLY.validator,
+    Kind.EVENT: EVENT.validator,
+}
 
 
 class _Descriptor(Wire):

@@ -177,6 +177,10 @@ class ServerCore:
         """Take what became of a `Run`."""
         return self._activity.noted(self._jobs.finish(job, outcome, now), now)
 
+    def deliver(self, job: str, measured: Measured, now: float) -> list[Effect]:
+        """Take the runs of a `Run` that are finished while it goes on, all of them so far."""
+        return self._activity.noted(self._jobs.deliver(job, measured, now), now)
+
     def progress(self, job: str, progress: Progress, now: float) -> list[Effect]:
         """Take how far a `Run` is."""
         self._activity.progressed(job, progress.done, progress.total)
@@ -219,7 +223,7 @@ class ServerCore:
 
     def _dispatch(self, peer: bytes, request: Packet, now: float, user: User) -> list[Effect]:
         if request.kind is not Kind.REQUEST:
-            raise RemoteProtocolError("a client must not send replies")
+            raise RemoteProtocolError("a client must not send replies, nor events")
         check_role(user, request.body)
         if not isinstance(request.body, EmergencyStop | Bye):
             self._rates.count(user, now)

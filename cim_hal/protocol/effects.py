@@ -31,7 +31,7 @@ __all__ = [
 
 @dataclass(frozen=True, eq=False)
 class Reply:
-    """Send a packet to a peer."""
+    """Send a packet to a peer: the reply to a request of it, or an event before that."""
 
     peer: bytes
     packet: Packet

@@ -17,14 +17,20 @@ __all__ = ["cancelled", "ended", "restarted"]
 
 
 def ended(job: Job, outcome: Measured | CimError, now: float) -> Ended:
-    """Return the end of a job that had the machine, which made `outcome` of it."""
+    """Return the end of a job that had the machine, which made `outcome` of it.
+
+    Of one that is not done nothing is kept, unless runs were delivered before.
+    """
     state = after(job.state, _event(outcome))
     measured, error = (outcome, None) if isinstance(outcome, Measured) else (None, outcome)
     if state is JobState.CANCELLED and measured is not None:
-        measured, error = None, cancelled(job)
+        error = cancelled(job)
     if job.reason is not None:  # whatever the machine made of it
-        measured, error = None, job.reason
-    return Ended(job.id, state, error and as_fault(error), measured, now)
+        error = job.reason
+    delivered = job.measured
+    if error is not None and delivered is None:
+        measured = None
+    return Ended(job.id, state, error and as_fault(error), measured or delivered, now)
 
 
 def restarted(job: Job, now: float) -> Ended:

@@ -16,7 +16,14 @@ from pydantic import BaseModel
 from cim_hal.machine.capabilities import Capabilities
 from cim_hal.model.record import RunRecord
 from cim_hal.protocol.limits import Limits
-from cim_hal.protocol.messages import CouplingSpec, JobStatus, Sample, UploadOpened, WaitJob
+from cim_hal.protocol.messages import (
+    CouplingSpec,
+    FetchResult,
+    JobStatus,
+    Sample,
+    UploadOpened,
+    WaitJob,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,8 +45,9 @@ ADDED: Mapping[type[BaseModel], Mapping[str, Version]] = MappingProxyType(
             "max_run_s": (1, 2),
         },
         Sample: {"settings": (1, 1), "trace": (1, 1), "priority": (1, 2), "keep": (1, 2)},
-        WaitJob: {"since": (1, 2)},
-        JobStatus: {"seq": (1, 2), "progress": (1, 2), "gone": (1, 2)},
+        WaitJob: {"since": (1, 2), "events": (1, 2)},
+        JobStatus: {"seq": (1, 2), "progress": (1, 2), "gone": (1, 2), "ready": (1, 2)},
+        FetchResult: {"partial": (1, 2)},
         RunRecord: {
             "pump": (1, 1),
             "settings": (1, 1),

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from cim_hal.protocol.effects import Effect, Reply
 from cim_hal.protocol.evolution import as_of
 from cim_hal.protocol.messages import JobStatus
 from cim_hal.protocol.pace import Work
-from cim_hal.protocol.packet import Packet, answer
+from cim_hal.protocol.packet import Packet, answer, event
 from cim_hal.protocol.state import TERMINAL, JobState
 
 if TYPE_CHECKING:
@@ -28,17 +28,33 @@ __all__ = ["Job", "Waiter"]
 
 @dataclass(frozen=True, eq=False)
 class Waiter:
-    """A peer that waits for news of a job, or, where `since` is 0, for its end."""
+    """A peer that waits for news of a job, or, where `since` is 0, for its end.
+
+    With `events` it waits for the end, and is told the news meanwhile.
+    """
 
     peer: bytes
     request: Packet
     version: Version
     since: int
     deadline: float
+    events: bool = False
+
+    def is_due(self, job: Job, now: float) -> bool:
+        """Return whether the answer is to be given."""
+        has_news = 0 < self.since < job.seq and not self.events
+        return job.has_ended or has_news or self.deadline <= now
 
     def tell(self, job: Job) -> Reply:
         """Return the answer it waits for."""
-        return Reply(self.peer, answer(self.request, as_of(job.status(), self.version)))
+        return Reply(self.peer, answer(self.request, self._status(job)))
+
+    def hint(self, job: Job) -> Reply:
+        """Return the event that tells it the news."""
+        return Reply(self.peer, event(self.request, self._status(job)))
+
+    def _status(self, job: Job) -> JobStatus:
+        return as_of(job.status(), self.version)
 
 
 @dataclass(eq=False)
@@ -55,8 +71,10 @@ class Job:
     epoch : int
         That of the lock under which it was submitted, 0 for none. A lock does not outlive its
         server, so after a restart it is 0.
+    measured : Measured or None
+        The runs that are finished: those delivered so far, all of them once it is done.
     seq : int
-        Grows with each change of state or progress.
+        Grows with each change of state or progress, and with each delivery.
     """
 
     accepted: Accepted
@@ -110,7 +128,7 @@ class Job:
 
     @property
     def n_bytes(self) -> int:
-        """Bytes of its result."""
+        """Bytes of its result, or of what there is of it."""
         return self.measured.n_bytes if self.measured is not None else 0
 
     def status(self) -> JobStatus:
@@ -121,6 +139,7 @@ class Job:
             error=self.error,
             seq=self.seq,
             progress=self.progress,
+            ready=len(self.measured.spins) if self.measured is not None else 0,
         )
 
     def facts(self) -> dict[str, Detail]:
@@ -137,10 +156,10 @@ class Job:
     def end_facts(self) -> dict[str, Detail]:
         """Return what the log says when the job has ended: how, and why."""
         facts: dict[str, Detail] = {"job": self.id, "state": self.state.value}
-        if self.measured is not None:
-            return facts | {"device_s": round(self.measured.device_s, 6)}
         if self.error is not None:
-            facts |= {"reason": self.error.code, "message": self.error.message}
+            return facts | {"reason": self.error.code, "message": self.error.message}
+        if self.measured is not None:
+            facts |= {"device_s": round(self.measured.device_s, 6)}
         return facts
 
     def wait(self, waiter: Waiter) -> None:
@@ -150,11 +169,15 @@ class Job:
         self.waiters.append(waiter)
 
     def tell_waiters(self, now: float) -> list[Effect]:
-        """Answer those whose time is over, or for whom there are news."""
-        due = [waiter for waiter in self.waiters if self._is_due(waiter, now)]
-        self.waiters = [waiter for waiter in self.waiters if waiter not in due]
-        return [waiter.tell(self) for waiter in due]
-
-    def _is_due(self, waiter: Waiter, now: float) -> bool:
-        has_news = 0 < waiter.since < self.seq
-        return self.has_ended or has_news or waiter.deadline <= now
+        """Answer those whose time is over or who wait for these news; tell the others of them."""
+        told: list[Effect] = []
+        waiters, self.waiters = self.waiters, []
+        for waiter in waiters:
+            if waiter.is_due(self, now):
+                told.append(waiter.tell(self))
+            elif waiter.events and waiter.since < self.seq:
+                told.append(waiter.hint(self))
+                self.waiters.append(replace(waiter, since=self.seq))
+            else:
+                self.waiters.append(waiter)
+        return told

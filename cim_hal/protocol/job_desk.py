@@ -29,6 +29,7 @@ from cim_hal.protocol.packet import Packet, answer
 from cim_hal.protocol.programs import program_of, record_of
 from cim_hal.protocol.results import rows_from, trace_rows_from
 from cim_hal.protocol.roles import LEAST_FOR_OTHERS
+from cim_hal.protocol.state import JobState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -101,12 +102,12 @@ class JobDesk:
 
     def _wait(self, peer: bytes, request: Packet, wait: WaitJob, now: float) -> list[Effect]:
         session, job = self._sessions[request.session], self._job(request, wait.job)
-        is_news = isinstance(job, Job) and 0 < wait.since < job.seq
-        if not isinstance(job, Job) or job.has_ended or is_news or wait.timeout_s == 0:
+        if not isinstance(job, Job):
             return [self._told(peer, request, wait.job, job)]
         deadline = now + min(wait.timeout_s, self._limits.wait_s)
-        job.wait(Waiter(peer, request, session.version, wait.since, deadline))
-        return []
+        about = (session.version, wait.since, deadline, wait.events)
+        job.wait(Waiter(peer, request, *about))
+        return job.tell_waiters(now)
 
     def _cancel(self, peer: bytes, request: Packet, cancel: CancelJob, now: float) -> list[Effect]:
         user = self._sessions[request.session].user
@@ -122,7 +123,7 @@ class JobDesk:
         return self._book.cancel(job, now, then=cancelled, otherwise=_refuse(peer, request))
 
     def _fetch(self, peer: bytes, request: Packet, fetch: FetchResult, _now: float) -> list[Effect]:
-        job, measured = self._measured(request, fetch)
+        job, measured = self._measured(request, fetch, partial=fetch.partial)
         if isinstance(measured, Fault):
             return [Reply(peer, answer(request, measured))]
         _check_first(job, fetch.first, len(measured.spins))
@@ -130,7 +131,7 @@ class JobDesk:
         batch = ResultBatch(
             job=job.id,
             n_spins=measured.n_spins,
-            n_runs=len(measured.spins),
+            n_runs=job.request.n_runs,
             first=fetch.first,
             record=as_of(record, self._sessions[request.session].version),
         )
@@ -186,18 +187,21 @@ class JobDesk:
         return self._book.register.get(self._sessions[request.session].user, job)
 
     def _measured(
-        self, request: Packet, fetch: FetchResult | FetchTrace
+        self, request: Packet, fetch: FetchResult | FetchTrace, *, partial: bool = False
     ) -> tuple[Any, Measured | Fault]:
         job = self._job(request, fetch.job)
+        measured = job.measured if isinstance(job, Job) else None
+        if partial and measured is not None and fetch.first < len(measured.spins):
+            return job, measured
         if job.error is not None:
             return job, job.error
         if not isinstance(job, Job):
             raise UnknownReferenceError(
                 "the result was acknowledged, or has expired", kind="result", job=fetch.job
             )
-        if job.measured is None:
+        if measured is None or job.state is not JobState.DONE:
             raise RemoteProtocolError(f"the job is {job.state}, it has no result yet", job=job.id)
-        return job, job.measured
+        return job, measured
 
     def _told(self, peer: bytes, request: Packet, name: str, job: Job | Closed) -> Reply:
         session: Session = self._sessions[request.session]

@@ -194,6 +194,13 @@ class JobBook:
         self._running.progress = progress
         return self._changed(self._running, now)
 
+    def deliver(self, job: str, measured: Measured, now: float) -> list[Effect]:
+        """Take the runs of the running job that are finished, all of them so far."""
+        if self._running is None or self._running.id != job:
+            return []
+        self._running.measured = measured
+        return self._changed(self._running, now)
+
     def finish(self, job_id: str, outcome: Measured | CimError, now: float) -> list[Effect]:
         """Take what became of the running job, and start the next.
 

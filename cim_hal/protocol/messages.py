@@ -42,6 +42,7 @@ from cim_hal.protocol.state import JobState
 from cim_hal.protocol.wire import Digest, Fault, Number, Text, Token, Wire, WireVersion
 
 __all__ = [
+    "EVENT",
     "REPLY",
     "REQUEST",
     "AckJob",
@@ -68,6 +69,7 @@ __all__ = [
     "DeviceStatus",
     "DropCouplings",
     "EmergencyStop",
+    "Event",
     "Farewell",
     "Fault",
     "FetchHistory",
@@ -257,12 +259,16 @@ class Sample(Wire):
 
 
 class WaitJob(Wire):
-    """Answer once the job has ended, or has changed after `since`, or after `timeout_s`."""
+    """Answer once the job has ended, or has changed after `since`, or after `timeout_s`.
+
+    With `events` a change is no answer: it is told by an event, and the wait goes on.
+    """
 
     t: Literal["job.wait"] = "job.wait"
     job: Token
     timeout_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     since: Number = 0
+    events: bool = False
 
 
 class CancelJob(Wire):
@@ -273,11 +279,15 @@ class CancelJob(Wire):
 
 
 class FetchResult(Wire):
-    """Fetch the rows of a result from row `first` on, as many as fit."""
+    """Fetch the rows of a result from row `first` on, as many as fit.
+
+    With `partial` also of a job that is not done: the rows that were delivered so far.
+    """
 
     t: Literal["job.result"] = "job.result"
     job: Token
     first: Number = 0
+    partial: bool = False
 
 
 class FetchTrace(Wire):
@@ -415,7 +425,7 @@ class JobStatus(Wire):
     """Where the job is; `error` where it failed or was cancelled.
 
     `seq` grows with each change of any job; `gone` says that the result was acknowledged or has
-    expired.
+    expired; `ready` is the number of runs that can be fetched.
     """
 
     t: Literal["job.status"] = "job.status"
@@ -425,6 +435,7 @@ class JobStatus(Wire):
     seq: Number = 0
     progress: Progress | None = None
     gone: bool = False
+    ready: Number = 0
 
 
 class JobInfo(Wire):
@@ -557,7 +568,9 @@ Reply: TypeAlias = (
     | Farewell
     | Fault
 )
+Event: TypeAlias = JobStatus
 Message: TypeAlias = Request | Reply
 
 REQUEST: TypeAdapter[Request] = TypeAdapter(Annotated[Request, Field(discriminator="t")])
 REPLY: TypeAdapter[Reply] = TypeAdapter(Annotated[Reply, Field(discriminator="t")])
+EVENT: TypeAdapter[Event] = TypeAdapter(Event)

@@ -11,17 +11,18 @@ if TYPE_CHECKING:
 
     from cim_hal.protocol.messages import Message
 
-__all__ = ["ID_BYTES", "NO_ID", "Kind", "Packet", "answer"]
+__all__ = ["ID_BYTES", "NO_ID", "Kind", "Packet", "answer", "event"]
 
 ID_BYTES = 16
 NO_ID = bytes(ID_BYTES)
 
 
 class Kind(IntEnum):
-    """Which way a packet goes."""
+    """Which way a packet goes; an event comes before the reply to its request, or not at all."""
 
     REQUEST = 1
     REPLY = 2
+    EVENT = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,8 +33,8 @@ class Packet:
     ----------
     kind : Kind
     id : bytes
-        16 random bytes of a request, repeated by its reply; zeros where the server could not
-        read the id.
+        16 random bytes of a request, repeated by its events and its reply; zeros where the
+        server could not read the id.
     body : Message
     session : str
         Token of the welcome; empty in a reply and before the welcome.
@@ -54,3 +55,8 @@ class Packet:
 def answer(request: Packet, body: Message, *buffers: NDArray[Any]) -> Packet:
     """Return the reply to `request`."""
     return Packet(Kind.REPLY, request.id, body, buffers=buffers)
+
+
+def event(request: Packet, body: Message) -> Packet:
+    """Return what is told ahead of the reply to `request`."""
+    return Packet(Kind.EVENT, request.id, body)

@@ -15,8 +15,9 @@ from cim_hal.machine.telemetry import Telemetry
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from cim_hal.machine.driver import Driver, Program, Readout, StopToken
+    from cim_hal.machine.driver import Driver, Program, Readout
     from cim_hal.machine.lowering import Lowering
+    from cim_hal.machine.stop import StopToken
 
 __all__ = ["FRESH_S", "Caller", "as_driver_fault"]
 
@@ -73,6 +74,10 @@ class Caller:
         seconds = time.perf_counter() - started
         self._call("run", lambda: readout.check(program))
         return readout, seconds
+
+    def blame(self, action: Callable[[], Result]) -> Result:
+        """Do what belongs to a run; where it fails, the driver has."""
+        return self._call("run", action)
 
     def calibrate(self, stop: StopToken) -> Calibration:
         """Calibrate the machine."""

@@ -18,14 +18,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from cim_hal.errors import CimError, DriverFaultError, TargetError
 from cim_hal.machine.calibration import Calibration
 from cim_hal.machine.capabilities import Capabilities
-from cim_hal.machine.driver import StopToken
+from cim_hal.machine.deliveries import Deliveries
 from cim_hal.machine.faults import FaultScript, FaultyDriver
 from cim_hal.machine.registry import make_driver
+from cim_hal.machine.stop import StopToken
 from cim_hal.machine.telemetry import Telemetry
 from cim_hal.protocol.faults import as_fault
 from cim_hal.server.caller import as_driver_fault
 from cim_hal.server.link import Link, LinkError
-from cim_hal.server.speech import lowering_of, program_of, tell_readout
+from cim_hal.server.speech import lowering_of, plain, program_of, tell_readout
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -68,6 +69,7 @@ class _Child:
         self._latest = 0, StopToken()  # number of the call that came last
         self._driver: Driver | None = None
         self._lowering: Lowering | None = None
+        self._running: tuple[_Task, Deliveries] | None = None
         self._handlers: dict[str, Callable[[Driver, _Task], None]] = {
             "program": self._program,
             "run": self._run,
@@ -95,7 +97,8 @@ class _Child:
                 elif kind == "safe_now":
                     self._safe_now()
                 else:
-                    self._latest = int(fields["id"]), StopToken(self._report)
+                    token = StopToken(self._report, self._deliver)
+                    self._latest = int(fields["id"]), token
                     self._tasks.put(_Task(kind, fields, arrays, self._latest[1]))
         except LinkError:
             self._leave()
@@ -149,7 +152,11 @@ class _Child:
         if self._lowering is None:
             raise DriverFaultError("a run came before its couplings: a bug of the server")
         program = program_of(task.fields["program"], self._lowering)
-        readout = _called("run", lambda: driver.run(program, task.token))
+        self._running = task, Deliveries(program)
+        try:
+            readout = _called("run", lambda: driver.run(program, task.token))
+        finally:
+            self._running = None
         _called("run", lambda: readout.check(program))
         fields, arrays = tell_readout(readout, with_trace=program.trace is not None)
         self._answer(task, "readout", *arrays, **fields)
@@ -187,6 +194,14 @@ class _Child:
         if isinstance(telemetry, Telemetry):
             with suppress(LinkError):
                 self._link.send("report", telemetry=telemetry.model_dump())
+
+    def _deliver(self, values: NDArray[Any]) -> None:
+        if self._running is None:
+            return
+        task, deliveries = self._running
+        deliveries.check(values)
+        with suppress(LinkError):
+            self._answer(task, "delivery", plain(values))
 
     def _beat(self, hang_s: float) -> None:
         """Show that Python runs, and how far the run is.

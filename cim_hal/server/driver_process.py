@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
     from cim_hal.machine.capabilities import Capabilities
     from cim_hal.machine.condition import Condition
-    from cim_hal.machine.driver import Program, Readout, StopToken
+    from cim_hal.machine.driver import Program, Readout
+    from cim_hal.machine.stop import StopToken
     from cim_hal.server.child import Answer, Child
 
 __all__ = ["DriverProcess"]
@@ -188,10 +189,12 @@ class DriverProcess(Driver):
             number = self._number = child.ask(kind, *arrays, **fields)
             answer, was_seen = None, False
             try:
-                while answer is None or answer.kind == "begun":
+                while answer is None or answer.kind in {"begun", "delivery"}:
                     patience.look()
                     was_seen = was_seen or answer is not None
                     answer = child.answer(number, timeout_s=POLL_S)
+                    if answer is not None and answer.kind == "delivery" and stop is not None:
+                        stop.deliver(*answer.arrays)
             except DriverFaultError as error:
                 if patience.is_stopping:
                     sentence = "the job was cancelled; its driver did not heed that, and was ended"

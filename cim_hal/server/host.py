@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, TypeAlias
 
-import numpy as np
 from pydantic import ValidationError
 
 from cim_hal.errors import CimError
 from cim_hal.machine.calibration import Calibration
 from cim_hal.machine.condition import Condition, Supervised
-from cim_hal.machine.driver import StopToken
+from cim_hal.machine.stop import StopToken
 from cim_hal.machine.telemetry import Telemetry
-from cim_hal.model.trace import Trace
 from cim_hal.protocol.couplings import Prepared, prepare
 from cim_hal.protocol.effects import Calibrate, MakeSafe, Prepare, Run, Stop
 from cim_hal.protocol.messages import Progress
-from cim_hal.protocol.results import Measured, pack_spins
+from cim_hal.protocol.results import Measured
 from cim_hal.server.caller import FRESH_S, Caller
+from cim_hal.server.harvest import Harvest
 from cim_hal.server.logs import about
 from cim_hal.server.memory_journal import MemoryJournal
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from cim_hal.machine.capabilities import Capabilities
-    from cim_hal.machine.driver import Driver, Program, Readout
+    from cim_hal.machine.driver import Driver
     from cim_hal.server.memory_journal import Journal
 
 __all__ = ["Host", "Outcome"]
@@ -36,11 +36,14 @@ __all__ = ["Host", "Outcome"]
 CLOSE_TIMEOUT_S = 10.0
 # How long a running call has to heed its token in an emergency.
 EMERGENCY_S = 0.2
+# Deliveries that follow faster wait for the next look.
+PROMPT_S = 0.02
 
 Outcome: TypeAlias = (
     tuple[Run, Measured | CimError]
     | tuple[Prepare, Prepared | CimError]
     | tuple[Calibrate, Calibration | CimError]
+    | Harvest
     | Telemetry
     | Condition
 )
@@ -76,6 +79,7 @@ class Host:
         self._outcomes: SimpleQueue[Outcome] = SimpleQueue()
         self._tokens: dict[str, StopToken] = {}
         self._told: tuple[int, int, str] | None = None
+        self._delivered_at = 0.0
         self._closing = threading.Lock()
         self._is_closed = False
         self._caller = Caller(driver, self._add)
@@ -100,8 +104,12 @@ class Host:
                 return
             match effect:
                 case Run():
-                    token = self._token(effect.job)
-                    self._driver_worker.do(lambda: self._add((effect, self._run(effect, token))))
+                    keeps = self.capabilities.reports_amplitudes
+                    harvest = Harvest(effect, self._deliver, keeps_amplitudes=keeps)
+                    token = self._token(effect.job, harvest)
+                    self._driver_worker.do(
+                        lambda: self._add((effect, self._run(effect, token, harvest)))
+                    )
                 case Calibrate():
                     token = self._token(effect.key)
                     self._driver_worker.do(
@@ -145,9 +153,17 @@ class Host:
         self._fitting_worker.end()
         self._driver_worker.end()
 
-    def _token(self, name: str) -> StopToken:
-        token = self._tokens[name] = StopToken(self._caller.heard)
+    def _token(self, name: str, harvest: Harvest | None = None) -> StopToken:
+        token = StopToken(self._caller.heard, harvest and harvest.take)
+        self._tokens[name] = token
         return token
+
+    def _deliver(self, harvest: Harvest) -> None:
+        self._outcomes.put(harvest)
+        now = time.monotonic()
+        if now >= self._delivered_at + PROMPT_S:
+            self._delivered_at = now
+            self._announce()
 
     def _add(self, outcome: Outcome) -> None:
         self._outcomes.put(outcome)
@@ -176,15 +192,19 @@ class Host:
         except CimError as error:
             return error
 
-    def _run(self, effect: Run, token: StopToken) -> Measured | CimError:
+    def _run(self, effect: Run, token: StopToken, harvest: Harvest) -> Measured | CimError:
         try:
             if effect.refusal is not None:
                 return effect.refusal
+            harvest.begin()
             with about(job=effect.job):
                 readout, device_s = self._caller.run(effect.program, token)
-            measured = self._lift(readout, effect.program, device_s)
+                measured = self._caller.blame(lambda: harvest.whole(readout, device_s))
             return self._journal.keep_result(effect.job, measured)
         except CimError as error:
+            if harvest.has_any:
+                harvest.put_away(self._journal.keep_result)
+                self._outcomes.put(harvest)
             return error
         finally:
             self._tokens.pop(effect.job, None)
@@ -197,29 +217,6 @@ class Host:
             return error
         finally:
             self._tokens.pop(effect.key, None)
-
-    def _lift(self, readout: Readout, program: Program, device_s: float) -> Measured:
-        lowering, amplitudes = program.lowering, readout.amplitudes
-        spins = lowering.lift(readout.spins)
-        if amplitudes is not None:
-            keeps = self.capabilities.reports_amplitudes
-            amplitudes = lowering.lift(amplitudes) if keeps else None
-        trace = None
-        if readout.trace is not None and program.trace is not None:
-            trace = Trace(
-                np.asarray(readout.trace.round_trips, np.int64),
-                np.asarray(readout.trace.pump, np.float64),
-                lowering.lift(np.asarray(readout.trace.amplitudes, np.float32)),
-            )
-        return Measured(
-            pack_spins(spins),
-            amplitudes,
-            spins.shape[1],
-            device_s,
-            trace,
-            readout.notes,
-            program.calibration.fingerprint if program.calibration else "",
-        )
 
     def _prepare(self, effect: Prepare) -> Prepared | CimError:
         try:

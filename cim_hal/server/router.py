@@ -108,6 +108,7 @@ class Router:
         self._woken.settimeout(0)
         self._waker.settimeout(0)
         self._is_stopping = self._is_reloading = False
+        self._unsent: dict[tuple[bytes, bytes], Reply] = {}  # the newest event for each request
         self._gatekeeper = gatekeeper
         self._unfinished = (
             Unfinished(self._context, self._socket, limits or Limits())
@@ -158,7 +159,7 @@ class Router:
             now = time.monotonic()
             if woken in ready or now >= settle_at:
                 settle_at = now + TICK_S
-                self._send(self._station.settle())
+                self._send([*self._unsent.values(), *self._station.settle()])
                 if self._board:
                     self._station.post(self._board)
 
@@ -228,6 +229,7 @@ class Router:
 
     def _send(self, replies: Iterable[Reply]) -> None:
         for reply in replies:
+            self._unsent.pop((reply.peer, reply.packet.id), None)  # there is something newer
             try:
                 frames = [reply.peer, *encode(reply.packet)]
                 send(self._socket, frames)
@@ -236,9 +238,17 @@ class Router:
                 log.exception("a reply could not be written")
             except zmq.ZMQError as error:
                 # The peer is gone or does not read; it asks again with the same id if it lives.
+                if reply.packet.kind is Kind.EVENT:
+                    self._put_off(reply, error)
+                    continue
                 self._station.meters.count("dropped_replies_total")
                 with about(peer=reply.peer.hex()):
                     log.info("a reply was dropped: %s", error)
+
+    def _put_off(self, event: Reply, error: zmq.ZMQError) -> None:
+        """Keep an event that a peer has no room for, until there is a newer one or the reply."""
+        if error.errno == zmq.EAGAIN:
+            self._unsent[event.peer, event.packet.id] = event
 
     def _wake(self) -> None:
         try:

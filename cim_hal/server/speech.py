@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = [
     "lowering_of",
     "most_bytes",
+    "plain",
     "program_of",
     "readout_of",
     "tell_lowering",
@@ -89,7 +90,7 @@ def program_of(fields: Mapping[str, Any], lowering: Lowering) -> Program:
 
 def tell_readout(readout: Readout, *, with_trace: bool) -> Message:
     """Return a readout that was checked; exact as far as a server looks at it."""
-    arrays = [_plain(readout.values)]
+    arrays = [plain(readout.values)]
     if with_trace and readout.trace is not None:
         trace = readout.trace
         arrays += [
@@ -113,7 +114,7 @@ def most_bytes(capabilities: Capabilities) -> int:
     return 8 * capabilities.max_runs * capabilities.max_spins + SLACK_BYTES
 
 
-def _plain(values: NDArray[Any]) -> NDArray[Any]:
+def plain(values: NDArray[Any]) -> NDArray[Any]:
     """Return spins as int8, amplitudes as float32 or float64."""
     if values.dtype.kind == "i":
         return values.astype("|i1")

@@ -23,6 +23,7 @@ from cim_hal.protocol.roles import LOCAL
 from cim_hal.server import audit
 from cim_hal.server.calibrations import age_s
 from cim_hal.server.clock import Clock
+from cim_hal.server.harvest import Harvest
 from cim_hal.server.host import Host
 from cim_hal.server.logs import about
 from cim_hal.server.memory_journal import MemoryJournal
@@ -172,6 +173,8 @@ class Station:
                 return self._core.prepared(ticket, prepared, now)
             case Run(job=job), Measured() | CimError() as measured:
                 return self._core.finish(job, measured, now)
+            case Harvest():
+                return self._core.deliver(outcome.job, outcome.so_far(), now)
             case Calibrate(key=key), Calibration() | CimError() as made:
                 return self._calibrated(key, made, now)
             case Telemetry():

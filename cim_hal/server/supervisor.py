@@ -27,7 +27,7 @@ from cim_hal.server.speech import most_bytes
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from cim_hal.machine.driver import StopToken
+    from cim_hal.machine.stop import StopToken
     from cim_hal.server.options import DriverOptions
 
 __all__ = ["Launch", "Supervisor", "error_of"]

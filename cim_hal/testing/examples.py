@@ -23,16 +23,18 @@ _WORDS = {r"^[0-9a-f]{32}$": "0" * 32, r"^sha256:[0-9a-f]{64}$": "sha256:" + "0"
 
 
 def example_packets(session: str = "") -> Iterator[Packet]:
-    """Yield each request and each reply twice: with the least fields, and with all of them.
+    """Yield each request, reply and event twice: with the least fields, and with all of them.
 
     Parameters
     ----------
     session : str
         Token for the requests.
     """
-    sides = ((Kind.REQUEST, messages.Request), (Kind.REPLY, messages.Reply))
-    for kind, union in sides:
-        for cls in get_args(union):
+    requests, replies = get_args(messages.Request), get_args(messages.Reply)
+    events = (messages.Event,)
+    sides = ((Kind.REQUEST, requests), (Kind.REPLY, replies), (Kind.EVENT, events))
+    for kind, classes in sides:
+        for cls in classes:
             for is_full in (False, True):
                 body = _example(cls, is_full=is_full)
                 arrays = (np.arange(12, dtype=np.uint8),) * cls.buffers[0 if not is_full else 1]

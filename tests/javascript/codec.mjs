@@ -4,7 +4,7 @@ import { decode as unpack, encode as pack } from "@msgpack/msgpack";
 
 const MAJOR = 1;
 const REQUEST = 1;
-const REPLY = 2;
+const KINDS = { 1: "request", 2: "reply", 3: "event" };
 const MAX_HEADER = 65536;
 const MAX_BUFFER = 1048576;
 const MAX_BUFFERS = 4;
@@ -45,14 +45,14 @@ export function decode(frames) {
   const [start, head, ...raw] = frames;
   if (start.toString("latin1", 0, 3) !== "CIM") refuse("this is not CIM");
   if (start[3] !== MAJOR) refuse(`major version ${start[3]}`, "protocol.version");
-  const kind = start[4];
-  if ((kind !== REQUEST && kind !== REPLY) || start[5] !== 0) refuse("an unknown kind or flags");
+  const kind = KINDS[start[4]];
+  if (!kind || start[5] !== 0) refuse("an unknown kind or flags");
   const promised = start.readUInt16LE(6);
   if (promised !== raw.length || promised > MAX_BUFFERS) refuse("another number of buffers");
   if (head.length > MAX_HEADER) refuse("the header is too long");
   const header = readHeader(head);
   return {
-    kind: kind === REQUEST ? "request" : "reply",
+    kind,
     id: Buffer.from(header.id),
     session: header.s ?? "",
     epoch: header.ep ?? 0,

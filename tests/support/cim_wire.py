@@ -101,7 +101,7 @@ class Written:
 
     def __getattr__(self, name: str) -> Any:
         value = getattr(self._core, name)
-        if name not in {"receive", "prepared", "finish", "progress", "tick", "restore"}:
+        if name not in {"receive", "prepared", "finish", "deliver", "progress", "tick", "restore"}:
             return value
         return lambda *args, **kwargs: self.perform(value(*args, **kwargs), args[-1])
 

@@ -7,7 +7,25 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from cim_hal.protocol.packet import Packet
 
-__all__ = ["AsyncTransport"]
+__all__ = ["AsyncLine", "AsyncTransport"]
+
+
+class AsyncLine(Protocol):
+    """Where the events to one request come, and then its reply; for one task."""
+
+    async def next(self, *, patience_s: float) -> Packet:
+        """Wait for the next packet; of events that wait only the newest is left.
+
+        Raises
+        ------
+        TransportError
+            None came within `patience_s`, or nobody is there.
+        """
+        ...
+
+    def close(self) -> None:
+        """Hear no more; doing it twice is no mistake."""
+        ...
 
 
 class AsyncTransport(Protocol):
@@ -25,6 +43,16 @@ class AsyncTransport(Protocol):
         ------
         TransportError
             No reply came within `patience_s`, or nobody is there.
+        """
+        ...
+
+    async def listen(self, request: Packet, *, patience_s: float) -> AsyncLine:
+        """Send a request and return the line on which it is answered.
+
+        Raises
+        ------
+        TransportError
+            Nobody is there within `patience_s`.
         """
         ...
 

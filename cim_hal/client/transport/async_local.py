@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from cim_hal.client.transport.mail import Mail
 from cim_hal.client.transport.threads import in_thread
 from cim_hal.errors import ClosedError, TransportTimeoutError
 from cim_hal.server.station import TICK_S
@@ -28,7 +29,7 @@ class AsyncLocalTransport:
     def __init__(self, local: LocalTransport) -> None:
         self._local = local
         self._loop = asyncio.get_running_loop()
-        self._waiting: dict[bytes, asyncio.Future[Packet]] = {}
+        self._waiting: dict[bytes, asyncio.Future[Packet] | Mail] = {}
         self._ticking: asyncio.Task[None] | None = None
         self._is_closed = False
 
@@ -46,8 +47,22 @@ class AsyncLocalTransport:
         except TimeoutError:
             raise TransportTimeoutError("the machine in this process gave no answer") from None
         finally:
-            del self._waiting[request.id]
-            self._local.forget(request.id)
+            self._forget(request.id)
+
+    async def listen(self, request: Packet, *, patience_s: float) -> Mail:
+        """Hand a request to the core and return the line on which it is answered."""
+        del patience_s
+        if self._is_closed:
+            raise _closed()
+        mail = Mail(lambda: self._forget(request.id))
+        self._waiting[request.id] = mail
+        try:
+            self._local.post(request, self._take)
+        except BaseException:
+            mail.close()
+            raise
+        self._tick()
+        return mail
 
     async def close(self) -> None:
         """Stop what runs and close the driver."""
@@ -69,6 +84,10 @@ class AsyncLocalTransport:
             self._loop.call_soon_threadsafe(self._settle, packet)
         except RuntimeError:  # the loop is closed: nobody waits any more
             return
+
+    def _forget(self, request: bytes) -> None:
+        self._waiting.pop(request, None)
+        self._local.forget(request)
 
     def _settle(self, packet: Packet) -> None:
         reply = self._waiting.get(packet.id)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import zmq
 
+from cim_hal.client.transport.mail import Mail
 from cim_hal.client.transport.threads import in_thread
 from cim_hal.client.transport.zmq import WATCH_S, Channel
 from cim_hal.errors import CimError, ClosedError, ConnectError, TransportTimeoutError, rebuild
@@ -76,6 +77,10 @@ class AsyncZmqTransport:
                 endpoint=self._endpoint,
             ) from None
 
+    async def listen(self, request: Packet, *, patience_s: float) -> Mail:
+        """Send a request and return the line on which it is answered."""
+        return (await self._connected(patience_s)).listen(request)
+
     async def close(self) -> None:
         """Close the socket."""
         self._let_go()
@@ -136,7 +141,7 @@ class _Line:
         self.socket = socket
         self._endpoint = endpoint
         self._loop = asyncio.get_running_loop()
-        self._waiting: dict[bytes, asyncio.Future[Packet]] = {}
+        self._waiting: dict[bytes, asyncio.Future[Packet] | Mail] = {}
         # Requests under way are bounded by those who wait for them: a socket that takes no more
         # has lost its connection.
         socket.setsockopt(zmq.SNDHWM, 0)
@@ -158,6 +163,17 @@ class _Line:
         finally:
             if self._waiting.get(request.id) is reply:
                 del self._waiting[request.id]
+
+    def listen(self, request: Packet) -> Mail:
+        """Send a request and return where its events and its reply come."""
+        mail = Mail(lambda: self._waiting.pop(request.id, None))
+        self._waiting[request.id] = mail
+        try:
+            self._send(request)
+        except BaseException:
+            mail.close()
+            raise
+        return mail
 
     def fail(self, error: Callable[[], CimError]) -> None:
         """Close the socket, and tell all who wait, each with an error of its own."""

@@ -10,7 +10,25 @@ if TYPE_CHECKING:
 
     from cim_hal.protocol.packet import Packet
 
-__all__ = ["Transport"]
+__all__ = ["Line", "Transport"]
+
+
+class Line(Protocol):
+    """Where the events to one request come, and then its reply; for one thread."""
+
+    def next(self, *, patience_s: float) -> Packet:
+        """Wait for the next packet; of events that wait, older ones may be left out.
+
+        Raises
+        ------
+        TransportError
+            None came within `patience_s`, or nobody is there.
+        """
+        ...
+
+    def close(self) -> None:
+        """Hear no more; doing it twice is no mistake."""
+        ...
 
 
 @runtime_checkable
@@ -44,6 +62,16 @@ class Transport(Protocol):
         ------
         TransportError
             No reply came within `patience_s`, not all came within `total_s`, or nobody is there.
+        """
+        ...
+
+    def listen(self, request: Packet, *, patience_s: float) -> Line:
+        """Send a request and return the line on which it is answered.
+
+        Raises
+        ------
+        TransportError
+            Nobody is there within `patience_s`.
         """
         ...
 

@@ -9,6 +9,7 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
 from cim_hal.errors import ClosedError, TransportTimeoutError
+from cim_hal.protocol.packet import Kind
 from cim_hal.server.station import TICK_S, Station
 
 if TYPE_CHECKING:
@@ -45,16 +46,24 @@ class LocalTransport:
     def post(self, request: Packet, take: Callable[[Packet], None]) -> None:
         """Hand a request to the core; `take` is called with its reply, now or in another thread."""
         with self._lock:
-            if self._is_closed:
-                raise ClosedError("the session is closed", hint="open another one")
+            self.check_open()
             if time.monotonic() - self._settled_at >= TICK_S:
                 self.settle()  # nobody waited, and so let time pass
             self._takers[request.id] = take
-            self._deliver(self._station.receive(PEER, request))
+            try:
+                self._deliver(self._station.receive(PEER, request))
+            except BaseException:
+                self.forget(request.id)
+                raise
 
     def forget(self, request_id: bytes) -> None:
         """Drop the reply to a request."""
         self._takers.pop(request_id, None)
+
+    def check_open(self) -> None:
+        """Raise `ClosedError` where it is closed."""
+        if self._is_closed:
+            raise ClosedError("the session is closed", hint="open another one")
 
     def settle(self) -> None:
         """Let time pass; who waits calls it every `TICK_S`."""
@@ -65,22 +74,18 @@ class LocalTransport:
 
     def exchange(self, request: Packet, *, patience_s: float) -> Packet:
         """Hand a request to the core and wait for its reply."""
-        until = time.monotonic() + patience_s
-        replies: SimpleQueue[Packet] = SimpleQueue()
+        line = self.listen(request, patience_s=patience_s)
         try:
-            self.post(request, replies.put)
-            while True:
-                try:
-                    return replies.get(timeout=max(min(until - time.monotonic(), TICK_S), 0.0))
-                except Empty:
-                    if time.monotonic() >= until:
-                        message = "the machine in this process gave no answer"
-                        raise TransportTimeoutError(message) from None
-                if self._is_closed:
-                    raise ClosedError("the session is closed", hint="open another one")
-                self.settle()
+            return line.next(patience_s=patience_s)
         finally:
-            self.forget(request.id)
+            line.close()
+
+    def listen(self, request: Packet, *, patience_s: float) -> _LocalLine:
+        """Hand a request to the core and return the line on which it is answered."""
+        del patience_s
+        packets: SimpleQueue[Packet] = SimpleQueue()
+        self.post(request, packets.put)
+        return _LocalLine(self, request.id, packets)
 
     def pipeline(
         self,
@@ -107,6 +112,35 @@ class LocalTransport:
     def _deliver(self, replies: Iterable[Reply]) -> None:
         for reply in replies:
             # A reply to a caller that gave up is dropped.
-            take = self._takers.pop(reply.packet.id, None)
+            take = self._takers.get(reply.packet.id)
+            if reply.packet.kind is not Kind.EVENT:
+                self.forget(reply.packet.id)
             if take is not None:
                 take(reply.packet)
+
+
+class _LocalLine:
+    """Where the answers to one request come; who waits here lets time pass."""
+
+    def __init__(self, local: LocalTransport, request: bytes, packets: SimpleQueue[Packet]) -> None:
+        self._local = local
+        self._request = request
+        self._packets = packets
+
+    def next(self, *, patience_s: float) -> Packet:
+        until = time.monotonic() + patience_s
+        while True:
+            try:
+                packet = self._packets.get(timeout=max(min(until - time.monotonic(), TICK_S), 0.0))
+                while not self._packets.empty():
+                    packet = self._packets.get()
+                return packet
+            except Empty:
+                if time.monotonic() >= until:
+                    message = "the machine in this process gave no answer"
+                    raise TransportTimeoutError(message) from None
+            self._local.check_open()
+            self._local.settle()
+
+    def close(self) -> None:
+        self._local.forget(self._request)

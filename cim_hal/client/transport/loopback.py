@@ -11,6 +11,7 @@ from cim_hal.protocol.codec import decode, encode
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable
 
+    from cim_hal.client.transport.base import Line
     from cim_hal.machine.driver import Driver
     from cim_hal.protocol.limits import Limits
     from cim_hal.protocol.packet import Packet
@@ -50,9 +51,26 @@ class LoopbackTransport:
         )
         return (_through_bytes(reply) for reply in replies)
 
+    def listen(self, request: Packet, *, patience_s: float) -> _LoopbackLine:
+        """Send a request and return the line on which it is answered."""
+        return _LoopbackLine(self._local.listen(_through_bytes(request), patience_s=patience_s))
+
     def close(self) -> None:
         """Stop what runs and close the driver."""
         self._local.close()
+
+
+class _LoopbackLine:
+    """A line whose packets went through bytes."""
+
+    def __init__(self, line: Line) -> None:
+        self._line = line
+
+    def next(self, *, patience_s: float) -> Packet:
+        return _through_bytes(self._line.next(patience_s=patience_s))
+
+    def close(self) -> None:
+        self._line.close()
 
 
 def _through_bytes(packet: Packet) -> Packet:

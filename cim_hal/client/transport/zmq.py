@@ -10,7 +10,7 @@ import math
 import os
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import zmq
 
@@ -25,11 +25,11 @@ from cim_hal.errors import (
 from cim_hal.keys import require_curve
 from cim_hal.protocol.codec import decode, encode
 from cim_hal.protocol.limits import MAX_BUFFER_BYTES
-from cim_hal.protocol.packet import NO_ID
+from cim_hal.protocol.packet import NO_ID, Kind
 from cim_hal.server.multipart import is_writable, receive, send
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Generator, Iterable, Iterator
+    from collections.abc import Callable, Collection, Generator, Iterable, Iterator
 
     from cim_hal.client.access import ClientKeys
     from cim_hal.errors import TransportError
@@ -102,19 +102,20 @@ class ZmqTransport:
         """Yield the replies to many requests as they come, at most `window` of them unanswered."""
         began, source, unanswered = time.monotonic(), iter(requests), set[bytes]()
         channel = self._borrow(min(patience_s, total_s))
-        try:
+        with channel:
             while _fill(channel, unanswered, source, window):
                 left_s = began + total_s - time.monotonic()
                 reply = channel.receive(unanswered, min(patience_s, left_s))
                 unanswered.discard(reply.id)
                 yield reply
-        except zmq.ContextTerminated:
-            channel.close()
-            raise _closed() from None
-        except BaseException:
-            channel.close()
-            raise
         self._give_back(channel)
+
+    def listen(self, request: Packet, *, patience_s: float) -> _ZmqLine:
+        """Send a request and return the line on which it is answered: a connection of its own."""
+        channel = self._borrow(patience_s)
+        with channel:
+            channel.send(request)
+        return _ZmqLine(channel, request.id, self._give_back)
 
     def close(self) -> None:
         """Close all sockets; in a forked child this does nothing."""
@@ -161,8 +162,34 @@ class ZmqTransport:
             raise _closed()
 
 
+class _ZmqLine:
+    """A connection on which one request is answered."""
+
+    def __init__(
+        self, channel: Channel, request: bytes, give_back: Callable[[Channel], None]
+    ) -> None:
+        self._channel: Channel | None = channel
+        self._request = {request}
+        self._give_back = give_back
+
+    def next(self, *, patience_s: float) -> Packet:
+        if self._channel is None:
+            raise ConnectError("the line is closed")
+        with self._channel:
+            packet = self._channel.receive(self._request, patience_s)
+        if packet.kind is not Kind.EVENT:
+            channel, self._channel = self._channel, None
+            self._give_back(channel)
+        return packet
+
+    def close(self) -> None:
+        channel, self._channel = self._channel, None
+        if channel is not None:
+            channel.close()  # what was not heard is not for the next caller
+
+
 class Channel:
-    """One connected socket.
+    """One connected socket; a context manager that closes it where what is done in it fails.
 
     Parameters
     ----------
@@ -205,6 +232,16 @@ class Channel:
             ) from None
         if not handshake.wait(timeout_s):
             raise self._connect_error(f"nobody answers at {self._endpoint}")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, _type: object, error: BaseException | None, _traceback: object) -> None:
+        if error is None:
+            return
+        self.close()
+        if isinstance(error, zmq.ContextTerminated):
+            raise _closed() from None
 
     @property
     def is_connected(self) -> bool:

@@ -30,6 +30,7 @@ class Shared:
     def __init__(self, driver, **limits) -> None:
         self._local = LocalTransport(driver, Limits(**limits))
         self.exchange, self.pipeline = self._local.exchange, self._local.pipeline
+        self.listen = self._local.listen
 
     def close(self) -> None:
         pass

@@ -14,8 +14,8 @@ from cim_hal.protocol.faults import as_fault
 
 DOCS = Path(__file__).parents[4] / "docs"
 TRANSCRIPTS = json.loads((DOCS / "reference/wire/transcripts.json").read_text("utf-8"))
-GOOD = [each for each in TRANSCRIPTS if each["verdict"] in {"request", "reply"}]
-BAD = [each for each in TRANSCRIPTS if each["verdict"] not in {"request", "reply"}]
+GOOD = [each for each in TRANSCRIPTS if each["verdict"] in {"request", "reply", "event"}]
+BAD = [each for each in TRANSCRIPTS if each["verdict"] not in {"request", "reply", "event"}]
 
 
 def name_of(transcript) -> str:
