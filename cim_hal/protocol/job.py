@@ -75,6 +75,8 @@ class Job:
         The runs that are finished: those delivered so far, all of them once it is done.
     seq : int
         Grows with each change of state or progress, and with each delivery.
+    is_moving : bool
+        Whether the record of its next move is being written: until then no other is begun.
     """
 
     accepted: Accepted
@@ -85,6 +87,7 @@ class Job:
     measured: Measured | None = None
     error: Fault | None = None
     reason: CimError | None = None  # why it is to end, where its user did not ask for it
+    is_moving: bool = False
     started_at: float = 0.0
     ended_at: float = 0.0
     seq: int = 0

@@ -125,13 +125,13 @@ class JobBook:
         """Start the job whose turn it is, of those that may, if the machine is free."""
         if self._running is not None or self._is_starting or now < self._retry_at:
             return []
-        job = self._queue.next(lambda job: job.program is not None and self._may_start(job))
+        job = self._queue.next(self._is_ready)
         if job is None:
             return []
-        self._is_starting = True
+        self._is_starting = job.is_moving = True
 
         def start(now: float) -> list[Effect]:
-            self._is_starting = False
+            self._is_starting = job.is_moving = False
             self._running = job
             self._queue.begin(job, now)
             program, job.program = job.program, None
@@ -139,10 +139,12 @@ class JobBook:
             runs: list[Effect] = [Run(job.id, program)] if program is not None else []
             facts = {"job": job.id, "expected_s": self._queue.expected_s(job)}
             started = Audit("job started", job.user, facts)
-            return [*self._changed(job, now), *runs, started]
+            # Its end may have been asked for meanwhile.
+            stops = self.cancel(job, now) if job.reason is not None else []
+            return [*self._changed(job, now), *runs, started, *stops]
 
         def put_back(error: CimError, now: float) -> list[Effect]:
-            self._is_starting = False
+            self._is_starting = job.is_moving = False
             self._queue.put_back()
             return self._put_off(error, now)
 
@@ -278,6 +280,11 @@ class JobBook:
 
     # ---- inside -----------------------------------------------------------------------------
 
+    def _is_ready(self, job: Job) -> bool:
+        """Whether a job may start: one that is about to be ended may not, whatever is written."""
+        is_free = job.reason is None and not job.is_moving
+        return is_free and job.program is not None and self._may_start(job)
+
     def _end_queued(  # noqa: PLR0917
         self,
         job: Job,
@@ -287,12 +294,22 @@ class JobBook:
         then: Then,
         otherwise: Otherwise,
     ) -> list[Effect]:
+        if job.is_moving:  # it starts: then it is stopped; or it is ended already
+            job.reason = job.reason or error
+            return then(now)
+        job.is_moving = True
+
         def end(now: float) -> list[Effect]:
+            job.is_moving = False
             self._queue.remove(job)
             return [*self._end(job, record, now), *then(now)]
 
+        def leave(error: CimError, now: float) -> list[Effect]:
+            job.is_moving = False
+            return otherwise(error, now)
+
         record = Ended(job.id, state, as_fault(error), None, now)
-        return self.saver.ask(record, end, otherwise)
+        return self.saver.ask(record, end, leave)
 
     def _changed(self, job: Job, now: float) -> list[Effect]:
         self._seq += 1

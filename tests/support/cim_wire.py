@@ -57,13 +57,24 @@ class Disk:
         self.records: list[Record] = []
         self.jobs: dict[str, Saved] = {}
         self.is_full = False
+        self.fills_after: int | None = None  # so many records
+        self.n_refused = 0
         self.crash: str | None = None  # "before" or "after" the next record is written
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it takes whatever comes."""
+        return not self.is_full and self.crash is None and self.fills_after is None
 
     def write(self, record: Record) -> None:
         crash, self.crash = self.crash, None
         if crash == "before":
             raise Crashed
+        if self.fills_after is not None:
+            self.is_full = self.is_full or self.fills_after == 0
+            self.fills_after = None if self.is_full else self.fills_after - 1
         if self.is_full:
+            self.n_refused += 1
             raise StorageError("no room")
         self._apply(record)
         if crash == "after":
@@ -89,11 +100,19 @@ class Disk:
 
 
 class Written:
-    """A core whose records are written at once."""
+    """A core whose records are written at once.
+
+    Attributes
+    ----------
+    done : list of Effect
+        What the last call came to, with the records that were written where they were; up to the
+        crash where it crashed.
+    """
 
     def __init__(self, core: ServerCore, disk: Disk) -> None:
         self._core = core
         self.disk = disk
+        self.done: list[Effect] = []
 
     @property
     def records(self) -> list[Record]:
@@ -106,18 +125,22 @@ class Written:
         return lambda *args, **kwargs: self.perform(value(*args, **kwargs), args[-1])
 
     def perform(self, effects: Iterable[Effect], now: Any) -> list[Effect]:
-        done: list[Effect] = []
+        done = self.done = []
+        self._perform(effects, now)
+        return [effect for effect in done if not isinstance(effect, Persist)]
+
+    def _perform(self, effects: Iterable[Effect], now: Any) -> None:
         for effect in effects:
             if not isinstance(effect, Persist):
-                done.append(effect)
+                self.done.append(effect)
                 continue
             try:
                 self.disk.write(effect.record)
             except StorageError as error:
-                done += self.perform(self._core.unsaved(effect.ticket, error, now), now)
+                self._perform(self._core.unsaved(effect.ticket, error, now), now)
             else:
-                done += self.perform(self._core.saved(effect.ticket, now), now)
-        return done
+                self.done.append(effect)
+                self._perform(self._core.saved(effect.ticket, now), now)
 
 
 class Bench:

@@ -7,7 +7,7 @@ from cim_wire import CAPABILITIES, CONTENT, Bench, measured, replies, runs, samp
 
 from cim_hal.errors import DriverFaultError, UnknownReferenceError
 from cim_hal.protocol.couplings import prepare
-from cim_hal.protocol.effects import Effect, Prepare
+from cim_hal.protocol.effects import Effect, Prepare, Run, Stop
 from cim_hal.protocol.keys import KeyRules, body_digest, job_id
 from cim_hal.protocol.messages import (
     AckJob,
@@ -344,3 +344,35 @@ def test_numbers_of_changes_grow_across_a_restart(bench, session):
     new.core.restore(_saved(bench), 1.0)  # a second later
     new.load(token := new.hello())
     assert replies(new.sample(token, 2))[0].seq > before
+
+
+def test_a_job_whose_session_ends_at_the_tick_that_starts_it_is_stopped():
+    """Its start was refused by a full disk, and the next attempt comes with the session's end."""
+    bench = Bench(session_s=50.0)
+    bench.load(session := bench.hello())
+    bench.core.disk.fills_after = 1
+    assert runs(bench.sample(session)) == []
+    bench.core.disk.is_full = False
+    bench.now += 60.0
+    effects = bench.core.tick(bench.now)
+    run, stop = (effect for effect in effects if isinstance(effect, Run | Stop))
+    assert (type(run), stop.job) == (Run, run.job)
+    bench.core.finish(run.job, measured(run.program), bench.now)
+    assert [type(record) for record in bench.core.records] == [Accepted, Started, Ended]
+    assert bench.core.records[-1].state is JobState.CANCELLED
+
+
+def test_a_job_that_is_to_end_when_the_disk_has_room_does_not_start_first():
+    bench = Bench(session_s=1e6)
+    bench.load(session := bench.hello())
+    (run,) = runs(bench.sample(session, 1))
+    bench.sample(session, 2)
+    bench.core.disk.is_full = True
+    bench.send(Bye(), session)
+    bench.core.finish(run.job, measured(run.program), bench.now)
+    bench.core.disk.is_full = False
+    bench.now += 2.0
+    assert runs(bench.core.tick(bench.now)) == []
+    ended = [record.job for record in bench.core.records if isinstance(record, Ended)]
+    assert sorted(ended) == sorted(bench.core.disk.jobs)
+    assert [saved.state for saved in bench.core.disk.jobs.values()] == [JobState.CANCELLED] * 2
