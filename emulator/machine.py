@@ -87,7 +87,7 @@ class EmulatedCim(Driver):
         What the machine says of itself; `has_field` must be that of `dynamics`. Properties and
         settings are read from the dynamics; properties given here are kept.
     threads : int, optional
-        The processors this process may use, by default.
+        The processors this process may use, by default, or fewer if ``OMP_NUM_THREADS`` says so.
 
     Raises
     ------
@@ -185,9 +185,11 @@ def _completed(capabilities: Capabilities, dynamics: Dynamics) -> Capabilities:
 
 
 def _processors() -> int:
-    if hasattr(os, "sched_getaffinity"):  # Linux
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    """Return how many threads are to be had: processors, or what ``OMP_NUM_THREADS`` leaves."""
+    has_affinity = hasattr(os, "sched_getaffinity")  # Linux
+    processors = len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
+    allowed = os.environ.get("OMP_NUM_THREADS", "")
+    return min(processors, int(allowed)) if allowed.isdecimal() and int(allowed) else processors
 
 
 @cache

@@ -112,7 +112,7 @@ class AsyncDevicePool:
     def machines(self) -> dict[str, bool]:
         """Target of each machine, and whether it is in service."""
         return {
-            f"{number}: {machine}": machine.load.is_alive
+            f"{number}: {machine}": machine.load.is_in_service
             for number, machine in enumerate(self._fleet.machines)
         }
 

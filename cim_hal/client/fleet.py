@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from cim_hal.client.async_session import AsyncSession
+from cim_hal.client.obstacles import OBSTACLES, obstacle
 from cim_hal.client.routing import Load, Wish, misfit, next_pair
 from cim_hal.errors import CapabilityError, CimError, ClosedError, NoMachineError, TransportError
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Fleet", "Machine"]
 
+LOOK_S = 1.0  # how often a machine is asked whether it may be used
 WATCH_S = 0.1  # how often is looked whether a process still lives
 MOST_TRIES = 4  # of one job that machines fail with a retryable error
 FIRST_CALL_S, LONGEST_CALL_S = 1.0, 10.0  # between two attempts to reach a lost machine
@@ -81,6 +83,8 @@ class Fleet:
         for road, session, server in zip(self._roads, sessions, self._servers, strict=True):
             load = Load(session.capabilities, self._slots)
             self.machines.append(Machine(road, session, load, server))
+        for machine in self.machines:
+            self._spawn(self._look_after(machine))
         if any(self._servers):
             self._spawn(self._watch())
 
@@ -102,7 +106,9 @@ class Fleet:
             try:
                 return await self._attempt(machine, wish)
             except CimError as error:
-                if machine.load.is_alive:
+                if isinstance(error, OBSTACLES):
+                    await self._look(machine)
+                if machine.load.is_in_service:
                     tries += 1
                     await self._weigh(error, machine, wish, tries)
 
@@ -130,8 +136,8 @@ class Fleet:
         try:
             samples = await asyncio.shield(attempt)
         except asyncio.CancelledError:
-            if attempt.cancelled() and not load.is_alive:
-                raise _lost(machine) from None  # ended because the machine is dead
+            if attempt.cancelled() and not load.is_in_service:
+                raise _lost(machine) from None  # ended because the machine is dead, or not ours
             attempt.cancel()  # the caller is cancelled, and its job with it
             raise
         except TransportError as error:
@@ -152,7 +158,7 @@ class Fleet:
         if isinstance(error, CapabilityError):
             wish.shunned[machine.load] = error
             return
-        if not error.retryable or tries >= MOST_TRIES:
+        if not (error.retryable or isinstance(error, OBSTACLES)) or tries >= MOST_TRIES:
             raise error
         attempts = machine.road.retries.attempts()
         pauses = [next(attempts).pause_s for _ in range(tries)]
@@ -229,6 +235,29 @@ class Fleet:
             machine.load = Load(session.capabilities, self._slots)
             self._dispatch()
             return
+
+    async def _look_after(self, machine: Machine) -> None:
+        while not self._is_closed:
+            await asyncio.sleep(LOOK_S)
+            if machine.load.is_alive:
+                await self._look(machine)
+
+    async def _look(self, machine: Machine) -> None:
+        """Ask whether a machine may be used; where it may not its jobs go to the others."""
+        load = machine.load
+        try:
+            blocked = obstacle(await machine.session.status(), machine.road.epoch)
+        except CimError as error:
+            if isinstance(error, TransportError) and error.retryable:
+                self._bury(machine, error)
+            return  # an older server does not tell
+        if blocked == load.blocked:
+            return
+        load.blocked = blocked
+        if any(other.load.is_in_service for other in self.machines):
+            for attempt in machine.attempts if blocked else ():
+                attempt.cancel()
+        self._dispatch()
 
     async def _watch(self) -> None:
         """Notice at once when a process of our own is gone."""

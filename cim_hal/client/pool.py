@@ -44,7 +44,8 @@ class DevicePool:
     sampled from. A job goes to a machine that can do it, that holds its couplings if possible,
     and that is expected to be free soonest; each has at most two at a time. The jobs of a machine
     that dies go to the others, with the same seeds; so do jobs that failed with an error that is
-    `retryable`, a few times. A machine with an endpoint is in service again when it comes back.
+    `retryable`, a few times. A machine with an endpoint is in service again when it comes back;
+    one that is locked by another, stopped or not safe gets no jobs until it is free.
 
     It pickles as its addresses and connects where it arrives; after a fork it belongs to the
     parent.
@@ -118,7 +119,8 @@ class DevicePool:
     def local(cls, target: str, *, machines: int, jobs_per_machine: int = JOBS_PER_MACHINE) -> Self:
         """Return a pool of `machines` equal machines, each in a process of its own.
 
-        The processes end with the pool, and with this process however that ends.
+        They share the processors of this process, at least a thread each. The processes end with
+        the pool, and with this process however that ends.
 
         Raises
         ------
@@ -127,8 +129,11 @@ class DevicePool:
         """
         if machines < 1:
             raise ModelError(f"machines = {machines!r}", hint="it must be positive")
+        threads = max(_processors() // machines, 1)
         with ThreadPoolExecutor(machines) as starters:
-            starting = [starters.submit(spawn_server, target) for _ in range(machines)]
+            starting = [
+                starters.submit(spawn_server, target, threads=threads) for _ in range(machines)
+            ]
         servers = [each.result() for each in starting if not each.exception()]
         try:
             for each in starting:
@@ -245,6 +250,12 @@ class DevicePool:
             )
         if not self._end.alive:
             raise ClosedError("the pool is closed", hint="open another one")
+
+
+def _processors() -> int:
+    if hasattr(os, "sched_getaffinity"):  # Linux
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _arrived(pool: AsyncDevicePool) -> DevicePool:

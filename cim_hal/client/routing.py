@@ -43,6 +43,8 @@ class Load:
     held : set of IsingModel
         Models that were sent to it.
     is_alive : bool
+    blocked : str
+        Why it takes no jobs for now; empty where it does.
     """
 
     capabilities: Capabilities
@@ -51,11 +53,17 @@ class Load:
     job_s: float = 0.0
     held: WeakSet[IsingModel] = field(default_factory=WeakSet)
     is_alive: bool = True
+    blocked: str = ""
+
+    @property
+    def is_in_service(self) -> bool:
+        """Whether it takes jobs, one after another."""
+        return self.is_alive and not self.blocked
 
     @property
     def is_free(self) -> bool:
         """Whether it takes another job now."""
-        return self.is_alive and self.in_flight < self.slots
+        return self.is_in_service and self.in_flight < self.slots
 
     def took(self, seconds: float) -> None:
         """Take note of how long a job has taken."""
@@ -126,7 +134,7 @@ def misfit(wish: Wish, load: Load) -> CapabilityError | None:
 
 def choose(wish: Wish, loads: Iterable[Load]) -> Load | None:
     """Return the machine a job should have; None where it had better wait for one."""
-    able = [load for load in loads if load.is_alive and not misfit(wish, load)]
+    able = [load for load in loads if load.is_in_service and not misfit(wish, load)]
     best = min(able, key=lambda load: load.wait_s(wish.model), default=None)
     if best is None or best.is_free:
         return best

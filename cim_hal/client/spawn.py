@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -18,11 +19,16 @@ if TYPE_CHECKING:
 __all__ = ["READY", "SpawnedServer", "spawn_server"]
 
 READY = "ready: "
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 STOP_TIMEOUT_S = 15.0
 
 
 def spawn_server(
-    target: str, *, endpoint: str = "tcp://127.0.0.1:0", timeout_s: float = 60.0
+    target: str,
+    *,
+    endpoint: str = "tcp://127.0.0.1:0",
+    timeout_s: float = 60.0,
+    threads: int | None = None,
 ) -> SpawnedServer:
     """Start ``cim-hal serve TARGET`` in a process of its own.
 
@@ -36,6 +42,9 @@ def spawn_server(
         Where it listens; a free port of this machine by default.
     timeout_s : float
         How long it may take to be ready.
+    threads : int, optional
+        How many its libraries may use, where the environment does not say (``OMP_NUM_THREADS``
+        and others); as many as there are processors where it is None.
 
     Raises
     ------
@@ -53,7 +62,7 @@ def spawn_server(
     command += ["--bind", endpoint, "--no-journal", "--until-stdin-closes"]
     stderr = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115
     try:
-        process = _popen(command, stderr)
+        process = _popen(command, stderr, threads)
     except BaseException:
         stderr.close()
         raise
@@ -114,7 +123,8 @@ class SpawnedServer:
         return TargetError(message) if status == 2 else ConnectError(message)
 
 
-def _popen(command: Sequence[str], stderr: IO[str]) -> subprocess.Popen[str]:
+def _popen(command: Sequence[str], stderr: IO[str], threads: int | None) -> subprocess.Popen[str]:
+    few = {} if threads is None else dict.fromkeys(THREADS, str(threads))
     # Its own session: a Ctrl-C at our terminal is ours to handle, and the server ends with us.
     return subprocess.Popen(  # noqa: S603
         command,
@@ -123,6 +133,7 @@ def _popen(command: Sequence[str], stderr: IO[str]) -> subprocess.Popen[str]:
         stderr=stderr,
         text=True,
         start_new_session=True,
+        env=few | os.environ,
     )
 
 

@@ -14,11 +14,12 @@ import textwrap
 import threading
 import time
 from concurrent.futures import CancelledError, ProcessPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 import numpy as np
 import pytest
-from cim_machines import Annealer, Exhaustive, Faulty, Patient
+from cim_machines import Annealer, Exhaustive, Faulty, Laboratory, Patient
 
 from cim_hal import (
     AsyncDevicePool,
@@ -289,6 +290,96 @@ def test_a_server_that_is_started_again_is_in_service_again():
         while not all(pool.machines.values()) and time.monotonic() < deadline:
             time.sleep(0.05)
         assert list(pool.machines.values()) == [True, True]
+
+
+# ---- locked, stopped, not safe ----------------------------------------------------------------
+
+
+@contextmanager
+def _locked(endpoint, _machine):
+    with open_device(endpoint) as other, other.lock(note="aligning"):
+        yield
+
+
+@contextmanager
+def _stopped(endpoint, _machine):
+    with open_device(endpoint) as other:
+        state = other.estop("smoke")
+        yield
+        other.reset(state.stop)
+
+
+@contextmanager
+def _open_lid(endpoint, machine):
+    machine.lid = False
+    with open_device(endpoint) as other:
+        _wait_for(lambda: other.telemetry().telemetry.open_interlocks)
+        yield
+        machine.lid = True
+
+
+def _wait_for(condition, seconds=20.0):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("blocked", [_locked, _stopped, _open_lid])
+def test_a_machine_that_may_not_be_used_gets_no_jobs_until_it_is_free(serving, blocked):
+    machines = Laboratory(), Laboratory()
+    n_runs = lambda k: machines[k].calls.count("run")  # noqa: E731
+    with (
+        serving(machines[0]) as first,
+        serving(machines[1]) as second,
+        DevicePool([first, second]) as pool,
+    ):
+        with blocked(second, machines[1]):
+            found = [job.result(timeout=30.0).amplitudes for job in _submit_all(pool, 12)]
+            assert list(pool.machines.values()) == [True, False]
+            assert (n_runs(0), n_runs(1)) == (12, 0)
+        np.testing.assert_equal(found, _expected(12))
+        _wait_for(lambda: all(pool.machines.values()))
+        assert len(list(pool.map(MODELS * 4, n_runs=3))) == 12
+        assert n_runs(0) + n_runs(1) == 24
+        assert n_runs(1) > 0
+
+
+@pytest.mark.parametrize("blocked", [_locked, _stopped])
+def test_jobs_that_wait_at_a_machine_that_is_taken_go_to_another(serving, blocked):
+    with (
+        serving(Patient()) as first,
+        serving(Patient()) as second,
+        DevicePool([first, second]) as pool,
+    ):
+        jobs = [pool.submit(PAIR, PumpSchedule.constant(1.0, round_trips=500)) for _ in range(8)]
+        with blocked(second, None):
+            assert [job.result(timeout=30.0).best_energy for job in jobs] == [-1.0] * 8
+
+
+def test_where_no_machine_may_be_used_jobs_wait(serving):
+    async def main(endpoint):
+        async with AsyncDevicePool([endpoint]) as pool:
+            with open_device(endpoint) as other:
+                with other.lock():
+                    job = pool.submit(PAIR, n_runs=2, seed=1)
+                    done, _ = await asyncio.wait([job], timeout=2.5)
+                    assert not done
+                return (await asyncio.wait_for(job, 20.0)).best_energy
+
+    with serving(Annealer()) as endpoint:
+        assert asyncio.run(main(endpoint)) == -1.0
+
+
+def test_local_machines_share_the_processors(monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setenv("NUMBA_NUM_THREADS", "1")
+    with DevicePool.local("cim_machines:Annealer", machines=2) as pool:
+        pid = _processes_of(pool)[0]
+        said = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    share = max(len(os.sched_getaffinity(0)) // 2, 1)
+    assert f"OMP_NUM_THREADS={share}".encode() in said
+    assert b"NUMBA_NUM_THREADS=1" in said  # whoever sets it means it
 
 
 # ---- processes ------------------------------------------------------------------------------
