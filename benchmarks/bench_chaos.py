@@ -79,9 +79,9 @@ ALL = MessageFaults(drop=0.01, duplicate=0.01, delay=0.01, reorder=0.01)
 KEPT = MessageFaults(duplicate=0.01, delay=0.01, reorder=0.01)
 TROUBLES = (
     Trouble("nothing"),
-    Trouble("resets", reset_every=100),
-    Trouble("resets; messages repeated, late, reordered", 100, KEPT),
-    Trouble("the same, and 1 % of messages lost each way", 100, ALL, patience_s=0.4),
+    Trouble("resets", reset_every=60),
+    Trouble("resets; messages repeated, late, reordered", 60, KEPT),
+    Trouble("the same, and 1 % of messages lost each way", 60, ALL, patience_s=0.4),
 )
 
 
