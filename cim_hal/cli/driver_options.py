@@ -56,6 +56,15 @@ OPTIONS = (
         help="End it when a run takes longer.  [default: what the machine says]",
     ),
     click.option(
+        "--driver-calibration-limit",
+        "calibrate_s",
+        type=SECONDS,
+        default=DriverOptions.calibrate_s,
+        show_default=True,
+        metavar="SECONDS",
+        help="End it when a calibration takes longer.",
+    ),
+    click.option(
         "--driver-memory",
         "memory_mib",
         type=click.IntRange(min=1),
@@ -80,6 +89,7 @@ def chosen_driver(
     hang_s: float,
     grace_s: float,
     run_s: float | None,
+    calibrate_s: float,
     memory_mib: int | None,
 ) -> Driver:
     """Return the driver of a target, in a process of its own where nothing else is said.
@@ -100,6 +110,7 @@ def chosen_driver(
         hang_s=hang_s,
         grace_s=grace_s,
         run_s=run_s,
+        calibrate_s=calibrate_s,
         memory_bytes=memory_mib * 1024**2 if memory_mib else None,
     )
     return DriverProcess(target, faults=str(faults_path or ""), options=options)

@@ -48,6 +48,7 @@ class Order:
     seed: int | None
     bits: int | None
     seconds: float | None
+    priority: int
     trace_every: int | None
     trace_runs: int | None
     plot: Path | None
@@ -104,6 +105,13 @@ class Order:
     help="Read [schedule] and [settings] from a file; the options above go before it.",
 )
 @click.option("--seed", type=click.IntRange(0, MAX_SEED - 1), help="Seed; drawn where not given.")
+@click.option(
+    "--priority",
+    type=click.IntRange(-9, 9),
+    default=0,
+    show_default=True,
+    help="Before your own jobs of lower priority, where several wait.",
+)
 @click.option(
     "--bits",
     type=click.IntRange(2, 16),
@@ -200,6 +208,7 @@ def _search(
             n_runs=runs,
             seed=(seed + number) % MAX_SEED,
             coupling_bits=wanted.bits,
+            priority=wanted.priority,
             settings=knobs.settings,
             trace=trace,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 import weakref
 from typing import TYPE_CHECKING, Self, TypeVar
 
@@ -12,6 +13,7 @@ from cim_hal.client.async_runner import AsyncRunner
 from cim_hal.client.control import Control
 from cim_hal.client.conversation import Conversation, Loaded, SampleOptions
 from cim_hal.client.dialogue import Dialogue
+from cim_hal.client.instruments import Instruments
 from cim_hal.client.retries import Retries
 from cim_hal.client.road import TIMEOUT_S, Road, epoch_of_user
 from cim_hal.errors import CimError, LocalProtocolError
@@ -26,9 +28,13 @@ if TYPE_CHECKING:
     from cim_hal.model.ising import IsingModel
     from cim_hal.model.sampleset import SampleSet
     from cim_hal.model.schedule import PumpSchedule
+    from cim_hal.protocol.instrumentation import CalibrationEntry
     from cim_hal.protocol.messages import (
+        CalibrationRecord,
         Description,
+        DeviceStatus,
         HeldCouplings,
+        History,
         JobInfo,
         LockState,
         MetricsReport,
@@ -83,6 +89,7 @@ class AsyncSession:
         dialogue = Dialogue(timeout_s=road.timeout_s, retries=road.retries)
         self._conversation = Conversation(dialogue)
         self._control = Control(dialogue)
+        self._instruments = Instruments(dialogue)
         dialogue.epoch = road.epoch
         self._abandon = weakref.finalize(self, self._runner.abandon)
         self._abandon.atexit = False  # its loop has ended then, or is about to close it
@@ -198,6 +205,43 @@ class AsyncSession:
     async def cancel(self, job_id: str, *, timeout_s: float | None = None) -> JobState:
         """End a job early, by its id; see `Session.cancel`."""
         return await self.run(self._conversation.cancel(job_id, timeout_s))
+
+    async def telemetry(self, *, timeout_s: float | None = None) -> DeviceStatus:
+        """Ask how the machine and its driver are; see `Session.telemetry`."""
+        return await self.run(self._instruments.device(timeout_s))
+
+    async def history(self, *, after: int = 0, timeout_s: float | None = None) -> History:
+        """Ask for the telemetry that the server kept; see `Session.history`."""
+        return await self.run(self._instruments.history(after, timeout_s))
+
+    async def calibration(
+        self, fingerprint: str | None = None, *, timeout_s: float | None = None
+    ) -> CalibrationRecord:
+        """Ask for a calibration, or the current one; see `Session.calibration`."""
+        return await self.run(self._instruments.calibration(fingerprint, timeout_s))
+
+    async def calibrations(self, *, timeout_s: float | None = None) -> tuple[CalibrationEntry, ...]:
+        """List the calibrations that the server knows; see `Session.calibrations`."""
+        return await self.run(self._instruments.calibrations(timeout_s))
+
+    async def calibrate(self, *, timeout_s: float | None = None) -> CalibrationRecord:
+        """Calibrate the machine; see `Session.calibrate`.
+
+        Where its task is cancelled the calibration is cancelled too.
+        """
+        key = secrets.token_hex(16)
+        try:
+            return await self.run(self._instruments.calibrate(key, timeout_s))
+        except asyncio.CancelledError:
+            self._runner.spawn(self._give_up(key))
+            raise
+
+    async def _give_up(self, calibration: str) -> None:
+        """Cancel a calibration, if somebody is there to be told."""
+        try:
+            await self.run(self._instruments.cancel(calibration))
+        except CimError:
+            return
 
     def lock(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, TypeVar
 
 from cim_hal.errors import JobTimeoutError
@@ -40,30 +41,37 @@ class Instruments:
     def __init__(self, dialogue: Dialogue) -> None:
         self._dialogue = dialogue
 
-    def device(self) -> Steps[DeviceStatus]:
+    def device(self, timeout_s: float | None) -> Steps[DeviceStatus]:
         """Return how the machine and its driver are."""
-        return (yield from self._ask(AskDevice(), DeviceStatus))
+        until = self._dialogue.until(timeout_s)
+        return (yield from self._ask(AskDevice(), DeviceStatus, until=until))
 
-    def history(self, after: int) -> Steps[History]:
+    def history(self, after: int, timeout_s: float | None) -> Steps[History]:
         """Return the telemetry with numbers above `after`, from all messages it takes."""
-        part = yield from self._ask(FetchHistory(after=after), History)
+        until = self._dialogue.until(timeout_s)
+        part = yield from self._ask(FetchHistory(after=after), History, until=until)
         first, telemetry = part.first, part.telemetry
         while part.telemetry and first + len(telemetry) <= part.newest:
             fetch = FetchHistory(after=first + len(telemetry) - 1)
-            part = yield from self._ask(fetch, History)
+            part = yield from self._ask(fetch, History, until=until)
             telemetry += part.telemetry
         return History(telemetry=telemetry, first=first, newest=part.newest)
 
-    def calibration(self, fingerprint: str | None) -> Steps[CalibrationRecord]:
+    def calibration(
+        self, fingerprint: str | None, timeout_s: float | None
+    ) -> Steps[CalibrationRecord]:
         """Return a calibration, or the current one."""
-        return (yield from self._ask(GetCalibration(fingerprint=fingerprint), CalibrationRecord))
+        get, until = GetCalibration(fingerprint=fingerprint), self._dialogue.until(timeout_s)
+        return (yield from self._ask(get, CalibrationRecord, until=until))
 
-    def calibrations(self) -> Steps[tuple[CalibrationEntry, ...]]:
+    def calibrations(self, timeout_s: float | None) -> Steps[tuple[CalibrationEntry, ...]]:
         """Return all calibrations there are, the newest first."""
-        part = yield from self._ask(ListCalibrations(), CalibrationList)
+        until = self._dialogue.until(timeout_s)
+        part = yield from self._ask(ListCalibrations(), CalibrationList, until=until)
         records = part.records
         while part.records and len(records) < part.total:
-            part = yield from self._ask(ListCalibrations(first=len(records)), CalibrationList)
+            rest = ListCalibrations(first=len(records))
+            part = yield from self._ask(rest, CalibrationList, until=until)
             records += part.records
         return records
 
@@ -76,7 +84,7 @@ class Instruments:
             raise
         if state.error is not None:
             raise as_error(state.error)
-        return (yield from self.calibration(state.fingerprint))
+        return (yield from self.calibration(state.fingerprint, None))
 
     def cancel(self, key: str) -> Steps[CalibrationState]:
         """End a calibration."""
@@ -93,6 +101,13 @@ class Instruments:
             if left_s <= 0:
                 raise JobTimeoutError(f"the calibration was not done within {timeout_s:g} s")
 
-    def _ask(self, body: Message, expected: type[Answer], *, poll_s: float = 0.0) -> Steps[Answer]:
-        yield from self._dialogue.need(SINCE, body.t)
-        return (yield from self._dialogue.ask(body, expected, poll_s=poll_s))
+    def _ask(
+        self,
+        body: Message,
+        expected: type[Answer],
+        *,
+        poll_s: float = 0.0,
+        until: float = math.inf,
+    ) -> Steps[Answer]:
+        yield from self._dialogue.need(SINCE, body.t, until)
+        return (yield from self._dialogue.ask(body, expected, poll_s=poll_s, until=until))

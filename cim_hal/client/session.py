@@ -397,14 +397,14 @@ class Session:
         """
         return self.run(self._conversation.cancel(job_id, timeout_s))
 
-    def telemetry(self) -> DeviceStatus:
+    def telemetry(self, *, timeout_s: float | None = None) -> DeviceStatus:
         """Ask how the machine and its driver are: the newest telemetry, the calibration.
 
         This and the next four raise `VersionError` where the server speaks a protocol before 1.2.
         """
-        return self.run(self._instruments.device())
+        return self.run(self._instruments.device(timeout_s))
 
-    def history(self, *, after: int = 0) -> History:
+    def history(self, *, after: int = 0, timeout_s: float | None = None) -> History:
         """Ask for the telemetry that the server kept, the oldest first.
 
         Parameters
@@ -412,9 +412,11 @@ class Session:
         after : int
             Only what has a larger number; ``history.newest`` of the last call, to go on.
         """
-        return self.run(self._instruments.history(after))
+        return self.run(self._instruments.history(after, timeout_s))
 
-    def calibration(self, fingerprint: str | None = None) -> CalibrationRecord:
+    def calibration(
+        self, fingerprint: str | None = None, *, timeout_s: float | None = None
+    ) -> CalibrationRecord:
         """Ask for a calibration, for instance the one that a record names.
 
         Parameters
@@ -427,11 +429,11 @@ class Session:
         UnknownReferenceError
             There is none.
         """
-        return self.run(self._instruments.calibration(fingerprint))
+        return self.run(self._instruments.calibration(fingerprint, timeout_s))
 
-    def calibrations(self) -> tuple[CalibrationEntry, ...]:
+    def calibrations(self, *, timeout_s: float | None = None) -> tuple[CalibrationEntry, ...]:
         """List the calibrations that the server knows, the newest first."""
-        return self.run(self._instruments.calibrations())
+        return self.run(self._instruments.calibrations(timeout_s))
 
     def calibrate(self, *, timeout_s: float | None = None) -> CalibrationRecord:
         """Calibrate the machine when it is free; needs the role operator.

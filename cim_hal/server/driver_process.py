@@ -129,7 +129,8 @@ class DriverProcess(Driver):
 
         def measure() -> Calibration:
             child = self._supervisor.ready(stop)
-            answer = self._call(child, "calibrate", stop=stop)
+            limit_s = self._options.calibrate_s
+            answer = self._call(child, "calibrate", stop=stop, limit_s=limit_s)
             return _record(Calibration, answer.fields.get("calibration"), child)
 
         return self._persist(measure)

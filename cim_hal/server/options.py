@@ -46,6 +46,8 @@ class DriverOptions:
         From the moment a call is to end early until it does.
     run_s : float or None
         A run; what the capabilities say (`max_run_s`) where it is None.
+    calibrate_s : float
+        A calibration.
     memory_bytes : int or None
         Memory of the process; no bound where it is None, or on systems other than Linux.
     backoff : Backoff
@@ -55,5 +57,6 @@ class DriverOptions:
     hang_s: float = 30.0
     grace_s: float = 5.0
     run_s: float | None = None
+    calibrate_s: float = 3600.0
     memory_bytes: int | None = None
     backoff: Backoff = Backoff()

@@ -126,6 +126,16 @@ def test_sample_draws_what_the_machine_can_show(run, graph, tmp_path, machine, s
     assert [other.name for other in tmp_path.iterdir() if other.name.startswith(".")] == []
 
 
+def test_sample_passes_its_priority_on(cim_hal, run, graph):
+    server = cim_hal("serve", "cim_machines:Annealer")
+    endpoint = server.stdout.readline().split()[-1]
+    keep = ["--model", graph, "--json"]
+    assert run("sample", endpoint, *keep, "--priority", "9")[0] == 0
+    status, _, err = run("sample", endpoint, *keep, "--priority", "10")
+    assert status == 2
+    assert "--priority" in err
+
+
 def test_sample_for_a_time_says_when_the_best_was_found(run, graph):
     arguments = ["--model", graph, "--seconds", "1", "--seed", "3"]
     status, out, err = run("sample", "cim_machines:Adjustable", *arguments, "--json")

@@ -233,6 +233,15 @@ def test_a_run_that_takes_too_long_or_too_much_is_ended():
 
 
 @pytest.mark.slow
+def test_a_calibration_that_takes_too_long_is_ended(deaths):
+    deaths()
+    with open_device(_process("Deaf", calibrate_s=1.0)) as device:
+        with pytest.raises(DriverFaultError, match="hung: calibrate took longer than 1 s"):
+            device.calibrate()
+        assert device.telemetry().driver.restarts <= 1
+
+
+@pytest.mark.slow
 def test_a_driver_that_breaks_the_link_is_ended():
     with open_device(_process("Perilous")) as device:
         assert "did not keep to the format" in str(_fault_of(device, 6))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
 import time
@@ -16,10 +17,13 @@ from cim_hal import (
     JobTimeoutError,
     LoopbackTransport,
     StopToken,
+    TransportError,
     open_device,
+    open_device_async,
 )
 from cim_hal.errors import CalibrationError, CapabilityError, InterlockError
 from cim_hal.server.calibrations import CalibrationStore
+from cim_hal.testing import TcpProxy
 
 PAIR = IsingModel.from_couplings([[0, 1], [1, 0]])
 
@@ -142,6 +146,59 @@ def test_a_calibration_outlasts_the_server(tmp_path, serving):
         samples = device.sample(PAIR)
         assert device.calibration().calibration.threshold_w == 0.5
         assert samples.record.calibration == device.telemetry().calibration
+
+
+def test_an_event_loop_has_all_of_it(serving):
+    async def main(endpoint):
+        async with open_device_async(endpoint) as device:
+            made = await device.calibrate(timeout_s=20.0)
+            while (history := await device.history()).newest < 2:
+                await asyncio.sleep(0.1)
+            status = await device.telemetry()
+            assert status.calibration == made.fingerprint
+            assert status.telemetry["pump_power"].unit == "mW"
+            assert history.telemetry[0].interlocks == {"lid": True, "laser": True}
+            later = await device.history(after=history.newest - 1)
+            assert later.telemetry[0] == history.telemetry[-1]
+            for found in (await device.calibration(), await device.calibration(made.fingerprint)):
+                assert found.calibration == made.calibration
+            assert [e.fingerprint for e in await device.calibrations()] == [made.fingerprint]
+
+    with serving(Laboratory()) as endpoint:
+        asyncio.run(main(endpoint))
+
+
+def test_a_task_that_is_cancelled_cancels_its_calibration(serving):
+    driver = Slow()
+
+    async def main(endpoint):
+        async with open_device_async(endpoint) as device:
+            calibrating = asyncio.create_task(device.calibrate())
+            await asyncio.sleep(0.3)
+            calibrating.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await calibrating
+            with pytest.raises(JobTimeoutError):  # the machine is free for another one
+                await device.calibrate(timeout_s=0.3)
+
+    with serving(driver) as endpoint:
+        asyncio.run(main(endpoint))
+    assert driver.calls.count("stopped") == 2
+
+
+@pytest.mark.parametrize("name", ["telemetry", "history", "calibration", "calibrations"])
+def test_a_server_that_is_silent_is_not_waited_for_longer_than_was_said(serving, name):
+    with (
+        serving(Laboratory()) as endpoint,
+        TcpProxy(endpoint) as proxy,
+        open_device(proxy.endpoint, timeout_s=30.0) as device,
+    ):
+        device.ping()
+        with proxy.hold():
+            began = time.monotonic()
+            with pytest.raises(TransportError):
+                getattr(device, name)(timeout_s=0.3)
+            assert time.monotonic() - began < 5.0  # 0.3 s on a machine that is not busy
 
 
 # ---- the commands ---------------------------------------------------------------------------

@@ -15,7 +15,7 @@ import numpy as np
 from cim_machines import Annealer, Laboratory
 
 if TYPE_CHECKING:
-    from cim_hal import Capabilities, Program, Readout, StopToken, Telemetry
+    from cim_hal import Calibration, Capabilities, Program, Readout, StopToken, Telemetry
 
 
 def _segfault(_program: Program) -> None:
@@ -124,7 +124,11 @@ class Counting(Annealer):
 
 
 class Deaf(Mortal):
-    """Does not heed a stop."""
+    """Does not heed a stop, and never has done with a calibration."""
+
+    def calibrate(self, stop: StopToken) -> Calibration:
+        time.sleep(60)
+        return super().calibrate(stop)
 
     def run(self, program: Program, stop: StopToken) -> Readout:
         stop.report(self.status())
