@@ -8,10 +8,12 @@ import time
 
 import numpy as np
 import pytest
+from cim_machines import Annealer
 from crashing import N_JOBS
 
 from cim_hal import IsingModel, PumpSchedule, TransportError, open_device
 from cim_hal.errors import DeviceRestartedError, StorageError
+from cim_hal.protocol.limits import Limits
 from cim_hal.protocol.state import JobState
 
 PAIR = IsingModel.from_couplings([[0, 1], [1, 0]])
@@ -39,6 +41,54 @@ def test_jobs_that_wait_run_after_a_restart_for_whoever_asks(crashing, expected)
         job = other.job(waiting[2].id, PAIR)
         np.testing.assert_array_equal(job.result().amplitudes, expected[2])
     assert crashing.has_run() == dict.fromkeys([99, *range(N_JOBS)], 1)
+
+
+DAY_S = 86_400.0
+
+
+@pytest.mark.parametrize("step_s", [-DAY_S, DAY_S])
+def test_a_clock_that_is_set_while_a_server_runs_ends_nothing(serving, monkeypatch, step_s):
+    limits = Limits(lease_s=60.0, result_s=900.0, session_s=900.0)
+    with serving(Annealer(), limits=limits) as endpoint, open_device(endpoint) as session:
+        job = session.submit(PAIR, n_runs=2, seed=1, key="a" * 32)
+        found = job.result(20.0)
+        with session.lock(for_s=600.0) as lease:
+            told = time.time
+            monkeypatch.setattr(time, "time", lambda: told() + step_s)
+            time.sleep(0.5)  # several ticks
+            state = session.lock_info()
+            assert (state.epoch, state.is_yours) == (lease.epoch, True)
+            assert 30.0 < state.expires_in_s <= 60.0
+            again = session.submit(PAIR, n_runs=2, seed=1, key="a" * 32)
+            assert again.id == job.id
+            np.testing.assert_array_equal(again.result(5.0).amplitudes, found.amplitudes)
+        assert [info.state for info in session.jobs()] == ["done"]
+        assert 0.0 <= session.jobs()[0].age_s < 30.0
+
+
+def test_a_clock_that_was_set_back_between_two_servers_ends_nothing(
+    crashing, expected, monkeypatch
+):
+    crashing.start()
+    with open_device(crashing.endpoint) as session:
+        job = session.submit(PAIR, n_runs=2, seed=1, key="a" * 32)
+        gone = session.submit(PAIR, n_runs=2, seed=2, key="b" * 32)
+        gone.result(20.0)
+        gone.acknowledge()
+        job.result(20.0)
+        epoch = session.lock(for_s=60.0, stands=True).epoch
+    crashing.kill()
+    monkeypatch.setenv("CIM_CLOCK_STEP", str(-DAY_S))
+    crashing.start()
+    with open_device(crashing.endpoint) as session:
+        again = session.submit(PAIR, n_runs=2, seed=1, key="a" * 32)
+        np.testing.assert_array_equal(again.result(20.0).amplitudes, expected[1])
+        assert session.submit(PAIR, n_runs=2, seed=2, key="b" * 32).id == gone.id
+        with session.lock() as lease:
+            assert lease.epoch > epoch
+        time.sleep(0.3)  # a few ticks forget nothing
+        assert session.submit(PAIR, n_runs=2, seed=2, key="b" * 32).id == gone.id
+    assert crashing.has_run() == {1: 1, 2: 1}
 
 
 def test_a_full_disk_is_a_clear_error_and_the_service_resumes(crashing, expected):

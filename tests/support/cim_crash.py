@@ -8,7 +8,8 @@ journal (``Accepted``, ``Started``, ``Ended``, ``Dropped``), ``Couplings`` or a 
 are written, a request that the server takes, one that the client sends, a reply that it gets.
 With NUMBER 0 nobody dies.
 
-A run whose seed is in ``CIM_FATAL_SEED`` kills its process, once it has left its witness.
+A run whose seed is in ``CIM_FATAL_SEED`` kills its process, once it has left its witness. The wall
+clock of a server is ``CIM_CLOCK_STEP`` seconds late or early.
 """
 
 from __future__ import annotations
@@ -146,7 +147,13 @@ class DeadlyStation:
         return self._death.around(kind, lambda: self._station.receive(peer, request, **options))
 
 
+def _set_clock(step_s: float) -> None:
+    told = time.time
+    time.time = lambda: told() + step_s
+
+
 def serve(endpoint: str, folder: str, victim: str, *moment: str) -> None:
+    _set_clock(float(os.environ.get("CIM_CLOCK_STEP", "0")))
     driver = Witness() if victim == "server" else DriverProcess("cim_crash:Witness")
     is_ours = isinstance(driver, Witness)
     death = Death(*moment, victim=os.getpid if is_ours else lambda: driver.pid)
