@@ -60,8 +60,8 @@ class Archive:
 
     def drop(self, jobs: Iterable[Job]) -> list[Effect]:
         """Drop results that nobody will ask for any more, if there are any."""
-        done = [job for job in jobs if job.measured is not None]
-        return self.acknowledge(done, lambda _now: [], self._put_off) if done else []
+        kept = [job for job in jobs if job.has_ended and job.measured is not None]
+        return self.acknowledge(kept, lambda _now: [], self._put_off) if kept else []
 
     def expire(self, now: float) -> list[Effect]:
         """Drop results that are too old or too many, and forget old keys."""

@@ -11,6 +11,7 @@ from cim_hal.protocol.effects import Effect, Reply
 from cim_hal.protocol.messages import (
     AckJob,
     AskMetrics,
+    Bye,
     CancelJob,
     EmergencyStop,
     FetchResult,
@@ -170,6 +171,19 @@ def test_an_older_session_hears_of_no_runs_that_are_ready():
     job = _begun(bench, old)
     bench.core.deliver(job, _first(4), 1.0)
     assert bench.ask(WaitJob(job=job), old).ready == 0
+
+
+def test_a_job_that_runs_when_its_session_ends_is_cancelled_and_its_runs_stay_a_while(
+    bench, session
+):
+    job = _begun(bench, session)
+    bench.core.deliver(job, _first(4), 1.0)
+    bench.ask(Bye(), session)
+    other = bench.hello()
+    assert bench.ask(WaitJob(job=job), other).state is JobState.STOPPING
+    bench.core.finish(job, JobCancelledError("stopped"), 2.0)
+    told = bench.ask(WaitJob(job=job), other)
+    assert (told.state, told.ready) == (JobState.CANCELLED, 4)
 
 
 # ---- news that come unasked -----------------------------------------------------------------
