@@ -94,6 +94,7 @@ class Core(RuleBasedStateMachine):
         self.bench.now = self.now
         for story in self.stories.jobs.values():
             story.session, story.event, story.seq = "", None, 0
+            story.delivered = None
             story.is_stopping = story.may_go = False
         self.bench.core.restore(list(self.disk.jobs.values()), self.now)
         self.take()
@@ -291,6 +292,19 @@ class Core(RuleBasedStateMachine):
 
     @precondition(lambda self: self.stories.jobs)
     @rule(data=st.data())
+    def fetch_what_is_ready(self, data):
+        session, job, is_mine = self.draw_job(data)
+        story = self.stories.jobs[job]
+        answer = self.say(session, FetchResult(job=job, partial=True))
+        if not is_mine or (story.state is JobState.DONE and story.is_gone):
+            assert answer.code == "protocol.unknown_reference"
+        elif story.ready is not None:
+            assert answer.record.device_s == story.ready.device_s
+        else:
+            assert answer.code == (story.reason if story.has_ended else "protocol.local")
+
+    @precondition(lambda self: self.stories.jobs)
+    @rule(data=st.data())
     def acknowledge(self, data):
         session, job, is_mine = self.draw_job(data)
         story = self.stories.jobs[job]
@@ -316,6 +330,15 @@ class Core(RuleBasedStateMachine):
         self.bench.core.progress(
             self.running.job, Progress(done=done, total=5, unit="round trips"), self.now
         )
+        self.take()
+        assert not any(w.job == self.running.job and w.state for w in self.waiting.values())
+
+    @precondition(lambda self: self.running)
+    @rule()
+    def deliver(self):
+        story, whole = self.stories.jobs[self.running.job], measured(self.running.program)
+        story.delivered = replace(whole, spins=whole.spins[:1], device_s=self.now + 1.0)
+        self.bench.core.deliver(self.running.job, story.delivered, self.now)
         self.take()
         assert not any(w.job == self.running.job and w.state for w in self.waiting.values())
 

@@ -29,8 +29,10 @@ class Story:
         The session it goes with; empty where it is kept for its user.
     event : JobEvent or None
         What its machine made of it; None before it spoke.
-    measured : Measured or None
-        What the machine measured.
+    measured, delivered : Measured or None
+        What the machine measured, and what it handed over before.
+    kept : Measured or None
+        What was written of it.
     may_go : bool
         Whether its result may be dropped before it is old.
     told, seq : JobState, int
@@ -44,6 +46,8 @@ class Story:
     is_stopping: bool = False
     event: JobEvent | None = None
     measured: Measured | None = None
+    delivered: Measured | None = None
+    kept: Measured | None = None
     reason: str = ""
     ended_at: float = 0.0
     may_go: bool = False
@@ -55,6 +59,13 @@ class Story:
     @property
     def has_ended(self) -> bool:
         return self.state in TERMINAL
+
+    @property
+    def ready(self) -> Measured | None:
+        """What can be fetched of it, finished or not."""
+        if self.has_ended:
+            return None if self.is_gone else self.kept
+        return self.delivered
 
     def end(self) -> tuple[JobState, str]:
         """How it ends, and why: by what the machine said and what was asked of it."""
@@ -112,7 +123,9 @@ class Stories:
         reason = "" if record.error is None else record.error.code
         end = (S.CANCELLED, "job.cancelled") if story.state is S.QUEUED else story.end()
         assert (record.state, reason) == end
-        assert record.measured is (story.measured if record.state is S.DONE else None)
+        is_kept = record.state is S.DONE or story.delivered is not None
+        assert record.measured is (story.measured or story.delivered if is_kept else None)
+        story.kept = record.measured
         story.state, story.ended_at = record.state, record.at
         story.reason = reason
 
