@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import resource
+import shutil
 import signal
+import subprocess
 import time
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -107,6 +110,46 @@ def test_a_full_disk_is_a_clear_error_and_the_service_resumes(crashing, expected
         resource.prlimit(pid, resource.RLIMIT_FSIZE, (hard, hard))
         found = session.sample(PAIR, n_runs=2, seed=1)
         np.testing.assert_array_equal(found.amplitudes, expected[1])
+
+
+@pytest.mark.slow
+def test_a_file_system_without_room_loses_nothing(crashing, expected, tmp_path):
+    """A real one of 4 MiB, where this process may mount it."""
+    crashing.folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(crashing.folder)]
+    if shutil.which("mount") is None or subprocess.run(mount, check=False).returncode != 0:
+        pytest.skip("file systems cannot be mounted here")
+    try:
+        crashing.start()
+        with open_device(crashing.endpoint) as session:
+            running = session.submit(PAIR, n_runs=2, seed=0, key="a" * 32)
+            _fill(crashing.folder / "filler")
+            with pytest.raises(StorageError, match="cannot write to its disk"):
+                _submit_many(session)
+            (crashing.folder / "filler").unlink()
+            np.testing.assert_array_equal(running.result(20.0).amplitudes, expected[0])
+            for job in session.jobs("queued", "running"):
+                session.cancel(job.job)
+            found = session.sample(PAIR, n_runs=2, seed=3, timeout_s=20.0)
+            np.testing.assert_array_equal(found.amplitudes, expected[3])
+        crashing.kept()
+    finally:
+        crashing.kill()
+        subprocess.run(["umount", str(crashing.folder)], check=True)
+
+
+def _submit_many(session):
+    for seed in range(1, 50):  # the journal may have a page or two left
+        session.submit(PAIR, LONG, seed=seed, timeout_s=1.0)
+
+
+def _fill(path):
+    """Write until there is no room for another byte."""
+    with path.open("wb", buffering=0) as file, suppress(OSError):
+        for size in (65536, 4096, 1):
+            with suppress(OSError):
+                while True:
+                    file.write(bytes(size))
 
 
 @pytest.mark.slow
