@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from contextlib import suppress
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from cim_machines import Annealer, Exhaustive
+from delivering_machines import Delivering
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -244,3 +246,17 @@ def test_each_strike_is_in_the_log_with_its_job_and_kind(caplog):
             run(driver)
     assert caplog.messages == ["job 2: nan", "job 3: wrong_shape", "job 4: nan"]
     assert {record.name for record in caplog.records} == {"cim_hal.faults"}
+
+
+def test_runs_of_a_job_that_was_cut_short_are_not_delivered():
+    parts: list[np.ndarray] = []
+    for kind, options, n_delivered in (
+        ("lost_lock", {"at": 0.5}, 0),
+        ("slow", {"seconds": 0.01}, 4),
+    ):
+        driver = faulty(Delivering(), fault(kind, **options))
+        stop = StopToken(take=parts.append)
+        with suppress(LockLostError):
+            driver.run(program(driver), stop)
+        assert sum(map(len, parts)) == n_delivered
+        assert stop.last_progress == (4, 4, "runs")
