@@ -17,6 +17,7 @@ from qnn_train.network.codes import (
 )
 from qnn_train.network.intervals import Grid, activation_grid, margin_grid, propagate
 from qnn_train.network.network import QuantizedNetwork
+from qnn_train.network.rounding import rounded
 from qnn_train.network.segments import Segment
 from qnn_train.network.spline import Spline
 from qnn_train.network.words import BitFunction, Word, shortest_word
@@ -40,6 +41,7 @@ __all__ = [
     "parameter_code",
     "propagate",
     "range_code",
+    "rounded",
     "shortest_word",
     "threshold_unit",
     "weight_code",

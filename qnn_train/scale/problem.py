@@ -117,7 +117,7 @@ class ScaleProblem:
         """
         found = []
         for stage in self.stages:
-            blocks = partition(stage.architecture, block_spins)
+            blocks = partition(stage.architecture, block_spins, reads=self.recipe.block_reads)
             sizes = [len(block_bits(stage.architecture, block).positions) for block in blocks]
             found.append(sizes)
         return found

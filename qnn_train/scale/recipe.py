@@ -60,12 +60,12 @@ class ProximalRecipe:
     weights : str
         Code of the weights, see `weight_code`.
     first_weights : str or None
-        Code of the weights in the first half of the sweeps, with values that `weights` has too:
-        the second half goes on from the best network of the first.
+        Code of the weights in the first half of the sweeps: the second half goes on from the best
+        network of the first. What `weights` cannot say is `rounded`.
     bias_bits, output_bias_bits : int
         Bits of each bias of the hidden and of the last layer; 0 for none.
     bias_reach : float
-        The largest hidden bias, in standard deviations of an input.
+        The largest hidden bias, in standard deviations of an input with the largest weight.
     output_bias_reach : float
         The largest bias of the last layer, in units of where the activation saturates.
     sweeps : int
@@ -80,6 +80,8 @@ class ProximalRecipe:
         Proximal weights; one call of the machine for each, in a step.
     block_spins : int
         Largest number of bits of a block; fewer on a smaller machine.
+    block_reads : int or None
+        The most inputs of a neuron in a block, None for all; see `partition`.
     n_runs : int
         Runs of the machine a call.
     tried : int
@@ -121,6 +123,7 @@ class ProximalRecipe:
     width: tuple[float, float] = (1.0, 0.25)
     ladder: tuple[float, ...] = (0.02, 0.1, 0.5, 2.0)
     block_spins: int = 128
+    block_reads: int | None = None
     n_runs: int = 32
     tried: int = 8
     round_trips: int | None = None
@@ -134,15 +137,12 @@ class ProximalRecipe:
             raise AssemblyError(f"no readout {self.readout!r}", hint="majority or trained")
         if self.judge_by not in {"loss", "errors"}:
             raise AssemblyError(f"no judging by {self.judge_by!r}", hint="loss or errors")
-        smallest = min(
-            self.sweeps, self.starts, self.block_spins, self.n_runs, self.tried, *self.batch
-        )
+        counts = (self.sweeps, self.starts, self.block_spins, self.n_runs, self.tried, *self.batch)
+        smallest = min(*counts, self.block_reads or 1)
         if smallest < 1 or min(self.clip, *self.width, *self.ladder) <= 0:
             raise AssemblyError("a recipe counts from 1, and its widths and weights are positive")
         if self.first_weights:
-            found, all_of = weight_code(self.first_weights), weight_code(self.weights)
-            if not set(found.values) <= set(all_of.values):
-                raise AssemblyError(f"not all {found.name} weights are {all_of.name}")
+            weight_code(self.first_weights)
             if self.starts > 1 or self.sweeps < 2:
                 raise AssemblyError("two codes need two sweeps and a single start")
 
@@ -177,20 +177,21 @@ class ProximalRecipe:
         """
         weights = weight_code(self.weights)
         inputs = self.grid**2 if n_inputs is None else n_inputs
-        limit = round(self.clip * self.levels)
+        largest = self.levels * max(map(abs, weights.values))
+        limit = round(self.clip * largest)
         if self.readout == "majority" and self.hidden and n_outputs > 1:
             raise AssemblyError(
                 "a majority vote tells two classes apart", hint="use the readout trained"
             )
         if not self.hidden:
-            biases = _bias(self.output_bias_bits or self.bias_bits, self.bias_reach * self.levels)
+            biases = _bias(self.output_bias_bits or self.bias_bits, self.bias_reach * largest)
             return Architecture((), Layer(inputs, n_outputs, weights, biases))
         activation = activation_named(self.activation, limit=limit)
-        biases = _bias(self.bias_bits, self.bias_reach * self.levels)
+        biases = _bias(self.bias_bits, self.bias_reach * largest)
         first = Layer(inputs, self.hidden, weights, biases, activation)
         if self.readout == "majority":
             return Architecture((first,), None)
-        unit = 1 if self.activation == "sign" else limit
+        unit = max(map(abs, weights.values)) * (1 if self.activation == "sign" else limit)
         last = _bias(self.output_bias_bits, self.output_bias_reach * unit)
         return Architecture((first,), Layer(self.hidden, n_outputs, weights, last))
 

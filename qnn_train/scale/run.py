@@ -186,6 +186,7 @@ class ScaleRun:
             annealing=self._problem.stages[self._stage].annealing,
             ladder=recipe.ladder,
             block_spins=self.block_spins,
+            block_reads=recipe.block_reads,
             tried=recipe.tried,
             judges=(held.inputs, held.labels) if len(held) else None,
             by=recipe.judge_by,

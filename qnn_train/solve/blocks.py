@@ -1,7 +1,7 @@
 """Blocks: the parameters that are changed together, as large as a machine takes them.
 
-A block is some neurons of a layer: all that they read, and all that reads them. One of the last
-layer, or of the layer that votes, is only what its neurons read.
+A block is some neurons of a layer: all or some of what they read, and all that reads them. One of
+the last layer, or of the layer that votes, is only what its neurons read.
 """
 
 from __future__ import annotations
@@ -30,10 +30,13 @@ class Block:
     ----------
     layer : int
     units : tuple of int
+    reads : tuple of int or None
+        The inputs whose weights are free; None for all of them. Biases always are.
     """
 
     layer: int
     units: tuple[int, ...]
+    reads: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -45,12 +48,15 @@ class Term:
     layer, unit : int
         Whose sum it is.
     reads : tuple of int or None
-        The inputs whose weights belong to the block; None for all of them and the bias.
+        The inputs whose weights belong to the block; None for all of them.
+    bias : bool
+        Whether the bias does.
     """
 
     layer: int
     unit: int
     reads: tuple[int, ...] | None
+    bias: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +98,7 @@ class BlockBits:
             inputs, term = run.inputs[layer], self.terms[mine[0]]
             if term.reads is not None:
                 inputs = inputs[:, term.reads]
-            elif self.lengths[mine[0]] > inputs.shape[1]:
+            if self.lengths[mine[0]] > inputs.shape[1]:
                 ones = np.ones((len(inputs), 1), np.float32)
                 inputs = np.concatenate([inputs, ones], axis=1)
             found.append(Group(moves[layer - first], inputs, [places[i] for i in mine]))
@@ -118,12 +124,23 @@ class Group:
 
 
 def partition(
-    architecture: Architecture, max_bits: int, rng: np.random.Generator | None = None
+    architecture: Architecture,
+    max_bits: int,
+    rng: np.random.Generator | None = None,
+    *,
+    reads: int | None = None,
 ) -> list[Block]:
     """Return blocks that hold every parameter, the last layer first.
 
     Neurons of a layer, neighbours or as `rng` mixes them, are put together as long as a block has
     no more than `max_bits` bits. How many blocks there are does not depend on `rng`.
+
+    Parameters
+    ----------
+    reads : int, optional
+        The most inputs of a neuron whose weights are free together; all by default. With fewer,
+        a block is smaller or has more neurons, and each group of neurons is in several blocks,
+        of inputs that `rng` mixes for it.
 
     Raises
     ------
@@ -135,7 +152,9 @@ def partition(
         layer = architecture.layers[index]
         if layer.weights.one_hot or layer.biases.one_hot:
             raise AssemblyError("codebooks need equalities", hint="use another code")
-        each = layer.n_bits // layer.outputs + _outgoing_bits(architecture, index)
+        cuts = 1 if reads is None else -(-layer.inputs // reads)
+        read = -(-layer.inputs // cuts)
+        each = read * layer.weights.bits + layer.biases.bits + _outgoing_bits(architecture, index)
         together = max_bits // each
         if not together:
             raise AssemblyError(
@@ -143,18 +162,26 @@ def partition(
                 hint="use larger blocks or fewer inputs",
             )
         count = -(-layer.outputs // together)
-        units = np.arange(layer.outputs) if rng is None else rng.permutation(layer.outputs)
-        parts = np.array_split(units, count)
-        found += [Block(index, tuple(sorted(part.tolist()))) for part in parts]
+        for part in np.array_split(_mixed(layer.outputs, rng), count):
+            units = tuple(sorted(part.tolist()))
+            if cuts == 1:
+                found.append(Block(index, units))
+                continue
+            cells = np.array_split(_mixed(layer.inputs, rng), cuts)
+            found += [Block(index, units, tuple(sorted(cut.tolist()))) for cut in cells]
     return found
+
+
+def _mixed(count: int, rng: np.random.Generator | None) -> NDArray[np.int64]:
+    return np.arange(count) if rng is None else rng.permutation(count)
 
 
 def block_bits(architecture: Architecture, block: Block) -> BlockBits:
     """Return the terms and bits of a block."""
-    terms = [Term(block.layer, unit, None) for unit in block.units]
+    terms = [Term(block.layer, unit, block.reads, bias=True) for unit in block.units]
     if block.layer + 1 < len(architecture.layers):
         readers = range(architecture.layers[block.layer + 1].outputs)
-        terms += [Term(block.layer + 1, unit, block.units) for unit in readers]
+        terms += [Term(block.layer + 1, unit, block.units, bias=False) for unit in readers]
     layouts = _layouts(architecture)
     positions, owners, coefficients, lengths, start = [], [], [], [], 0
     for term in terms:
@@ -162,7 +189,7 @@ def block_bits(architecture: Architecture, block: Block) -> BlockBits:
         reads = slice(None) if term.reads is None else list(term.reads)
         words = weights[term.unit, reads]
         parts = [(words, layer.weights)]
-        if term.reads is None and layer.biases.bits:
+        if term.bias and layer.biases.bits:
             parts.append((biases[[term.unit]], layer.biases))
         for places, code in parts:
             positions.append(places.ravel())

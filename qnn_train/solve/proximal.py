@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from qnn_train.errors import TrainingError
-from qnn_train.network import QuantizedNetwork
+from qnn_train.network import QuantizedNetwork, rounded
 from qnn_train.solve.blocks import block_bits, partition
 from qnn_train.solve.cross_entropy import error_rate, mean_loss, targets_of
 from qnn_train.solve.forward import ForwardPass, Parameters
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-    from qnn_train.network import Architecture
+    from qnn_train.network import Architecture, Layer
     from qnn_train.solve.blocks import Block
     from qnn_train.solve.oracle import Oracle
     from qnn_train.solve.second_order import BlockModel
@@ -139,14 +139,15 @@ class ProximalState:
     def recoded(self, old: Architecture, new: Architecture) -> ProximalState:
         """Return a start from the best network, in the codes of another architecture.
 
-        Raises
-        ------
-        AssemblyError
-            A value that the other code does not have.
+        Where the other code has not all of the values, they are `rounded`, and nothing is known of
+        the network's loss.
         """
         network = QuantizedNetwork.from_bits(old, self.best)
-        bits = QuantizedNetwork(new, network.weights, network.biases).to_bits()
-        return ProximalState(0, bits, self.scale, bits, self.best_loss)
+        if all(map(_holds, new.layers, old.layers)):
+            bits = QuantizedNetwork(new, network.weights, network.biases).to_bits()
+            return ProximalState(0, bits, self.scale, bits, self.best_loss)
+        bits = rounded(network, new).to_bits()
+        return ProximalState(0, bits, 0.0, bits, np.inf)
 
 
 @dataclass(frozen=True, eq=False)
@@ -190,6 +191,7 @@ def proximal_descent(
     annealing: Annealing | None = None,
     ladder: tuple[float, ...] = LADDER,
     block_spins: int = 128,
+    block_reads: int | None = None,
     tried: int = 8,
     judges: tuple[ArrayLike, ArrayLike] | None = None,
     by: Literal["loss", "errors"] = "loss",
@@ -211,6 +213,8 @@ def proximal_descent(
         Proximal weights ρ, in units of the diagonal of the curvature.
     block_spins : int
         Largest number of bits of a block.
+    block_reads : int, optional
+        The most inputs of a neuron that a block has; see `partition`.
     tried : int
         Different samples of a call that are tried on the batch, the best by the model.
     judges : inputs and labels, optional
@@ -235,7 +239,7 @@ def proximal_descent(
     search = _Search(
         architecture, (inputs, labels), judges, oracle, ladder=ladder, tried=tried, seed=seed
     )
-    length = len(partition(architecture, block_spins))
+    length = len(partition(architecture, block_spins, reads=block_reads))
     state = state or ProximalState.start(architecture, seed=seed)
     annealing = annealing or Annealing()
     for step in count(state.step):
@@ -243,7 +247,7 @@ def proximal_descent(
         if place == 0 and sweep and annealing.begins(sweep):
             state = replace(state, bits=_random_bits(architecture, seed, sweep), scale=0.0)
         mixed = np.random.default_rng([seed, 1, sweep])
-        blocks = partition(architecture, block_spins, mixed)
+        blocks = partition(architecture, block_spins, mixed, reads=block_reads)
         order = mixed.permutation(length)
         rng = np.random.default_rng([seed, 2, step])
         batch, width = annealing.at(sweep)
@@ -341,6 +345,13 @@ class _Search:
         tried = np.repeat(network[None], len(different), axis=0)
         tried[:, positions] = different
         return tried
+
+
+def _holds(new: Layer, old: Layer) -> bool:
+    """Tell whether codes have all values of others, and the activation is the same."""
+    pairs = ((new.weights, old.weights), (new.biases, old.biases))
+    held = all(set(before.values) <= set(after.values) for after, before in pairs)
+    return held and new.activation == old.activation
 
 
 def _random_bits(architecture: Architecture, seed: int, sweep: int) -> NDArray[np.int8]:

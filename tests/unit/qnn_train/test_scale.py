@@ -122,8 +122,30 @@ def test_a_fine_code_goes_on_from_a_coarse_one(pair, session, tmp_path):
         again = trained(problem, session, resume=Checkpoint.load(path))
         assert np.array_equal(again.checkpoint().state.best, whole.checkpoint().state.best)
         assert again.curve.loss == losses
-    with pytest.raises(AssemblyError, match="not all"):
-        replace(SMALL, weights="binary", first_weights="ternary")
+
+
+@pytest.mark.parametrize("activation", ["relu", "hard_tanh", "sign"])
+def test_a_coarse_code_goes_on_from_a_fine_one(activation, pair, session):
+    recipe = replace(
+        SMALL,
+        readout="trained",
+        activation=activation,
+        first_weights="3bit",
+        sweeps=4,
+        block_reads=6,
+        block_spins=40,
+    )
+    problem = ScaleProblem.of(recipe, pair)
+    fine, coarse = (stage.architecture for stage in problem.stages)
+    assert (fine.n_bits, coarse.n_bits) == (2 * (3 * 16 + 2) + 3 * 2, 2 * (16 + 2) + 2)
+    whole = trained(problem, session)
+    # the last layer; one neuron with 6, 5, 5 inputs of 3 bits, then both of 1 bit
+    assert problem.block_sizes(40) == [[6, 23, 20, 20, 23, 20, 20], [2, 18, 16, 16]]
+    assert whole.done == whole.steps == 2 * 7 + 2 * 4
+    first, second = whole.curve.loss[:2], whole.curve.loss[2:]
+    assert list(first) == sorted(first, reverse=True)
+    assert list(second) == sorted(second, reverse=True)
+    assert whole.outcome().report.test_accuracy > 0.85
 
 
 @pytest.mark.parametrize(

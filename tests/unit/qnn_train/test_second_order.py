@@ -55,12 +55,13 @@ def derivatives(function, at):
     return gradient, curvature
 
 
+@pytest.mark.parametrize("reads", [None, 2])
 @pytest.mark.parametrize("sizes", [(4, 1), (4, 3), (3, 2, 1), (3, 2, 3), (2, 2, 2, 3)])
-def test_the_model_of_a_block_is_taylors_where_activations_are_linear(sizes):
+def test_the_model_of_a_block_is_taylors_where_activations_are_linear(sizes, reads):
     architecture, inputs, targets, bits = problem(sizes)
     parameters = Parameters.of(QuantizedNetwork.from_bits(architecture, bits))
     run = ForwardPass.of(architecture, parameters, inputs)
-    for block in partition(architecture, 20):
+    for block in partition(architecture, 20, reads=reads):
         chosen = block_bits(architecture, block)
         model = model_of(run, parameters, block, chosen, targets, scale=SCALE, width=WIDTH)
 
@@ -152,3 +153,34 @@ def test_blocks_hold_every_bit_however_neurons_are_mixed():
     for blocks in (plain, mixed):
         positions = np.concatenate([block_bits(architecture, b).positions for b in blocks])
         assert set(positions.tolist()) == set(range(architecture.n_bits))
+
+
+@pytest.mark.parametrize("rng", [None, 3])
+def test_blocks_of_some_inputs_hold_every_weight_once(rng):
+    architecture, *_ = problem((7, 5, 3))
+    mixed = None if rng is None else np.random.default_rng(rng)
+    blocks = partition(architecture, 30, mixed, reads=3)
+    assert [block.layer for block in blocks] == 2 * [1] + 3 * 3 * [0]
+    hidden = [block for block in blocks if block.layer == 0]
+    weights = [(k, i) for block in hidden for k in block.units for i in block.reads]
+    assert sorted(weights) == [(k, i) for k in range(5) for i in range(7)]
+    assert max(len(block.reads) for block in hidden) == 3
+    found = np.unique(
+        np.concatenate([block_bits(architecture, block).positions for block in blocks])
+    )
+    assert np.array_equal(found, np.arange(architecture.n_bits))
+
+
+def test_trials_of_some_inputs_are_the_exact_forward_pass():
+    architecture, inputs, targets, bits = problem((5, 4, 3), limit=6)
+    parameters = Parameters.of(QuantizedNetwork.from_bits(architecture, bits))
+    run = ForwardPass.of(architecture, parameters, inputs)
+    rng = np.random.default_rng(1)
+    for block in partition(architecture, 30, rng, reads=2):
+        positions = block_bits(architecture, block).positions
+        tried = np.repeat(bits[None], 4, axis=0)
+        tried[:, positions] ^= rng.integers(0, 2, (4, len(positions))).astype(np.int8)
+        margins = QuantizedNetwork.from_bits(architecture, tried).margin(inputs)
+        expected = [mean_loss(SCALE * of_one, targets) for of_one in margins]
+        losses = trial_losses(run, bits, block, tried, targets, scale=SCALE)
+        assert losses == pytest.approx(expected, rel=1e-5)
