@@ -47,9 +47,7 @@ def rounded(network: QuantizedNetwork, architecture: Architecture) -> QuantizedN
         old = network.architecture.layers[index]
         real = network.weights[index] * behind
         each = index + 1 < len(architecture.layers) and _is_free(layer.activation)
-        fixed = (
-            _ratio(old.activation, layer.activation)
-        )
+        fixed = _ratio(old.activation, layer.activation)
         alpha = _scales(real, layer.weights, each=each, fixed=fixed)
         weights.append(_nearest(layer.weights, real / alpha[:, None]))
         biases.append(_nearest(layer.biases, network.biases[index] / alpha))

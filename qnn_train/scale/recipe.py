@@ -88,6 +88,8 @@ class ProximalRecipe:
         Different samples of a call that are tried on the batch.
     round_trips : int or None
         Length of a run; None for what the machine recommends.
+    settings : tuple of pairs
+        Names and values of knobs to turn, of those that the machine has.
     patience : int
         Sweeps without a better network after which a descent is stopped; 0 never stops early.
     seed : int
@@ -127,6 +129,7 @@ class ProximalRecipe:
     n_runs: int = 32
     tried: int = 8
     round_trips: int | None = None
+    settings: tuple[tuple[str, float], ...] = ()
     patience: int = 0
     seed: int = 0
 

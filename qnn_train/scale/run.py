@@ -97,6 +97,7 @@ class ScaleRun:
             seed=problem.recipe.seed,
             coupling_bits=coupling_bits,
             schedule=problem.schedule(session.capabilities),
+            settings=problem.settings(session.capabilities),
             calls=self._calls,
         )
 

@@ -14,7 +14,7 @@ from cim_hal import CimError, IsingModel
 from qnn_train.errors import AssemblyError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -89,6 +89,7 @@ class Sampler(Protocol):
         n_runs: int = 1,
         seed: int | None = None,
         coupling_bits: int | None = None,
+        settings: Mapping[str, float] | None = None,
     ) -> Pending:
         """Queue a job and return at once."""
         ...
@@ -125,6 +126,8 @@ class SessionOracle:
         Bits of a coupling; those of the machine by default.
     schedule : PumpSchedule, optional
         The machine's own by default.
+    settings : mapping of str to float, optional
+        Knobs of the machine to turn.
     ahead : int
         Jobs that may wait at once.
     calls : int
@@ -139,6 +142,7 @@ class SessionOracle:
         seed: int,
         coupling_bits: int | None = None,
         schedule: PumpSchedule | None = None,
+        settings: Mapping[str, float] | None = None,
         ahead: int = 8,
         calls: int = 0,
     ) -> None:
@@ -148,6 +152,7 @@ class SessionOracle:
         self._seed = seed
         self._coupling_bits = coupling_bits
         self._schedule = schedule
+        self._settings = settings
         self.calls = calls
 
     def minimize(self, gradient: NDArray[np.float64]) -> Answer:
@@ -180,6 +185,7 @@ class SessionOracle:
             n_runs=self._n_runs,
             seed=call_seed(self._seed, self.calls),
             coupling_bits=self._coupling_bits,
+            settings=self._settings,
         )
         self.calls += 1
         return job

@@ -24,6 +24,7 @@ from qnn_train.scale import (
     default_preset,
     preset,
 )
+from qnn_train.solve import SessionOracle
 
 SMALL = ProximalRecipe(sweeps=3, hidden=2, n_runs=4, round_trips=100, ladder=(0.1, 1.0))
 QUICK = ["--runs", "4", "--round-trips", "100", "--device", "emulator-dsb", "--quiet"]
@@ -94,6 +95,21 @@ def test_a_pool_of_machines_gives_what_one_of_them_gives(pair, session):
     assert np.array_equal(alone.state.best, together.state.best)
     assert alone.state.best_loss == together.state.best_loss
     assert alone.calls == together.calls
+
+
+def test_a_recipe_turns_the_knobs_that_the_machine_has(pair, session):
+    turned = replace(SMALL, settings=(("coupling_gain", 4.0), ("no_such_knob", 1.0)))
+    problem = ScaleProblem.of(turned, pair)
+    assert problem.settings(session.capabilities) == {"coupling_gain": 4.0}
+    short = session.capabilities.default_schedule.stretched(20)
+    gradient = np.random.default_rng(2).normal(size=(81, 81))
+    own, weak = (
+        SessionOracle(session, n_runs=4, seed=1, schedule=short, settings=settings).minimize(
+            gradient + gradient.T
+        )
+        for settings in (None, {"coupling_gain": 0.05})
+    )
+    assert own.values.mean() < weak.values.mean()
 
 
 def test_what_is_stopped_in_its_last_step_needs_no_other(pair, session):
