@@ -20,10 +20,10 @@ def main() -> None:
     """Draw one line a seed; a point is the test accuracy of its last network."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("tasks", nargs="+", choices=list(TASKS))
-    parser.add_argument("--folder", type=Path, default=Path("benchmarks/training/results"))
+    parser.add_argument("--folder", type=Path, default=Path("benchmarks/training/rows"))
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
-    rows = Rows(options.folder / "rows.jsonl").all
+    rows = Rows(options.folder).all
     figure = Figure(figsize=(7.0, 4.2), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()

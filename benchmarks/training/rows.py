@@ -1,4 +1,4 @@
-"""Rows of results in a file of JSON lines: what is there is not computed again."""
+"""Rows of results, a file of JSON lines for each task: what is there is not computed again."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ KEY = ("task", "method", "classes", "seed")
 
 
 class Rows:
-    """The rows of a file, each named by task, method, classes and seed."""
+    """The rows of a folder, each named by task, method, classes and seed."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        lines = path.read_text().splitlines() if path.exists() else []
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        lines = [line for path in sorted(folder.glob("*.jsonl")) for line in path.open()]
         self.all: list[dict[str, Any]] = [json.loads(line) for line in lines]
         self._known = {self._key(row) for row in self.all}
 
@@ -29,10 +29,10 @@ class Rows:
 
     def add(self, rows: Iterable[dict[str, Any]]) -> None:
         """Append rows, at once and for good."""
-        with self._path.open("a") as file:
-            for row in rows:
-                self.all.append(row)
-                self._known.add(self._key(row))
+        for row in rows:
+            self.all.append(row)
+            self._known.add(self._key(row))
+            with (self._folder / f"{row['task']}.jsonl").open("a") as file:
                 file.write(json.dumps(row) + "\n")
 
     @staticmethod

@@ -3,7 +3,7 @@
     python benchmarks/training/run.py --tasks pairs --seeds 10 --jobs 2
     python benchmarks/training/run.py --tables docs/explanation/_scale_tables.txt
 
-Rows are appended to ``FOLDER/rows.jsonl``; those that are there are not computed again. Needs
+Rows are appended to ``FOLDER/TASK.jsonl``; those that are there are not computed again. Needs
 Fashion-MNIST in ``$CIM_SHARED_DIR/data/fashion_mnist`` or ``$QNN_DATA_DIR``.
 """
 
@@ -34,7 +34,7 @@ def main() -> None:
     """Compute what is missing, then write the tables."""
     options = _options()
     options.folder.mkdir(parents=True, exist_ok=True)
-    rows = Rows(options.folder / "rows.jsonl")
+    rows = Rows(options.folder)
     groups = list(_missing(options, rows))
     deadline = time.monotonic() + 60 * options.minutes
     with (
@@ -87,7 +87,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=1, help="processes")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="then stop")
-    parser.add_argument("--folder", type=Path, default=Path("benchmarks/training/results"))
+    parser.add_argument("--folder", type=Path, default=Path("benchmarks/training/rows"))
     parser.add_argument("--tables", type=Path, help="write the tables of all rows here")
     return parser.parse_args()
 

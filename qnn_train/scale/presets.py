@@ -24,7 +24,7 @@ TEN = ProximalRecipe(
     bias_bits=4,
     bias_reach=6.0,
     output_bias_bits=5,
-    sweeps=80,
+    sweeps=60,
     batch=(1500, 24_000),
     width=(0.8, 0.5),
     ladder=(0.1, 0.5, 2.0),
@@ -46,7 +46,7 @@ PRESETS: Mapping[str, ProximalRecipe] = {
     "few-4x4": FEW,
     "tiny-2x2": TINY,
     "ten-classes-7x7": TEN,
-    "ten-digits-8x8": replace(TEN, grid=8),
+    "ten-digits-8x8": replace(TEN, grid=8, sweeps=16),
 }
 
 
