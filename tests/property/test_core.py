@@ -463,14 +463,15 @@ class Core(RuleBasedStateMachine):
         for user in (ALICE, BOB):
             self.bench.user = user
             session = self.bench.hello()
-            listed = {info.job: info.state for info in self.bench.ask(ListJobs(), session).jobs}
+            listed = {info.job: info for info in self.bench.ask(ListJobs(), session).jobs}
             self.bench.core.receive(b"p", _bye(session), self.now, user=user)
             kept = {
                 j: story for j, story in self.stories.of(user.name).items() if not story.is_gone
             }
             assert set(listed) == set(kept)
             for job, story in kept.items():
-                assert PROGRESS[listed[job]] == PROGRESS[story.state]
+                assert PROGRESS[listed[job].state] == PROGRESS[story.state]
+                assert listed[job].reason == (story.reason if story.has_ended else "")
 
 
 def _answers(effect: Effect, number: bytes) -> bool:
