@@ -32,11 +32,15 @@ if TYPE_CHECKING:
 TASK = TASKS["ten-ternary"]
 SHARE = 1 / 6
 WAYS: dict[str, dict[str, Any]] = {
-    "whole neurons": {"first_weights": None, "block_reads": None},
-    "a third of the inputs": {"first_weights": None},
-    "three inputs of all neurons": {"first_weights": None, "block_reads": 3, "block_spins": 480},
-    "whole neurons, fine first": {"block_reads": None, "block_spins": 192},
-    "a third of the inputs, fine first": {},
+    "whole neurons": {"block_reads": None},
+    "a third of the inputs": {},
+    "three inputs of all neurons": {"block_reads": 3, "block_spins": 480},
+    "whole neurons, fine first": {
+        "first_weights": "3bit",
+        "block_reads": None,
+        "block_spins": 192,
+    },
+    "a third of the inputs, fine first": {"first_weights": "3bit"},
 }
 COLORS = ("#7a8794", "#1f3a5f", "#b0a04f", "#2f8f6b", "#c2571a")
 

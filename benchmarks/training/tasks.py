@@ -32,6 +32,7 @@ class Task:
     goal: float
     images: int | None = None
     weights: str = "binary"
+    first_weights: str | None = None
     beside: tuple[str, ...] = (*STE, *BESIDE)
     device: str = "emulator-dsb"
 
@@ -39,7 +40,12 @@ class Task:
     def proximal(self) -> ProximalRecipe:
         """The recipe, without its seed."""
         named = preset(self.recipe)
-        return replace(named, weights=self.weights, train_samples=self.images)
+        return replace(
+            named,
+            weights=self.weights,
+            first_weights=self.first_weights,
+            train_samples=self.images,
+        )
 
 
 TASKS = {
@@ -48,8 +54,22 @@ TASKS = {
         Task("pairs", "pairs-4x4", tuple(combinations(ALL, 2)), 94.95),
         Task("shirt-20", "few-4x4", ((0, 6),), 75.0, 20),
         Task("shirt-100", "few-4x4", ((0, 6),), 78.0, 100),
-        Task("shirt-all", "pairs-7x7", ((0, 6),), 83.5, weights="ternary"),
-        Task("ten-binary", "ten-classes-7x7", (ALL,), 74.3, beside=("ste-binary", *BESIDE)),
+        Task(
+            "shirt-all",
+            "pairs-7x7",
+            ((0, 6),),
+            83.5,
+            weights="ternary",
+            first_weights="3bit",
+        ),
+        Task(
+            "ten-binary",
+            "ten-classes-7x7",
+            (ALL,),
+            74.3,
+            first_weights="3bit",
+            beside=("ste-binary", *BESIDE),
+        ),
         Task(
             "ten-ternary",
             "ten-classes-7x7",

@@ -20,7 +20,6 @@ TEN = ProximalRecipe(
     readout="trained",
     activation="relu",
     clip=16.0,
-    first_weights="3bit",
     bias_bits=4,
     bias_reach=6.0,
     output_bias_bits=5,
@@ -37,7 +36,7 @@ TEN = ProximalRecipe(
 )
 
 FEW = replace(PAIRS, mirror=True, shift=1)
-LARGER_PAIRS = replace(TEN, sweeps=10)
+LARGER_PAIRS = replace(TEN, first_weights="3bit", sweeps=10)
 TINY = replace(PAIRS, grid=2, hidden=2, weights="ternary", bias_bits=3, starts=6, judge_by="errors")
 
 PRESETS: Mapping[str, ProximalRecipe] = {
