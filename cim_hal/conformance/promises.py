@@ -122,13 +122,16 @@ def settings(bench: Bench) -> str:
 
 def telemetry(bench: Bench) -> str:
     """Check that readings keep their names and units, and that interlocks are closed."""
-    first = bench.session.telemetry().telemetry
-    if first is None or first.is_empty:
+    model, schedule = ring(min(4, bench.capabilities.max_spins)), short(bench)
+    seen = []
+    for _ in range(2):
+        bench.sample(model, n_runs=1, schedule=schedule)  # before a run, telemetry is fresh
+        seen.append(bench.session.telemetry().telemetry)
+    first, again = seen
+    if first is None or again is None or first.is_empty:
         raise NotApplicable("the machine reports none")
     require(not first.open_interlocks, f"these interlocks are open: {first.open_interlocks}")
-    bench.sample(ring(min(4, bench.capabilities.max_spins)), n_runs=1, schedule=short(bench))
-    again = bench.session.telemetry().telemetry or first
-    units = [{each.name: each.unit for each in seen.readings} for seen in (first, again)]
+    units = [{each.name: each.unit for each in one.readings} for one in (first, again)]
     require(units[0] == units[1], f"readings were {units[0]} and then {units[1]}")
     return f"{len(first.readings)} readings, {len(first.interlocks)} interlocks"
 
