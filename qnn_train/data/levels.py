@@ -1,8 +1,4 @@
-r"""Features on an integer grid: the mean of each cell, in steps of its spread over training images.
-
-.. math:: f_k = \operatorname{round}\Big(L\,\frac{m_k - \mu_k}{\sigma_k}\Big),
-          \qquad |f_k| \le c\,L
-"""
+"""The cells of an image on an integer grid, see `qnn_train.data.grid`."""
 
 from __future__ import annotations
 
@@ -12,14 +8,12 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from qnn_train.data.features import check_side, mean_pool
-from qnn_train.errors import DataError
+from qnn_train.data.grid import FeatureGrid
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 __all__ = ["PooledLevels"]
-
-MAX_LEVEL = 32_767
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,21 +45,13 @@ class PooledLevels:
     cut: int = 4
 
     def __post_init__(self) -> None:
-        if len(self.means) != len(self.deviations) or not (self.deviations > 0).all():
-            raise DataError("features need a positive deviation for each mean")
-        if self.levels < 1 or self.cut < 1 or self.levels * self.cut > MAX_LEVEL:
-            raise DataError(
-                f"{self.levels} levels a deviation up to {self.cut} deviations",
-                hint=f"at least 1 each, and at most {MAX_LEVEL} together",
-            )
+        _ = self._steps  # checks itself
 
     @classmethod
     def fit(cls, images: ArrayLike, *, grid: int, levels: int = 16, cut: int = 4) -> Self:
         """Take means and deviations from images of shape (n, side, side)."""
-        cells = mean_pool(images, grid)
-        spread = cells.std(axis=0)
-        deviations = np.where(spread > 0, spread, 1.0)
-        return cls(np.shape(images)[-1], cells.mean(axis=0), deviations, levels, cut)
+        steps = FeatureGrid.fit(mean_pool(images, grid), levels=levels, cut=cut)
+        return cls(np.shape(images)[-1], steps.means, steps.deviations, levels, cut)
 
     @property
     def grid(self) -> int:
@@ -81,6 +67,8 @@ class PooledLevels:
             Images of another size.
         """
         check_side(images, self.side)
-        scaled = (mean_pool(images, self.grid) - self.means) / self.deviations
-        largest = self.levels * self.cut
-        return np.clip(np.rint(self.levels * scaled), -largest, largest).astype(np.int16)
+        return self._steps.transform(mean_pool(images, self.grid))
+
+    @property
+    def _steps(self) -> FeatureGrid:
+        return FeatureGrid(self.means, self.deviations, self.levels, self.cut)

@@ -14,8 +14,8 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from qnn_train.archive import read_arrays
+from qnn_train.data.grid import FeatureGrid
 from qnn_train.errors import ModelFileError, TrainingError
-from qnn_train.estimator.grid import FeatureGrid
 from qnn_train.model_about import LayerAbout
 from qnn_train.network import Architecture, QuantizedNetwork
 from qnn_train.solve.cross_entropy import probabilities

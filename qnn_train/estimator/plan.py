@@ -10,8 +10,8 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
 
 from cim_hal import DevicePool, Session, open_device
+from qnn_train.data.grid import FeatureGrid
 from qnn_train.estimator.descent import Descent
-from qnn_train.estimator.grid import FeatureGrid
 from qnn_train.estimator.integers import IntegerClassifier
 from qnn_train.network import QuantizedNetwork
 from qnn_train.scale.problem import Examples

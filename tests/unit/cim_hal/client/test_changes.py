@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from cim_steps import run_steps
 from cim_wire import CAPABILITIES
 
 from cim_hal.client.changes import Changes
@@ -33,17 +34,7 @@ class Far:
         self.submission = Submission(dialogue, None, _at(0, JobState.QUEUED))
 
     def run(self, steps):
-        outcome, error = None, None
-        while True:
-            try:
-                step = steps.send(outcome) if error is None else steps.throw(error)
-            except StopIteration as end:
-                return end.value
-            outcome, error = None, None
-            try:
-                outcome = self._do(step)
-            except CimError as caught:
-                error = caught
+        return run_steps(steps, self._do)
 
     def all(self, changes: Changes) -> list[int]:
         found = []

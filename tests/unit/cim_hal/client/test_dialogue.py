@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+from cim_steps import run_steps
 from cim_wire import CAPABILITIES
 
 from cim_hal import Retries
@@ -49,17 +50,7 @@ class Network:
         self.n_hellos = 0
 
     def run(self, steps):
-        outcome, error = None, None
-        while True:
-            try:
-                step = steps.send(outcome) if error is None else steps.throw(error)
-            except StopIteration as end:
-                return end.value
-            outcome, error = None, None
-            try:
-                outcome = self._do(step)
-            except CimError as caught:
-                error = caught
+        return run_steps(steps, self._do)
 
     def _do(self, step):
         match step:

@@ -3,7 +3,7 @@ r"""Any real features on an integer grid, in steps of their spread over the trai
 .. math:: f_k = \operatorname{round}\Big(L\,\frac{x_k - \mu_k}{\sigma_k}\Big),
           \qquad |f_k| \le c\,L
 
-The same as `qnn_train.data.PooledLevels` after its pooling, for tables instead of images.
+For tables, and for the cells of images (`qnn_train.data.PooledLevels`).
 """
 
 from __future__ import annotations
