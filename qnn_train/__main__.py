@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cim_hal.console import run as run_command
+from qnn_train.cli.carry import load_checkpoint
 from qnn_train.cli.options import Classes, Samples, given, option, refuse
 from qnn_train.cli.output import Machines
 from qnn_train.cli.program import describe_program, train_program
@@ -23,6 +24,7 @@ from qnn_train.recipe import Recipe, prepare
 from qnn_train.scale import PRESETS, Checkpoint, ScaleProblem, default_preset, preset
 
 if TYPE_CHECKING:
+    from qnn_train.checkpoint import ProgramCheckpoint
     from qnn_train.data import Dataset
     from qnn_train.scale import ProximalRecipe
 
@@ -55,10 +57,14 @@ PARTS = tuple(name for name, method in METHODS.items() if method.batch is not No
 ONLY_PROGRAM = ("iterations", "score", "batch", "pack")
 ONLY_PROXIMAL = (
     "recipe", "activation", "clip", "output_bias_bits", "sweeps", "starts", "block_spins",
-    "validation", "patience", "round_trips", "checkpoint", "resume",
+    "validation", "patience", "round_trips",
 )  # fmt: skip
 SHARED = ("grid", "hidden", "readout", "weights", "bias_bits", "seed")
-RESUMED = ("train_samples", "runs", "classes", "dataset", "coupling_bits", *SHARED)
+# What a checkpoint has decided; of a program, more or fewer calls may be made.
+RESUMED = (
+    "method", "train_samples", "runs", "classes", "dataset", "coupling_bits", *SHARED,
+    *ONLY_PROXIMAL, *set(ONLY_PROGRAM) - {"iterations"},
+)  # fmt: skip
 DEVICES = {"proximal": "emulator-dsb"} | dict.fromkeys(METHODS, "emulator-550")
 
 
@@ -161,9 +167,13 @@ def program(context: click.Context, **options: Any) -> None:
     it goes block by block, and the machine minimizes the loss to second order in the bits of each.
     Without arguments the machine is emulated, in a process of its own behind ZeroMQ.
     """
-    method = _method(options)
-    options["machines"] = Machines(options["device"] or (DEVICES[method],), options["machines"])
     try:
+        if options["resume"]:
+            refuse(context, RESUMED, "cannot change what is resumed")
+            options |= _resumed(context, load_checkpoint(options["resume"]))
+        method = _method(options)
+        devices = options["device"] or (DEVICES[method],)
+        options["machines"] = Machines(devices, options["machines"])
         if method == "proximal":
             refuse(context, ONLY_PROGRAM, "belongs to other methods than proximal; say --sweeps")
             _proximal(context, options)
@@ -187,7 +197,7 @@ def _method(options: dict[str, Any]) -> str:
         return options["method"]
     classes = options["classes"]
     many = classes == "all" or (classes is not None and len(classes) > 2)
-    asked = options["recipe"] or options["resume"] or options["train_samples"] == "all"
+    asked = options["recipe"] or options["train_samples"] == "all"
     return "proximal" if many or asked else "qcgd"
 
 
@@ -201,48 +211,64 @@ def _program(method: str, options: dict[str, Any]) -> None:
         raise click.UsageError(f"--method {method} tells two classes apart; say --method proximal")
     if options["train_samples"] == "all":
         raise click.UsageError(f"--method {method} takes a number of images; say --method proximal")
-    recipe = Recipe(
-        train_samples=options["train_samples"] or 20,
-        score=options["score"],
-        **{name: options[name] for name in SHARED},
-    )
+    resume: ProgramCheckpoint | None = options["resume"]
+    recipe = resume.recipe if resume else _program_recipe(options)
     preparation = prepare(recipe, _load(options).select(classes))
     names = ("machines", "iterations", "runs", "batch")
     shared: dict[str, Any] = {name: options[name] for name in names} | {"method": method}
     if options["dry_run"]:
         click.echo(describe_program(preparation, **shared))
         return
-    names = ("pack", "coupling_bits", "out", "json_file", "quiet")
+    names = ("pack", "coupling_bits", "resume", "checkpoint", "out", "json_file", "quiet")
     outputs = {name: options[name] for name in names}
     train_program(preparation, **shared, **outputs)
 
 
+def _program_recipe(options: dict[str, Any]) -> Recipe:
+    return Recipe(
+        train_samples=options["train_samples"] or 20,
+        score=options["score"],
+        **{name: options[name] for name in SHARED},
+    )
+
+
 def _proximal(context: click.Context, options: dict[str, Any]) -> None:
-    resume = None
-    if options["resume"]:
-        known = {*ONLY_PROXIMAL, *RESUMED} - {"checkpoint", "resume"}
-        refuse(context, sorted(known), "cannot change what is resumed")
-        resume = Checkpoint.load(options["resume"])
-        options |= {"dataset": resume.dataset, "coupling_bits": resume.coupling_bits}
-        options["checkpoint"] = options["checkpoint"] or options["resume"]
-        if "device" not in given(context, ["device"]):
-            options["machines"] = replace(options["machines"], devices=(resume.device,))
+    resume: Checkpoint | None = options["resume"]
     dataset = _load(options)
-    classes = resume.classes if resume else options["classes"] or DEFAULT_CLASSES[dataset.name]
+    classes = options["classes"] or DEFAULT_CLASSES[dataset.name]
     selection = dataset.select(None if classes == "all" else classes)
     recipe = resume.recipe if resume else _recipe(context, dataset, len(selection.classes))
     problem = ScaleProblem.of(recipe, selection)
     if options["dry_run"]:
         click.echo(describe_scale(problem, machines=options["machines"]))
         return
-    names = ("machines", "coupling_bits", "checkpoint", "out", "json_file", "quiet")
-    train_scale(problem, resume=resume, **{name: options[name] for name in names})
+    names = ("machines", "coupling_bits", "resume", "checkpoint", "out", "json_file", "quiet")
+    train_scale(problem, **{name: options[name] for name in names})
+
+
+def _resumed(context: click.Context, resume: Checkpoint | ProgramCheckpoint) -> dict[str, Any]:
+    """Return what a checkpoint has decided."""
+    options = context.params
+    found: dict[str, Any] = {
+        "resume": resume,
+        "dataset": resume.dataset,
+        "classes": resume.classes,
+        "checkpoint": options["checkpoint"] or options["resume"],
+    }
+    if isinstance(resume, Checkpoint):
+        found |= {"method": "proximal", "coupling_bits": resume.coupling_bits}
+        return found | {"device": options["device"] or (resume.device,)}
+    solving = resume.solving
+    found |= {name: getattr(solving, name) for name in ("method", "coupling_bits", "batch", "pack")}
+    if not given(context, ["iterations"]):
+        found["iterations"] = resume.iterations
+    return found | {"runs": solving.n_runs, "device": options["device"] or (solving.device,)}
 
 
 def _recipe(context: click.Context, dataset: Dataset, n_classes: int) -> ProximalRecipe:
     """Return the named recipe, with the options that were given in the place of its own."""
     name = context.params["recipe"] or default_preset(dataset.name, n_classes)
-    changes = given(context, (*ONLY_PROXIMAL[1:-2], *SHARED, "train_samples"))
+    changes = given(context, (*ONLY_PROXIMAL[1:], *SHARED, "train_samples"))
     if changes.get("train_samples") == "all":
         changes["train_samples"] = None
     if "runs" in given(context, ["runs"]):

@@ -1,7 +1,9 @@
-"""Arrays of a ``.npz`` file that may be damaged or hostile: bounded, and no pickle."""
+"""Arrays in ``.npz`` files: written whole or not at all; read as if hostile, without pickle."""
 
 from __future__ import annotations
 
+import json
+import os
 import zipfile
 import zlib
 from typing import TYPE_CHECKING, Any
@@ -9,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
 
     from qnn_train.errors import TrainingError
 
-__all__ = ["read_arrays"]
+__all__ = ["format_of", "read_arrays", "write_arrays"]
 
 # What zipfile, zlib and numpy raise for bytes that are not what they should be; RuntimeError for
 # encryption and unknown compression.
@@ -41,3 +44,28 @@ def read_arrays(
     except UNREADABLE as error:
         raise refuse(f"cannot read {path}: {error}") from None
     raise refuse(f"{path} unpacks to more than {max_bytes} bytes")
+
+
+def write_arrays(path: Path, arrays: Mapping[str, ArrayLike]) -> None:
+    """Write a file beside its place and move it there: it is whole at every moment."""
+    beside = path.with_name(path.name + ".part")
+    with beside.open("wb") as file:
+        np.savez(file, allow_pickle=False, **dict(arrays))
+        file.flush()
+        os.fsync(file.fileno())
+    beside.replace(path)
+
+
+def format_of(path: Path, refuse: type[TrainingError], *, max_bytes: int) -> str:
+    """Return what the entry ``about`` of a file says of its format; "" if it says nothing.
+
+    Raises
+    ------
+    TrainingError
+        See `read_arrays`.
+    """
+    try:
+        about = json.loads(str(read_arrays(path, refuse, max_bytes=max_bytes)["about"]))
+        return str(about["format"])
+    except (KeyError, TypeError, ValueError, RecursionError):
+        return ""

@@ -12,19 +12,28 @@ from qnn_train.solve import (
     BoundedDual,
     CoupledProblem,
     FixedDual,
+    GuessingState,
+    HedgingState,
     LiftedProblem,
+    PenaltyState,
+    State,
     conditional_gradient,
     penalty_method,
     progressive_hedging,
     random_weights,
+    restored,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from numpy.typing import NDArray
+
     from qnn_train.program import Assembly, Parts
     from qnn_train.solve import DualRule, Iterate, Oracle, RhoSchedule
     from qnn_train.solve.qcgd import ConicProgram
+
+    Arrays = Mapping[str, NDArray[Any]]
 
 __all__ = [
     "METHODS",
@@ -51,8 +60,16 @@ class Method(Protocol):
         """Samples of a part; None where the program is whole."""
         ...
 
-    def start(self, task: Task | Assembly, oracle: Oracle) -> Iterator[Iterate[Any]]:
-        """Return the iterates, without an end."""
+    def start(
+        self, task: Task | Assembly, oracle: Oracle, saved: Arrays | None = None
+    ) -> Iterator[Iterate[Any]]:
+        """Return the iterates, without an end; those after a state that was saved.
+
+        Raises
+        ------
+        CheckpointError
+            The arrays are not a state of this method on this task, see `restored`.
+        """
         ...
 
 
@@ -84,16 +101,11 @@ class Gradient:
             "homotopy": "conditional gradients, no multipliers, only the growing penalty",
         }[self.rule]
 
-    def start(self, task: Task | Assembly, oracle: Oracle) -> Iterator[Iterate[Any]]:
+    def start(
+        self, task: Task | Assembly, oracle: Oracle, saved: Arrays | None = None
+    ) -> Iterator[Iterate[Any]]:
         """Descend on the lifted program."""
-        problem = LiftedProblem.lift(task.qcbo)
-        return conditional_gradient(
-            problem,
-            oracle,
-            rule=dual_rule(self.rule, self.penalty, problem),
-            penalty=self.penalty,
-            atoms=self.atoms,
-        )
+        return _descent(self, LiftedProblem.lift(task.qcbo), oracle, saved)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,9 +122,12 @@ class Penalty:
     about: str = "one penalty form, sampled again and again; the common baseline"
     batch: None = None
 
-    def start(self, task: Task | Assembly, oracle: Oracle) -> Iterator[Iterate[Any]]:
+    def start(
+        self, task: Task | Assembly, oracle: Oracle, saved: Arrays | None = None
+    ) -> Iterator[Iterate[Any]]:
         """Sample the penalty form."""
-        return penalty_method(task.qcbo, oracle, weights=self.weights)
+        state = restored(PenaltyState(), saved)
+        return penalty_method(task.qcbo, oracle, weights=self.weights, state=state)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,16 +155,12 @@ class Decomposed:
         which = "first" if self.moments == 1 else "first and second"
         return f"conditional gradients on parts coupled by {which} moments; a lower bound"
 
-    def start(self, task: Task | Assembly, oracle: Oracle) -> Iterator[Iterate[Any]]:
+    def start(
+        self, task: Task | Assembly, oracle: Oracle, saved: Arrays | None = None
+    ) -> Iterator[Iterate[Any]]:
         """Descend on all parts at once."""
         problem = CoupledProblem.lift(_parts(task, self.batch), order=self.moments)
-        return conditional_gradient(
-            problem,
-            oracle,
-            rule=dual_rule(self.rule, self.penalty, problem),
-            penalty=self.penalty,
-            atoms=self.atoms,
-        )
+        return _descent(self, problem, oracle, saved)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,10 +181,13 @@ class Hedging:
     weight: float | None = None
     about: str = "progressive hedging: parts one by one, pulled towards their mean"
 
-    def start(self, task: Task | Assembly, oracle: Oracle) -> Iterator[Iterate[Any]]:
+    def start(
+        self, task: Task | Assembly, oracle: Oracle, saved: Arrays | None = None
+    ) -> Iterator[Iterate[Any]]:
         """Solve the parts again and again."""
         parts = _parts(task, self.batch)
-        return progressive_hedging(parts, oracle, rho=self.rho, weight=self.weight)
+        state = restored(HedgingState.start(parts), saved)
+        return progressive_hedging(parts, oracle, rho=self.rho, weight=self.weight, state=state)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,10 +206,16 @@ class Guessing:
     about: str = "random weights, as many as a call has runs; no machine is asked"
     batch: None = None
 
-    def start(self, task: Task | Assembly, oracle: Oracle) -> Iterator[Iterate[Any]]:  # noqa: ARG002  it asks nobody
+    def start(
+        self,
+        task: Task | Assembly,
+        oracle: Oracle,  # noqa: ARG002  it asks nobody
+        saved: Arrays | None = None,
+    ) -> Iterator[Iterate[Any]]:
         """Draw networks."""
         bits = task.architecture.n_bits
-        return random_weights(bits, n_samples=self.n_samples, seed=self.seed)
+        state = restored(GuessingState(), saved)
+        return random_weights(bits, n_samples=self.n_samples, seed=self.seed, state=state)
 
 
 METHODS: Mapping[str, Method] = MappingProxyType(
@@ -248,6 +268,19 @@ def dual_rule(name: str, penalty: float, problem: ConicProgram) -> DualRule:
     if name in {"q-fw", "homotopy"}:
         return FixedDual(penalty if name == "q-fw" else 0.0)
     raise TrainingError(f"no rule {name!r}", hint="cgal, q-fw or homotopy")
+
+
+def _descent(
+    method: Gradient | Decomposed, problem: ConicProgram, oracle: Oracle, saved: Arrays | None
+) -> Iterator[Iterate[State]]:
+    return conditional_gradient(
+        problem,
+        oracle,
+        rule=dual_rule(method.rule, method.penalty, problem),
+        penalty=method.penalty,
+        atoms=method.atoms,
+        state=restored(State.start(problem), saved),
+    )
 
 
 def _parts(task: Task | Assembly, batch: int) -> Parts:

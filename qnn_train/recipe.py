@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
+
+import numpy as np
 
 from cim_hal import CapabilityError
 from qnn_train.data import PooledSign
@@ -20,7 +23,6 @@ from qnn_train.program import Assembly, SquaredLoss, Task, spins_needed
 from qnn_train.solve import Scorer
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     from cim_hal import Capabilities
@@ -143,6 +145,13 @@ class Preparation:
                 available=capabilities.max_spins,
                 hint=self._proposal(capabilities.max_spins - (not capabilities.has_field), batch),
             )
+
+    def digest(self) -> str:
+        """Return a fingerprint of all that is trained on."""
+        found = hashlib.sha256(repr((self.recipe, self.pair.classes)).encode())
+        for part in (self.inputs, self.chosen.labels, *self.scorer.content):
+            found.update(np.ascontiguousarray(part).tobytes())
+        return found.hexdigest()
 
     def assemble(self) -> Assembly:
         """Make the program."""

@@ -20,7 +20,7 @@ def finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-@dataclass
+@dataclass(frozen=True)
 class History:
     """One number a step; None where the method has none.
 
@@ -44,13 +44,15 @@ class History:
     calls: list[int] = field(default_factory=list)
     accuracy: list[float] = field(default_factory=list)
 
-    def write(self, step: TrainingStep) -> None:
-        """Append a step."""
-        self.objective.append(finite(step.iterate.objective))
-        self.infeasibility.append(finite(step.iterate.infeasibility))
-        self.gap.append(finite(step.iterate.gap))
-        self.calls.append(step.iterate.calls)
-        self.accuracy.append(step.best.accuracy)
+    def then(self, step: TrainingStep) -> History:
+        """Return the history with one more step."""
+        return History(
+            [*self.objective, finite(step.iterate.objective)],
+            [*self.infeasibility, finite(step.iterate.infeasibility)],
+            [*self.gap, finite(step.iterate.gap)],
+            [*self.calls, step.iterate.calls],
+            [*self.accuracy, step.best.accuracy],
+        )
 
 
 @dataclass(frozen=True)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from qnn_train.checkpoint import ProgramCheckpoint, Solving
+from qnn_train.errors import CheckpointError
 from qnn_train.methods import method_named
 from qnn_train.model_file import TrainedModel
 from qnn_train.program import ProgramSize
-from qnn_train.report import History, RunReport, finite
+from qnn_train.report import History, RunReport
 from qnn_train.solve import PackedOracle, SessionOracle
-from qnn_train.train import train
+from qnn_train.train import Saved, TrainingStep, train
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,7 +24,6 @@ if TYPE_CHECKING:
     from qnn_train.data import ImageSet
     from qnn_train.recipe import Preparation
     from qnn_train.solve import Oracle
-    from qnn_train.train import TrainingStep
 
 __all__ = ["Outcome", "TrainingRun", "run_recipe"]
 
@@ -44,10 +45,12 @@ class Outcome:
 class TrainingRun:
     """A run in progress: iterate over its steps, then ask for the outcome.
 
+    At any moment `checkpoint` holds all that the rest depends on.
+
     Parameters
     ----------
     preparation : Preparation
-    session : cim_hal.Session
+    session : cim_hal.Session or cim_hal.DevicePool
     iterations : int
         Oracle calls. A step of a method on parts takes several, and is made whole.
     n_runs : int
@@ -60,11 +63,16 @@ class TrainingRun:
         Images of a part, for methods on parts.
     pack : bool
         Whether parts share tasks of the machine, see `PackedOracle`.
+    resume : ProgramCheckpoint, optional
+        Go on from there; the same steps follow as if there had been no stop, on a machine that
+        gives the same samples for the same seed.
 
     Raises
     ------
     CapabilityError
         The program, or its largest part, does not fit the machine.
+    CheckpointError
+        The checkpoint is of other images, another recipe, method or machine.
     TrainingError
         No such method.
     """
@@ -80,53 +88,107 @@ class TrainingRun:
         method: str = "qcgd",
         batch: int = 5,
         pack: bool = False,
+        resume: ProgramCheckpoint | None = None,
     ) -> None:
-        seed = preparation.recipe.seed
-        self._name = method
+        seed, capabilities = preparation.recipe.seed, session.capabilities
+        self._solving = Solving(
+            method=method,
+            n_runs=n_runs,
+            coupling_bits=coupling_bits,
+            batch=batch,
+            pack=pack,
+            device=capabilities.name,
+        )
         self._method = method_named(method, batch=batch, n_samples=n_runs, seed=seed)
-        preparation.check_fits(session.capabilities, batch=self._method.batch)
-        session.capabilities.check_runs(n_runs)
+        preparation.check_fits(capabilities, batch=self._method.batch)
+        capabilities.check_runs(n_runs)
         self._preparation = preparation
-        self._capabilities = session.capabilities
-        self._coupling_bits = coupling_bits or session.capabilities.coupling_bits
-        self._iterations = iterations
-        self._n_runs = n_runs
+        self._digest = preparation.digest()
+        if resume is not None:
+            self._check(resume)
+        self._made: tuple[History, TrainingStep | Saved | None] = (
+            (History(), None) if resume is None else (resume.history, resume.saved)
+        )
+        self._before = 0.0 if resume is None else resume.seconds
+        self._coupling_bits = coupling_bits or capabilities.coupling_bits
+        self.iterations = iterations
         self._started = time.perf_counter()
         self._oracle: Oracle = SessionOracle(
-            session, n_runs=n_runs, seed=seed, coupling_bits=coupling_bits
+            session, n_runs=n_runs, seed=seed, coupling_bits=coupling_bits, calls=self.calls
         )
         if pack:
-            room = session.capabilities.max_spins - (not session.capabilities.has_field)
+            room = capabilities.max_spins - (not capabilities.has_field)
             self._oracle = PackedOracle(self._oracle, room)
-        self._history = History()
-        self._last: TrainingStep | None = None
+
+    @property
+    def calls(self) -> int:
+        """Calls of the machine up to the last step, those before a checkpoint too."""
+        history, _ = self._made
+        return history.calls[-1] if history.calls else 0
 
     def __iter__(self) -> Iterator[TrainingStep]:
         preparation = self._preparation
-        for step in train(preparation.task, self._oracle, preparation.scorer, method=self._method):
-            self._history.write(step)
-            self._last = step
+        steps = train(
+            preparation.task,
+            self._oracle,
+            preparation.scorer,
+            method=self._method,
+            saved=self._saved if self.calls else None,
+        )
+        while self.calls < self.iterations:
+            step = next(steps)
+            # all at once: an interruption finds the run before the step, or after it
+            self._made = self._made[0].then(step), step
             yield step
-            if step.iterate.calls >= self._iterations:
-                break
+
+    def checkpoint(self) -> ProgramCheckpoint:
+        """Return all that the rest depends on, as of the last step."""
+        return ProgramCheckpoint(
+            dataset=self._preparation.pair.dataset,
+            classes=self._preparation.pair.classes,
+            recipe=self._preparation.recipe,
+            digest=self._digest,
+            solving=self._solving,
+            iterations=self.iterations,
+            seconds=self._seconds(),
+            history=self._made[0],
+            saved=self._saved,
+        )
 
     def outcome(self) -> Outcome:
         """Measure the best network on the test images; once, after the last step."""
-        if self._last is None:
-            raise RuntimeError("no step was made")
-        seconds = time.perf_counter() - self._started
+        saved, seconds = self._saved, self._seconds()
         pair = self._preparation.pair
         model = TrainedModel(
             pair.dataset,
             pair.classes,
             pair.class_names,
             self._preparation.features,
-            self._last.best.network,
+            saved.best.network,
         )
-        return Outcome(model, self._report(model, self._last, seconds))
+        return Outcome(model, self._report(model, len(saved.networks), seconds))
 
-    def _report(self, model: TrainedModel, last: TrainingStep, seconds: float) -> RunReport:
+    @property
+    def _saved(self) -> Saved:
+        _, last = self._made
+        if last is None:
+            raise RuntimeError("no step was made")
+        return last.saved() if isinstance(last, TrainingStep) else last
+
+    def _seconds(self) -> float:
+        return self._before + time.perf_counter() - self._started
+
+    def _check(self, resume: ProgramCheckpoint) -> None:
+        """Refuse a checkpoint of something else."""
+        here = {"images or recipe": self._digest, **asdict(self._solving)}
+        then = {"images or recipe": resume.digest, **asdict(resume.solving)}
+        for name, now in here.items():
+            if then[name] != now:
+                raise CheckpointError(f"the checkpoint is of other {name}: {then[name]}, not {now}")
+
+    def _report(self, model: TrainedModel, candidates: int, seconds: float) -> RunReport:
         recipe, pair = self._preparation.recipe, self._preparation.pair
+        history, _ = self._made
         assembly = self._preparation.task.largest_part(self._method.batch)
         size = ProgramSize.of(assembly)
         return RunReport(
@@ -148,20 +210,20 @@ class TrainingRun:
             couplings=size.couplings,
             equalities=size.equalities,
             products=size.products,
-            method=self._name,
+            method=self._solving.method,
             batch=self._method.batch,
-            oracle_calls=last.iterate.calls,
-            runs_per_call=self._n_runs,
-            candidates=last.candidates,
+            oracle_calls=self.calls,
+            runs_per_call=self._solving.n_runs,
+            candidates=candidates,
             seconds=seconds,
-            infeasibility=finite(last.iterate.infeasibility),
-            objective=finite(last.iterate.objective),
-            gap=finite(last.iterate.gap),
+            infeasibility=history.infeasibility[-1],
+            objective=history.objective[-1],
+            gap=history.gap[-1],
             seed=recipe.seed,
-            device=self._capabilities.name,
+            device=self._solving.device,
             coupling_bits=self._coupling_bits,
             score=recipe.score,
-            history=self._history,
+            history=history,
         )
 
 

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from qnn_train.methods import METHODS
-from qnn_train.solve import Candidate, Extractor, Iterate
+from qnn_train.solve import Candidate, Extractor, Iterate, to_arrays
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
+
+    import numpy as np
+    from numpy.typing import NDArray
 
     from qnn_train.methods import Method
     from qnn_train.program import Assembly, Task
     from qnn_train.solve import Oracle, Scorer
 
-__all__ = ["TrainingStep", "train"]
+__all__ = ["Saved", "TrainingStep", "train"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,10 +36,40 @@ class TrainingStep:
     iterate: Iterate[Any]
     best: Candidate
     candidates: int
+    _extractor: Extractor = field(repr=False)
+
+    def saved(self) -> Saved:
+        """Return all that the next step depends on."""
+        networks = self._extractor.seen(self.candidates)
+        return Saved(to_arrays(self.iterate.state), networks, self.best)
+
+
+@dataclass(frozen=True, eq=False)
+class Saved:
+    """Where a training was after a step.
+
+    Attributes
+    ----------
+    solver : mapping of str to array
+        State of the method, see `to_arrays`.
+    networks : int8 array, shape (candidates, n_bits)
+        The different networks seen.
+    best : Candidate
+        The best of them.
+    """
+
+    solver: Mapping[str, NDArray[Any]]
+    networks: NDArray[np.int8]
+    best: Candidate
 
 
 def train(
-    task: Task | Assembly, oracle: Oracle, scorer: Scorer, *, method: Method = METHODS["qcgd"]
+    task: Task | Assembly,
+    oracle: Oracle,
+    scorer: Scorer,
+    *,
+    method: Method = METHODS["qcgd"],
+    saved: Saved | None = None,
 ) -> Iterator[TrainingStep]:
     """Train; the caller decides when to stop.
 
@@ -50,6 +83,13 @@ def train(
         Labelled images on which all samples are compared; never those of the test.
     method : Method
         The same samples are scored in the same way whatever the method.
+    saved : Saved, optional
+        Where to go on; the oracle must do so too, see `SessionOracle`.
+
+    Raises
+    ------
+    CheckpointError
+        What was saved is of another task or method.
 
     Examples
     --------
@@ -61,6 +101,11 @@ def train(
     >>> next(train(assembly, ExhaustiveOracle(), Scorer(inputs, labels))).best.accuracy
     1.0
     """
-    extractor = Extractor(task.architecture, scorer)
-    for iterate in method.start(task, oracle):
-        yield TrainingStep(iterate, extractor.add(iterate.bits), extractor.n_candidates)
+    if saved is None:
+        extractor, solver = Extractor(task.architecture, scorer), None
+    else:
+        extractor = Extractor.restored(task.architecture, scorer, saved.networks, saved.best)
+        solver = saved.solver
+    for iterate in method.start(task, oracle, solver):
+        best = extractor.add(iterate.bits)
+        yield TrainingStep(iterate, best, extractor.n_candidates, extractor)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import click
 
@@ -17,19 +17,7 @@ if TYPE_CHECKING:
 
     from cim_hal import Session
 
-__all__ = ["Machines", "Report", "folder_for", "table", "written"]
-
-
-class Report(Protocol):
-    """What can be said as JSON."""
-
-    def to_json(self) -> str:
-        """Return the text."""
-        ...
-
-    def save(self, path: Path) -> None:
-        """Write the text."""
-        ...
+__all__ = ["Machines", "folder_for", "table", "written"]
 
 
 @dataclass(frozen=True)

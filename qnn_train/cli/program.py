@@ -6,20 +6,24 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from qnn_train.cli.output import folder_for, table, written
+from qnn_train.cli.carry import Command, Outputs
+from qnn_train.cli.output import table
 from qnn_train.methods import method_named
 from qnn_train.picture import draw
 from qnn_train.run import TrainingRun
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from cim_hal import DevicePool, Session
+    from qnn_train.checkpoint import ProgramCheckpoint
     from qnn_train.cli.output import Machines
     from qnn_train.recipe import Preparation
     from qnn_train.report import RunReport
-    from qnn_train.run import Outcome
+    from qnn_train.train import TrainingStep
 
 __all__ = ["describe_program", "train_program"]
 
@@ -34,15 +38,16 @@ def train_program(
     batch: int,
     pack: bool,
     coupling_bits: int | None,
+    resume: ProgramCheckpoint | None,
+    checkpoint: Path | None,
     out: Path | None,
     json_file: Path | None,
     quiet: bool,
 ) -> None:
     """Train, write model, report and picture, and print the summary."""
-    folder = out or _default_folder(preparation, method)
-    with ExitStack() as stack:
-        session = machines.connect(stack)
-        run = TrainingRun(
+
+    def start(session: Session | DevicePool) -> TrainingRun:
+        return TrainingRun(
             preparation,
             session,
             iterations=iterations,
@@ -51,13 +56,12 @@ def train_program(
             method=method,
             batch=batch,
             pack=pack,
+            resume=resume,
         )
-        stack.enter_context(folder_for(folder))
-        _watch(run, iterations, quiet=quiet)
-        outcome = run.outcome()
-        _write(outcome, folder, json_file)
-    if not quiet and str(json_file) != "-":
-        click.echo(_summary(outcome.report, folder))
+
+    folder = out or _default_folder(preparation, method)
+    outputs = Outputs(folder, checkpoint, json_file, quiet)
+    Command(start, _watch, draw, _summary).carry_out(machines, outputs)
 
 
 def describe_program(
@@ -98,7 +102,7 @@ def _default_folder(preparation: Preparation, method: str) -> Path:
     return Path("runs") / f"{pair.dataset}-{first}-{second}-seed{preparation.recipe.seed}{suffix}"
 
 
-def _watch(run: TrainingRun, iterations: int, *, quiet: bool) -> None:
+def _watch(run: TrainingRun, steps: Iterator[TrainingStep], *, quiet: bool) -> None:
     """Make the steps, with a bar on a terminal."""
     console = Console(stderr=True)
     columns = (
@@ -110,25 +114,20 @@ def _watch(run: TrainingRun, iterations: int, *, quiet: bool) -> None:
         TimeElapsedColumn(),
     )
     with Progress(*columns, console=console, disable=quiet or not console.is_terminal) as bar:
-        task = bar.add_task("", total=iterations, infeasibility=float("nan"), accuracy=0.0)
-        for step in run:
+        task = bar.add_task(
+            "",
+            total=run.iterations,
+            completed=run.calls,
+            infeasibility=float("nan"),
+            accuracy=0.0,
+        )
+        for step in steps:
             bar.update(
                 task,
-                completed=min(step.iterate.calls, iterations),
+                completed=min(step.iterate.calls, run.iterations),
                 infeasibility=step.iterate.infeasibility,
                 accuracy=100 * step.best.accuracy,
             )
-
-
-def _write(outcome: Outcome, folder: Path, json_file: Path | None) -> None:
-    with written(folder):
-        outcome.model.save(folder / "model.npz")
-        outcome.report.save(folder / "report.json")
-        draw(outcome.report, folder / "training.png")
-        if json_file is not None and str(json_file) != "-":
-            outcome.report.save(json_file)
-    if str(json_file) == "-":
-        click.echo(outcome.report.to_json())
 
 
 def _summary(report: RunReport, folder: Path) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from qnn_train.archive import read_arrays
+from qnn_train.archive import read_arrays, write_arrays
 from qnn_train.errors import CheckpointError
 from qnn_train.solve import ProximalState
 
@@ -62,17 +62,10 @@ class Trail:
         self.calls.append(calls)
 
     def save(self, path: Path) -> None:
-        """Write the file beside its place and move it there: it is whole at every moment."""
-        beside = path.with_name(path.name + ".part")
-        with beside.open("wb") as file:
-            np.savez(
-                file,
-                digest=np.array(self.digest),
-                bits=np.array(self.bits),
-                scales=np.array(self.scales),
-                calls=np.array(self.calls, dtype=np.int64),
-            )
-        beside.replace(path)
+        """Write the file, all or nothing."""
+        calls = np.array(self.calls, dtype=np.int64)
+        columns = {"bits": self.bits, "scales": self.scales, "calls": calls}
+        write_arrays(path, {"digest": self.digest, **columns})
 
     @classmethod
     def load(cls, path: Path, *, digest: str, n_bits: int) -> Self:

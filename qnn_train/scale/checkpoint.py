@@ -1,19 +1,17 @@
 """A training that can go on after its process was killed: one file, plain arrays, no pickle.
 
-The file is written beside its place and then moved there, so that it is whole at every moment.
 ``bits`` and ``best`` are networks; ``about`` is a JSON text with everything else.
 """
 
 from __future__ import annotations
 
-import os
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from qnn_train.archive import read_arrays
+from qnn_train.archive import read_arrays, write_arrays
 from qnn_train.errors import CheckpointError
 from qnn_train.scale.recipe import ProximalRecipe
 from qnn_train.scale.report import Curve
@@ -121,17 +119,8 @@ class Checkpoint:
             seconds=self.seconds,
             curve=_CurveAbout(**asdict(self.curve)),
         )
-        beside = path.with_name(path.name + ".part")
-        with beside.open("wb") as file:
-            np.savez(
-                file,
-                about=np.array(about.model_dump_json()),
-                bits=self.state.bits,
-                best=self.state.best,
-            )
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
+        arrays = {"bits": self.state.bits, "best": self.state.best}
+        write_arrays(path, {"about": about.model_dump_json(), **arrays})
 
     @classmethod
     def load(cls, path: Path) -> Self:

@@ -11,17 +11,18 @@ from qnn_train.solve.disturbed import (
 from qnn_train.solve.dual import BoundedDual, DualRule, FixedDual
 from qnn_train.solve.exact import CpSatOracle, Optimum, cp_sat, exhaustive
 from qnn_train.solve.extraction import Candidate, Extractor, Scorer
-from qnn_train.solve.guessing import random_weights
-from qnn_train.solve.hedging import RhoSchedule, progressive_hedging
+from qnn_train.solve.guessing import GuessingState, random_weights
+from qnn_train.solve.hedging import HedgingState, RhoSchedule, progressive_hedging
 from qnn_train.solve.iterate import Iterate
 from qnn_train.solve.lifting import LiftedProblem
 from qnn_train.solve.many import ManyOracle, minimize_all
 from qnn_train.solve.oracle import Answer, ExhaustiveOracle, Oracle, Sampler, SessionOracle
 from qnn_train.solve.packing import PackedOracle
-from qnn_train.solve.penalty import default_weight, penalty_method
+from qnn_train.solve.penalty import PenaltyState, default_weight, penalty_method
 from qnn_train.solve.polish import Polished, polish
 from qnn_train.solve.proximal import Annealing, ProximalState, ProximalStep, proximal_descent
 from qnn_train.solve.qcgd import State, conditional_gradient
+from qnn_train.solve.saved import restored, to_arrays
 
 __all__ = [
     "Annealing",
@@ -35,6 +36,8 @@ __all__ = [
     "ExhaustiveOracle",
     "Extractor",
     "FixedDual",
+    "GuessingState",
+    "HedgingState",
     "Iterate",
     "LiftedProblem",
     "ManyOracle",
@@ -42,6 +45,7 @@ __all__ = [
     "Optimum",
     "Oracle",
     "PackedOracle",
+    "PenaltyState",
     "Polished",
     "ProximalState",
     "ProximalStep",
@@ -63,4 +67,6 @@ __all__ = [
     "progressive_hedging",
     "proximal_descent",
     "random_weights",
+    "restored",
+    "to_arrays",
 ]

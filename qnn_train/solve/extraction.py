@@ -8,7 +8,8 @@ Under a noisy oracle this is better than rounding the averaged W.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from itertools import islice
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
@@ -17,6 +18,8 @@ from qnn_train.network import QuantizedNetwork
 from qnn_train.network.network import margin_of, sign
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from numpy.typing import ArrayLike, NDArray
 
     from qnn_train.network import Architecture
@@ -74,6 +77,11 @@ class Scorer:
         self._down = self._counted(which, columns == -1)
         self._total = len(signs)
 
+    @property
+    def content(self) -> tuple[NDArray, ...]:
+        """Different inputs, and how often each is up and down: all that a score depends on."""
+        return self._patterns, self._up, self._down
+
     def score(self, candidates: QuantizedNetwork) -> tuple[NDArray, NDArray]:
         """Return accuracy (K,) and losses (K, 2) of K candidates, float64.
 
@@ -127,8 +135,18 @@ class Extractor:
     def __init__(self, architecture: Architecture, scorer: Scorer) -> None:
         self._architecture = architecture
         self._scorer = scorer
-        self._seen: set[bytes] = set()
+        self._seen: dict[bytes, None] = {}  # in the order they were seen
         self._best: Candidate | None = None
+
+    @classmethod
+    def restored(
+        cls, architecture: Architecture, scorer: Scorer, networks: NDArray[np.int8], best: Candidate
+    ) -> Self:
+        """Go on after these networks (K, n_bits) were seen."""
+        extractor = cls(architecture, scorer)
+        extractor._see(networks)
+        extractor._best = best
+        return extractor
 
     @property
     def n_candidates(self) -> int:
@@ -140,11 +158,19 @@ class Extractor:
         parameters = np.unique(bits[:, : self._architecture.n_bits], axis=0)
         new = [row for row in parameters if row.tobytes() not in self._seen]
         if new:
-            self._seen.update(row.tobytes() for row in new)
+            self._see(new)
             self._best = self._better(QuantizedNetwork.from_bits(self._architecture, np.array(new)))
         if self._best is None:
             raise TrainingError("the oracle returned no sample")
         return self._best
+
+    def seen(self, count: int) -> NDArray[np.int8]:
+        """Return the first different networks that were seen, int8, shape (count, n_bits)."""
+        joined = b"".join(islice(self._seen, count))
+        return np.frombuffer(joined, np.int8).reshape(count, self._architecture.n_bits)
+
+    def _see(self, networks: Iterable[NDArray[np.int8]]) -> None:
+        self._seen.update((row.tobytes(), None) for row in networks)
 
     def _better(self, networks: QuantizedNetwork) -> Candidate:
         accuracy, losses = self._scorer.score(networks)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING
 
@@ -12,12 +13,19 @@ from qnn_train.solve.iterate import Iterate
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["random_weights"]
+__all__ = ["GuessingState", "random_weights"]
+
+
+@dataclass(frozen=True)
+class GuessingState:
+    """How many steps were made."""
+
+    step: int = 0
 
 
 def random_weights(
-    n_bits: int, *, n_samples: int, seed: int, step: int = 0
-) -> Iterator[Iterate[int]]:
+    n_bits: int, *, n_samples: int, seed: int, state: GuessingState | None = None
+) -> Iterator[Iterate[GuessingState]]:
     """Draw as many networks a step as a call of the machine has runs; without any machine.
 
     Parameters
@@ -27,8 +35,8 @@ def random_weights(
     n_samples : int
         Networks of a step.
     seed : int
-    step : int
-        Where to go on, the state of an iterate.
+    state : GuessingState, optional
+        Where to go on.
 
     Yields
     ------
@@ -37,7 +45,9 @@ def random_weights(
         neither objective nor infeasibility: NaN.
     """
     nothing = float("nan")
-    for made in count(step + 1):
+    done = state.step if state else 0
+    for made in count(done + 1):
         rng = np.random.default_rng([seed, made])
         bits = rng.integers(0, 2, (n_samples, n_bits), np.int8)
-        yield Iterate(made, made, bits, bits[0], nothing, nothing, nothing, nothing, made)
+        after = GuessingState(made)
+        yield Iterate(made, made, bits, bits[0], nothing, nothing, nothing, nothing, after)

@@ -13,10 +13,13 @@ import numpy as np
 import pytest
 
 COMMAND = [sys.executable, "-m", "qnn_train", "--quiet"]
-TRAINING = [
-    *("--classes", "all", "--hidden", "4", "--grid", "4", "--sweeps", "6", "--seed", "3"),
-    *("--runs", "8", "--round-trips", "100", "--block-spins", "64"),
-]
+TRAININGS = {
+    "proximal": [
+        *("--classes", "all", "--hidden", "4", "--grid", "4", "--sweeps", "6", "--seed", "3"),
+        *("--runs", "8", "--round-trips", "100", "--block-spins", "64"),
+    ],
+    "qcgd": ["--train-samples", "12", "--iterations", "60", "--runs", "8", "--seed", "3"],
+}
 
 
 def train(folder, *arguments):
@@ -28,9 +31,9 @@ def train(folder, *arguments):
         return report, {name: model[name].tolist() for name in model.files}
 
 
-def stopped(folder, checkpoint, how, when):
+def stopped(training, folder, checkpoint, how, when):
     """Start a training, and stop it `when` seconds after its first checkpoint."""
-    command = [*COMMAND, *TRAINING, "--checkpoint", str(checkpoint), "--out", str(folder)]
+    command = [*COMMAND, *training, "--checkpoint", str(checkpoint), "--out", str(folder)]
     with subprocess.Popen(command, stderr=subprocess.PIPE) as process:
         deadline = time.monotonic() + 60
         while not checkpoint.exists() and process.poll() is None and time.monotonic() < deadline:
@@ -44,11 +47,13 @@ def stopped(folder, checkpoint, how, when):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
-def test_a_killed_training_goes_on_bit_for_bit(tmp_path, how):
-    whole = train(tmp_path / "whole", *TRAINING)
+@pytest.mark.parametrize("method", TRAININGS)
+def test_a_killed_training_goes_on_bit_for_bit(tmp_path, method, how):
+    training = TRAININGS[method]
+    whole = train(tmp_path / "whole", *training)
     checkpoint = tmp_path / "there.npz"
     when = random.SystemRandom().uniform(0.0, 0.5)
-    status, said = stopped(tmp_path / "stopped", checkpoint, how, when)
+    status, said = stopped(training, tmp_path / "stopped", checkpoint, how, when)
     if how is signal.SIGKILL:
         assert status in {-signal.SIGKILL, 0}
     elif status:

@@ -7,48 +7,13 @@ import json
 import numpy as np
 import pytest
 
-from cim_hal import (
-    Capabilities,
-    CapabilityError,
-    Driver,
-    Program,
-    Readout,
-    StopToken,
-    open_device,
-)
+from cim_hal import CapabilityError, open_device
 from qnn_train import DataError, Recipe, TrainingError, load_digits, prepare, run_recipe
 from qnn_train.methods import METHODS
 from qnn_train.picture import draw
 from qnn_train.program import ProgramSize
 from qnn_train.run import TrainingRun
-
-
-class Descending(Driver):
-    """Each run flips, from random spins, whatever single spin lowers the energy most."""
-
-    def __init__(self, max_spins: int = 400) -> None:
-        self._max_spins = max_spins
-
-    def describe(self) -> Capabilities:
-        return Capabilities(
-            name="descending", max_spins=self._max_spins, coupling_bits=8, reproducible=True
-        )
-
-    def run(self, program: Program, stop: StopToken) -> Readout:
-        rng = np.random.default_rng(program.seed)
-        J = program.dense_coupling().astype(float)
-        spins = rng.choice([-1.0, 1.0], (program.n_runs, program.n_spins))
-        field = spins @ J
-        for _ in range(10 * program.n_spins):
-            gain = -(spins * field)
-            at = gain.argmax(axis=1)
-            rows = np.flatnonzero(gain[np.arange(len(gain)), at] > 0)
-            if not len(rows):
-                break
-            spins[rows, at[rows]] *= -1
-            field[rows] += 2 * spins[rows, at[rows]][:, None] * J[at[rows]]
-        return Readout(spins.astype(int))
-
+from tests.support.descending import Descending
 
 PAIR = load_digits().pair(3, 6)
 
