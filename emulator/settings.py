@@ -67,6 +67,7 @@ CONVERTERS = (
     _log("dac.full_scale", 0.01, 10.0, "Largest drive of the DAC, in units of the loss."),
 )
 FIELD = _log("field_amplitude", 0.01, 10.0, "Amplitude of the spin that stands for the field.")
+COUNTED = _linear("field_weight", 1.0, "How much fields count in the unit of couplings.")
 SPLITTERS = _linear("coupling_loss", 5.0, "Loss rate in the delay lines, in units of the loss.")
 ERROR_RATE = _log("error_rate", 0.01, 3.0, "How fast error variables follow.")
 ERROR_LIMIT = _log("error_limit", 1.0, 1000.0, "Largest error variable.")
@@ -127,12 +128,14 @@ KNOBS: Mapping[type[Dynamics], tuple[Knob, ...]] = MappingProxyType(
         ),
         SimulatedBifurcation: (
             GAIN,
+            COUNTED,
             _time_step(0.05, 2.0),
             _log("stability", 0.05, 1.0, "Share of the longest stable step that is taken."),
             _linear("heating", 0.3, "Rate at which momenta grow."),
         ),
         SimCim: (
             GAIN,
+            COUNTED,
             LOSS,
             _linear("momentum", 0.99, "Share of its velocity that an amplitude keeps."),
             _linear("noise", 0.5, "Width of the noise, per square root of a lifetime."),
@@ -140,6 +143,7 @@ KNOBS: Mapping[type[Dynamics], tuple[Knob, ...]] = MappingProxyType(
         ),
         NoisyMeanFieldAnnealing: (
             GAIN,
+            COUNTED,
             _log("mixing", 0.01, 1.0, "Share of an amplitude that is renewed in a round trip."),
             _linear("noise", 1.0, "Width of the noise, in units of a spin's couplings."),
         ),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
@@ -14,20 +14,43 @@ from emulator.noise import normals
 if TYPE_CHECKING:
     from emulator.coupling import CouplingMatrix
 
-__all__ = ["lowest_eigenvalue", "natural_strength"]
+__all__ = ["LEAST_FIELD_WEIGHT", "Norms", "lowest_eigenvalue"]
 
 LANCZOS_STEPS = 48
+LEAST_FIELD_WEIGHT = 1e-3
 
 
-def natural_strength(coupling: CouplingMatrix) -> float:
-    r"""Return :math:`\xi_0 = \sqrt{N / \sum_i(\sum_j J_{ij}^2 + h_i^2)}`, 1 without couplings.
+class Norms(NamedTuple):
+    r"""How large couplings and fields are, in units of the stored values.
 
-    It is one over the root-mean-square norm of a row, both in units of the stored values. For a
-    dense random J, the spectrum of :math:`\xi_0 J` ends at 2.
+    Attributes
+    ----------
+    n_spins : int
+    couplings, field : float
+        :math:`(\sum_{ij} J_{ij}^2)^{1/2}` and :math:`(\sum_i h_i^2)^{1/2}`.
     """
-    values = coupling.dense if coupling.sparse is None else coupling.sparse[2]
-    norm = math.hypot(np.linalg.norm(np.ravel(values)), np.linalg.norm(coupling.field))  # pyright: ignore[reportArgumentType, reportCallIssue]
-    return math.sqrt(len(coupling.field)) / norm if norm else 1.0
+
+    n_spins: int
+    couplings: float
+    field: float
+
+    @classmethod
+    def of(cls, coupling: CouplingMatrix) -> Norms:
+        """Measure couplings."""
+        values = coupling.dense if coupling.sparse is None else coupling.sparse[2]
+        couplings = np.linalg.norm(np.ravel(values))  # pyright: ignore[reportArgumentType, reportCallIssue]
+        return cls(len(coupling.field), float(couplings), float(np.linalg.norm(coupling.field)))
+
+    def natural_strength(self, field_weight: float = 0.0) -> float:
+        r"""Return :math:`\xi_0 = \sqrt{N / \sum_i(\sum_j J_{ij}^2 + w^2h_i^2)}`, 1 without both.
+
+        At w = 0 it is one over the root-mean-square norm of a row of J; for a dense random J, the
+        spectrum of :math:`\xi_0 J` then ends at 2. A spin that its field holds decides nothing,
+        and to count its field would weaken the couplings of all others. w is 0.001 at least,
+        which keeps drives within float32 and gives a scale to fields without couplings.
+        """
+        norm = math.hypot(self.couplings, max(field_weight, LEAST_FIELD_WEIGHT) * self.field)
+        return math.sqrt(self.n_spins) / norm if norm else 1.0
 
 
 def lowest_eigenvalue(coupling: CouplingMatrix) -> float:

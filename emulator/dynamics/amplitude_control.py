@@ -140,7 +140,7 @@ class ChaoticAmplitudeControl(AmplitudeControl):
               \overline{|x|}\Big), \qquad \xi = g\,\xi_0 \\
               \dot e_i &= -\beta\,(x_i^2 - \alpha)\,e_i
 
-    with :math:`\xi_0` from `natural_strength`. p = 1 is the threshold of a lone oscillator of
+    with :math:`\xi_0` from `Norms.natural_strength`. p = 1 is the threshold of a lone oscillator of
     loss L; Reifenstein et al. write :math:`p' - 1` for the net gain, so that their
     :math:`p' = 1 + L(p - 1)`, -0.5 to 1, is p from 0 to 1 with L = 1.5. A round trip is one Euler
     step; :math:`|x|` ends at :math:`1.5\sqrt\alpha`.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
-from emulator.spectrum import lowest_eigenvalue, natural_strength
+from emulator.spectrum import Norms, lowest_eigenvalue
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -62,9 +62,9 @@ class Wiring:
         return self.coupling if self.signs is None else self.signs
 
     @cached_property
-    def natural_strength(self) -> float:
-        """What `spectrum.natural_strength` says of the couplings, once for all blocks."""
-        return natural_strength(self.coupling)
+    def norms(self) -> Norms:
+        """How large couplings and fields are, once for all blocks."""
+        return Norms.of(self.coupling)
 
     @cached_property
     def lowest_eigenvalue(self) -> float:

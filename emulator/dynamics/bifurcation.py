@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from emulator.coupling import Form
     from emulator.dynamics.look import Watch
+    from emulator.spectrum import Norms
 
 __all__ = [
     "BifurcationBlock",
@@ -170,7 +171,7 @@ class SimulatedBifurcation(Dynamics):
     .. math:: \dot y_i = -(1 - p)\,x_i - \kappa x_i^3 + c_0 \Big(\sum_j J_{ij} f(x_j) + h_i
               \overline{|f(x)|}\Big) + \gamma y_i, \qquad \dot x_i = y_i, \qquad c_0 = g\,\xi_0
 
-    with :math:`\xi_0` from `natural_strength`. The adiabatic variant has :math:`\kappa = 1` and
+    with :math:`\xi_0` from `Norms.natural_strength`. The adiabatic variant has :math:`\kappa = 1`,
     f = x; the other two have :math:`\kappa = 0` and walls at :math:`|x| = 1` that stop an
     oscillator (y = 0), with f = x (ballistic) or the sign of x (discrete). The pump is the
     papers' :math:`a(t)` in units of :math:`a_0 = 1`: from 0 to 1. A round trip is one symplectic
@@ -184,6 +185,8 @@ class SimulatedBifurcation(Dynamics):
     variant : {"adiabatic", "ballistic", "discrete"}
     coupling_gain : float
         g.
+    field_weight : float
+        w of :math:`\xi_0`, from 0 to 1; the adiabatic variant, which nothing stops, takes 1.
     time_step : float
         Longest dt.
     stability : float
@@ -202,6 +205,7 @@ class SimulatedBifurcation(Dynamics):
 
     variant: Variant = "discrete"
     coupling_gain: float = 0.5
+    field_weight: float = 0.0
     time_step: float = 1.0
     stability: float = 0.5
     heating: float = 0.0
@@ -213,6 +217,7 @@ class SimulatedBifurcation(Dynamics):
         checks = {
             "variant": self.variant in {"adiabatic", "ballistic", "discrete"},
             "coupling_gain": 0 <= self.coupling_gain < math.inf,
+            "field_weight": 0 <= self.field_weight <= 1,
             "time_step": 0 < self.time_step < math.inf,
             "stability": self.stability > 0,
             "heating": 0 <= self.heating < math.inf and is_heatable,
@@ -230,6 +235,11 @@ class SimulatedBifurcation(Dynamics):
     def has_field(self) -> bool:
         """Always."""
         return True
+
+    def strength(self, norms: Norms) -> float:
+        """Return c0 in units of the stored couplings."""
+        weight = 1.0 if self.variant == "adiabatic" else self.field_weight
+        return self.coupling_gain * norms.natural_strength(weight)
 
     def start(self, wiring: Wiring, *, first_run: int, n_runs: int) -> BifurcationBlock:
         """Return a block of runs at their random initial positions and momenta."""
@@ -262,7 +272,7 @@ class BifurcationBlock(WatchedBlock):
             for stream in (0, 1)
         )
         super().__init__(x, n_runs)
-        self.coupling_strength = dynamics.coupling_gain * wiring.natural_strength
+        self.coupling_strength = dynamics.strength(wiring.norms)
         self.time_step = dynamics.time_step
         if math.isfinite(dynamics.stability):
             stable = longest_stable_step(self.coupling_strength, wiring.lowest_eigenvalue)

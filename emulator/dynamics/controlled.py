@@ -169,7 +169,7 @@ class ControlledBlock(WatchedBlock):
         field = zeeman(wiring.coupling, n_padded, dtype)
         self._arrays = Shared(x, e, aligned_zeros(x.shape, dtype), field)
         self._form = wiring.coupling.numbers(dtype)
-        self._constants = dynamics.constants(wiring.natural_strength)
+        self._constants = dynamics.constants(wiring.norms.natural_strength())
         self.wiring, self._dynamics = wiring, dynamics
         self._round_trip = 0
 

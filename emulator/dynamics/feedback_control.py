@@ -80,7 +80,7 @@ class ChaoticFeedbackControl(ControlledDynamics):
               \dot x_i &= \big(L(p - 1) - x_i^2\big)x_i + z_i \\
               \dot e_i &= -\beta\,(z_i^2 - \alpha)\,e_i
 
-    with :math:`\xi_0` from `natural_strength`. p = 1 is the threshold of a lone oscillator of
+    with :math:`\xi_0` from `Norms.natural_strength`. p = 1 is the threshold of a lone oscillator of
     loss L; Reifenstein et al. write :math:`p' - 1` for the net gain, so that their
     :math:`p' = 1 + L(p - 1)`, -1 to 1, is p from 0 to 1 with L = 2. A round trip is one Euler
     step; :math:`|x|` ends at 1.5, and e stays between 0.01 and `error_limit`.

@@ -25,6 +25,7 @@ from emulator.dynamics.base import (
 )
 from emulator.elementary import tanh
 from emulator.noise import NoiseKey, fill_normal_pair
+from emulator.spectrum import LEAST_FIELD_WEIGHT
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -70,15 +71,18 @@ def advance_annealing(  # noqa: PLR0917  a kernel takes arrays
                 means[r] = c.kept * means[r] + c.taken * aligned
 
 
-def row_norms(coupling: CouplingMatrix) -> NDArray[np.float64]:
-    r"""Return :math:`\sqrt{h_i^2 + \sum_jJ_{ij}^2}` in units of the stored values, 1 for no row."""
+def row_norms(coupling: CouplingMatrix, field_weight: float) -> NDArray[np.float64]:
+    r"""Return :math:`\sqrt{w^2h_i^2 + \sum_jJ_{ij}^2}` in units of the stored values, 1 for no row.
+
+    w is 0.001 at least: a spin may have a field and no couplings.
+    """
     if coupling.sparse is None:
         squares = np.square(coupling.dense, dtype=np.float64).sum(axis=1)  # pyright: ignore[reportCallIssue, reportArgumentType]
     else:
         starts, _, values = coupling.sparse
         sums = np.concatenate([[0.0], np.cumsum(values.astype(np.float64) ** 2)])
         squares = sums[starts[1:]] - sums[starts[:-1]]
-    norms = np.sqrt(squares + coupling.field**2)
+    norms = np.sqrt(squares + (max(field_weight, LEAST_FIELD_WEIGHT) * coupling.field) ** 2)
     return np.where(norms > 0, norms, 1.0)
 
 
@@ -87,7 +91,7 @@ class NoisyMeanFieldAnnealing(Dynamics):
     r"""NMFA: mean spins in noisy local fields, cooled as the pump rises.
 
     .. math:: x_i \leftarrow (1 - \alpha)\,x_i + \alpha\tanh\Big(g\,p\Big[
-              \frac{\sum_jJ_{ij}x_j + h_i}{\sqrt{\sum_jJ_{ij}^2 + h_i^2}} + s\,w_i\Big]\Big)
+              \frac{\sum_jJ_{ij}x_j + h_i}{\sqrt{\sum_jJ_{ij}^2 + w^2h_i^2}} + s\,w_i\Big]\Big)
 
     The pump takes the place of an inverse temperature, :math:`1/T = g\,p`. A lone spin has no
     threshold; a mode of eigenvalue :math:`\lambda` of the row-normalized couplings leaves x = 0
@@ -106,6 +110,8 @@ class NoisyMeanFieldAnnealing(Dynamics):
         constant :math:`\alpha`.
     noise : float
         s, in units of a row's norm.
+    field_weight : float
+        w, from 0 to 1; the paper has 1.
     precision : {"single", "double"}
 
     Raises
@@ -118,6 +124,7 @@ class NoisyMeanFieldAnnealing(Dynamics):
     mixing: float = 0.5
     stability: float = 0.9
     noise: float = 0.15
+    field_weight: float = 0.0
     precision: Precision = "single"
 
     def __post_init__(self) -> None:
@@ -126,6 +133,7 @@ class NoisyMeanFieldAnnealing(Dynamics):
             "mixing": 0 < self.mixing <= 1,
             "stability": self.stability > 0,
             "noise": 0 <= self.noise < math.inf,
+            "field_weight": 0 <= self.field_weight <= 1,
             "precision": self.precision in {"single", "double"},
         }
         check_options(self, checks)
@@ -160,9 +168,10 @@ class AnnealingBlock(Block):
         dtype, n_spins = state_dtype(dynamics.precision), wiring.n_spins
         self.x = np.zeros((n_spins + n_spins % 2, n_runs), dtype)
         self._product = np.zeros(self.x.shape, wiring.coupling.dtype)
-        norms = row_norms(wiring.coupling)
+        norms = row_norms(wiring.coupling, dynamics.field_weight)
         # rows of equal norm make this that of the normalized couplings; others a bit less
-        self._lowest = min(wiring.lowest_eigenvalue * wiring.natural_strength, 0.0)
+        strength = wiring.norms.natural_strength(dynamics.field_weight)
+        self._lowest = min(wiring.lowest_eigenvalue * strength, 0.0)
         self._scale, self._field = np.zeros((2, len(self.x)), dtype)
         self._scale[:n_spins] = 1 / norms
         self._field[:n_spins] = wiring.coupling.field / norms

@@ -140,9 +140,9 @@ class SeparatedFeedbackControl(ControlledDynamics):
               \dot x_i &= \big(L(p - 1) - x_i^2\big)x_i + \tanh(c z_i) + k\,(z_i - e_i) \\
               \dot e_i &= -\beta\,(e_i - z_i)
 
-    with :math:`\xi_0` from `natural_strength`; z and e are those of Reifenstein et al. with the
-    opposite sign, so that positive z pulls up. Pump and loss are as in `ChaoticFeedbackControl`.
-    A round trip is one Euler step; :math:`|x|` ends at 1.5.
+    with :math:`\xi_0` from `Norms.natural_strength`; z and e are those of Reifenstein et al. with
+    the opposite sign, so that positive z pulls up. Pump and loss are as in
+    `ChaoticFeedbackControl`. A round trip is one Euler step; :math:`|x|` ends at 1.5.
 
     Parameters
     ----------

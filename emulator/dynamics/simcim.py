@@ -105,7 +105,7 @@ class SimCim(Dynamics):
               + \xi h_i\overline{|x|}\Big)dt + s\sqrt{dt}\,w_i\Big], \qquad \xi = g\,\xi_0 \\
               x_i &\leftarrow x_i + v_i \quad\text{where}\quad |x_i + v_i| < 1
 
-    with :math:`\xi_0` from `natural_strength`. The pump is that of the schedule, as everywhere:
+    with :math:`\xi_0` from `Norms.natural_strength`. The pump is the schedule's, as everywhere:
     p = 0 is no pump, p = 1 the threshold of a lone oscillator, and the papers' pump-loss factor
     :math:`\nu` is :math:`L(p - 1)`. Their rise as a hyperbolic tangent is a schedule,
     `tanh_ramp`. Runs start from zero, or normal amplitudes of width `initial_width`.
@@ -116,6 +116,8 @@ class SimCim(Dynamics):
         g.
     loss : float
         L.
+    field_weight : float
+        w of :math:`\xi_0`, from 0 to 1. A step beyond a wall is refused: strong drives are stuck.
     momentum : float
         :math:`\mu`, from 0 to below 1.
     noise : float
@@ -135,6 +137,7 @@ class SimCim(Dynamics):
     """
 
     coupling_gain: float = 0.7
+    field_weight: float = 1.0
     loss: float = 1.0
     momentum: float = 0.9
     noise: float = 0.3
@@ -146,6 +149,7 @@ class SimCim(Dynamics):
     def __post_init__(self) -> None:
         checks = {
             "coupling_gain": 0 <= self.coupling_gain < math.inf,
+            "field_weight": 0 <= self.field_weight <= 1,
             "loss": 0 <= self.loss < math.inf,
             "momentum": 0 <= self.momentum < 1,
             "noise": 0 <= self.noise < math.inf,
@@ -190,7 +194,8 @@ class SimCimBlock(Block):
         self.x *= dtype.type(dynamics.initial_width)
         np.clip(self.x, -1, 1, out=self.x)
         self.v = np.zeros_like(self.x)
-        self.coupling_strength = dynamics.coupling_gain * wiring.natural_strength
+        strength = wiring.norms.natural_strength(dynamics.field_weight)
+        self.coupling_strength = dynamics.coupling_gain * strength
         self.time_step = dynamics.time_step
         if math.isfinite(dynamics.stability):
             decay = dynamics.loss - min(self.coupling_strength * wiring.lowest_eigenvalue, 0.0)

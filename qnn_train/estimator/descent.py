@@ -174,6 +174,7 @@ class Descent:
             n_runs=recipe.n_runs,
             seed=recipe.seed,
             schedule=self._schedule(session.capabilities),
+            settings=recipe.settings_on(session.capabilities),
             calls=trail.calls[-1] if len(trail) else 0,
         )
         steps = proximal_descent(

@@ -102,11 +102,6 @@ class ScaleProblem:
         default = capabilities.default_schedule
         return default if trips is None else default.stretched(trips)
 
-    def settings(self, capabilities: Capabilities) -> dict[str, float]:
-        """Return the settings of the recipe that the machine has."""
-        known = {setting.name for setting in capabilities.settings}
-        return {name: value for name, value in self.recipe.settings if name in known}
-
     @cached_property
     def stages(self) -> list[Stage]:
         """The descents, one after the other; see `ProximalRecipe.stages`."""

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from qnn_train.errors import AssemblyError
 from qnn_train.network import Architecture, Layer, ParameterCode, bias_code, weight_code
 from qnn_train.network.activations import activation_named
 from qnn_train.solve import Annealing
 
+if TYPE_CHECKING:
+    from cim_hal import Capabilities
+
 __all__ = ["ProximalRecipe", "Stage"]
+
+# All recipes were chosen on machines that count fields as couplings.
+FIELDS_COUNTED = ("field_weight", 1.0)
 
 
 @dataclass(frozen=True)
@@ -148,6 +154,12 @@ class ProximalRecipe:
             weight_code(self.first_weights)
             if self.starts > 1 or self.sweeps < 2:
                 raise AssemblyError("two codes need two sweeps and a single start")
+
+    def settings_on(self, capabilities: Capabilities) -> dict[str, float]:
+        """Return the settings that a machine has."""
+        known = {setting.name for setting in capabilities.settings}
+        wanted = dict((FIELDS_COUNTED, *self.settings))
+        return {name: value for name, value in wanted.items() if name in known}
 
     def stages(self, n_outputs: int) -> list[Stage]:
         """Return the descents: one, or one for each code of the weights.

@@ -97,7 +97,7 @@ class ScaleRun:
             seed=problem.recipe.seed,
             coupling_bits=coupling_bits,
             schedule=problem.schedule(session.capabilities),
-            settings=problem.settings(session.capabilities),
+            settings=problem.recipe.settings_on(session.capabilities),
             calls=self._calls,
         )
 

@@ -11,7 +11,7 @@ from cim_hal import IsingModel, Program, StopToken, lower, make_driver, read_mod
 from emulator import SimulatedBifurcation
 from emulator.coupling import CouplingMatrix
 from emulator.dynamics.bifurcation import longest_stable_step
-from emulator.spectrum import lowest_eigenvalue, natural_strength
+from emulator.spectrum import Norms, lowest_eigenvalue
 
 NAMES = ["emulator-bsb", "emulator-dsb"]
 
@@ -93,7 +93,7 @@ def test_the_lowest_eigenvalue_of_benchmark_graphs_is_found(name, shared_dir):
 def test_the_lowest_eigenvalue_of_few_spins_is_exact(n, largest_code):
     J = np.rint(5 * glass(n, seed=n))
     coupling = CouplingMatrix.of(J, np.zeros(n), largest_code=largest_code, dtype=np.float64)
-    scale = natural_strength(coupling)
+    scale = Norms.of(coupling).natural_strength()
     exact = np.linalg.eigvalsh(J)[0] * (np.sqrt(n / (J**2).sum()) if n > 1 else 1)
     assert scale * lowest_eigenvalue(coupling) == pytest.approx(exact, rel=1e-3, abs=1e-9)
 

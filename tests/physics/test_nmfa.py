@@ -56,20 +56,24 @@ def test_the_threshold_is_one_over_the_gain_of_the_leading_mode(start, share, li
 
 def test_a_lone_spin_in_a_field_approaches_its_mean_geometrically(start):
     # |row| = |h|: x_k = (1 - (1 - a)^k) tanh(g p sgn h)
-    block = start(quiet(mixing=0.3), np.zeros((2, 2)), h=[5.0, -0.01])
+    machine = quiet(mixing=0.3, field_weight=1.0)
+    block = start(machine, np.zeros((2, 2)), h=[5.0, -0.01])
     for k in range(1, 8):
         block.advance(1.7)
         expected = (1 - 0.7**k) * np.tanh(0.5 * 1.7)
         np.testing.assert_allclose(block.x[:, 0], [expected, -expected], rtol=1e-13)
 
 
-def test_couplings_and_field_share_the_norm_of_a_row(start):
-    # x = tanh(g p (2 x + h) / sqrt(2 + h^2))
+@pytest.mark.parametrize("weight", [0.25, 1.0])
+def test_a_field_counts_in_the_norm_of_a_row_by_its_weight(start, weight):
+    # x = tanh(g p (2 x + h) / sqrt(2 + w^2 h^2))
     h, pump = 0.6, 1.5
-    block = start(quiet(), ring(5), h=[h] * 5)
+    block = start(quiet(field_weight=weight), ring(5), h=[h] * 5)
     advance(block, pump, steps=2000)
     x = block.amplitudes()[0, 0]
-    assert x == pytest.approx(np.tanh(0.5 * pump * (2 * x + h) / np.sqrt(2 + h**2)), abs=1e-13)
+    assert x == pytest.approx(
+        np.tanh(0.5 * pump * (2 * x + h) / np.sqrt(2 + (weight * h) ** 2)), abs=1e-13
+    )
     assert x > 0.5
 
 
@@ -93,14 +97,15 @@ def test_the_lowest_mode_does_not_flip_faster_than_its_share_allows(start):
 
 
 @pytest.mark.parametrize("make", [np.asarray, sp.csr_array])
-def test_row_norms_are_those_of_the_matrix(make):
+@pytest.mark.parametrize("weight", [0.0, 1.0])
+def test_row_norms_are_those_of_the_matrix(make, weight):
     rng = np.random.default_rng(3)
     J = np.triu(rng.normal(size=(12, 12)) * (rng.random((12, 12)) < 0.3), 1)
     J, h = J + J.T, rng.normal(size=12)
-    J[0], J[:, 0], h[0] = 0, 0, 0
+    J[:2], J[:, :2], h[0] = 0, 0, 0
     coupling = CouplingMatrix.of(make(J), h, largest_code=None, dtype=np.float64)
-    exact = np.hypot(np.linalg.norm(J, axis=1), h)
-    found = row_norms(coupling)
+    exact = np.hypot(np.linalg.norm(J, axis=1), max(weight, 1e-3) * h)
+    found = row_norms(coupling, weight)
     assert found[0] == 1
     np.testing.assert_allclose(found[1:] / found[1], exact[1:] / exact[1], rtol=1e-12)
 
