@@ -69,10 +69,12 @@ from qnn_train.train import TrainingStep, train
 if TYPE_CHECKING:
     from qnn_train.estimator import (
         IntegerClassifier,
+        IntegerRegressor,
         LayerSummary,
         NetworkSummary,
         Progress,
         QuantizedNetworkClassifier,
+        QuantizedNetworkRegressor,
         TieReport,
         count_disagreements,
     )
@@ -89,6 +91,7 @@ __all__ = [
     "HingeLoss",
     "ImageSet",
     "IntegerClassifier",
+    "IntegerRegressor",
     "Layer",
     "LayerSummary",
     "LiftedProblem",
@@ -107,6 +110,7 @@ __all__ = [
     "Qcbo",
     "QuantizedNetwork",
     "QuantizedNetworkClassifier",
+    "QuantizedNetworkRegressor",
     "Recipe",
     "RunReport",
     "Scorer",
@@ -151,10 +155,12 @@ __all__ = [
 _ESTIMATOR = frozenset(
     {
         "IntegerClassifier",
+        "IntegerRegressor",
         "LayerSummary",
         "NetworkSummary",
         "Progress",
         "QuantizedNetworkClassifier",
+        "QuantizedNetworkRegressor",
         "TieReport",
         "count_disagreements",
     }

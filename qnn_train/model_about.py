@@ -18,7 +18,14 @@ from qnn_train.network import (
     weight_code,
 )
 
-__all__ = ["FeaturesAbout", "LayerAbout", "ModelAbout", "SplineAbout"]
+__all__ = [
+    "FeaturesAbout",
+    "LayerAbout",
+    "ModelAbout",
+    "SplineAbout",
+    "architecture_of",
+    "layers_about",
+]
 
 FORMAT = "cim-hal/qnn-model/3"
 FORMAT_2 = "cim-hal/qnn-model/2"
@@ -76,6 +83,37 @@ class LayerAbout(BaseModel):
         return Layer(self.inputs, self.outputs, *codes, Spline(**self.activation.model_dump()))
 
 
+def layers_about(architecture: Architecture) -> tuple[LayerAbout, ...]:
+    """Say what the trained layers are."""
+    n_hidden = len(architecture.hidden)
+    return tuple(
+        LayerAbout.of(layer, hidden=index < n_hidden)
+        for index, layer in enumerate(architecture.layers)
+    )
+
+
+def architecture_of(layers: tuple[LayerAbout, ...], *, majority: bool = False) -> Architecture:
+    """Make the architecture.
+
+    Parameters
+    ----------
+    majority : bool
+        Whether the last of the layers votes; it is a readout otherwise.
+
+    Raises
+    ------
+    ModelFileError
+        A hidden layer without activation, or a readout with one.
+    AssemblyError
+        Parts that make no network.
+    """
+    n_hidden = len(layers) - (not majority)
+    if any((part.activation is None) != (i >= n_hidden) for i, part in enumerate(layers)):
+        raise ModelFileError("every hidden layer has an activation, and a readout none")
+    made = tuple(part.layer() for part in layers)
+    return Architecture(made[:n_hidden], None if majority else made[-1])
+
+
 class FeaturesAbout(BaseModel):
     """Features: signs at thresholds, or levels of a deviation; see `PooledSign`, `PooledLevels`."""
 
@@ -120,22 +158,6 @@ class ModelAbout(BaseModel):
         if about.format != FORMAT:
             raise ModelFileError(f"the format is {about.format!r}, not {FORMAT!r}")
         return about
-
-    def architecture(self) -> Architecture:
-        """Make the architecture.
-
-        Raises
-        ------
-        ModelFileError
-            A hidden layer without activation, or a readout with one.
-        AssemblyError
-            Parts that make no network.
-        """
-        n_hidden = len(self.layers) - (not self.majority)
-        if any((part.activation is None) != (i >= n_hidden) for i, part in enumerate(self.layers)):
-            raise ModelFileError("every hidden layer has an activation, and a readout none")
-        layers = tuple(part.layer() for part in self.layers)
-        return Architecture(layers[:n_hidden], None if self.majority else layers[-1])
 
 
 class _LayerAbout1(BaseModel):

@@ -18,13 +18,21 @@ from pydantic import ValidationError
 from qnn_train.archive import read_arrays
 from qnn_train.data import PooledLevels, PooledSign
 from qnn_train.errors import ModelFileError, TrainingError
-from qnn_train.model_about import FORMAT, FeaturesAbout, LayerAbout, ModelAbout
-from qnn_train.network import Architecture, QuantizedNetwork
+from qnn_train.layer_arrays import checked_array, layer_arrays, network_of
+from qnn_train.model_about import (
+    FORMAT,
+    FeaturesAbout,
+    ModelAbout,
+    architecture_of,
+    layers_about,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import ArrayLike, NDArray
+
+    from qnn_train.network import QuantizedNetwork
 
 __all__ = ["TrainedModel"]
 
@@ -61,10 +69,7 @@ class TrainedModel:
 
     def save(self, path: Path) -> None:
         """Write the model to `path`."""
-        arrays: dict[str, Any] = _feature_arrays(self.features)
-        for index, weights in enumerate(self.network.weights):
-            arrays[f"weights_{index}"] = weights
-            arrays[f"biases_{index}"] = self.network.biases[index]
+        arrays = _feature_arrays(self.features) | layer_arrays(self.network)
         np.savez_compressed(path, about=np.array(self._about().model_dump_json()), **arrays)
 
     @classmethod
@@ -80,7 +85,8 @@ class TrainedModel:
         try:
             about = ModelAbout.parse(str(arrays["about"]))
             features = _features(about, arrays)
-            network = _network(about.architecture(), arrays)
+            architecture = architecture_of(about.layers, majority=about.majority)
+            network = network_of(architecture, arrays)
         except KeyError as error:
             raise ModelFileError(f"{path} has no entry {error}") from None
         except (ValidationError, json.JSONDecodeError) as error:
@@ -95,19 +101,14 @@ class TrainedModel:
         return cls(about.dataset, about.classes, about.class_names, features, network)
 
     def _about(self) -> ModelAbout:
-        architecture = self.network.architecture
-        n_hidden = len(architecture.hidden)
         return ModelAbout(
             format=FORMAT,
             dataset=self.dataset,
             classes=self.classes,
             class_names=self.class_names,
             side=self.features.side,
-            layers=tuple(
-                LayerAbout.of(layer, hidden=index < n_hidden)
-                for index, layer in enumerate(architecture.layers)
-            ),
-            majority=architecture.readout is None,
+            layers=layers_about(self.network.architecture),
+            majority=self.network.architecture.readout is None,
             features=_about_features(self.features),
         )
 
@@ -126,34 +127,15 @@ def _about_features(features: PooledSign | PooledLevels) -> FeaturesAbout:
 
 def _features(about: ModelAbout, arrays: dict[str, NDArray[Any]]) -> PooledSign | PooledLevels:
     if about.features.kind == "sign":
-        features = PooledSign(about.side, _array(arrays, "thresholds", "f", None))
+        features = PooledSign(about.side, checked_array(arrays, "thresholds", "f", None))
         inputs = len(features.thresholds)
     else:
-        means, deviations = (_array(arrays, name, "f", None) for name in ("means", "deviations"))
+        means, deviations = (
+            checked_array(arrays, name, "f", None) for name in ("means", "deviations")
+        )
         said = about.features
         features = PooledLevels(about.side, means, deviations, said.levels, said.cut)
         inputs = len(means)
     if features.grid**2 != inputs:
         raise ModelFileError(f"{inputs} features are no square grid")
     return features
-
-
-def _network(architecture: Architecture, arrays: dict[str, NDArray[Any]]) -> QuantizedNetwork:
-    weights, biases = [], []
-    for index, layer in enumerate(architecture.layers):
-        shape = (layer.outputs, layer.inputs)
-        weights.append(_array(arrays, f"weights_{index}", "i", shape))
-        biases.append(_array(arrays, f"biases_{index}", "i", (layer.outputs,)))
-    network = QuantizedNetwork(architecture, tuple(weights), tuple(biases))
-    network.to_bits()  # refuses values that the codes do not have
-    return network
-
-
-def _array(
-    arrays: dict[str, NDArray[Any]], name: str, kind: str, shape: tuple[int, ...] | None
-) -> NDArray[Any]:
-    array = arrays[name]
-    wrong_shape = array.ndim != 1 if shape is None else array.shape != shape
-    if array.dtype.kind != kind or wrong_shape or not np.isfinite(array).all():
-        raise ModelFileError(f"{name} has shape {array.shape} and type {array.dtype}")
-    return array

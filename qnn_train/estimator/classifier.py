@@ -1,46 +1,31 @@
-"""A quantized network with the conventions of scikit-learn."""
+"""A quantized network that tells classes apart, with the conventions of scikit-learn."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassifierMixin, clone
-from sklearn.utils import check_consistent_length, column_or_1d
+from sklearn.base import ClassifierMixin
+from sklearn.utils import column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, validate_data
 
-from cim_hal import DevicePool, Session
-from qnn_train.errors import AssemblyError
-from qnn_train.estimator.onnx_file import save_onnx
-from qnn_train.estimator.plan import opened, plan, targets_for, vote_of
-from qnn_train.estimator.summary import NetworkSummary
-from qnn_train.estimator.ties import TieReport, distinct
-from qnn_train.scale.problem import Examples
+from qnn_train.estimator.base import QuantizedNetworkEstimator
+from qnn_train.estimator.goal import Classes
 
 if TYPE_CHECKING:
-    import os
-    from collections.abc import Callable, Sequence
-
     from numpy.typing import ArrayLike, NDArray
 
-    from cim_hal import Driver
-    from qnn_train.estimator.descent import Progress
-    from qnn_train.scale.cost import Cost
+    from qnn_train.estimator.integers import IntegerClassifier
 
 __all__ = ["QuantizedNetworkClassifier"]
 
-METHODS = ("proximal",)
 
-
-class QuantizedNetworkClassifier(ClassifierMixin, BaseEstimator):
+class QuantizedNetworkClassifier(ClassifierMixin, QuantizedNetworkEstimator):
     """A network of few-bit integers, trained with an Ising machine, for any real features.
 
-    Features are standardized and rounded to a grid of integers, which is kept with the model. One
-    hidden layer, then one output for two classes or one for each of several. Trained by proximal
-    block descent, see `qnn_train.solve.proximal_descent`; the network at the end of each sweep
-    is judged, and the best is kept.
+    One output for two classes, or one for each of several. Features are standardized and rounded
+    to a grid of integers, which is kept with the model. Trained by proximal block descent on the
+    logistic or the softmax loss.
 
     Parameters
     ----------
@@ -52,8 +37,8 @@ class QuantizedNetworkClassifier(ClassifierMixin, BaseEstimator):
         Code of the weights: binary, ternary, 2bit to 8bit, see `weight_code`.
     bias_bits : int
         Bits of each bias of the hidden layer; 0 for none.
-    output_bias_bits : int
-        Bits of each bias of the last layer.
+    output_bias_bits : int or None
+        Bits of each bias of the last layer; None for 3.
     levels, cut : int
         Of the features: steps a standard deviation, and deviations beyond which all is the same.
     method : {"proximal"}
@@ -89,17 +74,9 @@ class QuantizedNetworkClassifier(ClassifierMixin, BaseEstimator):
     Attributes
     ----------
     classes_ : array
-    n_features_in_ : int
-    feature_names_in_ : array of str
-        Where X had names.
     model_ : IntegerClassifier
-    history_ : list of Progress
-    found_ : list of Found
-        The network at the end of each sweep.
-    calls_ : int
-        Calls of the machine, those before a checkpoint too.
-    summary_ : NetworkSummary
-    n_votes_ : int
+    found_, history_, calls_, summary_, n_votes_, n_features_in_, feature_names_in_
+        See `QuantizedNetworkEstimator`.
 
     Examples
     --------
@@ -110,175 +87,42 @@ class QuantizedNetworkClassifier(ClassifierMixin, BaseEstimator):
     True
     """
 
-    def __init__(
-        self,
-        hidden: int = 8,
-        *,
-        activation: str = "hard_tanh",
-        weights: str = "binary",
-        bias_bits: int = 2,
-        output_bias_bits: int = 3,
-        levels: int = 16,
-        cut: int = 4,
-        method: str = "proximal",
-        device: str | Driver | Session | DevicePool = "emulator-dsb",
-        n_runs: int = 16,
-        round_trips: int | None = 100,
-        sweeps: int = 12,
-        ladder: tuple[float, ...] = (0.02, 0.1, 0.5, 2.0),
-        block_spins: int | None = None,
-        vote: int = 1,
-        early_stopping: bool = False,
-        validation_fraction: float = 0.1,
-        patience: int = 4,
-        callbacks: Sequence[Callable[[Progress], object]] | None = None,
-        checkpoint: str | os.PathLike[str] | None = None,
-        random_state: int | np.random.RandomState | None = None,
-    ) -> None:
-        self.hidden = hidden
-        self.activation = activation
-        self.weights = weights
-        self.bias_bits = bias_bits
-        self.output_bias_bits = output_bias_bits
-        self.levels = levels
-        self.cut = cut
-        self.method = method
-        self.device = device
-        self.n_runs = n_runs
-        self.round_trips = round_trips
-        self.sweeps = sweeps
-        self.ladder = ladder
-        self.block_spins = block_spins
-        self.vote = vote
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.patience = patience
-        self.callbacks = callbacks
-        self.checkpoint = checkpoint
-        self.random_state = random_state
-
-    def __sklearn_clone__(self) -> Self:
-        """Return an estimator with the same parameters, on the same session or pool if it is open.
-
-        All other parameters are copied, as `sklearn.base.clone` does.
-        """
-        parameters = self.get_params(deep=False)
-        shared = {"device"} if isinstance(self.device, Session | DevicePool) else set()
-        copies: dict[str, Any] = {
-            name: value if name in shared else clone(value, safe=False)
-            for name, value in parameters.items()
-        }
-        return type(self)(**copies)
-
-    def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
-        """Train.
-
-        Parameters
-        ----------
-        X : array, shape (n, n_features)
-        y : array, shape (n,)
-            Labels of any kind.
-
-        Raises
-        ------
-        ValueError
-            Samples that cannot be used, a single class, or a parameter outside its range.
-        CheckpointError
-            The checkpoint is of another training.
-        CimError
-            The machine cannot be reached, or fails.
-        """
-        samples, labels = self._checked(X, y)
-        self.classes_ = np.unique(labels)
-        grid, descent = plan(self, samples, np.searchsorted(self.classes_, labels))
-        path = None if self.checkpoint is None else Path(self.checkpoint)
-        with opened(self.device) as session:
-            spins = descent.cost(session.capabilities).spins
-            self.found_ = descent.run(session, path)
-        self.history_ = descent.history
-        self.calls_ = self.history_[-1].calls
-        chosen = distinct(sorted(self.found_, key=lambda each: each.objective))[: self.vote]
-        self.n_votes_ = len(chosen)
-        self.model_ = vote_of(chosen, grid, self.classes_)
-        self.summary_ = NetworkSummary.of(
-            descent.architecture,
-            n_networks=self.n_votes_,
-            spins=spins,
-            calls=self.calls_,
-            n_runs=self.n_runs,
-        )
-        return self
-
-    def estimate_cost(self, X: ArrayLike, y: ArrayLike) -> Cost:
-        """Return what `fit` will take at most: spins, couplings, calls, bits per parameter.
-
-        The machine is asked what it can do and given nothing to do; the bits are those of one
-        network, without `vote`.
-        """
-        samples, labels = self._checked(X, y)
-        _, descent = plan(self, samples, np.unique(labels, return_inverse=True)[1])
-        with opened(self.device) as session:
-            return descent.cost(session.capabilities)
+    @property
+    def classes_(self) -> NDArray[Any]:
+        """All labels, sorted."""
+        return self._integers.classes
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
         """Return the label of each sample (n, n_features)."""
         samples = self._samples(X)  # refuses before fit
-        return self.classes_[self.model_.indices(samples)]
+        return self._integers.predict(samples)
 
     def decision_function(self, X: ArrayLike) -> NDArray[np.float64]:
         """Return the margins, whole numbers: (n,) for two classes, else (n, n_classes)."""
         samples = self._samples(X)  # refuses before fit
-        return self.model_.margins(samples)
+        return self._integers.margins(samples)
 
     def predict_proba(self, X: ArrayLike) -> NDArray[np.float64]:
         """Return the probabilities that the training loss is of, (n, n_classes)."""
         samples = self._samples(X)  # refuses before fit
-        return self.model_.predict_proba(samples)
+        return self._integers.predict_proba(samples)
 
-    def tie_report(self, X: ArrayLike, y: ArrayLike, *, tolerance: float = 0.01) -> TieReport:
-        """Say how far networks with nearly the least training loss differ on other samples.
-
-        Parameters
-        ----------
-        X, y : array
-            Samples that were not trained on, with labels of the same classes.
-        tolerance : float
-            Of the mean training loss.
-
-        Raises
-        ------
-        ValueError
-            Labels that `fit` did not see.
-        """
-        samples, labels = self._samples(X), column_or_1d(y)
-        check_consistent_length(samples, labels)
-        if not np.isin(labels, self.classes_).all():
-            raise ValueError(f"y has labels other than {self.classes_}")
-        targets = targets_for(np.searchsorted(self.classes_, labels), len(self.classes_))
-        examples = Examples(self.model_.grid.transform(samples), targets)
-        return TieReport.of(self.found_, examples, tolerance=tolerance)
-
-    def save_integers(self, path: str | os.PathLike[str]) -> None:
-        """Write ``.npz`` without pickle, which `IntegerClassifier.load` reads."""
-        check_is_fitted(self)
-        self.model_.save(Path(path))
-
-    def save_onnx(self, path: str | os.PathLike[str]) -> None:
-        """Write ONNX; needs the extra ``onnx``."""
-        check_is_fitted(self)
-        save_onnx(self.model_, Path(path))
+    @property
+    def _integers(self) -> IntegerClassifier:
+        return cast("IntegerClassifier", self.model_)
 
     def _checked(self, X: ArrayLike, y: ArrayLike) -> tuple[NDArray[np.float64], NDArray[Any]]:
-        if self.method not in METHODS:
-            raise AssemblyError(f"no method {self.method!r}", hint=", ".join(METHODS))
-        if self.vote < 1:
-            raise AssemblyError(f"vote = {self.vote}", hint="1 or more")
-        samples, labels = cast("Any", validate_data)(self, X, y, dtype=np.float64)
+        samples, labels = self._validated(X, y)
         check_classification_targets(labels)
         if len(np.unique(labels)) < 2:
             raise ValueError("there is only one class in y; a classifier needs two")
         return samples, labels
 
-    def _samples(self, X: ArrayLike) -> NDArray[np.float64]:
-        check_is_fitted(self)
-        return cast("Any", validate_data)(self, X, dtype=np.float64, reset=False)
+    def _goal_of(self, answers: NDArray[Any]) -> Classes:
+        return Classes(np.unique(answers))
+
+    def _answers(self, y: ArrayLike) -> NDArray[Any]:
+        labels = column_or_1d(y)
+        if not np.isin(labels, self.classes_).all():
+            raise ValueError(f"y has labels other than {self.classes_}")
+        return labels

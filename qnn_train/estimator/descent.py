@@ -14,13 +14,15 @@ from qnn_train.network import QuantizedNetwork
 from qnn_train.scale.cost import Cost
 from qnn_train.solve import Annealing, SessionOracle, proximal_descent
 from qnn_train.solve.blocks import block_bits, partition
-from qnn_train.solve.cross_entropy import mean_loss, targets_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from numpy.typing import NDArray
+
     from cim_hal import Capabilities, DevicePool, PumpSchedule, Session
+    from qnn_train.estimator.goal import Goal, Head
     from qnn_train.network import Architecture
     from qnn_train.scale.problem import Examples
     from qnn_train.scale.recipe import ProximalRecipe
@@ -47,9 +49,9 @@ class Progress:
         Mean loss of the network at the end of this sweep on the samples that judge.
     best_objective : float
         The least so far.
-    train_accuracy : float
-        Of the network at the end of this sweep.
-    validation_accuracy : float or None
+    train_score : float
+        Of the network at the end of this sweep, what `score` of the estimator tells.
+    validation_score : float or None
         The same; None where no samples are kept apart.
     """
 
@@ -58,8 +60,8 @@ class Progress:
     calls: int
     objective: float
     best_objective: float
-    train_accuracy: float
-    validation_accuracy: float | None
+    train_score: float
+    validation_score: float | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,16 +71,20 @@ class Found:
     Attributes
     ----------
     network : QuantizedNetwork
-    scale : float
-        Logits per margin.
+    head : Head
+        What follows its margins.
     objective, train_loss : float
         Mean loss on the samples that judge, and on those that are trained on.
     """
 
     network: QuantizedNetwork
-    scale: float
+    head: Head
     objective: float
     train_loss: float
+
+    def outputs(self, inputs: NDArray[np.int16]) -> NDArray[np.float64]:
+        """Return what the loss is of, (n, outputs)."""
+        return self.head.outputs(_margins(self.network, inputs))
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,17 +93,19 @@ class Descent:
 
     Parameters
     ----------
+    goal : Goal
     architecture : Architecture
     recipe : ProximalRecipe
         Of which sweeps, ladder, runs, round trips, annealing and seed are used.
     train, validation : Examples
-        Labels are -1 and +1, or numbers of classes; `validation` may be empty.
+        Labels are those of the goal; `validation` may be empty.
     patience : int
         Sweeps without a better network after which it ends; 0 for never.
     block_spins : int or None
         Largest block; None for 128, or more where a neuron needs it.
     """
 
+    goal: Goal
     architecture: Architecture
     recipe: ProximalRecipe
     train: Examples
@@ -183,6 +191,7 @@ class Descent:
             self.train.labels,
             oracle,
             seed=recipe.seed,
+            loss=self.goal.loss,
             annealing=Annealing(sweeps=recipe.sweeps, batch=recipe.batch, width=recipe.width),
             ladder=recipe.ladder,
             block_spins=block_spins,
@@ -206,27 +215,30 @@ class Descent:
 
     def _found(self, trail: Trail, index: int) -> Found:
         network = QuantizedNetwork.from_bits(self.architecture, trail.bits[index])
-        scale = trail.scales[index]
-        of_train = _loss(network, scale, self.train)
-        held = len(self.validation)
-        judged = _loss(network, scale, self.validation) if held else of_train
-        return Found(network, scale, judged, of_train)
+        margins, labels = _margins(network, self.train.inputs), self.train.labels
+        head = self.goal.head(margins, labels, trail.scales[index])
+        of_train = judged = self.goal.objective(head.outputs(margins), labels)
+        if len(self.validation):
+            outputs = head.outputs(_margins(network, self.validation.inputs))
+            judged = self.goal.objective(outputs, self.validation.labels)
+        return Found(network, head, judged, of_train)
 
     def _report(self, found: list[Found], calls: int) -> Progress:
-        network = found[-1].network
+        held = self.validation
         told = Progress(
             sweep=len(found),
             sweeps=self.recipe.sweeps,
             calls=calls,
             objective=found[-1].objective,
             best_objective=min(each.objective for each in found),
-            train_accuracy=_accuracy(network, self.train),
-            validation_accuracy=(
-                _accuracy(network, self.validation) if len(self.validation) else None
-            ),
+            train_score=self._score(found[-1], self.train),
+            validation_score=self._score(found[-1], held) if len(held) else None,
         )
         self.history.append(told)
         return told
+
+    def _score(self, found: Found, examples: Examples) -> float:
+        return self.goal.score(found.outputs(examples.inputs), examples.labels)
 
     def _largest_block(self, capabilities: Capabilities) -> int:
         room = capabilities.max_spins - (not capabilities.has_field)
@@ -244,7 +256,8 @@ class Descent:
         return default if trips is None else default.stretched(trips)
 
     def _digest(self, capabilities: Capabilities) -> str:
-        settings = (self.architecture, self.recipe, self.block_spins, capabilities.name)
+        loss = self.goal.loss
+        settings = (self.architecture, loss, self.recipe, self.block_spins, capabilities.name)
         found = hashlib.sha256(repr(settings).encode())
         for part in (self.train, self.validation):
             found.update(np.ascontiguousarray(part.inputs).tobytes())
@@ -252,11 +265,6 @@ class Descent:
         return found.hexdigest()
 
 
-def _loss(network: QuantizedNetwork, scale: float, examples: Examples) -> float:
-    n_outputs = network.architecture.n_outputs
-    margins = network.margin(examples.inputs).astype(np.float64).reshape(-1, n_outputs)
-    return mean_loss(scale * margins, targets_of(examples.labels, n_outputs))
-
-
-def _accuracy(network: QuantizedNetwork, examples: Examples) -> float:
-    return float(np.mean(network.predict(examples.inputs) == examples.labels))
+def _margins(network: QuantizedNetwork, inputs: NDArray[np.int16]) -> NDArray[np.float64]:
+    margins = network.margin(inputs).astype(np.float64)
+    return margins.reshape(len(inputs), network.architecture.n_outputs)

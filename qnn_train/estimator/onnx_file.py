@@ -1,7 +1,8 @@
-"""A trained classifier as an ONNX graph of plain operators, in float64, where integers are exact.
+"""A trained model as an ONNX graph of plain operators, in float64, where integers are exact.
 
-The input ``x`` is (samples, features) float64; the outputs are ``label`` and ``margin``. The
-networks that vote are one batch of matrices.
+The input ``x`` is (samples, features) float64; the outputs are ``label`` and ``margin``, or
+``prediction`` and ``margin``, see `IntegerModel.answers`. The networks that answer together are
+one batch of matrices.
 """
 
 from __future__ import annotations
@@ -11,13 +12,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from qnn_train.errors import ModelFileError, TrainingError
+from qnn_train.estimator.integer_regressor import IntegerRegressor
+from qnn_train.estimator.integers import IntegerClassifier
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from numpy.typing import ArrayLike, NDArray
 
-    from qnn_train.estimator.integers import IntegerClassifier
+    from qnn_train.estimator.integer_model import IntegerModel
     from qnn_train.network import Spline
 
 __all__ = ["count_disagreements", "save_onnx"]
@@ -26,7 +30,7 @@ OPSET = 17
 IR_VERSION = 8
 
 
-def save_onnx(model: IntegerClassifier, path: Path) -> None:
+def save_onnx(model: IntegerModel, path: Path) -> None:
     """Write the graph; opset 17, no operators but plain ones.
 
     Raises
@@ -38,22 +42,16 @@ def save_onnx(model: IntegerClassifier, path: Path) -> None:
     """
     onnx = _onnx()
     graph = _Graph(onnx)
-    margin = _margins(graph, model)
-    n_outputs = model.networks.architecture.n_outputs
-    if n_outputs == 1:
-        margin = graph.add("Squeeze", margin, graph.constant(np.array([1])), output="margin")
-        positive = graph.add("GreaterOrEqual", margin, graph.constant(np.float64(0.0)))
-        index = graph.add("Cast", positive, to=onnx.TensorProto.INT64)
-    else:
-        margin = graph.add("Identity", margin, output="margin")
-        index = graph.add("ArgMax", margin, axis=1, keepdims=0)
-    classes = graph.constant(_labels(model.classes))
-    graph.add("Gather", classes, index, output="label")
-    graph.save(path, model, _labels(model.classes))
+    margins = _margins(graph, model)
+    if isinstance(model, IntegerClassifier):
+        _add_labels(graph, model, margins)
+    elif isinstance(model, IntegerRegressor):
+        _add_predictions(graph, model, margins)
+    graph.save(path, model.networks.architecture.n_inputs)
 
 
-def count_disagreements(model: IntegerClassifier, path: Path, X: ArrayLike) -> int:
-    """Return how many samples get another label or margin from an ONNX file than from `model`.
+def count_disagreements(model: IntegerModel, path: Path, X: ArrayLike) -> int:
+    """Return how many samples get another answer or margin from an ONNX file than from `model`.
 
     The reference evaluator of `onnx` runs the file; it should be 0.
 
@@ -66,7 +64,7 @@ def count_disagreements(model: IntegerClassifier, path: Path, X: ArrayLike) -> i
     TrainingError
         `onnx` is not installed.
     ModelFileError
-        The file cannot be read.
+        The file cannot be read, or is of another kind of model.
     """
     onnx = _onnx()
     from onnx.reference import ReferenceEvaluator
@@ -76,15 +74,54 @@ def count_disagreements(model: IntegerClassifier, path: Path, X: ArrayLike) -> i
         session = ReferenceEvaluator(onnx.load(str(path)))
     except (OSError, ValueError, onnx.checker.ValidationError) as error:
         raise ModelFileError(f"cannot read {path}: {error}") from None
-    label, margin = session.run(["label", "margin"], {"x": samples})
-    wrong = np.asarray(margin) != model.margins(samples)
-    wrong = wrong if wrong.ndim == 1 else wrong.any(axis=1)
-    wrong |= np.asarray(label).astype(model.classes.dtype) != model.predict(samples)
+    answers = model.answers(samples)
+    if set(session.output_names) != set(answers):
+        raise ModelFileError(f"{path} is of another kind than {type(model).__name__}")
+    wrong = np.zeros(len(samples), dtype=bool)
+    for name, told in zip(answers, session.run(list(answers), {"x": samples}), strict=True):
+        found, expected = np.asarray(told), answers[name]
+        if found.shape != expected.shape:  # another number of networks or of outputs
+            return len(samples)
+        differ = found.astype(expected.dtype) != expected
+        if differ.ndim == 3:  # (networks, n, outputs)
+            differ = np.moveaxis(differ, 1, 0)
+        wrong |= differ.reshape(len(samples), -1).any(axis=1)
     return int(np.count_nonzero(wrong))
 
 
-def _margins(graph: _Graph, model: IntegerClassifier) -> str:
-    """Add everything from ``x`` to the added margins (n, outputs), and return their name."""
+def _add_labels(graph: _Graph, model: IntegerClassifier, margins: str) -> None:
+    """Add the sum of the margins, and the label that it means."""
+    types = graph.types
+    added = graph.add("ReduceSum", margins, graph.constant(np.array([0])), keepdims=0)
+    if model.n_outputs == 1:
+        added = graph.add("Squeeze", added, graph.constant(np.array([1])))
+        positive = graph.add("Greater", added, graph.constant(np.float64(0.0)))
+        index = graph.add("Cast", positive, to=types.INT64)
+    else:
+        index = graph.add("ArgMax", added, axis=1, keepdims=0)
+    labels = _labels(model.classes)
+    number = {"i": types.INT64, "f": types.DOUBLE, "O": types.STRING}[labels.dtype.kind]
+    label = graph.add("Gather", graph.constant(labels), index)
+    of_margin = ["n"] if model.n_outputs == 1 else ["n", model.n_outputs]
+    graph.tell("label", label, number, ["n"])
+    graph.tell("margin", added, types.DOUBLE, of_margin)
+
+
+def _add_predictions(graph: _Graph, model: IntegerRegressor, margins: str) -> None:
+    """Add scales and offsets."""
+    scaled = graph.add("Mul", margins, graph.constant(model.scales[:, None]))
+    added = graph.add("ReduceSum", scaled, graph.constant(np.array([0])), keepdims=0)
+    prediction = graph.add("Add", added, graph.constant(model.offsets))
+    if model.n_outputs == 1:
+        prediction = graph.add("Squeeze", prediction, graph.constant(np.array([1])))
+    shape = ["n"] if model.n_outputs == 1 else ["n", model.n_outputs]
+    graph.tell("prediction", prediction, graph.types.DOUBLE, shape)
+    of_margin = [model.n_networks, "n", model.n_outputs]
+    graph.tell("margin", margins, graph.types.DOUBLE, of_margin)
+
+
+def _margins(graph: _Graph, model: IntegerModel) -> str:
+    """Add all from ``x`` to the margins (networks, n, outputs), and return their name."""
     grid, networks = model.grid, model.networks
     largest = float(grid.levels * grid.cut)
     value = graph.add("Sub", "x", graph.constant(grid.means))
@@ -101,7 +138,7 @@ def _margins(graph: _Graph, model: IntegerClassifier) -> str:
         value = graph.add("Add", value, graph.constant(offsets))
         if index < len(hidden):
             value = _activation(graph, value, hidden[index].activation)
-    return graph.add("ReduceSum", value, graph.constant(np.array([0])), keepdims=0)
+    return value
 
 
 def _activation(graph: _Graph, z: str, spline: Spline) -> str:
@@ -130,12 +167,18 @@ def _labels(classes: NDArray[Any]) -> NDArray[Any]:
 
 
 class _Graph:
-    """Nodes and constants, named as they come."""
+    """Nodes and constants, named as they come, and what is told."""
 
     def __init__(self, onnx: Any) -> None:
         self._onnx = onnx
         self._nodes: list[Any] = []
         self._constants: list[Any] = []
+        self._outputs: list[Any] = []
+
+    @property
+    def types(self) -> Any:
+        """Types of numbers."""
+        return self._onnx.TensorProto
 
     def constant(self, value: Any) -> str:
         """Add a constant and return its name."""
@@ -150,21 +193,18 @@ class _Graph:
         self._nodes.append(node)
         return name
 
-    def save(self, path: Path, model: IntegerClassifier, labels: NDArray[Any]) -> None:
+    def tell(self, name: str, value: str, kind: int, shape: Sequence[str | int]) -> None:
+        """Make an output of a value."""
+        self.add("Identity", value, output=name)
+        helper = self._onnx.helper
+        self._outputs.append(helper.make_tensor_value_info(name, kind, list(shape)))
+
+    def save(self, path: Path, n_inputs: int) -> None:
         """Check the graph and write it."""
-        helper, types = self._onnx.helper, self._onnx.TensorProto
-        number = {"i": types.INT64, "f": types.DOUBLE, "O": types.STRING}[labels.dtype.kind]
-        architecture = model.networks.architecture
-        of_margin = ["n"] if architecture.n_outputs == 1 else ["n", architecture.n_outputs]
+        helper = self._onnx.helper
+        x = helper.make_tensor_value_info("x", self.types.DOUBLE, ["n", n_inputs])
         graph = helper.make_graph(
-            self._nodes,
-            "quantized_network",
-            [helper.make_tensor_value_info("x", types.DOUBLE, ["n", architecture.n_inputs])],
-            [
-                helper.make_tensor_value_info("label", number, ["n"]),
-                helper.make_tensor_value_info("margin", types.DOUBLE, of_margin),
-            ],
-            self._constants,
+            self._nodes, "quantized_network", [x], self._outputs, self._constants
         )
         opset = [helper.make_opsetid("", OPSET)]
         made = helper.make_model(graph, opset_imports=opset, ir_version=IR_VERSION)

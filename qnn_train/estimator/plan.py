@@ -1,4 +1,4 @@
-"""From the parameters of a classifier and its samples to a descent, and from there to a model."""
+"""From the parameters of an estimator and its samples to a descent."""
 
 from __future__ import annotations
 
@@ -12,73 +12,59 @@ from sklearn.utils import check_random_state
 from cim_hal import DevicePool, Session, open_device
 from qnn_train.data.grid import FeatureGrid
 from qnn_train.estimator.descent import Descent
-from qnn_train.estimator.integers import IntegerClassifier
-from qnn_train.network import QuantizedNetwork
 from qnn_train.scale.problem import Examples
 from qnn_train.scale.recipe import ProximalRecipe
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
     from cim_hal import Driver
-    from qnn_train.estimator.classifier import QuantizedNetworkClassifier
-    from qnn_train.estimator.descent import Found
+    from qnn_train.estimator.base import QuantizedNetworkEstimator
+    from qnn_train.estimator.goal import Goal
 
-__all__ = ["opened", "plan", "targets_for", "vote_of"]
+__all__ = ["opened", "plan"]
+
+OUTPUT_BIAS_BITS = 3
 
 
 def plan(
-    classifier: QuantizedNetworkClassifier,
+    estimator: QuantizedNetworkEstimator,
     samples: NDArray[np.float64],
-    indices: NDArray[np.int64],
+    answers: NDArray[Any],
+    goal: Goal,
 ) -> tuple[FeatureGrid, Descent]:
     """Split the samples, put them on the grid, and say what is trained.
 
     Parameters
     ----------
-    indices : int64 array, shape (n,)
-        Number of the class of each sample; every class is there.
+    answers : array, shape (n,) or (n, outputs)
+        To the samples.
     """
-    seed = int(check_random_state(classifier.random_state).randint(2**31 - 1))
-    n_classes = int(indices.max()) + 1
-    held, held_indices = samples[:0], indices[:0]
-    if classifier.early_stopping:
-        samples, held, indices, held_indices = cast("Any", train_test_split)(
+    seed = int(check_random_state(estimator.random_state).randint(2**31 - 1))
+    held, held_answers = samples[:0], answers[:0]
+    if estimator.early_stopping:
+        samples, held, answers, held_answers = cast("Any", train_test_split)(
             samples,
-            indices,
-            test_size=classifier.validation_fraction,
-            stratify=indices,
+            answers,
+            test_size=estimator.validation_fraction,
+            stratify=goal.strata(answers),
             random_state=seed,
         )
-    grid = FeatureGrid.fit(samples, levels=classifier.levels, cut=classifier.cut)
-    recipe = _recipe(classifier, samples.shape[1], seed)
+    grid = FeatureGrid.fit(samples, levels=estimator.levels, cut=estimator.cut)
+    recipe = _recipe(estimator, goal, samples.shape[1], seed)
     descent = Descent(
-        architecture=recipe.architecture(1 if n_classes == 2 else n_classes, samples.shape[1]),
+        goal=goal,
+        architecture=recipe.architecture(goal.n_outputs, samples.shape[1]),
         recipe=recipe,
-        train=Examples(grid.transform(samples), targets_for(indices, n_classes)),
-        validation=Examples(grid.transform(held), targets_for(held_indices, n_classes)),
-        patience=classifier.patience if classifier.early_stopping else 0,
-        block_spins=classifier.block_spins,
-        callbacks=tuple(classifier.callbacks or ()),
+        train=Examples(grid.transform(samples), goal.labels(answers)),
+        validation=Examples(grid.transform(held), goal.labels(held_answers)),
+        patience=estimator.patience if estimator.early_stopping else 0,
+        block_spins=estimator.block_spins,
+        callbacks=tuple(estimator.callbacks or ()),
     )
     return grid, descent
-
-
-def targets_for(indices: NDArray[np.int64], n_classes: int) -> NDArray[np.int64]:
-    """Return -1 and +1 for two classes, numbers for several."""
-    return 2 * indices - 1 if n_classes == 2 else indices.astype(np.int64)
-
-
-def vote_of(chosen: Sequence[Found], grid: FeatureGrid, classes: NDArray[Any]) -> IntegerClassifier:
-    """Return the model in which all these networks add their margins."""
-    networks = [each.network for each in chosen]
-    weights = tuple(np.stack(layer) for layer in zip(*(n.weights for n in networks), strict=True))
-    biases = tuple(np.stack(layer) for layer in zip(*(n.biases for n in networks), strict=True))
-    scale = float(np.mean([each.scale for each in chosen])) / len(chosen)
-    together = QuantizedNetwork(networks[0].architecture, weights, biases)
-    return IntegerClassifier(grid, together, classes, scale)
 
 
 @contextmanager
@@ -91,21 +77,27 @@ def opened(device: str | Driver | Session | DevicePool) -> Iterator[Session | De
             yield session
 
 
-def _recipe(classifier: QuantizedNetworkClassifier, n_features: int, seed: int) -> ProximalRecipe:
+def _recipe(
+    estimator: QuantizedNetworkEstimator, goal: Goal, n_features: int, seed: int
+) -> ProximalRecipe:
     """Return the recipe, its reaches in proportion to the spread of a sum of features."""
     spread = float(np.sqrt(n_features))
+    last_biases, biases = estimator.output_bias_bits, estimator.bias_bits
+    if last_biases is None:
+        last_biases = 0 if goal.loss.free_offset else OUTPUT_BIAS_BITS
+        biases = biases if estimator.hidden else last_biases
     return ProximalRecipe(
-        hidden=classifier.hidden,
+        hidden=estimator.hidden,
         readout="trained",
-        activation=classifier.activation,
+        activation=estimator.activation,
         clip=max(1.0, 2.0 * spread),  # that of the presets: 8 for 16 inputs, about 16 for 49
-        weights=classifier.weights,
-        bias_bits=classifier.bias_bits,
+        weights=estimator.weights,
+        bias_bits=biases,
         bias_reach=0.8 * spread,
-        output_bias_bits=classifier.output_bias_bits,
-        sweeps=classifier.sweeps,
-        ladder=tuple(classifier.ladder),
-        n_runs=classifier.n_runs,
-        round_trips=classifier.round_trips,
+        output_bias_bits=last_biases,
+        sweeps=estimator.sweeps,
+        ladder=tuple(estimator.ladder),
+        n_runs=estimator.n_runs,
+        round_trips=estimator.round_trips,
         seed=seed,
     )

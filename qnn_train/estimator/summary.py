@@ -1,4 +1,4 @@
-"""What a trained classifier is made of, layer by layer, and what it took."""
+"""What a trained estimator is made of, layer by layer, and what it took."""
 
 from __future__ import annotations
 
@@ -49,6 +49,9 @@ class NetworkSummary:
         Of all networks together.
     bits_per_parameter : float
         Those, for each parameter of one network: k networks count k times.
+    n_reals : int
+        Numbers behind the margins that are kept as float64 and that answers depend on: scale and
+        offset of each real output, none for classes. They are in no count of bits.
     spins, couplings : int
         Of the largest problem sent to the machine.
     calls, runs : int
@@ -59,6 +62,7 @@ class NetworkSummary:
     n_networks: int
     n_bits: int
     bits_per_parameter: float
+    n_reals: int
     spins: int
     couplings: int
     calls: int
@@ -66,9 +70,16 @@ class NetworkSummary:
 
     @classmethod
     def of(
-        cls, architecture: Architecture, *, n_networks: int, spins: int, calls: int, n_runs: int
+        cls,
+        architecture: Architecture,
+        *,
+        n_networks: int,
+        n_reals: int,
+        spins: int,
+        calls: int,
+        n_runs: int,
     ) -> Self:
-        """Count."""
+        """Count; `n_reals` are those of one network."""
         names = [layer.activation.name for layer in architecture.hidden] + ["margin"]
         layers = tuple(
             LayerSummary(
@@ -88,6 +99,7 @@ class NetworkSummary:
             n_networks,
             n_networks * architecture.n_bits,
             n_networks * architecture.bits_per_parameter,
+            n_networks * n_reals,
             spins,
             spins * (spins - 1) // 2,
             calls,
@@ -115,6 +127,7 @@ class NetworkSummary:
         lines.append(
             f"{self.n_networks} network(s), {self.n_bits} bits, "
             f"{self.bits_per_parameter:.3g} bits per parameter"
+            + (f", and {self.n_reals} real numbers" if self.n_reals else "")
         )
         lines.append(
             f"at most {self.spins} spins and {self.couplings} couplings a call, "

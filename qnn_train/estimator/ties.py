@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
-import numpy as np
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from qnn_train.estimator.descent import Found
+    from qnn_train.estimator.goal import Goal
     from qnn_train.scale.problem import Examples
 
 __all__ = ["TieReport"]
@@ -29,36 +28,39 @@ class TieReport:
         order or the sign of their neurons, or might as well be.
     best_loss, tolerance : float
         Mean training loss, and how much more still counts.
-    accuracies : tuple of float
-        On the samples given, the best on training samples first.
+    scores : tuple of float
+        Accuracy, or R², on the samples given, the best on training samples first.
     """
 
     n_networks: int
     n_behaviours: int
     best_loss: float
     tolerance: float
-    accuracies: tuple[float, ...]
+    scores: tuple[float, ...]
 
     @classmethod
-    def of(cls, found: Sequence[Found], examples: Examples, *, tolerance: float) -> Self:
+    def of(
+        cls, found: Sequence[Found], examples: Examples, goal: Goal, *, tolerance: float
+    ) -> Self:
         """Compare."""
         best = min(each.train_loss for each in found)
         near = [each for each in found if each.train_loss <= best + tolerance]
         near = distinct(sorted(near, key=lambda each: each.train_loss))
-        answers = [each.network.predict(examples.inputs) for each in near]
-        right = tuple(float(np.mean(answer == examples.labels)) for answer in answers)
-        return cls(len(near), len({a.tobytes() for a in answers}), best, tolerance, right)
+        outputs = [each.outputs(examples.inputs) for each in near]
+        scores = tuple(goal.score(each, examples.labels) for each in outputs)
+        behaviours = {goal.said(each).tobytes() for each in outputs}
+        return cls(len(near), len(behaviours), best, tolerance, scores)
 
     @property
     def spread(self) -> float:
-        """Largest less smallest accuracy."""
-        return max(self.accuracies) - min(self.accuracies)
+        """Largest less smallest score."""
+        return max(self.scores) - min(self.scores)
 
     def __str__(self) -> str:
         return (
             f"{self.n_networks} networks ({self.n_behaviours} different in their answers) within "
-            f"{self.tolerance:g} of the training loss {self.best_loss:.4g}; accuracy "
-            f"{min(self.accuracies):.4f} to {max(self.accuracies):.4f}"
+            f"{self.tolerance:g} of the training loss {self.best_loss:.4g}; score "
+            f"{min(self.scores):.4f} to {max(self.scores):.4f}"
         )
 
 

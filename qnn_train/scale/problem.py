@@ -32,11 +32,12 @@ class Examples:
     Parameters
     ----------
     inputs : int16 array, shape (samples, n_inputs)
-    labels : int64 array, shape (samples,)
+    labels : int64 array, shape (samples,); or float64 array, shape (samples, outputs)
+        Classes, or real numbers.
     """
 
     inputs: NDArray[np.int16]
-    labels: NDArray[np.int64]
+    labels: NDArray[np.int64] | NDArray[np.float64]
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -1,7 +1,10 @@
 """Solvers, with an Ising machine as oracle: conditional gradients and their neighbours."""
 
+from qnn_train.solve.annealing import Annealing
 from qnn_train.solve.atoms import Atoms
 from qnn_train.solve.coupled import CoupledProblem
+from qnn_train.solve.cross_entropy import CrossEntropy
+from qnn_train.solve.descent_loss import DescentLoss, Expansion
 from qnn_train.solve.disturbed import (
     NoisyOracle,
     QuantizedOracle,
@@ -20,9 +23,11 @@ from qnn_train.solve.oracle import Answer, ExhaustiveOracle, Oracle, Sampler, Se
 from qnn_train.solve.packing import PackedOracle
 from qnn_train.solve.penalty import PenaltyState, default_weight, penalty_method
 from qnn_train.solve.polish import Polished, polish
-from qnn_train.solve.proximal import Annealing, ProximalState, ProximalStep, proximal_descent
+from qnn_train.solve.proximal import ProximalStep, proximal_descent
+from qnn_train.solve.proximal_state import ProximalState
 from qnn_train.solve.qcgd import State, conditional_gradient
 from qnn_train.solve.saved import restored, to_arrays
+from qnn_train.solve.squared_error import SquaredError
 
 __all__ = [
     "Annealing",
@@ -32,8 +37,11 @@ __all__ = [
     "Candidate",
     "CoupledProblem",
     "CpSatOracle",
+    "CrossEntropy",
+    "DescentLoss",
     "DualRule",
     "ExhaustiveOracle",
+    "Expansion",
     "Extractor",
     "FixedDual",
     "GuessingState",
@@ -56,6 +64,7 @@ __all__ = [
     "Sampler",
     "Scorer",
     "SessionOracle",
+    "SquaredError",
     "State",
     "conditional_gradient",
     "cp_sat",

@@ -9,14 +9,59 @@ targets t, 1 for the right output and 0 elsewhere,
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from qnn_train.solve.descent_loss import Expansion
+
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["error_rate", "mean_loss", "probabilities", "targets_of"]
+__all__ = ["CrossEntropy", "error_rate", "mean_loss", "probabilities", "targets_of"]
+
+RESCALING = np.geomspace(0.6, 1.6, 7)
+FIRST_LOGIT = 2.0
+# Samples that the scale of the logits is fitted on.
+SCALED_ON = 4096
+
+
+@dataclass(frozen=True)
+class CrossEntropy:
+    """The loss of classes; the scale is that of the logits, in logits per margin."""
+
+    @property
+    def free_offset(self) -> bool:
+        """False: biases are bits of the network."""
+        return False
+
+    def targets_of(self, labels: ArrayLike, n_outputs: int) -> NDArray[np.float32]:
+        """Return what each output should be, see `targets_of`."""
+        return targets_of(labels, n_outputs)
+
+    def rescaled(
+        self, margins: NDArray[np.floating], targets: NDArray[np.float32], scale: float
+    ) -> float:
+        """Return the best of a few scales around `scale`; where that is 0, a first guess."""
+        margins, targets = margins[:SCALED_ON], targets[:SCALED_ON]
+        if not scale:
+            return FIRST_LOGIT / max(1.0, float(np.sqrt(np.mean(np.square(margins)))))
+        losses = [self.mean(margins, targets, s) for s in scale * RESCALING]
+        return float(scale * RESCALING[int(np.argmin(losses))])
+
+    def mean(
+        self, margins: NDArray[np.floating], targets: NDArray[np.float32], scale: float
+    ) -> float:
+        """Return the mean loss of the logits, see `mean_loss`."""
+        return mean_loss(np.float32(scale) * margins, targets)
+
+    def expand(
+        self, margins: NDArray[np.float32], targets: NDArray[np.float32], scale: float
+    ) -> Expansion:
+        """Return p - t, and diag(p) - p pᵀ."""
+        p = probabilities(np.float32(scale) * margins)
+        return Expansion(np.full(margins.shape[-1], scale, np.float32), p - targets, p, p)
 
 
 def targets_of(labels: ArrayLike, n_outputs: int) -> NDArray[np.float32]:

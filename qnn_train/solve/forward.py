@@ -91,9 +91,18 @@ def margins(architecture: Architecture, last: NDArray[np.float32]) -> NDArray[np
 
 
 def sensitivities(
-    run: ForwardPass, parameters: Parameters, block: Block, scale: float, width: float
+    run: ForwardPass,
+    parameters: Parameters,
+    block: Block,
+    scale: NDArray[np.float32],
+    width: float,
 ) -> list[NDArray[np.float32]]:
-    """Return by how much the logits move with the sums of a block's units and of those behind it.
+    """Return by how much the outputs move with the sums of a block's units and of those behind it.
+
+    Parameters
+    ----------
+    scale : float32 array, shape (outputs,)
+        By how much they move with the margins.
 
     Returns
     -------
@@ -104,10 +113,10 @@ def sensitivities(
     last = len(architecture.layers) - 1
     units = _columns(block.units if layer == last else None)
     if architecture.readout is None:
-        slope = np.float32(scale) * slope_of(run, last, width, units)
+        slope = scale * slope_of(run, last, width, units)
         found = [slope[:, :, None]]
     else:
-        every = np.float32(scale) * np.eye(architecture.n_outputs, dtype=np.float32)
+        every = scale * np.eye(architecture.n_outputs, dtype=np.float32)
         found = [every[None, units]]
     for index in range(last - 1, layer - 1, -1):
         units = _columns(block.units if index == layer else None)

@@ -25,11 +25,13 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from qnn_train.errors import TrainingError
-from qnn_train.network import QuantizedNetwork, rounded
+from qnn_train.network import QuantizedNetwork
+from qnn_train.solve.annealing import Annealing
 from qnn_train.solve.blocks import block_bits, partition
-from qnn_train.solve.cross_entropy import error_rate, mean_loss, targets_of
+from qnn_train.solve.cross_entropy import CrossEntropy, error_rate
 from qnn_train.solve.forward import ForwardPass, Parameters
 from qnn_train.solve.many import minimize_all
+from qnn_train.solve.proximal_state import ProximalState, random_bits
 from qnn_train.solve.second_order import model_of
 from qnn_train.solve.trial import race
 
@@ -38,116 +40,15 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-    from qnn_train.network import Architecture, Layer
+    from qnn_train.network import Architecture
     from qnn_train.solve.blocks import Block
+    from qnn_train.solve.descent_loss import DescentLoss
     from qnn_train.solve.oracle import Oracle
     from qnn_train.solve.second_order import BlockModel
 
-__all__ = ["Annealing", "ProximalState", "ProximalStep", "proximal_descent"]
+__all__ = ["ProximalStep", "proximal_descent"]
 
 LADDER = (0.02, 0.1, 0.5, 2.0)
-RESCALING = np.geomspace(0.6, 1.6, 7)
-FIRST_LOGIT = 2.0
-# Images that the scale of the logits is fitted on.
-SCALED_ON = 4096
-
-
-@dataclass(frozen=True, kw_only=True)
-class Annealing:
-    """What changes from sweep to sweep, from a first to a last value in equal ratios.
-
-    Parameters
-    ----------
-    sweeps : int
-        Visits of every block; from the last of them on, the last values are kept.
-    batch : tuple of int
-        Images in a step, all of them where there are no more. Few images are what temperature is
-        elsewhere: the best samples for them are not the best for all.
-    width : tuple of float
-        Of the smeared slopes, in units of the spread of a layer's sums.
-    restarts : bool
-        Whether after `sweeps` all begins again, from another random network.
-    """
-
-    sweeps: int = 24
-    batch: tuple[int, int] = (1000, 20_000)
-    width: tuple[float, float] = (1.0, 0.25)
-    restarts: bool = False
-
-    def at(self, sweep: int) -> tuple[int, float]:
-        """Return batch and width of a sweep, the first of which is 0."""
-        sweep = sweep % self.sweeps if self.restarts else sweep
-        done = min(1.0, sweep / max(1, self.sweeps - 1))
-        batch, width = (a ** (1 - done) * b**done for a, b in (self.batch, self.width))
-        return round(batch), width
-
-    def halves(self) -> tuple[Annealing, Annealing]:
-        """Return two that follow on each other and together are this one."""
-        middle, width = self.at(self.sweeps // 2)
-        first = replace(
-            self,
-            sweeps=self.sweeps // 2,
-            batch=(self.batch[0], middle),
-            width=(self.width[0], width),
-        )
-        second = replace(
-            self,
-            sweeps=self.sweeps - first.sweeps,
-            batch=(middle, self.batch[1]),
-            width=(width, self.width[1]),
-        )
-        return first, second
-
-    def begins(self, sweep: int) -> bool:
-        """Tell whether a sweep starts from a new random network."""
-        return sweep == 0 or (self.restarts and sweep % self.sweeps == 0)
-
-
-@dataclass(frozen=True, eq=False)
-class ProximalState:
-    """All that a next step depends on.
-
-    Attributes
-    ----------
-    step : int
-        Steps made.
-    bits : int8 array, shape (n_bits,)
-        The network.
-    scale : float
-        Logits per margin; 0 before the first step.
-    best : int8 array, shape (n_bits,)
-        The network that is best on the images that judge, of those at the ends of sweeps.
-    best_loss : float
-        Its loss, or share of errors, on them; infinite before the first sweep is over.
-    best_step : int
-        The step after which it was found.
-    """
-
-    step: int
-    bits: NDArray[np.int8]
-    scale: float
-    best: NDArray[np.int8]
-    best_loss: float
-    best_step: int = 0
-
-    @classmethod
-    def start(cls, architecture: Architecture, *, seed: int) -> ProximalState:
-        """Random bits."""
-        bits = _random_bits(architecture, seed, 0)
-        return cls(0, bits, 0.0, bits, np.inf)
-
-    def recoded(self, old: Architecture, new: Architecture) -> ProximalState:
-        """Return a start from the best network, in the codes of another architecture.
-
-        Where the other code has not all of the values, they are `rounded`, and nothing is known of
-        the network's loss.
-        """
-        network = QuantizedNetwork.from_bits(old, self.best)
-        if all(map(_holds, new.layers, old.layers)):
-            bits = QuantizedNetwork(new, network.weights, network.biases).to_bits()
-            return ProximalState(0, bits, self.scale, bits, self.best_loss)
-        bits = rounded(network, new).to_bits()
-        return ProximalState(0, bits, 0.0, bits, np.inf)
 
 
 @dataclass(frozen=True, eq=False)
@@ -188,6 +89,7 @@ def proximal_descent(
     oracle: Oracle,
     *,
     seed: int,
+    loss: DescentLoss | None = None,
     annealing: Annealing | None = None,
     ladder: tuple[float, ...] = LADDER,
     block_spins: int = 128,
@@ -202,12 +104,14 @@ def proximal_descent(
     Parameters
     ----------
     inputs : integer array, shape (samples, n_inputs)
-    labels : integer array
-        See `targets_of`.
+    labels : array
+        See `targets_of` of the loss.
     oracle : Oracle
         Called for every ρ of the ladder in a step.
     seed : int
         Of the first network and of all draws; step t draws from a stream of its own.
+    loss : DescentLoss, optional
+        That of classes, `CrossEntropy`, by default; `SquaredError` for real labels.
     annealing : Annealing, optional
     ladder : tuple of float
         Proximal weights ρ, in units of the diagonal of the curvature.
@@ -234,10 +138,20 @@ def proximal_descent(
     AssemblyError
         A neuron with more bits than `block_spins`, or a codebook.
     TrainingError
-        No images, or an empty ladder.
+        No images, an empty ladder, or errors of labels that are no classes.
     """
+    loss = loss or CrossEntropy()
+    if by == "errors" and not isinstance(loss, CrossEntropy):
+        raise TrainingError("errors are counted of classes", hint="judge by loss")
     search = _Search(
-        architecture, (inputs, labels), judges, oracle, ladder=ladder, tried=tried, seed=seed
+        architecture,
+        (inputs, labels),
+        judges,
+        oracle,
+        loss=loss,
+        ladder=ladder,
+        tried=tried,
+        seed=seed,
     )
     length = len(partition(architecture, block_spins, reads=block_reads))
     state = state or ProximalState.start(architecture, seed=seed)
@@ -245,7 +159,7 @@ def proximal_descent(
     for step in count(state.step):
         sweep, place = divmod(step, length)
         if place == 0 and sweep and annealing.begins(sweep):
-            state = replace(state, bits=_random_bits(architecture, seed, sweep), scale=0.0)
+            state = replace(state, bits=random_bits(architecture, seed, sweep), scale=0.0)
         mixed = np.random.default_rng([seed, 1, sweep])
         blocks = partition(architecture, block_spins, mixed, reads=block_reads)
         order = mixed.permutation(length)
@@ -268,11 +182,13 @@ class _Search:
         judges: tuple[ArrayLike, ArrayLike] | None,
         oracle: Oracle,
         *,
+        loss: DescentLoss,
         ladder: tuple[float, ...],
         tried: int,
         seed: int,
     ) -> None:
         self._architecture = architecture
+        self._loss = loss
         features, targets = self._prepared(images)
         if not len(features) or not ladder:
             raise TrainingError("no proximal weight" if len(features) else "no images")
@@ -287,7 +203,7 @@ class _Search:
         self, images: tuple[ArrayLike, ArrayLike]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         features = np.asarray(images[0]).astype(np.float32)
-        return features, targets_of(images[1], self._architecture.n_outputs)
+        return features, self._loss.targets_of(images[1], self._architecture.n_outputs)
 
     def draw(self, batch: int, rng: np.random.Generator) -> slice | NDArray[np.int64]:
         """Draw images, each at most once; all of them if no fewer are wanted."""
@@ -298,17 +214,16 @@ class _Search:
         self, state: ProximalState, block: Block, chosen: slice | NDArray[np.int64], width: float
     ) -> ProximalStep:
         """Model the loss around `state`, ask the machine, and move if it found better."""
-        targets = self._targets[chosen]
+        targets, loss = self._targets[chosen], self._loss
         parameters = Parameters.of(QuantizedNetwork.from_bits(self._architecture, state.bits))
         run = ForwardPass.of(self._architecture, parameters, self._features[chosen])
-        part = slice(SCALED_ON)
-        scale = _rescaled(run.margins[part], targets[part], state.scale)
+        scale = loss.rescaled(run.margins, targets, state.scale)
         bits = block_bits(self._architecture, block)
-        model = model_of(run, parameters, block, bits, targets, scale=scale, width=width)
+        model = model_of(run, parameters, block, bits, targets, loss=loss, scale=scale, width=width)
         tried = self._candidates(state.bits, bits.positions, model)
         found = len(tried)
-        tried, losses = race(run, state.bits, block, tried, targets, scale=scale)
-        before = mean_loss(np.float32(scale) * run.margins, targets)
+        tried, losses = race(run, state.bits, block, tried, targets, loss=loss, scale=scale)
+        before = loss.mean(run.margins, targets, scale)
         best = int(losses.argmin())
         moved = losses[best] < before
         after = tried[best] if moved else state.bits
@@ -327,10 +242,12 @@ class _Search:
         features, targets = self._judges
         parameters = Parameters.of(QuantizedNetwork.from_bits(self._architecture, state.bits))
         run = ForwardPass.of(self._architecture, parameters, features)
-        measure = error_rate if by == "errors" else mean_loss
-        loss = measure(np.float32(state.scale) * run.margins, targets)
-        if loss < state.best_loss:
-            return replace(state, best=state.bits, best_loss=loss, best_step=state.step)
+        if by == "errors":
+            measured = error_rate(run.margins, targets)
+        else:
+            measured = self._loss.mean(run.margins, targets, state.scale)
+        if measured < state.best_loss:
+            return replace(state, best=state.bits, best_loss=measured, best_step=state.step)
         return state
 
     def _candidates(
@@ -347,27 +264,7 @@ class _Search:
         return tried
 
 
-def _holds(new: Layer, old: Layer) -> bool:
-    """Tell whether codes have all values of others, and the activation is the same."""
-    pairs = ((new.weights, old.weights), (new.biases, old.biases))
-    held = all(set(before.values) <= set(after.values) for after, before in pairs)
-    return held and new.activation == old.activation
-
-
-def _random_bits(architecture: Architecture, seed: int, sweep: int) -> NDArray[np.int8]:
-    stream = [seed, 0] if sweep == 0 else [seed, 0, sweep]
-    return np.random.default_rng(stream).integers(0, 2, architecture.n_bits).astype(np.int8)
-
-
 def _first_different(rows: NDArray[np.int8], most: int) -> NDArray[np.int8]:
     """Return the first `most` rows that differ from those before them."""
     _, first = np.unique(rows, axis=0, return_index=True)
     return rows[np.sort(first)[:most]]
-
-
-def _rescaled(margins: NDArray[np.floating], targets: NDArray[np.float32], scale: float) -> float:
-    """Return the best of a few scales around `scale`; where that is 0, a first guess."""
-    if not scale:
-        return FIRST_LOGIT / max(1.0, float(np.sqrt(np.mean(np.square(margins)))))
-    losses = [mean_loss(np.float32(s) * margins, targets) for s in scale * RESCALING]
-    return float(scale * RESCALING[int(np.argmin(losses))])

@@ -1,14 +1,16 @@
 r"""The loss around a network to second order in the bits of a block.
 
 A sum :math:`z_r = \theta_r \cdot a_r` moves the logits by :math:`S_r = \partial o/\partial z_r`.
-With p and t as in `cross_entropy`, summed over samples,
+With e, d and u as in `Expansion` (p - t, p and p for classes), summed over samples,
 
-.. math:: g_r = \sum (p - t)^T S_r\; a_r, \qquad
-          H_{rq} = \sum S_r^T(\operatorname{diag} p - p p^T)\,S_q\;\; a_r a_q^T + B_{rq} .
+.. math:: g_r = \sum e^T S_r\; a_r, \qquad
+          H_{rq} = \sum S_r^T(\operatorname{diag} d - u u^T)\,S_q\;\; a_r a_q^T + B_{rq} .
 
 B is what a weight and the weight behind it do together,
-:math:`\sum (p - t)^T S_m\, f'(z_k)\, a_k` for the weight of neuron k in sum m; it makes H
-indefinite, which is no matter to an Ising machine. The rest is Gauss and Newton's.
+:math:`\sum e^T S_m\, f'(z_k)\, a_k` for the weight of neuron k in sum m; it makes H
+indefinite, which is no matter to an Ising machine. The rest is Gauss and Newton's. Where the loss
+fits an offset to each network, the means of the moves :math:`S_r a_r` over the samples are taken
+off them in H.
 """
 
 from __future__ import annotations
@@ -18,13 +20,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from qnn_train.solve.cross_entropy import probabilities
 from qnn_train.solve.forward import sensitivities, slope_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from qnn_train.solve.blocks import Block, BlockBits, Group
+    from qnn_train.solve.descent_loss import DescentLoss, Expansion
     from qnn_train.solve.forward import ForwardPass, Parameters
 
 __all__ = ["BlockModel", "model_of"]
@@ -66,55 +68,60 @@ def model_of(
     bits: BlockBits,
     targets: NDArray[np.float32],
     *,
+    loss: DescentLoss,
     scale: float,
     width: float,
 ) -> BlockModel:
-    """Expand the loss on a batch, in chunks: memory does not grow with the samples.
+    """Expand the loss on a batch, in chunks: memory for moves does not grow with the samples.
 
     Parameters
     ----------
     targets : float32 array, shape (samples, outputs)
+    loss : DescentLoss
     scale : float
-        Logits per margin.
+        What the descent carries for it.
     width : float
         Of the smeared slopes, in units of the rms of the sums.
     """
-    total = _Sums(bits)
+    total = _Sums(bits, targets.shape[1])
+    every = loss.expand(run.margins, targets, scale)
     for start in range(0, len(targets), CHUNK):
-        part = run.rows(start, start + CHUNK)
-        moves = sensitivities(part, parameters, block, scale, width)
-        probable = probabilities(np.float32(scale) * part.margins)
-        error = probable - targets[start : start + CHUNK]
+        part, around = run.rows(start, start + CHUNK), every.rows(start, start + CHUNK)
+        moves = sensitivities(part, parameters, block, around.scale, width)
         groups = bits.groups(part, moves)
-        total.add(groups, probable, error)
+        total.add(groups, around)
         if len(groups) == 2:
             slopes = slope_of(part, block.layer, width, list(block.units))
-            total.add_products(groups, error, slopes)
+            total.add_products(groups, around.gradient, slopes)
+        if loss.free_offset:
+            total.add_means(groups)
     return total.in_bits(len(targets))
 
 
 class _Sums:
     """Gradient and curvature in the parameters of a block, summed over samples."""
 
-    def __init__(self, bits: BlockBits) -> None:
+    def __init__(self, bits: BlockBits, outputs: int) -> None:
         self._bits = bits
         size = sum(bits.lengths)
         self._gradient = np.zeros(size)
         self._curvature = np.zeros((size, size))
+        self._means = np.zeros((size, outputs))
 
-    def add(
-        self, groups: list[Group], probable: NDArray[np.float32], error: NDArray[np.float32]
-    ) -> None:
+    def add(self, groups: list[Group], around: Expansion) -> None:
         """Add the gradient, and the curvature of Gauss and Newton."""
-        means = [_along(probable, group.moves) for group in groups]
+        u = around.rank_one
+        along = [None if u is None else _along(u, group.moves) for group in groups]
         for index, group in enumerate(groups):
-            pull = _along(error, group.moves)
+            pull = _along(around.gradient, group.moves)
             for i, place in enumerate(group.places):
                 self._gradient[place] += pull[:, i] @ group.reads
-                weighted = probable * group.moves[:, i]
-                for behind, mean in zip(groups[index:], means[index:], strict=True):
+                weighted = around.diagonal * group.moves[:, i]
+                mine = along[index]
+                for behind, of_behind in zip(groups[index:], along[index:], strict=True):
                     weights = _along(weighted, behind.moves)
-                    weights -= means[index][:, [i]] * mean
+                    if mine is not None and of_behind is not None:
+                        weights -= mine[:, [i]] * of_behind
                     self._add_rows(place, group.reads, behind, weights)
 
     def add_products(
@@ -127,11 +134,18 @@ class _Sums:
             columns = [of_reader.start + k for of_reader in behind.places]
             self._curvature[place, columns] += neurons.reads.T @ (pull * slopes[:, [k]])
 
+    def add_means(self, groups: list[Group]) -> None:
+        """Add by how much the outputs move with each parameter."""
+        for group in groups:
+            for i, place in enumerate(group.places):
+                moves = np.broadcast_to(group.moves[:, i], (len(group.reads), self._means.shape[1]))
+                self._means[place] += group.reads.T @ moves
+
     def in_bits(self, samples: int) -> BlockModel:
         """Return the means over samples, in bits."""
         owners, coefficients = self._bits.owners, self._bits.coefficients
         upper = np.triu(self._curvature)
-        curvature = upper + np.triu(upper, 1).T
+        curvature = upper + np.triu(upper, 1).T - self._means @ self._means.T / samples
         scaled = coefficients[:, None] * coefficients / samples
         return BlockModel(
             self._gradient[owners] * coefficients / samples,

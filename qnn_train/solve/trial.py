@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from qnn_train.network import QuantizedNetwork
-from qnn_train.solve.cross_entropy import mean_loss
 from qnn_train.solve.forward import Parameters, margins
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from qnn_train.solve.blocks import Block
+    from qnn_train.solve.descent_loss import DescentLoss
     from qnn_train.solve.forward import ForwardPass
 
 __all__ = ["race", "trial_losses"]
@@ -29,6 +29,7 @@ def race(
     candidates: NDArray[np.int8],
     targets: NDArray[np.float32],
     *,
+    loss: DescentLoss,
     scale: float,
 ) -> tuple[NDArray[np.int8], NDArray[np.float64]]:
     """Return the best candidates and their losses on the batch, after a heat on a part of it.
@@ -40,10 +41,11 @@ def race(
     keep = max(HEAT, len(candidates) // HEAT)
     if 2 * part <= len(targets) and keep < len(candidates):
         heat = trial_losses(
-            run.rows(0, part), network, block, candidates, targets[:part], scale=scale
+            run.rows(0, part), network, block, candidates, targets[:part], loss=loss, scale=scale
         )
         candidates = candidates[np.argsort(heat, kind="stable")[:keep]]
-    return candidates, trial_losses(run, network, block, candidates, targets, scale=scale)
+    losses = trial_losses(run, network, block, candidates, targets, loss=loss, scale=scale)
+    return candidates, losses
 
 
 def trial_losses(
@@ -53,6 +55,7 @@ def trial_losses(
     candidates: NDArray[np.int8],
     targets: NDArray[np.float32],
     *,
+    loss: DescentLoss,
     scale: float,
 ) -> NDArray[np.float64]:
     """Return the mean loss of each candidate; the exact forward pass from the block on.
@@ -65,16 +68,16 @@ def trial_losses(
         Its bits.
     candidates : int8 array, shape (candidates, n_bits)
     targets : float32 array, shape (samples, outputs)
+    loss : DescentLoss
     scale : float
-        Logits per margin.
+        What the descent carries for it.
     """
     before = Parameters.of(QuantizedNetwork.from_bits(run.architecture, network))
     after = Parameters.of(QuantizedNetwork.from_bits(run.architecture, candidates))
     rest = _without(run, before, block)
-    factor = np.float32(scale)
     return np.array(
         [
-            mean_loss(factor * _margins(run, after, block, rest, index), targets)
+            loss.mean(_margins(run, after, block, rest, index), targets, scale)
             for index in range(len(candidates))
         ]
     )

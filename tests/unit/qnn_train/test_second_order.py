@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from qnn_train import QuantizedNetwork, Spline, layered_network
+from qnn_train.solve import CrossEntropy, SquaredError
 from qnn_train.solve.blocks import block_bits, partition
 from qnn_train.solve.cross_entropy import error_rate, mean_loss, targets_of
 from qnn_train.solve.forward import ForwardPass, Parameters
@@ -13,6 +14,7 @@ from qnn_train.solve.second_order import model_of
 from qnn_train.solve.trial import race, trial_losses
 
 SCALE, WIDTH, STEP = 0.02, 0.01, 0.25
+CLASSES, REALS = CrossEntropy(), SquaredError()
 
 
 def problem(sizes, *, limit=10_000, weights="ternary", samples=40):
@@ -28,8 +30,8 @@ def problem(sizes, *, limit=10_000, weights="ternary", samples=40):
     return architecture, inputs, targets, bits
 
 
-def loss_of(architecture, inputs, targets, bits):
-    """The mean loss of bits that may be real numbers."""
+def margins_of(architecture, inputs, bits):
+    """The margins of bits that may be real numbers."""
     activation = inputs.astype(np.float64)
     for index, of_weights, of_biases in architecture.split():
         layer = architecture.layers[index]
@@ -38,7 +40,7 @@ def loss_of(architecture, inputs, targets, bits):
         words = bits[of_biases].reshape(layer.outputs, -1)
         biases = words @ np.array(layer.biases.coefficients, float) + layer.biases.offset
         activation = activation @ weights.T + biases
-    return mean_loss(SCALE * activation, targets)
+    return activation
 
 
 def derivatives(function, at):
@@ -55,20 +57,31 @@ def derivatives(function, at):
     return gradient, curvature
 
 
+def half_the_variance(residuals):
+    return 0.5 * np.var(residuals, axis=0).sum()
+
+
+@pytest.mark.parametrize("loss", [CLASSES, REALS])
 @pytest.mark.parametrize("reads", [None, 2])
 @pytest.mark.parametrize("sizes", [(4, 1), (4, 3), (3, 2, 1), (3, 2, 3), (2, 2, 2, 3)])
-def test_the_model_of_a_block_is_taylors_where_activations_are_linear(sizes, reads):
+def test_the_model_of_a_block_is_taylors_where_activations_are_linear(sizes, reads, loss):
     architecture, inputs, targets, bits = problem(sizes)
     parameters = Parameters.of(QuantizedNetwork.from_bits(architecture, bits))
     run = ForwardPass.of(architecture, parameters, inputs)
+    kept = loss.expand(run.margins, targets, SCALE).scale.astype(float)
     for block in partition(architecture, 20, reads=reads):
         chosen = block_bits(architecture, block)
-        model = model_of(run, parameters, block, chosen, targets, scale=SCALE, width=WIDTH)
+        model = model_of(
+            run, parameters, block, chosen, targets, loss=loss, scale=SCALE, width=WIDTH
+        )
 
         def shifted(x, positions=chosen.positions):
             moved = bits.astype(np.float64)
             moved[positions] = x
-            return loss_of(architecture, inputs, targets, moved)
+            outputs = kept * margins_of(architecture, inputs, moved)
+            if loss is REALS:  # an offset of each output is free
+                return half_the_variance(outputs - targets)
+            return mean_loss(outputs, targets)
 
         gradient, curvature = derivatives(shifted, bits[chosen.positions].astype(float))
         assert np.allclose(model.gradient, gradient, rtol=1e-3, atol=1e-5)
@@ -81,7 +94,9 @@ def test_the_proximal_term_of_bits_is_linear():
     run = ForwardPass.of(architecture, parameters, inputs)
     (block,) = partition(architecture, 20)
     chosen = block_bits(architecture, block)
-    model = model_of(run, parameters, block, chosen, targets, scale=SCALE, width=WIDTH)
+    model = model_of(
+        run, parameters, block, chosen, targets, loss=CLASSES, scale=SCALE, width=WIDTH
+    )
     around = bits[chosen.positions].astype(float)
     G0, G = model.lifted(around, 0.0), model.lifted(around, 0.7)
     assert np.array_equal(G0[1:, 1:], G[1:, 1:])
@@ -106,7 +121,7 @@ def test_a_trial_of_a_candidate_is_its_own_forward_pass(sizes):
         positions = block_bits(architecture, block).positions
         candidates = np.repeat(bits[None], 5, axis=0)
         candidates[:, positions] = rng.integers(0, 2, (5, len(positions)))
-        losses = trial_losses(run, bits, block, candidates, targets, scale=SCALE)
+        losses = trial_losses(run, bits, block, candidates, targets, loss=CLASSES, scale=SCALE)
         for candidate, loss in zip(candidates, losses, strict=True):
             margin = QuantizedNetwork.from_bits(architecture, candidate).margin(inputs)
             whole = mean_loss(SCALE * margin.reshape(len(inputs), -1), targets)
@@ -123,8 +138,8 @@ def test_the_winner_of_a_race_is_as_good_as_the_best_of_all():
     candidates = np.repeat(bits[None], 60, axis=0)
     rng = np.random.default_rng(6)
     candidates[:, positions] = rng.integers(0, 2, (60, len(positions)))
-    every = trial_losses(run, bits, block, candidates, targets, scale=SCALE)
-    finalists, losses = race(run, bits, block, candidates, targets, scale=SCALE)
+    every = trial_losses(run, bits, block, candidates, targets, loss=CLASSES, scale=SCALE)
+    finalists, losses = race(run, bits, block, candidates, targets, loss=CLASSES, scale=SCALE)
     assert len(finalists) == 8
     spread = every.std()
     assert losses.min() <= every.min() + 4 * spread / np.sqrt(1000)
@@ -182,5 +197,5 @@ def test_trials_of_some_inputs_are_the_exact_forward_pass():
         tried[:, positions] ^= rng.integers(0, 2, (4, len(positions))).astype(np.int8)
         margins = QuantizedNetwork.from_bits(architecture, tried).margin(inputs)
         expected = [mean_loss(SCALE * of_one, targets) for of_one in margins]
-        losses = trial_losses(run, bits, block, tried, targets, scale=SCALE)
+        losses = trial_losses(run, bits, block, tried, targets, loss=CLASSES, scale=SCALE)
         assert losses == pytest.approx(expected, rel=1e-5)

@@ -1,0 +1,79 @@
+"""A quantized network that answers with real numbers, with the conventions of scikit-learn."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+from sklearn.base import RegressorMixin
+from sklearn.utils import check_array
+
+from qnn_train.estimator.base import QuantizedNetworkEstimator
+from qnn_train.estimator.goal import Reals
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+__all__ = ["QuantizedNetworkRegressor"]
+
+
+class QuantizedNetworkRegressor(RegressorMixin, QuantizedNetworkEstimator):
+    """A network of few-bit integers, trained with an Ising machine, for real answers.
+
+    Each output is an integer times a scale plus an offset: two real numbers, fitted by least
+    squares to every network, that count in `NetworkSummary.n_reals` and not as bits. Trained by
+    proximal block descent on the squared loss, answers being standardized inside. Networks that
+    vote answer with their mean.
+
+    Parameters
+    ----------
+    hidden, activation, weights, bias_bits, output_bias_bits, levels, cut, method, device, n_runs, \
+    round_trips, sweeps, ladder, block_spins, vote, early_stopping, validation_fraction, patience, \
+    callbacks, checkpoint, random_state
+        As of `QuantizedNetworkClassifier`; samples kept apart are drawn from all alike.
+
+    Attributes
+    ----------
+    model_ : IntegerRegressor
+    found_, history_, calls_, summary_, n_votes_, n_features_in_, feature_names_in_
+        See `QuantizedNetworkEstimator`.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_diabetes
+    >>> X, y = load_diabetes(return_X_y=True)
+    >>> network = QuantizedNetworkRegressor(hidden=4, sweeps=4, n_runs=8, random_state=1)
+    >>> network.fit(X, y).score(X, y) > 0.4
+    True
+    """
+
+    def predict(self, X: ArrayLike) -> NDArray[np.float64]:
+        """Return the answer to each sample (n, n_features), in the shape of a row of y."""
+        samples = self._samples(X)  # refuses before fit
+        found = self.model_.predict(samples)
+        return found.reshape(-1, 1) if cast("Reals", self._goal).is_column else found
+
+    def __sklearn_tags__(self) -> Any:
+        """Tell that several outputs will do."""
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags
+
+    def _checked(self, X: ArrayLike, y: ArrayLike) -> tuple[NDArray[np.float64], NDArray[Any]]:
+        samples, answers = self._validated(X, y, multi_output=True, y_numeric=True)
+        return samples, np.asarray(answers, np.float64)
+
+    def _goal_of(self, answers: NDArray[Any]) -> Reals:
+        columns = answers.reshape(len(answers), -1)
+        with np.errstate(over="ignore", invalid="ignore"):
+            means, deviations = columns.mean(axis=0), columns.std(axis=0)
+        if not np.isfinite([means, deviations]).all():
+            raise ValueError("y is too large for the mean and the deviation of float64")
+        is_column = answers.shape[1:] == (1,)
+        return Reals(means, np.where(deviations > 0, deviations, 1.0), is_column=is_column)
+
+    def _answers(self, y: ArrayLike) -> NDArray[np.float64]:
+        answers = check_array(y, ensure_2d=False, dtype="float64")
+        if answers.size != len(answers) * self._goal.n_outputs:
+            raise ValueError(f"y has the shape {answers.shape}, not {self._goal.n_outputs} outputs")
+        return answers

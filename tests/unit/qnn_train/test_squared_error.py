@@ -1,0 +1,86 @@
+"""The squared loss of a descent: least squares, and the optimum of small problems."""
+
+from __future__ import annotations
+
+from itertools import islice
+
+import numpy as np
+import pytest
+
+from qnn_train import ExhaustiveOracle, QuantizedNetwork, Spline, TrainingError, layered_network
+from qnn_train.solve import SquaredError, proximal_descent
+from qnn_train.solve.squared_error import fitted_line
+
+LOSS = SquaredError()
+
+
+@pytest.fixture
+def answers():
+    """Margins and targets of two outputs, correlated by about 0.9 and by about 0.2."""
+    rng = np.random.default_rng(1)
+    margins = rng.integers(-50, 51, (400, 2)).astype(np.float32)
+    noise = rng.normal(size=(400, 2)) * (15, 150)
+    return margins, LOSS.targets_of(0.02 * (margins + noise) - 3, 2)
+
+
+def test_the_loss_is_half_of_the_mean_squared_residual_of_least_squares(answers):
+    margins, targets = answers
+    residuals = 0.0
+    scale, offset = fitted_line(margins, targets)
+    for k in range(2):
+        table = np.column_stack([margins[:, k], np.ones(400)]).astype(float)
+        line, (of_output,), *_ = np.linalg.lstsq(table, targets[:, k].astype(float), rcond=None)
+        assert (scale[k], offset[k]) == pytest.approx(tuple(line))
+        residuals += of_output
+    assert LOSS.mean(margins, targets) == pytest.approx(0.5 * residuals / 400)
+
+
+def test_it_is_taken_at_the_best_scale_but_not_at_a_vanishing_one(answers):
+    margins, targets = answers
+    best, _ = fitted_line(margins, targets)
+    spread = targets.std(axis=0) / margins.std(axis=0)  # the best scale is r of it
+    around = LOSS.expand(margins, targets)
+    assert best[0] > 0.5 * spread[0]
+    assert best[1] < 0.5 * spread[1]
+    assert around.scale == pytest.approx([best[0], 0.5 * spread[1]], rel=1e-6)
+    assert LOSS.expand(-margins, targets).scale == pytest.approx(-around.scale)
+    assert around.gradient.mean(axis=0) == pytest.approx([0, 0], abs=1e-6)  # the offset is free
+
+
+def test_margins_that_agree_explain_nothing(answers):
+    _, targets = answers
+    constant = np.full((400, 2), 7, np.float32)
+    assert LOSS.mean(constant, targets) == pytest.approx(0.5 * targets.var(axis=0).sum())
+    assert fitted_line(constant, targets)[0].tolist() == [0, 0]
+    assert np.isfinite(LOSS.expand(constant, targets).gradient).all()
+
+
+@pytest.mark.parametrize("sizes", [(5, 1), (3, 2), (3, 2, 1), (2, 2, 2)])
+def test_a_descent_finds_the_best_of_all_networks(sizes):
+    architecture = layered_network(
+        sizes, weights="binary", biases="1bit", activation=Spline.hard_tanh(12)
+    )
+    n_bits = architecture.n_bits
+    every = (np.arange(2**n_bits)[:, None] >> np.arange(n_bits) & 1).astype(np.int8)
+    networks = QuantizedNetwork.from_bits(architecture, every)
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        inputs = rng.integers(-9, 10, (60, sizes[0]))
+        labels = rng.normal(size=(60, sizes[-1])) + 0.2 * inputs[:, : sizes[-1]]
+        targets = LOSS.targets_of(labels, sizes[-1])
+        margins = networks.margin(inputs).reshape(len(every), 60, -1)
+        least = min(LOSS.mean(of_one, targets) for of_one in margins)
+        oracle = ExhaustiveOracle(n_samples=64)
+        steps = proximal_descent(architecture, inputs, labels, oracle, seed=seed, loss=LOSS)
+        last = list(islice(steps, 12))[-1]
+        assert last.state.best_loss == pytest.approx(least, rel=1e-6)
+
+
+def test_errors_of_real_numbers_are_not_counted():
+    architecture = layered_network((2, 1), weights="binary", biases="1bit")
+    oracle = ExhaustiveOracle()
+    steps = proximal_descent(
+        architecture, np.eye(2), np.ones(2), oracle, seed=0, loss=LOSS, by="errors"
+    )
+    with pytest.raises(TrainingError, match="of classes"):
+        next(steps)
