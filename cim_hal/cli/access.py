@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+from cim_hal.cli.paths import FILE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,7 +27,7 @@ def key_options(command: Command) -> Command:
     )(command)
     return click.option(
         "--key",
-        type=click.Path(dir_okay=False, path_type=Path),
+        type=FILE,
         envvar="CIM_HAL_KEY",
         metavar="FILE.key",
         show_envvar=True,

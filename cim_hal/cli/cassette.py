@@ -7,7 +7,6 @@ import signal
 import sys
 import threading
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -15,16 +14,18 @@ from rich.console import Console
 from rich.table import Table
 
 from cim_hal.cli.access import key_options
+from cim_hal.cli.paths import FILE
 from cim_hal.client.access import keys_for
 from cim_hal.client.spawn import READY
 from cim_hal.server.endpoint import DEFAULT
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from cim_hal.cassette import Check, Tape
 
 __all__ = ["check", "record", "replay"]
 
-TAPE = click.Path(dir_okay=False, path_type=Path)
 LISTEN = click.option(
     "--listen",
     default=DEFAULT,
@@ -36,7 +37,7 @@ LISTEN = click.option(
 
 @click.command()
 @click.argument("target", metavar="ENDPOINT")
-@click.argument("path", metavar="FILE", type=TAPE)
+@click.argument("path", metavar="FILE", type=FILE)
 @LISTEN
 @key_options
 def record(
@@ -64,7 +65,7 @@ def record(
 
 
 @click.command()
-@click.argument("path", metavar="FILE", type=TAPE)
+@click.argument("path", metavar="FILE", type=FILE)
 @LISTEN
 @click.option("--insecure", is_flag=True, help="Let other machines in.")
 def replay(path: Path, *, listen: str, insecure: bool) -> None:
@@ -91,7 +92,7 @@ def replay(path: Path, *, listen: str, insecure: bool) -> None:
 
 
 @click.command()
-@click.argument("path", metavar="FILE", type=TAPE)
+@click.argument("path", metavar="FILE", type=FILE)
 @click.argument("target", metavar="ENDPOINT")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @key_options

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -12,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from cim_hal.cli.access import key_options
+from cim_hal.cli.paths import FILE
 from cim_hal.cli.report import write_archive
 from cim_hal.client.session import open_device
 from cim_hal.model.files import read_model
@@ -19,6 +19,7 @@ from cim_hal.protocol.state import JobState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
 
     from cim_hal.client.job import Job
     from cim_hal.client.session import Session
@@ -44,14 +45,14 @@ ACTIONS = ("list", "show", "wait", "result", "cancel", "ack")
 @click.option(
     "--model",
     "model_path",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=FILE,
     metavar="FILE",
     help="With result: the model that was submitted, for the energies.",
 )
 @click.option(
     "--out",
     "out_path",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=FILE,
     metavar="FILE.npz",
     help="With result: where to write spins, energies, amplitudes and provenance.",
 )

@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import json
 import re
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
 from rich.table import Table
 
+from cim_hal.cli.paths import FILE, FOLDER
 from cim_hal.client.access import trust as trust_server
 from cim_hal.keys import NAME, config_folder, create_key, read_public
 from cim_hal.protocol.roles import Role
 from cim_hal.server import authorized
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = ["keys"]
 
 authorized_option = click.option(
     "--authorized",
     "path",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=FILE,
     metavar="FILE.toml",
     help="The file of clients.  [default: authorized.toml in your configuration folder]",
 )
@@ -50,7 +54,7 @@ def keys() -> None:
 @click.option(
     "--dir",
     "folder",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=FOLDER,
     help="Where to put the two files.  [default: your configuration folder]",
 )
 def new(name: str, folder: Path | None) -> None:

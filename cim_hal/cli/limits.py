@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import tomllib
 from difflib import get_close_matches
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 from pydantic import ValidationError
 
+from cim_hal.cli.paths import FILE
 from cim_hal.protocol.limits import Limits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+    from pathlib import Path
 
 __all__ = ["limit_options", "read_limits"]
 
@@ -32,7 +33,7 @@ def limit_options(command: Command) -> Command:
     return click.option(
         "--limits",
         "limits_path",
-        type=click.Path(dir_okay=False, path_type=Path),
+        type=FILE,
         metavar="FILE.toml",
         help="Sizes, numbers and times to keep to, NAME = VALUE a line.",
     )(command)

@@ -7,7 +7,6 @@ import logging
 import secrets
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -18,6 +17,7 @@ from cim_hal.cli.access import key_options
 from cim_hal.cli.bar import result_of
 from cim_hal.cli.budget import KEPT_RUNS, Search, search_for
 from cim_hal.cli.knobs import Knobs, parse_pump, parse_settings, read_knobs
+from cim_hal.cli.paths import FILE, model_option
 from cim_hal.cli.picture import SUFFIXES, picture, readable
 from cim_hal.cli.report import summarize, tabulate, whole_file, write_archive
 from cim_hal.client.changes import CHANGES_SINCE
@@ -26,6 +26,8 @@ from cim_hal.model.files import read_model
 from cim_hal.model.trace import MAX_TRACE_BYTES, TraceRequest
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from cim_hal.client.session import Session
     from cim_hal.machine.capabilities import Capabilities
     from cim_hal.model.files import ModelFile
@@ -36,8 +38,6 @@ RUNS_OF_A_SEARCH = 64
 TRACED_RUNS = 16
 FRAMES = 200
 MAX_SEED = 2**63
-
-FILE = click.Path(dir_okay=False, path_type=Path)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,14 +57,7 @@ class Order:
 @click.command()
 @click.argument("target")
 @key_options
-@click.option(
-    "--model",
-    "model_path",
-    required=True,
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="G-set text (MAX-CUT), or .npz with J and an optional h.",
-)
+@model_option
 @click.option(
     "--runs",
     type=click.IntRange(min=1),

@@ -11,6 +11,7 @@ from string import Template
 
 import click
 
+from cim_hal.cli.paths import FOLDER
 from cim_hal.errors import TargetError
 
 __all__ = ["new_driver"]
@@ -31,7 +32,7 @@ LAYOUT = {
 @click.option(
     "--into",
     "parent",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=FOLDER,
     default=Path(),
     metavar="FOLDER",
     help="Where to make the folder NAME.  [default: here]",

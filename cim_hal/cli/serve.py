@@ -6,7 +6,6 @@ import os
 import signal
 import sys
 import threading
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -14,6 +13,7 @@ import click
 from cim_hal.cli.driver_options import chosen_driver, driver_options
 from cim_hal.cli.limits import limit_options, read_limits
 from cim_hal.cli.pages import Pages, page_options
+from cim_hal.cli.paths import FILE, FOLDER
 from cim_hal.client.spawn import READY
 from cim_hal.keys import read_pair
 from cim_hal.protocol.limits import Limits
@@ -29,12 +29,12 @@ from cim_hal.server.security import Gatekeeper
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from cim_hal.server.logs import LogFormat
 
 __all__ = ["serve"]
 
-FILE = click.Path(dir_okay=False, path_type=Path)
 KEPT_S = 86_400.0  # how long results wait on disk for those who asked for them
 LEVELS = ("debug", "info", "warning", "error")
 
@@ -79,7 +79,7 @@ LEVELS = ("debug", "info", "warning", "error")
 @click.option(
     "--calibrations",
     "calibrations_path",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=FOLDER,
     metavar="FOLDER",
     help="Keep calibrations in this folder, one file each, beyond the end of the server.",
 )
@@ -101,14 +101,14 @@ LEVELS = ("debug", "info", "warning", "error")
 @click.option(
     "--faults",
     "faults_path",
-    type=click.Path(path_type=Path),
+    type=FILE,
     metavar="FILE.toml",
     help="For tests: let the machine fail as this script says.",
 )
 @click.option(
     "--state",
     "state_folder",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=FOLDER,
     metavar="FOLDER",
     help="Keep jobs and their results here, across restarts.  "
     "[default: a folder of TARGET under the user's state directory]",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -13,12 +12,15 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from cim_hal.cli.access import key_options
+from cim_hal.cli.paths import FILE, model_option
 from cim_hal.cli.report import whole_file
 from cim_hal.client.session import open_device
 from cim_hal.client.tuning import Tuner
 from cim_hal.model.files import read_model
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from cim_hal.client.tuning import Candidate, Comparison, Trial
 
 __all__ = ["tune"]
@@ -30,14 +32,7 @@ SHARE_OF_COMPARISON = 0.2
 @click.command()
 @click.argument("target")
 @key_options
-@click.option(
-    "--model",
-    "model_path",
-    required=True,
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="G-set text (MAX-CUT), or .npz with J and an optional h.",
-)
+@model_option
 @click.option(
     "--seconds",
     type=click.FloatRange(min=0.0, min_open=True),
@@ -55,7 +50,7 @@ SHARE_OF_COMPARISON = 0.2
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True)
 @click.option(
     "--out",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=FILE,
     metavar="FILE.toml",
     help="Write what was found, for cim-hal sample --settings.",
 )
