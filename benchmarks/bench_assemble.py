@@ -1,10 +1,14 @@
 """From 50 images to a program: forward interval propagation, words, constraints, loss.
 
 Run with ``pytest benchmarks/bench_assemble.py``; the features are ±1 at random in the shape of a
-pair of Fashion-MNIST classes averaged over a 4x4 grid. The target is below 1 s.
+pair of Fashion-MNIST classes averaged over a 4x4 grid. Where ``$QNN_DATA_DIR`` names the folder of
+that dataset, 50 coats and sandals are assembled too. The target is below 1 s.
 """
 
 from __future__ import annotations
+
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,13 +16,16 @@ from threadpoolctl import threadpool_limits
 
 from qnn_train import (
     HingeLoss,
+    Recipe,
     Spline,
     SquaredLoss,
     assemble,
     count_spins,
     layered_network,
+    load_fashion_mnist,
     logistic_loss,
     majority_network,
+    prepare,
     weight_code,
 )
 
@@ -58,3 +65,29 @@ def test_assemble(benchmark, name):
 def test_count(benchmark, name):
     network, loss = PROGRAMS[name]
     benchmark(lambda: count_spins(network, INPUTS, LABELS, loss=loss))
+
+
+@pytest.fixture(scope="module")
+def preparation():
+    if "QNN_DATA_DIR" not in os.environ:
+        pytest.skip("no Fashion-MNIST in $QNN_DATA_DIR")
+    pair = load_fashion_mnist(Path(os.environ["QNN_DATA_DIR"])).pair(4, 5)
+    return prepare(Recipe(train_samples=50), pair)
+
+
+@pytest.mark.benchmark(group="50 coats and sandals")
+def test_assemble_real_images(benchmark, preparation):
+    network = preparation.architecture
+    loss = SquaredLoss(preparation.recipe.target)
+    with threadpool_limits(1):
+        assembly = benchmark(
+            lambda: assemble(network, preparation.inputs, preparation.chosen.labels, loss=loss)
+        )
+    benchmark.extra_info["spins"] = assembly.qcbo.n_bits
+
+
+@pytest.mark.benchmark(group="50 coats and sandals")
+def test_draw_and_assemble_real_images(benchmark, preparation):
+    """Thresholds over 12,000 images included."""
+    with threadpool_limits(1):
+        benchmark(lambda: prepare(preparation.recipe, preparation.pair).assemble())

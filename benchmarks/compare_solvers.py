@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 
 PAIRS = {"coat/sandal": (4, 5), "T-shirt/shirt": (0, 6)}
 CALLS, RUNS, BITS, MAX_BITS = 12, 32, 8, 549
-LADDER = (0.001, 0.003, 0.01, 0.03, 0.1)
-TUNING_SEEDS = (100, 101)
+LADDER = (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03)
+TUNING_SEEDS = range(100, 110)
 RHO = RhoSchedule(first=0.5, last=8.0, steps=12)
 METHODS = {
     "qcgd": Gradient(),

@@ -8,26 +8,25 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import ste
-from tasks import TASKS, dataset, problem_of
+from heats import accuracy, best_of
+from penalty import TUNED, PenaltyProgram, sampled
+from tasks import TASKS, problem_of
 
 from cim_hal import open_device
-from qnn_train import QuantizedNetwork, Recipe, prepare
-from qnn_train.run import TrainingRun
 from qnn_train.scale import Cost, ScaleRun
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from numpy.typing import NDArray
     from tasks import Task
 
     from qnn_train.scale import ScaleProblem
 
-__all__ = ["rows_of"]
+__all__ = ["SAMPLED", "rows_of"]
 
-CHUNK = 256
-HEAT_IMAGES = 2000
-# A program of more images, or of four voters, which can tie, is not what anybody would take.
-IN_A_PROGRAM, VOTERS = 20, 3
+# What is compared at equal calls: their networks come from a machine, or from none.
+SAMPLED = ("random", "penalty", "penalty-tuned")
 
 
 def rows_of(
@@ -35,7 +34,12 @@ def rows_of(
 ) -> list[dict[str, Any]]:
     """Return one row a seed."""
     task = TASKS[name]
-    one_by_one = {"proximal": _proximal, "random": _random, "penalty": _penalty}
+    one_by_one = {
+        "proximal": _proximal,
+        "random": _random,
+        "penalty": _penalty,
+        "penalty-tuned": _tuned,
+    }
     if method in one_by_one:
         made = ((seed, one_by_one[method](task, classes, seed)) for seed in seeds)
         return [_row(task, method, classes, seed, **found) for seed, found in made]
@@ -128,55 +132,52 @@ def _random(task: Task, classes: tuple[int, ...], seed: int) -> dict[str, Any]:
     problem = _images(task, classes, seed)
     with open_device(task.device) as session:
         count = Cost.of(problem, session.capabilities).runs
-    rng = np.random.default_rng([seed, 9])
-    n_bits, train = problem.architecture.n_bits, problem.train
-    order = rng.permutation(len(train))[:HEAT_IMAGES]
-    best = []
-    for first in range(0, count, CHUNK):
-        bits = rng.integers(0, 2, (min(CHUNK, count - first), n_bits)).astype(np.int8)
-        network = QuantizedNetwork.from_bits(problem.architecture, bits)
-        right = (network.predict(train.inputs[order]) == train.labels[order]).mean(axis=1)
-        best += [(right[k], bits[k]) for k in np.argsort(-right)[:4]]
-    best.sort(key=lambda pair: -pair[0])
-    finalists = np.stack([bits for _, bits in best[:16]])
-    network = QuantizedNetwork.from_bits(problem.architecture, finalists)
-    right = (network.predict(train.inputs) == train.labels).mean(axis=1)
+    rng, architecture = np.random.default_rng([seed, 9]), problem.architecture
+
+    def drawn(part: slice) -> NDArray[np.int8]:
+        shape = (part.stop - part.start, architecture.n_bits)
+        return rng.integers(0, 2, shape, dtype=np.int8)
+
+    best = best_of(architecture, count, drawn, problem.train, rng)
     test = problem.examples(problem.selection.test)
-    chosen = network[int(right.argmax())]
-    accuracy = float((chosen.predict(test.inputs) == test.labels).mean())
-    return {"test": accuracy, "train": float(right.max()), "networks": count}
-
-
-def _penalty(task: Task, classes: tuple[int, ...], seed: int) -> dict[str, Any]:
-    """Return what the penalty method makes of 20 images in as many calls, two classes only.
-
-    Its candidates are compared on all images of the task.
-    """
-    few = task.images is not None
-    recipe = Recipe(
-        train_samples=task.images if few and task.images <= IN_A_PROGRAM else IN_A_PROGRAM,
-        grid=task.proximal.grid,
-        hidden=VOTERS,
-        weights=task.weights,
-        score="subset" if few else "train",
-        seed=seed,
-    )
-    with open_device(task.device) as session:
-        calls = Cost.of(_images(task, classes, seed), session.capabilities).calls
-        run = TrainingRun(
-            prepare(recipe, dataset().select(classes)),
-            session,
-            iterations=calls,
-            n_runs=task.proximal.n_runs,
-            method="penalty",
-        )
-        for _ in run:
-            pass
-        report = run.outcome().report
     return {
-        "test": report.test_accuracy,
-        "train": report.train_accuracy,
-        "calls": report.oracle_calls,
-        "seconds": round(report.seconds, 2),
-        "bits": report.bits_per_parameter,
+        "test": float(accuracy(best.network, test)),
+        "train": best.accuracy,
+        "networks": count,
     }
+
+
+def _penalty(
+    task: Task, classes: tuple[int, ...], seed: int, *, factor: float = 1.0
+) -> dict[str, Any]:
+    """Return the best of the penalty method's networks, see `penalty`."""
+    program = _program(task, classes, seed)
+    start = time.perf_counter()
+    with open_device(task.device) as session:
+        best = sampled(program, session, seed, factor)
+        calls = Cost.of(program.problem, session.capabilities).calls
+    test = program.examples(program.problem.selection.test)
+    return {
+        "test": float(accuracy(best.network, test)),
+        "train": best.accuracy,
+        "calls": calls,
+        "runs": task.proximal.n_runs,
+        "factor": factor,
+        "seconds": round(time.perf_counter() - start, 2),
+        "bits": best.network.architecture.bits_per_parameter,
+    }
+
+
+def _tuned(task: Task, classes: tuple[int, ...], seed: int) -> dict[str, Any]:
+    return _penalty(task, classes, seed, factor=TUNED[task.name])
+
+
+@lru_cache(maxsize=1)
+def _whole_program(name: str, classes: tuple[int, ...]) -> PenaltyProgram:
+    return PenaltyProgram.of(_whole(name, classes))
+
+
+def _program(task: Task, classes: tuple[int, ...], seed: int) -> PenaltyProgram:
+    if task.images is None:
+        return _whole_program(task.name, classes)
+    return PenaltyProgram.of(problem_of(task, classes, seed))

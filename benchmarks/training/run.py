@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import tables
-from methods import rows_of
+from methods import SAMPLED, rows_of
 from rich.console import Console
 from rich.progress import Progress
 from rows import Rows
@@ -65,12 +65,13 @@ def _one_core() -> None:
 def _missing(
     options: argparse.Namespace, rows: Rows
 ) -> Iterator[tuple[str, str, tuple[int, ...], list[int]]]:
-    """Yield task, method, classes and seeds: one seed for ours, all of them for the others."""
+    """Yield task, method, classes and seeds: one seed where it takes long, else all of them."""
     seeds = range(options.first_seed, options.first_seed + options.seeds)
     for name in options.tasks:
         task = TASKS[name]
         for method in options.methods or ("proximal", *task.beside):
-            rounds = [[seed] for seed in seeds] if method == "proximal" else [list(seeds)]
+            slow = method == "proximal" or (method in SAMPLED and len(task.groups) == 1)
+            rounds = [[seed] for seed in seeds] if slow else [list(seeds)]
             for together in rounds:
                 for classes in task.groups:
                     names = {"task": name, "method": method, "classes": classes}

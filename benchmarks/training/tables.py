@@ -20,7 +20,8 @@ NAMES = {
     "ste-binary": "STE, 1 bit",
     "logistic": "logistic regression, real",
     "random": "best of as many random networks",
-    "penalty": "penalty method, default weights",
+    "penalty": "penalty method, default weight",
+    "penalty-tuned": "penalty method, tuned weight",
 }
 
 
@@ -68,14 +69,23 @@ def _line(
         cells.append(form.format(np.mean(known)) if known else "")
     both = sorted(set(values) & set(ours))
     ahead = [ours[seed] - values[seed] for seed in both]
-    cells.append(_interval(ahead, sign="+") if method != "proximal" and ahead else "")
+    cells.append(_difference(ahead) if method != "proximal" and ahead else "")
     return "| " + " | ".join(cells) + " |"
 
 
 def _interval(values: list[float], sign: str = "") -> str:
     """Return the mean and half the width of its 95 % interval (Student's t)."""
     mean = f"{np.mean(values):{sign}.2f}"
-    if len(values) < 2:
-        return mean
+    return mean if len(values) < 2 else f"{mean} ± {_half_width(values):.2f}"
+
+
+def _difference(values: list[float]) -> str:
+    """Return an interval, in bold where zero lies outside."""
+    text = _interval(values, sign="+")
+    shown = len(values) > 1 and abs(np.mean(values)) > _half_width(values)
+    return f"**{text}**" if shown else text
+
+
+def _half_width(values: list[float]) -> float:
     spread = float(np.std(values, ddof=1)) / np.sqrt(len(values))
-    return f"{mean} ± {stats.t.ppf(0.975, len(values) - 1) * spread:.2f}"
+    return float(stats.t.ppf(0.975, len(values) - 1)) * spread

@@ -78,7 +78,7 @@ TASKS = {
             weights="ternary",
             beside=("ste-ternary", "random"),
         ),
-        Task("tiny", "tiny-2x2", ((4, 5),), 98.0, 1000, "ternary", ("ste-ternary", *BESIDE)),
+        Task("tiny", "tiny-2x2", ((4, 5),), 98.0, 1000, "ternary"),
     )
 }
 
