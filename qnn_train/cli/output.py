@@ -4,20 +4,26 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from cim_hal import DevicePool, open_device, spawn_server
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from contextlib import ExitStack
     from pathlib import Path
 
     from cim_hal import Session
+    from qnn_train.report import RunReport
+    from qnn_train.scale import ScaleReport
 
-__all__ = ["Machines", "folder_for", "table", "written"]
+    Rows: TypeAlias = Sequence[tuple[str, str]]
+
+__all__ = ["Machines", "bar", "folder_for", "summary", "table", "written"]
 
 
 @dataclass(frozen=True)
@@ -80,7 +86,46 @@ def written(folder: Path) -> Iterator[None]:
         raise click.FileError(str(error.filename or folder), error.strerror) from None
 
 
-def table(rows: list[tuple[str, str]]) -> str:
+def bar(*columns: str, quiet: bool) -> Progress:
+    """Return a bar of a training with these columns, which shows on a terminal only."""
+    console = Console(stderr=True)
+    return Progress(
+        TextColumn("training"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        *map(TextColumn, columns),
+        TimeElapsedColumn(),
+        console=console,
+        disable=quiet or not console.is_terminal,
+    )
+
+
+def summary(
+    report: RunReport | ScaleReport, folder: Path, *, measured: Rows = (), trained: Rows = ()
+) -> str:
+    """Return a table of what came out.
+
+    Parameters
+    ----------
+    measured, trained : sequence of pairs
+        Rows to add behind the accuracies, and behind the network.
+    """
+    bits = "real" if report.coupling_bits is None else f"{report.coupling_bits}-bit"
+    rows = [
+        ("test accuracy", f"{100 * report.test_accuracy:.2f} %  of {report.n_test} images"),
+        ("train accuracy", f"{100 * report.train_accuracy:.2f} %  of {report.n_train} images"),
+        *measured,
+        ("network", f"{report.network}, {report.bits_per_parameter:.2f} bits per parameter"),
+        *trained,
+        ("machine", f"{report.device}, {bits} couplings, {report.oracle_calls} oracle calls"),
+        ("seconds", f"{report.seconds:.1f}"),
+        ("model", str(folder / "model.npz")),
+        ("picture", str(folder / "training.png")),
+    ]
+    return table(rows)
+
+
+def table(rows: Rows) -> str:
     """Return names and values in two columns."""
     width = 2 + max(13, *(len(name) for name, _ in rows))
     return "\n".join(f"{name:<{width}}{value}" for name, value in rows)

@@ -6,11 +6,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
 from qnn_train.cli.carry import Command, Outputs
-from qnn_train.cli.output import table
+from qnn_train.cli.output import bar, summary, table
 from qnn_train.methods import method_named
 from qnn_train.picture import draw
 from qnn_train.run import TrainingRun
@@ -104,17 +101,12 @@ def _default_folder(preparation: Preparation, method: str) -> Path:
 
 def _watch(run: TrainingRun, steps: Iterator[TrainingStep], *, quiet: bool) -> None:
     """Make the steps, with a bar on a terminal."""
-    console = Console(stderr=True)
     columns = (
-        TextColumn("training"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("infeasibility {task.fields[infeasibility]:.3f}"),
-        TextColumn("accuracy {task.fields[accuracy]:.2f} %"),
-        TimeElapsedColumn(),
+        "infeasibility {task.fields[infeasibility]:.3f}",
+        "accuracy {task.fields[accuracy]:.2f} %",
     )
-    with Progress(*columns, console=console, disable=quiet or not console.is_terminal) as bar:
-        task = bar.add_task(
+    with bar(*columns, quiet=quiet) as shown:
+        task = shown.add_task(
             "",
             total=run.iterations,
             completed=run.calls,
@@ -122,7 +114,7 @@ def _watch(run: TrainingRun, steps: Iterator[TrainingStep], *, quiet: bool) -> N
             accuracy=0.0,
         )
         for step in steps:
-            bar.update(
+            shown.update(
                 task,
                 completed=min(step.iterate.calls, run.iterations),
                 infeasibility=step.iterate.infeasibility,
@@ -131,21 +123,10 @@ def _watch(run: TrainingRun, steps: Iterator[TrainingStep], *, quiet: bool) -> N
 
 
 def _summary(report: RunReport, folder: Path) -> str:
-    bits = "real" if report.coupling_bits is None else f"{report.coupling_bits}-bit"
-    rows = [
-        ("test accuracy", f"{100 * report.test_accuracy:.2f} %  of {report.n_test} images"),
-        ("train accuracy", f"{100 * report.train_accuracy:.2f} %  of {report.n_train} images"),
-        ("network", f"{report.network}, {report.bits_per_parameter:.2f} bits per parameter"),
-        ("method", report.method),
-        ("program", _program(report)),
-        ("machine", f"{report.device}, {bits} couplings, {report.oracle_calls} oracle calls"),
-        ("seconds", f"{report.seconds:.1f}"),
-        ("model", str(folder / "model.npz")),
-        ("picture", str(folder / "training.png")),
-    ]
+    rows = [("method", report.method), ("program", _program(report))]
     if report.infeasibility is not None:
-        rows.insert(-3, ("infeasibility", f"{report.infeasibility:.3f}"))
-    return table(rows)
+        rows.append(("infeasibility", f"{report.infeasibility:.3f}"))
+    return summary(report, folder, trained=rows)
 
 
 def _program(report: RunReport) -> str:

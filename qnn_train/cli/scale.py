@@ -6,11 +6,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
 from qnn_train.cli.carry import Command, Outputs
-from qnn_train.cli.output import table
+from qnn_train.cli.output import bar, summary, table
 from qnn_train.scale import Cost, ScaleRun
 from qnn_train.scale.picture import draw
 
@@ -60,21 +57,16 @@ def _default_folder(problem: ScaleProblem) -> Path:
 
 def _watch(run: ScaleRun, steps: Iterator[ProximalStep], *, quiet: bool) -> None:
     """Make the steps, with a bar on a terminal."""
-    console = Console(stderr=True)
     columns = (
-        TextColumn("training"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[calls]} calls, loss {task.fields[loss]:.4f}"),
-        TextColumn("{task.fields[accuracy]}"),
-        TimeElapsedColumn(),
+        "{task.fields[calls]} calls, loss {task.fields[loss]:.4f}",
+        "{task.fields[accuracy]}",
     )
-    with Progress(*columns, console=console, disable=quiet or not console.is_terminal) as bar:
-        task = bar.add_task(
+    with bar(*columns, quiet=quiet) as shown:
+        task = shown.add_task(
             "", total=run.steps, completed=run.done, calls=run.calls, loss=float("nan"), accuracy=""
         )
         for step in steps:
-            bar.update(
+            shown.update(
                 task,
                 completed=run.done,
                 calls=run.calls,
@@ -92,20 +84,9 @@ def _accuracies(run: ScaleRun) -> str:
 
 
 def _summary(report: ScaleReport, folder: Path) -> str:
-    bits = "real" if report.coupling_bits is None else f"{report.coupling_bits}-bit"
-    rows = [
-        ("test accuracy", f"{100 * report.test_accuracy:.2f} %  of {report.n_test} images"),
-        ("train accuracy", f"{100 * report.train_accuracy:.2f} %  of {report.n_train} images"),
-    ]
+    measured = []
     if report.validation_accuracy is not None:
         said = f"{100 * report.validation_accuracy:.2f} %  of {report.n_validation} images"
-        rows.append(("validation", said))
-    rows += [
-        ("network", f"{report.network}, {report.bits_per_parameter:.2f} bits per parameter"),
-        ("blocks", f"{report.blocks}, of at most {report.spins} spins"),
-        ("machine", f"{report.device}, {bits} couplings, {report.oracle_calls} oracle calls"),
-        ("seconds", f"{report.seconds:.1f}"),
-        ("model", str(folder / "model.npz")),
-        ("picture", str(folder / "training.png")),
-    ]
-    return table(rows)
+        measured.append(("validation", said))
+    blocks = f"{report.blocks}, of at most {report.spins} spins"
+    return summary(report, folder, measured=measured, trained=[("blocks", blocks)])
