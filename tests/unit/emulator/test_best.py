@@ -1,4 +1,4 @@
-"""The best configuration a run has seen: right energies, any dynamics, any number of threads."""
+"""The best configuration a run has seen: right energies, for any dynamics."""
 
 from __future__ import annotations
 
@@ -115,18 +115,6 @@ def test_the_best_seen_is_never_above_the_last(dynamics, energies_of):
     assert (often <= seldom).all()
     assert (seldom <= last).all()
     assert often.sum() < last.sum() or isinstance(dynamics, SimulatedBifurcation)
-
-
-@pytest.mark.parametrize("dynamics", ALGORITHMS, ids=str)
-def test_bits_depend_neither_on_threads_nor_on_how_runs_are_grouped(dynamics, amplitudes_of):
-    for integer in (True, False):
-        some = model(37, integer=integer)
-        whole = amplitudes_of(machine(dynamics), some, n_runs=150, round_trips=60)
-        for threads, n_runs in ((1, 1), (2, 70), (3, 150)):
-            again = amplitudes_of(
-                machine(dynamics, threads=threads), some, n_runs=n_runs, round_trips=60
-            )
-            np.testing.assert_array_equal(again, whole[:n_runs])
 
 
 def test_sparse_and_dense_couplings_are_solved_alike(energies_of):

@@ -6,11 +6,8 @@ import json
 
 import numpy as np
 import pytest
-import scipy.sparse as sp
 
-from cim_hal import Capabilities, IsingModel, make_driver
-from emulator import Converter, EmulatedCim
-from emulator.dynamics.gaussian import GaussianFeedback
+from cim_hal import IsingModel, make_driver
 
 NAME = "emulator-gaussian"
 
@@ -61,36 +58,6 @@ def test_constraints_of_101_bits_with_a_field_are_all_satisfied(energies_of):
     model = equalities(n_bits=26, n_rows=25, n_slack=3)
     assert np.any(model.h)
     assert energies_of(make_driver(NAME), model).min() == pytest.approx(0, abs=1e-6)
-
-
-@pytest.mark.parametrize("name", ["threads", "bits", "decay"])
-@pytest.mark.parametrize("make", [lambda J: J, sp.csr_array], ids=["dense", "sparse"])
-def test_neither_threads_nor_the_number_of_runs_change_a_run(name, make, amplitudes_of):
-    dynamics = {
-        "threads": GaussianFeedback(),
-        "bits": GaussianFeedback(
-            adc=Converter(full_scale=0.12, bits=8), dac=Converter(full_scale=0.2, bits=12)
-        ),
-        "decay": GaussianFeedback(measurement_decay=3.0, field_amplitude=0.1),
-    }[name]
-    capabilities = Capabilities(
-        name="test",
-        max_spins=100,
-        coupling_bits=8 if name == "bits" else None,
-        has_field=True,
-        default_pump=(0.0, 1.2),
-    )
-    model = glass(37, field=True)
-    model = IsingModel.from_couplings(make(np.asarray(model.J)), model.h)
-
-    def run(*, threads: int, n_runs: int):
-        driver = EmulatedCim(dynamics, capabilities=capabilities, threads=threads)
-        return amplitudes_of(driver, model, n_runs=n_runs, round_trips=80)
-
-    whole = run(threads=2, n_runs=150)
-    assert np.isfinite(whole).all()
-    for threads, n_runs in ((1, 1), (1, 65), (3, 149)):
-        np.testing.assert_array_equal(run(threads=threads, n_runs=n_runs), whole[:n_runs])
 
 
 def test_scaling_couplings_and_field_changes_no_spin(amplitudes_of):

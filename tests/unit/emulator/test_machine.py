@@ -61,20 +61,6 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_others(dynamics, amp
     assert (one != other).all()
 
 
-@pytest.mark.parametrize("dynamics", DYNAMICS)
-@pytest.mark.parametrize("make", [lambda J: J, sp.csr_array], ids=["dense", "sparse"])
-def test_neither_threads_nor_the_number_of_runs_change_a_run(dynamics, make, amplitudes_of):
-    model = IsingModel.from_couplings(make(np.asarray(glass(37).J)))
-    whole = amplitudes_of(machine(dynamics), model, n_runs=150, round_trips=80)
-    assert whole.shape == (150, 37)
-    assert whole.dtype == np.float32
-    for threads, n_runs in ((1, 1), (1, 65), (2, 70), (3, 150), (7, 149)):
-        some = amplitudes_of(
-            machine(dynamics, threads=threads), model, n_runs=n_runs, round_trips=80
-        )
-        np.testing.assert_array_equal(some, whole[:n_runs])
-
-
 def test_sparse_and_dense_couplings_give_the_same_bits(amplitudes_of):
     J = np.asarray(glass(40).J) * (np.random.default_rng(1).random((40, 40)) < 0.2)
     J = np.triu(J, 1) + np.triu(J, 1).T
