@@ -43,6 +43,7 @@ from emulator.preset import Preset
 from emulator.presets import mean_field, measurement_feedback, measurement_feedback_550
 from emulator.squeezing import noise_spectrum, squeezing_spectrum
 from emulator.statistics import amplitude_histogram, energy_progress, heterogeneity
+from emulator.trace_file import TraceFile
 
 __all__ = [
     "AmplitudeHeterogeneityCorrection",
@@ -70,6 +71,7 @@ __all__ = [
     "SimulatedBifurcation",
     "StrangSplitting",
     "SuccessProbability",
+    "TraceFile",
     "TruncatedWigner",
     "amplitude_histogram",
     "ballistic_bifurcation",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from functools import cache, partial
 from typing import TYPE_CHECKING
 
@@ -32,8 +33,10 @@ from emulator.tally import Tally
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from contextlib import AbstractContextManager
 
     from emulator.recording import BlockReadout
+    from emulator.trace_file import TraceFile, TraceWriter
 
 __all__ = ["EmulatedCim"]
 
@@ -86,6 +89,8 @@ class EmulatedCim(Driver):
     capabilities : Capabilities
         What the machine says of itself; `has_field` must be that of `dynamics`. Properties and
         settings are read from the dynamics; properties given here are kept.
+    trace_file : TraceFile, optional
+        Where amplitudes are written during every job, whatever trace the job asks for.
     threads : int, optional
         The processors this process may use, by default, or fewer if ``OMP_NUM_THREADS`` says so.
 
@@ -97,12 +102,18 @@ class EmulatedCim(Driver):
     """
 
     def __init__(
-        self, dynamics: Dynamics, *, capabilities: Capabilities, threads: int | None = None
+        self,
+        dynamics: Dynamics,
+        *,
+        capabilities: Capabilities,
+        trace_file: TraceFile | None = None,
+        threads: int | None = None,
     ) -> None:
         if capabilities.has_field and not dynamics.has_field:
             raise ValueError(f"{type(dynamics).__name__} has no field")
         self._dynamics = dynamics
         self._capabilities = _completed(capabilities, dynamics)
+        self._trace_file = trace_file
         self._threads = _processors() if threads is None else threads
         if self._threads < 1:
             raise ValueError(f"threads = {threads}: at least one is needed")
@@ -125,8 +136,11 @@ class EmulatedCim(Driver):
             width = self._block_width(program.n_runs, wiring.coupling)
             first_runs = range(0, program.n_runs, width)
             odometer = _Odometer(stop, len(first_runs) * program.schedule.round_trips)
-            run_block = partial(self._run_block, program, odometer, wiring, width)
-            blocks = list(delivered(self._each(run_block, first_runs), program, stop))
+            with self._writer(program) as writer:
+                run_block = partial(
+                    self._run_block, program, odometer, wiring, width=width, writer=writer
+                )
+                blocks = list(delivered(self._each(run_block, first_runs), program, stop))
         return joined(blocks, program)
 
     def status(self) -> Telemetry:
@@ -141,6 +155,9 @@ class EmulatedCim(Driver):
             return
         with ThreadPoolExecutor(self._threads) as pool:
             yield from pool.map(run_block, first_runs)
+
+    def _writer(self, program: Program) -> AbstractContextManager[TraceWriter | None]:
+        return nullcontext() if self._trace_file is None else self._trace_file.opened(program)
 
     def _turned(self, program: Program) -> Dynamics:
         return with_settings(self._dynamics, program.settings)
@@ -163,15 +180,22 @@ class EmulatedCim(Driver):
         return min(BLOCK_RUNS, -(-share // VECTOR_RUNS) * VECTOR_RUNS)
 
     def _run_block(
-        self, program: Program, odometer: _Odometer, wiring: Wiring, width: int, first_run: int
+        self,
+        program: Program,
+        odometer: _Odometer,
+        wiring: Wiring,
+        first_run: int,
+        *,
+        width: int,
+        writer: TraceWriter | None,
     ) -> BlockReadout:
         block = self._turned(program).start(wiring, first_run=first_run, n_runs=width)
-        recording = Recording(program, first_run=first_run, width=width)
+        recording = Recording(program, first_run=first_run, width=width, writer=writer)
         for round_trip, pump in enumerate(program.schedule.sample()):
             if round_trip % ROUND_TRIPS_BETWEEN_POLLS == 0:
                 odometer.look(round_trip)
             block.advance(float(pump))
-            if round_trip + 1 in recording.frame_after:
+            if round_trip + 1 in recording.looks_after:
                 recording.look(round_trip + 1, block)
         odometer.add((program.schedule.round_trips - 1) % ROUND_TRIPS_BETWEEN_POLLS + 1)
         return recording.finish(block)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from emulator.dynamics.base import Block
+    from emulator.trace_file import TraceWriter
 
 __all__ = ["BlockReadout", "Recording", "joined"]
 
@@ -37,28 +38,42 @@ class Recording:
     program : Program
     first_run, width : int
         The runs of the block.
+    writer : TraceWriter or None
+        Where amplitudes are written besides.
 
     Attributes
     ----------
-    frame_after : dict of int to int
-        The frames to be taken, by the round trips after which they are; empty without a trace.
+    looks_after : frozenset of int
+        Round trips after which frames are taken; empty without a trace.
     """
 
-    def __init__(self, program: Program, *, first_run: int, width: int) -> None:
+    def __init__(
+        self, program: Program, *, first_run: int, width: int, writer: TraceWriter | None
+    ) -> None:
+        self._first_run, self._writer = first_run, writer
         self._n_runs = min(program.n_runs - first_run, width)  # the rest fills up the block
-        self.frame_after: dict[int, int] = {}
-        n_traced = 0
+        self._frame_after: dict[int, int] = {}
         if program.trace is not None:
-            n_traced = min(max(_n_traced(program) - first_run, 0), width)
             frames = program.trace.frames(program.schedule.round_trips)
-            self.frame_after = {int(at): frame for frame, at in enumerate(frames)}
-        self._frames = np.empty((len(self.frame_after), n_traced, program.n_spins), np.float32)
+            self._frame_after = {int(at): frame for frame, at in enumerate(frames)}
+        n_traced = self._of_block(_n_traced(program))
+        self._frames = np.empty((len(self._frame_after), n_traced, program.n_spins), np.float32)
+        self.looks_after = frozenset(self._frame_after) if n_traced else frozenset[int]()
+        if writer is not None and self._of_block(writer.n_runs):
+            self.looks_after |= frozenset(writer.frame_after)
 
     def look(self, round_trip: int, block: Block) -> None:
-        """Take the frame that belongs after `round_trip` round trips."""
-        frame, n_traced = self.frame_after[round_trip], self._frames.shape[1]
-        if n_traced:
-            self._frames[frame] = _momentary(block).amplitudes()[:, :n_traced].T
+        """Take the frames that belong after `round_trip` round trips."""
+        amplitudes = _momentary(block).amplitudes().T
+        if round_trip in self._frame_after:
+            self._frames[self._frame_after[round_trip]] = amplitudes[: self._frames.shape[1]]
+        if self._writer is not None and round_trip in self._writer.frame_after:
+            some = amplitudes[: self._of_block(self._writer.n_runs)].astype(np.float32)
+            self._writer.write(self._writer.frame_after[round_trip], self._first_run, some)
+
+    def _of_block(self, n_runs: int) -> int:
+        """Return how many of the first `n_runs` runs of the job are in this block."""
+        return min(max(n_runs - self._first_run, 0), self._n_runs)
 
     def finish(self, block: Block) -> BlockReadout:
         """Read the block out."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -24,6 +25,7 @@ from emulator import (
     MeanField,
     MeasurementFeedback,
     SimulatedBifurcation,
+    TraceFile,
     TruncatedWigner,
 )
 
@@ -37,14 +39,14 @@ DYNAMICS = [
 SCHEDULE = PumpSchedule.linear(0.0, 1.2, round_trips=50)
 
 
-def machine(dynamics, *, threads: int = 1) -> EmulatedCim:
+def machine(dynamics, *, max_spins: int = 100, **options) -> EmulatedCim:
     capabilities = Capabilities(
         name="test",
-        max_spins=100,
+        max_spins=max_spins,
         coupling_bits=None if dynamics.has_field else 8,
         has_field=dynamics.has_field,
     )
-    return EmulatedCim(dynamics, capabilities=capabilities, threads=threads)
+    return EmulatedCim(dynamics, capabilities=capabilities, **options)
 
 
 def run(driver: EmulatedCim, *, n_runs: int = 70, trace: TraceRequest | None = None) -> Readout:
@@ -104,3 +106,44 @@ def test_a_machine_that_remembers_its_best_is_traced_as_it_moves():
     plain = run(machine(inner), trace=trace)
     np.testing.assert_array_equal(remembering.trace.amplitudes, plain.trace.amplitudes)
     assert (remembering.values != plain.values).any()
+
+
+@pytest.mark.parametrize("dynamics", DYNAMICS)
+def test_a_trace_on_disk_is_the_trace_in_memory_and_changes_no_bit(dynamics, tmp_path):
+    request = TraceRequest(every=8, runs=66)  # of two blocks
+    kept = run(machine(dynamics), trace=request)
+    path = tmp_path / "run.npy"
+    for threads in (1, 2):
+        driver = machine(dynamics, threads=threads, trace_file=TraceFile(path, request))
+        readout = run(driver)
+        assert readout.trace is None
+        np.testing.assert_array_equal(readout.values, kept.values)
+        written = np.load(path, mmap_mode="r")
+        assert written.dtype == np.float32
+        np.testing.assert_array_equal(written, kept.trace.amplitudes)
+
+
+def test_a_trace_on_disk_may_be_asked_for_beside_one_in_memory(tmp_path):
+    path = tmp_path / "run.npy"
+    on_disk = TraceFile(path, TraceRequest(every=1, runs=5))
+    driver = machine(MeanField(noise=0.01), trace_file=on_disk)
+    readout = run(driver, trace=TraceRequest(every=20, runs=2))
+    written = np.load(path)
+    assert written.shape == (50, 5, 15)
+    np.testing.assert_array_equal(readout.trace.amplitudes, written[[19, 39, 49], :2])
+
+
+def test_a_trace_on_disk_is_not_kept_in_memory(tmp_path):
+    # 77 MB written, a frame of 0.2 MB at a time
+    model = IsingModel.from_couplings(np.diag(np.ones(799), 1) + np.diag(np.ones(799), -1))
+    on_disk = TraceFile(tmp_path / "run.npy", TraceRequest(every=1, runs=64))
+    driver = machine(MeanField(), trace_file=on_disk, max_spins=800)
+    schedule = PumpSchedule.linear(0.0, 1.2, round_trips=375)
+    program = Program(lower(model, driver.describe()), schedule, 64, 1)
+    driver.run(Program(lower(model, driver.describe()), SCHEDULE, 64, 1), StopToken())
+    tracemalloc.start()
+    driver.run(program, StopToken())
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert on_disk.path.stat().st_size > 375 * 64 * 800 * 4
+    assert peak < 10 * 2**20
