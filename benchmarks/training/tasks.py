@@ -32,7 +32,6 @@ class Task:
     goal: float
     images: int | None = None
     weights: str = "binary"
-    first_weights: str | None = None
     beside: tuple[str, ...] = (*STE, *BESIDE)
     device: str = "emulator-dsb"
 
@@ -43,7 +42,6 @@ class Task:
         return replace(
             named,
             weights=self.weights,
-            first_weights=self.first_weights,
             train_samples=self.images,
         )
 
@@ -60,24 +58,9 @@ TASKS = {
             ((0, 6),),
             83.5,
             weights="ternary",
-            first_weights="3bit",
         ),
-        Task(
-            "ten-binary",
-            "ten-classes-7x7",
-            (ALL,),
-            74.3,
-            first_weights="3bit",
-            beside=("ste-binary", *BESIDE),
-        ),
-        Task(
-            "ten-ternary",
-            "ten-classes-7x7",
-            (ALL,),
-            78.8,
-            weights="ternary",
-            beside=("ste-ternary", "random"),
-        ),
+        Task("ten-binary", "ten-classes-7x7", (ALL,), 74.3),
+        Task("ten-ternary", "ten-classes-7x7", (ALL,), 78.8, weights="ternary"),
         Task("tiny", "tiny-2x2", ((4, 5),), 98.0, 1000, "ternary"),
     )
 }

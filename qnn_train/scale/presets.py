@@ -20,10 +20,11 @@ TEN = ProximalRecipe(
     readout="trained",
     activation="relu",
     clip=16.0,
-    bias_bits=4,
+    bias_bits=5,
     bias_reach=6.0,
     output_bias_bits=5,
-    sweeps=60,
+    output_bias_reach=1.0,
+    sweeps=30,
     batch=(1500, 24_000),
     width=(0.8, 0.5),
     ladder=(0.1, 0.5, 2.0),
@@ -36,12 +37,11 @@ TEN = ProximalRecipe(
 )
 
 FEW = replace(PAIRS, mirror=True, shift=1)
-LARGER_PAIRS = replace(TEN, first_weights="3bit", sweeps=10)
 TINY = replace(PAIRS, grid=2, hidden=2, weights="ternary", bias_bits=3, starts=6, judge_by="errors")
 
 PRESETS: Mapping[str, ProximalRecipe] = {
     "pairs-4x4": PAIRS,
-    "pairs-7x7": LARGER_PAIRS,
+    "pairs-7x7": replace(TEN, sweeps=60),
     "few-4x4": FEW,
     "tiny-2x2": TINY,
     "ten-classes-7x7": TEN,
