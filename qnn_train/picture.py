@@ -4,26 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from qnn_train.curves import THIRD, curve, panels
+
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from qnn_train.report import RunReport
 
 __all__ = ["draw"]
 
-INK, GRID = "#1f3a5f", "#d9dde3"
-
 
 def draw(report: RunReport, path: Path) -> None:
     """Write the picture of `report` to `path` as PNG."""
-    # The object interface with Agg: no window, no global state of pyplot.
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
-    figure = Figure(figsize=(7.0, 7.5), layout="constrained")
-    FigureCanvasAgg(figure)
-    top, middle, bottom = figure.subplots(3, 1, sharex=True)
+    figure, (top, middle, bottom) = panels(3, 7.5)
     calls = report.history.calls
     averaged = " of averaged W" if any(report.history.gap) else ""
     _plot(top, calls, report.history.infeasibility, f"infeasibility{averaged}")
@@ -38,12 +34,9 @@ def draw(report: RunReport, path: Path) -> None:
     figure.savefig(path, dpi=150)
 
 
-def _plot(axes: Any, calls: list[int], values: list[Any], label: str) -> None:
-    known = [float("nan") if value is None else value for value in values]
-    axes.plot(calls, known, color=INK, marker="o", markersize=3, linewidth=1.2)
+def _plot(axes: Any, calls: Sequence[int], values: Sequence[float | None], label: str) -> None:
+    curve(axes, calls, values)
     axes.set_ylabel(label)
-    axes.grid(color=GRID, linewidth=0.6)
-    axes.spines[["top", "right"]].set_visible(False)
 
 
 def _mark_accuracies(axes: Any, report: RunReport) -> None:
@@ -52,7 +45,7 @@ def _mark_accuracies(axes: Any, report: RunReport) -> None:
     test = 100 * report.test_accuracy
     axes.axhline(
         test,
-        color="#c2571a",
+        color=THIRD,
         linestyle="--",
         linewidth=1.2,
         label=f"final network, test: {test:.2f} % of {report.n_test}",

@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from cim_hal import DevicePool, Session
 from qnn_train.errors import AssemblyError
 from qnn_train.estimator.onnx_file import save_onnx
+from qnn_train.estimator.picture import draw
 from qnn_train.estimator.plan import opened, plan
 from qnn_train.estimator.summary import NetworkSummary
 from qnn_train.estimator.ties import TieReport, distinct
@@ -32,23 +33,21 @@ if TYPE_CHECKING:
 
 __all__ = ["QuantizedNetworkEstimator"]
 
-METHODS = ("proximal",)
-
 
 class QuantizedNetworkEstimator(BaseEstimator, ABC):
     """A network of few-bit integers, trained with an Ising machine, for any real features.
 
-    Features are standardized and rounded to a grid of integers, which is kept with the model. One
-    hidden layer, then one or several outputs. Trained by proximal block descent, see
+    Features are standardized and rounded to a grid of integers, which is kept with the model.
+    Hidden layers, or none, then one or several outputs. Trained by proximal block descent, see
     `qnn_train.solve.proximal_descent`; the network at the end of each sweep is judged, and the
     best is kept.
 
     Parameters
     ----------
-    hidden : int
-        Neurons of the hidden layer; 0 for none.
+    hidden : int or tuple of int
+        Neurons of the hidden layer, or of each; 0 for none.
     activation : str
-        hard_tanh, leaky_relu, relu, sign or tanh.
+        hard_tanh, leaky_relu, relu, sigmoid, sign or tanh.
     weights : str
         Code of the weights: binary, ternary, 2bit to 8bit, see `weight_code`.
     bias_bits : int
@@ -58,7 +57,6 @@ class QuantizedNetworkEstimator(BaseEstimator, ABC):
         does the same.
     levels, cut : int
         Of the features: steps a standard deviation, and deviations beyond which all is the same.
-    method : {"proximal"}
     device : str, Driver, Session or DevicePool
         Any target of `open_device`, opened and closed by `fit`; sessions and pools stay open.
     n_runs : int
@@ -105,7 +103,7 @@ class QuantizedNetworkEstimator(BaseEstimator, ABC):
 
     def __init__(
         self,
-        hidden: int = 8,
+        hidden: int | tuple[int, ...] = 8,
         *,
         activation: str = "hard_tanh",
         weights: str = "binary",
@@ -113,7 +111,6 @@ class QuantizedNetworkEstimator(BaseEstimator, ABC):
         output_bias_bits: int | None = None,
         levels: int = 16,
         cut: int = 4,
-        method: str = "proximal",
         device: str | Driver | Session | DevicePool = "emulator-dsb",
         n_runs: int = 16,
         round_trips: int | None = 100,
@@ -135,7 +132,6 @@ class QuantizedNetworkEstimator(BaseEstimator, ABC):
         self.output_bias_bits = output_bias_bits
         self.levels = levels
         self.cut = cut
-        self.method = method
         self.device = device
         self.n_runs = n_runs
         self.round_trips = round_trips
@@ -234,6 +230,11 @@ class QuantizedNetworkEstimator(BaseEstimator, ABC):
         examples = Examples(self.model_.grid.transform(samples), self._goal.labels(answers))
         return TieReport.of(self.found_, examples, self._goal, tolerance=tolerance)
 
+    def save_picture(self, path: str | os.PathLike[str]) -> None:
+        """Draw objective and scores against calls; the suffix says the format, such as .png."""
+        check_is_fitted(self)
+        draw(self.history_, self.summary_, Path(path))
+
     def save_integers(self, path: str | os.PathLike[str]) -> None:
         """Write ``.npz`` without pickle, which `load` of the model reads."""
         check_is_fitted(self)
@@ -260,8 +261,6 @@ class QuantizedNetworkEstimator(BaseEstimator, ABC):
         self, X: ArrayLike, y: ArrayLike, **options: bool
     ) -> tuple[NDArray[np.float64], NDArray[Any]]:
         """Check the parameters, and what scikit-learn checks."""
-        if self.method not in METHODS:
-            raise AssemblyError(f"no method {self.method!r}", hint=", ".join(METHODS))
         if self.vote < 1:
             raise AssemblyError(f"vote = {self.vote}", hint="1 or more")
         return cast("Any", validate_data)(self, X, y, dtype="float64", **options)

@@ -29,10 +29,10 @@ class QuantizedNetworkClassifier(ClassifierMixin, QuantizedNetworkEstimator):
 
     Parameters
     ----------
-    hidden : int
-        Neurons of the hidden layer; 0 for none.
+    hidden : int or tuple of int
+        Neurons of the hidden layer, or of each; 0 for none.
     activation : str
-        hard_tanh, leaky_relu, relu, sign or tanh.
+        hard_tanh, leaky_relu, relu, sigmoid, sign or tanh.
     weights : str
         Code of the weights: binary, ternary, 2bit to 8bit, see `weight_code`.
     bias_bits : int
@@ -41,7 +41,6 @@ class QuantizedNetworkClassifier(ClassifierMixin, QuantizedNetworkEstimator):
         Bits of each bias of the last layer; None for 3.
     levels, cut : int
         Of the features: steps a standard deviation, and deviations beyond which all is the same.
-    method : {"proximal"}
     device : str, Driver, Session or DevicePool
         Any target of `open_device`, opened and closed by `fit`; sessions and pools stay open.
     n_runs : int

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
@@ -82,12 +83,14 @@ def _recipe(
 ) -> ProximalRecipe:
     """Return the recipe, its reaches in proportion to the spread of a sum of features."""
     spread = float(np.sqrt(n_features))
+    given = estimator.hidden
+    hidden = tuple(map(int, given)) if isinstance(given, Iterable) else int(given)
     last_biases, biases = estimator.output_bias_bits, estimator.bias_bits
     if last_biases is None:
         last_biases = 0 if goal.loss.free_offset else OUTPUT_BIAS_BITS
-        biases = biases if estimator.hidden else last_biases
+        biases = biases if hidden else last_biases
     return ProximalRecipe(
-        hidden=estimator.hidden,
+        hidden=hidden,
         readout="trained",
         activation=estimator.activation,
         clip=max(1.0, 2.0 * spread),  # that of the presets: 8 for 16 inputs, about 16 for 49

@@ -27,7 +27,7 @@ class QuantizedNetworkRegressor(RegressorMixin, QuantizedNetworkEstimator):
 
     Parameters
     ----------
-    hidden, activation, weights, bias_bits, output_bias_bits, levels, cut, method, device, n_runs, \
+    hidden, activation, weights, bias_bits, output_bias_bits, levels, cut, device, n_runs, \
     round_trips, sweeps, ladder, block_spins, vote, early_stopping, validation_fraction, patience, \
     callbacks, checkpoint, random_state
         As of `QuantizedNetworkClassifier`; samples kept apart are drawn from all alike.

@@ -18,6 +18,7 @@ ACTIVATIONS: Mapping[str, Callable[[int], Spline]] = {
     "hard_tanh": Spline.hard_tanh,
     "leaky_relu": lambda _: Spline.leaky_relu(),
     "relu": lambda _: Spline.relu(),
+    "sigmoid": lambda limit: Spline.sigmoid(PIECES, scale=max(1, limit // 2), levels=limit),
     "sign": lambda _: Spline.sign(),
     "tanh": lambda limit: Spline.tanh(PIECES, scale=limit, levels=limit),
 }

@@ -55,14 +55,15 @@ class ProximalRecipe:
         Cells along a side; the network has grid² inputs.
     levels, cut : int
         Of the features, see `PooledLevels`.
-    hidden : int
-        Neurons of the hidden layer; 0 is a single layer.
+    hidden : int or tuple of int
+        Neurons of the hidden layer, or of each; 0 is a single layer.
     readout : {"majority", "trained"}
         What follows it: a vote, for two classes only, or a trained layer.
     activation : str
         See `activation_named`.
     clip : float
-        Where it saturates, in standard deviations of an input.
+        Where it saturates, in standard deviations of an input; behind the first layer in
+        proportion to the square root of what a neuron reads.
     weights : str
         Code of the weights, see `weight_code`.
     first_weights : str or None
@@ -114,7 +115,7 @@ class ProximalRecipe:
     grid: int = 4
     levels: int = 16
     cut: int = 4
-    hidden: int = 4
+    hidden: int | tuple[int, ...] = 4
     readout: Literal["majority", "trained"] = "majority"
     activation: str = "hard_tanh"
     clip: float = 8.0
@@ -192,23 +193,34 @@ class ProximalRecipe:
         """
         weights = weight_code(self.weights)
         inputs = self.grid**2 if n_inputs is None else n_inputs
-        largest = self.levels * max(map(abs, weights.values))
-        limit = round(self.clip * largest)
-        if self.readout == "majority" and self.hidden and n_outputs > 1:
+        sizes = self.sizes
+        if self.readout == "majority" and sizes and n_outputs > 1:
             raise AssemblyError(
                 "a majority vote tells two classes apart", hint="use the readout trained"
             )
-        if not self.hidden:
-            biases = _bias(self.output_bias_bits or self.bias_bits, self.bias_reach * largest)
-            return Architecture((), Layer(inputs, n_outputs, weights, biases))
-        activation = activation_named(self.activation, limit=limit)
-        biases = _bias(self.bias_bits, self.bias_reach * largest)
-        first = Layer(inputs, self.hidden, weights, biases, activation)
-        if self.readout == "majority":
-            return Architecture((first,), None)
-        unit = max(map(abs, weights.values)) * (1 if self.activation == "sign" else limit)
-        last = _bias(self.output_bias_bits, self.output_bias_reach * unit)
-        return Architecture((first,), Layer(self.hidden, n_outputs, weights, last))
+        steepest = max(map(abs, weights.values))
+        unit, reads, layers = self.levels * steepest, inputs, []
+        for size in sizes:
+            spread = (reads / inputs) ** 0.5 * unit
+            limit = round(self.clip * spread)
+            biases = _bias(self.bias_bits, self.bias_reach * spread)
+            activation = activation_named(self.activation, limit=limit)
+            layers.append(Layer(reads, size, weights, biases, activation))
+            unit, reads = steepest * (1 if self.activation == "sign" else limit), size
+        if sizes and self.readout == "majority":
+            return Architecture(tuple(layers), None)
+        if sizes:
+            last = _bias(self.output_bias_bits, self.output_bias_reach * unit)
+        else:
+            last = _bias(self.output_bias_bits or self.bias_bits, self.bias_reach * unit)
+        return Architecture(tuple(layers), Layer(reads, n_outputs, weights, last))
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Neurons of each hidden layer."""
+        if isinstance(self.hidden, tuple):
+            return self.hidden
+        return (self.hidden,) if self.hidden else ()
 
 
 def _bias(bits: int, reach: float) -> ParameterCode:

@@ -241,7 +241,7 @@ def test_ties_on_labels_that_were_never_seen_are_refused(iris, three):
 
 
 @pytest.mark.parametrize(
-    "change", [{"method": "magic"}, {"vote": 0}, {"weights": "heavy"}, {"sweeps": 0}]
+    "change", [{"activation": "magic"}, {"vote": 0}, {"weights": "heavy"}, {"sweeps": 0}]
 )
 def test_a_parameter_out_of_range_is_refused_by_fit(pair, change):
     with pytest.raises(AssemblyError):

@@ -102,6 +102,18 @@ def test_several_answers_have_a_line_each(two):
     assert np.array_equal(column.predict(X)[:, 0], regressor().fit(X, Y[:, 0]).predict(X))
 
 
+def test_hidden_layers_may_be_several(diabetes, tmp_path):
+    pytest.importorskip("onnx")
+    X, y = diabetes
+    deep = regressor(hidden=[4, 3], activation="sigmoid").fit(X, y)
+    assert str(deep.model_.networks.architecture) == "10-4-3-1"
+    assert deep.score(X, y) > 0.3
+    deep.save_onnx(tmp_path / "deep.onnx")
+    assert count_disagreements(deep.model_, tmp_path / "deep.onnx", 3 * X) == 0
+    deep.save_picture(tmp_path / "deep.png")
+    assert (tmp_path / "deep.png").read_bytes().startswith(b"\x89PNG")
+
+
 def test_it_lives_in_pipelines_and_searches(diabetes):
     search = GridSearchCV(
         make_pipeline(StandardScaler(), regressor()),
