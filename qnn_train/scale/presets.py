@@ -33,7 +33,7 @@ TEN = ProximalRecipe(
     n_runs=16,
     tried=16,
     round_trips=100,
-    settings=(("coupling_gain", 4.0),),
+    settings=(("coupling_gain", 4.0), ("field_weight", 1.0)),
 )
 
 FEW = replace(PAIRS, mirror=True, shift=1)

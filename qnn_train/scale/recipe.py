@@ -15,9 +15,6 @@ if TYPE_CHECKING:
 
 __all__ = ["ProximalRecipe", "Stage"]
 
-# All recipes were chosen on machines that count fields as couplings.
-FIELDS_COUNTED = ("field_weight", 1.0)
-
 
 @dataclass(frozen=True)
 class Stage:
@@ -96,7 +93,8 @@ class ProximalRecipe:
     round_trips : int or None
         Length of a run; None for what the machine recommends.
     settings : tuple of pairs
-        Names and values of knobs to turn, of those that the machine has.
+        Names and values of knobs to turn, of those that the machine has. Recipes were chosen on
+        machines that count fields as couplings.
     patience : int
         Sweeps without a better network after which a descent is stopped; 0 never stops early.
     seed : int
@@ -136,7 +134,7 @@ class ProximalRecipe:
     n_runs: int = 32
     tried: int = 8
     round_trips: int | None = None
-    settings: tuple[tuple[str, float], ...] = ()
+    settings: tuple[tuple[str, float], ...] = (("field_weight", 1.0),)
     patience: int = 0
     seed: int = 0
 
@@ -159,8 +157,7 @@ class ProximalRecipe:
     def settings_on(self, capabilities: Capabilities) -> dict[str, float]:
         """Return the settings that a machine has."""
         known = {setting.name for setting in capabilities.settings}
-        wanted = dict((FIELDS_COUNTED, *self.settings))
-        return {name: value for name, value in wanted.items() if name in known}
+        return {name: value for name, value in self.settings if name in known}
 
     def stages(self, n_outputs: int) -> list[Stage]:
         """Return the descents: one, or one for each code of the weights.
