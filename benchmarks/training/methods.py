@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import ste
 from heats import accuracy, best_of
-from penalty import TUNED, PenaltyProgram, sampled
+from penalty import PATIENCE_S, TUNED, PenaltyProgram, sampled
 from tasks import TASKS, problem_of
 
 from cim_hal import open_device
@@ -54,7 +54,7 @@ def _row(
 
 
 def _proximal(task: Task, classes: tuple[int, ...], seed: int) -> dict[str, Any]:
-    with open_device(task.device) as session:
+    with open_device(task.device, timeout_s=PATIENCE_S) as session:
         run = ScaleRun(problem_of(task, classes, seed), session)
         for _ in run:
             pass
@@ -130,7 +130,7 @@ def _logistic(
 def _random(task: Task, classes: tuple[int, ...], seed: int) -> dict[str, Any]:
     """Return the best on the training images of as many random networks as the machine gave."""
     problem = _images(task, classes, seed)
-    with open_device(task.device) as session:
+    with open_device(task.device, timeout_s=PATIENCE_S) as session:
         count = Cost.of(problem, session.capabilities).runs
     rng, architecture = np.random.default_rng([seed, 9]), problem.architecture
 
@@ -153,14 +153,14 @@ def _penalty(
     """Return the best of the penalty method's networks, see `penalty`."""
     program = _program(task, classes, seed)
     start = time.perf_counter()
-    with open_device(task.device) as session:
-        best = sampled(program, session, seed, factor)
-        calls = Cost.of(program.problem, session.capabilities).calls
+    with open_device(task.device, timeout_s=PATIENCE_S) as session:
+        cost = Cost.of(program.problem, session.capabilities)
+        best = sampled(program, session, seed, factor, cost.runs)
     test = program.examples(program.problem.selection.test)
     return {
         "test": float(accuracy(best.network, test)),
         "train": best.accuracy,
-        "calls": calls,
+        "calls": cost.calls,
         "runs": task.proximal.n_runs,
         "factor": factor,
         "seconds": round(time.perf_counter() - start, 2),

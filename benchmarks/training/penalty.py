@@ -46,14 +46,16 @@ if TYPE_CHECKING:
     from qnn_train.scale import ScaleProblem
     from qnn_train.solve import Candidate
 
-__all__ = ["TUNED", "PenaltyProgram", "sampled"]
+__all__ = ["PATIENCE_S", "TUNED", "PenaltyProgram", "sampled"]
 
 # Four voters would tie; more neurons behind ten outputs would not leave room for images.
-NEURONS = 3
+NEURONS, GRID = 3, 4
 TWO, TEN = 20, 10  # images in a program of two and of ten classes
 # Runs of a job: the emulator is twice as fast with many at once, and each run is the same. The
 # coefficients of the programs are integers of about 16 bits, which halves the time once more.
-TOGETHER, BITS = 1024, 16
+TOGETHER, BITS = 1008, 16
+# Seconds in which a busy computer must answer.
+PATIENCE_S = 120
 FACTORS = (1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
 # Of the default weight; chosen with the command above.
 TUNED = {"pairs": 3e-5, "shirt-20": 3e-5, "shirt-100": 1e-5, "tiny": 1e-3}
@@ -86,7 +88,7 @@ class PenaltyProgram:
         if recipe.train_samples is not None:
             drawn = drawn.take(drawn.stratified(recipe.train_samples, seed=recipe.seed))
         shown = augmented(drawn, shift=recipe.shift, mirror=recipe.mirror)
-        features = PooledSign.fit(shown.images, grid=recipe.grid if _two(problem) else 4)
+        features = PooledSign.fit(shown.images, grid=min(GRID, recipe.grid))
         return cls(problem, drawn, features, _signs(features, shown))
 
     def task(self, seed: int) -> Task:
@@ -110,8 +112,10 @@ class PenaltyProgram:
         return _signs(self.features, images)
 
 
-def sampled(program: PenaltyProgram, session: Session, seed: int, factor: float) -> Candidate:
-    """Return the best network of as many runs as the recipe makes.
+def sampled(
+    program: PenaltyProgram, session: Session, seed: int, factor: float, runs: int
+) -> Candidate:
+    """Return the best network of some runs, rounded up to whole jobs.
 
     Parameters
     ----------
@@ -119,16 +123,14 @@ def sampled(program: PenaltyProgram, session: Session, seed: int, factor: float)
         Of the default weight.
     """
     problem, task = program.problem, program.task(seed)
-    machine = session.capabilities
-    runs = Cost.of(problem, machine).runs
-    jobs = -(-runs // TOGETHER)
+    machine, jobs = session.capabilities, -(-runs // TOGETHER)
     oracle = SessionOracle(
         session,
         n_runs=-(-runs // jobs),
         seed=seed,
         coupling_bits=BITS,
         schedule=problem.schedule(machine),
-        settings=problem.settings(machine),
+        settings=problem.recipe.settings_on(machine),
     )
     method = Penalty(weights=[factor * default_weight(task.qcbo)])
     n_bits = task.architecture.n_bits
@@ -154,13 +156,14 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--first-seed", type=int, default=100, help="not those of the results")
     parser.add_argument("--every", type=int, default=1, help="only each of so many pairs")
+    parser.add_argument("--runs", type=int, help="as many as the recipe makes by default")
     options = parser.parse_args()
     task = TASKS[options.task]
     seeds = range(options.first_seed, options.first_seed + options.seeds)
-    with threadpool_limits(1), open_device(task.device) as session:
+    with threadpool_limits(1), open_device(task.device, timeout_s=PATIENCE_S) as session:
         for factor in options.factors:
             found = [
-                _apart(problem_of(task, classes, seed), session, seed, factor)
+                _apart(problem_of(task, classes, seed), session, factor, options.runs)
                 for classes in task.groups[:: options.every]
                 for seed in seeds
             ]
@@ -168,10 +171,11 @@ def main() -> None:
             print(f"{factor:g}: {100 * np.mean(found):.2f} ± {100 * spread:.2f} %", flush=True)
 
 
-def _apart(problem: ScaleProblem, session: Session, seed: int, factor: float) -> float:
+def _apart(problem: ScaleProblem, session: Session, factor: float, runs: int | None) -> float:
     """Return the accuracy on the training images that were not drawn, or on all of them."""
     program = PenaltyProgram.of(problem)
-    best = sampled(program, session, seed, factor)
+    runs = runs or Cost.of(problem, session.capabilities).runs
+    best = sampled(program, session, problem.recipe.seed, factor, runs)
     if problem.recipe.train_samples is None:
         return best.accuracy
     whole = problem.selection.train
