@@ -48,8 +48,9 @@ class QuantizedNetworkEstimator(BaseEstimator, ABC):
         Neurons of the hidden layer, or of each; 0 for none.
     activation : str
         hard_tanh, leaky_relu, relu, sigmoid, sign or tanh.
-    weights : str
-        Code of the weights: binary, ternary, 2bit to 8bit, see `weight_code`.
+    weights : str or tuple of str
+        Code of the weights, or of those of each layer: binary, ternary, 2bit to 8bit, see
+        `weight_code`.
     bias_bits : int
         Bits of each bias of the hidden layer; 0 for none.
     output_bias_bits : int or None
@@ -106,7 +107,7 @@ class QuantizedNetworkEstimator(BaseEstimator, ABC):
         hidden: int | tuple[int, ...] = 8,
         *,
         activation: str = "hard_tanh",
-        weights: str = "binary",
+        weights: str | tuple[str, ...] = "binary",
         bias_bits: int = 2,
         output_bias_bits: int | None = None,
         levels: int = 16,

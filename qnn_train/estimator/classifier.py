@@ -33,8 +33,9 @@ class QuantizedNetworkClassifier(ClassifierMixin, QuantizedNetworkEstimator):
         Neurons of the hidden layer, or of each; 0 for none.
     activation : str
         hard_tanh, leaky_relu, relu, sigmoid, sign or tanh.
-    weights : str
-        Code of the weights: binary, ternary, 2bit to 8bit, see `weight_code`.
+    weights : str or tuple of str
+        Code of the weights, or of those of each layer: binary, ternary, 2bit to 8bit, see
+        `weight_code`.
     bias_bits : int
         Bits of each bias of the hidden layer; 0 for none.
     output_bias_bits : int or None

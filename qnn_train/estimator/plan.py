@@ -83,7 +83,7 @@ def _recipe(
 ) -> ProximalRecipe:
     """Return the recipe, its reaches in proportion to the spread of a sum of features."""
     spread = float(np.sqrt(n_features))
-    given = estimator.hidden
+    given, weights = estimator.hidden, estimator.weights
     hidden = tuple(map(int, given)) if isinstance(given, Iterable) else int(given)
     last_biases, biases = estimator.output_bias_bits, estimator.bias_bits
     if last_biases is None:
@@ -94,7 +94,7 @@ def _recipe(
         readout="trained",
         activation=estimator.activation,
         clip=max(1.0, 2.0 * spread),  # that of the presets: 8 for 16 inputs, about 16 for 49
-        weights=estimator.weights,
+        weights=weights if isinstance(weights, str) else tuple(weights),
         bias_bits=biases,
         bias_reach=0.8 * spread,
         output_bias_bits=last_biases,

@@ -61,8 +61,8 @@ class ProximalRecipe:
     clip : float
         Where it saturates, in standard deviations of an input; behind the first layer in
         proportion to the square root of what a neuron reads.
-    weights : str
-        Code of the weights, see `weight_code`.
+    weights : str or tuple of str
+        Code of the weights, or of those of each layer, see `weight_code`.
     first_weights : str or None
         Code of the weights in the first half of the sweeps: the second half goes on from the best
         network of the first. What `weights` cannot say is `rounded`.
@@ -117,7 +117,7 @@ class ProximalRecipe:
     readout: Literal["majority", "trained"] = "majority"
     activation: str = "hard_tanh"
     clip: float = 8.0
-    weights: str = "binary"
+    weights: str | tuple[str, ...] = "binary"
     first_weights: str | None = None
     bias_bits: int = 2
     bias_reach: float = 3.0
@@ -186,31 +186,42 @@ class ProximalRecipe:
         Raises
         ------
         AssemblyError
-            A vote for more than two classes, or a code that does not exist.
+            A vote for more than two classes, a code that does not exist, or too few or
+            too many codes.
         """
-        weights = weight_code(self.weights)
         inputs = self.grid**2 if n_inputs is None else n_inputs
         sizes = self.sizes
         if self.readout == "majority" and sizes and n_outputs > 1:
             raise AssemblyError(
                 "a majority vote tells two classes apart", hint="use the readout trained"
             )
-        steepest = max(map(abs, weights.values))
-        unit, reads, layers = self.levels * steepest, inputs, []
-        for size in sizes:
+        *kinds, last_kind = self._kinds(len(sizes) + (not sizes or self.readout == "trained"))
+        if sizes and self.readout == "majority":
+            kinds.append(last_kind)
+        height, reads, layers = float(self.levels), inputs, []
+        for size, weights in zip(sizes, kinds, strict=True):
+            unit = height * _largest(weights)
             spread = (reads / inputs) ** 0.5 * unit
             limit = round(self.clip * spread)
             biases = _bias(self.bias_bits, self.bias_reach * spread)
             activation = activation_named(self.activation, limit=limit)
             layers.append(Layer(reads, size, weights, biases, activation))
-            unit, reads = steepest * (1 if self.activation == "sign" else limit), size
+            height, reads = 1 if self.activation == "sign" else limit, size
         if sizes and self.readout == "majority":
             return Architecture(tuple(layers), None)
+        unit = height * _largest(last_kind)
         if sizes:
             last = _bias(self.output_bias_bits, self.output_bias_reach * unit)
         else:
             last = _bias(self.output_bias_bits or self.bias_bits, self.bias_reach * unit)
-        return Architecture(tuple(layers), Layer(reads, n_outputs, weights, last))
+        return Architecture(tuple(layers), Layer(reads, n_outputs, last_kind, last))
+
+    def _kinds(self, n_layers: int) -> list[ParameterCode]:
+        """Return the code of the weights of each layer."""
+        names = self.weights if isinstance(self.weights, tuple) else (self.weights,) * n_layers
+        if len(names) != n_layers:
+            raise AssemblyError(f"{len(names)} codes of weights for {n_layers} layers")
+        return [weight_code(name) for name in names]
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -218,6 +229,10 @@ class ProximalRecipe:
         if isinstance(self.hidden, tuple):
             return self.hidden
         return (self.hidden,) if self.hidden else ()
+
+
+def _largest(code: ParameterCode) -> int:
+    return max(map(abs, code.values))
 
 
 def _bias(bits: int, reach: float) -> ParameterCode:

@@ -97,7 +97,7 @@ def test_many_classes_are_numbered_in_the_order_given(digits):
 def test_every_activation_has_integers_and_its_limit(name):
     spline = activation_named(name, limit=32)
     assert spline.is_integral
-    bounded = name in {"hard_tanh", "tanh"}
+    bounded = name in {"hard_tanh", "sigmoid", "tanh"}
     assert (np.abs(spline(np.arange(-999, 1000))).max() == 32) == bounded
 
 

@@ -105,8 +105,12 @@ def test_several_answers_have_a_line_each(two):
 def test_hidden_layers_may_be_several(diabetes, tmp_path):
     pytest.importorskip("onnx")
     X, y = diabetes
-    deep = regressor(hidden=[4, 3], activation="sigmoid").fit(X, y)
+    codes = ("ternary", "binary", "2bit")
+    deep = regressor(hidden=[4, 3], weights=codes, activation="sigmoid").fit(X, y)
     assert str(deep.model_.networks.architecture) == "10-4-3-1"
+    assert [layer.weights for layer in deep.summary_.layers] == list(codes)
+    with pytest.raises(AssemblyError, match="2 codes of weights for 3 layers"):
+        regressor(hidden=[4, 3], weights=codes[:2]).fit(X, y)
     assert deep.score(X, y) > 0.3
     deep.save_onnx(tmp_path / "deep.onnx")
     assert count_disagreements(deep.model_, tmp_path / "deep.onnx", 3 * X) == 0
@@ -207,6 +211,12 @@ def test_a_file_of_another_kind_is_refused(trained, tmp_path):
     np.savez(path, **arrays | {"scales": np.full((2, 1), np.nan)})
     with pytest.raises(ModelFileError, match="not finite"):
         IntegerRegressor.load(path)
+
+
+def test_what_does_not_fit_the_machine_is_refused_before_a_call():
+    X = np.random.default_rng(0).normal(size=(30, 60))
+    with pytest.raises(AssemblyError, match="a neuron of layer 0 has 124 bits"):
+        regressor(device="emulator-100").fit(X, X[:, 0])
 
 
 def test_answers_beyond_float64_are_refused(diabetes):
