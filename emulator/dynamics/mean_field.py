@@ -14,23 +14,24 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
+from emulator.coupling import LANES, read_spins
 from emulator.dynamics.base import (
-    Block,
     Dynamics,
     Precision,
     Wiring,
     check_options,
     state_dtype,
 )
-from emulator.dynamics.best import read_spins
 from emulator.dynamics.oscillators import (
     OscillatorConstants,
     Oscillators,
     advance_oscillators,
+    advance_oscillators_through,
     increment_oscillators,
 )
 from emulator.dynamics.saturation import SATURATIONS, Saturation
 from emulator.dynamics.saturation import cubic_drift as drift
+from emulator.dynamics.stretch import StretchBlock
 from emulator.integrators import (
     EulerMaruyama,
     Integrator,
@@ -38,6 +39,7 @@ from emulator.integrators import (
     SemiImplicitEquation,
     check_integrator,
 )
+from emulator.memory import aligned_zeros
 from emulator.noise import fill_normals
 
 if TYPE_CHECKING:
@@ -145,25 +147,20 @@ class MeanField(Dynamics):
         return OscillatorBlock(self, wiring, first_run, n_runs)
 
 
-class OscillatorBlock(Block, SemiImplicitEquation):
-    """A block of runs of a mean-field machine.
-
-    Attributes
-    ----------
-    x : array, shape (n or n + 1, runs)
-        Amplitudes. An odd machine has one oscillator more, coupled to none.
-    """
+class OscillatorBlock(StretchBlock, SemiImplicitEquation):
+    """A block of runs of a mean-field machine."""
 
     def __init__(self, dynamics: MeanField, wiring: Wiring, first_run: int, n_runs: int) -> None:
         dtype = state_dtype(dynamics.precision)
         n_even = wiring.n_spins + wiring.n_spins % 2
-        self.state = self.x = np.empty((n_even, n_runs), dtype)
+        super().__init__(n_even * n_runs)
+        self.state = np.empty((n_even, n_runs), dtype)
         # round trip 0 of the noise is the initial state
-        fill_normals(wiring.key, 0, first_run, self.x)
-        self.x *= dtype.type(dynamics.initial_width)
+        fill_normals(wiring.key, 0, first_run, self.state)
+        self.state *= dtype.type(dynamics.initial_width)
         if dynamics.saturation == "clip":
             self.bound = 1.0
-            self.confine(self.x)
+            self.confine(self.state)
         self._product = np.zeros((n_even, n_runs), wiring.coupling.dtype)
         self._field = np.zeros(n_even, dtype)
         self._field[: wiring.n_spins] = wiring.coupling.field
@@ -172,15 +169,49 @@ class OscillatorBlock(Block, SemiImplicitEquation):
         self._unit = dynamics.feedback_limit if dynamics.feedback == "sign" else 1.0
         amplitude = dynamics.field_amplitude or 0.0
         self._field_amplitude = np.full(n_runs, amplitude / self._unit, dtype)
-        self._kicks = np.zeros_like(self.x)
+        self._kicks = np.zeros_like(self.state)
         self._constants = oscillator_constants(dynamics, self._unit * wiring.coupling.unit)
         self._wiring, self._dynamics, self._first_run = wiring, dynamics, first_run
         self._round_trip = 1
+        self._fed_back = aligned_zeros((wiring.n_spins, n_runs), dtype)
+        self._is_fused = (
+            isinstance(dynamics.integrator, LinearlyImplicitEuler)
+            and dynamics.saturation == "cubic"
+            and dynamics.feedback == "clip"
+            and wiring.coupling.dtype == dtype
+            and not n_runs % LANES
+        )
 
-    def advance(self, pump: float) -> None:
-        """Make one step."""
-        self._dynamics.integrator.step(self, pump)
-        self._round_trip += 1
+    @property
+    def x(self) -> NDArray[Any]:
+        """Amplitudes (n or n + 1, runs): an odd machine has one more, coupled to none."""
+        self.catch_up()
+        return self.state
+
+    def _advance_through(self, pumps: NDArray[np.float64]) -> None:
+        if self._is_fused:
+            self._advance_fused(pumps)
+            return
+        for pump in pumps.tolist():
+            self._dynamics.integrator.step(self, pump)
+            self._round_trip += 1
+
+    def _advance_fused(self, pumps: NDArray[np.float64]) -> None:
+        dtype, dynamics = self.state.dtype, self._dynamics
+        advance_oscillators_through(
+            self._wiring.coupling.numbers(dtype),
+            Oscillators(self.state, self._product, self._field, self._field_amplitude),
+            self._fed_back,
+            self._kicks,
+            self._wiring.key,
+            self._round_trip,
+            self._first_run,
+            (pumps - 1.0).astype(dtype),
+            dtype.type(dynamics.feedback_limit),
+            self._has_field and dynamics.field_amplitude is None,
+            self._constants,
+        )
+        self._round_trip += len(pumps)
 
     def amplitudes(self) -> NDArray[Any]:
         """Return x."""
@@ -201,7 +232,7 @@ class OscillatorBlock(Block, SemiImplicitEquation):
             EulerMaruyama().step(self, pump)
             return
         advance_oscillators(
-            self._at(self.x),
+            self._at(self.state),
             self._kicks,
             self._wiring.key,
             self._round_trip,
@@ -211,14 +242,14 @@ class OscillatorBlock(Block, SemiImplicitEquation):
 
     def _at(self, state: NDArray[Any]) -> Oscillators:
         n_spins = self._wiring.n_spins
-        fed_back = self._fed_back(state[:n_spins])
+        fed_back = self._feed_back(state[:n_spins])
         self._wiring.coupling.multiply(fed_back, self._product[:n_spins])
         if self._has_field and self._dynamics.field_amplitude is None:
-            np.abs(fed_back).mean(axis=0, dtype=self.x.dtype, out=self._field_amplitude)
+            np.abs(fed_back).mean(axis=0, dtype=self.state.dtype, out=self._field_amplitude)
         return Oscillators(state, self._product, self._field, self._field_amplitude)
 
-    def _fed_back(self, x: NDArray[Any]) -> NDArray[Any]:
-        limit, scalar = self._dynamics.feedback_limit, self.x.dtype.type
+    def _feed_back(self, x: NDArray[Any]) -> NDArray[Any]:
+        limit, scalar = self._dynamics.feedback_limit, self.state.dtype.type
         if self._dynamics.feedback == "sign":
             signs = np.empty(x.shape, self._product.dtype)
             read_spins(x, signs)
@@ -228,7 +259,7 @@ class OscillatorBlock(Block, SemiImplicitEquation):
         return x if math.isinf(limit) else np.clip(x, -scalar(limit), scalar(limit))
 
     def _constants_at(self, pump: float) -> OscillatorConstants:
-        scalar = self.x.dtype.type
+        scalar = self.state.dtype.type
         return self._constants._replace(pump=scalar(pump), net_pump=scalar(pump - 1.0))
 
 

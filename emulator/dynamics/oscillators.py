@@ -7,16 +7,21 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numba import njit
 
+from emulator.coupling import multiply_reals
+from emulator.dynamics.local_field import mean_magnitude
 from emulator.dynamics.saturation import cubic_drift, linear_drift, sine_drift, tanh_drift
 from emulator.noise import NoiseKey, fill_normal_pair
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from emulator.coupling import Form
+
 __all__ = [
     "OscillatorConstants",
     "Oscillators",
     "advance_oscillators",
+    "advance_oscillators_through",
     "drive",
     "increment_oscillators",
 ]
@@ -116,3 +121,45 @@ def advance_oscillators(  # noqa: PLR0917  a kernel takes arrays
                 pull = drive(products[r], h * arrays.field_amplitude[r], c)
                 slope = cubic_drift(a, pull, c.net_pump)
                 x[r] = a + c.time_step * slope / (c.one + c.three_steps * a * a) + c.noise * kick[r]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def advance_oscillators_through(  # noqa: PLR0917  a kernel takes arrays
+    form: Form,
+    arrays: Oscillators,
+    fed_back: NDArray[Any],
+    kicks: NDArray[Any],
+    key: NoiseKey,
+    round_trip: int,
+    first_run: int,
+    net_pumps: NDArray[Any],
+    limit: float,
+    follows_mean: bool,  # noqa: FBT001
+    c: OscillatorConstants,
+) -> None:
+    """Make a step at each of the net pumps; `fed_back` (n, runs) is scratch.
+
+    With `follows_mean` a field has the mean magnitude of what is fed back as its amplitude.
+    """
+    product = arrays.product[: len(fed_back)]
+    for step in range(len(net_pumps)):
+        for i in range(len(fed_back)):
+            x, clipped = arrays.x[i], fed_back[i]
+            for r in range(len(clipped)):
+                clipped[r] = min(max(x[r], -limit), limit)
+        multiply_reals(form, fed_back, product)
+        if follows_mean:
+            mean_magnitude(fed_back, arrays.field_amplitude)
+        now = OscillatorConstants(
+            c.saturation,
+            c.pump,
+            net_pumps[step],
+            c.coupling,
+            c.drive_top,
+            c.time_step,
+            c.three_steps,
+            c.noise,
+            c.one,
+            c.half,
+        )
+        advance_oscillators(arrays, kicks, key, round_trip + step, first_run, now)
