@@ -197,6 +197,8 @@ def main() -> None:
                 rows.append(solve(problem, machine, seed, runs))
                 path.write_text(json.dumps([asdict(row) for row in rows], indent=1))
             progress.advance(task)
+    place = {(problem.name, machine): k for k, (problem, machine, *_) in enumerate(jobs)}
+    rows.sort(key=lambda row: place.get((row.problem, row.machine), len(jobs)))
     markdown = table(rows)
     (options.folder / "table.md").write_text(markdown)
     print(markdown)

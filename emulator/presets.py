@@ -162,7 +162,7 @@ _RECORDS = (
         description="Like the 100,512-spin CIM of 2021; with imperfections, for sparse couplings.",
         max_spins=100_512,
         coupling_bits=8,
-        dynamics=_bench(_RING_100K, spins=100_512, pulses=_RING_100K.pulses, coupling_gain=0.75),
+        dynamics=_bench(_RING_100K, spins=100_512, pulses=_RING_100K.pulses, coupling_gain=0.4),
         pulses=_RING_100K.pulses,
         pulse_rate_hz=_RING_100K.pulse_rate_hz,
         cavity=_RING_100K,
