@@ -390,3 +390,18 @@ def test_signs_fed_back_make_the_product_of_integers_exact(start):
 def test_options_out_of_range_are_refused(options):
     with pytest.raises(ValueError, match=next(iter(options))):
         MeanField(**options)
+
+
+@pytest.mark.parametrize("amplitude", [None, 0.2])
+def test_a_stretch_in_one_call_is_its_steps_one_by_one(start, amplitude):
+    rng = np.random.default_rng(4)
+    upper = np.triu(rng.normal(size=(17, 17)), 1)
+    machine = MeanField(
+        noise=0.1, feedback_limit=0.3, field_amplitude=amplitude, precision="double"
+    )
+    # 32 runs come in whole vectors and are fused, 7 are not
+    many, few = (start(machine, upper + upper.T, h=np.full(17, 0.4), runs=runs) for runs in (32, 7))
+    for pump in np.linspace(0, 1.5, 60):
+        many.advance(pump)
+        few.advance(pump)
+    np.testing.assert_array_equal(many.x[:, :7], few.x)
