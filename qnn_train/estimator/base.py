@@ -42,64 +42,7 @@ class QuantizedNetworkEstimator(BaseEstimator, ABC):
     `qnn_train.solve.proximal_descent`; the network at the end of each sweep is judged, and the
     best is kept.
 
-    Parameters
-    ----------
-    hidden : int or tuple of int
-        Neurons of the hidden layer, or of each; 0 for none.
-    activation : str
-        hard_tanh, leaky_relu, relu, sigmoid, sign or tanh.
-    weights : str or tuple of str
-        Code of the weights, or of those of each layer: binary, ternary, 2bit to 8bit, see
-        `weight_code`.
-    bias_bits : int
-        Bits of each bias of the hidden layer; 0 for none.
-    output_bias_bits : int or None
-        Bits of each bias of the last layer; None for 3, or for none in a regressor, whose offset
-        does the same.
-    levels, cut : int
-        Of the features: steps a standard deviation, and deviations beyond which all is the same.
-    device : str, Driver, Session or DevicePool
-        Any target of `open_device`, opened and closed by `fit`; sessions and pools stay open.
-    n_runs : int
-        Runs of the machine a call.
-    round_trips : int or None
-        Length of a run; None for what the machine recommends.
-    sweeps : int
-        Visits of every block of parameters.
-    ladder : tuple of float
-        Proximal weights; a call for each in every step.
-    block_spins : int or None
-        Largest block; None for 128, or more where a neuron needs it.
-    vote : int
-        The best so many different networks at ends of sweeps add their margins; fewer where
-        fewer were found. Their bits all count.
-    early_stopping : bool
-        Keep samples apart, judge networks on them, and stop after `patience` sweeps without a
-        better one.
-    validation_fraction : float
-        Their share, drawn evenly from the classes.
-    patience : int
-        In sweeps.
-    callbacks : sequence of callables or None
-        Each is given a `Progress` after every sweep, and ends the training by returning True.
-    checkpoint : path or None
-        A file to write after each sweep, and to go on from where it exists: the same network
-        comes out as if there had been no stop, on a machine that repeats itself.
-    random_state : int, RandomState or None
-
-    Attributes
-    ----------
-    n_features_in_ : int
-    feature_names_in_ : array of str
-        Where X had names.
-    model_ : IntegerClassifier or IntegerRegressor
-    history_ : list of Progress
-    found_ : list of Found
-        The network at the end of each sweep.
-    calls_ : int
-        Calls of the machine, those before a checkpoint too.
-    summary_ : NetworkSummary
-    n_votes_ : int
+    Parameters and attributes are listed at `QuantizedNetworkClassifier`.
     """
 
     def __init__(

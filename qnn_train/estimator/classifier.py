@@ -74,9 +74,17 @@ class QuantizedNetworkClassifier(ClassifierMixin, QuantizedNetworkEstimator):
     Attributes
     ----------
     classes_ : array
+    n_features_in_ : int
+    feature_names_in_ : array of str
+        Where X had names.
     model_ : IntegerClassifier
-    found_, history_, calls_, summary_, n_votes_, n_features_in_, feature_names_in_
-        See `QuantizedNetworkEstimator`.
+    history_ : list of Progress
+    found_ : list of Found
+        The network at the end of each sweep.
+    calls_ : int
+        Calls of the machine, those before a checkpoint too.
+    summary_ : NetworkSummary
+    n_votes_ : int
 
     Examples
     --------

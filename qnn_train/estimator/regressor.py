@@ -36,7 +36,7 @@ class QuantizedNetworkRegressor(RegressorMixin, QuantizedNetworkEstimator):
     ----------
     model_ : IntegerRegressor
     found_, history_, calls_, summary_, n_votes_, n_features_in_, feature_names_in_
-        See `QuantizedNetworkEstimator`.
+        As of `QuantizedNetworkClassifier`.
 
     Examples
     --------
