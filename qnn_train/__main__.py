@@ -11,7 +11,7 @@ import click
 
 from cim_hal.console import run as run_command
 from qnn_train.cli.carry import load_checkpoint
-from qnn_train.cli.options import Classes, Samples, given, option, refuse
+from qnn_train.cli.options import Classes, Samples, Sizes, given, option, refuse
 from qnn_train.cli.output import Machines
 from qnn_train.cli.program import describe_program, train_program
 from qnn_train.cli.scale import describe_scale, train_scale
@@ -98,7 +98,7 @@ DEVICES = {"proximal": "emulator-dsb"} | dict.fromkeys(METHODS, "emulator-550")
     "--train-samples", type=Samples(), help="Images to learn from.  [default: 20, proximal all]"
 )
 @option("--grid", click.IntRange(1), 4, "Cells along a side: the network has grid² inputs.")
-@option("--hidden", click.IntRange(0, 1000), 3, "Hidden neurons; 0 for none.")
+@option("--hidden", Sizes(), 3, "Hidden neurons, of several layers as in 8,4; 0 for none.")
 @option("--readout", click.Choice(["majority", "trained"]), "majority", "After the hidden layer.")
 @option("--weights", str, "binary", "binary, ternary, or 2bit to 8bit.")
 @option("--bias-bits", click.IntRange(0, 8), 2, "Bits of each bias.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -15,10 +16,10 @@ from qnn_train.network import (
     Architecture,
     Layer,
     bias_code,
-    majority_network,
     threshold_unit,
     weight_code,
 )
+from qnn_train.network.architecture import hidden_sizes
 from qnn_train.program import Assembly, SquaredLoss, Task, spins_needed
 from qnn_train.solve import Scorer
 
@@ -41,10 +42,10 @@ class Recipe:
         Images in the program, drawn evenly from the two classes of the training split.
     grid : int
         Cells along a side; the network has grid² inputs.
-    hidden : int
-        Sign neurons; 0 is a single threshold unit.
+    hidden : int or tuple of int
+        Sign neurons of the hidden layer, or of each; 0 is a single threshold unit.
     readout : {"majority", "trained"}
-        What follows the hidden layer: a vote, or a trained layer without bias.
+        What follows them: a vote, or a trained layer without bias.
     weights : str
         Code of the weights, see `weight_code`.
     bias_bits : int
@@ -58,7 +59,7 @@ class Recipe:
 
     train_samples: int = 20
     grid: int = 4
-    hidden: int = 3
+    hidden: int | tuple[int, ...] = 3
     readout: Literal["majority", "trained"] = "majority"
     weights: str = "binary"
     bias_bits: int = 2
@@ -69,17 +70,20 @@ class Recipe:
     def architecture(self) -> Architecture:
         """The network to train."""
         weights, inputs = weight_code(self.weights), self.grid**2
-        if self.hidden == 0:
+        sizes = hidden_sizes(self.hidden)
+        if not sizes:
             return threshold_unit(inputs, weights=weights, bias_bits=self.bias_bits)
+        biases = bias_code(self.bias_bits)
+        layers = tuple(Layer(*pair, weights, biases) for pair in pairwise((inputs, *sizes)))
         if self.readout == "majority":
-            return majority_network(inputs, self.hidden, weights=weights, bias_bits=self.bias_bits)
-        first = Layer(inputs, self.hidden, weights, bias_code(self.bias_bits))
-        return Architecture((first,), Layer(self.hidden, 1, weights, bias_code(0)))
+            return Architecture(layers, None)
+        return Architecture(layers, Layer(sizes[-1], 1, weights, bias_code(0)))
 
     @property
     def target(self) -> float:
         """Margin asked of each sample: a unanimous vote, or half of a threshold unit's inputs."""
-        return float(self.hidden) if self.hidden else self.grid**2 / 2
+        sizes = hidden_sizes(self.hidden)
+        return float(sizes[-1]) if sizes else self.grid**2 / 2
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,7 +9,7 @@ import click
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["Classes", "Samples", "given", "option", "refuse"]
+__all__ = ["Classes", "Samples", "Sizes", "given", "option", "refuse"]
 
 
 class Classes(click.ParamType):
@@ -27,6 +27,21 @@ class Classes(click.ParamType):
             return tuple(int(part) for part in value.split(","))
         except ValueError:
             self.fail(f"{value!r} is not class numbers such as 4,5, or all", param, ctx)
+
+
+class Sizes(click.ParamType):
+    """Neurons of hidden layers: one number, or several as in ``8,4``."""
+
+    name = "N[,N...]"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int | tuple[int, ...]:
+        """Parse the text of the option."""
+        parts: list[Any] = value.split(",") if isinstance(value, str) else [value]
+        if len(parts) == 1:
+            return click.IntRange(0, 1000).convert(parts[0], param, ctx)
+        return tuple(click.IntRange(1, 1000).convert(part, param, ctx) for part in parts)
 
 
 class Samples(click.ParamType):

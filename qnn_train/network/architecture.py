@@ -13,7 +13,14 @@ from qnn_train.network.spline import Spline
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-__all__ = ["Architecture", "Layer", "layered_network", "majority_network", "threshold_unit"]
+__all__ = [
+    "Architecture",
+    "Layer",
+    "hidden_sizes",
+    "layered_network",
+    "majority_network",
+    "threshold_unit",
+]
 
 SIGN = Spline.sign()
 T = TypeVar("T")
@@ -205,6 +212,13 @@ def layered_network(
     parts = zip(sizes[:-1], sizes[1:], kinds, offsets, after, strict=True)
     layers = [Layer(*part) for part in parts]
     return Architecture(tuple(layers[:-1]), layers[-1])
+
+
+def hidden_sizes(hidden: int | tuple[int, ...]) -> tuple[int, ...]:
+    """Return the neurons of each hidden layer, of which a recipe names one, several or 0."""
+    if isinstance(hidden, tuple):
+        return hidden
+    return (hidden,) if hidden else ()
 
 
 def _each(given: T | Sequence[T], kind: type[T], count: int, what: str) -> list[T]:

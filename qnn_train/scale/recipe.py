@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from qnn_train.errors import AssemblyError
 from qnn_train.network import Architecture, Layer, ParameterCode, bias_code, weight_code
 from qnn_train.network.activations import activation_named
+from qnn_train.network.architecture import hidden_sizes
 from qnn_train.solve import Annealing
 
 if TYPE_CHECKING:
@@ -190,7 +191,7 @@ class ProximalRecipe:
             too many codes.
         """
         inputs = self.grid**2 if n_inputs is None else n_inputs
-        sizes = self.sizes
+        sizes = hidden_sizes(self.hidden)
         if self.readout == "majority" and sizes and n_outputs > 1:
             raise AssemblyError(
                 "a majority vote tells two classes apart", hint="use the readout trained"
@@ -222,13 +223,6 @@ class ProximalRecipe:
         if len(names) != n_layers:
             raise AssemblyError(f"{len(names)} codes of weights for {n_layers} layers")
         return [weight_code(name) for name in names]
-
-    @property
-    def sizes(self) -> tuple[int, ...]:
-        """Neurons of each hidden layer."""
-        if isinstance(self.hidden, tuple):
-            return self.hidden
-        return (self.hidden,) if self.hidden else ()
 
 
 def _largest(code: ParameterCode) -> int:

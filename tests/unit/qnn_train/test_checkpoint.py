@@ -56,6 +56,17 @@ def stopped_after(run, steps, path):
     return ProgramCheckpoint.load(path)
 
 
+def test_a_recipe_of_several_hidden_layers_is_kept(pair, tmp_path):
+    deep = replace(RECIPE, hidden=(2, 2), readout="trained")
+    preparation = prepare(deep, pair)
+    assert preparation.spins == len(preparation.task.qcbo.c)
+    assert preparation.spins_of(2) == len(preparation.task.largest_part(2).qcbo.c)
+    with open_device(Descending(max_spins=preparation.spins + 1)) as session:
+        again = stopped_after(training(pair, session, deep), 1, tmp_path / "there.npz")
+    assert again.recipe == deep
+    assert str(again.recipe.architecture) == "4-2-2-1"
+
+
 @pytest.mark.parametrize("pack", [False, True])
 @pytest.mark.parametrize("method", METHODS)
 def test_it_goes_on_bit_for_bit_after_every_step(method, pack, pair, session, tmp_path):

@@ -68,8 +68,9 @@ def test_test_images_decide_nothing(pair, session):
     assert np.array_equal(both[0].state.best, both[1].state.best)
 
 
-def test_a_checkpoint_goes_on_bit_for_bit(pair, session, tmp_path):
-    problem = ScaleProblem.of(replace(SMALL, block_spins=20), pair)
+@pytest.mark.parametrize("deep", [{}, {"hidden": (2, 2), "weights": ("binary", "ternary")}])
+def test_a_checkpoint_goes_on_bit_for_bit(pair, session, tmp_path, deep):
+    problem = ScaleProblem.of(replace(SMALL, block_spins=30 if deep else 20, **deep), pair)
     whole = trained(problem, session)
     path = tmp_path / "there.npz"
     trained(problem, session, steps=3).checkpoint().save(path)
@@ -294,8 +295,9 @@ def test_a_dry_run_says_the_cost_and_leaves_nothing(tmp_path, monkeypatch, capsy
     said = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
     assert (said["spins"], said["couplings"]) == ("73", "2628")
     assert float(said["machine_s"]) > 0
-    assert run(program, ["--dry-run", "--train-samples", "4"]) == 0
-    assert "couplings" in capsys.readouterr().out
+    assert run(program, ["--dry-run", "--train-samples", "4", "--hidden", "4,3"]) == 0
+    said = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
+    assert (said["network"], said["spins"]) == ("16-4-3-majority", "255")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -311,6 +313,7 @@ def test_a_dry_run_says_the_cost_and_leaves_nothing(tmp_path, monkeypatch, capsy
         (["--recipe", "pairs-4x4", "--block-spins", "5"], "bits"),
         (["--recipe", "pears"], "pairs-4x4"),
         (["--classes", "1,x"], "not class numbers"),
+        (["--hidden", "4,0"], "not in the range"),
         (["--machines", "2", "--device", "emulator-550"], "copies of one driver"),
     ],
 )
