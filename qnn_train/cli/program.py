@@ -10,6 +10,7 @@ from qnn_train.cli.carry import Command, Outputs
 from qnn_train.cli.output import bar, summary, table
 from qnn_train.methods import method_named
 from qnn_train.picture import draw
+from qnn_train.program import ProgramSize
 from qnn_train.run import TrainingRun
 
 if TYPE_CHECKING:
@@ -76,6 +77,7 @@ def describe_program(
         capabilities = machines.connect(stack).capabilities
     preparation.check_fits(capabilities, batch=chosen.batch)
     spins = preparation.spins_of(chosen.batch) + (not capabilities.has_field)
+    size = ProgramSize.of(preparation.task.largest_part(chosen.batch))
     rows = [
         ("method", f"{method}: {chosen.about}"),
         ("network", str(preparation.architecture)),
@@ -83,6 +85,7 @@ def describe_program(
         ("n_train", str(len(preparation.chosen))),
         ("spins", str(spins)),
         ("couplings", f"at most {spins * (spins - 1) // 2}"),
+        ("dynamic_range", f"{size.dynamic_range:.4g}"),
         ("calls", str(iterations)),
         ("runs", str(iterations * runs)),
     ]

@@ -298,6 +298,7 @@ def test_a_dry_run_says_the_cost_and_leaves_nothing(tmp_path, monkeypatch, capsy
     assert run(program, ["--dry-run", "--train-samples", "4", "--hidden", "4,3"]) == 0
     said = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
     assert (said["network"], said["spins"]) == ("16-4-3-majority", "255")
+    assert float(said["dynamic_range"]) > 1
     assert list(tmp_path.iterdir()) == []
 
 
