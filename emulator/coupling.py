@@ -13,163 +13,30 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import scipy.sparse as sp
-from numba import njit
 
-from emulator.avx512 import prefer_wide_vectors
-from emulator.float_product import HAS_TILES, dense_product
-from emulator.integer_product import LARGEST_CODE, DenseRows, PackedLevels, multiply_words
+from emulator.float_product import HAS_TILES
+from emulator.form import LANES, Form, multiply_reals, padded_runs
+from emulator.integer_product import PackedLevels
 from emulator.memory import aligned_zeros
-from emulator.packed_codes import pack_codes, pack_signs, room_for_codes
-from emulator.sparse_product import (
-    SparseLevels,
-    SparseRows,
-    add_bytes,
-    pack_bytes,
-    sparse_product,
-)
+from emulator.packed_codes import room_for_codes
+from emulator.sparse_product import SparseLevels
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from numpy.typing import DTypeLike, NDArray
 
-__all__ = [
-    "BLOCK_ROWS",
-    "CouplingMatrix",
-    "Form",
-    "multiply_reals",
-    "multiply_taken",
-    "padded_runs",
-    "read_spins",
-    "take_codes",
-    "take_signs",
-]
+__all__ = ["CouplingMatrix"]
 
 # The row norm that this share of rows falls short of sets the natural coupling strength.
 TYPICAL_QUANTILE = 0.1
 # ... unless it is this much weaker than the strongest row, which keeps all within float32.
 LEAST_TYPICAL_NORM = 1e-4
 CHUNK_ROWS = 1024
-LANES = 16
-# Rows of a product that stay in the fastest cache until they are used: 24 KB for 64 runs, and
-# whole tiles of 6 and of 16 rows.
-BLOCK_ROWS = 96
-
-
-class Form(NamedTuple):
-    """Couplings as kernels take them; all fields but one are None, which numba compiles for.
-
-    Attributes
-    ----------
-    plain : array (n, n)
-    dense : DenseRows
-    sparse : SparseRows
-    numbers : tuple of array
-        Row starts, columns and values.
-    """
-
-    plain: NDArray[Any] | None
-    dense: DenseRows | None
-    sparse: SparseRows | None
-    numbers: tuple[NDArray[Any], NDArray[Any], NDArray[Any]] | None
-
-
-def padded_runs(n_runs: int) -> int:
-    """Return the runs of the arrays that kernels take: a multiple of 16."""
-    return -(-n_runs // LANES) * LANES
-
-
-@njit(cache=True, nogil=True)
-def read_spins(x: NDArray[Any], spins: NDArray[Any]) -> None:
-    """Write the signs of `x` (n, runs) to `spins`, perhaps wider; an exact zero counts as +1."""
-    prefer_wide_vectors()  # pyright: ignore[reportCallIssue]
-    for i in range(len(x)):
-        row, place = x[i], spins[i]
-        for r in range(len(row)):
-            place[r] = -1 if row[r] < 0 else 1
-
-
-@njit(cache=True, nogil=True)
-def _multiply_reals(plain: Any, numbers: Any, codes: NDArray[Any], out: NDArray[Any]) -> None:
-    if plain is not None:
-        dense_product(plain, codes, out)
-    if numbers is not None:
-        sparse_product(numbers[0], numbers[1], numbers[2], codes, out)
-
-
-@njit(cache=True, nogil=True)
-def multiply_reals(form: Form, codes: NDArray[Any], out: NDArray[Any]) -> None:
-    """Write the product of `plain` or `numbers` with `codes` (n, runs), runs in sixteens."""
-    _multiply_reals(form.plain, form.numbers, codes, out)
-
-
-@njit(cache=True, nogil=True)
-def _take_signs(  # noqa: PLR0917  a kernel
-    dense: Any, sparse: Any, plain: Any, numbers: Any, x: NDArray[Any], room: Any
-) -> None:
-    # numba leaves out what tests an argument that is always None, and only that
-    if dense is not None:
-        pack_signs(x, room)
-    if sparse is not None:
-        read_spins(x, room)
-    if plain is not None:
-        read_spins(x, room)
-    if numbers is not None:
-        read_spins(x, room)
-
-
-@njit(cache=True, nogil=True)
-def _multiply_rows(  # noqa: PLR0917  a kernel
-    dense: Any, sparse: Any, plain: Any, numbers: Any, room: Any, first: int, out: NDArray[Any]
-) -> None:
-    end = first + len(out)
-    if dense is not None:
-        multiply_words(dense, room, first, out)
-    if sparse is not None:
-        add_bytes(sparse, room, first, out)
-    if plain is not None:
-        dense_product(plain[first:end], room, out)
-    if numbers is not None:
-        sparse_product(numbers[0][first : end + 1], numbers[1], numbers[2], room, out)
-
-
-@njit(cache=True, nogil=True)
-def take_signs(form: Form, x: NDArray[Any], room: Any) -> None:
-    """Put the signs of `x` (n, runs) into what `CouplingMatrix.room` returns."""
-    _take_signs(form.dense, form.sparse, form.plain, form.numbers, x, room)
-
-
-@njit(cache=True, nogil=True)
-def _take_codes(  # noqa: PLR0917  a kernel
-    dense: Any, sparse: Any, plain: Any, numbers: Any, codes: NDArray[Any], room: Any
-) -> None:
-    if dense is not None:
-        pack_codes(codes, room)
-    if sparse is not None:
-        pack_bytes(codes, LARGEST_CODE, room)
-    if plain is not None:
-        room[...] = codes
-    if numbers is not None:
-        room[...] = codes
-
-
-@njit(cache=True, nogil=True)
-def take_codes(form: Form, codes: NDArray[Any], room: Any) -> None:
-    """Put `codes` (n, runs), where `form` is in bytes integers of a byte, into `room`."""
-    _take_codes(form.dense, form.sparse, form.plain, form.numbers, codes, room)
-
-
-@njit(cache=True, nogil=True)
-def multiply_taken(form: Form, room: Any, first: int, out: NDArray[Any]) -> None:
-    """Write rows of the product with what is in `room`, from row `first` on, to `out`.
-
-    Runs come in sixteens, and `first` is a multiple of `BLOCK_ROWS`.
-    """
-    _multiply_rows(form.dense, form.sparse, form.plain, form.numbers, room, first, out)
 
 
 @dataclass(frozen=True, eq=False)

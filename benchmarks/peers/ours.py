@@ -13,7 +13,7 @@ from peers import clock
 
 from cim_hal import IsingModel, Program, PumpSchedule, StopToken, lower, make_driver
 from emulator import EmulatedCim
-from emulator.coupling import sparse_product
+from emulator.sparse_product import sparse_product
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -137,7 +137,7 @@ def _draw_energies(
     axes.set_ylim(low - margin, top + margin)
     axes.set_xlabel("round trips")
     axes.set_ylabel("energy")
-    axes.legend(loc="upper right", frameon=False, fontsize=9)
+    axes.legend(loc="upper right", frameon=True, framealpha=0.85, edgecolor="none", fontsize=9)
 
 
 def _amplitude_histogram(axes: Axes, samples: SampleSet, *, orientation: Any) -> None:

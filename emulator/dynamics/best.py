@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from emulator.coupling import padded_runs, read_spins
 from emulator.dynamics.base import Block, Dynamics, Precision, Wiring
 from emulator.dynamics.look import look, look_after, start_watch
 from emulator.dynamics.stretch import WatchedBlock
+from emulator.form import padded_runs, read_spins
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -11,148 +11,33 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from numba import njit
-
-from emulator.avx512 import prefer_wide_vectors
-from emulator.coupling import BLOCK_ROWS, multiply_taken, padded_runs, take_signs
 from emulator.dynamics.base import Dynamics, Precision, Wiring, check_options, state_dtype
+from emulator.dynamics.bifurcation_step import (
+    KERR_STEPS,
+    BifurcationConstants,
+    Loop,
+    Phase,
+    advance_ballistic,
+    advance_discrete,
+    advance_kerr,
+)
 from emulator.dynamics.controlled import initial_normals
-from emulator.dynamics.local_field import Zeeman, add_zeeman, local_fields, zeeman
-from emulator.dynamics.look import look_after
+from emulator.dynamics.local_field import zeeman
 from emulator.dynamics.stretch import WatchedBlock
+from emulator.form import BLOCK_ROWS, padded_runs
 from emulator.memory import aligned_zeros
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from emulator.coupling import Form
-    from emulator.dynamics.look import Watch
     from emulator.spectrum import Norms
 
-__all__ = [
-    "BifurcationBlock",
-    "SimulatedBifurcation",
-    "Variant",
-    "advance_ballistic",
-    "advance_discrete",
-    "advance_kerr",
-    "longest_stable_step",
-    "move_between_walls",
-    "oscillate",
-]
+__all__ = ["BifurcationBlock", "SimulatedBifurcation", "Variant", "longest_stable_step"]
 
 Variant: TypeAlias = Literal["adiabatic", "ballistic", "discrete"]
-
-# Kerr steps of the adiabatic variant for one coupling product.
-KERR_STEPS = 2
-
-
-class BifurcationConstants(NamedTuple):
-    """Scalars of the kernels, all of the state's dtype."""
-
-    time_step: Any
-    kerr_step: Any
-    kick: Any
-    heating: Any
-    wall: Any
-    stop: Any
-
-
-class Loop(NamedTuple):
-    """Couplings, room for signs where they are fed back, the field, and who looks on the loop."""
-
-    form: Form
-    room: Any
-    zeeman: Zeeman
-    watch: Watch | None
-
-
-class Phase(NamedTuple):
-    """Positions, momenta and local fields (n, runs), the fields perhaps of some rows only."""
-
-    x: NDArray[Any]
-    y: NDArray[Any]
-    local_field: NDArray[Any]
-
-
-@njit(inline="always")
-def kerr_force(x: float, detuning: float) -> float:
-    """Return -(x^3 + (1 - p) x)."""
-    return -(x * x + detuning) * x
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def oscillate(arrays: Phase, detuning: Any, c: BifurcationConstants) -> None:
-    """Make one step of the adiabatic variant: a kick by couplings, then Kerr oscillation."""
-    prefer_wide_vectors()  # pyright: ignore[reportCallIssue]
-    x, y = arrays.x.reshape(-1), arrays.y.reshape(-1)
-    local_field = arrays.local_field.reshape(-1)
-    for k in range(len(x)):
-        position, momentum = x[k], y[k] + c.kick * local_field[k]
-        for _ in range(KERR_STEPS):
-            position += c.kerr_step * momentum
-            momentum += c.kerr_step * kerr_force(position, detuning)
-        x[k], y[k] = position, momentum
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def move_between_walls(arrays: Phase, detuning: Any, c: BifurcationConstants) -> None:
-    """Make one step of the ballistic or discrete variant, then stop what hit a wall at +-1."""
-    prefer_wide_vectors()  # pyright: ignore[reportCallIssue]
-    scalar, pull = arrays.x.dtype.type, c.time_step * detuning
-    x, y = arrays.x.reshape(-1), arrays.y.reshape(-1)
-    local_field = arrays.local_field.reshape(-1)
-    for k in range(len(x)):
-        momentum = y[k] + (c.kick * scalar(local_field[k]) - pull * x[k])
-        position = x[k] + c.time_step * momentum
-        x[k] = min(max(position, -c.wall), c.wall)
-        y[k] = (momentum if abs(position) <= c.wall else c.stop) + c.heating * y[k]
-
-
-@njit(cache=True, nogil=True)
-def advance_kerr(
-    loop: Loop, arrays: Phase, detunings: NDArray[Any], c: BifurcationConstants
-) -> None:
-    """Make a round trip of the adiabatic variant at each of the detunings 1 - p."""
-    for step in range(len(detunings)):
-        local_fields(loop.form, loop.zeeman, arrays.x, arrays.local_field)
-        oscillate(arrays, detunings[step], c)
-        look_after(loop.watch, arrays.x)
-
-
-@njit(cache=True, nogil=True)
-def advance_ballistic(
-    loop: Loop, arrays: Phase, detunings: NDArray[Any], c: BifurcationConstants
-) -> None:
-    """Make a round trip of the ballistic variant at each of the detunings 1 - p."""
-    for step in range(len(detunings)):
-        local_fields(loop.form, loop.zeeman, arrays.x, arrays.local_field)
-        move_between_walls(arrays, detunings[step], c)
-        look_after(loop.watch, arrays.x)
-
-
-@njit(cache=True, nogil=True)
-def advance_discrete(
-    loop: Loop, arrays: Phase, detunings: NDArray[Any], c: BifurcationConstants
-) -> None:
-    """Make a round trip of the discrete variant at each of the detunings 1 - p.
-
-    Signs are taken before a step, so that the product is needed a few rows at a time only.
-    """
-    for step in range(len(detunings)):
-        take_signs(loop.form, arrays.x, loop.room)
-        for first in range(0, len(arrays.x), BLOCK_ROWS):
-            end = min(first + BLOCK_ROWS, len(arrays.x))
-            product = arrays.local_field[: end - first]
-            multiply_taken(loop.form, loop.room, first, product)
-            if loop.zeeman.is_there:
-                add_zeeman(loop.zeeman, first, product)
-            rows = Phase(arrays.x[first:end], arrays.y[first:end], product)
-            move_between_walls(rows, detunings[step], c)
-        look_after(loop.watch, arrays.x)
 
 
 def longest_stable_step(coupling_strength: float, eigenvalue: float) -> float:

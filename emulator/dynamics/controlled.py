@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 import numpy as np
 from numba import njit
 
-from emulator.coupling import padded_runs
 from emulator.dynamics.base import Dynamics, Wiring, check_options, state_dtype
 from emulator.dynamics.local_field import Zeeman, local_fields, zeeman
 from emulator.dynamics.stretch import WatchedBlock
+from emulator.form import padded_runs
 from emulator.memory import aligned_zeros
 from emulator.noise import fill_normals
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from emulator.coupling import Form
     from emulator.dynamics.look import Watch
+    from emulator.form import Form
 
 __all__ = [
     "Conditions",

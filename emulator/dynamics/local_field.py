@@ -13,12 +13,13 @@ import numpy as np
 from numba import njit
 
 from emulator.avx512 import prefer_wide_vectors
-from emulator.coupling import multiply_reals
+from emulator.form import multiply_reals
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from emulator.coupling import CouplingMatrix, Form
+    from emulator.coupling import CouplingMatrix
+    from emulator.form import Form
 
 __all__ = ["Zeeman", "add_zeeman", "local_fields", "mean_magnitude", "zeeman"]
 

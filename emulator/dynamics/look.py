@@ -8,13 +8,14 @@ import numpy as np
 from numba import njit
 
 from emulator.avx512 import prefer_wide_vectors
-from emulator.coupling import BLOCK_ROWS, multiply_taken, padded_runs, take_signs
+from emulator.form import BLOCK_ROWS, multiply_taken, padded_runs, take_signs
 from emulator.memory import aligned_zeros
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray
 
-    from emulator.coupling import CouplingMatrix, Form
+    from emulator.coupling import CouplingMatrix
+    from emulator.form import Form
 
 __all__ = ["Watch", "look", "look_after", "start_watch"]
 

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
-from emulator.coupling import LANES, read_spins
 from emulator.dynamics.base import (
     Dynamics,
     Precision,
@@ -32,6 +31,7 @@ from emulator.dynamics.oscillators import (
 from emulator.dynamics.saturation import SATURATIONS, Saturation
 from emulator.dynamics.saturation import cubic_drift as drift
 from emulator.dynamics.stretch import StretchBlock
+from emulator.form import LANES, read_spins
 from emulator.integrators import (
     EulerMaruyama,
     Integrator,

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numba import njit
 
-from emulator.coupling import multiply_reals
 from emulator.dynamics.local_field import mean_magnitude
 from emulator.dynamics.saturation import cubic_drift, linear_drift, sine_drift, tanh_drift
+from emulator.form import multiply_reals
 from emulator.noise import NoiseKey, fill_normal_pair
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from emulator.coupling import Form
+    from emulator.form import Form
 
 __all__ = [
     "OscillatorConstants",

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from emulator.coupling import BLOCK_ROWS, padded_runs
 from emulator.dynamics.base import Wiring, state_dtype
 from emulator.dynamics.pulse import COSH_SERIES, SINH_SERIES, gain_series
 from emulator.dynamics.round_trip import (
@@ -17,6 +16,7 @@ from emulator.dynamics.round_trip import (
     advance_train,
 )
 from emulator.dynamics.stretch import StretchBlock
+from emulator.form import BLOCK_ROWS, padded_runs
 from emulator.imperfections import Disorder, PhaseWalk
 from emulator.memory import aligned_zeros
 

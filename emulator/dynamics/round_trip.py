@@ -14,7 +14,6 @@ from numba import njit
 
 from emulator.avx512 import prefer_wide_vectors
 from emulator.converters import to_code
-from emulator.coupling import BLOCK_ROWS, multiply_taken, take_codes
 from emulator.dynamics.pulse import (
     attenuated_variance,
     crystal_gain,
@@ -24,13 +23,14 @@ from emulator.dynamics.pulse import (
     record_variance,
     timing_overlap,
 )
+from emulator.form import BLOCK_ROWS, multiply_taken, take_codes
 from emulator.imperfections.streams import INJECTION, JITTER, PUMP
 from emulator.noise import NoiseKey, fill_normal_pair
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from emulator.coupling import Form
+    from emulator.form import Form
     from emulator.imperfections import Disorder
 
 __all__ = [
