@@ -34,7 +34,7 @@ SHARE = 1 / 6
 WAYS: dict[str, dict[str, Any]] = {
     "whole neurons": {"block_reads": None},
     "a third of the inputs": {},
-    "three inputs of all neurons": {"block_reads": 3, "block_spins": 480},
+    "three inputs of all neurons": {"block_reads": 3, "block_spins": 496},
     "whole neurons, fine first": {
         "first_weights": "3bit",
         "block_reads": None,
