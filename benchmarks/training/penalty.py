@@ -58,7 +58,15 @@ TOGETHER, BITS = 1008, 16
 PATIENCE_S = 120
 FACTORS = (1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
 # Of the default weight; chosen with the command above.
-TUNED = {"pairs": 3e-5, "shirt-20": 3e-5, "shirt-100": 1e-5, "tiny": 1e-3}
+TUNED = {
+    "pairs": 3e-5,
+    "shirt-20": 3e-5,
+    "shirt-100": 1e-5,
+    "shirt-all": 1e-5,
+    "ten-binary": 1e-3,
+    "ten-ternary": 1e-3,
+    "tiny": 1e-3,
+}
 
 
 @dataclass(frozen=True, eq=False)
