@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Channel", "ZmqTransport", "show_keys"]
 
+ENDING_S = 1.0  # how long to wait for callers in other threads when closing
 WATCH_S = 0.1  # how often a waiting caller looks whether the connection still stands
 
 OPTIONS = {
@@ -82,9 +83,10 @@ class ZmqTransport:
         self._keys = keys
         self._context = zmq.Context()
         self._pid = os.getpid()
-        self._lock = threading.Lock()
+        # Appended to and popped from, which threads do one at a time, without a lock: an interrupt
+        # could leave one locked.
         self._idle: list[Channel] = []
-        self._is_closed = False
+        self._to_end = [self._context]
 
     def exchange(self, request: Packet, *, patience_s: float) -> Packet:
         """Send a request and return its reply."""
@@ -121,20 +123,34 @@ class ZmqTransport:
         """Close all sockets; in a forked child this does nothing."""
         if os.getpid() != self._pid:
             return
-        with self._lock:
-            if self._is_closed:
-                return
-            self._is_closed = True
-            idle, self._idle = self._idle, []
-        for channel in idle:
+        try:
+            context = self._to_end.pop()
+        except IndexError:
+            return
+        self._close_idle()
+        # Callers in other threads are woken by this and close the sockets they borrowed. One that
+        # an interrupt has left open here is held by the traceback, and not waited for.
+        ending = threading.Thread(target=context.term, name="cim-hal end", daemon=True)
+        ending.start()
+        ending.join(ENDING_S)
+
+    @property
+    def _is_closed(self) -> bool:
+        return not self._to_end
+
+    def _close_idle(self) -> None:
+        while (channel := self._take_idle()) is not None:
             channel.close()
-        # Callers in other threads are woken by this and close the sockets they borrowed.
-        self._context.term()
+
+    def _take_idle(self) -> Channel | None:
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return None
 
     def _borrow(self, patience_s: float) -> Channel:
         self._check_usable()
-        with self._lock:
-            channel = self._idle.pop() if self._idle else None
+        channel = self._take_idle()
         if channel is not None and channel.is_connected:
             return channel
         if channel is not None:
@@ -142,11 +158,9 @@ class ZmqTransport:
         return self._connect(patience_s)
 
     def _give_back(self, channel: Channel) -> None:
-        with self._lock:
-            if not self._is_closed:
-                self._idle.append(channel)
-                return
-        channel.close()
+        self._idle.append(channel)
+        if self._is_closed:
+            self._close_idle()
 
     def _connect(self, patience_s: float) -> Channel:
         self._check_usable()
