@@ -17,6 +17,7 @@ from emulator import (
 )
 from emulator.dynamics.heterogeneity import mean_alignment
 from emulator.dynamics.separated_feedback import TANH, rational_tanh
+from emulator.spectrum import LEAST_FIELD_WEIGHT
 
 NAMES = ["emulator-cac", "emulator-cfc", "emulator-sfc", "emulator-ahc"]
 CONTROLLED = [
@@ -123,7 +124,8 @@ def test_a_field_acts_like_one_more_spin_of_mean_amplitude(start, dynamics):
     # uniform amplitudes on a ring: the field of h = 2 is that of two more equal neighbours
     ring = np.roll(np.eye(8), 1, axis=1) + np.roll(np.eye(8), -1, axis=1)
     strong = ring + np.roll(np.eye(8), 2, axis=1) + np.roll(np.eye(8), -2, axis=1)
-    gain = np.sqrt(6 / 4)  # rows of norm 2 with the neighbours, sqrt(6) with the field
+    # rows of norm 2 with four neighbours, of sqrt(2) with two, and the field counts next to nothing
+    gain = np.sqrt(2 + (2 * LEAST_FIELD_WEIGHT) ** 2) / 2
     coupled = start(dynamics, strong)
     zeeman = start(
         replace(dynamics, coupling_gain=dynamics.coupling_gain * gain), ring, h=[2.0] * 8
