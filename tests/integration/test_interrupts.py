@@ -8,10 +8,27 @@ import threading
 from contextlib import suppress
 
 import pytest
+import zmq
 
 from cim_hal import open_device
 from cim_hal.client.transport import zmq as connection
+from cim_hal.client.transport.handshake import Handshake
 from tests.support.descending import Descending
+
+
+def test_a_session_that_is_closed_while_it_connects_ends():
+    context = zmq.Context()
+    ending = threading.Thread(target=context.term, daemon=True)
+    with context.socket(zmq.DEALER) as dealer:
+        dealer.setsockopt(zmq.LINGER, 0)
+        with (
+            suppress(zmq.ContextTerminated),
+            Handshake(dealer, "tcp://127.0.0.1:9", keyed=False) as handshake,
+        ):
+            ending.start()
+            handshake.wait(20.0)
+    ending.join(20)
+    assert not ending.is_alive()
 
 
 class Interruption:

@@ -16,7 +16,7 @@ import zmq
 
 from cim_hal.client.transport.mail import Mail
 from cim_hal.client.transport.threads import in_thread
-from cim_hal.client.transport.zmq import WATCH_S, Channel
+from cim_hal.client.transport.zmq import WATCH_S, Channel, end
 from cim_hal.errors import CimError, ClosedError, ConnectError, TransportTimeoutError, rebuild
 from cim_hal.keys import require_curve
 from cim_hal.protocol.codec import decode, encode
@@ -58,6 +58,7 @@ class AsyncZmqTransport:
         self._connecting: asyncio.Task[_Line] | None = None
         self._is_closed = False
         self._ending = threading.Lock()
+        self._is_ended = False
 
     async def exchange(self, request: Packet, *, patience_s: float) -> Packet:
         """Send a request and return its reply."""
@@ -102,8 +103,9 @@ class AsyncZmqTransport:
 
     def _end(self) -> None:
         with self._ending:
-            if not self._context.closed:
-                self._context.term()
+            if not self._is_ended:
+                self._is_ended = True
+                end(self._context)
 
     def _let_go(self) -> None:
         self._is_closed = True

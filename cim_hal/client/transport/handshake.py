@@ -74,8 +74,12 @@ class Handshake:
 
     def __exit__(self, *_: object) -> None:
         # pyzmq's disable_monitor forgets the socket and does not close it; then term() would hang.
-        self._dealer.disable_monitor()
-        self._monitor.close(linger=0)
+        try:
+            self._dealer.disable_monitor()
+        except zmq.ContextTerminated:
+            pass  # the session is closed meanwhile, and waits for this
+        finally:
+            self._monitor.close(linger=0)
 
     def _read(self) -> None:
         event = recv_monitor_message(self._monitor, zmq.NOBLOCK)

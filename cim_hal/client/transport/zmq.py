@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from cim_hal.errors import TransportError
     from cim_hal.protocol.packet import Packet
 
-__all__ = ["Channel", "ZmqTransport", "show_keys"]
+__all__ = ["Channel", "ZmqTransport", "end", "show_keys"]
 
 ENDING_S = 1.0  # how long to wait for callers in other threads when closing
 WATCH_S = 0.1  # how often a waiting caller looks whether the connection still stands
@@ -61,6 +61,17 @@ def show_keys(client: zmq.Socket[bytes], keys: ClientKeys) -> None:
     client.setsockopt(zmq.CURVE_PUBLICKEY, keys.own.public.encode("ascii"))
     client.setsockopt(zmq.CURVE_SECRETKEY, keys.own.secret.encode("ascii"))
     client.setsockopt(zmq.CURVE_SERVERKEY, keys.server.encode("ascii"))
+
+
+def end(context: zmq.Context[zmq.Socket[bytes]]) -> None:
+    """End a context, so that callers in other threads are woken and close their sockets.
+
+    They are waited for, but not long: a socket that an interrupt or a failed attempt to connect
+    has left open is held by a traceback, and would be waited for without end.
+    """
+    ending = threading.Thread(target=context.term, name="cim-hal end", daemon=True)
+    ending.start()
+    ending.join(ENDING_S)
 
 
 class ZmqTransport:
@@ -128,11 +139,7 @@ class ZmqTransport:
         except IndexError:
             return
         self._close_idle()
-        # Callers in other threads are woken by this and close the sockets they borrowed. One that
-        # an interrupt has left open here is held by the traceback, and not waited for.
-        ending = threading.Thread(target=context.term, name="cim-hal end", daemon=True)
-        ending.start()
-        ending.join(ENDING_S)
+        end(context)
 
     @property
     def _is_closed(self) -> bool:
