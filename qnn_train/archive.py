@@ -6,19 +6,21 @@ import json
 import os
 import zipfile
 import zlib
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from qnn_train.errors import TrainingError
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from numpy.typing import ArrayLike, NDArray
 
-    from qnn_train.errors import TrainingError
 
-__all__ = ["format_of", "read_arrays", "write_arrays"]
+__all__ = ["format_of", "read_arrays", "reading", "write_arrays"]
 
 # What zipfile, zlib and numpy raise for bytes that are not what they should be; RuntimeError for
 # encryption and unknown compression.
@@ -44,6 +46,26 @@ def read_arrays(
     except UNREADABLE as error:
         raise refuse(f"cannot read {path}: {error}") from None
     raise refuse(f"{path} unpacks to more than {max_bytes} bytes")
+
+
+@contextmanager
+def reading(path: Path, refuse: type[TrainingError], what: str) -> Iterator[None]:
+    """Refuse what a block finds missing or wrong in a file.
+
+    Raises
+    ------
+    TrainingError
+        `refuse`, for a missing entry (KeyError) or a value that cannot be (ValueError, another
+        TrainingError): the file is not `what` it should be, such as "is no checkpoint".
+    """
+    try:
+        yield
+    except KeyError as error:
+        raise refuse(f"{path} has no entry {error}") from None
+    except TrainingError as error:
+        raise refuse(f"{path} {what}: {error.message}") from None
+    except ValueError as error:
+        raise refuse(f"{path} {what}: {error}") from None
 
 
 def write_arrays(path: Path, arrays: Mapping[str, ArrayLike]) -> None:

@@ -10,9 +10,9 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from qnn_train.archive import read_arrays, write_arrays
+from qnn_train.archive import read_arrays, reading, write_arrays
 from qnn_train.errors import CheckpointError
 from qnn_train.network import QuantizedNetwork
 from qnn_train.recipe import Recipe
@@ -137,13 +137,9 @@ class ProgramCheckpoint:
             Not such a file, or one whose parts do not fit together.
         """
         arrays = read_arrays(path, CheckpointError, max_bytes=MAX_BYTES)
-        try:
+        with reading(path, CheckpointError, "is no checkpoint"):
             about = _About.model_validate_json(str(arrays.pop("about")))
             saved = _saved(about, arrays)
-        except KeyError as error:
-            raise CheckpointError(f"{path} has no entry {error}") from None
-        except (ValidationError, ValueError) as error:
-            raise CheckpointError(f"{path} is no checkpoint: {error}") from None
         return cls(
             about.dataset,
             about.classes,

@@ -8,16 +8,14 @@ of signs, are read as well.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-from pydantic import ValidationError
 
-from qnn_train.archive import read_arrays
+from qnn_train.archive import read_arrays, reading
 from qnn_train.data import PooledLevels, PooledSign
-from qnn_train.errors import ModelFileError, TrainingError
+from qnn_train.errors import ModelFileError
 from qnn_train.layer_arrays import checked_array, layer_arrays, network_of
 from qnn_train.model_about import (
     FORMAT,
@@ -82,17 +80,11 @@ class TrainedModel:
             Not such a file, or one whose parts do not fit together.
         """
         arrays = read_arrays(path, ModelFileError, max_bytes=MAX_BYTES)
-        try:
+        with reading(path, ModelFileError, "is no trained network"):
             about = ModelAbout.parse(str(arrays["about"]))
             features = _features(about, arrays)
             architecture = architecture_of(about.layers, majority=about.majority)
             network = network_of(architecture, arrays)
-        except KeyError as error:
-            raise ModelFileError(f"{path} has no entry {error}") from None
-        except (ValidationError, json.JSONDecodeError) as error:
-            raise ModelFileError(f"{path} is no trained network: {error}") from None
-        except TrainingError as error:
-            raise ModelFileError(f"{path} is no trained network: {error.message}") from None
         if features.grid**2 != network.architecture.n_inputs or about.side % features.grid:
             raise ModelFileError(f"{path}: features and network do not fit together")
         n_classes = max(2, network.architecture.n_outputs)

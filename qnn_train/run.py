@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from qnn_train.checkpoint import ProgramCheckpoint, Solving
-from qnn_train.errors import CheckpointError
 from qnn_train.methods import method_named
 from qnn_train.model_file import TrainedModel
 from qnn_train.program import ProgramSize
 from qnn_train.report import History, RunReport
-from qnn_train.solve import PackedOracle, SessionOracle
+from qnn_train.solve import PackedOracle, SessionOracle, check_same
 from qnn_train.train import Saved, TrainingStep, train
 
 if TYPE_CHECKING:
@@ -180,11 +179,10 @@ class TrainingRun:
 
     def _check(self, resume: ProgramCheckpoint) -> None:
         """Refuse a checkpoint of something else."""
-        here = {"images or recipe": self._digest, **asdict(self._solving)}
-        then = {"images or recipe": resume.digest, **asdict(resume.solving)}
-        for name, now in here.items():
-            if then[name] != now:
-                raise CheckpointError(f"the checkpoint is of other {name}: {then[name]}, not {now}")
+        check_same(
+            {"images or recipe": resume.digest, **asdict(resume.solving)},
+            {"images or recipe": self._digest, **asdict(self._solving)},
+        )
 
     def _report(self, model: TrainedModel, candidates: int, seconds: float) -> RunReport:
         recipe, pair = self._preparation.recipe, self._preparation.pair

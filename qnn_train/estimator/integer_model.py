@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from qnn_train.archive import read_arrays
+from qnn_train.archive import read_arrays, reading
 from qnn_train.data.grid import FeatureGrid
-from qnn_train.errors import ModelFileError, TrainingError
+from qnn_train.errors import ModelFileError
 from qnn_train.layer_arrays import checked_array, layer_arrays, network_of
 from qnn_train.model_about import LayerAbout, architecture_of, layers_about
 
@@ -114,7 +114,7 @@ class IntegerModel(ABC):
             Not such a file, or one whose parts do not fit together.
         """
         arrays = read_arrays(path, ModelFileError, max_bytes=MAX_BYTES)
-        try:
+        with reading(path, ModelFileError, f"holds no {cls.__name__}"):
             about = About.model_validate_json(str(arrays["about"]))
             if about.format != cls.FORMAT:
                 raise ModelFileError(f"the format is {about.format!r}, not {cls.FORMAT!r}")
@@ -129,12 +129,6 @@ class IntegerModel(ABC):
             )
             grid = FeatureGrid(means, deviations, about.levels, about.cut)
             return cls._made(grid, networks, about, arrays)
-        except KeyError as error:
-            raise ModelFileError(f"{path} has no entry {error}") from None
-        except ValidationError as error:
-            raise ModelFileError(f"{path} holds no {cls.__name__}: {error}") from None
-        except TrainingError as error:
-            raise ModelFileError(f"{path} holds no {cls.__name__}: {error.message}") from None
 
     def _about(self) -> About:
         return About(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from qnn_train.archive import read_arrays, write_arrays
+from qnn_train.archive import read_arrays, reading, write_arrays
 from qnn_train.errors import CheckpointError
 from qnn_train.solve import ProximalState
 
@@ -77,11 +77,9 @@ class Trail:
             Not such a file, or one of another training.
         """
         arrays = read_arrays(path, CheckpointError, max_bytes=MAX_BYTES)
-        try:
+        with reading(path, CheckpointError, "is no checkpoint"):
             found, bits = str(arrays["digest"]), arrays["bits"]
             scales, calls = arrays["scales"], arrays["calls"]
-        except KeyError as error:
-            raise CheckpointError(f"{path} has no entry {error}") from None
         if found != digest:
             raise CheckpointError(
                 f"{path} is of other samples, settings or another machine",

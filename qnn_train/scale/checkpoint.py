@@ -9,9 +9,9 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from qnn_train.archive import read_arrays, write_arrays
+from qnn_train.archive import read_arrays, reading, write_arrays
 from qnn_train.errors import CheckpointError
 from qnn_train.scale.recipe import ProximalRecipe
 from qnn_train.scale.report import Curve
@@ -132,13 +132,9 @@ class Checkpoint:
             Not such a file, or one whose parts do not fit together.
         """
         arrays = read_arrays(path, CheckpointError, max_bytes=MAX_BYTES)
-        try:
+        with reading(path, CheckpointError, "is no checkpoint"):
             about = _About.model_validate_json(str(arrays["about"]))
             bits, best = (_bits(arrays[name]) for name in ("bits", "best"))
-        except KeyError as error:
-            raise CheckpointError(f"{path} has no entry {error}") from None
-        except (ValidationError, ValueError) as error:
-            raise CheckpointError(f"{path} is no checkpoint: {error}") from None
         if about.format != FORMAT or len(bits) != len(best):
             raise CheckpointError(f"{path} is no checkpoint of the format {FORMAT}")
         loss = np.inf if about.best_loss is None else about.best_loss

@@ -13,7 +13,7 @@ from qnn_train.model_file import TrainedModel
 from qnn_train.network import QuantizedNetwork
 from qnn_train.scale.checkpoint import Checkpoint
 from qnn_train.scale.report import Curve, ScaleReport
-from qnn_train.solve import SessionOracle, proximal_descent
+from qnn_train.solve import SessionOracle, check_same, proximal_descent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -238,12 +238,10 @@ class ScaleRun:
 
     def _check(self, resume: Checkpoint) -> None:
         """Refuse a checkpoint of something else."""
-        found = (resume.digest, resume.block_spins, resume.coupling_bits, resume.device)
         names = ("images or recipe", "block_spins", "coupling_bits", "device")
+        found = (resume.digest, resume.block_spins, resume.coupling_bits, resume.device)
         here = (self._digest, self.block_spins, self._coupling_bits, self._capabilities.name)
-        for name, then, now in zip(names, found, here, strict=True):
-            if then != now:
-                raise CheckpointError(f"the checkpoint is of other {name}: {then}, not {now}")
+        check_same(dict(zip(names, found, strict=True)), dict(zip(names, here, strict=True)))
         stages = self._problem.stages
         if resume.stage >= len(stages) or (
             len(resume.state.bits) != stages[resume.stage].architecture.n_bits
