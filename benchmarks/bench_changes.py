@@ -19,8 +19,8 @@ import numpy as np
 
 from cim_hal import Capabilities, Driver, IsingModel, Program, Readout, StopToken, open_device
 from cim_hal.client.dialogue import Dialogue
-from cim_hal.protocol.messages import JobStatus, WaitJob
-from cim_hal.protocol.state import TERMINAL
+from cim_hal.protocol.jobs.state import TERMINAL
+from cim_hal.protocol.wire.messages import JobStatus, WaitJob
 from cim_hal.server.router import Router
 from cim_hal.testing import Latency, TcpProxy
 

@@ -30,8 +30,8 @@ from cim_hal import (
     open_device,
 )
 from cim_hal.errors import JobTimeoutError
-from cim_hal.server.journal import DiskJournal
 from cim_hal.server.router import Router
+from cim_hal.server.storage.journal import DiskJournal
 from cim_hal.testing import MessageFaults, MessageProxy, ResetEvery, TcpProxy
 
 if TYPE_CHECKING:

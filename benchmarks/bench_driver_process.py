@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cim_hal import IsingModel, PumpSchedule, make_driver, open_device
-from cim_hal.server.driver_process import DriverProcess
+from cim_hal.server.driver.process import DriverProcess
 
 if TYPE_CHECKING:
     from cim_hal import Driver, Session

@@ -24,9 +24,9 @@ import zmq
 
 from cim_hal import IsingModel, PumpSchedule, open_device, spawn_server
 from cim_hal.client.requests import coupling_ref
-from cim_hal.protocol.couplings import Content
-from cim_hal.protocol.results import unpack_spins
-from cim_hal.protocol.state import TERMINAL
+from cim_hal.protocol.couplings.content import Content
+from cim_hal.protocol.jobs.state import TERMINAL
+from cim_hal.protocol.wire.results import unpack_spins
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -22,13 +22,13 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests/support"))
 from cim_fuzz import ALLOWANCE, Stranger, open_session, originals, resident_bytes, through_codec
 
 from cim_hal.errors import ProtocolError
-from cim_hal.protocol.codec import decode
+from cim_hal.protocol.wire.codec import decode
 from cim_hal.testing import Mutator
 
 SERVER = """
 import logging, sys
 from cim_machines import Annealer
-from cim_hal.protocol.limits import Limits
+from cim_hal.protocol.wire.limits import Limits
 from cim_hal.server.router import Router
 logging.basicConfig(level=logging.ERROR)
 with Router(Annealer(), limits=Limits(max_sessions=10**7)) as router:

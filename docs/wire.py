@@ -19,11 +19,12 @@ import numpy as np
 
 from cim_hal import IsingModel
 from cim_hal.errors import ProtocolError
-from cim_hal.protocol.codec import decode, encode
-from cim_hal.protocol.couplings import Content
-from cim_hal.protocol.encodings import smallest
-from cim_hal.protocol.faults import as_fault
-from cim_hal.protocol.messages import (
+from cim_hal.protocol.couplings.content import Content
+from cim_hal.protocol.couplings.encodings import smallest
+from cim_hal.protocol.jobs.state import JOB, TERMINAL, JobState
+from cim_hal.protocol.wire.codec import decode, encode
+from cim_hal.protocol.wire.errors import as_fault
+from cim_hal.protocol.wire.messages import (
     EVENT,
     REPLY,
     REQUEST,
@@ -44,9 +45,8 @@ from cim_hal.protocol.messages import (
     UploadOpened,
     WaitJob,
 )
-from cim_hal.protocol.packet import Kind, Packet
-from cim_hal.protocol.state import JOB, TERMINAL, JobState
-from cim_hal.protocol.version import NEWEST
+from cim_hal.protocol.wire.packet import Kind, Packet
+from cim_hal.protocol.wire.version import NEWEST
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cim_hal.errors import CassetteError, UnknownReferenceError
-from cim_hal.protocol.messages import (
+from cim_hal.protocol.jobs.state import TERMINAL
+from cim_hal.protocol.wire.messages import (
     REQUEST,
     CommitCouplings,
     CouplingChunk,
@@ -30,15 +31,14 @@ from cim_hal.protocol.messages import (
     WaitJob,
     Welcome,
 )
-from cim_hal.protocol.packet import ID_BYTES, Kind, Packet
-from cim_hal.protocol.state import TERMINAL
+from cim_hal.protocol.wire.packet import ID_BYTES, Kind, Packet
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from cim_hal.cassette.tape import Exchange, Tape
     from cim_hal.client.transport.base import Transport
-    from cim_hal.protocol.messages import Message
+    from cim_hal.protocol.wire.messages import Message
 
 __all__ = ["Check", "Difference", "check"]
 

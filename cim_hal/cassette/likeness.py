@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import msgpack
 
-from cim_hal.protocol.messages import Hello
+from cim_hal.protocol.wire.messages import Hello
 
 if TYPE_CHECKING:
-    from cim_hal.protocol.packet import Packet
+    from cim_hal.protocol.wire.packet import Packet
 
 __all__ = ["first_difference", "likeness"]
 

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 from cim_hal.cassette.likeness import first_difference, likeness
 from cim_hal.errors import CimError, RemoteProtocolError, UnknownReferenceError
-from cim_hal.protocol.faults import as_fault
-from cim_hal.protocol.messages import Bye, Farewell, Hello, Ping, Pong, Welcome
-from cim_hal.protocol.packet import Kind, Packet, answer
-from cim_hal.protocol.version import agree
+from cim_hal.protocol.wire.errors import as_fault
+from cim_hal.protocol.wire.messages import Bye, Farewell, Hello, Ping, Pong, Welcome
+from cim_hal.protocol.wire.packet import Kind, Packet, answer
+from cim_hal.protocol.wire.version import agree
 
 if TYPE_CHECKING:
     from cim_hal.cassette.tape import Tape

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from cim_hal.cassette.tape import Direction, TapeWriter
-from cim_hal.server.endpoint import DEFAULT
+from cim_hal.server.security.endpoint import DEFAULT
 from cim_hal.testing.message_proxy import MessageProxy
 
 if TYPE_CHECKING:

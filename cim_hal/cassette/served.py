@@ -9,11 +9,11 @@ import zmq
 
 from cim_hal.cassette.player import Player
 from cim_hal.errors import ProtocolError
-from cim_hal.protocol.codec import decode, encode
-from cim_hal.protocol.faults import as_fault
-from cim_hal.protocol.packet import NO_ID, Kind, Packet
-from cim_hal.server.endpoint import DEFAULT, check_endpoint
+from cim_hal.protocol.wire.codec import decode, encode
+from cim_hal.protocol.wire.errors import as_fault
+from cim_hal.protocol.wire.packet import NO_ID, Kind, Packet
 from cim_hal.server.router import bind
+from cim_hal.server.security.endpoint import DEFAULT, check_endpoint
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

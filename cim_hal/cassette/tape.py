@@ -25,14 +25,14 @@ import msgpack
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from cim_hal.errors import CassetteError, ProtocolError
-from cim_hal.protocol.codec import decode
-from cim_hal.protocol.limits import MAX_BUFFER_BYTES, MAX_BUFFERS, MAX_HEADER_BYTES
-from cim_hal.protocol.packet import Kind
+from cim_hal.protocol.wire.codec import decode
+from cim_hal.protocol.wire.limits import MAX_BUFFER_BYTES, MAX_BUFFERS, MAX_HEADER_BYTES
+from cim_hal.protocol.wire.packet import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from cim_hal.protocol.packet import Packet
+    from cim_hal.protocol.wire.packet import Packet
 
 __all__ = ["Direction", "Exchange", "Tape", "TapeWriter", "read_tape"]
 

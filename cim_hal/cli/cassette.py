@@ -17,7 +17,7 @@ from cim_hal.cli.access import key_options
 from cim_hal.cli.paths import FILE
 from cim_hal.client.access import keys_for
 from cim_hal.client.spawn import READY
-from cim_hal.server.endpoint import DEFAULT
+from cim_hal.server.security.endpoint import DEFAULT
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cim_hal.client.spawn import READY
-from cim_hal.server.endpoint import DEFAULT
+from cim_hal.server.security.endpoint import DEFAULT
 
 if TYPE_CHECKING:
     from collections import Counter

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from cim_hal.protocol.messages import HeldCouplings
+    from cim_hal.protocol.wire.messages import HeldCouplings
 
 __all__ = ["couplings"]
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from cim_hal.machine.setting import Setting
-    from cim_hal.protocol.messages import Description
+    from cim_hal.protocol.wire.messages import Description
 
 __all__ = ["describe", "list_drivers"]
 

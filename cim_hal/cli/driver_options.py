@@ -9,8 +9,8 @@ import click
 
 from cim_hal.machine.faults import FaultScript, FaultyDriver
 from cim_hal.machine.registry import make_driver
-from cim_hal.server.driver_process import DriverProcess
-from cim_hal.server.options import DriverOptions
+from cim_hal.server.driver.options import DriverOptions
+from cim_hal.server.driver.process import DriverProcess
 
 if TYPE_CHECKING:
     from collections.abc import Callable

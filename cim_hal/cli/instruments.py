@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from cim_hal.machine.calibration import Calibration
-    from cim_hal.protocol.messages import CalibrationRecord, Description, DeviceStatus
+    from cim_hal.protocol.wire.messages import CalibrationRecord, Description, DeviceStatus
 
 __all__ = ["calibrate", "status"]
 

@@ -15,7 +15,7 @@ from cim_hal.cli.paths import FILE
 from cim_hal.cli.report import write_archive
 from cim_hal.client.session import open_device
 from cim_hal.model.files import read_model
-from cim_hal.protocol.state import JobState
+from cim_hal.protocol.jobs.state import JobState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from cim_hal.client.job import Job
     from cim_hal.client.session import Session
-    from cim_hal.protocol.messages import JobInfo
+    from cim_hal.protocol.wire.messages import JobInfo
 
 __all__ = ["jobs"]
 

@@ -13,8 +13,8 @@ from rich.table import Table
 from cim_hal.cli.paths import FILE, FOLDER
 from cim_hal.client.access import trust as trust_server
 from cim_hal.keys import NAME, config_folder, create_key, read_public
-from cim_hal.protocol.roles import Role
-from cim_hal.server import authorized
+from cim_hal.protocol.wire.roles import Role
+from cim_hal.server.security import authorized_clients as authorized
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,7 +10,7 @@ import click
 from pydantic import ValidationError
 
 from cim_hal.cli.paths import FILE
-from cim_hal.protocol.limits import Limits
+from cim_hal.protocol.wire.limits import Limits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

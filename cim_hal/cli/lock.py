@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from pydantic import BaseModel
 
-    from cim_hal.protocol.messages import LockState, SafetyState
+    from cim_hal.protocol.wire.messages import LockState, SafetyState
 
 __all__ = ["estop", "lock", "reset", "unlock"]
 

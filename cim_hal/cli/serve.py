@@ -16,16 +16,16 @@ from cim_hal.cli.pages import Pages, page_options
 from cim_hal.cli.paths import FILE, FOLDER
 from cim_hal.client.spawn import READY
 from cim_hal.keys import read_pair
-from cim_hal.protocol.limits import Limits
+from cim_hal.protocol.wire.limits import Limits
 from cim_hal.server import audit
-from cim_hal.server.authorized import default_file
-from cim_hal.server.calibrations import CalibrationStore
-from cim_hal.server.endpoint import DEFAULT
 from cim_hal.server.heap import keep_small
-from cim_hal.server.journal import DiskJournal, default_folder
 from cim_hal.server.logs import FORMATS, configure
 from cim_hal.server.router import Router
-from cim_hal.server.security import Gatekeeper
+from cim_hal.server.security.authenticator import Gatekeeper
+from cim_hal.server.security.authorized_clients import default_file
+from cim_hal.server.security.endpoint import DEFAULT
+from cim_hal.server.storage.calibrations import CalibrationStore
+from cim_hal.server.storage.journal import DiskJournal, default_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from cim_hal.client.async_runner import AsyncRunner
     from cim_hal.client.control import Control
     from cim_hal.client.steps import Steps
-    from cim_hal.protocol.messages import LockState
+    from cim_hal.protocol.wire.messages import LockState
 
 __all__ = ["AsyncLease"]
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from cim_hal.client.steps import Step, Steps
     from cim_hal.client.transport.async_base import AsyncTransport
-    from cim_hal.protocol.packet import Packet
+    from cim_hal.protocol.wire.packet import Packet
 
 __all__ = ["AsyncRunner"]
 

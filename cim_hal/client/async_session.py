@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from cim_hal.model.ising import IsingModel
     from cim_hal.model.sampleset import SampleSet
     from cim_hal.model.schedule import PumpSchedule
-    from cim_hal.protocol.instrumentation import CalibrationEntry
-    from cim_hal.protocol.messages import (
+    from cim_hal.protocol.jobs.state import JobState
+    from cim_hal.protocol.wire.messages import (
         CalibrationRecord,
         Description,
         DeviceStatus,
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
         SafetyState,
         StatusReport,
     )
-    from cim_hal.protocol.state import JobState
+    from cim_hal.protocol.wire.messages.instruments import CalibrationEntry
 
 __all__ = ["AsyncSession", "open_device_async"]
 

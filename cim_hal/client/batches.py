@@ -8,14 +8,14 @@ from cim_hal.client.changes import CHANGES_SINCE, Changes
 from cim_hal.client.requests import as_integer
 from cim_hal.client.rows import check_model, fetch_rows, samples_of
 from cim_hal.errors import ModelError
-from cim_hal.protocol.faults import as_error
-from cim_hal.protocol.state import TERMINAL
+from cim_hal.protocol.jobs.state import TERMINAL
+from cim_hal.protocol.wire.errors import as_error
 
 if TYPE_CHECKING:
     from cim_hal.client.steps import Steps
     from cim_hal.client.submission import Submission
     from cim_hal.model.sampleset import SampleSet
-    from cim_hal.protocol.messages import JobStatus
+    from cim_hal.protocol.wire.messages import JobStatus
 
 __all__ = ["Batches"]
 

@@ -8,9 +8,9 @@ from cim_hal.client.dialogue import checked
 from cim_hal.client.steps import Hear, Listen, Pause
 from cim_hal.client.submission import LONGEST_POLL_S, SHORTEST_POLL_S, TICK_S
 from cim_hal.errors import CimError, JobTimeoutError, TransportError
-from cim_hal.protocol.messages import JobStatus, WaitJob
-from cim_hal.protocol.packet import Kind
-from cim_hal.protocol.state import TERMINAL
+from cim_hal.protocol.jobs.state import TERMINAL
+from cim_hal.protocol.wire.messages import JobStatus, WaitJob
+from cim_hal.protocol.wire.packet import Kind
 
 if TYPE_CHECKING:
     from cim_hal.client.steps import Steps

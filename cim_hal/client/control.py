@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 from cim_hal.client.requests import checked
 from cim_hal.client.steps import Pause
 from cim_hal.errors import LeaseHeldError
-from cim_hal.protocol.messages import (
+from cim_hal.protocol.wire.messages import (
     EmergencyStop,
     LockDevice,
     LockInfo,
@@ -22,7 +22,7 @@ from cim_hal.protocol.messages import (
 if TYPE_CHECKING:
     from cim_hal.client.dialogue import Dialogue
     from cim_hal.client.steps import Steps
-    from cim_hal.protocol.messages import Message
+    from cim_hal.protocol.wire.messages import Message
 
 __all__ = ["Control"]
 

@@ -15,7 +15,7 @@ from cim_hal.client.requests import (
 )
 from cim_hal.client.submission import Submission
 from cim_hal.errors import ModelError, UnknownReferenceError
-from cim_hal.protocol.messages import (
+from cim_hal.protocol.wire.messages import (
     AskMetrics,
     AskStatus,
     CouplingListing,
@@ -41,8 +41,8 @@ if TYPE_CHECKING:
     from cim_hal.model.record import LoweringReport
     from cim_hal.model.schedule import PumpSchedule
     from cim_hal.model.trace import TraceRequest
-    from cim_hal.protocol.messages import CouplingRef, HeldCouplings, JobInfo, ListJobs, Sample
-    from cim_hal.protocol.state import JobState
+    from cim_hal.protocol.jobs.state import JobState
+    from cim_hal.protocol.wire.messages import CouplingRef, HeldCouplings, JobInfo, ListJobs, Sample
 
 __all__ = ["Conversation", "Loaded", "SampleOptions"]
 

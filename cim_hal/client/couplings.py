@@ -10,10 +10,10 @@ import numpy as np
 
 from cim_hal.client.steps import Compute
 from cim_hal.errors import UnknownReferenceError
-from cim_hal.protocol.couplings import Content
-from cim_hal.protocol.encodings import change, smallest, whole
-from cim_hal.protocol.layout import n_bytes
-from cim_hal.protocol.messages import (
+from cim_hal.protocol.couplings.content import Content
+from cim_hal.protocol.couplings.encodings import change, smallest, whole
+from cim_hal.protocol.couplings.layout import n_bytes
+from cim_hal.protocol.wire.messages import (
     BeginCouplings,
     ChunkTaken,
     CommitCouplings,
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from cim_hal.client.dialogue import Dialogue
     from cim_hal.client.steps import Steps
     from cim_hal.model.ising import IsingModel
-    from cim_hal.protocol.couplings import Payload
-    from cim_hal.protocol.messages import CouplingRef, CouplingSpec
+    from cim_hal.protocol.couplings.content import Payload
+    from cim_hal.protocol.wire.messages import CouplingRef, CouplingSpec
 
 __all__ = ["Uploader"]
 

@@ -19,10 +19,10 @@ from cim_hal.errors import (
     VersionError,
     rebuild,
 )
-from cim_hal.protocol.faults import as_error
-from cim_hal.protocol.messages import Bye, Fault, Hello, Message, Ping, Welcome
-from cim_hal.protocol.packet import ID_BYTES, NO_ID, Kind, Packet
-from cim_hal.protocol.version import NEWEST, OLDEST
+from cim_hal.protocol.wire.errors import as_error
+from cim_hal.protocol.wire.messages import Bye, Fault, Hello, Message, Ping, Welcome
+from cim_hal.protocol.wire.packet import ID_BYTES, NO_ID, Kind, Packet
+from cim_hal.protocol.wire.version import NEWEST, OLDEST
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cim_hal.client.steps import Steps
-    from cim_hal.protocol.version import Version
+    from cim_hal.protocol.wire.version import Version
 
 __all__ = ["Dialogue", "checked"]
 

@@ -6,8 +6,8 @@ import math
 from typing import TYPE_CHECKING, TypeVar
 
 from cim_hal.errors import JobTimeoutError
-from cim_hal.protocol.faults import as_error
-from cim_hal.protocol.messages import (
+from cim_hal.protocol.wire.errors import as_error
+from cim_hal.protocol.wire.messages import (
     AskDevice,
     CalibrationList,
     CalibrationRecord,
@@ -24,8 +24,8 @@ from cim_hal.protocol.messages import (
 if TYPE_CHECKING:
     from cim_hal.client.dialogue import Dialogue
     from cim_hal.client.steps import Steps
-    from cim_hal.protocol.instrumentation import CalibrationEntry
-    from cim_hal.protocol.messages import Message
+    from cim_hal.protocol.wire.messages import Message
+    from cim_hal.protocol.wire.messages.instruments import CalibrationEntry
 
 __all__ = ["Instruments"]
 

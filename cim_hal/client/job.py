@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from cim_hal.client.steps import Steps
     from cim_hal.client.submission import Submission
     from cim_hal.model.sampleset import SampleSet
-    from cim_hal.protocol.messages import JobStatus, Progress
-    from cim_hal.protocol.state import JobState
+    from cim_hal.protocol.jobs.state import JobState
+    from cim_hal.protocol.wire.messages import JobStatus, Progress
 
 __all__ = ["Job"]
 

@@ -13,7 +13,7 @@ from cim_hal.errors import CimError, ClosedError, LeaseLostError, LocalProtocolE
 if TYPE_CHECKING:
     from cim_hal.client.control import Control
     from cim_hal.client.runner import Runner
-    from cim_hal.protocol.messages import LockState
+    from cim_hal.protocol.wire.messages import LockState
 
 __all__ = ["Lease"]
 

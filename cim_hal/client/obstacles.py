@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from cim_hal.errors import EmergencyStopError, InterlockError, LeaseHeldError
 
 if TYPE_CHECKING:
-    from cim_hal.protocol.messages import StatusReport
+    from cim_hal.protocol.wire.messages import StatusReport
 
 __all__ = ["OBSTACLES", "obstacle"]
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pydantic import ValidationError
 
 from cim_hal.errors import ModelError
-from cim_hal.protocol.messages import (
+from cim_hal.protocol.wire.base import Wire
+from cim_hal.protocol.wire.messages import (
     CancelJob,
     CouplingRef,
     DropCouplings,
@@ -18,7 +19,6 @@ from cim_hal.protocol.messages import (
     Schedule,
     TraceSpec,
 )
-from cim_hal.protocol.wire import Wire
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

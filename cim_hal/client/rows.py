@@ -10,8 +10,8 @@ import numpy as np
 from cim_hal.client.steps import Compute
 from cim_hal.errors import ModelError, RemoteProtocolError
 from cim_hal.model.sampleset import SampleSet
-from cim_hal.protocol.messages import FetchResult, ResultBatch
-from cim_hal.protocol.results import unpack_spins
+from cim_hal.protocol.wire.messages import FetchResult, ResultBatch
+from cim_hal.protocol.wire.results import unpack_spins
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

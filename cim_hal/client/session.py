@@ -28,13 +28,8 @@ if TYPE_CHECKING:
     from cim_hal.model.sampleset import SampleSet
     from cim_hal.model.schedule import PumpSchedule
     from cim_hal.model.trace import TraceRequest
-    from cim_hal.protocol.instrumentation import (
-        CalibrationEntry,
-        CalibrationRecord,
-        DeviceStatus,
-        History,
-    )
-    from cim_hal.protocol.messages import (
+    from cim_hal.protocol.jobs.state import JobState
+    from cim_hal.protocol.wire.messages import (
         Description,
         HeldCouplings,
         JobInfo,
@@ -43,8 +38,13 @@ if TYPE_CHECKING:
         SafetyState,
         StatusReport,
     )
-    from cim_hal.protocol.state import JobState
-    from cim_hal.protocol.version import Version
+    from cim_hal.protocol.wire.messages.instruments import (
+        CalibrationEntry,
+        CalibrationRecord,
+        DeviceStatus,
+        History,
+    )
+    from cim_hal.protocol.wire.version import Version
 
 __all__ = ["Loaded", "Session", "open_device"]
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
-    from cim_hal.protocol.packet import Packet
+    from cim_hal.protocol.wire.packet import Packet
 
 __all__ = ["Alone", "Compute", "Exchange", "Hear", "Listen", "Pause", "Pipeline", "Step", "Steps"]
 

@@ -12,21 +12,21 @@ from cim_hal.errors import (
     JobTimeoutError,
     TransportError,
 )
-from cim_hal.protocol.faults import as_error
-from cim_hal.protocol.messages import (
+from cim_hal.protocol.jobs.state import TERMINAL, JobState
+from cim_hal.protocol.wire.errors import as_error
+from cim_hal.protocol.wire.messages import (
     AckJob,
     CancelJob,
     JobStatus,
     WaitJob,
 )
-from cim_hal.protocol.state import TERMINAL, JobState
 
 if TYPE_CHECKING:
     from cim_hal.client.dialogue import Dialogue
     from cim_hal.client.steps import Steps
     from cim_hal.model.ising import IsingModel
     from cim_hal.model.sampleset import SampleSet
-    from cim_hal.protocol.messages import Progress
+    from cim_hal.protocol.wire.messages import Progress
 
 __all__ = ["Submission"]
 

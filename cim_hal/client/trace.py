@@ -8,7 +8,7 @@ import numpy as np
 
 from cim_hal.errors import RemoteProtocolError
 from cim_hal.model.trace import MAX_TRACE_BYTES, Trace
-from cim_hal.protocol.messages import FetchTrace, TraceBatch
+from cim_hal.protocol.wire.messages import FetchTrace, TraceBatch
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -13,7 +13,7 @@ from cim_hal.conformance.verdict import Broken, NotApplicable, require
 from cim_hal.errors import CapabilityError, CimError, JobCancelledError
 from cim_hal.model.schedule import PumpSchedule
 from cim_hal.model.trace import TraceRequest
-from cim_hal.protocol.state import JobState
+from cim_hal.protocol.jobs.state import JobState
 
 if TYPE_CHECKING:
     from cim_hal.client.job import Job

@@ -6,20 +6,25 @@ import secrets
 from typing import TYPE_CHECKING, Any
 
 from cim_hal.errors import CimError, PermissionDeniedError, RemoteProtocolError
-from cim_hal.protocol.activity import Activity
-from cim_hal.protocol.controls import ControlLog
+from cim_hal.protocol.couplings.library import Library
+from cim_hal.protocol.couplings.relowering import Refitting
 from cim_hal.protocol.effects import Audit, Effect, Reply
-from cim_hal.protocol.evolution import as_of
-from cim_hal.protocol.faults import as_fault
-from cim_hal.protocol.instruments import Instruments
-from cim_hal.protocol.job_desk import JobDesk
-from cim_hal.protocol.jobs import JobBook
-from cim_hal.protocol.leases import Leases
-from cim_hal.protocol.library import Library
-from cim_hal.protocol.limits import Limits
-from cim_hal.protocol.loading import Loading
-from cim_hal.protocol.locking import Locking
-from cim_hal.protocol.messages import (
+from cim_hal.protocol.handlers.couplings import Loading
+from cim_hal.protocol.handlers.instruments import Instruments
+from cim_hal.protocol.handlers.jobs import JobDesk
+from cim_hal.protocol.handlers.locks import Locking
+from cim_hal.protocol.handlers.safety import Safety
+from cim_hal.protocol.handlers.status import StatusDesk
+from cim_hal.protocol.jobs.table import JobBook
+from cim_hal.protocol.monitoring.events import Activity
+from cim_hal.protocol.sharing.epochs import ControlLog
+from cim_hal.protocol.sharing.locks import Leases
+from cim_hal.protocol.sharing.quotas import Rates
+from cim_hal.protocol.sharing.sessions import Sessions
+from cim_hal.protocol.wire.errors import as_fault
+from cim_hal.protocol.wire.evolution import as_of
+from cim_hal.protocol.wire.limits import Limits
+from cim_hal.protocol.wire.messages import (
     Bye,
     Describe,
     Description,
@@ -34,26 +39,21 @@ from cim_hal.protocol.messages import (
     StatusReport,
     Welcome,
 )
-from cim_hal.protocol.packet import Kind, Packet, answer
-from cim_hal.protocol.quotas import Rates
-from cim_hal.protocol.refitting import Refitting
-from cim_hal.protocol.roles import LOCAL, User, check_role
-from cim_hal.protocol.safety import Safety
-from cim_hal.protocol.sessions import Sessions
-from cim_hal.protocol.status import StatusDesk
-from cim_hal.protocol.version import agree
+from cim_hal.protocol.wire.packet import Kind, Packet, answer
+from cim_hal.protocol.wire.roles import LOCAL, User, check_role
+from cim_hal.protocol.wire.version import agree
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from cim_hal.machine.capabilities import Capabilities
-    from cim_hal.protocol.couplings import Prepared
-    from cim_hal.protocol.job import Job
-    from cim_hal.protocol.keys import KeyRules
-    from cim_hal.protocol.messages import Progress
-    from cim_hal.protocol.records import Controls, Saved
-    from cim_hal.protocol.results import Measured
-    from cim_hal.protocol.version import Version
+    from cim_hal.protocol.couplings.content import Prepared
+    from cim_hal.protocol.jobs.idempotency import KeyRules
+    from cim_hal.protocol.jobs.job import Job
+    from cim_hal.protocol.jobs.records import Controls, Saved
+    from cim_hal.protocol.wire.messages import Progress
+    from cim_hal.protocol.wire.results import Measured
+    from cim_hal.protocol.wire.version import Version
 
 __all__ = ["ServerCore"]
 

@@ -10,11 +10,11 @@ if TYPE_CHECKING:
 
     from cim_hal.errors import CimError, Detail
     from cim_hal.machine.driver import Program
-    from cim_hal.protocol.couplings import Content, Payload
-    from cim_hal.protocol.messages import CouplingRef
-    from cim_hal.protocol.packet import Packet
-    from cim_hal.protocol.records import Record
-    from cim_hal.protocol.roles import User
+    from cim_hal.protocol.couplings.content import Content, Payload
+    from cim_hal.protocol.jobs.records import Record
+    from cim_hal.protocol.wire.messages import CouplingRef
+    from cim_hal.protocol.wire.packet import Packet
+    from cim_hal.protocol.wire.roles import User
 
 __all__ = [
     "Audit",

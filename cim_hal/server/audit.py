@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from cim_hal.errors import Detail
-    from cim_hal.protocol.roles import User
+    from cim_hal.protocol.wire.roles import User
 
 __all__ = ["NAME", "keep_in", "write"]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from cim_hal.protocol.monitoring import MetricsReport, StatusReport
+    from cim_hal.protocol.wire.messages.status import MetricsReport, StatusReport
 
 __all__ = ["Board", "Posted"]
 

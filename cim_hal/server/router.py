@@ -11,28 +11,28 @@ from typing import TYPE_CHECKING, Self
 import zmq
 
 from cim_hal.errors import BindError, CimError, PermissionDeniedError, ProtocolError
-from cim_hal.protocol.codec import decode, encode
 from cim_hal.protocol.effects import Reply
-from cim_hal.protocol.faults import as_fault
-from cim_hal.protocol.limits import MAX_BUFFER_BYTES, Limits
-from cim_hal.protocol.packet import NO_ID, Kind, Packet, answer
-from cim_hal.protocol.roles import ANONYMOUS
-from cim_hal.server.endpoint import DEFAULT, check_endpoint
+from cim_hal.protocol.wire.codec import decode, encode
+from cim_hal.protocol.wire.errors import as_fault
+from cim_hal.protocol.wire.limits import MAX_BUFFER_BYTES, Limits
+from cim_hal.protocol.wire.packet import NO_ID, Kind, Packet, answer
+from cim_hal.protocol.wire.roles import ANONYMOUS
 from cim_hal.server.logs import about
-from cim_hal.server.multipart import is_readable, receive, send
-from cim_hal.server.station import TICK_S, Station
-from cim_hal.server.unfinished import Unfinished, is_possible
+from cim_hal.server.security.endpoint import DEFAULT, check_endpoint
+from cim_hal.server.security.multipart import is_readable, receive, send
+from cim_hal.server.security.unfinished import Unfinished, is_possible
+from cim_hal.server.service import TICK_S, Station
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from cim_hal.machine.capabilities import Capabilities
     from cim_hal.machine.driver import Driver
-    from cim_hal.protocol.roles import User
+    from cim_hal.protocol.wire.roles import User
     from cim_hal.server.board import Board
-    from cim_hal.server.calibrations import CalibrationStore
-    from cim_hal.server.memory_journal import Journal
-    from cim_hal.server.security import Gatekeeper
+    from cim_hal.server.security.authenticator import Gatekeeper
+    from cim_hal.server.storage.calibrations import CalibrationStore
+    from cim_hal.server.storage.memory_journal import Journal
 
 __all__ = ["Router", "bind"]
 

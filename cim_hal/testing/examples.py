@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any, get_args
 import numpy as np
 from pydantic import TypeAdapter
 
-from cim_hal.protocol import messages
-from cim_hal.protocol.packet import Kind, Packet
+from cim_hal.protocol.wire import messages
+from cim_hal.protocol.wire.packet import Kind, Packet
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from cim_hal.protocol.messages import Message
+    from cim_hal.protocol.wire.messages import Message
 
 __all__ = ["example_packets"]
 

@@ -17,7 +17,7 @@ import zmq
 
 from cim_hal.client.transport.zmq import show_keys
 from cim_hal.errors import BindError, TargetError
-from cim_hal.server.endpoint import DEFAULT, check_endpoint
+from cim_hal.server.security.endpoint import DEFAULT, check_endpoint
 from cim_hal.testing.message_faults import Dice, MessageFaults
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from cim_hal.errors import BindError, TargetError
-from cim_hal.server.endpoint import DEFAULT, check_endpoint
+from cim_hal.server.security.endpoint import DEFAULT, check_endpoint
 from cim_hal.testing.toxics import ConnectionCut, Link, Piece
 
 if TYPE_CHECKING:

@@ -7,14 +7,14 @@ from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from cim_hal.errors import TargetError
-from cim_hal.protocol.meters import METERS
+from cim_hal.protocol.monitoring.counters import METERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from prometheus_client.metrics_core import Metric
 
-    from cim_hal.protocol.monitoring import MeterReading, MetricsReport
+    from cim_hal.protocol.wire.messages.status import MeterReading, MetricsReport
 
 __all__ = ["CONTENT_TYPE", "PREFIX", "exposition", "require"]
 

@@ -14,7 +14,7 @@ from cim_hal.watch.http import Page
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from cim_hal.protocol.monitoring import MetricsReport
+    from cim_hal.protocol.wire.messages.status import MetricsReport
     from cim_hal.watch.snapshot import History, Snapshot
 
 __all__ = ["Desk", "metrics_pages"]

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from cim_hal.machine.telemetry import Reading, Telemetry
-    from cim_hal.protocol.instrumentation import DeviceStatus
-    from cim_hal.protocol.monitoring import JobSeen, StatusReport
+    from cim_hal.protocol.wire.messages.instruments import DeviceStatus
+    from cim_hal.protocol.wire.messages.status import JobSeen, StatusReport
     from cim_hal.watch.snapshot import History
 
 __all__ = [

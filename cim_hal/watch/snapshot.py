@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from cim_hal.machine.telemetry import Telemetry
-    from cim_hal.protocol.monitoring import MetricsReport, StatusReport
+    from cim_hal.protocol.wire.messages.status import MetricsReport, StatusReport
 
 __all__ = ["History", "Snapshot"]
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from cim_hal.client.session import open_device
 from cim_hal.errors import AuthenticationError, CimError, KeyFileError, TargetError
-from cim_hal.protocol.monitoring import StatusReport, Throughput
-from cim_hal.protocol.version import NEWEST
+from cim_hal.protocol.wire.messages.status import StatusReport, Throughput
+from cim_hal.protocol.wire.version import NEWEST
 from cim_hal.watch.snapshot import LENGTH, Snapshot
 
 if TYPE_CHECKING:

@@ -22,8 +22,8 @@ from cim_hal import (
     open_device_async,
 )
 from cim_hal.errors import ClosedError, DriverFaultError, LocalProtocolError
-from cim_hal.protocol.limits import Limits
-from cim_hal.protocol.state import JobState
+from cim_hal.protocol.jobs.state import JobState
+from cim_hal.protocol.wire.limits import Limits
 from cim_hal.testing import MessageFaults, MessageProxy, ResetEvery, TcpProxy
 
 PAIR = IsingModel.from_couplings([[0, 1], [1, 0]])

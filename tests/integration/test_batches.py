@@ -29,9 +29,9 @@ from cim_hal.errors import (
     LockLostError,
     UnknownReferenceError,
 )
-from cim_hal.protocol.state import JobState
-from cim_hal.server.driver_process import DriverProcess
-from cim_hal.server.journal import DiskJournal
+from cim_hal.protocol.jobs.state import JobState
+from cim_hal.server.driver.process import DriverProcess
+from cim_hal.server.storage.journal import DiskJournal
 from cim_hal.testing import Latency, MessageFaults, MessageProxy, ResetEvery, TcpProxy
 
 PAIR = IsingModel.from_couplings([[0, 1], [1, 0]])

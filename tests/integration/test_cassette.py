@@ -16,8 +16,8 @@ from cim_hal.client.access import keys_for
 from cim_hal.client.transport.zmq import ZmqTransport
 from cim_hal.errors import CassetteError, UnknownReferenceError
 from cim_hal.keys import create_key, read_pair
-from cim_hal.server.authorized import Client, authorize
-from cim_hal.server.security import Gatekeeper
+from cim_hal.server.security.authenticator import Gatekeeper
+from cim_hal.server.security.authorized_clients import Client, authorize
 
 RNG = np.random.default_rng(5)
 UPPER = np.triu(RNG.integers(-9, 10, (12, 12)), 1)

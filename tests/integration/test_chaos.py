@@ -17,9 +17,9 @@ from cim_hal import Capabilities, Driver, IsingModel, PumpSchedule, Readout, ope
 from cim_hal.client import Retries
 from cim_hal.errors import JobTimeoutError, TransportError
 from cim_hal.keys import create_key, read_pair, read_public
-from cim_hal.protocol.limits import Limits
-from cim_hal.server.authorized import Client, authorize
-from cim_hal.server.security import Gatekeeper
+from cim_hal.protocol.wire.limits import Limits
+from cim_hal.server.security.authenticator import Gatekeeper
+from cim_hal.server.security.authorized_clients import Client, authorize
 from cim_hal.testing import (
     Bandwidth,
     Latency,

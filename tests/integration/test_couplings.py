@@ -17,11 +17,11 @@ from cim_hal import CapabilityError, IsingModel, ModelError, console, open_devic
 from cim_hal.cli.app import program
 from cim_hal.client.transport.zmq import ZmqTransport
 from cim_hal.errors import InUseError, TransportError, UnknownReferenceError
-from cim_hal.protocol.couplings import Content
-from cim_hal.protocol.limits import Limits
+from cim_hal.protocol.couplings.content import Content
+from cim_hal.protocol.wire.limits import Limits
 
 if TYPE_CHECKING:
-    from cim_hal.protocol.packet import Packet
+    from cim_hal.protocol.wire.packet import Packet
 
 
 def _glass(n_spins: int, seed: int = 0) -> IsingModel:

@@ -16,8 +16,8 @@ from crashing import N_JOBS
 
 from cim_hal import IsingModel, PumpSchedule, TransportError, open_device
 from cim_hal.errors import DeviceRestartedError, StorageError
-from cim_hal.protocol.limits import Limits
-from cim_hal.protocol.state import JobState
+from cim_hal.protocol.jobs.state import JobState
+from cim_hal.protocol.wire.limits import Limits
 
 PAIR = IsingModel.from_couplings([[0, 1], [1, 0]])
 LONG = PumpSchedule.constant(1.0, round_trips=60_000)

@@ -13,9 +13,9 @@ from cim_machines import Annealer, Patient
 from cim_hal import CimError, IsingModel, PumpSchedule, Retries, TransportError, open_device
 from cim_hal.errors import ConnectError, JobTimeoutError, ServerKeyError
 from cim_hal.keys import create_key, read_pair, read_public
-from cim_hal.protocol.codec import decode
-from cim_hal.server.authorized import Client, authorize
-from cim_hal.server.security import Gatekeeper
+from cim_hal.protocol.wire.codec import decode
+from cim_hal.server.security.authenticator import Gatekeeper
+from cim_hal.server.security.authorized_clients import Client, authorize
 from cim_hal.testing import MessageProxy, TcpProxy, Toxic
 
 PAIR = IsingModel.from_couplings([[0, 1], [1, 0]])

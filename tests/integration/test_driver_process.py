@@ -28,9 +28,9 @@ from cim_hal import (
 from cim_hal.client.retries import Retries
 from cim_hal.errors import DriverFaultError, UnavailableError
 from cim_hal.protocol.effects import MakeSafe, Run, Stop
-from cim_hal.server.driver_process import DriverProcess
-from cim_hal.server.host import Host
-from cim_hal.server.options import Backoff, DriverOptions
+from cim_hal.server.driver.options import Backoff, DriverOptions
+from cim_hal.server.driver.process import DriverProcess
+from cim_hal.server.executor import Host
 
 PAIR = IsingModel.from_couplings([[0, 1], [1, 0]])
 LONG = PumpSchedule.linear(0.0, 2.0, round_trips=100_000)

@@ -21,7 +21,7 @@ from cim_machines import Annealer, Patient
 
 from cim_hal import IsingModel, PumpSchedule, open_device
 from cim_hal.protocol import core
-from cim_hal.protocol.version import agree
+from cim_hal.protocol.wire.version import agree
 from cim_hal.server.router import Router
 from cim_hal.watch.sources import ServerSource
 

@@ -33,9 +33,9 @@ from cim_hal.errors import (
     UnknownReferenceError,
 )
 from cim_hal.keys import create_key, read_pair, read_public
-from cim_hal.server.authorized import Client, authorize, revoke
 from cim_hal.server.router import Router
-from cim_hal.server.security import DOMAIN, ENDPOINT, Gatekeeper
+from cim_hal.server.security.authenticator import DOMAIN, ENDPOINT, Gatekeeper
+from cim_hal.server.security.authorized_clients import Client, authorize, revoke
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -18,9 +18,9 @@ from cim_machines import Annealer, Patient, Roomy
 from cim_hal import IsingModel, PumpSchedule, console, open_device, open_device_async
 from cim_hal.cli.app import program
 from cim_hal.errors import EmergencyStopError, LeaseHeldError, LeaseLostError
-from cim_hal.protocol.limits import Limits
-from cim_hal.protocol.state import JobState
-from cim_hal.server.journal import DiskJournal
+from cim_hal.protocol.jobs.state import JobState
+from cim_hal.protocol.wire.limits import Limits
+from cim_hal.server.storage.journal import DiskJournal
 
 PAIR = IsingModel.from_couplings([[0, 1], [1, 0]])
 LONG = PumpSchedule.constant(1.0, round_trips=60_000)

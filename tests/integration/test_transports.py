@@ -17,7 +17,7 @@ from cim_hal import (
     open_device,
     spawn_server,
 )
-from cim_hal.protocol.limits import Limits
+from cim_hal.protocol.wire.limits import Limits
 
 
 def _glass(n_spins: int, seed: int = 0) -> IsingModel:

@@ -25,12 +25,12 @@ from cim_hal import (
     spawn_server,
 )
 from cim_hal.errors import BindError, ConnectError, LocalProtocolError, VersionError
-from cim_hal.protocol.codec import decode, encode
-from cim_hal.protocol.faults import as_error
-from cim_hal.protocol.limits import Limits
-from cim_hal.protocol.messages import Hello
-from cim_hal.protocol.packet import Kind, Packet
-from cim_hal.protocol.state import JobState
+from cim_hal.protocol.jobs.state import JobState
+from cim_hal.protocol.wire.codec import decode, encode
+from cim_hal.protocol.wire.errors import as_error
+from cim_hal.protocol.wire.limits import Limits
+from cim_hal.protocol.wire.messages import Hello
+from cim_hal.protocol.wire.packet import Kind, Packet
 from cim_hal.server.router import Router
 
 PAIR = IsingModel.from_couplings([[0, 1], [1, 0]])

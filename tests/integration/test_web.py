@@ -11,9 +11,9 @@ from chromium import Browser, find_browser
 
 from cim_hal import IsingModel, PumpSchedule, open_device
 from cim_hal.client.transport.zmq import ZmqTransport
-from cim_hal.protocol.messages import Hello
-from cim_hal.protocol.packet import ID_BYTES, Kind, Packet
-from cim_hal.protocol.version import NEWEST, OLDEST
+from cim_hal.protocol.wire.messages import Hello
+from cim_hal.protocol.wire.packet import ID_BYTES, Kind, Packet
+from cim_hal.protocol.wire.version import NEWEST, OLDEST
 
 PAIR = IsingModel.from_couplings([[0, 1], [1, 0]])
 LONG = PumpSchedule.constant(1.0, round_trips=60_000)

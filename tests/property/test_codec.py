@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from cim_hal.errors import ProtocolError
-from cim_hal.protocol.codec import DTYPES, decode, encode
-from cim_hal.protocol.messages import (
+from cim_hal.protocol.jobs.state import JobState
+from cim_hal.protocol.wire.codec import DTYPES, decode, encode
+from cim_hal.protocol.wire.messages import (
     REPLY,
     REQUEST,
     CouplingChunk,
@@ -26,8 +27,7 @@ from cim_hal.protocol.messages import (
     TraceSpec,
     WaitJob,
 )
-from cim_hal.protocol.packet import Kind, Packet
-from cim_hal.protocol.state import JobState
+from cim_hal.protocol.wire.packet import Kind, Packet
 
 tokens = st.integers(0, 2**128 - 1).map(lambda number: f"{number:032x}")
 digests = st.integers(0, 2**256 - 1).map(lambda number: f"sha256:{number:064x}")

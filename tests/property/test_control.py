@@ -10,10 +10,15 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from cim_hal.errors import JobCancelledError
-from cim_hal.protocol.control import EmergencyStop, LockDevice, ResetDevice, UnlockDevice
 from cim_hal.protocol.effects import Effect, MakeSafe, Run
-from cim_hal.protocol.messages import Ping
-from cim_hal.protocol.roles import Role, User
+from cim_hal.protocol.wire.messages import Ping
+from cim_hal.protocol.wire.messages.control import (
+    EmergencyStop,
+    LockDevice,
+    ResetDevice,
+    UnlockDevice,
+)
+from cim_hal.protocol.wire.roles import Role, User
 
 LEASE_S = 30.0
 USERS = [User("alice", Role.ADMIN), User("bob", Role.OPERATOR)]

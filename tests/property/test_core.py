@@ -18,10 +18,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from cim_hal.errors import DriverFaultError, JobCancelledError
-from cim_hal.protocol.couplings import prepare
+from cim_hal.protocol.couplings.content import prepare
 from cim_hal.protocol.effects import Effect, Persist, Prepare, Reply, Run, Stop
-from cim_hal.protocol.keys import KeyRules, body_digest, job_id
-from cim_hal.protocol.messages import (
+from cim_hal.protocol.jobs.idempotency import KeyRules, body_digest, job_id
+from cim_hal.protocol.jobs.state import TERMINAL, JobEvent, JobState
+from cim_hal.protocol.wire.messages import (
     AckJob,
     Bye,
     CancelJob,
@@ -33,9 +34,8 @@ from cim_hal.protocol.messages import (
     Progress,
     WaitJob,
 )
-from cim_hal.protocol.packet import Kind, Packet
-from cim_hal.protocol.roles import Role, User
-from cim_hal.protocol.state import TERMINAL, JobEvent, JobState
+from cim_hal.protocol.wire.packet import Kind, Packet
+from cim_hal.protocol.wire.roles import Role, User
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from cim_hal import IsingModel, ModelError
-from cim_hal.protocol.couplings import Content, Payload
-from cim_hal.protocol.encodings import change, smallest, whole
-from cim_hal.protocol.layout import n_bytes
-from cim_hal.protocol.messages import CouplingSpec
+from cim_hal.protocol.couplings.content import Content, Payload
+from cim_hal.protocol.couplings.encodings import change, smallest, whole
+from cim_hal.protocol.couplings.layout import n_bytes
+from cim_hal.protocol.wire.messages import CouplingSpec
 
 values = st.one_of(
     st.sampled_from([-1.0, 1.0]),

@@ -34,16 +34,16 @@ from cim_hal import (
     open_device,
 )
 from cim_hal.client.transport import zmq as zmq_transport
-from cim_hal.server.driver_process import DriverProcess
-from cim_hal.server.journal import DiskJournal
+from cim_hal.server.driver.process import DriverProcess
 from cim_hal.server.router import Router
+from cim_hal.server.storage.journal import DiskJournal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from cim_hal.protocol.effects import Reply
-    from cim_hal.protocol.packet import Packet
-    from cim_hal.protocol.records import Record
+    from cim_hal.protocol.jobs.records import Record
+    from cim_hal.protocol.wire.packet import Packet
 
 Result = TypeVar("Result")
 

@@ -13,10 +13,10 @@ import zmq
 
 from cim_hal.client.transport.zmq import ZmqTransport
 from cim_hal.errors import ProtocolError
-from cim_hal.protocol.codec import decode, encode
-from cim_hal.protocol.messages import Bye, Hello, Ping, Pong, Welcome
-from cim_hal.protocol.packet import ID_BYTES, Kind, Packet
-from cim_hal.protocol.version import NEWEST, OLDEST
+from cim_hal.protocol.wire.codec import decode, encode
+from cim_hal.protocol.wire.messages import Bye, Hello, Ping, Pong, Welcome
+from cim_hal.protocol.wire.packet import ID_BYTES, Kind, Packet
+from cim_hal.protocol.wire.version import NEWEST, OLDEST
 from cim_hal.testing import Mutator, example_packets
 
 # What Python needs for a packet, whatever its size: the objects of a message and its arrays.

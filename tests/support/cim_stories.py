@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from cim_hal.protocol.records import Accepted, Dropped, Ended, Forgotten, Started
-from cim_hal.protocol.state import TERMINAL, JobEvent, JobState, after
+from cim_hal.protocol.jobs.records import Accepted, Dropped, Ended, Forgotten, Started
+from cim_hal.protocol.jobs.state import TERMINAL, JobEvent, JobState, after
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from cim_hal.protocol.records import Record
-    from cim_hal.protocol.results import Measured
+    from cim_hal.protocol.jobs.records import Record
+    from cim_hal.protocol.wire.results import Measured
 
 __all__ = ["Stories", "Story"]
 

@@ -11,10 +11,12 @@ import numpy as np
 from cim_hal import Capabilities, IsingModel, Program
 from cim_hal.errors import StorageError
 from cim_hal.protocol.core import ServerCore
-from cim_hal.protocol.couplings import Content, prepare
+from cim_hal.protocol.couplings.content import Content, prepare
 from cim_hal.protocol.effects import Audit, Effect, Persist, Prepare, Reply, Run
-from cim_hal.protocol.limits import Limits
-from cim_hal.protocol.messages import (
+from cim_hal.protocol.jobs.records import Accepted, Dropped, Ended, Forgotten, Saved, Started
+from cim_hal.protocol.jobs.state import JobState
+from cim_hal.protocol.wire.limits import Limits
+from cim_hal.protocol.wire.messages import (
     BeginCouplings,
     CommitCouplings,
     CouplingChunk,
@@ -24,18 +26,16 @@ from cim_hal.protocol.messages import (
     Message,
     Sample,
 )
-from cim_hal.protocol.packet import Kind, Packet
-from cim_hal.protocol.records import Accepted, Dropped, Ended, Forgotten, Saved, Started
-from cim_hal.protocol.results import Measured, pack_spins
-from cim_hal.protocol.roles import ANONYMOUS, User
-from cim_hal.protocol.state import JobState
-from cim_hal.protocol.version import NEWEST, OLDEST
+from cim_hal.protocol.wire.packet import Kind, Packet
+from cim_hal.protocol.wire.results import Measured, pack_spins
+from cim_hal.protocol.wire.roles import ANONYMOUS, User
+from cim_hal.protocol.wire.version import NEWEST, OLDEST
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from cim_hal.protocol.keys import KeyRules
-    from cim_hal.protocol.records import Record
+    from cim_hal.protocol.jobs.idempotency import KeyRules
+    from cim_hal.protocol.jobs.records import Record
 
 CAPABILITIES = Capabilities(
     name="bench", max_spins=8, coupling_bits=8, max_runs=100, reports_amplitudes=False

@@ -11,8 +11,8 @@ from collections import Counter
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from cim_hal.protocol.state import TERMINAL, JobState
-from cim_hal.server.journal import DiskJournal
+from cim_hal.protocol.jobs.state import TERMINAL, JobState
+from cim_hal.server.storage.journal import DiskJournal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from cim_hal.protocol.packet import Packet
+    from cim_hal.protocol.wire.packet import Packet
 
 __all__ = ["AsyncLine", "AsyncTransport"]
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 from cim_hal.client.transport.mail import Mail
 from cim_hal.client.transport.threads import in_thread
 from cim_hal.errors import ClosedError, TransportTimeoutError
-from cim_hal.server.station import TICK_S
+from cim_hal.server.service import TICK_S
 
 if TYPE_CHECKING:
     from cim_hal.client.transport.local import LocalTransport
-    from cim_hal.protocol.packet import Packet
+    from cim_hal.protocol.wire.packet import Packet
 
 __all__ = ["AsyncLocalTransport"]
 

@@ -19,14 +19,14 @@ from cim_hal.client.transport.threads import in_thread
 from cim_hal.client.transport.zmq import WATCH_S, Channel, end
 from cim_hal.errors import CimError, ClosedError, ConnectError, TransportTimeoutError, rebuild
 from cim_hal.keys import require_curve
-from cim_hal.protocol.codec import decode, encode
-from cim_hal.protocol.packet import NO_ID
+from cim_hal.protocol.wire.codec import decode, encode
+from cim_hal.protocol.wire.packet import NO_ID
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from cim_hal.client.access import ClientKeys
-    from cim_hal.protocol.packet import Packet
+    from cim_hal.protocol.wire.packet import Packet
 
 __all__ = ["AsyncZmqTransport"]
 

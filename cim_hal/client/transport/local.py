@@ -9,16 +9,16 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
 from cim_hal.errors import ClosedError, TransportTimeoutError
-from cim_hal.protocol.packet import Kind
-from cim_hal.server.station import TICK_S, Station
+from cim_hal.protocol.wire.packet import Kind
+from cim_hal.server.service import TICK_S, Station
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable
 
     from cim_hal.machine.driver import Driver
     from cim_hal.protocol.effects import Reply
-    from cim_hal.protocol.limits import Limits
-    from cim_hal.protocol.packet import Packet
+    from cim_hal.protocol.wire.limits import Limits
+    from cim_hal.protocol.wire.packet import Packet
 
 __all__ = ["LocalTransport"]
 

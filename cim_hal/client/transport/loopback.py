@@ -6,15 +6,15 @@ import math
 from typing import TYPE_CHECKING
 
 from cim_hal.client.transport.local import LocalTransport
-from cim_hal.protocol.codec import decode, encode
+from cim_hal.protocol.wire.codec import decode, encode
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable
 
     from cim_hal.client.transport.base import Line
     from cim_hal.machine.driver import Driver
-    from cim_hal.protocol.limits import Limits
-    from cim_hal.protocol.packet import Packet
+    from cim_hal.protocol.wire.limits import Limits
+    from cim_hal.protocol.wire.packet import Packet
 
 __all__ = ["LoopbackTransport"]
 

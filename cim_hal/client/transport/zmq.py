@@ -23,17 +23,17 @@ from cim_hal.errors import (
     TransportTimeoutError,
 )
 from cim_hal.keys import require_curve
-from cim_hal.protocol.codec import decode, encode
-from cim_hal.protocol.limits import MAX_BUFFER_BYTES
-from cim_hal.protocol.packet import NO_ID, Kind
-from cim_hal.server.multipart import is_writable, receive, send
+from cim_hal.protocol.wire.codec import decode, encode
+from cim_hal.protocol.wire.limits import MAX_BUFFER_BYTES
+from cim_hal.protocol.wire.packet import NO_ID, Kind
+from cim_hal.server.security.multipart import is_writable, receive, send
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Generator, Iterable, Iterator
 
     from cim_hal.client.access import ClientKeys
     from cim_hal.errors import TransportError
-    from cim_hal.protocol.packet import Packet
+    from cim_hal.protocol.wire.packet import Packet
 
 __all__ = ["Channel", "ZmqTransport", "end", "show_keys"]
 

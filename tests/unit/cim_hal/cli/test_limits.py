@@ -6,7 +6,7 @@ import click
 import pytest
 
 from cim_hal.cli.limits import read_limits
-from cim_hal.protocol.limits import Limits
+from cim_hal.protocol.wire.limits import Limits
 
 if TYPE_CHECKING:
     from pathlib import Path

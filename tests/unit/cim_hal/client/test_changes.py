@@ -11,10 +11,10 @@ from cim_hal.client.dialogue import Dialogue
 from cim_hal.client.steps import Alone, Exchange, Hear, Listen, Pause
 from cim_hal.client.submission import Submission
 from cim_hal.errors import CimError, ConnectError, JobTimeoutError, VersionError
-from cim_hal.protocol.limits import Limits
-from cim_hal.protocol.messages import Hello, JobStatus, Welcome
-from cim_hal.protocol.packet import answer, event
-from cim_hal.protocol.state import JobState
+from cim_hal.protocol.jobs.state import JobState
+from cim_hal.protocol.wire.limits import Limits
+from cim_hal.protocol.wire.messages import Hello, JobStatus, Welcome
+from cim_hal.protocol.wire.packet import answer, event
 
 JOB = "7" * 32
 LOST = ConnectError("lost")

@@ -20,9 +20,9 @@ from cim_hal.errors import (
     TransportTimeoutError,
     UnknownReferenceError,
 )
-from cim_hal.protocol.faults import as_fault
-from cim_hal.protocol.limits import Limits
-from cim_hal.protocol.messages import (
+from cim_hal.protocol.wire.errors import as_fault
+from cim_hal.protocol.wire.limits import Limits
+from cim_hal.protocol.wire.messages import (
     ChunkTaken,
     CouplingChunk,
     CouplingsLoaded,
@@ -33,7 +33,7 @@ from cim_hal.protocol.messages import (
     Pong,
     Welcome,
 )
-from cim_hal.protocol.packet import answer
+from cim_hal.protocol.wire.packet import answer
 
 DESCRIPTION = Description(capabilities=CAPABILITIES, queued=0, busy=False)
 TOKEN = "0" * 32

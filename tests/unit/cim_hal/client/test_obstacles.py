@@ -5,8 +5,8 @@ import pytest
 from cim_hal import Telemetry
 from cim_hal.client.obstacles import obstacle
 from cim_hal.machine.condition import Condition
-from cim_hal.protocol.messages import DeviceStatus, StatusReport
-from cim_hal.protocol.monitoring import LockSeen, StopSeen, Throughput
+from cim_hal.protocol.wire.messages import DeviceStatus, StatusReport
+from cim_hal.protocol.wire.messages.status import LockSeen, StopSeen, Throughput
 
 LOCK = LockSeen(holder="bob", epoch=7)
 

@@ -11,8 +11,8 @@ from cim_hal.client.couplings import Uploader
 from cim_hal.client.dialogue import Dialogue
 from cim_hal.client.runner import Runner
 from cim_hal.errors import LocalProtocolError, RemoteProtocolError, TransportTimeoutError
-from cim_hal.protocol.faults import as_error
-from cim_hal.protocol.messages import (
+from cim_hal.protocol.wire.errors import as_error
+from cim_hal.protocol.wire.messages import (
     CouplingRef,
     Description,
     Fault,
@@ -23,7 +23,7 @@ from cim_hal.protocol.messages import (
     Schedule,
     WaitJob,
 )
-from cim_hal.protocol.packet import Kind, Packet
+from cim_hal.protocol.wire.packet import Kind, Packet
 
 PAIR = IsingModel.from_couplings([[0, 1], [1, 0]])
 

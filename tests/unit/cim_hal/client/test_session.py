@@ -18,9 +18,9 @@ from cim_hal import (
     open_device,
 )
 from cim_hal.errors import ClosedError, DriverFaultError, QueueFullError
-from cim_hal.protocol.couplings import Content, Payload
-from cim_hal.protocol.limits import Limits
-from cim_hal.protocol.state import JobState
+from cim_hal.protocol.couplings.content import Content, Payload
+from cim_hal.protocol.jobs.state import JobState
+from cim_hal.protocol.wire.limits import Limits
 
 LONG = PumpSchedule.constant(1.0, round_trips=60_000)
 PAIR = IsingModel.from_couplings([[0, 1], [1, 0]])

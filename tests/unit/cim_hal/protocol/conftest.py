@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 from cim_machines import Annealer
 
-from cim_hal.protocol.limits import Limits
-from cim_hal.protocol.messages import Welcome
+from cim_hal.protocol.wire.limits import Limits
+from cim_hal.protocol.wire.messages import Welcome
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ import pytest
 from cim_wire import Bench, measured, runs
 
 from cim_hal.errors import DriverFaultError, JobCancelledError
-from cim_hal.protocol.activity import MAX_PENDING, MAX_SHOWN
-from cim_hal.protocol.codec import decode, encode
-from cim_hal.protocol.messages import (
+from cim_hal.protocol.monitoring.events import MAX_PENDING, MAX_SHOWN
+from cim_hal.protocol.wire.codec import decode, encode
+from cim_hal.protocol.wire.messages import (
     AskMetrics,
     AskStatus,
     Bye,
@@ -21,8 +21,8 @@ from cim_hal.protocol.messages import (
     StatusReport,
     WaitJob,
 )
-from cim_hal.protocol.packet import Kind, Packet
-from cim_hal.protocol.roles import Role, User
+from cim_hal.protocol.wire.packet import Kind, Packet
+from cim_hal.protocol.wire.roles import Role, User
 
 ALICE, OSKAR = User("alice", Role.USER), User("oskar", Role.OBSERVER)
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from cim_hal.errors import LocalProtocolError, ProtocolError, RemoteProtocolError, VersionError
-from cim_hal.protocol.codec import DTYPES, decode, encode
-from cim_hal.protocol.messages import CouplingChunk, Fault, Ping, Pong, Welcome
-from cim_hal.protocol.packet import Kind, Packet
+from cim_hal.protocol.wire.codec import DTYPES, decode, encode
+from cim_hal.protocol.wire.messages import CouplingChunk, Fault, Ping, Pong, Welcome
+from cim_hal.protocol.wire.packet import Kind, Packet
 from cim_hal.testing import example_packets
 
 ID = bytes(range(16))

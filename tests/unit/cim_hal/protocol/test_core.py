@@ -8,9 +8,10 @@ from cim_wire import CAPABILITIES, PAYLOAD, REF, Bench, measured, replies, runs,
 
 from cim_hal import Setting, Trace
 from cim_hal.errors import DriverFaultError, JobCancelledError, ModelError
-from cim_hal.protocol.couplings import prepare
+from cim_hal.protocol.couplings.content import prepare
 from cim_hal.protocol.effects import Prepare, Reply, Run, Stop
-from cim_hal.protocol.messages import (
+from cim_hal.protocol.jobs.state import JobState
+from cim_hal.protocol.wire.messages import (
     AckJob,
     BeginCouplings,
     Bye,
@@ -28,10 +29,9 @@ from cim_hal.protocol.messages import (
     TraceSpec,
     WaitJob,
 )
-from cim_hal.protocol.packet import Kind, Packet
-from cim_hal.protocol.roles import Role, User
-from cim_hal.protocol.state import JobState
-from cim_hal.protocol.version import NEWEST
+from cim_hal.protocol.wire.packet import Kind, Packet
+from cim_hal.protocol.wire.roles import Role, User
+from cim_hal.protocol.wire.version import NEWEST
 
 
 @pytest.fixture

@@ -9,10 +9,10 @@ from cim_machines import Annealer
 
 from cim_hal import IsingModel, ModelError
 from cim_hal.errors import CapabilityError, RemoteProtocolError
-from cim_hal.protocol.couplings import Content, Payload, prepare
-from cim_hal.protocol.encodings import smallest, whole
-from cim_hal.protocol.layout import n_bytes, stored_bytes
-from cim_hal.protocol.messages import CouplingRef, CouplingSpec
+from cim_hal.protocol.couplings.content import Content, Payload, prepare
+from cim_hal.protocol.couplings.encodings import smallest, whole
+from cim_hal.protocol.couplings.layout import n_bytes, stored_bytes
+from cim_hal.protocol.wire.messages import CouplingRef, CouplingSpec
 
 CAPABILITIES = Annealer().describe()
 

@@ -8,7 +8,8 @@ from cim_wire import Bench, replies, runs
 
 from cim_hal.errors import DriverFaultError, EmergencyStopError, JobCancelledError
 from cim_hal.protocol.effects import Effect, Reply
-from cim_hal.protocol.messages import (
+from cim_hal.protocol.jobs.state import JobState
+from cim_hal.protocol.wire.messages import (
     AckJob,
     AskMetrics,
     Bye,
@@ -20,9 +21,8 @@ from cim_hal.protocol.messages import (
     Progress,
     WaitJob,
 )
-from cim_hal.protocol.packet import Kind
-from cim_hal.protocol.results import Measured, pack_spins
-from cim_hal.protocol.state import JobState
+from cim_hal.protocol.wire.packet import Kind
+from cim_hal.protocol.wire.results import Measured, pack_spins
 
 SPINS = np.where(np.arange(20).reshape(10, 2) % 3, 1, -1).astype(np.int8)
 PACKED = pack_spins(SPINS)

@@ -8,12 +8,19 @@ from cim_machines import Adjustable, Annealer
 from cim_wire import REF, sample_request
 
 from cim_hal import Capabilities, LoweringReport, RunRecord
-from cim_hal.protocol.codec import decode, encode
-from cim_hal.protocol.evolution import ADDED, as_of, written
-from cim_hal.protocol.limits import Limits
-from cim_hal.protocol.messages import Description, Ping, ResultBatch, Sample, TraceSpec, Welcome
-from cim_hal.protocol.packet import Kind, Packet
-from cim_hal.protocol.version import NEWEST, OLDEST
+from cim_hal.protocol.wire.codec import decode, encode
+from cim_hal.protocol.wire.evolution import ADDED, as_of, written
+from cim_hal.protocol.wire.limits import Limits
+from cim_hal.protocol.wire.messages import (
+    Description,
+    Ping,
+    ResultBatch,
+    Sample,
+    TraceSpec,
+    Welcome,
+)
+from cim_hal.protocol.wire.packet import Kind, Packet
+from cim_hal.protocol.wire.version import NEWEST, OLDEST
 from cim_hal.testing import example_packets
 
 # What version 1.0 knew; it refuses everything else.

@@ -5,8 +5,8 @@ import pytest
 
 from cim_hal import errors
 from cim_hal.errors import CimError, rebuild
-from cim_hal.protocol.faults import CLASSES, as_error, as_fault
-from cim_hal.protocol.messages import REPLY, Fault
+from cim_hal.protocol.wire.errors import CLASSES, as_error, as_fault
+from cim_hal.protocol.wire.messages import REPLY, Fault
 
 MIRRORED = {
     errors.LocalProtocolError: errors.RemoteProtocolError,

@@ -9,8 +9,8 @@ from cim_hal import Calibration, Reading, Telemetry
 from cim_hal.errors import CapabilityError
 from cim_hal.machine.condition import Condition, Phase
 from cim_hal.protocol.effects import Calibrate, Stop
-from cim_hal.protocol.instruments import HISTORY
-from cim_hal.protocol.messages import (
+from cim_hal.protocol.handlers.instruments import HISTORY
+from cim_hal.protocol.wire.messages import (
     AskDevice,
     CancelCalibration,
     FetchHistory,
@@ -18,7 +18,7 @@ from cim_hal.protocol.messages import (
     ListCalibrations,
     RunCalibration,
 )
-from cim_hal.protocol.roles import Role, User
+from cim_hal.protocol.wire.roles import Role, User
 
 KEY, OTHER = "a" * 32, "b" * 32
 RECORD = Calibration(valid_s=600.0, threshold_w=0.01, taken_at=1000.0)

@@ -6,10 +6,12 @@ import pytest
 from cim_wire import CAPABILITIES, CONTENT, Bench, measured, replies, runs, sample_request
 
 from cim_hal.errors import DriverFaultError, UnknownReferenceError
-from cim_hal.protocol.couplings import prepare
+from cim_hal.protocol.couplings.content import prepare
 from cim_hal.protocol.effects import Effect, Prepare, Run, Stop
-from cim_hal.protocol.keys import KeyRules, body_digest, job_id
-from cim_hal.protocol.messages import (
+from cim_hal.protocol.jobs.idempotency import KeyRules, body_digest, job_id
+from cim_hal.protocol.jobs.records import Accepted, Dropped, Ended, Forgotten, Saved, Started
+from cim_hal.protocol.jobs.state import JobState
+from cim_hal.protocol.wire.messages import (
     AckJob,
     Bye,
     CancelJob,
@@ -21,10 +23,8 @@ from cim_hal.protocol.messages import (
     Progress,
     WaitJob,
 )
-from cim_hal.protocol.packet import Kind, Packet
-from cim_hal.protocol.records import Accepted, Dropped, Ended, Forgotten, Saved, Started
-from cim_hal.protocol.roles import LOCAL, Role, User
-from cim_hal.protocol.state import JobState
+from cim_hal.protocol.wire.packet import Kind, Packet
+from cim_hal.protocol.wire.roles import LOCAL, Role, User
 
 
 @pytest.fixture

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from cim_wire import Bench, measured, replies, runs, sample_request
 
-from cim_hal.protocol.control import LockDevice, LockInfo, UnlockDevice
 from cim_hal.protocol.effects import Audit
-from cim_hal.protocol.messages import Bye, CancelJob, Describe, Message, Ping, WaitJob
-from cim_hal.protocol.roles import Role, User
-from cim_hal.protocol.state import JobState
+from cim_hal.protocol.jobs.state import JobState
+from cim_hal.protocol.wire.messages import Bye, CancelJob, Describe, Message, Ping, WaitJob
+from cim_hal.protocol.wire.messages.control import LockDevice, LockInfo, UnlockDevice
+from cim_hal.protocol.wire.roles import Role, User
 
 ALICE, BOB = User("alice", Role.USER), User("bob", Role.USER)
 OSKAR, ADA = User("oskar", Role.OBSERVER), User("ada", Role.ADMIN)

@@ -19,12 +19,12 @@ from cim_hal.errors import (
     RemoteProtocolError,
     UnknownReferenceError,
 )
-from cim_hal.protocol.couplings import Content, Payload, prepare
+from cim_hal.protocol.couplings.content import Content, Payload, prepare
+from cim_hal.protocol.couplings.encodings import change
+from cim_hal.protocol.couplings.library import Library
 from cim_hal.protocol.effects import Prepare
-from cim_hal.protocol.encodings import change
-from cim_hal.protocol.library import Library
-from cim_hal.protocol.limits import Limits
-from cim_hal.protocol.messages import (
+from cim_hal.protocol.wire.limits import Limits
+from cim_hal.protocol.wire.messages import (
     BeginCouplings,
     CouplingChunk,
     CouplingRef,

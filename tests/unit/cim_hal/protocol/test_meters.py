@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from cim_hal.protocol.meters import METERS, Meters
-from cim_hal.protocol.monitoring import MetricsReport
+from cim_hal.protocol.monitoring.counters import METERS, Meters
+from cim_hal.protocol.wire.messages.status import MetricsReport
 
 PAGE = (Path(__file__).parents[4] / "docs/reference/metrics.md").read_text(encoding="utf-8")
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from cim_hal.protocol.pace import Pace, Work
+from cim_hal.protocol.jobs.pace import Pace, Work
 
 
 def test_nothing_is_known_before_the_first_job():

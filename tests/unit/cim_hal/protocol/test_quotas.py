@@ -4,11 +4,11 @@ import pytest
 from cim_wire import Bench, measured, runs
 
 from cim_hal.errors import RateLimitedError
-from cim_hal.protocol.control import EmergencyStop
-from cim_hal.protocol.messages import Bye, FetchResult, Hello, Ping
-from cim_hal.protocol.quotas import Rates
-from cim_hal.protocol.roles import Role, User
-from cim_hal.protocol.version import NEWEST, OLDEST
+from cim_hal.protocol.sharing.quotas import Rates
+from cim_hal.protocol.wire.messages import Bye, FetchResult, Hello, Ping
+from cim_hal.protocol.wire.messages.control import EmergencyStop
+from cim_hal.protocol.wire.roles import Role, User
+from cim_hal.protocol.wire.version import NEWEST, OLDEST
 
 ALICE, BOB = User("alice", Role.USER), User("bob", Role.USER)
 HELLO = Hello(protocols=(OLDEST, NEWEST))

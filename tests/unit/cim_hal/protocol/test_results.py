@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cim_hal import Trace
-from cim_hal.protocol.results import (
+from cim_hal.protocol.wire.results import (
     Measured,
     pack_spins,
     result_bytes,

@@ -8,8 +8,8 @@ import pytest
 from cim_wire import PAYLOAD, REF, Bench, runs
 
 from cim_hal.errors import PermissionDeniedError
-from cim_hal.protocol import messages
-from cim_hal.protocol.messages import (
+from cim_hal.protocol.wire.base import messages
+from cim_hal.protocol.wire.messages import (
     BeginCouplings,
     CancelJob,
     Describe,
@@ -18,7 +18,7 @@ from cim_hal.protocol.messages import (
     Ping,
     WaitJob,
 )
-from cim_hal.protocol.roles import LEAST, LOCAL, Role, User, check_role
+from cim_hal.protocol.wire.roles import LEAST, LOCAL, Role, User, check_role
 
 ALICE, BOB = User("alice", Role.USER), User("bob", Role.USER)
 OSKAR, OLGA = User("oskar", Role.OBSERVER), User("olga", Role.OPERATOR)

@@ -6,12 +6,12 @@ import pytest
 from cim_wire import Bench, measured, replies, runs, sample_request
 
 from cim_hal.errors import DriverFaultError, JobCancelledError
-from cim_hal.protocol.control import EmergencyStop, ResetDevice, SafetyInfo
 from cim_hal.protocol.effects import MakeSafe, Stop
-from cim_hal.protocol.instrumentation import RunCalibration
-from cim_hal.protocol.messages import WaitJob
-from cim_hal.protocol.roles import ANONYMOUS, Role, User
-from cim_hal.protocol.state import JobState
+from cim_hal.protocol.jobs.state import JobState
+from cim_hal.protocol.wire.messages import WaitJob
+from cim_hal.protocol.wire.messages.control import EmergencyStop, ResetDevice, SafetyInfo
+from cim_hal.protocol.wire.messages.instruments import RunCalibration
+from cim_hal.protocol.wire.roles import ANONYMOUS, Role, User
 
 ALICE, OLGA = User("alice", Role.USER), User("olga", Role.OPERATOR)
 
@@ -103,7 +103,7 @@ def test_without_keys_the_stop_is_within_everybodys_reach():
 
 
 def test_a_stop_needs_no_lock(bench, session):
-    from cim_hal.protocol.control import LockDevice
+    from cim_hal.protocol.wire.messages.control import LockDevice
 
     bench.user = ALICE
     theirs = bench.hello()

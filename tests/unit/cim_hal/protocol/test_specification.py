@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
+from cim_hal.protocol.wire.base.messages import instruments as instrumentation
 
 from cim_hal import (
     Calibration,
@@ -19,20 +20,20 @@ from cim_hal import (
 )
 from cim_hal.machine.condition import Condition
 from cim_hal.model.trace import MAX_TRACE_BYTES
-from cim_hal.protocol import instrumentation, messages
-from cim_hal.protocol.codec import DTYPES
-from cim_hal.protocol.evolution import ADDED
-from cim_hal.protocol.faults import CLASSES
-from cim_hal.protocol.limits import MAX_BUFFER_BYTES, MAX_HEADER_BYTES, Limits
-from cim_hal.protocol.monitoring import (
+from cim_hal.protocol.jobs.state import JOB, JobEvent
+from cim_hal.protocol.wire.base import messages
+from cim_hal.protocol.wire.codec import DTYPES
+from cim_hal.protocol.wire.errors import CLASSES
+from cim_hal.protocol.wire.evolution import ADDED
+from cim_hal.protocol.wire.limits import MAX_BUFFER_BYTES, MAX_HEADER_BYTES, Limits
+from cim_hal.protocol.wire.messages.status import (
     EventSeen,
     JobSeen,
     MeterReading,
     SessionSeen,
     Throughput,
 )
-from cim_hal.protocol.state import JOB, JobEvent
-from cim_hal.protocol.version import NEWEST
+from cim_hal.protocol.wire.version import NEWEST
 
 PAGE = (Path(__file__).parents[4] / "docs/reference/protocol.md").read_text(encoding="utf-8")
 TYPES = [*get_args(messages.Request), *get_args(messages.Reply)]

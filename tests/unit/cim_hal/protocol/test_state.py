@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from cim_hal.protocol.state import JOB, TERMINAL, JobEvent, JobState, after
+from cim_hal.protocol.jobs.state import JOB, TERMINAL, JobEvent, JobState, after
 
 
 def test_every_state_has_a_row_and_every_state_can_be_reached():

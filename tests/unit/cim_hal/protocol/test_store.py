@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from cim_hal.protocol.store import Store
+from cim_hal.protocol.couplings.store import Store
 
 
 def test_the_store_drops_the_least_recently_used_and_keeps_the_newest():

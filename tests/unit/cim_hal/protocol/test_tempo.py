@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cim_hal.protocol.tempo import Tempo
+from cim_hal.protocol.monitoring.tempo import Tempo
 
 STEPS = st.lists(st.tuples(st.floats(0.0, 40.0), st.booleans()), max_size=30)
 

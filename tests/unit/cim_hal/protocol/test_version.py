@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from cim_hal.errors import VersionError
-from cim_hal.protocol.version import agree
+from cim_hal.protocol.wire.version import agree
 
 
 def test_the_newest_common_version_is_taken():

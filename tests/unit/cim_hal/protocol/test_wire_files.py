@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from cim_hal.errors import ProtocolError
-from cim_hal.protocol.codec import decode, encode
-from cim_hal.protocol.faults import as_fault
+from cim_hal.protocol.wire.codec import decode, encode
+from cim_hal.protocol.wire.errors import as_fault
 
 DOCS = Path(__file__).parents[4] / "docs"
 TRANSCRIPTS = json.loads((DOCS / "reference/wire/transcripts.json").read_text("utf-8"))

@@ -4,8 +4,14 @@ import pytest
 import zmq
 
 from cim_hal.errors import KeyFileError
-from cim_hal.protocol.roles import Role, User
-from cim_hal.server.authorized import AuthorizedClients, Client, authorize, read_clients, revoke
+from cim_hal.protocol.wire.roles import Role, User
+from cim_hal.server.security.authorized_clients import (
+    AuthorizedClients,
+    Client,
+    authorize,
+    read_clients,
+    revoke,
+)
 
 
 def _client(name: str, role: str = "user") -> Client:

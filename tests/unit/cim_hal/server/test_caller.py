@@ -7,7 +7,7 @@ from cim_machines import Annealer, Faulty, Laboratory
 
 from cim_hal import IsingModel, Program, PumpSchedule, StopToken, Telemetry, lower
 from cim_hal.errors import CapabilityError, DriverFaultError, InterlockError
-from cim_hal.server.caller import Caller
+from cim_hal.server.driver.guard import Caller
 
 PAIR = IsingModel.from_couplings([[0, 1], [1, 0]])
 

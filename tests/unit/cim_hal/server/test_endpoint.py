@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from cim_hal.errors import BindError
-from cim_hal.server.endpoint import DEFAULT, check_endpoint
+from cim_hal.server.security.endpoint import DEFAULT, check_endpoint
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ import pytest
 from cim_hal import Capabilities, IsingModel, Program, PumpSchedule, Readout, lower
 from cim_hal.errors import DriverFaultError
 from cim_hal.protocol.effects import Run
-from cim_hal.protocol.results import unpack_spins
-from cim_hal.server.harvest import Harvest
+from cim_hal.protocol.wire.results import unpack_spins
+from cim_hal.server.collector import Harvest
 
 # A field that is folded onto a third spin, and a gauge: what comes out is in the caller's spins.
 MODEL = IsingModel.from_couplings([[0, 1], [1, 0]], [0.0, -1.0])

@@ -24,11 +24,11 @@ from cim_hal import (
     lower,
 )
 from cim_hal.errors import CapabilityError, DriverFaultError
-from cim_hal.protocol.couplings import Content, Prepared
+from cim_hal.protocol.couplings.content import Content, Prepared
 from cim_hal.protocol.effects import Calibrate, MakeSafe, Prepare, Run, Stop
-from cim_hal.protocol.messages import CouplingRef
-from cim_hal.protocol.results import Measured, unpack_spins
-from cim_hal.server.host import Host
+from cim_hal.protocol.wire.messages import CouplingRef
+from cim_hal.protocol.wire.results import Measured, unpack_spins
+from cim_hal.server.executor import Host
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

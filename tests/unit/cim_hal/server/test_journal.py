@@ -16,10 +16,8 @@ from cim_hal.errors import (
     StorageError,
     UnknownReferenceError,
 )
-from cim_hal.protocol.faults import as_fault
-from cim_hal.protocol.keys import body_digest, job_id
-from cim_hal.protocol.messages import CouplingRef, TraceSpec
-from cim_hal.protocol.records import (
+from cim_hal.protocol.jobs.idempotency import body_digest, job_id
+from cim_hal.protocol.jobs.records import (
     Accepted,
     Controls,
     Dropped,
@@ -28,10 +26,12 @@ from cim_hal.protocol.records import (
     Started,
     Stopped,
 )
-from cim_hal.protocol.results import Measured
-from cim_hal.protocol.roles import Role, User
-from cim_hal.protocol.state import JobState
-from cim_hal.server.journal import DiskJournal, default_folder
+from cim_hal.protocol.jobs.state import JobState
+from cim_hal.protocol.wire.errors import as_fault
+from cim_hal.protocol.wire.messages import CouplingRef, TraceSpec
+from cim_hal.protocol.wire.results import Measured
+from cim_hal.protocol.wire.roles import Role, User
+from cim_hal.server.storage.journal import DiskJournal, default_folder
 
 ALICE = User("alice", Role.OPERATOR)
 REPORT = LoweringReport(

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cim_hal.server.link import Link, LinkClosedError, LinkError
+from cim_hal.server.driver.link import Link, LinkClosedError, LinkError
 
 
 @pytest.fixture

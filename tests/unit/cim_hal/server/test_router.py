@@ -4,11 +4,11 @@ import pytest
 import zmq
 from cim_machines import Annealer
 
-from cim_hal.protocol.codec import decode
 from cim_hal.protocol.effects import Reply
-from cim_hal.protocol.messages import JobStatus
-from cim_hal.protocol.packet import Kind, Packet
-from cim_hal.protocol.state import JobState
+from cim_hal.protocol.jobs.state import JobState
+from cim_hal.protocol.wire.codec import decode
+from cim_hal.protocol.wire.messages import JobStatus
+from cim_hal.protocol.wire.packet import Kind, Packet
 from cim_hal.server.router import Router
 
 PEER, ID = b"me", b"i" * 16

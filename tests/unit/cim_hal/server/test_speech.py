@@ -20,7 +20,7 @@ from cim_hal import (
     TraceRequest,
     lower,
 )
-from cim_hal.server.speech import (
+from cim_hal.server.driver.speech import (
     lowering_of,
     most_bytes,
     program_of,

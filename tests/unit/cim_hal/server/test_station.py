@@ -2,9 +2,9 @@ from __future__ import annotations
 
 from cim_machines import Annealer
 
-from cim_hal.protocol.messages import Describe, Hello, Ping
-from cim_hal.protocol.packet import Kind, Packet
-from cim_hal.server.station import Station
+from cim_hal.protocol.wire.messages import Describe, Hello, Ping
+from cim_hal.protocol.wire.packet import Kind, Packet
+from cim_hal.server.service import Station
 
 
 def test_a_bug_in_the_server_is_answered_and_logged_and_not_fatal(monkeypatch, caplog):

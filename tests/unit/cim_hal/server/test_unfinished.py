@@ -8,9 +8,9 @@ import time
 import pytest
 import zmq
 
-from cim_hal.protocol.limits import Limits
-from cim_hal.server.multipart import receive
-from cim_hal.server.unfinished import Unfinished, is_possible
+from cim_hal.protocol.wire.limits import Limits
+from cim_hal.server.security.multipart import receive
+from cim_hal.server.security.unfinished import Unfinished, is_possible
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only there the kernel tells")
 

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from cim_hal.protocol.meters import METERS, SECONDS, Meters
-from cim_hal.protocol.monitoring import MeterReading, MetricsReport
+from cim_hal.protocol.monitoring.counters import METERS, SECONDS, Meters
+from cim_hal.protocol.wire.messages.status import MeterReading, MetricsReport
 from cim_hal.watch.exposition import exposition
 
 parser = pytest.importorskip("prometheus_client.parser", reason="the extra metrics is missing")

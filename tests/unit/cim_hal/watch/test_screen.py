@@ -10,8 +10,8 @@ from rich.console import Console
 
 from cim_hal import Reading, Telemetry
 from cim_hal.machine.condition import Condition
-from cim_hal.protocol.instrumentation import DeviceStatus
-from cim_hal.protocol.monitoring import (
+from cim_hal.protocol.wire.messages.instruments import DeviceStatus
+from cim_hal.protocol.wire.messages.status import (
     EventSeen,
     JobSeen,
     LockSeen,

@@ -1,0 +1,1 @@
+"""Couplings as the server keeps them: content, formats, store, uploads."""

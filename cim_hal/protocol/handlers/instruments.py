@@ -1,0 +1,195 @@
+"""The instruments of a machine: what it reports, whether it may run, and its calibrations."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import replace
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from cim_hal.errors import CimError, UnavailableError
+from cim_hal.machine.condition import Condition, Phase
+from cim_hal.protocol.effects import Effect, Reply, Run
+from cim_hal.protocol.monitoring.calibrations import Calibrations
+from cim_hal.protocol.wire.messages.instruments import (
+    AskDevice,
+    CancelCalibration,
+    DeviceStatus,
+    FetchHistory,
+    GetCalibration,
+    History,
+    ListCalibrations,
+    RunCalibration,
+)
+from cim_hal.protocol.wire.packet import Packet, answer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cim_hal.machine.calibration import Calibration
+    from cim_hal.machine.capabilities import Capabilities
+    from cim_hal.machine.telemetry import Telemetry
+    from cim_hal.protocol.wire.limits import Limits
+    from cim_hal.protocol.wire.roles import User
+
+__all__ = ["HISTORY", "Instruments"]
+
+HISTORY = 3600  # telemetry kept: an hour, at one a second
+HISTORY_BYTES = 40_000  # of JSON, in one message
+
+
+class Instruments:
+    """What the server knows of its machine beside its capabilities.
+
+    Parameters
+    ----------
+    capabilities : Capabilities
+    limits : Limits
+    user_of : callable
+        Says who sent a request.
+
+    Attributes
+    ----------
+    handlers : dict
+        By type of message; each takes a peer, a request, its body and the time.
+    """
+
+    def __init__(
+        self, capabilities: Capabilities, limits: Limits, user_of: Callable[[Packet], User]
+    ) -> None:
+        self._capabilities = capabilities
+        self._limits = limits
+        self._user_of = user_of
+        self._calibrations = Calibrations()
+        self._history: deque[tuple[Telemetry, float]] = deque(maxlen=HISTORY)
+        self._newest = 0
+        self._condition, self._changed_at = Condition(), 0.0
+        self.handlers: dict[Any, Callable[[bytes, Packet, Any, float], list[Effect]]] = {
+            AskDevice: self._device,
+            FetchHistory: self._fetch_history,
+            GetCalibration: self._get_calibration,
+            ListCalibrations: self._list_calibrations,
+            RunCalibration: self._run_calibration,
+            CancelCalibration: self._cancel_calibration,
+        }
+
+    # ---- what the driver says ---------------------------------------------------------------
+
+    def heard(self, telemetry: Telemetry, now: float) -> None:
+        """Take telemetry."""
+        self._history.append((telemetry, now))
+        self._newest += 1
+
+    def changed(self, condition: Condition, now: float) -> None:
+        """Take how the driver is."""
+        self._condition, self._changed_at = condition, now
+
+    def calibrated(
+        self, key: str, outcome: Calibration | CimError, age_s: float, now: float
+    ) -> list[Effect]:
+        """Take what became of a `Calibrate`."""
+        return self._calibrations.finish(key, outcome, age_s, now)
+
+    def restore(self, record: Calibration, age_s: float, now: float) -> None:
+        """Make a calibration from before the start of the server the current one."""
+        self._calibrations.add(record, age_s, now)
+
+    # ---- rules ------------------------------------------------------------------------------
+
+    def check(self, now: float) -> None:
+        """Refuse jobs where the machine cannot, or must not, run them.
+
+        Raises
+        ------
+        UnavailableError
+            Its driver does not start.
+        InterlockError
+            An interlock is open.
+        CalibrationError
+            The machine needs a calibration, and has none, or one that is too old.
+        """
+        condition = self._driver(now)
+        if condition.phase is Phase.BROKEN:
+            raise UnavailableError(
+                f"the driver of the machine does not start: {condition.fault}",
+                hint=f"it is tried again in {condition.retry_after_s:.0f} s",
+                retry_after_s=condition.retry_after_s,
+            )
+        if self._history:
+            self._history[-1][0].check_interlocks()
+        if self._capabilities.needs_calibration:
+            self._calibrations.check(now)
+
+    def ready(self, run: Run, now: float) -> Run:
+        """Return a run with the current calibration, or with what forbids it."""
+        try:
+            self.check(now)
+        except CimError as error:
+            return replace(run, refusal=error)
+        program = replace(run.program, calibration=self._calibrations.current)
+        return replace(run, program=program)
+
+    def tick(self, now: float) -> list[Effect]:
+        """Answer waits that are over."""
+        return self._calibrations.tick(now)
+
+    # ---- requests ---------------------------------------------------------------------------
+
+    def status(self, now: float) -> DeviceStatus:
+        """Return how the machine and its driver are."""
+        telemetry, heard_at = self._history[-1] if self._history else (None, now)
+        record = self._calibrations.current
+        age_s = self._calibrations.age_s(record, now) if record else 0.0
+        return DeviceStatus(
+            driver=self._driver(now),
+            telemetry=telemetry,
+            number=self._newest,
+            age_s=max(now - heard_at, 0.0),
+            calibration=record.fingerprint if record else None,
+            calibration_age_s=age_s,
+            calibration_stale=record is not None and record.is_stale(age_s),
+        )
+
+    def _device(self, peer: bytes, request: Packet, _ask: AskDevice, now: float) -> list[Effect]:
+        return [Reply(peer, answer(request, self.status(now)))]
+
+    def _fetch_history(
+        self, peer: bytes, request: Packet, fetch: FetchHistory, _now: float
+    ) -> list[Effect]:
+        oldest = self._newest - len(self._history) + 1
+        first = max(fetch.after + 1, oldest)
+        found: list[Telemetry] = []
+        n_bytes = 0
+        for telemetry, _ in islice(self._history, first - oldest, None):
+            n_bytes += len(telemetry.model_dump_json())
+            if found and n_bytes > HISTORY_BYTES:
+                break
+            found.append(telemetry)
+        history = History(telemetry=tuple(found), first=first, newest=self._newest)
+        return [Reply(peer, answer(request, history))]
+
+    def _get_calibration(
+        self, peer: bytes, request: Packet, ask: GetCalibration, now: float
+    ) -> list[Effect]:
+        return [Reply(peer, answer(request, self._calibrations.get(ask.fingerprint, now)))]
+
+    def _list_calibrations(
+        self, peer: bytes, request: Packet, ask: ListCalibrations, _now: float
+    ) -> list[Effect]:
+        return [Reply(peer, answer(request, self._calibrations.listed(ask.first)))]
+
+    def _run_calibration(
+        self, peer: bytes, request: Packet, run: RunCalibration, now: float
+    ) -> list[Effect]:
+        deadline = now + min(run.timeout_s, self._limits.wait_s) if run.timeout_s else None
+        user = self._user_of(request)
+        return self._calibrations.run(peer, request, run.key, user, deadline=deadline)
+
+    def _cancel_calibration(
+        self, peer: bytes, request: Packet, cancel: CancelCalibration, _now: float
+    ) -> list[Effect]:
+        return self._calibrations.cancel(peer, request, cancel.key, self._user_of(request))
+
+    def _driver(self, now: float) -> Condition:
+        left = max(self._condition.retry_after_s - (now - self._changed_at), 0.0)
+        return self._condition.model_copy(update={"retry_after_s": left})

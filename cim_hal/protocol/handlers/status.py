@@ -1,0 +1,221 @@
+"""Answers to those who watch: what goes on, and what was counted."""
+
+from __future__ import annotations
+
+from itertools import islice
+from math import isinf
+from typing import TYPE_CHECKING, Any
+
+from cim_hal.machine.condition import Phase
+from cim_hal.protocol.effects import Effect, Reply
+from cim_hal.protocol.jobs.state import JobState
+from cim_hal.protocol.monitoring.events import MAX_SHOWN
+from cim_hal.protocol.wire.messages.status import (
+    AskMetrics,
+    AskStatus,
+    EventSeen,
+    JobSeen,
+    LockSeen,
+    MachineState,
+    MetricsReport,
+    SessionSeen,
+    StatusReport,
+    StopSeen,
+)
+from cim_hal.protocol.wire.packet import Packet, answer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from cim_hal.errors import Detail
+    from cim_hal.protocol.handlers.instruments import Instruments
+    from cim_hal.protocol.handlers.safety import Safety
+    from cim_hal.protocol.jobs.records import Stopped
+    from cim_hal.protocol.monitoring.events import Activity, Happened, JobLife, SessionLife
+    from cim_hal.protocol.sharing.locks import Leases, Lock
+
+__all__ = ["StatusDesk"]
+
+MAX_SESSIONS = 32
+MAX_NAME, MAX_FACTS, MAX_SENTENCE = 100, 16, 200
+
+
+class StatusDesk:
+    """Puts reports together; read-only.
+
+    Parameters
+    ----------
+    activity : Activity
+    instruments : Instruments
+    leases : Leases
+    safety : Safety
+    device : str
+        Name of the machine.
+    software : str
+        Name and version of the server.
+    instance : str
+        Token of this start of the server.
+
+    Attributes
+    ----------
+    handlers : dict
+        By type of message; each takes a peer, a request, its body and the time.
+    """
+
+    def __init__(
+        self,
+        activity: Activity,
+        instruments: Instruments,
+        leases: Leases,
+        safety: Safety,
+        *,
+        device: str,
+        software: str,
+        instance: str,
+    ) -> None:
+        self._activity = activity
+        self._instruments = instruments
+        self._leases = leases
+        self._safety = safety
+        self._device = device
+        self._software = software
+        self._instance = instance
+        self.handlers: dict[Any, Callable[[bytes, Packet, Any, float], list[Effect]]] = {
+            AskStatus: lambda peer, request, _ask, now: [
+                Reply(peer, answer(request, self.status(now)))
+            ],
+            AskMetrics: lambda peer, request, _ask, now: [
+                Reply(peer, answer(request, self.metrics(now)))
+            ],
+        }
+
+    def status(self, now: float) -> StatusReport:
+        """Return what goes on."""
+        seen, machine = self._activity, self._instruments.status(now)
+        return StatusReport(
+            device=self._device,
+            software=self._software,
+            instance=self._instance,
+            uptime_s=self._uptime(now),
+            state=self._state(machine.driver.phase),
+            machine=machine,
+            lock=self._leases.lock and _lock(self._leases.lock, now),
+            stop=self._safety.stopped and _stop(self._safety.stopped, now),
+            running=seen.running and _job(seen.running, now),
+            queued=len(seen.waiting),
+            queue=tuple(_job(job, now) for job in islice(seen.waiting.values(), MAX_SHOWN)),
+            ended=dict(seen.ended),
+            recent=tuple(_job(job, now) for job in seen.recent),
+            n_sessions=len(seen.sessions),
+            sessions=tuple(
+                _session(token, life, now)
+                for token, life in islice(seen.sessions.items(), MAX_SESSIONS)
+            ),
+            events=tuple(_event(event, now) for event in seen.events),
+            throughput=seen.tempo.report(),
+        )
+
+    def metrics(self, now: float) -> MetricsReport:
+        """Return what was counted."""
+        seen = self._activity
+        seen.meters.set("sessions", len(seen.sessions))
+        seen.meters.set("queue_depth", len(seen.waiting))
+        seen.meters.set("jobs_running", int(seen.running is not None))
+        restarts = self._instruments.status(now).driver.restarts
+        seen.meters.set("driver_restarts_total", restarts)
+        return MetricsReport(uptime_s=self._uptime(now), meters=seen.meters.readings())
+
+    def _state(self, phase: Phase) -> MachineState:
+        running = self._activity.running
+        if self._safety.stopped is not None:
+            return "stopped"
+        match phase:
+            case Phase.STARTING:
+                return "starting"
+            case Phase.BROKEN:
+                return "broken"
+            case _ if running is None:
+                return "idle"
+            case _:
+                return "stopping" if running.is_stopping else "running"
+
+    def _uptime(self, now: float) -> float:
+        return max(now - (now if self._activity.began is None else self._activity.began), 0.0)
+
+
+def _lock(lock: Lock, now: float) -> LockSeen:
+    left = lock.ends_at - now
+    return LockSeen(
+        holder=_cut(lock.user.name),
+        note=_cut(lock.note, MAX_SENTENCE),
+        epoch=lock.epoch,
+        expires_in_s=None if isinf(left) else max(left, 0.0),
+    )
+
+
+def _stop(stopped: Stopped, now: float) -> StopSeen:
+    return StopSeen(
+        by=_cut(stopped.by),
+        reason=_cut(stopped.reason, MAX_SENTENCE),
+        for_s=max(now - stopped.since, 0.0),
+    )
+
+
+def _job(life: JobLife, now: float) -> JobSeen:
+    end = life.end or {}
+    started = life.started if life.started is not None else life.ended
+    return JobSeen(
+        job=life.id,
+        user=_cut(life.user),
+        state=_job_state(life),
+        n_spins=_number(life.facts, "n_spins"),
+        n_runs=_number(life.facts, "n_runs"),
+        round_trips=_number(life.facts, "round_trips"),
+        waited_s=max((now if started is None else started) - life.accepted, 0.0),
+        ran_s=0.0 if life.started is None else (life.ended or now) - life.started,
+        expected_s=None if life.expected_s is None else max(life.expected_s, 0.0),
+        progress=life.progress,
+        ended_ago_s=None if life.ended is None else max(now - life.ended, 0.0),
+        reason=_cut(str(end.get("reason") or "")),
+        message=_cut(str(end.get("message") or ""), MAX_SENTENCE),
+    )
+
+
+def _job_state(life: JobLife) -> JobState:
+    if life.end is not None:
+        return JobState(str(life.end.get("state")))
+    if life.started is None:
+        return JobState.QUEUED
+    return JobState.STOPPING if life.is_stopping else JobState.RUNNING
+
+
+def _session(token: str, life: SessionLife, now: float) -> SessionSeen:
+    return SessionSeen(
+        session=token,
+        user=_cut(life.user),
+        client=_cut(life.client),
+        age_s=max(now - life.opened, 0.0),
+        idle_s=max(now - life.seen, 0.0),
+    )
+
+
+def _event(event: Happened, now: float) -> EventSeen:
+    facts = islice(event.what.facts.items(), MAX_FACTS)
+    return EventSeen(
+        event=_cut(event.what.event),
+        user=_cut(event.what.user.name),
+        ago_s=max(now - event.at, 0.0),
+        facts={_cut(name): _fitting(value) for name, value in facts},
+    )
+
+
+def _number(facts: Mapping[str, Detail], name: str) -> int:
+    return int(facts.get(name) or 0)
+
+
+def _fitting(value: Detail) -> Detail:
+    return _cut(value) if isinstance(value, str) else value
+
+
+def _cut(text: str, length: int = MAX_NAME) -> str:
+    return text if len(text) <= length else text[: length - 1] + "…"

@@ -1,0 +1,186 @@
+"""One submission, as a server knows it while its result is kept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from cim_hal.protocol.effects import Effect, Reply
+from cim_hal.protocol.jobs.pace import Work
+from cim_hal.protocol.jobs.state import TERMINAL, JobState
+from cim_hal.protocol.wire.evolution import as_of
+from cim_hal.protocol.wire.messages import JobStatus
+from cim_hal.protocol.wire.packet import Packet, answer, event
+
+if TYPE_CHECKING:
+    from cim_hal.errors import CimError, Detail
+    from cim_hal.machine.driver import Program
+    from cim_hal.model.record import LoweringReport
+    from cim_hal.model.schedule import PumpSchedule
+    from cim_hal.protocol.jobs.records import Accepted
+    from cim_hal.protocol.wire.messages import Fault, Progress, Sample
+    from cim_hal.protocol.wire.results import Measured
+    from cim_hal.protocol.wire.roles import User
+    from cim_hal.protocol.wire.version import Version
+
+__all__ = ["Job", "Waiter"]
+
+
+@dataclass(frozen=True, eq=False)
+class Waiter:
+    """A peer that waits for news of a job, or, where `since` is 0, for its end.
+
+    With `events` it waits for the end, and is told the news meanwhile.
+    """
+
+    peer: bytes
+    request: Packet
+    version: Version
+    since: int
+    deadline: float
+    events: bool = False
+
+    def is_due(self, job: Job, now: float) -> bool:
+        """Return whether the answer is to be given."""
+        has_news = 0 < self.since < job.seq and not self.events
+        return job.has_ended or has_news or self.deadline <= now
+
+    def tell(self, job: Job) -> Reply:
+        """Return the answer it waits for."""
+        return Reply(self.peer, answer(self.request, self._status(job)))
+
+    def hint(self, job: Job) -> Reply:
+        """Return the event that tells it the news."""
+        return Reply(self.peer, event(self.request, self._status(job)))
+
+    def _status(self, job: Job) -> JobStatus:
+        return as_of(job.status(), self.version)
+
+
+@dataclass(eq=False)
+class Job:
+    """One submission.
+
+    The program is not there yet after a restart, until the couplings are fitted again; it is
+    let go of when the job starts, for it holds the couplings.
+
+    Attributes
+    ----------
+    session : str
+        The session it goes with; empty where it is kept for its user.
+    epoch : int
+        That of the lock under which it was submitted, 0 for none. A lock does not outlive its
+        server, so after a restart it is 0.
+    measured : Measured or None
+        The runs that are finished: those delivered so far, all of them once it is done.
+    seq : int
+        Grows with each change of state or progress, and with each delivery.
+    is_moving : bool
+        Whether the record of its next move is being written: until then no other is begun.
+    """
+
+    accepted: Accepted
+    session: str
+    program: Program | None
+    epoch: int = 0
+    state: JobState = JobState.QUEUED
+    measured: Measured | None = None
+    error: Fault | None = None
+    reason: CimError | None = None  # why it is to end, where its user did not ask for it
+    is_moving: bool = False
+    started_at: float = 0.0
+    ended_at: float = 0.0
+    seq: int = 0
+    progress: Progress | None = None
+    waiters: list[Waiter] = field(default_factory=list)
+
+    @property
+    def id(self) -> str:
+        """Identifier; see `keys.job_id`."""
+        return self.accepted.job
+
+    @property
+    def user(self) -> User:
+        """Who submitted it, and may see it."""
+        return self.accepted.user
+
+    @property
+    def request(self) -> Sample:
+        """What was asked for."""
+        return self.accepted.request
+
+    @property
+    def schedule(self) -> PumpSchedule:
+        """The schedule it runs, the machine's own where the request has none."""
+        return self.accepted.schedule
+
+    @property
+    def report(self) -> LoweringReport:
+        """How its couplings were fitted to the machine."""
+        return self.accepted.report
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the state is terminal."""
+        return self.state in TERMINAL
+
+    @property
+    def work(self) -> Work:
+        """What it asks of the machine."""
+        return Work(self.report.machine_spins, self.request.n_runs, self.schedule.round_trips)
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of its result, or of what there is of it."""
+        return self.measured.n_bytes if self.measured is not None else 0
+
+    def status(self) -> JobStatus:
+        """Return the message that says where the job is."""
+        return JobStatus(
+            job=self.id,
+            state=self.state,
+            error=self.error,
+            seq=self.seq,
+            progress=self.progress,
+            ready=len(self.measured.spins) if self.measured is not None else 0,
+        )
+
+    def facts(self) -> dict[str, Detail]:
+        """Return what the log says when the job is accepted."""
+        return {
+            "job": self.id,
+            "session": self.session[-8:],
+            "coupling": self.request.coupling.digest,
+            "n_spins": self.report.machine_spins,
+            "n_runs": self.request.n_runs,
+            "round_trips": self.schedule.round_trips,
+        }
+
+    def end_facts(self) -> dict[str, Detail]:
+        """Return what the log says when the job has ended: how, and why."""
+        facts: dict[str, Detail] = {"job": self.id, "state": self.state.value}
+        if self.error is not None:
+            return facts | {"reason": self.error.code, "message": self.error.message}
+        if self.measured is not None:
+            facts |= {"device_s": round(self.measured.device_s, 6)}
+        return facts
+
+    def wait(self, waiter: Waiter) -> None:
+        """Remember a peer that waits; asking twice replaces the first."""
+        asked = (waiter.peer, waiter.request.id)
+        self.waiters = [w for w in self.waiters if (w.peer, w.request.id) != asked]
+        self.waiters.append(waiter)
+
+    def tell_waiters(self, now: float) -> list[Effect]:
+        """Answer those whose time is over or who wait for these news; tell the others of them."""
+        told: list[Effect] = []
+        waiters, self.waiters = self.waiters, []
+        for waiter in waiters:
+            if waiter.is_due(self, now):
+                told.append(waiter.tell(self))
+            elif waiter.events and waiter.since < self.seq:
+                told.append(waiter.hint(self))
+                self.waiters.append(replace(waiter, since=self.seq))
+            else:
+                self.waiters.append(waiter)
+        return told

@@ -1,0 +1,121 @@
+"""What a journal keeps of the life of a job: one record for each move that must outlast a crash."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from cim_hal.model.record import LoweringReport
+    from cim_hal.model.schedule import PumpSchedule
+    from cim_hal.protocol.jobs.state import JobState
+    from cim_hal.protocol.wire.messages import Fault, Sample
+    from cim_hal.protocol.wire.results import Measured
+    from cim_hal.protocol.wire.roles import User
+
+__all__ = [
+    "Accepted",
+    "Controls",
+    "Dropped",
+    "Ended",
+    "Forgotten",
+    "Record",
+    "Saved",
+    "Started",
+    "Stopped",
+]
+
+
+@dataclass(frozen=True, eq=False)
+class Accepted:
+    """A job was taken; written before its client is told.
+
+    `digest` tells its request from others with the same key; see `keys.body_digest`.
+    """
+
+    job: str
+    user: User
+    request: Sample
+    digest: bytes
+    schedule: PumpSchedule
+    report: LoweringReport
+    at: float
+
+
+@dataclass(frozen=True, eq=False)
+class Started:
+    """A job is about to run; written before the machine is touched."""
+
+    job: str
+
+
+@dataclass(frozen=True, eq=False)
+class Ended:
+    """A job is over; written, with what was measured, before anybody is told."""
+
+    job: str
+    state: JobState
+    error: Fault | None
+    measured: Measured | None
+    at: float
+
+
+@dataclass(frozen=True, eq=False)
+class Dropped:
+    """Results were acknowledged or have expired; the keys of their jobs stay."""
+
+    jobs: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Forgotten:
+    """Keys are old enough to be forgotten, jobs and all."""
+
+    jobs: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """An emergency stop that holds.
+
+    Attributes
+    ----------
+    number : int
+        Which one: a reset names it, so that no late one undoes a stop it does not know of.
+    by : str
+        Name of the user.
+    """
+
+    number: int
+    by: str
+    reason: str
+    since: float
+
+
+@dataclass(frozen=True, eq=False)
+class Controls:
+    """The last number of a lock or a stop, and the stop that holds; written before it is told."""
+
+    number: int
+    stopped: Stopped | None
+
+
+Record: TypeAlias = Accepted | Started | Ended | Dropped | Forgotten | Controls
+
+
+@dataclass(frozen=True, eq=False)
+class Saved:
+    """A job as a journal knows it when a server starts.
+
+    `accepted` is None once the result was dropped: what is left is the key and how it ended.
+    `state` is `queued`, `running` where the server died in mid-run, or terminal.
+    """
+
+    job: str
+    user: str
+    digest: bytes
+    state: JobState
+    error: Fault | None
+    accepted: Accepted | None
+    measured: Measured | None
+    ended_at: float

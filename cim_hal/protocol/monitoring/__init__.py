@@ -1,0 +1,1 @@
+"""Events, counters and calibrations, as they are reported."""

@@ -1,0 +1,198 @@
+"""What goes on in a server, folded from what passes through its core: requests and effects.
+
+Nothing is asked of sessions, jobs or couplings, so they need not know that they are watched;
+what happens to them they say in an `Audit`, for the log and for this.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict, deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from cim_hal.protocol.effects import Audit, Effect, Reply, Run, Stop
+from cim_hal.protocol.monitoring.counters import Meters
+from cim_hal.protocol.monitoring.tempo import Tempo
+from cim_hal.protocol.wire.messages import (
+    CommitCouplings,
+    CouplingChunk,
+    CouplingsLoaded,
+    Fault,
+    UploadOpened,
+)
+from cim_hal.protocol.wire.packet import Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from cim_hal.errors import Detail
+    from cim_hal.protocol.wire.packet import Packet
+
+__all__ = ["MAX_SHOWN", "Activity", "Happened", "JobLife", "SessionLife"]
+
+MAX_SHOWN = 16  # jobs and events that are remembered for those who look
+MAX_PENDING = 4096
+
+Key = TypeVar("Key")
+Value = TypeVar("Value")
+
+
+@dataclass(eq=False)
+class SessionLife:
+    """A session, from its hello to its end."""
+
+    user: str
+    client: str
+    opened: float
+    seen: float
+
+
+@dataclass(eq=False)
+class JobLife:
+    """A job, from its acceptance to its end."""
+
+    id: str
+    user: str
+    facts: Mapping[str, Detail]
+    accepted: float
+    started: float | None = None
+    expected_s: float | None = None
+    progress: float | None = None
+    is_stopping: bool = False
+    ended: float | None = None
+    end: Mapping[str, Detail] | None = None
+
+
+@dataclass(frozen=True)
+class Happened:
+    """An event of the audit log, and when."""
+
+    what: Audit
+    at: float
+
+
+class Activity:
+    """The fold. Its numbers may be read at any time; `now` only grows."""
+
+    def __init__(self) -> None:
+        self.meters = Meters()
+        self.tempo = Tempo()
+        self.began: float | None = None
+        self.sessions: dict[str, SessionLife] = {}
+        self.waiting: dict[str, JobLife] = {}
+        self.running: JobLife | None = None
+        self.recent: deque[JobLife] = deque(maxlen=MAX_SHOWN)
+        self.events: deque[Happened] = deque(maxlen=MAX_SHOWN)
+        self.ended: Counter[str] = Counter()
+        self._pending: OrderedDict[tuple[bytes, bytes], tuple[Any, float]] = OrderedDict()
+        self._uploads: OrderedDict[str, float] = OrderedDict()
+
+    def asked(self, peer: bytes, request: Packet, now: float) -> None:
+        """Take note of a request before it is answered."""
+        self._advance(now)
+        _put(self._pending, (peer, request.id), (request.body, now))
+        if isinstance(request.body, CouplingChunk):
+            self.meters.count("upload_bytes_total", by=sum(b.nbytes for b in request.buffers))
+        session = self.sessions.get(_short(request.session))
+        if session is not None:
+            session.seen = now
+
+    def progressed(self, job: str, done: int, total: int) -> None:
+        """Take note of how far the running job is."""
+        if self.running is not None and self.running.id == job and total > 0:
+            self.running.progress = min(done / total, 1.0)
+
+    def noted(self, effects: list[Effect], now: float) -> list[Effect]:
+        """Take note of effects, and return them."""
+        self._advance(now)
+        for effect in effects:
+            match effect:
+                case Reply() if effect.packet.kind is Kind.REPLY:
+                    self._replied(effect, now)
+                case Run():
+                    self._started(effect.job, now)
+                case Stop() if self.running is not None and self.running.id == effect.job:
+                    self.running.is_stopping = True
+                case Audit():
+                    self._happened(effect, now)
+                case _:
+                    pass
+        return effects
+
+    def _advance(self, now: float) -> None:
+        if self.began is None:
+            self.began = now
+        busy_s = self.tempo.advance(now, is_busy=self.running is not None)
+        if busy_s:
+            self.meters.count("device_busy_seconds_total", by=busy_s)
+
+    def _replied(self, reply: Reply, now: float) -> None:
+        body: Any = reply.packet.body
+        if isinstance(body, UploadOpened):
+            _put(self._uploads, body.upload, now)
+        asked, at = self._pending.pop((reply.peer, reply.packet.id), (None, now))
+        if asked is None:  # a reply to one of those that were sent again
+            return
+        outcome = body.code if isinstance(body, Fault) else "ok"
+        self.meters.count("requests_total", asked.t, outcome)
+        self.meters.observe("request_seconds", now - at, asked.t)
+        if isinstance(asked, CommitCouplings) and isinstance(body, CouplingsLoaded):
+            opened = self._uploads.pop(asked.upload, None)
+            if opened is not None:
+                self.meters.observe("upload_seconds", now - opened)
+
+    def _happened(self, what: Audit, now: float) -> None:
+        self.events.appendleft(Happened(what, now))
+        facts = what.facts
+        match what.event:
+            case "session":
+                client = str(facts.get("client", ""))
+                life = SessionLife(what.user.name, client, now, now)
+                self.sessions[str(facts.get("session"))] = life
+            case "session ended":
+                self.sessions.pop(str(facts.get("session")), None)
+            case "job":
+                job = str(facts.get("job"))
+                self.waiting[job] = JobLife(job, what.user.name, facts, now)
+            case "job started" if self.running is not None:
+                expected_s = facts.get("expected_s")
+                self.running.expected_s = None if expected_s is None else float(expected_s)
+            case "job ended":
+                self._ended(str(facts.get("job")), facts, now)
+            case _:
+                pass
+
+    def _started(self, job: str, now: float) -> None:
+        life = self.waiting.pop(job, None)
+        if life is None:
+            return
+        life.started, self.running = now, life
+        self.meters.observe("queue_wait_seconds", now - life.accepted)
+
+    def _ended(self, job: str, facts: Mapping[str, Detail], now: float) -> None:
+        life = self.waiting.pop(job, None)
+        if life is None and self.running is not None and self.running.id == job:
+            life, self.running = self.running, None
+        if life is None:
+            return
+        life.ended, life.end = now, facts
+        state = str(facts.get("state"))
+        n_runs = int(life.facts.get("n_runs") or 0) if state == "done" else 0
+        self.recent.appendleft(life)
+        self.ended[state] += 1
+        self.tempo.job_ended(n_runs)
+        self.meters.count("jobs_total", state)
+        self.meters.count("runs_total", by=n_runs)
+        if life.started is not None:
+            self.meters.observe("run_seconds", now - life.started)
+
+
+def _short(session: str) -> str:
+    return session[-8:]
+
+
+def _put(known: OrderedDict[Key, Value], key: Key, value: Value) -> None:
+    """Remember a value; beyond `MAX_PENDING` the oldest are forgotten."""
+    known[key] = value
+    if len(known) > MAX_PENDING:
+        known.popitem(last=False)

@@ -1,0 +1,1 @@
+"""What the users of one machine share: sessions, locks, quotas."""

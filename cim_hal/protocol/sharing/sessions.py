@@ -1,0 +1,107 @@
+"""Who speaks with a server: sessions, opened once however often a hello arrives."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from cim_hal.errors import CapabilityError, UnknownReferenceError
+from cim_hal.protocol.sharing.quotas import check_quota
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cim_hal.protocol.wire.limits import Limits
+    from cim_hal.protocol.wire.roles import User
+    from cim_hal.protocol.wire.version import Version
+
+__all__ = ["Session", "Sessions"]
+
+HELLOS = 4096  # remembered beyond the end of their sessions
+
+
+@dataclass(eq=False)
+class Session:
+    """A conversation with one user; it may go over any number of connections."""
+
+    token: str
+    version: Version
+    seen: float
+    user: User
+
+
+class Sessions:
+    """The sessions of a server by token."""
+
+    def __init__(self, limits: Limits, new_token: Callable[[], str]) -> None:
+        self._limits = limits
+        self._new_token = new_token
+        self._sessions: dict[str, Session] = {}
+        self._hellos: OrderedDict[tuple[str, bytes], str] = OrderedDict()
+
+    def __contains__(self, token: str) -> bool:
+        return token in self._sessions
+
+    def __getitem__(self, token: str) -> Session:
+        return self._sessions[token]
+
+    def open(self, user: User, hello: bytes, version: Version, now: float) -> tuple[Session, bool]:
+        """Return the session that a hello opens, and whether it is new.
+
+        A hello that is sent again, with the same id, is answered with the same session.
+
+        Raises
+        ------
+        UnknownReferenceError
+            That session has ended since.
+        CapabilityError
+            There are as many as may be.
+        QuotaError
+            The user has as many as one user may.
+        """
+        known = self._hellos.get((user.name, hello))
+        if known is not None:
+            return self.get(known, user, now), False
+        if len(self._sessions) >= self._limits.max_sessions:
+            needs, available = len(self._sessions) + 1, self._limits.max_sessions
+            raise CapabilityError("max_sessions", required=needs, available=available)
+        own = sum(session.user.name == user.name for session in self._sessions.values()) + 1
+        most, hint = self._limits.user_sessions, "close sessions that are not needed"
+        check_quota(user.name, "user_sessions", used=own, available=most, hint=hint)
+        token = self._new_token()
+        session = self._sessions[token] = Session(token, version, now, user)
+        self._hellos[user.name, hello] = token
+        while len(self._hellos) > max(HELLOS, self._limits.max_sessions):
+            self._hellos.popitem(last=False)
+        return session, True
+
+    def get(self, token: str, user: User, now: float) -> Session:
+        """Return a session that its user speaks in.
+
+        Raises
+        ------
+        UnknownReferenceError
+            There is none, or it is of another user.
+        """
+        session = self._sessions.get(token)
+        if session is None or session.user.name != user.name:
+            raise UnknownReferenceError(
+                "the server does not know that session", hint="say hello again", kind="session"
+            )
+        session.seen, session.user = now, user  # whose role may have changed
+        return session
+
+    def touch(self, token: str, now: float) -> None:
+        """Note a sign of life of a session, if it is there."""
+        if token in self._sessions:
+            self._sessions[token].seen = now
+
+    def end(self, token: str) -> Session:
+        """Let go of a session."""
+        return self._sessions.pop(token)
+
+    def silent(self, now: float) -> list[str]:
+        """Return the sessions that have not been heard of for too long."""
+        oldest = now - self._limits.session_s
+        return [token for token, session in self._sessions.items() if session.seen < oldest]

@@ -1,0 +1,1 @@
+"""What travels: messages, packets, the codec, errors, versions."""

@@ -1,0 +1,226 @@
+"""Packets to frames and back.
+
+::
+
+    F0   8 bytes   "CIM" | major u8 | kind u8 | flags u8 = 0 | number of buffers u16 LE
+    F1   msgpack   {"id": bin 16, "s": session, "ep": epoch, "b": [{"d": dtype, "s": shape}],
+                   "p": message}
+    F2…  raw       one frame per buffer, C order, little endian
+
+Any frames give a packet or a `ProtocolError`, and nothing else. Sizes are compared in Python
+integers before an array is made.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
+
+import msgpack
+import numpy as np
+from pydantic import Field, TypeAdapter, ValidationError
+
+from cim_hal.errors import CimError, LocalProtocolError, RemoteProtocolError, VersionError
+from cim_hal.protocol.wire.base import Number, Token, Wire
+from cim_hal.protocol.wire.evolution import written
+from cim_hal.protocol.wire.limits import MAX_BUFFER_BYTES, MAX_BUFFERS, MAX_HEADER_BYTES
+from cim_hal.protocol.wire.messages import EVENT, REPLY, REQUEST
+from cim_hal.protocol.wire.packet import ID_BYTES, Kind, Packet
+from cim_hal.protocol.wire.version import MAJOR
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+__all__ = ["DTYPES", "Buffer", "decode", "encode"]
+
+Buffer: TypeAlias = bytes | bytearray | memoryview
+
+DTYPES = ("|u1", "|i1", "<u2", "<i2", "<u4", "<i4", "<i8", "<f4", "<f8")
+MAGIC = b"CIM"
+MAX_DEPTH = 8
+
+_PREAMBLE = struct.Struct("<3sBBBH")
+_CONTAINERS = (dict, tuple)
+_KINDS = {int(kind): kind for kind in Kind}  # a call of Kind takes ten times as long
+# What stands behind `TypeAdapter.validate_python`, in half the time.
+_BODIES = {
+    Kind.REQUEST: REQUEST.validator,
+    Kind.REPLY: REPLY.validator,
+    Kind.EVENT: EVENT.validator,
+}
+
+
+class _Descriptor(Wire):
+    d: Literal[DTYPES]  # pyright: ignore[reportInvalidTypeForm]
+    s: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(max_length=3)]
+
+    @property
+    def n_bytes(self) -> int:
+        return math.prod(self.s) * np.dtype(self.d).itemsize
+
+
+class _Header(Wire):
+    id: Annotated[bytes, Field(min_length=ID_BYTES, max_length=ID_BYTES)]
+    s: Token | Literal[""] = ""
+    b: Annotated[tuple[_Descriptor, ...], Field(max_length=MAX_BUFFERS)] = ()
+    ep: Number = 0
+    p: dict[str, Any]
+
+
+_HEADER = TypeAdapter(_Header).validator
+
+
+def encode(packet: Packet) -> list[Buffer]:
+    """Return the frames of a packet; those of arrays share their memory.
+
+    Raises
+    ------
+    LocalProtocolError
+        The packet breaks a limit of the format.
+    """
+    header: dict[str, Any] = {"id": packet.id, "p": written(packet.body)}
+    if packet.session:
+        header["s"] = packet.session
+    if packet.epoch:
+        header["ep"] = packet.epoch
+    if packet.buffers:
+        header["b"] = [{"d": array.dtype.str, "s": array.shape} for array in packet.buffers]
+    packed: Any = msgpack.packb(header)
+    if len(packed) > MAX_HEADER_BYTES:
+        raise LocalProtocolError(f"the header has {len(packed)} bytes, {MAX_HEADER_BYTES} fit")
+    preamble = _PREAMBLE.pack(MAGIC, MAJOR, packet.kind, 0, len(packet.buffers))
+    return [preamble, packed, *(_raw(array) for array in packet.buffers)]
+
+
+def decode(frames: Sequence[Buffer]) -> Packet:
+    """Return the packet that the frames hold; its arrays share their memory and are read-only.
+
+    Raises
+    ------
+    RemoteProtocolError
+        The frames are not a packet. Where its id could be read it is in ``details["request"]``.
+    VersionError
+        The frames are of another major version.
+    """
+    kind, n_buffers = _read_preamble(frames)
+    header = _read_header(frames[1])
+    try:
+        body: Any = _BODIES[kind].validate_python(header.p)
+        buffers = _read_buffers(header.b, frames[2:], n_buffers, type(body).buffers)
+    except ValidationError as error:
+        raise _malformed(_first(error), header.id) from None
+    except CimError as error:  # of the buffers, or of values that check themselves
+        raise _malformed(error.message, header.id) from None
+    return Packet(kind, header.id, body, header.s, buffers, header.ep)
+
+
+def _raw(array: NDArray[Any]) -> Buffer:
+    if array.dtype.str not in DTYPES or array.nbytes > MAX_BUFFER_BYTES:
+        raise LocalProtocolError(f"an array of {array.dtype} with {array.nbytes} bytes cannot go")
+    if array.size == 0:
+        return b""
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
+
+
+def _read_preamble(frames: Sequence[Buffer]) -> tuple[Kind, int]:
+    if len(frames) < 2 or len(frames[0]) != _PREAMBLE.size:
+        raise RemoteProtocolError("the message does not begin with 8 bytes and a header")
+    magic, major, kind, flags, n_buffers = _PREAMBLE.unpack(frames[0])
+    if magic != MAGIC:
+        raise RemoteProtocolError("the message does not begin with CIM")
+    if major != MAJOR:
+        raise VersionError(
+            f"the message is of protocol {major}, here is protocol {MAJOR}",
+            hint="install a version of cim-hal on either side that has one in common",
+            received=major,
+            expected=MAJOR,
+        )
+    if kind not in _KINDS or flags != 0:
+        raise RemoteProtocolError(f"the message has kind {kind} and flags {flags}")
+    if n_buffers != len(frames) - 2 or n_buffers > MAX_BUFFERS:
+        raise RemoteProtocolError(
+            f"the message promises {n_buffers} buffers and has {len(frames) - 2}"
+        )
+    return _KINDS[kind], n_buffers
+
+
+def _read_header(frame: Buffer) -> _Header:
+    if len(frame) > MAX_HEADER_BYTES:
+        raise RemoteProtocolError(f"the header has {len(frame)} bytes, {MAX_HEADER_BYTES} fit")
+    try:
+        fields = msgpack.unpackb(
+            frame,
+            use_list=False,
+            object_pairs_hook=_without_duplicates,
+            max_str_len=8192,
+            max_bin_len=4096,
+            max_array_len=4096,
+            max_map_len=256,
+            max_ext_len=0,
+        )
+    except RemoteProtocolError:
+        raise
+    except Exception as error:  # msgpack raises ValueError, StackError, UnicodeDecodeError, …
+        raise RemoteProtocolError(f"the header is not msgpack: {type(error).__name__}") from error
+    if not isinstance(fields, dict) or not _is_shallow(fields):
+        raise RemoteProtocolError(f"the header is not a map of at most {MAX_DEPTH} levels")
+    try:
+        return _HEADER.validate_python(fields)
+    except ValidationError as error:
+        raise RemoteProtocolError(_first(error)) from None
+
+
+def _without_duplicates(pairs: Sequence[tuple[Any, Any]]) -> dict[Any, Any]:
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
+        raise RemoteProtocolError("the header has a map with the same key twice")
+    return fields
+
+
+def _is_shallow(fields: dict[Any, Any]) -> bool:
+    """Return whether maps and arrays are nested at most `MAX_DEPTH` deep."""
+    level: list[Any] = [fields]
+    for _ in range(MAX_DEPTH):
+        inner = [each.values() if isinstance(each, dict) else each for each in level]
+        level = [item for items in inner for item in items if isinstance(item, _CONTAINERS)]
+        if not level:
+            return True
+    return False
+
+
+def _read_buffers(
+    descriptors: Sequence[_Descriptor],
+    frames: Sequence[Buffer],
+    n_buffers: int,
+    allowed: tuple[int, int],
+) -> tuple[NDArray[Any], ...]:
+    least, most = allowed
+    if len(descriptors) != n_buffers or not least <= n_buffers <= most:
+        raise RemoteProtocolError(
+            f"the message has {n_buffers} buffers and describes {len(descriptors)}; "
+            f"its type takes {least} to {most}"
+        )
+    return tuple(_read_array(*pair) for pair in zip(descriptors, frames, strict=True))
+
+
+def _read_array(descriptor: _Descriptor, frame: Buffer) -> NDArray[Any]:
+    if descriptor.n_bytes != len(frame) or len(frame) > MAX_BUFFER_BYTES:
+        raise RemoteProtocolError(
+            f"a buffer of {descriptor.n_bytes} bytes is described, {len(frame)} came"
+        )
+    array = np.frombuffer(frame, dtype=descriptor.d).reshape(descriptor.s)
+    array.flags.writeable = False
+    return array
+
+
+def _first(error: ValidationError) -> str:
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    where = ".".join(str(part)[:60] for part in first["loc"]) or "the header"
+    return f"{where}: {first['msg']}"
+
+
+def _malformed(message: str, request: bytes) -> RemoteProtocolError:
+    return RemoteProtocolError(message, request=request.hex())

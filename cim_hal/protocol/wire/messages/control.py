@@ -1,0 +1,93 @@
+"""Messages about who may use the machine, and whether anybody may."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from cim_hal.protocol.wire.base import Number, Text, Token, Wire
+
+__all__ = [
+    "MAX_LOCK_S",
+    "EmergencyStop",
+    "LockDevice",
+    "LockInfo",
+    "LockState",
+    "ResetDevice",
+    "SafetyInfo",
+    "SafetyState",
+    "UnlockDevice",
+]
+
+MAX_LOCK_S = 7 * 86400.0
+
+
+class LockDevice(Wire):
+    """Have the machine alone, until it is given back or the lease runs out.
+
+    The same key is the same lock, however often it arrives. A lock that `stands` lasts for `for_s`
+    seconds, also when the session ends, and any session of the user may use it.
+    """
+
+    t: Literal["device.lock"] = "device.lock"
+    key: Token
+    note: Annotated[str, Field(max_length=200)] = ""
+    for_s: Annotated[float, Field(gt=0, le=MAX_LOCK_S)] | None = None
+    stands: bool = False
+
+
+class UnlockDevice(Wire):
+    """Give the machine back; with `breaks`, end the lock of that epoch whoever has it."""
+
+    t: Literal["device.unlock"] = "device.unlock"
+    breaks: Number = 0
+
+
+class LockInfo(Wire):
+    """Ask who has the machine."""
+
+    t: Literal["lock.info"] = "lock.info"
+
+
+class EmergencyStop(Wire):
+    """Stop what runs, switch everything off, and start nothing until a reset."""
+
+    t: Literal["device.estop"] = "device.estop"
+    reason: Annotated[str, Field(max_length=200)] = ""
+
+
+class ResetDevice(Wire):
+    """End the emergency stop of that number."""
+
+    t: Literal["device.reset"] = "device.reset"
+    stop: Number
+
+
+class SafetyInfo(Wire):
+    """Ask whether an emergency stop holds."""
+
+    t: Literal["safety.info"] = "safety.info"
+
+
+class LockState(Wire):
+    """Who has the machine; epoch 0 where nobody does."""
+
+    t: Literal["lock.state"] = "lock.state"
+    epoch: Number = 0
+    holder: Text = ""
+    note: Text = ""
+    expires_in_s: Annotated[float, Field(ge=0)] | None = None
+    is_yours: bool = False
+    stands: bool = False
+    lease_s: Annotated[float, Field(gt=0)]
+
+
+class SafetyState(Wire):
+    """Which emergency stop holds: its number, 0 for none; who pressed it, why, and since when."""
+
+    t: Literal["safety.state"] = "safety.state"
+    stop: Number = 0
+    by: Text = ""
+    reason: Text = ""
+    for_s: Annotated[float, Field(ge=0)] = 0.0

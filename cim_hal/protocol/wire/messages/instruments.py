@@ -1,0 +1,153 @@
+"""What a server tells of its machine's instruments: telemetry, its history, calibrations."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from cim_hal.machine.calibration import Calibration
+from cim_hal.machine.condition import Condition
+from cim_hal.machine.telemetry import Telemetry
+from cim_hal.protocol.wire.base import Digest, Fault, Number, Token, Wire
+
+__all__ = [
+    "AskDevice",
+    "CalibrationEntry",
+    "CalibrationList",
+    "CalibrationRecord",
+    "CalibrationState",
+    "CancelCalibration",
+    "DeviceStatus",
+    "FetchHistory",
+    "GetCalibration",
+    "History",
+    "ListCalibrations",
+    "RunCalibration",
+]
+
+Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+# ---- parts ----------------------------------------------------------------------------------
+
+
+class CalibrationEntry(Wire):
+    """A calibration in a list."""
+
+    fingerprint: Digest
+    taken_at: Seconds
+    valid_s: Seconds
+
+
+# ---- requests -------------------------------------------------------------------------------
+
+
+class AskDevice(Wire):
+    """Ask how the machine and its driver are."""
+
+    t: Literal["device.status"] = "device.status"
+
+
+class FetchHistory(Wire):
+    """Fetch telemetry with numbers above `after`, the oldest first, as much as fits."""
+
+    t: Literal["device.history"] = "device.history"
+    after: Number = 0
+
+
+class GetCalibration(Wire):
+    """Fetch a calibration: the current one where `fingerprint` is None."""
+
+    t: Literal["calibration.get"] = "calibration.get"
+    fingerprint: Digest | None = None
+
+
+class ListCalibrations(Wire):
+    """List calibrations, the newest first, from number `first` on, as many as fit."""
+
+    t: Literal["calibration.list"] = "calibration.list"
+    first: Number = 0
+
+
+class RunCalibration(Wire):
+    """Calibrate when the machine is free, and answer when that is done or after `timeout_s`.
+
+    The same key is the same calibration, however often it arrives: so a client waits on.
+    """
+
+    t: Literal["calibration.run"] = "calibration.run"
+    key: Token
+    timeout_s: Seconds = 0.0
+
+
+class CancelCalibration(Wire):
+    """End a calibration early; too late is no mistake."""
+
+    t: Literal["calibration.cancel"] = "calibration.cancel"
+    key: Token
+
+
+# ---- replies --------------------------------------------------------------------------------
+
+
+class DeviceStatus(Wire):
+    """How the machine and its driver are.
+
+    Attributes
+    ----------
+    driver : Condition
+    telemetry : Telemetry or None
+        The newest, of number `number` and `age_s` seconds old; None and 0 where there is none.
+    calibration : str or None
+        Fingerprint of the current calibration.
+    calibration_stale : bool
+        Whether that is older than it is valid.
+    """
+
+    t: Literal["device.state"] = "device.state"
+    driver: Condition
+    telemetry: Telemetry | None = None
+    number: Number = 0
+    age_s: Seconds = 0.0
+    calibration: Digest | None = None
+    calibration_age_s: Seconds = 0.0
+    calibration_stale: bool = False
+
+
+class History(Wire):
+    """Telemetry as it came: `first` is the number of the first, `newest` of the last there is."""
+
+    t: Literal["device.readings"] = "device.readings"
+    telemetry: tuple[Telemetry, ...]
+    first: Number
+    newest: Number
+
+
+class CalibrationRecord(Wire):
+    """A calibration."""
+
+    t: Literal["calibration.record"] = "calibration.record"
+    fingerprint: Digest
+    calibration: Calibration
+    age_s: Seconds
+    is_current: bool
+
+
+class CalibrationList(Wire):
+    """Calibrations, `total` of them in all."""
+
+    t: Literal["calibration.records"] = "calibration.records"
+    records: tuple[CalibrationEntry, ...]
+    first: Number
+    total: Number
+
+
+class CalibrationState(Wire):
+    """Where a calibration is: `fingerprint` where it is done, `error` where it failed."""
+
+    t: Literal["calibration.state"] = "calibration.state"
+    key: Token
+    state: Literal["running", "done", "failed"]
+    fingerprint: Digest | None = None
+    error: Fault | None = None

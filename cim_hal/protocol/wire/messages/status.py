@@ -1,0 +1,222 @@
+"""What a server tells those who watch it: messages without effect on anything.
+
+Times are ages and durations in seconds, never times of day: clocks of two machines differ.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from cim_hal.protocol.jobs.state import JobState
+from cim_hal.protocol.wire.base import Detail, Number, Text, Token, Wire
+from cim_hal.protocol.wire.messages.instruments import DeviceStatus
+
+__all__ = [
+    "AskMetrics",
+    "AskStatus",
+    "EventSeen",
+    "JobSeen",
+    "LockSeen",
+    "MachineState",
+    "MeterReading",
+    "MetricsReport",
+    "SessionSeen",
+    "StatusReport",
+    "StopSeen",
+    "Throughput",
+]
+
+MachineState = Literal["idle", "running", "stopping", "starting", "broken", "stopped"]
+Name = Annotated[str, Field(max_length=100)]
+Sentence = Annotated[str, Field(max_length=200)]
+Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+# ---- parts ----------------------------------------------------------------------------------
+
+
+class JobSeen(Wire):
+    """One job, as anybody may see it.
+
+    Attributes
+    ----------
+    waited_s : float
+        From its acceptance to its start; to now where it still waits.
+    ran_s : float
+        From its start to its end; to now where it runs.
+    expected_s : float or None
+        Of a job that was started: what it should take, from those before it; None where nobody
+        knows.
+    progress : float or None
+        The share that is done, 0 to 1, as the machine says; None where it does not.
+    ended_ago_s : float or None
+        None where it has not ended.
+    reason : str
+        Why it failed or was cancelled: the code of its error; empty otherwise.
+    """
+
+    job: Token
+    user: Name
+    state: Annotated[JobState, Field(strict=False)]
+    n_spins: Number
+    n_runs: Number
+    round_trips: Number
+    waited_s: Seconds
+    ran_s: Seconds = 0.0
+    expected_s: Seconds | None = None
+    progress: Annotated[float, Field(ge=0, le=1)] | None = None
+    ended_ago_s: Seconds | None = None
+    reason: Name = ""
+    message: Sentence = ""
+
+
+class LockSeen(Wire):
+    """Who has the machine alone; None is for ever, as long as the lease is renewed."""
+
+    holder: Name
+    note: Sentence = ""
+    epoch: Number
+    expires_in_s: Seconds | None = None
+
+
+class StopSeen(Wire):
+    """The emergency stop that holds."""
+
+    by: Name
+    reason: Sentence = ""
+    for_s: Seconds = 0.0
+
+
+class SessionSeen(Wire):
+    """One open session; `session` is the end of its token, which alone is of no use."""
+
+    session: Annotated[str, Field(max_length=8)]
+    user: Name
+    client: Name
+    age_s: Seconds
+    idle_s: Seconds
+
+
+class EventSeen(Wire):
+    """Something that happened, as the audit log has it."""
+
+    event: Name
+    user: Name
+    ago_s: Seconds
+    facts: Annotated[dict[Name, Detail], Field(max_length=16)] = {}
+
+
+class Throughput(Wire):
+    """What was done in the last stretches of `bucket_s` each; the last one is not over yet."""
+
+    bucket_s: Seconds
+    jobs: tuple[Number, ...] = ()
+    runs: tuple[Number, ...] = ()
+    busy_s: tuple[Seconds, ...] = ()
+
+
+class MeterReading(Wire):
+    """One quantity, in one or several series told apart by the values of its labels.
+
+    Attributes
+    ----------
+    labels : tuple of str
+        Names of the labels.
+    bounds : tuple of float
+        Upper bounds of the buckets of a histogram; a last one without bound follows.
+    series : tuple
+        ``(values of the labels, value, counts)``. A histogram has a count for each bucket, not
+        summed up, and `value` is the sum of what was observed; others have no counts.
+    """
+
+    name: Name
+    kind: Literal["counter", "gauge", "histogram"]
+    labels: tuple[Name, ...] = ()
+    bounds: tuple[float, ...] = ()
+    series: tuple[tuple[tuple[Name, ...], float, tuple[Number, ...]], ...]
+
+
+# ---- requests -------------------------------------------------------------------------------
+
+
+class AskStatus(Wire):
+    """Ask what goes on."""
+
+    t: Literal["server.status"] = "server.status"
+
+
+class AskMetrics(Wire):
+    """Ask what was counted since the server started."""
+
+    t: Literal["metrics"] = "metrics"
+
+
+# ---- replies --------------------------------------------------------------------------------
+
+
+class StatusReport(Wire):
+    """What goes on: of the queue those that came first, of ended jobs and events the newest first.
+
+    Attributes
+    ----------
+    state : str
+        ``starting`` and ``broken`` are those of the driver, see `Condition`; ``stopped`` while an
+        emergency stop holds.
+    machine : DeviceStatus or None
+        Its driver, telemetry, and calibration.
+    """
+
+    t: Literal["server.report"] = "server.report"
+    device: Annotated[str, Field(max_length=200)]
+    software: Text
+    instance: Token
+    uptime_s: Seconds
+    state: MachineState
+    machine: DeviceStatus | None = None
+    lock: LockSeen | None = None
+    stop: StopSeen | None = None
+    running: JobSeen | None = None
+    queued: Number
+    queue: tuple[JobSeen, ...] = ()
+    ended: Annotated[dict[Name, Number], Field(max_length=16)] = {}
+    recent: tuple[JobSeen, ...] = ()
+    n_sessions: Number
+    sessions: tuple[SessionSeen, ...] = ()
+    events: tuple[EventSeen, ...] = ()
+    throughput: Throughput
+
+
+class MetricsReport(Wire):
+    """What was counted since the server started, as `meters` describes it."""
+
+    t: Literal["metrics.report"] = "metrics.report"
+    uptime_s: Seconds
+    meters: tuple[MeterReading, ...]
+
+    def value(self, name: str, **labels: str) -> float:
+        """Return a counter, a gauge, or the sum of a histogram; 0 where nothing was counted.
+
+        Labels that are not named are summed over.
+
+        Examples
+        --------
+        >>> jobs = MeterReading(
+        ...     name="jobs_total",
+        ...     kind="counter",
+        ...     labels=("end",),
+        ...     series=((("done",), 3.0, ()), (("failed",), 1.0, ())),
+        ... )
+        >>> report = MetricsReport(uptime_s=60.0, meters=(jobs,))
+        >>> report.value("jobs_total"), report.value("jobs_total", end="failed")
+        (4.0, 1.0)
+        """
+        total = 0.0
+        for meter in self.meters:
+            if meter.name != name:
+                continue
+            for values, value, _ in meter.series:
+                of = dict(zip(meter.labels, values, strict=True))
+                total += value if labels.items() <= of.items() else 0.0
+        return total

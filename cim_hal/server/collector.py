@@ -1,0 +1,159 @@
+"""The runs of a job as its driver delivers them, and all of them at its end."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cim_hal.errors import DriverFaultError
+from cim_hal.machine.deliveries import Deliveries
+from cim_hal.machine.driver import Readout
+from cim_hal.model.trace import Trace
+from cim_hal.protocol.wire.results import Measured, pack_spins
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from cim_hal.model.record import Note
+    from cim_hal.protocol.effects import Run
+
+__all__ = ["Harvest"]
+
+
+class Harvest:
+    """What one call of a driver brings, in the caller's spins.
+
+    One thread takes what is delivered, into rows that never move; any may look at them.
+
+    Parameters
+    ----------
+    order : Run
+    announce : callable
+        Takes this harvest after a delivery, unless nobody has looked since it did.
+    keeps_amplitudes : bool
+        Whether the machine reports them.
+
+    Attributes
+    ----------
+    job : str
+    """
+
+    def __init__(
+        self, order: Run, announce: Callable[[Harvest], None], *, keeps_amplitudes: bool
+    ) -> None:
+        self.job = order.job
+        self._program = order.program
+        self._deliveries = Deliveries(order.program)
+        self._keeps_amplitudes = keeps_amplitudes
+        self._announce = announce
+        self._is_announced = False
+        self._began = time.perf_counter()
+        self._device_s = 0.0
+        self._rows: list[NDArray[Any]] = []  # packed spins, and amplitudes where there are any
+        self._n_runs = 0
+        self._kept: Measured | None = None
+
+    def begin(self) -> None:
+        """Note that the driver is called now."""
+        self._began = time.perf_counter()
+
+    def take(self, values: NDArray[Any]) -> None:
+        """Take runs that the driver delivers.
+
+        Raises
+        ------
+        DriverFaultError
+            They do not fit the program, or what was delivered before.
+        """
+        self._deliveries.check(values)
+        lifted = self._lifted(Readout(values))
+        # Room for all runs takes no memory before it is written to.
+        n_runs = self._program.n_runs
+        rows = self._rows or [np.empty((n_runs, *part.shape[1:]), part.dtype) for part in lifted]
+        first, last = self._n_runs, self._deliveries.n_runs
+        for kept, part in zip(rows, lifted, strict=True):
+            kept[first:last] = part
+        self._device_s = time.perf_counter() - self._began
+        self._rows, self._n_runs = rows, last
+        if not self._is_announced:
+            self._is_announced = True
+            self._announce(self)
+
+    def so_far(self) -> Measured:
+        """Return what was delivered, once something was; its arrays are views."""
+        self._is_announced = False
+        if self._kept is not None:
+            return self._kept
+        device_s, n_runs = self._device_s, self._n_runs
+        return self._measured([_frozen(rows[:n_runs]) for rows in self._rows], device_s)
+
+    def whole(self, readout: Readout, device_s: float) -> Measured:
+        """Return all that was measured.
+
+        Raises
+        ------
+        DriverFaultError
+            It does not begin with the runs that were delivered.
+        """
+        lifted, n_runs = self._lifted(readout), self._n_runs
+        pairs = zip(lifted, self._rows, strict=False)
+        is_same = all(np.array_equal(part[:n_runs], kept[:n_runs]) for part, kept in pairs)
+        if n_runs and not (is_same and len(lifted) == len(self._rows)):
+            raise DriverFaultError(
+                "the readout does not begin with the runs that were delivered",
+                hint="a delivery is an early look at finished runs: they must not change",
+            )
+        return self._measured(lifted, device_s, self._trace(readout), readout.notes)
+
+    def put_away(self, keep: Callable[[str, Measured], Measured]) -> None:
+        """Have what was delivered kept: no more will come."""
+        self._kept = keep(self.job, self.so_far())
+
+    @property
+    def has_any(self) -> bool:
+        """Whether something was delivered."""
+        return self._n_runs > 0
+
+    def _lifted(self, readout: Readout) -> list[NDArray[Any]]:
+        lowering, amplitudes = self._program.lowering, readout.amplitudes
+        spins = pack_spins(lowering.lift(readout.spins))
+        if amplitudes is None or not self._keeps_amplitudes:
+            return [spins]
+        return [spins, lowering.lift(amplitudes)]
+
+    def _trace(self, readout: Readout) -> Trace | None:
+        if readout.trace is None or self._program.trace is None:
+            return None
+        return Trace(
+            np.asarray(readout.trace.round_trips, np.int64),
+            np.asarray(readout.trace.pump, np.float64),
+            self._program.lowering.lift(np.asarray(readout.trace.amplitudes, np.float32)),
+        )
+
+    def _measured(
+        self,
+        rows: Sequence[NDArray[Any]],
+        device_s: float,
+        trace: Trace | None = None,
+        notes: Mapping[str, Note] | None = None,
+    ) -> Measured:
+        record, lowering = self._program.calibration, self._program.lowering
+        return Measured(
+            rows[0],
+            rows[1] if len(rows) > 1 else None,
+            self._program.n_spins - lowering.report.field_spin,
+            device_s,
+            trace,
+            notes or {},
+            record.fingerprint if record else "",
+        )
+
+
+def _frozen(rows: NDArray[Any]) -> NDArray[Any]:
+    """Return a view, made read-only."""
+    rows.flags.writeable = False
+    return rows

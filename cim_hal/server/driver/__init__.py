@@ -1,0 +1,1 @@
+"""The driver, guarded, in its own process."""

@@ -1,0 +1,107 @@
+"""The door of a server: CURVE keys checked by ZAP, and users told from the keys of connections.
+
+libzmq asks whether a client may enter by a request to a socket inside the process (ZAP, RFC 27).
+The thread of the router answers it, so nobody enters while that thread does not run; and with
+``ZAP_ENFORCE_DOMAIN`` nobody enters where no one listens at all. pyzmq's own authenticator would
+do, in a thread more; it knows neither the address of the client nor a role.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING
+
+import zmq
+from zmq.utils import z85
+
+from cim_hal.keys import require_curve
+from cim_hal.server import audit
+from cim_hal.server.security.authorized_clients import AuthorizedClients
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from cim_hal.keys import KeyPair
+    from cim_hal.protocol.wire.roles import User
+
+__all__ = ["DOMAIN", "Gatekeeper"]
+
+DOMAIN = b"cim-hal"
+ENDPOINT = "inproc://zeromq.zap.01"
+VERSION = b"1.0"
+
+log = logging.getLogger(__name__)
+
+
+class Gatekeeper:
+    """Lets in the clients of a file, and no others.
+
+    Parameters
+    ----------
+    key : KeyPair
+        Of the server; clients must know its public half beforehand.
+    authorized : Path
+        Names, public keys and roles; see `AuthorizedClients`.
+
+    Raises
+    ------
+    KeyFileError
+        The file is missing or malformed.
+    EncryptionError
+        The ZeroMQ library has no CURVE.
+    """
+
+    def __init__(self, key: KeyPair, authorized: Path) -> None:
+        require_curve()
+        self._key = key
+        self._clients = AuthorizedClients(authorized)
+        if not len(self._clients):
+            log.warning("%s names nobody: nobody can enter", authorized)
+
+    def guard(self, server: zmq.Socket[bytes]) -> None:
+        """Make a socket, before it is bound, ask for keys."""
+        server.setsockopt(zmq.CURVE_SERVER, 1)
+        server.setsockopt(zmq.CURVE_SECRETKEY, self._key.secret.encode("ascii"))
+        server.setsockopt(zmq.ZAP_DOMAIN, DOMAIN)
+        # Without it, and with nobody who answers, libzmq would let everyone in.
+        server.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
+
+    def listen(self, context: zmq.Context[zmq.Socket[bytes]]) -> zmq.Socket[bytes]:
+        """Return the socket whose requests `answer` answers; the caller closes it."""
+        door = context.socket(zmq.REP)
+        door.setsockopt(zmq.LINGER, 0)
+        door.bind(ENDPOINT)
+        return door
+
+    def answer(self, door: zmq.Socket[bytes]) -> None:
+        """Answer one request for entry."""
+        frames = door.recv_multipart()
+        request = frames[1] if len(frames) > 1 else b""
+        key = self._entry(frames)
+        verdict = (b"400", b"not authorized", b"") if key is None else (b"200", b"OK", key.encode())
+        door.send_multipart([VERSION, request, *verdict, b""])
+
+    def user_of(self, frame: zmq.Frame) -> User | None:
+        """Return who sent a frame; None where the key was taken out after the handshake."""
+        return self._clients.user_of(str(frame.get("User-Id")))
+
+    def refresh(self, *, force: bool = False) -> None:
+        """Read the file of clients again, if it changed or with `force`."""
+        if self._clients.refresh(time.monotonic(), force=force):
+            audit.write("clients read", count=len(self._clients))
+
+    def _entry(self, frames: Sequence[bytes]) -> str | None:
+        """Return the key of a client that may enter."""
+        match frames:
+            case [version, _, domain, address, _, b"CURVE", raw] if len(raw) == 32:
+                key = z85.encode(raw).decode("ascii")
+                user = self._clients.user_of(key)
+                is_welcome = user is not None and (version, domain) == (VERSION, DOMAIN)
+                event = "connected" if is_welcome else "refused"
+                audit.write(event, user, address=address.decode("ascii", "replace"), key=key)
+                return key if is_welcome else None
+            case _:
+                audit.write("refused")
+                return None

@@ -1,0 +1,170 @@
+"""Who may come in: a file of names, public keys and roles, read again when it changes."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from cim_hal.errors import KeyFileError
+from cim_hal.keys import NAME, PUBLIC_KEY, config_folder, read_table, replace_file
+from cim_hal.protocol.wire.roles import Role, User
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+__all__ = ["AuthorizedClients", "Client", "authorize", "default_file", "read_clients", "revoke"]
+
+LOOK_S = 1.0  # how often the file is looked at
+
+log = logging.getLogger(__name__)
+
+
+class Client(BaseModel):
+    """One table ``[[client]]`` of the file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    name: Annotated[str, Field(pattern=NAME)]
+    key: Annotated[str, Field(pattern=PUBLIC_KEY)]
+    role: Literal["observer", "user", "operator", "admin"]
+
+    @property
+    def user(self) -> User:
+        """Whom the core sees."""
+        return User(self.name, Role[self.role.upper()])
+
+
+class _File(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    client: tuple[Client, ...] = ()
+
+
+class AuthorizedClients:
+    """The clients in a file, as it stands now.
+
+    A file that cannot be read any more leaves the list as it was, with an error in the log.
+
+    Parameters
+    ----------
+    path : Path
+
+    Raises
+    ------
+    KeyFileError
+        The file is missing or malformed.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._stamp = _stamp(path)
+        self._users = _by_key(read_clients(path))
+        self._next_look = 0.0
+
+    def __len__(self) -> int:
+        return len(self._users)
+
+    def user_of(self, key: str) -> User | None:
+        """Return who holds a public key; None where it is not in the file."""
+        return self._users.get(key)
+
+    def refresh(self, now: float, *, force: bool = False) -> bool:
+        """Read the file again if it changed, or with `force`; return whether it was taken."""
+        if now < self._next_look and not force:
+            return False
+        self._next_look = now + LOOK_S
+        stamp = _stamp(self._path)
+        if stamp == self._stamp and not force:
+            return False
+        self._stamp = stamp
+        try:
+            self._users = _by_key(read_clients(self._path))
+        except KeyFileError as error:
+            log.error("the authorized clients stay as they were: %s", error)  # noqa: TRY400
+            return False
+        return True
+
+
+def default_file() -> Path:
+    """Return the file that is used where none is named."""
+    return config_folder() / "authorized.toml"
+
+
+def read_clients(path: Path) -> tuple[Client, ...]:
+    """Read the file.
+
+    Raises
+    ------
+    KeyFileError
+        It is missing or malformed, or has a name or a key twice.
+    """
+    table = read_table(path)
+    try:
+        clients = _File.model_validate(table).client
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(str(step) for step in first["loc"])
+        raise KeyFileError(f"{path}: {place}: {first['msg']}") from None
+    for what in ("name", "key"):
+        values = [getattr(client, what) for client in clients]
+        twice = next((value for value in values if values.count(value) > 1), None)
+        if twice is not None:
+            raise KeyFileError(f"{path} has the {what} {twice} twice")
+    return clients
+
+
+def authorize(path: Path, client: Client) -> None:
+    """Add a client to the file, which is made where there is none.
+
+    Raises
+    ------
+    KeyFileError
+        Its name or key is there already.
+    """
+    clients = read_clients(path) if path.exists() else ()
+    for known in clients:
+        if known.name == client.name or known.key == client.key:
+            whose = "that" if known.key == client.key else "another"
+            raise KeyFileError(
+                f"{path} has {known.name} ({known.role}) already, with {whose} key",
+                hint=f"cim-hal keys revoke {known.name} takes it out",
+            )
+    _write(path, (*clients, client))
+
+
+def revoke(path: Path, name: str) -> None:
+    """Take a client out of the file.
+
+    Raises
+    ------
+    KeyFileError
+        There is none of that name.
+    """
+    clients = read_clients(path)
+    kept = [client for client in clients if client.name != name]
+    if len(kept) == len(clients):
+        raise KeyFileError(f"{path} has no client {name}", hint="cim-hal keys list shows them")
+    _write(path, kept)
+
+
+def _write(path: Path, clients: Iterable[Client]) -> None:
+    lines = ["# who may use the machine; cim-hal keys writes this file, comments do not last"]
+    for client in clients:
+        lines += ["", "[[client]]"]
+        lines += [f'{name} = "{value}"' for name, value in client.model_dump().items()]
+    replace_file(path, "\n".join(lines) + "\n")
+
+
+def _by_key(clients: Iterable[Client]) -> dict[str, User]:
+    return {client.key: client.user for client in clients}
+
+
+def _stamp(path: Path) -> tuple[int, int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino

@@ -1,0 +1,221 @@
+"""A core with its host and a clock: packets in, replies out; what every transport serves."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections import deque
+from contextlib import ExitStack
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+from cim_hal.errors import CimError, LocalProtocolError
+from cim_hal.machine.calibration import Calibration
+from cim_hal.machine.condition import Condition
+from cim_hal.machine.telemetry import Telemetry
+from cim_hal.protocol.core import ServerCore
+from cim_hal.protocol.couplings.content import Prepared
+from cim_hal.protocol.effects import Audit, Calibrate, Effect, Persist, Prepare, Reply, Run
+from cim_hal.protocol.wire.errors import as_fault
+from cim_hal.protocol.wire.packet import Packet, answer
+from cim_hal.protocol.wire.results import Measured
+from cim_hal.protocol.wire.roles import LOCAL
+from cim_hal.server import audit
+from cim_hal.server.clock import Clock
+from cim_hal.server.collector import Harvest
+from cim_hal.server.executor import Host
+from cim_hal.server.logs import about
+from cim_hal.server.storage.calibrations import age_s
+from cim_hal.server.storage.memory_journal import MemoryJournal
+from cim_hal.server.vitals import memory_bytes, open_files
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from cim_hal.machine.capabilities import Capabilities
+    from cim_hal.machine.driver import Driver
+    from cim_hal.protocol.monitoring.counters import Meters
+    from cim_hal.protocol.wire.limits import Limits
+    from cim_hal.protocol.wire.roles import User
+    from cim_hal.server.board import Board
+    from cim_hal.server.executor import Outcome
+    from cim_hal.server.storage.calibrations import CalibrationStore
+    from cim_hal.server.storage.memory_journal import Journal
+
+__all__ = ["TICK_S", "Station"]
+
+TICK_S = 0.1
+VITALS_S = 5.0  # how often memory and open files are looked at
+
+log = logging.getLogger(__name__)
+
+
+class Station:
+    """One machine, ready to answer. Not thread-safe: the caller has one thread, or a lock.
+
+    Parameters
+    ----------
+    driver : Driver
+        The station closes it.
+    announce : callable
+        Called from another thread when `settle` has something to do.
+    limits : Limits
+    calibrations : CalibrationStore, optional
+        Where records outlast the server.
+    journal : Journal, optional
+        What jobs are remembered in; the station closes it. In memory where it is None.
+
+    Raises
+    ------
+    CimError
+        The driver does not describe itself, or the journal is damaged, or of another machine.
+    """
+
+    def __init__(
+        self,
+        driver: Driver,
+        announce: Callable[[], None],
+        limits: Limits | None = None,
+        *,
+        calibrations: CalibrationStore | None = None,
+        journal: Journal | None = None,
+    ) -> None:
+        self._clock = Clock()
+        self._driver = driver
+        self._journal = journal or MemoryJournal()
+        self._calibrations = calibrations
+        self._vitals_at = 0.0
+        with ExitStack() as undo:
+            undo.callback(self._journal.close)
+            self._host = Host(driver, announce, self._journal)
+            undo.callback(self._host.close)
+            self._core = ServerCore(
+                self._host.capabilities,
+                limits,
+                keys=self._journal.keys,
+                software=f"cim-hal {version('cim-hal')}",
+                # Of the wall clock, so that epochs grow over a restart of the server.
+                first_epoch=int(self._clock() * 1000),
+            )
+            self._restore()
+            self._close = undo.pop_all().close
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the driver described."""
+        return self._host.capabilities
+
+    @property
+    def meters(self) -> Meters:
+        """What was counted; whoever moves the packets counts there too."""
+        return self._core.meters
+
+    def receive(self, peer: bytes, request: Packet, *, user: User = LOCAL) -> list[Reply]:
+        """Take a request; the replies may be to others, and its own may come later."""
+        job = vars(request.body).get("job", "")  # to miss an attribute takes a model 6 µs
+        with about(peer=peer.hex(), session=request.session[-8:], user=user.name, job=job):
+            log.debug("%s", request.body.t)
+            try:
+                effects = self._core.receive(peer, request, self._clock(), user=user)
+                return self._perform(effects)
+            except Exception:
+                log.exception("a %s request failed", request.body.t)
+                fault = as_fault(LocalProtocolError("internal error"))
+                return [Reply(peer, answer(request, fault))]
+
+    def settle(self) -> list[Reply]:
+        """Take what the host has done, and let time pass; call it at least every `TICK_S`."""
+        replies: list[Reply] = []
+        for outcome in self._host.outcomes():
+            try:
+                replies += self._perform(self._take(outcome, self._clock()))
+            except Exception:
+                log.exception("an outcome could not be taken")
+        now = self._clock()
+        for job, progress in self._host.progress():
+            replies += self._perform(self._core.progress(job, progress, now))
+        if now >= self._vitals_at:
+            self._vitals_at = now + VITALS_S
+            self._measure_vitals()
+        return replies + self._perform(self._core.tick(now))
+
+    def post(self, board: Board) -> None:
+        """Put a report on the board if it is due."""
+        if board.is_due:
+            board.post(*self._core.reports(self._clock()))
+
+    def close(self) -> None:
+        """Stop what runs, close the driver and the journal."""
+        self._close()
+
+    def _restore(self) -> None:
+        now = self._clock()
+        for record in self._calibrations.read() if self._calibrations else ():
+            self._core.instruments.restore(record, age_s(record), now)
+        saved = self._journal.load(self._host.capabilities.name)
+        controls = self._journal.controls()
+        self._perform(self._core.restore(saved, now, controls=controls))
+
+    def _measure_vitals(self) -> None:
+        processes = {"server": os.getpid()}
+        pid = getattr(self._driver, "pid", None)  # of a `DriverProcess`, while there is one
+        if pid is not None:
+            processes["driver"] = pid
+        for process, number in processes.items():
+            for name, measure in (("memory_bytes", memory_bytes), ("open_files", open_files)):
+                value = measure(number)
+                if value is not None:
+                    self.meters.set(name, value, process)
+
+    def _take(self, outcome: Outcome, now: float) -> list[Effect]:
+        match outcome:
+            case Prepare(ticket=ticket), Prepared() | CimError() as prepared:
+                return self._core.prepared(ticket, prepared, now)
+            case Run(job=job), Measured() | CimError() as measured:
+                return self._core.finish(job, measured, now)
+            case Harvest():
+                return self._core.deliver(outcome.job, outcome.so_far(), now)
+            case Calibrate(key=key), Calibration() | CimError() as made:
+                return self._calibrated(key, made, now)
+            case Telemetry():
+                self._core.instruments.heard(outcome, now)
+                return []
+            case Condition():
+                self._core.instruments.changed(outcome, now)
+                return []
+            case _:
+                raise TypeError(outcome)
+
+    def _calibrated(self, key: str, made: Calibration | CimError, now: float) -> list[Effect]:
+        if isinstance(made, CimError):
+            return self._core.instruments.calibrated(key, made, 0.0, now)
+        if self._calibrations:
+            self._calibrations.keep(made)
+        return self._core.instruments.calibrated(key, made, age_s(made), now)
+
+    def _perform(self, effects: Iterable[Effect]) -> list[Reply]:
+        replies: list[Reply] = []
+        to_do = deque(effects)
+        while to_do:
+            effect = to_do.popleft()
+            match effect:
+                case Reply():
+                    replies.append(effect)
+                case Persist():
+                    to_do.extendleft(reversed(self._persist(effect)))
+                case Audit():
+                    audit.write(effect.event, effect.user, **effect.facts)
+                case Run():
+                    self._host.perform(self._core.instruments.ready(effect, self._clock()))
+                case _:
+                    self._host.perform(effect)
+        return replies
+
+    def _persist(self, effect: Persist) -> list[Effect]:
+        """Write a record before anything else is done; what cannot be written has not happened."""
+        try:
+            self._journal.write(effect.record)
+        except CimError as error:
+            log.warning("%s was not written: %s", type(effect.record).__name__, error)
+            return self._core.unsaved(effect.ticket, error, self._clock())
+        return self._core.saved(effect.ticket, self._clock())

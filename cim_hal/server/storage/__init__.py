@@ -1,0 +1,1 @@
+"""What outlives the server: the journal, couplings, calibrations."""

@@ -1,0 +1,382 @@
+"""A journal on disk: what a server promised, in SQLite, with couplings and results beside it.
+
+A record is on the disk when `write` returns (write-ahead log, ``synchronous=FULL``): a server may
+be killed at any moment, and the next one goes on from what was promised. Two servers never share
+a journal: the first holds its lock.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+import sqlite3
+from contextlib import closing, contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from cim_hal.errors import CimError, JournalError, StorageError, UnknownReferenceError
+from cim_hal.model.record import LoweringReport
+from cim_hal.model.schedule import PumpSchedule
+from cim_hal.protocol.jobs.idempotency import KeyRules
+from cim_hal.protocol.jobs.records import (
+    Accepted,
+    Controls,
+    Dropped,
+    Ended,
+    Forgotten,
+    Record,
+    Saved,
+    Started,
+    Stopped,
+)
+from cim_hal.protocol.jobs.state import TERMINAL, JobState
+from cim_hal.protocol.wire.limits import Limits
+from cim_hal.protocol.wire.messages import Fault, Sample
+from cim_hal.protocol.wire.roles import Role, User
+from cim_hal.server.storage.array_file import storage_error
+from cim_hal.server.storage.spool import Spool
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from cim_hal.protocol.couplings.content import Content
+    from cim_hal.protocol.wire.results import Measured
+
+__all__ = ["DiskJournal", "default_folder"]
+
+FILE = "journal.sqlite3"
+APPLICATION_ID = 0x43494D4A  # "CIMJ"
+FORMAT = 1
+MAX_RECORD_BYTES = 1024 * 1024
+SCHEMA = """
+CREATE TABLE machine (name TEXT NOT NULL);
+CREATE TABLE jobs (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL UNIQUE,
+    user TEXT NOT NULL,
+    role INTEGER NOT NULL,
+    digest BLOB NOT NULL,
+    accepted_at REAL NOT NULL,
+    request TEXT,
+    fitted TEXT,
+    state TEXT NOT NULL,
+    error TEXT,
+    has_result INTEGER NOT NULL DEFAULT 0,
+    ended_at REAL NOT NULL DEFAULT 0
+);
+"""
+CONTROLS = """
+CREATE TABLE IF NOT EXISTS controls (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    number INTEGER NOT NULL,
+    stopped TEXT
+)
+"""
+
+log = logging.getLogger(__name__)
+
+
+def default_folder(target: str) -> Path:
+    """Return where the jobs of a machine are kept: a folder of its own for each target."""
+    state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    name = re.sub(r"[^A-Za-z0-9._-]+", "_", target).strip(".") or "machine"
+    return Path(state) / "cim-hal" / "servers" / name
+
+
+class DiskJournal:
+    """A `Journal` in a folder.
+
+    Parameters
+    ----------
+    folder : Path
+        Made where it is not there; readable by its owner alone.
+    keys : KeyRules
+    max_bytes : int
+        Couplings kept beyond those that jobs wait for.
+
+    Raises
+    ------
+    JournalError
+        The journal there is damaged, of another program, or in use by another server.
+    StorageError
+        The disk does not take it.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        keys: KeyRules | None = None,
+        max_bytes: int | None = None,
+    ) -> None:
+        self.keys = keys or KeyRules()
+        self._path = folder / FILE
+        self._waited_for: dict[str, str] = {}  # digest of couplings by job that is not over
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._spool = Spool(folder, max_bytes=max_bytes or Limits().cache_bytes)
+        except OSError as error:
+            raise JournalError(f"{folder} cannot be used: {error.strerror}") from error
+        self._db = _opened(self._path)
+        self._writers: Mapping[type[Record], Callable[[Any], None]] = {
+            Accepted: self._accept,
+            Started: self._start,
+            Ended: self._end,
+            Dropped: self._drop,
+            Forgotten: self._forget,
+            Controls: self._control,
+        }
+
+    def controls(self) -> Controls | None:
+        """Return what was kept of locks and stops.
+
+        Raises
+        ------
+        JournalError
+            It is damaged.
+        """
+        with _reading(self._path):
+            row = self._db.execute("SELECT number, stopped FROM controls").fetchone()
+            if row is None:
+                return None
+            stopped = row["stopped"] and Stopped(**json.loads(row["stopped"]))
+            return Controls(int(row["number"]), stopped or None)
+
+    def load(self, device: str) -> list[Saved]:
+        """Return the jobs that were kept.
+
+        Raises
+        ------
+        JournalError
+            The journal is of another machine, or a record in it is damaged.
+        """
+        with _reading(self._path):
+            self._check_device(device)
+            rows = self._db.execute("SELECT * FROM jobs ORDER BY number").fetchall()
+            saved = [self._saved(row) for row in rows]
+        self._spool.keep_only([job.job for job in saved if job.measured is not None])
+        for job in saved:
+            if job.accepted is not None and job.state not in TERMINAL:
+                self._waited_for[job.job] = job.accepted.request.coupling.digest
+        return saved
+
+    def write(self, record: Record) -> None:
+        """Keep a record."""
+        try:
+            self._writers[type(record)](record)
+        except (sqlite3.Error, OSError) as error:
+            self._undo()
+            raise storage_error(error) from error
+
+    def keep_couplings(self, digest: str, content: Content) -> None:
+        """Keep couplings."""
+        self._spool.keep_couplings(digest, content, tuple(self._waited_for.values()))
+
+    def couplings(self, digest: str) -> Content:
+        """Return couplings that were kept."""
+        return self._spool.couplings(digest)
+
+    def keep_result(self, job: str, measured: Measured) -> Measured:
+        """Write a result; where the disk does not take it, its record will wait for room."""
+        try:
+            return self._spool.keep_result(job, measured)
+        except StorageError as error:
+            log.warning("the result of job %s waits: %s", job, error)
+            return measured
+
+    def close(self) -> None:
+        """Let go of the journal, and of its lock."""
+        self._db.close()
+
+    # ---- one method for each kind of record -------------------------------------------------
+
+    def _accept(self, record: Accepted) -> None:
+        digest = record.request.coupling.digest
+        if not self._spool.has_couplings(digest):
+            raise UnknownReferenceError(
+                f"the couplings {digest[:19]}… are not on the disk of the server",
+                hint="upload them again",
+                kind="coupling",
+            )
+        schedule, report = record.schedule, record.report
+        fitted = {"pump": schedule.pump, "round_trips": schedule.round_trips}
+        self._commit(
+            "INSERT INTO jobs (id, user, role, digest, accepted_at, request, fitted, state) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                record.job,
+                record.user.name,
+                int(record.user.role),
+                record.digest,
+                record.at,
+                record.request.model_dump_json(exclude_defaults=True),
+                json.dumps(fitted | {"report": report.model_dump()}),
+                JobState.QUEUED.value,
+            ),
+        )
+        self._waited_for[record.job] = digest
+
+    def _start(self, record: Started) -> None:
+        self._commit("UPDATE jobs SET state = ? WHERE id = ?", (JobState.RUNNING.value, record.job))
+
+    def _end(self, record: Ended) -> None:
+        if record.measured is not None and not self._spool.has_result(record.job):
+            self._spool.keep_result(record.job, record.measured)
+        error = record.error and record.error.model_dump_json()
+        values = (record.state.value, error, record.measured is not None, record.at, record.job)
+        self._commit(
+            "UPDATE jobs SET state = ?, error = ?, has_result = ?, ended_at = ? WHERE id = ?",
+            values,
+        )
+        self._waited_for.pop(record.job, None)
+
+    def _drop(self, record: Dropped) -> None:
+        self._commit(
+            "UPDATE jobs SET request = NULL, fitted = NULL, has_result = 0 WHERE id = ?",
+            *((job,) for job in record.jobs),
+            durable=False,
+        )
+        self._spool.drop_results(record.jobs)
+
+    def _forget(self, record: Forgotten) -> None:
+        rows = ((job,) for job in record.jobs)
+        self._commit("DELETE FROM jobs WHERE id = ?", *rows, durable=False)
+
+    def _control(self, record: Controls) -> None:
+        stopped = record.stopped and json.dumps(asdict(record.stopped))
+        statement = "REPLACE INTO controls (id, number, stopped) VALUES (1, ?, ?)"
+        self._commit(statement, (record.number, stopped))
+
+    def _commit(self, statement: str, *rows: tuple[Any, ...], durable: bool = True) -> None:
+        """Do a statement for each row, all or none; not `durable`, a crash may undo it whole."""
+        self._db.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+        self._db.execute("BEGIN IMMEDIATE")
+        self._db.executemany(statement, rows)
+        self._db.execute("COMMIT")
+
+    def _undo(self) -> None:
+        if self._db.in_transaction:
+            try:
+                self._db.execute("ROLLBACK")
+            except sqlite3.Error:
+                log.exception("a record could not be taken back")
+
+    # ---- reading ----------------------------------------------------------------------------
+
+    def _check_device(self, device: str) -> None:
+        names = [name for (name,) in self._db.execute("SELECT name FROM machine")]
+        if not names:
+            self._db.execute("INSERT INTO machine VALUES (?)", (device,))
+        elif names != [device]:
+            raise JournalError(
+                f"{self._path} is the journal of {names[0]!r}, not of {device!r}",
+                hint="give this machine another folder",
+                path=str(self._path),
+            )
+
+    def _saved(self, row: sqlite3.Row) -> Saved:
+        state, error = JobState(row["state"]), row["error"]
+        measured = self._spool.result(row["id"]) if row["has_result"] else None
+        is_whole = state is not JobState.DONE or measured is not None
+        return Saved(
+            job=row["id"],
+            user=row["user"],
+            digest=row["digest"],
+            state=state,
+            error=None if error is None else Fault.model_validate_json(error),
+            accepted=_accepted(row) if row["request"] is not None and is_whole else None,
+            measured=measured,
+            ended_at=float(row["ended_at"]),
+        )
+
+
+def _accepted(row: sqlite3.Row) -> Accepted:
+    fitted = json.loads(row["fitted"])
+    return Accepted(
+        job=row["id"],
+        user=User(row["user"], Role(row["role"])),
+        request=Sample.model_validate_json(row["request"]),
+        digest=row["digest"],
+        schedule=PumpSchedule(tuple(fitted["pump"]), fitted["round_trips"]),
+        report=LoweringReport(**fitted["report"]),
+        at=float(row["accepted_at"]),
+    )
+
+
+def _opened(path: Path) -> sqlite3.Connection:
+    """Return a connection that alone has the journal; make the tables where there are none."""
+    with _reading(path):
+        # `check_same_thread`: made in one thread, used in another, never in two at once.
+        db = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
+        try:
+            db.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_RECORD_BYTES)
+            db.row_factory = sqlite3.Row
+            db.execute("PRAGMA trusted_schema = OFF")
+            db.execute("PRAGMA locking_mode = EXCLUSIVE")
+            with closing(db.execute("SELECT count(*) FROM sqlite_master")) as cursor:
+                (n_tables,) = cursor.fetchone()
+            _check_owner(db, path, is_new=n_tables == 0)
+            db.execute("PRAGMA journal_mode = WAL")
+            db.execute("BEGIN EXCLUSIVE")  # takes the lock, which is kept until the end
+            if n_tables == 0:
+                db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+                db.execute(f"PRAGMA user_version = {FORMAT}")
+                for statement in SCHEMA.split(";")[:-1]:
+                    db.execute(statement)
+            db.execute(CONTROLS)
+            db.execute("COMMIT")
+            _check_pages(db, path)
+        except BaseException:
+            db.close()
+            raise
+        return db
+
+
+def _check_owner(db: sqlite3.Connection, path: Path, *, is_new: bool) -> None:
+    (owner,), (version,) = (
+        db.execute(f"PRAGMA {name}").fetchone() for name in ("application_id", "user_version")
+    )
+    if is_new and owner in (0, APPLICATION_ID):
+        return
+    if owner != APPLICATION_ID:
+        raise JournalError(f"{path} is the database of another program", path=str(path))
+    if version != FORMAT:
+        raise JournalError(
+            f"{path} is a journal of format {version}, here is format {FORMAT}",
+            hint="use the version of cim-hal that wrote it, or another folder",
+            path=str(path),
+        )
+
+
+def _check_pages(db: sqlite3.Connection, path: Path) -> None:
+    (verdict,) = db.execute("PRAGMA quick_check(1)").fetchone()
+    if verdict != "ok":
+        raise JournalError(f"{path} is damaged: {verdict}", path=str(path))
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Turn what goes wrong while a journal is opened and read into a `JournalError`."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        if "locked" in str(error):
+            raise JournalError(
+                f"another server uses {path.parent}",
+                hint="end it, or give this one another folder with --state, or --no-journal",
+                path=str(path),
+            ) from None
+        raise JournalError(f"{path} cannot be opened: {error}", path=str(path)) from error
+    except (sqlite3.Error, ValidationError, ValueError, LookupError, TypeError) as error:
+        if isinstance(error, CimError):
+            raise
+        raise JournalError(
+            f"{path} is damaged: {type(error).__name__}: {error}",
+            hint="move the folder away; jobs it knew are lost",
+            path=str(path),
+        ) from error
