@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
-from cim_hal.protocol.wire.base.messages import instruments as instrumentation
 
 from cim_hal import (
     Calibration,
@@ -26,6 +25,7 @@ from cim_hal.protocol.wire.codec import DTYPES
 from cim_hal.protocol.wire.errors import CLASSES
 from cim_hal.protocol.wire.evolution import ADDED
 from cim_hal.protocol.wire.limits import MAX_BUFFER_BYTES, MAX_HEADER_BYTES, Limits
+from cim_hal.protocol.wire.messages import instruments as instrumentation
 from cim_hal.protocol.wire.messages.status import (
     EventSeen,
     JobSeen,
