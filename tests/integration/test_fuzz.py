@@ -15,7 +15,7 @@ from cim_machines import Annealer
 
 from cim_hal import IsingModel, open_device
 from cim_hal.errors import ProtocolError
-from cim_hal.protocol.wire.base import messages
+from cim_hal.protocol.wire import messages
 from cim_hal.protocol.wire.codec import decode, encode
 from cim_hal.protocol.wire.limits import MAX_HEADER_BYTES, Limits
 from cim_hal.testing import Mutator, example_packets

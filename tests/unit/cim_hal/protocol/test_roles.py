@@ -8,7 +8,7 @@ import pytest
 from cim_wire import PAYLOAD, REF, Bench, runs
 
 from cim_hal.errors import PermissionDeniedError
-from cim_hal.protocol.wire.base import messages
+from cim_hal.protocol.wire import messages
 from cim_hal.protocol.wire.messages import (
     BeginCouplings,
     CancelJob,

@@ -20,7 +20,7 @@ from cim_hal import (
 from cim_hal.machine.condition import Condition
 from cim_hal.model.trace import MAX_TRACE_BYTES
 from cim_hal.protocol.jobs.state import JOB, JobEvent
-from cim_hal.protocol.wire.base import messages
+from cim_hal.protocol.wire import messages
 from cim_hal.protocol.wire.codec import DTYPES
 from cim_hal.protocol.wire.errors import CLASSES
 from cim_hal.protocol.wire.evolution import ADDED
