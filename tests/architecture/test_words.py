@@ -1,0 +1,60 @@
+"""One language: what the glossary retired is used nowhere."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+
+import pytest
+from source_tree import ROOT, modules, words_of
+
+GLOSSARY = ROOT / "docs/development/glossary.md"
+
+
+@cache
+def retired(title: str) -> dict[str, str]:
+    """Return the rows of one table of the glossary: what is retired, and what is said instead."""
+    text = GLOSSARY.read_text(encoding="utf-8")
+    section = re.search(rf"^## {title}\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
+    assert section, f"{GLOSSARY.name} has no section {title!r}"
+    rows = re.findall(r"^\| (`[^|]+`) \| ([^|]+) \|$", section[1], re.MULTILINE)
+    return {name: instead for names, instead in rows for name in re.findall(r"`([^`]+)`", names)}
+
+
+def complaints(text: str, words: dict[str, str]) -> list[str]:
+    """Return the retired words that a text contains, each with its replacement."""
+    found = set(re.findall(r"[a-z]+", text.lower())) & set(words)
+    return [f"{word!r}, say {words[word]}" for word in sorted(found)]
+
+
+@pytest.mark.parametrize("title", ["Retired names", "Retired words"])
+def test_the_glossary_lists_what_is_retired(title):
+    assert len(retired(title)) > 20
+
+
+@pytest.mark.parametrize("module", sorted(modules()))
+def test_no_retired_name_is_used(module):
+    names = retired("Retired names")
+    used = modules()[module].identifiers() | {modules()[module].path.stem}
+    assert not {f"{name}, use {names[name]}" for name in used & set(names)}
+
+
+@pytest.mark.parametrize("module", sorted(modules()))
+def test_no_retired_word_is_in_identifiers_or_docstrings(module):
+    words, source = retired("Retired words"), modules()[module]
+    identifiers = {word for name in source.identifiers() for word in words_of(name)}
+    text = " ".join([*identifiers, *words_of(source.path.stem), *source.docstrings()])
+    assert complaints(text, words) == []
+
+
+@pytest.mark.parametrize(
+    "page",
+    sorted(
+        path
+        for path in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
+        if "_build" not in path.parts and path != GLOSSARY
+    ),
+    ids=lambda path: str(path.relative_to(ROOT)),
+)
+def test_no_retired_word_is_in_the_docs(page):
+    assert complaints(page.read_text(encoding="utf-8"), retired("Retired words")) == []
