@@ -13,7 +13,7 @@ import numpy as np
 from emulator.dynamics.base import Block, Dynamics, Precision, Wiring
 from emulator.dynamics.look import look, look_after, start_watch
 from emulator.dynamics.stretch import WatchedBlock
-from emulator.products.operand import padded_runs, read_spins
+from emulator.products.packing import padded_runs, read_spins
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

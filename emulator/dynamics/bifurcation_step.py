@@ -9,13 +9,14 @@ from numba import njit
 from emulator.dynamics.local_field import Zeeman, add_zeeman, local_fields
 from emulator.dynamics.look import look_after
 from emulator.products.avx512 import prefer_wide_vectors
-from emulator.products.operand import BLOCK_ROWS, multiply_taken, take_signs
+from emulator.products.operand import multiply_rows, pack_signs
+from emulator.products.packing import BLOCK_ROWS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from emulator.dynamics.look import Watch
-    from emulator.products.operand import Form
+    from emulator.products.operand import CouplingOperand
 
 __all__ = [
     "KERR_STEPS",
@@ -47,7 +48,7 @@ class BifurcationConstants(NamedTuple):
 class Loop(NamedTuple):
     """Couplings, room for signs where they are fed back, the field, and who looks on the loop."""
 
-    form: Form
+    form: CouplingOperand
     room: Any
     zeeman: Zeeman
     watch: Watch | None
@@ -126,11 +127,11 @@ def advance_discrete(
     Signs are taken before a step, so that the product is needed a few rows at a time only.
     """
     for step in range(len(detunings)):
-        take_signs(loop.form, arrays.x, loop.room)
+        pack_signs(loop.form, arrays.x, loop.room)
         for first in range(0, len(arrays.x), BLOCK_ROWS):
             end = min(first + BLOCK_ROWS, len(arrays.x))
             product = arrays.local_field[: end - first]
-            multiply_taken(loop.form, loop.room, first, product)
+            multiply_rows(loop.form, loop.room, first, product)
             if loop.zeeman.is_there:
                 add_zeeman(loop.zeeman, first, product)
             rows = Phase(arrays.x[first:end], arrays.y[first:end], product)

@@ -13,8 +13,7 @@ from emulator.dynamics.base import Dynamics, Wiring, check_options, state_dtype
 from emulator.dynamics.local_field import Zeeman, local_fields, zeeman
 from emulator.dynamics.stretch import WatchedBlock
 from emulator.noise import fill_normals
-from emulator.products.operand import padded_runs
-from emulator.products.packing import aligned_zeros
+from emulator.products.packing import aligned_zeros, padded_runs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from emulator.dynamics.look import Watch
-    from emulator.products.operand import Form
+    from emulator.products.operand import CouplingOperand
 
 __all__ = [
     "Conditions",
@@ -66,7 +65,7 @@ class Shared(NamedTuple):
 class Loop(NamedTuple):
     """Couplings as numbers, and who looks on the loop."""
 
-    form: Form
+    form: CouplingOperand
     watch: Watch | None
 
 
@@ -84,7 +83,7 @@ class Conditions(NamedTuple):
 
 
 @njit(cache=True, nogil=True)
-def feed_back(form: Form, arrays: Shared) -> None:
+def feed_back(form: CouplingOperand, arrays: Shared) -> None:
     """Write the local fields of the amplitudes as they are."""
     local_fields(form, arrays.zeeman, arrays.x, arrays.local_field)
 
@@ -168,7 +167,7 @@ class ControlledBlock(WatchedBlock):
         e[:] = initial_error
         field = zeeman(wiring.coupling, n_padded, dtype)
         self._arrays = Shared(x, e, aligned_zeros(x.shape, dtype), field)
-        self._form = wiring.coupling.numbers(dtype)
+        self._form = wiring.coupling.as_floats(dtype)
         self._constants = dynamics.constants(wiring.norms.natural_strength())
         self.wiring, self._dynamics = wiring, dynamics
         self._round_trip = 0

@@ -13,13 +13,13 @@ import numpy as np
 from numba import njit
 
 from emulator.products.avx512 import prefer_wide_vectors
-from emulator.products.operand import multiply_reals
+from emulator.products.operand import multiply_rows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from emulator.products.coupling import CouplingMatrix
-    from emulator.products.operand import Form
+    from emulator.products.operand import CouplingOperand
 
 __all__ = ["Zeeman", "add_zeeman", "local_fields", "mean_magnitude", "zeeman"]
 
@@ -61,9 +61,9 @@ def add_zeeman(zeeman: Zeeman, first: int, product: NDArray[Any]) -> None:
 
 
 @njit(cache=True, nogil=True)
-def local_fields(form: Form, zeeman: Zeeman, x: NDArray[Any], out: NDArray[Any]) -> None:
+def local_fields(form: CouplingOperand, zeeman: Zeeman, x: NDArray[Any], out: NDArray[Any]) -> None:
     """Write the local fields of amplitudes `x` (n, runs) to `out`."""
-    multiply_reals(form, x, out)
+    multiply_rows(form, x, 0, out)
     if zeeman.is_there:
         mean_magnitude(x, zeeman.amplitude)
         add_zeeman(zeeman, 0, out)

@@ -8,14 +8,14 @@ import numpy as np
 from numba import njit
 
 from emulator.products.avx512 import prefer_wide_vectors
-from emulator.products.operand import BLOCK_ROWS, multiply_taken, padded_runs, take_signs
-from emulator.products.packing import aligned_zeros
+from emulator.products.operand import multiply_rows, pack_signs
+from emulator.products.packing import BLOCK_ROWS, aligned_zeros, padded_runs
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray
 
     from emulator.products.coupling import CouplingMatrix
-    from emulator.products.operand import Form
+    from emulator.products.operand import CouplingOperand
 
 __all__ = ["Watch", "look", "look_after", "start_watch"]
 
@@ -37,7 +37,7 @@ class Watch(NamedTuple):
         Round trips from one look to the next.
     """
 
-    form: Form
+    form: CouplingOperand
     room: Any
     product: NDArray[Any]
     field: NDArray[np.float64]
@@ -51,8 +51,8 @@ class Watch(NamedTuple):
 def start_watch(coupling: CouplingMatrix, n_runs: int, dtype: DTypeLike, every: int) -> Watch:
     """Return a watch that has seen nothing; `dtype` is that of amplitudes."""
     return Watch(
-        form=coupling.form,
-        room=coupling.room(n_runs),
+        form=coupling.operand,
+        room=coupling.operand.workspace(n_runs),
         product=aligned_zeros((BLOCK_ROWS, padded_runs(n_runs)), coupling.dtype),
         field=coupling.field,
         latest=np.empty(n_runs),
@@ -97,12 +97,12 @@ def _keep_better(x: NDArray[Any], watch: Watch) -> None:
 @njit(cache=True, nogil=True)
 def look(watch: Watch, x: NDArray[Any]) -> None:
     """Compute the energies of the signs of `x` (n, runs), and keep what is better."""
-    take_signs(watch.form, x, watch.room)
+    pack_signs(watch.form, x, watch.room)
     watch.latest[:] = 0
     for first in range(0, len(x), BLOCK_ROWS):
         end = min(first + BLOCK_ROWS, len(x))
         rows = watch.product[: end - first]
-        multiply_taken(watch.form, watch.room, first, rows)
+        multiply_rows(watch.form, watch.room, first, rows)
         _add_energies(x[first:end], rows, watch.field[first:end], watch.latest)
     _keep_better(x, watch)
 

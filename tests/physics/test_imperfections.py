@@ -15,6 +15,7 @@ from emulator.dynamics.pulse import timing_overlap
 from emulator.imperfections import Disorder, PhaseWalk
 from emulator.noise import NoiseKey
 from emulator.products.coupling import CouplingMatrix
+from emulator.products.dense_float import DenseFloats
 
 IDEAL = Converter(full_scale=np.inf)
 PAIR = np.array([[0.0, 1.0], [1.0, 0.0]])
@@ -219,7 +220,8 @@ def test_a_static_gain_error_of_the_modulator_multiplies_the_rows_of_the_couplin
     wrong, right = (start(linear(**o), glass(20)) for o in ({"injection_gain_error": 0.1}, {}))
     gain = Disorder.of(linear(injection_gain_error=0.1).imperfections, 20, float).injection_gain
     rows = right._wiring.coupling
-    right._wiring = replace(right._wiring, coupling=replace(rows, plain=gain[:, None] * rows.dense))
+    wrong_rows = rows.with_floats(DenseFloats(gain[:, None] * rows.matrix))
+    right._wiring = replace(right._wiring, coupling=wrong_rows)
     for pump in np.linspace(0, 1, 40):
         wrong.advance(pump)
         right.advance(pump)
@@ -361,7 +363,7 @@ def test_a_detector_offset_is_a_field(start):
     dynamics = linear(detector_offset=offset)
     wrong, right = (start(d, J) for d in (dynamics, linear()))
     L, R = dynamics.loss_exponent, dynamics.outcoupling
-    strength = L * 0.4 * wrong._wiring.coupling.dense
+    strength = L * 0.4 * wrong._wiring.coupling.matrix
     field = offset / math.sqrt(R) * strength.sum(axis=1)
     expected = np.zeros(20)
     for round_trip in range(30):
@@ -376,7 +378,7 @@ def test_a_leak_of_the_record_is_a_coupling_to_the_neighbours_of_neighbours(star
     # J m' with m' = (1 + eps S) m, S the shift by one pulse
     leaky, equivalent = (start(linear(**o), glass(20), runs=4) for o in ({"leakage": 0.2}, {}))
     J = equivalent._wiring.coupling
-    shifted = replace(J, plain=J.dense @ (np.eye(20) + 0.2 * np.eye(20, k=-1)))
+    shifted = J.with_floats(DenseFloats(J.matrix @ (np.eye(20) + 0.2 * np.eye(20, k=-1))))
     equivalent._wiring = replace(equivalent._wiring, coupling=shifted)
     for pump in np.linspace(0, 1, 40):
         leaky.advance(pump)
@@ -403,7 +405,8 @@ def test_dead_pulses_stay_exactly_zero_and_the_rest_is_as_if_couplings_to_them_w
     dead = [0, 7, 20]
     alive = np.setdiff1d(np.arange(21), dead)
     wrong, cut = (start(linear(**o), glass(21), runs=4) for o in ({"dead_pulses": (0, 7, 20)}, {}))
-    cut._wiring.coupling.plain[dead], cut._wiring.coupling.plain[:, dead] = 0, 0
+    J = cut._wiring.coupling.matrix
+    J[dead], J[:, dead] = 0, 0
     for pump in np.linspace(0, 1.1, 30):
         wrong.advance(pump)
         cut.advance(pump)
