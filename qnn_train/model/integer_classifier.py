@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 
 from qnn_train.errors import ModelFileError
-from qnn_train.estimator.integer_model import About, IntegerModel
-from qnn_train.layer_arrays import checked_array
+from qnn_train.model.integer_model import About, IntegerModel
+from qnn_train.model.layer_arrays import checked_array
 from qnn_train.solve.cross_entropy import probabilities
 
 if TYPE_CHECKING:

@@ -39,10 +39,10 @@ __all__ = [
     "METHODS",
     "Decomposed",
     "Gradient",
-    "Guessing",
     "Hedging",
     "Method",
     "Penalty",
+    "RandomSearch",
     "method_named",
 ]
 
@@ -191,7 +191,7 @@ class Hedging:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Guessing:
+class RandomSearch:
     """Random weights, without a machine.
 
     Parameters
@@ -227,7 +227,7 @@ METHODS: Mapping[str, Method] = MappingProxyType(
         "dlbo": Decomposed(),
         "dlbo-2": Decomposed(moments=2),
         "qph": Hedging(),
-        "random": Guessing(),
+        "random": RandomSearch(),
     }
 )
 
@@ -256,7 +256,7 @@ def method_named(name: str, *, batch: int, n_samples: int, seed: int) -> Method:
     method = METHODS[name]
     if isinstance(method, (Decomposed, Hedging)):
         return replace(method, batch=batch)
-    if isinstance(method, Guessing):
+    if isinstance(method, RandomSearch):
         return replace(method, n_samples=n_samples, seed=seed)
     return method
 

@@ -13,9 +13,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from qnn_train.archive import read_arrays, reading, write_arrays
 from qnn_train.errors import CheckpointError
-from qnn_train.scale.recipe import ProximalRecipe
-from qnn_train.scale.report import Curve
 from qnn_train.solve import ProximalState
+from qnn_train.training.proximal_recipe import ProximalRecipe
+from qnn_train.training.proximal_report import Curve
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -70,7 +70,7 @@ class Checkpoint:
         What is told apart.
     recipe : ProximalRecipe
     digest : str
-        Fingerprint of the training images as features, see `ScaleProblem.digest`.
+        Fingerprint of the training images as features, see `ProximalProblem.digest`.
     device : str
         Name the machine gave itself.
     coupling_bits : int or None

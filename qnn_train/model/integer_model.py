@@ -17,8 +17,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from qnn_train.archive import read_arrays, reading
 from qnn_train.data.grid import FeatureGrid
 from qnn_train.errors import ModelFileError
-from qnn_train.layer_arrays import checked_array, layer_arrays, network_of
-from qnn_train.model_about import LayerAbout, architecture_of, layers_about
+from qnn_train.model.header import LayerAbout, architecture_of, layers_about
+from qnn_train.model.layer_arrays import checked_array, layer_arrays, network_of
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from qnn_train.estimator.integer_model import About, IntegerModel
-from qnn_train.layer_arrays import checked_array
+from qnn_train.model.integer_model import About, IntegerModel
+from qnn_train.model.layer_arrays import checked_array
 
 if TYPE_CHECKING:
     import numpy as np

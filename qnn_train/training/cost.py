@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
     from cim_hal import Capabilities
-    from qnn_train.scale.problem import ScaleProblem
+    from qnn_train.training.proximal_problem import ProximalProblem
 
 __all__ = ["Cost"]
 
@@ -47,7 +47,7 @@ class Cost:
     machine_s: float | None
 
     @classmethod
-    def of(cls, problem: ScaleProblem, capabilities: Capabilities) -> Self:
+    def of(cls, problem: ProximalProblem, capabilities: Capabilities) -> Self:
         """Count; nothing is sent to the machine.
 
         Raises
@@ -57,7 +57,7 @@ class Cost:
         """
         recipe, architecture = problem.recipe, problem.architecture
         sizes = problem.block_sizes(problem.block_spins(capabilities))
-        spins = max(map(max, sizes)) + (not capabilities.has_field)
+        spins = max(map(max, sizes)) + capabilities.field_spins
         stages = zip(problem.stages, sizes, strict=True)
         calls = sum(stage.sweeps * len(mine) for stage, mine in stages) * len(recipe.ladder)
         runs = calls * recipe.n_runs

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["Curve", "ScaleReport"]
+__all__ = ["Curve", "ProximalReport"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +44,7 @@ class Curve:
 
 
 @dataclass(frozen=True)
-class ScaleReport:
+class ProximalReport:
     """The outcome of a training by proximal descent.
 
     Attributes

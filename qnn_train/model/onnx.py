@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from qnn_train.errors import ModelFileError, TrainingError
-from qnn_train.estimator.integer_regressor import IntegerRegressor
-from qnn_train.estimator.integers import IntegerClassifier
+from qnn_train.model.integer_classifier import IntegerClassifier
+from qnn_train.model.integer_regressor import IntegerRegressor
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-    from qnn_train.estimator.integer_model import IntegerModel
+    from qnn_train.model.integer_model import IntegerModel
     from qnn_train.network import Spline
 
 __all__ = ["count_disagreements", "save_onnx"]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from qnn_train.methods import METHODS
 from qnn_train.solve import Candidate, Extractor, Iterate, to_arrays
+from qnn_train.training.methods import METHODS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from qnn_train.methods import Method
     from qnn_train.program import Assembly, Task
     from qnn_train.solve import Oracle, Scorer
+    from qnn_train.training.methods import Method
 
-__all__ = ["Saved", "TrainingStep", "train"]
+__all__ = ["SolverState", "TrainingStep", "train"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,14 +38,14 @@ class TrainingStep:
     candidates: int
     _extractor: Extractor = field(repr=False)
 
-    def saved(self) -> Saved:
+    def saved(self) -> SolverState:
         """Return all that the next step depends on."""
         networks = self._extractor.seen(self.candidates)
-        return Saved(to_arrays(self.iterate.state), networks, self.best)
+        return SolverState(to_arrays(self.iterate.state), networks, self.best)
 
 
 @dataclass(frozen=True, eq=False)
-class Saved:
+class SolverState:
     """Where a training was after a step.
 
     Attributes
@@ -69,7 +69,7 @@ def train(
     scorer: Scorer,
     *,
     method: Method = METHODS["qcgd"],
-    saved: Saved | None = None,
+    saved: SolverState | None = None,
 ) -> Iterator[TrainingStep]:
     """Train; the caller decides when to stop.
 
@@ -83,7 +83,7 @@ def train(
         Labelled images on which all samples are compared; never those of the test.
     method : Method
         The same samples are scored in the same way whatever the method.
-    saved : Saved, optional
+    saved : SolverState, optional
         Where to go on; the oracle must do so too, see `SessionOracle`.
 
     Raises

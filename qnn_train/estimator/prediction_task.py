@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from sklearn.metrics import r2_score
 
-from qnn_train.estimator.integer_regressor import IntegerRegressor
-from qnn_train.estimator.integers import IntegerClassifier
+from qnn_train.model.integer_classifier import IntegerClassifier
+from qnn_train.model.integer_regressor import IntegerRegressor
 from qnn_train.network import QuantizedNetwork
 from qnn_train.solve.cross_entropy import CrossEntropy, mean_loss, targets_of
 from qnn_train.solve.squared_error import SquaredError, fitted_line
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from qnn_train.data.grid import FeatureGrid
-    from qnn_train.estimator.descent import Found
-    from qnn_train.estimator.integer_model import IntegerModel
+    from qnn_train.estimator.descent import SweepResult
+    from qnn_train.model.integer_model import IntegerModel
     from qnn_train.solve import DescentLoss
 
-__all__ = ["Classes", "Goal", "Head", "Reals"]
+__all__ = ["ClassificationTask", "OutputScale", "PredictionTask", "RegressionTask"]
 
 
 @dataclass(frozen=True, eq=False)
-class Head:
+class OutputScale:
     """From the margins of a network to what the loss is of, ``scale * margin + offset``.
 
     Parameters
@@ -44,7 +44,7 @@ class Head:
         return self.scale * margins + self.offset
 
 
-class Goal(Protocol):
+class PredictionTask(Protocol):
     """A kind of answers. Labels are the answers as a descent takes them."""
 
     @property
@@ -70,7 +70,7 @@ class Goal(Protocol):
         """Return what samples that are kept apart are drawn evenly from, None for nothing."""
         ...
 
-    def head(self, margins: NDArray[np.float64], labels: NDArray[Any], scale: float) -> Head:
+    def head(self, margins: NDArray[np.float64], labels: NDArray[Any], scale: float) -> OutputScale:
         """Return what suits margins (n, outputs), `scale` being that of the descent."""
         ...
 
@@ -82,17 +82,17 @@ class Goal(Protocol):
         """Return what `score` of the estimator tells."""
         ...
 
-    def said(self, outputs: NDArray[np.float64]) -> NDArray[Any]:
+    def predict(self, outputs: NDArray[np.float64]) -> NDArray[Any]:
         """Return what tells two networks apart."""
         ...
 
-    def model(self, chosen: Sequence[Found], grid: FeatureGrid) -> IntegerModel:
+    def model(self, chosen: Sequence[SweepResult], grid: FeatureGrid) -> IntegerModel:
         """Return the model in which these networks answer together."""
         ...
 
 
 @dataclass(frozen=True, eq=False)
-class Classes:
+class ClassificationTask:
     """One of several classes.
 
     Parameters
@@ -132,9 +132,9 @@ class Classes:
         margins: NDArray[np.float64],  # noqa: ARG002  the descent has found the scale
         labels: NDArray[Any],  # noqa: ARG002
         scale: float,
-    ) -> Head:
+    ) -> OutputScale:
         """Return the scale of the logits."""
-        return Head(np.full(self.n_outputs, scale), np.zeros(self.n_outputs))
+        return OutputScale(np.full(self.n_outputs, scale), np.zeros(self.n_outputs))
 
     def objective(self, outputs: NDArray[np.float64], labels: NDArray[Any]) -> float:
         """Return the logistic or the softmax loss."""
@@ -143,20 +143,20 @@ class Classes:
     def score(self, outputs: NDArray[np.float64], labels: NDArray[Any]) -> float:
         """Return the accuracy."""
         right = labels > 0 if self.n_outputs == 1 else labels
-        return float(np.mean(self.said(outputs) == right))
+        return float(np.mean(self.predict(outputs) == right))
 
-    def said(self, outputs: NDArray[np.float64]) -> NDArray[Any]:
+    def predict(self, outputs: NDArray[np.float64]) -> NDArray[Any]:
         """Return the place of each answer among the classes."""
         return outputs[:, 0] > 0 if self.n_outputs == 1 else outputs.argmax(axis=1)
 
-    def model(self, chosen: Sequence[Found], grid: FeatureGrid) -> IntegerClassifier:
+    def model(self, chosen: Sequence[SweepResult], grid: FeatureGrid) -> IntegerClassifier:
         """Return the model that adds margins."""
         scale = float(np.mean([each.head.scale[0] for each in chosen])) / len(chosen)
         return IntegerClassifier(grid, _together(chosen), self.classes, scale)
 
 
 @dataclass(frozen=True, eq=False)
-class Reals:
+class RegressionTask:
     """Real numbers, one or several for a sample.
 
     Parameters
@@ -199,9 +199,9 @@ class Reals:
         margins: NDArray[np.float64],
         labels: NDArray[Any],
         scale: float,  # noqa: ARG002  found anew
-    ) -> Head:
+    ) -> OutputScale:
         """Return scale and offset by least squares."""
-        return Head(*fitted_line(margins, labels))
+        return OutputScale(*fitted_line(margins, labels))
 
     def objective(self, outputs: NDArray[np.float64], labels: NDArray[Any]) -> float:
         """Return half of the mean squared error, summed over outputs, in variances of answers."""
@@ -211,11 +211,11 @@ class Reals:
         """Return R², the mean over outputs."""
         return float(r2_score(labels, outputs))
 
-    def said(self, outputs: NDArray[np.float64]) -> NDArray[np.float64]:
+    def predict(self, outputs: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the outputs."""
         return outputs
 
-    def model(self, chosen: Sequence[Found], grid: FeatureGrid) -> IntegerRegressor:
+    def model(self, chosen: Sequence[SweepResult], grid: FeatureGrid) -> IntegerRegressor:
         """Return the model that takes the mean of what each network says."""
         scales = np.array([each.head.scale for each in chosen]) * self.deviations / len(chosen)
         offset = np.mean([each.head.offset for each in chosen], axis=0)
@@ -223,7 +223,7 @@ class Reals:
         return IntegerRegressor(grid, _together(chosen), scales, offsets)
 
 
-def _together(chosen: Sequence[Found]) -> QuantizedNetwork:
+def _together(chosen: Sequence[SweepResult]) -> QuantizedNetwork:
     """Return the networks as one, with a leading axis."""
     networks = [each.network for each in chosen]
     weights = tuple(np.stack(layer) for layer in zip(*(n.weights for n in networks), strict=True))

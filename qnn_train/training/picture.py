@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from qnn_train.curves import THIRD, curve, panels
+from qnn_train.training.curves import THIRD, curve, panels
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from qnn_train.report import RunReport
+    from qnn_train.training.report import RunReport
 
 __all__ = ["draw"]
 

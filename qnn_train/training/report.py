@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from qnn_train.train import TrainingStep
+    from qnn_train.training.qcbo import TrainingStep
 
 __all__ = ["History", "RunReport", "finite"]
 
@@ -76,7 +76,7 @@ class RunReport:
         Size of the program, or of its largest part, without the spin that a machine without a
         field adds.
     method : str
-        Key of `qnn_train.methods.METHODS`.
+        Key of `qnn_train.training.methods.METHODS`.
     batch : int or None
         Images of a part; None where the program is whole.
     oracle_calls, runs_per_call, candidates : int

@@ -15,10 +15,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from qnn_train.archive import read_arrays, reading, write_arrays
 from qnn_train.errors import CheckpointError
 from qnn_train.network import QuantizedNetwork
-from qnn_train.recipe import Recipe
-from qnn_train.report import History
 from qnn_train.solve import Candidate
-from qnn_train.train import Saved
+from qnn_train.training.qcbo import SolverState
+from qnn_train.training.recipe import Recipe
+from qnn_train.training.report import History
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,7 +39,7 @@ class Solving:
     Attributes
     ----------
     method : str
-        A key of `qnn_train.methods.METHODS`.
+        A key of `qnn_train.training.methods.METHODS`.
     n_runs : int
         Runs of the machine a call.
     coupling_bits : int or None
@@ -93,7 +93,7 @@ class ProgramCheckpoint:
         Calls that were planned; more or fewer may be made.
     seconds : float
     history : History
-    saved : Saved
+    saved : SolverState
     """
 
     dataset: str
@@ -104,7 +104,7 @@ class ProgramCheckpoint:
     iterations: int
     seconds: float
     history: History
-    saved: Saved
+    saved: SolverState
 
     def save(self, path: Path) -> None:
         """Write the file, all or nothing."""
@@ -153,7 +153,7 @@ class ProgramCheckpoint:
         )
 
 
-def _saved(about: _About, arrays: dict[str, NDArray[Any]]) -> Saved:
+def _saved(about: _About, arrays: dict[str, NDArray[Any]]) -> SolverState:
     """Return what was saved; a ValueError where it is not bits, or of other lengths."""
     networks, best = arrays.pop("networks"), arrays.pop("best")
     solver = {name.removeprefix(SOLVER): array for name, array in arrays.items()}
@@ -170,4 +170,4 @@ def _saved(about: _About, arrays: dict[str, NDArray[Any]]) -> Saved:
         QuantizedNetwork.from_bits(architecture, best), about.accuracy, about.losses
     )
     unpacked = np.unpackbits(networks, axis=1, count=n_bits).astype(np.int8)
-    return Saved(solver, unpacked, candidate)
+    return SolverState(solver, unpacked, candidate)

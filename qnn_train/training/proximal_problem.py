@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from cim_hal import Capabilities, PumpSchedule
     from qnn_train.data import ImageSet, Selection
     from qnn_train.network import Architecture
-    from qnn_train.scale.recipe import ProximalRecipe, Stage
+    from qnn_train.training.proximal_recipe import ProximalRecipe, Stage
 
-__all__ = ["Examples", "ScaleProblem"]
+__all__ = ["Examples", "ProximalProblem"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +44,7 @@ class Examples:
 
 
 @dataclass(frozen=True, eq=False)
-class ScaleProblem:
+class ProximalProblem:
     """Images drawn, split and turned into features.
 
     Attributes
@@ -94,7 +94,7 @@ class ScaleProblem:
 
     def block_spins(self, capabilities: Capabilities) -> int:
         """Return the largest number of bits of a block on a machine."""
-        room = capabilities.max_spins - (not capabilities.has_field)
+        room = capabilities.max_spins - capabilities.field_spins
         return min(self.recipe.block_spins, room)
 
     def schedule(self, capabilities: Capabilities) -> PumpSchedule:

@@ -8,21 +8,21 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from qnn_train.checkpoint import ProgramCheckpoint, Solving
-from qnn_train.methods import method_named
-from qnn_train.model_file import TrainedModel
+from qnn_train.model.file import TrainedModel
 from qnn_train.program import ProgramSize
-from qnn_train.report import History, RunReport
 from qnn_train.solve import PackedOracle, SessionOracle, check_same
-from qnn_train.train import Saved, TrainingStep, train
+from qnn_train.training.checkpoint import ProgramCheckpoint, Solving
+from qnn_train.training.methods import method_named
+from qnn_train.training.qcbo import SolverState, TrainingStep, train
+from qnn_train.training.report import History, RunReport
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from cim_hal import DevicePool, Session
     from qnn_train.data import ImageSet
-    from qnn_train.recipe import Preparation
     from qnn_train.solve import Oracle
+    from qnn_train.training.recipe import Preparation
 
 __all__ = ["Outcome", "TrainingRun", "run_recipe"]
 
@@ -57,7 +57,7 @@ class TrainingRun:
     coupling_bits : int, optional
         Those of the machine by default.
     method : str
-        A key of `qnn_train.methods.METHODS`.
+        A key of `qnn_train.training.methods.METHODS`.
     batch : int
         Images of a part, for methods on parts.
     pack : bool
@@ -105,7 +105,7 @@ class TrainingRun:
         self._digest = preparation.digest()
         if resume is not None:
             self._check(resume)
-        self._made: tuple[History, TrainingStep | Saved | None] = (
+        self._made: tuple[History, TrainingStep | SolverState | None] = (
             (History(), None) if resume is None else (resume.history, resume.saved)
         )
         self._before = 0.0 if resume is None else resume.seconds
@@ -116,7 +116,7 @@ class TrainingRun:
             session, n_runs=n_runs, seed=seed, coupling_bits=coupling_bits, calls=self.calls
         )
         if pack:
-            room = capabilities.max_spins - (not capabilities.has_field)
+            room = capabilities.max_spins - capabilities.field_spins
             self._oracle = PackedOracle(self._oracle, room)
 
     @property
@@ -168,7 +168,7 @@ class TrainingRun:
         return Outcome(model, self._report(model, len(saved.networks), seconds))
 
     @property
-    def _saved(self) -> Saved:
+    def _saved(self) -> SolverState:
         _, last = self._made
         if last is None:
             raise RuntimeError("no step was made")

@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["Trail"]
+__all__ = ["Checkpoint"]
 
 MAX_BYTES = 256 * 2**20
 
 
 @dataclass(eq=False)
-class Trail:
+class Checkpoint:
     """One entry for each sweep that was made.
 
     Parameters

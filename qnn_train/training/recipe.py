@@ -141,13 +141,13 @@ class Preparation:
         CapabilityError
             With a smaller proposal in its hint.
         """
-        required = self.spins_of(batch) + (not capabilities.has_field)
+        required = self.spins_of(batch) + capabilities.field_spins
         if required > capabilities.max_spins:
             raise CapabilityError(
                 "max_spins",
                 required=required,
                 available=capabilities.max_spins,
-                hint=self._proposal(capabilities.max_spins - (not capabilities.has_field), batch),
+                hint=self._proposal(capabilities.max_spins - capabilities.field_spins, batch),
             )
 
     def digest(self) -> str:

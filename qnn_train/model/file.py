@@ -16,14 +16,14 @@ import numpy as np
 from qnn_train.archive import read_arrays, reading
 from qnn_train.data import PooledLevels, PooledSign
 from qnn_train.errors import ModelFileError
-from qnn_train.layer_arrays import checked_array, layer_arrays, network_of
-from qnn_train.model_about import (
+from qnn_train.model.header import (
     FORMAT,
     FeaturesAbout,
     ModelAbout,
     architecture_of,
     layers_about,
 )
+from qnn_train.model.layer_arrays import checked_array, layer_arrays, network_of
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from qnn_train.errors import CheckpointError
-from qnn_train.model_file import TrainedModel
+from qnn_train.model.file import TrainedModel
 from qnn_train.network import QuantizedNetwork
-from qnn_train.scale.checkpoint import Checkpoint
-from qnn_train.scale.report import Curve, ScaleReport
 from qnn_train.solve import SessionOracle, check_same, proximal_descent
+from qnn_train.training.proximal_checkpoint import Checkpoint
+from qnn_train.training.proximal_report import Curve, ProximalReport
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,34 +22,34 @@ if TYPE_CHECKING:
 
     from cim_hal import DevicePool, Session
     from qnn_train.network import Architecture
-    from qnn_train.scale.problem import Examples, ScaleProblem
     from qnn_train.solve import ProximalState, ProximalStep
+    from qnn_train.training.proximal_problem import Examples, ProximalProblem
 
-__all__ = ["ScaleOutcome", "ScaleRun"]
+__all__ = ["ProximalOutcome", "ProximalRun"]
 
 
 @dataclass(frozen=True, eq=False)
-class ScaleOutcome:
+class ProximalOutcome:
     """A trained model and how it came to be.
 
     Attributes
     ----------
     model : TrainedModel
-    report : ScaleReport
+    report : ProximalReport
     """
 
     model: TrainedModel
-    report: ScaleReport
+    report: ProximalReport
 
 
-class ScaleRun:
+class ProximalRun:
     """A training in progress: iterate over its steps, then ask for the outcome.
 
     At any moment `checkpoint` holds all that the rest depends on.
 
     Parameters
     ----------
-    problem : ScaleProblem
+    problem : ProximalProblem
     session : cim_hal.Session or cim_hal.DevicePool
         A pool is given all calls of a step at once.
     coupling_bits : int, optional
@@ -70,7 +70,7 @@ class ScaleRun:
 
     def __init__(
         self,
-        problem: ScaleProblem,
+        problem: ProximalProblem,
         session: Session | DevicePool,
         *,
         coupling_bits: int | None = None,
@@ -161,7 +161,7 @@ class ScaleRun:
             raise RuntimeError("no step was made")
         return accuracy(self._network(self._state.best), examples)
 
-    def outcome(self) -> ScaleOutcome:
+    def outcome(self) -> ProximalOutcome:
         """Measure the best network on the test images; once, after the last step."""
         if self._state is None:
             raise RuntimeError("no step was made")
@@ -174,7 +174,7 @@ class ScaleRun:
             self._problem.features,
             network,
         )
-        return ScaleOutcome(model, self._report(network, seconds))
+        return ProximalOutcome(model, self._report(network, seconds))
 
     def _descent(self) -> Iterator[ProximalStep]:
         recipe, held = self._problem.recipe, self._problem.validation
@@ -248,10 +248,10 @@ class ScaleRun:
         ):
             raise CheckpointError("the checkpoint is of another network")
 
-    def _report(self, network: QuantizedNetwork, seconds: float) -> ScaleReport:
+    def _report(self, network: QuantizedNetwork, seconds: float) -> ProximalReport:
         problem, held = self._problem, self._problem.validation
         selection, recipe = problem.selection, problem.recipe
-        return ScaleReport(
+        return ProximalReport(
             method="proximal",
             dataset=selection.dataset,
             classes=selection.classes,

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qnn_train.curves import SECOND, THIRD, curve, panels
+from qnn_train.training.curves import SECOND, THIRD, curve, panels
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from qnn_train.scale.report import ScaleReport
+    from qnn_train.training.proximal_report import ProximalReport
 
 __all__ = ["draw"]
 
 
-def draw(report: ScaleReport, path: Path) -> None:
+def draw(report: ProximalReport, path: Path) -> None:
     """Write the picture of `report` to `path` as PNG."""
     figure, (top, bottom) = panels(2, 5.5)
     found, held = report.curve, report.n_validation > 0
@@ -37,7 +37,7 @@ def draw(report: ScaleReport, path: Path) -> None:
     figure.savefig(path, dpi=150)
 
 
-def _title(report: ScaleReport) -> str:
+def _title(report: ProximalReport) -> str:
     bits = "real-valued" if report.coupling_bits is None else f"{report.coupling_bits}-bit"
     names = report.class_names
     task = " or ".join(names) if len(names) == 2 else f"{len(names)} classes"
