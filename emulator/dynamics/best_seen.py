@@ -13,12 +13,12 @@ import numpy as np
 from emulator.dynamics.base import Block, Dynamics, JobInputs, Precision
 from emulator.dynamics.chunks import TrackedBlock
 from emulator.dynamics.energy_tracking import start_tracking, track, track_after
-from emulator.form import padded_runs, read_spins
+from emulator.products.operand import padded_runs, read_spins
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from emulator.coupling import CouplingMatrix
+    from emulator.products.coupling import CouplingMatrix
 
 __all__ = ["BestSeen", "BestSeenBlock", "read_spins"]
 

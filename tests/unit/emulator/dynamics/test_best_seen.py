@@ -18,10 +18,10 @@ from emulator import (
     SeparatedFeedbackControl,
     SimulatedBifurcation,
 )
-from emulator.coupling import CouplingMatrix
 from emulator.dynamics import Block, JobInputs
 from emulator.dynamics.best_seen import BestSeenBlock
 from emulator.noise import NoiseKey
+from emulator.products.coupling import CouplingMatrix
 
 ALGORITHMS = [
     ChaoticAmplitudeControl(),
