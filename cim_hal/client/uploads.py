@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from cim_hal.client.dialogue import Dialogue
+    from cim_hal.client.requests import RequestClient
     from cim_hal.client.steps import Steps
     from cim_hal.model.ising import IsingModel
     from cim_hal.protocol.couplings.content import Payload
@@ -42,7 +42,7 @@ FITTING_S = 120.0  # a server may take this long to check and fit the largest mo
 
 
 @dataclass(frozen=True, eq=False)
-class _Known:
+class _Uploaded:
     """What is remembered of a model: its name and how it is sent, not its bytes."""
 
     digest: str
@@ -52,9 +52,9 @@ class _Known:
 class Uploader:
     """Brings models to one server; a model it has seen costs no hash and no bytes."""
 
-    def __init__(self, dialogue: Dialogue) -> None:
+    def __init__(self, dialogue: RequestClient) -> None:
         self._dialogue = dialogue
-        self._known: WeakKeyDictionary[IsingModel, _Known] = WeakKeyDictionary()
+        self._known: WeakKeyDictionary[IsingModel, _Uploaded] = WeakKeyDictionary()
         # The bytes that were hashed last: most often they are what is sent next.
         self._hashed: tuple[str, Payload] | None = None
 
@@ -104,11 +104,11 @@ class Uploader:
             if not upload.received:
                 return
 
-    def _know(self, model: IsingModel, until: float) -> Steps[_Known]:
+    def _know(self, model: IsingModel, until: float) -> Steps[_Uploaded]:
         known = self._known.get(model)
         if known is None:
             digest, payload = yield from self._packed(model, until)
-            known = self._known[model] = _Known(digest, payload.spec)
+            known = self._known[model] = _Uploaded(digest, payload.spec)
             self._hashed = (digest, payload)
         return known
 
@@ -120,7 +120,7 @@ class Uploader:
 
     def _packed(self, model: IsingModel, until: float) -> Steps[tuple[str, Payload]]:
         """Return the name of a model and the bytes to send, of the version agreed."""
-        welcome = yield from self._dialogue.greet(until)
+        welcome = yield from self._dialogue.hello(until)
         pack = _packed if welcome.protocol >= FORMATS_SINCE else _packed_as_before
         return (yield Compute(lambda: pack(model), n_bytes=8 * model.n_spins**2))
 
@@ -130,7 +130,7 @@ class Uploader:
         if model.origin is None or base is None or base not in self._known:
             return None
         size = n_bytes((yield from self._know(model, until)).spec)
-        if (yield from self._dialogue.greet(until)).protocol < FORMATS_SINCE:
+        if (yield from self._dialogue.hello(until)).protocol < FORMATS_SINCE:
             return None
         field = None if np.array_equal(base.h, model.h) else model.h
         delta = change(self._known[base].digest, model.n_spins, model.origin.pairs, field)

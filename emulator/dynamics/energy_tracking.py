@@ -1,4 +1,4 @@
-"""A look at the energies of a block on its way, and what is kept of it."""
+"""Energies of a block during a run, and the best configuration so far."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ if TYPE_CHECKING:
     from emulator.products.coupling import CouplingMatrix
     from emulator.products.operand import Form
 
-__all__ = ["Watch", "look", "look_after", "start_watch"]
+__all__ = ["EnergyTracker", "start_tracking", "track", "track_after"]
 
 
-class Watch(NamedTuple):
-    """What looks need and what they keep; make one with `start_watch`.
+class EnergyTracker(NamedTuple):
+    """Workspace of energy tracking and its results; make one with `start_tracking`.
 
     Attributes
     ----------
     form, room, product, field
-        Couplings, room for signs, rows of a product, and the field (n,).
+        Couplings, workspace for signs, rows of a product, and the field (n,).
     latest, lowest : float64 array, shape (runs,)
-        Energies at this look, and the lowest so far.
+        Latest energies, and the lowest so far.
     best : array, shape (n, runs)
-        Amplitudes at the lowest.
+        Amplitudes at the lowest energy.
     clock : int array, shape (1,)
         Round trips so far.
     every : int
-        Round trips from one look to the next.
+        Round trips between two evaluations of the energy.
     """
 
     form: Form
@@ -48,9 +48,11 @@ class Watch(NamedTuple):
     every: int
 
 
-def start_watch(coupling: CouplingMatrix, n_runs: int, dtype: DTypeLike, every: int) -> Watch:
-    """Return a watch that has seen nothing; `dtype` is that of amplitudes."""
-    return Watch(
+def start_tracking(
+    coupling: CouplingMatrix, n_runs: int, dtype: DTypeLike, every: int
+) -> EnergyTracker:
+    """Return an empty tracker; `dtype` is that of the amplitudes."""
+    return EnergyTracker(
         form=coupling.form,
         room=coupling.room(n_runs),
         product=aligned_zeros((BLOCK_ROWS, padded_runs(n_runs)), coupling.dtype),
@@ -81,36 +83,36 @@ def _add_energies(
 
 
 @njit(cache=True, nogil=True)
-def _keep_better(x: NDArray[Any], watch: Watch) -> None:
+def _keep_better(x: NDArray[Any], tracker: EnergyTracker) -> None:
     """Copy the columns of `x` whose energy is the lowest so far, and their energies."""
     prefer_wide_vectors()  # pyright: ignore[reportCallIssue]
-    is_better = watch.latest < watch.lowest
+    is_better = tracker.latest < tracker.lowest
     if is_better.any():
         for i in range(len(x)):
-            amplitude, best = x[i], watch.best[i]
+            amplitude, best = x[i], tracker.best[i]
             for r in range(len(is_better)):
                 best[r] = amplitude[r] if is_better[r] else best[r]
         for r in range(len(is_better)):
-            watch.lowest[r] = min(watch.latest[r], watch.lowest[r])
+            tracker.lowest[r] = min(tracker.latest[r], tracker.lowest[r])
 
 
 @njit(cache=True, nogil=True)
-def look(watch: Watch, x: NDArray[Any]) -> None:
-    """Compute the energies of the signs of `x` (n, runs), and keep what is better."""
-    take_signs(watch.form, x, watch.room)
-    watch.latest[:] = 0
+def track(tracker: EnergyTracker, x: NDArray[Any]) -> None:
+    """Compute the energies of the signs of `x` (n, runs), and keep improvements."""
+    take_signs(tracker.form, x, tracker.room)
+    tracker.latest[:] = 0
     for first in range(0, len(x), BLOCK_ROWS):
         end = min(first + BLOCK_ROWS, len(x))
-        rows = watch.product[: end - first]
-        multiply_taken(watch.form, watch.room, first, rows)
-        _add_energies(x[first:end], rows, watch.field[first:end], watch.latest)
-    _keep_better(x, watch)
+        rows = tracker.product[: end - first]
+        multiply_taken(tracker.form, tracker.room, first, rows)
+        _add_energies(x[first:end], rows, tracker.field[first:end], tracker.latest)
+    _keep_better(x, tracker)
 
 
 @njit(cache=True, nogil=True)
-def look_after(watch: Watch | None, x: NDArray[Any]) -> None:
-    """Look if there is a watch and it is time, after a round trip."""
-    if watch is not None:
-        watch.clock[0] += 1
-        if watch.clock[0] % watch.every == 0:
-            look(watch, x)
+def track_after(tracker: EnergyTracker | None, x: NDArray[Any]) -> None:
+    """Count a round trip, and track if `tracker.every` of them have passed."""
+    if tracker is not None:
+        tracker.clock[0] += 1
+        if tracker.clock[0] % tracker.every == 0:
+            track(tracker, x)

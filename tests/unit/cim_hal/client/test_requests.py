@@ -10,8 +10,8 @@ from cim_steps import run_steps
 from cim_wire import CAPABILITIES
 
 from cim_hal import Retries
-from cim_hal.client.dialogue import Dialogue
-from cim_hal.client.steps import Alone, Exchange, Pause, Pipeline
+from cim_hal.client.requests import RequestClient
+from cim_hal.client.steps import Exchange, Exclusive, Pipeline, Sleep
 from cim_hal.errors import (
     CimError,
     ConnectError,
@@ -46,7 +46,7 @@ class Network:
 
     def __init__(self, *script, **options) -> None:
         self.now, self.seen, self.paused, self.script = 0.0, [], [], list(script)
-        self.dialogue = Dialogue(timeout_s=5.0, clock=lambda: self.now, **options)
+        self.dialogue = RequestClient(timeout_s=5.0, clock=lambda: self.now, **options)
         self.n_hellos = 0
 
     def run(self, steps):
@@ -54,9 +54,9 @@ class Network:
 
     def _do(self, step):
         match step:
-            case Alone():
+            case Exclusive():
                 return self.run(step.steps)
-            case Pause():
+            case Sleep():
                 self.paused.append(step.seconds)
                 self.now += step.seconds
             case Pipeline():
@@ -75,7 +75,7 @@ class Network:
         self.seen.append(step.packet)
         outcome = self.script.pop(0) if self.script else LATE
         if isinstance(outcome, CimError):
-            self.now += step.patience_s if outcome is LATE else 0.01
+            self.now += step.timeout_s if outcome is LATE else 0.01
             raise outcome
         return answer(step.packet, outcome)
 
@@ -233,7 +233,7 @@ def test_conversations_that_lose_one_session_open_one_other():
     network = Network(gone, gone, DESCRIPTION, DESCRIPTION)
     dialogue = network.dialogue
     asks = [dialogue.ask(Describe(), Description) for _ in range(2)]
-    network.run(dialogue.greet())
+    network.run(dialogue.hello())
     steps = [next(ask) for ask in asks]  # both have sent before either learns
     for ask, step in zip(asks, steps, strict=True):
         turn = ask.send(answer(step.packet, gone))

@@ -16,17 +16,17 @@ from cim_hal.protocol.wire.results import unpack_spins
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from cim_hal.client.dialogue import Dialogue
+    from cim_hal.client.requests import RequestClient
     from cim_hal.client.steps import Steps
     from cim_hal.model.ising import IsingModel
     from cim_hal.model.trace import Trace
 
-__all__ = ["Rows", "check_model", "fetch_rows", "samples_of"]
+__all__ = ["ResultRows", "check_model", "fetch_rows", "samples_of"]
 
 
 @dataclass(frozen=True, eq=False)
-class Rows:
-    """Rows of one result.
+class ResultRows:
+    """ResultRows of one result.
 
     Attributes
     ----------
@@ -46,8 +46,8 @@ class Rows:
 
 
 def fetch_rows(
-    dialogue: Dialogue, job: str, until: float, *, first: int = 0, ready: int | None = None
-) -> Steps[Rows]:
+    dialogue: RequestClient, job: str, until: float, *, first: int = 0, ready: int | None = None
+) -> Steps[ResultRows]:
     """Fetch rows `first` up to `ready` of a job, or all of one that is done where that is None.
 
     Raises
@@ -64,7 +64,7 @@ def fetch_rows(
         first += _n_rows(batch, buffers, n_spins=n_spins)
         parts.append(buffers)
         if first >= (batch.n_runs if ready is None else ready):
-            return Rows(batch, parts)
+            return ResultRows(batch, parts)
 
 
 def check_model(model: IsingModel | None) -> IsingModel:
@@ -77,7 +77,7 @@ def check_model(model: IsingModel | None) -> IsingModel:
     return model
 
 
-def samples_of(rows: Rows, model: IsingModel, trace: Trace | None = None) -> Steps[SampleSet]:
+def samples_of(rows: ResultRows, model: IsingModel, trace: Trace | None = None) -> Steps[SampleSet]:
     """Return samples of a model, ranked."""
     n_bytes = rows.n_runs * rows.batch.n_spins * model.n_spins // 8
     return (yield Compute(lambda: _ranked(model, rows, trace), n_bytes=n_bytes))
@@ -93,7 +93,7 @@ def _n_rows(batch: ResultBatch, buffers: tuple[NDArray[np.generic], ...], *, n_s
     return len(buffers[0])
 
 
-def _ranked(model: IsingModel, rows: Rows, trace: Trace | None) -> SampleSet:
+def _ranked(model: IsingModel, rows: ResultRows, trace: Trace | None) -> SampleSet:
     columns: Any = zip(*rows.parts, strict=True)
     packed, *amplitudes = (np.concatenate(column) for column in columns)
     spins = unpack_spins(packed, rows.batch.n_spins)

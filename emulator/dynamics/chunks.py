@@ -1,7 +1,7 @@
-"""Blocks that make their round trips a stretch at a time, in one call of compiled code.
+"""Blocks that make their round trips in chunks, each in one call of compiled code.
 
-Calling takes 10 microseconds, as long as a round trip of 100 spins; and while one thread calls,
-the others wait for Python's lock.
+A call takes 10 microseconds, as long as a round trip of 100 spins, and holds the interpreter's
+lock, for which other threads wait.
 """
 
 from __future__ import annotations
@@ -12,23 +12,23 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from emulator.dynamics.base import Block
-from emulator.dynamics.look import look
+from emulator.dynamics.energy_tracking import track
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from emulator.dynamics.look import Watch
+    from emulator.dynamics.energy_tracking import EnergyTracker
 
-__all__ = ["StretchBlock", "WatchedBlock"]
+__all__ = ["ChunkedBlock", "TrackedBlock"]
 
-# A stretch is as many round trips as make this many spin-updates, within bounds: 81 of 100 spins
+# A chunk is as many round trips as make this many spin-updates, within bounds: 81 of 100 spins
 # and 64 runs.
-STRETCH_UPDATES = 2**19
-SHORTEST_STRETCH, LONGEST_STRETCH = 16, 128
+CHUNK_UPDATES = 2**19
+SHORTEST_CHUNK, LONGEST_CHUNK = 16, 128
 
 
-class StretchBlock(Block):
-    """A block that is told its pump and moves when it is looked at, or after a stretch.
+class ChunkedBlock(Block):
+    """A block that collects pump rates until it is read or a chunk is full.
 
     Parameters
     ----------
@@ -38,16 +38,16 @@ class StretchBlock(Block):
 
     def __init__(self, size: int) -> None:
         self._ahead: list[float] = []
-        self._longest = min(max(SHORTEST_STRETCH, STRETCH_UPDATES // size), LONGEST_STRETCH)
+        self._longest = min(max(SHORTEST_CHUNK, CHUNK_UPDATES // size), LONGEST_CHUNK)
 
     def advance(self, pump: float) -> None:
-        """Make one round trip, by and by."""
+        """Schedule one round trip."""
         self._ahead.append(pump)
         if len(self._ahead) == self._longest:
             self.catch_up()
 
     def catch_up(self) -> None:
-        """Make the round trips that are due."""
+        """Make the scheduled round trips."""
         if self._ahead:
             pumps = np.array(self._ahead)
             self._ahead.clear()
@@ -58,24 +58,24 @@ class StretchBlock(Block):
         """Make a round trip at each of the pump rates."""
 
 
-class WatchedBlock(StretchBlock):
-    """A block whose loop looks at its own energies on the way.
+class TrackedBlock(ChunkedBlock):
+    """A block whose kernel tracks its energies.
 
     Parameters
     ----------
     x : array, shape (n, at least runs)
-        Amplitudes, which `_advance_through` changes; it must `look_after` each round trip.
+        Amplitudes, changed by `_advance_through`, which calls `track_after` after each round trip.
     n_runs : int
 
     Attributes
     ----------
-    watch : Watch or None
-        Looks at the energies from now on.
+    tracker : EnergyTracker or None
+        Tracks energies from now on.
     """
 
     def __init__(self, x: NDArray[Any], n_runs: int) -> None:
         super().__init__(x.size)
-        self.watch: Watch | None = None
+        self.tracker: EnergyTracker | None = None
         self._x, self._n_runs = x, n_runs
 
     @property
@@ -88,8 +88,8 @@ class WatchedBlock(StretchBlock):
         """Return x."""
         return self.x
 
-    def look(self) -> None:
-        """Look once more, if there is a watch."""
+    def track(self) -> None:
+        """Track the current energies, if there is a tracker."""
         self.catch_up()
-        if self.watch is not None:
-            look(self.watch, self._x)
+        if self.tracker is not None:
+            track(self.tracker, self._x)

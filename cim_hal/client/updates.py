@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from cim_hal.client.dialogue import checked
-from cim_hal.client.steps import Hear, Listen, Pause
+from cim_hal.client.requests import checked
+from cim_hal.client.steps import Receive, Sleep, Subscribe
 from cim_hal.client.submission import LONGEST_POLL_S, SHORTEST_POLL_S, TICK_S
 from cim_hal.errors import CimError, JobTimeoutError, TransportError
 from cim_hal.protocol.jobs.state import TERMINAL
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from cim_hal.client.steps import Steps
     from cim_hal.client.submission import Submission
 
-__all__ = ["CHANGES_SINCE", "Changes"]
+__all__ = ["CHANGES_SINCE", "JobUpdates"]
 
 CHANGES_SINCE = (1, 2)
 
 
-class Changes:
+class JobUpdates:
     """The changes of one job: first where it is, last how it ended.
 
     They are heard while a wait for the end is under way, and nothing depends on them: its answer
@@ -67,7 +67,7 @@ class Changes:
         return None
 
     def close(self) -> None:
-        """Hear no more."""
+        """Receive no more."""
         line, self._line = self._line, None
         if line is not None:
             line.close()
@@ -85,24 +85,26 @@ class Changes:
         yield from dialogue.need(CHANGES_SINCE, "watching a job", until)
         try:
             if self._line is None:
-                self._line = yield from self._listen(until)
-            packet = yield Hear(self._line, self._poll_s + TICK_S + dialogue.retries.patience_s)
+                self._line = yield from self._subscribe(until)
+            packet = yield Receive(
+                self._line, self._poll_s + TICK_S + dialogue.retries.retry_after_s
+            )
             if packet.kind is Kind.REPLY:
                 self.close()
             return checked(packet, (JobStatus,))
         except CimError:
             self.close()
-            yield Pause(dialogue.retries.base_s)
+            yield Sleep(dialogue.retries.base_s)
             return (yield from dialogue.ask(self._wait(0.0), JobStatus, until=until))
 
-    def _listen(self, until: float) -> Steps[Any]:
+    def _subscribe(self, until: float) -> Steps[Any]:
         """Wait for the end of the job, for as long again as it was watched already."""
         dialogue = self._dialogue
         longest_s = min(dialogue.left(self._until), LONGEST_POLL_S)
         self._poll_s = min(max(dialogue.clock() - self._began, SHORTEST_POLL_S), longest_s)
-        welcome = yield from dialogue.greet(until)
+        welcome = yield from dialogue.hello(until)
         wait = self._wait(self._poll_s, events=True)
-        return (yield Listen(dialogue.packet(wait, welcome), dialogue.retries.patience_s))
+        return (yield Subscribe(dialogue.packet(wait, welcome), dialogue.retries.retry_after_s))
 
     def _wait(self, timeout_s: float, *, events: bool = False) -> WaitJob:
         since = max(self._seen, 0) if events else 0  # without: an answer at once

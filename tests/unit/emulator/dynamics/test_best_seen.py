@@ -18,8 +18,8 @@ from emulator import (
     SeparatedFeedbackControl,
     SimulatedBifurcation,
 )
-from emulator.dynamics import Block, Wiring
-from emulator.dynamics.best import BestSeenBlock
+from emulator.dynamics import Block, JobInputs
+from emulator.dynamics.best_seen import BestSeenBlock
 from emulator.noise import NoiseKey
 from emulator.products.coupling import CouplingMatrix
 
@@ -65,10 +65,10 @@ class Recording(Block):
         return self.frames[max(self.at, 0)]
 
 
-def wiring(some: IsingModel, *, largest_code: float | None = 1) -> Wiring:
+def inputs(some: IsingModel, *, largest_code: float | None = 1) -> JobInputs:
     coupling = CouplingMatrix.of(some.J, some.h, largest_code=largest_code, dtype=np.float32)
     signs = CouplingMatrix.of(some.J, some.h, largest_code=1, dtype=np.float64)
-    return Wiring(coupling, NoiseKey.from_seed(1), signs=None if coupling.is_exact else signs)
+    return JobInputs(coupling, NoiseKey.from_seed(1), signs=None if coupling.is_exact else signs)
 
 
 @pytest.mark.parametrize("every", [1, 3, 7])
@@ -76,7 +76,7 @@ def wiring(some: IsingModel, *, largest_code: float | None = 1) -> Wiring:
 def test_the_lowest_energy_of_all_looks_is_kept_with_its_amplitudes(every, largest_code):
     some, n_frames, n_runs = model(13, integer=True), 20, 6
     frames = np.random.default_rng(2).normal(size=(n_frames, 13, n_runs)).astype(np.float32)
-    wired = wiring(some, largest_code=largest_code)
+    wired = inputs(some, largest_code=largest_code)
     block = BestSeenBlock(Recording(frames), wired, n_runs=n_runs, every=every)
     for _ in range(n_frames):
         block.advance(1.0)
@@ -93,7 +93,7 @@ def test_the_lowest_energy_of_all_looks_is_kept_with_its_amplitudes(every, large
 def test_energies_of_a_block_are_those_of_what_it_reads_out(dynamics):
     for integer in (True, False):
         some = model(21, integer=integer)
-        wired = wiring(some, largest_code=dynamics.largest_code)
+        wired = inputs(some, largest_code=dynamics.largest_code)
         block = BestSeen(dynamics=dynamics).start(wired, first_run=0, n_runs=16)
         for pump in np.linspace(0, 1, 200):
             block.advance(pump)

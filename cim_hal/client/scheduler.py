@@ -7,18 +7,18 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from cim_hal.client.async_session import AsyncSession
-from cim_hal.client.obstacles import OBSTACLES, obstacle
-from cim_hal.client.routing import Load, Wish, misfit, next_pair
+from cim_hal.client.obstacles import UNAVAILABLE, unavailability
+from cim_hal.client.routing import JobRequest, Load, misfit, next_pair
 from cim_hal.errors import CapabilityError, CimError, ClosedError, NoMachineError, TransportError
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Sequence
 
-    from cim_hal.client.road import Road
+    from cim_hal.client.options import ConnectionOptions
     from cim_hal.client.spawn import SpawnedServer
     from cim_hal.model.sampleset import SampleSet
 
-__all__ = ["Fleet", "Machine"]
+__all__ = ["Machine", "PoolScheduler"]
 
 LOOK_S = 1.0  # how often a machine is asked whether it may be used
 WATCH_S = 0.1  # how often is looked whether a process still lives
@@ -30,7 +30,7 @@ FIRST_CALL_S, LONGEST_CALL_S = 1.0, 10.0  # between two attempts to reach a lost
 class Machine:
     """A machine of the pool: how to reach it, and what it has to do."""
 
-    road: Road
+    options: ConnectionOptions
     session: AsyncSession
     load: Load
     server: SpawnedServer | None = None
@@ -38,57 +38,64 @@ class Machine:
     error: CimError | None = None
 
     def __str__(self) -> str:
-        target = self.road.target
+        target = self.options.target
         return target if isinstance(target, str) else type(target).__name__
 
 
 @dataclass(eq=False)
-class _Order:
-    wish: Wish
-    seat: asyncio.Future[Machine]
+class _Pending:
+    request: JobRequest
+    machine: asyncio.Future[Machine]
 
 
-class Fleet:
+class PoolScheduler:
     """Runs each job on some machine; a machine that dies costs no result.
 
     Parameters
     ----------
-    roads : sequence of Road
+    connections : sequence of ConnectionOptions
     servers : sequence of SpawnedServer
-        Processes behind the first roads, to be watched; the fleet does not end them.
+        Processes behind the first connections, to be watched; the fleet does not end them.
     jobs_per_machine : int
         Jobs that a machine is given at a time.
     """
 
     def __init__(
-        self, roads: Sequence[Road], servers: Sequence[SpawnedServer], jobs_per_machine: int
+        self,
+        connections: Sequence[ConnectionOptions],
+        servers: Sequence[SpawnedServer],
+        jobs_per_machine: int,
     ) -> None:
-        self._roads = roads
-        self._servers = [*servers, *[None] * (len(roads) - len(servers))]
+        self._connections = connections
+        self._servers = [*servers, *[None] * (len(connections) - len(servers))]
         self._slots = jobs_per_machine
-        self._orders: list[_Order] = []
+        self._pending: list[_Pending] = []
         self._background: set[asyncio.Task[Any]] = set()
         self._is_closed = False
         self.machines: list[Machine] = []
 
     async def open(self) -> None:
         """Open a session with every machine; all must be there."""
-        opened = [asyncio.ensure_future(AsyncSession(road).open()) for road in self._roads]
+        opened = [
+            asyncio.ensure_future(AsyncSession(options).open()) for options in self._connections
+        ]
         outcomes = await asyncio.gather(*opened, return_exceptions=True)
         sessions = [outcome for outcome in outcomes if isinstance(outcome, AsyncSession)]
         for outcome in outcomes:
             if isinstance(outcome, BaseException):
                 await asyncio.gather(*(session.close() for session in sessions))
                 raise outcome
-        for road, session, server in zip(self._roads, sessions, self._servers, strict=True):
+        for options, session, server in zip(
+            self._connections, sessions, self._servers, strict=True
+        ):
             load = Load(session.capabilities, self._slots)
-            self.machines.append(Machine(road, session, load, server))
+            self.machines.append(Machine(options, session, load, server))
         for machine in self.machines:
-            self._spawn(self._look_after(machine))
+            self._spawn(self._poll(machine))
         if any(self._servers):
-            self._spawn(self._watch())
+            self._spawn(self._poll_processes())
 
-    async def sample(self, wish: Wish) -> SampleSet:
+    async def sample(self, request: JobRequest) -> SampleSet:
         """Run a job on the machine that suits it best, and on another one if that is lost.
 
         Raises
@@ -102,22 +109,22 @@ class Fleet:
         """
         tries = 0
         while True:
-            machine = await self._seat(wish)
+            machine = await self._assign(request)
             try:
-                return await self._attempt(machine, wish)
+                return await self._attempt(machine, request)
             except CimError as error:
-                if isinstance(error, OBSTACLES):
-                    await self._look(machine)
+                if isinstance(error, UNAVAILABLE):
+                    await self._check_availability(machine)
                 if machine.load.is_in_service:
                     tries += 1
-                    await self._weigh(error, machine, wish, tries)
+                    await self._retry_or_raise(error, machine, request, tries)
 
     async def close(self) -> None:
         """Close all sessions; jobs that still run are cancelled."""
         self._is_closed = True
-        for order in self._orders:
-            if not order.seat.done():
-                order.seat.set_exception(_closed())
+        for pending in self._pending:
+            if not pending.machine.done():
+                pending.machine.set_exception(_closed())
         for task in self._background:
             task.cancel()
         alive = [machine for machine in self.machines if machine.load.is_alive]
@@ -127,10 +134,10 @@ class Fleet:
         await asyncio.gather(*attempts, *self._background, return_exceptions=True)
         await asyncio.gather(*(m.session.close() for m in alive), return_exceptions=True)
 
-    async def _attempt(self, machine: Machine, wish: Wish) -> SampleSet:
+    async def _attempt(self, machine: Machine, request: JobRequest) -> SampleSet:
         loop = asyncio.get_running_loop()
         began, load = loop.time(), machine.load
-        sample = machine.session.sample(wish.model, wish.schedule, **wish.options)
+        sample = machine.session.sample(request.model, request.schedule, **request.options)
         attempt = loop.create_task(sample)
         machine.attempts.add(attempt)
         try:
@@ -142,10 +149,10 @@ class Fleet:
             raise
         except TransportError as error:
             if error.retryable or (isinstance(error, ClosedError) and not self._is_closed):
-                self._bury(machine, error)
+                self._mark_lost(machine, error)
             raise
         else:
-            load.held.add(wish.model)
+            load.held.add(request.model)
             load.took(loop.time() - began)
             return samples
         finally:
@@ -153,61 +160,71 @@ class Fleet:
             load.in_flight -= 1
             self._dispatch()
 
-    async def _weigh(self, error: CimError, machine: Machine, wish: Wish, tries: int) -> None:
+    async def _retry_or_raise(
+        self, error: CimError, machine: Machine, request: JobRequest, tries: int
+    ) -> None:
         """Return where a job may be tried again; raise `error` where not."""
         if isinstance(error, CapabilityError):
-            wish.shunned[machine.load] = error
+            request.refusals[machine.load] = error
             return
-        if not (error.retryable or isinstance(error, OBSTACLES)) or tries >= MOST_TRIES:
+        if not (error.retryable or isinstance(error, UNAVAILABLE)) or tries >= MOST_TRIES:
             raise error
-        attempts = machine.road.retries.attempts()
+        attempts = machine.options.retries.attempts()
         pauses = [next(attempts).pause_s for _ in range(tries)]
-        await asyncio.sleep(max(min(pauses[-1], machine.road.timeout_s), error.retry_after_s))
+        await asyncio.sleep(max(min(pauses[-1], machine.options.timeout_s), error.retry_after_s))
 
     # ---- seats ------------------------------------------------------------------------------
 
-    async def _seat(self, wish: Wish) -> Machine:
+    async def _assign(self, request: JobRequest) -> Machine:
         if self._is_closed:
             raise _closed()
-        order = _Order(wish, asyncio.get_running_loop().create_future())
-        self._orders.append(order)
+        pending = _Pending(request, asyncio.get_running_loop().create_future())
+        self._pending.append(pending)
         self._dispatch()
         try:
-            return await order.seat
+            return await pending.machine
         except asyncio.CancelledError:
-            if order.seat.done() and not order.seat.cancelled() and not order.seat.exception():
-                order.seat.result().load.in_flight -= 1  # given, and nobody is there to take it
+            if (
+                pending.machine.done()
+                and not pending.machine.cancelled()
+                and not pending.machine.exception()
+            ):
+                pending.machine.result().load.in_flight -= (
+                    1  # given, and nobody is there to take it
+                )
                 self._dispatch()
             raise
         finally:
-            if order in self._orders:
-                self._orders.remove(order)
+            if pending in self._pending:
+                self._pending.remove(pending)
 
     def _dispatch(self) -> None:
-        self._orders = [order for order in self._orders if not order.seat.done()]
-        for order in self._orders:
-            self._check(order)
-        waiting = {order.wish: order for order in self._orders if not order.seat.done()}
+        self._pending = [pending for pending in self._pending if not pending.machine.done()]
+        for pending in self._pending:
+            self._check(pending)
+        waiting = {
+            pending.request: pending for pending in self._pending if not pending.machine.done()
+        }
         machines = {machine.load: machine for machine in self.machines}
         while pair := next_pair(list(waiting), list(machines)):
-            wish, load = pair
+            request, load = pair
             load.in_flight += 1
-            waiting.pop(wish).seat.set_result(machines[load])
-        self._orders = list(waiting.values())
+            waiting.pop(request).machine.set_result(machines[load])
+        self._pending = list(waiting.values())
 
-    def _check(self, order: _Order) -> None:
+    def _check(self, pending: _Pending) -> None:
         """Tell a job that no machine is left for it."""
         alive = [machine for machine in self.machines if machine.load.is_alive]
         if not alive:
-            order.seat.set_exception(_none_left(self.machines))
+            pending.machine.set_exception(_none_left(self.machines))
             return
-        misfits = [error for m in alive if (error := misfit(order.wish, m.load)) is not None]
+        misfits = [error for m in alive if (error := misfit(pending.request, m.load)) is not None]
         if len(misfits) == len(alive):
-            order.seat.set_exception(misfits[0])
+            pending.machine.set_exception(misfits[0])
 
     # ---- life and death ---------------------------------------------------------------------
 
-    def _bury(self, machine: Machine, error: CimError) -> None:
+    def _mark_lost(self, machine: Machine, error: CimError) -> None:
         """Take a machine out of service, and its jobs from it."""
         if not machine.load.is_alive or self._is_closed:
             return
@@ -215,16 +232,16 @@ class Fleet:
         for attempt in machine.attempts:
             attempt.cancel()
         self._spawn(machine.session.drop())
-        if machine.server is None and machine.road.is_endpoint:
-            self._spawn(self._revive(machine))
+        if machine.server is None and machine.options.is_endpoint:
+            self._spawn(self._reconnect(machine))
         self._dispatch()
 
-    async def _revive(self, machine: Machine) -> None:
+    async def _reconnect(self, machine: Machine) -> None:
         """Try to reach a machine that was lost, and put it in service again."""
         pause_s = FIRST_CALL_S
         while not self._is_closed:
             await asyncio.sleep(pause_s)
-            session = AsyncSession(machine.road)
+            session = AsyncSession(machine.options)
             try:
                 await session.open()
             except CimError:
@@ -236,20 +253,20 @@ class Fleet:
             self._dispatch()
             return
 
-    async def _look_after(self, machine: Machine) -> None:
+    async def _poll(self, machine: Machine) -> None:
         while not self._is_closed:
             await asyncio.sleep(LOOK_S)
             if machine.load.is_alive:
-                await self._look(machine)
+                await self._check_availability(machine)
 
-    async def _look(self, machine: Machine) -> None:
+    async def _check_availability(self, machine: Machine) -> None:
         """Ask whether a machine may be used; where it may not its jobs go to the others."""
         load = machine.load
         try:
-            blocked = obstacle(await machine.session.status(), machine.road.epoch)
+            blocked = unavailability(await machine.session.status(), machine.options.epoch)
         except CimError as error:
             if isinstance(error, TransportError) and error.retryable:
-                self._bury(machine, error)
+                self._mark_lost(machine, error)
             return  # an older server does not tell
         if blocked == load.blocked:
             return
@@ -259,14 +276,14 @@ class Fleet:
                 attempt.cancel()
         self._dispatch()
 
-    async def _watch(self) -> None:
+    async def _poll_processes(self) -> None:
         """Notice at once when a process of our own is gone."""
         while True:
             await asyncio.sleep(WATCH_S)
             for machine in self.machines:
                 server = machine.server
                 if server is not None and server.process.poll() is not None:
-                    self._bury(machine, _lost(machine))
+                    self._mark_lost(machine, _lost(machine))
 
     def _spawn(self, work: Coroutine[Any, Any, Any]) -> None:
         task = asyncio.get_running_loop().create_task(work)

@@ -1,4 +1,4 @@
-"""Blocks that move a stretch at a time: where they are never depends on who looks."""
+"""Blocks that move a chunk at a time: where they are never depends on who looks."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from emulator import (
     SeparatedFeedbackControl,
     SimulatedBifurcation,
 )
-from emulator.dynamics import Wiring
-from emulator.dynamics.stretch import WatchedBlock
+from emulator.dynamics import JobInputs
+from emulator.dynamics.chunks import TrackedBlock
 from emulator.noise import NoiseKey
 from emulator.products.coupling import CouplingMatrix
 
@@ -36,8 +36,8 @@ def start(dynamics, *, integer: bool, n_runs: int = 16):
     coupling = CouplingMatrix.of(
         model.J, model.h, largest_code=dynamics.largest_code, dtype=np.float32
     )
-    wiring = Wiring(coupling, NoiseKey.from_seed(1), round_trips=100)
-    return dynamics.start(wiring, first_run=0, n_runs=n_runs)
+    inputs = JobInputs(coupling, NoiseKey.from_seed(1), round_trips=100)
+    return dynamics.start(inputs, first_run=0, n_runs=n_runs)
 
 
 @pytest.mark.parametrize("integer", [True, False], ids=["integers", "reals"])
@@ -63,23 +63,23 @@ def test_any_number_of_runs_is_a_part_of_more(dynamics):
     np.testing.assert_array_equal(few.amplitudes(), many.amplitudes()[:, :3])
 
 
-class Counting(WatchedBlock):
-    """A block that only notes its stretches."""
+class Counting(TrackedBlock):
+    """A block that only notes its chunks."""
 
     def __init__(self, n_spins: int) -> None:
         super().__init__(np.zeros((n_spins, 64)), 64)
-        self.stretches: list[list[float]] = []
+        self.chunks: list[list[float]] = []
 
     def _advance_through(self, pumps: np.ndarray) -> None:
-        self.stretches.append(pumps.tolist())
+        self.chunks.append(pumps.tolist())
 
 
 @pytest.mark.parametrize(("n_spins", "longest"), [(10, 128), (100, 81), (2000, 16)])
-def test_stretches_end_at_a_look_or_when_they_are_long_enough(n_spins, longest):
+def test_chunks_end_at_a_look_or_when_they_are_long_enough(n_spins, longest):
     block, n_round_trips = Counting(n_spins), 2 * longest + 5
     for at in range(n_round_trips):
         block.advance(float(at))
     block.amplitudes()
     block.amplitudes()
-    assert [len(stretch) for stretch in block.stretches] == [longest, longest, 5]
-    assert [pump for stretch in block.stretches for pump in stretch] == list(range(n_round_trips))
+    assert [len(chunk) for chunk in block.chunks] == [longest, longest, 5]
+    assert [pump for chunk in block.chunks for pump in chunk] == list(range(n_round_trips))

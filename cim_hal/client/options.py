@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from cim_hal.client.access import ClientKeys
     from cim_hal.client.transport.async_base import AsyncTransport
 
-__all__ = ["EPOCH_VARIABLE", "TIMEOUT_S", "Road", "epoch_of_user"]
+__all__ = ["EPOCH_VARIABLE", "TIMEOUT_S", "ConnectionOptions", "epoch_from_environment"]
 
 TIMEOUT_S = 5.0
 EPOCH_VARIABLE = "CIM_HAL_EPOCH"
 
 
 @dataclass(frozen=True)
-class Road:
+class ConnectionOptions:
     """A target, the files of the keys to it, and how patient to be. Pickles where the target does.
 
     Attributes
@@ -35,7 +35,7 @@ class Road:
     target : str, Driver or Transport
     timeout_s : float
     key, server_key : path, optional
-        Files are read where the road is opened, which may be in another process.
+        Files are read where the options is opened, which may be in another process.
     retries : Retries
     epoch : int
         Of a lock that stands, to work under it.
@@ -105,10 +105,10 @@ class Road:
                 hint="serve it (cim-hal serve, spawn_server) and open its endpoint",
             )
         files = self.key, self.server_key
-        return Road, (self.target, self.timeout_s, *files, self.retries, self.epoch)
+        return ConnectionOptions, (self.target, self.timeout_s, *files, self.retries, self.epoch)
 
 
-def epoch_of_user() -> int:
+def epoch_from_environment() -> int:
     """Return the epoch of a lock that stands, from ``CIM_HAL_EPOCH``; 0 for none.
 
     Raises

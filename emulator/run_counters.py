@@ -13,15 +13,15 @@ if TYPE_CHECKING:
 
     from cim_hal import Program
 
-__all__ = ["Tally"]
+__all__ = ["RunCounters"]
 
 
-class Tally:
+class RunCounters:
     """Counts jobs that ran to their end, and how fast the last one was.
 
     Examples
     --------
-    >>> Tally().telemetry()["jobs"].value
+    >>> RunCounters().telemetry()["jobs"].value
     0
     """
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 import numpy as np
 from numba import njit
 
-from emulator.dynamics.base import Dynamics, Wiring, check_options, state_dtype
-from emulator.dynamics.local_field import Zeeman, local_fields, zeeman
-from emulator.dynamics.stretch import WatchedBlock
+from emulator.dynamics.base import Dynamics, JobInputs, check_options, state_dtype
+from emulator.dynamics.chunks import TrackedBlock
+from emulator.dynamics.local_field import FieldTerm, field_term, local_fields
 from emulator.noise import fill_normals
 from emulator.products.operand import padded_runs
 from emulator.products.packing import aligned_zeros
@@ -21,16 +21,16 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from emulator.dynamics.look import Watch
+    from emulator.dynamics.energy_tracking import EnergyTracker
     from emulator.products.operand import Form
 
 __all__ = [
-    "Conditions",
     "ControlledBlock",
     "ControlledDynamics",
-    "Loop",
+    "FeedbackConstants",
     "Ramp",
-    "Shared",
+    "RunConditions",
+    "SharedArrays",
     "feed_back",
     "initial_normals",
     "ramped",
@@ -45,32 +45,32 @@ def ramped(ends: Ramp, progress: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def initial_normals(
-    wiring: Wiring, *, first_run: int, n_runs: int, width: float, dtype: Any, stream: int = 0
+    inputs: JobInputs, *, first_run: int, n_runs: int, width: float, dtype: Any, stream: int = 0
 ) -> NDArray[Any]:
     """Return independent normals (n, runs) of standard deviation `width`, aligned."""
-    x = aligned_zeros((wiring.n_spins + wiring.n_spins % 2, n_runs), dtype)
-    fill_normals(wiring.key, stream, first_run, x)
+    x = aligned_zeros((inputs.n_spins + inputs.n_spins % 2, n_runs), dtype)
+    fill_normals(inputs.key, stream, first_run, x)
     x *= x.dtype.type(width)
-    return x[: wiring.n_spins]
+    return x[: inputs.n_spins]
 
 
-class Shared(NamedTuple):
+class SharedArrays(NamedTuple):
     """Amplitudes, error variables and local fields (n, runs) of a block; its field."""
 
     x: NDArray[Any]
     e: NDArray[Any]
     local_field: NDArray[Any]
-    zeeman: Zeeman
+    field_term: FieldTerm
 
 
-class Loop(NamedTuple):
+class FeedbackConstants(NamedTuple):
     """Couplings as numbers, and who looks on the loop."""
 
     form: Form
-    watch: Watch | None
+    tracker: EnergyTracker | None
 
 
-class Conditions(NamedTuple):
+class RunConditions(NamedTuple):
     """What round trips are made under.
 
     Attributes
@@ -84,9 +84,9 @@ class Conditions(NamedTuple):
 
 
 @njit(cache=True, nogil=True)
-def feed_back(form: Form, arrays: Shared) -> None:
+def feed_back(form: Form, arrays: SharedArrays) -> None:
     """Write the local fields of the amplitudes as they are."""
-    local_fields(form, arrays.zeeman, arrays.x, arrays.local_field)
+    local_fields(form, arrays.field_term, arrays.x, arrays.local_field)
 
 
 class ControlledDynamics(Dynamics):
@@ -123,11 +123,11 @@ class ControlledDynamics(Dynamics):
         """The value error variables start from."""
         return 1.0
 
-    def start(self, wiring: Wiring, *, first_run: int, n_runs: int) -> ControlledBlock:
+    def start(self, inputs: JobInputs, *, first_run: int, n_runs: int) -> ControlledBlock:
         """Return a block of runs at their random initial amplitudes."""
         initial_error = self.initial_error
         return ControlledBlock(
-            wiring, self, first_run=first_run, n_runs=n_runs, initial_error=initial_error
+            inputs, self, first_run=first_run, n_runs=n_runs, initial_error=initial_error
         )
 
     @abstractmethod
@@ -135,7 +135,13 @@ class ControlledDynamics(Dynamics):
         """Return the scalars of the kernel, of the state's dtype."""
 
     @abstractmethod
-    def step(self, loop: Loop, arrays: Shared, conditions: Conditions, constants: Any) -> None:
+    def step(
+        self,
+        loop: FeedbackConstants,
+        arrays: SharedArrays,
+        conditions: RunConditions,
+        constants: Any,
+    ) -> None:
         """Advance amplitudes and error variables by one step for each of the conditions."""
 
     @abstractmethod
@@ -143,17 +149,17 @@ class ControlledDynamics(Dynamics):
         """Whether each option that the family does not share is in its range."""
 
 
-class ControlledBlock(WatchedBlock):
+class ControlledBlock(TrackedBlock):
     """A block of runs with an error variable beside each amplitude.
 
     Attributes
     ----------
-    wiring : Wiring
+    inputs : JobInputs
     """
 
     def __init__(
         self,
-        wiring: Wiring,
+        inputs: JobInputs,
         dynamics: ControlledDynamics,
         *,
         first_run: int,
@@ -162,15 +168,15 @@ class ControlledBlock(WatchedBlock):
     ) -> None:
         dtype, n_padded = state_dtype(dynamics.precision), padded_runs(n_runs)
         width = dynamics.initial_width
-        x = initial_normals(wiring, first_run=first_run, n_runs=n_padded, width=width, dtype=dtype)
+        x = initial_normals(inputs, first_run=first_run, n_runs=n_padded, width=width, dtype=dtype)
         super().__init__(x, n_runs)
         e = aligned_zeros(x.shape, dtype)
         e[:] = initial_error
-        field = zeeman(wiring.coupling, n_padded, dtype)
-        self._arrays = Shared(x, e, aligned_zeros(x.shape, dtype), field)
-        self._form = wiring.coupling.numbers(dtype)
-        self._constants = dynamics.constants(wiring.norms.natural_strength())
-        self.wiring, self._dynamics = wiring, dynamics
+        field = field_term(inputs.coupling, n_padded, dtype)
+        self._arrays = SharedArrays(x, e, aligned_zeros(x.shape, dtype), field)
+        self._form = inputs.coupling.numbers(dtype)
+        self._constants = dynamics.constants(inputs.norms.natural_strength())
+        self.inputs, self._dynamics = inputs, dynamics
         self._round_trip = 0
 
     @property
@@ -180,9 +186,9 @@ class ControlledBlock(WatchedBlock):
         return self._arrays.e[:, : self._n_runs]
 
     def _advance_through(self, pumps: NDArray[np.float64]) -> None:
-        last = max(self.wiring.round_trips - 1, 1)
+        last = max(self.inputs.round_trips - 1, 1)
         progress = np.minimum((self._round_trip + np.arange(len(pumps))) / last, 1.0)
-        conditions = Conditions(pumps, progress)
-        loop = Loop(self._form, self.watch)
+        conditions = RunConditions(pumps, progress)
+        loop = FeedbackConstants(self._form, self.tracker)
         self._dynamics.step(loop, self._arrays, conditions, self._constants)
         self._round_trip += len(pumps)

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from emulator.dynamics.base import Block, Dynamics, Precision, Wiring
-from emulator.dynamics.look import look, look_after, start_watch
-from emulator.dynamics.stretch import WatchedBlock
+from emulator.dynamics.base import Block, Dynamics, JobInputs, Precision
+from emulator.dynamics.chunks import TrackedBlock
+from emulator.dynamics.energy_tracking import start_tracking, track, track_after
 from emulator.products.operand import padded_runs, read_spins
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class BestSeen(Dynamics):
     ----------
     dynamics : Dynamics
     every : int
-        Round trips between two looks.
+        Round trips between two evaluations of the energy.
     precision : {"single", "double"}
         That of the dynamics.
 
@@ -77,45 +77,45 @@ class BestSeen(Dynamics):
         """Return the couplings that the dynamics really applies."""
         return self.dynamics.perturb(coupling)
 
-    def start(self, wiring: Wiring, *, first_run: int, n_runs: int) -> BestSeenBlock:
-        """Return a block of the dynamics under observation."""
-        block = self.dynamics.start(wiring, first_run=first_run, n_runs=n_runs)
-        return BestSeenBlock(block, wiring, n_runs=n_runs, every=self.every)
+    def start(self, inputs: JobInputs, *, first_run: int, n_runs: int) -> BestSeenBlock:
+        """Return a block of the dynamics whose energies are tracked."""
+        block = self.dynamics.start(inputs, first_run=first_run, n_runs=n_runs)
+        return BestSeenBlock(block, inputs, n_runs=n_runs, every=self.every)
 
 
 class BestSeenBlock(Block):
-    """Any block, under observation.
+    """Any block, with its energies tracked.
 
     Attributes
     ----------
     block : Block
     """
 
-    def __init__(self, block: Block, wiring: Wiring, *, n_runs: int, every: int) -> None:
+    def __init__(self, block: Block, inputs: JobInputs, *, n_runs: int, every: int) -> None:
         self.block = block
-        self._watches_itself = isinstance(block, WatchedBlock)
-        width = padded_runs(n_runs) if self._watches_itself else n_runs
+        self._tracks_itself = isinstance(block, TrackedBlock)
+        width = padded_runs(n_runs) if self._tracks_itself else n_runs
         dtype = block.amplitudes().dtype
-        self._watch = start_watch(wiring.energy_coupling, width, dtype, every)
-        if isinstance(block, WatchedBlock):
-            block.watch = self._watch
+        self._tracker = start_tracking(inputs.energy_coupling, width, dtype, every)
+        if isinstance(block, TrackedBlock):
+            block.tracker = self._tracker
         self._n_runs = n_runs
 
     @property
     def energies(self) -> NDArray[np.float64]:
-        """Lowest so far (runs,), in units of `Wiring.energy_coupling`."""
-        return self._watch.lowest[: self._n_runs]
+        """Lowest so far (runs,), in units of `JobInputs.energy_coupling`."""
+        return self._tracker.lowest[: self._n_runs]
 
     def advance(self, pump: float) -> None:
-        """Make one round trip, and look where it is time."""
+        """Make one round trip, and track the energy every `every` round trips."""
         self.block.advance(pump)
-        if not self._watches_itself:
-            look_after(self._watch, np.ascontiguousarray(self.block.amplitudes()))
+        if not self._tracks_itself:
+            track_after(self._tracker, np.ascontiguousarray(self.block.amplitudes()))
 
     def amplitudes(self) -> NDArray[Any]:
-        """Return each run's amplitudes at its lowest energy, after one more look."""
-        if isinstance(self.block, WatchedBlock):
-            self.block.look()
+        """Return each run's amplitudes at its lowest energy, the current one included."""
+        if isinstance(self.block, TrackedBlock):
+            self.block.track()
         else:
-            look(self._watch, np.ascontiguousarray(self.block.amplitudes()))
-        return self._watch.best[:, : self._n_runs]
+            track(self._tracker, np.ascontiguousarray(self.block.amplitudes()))
+        return self._tracker.best[:, : self._n_runs]
