@@ -101,14 +101,14 @@ class Check:
         return not self.differences
 
 
-def check(tape: Tape, transport: Transport, *, patience_s: float = PATIENCE_S) -> Check:
+def check(tape: Tape, transport: Transport, *, timeout_s: float = PATIENCE_S) -> Check:
     """Make the requests of a tape to a live server and compare the replies.
 
     The caller closes the transport.
 
     Parameters
     ----------
-    patience_s : float
+    timeout_s : float
         For each reply.
 
     Raises
@@ -120,13 +120,13 @@ def check(tape: Tape, transport: Transport, *, patience_s: float = PATIENCE_S) -
     """
     if not tape.exchanges:
         raise CassetteError("the tape holds no exchange")
-    return _Checker(transport, patience_s).run(tape)
+    return _Checker(transport, timeout_s).run(tape)
 
 
 @dataclass(eq=False)
 class _Checker:
     transport: Transport
-    patience_s: float
+    timeout_s: float
     tokens: dict[str, str] = field(default_factory=dict)
     kept: set[str] = field(default_factory=set)  # uploads that were not needed
     is_reproducible: bool = False
@@ -155,7 +155,7 @@ class _Checker:
         ends = _is_final(exchange.reply.body)
         give_up_at = time.monotonic() + JOB_S
         while True:
-            reply = self.transport.exchange(request, patience_s=self.patience_s)
+            reply = self.transport.exchange(request, timeout_s=self.timeout_s)
             waits = isinstance(request.body, WaitJob) and ends and not _is_final(reply.body)
             if not waits or time.monotonic() >= give_up_at:
                 return reply

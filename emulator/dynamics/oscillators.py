@@ -125,7 +125,7 @@ def advance_oscillators(  # noqa: PLR0917  a kernel takes arrays
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def advance_oscillators_through(  # noqa: PLR0917  a kernel takes arrays
-    form: CouplingOperand,
+    operand: CouplingOperand,
     arrays: Oscillators,
     fed_back: NDArray[Any],
     kicks: NDArray[Any],
@@ -147,7 +147,7 @@ def advance_oscillators_through(  # noqa: PLR0917  a kernel takes arrays
             x, clipped = arrays.x[i], fed_back[i]
             for r in range(len(clipped)):
                 clipped[r] = min(max(x[r], -limit), limit)
-        multiply_rows(form, fed_back, 0, product)
+        multiply_rows(operand, fed_back, 0, product)
         if follows_mean:
             mean_magnitude(fed_back, arrays.field_amplitude)
         now = OscillatorConstants(

@@ -101,3 +101,22 @@ def test_any_number_of_runs_passes_through_the_coupling_matrix():
         out = np.empty_like(codes)
         matrix.multiply(codes, out)
         np.testing.assert_array_equal(out, J @ codes)
+
+
+def test_levels_that_were_rounded_to_zero_are_not_stored():
+    levels = sp.csr_array(np.array([[0, 3.0, 0], [3.0, 0, 6.0], [0, 6.0, 0]]))
+    levels.data[-1] = levels.data[2] = 0.0  # stored zeros
+    matrix = CouplingMatrix.of(levels, np.zeros(3), largest_code=1, dtype=np.float32)
+    assert isinstance(matrix.operand, SparseLevels)
+    assert matrix.operand.values.tolist() == [1, 1]
+    assert levels.nnz == 4  # the caller's array is left alone
+
+
+def test_levels_that_were_all_rounded_to_zero_multiply_to_zero():
+    levels = sp.csr_array(np.array([[0, 1.0], [1.0, 0]]))
+    levels.data[:] = 0.0
+    assert SparseLevels.of(levels, 1) is None
+    matrix = CouplingMatrix.of(levels, np.zeros(2), largest_code=1, dtype=np.float32)
+    out = np.full((2, 16), np.nan, np.float32)
+    matrix.multiply(np.ones((2, 16), np.float32), out)
+    assert not out.any()
