@@ -126,14 +126,14 @@ def test_a_coupling_error_belongs_to_the_machine_and_to_the_place_of_the_couplin
     exact = CouplingMatrix.of(J, **prepare)
     dynamics = MeasurementFeedback(imperfections=Imperfections(coupling_error=0.03, seed=5))
     off = J != 0
-    errors = dynamics.perturb(exact).dense[off] / J[off] - 1
+    errors = dynamics.perturb(exact).matrix[off] / J[off] - 1
     assert is_spread(errors, 0.03)
-    again = dynamics.perturb(CouplingMatrix.of(3 * J, **prepare)).dense[off] / (3 * J[off]) - 1
+    again = dynamics.perturb(CouplingMatrix.of(3 * J, **prepare)).matrix[off] / (3 * J[off]) - 1
     np.testing.assert_allclose(again, errors, atol=1e-6)
     sparse = dynamics.perturb(CouplingMatrix.of(sp.csr_array(J), **prepare))
-    np.testing.assert_array_equal(sparse.sparse[2], dynamics.perturb(exact).dense[off])
+    np.testing.assert_array_equal(sparse.matrix.data, dynamics.perturb(exact).matrix[off])
     other = replace(dynamics, imperfections=Imperfections(coupling_error=0.03, seed=6))
-    assert abs(np.corrcoef(other.perturb(exact).dense[off] / J[off], errors)[0, 1]) < 4 / 300
+    assert abs(np.corrcoef(other.perturb(exact).matrix[off] / J[off], errors)[0, 1]) < 4 / 300
 
 
 def test_a_coupling_error_is_not_symmetric_and_leaves_unit_and_zeros_alone():
@@ -143,9 +143,9 @@ def test_a_coupling_error_is_not_symmetric_and_leaves_unit_and_zeros_alone():
     dynamics = MeasurementFeedback(imperfections=Imperfections(coupling_error=0.1))
     real = dynamics.perturb(exact)
     assert (real.unit, real.is_exact, real.dtype) == (exact.unit, False, np.float32)
-    assert not real.dense[J == 0].any()
+    assert not real.matrix[J == 0].any()
     upper = np.triu(J, 1) > 0
-    pairs = real.dense[upper], real.dense.T[upper]
+    pairs = real.matrix[upper], real.matrix.T[upper]
     assert abs(np.corrcoef(*pairs)[0, 1]) < 4 / math.sqrt(upper.sum())
 
 
