@@ -172,7 +172,7 @@ class _Checker:
         ends = _is_final(exchange.reply.body)
         deadline = time.monotonic() + JOB_S
         while True:
-            reply = self.transport.exchange(request, patience_s=self.timeout_s)
+            reply = self.transport.exchange(request, timeout_s=self.timeout_s)
             waits = isinstance(request.body, WaitJob) and ends and not _is_final(reply.body)
             if not waits or time.monotonic() >= deadline:
                 return reply
