@@ -30,10 +30,10 @@ from emulator import (
     SeparatedFeedbackControl,
     SimulatedBifurcation,
 )
-from emulator.coupling import CouplingMatrix
 from emulator.dynamics import Dynamics, Wiring
-from emulator.memory import aligned_zeros
 from emulator.noise import NoiseKey
+from emulator.products.coupling import CouplingMatrix
+from emulator.products.packing import aligned_zeros
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -21,10 +21,10 @@ from threadpoolctl import threadpool_limits
 
 from cim_hal import Capabilities, IsingModel, lower, read_model
 from emulator import MeasurementFeedback
-from emulator.avx512 import has_byte_products
-from emulator.coupling import CouplingMatrix
 from emulator.dynamics import Wiring
 from emulator.noise import NoiseKey
+from emulator.products.avx512 import has_byte_products
+from emulator.products.coupling import CouplingMatrix
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -53,7 +53,7 @@ def arithmetic(request: Any, monkeypatch: pytest.MonkeyPatch) -> str:
     if request.param == "bytes" and not has_byte_products():
         pytest.skip("no AVX-512 VNNI here")
     if request.param == "floats":
-        monkeypatch.setattr("emulator.integer_product.has_byte_products", lambda: False)
+        monkeypatch.setattr("emulator.products.dense_int.has_byte_products", lambda: False)
     return request.param
 
 

@@ -22,10 +22,10 @@ from cim_hal import (
     Telemetry,
 )
 from emulator.compilation import compilation_announced
-from emulator.coupling import CouplingMatrix
 from emulator.delivery import delivered
 from emulator.dynamics.base import Dynamics, Wiring, state_dtype
 from emulator.noise import MAX_NOISE_RUNS, MAX_NOISE_SPINS, NoiseKey
+from emulator.products.coupling import CouplingMatrix
 from emulator.properties import properties_of
 from emulator.recording import Recording, joined
 from emulator.settings import settings_of, with_settings

@@ -12,7 +12,7 @@ from scipy.linalg import eigh_tridiagonal
 from emulator.noise import normals
 
 if TYPE_CHECKING:
-    from emulator.coupling import CouplingMatrix
+    from emulator.products.coupling import CouplingMatrix
 
 __all__ = ["LEAST_FIELD_WEIGHT", "Norms", "lowest_eigenvalue"]
 

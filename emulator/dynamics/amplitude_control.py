@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numba import njit
 
-from emulator.avx512 import prefer_wide_vectors
 from emulator.dynamics.base import Precision, state_dtype
 from emulator.dynamics.controlled import (
     Conditions,
@@ -33,6 +32,7 @@ from emulator.dynamics.controlled import (
 )
 from emulator.dynamics.look import look_after
 from emulator.dynamics.saturation import cubic_drift
+from emulator.products.avx512 import prefer_wide_vectors
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

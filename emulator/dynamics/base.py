@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from emulator.coupling import CouplingMatrix
     from emulator.noise import NoiseKey
+    from emulator.products.coupling import CouplingMatrix
 
 __all__ = ["Block", "Dynamics", "Precision", "Wiring", "check_options", "state_dtype"]
 

@@ -13,12 +13,12 @@ import numpy as np
 from emulator.dynamics.base import Block, Dynamics, Precision, Wiring
 from emulator.dynamics.look import look, look_after, start_watch
 from emulator.dynamics.stretch import WatchedBlock
-from emulator.form import padded_runs, read_spins
+from emulator.products.operand import padded_runs, read_spins
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from emulator.coupling import CouplingMatrix
+    from emulator.products.coupling import CouplingMatrix
 
 __all__ = ["BestSeen", "BestSeenBlock", "read_spins"]
 

@@ -26,8 +26,8 @@ from emulator.dynamics.bifurcation_step import (
 from emulator.dynamics.controlled import initial_normals
 from emulator.dynamics.local_field import zeeman
 from emulator.dynamics.stretch import WatchedBlock
-from emulator.form import BLOCK_ROWS, padded_runs
-from emulator.memory import aligned_zeros
+from emulator.products.operand import BLOCK_ROWS, padded_runs
+from emulator.products.packing import aligned_zeros
 
 if TYPE_CHECKING:
     import numpy as np

@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from numba import njit
 
-from emulator.avx512 import prefer_wide_vectors
 from emulator.dynamics.local_field import Zeeman, add_zeeman, local_fields
 from emulator.dynamics.look import look_after
-from emulator.form import BLOCK_ROWS, multiply_taken, take_signs
+from emulator.products.avx512 import prefer_wide_vectors
+from emulator.products.operand import BLOCK_ROWS, multiply_taken, take_signs
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from emulator.dynamics.look import Watch
-    from emulator.form import Form
+    from emulator.products.operand import Form
 
 __all__ = [
     "KERR_STEPS",

@@ -12,9 +12,9 @@ from numba import njit
 from emulator.dynamics.base import Dynamics, Wiring, check_options, state_dtype
 from emulator.dynamics.local_field import Zeeman, local_fields, zeeman
 from emulator.dynamics.stretch import WatchedBlock
-from emulator.form import padded_runs
-from emulator.memory import aligned_zeros
 from emulator.noise import fill_normals
+from emulator.products.operand import padded_runs
+from emulator.products.packing import aligned_zeros
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from emulator.dynamics.look import Watch
-    from emulator.form import Form
+    from emulator.products.operand import Form
 
 __all__ = [
     "Conditions",

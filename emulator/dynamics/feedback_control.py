@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from numba import njit
 
-from emulator.avx512 import prefer_wide_vectors
 from emulator.dynamics.base import Precision, state_dtype
 from emulator.dynamics.controlled import Conditions, ControlledDynamics, Loop, Shared, feed_back
 from emulator.dynamics.look import look_after
 from emulator.dynamics.saturation import cubic_drift
+from emulator.products.avx512 import prefer_wide_vectors
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

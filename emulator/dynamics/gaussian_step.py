@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numba import njit
 
-from emulator.avx512 import prefer_wide_vectors
 from emulator.converters import to_code
 from emulator.noise import NoiseKey, fill_normal_pair
+from emulator.products.avx512 import prefer_wide_vectors
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

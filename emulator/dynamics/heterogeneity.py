@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numba import njit
 
-from emulator.avx512 import prefer_wide_vectors
 from emulator.dynamics.amplitude_control import AmplitudeControl, controlled
 from emulator.dynamics.controlled import feed_back
 from emulator.dynamics.look import look_after
+from emulator.products.avx512 import prefer_wide_vectors
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

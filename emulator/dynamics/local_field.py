@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numba import njit
 
-from emulator.avx512 import prefer_wide_vectors
-from emulator.form import multiply_reals
+from emulator.products.avx512 import prefer_wide_vectors
+from emulator.products.operand import multiply_reals
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from emulator.coupling import CouplingMatrix
-    from emulator.form import Form
+    from emulator.products.coupling import CouplingMatrix
+    from emulator.products.operand import Form
 
 __all__ = ["Zeeman", "add_zeeman", "local_fields", "mean_magnitude", "zeeman"]
 

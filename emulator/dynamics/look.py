@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numba import njit
 
-from emulator.avx512 import prefer_wide_vectors
-from emulator.form import BLOCK_ROWS, multiply_taken, padded_runs, take_signs
-from emulator.memory import aligned_zeros
+from emulator.products.avx512 import prefer_wide_vectors
+from emulator.products.operand import BLOCK_ROWS, multiply_taken, padded_runs, take_signs
+from emulator.products.packing import aligned_zeros
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray
 
-    from emulator.coupling import CouplingMatrix
-    from emulator.form import Form
+    from emulator.products.coupling import CouplingMatrix
+    from emulator.products.operand import Form
 
 __all__ = ["Watch", "look", "look_after", "start_watch"]
 

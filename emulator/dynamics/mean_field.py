@@ -31,7 +31,6 @@ from emulator.dynamics.oscillators import (
 from emulator.dynamics.saturation import SATURATIONS, Saturation
 from emulator.dynamics.saturation import cubic_drift as drift
 from emulator.dynamics.stretch import StretchBlock
-from emulator.form import LANES, read_spins
 from emulator.integrators import (
     EulerMaruyama,
     Integrator,
@@ -39,8 +38,9 @@ from emulator.integrators import (
     SemiImplicitEquation,
     check_integrator,
 )
-from emulator.memory import aligned_zeros
 from emulator.noise import fill_normals
+from emulator.products.operand import LANES, read_spins
+from emulator.products.packing import aligned_zeros
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -20,7 +20,7 @@ from emulator.dynamics.round_trip import LoopConstants
 from emulator.imperfections import Imperfections, disturbed
 
 if TYPE_CHECKING:
-    from emulator.coupling import CouplingMatrix
+    from emulator.products.coupling import CouplingMatrix
 
 __all__ = ["MeasurementFeedback"]
 

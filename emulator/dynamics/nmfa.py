@@ -30,7 +30,7 @@ from emulator.spectrum import LEAST_FIELD_WEIGHT
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from emulator.coupling import CouplingMatrix
+    from emulator.products.coupling import CouplingMatrix
 
 __all__ = ["AnnealingBlock", "NoisyMeanFieldAnnealing", "advance_annealing", "row_norms"]
 

@@ -9,13 +9,13 @@ from numba import njit
 
 from emulator.dynamics.local_field import mean_magnitude
 from emulator.dynamics.saturation import cubic_drift, linear_drift, sine_drift, tanh_drift
-from emulator.form import multiply_reals
 from emulator.noise import NoiseKey, fill_normal_pair
+from emulator.products.operand import multiply_reals
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from emulator.form import Form
+    from emulator.products.operand import Form
 
 __all__ = [
     "OscillatorConstants",

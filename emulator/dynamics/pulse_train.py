@@ -16,9 +16,9 @@ from emulator.dynamics.round_trip import (
     advance_train,
 )
 from emulator.dynamics.stretch import StretchBlock
-from emulator.form import BLOCK_ROWS, padded_runs
 from emulator.imperfections import Disorder, PhaseWalk
-from emulator.memory import aligned_zeros
+from emulator.products.operand import BLOCK_ROWS, padded_runs
+from emulator.products.packing import aligned_zeros
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

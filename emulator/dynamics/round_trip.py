@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numba import njit
 
-from emulator.avx512 import prefer_wide_vectors
 from emulator.converters import to_code
 from emulator.dynamics.pulse import (
     attenuated_variance,
@@ -23,15 +22,16 @@ from emulator.dynamics.pulse import (
     record_variance,
     timing_overlap,
 )
-from emulator.form import BLOCK_ROWS, multiply_taken, take_codes
 from emulator.imperfections.streams import INJECTION, JITTER, PUMP
 from emulator.noise import NoiseKey, fill_normal_pair
+from emulator.products.avx512 import prefer_wide_vectors
+from emulator.products.operand import BLOCK_ROWS, multiply_taken, take_codes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from emulator.form import Form
     from emulator.imperfections import Disorder
+    from emulator.products.operand import Form
 
 __all__ = [
     "Crystal",

@@ -9,15 +9,15 @@ import numpy as np
 from numba import njit
 from scipy.special import ndtri
 
-from emulator.avx512 import prefer_wide_vectors
 from emulator.imperfections.streams import machine_key, machine_seed
 from emulator.noise import NoiseKey, normal_pair, normals
+from emulator.products.avx512 import prefer_wide_vectors
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray
 
-    from emulator.coupling import CouplingMatrix
     from emulator.imperfections.options import Imperfections
+    from emulator.products.coupling import CouplingMatrix
 
 __all__ = ["Disorder", "disturbed"]
 

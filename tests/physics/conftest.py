@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from emulator.coupling import CouplingMatrix
 from emulator.dynamics import Dynamics, Wiring
 from emulator.noise import NoiseKey
+from emulator.products.coupling import CouplingMatrix
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,10 +9,10 @@ import pytest
 from master_equation import steady_state
 
 from emulator import Converter, MeanField, MeasurementFeedback
-from emulator.coupling import CouplingMatrix
 from emulator.dynamics import Dynamics, Wiring
 from emulator.dynamics.gaussian import GaussianFeedback
 from emulator.noise import NoiseKey, normals
+from emulator.products.coupling import CouplingMatrix
 
 IDEAL = Converter(full_scale=np.inf)
 PAIR = np.array([[0.0, 1.0], [1.0, 0.0]])

@@ -7,11 +7,11 @@ import pytest
 from scipy.integrate import solve_ivp
 
 from emulator import Converter
-from emulator.coupling import CouplingMatrix
 from emulator.dynamics import Wiring
 from emulator.dynamics.gaussian import GaussianFeedback
 from emulator.dynamics.gaussian_step import evolved_excess
 from emulator.noise import NoiseKey
+from emulator.products.coupling import CouplingMatrix
 
 PAIR = np.array([[0.0, 1.0], [1.0, 0.0]])
 VACUUM = 0.5

@@ -11,10 +11,10 @@ import scipy.sparse as sp
 
 from cim_hal import Capabilities
 from emulator import Converter, EmulatedCim, Imperfections, MeasurementFeedback
-from emulator.coupling import CouplingMatrix
 from emulator.dynamics.pulse import timing_overlap
 from emulator.imperfections import Disorder, PhaseWalk
 from emulator.noise import NoiseKey
+from emulator.products.coupling import CouplingMatrix
 
 IDEAL = Converter(full_scale=np.inf)
 PAIR = np.array([[0.0, 1.0], [1.0, 0.0]])

@@ -11,8 +11,8 @@ from scipy.optimize import brentq
 
 from cim_hal import IsingModel, Program, StopToken, lower, make_driver, read_model
 from emulator import NoisyMeanFieldAnnealing
-from emulator.coupling import CouplingMatrix
 from emulator.dynamics.nmfa import row_norms
+from emulator.products.coupling import CouplingMatrix
 
 
 def quiet(**options: object) -> NoisyMeanFieldAnnealing:

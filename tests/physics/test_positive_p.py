@@ -8,10 +8,10 @@ from master_equation import steady_state
 from scipy.integrate import solve_ivp
 
 from emulator import PositiveP
-from emulator.coupling import CouplingMatrix
 from emulator.dynamics import Wiring
 from emulator.dynamics.pairs import amplified, turned
 from emulator.noise import NoiseKey
+from emulator.products.coupling import CouplingMatrix
 
 ALONE = np.zeros((1, 1))
 PAIR = np.array([[0.0, 1.0], [1.0, 0.0]])

@@ -11,9 +11,9 @@ import pytest
 from scipy.stats import chi2
 
 from emulator import TruncatedWigner
-from emulator.coupling import CouplingMatrix
 from emulator.dynamics import Wiring
 from emulator.noise import NoiseKey
+from emulator.products.coupling import CouplingMatrix
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -18,10 +18,10 @@ from emulator import (
     SeparatedFeedbackControl,
     SimulatedBifurcation,
 )
-from emulator.coupling import CouplingMatrix
 from emulator.dynamics import Block, Wiring
 from emulator.dynamics.best import BestSeenBlock
 from emulator.noise import NoiseKey
+from emulator.products.coupling import CouplingMatrix
 
 ALGORITHMS = [
     ChaoticAmplitudeControl(),

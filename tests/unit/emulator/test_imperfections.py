@@ -11,7 +11,7 @@ import scipy.sparse as sp
 
 from cim_hal import Capabilities, IsingModel, Readout, open_device
 from emulator import BestSeen, Converter, EmulatedCim, Imperfections, MeasurementFeedback
-from emulator.coupling import CouplingMatrix
+from emulator.products.coupling import CouplingMatrix
 
 IMPERFECT = Imperfections(
     seed=3,

@@ -13,10 +13,10 @@ from emulator import (
     SeparatedFeedbackControl,
     SimulatedBifurcation,
 )
-from emulator.coupling import CouplingMatrix
 from emulator.dynamics import Wiring
 from emulator.dynamics.stretch import WatchedBlock
 from emulator.noise import NoiseKey
+from emulator.products.coupling import CouplingMatrix
 
 ALGORITHMS = [
     ChaoticAmplitudeControl(),

@@ -18,12 +18,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import scipy.sparse as sp
 
-from emulator.float_product import HAS_TILES
-from emulator.form import LANES, Form, multiply_reals, padded_runs
-from emulator.integer_product import PackedLevels
-from emulator.memory import aligned_zeros
-from emulator.packed_codes import room_for_codes
-from emulator.sparse_product import SparseLevels
+from emulator.products.dense_float import HAS_TILES
+from emulator.products.dense_int import PackedLevels
+from emulator.products.operand import LANES, Form, multiply_reals, padded_runs
+from emulator.products.packing import aligned_zeros, room_for_codes
+from emulator.products.sparse import SparseLevels
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -15,7 +15,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from emulator.llvm import I64, at, columns_of, constant, spread, sums, vector
+from emulator.products.llvm import I64, at, columns_of, constant, spread, sums, vector
 
 if TYPE_CHECKING:
     from collections.abc import Callable

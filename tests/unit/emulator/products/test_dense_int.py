@@ -11,9 +11,9 @@ import scipy.sparse as sp
 
 from cim_hal import Capabilities, IsingModel
 from emulator import Converter, EmulatedCim, MeasurementFeedback
-from emulator.avx512 import has_byte_products
-from emulator.coupling import CouplingMatrix
-from emulator.integer_product import MAX_COLUMNS, PackedLevels
+from emulator.products.avx512 import has_byte_products
+from emulator.products.coupling import CouplingMatrix
+from emulator.products.dense_int import MAX_COLUMNS, PackedLevels
 
 needs_vnni = pytest.mark.skipif(not has_byte_products(), reason="no AVX-512 VNNI here")
 TOPS = [pytest.param(128, id="8 bits"), pytest.param(32768, id="16 bits")]
@@ -24,7 +24,9 @@ RUNS = [1, 2, 15, 16, 17, 32, 47, 63, 64, 65, 130]
 @pytest.fixture
 def without_bytes(monkeypatch):
     """A function that makes couplings take the floating-point path from now on."""
-    return lambda: monkeypatch.setattr("emulator.integer_product.has_byte_products", lambda: False)
+    return lambda: monkeypatch.setattr(
+        "emulator.products.dense_int.has_byte_products", lambda: False
+    )
 
 
 def product(J: np.ndarray, codes: np.ndarray, dtype=np.float64) -> np.ndarray:
@@ -141,7 +143,7 @@ def test_everything_else_does_not(J, options):
 
 
 def test_without_the_instructions_numbers_are_floating_point(monkeypatch):
-    monkeypatch.setattr("emulator.integer_product.has_byte_products", lambda: False)
+    monkeypatch.setattr("emulator.products.dense_int.has_byte_products", lambda: False)
     assert prepare(levels(9, 127)).packed is None
 
 

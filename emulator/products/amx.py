@@ -17,7 +17,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from emulator.llvm import at, columns_of, constant, processor_has, sums
+from emulator.products.llvm import at, columns_of, constant, processor_has, sums
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -5,8 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from emulator.memory import LINE, aligned_like, aligned_zeros
-from emulator.packed_codes import pack_codes, pack_signs, room_for_codes
+from emulator.products.packing import (
+    LINE,
+    aligned_like,
+    aligned_zeros,
+    pack_codes,
+    pack_signs,
+    room_for_codes,
+)
 
 SIZES = [1, 2, 3, 4, 5, 63, 64, 65, 100]
 

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numba import njit
 
-from emulator.avx512 import prefer_wide_vectors
-from emulator.vectors import WIDTHS, add_row, add_unit_row
+from emulator.products.avx512 import prefer_wide_vectors
+from emulator.products.vectors import WIDTHS, add_row, add_unit_row
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

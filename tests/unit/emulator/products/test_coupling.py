@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from emulator.coupling import CouplingMatrix
-from emulator.float_product import HAS_TILES
+from emulator.products.coupling import CouplingMatrix
+from emulator.products.dense_float import HAS_TILES
 
 
 def levels(n: int, top: int, seed: int = 0) -> np.ndarray:

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from numba import njit
 
-from emulator.avx512 import prefer_wide_vectors
-from emulator.float_product import dense_product
-from emulator.integer_product import LARGEST_CODE, DenseRows, multiply_words
-from emulator.packed_codes import pack_codes, pack_signs
-from emulator.sparse_product import SparseRows, add_bytes, pack_bytes, sparse_product
+from emulator.products.avx512 import prefer_wide_vectors
+from emulator.products.dense_float import dense_product
+from emulator.products.dense_int import LARGEST_CODE, DenseRows, multiply_words
+from emulator.products.packing import pack_codes, pack_signs
+from emulator.products.sparse import SparseRows, add_bytes, pack_bytes, sparse_product
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -12,7 +12,16 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from emulator.llvm import I32, at, columns_of, constant, processor_has, spread, sums, vector
+from emulator.products.llvm import (
+    I32,
+    at,
+    columns_of,
+    constant,
+    processor_has,
+    spread,
+    sums,
+    vector,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -24,10 +24,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numba import njit
 
-from emulator import amx, avx512
-from emulator.avx512 import LANES, has_byte_products, prefer_wide_vectors
-from emulator.memory import aligned_like
-from emulator.packed_codes import PackedCodes, aligned_words, pack_codes, room_for_codes
+from emulator.products import amx, avx512
+from emulator.products.avx512 import LANES, has_byte_products, prefer_wide_vectors
+from emulator.products.packing import (
+    PackedCodes,
+    aligned_like,
+    aligned_words,
+    pack_codes,
+    room_for_codes,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray

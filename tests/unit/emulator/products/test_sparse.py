@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from emulator.coupling import CouplingMatrix
-from emulator.sparse_product import SparseLevels, sparse_product
+from emulator.products.coupling import CouplingMatrix
+from emulator.products.sparse import SparseLevels, sparse_product
 
 
 def graph(n: int, degree: int, weights, seed: int = 0) -> sp.csr_array:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numba import njit
 
-from emulator.llvm import processor_has
-from emulator.vectors import ROWS, WIDTHS, add_dense_row, add_dense_rows
+from emulator.products.llvm import processor_has
+from emulator.products.vectors import ROWS, WIDTHS, add_dense_row, add_dense_rows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
