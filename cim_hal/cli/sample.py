@@ -20,8 +20,8 @@ from cim_hal.cli.sample_plot import SUFFIXES, picture, readable
 from cim_hal.cli.sample_report import summarize, tabulate, whole_file, write_archive
 from cim_hal.cli.search import KEPT_RUNS, Search, search_for
 from cim_hal.cli.shared_options import key_options
-from cim_hal.client.changes import CHANGES_SINCE
 from cim_hal.client.session import open_device
+from cim_hal.client.updates import CHANGES_SINCE
 from cim_hal.model.files import read_model
 from cim_hal.model.trace import MAX_TRACE_BYTES, TraceRequest
 
