@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from cim_hal.errors import CimError
 from cim_hal.machine.calibration import Calibration
-from cim_hal.machine.condition import Condition, Supervised
+from cim_hal.machine.driver_state import DriverState, Supervised
 from cim_hal.machine.stop import StopToken
 from cim_hal.machine.telemetry import Telemetry
 from cim_hal.protocol.couplings.content import Prepared, prepare
@@ -20,7 +20,7 @@ from cim_hal.protocol.effects import Calibrate, MakeSafe, Prepare, Run, Stop
 from cim_hal.protocol.wire.messages import Progress
 from cim_hal.protocol.wire.results import Measured
 from cim_hal.server.collector import ResultCollector
-from cim_hal.server.driver.guard import FRESH_S, Caller
+from cim_hal.server.driver.guard import FRESH_S, DriverGuard
 from cim_hal.server.logs import about
 from cim_hal.server.storage.memory_journal import MemoryJournal
 
@@ -36,7 +36,7 @@ __all__ = ["Executor", "Outcome"]
 CLOSE_TIMEOUT_S = 10.0
 # How long a running call has to heed its token in an emergency.
 EMERGENCY_S = 0.2
-# Deliveries that follow faster wait for the next look.
+# Partial readouts that follow faster wait for the next look.
 PROMPT_S = 0.02
 
 Outcome: TypeAlias = (
@@ -45,7 +45,7 @@ Outcome: TypeAlias = (
     | tuple[Calibrate, Calibration | CimError]
     | ResultCollector
     | Telemetry
-    | Condition
+    | DriverState
 )
 
 log = logging.getLogger(__name__)
@@ -82,7 +82,7 @@ class Executor:
         self._delivered_at = 0.0
         self._closing = threading.Lock()
         self._is_closed = False
-        self._caller = Caller(driver, self._add)
+        self._guard = DriverGuard(driver, self._add)
         self._driver_worker = _WorkerThread("cim-hal driver")
         self._lowering_worker = _WorkerThread("cim-hal lowering")
         described: SimpleQueue[Capabilities | CimError] = SimpleQueue()
@@ -94,8 +94,8 @@ class Executor:
         self.capabilities = answer
         if isinstance(driver, Supervised):
             self._driver_worker.do(lambda: driver.subscribe(self._add))
-        self._driver_worker.when_idle(self._caller.observe, every_s=FRESH_S)
-        self._driver_worker.do(self._caller.observe)
+        self._driver_worker.when_idle(self._guard.poll_status, every_s=FRESH_S)
+        self._driver_worker.do(self._guard.poll_status)
 
     def perform(self, effect: Run | Stop | Prepare | Calibrate | MakeSafe) -> None:
         """Begin what the effect says; returns at once. After `close` nothing begins."""
@@ -149,12 +149,12 @@ class Executor:
             self._is_closed = True
             for token in list(self._tokens.values()):
                 token.set()
-            self._driver_worker.do(self._caller.close)
+            self._driver_worker.do(self._guard.close)
         self._lowering_worker.end()
         self._driver_worker.end()
 
     def _token(self, name: str, collector: ResultCollector | None = None) -> StopToken:
-        token = StopToken(self._caller.heard, collector and collector.add)
+        token = StopToken(self._guard.on_telemetry, collector and collector.add)
         self._tokens[name] = token
         return token
 
@@ -176,19 +176,19 @@ class Executor:
         is_safe = threading.Event()
 
         def in_turn() -> None:
-            self._caller.safe()
+            self._guard.safe()
             is_safe.set()
 
         def in_time() -> None:
             if not is_safe.wait(EMERGENCY_S):
-                self._caller.safe()
+                self._guard.safe()
 
         self._driver_worker.do(in_turn)
         threading.Thread(target=in_time, name="cim-hal emergency", daemon=True).start()
 
     def _describe(self) -> Capabilities | CimError:
         try:
-            return self._caller.describe()
+            return self._guard.describe()
         except CimError as error:
             return error
 
@@ -200,8 +200,10 @@ class Executor:
                 return effect.refusal
             collector.begin()
             with about(job=effect.job):
-                readout, device_s = self._caller.run(effect.program, token)
-                measured = self._caller.blame(lambda: collector.complete(readout, device_s))
+                readout, device_s = self._guard.run(effect.program, token)
+                measured = self._guard.attribute_errors(
+                    lambda: collector.complete(readout, device_s)
+                )
             return self._journal.keep_result(effect.job, measured)
         except CimError as error:
             if collector.has_runs:
@@ -214,7 +216,7 @@ class Executor:
 
     def _calibrate(self, effect: Calibrate, token: StopToken) -> Calibration | CimError:
         try:
-            return self._caller.calibrate(token)
+            return self._guard.calibrate(token)
         except CimError as error:
             return error
         finally:
