@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cim_hal.errors import DriverFaultError
-from cim_hal.machine.deliveries import Deliveries
-from cim_hal.machine.driver import Readout
+from cim_hal.machine.driver import PartialReadouts, Readout
 from cim_hal.model.trace import Trace
 from cim_hal.protocol.wire.results import Measured, pack_spins
 
@@ -21,10 +20,10 @@ if TYPE_CHECKING:
     from cim_hal.model.record import Note
     from cim_hal.protocol.effects import Run
 
-__all__ = ["Harvest"]
+__all__ = ["ResultCollector"]
 
 
-class Harvest:
+class ResultCollector:
     """What one call of a driver brings, in the caller's spins.
 
     One thread takes what is delivered, into rows that never move; any may look at them.
@@ -33,7 +32,7 @@ class Harvest:
     ----------
     order : Run
     announce : callable
-        Takes this harvest after a delivery, unless nobody has looked since it did.
+        Takes this collector after a delivery, unless nobody has looked since it did.
     keeps_amplitudes : bool
         Whether the machine reports them.
 
@@ -43,11 +42,11 @@ class Harvest:
     """
 
     def __init__(
-        self, order: Run, announce: Callable[[Harvest], None], *, keeps_amplitudes: bool
+        self, order: Run, announce: Callable[[ResultCollector], None], *, keeps_amplitudes: bool
     ) -> None:
         self.job = order.job
         self._program = order.program
-        self._deliveries = Deliveries(order.program)
+        self._deliveries = PartialReadouts(order.program)
         self._keeps_amplitudes = keeps_amplitudes
         self._announce = announce
         self._is_announced = False
@@ -61,7 +60,7 @@ class Harvest:
         """Note that the driver is called now."""
         self._began = time.perf_counter()
 
-    def take(self, values: NDArray[Any]) -> None:
+    def add(self, values: NDArray[Any]) -> None:
         """Take runs that the driver delivers.
 
         Raises
@@ -83,7 +82,7 @@ class Harvest:
             self._is_announced = True
             self._announce(self)
 
-    def so_far(self) -> Measured:
+    def partial(self) -> Measured:
         """Return what was delivered, once something was; its arrays are views."""
         self._is_announced = False
         if self._kept is not None:
@@ -91,7 +90,7 @@ class Harvest:
         device_s, n_runs = self._device_s, self._n_runs
         return self._measured([_frozen(rows[:n_runs]) for rows in self._rows], device_s)
 
-    def whole(self, readout: Readout, device_s: float) -> Measured:
+    def complete(self, readout: Readout, device_s: float) -> Measured:
         """Return all that was measured.
 
         Raises
@@ -109,12 +108,12 @@ class Harvest:
             )
         return self._measured(lifted, device_s, self._trace(readout), readout.notes)
 
-    def put_away(self, keep: Callable[[str, Measured], Measured]) -> None:
+    def keep_partial(self, keep: Callable[[str, Measured], Measured]) -> None:
         """Have what was delivered kept: no more will come."""
-        self._kept = keep(self.job, self.so_far())
+        self._kept = keep(self.job, self.partial())
 
     @property
-    def has_any(self) -> bool:
+    def has_runs(self) -> bool:
         """Whether something was delivered."""
         return self._n_runs > 0
 

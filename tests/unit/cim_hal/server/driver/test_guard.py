@@ -7,7 +7,7 @@ from cim_machines import Annealer, Faulty, Laboratory
 
 from cim_hal import IsingModel, Program, PumpSchedule, StopToken, Telemetry, lower
 from cim_hal.errors import CapabilityError, DriverFaultError, InterlockError
-from cim_hal.server.driver.guard import Caller
+from cim_hal.server.driver.guard import DriverGuard
 
 PAIR = IsingModel.from_couplings([[0, 1], [1, 0]])
 
@@ -28,54 +28,54 @@ def told() -> list[Telemetry]:
 
 
 @pytest.fixture
-def caller(laboratory, told) -> Caller:
-    return Caller(laboratory, told.append)
+def guard(laboratory, told) -> DriverGuard:
+    return DriverGuard(laboratory, told.append)
 
 
-def test_couplings_are_programmed_once_and_sampled_many_times(caller, laboratory):
+def test_couplings_are_programmed_once_and_sampled_many_times(guard, laboratory):
     first, second = (lower(PAIR, laboratory.describe()) for _ in range(2))
     laboratory.calls.clear()
     for lowering in (first, first, first, second, second, first):
-        caller.run(_program(laboratory, lowering), StopToken())
+        guard.run(_program(laboratory, lowering), StopToken())
     runs = ["run", "run", "run"], ["run", "run"], ["run"]
     assert laboratory.calls == [call for part in runs for call in ("program", *part)]
 
 
-def test_a_run_that_does_not_end_well_makes_safe_and_the_next_programs_again(caller, laboratory):
+def test_a_run_that_does_not_end_well_makes_safe_and_the_next_programs_again(guard, laboratory):
     program = _program(laboratory)
-    caller.run(program, StopToken())
+    guard.run(program, StopToken())
     laboratory.calls.clear()
     stop = StopToken()
     stop.set()
     with pytest.raises(Exception, match="stopped"):
-        caller.run(program, stop)
-    caller.run(program, StopToken())
+        guard.run(program, stop)
+    guard.run(program, StopToken())
     assert laboratory.calls == ["run", "safe", "program", "run"]
 
 
-def test_the_machine_is_made_safe_at_the_start_and_before_it_is_let_go_of(caller, laboratory):
-    caller.describe()
-    caller.close()
+def test_the_machine_is_made_safe_at_the_start_and_before_it_is_let_go_of(guard, laboratory):
+    guard.describe()
+    guard.close()
     assert laboratory.calls == ["describe", "safe", "safe", "close"]
 
 
-def test_an_open_interlock_refuses_a_run_before_the_driver_sees_it(caller, laboratory):
+def test_an_open_interlock_refuses_a_run_before_the_driver_sees_it(guard, laboratory):
     program = _program(laboratory)
     laboratory.lid = False
     laboratory.calls.clear()
     with pytest.raises(InterlockError, match="lid"):
-        caller.run(program, StopToken())
+        guard.run(program, StopToken())
     assert laboratory.calls == []
 
 
-def test_what_the_driver_reports_in_a_run_is_told_and_counts(caller, laboratory, told):
-    caller.observe()
-    stop = StopToken(caller.heard)
+def test_what_the_driver_reports_in_a_run_is_told_and_counts(guard, laboratory, told):
+    guard.poll_status()
+    stop = StopToken(guard.on_telemetry)
     laboratory.lid = False  # it opens after the last look, and the run reports it
-    caller.run(_program(laboratory), stop)
+    guard.run(_program(laboratory), stop)
     assert [telemetry["runs"].value for telemetry in told] == [0, 1]
     with pytest.raises(InterlockError):
-        caller.calibrate(StopToken())
+        guard.calibrate(StopToken())
 
 
 def test_a_driver_without_telemetry_is_asked_once(told):
@@ -86,15 +86,15 @@ def test_a_driver_without_telemetry_is_asked_once(told):
             asked.append(1)
             return super().status()
 
-    caller = Caller(Silent(), told.append)
+    guard = DriverGuard(Silent(), told.append)
     for _ in range(3):
-        caller.observe()
+        guard.poll_status()
     assert (len(asked), told) == (1, [])
 
 
 def test_a_driver_that_cannot_calibrate_says_so():
     with pytest.raises(CapabilityError, match="calibration"):
-        Caller(Annealer(), lambda _: None).calibrate(StopToken())
+        DriverGuard(Annealer(), lambda _: None).calibrate(StopToken())
 
 
 @pytest.mark.parametrize("method", ["status", "calibrate", "program"])
@@ -104,8 +104,8 @@ def test_a_method_that_raises_is_a_fault_that_names_it(laboratory, told, method)
 
     program = _program(laboratory)
     setattr(laboratory, method, broken)
-    caller = Caller(laboratory, told.append)
-    call = caller.calibrate if method == "calibrate" else lambda stop: caller.run(program, stop)
+    guard = DriverGuard(laboratory, told.append)
+    call = guard.calibrate if method == "calibrate" else lambda stop: guard.run(program, stop)
     with pytest.raises(DriverFaultError, match=f"failed in {method}: OSError: the cable is out"):
         call(StopToken())
     assert laboratory.calls[-1] == "safe"
@@ -114,8 +114,8 @@ def test_a_method_that_raises_is_a_fault_that_names_it(laboratory, told, method)
 @pytest.mark.parametrize("method", ["status", "calibrate"])
 def test_a_method_that_returns_something_else_is_a_fault(laboratory, told, method):
     setattr(laboratory, method, lambda *_: {"valid_s": 3.0})
-    caller = Caller(laboratory, told.append)
-    call = caller.calibrate if method == "calibrate" else caller.run
+    guard = DriverGuard(laboratory, told.append)
+    call = guard.calibrate if method == "calibrate" else guard.run
     arguments = (StopToken(),) if method == "calibrate" else (_program(laboratory), StopToken())
     with pytest.raises(DriverFaultError, match="returned a dict"):
         call(*arguments)
@@ -126,7 +126,7 @@ def test_a_driver_that_fails_to_make_safe_is_logged_and_closed(laboratory, told,
         raise OSError("the relay is stuck")
 
     laboratory.safe = stuck
-    Caller(laboratory, told.append).close()
+    DriverGuard(laboratory, told.append).close()
     assert laboratory.calls == ["close"]
     assert "failed to make the machine safe" in caplog.text
 
@@ -134,4 +134,4 @@ def test_a_driver_that_fails_to_make_safe_is_logged_and_closed(laboratory, told,
 def test_a_wrong_readout_is_a_fault():
     driver = Faulty()
     with pytest.raises(DriverFaultError, match="shape"):
-        Caller(driver, lambda _: None).run(_program(driver, seed=1), StopToken())
+        DriverGuard(driver, lambda _: None).run(_program(driver, seed=1), StopToken())

@@ -7,7 +7,7 @@
     msgpack nil                                                    the end, if it was reached
 
 Direction 0 goes to the server, 1 to the client. Frames are those of `protocol.codec`, so that
-another language can read a tape with what the specification of the wire says.
+another language can read a cassette with what the specification of the wire says.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from cim_hal.protocol.wire.packet import Packet
 
-__all__ = ["Direction", "Exchange", "Tape", "TapeWriter", "read_tape"]
+__all__ = ["Cassette", "CassetteWriter", "Direction", "RecordedExchange", "read_cassette"]
 
 VERSION = 1
 MAX_FRAMES = MAX_BUFFERS + 2
@@ -67,7 +67,7 @@ _ENTRY: TypeAdapter[_Entry] = TypeAdapter(_Entry)
 
 
 @dataclass(frozen=True, eq=False)
-class Exchange:
+class RecordedExchange:
     """A request, the reply to it, and how long that took in seconds."""
 
     request: Packet
@@ -76,7 +76,7 @@ class Exchange:
 
 
 @dataclass(frozen=True, eq=False)
-class Tape:
+class Cassette:
     """A recorded conversation.
 
     Attributes
@@ -85,22 +85,22 @@ class Tape:
         Endpoint of the server.
     recorded_at : str
         ISO 8601, UTC.
-    exchanges : tuple of Exchange
+    exchanges : tuple of RecordedExchange
         In the order of the requests.
     unanswered : int
-        Requests without a reply on the tape.
+        Requests without a reply on the cassette.
     is_complete : bool
         Whether the recorder reached the end; where it was killed the last message may be missing.
     """
 
     target: str
     recorded_at: str
-    exchanges: tuple[Exchange, ...]
+    exchanges: tuple[RecordedExchange, ...]
     unanswered: int
     is_complete: bool
 
 
-class TapeWriter:
+class CassetteWriter:
     """Writes messages as they pass; a context manager. Any thread may write.
 
     Raises
@@ -154,11 +154,11 @@ class TapeWriter:
 
 
 @dataclass(eq=False)
-class _Conversation:
+class _RecordedSession:
     """Requests on the way to their replies."""
 
     open: dict[tuple[int, bytes], tuple[int, float, Packet]] = field(default_factory=dict)
-    done: list[tuple[int, Exchange]] = field(default_factory=list)
+    done: list[tuple[int, RecordedExchange]] = field(default_factory=list)
     requests: int = 0
 
     def take(self, seconds: float, direction: int, client: int, packet: Packet) -> None:
@@ -170,16 +170,16 @@ class _Conversation:
             self.requests += 1
         elif packet.kind is Kind.REPLY and address in self.open:
             place, asked, request = self.open.pop(address)
-            self.done.append((place, Exchange(request, packet, seconds - asked)))
+            self.done.append((place, RecordedExchange(request, packet, seconds - asked)))
 
 
-def read_tape(path: str | os.PathLike[str]) -> Tape:
-    """Read a tape.
+def read_cassette(path: str | os.PathLike[str]) -> Cassette:
+    """Read a cassette.
 
     Raises
     ------
     CassetteError
-        The file is missing, too large or no tape; the sentence says where it breaks.
+        The file is missing, too large or no cassette; the sentence says where it breaks.
     """
     file = Path(path)
     try:
@@ -192,7 +192,7 @@ def read_tape(path: str | os.PathLike[str]) -> Tape:
         raise CassetteError(f"{file}: {error.strerror}") from None
 
 
-def _read(source: IO[bytes], file: Path) -> Tape:
+def _read(source: IO[bytes], file: Path) -> Cassette:
     values = _values(source, file)
     try:
         header = _Header.model_validate(next(values, None))
@@ -201,7 +201,7 @@ def _read(source: IO[bytes], file: Path) -> Tape:
             f"{file}: this is no cassette of version {VERSION}",
             hint="cim-hal record makes one",
         ) from None
-    conversation, is_complete = _Conversation(), False
+    conversation, is_complete = _RecordedSession(), False
     for number, value in enumerate(values, start=1):
         if value is None:
             is_complete = True
@@ -213,7 +213,7 @@ def _read(source: IO[bytes], file: Path) -> Tape:
             raise CassetteError(f"{file}: message {number} is malformed: {error}") from None
         conversation.take(seconds, direction, client, packet)
     exchanges = [exchange for _, exchange in sorted(conversation.done, key=lambda done: done[0])]
-    return Tape(
+    return Cassette(
         header.target, header.recorded_at, tuple(exchanges), len(conversation.open), is_complete
     )
 
