@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from cim_hal.cassette.likeness import first_difference, likeness
 from cim_hal.errors import CimError, RemoteProtocolError, UnknownReferenceError
-from cim_hal.protocol.wire.errors import as_fault
+from cim_hal.protocol.wire.errors import to_wire
 from cim_hal.protocol.wire.messages import Bye, Farewell, Hello, Ping, Pong, Welcome
 from cim_hal.protocol.wire.packet import Kind, Packet, answer
 from cim_hal.protocol.wire.version import agree
@@ -50,7 +50,7 @@ class Player:
         try:
             return self._answer(request)
         except CimError as error:
-            return answer(request, as_fault(error))
+            return answer(request, to_wire(error))
 
     def _answer(self, request: Packet) -> Packet:
         if request.kind is not Kind.REQUEST:

@@ -10,7 +10,7 @@ import zmq
 from cim_hal.cassette.player import Player
 from cim_hal.errors import ProtocolError
 from cim_hal.protocol.wire.codec import decode, encode
-from cim_hal.protocol.wire.errors import as_fault
+from cim_hal.protocol.wire.errors import to_wire
 from cim_hal.protocol.wire.packet import NO_ID, Kind, Packet
 from cim_hal.server.router import bind
 from cim_hal.server.security.endpoint import DEFAULT, check_endpoint
@@ -84,5 +84,5 @@ class PlayerServer:
             reply = self._player.answer(decode(frames))
         except ProtocolError as error:
             request = bytes.fromhex(str(error.details.get("request", NO_ID.hex())))
-            reply = Packet(Kind.REPLY, request, as_fault(error))
+            reply = Packet(Kind.REPLY, request, to_wire(error))
         return [bytes(frame) for frame in encode(reply)]

@@ -11,7 +11,7 @@ from cim_hal.errors import DriverFaultError
 from cim_hal.machine.deliveries import Deliveries
 from cim_hal.machine.driver import Readout
 from cim_hal.model.trace import Trace
-from cim_hal.protocol.wire.results import Measured, pack_spins
+from cim_hal.protocol.wire.results import Result, pack_spins
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -55,7 +55,7 @@ class Harvest:
         self._device_s = 0.0
         self._rows: list[NDArray[Any]] = []  # packed spins, and amplitudes where there are any
         self._n_runs = 0
-        self._kept: Measured | None = None
+        self._kept: Result | None = None
 
     def begin(self) -> None:
         """Note that the driver is called now."""
@@ -83,7 +83,7 @@ class Harvest:
             self._is_announced = True
             self._announce(self)
 
-    def so_far(self) -> Measured:
+    def so_far(self) -> Result:
         """Return what was delivered, once something was; its arrays are views."""
         self._is_announced = False
         if self._kept is not None:
@@ -91,7 +91,7 @@ class Harvest:
         device_s, n_runs = self._device_s, self._n_runs
         return self._measured([_frozen(rows[:n_runs]) for rows in self._rows], device_s)
 
-    def whole(self, readout: Readout, device_s: float) -> Measured:
+    def whole(self, readout: Readout, device_s: float) -> Result:
         """Return all that was measured.
 
         Raises
@@ -109,7 +109,7 @@ class Harvest:
             )
         return self._measured(lifted, device_s, self._trace(readout), readout.notes)
 
-    def put_away(self, keep: Callable[[str, Measured], Measured]) -> None:
+    def put_away(self, keep: Callable[[str, Result], Result]) -> None:
         """Have what was delivered kept: no more will come."""
         self._kept = keep(self.job, self.so_far())
 
@@ -140,9 +140,9 @@ class Harvest:
         device_s: float,
         trace: Trace | None = None,
         notes: Mapping[str, Note] | None = None,
-    ) -> Measured:
+    ) -> Result:
         record, lowering = self._program.calibration, self._program.lowering
-        return Measured(
+        return Result(
             rows[0],
             rows[1] if len(rows) > 1 else None,
             self._program.n_spins - lowering.report.field_spin,
