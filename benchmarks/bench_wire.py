@@ -23,7 +23,7 @@ import scipy.sparse as sp
 import zmq
 
 from cim_hal import IsingModel, PumpSchedule, open_device, spawn_server
-from cim_hal.client.requests import coupling_ref
+from cim_hal.client.messages import coupling_ref
 from cim_hal.protocol.couplings.content import Couplings
 from cim_hal.protocol.jobs.state import TERMINAL
 from cim_hal.protocol.wire.results import unpack_spins

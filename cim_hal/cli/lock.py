@@ -9,7 +9,7 @@ import click
 
 from cim_hal.cli.access import key_options
 from cim_hal.cli.durations import DURATION, show_duration
-from cim_hal.client.road import EPOCH_VARIABLE
+from cim_hal.client.options import EPOCH_VARIABLE
 from cim_hal.client.session import open_device
 from cim_hal.errors import LeaseHeldError
 

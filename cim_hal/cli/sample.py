@@ -20,8 +20,8 @@ from cim_hal.cli.knobs import Knobs, parse_pump, parse_settings, read_knobs
 from cim_hal.cli.paths import FILE, model_option
 from cim_hal.cli.picture import SUFFIXES, picture, readable
 from cim_hal.cli.report import summarize, tabulate, whole_file, write_archive
-from cim_hal.client.changes import CHANGES_SINCE
 from cim_hal.client.session import open_device
+from cim_hal.client.updates import CHANGES_SINCE
 from cim_hal.model.files import read_model
 from cim_hal.model.trace import MAX_TRACE_BYTES, TraceRequest
 

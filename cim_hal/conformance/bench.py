@@ -62,7 +62,7 @@ class Bench:
     @property
     def spins_for_models(self) -> int:
         """Spins that are left where a field takes one."""
-        return self.capabilities.max_spins - (not self.capabilities.has_field)
+        return self.capabilities.max_spins - self.capabilities.field_spins
 
     def rng(self, *key: int) -> np.random.Generator:
         """Return a generator of this bench's seed and a key."""

@@ -117,6 +117,11 @@ class Capabilities(BaseModel):
         """The pump schedule the machine recommends."""
         return PumpSchedule(self.default_pump, self.default_round_trips)
 
+    @property
+    def field_spins(self) -> int:
+        """Spins that a model with a field needs beside its own: 1 without `has_field`, else 0."""
+        return int(not self.has_field)
+
     def check_schedule(self, schedule: PumpSchedule) -> None:
         """Refuse a schedule the machine cannot run.
 

@@ -1,6 +1,6 @@
 """A driver behind a socket."""
 
-from cim_hal.server.driver.options import Backoff, DriverOptions
+from cim_hal.server.driver.driver_options import Backoff, DriverOptions
 from cim_hal.server.driver.process import DriverProcess
 from cim_hal.server.executor import Host
 from cim_hal.server.router import Router

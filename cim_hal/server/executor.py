@@ -20,7 +20,7 @@ from cim_hal.protocol.effects import Calibrate, Lower, MakeSafe, Run, Stop
 from cim_hal.protocol.wire.messages import Progress
 from cim_hal.protocol.wire.results import Result
 from cim_hal.server.collector import Harvest
-from cim_hal.server.driver.guard import FRESH_S, Caller
+from cim_hal.server.driver.guard import FRESH_S, DriverGuard
 from cim_hal.server.logs import about
 from cim_hal.server.storage.memory_journal import MemoryJournal
 
@@ -82,7 +82,7 @@ class Host:
         self._delivered_at = 0.0
         self._closing = threading.Lock()
         self._is_closed = False
-        self._caller = Caller(driver, self._add)
+        self._guard = DriverGuard(driver, self._add)
         self._driver_worker = _Worker("cim-hal driver")
         self._lowering_worker = _Worker("cim-hal lowering")
         described: SimpleQueue[Capabilities | CimError] = SimpleQueue()
@@ -94,8 +94,8 @@ class Host:
         self.capabilities = answer
         if isinstance(driver, Supervised):
             self._driver_worker.do(lambda: driver.subscribe(self._add))
-        self._driver_worker.when_idle(self._caller.observe, every_s=FRESH_S)
-        self._driver_worker.do(self._caller.observe)
+        self._driver_worker.when_idle(self._guard.poll_status, every_s=FRESH_S)
+        self._driver_worker.do(self._guard.poll_status)
 
     def perform(self, effect: Run | Stop | Lower | Calibrate | MakeSafe) -> None:
         """Begin what the effect says; returns at once. After `close` nothing begins."""
@@ -149,12 +149,12 @@ class Host:
             self._is_closed = True
             for token in list(self._tokens.values()):
                 token.set()
-            self._driver_worker.do(self._caller.close)
+            self._driver_worker.do(self._guard.close)
         self._lowering_worker.end()
         self._driver_worker.end()
 
     def _token(self, name: str, harvest: Harvest | None = None) -> StopToken:
-        token = StopToken(self._caller.heard, harvest and harvest.take)
+        token = StopToken(self._guard.on_telemetry, harvest and harvest.take)
         self._tokens[name] = token
         return token
 
@@ -176,19 +176,19 @@ class Host:
         is_safe = threading.Event()
 
         def in_turn() -> None:
-            self._caller.safe()
+            self._guard.safe()
             is_safe.set()
 
         def in_time() -> None:
             if not is_safe.wait(EMERGENCY_S):
-                self._caller.safe()
+                self._guard.safe()
 
         self._driver_worker.do(in_turn)
         threading.Thread(target=in_time, name="cim-hal emergency", daemon=True).start()
 
     def _describe(self) -> Capabilities | CimError:
         try:
-            return self._caller.describe()
+            return self._guard.describe()
         except CimError as error:
             return error
 
@@ -198,8 +198,8 @@ class Host:
                 return effect.refusal
             harvest.begin()
             with about(job=effect.job):
-                readout, device_s = self._caller.run(effect.program, token)
-                measured = self._caller.blame(lambda: harvest.whole(readout, device_s))
+                readout, device_s = self._guard.run(effect.program, token)
+                measured = self._guard.attribute_errors(lambda: harvest.whole(readout, device_s))
             return self._journal.keep_result(effect.job, measured)
         except CimError as error:
             if harvest.has_any:
@@ -212,7 +212,7 @@ class Host:
 
     def _calibrate(self, effect: Calibrate, token: StopToken) -> Calibration | CimError:
         try:
-            return self._caller.calibrate(token)
+            return self._guard.calibrate(token)
         except CimError as error:
             return error
         finally:

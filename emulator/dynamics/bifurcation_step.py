@@ -6,21 +6,21 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from numba import njit
 
-from emulator.dynamics.local_field import Zeeman, add_zeeman, local_fields
-from emulator.dynamics.look import look_after
+from emulator.dynamics.energy_tracking import track_after
+from emulator.dynamics.local_field import FieldTerm, add_field_term, local_fields
 from emulator.products.avx512 import prefer_wide_vectors
 from emulator.products.operand import BLOCK_ROWS, multiply_taken, take_signs
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from emulator.dynamics.look import Watch
+    from emulator.dynamics.energy_tracking import EnergyTracker
     from emulator.products.operand import Form
 
 __all__ = [
     "KERR_STEPS",
     "BifurcationConstants",
-    "Loop",
+    "FeedbackConstants",
     "Phase",
     "advance_ballistic",
     "advance_discrete",
@@ -44,13 +44,13 @@ class BifurcationConstants(NamedTuple):
     stop: Any
 
 
-class Loop(NamedTuple):
+class FeedbackConstants(NamedTuple):
     """Couplings, room for signs where they are fed back, the field, and who looks on the loop."""
 
     form: Form
     room: Any
-    zeeman: Zeeman
-    watch: Watch | None
+    field_term: FieldTerm
+    tracker: EnergyTracker | None
 
 
 class Phase(NamedTuple):
@@ -97,29 +97,29 @@ def move_between_walls(arrays: Phase, detuning: Any, c: BifurcationConstants) ->
 
 @njit(cache=True, nogil=True)
 def advance_kerr(
-    loop: Loop, arrays: Phase, detunings: NDArray[Any], c: BifurcationConstants
+    loop: FeedbackConstants, arrays: Phase, detunings: NDArray[Any], c: BifurcationConstants
 ) -> None:
     """Make a round trip of the adiabatic variant at each of the detunings 1 - p."""
     for step in range(len(detunings)):
-        local_fields(loop.form, loop.zeeman, arrays.x, arrays.local_field)
+        local_fields(loop.form, loop.field_term, arrays.x, arrays.local_field)
         oscillate(arrays, detunings[step], c)
-        look_after(loop.watch, arrays.x)
+        track_after(loop.tracker, arrays.x)
 
 
 @njit(cache=True, nogil=True)
 def advance_ballistic(
-    loop: Loop, arrays: Phase, detunings: NDArray[Any], c: BifurcationConstants
+    loop: FeedbackConstants, arrays: Phase, detunings: NDArray[Any], c: BifurcationConstants
 ) -> None:
     """Make a round trip of the ballistic variant at each of the detunings 1 - p."""
     for step in range(len(detunings)):
-        local_fields(loop.form, loop.zeeman, arrays.x, arrays.local_field)
+        local_fields(loop.form, loop.field_term, arrays.x, arrays.local_field)
         move_between_walls(arrays, detunings[step], c)
-        look_after(loop.watch, arrays.x)
+        track_after(loop.tracker, arrays.x)
 
 
 @njit(cache=True, nogil=True)
 def advance_discrete(
-    loop: Loop, arrays: Phase, detunings: NDArray[Any], c: BifurcationConstants
+    loop: FeedbackConstants, arrays: Phase, detunings: NDArray[Any], c: BifurcationConstants
 ) -> None:
     """Make a round trip of the discrete variant at each of the detunings 1 - p.
 
@@ -131,8 +131,8 @@ def advance_discrete(
             end = min(first + BLOCK_ROWS, len(arrays.x))
             product = arrays.local_field[: end - first]
             multiply_taken(loop.form, loop.room, first, product)
-            if loop.zeeman.is_there:
-                add_zeeman(loop.zeeman, first, product)
+            if loop.field_term.is_there:
+                add_field_term(loop.field_term, first, product)
             rows = Phase(arrays.x[first:end], arrays.y[first:end], product)
             move_between_walls(rows, detunings[step], c)
-        look_after(loop.watch, arrays.x)
+        track_after(loop.tracker, arrays.x)

@@ -204,7 +204,7 @@ def test_each_run_comes_once_whatever_is_lost_repeated_or_reset_on_the_way(servi
         serving(driver) as endpoint,
         MessageProxy(endpoint, to_server=often, to_client=often, seed=5) as messages,
         TcpProxy(messages.endpoint, upstream=resets, downstream=resets) as connections,
-        open_device(connections.endpoint, retries=Retries(patience_s=0.3)) as device,
+        open_device(connections.endpoint, retries=Retries(retry_after_s=0.3)) as device,
     ):
         n_batches = 0
         for seed in range(6):

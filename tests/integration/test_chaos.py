@@ -114,7 +114,7 @@ def test_no_job_is_lost_or_run_twice_in_every_trouble_at_once(serving, n_jobs):
     with (
         serving(driver) as endpoint,
         _every_trouble(endpoint, seed=1) as (connections, messages),
-        open_device(connections.endpoint, retries=Retries(patience_s=0.4)) as device,
+        open_device(connections.endpoint, retries=Retries(retry_after_s=0.4)) as device,
     ):
         found = _run_all(device, n_jobs)
     _check_exactly_once(driver, found, n_jobs)

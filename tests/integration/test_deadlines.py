@@ -114,7 +114,7 @@ def test_a_sample_that_is_late_is_cancelled_and_the_machine_is_free(serving):
 def test_a_lost_answer_costs_the_patience_of_one_attempt(serving, kind):
     with serving(Annealer()) as endpoint, Losing(endpoint, kind) as proxy:
         began = time.monotonic()
-        with open_device(proxy.endpoint, retries=Retries(patience_s=0.3)) as device:
+        with open_device(proxy.endpoint, retries=Retries(retry_after_s=0.3)) as device:
             device.sample(_glass(20), n_runs=2, seed=1)
         assert 0.25 <= time.monotonic() - began <= 3.0
     assert proxy.lost == [kind]

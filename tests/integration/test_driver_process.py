@@ -28,7 +28,7 @@ from cim_hal import (
 from cim_hal.client.retries import Retries
 from cim_hal.errors import DriverFaultError, UnavailableError
 from cim_hal.protocol.effects import MakeSafe, Run, Stop
-from cim_hal.server.driver.options import Backoff, DriverOptions
+from cim_hal.server.driver.driver_options import Backoff, DriverOptions
 from cim_hal.server.driver.process import DriverProcess
 from cim_hal.server.executor import Host
 

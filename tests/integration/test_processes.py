@@ -19,7 +19,7 @@ import pytest
 from cim_machines import Annealer, Patient
 
 from cim_hal import IsingModel, PumpSchedule, Retries, open_device, open_device_async
-from cim_hal.client.road import Road
+from cim_hal.client.options import ConnectionOptions
 from cim_hal.client.session import Session
 from cim_hal.errors import KeyFileError, LocalProtocolError
 from cim_hal.keys import create_key, read_pair, read_public
@@ -80,9 +80,9 @@ def test_cloudpickle_carries_sessions_too(serving):
 
 
 def test_what_arrives_has_the_same_patience_and_connects_at_its_first_use():
-    road = Road("tcp://127.0.0.1:1", 0.3, retries=Retries(limit=0))
-    again = pickle.loads(pickle.dumps(Session(road)))
-    assert again._road == road
+    options = ConnectionOptions("tcp://127.0.0.1:1", 0.3, retries=Retries(limit=0))
+    again = pickle.loads(pickle.dumps(Session(options)))
+    assert again._options == options
     began = time.monotonic()
     with pytest.raises(Exception, match="nobody answers"):
         again.describe()
@@ -90,8 +90,8 @@ def test_what_arrives_has_the_same_patience_and_connects_at_its_first_use():
 
 
 def test_a_key_that_is_not_there_is_missed_at_the_first_use():
-    road = Road("tcp://127.0.0.1:1", 0.3, "/nowhere.key", "/nowhere.pub")
-    again = pickle.loads(pickle.dumps(Session(road)))
+    options = ConnectionOptions("tcp://127.0.0.1:1", 0.3, "/nowhere.key", "/nowhere.pub")
+    again = pickle.loads(pickle.dumps(Session(options)))
     with pytest.raises(KeyFileError):
         again.describe()
 

@@ -218,8 +218,8 @@ def test_a_phase_error_moves_the_threshold_to_one_minus_gain_cosine(start, phase
 def test_a_static_gain_error_of_the_modulator_multiplies_the_rows_of_the_couplings(start):
     wrong, right = (start(linear(**o), glass(20)) for o in ({"injection_gain_error": 0.1}, {}))
     gain = Disorder.of(linear(injection_gain_error=0.1).imperfections, 20, float).injection_gain
-    rows = right._wiring.coupling
-    right._wiring = replace(right._wiring, coupling=replace(rows, plain=gain[:, None] * rows.dense))
+    rows = right._inputs.coupling
+    right._inputs = replace(right._inputs, coupling=replace(rows, plain=gain[:, None] * rows.dense))
     for pump in np.linspace(0, 1, 40):
         wrong.advance(pump)
         right.advance(pump)
@@ -361,7 +361,7 @@ def test_a_detector_offset_is_a_field(start):
     dynamics = linear(detector_offset=offset)
     wrong, right = (start(d, J) for d in (dynamics, linear()))
     L, R = dynamics.loss_exponent, dynamics.outcoupling
-    strength = L * 0.4 * wrong._wiring.coupling.dense
+    strength = L * 0.4 * wrong._inputs.coupling.dense
     field = offset / math.sqrt(R) * strength.sum(axis=1)
     expected = np.zeros(20)
     for round_trip in range(30):
@@ -375,9 +375,9 @@ def test_a_detector_offset_is_a_field(start):
 def test_a_leak_of_the_record_is_a_coupling_to_the_neighbours_of_neighbours(start):
     # J m' with m' = (1 + eps S) m, S the shift by one pulse
     leaky, equivalent = (start(linear(**o), glass(20), runs=4) for o in ({"leakage": 0.2}, {}))
-    J = equivalent._wiring.coupling
+    J = equivalent._inputs.coupling
     shifted = replace(J, plain=J.dense @ (np.eye(20) + 0.2 * np.eye(20, k=-1)))
-    equivalent._wiring = replace(equivalent._wiring, coupling=shifted)
+    equivalent._inputs = replace(equivalent._inputs, coupling=shifted)
     for pump in np.linspace(0, 1, 40):
         leaky.advance(pump)
         equivalent.advance(pump)
@@ -403,7 +403,7 @@ def test_dead_pulses_stay_exactly_zero_and_the_rest_is_as_if_couplings_to_them_w
     dead = [0, 7, 20]
     alive = np.setdiff1d(np.arange(21), dead)
     wrong, cut = (start(linear(**o), glass(21), runs=4) for o in ({"dead_pulses": (0, 7, 20)}, {}))
-    cut._wiring.coupling.plain[dead], cut._wiring.coupling.plain[:, dead] = 0, 0
+    cut._inputs.coupling.plain[dead], cut._inputs.coupling.plain[:, dead] = 0, 0
     for pump in np.linspace(0, 1.1, 30):
         wrong.advance(pump)
         cut.advance(pump)

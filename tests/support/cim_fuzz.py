@@ -117,7 +117,7 @@ def open_session(endpoint: str) -> str:
     try:
         hello = Hello(protocols=(OLDEST, NEWEST))
         packet = Packet(Kind.REQUEST, os.urandom(ID_BYTES), hello)
-        welcome = transport.exchange(packet, patience_s=20.0).body
+        welcome = transport.exchange(packet, timeout_s=20.0).body
     finally:
         transport.close()
     if not isinstance(welcome, Welcome):

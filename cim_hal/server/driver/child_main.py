@@ -55,7 +55,7 @@ class _Task(NamedTuple):
 def main() -> None:
     """Serve the server at the other end of the socket whose number is the first argument."""
     link = Link(socket.socket(fileno=int(sys.argv[1])))
-    _die_with_server(link)
+    _exit_with_parent(link)
     faulthandler.enable(all_threads=False)
     _Child(link).serve()
 
@@ -84,7 +84,7 @@ class _Child:
         while (task := self._tasks.get()) is not None and task.kind != "close":
             self._do(task)
             del task  # it may hold the arrays of a job
-        self._let_go()
+        self._shutdown()
         os._exit(0)  # whatever threads the driver has left behind
 
     def _listen(self) -> None:
@@ -182,7 +182,7 @@ class _Child:
         except Exception:
             log.exception("the driver failed to make the machine safe")
 
-    def _let_go(self) -> None:
+    def _shutdown(self) -> None:
         self._safe_now()
         try:
             if self._driver is not None:
@@ -259,7 +259,7 @@ def _fault(error: CimError) -> Mapping[str, Any]:
     return fields | ({"code": error.code} if isinstance(error, TargetError) else {})
 
 
-def _die_with_server(link: Link) -> None:
+def _exit_with_parent(link: Link) -> None:
     """On Linux a signal says that the server has died; the end of the socket says so everywhere."""
     signal.signal(signal.SIGTERM, lambda *_: link.shut())
     if sys.platform == "linux":

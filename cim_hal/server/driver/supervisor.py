@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from cim_hal.machine.stop import StopToken
-    from cim_hal.server.driver.options import DriverOptions
+    from cim_hal.server.driver.driver_options import DriverOptions
 
 __all__ = ["Launch", "Supervisor", "error_of"]
 
@@ -150,7 +150,7 @@ class Supervisor:
             retry_after_s=after_s,
         )
 
-    def praise(self) -> None:
+    def reset_backoff(self) -> None:
         """Count a good run: the next pause is the shortest again."""
         self._failures = 0
 
@@ -167,7 +167,7 @@ class Supervisor:
             self._changed.notify_all()
             child = self._current
         if child is not None:
-            child.let_go(self._options.grace_s)
+            child.shutdown(self._options.grace_s)
         if self._thread is not None:
             self._thread.join(self._options.grace_s)
 
@@ -175,16 +175,16 @@ class Supervisor:
 
     def _supervise(self) -> None:
         while not self._is_over:
-            error = self._live_once()
+            error = self._run_once()
             with self._changed:
                 self._current = self._child = None
                 self._error = error
                 self._is_over = self._is_closing or self._capabilities is None
                 if not self._is_over:
-                    self._mourn(error)
+                    self._back_off(error)
                 self._changed.notify_all()
 
-    def _mourn(self, error: CimError) -> None:
+    def _back_off(self, error: CimError) -> None:
         """Say what happened, and wait a while before the next start."""
         log.warning("%s", error)
         self._failures += 1
@@ -194,7 +194,7 @@ class Supervisor:
         self._change(Phase.BROKEN if is_broken else Phase.STARTING, str(error)[:2000], pause_s)
         self._is_over = self._changed.wait_for(lambda: self._is_closing, pause_s)
 
-    def _live_once(self) -> CimError:
+    def _run_once(self) -> CimError:
         """Start the process, watch over it until it has ended, and say why it did."""
         self._error = None
         most = most_bytes(self._capabilities) if self._capabilities else OPENING_BYTES
@@ -207,15 +207,15 @@ class Supervisor:
             self._n_starts += 1
             self._current = child
             if self._is_closing:
-                child.condemn("is not needed any more")
+                child.terminate("is not needed any more")
         opening = threading.Thread(target=self._open, args=[child], daemon=True)
         opening.start()
         self._watch(child)
-        child.reap()
+        child.wait()
         opening.join()
         if self._child is not child:
             self._failed_starts += 1
-        return self._error or child.obituary()
+        return self._error or child.exit_error()
 
     def _watch(self, child: Child) -> None:
         options, looked_at = self._options, time.monotonic()
@@ -225,12 +225,12 @@ class Supervisor:
                 child.seen_at = now
             looked_at = now
             if self._child is child and now - child.seen_at > options.hang_s:
-                child.condemn(f"hung: no sign of life for {options.hang_s:g} s")
+                child.terminate(f"hung: no sign of life for {options.hang_s:g} s")
             if options.memory_bytes is not None:
                 taken = child.resident_bytes() or 0
                 if taken > options.memory_bytes:
                     most = options.memory_bytes // 1024**2
-                    child.condemn(f"took {taken // 1024**2} MiB of memory, {most} are allowed")
+                    child.terminate(f"took {taken // 1024**2} MiB of memory, {most} are allowed")
 
     def _open(self, child: Child) -> None:
         """Have the driver made and described; in a thread of its own, beside the watch."""
@@ -259,7 +259,7 @@ class Supervisor:
         )
         while (answer := child.answer(number, timeout_s=POLL_S)) is None:
             if time.monotonic() > deadline:
-                child.condemn(f"was not ready within {self._options.start_s:g} s")
+                child.terminate(f"was not ready within {self._options.start_s:g} s")
         if answer.kind == "error":
             raise error_of(answer.fields)
         try:

@@ -14,8 +14,8 @@ import pytest
 from cim_hal.console import run
 from qnn_train import TrainedModel, load_digits
 from qnn_train.__main__ import program
-from qnn_train.checkpoint import ProgramCheckpoint
-from qnn_train.methods import METHODS
+from qnn_train.training.checkpoint import ProgramCheckpoint
+from qnn_train.training.methods import METHODS
 
 
 @pytest.fixture

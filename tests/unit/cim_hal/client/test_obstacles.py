@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from cim_hal import Telemetry
-from cim_hal.client.obstacles import obstacle
+from cim_hal.client.obstacles import unavailability
 from cim_hal.machine.condition import Condition
 from cim_hal.protocol.wire.messages import DeviceStatus, StatusReport
 from cim_hal.protocol.wire.messages.status import LockSummary, StopSummary, Throughput
@@ -35,4 +35,4 @@ def _machine(**interlocks: bool) -> DeviceStatus:
     ],
 )
 def test_a_machine_is_kept_from_those_who_may_not_use_it(report, epoch, why):
-    assert obstacle(report, epoch) == why
+    assert unavailability(report, epoch) == why

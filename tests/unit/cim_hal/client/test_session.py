@@ -39,9 +39,9 @@ class Counting(LocalTransport):
         super().__init__(driver, limits)
         self.seen: list[str] = []
 
-    def exchange(self, request, *, patience_s):
+    def exchange(self, request, *, timeout_s):
         self.seen.append(request.body.t)
-        return super().exchange(request, patience_s=patience_s)
+        return super().exchange(request, timeout_s=timeout_s)
 
 
 def test_the_ground_state_of_an_exact_machine_is_found_with_the_energies_of_the_caller():
@@ -205,11 +205,11 @@ def test_a_driver_that_fails_says_why():
 
 def test_an_interrupt_cancels_the_job():
     class Interrupted(Counting):
-        def exchange(self, request, *, patience_s):
+        def exchange(self, request, *, timeout_s):
             if request.body.t == "job.wait" and "job.wait" not in self.seen:
                 self.seen.append("job.wait")
                 raise KeyboardInterrupt
-            return super().exchange(request, patience_s=patience_s)
+            return super().exchange(request, timeout_s=timeout_s)
 
     transport = Interrupted(Patient())
     with open_device(transport) as device:

@@ -31,9 +31,9 @@ class Watched(LocalTransport):
         self.seen: list[str] = []
         self.change = change
 
-    def exchange(self, request, *, patience_s):
+    def exchange(self, request, *, timeout_s):
         self.seen.append(request.body.t)
-        reply = super().exchange(request, patience_s=patience_s)
+        reply = super().exchange(request, timeout_s=timeout_s)
         if self.change is not None and reply.body.t == "job.frames":
             return self.change(reply)
         return reply

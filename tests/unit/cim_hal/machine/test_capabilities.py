@@ -101,3 +101,9 @@ def test_a_frame_that_is_too_large_needs_fewer_runs():
 
 def test_capabilities_survive_json():
     assert Capabilities.model_validate_json(MACHINE.model_dump_json()) == MACHINE
+
+
+@pytest.mark.parametrize(("has_field", "spins"), [(True, 0), (False, 1)])
+def test_a_field_takes_a_spin_where_the_machine_has_none(has_field, spins):
+    capabilities = Capabilities(name="m", max_spins=8, coupling_bits=4, has_field=has_field)
+    assert capabilities.field_spins == spins
