@@ -13,8 +13,8 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from cim_hal.cli.access import key_options
 from cim_hal.cli.paths import FILE
+from cim_hal.cli.shared_options import key_options
 from cim_hal.client.access import keys_for
 from cim_hal.client.spawn import READY
 from cim_hal.server.security.endpoint import DEFAULT

@@ -13,7 +13,7 @@ import click
 from rich.console import Console
 from rich.live import Live
 
-from cim_hal.cli.access import key_options
+from cim_hal.cli.shared_options import key_options
 from cim_hal.watch.http import PageServer, parse_address
 from cim_hal.watch.keyboard import Keyboard
 from cim_hal.watch.lookout import Lookout

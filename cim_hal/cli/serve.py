@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cim_hal.cli.driver_options import chosen_driver, driver_options
-from cim_hal.cli.limits import limit_options, read_limits
-from cim_hal.cli.pages import Pages, page_options
+from cim_hal.cli.limit_options import limit_options, read_limits
+from cim_hal.cli.page_options import PageOptions, page_options
 from cim_hal.cli.paths import FILE, FOLDER
 from cim_hal.client.spawn import READY
-from cim_hal.keys import read_pair
+from cim_hal.key_files import read_pair
 from cim_hal.protocol.wire.limits import Limits
 from cim_hal.server import audit
 from cim_hal.server.heap import keep_small
@@ -163,7 +163,7 @@ def serve(
         _audit_to(audit_path)
     gatekeeper = _gatekeeper(key_path, authorized_path)
     _on_signals(lambda: sys.exit(0))  # nothing to stop before the router is there
-    pages = Pages(web=web, metrics=metrics, public=public)
+    pages = PageOptions(web=web, metrics=metrics, public=public)
     if no_journal and state_folder is not None:
         raise click.UsageError("--state and --no-journal exclude each other")
     kept_s = Limits().result_s if no_journal else KEPT_S

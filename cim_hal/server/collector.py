@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cim_hal.errors import DriverFaultError
-from cim_hal.machine.deliveries import Deliveries
-from cim_hal.machine.driver import Readout
+from cim_hal.machine.driver import PartialReadouts, Readout
 from cim_hal.model.trace import Trace
 from cim_hal.protocol.wire.results import Result, pack_spins
 
@@ -47,7 +46,7 @@ class Harvest:
     ) -> None:
         self.job = order.job
         self._program = order.program
-        self._deliveries = Deliveries(order.program)
+        self._deliveries = PartialReadouts(order.program)
         self._keeps_amplitudes = keeps_amplitudes
         self._announce = announce
         self._is_announced = False

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from cim_hal.errors import CimError
 from cim_hal.machine.calibration import Calibration
-from cim_hal.machine.condition import Condition, Supervised
+from cim_hal.machine.driver_state import DriverState, Supervised
 from cim_hal.machine.stop import StopToken
 from cim_hal.machine.telemetry import Telemetry
 from cim_hal.protocol.couplings.content import LoweredCouplings, lower_encoded
@@ -36,7 +36,7 @@ __all__ = ["Host", "Outcome"]
 CLOSE_TIMEOUT_S = 10.0
 # How long a running call has to heed its token in an emergency.
 EMERGENCY_S = 0.2
-# Deliveries that follow faster wait for the next look.
+# Partial readouts that follow faster wait for the next look.
 PROMPT_S = 0.02
 
 Outcome: TypeAlias = (
@@ -45,7 +45,7 @@ Outcome: TypeAlias = (
     | tuple[Calibrate, Calibration | CimError]
     | Harvest
     | Telemetry
-    | Condition
+    | DriverState
 )
 
 log = logging.getLogger(__name__)

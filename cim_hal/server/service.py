@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from cim_hal.errors import CimError, LocalProtocolError
 from cim_hal.machine.calibration import Calibration
-from cim_hal.machine.condition import Condition
+from cim_hal.machine.driver_state import DriverState
 from cim_hal.machine.telemetry import Telemetry
 from cim_hal.protocol.core import ServerCore
 from cim_hal.protocol.couplings.content import LoweredCouplings
@@ -180,7 +180,7 @@ class Station:
             case Telemetry():
                 self._core.instruments.heard(outcome, now)
                 return []
-            case Condition():
+            case DriverState():
                 self._core.instruments.changed(outcome, now)
                 return []
             case _:

@@ -15,7 +15,7 @@ from cim_hal.cassette import Recorder, ReplayServer, check, read_cassette
 from cim_hal.client.access import keys_for
 from cim_hal.client.transport.zmq import ZmqTransport
 from cim_hal.errors import CassetteError, UnknownReferenceError
-from cim_hal.keys import create_key, read_pair
+from cim_hal.key_files import create_key, read_pair
 from cim_hal.server.security.authenticator import Gatekeeper
 from cim_hal.server.security.authorized_clients import Client, authorize
 

@@ -16,7 +16,7 @@ from cim_machines import Annealer, Patient
 from cim_hal import Capabilities, Driver, IsingModel, PumpSchedule, Readout, open_device
 from cim_hal.client import Retries
 from cim_hal.errors import JobTimeoutError, TransportError
-from cim_hal.keys import create_key, read_pair, read_public
+from cim_hal.key_files import create_key, read_pair, read_public
 from cim_hal.protocol.wire.limits import Limits
 from cim_hal.server.security.authenticator import Gatekeeper
 from cim_hal.server.security.authorized_clients import Client, authorize

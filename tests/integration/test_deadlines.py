@@ -12,7 +12,7 @@ from cim_machines import Annealer, Patient
 
 from cim_hal import CimError, IsingModel, PumpSchedule, Retries, TransportError, open_device
 from cim_hal.errors import ConnectError, JobTimeoutError, ServerKeyError
-from cim_hal.keys import create_key, read_pair, read_public
+from cim_hal.key_files import create_key, read_pair, read_public
 from cim_hal.protocol.wire.codec import decode
 from cim_hal.server.security.authenticator import Gatekeeper
 from cim_hal.server.security.authorized_clients import Client, authorize

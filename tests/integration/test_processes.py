@@ -22,7 +22,7 @@ from cim_hal import IsingModel, PumpSchedule, Retries, open_device, open_device_
 from cim_hal.client.options import ConnectionOptions
 from cim_hal.client.session import Session
 from cim_hal.errors import KeyFileError, LocalProtocolError
-from cim_hal.keys import create_key, read_pair, read_public
+from cim_hal.key_files import create_key, read_pair, read_public
 from cim_hal.protocol.wire.limits import Limits
 from cim_hal.server.security.authenticator import Gatekeeper
 from cim_hal.server.security.authorized_clients import Client, authorize

@@ -32,7 +32,7 @@ from cim_hal.errors import (
     UnknownKeyError,
     UnknownReferenceError,
 )
-from cim_hal.keys import create_key, read_pair, read_public
+from cim_hal.key_files import create_key, read_pair, read_public
 from cim_hal.server.router import Router
 from cim_hal.server.security.authenticator import DOMAIN, ENDPOINT, Gatekeeper
 from cim_hal.server.security.authorized_clients import Client, authorize, revoke

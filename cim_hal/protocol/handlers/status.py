@@ -6,7 +6,7 @@ from itertools import islice
 from math import isinf
 from typing import TYPE_CHECKING, Any
 
-from cim_hal.machine.condition import Phase
+from cim_hal.machine.driver_state import DriverPhase
 from cim_hal.protocol.effects import Effect, Reply
 from cim_hal.protocol.jobs.state import JobState
 from cim_hal.protocol.monitoring.events import MAX_SHOWN
@@ -125,14 +125,14 @@ class StatusHandlers:
         seen.counters.set("driver_restarts_total", restarts)
         return MetricsReport(uptime_s=self._uptime(now), meters=seen.counters.readings())
 
-    def _state(self, phase: Phase) -> MachineState:
+    def _state(self, phase: DriverPhase) -> MachineState:
         running = self._activity.running
         if self._safety.stopped is not None:
             return "stopped"
         match phase:
-            case Phase.STARTING:
+            case DriverPhase.STARTING:
                 return "starting"
-            case Phase.BROKEN:
+            case DriverPhase.BROKEN:
                 return "broken"
             case _ if running is None:
                 return "idle"

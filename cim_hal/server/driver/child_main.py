@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from cim_hal.errors import CimError, DriverFaultError, TargetError
 from cim_hal.machine.calibration import Calibration
 from cim_hal.machine.capabilities import Capabilities
-from cim_hal.machine.deliveries import Deliveries
-from cim_hal.machine.faults import FaultScript, FaultyDriver
+from cim_hal.machine.driver import PartialReadouts
+from cim_hal.machine.faulty_driver import FaultScript, FaultyDriver
 from cim_hal.machine.registry import make_driver
 from cim_hal.machine.stop import StopToken
 from cim_hal.machine.telemetry import Telemetry
@@ -69,7 +69,7 @@ class _Child:
         self._latest = 0, StopToken()  # number of the call that came last
         self._driver: Driver | None = None
         self._lowering: Lowering | None = None
-        self._running: tuple[_Task, Deliveries] | None = None
+        self._running: tuple[_Task, PartialReadouts] | None = None
         self._handlers: dict[str, Callable[[Driver, _Task], None]] = {
             "program": self._program,
             "run": self._run,
@@ -152,7 +152,7 @@ class _Child:
         if self._lowering is None:
             raise DriverFaultError("a run came before its couplings: a bug of the server")
         program = program_of(task.fields["program"], self._lowering)
-        self._running = task, Deliveries(program)
+        self._running = task, PartialReadouts(program)
         try:
             readout = _called("run", lambda: driver.run(program, task.token))
         finally:

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cim_hal.machine.capabilities import Capabilities
-    from cim_hal.machine.condition import Condition
     from cim_hal.machine.driver import Program, Readout
+    from cim_hal.machine.driver_state import DriverState
     from cim_hal.machine.stop import StopToken
     from cim_hal.server.driver.child import Answer, Child
 
@@ -156,7 +156,7 @@ class DriverProcess(Driver):
         """End the process in good order, or by force."""
         self._supervisor.close()
 
-    def subscribe(self, tell: Callable[[Condition], None]) -> None:
+    def subscribe(self, tell: Callable[[DriverState], None]) -> None:
         """Call `tell` with the condition now and at each change."""
         self._supervisor.subscribe(tell)
 

@@ -18,7 +18,7 @@ from cim_hal.errors import (
     UnavailableError,
 )
 from cim_hal.machine.capabilities import Capabilities
-from cim_hal.machine.condition import Condition, Phase
+from cim_hal.machine.driver_state import DriverPhase, DriverState
 from cim_hal.protocol.wire.base import ErrorMessage
 from cim_hal.protocol.wire.errors import as_error
 from cim_hal.server.driver.child import Child
@@ -84,12 +84,12 @@ class Supervisor:
         self._current: Child | None = None  # the process there is
         self._child: Child | None = None  # the same, once its driver has described itself
         self._capabilities: Capabilities | None = None
-        self._condition = Condition(phase=Phase.STARTING)
+        self._condition = DriverState(phase=DriverPhase.STARTING)
         self._error: CimError | None = None  # of the last start
         self._n_starts = self._failed_starts = 0
         self._failures = 0  # ends without a good run between them
         self._is_closing = self._is_over = False
-        self._tell: Callable[[Condition], None] = lambda _: None
+        self._tell: Callable[[DriverState], None] = lambda _: None
         self._thread: threading.Thread | None = None
 
     @property
@@ -134,7 +134,7 @@ class Supervisor:
         """
         with self._changed:
             while (child := self.child) is None:
-                if self._is_closing or self._condition.phase is Phase.BROKEN:
+                if self._is_closing or self._condition.phase is DriverPhase.BROKEN:
                     raise self.unavailable()
                 if stop is not None and stop.is_set():
                     raise JobCancelledError("cancelled while the driver was started anew")
@@ -154,7 +154,7 @@ class Supervisor:
         """Count a good run: the next pause is the shortest again."""
         self._failures = 0
 
-    def subscribe(self, tell: Callable[[Condition], None]) -> None:
+    def subscribe(self, tell: Callable[[DriverState], None]) -> None:
         """Call `tell` with the condition now and at each change."""
         with self._changed:
             self._tell = tell
@@ -191,7 +191,9 @@ class Supervisor:
         backoff = self._options.backoff
         is_broken = self._failed_starts >= backoff.broken_after
         pause_s = backoff.pause_s(self._failures)
-        self._change(Phase.BROKEN if is_broken else Phase.STARTING, str(error)[:2000], pause_s)
+        self._change(
+            DriverPhase.BROKEN if is_broken else DriverPhase.STARTING, str(error)[:2000], pause_s
+        )
         self._is_over = self._changed.wait_for(lambda: self._is_closing, pause_s)
 
     def _run_once(self) -> CimError:
@@ -245,7 +247,7 @@ class Supervisor:
             child.seen_at = time.monotonic()
             self._capabilities, self._child = capabilities, child
             self._failed_starts = 0
-            self._change(Phase.READY, self._condition.fault)
+            self._change(DriverPhase.READY, self._condition.fault)
 
     def _opened(self, child: Child) -> Capabilities:
         deadline = time.monotonic() + self._options.start_s
@@ -270,8 +272,8 @@ class Supervisor:
             raise DriverFaultError("the driver describes itself otherwise than when it started")
         return capabilities
 
-    def _change(self, phase: Phase, fault: str, retry_after_s: float = 0.0) -> None:
-        self._condition = Condition(
+    def _change(self, phase: DriverPhase, fault: str, retry_after_s: float = 0.0) -> None:
+        self._condition = DriverState(
             phase=phase,
             restarts=max(self._n_starts - 1, 0),
             fault=fault,

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import zmq
 from zmq.utils import z85
 
-from cim_hal.keys import require_curve
+from cim_hal.key_files import require_curve
 from cim_hal.server import audit
 from cim_hal.server.security.authorized_clients import AuthorizedClients
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from cim_hal.keys import KeyPair
+    from cim_hal.key_files import KeyPair
     from cim_hal.protocol.wire.roles import User
 
 __all__ = ["DOMAIN", "Gatekeeper"]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from cim_hal.errors import KeyFileError
-from cim_hal.keys import NAME, PUBLIC_KEY, config_folder, read_table, replace_file
+from cim_hal.key_files import NAME, PUBLIC_KEY, config_folder, read_table, replace_file
 from cim_hal.protocol.wire.roles import Role, User
 
 if TYPE_CHECKING:

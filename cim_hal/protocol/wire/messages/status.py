@@ -162,7 +162,7 @@ class StatusReport(Wire):
     Attributes
     ----------
     state : str
-        ``starting`` and ``broken`` are those of the driver, see `Condition`; ``stopped`` while an
+        ``starting`` and ``broken`` are those of the driver, see `DriverState`; ``stopped`` while an
         emergency stop holds.
     machine : DeviceStatus or None
         Its driver, telemetry, and calibration.

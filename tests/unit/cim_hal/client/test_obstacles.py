@@ -4,7 +4,7 @@ import pytest
 
 from cim_hal import Telemetry
 from cim_hal.client.obstacles import unavailability
-from cim_hal.machine.condition import Condition
+from cim_hal.machine.driver_state import DriverState
 from cim_hal.protocol.wire.messages import DeviceStatus, StatusReport
 from cim_hal.protocol.wire.messages.status import LockSummary, StopSummary, Throughput
 
@@ -19,7 +19,7 @@ def _report(**changes) -> StatusReport:
 
 def _machine(**interlocks: bool) -> DeviceStatus:
     telemetry = Telemetry(interlocks=interlocks)
-    return DeviceStatus(driver=Condition(), telemetry=telemetry, number=1, age_s=0.0)
+    return DeviceStatus(driver=DriverState(), telemetry=telemetry, number=1, age_s=0.0)
 
 
 @pytest.mark.parametrize(

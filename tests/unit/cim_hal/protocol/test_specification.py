@@ -17,7 +17,7 @@ from cim_hal import (
     Setting,
     Telemetry,
 )
-from cim_hal.machine.condition import Condition
+from cim_hal.machine.driver_state import DriverState
 from cim_hal.model.trace import MAX_TRACE_BYTES
 from cim_hal.protocol.jobs.state import JOB, JobEvent
 from cim_hal.protocol.wire import messages
@@ -60,7 +60,7 @@ def test_every_message_and_each_of_its_fields_is_specified(cls):
         Setting,
         Telemetry,
         Reading,
-        Condition,
+        DriverState,
         Calibration,
         instrumentation.CalibrationEntry,
         JobSummary,

@@ -6,7 +6,7 @@ import pytest
 import zmq
 from zmq.utils import z85
 
-from cim_hal.keys import create_key, read_pair
+from cim_hal.key_files import create_key, read_pair
 from cim_hal.server.security.authenticator import DOMAIN, ENDPOINT, Gatekeeper
 from cim_hal.server.security.authorized_clients import Client, authorize
 

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from cim_hal import Reading, Telemetry
-from cim_hal.machine.condition import Condition
+from cim_hal.machine.driver_state import DriverState
 from cim_hal.protocol.wire.messages.instruments import DeviceStatus
 from cim_hal.protocol.wire.messages.status import (
     EventSummary,
@@ -47,7 +47,7 @@ def _status(**changes: Any) -> StatusReport:
         "instance": "0" * 32,
         "uptime_s": 11_525.0,
         "state": "running",
-        "machine": DeviceStatus(driver=Condition(), telemetry=_telemetry(), number=1),
+        "machine": DeviceStatus(driver=DriverState(), telemetry=_telemetry(), number=1),
         "running": _job(7, state="running", ran_s=3.0, expected_s=6.0),
         "queued": 40,
         "queue": tuple(_job(number, user="bob") for number in range(20, 36)),
@@ -138,7 +138,7 @@ def test_before_the_first_report_it_says_why_there_is_none():
 
 
 def test_an_open_interlock_and_a_restarted_driver_are_not_overlooked():
-    driver = Condition(phase="broken", restarts=3, fault="exit 139")  # pyright: ignore
+    driver = DriverState(phase="broken", restarts=3, fault="exit 139")  # pyright: ignore
     telemetry = Telemetry(interlocks={"lid": False, "laser": True}, taken_at=1.0)
     machine = DeviceStatus(driver=driver, telemetry=telemetry, number=1)
     text = "\n".join(_shown(Snapshot("x", _status(machine=machine))))
@@ -163,12 +163,12 @@ def test_text_of_others_moves_no_cursor_and_is_no_markup():
 def test_history_keeps_each_moment_once_and_in_order():
     history = History(length=4)
     past = tuple(_telemetry(float(at), float(at)) for at in range(1, 4))
-    status = _status(machine=DeviceStatus(driver=Condition(), telemetry=past[-1], number=3))
+    status = _status(machine=DeviceStatus(driver=DriverState(), telemetry=past[-1], number=3))
     history.add(Snapshot("x", status, past=past))
     history.add(Snapshot("x", status))
     assert history.values("pump_power") == [1.0, 2.0, 3.0]
     for at in (4.0, 5.0):
-        machine = DeviceStatus(driver=Condition(), telemetry=_telemetry(at, at), number=4)
+        machine = DeviceStatus(driver=DriverState(), telemetry=_telemetry(at, at), number=4)
         history.add(Snapshot("x", _status(machine=machine)))
     assert history.values("pump_power") == [2.0, 3.0, 4.0, 5.0]
     assert "cavity_locked" not in history.series

@@ -9,7 +9,7 @@ import pytest
 from cim_machines import Adjustable, Exhaustive
 
 from cim_hal import IsingModel, TraceRequest, open_device
-from cim_hal.cli.picture import SUFFIXES, picture, readable
+from cim_hal.cli.sample_plot import SUFFIXES, picture, readable
 
 MODEL = IsingModel.from_couplings(np.ones((12, 12)) - np.eye(12))
 

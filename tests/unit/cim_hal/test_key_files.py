@@ -6,7 +6,7 @@ import pytest
 import zmq
 
 from cim_hal.errors import EncryptionError, KeyFileError
-from cim_hal.keys import (
+from cim_hal.key_files import (
     config_folder,
     create_key,
     read_pair,

@@ -12,7 +12,7 @@ from cim_hal.server.board import Board
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["Pages", "page_options"]
+__all__ = ["PageOptions", "page_options"]
 
 EVERY_S = 1.0
 Command = TypeVar("Command", bound="Callable[..., Any]")
@@ -41,7 +41,7 @@ def page_options(command: Command) -> Command:
     return command
 
 
-class Pages:
+class PageOptions:
     """What is to be shown where.
 
     Attributes

@@ -27,7 +27,7 @@ from cim_hal import (
     lower,
 )
 from cim_hal.errors import DriverFaultError, LockLostError
-from cim_hal.machine.faults import Fault, FaultScript, FaultyDriver
+from cim_hal.machine.faulty_driver import Fault, FaultScript, FaultyDriver
 
 MODEL = IsingModel.from_couplings([[0, 1, -2], [1, 0, 3], [-2, 3, 0]])
 ROUND_TRIPS = 20

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cim_hal.cli.access import key_options
 from cim_hal.cli.durations import DURATION, show_duration
+from cim_hal.cli.shared_options import key_options
 from cim_hal.client.options import EPOCH_VARIABLE
 from cim_hal.client.session import open_device
 from cim_hal.errors import LeaseHeldError

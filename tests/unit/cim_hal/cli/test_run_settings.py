@@ -6,29 +6,29 @@ import click
 import pytest
 
 from cim_hal import PumpSchedule
-from cim_hal.cli.knobs import Knobs, parse_pump, parse_settings, read_knobs
+from cim_hal.cli.run_settings import RunSettings, parse_pump, parse_settings, read_run_settings
 
 RECOMMENDED = PumpSchedule.linear(0.0, 1.1, round_trips=2000)
 
 
 @pytest.fixture
 def read(tmp_path):
-    def read(text: str) -> Knobs:
+    def read(text: str) -> RunSettings:
         path = tmp_path / "found.toml"
         path.write_text(text, encoding="utf-8")
-        return read_knobs(path)
+        return read_run_settings(path)
 
     return read
 
 
 def test_a_file_says_schedule_and_settings_with_dots_quoted_or_not(read):
-    knobs = read(
+    chosen = read(
         "[schedule]\npump = [0, 0.5, 1.2]\nround_trips = 300\n"
         '[settings]\ncoupling_gain = 0.9\n"adc.full_scale" = 0.1\ndac.full_scale = 2\n'
         "[found]\nwhen = 2026-11-22\n"
     )
-    assert knobs.settings == {"coupling_gain": 0.9, "adc.full_scale": 0.1, "dac.full_scale": 2.0}
-    assert knobs.schedule(RECOMMENDED) == PumpSchedule((0.0, 0.5, 1.2), 300)
+    assert chosen.settings == {"coupling_gain": 0.9, "adc.full_scale": 0.1, "dac.full_scale": 2.0}
+    assert chosen.schedule(RECOMMENDED) == PumpSchedule((0.0, 0.5, 1.2), 300)
 
 
 def test_what_a_file_leaves_out_is_what_the_machine_recommends(read):
@@ -37,8 +37,8 @@ def test_what_a_file_leaves_out_is_what_the_machine_recommends(read):
 
 
 def test_options_go_before_the_file(read):
-    knobs = read("[schedule]\npump = [1]\nround_trips = 5\n[settings]\na = 1\nb = 2\n")
-    both = knobs.with_options(pump=(0.0, 2.0), round_trips=None, settings={"b": 3.0})
+    chosen = read("[schedule]\npump = [1]\nround_trips = 5\n[settings]\na = 1\nb = 2\n")
+    both = chosen.with_options(pump=(0.0, 2.0), round_trips=None, settings={"b": 3.0})
     assert both.schedule(RECOMMENDED) == PumpSchedule((0.0, 2.0), 5)
     assert both.settings == {"a": 1.0, "b": 3.0}
 
@@ -66,7 +66,7 @@ def test_what_is_wrong_in_a_file_is_named(read, text, says):
 
 def test_a_file_that_is_not_there_is_named(tmp_path):
     with pytest.raises(click.BadParameter, match=r"none\.toml: No such file"):
-        read_knobs(tmp_path / "none.toml")
+        read_run_settings(tmp_path / "none.toml")
 
 
 def test_knots_and_settings_on_the_command_line():

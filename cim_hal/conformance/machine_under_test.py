@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from cim_hal.model.ising import IsingModel
     from cim_hal.model.sampleset import SampleSet
 
-__all__ = ["ALPHA", "Bench", "chance"]
+__all__ = ["ALPHA", "MachineUnderTest", "chance"]
 
 # A right machine fails a statistical test about once in a million: some twenty of them are made.
 ALPHA = 1e-6
@@ -31,7 +31,7 @@ def chance(hits: int, n: int, at_most: float) -> float:
 
 
 @dataclass(frozen=True, eq=False)
-class Bench:
+class MachineUnderTest:
     """A machine under test.
 
     Attributes
@@ -65,7 +65,7 @@ class Bench:
         return self.capabilities.max_spins - self.capabilities.field_spins
 
     def rng(self, *key: int) -> np.random.Generator:
-        """Return a generator of this bench's seed and a key."""
+        """Return a generator of this machine's seed and a key."""
         return np.random.default_rng([self.seed, *key])
 
     def sample(self, model: IsingModel, *, n_runs: int | None = None, **options: Any) -> SampleSet:

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from cim_hal.cli.paths import FILE, FOLDER
 from cim_hal.client.access import trust as trust_server
-from cim_hal.keys import NAME, config_folder, create_key, read_public
+from cim_hal.key_files import NAME, config_folder, create_key, read_public
 from cim_hal.protocol.wire.roles import Role
 from cim_hal.server.security import authorized_clients as authorized
 

@@ -10,10 +10,10 @@ from pydantic import BaseModel, ConfigDict, Field
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Condition", "Phase", "Supervised"]
+__all__ = ["DriverPhase", "DriverState", "Supervised"]
 
 
-class Phase(StrEnum):
+class DriverPhase(StrEnum):
     """Where a driver is."""
 
     READY = "ready"
@@ -21,12 +21,12 @@ class Phase(StrEnum):
     BROKEN = "broken"
 
 
-class Condition(BaseModel):
+class DriverState(BaseModel):
     """How a driver is.
 
     Attributes
     ----------
-    phase : Phase
+    phase : DriverPhase
         ``ready``; ``starting`` after a crash, while jobs wait; ``broken`` after several starts
         that failed, while jobs are refused and it is tried again now and then.
     restarts : int
@@ -39,7 +39,7 @@ class Condition(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    phase: Annotated[Phase, Field(strict=False)] = Phase.READY
+    phase: Annotated[DriverPhase, Field(strict=False)] = DriverPhase.READY
     restarts: Annotated[int, Field(ge=0)] = 0
     fault: Annotated[str, Field(max_length=2000)] = ""
     retry_after_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
@@ -49,6 +49,6 @@ class Condition(BaseModel):
 class Supervised(Protocol):
     """A driver that somebody restarts."""
 
-    def subscribe(self, tell: Callable[[Condition], None]) -> None:
+    def subscribe(self, tell: Callable[[DriverState], None]) -> None:
         """Call `tell`, from any thread, with the condition now and at each change."""
         ...

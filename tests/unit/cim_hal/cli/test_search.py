@@ -11,7 +11,7 @@ from cim_machines import Adjustable, Patient
 from rich.console import Console
 
 from cim_hal import IsingModel, PumpSchedule, open_device
-from cim_hal.cli.budget import KEPT_RUNS, Search, search_for
+from cim_hal.cli.search import KEPT_RUNS, Search, search_for
 
 MODEL = IsingModel.from_couplings(np.ones((12, 12)) - np.eye(12))
 SILENT = Console(file=io.StringIO())

@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
     from cim_hal.model.schedule import PumpSchedule
 
-__all__ = ["Knobs", "parse_pump", "parse_settings", "read_knobs"]
+__all__ = ["RunSettings", "parse_pump", "parse_settings", "read_run_settings"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Knobs:
+class RunSettings:
     """Pump knots, length of a run and settings; None for what the machine recommends."""
 
     pump: tuple[float, ...] | None = None
@@ -31,8 +31,8 @@ class Knobs:
         pump: tuple[float, ...] | None,
         round_trips: int | None,
         settings: Mapping[str, float],
-    ) -> Knobs:
-        """Return these knobs, but what the options say."""
+    ) -> RunSettings:
+        """Return these settings, overridden by the options."""
         return replace(
             self,
             pump=self.pump if pump is None else pump,
@@ -47,7 +47,7 @@ class Knobs:
         )
 
 
-def read_knobs(path: Path) -> Knobs:
+def read_run_settings(path: Path) -> RunSettings:
     """Read a TOML file with a table ``[schedule]``, a table ``[settings]``, or both.
 
     The schedule may have ``pump``, a list of knots, and ``round_trips``. Settings are numbers by
@@ -73,7 +73,7 @@ def read_knobs(path: Path) -> Knobs:
         raise _wrong(f"{path}: schedule.pump must be a list of numbers")
     if not (round_trips is None or (type(round_trips) is int and round_trips > 0)):
         raise _wrong(f"{path}: schedule.round_trips must be a whole number, at least 1")
-    return Knobs(
+    return RunSettings(
         pump=None if pump is None else tuple(map(float, pump)),
         round_trips=round_trips,
         settings=dict(_flat(path, "", _table(path, tables, "settings"))),

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from cim_hal.cli.budget import Search
+    from cim_hal.cli.search import Search
     from cim_hal.model.files import ModelFile
     from cim_hal.model.ising import IsingModel
     from cim_hal.model.sampleset import SampleSet

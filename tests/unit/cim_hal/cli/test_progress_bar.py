@@ -7,7 +7,7 @@ from delivering_machines import Delivering
 from rich.console import Console
 
 from cim_hal import IsingModel, open_device
-from cim_hal.cli.bar import result_of
+from cim_hal.cli.progress_bar import result_of
 from cim_hal.errors import LockLostError
 
 PAIR = IsingModel.from_couplings([[0, 1], [1, 0]])
