@@ -15,10 +15,10 @@ from cim_hal.machine.calibration import Calibration
 from cim_hal.machine.driver_state import DriverState, Supervised
 from cim_hal.machine.stop import StopToken
 from cim_hal.machine.telemetry import Telemetry
-from cim_hal.protocol.couplings.content import Prepared, prepare
-from cim_hal.protocol.effects import Calibrate, MakeSafe, Prepare, Run, Stop
+from cim_hal.protocol.couplings.content import LoweredCouplings, lower_encoded
+from cim_hal.protocol.effects import Calibrate, Lower, MakeSafe, Run, Stop
 from cim_hal.protocol.wire.messages import Progress
-from cim_hal.protocol.wire.results import Measured
+from cim_hal.protocol.wire.results import Result
 from cim_hal.server.collector import ResultCollector
 from cim_hal.server.driver.guard import FRESH_S, DriverGuard
 from cim_hal.server.logs import about
@@ -40,8 +40,8 @@ EMERGENCY_S = 0.2
 PROMPT_S = 0.02
 
 Outcome: TypeAlias = (
-    tuple[Run, Measured | CimError]
-    | tuple[Prepare, Prepared | CimError]
+    tuple[Run, Result | CimError]
+    | tuple[Lower, LoweredCouplings | CimError]
     | tuple[Calibrate, Calibration | CimError]
     | ResultCollector
     | Telemetry
@@ -97,7 +97,7 @@ class Executor:
         self._driver_worker.when_idle(self._guard.poll_status, every_s=FRESH_S)
         self._driver_worker.do(self._guard.poll_status)
 
-    def perform(self, effect: Run | Stop | Prepare | Calibrate | MakeSafe) -> None:
+    def perform(self, effect: Run | Stop | Lower | Calibrate | MakeSafe) -> None:
         """Begin what the effect says; returns at once. After `close` nothing begins."""
         with self._closing:
             if self._is_closed:
@@ -121,8 +121,8 @@ class Executor:
                         token.set()
                 case MakeSafe():
                     self._make_safe()
-                case Prepare():
-                    self._lowering_worker.do(lambda: self._add((effect, self._prepare(effect))))
+                case Lower():
+                    self._lowering_worker.do(lambda: self._add((effect, self._lower(effect))))
 
     def outcomes(self) -> Iterator[Outcome]:
         """Yield what has been done since the last call."""
@@ -192,9 +192,7 @@ class Executor:
         except CimError as error:
             return error
 
-    def _run(
-        self, effect: Run, token: StopToken, collector: ResultCollector
-    ) -> Measured | CimError:
+    def _run(self, effect: Run, token: StopToken, collector: ResultCollector) -> Result | CimError:
         try:
             if effect.refusal is not None:
                 return effect.refusal
@@ -222,14 +220,14 @@ class Executor:
         finally:
             self._tokens.pop(effect.key, None)
 
-    def _prepare(self, effect: Prepare) -> Prepared | CimError:
+    def _lower(self, effect: Lower) -> LoweredCouplings | CimError:
         try:
             source, ref = effect.source, effect.coupling
             if source is None:
                 source = self._journal.couplings(ref.digest)
-            prepared = prepare(source, ref, self.capabilities, effect.base)
-            self._journal.keep_couplings(ref.digest, prepared.content)
-            return prepared
+            lowered = lower_encoded(source, ref, self.capabilities, effect.base)
+            self._journal.keep_couplings(ref.digest, lowered.content)
+            return lowered
         except CimError as error:
             return error
         except (ArithmeticError, LookupError, MemoryError, TypeError, ValueError) as error:

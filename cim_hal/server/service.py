@@ -14,11 +14,11 @@ from cim_hal.machine.calibration import Calibration
 from cim_hal.machine.driver_state import DriverState
 from cim_hal.machine.telemetry import Telemetry
 from cim_hal.protocol.core import ServerCore
-from cim_hal.protocol.couplings.content import Prepared
-from cim_hal.protocol.effects import Audit, Calibrate, Effect, Persist, Prepare, Reply, Run
-from cim_hal.protocol.wire.errors import as_fault
+from cim_hal.protocol.couplings.content import LoweredCouplings
+from cim_hal.protocol.effects import Audit, Calibrate, Effect, Lower, Persist, Reply, Run
+from cim_hal.protocol.wire.errors import to_wire
 from cim_hal.protocol.wire.packet import Packet, answer
-from cim_hal.protocol.wire.results import Measured
+from cim_hal.protocol.wire.results import Result
 from cim_hal.protocol.wire.roles import LOCAL
 from cim_hal.server import audit
 from cim_hal.server.clock import Clock
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from cim_hal.machine.capabilities import Capabilities
     from cim_hal.machine.driver import Driver
-    from cim_hal.protocol.monitoring.counters import Meters
+    from cim_hal.protocol.monitoring.counters import Counters
     from cim_hal.protocol.wire.limits import Limits
     from cim_hal.protocol.wire.roles import User
     from cim_hal.server.board import Board
@@ -106,9 +106,9 @@ class Service:
         return self._executor.capabilities
 
     @property
-    def meters(self) -> Meters:
+    def counters(self) -> Counters:
         """What was counted; whoever moves the packets counts there too."""
-        return self._core.meters
+        return self._core.counters
 
     def receive(self, peer: bytes, request: Packet, *, user: User = LOCAL) -> list[Reply]:
         """Take a request; the replies may be to others, and its own may come later."""
@@ -120,7 +120,7 @@ class Service:
                 return self._perform(effects)
             except Exception:
                 log.exception("a %s request failed", request.body.t)
-                fault = as_fault(LocalProtocolError("internal error"))
+                fault = to_wire(LocalProtocolError("internal error"))
                 return [Reply(peer, answer(request, fault))]
 
     def settle(self) -> list[Reply]:
@@ -165,14 +165,14 @@ class Service:
             for name, measure in (("memory_bytes", memory_bytes), ("open_files", open_files)):
                 value = measure(number)
                 if value is not None:
-                    self.meters.set(name, value, process)
+                    self.counters.set(name, value, process)
 
     def _take(self, outcome: Outcome, now: float) -> list[Effect]:
         match outcome:
-            case Prepare(ticket=ticket), Prepared() | CimError() as prepared:
-                return self._core.prepared(ticket, prepared, now)
-            case Run(job=job), Measured() | CimError() as measured:
-                return self._core.finish(job, measured, now)
+            case Lower(ticket=ticket), LoweredCouplings() | CimError() as lowered:
+                return self._core.lowered(ticket, lowered, now)
+            case Run(job=job), Result() | CimError() as result:
+                return self._core.finish(job, result, now)
             case ResultCollector():
                 return self._core.deliver(outcome.job, outcome.partial(), now)
             case Calibrate(key=key), Calibration() | CimError() as made:

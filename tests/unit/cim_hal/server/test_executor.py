@@ -24,10 +24,10 @@ from cim_hal import (
     lower,
 )
 from cim_hal.errors import CapabilityError, DriverFaultError
-from cim_hal.protocol.couplings.content import Content, Prepared
-from cim_hal.protocol.effects import Calibrate, MakeSafe, Prepare, Run, Stop
+from cim_hal.protocol.couplings.content import Couplings, LoweredCouplings
+from cim_hal.protocol.effects import Calibrate, Lower, MakeSafe, Run, Stop
 from cim_hal.protocol.wire.messages import CouplingRef
-from cim_hal.protocol.wire.results import Measured, unpack_spins
+from cim_hal.protocol.wire.results import Result, unpack_spins
 from cim_hal.server.executor import Executor
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def test_a_run_gives_spins_of_the_caller_and_not_of_the_machine():
         announced.wait()
         ((effect, outcome),) = executor.outcomes()
     assert isinstance(effect, Run)
-    assert isinstance(outcome, Measured)
+    assert isinstance(outcome, Result)
     assert outcome.n_spins == 2
     spins = unpack_spins(outcome.spins, 2)
     np.testing.assert_array_equal(np.sign(outcome.amplitudes), spins)
@@ -116,7 +116,7 @@ def test_whatever_a_driver_does_wrong_is_a_fault_and_the_next_run_works(seed, se
         (_, fault), (_, good) = executor.outcomes()
     assert isinstance(fault, DriverFaultError)
     assert sentence in str(fault)
-    assert isinstance(good, Measured)
+    assert isinstance(good, Result)
 
 
 def test_a_stop_reaches_the_driver():
@@ -186,16 +186,16 @@ def test_a_driver_that_fails_to_close_does_no_harm(caplog):
 
 
 def test_couplings_are_prepared_while_the_machine_is_busy():
-    payload = Content.of(MODEL).payload
+    payload = Couplings.of(MODEL).payload
     ref = CouplingRef(digest=payload.digest())
     with _executing(Patient()) as (executor, announced):
         executor.perform(Run("job", _program(executor.capabilities, round_trips=60_000)))
-        executor.perform(Prepare("good", ref, payload))
-        executor.perform(Prepare("bad", ref.model_copy(update={"bits": 16}), payload))
+        executor.perform(Lower("good", ref, payload))
+        executor.perform(Lower("bad", ref.model_copy(update={"bits": 16}), payload))
         announced.wait()
         announced.wait()
         (_, good), (_, bad) = executor.outcomes()
-    assert isinstance(good, Prepared)
+    assert isinstance(good, LoweredCouplings)
     assert isinstance(bad, CapabilityError)
 
 
