@@ -1,4 +1,8 @@
-"""What the core asks its host to do; data, not calls."""
+"""What the core asks of the server around it; data, not calls.
+
+An `Operation` takes time and ends in exactly one `Done`. A `Persist` is done at once, and the core
+told at once. A `Command` has no outcome.
+"""
 
 from __future__ import annotations
 
@@ -9,18 +13,23 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from cim_hal.errors import CimError, Detail
+    from cim_hal.machine.calibration import Calibration
     from cim_hal.machine.driver import Program
-    from cim_hal.protocol.couplings.content import Content, Payload
+    from cim_hal.protocol.couplings.content import Content, Payload, Prepared
     from cim_hal.protocol.jobs.records import Record
     from cim_hal.protocol.wire.messages import CouplingRef
     from cim_hal.protocol.wire.packet import Packet
+    from cim_hal.protocol.wire.results import Measured
     from cim_hal.protocol.wire.roles import User
 
 __all__ = [
     "Audit",
     "Calibrate",
+    "Command",
+    "Done",
     "Effect",
     "MakeSafe",
+    "Operation",
     "Persist",
     "Prepare",
     "Reply",
@@ -102,4 +111,14 @@ class Audit:
     facts: Mapping[str, Detail]
 
 
-Effect: TypeAlias = Reply | Run | Stop | MakeSafe | Calibrate | Prepare | Persist | Audit
+Operation: TypeAlias = Run | Calibrate | Prepare
+Command: TypeAlias = Reply | Stop | MakeSafe | Audit
+Effect: TypeAlias = Operation | Persist | Command
+
+
+@dataclass(frozen=True, eq=False)
+class Done:
+    """The one outcome of an operation, whatever happened to it."""
+
+    effect: Operation
+    result: Measured | Calibration | Prepared | CimError

@@ -73,13 +73,14 @@ class Loading:
         self, ticket: str, outcome: Prepared | CimError
     ) -> tuple[list[Packet], list[Effect]]:
         """Take what became of a `Prepare`; return the requests it was for, and the effects."""
-        task, waiting = self._preparing.pop(ticket)
+        task, waiting = self._preparing[ticket]
         waiters = list(waiting.values())
         if isinstance(outcome, CimError):
             self._library.refuse(task)
             body: Message = as_fault(outcome)
         else:
             body = self._library.keep(task.coupling, outcome, {w.user for w in waiters})
+        del self._preparing[ticket]  # now: until here it may fail, and be told an error instead
         replies: list[Effect] = [Reply(w.peer, answer(w.request, body)) for w in waiters]
         return [w.request for w in waiters], replies
 
