@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from cim_hal.errors import CimError, Detail
     from cim_hal.machine.calibration import Calibration
     from cim_hal.machine.driver import Program
-    from cim_hal.protocol.couplings.content import Content, Payload, Prepared
+    from cim_hal.protocol.couplings.content import Couplings, EncodedCouplings, LoweredCouplings
     from cim_hal.protocol.jobs.records import Record
     from cim_hal.protocol.wire.messages import CouplingRef
     from cim_hal.protocol.wire.packet import Packet
-    from cim_hal.protocol.wire.results import Measured
+    from cim_hal.protocol.wire.results import Result
     from cim_hal.protocol.wire.roles import User
 
 __all__ = [
@@ -28,10 +28,10 @@ __all__ = [
     "Command",
     "Done",
     "Effect",
+    "Lower",
     "MakeSafe",
     "Operation",
     "Persist",
-    "Prepare",
     "Reply",
     "Run",
     "Stop",
@@ -72,14 +72,14 @@ class MakeSafe:
 
 @dataclass(frozen=True, eq=False)
 class Calibrate:
-    """Calibrate the machine when it is free, then call ``Instruments.calibrated``."""
+    """Calibrate the machine when it is free, then call ``InstrumentHandlers.calibrated``."""
 
     key: str
 
 
 @dataclass(frozen=True, eq=False)
-class Prepare:
-    """Call `prepare` away from the thread that serves, then ``ServerCore.prepared``.
+class Lower:
+    """Call `lower_encoded` away from the thread that serves, then ``ServerCore.lowered``.
 
     It costs a few hundredths of a second for 2000 spins: verify, check, fit to the machine. Where
     `source` is None the content is what the journal keeps.
@@ -87,8 +87,8 @@ class Prepare:
 
     ticket: str
     coupling: CouplingRef
-    source: Payload | Content | None
-    base: Content | None = None
+    source: EncodedCouplings | Couplings | None
+    base: Couplings | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,7 +111,7 @@ class Audit:
     facts: Mapping[str, Detail]
 
 
-Operation: TypeAlias = Run | Calibrate | Prepare
+Operation: TypeAlias = Run | Calibrate | Lower
 Command: TypeAlias = Reply | Stop | MakeSafe | Audit
 Effect: TypeAlias = Operation | Persist | Command
 
@@ -121,4 +121,4 @@ class Done:
     """The one outcome of an operation, whatever happened to it."""
 
     effect: Operation
-    result: Measured | Calibration | Prepared | CimError
+    result: Result | Calibration | LoweredCouplings | CimError

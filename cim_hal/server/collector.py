@@ -10,7 +10,7 @@ import numpy as np
 from cim_hal.errors import DriverFaultError
 from cim_hal.machine.driver import PartialReadouts, Readout
 from cim_hal.model.trace import Trace
-from cim_hal.protocol.wire.results import Measured, pack_spins
+from cim_hal.protocol.wire.results import Result, pack_spins
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -54,7 +54,7 @@ class ResultCollector:
         self._device_s = 0.0
         self._rows: list[NDArray[Any]] = []  # packed spins, and amplitudes where there are any
         self._n_runs = 0
-        self._kept: Measured | None = None
+        self._kept: Result | None = None
 
     def begin(self) -> None:
         """Note that the driver is called now."""
@@ -82,15 +82,15 @@ class ResultCollector:
             self._is_announced = True
             self._announce(self)
 
-    def partial(self) -> Measured:
+    def partial(self) -> Result:
         """Return what was delivered, once something was; its arrays are views."""
         self._is_announced = False
         if self._kept is not None:
             return self._kept
         device_s, n_runs = self._device_s, self._n_runs
-        return self._measured([_frozen(rows[:n_runs]) for rows in self._rows], device_s)
+        return self._result([_frozen(rows[:n_runs]) for rows in self._rows], device_s)
 
-    def complete(self, readout: Readout, device_s: float) -> Measured:
+    def complete(self, readout: Readout, device_s: float) -> Result:
         """Return all that was measured.
 
         Raises
@@ -106,9 +106,9 @@ class ResultCollector:
                 "the readout does not begin with the runs that were delivered",
                 hint="a delivery is an early look at finished runs: they must not change",
             )
-        return self._measured(lifted, device_s, self._trace(readout), readout.notes)
+        return self._result(lifted, device_s, self._trace(readout), readout.notes)
 
-    def keep_partial(self, keep: Callable[[str, Measured], Measured]) -> None:
+    def keep_partial(self, keep: Callable[[str, Result], Result]) -> None:
         """Have what was delivered kept: no more will come."""
         self._kept = keep(self.job, self.partial())
 
@@ -133,15 +133,15 @@ class ResultCollector:
             self._program.lowering.lift(np.asarray(readout.trace.amplitudes, np.float32)),
         )
 
-    def _measured(
+    def _result(
         self,
         rows: Sequence[NDArray[Any]],
         device_s: float,
         trace: Trace | None = None,
         notes: Mapping[str, Note] | None = None,
-    ) -> Measured:
+    ) -> Result:
         record, lowering = self._program.calibration, self._program.lowering
-        return Measured(
+        return Result(
             rows[0],
             rows[1] if len(rows) > 1 else None,
             self._program.n_spins - lowering.report.field_spin,

@@ -15,8 +15,8 @@ from cim_hal.errors import CimError, JobCancelledError
 from cim_hal.machine.driver_state import DriverState, Supervised
 from cim_hal.machine.stop import StopToken
 from cim_hal.machine.telemetry import Telemetry
-from cim_hal.protocol.couplings.content import Prepared, prepare
-from cim_hal.protocol.effects import Calibrate, Done, MakeSafe, Operation, Prepare, Run, Stop
+from cim_hal.protocol.couplings.content import LoweredCouplings, lower_encoded
+from cim_hal.protocol.effects import Calibrate, Done, Lower, MakeSafe, Operation, Run, Stop
 from cim_hal.protocol.wire.messages import Progress
 from cim_hal.server.collector import ResultCollector
 from cim_hal.server.driver.guard import FRESH_S, DriverGuard
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from cim_hal.machine.calibration import Calibration
     from cim_hal.machine.driver import Driver
-    from cim_hal.protocol.wire.results import Measured
+    from cim_hal.protocol.wire.results import Result
     from cim_hal.server.storage.memory_journal import Journal
 
 __all__ = ["Executor", "Update", "internal_error"]
@@ -40,7 +40,7 @@ EMERGENCY_S = 0.2
 PARTIAL_S = 0.02
 
 Update: TypeAlias = ResultCollector | Telemetry | DriverState
-Result = TypeVar("Result")
+Answer = TypeVar("Answer")
 
 log = logging.getLogger(__name__)
 
@@ -109,8 +109,8 @@ class Executor:
                 case Calibrate():
                     token = self._tokens[effect.key] = StopToken(self._guard.on_telemetry)
                     self._driver_worker.do(effect, lambda: self._guard.calibrate(token))
-                case Prepare():
-                    self._lowering_worker.do(effect, lambda: self._prepare(effect))
+                case Lower():
+                    self._lowering_worker.do(effect, lambda: self._lower(effect))
                 case Stop():
                     if effect.job in self._tokens:
                         self._tokens[effect.job].set()
@@ -163,7 +163,7 @@ class Executor:
             case Run(job=name) | Calibrate(key=name):
                 with self._lock:
                     self._tokens.pop(name, None)
-            case Prepare():
+            case Lower():
                 pass
         self._outcomes.put(done)
         self._announce()
@@ -196,7 +196,7 @@ class Executor:
         self._driver_worker.call(in_turn)
         threading.Thread(target=in_time, name="cim-hal emergency", daemon=True).start()
 
-    def _run(self, effect: Run, token: StopToken, collector: ResultCollector) -> Measured:
+    def _run(self, effect: Run, token: StopToken, collector: ResultCollector) -> Result:
         if effect.refusal is not None:
             raise effect.refusal
         try:
@@ -219,13 +219,13 @@ class Executor:
             log.exception("partial results of job %s were not kept", collector.job)
         self._updates.put(collector)
 
-    def _prepare(self, effect: Prepare) -> Prepared:
+    def _lower(self, effect: Lower) -> LoweredCouplings:
         source, ref = effect.source, effect.coupling
         if source is None:
             source = self._journal.couplings(ref.digest)
-        prepared = prepare(source, ref, self.capabilities, effect.base)
-        self._journal.keep_couplings(ref.digest, prepared.content)
-        return prepared
+        lowered = lower_encoded(source, ref, self.capabilities, effect.base)
+        self._journal.keep_couplings(ref.digest, lowered.content)
+        return lowered
 
 
 class _WorkerThread:
@@ -249,7 +249,7 @@ class _WorkerThread:
         self._thread.start()
 
     def do(
-        self, effect: Operation, function: Callable[[], Measured | Calibration | Prepared]
+        self, effect: Operation, function: Callable[[], Result | Calibration | LoweredCouplings]
     ) -> None:
         """Perform an operation after everything queued before: call `function`.
 
@@ -261,9 +261,9 @@ class _WorkerThread:
         """Call a function after everything queued before; an exception is logged."""
         self._calls.put(function)
 
-    def ask(self, function: Callable[[], Result]) -> Result:
+    def ask(self, function: Callable[[], Answer]) -> Answer:
         """Call a function after everything queued before, and return or raise what it does."""
-        future: Future[Result] = Future()
+        future: Future[Answer] = Future()
 
         def answer() -> None:
             try:
@@ -292,8 +292,8 @@ class _WorkerThread:
             log.warning("%s did not stop within %g s", self._thread.name, CLOSE_TIMEOUT_S)
 
     def _result(
-        self, effect: Operation, function: Callable[[], Measured | Calibration | Prepared]
-    ) -> Measured | Calibration | Prepared | CimError:
+        self, effect: Operation, function: Callable[[], Result | Calibration | LoweredCouplings]
+    ) -> Result | Calibration | LoweredCouplings | CimError:
         try:
             if self._is_cancelling:
                 return JobCancelledError("the server is shutting down")

@@ -13,7 +13,7 @@ import zmq
 from cim_hal.errors import BindError, CimError, PermissionDeniedError, ProtocolError
 from cim_hal.protocol.effects import Reply
 from cim_hal.protocol.wire.codec import decode, encode
-from cim_hal.protocol.wire.errors import as_fault
+from cim_hal.protocol.wire.errors import to_wire
 from cim_hal.protocol.wire.limits import MAX_BUFFER_BYTES, Limits
 from cim_hal.protocol.wire.packet import NO_ID, Kind, Packet, answer
 from cim_hal.protocol.wire.roles import ANONYMOUS
@@ -198,7 +198,7 @@ class Router:
         if self._partial_messages:
             self._partial_messages.update()
             n_cut = self._partial_messages.check()
-            self._service.meters.count("cut_connections_total", by=n_cut)
+            self._service.counters.count("cut_connections_total", by=n_cut)
 
     def _receive(self) -> None:
         for _ in range(MAX_BURST):
@@ -208,21 +208,21 @@ class Router:
             if self._partial_messages:
                 self._partial_messages.on_bytes(peer)
             user = self._authenticator.user_of(peer) if self._authenticator else ANONYMOUS
-            self._service.meters.count("bytes_total", "in", by=sum(map(len, frames)))
+            self._service.counters.count("bytes_total", "in", by=sum(map(len, frames)))
             self._send(self._answer(peer.bytes, user, [frame.buffer for frame in frames]))
 
     def _answer(self, peer: bytes, user: User | None, frames: Sequence[memoryview]) -> list[Reply]:
         try:
             request = decode(frames)
             if user is None:
-                return [Reply(peer, answer(request, as_fault(_revoked())))]
+                return [Reply(peer, answer(request, to_wire(_revoked())))]
             return self._service.receive(peer, request, user=user)
         except ProtocolError as error:
-            self._service.meters.count("refused_frames_total")
+            self._service.counters.count("refused_frames_total")
             with about(peer=peer.hex(), user=user.name if user else ""):
                 log.warning("a message was refused: %s", error)
             request = bytes.fromhex(str(error.details.get("request", NO_ID.hex())))
-            return [Reply(peer, Packet(Kind.REPLY, request, as_fault(error)))]
+            return [Reply(peer, Packet(Kind.REPLY, request, to_wire(error)))]
         except Exception:  # one message must not stop the server, whatever it hit upon
             log.exception("a message could not be read")
             return []
@@ -233,7 +233,7 @@ class Router:
             try:
                 frames = [reply.peer, *encode(reply.packet)]
                 send(self._socket, frames)
-                self._service.meters.count("bytes_total", "out", by=sum(map(len, frames[1:])))
+                self._service.counters.count("bytes_total", "out", by=sum(map(len, frames[1:])))
             except ProtocolError:
                 log.exception("a reply could not be written")
             except zmq.ZMQError as error:
@@ -241,7 +241,7 @@ class Router:
                 if reply.packet.kind is Kind.EVENT:
                     self._put_off(reply, error)
                     continue
-                self._service.meters.count("dropped_replies_total")
+                self._service.counters.count("dropped_replies_total")
                 with about(peer=reply.peer.hex()):
                     log.info("a reply was dropped: %s", error)
 

@@ -15,21 +15,21 @@ from cim_hal.machine.calibration import Calibration
 from cim_hal.machine.driver_state import DriverState
 from cim_hal.machine.telemetry import Telemetry
 from cim_hal.protocol.core import ServerCore
-from cim_hal.protocol.couplings.content import Prepared
+from cim_hal.protocol.couplings.content import LoweredCouplings
 from cim_hal.protocol.effects import (
     Audit,
     Calibrate,
     Done,
     Effect,
+    Lower,
     Operation,
     Persist,
-    Prepare,
     Reply,
     Run,
 )
-from cim_hal.protocol.wire.errors import as_fault
+from cim_hal.protocol.wire.errors import to_wire
 from cim_hal.protocol.wire.packet import Packet, answer
-from cim_hal.protocol.wire.results import Measured
+from cim_hal.protocol.wire.results import Result
 from cim_hal.protocol.wire.roles import LOCAL
 from cim_hal.server import audit
 from cim_hal.server.collector import ResultCollector
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
     from cim_hal.machine.capabilities import Capabilities
     from cim_hal.machine.driver import Driver
-    from cim_hal.protocol.monitoring.counters import Meters
+    from cim_hal.protocol.monitoring.counters import Counters
     from cim_hal.protocol.wire.limits import Limits
     from cim_hal.protocol.wire.roles import User
     from cim_hal.server.board import Board
@@ -116,16 +116,16 @@ class Service:
         return self._executor.capabilities
 
     @property
-    def meters(self) -> Meters:
+    def counters(self) -> Counters:
         """What was counted; whoever moves the packets counts there too."""
-        return self._core.meters
+        return self._core.counters
 
     def receive(self, peer: bytes, request: Packet, *, user: User = LOCAL) -> list[Reply]:
         """Handle a request; the replies may be to others, and its own may come later."""
         job = vars(request.body).get("job", "")  # to miss an attribute takes a model 6 µs
         with about(peer=peer.hex(), session=request.session[-8:], user=user.name, job=job):
             log.debug("%s", request.body.t)
-            fault = as_fault(LocalProtocolError("internal error"))
+            fault = to_wire(LocalProtocolError("internal error"))
             failed = [Reply(peer, answer(request, fault))]
             try:
                 effects = self._core.receive(peer, request, self._clock(), user=user)
@@ -178,7 +178,7 @@ class Service:
             for name, measure in (("memory_bytes", memory_bytes), ("open_files", open_files)):
                 value = measure(number)
                 if value is not None:
-                    self.meters.set(name, value, process)
+                    self.counters.set(name, value, process)
 
     def _update(self, update: Update, now: float) -> list[Effect]:
         match update:
@@ -202,9 +202,9 @@ class Service:
 
     def _outcome(self, done: Done, now: float) -> list[Effect]:
         match done:
-            case Done(Prepare(ticket=ticket), Prepared() | CimError() as result):
-                return self._core.prepared(ticket, result, now)
-            case Done(Run(job=job), Measured() | CimError() as result):
+            case Done(Lower(ticket=ticket), LoweredCouplings() | CimError() as result):
+                return self._core.lowered(ticket, result, now)
+            case Done(Run(job=job), Result() | CimError() as result):
                 return self._core.finish(job, result, now)
             case Done(Calibrate(key=key), Calibration() as result):
                 if self._calibrations:

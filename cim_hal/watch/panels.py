@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from cim_hal.machine.telemetry import Reading, Telemetry
     from cim_hal.protocol.wire.messages.instruments import DeviceStatus
-    from cim_hal.protocol.wire.messages.status import JobSeen, StatusReport
+    from cim_hal.protocol.wire.messages.status import JobSummary, StatusReport
     from cim_hal.watch.snapshot import History
 
 __all__ = [
@@ -184,7 +184,7 @@ def _holder(status: StatusReport) -> Text | None:
     return None
 
 
-def _progress(job: JobSeen) -> RenderableType:
+def _progress(job: JobSummary) -> RenderableType:
     expected_s = job.expected_s or 0.0
     if job.progress is None and not expected_s:
         return Text(f"for {duration(job.ran_s)}", style="cyan")

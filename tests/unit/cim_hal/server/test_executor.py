@@ -24,10 +24,10 @@ from cim_hal import (
     lower,
 )
 from cim_hal.errors import CapabilityError, CimError, DriverFaultError
-from cim_hal.protocol.couplings.content import Content, Prepared
-from cim_hal.protocol.effects import Calibrate, Done, MakeSafe, Prepare, Run, Stop
+from cim_hal.protocol.couplings.content import Couplings, LoweredCouplings
+from cim_hal.protocol.effects import Calibrate, Done, Lower, MakeSafe, Run, Stop
 from cim_hal.protocol.wire.messages import CouplingRef
-from cim_hal.protocol.wire.results import Measured, unpack_spins
+from cim_hal.protocol.wire.results import Result, unpack_spins
 from cim_hal.server import executor as executor_module
 from cim_hal.server.collector import ResultCollector
 from cim_hal.server.executor import Executor
@@ -75,7 +75,7 @@ def test_a_run_gives_spins_of_the_caller_and_not_of_the_machine():
         (done,) = executor.outcomes()
     outcome = done.result
     assert isinstance(done.effect, Run)
-    assert isinstance(outcome, Measured)
+    assert isinstance(outcome, Result)
     assert outcome.n_spins == 2
     spins = unpack_spins(outcome.spins, 2)
     np.testing.assert_array_equal(np.sign(outcome.amplitudes), spins)
@@ -119,7 +119,7 @@ def test_whatever_a_driver_does_wrong_is_a_fault_and_the_next_run_works(seed, se
         fault, good = (done.result for done in executor.outcomes())
     assert isinstance(fault, DriverFaultError)
     assert sentence in str(fault)
-    assert isinstance(good, Measured)
+    assert isinstance(good, Result)
 
 
 def test_a_stop_reaches_the_driver():
@@ -189,16 +189,16 @@ def test_a_driver_that_fails_to_close_does_no_harm(caplog):
 
 
 def test_couplings_are_prepared_while_the_machine_is_busy():
-    payload = Content.of(MODEL).payload
+    payload = Couplings.of(MODEL).payload
     ref = CouplingRef(digest=payload.digest())
     with _executing(Patient()) as (executor, announced):
         executor.perform(Run("job", _program(executor.capabilities, round_trips=60_000)))
-        executor.perform(Prepare("good", ref, payload))
-        executor.perform(Prepare("bad", ref.model_copy(update={"bits": 16}), payload))
+        executor.perform(Lower("good", ref, payload))
+        executor.perform(Lower("bad", ref.model_copy(update={"bits": 16}), payload))
         announced.wait()
         announced.wait()
         good, bad = (done.result for done in executor.outcomes())
-    assert isinstance(good, Prepared)
+    assert isinstance(good, LoweredCouplings)
     assert isinstance(bad, CapabilityError)
 
 
@@ -315,9 +315,9 @@ def _outcome(executor: Executor, effect) -> Done:
 
 
 def _operation(kind: str, executor: Executor):
-    payload = Content.of(MODEL).payload
-    if kind == "prepare":
-        return Prepare("ticket", CouplingRef(digest=payload.digest()), payload)
+    payload = Couplings.of(MODEL).payload
+    if kind == "lower":
+        return Lower("ticket", CouplingRef(digest=payload.digest()), payload)
     return Calibrate("key") if kind == "calibrate" else Run("job", _program(executor.capabilities))
 
 
@@ -334,8 +334,8 @@ def _operation(kind: str, executor: Executor):
         ("run", "_driver", "run"),
         ("calibrate", "_guard", "calibrate"),
         ("calibrate", "_driver", "calibrate"),
-        ("prepare", executor_module, "prepare"),
-        ("prepare", "_journal", "keep_couplings"),
+        ("lower", executor_module, "lower_encoded"),
+        ("lower", "_journal", "keep_couplings"),
     ],
 )
 def test_any_exception_is_the_one_outcome_of_its_operation_and_the_next_works(
@@ -360,13 +360,13 @@ def test_any_exception_is_the_one_outcome_of_its_operation_and_the_next_works(
 @pytest.mark.parametrize("error", ERRORS)
 def test_couplings_that_the_journal_cannot_read_are_the_outcome(monkeypatch, error):
     with _executing(Annealer()) as (executor, _):
-        content = Content.of(MODEL)
+        content = Couplings.of(MODEL)
         failing, _ = _failing_once(error, lambda _: content)
         monkeypatch.setattr(executor._journal, "couplings", failing, raising=False)
-        effect = Prepare("ticket", CouplingRef(digest=content.payload.digest()), None)
+        effect = Lower("ticket", CouplingRef(digest=content.payload.digest()), None)
         failed, again = _outcome(executor, effect), _outcome(executor, effect)
     assert error.__name__ in str(failed.result)
-    assert isinstance(again.result, Prepared)
+    assert isinstance(again.result, LoweredCouplings)
 
 
 def test_a_failed_run_keeps_its_error_where_its_partial_results_cannot_be_kept(monkeypatch):

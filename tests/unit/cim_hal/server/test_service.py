@@ -62,7 +62,7 @@ def _fail_once(monkeypatch, target, name: str, error: type[Exception]) -> None:
 @pytest.mark.parametrize(
     ("part", "name"),
     [
-        ("_core", "prepared"),
+        ("_core", "lowered"),
         ("_core", "finish"),
         ("_executor", "perform"),
         ("_journal", "keep_couplings"),

@@ -46,14 +46,16 @@ def test_a_poller_reads_again_and_again_and_closes_its_source_at_the_end():
     ],
 )
 def test_any_exception_ends_it_with_a_failure_that_is_shown(error, sentence):
-    source, shown = Script(Snapshot("a"), error), []
-    with Poller(
-        source, every_s=0.0, on_snapshot=lambda snapshot, _: shown.append(snapshot)
-    ) as poller:
+    source, troubles = Script(Snapshot("a"), error), []
+
+    def show(snapshot: Snapshot, _history: object) -> None:
+        troubles.append(snapshot.trouble)
+
+    with Poller(source, every_s=0.0, on_snapshot=show) as poller:
         assert source.closed.wait(10.0)
     assert isinstance(poller.failure, CimError)
     assert sentence in str(poller.failure)
-    assert [sentence in trouble for trouble in troubles] == [False, True]
+    assert [sentence in each for each in troubles] == [False, True]
 
 
 def test_a_reader_that_fails_is_a_failure_too():
