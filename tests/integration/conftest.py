@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import logging
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -12,7 +14,8 @@ import pytest
 from cim_crash import Witness
 from crashing import N_JOBS, Crashing
 
-from cim_hal import IsingModel, open_device
+from cim_hal import IsingModel, console, open_device
+from cim_hal.cli.app import program
 from cim_hal.server.router import Router
 
 if TYPE_CHECKING:
@@ -23,6 +26,14 @@ if TYPE_CHECKING:
     from cim_hal import Driver
 
 SUPPORT = Path(__file__).parents[1] / "support"
+
+# Where SIGINT is inherited as ignored (nohup, background jobs), Python installs no handler for it.
+COMMAND = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from cim_hal.cli import main
+main()
+"""
 
 
 @contextmanager
@@ -57,7 +68,7 @@ def cim_hal() -> Iterator[Callable[..., subprocess.Popen[str]]]:
 
     def start(*arguments: str) -> subprocess.Popen[str]:
         process = subprocess.Popen(
-            [sys.executable, "-W", "error", "-m", "cim_hal.cli", *arguments],
+            [sys.executable, "-W", "error", "-c", COMMAND, *arguments],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -70,6 +81,29 @@ def cim_hal() -> Iterator[Callable[..., subprocess.Popen[str]]]:
     for process in started:
         process.kill()
         process.communicate()
+
+
+@pytest.fixture
+def run(capsys, monkeypatch) -> Iterator[Callable[..., tuple[int, str, str]]]:
+    """Runs the command in this process; returns its exit status, its output and its error text.
+
+    Handlers of signals and of the log are restored at the end.
+    """
+    monkeypatch.setenv("COLUMNS", "120")
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    on_signal = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        capsys.readouterr()
+        status = console.run(program, arguments)
+        return status, *capsys.readouterr()
+
+    yield run
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    for number, handler in on_signal.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture
