@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import processes
 import pytest
 from cim_crash import Witness
 from crashing import N_JOBS, Crashing
@@ -26,14 +27,6 @@ if TYPE_CHECKING:
     from cim_hal import Driver
 
 SUPPORT = Path(__file__).parents[1] / "support"
-
-# Where SIGINT is inherited as ignored (nohup, background jobs), Python installs no handler for it.
-COMMAND = """
-import signal
-signal.signal(signal.SIGINT, signal.default_int_handler)
-from cim_hal.cli import main
-main()
-"""
 
 
 @contextmanager
@@ -67,8 +60,8 @@ def cim_hal() -> Iterator[Callable[..., subprocess.Popen[str]]]:
     started: list[subprocess.Popen[str]] = []
 
     def start(*arguments: str) -> subprocess.Popen[str]:
-        process = subprocess.Popen(
-            [sys.executable, "-W", "error", "-c", COMMAND, *arguments],
+        process = processes.start(
+            [sys.executable, "-W", "error", "-m", "cim_hal.cli", *arguments],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
