@@ -22,7 +22,7 @@ from cim_hal.protocol.wire.messages import (
     CommitCouplings,
     CouplingChunk,
     CouplingsLoaded,
-    Fault,
+    ErrorMessage,
     JobStatus,
     ResultBatch,
     Sample,
@@ -235,7 +235,7 @@ class _Checker:
 
 def _holds_couplings(recorded: Message, live: Message) -> bool:
     """Whether the replies differ only because the live server already holds the couplings."""
-    if isinstance(recorded, Fault) and recorded.code == UnknownReferenceError.code:
+    if isinstance(recorded, ErrorMessage) and recorded.code == UnknownReferenceError.code:
         return recorded.details.get("kind") == "coupling" and isinstance(live, JobStatus)
     return isinstance(recorded, UploadOpened) and isinstance(live, CouplingsLoaded)
 
@@ -256,7 +256,7 @@ def _is_final(body: Message) -> bool:
 
 
 def _summary(body: Message) -> str:
-    return f"{body.t}: {body.code}: {body.message}" if isinstance(body, Fault) else body.t
+    return f"{body.t}: {body.code}: {body.message}" if isinstance(body, ErrorMessage) else body.t
 
 
 def _text(value: Any) -> str:

@@ -54,7 +54,7 @@ class Recorder:
         keys: ClientKeys | None = None,
     ) -> None:
         self._path, self._target = Path(path), target
-        self._proxy = MessageProxy(target, listen=listen, keys=keys, watch=self._watch)
+        self._proxy = MessageProxy(target, listen=listen, keys=keys, on_message=self._watch)
         self._writer: CassetteWriter | None = None
 
     @property

@@ -16,7 +16,7 @@ import zmq
 
 from cim_hal.errors import CimError, ProtocolError, RemoteProtocolError, UnknownReferenceError
 from cim_hal.protocol.wire.codec import decode, encode
-from cim_hal.protocol.wire.errors import as_fault
+from cim_hal.protocol.wire.errors import to_wire
 from cim_hal.protocol.wire.messages import Bye, Farewell, Hello, Ping, Pong, Welcome
 from cim_hal.protocol.wire.packet import NO_ID, Kind, Packet, answer
 from cim_hal.protocol.wire.version import agree
@@ -59,7 +59,7 @@ class Replayer:
         try:
             return self._answer(request)
         except CimError as error:
-            return answer(request, as_fault(error))
+            return answer(request, to_wire(error))
 
     def _answer(self, request: Packet) -> Packet:
         if request.kind is not Kind.REQUEST:
@@ -148,7 +148,7 @@ class ReplayServer:
             reply = self._replayer.answer(decode(frames))
         except ProtocolError as error:
             request = bytes.fromhex(str(error.details.get("request", NO_ID.hex())))
-            reply = Packet(Kind.REPLY, request, as_fault(error))
+            reply = Packet(Kind.REPLY, request, to_wire(error))
         return [bytes(frame) for frame in encode(reply)]
 
 

@@ -80,14 +80,14 @@ class PageOptions:
 
     def _show(self, stack: ExitStack, board: Board, endpoint: str) -> None:
         from cim_hal.watch.http import PageServer
-        from cim_hal.watch.lookout import Lookout
-        from cim_hal.watch.pages import Desk, metrics_pages
-        from cim_hal.watch.sources import BoardSource
+        from cim_hal.watch.pages import StatusPage, metrics_pages
+        from cim_hal.watch.poller import Poller
+        from cim_hal.watch.sources import LocalSource
 
         if self._web:
-            desk, source = Desk(), BoardSource(endpoint, board)
-            page = stack.enter_context(PageServer(self._web, desk.pages))
-            stack.enter_context(Lookout(source, every_s=EVERY_S, tell=desk.take))
+            status_page, source = StatusPage(), LocalSource(endpoint, board)
+            page = stack.enter_context(PageServer(self._web, status_page.pages))
+            stack.enter_context(Poller(source, every_s=EVERY_S, on_snapshot=status_page.update))
             click.echo(f"page at {page.url}", err=True)
         if self._metrics:
             pages = metrics_pages(lambda: board.latest and board.latest.metrics)

@@ -16,7 +16,7 @@ from cim_hal.client.access import keys_for
 from cim_hal.client.transport.zmq import ZmqTransport
 from cim_hal.errors import CassetteError, UnknownReferenceError
 from cim_hal.key_files import create_key, read_pair
-from cim_hal.server.security.authenticator import Gatekeeper
+from cim_hal.server.security.authenticator import Authenticator
 from cim_hal.server.security.authorized_clients import Client, authorize
 
 RNG = np.random.default_rng(5)
@@ -114,8 +114,8 @@ def test_a_server_with_keys_is_recorded_with_the_keys_of_the_recorder(serving, t
         folder / "authorized.toml",
         Client.model_validate({"name": "alice", "key": alice.public, "role": "user"}),
     )
-    gatekeeper = Gatekeeper(read_pair(folder / "server.key"), folder / "authorized.toml")
-    with serving(Annealer(), gatekeeper=gatekeeper) as endpoint:
+    authenticator = Authenticator(read_pair(folder / "server.key"), folder / "authorized.toml")
+    with serving(Annealer(), authenticator=authenticator) as endpoint:
         keys = keys_for(endpoint, folder / "alice.key", folder / "server.pub")
         with Recorder(endpoint, path, keys=keys) as recorder:
             samples = sample(recorder.endpoint)

@@ -32,13 +32,13 @@ if TYPE_CHECKING:
     from cim_hal.protocol.wire.limits import Limits
     from cim_hal.protocol.wire.roles import User
 
-__all__ = ["HISTORY", "Instruments"]
+__all__ = ["HISTORY", "InstrumentHandlers"]
 
 HISTORY = 3600  # telemetry kept: an hour, at one a second
 HISTORY_BYTES = 40_000  # of JSON, in one message
 
 
-class Instruments:
+class InstrumentHandlers:
     """What the server knows of its machine beside its capabilities.
 
     Parameters

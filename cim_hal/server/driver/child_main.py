@@ -23,7 +23,7 @@ from cim_hal.machine.faulty_driver import FaultScript, FaultyDriver
 from cim_hal.machine.registry import make_driver
 from cim_hal.machine.stop import StopToken
 from cim_hal.machine.telemetry import Telemetry
-from cim_hal.protocol.wire.errors import as_fault
+from cim_hal.protocol.wire.errors import to_wire
 from cim_hal.server.driver.guard import as_driver_fault
 from cim_hal.server.driver.link import Link, LinkError
 from cim_hal.server.driver.speech import lowering_of, plain, program_of, tell_readout
@@ -255,7 +255,7 @@ def _called(where: str, action: Callable[[], Any], expected: type | None = None)
 
 def _fault(error: CimError) -> Mapping[str, Any]:
     """Return the fields of an error; a wrong target keeps its name, which the wire has none for."""
-    fields = as_fault(error).model_dump(exclude={"t"})
+    fields = to_wire(error).model_dump(exclude={"t"})
     return fields | ({"code": error.code} if isinstance(error, TargetError) else {})
 
 

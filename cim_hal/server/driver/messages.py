@@ -21,9 +21,9 @@ from cim_hal.machine.telemetry import Telemetry
 from cim_hal.model.record import LoweringReport, Notes
 from cim_hal.model.schedule import MAX_KNOTS, PumpSchedule
 from cim_hal.model.trace import MAX_TRACE_BYTES, Trace, TraceRequest
-from cim_hal.protocol.wire.base import Fault, Number, Wire
+from cim_hal.protocol.wire.base import ErrorMessage, Number, Wire
 from cim_hal.protocol.wire.codec import Codec, FrameLimits
-from cim_hal.protocol.wire.errors import as_error, as_fault
+from cim_hal.protocol.wire.errors import as_error, to_wire
 from cim_hal.protocol.wire.packet import Kind, Packet
 
 if TYPE_CHECKING:
@@ -208,7 +208,7 @@ class LogLine(Wire):
 
 
 Request: TypeAlias = Open | LoadProgram | Run | Status | Calibrate | Safe | Close
-Reply: TypeAlias = Opened | Done | Readout | CurrentTelemetry | Calibrated | Fault
+Reply: TypeAlias = Opened | Done | Readout | CurrentTelemetry | Calibrated | ErrorMessage
 Event: TypeAlias = Stop | SafeNow | Begun | Heartbeat | Report | PartialReadout | LogLine
 
 REQUEST: TypeAdapter[Request] = TypeAdapter(Annotated[Request, Field(discriminator="t")])
@@ -310,19 +310,19 @@ def decode_readout(packet: Packet) -> driver.Readout:
     return driver.Readout(values, Trace(*rest) if rest else None, body.notes)
 
 
-def encode_error(error: CimError) -> Fault:
+def encode_error(error: CimError) -> ErrorMessage:
     """Return the message for an error; unlike the network, the pipe knows `TargetError`."""
-    fault = as_fault(error)
+    message = to_wire(error)
     if isinstance(error, TargetError):
-        return fault.model_copy(update={"code": error.code})
-    return fault
+        return message.model_copy(update={"code": error.code})
+    return message
 
 
-def decode_error(fault: Fault) -> CimError:
+def decode_error(message: ErrorMessage) -> CimError:
     """Return the error of a message."""
-    if fault.code == TargetError.code:
-        return TargetError(fault.message, hint=fault.hint)
-    return as_error(fault)
+    if message.code == TargetError.code:
+        return TargetError(message.message, hint=message.hint)
+    return as_error(message)
 
 
 def max_message_bytes(capabilities: Capabilities) -> int:

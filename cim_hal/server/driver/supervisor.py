@@ -19,7 +19,7 @@ from cim_hal.errors import (
 )
 from cim_hal.machine.capabilities import Capabilities
 from cim_hal.machine.driver_state import DriverPhase, DriverState
-from cim_hal.protocol.wire.base import Fault
+from cim_hal.protocol.wire.base import ErrorMessage
 from cim_hal.protocol.wire.errors import as_error
 from cim_hal.server.driver.child import Child
 from cim_hal.server.driver.speech import most_bytes
@@ -286,7 +286,7 @@ class Supervisor:
 def error_of(fields: dict[str, Any]) -> CimError:
     """Return the error that a driver's process sent."""
     try:
-        fault = Fault(**fields)
+        fault = ErrorMessage(**fields)
     except (TypeError, ValidationError):
         return DriverFaultError("the driver's process sent an error that is none")
     if fault.code == TargetError.code:

@@ -16,14 +16,14 @@ from pydantic import Field, TypeAdapter
 from cim_hal.errors import CimError, JournalError, StorageError, UnknownReferenceError
 from cim_hal.model.record import Notes
 from cim_hal.model.trace import Trace
-from cim_hal.protocol.couplings.content import Content, Payload
+from cim_hal.protocol.couplings.content import Couplings, EncodedCouplings
 from cim_hal.protocol.couplings.layout import n_bytes
 from cim_hal.protocol.wire.base import Number, Wire
 from cim_hal.protocol.wire.codec import Codec, FrameLimits
 from cim_hal.protocol.wire.framing import FILE_MAGIC, file_messages, file_parts
 from cim_hal.protocol.wire.messages import CouplingSpec
 from cim_hal.protocol.wire.packet import NO_ID, Kind, Packet
-from cim_hal.protocol.wire.results import Measured
+from cim_hal.protocol.wire.results import Result
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -97,7 +97,7 @@ class Spool:
             return False
         return True
 
-    def keep_couplings(self, digest: str, content: Content, in_use: Collection[str]) -> None:
+    def keep_couplings(self, digest: str, content: Couplings, in_use: Collection[str]) -> None:
         """Keep couplings; others that are not `in_use` may be removed to make room.
 
         Raises
@@ -112,7 +112,7 @@ class Spool:
             _write(self._coupling_path(digest), stored, content.payload.data)
             self._make_room({self._coupling_path(name) for name in (*in_use, digest)})
 
-    def couplings(self, digest: str) -> Content:
+    def couplings(self, digest: str) -> Couplings:
         """Return couplings.
 
         Raises
@@ -132,7 +132,7 @@ class Spool:
 
     # ---- results ----------------------------------------------------------------------------
 
-    def keep_result(self, job: str, measured: Measured) -> Measured:
+    def keep_result(self, job: str, result: Result) -> Result:
         """Write a result, and return it with arrays that are mapped from its file.
 
         Raises
@@ -140,15 +140,15 @@ class Spool:
         StorageError
             The disk is full, or cannot be written.
         """
-        trace, amplitudes = measured.trace, measured.amplitudes
-        arrays: list[Any] = [measured.spins]
+        trace, amplitudes = result.trace, result.amplitudes
+        arrays: list[Any] = [result.spins]
         arrays += [] if amplitudes is None else [amplitudes]
         arrays += [] if trace is None else [trace.round_trips, trace.pump, trace.amplitudes]
         stored = ResultFile(
-            n_spins=measured.n_spins,
-            device_s=measured.device_s,
-            notes=dict(measured.notes),
-            calibration=measured.calibration,
+            n_spins=result.n_spins,
+            device_s=result.device_s,
+            notes=dict(result.notes),
+            calibration=result.calibration,
             amplitudes=amplitudes is not None,
             trace=trace is not None,
         )
@@ -162,7 +162,7 @@ class Spool:
         """Return whether a result is kept."""
         return self._result_path(job).exists()
 
-    def result(self, job: str) -> Measured | None:
+    def result(self, job: str) -> Result | None:
         """Return a result; None if its file is missing or damaged, which is logged."""
         try:
             return self._read_result(job)
@@ -182,7 +182,7 @@ class Spool:
             if path not in kept:
                 _remove(path)
 
-    def _read_couplings(self, digest: str) -> Content:
+    def _read_couplings(self, digest: str) -> Couplings:
         path = self._coupling_path(digest)
         packet = _read(path)
         if not isinstance(packet.body, CouplingFile):
@@ -190,9 +190,9 @@ class Spool:
         spec, (data,) = packet.body.spec, packet.buffers
         if data.shape != (n_bytes(spec),) or data.dtype != np.uint8:
             raise _damaged(path, "its layout does not fit its bytes")
-        return Content(Payload(spec, data))
+        return Couplings(EncodedCouplings(spec, data))
 
-    def _read_result(self, job: str) -> Measured:
+    def _read_result(self, job: str) -> Result:
         path = self._result_path(job)
         packet = _read(path)
         stored: Any = packet.body
@@ -206,7 +206,7 @@ class Spool:
             raise _damaged(path, f"it has spins {spins.shape}")
         if amplitudes is not None and amplitudes.shape != (len(spins), n_spins):
             raise _damaged(path, f"it has amplitudes {amplitudes.shape}")
-        return Measured(
+        return Result(
             spins, amplitudes, n_spins, stored.device_s, trace, stored.notes, stored.calibration
         )
 

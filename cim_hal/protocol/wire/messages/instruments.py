@@ -9,7 +9,7 @@ from pydantic import Field
 from cim_hal.machine.calibration import Calibration
 from cim_hal.machine.driver_state import DriverState
 from cim_hal.machine.telemetry import Telemetry
-from cim_hal.protocol.wire.base import Digest, Fault, Number, Token, Wire
+from cim_hal.protocol.wire.base import Digest, ErrorMessage, Number, Token, Wire
 
 __all__ = [
     "AskDevice",
@@ -150,4 +150,4 @@ class CalibrationState(Wire):
     key: Token
     state: Literal["running", "done", "failed"]
     fingerprint: Digest | None = None
-    error: Fault | None = None
+    error: ErrorMessage | None = None

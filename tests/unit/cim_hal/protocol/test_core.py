@@ -8,8 +8,8 @@ from cim_wire import CAPABILITIES, PAYLOAD, REF, Bench, measured, replies, runs,
 
 from cim_hal import Setting, Trace
 from cim_hal.errors import DriverFaultError, JobCancelledError, ModelError
-from cim_hal.protocol.couplings.content import prepare
-from cim_hal.protocol.effects import Prepare, Reply, Run, Stop
+from cim_hal.protocol.couplings.content import lower_encoded
+from cim_hal.protocol.effects import Lower, Reply, Run, Stop
 from cim_hal.protocol.jobs.state import JobState
 from cim_hal.protocol.wire.messages import (
     AckJob,
@@ -111,8 +111,8 @@ def test_couplings_that_do_not_fit_the_machine_are_refused_at_the_commit(bench):
     opened = bench.ask(BeginCouplings(coupling=REF, spec=PAYLOAD.spec), token)
     bench.ask(CouplingChunk(upload=opened.upload, offset=0), token, PAYLOAD.data)
     (task,) = bench.send(CommitCouplings(upload=opened.upload), token)
-    assert isinstance(task, Prepare)
-    (fault,) = replies(bench.core.prepared(task.ticket, ModelError("not symmetric"), 0.0))
+    assert isinstance(task, Lower)
+    (fault,) = replies(bench.core.lowered(task.ticket, ModelError("not symmetric"), 0.0))
     assert (fault.code, fault.message) == ("model", "not symmetric")
 
 
@@ -123,8 +123,8 @@ def test_a_commit_sent_twice_is_prepared_once_and_answered_twice(bench):
     commit = CommitCouplings(upload=opened.upload)
     (task,) = bench.send(commit, token)
     assert bench.send(commit, token, peer=b"q") == []
-    outcome = prepare(task.source, task.coupling, CAPABILITIES)
-    effects = bench.core.prepared(task.ticket, outcome, 0.0)
+    outcome = lower_encoded(task.source, task.coupling, CAPABILITIES)
+    effects = bench.core.lowered(task.ticket, outcome, 0.0)
     assert [effect.peer for effect in effects] == [b"p", b"q"]
     assert {body.t for body in replies(effects)} == {"couplings.loaded"}
 

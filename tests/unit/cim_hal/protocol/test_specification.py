@@ -27,10 +27,10 @@ from cim_hal.protocol.wire.evolution import ADDED
 from cim_hal.protocol.wire.limits import MAX_BUFFER_BYTES, MAX_HEADER_BYTES, Limits
 from cim_hal.protocol.wire.messages import instruments as instrumentation
 from cim_hal.protocol.wire.messages.status import (
-    EventSeen,
-    JobSeen,
-    MeterReading,
-    SessionSeen,
+    EventSummary,
+    JobSummary,
+    MetricReading,
+    SessionSummary,
     Throughput,
 )
 from cim_hal.protocol.wire.version import NEWEST
@@ -63,11 +63,11 @@ def test_every_message_and_each_of_its_fields_is_specified(cls):
         DriverState,
         Calibration,
         instrumentation.CalibrationEntry,
-        JobSeen,
-        SessionSeen,
-        EventSeen,
+        JobSummary,
+        SessionSummary,
+        EventSummary,
         Throughput,
-        MeterReading,
+        MetricReading,
     ],
 )
 def test_every_field_of_the_parts_is_specified(cls):

@@ -19,17 +19,17 @@ from cim_hal.errors import (
 from cim_hal.protocol.jobs.idempotency import body_digest, job_id
 from cim_hal.protocol.jobs.records import (
     Accepted,
-    Controls,
     Dropped,
     Ended,
+    EpochRecord,
     Forgotten,
     Started,
     Stopped,
 )
 from cim_hal.protocol.jobs.state import JobState
-from cim_hal.protocol.wire.errors import as_fault
+from cim_hal.protocol.wire.errors import to_wire
 from cim_hal.protocol.wire.messages import CouplingRef, TraceSpec
-from cim_hal.protocol.wire.results import Measured
+from cim_hal.protocol.wire.results import Result
 from cim_hal.protocol.wire.roles import Role, User
 from cim_hal.server.storage.journal import DiskJournal, default_folder
 
@@ -52,12 +52,12 @@ def _accepted(key: int = 1, **changes) -> Accepted:
     return Accepted(job, ALICE, request, body_digest(request), SCHEDULE, REPORT, 10.0 + key)
 
 
-def _measured(n_runs: int = 3, *, trace: bool = False) -> Measured:
+def _measured(n_runs: int = 3, *, trace: bool = False) -> Result:
     rng = np.random.default_rng(n_runs)
     spins = rng.integers(0, 4, (n_runs, 1), dtype=np.uint8)
     amplitudes = rng.normal(size=(n_runs, 2)).astype(np.float32)
     frames = Trace(np.array([1, 7]), np.array([0.5, 1.0]), np.ones((2, 1, 2), np.float32))
-    return Measured(spins, amplitudes, 2, 0.25, frames if trace else None, {"relocks": 3}, "c7")
+    return Result(spins, amplitudes, 2, 0.25, frames if trace else None, {"relocks": 3}, "c7")
 
 
 def _load(folder):
@@ -91,7 +91,7 @@ def test_an_accepted_job_comes_back_as_it_was(folder):
 
 def test_a_started_job_is_found_running_and_an_ended_one_with_its_reason(folder):
     first, second = _accepted(1), _accepted(2)
-    fault = as_fault(DeviceRestartedError("restarted", job=second.job))
+    fault = to_wire(DeviceRestartedError("restarted", job=second.job))
     ended = Ended(second.job, JobState.FAILED, fault, None, 99.0)
     _filled(folder, first, second, Started(first.job), Started(second.job), ended).close()
     running, failed = _load(folder)
@@ -101,15 +101,15 @@ def test_a_started_job_is_found_running_and_an_ended_one_with_its_reason(folder)
 
 @pytest.mark.parametrize("trace", [False, True])
 def test_a_result_comes_back_bit_for_bit(folder, trace):
-    record, measured = _accepted(), _measured(trace=trace)
+    record, result = _accepted(), _measured(trace=trace)
     journal = _filled(folder, record, Started(record.job))
-    kept = journal.keep_result(record.job, measured)
+    kept = journal.keep_result(record.job, result)
     journal.write(Ended(record.job, JobState.DONE, None, kept, 50.0))
     journal.close()
     (saved,) = _load(folder)
-    for found in (kept, saved.measured):
-        np.testing.assert_array_equal(found.spins, measured.spins)
-        np.testing.assert_array_equal(found.amplitudes, measured.amplitudes)
+    for found in (kept, saved.result):
+        np.testing.assert_array_equal(found.spins, result.spins)
+        np.testing.assert_array_equal(found.amplitudes, result.amplitudes)
         assert (found.n_spins, found.device_s, found.notes) == (2, 0.25, {"relocks": 3})
         assert found.calibration == "c7"
         assert (found.trace is not None) == trace
@@ -281,7 +281,7 @@ def test_a_full_disk_is_an_error_that_may_be_retried_and_nothing_is_half_written
     journal.close()
     first, second = _load(folder)
     assert (first.state, second.state) == (JobState.DONE, JobState.QUEUED)
-    np.testing.assert_array_equal(first.measured.spins, large.spins)
+    np.testing.assert_array_equal(first.result.spins, large.spins)
 
 
 def test_the_folder_is_readable_by_its_owner_alone(folder):
@@ -311,9 +311,9 @@ def _controls(folder):
 def test_the_last_number_and_the_stop_that_holds_come_back(folder):
     assert _controls(folder) is None
     stop = Stopped(8, "olga", "smoke", 123.5)
-    _filled(folder, Controls(7, None), Controls(8, stop)).close()
+    _filled(folder, EpochRecord(7, None), EpochRecord(8, stop)).close()
     kept = _controls(folder)
     assert (kept.number, kept.stopped) == (8, stop)
-    _filled(folder, Controls(9, None)).close()
+    _filled(folder, EpochRecord(9, None)).close()
     kept = _controls(folder)
     assert (kept.number, kept.stopped) == (9, None)

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from cim_hal.server.vitals import memory_bytes, open_files
+from cim_hal.server.process_usage import memory_bytes, open_files
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="there is no /proc")
 

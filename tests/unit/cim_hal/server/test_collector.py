@@ -7,7 +7,7 @@ from cim_hal import Capabilities, IsingModel, Program, PumpSchedule, Readout, lo
 from cim_hal.errors import DriverFaultError
 from cim_hal.protocol.effects import Run
 from cim_hal.protocol.wire.results import unpack_spins
-from cim_hal.server.collector import Harvest
+from cim_hal.server.collector import ResultCollector
 
 # A field that is folded onto a third spin, and a gauge: what comes out is in the caller's spins.
 MODEL = IsingModel.from_couplings([[0, 1], [1, 0]], [0.0, -1.0])
@@ -21,46 +21,46 @@ def _program() -> Program:
 
 
 @pytest.fixture
-def announced() -> list[Harvest]:
+def announced() -> list[ResultCollector]:
     return []
 
 
 @pytest.fixture
-def harvest(announced) -> Harvest:
-    return Harvest(Run("job", _program()), announced.append, keeps_amplitudes=True)
+def collector(announced) -> ResultCollector:
+    return ResultCollector(Run("job", _program()), announced.append, keeps_amplitudes=True)
 
 
-def test_what_was_delivered_is_the_beginning_of_the_whole_bit_for_bit(harvest):
-    harvest.take(VALUES[:2])
-    harvest.take(VALUES[2:5])
-    part, whole = harvest.so_far(), harvest.whole(Readout(VALUES), 0.5)
+def test_what_was_delivered_is_the_beginning_of_the_whole_bit_for_bit(collector):
+    collector.add(VALUES[:2])
+    collector.add(VALUES[2:5])
+    part, whole = collector.partial(), collector.complete(Readout(VALUES), 0.5)
     np.testing.assert_array_equal(part.spins, whole.spins[:5])
     np.testing.assert_array_equal(part.amplitudes, whole.amplitudes[:5])
-    lifted = harvest._program.lowering.lift(VALUES)
+    lifted = collector._program.lowering.lift(VALUES)
     np.testing.assert_array_equal(whole.amplitudes, lifted)
     np.testing.assert_array_equal(unpack_spins(whole.spins, 2), np.where(lifted < 0, -1, 1))
     assert (whole.n_spins, whole.device_s) == (2, 0.5)
 
 
-def test_rows_do_not_change_once_they_were_looked_at(harvest):
+def test_rows_do_not_change_once_they_were_looked_at(collector):
     values = VALUES.copy()
-    harvest.take(values[:2])
-    before = harvest.so_far()
+    collector.add(values[:2])
+    before = collector.partial()
     kept = before.amplitudes.copy()
     values[:] = 9.0
-    harvest.take(values[2:4])
+    collector.add(values[2:4])
     np.testing.assert_array_equal(before.amplitudes, kept)
     with pytest.raises(ValueError, match="read-only"):
         before.amplitudes[0, 0] = 1.0
 
 
-def test_a_delivery_is_announced_once_until_somebody_looks(harvest, announced):
-    harvest.take(VALUES[:1])
-    harvest.take(VALUES[1:2])
-    assert announced == [harvest]
-    assert len(harvest.so_far().spins) == 2
-    harvest.take(VALUES[2:3])
-    assert announced == [harvest, harvest]
+def test_a_delivery_is_announced_once_until_somebody_looks(collector, announced):
+    collector.add(VALUES[:1])
+    collector.add(VALUES[1:2])
+    assert announced == [collector]
+    assert len(collector.partial().spins) == 2
+    collector.add(VALUES[2:3])
+    assert announced == [collector, collector]
 
 
 @pytest.mark.parametrize(
@@ -77,40 +77,40 @@ def test_a_delivery_is_announced_once_until_somebody_looks(harvest, announced):
         (VALUES[:1] * 1j, "real numbers"),
     ],
 )
-def test_runs_that_cannot_be_those_of_the_program_are_refused(harvest, values, sentence):
-    harvest.take(VALUES[:1])
+def test_runs_that_cannot_be_those_of_the_program_are_refused(collector, values, sentence):
+    collector.add(VALUES[:1])
     with pytest.raises(DriverFaultError, match=sentence):
-        harvest.take(values)
-    assert len(harvest.so_far().spins) == 1
+        collector.add(values)
+    assert len(collector.partial().spins) == 1
 
 
-def test_a_readout_that_begins_otherwise_is_refused(harvest):
-    harvest.take(VALUES[:2])
+def test_a_readout_that_begins_otherwise_is_refused(collector):
+    collector.add(VALUES[:2])
     other = VALUES.copy()
     other[1, 1] *= 1.5  # the same sign
     with pytest.raises(DriverFaultError, match="does not begin with the runs"):
-        harvest.whole(Readout(other), 0.5)
+        collector.complete(Readout(other), 0.5)
     with pytest.raises(DriverFaultError, match="does not begin with the runs"):
-        harvest.whole(Readout(np.where(VALUES < 0, -1, 1).astype(np.int8)), 0.5)
+        collector.complete(Readout(np.where(VALUES < 0, -1, 1).astype(np.int8)), 0.5)
 
 
 def test_amplitudes_of_a_machine_that_reports_none_are_left_out():
-    harvest = Harvest(Run("job", _program()), lambda _: None, keeps_amplitudes=False)
-    harvest.take(VALUES[:2])
-    assert harvest.so_far().amplitudes is None
+    collector = ResultCollector(Run("job", _program()), lambda _: None, keeps_amplitudes=False)
+    collector.add(VALUES[:2])
+    assert collector.partial().amplitudes is None
     other = VALUES.copy()
     other[1, 1] *= 1.5
-    assert harvest.whole(Readout(other), 0.5).amplitudes is None
+    assert collector.complete(Readout(other), 0.5).amplitudes is None
 
 
-def test_what_was_put_away_is_what_is_seen_from_then_on(harvest):
-    harvest.take(VALUES[:2])
+def test_what_was_put_away_is_what_is_seen_from_then_on(collector):
+    collector.add(VALUES[:2])
     kept = []
 
     def keep(job, measured):
         kept.append((job, len(measured.spins)))
         return measured
 
-    harvest.put_away(keep)
+    collector.keep_partial(keep)
     assert kept == [("job", 2)]
-    assert harvest.so_far() is harvest.so_far()
+    assert collector.partial() is collector.partial()

@@ -24,11 +24,11 @@ from cim_hal import (
     lower,
 )
 from cim_hal.errors import CapabilityError, DriverFaultError
-from cim_hal.protocol.couplings.content import Content, Prepared
-from cim_hal.protocol.effects import Calibrate, MakeSafe, Prepare, Run, Stop
+from cim_hal.protocol.couplings.content import Couplings, LoweredCouplings
+from cim_hal.protocol.effects import Calibrate, Lower, MakeSafe, Run, Stop
 from cim_hal.protocol.wire.messages import CouplingRef
-from cim_hal.protocol.wire.results import Measured, unpack_spins
-from cim_hal.server.executor import Host
+from cim_hal.protocol.wire.results import Result, unpack_spins
+from cim_hal.server.executor import Executor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,13 +50,13 @@ class Announced:
 
 
 @contextmanager
-def _hosting(driver: Driver) -> Iterator[tuple[Host, Announced]]:
+def _executing(driver: Driver) -> Iterator[tuple[Executor, Announced]]:
     announced = Announced()
-    host = Host(driver, announced)
+    executor = Executor(driver, announced)
     try:
-        yield host, announced
+        yield executor, announced
     finally:
-        host.close()
+        executor.close()
 
 
 def _program(capabilities: Capabilities, *, seed: int = 1, round_trips: int = 20) -> Program:
@@ -65,14 +65,14 @@ def _program(capabilities: Capabilities, *, seed: int = 1, round_trips: int = 20
 
 
 def test_a_run_gives_spins_of_the_caller_and_not_of_the_machine():
-    with _hosting(Annealer()) as (host, announced):
-        program = _program(host.capabilities)
+    with _executing(Annealer()) as (executor, announced):
+        program = _program(executor.capabilities)
         assert program.n_spins == 3
-        host.perform(Run("job", program))
+        executor.perform(Run("job", program))
         announced.wait()
-        ((effect, outcome),) = host.outcomes()
+        ((effect, outcome),) = executor.outcomes()
     assert isinstance(effect, Run)
-    assert isinstance(outcome, Measured)
+    assert isinstance(outcome, Result)
     assert outcome.n_spins == 2
     spins = unpack_spins(outcome.spins, 2)
     np.testing.assert_array_equal(np.sign(outcome.amplitudes), spins)
@@ -80,14 +80,14 @@ def test_a_run_gives_spins_of_the_caller_and_not_of_the_machine():
 
 
 def test_a_trace_is_in_the_spins_of_the_caller_and_its_last_frame_is_the_readout():
-    with _hosting(Adjustable()) as (host, announced):
+    with _executing(Adjustable()) as (executor, announced):
         trace = TraceRequest(every=7, runs=2)
-        program = replace(_program(host.capabilities), trace=trace)
-        host.perform(Run("job", program))
-        host.perform(Run("another", replace(program, trace=None)))
+        program = replace(_program(executor.capabilities), trace=trace)
+        executor.perform(Run("job", program))
+        executor.perform(Run("another", replace(program, trace=None)))
         announced.wait()
         announced.wait()
-        (_, outcome), (_, untraced) = host.outcomes()
+        (_, outcome), (_, untraced) = executor.outcomes()
     assert program.n_spins == 3
     assert outcome.trace.amplitudes.shape == (3, 2, 2)
     assert outcome.trace.amplitudes.dtype == np.float32
@@ -109,35 +109,35 @@ def test_a_trace_is_in_the_spins_of_the_caller_and_its_last_frame_is_the_readout
     ],
 )
 def test_whatever_a_driver_does_wrong_is_a_fault_and_the_next_run_works(seed, sentence):
-    with _hosting(Faulty()) as (host, announced):
+    with _executing(Faulty()) as (executor, announced):
         for number in (seed, 99):
-            host.perform(Run(f"job {number}", _program(host.capabilities, seed=number)))
+            executor.perform(Run(f"job {number}", _program(executor.capabilities, seed=number)))
             announced.wait()
-        (_, fault), (_, good) = host.outcomes()
+        (_, fault), (_, good) = executor.outcomes()
     assert isinstance(fault, DriverFaultError)
     assert sentence in str(fault)
-    assert isinstance(good, Measured)
+    assert isinstance(good, Result)
 
 
 def test_a_stop_reaches_the_driver():
-    with _hosting(Patient()) as (host, announced):
-        host.perform(Run("job", _program(host.capabilities, round_trips=60_000)))
-        host.perform(Stop("job"))
-        host.perform(Stop("a job long gone"))
+    with _executing(Patient()) as (executor, announced):
+        executor.perform(Run("job", _program(executor.capabilities, round_trips=60_000)))
+        executor.perform(Stop("job"))
+        executor.perform(Stop("a job long gone"))
         announced.wait()
-        ((_, outcome),) = host.outcomes()
+        ((_, outcome),) = executor.outcomes()
     assert isinstance(outcome, JobCancelledError)
 
 
 def test_closing_stops_the_running_job_and_closes_the_driver_exactly_once():
     driver = Annealer()
-    with _hosting(driver) as (host, _):
-        host.perform(Run("job", _program(host.capabilities, round_trips=100_000)))
-        host.close()
+    with _executing(driver) as (executor, _):
+        executor.perform(Run("job", _program(executor.capabilities, round_trips=100_000)))
+        executor.close()
         assert driver.n_closed == 1
     assert driver.n_closed == 1
-    host.perform(Run("too late", _program(host.capabilities)))
-    assert [effect.job for effect, _ in host.outcomes()] == ["job"]
+    executor.perform(Run("too late", _program(executor.capabilities)))
+    assert [effect.job for effect, _ in executor.outcomes()] == ["job"]
 
 
 def test_the_driver_is_touched_by_one_thread_only():
@@ -155,9 +155,9 @@ def test_the_driver_is_touched_by_one_thread_only():
         def close(self) -> None:
             threads.append(threading.current_thread())
 
-    with _hosting(Watched()) as (host, announced):
+    with _executing(Watched()) as (executor, announced):
         for job in "ab":
-            host.perform(Run(job, _program(host.capabilities)))
+            executor.perform(Run(job, _program(executor.capabilities)))
             announced.wait()
     assert len(threads) == 4
     assert len(set(threads)) == 1
@@ -171,7 +171,7 @@ def test_a_driver_that_does_not_describe_itself_is_closed_and_refused():
 
     driver = Mute()
     with pytest.raises(DriverFaultError, match="returned a dict"):
-        Host(driver, lambda: None)
+        Executor(driver, lambda: None)
     assert driver.n_closed == 1
 
 
@@ -180,54 +180,54 @@ def test_a_driver_that_fails_to_close_does_no_harm(caplog):
         def close(self) -> None:
             raise OSError("the door is stuck")
 
-    with _hosting(Stuck()):
+    with _executing(Stuck()):
         pass
     assert "the driver failed to close" in caplog.text
 
 
 def test_couplings_are_prepared_while_the_machine_is_busy():
-    payload = Content.of(MODEL).payload
+    payload = Couplings.of(MODEL).payload
     ref = CouplingRef(digest=payload.digest())
-    with _hosting(Patient()) as (host, announced):
-        host.perform(Run("job", _program(host.capabilities, round_trips=60_000)))
-        host.perform(Prepare("good", ref, payload))
-        host.perform(Prepare("bad", ref.model_copy(update={"bits": 16}), payload))
+    with _executing(Patient()) as (executor, announced):
+        executor.perform(Run("job", _program(executor.capabilities, round_trips=60_000)))
+        executor.perform(Lower("good", ref, payload))
+        executor.perform(Lower("bad", ref.model_copy(update={"bits": 16}), payload))
         announced.wait()
         announced.wait()
-        (_, good), (_, bad) = host.outcomes()
-    assert isinstance(good, Prepared)
+        (_, good), (_, bad) = executor.outcomes()
+    assert isinstance(good, LoweredCouplings)
     assert isinstance(bad, CapabilityError)
 
 
 def test_telemetry_arrives_at_the_start_and_while_nothing_runs():
-    with _hosting(Laboratory()) as (host, announced):
+    with _executing(Laboratory()) as (executor, announced):
         announced.wait()
         announced.wait()
-        first, second = list(host.outcomes())[:2]
+        first, second = list(executor.outcomes())[:2]
     assert isinstance(first, Telemetry)
     assert first["pump_power"].unit == "mW"
     assert second.taken_at > first.taken_at
 
 
 def test_a_calibration_is_an_outcome():
-    with _hosting(Laboratory()) as (host, announced):
+    with _executing(Laboratory()) as (executor, announced):
         announced.wait()
-        host.perform(Calibrate("key"))
+        executor.perform(Calibrate("key"))
         announced.wait()
-        (_, (effect, record)) = host.outcomes()
+        (_, (effect, record)) = executor.outcomes()
     assert effect.key == "key"
     assert record.facts == {"gain": 3, "by": "hand"}
 
 
 def test_in_an_emergency_what_runs_ends_and_the_machine_is_made_safe():
     driver = Laboratory()
-    with _hosting(driver) as (host, announced):
+    with _executing(driver) as (executor, announced):
         announced.wait()
-        host.perform(Run("job", _program(host.capabilities, round_trips=1_000_000)))
+        executor.perform(Run("job", _program(executor.capabilities, round_trips=1_000_000)))
         announced.wait()  # the driver reports from within the run
-        host.perform(MakeSafe())
+        executor.perform(MakeSafe())
         announced.wait()
-        outcome = list(host.outcomes())[-1][1]
+        outcome = list(executor.outcomes())[-1][1]
     assert isinstance(outcome, JobCancelledError)
     assert driver.calls[:5] == ["describe", "safe", "program", "run", "safe"]
 
@@ -245,11 +245,11 @@ def test_a_driver_that_heeds_no_token_is_made_safe_from_another_thread():
             if threading.current_thread().name != "cim-hal driver":
                 made_safe.set()
 
-    with _hosting(Deaf()) as (host, announced):
+    with _executing(Deaf()) as (executor, announced):
         announced.wait()
-        host.perform(Run("job", _program(host.capabilities)))
+        executor.perform(Run("job", _program(executor.capabilities)))
         announced.wait()
-        host.perform(MakeSafe())
+        executor.perform(MakeSafe())
         assert made_safe.wait(5.0)
 
 
@@ -259,11 +259,11 @@ def test_nonsense_of_a_driver_about_its_progress_is_a_fault_or_is_logged(caplog)
             stop.progress(1, 2, "x" * 1000)
             return super().run(program, stop)
 
-    with _hosting(Lost()) as (host, _):
-        host.perform(Run("job", _program(host.capabilities, round_trips=60_000)))
+    with _executing(Lost()) as (executor, _):
+        executor.perform(Run("job", _program(executor.capabilities, round_trips=60_000)))
         deadline = time.monotonic() + 10
         while "is no progress" not in caplog.text and time.monotonic() < deadline:
-            assert list(host.progress()) == []
+            assert list(executor.progress()) == []
         assert "is no progress of a driver" in caplog.text
     token = StopToken()
     token.progress(np.int64(3), np.uint8(9))

@@ -10,7 +10,7 @@ import zmq
 
 from cim_hal.protocol.wire.limits import Limits
 from cim_hal.server.security.multipart import receive
-from cim_hal.server.security.unfinished import Unfinished, is_possible
+from cim_hal.server.security.partial_messages import PartialMessageGuard, is_possible
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only there the kernel tells")
 
@@ -32,7 +32,7 @@ class Bench:
     def __init__(self) -> None:
         self._context = zmq.Context()
         self._server = self._context.socket(zmq.ROUTER)
-        self._watch = Unfinished(self._context, self._server, LIMITS)
+        self._guard = PartialMessageGuard(self._context, self._server, LIMITS)
         self._port = self._server.bind_to_random_port("tcp://127.0.0.1")
         self._peers: list[socket.socket] = []
 
@@ -51,16 +51,16 @@ class Bench:
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             if self._server.poll(5):
-                self._watch.heard(receive(self._server, wait=False)[0])
+                self._guard.on_bytes(receive(self._server, wait=False)[0])
                 n_taken += 1
-            self._watch.attend()
-            n_cut += self._watch.look()
+            self._guard.update()
+            n_cut += self._guard.check()
         return n_taken, n_cut
 
     def close(self) -> None:
         for stream in self._peers:
             stream.close()
-        self._watch.close()
+        self._guard.close()
         self._context.destroy(linger=0)
 
 

@@ -1,4 +1,4 @@
-"""The door itself: requests as libzmq would make them (ZAP, RFC 27)."""
+"""The zap_socket itself: requests as libzmq would make them (ZAP, RFC 27)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import zmq
 from zmq.utils import z85
 
 from cim_hal.key_files import create_key, read_pair
-from cim_hal.server.security.authenticator import DOMAIN, ENDPOINT, Gatekeeper
+from cim_hal.server.security.authenticator import DOMAIN, ENDPOINT, Authenticator
 from cim_hal.server.security.authorized_clients import Client, authorize
 
 PUBLIC = zmq.curve_keypair()[0]
@@ -18,17 +18,17 @@ GOOD = [b"1.0", b"7", DOMAIN, b"10.0.0.1", b"", b"CURVE", z85.decode(PUBLIC)]
 def ask(tmp_path):
     secret, _ = create_key("server", tmp_path)
     authorize(tmp_path / "a.toml", Client(name="alice", key=PUBLIC.decode(), role="user"))
-    gatekeeper = Gatekeeper(read_pair(secret), tmp_path / "a.toml")
+    authenticator = Authenticator(read_pair(secret), tmp_path / "a.toml")
     with (
         zmq.Context() as context,
-        gatekeeper.listen(context) as door,
+        authenticator.bind_zap(context) as zap_socket,
         context.socket(zmq.REQ) as libzmq,
     ):
         libzmq.connect(ENDPOINT)
 
         def ask(frames: list[bytes]) -> list[bytes]:
             libzmq.send_multipart(frames)
-            gatekeeper.answer(door)
+            authenticator.answer(zap_socket)
             return libzmq.recv_multipart()
 
         yield ask

@@ -12,7 +12,7 @@ from cim_hal.watch.snapshot import History, Snapshot
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Lookout", "Source"]
+__all__ = ["Poller", "Source"]
 
 
 class Source(Protocol):
@@ -27,15 +27,15 @@ class Source(Protocol):
         ...
 
 
-class Lookout:
+class Poller:
     """Reads a source every `every_s` seconds; a context manager that closes it.
 
     Attributes
     ----------
     latest : Snapshot or None
         What is known; None before the first look.
-    looked : int
-        How often it looked: with each look there may be something new.
+    n_polls : int
+        Number of polls so far; each may have brought something new.
     failure : CimError or None
         Why it looks no more.
     """
@@ -45,17 +45,17 @@ class Lookout:
         source: Source,
         *,
         every_s: float,
-        tell: Callable[[Snapshot, History], None] = lambda *_: None,
+        on_snapshot: Callable[[Snapshot, History], None] = lambda *_: None,
     ) -> None:
         self._source = source
         self._every_s = every_s
-        self._tell = tell
+        self._on_snapshot = on_snapshot
         self._ended = threading.Event()
         self.latest: Snapshot | None = None
         self.history = History()
-        self.looked = 0
+        self.n_polls = 0
         self.failure: CimError | None = None
-        self._thread = threading.Thread(target=self._loop, name="cim-hal lookout", daemon=True)
+        self._thread = threading.Thread(target=self._loop, name="cim-hal poller", daemon=True)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -71,16 +71,16 @@ class Lookout:
         try:
             while not self._ended.is_set():
                 began = time.monotonic()
-                self._look()
+                self._poll()
                 self._ended.wait(max(self._every_s - (time.monotonic() - began), 0.01))
         except CimError as error:
             self.failure = error
         finally:
             self._source.close()
 
-    def _look(self) -> None:
+    def _poll(self) -> None:
         snapshot = self._source.read().after(self.latest)
         self.history.add(snapshot)
         self.latest = snapshot
-        self.looked += 1
-        self._tell(snapshot, self.history)
+        self.n_polls += 1
+        self._on_snapshot(snapshot, self.history)

@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 
     from cim_hal.protocol.wire.limits import Limits
 
-__all__ = ["Unfinished", "is_possible"]
+__all__ = ["PartialMessageGuard", "is_possible"]
 
-LOOK_S, LATEST_S = 0.01, 0.1  # from one look to the next
+CHECK_S, LATEST_S = 0.01, 0.1  # from one look to the next
 # A peer from which nothing was taken for so long has no whole message in the queue either.
 SILENT_S = 1.0
 SHARE = 0.01  # of the time is spent on looking, if there are many connections
@@ -49,15 +49,15 @@ class _Connection:
 
     read: int = 0
     taken: int = 0
-    heard_at: float = 0.0
-    was_heard: bool = False
+    received_at: float = 0.0
+    has_received: bool = False
 
     @property
     def held(self) -> int:
         return self.read - self.taken
 
 
-class Unfinished:
+class PartialMessageGuard:
     """Watches the connections of one socket.
 
     One message may be as large as a request can be, and all unfinished ones together as large as
@@ -74,7 +74,7 @@ class Unfinished:
     Attributes
     ----------
     events : zmq.Socket
-        Readable when `attend` has something to do.
+        Readable when `update` has something to do.
     """
 
     def __init__(
@@ -84,9 +84,9 @@ class Unfinished:
         self._most_of_one = 2 * (limits.chunk_bytes + MAX_HEADER_BYTES)
         self._most_of_all = limits.unfinished_bytes
         self._connections: dict[int, _Connection] = {}
-        self._next_look = 0.0
+        self._next_check = 0.0
         self._server = server
-        endpoint = f"inproc://unfinished-{secrets.token_hex(8)}"
+        endpoint = f"inproc://partial-messages-{secrets.token_hex(8)}"
         server.monitor(endpoint, _EVENTS)
         self.events = context.socket(zmq.PAIR)
         self.events.setsockopt(zmq.LINGER, 0)
@@ -94,41 +94,41 @@ class Unfinished:
         self.events.connect(endpoint)
 
     @property
-    def patience_s(self) -> float:
+    def timeout_s(self) -> float:
         """Time until the next look; infinity where nobody is connected."""
         if not self._connections:
             return float("inf")
-        return max(self._next_look - time.monotonic(), 0.0)
+        return max(self._next_check - time.monotonic(), 0.0)
 
-    def attend(self) -> None:
+    def update(self) -> None:
         """Take note of who came and who went."""
         while is_readable(self.events):
             event, fd = _EVENT.unpack(self.events.recv_multipart()[0])
             if event == zmq.EVENT_ACCEPTED:
-                self._connections[fd] = _Connection(heard_at=time.monotonic())
+                self._connections[fd] = _Connection(received_at=time.monotonic())
             else:
                 self._connections.pop(fd, None)
 
-    def heard(self, frame: zmq.Frame) -> None:
+    def on_bytes(self, frame: zmq.Frame) -> None:
         """Take note of a message; `frame` is any of its parts."""
         fd = int(frame.get(zmq.SRCFD))
         if fd not in self._connections:
-            self.attend()
+            self.update()
         connection = self._connections.get(fd)
         if connection is not None:
-            connection.was_heard = True
+            connection.has_received = True
 
-    def look(self) -> int:
+    def check(self) -> int:
         """Cut off who holds too much, if it is time to look; return how many that were."""
         now, began = time.monotonic(), time.thread_time()
-        if not self._connections or now < self._next_look:
+        if not self._connections or now < self._next_check:
             return 0
         for fd, connection in self._connections.items():
             _measure(fd, connection, now)
         is_dry = not is_readable(self._server)  # looked at last: what came whole is to be seen
         cut = [fd for fd in self._beyond(now, is_dry=is_dry) if self._cut(fd)]
-        pause_s = max((time.thread_time() - began) / SHARE, LOOK_S)
-        self._next_look = now + min(pause_s, LATEST_S)
+        pause_s = max((time.thread_time() - began) / SHARE, CHECK_S)
+        self._next_check = now + min(pause_s, LATEST_S)
         return len(cut)
 
     def close(self) -> None:
@@ -139,7 +139,7 @@ class Unfinished:
         holding = [
             (connection.held, fd)
             for fd, connection in self._connections.items()
-            if is_dry or now - connection.heard_at > SILENT_S
+            if is_dry or now - connection.received_at > SILENT_S
         ]
         total = sum(held for held, _ in holding)
         for held, fd in sorted(holding, reverse=True):
@@ -186,5 +186,9 @@ def _measure(fd: int, connection: _Connection, now: float) -> None:
         connection.read = _BYTES_RECEIVED.unpack(told)[0] - _INT.unpack(waiting)[0]
     except (OSError, struct.error):  # it has gone, or the kernel is too old to tell
         return
-    if connection.was_heard:
-        connection.taken, connection.heard_at, connection.was_heard = connection.read, now, False
+    if connection.has_received:
+        connection.taken, connection.received_at, connection.has_received = (
+            connection.read,
+            now,
+            False,
+        )
