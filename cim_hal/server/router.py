@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from cim_hal.machine.capabilities import Capabilities
     from cim_hal.machine.driver import Driver
     from cim_hal.protocol.wire.roles import User
-    from cim_hal.server.board import Board
     from cim_hal.server.security.authenticator import Authenticator
+    from cim_hal.server.status_snapshot import StatusSnapshot
     from cim_hal.server.storage.calibrations import CalibrationStore
     from cim_hal.server.storage.memory_journal import Journal
 
@@ -71,8 +71,8 @@ class Router:
     limits : Limits
     calibrations : CalibrationStore, optional
         Where calibrations outlast the server.
-    board : Board, optional
-        Where to post reports for other threads of this process.
+    snapshot_every_s : float
+        Time from one `snapshot` to the next; by default none is made.
     journal : Journal, optional
         Where jobs outlive the server; the router closes it. In memory where it is None.
 
@@ -93,10 +93,11 @@ class Router:
         authenticator: Authenticator | None = None,
         limits: Limits | None = None,
         calibrations: CalibrationStore | None = None,
-        board: Board | None = None,
+        snapshot_every_s: float = math.inf,
         journal: Journal | None = None,
     ) -> None:
-        self._board = board
+        self._snapshot_every_s = snapshot_every_s
+        self.snapshot: StatusSnapshot | None = None
         try:
             check_endpoint(endpoint, insecure=insecure, keyed=authenticator is not None)
         except BindError:
@@ -147,6 +148,7 @@ class Router:
         if self._partial_messages:
             poller.register(self._partial_messages.events, zmq.POLLIN)
         woken, settle_at = self._woken.fileno(), 0.0
+        snapshot_at = math.inf if math.isinf(self._snapshot_every_s) else 0.0
         while not self._is_stopping:
             timeout_s = self._partial_messages.timeout_s if self._partial_messages else TICK_S
             ready = dict(poller.poll(math.ceil(1000 * min(timeout_s, TICK_S))))
@@ -160,8 +162,9 @@ class Router:
             if woken in ready or now >= settle_at:
                 settle_at = now + TICK_S
                 self._send([*self._unsent.values(), *self._service.settle()])
-                if self._board:
-                    self._service.post(self._board)
+                if now >= snapshot_at:
+                    snapshot_at = now + self._snapshot_every_s
+                    self.snapshot = self._service.snapshot(self.endpoint)
 
     def stop(self) -> None:
         """End `serve`; from any thread, or from a signal handler."""

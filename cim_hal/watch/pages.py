@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from cim_hal.protocol.wire.messages.status import MetricsReport
-    from cim_hal.watch.snapshot import History, Snapshot
+    from cim_hal.server.status_snapshot import StatusSnapshot
+    from cim_hal.watch.poller import History
 
 __all__ = ["StatusPage", "metrics_pages"]
 
@@ -39,7 +40,7 @@ class StatusPage:
             "/status.json": lambda: self._status,
         }
 
-    def update(self, snapshot: Snapshot, history: History) -> None:
+    def update(self, snapshot: StatusSnapshot, history: History) -> None:
         """Take what is known now."""
         known = snapshot.as_json() | {"history": history.as_json()}
         self._status = Page(json.dumps(known), "application/json; charset=utf-8")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from cim_hal.machine.telemetry import Reading, Telemetry
     from cim_hal.protocol.wire.messages.instruments import DeviceStatus
     from cim_hal.protocol.wire.messages.status import JobSummary, StatusReport
-    from cim_hal.watch.snapshot import History
+    from cim_hal.watch.poller import History
 
 __all__ = [
     "ended_panel",
