@@ -43,7 +43,7 @@ KEY_POLL_S = 0.1  # how soon a key or a new size of the terminal is noticed
 @click.argument("target")
 @key_options
 @click.option("--once", is_flag=True, help="Show it once and end.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object, or one a look.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object, or one a poll.")
 @click.option(
     "--every",
     "every_s",
@@ -51,7 +51,7 @@ KEY_POLL_S = 0.1  # how soon a key or a new size of the terminal is noticed
     default=1.0,
     show_default=True,
     metavar="SECONDS",
-    help="How often to look.",
+    help="Time from one poll to the next.",
 )
 @click.option(
     "--web",
@@ -149,7 +149,7 @@ def _serve_page(source: ServerSource, every_s: float, address: tuple[str, int]) 
 
 
 def _wait(poller: Poller) -> None:
-    """Wait for a signal, or for a failure that will not pass."""
+    """Wait for a signal, or raise the failure of the poller."""
     ended = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: ended.set())
     try:

@@ -36,11 +36,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Router", "bind"]
 
-MAX_BURST = 64  # messages taken before replies of the host are sent
+MAX_BURST = 64  # requests handled before outcomes of the executor
 
 OPTIONS = {
     zmq.LINGER: 0,
-    # Slow and vanished peers are reported, not dropped without a word.
+    # Report peers that are slow or gone instead of dropping messages silently.
     zmq.ROUTER_MANDATORY: 1,
     zmq.MAXMSGSIZE: MAX_BUFFER_BYTES + 4096,
     # The default of 1000 messages is 1 GiB for each peer.
@@ -65,21 +65,22 @@ class Router:
     endpoint : str
         ``tcp://host:port``, port 0 for a free one, or ``ipc://path``.
     insecure : bool
-        Allow an endpoint that other machines reach, without a authenticator.
+        Allow an endpoint that other machines reach, without an authenticator.
     authenticator : Authenticator, optional
-        Whom to let in. Without one everybody who reaches the endpoint is the same user.
+        Admits clients by their keys. Without it, everybody who reaches the endpoint is the same
+        user.
     limits : Limits
     calibrations : CalibrationStore, optional
-        Where calibrations outlast the server.
+        Keeps calibrations beyond the end of the server.
     snapshot_every_s : float
         Time from one `snapshot` to the next; by default none is made.
     journal : Journal, optional
-        Where jobs outlive the server; the router closes it. In memory where it is None.
+        Keeps jobs beyond the end of the server; the router closes it. None keeps them in memory.
 
     Raises
     ------
     BindError
-        The endpoint cannot be listened on, or is open with neither authenticator nor `insecure`.
+        The endpoint cannot be bound, or is open with neither authenticator nor `insecure`.
     DriverFaultError
         The driver does not describe itself.
     """
@@ -139,7 +140,7 @@ class Router:
         return self._service.capabilities
 
     def serve(self) -> None:
-        """Answer until `stop` is called."""
+        """Serve until `stop` is called; the calling thread owns the socket meanwhile."""
         poller = zmq.Poller()
         poller.register(self._socket, zmq.POLLIN)
         poller.register(self._woken.fileno(), zmq.POLLIN)
@@ -188,7 +189,7 @@ class Router:
         self.close()
 
     def _authenticate(self, ready: Mapping[object, int]) -> None:
-        """Do what the door asks for: changes of the file first, then who waits to enter."""
+        """Reload the authorized clients if they changed, then answer a ZAP request."""
         if not (self._authenticator and self._zap_socket):
             return
         force, self._is_reloading = self._is_reloading, False
@@ -197,7 +198,7 @@ class Router:
             self._authenticator.answer(self._zap_socket)
 
     def _check_partial_messages(self) -> None:
-        """Cut off peers that hold too much of our memory."""
+        """Cut off peers whose incomplete messages take too much memory."""
         if self._partial_messages:
             self._partial_messages.update()
             n_cut = self._partial_messages.check()
@@ -226,13 +227,13 @@ class Router:
                 log.warning("a message was refused: %s", error)
             request = bytes.fromhex(str(error.details.get("request", NO_ID.hex())))
             return [Reply(peer, Packet(Kind.REPLY, request, to_wire(error)))]
-        except Exception:  # one message must not stop the server, whatever it hit upon
+        except Exception:  # no message may stop the server
             log.exception("a message could not be read")
             return []
 
     def _send(self, replies: Iterable[Reply]) -> None:
         for reply in replies:
-            self._unsent.pop((reply.peer, reply.packet.id), None)  # there is something newer
+            self._unsent.pop((reply.peer, reply.packet.id), None)  # this one is newer
             try:
                 frames = [reply.peer, *encode(reply.packet)]
                 send(self._socket, frames)
@@ -240,7 +241,7 @@ class Router:
             except ProtocolError:
                 log.exception("a reply could not be written")
             except zmq.ZMQError as error:
-                # The peer is gone or does not read; it asks again with the same id if it lives.
+                # The peer is gone or does not read; if it lives, it repeats its request.
                 if reply.packet.kind is Kind.EVENT:
                     self._put_off(reply, error)
                     continue
@@ -249,14 +250,14 @@ class Router:
                     log.info("a reply was dropped: %s", error)
 
     def _put_off(self, event: Reply, error: zmq.ZMQError) -> None:
-        """Keep an event that a peer has no room for, until there is a newer one or the reply."""
+        """Keep an event whose peer has no room, until there is a newer one or the reply."""
         if error.errno == zmq.EAGAIN:
             self._unsent[event.peer, event.packet.id] = event
 
     def _wake(self) -> None:
         try:
             self._waker.send(b"\0")
-        except OSError:  # full, which wakes as well; or closed, and nobody is left to wake
+        except OSError:  # full, which wakes as well; or closed, with nobody left to wake
             return
 
     def _close_sockets(self) -> None:

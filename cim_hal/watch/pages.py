@@ -1,4 +1,4 @@
-"""The pages of a server: what goes on, for people; what was counted, for Prometheus."""
+"""The pages of a server: its status, for people, and its metrics, for Prometheus."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ EARLY = Page("nothing is known yet\n", status=HTTPStatus.SERVICE_UNAVAILABLE)
 
 
 class StatusPage:
-    """The page and its data, made once for each look and not for each reader.
+    """The status page and its data, which is made once for each snapshot and not for each reader.
 
     Attributes
     ----------
@@ -41,7 +41,7 @@ class StatusPage:
         }
 
     def update(self, snapshot: StatusSnapshot, history: History) -> None:
-        """Take what is known now."""
+        """Show a snapshot."""
         known = snapshot.as_json() | {"history": history.as_json()}
         self._status = Page(json.dumps(known), "application/json; charset=utf-8")
 
@@ -49,7 +49,7 @@ class StatusPage:
 def metrics_pages(
     latest: Callable[[], MetricsReport | None],
 ) -> Mapping[str, Callable[[], Page]]:
-    """Return the page of what was counted; needs the extra ``metrics``."""
+    """Return the page of the metrics; needs the extra ``metrics``."""
     from cim_hal.watch.exposition import CONTENT_TYPE, exposition
 
     def metrics() -> Page:
@@ -60,7 +60,7 @@ def metrics_pages(
 
 
 def _page() -> Page:
-    """Return the page in one piece; the browser runs no other script and takes no other style."""
+    """Return the page with its style and script; its policy allows the browser no others."""
     folder = files("cim_hal.watch") / "page"
     html, style, script = (
         (folder / name).read_text(encoding="utf-8") for name in ("page.html", "page.css", "page.js")

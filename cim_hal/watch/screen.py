@@ -1,4 +1,4 @@
-"""A server on a screen of characters: panels that fit the terminal, 80 by 24 and up."""
+"""The screen of ``cim-hal monitor``: panels that fit a terminal of 80 by 24 and more."""
 
 from __future__ import annotations
 
