@@ -122,7 +122,7 @@ def _emit_product(
 
 def _product(n_vectors: int) -> Any:
     @intrinsic
-    def multiply(  # noqa: PLR0917  an intrinsic
+    def multiply(
         typing_context: Any,  # noqa: ARG001
         levels: Any,
         row_tile: Any,  # noqa: ARG001

@@ -66,7 +66,7 @@ def prefer_wide_vectors(typing_context: Any) -> tuple[Any, Callable[..., Any]]: 
 
 def _tile_product(n_vectors: int) -> Any:
     @intrinsic
-    def multiply(  # noqa: PLR0917  an intrinsic
+    def multiply(
         typing_context: Any,  # noqa: ARG001
         levels: Any,
         first_row: Any,  # noqa: ARG001

@@ -180,7 +180,7 @@ def _amx_tile(
 
 
 @njit(cache=True, nogil=True)
-def _unload(  # noqa: PLR0917  a kernel
+def _unload(
     tile: NDArray[np.int32],
     n_digits: int,
     totals: NDArray[np.int32],

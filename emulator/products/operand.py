@@ -84,7 +84,7 @@ def multiply_reals(form: Form, codes: NDArray[Any], out: NDArray[Any]) -> None:
 
 
 @njit(cache=True, nogil=True)
-def _take_signs(  # noqa: PLR0917  a kernel
+def _take_signs(
     dense: Any, sparse: Any, plain: Any, numbers: Any, x: NDArray[Any], room: Any
 ) -> None:
     # numba leaves out what tests an argument that is always None, and only that
@@ -99,7 +99,7 @@ def _take_signs(  # noqa: PLR0917  a kernel
 
 
 @njit(cache=True, nogil=True)
-def _multiply_rows(  # noqa: PLR0917  a kernel
+def _multiply_rows(
     dense: Any, sparse: Any, plain: Any, numbers: Any, room: Any, first: int, out: NDArray[Any]
 ) -> None:
     end = first + len(out)
@@ -120,7 +120,7 @@ def take_signs(form: Form, x: NDArray[Any], room: Any) -> None:
 
 
 @njit(cache=True, nogil=True)
-def _take_codes(  # noqa: PLR0917  a kernel
+def _take_codes(
     dense: Any, sparse: Any, plain: Any, numbers: Any, codes: NDArray[Any], room: Any
 ) -> None:
     if dense is not None:

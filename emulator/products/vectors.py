@@ -85,7 +85,7 @@ def _emit_unit_row(width: int, context: Any, builder: Any, signature: Any, argum
     return context.get_dummy_value()
 
 
-def _emit_dense(  # noqa: PLR0917  an intrinsic
+def _emit_dense(
     n_rows: int, width: int, context: Any, builder: Any, signature: Any, arguments: Any
 ) -> Any:
     J, codes, out = _arrays(context, builder, signature.args, arguments, 0, 2, 4)
@@ -117,7 +117,7 @@ def _emit_dense(  # noqa: PLR0917  an intrinsic
 
 def _row(width: int) -> Any:
     @intrinsic
-    def add(  # noqa: PLR0917  an intrinsic
+    def add(
         typing_context: Any,  # noqa: ARG001
         columns: Any,
         values: Any,
@@ -136,7 +136,7 @@ def _row(width: int) -> Any:
 
 def _unit_row(width: int) -> Any:
     @intrinsic
-    def add(  # noqa: PLR0917  an intrinsic
+    def add(
         typing_context: Any,  # noqa: ARG001
         columns: Any,
         first: Any,  # noqa: ARG001
@@ -155,7 +155,7 @@ def _unit_row(width: int) -> Any:
 
 def _dense(n_rows: int, width: int) -> Any:
     @intrinsic
-    def add(  # noqa: PLR0917  an intrinsic
+    def add(
         typing_context: Any,  # noqa: ARG001
         J: Any,
         first_row: Any,  # noqa: ARG001

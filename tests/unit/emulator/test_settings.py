@@ -7,6 +7,7 @@ from dataclasses import fields, replace
 
 import numpy as np
 import pytest
+from emulator.settings import KNOBS, settings_of, with_settings
 
 from cim_hal import (
     Capabilities,
@@ -35,7 +36,6 @@ from emulator import (
 from emulator.dynamics.gaussian import GaussianFeedback
 from emulator.dynamics.nmfa import NoisyMeanFieldAnnealing
 from emulator.dynamics.simcim import SimCim
-from emulator.settings import KNOBS, settings_of, with_settings
 
 ALL = [
     MeasurementFeedback(),
