@@ -14,7 +14,7 @@ from cim_hal.machine.capabilities import Capabilities
 from cim_hal.machine.setting import MAX_SETTINGS
 from cim_hal.model.record import FactName, LoweringReport, RunRecord
 from cim_hal.protocol.jobs.state import JobState
-from cim_hal.protocol.wire.base import Digest, Fault, Number, Text, Token, Wire, WireVersion
+from cim_hal.protocol.wire.base import Digest, ErrorMessage, Number, Text, Token, Wire, WireVersion
 from cim_hal.protocol.wire.limits import Limits
 from cim_hal.protocol.wire.messages.control import (
     EmergencyStop,
@@ -69,9 +69,9 @@ __all__ = [
     "DeviceStatus",
     "DropCouplings",
     "EmergencyStop",
+    "ErrorMessage",
     "Event",
     "Farewell",
-    "Fault",
     "FetchHistory",
     "FetchResult",
     "FetchTrace",
@@ -431,7 +431,7 @@ class JobStatus(Wire):
     t: Literal["job.status"] = "job.status"
     job: Token
     state: Annotated[JobState, Field(strict=False)]
-    error: Fault | None = None
+    error: ErrorMessage | None = None
     seq: Number = 0
     progress: Progress | None = None
     gone: bool = False
@@ -566,7 +566,7 @@ Reply: TypeAlias = (
     | SafetyState
     | Pong
     | Farewell
-    | Fault
+    | ErrorMessage
 )
 Event: TypeAlias = JobStatus
 Message: TypeAlias = Request | Reply
