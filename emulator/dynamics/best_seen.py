@@ -22,7 +22,7 @@ from emulator.options import (
     settings_of,
     with_settings,
 )
-from emulator.products.operand import padded_runs
+from emulator.products.packing import padded_runs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -42,8 +42,8 @@ from emulator.options import (
     out_of_range,
 )
 from emulator.preset import algorithm
-from emulator.products.operand import BLOCK_ROWS, multiply_taken, padded_runs, take_signs
-from emulator.products.packing import aligned_zeros
+from emulator.products.operand import multiply_rows, pack_signs
+from emulator.products.packing import BLOCK_ROWS, aligned_zeros, padded_runs
 
 if TYPE_CHECKING:
     import numpy as np
@@ -176,11 +176,11 @@ def advance_discrete(
     Signs are taken before a step, so that the product is needed a few rows at a time only.
     """
     for step in range(len(detunings)):
-        take_signs(loop.form, arrays.x, loop.workspace)
+        pack_signs(loop.operand, arrays.x, loop.workspace)
         for first in range(0, len(arrays.x), BLOCK_ROWS):
             end = min(first + BLOCK_ROWS, len(arrays.x))
             product = arrays.local_field[: end - first]
-            multiply_taken(loop.form, loop.workspace, first, product)
+            multiply_rows(loop.operand, loop.workspace, first, product)
             if loop.field_term.is_present:
                 add_field_term(loop.field_term, first, product)
             rows = BifurcationArrays(arrays.x[first:end], arrays.y[first:end], product)
@@ -292,11 +292,17 @@ class BifurcationBlock(TrackedBlock):
             stable = longest_stable_step(self.coupling_strength, inputs.lowest_eigenvalue)
             self.time_step = min(self.time_step, dynamics.stability * stable)
         if dynamics.variant == "discrete":
-            form, room = coupling.form, coupling.room(n_padded)
+            operand, workspace = coupling.operand, coupling.operand.workspace(n_padded)
             fields = aligned_zeros((BLOCK_ROWS, n_padded), coupling.dtype)
         else:
-            form, room, fields = coupling.numbers(dtype), None, aligned_zeros(x.shape, dtype)
-        self._loop = FeedbackConstants(form, room, field_term(coupling, n_padded, dtype), None)
+            operand, workspace, fields = (
+                coupling.as_floats(dtype),
+                None,
+                aligned_zeros(x.shape, dtype),
+            )
+        self._loop = FeedbackConstants(
+            operand, workspace, field_term(coupling, n_padded, dtype), None
+        )
         self._arrays = BifurcationArrays(x, y, fields)
         self._constants = BifurcationConstants(
             time_step=dtype.type(self.time_step),

@@ -11,8 +11,7 @@ from emulator.dynamics.base import Dynamics, JobInputs, state_dtype
 from emulator.dynamics.chunks import TrackedBlock
 from emulator.dynamics.feedback import FeedbackConstants, field_term, initial_normals
 from emulator.options import NON_NEGATIVE, POSITIVE, Interval, option
-from emulator.products.operand import padded_runs
-from emulator.products.packing import aligned_zeros
+from emulator.products.packing import aligned_zeros, padded_runs
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -134,7 +133,7 @@ class ControlledBlock(TrackedBlock):
         e[:] = dynamics.initial_error
         self._arrays = SharedArrays(x, e, aligned_zeros(x.shape, dtype))
         term = field_term(inputs.coupling, n_padded, dtype)
-        self._loop = FeedbackConstants(inputs.coupling.numbers(dtype), None, term, None)
+        self._loop = FeedbackConstants(inputs.coupling.as_floats(dtype), None, term, None)
         self._constants = dynamics.constants(inputs.norms.natural_strength())
         self.inputs, self._dynamics = inputs, dynamics
         self._round_trip = 0

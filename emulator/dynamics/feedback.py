@@ -13,7 +13,7 @@ import numpy as np
 
 from emulator.dynamics.kernel import kernel
 from emulator.noise import fill_normals
-from emulator.products.operand import multiply_reals
+from emulator.products.operand import multiply_rows
 from emulator.products.packing import aligned_zeros
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from emulator.dynamics.base import JobInputs
     from emulator.dynamics.energy_tracking import EnergyTracker
     from emulator.products.coupling import CouplingMatrix
-    from emulator.products.operand import Form
+    from emulator.products.operand import CouplingOperand
 
 __all__ = [
     "FeedbackConstants",
@@ -46,7 +46,7 @@ class FieldTerm(NamedTuple):
 class FeedbackConstants(NamedTuple):
     """What a block feeds back with: couplings, workspace for signs, field, energy tracker."""
 
-    form: Form
+    operand: CouplingOperand
     workspace: Any
     field_term: FieldTerm
     tracker: EnergyTracker | None
@@ -91,7 +91,7 @@ def add_field_term(term: FieldTerm, first: int, product: NDArray[Any]) -> None:
 @kernel
 def local_fields(loop: FeedbackConstants, x: NDArray[Any], out: NDArray[Any]) -> None:
     """Write the local fields of amplitudes `x` (n, runs) to `out`."""
-    multiply_reals(loop.form, x, out)
+    multiply_rows(loop.operand, x, 0, out)
     if loop.field_term.is_present:
         mean_magnitude(x, loop.field_term.amplitude)
         add_field_term(loop.field_term, 0, out)

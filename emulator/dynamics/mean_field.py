@@ -45,13 +45,13 @@ from emulator.integrators import (
 )
 from emulator.noise import NoiseKey, fill_normal_pair, fill_normals
 from emulator.options import NON_NEGATIVE, POSITIVE_OR_INFINITE, documented, option, out_of_range
-from emulator.products.operand import LANES, multiply_reals, read_spins
-from emulator.products.packing import aligned_zeros
+from emulator.products.operand import multiply_rows
+from emulator.products.packing import aligned_zeros, padded_runs, read_spins
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from emulator.products.operand import Form
+    from emulator.products.operand import CouplingOperand
 
 __all__ = [
     "Feedback",
@@ -164,7 +164,7 @@ def advance_oscillators(
 
 @kernel
 def advance_oscillators_through(
-    form: Form,
+    operand: CouplingOperand,
     arrays: Oscillators,
     fed_back: NDArray[Any],
     kicks: NDArray[Any],
@@ -186,7 +186,7 @@ def advance_oscillators_through(
             x, clipped = arrays.x[i], fed_back[i]
             for r in range(len(clipped)):
                 clipped[r] = min(max(x[r], -limit), limit)
-        multiply_reals(form, fed_back, product)
+        multiply_rows(operand, fed_back, 0, product)
         if follows_mean:
             mean_magnitude(fed_back, arrays.field_amplitude)
         now = OscillatorConstants(
@@ -326,7 +326,7 @@ class OscillatorBlock(ChunkedBlock, SemiImplicitEquation):
             and dynamics.saturation == "cubic"
             and dynamics.feedback == "clip"
             and inputs.coupling.dtype == dtype
-            and not n_runs % LANES
+            and n_runs == padded_runs(n_runs)
         )
 
     @property
@@ -346,7 +346,7 @@ class OscillatorBlock(ChunkedBlock, SemiImplicitEquation):
     def _advance_fused(self, pumps: NDArray[np.float64]) -> None:
         dtype, dynamics = self.state.dtype, self._dynamics
         advance_oscillators_through(
-            self._inputs.coupling.numbers(dtype),
+            self._inputs.coupling.as_floats(dtype),
             Oscillators(self.state, self._product, self._field, self._field_amplitude),
             self._fed_back,
             self._kicks,

@@ -19,12 +19,13 @@ import numpy as np
 from emulator.converters import to_code
 from emulator.dynamics.kernel import inlined, kernel
 from emulator.noise import NoiseKey, fill_normal_pair
-from emulator.products.operand import BLOCK_ROWS, multiply_taken, take_codes
+from emulator.products.operand import multiply_rows, pack_codes
+from emulator.products.packing import BLOCK_ROWS
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-    from emulator.products.operand import Form
+    from emulator.products.operand import CouplingOperand
 
 __all__ = [
     "GAIN_TERMS",
@@ -190,7 +191,7 @@ class PulseArrays(NamedTuple):
         An even number of pulses, runs in sixteens.
     codes : array, shape (slots, n or n + 1, runs)
         Records in ADC codes, a ring over round trips.
-    room, product
+    workspace, product
         What the coupling product needs, and `BLOCK_ROWS` rows of it.
     n_spins : int
     """
@@ -198,7 +199,7 @@ class PulseArrays(NamedTuple):
     mean: NDArray[Any]
     variance: NDArray[Any]
     codes: NDArray[Any]
-    room: Any
+    workspace: Any
     product: NDArray[Any]
     n_spins: int
 
@@ -219,7 +220,7 @@ def as_tuple(row: NDArray[Any]) -> Any:
 
 @kernel
 def advance_chunk(
-    form: Form,
+    operand: CouplingOperand,
     arrays: PulseArrays,
     gains: GainTable,
     injection_scale: Any,
@@ -237,13 +238,13 @@ def advance_chunk(
         round_trip = first_round_trip + step
         # the slot about to be overwritten is `delay` + 1 round trips old, and taken before
         codes = arrays.codes[round_trip % slots]
-        take_codes(form, codes[:n_spins], arrays.room)
+        pack_codes(operand, codes[:n_spins], arrays.workspace)
         series = as_tuple(gains.series[step])
         for first in range(0, n_pulses, BLOCK_ROWS):
             end = min(first + BLOCK_ROWS, n_pulses)
             product = arrays.product[: end - first]
             n_coupled = min(end, n_spins) - first
-            multiply_taken(form, arrays.room, first, product[:n_coupled])
+            multiply_rows(operand, arrays.workspace, first, product[:n_coupled])
             product[n_coupled:] = 0
             advance_pulses(
                 arrays.mean[first:end],
