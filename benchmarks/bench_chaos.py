@@ -72,7 +72,7 @@ class Trouble:
     name: str
     reset_every: int | None = None
     messages: MessageFaults | None = None
-    patience_s: float = 1.0
+    retry_after_s: float = 1.0
 
 
 ALL = MessageFaults(drop=0.01, duplicate=0.01, delay=0.01, reorder=0.01)
@@ -81,7 +81,7 @@ TROUBLES = (
     Trouble("nothing"),
     Trouble("resets", reset_every=60),
     Trouble("resets; messages repeated, late, reordered", 60, KEPT),
-    Trouble("the same, and 1 % of messages lost each way", 60, ALL, patience_s=0.4),
+    Trouble("the same, and 1 % of messages lost each way", 60, ALL, retry_after_s=0.4),
 )
 
 
@@ -142,11 +142,11 @@ def measure(
             proxies.append(stack.enter_context(proxy))
             endpoint = proxies[-1].endpoint
         if trouble.reset_every is not None:
-            toxics = [ResetEvery(pieces=trouble.reset_every)]
+            toxics = [ResetEvery(segments=trouble.reset_every)]
             proxy = TcpProxy(endpoint, upstream=toxics, downstream=toxics)
             proxies.append(stack.enter_context(proxy))
             endpoint = proxies[-1].endpoint
-        retries = Retries(patience_s=trouble.patience_s)
+        retries = Retries(retry_after_s=trouble.retry_after_s)
         session = stack.enter_context(open_device(endpoint, retries=retries))
         began = time.perf_counter()
         found, seconds = run_all(session, n_jobs)

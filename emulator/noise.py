@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numba import njit
 
-from emulator.avx512 import prefer_wide_vectors
+from emulator.products.avx512 import prefer_wide_vectors
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -178,7 +178,7 @@ def normal_pair(key: NoiseKey, round_trip: Any, pair: Any, run: Any) -> tuple[An
 
 
 @njit(inline="always")
-def fill_normal_pair(  # noqa: PLR0917  called from kernels
+def fill_normal_pair(
     key: NoiseKey,
     round_trip: int,
     pair: int,

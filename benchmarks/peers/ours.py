@@ -13,7 +13,7 @@ from peers import clock
 
 from cim_hal import IsingModel, Program, PumpSchedule, StopToken, lower, make_driver
 from emulator import EmulatedCim
-from emulator.sparse_product import sparse_product
+from emulator.products.sparse import sparse_product
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -47,7 +47,7 @@ def emulator(
     if steps == 1:
         raise ValueError("steps = 1: nothing would be left without the set-up")
     machine, lowering = _machine(driver, threads), _lowering(couplings, driver)
-    floats = mock.patch("emulator.integer_product.has_byte_products", return_value=False)
+    floats = mock.patch("emulator.products.dense_int.has_byte_products", return_value=False)
     with nullcontext() if allows_bytes else floats:
         set_up_s = _set_up_s(couplings, driver, threads, runs, allows_bytes)
         whole_s, amplitudes = _timed_run(machine, lowering, steps, runs, seed)

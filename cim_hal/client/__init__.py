@@ -1,4 +1,4 @@
-"""What users instantiate: sessions, jobs and the roads to a machine."""
+"""What users instantiate: sessions, jobs and the ways to reach a machine."""
 
 from cim_hal.client.async_job import AsyncJob
 from cim_hal.client.async_pool import AsyncDevicePool

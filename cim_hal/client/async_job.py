@@ -5,8 +5,8 @@ from __future__ import annotations
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from cim_hal.client.batches import Batches
-from cim_hal.client.changes import Changes
+from cim_hal.client.batches import ResultBatches
+from cim_hal.client.updates import JobUpdates
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -46,7 +46,7 @@ class AsyncJob:
 
     async def changes(self, timeout_s: float | None = None) -> AsyncIterator[JobStatus]:
         """Yield where the job is, now and at each change; see `Job.changes`."""
-        changes = Changes(self._submission, timeout_s)
+        changes = JobUpdates(self._submission, timeout_s)
         with closing(changes):
             while (status := await self._session.run(changes.next())) is not None:
                 yield status
@@ -55,7 +55,7 @@ class AsyncJob:
         self, *, first: int = 0, timeout_s: float | None = None
     ) -> AsyncIterator[SampleSet]:
         """Yield the runs of the job as they are finished; see `Job.batches`."""
-        batches = Batches(self._submission, first, timeout_s)
+        batches = ResultBatches(self._submission, first, timeout_s)
         with closing(batches):
             while (samples := await self._session.run(batches.next())) is not None:
                 yield samples

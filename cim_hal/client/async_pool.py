@@ -7,10 +7,10 @@ import secrets
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
-from cim_hal.client.fleet import Fleet
+from cim_hal.client.options import TIMEOUT_S, ConnectionOptions
 from cim_hal.client.retries import Retries
-from cim_hal.client.road import TIMEOUT_S, Road
-from cim_hal.client.routing import Wish, common_capabilities
+from cim_hal.client.routing import JobRequest, common_capabilities
+from cim_hal.client.scheduler import PoolScheduler
 from cim_hal.errors import JobTimeoutError, LocalProtocolError, ModelError
 
 if TYPE_CHECKING:
@@ -31,15 +31,15 @@ __all__ = ["JOBS_PER_MACHINE", "AsyncDevicePool", "each"]
 JOBS_PER_MACHINE = 2  # one runs, the next is on its way
 
 
-def roads_to(
-    targets: Sequence[str | Driver | Road],
+def connections_to(
+    targets: Sequence[str | Driver | ConnectionOptions],
     *,
     timeout_s: float,
     key: str | os.PathLike[str] | None,
     server_key: str | os.PathLike[str] | None,
     retries: Retries | None,
-) -> tuple[Road, ...]:
-    """Return the roads to the machines of a pool.
+) -> tuple[ConnectionOptions, ...]:
+    """Return the connections to the machines of a pool.
 
     Raises
     ------
@@ -50,8 +50,8 @@ def roads_to(
         raise ModelError(f"targets = {targets!r}", hint="it must be a list of one target or more")
     return tuple(
         target
-        if isinstance(target, Road)
-        else Road(target, timeout_s, key, server_key, retries or Retries())
+        if isinstance(target, ConnectionOptions)
+        else ConnectionOptions(target, timeout_s, key, server_key, retries or Retries())
         for target in targets
     )
 
@@ -77,7 +77,7 @@ class AsyncDevicePool:
 
     def __init__(
         self,
-        targets: Sequence[str | Driver | Road],
+        targets: Sequence[str | Driver | ConnectionOptions],
         *,
         jobs_per_machine: int = JOBS_PER_MACHINE,
         timeout_s: float = TIMEOUT_S,
@@ -88,22 +88,22 @@ class AsyncDevicePool:
     ) -> None:
         if jobs_per_machine < 1:
             raise ModelError(f"jobs_per_machine = {jobs_per_machine}", hint="it must be positive")
-        self._roads = roads_to(
+        self._connections = connections_to(
             targets, timeout_s=timeout_s, key=key, server_key=server_key, retries=retries
         )
         self._jobs_per_machine = jobs_per_machine
-        self._fleet = Fleet(self._roads, servers, jobs_per_machine)
+        self._scheduler = PoolScheduler(self._connections, servers, jobs_per_machine)
         self._opening: asyncio.Task[None] | None = None
 
     @property
-    def plan(self) -> tuple[tuple[Road, ...], int]:
-        """The roads to the machines, and how many jobs each is given at a time."""
-        return self._roads, self._jobs_per_machine
+    def plan(self) -> tuple[tuple[ConnectionOptions, ...], int]:
+        """The connections to the machines, and how many jobs each is given at a time."""
+        return self._connections, self._jobs_per_machine
 
     @property
     def capabilities(self) -> Capabilities:
         """What every machine of the pool can do; known once it is open."""
-        machines = self._fleet.machines
+        machines = self._scheduler.machines
         if not machines:
             raise LocalProtocolError("the pool is not open yet", hint="write async with")
         return common_capabilities([machine.load.capabilities for machine in machines])
@@ -113,13 +113,13 @@ class AsyncDevicePool:
         """Target of each machine, and whether it is in service."""
         return {
             f"{number}: {machine}": machine.load.is_in_service
-            for number, machine in enumerate(self._fleet.machines)
+            for number, machine in enumerate(self._scheduler.machines)
         }
 
     async def open(self) -> Self:
         """Connect to all machines; ``async with`` does it."""
         if self._opening is None:
-            self._opening = asyncio.get_running_loop().create_task(self._fleet.open())
+            self._opening = asyncio.get_running_loop().create_task(self._scheduler.open())
         await asyncio.shield(self._opening)
         return self
 
@@ -149,7 +149,7 @@ class AsyncDevicePool:
         try:
             async with asyncio.timeout(timeout_s):
                 await self.open()
-                return await self._fleet.sample(Wish(model, schedule, options))
+                return await self._scheduler.sample(JobRequest(model, schedule, options))
         except TimeoutError as error:
             if isinstance(error, JobTimeoutError) or type(error) is not TimeoutError:
                 raise
@@ -187,7 +187,7 @@ class AsyncDevicePool:
 
     async def close(self) -> None:
         """Close all sessions; jobs that still run are cancelled. Twice is no mistake."""
-        await self._fleet.close()
+        await self._scheduler.close()
 
     async def __aenter__(self) -> Self:
         return await self.open()
@@ -196,7 +196,9 @@ class AsyncDevicePool:
         await self.close()
 
     def __reduce__(self) -> tuple[object, ...]:
-        return partial(AsyncDevicePool, jobs_per_machine=self._jobs_per_machine), (self._roads,)
+        return partial(AsyncDevicePool, jobs_per_machine=self._jobs_per_machine), (
+            self._connections,
+        )
 
 
 def each(

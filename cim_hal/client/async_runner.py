@@ -7,7 +7,7 @@ import os
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from cim_hal.client.steps import Alone, Compute, Exchange, Hear, Listen, Pause, Pipeline
+from cim_hal.client.steps import Compute, Exchange, Exclusive, Pipeline, Receive, Sleep, Subscribe
 from cim_hal.errors import CimError, ClosedError, LocalProtocolError, TransportTimeoutError
 
 if TYPE_CHECKING:
@@ -118,24 +118,24 @@ class AsyncRunner:
     async def _do(self, step: Step, transport: AsyncTransport) -> Any:  # noqa: PLR0911
         match step:
             case Exchange():
-                return await transport.exchange(step.packet, patience_s=step.patience_s)
+                return await transport.exchange(step.packet, timeout_s=step.timeout_s)
             case Pipeline():
                 return await _send_all(step, transport)
-            case Listen():
-                return await transport.listen(step.packet, patience_s=step.patience_s)
-            case Hear():
-                return await step.line.next(patience_s=step.patience_s)
-            case Pause():
+            case Subscribe():
+                return await transport.subscribe(step.packet, timeout_s=step.timeout_s)
+            case Receive():
+                return await step.line.next(timeout_s=step.timeout_s)
+            case Sleep():
                 return await asyncio.sleep(step.seconds)
-            case Alone():
+            case Exclusive():
                 # Not ended half way by a caller that is cancelled: the others need it as well.
                 return await asyncio.shield(self.spawn(self._alone(step)))
             case Compute(work=work, n_bytes=n_bytes):
                 return work() if n_bytes < INLINE_BYTES else await asyncio.to_thread(work)
 
-    async def _alone(self, step: Alone) -> Any:
+    async def _alone(self, step: Exclusive) -> Any:
         try:
-            async with asyncio.timeout(step.patience_s):
+            async with asyncio.timeout(step.timeout_s):
                 await self._turn.acquire()
         except TimeoutError:
             raise TransportTimeoutError("another task waits for the server") from None
@@ -160,13 +160,13 @@ async def _send_all(step: Pipeline, transport: AsyncTransport) -> None:
                 packet = next(step.packets, None)
                 if packet is None:
                     break
-                exchange = transport.exchange(packet, patience_s=max(until - loop.time(), 0.0))
+                exchange = transport.exchange(packet, timeout_s=max(until - loop.time(), 0.0))
                 under_way.add(loop.create_task(exchange))
             if not under_way:
                 return
-            patience_s = max(min(step.patience_s, until - loop.time()), 0.0)
+            timeout_s = max(min(step.timeout_s, until - loop.time()), 0.0)
             done, under_way = await asyncio.wait(
-                under_way, timeout=patience_s, return_when=asyncio.FIRST_COMPLETED
+                under_way, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED
             )
             if not done:
                 raise TransportTimeoutError("no chunk was answered")

@@ -12,10 +12,10 @@ from cim_hal.client.async_lease import AsyncLease
 from cim_hal.client.async_runner import AsyncRunner
 from cim_hal.client.control import Control
 from cim_hal.client.conversation import Conversation, Loaded, SampleOptions
-from cim_hal.client.dialogue import Dialogue
 from cim_hal.client.instruments import Instruments
+from cim_hal.client.options import TIMEOUT_S, ConnectionOptions, epoch_from_environment
+from cim_hal.client.requests import RequestClient
 from cim_hal.client.retries import Retries
-from cim_hal.client.road import TIMEOUT_S, Road, epoch_of_user
 from cim_hal.errors import CimError, LocalProtocolError
 
 if TYPE_CHECKING:
@@ -71,8 +71,10 @@ def open_device_async(
     >>> [samples.best_energy for samples in asyncio.run(main(pair))]
     [-1.0, -1.0, -1.0]
     """
-    epoch = epoch_of_user() if epoch is None else epoch
-    return AsyncSession(Road(target, timeout_s, key, server_key, retries or Retries(), epoch))
+    epoch = epoch_from_environment() if epoch is None else epoch
+    return AsyncSession(
+        ConnectionOptions(target, timeout_s, key, server_key, retries or Retries(), epoch)
+    )
 
 
 class AsyncSession:
@@ -83,14 +85,14 @@ class AsyncSession:
     it belongs to the parent. Deadlines are those of `Session`.
     """
 
-    def __init__(self, road: Road) -> None:
-        self._road = road
-        self._runner = AsyncRunner(road.open_async)
-        dialogue = Dialogue(timeout_s=road.timeout_s, retries=road.retries)
+    def __init__(self, options: ConnectionOptions) -> None:
+        self._options = options
+        self._runner = AsyncRunner(options.open_async)
+        dialogue = RequestClient(timeout_s=options.timeout_s, retries=options.retries)
         self._conversation = Conversation(dialogue)
         self._control = Control(dialogue)
         self._instruments = Instruments(dialogue)
-        dialogue.epoch = road.epoch
+        dialogue.epoch = options.epoch
         self._abandon = weakref.finalize(self, self._runner.abandon)
         self._abandon.atexit = False  # its loop has ended then, or is about to close it
 
@@ -112,7 +114,7 @@ class AsyncSession:
 
     async def open(self) -> Self:
         """Connect now and not at the first use; ``async with`` does it."""
-        await self.run(self._conversation.dialogue.greet())
+        await self.run(self._conversation.dialogue.hello())
         return self
 
     async def ping(self, *, timeout_s: float | None = None) -> None:
@@ -305,7 +307,7 @@ class AsyncSession:
         await self.close()
 
     def __reduce__(self) -> tuple[object, ...]:
-        return AsyncSession, (self._road,)
+        return AsyncSession, (self._options,)
 
 
 async def _cancelled(submitting: asyncio.Task[AsyncJob]) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cim_hal.client.changes import CHANGES_SINCE, Changes
-from cim_hal.client.requests import as_integer
-from cim_hal.client.rows import check_model, fetch_rows, samples_of
+from cim_hal.client.messages import as_integer
+from cim_hal.client.results import check_model, fetch_rows, samples_of
+from cim_hal.client.updates import CHANGES_SINCE, JobUpdates
 from cim_hal.errors import ModelError
 from cim_hal.protocol.jobs.state import TERMINAL
 from cim_hal.protocol.wire.errors import as_error
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from cim_hal.model.sampleset import SampleSet
     from cim_hal.protocol.wire.messages import JobStatus
 
-__all__ = ["Batches"]
+__all__ = ["ResultBatches"]
 
 
-class Batches:
+class ResultBatches:
     """The runs of one job in their order; asked for by number, so none is lost or comes twice.
 
     Parameters
@@ -43,7 +43,7 @@ class Batches:
         if self._first < 0:
             raise ModelError(f"first = {first}", hint="the first run has the number 0")
         self._submission = submission
-        self._changes = Changes(submission, timeout_s)
+        self._changes = JobUpdates(submission, timeout_s)
         self._until = submission.dialogue.until(timeout_s)
         self._n_runs: int | None = None
 
@@ -64,7 +64,7 @@ class Batches:
         return (yield from self._fetch(status.ready))
 
     def close(self) -> None:
-        """Hear no more of the job."""
+        """Receive no more of the job."""
         self._changes.close()
 
     def _fetch(self, ready: int) -> Steps[SampleSet]:

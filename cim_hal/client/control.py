@@ -5,8 +5,8 @@ from __future__ import annotations
 import secrets
 from typing import TYPE_CHECKING, TypeVar
 
-from cim_hal.client.requests import checked
-from cim_hal.client.steps import Pause
+from cim_hal.client.messages import checked
+from cim_hal.client.steps import Sleep
 from cim_hal.errors import LeaseHeldError
 from cim_hal.protocol.wire.messages import (
     EmergencyStop,
@@ -20,7 +20,7 @@ from cim_hal.protocol.wire.messages import (
 )
 
 if TYPE_CHECKING:
-    from cim_hal.client.dialogue import Dialogue
+    from cim_hal.client.requests import RequestClient
     from cim_hal.client.steps import Steps
     from cim_hal.protocol.wire.messages import Message
 
@@ -37,11 +37,11 @@ class Control:
 
     Parameters
     ----------
-    dialogue : Dialogue
+    dialogue : RequestClient
         It carries the epoch, once there is one.
     """
 
-    def __init__(self, dialogue: Dialogue) -> None:
+    def __init__(self, dialogue: RequestClient) -> None:
         self._dialogue = dialogue
 
     def lock(
@@ -60,7 +60,7 @@ class Control:
                 if left_s <= 0:
                     raise
                 expires_in_s = float(error.details.get("expires_in_s") or 0.0)
-                yield Pause(min(left_s, expires_in_s + 0.1, ASK_AGAIN_S))
+                yield Sleep(min(left_s, expires_in_s + 0.1, ASK_AGAIN_S))
         self._dialogue.epoch = state.epoch
         return state
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypedDict
 
-from cim_hal.client.couplings import Uploader
-from cim_hal.client.requests import (
+from cim_hal.client.messages import (
     cancel_request,
     coupling_ref,
     drop_request,
@@ -14,6 +13,7 @@ from cim_hal.client.requests import (
     sample_request,
 )
 from cim_hal.client.submission import Submission
+from cim_hal.client.uploads import Uploader
 from cim_hal.errors import ModelError, UnknownReferenceError
 from cim_hal.protocol.wire.messages import (
     AskMetrics,
@@ -35,7 +35,7 @@ from cim_hal.protocol.wire.messages import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from cim_hal.client.dialogue import Dialogue
+    from cim_hal.client.requests import RequestClient
     from cim_hal.client.steps import Steps
     from cim_hal.model.ising import IsingModel
     from cim_hal.model.record import LoweringReport
@@ -70,7 +70,7 @@ class Loaded:
     Attributes
     ----------
     reference : CouplingRef
-        Content digest, bits and gauge.
+        Couplings digest, bits and gauge.
     report : LoweringReport
         How they were fitted to the machine.
     """
@@ -84,10 +84,10 @@ class Conversation:
 
     Parameters
     ----------
-    dialogue : Dialogue
+    dialogue : RequestClient
     """
 
-    def __init__(self, dialogue: Dialogue) -> None:
+    def __init__(self, dialogue: RequestClient) -> None:
         self.dialogue = dialogue
         self._uploader = Uploader(dialogue)
 
@@ -154,7 +154,7 @@ class Conversation:
     ) -> Steps[Submission]:
         """Queue a job."""
         until = self.dialogue.until(timeout_s)
-        welcome = yield from self.dialogue.greet(until)
+        welcome = yield from self.dialogue.hello(until)
         capabilities = welcome.capabilities
         digest = yield from self._uploader.digest(model, until)
         trace = options.get("trace")

@@ -22,7 +22,7 @@ from cim_hal.protocol.wire.messages import (
 )
 
 if TYPE_CHECKING:
-    from cim_hal.client.dialogue import Dialogue
+    from cim_hal.client.requests import RequestClient
     from cim_hal.client.steps import Steps
     from cim_hal.protocol.wire.messages import Message
     from cim_hal.protocol.wire.messages.instruments import CalibrationEntry
@@ -38,7 +38,7 @@ Answer = TypeVar("Answer", bound="Message")
 class Instruments:
     """What a session says of telemetry and calibrations, as steps."""
 
-    def __init__(self, dialogue: Dialogue) -> None:
+    def __init__(self, dialogue: RequestClient) -> None:
         self._dialogue = dialogue
 
     def device(self, timeout_s: float | None) -> Steps[DeviceStatus]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from contextlib import closing
 from typing import TYPE_CHECKING, TypeVar
 
-from cim_hal.client.batches import Batches
-from cim_hal.client.changes import Changes
+from cim_hal.client.batches import ResultBatches
+from cim_hal.client.updates import JobUpdates
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,7 +50,7 @@ class Job:
     def changes(self, timeout_s: float | None = None) -> Iterator[JobStatus]:
         """Yield where the job is, now and at each change, as the server tells it; last the end.
 
-        A change of its state, of its progress or of the runs that are ready. Changes that follow
+        A change of its state, of its progress or of the runs that are ready. JobUpdates that follow
         each other faster than they are looked at are left out, but never the last.
 
         Raises
@@ -58,7 +58,7 @@ class Job:
         JobTimeoutError
             The job has not ended after `timeout_s`; it goes on.
         """
-        changes = Changes(self._submission, timeout_s)
+        changes = JobUpdates(self._submission, timeout_s)
         with closing(changes):
             while (status := self._session.run(changes.next())) is not None:
                 yield status
@@ -82,7 +82,7 @@ class Job:
         JobTimeoutError, JobCancelledError, DeviceError, TransportError
             As of `result`, after all runs that were finished before have been yielded.
         """
-        batches = Batches(self._submission, first, timeout_s)
+        batches = ResultBatches(self._submission, first, timeout_s)
         with closing(batches):
             while (samples := self._or_cancel(batches.next())) is not None:
                 yield samples

@@ -30,7 +30,7 @@ class Lease:
 
     def __init__(self, state: LockState, control: Control, runner: Runner) -> None:
         self._stands = state.stands
-        self._hold = _Hold(state.epoch, state.lease_s / 3, control, runner)
+        self._hold = _Renewal(state.epoch, state.lease_s / 3, control, runner)
         weakref.finalize(self, self._hold.is_over.set)
         if not self._stands:  # one that stands lasts as long as was said
             threading.Thread(target=self._hold.renew, name="cim-hal lease", daemon=True).start()
@@ -57,7 +57,7 @@ class Lease:
 
 
 @dataclass(frozen=True, eq=False)
-class _Hold:
+class _Renewal:
     """What the thread knows of a lease: not the lease itself, which may be forgotten."""
 
     epoch: int

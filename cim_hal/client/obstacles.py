@@ -9,13 +9,13 @@ from cim_hal.errors import EmergencyStopError, InterlockError, LeaseHeldError
 if TYPE_CHECKING:
     from cim_hal.protocol.wire.messages import StatusReport
 
-__all__ = ["OBSTACLES", "obstacle"]
+__all__ = ["UNAVAILABLE", "unavailability"]
 
 # What a job is told that met one.
-OBSTACLES = (LeaseHeldError, EmergencyStopError, InterlockError)
+UNAVAILABLE = (LeaseHeldError, EmergencyStopError, InterlockError)
 
 
-def obstacle(report: StatusReport, epoch: int) -> str:
+def unavailability(report: StatusReport, epoch: int) -> str:
     """Return what keeps those who carry an epoch, or none, from a machine; empty where nothing."""
     if report.stop is not None:
         return f"{report.stop.by} stopped it"

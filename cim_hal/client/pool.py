@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from cim_hal.client.async_pool import JOBS_PER_MACHINE, AsyncDevicePool, each
-from cim_hal.client.road import TIMEOUT_S
+from cim_hal.client.options import TIMEOUT_S
 from cim_hal.client.spawn import spawn_server
 from cim_hal.errors import ClosedError, LocalProtocolError, ModelError
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from cim_hal.client.conversation import SampleOptions
+    from cim_hal.client.options import ConnectionOptions
     from cim_hal.client.retries import Retries
-    from cim_hal.client.road import Road
     from cim_hal.client.spawn import SpawnedServer
     from cim_hal.machine.capabilities import Capabilities
     from cim_hal.machine.driver import Driver
@@ -84,7 +84,7 @@ class DevicePool:
 
     def __init__(
         self,
-        targets: Sequence[str | Driver | Road],
+        targets: Sequence[str | Driver | ConnectionOptions],
         *,
         jobs_per_machine: int = JOBS_PER_MACHINE,
         timeout_s: float = TIMEOUT_S,
@@ -260,8 +260,8 @@ def _processors() -> int:
 
 def _arrived(pool: AsyncDevicePool) -> DevicePool:
     """Return a pool that connects at its first use."""
-    roads, jobs_per_machine = pool.plan
-    return DevicePool(roads, jobs_per_machine=jobs_per_machine, connect=False)
+    connections, jobs_per_machine = pool.plan
+    return DevicePool(connections, jobs_per_machine=jobs_per_machine, connect=False)
 
 
 def _in_order(jobs: list[Future[SampleSet]]) -> Iterator[SampleSet]:

@@ -1,154 +1,314 @@
-"""A caller's values as messages; complaints in the caller's words."""
+"""A conversation with a server: hello, requests with their session, bye. Steps, no I/O."""
 
 from __future__ import annotations
 
-import operator
+import math
 import secrets
+import time
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from pydantic import ValidationError
-
-from cim_hal.errors import ModelError
-from cim_hal.protocol.wire.base import Wire
-from cim_hal.protocol.wire.messages import (
-    CancelJob,
-    CouplingRef,
-    DropCouplings,
-    ListJobs,
-    Sample,
-    Schedule,
-    TraceSpec,
+from cim_hal.client.retries import Retries
+from cim_hal.client.steps import Exchange, Exclusive, Pipeline, Sleep
+from cim_hal.errors import (
+    CimError,
+    RemoteProtocolError,
+    TransportError,
+    TransportTimeoutError,
+    UnknownReferenceError,
+    VersionError,
+    rebuild,
 )
+from cim_hal.protocol.wire.errors import as_error
+from cim_hal.protocol.wire.messages import Bye, ErrorMessage, Hello, Message, Ping, Welcome
+from cim_hal.protocol.wire.packet import ID_BYTES, NO_ID, Kind, Packet
+from cim_hal.protocol.wire.version import NEWEST, OLDEST
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator
 
-    from cim_hal.model.schedule import PumpSchedule
-    from cim_hal.model.trace import TraceRequest
+    from numpy.typing import NDArray
 
-__all__ = [
-    "as_integer",
-    "cancel_request",
-    "checked",
-    "coupling_ref",
-    "drop_request",
-    "list_request",
-    "new_key",
-    "sample_request",
-]
+    from cim_hal.client.steps import Steps
+    from cim_hal.protocol.wire.version import Version
 
-Built = TypeVar("Built", bound=Wire)
+__all__ = ["RequestClient", "checked"]
+
+Answer = TypeVar("Answer", bound="Message")
+
+BYE_S = 1.0
 
 
-def new_key() -> str:
-    """Return a new idempotency key: 32 hexadecimal digits."""
-    return secrets.token_hex(16)
+class RequestClient:
+    """What to say to one server, and what to make of its answers; faults are raised.
 
+    A server that forgot the session, or was started anew, is greeted again. A request is sent
+    again, with the same id, after an error that is `retryable`, until its time is over.
 
-def cancel_request(job_id: str) -> CancelJob:
-    """Return the request to end a job.
+    Parameters
+    ----------
+    timeout_s : float
+        How long the server may take for an answer.
+    retries : Retries
+    clock : callable
+        Seconds of a clock that only grows.
 
-    Raises
-    ------
-    ModelError
-        `job_id` is no id of a job.
+    Attributes
+    ----------
+    epoch : int
+        That of the lock this session holds, or thinks it holds; its messages carry it.
     """
-    return checked(CancelJob, job=job_id)
+
+    def __init__(
+        self,
+        *,
+        timeout_s: float,
+        retries: Retries | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.timeout_s = timeout_s
+        self.clock = clock
+        self.retries = retries or Retries()
+        self.epoch = 0
+        self._welcome: Welcome | None = None
+
+    @property
+    def welcome(self) -> Welcome | None:
+        """What the server said to the latest hello; None before it."""
+        return self._welcome
+
+    def until(self, timeout_s: float | None) -> float:
+        """Return when a call that begins now must end; infinity where `timeout_s` is None."""
+        return math.inf if timeout_s is None else self.clock() + timeout_s
+
+    def left(self, until: float) -> float:
+        """Return how many seconds are left; none are left after `until`."""
+        return max(until - self.clock(), 0.0)
+
+    def hello(self, until: float = math.inf) -> Steps[Welcome]:
+        """Open a session unless one is open."""
+        if self._welcome is None:
+            yield self._turn(None, until)
+        assert self._welcome is not None  # noqa: S101  our own doing, one line above
+        return self._welcome
+
+    def need(self, least: Version, what: str, until: float = math.inf) -> Steps[None]:
+        """Refuse to ask an older server for what it does not know.
+
+        Raises
+        ------
+        VersionError
+            The version agreed is older than `least`.
+        """
+        agreed = (yield from self.hello(until)).protocol
+        if agreed < least:
+            needed, spoken = (f"{major}.{minor}" for major, minor in (least, agreed))
+            raise VersionError(
+                f"{what} needs protocol {needed}, the server speaks {spoken}",
+                hint="update cim-hal on the server",
+            )
+
+    def ask(
+        self,
+        body: Message,
+        *expected: type[Answer],
+        poll_s: float = 0.0,
+        work_s: float = 0.0,
+        until: float = math.inf,
+    ) -> Steps[Answer]:
+        """Send a request and return its answer; see `ask_packet`."""
+        steps = self.ask_packet(body, *expected, poll_s=poll_s, work_s=work_s, until=until)
+        return (yield from steps)[0]
+
+    def ask_packet(
+        self,
+        body: Message,
+        *expected: type[Answer],
+        poll_s: float = 0.0,
+        work_s: float = 0.0,
+        until: float = math.inf,
+    ) -> Steps[tuple[Answer, tuple[NDArray[Any], ...]]]:
+        """Send a request and return its answer with the arrays that came with it.
+
+        Parameters
+        ----------
+        poll_s : float
+            How long the server holds back its answer, as it was asked to.
+        work_s : float
+            How long it may work on the answer, as long as it answers to a ping meanwhile.
+        until : float
+            When to give up, on the clock; the time of an answer ends it too.
+        """
+        welcome = yield from self.hello(until)
+        packet = self.packet(body, welcome)
+        try:
+            reply = yield from self._asked(packet, poll_s=poll_s, work_s=work_s, until=until)
+        except UnknownReferenceError as error:
+            if error.details.get("kind") != "session":
+                raise
+            yield self._turn(welcome, until)
+            packet = self.packet(body, (yield from self.hello(until)))
+            reply = yield from self._asked(packet, poll_s=poll_s, work_s=work_s, until=until)
+        return checked(reply, expected), reply.buffers
+
+    def send_all(
+        self,
+        requests: Iterable[tuple[Message, NDArray[Any]]],
+        expected: type[Message],
+        *,
+        window: int,
+        until: float = math.inf,
+    ) -> Steps[None]:
+        """Send requests with an array each, at most `window` of them unanswered.
+
+        Answers may overtake each other. After an error only what is unanswered is sent again.
+        """
+        welcome = yield from self.hello(until)
+        packets = (self.packet(body, welcome, array) for body, array in requests)
+        flight = _InFlight(packets, expected)
+        repeat = _RetryState(self, until)
+        while not flight.is_over:
+            before = flight.n_taken
+            timeout_s = repeat.timeout_s(repeat.attempt.retry_after_s)
+            pipeline = Pipeline(
+                flight.outgoing(), window, timeout_s, until - self.clock(), flight.take
+            )
+            try:
+                yield pipeline
+            except CimError as error:
+                if flight.n_taken > before:
+                    repeat.progressed()
+                yield Sleep(repeat.pause_s(error))
+
+    def bye(self) -> Steps[None]:
+        """End the session if the server can still be told."""
+        if self._welcome is None:
+            return
+        packet = self.packet(Bye(), self._welcome)
+        try:
+            yield Exchange(packet, min(self.timeout_s, BYE_S))
+        except CimError:
+            return
+
+    def _turn(self, stale: Welcome | None, until: float) -> Exclusive:
+        timeout_s = max(min(until - self.clock(), self.timeout_s), 0.0)
+        return Exclusive(self._hello(stale, until), timeout_s)
+
+    def _hello(self, stale: Welcome | None, until: float) -> Steps[None]:
+        if self._welcome is not stale:
+            return  # another conversation has said it meanwhile
+        hello = Hello(protocols=(OLDEST, NEWEST), client=f"cim-hal {version('cim-hal')}")
+        packet = Packet(Kind.REQUEST, secrets.token_bytes(ID_BYTES), hello)
+        self._welcome = checked((yield from self._asked(packet, until=until)), (Welcome,))
+
+    def _asked(
+        self, packet: Packet, *, poll_s: float = 0.0, work_s: float = 0.0, until: float
+    ) -> Steps[Packet]:
+        """Send a request until there is a reply, and raise the fault that it may be."""
+        repeat = _RetryState(self, until, poll_s + work_s)
+        while True:
+            timeout_s = repeat.timeout_s(repeat.attempt.retry_after_s + poll_s)
+            try:
+                reply = yield Exchange(packet, timeout_s)
+                if isinstance(reply.body, ErrorMessage):
+                    raise as_error(reply.body)
+                return reply
+            except CimError as error:
+                yield Sleep(repeat.pause_s(error))
+                if work_s and isinstance(error, TransportTimeoutError):
+                    yield from self._check_life(until)
+
+    def _check_life(self, until: float) -> Steps[None]:
+        """Raise where the server does not answer a ping in the time of an answer."""
+        if self._welcome is not None:
+            yield from self._asked(self.packet(Ping(), self._welcome), until=until)
+
+    def packet(self, body: Message, welcome: Welcome, *buffers: NDArray[Any]) -> Packet:
+        """Return a new request of the session that `welcome` opened."""
+        id_ = secrets.token_bytes(ID_BYTES)
+        return Packet(Kind.REQUEST, id_, body, welcome.session, buffers, self.epoch)
 
 
-def drop_request(digest: str) -> DropCouplings:
-    """Return the request to let go of couplings.
+class _RetryState:
+    """The attempts of one request, and the time that is left for them."""
 
-    Raises
-    ------
-    ModelError
-        `digest` is no content address.
-    """
-    return checked(DropCouplings, digest=digest)
+    def __init__(self, dialogue: RequestClient, until: float, extra_s: float = 0.0) -> None:
+        self._clock = dialogue.clock
+        self._allowed_s = dialogue.timeout_s + extra_s
+        self._until = until
+        self._least_s = dialogue.retries.base_s
+        self._attempts = dialogue.retries.attempts()
+        self.attempt = next(self._attempts)
+        self.progressed()
 
+    def progressed(self) -> None:
+        """Give the server the time of an answer again, if the caller has it."""
+        self._began = self._clock()
+        self._give_up = min(self._until, self._began + self._allowed_s)
 
-def list_request(
-    *, states: Iterable[str] = (), job: str | None = None, after: str | None = None
-) -> ListJobs:
-    """Return the request for a list of jobs.
+    def timeout_s(self, wanted_s: float) -> float:
+        """Return how long to wait for a reply: no longer than there is time."""
+        left_s = self._give_up - self._clock()
+        if left_s <= 0:
+            raise self._gave_up(TransportTimeoutError("no answer"))
+        return min(wanted_s, left_s)
 
-    Raises
-    ------
-    ModelError
-        A state or an id is none.
-    """
-    return checked(ListJobs, states=tuple(states), job=job, after=after)
+    def pause_s(self, error: CimError) -> float:
+        """Return how long to wait before the next attempt, or raise `error`."""
+        attempt, self.attempt = self.attempt, next(self._attempts, self.attempt)
+        left_s = self._give_up - self._clock()
+        is_late = left_s <= max(self._least_s, error.retry_after_s)
+        if not error.retryable or is_late or attempt.pause_s == math.inf:
+            raise self._gave_up(error)
+        # Half of what is left, so that another attempt has the other half.
+        return max(min(attempt.pause_s, left_s / 2), error.retry_after_s)
 
-
-def coupling_ref(digest: str, *, bits: int | None, gauge_seed: int | None) -> CouplingRef:
-    """Return the reference to couplings fitted in one way.
-
-    Raises
-    ------
-    ModelError
-        A value is no integer, or negative.
-    """
-    return checked(
-        CouplingRef,
-        digest=digest,
-        bits=None if bits is None else as_integer("coupling_bits", bits),
-        gauge_seed=None if gauge_seed is None else as_integer("gauge_seed", gauge_seed),
-    )
-
-
-def sample_request(
-    coupling: CouplingRef,
-    schedule: PumpSchedule | None,
-    *,
-    n_runs: int,
-    seed: int | None,
-    settings: Mapping[str, float],
-    trace: TraceRequest | None,
-    priority: int = 0,
-    key: str | None = None,
-    keep: bool = False,
-) -> Sample:
-    """Return a submission with a key and a seed, its own where they are None.
-
-    Raises
-    ------
-    ModelError
-        A value is malformed for any machine.
-    """
-    return checked(
-        Sample,
-        key=new_key() if key is None else key,
-        coupling=coupling,
-        schedule=schedule and Schedule(pump=schedule.pump, round_trips=schedule.round_trips),
-        n_runs=as_integer("n_runs", n_runs),
-        seed=secrets.randbits(63) if seed is None else as_integer("seed", seed),
-        settings={name: _as_number(name, value) for name, value in settings.items()},
-        trace=trace and checked(TraceSpec, every=trace.every, runs=trace.runs),
-        priority=as_integer("priority", priority),
-        keep=keep,
-    )
+    def _gave_up(self, error: CimError) -> CimError:
+        """Return the error with the time that was spent on it."""
+        if not (isinstance(error, TransportError) and error.retryable):
+            return error
+        spent_s, allowed_s = self._clock() - self._began, self._give_up - self._began
+        shown_s = allowed_s if spent_s > allowed_s / 2 else spent_s
+        message = f"{error.message} within {shown_s:.2g} s"
+        return rebuild(type(error), message, error.hint, error.details)
 
 
-def as_integer(name: str, value: Any) -> int:
-    """Return an integer, or raise a `ModelError` that names what is none."""
-    try:
-        return operator.index(value)
-    except TypeError:
-        raise ModelError(f"{name} = {value!r}", hint="it must be an integer") from None
+class _InFlight:
+    """Requests on their way: which are unanswered, and go again after an error."""
+
+    def __init__(self, packets: Iterator[Packet], expected: type[Message]) -> None:
+        self._source = packets
+        self._expected = expected
+        self._unanswered: dict[bytes, Packet] = {}
+        self._is_drained = False
+        self.n_taken = 0
+
+    @property
+    def is_over(self) -> bool:
+        """Whether all is sent and answered."""
+        return self._is_drained and not self._unanswered
+
+    def outgoing(self) -> Iterator[Packet]:
+        """Yield what was sent and not answered, then the rest."""
+        yield from list(self._unanswered.values())
+        for packet in self._source:
+            self._unanswered[packet.id] = packet
+            yield packet
+        self._is_drained = True
+
+    def take(self, reply: Packet) -> None:
+        """Tick off a reply; one that came before is ignored."""
+        if reply.id != NO_ID and self._unanswered.pop(reply.id, None) is None:
+            return
+        self.n_taken += 1
+        checked(reply, (self._expected,))
 
 
-def _as_number(name: str, value: Any) -> float:
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        raise ModelError(f"settings.{name} = {value!r}", hint="it must be a number") from None
-
-
-def checked(cls: type[Built], **fields: Any) -> Built:
-    """Return a message, or raise a `ModelError` that names the field that cannot be."""
-    try:
-        return cls(**fields)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        name = ".".join(str(part) for part in first["loc"])
-        raise ModelError(f"{name} = {first['input']!r}", hint=first["msg"]) from None
+def checked(reply: Packet, expected: tuple[type[Answer], ...]) -> Answer:
+    """Return the message of a reply, which must be `expected`; a fault is raised."""
+    if isinstance(reply.body, ErrorMessage):
+        raise as_error(reply.body)
+    if not isinstance(reply.body, expected):
+        names = " or ".join(cls.__name__ for cls in expected)
+        raise RemoteProtocolError(f"the server answered with {reply.body.t}, not with {names}")
+    return reply.body

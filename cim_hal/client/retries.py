@@ -23,13 +23,13 @@ class Attempt:
 
     Attributes
     ----------
-    patience_s : float
+    retry_after_s : float
         How long to wait for the reply before the request is sent again.
     pause_s : float
         How long to wait after an error before the next attempt.
     """
 
-    patience_s: float
+    retry_after_s: float
     pause_s: float
 
 
@@ -45,7 +45,7 @@ class Retries:
     ----------
     base_s, factor, cap_s : float
         Of the pauses.
-    patience_s : float
+    retry_after_s : float
         How long the first attempt waits for its reply; the next ones `factor` times as long, up
         to `cap_s`. A reply that was lost costs that much.
     limit : int, optional
@@ -64,11 +64,11 @@ class Retries:
     base_s: float = 0.1
     factor: float = 2.0
     cap_s: float = 5.0
-    patience_s: float = 1.0
+    retry_after_s: float = 1.0
     limit: int | None = None
 
     def __post_init__(self) -> None:
-        for name in ("base_s", "cap_s", "patience_s"):
+        for name in ("base_s", "cap_s", "retry_after_s"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ModelError(f"{name} = {getattr(self, name)!r}", hint="it must be positive")
         if not 1 <= self.factor < math.inf:
@@ -78,13 +78,13 @@ class Retries:
 
     def attempts(self) -> Iterator[Attempt]:
         """Yield the attempts; the last one, if there is a last, has an endless pause."""
-        pause_s, patience_s, n_done = self.base_s, self.patience_s, 0
+        pause_s, retry_after_s, n_done = self.base_s, self.retry_after_s, 0
         while True:
             is_last = self.limit is not None and n_done >= self.limit
             drawn_s = math.inf if is_last else JITTER.uniform(0.0, min(pause_s, self.cap_s))
-            yield Attempt(min(patience_s, max(self.cap_s, self.patience_s)), drawn_s)
-            pause_s, patience_s, n_done = (
+            yield Attempt(min(retry_after_s, max(self.cap_s, self.retry_after_s)), drawn_s)
+            pause_s, retry_after_s, n_done = (
                 min(pause_s * self.factor, self.cap_s),
-                min(patience_s * self.factor, max(self.cap_s, self.patience_s)),
+                min(retry_after_s * self.factor, max(self.cap_s, self.retry_after_s)),
                 n_done + 1,
             )

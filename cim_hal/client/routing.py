@@ -20,7 +20,15 @@ if TYPE_CHECKING:
     from cim_hal.model.ising import IsingModel
     from cim_hal.model.schedule import PumpSchedule
 
-__all__ = ["Load", "Wish", "check_fits", "choose", "common_capabilities", "misfit", "next_pair"]
+__all__ = [
+    "JobRequest",
+    "Load",
+    "check_fits",
+    "choose",
+    "common_capabilities",
+    "misfit",
+    "next_pair",
+]
 
 LOOKAHEAD = 16  # jobs among which one is looked for whose couplings a free machine holds
 UPLOAD_BYTES_PER_S = 1e8  # a gigabit line; loopback is faster
@@ -77,14 +85,14 @@ class Load:
 
 
 @dataclass(eq=False)
-class Wish:
+class JobRequest:
     """A job that waits for a machine.
 
     Attributes
     ----------
     passed : int
         How often a later job went before it.
-    shunned : dict of Load to CapabilityError
+    refusals : dict of Load to CapabilityError
         Machines that refused it, and why.
     """
 
@@ -92,10 +100,10 @@ class Wish:
     schedule: PumpSchedule | None
     options: SampleOptions
     passed: int = 0
-    shunned: dict[Load, CapabilityError] = field(default_factory=dict)
+    refusals: dict[Load, CapabilityError] = field(default_factory=dict)
 
 
-def check_fits(wish: Wish, capabilities: Capabilities) -> None:
+def check_fits(request: JobRequest, capabilities: Capabilities) -> None:
     """Refuse a job that a machine cannot run.
 
     Raises
@@ -103,7 +111,7 @@ def check_fits(wish: Wish, capabilities: Capabilities) -> None:
     CapabilityError
         It names what does not suffice.
     """
-    model, options = wish.model, wish.options
+    model, options = request.model, request.options
     needs = model.n_spins + (bool(model.h.any()) and not capabilities.has_field)
     if needs > capabilities.max_spins:
         raise CapabilityError("max_spins", required=needs, available=capabilities.max_spins)
@@ -113,7 +121,7 @@ def check_fits(wish: Wish, capabilities: Capabilities) -> None:
     n_runs, trace = options.get("n_runs", 1), options.get("trace")
     capabilities.check_runs(n_runs)
     capabilities.check_settings(options.get("settings") or {})
-    schedule = wish.schedule or capabilities.default_schedule
+    schedule = request.schedule or capabilities.default_schedule
     capabilities.check_schedule(schedule)
     if trace is not None:
         capabilities.check_trace(
@@ -121,51 +129,53 @@ def check_fits(wish: Wish, capabilities: Capabilities) -> None:
         )
 
 
-def misfit(wish: Wish, load: Load) -> CapabilityError | None:
+def misfit(request: JobRequest, load: Load) -> CapabilityError | None:
     """Return why a machine may not have a job; None where it may."""
-    if load in wish.shunned:
-        return wish.shunned[load]
+    if load in request.refusals:
+        return request.refusals[load]
     try:
-        check_fits(wish, load.capabilities)
+        check_fits(request, load.capabilities)
     except CapabilityError as error:
         return error
     return None
 
 
-def choose(wish: Wish, loads: Iterable[Load]) -> Load | None:
+def choose(request: JobRequest, loads: Iterable[Load]) -> Load | None:
     """Return the machine a job should have; None where it had better wait for one."""
-    able = [load for load in loads if load.is_in_service and not misfit(wish, load)]
-    best = min(able, key=lambda load: load.wait_s(wish.model), default=None)
+    able = [load for load in loads if load.is_in_service and not misfit(request, load)]
+    best = min(able, key=lambda load: load.wait_s(request.model), default=None)
     if best is None or best.is_free:
         return best
     # The best is full. Another, free one is taken unless waiting for the best is shorter.
-    free = [load for load in able if load.is_free and load.wait_s(wish.model) <= best.job_s]
-    return min(free, key=lambda load: load.wait_s(wish.model), default=None)
+    free = [load for load in able if load.is_free and load.wait_s(request.model) <= best.job_s]
+    return min(free, key=lambda load: load.wait_s(request.model), default=None)
 
 
-def next_pair(wishes: Sequence[Wish], loads: Sequence[Load]) -> tuple[Wish, Load] | None:
+def next_pair(
+    requests: Sequence[JobRequest], loads: Sequence[Load]
+) -> tuple[JobRequest, Load] | None:
     """Return the job that starts next, and where; None where none can.
 
     The oldest goes first, but for one of the first few whose couplings a free machine holds; no
     job is passed more often than that.
     """
-    near = wishes[:LOOKAHEAD]
+    near = requests[:LOOKAHEAD]
     if near and near[0].passed < LOOKAHEAD:
-        for wish in near:
-            holders = [x for x in loads if _is_home(wish, x)]
+        for request in near:
+            holders = [x for x in loads if _is_home(request, x)]
             if holders:
-                for passed in near[: near.index(wish)]:
+                for passed in near[: near.index(request)]:
                     passed.passed += 1
-                return wish, min(holders, key=lambda load: load.wait_s(wish.model))
-    for wish in near:
-        load = choose(wish, loads)
+                return request, min(holders, key=lambda load: load.wait_s(request.model))
+    for request in near:
+        load = choose(request, loads)
         if load is not None:
-            return wish, load
+            return request, load
     return None
 
 
-def _is_home(wish: Wish, load: Load) -> bool:
-    return load.is_free and wish.model in load.held and not misfit(wish, load)
+def _is_home(request: JobRequest, load: Load) -> bool:
+    return load.is_free and request.model in load.held and not misfit(request, load)
 
 
 def common_capabilities(machines: Sequence[Capabilities]) -> Capabilities:

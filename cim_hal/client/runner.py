@@ -8,7 +8,7 @@ import time
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from cim_hal.client.steps import Alone, Compute, Exchange, Hear, Listen, Pause, Pipeline
+from cim_hal.client.steps import Compute, Exchange, Exclusive, Pipeline, Receive, Sleep, Subscribe
 from cim_hal.errors import CimError, ClosedError, LocalProtocolError, TransportTimeoutError
 
 if TYPE_CHECKING:
@@ -98,22 +98,22 @@ class Runner:
     def _do(self, step: Step, transport: Transport) -> Any:  # noqa: PLR0911  one for each step
         match step:
             case Exchange():
-                return transport.exchange(step.packet, patience_s=step.patience_s)
+                return transport.exchange(step.packet, timeout_s=step.timeout_s)
             case Pipeline():
                 return _send_all(step, transport)
-            case Listen():
-                return transport.listen(step.packet, patience_s=step.patience_s)
-            case Hear():
-                return step.line.next(patience_s=step.patience_s)
-            case Pause():
+            case Subscribe():
+                return transport.subscribe(step.packet, timeout_s=step.timeout_s)
+            case Receive():
+                return step.line.next(timeout_s=step.timeout_s)
+            case Sleep():
                 return time.sleep(step.seconds)
-            case Alone():
+            case Exclusive():
                 return self._alone(step)
             case Compute():
                 return step.work()
 
-    def _alone(self, step: Alone) -> Any:
-        if not self._turn.acquire(timeout=min(step.patience_s, threading.TIMEOUT_MAX)):
+    def _alone(self, step: Exclusive) -> Any:
+        if not self._turn.acquire(timeout=min(step.timeout_s, threading.TIMEOUT_MAX)):
             raise TransportTimeoutError("another thread waits for the server")
         try:
             return self.run(step.steps)
@@ -123,7 +123,7 @@ class Runner:
 
 def _send_all(step: Pipeline, transport: Transport) -> None:
     replies = transport.pipeline(
-        step.packets, window=step.window, patience_s=step.patience_s, total_s=step.total_s
+        step.packets, window=step.window, timeout_s=step.timeout_s, total_s=step.total_s
     )
     with closing(replies):  # at once, and not when the traceback of an error goes
         for reply in replies:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Self, TypeVar
 
 from cim_hal.client.control import Control
 from cim_hal.client.conversation import Conversation, Loaded, SampleOptions
-from cim_hal.client.dialogue import Dialogue
 from cim_hal.client.instruments import Instruments
 from cim_hal.client.job import Job
 from cim_hal.client.lease import Lease
+from cim_hal.client.options import TIMEOUT_S, ConnectionOptions, epoch_from_environment
+from cim_hal.client.requests import RequestClient
 from cim_hal.client.retries import Retries
-from cim_hal.client.road import TIMEOUT_S, Road, epoch_of_user
 from cim_hal.client.runner import Runner
 
 if TYPE_CHECKING:
@@ -104,8 +104,10 @@ def open_device(
     >>> with open_device("emulator") as device:  # doctest: +SKIP
     ...     samples = device.sample(IsingModel.from_couplings([[0, 1], [1, 0]]), n_runs=10)
     """
-    epoch = epoch_of_user() if epoch is None else epoch
-    session = Session(Road(target, timeout_s, key, server_key, retries or Retries(), epoch))
+    epoch = epoch_from_environment() if epoch is None else epoch
+    session = Session(
+        ConnectionOptions(target, timeout_s, key, server_key, retries or Retries(), epoch)
+    )
     try:
         return session.open()
     except BaseException:
@@ -126,14 +128,14 @@ class Session:
     on for as long as the server answers in that time.
     """
 
-    def __init__(self, road: Road) -> None:
-        self._road = road
-        self._runner = Runner(road.open)
-        dialogue = Dialogue(timeout_s=road.timeout_s, retries=road.retries)
+    def __init__(self, options: ConnectionOptions) -> None:
+        self._options = options
+        self._runner = Runner(options.open)
+        dialogue = RequestClient(timeout_s=options.timeout_s, retries=options.retries)
         self._conversation = Conversation(dialogue)
         self._instruments = Instruments(dialogue)
         self._control = Control(dialogue)
-        dialogue.epoch = road.epoch
+        dialogue.epoch = options.epoch
         self._end = weakref.finalize(self, _end, self._runner, dialogue)
 
     @property
@@ -141,11 +143,11 @@ class Session:
         """What the machine can do."""
         self._runner.check_process()
         welcome = self._conversation.dialogue.welcome
-        return (welcome or self.run(self._conversation.dialogue.greet())).capabilities
+        return (welcome or self.run(self._conversation.dialogue.hello())).capabilities
 
     def open(self) -> Self:
         """Connect now and not at the first use; `open_device` has done it."""
-        self.run(self._conversation.dialogue.greet())
+        self.run(self._conversation.dialogue.hello())
         return self
 
     def ping(self, *, timeout_s: float | None = None) -> None:
@@ -156,7 +158,7 @@ class Session:
     def protocol(self) -> Version:
         """The version of the protocol that both sides speak, (major, minor)."""
         welcome = self._conversation.dialogue.welcome
-        return (welcome or self.run(self._conversation.dialogue.greet())).protocol
+        return (welcome or self.run(self._conversation.dialogue.hello())).protocol
 
     def describe(self, *, timeout_s: float | None = None) -> Description:
         """Ask what the machine is and how busy it is."""
@@ -273,7 +275,7 @@ class Session:
         coupling_bits, gauge_seed
             See `load`.
         settings : mapping of str to float, optional
-            Knobs of ``capabilities.settings`` to turn, for this job only.
+            RunSettings of ``capabilities.settings`` to turn, for this job only.
         trace : TraceRequest, optional
             Amplitudes to keep while the first runs of the job run; 64 MiB of them at most.
         priority : int
@@ -548,10 +550,10 @@ class Session:
         self.close()
 
     def __reduce__(self) -> tuple[object, ...]:
-        return Session, (self._road,)
+        return Session, (self._options,)
 
 
-def _end(runner: Runner, dialogue: Dialogue) -> None:
+def _end(runner: Runner, dialogue: RequestClient) -> None:
     """Say goodbye where that is possible, and let go of the server."""
     try:
         if runner.is_usable:

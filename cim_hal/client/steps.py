@@ -14,7 +14,17 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 if TYPE_CHECKING:
     from cim_hal.protocol.wire.packet import Packet
 
-__all__ = ["Alone", "Compute", "Exchange", "Hear", "Listen", "Pause", "Pipeline", "Step", "Steps"]
+__all__ = [
+    "Compute",
+    "Exchange",
+    "Exclusive",
+    "Pipeline",
+    "Receive",
+    "Sleep",
+    "Step",
+    "Steps",
+    "Subscribe",
+]
 
 T = TypeVar("T")
 
@@ -24,59 +34,59 @@ class Exchange:
     """Send a request, once; its reply is sent back, or the error thrown."""
 
     packet: Packet
-    patience_s: float
+    timeout_s: float
 
 
 @dataclass(frozen=True, eq=False)
 class Pipeline:
     """Send requests, at most `window` of them unanswered, and hand every reply to `take`.
 
-    Replies may come in any order. An error is thrown when none came for `patience_s`, or when
+    Replies may come in any order. An error is thrown when none came for `timeout_s`, or when
     not all came in `total_s`.
     """
 
     packets: Iterator[Packet]
     window: int
-    patience_s: float
+    timeout_s: float
     total_s: float
     take: Callable[[Packet], None]
 
 
 @dataclass(frozen=True, eq=False)
-class Listen:
+class Subscribe:
     """Send a request to which events are wanted; its line is sent back, to be closed."""
 
     packet: Packet
-    patience_s: float
+    timeout_s: float
 
 
 @dataclass(frozen=True, eq=False)
-class Hear:
+class Receive:
     """Wait for the next packet on a line; it is sent back, or the error thrown.
 
     An event that nobody has heard when the next one comes is lost; the reply is the last to come.
     """
 
     line: Any
-    patience_s: float
+    timeout_s: float
 
 
 @dataclass(frozen=True)
-class Pause:
+class Sleep:
     """Let time pass."""
 
     seconds: float
 
 
 @dataclass(frozen=True, eq=False)
-class Alone:
+class Exclusive:
     """Run steps while no other conversation of the session is in such a step.
 
-    A `TransportTimeoutError` is thrown when its turn did not come within `patience_s`.
+    A `TransportTimeoutError` is thrown when its turn did not come within `timeout_s`.
     """
 
     steps: Steps[Any]
-    patience_s: float
+    timeout_s: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,5 +97,5 @@ class Compute:
     n_bytes: int
 
 
-Step: TypeAlias = Exchange | Pipeline | Listen | Hear | Pause | Alone | Compute
+Step: TypeAlias = Exchange | Pipeline | Subscribe | Receive | Sleep | Exclusive | Compute
 Steps: TypeAlias = Generator[Step, Any, T]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from cim_hal.client.rows import check_model, fetch_rows, samples_of
+from cim_hal.client.results import check_model, fetch_rows, samples_of
 from cim_hal.client.trace import fetch_trace
 from cim_hal.errors import (
     CimError,
@@ -22,7 +22,7 @@ from cim_hal.protocol.wire.messages import (
 )
 
 if TYPE_CHECKING:
-    from cim_hal.client.dialogue import Dialogue
+    from cim_hal.client.requests import RequestClient
     from cim_hal.client.steps import Steps
     from cim_hal.model.ising import IsingModel
     from cim_hal.model.sampleset import SampleSet
@@ -44,13 +44,13 @@ class Submission:
         Identifier on the server.
     status : JobStatus
         The latest word of the server.
-    dialogue : Dialogue
+    dialogue : RequestClient
     model : IsingModel or None
     """
 
     def __init__(
         self,
-        dialogue: Dialogue,
+        dialogue: RequestClient,
         model: IsingModel | None,
         status: JobStatus,
         *,

@@ -13,13 +13,13 @@ from cim_hal.protocol.wire.messages import FetchTrace, TraceBatch
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from cim_hal.client.dialogue import Dialogue
+    from cim_hal.client.requests import RequestClient
     from cim_hal.client.steps import Steps
 
 __all__ = ["fetch_trace"]
 
 
-def fetch_trace(dialogue: Dialogue, job: str, n_spins: int, until: float) -> Steps[Trace]:
+def fetch_trace(dialogue: RequestClient, job: str, n_spins: int, until: float) -> Steps[Trace]:
     """Fetch the trace of a job whose model has `n_spins` spins.
 
     Raises

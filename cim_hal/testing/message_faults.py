@@ -1,4 +1,4 @@
-"""What becomes of whole messages: drawn from a seed, the same for the n-th message each time."""
+"""Random faults of whole messages; a seed does the same to the n-th message each time."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from cim_hal.errors import ModelError
 if TYPE_CHECKING:
     from collections import Counter
 
-__all__ = ["Copy", "Dice", "MessageFaults"]
+__all__ = ["DeliveredCopy", "FaultSampler", "MessageFaults"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class MessageFaults:
-    """How likely it is that something happens to a message; everything is independent.
+    """Probabilities of faults of a message; they are independent.
 
     Attributes
     ----------
     drop : float
-        It does not arrive.
+        The message is lost.
     duplicate : float
-        It arrives twice. Either copy may be delayed or reordered.
+        It arrives twice; either copy may be delayed or reordered.
     delay : float
-        It arrives `late_s` later, and those of its peer that come after it wait behind it.
+        It arrives `late_s` later, and later messages of its peer wait behind it.
     reorder : float
-        It arrives `late_s` later, and those that come after it overtake it.
+        It arrives `late_s` later, and later messages overtake it.
     late_s : float
         Seconds.
 
@@ -53,22 +53,22 @@ class MessageFaults:
 
 
 @dataclass(frozen=True)
-class Copy:
-    """A copy of a message: how late it is, and whether it stays in its place in the line."""
+class DeliveredCopy:
+    """A copy of a message: its delay, and whether later messages have to wait for it."""
 
     late_s: float
     keeps_place: bool
 
 
-class Dice:
-    """Decides for one message after another what becomes of it.
+class FaultSampler:
+    """Draws the faults of one message after another.
 
     Parameters
     ----------
     faults : MessageFaults
     seed : sequence of int
     counts : Counter
-        Of what was decided.
+        Counts what was drawn.
     """
 
     def __init__(self, faults: MessageFaults, seed: list[int], counts: Counter[str]) -> None:
@@ -76,10 +76,10 @@ class Dice:
         self._rng = np.random.default_rng(seed)
         self._counts = counts
 
-    def throw(self) -> list[Copy]:
-        """Return what arrives of the next message: no copy, one, or two."""
+    def draw(self) -> list[DeliveredCopy]:
+        """Return the copies of the next message that arrive: none, one or two."""
         faults = self._faults
-        # Always six numbers: one probability does not change what the others strike.
+        # Always six numbers, so that one probability does not change what the others hit.
         drop, duplicate, *both = self._rng.random(6)
         self._counts["messages"] += 1
         if drop < faults.drop:
@@ -91,11 +91,11 @@ class Dice:
             copies.append(self._copy(*both[2:]))
         return copies
 
-    def _copy(self, delay: float, reorder: float) -> Copy:
+    def _copy(self, delay: float, reorder: float) -> DeliveredCopy:
         if reorder < self._faults.reorder:
             self._counts["reordered"] += 1
-            return Copy(self._faults.late_s, keeps_place=False)
+            return DeliveredCopy(self._faults.late_s, keeps_place=False)
         if delay < self._faults.delay:
             self._counts["delayed"] += 1
-            return Copy(self._faults.late_s, keeps_place=True)
-        return Copy(0.0, keeps_place=True)
+            return DeliveredCopy(self._faults.late_s, keeps_place=True)
+        return DeliveredCopy(0.0, keeps_place=True)

@@ -1,6 +1,6 @@
 """A ZeroMQ proxy that loses, repeats, delays and reorders whole messages, in a thread of its own.
 
-TCP cannot do that to a message; gateways, full queues and peers that come back can.
+TCP does not do that to messages; gateways, full queues and peers that reconnect do.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import zmq
 from cim_hal.client.transport.zmq import show_keys
 from cim_hal.errors import BindError, TargetError
 from cim_hal.server.security.endpoint import DEFAULT, check_endpoint
-from cim_hal.testing.message_faults import Dice, MessageFaults
+from cim_hal.testing.message_faults import FaultSampler, MessageFaults
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,7 +29,7 @@ __all__ = ["MessageProxy"]
 
 TICK_S = 0.05
 MAX_BURST = 64  # messages taken from one socket before those that are due go out
-MAX_PEERS = 256  # the one that was silent for longest is forgotten
+MAX_PEERS = 256  # beyond that, the one that was silent for longest is forgotten
 NONE = MessageFaults()
 
 
@@ -42,54 +42,54 @@ class _Late:
 
 @dataclass(eq=False)
 class _Peer:
-    """A client, and the socket that stands for it at the server."""
+    """A client, and the socket that represents it at the server."""
 
     back: zmq.Socket[bytes]
-    heard: float
+    active_at: float
     last_due: dict[str, float] = field(default_factory=lambda: {"to_server": 0.0, "to_client": 0.0})
 
 
 class MessageProxy:
     """A ROUTER for clients, and for each client a DEALER to `target`; a context manager.
 
-    Clients come without encryption. A server that asks for keys (CURVE) is shown those of the
-    proxy; `TcpProxy` carries what is encrypted as it is.
+    Clients connect without encryption. To a server that requires keys (CURVE) the proxy shows its
+    own; `TcpProxy` passes encrypted connections through.
 
     Parameters
     ----------
     target : str
         ``tcp://host:port`` or ``ipc://path`` of the server.
     listen : str
-        The same; by default a free port of the loopback interface.
+        Where clients connect; by default a free port of the loopback interface.
     to_server, to_client : MessageFaults
-        What happens on the way there, and on the way back.
+        Faults of requests, and of replies.
     seed : int
-        The n-th message in a direction has the same fate each time.
+        Of the faults; the same seed does the same to the n-th message in a direction.
     insecure : bool
-        Allow an address that other machines reach: they then reach the target too.
+        Allow an address that other machines reach; they then reach the target too.
     keys : ClientKeys, optional
-        To show to the target.
+        Shown to the target.
     silent_s : float
-        A client that neither asked nor was answered for as long has left, and its connection to
-        the target is closed. One that comes back gets a new one.
-    watch : callable, optional
-        Called in the proxy's thread for each message that came: whether it is for a client, the
-        name of that client, and the frames.
+        Time without requests and replies after which the connection of a client to the target is
+        closed; the client gets a new one if it returns.
+    on_message : callable, optional
+        Called in the proxy's thread for each message that arrives: whether it is for a client, the
+        name of the client, and the frames.
 
     Attributes
     ----------
     endpoint : str
-        Where it listens, once entered.
+        Where it listens; set on entering.
     counts : Counter
         ``messages``, ``dropped``, ``duplicated``, ``delayed``, ``reordered`` of both directions,
-        and ``undeliverable``: the receiver had gone or was full.
+        and ``undeliverable``: the receiver was gone or its queue full.
 
     Raises
     ------
     TargetError
-        The target is no endpoint.
+        The target is not an endpoint.
     BindError
-        On entering: the endpoint cannot be listened on.
+        On entering: the endpoint cannot be bound.
 
     Examples
     --------
@@ -111,17 +111,17 @@ class MessageProxy:
         insecure: bool = False,
         keys: ClientKeys | None = None,
         silent_s: float = 60.0,
-        watch: Callable[[bool, bytes, list[bytes]], None] | None = None,
+        on_message: Callable[[bool, bytes, list[bytes]], None] | None = None,
     ) -> None:
         check_endpoint(listen, insecure=insecure)
         if not target.startswith(("tcp://", "ipc://")):
             raise TargetError(f"{target!r} is no endpoint", hint="write tcp://host:port")
-        self._target, self._keys, self._watch = target, keys, watch
+        self._target, self._keys, self._on_message = target, keys, on_message
         self._listen, self._silent_s = listen, silent_s
         self.counts: Counter[str] = Counter()
-        self._dice = {
-            "to_server": Dice(to_server, [seed, 0], self.counts),
-            "to_client": Dice(to_client, [seed, 1], self.counts),
+        self._samplers = {
+            "to_server": FaultSampler(to_server, [seed, 0], self.counts),
+            "to_client": FaultSampler(to_client, [seed, 1], self.counts),
         }
         self._peers: OrderedDict[bytes, _Peer] = OrderedDict()
         self._late: list[_Late] = []
@@ -175,21 +175,21 @@ class MessageProxy:
     def _take_requests(self) -> None:
         for name, *frames in _received(self._front):
             peer = self._peer(name)
-            if self._watch:
-                self._watch(False, name, frames)  # noqa: FBT003
+            if self._on_message:
+                self._on_message(False, name, frames)  # noqa: FBT003
             self._plan(peer, "to_server", lambda peer=peer, frames=frames: self._ask(peer, frames))
 
     def _take_replies(self, name: bytes, peer: _Peer) -> None:
         for frames in _received(peer.back):
-            self._hear(name, peer)
-            if self._watch:
-                self._watch(True, name, frames)  # noqa: FBT003
+            self._mark_active(name, peer)
+            if self._on_message:
+                self._on_message(True, name, frames)  # noqa: FBT003
             message = [name, *frames]
             self._plan(peer, "to_client", lambda message=message: self._answer(message))
 
     def _plan(self, peer: _Peer, direction: str, send: Callable[[], None]) -> None:
         now = time.monotonic()
-        for copy in self._dice[direction].throw():
+        for copy in self._samplers[direction].draw():
             due = now + copy.late_s
             if copy.keeps_place:
                 due = peer.last_due[direction] = max(due, peer.last_due[direction])
@@ -219,20 +219,20 @@ class MessageProxy:
             if self._keys is not None:
                 show_keys(back, self._keys)
             back.connect(self._target)
-            self._peers[name] = _Peer(back, heard=time.monotonic())
-        self._hear(name, self._peers[name])
+            self._peers[name] = _Peer(back, active_at=time.monotonic())
+        self._mark_active(name, self._peers[name])
         if len(self._peers) > MAX_PEERS:
             self._forget(next(iter(self._peers)))
         return self._peers[name]
 
-    def _hear(self, name: bytes, peer: _Peer) -> None:
-        peer.heard = time.monotonic()
+    def _mark_active(self, name: bytes, peer: _Peer) -> None:
+        peer.active_at = time.monotonic()
         if name in self._peers:
             self._peers.move_to_end(name)
 
     def _forget_silent(self) -> None:
         since = time.monotonic() - self._silent_s
-        for name in [name for name, peer in self._peers.items() if peer.heard < since]:
+        for name in [name for name, peer in self._peers.items() if peer.active_at < since]:
             self._forget(name)
 
     def _forget(self, name: bytes) -> None:

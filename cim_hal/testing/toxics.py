@@ -1,12 +1,12 @@
-"""What can be wrong with a TCP connection; names as in Toxiproxy where it has one.
+"""Faults of a TCP connection, named as in Toxiproxy where it has the same.
 
-A toxic takes a piece, which is what one read of a socket gave, and forwards it: later, cut up,
-or not at all. Toxics are values and may be shared; what is counted lives in the `Link`.
+A toxic takes a segment, which is what one read of a socket returned, and forwards it: later, cut
+up, or not at all. Toxics are immutable and may be shared; their state is in the `Link`.
 
 References
 ----------
-Toxiproxy, https://github.com/Shopify/toxiproxy#toxics. Its ``toxicity`` is not here, and
-`ResetEvery` is not there.
+Toxiproxy, https://github.com/Shopify/toxiproxy#toxics. Its ``toxicity`` has no
+equivalent here; `ResetEvery` has none there.
 """
 
 # ruff: noqa: ARG002  all toxics have the same methods
@@ -32,9 +32,9 @@ __all__ = [
     "Latency",
     "LimitData",
     "Link",
-    "Piece",
     "ResetEvery",
     "ResetPeer",
+    "Segment",
     "Slicer",
     "SlowClose",
     "Timeout",
@@ -43,7 +43,7 @@ __all__ = [
 
 
 class ConnectionCut(Exception):  # noqa: N818  an event on its way to the proxy, not an error
-    """A toxic ends the connection, with a reset (RST) or in good order."""
+    """A toxic ends the connection, with a reset (RST) or an orderly close."""
 
     def __init__(self, *, reset: bool) -> None:
         super().__init__(reset)
@@ -51,14 +51,14 @@ class ConnectionCut(Exception):  # noqa: N818  an event on its way to the proxy,
 
 
 @dataclass(frozen=True)
-class Piece:
-    """Bytes that travel together.
+class Segment:
+    """Bytes that one read of a socket returned.
 
     Attributes
     ----------
     data : bytes
     at : float
-        When they came in, on the clock of the event loop.
+        When they arrived, by the clock of the event loop.
     number : int
         1, 2, 3, ... over all connections of the proxy, in this direction.
     """
@@ -68,7 +68,7 @@ class Piece:
     number: int
 
 
-Forward: TypeAlias = "Callable[[Piece], Awaitable[None]]"
+Forward: TypeAlias = "Callable[[Segment], Awaitable[None]]"
 
 
 @dataclass(eq=False)
@@ -78,9 +78,9 @@ class Link:
     Attributes
     ----------
     rng : numpy Generator
-        From the seed of the proxy, the number of the connection and the direction.
+        Seeded by the seed of the proxy, the number of the connection and the direction.
     n_bytes : int
-        Bytes that `LimitData` let through.
+        Bytes that `LimitData` has passed.
     """
 
     rng: np.random.Generator
@@ -88,11 +88,11 @@ class Link:
 
 
 class Toxic(ABC):
-    """One thing that is wrong with a connection, in one direction."""
+    """One fault of a connection, in one direction."""
 
     @abstractmethod
-    async def send(self, piece: Piece, link: Link, forward: Forward) -> None:
-        """Forward a piece, or what becomes of it.
+    async def send(self, segment: Segment, link: Link, forward: Forward) -> None:
+        """Forward a segment, changed, late, or not at all.
 
         Raises
         ------
@@ -101,12 +101,12 @@ class Toxic(ABC):
         """
 
     async def close(self, link: Link) -> None:  # noqa: B027  an optional method
-        """Wait before the end of the stream is passed on."""
+        """Wait, if need be, before the end of the stream is passed on."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Latency(Toxic):
-    """Each piece comes `latency_s` later, give or take `jitter_s`; their order stays."""
+    """Each segment arrives `latency_s` later, plus or minus `jitter_s`; the order is kept."""
 
     latency_s: float
     jitter_s: float = 0.0
@@ -114,30 +114,30 @@ class Latency(Toxic):
     def __post_init__(self) -> None:
         _check(self.latency_s >= 0 and self.jitter_s >= 0, "latency_s and jitter_s", "0 or more")
 
-    async def send(self, piece: Piece, link: Link, forward: Forward) -> None:
-        """Forward the piece when its time has come."""
+    async def send(self, segment: Segment, link: Link, forward: Forward) -> None:
+        """Forward the segment when its time has come."""
         late_s = self.latency_s + self.jitter_s * link.rng.uniform(-1, 1)
-        # From its arrival: many pieces may be on their way, as on a long cable.
-        await asyncio.sleep(max(piece.at + late_s - asyncio.get_running_loop().time(), 0.0))
-        await forward(piece)
+        # Counted from its arrival: many segments may be under way, as on a long cable.
+        await asyncio.sleep(max(segment.at + late_s - asyncio.get_running_loop().time(), 0.0))
+        await forward(segment)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Bandwidth(Toxic):
-    """At most `bytes_per_s` go through."""
+    """At most `bytes_per_s` pass."""
 
     bytes_per_s: float
 
     def __post_init__(self) -> None:
         _check(self.bytes_per_s > 0, "bytes_per_s", "more than 0")
 
-    async def send(self, piece: Piece, link: Link, forward: Forward) -> None:
-        """Forward the piece in steps of about 10 ms."""
+    async def send(self, segment: Segment, link: Link, forward: Forward) -> None:
+        """Forward the segment in steps of about 10 ms."""
         step = max(int(self.bytes_per_s / 100), 1)
-        for start in range(0, len(piece.data), step):
-            data = piece.data[start : start + step]
+        for start in range(0, len(segment.data), step):
+            data = segment.data[start : start + step]
             await asyncio.sleep(len(data) / self.bytes_per_s)
-            await forward(replace(piece, data=data))
+            await forward(replace(segment, data=data))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,32 +152,32 @@ class Slicer(Toxic):
         _check(0 <= self.size_variation < self.average_size, "size_variation", "< average_size")
         _check(self.delay_s >= 0, "delay_s", "0 or more")
 
-    async def send(self, piece: Piece, link: Link, forward: Forward) -> None:
+    async def send(self, segment: Segment, link: Link, forward: Forward) -> None:
         """Forward the slices."""
         low, high = self.average_size - self.size_variation, self.average_size + self.size_variation
         start = 0
-        while start < len(piece.data):
+        while start < len(segment.data):
             end = start + int(link.rng.integers(low, high, endpoint=True))
-            await forward(replace(piece, data=piece.data[start:end]))
+            await forward(replace(segment, data=segment.data[start:end]))
             await asyncio.sleep(self.delay_s)
             start = end
 
 
 @dataclass(frozen=True, kw_only=True)
 class LimitData(Toxic):
-    """The connection is closed after `n_bytes` went through."""
+    """The connection is closed after `n_bytes` have passed."""
 
     n_bytes: int
 
     def __post_init__(self) -> None:
         _check(self.n_bytes >= 0, "n_bytes", "0 or more")
 
-    async def send(self, piece: Piece, link: Link, forward: Forward) -> None:
+    async def send(self, segment: Segment, link: Link, forward: Forward) -> None:
         """Forward what is below the limit."""
-        data = piece.data[: self.n_bytes - link.n_bytes]
+        data = segment.data[: self.n_bytes - link.n_bytes]
         link.n_bytes += len(data)
         if data:
-            await forward(replace(piece, data=data))
+            await forward(replace(segment, data=data))
         if link.n_bytes >= self.n_bytes:
             raise ConnectionCut(reset=False)
 
@@ -191,7 +191,7 @@ class ResetPeer(Toxic):
     def __post_init__(self) -> None:
         _check(self.timeout_s >= 0, "timeout_s", "0 or more")
 
-    async def send(self, piece: Piece, link: Link, forward: Forward) -> None:
+    async def send(self, segment: Segment, link: Link, forward: Forward) -> None:
         """Wait, and reset."""
         await asyncio.sleep(self.timeout_s)
         raise ConnectionCut(reset=True)
@@ -199,32 +199,32 @@ class ResetPeer(Toxic):
 
 @dataclass(frozen=True, kw_only=True)
 class ResetEvery(Toxic):
-    """Each `pieces`-th piece, counted over all connections, is lost and resets its connection."""
+    """Every `segments`-th segment over all connections is lost and resets its connection."""
 
-    pieces: int
+    segments: int
 
     def __post_init__(self) -> None:
-        _check(self.pieces >= 1, "pieces", "1 or more")
+        _check(self.segments >= 1, "segments", "1 or more")
 
-    async def send(self, piece: Piece, link: Link, forward: Forward) -> None:
-        """Forward the piece, or reset."""
-        if piece.number % self.pieces == 0:
+    async def send(self, segment: Segment, link: Link, forward: Forward) -> None:
+        """Forward the segment, or reset."""
+        if segment.number % self.segments == 0:
             raise ConnectionCut(reset=True)
-        await forward(piece)
+        await forward(segment)
 
 
 @dataclass(frozen=True, kw_only=True)
 class SlowClose(Toxic):
-    """The end of the stream comes `delay_s` late."""
+    """The end of the stream arrives `delay_s` late."""
 
     delay_s: float
 
     def __post_init__(self) -> None:
         _check(self.delay_s >= 0, "delay_s", "0 or more")
 
-    async def send(self, piece: Piece, link: Link, forward: Forward) -> None:
-        """Forward the piece."""
-        await forward(piece)
+    async def send(self, segment: Segment, link: Link, forward: Forward) -> None:
+        """Forward the segment."""
+        await forward(segment)
 
     async def close(self, link: Link) -> None:
         """Wait."""
@@ -233,14 +233,14 @@ class SlowClose(Toxic):
 
 @dataclass(frozen=True, kw_only=True)
 class Timeout(Toxic):
-    """A black hole: nothing goes through; after `timeout_s`, if ever, the connection is closed."""
+    """A black hole: nothing passes; after `timeout_s`, if ever, the connection is closed."""
 
     timeout_s: float = math.inf
 
     def __post_init__(self) -> None:
         _check(self.timeout_s >= 0, "timeout_s", "0 or more")
 
-    async def send(self, piece: Piece, link: Link, forward: Forward) -> None:
+    async def send(self, segment: Segment, link: Link, forward: Forward) -> None:
         """Wait, and close."""
         await asyncio.sleep(self.timeout_s)
         raise ConnectionCut(reset=False)

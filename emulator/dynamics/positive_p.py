@@ -16,9 +16,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from emulator.dynamics.base import Block, Dynamics, Precision, Wiring, check_options
-from emulator.dynamics.pairs import PairConstants, amplify_pairs, increment_pairs, kick_pairs
-from emulator.dynamics.two_noises import fill_two_noises
+from emulator.dynamics.base import (
+    Block,
+    Dynamics,
+    JobInputs,
+    Precision,
+    coupling_loss_option,
+    interpretation_option,
+    time_step_option,
+)
+from emulator.dynamics.kernel import inlined, kernel
+from emulator.dynamics.two_noises import fill_two_noises, fill_two_normals
 from emulator.integrators import (
     Integrator,
     Interpretation,
@@ -26,14 +34,131 @@ from emulator.integrators import (
     StrangSplitting,
     check_integrator,
 )
+from emulator.options import NON_NEGATIVE, Interval, documented, option
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Moments", "PositiveP", "PositivePBlock"]
+    from emulator.noise import NoiseKey
+
+__all__ = [
+    "PairConstants",
+    "PositiveP",
+    "PositivePBlock",
+    "PositivePMoments",
+    "amplified",
+    "amplify_pairs",
+    "increment_pairs",
+    "kick_pairs",
+    "pair_drift",
+    "pair_width",
+    "turned",
+]
 
 
-class Moments(NamedTuple):
+# Arrays of the kernels are float64 and have shape (n, 2 runs), u before v. Amplitudes u and v are
+# alpha and beta over A_s sqrt(p), and never beyond 1.
+
+
+class PairConstants(NamedTuple):
+    """Scalars of `increment_pairs`."""
+
+    time_step: float
+    pump: float
+    loss: float
+    coupling: float
+    noise: float
+
+
+@inlined
+def pair_drift(u: float, v: float, c: PairConstants) -> float:
+    r"""Return :math:`p\,v\,(1 - u^2) - \ell u`, the drift of u without couplings."""
+    return c.pump * v * (1.0 - u * u) - c.loss * u
+
+
+@inlined
+def pair_width(u: float, c: PairConstants) -> float:
+    r"""Return :math:`\sqrt{1 - u^2}\,\sqrt{dt}/A_s`."""
+    return c.noise * math.sqrt(max(1.0 - u * u, 0.0))
+
+
+@inlined
+def amplified(u: float, v: float, cosh: float, sinh: float) -> tuple[Any, Any]:
+    r"""Return u and v after gain alone, for cosh and sinh of p times the time, exactly.
+
+    .. math:: \dot u = p\,v\,(1 - u^2),\quad \dot v = p\,u\,(1 - v^2)
+              \;\Rightarrow\; u \to \frac{m}{\sqrt{1 - u^2 + m^2}},\quad
+              m = u\cosh p\tau + v\sinh p\tau
+    """
+    m, n = u * cosh + v * sinh, v * cosh + u * sinh
+    return m / math.sqrt(1.0 - u * u + m * m), n / math.sqrt(1.0 - v * v + n * n)
+
+
+@inlined
+def turned(u: float, angle: float) -> float:
+    r"""Return :math:`\sin(\arcsin u + \text{angle})`, reflected where the angle passes a pole."""
+    return u * math.cos(angle) + math.sqrt(1.0 - u * u) * math.sin(angle)
+
+
+@kernel
+def increment_pairs(
+    pairs: NDArray[Any],
+    product: NDArray[Any],
+    noise: NDArray[Any],
+    out: NDArray[Any],
+    c: PairConstants,
+) -> None:
+    """Write the change of every amplitude in an explicit step; `noise` is of unit width."""
+    runs = pairs.shape[1] // 2
+    for i in range(len(pairs)):
+        u, v, change = pairs[i, :runs], pairs[i, runs:], out[i]
+        for r in range(runs):
+            change[r] = c.time_step * pair_drift(u[r], v[r], c) + pair_width(u[r], c) * noise[i, r]
+            change[runs + r] = (
+                c.time_step * pair_drift(v[r], u[r], c) + pair_width(v[r], c) * noise[i, runs + r]
+            )
+        for r in range(2 * runs):
+            change[r] += c.coupling * product[i, r]
+
+
+@kernel
+def amplify_pairs(pairs: NDArray[Any], cosh: float, sinh: float) -> None:
+    """Let every oscillator gain."""
+    runs = pairs.shape[1] // 2
+    for i in range(len(pairs)):
+        u, v = pairs[i, :runs], pairs[i, runs:]
+        for r in range(runs):
+            u[r], v[r] = amplified(u[r], v[r], cosh, sinh)
+
+
+@kernel
+def kick_pairs(
+    pairs: NDArray[Any],
+    product: NDArray[Any],
+    noise: NDArray[Any],
+    key: NoiseKey,
+    step: int,
+    first_run: int,
+    coupling: float,
+    kept: float,
+    width: float,
+) -> None:
+    """Add couplings and noise between two half steps of loss, `kept` of each.
+
+    `noise` (2 runs,) is scratch.
+    """
+    runs = pairs.shape[1] // 2
+    for i in range(len(pairs)):
+        fill_two_normals(key, step, i, first_run, noise[:runs], noise[runs:])
+        row, products = pairs[i], product[i]
+        for r in range(2 * runs):
+            coupled = kept * row[r] + coupling * products[r]
+            # the continuous paths stay inside; a step of coupling can overshoot by O(dt^2)
+            inside = min(max(coupled, -1.0), 1.0)
+            row[r] = kept * turned(inside, width * noise[r])
+
+
+class PositivePMoments(NamedTuple):
     r"""Second moments in normal order, averaged over runs.
 
     Attributes
@@ -48,6 +173,7 @@ class Moments(NamedTuple):
     pairs: NDArray[np.float64]
 
 
+@documented
 @dataclass(frozen=True, kw_only=True)
 class PositiveP(Dynamics):
     r"""Pairs of real amplitudes whose averages are those of the master equation.
@@ -70,22 +196,6 @@ class PositiveP(Dynamics):
     this is the reference for `TruncatedWigner`, for few oscillators and few photons, as
     averages converge slowly where the two states of an oscillator are well separated.
 
-    Parameters
-    ----------
-    saturation : float
-        :math:`A_s \ge 1`; a lone oscillator at p = 2 holds about :math:`A_s^2` photons.
-    coupling_gain : float
-        Dimensionless g.
-    coupling_loss : float
-        j, the loss rate of the field in the splitters, in units of the cavity's own.
-    time_step : float
-        dt of a round trip, in lifetimes of the field.
-    interpretation : {"ito", "stratonovich"}
-        Sense in which the equation is written: that of the integrator. In Stratonovich's, the
-        same law has :math:`1/2A_s^2` less loss.
-    integrator : Integrator
-        Anything but `LinearlyImplicitEuler`.
-
     Raises
     ------
     ValueError
@@ -96,28 +206,34 @@ class PositiveP(Dynamics):
     From vacuum, and while the pump does not decrease, all is real and
     :math:`|\alpha_i|, |\beta_i| \le A_s\sqrt p`. The state is :math:`u = \alpha/A_s\sqrt p =
     \sin\theta`, in which the noise is additive, of width :math:`1/A_s`. A step of
-    `StrangSplitting`: half a step of gain (`pairs.amplified`), half a step of loss, noise, loss,
+    `StrangSplitting`: half a step of gain (`amplified`), half a step of loss, noise, loss,
     gain, each exact; couplings enter once. Strong order 1, weak order 2 without couplings and 1
     with them. Other integrators step u itself, and stop it at the edge of the manifold.
     """
 
-    saturation: float = 10.0
-    coupling_gain: float = 0.0
-    coupling_loss: float = 0.0
-    time_step: float = 0.05
-    interpretation: Interpretation = "ito"
-    integrator: Integrator[SplitEquation] = StrangSplitting()  # noqa: RUF009  frozen
+    saturation: float = option(
+        10.0,
+        within=Interval(1, math.inf, includes_high=False),
+        symbol="A_s",
+        doc="A lone oscillator at p = 2 holds about the square of it in photons.",
+    )
+    # not to be set by a job: couplings are bounded by the loss, and how much that allows depends
+    # on the model
+    coupling_gain: float = option(
+        0.0, within=NON_NEGATIVE, symbol="g", doc="Strength of the couplings, dimensionless."
+    )
+    coupling_loss: float = coupling_loss_option()
+    time_step: float = time_step_option(0.05, low=0.005, high=1.0)
+    interpretation: Interpretation = interpretation_option()
+    integrator: Integrator[SplitEquation] = option(
+        StrangSplitting(), doc="Anything but `LinearlyImplicitEuler`."
+    )
     precision: Precision = field(default="double", init=False)
 
+    has_field = False  # light couples pulses only with each other
+
     def __post_init__(self) -> None:
-        checks = {
-            "saturation": 1 <= self.saturation < math.inf,
-            "coupling_gain": 0 <= self.coupling_gain < math.inf,
-            "coupling_loss": 0 <= self.coupling_loss < math.inf,
-            "time_step": 0 < self.time_step < math.inf,
-            "interpretation": self.interpretation in {"ito", "stratonovich"},
-        }
-        check_options(self, checks)
+        super().__post_init__()
         check_integrator(
             self.integrator, equation=PositivePBlock, interpretation=self.interpretation
         )
@@ -128,17 +244,7 @@ class PositiveP(Dynamics):
         stratonovich = 0.5 / self.saturation**2 if self.interpretation == "stratonovich" else 0.0
         return 1 + self.coupling_loss - stratonovich
 
-    @property
-    def largest_code(self) -> float | None:
-        """None: amplitudes are coupled as they are."""
-        return None
-
-    @property
-    def has_field(self) -> bool:
-        """Never: light couples pulses only with each other."""
-        return False
-
-    def start(self, wiring: Wiring, *, first_run: int, n_runs: int) -> PositivePBlock:
+    def start(self, inputs: JobInputs, *, first_run: int, n_runs: int) -> PositivePBlock:
         r"""Return a block of runs in vacuum.
 
         Raises
@@ -147,7 +253,7 @@ class PositiveP(Dynamics):
             Couplings are stronger than the loss they need: a row of :math:`\xi|J_{ij}|` has a
             sum above :math:`1 + j - A_s^{-2}`, and paths could reach the edge of the manifold.
         """
-        return PositivePBlock(self, wiring, first_run, n_runs)
+        return PositivePBlock(self, inputs, first_run, n_runs)
 
 
 class PositivePBlock(Block, SplitEquation):
@@ -161,21 +267,21 @@ class PositivePBlock(Block, SplitEquation):
         p of the last round trip.
     """
 
-    def __init__(self, dynamics: PositiveP, wiring: Wiring, first_run: int, n_runs: int) -> None:
-        self._coupling = dynamics.coupling_gain * wiring.coupling.unit
-        strongest = self._coupling * _largest_row_sum(wiring)
+    def __init__(self, dynamics: PositiveP, inputs: JobInputs, first_run: int, n_runs: int) -> None:
+        self._coupling = dynamics.coupling_gain * inputs.coupling.unit
+        strongest = self._coupling * _largest_row_sum(inputs)
         most = 1 + dynamics.coupling_loss - dynamics.saturation**-2
         if strongest > most:
             raise ValueError(
                 f"couplings add up to {strongest:.3g} in a row; loss allows {most:.3g}"
             )
-        self.state = np.zeros((wiring.n_spins, 2 * n_runs))
+        self.state = np.zeros((inputs.n_spins, 2 * n_runs))
         self.u, self.v = self.state[:, :n_runs], self.state[:, n_runs:]
         self.pump, self.bound = 0.0, 1.0
         self._product = np.zeros_like(self.state)
         self._noise = np.zeros_like(self.state)
         self._width = math.sqrt(dynamics.time_step) / dynamics.saturation
-        self._wiring, self._dynamics, self._first_run = wiring, dynamics, first_run
+        self._inputs, self._dynamics, self._first_run = inputs, dynamics, first_run
         self._step = 0
 
     def advance(self, pump: float) -> None:
@@ -196,7 +302,7 @@ class PositivePBlock(Block, SplitEquation):
 
     def draw(self) -> None:
         """Draw the noise of a step, the same whatever the integrator."""
-        fill_two_noises(self._noise, self._wiring.key, self._step, self._first_run)
+        fill_two_noises(self._noise, self._inputs.key, self._step, self._first_run)
 
     def increment(self, state: NDArray[Any], pump: float, out: NDArray[Any]) -> None:
         """Write the change of all amplitudes in a step."""
@@ -208,7 +314,7 @@ class PositivePBlock(Block, SplitEquation):
             coupling=self._coupling * dt,
             noise=self._width,
         )
-        self._wiring.coupling.multiply(state, self._product)
+        self._inputs.coupling.multiply(state, self._product)
         increment_pairs(state, self._product, self._noise, out, constants)
 
     def flow(self, pump: float) -> None:
@@ -221,12 +327,12 @@ class PositivePBlock(Block, SplitEquation):
         dt = self._dynamics.time_step
         # in Stratonovich's sense, as a turn is, noise takes 1 / (2 A_s^2) off the loss
         loss = self._dynamics.loss - 0.5 / self._dynamics.saturation**2
-        self._wiring.coupling.multiply(self.state, self._product)
+        self._inputs.coupling.multiply(self.state, self._product)
         kick_pairs(
             self.state,
             self._product,
             self._noise[0],
-            self._wiring.key,
+            self._inputs.key,
             self._step,
             self._first_run,
             self._coupling * dt,
@@ -239,16 +345,16 @@ class PositivePBlock(Block, SplitEquation):
         r"""Return :math:`(\alpha + \beta)/2A_s`, whose mean is that of the in-phase amplitude."""
         return 0.5 * math.sqrt(self.pump) * (self.u + self.v)
 
-    def moments(self) -> Moments:
+    def moments(self) -> PositivePMoments:
         """Return second moments of the field, averaged over runs."""
         photons_per_unit = self._dynamics.saturation**2 * self.pump / self.u.shape[1]
-        return Moments(
+        return PositivePMoments(
             photons=photons_per_unit * (self.v @ self.u.T),
             pairs=photons_per_unit * (self.u @ self.u.T),
         )
 
 
-def _largest_row_sum(wiring: Wiring) -> float:
-    J = np.empty((wiring.n_spins, wiring.n_spins))
-    wiring.coupling.multiply(np.eye(wiring.n_spins), J)
+def _largest_row_sum(inputs: JobInputs) -> float:
+    J = np.empty((inputs.n_spins, inputs.n_spins))
+    inputs.coupling.multiply(np.eye(inputs.n_spins), J)
     return float(np.abs(J).sum(axis=1).max())

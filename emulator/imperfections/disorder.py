@@ -2,22 +2,21 @@ r"""The static errors of one machine: by pulse, and by coupling."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from numba import njit
 from scipy.special import ndtri
 
-from emulator.avx512 import prefer_wide_vectors
+from emulator.dynamics.kernel import kernel
 from emulator.imperfections.streams import machine_key, machine_seed
 from emulator.noise import NoiseKey, normal_pair, normals
+from emulator.products.dense_float import DenseFloats
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray
 
-    from emulator.coupling import CouplingMatrix
     from emulator.imperfections.options import Imperfections
+    from emulator.products.coupling import CouplingMatrix
 
 __all__ = ["Disorder", "disturbed"]
 
@@ -62,9 +61,8 @@ class Disorder(NamedTuple):
         )
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _disturb_rows(key: NoiseKey, error: Any, values: NDArray[Any]) -> None:
-    prefer_wide_vectors()  # pyright: ignore[reportCallIssue]
     for i in range(len(values)):
         row = values[i]
         for pair in range(len(row) // 2):
@@ -76,7 +74,7 @@ def _disturb_rows(key: NoiseKey, error: Any, values: NDArray[Any]) -> None:
             row[-1] *= 1 + error * even
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _disturb_sparse(
     key: NoiseKey, error: Any, starts: NDArray[Any], columns: NDArray[Any], values: NDArray[Any]
 ) -> None:
@@ -99,12 +97,9 @@ def disturbed(
     """
     dtype = np.dtype(dtype)
     key, error = machine_key(imperfections.seed), dtype.type(imperfections.coupling_error)
-    reals = {"dtype": dtype, "is_exact": False, "packed": None}
-    if coupling.sparse is None:
-        values = np.array(coupling.dense, dtype)
-        _disturb_rows(key, error, values)
-        return replace(coupling, plain=values, **reals)
-    starts, columns, levels = coupling.sparse
-    values = levels.astype(dtype)
-    _disturb_sparse(key, error, starts, columns, values)
-    return replace(coupling, sparse=(starts, columns, values), **reals)
+    floats = coupling.as_floats(dtype, copy=True)
+    if isinstance(floats, DenseFloats):
+        _disturb_rows(key, error, floats.values)
+    else:
+        _disturb_sparse(key, error, *floats)
+    return coupling.with_floats(floats)

@@ -71,13 +71,13 @@ def test_trouble_on_the_line_is_survived_by_all_who_share_it(serving):
     models, seeds = [_glass(8, 1), _glass(40, 2)], range(30)
 
     async def main(endpoint):
-        async with open_device_async(endpoint, retries=Retries(patience_s=0.3)) as device:
+        async with open_device_async(endpoint, retries=Retries(retry_after_s=0.3)) as device:
             return await _sample_all(device, models, seeds)
 
     with (
         serving(Annealer(), limits=Limits(chunk_bytes=2000)) as endpoint,
         MessageProxy(endpoint, to_server=rare, to_client=rare, seed=3) as messages,
-        TcpProxy(messages.endpoint, upstream=[ResetEvery(pieces=30)]) as proxy,
+        TcpProxy(messages.endpoint, upstream=[ResetEvery(segments=30)]) as proxy,
     ):
         found = asyncio.run(main(proxy.endpoint))
     np.testing.assert_equal(found, _expected(models, seeds))

@@ -9,21 +9,18 @@ import pty
 import select
 import signal
 import struct
-import subprocess
 import sys
 import termios
 import threading
 import time
 from contextlib import contextmanager
 
+import processes
 import pytest
 from cim_machines import Annealer, Patient
 
 from cim_hal import IsingModel, PumpSchedule, open_device
-from cim_hal.protocol import core
-from cim_hal.protocol.wire.version import agree
 from cim_hal.server.router import Router
-from cim_hal.watch.sources import ServerSource
 
 PAIR = IsingModel.from_couplings([[0, 1], [1, 0]])
 LONG = PumpSchedule.constant(1.0, round_trips=60_000)
@@ -49,7 +46,7 @@ class Terminal:
         self.resize(rows, columns)
         environment = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "LINES")}
         command = [sys.executable, "-m", "cim_hal.cli", *arguments]
-        self.process = subprocess.Popen(
+        self.process = processes.start(
             [sys.executable, "-c", ON_A_TERMINAL, os.ttyname(theirs), *command],
             env=environment | {"TERM": "xterm-256color"},
         )
@@ -107,11 +104,10 @@ def _running(device):
     job.cancel()
 
 
-def test_once_as_json_is_one_object_for_machines(serving, cim_hal):
+def test_once_as_json_is_one_object_for_machines(serving, run):
     with serving(Patient()) as endpoint, open_device(endpoint) as device, _running(device) as job:
-        process = cim_hal("monitor", endpoint, "--once", "--json")
-        out, err = process.communicate(timeout=60)
-    assert (process.returncode, err) == (0, "")
+        status, out, err = run("monitor", endpoint, "--once", "--json")
+    assert (status, err) == (0, "")
     known = json.loads(out)
     assert (known["trouble"], known["target"]) == ("", endpoint)
     assert known["status"]["running"]["job"] == job.id
@@ -120,10 +116,9 @@ def test_once_as_json_is_one_object_for_machines(serving, cim_hal):
 
 
 @pytest.mark.slow
-def test_once_without_a_server_is_an_error(cim_hal):
-    process = cim_hal("monitor", "tcp://127.0.0.1:1", "--once")
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 1
+def test_once_without_a_server_is_an_error(run):
+    status, _, err = run("monitor", "tcp://127.0.0.1:1", "--once")
+    assert status == 1
     assert err.startswith("error: nobody answers at tcp://127.0.0.1:1")
 
 
@@ -184,17 +179,3 @@ def test_it_finds_the_server_again(terminal):
         thread.join()
     shown.press("q")
     assert shown.end() == 0
-
-
-def test_a_server_of_before_is_shown_as_far_as_it_tells(serving, monkeypatch):
-    old = ((1, 0), (1, 1))
-    monkeypatch.setattr(core, "agree", lambda theirs: agree(theirs, ours=old))
-    with serving(Patient()) as endpoint, open_device(endpoint) as device:
-        assert device.protocol == (1, 1)
-        with _running(device):
-            source = ServerSource(endpoint)
-            snapshot = source.read()
-            source.close()
-    assert (snapshot.status.device, snapshot.status.state) == ("patient", "running")
-    assert "protocol 1.1" in snapshot.note
-    assert snapshot.trouble == ""

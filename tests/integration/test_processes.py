@@ -15,16 +15,17 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 
 import numpy as np
+import processes
 import pytest
 from cim_machines import Annealer, Patient
 
 from cim_hal import IsingModel, PumpSchedule, Retries, open_device, open_device_async
-from cim_hal.client.road import Road
+from cim_hal.client.options import ConnectionOptions
 from cim_hal.client.session import Session
 from cim_hal.errors import KeyFileError, LocalProtocolError
-from cim_hal.keys import create_key, read_pair, read_public
+from cim_hal.key_files import create_key, read_pair, read_public
 from cim_hal.protocol.wire.limits import Limits
-from cim_hal.server.security.authenticator import Gatekeeper
+from cim_hal.server.security.authenticator import Authenticator
 from cim_hal.server.security.authorized_clients import Client, authorize
 
 PAIR = IsingModel.from_couplings([[0, 1], [1, 0]])
@@ -54,10 +55,10 @@ def test_a_session_travels_to_other_processes_as_its_address(serving, tmp_path):
         create_key(name, tmp_path)
     known = tmp_path / "authorized.toml"
     authorize(known, Client(name="alice", key=read_public(tmp_path / "alice.pub"), role="user"))
-    gatekeeper = Gatekeeper(read_pair(tmp_path / "server.key"), known)
+    authenticator = Authenticator(read_pair(tmp_path / "server.key"), known)
     keys = {"key": tmp_path / "alice.key", "server_key": tmp_path / "server.pub"}
     with (
-        serving(Annealer(), gatekeeper=gatekeeper) as endpoint,
+        serving(Annealer(), authenticator=authenticator) as endpoint,
         open_device(endpoint, **keys) as device,
         ProcessPoolExecutor(1, mp_context=SPAWN) as executor,
     ):
@@ -80,18 +81,18 @@ def test_cloudpickle_carries_sessions_too(serving):
 
 
 def test_what_arrives_has_the_same_patience_and_connects_at_its_first_use():
-    road = Road("tcp://127.0.0.1:1", 0.3, retries=Retries(limit=0))
-    again = pickle.loads(pickle.dumps(Session(road)))
-    assert again._road == road
+    options = ConnectionOptions("tcp://127.0.0.1:1", 0.3, retries=Retries(limit=0))
+    again = pickle.loads(pickle.dumps(Session(options)))
+    assert again._options == options
     began = time.monotonic()
     with pytest.raises(Exception, match="nobody answers"):
         again.describe()
-    assert time.monotonic() - began < 3.0
+    assert time.monotonic() - began < 10.0
 
 
 def test_a_key_that_is_not_there_is_missed_at_the_first_use():
-    road = Road("tcp://127.0.0.1:1", 0.3, "/nowhere.key", "/nowhere.pub")
-    again = pickle.loads(pickle.dumps(Session(road)))
+    options = ConnectionOptions("tcp://127.0.0.1:1", 0.3, "/nowhere.key", "/nowhere.pub")
+    again = pickle.loads(pickle.dumps(Session(options)))
     with pytest.raises(KeyFileError):
         again.describe()
 
@@ -233,7 +234,7 @@ LEFT_BEHIND = textwrap.dedent("""
 @pytest.mark.parametrize("program", [INTERRUPTED, INTERRUPTED_ASYNC], ids=["sync", "async"])
 def test_an_interrupt_in_a_wait_cancels_the_job_and_leaves_the_session_usable(serving, program):
     with serving(Patient()) as endpoint, open_device(endpoint) as watching:
-        process = subprocess.Popen(
+        process = processes.start(
             [sys.executable, "-c", program, endpoint], stdout=subprocess.PIPE, text=True
         )
         assert process.stdout.readline() == "waiting\n"
@@ -268,5 +269,5 @@ def test_a_session_of_a_server_that_is_gone_is_collected_in_a_moment(serving):
     began = time.monotonic()
     del device
     gc.collect()
-    assert time.monotonic() - began < 3.0
+    assert time.monotonic() - began < 10.0
     assert os.getpid()

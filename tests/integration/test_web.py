@@ -106,7 +106,7 @@ def test_text_of_others_is_text(page, browser):
     endpoint, url = page("cim_machines:Annealer")
     transport = ZmqTransport(endpoint)
     hello = Hello(protocols=(OLDEST, NEWEST), client=EVIL)
-    transport.exchange(Packet(Kind.REQUEST, bytes(ID_BYTES), hello), patience_s=5.0)
+    transport.exchange(Packet(Kind.REQUEST, bytes(ID_BYTES), hello), timeout_s=5.0)
     browser.look(1200, 900)
     browser.visit(url)
     browser.wait_for("document.querySelector('#sessions').innerText.includes('<img src=x')")

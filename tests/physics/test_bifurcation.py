@@ -9,8 +9,8 @@ import pytest
 
 from cim_hal import IsingModel, Program, StopToken, lower, make_driver, read_model
 from emulator import SimulatedBifurcation
-from emulator.coupling import CouplingMatrix
 from emulator.dynamics.bifurcation import longest_stable_step
+from emulator.products.coupling import CouplingMatrix
 from emulator.spectrum import Norms, lowest_eigenvalue
 
 NAMES = ["emulator-bsb", "emulator-dsb"]

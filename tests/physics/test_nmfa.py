@@ -11,8 +11,8 @@ from scipy.optimize import brentq
 
 from cim_hal import IsingModel, Program, StopToken, lower, make_driver, read_model
 from emulator import NoisyMeanFieldAnnealing
-from emulator.coupling import CouplingMatrix
 from emulator.dynamics.nmfa import row_norms
+from emulator.products.coupling import CouplingMatrix
 
 
 def quiet(**options: object) -> NoisyMeanFieldAnnealing:
@@ -119,7 +119,7 @@ def test_without_a_pump_nothing_happens(start):
 def test_a_run_does_not_depend_on_its_block(start):
     machine = NoisyMeanFieldAnnealing(precision="double")
     block = start(machine, ring(7), runs=12)
-    late = machine.start(block._wiring, first_run=7, n_runs=5)
+    late = machine.start(block._inputs, first_run=7, n_runs=5)
     for each in (block, late):
         for pump in np.linspace(0, 6, 50):
             each.advance(pump)

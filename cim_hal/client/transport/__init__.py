@@ -1,4 +1,4 @@
-"""Roads to a server: in this process, through bytes, through ZeroMQ."""
+"""Transports to a server: in this process, through bytes, through ZeroMQ."""
 
 from cim_hal.client.transport.base import Transport
 from cim_hal.client.transport.local import LocalTransport

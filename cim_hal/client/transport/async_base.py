@@ -1,4 +1,4 @@
-"""What an asyncio session needs of a road to a server."""
+"""What an asyncio session needs of a options to a server."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from cim_hal.protocol.wire.packet import Packet
 
-__all__ = ["AsyncLine", "AsyncTransport"]
+__all__ = ["AsyncReplyStream", "AsyncTransport"]
 
 
-class AsyncLine(Protocol):
+class AsyncReplyStream(Protocol):
     """Where the events to one request come, and then its reply; for one task."""
 
-    async def next(self, *, patience_s: float) -> Packet:
+    async def next(self, *, timeout_s: float) -> Packet:
         """Wait for the next packet; of events that wait only the newest is left.
 
         Raises
         ------
         TransportError
-            None came within `patience_s`, or nobody is there.
+            None came within `timeout_s`, or nobody is there.
         """
         ...
 
     def close(self) -> None:
-        """Hear no more; doing it twice is no mistake."""
+        """Receive no more; doing it twice is no mistake."""
         ...
 
 
@@ -34,7 +34,7 @@ class AsyncTransport(Protocol):
     It belongs to one event loop. A request is sent once.
     """
 
-    async def exchange(self, request: Packet, *, patience_s: float) -> Packet:
+    async def exchange(self, request: Packet, *, timeout_s: float) -> Packet:
         """Send a request and return its reply, which may be a fault.
 
         Cancelling it drops the reply when it comes, and touches no other request.
@@ -42,17 +42,17 @@ class AsyncTransport(Protocol):
         Raises
         ------
         TransportError
-            No reply came within `patience_s`, or nobody is there.
+            No reply came within `timeout_s`, or nobody is there.
         """
         ...
 
-    async def listen(self, request: Packet, *, patience_s: float) -> AsyncLine:
+    async def subscribe(self, request: Packet, *, timeout_s: float) -> AsyncReplyStream:
         """Send a request and return the line on which it is answered.
 
         Raises
         ------
         TransportError
-            Nobody is there within `patience_s`.
+            Nobody is there within `timeout_s`.
         """
         ...
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from cim_hal.client.transport.mail import Mail
+from cim_hal.client.transport.mail import Mailbox
 from cim_hal.client.transport.threads import in_thread
 from cim_hal.errors import ClosedError, TransportTimeoutError
 from cim_hal.server.service import TICK_S
@@ -29,18 +29,18 @@ class AsyncLocalTransport:
     def __init__(self, local: LocalTransport) -> None:
         self._local = local
         self._loop = asyncio.get_running_loop()
-        self._waiting: dict[bytes, asyncio.Future[Packet] | Mail] = {}
+        self._waiting: dict[bytes, asyncio.Future[Packet] | Mailbox] = {}
         self._ticking: asyncio.Task[None] | None = None
         self._is_closed = False
 
-    async def exchange(self, request: Packet, *, patience_s: float) -> Packet:
+    async def exchange(self, request: Packet, *, timeout_s: float) -> Packet:
         """Hand a request to the core and wait for its reply."""
         if self._is_closed:
             raise _closed()
         reply: asyncio.Future[Packet] = self._loop.create_future()
         self._waiting[request.id] = reply
         try:
-            async with asyncio.timeout(patience_s):
+            async with asyncio.timeout(timeout_s):
                 self._local.post(request, self._take)
                 self._tick()
                 return await reply
@@ -49,12 +49,12 @@ class AsyncLocalTransport:
         finally:
             self._forget(request.id)
 
-    async def listen(self, request: Packet, *, patience_s: float) -> Mail:
+    async def subscribe(self, request: Packet, *, timeout_s: float) -> Mailbox:
         """Hand a request to the core and return the line on which it is answered."""
-        del patience_s
+        del timeout_s
         if self._is_closed:
             raise _closed()
-        mail = Mail(lambda: self._forget(request.id))
+        mail = Mailbox(lambda: self._forget(request.id))
         self._waiting[request.id] = mail
         try:
             self._local.post(request, self._take)

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 
 import zmq
 
-from cim_hal.client.transport.mail import Mail
+from cim_hal.client.transport.mail import Mailbox
 from cim_hal.client.transport.threads import in_thread
-from cim_hal.client.transport.zmq import WATCH_S, Channel, end
+from cim_hal.client.transport.zmq import WATCH_S, Socket, end
 from cim_hal.errors import CimError, ClosedError, ConnectError, TransportTimeoutError, rebuild
-from cim_hal.keys import require_curve
+from cim_hal.key_files import require_curve
 from cim_hal.protocol.wire.codec import decode, encode
 from cim_hal.protocol.wire.packet import NO_ID
 
@@ -54,17 +54,17 @@ class AsyncZmqTransport:
         self._keys = keys
         self._loop = asyncio.get_running_loop()
         self._context = zmq.Context()
-        self._line: _Line | None = None
-        self._connecting: asyncio.Task[_Line] | None = None
+        self._line: _Connection | None = None
+        self._connecting: asyncio.Task[_Connection] | None = None
         self._is_closed = False
         self._ending = threading.Lock()
         self._is_ended = False
 
-    async def exchange(self, request: Packet, *, patience_s: float) -> Packet:
+    async def exchange(self, request: Packet, *, timeout_s: float) -> Packet:
         """Send a request and return its reply."""
         try:
-            async with asyncio.timeout(patience_s):
-                return await (await self._connected(patience_s)).ask(request)
+            async with asyncio.timeout(timeout_s):
+                return await (await self._connected(timeout_s)).ask(request)
         except TimeoutError:
             if self._line is None or self._line.socket.closed:
                 raise ConnectError(
@@ -78,9 +78,9 @@ class AsyncZmqTransport:
                 endpoint=self._endpoint,
             ) from None
 
-    async def listen(self, request: Packet, *, patience_s: float) -> Mail:
+    async def subscribe(self, request: Packet, *, timeout_s: float) -> Mailbox:
         """Send a request and return the line on which it is answered."""
-        return (await self._connected(patience_s)).listen(request)
+        return (await self._connected(timeout_s)).subscribe(request)
 
     async def close(self) -> None:
         """Close the socket."""
@@ -112,38 +112,38 @@ class AsyncZmqTransport:
         if self._line is not None:
             self._line.fail(_closed)
 
-    async def _connected(self, patience_s: float) -> _Line:
+    async def _connected(self, timeout_s: float) -> _Connection:
         if self._is_closed:
             raise _closed()
         if self._line is not None and self._line.stands():
             return self._line
         if self._connecting is None or self._connecting.done():
-            self._connecting = self._loop.create_task(self._connect(min(patience_s, CONNECT_S)))
+            self._connecting = self._loop.create_task(self._connect(min(timeout_s, CONNECT_S)))
             self._connecting.add_done_callback(_look_at)
         # Those who share the attempt do not end it for each other.
         return await asyncio.shield(self._connecting)
 
-    async def _connect(self, patience_s: float) -> _Line:
-        arguments = (self._context, self._endpoint, patience_s, self._keys)
+    async def _connect(self, timeout_s: float) -> _Connection:
+        arguments = (self._context, self._endpoint, timeout_s, self._keys)
         try:
-            channel = await asyncio.to_thread(Channel, *arguments)
+            socket = await asyncio.to_thread(Socket, *arguments)
         except (zmq.ContextTerminated, RuntimeError):  # the latter at the end of the interpreter
             raise _closed() from None
         if self._is_closed:
-            channel.close()
+            socket.close()
             raise _closed()
-        self._line = _Line(channel.socket, self._endpoint)
+        self._line = _Connection(socket.socket, self._endpoint)
         return self._line
 
 
-class _Line:
+class _Connection:
     """One connected socket, and who waits for what on it."""
 
     def __init__(self, socket: zmq.Socket[bytes], endpoint: str) -> None:
         self.socket = socket
         self._endpoint = endpoint
         self._loop = asyncio.get_running_loop()
-        self._waiting: dict[bytes, asyncio.Future[Packet] | Mail] = {}
+        self._waiting: dict[bytes, asyncio.Future[Packet] | Mailbox] = {}
         # Requests under way are bounded by those who wait for them: a socket that takes no more
         # has lost its connection.
         socket.setsockopt(zmq.SNDHWM, 0)
@@ -166,9 +166,9 @@ class _Line:
             if self._waiting.get(request.id) is reply:
                 del self._waiting[request.id]
 
-    def listen(self, request: Packet) -> Mail:
+    def subscribe(self, request: Packet) -> Mailbox:
         """Send a request and return where its events and its reply come."""
-        mail = Mail(lambda: self._waiting.pop(request.id, None))
+        mail = Mailbox(lambda: self._waiting.pop(request.id, None))
         self._waiting[request.id] = mail
         try:
             self._send(request)
@@ -250,7 +250,7 @@ def _is_running(loop: asyncio.AbstractEventLoop) -> bool:
         return False
 
 
-def _look_at(connecting: asyncio.Task[_Line]) -> None:
+def _look_at(connecting: asyncio.Task[_Connection]) -> None:
     """Take note of an error: those who asked for the connection may be gone."""
     if not connecting.cancelled():
         connecting.exception()

@@ -1,4 +1,4 @@
-"""What a session needs of a road to a server."""
+"""What a session needs of a options to a server."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ if TYPE_CHECKING:
 
     from cim_hal.protocol.wire.packet import Packet
 
-__all__ = ["Line", "Transport"]
+__all__ = ["ReplyStream", "Transport"]
 
 
-class Line(Protocol):
+class ReplyStream(Protocol):
     """Where the events to one request come, and then its reply; for one thread."""
 
-    def next(self, *, patience_s: float) -> Packet:
+    def next(self, *, timeout_s: float) -> Packet:
         """Wait for the next packet; of events that wait, older ones may be left out.
 
         Raises
         ------
         TransportError
-            None came within `patience_s`, or nobody is there.
+            None came within `timeout_s`, or nobody is there.
         """
         ...
 
     def close(self) -> None:
-        """Hear no more; doing it twice is no mistake."""
+        """Receive no more; doing it twice is no mistake."""
         ...
 
 
@@ -38,13 +38,13 @@ class Transport(Protocol):
     A transport sends a request once. When to send it again is decided above it.
     """
 
-    def exchange(self, request: Packet, *, patience_s: float) -> Packet:
+    def exchange(self, request: Packet, *, timeout_s: float) -> Packet:
         """Send a request and return its reply, which may be a fault.
 
         Raises
         ------
         TransportError
-            No reply came within `patience_s`, or nobody is there.
+            No reply came within `timeout_s`, or nobody is there.
         """
         ...
 
@@ -53,7 +53,7 @@ class Transport(Protocol):
         requests: Iterable[Packet],
         *,
         window: int,
-        patience_s: float,
+        timeout_s: float,
         total_s: float = math.inf,
     ) -> Generator[Packet]:
         """Yield the replies to many requests as they come, at most `window` of them unanswered.
@@ -61,17 +61,17 @@ class Transport(Protocol):
         Raises
         ------
         TransportError
-            No reply came within `patience_s`, not all came within `total_s`, or nobody is there.
+            No reply came within `timeout_s`, not all came within `total_s`, or nobody is there.
         """
         ...
 
-    def listen(self, request: Packet, *, patience_s: float) -> Line:
+    def subscribe(self, request: Packet, *, timeout_s: float) -> ReplyStream:
         """Send a request and return the line on which it is answered.
 
         Raises
         ------
         TransportError
-            Nobody is there within `patience_s`.
+            Nobody is there within `timeout_s`.
         """
         ...
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from cim_hal.errors import ClosedError, TransportTimeoutError
 from cim_hal.protocol.wire.packet import Kind
-from cim_hal.server.service import TICK_S, Station
+from cim_hal.server.service import TICK_S, Service
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable
@@ -40,8 +40,8 @@ class LocalTransport:
         self._takers: dict[bytes, Callable[[Packet], None]] = {}
         self._is_closed = False
         self._settled_at = 0.0
-        with self._lock:  # the driver may speak before its station is there
-            self._station = Station(driver, self.settle, limits)
+        with self._lock:  # the driver may speak before its service is there
+            self._service = Service(driver, self.settle, limits)
 
     def post(self, request: Packet, take: Callable[[Packet], None]) -> None:
         """Hand a request to the core; `take` is called with its reply, now or in another thread."""
@@ -51,7 +51,7 @@ class LocalTransport:
                 self.settle()  # nobody waited, and so let time pass
             self._takers[request.id] = take
             try:
-                self._deliver(self._station.receive(PEER, request))
+                self._deliver(self._service.receive(PEER, request))
             except BaseException:
                 self.forget(request.id)
                 raise
@@ -70,29 +70,29 @@ class LocalTransport:
         with self._lock:
             if not self._is_closed:
                 self._settled_at = time.monotonic()
-                self._deliver(self._station.settle())
+                self._deliver(self._service.settle())
 
-    def exchange(self, request: Packet, *, patience_s: float) -> Packet:
+    def exchange(self, request: Packet, *, timeout_s: float) -> Packet:
         """Hand a request to the core and wait for its reply."""
-        line = self.listen(request, patience_s=patience_s)
+        line = self.subscribe(request, timeout_s=timeout_s)
         try:
-            return line.next(patience_s=patience_s)
+            return line.next(timeout_s=timeout_s)
         finally:
             line.close()
 
-    def listen(self, request: Packet, *, patience_s: float) -> _LocalLine:
+    def subscribe(self, request: Packet, *, timeout_s: float) -> _LocalReplyStream:
         """Hand a request to the core and return the line on which it is answered."""
-        del patience_s
+        del timeout_s
         packets: SimpleQueue[Packet] = SimpleQueue()
         self.post(request, packets.put)
-        return _LocalLine(self, request.id, packets)
+        return _LocalReplyStream(self, request.id, packets)
 
     def pipeline(
         self,
         requests: Iterable[Packet],
         *,
         window: int,
-        patience_s: float,
+        timeout_s: float,
         total_s: float = math.inf,
     ) -> Generator[Packet]:
         """Answer one request after another: here nothing is gained by sending ahead."""
@@ -100,14 +100,14 @@ class LocalTransport:
         until = time.monotonic() + total_s
         for request in requests:
             left_s = max(until - time.monotonic(), 0.0)
-            yield self.exchange(request, patience_s=min(patience_s, left_s))
+            yield self.exchange(request, timeout_s=min(timeout_s, left_s))
 
     def close(self) -> None:
         """Stop what runs and close the driver."""
         with self._lock:
             was_closed, self._is_closed = self._is_closed, True
         if not was_closed:
-            self._station.close()
+            self._service.close()
 
     def _deliver(self, replies: Iterable[Reply]) -> None:
         for reply in replies:
@@ -119,7 +119,7 @@ class LocalTransport:
                 take(reply.packet)
 
 
-class _LocalLine:
+class _LocalReplyStream:
     """Where the answers to one request come; who waits here lets time pass."""
 
     def __init__(self, local: LocalTransport, request: bytes, packets: SimpleQueue[Packet]) -> None:
@@ -127,8 +127,8 @@ class _LocalLine:
         self._request = request
         self._packets = packets
 
-    def next(self, *, patience_s: float) -> Packet:
-        until = time.monotonic() + patience_s
+    def next(self, *, timeout_s: float) -> Packet:
+        until = time.monotonic() + timeout_s
         while True:
             try:
                 packet = self._packets.get(timeout=max(min(until - time.monotonic(), TICK_S), 0.0))

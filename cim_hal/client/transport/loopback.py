@@ -11,7 +11,7 @@ from cim_hal.protocol.wire.codec import decode, encode
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable
 
-    from cim_hal.client.transport.base import Line
+    from cim_hal.client.transport.base import ReplyStream
     from cim_hal.machine.driver import Driver
     from cim_hal.protocol.wire.limits import Limits
     from cim_hal.protocol.wire.packet import Packet
@@ -32,42 +32,42 @@ class LoopbackTransport:
     def __init__(self, driver: Driver, limits: Limits | None = None) -> None:
         self._local = LocalTransport(driver, limits)
 
-    def exchange(self, request: Packet, *, patience_s: float) -> Packet:
+    def exchange(self, request: Packet, *, timeout_s: float) -> Packet:
         """Send a request through bytes and return its reply, through bytes as well."""
-        return _through_bytes(self._local.exchange(_through_bytes(request), patience_s=patience_s))
+        return _through_bytes(self._local.exchange(_through_bytes(request), timeout_s=timeout_s))
 
     def pipeline(
         self,
         requests: Iterable[Packet],
         *,
         window: int,
-        patience_s: float,
+        timeout_s: float,
         total_s: float = math.inf,
     ) -> Generator[Packet]:
         """Answer one request after another."""
         through = (_through_bytes(request) for request in requests)
-        replies = self._local.pipeline(
-            through, window=window, patience_s=patience_s, total_s=total_s
-        )
+        replies = self._local.pipeline(through, window=window, timeout_s=timeout_s, total_s=total_s)
         return (_through_bytes(reply) for reply in replies)
 
-    def listen(self, request: Packet, *, patience_s: float) -> _LoopbackLine:
+    def subscribe(self, request: Packet, *, timeout_s: float) -> _LoopbackReplyStream:
         """Send a request and return the line on which it is answered."""
-        return _LoopbackLine(self._local.listen(_through_bytes(request), patience_s=patience_s))
+        return _LoopbackReplyStream(
+            self._local.subscribe(_through_bytes(request), timeout_s=timeout_s)
+        )
 
     def close(self) -> None:
         """Stop what runs and close the driver."""
         self._local.close()
 
 
-class _LoopbackLine:
+class _LoopbackReplyStream:
     """A line whose packets went through bytes."""
 
-    def __init__(self, line: Line) -> None:
+    def __init__(self, line: ReplyStream) -> None:
         self._line = line
 
-    def next(self, *, patience_s: float) -> Packet:
-        return _through_bytes(self._line.next(patience_s=patience_s))
+    def next(self, *, timeout_s: float) -> Packet:
+        return _through_bytes(self._line.next(timeout_s=timeout_s))
 
     def close(self) -> None:
         self._line.close()

@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from cim_hal.errors import CimError
     from cim_hal.protocol.wire.packet import Packet
 
-__all__ = ["Mail"]
+__all__ = ["Mailbox"]
 
 
-class Mail:
+class Mailbox:
     """Stands where a future would, and may be filled again and again.
 
     Parameters
@@ -45,11 +45,11 @@ class Mail:
         self._error = error
         self._has_come.set()
 
-    async def next(self, *, patience_s: float) -> Packet:
+    async def next(self, *, timeout_s: float) -> Packet:
         """Wait for a packet that was not heard yet."""
         while True:
             try:
-                async with asyncio.timeout(patience_s):
+                async with asyncio.timeout(timeout_s):
                     await self._has_come.wait()
             except TimeoutError:
                 raise TransportTimeoutError("nothing was heard of the server") from None
@@ -61,5 +61,5 @@ class Mail:
             self._has_come.clear()
 
     def close(self) -> None:
-        """Hear no more."""
+        """Receive no more."""
         self._forget()

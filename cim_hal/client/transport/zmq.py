@@ -22,7 +22,7 @@ from cim_hal.errors import (
     TargetError,
     TransportTimeoutError,
 )
-from cim_hal.keys import require_curve
+from cim_hal.key_files import require_curve
 from cim_hal.protocol.wire.codec import decode, encode
 from cim_hal.protocol.wire.limits import MAX_BUFFER_BYTES
 from cim_hal.protocol.wire.packet import NO_ID, Kind
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from cim_hal.errors import TransportError
     from cim_hal.protocol.wire.packet import Packet
 
-__all__ = ["Channel", "ZmqTransport", "end", "show_keys"]
+__all__ = ["Socket", "ZmqTransport", "end", "show_keys"]
 
 ENDING_S = 1.0  # how long to wait for callers in other threads when closing
 WATCH_S = 0.1  # how often a waiting caller looks whether the connection still stands
@@ -96,12 +96,12 @@ class ZmqTransport:
         self._pid = os.getpid()
         # Appended to and popped from, which threads do one at a time, without a lock: an interrupt
         # could leave one locked.
-        self._idle: list[Channel] = []
+        self._idle: list[Socket] = []
         self._to_end = [self._context]
 
-    def exchange(self, request: Packet, *, patience_s: float) -> Packet:
+    def exchange(self, request: Packet, *, timeout_s: float) -> Packet:
         """Send a request and return its reply."""
-        (reply,) = self.pipeline([request], window=1, patience_s=patience_s)
+        (reply,) = self.pipeline([request], window=1, timeout_s=timeout_s)
         return reply
 
     def pipeline(
@@ -109,26 +109,26 @@ class ZmqTransport:
         requests: Iterable[Packet],
         *,
         window: int,
-        patience_s: float,
+        timeout_s: float,
         total_s: float = math.inf,
     ) -> Generator[Packet]:
         """Yield the replies to many requests as they come, at most `window` of them unanswered."""
         began, source, unanswered = time.monotonic(), iter(requests), set[bytes]()
-        channel = self._borrow(min(patience_s, total_s))
-        with channel:
-            while _fill(channel, unanswered, source, window):
+        socket = self._borrow(min(timeout_s, total_s))
+        with socket:
+            while _fill(socket, unanswered, source, window):
                 left_s = began + total_s - time.monotonic()
-                reply = channel.receive(unanswered, min(patience_s, left_s))
+                reply = socket.receive(unanswered, min(timeout_s, left_s))
                 unanswered.discard(reply.id)
                 yield reply
-        self._give_back(channel)
+        self._give_back(socket)
 
-    def listen(self, request: Packet, *, patience_s: float) -> _ZmqLine:
+    def subscribe(self, request: Packet, *, timeout_s: float) -> _ZmqReplyStream:
         """Send a request and return the line on which it is answered: a connection of its own."""
-        channel = self._borrow(patience_s)
-        with channel:
-            channel.send(request)
-        return _ZmqLine(channel, request.id, self._give_back)
+        socket = self._borrow(timeout_s)
+        with socket:
+            socket.send(request)
+        return _ZmqReplyStream(socket, request.id, self._give_back)
 
     def close(self) -> None:
         """Close all sockets; in a forked child this does nothing."""
@@ -146,32 +146,32 @@ class ZmqTransport:
         return not self._to_end
 
     def _close_idle(self) -> None:
-        while (channel := self._take_idle()) is not None:
-            channel.close()
+        while (socket := self._take_idle()) is not None:
+            socket.close()
 
-    def _take_idle(self) -> Channel | None:
+    def _take_idle(self) -> Socket | None:
         try:
             return self._idle.pop()
         except IndexError:
             return None
 
-    def _borrow(self, patience_s: float) -> Channel:
+    def _borrow(self, timeout_s: float) -> Socket:
         self._check_usable()
-        channel = self._take_idle()
-        if channel is not None and channel.is_connected:
-            return channel
-        if channel is not None:
-            channel.close()
-        return self._connect(patience_s)
+        socket = self._take_idle()
+        if socket is not None and socket.is_connected:
+            return socket
+        if socket is not None:
+            socket.close()
+        return self._connect(timeout_s)
 
-    def _give_back(self, channel: Channel) -> None:
-        self._idle.append(channel)
+    def _give_back(self, socket: Socket) -> None:
+        self._idle.append(socket)
         if self._is_closed:
             self._close_idle()
 
-    def _connect(self, patience_s: float) -> Channel:
+    def _connect(self, timeout_s: float) -> Socket:
         self._check_usable()
-        return Channel(self._context, self._endpoint, patience_s, self._keys)
+        return Socket(self._context, self._endpoint, timeout_s, self._keys)
 
     def _check_usable(self) -> None:
         if os.getpid() != self._pid:
@@ -183,33 +183,31 @@ class ZmqTransport:
             raise _closed()
 
 
-class _ZmqLine:
+class _ZmqReplyStream:
     """A connection on which one request is answered."""
 
-    def __init__(
-        self, channel: Channel, request: bytes, give_back: Callable[[Channel], None]
-    ) -> None:
-        self._channel: Channel | None = channel
+    def __init__(self, socket: Socket, request: bytes, give_back: Callable[[Socket], None]) -> None:
+        self._channel: Socket | None = socket
         self._request = {request}
         self._give_back = give_back
 
-    def next(self, *, patience_s: float) -> Packet:
+    def next(self, *, timeout_s: float) -> Packet:
         if self._channel is None:
             raise ConnectError("the line is closed")
         with self._channel:
-            packet = self._channel.receive(self._request, patience_s)
+            packet = self._channel.receive(self._request, timeout_s)
         if packet.kind is not Kind.EVENT:
-            channel, self._channel = self._channel, None
-            self._give_back(channel)
+            socket, self._channel = self._channel, None
+            self._give_back(socket)
         return packet
 
     def close(self) -> None:
-        channel, self._channel = self._channel, None
-        if channel is not None:
-            channel.close()  # what was not heard is not for the next caller
+        socket, self._channel = self._channel, None
+        if socket is not None:
+            socket.close()  # what was not heard is not for the next caller
 
 
-class Channel:
+class Socket:
     """One connected socket; a context manager that closes it where what is done in it fails.
 
     Parameters
@@ -277,9 +275,9 @@ class Channel:
             except zmq.Again:
                 raise self._lost() from None
 
-    def receive(self, wanted: Collection[bytes], patience_s: float) -> Packet:
+    def receive(self, wanted: Collection[bytes], timeout_s: float) -> Packet:
         """Return a reply to one of `wanted`, or one to a message the server could not read."""
-        deadline = time.monotonic() + patience_s
+        deadline = time.monotonic() + timeout_s
         while (remaining := deadline - time.monotonic()) > 0:
             frames = self._frames(remaining)
             if frames is not None:
@@ -318,11 +316,11 @@ class Channel:
         )
 
 
-def _fill(channel: Channel, unanswered: set[bytes], source: Iterator[Packet], window: int) -> bool:
+def _fill(socket: Socket, unanswered: set[bytes], source: Iterator[Packet], window: int) -> bool:
     """Send from `source` until `window` requests are unanswered; return whether any are."""
     while len(unanswered) < window and (request := next(source, None)) is not None:
         unanswered.add(request.id)
-        channel.send(request)
+        socket.send(request)
     return bool(unanswered)
 
 

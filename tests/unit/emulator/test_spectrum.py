@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from emulator.coupling import CouplingMatrix
+from emulator.products.coupling import CouplingMatrix
 from emulator.spectrum import Norms
 
 RNG = np.random.default_rng(11)

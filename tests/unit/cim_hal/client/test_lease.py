@@ -9,7 +9,7 @@ import pytest
 from cim_machines import Annealer, Patient
 
 from cim_hal import IsingModel, LocalTransport, ModelError, PumpSchedule, open_device
-from cim_hal.client.road import Road
+from cim_hal.client.options import ConnectionOptions
 from cim_hal.errors import (
     ConflictError,
     EmergencyStopError,
@@ -30,7 +30,7 @@ class Shared:
     def __init__(self, driver, **limits) -> None:
         self._local = LocalTransport(driver, Limits(**limits))
         self.exchange, self.pipeline = self._local.exchange, self._local.pipeline
-        self.listen = self._local.listen
+        self.subscribe = self._local.subscribe
 
     def close(self) -> None:
         pass
@@ -123,8 +123,8 @@ def test_a_lock_that_stands_serves_sessions_that_know_its_epoch(machine):
 
 
 def test_a_session_that_travels_takes_its_epoch_along():
-    road = pickle.loads(pickle.dumps(Road("tcp://127.0.0.1:5555", epoch=7)))
-    assert road.epoch == 7
+    options = pickle.loads(pickle.dumps(ConnectionOptions("tcp://127.0.0.1:5555", epoch=7)))
+    assert options.epoch == 7
 
 
 def test_releasing_twice_is_no_mistake(machine):
@@ -159,6 +159,6 @@ def test_an_emergency_stop_ends_the_job_of_another_and_holds_the_queue(slow_mach
 
 
 def test_a_server_that_knows_no_locks_is_not_asked(machine, monkeypatch):
-    monkeypatch.setattr("cim_hal.client.dialogue.NEWEST", (1, 1))
+    monkeypatch.setattr("cim_hal.client.requests.NEWEST", (1, 1))
     with open_device(machine) as mine, pytest.raises(VersionError, match="lock needs"):
         mine.lock()

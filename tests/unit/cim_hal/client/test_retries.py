@@ -24,8 +24,8 @@ def test_pauses_are_drawn_evenly_below_a_bound_that_doubles_up_to_a_cap():
 
 
 def test_patience_doubles_up_to_the_cap():
-    assert [a.patience_s for a in _attempts(5)] == [1.0, 2.0, 4.0, 5.0, 5.0]
-    assert [a.patience_s for a in _attempts(3, patience_s=8.0)] == [8.0, 8.0, 8.0]
+    assert [a.retry_after_s for a in _attempts(5)] == [1.0, 2.0, 4.0, 5.0, 5.0]
+    assert [a.retry_after_s for a in _attempts(3, retry_after_s=8.0)] == [8.0, 8.0, 8.0]
 
 
 def test_a_limit_ends_with_an_attempt_that_is_never_followed():
@@ -34,7 +34,7 @@ def test_a_limit_ends_with_an_attempt_that_is_never_followed():
 
 @pytest.mark.parametrize(
     "options",
-    [{"base_s": 0.0}, {"factor": 0.5}, {"cap_s": math.inf}, {"patience_s": -1}, {"limit": -1}],
+    [{"base_s": 0.0}, {"factor": 0.5}, {"cap_s": math.inf}, {"retry_after_s": -1}, {"limit": -1}],
 )
 def test_what_makes_no_sense_is_refused(options):
     with pytest.raises(ModelError, match=next(iter(options))):

@@ -5,8 +5,8 @@ import pytest
 from cim_hal import Capabilities, CapabilityError, IsingModel, PumpSchedule, Setting
 from cim_hal.client.routing import (
     LOOKAHEAD,
+    JobRequest,
     Load,
-    Wish,
     check_fits,
     choose,
     common_capabilities,
@@ -35,8 +35,8 @@ def _load(capabilities=LARGE, **state):
     return Load(capabilities, slots=2, **state)
 
 
-def _wish(model=PAIR, **options):
-    return Wish(model, None, options)
+def _request(model=PAIR, **options):
+    return JobRequest(model, None, options)
 
 
 def _holding(*models, **state):
@@ -46,62 +46,66 @@ def _holding(*models, **state):
 
 
 @pytest.mark.parametrize(
-    ("wish", "capabilities", "what"),
+    ("job", "capabilities", "what"),
     [
-        (_wish(TRIO), SMALL, "max_spins"),
-        (_wish(FIELD), SMALL, "max_spins"),
-        (_wish(n_runs=11), SMALL, "max_runs"),
-        (_wish(coupling_bits=5), SMALL, "coupling_bits"),
-        (_wish(settings={"gain": 1.0}), SMALL, "settings"),
-        (_wish(settings={"gain": 3.0}), LARGE, "settings.gain"),
-        (Wish(PAIR, PumpSchedule.constant(1.0, round_trips=501), {}), LARGE, "max_round_trips"),
-        (Wish(PAIR, PumpSchedule.constant(0.1, round_trips=5), {}), LARGE, "pump_range"),
+        (_request(TRIO), SMALL, "max_spins"),
+        (_request(FIELD), SMALL, "max_spins"),
+        (_request(n_runs=11), SMALL, "max_runs"),
+        (_request(coupling_bits=5), SMALL, "coupling_bits"),
+        (_request(settings={"gain": 1.0}), SMALL, "settings"),
+        (_request(settings={"gain": 3.0}), LARGE, "settings.gain"),
+        (
+            JobRequest(PAIR, PumpSchedule.constant(1.0, round_trips=501), {}),
+            LARGE,
+            "max_round_trips",
+        ),
+        (JobRequest(PAIR, PumpSchedule.constant(0.1, round_trips=5), {}), LARGE, "pump_range"),
     ],
 )
-def test_what_a_machine_cannot_do_is_named(wish, capabilities, what):
+def test_what_a_machine_cannot_do_is_named(job, capabilities, what):
     with pytest.raises(CapabilityError) as caught:
-        check_fits(wish, capabilities)
+        check_fits(job, capabilities)
     assert caught.value.details["what"] == what
 
 
 def test_a_job_goes_to_the_machine_that_can_do_it_though_it_is_busier():
     able = _load(LARGE, in_flight=1, job_s=9.0)
-    assert choose(_wish(TRIO), [_load(SMALL), able]) is able
+    assert choose(_request(TRIO), [_load(SMALL), able]) is able
 
 
 def test_a_job_goes_where_its_couplings_are():
     holder = _holding(TRIO, in_flight=1, job_s=1e-9)
-    assert choose(_wish(TRIO), [_load(), holder, _load()]) is holder
+    assert choose(_request(TRIO), [_load(), holder, _load()]) is holder
 
 
 def test_a_job_goes_where_the_wait_is_shortest():
     loads = [_load(in_flight=1, job_s=s) for s in (0.3, 0.1, 0.2)]
-    assert choose(_wish(), loads) is loads[1]
+    assert choose(_request(), loads) is loads[1]
 
 
 @pytest.mark.parametrize(("job_s", "waits"), [(1e-9, True), (1.0, False)])
 def test_a_full_holder_is_waited_for_only_while_that_is_shorter_than_an_upload(job_s, waits):
     holder, other = _holding(TRIO, in_flight=2, job_s=job_s), _load()
-    assert choose(_wish(TRIO), [holder, other]) is (None if waits else other)
+    assert choose(_request(TRIO), [holder, other]) is (None if waits else other)
 
 
 def test_dead_full_and_shunned_machines_get_nothing():
-    wish, bad = _wish(), _load()
-    wish.shunned[bad] = CapabilityError("max_spins", required=2, available=1)
-    assert choose(wish, [_load(is_alive=False), _load(in_flight=2), bad]) is None
+    request, bad = _request(), _load()
+    request.refusals[bad] = CapabilityError("max_spins", required=2, available=1)
+    assert choose(request, [_load(is_alive=False), _load(in_flight=2), bad]) is None
 
 
 def test_a_later_job_goes_first_where_its_couplings_are_but_not_for_ever():
     holder = _holding(TRIO)
-    oldest = _wish(PAIR)
+    oldest = _request(PAIR)
     n_passed = 0
-    while next_pair([oldest, _wish(TRIO)], [holder])[0] is not oldest:
+    while next_pair([oldest, _request(TRIO)], [holder])[0] is not oldest:
         n_passed += 1
     assert n_passed == LOOKAHEAD
 
 
 def test_nothing_starts_where_no_slot_is_free():
-    assert next_pair([_wish()], [_load(in_flight=2)]) is None
+    assert next_pair([_request()], [_load(in_flight=2)]) is None
     assert next_pair([], [_load()]) is None
 
 

@@ -7,15 +7,15 @@ import pytest
 from cim_machines import Annealer, Patient
 
 from cim_hal import IsingModel, LocalTransport, LoopbackTransport, PumpSchedule
-from cim_hal.client.couplings import Uploader
-from cim_hal.client.dialogue import Dialogue
+from cim_hal.client.requests import RequestClient
 from cim_hal.client.runner import Runner
+from cim_hal.client.uploads import Uploader
 from cim_hal.errors import LocalProtocolError, RemoteProtocolError, TransportTimeoutError
 from cim_hal.protocol.wire.errors import as_error
 from cim_hal.protocol.wire.messages import (
     CouplingRef,
     Description,
-    Fault,
+    ErrorMessage,
     JobStatus,
     Ping,
     Pong,
@@ -37,19 +37,19 @@ def runner(request):
 
 def test_an_answer_of_another_type_is_the_servers_mistake(runner):
     with pytest.raises(RemoteProtocolError, match="answered with pong, not with Description"):
-        runner.run(Dialogue(timeout_s=5.0).ask(Ping(), Description))
+        runner.run(RequestClient(timeout_s=5.0).ask(Ping(), Description))
 
 
 def test_a_request_that_breaks_a_rule_is_our_mistake(runner):
-    reply = runner.transport.exchange(Packet(Kind.REPLY, b"i" * 16, Pong()), patience_s=5.0)
-    assert isinstance(reply.body, Fault)
+    reply = runner.transport.exchange(Packet(Kind.REPLY, b"i" * 16, Pong()), timeout_s=5.0)
+    assert isinstance(reply.body, ErrorMessage)
     error = as_error(reply.body)
     assert isinstance(error, LocalProtocolError)
     assert "must not send replies" in str(error)
 
 
 def test_an_answer_that_does_not_come_in_time_is_a_timeout(runner):
-    dialogue = Dialogue(timeout_s=0.5)
+    dialogue = RequestClient(timeout_s=0.5)
     uploader = Uploader(dialogue)
     ref = CouplingRef(digest=runner.run(uploader.digest(PAIR, math.inf)))
     runner.run(uploader.load(PAIR, ref, math.inf))
@@ -62,7 +62,10 @@ def test_an_answer_that_does_not_come_in_time_is_a_timeout(runner):
 
 
 def test_the_digest_memo_does_not_keep_models_alive():
-    runner, uploader = Runner(lambda: LocalTransport(Annealer())), Uploader(Dialogue(timeout_s=5.0))
+    runner, uploader = (
+        Runner(lambda: LocalTransport(Annealer())),
+        Uploader(RequestClient(timeout_s=5.0)),
+    )
     try:
         runner.run(uploader.digest(IsingModel.from_couplings(np.zeros((3, 3))), math.inf))
         assert len(uploader._known) == 0

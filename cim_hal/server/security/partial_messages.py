@@ -1,0 +1,193 @@
+"""A bound for incomplete messages: peers that begin messages and do not end them are cut off.
+
+libzmq hands a message over when its last part has arrived, and until then keeps all parts, without
+a bound. The kernel counts the bytes of each connection: those that have left the kernel since the
+last whole message are what libzmq holds. This is known for TCP connections under Linux.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import socket
+import struct
+import sys
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import zmq
+
+from cim_hal.protocol.wire.limits import MAX_HEADER_BYTES
+from cim_hal.server.security.multipart import is_readable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from cim_hal.protocol.wire.limits import Limits
+
+__all__ = ["PartialMessageGuard", "is_possible"]
+
+CHECK_S, LATEST_S = 0.01, 0.1  # least and greatest time from one check to the next
+# A peer without a message for so long has no whole one in the queue either.
+SILENT_S = 1.0
+SHARE = 0.01  # part of the time that checks may take, with many connections
+
+_BYTES_RECEIVED = struct.Struct("=128xQ")  # tcpi_bytes_received of struct tcp_info
+_EVENT = struct.Struct("=HI")
+_INT = struct.Struct("=i")
+_EVENTS = int(zmq.EVENT_ACCEPTED) | int(zmq.EVENT_DISCONNECTED) | int(zmq.EVENT_CLOSED)
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(eq=False)
+class _Connection:
+    """Bytes that libzmq has read from a connection, now and at the last whole message."""
+
+    read: int = 0
+    taken: int = 0
+    received_at: float = 0.0
+    has_received: bool = False
+
+    @property
+    def held(self) -> int:
+        return self.read - self.taken
+
+
+class PartialMessageGuard:
+    """Limits the memory that incomplete messages of one socket take.
+
+    One message may be as large as a request, and all incomplete ones together as large as
+    `Limits.unfinished_bytes`. A peer beyond the first limit is cut off; beyond the second, the one
+    that holds the most.
+
+    Parameters
+    ----------
+    context : zmq.Context
+    server : zmq.Socket
+        Not bound yet.
+    limits : Limits
+
+    Attributes
+    ----------
+    events : zmq.Socket
+        Readable when `update` has something to do.
+    """
+
+    def __init__(
+        self, context: zmq.Context[zmq.Socket[bytes]], server: zmq.Socket[bytes], limits: Limits
+    ) -> None:
+        # Twice: a whole message may be on its way to the queue beside an incomplete one.
+        self._most_of_one = 2 * (limits.chunk_bytes + MAX_HEADER_BYTES)
+        self._most_of_all = limits.unfinished_bytes
+        self._connections: dict[int, _Connection] = {}
+        self._next_check = 0.0
+        self._server = server
+        endpoint = f"inproc://partial-messages-{secrets.token_hex(8)}"
+        server.monitor(endpoint, _EVENTS)
+        self.events = context.socket(zmq.PAIR)
+        self.events.setsockopt(zmq.LINGER, 0)
+        self.events.setsockopt(zmq.RCVHWM, 0)  # otherwise libzmq blocks until we read
+        self.events.connect(endpoint)
+
+    @property
+    def timeout_s(self) -> float:
+        """Time until the next check; infinity if nobody is connected."""
+        if not self._connections:
+            return float("inf")
+        return max(self._next_check - time.monotonic(), 0.0)
+
+    def update(self) -> None:
+        """Note connections that were opened or closed."""
+        while is_readable(self.events):
+            event, fd = _EVENT.unpack(self.events.recv_multipart()[0])
+            if event == zmq.EVENT_ACCEPTED:
+                self._connections[fd] = _Connection(received_at=time.monotonic())
+            else:
+                self._connections.pop(fd, None)
+
+    def on_bytes(self, frame: zmq.Frame) -> None:
+        """Note that a whole message has arrived; `frame` is any part of it."""
+        fd = int(frame.get(zmq.SRCFD))
+        if fd not in self._connections:
+            self.update()
+        connection = self._connections.get(fd)
+        if connection is not None:
+            connection.has_received = True
+
+    def check(self) -> int:
+        """Cut off peers beyond the limits, if a check is due; return how many."""
+        now, began = time.monotonic(), time.thread_time()
+        if not self._connections or now < self._next_check:
+            return 0
+        for fd, connection in self._connections.items():
+            _measure(fd, connection, now)
+        is_dry = not is_readable(self._server)  # read last, so that whole messages are seen
+        cut = [fd for fd in self._beyond(now, is_dry=is_dry) if self._cut(fd)]
+        pause_s = max((time.thread_time() - began) / SHARE, CHECK_S)
+        self._next_check = now + min(pause_s, LATEST_S)
+        return len(cut)
+
+    def close(self) -> None:
+        """Close the socket of events."""
+        self.events.close()
+
+    def _beyond(self, now: float, *, is_dry: bool) -> Iterator[int]:
+        holding = [
+            (connection.held, fd)
+            for fd, connection in self._connections.items()
+            if is_dry or now - connection.received_at > SILENT_S
+        ]
+        total = sum(held for held, _ in holding)
+        for held, fd in sorted(holding, reverse=True):
+            if held <= self._most_of_one and total <= self._most_of_all:
+                return
+            total -= held
+            yield fd
+
+    def _cut(self, fd: int) -> bool:
+        connection = self._connections.pop(fd)
+        own_port = self._server.getsockopt_string(zmq.LAST_ENDPOINT).rstrip("\0").rpartition(":")[2]
+        try:
+            # A duplicate: once it is known to be a peer's socket, it stays that.
+            with socket.socket(fileno=os.dup(fd)) as stream:
+                if str(stream.getsockname()[1]) != own_port:
+                    return False
+                host, port = stream.getpeername()[:2]
+                stream.shutdown(socket.SHUT_RDWR)
+        except (OSError, IndexError):  # closed, and the number may be another file's
+            return False
+        log.warning(
+            "%s port %d was cut off: %d bytes of an incomplete message",
+            host,
+            port,
+            connection.held,
+        )
+        return True
+
+
+def is_possible(endpoint: str) -> bool:
+    """Return whether incomplete messages at an endpoint can be measured."""
+    return endpoint.startswith("tcp://") and sys.platform == "linux"
+
+
+def _measure(fd: int, connection: _Connection, now: float) -> None:
+    """Update the bytes that libzmq has read, and those at the last whole message."""
+    import fcntl  # not on Windows
+    import termios
+
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM, fileno=os.dup(fd)) as stream:
+            told = stream.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _BYTES_RECEIVED.size)
+            waiting = fcntl.ioctl(stream, termios.FIONREAD, bytes(_INT.size))
+        connection.read = _BYTES_RECEIVED.unpack(told)[0] - _INT.unpack(waiting)[0]
+    except (OSError, struct.error):  # closed, or the kernel is too old to report
+        return
+    if connection.has_received:
+        connection.taken, connection.received_at, connection.has_received = (
+            connection.read,
+            now,
+            False,
+        )

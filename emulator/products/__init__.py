@@ -1,0 +1,1 @@
+"""Products of couplings and codes, one module per kind of product."""

@@ -1,0 +1,205 @@
+r"""The product of couplings and codes: what the FPGA computes between measurement and injection.
+
+.. math:: f_{ir} = \sum_j J_{ij}\,c_{jr}
+
+Integer levels times integer codes are summed exactly: in bytes where the processor and the bounds
+allow (`integer_product`, `sparse_product`); else in float32 where every partial sum stays below
+2^24 (550 spins of 8-bit couplings and 8-bit codes do: 550 * 127 * 127 < 2^24); else in float64, up
+to 2^53. Exact sums depend neither on their order nor on how runs are grouped, nor on which of
+these is taken.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from emulator.products.dense_float import DenseFloats
+from emulator.products.dense_int import DenseLevels
+from emulator.products.llvm import LANES
+from emulator.products.packing import aligned_zeros, padded_runs
+from emulator.products.sparse import SparseFloats, SparseLevels
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import DTypeLike, NDArray
+
+    from emulator.products.operand import CouplingOperand
+
+__all__ = ["CouplingMatrix"]
+
+# The row norm that this share of rows falls short of sets the natural coupling strength.
+TYPICAL_QUANTILE = 0.1
+# ... unless it is this much weaker than the strongest row, which keeps all within float32.
+LEAST_TYPICAL_NORM = 1e-4
+CHUNK_ROWS = 1024
+
+
+@dataclass(frozen=True, eq=False)
+class CouplingMatrix:
+    r"""Couplings in the form the product wants, and the field beside them.
+
+    Make one with `of`. The natural unit of couplings is the norm
+    :math:`|J| = (\sum_j J_{ij}^2 + h_i^2)^{1/2}` of a weakly coupled row: nine in ten have more.
+    A machine that is to solve models of spins with very different couplings, as constraints make
+    them, must serve the weak ones; the root mean square would follow the strong.
+
+    Attributes
+    ----------
+    operand : CouplingOperand
+        What codes are multiplied with.
+    stored : DenseFloats, SparseFloats or DenseLevels
+        The same as numbers of `dtype`; dense levels are stored only once, as levels.
+    field : float64 array, shape (n,)
+        In the same unit as the values.
+    unit : float
+        One of the values in natural units: 1 / \|J\| for integers, 1 for reals, which are scaled.
+    dtype : numpy dtype
+        Of the product: float32 or float64.
+    is_exact : bool
+        Whether no sum is ever rounded.
+    """
+
+    operand: CouplingOperand
+    stored: DenseFloats | SparseFloats | DenseLevels
+    field: NDArray[np.float64]
+    unit: float
+    dtype: np.dtype[Any]
+    is_exact: bool
+
+    @classmethod
+    def of(
+        cls, J: Any, h: NDArray[Any], *, largest_code: float | None, dtype: DTypeLike
+    ) -> CouplingMatrix:
+        """Prepare couplings `J` (n, n), dense or CSR, and a field `h` (n,).
+
+        Parameters
+        ----------
+        largest_code : float or None
+            Bound of the integer codes to come; None where they are real.
+        dtype : dtype
+            Of the product where it cannot be exact.
+        """
+        matrix = _stored(J)
+        field = np.array(h, dtype=np.float64)
+        peak, relative_norm, largest_row_sum = _row_statistics(matrix, field)
+        bound = np.inf if largest_code is None else largest_code * largest_row_sum
+        if bound < 2.0**53 and _are_integers(matrix):
+            dtype = np.dtype(np.float32 if bound < 2.0**24 else np.float64)
+            operands = _exact_operands(matrix, dtype, largest_code)
+            return cls(*operands, field, 1.0 / (peak * relative_norm), dtype, is_exact=True)
+        floats = _floats(matrix, np.dtype(dtype), peak, relative_norm)
+        unit_field = field / peak / relative_norm
+        return cls(floats, floats, unit_field, 1.0, np.dtype(dtype), is_exact=False)
+
+    @property
+    def depends_on_grouping(self) -> bool:
+        """Whether the number of runs in a batch can change the last bits of a product."""
+        return not self.is_exact and self.operand.depends_on_grouping
+
+    @property
+    def matrix(self) -> Any:
+        """Couplings (n, n) of `dtype`: an array, or a CSR array where they are sparse."""
+        return self.as_floats(self.dtype).matrix()
+
+    def as_floats(self, dtype: DTypeLike, *, copy: bool = False) -> DenseFloats | SparseFloats:
+        """Return the couplings as numbers of `dtype`, in new arrays unless they are so already."""
+        if isinstance(self.stored, DenseLevels):
+            return DenseFloats(self.stored.unpack(dtype))
+        return self.stored.astype(dtype, copy=copy)
+
+    def with_floats(self, floats: DenseFloats | SparseFloats) -> CouplingMatrix:
+        """Return other couplings in the same unit, as reals."""
+        changes = {"operand": floats, "stored": floats, "dtype": floats.values.dtype}
+        return replace(self, **changes, is_exact=False)
+
+    def multiply(self, codes: NDArray[Any], out: NDArray[Any]) -> None:
+        """Write the product with `codes` (n, runs) to `out` (n, runs).
+
+        Codes are of the operand's `code_dtype`, the product is of `dtype`. Where integers were
+        announced, real numbers are multiplied as well, but slowly: couplings may have to be
+        unpacked first. Both arrays are best aligned (`aligned_zeros`), of runs in sixteens.
+        """
+        n_runs = codes.shape[1]
+        if n_runs % LANES or not (codes.flags.c_contiguous and out.flags.c_contiguous):
+            padded = aligned_zeros((len(codes), padded_runs(n_runs)), codes.dtype)
+            padded[:, :n_runs] = codes
+            product = aligned_zeros(padded.shape, out.dtype)
+            self.multiply(padded, product)
+            out[...] = product[:, :n_runs]
+        elif not self.operand.multiply(codes, out):
+            self.as_floats(out.dtype).multiply(codes, out)
+
+
+def _exact_operands(
+    matrix: Any, dtype: np.dtype[Any], largest_code: float | None
+) -> tuple[CouplingOperand, DenseFloats | SparseFloats | DenseLevels]:
+    """Choose the product of integers: in bytes where the processor and the bounds allow."""
+    if isinstance(matrix, np.ndarray):
+        levels = DenseLevels.of(matrix, largest_code)
+        if levels is not None:
+            return levels, levels
+        floats = _floats(matrix, dtype)
+        return floats, floats
+    floats = _floats(matrix, dtype)
+    return SparseLevels.of(matrix, largest_code) or floats, floats
+
+
+def _floats(matrix: Any, dtype: np.dtype[Any], *divisors: float) -> DenseFloats | SparseFloats:
+    values = np.empty(_values(matrix).shape, dtype)
+    for some in _chunks(len(values)):
+        chunk = _values(matrix)[some].astype(np.float64)
+        for divisor in divisors:
+            chunk /= divisor
+        values[some] = chunk
+    if isinstance(matrix, np.ndarray):
+        return DenseFloats(values)
+    return SparseFloats.of(matrix, values)
+
+
+def _stored(J: Any) -> Any:
+    """Return an array, or a CSR array whose stored values all differ from zero."""
+    if not sp.issparse(J):
+        return np.asarray(J)
+    matrix = sp.csr_array(J)
+    if not matrix.data.all():  # weak couplings that were quantized to zero
+        matrix = matrix.copy()
+        matrix.eliminate_zeros()
+    return matrix
+
+
+def _values(matrix: Any) -> NDArray[Any]:
+    return matrix if isinstance(matrix, np.ndarray) else matrix.data
+
+
+def _chunks(length: int) -> Iterator[slice]:
+    """Slices of rows, so that no copy of all of J is made on the way."""
+    return (slice(first, first + CHUNK_ROWS) for first in range(0, length, CHUNK_ROWS))
+
+
+def _are_integers(matrix: Any) -> bool:
+    values = _values(matrix)
+    if values.dtype.kind == "i":
+        return True
+    return all((values[some] == np.rint(values[some])).all() for some in _chunks(len(values)))
+
+
+def _row_statistics(matrix: Any, field: NDArray[np.float64]) -> tuple[float, float, float]:
+    """Return the largest magnitude, the typical row norm in units of it, the largest row sum."""
+    values = _values(matrix)
+    ends = (f(v, initial=0.0) for f in (np.max, np.min) for v in (values, field))
+    peak = max(abs(float(end)) for end in ends) or 1.0
+    squares, largest_sum = (field / peak) ** 2, 0.0
+    for some in _chunks(len(field)):
+        scaled = abs(matrix[some].astype(np.float64)) / peak  # squares unscaled could overflow
+        squares[some] += np.asarray((scaled * scaled).sum(axis=1)).ravel()
+        largest_sum = max(largest_sum, float(scaled.sum(axis=1).max()))
+    norms = np.sqrt(squares[squares > 0])
+    if not norms.size:
+        return peak, 1.0, 0.0
+    typical = max(np.quantile(norms, TYPICAL_QUANTILE), LEAST_TYPICAL_NORM * norms.max())
+    return peak, float(typical), largest_sum * peak

@@ -1,0 +1,145 @@
+r"""Oracles made worse on purpose, and one that only guesses.
+
+The machine's coefficients are those of the Ising form: with :math:`x = (1 + \sigma)/2` the
+gradient G becomes :math:`M = T^T G T`, whose first row is the field and whose other entries off
+the diagonal are the couplings. Rounding and noise act there; rounding the QUBO would be another
+thing, since its diagonal is far larger than its couplings. All values are those of G itself.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cim_hal import max_level
+from qnn_train.errors import TrainingError
+from qnn_train.solve.oracle import Answer, evaluate, from_ising, largest, to_ising
+from qnn_train.solve.parallel import minimize_all
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from qnn_train.solve.oracle import Oracle
+
+__all__ = ["NoisyOracle", "QuantizedOracle", "RandomOracle", "RandomizedOracle"]
+
+
+class _PerturbedOracle(ABC):
+    """Asks another oracle about a perturbed gradient."""
+
+    def __init__(self, oracle: Oracle) -> None:
+        self._oracle = oracle
+
+    @abstractmethod
+    def _perturb(self, ising: NDArray[np.float64]) -> None:
+        """Change the Ising form (p, p) in place; its diagonal does not matter."""
+
+    def minimize(self, gradient: NDArray[np.float64]) -> Answer:
+        """Answer for a perturbed gradient."""
+        return self.minimize_all([gradient])[0]
+
+    def minimize_all(self, gradients: Sequence[NDArray[np.float64]]) -> list[Answer]:
+        """Answer for perturbed gradients."""
+        perturbed = []
+        for gradient in gradients:
+            ising = to_ising(gradient)
+            self._perturb(ising)
+            perturbed.append(from_ising(ising))
+        answers = minimize_all(self._oracle, perturbed)
+        pairs = zip(gradients, answers, strict=True)
+        return [evaluate(gradient, answer.bits, cost=answer.cost) for gradient, answer in pairs]
+
+
+class QuantizedOracle(_PerturbedOracle):
+    """Couplings and fields of few bits, on one scale, as a machine takes them.
+
+    Parameters
+    ----------
+    oracle : Oracle
+    bits : int
+        Of a coupling, sign included, at least 2.
+
+    Raises
+    ------
+    TrainingError
+        Fewer than 2 bits.
+    """
+
+    def __init__(self, oracle: Oracle, bits: int) -> None:
+        super().__init__(oracle)
+        if bits < 2:
+            raise TrainingError(f"couplings of {bits} bits", hint="at least 2, with the sign")
+        self._top = max_level(bits)
+
+    def _perturb(self, ising: NDArray[np.float64]) -> None:
+        step = largest(ising) / self._top
+        if step > 0:
+            np.multiply(np.rint(ising / step), step, out=ising)
+
+
+class NoisyOracle(_PerturbedOracle):
+    """Gaussian noise on every coupling and field, new at each call.
+
+    Parameters
+    ----------
+    oracle : Oracle
+    noise : float
+        Standard deviation, in units of the largest coefficient.
+    seed : int
+    """
+
+    def __init__(self, oracle: Oracle, noise: float, *, seed: int) -> None:
+        super().__init__(oracle)
+        self._noise = noise
+        self._rng = np.random.default_rng(seed)
+
+    def _perturb(self, ising: NDArray[np.float64]) -> None:
+        upper = np.triu(self._rng.normal(size=ising.shape), 1)
+        ising += self._noise * largest(ising) * (upper + upper.T)
+
+
+class RandomizedOracle:
+    """Right with a probability, else random bits: a machine that succeeds now and then.
+
+    Parameters
+    ----------
+    oracle : Oracle
+    success : float
+        Probability of an answer of `oracle`.
+    seed : int
+    """
+
+    def __init__(self, oracle: Oracle, success: float, *, seed: int) -> None:
+        self._oracle = oracle
+        self._success = success
+        self._rng = np.random.default_rng(seed)
+
+    def minimize(self, gradient: NDArray[np.float64]) -> Answer:
+        """Answer, or guess."""
+        if self._rng.random() < self._success:
+            return self._oracle.minimize(gradient)
+        return evaluate(gradient, self._rng.integers(0, 2, (1, len(gradient) - 1), np.int8))
+
+
+class RandomOracle:
+    """Random bits whatever the gradient: what any method must be ahead of.
+
+    Parameters
+    ----------
+    n_samples : int
+        Vectors of an answer.
+    seed : int
+    """
+
+    def __init__(self, n_samples: int, *, seed: int) -> None:
+        self._n_samples = n_samples
+        self._rng = np.random.default_rng(seed)
+
+    def minimize(self, gradient: NDArray[np.float64]) -> Answer:
+        """Guess."""
+        size = (self._n_samples, len(gradient) - 1)
+        return evaluate(gradient, self._rng.integers(0, 2, size, np.int8))

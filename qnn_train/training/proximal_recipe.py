@@ -1,0 +1,234 @@
+"""Everything that decides a training on many images by proximal descent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
+
+from qnn_train.errors import AssemblyError
+from qnn_train.network import Architecture, Layer, ParameterCode, bias_code, weight_code
+from qnn_train.network.architecture import hidden_sizes
+from qnn_train.network.spline import activation_named
+from qnn_train.solve import Annealing
+
+if TYPE_CHECKING:
+    from cim_hal import Capabilities
+
+__all__ = ["ProximalRecipe", "Stage"]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A descent.
+
+    Attributes
+    ----------
+    architecture : Architecture
+    annealing : Annealing
+    sweeps : int
+        All of them, restarts included.
+    """
+
+    architecture: Architecture
+    annealing: Annealing
+    sweeps: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProximalRecipe:
+    """What to train, on what, and in how many calls of a machine.
+
+    Parameters
+    ----------
+    train_samples : int or None
+        Images to learn from, drawn evenly from the classes; None for all.
+    validation : float
+        Share of these images, 0 to below 1, that is kept apart to judge networks; 0 judges them
+        on the images they are trained on.
+    shift : int
+        Pixels by which copies of the training images are moved; 0 for no copies.
+    mirror : bool
+        Whether there are copies with left and right exchanged.
+    grid : int
+        Cells along a side; the network has grid² inputs.
+    levels, cut : int
+        Of the features, see `PooledLevels`.
+    hidden : int or tuple of int
+        Neurons of the hidden layer, or of each; 0 is a single layer.
+    readout : {"majority", "trained"}
+        What follows it: a vote, for two classes only, or a trained layer.
+    activation : str
+        See `activation_named`.
+    clip : float
+        Where it saturates, in standard deviations of an input; behind the first layer in
+        proportion to the square root of what a neuron reads.
+    weights : str or tuple of str
+        Code of the weights, or of those of each layer, see `weight_code`.
+    first_weights : str or None
+        Code of the weights in the first half of the sweeps: the second half goes on from the best
+        network of the first. What `weights` cannot say is `rounded`.
+    bias_bits, output_bias_bits : int
+        Bits of each bias of the hidden and of the last layer; 0 for none.
+    bias_reach : float
+        The largest hidden bias, in standard deviations of an input with the largest weight.
+    output_bias_reach : float
+        The largest bias of the last layer, in units of where the activation saturates.
+    sweeps : int
+        Visits of every block in one descent.
+    starts : int
+        Descents from different random networks, of which the best counts.
+    judge_by : {"loss", "errors"}
+        What makes a network better than another, on the images that judge.
+    batch, width : tuple
+        See `Annealing`.
+    ladder : tuple of float
+        Proximal weights; one call of the machine for each, in a step.
+    block_spins : int
+        Largest number of bits of a block; fewer on a smaller machine.
+    block_reads : int or None
+        The most inputs of a neuron in a block, None for all; see `partition`.
+    n_runs : int
+        Runs of the machine a call.
+    tried : int
+        Different samples of a call that are tried on the batch.
+    round_trips : int or None
+        Length of a run; None for what the machine recommends.
+    settings : tuple of pairs
+        Names and values of knobs to turn, of those that the machine has. Recipes were chosen on
+        machines that count fields as couplings.
+    patience : int
+        Sweeps without a better network after which a descent is stopped; 0 never stops early.
+    seed : int
+        Of the draw of images, the first network and the machine.
+
+    Raises
+    ------
+    AssemblyError
+        A value outside its range.
+    """
+
+    train_samples: int | None = None
+    validation: float = 0.0
+    shift: int = 0
+    mirror: bool = False
+    grid: int = 4
+    levels: int = 16
+    cut: int = 4
+    hidden: int | tuple[int, ...] = 4
+    readout: Literal["majority", "trained"] = "majority"
+    activation: str = "hard_tanh"
+    clip: float = 8.0
+    weights: str | tuple[str, ...] = "binary"
+    first_weights: str | None = None
+    bias_bits: int = 2
+    bias_reach: float = 3.0
+    output_bias_bits: int = 0
+    output_bias_reach: float = 3.5
+    sweeps: int = 8
+    starts: int = 1
+    judge_by: Literal["loss", "errors"] = "loss"
+    batch: tuple[int, int] = (1000, 20_000)
+    width: tuple[float, float] = (1.0, 0.25)
+    ladder: tuple[float, ...] = (0.02, 0.1, 0.5, 2.0)
+    block_spins: int = 128
+    block_reads: int | None = None
+    n_runs: int = 32
+    tried: int = 8
+    round_trips: int | None = None
+    settings: tuple[tuple[str, float], ...] = (("field_weight", 1.0),)
+    patience: int = 0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.validation < 1:
+            raise AssemblyError(f"a validation share of {self.validation}", hint="0 to below 1")
+        if self.readout not in {"majority", "trained"}:
+            raise AssemblyError(f"no readout {self.readout!r}", hint="majority or trained")
+        if self.judge_by not in {"loss", "errors"}:
+            raise AssemblyError(f"no judging by {self.judge_by!r}", hint="loss or errors")
+        counts = (self.sweeps, self.starts, self.block_spins, self.n_runs, self.tried, *self.batch)
+        smallest = min(*counts, self.block_reads or 1)
+        if smallest < 1 or min(self.clip, *self.width, *self.ladder) <= 0:
+            raise AssemblyError("a recipe counts from 1, and its widths and weights are positive")
+        if self.first_weights:
+            weight_code(self.first_weights)
+            if self.starts > 1 or self.sweeps < 2:
+                raise AssemblyError("two codes need two sweeps and a single start")
+
+    def settings_on(self, capabilities: Capabilities) -> dict[str, float]:
+        """Return the settings that a machine has."""
+        known = {setting.name for setting in capabilities.settings}
+        return {name: value for name, value in self.settings if name in known}
+
+    def stages(self, n_outputs: int) -> list[Stage]:
+        """Return the descents: one, or one for each code of the weights.
+
+        Raises
+        ------
+        AssemblyError
+            See `architecture`.
+        """
+        whole = Annealing(
+            sweeps=self.sweeps, batch=self.batch, width=self.width, restarts=self.starts > 1
+        )
+        fine = self.architecture(n_outputs)
+        if self.first_weights is None:
+            return [Stage(fine, whole, self.sweeps * self.starts)]
+        coarse = replace(self, weights=self.first_weights, first_weights=None)
+        first, second = whole.halves()
+        return [
+            Stage(coarse.architecture(n_outputs), first, first.sweeps),
+            Stage(fine, second, second.sweeps),
+        ]
+
+    def architecture(self, n_outputs: int, n_inputs: int | None = None) -> Architecture:
+        """Return the network for a number of margins, and of inputs other than grid².
+
+        Raises
+        ------
+        AssemblyError
+            A vote for more than two classes, a code that does not exist, or too few or
+            too many codes.
+        """
+        inputs = self.grid**2 if n_inputs is None else n_inputs
+        sizes = hidden_sizes(self.hidden)
+        if self.readout == "majority" and sizes and n_outputs > 1:
+            raise AssemblyError(
+                "a majority vote tells two classes apart", hint="use the readout trained"
+            )
+        *kinds, last_kind = self._kinds(len(sizes) + (not sizes or self.readout == "trained"))
+        if sizes and self.readout == "majority":
+            kinds.append(last_kind)
+        height, reads, layers = float(self.levels), inputs, []
+        for size, weights in zip(sizes, kinds, strict=True):
+            unit = height * _largest(weights)
+            spread = (reads / inputs) ** 0.5 * unit
+            limit = round(self.clip * spread)
+            biases = _bias(self.bias_bits, self.bias_reach * spread)
+            activation = activation_named(self.activation, limit=limit)
+            layers.append(Layer(reads, size, weights, biases, activation))
+            height, reads = 1 if self.activation == "sign" else limit, size
+        if sizes and self.readout == "majority":
+            return Architecture(tuple(layers), None)
+        unit = height * _largest(last_kind)
+        if sizes:
+            last = _bias(self.output_bias_bits, self.output_bias_reach * unit)
+        else:
+            last = _bias(self.output_bias_bits or self.bias_bits, self.bias_reach * unit)
+        return Architecture(tuple(layers), Layer(reads, n_outputs, last_kind, last))
+
+    def _kinds(self, n_layers: int) -> list[ParameterCode]:
+        """Return the code of the weights of each layer."""
+        names = self.weights if isinstance(self.weights, tuple) else (self.weights,) * n_layers
+        if len(names) != n_layers:
+            raise AssemblyError(f"{len(names)} codes of weights for {n_layers} layers")
+        return [weight_code(name) for name in names]
+
+
+def _largest(code: ParameterCode) -> int:
+    return max(map(abs, code.values))
+
+
+def _bias(bits: int, reach: float) -> ParameterCode:
+    """Return the code of `bits` bits whose largest value is about `reach`."""
+    return bias_code(bits).times(max(1, round(reach / (2**bits - 1)))) if bits else bias_code(0)
