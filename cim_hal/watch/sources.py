@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING
 
 from cim_hal.client.session import open_device
 from cim_hal.errors import AuthenticationError, CimError, KeyFileError, TargetError
-from cim_hal.protocol.wire.messages.status import StatusReport, Throughput
-from cim_hal.protocol.wire.version import NEWEST
 from cim_hal.watch.snapshot import LENGTH, Snapshot
 
 if TYPE_CHECKING:
@@ -16,13 +14,13 @@ if TYPE_CHECKING:
 
     from cim_hal.client.session import Session
     from cim_hal.machine.telemetry import Telemetry
+    from cim_hal.protocol.wire.messages.status import StatusReport
     from cim_hal.server.board import Board
 
 __all__ = ["LocalSource", "ServerSource"]
 
 TIMEOUT_S = 2.0
 LATE_S = 5.0  # after which a board is called stale
-SINCE = (1, 2)  # the protocol that tells what goes on
 
 
 class ServerSource:
@@ -54,8 +52,6 @@ class ServerSource:
         is_new = self._session is None
         try:
             session = self._session = self._session or self._open()
-            if session.protocol < SINCE:
-                return _of_old(self._target, session)
             status = session.status()
             past = _past(session, status) if is_new else ()
             return Snapshot(self._target, status, session.metrics(), past)
@@ -108,21 +104,3 @@ def _past(session: Session, status: StatusReport) -> tuple[Telemetry, ...]:
         found += history.telemetry
         after = history.first + len(history.telemetry) - 1
     return tuple(found)
-
-
-def _of_old(target: str, session: Session) -> Snapshot:
-    """Return the little that a server of before 1.2 tells."""
-    description = session.describe()
-    status = StatusReport(
-        device=description.capabilities.name,
-        software="",
-        instance="0" * 32,
-        uptime_s=0.0,
-        state="running" if description.busy else "idle",
-        queued=description.queued,
-        n_sessions=0,
-        throughput=Throughput(bucket_s=5.0),
-    )
-    spoken, needed = (f"{major}.{minor}" for major, minor in (session.protocol, NEWEST))
-    note = f"the server speaks protocol {spoken}: it says no more than this ({needed} would)"
-    return Snapshot(target, status, note=note)

@@ -20,10 +20,7 @@ import pytest
 from cim_machines import Annealer, Patient
 
 from cim_hal import IsingModel, PumpSchedule, open_device
-from cim_hal.protocol import core
-from cim_hal.protocol.wire.version import agree
 from cim_hal.server.router import Router
-from cim_hal.watch.sources import ServerSource
 
 PAIR = IsingModel.from_couplings([[0, 1], [1, 0]])
 LONG = PumpSchedule.constant(1.0, round_trips=60_000)
@@ -184,17 +181,3 @@ def test_it_finds_the_server_again(terminal):
         thread.join()
     shown.press("q")
     assert shown.end() == 0
-
-
-def test_a_server_of_before_is_shown_as_far_as_it_tells(serving, monkeypatch):
-    old = ((1, 0), (1, 1))
-    monkeypatch.setattr(core, "agree", lambda theirs: agree(theirs, ours=old))
-    with serving(Patient()) as endpoint, open_device(endpoint) as device:
-        assert device.protocol == (1, 1)
-        with _running(device):
-            source = ServerSource(endpoint)
-            snapshot = source.read()
-            source.close()
-    assert (snapshot.status.device, snapshot.status.state) == ("patient", "running")
-    assert "protocol 1.1" in snapshot.note
-    assert snapshot.trouble == ""

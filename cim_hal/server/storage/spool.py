@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from cim_hal.errors import JournalError, UnknownReferenceError
 from cim_hal.model.trace import Trace
 from cim_hal.protocol.couplings.content import Couplings, EncodedCouplings
-from cim_hal.protocol.couplings.layout import n_bytes
+from cim_hal.protocol.couplings.formats import n_bytes
 from cim_hal.protocol.wire.messages import CouplingSpec
 from cim_hal.protocol.wire.results import Result
 from cim_hal.server.storage.array_file import (
