@@ -65,13 +65,14 @@ class CouplingHandlers:
         """Handle the outcome of a `Lower` effect: answer the requests that waited for it."""
         if self._relowering.is_for(ticket):
             return self._relowering.lowered(outcome, now)
-        task, waiting = self._lowering.pop(ticket)
+        task, waiting = self._lowering[ticket]
         waiters = list(waiting.values())
         if isinstance(outcome, CimError):
             self._store.refuse(task)
             body: Message = to_wire(outcome)
         else:
             body = self._store.keep(task.coupling, outcome, {w.user for w in waiters})
+        del self._lowering[ticket]  # now: where the above fails, an error is told instead
         for waiter in waiters:
             self._state.sessions.touch(waiter.request.session, now)
         return [reply(w.peer, w.request, body) for w in waiters]

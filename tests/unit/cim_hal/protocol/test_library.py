@@ -346,9 +346,7 @@ def test_what_jobs_need_is_neither_dropped_nor_evicted():
 
 
 def _begin(bits: int) -> BeginCouplings:
-    return BeginCouplings(
-        coupling=CouplingRef(digest=DIGEST, bits=bits), spec=PAYLOAD.spec
-    )
+    return BeginCouplings(coupling=CouplingRef(digest=DIGEST, bits=bits), spec=PAYLOAD.spec)
 
 
 def test_the_uploads_of_one_user_leave_room_for_others():
