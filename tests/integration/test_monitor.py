@@ -9,13 +9,13 @@ import pty
 import select
 import signal
 import struct
-import subprocess
 import sys
 import termios
 import threading
 import time
 from contextlib import contextmanager
 
+import processes
 import pytest
 from cim_machines import Annealer, Patient
 
@@ -46,7 +46,7 @@ class Terminal:
         self.resize(rows, columns)
         environment = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "LINES")}
         command = [sys.executable, "-m", "cim_hal.cli", *arguments]
-        self.process = subprocess.Popen(
+        self.process = processes.start(
             [sys.executable, "-c", ON_A_TERMINAL, os.ttyname(theirs), *command],
             env=environment | {"TERM": "xterm-256color"},
         )
