@@ -3,6 +3,7 @@ from __future__ import annotations
 import msgpack
 import pytest
 from cim_wire import Bench, runs
+from example_messages import example_packets
 
 from cim_hal import Capabilities
 from cim_hal.errors import VersionError
@@ -22,7 +23,6 @@ from cim_hal.protocol.wire.messages import (
 )
 from cim_hal.protocol.wire.packet import Kind, Packet
 from cim_hal.protocol.wire.version import agree, as_of, written
-from cim_hal.testing import example_packets
 
 
 def test_the_newest_common_version_is_taken():
