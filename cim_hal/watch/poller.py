@@ -1,43 +1,61 @@
-"""A thread that looks again and again, so that those who show it never wait for a server."""
+"""A thread that polls a source of snapshots, so that those who show them never wait for it."""
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
-from typing import TYPE_CHECKING, Protocol, Self
+from collections import deque
+from contextlib import suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from cim_hal.errors import CimError
-from cim_hal.watch.snapshot import History, Snapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
-__all__ = ["Poller", "Source"]
+    from cim_hal.machine.telemetry import Telemetry
+    from cim_hal.server.status_snapshot import StatusSnapshot
+
+__all__ = ["LENGTH", "History", "Poller", "Source"]
+
+LENGTH = 300  # values of a reading that are kept
+
+log = logging.getLogger(__name__)
 
 
 class Source(Protocol):
     """Where snapshots come from."""
 
-    def read(self) -> Snapshot:
+    def read(self) -> StatusSnapshot:
         """Return what is known now."""
         ...
 
     def close(self) -> None:
-        """Let go."""
+        """Release what is held; no more is read."""
         ...
 
 
 class Poller:
     """Reads a source every `every_s` seconds; a context manager that closes it.
 
+    Parameters
+    ----------
+    source : Source
+    every_s : float
+    on_snapshot : callable
+        Receives each snapshot and the history, in the thread of the poller.
+
     Attributes
     ----------
-    latest : Snapshot or None
-        What is known; None before the first look.
+    latest : StatusSnapshot or None
+        The newest snapshot; None before the first poll.
+    history : History
     n_polls : int
         Number of polls so far; each may have brought something new.
     failure : CimError or None
-        Why it looks no more.
+        Why polling has ended; the last snapshot then says so too.
     """
 
     def __init__(
@@ -45,13 +63,13 @@ class Poller:
         source: Source,
         *,
         every_s: float,
-        on_snapshot: Callable[[Snapshot, History], None] = lambda *_: None,
+        on_snapshot: Callable[[StatusSnapshot, History], None] = lambda *_: None,
     ) -> None:
         self._source = source
         self._every_s = every_s
         self._on_snapshot = on_snapshot
         self._ended = threading.Event()
-        self.latest: Snapshot | None = None
+        self.latest: StatusSnapshot | None = None
         self.history = History()
         self.n_polls = 0
         self.failure: CimError | None = None
@@ -63,24 +81,73 @@ class Poller:
 
     def __exit__(self, *_: object) -> None:
         self._ended.set()
-        # No longer than a source takes: a thread left behind would hold its sockets, and they the
-        # end of the process.
+        # Waits as long as one poll takes: a thread left behind would hold its sockets, and they
+        # the end of the process.
         self._thread.join()
 
     def _loop(self) -> None:
         try:
             while not self._ended.is_set():
                 began = time.monotonic()
-                self._poll()
+                self._show(self._source.read().after(self.latest))
                 self._ended.wait(max(self._every_s - (time.monotonic() - began), 0.01))
-        except CimError as error:
-            self.failure = error
+        except Exception as error:  # noqa: BLE001  whoever waits is told
+            self._fail(error)
         finally:
             self._source.close()
 
-    def _poll(self) -> None:
-        snapshot = self._source.read().after(self.latest)
+    def _show(self, snapshot: StatusSnapshot) -> None:
         self.history.add(snapshot)
         self.latest = snapshot
         self.n_polls += 1
         self._on_snapshot(snapshot, self.history)
+
+    def _fail(self, error: Exception) -> None:
+        """End as failed: whoever waits for snapshots must not wait for ever."""
+        failure = error
+        if not isinstance(failure, CimError):
+            log.exception("polling ended")
+            failure = CimError(f"internal error: {type(error).__name__}: {error}")
+        with suppress(Exception):
+            if self.latest is not None:
+                self._show(replace(self.latest, trouble=str(failure)))
+        self.failure = failure
+
+
+class History:
+    """The last values of each numeric reading, oldest first, as ``(seconds since 1970, value)``."""
+
+    def __init__(self, *, length: int = LENGTH) -> None:
+        self._length = length
+        self._last_at = float("-inf")
+        self.series: dict[str, deque[tuple[float, float]]] = {}
+        self.units: dict[str, str] = {}
+
+    def add(self, snapshot: StatusSnapshot) -> None:
+        """Append the telemetry of a snapshot, if it is new."""
+        machine = snapshot.status and snapshot.status.machine
+        current = [machine.telemetry] if machine and machine.telemetry else []
+        self._append([*snapshot.past, *current])
+
+    def values(self, name: str) -> list[float]:
+        """Return the values of a reading."""
+        return [value for _, value in self.series.get(name, ())]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the history in the types of JSON."""
+        return {
+            name: {"unit": self.units[name], "points": list(points)}
+            for name, points in self.series.items()
+        }
+
+    def _append(self, telemetry: Iterable[Telemetry]) -> None:
+        for moment in telemetry:
+            if moment.taken_at <= self._last_at:
+                continue
+            self._last_at = moment.taken_at
+            for reading in moment.readings:
+                if isinstance(reading.value, bool | str):
+                    continue
+                points = self.series.setdefault(reading.name, deque(maxlen=self._length))
+                points.append((moment.taken_at, float(reading.value)))
+                self.units[reading.name] = reading.unit
