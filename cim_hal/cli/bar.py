@@ -15,11 +15,10 @@ if TYPE_CHECKING:
 __all__ = ["result_of"]
 
 
-def result_of(job: Job, console: Console, what: str, *, is_watched: bool) -> SampleSet:
+def result_of(job: Job, console: Console, what: str) -> SampleSet:
     """Wait for the result of a job and show how far it is, where somebody looks at the console.
 
-    An interrupt (Ctrl-C) cancels the job. Where it is not to be watched, as on a server that tells
-    no changes, the bar says no more than that time passes.
+    An interrupt (Ctrl-C) cancels the job.
     """
     told = TextColumn("{task.fields[done]}")
     columns = TextColumn("{task.description}"), BarColumn(), told, TimeElapsedColumn()
@@ -27,7 +26,7 @@ def result_of(job: Job, console: Console, what: str, *, is_watched: bool) -> Sam
     with Progress(*columns, console=console, transient=True, disable=not is_seen) as bar:
         task = bar.add_task(what, total=None, done="")
         try:
-            for status in job.changes() if is_watched and is_seen else ():
+            for status in job.changes() if is_seen else ():
                 if status.progress is not None:
                     done, total = status.progress.done, status.progress.total
                     text = f"{done} of {total} {status.progress.unit}"

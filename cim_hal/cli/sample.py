@@ -21,7 +21,6 @@ from cim_hal.cli.paths import FILE, model_option
 from cim_hal.cli.picture import SUFFIXES, picture, readable
 from cim_hal.cli.report import summarize, tabulate, whole_file, write_archive
 from cim_hal.client.session import open_device
-from cim_hal.client.updates import CHANGES_SINCE
 from cim_hal.model.files import read_model
 from cim_hal.model.trace import MAX_TRACE_BYTES, TraceRequest
 
@@ -210,8 +209,7 @@ def _search(
         return search_for(wanted.seconds, submit, console)
     started = time.perf_counter()
     what = f"sampling {file.model.n_spins} spins on {capabilities.name}"
-    is_watched = session.protocol >= CHANGES_SINCE
-    samples = result_of(submit(0), console, what, is_watched=is_watched)
+    samples = result_of(submit(0), console, what)
     return Search.begun(samples, time.perf_counter() - started)
 
 
