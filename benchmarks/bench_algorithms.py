@@ -30,7 +30,7 @@ from emulator import (
     SeparatedFeedbackControl,
     SimulatedBifurcation,
 )
-from emulator.dynamics import Dynamics, Wiring
+from emulator.dynamics import Dynamics, JobInputs
 from emulator.noise import NoiseKey
 from emulator.products.coupling import CouplingMatrix
 from emulator.products.packing import aligned_zeros
@@ -82,20 +82,21 @@ def load(shared_dir: Path, name: str) -> IsingModel:
     return read_model(folder / f"gset/{name}.txt").model
 
 
-def wire(model: IsingModel, dynamics: Dynamics) -> Wiring:
+def wire(model: IsingModel, dynamics: Dynamics) -> JobInputs:
     prepare = partial(CouplingMatrix.of, model.J, model.h)
     coupling = prepare(largest_code=dynamics.largest_code, dtype=np.float32)
     signs = None if coupling.is_exact else prepare(largest_code=1, dtype=np.float64)
-    return Wiring(coupling, NoiseKey.from_seed(1), 2000, signs)
+    return JobInputs(coupling, NoiseKey.from_seed(1), 2000, signs)
 
 
 def bare_product(model: IsingModel) -> Callable[[], object]:
     coupling = CouplingMatrix.of(model.J, model.h, largest_code=None, dtype=np.float32)
     x, out = (aligned_zeros((model.n_spins, RUNS), np.float32) for _ in range(2))
     x[:] = np.random.default_rng(0).normal(size=x.shape)
-    if coupling.sparse is not None:
+    J = coupling.matrix
+    if not isinstance(J, np.ndarray):
         return lambda: coupling.multiply(x, out)
-    return lambda: np.matmul(coupling.plain, x, out=out)
+    return lambda: np.matmul(J, x, out=out)
 
 
 def stretch_s(work: list[Callable[[], object]], repeats: int) -> float:
@@ -120,13 +121,13 @@ def test_a_round_trip_beside_the_bare_product(  # noqa: PLR0917  a fixture for e
 ) -> None:
     model, dynamics = load(shared_dir, name), ALGORITHMS[algorithm]
     observed = BestSeen(dynamics=dynamics) if looks == "looks" else dynamics
-    wiring = wire(model, observed)
-    blocks = [observed.start(wiring, first_run=k * RUNS, n_runs=RUNS) for k in range(threads)]
+    inputs = wire(model, observed)
+    blocks = [observed.start(inputs, first_run=k * RUNS, n_runs=RUNS) for k in range(threads)]
     work = [partial(block.advance, 0.5) for block in blocks]
     stretch_s(work, 1)
     bare_s = stretch_s([bare_product(model) for _ in range(threads)], REPEATS[name])
     round_trips_s = benchmark.pedantic(stretch_s, args=(work, REPEATS[name]), rounds=1)
-    updates = wiring.n_spins * RUNS * threads * ROUND_TRIPS
+    updates = inputs.n_spins * RUNS * threads * ROUND_TRIPS
     benchmark.extra_info["spin_updates_per_s"] = updates / round_trips_s
     benchmark.extra_info["bare_spin_updates_per_s"] = updates / bare_s
     benchmark.extra_info["share_of_bare_product"] = bare_s / round_trips_s

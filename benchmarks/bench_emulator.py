@@ -21,10 +21,11 @@ from threadpoolctl import threadpool_limits
 
 from cim_hal import Capabilities, IsingModel, lower, read_model
 from emulator import MeasurementFeedback
-from emulator.dynamics import Wiring
+from emulator.dynamics import JobInputs
 from emulator.noise import NoiseKey
 from emulator.products.avx512 import has_byte_products
 from emulator.products.coupling import CouplingMatrix
+from emulator.products.dense_int import DenseLevels
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -68,13 +69,13 @@ def load(shared_dir: Path, name: str) -> IsingModel:
     return read_model(shared_dir / f"instances/gset/{name}.txt").model
 
 
-def wire(model: IsingModel, dynamics: MeasurementFeedback, bits: int = 8) -> Wiring:
+def wire(model: IsingModel, dynamics: MeasurementFeedback, bits: int = 8) -> JobInputs:
     machine = Capabilities(name="bench", max_spins=model.n_spins, coupling_bits=bits)
     lowering = lower(model, machine)
     coupling = CouplingMatrix.of(
         lowering.coupling, lowering.field, largest_code=dynamics.largest_code, dtype=np.float32
     )
-    return Wiring(coupling, NoiseKey.from_seed(1))
+    return JobInputs(coupling, NoiseKey.from_seed(1))
 
 
 def bare_product(coupling: CouplingMatrix) -> Callable[[], object]:
@@ -82,9 +83,10 @@ def bare_product(coupling: CouplingMatrix) -> Callable[[], object]:
     n_spins = len(coupling.field)
     codes = np.random.default_rng(0).integers(-127, 128, (n_spins, RUNS)).astype(np.float32)
     out = np.empty_like(codes)
-    if coupling.sparse is not None:
+    J = coupling.matrix
+    if not isinstance(J, np.ndarray):
         return lambda: coupling.multiply(codes, out)
-    J = np.asarray(coupling.dense, np.float32)
+    J = J.astype(np.float32)
     return lambda: np.matmul(J, codes, out=out)
 
 
@@ -101,14 +103,14 @@ def stretch_s(work: list[Callable[[], object]], repeats: int) -> float:
         )
 
 
-def measure(benchmark: Any, wiring: Wiring, dynamics: MeasurementFeedback, threads: int) -> None:
-    blocks = [dynamics.start(wiring, first_run=k * RUNS, n_runs=RUNS) for k in range(threads)]
+def measure(benchmark: Any, inputs: JobInputs, dynamics: MeasurementFeedback, threads: int) -> None:
+    blocks = [dynamics.start(inputs, first_run=k * RUNS, n_runs=RUNS) for k in range(threads)]
     work = [lambda block=block: block.advance(0.5) for block in blocks]
     stretch_s(work, 1)
-    bare = [bare_product(wiring.coupling) for _ in range(threads)]
+    bare = [bare_product(inputs.coupling) for _ in range(threads)]
     bare_s = stretch_s(bare, REPEATS)
     round_trips_s = benchmark.pedantic(stretch_s, args=(work, REPEATS), rounds=1)
-    updates = wiring.n_spins * RUNS * threads * STRETCH
+    updates = inputs.n_spins * RUNS * threads * STRETCH
     benchmark.extra_info["spin_updates_per_s"] = updates / round_trips_s
     benchmark.extra_info["bare_spin_updates_per_s"] = updates / bare_s
     benchmark.extra_info["share_of_bare_product"] = bare_s / round_trips_s
@@ -123,9 +125,9 @@ def test_a_dense_round_trip_beside_the_bare_product(  # noqa: PLR0917  a fixture
     benchmark: Any, shared_dir: Path, arithmetic: str, name: str, bits: int, threads: int
 ) -> None:
     dynamics = MeasurementFeedback()
-    wiring = wire(load(shared_dir, name), dynamics, bits)
-    assert (wiring.coupling.packed is not None) == (arithmetic == "bytes")
-    measure(benchmark, wiring, dynamics, threads)
+    inputs = wire(load(shared_dir, name), dynamics, bits)
+    assert isinstance(inputs.coupling.operand, DenseLevels) == (arithmetic == "bytes")
+    measure(benchmark, inputs, dynamics, threads)
 
 
 @pytest.mark.parametrize("threads", [1, 2])

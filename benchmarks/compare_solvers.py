@@ -27,12 +27,12 @@ from scipy import stats
 
 from cim_hal import open_device
 from qnn_train import Recipe, SessionOracle, load_fashion_mnist, prepare, train
-from qnn_train.methods import Decomposed, Gradient, Guessing, Hedging, Penalty
 from qnn_train.solve import PackedOracle, RhoSchedule, default_weight, polish
+from qnn_train.training.methods import Decomposed, Gradient, Hedging, Penalty, RandomSearch
 
 if TYPE_CHECKING:
-    from qnn_train.methods import Method
-    from qnn_train.recipe import Preparation
+    from qnn_train.training.methods import Method
+    from qnn_train.training.recipe import Preparation
 
 PAIRS = {"coat/sandal": (4, 5), "T-shirt/shirt": (0, 6)}
 CALLS, RUNS, BITS, MAX_BITS = 12, 32, 8, 549
@@ -47,8 +47,8 @@ METHODS = {
     "dlbo, packed": Decomposed(batch=5),
     "dlbo-2, packed": Decomposed(batch=5, moments=2),
     "qph, packed": Hedging(batch=5, rho=RHO, weight=2.0),
-    "random": Guessing(n_samples=RUNS),
-    "random, fourfold": Guessing(n_samples=4 * RUNS),  # as many as four parts in a task give
+    "random": RandomSearch(n_samples=RUNS),
+    "random, fourfold": RandomSearch(n_samples=4 * RUNS),  # as many as four parts in a task give
 }
 
 
@@ -104,7 +104,7 @@ def tuned_weight(images, session, calls: int) -> tuple[float, list]:
 
 def method_of(label: str, preparation: Preparation, factor: float | None) -> Method:
     method = METHODS[label]
-    if isinstance(method, Guessing):
+    if isinstance(method, RandomSearch):
         return replace(method, seed=preparation.recipe.seed)
     if not isinstance(method, str):
         return method

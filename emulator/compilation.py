@@ -16,7 +16,7 @@ __all__ = ["compilation_announced"]
 log = logging.getLogger(__name__)
 
 
-class _Announcer(event.Listener):
+class _CompilationNotice(event.Listener):
     """Hears of kernels that are compiled, and not of those that come from the cache."""
 
     def on_start(self, event: event.Event) -> None:  # noqa: ARG002
@@ -26,12 +26,12 @@ class _Announcer(event.Listener):
         pass
 
 
-_ANNOUNCER = _Announcer()
+_NOTICE = _CompilationNotice()
 
 
 def compilation_announced() -> AbstractContextManager[None]:
     """Return a context in which the first kernel to be compiled is logged, once per process."""
-    return event.install_listener("numba:compile", _ANNOUNCER)
+    return event.install_listener("numba:compile", _NOTICE)
 
 
 @cache

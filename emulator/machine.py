@@ -23,13 +23,13 @@ from cim_hal import (
 )
 from emulator.compilation import compilation_announced
 from emulator.delivery import delivered
-from emulator.dynamics.base import Dynamics, Wiring, state_dtype
+from emulator.dynamics.base import Dynamics, JobInputs, state_dtype
 from emulator.noise import MAX_NOISE_RUNS, MAX_NOISE_SPINS, NoiseKey
 from emulator.products.coupling import CouplingMatrix
 from emulator.properties import properties_of
 from emulator.recording import Recording, joined
+from emulator.run_counters import RunCounters
 from emulator.settings import settings_of, with_settings
-from emulator.tally import Tally
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -46,7 +46,7 @@ VECTOR_RUNS = 16
 ROUND_TRIPS_BETWEEN_POLLS = 8
 
 
-class _Odometer:
+class _ProgressCounter:
     """Counts the round trips of all blocks, and heeds a stop."""
 
     def __init__(self, stop: StopToken, total: int) -> None:
@@ -119,7 +119,7 @@ class EmulatedCim(Driver):
             raise ValueError(f"threads = {threads}: at least one is needed")
         if capabilities.max_spins > MAX_NOISE_SPINS or capabilities.max_runs > MAX_NOISE_RUNS:
             raise ValueError(f"noise serves {MAX_NOISE_SPINS} spins and {MAX_NOISE_RUNS} runs")
-        self._tally = Tally()
+        self._counters = RunCounters()
 
     def describe(self) -> Capabilities:
         """Return the capabilities given to the constructor, and what the dynamics say."""
@@ -131,21 +131,21 @@ class EmulatedCim(Driver):
         Runs of blocks that are finished are delivered about four times a second.
         """
         limited = _blas().limit(limits=1, user_api="blas")
-        with self._tally.counted(program), limited, compilation_announced():
-            wiring = self._wire(program)
-            width = self._block_width(program.n_runs, wiring.coupling)
+        with self._counters.counted(program), limited, compilation_announced():
+            inputs = self._inputs_of(program)
+            width = self._block_width(program.n_runs, inputs.coupling)
             first_runs = range(0, program.n_runs, width)
-            odometer = _Odometer(stop, len(first_runs) * program.schedule.round_trips)
+            counter = _ProgressCounter(stop, len(first_runs) * program.schedule.round_trips)
             with self._writer(program) as writer:
                 run_block = partial(
-                    self._run_block, program, odometer, wiring, width=width, writer=writer
+                    self._run_block, program, counter, inputs, width=width, writer=writer
                 )
                 blocks = list(delivered(self._each(run_block, first_runs), program, stop))
         return joined(blocks, program)
 
     def status(self) -> Telemetry:
         """Report what was done: jobs, runs, seconds, and how fast the last job was."""
-        return self._tally.telemetry()
+        return self._counters.telemetry()
 
     def _each(
         self, run_block: Callable[[int], BlockReadout], first_runs: Sequence[int]
@@ -162,7 +162,7 @@ class EmulatedCim(Driver):
     def _turned(self, program: Program) -> Dynamics:
         return with_settings(self._dynamics, program.settings)
 
-    def _wire(self, program: Program) -> Wiring:
+    def _inputs_of(self, program: Program) -> JobInputs:
         dynamics = self._turned(program)
         prepare = partial(CouplingMatrix.of, program.coupling, program.field)
         given = prepare(largest_code=dynamics.largest_code, dtype=state_dtype(dynamics.precision))
@@ -171,7 +171,7 @@ class EmulatedCim(Driver):
         if dynamics.follows_energy and not coupling.is_exact:
             signs = prepare(largest_code=1, dtype=np.float64)
         key = NoiseKey.from_seed(program.seed)
-        return Wiring(coupling, key, program.schedule.round_trips, signs)
+        return JobInputs(coupling, key, program.schedule.round_trips, signs)
 
     def _block_width(self, n_runs: int, coupling: CouplingMatrix) -> int:
         if coupling.depends_on_grouping:
@@ -182,22 +182,22 @@ class EmulatedCim(Driver):
     def _run_block(
         self,
         program: Program,
-        odometer: _Odometer,
-        wiring: Wiring,
+        counter: _ProgressCounter,
+        inputs: JobInputs,
         first_run: int,
         *,
         width: int,
         writer: TraceWriter | None,
     ) -> BlockReadout:
-        block = self._turned(program).start(wiring, first_run=first_run, n_runs=width)
+        block = self._turned(program).start(inputs, first_run=first_run, n_runs=width)
         recording = Recording(program, first_run=first_run, width=width, writer=writer)
         for round_trip, pump in enumerate(program.schedule.sample()):
             if round_trip % ROUND_TRIPS_BETWEEN_POLLS == 0:
-                odometer.look(round_trip)
+                counter.look(round_trip)
             block.advance(float(pump))
             if round_trip + 1 in recording.looks_after:
                 recording.look(round_trip + 1, block)
-        odometer.add((program.schedule.round_trips - 1) % ROUND_TRIPS_BETWEEN_POLLS + 1)
+        counter.add((program.schedule.round_trips - 1) % ROUND_TRIPS_BETWEEN_POLLS + 1)
         return recording.finish(block)
 
 

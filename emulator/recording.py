@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cim_hal import Program, Readout, Trace
-from emulator.dynamics.best import BestSeenBlock
+from emulator.dynamics.best_seen import BestSeenBlock
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -15,8 +15,7 @@ from qnn_train.data import (
 )
 from qnn_train.errors import AssemblyError, DataError, ModelFileError, TrainingError
 from qnn_train.linear import LinearFit, fit_linear
-from qnn_train.methods import Method
-from qnn_train.model_file import TrainedModel
+from qnn_train.model.file import TrainedModel
 from qnn_train.network import (
     Architecture,
     Layer,
@@ -52,9 +51,6 @@ from qnn_train.program import (
     one_against_rest,
     spins_needed,
 )
-from qnn_train.recipe import Preparation, Recipe, prepare
-from qnn_train.report import RunReport
-from qnn_train.run import Outcome, run_recipe
 from qnn_train.solve import (
     Answer,
     ExhaustiveOracle,
@@ -64,7 +60,11 @@ from qnn_train.solve import (
     SessionOracle,
     conditional_gradient,
 )
-from qnn_train.train import TrainingStep, train
+from qnn_train.training.methods import Method
+from qnn_train.training.qcbo import TrainingStep, train
+from qnn_train.training.recipe import Preparation, Recipe, prepare
+from qnn_train.training.report import RunReport
+from qnn_train.training.run import Outcome, run_recipe
 
 if TYPE_CHECKING:
     from qnn_train.estimator import (

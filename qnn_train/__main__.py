@@ -12,21 +12,21 @@ import click
 from cim_hal.console import run as run_command
 from qnn_train.cli.carry import load_checkpoint
 from qnn_train.cli.options import Classes, Samples, Sizes, given, option, refuse
-from qnn_train.cli.output import Machines
+from qnn_train.cli.output import MachineOptions
 from qnn_train.cli.program import describe_program, train_program
 from qnn_train.cli.scale import describe_scale, train_scale
 from qnn_train.data import load_digits, load_fashion_mnist
 from qnn_train.data.fashion_mnist import data_directory, download
 from qnn_train.errors import TrainingError
-from qnn_train.methods import METHODS
 from qnn_train.network.activations import ACTIVATIONS
-from qnn_train.recipe import Recipe, prepare
-from qnn_train.scale import PRESETS, Checkpoint, ScaleProblem, default_preset, preset
+from qnn_train.training import PRESETS, Checkpoint, ProximalProblem, default_preset, preset
+from qnn_train.training.methods import METHODS
+from qnn_train.training.recipe import Recipe, prepare
 
 if TYPE_CHECKING:
-    from qnn_train.checkpoint import ProgramCheckpoint
     from qnn_train.data import Dataset
-    from qnn_train.scale import ProximalRecipe
+    from qnn_train.training import ProximalRecipe
+    from qnn_train.training.checkpoint import ProgramCheckpoint
 
 __all__ = ["main", "program"]
 
@@ -173,7 +173,7 @@ def program(context: click.Context, **options: Any) -> None:
             options |= _resumed(context, load_checkpoint(options["resume"]))
         method = _method(options)
         devices = options["device"] or (DEVICES[method],)
-        options["machines"] = Machines(devices, options["machines"])
+        options["machines"] = MachineOptions(devices, options["machines"])
         if method == "proximal":
             refuse(context, ONLY_PROGRAM, "belongs to other methods than proximal; say --sweeps")
             _proximal(context, options)
@@ -238,7 +238,7 @@ def _proximal(context: click.Context, options: dict[str, Any]) -> None:
     classes = options["classes"] or DEFAULT_CLASSES[dataset.name]
     selection = dataset.select(None if classes == "all" else classes)
     recipe = resume.recipe if resume else _recipe(context, dataset, len(selection.classes))
-    problem = ScaleProblem.of(recipe, selection)
+    problem = ProximalProblem.of(recipe, selection)
     if options["dry_run"]:
         click.echo(describe_scale(problem, machines=options["machines"]))
         return

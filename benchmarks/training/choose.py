@@ -20,7 +20,7 @@ from threadpoolctl import threadpool_limits
 
 from cim_hal import open_device
 from qnn_train.data import ImageSet
-from qnn_train.scale import ScaleProblem, ScaleRun
+from qnn_train.training import ProximalProblem, ProximalRun
 
 if TYPE_CHECKING:
     from tasks import Task
@@ -75,8 +75,8 @@ def _kept_apart(
     rest = np.setdiff1d(np.arange(len(whole.train)), apart)
     selection = replace(whole, train=whole.train.take(rest), test=_nothing())
     recipe = replace(task.proximal, seed=seed, train_samples=None, **changes)
-    problem = ScaleProblem.of(recipe, selection)
-    run = ScaleRun(problem, session)
+    problem = ProximalProblem.of(recipe, selection)
+    run = ProximalRun(problem, session)
     for _ in run:
         pass
     examples = problem.examples(whole.train.take(apart))

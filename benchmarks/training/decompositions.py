@@ -22,12 +22,12 @@ from tasks import TASKS, dataset
 from threadpoolctl import threadpool_limits
 
 from cim_hal import open_device
-from qnn_train.scale import Cost, ScaleProblem, ScaleRun
+from qnn_train.training import Cost, ProximalProblem, ProximalRun
 
 if TYPE_CHECKING:
     from cim_hal import Session
     from qnn_train.data import Selection
-    from qnn_train.scale import ProximalRecipe
+    from qnn_train.training import ProximalRecipe
 
 TASK = TASKS["ten-ternary"]
 SHARE = 1 / 6
@@ -75,10 +75,10 @@ def _trained(
     recipe: ProximalRecipe, images: Selection, session: Session, calls: int
 ) -> dict[str, Any]:
     """Train in as many sweeps as `calls` allow."""
-    problem = ScaleProblem.of(replace(recipe, sweeps=2), images)
+    problem = ProximalProblem.of(replace(recipe, sweeps=2), images)
     each = Cost.of(problem, session.capabilities).calls / 2  # of a sweep, of both codes
     sweeps = max(2, 2 * round(calls / each / 2))
-    run = ScaleRun(ScaleProblem.of(replace(recipe, sweeps=sweeps), images), session)
+    run = ProximalRun(ProximalProblem.of(replace(recipe, sweeps=sweeps), images), session)
     start = time.process_time()
     for _ in run:
         pass

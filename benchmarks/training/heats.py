@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from qnn_train import Architecture
-    from qnn_train.scale.problem import Examples
     from qnn_train.solve import Candidate
+    from qnn_train.training.proximal_problem import Examples
 
 __all__ = ["accuracy", "best_of"]
 

@@ -13,7 +13,7 @@ from penalty import PATIENCE_S, TUNED, PenaltyProgram, sampled
 from tasks import TASKS, problem_of
 
 from cim_hal import open_device
-from qnn_train.scale import Cost, ScaleRun
+from qnn_train.training import Cost, ProximalRun
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from tasks import Task
 
-    from qnn_train.scale import ScaleProblem
+    from qnn_train.training import ProximalProblem
 
 __all__ = ["SAMPLED", "rows_of"]
 
@@ -55,7 +55,7 @@ def _row(
 
 def _proximal(task: Task, classes: tuple[int, ...], seed: int) -> dict[str, Any]:
     with open_device(task.device, timeout_s=PATIENCE_S) as session:
-        run = ScaleRun(problem_of(task, classes, seed), session)
+        run = ProximalRun(problem_of(task, classes, seed), session)
         for _ in run:
             pass
         report = run.outcome().report
@@ -92,17 +92,17 @@ def _straight_through(
 
 
 @lru_cache(maxsize=1)
-def _whole(name: str, classes: tuple[int, ...]) -> ScaleProblem:
+def _whole(name: str, classes: tuple[int, ...]) -> ProximalProblem:
     return problem_of(TASKS[name], classes, 0)
 
 
-def _images(task: Task, classes: tuple[int, ...], seed: int) -> ScaleProblem:
+def _images(task: Task, classes: tuple[int, ...], seed: int) -> ProximalProblem:
     """Return the images of a seed; where all are taken, those of every seed."""
     whole = task.images is None
     return _whole(task.name, classes) if whole else problem_of(task, classes, seed)
 
 
-def _real(problem: ScaleProblem) -> tuple[Any, ...]:
+def _real(problem: ProximalProblem) -> tuple[Any, ...]:
     """Return real features and labels from 0 on, of training and test."""
     test = problem.examples(problem.selection.test)
     found = []

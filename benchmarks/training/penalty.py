@@ -35,16 +35,16 @@ from qnn_train import (
     weight_code,
 )
 from qnn_train.data.augment import augmented
-from qnn_train.methods import Penalty
-from qnn_train.scale import Cost
-from qnn_train.scale.problem import Examples
 from qnn_train.solve import default_weight
+from qnn_train.training import Cost
+from qnn_train.training.methods import Penalty
+from qnn_train.training.proximal_problem import Examples
 
 if TYPE_CHECKING:
     from cim_hal import Session
     from qnn_train.data import ImageSet
-    from qnn_train.scale import ScaleProblem
     from qnn_train.solve import Candidate
+    from qnn_train.training import ProximalProblem
 
 __all__ = ["PATIENCE_S", "TUNED", "PenaltyProgram", "sampled"]
 
@@ -75,7 +75,7 @@ class PenaltyProgram:
 
     Attributes
     ----------
-    problem : ScaleProblem
+    problem : ProximalProblem
         What our own method has to do: its images and its calls.
     drawn : ImageSet
         The training images of the task, without their copies.
@@ -84,13 +84,13 @@ class PenaltyProgram:
         All that networks are compared on, copies included.
     """
 
-    problem: ScaleProblem
+    problem: ProximalProblem
     drawn: ImageSet
     features: PooledSign
     train: Examples
 
     @classmethod
-    def of(cls, problem: ScaleProblem) -> Self:
+    def of(cls, problem: ProximalProblem) -> Self:
         """Draw the images that `problem` has drawn, and take signs of their cells."""
         recipe, drawn = problem.recipe, problem.selection.train
         if recipe.train_samples is not None:
@@ -148,7 +148,7 @@ def sampled(
     return best_of(task.architecture, len(bits), bits.__getitem__, program.train, rng)
 
 
-def _two(problem: ScaleProblem) -> bool:
+def _two(problem: ProximalProblem) -> bool:
     return problem.selection.n_outputs == 1
 
 
@@ -179,7 +179,7 @@ def main() -> None:
             print(f"{factor:g}: {100 * np.mean(found):.2f} ± {100 * spread:.2f} %", flush=True)
 
 
-def _apart(problem: ScaleProblem, session: Session, factor: float, runs: int | None) -> float:
+def _apart(problem: ProximalProblem, session: Session, factor: float, runs: int | None) -> float:
     """Return the accuracy on the training images that were not drawn, or on all of them."""
     program = PenaltyProgram.of(problem)
     runs = runs or Cost.of(problem, session.capabilities).runs

@@ -19,7 +19,7 @@ from threadpoolctl import threadpool_limits
 
 from cim_hal import Capabilities, DevicePool, Driver, Program, Readout, StopToken, open_device
 from cim_hal.machine.registry import make_driver
-from qnn_train.scale import ScaleProblem, ScaleRun
+from qnn_train.training import ProximalProblem, ProximalRun
 
 if TYPE_CHECKING:
     from cim_hal import Session
@@ -59,7 +59,7 @@ def _images() -> None:
         recipe = replace(task.proximal, train_samples=count, batch=(count, count), sweeps=1)
         machine = Timed(make_driver(task.device))
         with threadpool_limits(1), open_device(machine) as session:
-            took_s, steps = _trained(ScaleProblem.of(recipe, classes), session)
+            took_s, steps = _trained(ProximalProblem.of(recipe, classes), session)
         outside = (took_s - machine.seconds) / steps
         print(f"| {count:,} | {outside:.4f} | {machine.seconds / steps:.4f} |", flush=True)
 
@@ -72,13 +72,13 @@ def _machines() -> None:
         recipe = replace(task.proximal, round_trips=trips, n_runs=128)
         for machines in (1, 2):
             with threadpool_limits(1), DevicePool.local(task.device, machines=machines) as pool:
-                _trained(ScaleProblem.of(replace(recipe, sweeps=1), classes), pool)  # compiles
-                took_s, steps = _trained(ScaleProblem.of(recipe, classes), pool)
+                _trained(ProximalProblem.of(replace(recipe, sweeps=1), classes), pool)  # compiles
+                took_s, steps = _trained(ProximalProblem.of(recipe, classes), pool)
             print(f"| {machines} | {trips:,} | {took_s / steps:.3f} |", flush=True)
 
 
-def _trained(problem: ScaleProblem, session: Session | DevicePool) -> tuple[float, int]:
-    run = ScaleRun(problem, session)
+def _trained(problem: ProximalProblem, session: Session | DevicePool) -> tuple[float, int]:
+    run = ProximalRun(problem, session)
     began = time.perf_counter()
     steps = sum(1 for _ in run)
     return time.perf_counter() - began, steps

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qnn_train import load_fashion_mnist
-from qnn_train.scale import ProximalRecipe, ScaleProblem, preset
+from qnn_train.training import ProximalProblem, ProximalRecipe, preset
 
 if TYPE_CHECKING:
     from qnn_train.data import Dataset
@@ -64,6 +64,6 @@ def dataset() -> Dataset:
     return load_fashion_mnist(where)
 
 
-def problem_of(task: Task, classes: tuple[int, ...], seed: int) -> ScaleProblem:
+def problem_of(task: Task, classes: tuple[int, ...], seed: int) -> ProximalProblem:
     """Return the images and features of a seed: the same for every method."""
-    return ScaleProblem.of(replace(task.proximal, seed=seed), dataset().select(classes))
+    return ProximalProblem.of(replace(task.proximal, seed=seed), dataset().select(classes))

@@ -10,11 +10,11 @@ from cim_hal.cli.cassette import check, record, replay
 from cim_hal.cli.chaos import chaos
 from cim_hal.cli.conform import conform
 from cim_hal.cli.couplings import couplings
-from cim_hal.cli.devices import describe, list_drivers
 from cim_hal.cli.instruments import calibrate, status
 from cim_hal.cli.jobs import jobs
-from cim_hal.cli.keys import keys
-from cim_hal.cli.lock import estop, lock, reset, unlock
+from cim_hal.cli.key_commands import keys
+from cim_hal.cli.locking import estop, lock, reset, unlock
+from cim_hal.cli.machines import describe, list_drivers
 from cim_hal.cli.monitor import monitor
 from cim_hal.cli.sample import sample
 from cim_hal.cli.scaffold import new_driver

@@ -12,9 +12,9 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from cim_hal.cli.access import key_options
+from cim_hal.cli.shared_options import key_options
 from cim_hal.client.session import open_device
-from cim_hal.conformance import CHECKS, Bench, Level, Report
+from cim_hal.conformance import CHECKS, Level, MachineUnderTest, Report
 from cim_hal.conformance import conform as conform_
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def conform(
     """Check that the machine TARGET is what its driver says.
 
     Shapes, limits, refusals; signs and places of couplings and fields; ground states, known by
-    exhaustion, found more often than by guessing; seeds, cancelling, amplitudes, knobs. What the
+    exhaustion, found more often than by guessing; seeds, cancelling, amplitudes, settings. What the
     machine does not claim is skipped. Only jobs are submitted. Statistical tests fail a right
     machine once in a million. Ends with 1 where a check fails.
 
@@ -102,8 +102,8 @@ def conform(
         _list(checks)
         return
     with open_device(target, key=key, server_key=server_key) as session:
-        bench = Bench(session, seed=seed, n_runs=runs, timeout_s=timeout_s)
-        report = _report(bench, checks)
+        machine = MachineUnderTest(session, seed=seed, n_runs=runs, timeout_s=timeout_s)
+        report = _report(machine, checks)
     if as_json:
         summary = {"conforms": report.conforms, **asdict(report)}
         click.echo(json.dumps(summary, indent=2))
@@ -112,7 +112,7 @@ def conform(
     sys.exit(0 if report.conforms else 1)
 
 
-def _report(bench: Bench, checks: Sequence[Check]) -> Report:
+def _report(machine: MachineUnderTest, checks: Sequence[Check]) -> Report:
     """Make the checks, with a word on the one under way."""
     found: list[Verdict] = []
     console = Console(stderr=True)
@@ -121,11 +121,11 @@ def _report(bench: Bench, checks: Sequence[Check]) -> Report:
         *columns, console=console, transient=True, disable=not console.is_terminal
     ) as bar:
         task = bar.add_task(checks[0].name)
-        for verdict in conform_(bench, checks):
+        for verdict in conform_(machine, checks):
             found.append(verdict)
             if len(found) < len(checks):
                 bar.update(task, description=checks[len(found)].name)
-    return Report(bench.capabilities.name, bench.seed, tuple(found))
+    return Report(machine.capabilities.name, machine.seed, tuple(found))
 
 
 def _show(report: Report) -> None:

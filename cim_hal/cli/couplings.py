@@ -9,7 +9,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from cim_hal.cli.access import key_options
+from cim_hal.cli.shared_options import key_options
 from cim_hal.client.session import open_device
 from cim_hal.errors import UnknownReferenceError
 

@@ -10,9 +10,9 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from cim_hal.cli.access import key_options
 from cim_hal.cli.paths import FILE
-from cim_hal.cli.report import write_archive
+from cim_hal.cli.sample_report import write_archive
+from cim_hal.cli.shared_options import key_options
 from cim_hal.client.session import open_device
 from cim_hal.model.files import read_model
 from cim_hal.protocol.jobs.state import JobState

@@ -13,13 +13,13 @@ import click
 from rich.console import Console
 from rich.logging import RichHandler
 
-from cim_hal.cli.access import key_options
-from cim_hal.cli.bar import result_of
-from cim_hal.cli.budget import KEPT_RUNS, Search, search_for
-from cim_hal.cli.knobs import Knobs, parse_pump, parse_settings, read_knobs
 from cim_hal.cli.paths import FILE, model_option
-from cim_hal.cli.picture import SUFFIXES, picture, readable
-from cim_hal.cli.report import summarize, tabulate, whole_file, write_archive
+from cim_hal.cli.progress_bar import result_of
+from cim_hal.cli.run_settings import RunSettings, parse_pump, parse_settings, read_run_settings
+from cim_hal.cli.sample_plot import SUFFIXES, picture, readable
+from cim_hal.cli.sample_report import summarize, tabulate, whole_file, write_archive
+from cim_hal.cli.search import KEPT_RUNS, Search, search_for
+from cim_hal.cli.shared_options import key_options
 from cim_hal.client.session import open_device
 from cim_hal.model.files import read_model
 from cim_hal.model.trace import MAX_TRACE_BYTES, TraceRequest
@@ -40,7 +40,7 @@ MAX_SEED = 2**63
 
 
 @dataclass(frozen=True, kw_only=True)
-class Order:
+class SampleRequest:
     """What the options ask for, besides the model."""
 
     runs: int | None
@@ -87,7 +87,7 @@ class Order:
     multiple=True,
     callback=parse_settings,
     metavar="NAME=VALUE",
-    help="Turn a knob of the machine, for this job only; cim-hal describe lists them. Repeatable.",
+    help="Change a setting of the machine for this job; cim-hal describe lists them. Repeatable.",
 )
 @click.option(
     "--settings",
@@ -157,18 +157,18 @@ def sample(
       cim-hal sample emulator-cac --model G22.txt --seconds 60 --setting coupling_gain=0.6
       cim-hal sample tcp://127.0.0.1:5555 --model spin_glass.npz --out samples.npz --json
     """  # noqa: D301
-    wanted = Order(**order)
+    wanted = SampleRequest(**order)
     _check_path("--out", out)
     _check_path("--plot", wanted.plot)
     if wanted.plot is not None and wanted.plot.suffix not in SUFFIXES:
         raise click.BadParameter(f"{wanted.plot} is not {' or '.join(SUFFIXES)}")
-    knobs = Knobs() if settings_path is None else read_knobs(settings_path)
-    knobs = knobs.with_options(pump=pump, round_trips=round_trips, settings=settings)
+    chosen = RunSettings() if settings_path is None else read_run_settings(settings_path)
+    chosen = chosen.with_options(pump=pump, round_trips=round_trips, settings=settings)
     file = read_model(model_path)
     console = _console()
     started = time.perf_counter()
     with open_device(target, key=key, server_key=server_key) as session:
-        search = _search(session, file, knobs, wanted, console)
+        search = _search(session, file, chosen, wanted, console)
     seconds = time.perf_counter() - started
     if out is not None:
         write_archive(out, search.samples)
@@ -185,10 +185,10 @@ def sample(
 
 
 def _search(
-    session: Session, file: ModelFile, knobs: Knobs, wanted: Order, console: Console
+    session: Session, file: ModelFile, chosen: RunSettings, wanted: SampleRequest, console: Console
 ) -> Search:
     capabilities = session.capabilities
-    schedule = knobs.schedule(capabilities.default_schedule)
+    schedule = chosen.schedule(capabilities.default_schedule)
     runs = wanted.runs or min(RUNS_OF_A_SEARCH if wanted.seconds else 1, capabilities.max_runs)
     trace = _trace(capabilities, schedule.round_trips, runs, file.model.n_spins, wanted)
     seed = secrets.randbits(63) if wanted.seed is None else wanted.seed
@@ -201,7 +201,7 @@ def _search(
             seed=(seed + number) % MAX_SEED,
             coupling_bits=wanted.bits,
             priority=wanted.priority,
-            settings=knobs.settings,
+            settings=chosen.settings,
             trace=trace,
         )
 
@@ -214,7 +214,7 @@ def _search(
 
 
 def _trace(
-    capabilities: Capabilities, round_trips: int, n_runs: int, n_spins: int, wanted: Order
+    capabilities: Capabilities, round_trips: int, n_runs: int, n_spins: int, wanted: SampleRequest
 ) -> TraceRequest | None:
     """Return what to trace: what was asked for or, for a picture, what fits comfortably."""
     runs = min(wanted.trace_runs or TRACED_RUNS, n_runs)

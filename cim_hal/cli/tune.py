@@ -11,9 +11,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from cim_hal.cli.access import key_options
 from cim_hal.cli.paths import FILE, model_option
-from cim_hal.cli.report import whole_file
+from cim_hal.cli.sample_report import whole_file
+from cim_hal.cli.shared_options import key_options
 from cim_hal.client.session import open_device
 from cim_hal.client.tuning import Tuner
 from cim_hal.model.files import read_model

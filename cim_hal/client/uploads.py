@@ -11,7 +11,7 @@ import numpy as np
 from cim_hal.client.messages import checked, coupling_ref
 from cim_hal.client.runner import SessionPart, blocking
 from cim_hal.errors import UnknownReferenceError
-from cim_hal.protocol.couplings.content import Content
+from cim_hal.protocol.couplings.content import Couplings
 from cim_hal.protocol.couplings.encodings import change, smallest
 from cim_hal.protocol.couplings.layout import n_bytes
 from cim_hal.protocol.wire.messages import (
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from cim_hal.client.steps import Steps
     from cim_hal.model.ising import IsingModel
     from cim_hal.model.record import LoweringReport
-    from cim_hal.protocol.couplings.content import Payload
+    from cim_hal.protocol.couplings.content import EncodedCouplings
     from cim_hal.protocol.wire.messages import CouplingRef, CouplingSpec, HeldCouplings
 
 __all__ = ["CouplingMethods", "Loaded", "Uploader"]
@@ -149,7 +149,7 @@ class Uploader:
         self._client = client
         self._known: WeakKeyDictionary[IsingModel, _Uploaded] = WeakKeyDictionary()
         # The bytes that were hashed last: most often they are what is sent next.
-        self._hashed: tuple[str, Payload] | None = None
+        self._hashed: tuple[str, EncodedCouplings] | None = None
 
     def digest(self, model: IsingModel) -> str:
         """Return the content address of `model`; hashed once, remembered while the model lives."""
@@ -172,7 +172,7 @@ class Uploader:
             return (yield from self._load_once(model, ref, None, deadline))
 
     def _load_once(
-        self, model: IsingModel, ref: CouplingRef, delta: Payload | None, deadline: float
+        self, model: IsingModel, ref: CouplingRef, delta: EncodedCouplings | None, deadline: float
     ) -> Steps[Any]:
         spec = delta.spec if delta is not None else self._know(model).spec
         ask, times = self._client.ask, {"work_s": LOWERING_S, "deadline": deadline}
@@ -205,13 +205,13 @@ class Uploader:
             self._hashed = (digest, payload)
         return known
 
-    def _payload(self, model: IsingModel) -> Payload:
+    def _payload(self, model: IsingModel) -> EncodedCouplings:
         hashed, self._hashed = self._hashed, None
         if hashed is not None and hashed[0] == self._know(model).digest:
             return hashed[1]
         return _packed(model)[1]
 
-    def _delta(self, model: IsingModel) -> Payload | None:
+    def _delta(self, model: IsingModel) -> EncodedCouplings | None:
         """Return how a model differs from one the server has seen; None if that is longer."""
         base = model.origin and model.origin.base()
         if model.origin is None or base is None or base not in self._known:
@@ -222,8 +222,8 @@ class Uploader:
         return delta if len(delta.data) < size else None
 
 
-def _packed(model: IsingModel) -> tuple[str, Payload]:
-    content = Content.of(model)
+def _packed(model: IsingModel) -> tuple[str, EncodedCouplings]:
+    content = Couplings.of(model)
     return content.digest, smallest(content)
 
 

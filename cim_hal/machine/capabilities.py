@@ -62,7 +62,7 @@ class Capabilities(BaseModel):
         Fixed physical facts; a quantity with a unit says so in its name (``cavity_length_m``).
         None where something is absent or has no bound.
     settings : tuple of Setting
-        Knobs that a single job may turn.
+        Settings that a single job may change.
     reports_trace : bool
         Whether a job may keep amplitudes while it runs.
     needs_calibration : bool
@@ -117,6 +117,11 @@ class Capabilities(BaseModel):
         """The pump schedule the machine recommends."""
         return PumpSchedule(self.default_pump, self.default_round_trips)
 
+    @property
+    def field_spins(self) -> int:
+        """Spins that a model with a field needs beside its own: 1 without `has_field`, else 0."""
+        return int(not self.has_field)
+
     def check_schedule(self, schedule: PumpSchedule) -> None:
         """Refuse a schedule the machine cannot run.
 
@@ -154,7 +159,7 @@ class Capabilities(BaseModel):
         Raises
         ------
         CapabilityError
-            It names the knob, and its range or the knobs there are.
+            It names the setting, and its range or the settings that exist.
         """
         check_settings(self.settings, settings)
 

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from cim_hal.errors import CimError, Detail
     from cim_hal.machine.driver import Program
-    from cim_hal.protocol.couplings.content import Content, Payload
+    from cim_hal.protocol.couplings.content import Couplings, EncodedCouplings
     from cim_hal.protocol.jobs.records import Record
     from cim_hal.protocol.wire.messages import CouplingRef
     from cim_hal.protocol.wire.packet import Packet
@@ -20,9 +20,9 @@ __all__ = [
     "Audit",
     "Calibrate",
     "Effect",
+    "Lower",
     "MakeSafe",
     "Persist",
-    "Prepare",
     "Reply",
     "Run",
     "Stop",
@@ -63,13 +63,13 @@ class MakeSafe:
 
 @dataclass(frozen=True, eq=False)
 class Calibrate:
-    """Calibrate the machine when it is free, then call ``Instruments.calibrated``."""
+    """Calibrate the machine when it is free, then call ``InstrumentHandlers.calibrated``."""
 
     key: str
 
 
 @dataclass(frozen=True, eq=False)
-class Prepare:
+class Lower:
     """Call `prepare` away from the thread that serves, then ``ServerCore.prepared``.
 
     It costs a few hundredths of a second for 2000 spins: verify, check, fit to the machine. Where
@@ -78,8 +78,8 @@ class Prepare:
 
     ticket: str
     coupling: CouplingRef
-    source: Payload | Content | None
-    base: Content | None = None
+    source: EncodedCouplings | Couplings | None
+    base: Couplings | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,4 +102,4 @@ class Audit:
     facts: Mapping[str, Detail]
 
 
-Effect: TypeAlias = Reply | Run | Stop | MakeSafe | Calibrate | Prepare | Persist | Audit
+Effect: TypeAlias = Reply | Run | Stop | MakeSafe | Calibrate | Lower | Persist | Audit

@@ -12,15 +12,15 @@ from pydantic import ValidationError
 
 from cim_hal.errors import CimError
 from cim_hal.machine.calibration import Calibration
-from cim_hal.machine.condition import Condition, Supervised
+from cim_hal.machine.driver_state import DriverState, Supervised
 from cim_hal.machine.stop import StopToken
 from cim_hal.machine.telemetry import Telemetry
-from cim_hal.protocol.couplings.content import Prepared, prepare
-from cim_hal.protocol.effects import Calibrate, MakeSafe, Prepare, Run, Stop
+from cim_hal.protocol.couplings.content import LoweredCouplings, lower_encoded
+from cim_hal.protocol.effects import Calibrate, Lower, MakeSafe, Run, Stop
 from cim_hal.protocol.wire.messages import Progress
-from cim_hal.protocol.wire.results import Measured
-from cim_hal.server.collector import Harvest
-from cim_hal.server.driver.guard import FRESH_S, Caller
+from cim_hal.protocol.wire.results import Result
+from cim_hal.server.collector import ResultCollector
+from cim_hal.server.driver.guard import FRESH_S, DriverGuard
 from cim_hal.server.logs import about
 from cim_hal.server.storage.memory_journal import MemoryJournal
 
@@ -31,27 +31,27 @@ if TYPE_CHECKING:
     from cim_hal.machine.driver import Driver
     from cim_hal.server.storage.memory_journal import Journal
 
-__all__ = ["Host", "Outcome"]
+__all__ = ["Executor", "Outcome"]
 
 CLOSE_TIMEOUT_S = 10.0
 # How long a running call has to heed its token in an emergency.
 EMERGENCY_S = 0.2
-# Deliveries that follow faster wait for the next look.
+# Partial readouts that follow faster wait for the next look.
 PROMPT_S = 0.02
 
 Outcome: TypeAlias = (
-    tuple[Run, Measured | CimError]
-    | tuple[Prepare, Prepared | CimError]
+    tuple[Run, Result | CimError]
+    | tuple[Lower, LoweredCouplings | CimError]
     | tuple[Calibrate, Calibration | CimError]
-    | Harvest
+    | ResultCollector
     | Telemetry
-    | Condition
+    | DriverState
 )
 
 log = logging.getLogger(__name__)
 
 
-class Host:
+class Executor:
     """Runs what the core asks for, and announces each outcome, and what the driver says.
 
     The driver is called in one thread, one call at a time; only `Driver.safe` may come from
@@ -78,13 +78,13 @@ class Host:
         self._journal = journal or MemoryJournal()
         self._outcomes: SimpleQueue[Outcome] = SimpleQueue()
         self._tokens: dict[str, StopToken] = {}
-        self._told: tuple[int, int, str] | None = None
+        self._last_progress: tuple[int, int, str] | None = None
         self._delivered_at = 0.0
         self._closing = threading.Lock()
         self._is_closed = False
-        self._caller = Caller(driver, self._add)
-        self._driver_worker = _Worker("cim-hal driver")
-        self._fitting_worker = _Worker("cim-hal fitting")
+        self._guard = DriverGuard(driver, self._add)
+        self._driver_worker = _WorkerThread("cim-hal driver")
+        self._lowering_worker = _WorkerThread("cim-hal lowering")
         described: SimpleQueue[Capabilities | CimError] = SimpleQueue()
         self._driver_worker.do(lambda: described.put(self._describe()))
         answer = described.get()
@@ -94,10 +94,10 @@ class Host:
         self.capabilities = answer
         if isinstance(driver, Supervised):
             self._driver_worker.do(lambda: driver.subscribe(self._add))
-        self._driver_worker.when_idle(self._caller.observe, every_s=FRESH_S)
-        self._driver_worker.do(self._caller.observe)
+        self._driver_worker.when_idle(self._guard.poll_status, every_s=FRESH_S)
+        self._driver_worker.do(self._guard.poll_status)
 
-    def perform(self, effect: Run | Stop | Prepare | Calibrate | MakeSafe) -> None:
+    def perform(self, effect: Run | Stop | Lower | Calibrate | MakeSafe) -> None:
         """Begin what the effect says; returns at once. After `close` nothing begins."""
         with self._closing:
             if self._is_closed:
@@ -105,10 +105,10 @@ class Host:
             match effect:
                 case Run():
                     keeps = self.capabilities.reports_amplitudes
-                    harvest = Harvest(effect, self._deliver, keeps_amplitudes=keeps)
-                    token = self._token(effect.job, harvest)
+                    collector = ResultCollector(effect, self._deliver, keeps_amplitudes=keeps)
+                    token = self._token(effect.job, collector)
                     self._driver_worker.do(
-                        lambda: self._add((effect, self._run(effect, token, harvest)))
+                        lambda: self._add((effect, self._run(effect, token, collector)))
                     )
                 case Calibrate():
                     token = self._token(effect.key)
@@ -121,8 +121,8 @@ class Host:
                         token.set()
                 case MakeSafe():
                     self._make_safe()
-                case Prepare():
-                    self._fitting_worker.do(lambda: self._add((effect, self._prepare(effect))))
+                case Lower():
+                    self._lowering_worker.do(lambda: self._add((effect, self._lower(effect))))
 
     def outcomes(self) -> Iterator[Outcome]:
         """Yield what has been done since the last call."""
@@ -133,8 +133,8 @@ class Host:
         """Yield how far the running job is, where that has changed since the last call."""
         for job, token in list(self._tokens.items()):
             progress = token.last_progress
-            if progress is not None and progress != self._told:
-                self._told = progress
+            if progress is not None and progress != self._last_progress:
+                self._last_progress = progress
                 done, total, unit = progress
                 try:
                     yield job, Progress(done=done, total=total, unit=unit)
@@ -149,17 +149,17 @@ class Host:
             self._is_closed = True
             for token in list(self._tokens.values()):
                 token.set()
-            self._driver_worker.do(self._caller.close)
-        self._fitting_worker.end()
+            self._driver_worker.do(self._guard.close)
+        self._lowering_worker.end()
         self._driver_worker.end()
 
-    def _token(self, name: str, harvest: Harvest | None = None) -> StopToken:
-        token = StopToken(self._caller.heard, harvest and harvest.take)
+    def _token(self, name: str, collector: ResultCollector | None = None) -> StopToken:
+        token = StopToken(self._guard.on_telemetry, collector and collector.add)
         self._tokens[name] = token
         return token
 
-    def _deliver(self, harvest: Harvest) -> None:
-        self._outcomes.put(harvest)
+    def _deliver(self, collector: ResultCollector) -> None:
+        self._outcomes.put(collector)
         now = time.monotonic()
         if now >= self._delivered_at + PROMPT_S:
             self._delivered_at = now
@@ -176,56 +176,58 @@ class Host:
         is_safe = threading.Event()
 
         def in_turn() -> None:
-            self._caller.safe()
+            self._guard.safe()
             is_safe.set()
 
         def in_time() -> None:
             if not is_safe.wait(EMERGENCY_S):
-                self._caller.safe()
+                self._guard.safe()
 
         self._driver_worker.do(in_turn)
         threading.Thread(target=in_time, name="cim-hal emergency", daemon=True).start()
 
     def _describe(self) -> Capabilities | CimError:
         try:
-            return self._caller.describe()
+            return self._guard.describe()
         except CimError as error:
             return error
 
-    def _run(self, effect: Run, token: StopToken, harvest: Harvest) -> Measured | CimError:
+    def _run(self, effect: Run, token: StopToken, collector: ResultCollector) -> Result | CimError:
         try:
             if effect.refusal is not None:
                 return effect.refusal
-            harvest.begin()
+            collector.begin()
             with about(job=effect.job):
-                readout, device_s = self._caller.run(effect.program, token)
-                measured = self._caller.blame(lambda: harvest.whole(readout, device_s))
+                readout, device_s = self._guard.run(effect.program, token)
+                measured = self._guard.attribute_errors(
+                    lambda: collector.complete(readout, device_s)
+                )
             return self._journal.keep_result(effect.job, measured)
         except CimError as error:
-            if harvest.has_any:
-                harvest.put_away(self._journal.keep_result)
-                self._outcomes.put(harvest)
+            if collector.has_runs:
+                collector.keep_partial(self._journal.keep_result)
+                self._outcomes.put(collector)
             return error
         finally:
             self._tokens.pop(effect.job, None)
-            self._told = None
+            self._last_progress = None
 
     def _calibrate(self, effect: Calibrate, token: StopToken) -> Calibration | CimError:
         try:
-            return self._caller.calibrate(token)
+            return self._guard.calibrate(token)
         except CimError as error:
             return error
         finally:
             self._tokens.pop(effect.key, None)
 
-    def _prepare(self, effect: Prepare) -> Prepared | CimError:
+    def _lower(self, effect: Lower) -> LoweredCouplings | CimError:
         try:
             source, ref = effect.source, effect.coupling
             if source is None:
                 source = self._journal.couplings(ref.digest)
-            prepared = prepare(source, ref, self.capabilities, effect.base)
-            self._journal.keep_couplings(ref.digest, prepared.content)
-            return prepared
+            lowered = lower_encoded(source, ref, self.capabilities, effect.base)
+            self._journal.keep_couplings(ref.digest, lowered.content)
+            return lowered
         except CimError as error:
             return error
         except (ArithmeticError, LookupError, MemoryError, TypeError, ValueError) as error:
@@ -233,7 +235,7 @@ class Host:
             return CimError(f"the couplings could not be prepared: {error}")
 
 
-class _Worker:
+class _WorkerThread:
     """A thread that does one thing after another."""
 
     def __init__(self, name: str) -> None:

@@ -11,30 +11,30 @@ from typing import TYPE_CHECKING
 
 from cim_hal.errors import CimError, LocalProtocolError
 from cim_hal.machine.calibration import Calibration
-from cim_hal.machine.condition import Condition
+from cim_hal.machine.driver_state import DriverState
 from cim_hal.machine.telemetry import Telemetry
 from cim_hal.protocol.core import ServerCore
-from cim_hal.protocol.couplings.content import Prepared
-from cim_hal.protocol.effects import Audit, Calibrate, Effect, Persist, Prepare, Reply, Run
-from cim_hal.protocol.wire.errors import as_fault
+from cim_hal.protocol.couplings.content import LoweredCouplings
+from cim_hal.protocol.effects import Audit, Calibrate, Effect, Lower, Persist, Reply, Run
+from cim_hal.protocol.wire.errors import to_wire
 from cim_hal.protocol.wire.packet import Packet, answer
-from cim_hal.protocol.wire.results import Measured
+from cim_hal.protocol.wire.results import Result
 from cim_hal.protocol.wire.roles import LOCAL
 from cim_hal.server import audit
 from cim_hal.server.clock import Clock
-from cim_hal.server.collector import Harvest
-from cim_hal.server.executor import Host
+from cim_hal.server.collector import ResultCollector
+from cim_hal.server.executor import Executor
 from cim_hal.server.logs import about
+from cim_hal.server.process_usage import memory_bytes, open_files
 from cim_hal.server.storage.calibrations import age_s
 from cim_hal.server.storage.memory_journal import MemoryJournal
-from cim_hal.server.vitals import memory_bytes, open_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from cim_hal.machine.capabilities import Capabilities
     from cim_hal.machine.driver import Driver
-    from cim_hal.protocol.monitoring.counters import Meters
+    from cim_hal.protocol.monitoring.counters import Counters
     from cim_hal.protocol.wire.limits import Limits
     from cim_hal.protocol.wire.roles import User
     from cim_hal.server.board import Board
@@ -42,28 +42,28 @@ if TYPE_CHECKING:
     from cim_hal.server.storage.calibrations import CalibrationStore
     from cim_hal.server.storage.memory_journal import Journal
 
-__all__ = ["TICK_S", "Station"]
+__all__ = ["TICK_S", "Service"]
 
 TICK_S = 0.1
-VITALS_S = 5.0  # how often memory and open files are looked at
+USAGE_S = 5.0  # how often memory and open files are looked at
 
 log = logging.getLogger(__name__)
 
 
-class Station:
+class Service:
     """One machine, ready to answer. Not thread-safe: the caller has one thread, or a lock.
 
     Parameters
     ----------
     driver : Driver
-        The station closes it.
+        The service closes it.
     announce : callable
         Called from another thread when `settle` has something to do.
     limits : Limits
     calibrations : CalibrationStore, optional
         Where records outlast the server.
     journal : Journal, optional
-        What jobs are remembered in; the station closes it. In memory where it is None.
+        What jobs are remembered in; the service closes it. In memory where it is None.
 
     Raises
     ------
@@ -84,13 +84,13 @@ class Station:
         self._driver = driver
         self._journal = journal or MemoryJournal()
         self._calibrations = calibrations
-        self._vitals_at = 0.0
+        self._usage_at = 0.0
         with ExitStack() as undo:
             undo.callback(self._journal.close)
-            self._host = Host(driver, announce, self._journal)
-            undo.callback(self._host.close)
+            self._executor = Executor(driver, announce, self._journal)
+            undo.callback(self._executor.close)
             self._core = ServerCore(
-                self._host.capabilities,
+                self._executor.capabilities,
                 limits,
                 keys=self._journal.keys,
                 software=f"cim-hal {version('cim-hal')}",
@@ -103,12 +103,12 @@ class Station:
     @property
     def capabilities(self) -> Capabilities:
         """What the driver described."""
-        return self._host.capabilities
+        return self._executor.capabilities
 
     @property
-    def meters(self) -> Meters:
+    def counters(self) -> Counters:
         """What was counted; whoever moves the packets counts there too."""
-        return self._core.meters
+        return self._core.counters
 
     def receive(self, peer: bytes, request: Packet, *, user: User = LOCAL) -> list[Reply]:
         """Take a request; the replies may be to others, and its own may come later."""
@@ -120,23 +120,23 @@ class Station:
                 return self._perform(effects)
             except Exception:
                 log.exception("a %s request failed", request.body.t)
-                fault = as_fault(LocalProtocolError("internal error"))
+                fault = to_wire(LocalProtocolError("internal error"))
                 return [Reply(peer, answer(request, fault))]
 
     def settle(self) -> list[Reply]:
         """Take what the host has done, and let time pass; call it at least every `TICK_S`."""
         replies: list[Reply] = []
-        for outcome in self._host.outcomes():
+        for outcome in self._executor.outcomes():
             try:
                 replies += self._perform(self._take(outcome, self._clock()))
             except Exception:
                 log.exception("an outcome could not be taken")
         now = self._clock()
-        for job, progress in self._host.progress():
+        for job, progress in self._executor.progress():
             replies += self._perform(self._core.progress(job, progress, now))
-        if now >= self._vitals_at:
-            self._vitals_at = now + VITALS_S
-            self._measure_vitals()
+        if now >= self._usage_at:
+            self._usage_at = now + USAGE_S
+            self._measure_usage()
         return replies + self._perform(self._core.tick(now))
 
     def post(self, board: Board) -> None:
@@ -152,11 +152,11 @@ class Station:
         now = self._clock()
         for record in self._calibrations.read() if self._calibrations else ():
             self._core.instruments.restore(record, age_s(record), now)
-        saved = self._journal.load(self._host.capabilities.name)
+        saved = self._journal.load(self._executor.capabilities.name)
         controls = self._journal.controls()
         self._perform(self._core.restore(saved, now, controls=controls))
 
-    def _measure_vitals(self) -> None:
+    def _measure_usage(self) -> None:
         processes = {"server": os.getpid()}
         pid = getattr(self._driver, "pid", None)  # of a `DriverProcess`, while there is one
         if pid is not None:
@@ -165,22 +165,22 @@ class Station:
             for name, measure in (("memory_bytes", memory_bytes), ("open_files", open_files)):
                 value = measure(number)
                 if value is not None:
-                    self.meters.set(name, value, process)
+                    self.counters.set(name, value, process)
 
     def _take(self, outcome: Outcome, now: float) -> list[Effect]:
         match outcome:
-            case Prepare(ticket=ticket), Prepared() | CimError() as prepared:
-                return self._core.prepared(ticket, prepared, now)
-            case Run(job=job), Measured() | CimError() as measured:
-                return self._core.finish(job, measured, now)
-            case Harvest():
-                return self._core.deliver(outcome.job, outcome.so_far(), now)
+            case Lower(ticket=ticket), LoweredCouplings() | CimError() as lowered:
+                return self._core.lowered(ticket, lowered, now)
+            case Run(job=job), Result() | CimError() as result:
+                return self._core.finish(job, result, now)
+            case ResultCollector():
+                return self._core.deliver(outcome.job, outcome.partial(), now)
             case Calibrate(key=key), Calibration() | CimError() as made:
                 return self._calibrated(key, made, now)
             case Telemetry():
                 self._core.instruments.heard(outcome, now)
                 return []
-            case Condition():
+            case DriverState():
                 self._core.instruments.changed(outcome, now)
                 return []
             case _:
@@ -206,9 +206,9 @@ class Station:
                 case Audit():
                     audit.write(effect.event, effect.user, **effect.facts)
                 case Run():
-                    self._host.perform(self._core.instruments.ready(effect, self._clock()))
+                    self._executor.perform(self._core.instruments.ready(effect, self._clock()))
                 case _:
-                    self._host.perform(effect)
+                    self._executor.perform(effect)
         return replies
 
     def _persist(self, effect: Persist) -> list[Effect]:

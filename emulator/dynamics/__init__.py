@@ -1,8 +1,8 @@
 """Physics of machines: one file per model."""
 
 from emulator.dynamics.amplitude_control import ChaoticAmplitudeControl
-from emulator.dynamics.base import Block, Dynamics, Precision, Wiring
-from emulator.dynamics.best import BestSeen
+from emulator.dynamics.base import Block, Dynamics, JobInputs, Precision
+from emulator.dynamics.best_seen import BestSeen
 from emulator.dynamics.bifurcation import SimulatedBifurcation
 from emulator.dynamics.feedback_control import ChaoticFeedbackControl
 from emulator.dynamics.gaussian import GaussianFeedback
@@ -23,6 +23,7 @@ __all__ = [
     "ChaoticFeedbackControl",
     "Dynamics",
     "GaussianFeedback",
+    "JobInputs",
     "MeanField",
     "MeasurementFeedback",
     "NoisyMeanFieldAnnealing",
@@ -32,5 +33,4 @@ __all__ = [
     "SimCim",
     "SimulatedBifurcation",
     "TruncatedWigner",
-    "Wiring",
 ]

@@ -21,16 +21,16 @@ import numpy as np
 from numba import njit
 
 from emulator.dynamics.base import Precision, state_dtype
-from emulator.dynamics.controlled import (
-    Conditions,
+from emulator.dynamics.controlled_base import (
     ControlledDynamics,
-    Loop,
+    FeedbackConstants,
     Ramp,
-    Shared,
+    RunConditions,
+    SharedArrays,
     feed_back,
     ramped,
 )
-from emulator.dynamics.look import look_after
+from emulator.dynamics.energy_tracking import track_after
 from emulator.dynamics.saturation import cubic_drift
 from emulator.products.avx512 import prefer_wide_vectors
 
@@ -84,7 +84,7 @@ def controlled(  # noqa: PLR0917  called from kernels
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def control_amplitudes(
-    arrays: Shared, target: Any, net_gain: Any, c: AmplitudeControlConstants
+    arrays: SharedArrays, target: Any, net_gain: Any, c: AmplitudeControlConstants
 ) -> None:
     """Make a step towards the same target for all runs."""
     prefer_wide_vectors()  # pyright: ignore[reportCallIssue]
@@ -96,17 +96,17 @@ def control_amplitudes(
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def advance_to_targets(
-    loop: Loop,
-    arrays: Shared,
+    loop: FeedbackConstants,
+    arrays: SharedArrays,
     targets: NDArray[Any],
     net_gains: NDArray[Any],
     c: AmplitudeControlConstants,
 ) -> None:
     """Make a round trip towards each of the `targets`, roots of those of x^2."""
     for step in range(len(targets)):
-        feed_back(loop.form, arrays)
+        feed_back(loop.operand, arrays)
         control_amplitudes(arrays, targets[step], net_gains[step], c)
-        look_after(loop.watch, arrays.x)
+        track_after(loop.tracker, arrays.x)
 
 
 class AmplitudeControl(ControlledDynamics):
@@ -115,7 +115,7 @@ class AmplitudeControl(ControlledDynamics):
     error_rate: float
     error_limit: float
 
-    def net_gains(self, conditions: Conditions) -> NDArray[Any]:
+    def net_gains(self, conditions: RunConditions) -> NDArray[Any]:
         """Return L(p - 1) of each round trip."""
         return (self.loss * (conditions.pump - 1)).astype(state_dtype(self.precision))
 
@@ -179,9 +179,9 @@ class ChaoticAmplitudeControl(AmplitudeControl):
 
     def step(
         self,
-        loop: Loop,
-        arrays: Shared,
-        conditions: Conditions,
+        loop: FeedbackConstants,
+        arrays: SharedArrays,
+        conditions: RunConditions,
         constants: AmplitudeControlConstants,
     ) -> None:
         """Make one step towards the target of each moment."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from emulator.noise import NoiseKey
     from emulator.products.coupling import CouplingMatrix
 
-__all__ = ["Block", "Dynamics", "Precision", "Wiring", "check_options", "state_dtype"]
+__all__ = ["Block", "Dynamics", "JobInputs", "Precision", "check_options", "state_dtype"]
 
 Precision: TypeAlias = Literal["single", "double"]
 
@@ -30,7 +30,7 @@ def state_dtype(precision: Precision) -> np.dtype[Any]:
 
 
 @dataclass(frozen=True, eq=False)
-class Wiring:
+class JobInputs:
     """What all blocks of a job share.
 
     Attributes
@@ -116,7 +116,7 @@ class Dynamics(ABC):
         return coupling
 
     @abstractmethod
-    def start(self, wiring: Wiring, *, first_run: int, n_runs: int) -> Block:
+    def start(self, inputs: JobInputs, *, first_run: int, n_runs: int) -> Block:
         """Return runs `first_run` to `first_run` + `n_runs` - 1 before their first round trip."""
 
 

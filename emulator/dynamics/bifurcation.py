@@ -13,21 +13,20 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from emulator.dynamics.base import Dynamics, Precision, Wiring, check_options, state_dtype
+from emulator.dynamics.base import Dynamics, JobInputs, Precision, check_options, state_dtype
 from emulator.dynamics.bifurcation_step import (
     KERR_STEPS,
     BifurcationConstants,
-    Loop,
+    FeedbackConstants,
     Phase,
     advance_ballistic,
     advance_discrete,
     advance_kerr,
 )
-from emulator.dynamics.controlled import initial_normals
-from emulator.dynamics.local_field import zeeman
-from emulator.dynamics.stretch import WatchedBlock
-from emulator.products.operand import BLOCK_ROWS, padded_runs
-from emulator.products.packing import aligned_zeros
+from emulator.dynamics.chunks import TrackedBlock
+from emulator.dynamics.controlled_base import initial_normals
+from emulator.dynamics.local_field import field_term
+from emulator.products.packing import BLOCK_ROWS, aligned_zeros, padded_runs
 
 if TYPE_CHECKING:
     import numpy as np
@@ -126,12 +125,12 @@ class SimulatedBifurcation(Dynamics):
         weight = 1.0 if self.variant == "adiabatic" else self.field_weight
         return self.coupling_gain * norms.natural_strength(weight)
 
-    def start(self, wiring: Wiring, *, first_run: int, n_runs: int) -> BifurcationBlock:
+    def start(self, inputs: JobInputs, *, first_run: int, n_runs: int) -> BifurcationBlock:
         """Return a block of runs at their random initial positions and momenta."""
-        return BifurcationBlock(self, wiring, first_run, n_runs)
+        return BifurcationBlock(self, inputs, first_run, n_runs)
 
 
-class BifurcationBlock(WatchedBlock):
+class BifurcationBlock(TrackedBlock):
     """A block of runs of simulated bifurcation.
 
     Attributes
@@ -141,13 +140,13 @@ class BifurcationBlock(WatchedBlock):
     """
 
     def __init__(
-        self, dynamics: SimulatedBifurcation, wiring: Wiring, first_run: int, n_runs: int
+        self, dynamics: SimulatedBifurcation, inputs: JobInputs, first_run: int, n_runs: int
     ) -> None:
         dtype, n_padded = state_dtype(dynamics.precision), padded_runs(n_runs)
-        width, coupling = dynamics.initial_width, wiring.coupling
+        width, coupling = dynamics.initial_width, inputs.coupling
         x, y = (
             initial_normals(
-                wiring,
+                inputs,
                 first_run=first_run,
                 n_runs=n_padded,
                 width=width,
@@ -157,17 +156,20 @@ class BifurcationBlock(WatchedBlock):
             for stream in (0, 1)
         )
         super().__init__(x, n_runs)
-        self.coupling_strength = dynamics.strength(wiring.norms)
+        self.coupling_strength = dynamics.strength(inputs.norms)
         self.time_step = dynamics.time_step
         if math.isfinite(dynamics.stability):
-            stable = longest_stable_step(self.coupling_strength, wiring.lowest_eigenvalue)
+            stable = longest_stable_step(self.coupling_strength, inputs.lowest_eigenvalue)
             self.time_step = min(self.time_step, dynamics.stability * stable)
         if dynamics.variant == "discrete":
-            form, room = coupling.form, coupling.room(n_padded)
+            operand, workspace = coupling.operand, coupling.operand.workspace(n_padded)
             fields = aligned_zeros((BLOCK_ROWS, n_padded), coupling.dtype)
         else:
-            form, room, fields = coupling.numbers(dtype), None, aligned_zeros(x.shape, dtype)
-        self._loop = Loop(form, room, zeeman(coupling, n_padded, dtype), None)
+            operand, workspace = coupling.as_floats(dtype), None
+            fields = aligned_zeros(x.shape, dtype)
+        self._loop = FeedbackConstants(
+            operand, workspace, field_term(coupling, n_padded, dtype), None
+        )
         self._arrays = Phase(x, y, fields)
         self._constants = BifurcationConstants(
             time_step=dtype.type(self.time_step),
@@ -186,7 +188,10 @@ class BifurcationBlock(WatchedBlock):
         return self._arrays.y[:, : self._n_runs]
 
     def _advance_through(self, pumps: NDArray[np.float64]) -> None:
-        loop, detunings = self._loop._replace(watch=self.watch), (1 - pumps).astype(self._x.dtype)
+        loop, detunings = (
+            self._loop._replace(tracker=self.tracker),
+            (1 - pumps).astype(self._x.dtype),
+        )
         advance = {
             "adiabatic": advance_kerr,
             "ballistic": advance_ballistic,

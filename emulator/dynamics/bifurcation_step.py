@@ -6,21 +6,22 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from numba import njit
 
-from emulator.dynamics.local_field import Zeeman, add_zeeman, local_fields
-from emulator.dynamics.look import look_after
+from emulator.dynamics.energy_tracking import track_after
+from emulator.dynamics.local_field import FieldTerm, add_field_term, local_fields
 from emulator.products.avx512 import prefer_wide_vectors
-from emulator.products.operand import BLOCK_ROWS, multiply_taken, take_signs
+from emulator.products.operand import multiply_rows, pack_signs
+from emulator.products.packing import BLOCK_ROWS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from emulator.dynamics.look import Watch
-    from emulator.products.operand import Form
+    from emulator.dynamics.energy_tracking import EnergyTracker
+    from emulator.products.operand import CouplingOperand
 
 __all__ = [
     "KERR_STEPS",
     "BifurcationConstants",
-    "Loop",
+    "FeedbackConstants",
     "Phase",
     "advance_ballistic",
     "advance_discrete",
@@ -44,13 +45,13 @@ class BifurcationConstants(NamedTuple):
     stop: Any
 
 
-class Loop(NamedTuple):
-    """Couplings, room for signs where they are fed back, the field, and who looks on the loop."""
+class FeedbackConstants(NamedTuple):
+    """Couplings, the workspace for signs that are fed back, the field, and the tracker."""
 
-    form: Form
-    room: Any
-    zeeman: Zeeman
-    watch: Watch | None
+    operand: CouplingOperand
+    workspace: Any
+    field_term: FieldTerm
+    tracker: EnergyTracker | None
 
 
 class Phase(NamedTuple):
@@ -97,42 +98,42 @@ def move_between_walls(arrays: Phase, detuning: Any, c: BifurcationConstants) ->
 
 @njit(cache=True, nogil=True)
 def advance_kerr(
-    loop: Loop, arrays: Phase, detunings: NDArray[Any], c: BifurcationConstants
+    loop: FeedbackConstants, arrays: Phase, detunings: NDArray[Any], c: BifurcationConstants
 ) -> None:
     """Make a round trip of the adiabatic variant at each of the detunings 1 - p."""
     for step in range(len(detunings)):
-        local_fields(loop.form, loop.zeeman, arrays.x, arrays.local_field)
+        local_fields(loop.operand, loop.field_term, arrays.x, arrays.local_field)
         oscillate(arrays, detunings[step], c)
-        look_after(loop.watch, arrays.x)
+        track_after(loop.tracker, arrays.x)
 
 
 @njit(cache=True, nogil=True)
 def advance_ballistic(
-    loop: Loop, arrays: Phase, detunings: NDArray[Any], c: BifurcationConstants
+    loop: FeedbackConstants, arrays: Phase, detunings: NDArray[Any], c: BifurcationConstants
 ) -> None:
     """Make a round trip of the ballistic variant at each of the detunings 1 - p."""
     for step in range(len(detunings)):
-        local_fields(loop.form, loop.zeeman, arrays.x, arrays.local_field)
+        local_fields(loop.operand, loop.field_term, arrays.x, arrays.local_field)
         move_between_walls(arrays, detunings[step], c)
-        look_after(loop.watch, arrays.x)
+        track_after(loop.tracker, arrays.x)
 
 
 @njit(cache=True, nogil=True)
 def advance_discrete(
-    loop: Loop, arrays: Phase, detunings: NDArray[Any], c: BifurcationConstants
+    loop: FeedbackConstants, arrays: Phase, detunings: NDArray[Any], c: BifurcationConstants
 ) -> None:
     """Make a round trip of the discrete variant at each of the detunings 1 - p.
 
     Signs are taken before a step, so that the product is needed a few rows at a time only.
     """
     for step in range(len(detunings)):
-        take_signs(loop.form, arrays.x, loop.room)
+        pack_signs(loop.operand, arrays.x, loop.workspace)
         for first in range(0, len(arrays.x), BLOCK_ROWS):
             end = min(first + BLOCK_ROWS, len(arrays.x))
             product = arrays.local_field[: end - first]
-            multiply_taken(loop.form, loop.room, first, product)
-            if loop.zeeman.is_there:
-                add_zeeman(loop.zeeman, first, product)
+            multiply_rows(loop.operand, loop.workspace, first, product)
+            if loop.field_term.is_there:
+                add_field_term(loop.field_term, first, product)
             rows = Phase(arrays.x[first:end], arrays.y[first:end], product)
             move_between_walls(rows, detunings[step], c)
-        look_after(loop.watch, arrays.x)
+        track_after(loop.tracker, arrays.x)

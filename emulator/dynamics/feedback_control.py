@@ -1,4 +1,4 @@
-r"""A machine whose error variables watch the injected field instead of the amplitude.
+r"""A machine whose error variables steer the injected field instead of the amplitude.
 
 References
 ----------
@@ -15,8 +15,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from numba import njit
 
 from emulator.dynamics.base import Precision, state_dtype
-from emulator.dynamics.controlled import Conditions, ControlledDynamics, Loop, Shared, feed_back
-from emulator.dynamics.look import look_after
+from emulator.dynamics.controlled_base import (
+    ControlledDynamics,
+    FeedbackConstants,
+    RunConditions,
+    SharedArrays,
+    feed_back,
+)
+from emulator.dynamics.energy_tracking import track_after
 from emulator.dynamics.saturation import cubic_drift
 from emulator.products.avx512 import prefer_wide_vectors
 
@@ -47,7 +53,7 @@ class ChaoticFeedbackConstants(NamedTuple):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def control_feedback(arrays: Shared, net_gain: Any, c: ChaoticFeedbackConstants) -> None:
+def control_feedback(arrays: SharedArrays, net_gain: Any, c: ChaoticFeedbackConstants) -> None:
     """Make one Euler step of every amplitude and of its error variable."""
     prefer_wide_vectors()  # pyright: ignore[reportCallIssue]
     x, e = arrays.x.reshape(-1), arrays.e.reshape(-1)
@@ -62,13 +68,16 @@ def control_feedback(arrays: Shared, net_gain: Any, c: ChaoticFeedbackConstants)
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def advance_chaotic_feedback(
-    loop: Loop, arrays: Shared, net_gains: NDArray[Any], c: ChaoticFeedbackConstants
+    loop: FeedbackConstants,
+    arrays: SharedArrays,
+    net_gains: NDArray[Any],
+    c: ChaoticFeedbackConstants,
 ) -> None:
     """Make a round trip at each of the net gains."""
     for step in range(len(net_gains)):
-        feed_back(loop.form, arrays)
+        feed_back(loop.operand, arrays)
         control_feedback(arrays, net_gains[step], c)
-        look_after(loop.watch, arrays.x)
+        track_after(loop.tracker, arrays.x)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,9 +142,9 @@ class ChaoticFeedbackControl(ControlledDynamics):
 
     def step(
         self,
-        loop: Loop,
-        arrays: Shared,
-        conditions: Conditions,
+        loop: FeedbackConstants,
+        arrays: SharedArrays,
+        conditions: RunConditions,
         constants: ChaoticFeedbackConstants,
     ) -> None:
         """Make one step for each of the conditions."""

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from emulator.converters import Converter
-from emulator.dynamics.base import Block, Dynamics, Precision, Wiring, check_options, state_dtype
+from emulator.dynamics.base import Block, Dynamics, JobInputs, Precision, check_options, state_dtype
 from emulator.dynamics.gaussian_step import (
     LAMBERT,
     MeasureConstants,
@@ -141,9 +141,9 @@ class GaussianFeedback(Dynamics):
         """Always: the electronics add it to the feedback."""
         return True
 
-    def start(self, wiring: Wiring, *, first_run: int, n_runs: int) -> GaussianPulses:
+    def start(self, inputs: JobInputs, *, first_run: int, n_runs: int) -> GaussianPulses:
         """Return a block of runs in vacuum."""
-        return GaussianPulses(self, wiring, first_run, n_runs)
+        return GaussianPulses(self, inputs, first_run, n_runs)
 
     def strength(self, elapsed: float) -> float:
         """Return j when the share `elapsed` of a run is over."""
@@ -200,38 +200,38 @@ class GaussianPulses(Block):
     """
 
     def __init__(
-        self, dynamics: GaussianFeedback, wiring: Wiring, first_run: int, n_runs: int
+        self, dynamics: GaussianFeedback, inputs: JobInputs, first_run: int, n_runs: int
     ) -> None:
-        dtype, coupling = state_dtype(dynamics.precision), wiring.coupling
-        shape = (wiring.n_spins + wiring.n_spins % 2, n_runs)
+        dtype, coupling = state_dtype(dynamics.precision), inputs.coupling
+        shape = (inputs.n_spins + inputs.n_spins % 2, n_runs)
         self.mean = np.zeros(shape, dtype)
         self.variance = np.full(shape, 0.5, dtype)
-        self.codes = np.zeros(shape, coupling.code_dtype)
+        self.codes = np.zeros(shape, coupling.operand.code_dtype)
         self._noise = np.zeros(shape, dtype)
         self._product = np.zeros(shape, coupling.dtype)
         self._field = np.zeros(shape[0], coupling.dtype)
-        self._field[: wiring.n_spins] = coupling.field
+        self._field[: inputs.n_spins] = coupling.field
         self._field_amplitude = np.zeros(n_runs, coupling.dtype)
         if dynamics.field_amplitude is not None:
             self._field_amplitude += dynamics.field_amplitude * dynamics.adc.scale
         self._follows_records = dynamics.field_amplitude is None and bool(coupling.field.any())
         self._injection_scale = coupling.dtype.type(dynamics.injection_scale(coupling.unit))
-        self._wiring, self._dynamics, self._first_run = wiring, dynamics, first_run
+        self._inputs, self._dynamics, self._first_run = inputs, dynamics, first_run
         self._step = 0
 
     def advance(self, pump: float) -> None:
         """Make one step: measure, multiply, move."""
-        n_spins, strength = self._wiring.n_spins, self._strength()
+        n_spins, strength = self._inputs.n_spins, self._strength()
         measure_pulses(
             self.mean,
             self._noise,
             self.codes,
-            self._wiring.key,
+            self._inputs.key,
             self._step,
             self._first_run,
             self._dynamics.measure_constants(strength),
         )
-        self._wiring.coupling.multiply(self.codes[:n_spins], self._product[:n_spins])
+        self._inputs.coupling.multiply(self.codes[:n_spins], self._product[:n_spins])
         if self._follows_records:
             np.abs(self.codes[:n_spins]).mean(axis=0, out=self._field_amplitude)
         move_pulses(
@@ -249,7 +249,7 @@ class GaussianPulses(Block):
     def amplitudes(self) -> NDArray[Any]:
         """Return the means of X in units of `GaussianFeedback.unit`."""
         scalar = state_dtype(self._dynamics.precision).type
-        return self.mean[: self._wiring.n_spins] / scalar(self._dynamics.unit)
+        return self.mean[: self._inputs.n_spins] / scalar(self._dynamics.unit)
 
     def _strength(self) -> float:
-        return self._dynamics.strength(self._step / self._wiring.round_trips)
+        return self._dynamics.strength(self._step / self._inputs.round_trips)

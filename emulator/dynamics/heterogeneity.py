@@ -15,8 +15,8 @@ import numpy as np
 from numba import njit
 
 from emulator.dynamics.amplitude_control import AmplitudeControl, controlled
-from emulator.dynamics.controlled import feed_back
-from emulator.dynamics.look import look_after
+from emulator.dynamics.controlled_base import feed_back
+from emulator.dynamics.energy_tracking import track_after
 from emulator.products.avx512 import prefer_wide_vectors
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from emulator.dynamics.amplitude_control import AmplitudeControlConstants
     from emulator.dynamics.base import Precision
-    from emulator.dynamics.controlled import Conditions, Loop, Shared
+    from emulator.dynamics.controlled_base import FeedbackConstants, RunConditions, SharedArrays
 
 __all__ = ["AmplitudeHeterogeneityCorrection", "advance_to_energies", "mean_alignment"]
 
@@ -49,7 +49,7 @@ def mean_alignment(x: NDArray[Any], local_field: NDArray[Any], alignment: NDArra
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def control_runs(
-    arrays: Shared, targets: NDArray[Any], net_gain: Any, c: AmplitudeControlConstants
+    arrays: SharedArrays, targets: NDArray[Any], net_gain: Any, c: AmplitudeControlConstants
 ) -> None:
     """Make a step towards the root of each run's own target (runs,)."""
     prefer_wide_vectors()  # pyright: ignore[reportCallIssue]
@@ -61,21 +61,21 @@ def control_runs(
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def advance_to_energies(
-    loop: Loop,
-    arrays: Shared,
+    loop: FeedbackConstants,
+    arrays: SharedArrays,
     base_target: Any,
     net_gains: NDArray[Any],
     c: AmplitudeControlConstants,
 ) -> None:
     """Make round trips towards targets of `base_target` or more, by the alignment."""
-    targets = np.empty_like(arrays.zeeman.amplitude)
+    targets = np.empty_like(arrays.field_term.amplitude)
     for step in range(len(net_gains)):
-        feed_back(loop.form, arrays)
+        feed_back(loop.operand, arrays)
         mean_alignment(arrays.x, arrays.local_field, targets)
         for r in range(len(targets)):
             targets[r] = np.sqrt(max(base_target + c.strength * targets[r], base_target))
         control_runs(arrays, targets, net_gains[step], c)
-        look_after(loop.watch, arrays.x)
+        track_after(loop.tracker, arrays.x)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,9 +124,9 @@ class AmplitudeHeterogeneityCorrection(AmplitudeControl):
 
     def step(
         self,
-        loop: Loop,
-        arrays: Shared,
-        conditions: Conditions,
+        loop: FeedbackConstants,
+        arrays: SharedArrays,
+        conditions: RunConditions,
         constants: AmplitudeControlConstants,
     ) -> None:
         """Make steps towards the targets of the current configurations."""

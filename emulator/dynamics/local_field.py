@@ -13,18 +13,18 @@ import numpy as np
 from numba import njit
 
 from emulator.products.avx512 import prefer_wide_vectors
-from emulator.products.operand import multiply_reals
+from emulator.products.operand import multiply_rows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from emulator.products.coupling import CouplingMatrix
-    from emulator.products.operand import Form
+    from emulator.products.operand import CouplingOperand
 
-__all__ = ["Zeeman", "add_zeeman", "local_fields", "mean_magnitude", "zeeman"]
+__all__ = ["FieldTerm", "add_field_term", "field_term", "local_fields", "mean_magnitude"]
 
 
-class Zeeman(NamedTuple):
+class FieldTerm(NamedTuple):
     """A field (n,), the amplitude it is multiplied with (runs,), and whether there is any."""
 
     field: NDArray[Any]
@@ -32,10 +32,10 @@ class Zeeman(NamedTuple):
     is_there: bool
 
 
-def zeeman(coupling: CouplingMatrix, n_runs: int, dtype: np.dtype[Any]) -> Zeeman:
+def field_term(coupling: CouplingMatrix, n_runs: int, dtype: np.dtype[Any]) -> FieldTerm:
     """Return the field beside couplings, times 1 as yet."""
     field = coupling.field.astype(dtype)
-    return Zeeman(field, np.ones(n_runs, dtype), bool(field.any()))
+    return FieldTerm(field, np.ones(n_runs, dtype), bool(field.any()))
 
 
 @njit(cache=True, nogil=True)
@@ -51,19 +51,21 @@ def mean_magnitude(x: NDArray[Any], out: NDArray[Any]) -> None:
 
 
 @njit(cache=True, nogil=True)
-def add_zeeman(zeeman: Zeeman, first: int, product: NDArray[Any]) -> None:
+def add_field_term(field_term: FieldTerm, first: int, product: NDArray[Any]) -> None:
     """Add the field to rows of a product, those of the spins from `first` on."""
     prefer_wide_vectors()  # pyright: ignore[reportCallIssue]
     for i in range(len(product)):
-        row, h = product[i], zeeman.field[first + i]
+        row, h = product[i], field_term.field[first + i]
         for r in range(len(row)):
-            row[r] += h * zeeman.amplitude[r]
+            row[r] += h * field_term.amplitude[r]
 
 
 @njit(cache=True, nogil=True)
-def local_fields(form: Form, zeeman: Zeeman, x: NDArray[Any], out: NDArray[Any]) -> None:
+def local_fields(
+    operand: CouplingOperand, field_term: FieldTerm, x: NDArray[Any], out: NDArray[Any]
+) -> None:
     """Write the local fields of amplitudes `x` (n, runs) to `out`."""
-    multiply_reals(form, x, out)
-    if zeeman.is_there:
-        mean_magnitude(x, zeeman.amplitude)
-        add_zeeman(zeeman, 0, out)
+    multiply_rows(operand, x, 0, out)
+    if field_term.is_there:
+        mean_magnitude(x, field_term.amplitude)
+        add_field_term(field_term, 0, out)

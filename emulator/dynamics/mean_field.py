@@ -16,11 +16,12 @@ import numpy as np
 
 from emulator.dynamics.base import (
     Dynamics,
+    JobInputs,
     Precision,
-    Wiring,
     check_options,
     state_dtype,
 )
+from emulator.dynamics.chunks import ChunkedBlock
 from emulator.dynamics.oscillators import (
     OscillatorConstants,
     Oscillators,
@@ -30,7 +31,6 @@ from emulator.dynamics.oscillators import (
 )
 from emulator.dynamics.saturation import SATURATIONS, Saturation
 from emulator.dynamics.saturation import cubic_drift as drift
-from emulator.dynamics.stretch import StretchBlock
 from emulator.integrators import (
     EulerMaruyama,
     Integrator,
@@ -39,8 +39,7 @@ from emulator.integrators import (
     check_integrator,
 )
 from emulator.noise import fill_normals
-from emulator.products.operand import LANES, read_spins
-from emulator.products.packing import aligned_zeros
+from emulator.products.packing import aligned_zeros, padded_runs, read_spins
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -142,44 +141,44 @@ class MeanField(Dynamics):
         """Always."""
         return True
 
-    def start(self, wiring: Wiring, *, first_run: int, n_runs: int) -> OscillatorBlock:
+    def start(self, inputs: JobInputs, *, first_run: int, n_runs: int) -> OscillatorBlock:
         """Return a block of runs at their random initial amplitudes."""
-        return OscillatorBlock(self, wiring, first_run, n_runs)
+        return OscillatorBlock(self, inputs, first_run, n_runs)
 
 
-class OscillatorBlock(StretchBlock, SemiImplicitEquation):
+class OscillatorBlock(ChunkedBlock, SemiImplicitEquation):
     """A block of runs of a mean-field machine."""
 
-    def __init__(self, dynamics: MeanField, wiring: Wiring, first_run: int, n_runs: int) -> None:
+    def __init__(self, dynamics: MeanField, inputs: JobInputs, first_run: int, n_runs: int) -> None:
         dtype = state_dtype(dynamics.precision)
-        n_even = wiring.n_spins + wiring.n_spins % 2
+        n_even = inputs.n_spins + inputs.n_spins % 2
         super().__init__(n_even * n_runs)
         self.state = np.empty((n_even, n_runs), dtype)
         # round trip 0 of the noise is the initial state
-        fill_normals(wiring.key, 0, first_run, self.state)
+        fill_normals(inputs.key, 0, first_run, self.state)
         self.state *= dtype.type(dynamics.initial_width)
         if dynamics.saturation == "clip":
             self.bound = 1.0
             self.confine(self.state)
-        self._product = np.zeros((n_even, n_runs), wiring.coupling.dtype)
+        self._product = np.zeros((n_even, n_runs), inputs.coupling.dtype)
         self._field = np.zeros(n_even, dtype)
-        self._field[: wiring.n_spins] = wiring.coupling.field
+        self._field[: inputs.n_spins] = inputs.coupling.field
         self._has_field = bool(self._field.any())
         # signs are fed back as +-1, so that a product of integers is exact
         self._unit = dynamics.feedback_limit if dynamics.feedback == "sign" else 1.0
         amplitude = dynamics.field_amplitude or 0.0
         self._field_amplitude = np.full(n_runs, amplitude / self._unit, dtype)
         self._kicks = np.zeros_like(self.state)
-        self._constants = oscillator_constants(dynamics, self._unit * wiring.coupling.unit)
-        self._wiring, self._dynamics, self._first_run = wiring, dynamics, first_run
+        self._constants = oscillator_constants(dynamics, self._unit * inputs.coupling.unit)
+        self._inputs, self._dynamics, self._first_run = inputs, dynamics, first_run
         self._round_trip = 1
-        self._fed_back = aligned_zeros((wiring.n_spins, n_runs), dtype)
+        self._fed_back = aligned_zeros((inputs.n_spins, n_runs), dtype)
         self._is_fused = (
             isinstance(dynamics.integrator, LinearlyImplicitEuler)
             and dynamics.saturation == "cubic"
             and dynamics.feedback == "clip"
-            and wiring.coupling.dtype == dtype
-            and not n_runs % LANES
+            and inputs.coupling.dtype == dtype
+            and n_runs == padded_runs(n_runs)
         )
 
     @property
@@ -199,11 +198,11 @@ class OscillatorBlock(StretchBlock, SemiImplicitEquation):
     def _advance_fused(self, pumps: NDArray[np.float64]) -> None:
         dtype, dynamics = self.state.dtype, self._dynamics
         advance_oscillators_through(
-            self._wiring.coupling.numbers(dtype),
+            self._inputs.coupling.as_floats(dtype),
             Oscillators(self.state, self._product, self._field, self._field_amplitude),
             self._fed_back,
             self._kicks,
-            self._wiring.key,
+            self._inputs.key,
             self._round_trip,
             self._first_run,
             (pumps - 1.0).astype(dtype),
@@ -215,12 +214,12 @@ class OscillatorBlock(StretchBlock, SemiImplicitEquation):
 
     def amplitudes(self) -> NDArray[Any]:
         """Return x."""
-        return self.x[: self._wiring.n_spins]
+        return self.x[: self._inputs.n_spins]
 
     def draw(self) -> None:
         """Draw the noise of a step, the same whatever the integrator."""
         if self._dynamics.noise:
-            fill_normals(self._wiring.key, self._round_trip, self._first_run, self._kicks)
+            fill_normals(self._inputs.key, self._round_trip, self._first_run, self._kicks)
 
     def increment(self, state: NDArray[Any], pump: float, out: NDArray[Any]) -> None:
         """Write the change of the amplitudes in a step."""
@@ -234,16 +233,16 @@ class OscillatorBlock(StretchBlock, SemiImplicitEquation):
         advance_oscillators(
             self._at(self.state),
             self._kicks,
-            self._wiring.key,
+            self._inputs.key,
             self._round_trip,
             self._first_run,
             self._constants_at(pump),
         )
 
     def _at(self, state: NDArray[Any]) -> Oscillators:
-        n_spins = self._wiring.n_spins
+        n_spins = self._inputs.n_spins
         fed_back = self._feed_back(state[:n_spins])
-        self._wiring.coupling.multiply(fed_back, self._product[:n_spins])
+        self._inputs.coupling.multiply(fed_back, self._product[:n_spins])
         if self._has_field and self._dynamics.field_amplitude is None:
             np.abs(fed_back).mean(axis=0, dtype=self.state.dtype, out=self._field_amplitude)
         return Oscillators(state, self._product, self._field, self._field_amplitude)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from emulator.converters import Converter
-from emulator.dynamics.base import Dynamics, Precision, Wiring, state_dtype
+from emulator.dynamics.base import Dynamics, JobInputs, Precision, state_dtype
 from emulator.dynamics.pulse_train import PulseTrain
 from emulator.dynamics.round_trip import LoopConstants
 from emulator.imperfections import Imperfections, disturbed
@@ -139,7 +139,7 @@ class MeasurementFeedback(Dynamics):
             return coupling
         return disturbed(coupling, self.imperfections, state_dtype(self.precision))
 
-    def start(self, wiring: Wiring, *, first_run: int, n_runs: int) -> PulseTrain:
+    def start(self, inputs: JobInputs, *, first_run: int, n_runs: int) -> PulseTrain:
         """Return a block of runs in vacuum.
 
         Raises
@@ -148,9 +148,9 @@ class MeasurementFeedback(Dynamics):
             More spins than the train has slots.
         """
         slots = self.imperfections.max_spins
-        if slots is not None and wiring.n_spins > slots:
-            raise ValueError(f"{wiring.n_spins} spins do not fit a train with {slots} slots left")
-        return PulseTrain(self, wiring, first_run, n_runs)
+        if slots is not None and inputs.n_spins > slots:
+            raise ValueError(f"{inputs.n_spins} spins do not fit a train with {slots} slots left")
+        return PulseTrain(self, inputs, first_run, n_runs)
 
     def injection_scale(self, coupling_unit: float) -> float:
         """Return the DAC codes per unit of the product of couplings and ADC codes."""

@@ -18,8 +18,8 @@ from numba import njit
 from emulator.dynamics.base import (
     Block,
     Dynamics,
+    JobInputs,
     Precision,
-    Wiring,
     check_options,
     state_dtype,
 )
@@ -76,12 +76,7 @@ def row_norms(coupling: CouplingMatrix, field_weight: float) -> NDArray[np.float
 
     w is 0.001 at least: a spin may have a field and no couplings.
     """
-    if coupling.sparse is None:
-        squares = np.square(coupling.dense, dtype=np.float64).sum(axis=1)  # pyright: ignore[reportCallIssue, reportArgumentType]
-    else:
-        starts, _, values = coupling.sparse
-        sums = np.concatenate([[0.0], np.cumsum(values.astype(np.float64) ** 2)])
-        squares = sums[starts[1:]] - sums[starts[:-1]]
+    squares = coupling.as_floats(coupling.dtype).row_squares()
     norms = np.sqrt(squares + (max(field_weight, LEAST_FIELD_WEIGHT) * coupling.field) ** 2)
     return np.where(norms > 0, norms, 1.0)
 
@@ -148,9 +143,9 @@ class NoisyMeanFieldAnnealing(Dynamics):
         """Always."""
         return True
 
-    def start(self, wiring: Wiring, *, first_run: int, n_runs: int) -> AnnealingBlock:
+    def start(self, inputs: JobInputs, *, first_run: int, n_runs: int) -> AnnealingBlock:
         """Return a block of runs at infinite temperature."""
-        return AnnealingBlock(self, wiring, n_runs=n_runs, first_run=first_run)
+        return AnnealingBlock(self, inputs, n_runs=n_runs, first_run=first_run)
 
 
 class AnnealingBlock(Block):
@@ -163,33 +158,33 @@ class AnnealingBlock(Block):
     """
 
     def __init__(
-        self, dynamics: NoisyMeanFieldAnnealing, wiring: Wiring, *, first_run: int, n_runs: int
+        self, dynamics: NoisyMeanFieldAnnealing, inputs: JobInputs, *, first_run: int, n_runs: int
     ) -> None:
-        dtype, n_spins = state_dtype(dynamics.precision), wiring.n_spins
+        dtype, n_spins = state_dtype(dynamics.precision), inputs.n_spins
         self.x = np.zeros((n_spins + n_spins % 2, n_runs), dtype)
-        self._product = np.zeros(self.x.shape, wiring.coupling.dtype)
-        norms = row_norms(wiring.coupling, dynamics.field_weight)
+        self._product = np.zeros(self.x.shape, inputs.coupling.dtype)
+        norms = row_norms(inputs.coupling, dynamics.field_weight)
         # rows of equal norm make this that of the normalized couplings; others a bit less
-        strength = wiring.norms.natural_strength(dynamics.field_weight)
-        self._lowest = min(wiring.lowest_eigenvalue * strength, 0.0)
+        strength = inputs.norms.natural_strength(dynamics.field_weight)
+        self._lowest = min(inputs.lowest_eigenvalue * strength, 0.0)
         self._scale, self._field = np.zeros((2, len(self.x)), dtype)
         self._scale[:n_spins] = 1 / norms
-        self._field[:n_spins] = wiring.coupling.field / norms
+        self._field[:n_spins] = inputs.coupling.field / norms
         self._scratch = np.zeros((2, n_runs), dtype)
-        self._wiring, self._dynamics, self._first_run = wiring, dynamics, first_run
+        self._inputs, self._dynamics, self._first_run = inputs, dynamics, first_run
         self._round_trip = 1
 
     def advance(self, pump: float) -> None:
         """Make one step at the temperature of this pump."""
         x = self.amplitudes()
-        self._wiring.coupling.multiply(x, self._product[: len(x)])
+        self._inputs.coupling.multiply(x, self._product[: len(x)])
         advance_annealing(
             self.x,
             self._product,
             self._field,
             self._scale,
             self._scratch,
-            self._wiring.key,
+            self._inputs.key,
             self._round_trip,
             self._first_run,
             self._constants(pump),
@@ -198,7 +193,7 @@ class AnnealingBlock(Block):
 
     def amplitudes(self) -> NDArray[Any]:
         """Return x."""
-        return self.x[: self._wiring.n_spins]
+        return self.x[: self._inputs.n_spins]
 
     def _constants(self, pump: float) -> AnnealingConstants:
         dynamics, scalar = self._dynamics, self.x.dtype.type

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from emulator.dynamics.base import Block, Dynamics, Precision, Wiring, check_options
+from emulator.dynamics.base import Block, Dynamics, JobInputs, Precision, check_options
 from emulator.dynamics.pairs import PairConstants, amplify_pairs, increment_pairs, kick_pairs
 from emulator.dynamics.two_noises import fill_two_noises
 from emulator.integrators import (
@@ -30,10 +30,10 @@ from emulator.integrators import (
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Moments", "PositiveP", "PositivePBlock"]
+__all__ = ["PositiveP", "PositivePBlock", "PositivePMoments"]
 
 
-class Moments(NamedTuple):
+class PositivePMoments(NamedTuple):
     r"""Second moments in normal order, averaged over runs.
 
     Attributes
@@ -138,7 +138,7 @@ class PositiveP(Dynamics):
         """Never: light couples pulses only with each other."""
         return False
 
-    def start(self, wiring: Wiring, *, first_run: int, n_runs: int) -> PositivePBlock:
+    def start(self, inputs: JobInputs, *, first_run: int, n_runs: int) -> PositivePBlock:
         r"""Return a block of runs in vacuum.
 
         Raises
@@ -147,7 +147,7 @@ class PositiveP(Dynamics):
             Couplings are stronger than the loss they need: a row of :math:`\xi|J_{ij}|` has a
             sum above :math:`1 + j - A_s^{-2}`, and paths could reach the edge of the manifold.
         """
-        return PositivePBlock(self, wiring, first_run, n_runs)
+        return PositivePBlock(self, inputs, first_run, n_runs)
 
 
 class PositivePBlock(Block, SplitEquation):
@@ -161,21 +161,21 @@ class PositivePBlock(Block, SplitEquation):
         p of the last round trip.
     """
 
-    def __init__(self, dynamics: PositiveP, wiring: Wiring, first_run: int, n_runs: int) -> None:
-        self._coupling = dynamics.coupling_gain * wiring.coupling.unit
-        strongest = self._coupling * _largest_row_sum(wiring)
+    def __init__(self, dynamics: PositiveP, inputs: JobInputs, first_run: int, n_runs: int) -> None:
+        self._coupling = dynamics.coupling_gain * inputs.coupling.unit
+        strongest = self._coupling * _largest_row_sum(inputs)
         most = 1 + dynamics.coupling_loss - dynamics.saturation**-2
         if strongest > most:
             raise ValueError(
                 f"couplings add up to {strongest:.3g} in a row; loss allows {most:.3g}"
             )
-        self.state = np.zeros((wiring.n_spins, 2 * n_runs))
+        self.state = np.zeros((inputs.n_spins, 2 * n_runs))
         self.u, self.v = self.state[:, :n_runs], self.state[:, n_runs:]
         self.pump, self.bound = 0.0, 1.0
         self._product = np.zeros_like(self.state)
         self._noise = np.zeros_like(self.state)
         self._width = math.sqrt(dynamics.time_step) / dynamics.saturation
-        self._wiring, self._dynamics, self._first_run = wiring, dynamics, first_run
+        self._inputs, self._dynamics, self._first_run = inputs, dynamics, first_run
         self._step = 0
 
     def advance(self, pump: float) -> None:
@@ -196,7 +196,7 @@ class PositivePBlock(Block, SplitEquation):
 
     def draw(self) -> None:
         """Draw the noise of a step, the same whatever the integrator."""
-        fill_two_noises(self._noise, self._wiring.key, self._step, self._first_run)
+        fill_two_noises(self._noise, self._inputs.key, self._step, self._first_run)
 
     def increment(self, state: NDArray[Any], pump: float, out: NDArray[Any]) -> None:
         """Write the change of all amplitudes in a step."""
@@ -208,7 +208,7 @@ class PositivePBlock(Block, SplitEquation):
             coupling=self._coupling * dt,
             noise=self._width,
         )
-        self._wiring.coupling.multiply(state, self._product)
+        self._inputs.coupling.multiply(state, self._product)
         increment_pairs(state, self._product, self._noise, out, constants)
 
     def flow(self, pump: float) -> None:
@@ -221,12 +221,12 @@ class PositivePBlock(Block, SplitEquation):
         dt = self._dynamics.time_step
         # in Stratonovich's sense, as a turn is, noise takes 1 / (2 A_s^2) off the loss
         loss = self._dynamics.loss - 0.5 / self._dynamics.saturation**2
-        self._wiring.coupling.multiply(self.state, self._product)
+        self._inputs.coupling.multiply(self.state, self._product)
         kick_pairs(
             self.state,
             self._product,
             self._noise[0],
-            self._wiring.key,
+            self._inputs.key,
             self._step,
             self._first_run,
             self._coupling * dt,
@@ -239,16 +239,16 @@ class PositivePBlock(Block, SplitEquation):
         r"""Return :math:`(\alpha + \beta)/2A_s`, whose mean is that of the in-phase amplitude."""
         return 0.5 * math.sqrt(self.pump) * (self.u + self.v)
 
-    def moments(self) -> Moments:
+    def moments(self) -> PositivePMoments:
         """Return second moments of the field, averaged over runs."""
         photons_per_unit = self._dynamics.saturation**2 * self.pump / self.u.shape[1]
-        return Moments(
+        return PositivePMoments(
             photons=photons_per_unit * (self.v @ self.u.T),
             pairs=photons_per_unit * (self.u @ self.u.T),
         )
 
 
-def _largest_row_sum(wiring: Wiring) -> float:
-    J = np.empty((wiring.n_spins, wiring.n_spins))
-    wiring.coupling.multiply(np.eye(wiring.n_spins), J)
+def _largest_row_sum(inputs: JobInputs) -> float:
+    J = np.empty((inputs.n_spins, inputs.n_spins))
+    inputs.coupling.multiply(np.eye(inputs.n_spins), J)
     return float(np.abs(J).sum(axis=1).max())

@@ -6,19 +6,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from emulator.dynamics.base import Wiring, state_dtype
+from emulator.dynamics.base import JobInputs, state_dtype
+from emulator.dynamics.chunks import ChunkedBlock
 from emulator.dynamics.pulse import COSH_SERIES, SINH_SERIES, gain_series
 from emulator.dynamics.round_trip import (
-    Crystal,
+    GainTable,
     LoopErrors,
-    Train,
+    PulseArrays,
+    advance_chunk,
     advance_imperfect_pulses,
-    advance_train,
 )
-from emulator.dynamics.stretch import StretchBlock
 from emulator.imperfections import Disorder, PhaseWalk
-from emulator.products.operand import BLOCK_ROWS, padded_runs
-from emulator.products.packing import aligned_zeros
+from emulator.products.packing import BLOCK_ROWS, aligned_zeros, padded_runs
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["PulseTrain"]
 
 
-class PulseTrain(StretchBlock):
+class PulseTrain(ChunkedBlock):
     """A block of runs of a measurement-feedback machine.
 
     Attributes
@@ -38,21 +37,21 @@ class PulseTrain(StretchBlock):
     """
 
     def __init__(
-        self, dynamics: MeasurementFeedback, wiring: Wiring, first_run: int, n_runs: int
+        self, dynamics: MeasurementFeedback, inputs: JobInputs, first_run: int, n_runs: int
     ) -> None:
-        coupling, dtype = wiring.coupling, state_dtype(dynamics.precision)
-        shape = wiring.n_spins + wiring.n_spins % 2, padded_runs(n_runs)
+        coupling, dtype = inputs.coupling, state_dtype(dynamics.precision)
+        shape = inputs.n_spins + inputs.n_spins % 2, padded_runs(n_runs)
         super().__init__(shape[0] * shape[1])
-        self._train = Train(
+        self._arrays = PulseArrays(
             mean=aligned_zeros(shape, dtype),
             variance=aligned_zeros(shape, dtype),
-            codes=np.zeros((dynamics.delay + 1, *shape), coupling.code_dtype),
-            room=coupling.room(n_runs),
+            codes=np.zeros((dynamics.delay + 1, *shape), coupling.operand.code_dtype),
+            workspace=coupling.operand.workspace(n_runs),
             product=aligned_zeros((BLOCK_ROWS, shape[1]), coupling.dtype),
-            n_spins=wiring.n_spins,
+            n_spins=inputs.n_spins,
         )
-        self._train.variance[:] = 0.5
-        self._wiring, self._dynamics = wiring, dynamics
+        self._arrays.variance[:] = 0.5
+        self._inputs, self._dynamics = inputs, dynamics
         self._first_run, self._n_runs = first_run, n_runs
         self._constants = dynamics.constants()
         self._injection_scale = coupling.dtype.type(dynamics.injection_scale(coupling.unit))
@@ -61,8 +60,8 @@ class PulseTrain(StretchBlock):
         self.phase: PhaseWalk | None = None
         if not dynamics.imperfections.is_ideal:
             imperfections = dynamics.imperfections
-            self.phase = PhaseWalk(imperfections, wiring.key, first_run=first_run, n_runs=shape[1])
-            self._disorder = Disorder.of(imperfections, wiring.n_spins, dtype)
+            self.phase = PhaseWalk(imperfections, inputs.key, first_run=first_run, n_runs=shape[1])
+            self._disorder = Disorder.of(imperfections, inputs.n_spins, dtype)
             self._product = aligned_zeros(shape, coupling.dtype)
             self._cosh = tuple(np.array(COSH_SERIES, dtype))
             self._sinh = tuple(np.array(SINH_SERIES, dtype))
@@ -74,19 +73,19 @@ class PulseTrain(StretchBlock):
         An odd machine has one pulse more, coupled to none.
         """
         self.catch_up()
-        return self._train.mean[:, : self._n_runs]
+        return self._arrays.mean[:, : self._n_runs]
 
     @property
     def variance(self) -> NDArray[Any]:
         """Of X, given all records so far, as `mean`."""
         self.catch_up()
-        return self._train.variance[:, : self._n_runs]
+        return self._arrays.variance[:, : self._n_runs]
 
     @property
     def codes(self) -> NDArray[Any]:
         """The last records in ADC codes, a ring over `delay` + 1 round trips: (slots, n, runs)."""
         self.catch_up()
-        return self._train.codes[..., : self._n_runs]
+        return self._arrays.codes[..., : self._n_runs]
 
     @property
     def latest_codes(self) -> NDArray[Any]:
@@ -96,11 +95,11 @@ class PulseTrain(StretchBlock):
 
     def amplitudes(self) -> NDArray[Any]:
         """Return the means of X, what the records say, in units of `MeasurementFeedback.unit`."""
-        return self.mean[: self._wiring.n_spins] / self._scalar(self._dynamics.unit)
+        return self.mean[: self._inputs.n_spins] / self._scalar(self._dynamics.unit)
 
     def notes(self, n_runs: int) -> dict[str, float | str]:
         """Return what went wrong: clipped records, phase errors, locks, dead pulses."""
-        n_spins, top = self._wiring.n_spins, self._constants.adc_top
+        n_spins, top = self._inputs.n_spins, self._constants.adc_top
         clipped = np.abs(self.latest_codes[:n_spins, :n_runs]) >= top
         notes: dict[str, float | str] = {"largest_clipped_share": float(clipped.mean(axis=0).max())}
         if self.phase is None:
@@ -121,12 +120,12 @@ class PulseTrain(StretchBlock):
     def _advance_ideal(self, pumps: NDArray[np.float64]) -> None:
         loss = self._dynamics.loss_exponent
         series = np.array([gain_series(pump, loss) for pump in pumps.tolist()], self._scalar)
-        advance_train(
-            self._wiring.coupling.form,
-            self._train,
-            Crystal(series, ((pumps * loss) ** 2).astype(self._scalar)),
+        advance_chunk(
+            self._inputs.coupling.operand,
+            self._arrays,
+            GainTable(series, ((pumps * loss) ** 2).astype(self._scalar)),
             self._injection_scale,
-            self._wiring.key,
+            self._inputs.key,
             self._round_trip,
             self._first_run,
             self._constants,
@@ -134,18 +133,18 @@ class PulseTrain(StretchBlock):
         self._round_trip += len(pumps)
 
     def _advance_imperfect(self, pump: float, phase: PhaseWalk) -> None:
-        train, n_spins = self._train, self._wiring.n_spins
+        arrays, n_spins = self._arrays, self._inputs.n_spins
         # the slot about to be overwritten is `delay` + 1 round trips old
-        codes = train.codes[self._round_trip % len(train.codes)]
-        self._wiring.coupling.multiply(codes[:n_spins], self._product[:n_spins])
+        codes = arrays.codes[self._round_trip % len(arrays.codes)]
+        self._inputs.coupling.multiply(codes[:n_spins], self._product[:n_spins])
         phase.advance(self._round_trip)
         advance_imperfect_pulses(
-            train.mean,
-            train.variance,
+            arrays.mean,
+            arrays.variance,
             self._product,
             codes,
             self._injection_scale,
-            self._wiring.key,
+            self._inputs.key,
             self._round_trip,
             self._first_run,
             phase.projection().astype(self._scalar),
@@ -159,7 +158,7 @@ class PulseTrain(StretchBlock):
 
     def _errors(self, pump: float) -> LoopErrors:
         dynamics, options = self._dynamics, self._dynamics.imperfections
-        elapsed = self._round_trip / max(self._wiring.round_trips - 1, 1)
+        elapsed = self._round_trip / max(self._inputs.round_trips - 1, 1)
         threshold = 1 + options.threshold_drift * elapsed
         scalars = {
             "injection_noise": options.injection_noise,

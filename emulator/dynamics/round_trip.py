@@ -1,6 +1,6 @@
 """Round trips of all pulses of a measurement-feedback machine, compiled.
 
-There are two kernels: one without imperfections, which makes a stretch of round trips in a call,
+There are two kernels: one without imperfections, which makes a chunk of round trips in a call,
 and one with all of them. Both call the equations of `pulse` by name.
 """
 
@@ -25,21 +25,22 @@ from emulator.dynamics.pulse import (
 from emulator.imperfections.streams import INJECTION, JITTER, PUMP
 from emulator.noise import NoiseKey, fill_normal_pair
 from emulator.products.avx512 import prefer_wide_vectors
-from emulator.products.operand import BLOCK_ROWS, multiply_taken, take_codes
+from emulator.products.operand import multiply_rows, pack_codes
+from emulator.products.packing import BLOCK_ROWS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from emulator.imperfections import Disorder
-    from emulator.products.operand import Form
+    from emulator.products.operand import CouplingOperand
 
 __all__ = [
-    "Crystal",
+    "GainTable",
     "LoopConstants",
     "LoopErrors",
-    "Train",
+    "PulseArrays",
+    "advance_chunk",
     "advance_imperfect_pulses",
-    "advance_train",
 ]
 
 
@@ -97,8 +98,8 @@ def measured(mean: float, variance: float, noise: float, c: LoopConstants) -> tu
     )
 
 
-class Train(NamedTuple):
-    """Arrays of a stretch.
+class PulseArrays(NamedTuple):
+    """Arrays of a block of pulses.
 
     Attributes
     ----------
@@ -106,7 +107,7 @@ class Train(NamedTuple):
         An even number of pulses, runs in sixteens.
     codes : array, shape (slots, n or n + 1, runs)
         Records in ADC codes, a ring over round trips.
-    room, product
+    workspace, product
         What the coupling product needs, and `BLOCK_ROWS` rows of it.
     n_spins : int
     """
@@ -114,13 +115,13 @@ class Train(NamedTuple):
     mean: NDArray[Any]
     variance: NDArray[Any]
     codes: NDArray[Any]
-    room: Any
+    workspace: Any
     product: NDArray[Any]
     n_spins: int
 
 
-class Crystal(NamedTuple):
-    """What a pump makes of the crystal: `pulse.gain_series` and the square of pL, by round trip."""
+class GainTable(NamedTuple):
+    """What a pump makes of the gains: `pulse.gain_series` and the square of pL, by round trip."""
 
     series: NDArray[Any]
     theta_from_pump: NDArray[Any]
@@ -134,10 +135,10 @@ def as_tuple(row: NDArray[Any]) -> Any:
 
 
 @njit(cache=True, nogil=True)
-def advance_train(  # noqa: PLR0917  a kernel takes arrays
-    form: Form,
-    train: Train,
-    crystal: Crystal,
+def advance_chunk(  # noqa: PLR0917  a kernel takes arrays
+    operand: CouplingOperand,
+    arrays: PulseArrays,
+    gains: GainTable,
     injection_scale: Any,
     key: NoiseKey,
     first_round_trip: int,
@@ -148,22 +149,22 @@ def advance_train(  # noqa: PLR0917  a kernel takes arrays
 
     The product is needed a few rows at a time only, which stay in the fastest cache.
     """
-    n_spins, n_pulses, slots = train.n_spins, len(train.mean), len(train.codes)
-    for step in range(len(crystal.series)):
+    n_spins, n_pulses, slots = arrays.n_spins, len(arrays.mean), len(arrays.codes)
+    for step in range(len(gains.series)):
         round_trip = first_round_trip + step
         # the slot about to be overwritten is `delay` + 1 round trips old, and taken before
-        codes = train.codes[round_trip % slots]
-        take_codes(form, codes[:n_spins], train.room)
-        series = as_tuple(crystal.series[step])
+        codes = arrays.codes[round_trip % slots]
+        pack_codes(operand, codes[:n_spins], arrays.workspace)
+        series = as_tuple(gains.series[step])
         for first in range(0, n_pulses, BLOCK_ROWS):
             end = min(first + BLOCK_ROWS, n_pulses)
-            product = train.product[: end - first]
+            product = arrays.product[: end - first]
             n_coupled = min(end, n_spins) - first
-            multiply_taken(form, train.room, first, product[:n_coupled])
+            multiply_rows(operand, arrays.workspace, first, product[:n_coupled])
             product[n_coupled:] = 0
             advance_pulses(
-                train.mean[first:end],
-                train.variance[first:end],
+                arrays.mean[first:end],
+                arrays.variance[first:end],
                 product,
                 codes[first:end],
                 injection_scale,
@@ -172,7 +173,7 @@ def advance_train(  # noqa: PLR0917  a kernel takes arrays
                 first // 2,
                 first_run,
                 series,
-                crystal.theta_from_pump[step],
+                gains.theta_from_pump[step],
                 c,
             )
 
@@ -192,7 +193,7 @@ def advance_pulses(  # noqa: PLR0917  a kernel takes arrays
     theta_from_pump: Any,
     c: LoopConstants,
 ) -> None:
-    """Make one round trip of some pulses: injection, crystal, loss, measurement, ADC.
+    """Make one round trip of some pulses: injection, gains, loss, measurement, ADC.
 
     All arrays have shape (n, runs), n even. `product` is read, `codes` is written; the noise of
     the record passes through `codes`, so that the inner loop has four arrays and vectorizes.

@@ -15,16 +15,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from numba import njit
 
 from emulator.dynamics.base import Precision, state_dtype
-from emulator.dynamics.controlled import (
-    Conditions,
+from emulator.dynamics.controlled_base import (
     ControlledDynamics,
-    Loop,
+    FeedbackConstants,
     Ramp,
-    Shared,
+    RunConditions,
+    SharedArrays,
     feed_back,
     ramped,
 )
-from emulator.dynamics.look import look_after
+from emulator.dynamics.energy_tracking import track_after
 from emulator.dynamics.saturation import cubic_drift
 from emulator.products.avx512 import prefer_wide_vectors
 
@@ -104,7 +104,7 @@ def rational_tanh(x: Any, c: Tanh) -> Any:
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def control_separately(
-    arrays: Shared, ramps: SeparatedFeedbackRamps, step: int, c: SeparatedFeedbackConstants
+    arrays: SharedArrays, ramps: SeparatedFeedbackRamps, step: int, c: SeparatedFeedbackConstants
 ) -> None:
     """Make one Euler step of every amplitude and of its error variable."""
     prefer_wide_vectors()  # pyright: ignore[reportCallIssue]
@@ -122,13 +122,16 @@ def control_separately(
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def advance_separated_feedback(
-    loop: Loop, arrays: Shared, ramps: SeparatedFeedbackRamps, c: SeparatedFeedbackConstants
+    loop: FeedbackConstants,
+    arrays: SharedArrays,
+    ramps: SeparatedFeedbackRamps,
+    c: SeparatedFeedbackConstants,
 ) -> None:
     """Make a round trip for each of the ramps' values."""
     for step in range(len(ramps.net_gain)):
-        feed_back(loop.form, arrays)
+        feed_back(loop.operand, arrays)
         control_separately(arrays, ramps, step, c)
-        look_after(loop.watch, arrays.x)
+        track_after(loop.tracker, arrays.x)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,9 +202,9 @@ class SeparatedFeedbackControl(ControlledDynamics):
 
     def step(
         self,
-        loop: Loop,
-        arrays: Shared,
-        conditions: Conditions,
+        loop: FeedbackConstants,
+        arrays: SharedArrays,
+        conditions: RunConditions,
         constants: SeparatedFeedbackConstants,
     ) -> None:
         """Make one step for each of the conditions."""

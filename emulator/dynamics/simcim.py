@@ -18,8 +18,8 @@ from numba import njit
 from emulator.dynamics.base import (
     Block,
     Dynamics,
+    JobInputs,
     Precision,
-    Wiring,
     check_options,
     state_dtype,
 )
@@ -50,7 +50,7 @@ class SimCimConstants(NamedTuple):
     wall: Any
 
 
-class Motion(NamedTuple):
+class SimCimArrays(NamedTuple):
     """Arrays of the kernel: amplitudes, velocities and products (n, runs), field (n,), (runs,)."""
 
     x: NDArray[Any]
@@ -62,7 +62,7 @@ class Motion(NamedTuple):
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def advance_simcim(  # noqa: PLR0917  a kernel takes arrays
-    arrays: Motion,
+    arrays: SimCimArrays,
     noise: NDArray[Any],
     key: NoiseKey,
     round_trip: int,
@@ -170,9 +170,9 @@ class SimCim(Dynamics):
         """Always."""
         return True
 
-    def start(self, wiring: Wiring, *, first_run: int, n_runs: int) -> SimCimBlock:
+    def start(self, inputs: JobInputs, *, first_run: int, n_runs: int) -> SimCimBlock:
         """Return a block of runs at rest."""
-        return SimCimBlock(self, wiring, first_run, n_runs)
+        return SimCimBlock(self, inputs, first_run, n_runs)
 
 
 class SimCimBlock(Block):
@@ -186,40 +186,40 @@ class SimCimBlock(Block):
         :math:`\xi`, in units of the stored couplings, and dt.
     """
 
-    def __init__(self, dynamics: SimCim, wiring: Wiring, first_run: int, n_runs: int) -> None:
-        dtype, n_spins = state_dtype(dynamics.precision), wiring.n_spins
+    def __init__(self, dynamics: SimCim, inputs: JobInputs, first_run: int, n_runs: int) -> None:
+        dtype, n_spins = state_dtype(dynamics.precision), inputs.n_spins
         self.x = np.empty((n_spins + n_spins % 2, n_runs), dtype)
         # round trip 0 of the noise is the initial state
-        fill_normals(wiring.key, 0, first_run, self.x)
+        fill_normals(inputs.key, 0, first_run, self.x)
         self.x *= dtype.type(dynamics.initial_width)
         np.clip(self.x, -1, 1, out=self.x)
         self.v = np.zeros_like(self.x)
-        strength = wiring.norms.natural_strength(dynamics.field_weight)
+        strength = inputs.norms.natural_strength(dynamics.field_weight)
         self.coupling_strength = dynamics.coupling_gain * strength
         self.time_step = dynamics.time_step
         if math.isfinite(dynamics.stability):
-            decay = dynamics.loss - min(self.coupling_strength * wiring.lowest_eigenvalue, 0.0)
+            decay = dynamics.loss - min(self.coupling_strength * inputs.lowest_eigenvalue, 0.0)
             stable = longest_stable_step(dynamics.momentum, decay)
             self.time_step = min(self.time_step, dynamics.stability * stable)
-        self._product = np.zeros(self.x.shape, wiring.coupling.dtype)
+        self._product = np.zeros(self.x.shape, inputs.coupling.dtype)
         self._field = np.zeros(len(self.x), dtype)
-        self._field[:n_spins] = wiring.coupling.field
+        self._field[:n_spins] = inputs.coupling.field
         self._has_field = bool(self._field.any())
         self._field_amplitude = np.zeros(n_runs, dtype)
         self._scratch = np.zeros((2, n_runs), dtype)
-        self._wiring, self._dynamics, self._first_run = wiring, dynamics, first_run
+        self._inputs, self._dynamics, self._first_run = inputs, dynamics, first_run
         self._round_trip = 1
 
     def advance(self, pump: float) -> None:
         """Make one step."""
         x = self.amplitudes()
-        self._wiring.coupling.multiply(x, self._product[: len(x)])
+        self._inputs.coupling.multiply(x, self._product[: len(x)])
         if self._has_field:
             np.mean(np.abs(x), axis=0, out=self._field_amplitude)
         advance_simcim(
-            Motion(self.x, self.v, self._product, self._field, self._field_amplitude),
+            SimCimArrays(self.x, self.v, self._product, self._field, self._field_amplitude),
             self._scratch,
-            self._wiring.key,
+            self._inputs.key,
             self._round_trip,
             self._first_run,
             self._constants(pump),
@@ -228,7 +228,7 @@ class SimCimBlock(Block):
 
     def amplitudes(self) -> NDArray[Any]:
         """Return x."""
-        return self.x[: self._wiring.n_spins]
+        return self.x[: self._inputs.n_spins]
 
     def _constants(self, pump: float) -> SimCimConstants:
         dynamics, scalar = self._dynamics, self.x.dtype.type

@@ -20,8 +20,8 @@ import numpy as np
 from emulator.dynamics.base import (
     Block,
     Dynamics,
+    JobInputs,
     Precision,
-    Wiring,
     check_options,
     state_dtype,
 )
@@ -157,9 +157,9 @@ class TruncatedWigner(Dynamics):
         """Never: light couples pulses only with each other."""
         return False
 
-    def start(self, wiring: Wiring, *, first_run: int, n_runs: int) -> WaveBlock:
+    def start(self, inputs: JobInputs, *, first_run: int, n_runs: int) -> WaveBlock:
         """Return a block of runs in vacuum."""
-        return WaveBlock(self, wiring, first_run, n_runs)
+        return WaveBlock(self, inputs, first_run, n_runs)
 
     def kick_constants(self, coupling_unit: float) -> KickConstants:
         """Return the scalars of a kick."""
@@ -201,17 +201,17 @@ class WaveBlock(Block, SplitEquation):
     """
 
     def __init__(
-        self, dynamics: TruncatedWigner, wiring: Wiring, first_run: int, n_runs: int
+        self, dynamics: TruncatedWigner, inputs: JobInputs, first_run: int, n_runs: int
     ) -> None:
         dtype = state_dtype(dynamics.precision)
-        self.state = np.empty((wiring.n_spins, 2 * n_runs), dtype)
+        self.state = np.empty((inputs.n_spins, 2 * n_runs), dtype)
         self.c, self.s = self.state[:, :n_runs], self.state[:, n_runs:]
-        fill_two_noises(self.state, wiring.key, 0, first_run)
+        fill_two_noises(self.state, inputs.key, 0, first_run)
         self.state *= dtype.type(0.5 / dynamics.saturation)
-        self._product = np.zeros(self.state.shape, wiring.coupling.dtype)
+        self._product = np.zeros(self.state.shape, inputs.coupling.dtype)
         self._noise = np.zeros_like(self.state)
-        self._wiring, self._dynamics, self._first_run = wiring, dynamics, first_run
-        self._kick = dynamics.kick_constants(wiring.coupling.unit)
+        self._inputs, self._dynamics, self._first_run = inputs, dynamics, first_run
+        self._kick = dynamics.kick_constants(inputs.coupling.unit)
         self._flow = dynamics.flow_constants(0.0)
         self._step = 1  # step 0 of the noise is the initial state
 
@@ -226,11 +226,11 @@ class WaveBlock(Block, SplitEquation):
 
     def draw(self) -> None:
         """Draw the noise of a step, the same whatever the integrator."""
-        fill_two_noises(self._noise, self._wiring.key, self._step, self._first_run)
+        fill_two_noises(self._noise, self._inputs.key, self._step, self._first_run)
 
     def increment(self, state: NDArray[Any], pump: float, out: NDArray[Any]) -> None:
         """Write the change of all amplitudes in a step."""
-        self._wiring.coupling.multiply(state, self._product)
+        self._inputs.coupling.multiply(state, self._product)
         constants = self._dynamics.rate_constants(pump), self._kick
         increment_waves(state, self._product, self._noise, out, constants)
 
@@ -241,12 +241,12 @@ class WaveBlock(Block, SplitEquation):
 
     def kick_and_flow(self) -> None:
         """Add couplings and noise as Euler and Maruyama would, then let every one run alone."""
-        self._wiring.coupling.multiply(self.state, self._product)
+        self._inputs.coupling.multiply(self.state, self._product)
         kick_waves(
             self.state,
             self._product,
             self._noise[0],
-            self._wiring.key,
+            self._inputs.key,
             self._step,
             self._first_run,
             self._kick,

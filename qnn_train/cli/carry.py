@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 import click
 
 from qnn_train.archive import format_of
-from qnn_train.checkpoint import FORMAT, MAX_BYTES, ProgramCheckpoint
 from qnn_train.cli.output import folder_for, written
 from qnn_train.errors import CheckpointError
-from qnn_train.scale import Checkpoint
+from qnn_train.training import Checkpoint
+from qnn_train.training.checkpoint import FORMAT, MAX_BYTES, ProgramCheckpoint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from cim_hal import DevicePool, Session
-    from qnn_train.cli.output import Machines
-    from qnn_train.model_file import TrainedModel
+    from qnn_train.cli.output import MachineOptions
+    from qnn_train.model.file import TrainedModel
 
 __all__ = ["Command", "Outputs", "load_checkpoint"]
 
@@ -130,7 +130,7 @@ class Command(Generic[RunT, StepT, ReportT]):
     draw: Callable[[ReportT, Path], None]
     summary: Callable[[ReportT, Path], str]
 
-    def carry_out(self, machines: Machines, outputs: Outputs) -> None:
+    def carry_out(self, machines: MachineOptions, outputs: Outputs) -> None:
         """Train, write model, report and picture, and print the summary."""
         kept = outputs.checkpoint or outputs.folder / "checkpoint.npz"
         with ExitStack() as stack:

@@ -18,16 +18,16 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from cim_hal import Session
-    from qnn_train.report import RunReport
-    from qnn_train.scale import ScaleReport
+    from qnn_train.training import ProximalReport
+    from qnn_train.training.report import RunReport
 
     Rows: TypeAlias = Sequence[tuple[str, str]]
 
-__all__ = ["Machines", "bar", "folder_for", "summary", "table", "written"]
+__all__ = ["MachineOptions", "bar", "folder_for", "summary", "table", "written"]
 
 
 @dataclass(frozen=True)
-class Machines:
+class MachineOptions:
     """Which machines to train on.
 
     Attributes
@@ -101,7 +101,7 @@ def bar(*columns: str, quiet: bool) -> Progress:
 
 
 def summary(
-    report: RunReport | ScaleReport, folder: Path, *, measured: Rows = (), trained: Rows = ()
+    report: RunReport | ProximalReport, folder: Path, *, measured: Rows = (), trained: Rows = ()
 ) -> str:
     """Return a table of what came out.
 

@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING
 
 from qnn_train.cli.carry import Command, Outputs
 from qnn_train.cli.output import bar, summary, table
-from qnn_train.methods import method_named
-from qnn_train.picture import draw
 from qnn_train.program import ProgramSize
-from qnn_train.run import TrainingRun
+from qnn_train.training.methods import method_named
+from qnn_train.training.picture import draw
+from qnn_train.training.run import TrainingRun
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from cim_hal import DevicePool, Session
-    from qnn_train.checkpoint import ProgramCheckpoint
-    from qnn_train.cli.output import Machines
-    from qnn_train.recipe import Preparation
-    from qnn_train.report import RunReport
-    from qnn_train.train import TrainingStep
+    from qnn_train.cli.output import MachineOptions
+    from qnn_train.training.checkpoint import ProgramCheckpoint
+    from qnn_train.training.qcbo import TrainingStep
+    from qnn_train.training.recipe import Preparation
+    from qnn_train.training.report import RunReport
 
 __all__ = ["describe_program", "train_program"]
 
@@ -29,7 +29,7 @@ __all__ = ["describe_program", "train_program"]
 def train_program(
     preparation: Preparation,
     *,
-    machines: Machines,
+    machines: MachineOptions,
     iterations: int,
     runs: int,
     method: str,
@@ -67,7 +67,7 @@ def describe_program(
     *,
     iterations: int,
     runs: int,
-    machines: Machines,
+    machines: MachineOptions,
     method: str,
     batch: int,
 ) -> str:
@@ -76,7 +76,7 @@ def describe_program(
     with ExitStack() as stack:
         capabilities = machines.connect(stack).capabilities
     preparation.check_fits(capabilities, batch=chosen.batch)
-    spins = preparation.spins_of(chosen.batch) + (not capabilities.has_field)
+    spins = preparation.spins_of(chosen.batch) + capabilities.field_spins
     size = ProgramSize.of(preparation.task.largest_part(chosen.batch))
     rows = [
         ("method", f"{method}: {chosen.about}"),

@@ -8,24 +8,24 @@ from typing import TYPE_CHECKING
 
 from qnn_train.cli.carry import Command, Outputs
 from qnn_train.cli.output import bar, summary, table
-from qnn_train.scale import Cost, ScaleRun
-from qnn_train.scale.picture import draw
+from qnn_train.training import Cost, ProximalRun
+from qnn_train.training.proximal_picture import draw
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from cim_hal import DevicePool, Session
-    from qnn_train.cli.output import Machines
-    from qnn_train.scale import Checkpoint, ScaleProblem, ScaleReport
+    from qnn_train.cli.output import MachineOptions
     from qnn_train.solve import ProximalStep
+    from qnn_train.training import Checkpoint, ProximalProblem, ProximalReport
 
 __all__ = ["describe_scale", "train_scale"]
 
 
 def train_scale(
-    problem: ScaleProblem,
+    problem: ProximalProblem,
     *,
-    machines: Machines,
+    machines: MachineOptions,
     coupling_bits: int | None,
     resume: Checkpoint | None,
     checkpoint: Path | None,
@@ -35,27 +35,27 @@ def train_scale(
 ) -> None:
     """Train, write model, report and picture, and print the summary."""
 
-    def start(session: Session | DevicePool) -> ScaleRun:
-        return ScaleRun(problem, session, coupling_bits=coupling_bits, resume=resume)
+    def start(session: Session | DevicePool) -> ProximalRun:
+        return ProximalRun(problem, session, coupling_bits=coupling_bits, resume=resume)
 
     outputs = Outputs(out or _default_folder(problem), checkpoint, json_file, quiet)
     Command(start, _watch, draw, _summary).carry_out(machines, outputs)
 
 
-def describe_scale(problem: ScaleProblem, *, machines: Machines) -> str:
+def describe_scale(problem: ProximalProblem, *, machines: MachineOptions) -> str:
     """Return what the training will take."""
     with ExitStack() as stack:
         cost = Cost.of(problem, machines.connect(stack).capabilities)
     return table(cost.rows())
 
 
-def _default_folder(problem: ScaleProblem) -> Path:
+def _default_folder(problem: ProximalProblem) -> Path:
     selection = problem.selection
     classes = "-".join(map(str, selection.classes))
     return Path("runs") / f"{selection.dataset}-{classes}-seed{problem.recipe.seed}"
 
 
-def _watch(run: ScaleRun, steps: Iterator[ProximalStep], *, quiet: bool) -> None:
+def _watch(run: ProximalRun, steps: Iterator[ProximalStep], *, quiet: bool) -> None:
     """Make the steps, with a bar on a terminal."""
     columns = (
         "{task.fields[calls]} calls, loss {task.fields[loss]:.4f}",
@@ -75,7 +75,7 @@ def _watch(run: ScaleRun, steps: Iterator[ProximalStep], *, quiet: bool) -> None
             )
 
 
-def _accuracies(run: ScaleRun) -> str:
+def _accuracies(run: ProximalRun) -> str:
     if not run.curve.calls:
         return ""
     train, held = run.curve.train_accuracy[-1], run.curve.validation_accuracy[-1]
@@ -83,7 +83,7 @@ def _accuracies(run: ScaleRun) -> str:
     return f"best: train {100 * train:.2f} %{validation}"
 
 
-def _summary(report: ScaleReport, folder: Path) -> str:
+def _summary(report: ProximalReport, folder: Path) -> str:
     measured = []
     if report.validation_accuracy is not None:
         said = f"{100 * report.validation_accuracy:.2f} %  of {report.n_validation} images"

@@ -12,12 +12,12 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from cim_hal import DevicePool, Session
 from qnn_train.errors import AssemblyError
-from qnn_train.estimator.onnx_file import save_onnx
 from qnn_train.estimator.picture import draw
 from qnn_train.estimator.plan import opened, plan
 from qnn_train.estimator.summary import NetworkSummary
 from qnn_train.estimator.ties import TieReport, distinct
-from qnn_train.scale.problem import Examples
+from qnn_train.model.onnx import save_onnx
+from qnn_train.training.proximal_problem import Examples
 
 if TYPE_CHECKING:
     import os
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
     from cim_hal import Driver
     from qnn_train.estimator.descent import Progress
-    from qnn_train.estimator.goal import Goal
-    from qnn_train.scale.cost import Cost
+    from qnn_train.estimator.prediction_task import PredictionTask
+    from qnn_train.training.cost import Cost
 
 __all__ = ["QuantizedNetworkEstimator"]
 
@@ -122,8 +122,8 @@ class QuantizedNetworkEstimator(BaseEstimator, ABC):
             The machine cannot be reached, or fails.
         """
         samples, answers = self._checked(X, y)
-        self._goal = self._goal_of(answers)
-        grid, descent = plan(self, samples, answers, self._goal)
+        self._task = self._task_of(answers)
+        grid, descent = plan(self, samples, answers, self._task)
         path = None if self.checkpoint is None else Path(self.checkpoint)
         with opened(self.device) as session:
             spins = descent.cost(session.capabilities).spins
@@ -132,11 +132,11 @@ class QuantizedNetworkEstimator(BaseEstimator, ABC):
         self.calls_ = self.history_[-1].calls
         chosen = distinct(sorted(self.found_, key=lambda each: each.objective))[: self.vote]
         self.n_votes_ = len(chosen)
-        self.model_ = self._goal.model(chosen, grid)
+        self.model_ = self._task.model(chosen, grid)
         self.summary_ = NetworkSummary.of(
             descent.architecture,
             n_networks=self.n_votes_,
-            n_reals=self._goal.n_reals,
+            n_reals=self._task.n_reals,
             spins=spins,
             calls=self.calls_,
             n_runs=self.n_runs,
@@ -150,7 +150,7 @@ class QuantizedNetworkEstimator(BaseEstimator, ABC):
         network, without `vote`.
         """
         samples, answers = self._checked(X, y)
-        _, descent = plan(self, samples, answers, self._goal_of(answers))
+        _, descent = plan(self, samples, answers, self._task_of(answers))
         with opened(self.device) as session:
             return descent.cost(session.capabilities)
 
@@ -171,8 +171,8 @@ class QuantizedNetworkEstimator(BaseEstimator, ABC):
         """
         samples, answers = self._samples(X), self._answers(y)
         check_consistent_length(samples, answers)
-        examples = Examples(self.model_.grid.transform(samples), self._goal.labels(answers))
-        return TieReport.of(self.found_, examples, self._goal, tolerance=tolerance)
+        examples = Examples(self.model_.grid.transform(samples), self._task.labels(answers))
+        return TieReport.of(self.found_, examples, self._task, tolerance=tolerance)
 
     def save_picture(self, path: str | os.PathLike[str]) -> None:
         """Draw objective and scores against calls; the suffix says the format, such as .png."""
@@ -194,7 +194,7 @@ class QuantizedNetworkEstimator(BaseEstimator, ABC):
         """Return samples and answers to train on, or refuse."""
 
     @abstractmethod
-    def _goal_of(self, answers: NDArray[Any]) -> Goal:
+    def _task_of(self, answers: NDArray[Any]) -> PredictionTask:
         """Return what is to be learned."""
 
     @abstractmethod

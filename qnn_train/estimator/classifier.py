@@ -10,12 +10,12 @@ from sklearn.utils import column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 
 from qnn_train.estimator.base import QuantizedNetworkEstimator
-from qnn_train.estimator.goal import Classes
+from qnn_train.estimator.prediction_task import ClassificationTask
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-    from qnn_train.estimator.integers import IntegerClassifier
+    from qnn_train.model.integer_classifier import IntegerClassifier
 
 __all__ = ["QuantizedNetworkClassifier"]
 
@@ -79,7 +79,7 @@ class QuantizedNetworkClassifier(ClassifierMixin, QuantizedNetworkEstimator):
         Where X had names.
     model_ : IntegerClassifier
     history_ : list of Progress
-    found_ : list of Found
+    found_ : list of SweepResult
         The network at the end of each sweep.
     calls_ : int
         Calls of the machine, those before a checkpoint too.
@@ -126,8 +126,8 @@ class QuantizedNetworkClassifier(ClassifierMixin, QuantizedNetworkEstimator):
             raise ValueError("there is only one class in y; a classifier needs two")
         return samples, labels
 
-    def _goal_of(self, answers: NDArray[Any]) -> Classes:
-        return Classes(np.unique(answers))
+    def _task_of(self, answers: NDArray[Any]) -> ClassificationTask:
+        return ClassificationTask(np.unique(answers))
 
     def _answers(self, y: ArrayLike) -> NDArray[Any]:
         labels = column_or_1d(y)

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from qnn_train.estimator.trail import Trail
+from qnn_train.estimator.checkpoint import Checkpoint
 from qnn_train.network import QuantizedNetwork
-from qnn_train.scale.cost import Cost
 from qnn_train.solve import Annealing, SessionOracle, proximal_descent
 from qnn_train.solve.blocks import block_bits, partition
+from qnn_train.training.cost import Cost
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cim_hal import Capabilities, DevicePool, PumpSchedule, Session
-    from qnn_train.estimator.goal import Goal, Head
+    from qnn_train.estimator.prediction_task import OutputScale, PredictionTask
     from qnn_train.network import Architecture
-    from qnn_train.scale.problem import Examples
-    from qnn_train.scale.recipe import ProximalRecipe
+    from qnn_train.training.proximal_problem import Examples
+    from qnn_train.training.proximal_recipe import ProximalRecipe
 
-__all__ = ["Descent", "Found", "Progress"]
+__all__ = ["Descent", "Progress", "SweepResult"]
 
 BLOCK_SPINS = 128
 
@@ -65,20 +65,20 @@ class Progress:
 
 
 @dataclass(frozen=True, eq=False)
-class Found:
+class SweepResult:
     """A network at the end of a sweep.
 
     Attributes
     ----------
     network : QuantizedNetwork
-    head : Head
+    head : OutputScale
         What follows its margins.
     objective, train_loss : float
         Mean loss on the samples that judge, and on those that are trained on.
     """
 
     network: QuantizedNetwork
-    head: Head
+    head: OutputScale
     objective: float
     train_loss: float
 
@@ -93,19 +93,19 @@ class Descent:
 
     Parameters
     ----------
-    goal : Goal
+    task : PredictionTask
     architecture : Architecture
     recipe : ProximalRecipe
         Of which sweeps, ladder, runs, round trips, annealing and seed are used.
     train, validation : Examples
-        Labels are those of the goal; `validation` may be empty.
+        Labels are those of the task; `validation` may be empty.
     patience : int
         Sweeps without a better network after which it ends; 0 for never.
     block_spins : int or None
         Largest block; None for 128, or more where a neuron needs it.
     """
 
-    goal: Goal
+    task: PredictionTask
     architecture: Architecture
     recipe: ProximalRecipe
     train: Examples
@@ -115,7 +115,7 @@ class Descent:
     callbacks: Sequence[Callable[[Progress], object]] = ()
     history: list[Progress] = field(default_factory=list)
 
-    def run(self, session: Session | DevicePool, path: Path | None = None) -> list[Found]:
+    def run(self, session: Session | DevicePool, path: Path | None = None) -> list[SweepResult]:
         """Train, and return the network at the end of each sweep.
 
         Parameters
@@ -132,16 +132,16 @@ class Descent:
         """
         session.capabilities.check_runs(self.recipe.n_runs)
         digest = self._digest(session.capabilities)
-        trail = Trail(digest)
+        checkpoint = Checkpoint(digest)
         if path is not None and path.exists():
-            trail = Trail.load(path, digest=digest, n_bits=self.architecture.n_bits)
-        found: list[Found] = []
-        for index in range(len(trail)):
-            found.append(self._found(trail, index))
-            self._report(found, trail.calls[index])
+            checkpoint = Checkpoint.load(path, digest=digest, n_bits=self.architecture.n_bits)
+        found: list[SweepResult] = []
+        for index in range(len(checkpoint)):
+            found.append(self._found(checkpoint, index))
+            self._report(found, checkpoint.calls[index])
         if found and self._is_over(found):
             return found
-        self._go_on(session, trail, found, path)
+        self._go_on(session, checkpoint, found, path)
         return found
 
     def cost(self, capabilities: Capabilities) -> Cost:
@@ -149,7 +149,7 @@ class Descent:
         block_spins = self._largest_block(capabilities)
         blocks = partition(self.architecture, block_spins)
         spins = max(len(block_bits(self.architecture, block).positions) for block in blocks)
-        spins += not capabilities.has_field
+        spins += capabilities.field_spins
         calls = self.recipe.sweeps * len(blocks) * len(self.recipe.ladder)
         trips, trip_s = self._schedule(capabilities).round_trips, capabilities.round_trip_s
         runs = calls * self.recipe.n_runs
@@ -171,8 +171,8 @@ class Descent:
     def _go_on(
         self,
         session: Session | DevicePool,
-        trail: Trail,
-        found: list[Found],
+        checkpoint: Checkpoint,
+        found: list[SweepResult],
         path: Path | None,
     ) -> None:
         recipe, block_spins = self.recipe, self._largest_block(session.capabilities)
@@ -183,7 +183,7 @@ class Descent:
             seed=recipe.seed,
             schedule=self._schedule(session.capabilities),
             settings=recipe.settings_on(session.capabilities),
-            calls=trail.calls[-1] if len(trail) else 0,
+            calls=checkpoint.calls[-1] if len(checkpoint) else 0,
         )
         steps = proximal_descent(
             self.architecture,
@@ -191,39 +191,39 @@ class Descent:
             self.train.labels,
             oracle,
             seed=recipe.seed,
-            loss=self.goal.loss,
+            loss=self.task.loss,
             annealing=Annealing(sweeps=recipe.sweeps, batch=recipe.batch, width=recipe.width),
             ladder=recipe.ladder,
             block_spins=block_spins,
             judges=(self.train.inputs[:1], self.train.labels[:1]),  # judged here, all of them
-            state=trail.state(length),
+            state=checkpoint.state(length),
         )
         for step in islice(steps, length - 1, None, length):
-            trail.append(step.state, oracle.calls)
+            checkpoint.append(step.state, oracle.calls)
             if path is not None:
-                trail.save(path)
-            found.append(self._found(trail, -1))
+                checkpoint.save(path)
+            found.append(self._found(checkpoint, -1))
             told = self._report(found, oracle.calls)
             stops = [callback(told) for callback in self.callbacks]
             if any(stop is True for stop in stops) or self._is_over(found):
                 return
 
-    def _is_over(self, found: list[Found]) -> bool:
+    def _is_over(self, found: list[SweepResult]) -> bool:
         best = int(np.argmin([each.objective for each in found]))
         stale = len(found) - 1 - best
         return len(found) >= self.recipe.sweeps or 0 < self.patience <= stale
 
-    def _found(self, trail: Trail, index: int) -> Found:
-        network = QuantizedNetwork.from_bits(self.architecture, trail.bits[index])
+    def _found(self, checkpoint: Checkpoint, index: int) -> SweepResult:
+        network = QuantizedNetwork.from_bits(self.architecture, checkpoint.bits[index])
         margins, labels = _margins(network, self.train.inputs), self.train.labels
-        head = self.goal.head(margins, labels, trail.scales[index])
-        of_train = judged = self.goal.objective(head.outputs(margins), labels)
+        head = self.task.head(margins, labels, checkpoint.scales[index])
+        of_train = judged = self.task.objective(head.outputs(margins), labels)
         if len(self.validation):
             outputs = head.outputs(_margins(network, self.validation.inputs))
-            judged = self.goal.objective(outputs, self.validation.labels)
-        return Found(network, head, judged, of_train)
+            judged = self.task.objective(outputs, self.validation.labels)
+        return SweepResult(network, head, judged, of_train)
 
-    def _report(self, found: list[Found], calls: int) -> Progress:
+    def _report(self, found: list[SweepResult], calls: int) -> Progress:
         held = self.validation
         told = Progress(
             sweep=len(found),
@@ -237,11 +237,11 @@ class Descent:
         self.history.append(told)
         return told
 
-    def _score(self, found: Found, examples: Examples) -> float:
-        return self.goal.score(found.outputs(examples.inputs), examples.labels)
+    def _score(self, found: SweepResult, examples: Examples) -> float:
+        return self.task.score(found.outputs(examples.inputs), examples.labels)
 
     def _largest_block(self, capabilities: Capabilities) -> int:
-        room = capabilities.max_spins - (not capabilities.has_field)
+        room = capabilities.max_spins - capabilities.field_spins
         if self.block_spins is not None:
             return min(self.block_spins, room)
         layers = partition(self.architecture, self.architecture.n_bits)  # each is one block
@@ -256,7 +256,7 @@ class Descent:
         return default if trips is None else default.stretched(trips)
 
     def _digest(self, capabilities: Capabilities) -> str:
-        loss = self.goal.loss
+        loss = self.task.loss
         settings = (self.architecture, loss, self.recipe, self.block_spins, capabilities.name)
         found = hashlib.sha256(repr(settings).encode())
         for part in (self.train, self.validation):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qnn_train.curves import INK, SECOND, curve, panels
+from qnn_train.training.curves import INK, SECOND, curve, panels
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

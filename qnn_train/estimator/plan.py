@@ -13,8 +13,8 @@ from sklearn.utils import check_random_state
 from cim_hal import DevicePool, Session, open_device
 from qnn_train.data.grid import FeatureGrid
 from qnn_train.estimator.descent import Descent
-from qnn_train.scale.problem import Examples
-from qnn_train.scale.recipe import ProximalRecipe
+from qnn_train.training.proximal_problem import Examples
+from qnn_train.training.proximal_recipe import ProximalRecipe
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from cim_hal import Driver
     from qnn_train.estimator.base import QuantizedNetworkEstimator
-    from qnn_train.estimator.goal import Goal
+    from qnn_train.estimator.prediction_task import PredictionTask
 
 __all__ = ["opened", "plan"]
 
@@ -34,7 +34,7 @@ def plan(
     estimator: QuantizedNetworkEstimator,
     samples: NDArray[np.float64],
     answers: NDArray[Any],
-    goal: Goal,
+    task: PredictionTask,
 ) -> tuple[FeatureGrid, Descent]:
     """Split the samples, put them on the grid, and say what is trained.
 
@@ -50,17 +50,17 @@ def plan(
             samples,
             answers,
             test_size=estimator.validation_fraction,
-            stratify=goal.strata(answers),
+            stratify=task.strata(answers),
             random_state=seed,
         )
     grid = FeatureGrid.fit(samples, levels=estimator.levels, cut=estimator.cut)
-    recipe = _recipe(estimator, goal, samples.shape[1], seed)
+    recipe = _recipe(estimator, task, samples.shape[1], seed)
     descent = Descent(
-        goal=goal,
-        architecture=recipe.architecture(goal.n_outputs, samples.shape[1]),
+        task=task,
+        architecture=recipe.architecture(task.n_outputs, samples.shape[1]),
         recipe=recipe,
-        train=Examples(grid.transform(samples), goal.labels(answers)),
-        validation=Examples(grid.transform(held), goal.labels(held_answers)),
+        train=Examples(grid.transform(samples), task.labels(answers)),
+        validation=Examples(grid.transform(held), task.labels(held_answers)),
         patience=estimator.patience if estimator.early_stopping else 0,
         block_spins=estimator.block_spins,
         callbacks=tuple(estimator.callbacks or ()),
@@ -79,7 +79,7 @@ def opened(device: str | Driver | Session | DevicePool) -> Iterator[Session | De
 
 
 def _recipe(
-    estimator: QuantizedNetworkEstimator, goal: Goal, n_features: int, seed: int
+    estimator: QuantizedNetworkEstimator, task: PredictionTask, n_features: int, seed: int
 ) -> ProximalRecipe:
     """Return the recipe, its reaches in proportion to the spread of a sum of features."""
     spread = float(np.sqrt(n_features))
@@ -87,7 +87,7 @@ def _recipe(
     hidden = tuple(map(int, given)) if isinstance(given, Iterable) else int(given)
     last_biases, biases = estimator.output_bias_bits, estimator.bias_bits
     if last_biases is None:
-        last_biases = 0 if goal.loss.free_offset else OUTPUT_BIAS_BITS
+        last_biases = 0 if task.loss.free_offset else OUTPUT_BIAS_BITS
         biases = biases if hidden else last_biases
     return ProximalRecipe(
         hidden=hidden,

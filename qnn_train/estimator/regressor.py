@@ -9,7 +9,7 @@ from sklearn.base import RegressorMixin
 from sklearn.utils import check_array
 
 from qnn_train.estimator.base import QuantizedNetworkEstimator
-from qnn_train.estimator.goal import Reals
+from qnn_train.estimator.prediction_task import RegressionTask
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -51,7 +51,7 @@ class QuantizedNetworkRegressor(RegressorMixin, QuantizedNetworkEstimator):
         """Return the answer to each sample (n, n_features), in the shape of a row of y."""
         samples = self._samples(X)  # refuses before fit
         found = self.model_.predict(samples)
-        return found.reshape(-1, 1) if cast("Reals", self._goal).is_column else found
+        return found.reshape(-1, 1) if cast("RegressionTask", self._task).is_column else found
 
     def __sklearn_tags__(self) -> Any:
         """Tell that several outputs will do."""
@@ -63,17 +63,17 @@ class QuantizedNetworkRegressor(RegressorMixin, QuantizedNetworkEstimator):
         samples, answers = self._validated(X, y, multi_output=True, y_numeric=True)
         return samples, np.asarray(answers, np.float64)
 
-    def _goal_of(self, answers: NDArray[Any]) -> Reals:
+    def _task_of(self, answers: NDArray[Any]) -> RegressionTask:
         columns = answers.reshape(len(answers), -1)
         with np.errstate(over="ignore", invalid="ignore"):
             means, deviations = columns.mean(axis=0), columns.std(axis=0)
         if not np.isfinite([means, deviations]).all():
             raise ValueError("y is too large for the mean and the deviation of float64")
         is_column = answers.shape[1:] == (1,)
-        return Reals(means, np.where(deviations > 0, deviations, 1.0), is_column=is_column)
+        return RegressionTask(means, np.where(deviations > 0, deviations, 1.0), is_column=is_column)
 
     def _answers(self, y: ArrayLike) -> NDArray[np.float64]:
         answers = check_array(y, ensure_2d=False, dtype="float64")
-        if answers.size != len(answers) * self._goal.n_outputs:
-            raise ValueError(f"y has the shape {answers.shape}, not {self._goal.n_outputs} outputs")
+        if answers.size != len(answers) * self._task.n_outputs:
+            raise ValueError(f"y has the shape {answers.shape}, not {self._task.n_outputs} outputs")
         return answers

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Self
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from qnn_train.estimator.descent import Found
-    from qnn_train.estimator.goal import Goal
-    from qnn_train.scale.problem import Examples
+    from qnn_train.estimator.descent import SweepResult
+    from qnn_train.estimator.prediction_task import PredictionTask
+    from qnn_train.training.proximal_problem import Examples
 
 __all__ = ["TieReport"]
 
@@ -40,15 +40,20 @@ class TieReport:
 
     @classmethod
     def of(
-        cls, found: Sequence[Found], examples: Examples, goal: Goal, *, tolerance: float
+        cls,
+        found: Sequence[SweepResult],
+        examples: Examples,
+        task: PredictionTask,
+        *,
+        tolerance: float,
     ) -> Self:
         """Compare."""
         best = min(each.train_loss for each in found)
         near = [each for each in found if each.train_loss <= best + tolerance]
         near = distinct(sorted(near, key=lambda each: each.train_loss))
         outputs = [each.outputs(examples.inputs) for each in near]
-        scores = tuple(goal.score(each, examples.labels) for each in outputs)
-        behaviours = {goal.said(each).tobytes() for each in outputs}
+        scores = tuple(task.score(each, examples.labels) for each in outputs)
+        behaviours = {task.predict(each).tobytes() for each in outputs}
         return cls(len(near), len(behaviours), best, tolerance, scores)
 
     @property
@@ -64,9 +69,9 @@ class TieReport:
         )
 
 
-def distinct(found: Sequence[Found]) -> list[Found]:
+def distinct(found: Sequence[SweepResult]) -> list[SweepResult]:
     """Return the first of those with the same integers."""
-    seen: dict[bytes, Found] = {}
+    seen: dict[bytes, SweepResult] = {}
     for each in found:
         parts = (*each.network.weights, *each.network.biases)
         seen.setdefault(b"".join(part.tobytes() for part in parts), each)

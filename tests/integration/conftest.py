@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import processes
 import pytest
 from cim_crash import Witness
 from crashing import N_JOBS, Crashing
@@ -56,7 +57,7 @@ def cim_hal() -> Iterator[Callable[..., subprocess.Popen[str]]]:
     started: list[subprocess.Popen[str]] = []
 
     def start(*arguments: str) -> subprocess.Popen[str]:
-        process = subprocess.Popen(
+        process = processes.start(
             [sys.executable, "-W", "error", "-m", "cim_hal.cli", *arguments],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -80,22 +80,22 @@ def test_sample_reports_as_json_and_writes_an_archive(run, graph, tmp_path):
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
 
-def test_describe_shows_properties_and_the_knobs_of_a_job(run):
+def test_describe_shows_properties_and_the_settings_of_a_job(run):
     fields = json.loads(run("describe", "cim_machines:Adjustable", "--json")[1])
     assert fields["properties"]["lasers"] == 2
-    assert [knob["name"] for knob in fields["settings"]] == ["walk.width", "flips"]
+    assert [each["name"] for each in fields["settings"]] == ["walk.width", "flips"]
     assert fields["reports_trace"] is True
     _, out, _ = run("describe", "cim_machines:Adjustable")
     for text in ("length_m", "walk.width", "0.1 to 10 mm, log", "whole numbers 0 to 3"):
         assert text in out
 
 
-def test_sample_turns_knobs_and_keeps_a_trace(run, graph, tmp_path):
-    knobs, out_path = tmp_path / "found.toml", tmp_path / "samples.npz"
-    knobs.write_text("[schedule]\npump = [0, 3]\n[settings]\nflips = 1\nwalk.width = 9\n")
+def test_sample_changes_settings_and_keeps_a_trace(run, graph, tmp_path):
+    found, out_path = tmp_path / "found.toml", tmp_path / "samples.npz"
+    found.write_text("[schedule]\npump = [0, 3]\n[settings]\nflips = 1\nwalk.width = 9\n")
     status, out, err = run(
         "sample", "cim_machines:Adjustable", "--model", graph, "--runs", "7", "--seed", "1",
-        "--settings", str(knobs), "--setting", "walk.width=0.5", "--pump", "1,2",
+        "--settings", str(found), "--setting", "walk.width=0.5", "--pump", "1,2",
         "--round-trips", "11", "--trace", "4", "--trace-runs", "3", "--out", str(out_path),
         "--json",
     )  # fmt: skip

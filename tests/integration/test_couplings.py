@@ -17,7 +17,7 @@ from cim_hal import CapabilityError, IsingModel, ModelError, console, open_devic
 from cim_hal.cli.app import program
 from cim_hal.client.transport.zmq import ZmqTransport
 from cim_hal.errors import InUseError, TransportError, UnknownReferenceError
-from cim_hal.protocol.couplings.content import Content
+from cim_hal.protocol.couplings.content import Couplings
 from cim_hal.protocol.wire.limits import Limits
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def test_a_changed_model_is_sent_as_what_differs_and_sampled_as_if_sent_whole(se
             transport.seen.clear()
             loaded = device.load(changed)
             samples = device.sample(changed, n_runs=3, seed=1)
-            assert loaded.reference.digest == Content.of(changed).digest
+            assert loaded.reference.digest == Couplings.of(changed).digest
             assert transport.seen.count("couplings.chunk") == 1
     with serving(Random()) as endpoint, open_device(endpoint) as device:
         whole = device.load(changed)

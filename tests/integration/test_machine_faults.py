@@ -20,7 +20,7 @@ from cim_hal import (
     open_device,
 )
 from cim_hal.errors import DriverFaultError, LockLostError
-from cim_hal.machine.faults import CRASHED, Fault, FaultScript, FaultyDriver
+from cim_hal.machine.faulty_driver import CRASHED, Fault, FaultScript, FaultyDriver
 from cim_hal.protocol.jobs.state import JobState
 
 PAIR = IsingModel.from_couplings([[0, 1], [1, 0]])

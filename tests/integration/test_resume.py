@@ -10,6 +10,7 @@ import sys
 import time
 
 import numpy as np
+import processes
 import pytest
 
 COMMAND = [sys.executable, "-m", "qnn_train", "--quiet"]
@@ -34,7 +35,7 @@ def train(folder, *arguments):
 def stopped(training, folder, checkpoint, how, when):
     """Start a training, and stop it `when` seconds after its first checkpoint."""
     command = [*COMMAND, *training, "--checkpoint", str(checkpoint), "--out", str(folder)]
-    with subprocess.Popen(command, stderr=subprocess.PIPE) as process:
+    with processes.start(command, stderr=subprocess.PIPE) as process:
         deadline = time.monotonic() + 60
         while not checkpoint.exists() and process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.01)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from emulator.dynamics import Dynamics, Wiring
+from emulator.dynamics import Dynamics, JobInputs
 from emulator.noise import NoiseKey
 from emulator.products.coupling import CouplingMatrix
 
@@ -36,7 +36,7 @@ def start() -> Callable[..., Any]:
         matrix = CouplingMatrix.of(
             couplings, field, largest_code=dynamics.largest_code, dtype=np.float64
         )
-        wiring = Wiring(dynamics.perturb(matrix), NoiseKey.from_seed(seed), round_trips)
-        return dynamics.start(wiring, first_run=first_run, n_runs=runs)
+        inputs = JobInputs(dynamics.perturb(matrix), NoiseKey.from_seed(seed), round_trips)
+        return dynamics.start(inputs, first_run=first_run, n_runs=runs)
 
     return begin

@@ -127,13 +127,13 @@ def test_a_field_acts_like_one_more_spin_of_mean_amplitude(start, dynamics):
     # rows of norm 2 with four neighbours, of sqrt(2) with two, and the field counts next to nothing
     gain = np.sqrt(2 + (2 * LEAST_FIELD_WEIGHT) ** 2) / 2
     coupled = start(dynamics, strong)
-    zeeman = start(
+    field_term = start(
         replace(dynamics, coupling_gain=dynamics.coupling_gain * gain), ring, h=[2.0] * 8
     )
-    coupled.x[:], zeeman.x[:] = 0.05, 0.05
-    for block in (coupled, zeeman):
+    coupled.x[:], field_term.x[:] = 0.05, 0.05
+    for block in (coupled, field_term):
         advance(block, 0.8, steps=60)
-    np.testing.assert_allclose(zeeman.x, coupled.x, rtol=1e-9)
+    np.testing.assert_allclose(field_term.x, coupled.x, rtol=1e-9)
 
 
 def energies(name: str, model: IsingModel, *, n_runs: int, seed: int = 1) -> np.ndarray:

@@ -9,7 +9,7 @@ import pytest
 from master_equation import steady_state
 
 from emulator import Converter, MeanField, MeasurementFeedback
-from emulator.dynamics import Dynamics, Wiring
+from emulator.dynamics import Dynamics, JobInputs
 from emulator.dynamics.gaussian import GaussianFeedback
 from emulator.noise import NoiseKey, normals
 from emulator.products.coupling import CouplingMatrix
@@ -31,8 +31,8 @@ def begin(dynamics: Dynamics, J: np.ndarray, *, runs: int, round_trips: int = 1)
     matrix = CouplingMatrix.of(
         J, np.zeros(len(J)), largest_code=dynamics.largest_code, dtype=np.float64
     )
-    wiring = Wiring(matrix, NoiseKey.from_seed(1), round_trips)
-    return dynamics.start(wiring, first_run=0, n_runs=runs)
+    inputs = JobInputs(matrix, NoiseKey.from_seed(1), round_trips)
+    return dynamics.start(inputs, first_run=0, n_runs=runs)
 
 
 def advance(block, pump: float, *, steps: int) -> None:
@@ -84,9 +84,9 @@ def test_half_an_efficiency_is_the_published_model_path_by_path():
 
 def pending(block) -> np.ndarray:
     """What a discrete machine has yet to inject of its last record."""
-    dynamics, coupling = block._dynamics, block._wiring.coupling
+    dynamics, coupling = block._dynamics, block._inputs.coupling
     scale = dynamics.loss_exponent * dynamics.unit * dynamics.injection_scale(coupling.unit)
-    return scale * coupling.dense @ block.latest_codes
+    return scale * coupling.matrix @ block.latest_codes
 
 
 def distance_from_round_trips(dt: float, *, lit: bool) -> tuple[float, float]:

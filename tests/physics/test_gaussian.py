@@ -7,7 +7,7 @@ import pytest
 from scipy.integrate import solve_ivp
 
 from emulator import Converter
-from emulator.dynamics import Wiring
+from emulator.dynamics import JobInputs
 from emulator.dynamics.gaussian import GaussianFeedback
 from emulator.dynamics.gaussian_step import evolved_excess
 from emulator.noise import NoiseKey
@@ -40,8 +40,8 @@ def begin(dynamics: GaussianFeedback, J: np.ndarray, *, runs: int, round_trips: 
     matrix = CouplingMatrix.of(
         J, np.zeros(len(J)), largest_code=dynamics.largest_code, dtype=np.float64
     )
-    wiring = Wiring(matrix, NoiseKey.from_seed(1), round_trips)
-    return dynamics.start(wiring, first_run=0, n_runs=runs)
+    inputs = JobInputs(matrix, NoiseKey.from_seed(1), round_trips)
+    return dynamics.start(inputs, first_run=0, n_runs=runs)
 
 
 def advance(block, pump: float, *, steps: int) -> None:
@@ -307,7 +307,7 @@ def test_a_lone_oscillator_settles_at_the_root_of_the_pump_excess(start):
 def test_a_run_does_not_depend_on_its_block_and_single_precision_follows_double(start):
     J = glass(9)
     block = start(machine(coupling_gain=0.4), J, runs=12)
-    late = block._dynamics.start(block._wiring, first_run=7, n_runs=5)
+    late = block._dynamics.start(block._inputs, first_run=7, n_runs=5)
     single = start(GaussianFeedback(coupling_gain=0.4), J, runs=12)
     for each in (block, late, single):
         for pump in np.linspace(0, 1.2, 150):

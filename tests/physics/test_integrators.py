@@ -298,7 +298,7 @@ def test_a_run_does_not_depend_on_its_block(start, integrator):
         interpretation=integrator.interpretation, integrator=integrator, precision="double"
     )
     block = start(machine, PAIR, runs=12)
-    late = machine.start(block._wiring, first_run=7, n_runs=5)
+    late = machine.start(block._inputs, first_run=7, n_runs=5)
     for each in (block, late):
         for pump in np.linspace(0, 2, 50):
             each.advance(pump)

@@ -148,11 +148,11 @@ def test_the_field_of_the_mean_amplitude_acts_like_one_more_spin(start):
     # a ferromagnetic pair in a field h = 1 is the uniform ring of 3 with one spin held at +1
     pair = np.array([[0.0, 1.0], [1.0, 0.0]])
     folded = start(ideal(0.2, ring(3)), ring(3))
-    zeeman = start(ideal(0.2, ring(3)), pair, h=[1.0, 1.0])
-    folded.x[:], zeeman.x[:] = 0.05, 0.05
-    for block in (folded, zeeman):
+    field_term = start(ideal(0.2, ring(3)), pair, h=[1.0, 1.0])
+    folded.x[:], field_term.x[:] = 0.05, 0.05
+    for block in (folded, field_term):
         advance(block, 1.1, steps=200)
-    np.testing.assert_allclose(zeeman.amplitudes(), folded.amplitudes()[:2], rtol=1e-12)
+    np.testing.assert_allclose(field_term.amplitudes(), folded.amplitudes()[:2], rtol=1e-12)
 
 
 def test_a_limited_drive_pulls_no_harder_than_its_limit(start):
@@ -301,8 +301,8 @@ def test_the_sine_in_unit_steps_is_the_opto_electronic_map(start):
     )
     block = start(machine, J)
     block.x[:] = np.random.default_rng(5).uniform(-0.3, 0.3, block.x.shape)
-    x, xi = block.amplitudes().copy(), 0.5 * block._wiring.coupling.unit
-    stored = block._wiring.coupling.plain
+    x, xi = block.amplitudes().copy(), 0.5 * block._inputs.coupling.unit
+    stored = block._inputs.coupling.matrix
     for _ in range(5):
         block.advance(1.1)
         x = np.cos(1.1 * x + xi * (stored @ x) - np.pi / 4) ** 2 - 0.5

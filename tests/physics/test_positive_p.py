@@ -8,7 +8,7 @@ from master_equation import steady_state
 from scipy.integrate import solve_ivp
 
 from emulator import PositiveP
-from emulator.dynamics import Wiring
+from emulator.dynamics import JobInputs
 from emulator.dynamics.pairs import amplified, turned
 from emulator.noise import NoiseKey
 from emulator.products.coupling import CouplingMatrix
@@ -22,13 +22,13 @@ BATCHES, BATCH = 24, 1000
 def averages(dynamics: PositiveP, J: np.ndarray, pump: float, *, settle: int, samples: int):
     """Means of the two moments over independent batches of runs, and their standard errors."""
     field = np.zeros(len(J))
-    wiring = Wiring(
+    inputs = JobInputs(
         CouplingMatrix.of(J, field, largest_code=None, dtype=np.float64), NoiseKey.from_seed(1)
     )
     lifetime = round(1 / dynamics.time_step)
     batches = []
     for k in range(BATCHES):
-        block = dynamics.start(wiring, first_run=k * BATCH, n_runs=BATCH)
+        block = dynamics.start(inputs, first_run=k * BATCH, n_runs=BATCH)
         moments = []
         for step in range(1, (settle + samples) * lifetime + 1):
             block.advance(pump)

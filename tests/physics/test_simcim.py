@@ -99,9 +99,9 @@ def test_without_momentum_and_walls_it_is_the_linear_mean_field(start):
         MeanField(saturation="clip", integrator=EulerMaruyama(), precision="double"), J, h=h
     )
     ratio = (
-        field._wiring.coupling.unit
+        field._inputs.coupling.unit
         * norm
-        * np.abs(field._wiring.coupling.plain).max()
+        * np.abs(field._inputs.coupling.matrix).max()
         / np.abs(J).max()
     )
     simcim = start(quiet(coupling_gain=0.5 * ratio, momentum=0.0, time_step=0.05), J, h=h)
@@ -129,13 +129,13 @@ def test_below_threshold_noise_has_the_variance_of_its_autoregression(start):
 def test_a_field_acts_like_one_more_spin(start):
     # a ferromagnetic pair in a field h = 1 is the uniform ring of 3 with one spin held at +1
     ring = np.ones((3, 3)) - np.eye(3)
-    folded, zeeman = start(quiet(), ring), start(quiet(), PAIR, h=[1.0, 1.0])
-    folded.x[:], zeeman.x[:] = 0.01, 0.01
-    for block in (folded, zeeman):
+    folded, field_term = start(quiet(), ring), start(quiet(), PAIR, h=[1.0, 1.0])
+    folded.x[:], field_term.x[:] = 0.01, 0.01
+    for block in (folded, field_term):
         for _ in range(30):
             block.advance(0.5)
-    np.testing.assert_allclose(zeeman.x, folded.x[:2], rtol=1e-12)
-    assert zeeman.x[0, 0] > 0.05
+    np.testing.assert_allclose(field_term.x, folded.x[:2], rtol=1e-12)
+    assert field_term.x[0, 0] > 0.05
 
 
 def test_reversed_amplitudes_stay_exactly_reversed(start):
@@ -151,7 +151,7 @@ def test_reversed_amplitudes_stay_exactly_reversed(start):
 def test_a_run_does_not_depend_on_its_block(start):
     machine = SimCim(precision="double")
     block = start(machine, glass(7), runs=12)
-    late = machine.start(block._wiring, first_run=7, n_runs=5)
+    late = machine.start(block._inputs, first_run=7, n_runs=5)
     for each in (block, late):
         for pump in np.linspace(0, 1, 50):
             each.advance(pump)

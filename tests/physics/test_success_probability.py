@@ -11,7 +11,7 @@ import pytest
 from scipy.stats import chi2
 
 from emulator import TruncatedWigner
-from emulator.dynamics import Wiring
+from emulator.dynamics import JobInputs
 from emulator.noise import NoiseKey
 from emulator.products.coupling import CouplingMatrix
 
@@ -55,7 +55,7 @@ def success_rate(graph: dict) -> float:
     J = CouplingMatrix.of(
         -weights_of(graph), np.zeros(graph["n"]), largest_code=None, dtype=np.float32
     )
-    block = machine.start(Wiring(J, NoiseKey.from_seed(1)), first_run=0, n_runs=OURS)
+    block = machine.start(JobInputs(J, NoiseKey.from_seed(1)), first_run=0, n_runs=OURS)
     for pump in np.linspace(0, 2, round(TIME / dt)):
         block.advance(pump)
     return share_of_optimal_cuts(graph, block.amplitudes())

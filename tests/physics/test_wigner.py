@@ -257,7 +257,7 @@ def test_the_bright_machine_is_the_mean_field(start):
 
 def test_a_run_does_not_depend_on_its_block(start):
     block = start(double(), PAIR, runs=12)
-    late = TruncatedWigner(precision="double").start(block._wiring, first_run=7, n_runs=5)
+    late = TruncatedWigner(precision="double").start(block._inputs, first_run=7, n_runs=5)
     for each in (block, late):
         ramp(each, steps=50)
     np.testing.assert_allclose(late.c, block.c[:, 7:], rtol=1e-12)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from cim_hal.client.transport.mailbox import Mailbox
 from cim_hal.errors import ClosedError, TransportTimeoutError
 from cim_hal.protocol.wire.packet import Kind
-from cim_hal.server.service import TICK_S, Station
+from cim_hal.server.service import TICK_S, Service
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable
@@ -42,7 +42,7 @@ class LocalTransport:
         self._is_closed = False
         self._settled_at = 0.0
         with self._lock:  # the driver may report before the service is assigned
-            self._station = Station(driver, self._settle, limits)
+            self._service = Service(driver, self._settle, limits)
 
     def exchange(self, request: Packet, *, timeout_s: float) -> Packet:
         """Hand a request to the core and wait for its reply."""
@@ -62,7 +62,7 @@ class LocalTransport:
                 self._settle()  # nobody has waited since, so no time has passed for the core
             self._mailboxes[request.id] = mailbox
             try:
-                self._deliver(self._station.receive(PEER, request))
+                self._deliver(self._service.receive(PEER, request))
             except BaseException:
                 self.forget(request.id)
                 raise
@@ -113,7 +113,7 @@ class LocalTransport:
             for mailbox in self._waiting:
                 mailbox.wake()
         if not was_closed:
-            self._station.close()
+            self._service.close()
 
     def _leave(self, mailbox: Mailbox) -> None:
         with self._lock:
@@ -127,7 +127,7 @@ class LocalTransport:
         with self._lock:
             if not self._is_closed:
                 self._settled_at = time.monotonic()
-                self._deliver(self._station.settle())
+                self._deliver(self._service.settle())
 
     def _check_open(self) -> None:
         if self._is_closed:

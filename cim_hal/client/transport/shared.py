@@ -22,7 +22,7 @@ import zmq
 from cim_hal.client.transport.mailbox import Mailbox
 from cim_hal.client.transport.zmq import WATCH_S, Socket, closed_error, end
 from cim_hal.errors import CimError, ConnectError, TransportTimeoutError, rebuild
-from cim_hal.keys import require_curve
+from cim_hal.key_files import require_curve
 from cim_hal.protocol.wire.packet import NO_ID, Packet
 
 if TYPE_CHECKING:

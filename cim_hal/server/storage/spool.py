@@ -12,10 +12,10 @@ from pydantic import ValidationError
 
 from cim_hal.errors import JournalError, UnknownReferenceError
 from cim_hal.model.trace import Trace
-from cim_hal.protocol.couplings.content import Content, Payload
+from cim_hal.protocol.couplings.content import Couplings, EncodedCouplings
 from cim_hal.protocol.couplings.layout import n_bytes
 from cim_hal.protocol.wire.messages import CouplingSpec
-from cim_hal.protocol.wire.results import Measured
+from cim_hal.protocol.wire.results import Result
 from cim_hal.server.storage.array_file import (
     TEMPORARY,
     read_arrays,
@@ -65,7 +65,7 @@ class Spool:
             return False
         return True
 
-    def keep_couplings(self, digest: str, content: Content, in_use: Collection[str]) -> None:
+    def keep_couplings(self, digest: str, content: Couplings, in_use: Collection[str]) -> None:
         """Keep couplings; others than those and those `in_use` make room.
 
         Raises
@@ -80,7 +80,7 @@ class Spool:
             write_arrays(self._coupling_path(digest), about, [data])
             self._make_room({self._coupling_path(name) for name in (*in_use, digest)})
 
-    def couplings(self, digest: str) -> Content:
+    def couplings(self, digest: str) -> Couplings:
         """Return couplings.
 
         Raises
@@ -100,7 +100,7 @@ class Spool:
 
     # ---- results ----------------------------------------------------------------------------
 
-    def keep_result(self, job: str, measured: Measured) -> Measured:
+    def keep_result(self, job: str, result: Result) -> Result:
         """Write a result, and return it as it lies on the disk.
 
         Raises
@@ -108,15 +108,15 @@ class Spool:
         StorageError
             There is no room on the disk.
         """
-        trace, amplitudes = measured.trace, measured.amplitudes
-        arrays = [measured.spins]
+        trace, amplitudes = result.trace, result.amplitudes
+        arrays = [result.spins]
         arrays += [] if amplitudes is None else [amplitudes]
         arrays += [] if trace is None else [trace.round_trips, trace.pump, trace.amplitudes]
         about = {
-            "n_spins": measured.n_spins,
-            "device_s": measured.device_s,
-            "notes": dict(measured.notes),
-            "calibration": measured.calibration,
+            "n_spins": result.n_spins,
+            "device_s": result.device_s,
+            "notes": dict(result.notes),
+            "calibration": result.calibration,
             "amplitudes": amplitudes is not None,
             "trace": trace is not None,
         }
@@ -130,7 +130,7 @@ class Spool:
         """Return whether a result is kept."""
         return self._result_path(job).exists()
 
-    def result(self, job: str) -> Measured | None:
+    def result(self, job: str) -> Result | None:
         """Return a result; None where it is not there or damaged, which is logged."""
         try:
             return self._read_result(job)
@@ -150,15 +150,15 @@ class Spool:
             if path not in kept:
                 remove(path)
 
-    def _read_couplings(self, digest: str) -> Content:
+    def _read_couplings(self, digest: str) -> Couplings:
         path = self._coupling_path(digest)
         about, (data,) = read_arrays(path)
         spec = CouplingSpec.model_validate(about)
         if data.shape != (n_bytes(spec),) or data.dtype != np.uint8:
             raise JournalError(f"{path} is damaged: its layout does not fit its bytes")
-        return Content(Payload(spec, data))
+        return Couplings(EncodedCouplings(spec, data))
 
-    def _read_result(self, job: str) -> Measured:
+    def _read_result(self, job: str) -> Result:
         about, arrays = read_arrays(self._result_path(job))
         spins, *rest = arrays
         amplitudes = rest.pop(0) if about["amplitudes"] else None
@@ -169,7 +169,7 @@ class Spool:
         if amplitudes is not None and amplitudes.shape != (len(spins), n_spins):
             raise JournalError(f"the result of job {job} has amplitudes {amplitudes.shape}")
         notes, calibration = dict(about["notes"]), str(about["calibration"])
-        return Measured(spins, amplitudes, n_spins, device_s, trace, notes, calibration)
+        return Result(spins, amplitudes, n_spins, device_s, trace, notes, calibration)
 
     # ---- inside -----------------------------------------------------------------------------
 

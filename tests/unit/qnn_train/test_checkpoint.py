@@ -13,11 +13,11 @@ from cim_hal import open_device
 from cim_hal.console import run as run_command
 from qnn_train import Recipe, load_digits, prepare
 from qnn_train.__main__ import program
-from qnn_train.checkpoint import ProgramCheckpoint
 from qnn_train.errors import CheckpointError
-from qnn_train.methods import METHODS
-from qnn_train.run import TrainingRun
 from qnn_train.solve import Annealing, HedgingState, restored, to_arrays
+from qnn_train.training.checkpoint import ProgramCheckpoint
+from qnn_train.training.methods import METHODS
+from qnn_train.training.run import TrainingRun
 from tests.support.descending import Descending
 
 RECIPE = Recipe(train_samples=6, grid=2)

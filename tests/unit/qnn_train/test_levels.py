@@ -12,7 +12,7 @@ from qnn_train.data import ImageSet, PooledLevels
 from qnn_train.data.augment import augmented
 from qnn_train.network import QuantizedNetwork
 from qnn_train.network.activations import ACTIVATIONS, activation_named
-from qnn_train.scale import ProximalRecipe
+from qnn_train.training import ProximalRecipe
 
 
 @pytest.fixture(scope="module")

@@ -9,13 +9,14 @@ import sys
 import time
 
 import numpy as np
+import processes
 import pytest
 
 from cim_hal.console import run
 from qnn_train import TrainedModel, load_digits
 from qnn_train.__main__ import program
-from qnn_train.checkpoint import ProgramCheckpoint
-from qnn_train.methods import METHODS
+from qnn_train.training.checkpoint import ProgramCheckpoint
+from qnn_train.training.methods import METHODS
 
 
 @pytest.fixture
@@ -146,7 +147,7 @@ def test_help_shows_examples_and_defaults(capsys):
 def test_an_interrupt_leaves_a_checkpoint_or_no_folder(guessing, tmp_path):
     arguments = ["--iterations", "1000000", "--train-samples", "2", "--device", guessing]
     command = [sys.executable, "-m", "qnn_train", *arguments, "--out", "unfinished"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=tmp_path) as process:
+    with processes.start(command, stderr=subprocess.PIPE, text=True, cwd=tmp_path) as process:
         deadline = time.monotonic() + 60
         while not (tmp_path / "unfinished").exists() and time.monotonic() < deadline:
             time.sleep(0.05)

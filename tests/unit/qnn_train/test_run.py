@@ -9,10 +9,10 @@ import pytest
 
 from cim_hal import CapabilityError, open_device
 from qnn_train import DataError, Recipe, TrainingError, load_digits, prepare, run_recipe
-from qnn_train.methods import METHODS
-from qnn_train.picture import draw
 from qnn_train.program import ProgramSize
-from qnn_train.run import TrainingRun
+from qnn_train.training.methods import METHODS
+from qnn_train.training.picture import draw
+from qnn_train.training.run import TrainingRun
 from tests.support.descending import Descending
 
 PAIR = load_digits().pair(3, 6)

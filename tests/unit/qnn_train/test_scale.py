@@ -14,17 +14,17 @@ from cim_hal.console import run
 from qnn_train import TrainedModel, load_digits
 from qnn_train.__main__ import program
 from qnn_train.errors import AssemblyError, CheckpointError, DataError, TrainingError
-from qnn_train.scale import (
+from qnn_train.solve import SessionOracle
+from qnn_train.training import (
     PRESETS,
     Checkpoint,
     Cost,
+    ProximalProblem,
     ProximalRecipe,
-    ScaleProblem,
-    ScaleRun,
+    ProximalRun,
     default_preset,
     preset,
 )
-from qnn_train.solve import SessionOracle
 
 SMALL = ProximalRecipe(sweeps=3, hidden=2, n_runs=4, round_trips=100, ladder=(0.1, 1.0))
 QUICK = ["--runs", "4", "--round-trips", "100", "--device", "emulator-dsb", "--quiet"]
@@ -42,7 +42,7 @@ def session():
 
 
 def trained(problem, session, *, steps=None, resume=None):
-    run = ScaleRun(problem, session, resume=resume)
+    run = ProximalRun(problem, session, resume=resume)
     for step in run:
         if step.state.step == steps:
             break
@@ -50,7 +50,7 @@ def trained(problem, session, *, steps=None, resume=None):
 
 
 def test_a_run_says_what_it_did(pair, session):
-    problem = ScaleProblem.of(replace(SMALL, validation=0.25), pair)
+    problem = ProximalProblem.of(replace(SMALL, validation=0.25), pair)
     outcome = trained(problem, session).outcome()
     report = outcome.report
     assert report.oracle_calls == 2 * report.steps == 6
@@ -64,13 +64,13 @@ def test_a_run_says_what_it_did(pair, session):
 
 def test_test_images_decide_nothing(pair, session):
     shuffled = replace(pair, test=pair.test.take(np.arange(5)))
-    both = [trained(ScaleProblem.of(SMALL, p), session).checkpoint() for p in (pair, shuffled)]
+    both = [trained(ProximalProblem.of(SMALL, p), session).checkpoint() for p in (pair, shuffled)]
     assert np.array_equal(both[0].state.best, both[1].state.best)
 
 
 @pytest.mark.parametrize("deep", [{}, {"hidden": (2, 2), "weights": ("binary", "ternary")}])
 def test_a_checkpoint_goes_on_bit_for_bit(pair, session, tmp_path, deep):
-    problem = ScaleProblem.of(replace(SMALL, block_spins=30 if deep else 20, **deep), pair)
+    problem = ProximalProblem.of(replace(SMALL, block_spins=30 if deep else 20, **deep), pair)
     whole = trained(problem, session)
     path = tmp_path / "there.npz"
     trained(problem, session, steps=3).checkpoint().save(path)
@@ -89,7 +89,7 @@ def test_a_checkpoint_goes_on_bit_for_bit(pair, session, tmp_path, deep):
 
 
 def test_a_pool_of_machines_gives_what_one_of_them_gives(pair, session):
-    problem = ScaleProblem.of(SMALL, pair)
+    problem = ProximalProblem.of(SMALL, pair)
     alone = trained(problem, session).checkpoint()
     with DevicePool(["emulator-dsb", "emulator-dsb"]) as pool:
         together = trained(problem, pool).checkpoint()
@@ -113,16 +113,16 @@ def test_a_recipe_turns_the_knobs_that_the_machine_has(session):
 
 
 def test_what_is_stopped_in_its_last_step_needs_no_other(pair, session):
-    problem = ScaleProblem.of(SMALL, pair)
+    problem = ProximalProblem.of(SMALL, pair)
     done = trained(problem, session)
-    again = ScaleRun(problem, session, resume=done.checkpoint())
+    again = ProximalRun(problem, session, resume=done.checkpoint())
     assert list(again) == []
     assert again.outcome().report.test_accuracy == done.outcome().report.test_accuracy
 
 
 def test_a_fine_code_goes_on_from_a_coarse_one(pair, session, tmp_path):
     recipe = replace(SMALL, sweeps=4, weights="ternary", first_weights="binary", block_spins=36)
-    problem = ScaleProblem.of(recipe, pair)
+    problem = ProximalProblem.of(recipe, pair)
     whole = trained(problem, session)
     first, second = (len(sizes) for sizes in problem.block_sizes(36))
     assert whole.done == whole.steps == 2 * first + 2 * second
@@ -132,7 +132,7 @@ def test_a_fine_code_goes_on_from_a_coarse_one(pair, session, tmp_path):
     assert list(losses) == sorted(losses, reverse=True)
     path = tmp_path / "there.npz"
     for stop in (1, 2 * first, 2 * first + 1):
-        run = ScaleRun(problem, session)
+        run = ProximalRun(problem, session)
         next(step for step in run if run.done == stop)
         run.checkpoint().save(path)
         again = trained(problem, session, resume=Checkpoint.load(path))
@@ -151,7 +151,7 @@ def test_a_coarse_code_goes_on_from_a_fine_one(activation, pair, session):
         block_reads=6,
         block_spins=40,
     )
-    problem = ScaleProblem.of(recipe, pair)
+    problem = ProximalProblem.of(recipe, pair)
     fine, coarse = (stage.architecture for stage in problem.stages)
     assert (fine.n_bits, coarse.n_bits) == (2 * (3 * 16 + 2) + 3 * 2, 2 * (16 + 2) + 2)
     whole = trained(problem, session)
@@ -174,16 +174,16 @@ def test_a_coarse_code_goes_on_from_a_fine_one(activation, pair, session):
     ],
 )
 def test_a_checkpoint_of_something_else_is_refused(pair, session, change, sentence):
-    problem = ScaleProblem.of(SMALL, pair)
+    problem = ProximalProblem.of(SMALL, pair)
     made = trained(problem, session, steps=1).checkpoint()
     with pytest.raises(CheckpointError, match=sentence):
-        ScaleRun(problem, session, resume=replace(made, **change))
+        ProximalRun(problem, session, resume=replace(made, **change))
 
 
 @pytest.mark.parametrize("damage", ["cut", "text", "about", "bits", "missing"])
 def test_a_damaged_checkpoint_is_refused(pair, session, tmp_path, damage):
     path = tmp_path / "there.npz"
-    trained(ScaleProblem.of(SMALL, pair), session, steps=1).checkpoint().save(path)
+    trained(ProximalProblem.of(SMALL, pair), session, steps=1).checkpoint().save(path)
     with np.load(path) as archive:
         arrays = dict(archive)
     if damage == "cut":
@@ -204,32 +204,32 @@ def test_a_damaged_checkpoint_is_refused(pair, session, tmp_path, damage):
 def test_a_checkpoint_is_whole_at_every_moment(pair, session, tmp_path):
     path = tmp_path / "there.npz"
     for steps in (1, 2):
-        trained(ScaleProblem.of(SMALL, pair), session, steps=steps).checkpoint().save(path)
+        trained(ProximalProblem.of(SMALL, pair), session, steps=steps).checkpoint().save(path)
         assert zipfile.is_zipfile(path)
     assert Checkpoint.load(path).state.step == 2
     assert list(tmp_path.iterdir()) == [path]
 
 
 def test_patience_ends_a_descent_that_gains_nothing(pair, session):
-    patient = trained(ScaleProblem.of(replace(SMALL, sweeps=40, patience=2), pair), session)
+    patient = trained(ProximalProblem.of(replace(SMALL, sweeps=40, patience=2), pair), session)
     state = patient.checkpoint().state
     assert state.step == state.best_step + 2 < 40
 
 
 def test_restarts_keep_the_best_of_all(pair, session):
-    problem = ScaleProblem.of(replace(SMALL, starts=3), pair)
+    problem = ProximalProblem.of(replace(SMALL, starts=3), pair)
     losses = trained(problem, session).curve.loss
     assert len(losses) == 9
     assert list(losses) == sorted(losses, reverse=True)
 
 
 def test_the_cost_is_what_the_run_then_takes(pair, session):
-    problem = ScaleProblem.of(SMALL, pair)
+    problem = ProximalProblem.of(SMALL, pair)
     cost = Cost.of(problem, session.capabilities)
     report = trained(problem, session).outcome().report
     assert cost.calls == report.oracle_calls
     assert cost.runs == report.oracle_calls * report.runs_per_call
-    assert cost.spins == report.spins + (not session.capabilities.has_field)
+    assert cost.spins == report.spins + session.capabilities.field_spins
     assert cost.bits_per_parameter == report.bits_per_parameter
 
 
@@ -252,7 +252,7 @@ def test_a_recipe_that_cannot_be_is_refused(pair):
     with pytest.raises(AssemblyError, match="validation"):
         ProximalRecipe(validation=1.0)
     with pytest.raises(DataError, match="validation share"):
-        ScaleProblem.of(replace(SMALL, train_samples=4, validation=0.01), pair)
+        ProximalProblem.of(replace(SMALL, train_samples=4, validation=0.01), pair)
 
 
 def test_classes_choose_the_recipe():

@@ -25,7 +25,6 @@ from qnn_train import (
     train,
     weight_code,
 )
-from qnn_train.methods import METHODS
 from qnn_train.program import Parts
 from qnn_train.solve import (
     Atoms,
@@ -42,6 +41,7 @@ from qnn_train.solve import (
 from qnn_train.solve.coupled import Moments
 from qnn_train.solve.hedging import period
 from qnn_train.solve.penalty import penalty_gradient
+from qnn_train.training.methods import METHODS
 
 seeds = st.integers(0, 2**32 - 1)
 

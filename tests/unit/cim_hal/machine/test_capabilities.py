@@ -67,10 +67,10 @@ def test_facts_that_do_not_fit_are_refused(facts):
         Capabilities(name="x", max_spins=4, coupling_bits=8, properties=facts)
 
 
-def test_two_knobs_of_one_name_are_refused():
-    knob = Setting(name="gain", default=1.0, low=0.5, high=4.0)
+def test_two_settings_of_one_name_are_refused():
+    setting = Setting(name="gain", default=1.0, low=0.5, high=4.0)
     with pytest.raises(ValidationError, match="the same name"):
-        Capabilities(name="x", max_spins=4, coupling_bits=8, settings=(knob, knob))
+        Capabilities(name="x", max_spins=4, coupling_bits=8, settings=(setting, setting))
 
 
 def test_a_machine_without_traces_refuses_one():
@@ -101,3 +101,9 @@ def test_a_frame_that_is_too_large_needs_fewer_runs():
 
 def test_capabilities_survive_json():
     assert Capabilities.model_validate_json(MACHINE.model_dump_json()) == MACHINE
+
+
+@pytest.mark.parametrize(("has_field", "spins"), [(True, 0), (False, 1)])
+def test_a_field_takes_a_spin_where_the_machine_has_none(has_field, spins):
+    capabilities = Capabilities(name="m", max_spins=8, coupling_bits=4, has_field=has_field)
+    assert capabilities.field_spins == spins

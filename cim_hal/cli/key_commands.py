@@ -1,0 +1,123 @@
+"""``cim-hal keys``: who may use a machine, and which machine is which."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from cim_hal.cli.paths import FILE, FOLDER
+from cim_hal.client.access import trust as trust_server
+from cim_hal.key_files import NAME, config_folder, create_key, read_public
+from cim_hal.protocol.wire.roles import Role
+from cim_hal.server.security import authorized_clients as authorized
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["keys"]
+
+authorized_option = click.option(
+    "--authorized",
+    "path",
+    type=FILE,
+    metavar="FILE.toml",
+    help="The file of clients.  [default: authorized.toml in your configuration folder]",
+)
+
+
+@click.group()
+def keys() -> None:
+    """Make keys, and say whose keys a server lets in.
+
+    Keys are CURVE keys. NAME.key is secret; NAME.pub is to give away. They are put into
+    $XDG_CONFIG_HOME/cim-hal or ~/.config/cim-hal where nothing else is said; there client.key is
+    used where no other key is named.
+
+    \b
+    Examples:
+      cim-hal keys new server                             on the machine
+      cim-hal keys new client                             on yours
+      cim-hal keys authorize client.pub --name alice --role user      on the machine
+      cim-hal serve emulator --bind tcp://0.0.0.0:5555 --key ~/.config/cim-hal/server.key
+      cim-hal keys trust tcp://lab:5555 server.pub        on yours
+      cim-hal describe tcp://lab:5555
+    """  # noqa: D301
+
+
+@keys.command()
+@click.argument("name")
+@click.option(
+    "--dir",
+    "folder",
+    type=FOLDER,
+    help="Where to put the two files.  [default: your configuration folder]",
+)
+def new(name: str, folder: Path | None) -> None:
+    """Make a key pair: NAME.key, which only you may read, and NAME.pub. Overwrites nothing."""
+    for path in create_key(name, folder or config_folder()):
+        click.echo(str(path))
+
+
+@keys.command("list")
+@authorized_option
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def list_clients(path: Path | None, *, as_json: bool) -> None:
+    """List the clients a server lets in."""
+    clients = authorized.read_clients(path or authorized.default_file())
+    if as_json:
+        click.echo(json.dumps([client.model_dump() for client in clients], indent=2))
+        return
+    table = Table("name", "role", "key")
+    for client in clients:
+        table.add_row(client.name, client.role, client.key)
+    Console(markup=False).print(table)
+
+
+@keys.command()
+@click.argument("public_key", metavar="PUBLICKEY|FILE.pub")
+@click.option("--name", required=True, help="Whom the key belongs to; it stands in the log.")
+@click.option(
+    "--role",
+    required=True,
+    type=click.Choice([role.label for role in Role]),
+    help="What they may do: each all that those before it may.",
+)
+@authorized_option
+def authorize(public_key: str, name: str, role: str, path: Path | None) -> None:
+    """Let a client in. A running server notices within two seconds."""
+    _check_name(name)
+    client = authorized.Client.model_validate(
+        {"name": name, "key": read_public(public_key), "role": role}
+    )
+    authorized.authorize(path or authorized.default_file(), client)
+
+
+@keys.command()
+@click.argument("name")
+@authorized_option
+def revoke(name: str, path: Path | None) -> None:
+    """Let a client in no more. A running server notices within two seconds.
+
+    Jobs it has queued still run.
+    """
+    authorized.revoke(path or authorized.default_file(), name)
+
+
+@keys.command()
+@click.argument("endpoint")
+@click.argument("public_key", metavar="PUBLICKEY|FILE.pub")
+def trust(endpoint: str, public_key: str) -> None:
+    """Remember the public key of the server at ENDPOINT, and use keys there from now on."""
+    trust_server(endpoint, public_key)
+
+
+def _check_name(name: str) -> None:
+    if not re.fullmatch(NAME, name):
+        raise click.BadParameter(
+            f"{name!r}: letters, digits, dots, dashes, at most 64", param_hint="--name"
+        )

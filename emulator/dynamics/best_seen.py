@@ -1,0 +1,121 @@
+r"""The best configuration a run has passed through, instead of its last.
+
+Algorithms that leave local minima on their own account are scored by what they have seen.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from emulator.dynamics.base import Block, Dynamics, JobInputs, Precision
+from emulator.dynamics.chunks import TrackedBlock
+from emulator.dynamics.energy_tracking import start_tracking, track, track_after
+from emulator.products.packing import padded_runs, read_spins
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from emulator.products.coupling import CouplingMatrix
+
+__all__ = ["BestSeen", "BestSeenBlock", "read_spins"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BestSeen(Dynamics):
+    r"""Another dynamics, read out at the lowest energy that a run has passed through.
+
+    Every `every` round trips, and at the end, the energy of the signs is computed,
+
+    .. math:: E = -\tfrac12 \sigma\cdot J\sigma - h\cdot\sigma, \qquad \sigma_i = \mathrm{sgn}\,x_i
+
+    exactly where couplings are integers, and amplitudes are kept if it is the lowest so far. The
+    price is a product 1 / `every` times as often as the dynamics needs one, and the couplings
+    once more in memory where the dynamics does not feed back integers.
+
+    Parameters
+    ----------
+    dynamics : Dynamics
+    every : int
+        Round trips between two evaluations of the energy.
+    precision : {"single", "double"}
+        That of the dynamics.
+
+    Raises
+    ------
+    ValueError
+        `every` is less than 1.
+    """
+
+    dynamics: Dynamics
+    every: int = 10
+    precision: Precision = field(init=False)
+
+    def __post_init__(self) -> None:
+        if self.every < 1:
+            raise ValueError(f"every = {self.every} is out of range")
+        object.__setattr__(self, "precision", self.dynamics.precision)
+
+    @property
+    def largest_code(self) -> float | None:
+        """That of the dynamics."""
+        return self.dynamics.largest_code
+
+    @property
+    def has_field(self) -> bool:
+        """Whether the dynamics has one."""
+        return self.dynamics.has_field
+
+    @property
+    def follows_energy(self) -> bool:
+        """Always."""
+        return True
+
+    def perturb(self, coupling: CouplingMatrix) -> CouplingMatrix:
+        """Return the couplings that the dynamics really applies."""
+        return self.dynamics.perturb(coupling)
+
+    def start(self, inputs: JobInputs, *, first_run: int, n_runs: int) -> BestSeenBlock:
+        """Return a block of the dynamics whose energies are tracked."""
+        block = self.dynamics.start(inputs, first_run=first_run, n_runs=n_runs)
+        return BestSeenBlock(block, inputs, n_runs=n_runs, every=self.every)
+
+
+class BestSeenBlock(Block):
+    """Any block, with its energies tracked.
+
+    Attributes
+    ----------
+    block : Block
+    """
+
+    def __init__(self, block: Block, inputs: JobInputs, *, n_runs: int, every: int) -> None:
+        self.block = block
+        self._tracks_itself = isinstance(block, TrackedBlock)
+        width = padded_runs(n_runs) if self._tracks_itself else n_runs
+        dtype = block.amplitudes().dtype
+        self._tracker = start_tracking(inputs.energy_coupling, width, dtype, every)
+        if isinstance(block, TrackedBlock):
+            block.tracker = self._tracker
+        self._n_runs = n_runs
+
+    @property
+    def energies(self) -> NDArray[np.float64]:
+        """Lowest so far (runs,), in units of `JobInputs.energy_coupling`."""
+        return self._tracker.lowest[: self._n_runs]
+
+    def advance(self, pump: float) -> None:
+        """Make one round trip, and track the energy every `every` round trips."""
+        self.block.advance(pump)
+        if not self._tracks_itself:
+            track_after(self._tracker, np.ascontiguousarray(self.block.amplitudes()))
+
+    def amplitudes(self) -> NDArray[Any]:
+        """Return each run's amplitudes at its lowest energy, the current one included."""
+        if isinstance(self.block, TrackedBlock):
+            self.block.track()
+        else:
+            track(self._tracker, np.ascontiguousarray(self.block.amplitudes()))
+        return self._tracker.best[:, : self._n_runs]

@@ -1,0 +1,231 @@
+"""What is learned: what answers are to a descent, and what margins are to people."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from sklearn.metrics import r2_score
+
+from qnn_train.model.integer_classifier import IntegerClassifier
+from qnn_train.model.integer_regressor import IntegerRegressor
+from qnn_train.network import QuantizedNetwork
+from qnn_train.solve.cross_entropy import CrossEntropy, mean_loss, targets_of
+from qnn_train.solve.squared_error import SquaredError, fitted_line
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from qnn_train.data.grid import FeatureGrid
+    from qnn_train.estimator.descent import SweepResult
+    from qnn_train.model.integer_model import IntegerModel
+    from qnn_train.solve import DescentLoss
+
+__all__ = ["ClassificationTask", "OutputScale", "PredictionTask", "RegressionTask"]
+
+
+@dataclass(frozen=True, eq=False)
+class OutputScale:
+    """From the margins of a network to what the loss is of, ``scale * margin + offset``.
+
+    Parameters
+    ----------
+    scale, offset : float64 array, shape (outputs,)
+    """
+
+    scale: NDArray[np.float64]
+    offset: NDArray[np.float64]
+
+    def outputs(self, margins: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the outputs of margins (n, outputs)."""
+        return self.scale * margins + self.offset
+
+
+class PredictionTask(Protocol):
+    """A kind of answers. Labels are the answers as a descent takes them."""
+
+    @property
+    def loss(self) -> DescentLoss:
+        """What a descent lowers."""
+        ...
+
+    @property
+    def n_outputs(self) -> int:
+        """Margins of a network."""
+        ...
+
+    @property
+    def n_reals(self) -> int:
+        """Real numbers behind the margins of a network that its answers depend on."""
+        ...
+
+    def labels(self, answers: NDArray[Any]) -> NDArray[Any]:
+        """Return the labels that answers mean."""
+        ...
+
+    def strata(self, answers: NDArray[Any]) -> NDArray[Any] | None:
+        """Return what samples that are kept apart are drawn evenly from, None for nothing."""
+        ...
+
+    def head(self, margins: NDArray[np.float64], labels: NDArray[Any], scale: float) -> OutputScale:
+        """Return what suits margins (n, outputs), `scale` being that of the descent."""
+        ...
+
+    def objective(self, outputs: NDArray[np.float64], labels: NDArray[Any]) -> float:
+        """Return the mean loss of outputs (n, outputs)."""
+        ...
+
+    def score(self, outputs: NDArray[np.float64], labels: NDArray[Any]) -> float:
+        """Return what `score` of the estimator tells."""
+        ...
+
+    def predict(self, outputs: NDArray[np.float64]) -> NDArray[Any]:
+        """Return what tells two networks apart."""
+        ...
+
+    def model(self, chosen: Sequence[SweepResult], grid: FeatureGrid) -> IntegerModel:
+        """Return the model in which these networks answer together."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class ClassificationTask:
+    """One of several classes.
+
+    Parameters
+    ----------
+    classes : array
+        All answers there are, sorted.
+    """
+
+    classes: NDArray[Any]
+
+    @property
+    def loss(self) -> CrossEntropy:
+        """The logistic or the softmax loss."""
+        return CrossEntropy()
+
+    @property
+    def n_reals(self) -> int:
+        """None: labels do not depend on the scale of the logits."""
+        return 0
+
+    @property
+    def n_outputs(self) -> int:
+        """One for two classes, else one for each."""
+        return 1 if len(self.classes) == 2 else len(self.classes)
+
+    def labels(self, answers: NDArray[Any]) -> NDArray[np.int64]:
+        """Return -1 and +1 for two classes, numbers for several."""
+        indices = np.searchsorted(self.classes, answers)
+        return 2 * indices - 1 if self.n_outputs == 1 else indices
+
+    def strata(self, answers: NDArray[Any]) -> NDArray[Any]:
+        """Return the answers: each class keeps its share."""
+        return answers
+
+    def head(
+        self,
+        margins: NDArray[np.float64],  # noqa: ARG002  the descent has found the scale
+        labels: NDArray[Any],  # noqa: ARG002
+        scale: float,
+    ) -> OutputScale:
+        """Return the scale of the logits."""
+        return OutputScale(np.full(self.n_outputs, scale), np.zeros(self.n_outputs))
+
+    def objective(self, outputs: NDArray[np.float64], labels: NDArray[Any]) -> float:
+        """Return the logistic or the softmax loss."""
+        return mean_loss(outputs, targets_of(labels, self.n_outputs))
+
+    def score(self, outputs: NDArray[np.float64], labels: NDArray[Any]) -> float:
+        """Return the accuracy."""
+        right = labels > 0 if self.n_outputs == 1 else labels
+        return float(np.mean(self.predict(outputs) == right))
+
+    def predict(self, outputs: NDArray[np.float64]) -> NDArray[Any]:
+        """Return the place of each answer among the classes."""
+        return outputs[:, 0] > 0 if self.n_outputs == 1 else outputs.argmax(axis=1)
+
+    def model(self, chosen: Sequence[SweepResult], grid: FeatureGrid) -> IntegerClassifier:
+        """Return the model that adds margins."""
+        scale = float(np.mean([each.head.scale[0] for each in chosen])) / len(chosen)
+        return IntegerClassifier(grid, _together(chosen), self.classes, scale)
+
+
+@dataclass(frozen=True, eq=False)
+class RegressionTask:
+    """Real numbers, one or several for a sample.
+
+    Parameters
+    ----------
+    means, deviations : float64 array, shape (outputs,)
+        Of the answers that are trained on; a deviation is 1 where they all agree.
+    is_column : bool
+        Whether answers with one output have an axis of outputs.
+    """
+
+    means: NDArray[np.float64]
+    deviations: NDArray[np.float64]
+    is_column: bool = False
+
+    @property
+    def loss(self) -> SquaredError:
+        """Half of the mean squared error."""
+        return SquaredError()
+
+    @property
+    def n_outputs(self) -> int:
+        """Numbers of a sample."""
+        return len(self.means)
+
+    @property
+    def n_reals(self) -> int:
+        """A scale and an offset of each output."""
+        return 2 * self.n_outputs
+
+    def labels(self, answers: NDArray[Any]) -> NDArray[np.float64]:
+        """Return the answers in deviations from their mean, (n, outputs)."""
+        return (answers.reshape(len(answers), self.n_outputs) - self.means) / self.deviations
+
+    def strata(self, answers: NDArray[Any]) -> None:  # noqa: ARG002
+        """Return None."""
+        return
+
+    def head(
+        self,
+        margins: NDArray[np.float64],
+        labels: NDArray[Any],
+        scale: float,  # noqa: ARG002  found anew
+    ) -> OutputScale:
+        """Return scale and offset by least squares."""
+        return OutputScale(*fitted_line(margins, labels))
+
+    def objective(self, outputs: NDArray[np.float64], labels: NDArray[Any]) -> float:
+        """Return half of the mean squared error, summed over outputs, in variances of answers."""
+        return 0.5 * float(np.mean(np.square(outputs - labels).sum(axis=1)))
+
+    def score(self, outputs: NDArray[np.float64], labels: NDArray[Any]) -> float:
+        """Return R², the mean over outputs."""
+        return float(r2_score(labels, outputs))
+
+    def predict(self, outputs: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the outputs."""
+        return outputs
+
+    def model(self, chosen: Sequence[SweepResult], grid: FeatureGrid) -> IntegerRegressor:
+        """Return the model that takes the mean of what each network says."""
+        scales = np.array([each.head.scale for each in chosen]) * self.deviations / len(chosen)
+        offset = np.mean([each.head.offset for each in chosen], axis=0)
+        offsets = offset * self.deviations + self.means
+        return IntegerRegressor(grid, _together(chosen), scales, offsets)
+
+
+def _together(chosen: Sequence[SweepResult]) -> QuantizedNetwork:
+    """Return the networks as one, with a leading axis."""
+    networks = [each.network for each in chosen]
+    weights = tuple(np.stack(layer) for layer in zip(*(n.weights for n in networks), strict=True))
+    biases = tuple(np.stack(layer) for layer in zip(*(n.biases for n in networks), strict=True))
+    return QuantizedNetwork(networks[0].architecture, weights, biases)

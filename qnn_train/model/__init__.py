@@ -1,0 +1,1 @@
+"""Trained networks in files: `.npz` without pickle, and ONNX."""

@@ -1,0 +1,220 @@
+"""A trained model as an ONNX graph of plain operators, in float64, where integers are exact.
+
+The input ``x`` is (samples, features) float64; the outputs are ``label`` and ``margin``, or
+``prediction`` and ``margin``, see `IntegerModel.answers`. The networks that answer together are
+one batch of matrices.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from qnn_train.errors import ModelFileError, TrainingError
+from qnn_train.model.integer_classifier import IntegerClassifier
+from qnn_train.model.integer_regressor import IntegerRegressor
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from numpy.typing import ArrayLike, NDArray
+
+    from qnn_train.model.integer_model import IntegerModel
+    from qnn_train.network import Spline
+
+__all__ = ["count_disagreements", "save_onnx"]
+
+OPSET = 17
+IR_VERSION = 8
+
+
+def save_onnx(model: IntegerModel, path: Path) -> None:
+    """Write the graph; opset 17, no operators but plain ones.
+
+    Raises
+    ------
+    TrainingError
+        `onnx` is not installed.
+    ModelFileError
+        Labels that are neither numbers nor text.
+    """
+    onnx = _onnx()
+    graph = _Graph(onnx)
+    margins = _margins(graph, model)
+    if isinstance(model, IntegerClassifier):
+        _add_labels(graph, model, margins)
+    elif isinstance(model, IntegerRegressor):
+        _add_predictions(graph, model, margins)
+    graph.save(path, model.networks.architecture.n_inputs)
+
+
+def count_disagreements(model: IntegerModel, path: Path, X: ArrayLike) -> int:
+    """Return how many samples get another answer or margin from an ONNX file than from `model`.
+
+    The reference evaluator of `onnx` runs the file; it should be 0.
+
+    Parameters
+    ----------
+    X : array, shape (n, n_features)
+
+    Raises
+    ------
+    TrainingError
+        `onnx` is not installed.
+    ModelFileError
+        The file cannot be read, or is of another kind of model.
+    """
+    onnx = _onnx()
+    from onnx.reference import ReferenceEvaluator
+
+    samples = np.asarray(X, np.float64)
+    try:
+        session = ReferenceEvaluator(onnx.load(str(path)))
+    except (OSError, ValueError, onnx.checker.ValidationError) as error:
+        raise ModelFileError(f"cannot read {path}: {error}") from None
+    answers = model.answers(samples)
+    if set(session.output_names) != set(answers):
+        raise ModelFileError(f"{path} is of another kind than {type(model).__name__}")
+    wrong = np.zeros(len(samples), dtype=bool)
+    for name, told in zip(answers, session.run(list(answers), {"x": samples}), strict=True):
+        found, expected = np.asarray(told), answers[name]
+        if found.shape != expected.shape:  # another number of networks or of outputs
+            return len(samples)
+        differ = found.astype(expected.dtype) != expected
+        if differ.ndim == 3:  # (networks, n, outputs)
+            differ = np.moveaxis(differ, 1, 0)
+        wrong |= differ.reshape(len(samples), -1).any(axis=1)
+    return int(np.count_nonzero(wrong))
+
+
+def _add_labels(graph: _Graph, model: IntegerClassifier, margins: str) -> None:
+    """Add the sum of the margins, and the label that it means."""
+    types = graph.types
+    added = graph.add("ReduceSum", margins, graph.constant(np.array([0])), keepdims=0)
+    if model.n_outputs == 1:
+        added = graph.add("Squeeze", added, graph.constant(np.array([1])))
+        positive = graph.add("Greater", added, graph.constant(np.float64(0.0)))
+        index = graph.add("Cast", positive, to=types.INT64)
+    else:
+        index = graph.add("ArgMax", added, axis=1, keepdims=0)
+    labels = _labels(model.classes)
+    number = {"i": types.INT64, "f": types.DOUBLE, "O": types.STRING}[labels.dtype.kind]
+    label = graph.add("Gather", graph.constant(labels), index)
+    of_margin = ["n"] if model.n_outputs == 1 else ["n", model.n_outputs]
+    graph.tell("label", label, number, ["n"])
+    graph.tell("margin", added, types.DOUBLE, of_margin)
+
+
+def _add_predictions(graph: _Graph, model: IntegerRegressor, margins: str) -> None:
+    """Add scales and offsets."""
+    scaled = graph.add("Mul", margins, graph.constant(model.scales[:, None]))
+    added = graph.add("ReduceSum", scaled, graph.constant(np.array([0])), keepdims=0)
+    prediction = graph.add("Add", added, graph.constant(model.offsets))
+    if model.n_outputs == 1:
+        prediction = graph.add("Squeeze", prediction, graph.constant(np.array([1])))
+    shape = ["n"] if model.n_outputs == 1 else ["n", model.n_outputs]
+    graph.tell("prediction", prediction, graph.types.DOUBLE, shape)
+    of_margin = [model.n_networks, "n", model.n_outputs]
+    graph.tell("margin", margins, graph.types.DOUBLE, of_margin)
+
+
+def _margins(graph: _Graph, model: IntegerModel) -> str:
+    """Add all from ``x`` to the margins (networks, n, outputs), and return their name."""
+    grid, networks = model.grid, model.networks
+    largest = float(grid.levels * grid.cut)
+    value = graph.add("Sub", "x", graph.constant(grid.means))
+    value = graph.add("Div", value, graph.constant(grid.deviations))
+    value = graph.add("Mul", value, graph.constant(np.float64(grid.levels)))
+    value = graph.add("Round", value)  # half to even, as numpy does
+    limits = (graph.constant(np.float64(limit)) for limit in (-largest, largest))
+    value = graph.add("Clip", value, *limits)
+    hidden = networks.architecture.hidden
+    for index, weights in enumerate(networks.weights):
+        matrix = graph.constant(np.swapaxes(weights, -1, -2).astype(np.float64))
+        value = graph.add("MatMul", value, matrix)
+        offsets = networks.biases[index][:, None, :].astype(np.float64)
+        value = graph.add("Add", value, graph.constant(offsets))
+        if index < len(hidden):
+            value = _activation(graph, value, hidden[index].activation)
+    return value
+
+
+def _activation(graph: _Graph, z: str, spline: Spline) -> str:
+    """Add the pieces of a spline, each in place of those before it where z reaches its knot."""
+    result = _piece(graph, z, spline, 0)
+    for index, knot in enumerate(spline.knots, start=1):
+        beyond = graph.add("GreaterOrEqual", z, graph.constant(np.float64(knot)))
+        result = graph.add("Where", beyond, _piece(graph, z, spline, index), result)
+    return result
+
+
+def _piece(graph: _Graph, z: str, spline: Spline, index: int) -> str:
+    line = graph.add("Mul", z, graph.constant(np.float64(spline.slopes[index])))
+    return graph.add("Add", line, graph.constant(np.float64(spline.intercepts[index])))
+
+
+def _labels(classes: NDArray[Any]) -> NDArray[Any]:
+    """Return labels in a type that ONNX has."""
+    if classes.dtype.kind in "biu":
+        return classes.astype(np.int64)
+    if classes.dtype.kind == "f":
+        return classes.astype(np.float64)
+    if all(isinstance(label, str) for label in classes):
+        return classes.astype(object)
+    raise ModelFileError(f"ONNX has no labels of type {classes.dtype}", hint="numbers or text")
+
+
+class _Graph:
+    """Nodes and constants, named as they come, and what is told."""
+
+    def __init__(self, onnx: Any) -> None:
+        self._onnx = onnx
+        self._nodes: list[Any] = []
+        self._constants: list[Any] = []
+        self._outputs: list[Any] = []
+
+    @property
+    def types(self) -> Any:
+        """Types of numbers."""
+        return self._onnx.TensorProto
+
+    def constant(self, value: Any) -> str:
+        """Add a constant and return its name."""
+        name = f"c{len(self._constants)}"
+        self._constants.append(self._onnx.numpy_helper.from_array(np.asarray(value), name))
+        return name
+
+    def add(self, operator: str, *inputs: str, output: str | None = None, **options: int) -> str:
+        """Add a node and return the name of what it makes."""
+        name = output or f"v{len(self._nodes)}"
+        node = self._onnx.helper.make_node(operator, list(inputs), [name], **options)
+        self._nodes.append(node)
+        return name
+
+    def tell(self, name: str, value: str, kind: int, shape: Sequence[str | int]) -> None:
+        """Make an output of a value."""
+        self.add("Identity", value, output=name)
+        helper = self._onnx.helper
+        self._outputs.append(helper.make_tensor_value_info(name, kind, list(shape)))
+
+    def save(self, path: Path, n_inputs: int) -> None:
+        """Check the graph and write it."""
+        helper = self._onnx.helper
+        x = helper.make_tensor_value_info("x", self.types.DOUBLE, ["n", n_inputs])
+        graph = helper.make_graph(
+            self._nodes, "quantized_network", [x], self._outputs, self._constants
+        )
+        opset = [helper.make_opsetid("", OPSET)]
+        made = helper.make_model(graph, opset_imports=opset, ir_version=IR_VERSION)
+        self._onnx.checker.check_model(made, full_check=True)
+        self._onnx.save(made, str(path))
+
+
+def _onnx() -> Any:
+    try:
+        import onnx
+    except ImportError:
+        raise TrainingError("onnx is not installed", hint="pip install 'cim-hal[onnx]'") from None
+    return onnx

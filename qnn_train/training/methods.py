@@ -1,0 +1,289 @@
+"""The methods by name: each starts a solver on a task, and all yield the same iterates."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from qnn_train.errors import TrainingError
+from qnn_train.program import Task
+from qnn_train.solve import (
+    BoundedDual,
+    CoupledProblem,
+    FixedDual,
+    GuessingState,
+    HedgingState,
+    LiftedProblem,
+    PenaltyState,
+    State,
+    conditional_gradient,
+    penalty_method,
+    progressive_hedging,
+    random_weights,
+    restored,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from qnn_train.program import Assembly, Parts
+    from qnn_train.solve import DualRule, Iterate, Oracle, RhoSchedule
+    from qnn_train.solve.qcgd import ConicProgram
+
+    Arrays = Mapping[str, NDArray[Any]]
+
+__all__ = [
+    "METHODS",
+    "Decomposed",
+    "Gradient",
+    "Hedging",
+    "Method",
+    "Penalty",
+    "RandomSearch",
+    "method_named",
+]
+
+
+class Method(Protocol):
+    """Something that trains."""
+
+    @property
+    def about(self) -> str:
+        """What it is, in a line."""
+        ...
+
+    @property
+    def batch(self) -> int | None:
+        """Samples of a part; None where the program is whole."""
+        ...
+
+    def start(
+        self, task: Task | Assembly, oracle: Oracle, saved: Arrays | None = None
+    ) -> Iterator[Iterate[Any]]:
+        """Return the iterates, without an end; those after a state that was saved.
+
+        Raises
+        ------
+        CheckpointError
+            The arrays are not a state of this method on this task, see `restored`.
+        """
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gradient:
+    """Quantum conditional gradients on the whole program.
+
+    Parameters
+    ----------
+    rule : {"cgal", "q-fw", "homotopy"}
+        How the multipliers move: bounded steps, γ = β0 always, or not at all.
+    penalty : float
+        β0.
+    atoms : int
+        Samples that share a step.
+    """
+
+    rule: Literal["cgal", "q-fw", "homotopy"] = "cgal"
+    penalty: float = 1.0
+    atoms: int = 1
+    batch: None = None
+
+    @property
+    def about(self) -> str:
+        """What the rule is."""
+        return {
+            "cgal": "conditional gradients, multipliers by bounded steps (CGAL)",
+            "q-fw": "conditional gradients, multipliers by a constant step (Q-FW)",
+            "homotopy": "conditional gradients, no multipliers, only the growing penalty",
+        }[self.rule]
+
+    def start(
+        self, task: Task | Assembly, oracle: Oracle, saved: Arrays | None = None
+    ) -> Iterator[Iterate[Any]]:
+        """Descend on the lifted program."""
+        return _descent(self, LiftedProblem.lift(task.qcbo), oracle, saved)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Penalty:
+    """The penalty method.
+
+    Parameters
+    ----------
+    weights : sequence of float, optional
+        λ of each call in turn; by default the one that makes the penalty form exact.
+    """
+
+    weights: Sequence[float] | None = None
+    about: str = "one penalty form, sampled again and again; the common baseline"
+    batch: None = None
+
+    def start(
+        self, task: Task | Assembly, oracle: Oracle, saved: Arrays | None = None
+    ) -> Iterator[Iterate[Any]]:
+        """Sample the penalty form."""
+        state = restored(PenaltyState(), saved)
+        return penalty_method(task.qcbo, oracle, weights=self.weights, state=state)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decomposed:
+    """Conditional gradients on parts coupled by moments (DLBO).
+
+    Parameters
+    ----------
+    batch : int
+        Samples of a part.
+    moments : {1, 2}
+    rule, penalty, atoms
+        See `Gradient`.
+    """
+
+    batch: int = 5
+    moments: Literal[1, 2] = 1
+    rule: Literal["cgal", "q-fw", "homotopy"] = "cgal"
+    penalty: float = 1.0
+    atoms: int = 1
+
+    @property
+    def about(self) -> str:
+        """What is coupled."""
+        which = "first" if self.moments == 1 else "first and second"
+        return f"conditional gradients on parts coupled by {which} moments; a lower bound"
+
+    def start(
+        self, task: Task | Assembly, oracle: Oracle, saved: Arrays | None = None
+    ) -> Iterator[Iterate[Any]]:
+        """Descend on all parts at once."""
+        problem = CoupledProblem.lift(_parts(task, self.batch), order=self.moments)
+        return _descent(self, problem, oracle, saved)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hedging:
+    """Quantum progressive hedging.
+
+    Parameters
+    ----------
+    batch : int
+        Samples of a part.
+    rho : RhoSchedule, optional
+    weight : float, optional
+        Penalty of a part's constraints.
+    """
+
+    batch: int = 5
+    rho: RhoSchedule | None = None
+    weight: float | None = None
+    about: str = "progressive hedging: parts one by one, pulled towards their mean"
+
+    def start(
+        self, task: Task | Assembly, oracle: Oracle, saved: Arrays | None = None
+    ) -> Iterator[Iterate[Any]]:
+        """Solve the parts again and again."""
+        parts = _parts(task, self.batch)
+        state = restored(HedgingState.start(parts), saved)
+        return progressive_hedging(parts, oracle, rho=self.rho, weight=self.weight, state=state)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RandomSearch:
+    """Random weights, without a machine.
+
+    Parameters
+    ----------
+    n_samples : int
+        Networks of a call.
+    seed : int
+    """
+
+    n_samples: int = 64
+    seed: int = 0
+    about: str = "random weights, as many as a call has runs; no machine is asked"
+    batch: None = None
+
+    def start(
+        self,
+        task: Task | Assembly,
+        oracle: Oracle,  # noqa: ARG002  it asks nobody
+        saved: Arrays | None = None,
+    ) -> Iterator[Iterate[Any]]:
+        """Draw networks."""
+        bits = task.architecture.n_bits
+        state = restored(GuessingState(), saved)
+        return random_weights(bits, n_samples=self.n_samples, seed=self.seed, state=state)
+
+
+METHODS: Mapping[str, Method] = MappingProxyType(
+    {
+        "qcgd": Gradient(),
+        "q-fw": Gradient(rule="q-fw"),
+        "homotopy": Gradient(rule="homotopy"),
+        "penalty": Penalty(),
+        "dlbo": Decomposed(),
+        "dlbo-2": Decomposed(moments=2),
+        "qph": Hedging(),
+        "random": RandomSearch(),
+    }
+)
+
+
+def method_named(name: str, *, batch: int, n_samples: int, seed: int) -> Method:
+    """Return a method by its name, with what a run says of parts and draws.
+
+    Parameters
+    ----------
+    name : str
+        A key of `METHODS`.
+    batch : int
+        Samples of a part.
+    n_samples : int
+        Networks of a call, for random weights.
+    seed : int
+        Of random weights.
+
+    Raises
+    ------
+    TrainingError
+        There is no such method.
+    """
+    if name not in METHODS:
+        raise TrainingError(f"no method {name!r}", hint=f"one of {', '.join(METHODS)}")
+    method = METHODS[name]
+    if isinstance(method, (Decomposed, Hedging)):
+        return replace(method, batch=batch)
+    if isinstance(method, RandomSearch):
+        return replace(method, n_samples=n_samples, seed=seed)
+    return method
+
+
+def dual_rule(name: str, penalty: float, problem: ConicProgram) -> DualRule:
+    """Return a rule of the multipliers by its name."""
+    if name == "cgal":
+        return BoundedDual(penalty, reach=problem.reach)
+    if name in {"q-fw", "homotopy"}:
+        return FixedDual(penalty if name == "q-fw" else 0.0)
+    raise TrainingError(f"no rule {name!r}", hint="cgal, q-fw or homotopy")
+
+
+def _descent(
+    method: Gradient | Decomposed, problem: ConicProgram, oracle: Oracle, saved: Arrays | None
+) -> Iterator[Iterate[State]]:
+    return conditional_gradient(
+        problem,
+        oracle,
+        rule=dual_rule(method.rule, method.penalty, problem),
+        penalty=method.penalty,
+        atoms=method.atoms,
+        state=restored(State.start(problem), saved),
+    )
+
+
+def _parts(task: Task | Assembly, batch: int) -> Parts:
+    if not isinstance(task, Task):
+        raise TrainingError("an assembled program has no parts", hint="pass the Task")
+    return task.parts(batch)
