@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import sys
 import threading
@@ -13,8 +12,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from cim_hal.cli.paths import FILE
-from cim_hal.cli.shared_options import key_options
+from cim_hal.cli.common import FILE, json_option, key_options, print_json
 from cim_hal.client.access import keys_for
 from cim_hal.client.spawn import READY
 from cim_hal.server.security.endpoint import DEFAULT
@@ -94,7 +92,7 @@ def replay(path: Path, *, listen: str, insecure: bool) -> None:
 @click.command()
 @click.argument("path", metavar="FILE", type=FILE)
 @click.argument("target", metavar="ENDPOINT")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 @key_options
 def check(
     path: Path, target: str, *, as_json: bool, key: Path | None, server_key: str | None
@@ -120,10 +118,10 @@ def check(
     finally:
         transport.close()
     if as_json:
-        click.echo(json.dumps({"holds": outcome.holds, **asdict(outcome)}, indent=2))
+        print_json({"holds": outcome.holds, **asdict(outcome)})
     else:
         _show(outcome)
-    sys.exit(0 if outcome.holds else 1)
+    raise click.exceptions.Exit(0 if outcome.holds else 1)
 
 
 def _show(outcome: Comparison) -> None:

@@ -1,8 +1,7 @@
-"""``cim-hal keys``: who may use a machine, and which machine is which."""
+"""``cim-hal keys``: key pairs, the clients a server accepts, the servers a client trusts."""
 
 from __future__ import annotations
 
-import json
 import re
 from typing import TYPE_CHECKING
 
@@ -10,7 +9,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from cim_hal.cli.paths import FILE, FOLDER
+from cim_hal.cli.common import FILE, FOLDER, json_option, print_json
 from cim_hal.client.access import trust as trust_server
 from cim_hal.key_files import NAME, config_folder, create_key, read_public
 from cim_hal.protocol.wire.roles import Role
@@ -32,11 +31,11 @@ authorized_option = click.option(
 
 @click.group()
 def keys() -> None:
-    """Make keys, and say whose keys a server lets in.
+    """Make keys, and manage whose keys a server accepts.
 
-    Keys are CURVE keys. NAME.key is secret; NAME.pub is to give away. They are put into
-    $XDG_CONFIG_HOME/cim-hal or ~/.config/cim-hal where nothing else is said; there client.key is
-    used where no other key is named.
+    Keys are CURVE keys: NAME.key is secret, NAME.pub is for others. By default they are stored in
+    $XDG_CONFIG_HOME/cim-hal or ~/.config/cim-hal. Clients use client.key from there unless another
+    key is named.
 
     \b
     Examples:
@@ -65,12 +64,12 @@ def new(name: str, folder: Path | None) -> None:
 
 @keys.command("list")
 @authorized_option
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 def list_clients(path: Path | None, *, as_json: bool) -> None:
-    """List the clients a server lets in."""
+    """List the clients that a server accepts."""
     clients = authorized.read_clients(path or authorized.default_file())
     if as_json:
-        click.echo(json.dumps([client.model_dump() for client in clients], indent=2))
+        print_json([client.model_dump() for client in clients])
         return
     table = Table("name", "role", "key")
     for client in clients:
@@ -80,16 +79,16 @@ def list_clients(path: Path | None, *, as_json: bool) -> None:
 
 @keys.command()
 @click.argument("public_key", metavar="PUBLICKEY|FILE.pub")
-@click.option("--name", required=True, help="Whom the key belongs to; it stands in the log.")
+@click.option("--name", required=True, help="The owner of the key, as written to the log.")
 @click.option(
     "--role",
     required=True,
     type=click.Choice([role.label for role in Role]),
-    help="What they may do: each all that those before it may.",
+    help="What the client may do; each role includes those before it.",
 )
 @authorized_option
 def authorize(public_key: str, name: str, role: str, path: Path | None) -> None:
-    """Let a client in. A running server notices within two seconds."""
+    """Accept a client. A running server notices within two seconds."""
     _check_name(name)
     client = authorized.Client.model_validate(
         {"name": name, "key": read_public(public_key), "role": role}
@@ -101,9 +100,9 @@ def authorize(public_key: str, name: str, role: str, path: Path | None) -> None:
 @click.argument("name")
 @authorized_option
 def revoke(name: str, path: Path | None) -> None:
-    """Let a client in no more. A running server notices within two seconds.
+    """Stop accepting a client. A running server notices within two seconds.
 
-    Jobs it has queued still run.
+    Jobs that it has queued still run.
     """
     authorized.revoke(path or authorized.default_file(), name)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 from pydantic import ValidationError
 
-from cim_hal.cli.paths import FILE
+from cim_hal.cli.common import FILE
 from cim_hal.protocol.wire.limits import Limits
 
 if TYPE_CHECKING:

@@ -2,33 +2,52 @@
 
 from __future__ import annotations
 
-import json
+import math
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from cim_hal.cli.durations import DURATION, show_duration
-from cim_hal.cli.shared_options import key_options
+from cim_hal.cli.common import json_option, print_json, target_options
 from cim_hal.client.options import EPOCH_VARIABLE
-from cim_hal.client.session import open_device
 from cim_hal.errors import LeaseHeldError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from pydantic import BaseModel
 
+    from cim_hal.cli.common import Target
     from cim_hal.protocol.wire.messages import LockState, SafetyState
 
-__all__ = ["estop", "lock", "reset", "unlock"]
+__all__ = ["DURATION", "estop", "lock", "reset", "show_duration", "unlock"]
 
-AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+class _Duration(click.ParamType[float]):
+    name = "duration"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Return seconds."""
+        if isinstance(value, float | int):
+            return float(value)
+        text = str(value).strip()
+        number, unit = (text[:-1], text[-1]) if text[-1:] in UNITS else (text, "s")
+        try:
+            seconds = float(number) * UNITS[unit]
+        except ValueError:
+            seconds = math.nan
+        if not 0 <= seconds < math.inf:
+            self.fail(f"{value!r} is not a time such as 90s, 10m, 2h or 1d", param, ctx)
+        return seconds
+
+
+DURATION = _Duration()
 
 
 @click.command()
-@click.argument("target")
-@key_options
-@click.option("--note", default="", metavar="TEXT", help="Why, for those who wait.")
+@target_options
+@click.option("--note", default="", metavar="TEXT", help="The reason, shown to those who wait.")
 @click.option(
     "--for",
     "for_s",
@@ -36,7 +55,7 @@ AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
     default="10m",
     show_default=True,
     metavar="TIME",
-    help="How long, such as 90s, 10m or 2h; it ends by itself then.",
+    help="When the lock expires: 90s, 10m, 2h.",
 )
 @click.option(
     "--wait",
@@ -45,25 +64,23 @@ AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
     default="0s",
     show_default=True,
     metavar="TIME",
-    help="How long to wait where another has the machine.",
+    help="How long to wait while another user has the machine.",
 )
-@click.option("--show", is_flag=True, help="Say who has the machine, and lock nothing.")
-@AS_JSON
+@click.option("--show", is_flag=True, help="Only show who has locked the machine.")
+@json_option
 def lock(
-    target: str,
+    machine: Target,
     *,
-    key: Path | None,
-    server_key: str | None,
     note: str,
     for_s: float,
     wait_s: float,
     show: bool,
     as_json: bool,
 ) -> None:
-    """Have the machine TARGET alone for a time, beyond the end of this command.
+    """Lock the machine TARGET for a time; the lock outlives this command.
 
-    Prints the epoch of the lock. Programs that carry it may use the machine: set CIM_HAL_EPOCH, or
-    pass it to open_device. cim-hal unlock gives the machine back.
+    Prints the epoch of the lock. Programs that know it may use the machine: set CIM_HAL_EPOCH, or
+    pass it to open_device. cim-hal unlock releases the machine.
 
     \b
     Examples:
@@ -72,7 +89,7 @@ def lock(
       cim-hal lock tcp://lab:5555 --show
       export CIM_HAL_EPOCH=$(cim-hal lock tcp://lab:5555 --json | jq .epoch)
     """  # noqa: D301
-    with open_device(target, key=key, server_key=server_key) as session:
+    with machine.open() as session:
         if not show:
             session.lock(note=note, for_s=for_s, stands=True, wait_s=wait_s)
         state = session.lock_info()
@@ -80,21 +97,18 @@ def lock(
 
 
 @click.command()
-@click.argument("target")
-@key_options
-@click.option("--force", is_flag=True, help="Break the lock of another; needs the role admin.")
-@AS_JSON
-def unlock(
-    target: str, *, key: Path | None, server_key: str | None, force: bool, as_json: bool
-) -> None:
-    """Give the machine TARGET back. A free one is no mistake.
+@target_options
+@click.option("--force", is_flag=True, help="Break the lock of another user; needs the role admin.")
+@json_option
+def unlock(machine: Target, *, force: bool, as_json: bool) -> None:
+    """Release the machine TARGET. It is not an error if it was not locked.
 
     \b
     Examples:
       cim-hal unlock tcp://lab:5555
       cim-hal unlock tcp://lab:5555 --force
     """  # noqa: D301
-    with open_device(target, key=key, server_key=server_key) as session:
+    with machine.open() as session:
         state = session.lock_info()
         if state.epoch and not (state.is_yours or force):
             raise LeaseHeldError(
@@ -110,14 +124,11 @@ def unlock(
 
 
 @click.command()
-@click.argument("target")
-@key_options
-@click.option("--reason", default="", metavar="TEXT", help="Why, for all who ask.")
-@AS_JSON
-def estop(
-    target: str, *, key: Path | None, server_key: str | None, reason: str, as_json: bool
-) -> None:
-    """Stop the machine TARGET in an emergency: outputs off, jobs held until cim-hal reset.
+@target_options
+@click.option("--reason", default="", metavar="TEXT", help="The reason, shown to all who ask.")
+@json_option
+def estop(machine: Target, *, reason: str, as_json: bool) -> None:
+    """Stop the machine TARGET in an emergency: outputs off, jobs held until reset.
 
     Needs the role operator and no lock.
 
@@ -125,19 +136,16 @@ def estop(
     Examples:
       cim-hal estop tcp://lab:5555 --reason "smoke at the pump laser"
     """  # noqa: D301
-    with open_device(target, key=key, server_key=server_key) as session:
+    with machine.open() as session:
         state = session.estop(reason)
     _print(state, as_json=as_json, sentence=_why(state))
 
 
 @click.command()
-@click.argument("target")
-@key_options
-@click.option("--show", is_flag=True, help="Say whether it is stopped, and change nothing.")
-@AS_JSON
-def reset(
-    target: str, *, key: Path | None, server_key: str | None, show: bool, as_json: bool
-) -> None:
+@target_options
+@click.option("--show", is_flag=True, help="Only show whether the machine is stopped.")
+@json_option
+def reset(machine: Target, *, show: bool, as_json: bool) -> None:
     """Let the machine TARGET run again after an emergency stop. Needs the role operator.
 
     \b
@@ -145,7 +153,7 @@ def reset(
       cim-hal reset tcp://lab:5555 --show
       cim-hal reset tcp://lab:5555
     """  # noqa: D301
-    with open_device(target, key=key, server_key=server_key) as session:
+    with machine.open() as session:
         state = session.safety()
         if state.stop and not show:
             if not as_json:
@@ -155,8 +163,10 @@ def reset(
 
 
 def _print(state: BaseModel, *, as_json: bool, sentence: str) -> None:
-    fields: dict[str, Any] = state.model_dump(exclude={"t"})
-    click.echo(json.dumps(fields, indent=2) if as_json else sentence)
+    if as_json:
+        print_json(state.model_dump(exclude={"t"}))
+    else:
+        click.echo(sentence)
 
 
 def _whose(state: LockState, *, epoch: bool = False) -> str:
@@ -175,3 +185,21 @@ def _why(state: SafetyState) -> str:
         return "the machine is not stopped"
     why = f": {state.reason}" if state.reason else ""
     return f"{state.by} stopped the machine {show_duration(state.for_s)} ago{why}"
+
+
+def show_duration(seconds: float) -> str:
+    """Return a span as a person would say it.
+
+    Examples
+    --------
+    >>> show_duration(59.6), show_duration(600), show_duration(5460)
+    ('1 min', '10 min', '1 h 31 min')
+    """
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    minutes = round(seconds / 60)
+    hours, minutes = divmod(minutes, 60)
+    if not hours:
+        return f"{minutes} min"
+    return f"{hours} h {minutes} min" if minutes else f"{hours} h"

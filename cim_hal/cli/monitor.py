@@ -13,7 +13,7 @@ import click
 from rich.console import Console
 from rich.live import Live
 
-from cim_hal.cli.shared_options import key_options
+from cim_hal.cli.common import key_options
 from cim_hal.watch.http import PageServer, parse_address
 from cim_hal.watch.keyboard import Keyboard
 from cim_hal.watch.pages import StatusPage
@@ -64,7 +64,7 @@ def monitor(
     web_address: str | None,
     public: bool,
 ) -> None:
-    """Show what goes on at the server TARGET: queue, running job, telemetry, throughput, events.
+    """Show the server TARGET live: queue, running job, telemetry, throughput, events.
 
     It changes nothing there, and any role may do it. It connects again by itself. Keys: q quits.
 

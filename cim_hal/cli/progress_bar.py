@@ -1,4 +1,4 @@
-"""A job as a bar on a terminal, as far as its machine tells."""
+"""Progress bars on a terminal."""
 
 from __future__ import annotations
 
@@ -8,22 +8,37 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.progress import ProgressColumn
 
     from cim_hal.client.job import Job
     from cim_hal.model.sampleset import SampleSet
 
-__all__ = ["result_of"]
+__all__ = ["progress_on", "result_of"]
+
+
+def progress_on(console: Console, *columns: ProgressColumn) -> Progress:
+    """Return a progress display that vanishes at its end; none where the console is no terminal.
+
+    Without `columns` it shows the description and a bar; the time that has passed comes last.
+    """
+    shown = columns or (TextColumn("{task.description}"), BarColumn())
+    return Progress(
+        *shown,
+        TimeElapsedColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
 
 
 def result_of(job: Job, console: Console, what: str) -> SampleSet:
-    """Wait for the result of a job and show how far it is, where somebody looks at the console.
+    """Wait for the result of a job, and show its progress if the console is a terminal.
 
     An interrupt (Ctrl-C) cancels the job.
     """
-    told = TextColumn("{task.fields[done]}")
-    columns = TextColumn("{task.description}"), BarColumn(), told, TimeElapsedColumn()
     is_seen = console.is_terminal
-    with Progress(*columns, console=console, transient=True, disable=not is_seen) as bar:
+    columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[done]}")
+    with progress_on(console, *columns) as bar:
         task = bar.add_task(what, total=None, done="")
         try:
             for status in job.changes() if is_seen else ():

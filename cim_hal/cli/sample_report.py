@@ -1,29 +1,28 @@
-"""What ``cim-hal sample`` says and writes of what it found."""
+"""The report of ``cim-hal sample``: JSON, a table, and an archive of the arrays."""
 
 from __future__ import annotations
 
-import secrets
-from contextlib import contextmanager
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
-import click
 import numpy as np
-from rich.table import Table
+
+from cim_hal.cli.common import property_table, whole_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
+
+    from rich.table import Table
 
     from cim_hal.cli.search import Search
     from cim_hal.model.files import ModelFile
     from cim_hal.model.ising import IsingModel
     from cim_hal.model.sampleset import SampleSet
 
-__all__ = ["summarize", "tabulate", "whole_file", "write_archive"]
+__all__ = ["summarize", "tabulate", "write_archive"]
 
 
 def summarize(file: ModelFile, search: Search, seconds: float) -> dict[str, object]:
-    """Return all there is to say, for JSON; amplitudes and spins go to the archive."""
+    """Return the report for JSON; spins and amplitudes are in the archive only."""
     samples, record = search.samples, search.samples.record
     cut = {"best_cut": float(file.model.cut(samples.best))} if file.is_graph else {}
     lowering = record.lowering
@@ -69,7 +68,7 @@ def _trace(samples: SampleSet, model: IsingModel) -> dict[str, object] | None:
 
 
 def tabulate(file: ModelFile, search: Search, seconds: float) -> Table:
-    """Return what a person wants to know first."""
+    """Return the report as a table for people."""
     samples, record = search.samples, search.samples.record
     lowering = record.lowering
     bits = "none, real numbers" if lowering.bits is None else str(lowering.bits)
@@ -89,11 +88,7 @@ def tabulate(file: ModelFile, search: Search, seconds: float) -> Table:
         "coupling bits": f"{bits}; largest rounding error {lowering.max_error:.3g}",
         **{f"note {name}": str(value) for name, value in record.notes.items()},
     }
-    table = Table("property", "value", show_header=False)
-    for name, value in rows.items():
-        if value:
-            table.add_row(name, value)
-    return table
+    return property_table("", rows)
 
 
 def _share_of_device(search: Search) -> str:
@@ -127,23 +122,3 @@ def write_archive(path: Path, samples: SampleSet) -> None:
         arrays["trace_amplitudes"] = samples.trace.amplitudes
     with whole_file(path) as file:
         np.savez(file, **arrays)
-
-
-@contextmanager
-def whole_file(path: Path) -> Iterator[IO[bytes]]:
-    """Open a file to write that will be whole, or not there.
-
-    Raises
-    ------
-    click.FileError
-        It cannot be written.
-    """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        with temporary.open("xb") as file:
-            yield file
-        temporary.replace(path)
-    except OSError as error:
-        raise click.FileError(str(path), error.strerror) from None
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Sampling until a time is up: job after job, each with a seed of its own."""
+"""Sampling for a time: one job after another, each with its own seed."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from cim_hal.cli.progress_bar import progress_on
 from cim_hal.errors import JobTimeoutError
 
 if TYPE_CHECKING:
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 __all__ = ["KEPT_RUNS", "Search", "search_for"]
 
 KEPT_RUNS = 1000
-LOOK_S = 0.2
+POLL_S = 0.2
 
 
 @dataclass(eq=False)
 class Search:
-    """What one job after the other has found.
+    """The findings of one job after another.
 
     Attributes
     ----------
@@ -76,17 +76,13 @@ class Search:
 
 
 def search_for(seconds: float, submit: Callable[[int], Job], console: Console) -> Search:
-    """Submit job 0, 1, 2, … until `seconds` are over, and show how it goes on a terminal.
+    """Submit jobs 0, 1, 2, … for `seconds`, and show the progress on a terminal.
 
-    The first job is waited for however long it takes; the one that runs when the time is up is
-    cancelled. An interrupt (Ctrl-C) after the first job ends the search, and what was found is
-    kept.
+    The first job may take any time; the job that runs when the time is up is cancelled. An
+    interrupt (Ctrl-C) after the first job ends the search and keeps its findings.
     """
     started = time.perf_counter()
-    columns = TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()
-    with Progress(
-        *columns, console=console, transient=True, disable=not console.is_terminal
-    ) as bar:
+    with progress_on(console) as bar:
         task = bar.add_task("sampling", total=seconds)
 
         def passed() -> float:
@@ -110,7 +106,7 @@ def search_for(seconds: float, submit: Callable[[int], Job], console: Console) -
 def _samples(job: Job, passed: Callable[[], float], *, until: float) -> SampleSet:
     while True:
         try:
-            return job.result(timeout_s=LOOK_S)
+            return job.result(timeout_s=POLL_S)
         except JobTimeoutError:
             if passed() >= until:
                 job.cancel()

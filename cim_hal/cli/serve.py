@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cim_hal.cli.common import FILE, FOLDER
 from cim_hal.cli.driver_options import chosen_driver, driver_options
 from cim_hal.cli.limit_options import limit_options, read_limits
 from cim_hal.cli.page_options import PageOptions, page_options
-from cim_hal.cli.paths import FILE, FOLDER
 from cim_hal.client.spawn import READY
 from cim_hal.key_files import read_pair
 from cim_hal.protocol.wire.limits import Limits

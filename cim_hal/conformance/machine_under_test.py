@@ -1,4 +1,4 @@
-"""What checks work with: a session, a seed, and statistics that say when chance is no excuse."""
+"""The machine under test: a session, a seed, and tests of significance."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.stats import binomtest
 
 from cim_hal.conformance.verdict import require
 
@@ -21,12 +20,14 @@ if TYPE_CHECKING:
 
 __all__ = ["ALPHA", "MachineUnderTest", "chance"]
 
-# A right machine fails a statistical test about once in a million: some twenty of them are made.
+# A correct machine fails one of about twenty statistical tests once in a million each.
 ALPHA = 1e-6
 
 
 def chance(hits: int, n: int, at_most: float) -> float:
-    """Return how probable so many hits of `n` are where each has the probability `at_most`."""
+    """Return the probability of at least `hits` of `n`, each of probability `at_most`."""
+    from scipy.stats import binomtest  # takes long to import
+
     return float(binomtest(hits, n, at_most, alternative="greater").pvalue)
 
 
@@ -61,15 +62,15 @@ class MachineUnderTest:
 
     @property
     def spins_for_models(self) -> int:
-        """Spins that are left where a field takes one."""
+        """Spins that are left for a model with a field."""
         return self.capabilities.max_spins - self.capabilities.field_spins
 
     def rng(self, *key: int) -> np.random.Generator:
-        """Return a generator of this machine's seed and a key."""
+        """Return a random generator for the seed of the test and a key."""
         return np.random.default_rng([self.seed, *key])
 
     def sample(self, model: IsingModel, *, n_runs: int | None = None, **options: Any) -> SampleSet:
-        """Run a model, in as many jobs as it takes."""
+        """Sample a model, in several jobs where `max_runs` demands it."""
         left = self.n_runs if n_runs is None else n_runs
         options = {"seed": self.seed, "timeout_s": self.timeout_s} | options
         found: SampleSet | None = None
@@ -84,7 +85,7 @@ class MachineUnderTest:
         return found
 
     def require_often(self, hits: NDArray[np.bool_], what: str, *, more_than: float = 0.5) -> float:
-        """Refuse hits that chance explains; return their share."""
+        """Return the share of hits; raise `CheckFailed` where chance explains them."""
         share = float(hits.mean())
         p = chance(int(hits.sum()), len(hits), more_than)
         require(

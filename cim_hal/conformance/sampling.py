@@ -6,7 +6,6 @@ import itertools
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.stats import fisher_exact
 
 from cim_hal.conformance.machine_under_test import ALPHA
 from cim_hal.conformance.verdict import CheckFailed, NotApplicable, require
@@ -131,6 +130,8 @@ def no_memory(machine: MachineUnderTest) -> None:
 
 def gauges(machine: MachineUnderTest) -> str:
     """Check that a problem is as easy in another gauge."""
+    from scipy.stats import fisher_exact  # takes long to import
+
     n = min(GLASS, machine.capabilities.max_spins)
     if n < 3:
         raise NotApplicable("it takes three spins")

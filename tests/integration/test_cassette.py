@@ -186,7 +186,7 @@ def ready(process) -> str:
     return line.split(" at ")[1].strip()
 
 
-def test_record_replay_and_check_from_the_shell(serving, cim_hal, tmp_path):
+def test_record_replay_and_check_from_the_shell(serving, cim_hal, run, tmp_path):
     path = tmp_path / "shell.cassette"
     with serving(Annealer()) as endpoint:
         recorder = cim_hal("record", endpoint, str(path))
@@ -194,17 +194,17 @@ def test_record_replay_and_check_from_the_shell(serving, cim_hal, tmp_path):
         recorder.send_signal(signal.SIGINT)
         assert recorder.wait(10) == 0
         assert f"messages in {path}" in recorder.stderr.read()
-        checker = cim_hal("check", str(path), endpoint, "--json")
-        assert checker.wait(20) == 0
-        assert json.loads(checker.stdout.read())["holds"] is True
+        status, out, _ = run("check", str(path), endpoint, "--json")
+        assert status == 0
+        assert json.loads(out)["holds"] is True
     replay = cim_hal("replay", str(path))
     np.testing.assert_array_equal(sample(ready(replay)).spins, samples.spins)
     replay.send_signal(signal.SIGTERM)
     assert replay.wait(10) == 0
 
 
-def test_a_check_that_fails_ends_with_1_and_shows_a_table(cassette, serving, cim_hal):
+def test_a_check_that_fails_ends_with_1_and_shows_a_table(cassette, serving, run):
     with serving(Stubborn()) as endpoint:
-        checker = cim_hal("check", str(cassette[0]), endpoint)
-        assert checker.wait(20) == 1
-        assert "job.result" in checker.stdout.read()
+        status, out, _ = run("check", str(cassette[0]), endpoint)
+        assert status == 1
+        assert "job.result" in out

@@ -231,14 +231,13 @@ def test_the_command_passes_on_with_trouble_and_says_what_it_did(serving, cim_ha
     assert "duplicated" in said
 
 
-def test_a_command_that_cannot_listen_or_has_no_target_says_so(serving, cim_hal):
+def test_a_command_that_cannot_listen_or_has_no_target_says_so(serving, run):
     with serving(Annealer()) as endpoint:
         for arguments, status in (
             (["--target", endpoint, "--listen", endpoint], 1),
             (["--target", "emulator"], 2),
             (["--target", endpoint, "--drop", "2"], 2),
         ):
-            process = cim_hal("chaos", *arguments)
-            _, said = process.communicate(timeout=60.0)
+            found, _, said = run("chaos", *arguments)
             assert said.startswith("error: ")
-            assert process.returncode == status
+            assert found == status
