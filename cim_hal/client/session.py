@@ -356,7 +356,7 @@ class Session(CouplingMethods, LockMethods, InstrumentMethods):
             found.update((info.job, info) for info in page.jobs)
             if not (page.more and page.jobs):
                 return tuple(found.values())
-            request = request.model_copy(update={"after": page.jobs[-1].job})
+            request = request.model_copy(update={"after": page.cursor})
 
     @blocking
     def cancel(self, job_id: str, *, timeout_s: float | None = None) -> Steps[JobState]:

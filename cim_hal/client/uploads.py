@@ -11,9 +11,8 @@ import numpy as np
 from cim_hal.client.messages import checked, coupling_ref
 from cim_hal.client.runner import SessionPart, blocking
 from cim_hal.errors import UnknownReferenceError
-from cim_hal.protocol.couplings.content import Couplings
-from cim_hal.protocol.couplings.encodings import change, smallest
-from cim_hal.protocol.couplings.layout import n_bytes
+from cim_hal.protocol.couplings.content import Couplings, encode_change, smallest
+from cim_hal.protocol.couplings.formats import n_bytes
 from cim_hal.protocol.wire.messages import (
     BeginCouplings,
     ChunkTaken,
@@ -80,14 +79,13 @@ class CouplingMethods(SessionPart):
         """List the couplings that the server has cached, the most recently used first."""
         deadline = self._client.deadline(timeout_s)
         found: dict[str, HeldCouplings] = {}
-        n_seen = 0
+        ask = ListCouplings()
         while True:
-            ask = ListCouplings(first=n_seen)
             page = yield from self._client.ask(ask, CouplingListing, deadline=deadline)
             found.update((held.digest, held) for held in page.couplings)
-            n_seen += len(page.couplings)
-            if n_seen >= page.total or not page.couplings:
+            if not page.cursor:
                 return tuple(found.values())
+            ask = ListCouplings(first=page.cursor)
 
     @blocking
     def drop_couplings(self, digest: str, *, timeout_s: float | None = None) -> Steps[int]:
@@ -218,7 +216,7 @@ class Uploader:
             return None
         size = n_bytes(self._know(model).spec)
         field = None if np.array_equal(base.h, model.h) else model.h
-        delta = change(self._known[base].digest, model.n_spins, model.origin.pairs, field)
+        delta = encode_change(self._known[base].digest, model.n_spins, model.origin.pairs, field)
         return delta if len(delta.data) < size else None
 
 
