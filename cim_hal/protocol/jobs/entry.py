@@ -58,8 +58,8 @@ class Waiter:
 class JobEntry:
     """One submission.
 
-    The program is not there yet after a restart, until the couplings are fitted again; it is
-    let go of when the job starts, for it holds the couplings.
+    After a restart `program` is None until the couplings are lowered again. It is dropped when the
+    job starts, because it holds the couplings.
 
     Attributes
     ----------
@@ -128,7 +128,7 @@ class JobEntry:
 
     @property
     def report(self) -> LoweringReport:
-        """How its couplings were fitted to the machine."""
+        """How its couplings were lowered to the machine."""
         return self.accepted.report
 
     @property
@@ -138,7 +138,7 @@ class JobEntry:
 
     @property
     def work(self) -> JobSize:
-        """What it asks of the machine."""
+        """Its size, from which its run time is estimated."""
         return JobSize(self.report.machine_spins, self.request.n_runs, self.schedule.round_trips)
 
     @property
