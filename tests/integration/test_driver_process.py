@@ -25,7 +25,7 @@ from cim_hal import (
     lower,
     open_device,
 )
-from cim_hal.client.retries import Retries
+from cim_hal.client.options import Retries
 from cim_hal.errors import DriverFaultError, UnavailableError
 from cim_hal.protocol.effects import MakeSafe, Run, Stop
 from cim_hal.server.driver import process
