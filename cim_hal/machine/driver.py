@@ -120,8 +120,8 @@ class Readout:
 
     @property
     def spins(self) -> NDArray[np.int8]:
-        """Spins (runs, n): the sign of the amplitudes, an exact zero counts as +1."""
-        return np.where(self.values < 0, -1, 1).astype(np.int8)
+        """Spins (runs, n): the signs of the amplitudes as delivered; a zero counts as +1."""
+        return np.where(_delivered(self.values) < 0, -1, 1).astype(np.int8)
 
     @property
     def amplitudes(self) -> NDArray[np.float32] | None:
@@ -129,16 +129,27 @@ class Readout:
         return self.values.astype(np.float32) if self.values.dtype.kind == "f" else None
 
 
+def _delivered(values: NDArray[Any]) -> NDArray[Any]:
+    """Return amplitudes in the type in which users get them, and integers as they are."""
+    if values.dtype.kind != "f":
+        return values
+    with np.errstate(over="ignore"):  # too large for float32 becomes infinite, which is refused
+        return values.astype(np.float32, copy=False)
+
+
 def _check_values(what: str, values: Any, expected: tuple[int, int]) -> None:
-    """Raise `DriverFaultError` where `what` is not (runs, n) amplitudes or spins."""
+    """Raise `DriverFaultError` unless `values` are (runs, n) amplitudes or spins.
+
+    Amplitudes are checked as they are delivered: a float64 may be too large for float32.
+    """
     if not isinstance(values, np.ndarray) or values.dtype.kind not in "fi":
         raise DriverFaultError(f"{what} is not an array of real numbers or integers")
     if values.shape != expected:
         raise DriverFaultError(f"{what} has shape {values.shape}", hint=f"it must have {expected}")
     if values.dtype.kind == "i" and not (np.abs(values) == 1).all():
         raise DriverFaultError(f"{what} has integer values other than -1 and +1")
-    if not np.isfinite(values).all():
-        raise DriverFaultError(f"{what} has values that are not finite")
+    if not np.isfinite(_delivered(values)).all():
+        raise DriverFaultError(f"{what} has values that are not finite in float32")
 
 
 def _check_trace(trace: Trace | None, request: TraceRequest, program: Program) -> None:
@@ -156,8 +167,8 @@ def _check_trace(trace: Trace | None, request: TraceRequest, program: Program) -
     ends = trace.round_trips[0], trace.round_trips[-1]
     if (np.diff(trace.round_trips) <= 0).any() or ends[0] < 1 or ends[1] > last:
         raise DriverFaultError(f"the frames of the trace do not rise within 1 to {last}")
-    if not (np.isfinite(trace.amplitudes).all() and np.isfinite(trace.pump).all()):
-        raise DriverFaultError("the trace has values that are not finite")
+    if not (np.isfinite(_delivered(trace.amplitudes)).all() and np.isfinite(trace.pump).all()):
+        raise DriverFaultError("the trace has values that are not finite in float32")
 
 
 class PartialReadouts:
