@@ -3,8 +3,7 @@
 ::
 
     CimError
-    ├── ModelError (ValueError)        malformed for any machine; raised before any I/O
-    │   └── ScheduleError
+    ├── ModelError (ValueError)        malformed for any machine (also: ScheduleError)
     ├── CapabilityError                well formed, but not for this machine
     ├── TargetError                    no machine has that name
     ├── ProtocolError                  a rule of the protocol was broken
@@ -194,13 +193,13 @@ class ProtocolError(CimError):
 
 
 class LocalProtocolError(ProtocolError):
-    """This side broke a rule of the protocol."""
+    """A rule of the protocol was broken on this side."""
 
     code = "protocol.local"
 
 
 class RemoteProtocolError(ProtocolError):
-    """The other side broke a rule of the protocol."""
+    """A rule of the protocol was broken on the other side."""
 
     code = "protocol.remote"
 
