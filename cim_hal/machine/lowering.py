@@ -1,8 +1,8 @@
 r"""Lower a model to a machine, and lift its spins back.
 
-`lower` folds the field onto an auxiliary spin where the machine has none, flips spins at random
-(a gauge) where asked, and rounds to integer levels. `Lowering.lift` undoes the first two. Their
-law, for every spin vector :math:`\sigma'` of the machine:
+`lower` folds the field onto an auxiliary spin if the machine has no field, flips spins at random
+(a gauge) on request, and rounds to integer levels. `Lowering.lift` undoes the first two steps. For
+every spin vector :math:`\sigma'` of the machine:
 
 .. math:: E(\mathrm{lift}\,\sigma') = s\,E'(\sigma') + E_0 + \varepsilon,
           \qquad |\varepsilon| \le \text{energy\_error\_bound}
@@ -34,14 +34,14 @@ __all__ = ["Lowering", "lower", "lower_couplings"]
 
 @dataclass(frozen=True, eq=False)
 class Lowering:
-    """A model in a machine's own terms.
+    """A model in the terms of a machine; its arrays are read-only.
 
     Attributes
     ----------
     coupling : array or CSR array, shape (n', n')
-        int16 levels, or float64 for a machine that takes real numbers. Read-only.
+        int16 levels, or float64 for a machine that takes real numbers.
     field : array, shape (n',)
-        Same kind of number; zero where the machine has no field.
+        In the same units; zero if the machine has no field.
     gauge : int8 array, shape (n',)
         Spin i of the machine is ``gauge[i]`` times that of the model.
     report : LoweringReport
@@ -78,9 +78,9 @@ def lower(
     Parameters
     ----------
     bits : int, optional
-        Bits of a coupling, at most those of the machine, which are the default.
+        Bits of a coupling; by default, and at most, those of the machine.
     gauge_seed : int, optional
-        Seed of a random gauge; none without it.
+        Seed of a random gauge; by default there is none.
 
     Raises
     ------
@@ -206,7 +206,7 @@ def _values(matrix: Any) -> NDArray[Any]:
 
 @dataclass(frozen=True)
 class _RoundingError:
-    """What rounding did to some numbers: the largest error, the sum, the sum of squares."""
+    """Rounding errors of some numbers: the largest, their sum, their sum of squares."""
 
     largest: float = 0.0
     total: float = 0.0
