@@ -1,9 +1,12 @@
-"""A thread that looks again and again, so that those who show it never wait for a server."""
+"""A thread that polls a source of snapshots, so that those who show them never wait for it."""
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
+from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol, Self
 
 from cim_hal.errors import CimError
@@ -14,6 +17,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Poller", "Source"]
 
+log = logging.getLogger(__name__)
+
 
 class Source(Protocol):
     """Where snapshots come from."""
@@ -23,21 +28,29 @@ class Source(Protocol):
         ...
 
     def close(self) -> None:
-        """Let go."""
+        """Release what is held; no more is read."""
         ...
 
 
 class Poller:
     """Reads a source every `every_s` seconds; a context manager that closes it.
 
+    Parameters
+    ----------
+    source : Source
+    every_s : float
+    on_snapshot : callable
+        Receives each snapshot and the history, in the thread of the poller.
+
     Attributes
     ----------
     latest : Snapshot or None
-        What is known; None before the first look.
+        The newest snapshot; None before the first poll.
+    history : History
     n_polls : int
         Number of polls so far; each may have brought something new.
     failure : CimError or None
-        Why it looks no more.
+        Why polling has ended; the last snapshot then says so too.
     """
 
     def __init__(
@@ -63,24 +76,34 @@ class Poller:
 
     def __exit__(self, *_: object) -> None:
         self._ended.set()
-        # No longer than a source takes: a thread left behind would hold its sockets, and they the
-        # end of the process.
+        # Waits as long as one poll takes: a thread left behind would hold its sockets, and they
+        # the end of the process.
         self._thread.join()
 
     def _loop(self) -> None:
         try:
             while not self._ended.is_set():
                 began = time.monotonic()
-                self._poll()
+                self._show(self._source.read().after(self.latest))
                 self._ended.wait(max(self._every_s - (time.monotonic() - began), 0.01))
-        except CimError as error:
-            self.failure = error
+        except Exception as error:  # noqa: BLE001  whoever waits is told
+            self._fail(error)
         finally:
             self._source.close()
 
-    def _poll(self) -> None:
-        snapshot = self._source.read().after(self.latest)
+    def _show(self, snapshot: Snapshot) -> None:
         self.history.add(snapshot)
         self.latest = snapshot
         self.n_polls += 1
         self._on_snapshot(snapshot, self.history)
+
+    def _fail(self, error: Exception) -> None:
+        """End as failed: whoever waits for snapshots must not wait for ever."""
+        failure = error
+        if not isinstance(failure, CimError):
+            log.exception("polling ended")
+            failure = CimError(f"internal error: {type(error).__name__}: {error}")
+        with suppress(Exception):
+            if self.latest is not None:
+                self._show(replace(self.latest, trouble=str(failure)))
+        self.failure = failure

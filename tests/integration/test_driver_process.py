@@ -266,7 +266,7 @@ def test_in_an_emergency_a_machine_that_heeds_nothing_is_made_safe_at_once(death
     try:
         program = Program(lower(PAIR, executor.capabilities), LONG, n_runs=1, seed=0)
         executor.perform(Run("job", program))
-        _wait_for(lambda: any(isinstance(outcome, Telemetry) for outcome in executor.outcomes()))
+        _wait_for(lambda: any(isinstance(update, Telemetry) for update in executor.updates()))
         is_safe.unlink()
         executor.perform(MakeSafe())
         asked_at = time.monotonic()

@@ -74,14 +74,15 @@ class CouplingHandlers:
     def lowered(
         self, ticket: str, outcome: LoweredCouplings | CimError
     ) -> tuple[list[Packet], list[Effect]]:
-        """Take what became of a `Lower`; return the requests it was for, and the effects."""
-        task, waiting = self._preparing.pop(ticket)
+        """Handle the outcome of a `Lower` effect; return its requests, and the effects."""
+        task, waiting = self._preparing[ticket]
         waiters = list(waiting.values())
         if isinstance(outcome, CimError):
             self._library.refuse(task)
             body: Message = to_wire(outcome)
         else:
             body = self._library.keep(task.coupling, outcome, {w.user for w in waiters})
+        del self._preparing[ticket]  # now: where the above fails, an error is told instead
         replies: list[Effect] = [Reply(w.peer, answer(w.request, body)) for w in waiters]
         return [w.request for w in waiters], replies
 

@@ -38,8 +38,7 @@ from cim_hal.protocol.jobs.state import TERMINAL, JobState
 from cim_hal.protocol.wire.limits import Limits
 from cim_hal.protocol.wire.messages import ErrorMessage, Sample
 from cim_hal.protocol.wire.roles import Role, User
-from cim_hal.server.storage.array_file import storage_error
-from cim_hal.server.storage.spool import Spool
+from cim_hal.server.storage.spool import Spool, storage_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -69,13 +68,11 @@ CREATE TABLE jobs (
     has_result INTEGER NOT NULL DEFAULT 0,
     ended_at REAL NOT NULL DEFAULT 0
 );
-"""
-CONTROLS = """
-CREATE TABLE IF NOT EXISTS controls (
+CREATE TABLE controls (
     id INTEGER PRIMARY KEY CHECK (id = 1),
     number INTEGER NOT NULL,
     stopped TEXT
-)
+);
 """
 
 log = logging.getLogger(__name__)
@@ -328,7 +325,6 @@ def _opened(path: Path) -> sqlite3.Connection:
                 db.execute(f"PRAGMA user_version = {FORMAT}")
                 for statement in SCHEMA.split(";")[:-1]:
                     db.execute(statement)
-            db.execute(CONTROLS)
             db.execute("COMMIT")
             _check_pages(db, path)
         except BaseException:

@@ -23,11 +23,13 @@ from cim_hal import (
     TraceRequest,
     lower,
 )
-from cim_hal.errors import CapabilityError, DriverFaultError
+from cim_hal.errors import CapabilityError, CimError, DriverFaultError
 from cim_hal.protocol.couplings.content import Couplings, LoweredCouplings
-from cim_hal.protocol.effects import Calibrate, Lower, MakeSafe, Run, Stop
+from cim_hal.protocol.effects import Calibrate, Done, Lower, MakeSafe, Run, Stop
 from cim_hal.protocol.wire.messages import CouplingRef
 from cim_hal.protocol.wire.results import Result, unpack_spins
+from cim_hal.server import executor as executor_module
+from cim_hal.server.collector import ResultCollector
 from cim_hal.server.executor import Executor
 
 if TYPE_CHECKING:
@@ -70,8 +72,9 @@ def test_a_run_gives_spins_of_the_caller_and_not_of_the_machine():
         assert program.n_spins == 3
         executor.perform(Run("job", program))
         announced.wait()
-        ((effect, outcome),) = executor.outcomes()
-    assert isinstance(effect, Run)
+        (done,) = executor.outcomes()
+    outcome = done.result
+    assert isinstance(done.effect, Run)
     assert isinstance(outcome, Result)
     assert outcome.n_spins == 2
     spins = unpack_spins(outcome.spins, 2)
@@ -87,7 +90,7 @@ def test_a_trace_is_in_the_spins_of_the_caller_and_its_last_frame_is_the_readout
         executor.perform(Run("another", replace(program, trace=None)))
         announced.wait()
         announced.wait()
-        (_, outcome), (_, untraced) = executor.outcomes()
+        outcome, untraced = (done.result for done in executor.outcomes())
     assert program.n_spins == 3
     assert outcome.trace.amplitudes.shape == (3, 2, 2)
     assert outcome.trace.amplitudes.dtype == np.float32
@@ -113,7 +116,7 @@ def test_whatever_a_driver_does_wrong_is_a_fault_and_the_next_run_works(seed, se
         for number in (seed, 99):
             executor.perform(Run(f"job {number}", _program(executor.capabilities, seed=number)))
             announced.wait()
-        (_, fault), (_, good) = executor.outcomes()
+        fault, good = (done.result for done in executor.outcomes())
     assert isinstance(fault, DriverFaultError)
     assert sentence in str(fault)
     assert isinstance(good, Result)
@@ -125,8 +128,8 @@ def test_a_stop_reaches_the_driver():
         executor.perform(Stop("job"))
         executor.perform(Stop("a job long gone"))
         announced.wait()
-        ((_, outcome),) = executor.outcomes()
-    assert isinstance(outcome, JobCancelledError)
+        (done,) = executor.outcomes()
+    assert isinstance(done.result, JobCancelledError)
 
 
 def test_closing_stops_the_running_job_and_closes_the_driver_exactly_once():
@@ -137,7 +140,7 @@ def test_closing_stops_the_running_job_and_closes_the_driver_exactly_once():
         assert driver.n_closed == 1
     assert driver.n_closed == 1
     executor.perform(Run("too late", _program(executor.capabilities)))
-    assert [effect.job for effect, _ in executor.outcomes()] == ["job"]
+    assert [done.effect.job for done in executor.outcomes()] == ["job"]
 
 
 def test_the_driver_is_touched_by_one_thread_only():
@@ -194,7 +197,7 @@ def test_couplings_are_prepared_while_the_machine_is_busy():
         executor.perform(Lower("bad", ref.model_copy(update={"bits": 16}), payload))
         announced.wait()
         announced.wait()
-        (_, good), (_, bad) = executor.outcomes()
+        good, bad = (done.result for done in executor.outcomes())
     assert isinstance(good, LoweredCouplings)
     assert isinstance(bad, CapabilityError)
 
@@ -203,7 +206,7 @@ def test_telemetry_arrives_at_the_start_and_while_nothing_runs():
     with _executing(Laboratory()) as (executor, announced):
         announced.wait()
         announced.wait()
-        first, second = list(executor.outcomes())[:2]
+        first, second = list(executor.updates())[:2]
     assert isinstance(first, Telemetry)
     assert first["pump_power"].unit == "mW"
     assert second.taken_at > first.taken_at
@@ -214,9 +217,9 @@ def test_a_calibration_is_an_outcome():
         announced.wait()
         executor.perform(Calibrate("key"))
         announced.wait()
-        (_, (effect, record)) = executor.outcomes()
-    assert effect.key == "key"
-    assert record.facts == {"gain": 3, "by": "hand"}
+        (done,) = executor.outcomes()
+    assert done.effect.key == "key"
+    assert done.result.facts == {"gain": 3, "by": "hand"}
 
 
 def test_in_an_emergency_what_runs_ends_and_the_machine_is_made_safe():
@@ -227,8 +230,8 @@ def test_in_an_emergency_what_runs_ends_and_the_machine_is_made_safe():
         announced.wait()  # the driver reports from within the run
         executor.perform(MakeSafe())
         announced.wait()
-        outcome = list(executor.outcomes())[-1][1]
-    assert isinstance(outcome, JobCancelledError)
+        (done,) = executor.outcomes()
+    assert isinstance(done.result, JobCancelledError)
     assert driver.calls[:5] == ["describe", "safe", "program", "run", "safe"]
 
 
@@ -270,3 +273,126 @@ def test_nonsense_of_a_driver_about_its_progress_is_a_fault_or_is_logged(caplog)
     assert token.last_progress == (3, 9, "round trips")
     with pytest.raises(TypeError):
         token.progress("half", 9)
+
+
+# ---- one operation, one outcome -------------------------------------------------------------
+
+ERRORS = [MemoryError, OSError, KeyError, RecursionError, RuntimeWarning]
+
+
+def _failing_once(error: type[Exception], function):
+    """Return `function` with a first call that raises, and the list of what was raised."""
+    raised: list[Exception] = []
+
+    def call(*args, **options):
+        if not raised:
+            raised.append(error("once"))
+            raise raised[0]
+        return function(*args, **options)
+
+    return call, raised
+
+
+class Delivering(Laboratory):
+    """Delivers its first run, and then the readout."""
+
+    def run(self, program, stop) -> Readout:
+        spins = np.ones((program.n_runs, program.n_spins), dtype=np.int8)
+        stop.deliver(spins[:1])
+        return Readout(spins)
+
+
+def _outcome(executor: Executor, effect) -> Done:
+    """Perform an operation; return its outcome, after a while in which no second one came."""
+    executor.perform(effect)
+    deadline, found = time.monotonic() + 10.0, []
+    while not found and time.monotonic() < deadline:
+        found += executor.outcomes()
+        time.sleep(0.001)
+    (done,) = found
+    assert done.effect is effect
+    return done
+
+
+def _operation(kind: str, executor: Executor):
+    payload = Couplings.of(MODEL).payload
+    if kind == "lower":
+        return Lower("ticket", CouplingRef(digest=payload.digest()), payload)
+    return Calibrate("key") if kind == "calibrate" else Run("job", _program(executor.capabilities))
+
+
+@pytest.mark.parametrize("error", ERRORS)
+@pytest.mark.parametrize(
+    ("kind", "part", "name"),
+    [
+        ("run", "_guard", "run"),
+        ("run", "_journal", "keep_result"),
+        ("run", ResultCollector, "begin"),
+        ("run", ResultCollector, "add"),
+        ("run", ResultCollector, "complete"),
+        ("run", "_driver", "program"),
+        ("run", "_driver", "run"),
+        ("calibrate", "_guard", "calibrate"),
+        ("calibrate", "_driver", "calibrate"),
+        ("lower", executor_module, "lower_encoded"),
+        ("lower", "_journal", "keep_couplings"),
+    ],
+)
+def test_any_exception_is_the_one_outcome_of_its_operation_and_the_next_works(
+    monkeypatch, error, kind, part, name
+):
+    driver = Delivering()
+    with _executing(driver) as (executor, _):
+        target = {"_driver": driver}.get(part) or (
+            getattr(executor, part) if isinstance(part, str) else part
+        )
+        failing, raised = _failing_once(error, getattr(target, name))
+        monkeypatch.setattr(target, name, failing)
+        failed = _outcome(executor, _operation(kind, executor))
+        again = _outcome(executor, _operation(kind, executor))
+        assert not executor._tokens
+    assert len(raised) == 1
+    assert isinstance(failed.result, CimError)
+    assert error.__name__ in str(failed.result)
+    assert not isinstance(again.result, Exception)
+
+
+@pytest.mark.parametrize("error", ERRORS)
+def test_couplings_that_the_journal_cannot_read_are_the_outcome(monkeypatch, error):
+    with _executing(Annealer()) as (executor, _):
+        content = Couplings.of(MODEL)
+        failing, _ = _failing_once(error, lambda _: content)
+        monkeypatch.setattr(executor._journal, "couplings", failing, raising=False)
+        effect = Lower("ticket", CouplingRef(digest=content.payload.digest()), None)
+        failed, again = _outcome(executor, effect), _outcome(executor, effect)
+    assert error.__name__ in str(failed.result)
+    assert isinstance(again.result, LoweredCouplings)
+
+
+def test_a_failed_run_keeps_its_error_where_its_partial_results_cannot_be_kept(monkeypatch):
+    class Smoking(Delivering):
+        def run(self, program, stop) -> Readout:
+            super().run(program, stop)
+            raise DriverFaultError("smoke")
+
+    with _executing(Smoking()) as (executor, announced):
+        announced.wait()
+        failing, raised = _failing_once(OSError, executor._journal.keep_result)
+        monkeypatch.setattr(executor._journal, "keep_result", failing)
+        done = _outcome(executor, Run("job", _program(executor.capabilities)))
+        partial = [each for each in executor.updates() if isinstance(each, ResultCollector)]
+    assert len(raised) == 1
+    assert str(done.result) == "smoke"
+    assert len(partial[-1].partial().spins) == 1
+
+
+def test_operations_that_were_accepted_before_the_end_end_as_cancelled():
+    with _executing(Patient()) as (executor, _):
+        program = _program(executor.capabilities, round_trips=60_000)
+        for job in "abc":
+            executor.perform(Run(job, program))
+        executor.perform(Calibrate("key"))
+        executor.close()
+        outcomes = list(executor.outcomes())
+    assert len({id(done.effect) for done in outcomes}) == len(outcomes) == 4
+    assert all(isinstance(done.result, JobCancelledError) for done in outcomes)

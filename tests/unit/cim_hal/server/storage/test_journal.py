@@ -317,12 +317,3 @@ def test_the_last_number_and_the_stop_that_holds_come_back(folder):
     _filled(folder, EpochRecord(9, None)).close()
     kept = _controls(folder)
     assert (kept.number, kept.stopped) == (9, None)
-
-
-def test_a_journal_from_before_locks_is_opened(folder):
-    _filled(folder, _accepted()).close()
-    with sqlite3.connect(folder / "journal.sqlite3") as db:
-        db.execute("DROP TABLE controls")
-    db.close()
-    assert _controls(folder) is None
-    assert len(_load(folder)) == 1
