@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import tomllib
 from contextlib import ExitStack, contextmanager
@@ -15,7 +16,6 @@ from cim_hal.cli.common import FILE, POSITIVE_SECONDS
 from cim_hal.machine.faulty_driver import FaultScript, FaultyDriver
 from cim_hal.machine.registry import make_driver
 from cim_hal.protocol.wire.limits import Limits
-from cim_hal.server.board import Board
 from cim_hal.server.driver.driver_options import DriverOptions
 from cim_hal.server.driver.process import DriverProcess
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from cim_hal.machine.driver import Driver
+    from cim_hal.server.router import Router
 
 __all__ = [
     "PageOptions",
@@ -35,6 +36,7 @@ __all__ = [
 ]
 
 PAGE_INTERVAL_S = 1.0
+SNAPSHOT_S = 0.5
 
 
 def _group(*options: Callable[..., Any]) -> Callable[..., Any]:
@@ -228,8 +230,8 @@ class PageOptions:
 
     Attributes
     ----------
-    board : Board or None
-        Where the router posts its state; None without pages.
+    snapshot_every_s : float
+        How often the router has to make a snapshot; infinity if nothing is to be shown.
 
     Raises
     ------
@@ -240,9 +242,9 @@ class PageOptions:
     """
 
     def __init__(self, *, web: str | None, metrics: str | None, public: bool) -> None:
-        self.board = Board() if web or metrics else None
+        self.snapshot_every_s = SNAPSHOT_S if web or metrics else math.inf
         self._web = self._metrics = None
-        if self.board is None:
+        if not (web or metrics):
             return
         from cim_hal.watch.exposition import require
         from cim_hal.watch.http import parse_address
@@ -253,27 +255,28 @@ class PageOptions:
             self._metrics = parse_address(metrics, public=public)
 
     @contextmanager
-    def shown(self, endpoint: str) -> Iterator[None]:
+    def shown(self, router: Router) -> Iterator[None]:
         """Serve the pages of a server, in threads that never wait for it."""
         with ExitStack() as stack:
-            if self.board:
-                self._show(stack, self.board, endpoint)
+            if self._web or self._metrics:
+                self._show(stack, router)
             yield
 
-    def _show(self, stack: ExitStack, board: Board, endpoint: str) -> None:
+    def _show(self, stack: ExitStack, router: Router) -> None:
         from cim_hal.watch.http import PageServer
         from cim_hal.watch.pages import StatusPage, metrics_pages
         from cim_hal.watch.poller import Poller
         from cim_hal.watch.sources import LocalSource
 
         if self._web:
-            status_page, source = StatusPage(), LocalSource(endpoint, board)
+            status_page = StatusPage()
+            source = LocalSource(router.endpoint, lambda: router.snapshot)
             page = stack.enter_context(PageServer(self._web, status_page.pages))
             stack.enter_context(
                 Poller(source, every_s=PAGE_INTERVAL_S, on_snapshot=status_page.update)
             )
             click.echo(f"page at {page.url}", err=True)
         if self._metrics:
-            pages = metrics_pages(lambda: board.latest and board.latest.metrics)
+            pages = metrics_pages(lambda: router.snapshot and router.snapshot.metrics)
             page = stack.enter_context(PageServer(self._metrics, pages))
             click.echo(f"metrics at {page.url}metrics", err=True)
