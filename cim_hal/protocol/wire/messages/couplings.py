@@ -105,7 +105,7 @@ class StatCouplings(Wire):
 
 
 class ListCouplings(Wire):
-    """Ask what couplings the server holds, from number `first` on."""
+    """Ask what couplings the server holds: from the last used on, or from the cursor `first`."""
 
     t: Literal["couplings.list"] = "couplings.list"
     first: Number = 0
@@ -164,7 +164,11 @@ class HeldCouplings(Wire):
 
 
 class CouplingListing(Wire):
-    """Couplings on the server from number `first` on, the most recently used first."""
+    """Couplings on the server, the most recently used first.
+
+    Where `cursor` is not 0 there are more: ``couplings.list`` with `first` = `cursor` goes on. It
+    counts uses on the server: couplings that are used meanwhile are not listed again.
+    """
 
     t: Literal["couplings.listing"] = "couplings.listing"
     first: Number
@@ -172,6 +176,7 @@ class CouplingListing(Wire):
     n_bytes: Number
     cache_bytes: Number
     couplings: Annotated[tuple[HeldCouplings, ...], Field(max_length=100)]
+    cursor: Number = 0
 
 
 class CouplingsDropped(Wire):

@@ -190,7 +190,7 @@ def test_waits_that_are_never_answered_do_not_pile_up(bench, session):
     (run,) = runs(bench.sample(session))
     for _ in range(MAX_PENDING + 10):
         bench.send(WaitJob(job=run.job, timeout_s=20.0), session)
-    assert len(bench.core._activity._pending) <= MAX_PENDING
+    assert len(bench.core._state.events._pending) <= MAX_PENDING
 
 
 def test_the_fullest_report_fits_a_header():

@@ -5,13 +5,13 @@ import hashlib
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from cim_formats import whole
 from cim_machines import Annealer
 
 from cim_hal import IsingModel, ModelError
 from cim_hal.errors import CapabilityError, RemoteProtocolError
-from cim_hal.protocol.couplings.content import Couplings, EncodedCouplings, lower_encoded
-from cim_hal.protocol.couplings.encodings import smallest, whole
-from cim_hal.protocol.couplings.layout import n_bytes, stored_bytes
+from cim_hal.protocol.couplings.content import Couplings, EncodedCouplings, lower_encoded, smallest
+from cim_hal.protocol.couplings.formats import n_bytes, stored_bytes
 from cim_hal.protocol.wire.messages import CouplingRef, CouplingSpec
 
 CAPABILITIES = Annealer().describe()
@@ -100,12 +100,15 @@ def test_the_digest_is_that_of_the_specification():
 
 
 @pytest.mark.parametrize("sparse", [False, True])
-def test_bytes_named_as_before_version_1_2_are_taken(sparse):
+def test_all_of_j_is_named_by_its_content_and_not_by_its_bytes(sparse):
     J = _pair(1.0)
-    payload = whole(Couplings.of(IsingModel.from_couplings(sp.csr_array(J) if sparse else J)))
+    content = Couplings.of(IsingModel.from_couplings(sp.csr_array(J) if sparse else J))
+    payload = whole(content)
     assert payload.spec.format == ("csr" if sparse else "dense")
-    lowering = lower_encoded(payload, CouplingRef(digest=payload.digest()), CAPABILITIES).lowering
+    lowering = lower_encoded(payload, CouplingRef(digest=content.digest), CAPABILITIES).lowering
     assert (lowering.coupling == J).all()
+    with pytest.raises(RemoteProtocolError, match="digest"):
+        lower_encoded(payload, CouplingRef(digest=payload.digest()), CAPABILITIES)
 
 
 def test_prepare_refuses_bytes_of_another_digest():

@@ -16,7 +16,6 @@ from cim_hal.protocol.wire.messages import (
     CancelJob,
     EmergencyStop,
     FetchResult,
-    Hello,
     ListJobs,
     Progress,
     WaitJob,
@@ -162,15 +161,6 @@ def test_after_a_restart_what_ran_is_gone_and_what_had_ended_is_there(bench, ses
     told = new.ask(WaitJob(job=ran), token)
     assert (told.error.code, told.ready) == ("device.restarted", 0)
     np.testing.assert_array_equal(_rows(new, token, ended, 0), PACKED[:4])
-
-
-def test_an_older_session_hears_of_no_runs_that_are_ready():
-    bench = Bench()
-    old = bench.ask(Hello(protocols=((1, 0), (1, 1)))).session
-    bench.load(old)
-    job = _begun(bench, old)
-    bench.core.deliver(job, _first(4), 1.0)
-    assert bench.ask(WaitJob(job=job), old).ready == 0
 
 
 def test_a_job_that_runs_when_its_session_ends_is_cancelled_and_its_runs_stay_a_while(

@@ -189,16 +189,6 @@ def test_a_wait_without_a_number_is_answered_by_the_end_alone(bench, session):
     assert len(replies(bench.core.finish(run.job, measured(run.program), 2.0))) == 1
 
 
-def test_an_older_session_hears_no_numbers_and_no_progress():
-    bench = Bench()
-    old = bench.ask(Hello(protocols=((1, 0), (1, 1)))).session
-    bench.load(old)
-    (run,) = runs(bench.sample(old))
-    bench.core.progress(run.job, Progress(done=1, total=2, unit="runs"), 1.0)
-    told = bench.ask(WaitJob(job=run.job), old)
-    assert (told.seq, told.progress, told.gone) == (0, None, False)
-
-
 # ---- lists ----------------------------------------------------------------------------------
 
 
@@ -208,7 +198,7 @@ def test_a_list_has_the_jobs_of_the_user_page_by_page_and_by_state():
     bench.load(session)
     jobs = [_done(bench, session, key) for key in range(1, 41)]
     first = bench.ask(ListJobs(), session)
-    rest = bench.ask(ListJobs(after=first.jobs[-1].job), session)
+    rest = bench.ask(ListJobs(after=first.cursor), session)
     assert [info.job for info in first.jobs + rest.jobs] == jobs
     assert (first.more, rest.more) == (True, False)
     assert bench.ask(ListJobs(states=("queued",)), session).jobs == ()

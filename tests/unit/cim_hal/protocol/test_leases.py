@@ -362,7 +362,7 @@ def test_a_job_of_ones_own_may_be_cancelled_under_the_lock_of_another(alice, bob
 
 
 def test_no_old_epoch_may_start_on_a_free_machine_either(alice, bench):
-    leases = bench.core._leases
+    leases = bench.core._state.locks
     assert leases.allows(0)
     epoch = alice.lock().epoch
     assert (leases.allows(0), leases.allows(epoch)) == (False, True)

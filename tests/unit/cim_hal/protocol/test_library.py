@@ -19,9 +19,13 @@ from cim_hal.errors import (
     RemoteProtocolError,
     UnknownReferenceError,
 )
-from cim_hal.protocol.couplings.content import Couplings, EncodedCouplings, lower_encoded
-from cim_hal.protocol.couplings.encodings import change
-from cim_hal.protocol.couplings.library import CouplingStore
+from cim_hal.protocol.couplings.content import (
+    Couplings,
+    EncodedCouplings,
+    encode_change,
+    lower_encoded,
+)
+from cim_hal.protocol.couplings.store import CouplingStore
 from cim_hal.protocol.effects import Lower
 from cim_hal.protocol.wire.limits import Limits
 from cim_hal.protocol.wire.messages import (
@@ -40,7 +44,8 @@ PAYLOAD = EncodedCouplings(
     CouplingSpec(format="dense", n_spins=10, dtype="|i1"),
     MODEL.J.astype(np.int8).reshape(-1).view(np.uint8),
 )
-BEGIN = BeginCouplings(coupling=CouplingRef(digest=PAYLOAD.digest()), spec=PAYLOAD.spec)
+DIGEST = Couplings.of(MODEL).digest
+BEGIN = BeginCouplings(coupling=CouplingRef(digest=DIGEST), spec=PAYLOAD.spec)
 
 
 def _library(in_use=frozenset, chunk: int = 40, **limits: int | float) -> CouplingStore:
@@ -97,7 +102,7 @@ def test_what_is_loaded_is_not_sent_again_by_anyone():
 def test_other_bits_of_a_known_model_need_no_upload():
     library = _library()
     _load(library)
-    ref = CouplingRef(digest=PAYLOAD.digest(), bits=4)
+    ref = CouplingRef(digest=DIGEST, bits=4)
     task = library.begin("a", "ann", BeginCouplings(coupling=ref, spec=PAYLOAD.spec), 1.0)
     assert isinstance(task, Lower)
     assert isinstance(task.source, Couplings)
@@ -197,7 +202,7 @@ def test_a_begin_sent_twice_is_one_upload():
 
 def test_couplings_that_were_dropped_are_asked_for_again():
     with pytest.raises(UnknownReferenceError) as caught:
-        _library().lowering(CouplingRef(digest=PAYLOAD.digest()))
+        _library().lowering(CouplingRef(digest=DIGEST))
     assert caught.value.details["kind"] == "coupling"
 
 
@@ -246,7 +251,7 @@ def test_bytes_that_are_no_couplings_are_forgotten_so_that_others_can_come():
 
 def _delta(**options) -> tuple[IsingModel, BeginCouplings]:
     changed = MODEL.with_changes([0, 3], [4, 2], [0.5, 0.0], **options)
-    delta = change(PAYLOAD.digest(), 10, changed.origin.pairs, None)
+    delta = encode_change(DIGEST, 10, changed.origin.pairs, None)
     ref = CouplingRef(digest=Couplings.of(changed).digest)
     return changed, BeginCouplings(coupling=ref, spec=delta.spec)
 
@@ -255,7 +260,7 @@ def test_a_delta_is_applied_to_what_is_held():
     library = _library()
     _load(library)
     changed, begin = _delta()
-    delta = change(PAYLOAD.digest(), 10, changed.origin.pairs, None)
+    delta = encode_change(DIGEST, 10, changed.origin.pairs, None)
     opened = library.begin("a", "ann", begin, 0.0)
     library.chunk("ann", CouplingChunk(upload=opened.upload, offset=0), delta.data, 0.0)
     task = library.commit("ann", opened.upload, 0.0)
@@ -302,7 +307,7 @@ def test_what_is_held_is_listed_with_its_size():
     _load(library)
     listing = library.listing(0)
     (held,) = listing.couplings
-    assert (held.digest, held.n_spins, held.fits, held.in_use) == (PAYLOAD.digest(), 10, 1, False)
+    assert (held.digest, held.n_spins, held.fits, held.in_use) == (DIGEST, 10, 1, False)
     assert held.n_bytes == listing.n_bytes == 6 + 200  # 45 bits, and int16 levels
     assert library.listing(1).couplings == ()
 
@@ -310,10 +315,10 @@ def test_what_is_held_is_listed_with_its_size():
 def test_what_is_dropped_is_gone_and_its_memory_free():
     library = _library()
     _load(library)
-    assert library.drop("ann", PAYLOAD.digest(), of_others=False).n_bytes == 206
+    assert library.drop("ann", DIGEST, of_others=False).n_bytes == 206
     assert library.listing(0).n_bytes == 0
     with pytest.raises(UnknownReferenceError):
-        library.drop("ann", PAYLOAD.digest(), of_others=False)
+        library.drop("ann", DIGEST, of_others=False)
 
 
 def test_what_others_loaded_too_is_not_for_a_user_to_drop():
@@ -321,15 +326,15 @@ def test_what_others_loaded_too_is_not_for_a_user_to_drop():
     _load(library)
     library.begin("b", "bob", BEGIN, 0.0)
     with pytest.raises(PermissionDeniedError):
-        library.drop("bob", PAYLOAD.digest(), of_others=False)
-    assert library.drop("bob", PAYLOAD.digest(), of_others=True).n_bytes > 0
+        library.drop("bob", DIGEST, of_others=False)
+    assert library.drop("bob", DIGEST, of_others=True).n_bytes > 0
 
 
 def test_what_jobs_need_is_neither_dropped_nor_evicted():
-    library = _library(lambda: {PAYLOAD.digest()}, cache_bytes=100)
+    library = _library(lambda: {DIGEST}, cache_bytes=100)
     _load(library)
     with pytest.raises(InUseError):
-        library.drop("ann", PAYLOAD.digest(), of_others=True)
+        library.drop("ann", DIGEST, of_others=True)
     other = Couplings.of(IsingModel.from_couplings(2.0 * MODEL.J))
     ref = CouplingRef(digest=other.digest)
     library.keep(ref, lower_encoded(other, ref, CAPABILITIES))
@@ -341,9 +346,7 @@ def test_what_jobs_need_is_neither_dropped_nor_evicted():
 
 
 def _begin(bits: int) -> BeginCouplings:
-    return BeginCouplings(
-        coupling=CouplingRef(digest=PAYLOAD.digest(), bits=bits), spec=PAYLOAD.spec
-    )
+    return BeginCouplings(coupling=CouplingRef(digest=DIGEST, bits=bits), spec=PAYLOAD.spec)
 
 
 def test_the_uploads_of_one_user_leave_room_for_others():
@@ -362,7 +365,7 @@ def _loaded_by(library: CouplingStore, user: str, seed: int) -> str:
     upper = np.triu(np.random.default_rng(seed).integers(-9, 9, size=(10, 10)), k=1)
     J = (upper + upper.T).astype(np.int8)
     payload = EncodedCouplings(PAYLOAD.spec, J.reshape(-1).view(np.uint8))
-    ref = CouplingRef(digest=payload.digest())
+    ref = CouplingRef(digest=payload.content().digest)
     library.keep(ref, lower_encoded(payload, ref, CAPABILITIES), {user})
     return ref.digest
 

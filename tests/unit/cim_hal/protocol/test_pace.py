@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from cim_hal.protocol.jobs.pace import JobSize, RunTimeEstimator
+from cim_hal.protocol.jobs.scheduler import JobSize, RunTimeEstimator
 
 
 def test_nothing_is_known_before_the_first_job():

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from cim_hal.protocol.jobs.queue import FairQueue
+from cim_hal.protocol.jobs.scheduler import FairQueue
 
 
 @pytest.fixture

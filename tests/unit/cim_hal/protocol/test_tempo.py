@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cim_hal.protocol.monitoring.tempo import ThroughputCounter
+from cim_hal.protocol.monitoring.counters import ThroughputCounter
 
 STEPS = st.lists(st.tuples(st.floats(0.0, 40.0), st.booleans()), max_size=30)
 

@@ -5,23 +5,24 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from cim_hal.protocol.effects import Effect, Reply
-from cim_hal.protocol.jobs.pace import JobSize
-from cim_hal.protocol.jobs.state import TERMINAL, JobState
-from cim_hal.protocol.wire.evolution import as_of
+from cim_hal.errors import CimError, DeviceRestartedError, JobCancelledError
+from cim_hal.protocol.effects import Effect, Reply, reply
+from cim_hal.protocol.jobs.records import Ended
+from cim_hal.protocol.jobs.scheduler import JobSize
+from cim_hal.protocol.jobs.state import TERMINAL, JobEvent, JobState, after
+from cim_hal.protocol.wire.errors import to_wire
 from cim_hal.protocol.wire.messages import JobStatus
-from cim_hal.protocol.wire.packet import Packet, answer, event
+from cim_hal.protocol.wire.packet import Packet, event
+from cim_hal.protocol.wire.results import Result
 
 if TYPE_CHECKING:
-    from cim_hal.errors import CimError, Detail
+    from cim_hal.errors import Detail
     from cim_hal.machine.driver import Program
     from cim_hal.model.record import LoweringReport
     from cim_hal.model.schedule import PumpSchedule
     from cim_hal.protocol.jobs.records import Accepted
     from cim_hal.protocol.wire.messages import ErrorMessage, Progress, Sample
-    from cim_hal.protocol.wire.results import Result
     from cim_hal.protocol.wire.roles import User
-    from cim_hal.protocol.wire.version import Version
 
 __all__ = ["JobEntry", "Waiter"]
 
@@ -35,7 +36,6 @@ class Waiter:
 
     peer: bytes
     request: Packet
-    version: Version
     since: int
     deadline: float
     events: bool = False
@@ -47,14 +47,11 @@ class Waiter:
 
     def tell(self, job: JobEntry) -> Reply:
         """Return the answer it waits for."""
-        return Reply(self.peer, answer(self.request, self._status(job)))
+        return reply(self.peer, self.request, job.status())
 
     def hint(self, job: JobEntry) -> Reply:
         """Return the event that tells it the news."""
-        return Reply(self.peer, event(self.request, self._status(job)))
-
-    def _status(self, job: JobEntry) -> JobStatus:
-        return as_of(job.status(), self.version)
+        return Reply(self.peer, event(self.request, job.status()), self.request.session)
 
 
 @dataclass(eq=False)
@@ -105,6 +102,21 @@ class JobEntry:
         return self.accepted.user
 
     @property
+    def owner(self) -> str:
+        """Name of the user who submitted it."""
+        return self.accepted.user.name
+
+    @property
+    def digest(self) -> bytes:
+        """What tells its request from others with the same key; see `body_digest`."""
+        return self.accepted.digest
+
+    @property
+    def cursor(self) -> str:
+        """Its place in lists, which are sorted by it: 32 hexadecimal digits, the oldest first."""
+        return f"{round(self.accepted.at * 1e6):016x}{self.id[:16]}"
+
+    @property
     def request(self) -> Sample:
         """What was asked for."""
         return self.accepted.request
@@ -145,6 +157,35 @@ class JobEntry:
             ready=len(self.result.spins) if self.result is not None else 0,
         )
 
+    def end(self, outcome: Result | CimError, now: float) -> Ended:
+        """Return the record of its end, where it had the machine, which made `outcome` of it.
+
+        Nothing is kept of a job that is not done, unless runs were delivered before.
+        """
+        state = after(self.state, _event_of(outcome))
+        result, error = (outcome, None) if isinstance(outcome, Result) else (None, outcome)
+        if state is JobState.CANCELLED and result is not None:
+            error = self.cancelled()
+        if self.reason is not None:  # whatever the machine made of it
+            error = self.reason
+        delivered = self.result
+        if error is not None and delivered is None:
+            result = None
+        return Ended(self.id, state, error and to_wire(error), result or delivered, now)
+
+    def end_restarted(self, now: float) -> Ended:
+        """Return the record of its end, where it was running when its server ended."""
+        error = DeviceRestartedError(
+            "the server was restarted while the job ran",
+            hint="it is not run again by itself: submit it with a new key",
+            job=self.id,
+        )
+        return Ended(self.id, JobState.FAILED, to_wire(error), None, now)
+
+    def cancelled(self) -> JobCancelledError:
+        """Return the error of a job that its user ended."""
+        return JobCancelledError("the job was cancelled", job=self.id)
+
     def facts(self) -> dict[str, Detail]:
         """Return what the log says when the job is accepted."""
         return {
@@ -184,3 +225,9 @@ class JobEntry:
             else:
                 self.waiters.append(waiter)
         return told
+
+
+def _event_of(outcome: Result | CimError) -> JobEvent:
+    if isinstance(outcome, Result):
+        return JobEvent.MEASURE
+    return JobEvent.STOPPED if isinstance(outcome, JobCancelledError) else JobEvent.FAULT
