@@ -100,7 +100,7 @@ LEVELS = ("debug", "info", "warning", "error")
     type=click.Choice(FORMATS),
     default="human",
     show_default=True,
-    help="Form of the log: lines for people, or one JSON object a line.",
+    help="Format of the log: lines for people, or one JSON object a line.",
 )
 @page_options
 @click.option(
@@ -146,7 +146,7 @@ def serve(
     state_folder: Path | None,
     no_journal: bool,
     until_stdin_closes: bool,
-    **patience: Any,
+    **driver: Any,
 ) -> None:
     """Serve the driver TARGET on the network until Ctrl-C or SIGTERM.
 
@@ -176,7 +176,7 @@ def serve(
     journal = None if no_journal else DiskJournal(state_folder or default_folder(target))
     with (
         Router(
-            chosen_driver(target, faults_path, **patience),
+            chosen_driver(target, faults_path, **driver),
             endpoint,
             insecure=insecure,
             authenticator=authenticator,
@@ -201,7 +201,7 @@ def _authenticator(key: Path | None, authorized: Path | None) -> Authenticator |
     if key is not None:
         return Authenticator(read_pair(key), authorized or default_file())
     if authorized is not None:
-        raise click.UsageError("--authorized needs --key: without it nobody is asked for a key")
+        raise click.UsageError("--authorized needs --key: without it the server requires no keys")
     return None
 
 
