@@ -1,4 +1,4 @@
-"""Moves that wait for the journal: what is not saved has not happened."""
+"""Changes that wait for the journal: what is not saved has not happened."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Otherwise: TypeAlias = "Callable[[CimError, float], list[Effect]]"
 
 
 class WriteAhead:
-    """Asks for records to be written, and goes on where they are."""
+    """Asks for records to be written, and continues once they are."""
 
     def __init__(self) -> None:
         self._tickets = itertools.count(1)
@@ -34,12 +34,12 @@ class WriteAhead:
         return [Persist(ticket, record)]
 
     def saved(self, ticket: str, now: float) -> list[Effect]:
-        """Make the move whose record was written."""
+        """Continue after the record of a ticket was written."""
         then, _ = self._waiting.pop(ticket)
         return then(now)
 
     def unsaved(self, ticket: str, error: CimError, now: float) -> list[Effect]:
-        """Give up, or put off, the move whose record could not be written."""
+        """Give up, or postpone, what needed a record that could not be written."""
         _, otherwise = self._waiting.pop(ticket)
         return otherwise(error, now)
 

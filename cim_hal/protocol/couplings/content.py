@@ -270,7 +270,7 @@ class Couplings:
         return Couplings.sparse(self.n_spins, _merged(self.n_spins, self.entries(), entries), field)
 
     def lowered(self, capabilities: Capabilities, coupling: CouplingRef) -> Lowering:
-        """Fit the couplings to a machine; see `cim_hal.lower`."""
+        """Lower the couplings to a machine; see `cim_hal.lower`."""
         J = self.triangle() if self.is_dense else self._matrix()
         options = {"bits": coupling.bits, "gauge_seed": coupling.gauge_seed}
         return lower_couplings(J, self.field(), capabilities, **options)
@@ -321,7 +321,7 @@ def encode_change(
 
 @dataclass(frozen=True, eq=False)
 class LoweredCouplings:
-    """Couplings a server took in, and what it made of it for its machine."""
+    """Checked couplings, and their lowering to the machine."""
 
     content: Couplings
     lowering: Lowering
@@ -333,7 +333,7 @@ def lower_encoded(
     capabilities: Capabilities,
     base: Couplings | None = None,
 ) -> LoweredCouplings:
-    """Check bytes against their digest, read them, and fit the couplings to the machine.
+    """Check bytes against their digest, decode them, and lower the couplings to the machine.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""The couplings a server holds: a bounded store of what is loaded, and what may be loaded."""
+"""Couplings that a server holds, in a store bounded in bytes."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ class LruStore:
         return stored.value
 
     def drop(self, key: Any) -> int:
-        """Let go of a value, if it is there; return its bytes."""
+        """Drop a value, if it is there. Return its number of bytes."""
         stored = self._entries.pop(key, None)
         if stored is None:
             return 0
@@ -304,7 +304,7 @@ class CouplingStore:
         )
 
     def drop(self, user: str, digest: str, *, of_others: bool) -> CouplingsDropped:
-        """Let go of couplings and all that was made of them.
+        """Drop couplings and everything derived from them. Return the number of bytes freed.
 
         Raises
         ------
@@ -336,7 +336,7 @@ class CouplingStore:
         return CouplingsDropped(digest=digest, n_bytes=sum(map(self._store.drop, keys)))
 
     def forget(self, digest: str) -> None:
-        """Let go of couplings that a journal has lost, so that they are sent once more."""
+        """Drop couplings that the journal has lost, so that clients send them again."""
         for key in [key for key, _, _ in self._store.items() if _digest(key) == digest]:
             self._store.drop(key)
 

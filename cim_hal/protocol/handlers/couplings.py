@@ -1,4 +1,4 @@
-"""The requests about couplings, answered by the library."""
+"""Handlers of the requests about couplings."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ class _Relowering:
         return [self._task]
 
     def lowered(self, outcome: LoweredCouplings | CimError, now: float) -> list[Effect]:
-        """Take what became of the `Lower`."""
+        """Handle the outcome of the `Lower` effect."""
         effects: list[Effect] = []
         task, self._task = self._task, None
         if task is None:

@@ -73,7 +73,7 @@ class InstrumentHandlers:
     def calibrated(
         self, key: str, outcome: Calibration | CimError, age_s: float, now: float
     ) -> list[Effect]:
-        """Take what became of a `Calibrate`."""
+        """Handle the outcome of a `Calibrate` effect."""
         return self._calibrations.finish(key, outcome, age_s, now)
 
     def restore(self, record: Calibration, age_s: float, now: float) -> None:

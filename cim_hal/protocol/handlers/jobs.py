@@ -1,4 +1,4 @@
-"""What is asked about jobs, and the answers."""
+"""Handlers of the requests about jobs."""
 
 from __future__ import annotations
 

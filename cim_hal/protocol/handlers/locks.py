@@ -1,4 +1,4 @@
-"""Messages about the lock of the machine, and what a lock means for the jobs that wait."""
+"""Handlers of the requests about the lock, and its effect on waiting jobs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["LockHandlers"]
 
 
 class LockHandlers:
-    """Answers what is asked about the lock, and lets time pass for it.
+    """Answers requests about the lock, and ends locks that ran out.
 
     Jobs that were submitted under a lock and still wait when it ends become ordinary ones where
     its holder gave it back, and are ended where it was lost: no old epoch reaches the machine.

@@ -1,4 +1,4 @@
-"""The emergency stop: everything off at once, and nothing on again until somebody says so."""
+"""Handlers of the emergency stop: everything is switched off at once, until a reset."""
 
 from __future__ import annotations
 

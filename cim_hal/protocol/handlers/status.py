@@ -1,4 +1,4 @@
-"""Answers to those who watch: what goes on, and what was counted."""
+"""Handlers of the requests for status and metrics."""
 
 from __future__ import annotations
 

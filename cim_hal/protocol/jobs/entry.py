@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from cim_hal.errors import CimError, DeviceRestartedError, JobCancelledError
 from cim_hal.protocol.effects import Effect, Reply, reply
 from cim_hal.protocol.jobs.records import Ended
-from cim_hal.protocol.jobs.scheduler import JobSize
 from cim_hal.protocol.jobs.state import TERMINAL, JobEvent, JobState, after
 from cim_hal.protocol.wire.errors import to_wire
 from cim_hal.protocol.wire.messages import JobStatus
@@ -24,7 +23,16 @@ if TYPE_CHECKING:
     from cim_hal.protocol.wire.messages import ErrorMessage, Progress, Sample
     from cim_hal.protocol.wire.roles import User
 
-__all__ = ["JobEntry", "Waiter"]
+__all__ = ["JobEntry", "JobSize", "Waiter"]
+
+
+@dataclass(frozen=True)
+class JobSize:
+    """What a job asks of a machine: spins of the machine, runs, and round trips of each."""
+
+    n_spins: int
+    n_runs: int
+    round_trips: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,8 +66,8 @@ class Waiter:
 class JobEntry:
     """One submission.
 
-    The program is not there yet after a restart, until the couplings are fitted again; it is
-    let go of when the job starts, for it holds the couplings.
+    After a restart `program` is None until the couplings are lowered again. It is dropped when the
+    job starts, because it holds the couplings.
 
     Attributes
     ----------
@@ -128,7 +136,7 @@ class JobEntry:
 
     @property
     def report(self) -> LoweringReport:
-        """How its couplings were fitted to the machine."""
+        """How its couplings were lowered to the machine."""
         return self.accepted.report
 
     @property
@@ -138,7 +146,7 @@ class JobEntry:
 
     @property
     def work(self) -> JobSize:
-        """What it asks of the machine."""
+        """Its size, from which its run time is estimated."""
         return JobSize(self.report.machine_spins, self.request.n_runs, self.schedule.round_trips)
 
     @property

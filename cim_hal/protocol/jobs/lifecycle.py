@@ -173,7 +173,7 @@ class JobLifecycle:
         then: Then | None = None,
         otherwise: Otherwise | None = None,
     ) -> list[Effect]:
-        """End a job early, and go on with `then`; too late is no mistake."""
+        """End a job early, then call `then`. After the end of the job it changes nothing."""
         then, otherwise = then or _nothing, otherwise or self._put_off
         if job.state is JobState.QUEUED:
             error = job.reason or job.cancelled()
@@ -219,7 +219,7 @@ class JobLifecycle:
         return self._changed(self._running, now)
 
     def finish(self, job_id: str, outcome: Result | CimError, now: float) -> list[Effect]:
-        """Take what became of the running job, and start the next.
+        """Handle the outcome of the running job, and start the next.
 
         The job runs on, for all to see, until that is written.
         """

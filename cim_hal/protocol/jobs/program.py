@@ -1,4 +1,4 @@
-"""From a request to the program of its job, and from its result to the record."""
+"""Programs of jobs from their requests, and run records from their results."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who runs next: users take turns in device seconds, couplings that are loaded come first.
+"""Fair scheduling of jobs by device seconds; jobs for the couplings that are loaded go first.
 
 Deficit round robin. At the start of a round every user gets one slice of device seconds; what a
 job took is charged when it has ended, so nothing need be known beforehand. A user is served while
@@ -28,12 +28,12 @@ from cim_hal.errors import QueueFullError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from cim_hal.protocol.jobs.entry import JobEntry
+    from cim_hal.protocol.jobs.entry import JobEntry, JobSize
     from cim_hal.protocol.wire.limits import Limits
     from cim_hal.protocol.wire.messages import CouplingRef
     from cim_hal.protocol.wire.roles import User
 
-__all__ = ["FairQueue", "JobSize", "RunTimeEstimator", "Scheduler"]
+__all__ = ["FairQueue", "RunTimeEstimator", "Scheduler"]
 
 MEMORY = 0.8  # of the rate known before, at each new job
 
@@ -101,7 +101,7 @@ class FairQueue(Generic[Item]):
         return len(line.places) if line else 0
 
     def push(self, item: Item, *, user: str, priority: int = 0, coupling: object = None) -> None:
-        """Let a job wait.
+        """Add a job to the queue.
 
         Parameters
         ----------
@@ -115,7 +115,7 @@ class FairQueue(Generic[Item]):
         self._insert(user, place)
 
     def remove(self, item: Item) -> None:
-        """Let a job wait no longer; one that does not wait is no mistake."""
+        """Remove a job from the queue, if it is there."""
         for line in self._lines.values():
             line.places = [place for place in line.places if place.item != item]
 
@@ -148,7 +148,7 @@ class FairQueue(Generic[Item]):
         return heads[user].item
 
     def put_back(self) -> None:
-        """Let the job that was taken last wait again, where it did."""
+        """Put the job that was taken last back in its place."""
         if self._popped is not None:
             self._insert(*self._popped)
             self._popped = None
@@ -185,15 +185,6 @@ class FairQueue(Generic[Item]):
                 del self._lines[user]
 
 
-@dataclass(frozen=True)
-class JobSize:
-    """What a job asks of a machine: spins of the machine, runs, and round trips of each."""
-
-    n_spins: int
-    n_runs: int
-    round_trips: int
-
-
 class RunTimeEstimator:
     """Device seconds of one round trip of one run, for machines and for emulators.
 
@@ -202,9 +193,10 @@ class RunTimeEstimator:
 
     Examples
     --------
-    >>> pace = RunTimeEstimator()
-    >>> pace.learn(JobSize(n_spins=100, n_runs=10, round_trips=1000), 0.5)
-    >>> pace.estimate(JobSize(n_spins=90, n_runs=4, round_trips=1000))
+    >>> from cim_hal.protocol.jobs.entry import JobSize
+    >>> estimator = RunTimeEstimator()
+    >>> estimator.learn(JobSize(n_spins=100, n_runs=10, round_trips=1000), 0.5)
+    >>> estimator.estimate(JobSize(n_spins=90, n_runs=4, round_trips=1000))
     0.2
     """
 
@@ -212,7 +204,7 @@ class RunTimeEstimator:
         self._rates: dict[int, float] = {}
 
     def learn(self, work: JobSize, seconds: float) -> None:
-        """Take what a job took of the machine."""
+        """Learn from the device seconds that a job took."""
         size, rate = work.n_spins.bit_length(), seconds / (work.n_runs * work.round_trips)
         self._rates[size] = MEMORY * self._rates.get(size, rate) + (1 - MEMORY) * rate
 
@@ -228,7 +220,7 @@ class RunTimeEstimator:
 
 
 class Scheduler:
-    """A fair queue of jobs, with what the machine holds and how fast it is."""
+    """The jobs that wait, what the machine holds, and estimates of run times."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
@@ -243,7 +235,7 @@ class Scheduler:
         return iter(self._queue)
 
     def push(self, job: JobEntry) -> None:
-        """Let a job wait."""
+        """Add a job to the queue."""
         asked = job.request
         self._queue.push(job, user=job.user.name, priority=asked.priority, coupling=asked.coupling)
 
@@ -252,19 +244,19 @@ class Scheduler:
         self._queue.remove(job)
 
     def next(self, is_allowed: Callable[[JobEntry], bool]) -> JobEntry | None:
-        """Take the job whose turn it is, of those that are allowed to run."""
+        """Remove and return the next job, of those that are allowed to run."""
         return self._queue.pop(loaded=self._loaded, is_allowed=is_allowed)
 
     def put_back(self) -> None:
-        """Let the job that was taken last wait again, where it did."""
+        """Put the job that was taken last back in its place."""
         self._queue.put_back()
 
     def begin(self, job: JobEntry, now: float) -> None:
-        """Note that a job has the machine."""
+        """Record that a job has the machine from now on."""
         self._loaded, job.started_at = job.request.coupling, now
 
     def charge(self, job: JobEntry, now: float, *, is_whole: bool) -> None:
-        """Put what a job took of the machine on the account of its user."""
+        """Charge the device seconds of a job to its user."""
         seconds = now - job.started_at
         self._queue.charge(job.user.name, seconds)
         if is_whole:  # of one that failed or was stopped nobody knows how much was done
@@ -280,7 +272,7 @@ class Scheduler:
         Raises
         ------
         QueueFullError
-            So it is, of all users or of this one.
+            As many jobs wait, of all users or of this one, as the limits allow.
         """
         limits, depth = self._limits, len(self._queue)
         own = self._queue.depth(user.name)

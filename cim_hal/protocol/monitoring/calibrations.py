@@ -171,7 +171,7 @@ class Calibrations:
     def finish(
         self, key: str, outcome: Calibration | CimError, age_s: float, now: float
     ) -> list[Effect]:
-        """Take what became of a calibration, and tell those who wait for it."""
+        """Record the outcome of a calibration, and answer those who wait for it."""
         task = self._tasks[key]
         if isinstance(outcome, CimError):
             task.outcome, facts = outcome, {"key": key, "error": outcome.code}

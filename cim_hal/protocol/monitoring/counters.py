@@ -1,4 +1,4 @@
-"""What a server counts: a closed table of names, and the numbers that stand under them."""
+"""Metrics of a server: a closed table of names, and their values."""
 
 from __future__ import annotations
 

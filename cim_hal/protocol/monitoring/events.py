@@ -1,4 +1,4 @@
-"""What goes on in a server, folded from what passes through its core: requests and effects.
+"""Log of events and live view of a server, derived from the requests and effects of its core.
 
 Nothing is asked of sessions, jobs or couplings, so they need not know that they are watched;
 what happens to them they say in an `Audit`, for the log and for this.
@@ -71,7 +71,7 @@ class LoggedEvent:
 
 
 class EventLog:
-    """The fold. Its numbers may be read at any time; `now` only grows."""
+    """Views of sessions and jobs, recent events and counters; `now` only grows."""
 
     def __init__(self) -> None:
         self.counters = Counters()

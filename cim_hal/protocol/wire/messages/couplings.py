@@ -62,7 +62,7 @@ class CouplingSpec(Wire):
 
 
 class CouplingRef(Wire):
-    """Couplings on a server: their content and how they were fitted to its machine."""
+    """Couplings on a server: their content, and how they were lowered to its machine."""
 
     digest: Digest
     bits: Number | None = None
@@ -91,7 +91,7 @@ class CouplingChunk(Wire):
 
 
 class CommitCouplings(Wire):
-    """All chunks are sent: check, fit to the machine, keep."""
+    """All chunks are sent: check the couplings, lower them to the machine, keep them."""
 
     t: Literal["couplings.commit"] = "couplings.commit"
     upload: Token
@@ -112,7 +112,7 @@ class ListCouplings(Wire):
 
 
 class DropCouplings(Wire):
-    """Let go of couplings, unless jobs need them."""
+    """Drop couplings, unless jobs need them."""
 
     t: Literal["couplings.drop"] = "couplings.drop"
     digest: Digest
@@ -151,7 +151,7 @@ class MissingBytes(Wire):
 
 
 class HeldCouplings(Wire):
-    """Couplings on a server: `n_bytes` in all, with `fits` ways in which they were fitted.
+    """Couplings on a server: `n_bytes` in all, with `fits` ways in which they were lowered.
 
     `n_spins` is 0 where only what was made of them is left.
     """

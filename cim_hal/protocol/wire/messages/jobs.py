@@ -90,7 +90,7 @@ class WaitJob(Wire):
 
 
 class CancelJob(Wire):
-    """End the job early; too late is no mistake."""
+    """End the job early. After its end this changes nothing."""
 
     t: Literal["job.cancel"] = "job.cancel"
     job: Token
@@ -138,7 +138,7 @@ class ListJobs(Wire):
 
 
 class JobStatus(Wire):
-    """Where the job is; `error` where it failed or was cancelled.
+    """State of a job; `error` if it failed or was cancelled.
 
     `seq` grows with each change of any job; `gone` says that the result was acknowledged or has
     expired; `ready` is the number of runs that can be fetched.

@@ -25,7 +25,7 @@ from cim_hal.protocol.couplings.content import (
     encode_change,
     lower_encoded,
 )
-from cim_hal.protocol.couplings.store import CouplingStore
+from cim_hal.protocol.couplings.store import CouplingStore, LruStore
 from cim_hal.protocol.effects import Lower
 from cim_hal.protocol.wire.limits import Limits
 from cim_hal.protocol.wire.messages import (
@@ -392,3 +392,34 @@ def test_couplings_that_jobs_need_are_kept_beyond_the_quota():
     needed.add(_loaded_by(library, "ann", 1))
     last = _loaded_by(library, "ann", 2)
     assert _held(library) == needed | {last}
+
+
+def test_the_store_drops_the_least_recently_used_and_keeps_the_newest():
+    store = LruStore(10)
+    for name in "abc":
+        store.put(name, name.upper(), 4)
+    assert store.get("a") is None
+    assert store.get("b") == "B"
+    store.put("d", "D", 4)
+    assert store.get("c") is None
+    assert store.get("b") == "B"
+    store.put("e", "E", 100)
+    assert len(store) == 1
+    assert store.get("e") == "E"
+
+
+def test_what_is_pinned_stays_and_what_is_not_goes_instead():
+    store = LruStore(10, lambda key: key == "a")
+    for name in "abc":
+        store.put(name, name.upper(), 4)
+    assert [key for key, _, _ in store.items()] == ["c", "a"]
+    assert store.n_bytes == 8
+
+
+def test_a_value_put_again_or_dropped_gives_back_its_bytes():
+    store = LruStore(10)
+    store.put("a", "A", 9)
+    store.put("a", "B", 5)
+    assert (store.n_bytes, store.get("a")) == (5, "B")
+    assert store.drop("a") == 5
+    assert store.drop("a") == store.n_bytes == 0
