@@ -11,9 +11,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cim_hal.cli.common import FILE, FOLDER
-from cim_hal.cli.driver_options import chosen_driver, driver_options
-from cim_hal.cli.limit_options import limit_options, read_limits
-from cim_hal.cli.page_options import PageOptions, page_options
+from cim_hal.cli.serve_options import (
+    PageOptions,
+    chosen_driver,
+    driver_options,
+    limit_options,
+    page_options,
+    read_limits,
+)
 from cim_hal.client.spawn import READY
 from cim_hal.key_files import read_pair
 from cim_hal.protocol.wire.limits import Limits
@@ -52,21 +57,21 @@ LEVELS = ("debug", "info", "warning", "error")
 @click.option(
     "--insecure",
     is_flag=True,
-    help="Let other machines in without keys: trusted networks only.",
+    help="Accept other machines without keys: trusted networks only.",
 )
 @click.option(
     "--key",
     "key_path",
     type=FILE,
     metavar="FILE.key",
-    help="Ask for keys, and encrypt: the secret key file of this server.",
+    help="Require keys and encrypt: the secret key file of this server.",
 )
 @click.option(
     "--authorized",
     "authorized_path",
     type=FILE,
     metavar="FILE.toml",
-    help="With --key: whom to let in; read again when it changes, and on SIGHUP.  "
+    help="With --key: the accepted clients; read again when it changes, and on SIGHUP.  "
     "[default: what cim-hal keys authorize writes]",
 )
 @click.option(
@@ -74,28 +79,28 @@ LEVELS = ("debug", "info", "warning", "error")
     "audit_path",
     type=FILE,
     metavar="FILE",
-    help="Append to this file who did what, one line of JSON each.",
+    help="Append an audit log to this file, one JSON object a line.",
 )
 @click.option(
     "--calibrations",
     "calibrations_path",
     type=FOLDER,
     metavar="FOLDER",
-    help="Keep calibrations in this folder, one file each, beyond the end of the server.",
+    help="Keep calibrations in this folder across restarts, one file each.",
 )
 @click.option(
     "--log-level",
     type=click.Choice(LEVELS),
     default="warning",
     show_default=True,
-    help="What to log, on stderr.",
+    help="Least level of the log, on stderr.",
 )
 @click.option(
     "--log-format",
     type=click.Choice(FORMATS),
     default="human",
     show_default=True,
-    help="How to write the log: lines for people, or one JSON object a line.",
+    help="Format of the log: lines for people, or one JSON object a line.",
 )
 @page_options
 @click.option(
@@ -103,7 +108,7 @@ LEVELS = ("debug", "info", "warning", "error")
     "faults_path",
     type=FILE,
     metavar="FILE.toml",
-    help="For tests: let the machine fail as this script says.",
+    help="For tests: inject the faults of this script.",
 )
 @click.option(
     "--state",
@@ -116,7 +121,7 @@ LEVELS = ("debug", "info", "warning", "error")
 @click.option(
     "--no-journal",
     is_flag=True,
-    help="Keep jobs in memory alone: they end with the server.",
+    help="Keep jobs in memory only: they end with the server.",
 )
 @limit_options
 @driver_options
@@ -141,12 +146,12 @@ def serve(
     state_folder: Path | None,
     no_journal: bool,
     until_stdin_closes: bool,
-    **patience: Any,
+    **driver: Any,
 ) -> None:
     """Serve the driver TARGET on the network until Ctrl-C or SIGTERM.
 
     Prints one line on stdout when it is ready, with the endpoint. The driver runs in a process of
-    its own, which is started anew when it crashes or hangs.
+    its own, which is restarted when it crashes or hangs.
 
     \b
     Examples:
@@ -171,7 +176,7 @@ def serve(
     journal = None if no_journal else DiskJournal(state_folder or default_folder(target))
     with (
         Router(
-            chosen_driver(target, faults_path, **patience),
+            chosen_driver(target, faults_path, **driver),
             endpoint,
             insecure=insecure,
             authenticator=authenticator,
@@ -196,7 +201,7 @@ def _authenticator(key: Path | None, authorized: Path | None) -> Authenticator |
     if key is not None:
         return Authenticator(read_pair(key), authorized or default_file())
     if authorized is not None:
-        raise click.UsageError("--authorized needs --key: without it nobody is asked for a key")
+        raise click.UsageError("--authorized needs --key: without it the server requires no keys")
     return None
 
 
