@@ -33,7 +33,7 @@ def _program(n_runs: int) -> Program:
 
 @pytest.fixture
 def _eager(monkeypatch):
-    monkeypatch.setattr("emulator.delivery.DELIVER_S", 0.0)
+    monkeypatch.setattr("emulator.recording.DELIVER_S", 0.0)
 
 
 @pytest.mark.usefixtures("_eager")
