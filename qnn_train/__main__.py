@@ -18,7 +18,7 @@ from qnn_train.cli.scale import describe_scale, train_scale
 from qnn_train.data import load_digits, load_fashion_mnist
 from qnn_train.data.fashion_mnist import data_directory, download
 from qnn_train.errors import TrainingError
-from qnn_train.network.activations import ACTIVATIONS
+from qnn_train.network.spline import ACTIVATIONS
 from qnn_train.training import PRESETS, Checkpoint, ProximalProblem, default_preset, preset
 from qnn_train.training.methods import METHODS
 from qnn_train.training.recipe import Recipe, prepare

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from qnn_train.data import PooledLevels
-from qnn_train.data.augment import augmented
+from qnn_train.data.datasets import augmented
 from qnn_train.errors import DataError
 from qnn_train.solve.blocks import block_bits, partition
 

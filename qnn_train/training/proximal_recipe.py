@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Literal
 
 from qnn_train.errors import AssemblyError
 from qnn_train.network import Architecture, Layer, ParameterCode, bias_code, weight_code
-from qnn_train.network.activations import activation_named
 from qnn_train.network.architecture import hidden_sizes
+from qnn_train.network.spline import activation_named
 from qnn_train.solve import Annealing
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ import pytest
 
 from cim_hal.protocol.monitoring.counters import METRICS, SECONDS, Counters
 from cim_hal.protocol.wire.messages.status import MetricReading, MetricsReport
-from cim_hal.watch.exposition import exposition
+from cim_hal.watch.pages import exposition
 
 parser = pytest.importorskip("prometheus_client.parser", reason="the extra metrics is missing")
 
