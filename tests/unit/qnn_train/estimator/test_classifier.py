@@ -65,7 +65,7 @@ def test_two_classes_of_words_have_one_margin_a_sample(pair):
     margins = trained.decision_function(X)
     assert margins.shape == (100,)
     assert np.array_equal(margins, np.rint(margins))
-    assert np.array_equal(trained.predict(X) == "virginica", margins > 0)
+    assert np.array_equal(trained.predict(X) == "virginica", margins >= 0)
     assert trained.score(X, y) > 0.8
 
 
@@ -209,7 +209,7 @@ def test_a_damaged_file_of_integers_is_refused(three, tmp_path, damage):
     if damage == "cut":
         path.write_bytes(path.read_bytes()[:-30])
     elif damage == "weight":
-        np.savez(path, **arrays | {"weights_0": arrays["weights_0"] * 3})
+        np.savez(path, **arrays | {"networks": arrays["networks"][:, 1:]})
     elif damage == "classes":
         np.savez(path, **arrays | {"classes": arrays["classes"][:2]})
     else:
