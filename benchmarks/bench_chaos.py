@@ -142,7 +142,7 @@ def measure(
             proxies.append(stack.enter_context(proxy))
             endpoint = proxies[-1].endpoint
         if trouble.reset_every is not None:
-            toxics = [ResetEvery(pieces=trouble.reset_every)]
+            toxics = [ResetEvery(segments=trouble.reset_every)]
             proxy = TcpProxy(endpoint, upstream=toxics, downstream=toxics)
             proxies.append(stack.enter_context(proxy))
             endpoint = proxies[-1].endpoint

@@ -25,6 +25,7 @@ from emulator.dynamics import JobInputs
 from emulator.noise import NoiseKey
 from emulator.products.avx512 import has_byte_products
 from emulator.products.coupling import CouplingMatrix
+from emulator.products.dense_int import DenseLevels
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -82,9 +83,10 @@ def bare_product(coupling: CouplingMatrix) -> Callable[[], object]:
     n_spins = len(coupling.field)
     codes = np.random.default_rng(0).integers(-127, 128, (n_spins, RUNS)).astype(np.float32)
     out = np.empty_like(codes)
-    if coupling.sparse is not None:
+    J = coupling.matrix
+    if not isinstance(J, np.ndarray):
         return lambda: coupling.multiply(codes, out)
-    J = np.asarray(coupling.dense, np.float32)
+    J = J.astype(np.float32)
     return lambda: np.matmul(J, codes, out=out)
 
 
@@ -124,7 +126,7 @@ def test_a_dense_round_trip_beside_the_bare_product(  # noqa: PLR0917  a fixture
 ) -> None:
     dynamics = MeasurementFeedback()
     inputs = wire(load(shared_dir, name), dynamics, bits)
-    assert (inputs.coupling.packed is not None) == (arithmetic == "bytes")
+    assert isinstance(inputs.coupling.operand, DenseLevels) == (arithmetic == "bytes")
     measure(benchmark, inputs, dynamics, threads)
 
 

@@ -24,7 +24,7 @@ import zmq
 
 from cim_hal import IsingModel, PumpSchedule, open_device, spawn_server
 from cim_hal.client.messages import coupling_ref
-from cim_hal.protocol.couplings.content import Content
+from cim_hal.protocol.couplings.content import Couplings
 from cim_hal.protocol.jobs.state import TERMINAL
 from cim_hal.protocol.wire.results import unpack_spins
 
@@ -146,7 +146,7 @@ def upload() -> None:
         shown("2000 x 2000 float32, cold, fitted", ours, theirs)
         capabilities = device.capabilities
     shown("  of that: pack and hash, client", [seconds(lambda m=m: _named(m)) for m in models[:7]])
-    contents = [Content.of(model) for model in models[:7]]
+    contents = [Couplings.of(model) for model in models[:7]]
     refs = [coupling_ref(content.digest, bits=None, gauge_seed=None) for content in contents]
     fitting = [
         seconds(lambda c=c, r=r: c.lowered(capabilities, r))
@@ -157,7 +157,7 @@ def upload() -> None:
 
 
 def _named(model: IsingModel) -> str:
-    return Content.of(model).digest
+    return Couplings.of(model).digest
 
 
 def held() -> None:

@@ -40,7 +40,7 @@ from scipy.stats import theilslopes
 from soak_machine import expected
 
 from cim_hal import CimError, DeviceError, IsingModel, open_device
-from cim_hal.server.vitals import memory_bytes, open_files
+from cim_hal.server.process_usage import memory_bytes, open_files
 
 # spins, runs, and how often: small jobs are many, large ones few
 SIZES = ((2, 1, 30), (16, 8, 30), (100, 32, 25), (300, 64, 10), (1000, 32, 4), (1500, 8, 1))

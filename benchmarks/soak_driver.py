@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
 
 from cim_hal import IsingModel, Program, PumpSchedule, StopToken, lower
 from cim_hal.errors import DriverFaultError
-from cim_hal.server.driver.options import Backoff, DriverOptions
+from cim_hal.server.driver.driver_options import Backoff, DriverOptions
 from cim_hal.server.driver.process import DriverProcess
 
 PAIR = IsingModel.from_couplings([[0, 1], [1, 0]])

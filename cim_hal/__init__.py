@@ -1,70 +1,77 @@
-"""A hardware abstraction layer for coherent Ising machines."""
+"""A hardware abstraction layer for coherent Ising machines.
 
-from cim_hal.client import (
-    AsyncDevicePool,
-    AsyncJob,
-    AsyncSession,
-    DevicePool,
-    Job,
-    Lease,
-    LocalTransport,
-    LoopbackTransport,
-    Retries,
-    Session,
-    SpawnedServer,
-    Transport,
-    Tuner,
-    open_device,
-    open_device_async,
-    spawn_server,
-)
-from cim_hal.errors import (
-    AuthenticationError,
-    CapabilityError,
-    CimError,
-    DeviceError,
-    EmergencyStopError,
-    JobCancelledError,
-    JobError,
-    JobTimeoutError,
-    LeaseHeldError,
-    LeaseLostError,
-    ModelError,
-    PermissionDeniedError,
-    ProtocolError,
-    TargetError,
-    TransportError,
-)
-from cim_hal.machine import (
-    Calibration,
-    Capabilities,
-    Driver,
-    Fault,
-    FaultScript,
-    FaultyDriver,
-    Lowering,
-    Program,
-    Reading,
-    Readout,
-    Setting,
-    StopToken,
-    Telemetry,
-    lower,
-    make_driver,
-    max_level,
-    quantize,
-    registered_drivers,
-)
-from cim_hal.model import (
-    IsingModel,
-    LoweringReport,
-    PumpSchedule,
-    RunRecord,
-    SampleSet,
-    Trace,
-    TraceRequest,
-    read_model,
-)
+Names are imported on first use, so that ``import cim_hal`` and the help of commands are quick.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cim_hal.client import (
+        AsyncDevicePool,
+        AsyncJob,
+        AsyncSession,
+        DevicePool,
+        Job,
+        Lease,
+        LocalTransport,
+        LoopbackTransport,
+        Retries,
+        Session,
+        SpawnedServer,
+        Transport,
+        Tuner,
+        open_device,
+        open_device_async,
+        spawn_server,
+    )
+    from cim_hal.errors import (
+        AuthenticationError,
+        CapabilityError,
+        CimError,
+        DeviceError,
+        EmergencyStopError,
+        JobCancelledError,
+        JobError,
+        JobTimeoutError,
+        LeaseHeldError,
+        LeaseLostError,
+        ModelError,
+        PermissionDeniedError,
+        ProtocolError,
+        TargetError,
+        TransportError,
+    )
+    from cim_hal.machine import (
+        Calibration,
+        Capabilities,
+        Driver,
+        Fault,
+        FaultScript,
+        FaultyDriver,
+        Lowering,
+        Program,
+        Reading,
+        Readout,
+        Setting,
+        StopToken,
+        Telemetry,
+        lower,
+        make_driver,
+        max_level,
+        quantize,
+        registered_drivers,
+    )
+    from cim_hal.model import (
+        IsingModel,
+        LoweringReport,
+        PumpSchedule,
+        RunRecord,
+        SampleSet,
+        Trace,
+        TraceRequest,
+        read_model,
+    )
 
 __all__ = [
     "AsyncDevicePool",
@@ -125,3 +132,19 @@ __all__ = [
     "registered_drivers",
     "spawn_server",
 ]
+
+# In the order in which they import each other: a name is looked up in the lightest one first.
+_PACKAGES = ("cim_hal.errors", "cim_hal.model", "cim_hal.machine", "cim_hal.client")
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        for package in map(import_module, _PACKAGES):
+            if hasattr(package, name):
+                value = globals()[name] = getattr(package, name)
+                return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]

@@ -1,10 +1,11 @@
-"""How the commands of this project end: errors in one line, and exit codes that mean something."""
+"""What the commands of this project share: exit codes, one-line errors, commands imported late."""
 
 from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -19,9 +20,9 @@ from cim_hal.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-__all__ = ["INTERRUPTED", "run"]
+__all__ = ["INTERRUPTED", "LazyGroup", "run"]
 
 FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
 INPUT_ERRORS = (
@@ -34,19 +35,60 @@ INPUT_ERRORS = (
 )
 
 
+class LazyGroup(click.Group):
+    """A group that imports a command when it is used, and lists its commands without imports.
+
+    Parameters
+    ----------
+    lazy_commands : mapping of str to pair of str
+        Name of a command to ``"module:attribute"`` and to its line in the list of commands, which
+        is the first sentence of its help.
+    *args, **options
+        As of `click.Group`; commands may also be added as usual.
+    """
+
+    def __init__(
+        self, *args: Any, lazy_commands: Mapping[str, tuple[str, str]], **options: Any
+    ) -> None:
+        super().__init__(*args, **options)
+        self.lazy_commands = dict(lazy_commands)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of all commands, sorted."""
+        return sorted({*super().list_commands(ctx), *self.lazy_commands})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return a command by its name, and import it if need be."""
+        if cmd_name in self.lazy_commands and cmd_name not in self.commands:
+            module, _, attribute = self.lazy_commands[cmd_name][0].partition(":")
+            self.add_command(getattr(import_module(module), attribute), cmd_name)
+        return super().get_command(ctx, cmd_name)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of commands; nothing is imported for it."""
+        names = self.list_commands(ctx)
+        limit = formatter.width - 6 - max(map(len, names), default=0)
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, self._summary(name, limit)) for name in names])
+
+    def _summary(self, name: str, limit: int) -> str:
+        if name in self.commands:
+            return self.commands[name].get_short_help_str(limit)
+        return click.Command(name, help=self.lazy_commands[name][1]).get_short_help_str(limit)
+
+
 def run(command: click.Command, arguments: Sequence[str] | None = None) -> int:
     """Run a click command and return the exit status of the process.
 
-    Every `CimError` and every usage error becomes one line ``error: …`` on stderr and no
-    traceback. The status is 0, 2 for bad input (`INPUT_ERRORS`, usage), 130 after Ctrl-C, 1 for
-    any other `CimError`. A bug keeps its traceback.
+    Every `CimError` and every usage error becomes one line ``error: …`` on stderr, without a
+    traceback. The status is 0, 2 for bad input (`INPUT_ERRORS`, usage), 130 after Ctrl-C, and 1 for
+    any other `CimError`. Other exceptions are bugs and propagate.
 
     Parameters
     ----------
     command : click.Command
-        Made with the decorators of click.
     arguments : sequence of str, optional
-        Those of the process where it is None.
+        Arguments of the command; by default those of the process.
 
     Examples
     --------

@@ -19,11 +19,11 @@ import numpy as np
 
 from cim_hal import IsingModel
 from cim_hal.errors import ProtocolError
-from cim_hal.protocol.couplings.content import Content
+from cim_hal.protocol.couplings.content import Couplings
 from cim_hal.protocol.couplings.encodings import smallest
 from cim_hal.protocol.jobs.state import JOB, TERMINAL, JobState
 from cim_hal.protocol.wire.codec import decode, encode
-from cim_hal.protocol.wire.errors import as_fault
+from cim_hal.protocol.wire.errors import to_wire
 from cim_hal.protocol.wire.messages import (
     EVENT,
     REPLY,
@@ -33,7 +33,7 @@ from cim_hal.protocol.wire.messages import (
     CouplingChunk,
     CouplingRef,
     Describe,
-    Fault,
+    ErrorMessage,
     FetchResult,
     Hello,
     JobStatus,
@@ -94,7 +94,7 @@ def transcripts() -> list[dict[str, Any]]:
 
 
 def _packets() -> Iterator[tuple[str, Packet]]:
-    payload = smallest(Content.of(TRIANGLE))
+    payload = smallest(Couplings.of(TRIANGLE))
     ref = CouplingRef(digest=payload.digest())
     plane, shut = Schedule(pump=(0.0, 1.5), round_trips=200), None
     requests: list[tuple[str, Any, tuple[Any, ...]]] = [
@@ -118,7 +118,7 @@ def _packets() -> Iterator[tuple[str, Packet]]:
     for name, body, buffers in requests:
         session = "" if isinstance(body, Hello) else SESSION
         yield name, Packet(Kind.REQUEST, ID, body, session, buffers)
-    refusal = Fault(
+    refusal = ErrorMessage(
         code="capability",
         message="max_spins: the request needs 513, the device has 512",
         details={"what": "max_spins", "required": 513, "available": 512},
@@ -200,7 +200,7 @@ def _bad(name: str, frames: Sequence[bytes]) -> dict[str, Any]:
     try:
         decode(frames)
     except ProtocolError as error:
-        code = as_fault(error).code
+        code = to_wire(error).code
         return {"name": name, "frames": [frame.hex() for frame in frames], "verdict": code}
     raise AssertionError(f"{name}: these frames are a message")
 

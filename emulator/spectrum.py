@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import scipy.sparse as sp
 from scipy.linalg import eigh_tridiagonal
 
 from emulator.noise import normals
@@ -37,8 +36,7 @@ class Norms(NamedTuple):
     @classmethod
     def of(cls, coupling: CouplingMatrix) -> Norms:
         """Measure couplings."""
-        values = coupling.dense if coupling.sparse is None else coupling.sparse[2]
-        couplings = np.linalg.norm(np.ravel(values))  # pyright: ignore[reportArgumentType, reportCallIssue]
+        couplings = np.linalg.norm(np.ravel(coupling.as_floats(coupling.dtype).values))
         return cls(len(coupling.field), float(couplings), float(np.linalg.norm(coupling.field)))
 
     def natural_strength(self, field_weight: float = 0.0) -> float:
@@ -61,7 +59,7 @@ def lowest_eigenvalue(coupling: CouplingMatrix) -> float:
     random vector: the same couplings give the same number.
     """
     n_spins = len(coupling.field)
-    matrix = _matrix(coupling)
+    matrix = coupling.matrix
     vector = normals(0, round_trip=0, n_spins=n_spins, n_runs=1)[:, 0].astype(coupling.dtype)
     vector /= np.linalg.norm(vector)
     before, overlap = np.zeros_like(vector), 0.0
@@ -78,11 +76,3 @@ def lowest_eigenvalue(coupling: CouplingMatrix) -> float:
         before, vector = vector, image / overlap
     ritz_values = eigh_tridiagonal(diagonal, beside[: len(diagonal) - 1], eigvals_only=True)
     return float(ritz_values[0])
-
-
-def _matrix(coupling: CouplingMatrix) -> Any:
-    if coupling.sparse is None:
-        return coupling.dense
-    starts, columns, values = coupling.sparse
-    n_spins = len(coupling.field)
-    return sp.csr_array((values, columns.astype(np.int64), starts.astype(np.int64)), (n_spins,) * 2)

@@ -1,20 +1,19 @@
-"""Conversations on tape: record what clients and a server say, play it back, check a server."""
+"""Record what clients and a server say to each other, replay it, and check a server against it."""
 
-from cim_hal.cassette.checker import Check, Difference, check
-from cim_hal.cassette.player import Player
+from cim_hal.cassette.checker import Comparison, Difference, check
+from cim_hal.cassette.file import Cassette, CassetteWriter, RecordedExchange, read_cassette
 from cim_hal.cassette.recorder import Recorder
-from cim_hal.cassette.served import PlayerServer
-from cim_hal.cassette.tape import Exchange, Tape, TapeWriter, read_tape
+from cim_hal.cassette.replay import Replayer, ReplayServer
 
 __all__ = [
-    "Check",
+    "Cassette",
+    "CassetteWriter",
+    "Comparison",
     "Difference",
-    "Exchange",
-    "Player",
-    "PlayerServer",
+    "RecordedExchange",
     "Recorder",
-    "Tape",
-    "TapeWriter",
+    "ReplayServer",
+    "Replayer",
     "check",
-    "read_tape",
+    "read_cassette",
 ]

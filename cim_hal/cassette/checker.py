@@ -1,8 +1,8 @@
-"""Hold a server against a tape: does it still say what it said then.
+"""Comparison of a live server with a cassette: does it still reply as it did.
 
-The requests of the tape are made again, in their order. Tokens are those of the live server; ids,
-keys, times and what changes by the hour are not compared. Samples are compared bit by bit where
-the machine calls itself reproducible, by their shape where it does not.
+The recorded requests are repeated in their order, with the tokens of the live server. Ids, keys,
+times and fields that change by themselves are not compared. Samples are compared bit by bit if
+the machine calls itself reproducible, else by number, shape and type.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from cim_hal.protocol.wire.messages import (
     CommitCouplings,
     CouplingChunk,
     CouplingsLoaded,
-    Fault,
+    ErrorMessage,
     JobStatus,
     ResultBatch,
     Sample,
@@ -36,22 +36,22 @@ from cim_hal.protocol.wire.packet import ID_BYTES, Kind, Packet
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from cim_hal.cassette.tape import Exchange, Tape
+    from cim_hal.cassette.file import Cassette, RecordedExchange
     from cim_hal.client.transport.base import Transport
     from cim_hal.protocol.wire.messages import Message
 
-__all__ = ["Check", "Difference", "check"]
+__all__ = ["Comparison", "Difference", "check"]
 
-PATIENCE_S = 30.0
+REPLY_TIMEOUT_S = 30.0
 JOB_S = 600.0
 POLL_S = 1.0
-# What is another at each start, or from one minute to the next.
-PASSING = frozenset(
+# Fields that change with each start of a server, or with time.
+VOLATILE_FIELDS = frozenset(
     {"instance", "server", "session", "job", "upload", "queued", "busy", "received", "epoch", "seq"}
 )
-PASSING_ENDINGS = ("_s", "_at", "_ms")
-# Requests whose answers are about this very moment.
-OF_THE_MOMENT = frozenset(
+VOLATILE_SUFFIXES = ("_s", "_at", "_ms")
+# Requests whose replies describe the present moment only.
+VOLATILE_REQUESTS = frozenset(
     {
         "bye",
         "calibration.list",
@@ -71,7 +71,19 @@ _TOKEN = re.compile(r"^[0-9a-f]{32}$")
 
 @dataclass(frozen=True)
 class Difference:
-    """A field of a reply that was something else on the tape; the number counts exchanges."""
+    """A field of a reply that differs from the cassette.
+
+    Attributes
+    ----------
+    exchange : int
+        Number of the exchange, from 1.
+    request : str
+        Type of the request.
+    path : str
+        Where in the reply, with dots.
+    recorded, live : str
+        Both values, cut to 200 characters.
+    """
 
     exchange: int
     request: str
@@ -81,13 +93,13 @@ class Difference:
 
 
 @dataclass(frozen=True)
-class Check:
-    """What became of a check.
+class Comparison:
+    """Result of `check`.
 
     Attributes
     ----------
     compared, skipped : int
-        Exchanges; those skipped are chunks of couplings that the server holds already.
+        Exchanges; uploads of couplings that the server already holds are skipped.
     differences : tuple of Difference
     """
 
@@ -101,10 +113,12 @@ class Check:
         return not self.differences
 
 
-def check(tape: Tape, transport: Transport, *, timeout_s: float = PATIENCE_S) -> Check:
-    """Make the requests of a tape to a live server and compare the replies.
+def check(
+    cassette: Cassette, transport: Transport, *, timeout_s: float = REPLY_TIMEOUT_S
+) -> Comparison:
+    """Repeat the requests of a cassette to a live server and compare the replies.
 
-    The caller closes the transport.
+    The transport stays open.
 
     Parameters
     ----------
@@ -114,13 +128,13 @@ def check(tape: Tape, transport: Transport, *, timeout_s: float = PATIENCE_S) ->
     Raises
     ------
     CassetteError
-        There is no exchange on the tape.
+        The cassette holds no exchange.
     TransportError
-        The server does not answer.
+        The server does not reply in time.
     """
-    if not tape.exchanges:
-        raise CassetteError("the tape holds no exchange")
-    return _Checker(transport, timeout_s).run(tape)
+    if not cassette.exchanges:
+        raise CassetteError("the cassette holds no exchange")
+    return _Checker(transport, timeout_s).run(cassette)
 
 
 @dataclass(eq=False)
@@ -128,14 +142,14 @@ class _Checker:
     transport: Transport
     timeout_s: float
     tokens: dict[str, str] = field(default_factory=dict)
-    kept: set[str] = field(default_factory=set)  # uploads that were not needed
+    skipped_uploads: set[str] = field(default_factory=set)  # the live server had the couplings
     is_reproducible: bool = False
 
-    def run(self, tape: Tape) -> Check:
+    def run(self, cassette: Cassette) -> Comparison:
         compared = skipped = 0
         differences: list[Difference] = []
-        for number, exchange in enumerate(tape.exchanges, start=1):
-            if self._is_kept(exchange):
+        for number, exchange in enumerate(cassette.exchanges, start=1):
+            if self._is_skipped(exchange):
                 skipped += 1
                 continue
             live = self._ask(exchange)
@@ -144,24 +158,27 @@ class _Checker:
             for path, recorded, now in self._compare(exchange, live):
                 what = exchange.request.body.t
                 differences.append(Difference(number, what, path, _text(recorded), _text(now)))
-        return Check(compared, skipped, tuple(differences))
+        return Comparison(compared, skipped, tuple(differences))
 
-    def _is_kept(self, exchange: Exchange) -> bool:
+    def _is_skipped(self, exchange: RecordedExchange) -> bool:
         body = exchange.request.body
-        return isinstance(body, CouplingChunk | CommitCouplings) and body.upload in self.kept
+        return (
+            isinstance(body, CouplingChunk | CommitCouplings)
+            and body.upload in self.skipped_uploads
+        )
 
-    def _ask(self, exchange: Exchange) -> Packet:
-        request = self._renewed(exchange.request)
+    def _ask(self, exchange: RecordedExchange) -> Packet:
+        request = self._for_live_server(exchange.request)
         ends = _is_final(exchange.reply.body)
-        give_up_at = time.monotonic() + JOB_S
+        deadline = time.monotonic() + JOB_S
         while True:
             reply = self.transport.exchange(request, timeout_s=self.timeout_s)
             waits = isinstance(request.body, WaitJob) and ends and not _is_final(reply.body)
-            if not waits or time.monotonic() >= give_up_at:
+            if not waits or time.monotonic() >= deadline:
                 return reply
             request = replace(request, id=secrets.token_bytes(ID_BYTES))
 
-    def _renewed(self, request: Packet) -> Packet:
+    def _for_live_server(self, request: Packet) -> Packet:
         """Return a recorded request with the live server's tokens."""
         fields = {name: self._live(value) for name, value in request.body.model_dump().items()}
         if isinstance(request.body, Sample):
@@ -180,26 +197,26 @@ class _Checker:
     def _live(self, value: Any) -> Any:
         return self.tokens.get(value, value) if isinstance(value, str) else value
 
-    def _learn(self, exchange: Exchange, live: Packet) -> None:
+    def _learn(self, exchange: RecordedExchange, live: Packet) -> None:
         recorded = exchange.reply.body
         if isinstance(live.body, Welcome):
             self.is_reproducible = live.body.capabilities.reproducible
         if isinstance(recorded, UploadOpened) and isinstance(live.body, CouplingsLoaded):
-            self.kept.add(recorded.upload)
+            self.skipped_uploads.add(recorded.upload)
         if type(recorded) is type(live.body):
             theirs = live.body.model_dump()
             for name, value in recorded.model_dump().items():
                 if isinstance(value, str) and _TOKEN.match(value):
                     self.tokens[value] = theirs[name]
 
-    def _compare(self, exchange: Exchange, live: Packet) -> Iterator[tuple[str, Any, Any]]:
+    def _compare(self, exchange: RecordedExchange, live: Packet) -> Iterator[tuple[str, Any, Any]]:
         recorded = exchange.reply
         if _holds_couplings(recorded.body, live.body):
             return
         if type(recorded.body) is not type(live.body):
-            yield "t", _say(recorded.body), _say(live.body)
+            yield "t", _summary(recorded.body), _summary(live.body)
             return
-        if exchange.request.body.t in OF_THE_MOMENT or not _is_final(recorded.body):
+        if exchange.request.body.t in VOLATILE_REQUESTS or not _is_final(recorded.body):
             return
         yield from _differing("", recorded.body.model_dump(), live.body.model_dump())
         yield from self._compare_buffers(recorded, live)
@@ -217,8 +234,8 @@ class _Checker:
 
 
 def _holds_couplings(recorded: Message, live: Message) -> bool:
-    """Whether the only news is that the server holds couplings which it had not before."""
-    if isinstance(recorded, Fault) and recorded.code == UnknownReferenceError.code:
+    """Whether the replies differ only because the live server already holds the couplings."""
+    if isinstance(recorded, ErrorMessage) and recorded.code == UnknownReferenceError.code:
         return recorded.details.get("kind") == "coupling" and isinstance(live, JobStatus)
     return isinstance(recorded, UploadOpened) and isinstance(live, CouplingsLoaded)
 
@@ -226,7 +243,7 @@ def _holds_couplings(recorded: Message, live: Message) -> bool:
 def _differing(path: str, recorded: Any, live: Any) -> Iterator[tuple[str, Any, Any]]:
     if isinstance(recorded, dict) and isinstance(live, dict):
         for name in sorted(recorded.keys() | live.keys()):
-            if name not in PASSING and not name.endswith(PASSING_ENDINGS):
+            if name not in VOLATILE_FIELDS and not name.endswith(VOLATILE_SUFFIXES):
                 where = f"{path}.{name}" if path else name
                 yield from _differing(where, recorded.get(name), live.get(name))
     elif recorded != live:
@@ -234,12 +251,12 @@ def _differing(path: str, recorded: Any, live: Any) -> Iterator[tuple[str, Any, 
 
 
 def _is_final(body: Message) -> bool:
-    """Whether a reply is not about a job on its way."""
+    """Whether a reply is about anything but a job that has not ended."""
     return not isinstance(body, JobStatus) or body.state in TERMINAL
 
 
-def _say(body: Message) -> str:
-    return f"{body.t}: {body.code}: {body.message}" if isinstance(body, Fault) else body.t
+def _summary(body: Message) -> str:
+    return f"{body.t}: {body.code}: {body.message}" if isinstance(body, ErrorMessage) else body.t
 
 
 def _text(value: Any) -> str:

@@ -1,11 +1,11 @@
-"""A proxy that puts a conversation on tape."""
+"""A proxy that puts a conversation on cassette."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from cim_hal.cassette.tape import Direction, TapeWriter
+from cim_hal.cassette.file import CassetteWriter, Direction
 from cim_hal.server.security.endpoint import DEFAULT
 from cim_hal.testing.message_proxy import MessageProxy
 
@@ -54,8 +54,8 @@ class Recorder:
         keys: ClientKeys | None = None,
     ) -> None:
         self._path, self._target = Path(path), target
-        self._proxy = MessageProxy(target, listen=listen, keys=keys, watch=self._watch)
-        self._writer: TapeWriter | None = None
+        self._proxy = MessageProxy(target, listen=listen, keys=keys, on_message=self._watch)
+        self._writer: CassetteWriter | None = None
 
     @property
     def endpoint(self) -> str:
@@ -64,11 +64,11 @@ class Recorder:
 
     @property
     def messages(self) -> int:
-        """Messages on the tape so far."""
+        """Messages on the cassette so far."""
         return self._writer.messages if self._writer else 0
 
     def __enter__(self) -> Self:
-        self._writer = TapeWriter(self._path, target=self._target)
+        self._writer = CassetteWriter(self._path, target=self._target)
         try:
             self._proxy.__enter__()
         except BaseException:

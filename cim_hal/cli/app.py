@@ -1,4 +1,4 @@
-"""The group of commands, and the entry point."""
+"""The command group ``cim-hal``, and its entry point."""
 
 from __future__ import annotations
 
@@ -6,27 +6,81 @@ import sys
 
 import click
 
-from cim_hal.cli.cassette import check, record, replay
-from cim_hal.cli.chaos import chaos
-from cim_hal.cli.conform import conform
-from cim_hal.cli.couplings import couplings
-from cim_hal.cli.devices import describe, list_drivers
-from cim_hal.cli.instruments import calibrate, status
-from cim_hal.cli.jobs import jobs
-from cim_hal.cli.keys import keys
-from cim_hal.cli.lock import estop, lock, reset, unlock
-from cim_hal.cli.monitor import monitor
-from cim_hal.cli.sample import sample
-from cim_hal.cli.scaffold import new_driver
-from cim_hal.cli.serve import serve
-from cim_hal.cli.tune import tune
-from cim_hal.console import run
+from cim_hal.console import LazyGroup, run
 
 __all__ = ["main", "program"]
+
+# Name -> place of the command in this package, and the first sentence of its help.
+COMMANDS = {
+    "calibrate": (
+        "machines:calibrate",
+        "Calibrate the machine TARGET when it is free, and print the record.",
+    ),
+    "chaos": (
+        "chaos:chaos",
+        "Stand between clients and a server as a bad network, until Ctrl-C or SIGTERM.",
+    ),
+    "check": (
+        "cassette:check",
+        "Repeat the requests recorded in FILE to the server at ENDPOINT, and compare the replies.",
+    ),
+    "conform": ("conform:conform", "Check that the machine TARGET is what its driver says."),
+    "couplings": (
+        "jobs:couplings",
+        "List the couplings that the server TARGET holds, or drop some of them.",
+    ),
+    "describe": (
+        "machines:describe",
+        "Show the capabilities of the machine TARGET, and how busy it is.",
+    ),
+    "estop": (
+        "locking:estop",
+        "Stop the machine TARGET in an emergency: outputs off, jobs held until reset.",
+    ),
+    "jobs": (
+        "jobs:jobs",
+        "List your jobs on the server TARGET, or wait for, fetch or end some of them.",
+    ),
+    "keys": ("key_commands:keys", "Make keys, and manage whose keys a server accepts."),
+    "list": ("machines:list_drivers", "List the installed drivers."),
+    "lock": ("locking:lock", "Lock the machine TARGET for a time; the lock outlives this command."),
+    "monitor": (
+        "monitor:monitor",
+        "Show the server TARGET live: queue, running job, telemetry, throughput, events.",
+    ),
+    "new-driver": (
+        "scaffold:new_driver",
+        "Make a package with a driver that runs: replace its simulated hardware by yours.",
+    ),
+    "record": (
+        "cassette:record",
+        "Record what clients and the server at ENDPOINT say, until Ctrl-C or SIGTERM.",
+    ),
+    "replay": (
+        "cassette:replay",
+        "Serve a cassette as if it were the machine, until Ctrl-C or SIGTERM.",
+    ),
+    "reset": ("locking:reset", "Let the machine TARGET run again after an emergency stop."),
+    "sample": ("sample:sample", "Sample a model on the machine TARGET."),
+    "serve": ("serve:serve", "Serve the driver TARGET on the network until Ctrl-C or SIGTERM."),
+    "status": (
+        "machines:status",
+        "Show the state of the machine TARGET: driver, telemetry, calibration, queue.",
+    ),
+    "tune": (
+        "tune:tune",
+        "Search for the schedule and the settings of the machine TARGET that suit a model.",
+    ),
+    "unlock": ("locking:unlock", "Release the machine TARGET."),
+}
 
 
 @click.group(
     name="cim-hal",
+    cls=LazyGroup,
+    lazy_commands={
+        name: (f"{__package__}.{place}", summary) for name, (place, summary) in COMMANDS.items()
+    },
     no_args_is_help=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
@@ -49,14 +103,6 @@ def program() -> None:
       cim-hal sample tcp://127.0.0.1:5555 --model G1.txt --json
       cim-hal jobs tcp://127.0.0.1:5555 list
     """  # noqa: D301  \b is click's mark for text it must not rewrap
-
-
-DEVICES = (list_drivers, describe, status, sample, tune, calibrate, conform)
-SHARING = (jobs, lock, unlock, estop, reset, couplings)
-SERVING = (serve, monitor, keys, record, replay, check, chaos, new_driver)
-
-for command in (*DEVICES, *SHARING, *SERVING):
-    program.add_command(command)
 
 
 def main() -> None:

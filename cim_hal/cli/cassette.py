@@ -1,8 +1,7 @@
-"""``cim-hal record``, ``replay`` and ``check``: conversations on tape."""
+"""``cim-hal record``, ``replay`` and ``check``: record a conversation, replay it, compare."""
 
 from __future__ import annotations
 
-import json
 import signal
 import sys
 import threading
@@ -13,8 +12,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from cim_hal.cli.access import key_options
-from cim_hal.cli.paths import FILE
+from cim_hal.cli.common import FILE, json_option, key_options, print_json
 from cim_hal.client.access import keys_for
 from cim_hal.client.spawn import READY
 from cim_hal.server.security.endpoint import DEFAULT
@@ -22,7 +20,7 @@ from cim_hal.server.security.endpoint import DEFAULT
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from cim_hal.cassette import Check, Tape
+    from cim_hal.cassette import Cassette, Comparison
 
 __all__ = ["check", "record", "replay"]
 
@@ -31,7 +29,7 @@ LISTEN = click.option(
     default=DEFAULT,
     show_default=True,
     metavar="ENDPOINT",
-    help="Where clients come; port 0 for a free one.",
+    help="Where clients connect; port 0 for a free one.",
 )
 
 
@@ -43,10 +41,10 @@ LISTEN = click.option(
 def record(
     target: str, path: Path, *, listen: str, key: Path | None, server_key: str | None
 ) -> None:
-    """Put on tape what clients say to the server at ENDPOINT, until Ctrl-C or SIGTERM.
+    """Record what clients and the server at ENDPOINT say, until Ctrl-C or SIGTERM.
 
-    Prints one line on stdout when it is ready: the endpoint that clients are to use instead. FILE
-    must be new. It holds all couplings and results of the time.
+    Prints one line on stdout when it is ready: the endpoint that clients must use instead. FILE
+    must not exist. It will hold all couplings and results that pass.
 
     \b
     Examples:
@@ -69,23 +67,23 @@ def record(
 @LISTEN
 @click.option("--insecure", is_flag=True, help="Let other machines in.")
 def replay(path: Path, *, listen: str, insecure: bool) -> None:
-    """Serve a tape as if it were the machine, until Ctrl-C or SIGTERM.
+    """Serve a cassette as if it were the machine, until Ctrl-C or SIGTERM.
 
-    What was asked when it was recorded is answered as it was then; anything else is an error that
-    says what is nearest. Programs that draw seeds of their own ask for something new each time:
-    give them a seed.
+    Recorded requests get their recorded replies; any other request is answered with an error that
+    names the nearest one. A program that draws its own seeds makes a new request each time: give
+    it a seed.
 
     \b
     Examples:
       cim-hal replay monday.cassette
       cim-hal replay monday.cassette --listen tcp://127.0.0.1:5555
     """  # noqa: D301
-    from cim_hal.cassette import PlayerServer, read_tape
+    from cim_hal.cassette import ReplayServer, read_cassette
 
     ended = _ended()
-    tape = read_tape(path)
-    _warn(tape, path)
-    with PlayerServer(tape, listen=listen, insecure=insecure) as server:
+    cassette = read_cassette(path)
+    _warn(cassette, path)
+    with ReplayServer(cassette, listen=listen, insecure=insecure) as server:
         click.echo(f"{READY}{path.name} at {server.endpoint}")
         sys.stdout.flush()
         ended.wait()
@@ -94,15 +92,15 @@ def replay(path: Path, *, listen: str, insecure: bool) -> None:
 @click.command()
 @click.argument("path", metavar="FILE", type=FILE)
 @click.argument("target", metavar="ENDPOINT")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 @key_options
 def check(
     path: Path, target: str, *, as_json: bool, key: Path | None, server_key: str | None
 ) -> None:
-    """Ask the server at ENDPOINT what FILE has on tape, and compare the answers.
+    """Repeat the requests recorded in FILE to the server at ENDPOINT, and compare the replies.
 
-    Ends with 1 where they differ. Samples are compared bit by bit if the machine calls itself
-    reproducible. Jobs of the tape are run again.
+    The exit status is 1 if they differ. Samples are compared bit by bit if the machine calls
+    itself reproducible. Recorded jobs are run again.
 
     \b
     Examples:
@@ -112,34 +110,34 @@ def check(
     from cim_hal import cassette
     from cim_hal.client.transport.zmq import ZmqTransport
 
-    tape = cassette.read_tape(path)
-    _warn(tape, path)
+    recorded = cassette.read_cassette(path)
+    _warn(recorded, path)
     transport = ZmqTransport(target, keys=keys_for(target, key, server_key))
     try:
-        outcome = cassette.check(tape, transport)
+        outcome = cassette.check(recorded, transport)
     finally:
         transport.close()
     if as_json:
-        click.echo(json.dumps({"holds": outcome.holds, **asdict(outcome)}, indent=2))
+        print_json({"holds": outcome.holds, **asdict(outcome)})
     else:
         _show(outcome)
-    sys.exit(0 if outcome.holds else 1)
+    raise click.exceptions.Exit(0 if outcome.holds else 1)
 
 
-def _show(outcome: Check) -> None:
-    click.echo(f"{outcome.compared} exchanges compared, {outcome.skipped} were not needed")
+def _show(outcome: Comparison) -> None:
+    click.echo(f"{outcome.compared} exchanges compared, {outcome.skipped} not needed")
     if outcome.holds:
-        click.echo("all as on the tape")
+        click.echo("no reply differs from the cassette")
         return
-    table = Table("exchange", "request", "field", "on the tape", "now")
+    table = Table("exchange", "request", "field", "on the cassette", "now")
     for each in outcome.differences:
         table.add_row(str(each.exchange), each.request, each.path, each.recorded, each.live)
     Console().print(table)
 
 
-def _warn(tape: Tape, path: Path) -> None:
-    if not tape.is_complete:
-        click.echo(f"{path}: the recorder did not reach the end of this tape", err=True)
+def _warn(cassette: Cassette, path: Path) -> None:
+    if not cassette.is_complete:
+        click.echo(f"{path}: this cassette is incomplete: its recorder was killed", err=True)
 
 
 def _ended() -> threading.Event:

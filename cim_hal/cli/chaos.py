@@ -116,7 +116,7 @@ def _toxics(
     if bandwidth:
         toxics.append(Bandwidth(bytes_per_s=bandwidth))
     if reset_every:
-        toxics.append(ResetEvery(pieces=int(reset_every)))
+        toxics.append(ResetEvery(segments=int(reset_every)))
     if slice_bytes:
         toxics.append(Slicer(average_size=int(slice_bytes)))
     return toxics

@@ -1,26 +1,24 @@
-"""``cim-hal conform``: is a machine what its driver says."""
+"""``cim-hal conform``: check that a machine is what its driver says."""
 
 from __future__ import annotations
 
-import json
-import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, get_args
 
 import click
 from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import SpinnerColumn, TextColumn
 from rich.table import Table
 
-from cim_hal.cli.access import key_options
-from cim_hal.client.session import open_device
-from cim_hal.conformance import CHECKS, Bench, Level, Report
+from cim_hal.cli.common import POSITIVE_SECONDS, json_option, print_json, target_options
+from cim_hal.cli.progress_bar import progress_on
+from cim_hal.conformance import CHECKS, Level, MachineUnderTest, Report
 from cim_hal.conformance import conform as conform_
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
+    from cim_hal.cli.common import Target
     from cim_hal.conformance import Check, Outcome, Verdict
 
 __all__ = ["conform"]
@@ -29,14 +27,13 @@ COLORS: dict[Outcome, str] = {"passed": "green", "failed": "red", "skipped": "ye
 
 
 @click.command()
-@click.argument("target")
-@key_options
+@target_options
 @click.option(
     "--level",
     "levels",
     type=click.Choice(get_args(Level)),
     multiple=True,
-    help="Only checks of this level; may be given again.  [default: all]",
+    help="Only checks of this level; repeatable.  [default: all]",
 )
 @click.option(
     "--only",
@@ -44,7 +41,7 @@ COLORS: dict[Outcome, str] = {"passed": "green", "failed": "red", "skipped": "ye
     type=click.Choice([check.name for check in CHECKS]),
     metavar="NAME",
     multiple=True,
-    help="Only this check; may be given again.",
+    help="Only this check; repeatable.",
 )
 @click.option(
     "--runs",
@@ -57,18 +54,16 @@ COLORS: dict[Outcome, str] = {"passed": "green", "failed": "red", "skipped": "ye
 @click.option(
     "--timeout",
     "timeout_s",
-    type=click.FloatRange(min=0.0, min_open=True),
+    type=POSITIVE_SECONDS,
     default=120.0,
     show_default=True,
     help="Seconds for each job.",
 )
-@click.option("--list", "as_list", is_flag=True, help="Say what is checked, and stop.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--list", "as_list", is_flag=True, help="List the checks, and stop.")
+@json_option
 def conform(
-    target: str,
+    chosen: Target,
     *,
-    key: Path | None,
-    server_key: str | None,
     levels: tuple[Level, ...],
     names: tuple[str, ...],
     runs: int,
@@ -79,10 +74,11 @@ def conform(
 ) -> None:
     """Check that the machine TARGET is what its driver says.
 
-    Shapes, limits, refusals; signs and places of couplings and fields; ground states, known by
-    exhaustion, found more often than by guessing; seeds, cancelling, amplitudes, knobs. What the
-    machine does not claim is skipped. Only jobs are submitted. Statistical tests fail a right
-    machine once in a million. Ends with 1 where a check fails.
+    Checks shapes, limits and refusals; signs and places of couplings and fields; that ground
+    states, known by exhaustion, are found more often than by guessing; seeds, cancelling,
+    amplitudes, settings. Checks of features that the machine does not claim are skipped. Only jobs
+    are submitted. A statistical test fails a correct machine once in a million. The exit status is
+    1 where a check fails.
 
     \b
     Examples:
@@ -101,31 +97,27 @@ def conform(
     if as_list:
         _list(checks)
         return
-    with open_device(target, key=key, server_key=server_key) as session:
-        bench = Bench(session, seed=seed, n_runs=runs, timeout_s=timeout_s)
-        report = _report(bench, checks)
+    with chosen.open() as session:
+        machine = MachineUnderTest(session, seed=seed, n_runs=runs, timeout_s=timeout_s)
+        report = _report(machine, checks)
     if as_json:
-        summary = {"conforms": report.conforms, **asdict(report)}
-        click.echo(json.dumps(summary, indent=2))
+        print_json({"conforms": report.conforms, **asdict(report)})
     else:
         _show(report)
-    sys.exit(0 if report.conforms else 1)
+    raise click.exceptions.Exit(0 if report.conforms else 1)
 
 
-def _report(bench: Bench, checks: Sequence[Check]) -> Report:
-    """Make the checks, with a word on the one under way."""
+def _report(machine: MachineUnderTest, checks: Sequence[Check]) -> Report:
+    """Make the checks, and show on a terminal which one is under way."""
     found: list[Verdict] = []
     console = Console(stderr=True)
-    columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
-    with Progress(
-        *columns, console=console, transient=True, disable=not console.is_terminal
-    ) as bar:
+    with progress_on(console, SpinnerColumn(), TextColumn("{task.description}")) as bar:
         task = bar.add_task(checks[0].name)
-        for verdict in conform_(bench, checks):
+        for verdict in conform_(machine, checks):
             found.append(verdict)
             if len(found) < len(checks):
                 bar.update(task, description=checks[len(found)].name)
-    return Report(bench.capabilities.name, bench.seed, tuple(found))
+    return Report(machine.capabilities.name, machine.seed, tuple(found))
 
 
 def _show(report: Report) -> None:

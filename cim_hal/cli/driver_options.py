@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from cim_hal.machine.faults import FaultScript, FaultyDriver
+from cim_hal.machine.faulty_driver import FaultScript, FaultyDriver
 from cim_hal.machine.registry import make_driver
-from cim_hal.server.driver.options import DriverOptions
+from cim_hal.server.driver.driver_options import DriverOptions
 from cim_hal.server.driver.process import DriverProcess
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""``cim-hal jobs``: what waits, runs and is kept on a server, from any process."""
+"""``cim-hal jobs`` and ``cim-hal couplings``: what a server holds for its users."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from cim_hal.cli.access import key_options
-from cim_hal.cli.paths import FILE
-from cim_hal.cli.report import write_archive
-from cim_hal.client.session import open_device
+from cim_hal.cli.common import FILE, json_option, print_json, target_options
+from cim_hal.cli.sample_report import write_archive
+from cim_hal.errors import UnknownReferenceError
 from cim_hal.model.files import read_model
 from cim_hal.protocol.jobs.state import JobState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
+    from cim_hal.cli.common import Target
     from cim_hal.client.job import Job
     from cim_hal.client.session import Session
-    from cim_hal.protocol.wire.messages import JobInfo
+    from cim_hal.protocol.wire.messages import HeldCouplings, JobInfo
 
-__all__ = ["jobs"]
+__all__ = ["couplings", "jobs"]
 
 NONE_GONE: Mapping[str, JobState] = MappingProxyType({})
 ACTIONS = ("list", "show", "wait", "result", "cancel", "ack")
 
 
 @click.command()
-@click.argument("target")
+@target_options
 @click.argument("action", type=click.Choice(ACTIONS))
 @click.argument("job_ids", nargs=-1, metavar="[JOB]...")
 @click.option(
@@ -61,12 +61,11 @@ ACTIONS = ("list", "show", "wait", "result", "cancel", "ack")
     "timeout_s",
     type=click.FloatRange(min=0.0),
     metavar="SECONDS",
-    help="With wait and result: how long to wait for the end of a job; without end by default.",
+    help="With wait and result: how long to wait for the end of a job.  [default: no limit]",
 )
-@key_options
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 def jobs(
-    target: str,
+    machine: Target,
     action: str,
     job_ids: tuple[str, ...],
     *,
@@ -74,14 +73,12 @@ def jobs(
     model_path: Path | None,
     out_path: Path | None,
     timeout_s: float | None,
-    key: Path | None,
-    server_key: str | None,
     as_json: bool,
 ) -> None:
-    """List your jobs on the server TARGET, and wait for, fetch, end or let go of some of them.
+    """List your jobs on the server TARGET, or wait for, fetch or end some of them.
 
-    JOB is the id of a job, or as much of its beginning as tells it from the others. A result that
-    was acknowledged (ack) is dropped; its key is remembered, so that the job never runs again.
+    JOB is the id of a job or an unambiguous prefix of it. Acknowledging a job (ack) deletes its
+    result; the server remembers its key, so that the job never runs again.
 
     \b
     Examples:
@@ -95,19 +92,19 @@ def jobs(
         raise click.UsageError(f"{action} {'takes no' if job_ids else 'needs a'} JOB")
     if action == "result" and (model_path is None or len(job_ids) > 1):
         raise click.UsageError("result needs one JOB and the --model that was submitted")
-    with open_device(target, key=key, server_key=server_key) as session:
+    with machine.open() as session:
         if action == "list":
-            _show(session.jobs(*states), as_json=as_json)
+            _show_jobs(session.jobs(*states), as_json=as_json)
             return
         known = session.jobs()
-        found = [_found(known, beginning) for beginning in job_ids]
+        found = [_found_job(known, beginning) for beginning in job_ids]
         if action == "result" and model_path is not None:
             _fetch(session, found[0], model_path, out_path, timeout_s, as_json=as_json)
             return
         states_of = {name: ACT[action](session.job(name), timeout_s) for name in found}
         kept = [info for info in session.jobs() if info.job in states_of]
     gone = {name: state for name, state in states_of.items() if name not in {i.job for i in kept}}
-    _show(kept, gone, as_json=as_json)
+    _show_jobs(kept, gone, as_json=as_json)
 
 
 def _fetch(
@@ -131,7 +128,7 @@ def _fetch(
         "record": samples.record.model_dump(mode="json"),
     }
     if as_json:
-        click.echo(json.dumps(facts, indent=2))
+        print_json(facts)
         return
     click.echo(f"{len(samples)} runs, best energy {samples.best_energy:.10g}")
 
@@ -160,8 +157,8 @@ ACT: dict[str, Callable[[Job, float | None], JobState]] = {
 }
 
 
-def _found(known: Sequence[JobInfo], beginning: str) -> str:
-    """Return the id that begins so; an id that is whole need not be in the list."""
+def _found_job(known: Sequence[JobInfo], beginning: str) -> str:
+    """Return the id with this prefix; a complete id need not be in the list."""
     found = [info.job for info in known if info.job.startswith(beginning)]
     if len(found) == 1:
         return found[0]
@@ -170,22 +167,22 @@ def _found(known: Sequence[JobInfo], beginning: str) -> str:
     raise click.UsageError(f"{len(found)} of your jobs on the server begin with {beginning}")
 
 
-def _show(
+def _show_jobs(
     kept: Sequence[JobInfo], gone: Mapping[str, JobState] = NONE_GONE, *, as_json: bool
 ) -> None:
-    """Print jobs, and of those whose results are gone what is known still."""
+    """Print jobs, and the last known state of those whose results are gone."""
     if as_json:
         facts = [info.model_dump(mode="json") for info in kept]
         facts += [{"job": job, "state": state.value, "gone": True} for job, state in gone.items()]
-        click.echo(json.dumps(facts, indent=2))
+        print_json(facts)
         return
     if kept or not gone:
-        Console().print(_table(kept))
+        Console().print(_job_table(kept))
     for job, state in gone.items():
         click.echo(f"{job}: {state}, its result is gone")
 
 
-def _table(infos: Sequence[JobInfo]) -> Table:
+def _job_table(infos: Sequence[JobInfo]) -> Table:
     table = Table("job", "state", "owner", "runs", "age", "bytes", "progress", "reason")
     for info in infos:
         done = info.progress
@@ -193,3 +190,56 @@ def _table(infos: Sequence[JobInfo]) -> Table:
         row = (info.job[:12], info.state.value, info.owner, f"{info.n_runs}", f"{info.age_s:.0f} s")
         table.add_row(*row, f"{info.n_bytes:,}", share, info.reason)
     return table
+
+
+@click.command()
+@target_options
+@click.argument("action", type=click.Choice(["list", "drop"]))
+@click.argument("digests", nargs=-1, metavar="[DIGEST]...")
+@json_option
+def couplings(machine: Target, action: str, digests: tuple[str, ...], *, as_json: bool) -> None:
+    """List the couplings that the server TARGET holds, or drop some of them.
+
+    DIGEST is the digest of some couplings or an unambiguous prefix of it. Couplings that jobs need
+    are not dropped; only an operator may drop couplings that other users loaded too.
+
+    \b
+    Examples:
+      cim-hal couplings tcp://127.0.0.1:5555 list
+      cim-hal couplings tcp://127.0.0.1:5555 drop sha256:5f1c
+    """  # noqa: D301
+    if (action == "drop") != bool(digests):
+        raise click.UsageError(
+            "drop needs a DIGEST" if action == "drop" else "list takes no DIGEST"
+        )
+    with machine.open() as session:
+        held = session.couplings()
+        if action == "list":
+            _show_couplings(held, as_json=as_json)
+            return
+        for digest in [_found_couplings(held, digest) for digest in digests]:
+            n_bytes = session.drop_couplings(digest)
+            facts = json.dumps({"digest": digest, "n_bytes": n_bytes})
+            click.echo(facts if as_json else f"dropped {digest}: {n_bytes:,} bytes are free")
+
+
+def _found_couplings(held: Iterable[HeldCouplings], beginning: str) -> str:
+    found = [each.digest for each in held if each.digest.startswith(beginning)]
+    if len(found) == 1:
+        return found[0]
+    raise UnknownReferenceError(
+        f"{len(found)} of the couplings on the server begin with {beginning}",
+        hint="cim-hal couplings TARGET list shows the digests",
+        kind="coupling",
+    )
+
+
+def _show_couplings(held: Iterable[HeldCouplings], *, as_json: bool) -> None:
+    if as_json:
+        print_json([each.model_dump() for each in held])
+        return
+    table = Table("couplings", "spins", "bytes", "lowered", "in use")
+    for each in held:
+        row = (each.digest[:23], f"{each.n_spins}", f"{each.n_bytes:,}", f"{each.fits}")
+        table.add_row(*row, "yes" if each.in_use else "no")
+    Console().print(table)

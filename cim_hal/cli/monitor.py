@@ -13,11 +13,11 @@ import click
 from rich.console import Console
 from rich.live import Live
 
-from cim_hal.cli.access import key_options
+from cim_hal.cli.common import key_options
 from cim_hal.watch.http import PageServer, parse_address
 from cim_hal.watch.keyboard import Keyboard
-from cim_hal.watch.lookout import Lookout
-from cim_hal.watch.pages import Desk
+from cim_hal.watch.pages import StatusPage
+from cim_hal.watch.poller import Poller
 from cim_hal.watch.screen import draw
 from cim_hal.watch.snapshot import History, Snapshot
 from cim_hal.watch.sources import ServerSource
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["monitor"]
 
-WINK_S = 0.1  # how soon a key or a new size of the terminal is noticed
+KEY_POLL_S = 0.1  # how soon a key or a new size of the terminal is noticed
 
 
 @click.command()
@@ -64,7 +64,7 @@ def monitor(
     web_address: str | None,
     public: bool,
 ) -> None:
-    """Show what goes on at the server TARGET: queue, running job, telemetry, throughput, events.
+    """Show the server TARGET live: queue, running job, telemetry, throughput, events.
 
     It changes nothing there, and any role may do it. It connects again by itself. Keys: q quits.
 
@@ -101,51 +101,51 @@ def _once(source: ServerSource, *, as_json: bool) -> None:
 
 
 def _stream(source: ServerSource, every_s: float) -> None:
-    def tell(snapshot: Snapshot, _history: History) -> None:
+    def print_snapshot(snapshot: Snapshot, _history: History) -> None:
         click.echo(json.dumps(snapshot.as_json()))
         sys.stdout.flush()
 
-    with Lookout(source, every_s=every_s, tell=tell) as lookout:
-        _wait(lookout)
+    with Poller(source, every_s=every_s, on_snapshot=print_snapshot) as poller:
+        _wait(poller)
 
 
 def _watch(source: ServerSource, every_s: float) -> None:
     console = Console()
     with ExitStack() as stack:
-        lookout = stack.enter_context(Lookout(source, every_s=every_s))
+        poller = stack.enter_context(Poller(source, every_s=every_s))
         keyboard = stack.enter_context(Keyboard(sys.stdin))
         live = Live(console=console, screen=True, auto_refresh=False, transient=True)
         stack.enter_context(live)
         shown: object = None
-        while keyboard.wait(WINK_S) not in ("q", "Q", "\x03", "\x04"):
-            if lookout.failure:
-                raise lookout.failure
-            now = (lookout.looked, console.size)
+        while keyboard.wait(KEY_POLL_S) not in ("q", "Q", "\x03", "\x04"):
+            if poller.failure:
+                raise poller.failure
+            now = (poller.n_polls, console.size)
             if now != shown:
                 width, height = console.size
-                screen = draw(lookout.latest, lookout.history, width=width, height=height)
+                screen = draw(poller.latest, poller.history, width=width, height=height)
                 live.update(screen, refresh=True)
                 shown = now
 
 
 def _serve_page(source: ServerSource, every_s: float, address: tuple[str, int]) -> None:
-    desk = Desk()
+    page = StatusPage()
     with (
-        PageServer(address, desk.pages) as pages,
-        Lookout(source, every_s=every_s, tell=desk.take) as lookout,
+        PageServer(address, page.pages) as pages,
+        Poller(source, every_s=every_s, on_snapshot=page.update) as poller,
     ):
         click.echo(f"ready: {pages.url}")
         sys.stdout.flush()
-        _wait(lookout)
+        _wait(poller)
 
 
-def _wait(lookout: Lookout) -> None:
+def _wait(poller: Poller) -> None:
     """Wait for a signal, or for a failure that will not pass."""
     ended = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: ended.set())
     try:
-        while not ended.wait(WINK_S):
-            if lookout.failure:
-                raise lookout.failure
+        while not ended.wait(KEY_POLL_S):
+            if poller.failure:
+                raise poller.failure
     except KeyboardInterrupt:
         return

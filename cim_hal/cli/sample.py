@@ -1,4 +1,4 @@
-"""``cim-hal sample``: a model file to samples."""
+"""``cim-hal sample``: samples of a model file."""
 
 from __future__ import annotations
 
@@ -13,14 +13,22 @@ import click
 from rich.console import Console
 from rich.logging import RichHandler
 
-from cim_hal.cli.access import key_options
-from cim_hal.cli.bar import result_of
-from cim_hal.cli.budget import KEPT_RUNS, Search, search_for
-from cim_hal.cli.knobs import Knobs, parse_pump, parse_settings, read_knobs
-from cim_hal.cli.paths import FILE, model_option
-from cim_hal.cli.picture import SUFFIXES, picture, readable
-from cim_hal.cli.report import summarize, tabulate, whole_file, write_archive
-from cim_hal.client.session import open_device
+from cim_hal.cli.common import (
+    FILE,
+    MAX_SEED,
+    POSITIVE_SECONDS,
+    Target,
+    check_folder,
+    json_option,
+    model_option,
+    target_options,
+    whole_file,
+)
+from cim_hal.cli.progress_bar import result_of
+from cim_hal.cli.run_settings import RunSettings, parse_pump, parse_settings, read_run_settings
+from cim_hal.cli.sample_plot import SUFFIXES, picture, readable
+from cim_hal.cli.sample_report import summarize, tabulate, write_archive
+from cim_hal.cli.search import KEPT_RUNS, Search, search_for
 from cim_hal.client.updates import CHANGES_SINCE
 from cim_hal.model.files import read_model
 from cim_hal.model.trace import MAX_TRACE_BYTES, TraceRequest
@@ -37,12 +45,11 @@ __all__ = ["sample"]
 RUNS_OF_A_SEARCH = 64
 TRACED_RUNS = 16
 FRAMES = 200
-MAX_SEED = 2**63
 
 
 @dataclass(frozen=True, kw_only=True)
-class Order:
-    """What the options ask for, besides the model."""
+class SampleRequest:
+    """The options of a run, besides the model, schedule and settings."""
 
     runs: int | None
     seed: int | None
@@ -55,8 +62,7 @@ class Order:
 
 
 @click.command()
-@click.argument("target")
-@key_options
+@target_options
 @model_option
 @click.option(
     "--runs",
@@ -66,21 +72,21 @@ class Order:
 )
 @click.option(
     "--seconds",
-    type=click.FloatRange(min=0.0, min_open=True),
-    help="Sample job after job, with new seeds, until this time is up; Ctrl-C ends it earlier. "
+    type=POSITIVE_SECONDS,
+    help="Submit one job after another, with new seeds, for this time; Ctrl-C ends it earlier. "
     f"The {KEPT_RUNS} lowest runs are kept.",
 )
 @click.option(
     "--pump",
     callback=parse_pump,
     metavar="P,P,...",
-    help="Pump rates at equal distances over a run, linear between, in thresholds; by default what "
-    "the machine recommends.",
+    help="Pump rates at equally spaced knots of a run, in thresholds, linear between.  "
+    "[default: what the machine recommends]",
 )
 @click.option(
     "--round-trips",
     type=click.IntRange(min=1),
-    help="Length of a run; by default what the machine recommends.",
+    help="Length of a run.  [default: what the machine recommends]",
 )
 @click.option(
     "--setting",
@@ -88,45 +94,45 @@ class Order:
     multiple=True,
     callback=parse_settings,
     metavar="NAME=VALUE",
-    help="Turn a knob of the machine, for this job only; cim-hal describe lists them. Repeatable.",
+    help="Change a setting of the machine for this job; cim-hal describe lists them. Repeatable.",
 )
 @click.option(
     "--settings",
     "settings_path",
     type=FILE,
     metavar="FILE.toml",
-    help="Read [schedule] and [settings] from a file; the options above go before it.",
+    help="Read [schedule] and [settings] from a file; the options above override it.",
 )
-@click.option("--seed", type=click.IntRange(0, MAX_SEED - 1), help="Seed; drawn where not given.")
+@click.option("--seed", type=click.IntRange(0, MAX_SEED - 1), help="Seed.  [default: a random one]")
 @click.option(
     "--priority",
     type=click.IntRange(-9, 9),
     default=0,
     show_default=True,
-    help="Before your own jobs of lower priority, where several wait.",
+    help="Priority among your own waiting jobs; the highest runs first.",
 )
 @click.option(
     "--bits",
     type=click.IntRange(2, 16),
-    help="Bits of a coupling; those of the machine by default.",
+    help="Bits of a coupling.  [default: those of the machine]",
 )
 @click.option(
     "--trace",
     "trace_every",
     type=click.IntRange(min=1),
     metavar="EVERY",
-    help="Keep amplitudes while runs go on, every so many round trips.",
+    help="Keep the amplitudes during runs, every EVERY round trips.",
 )
 @click.option(
     "--trace-runs",
     type=click.IntRange(min=1),
-    help=f"How many of the first runs to keep.  [default: {TRACED_RUNS}]",
+    help=f"Number of first runs to trace.  [default: {TRACED_RUNS}]",
 )
 @click.option(
     "--plot",
     type=FILE,
     metavar="FILE",
-    help="Draw the runs: .png, .svg or .pdf. Traces them where the machine can.",
+    help="Plot the runs: .png, .svg or .pdf. Traces them where the machine can.",
 )
 @click.option(
     "--out",
@@ -134,12 +140,10 @@ class Order:
     metavar="FILE.npz",
     help="Write spins, energies, amplitudes, the trace and their provenance.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 def sample(
-    target: str,
+    machine: Target,
     *,
-    key: Path | None,
-    server_key: str | None,
     model_path: Path,
     pump: tuple[float, ...] | None,
     round_trips: int | None,
@@ -147,7 +151,7 @@ def sample(
     settings_path: Path | None,
     out: Path | None,
     as_json: bool,
-    **order: Any,
+    **request: Any,
 ) -> None:
     """Sample a model on the machine TARGET.
 
@@ -158,18 +162,18 @@ def sample(
       cim-hal sample emulator-cac --model G22.txt --seconds 60 --setting coupling_gain=0.6
       cim-hal sample tcp://127.0.0.1:5555 --model spin_glass.npz --out samples.npz --json
     """  # noqa: D301
-    wanted = Order(**order)
-    _check_path("--out", out)
-    _check_path("--plot", wanted.plot)
+    wanted = SampleRequest(**request)
+    check_folder("--out", out)
+    check_folder("--plot", wanted.plot)
     if wanted.plot is not None and wanted.plot.suffix not in SUFFIXES:
         raise click.BadParameter(f"{wanted.plot} is not {' or '.join(SUFFIXES)}")
-    knobs = Knobs() if settings_path is None else read_knobs(settings_path)
-    knobs = knobs.with_options(pump=pump, round_trips=round_trips, settings=settings)
+    chosen = RunSettings() if settings_path is None else read_run_settings(settings_path)
+    chosen = chosen.with_options(pump=pump, round_trips=round_trips, settings=settings)
     file = read_model(model_path)
     console = _console()
     started = time.perf_counter()
-    with open_device(target, key=key, server_key=server_key) as session:
-        search = _search(session, file, knobs, wanted, console)
+    with machine.open() as session:
+        search = _search(session, file, chosen, wanted, console)
     seconds = time.perf_counter() - started
     if out is not None:
         write_archive(out, search.samples)
@@ -186,10 +190,10 @@ def sample(
 
 
 def _search(
-    session: Session, file: ModelFile, knobs: Knobs, wanted: Order, console: Console
+    session: Session, file: ModelFile, chosen: RunSettings, wanted: SampleRequest, console: Console
 ) -> Search:
     capabilities = session.capabilities
-    schedule = knobs.schedule(capabilities.default_schedule)
+    schedule = chosen.schedule(capabilities.default_schedule)
     runs = wanted.runs or min(RUNS_OF_A_SEARCH if wanted.seconds else 1, capabilities.max_runs)
     trace = _trace(capabilities, schedule.round_trips, runs, file.model.n_spins, wanted)
     seed = secrets.randbits(63) if wanted.seed is None else wanted.seed
@@ -202,7 +206,7 @@ def _search(
             seed=(seed + number) % MAX_SEED,
             coupling_bits=wanted.bits,
             priority=wanted.priority,
-            settings=knobs.settings,
+            settings=chosen.settings,
             trace=trace,
         )
 
@@ -216,9 +220,9 @@ def _search(
 
 
 def _trace(
-    capabilities: Capabilities, round_trips: int, n_runs: int, n_spins: int, wanted: Order
+    capabilities: Capabilities, round_trips: int, n_runs: int, n_spins: int, wanted: SampleRequest
 ) -> TraceRequest | None:
-    """Return what to trace: what was asked for or, for a picture, what fits comfortably."""
+    """Return the requested trace or, for a plot, one that fits comfortably."""
     runs = min(wanted.trace_runs or TRACED_RUNS, n_runs)
     if wanted.trace_every is not None:
         return TraceRequest(wanted.trace_every, runs)
@@ -239,13 +243,8 @@ def _draw(path: Path, model_path: Path, file: ModelFile, search: Search) -> None
         figure.savefig(target, format=path.suffix[1:], dpi=150)
 
 
-def _check_path(option: str, path: Path | None) -> None:
-    if path is not None and not path.absolute().parent.is_dir():
-        raise click.BadParameter(f"{path.absolute().parent} is not a folder", param_hint=option)
-
-
 def _console() -> Console:
-    """Return stderr; on a terminal, what machines log appears there too."""
+    """Return stderr; on a terminal, log messages of machines appear there too."""
     console = Console(stderr=True)
     handler = logging.StreamHandler()
     handler.setLevel(logging.ERROR)

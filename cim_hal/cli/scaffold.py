@@ -1,4 +1,4 @@
-"""``cim-hal new-driver``: a small package with a driver that runs, to begin from."""
+"""``cim-hal new-driver``: a small package with a working driver, to start from."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from string import Template
 
 import click
 
-from cim_hal.cli.paths import FOLDER
+from cim_hal.cli.common import FOLDER
 from cim_hal.errors import TargetError
 
 __all__ = ["new_driver"]
@@ -38,7 +38,7 @@ LAYOUT = {
     help="Where to make the folder NAME.  [default: here]",
 )
 def new_driver(name: str, *, parent: Path) -> None:
-    """Make a package with a driver that runs: replace its pretend hardware by yours.
+    """Make a package with a driver that runs: replace its simulated hardware by yours.
 
     NAME is that of the machine, in lower case with hyphens; the driver is installed under it.
 

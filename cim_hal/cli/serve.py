@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cim_hal.cli.common import FILE, FOLDER
 from cim_hal.cli.driver_options import chosen_driver, driver_options
-from cim_hal.cli.limits import limit_options, read_limits
-from cim_hal.cli.pages import Pages, page_options
-from cim_hal.cli.paths import FILE, FOLDER
+from cim_hal.cli.limit_options import limit_options, read_limits
+from cim_hal.cli.page_options import PageOptions, page_options
 from cim_hal.client.spawn import READY
-from cim_hal.keys import read_pair
+from cim_hal.key_files import read_pair
 from cim_hal.protocol.wire.limits import Limits
 from cim_hal.server import audit
 from cim_hal.server.heap import keep_small
 from cim_hal.server.logs import FORMATS, configure
 from cim_hal.server.router import Router
-from cim_hal.server.security.authenticator import Gatekeeper
+from cim_hal.server.security.authenticator import Authenticator
 from cim_hal.server.security.authorized_clients import default_file
 from cim_hal.server.security.endpoint import DEFAULT
 from cim_hal.server.storage.calibrations import CalibrationStore
@@ -161,9 +161,9 @@ def serve(
     keep_small()
     if audit_path is not None:
         _audit_to(audit_path)
-    gatekeeper = _gatekeeper(key_path, authorized_path)
+    authenticator = _authenticator(key_path, authorized_path)
     _on_signals(lambda: sys.exit(0))  # nothing to stop before the router is there
-    pages = Pages(web=web, metrics=metrics, public=public)
+    pages = PageOptions(web=web, metrics=metrics, public=public)
     if no_journal and state_folder is not None:
         raise click.UsageError("--state and --no-journal exclude each other")
     kept_s = Limits().result_s if no_journal else KEPT_S
@@ -174,7 +174,7 @@ def serve(
             chosen_driver(target, faults_path, **patience),
             endpoint,
             insecure=insecure,
-            gatekeeper=gatekeeper,
+            authenticator=authenticator,
             limits=agreed,
             board=pages.board,
             calibrations=calibrations_path and CalibrationStore(calibrations_path),
@@ -183,7 +183,7 @@ def serve(
         pages.shown(router.endpoint),
     ):
         _on_signals(router.stop)
-        if gatekeeper and hasattr(signal, "SIGHUP"):
+        if authenticator and hasattr(signal, "SIGHUP"):
             signal.signal(signal.SIGHUP, lambda *_: router.reload())
         if until_stdin_closes:
             threading.Thread(target=_stop_after_stdin, args=[router], daemon=True).start()
@@ -192,9 +192,9 @@ def serve(
         router.serve()
 
 
-def _gatekeeper(key: Path | None, authorized: Path | None) -> Gatekeeper | None:
+def _authenticator(key: Path | None, authorized: Path | None) -> Authenticator | None:
     if key is not None:
-        return Gatekeeper(read_pair(key), authorized or default_file())
+        return Authenticator(read_pair(key), authorized or default_file())
     if authorized is not None:
         raise click.UsageError("--authorized needs --key: without it nobody is asked for a key")
     return None

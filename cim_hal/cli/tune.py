@@ -1,4 +1,4 @@
-"""``cim-hal tune``: search the schedule and the settings that suit a model."""
+"""``cim-hal tune``: search for the schedule and the settings that suit a model."""
 
 from __future__ import annotations
 
@@ -8,13 +8,20 @@ from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from cim_hal.cli.access import key_options
-from cim_hal.cli.paths import FILE, model_option
-from cim_hal.cli.report import whole_file
-from cim_hal.client.session import open_device
+from cim_hal.cli.common import (
+    FILE,
+    MAX_SEED,
+    POSITIVE_SECONDS,
+    Target,
+    check_folder,
+    json_option,
+    model_option,
+    target_options,
+    whole_file,
+)
+from cim_hal.cli.progress_bar import progress_on
 from cim_hal.client.tuning import Tuner
 from cim_hal.model.files import read_model
 
@@ -30,36 +37,35 @@ SHARE_OF_COMPARISON = 0.2
 
 
 @click.command()
-@click.argument("target")
-@key_options
+@target_options
 @model_option
 @click.option(
     "--seconds",
-    type=click.FloatRange(min=0.0, min_open=True),
+    type=POSITIVE_SECONDS,
     default=60.0,
     show_default=True,
-    help="Time for all; Ctrl-C ends the search earlier.",
+    help="Time for the whole search; Ctrl-C ends it earlier.",
 )
-@click.option("--trials", type=click.IntRange(min=1), help="Most trials; as many as fit otherwise.")
+@click.option(
+    "--trials", type=click.IntRange(min=1), help="Largest number of trials.  [default: no limit]"
+)
 @click.option(
     "--work",
     type=click.IntRange(min=1),
-    help="Round trips that every unit of work may spend, on few long runs or many short ones.  "
+    help="Round trips in a unit of work, spent on few long runs or on many short ones.  "
     "[default: two runs as long as the machine recommends]",
 )
-@click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True)
+@click.option("--seed", type=click.IntRange(0, MAX_SEED - 1), default=0, show_default=True)
 @click.option(
     "--out",
     type=FILE,
     metavar="FILE.toml",
-    help="Write what was found, for cim-hal sample --settings.",
+    help="Write the result, for cim-hal sample --settings.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 def tune(
-    target: str,
+    machine: Target,
     *,
-    key: Path | None,
-    server_key: str | None,
     model_path: Path,
     seconds: float,
     trials: int | None,
@@ -68,20 +74,19 @@ def tune(
     out: Path | None,
     as_json: bool,
 ) -> None:
-    """Search the schedule and the settings of the machine TARGET that suit a model.
+    """Search for the schedule and the settings of the machine TARGET that suit a model.
 
-    Every trial costs the same number of round trips. At the end the winner is measured again,
-    with new seeds, beside the defaults of the machine.
+    Every trial costs the same number of round trips. At the end the best candidate and the
+    defaults of the machine are measured again, with new seeds.
 
     \b
     Examples:
       cim-hal tune emulator --model G22.txt --seconds 120 --out tuned.toml
       cim-hal sample emulator --model G22.txt --runs 100 --settings tuned.toml
     """  # noqa: D301
-    if out is not None and not out.absolute().parent.is_dir():
-        raise click.BadParameter(f"{out.absolute().parent} is not a folder", param_hint="--out")
+    check_folder("--out", out)
     file = read_model(model_path)
-    with open_device(target, key=key, server_key=server_key) as session:
+    with machine.open() as session:
         tuner = Tuner(session, file.model, seed=seed, work=work)
         found, best = _search(tuner, seconds * (1 - SHARE_OF_COMPARISON), trials)
         comparison = tuner.compare(best.candidate)
@@ -100,11 +105,7 @@ def tune(
 def _search(tuner: Tuner, seconds: float, trials: int | None) -> tuple[list[Trial], Trial]:
     """Return all trials and the best; at least the defaults are tried."""
     started, found = time.perf_counter(), []
-    columns = TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()
-    console = Console(stderr=True)
-    with Progress(
-        *columns, console=console, transient=True, disable=not console.is_terminal
-    ) as bar:
+    with progress_on(Console(stderr=True)) as bar:
         task = bar.add_task("tuning", total=seconds)
         steps = iter(tuner)
         try:

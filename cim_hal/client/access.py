@@ -7,7 +7,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cim_hal.errors import KeyFileError
-from cim_hal.keys import KeyPair, config_folder, read_pair, read_public, read_table, replace_file
+from cim_hal.key_files import (
+    KeyPair,
+    config_folder,
+    read_pair,
+    read_public,
+    read_table,
+    replace_file,
+)
 
 if TYPE_CHECKING:
     import os

@@ -70,7 +70,7 @@ class Loaded:
     Attributes
     ----------
     reference : CouplingRef
-        Content digest, bits and gauge.
+        Couplings digest, bits and gauge.
     report : LoweringReport
         How they were fitted to the machine.
     """

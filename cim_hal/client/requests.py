@@ -20,7 +20,7 @@ from cim_hal.errors import (
     rebuild,
 )
 from cim_hal.protocol.wire.errors import as_error
-from cim_hal.protocol.wire.messages import Bye, Fault, Hello, Message, Ping, Welcome
+from cim_hal.protocol.wire.messages import Bye, ErrorMessage, Hello, Message, Ping, Welcome
 from cim_hal.protocol.wire.packet import ID_BYTES, NO_ID, Kind, Packet
 from cim_hal.protocol.wire.version import NEWEST, OLDEST
 
@@ -210,7 +210,7 @@ class RequestClient:
             timeout_s = repeat.timeout_s(repeat.attempt.retry_after_s + poll_s)
             try:
                 reply = yield Exchange(packet, timeout_s)
-                if isinstance(reply.body, Fault):
+                if isinstance(reply.body, ErrorMessage):
                     raise as_error(reply.body)
                 return reply
             except CimError as error:
@@ -306,7 +306,7 @@ class _InFlight:
 
 def checked(reply: Packet, expected: tuple[type[Answer], ...]) -> Answer:
     """Return the message of a reply, which must be `expected`; a fault is raised."""
-    if isinstance(reply.body, Fault):
+    if isinstance(reply.body, ErrorMessage):
         raise as_error(reply.body)
     if not isinstance(reply.body, expected):
         names = " or ".join(cls.__name__ for cls in expected)

@@ -275,7 +275,7 @@ class Session:
         coupling_bits, gauge_seed
             See `load`.
         settings : mapping of str to float, optional
-            Knobs of ``capabilities.settings`` to turn, for this job only.
+            RunSettings of ``capabilities.settings`` to turn, for this job only.
         trace : TraceRequest, optional
             Amplitudes to keep while the first runs of the job run; 64 MiB of them at most.
         priority : int

@@ -10,7 +10,7 @@ import numpy as np
 
 from cim_hal.client.steps import Compute
 from cim_hal.errors import UnknownReferenceError
-from cim_hal.protocol.couplings.content import Content
+from cim_hal.protocol.couplings.content import Couplings
 from cim_hal.protocol.couplings.encodings import change, smallest, whole
 from cim_hal.protocol.couplings.layout import n_bytes
 from cim_hal.protocol.wire.messages import (
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from cim_hal.client.requests import RequestClient
     from cim_hal.client.steps import Steps
     from cim_hal.model.ising import IsingModel
-    from cim_hal.protocol.couplings.content import Payload
+    from cim_hal.protocol.couplings.content import EncodedCouplings
     from cim_hal.protocol.wire.messages import CouplingRef, CouplingSpec
 
 __all__ = ["Uploader"]
@@ -56,7 +56,7 @@ class Uploader:
         self._dialogue = dialogue
         self._known: WeakKeyDictionary[IsingModel, _Uploaded] = WeakKeyDictionary()
         # The bytes that were hashed last: most often they are what is sent next.
-        self._hashed: tuple[str, Payload] | None = None
+        self._hashed: tuple[str, EncodedCouplings] | None = None
 
     def digest(self, model: IsingModel, until: float) -> Steps[str]:
         """Return the content address of `model`; hashed once, remembered while the model lives."""
@@ -79,7 +79,7 @@ class Uploader:
             return (yield from self._load_once(model, ref, None, until))
 
     def _load_once(
-        self, model: IsingModel, ref: CouplingRef, delta: Payload | None, until: float
+        self, model: IsingModel, ref: CouplingRef, delta: EncodedCouplings | None, until: float
     ) -> Steps[Any]:
         spec = delta.spec if delta is not None else (yield from self._know(model, until)).spec
         ask, times = self._dialogue.ask, {"work_s": FITTING_S, "until": until}
@@ -112,19 +112,19 @@ class Uploader:
             self._hashed = (digest, payload)
         return known
 
-    def _payload(self, model: IsingModel, until: float) -> Steps[Payload]:
+    def _payload(self, model: IsingModel, until: float) -> Steps[EncodedCouplings]:
         hashed, self._hashed = self._hashed, None
         if hashed is not None and hashed[0] == (yield from self._know(model, until)).digest:
             return hashed[1]
         return (yield from self._packed(model, until))[1]
 
-    def _packed(self, model: IsingModel, until: float) -> Steps[tuple[str, Payload]]:
+    def _packed(self, model: IsingModel, until: float) -> Steps[tuple[str, EncodedCouplings]]:
         """Return the name of a model and the bytes to send, of the version agreed."""
         welcome = yield from self._dialogue.hello(until)
         pack = _packed if welcome.protocol >= FORMATS_SINCE else _packed_as_before
         return (yield Compute(lambda: pack(model), n_bytes=8 * model.n_spins**2))
 
-    def _delta(self, model: IsingModel, until: float) -> Steps[Payload | None]:
+    def _delta(self, model: IsingModel, until: float) -> Steps[EncodedCouplings | None]:
         """Return what a model changes in one the server has seen, where that is shorter."""
         base = model.origin and model.origin.base()
         if model.origin is None or base is None or base not in self._known:
@@ -137,13 +137,13 @@ class Uploader:
         return delta if len(delta.data) < size else None
 
 
-def _packed(model: IsingModel) -> tuple[str, Payload]:
-    content = Content.of(model)
+def _packed(model: IsingModel) -> tuple[str, EncodedCouplings]:
+    content = Couplings.of(model)
     return content.digest, smallest(content)
 
 
-def _packed_as_before(model: IsingModel) -> tuple[str, Payload]:
-    payload = whole(Content.of(model))
+def _packed_as_before(model: IsingModel) -> tuple[str, EncodedCouplings]:
+    payload = whole(Couplings.of(model))
     return payload.digest(), payload
 
 

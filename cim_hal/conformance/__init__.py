@@ -1,7 +1,16 @@
 """Is a machine what its driver says: checks for any target, with witnesses of their own."""
 
-from cim_hal.conformance.bench import Bench
-from cim_hal.conformance.suite import CHECKS, conform
-from cim_hal.conformance.verdict import Check, Level, Outcome, Report, Verdict
+from cim_hal.conformance.machine_under_test import MachineUnderTest
+from cim_hal.conformance.suite import CHECKS, Check, conform
+from cim_hal.conformance.verdict import Level, Outcome, Report, Verdict
 
-__all__ = ["CHECKS", "Bench", "Check", "Level", "Outcome", "Report", "Verdict", "conform"]
+__all__ = [
+    "CHECKS",
+    "Check",
+    "Level",
+    "MachineUnderTest",
+    "Outcome",
+    "Report",
+    "Verdict",
+    "conform",
+]

@@ -6,16 +6,15 @@ import itertools
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.stats import fisher_exact
 
-from cim_hal.conformance.bench import ALPHA
-from cim_hal.conformance.verdict import Broken, NotApplicable, require
+from cim_hal.conformance.machine_under_test import ALPHA
+from cim_hal.conformance.verdict import CheckFailed, NotApplicable, require
 from cim_hal.model.ising import IsingModel
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from cim_hal.conformance.bench import Bench
+    from cim_hal.conformance.machine_under_test import MachineUnderTest
     from cim_hal.model.sampleset import SampleSet
 
 __all__ = [
@@ -39,101 +38,107 @@ def pair(strength: float) -> IsingModel:
     return IsingModel.from_couplings([[0.0, strength], [strength, 0.0]])
 
 
-def coupling_signs(bench: Bench) -> str:
+def coupling_signs(machine: MachineUnderTest) -> str:
     """Check that two spins with J > 0 are aligned, and with J < 0 opposed."""
-    aligned = _product(_sampled(bench, pair(1.0))) > 0
-    opposed = _product(_sampled(bench, pair(-1.0))) < 0
-    first = bench.require_often(aligned, "with J > 0 the spins are aligned")
-    second = bench.require_often(opposed, "with J < 0 they are opposed")
+    aligned = _product(_sampled(machine, pair(1.0))) > 0
+    opposed = _product(_sampled(machine, pair(-1.0))) < 0
+    first = machine.require_often(aligned, "with J > 0 the spins are aligned")
+    second = machine.require_often(opposed, "with J < 0 they are opposed")
     return f"aligned in {100 * first:.1f} %, opposed in {100 * second:.1f} % of the runs"
 
 
-def field_signs(bench: Bench) -> str:
+def field_signs(machine: MachineUnderTest) -> str:
     """Check that a spin follows its field, be it the machine's own or folded onto a spin."""
-    if bench.spins_for_models < 2:
+    if machine.spins_for_models < 2:
         raise NotApplicable("the machine has no spin left for a field")
     model = IsingModel(np.zeros((2, 2)), np.array([1.0, -1.0]))
-    spins = _sampled(bench, model).spins
-    up = bench.require_often(spins[:, 0] > 0, "with h > 0 the spin is up")
-    down = bench.require_often(spins[:, 1] < 0, "with h < 0 it is down")
+    spins = _sampled(machine, model).spins
+    up = machine.require_often(spins[:, 0] > 0, "with h > 0 the spin is up")
+    down = machine.require_often(spins[:, 1] < 0, "with h < 0 it is down")
     return f"up in {100 * up:.1f} %, down in {100 * down:.1f} % of the runs"
 
 
-def right_places(bench: Bench) -> str:
+def right_places(machine: MachineUnderTest) -> str:
     """Check that each coupling acts between its own two spins, and between no others."""
-    n = min(PLACES, bench.capabilities.max_spins) // 2 * 2
+    n = min(PLACES, machine.capabilities.max_spins) // 2 * 2
     if n < 4:
         raise NotApplicable("it takes four spins")
-    rng = bench.rng(1)
+    rng = machine.rng(1)
     partners, signs = rng.permutation(n).reshape(-1, 2), rng.choice([-1.0, 1.0], n // 2)
     J = np.zeros((n, n))
     for (i, j), sign in zip(partners, signs, strict=True):
         J[i, j] = J[j, i] = sign
-    spins = _sampled(bench, IsingModel.from_couplings(J)).spins.astype(np.int64)
+    spins = _sampled(machine, IsingModel.from_couplings(J)).spins.astype(np.int64)
     n_runs = len(spins)
     for i, j in itertools.combinations(range(n), 2):
         agree = spins[:, i] == spins[:, j]
         if J[i, j]:
             hits = agree if J[i, j] > 0 else ~agree
-            bench.require_often(hits, f"spins {i} and {j}, which are coupled, obey their coupling")
+            machine.require_often(
+                hits, f"spins {i} and {j}, which are coupled, obey their coupling"
+            )
         elif abs(agree.sum() - n_runs / 2) > _band(n_runs, n * n):
             share = 100 * agree.mean()
-            raise Broken(f"spins {i} and {j} are not coupled, and agree in {share:.0f} % of runs")
+            raise CheckFailed(
+                f"spins {i} and {j} are not coupled, and agree in {share:.0f} % of runs"
+            )
     return f"{n // 2} couplings among {n} spins"
 
 
-def extreme_levels(bench: Bench) -> str:
+def extreme_levels(machine: MachineUnderTest) -> str:
     """Check that the largest and the smallest level keep their signs, side by side."""
-    bits = bench.capabilities.coupling_bits
+    bits = machine.capabilities.coupling_bits
     if bits is None:
         raise NotApplicable("couplings are real numbers")
-    if bench.capabilities.max_spins < 4:
+    if machine.capabilities.max_spins < 4:
         raise NotApplicable("it takes four spins")
     top = float(2 ** (bits - 1) - 1)
     J = np.zeros((4, 4))
     J[0, 1] = J[1, 0] = top
     J[2, 3] = J[3, 2] = -top
-    spins = _sampled(bench, IsingModel.from_couplings(J)).spins
-    bench.require_often(spins[:, 0] == spins[:, 1], f"with J = +{top:g} spins are aligned")
-    bench.require_often(spins[:, 2] != spins[:, 3], f"with J = -{top:g} spins are opposed")
+    spins = _sampled(machine, IsingModel.from_couplings(J)).spins
+    machine.require_often(spins[:, 0] == spins[:, 1], f"with J = +{top:g} spins are aligned")
+    machine.require_often(spins[:, 2] != spins[:, 3], f"with J = -{top:g} spins are opposed")
     return f"levels of ±{top:g}"
 
 
-def ground_states(bench: Bench) -> str:
+def ground_states(machine: MachineUnderTest) -> str:
     """Check that ground states of random problems are found more often than by guessing."""
-    n = min(GLASS, bench.capabilities.max_spins)
+    n = min(GLASS, machine.capabilities.max_spins)
     if n < 3:
         raise NotApplicable("it takes three spins")
     shares, guesses = [], []
     for number in range(PROBLEMS):
-        model, lowest, by_guess = glass(bench, n, number)
-        samples = _sampled(bench, model)
+        model, lowest, by_guess = glass(machine, n, number)
+        samples = _sampled(machine, model)
         require(samples.best_energy >= lowest - 1e-9, "an energy lies below the ground state")
         hits = samples.energies <= lowest + 1e-9
         what = f"the ground state of problem {number} ({n} spins) was found"
-        shares.append(bench.require_often(hits, what, more_than=by_guess))
+        shares.append(machine.require_often(hits, what, more_than=by_guess))
         guesses.append(by_guess)
     said = ", ".join(f"{100 * share:.0f} %" for share in shares)
     return f"found in {said} of the runs, by guessing in at most {100 * max(guesses):.1f} %"
 
 
-def no_memory(bench: Bench) -> None:
+def no_memory(machine: MachineUnderTest) -> None:
     """Check that a program does not see the one before it."""
     signs = (1.0, -1.0, 1.0, -1.0)
     for number, sign in enumerate(signs):
-        hits = sign * _product(_sampled(bench, pair(sign))) > 0
-        bench.require_often(hits, f"program {number}, of the other sign than the last, is obeyed")
+        hits = sign * _product(_sampled(machine, pair(sign))) > 0
+        machine.require_often(hits, f"program {number}, of the other sign than the last, is obeyed")
 
 
-def gauges(bench: Bench) -> str:
+def gauges(machine: MachineUnderTest) -> str:
     """Check that a problem is as easy in another gauge."""
-    n = min(GLASS, bench.capabilities.max_spins)
+    from scipy.stats import fisher_exact  # takes long to import
+
+    n = min(GLASS, machine.capabilities.max_spins)
     if n < 3:
         raise NotApplicable("it takes three spins")
-    model, lowest, _ = glass(bench, n, 0)
+    model, lowest, _ = glass(machine, n, 0)
     counts = []
-    for gauge_seed in (None, bench.seed + 1, bench.seed + 2):
-        energies = bench.sample(model, gauge_seed=gauge_seed).energies
+    for gauge_seed in (None, machine.seed + 1, machine.seed + 2):
+        energies = machine.sample(model, gauge_seed=gauge_seed).energies
         found = int((energies <= lowest + 1e-9).sum())
         counts.append((found, len(energies) - found))
     for other in counts[1:]:
@@ -146,19 +151,19 @@ def gauges(bench: Bench) -> str:
     return "found in " + ", ".join(f"{found} of {found + missed}" for found, missed in counts)
 
 
-def spins_are_free(bench: Bench) -> str:
+def spins_are_free(machine: MachineUnderTest) -> str:
     """Check that without couplings no spin is stuck."""
-    n = min(PLACES, bench.capabilities.max_spins)
-    spins = _sampled(bench, IsingModel.from_couplings(np.zeros((n, n)))).spins
+    n = min(PLACES, machine.capabilities.max_spins)
+    spins = _sampled(machine, IsingModel.from_couplings(np.zeros((n, n)))).spins
     up = (spins > 0).mean(axis=0)
     stuck = np.flatnonzero((up == 0) | (up == 1)).tolist()
     require(not stuck, f"spins {stuck} had one sign in all {len(spins)} runs")
     return f"up in {100 * up.min():.0f} to {100 * up.max():.0f} % of the runs"
 
 
-def glass(bench: Bench, n: int, number: int) -> tuple[IsingModel, float, float]:
+def glass(machine: MachineUnderTest, n: int, number: int) -> tuple[IsingModel, float, float]:
     """Return a random problem, its lowest energy, and the share of states that have it."""
-    rng = bench.rng(2, number)
+    rng = machine.rng(2, number)
     J = np.triu(rng.choice([-1.0, 1.0], (n, n)), 1)
     model = IsingModel.from_couplings(J + J.T)
     energies = model.energy(np.array(list(itertools.product([-1, 1], repeat=n)), np.int8))
@@ -166,10 +171,10 @@ def glass(bench: Bench, n: int, number: int) -> tuple[IsingModel, float, float]:
     return model, lowest, float((energies <= lowest + 1e-9).mean())
 
 
-def _sampled(bench: Bench, model: IsingModel) -> SampleSet:
-    if model.n_spins > bench.capabilities.max_spins:
+def _sampled(machine: MachineUnderTest, model: IsingModel) -> SampleSet:
+    if model.n_spins > machine.capabilities.max_spins:
         raise NotApplicable(f"it takes {model.n_spins} spins")
-    return bench.sample(model)
+    return machine.sample(model)
 
 
 def _product(samples: SampleSet) -> NDArray[np.int8]:

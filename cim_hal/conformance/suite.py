@@ -3,22 +3,45 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cim_hal.conformance import basic, promises, sampling
-from cim_hal.conformance.verdict import Broken, Check, NotApplicable, Verdict
+from cim_hal.conformance.verdict import CheckFailed, NotApplicable, Verdict
 from cim_hal.errors import CimError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from cim_hal.conformance.bench import Bench
+    from cim_hal.conformance.machine_under_test import MachineUnderTest
     from cim_hal.conformance.verdict import Level
 
-__all__ = ["CHECKS", "conform"]
+__all__ = ["CHECKS", "Check", "conform"]
 
 
-def _check(name: str, level: Level, run: Callable[[Bench], str | None]) -> Check:
+@dataclass(frozen=True)
+class Check:
+    """One promise of a driver.
+
+    Attributes
+    ----------
+    name : str
+        Short, stable, with hyphens.
+    level : Level
+        What kind of promise it is.
+    promise : str
+        The promise, as a sentence.
+    run : callable
+        Keeps quiet, or returns a figure worth telling; raises `CheckFailed` or `NotApplicable`.
+    """
+
+    name: str
+    level: Level
+    promise: str
+    run: Callable[[MachineUnderTest], str | None]
+
+
+def _check(name: str, level: Level, run: Callable[[MachineUnderTest], str | None]) -> Check:
     """Return a check; what its function checks is the promise."""
     promise = (run.__doc__ or "").splitlines()[0].removeprefix("Check that ")
     return Check(name, level, promise[0].upper() + promise[1:], run)
@@ -49,23 +72,23 @@ CHECKS: tuple[Check, ...] = (
 )
 
 
-def conform(bench: Bench, checks: Sequence[Check] = CHECKS) -> Iterator[Verdict]:
+def conform(machine: MachineUnderTest, checks: Sequence[Check] = CHECKS) -> Iterator[Verdict]:
     """Make checks one after another and yield what came of each.
 
     A check that fails does not end the others. Where the machine raises, that is a failure too.
 
     Parameters
     ----------
-    bench : Bench
+    machine : MachineUnderTest
     checks : sequence of Check
     """
     for check in checks:
         began = time.perf_counter()
         try:
-            outcome, said = "passed", check.run(bench) or ""
+            outcome, said = "passed", check.run(machine) or ""
         except NotApplicable as reason:
             outcome, said = "skipped", str(reason)
-        except Broken as finding:
+        except CheckFailed as finding:
             outcome, said = "failed", str(finding)
         except CimError as error:
             outcome, said = "failed", f"{error.code}: {error}"

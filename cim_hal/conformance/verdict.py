@@ -1,22 +1,17 @@
-"""What a check is, and what may come of it."""
+"""The verdict on one check, the report on a machine, and how a check ends."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from cim_hal.conformance.bench import Bench
-
-__all__ = ["Broken", "Check", "Level", "NotApplicable", "Outcome", "Report", "Verdict", "require"]
+__all__ = ["CheckFailed", "Level", "NotApplicable", "Outcome", "Report", "Verdict", "require"]
 
 Level: TypeAlias = Literal["basic", "sampling", "reproducible", "timing", "extras"]
 Outcome: TypeAlias = Literal["passed", "failed", "skipped"]
 
 
-class Broken(Exception):  # noqa: N818  a finding, and no fault of this program
+class CheckFailed(Exception):  # noqa: N818  a finding, and no fault of this program
     """The machine is not what it says; the text says how."""
 
 
@@ -25,31 +20,9 @@ class NotApplicable(Exception):  # noqa: N818
 
 
 def require(holds: bool, said: str) -> None:  # noqa: FBT001  reads as an assertion
-    """Raise `Broken` with what was seen, unless it `holds`."""
+    """Raise `CheckFailed` with what was seen, unless it `holds`."""
     if not holds:
-        raise Broken(said)
-
-
-@dataclass(frozen=True)
-class Check:
-    """One promise of a driver.
-
-    Attributes
-    ----------
-    name : str
-        Short, stable, with hyphens.
-    level : Level
-        What kind of promise it is.
-    promise : str
-        The promise, as a sentence.
-    run : callable
-        Keeps quiet, or returns a figure worth telling; raises `Broken` or `NotApplicable`.
-    """
-
-    name: str
-    level: Level
-    promise: str
-    run: Callable[[Bench], str | None]
+        raise CheckFailed(said)
 
 
 @dataclass(frozen=True)

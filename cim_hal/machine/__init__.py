@@ -4,7 +4,7 @@ from cim_hal.machine.calibration import Calibration
 from cim_hal.machine.capabilities import Capabilities
 from cim_hal.machine.driver import Driver, Program, Readout
 from cim_hal.machine.fault_script import Fault, FaultScript
-from cim_hal.machine.faults import FaultyDriver
+from cim_hal.machine.faulty_driver import FaultyDriver
 from cim_hal.machine.lowering import Lowering, lower
 from cim_hal.machine.quantize import Quantized, max_level, quantize
 from cim_hal.machine.registry import RegisteredDriver, make_driver, registered_drivers

@@ -62,7 +62,7 @@ class Capabilities(BaseModel):
         Fixed physical facts; a quantity with a unit says so in its name (``cavity_length_m``).
         None where something is absent or has no bound.
     settings : tuple of Setting
-        Knobs that a single job may turn.
+        Settings that a single job may change.
     reports_trace : bool
         Whether a job may keep amplitudes while it runs.
     needs_calibration : bool
@@ -159,7 +159,7 @@ class Capabilities(BaseModel):
         Raises
         ------
         CapabilityError
-            It names the knob, and its range or the knobs there are.
+            It names the setting, and its range or the settings that exist.
         """
         check_settings(self.settings, settings)
 

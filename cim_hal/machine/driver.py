@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from cim_hal.model.schedule import PumpSchedule
     from cim_hal.model.trace import Trace, TraceRequest
 
-__all__ = ["Driver", "Program", "Readout", "check_values"]
+__all__ = ["Driver", "PartialReadouts", "Program", "Readout"]
 
 _NOTES: TypeAdapter[dict[str, Any]] = TypeAdapter(Notes)
 
@@ -45,7 +45,7 @@ class Program:
     seed : int
         Source of all randomness of a reproducible machine, 0 to 2^63 - 1.
     settings : mapping of str to float
-        Knobs to be turned for this job only; those it does not name stand at their defaults.
+        Settings of this job; those it does not name have their defaults.
     trace : TraceRequest or None
         What to keep of the first runs while they run; None on machines that report no trace.
     calibration : Calibration or None
@@ -108,7 +108,7 @@ class Readout:
             Wrong shape, values that are not finite, or integer values other than -1 and +1; a
             trace that is missing or wrong in the same ways; notes that are no notes.
         """
-        check_values("the readout", self.values, (program.n_runs, program.n_spins))
+        _check_values("the readout", self.values, (program.n_runs, program.n_spins))
         if program.trace is not None:
             _check_trace(self.trace, program.trace, program)
         try:
@@ -129,7 +129,7 @@ class Readout:
         return self.values.astype(np.float32) if self.values.dtype.kind == "f" else None
 
 
-def check_values(what: str, values: Any, expected: tuple[int, int]) -> None:
+def _check_values(what: str, values: Any, expected: tuple[int, int]) -> None:
     """Raise `DriverFaultError` where `what` is not (runs, n) amplitudes or spins."""
     if not isinstance(values, np.ndarray) or values.dtype.kind not in "fi":
         raise DriverFaultError(f"{what} is not an array of real numbers or integers")
@@ -158,6 +158,40 @@ def _check_trace(trace: Trace | None, request: TraceRequest, program: Program) -
         raise DriverFaultError(f"the frames of the trace do not rise within 1 to {last}")
     if not (np.isfinite(trace.amplitudes).all() and np.isfinite(trace.pump).all()):
         raise DriverFaultError("the trace has values that are not finite")
+
+
+class PartialReadouts:
+    """Checks the runs that a driver delivers before its readout, during one call.
+
+    Attributes
+    ----------
+    n_runs : int
+        Runs that were delivered.
+    """
+
+    def __init__(self, program: Program) -> None:
+        self._program = program
+        self._kind: str | None = None  # floats or integers
+        self.n_runs = 0
+
+    def check(self, values: Any) -> None:
+        """Count delivered runs, or refuse those that cannot be the next ones of the program.
+
+        Raises
+        ------
+        DriverFaultError
+            Wrong shape or values, as of `Readout.check`, no run at all, more than there are, or
+            bare spins after amplitudes.
+        """
+        n_rows = len(values) if isinstance(values, np.ndarray) and values.ndim else 0
+        left = self._program.n_runs - self.n_runs
+        if not 1 <= n_rows <= left:
+            raise DriverFaultError(f"a delivery of {n_rows} runs, where {left} are left")
+        _check_values("a delivery", values, (n_rows, self._program.n_spins))
+        if self._kind not in {None, values.dtype.kind}:
+            raise DriverFaultError("some deliveries are amplitudes, and some are bare spins")
+        self._kind = values.dtype.kind
+        self.n_runs += n_rows
 
 
 class Driver(ABC):

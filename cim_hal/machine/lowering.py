@@ -147,11 +147,13 @@ def _fit_dense(
     else:
         rounded = quantize(J.values, h, bits=bits, field_bits=field_bits)
         levels, field, step = rounded.levels, rounded.field_levels, rounded.step
-    pairs, singles = _Error.of(J.values, levels, step), _Error.of(h, field, step)
+    pairs, singles = _RoundingError.of(J.values, levels, step), _RoundingError.of(h, field, step)
     size = J.n_spins + folds
-    pairs = pairs.joined(singles if folds else _Error()).twice()  # in both halves of the matrix
+    pairs = pairs.joined(
+        singles if folds else _RoundingError()
+    ).twice()  # in both halves of the matrix
     used = _levels_used(levels, field if folds else np.zeros(1, field.dtype), has_zero=True)
-    facts = _facts(step, pairs, _Error() if folds else singles, size * (size + 1), used)
+    facts = _facts(step, pairs, _RoundingError() if folds else singles, size * (size + 1), used)
     dense = Triangle(J.n_spins, levels).dense(
         np.float64 if bits is None else np.int16, field if folds else None
     )
@@ -170,7 +172,10 @@ def _fit_sparse(
     else:
         rounded = quantize(J, h, bits=bits, field_bits=field_bits)
         coupling, field, step = rounded.levels, rounded.field_levels, rounded.step
-    pairs, singles = _Error.of(J.data, coupling.data, step), _Error.of(h, field, step)
+    pairs, singles = (
+        _RoundingError.of(J.data, coupling.data, step),
+        _RoundingError.of(h, field, step),
+    )
     n_values = max(J.data.size + h.size, 1)
     return coupling, field, _facts(step, pairs, singles, n_values, _levels_used(coupling.data))
 
@@ -199,7 +204,7 @@ def _values(matrix: Any) -> NDArray[Any]:
 
 
 @dataclass(frozen=True)
-class _Error:
+class _RoundingError:
     """What rounding did to some numbers: the largest error, the sum, the sum of squares."""
 
     largest: float = 0.0
@@ -228,7 +233,11 @@ class _Error:
 
 
 def _facts(
-    step: float, pairs: _Error, singles: _Error, n_values: int, levels_used: int | None
+    step: float,
+    pairs: _RoundingError,
+    singles: _RoundingError,
+    n_values: int,
+    levels_used: int | None,
 ) -> dict[str, Any]:
     return {
         "step": step,

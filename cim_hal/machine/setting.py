@@ -1,4 +1,4 @@
-"""A knob of a machine that a single job may turn."""
+"""A setting of a machine that a single job may change."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Setting(BaseModel):
     description : str
         One sentence for people.
     default : float
-        Where it stands when a job does not turn it.
+        Its value where a job does not set it.
     low, high : float
         Its range, both ends included.
     log : bool
@@ -77,7 +77,7 @@ class Setting(BaseModel):
         Raises
         ------
         CapabilityError
-            It names the knob and its range.
+            It names the setting and its range.
         """
         is_whole = math.isfinite(value) and value == int(value)
         if not self.low <= value <= self.high or (self.integer and not is_whole):
@@ -90,7 +90,7 @@ def check_settings(known: Iterable[Setting], settings: Mapping[str, float]) -> N
     Raises
     ------
     CapabilityError
-        It names the knob, and its range or the knobs there are.
+        It names the setting, and its range or the settings that exist.
     """
     by_name = {setting.name: setting for setting in known}
     for name, value in settings.items():

@@ -77,7 +77,7 @@ class RunRecord(BaseModel):
     pump : tuple of float
         Knots of the pump schedule, in thresholds; empty where an older server did not say.
     settings : dict of str to float
-        The knobs that the job turned, and where to; all others stood as the machine says.
+        The settings that the job changed; all others had the machine's defaults.
     notes : dict of str to float, int, bool or str
         What happened in this run, in the words of the machine.
     calibration : str

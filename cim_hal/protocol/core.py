@@ -6,22 +6,22 @@ import secrets
 from typing import TYPE_CHECKING, Any
 
 from cim_hal.errors import CimError, PermissionDeniedError, RemoteProtocolError
-from cim_hal.protocol.couplings.library import Library
-from cim_hal.protocol.couplings.relowering import Refitting
+from cim_hal.protocol.couplings.library import CouplingStore
+from cim_hal.protocol.couplings.relowering import Relowering
 from cim_hal.protocol.effects import Audit, Effect, Reply
-from cim_hal.protocol.handlers.couplings import Loading
-from cim_hal.protocol.handlers.instruments import Instruments
-from cim_hal.protocol.handlers.jobs import JobDesk
-from cim_hal.protocol.handlers.locks import Locking
-from cim_hal.protocol.handlers.safety import Safety
-from cim_hal.protocol.handlers.status import StatusDesk
-from cim_hal.protocol.jobs.table import JobBook
-from cim_hal.protocol.monitoring.events import Activity
-from cim_hal.protocol.sharing.epochs import ControlLog
-from cim_hal.protocol.sharing.locks import Leases
-from cim_hal.protocol.sharing.quotas import Rates
-from cim_hal.protocol.sharing.sessions import Sessions
-from cim_hal.protocol.wire.errors import as_fault
+from cim_hal.protocol.handlers.couplings import CouplingHandlers
+from cim_hal.protocol.handlers.instruments import InstrumentHandlers
+from cim_hal.protocol.handlers.jobs import JobHandlers
+from cim_hal.protocol.handlers.locks import LockHandlers
+from cim_hal.protocol.handlers.safety import SafetyHandlers
+from cim_hal.protocol.handlers.status import StatusHandlers
+from cim_hal.protocol.jobs.table import JobTable
+from cim_hal.protocol.monitoring.events import EventLog
+from cim_hal.protocol.sharing.epochs import EpochLog
+from cim_hal.protocol.sharing.locks import LockTable
+from cim_hal.protocol.sharing.quotas import RateLimiter
+from cim_hal.protocol.sharing.sessions import SessionTable
+from cim_hal.protocol.wire.errors import to_wire
 from cim_hal.protocol.wire.evolution import as_of
 from cim_hal.protocol.wire.limits import Limits
 from cim_hal.protocol.wire.messages import (
@@ -47,12 +47,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from cim_hal.machine.capabilities import Capabilities
-    from cim_hal.protocol.couplings.content import Prepared
-    from cim_hal.protocol.jobs.idempotency import KeyRules
-    from cim_hal.protocol.jobs.job import Job
-    from cim_hal.protocol.jobs.records import Controls, Saved
+    from cim_hal.protocol.couplings.content import LoweredCouplings
+    from cim_hal.protocol.jobs.idempotency import IdempotencyRules
+    from cim_hal.protocol.jobs.job import JobEntry
+    from cim_hal.protocol.jobs.records import EpochRecord, Saved
     from cim_hal.protocol.wire.messages import Progress
-    from cim_hal.protocol.wire.results import Measured
+    from cim_hal.protocol.wire.results import Result
     from cim_hal.protocol.wire.version import Version
 
 __all__ = ["ServerCore"]
@@ -72,7 +72,7 @@ class ServerCore:
     capabilities : Capabilities
         What the driver described.
     limits : Limits
-    keys : KeyRules
+    keys : IdempotencyRules
         How long idempotency keys are remembered.
     new_token : callable
         Makes ids: 32 hexadecimal digits, never the same twice.
@@ -84,9 +84,9 @@ class ServerCore:
 
     Attributes
     ----------
-    instruments : Instruments
+    instruments : InstrumentHandlers
         Takes what the driver says of itself, and says whether it may run.
-    meters : Meters
+    meters : Counters
         What was counted; whoever moves the packets counts there too.
     """
 
@@ -95,7 +95,7 @@ class ServerCore:
         capabilities: Capabilities,
         limits: Limits | None = None,
         *,
-        keys: KeyRules | None = None,
+        keys: IdempotencyRules | None = None,
         new_token: Callable[[], str] = _new_token,
         software: str = SERVER,
         first_epoch: int = 1,
@@ -104,23 +104,23 @@ class ServerCore:
         self._limits = limits or Limits()
         self._new_token = new_token
         self._instance = new_token()
-        self._sessions = Sessions(self._limits, new_token)
-        self.instruments = Instruments(capabilities, self._limits, self._user_of)
-        self._activity = Activity()
-        self.meters = self._activity.meters
-        self._jobs = JobBook(self._limits, keys, may_start=self._may_start)
+        self._sessions = SessionTable(self._limits, new_token)
+        self.instruments = InstrumentHandlers(capabilities, self._limits, self._user_of)
+        self._activity = EventLog()
+        self.counters = self._activity.counters
+        self._jobs = JobTable(self._limits, keys, may_start=self._may_start)
         in_use = self._jobs.couplings_in_use
-        self._library = Library(capabilities, self._limits, new_token, in_use)
-        self._loading = Loading(self._library, self._speaker)
-        self._refitting = Refitting(
+        self._library = CouplingStore(capabilities, self._limits, new_token, in_use)
+        self._loading = CouplingHandlers(self._library, self._session_of)
+        self._refitting = Relowering(
             self._jobs, self._library, capabilities, self._limits, new_token
         )
-        self._controls = ControlLog(self._jobs.saver, first_epoch)
-        self._leases = Leases(self._limits, self._controls)
-        self._locking = Locking(self._leases, self._jobs, self._user_of, self._controls)
-        self._safety = Safety(self._jobs, self._user_of, self._controls)
-        self._rates = Rates(self._limits.user_messages_per_s)
-        self._desk = StatusDesk(
+        self._controls = EpochLog(self._jobs.saver, first_epoch)
+        self._leases = LockTable(self._limits, self._controls)
+        self._locking = LockHandlers(self._leases, self._jobs, self._user_of, self._controls)
+        self._safety = SafetyHandlers(self._jobs, self._user_of, self._controls)
+        self._rates = RateLimiter(self._limits.user_messages_per_s)
+        self._desk = StatusHandlers(
             self._activity,
             self.instruments,
             self._leases,
@@ -129,7 +129,7 @@ class ServerCore:
             software=software,
             instance=self._instance,
         )
-        jobs = JobDesk(
+        jobs = JobHandlers(
             self._jobs,
             self._library,
             self._sessions,
@@ -159,27 +159,29 @@ class ServerCore:
             effects = self._dispatch(peer, request, now, user)
         except PermissionDeniedError as error:
             denied = Audit("denied", user, error.details)
-            effects = [Reply(peer, answer(request, as_fault(error))), denied]
+            effects = [Reply(peer, answer(request, to_wire(error))), denied]
         except CimError as error:
-            effects = [Reply(peer, answer(request, as_fault(error)))]
+            effects = [Reply(peer, answer(request, to_wire(error)))]
         return self._activity.noted(effects, now)
 
-    def prepared(self, ticket: str, outcome: Prepared | CimError, now: float) -> list[Effect]:
-        """Take what became of a `Prepare`."""
+    def lowered(
+        self, ticket: str, outcome: LoweredCouplings | CimError, now: float
+    ) -> list[Effect]:
+        """Take what became of a `Lower`."""
         if self._refitting.is_for(ticket):
             return self._activity.noted(self._refitting.fitted(outcome, now), now)
-        requests, effects = self._loading.prepared(ticket, outcome)
+        requests, effects = self._loading.lowered(ticket, outcome)
         for request in requests:
             self._sessions.touch(request.session, now)
         return self._activity.noted(effects, now)
 
-    def finish(self, job: str, outcome: Measured | CimError, now: float) -> list[Effect]:
+    def finish(self, job: str, outcome: Result | CimError, now: float) -> list[Effect]:
         """Take what became of a `Run`."""
         return self._activity.noted(self._jobs.finish(job, outcome, now), now)
 
-    def deliver(self, job: str, measured: Measured, now: float) -> list[Effect]:
+    def deliver(self, job: str, result: Result, now: float) -> list[Effect]:
         """Take the runs of a `Run` that are finished while it goes on, all of them so far."""
-        return self._activity.noted(self._jobs.deliver(job, measured, now), now)
+        return self._activity.noted(self._jobs.deliver(job, result, now), now)
 
     def progress(self, job: str, progress: Progress, now: float) -> list[Effect]:
         """Take how far a `Run` is."""
@@ -195,7 +197,7 @@ class ServerCore:
         return self._activity.noted(self._jobs.saver.unsaved(ticket, error, now), now)
 
     def restore(
-        self, saved: Iterable[Saved], now: float, *, controls: Controls | None = None
+        self, saved: Iterable[Saved], now: float, *, controls: EpochRecord | None = None
     ) -> list[Effect]:
         """Take what the journal of the server before this one knew, oldest job first."""
         if controls is not None:
@@ -273,7 +275,7 @@ class ServerCore:
     def _user_of(self, request: Packet) -> User:
         return self._sessions[request.session].user
 
-    def _speaker(self, session: str) -> tuple[User, Version]:
+    def _session_of(self, session: str) -> tuple[User, Version]:
         known = self._sessions[session]
         return known.user, known.version
 
@@ -289,5 +291,5 @@ class ServerCore:
         self.instruments.check(now)
         self._leases.check(self._locking.caller(request), now)
 
-    def _may_start(self, job: Job) -> bool:
+    def _may_start(self, job: JobEntry) -> bool:
         return self._safety.stopped is None and self._leases.allows(job.epoch)

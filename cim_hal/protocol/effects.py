@@ -1,4 +1,8 @@
-"""What the core asks its host to do; data, not calls."""
+"""What the core asks of the server around it; data, not calls.
+
+An `Operation` takes time and ends in exactly one `Done`. A `Persist` is done at once, and the core
+told at once. A `Command` has no outcome.
+"""
 
 from __future__ import annotations
 
@@ -9,20 +13,25 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from cim_hal.errors import CimError, Detail
+    from cim_hal.machine.calibration import Calibration
     from cim_hal.machine.driver import Program
-    from cim_hal.protocol.couplings.content import Content, Payload
+    from cim_hal.protocol.couplings.content import Couplings, EncodedCouplings, LoweredCouplings
     from cim_hal.protocol.jobs.records import Record
     from cim_hal.protocol.wire.messages import CouplingRef
     from cim_hal.protocol.wire.packet import Packet
+    from cim_hal.protocol.wire.results import Result
     from cim_hal.protocol.wire.roles import User
 
 __all__ = [
     "Audit",
     "Calibrate",
+    "Command",
+    "Done",
     "Effect",
+    "Lower",
     "MakeSafe",
+    "Operation",
     "Persist",
-    "Prepare",
     "Reply",
     "Run",
     "Stop",
@@ -63,14 +72,14 @@ class MakeSafe:
 
 @dataclass(frozen=True, eq=False)
 class Calibrate:
-    """Calibrate the machine when it is free, then call ``Instruments.calibrated``."""
+    """Calibrate the machine when it is free, then call ``InstrumentHandlers.calibrated``."""
 
     key: str
 
 
 @dataclass(frozen=True, eq=False)
-class Prepare:
-    """Call `prepare` away from the thread that serves, then ``ServerCore.prepared``.
+class Lower:
+    """Call `lower_encoded` away from the thread that serves, then ``ServerCore.lowered``.
 
     It costs a few hundredths of a second for 2000 spins: verify, check, fit to the machine. Where
     `source` is None the content is what the journal keeps.
@@ -78,8 +87,8 @@ class Prepare:
 
     ticket: str
     coupling: CouplingRef
-    source: Payload | Content | None
-    base: Content | None = None
+    source: EncodedCouplings | Couplings | None
+    base: Couplings | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,4 +111,14 @@ class Audit:
     facts: Mapping[str, Detail]
 
 
-Effect: TypeAlias = Reply | Run | Stop | MakeSafe | Calibrate | Prepare | Persist | Audit
+Operation: TypeAlias = Run | Calibrate | Lower
+Command: TypeAlias = Reply | Stop | MakeSafe | Audit
+Effect: TypeAlias = Operation | Persist | Command
+
+
+@dataclass(frozen=True, eq=False)
+class Done:
+    """The one outcome of an operation, whatever happened to it."""
+
+    effect: Operation
+    result: Result | Calibration | LoweredCouplings | CimError

@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     from cim_hal.errors import CimError
     from cim_hal.protocol.jobs.records import Record
 
-__all__ = ["Otherwise", "Saver", "Then"]
+__all__ = ["Otherwise", "Then", "WriteAhead"]
 
 Then: TypeAlias = "Callable[[float], list[Effect]]"
 Otherwise: TypeAlias = "Callable[[CimError, float], list[Effect]]"
 
 
-class Saver:
+class WriteAhead:
     """Asks for records to be written, and goes on where they are."""
 
     def __init__(self) -> None:

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cim_hal.errors import DriverFaultError
-from cim_hal.machine.deliveries import Deliveries
-from cim_hal.machine.driver import Readout
+from cim_hal.machine.driver import PartialReadouts, Readout
 from cim_hal.model.trace import Trace
-from cim_hal.protocol.wire.results import Measured, pack_spins
+from cim_hal.protocol.wire.results import Result, pack_spins
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -21,10 +20,10 @@ if TYPE_CHECKING:
     from cim_hal.model.record import Note
     from cim_hal.protocol.effects import Run
 
-__all__ = ["Harvest"]
+__all__ = ["ResultCollector"]
 
 
-class Harvest:
+class ResultCollector:
     """What one call of a driver brings, in the caller's spins.
 
     One thread takes what is delivered, into rows that never move; any may look at them.
@@ -33,7 +32,7 @@ class Harvest:
     ----------
     order : Run
     announce : callable
-        Takes this harvest after a delivery, unless nobody has looked since it did.
+        Takes this collector after a delivery, unless nobody has looked since it did.
     keeps_amplitudes : bool
         Whether the machine reports them.
 
@@ -43,11 +42,11 @@ class Harvest:
     """
 
     def __init__(
-        self, order: Run, announce: Callable[[Harvest], None], *, keeps_amplitudes: bool
+        self, order: Run, announce: Callable[[ResultCollector], None], *, keeps_amplitudes: bool
     ) -> None:
         self.job = order.job
         self._program = order.program
-        self._deliveries = Deliveries(order.program)
+        self._deliveries = PartialReadouts(order.program)
         self._keeps_amplitudes = keeps_amplitudes
         self._announce = announce
         self._is_announced = False
@@ -55,13 +54,13 @@ class Harvest:
         self._device_s = 0.0
         self._rows: list[NDArray[Any]] = []  # packed spins, and amplitudes where there are any
         self._n_runs = 0
-        self._kept: Measured | None = None
+        self._kept: Result | None = None
 
     def begin(self) -> None:
         """Note that the driver is called now."""
         self._began = time.perf_counter()
 
-    def take(self, values: NDArray[Any]) -> None:
+    def add(self, values: NDArray[Any]) -> None:
         """Take runs that the driver delivers.
 
         Raises
@@ -83,15 +82,15 @@ class Harvest:
             self._is_announced = True
             self._announce(self)
 
-    def so_far(self) -> Measured:
+    def partial(self) -> Result:
         """Return what was delivered, once something was; its arrays are views."""
         self._is_announced = False
         if self._kept is not None:
             return self._kept
         device_s, n_runs = self._device_s, self._n_runs
-        return self._measured([_frozen(rows[:n_runs]) for rows in self._rows], device_s)
+        return self._result([_frozen(rows[:n_runs]) for rows in self._rows], device_s)
 
-    def whole(self, readout: Readout, device_s: float) -> Measured:
+    def complete(self, readout: Readout, device_s: float) -> Result:
         """Return all that was measured.
 
         Raises
@@ -107,14 +106,14 @@ class Harvest:
                 "the readout does not begin with the runs that were delivered",
                 hint="a delivery is an early look at finished runs: they must not change",
             )
-        return self._measured(lifted, device_s, self._trace(readout), readout.notes)
+        return self._result(lifted, device_s, self._trace(readout), readout.notes)
 
-    def put_away(self, keep: Callable[[str, Measured], Measured]) -> None:
+    def keep_partial(self, keep: Callable[[str, Result], Result]) -> None:
         """Have what was delivered kept: no more will come."""
-        self._kept = keep(self.job, self.so_far())
+        self._kept = keep(self.job, self.partial())
 
     @property
-    def has_any(self) -> bool:
+    def has_runs(self) -> bool:
         """Whether something was delivered."""
         return self._n_runs > 0
 
@@ -134,15 +133,15 @@ class Harvest:
             self._program.lowering.lift(np.asarray(readout.trace.amplitudes, np.float32)),
         )
 
-    def _measured(
+    def _result(
         self,
         rows: Sequence[NDArray[Any]],
         device_s: float,
         trace: Trace | None = None,
         notes: Mapping[str, Note] | None = None,
-    ) -> Measured:
+    ) -> Result:
         record, lowering = self._program.calibration, self._program.lowering
-        return Measured(
+        return Result(
             rows[0],
             rows[1] if len(rows) > 1 else None,
             self._program.n_spins - lowering.report.field_spin,

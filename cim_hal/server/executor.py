@@ -1,69 +1,64 @@
-"""Effects to a driver: one thread that alone touches the machine, one that fits couplings."""
+"""Performs the operations of the core: one thread calls the driver, another lowers couplings."""
 
 from __future__ import annotations
 
 import logging
 import threading
 import time
+from concurrent.futures import Future
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from pydantic import ValidationError
 
-from cim_hal.errors import CimError
-from cim_hal.machine.calibration import Calibration
-from cim_hal.machine.condition import Condition, Supervised
+from cim_hal.errors import CimError, JobCancelledError
+from cim_hal.machine.driver_state import DriverState, Supervised
 from cim_hal.machine.stop import StopToken
 from cim_hal.machine.telemetry import Telemetry
-from cim_hal.protocol.couplings.content import Prepared, prepare
-from cim_hal.protocol.effects import Calibrate, MakeSafe, Prepare, Run, Stop
+from cim_hal.protocol.couplings.content import LoweredCouplings, lower_encoded
+from cim_hal.protocol.effects import Calibrate, Done, Lower, MakeSafe, Operation, Run, Stop
 from cim_hal.protocol.wire.messages import Progress
-from cim_hal.protocol.wire.results import Measured
-from cim_hal.server.collector import Harvest
-from cim_hal.server.driver.guard import FRESH_S, Caller
+from cim_hal.server.collector import ResultCollector
+from cim_hal.server.driver.guard import FRESH_S, DriverGuard
 from cim_hal.server.logs import about
 from cim_hal.server.storage.memory_journal import MemoryJournal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from cim_hal.machine.capabilities import Capabilities
+    from cim_hal.machine.calibration import Calibration
     from cim_hal.machine.driver import Driver
+    from cim_hal.protocol.wire.results import Result
     from cim_hal.server.storage.memory_journal import Journal
 
-__all__ = ["Host", "Outcome"]
+__all__ = ["Executor", "Update", "internal_error"]
 
 CLOSE_TIMEOUT_S = 10.0
-# How long a running call has to heed its token in an emergency.
+# Time that a running call has to obey its stop token in an emergency.
 EMERGENCY_S = 0.2
-# Deliveries that follow faster wait for the next look.
-PROMPT_S = 0.02
+# At least this long from one announcement of partial results to the next.
+PARTIAL_S = 0.02
 
-Outcome: TypeAlias = (
-    tuple[Run, Measured | CimError]
-    | tuple[Prepare, Prepared | CimError]
-    | tuple[Calibrate, Calibration | CimError]
-    | Harvest
-    | Telemetry
-    | Condition
-)
+Update: TypeAlias = ResultCollector | Telemetry | DriverState
+Answer = TypeVar("Answer")
 
 log = logging.getLogger(__name__)
 
 
-class Host:
-    """Runs what the core asks for, and announces each outcome, and what the driver says.
+class Executor:
+    """Performs operations and commands of the core, in threads of its own.
 
-    The driver is called in one thread, one call at a time; only `Driver.safe` may come from
-    another, in an emergency. It is closed exactly once.
+    Each operation that `perform` accepts ends in exactly one `Done`. The driver is called from
+    one thread, one call at a time; only `Driver.safe` may be called from another, in an
+    emergency. The driver is closed exactly once.
 
     Parameters
     ----------
     driver : Driver
     announce : callable
-        Called, in a worker's thread, after an outcome was added.
+        Called from any thread when there is an outcome or an update.
     journal : Journal, optional
-        Keeps couplings and results where a crash cannot reach them, in the worker's threads.
+        Keeps couplings and results where a crash cannot reach them; called from both threads.
 
     Raises
     ------
@@ -76,65 +71,73 @@ class Host:
     ) -> None:
         self._announce = announce
         self._journal = journal or MemoryJournal()
-        self._outcomes: SimpleQueue[Outcome] = SimpleQueue()
+        self._outcomes: SimpleQueue[Done] = SimpleQueue()
+        self._updates: SimpleQueue[Update] = SimpleQueue()
+        self._lock = threading.Lock()  # guards the tokens and whether it is closed
         self._tokens: dict[str, StopToken] = {}
-        self._told: tuple[int, int, str] | None = None
-        self._delivered_at = 0.0
-        self._closing = threading.Lock()
         self._is_closed = False
-        self._caller = Caller(driver, self._add)
-        self._driver_worker = _Worker("cim-hal driver")
-        self._fitting_worker = _Worker("cim-hal fitting")
-        described: SimpleQueue[Capabilities | CimError] = SimpleQueue()
-        self._driver_worker.do(lambda: described.put(self._describe()))
-        answer = described.get()
-        if isinstance(answer, CimError):
+        self._last_progress: tuple[str, tuple[int, int, str]] | None = None
+        self._announced_at = 0.0
+        self._guard = DriverGuard(driver, self._update)
+        self._driver_worker = _WorkerThread("cim-hal driver", self._finish)
+        self._lowering_worker = _WorkerThread("cim-hal lowering", self._finish)
+        try:
+            self.capabilities = self._driver_worker.ask(self._guard.describe)
+        except BaseException:
             self.close()
-            raise answer
-        self.capabilities = answer
+            raise
         if isinstance(driver, Supervised):
-            self._driver_worker.do(lambda: driver.subscribe(self._add))
-        self._driver_worker.when_idle(self._caller.observe, every_s=FRESH_S)
-        self._driver_worker.do(self._caller.observe)
+            self._driver_worker.call(lambda: driver.subscribe(self._update))
+        self._driver_worker.when_idle(self._guard.poll_status, every_s=FRESH_S)
+        self._driver_worker.call(self._guard.poll_status)
 
-    def perform(self, effect: Run | Stop | Prepare | Calibrate | MakeSafe) -> None:
-        """Begin what the effect says; returns at once. After `close` nothing begins."""
-        with self._closing:
+    def perform(self, effect: Operation | Stop | MakeSafe) -> None:
+        """Begin an operation, or do what a command says; returns at once.
+
+        After `close` this does nothing.
+        """
+        with self._lock:
             if self._is_closed:
                 return
             match effect:
                 case Run():
                     keeps = self.capabilities.reports_amplitudes
-                    harvest = Harvest(effect, self._deliver, keeps_amplitudes=keeps)
-                    token = self._token(effect.job, harvest)
-                    self._driver_worker.do(
-                        lambda: self._add((effect, self._run(effect, token, harvest)))
-                    )
+                    collector = ResultCollector(effect, self._on_partial, keeps_amplitudes=keeps)
+                    token = StopToken(self._guard.on_telemetry, collector.add)
+                    self._tokens[effect.job] = token
+                    self._driver_worker.do(effect, lambda: self._run(effect, token, collector))
                 case Calibrate():
-                    token = self._token(effect.key)
-                    self._driver_worker.do(
-                        lambda: self._add((effect, self._calibrate(effect, token)))
-                    )
+                    token = self._tokens[effect.key] = StopToken(self._guard.on_telemetry)
+                    self._driver_worker.do(effect, lambda: self._guard.calibrate(token))
+                case Lower():
+                    self._lowering_worker.do(effect, lambda: self._lower(effect))
                 case Stop():
-                    token = self._tokens.get(effect.job)
-                    if token is not None:
-                        token.set()
+                    if effect.job in self._tokens:
+                        self._tokens[effect.job].set()
                 case MakeSafe():
                     self._make_safe()
-                case Prepare():
-                    self._fitting_worker.do(lambda: self._add((effect, self._prepare(effect))))
 
-    def outcomes(self) -> Iterator[Outcome]:
-        """Yield what has been done since the last call."""
+    def outcomes(self) -> Iterator[Done]:
+        """Yield the outcomes since the last call; one thread at a time may call this."""
         while not self._outcomes.empty():
             yield self._outcomes.get()
 
+    def updates(self) -> Iterator[Update]:
+        """Yield partial results, telemetry and states of the driver since the last call.
+
+        Those of an operation come before its outcome.
+        """
+        while not self._updates.empty():
+            yield self._updates.get()
+
     def progress(self) -> Iterator[tuple[str, Progress]]:
-        """Yield how far the running job is, where that has changed since the last call."""
-        for job, token in list(self._tokens.items()):
+        """Yield the progress of the running job, if it has changed since the last call."""
+        with self._lock:
+            tokens = list(self._tokens.items())
+        for job, token in tokens:
             progress = token.last_progress
-            if progress is not None and progress != self._told:
-                self._told = progress
+            if progress is not None and (job, progress) != self._last_progress:
+                self._last_progress = job, progress
                 done, total, unit = progress
                 try:
                     yield job, Progress(done=done, total=total, unit=unit)
@@ -142,135 +145,184 @@ class Host:
                     log.warning("%r is no progress of a driver", progress)
 
     def close(self) -> None:
-        """Stop the running job, make the driver safe, close it, and wait for that."""
-        with self._closing:
+        """Stop the running operation, cancel the queued ones, and close the driver; waits."""
+        with self._lock:
             if self._is_closed:
                 return
             self._is_closed = True
-            for token in list(self._tokens.values()):
+            for token in self._tokens.values():
                 token.set()
-            self._driver_worker.do(self._caller.close)
-        self._fitting_worker.end()
+            for worker in (self._lowering_worker, self._driver_worker):
+                worker.cancel_operations()
+            self._driver_worker.call(self._guard.close)
+        self._lowering_worker.end()
         self._driver_worker.end()
 
-    def _token(self, name: str, harvest: Harvest | None = None) -> StopToken:
-        token = StopToken(self._caller.heard, harvest and harvest.take)
-        self._tokens[name] = token
-        return token
-
-    def _deliver(self, harvest: Harvest) -> None:
-        self._outcomes.put(harvest)
-        now = time.monotonic()
-        if now >= self._delivered_at + PROMPT_S:
-            self._delivered_at = now
-            self._announce()
-
-    def _add(self, outcome: Outcome) -> None:
-        self._outcomes.put(outcome)
+    def _finish(self, done: Done) -> None:
+        match done.effect:
+            case Run(job=name) | Calibrate(key=name):
+                with self._lock:
+                    self._tokens.pop(name, None)
+            case Lower():
+                pass
+        self._outcomes.put(done)
         self._announce()
 
+    def _update(self, update: Update) -> None:
+        self._updates.put(update)
+        self._announce()
+
+    def _on_partial(self, collector: ResultCollector) -> None:
+        self._updates.put(collector)
+        now = time.monotonic()
+        if now >= self._announced_at + PARTIAL_S:
+            self._announced_at = now
+            self._announce()
+
     def _make_safe(self) -> None:
-        """Stop what runs, and make the machine safe: after it in its thread, or soon anyway."""
-        for token in list(self._tokens.values()):
+        """Stop what runs and make the machine safe: in the driver's thread, or soon without it."""
+        for token in self._tokens.values():
             token.set()
         is_safe = threading.Event()
 
         def in_turn() -> None:
-            self._caller.safe()
+            self._guard.safe()
             is_safe.set()
 
         def in_time() -> None:
             if not is_safe.wait(EMERGENCY_S):
-                self._caller.safe()
+                self._guard.safe()
 
-        self._driver_worker.do(in_turn)
+        self._driver_worker.call(in_turn)
         threading.Thread(target=in_time, name="cim-hal emergency", daemon=True).start()
 
-    def _describe(self) -> Capabilities | CimError:
+    def _run(self, effect: Run, token: StopToken, collector: ResultCollector) -> Result:
+        if effect.refusal is not None:
+            raise effect.refusal
         try:
-            return self._caller.describe()
-        except CimError as error:
-            return error
-
-    def _run(self, effect: Run, token: StopToken, harvest: Harvest) -> Measured | CimError:
-        try:
-            if effect.refusal is not None:
-                return effect.refusal
-            harvest.begin()
+            collector.begin()
             with about(job=effect.job):
-                readout, device_s = self._caller.run(effect.program, token)
-                measured = self._caller.blame(lambda: harvest.whole(readout, device_s))
+                readout, device_s = self._guard.run(effect.program, token)
+                measured = self._guard.attribute_errors(
+                    lambda: collector.complete(readout, device_s)
+                )
             return self._journal.keep_result(effect.job, measured)
-        except CimError as error:
-            if harvest.has_any:
-                harvest.put_away(self._journal.keep_result)
-                self._outcomes.put(harvest)
-            return error
-        finally:
-            self._tokens.pop(effect.job, None)
-            self._told = None
+        except BaseException:
+            if collector.has_runs:
+                self._keep_partial(collector)
+            raise
 
-    def _calibrate(self, effect: Calibrate, token: StopToken) -> Calibration | CimError:
+    def _keep_partial(self, collector: ResultCollector) -> None:
         try:
-            return self._caller.calibrate(token)
-        except CimError as error:
-            return error
-        finally:
-            self._tokens.pop(effect.key, None)
+            collector.keep_partial(self._journal.keep_result)
+        except Exception:  # the runs stay in memory; the error of the run is what counts
+            log.exception("partial results of job %s were not kept", collector.job)
+        self._updates.put(collector)
 
-    def _prepare(self, effect: Prepare) -> Prepared | CimError:
-        try:
-            source, ref = effect.source, effect.coupling
-            if source is None:
-                source = self._journal.couplings(ref.digest)
-            prepared = prepare(source, ref, self.capabilities, effect.base)
-            self._journal.keep_couplings(ref.digest, prepared.content)
-            return prepared
-        except CimError as error:
-            return error
-        except (ArithmeticError, LookupError, MemoryError, TypeError, ValueError) as error:
-            log.exception("couplings could not be prepared")
-            return CimError(f"the couplings could not be prepared: {error}")
+    def _lower(self, effect: Lower) -> LoweredCouplings:
+        source, ref = effect.source, effect.coupling
+        if source is None:
+            source = self._journal.couplings(ref.digest)
+        lowered = lower_encoded(source, ref, self.capabilities, effect.base)
+        self._journal.keep_couplings(ref.digest, lowered.content)
+        return lowered
 
 
-class _Worker:
-    """A thread that does one thing after another."""
+class _WorkerThread:
+    """A thread that does one thing after another.
 
-    def __init__(self, name: str) -> None:
-        self._tasks: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+    Parameters
+    ----------
+    name : str
+    finish : callable
+        Receives the one outcome of each operation, in this thread.
+    """
+
+    def __init__(self, name: str, finish: Callable[[Done], None]) -> None:
+        self._finish = finish
+        self._calls: SimpleQueue[Callable[[], object] | None] = SimpleQueue()
+        self._is_cancelling = False
         self._idle: Callable[[], None] | None = None
         self._idle_s: float | None = None
         # A daemon: a driver that hangs must not keep the process alive.
         self._thread = threading.Thread(target=self._loop, name=name, daemon=True)
         self._thread.start()
 
-    def do(self, task: Callable[[], None]) -> None:
-        """Do `task` after all that was asked for before."""
-        self._tasks.put(task)
+    def do(
+        self, effect: Operation, function: Callable[[], Result | Calibration | LoweredCouplings]
+    ) -> None:
+        """Perform an operation after everything queued before: call `function`.
 
-    def when_idle(self, task: Callable[[], None], *, every_s: float) -> None:
-        """Do `task` whenever nothing was asked for in that time, from the next task on."""
-        self._idle, self._idle_s = task, every_s
+        What it returns or raises, whatever that is, becomes the result of one `Done`.
+        """
+        self._calls.put(lambda: self._finish(Done(effect, self._result(effect, function))))
+
+    def call(self, function: Callable[[], object]) -> None:
+        """Call a function after everything queued before; an exception is logged."""
+        self._calls.put(function)
+
+    def ask(self, function: Callable[[], Answer]) -> Answer:
+        """Call a function after everything queued before, and return or raise what it does."""
+        future: Future[Answer] = Future()
+
+        def answer() -> None:
+            try:
+                future.set_result(function())
+            except BaseException as error:  # noqa: BLE001  raised again where it is asked for
+                future.set_exception(error)
+
+        self._calls.put(answer)
+        return future.result()
+
+    def when_idle(self, function: Callable[[], None], *, every_s: float) -> None:
+        """Call `function` whenever nothing was queued for `every_s`, from the next call on."""
+        self._idle, self._idle_s = function, every_s
+
+    def cancel_operations(self) -> None:
+        """Let operations that have not begun end as cancelled."""
+        self._is_cancelling = True
 
     def end(self) -> None:
-        """Do what is left, then end; waits, but not for ever."""
-        self._tasks.put(None)
+        """End after everything that is queued; waits, but not for ever."""
+        self._calls.put(None)
         if self._thread is threading.current_thread():
             return
         self._thread.join(CLOSE_TIMEOUT_S)
         if self._thread.is_alive():
             log.warning("%s did not stop within %g s", self._thread.name, CLOSE_TIMEOUT_S)
 
-    def _loop(self) -> None:
-        while (task := self._next()) is not None:
-            try:
-                task()
-            except Exception:
-                log.exception("%s goes on after a bug", self._thread.name)
-            del task  # it may hold the arrays of a job
-
-    def _next(self) -> Callable[[], None] | None:
+    def _result(
+        self, effect: Operation, function: Callable[[], Result | Calibration | LoweredCouplings]
+    ) -> Result | Calibration | LoweredCouplings | CimError:
         try:
-            return self._tasks.get(timeout=self._idle_s)
+            if self._is_cancelling:
+                return JobCancelledError("the server is shutting down")
+            return function()
+        except BaseException as error:  # whatever it is, the core waits for an outcome
+            if not isinstance(error, CimError):
+                log.exception("a %s operation failed", type(effect).__name__)
+            return internal_error(error)
+
+    def _loop(self) -> None:
+        while (call := self._next()) is not None:
+            try:
+                call()
+            except BaseException:
+                log.exception("%s goes on after a bug", self._thread.name)
+            del call  # it may hold the arrays of a job
+
+    def _next(self) -> Callable[[], object] | None:
+        try:
+            return self._calls.get(timeout=self._idle_s)
         except Empty:
             return self._idle
+
+
+def internal_error(error: BaseException) -> CimError:
+    """Return the error that a client sees for any exception."""
+    if isinstance(error, CimError):
+        return error
+    return CimError(
+        f"internal error of the server: {type(error).__name__}: {error}",
+        hint="the log of the server has the traceback",
+    )

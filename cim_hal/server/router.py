@@ -1,4 +1,4 @@
-"""A station on the network: a ZeroMQ ROUTER socket and the one thread that owns it."""
+"""A service on the network: a ZeroMQ ROUTER socket and the one thread that owns it."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ import zmq
 from cim_hal.errors import BindError, CimError, PermissionDeniedError, ProtocolError
 from cim_hal.protocol.effects import Reply
 from cim_hal.protocol.wire.codec import decode, encode
-from cim_hal.protocol.wire.errors import as_fault
+from cim_hal.protocol.wire.errors import to_wire
 from cim_hal.protocol.wire.limits import MAX_BUFFER_BYTES, Limits
 from cim_hal.protocol.wire.packet import NO_ID, Kind, Packet, answer
 from cim_hal.protocol.wire.roles import ANONYMOUS
 from cim_hal.server.logs import about
 from cim_hal.server.security.endpoint import DEFAULT, check_endpoint
 from cim_hal.server.security.multipart import is_readable, receive, send
-from cim_hal.server.security.unfinished import Unfinished, is_possible
-from cim_hal.server.service import TICK_S, Station
+from cim_hal.server.security.partial_messages import PartialMessageGuard, is_possible
+from cim_hal.server.service import TICK_S, Service
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from cim_hal.machine.driver import Driver
     from cim_hal.protocol.wire.roles import User
     from cim_hal.server.board import Board
-    from cim_hal.server.security.authenticator import Gatekeeper
+    from cim_hal.server.security.authenticator import Authenticator
     from cim_hal.server.storage.calibrations import CalibrationStore
     from cim_hal.server.storage.memory_journal import Journal
 
@@ -65,8 +65,8 @@ class Router:
     endpoint : str
         ``tcp://host:port``, port 0 for a free one, or ``ipc://path``.
     insecure : bool
-        Allow an endpoint that other machines reach, without a gatekeeper.
-    gatekeeper : Gatekeeper, optional
+        Allow an endpoint that other machines reach, without a authenticator.
+    authenticator : Authenticator, optional
         Whom to let in. Without one everybody who reaches the endpoint is the same user.
     limits : Limits
     calibrations : CalibrationStore, optional
@@ -79,7 +79,7 @@ class Router:
     Raises
     ------
     BindError
-        The endpoint cannot be listened on, or is open with neither gatekeeper nor `insecure`.
+        The endpoint cannot be listened on, or is open with neither authenticator nor `insecure`.
     DriverFaultError
         The driver does not describe itself.
     """
@@ -90,7 +90,7 @@ class Router:
         endpoint: str = DEFAULT,
         *,
         insecure: bool = False,
-        gatekeeper: Gatekeeper | None = None,
+        authenticator: Authenticator | None = None,
         limits: Limits | None = None,
         calibrations: CalibrationStore | None = None,
         board: Board | None = None,
@@ -98,7 +98,7 @@ class Router:
     ) -> None:
         self._board = board
         try:
-            check_endpoint(endpoint, insecure=insecure, keyed=gatekeeper is not None)
+            check_endpoint(endpoint, insecure=insecure, keyed=authenticator is not None)
         except BindError:
             _close(driver, journal)
             raise
@@ -109,23 +109,23 @@ class Router:
         self._waker.settimeout(0)
         self._is_stopping = self._is_reloading = False
         self._unsent: dict[tuple[bytes, bytes], Reply] = {}  # the newest event for each request
-        self._gatekeeper = gatekeeper
-        self._unfinished = (
-            Unfinished(self._context, self._socket, limits or Limits())
+        self._authenticator = authenticator
+        self._partial_messages = (
+            PartialMessageGuard(self._context, self._socket, limits or Limits())
             if is_possible(endpoint)
             else None
         )
-        self._door = gatekeeper and gatekeeper.listen(self._context)
+        self._zap_socket = authenticator and authenticator.bind_zap(self._context)
         try:
-            if gatekeeper:
-                gatekeeper.guard(self._socket)
+            if authenticator:
+                authenticator.require_keys(self._socket)
             self.endpoint = bind(self._socket, endpoint)
         except BindError:
             self._close_sockets()
             _close(driver, journal)
             raise
         try:
-            self._station = Station(
+            self._service = Service(
                 driver, self._wake, limits, calibrations=calibrations, journal=journal
             )
         except CimError:
@@ -135,33 +135,33 @@ class Router:
     @property
     def capabilities(self) -> Capabilities:
         """What the driver described."""
-        return self._station.capabilities
+        return self._service.capabilities
 
     def serve(self) -> None:
         """Answer until `stop` is called."""
         poller = zmq.Poller()
         poller.register(self._socket, zmq.POLLIN)
         poller.register(self._woken.fileno(), zmq.POLLIN)
-        if self._door:
-            poller.register(self._door, zmq.POLLIN)
-        if self._unfinished:
-            poller.register(self._unfinished.events, zmq.POLLIN)
+        if self._zap_socket:
+            poller.register(self._zap_socket, zmq.POLLIN)
+        if self._partial_messages:
+            poller.register(self._partial_messages.events, zmq.POLLIN)
         woken, settle_at = self._woken.fileno(), 0.0
         while not self._is_stopping:
-            patience_s = self._unfinished.patience_s if self._unfinished else TICK_S
-            ready = dict(poller.poll(math.ceil(1000 * min(patience_s, TICK_S))))
+            timeout_s = self._partial_messages.timeout_s if self._partial_messages else TICK_S
+            ready = dict(poller.poll(math.ceil(1000 * min(timeout_s, TICK_S))))
             if woken in ready:
                 self._woken.recv(4096)
-            self._attend(ready)
+            self._authenticate(ready)
             if self._socket in ready:
-                self._take()
-            self._look()
+                self._receive()
+            self._check_partial_messages()
             now = time.monotonic()
             if woken in ready or now >= settle_at:
                 settle_at = now + TICK_S
-                self._send([*self._unsent.values(), *self._station.settle()])
+                self._send([*self._unsent.values(), *self._service.settle()])
                 if self._board:
-                    self._station.post(self._board)
+                    self._service.post(self._board)
 
     def stop(self) -> None:
         """End `serve`; from any thread, or from a signal handler."""
@@ -175,7 +175,7 @@ class Router:
 
     def close(self) -> None:
         """Stop what runs, close the driver and the socket."""
-        self._station.close()
+        self._service.close()
         self._close_sockets()
 
     def __enter__(self) -> Self:
@@ -184,45 +184,45 @@ class Router:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _attend(self, ready: Mapping[object, int]) -> None:
+    def _authenticate(self, ready: Mapping[object, int]) -> None:
         """Do what the door asks for: changes of the file first, then who waits to enter."""
-        if not (self._gatekeeper and self._door):
+        if not (self._authenticator and self._zap_socket):
             return
         force, self._is_reloading = self._is_reloading, False
-        self._gatekeeper.refresh(force=force)
-        if self._door in ready:
-            self._gatekeeper.answer(self._door)
+        self._authenticator.refresh(force=force)
+        if self._zap_socket in ready:
+            self._authenticator.answer(self._zap_socket)
 
-    def _look(self) -> None:
+    def _check_partial_messages(self) -> None:
         """Cut off peers that hold too much of our memory."""
-        if self._unfinished:
-            self._unfinished.attend()
-            n_cut = self._unfinished.look()
-            self._station.meters.count("cut_connections_total", by=n_cut)
+        if self._partial_messages:
+            self._partial_messages.update()
+            n_cut = self._partial_messages.check()
+            self._service.counters.count("cut_connections_total", by=n_cut)
 
-    def _take(self) -> None:
+    def _receive(self) -> None:
         for _ in range(MAX_BURST):
             if not is_readable(self._socket):
                 return
             peer, *frames = receive(self._socket, wait=False)
-            if self._unfinished:
-                self._unfinished.heard(peer)
-            user = self._gatekeeper.user_of(peer) if self._gatekeeper else ANONYMOUS
-            self._station.meters.count("bytes_total", "in", by=sum(map(len, frames)))
+            if self._partial_messages:
+                self._partial_messages.on_bytes(peer)
+            user = self._authenticator.user_of(peer) if self._authenticator else ANONYMOUS
+            self._service.counters.count("bytes_total", "in", by=sum(map(len, frames)))
             self._send(self._answer(peer.bytes, user, [frame.buffer for frame in frames]))
 
     def _answer(self, peer: bytes, user: User | None, frames: Sequence[memoryview]) -> list[Reply]:
         try:
             request = decode(frames)
             if user is None:
-                return [Reply(peer, answer(request, as_fault(_revoked())))]
-            return self._station.receive(peer, request, user=user)
+                return [Reply(peer, answer(request, to_wire(_revoked())))]
+            return self._service.receive(peer, request, user=user)
         except ProtocolError as error:
-            self._station.meters.count("refused_frames_total")
+            self._service.counters.count("refused_frames_total")
             with about(peer=peer.hex(), user=user.name if user else ""):
                 log.warning("a message was refused: %s", error)
             request = bytes.fromhex(str(error.details.get("request", NO_ID.hex())))
-            return [Reply(peer, Packet(Kind.REPLY, request, as_fault(error)))]
+            return [Reply(peer, Packet(Kind.REPLY, request, to_wire(error)))]
         except Exception:  # one message must not stop the server, whatever it hit upon
             log.exception("a message could not be read")
             return []
@@ -233,7 +233,7 @@ class Router:
             try:
                 frames = [reply.peer, *encode(reply.packet)]
                 send(self._socket, frames)
-                self._station.meters.count("bytes_total", "out", by=sum(map(len, frames[1:])))
+                self._service.counters.count("bytes_total", "out", by=sum(map(len, frames[1:])))
             except ProtocolError:
                 log.exception("a reply could not be written")
             except zmq.ZMQError as error:
@@ -241,7 +241,7 @@ class Router:
                 if reply.packet.kind is Kind.EVENT:
                     self._put_off(reply, error)
                     continue
-                self._station.meters.count("dropped_replies_total")
+                self._service.counters.count("dropped_replies_total")
                 with about(peer=reply.peer.hex()):
                     log.info("a reply was dropped: %s", error)
 
@@ -258,10 +258,10 @@ class Router:
 
     def _close_sockets(self) -> None:
         self._socket.close()
-        if self._unfinished:
-            self._unfinished.close()
-        if self._door:
-            self._door.close()
+        if self._partial_messages:
+            self._partial_messages.close()
+        if self._zap_socket:
+            self._zap_socket.close()
         self._context.term()
         self._woken.close()
         self._waker.close()

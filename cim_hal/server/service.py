@@ -1,9 +1,10 @@
-"""A core with its host and a clock: packets in, replies out; what every transport serves."""
+"""A core with its executor and a clock: packets in, replies out; every transport serves one."""
 
 from __future__ import annotations
 
 import logging
 import os
+import time
 from collections import deque
 from contextlib import ExitStack
 from importlib.metadata import version
@@ -11,64 +12,73 @@ from typing import TYPE_CHECKING
 
 from cim_hal.errors import CimError, LocalProtocolError
 from cim_hal.machine.calibration import Calibration
-from cim_hal.machine.condition import Condition
+from cim_hal.machine.driver_state import DriverState
 from cim_hal.machine.telemetry import Telemetry
 from cim_hal.protocol.core import ServerCore
-from cim_hal.protocol.couplings.content import Prepared
-from cim_hal.protocol.effects import Audit, Calibrate, Effect, Persist, Prepare, Reply, Run
-from cim_hal.protocol.wire.errors import as_fault
+from cim_hal.protocol.couplings.content import LoweredCouplings
+from cim_hal.protocol.effects import (
+    Audit,
+    Calibrate,
+    Done,
+    Effect,
+    Lower,
+    Operation,
+    Persist,
+    Reply,
+    Run,
+)
+from cim_hal.protocol.wire.errors import to_wire
 from cim_hal.protocol.wire.packet import Packet, answer
-from cim_hal.protocol.wire.results import Measured
+from cim_hal.protocol.wire.results import Result
 from cim_hal.protocol.wire.roles import LOCAL
 from cim_hal.server import audit
-from cim_hal.server.clock import Clock
-from cim_hal.server.collector import Harvest
-from cim_hal.server.executor import Host
+from cim_hal.server.collector import ResultCollector
+from cim_hal.server.executor import Executor, internal_error
 from cim_hal.server.logs import about
+from cim_hal.server.process_usage import memory_bytes, open_files
 from cim_hal.server.storage.calibrations import age_s
 from cim_hal.server.storage.memory_journal import MemoryJournal
-from cim_hal.server.vitals import memory_bytes, open_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from cim_hal.machine.capabilities import Capabilities
     from cim_hal.machine.driver import Driver
-    from cim_hal.protocol.monitoring.counters import Meters
+    from cim_hal.protocol.monitoring.counters import Counters
     from cim_hal.protocol.wire.limits import Limits
     from cim_hal.protocol.wire.roles import User
     from cim_hal.server.board import Board
-    from cim_hal.server.executor import Outcome
+    from cim_hal.server.executor import Update
     from cim_hal.server.storage.calibrations import CalibrationStore
     from cim_hal.server.storage.memory_journal import Journal
 
-__all__ = ["TICK_S", "Station"]
+__all__ = ["TICK_S", "Service"]
 
 TICK_S = 0.1
-VITALS_S = 5.0  # how often memory and open files are looked at
+USAGE_S = 5.0  # from one measurement of memory and open files to the next
 
 log = logging.getLogger(__name__)
 
 
-class Station:
+class Service:
     """One machine, ready to answer. Not thread-safe: the caller has one thread, or a lock.
 
     Parameters
     ----------
     driver : Driver
-        The station closes it.
+        The service closes it.
     announce : callable
         Called from another thread when `settle` has something to do.
     limits : Limits
     calibrations : CalibrationStore, optional
-        Where records outlast the server.
+        Keeps calibrations beyond the end of the server.
     journal : Journal, optional
-        What jobs are remembered in; the station closes it. In memory where it is None.
+        Keeps jobs; the service closes it. None keeps them in memory.
 
     Raises
     ------
     CimError
-        The driver does not describe itself, or the journal is damaged, or of another machine.
+        The driver does not describe itself, or the journal is damaged or of another machine.
     """
 
     def __init__(
@@ -84,13 +94,13 @@ class Station:
         self._driver = driver
         self._journal = journal or MemoryJournal()
         self._calibrations = calibrations
-        self._vitals_at = 0.0
+        self._usage_at = 0.0
         with ExitStack() as undo:
             undo.callback(self._journal.close)
-            self._host = Host(driver, announce, self._journal)
-            undo.callback(self._host.close)
+            self._executor = Executor(driver, announce, self._journal)
+            undo.callback(self._executor.close)
             self._core = ServerCore(
-                self._host.capabilities,
+                self._executor.capabilities,
                 limits,
                 keys=self._journal.keys,
                 software=f"cim-hal {version('cim-hal')}",
@@ -103,41 +113,44 @@ class Station:
     @property
     def capabilities(self) -> Capabilities:
         """What the driver described."""
-        return self._host.capabilities
+        return self._executor.capabilities
 
     @property
-    def meters(self) -> Meters:
+    def counters(self) -> Counters:
         """What was counted; whoever moves the packets counts there too."""
-        return self._core.meters
+        return self._core.counters
 
     def receive(self, peer: bytes, request: Packet, *, user: User = LOCAL) -> list[Reply]:
-        """Take a request; the replies may be to others, and its own may come later."""
+        """Handle a request; the replies may be to others, and its own may come later."""
         job = vars(request.body).get("job", "")  # to miss an attribute takes a model 6 µs
         with about(peer=peer.hex(), session=request.session[-8:], user=user.name, job=job):
             log.debug("%s", request.body.t)
+            fault = to_wire(LocalProtocolError("internal error"))
+            failed = [Reply(peer, answer(request, fault))]
             try:
                 effects = self._core.receive(peer, request, self._clock(), user=user)
-                return self._perform(effects)
             except Exception:
                 log.exception("a %s request failed", request.body.t)
-                fault = as_fault(LocalProtocolError("internal error"))
-                return [Reply(peer, answer(request, fault))]
+                return failed
+            return self._perform(effects, on_error=lambda _: failed)
 
     def settle(self) -> list[Reply]:
-        """Take what the host has done, and let time pass; call it at least every `TICK_S`."""
+        """Handle what the executor has done, and let time pass; call it every `TICK_S` or more."""
+        outcomes = list(self._executor.outcomes())  # first: updates precede their outcome
         replies: list[Reply] = []
-        for outcome in self._host.outcomes():
-            try:
-                replies += self._perform(self._take(outcome, self._clock()))
-            except Exception:
-                log.exception("an outcome could not be taken")
+        for update in self._executor.updates():
+            replies += self._step(lambda update=update: self._update(update, self._clock()))
+        for done in outcomes:
+            replies += self._finish(done)
         now = self._clock()
-        for job, progress in self._host.progress():
-            replies += self._perform(self._core.progress(job, progress, now))
-        if now >= self._vitals_at:
-            self._vitals_at = now + VITALS_S
-            self._measure_vitals()
-        return replies + self._perform(self._core.tick(now))
+        for job, progress in self._executor.progress():
+            replies += self._step(
+                lambda job=job, progress=progress: self._core.progress(job, progress, now)
+            )
+        if now >= self._usage_at:
+            self._usage_at = now + USAGE_S
+            self._measure_usage()
+        return replies + self._step(lambda: self._core.tick(now))
 
     def post(self, board: Board) -> None:
         """Put a report on the board if it is due."""
@@ -152,11 +165,11 @@ class Station:
         now = self._clock()
         for record in self._calibrations.read() if self._calibrations else ():
             self._core.instruments.restore(record, age_s(record), now)
-        saved = self._journal.load(self._host.capabilities.name)
+        saved = self._journal.load(self._executor.capabilities.name)
         controls = self._journal.controls()
-        self._perform(self._core.restore(saved, now, controls=controls))
+        self._perform(self._core.restore(saved, now, controls=controls), on_error=_refuse)
 
-    def _measure_vitals(self) -> None:
+    def _measure_usage(self) -> None:
         processes = {"server": os.getpid()}
         pid = getattr(self._driver, "pid", None)  # of a `DriverProcess`, while there is one
         if pid is not None:
@@ -165,57 +178,118 @@ class Station:
             for name, measure in (("memory_bytes", memory_bytes), ("open_files", open_files)):
                 value = measure(number)
                 if value is not None:
-                    self.meters.set(name, value, process)
+                    self.counters.set(name, value, process)
 
-    def _take(self, outcome: Outcome, now: float) -> list[Effect]:
-        match outcome:
-            case Prepare(ticket=ticket), Prepared() | CimError() as prepared:
-                return self._core.prepared(ticket, prepared, now)
-            case Run(job=job), Measured() | CimError() as measured:
-                return self._core.finish(job, measured, now)
-            case Harvest():
-                return self._core.deliver(outcome.job, outcome.so_far(), now)
-            case Calibrate(key=key), Calibration() | CimError() as made:
-                return self._calibrated(key, made, now)
+    def _update(self, update: Update, now: float) -> list[Effect]:
+        match update:
+            case ResultCollector():
+                return self._core.deliver(update.job, update.partial(), now)
             case Telemetry():
-                self._core.instruments.heard(outcome, now)
-                return []
-            case Condition():
-                self._core.instruments.changed(outcome, now)
-                return []
+                self._core.instruments.heard(update, now)
+            case DriverState():
+                self._core.instruments.changed(update, now)
+        return []
+
+    def _finish(self, done: Done) -> list[Reply]:
+        """Handle an outcome; one that the core cannot handle ends its operation as an error."""
+        try:
+            effects = self._outcome(done, self._clock())
+        except Exception as error:
+            log.exception("the outcome of a %s failed", type(done.effect).__name__)
+            failed = Done(done.effect, internal_error(error))
+            return self._step(lambda: self._outcome(failed, self._clock()))
+        return self._perform(effects)
+
+    def _outcome(self, done: Done, now: float) -> list[Effect]:
+        match done:
+            case Done(Lower(ticket=ticket), LoweredCouplings() | CimError() as result):
+                return self._core.lowered(ticket, result, now)
+            case Done(Run(job=job), Result() | CimError() as result):
+                return self._core.finish(job, result, now)
+            case Done(Calibrate(key=key), Calibration() as result):
+                if self._calibrations:
+                    self._calibrations.keep(result)
+                return self._core.instruments.calibrated(key, result, age_s(result), now)
+            case Done(Calibrate(key=key), CimError() as result):
+                return self._core.instruments.calibrated(key, result, 0.0, now)
             case _:
-                raise TypeError(outcome)
+                raise TypeError(done)
 
-    def _calibrated(self, key: str, made: Calibration | CimError, now: float) -> list[Effect]:
-        if isinstance(made, CimError):
-            return self._core.instruments.calibrated(key, made, 0.0, now)
-        if self._calibrations:
-            self._calibrations.keep(made)
-        return self._core.instruments.calibrated(key, made, age_s(made), now)
+    def _step(self, step: Callable[[], list[Effect]]) -> list[Reply]:
+        """Perform the effects of a step of the core; where it fails, that is logged."""
+        try:
+            effects = step()
+        except Exception:
+            log.exception("a step of the core failed")
+            return []
+        return self._perform(effects)
 
-    def _perform(self, effects: Iterable[Effect]) -> list[Reply]:
+    def _perform(
+        self,
+        effects: Iterable[Effect],
+        on_error: Callable[[Exception], list[Reply]] = lambda _: [],
+    ) -> list[Reply]:
+        """Perform effects and those that follow; one that fails does not stop the others.
+
+        An operation that cannot begin ends as an error; for any other effect `on_error` is called
+        and returns replies.
+        """
         replies: list[Reply] = []
         to_do = deque(effects)
         while to_do:
             effect = to_do.popleft()
-            match effect:
-                case Reply():
-                    replies.append(effect)
-                case Persist():
-                    to_do.extendleft(reversed(self._persist(effect)))
-                case Audit():
-                    audit.write(effect.event, effect.user, **effect.facts)
-                case Run():
-                    self._host.perform(self._core.instruments.ready(effect, self._clock()))
-                case _:
-                    self._host.perform(effect)
+            try:
+                to_do.extendleft(reversed(self._perform_one(effect, replies)))
+            except Exception as error:
+                log.exception("a %s effect failed", type(effect).__name__)
+                if isinstance(effect, Operation):
+                    replies += self._finish(Done(effect, internal_error(error)))
+                else:
+                    replies += on_error(error)
         return replies
 
+    def _perform_one(self, effect: Effect, replies: list[Reply]) -> list[Effect]:
+        match effect:
+            case Reply():
+                replies.append(effect)
+            case Persist():
+                return self._persist(effect)
+            case Audit():
+                audit.write(effect.event, effect.user, **effect.facts)
+            case Run():
+                self._executor.perform(self._core.instruments.ready(effect, self._clock()))
+            case _:
+                self._executor.perform(effect)
+        return []
+
     def _persist(self, effect: Persist) -> list[Effect]:
-        """Write a record before anything else is done; what cannot be written has not happened."""
+        """Write a record, and let the core go on; what cannot be written has not happened."""
+        kind = type(effect.record).__name__
         try:
             self._journal.write(effect.record)
         except CimError as error:
-            log.warning("%s was not written: %s", type(effect.record).__name__, error)
+            log.warning("%s was not written: %s", kind, error)
             return self._core.unsaved(effect.ticket, error, self._clock())
+        except Exception as error:
+            log.exception("%s was not written", kind)
+            return self._core.unsaved(effect.ticket, internal_error(error), self._clock())
         return self._core.saved(effect.ticket, self._clock())
+
+
+class Clock:
+    """Seconds since 1970: the wall clock's at the start, from there on by the monotonic clock.
+
+    Setting the wall clock while the server runs moves nothing, and times in a journal still mean
+    something to the next server.
+    """
+
+    def __init__(self) -> None:
+        self._offset = time.time() - time.monotonic()
+
+    def __call__(self) -> float:
+        """Return the time, in seconds."""
+        return self._offset + time.monotonic()
+
+
+def _refuse(error: Exception) -> list[Reply]:
+    raise error

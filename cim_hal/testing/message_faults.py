@@ -12,7 +12,7 @@ from cim_hal.errors import ModelError
 if TYPE_CHECKING:
     from collections import Counter
 
-__all__ = ["Copy", "Dice", "MessageFaults"]
+__all__ = ["DeliveredCopy", "FaultSampler", "MessageFaults"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,14 +53,14 @@ class MessageFaults:
 
 
 @dataclass(frozen=True)
-class Copy:
+class DeliveredCopy:
     """A copy of a message: how late it is, and whether it stays in its place in the line."""
 
     late_s: float
     keeps_place: bool
 
 
-class Dice:
+class FaultSampler:
     """Decides for one message after another what becomes of it.
 
     Parameters
@@ -76,7 +76,7 @@ class Dice:
         self._rng = np.random.default_rng(seed)
         self._counts = counts
 
-    def throw(self) -> list[Copy]:
+    def draw(self) -> list[DeliveredCopy]:
         """Return what arrives of the next message: no copy, one, or two."""
         faults = self._faults
         # Always six numbers: one probability does not change what the others strike.
@@ -91,11 +91,11 @@ class Dice:
             copies.append(self._copy(*both[2:]))
         return copies
 
-    def _copy(self, delay: float, reorder: float) -> Copy:
+    def _copy(self, delay: float, reorder: float) -> DeliveredCopy:
         if reorder < self._faults.reorder:
             self._counts["reordered"] += 1
-            return Copy(self._faults.late_s, keeps_place=False)
+            return DeliveredCopy(self._faults.late_s, keeps_place=False)
         if delay < self._faults.delay:
             self._counts["delayed"] += 1
-            return Copy(self._faults.late_s, keeps_place=True)
-        return Copy(0.0, keeps_place=True)
+            return DeliveredCopy(self._faults.late_s, keeps_place=True)
+        return DeliveredCopy(0.0, keeps_place=True)

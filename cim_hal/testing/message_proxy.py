@@ -18,7 +18,7 @@ import zmq
 from cim_hal.client.transport.zmq import show_keys
 from cim_hal.errors import BindError, TargetError
 from cim_hal.server.security.endpoint import DEFAULT, check_endpoint
-from cim_hal.testing.message_faults import Dice, MessageFaults
+from cim_hal.testing.message_faults import FaultSampler, MessageFaults
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,7 +45,7 @@ class _Peer:
     """A client, and the socket that stands for it at the server."""
 
     back: zmq.Socket[bytes]
-    heard: float
+    active_at: float
     last_due: dict[str, float] = field(default_factory=lambda: {"to_server": 0.0, "to_client": 0.0})
 
 
@@ -72,7 +72,7 @@ class MessageProxy:
     silent_s : float
         A client that neither asked nor was answered for as long has left, and its connection to
         the target is closed. One that comes back gets a new one.
-    watch : callable, optional
+    on_message : callable, optional
         Called in the proxy's thread for each message that came: whether it is for a client, the
         name of that client, and the frames.
 
@@ -111,17 +111,17 @@ class MessageProxy:
         insecure: bool = False,
         keys: ClientKeys | None = None,
         silent_s: float = 60.0,
-        watch: Callable[[bool, bytes, list[bytes]], None] | None = None,
+        on_message: Callable[[bool, bytes, list[bytes]], None] | None = None,
     ) -> None:
         check_endpoint(listen, insecure=insecure)
         if not target.startswith(("tcp://", "ipc://")):
             raise TargetError(f"{target!r} is no endpoint", hint="write tcp://host:port")
-        self._target, self._keys, self._watch = target, keys, watch
+        self._target, self._keys, self._on_message = target, keys, on_message
         self._listen, self._silent_s = listen, silent_s
         self.counts: Counter[str] = Counter()
-        self._dice = {
-            "to_server": Dice(to_server, [seed, 0], self.counts),
-            "to_client": Dice(to_client, [seed, 1], self.counts),
+        self._samplers = {
+            "to_server": FaultSampler(to_server, [seed, 0], self.counts),
+            "to_client": FaultSampler(to_client, [seed, 1], self.counts),
         }
         self._peers: OrderedDict[bytes, _Peer] = OrderedDict()
         self._late: list[_Late] = []
@@ -175,21 +175,21 @@ class MessageProxy:
     def _take_requests(self) -> None:
         for name, *frames in _received(self._front):
             peer = self._peer(name)
-            if self._watch:
-                self._watch(False, name, frames)  # noqa: FBT003
+            if self._on_message:
+                self._on_message(False, name, frames)  # noqa: FBT003
             self._plan(peer, "to_server", lambda peer=peer, frames=frames: self._ask(peer, frames))
 
     def _take_replies(self, name: bytes, peer: _Peer) -> None:
         for frames in _received(peer.back):
-            self._hear(name, peer)
-            if self._watch:
-                self._watch(True, name, frames)  # noqa: FBT003
+            self._mark_active(name, peer)
+            if self._on_message:
+                self._on_message(True, name, frames)  # noqa: FBT003
             message = [name, *frames]
             self._plan(peer, "to_client", lambda message=message: self._answer(message))
 
     def _plan(self, peer: _Peer, direction: str, send: Callable[[], None]) -> None:
         now = time.monotonic()
-        for copy in self._dice[direction].throw():
+        for copy in self._samplers[direction].draw():
             due = now + copy.late_s
             if copy.keeps_place:
                 due = peer.last_due[direction] = max(due, peer.last_due[direction])
@@ -219,20 +219,20 @@ class MessageProxy:
             if self._keys is not None:
                 show_keys(back, self._keys)
             back.connect(self._target)
-            self._peers[name] = _Peer(back, heard=time.monotonic())
-        self._hear(name, self._peers[name])
+            self._peers[name] = _Peer(back, active_at=time.monotonic())
+        self._mark_active(name, self._peers[name])
         if len(self._peers) > MAX_PEERS:
             self._forget(next(iter(self._peers)))
         return self._peers[name]
 
-    def _hear(self, name: bytes, peer: _Peer) -> None:
-        peer.heard = time.monotonic()
+    def _mark_active(self, name: bytes, peer: _Peer) -> None:
+        peer.active_at = time.monotonic()
         if name in self._peers:
             self._peers.move_to_end(name)
 
     def _forget_silent(self) -> None:
         since = time.monotonic() - self._silent_s
-        for name in [name for name, peer in self._peers.items() if peer.heard < since]:
+        for name in [name for name, peer in self._peers.items() if peer.active_at < since]:
             self._forget(name)
 
     def _forget(self, name: bytes) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 
 from cim_hal.errors import BindError, TargetError
 from cim_hal.server.security.endpoint import DEFAULT, check_endpoint
-from cim_hal.testing.toxics import ConnectionCut, Link, Piece
+from cim_hal.testing.toxics import ConnectionCut, Link, Segment
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterator, Sequence
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["TcpProxy"]
 
 READ_BYTES = 65536
-MAX_PIECES = 256  # on their way in one direction of one connection
+MAX_SEGMENTS = 256  # on their way in one direction of one connection
 NO_LINGER = struct.pack("ii", 1, 0)  # close() then sends RST
 UPSTREAM, DOWNSTREAM = "upstream", "downstream"
 
@@ -52,7 +52,7 @@ class TcpProxy:
     endpoint : str
         Where it listens, once entered.
     counts : Counter
-        ``connections``, ``resets``, and pieces read ``upstream`` and ``downstream``.
+        ``connections``, ``resets``, and segments read ``upstream`` and ``downstream``.
 
     Raises
     ------
@@ -198,40 +198,40 @@ class TcpProxy:
     def _pump(
         self, name: str, source: asyncio.StreamReader, sink: asyncio.StreamWriter, link: Link
     ) -> list[asyncio.Task[None]]:
-        pieces: asyncio.Queue[Piece | None] = asyncio.Queue(MAX_PIECES)
+        segments: asyncio.Queue[Segment | None] = asyncio.Queue(MAX_SEGMENTS)
         return [
-            self._loop.create_task(self._read(name, source, pieces)),
-            self._loop.create_task(self._write(self._toxics[name], pieces, sink, link)),
+            self._loop.create_task(self._read(name, source, segments)),
+            self._loop.create_task(self._write(self._toxics[name], segments, sink, link)),
         ]
 
     async def _read(
-        self, name: str, source: asyncio.StreamReader, pieces: asyncio.Queue[Piece | None]
+        self, name: str, source: asyncio.StreamReader, segments: asyncio.Queue[Segment | None]
     ) -> None:
         while data := await source.read(READ_BYTES):
             self.counts[name] += 1
-            await pieces.put(Piece(data, self._loop.time(), self.counts[name]))
-        await pieces.put(None)
+            await segments.put(Segment(data, self._loop.time(), self.counts[name]))
+        await segments.put(None)
 
     async def _write(
         self,
         toxics: tuple[Toxic, ...],
-        pieces: asyncio.Queue[Piece | None],
+        segments: asyncio.Queue[Segment | None],
         sink: asyncio.StreamWriter,
         link: Link,
     ) -> None:
         forward: Forward = partial(self._put, sink)
         for toxic in reversed(toxics):
             forward = partial(toxic.send, link=link, forward=forward)
-        while (piece := await pieces.get()) is not None:
-            await forward(piece)
+        while (segment := await segments.get()) is not None:
+            await forward(segment)
         for toxic in toxics:
             await toxic.close(link)
         if sink.can_write_eof():
             sink.write_eof()
 
-    async def _put(self, sink: asyncio.StreamWriter, piece: Piece) -> None:
+    async def _put(self, sink: asyncio.StreamWriter, segment: Segment) -> None:
         await self._gate.wait()
-        sink.write(piece.data)
+        sink.write(segment.data)
         await sink.drain()
 
 

@@ -1,6 +1,6 @@
 """What can be wrong with a TCP connection; names as in Toxiproxy where it has one.
 
-A toxic takes a piece, which is what one read of a socket gave, and forwards it: later, cut up,
+A toxic takes a segment, which is what one read of a socket gave, and forwards it: later, cut up,
 or not at all. Toxics are values and may be shared; what is counted lives in the `Link`.
 
 References
@@ -32,9 +32,9 @@ __all__ = [
     "Latency",
     "LimitData",
     "Link",
-    "Piece",
     "ResetEvery",
     "ResetPeer",
+    "Segment",
     "Slicer",
     "SlowClose",
     "Timeout",
@@ -51,7 +51,7 @@ class ConnectionCut(Exception):  # noqa: N818  an event on its way to the proxy,
 
 
 @dataclass(frozen=True)
-class Piece:
+class Segment:
     """Bytes that travel together.
 
     Attributes
@@ -68,7 +68,7 @@ class Piece:
     number: int
 
 
-Forward: TypeAlias = "Callable[[Piece], Awaitable[None]]"
+Forward: TypeAlias = "Callable[[Segment], Awaitable[None]]"
 
 
 @dataclass(eq=False)
@@ -91,8 +91,8 @@ class Toxic(ABC):
     """One thing that is wrong with a connection, in one direction."""
 
     @abstractmethod
-    async def send(self, piece: Piece, link: Link, forward: Forward) -> None:
-        """Forward a piece, or what becomes of it.
+    async def send(self, segment: Segment, link: Link, forward: Forward) -> None:
+        """Forward a segment, or what becomes of it.
 
         Raises
         ------
@@ -106,7 +106,7 @@ class Toxic(ABC):
 
 @dataclass(frozen=True, kw_only=True)
 class Latency(Toxic):
-    """Each piece comes `latency_s` later, give or take `jitter_s`; their order stays."""
+    """Each segment comes `latency_s` later, give or take `jitter_s`; their order stays."""
 
     latency_s: float
     jitter_s: float = 0.0
@@ -114,12 +114,12 @@ class Latency(Toxic):
     def __post_init__(self) -> None:
         _check(self.latency_s >= 0 and self.jitter_s >= 0, "latency_s and jitter_s", "0 or more")
 
-    async def send(self, piece: Piece, link: Link, forward: Forward) -> None:
-        """Forward the piece when its time has come."""
+    async def send(self, segment: Segment, link: Link, forward: Forward) -> None:
+        """Forward the segment when its time has come."""
         late_s = self.latency_s + self.jitter_s * link.rng.uniform(-1, 1)
-        # From its arrival: many pieces may be on their way, as on a long cable.
-        await asyncio.sleep(max(piece.at + late_s - asyncio.get_running_loop().time(), 0.0))
-        await forward(piece)
+        # From its arrival: many segments may be on their way, as on a long cable.
+        await asyncio.sleep(max(segment.at + late_s - asyncio.get_running_loop().time(), 0.0))
+        await forward(segment)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,13 +131,13 @@ class Bandwidth(Toxic):
     def __post_init__(self) -> None:
         _check(self.bytes_per_s > 0, "bytes_per_s", "more than 0")
 
-    async def send(self, piece: Piece, link: Link, forward: Forward) -> None:
-        """Forward the piece in steps of about 10 ms."""
+    async def send(self, segment: Segment, link: Link, forward: Forward) -> None:
+        """Forward the segment in steps of about 10 ms."""
         step = max(int(self.bytes_per_s / 100), 1)
-        for start in range(0, len(piece.data), step):
-            data = piece.data[start : start + step]
+        for start in range(0, len(segment.data), step):
+            data = segment.data[start : start + step]
             await asyncio.sleep(len(data) / self.bytes_per_s)
-            await forward(replace(piece, data=data))
+            await forward(replace(segment, data=data))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,13 +152,13 @@ class Slicer(Toxic):
         _check(0 <= self.size_variation < self.average_size, "size_variation", "< average_size")
         _check(self.delay_s >= 0, "delay_s", "0 or more")
 
-    async def send(self, piece: Piece, link: Link, forward: Forward) -> None:
+    async def send(self, segment: Segment, link: Link, forward: Forward) -> None:
         """Forward the slices."""
         low, high = self.average_size - self.size_variation, self.average_size + self.size_variation
         start = 0
-        while start < len(piece.data):
+        while start < len(segment.data):
             end = start + int(link.rng.integers(low, high, endpoint=True))
-            await forward(replace(piece, data=piece.data[start:end]))
+            await forward(replace(segment, data=segment.data[start:end]))
             await asyncio.sleep(self.delay_s)
             start = end
 
@@ -172,12 +172,12 @@ class LimitData(Toxic):
     def __post_init__(self) -> None:
         _check(self.n_bytes >= 0, "n_bytes", "0 or more")
 
-    async def send(self, piece: Piece, link: Link, forward: Forward) -> None:
+    async def send(self, segment: Segment, link: Link, forward: Forward) -> None:
         """Forward what is below the limit."""
-        data = piece.data[: self.n_bytes - link.n_bytes]
+        data = segment.data[: self.n_bytes - link.n_bytes]
         link.n_bytes += len(data)
         if data:
-            await forward(replace(piece, data=data))
+            await forward(replace(segment, data=data))
         if link.n_bytes >= self.n_bytes:
             raise ConnectionCut(reset=False)
 
@@ -191,7 +191,7 @@ class ResetPeer(Toxic):
     def __post_init__(self) -> None:
         _check(self.timeout_s >= 0, "timeout_s", "0 or more")
 
-    async def send(self, piece: Piece, link: Link, forward: Forward) -> None:
+    async def send(self, segment: Segment, link: Link, forward: Forward) -> None:
         """Wait, and reset."""
         await asyncio.sleep(self.timeout_s)
         raise ConnectionCut(reset=True)
@@ -199,18 +199,18 @@ class ResetPeer(Toxic):
 
 @dataclass(frozen=True, kw_only=True)
 class ResetEvery(Toxic):
-    """Each `pieces`-th piece, counted over all connections, is lost and resets its connection."""
+    """Every `segments`-th segment over all connections is lost and resets its connection."""
 
-    pieces: int
+    segments: int
 
     def __post_init__(self) -> None:
-        _check(self.pieces >= 1, "pieces", "1 or more")
+        _check(self.segments >= 1, "segments", "1 or more")
 
-    async def send(self, piece: Piece, link: Link, forward: Forward) -> None:
-        """Forward the piece, or reset."""
-        if piece.number % self.pieces == 0:
+    async def send(self, segment: Segment, link: Link, forward: Forward) -> None:
+        """Forward the segment, or reset."""
+        if segment.number % self.segments == 0:
             raise ConnectionCut(reset=True)
-        await forward(piece)
+        await forward(segment)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -222,9 +222,9 @@ class SlowClose(Toxic):
     def __post_init__(self) -> None:
         _check(self.delay_s >= 0, "delay_s", "0 or more")
 
-    async def send(self, piece: Piece, link: Link, forward: Forward) -> None:
-        """Forward the piece."""
-        await forward(piece)
+    async def send(self, segment: Segment, link: Link, forward: Forward) -> None:
+        """Forward the segment."""
+        await forward(segment)
 
     async def close(self, link: Link) -> None:
         """Wait."""
@@ -240,7 +240,7 @@ class Timeout(Toxic):
     def __post_init__(self) -> None:
         _check(self.timeout_s >= 0, "timeout_s", "0 or more")
 
-    async def send(self, piece: Piece, link: Link, forward: Forward) -> None:
+    async def send(self, segment: Segment, link: Link, forward: Forward) -> None:
         """Wait, and close."""
         await asyncio.sleep(self.timeout_s)
         raise ConnectionCut(reset=False)

@@ -7,14 +7,14 @@ from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from cim_hal.errors import TargetError
-from cim_hal.protocol.monitoring.counters import METERS
+from cim_hal.protocol.monitoring.counters import METRICS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from prometheus_client.metrics_core import Metric
 
-    from cim_hal.protocol.wire.messages.status import MeterReading, MetricsReport
+    from cim_hal.protocol.wire.messages.status import MetricReading, MetricsReport
 
 __all__ = ["CONTENT_TYPE", "PREFIX", "exposition", "require"]
 
@@ -60,14 +60,14 @@ def _families(report: MetricsReport) -> Iterator[Metric]:
         yield _family(reading)
 
 
-def _family(reading: MeterReading) -> Metric:
+def _family(reading: MetricReading) -> Metric:
     from prometheus_client.core import (
         CounterMetricFamily,
         GaugeMetricFamily,
         HistogramMetricFamily,
     )
 
-    known = METERS.get(reading.name)  # a newer server may have more
+    known = METRICS.get(reading.name)  # a newer server may have more
     name, text = PREFIX + reading.name, known.help if known else reading.name
     if reading.kind == "histogram":
         histogram = HistogramMetricFamily(name, text, labels=reading.labels)

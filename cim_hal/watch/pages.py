@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from cim_hal.protocol.wire.messages.status import MetricsReport
     from cim_hal.watch.snapshot import History, Snapshot
 
-__all__ = ["Desk", "metrics_pages"]
+__all__ = ["StatusPage", "metrics_pages"]
 
 EARLY = Page("nothing is known yet\n", status=HTTPStatus.SERVICE_UNAVAILABLE)
 
 
-class Desk:
+class StatusPage:
     """The page and its data, made once for each look and not for each reader.
 
     Attributes
@@ -39,7 +39,7 @@ class Desk:
             "/status.json": lambda: self._status,
         }
 
-    def take(self, snapshot: Snapshot, history: History) -> None:
+    def update(self, snapshot: Snapshot, history: History) -> None:
         """Take what is known now."""
         known = snapshot.as_json() | {"history": history.as_json()}
         self._status = Page(json.dumps(known), "application/json; charset=utf-8")

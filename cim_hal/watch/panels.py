@@ -10,7 +10,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from cim_hal.watch.words import amount, duration, plain, size, sparkline
+from cim_hal.watch.labels import amount, duration, plain, size, sparkline
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from cim_hal.machine.telemetry import Reading, Telemetry
     from cim_hal.protocol.wire.messages.instruments import DeviceStatus
-    from cim_hal.protocol.wire.messages.status import JobSeen, StatusReport
+    from cim_hal.protocol.wire.messages.status import JobSummary, StatusReport
     from cim_hal.watch.snapshot import History
 
 __all__ = [
@@ -30,7 +30,7 @@ __all__ = [
     "queue_panel",
     "running_panel",
     "state_text",
-    "tempo_panel",
+    "throughput_panel",
 ]
 
 STYLES = {
@@ -110,20 +110,21 @@ def machine_panel(status: StatusReport, history: History, columns: int, rows: in
     return _panel(Group(*lines), "Machine", _calibration(machine))
 
 
-def tempo_panel(status: StatusReport, columns: int) -> Panel:
+def throughput_panel(status: StatusReport, columns: int) -> Panel:
     """Return how much was done in the last minutes."""
-    tempo, width = status.throughput, max(columns - LABELS, 1)
-    span_s = max(tempo.bucket_s * len(tempo.jobs), 1.0)
-    load = [busy_s / tempo.bucket_s if tempo.bucket_s else 0.0 for busy_s in tempo.busy_s]
-    jobs, runs = sum(tempo.jobs), sum(tempo.runs)
+    throughput, width = status.throughput, max(columns - LABELS, 1)
+    bucket_s = throughput.bucket_s
+    span_s = max(bucket_s * len(throughput.jobs), 1.0)
+    load = [busy_s / bucket_s if bucket_s else 0.0 for busy_s in throughput.busy_s]
+    jobs, runs = sum(throughput.jobs), sum(throughput.runs)
     table = Table.grid(padding=(0, 1, 0, 0))
     table.add_column(width=4)
     table.add_column(justify="right", width=10, no_wrap=True, style="bold")
     table.add_column(no_wrap=True, width=width)
-    bars = sparkline(tempo.jobs, width, top=max((*tempo.jobs, 1))).rjust(width, "·")
+    bars = sparkline(throughput.jobs, width, top=max((*throughput.jobs, 1))).rjust(width, "·")
     table.add_row("jobs", f"{60 * jobs / span_s:.1f}/min", Text(bars, style="cyan"))
     bars = sparkline(load, width, top=1.0).rjust(width, "·")
-    table.add_row("busy", f"{sum(tempo.busy_s) / span_s:.0%}", Text(bars, style="green"))
+    table.add_row("busy", f"{sum(throughput.busy_s) / span_s:.0%}", Text(bars, style="green"))
     note = f"last {duration(span_s)}: {jobs} jobs, {amount(runs)} runs"
     return _panel(table, "Throughput", Text(note, style="dim"))
 
@@ -183,7 +184,7 @@ def _holder(status: StatusReport) -> Text | None:
     return None
 
 
-def _progress(job: JobSeen) -> RenderableType:
+def _progress(job: JobSummary) -> RenderableType:
     expected_s = job.expected_s or 0.0
     if job.progress is None and not expected_s:
         return Text(f"for {duration(job.ran_s)}", style="cyan")

@@ -8,6 +8,7 @@ from rich.layout import Layout
 from rich.panel import Panel
 from rich.text import Text
 
+from cim_hal.watch.labels import duration, plain
 from cim_hal.watch.panels import (
     ended_panel,
     ends,
@@ -16,9 +17,8 @@ from cim_hal.watch.panels import (
     queue_panel,
     running_panel,
     state_text,
-    tempo_panel,
+    throughput_panel,
 )
-from cim_hal.watch.words import duration, plain
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["draw"]
 
 NARROW = 72  # columns below which there is one column of panels
-HEAD, RUNNING, TEMPO, FOOT = 1, 4, 4, 1  # rows
+HEAD, RUNNING, THROUGHPUT, FOOT = 1, 4, 4, 1  # rows
 LEAST = 6  # rows for the rest
 
 
@@ -40,7 +40,7 @@ def draw(snapshot: Snapshot | None, history: History, *, width: int, height: int
     if status is None:
         screen.split_column(head, Layout(_nothing(snapshot)), foot)
         return screen
-    rest = max(height - HEAD - RUNNING - TEMPO - FOOT, LEAST)
+    rest = max(height - HEAD - RUNNING - THROUGHPUT - FOOT, LEAST)
     upper = (rest + 2) // 2
     columns = 1 if width < NARROW else 2
     inner, rows = width // columns - 4, (upper - 2, rest - upper - 2)
@@ -53,7 +53,7 @@ def draw(snapshot: Snapshot | None, history: History, *, width: int, height: int
         head,
         Layout(running_panel(status), size=RUNNING),
         _row(upper_panels[:columns], upper),
-        Layout(tempo_panel(status, width - 4), size=TEMPO),
+        Layout(throughput_panel(status, width - 4), size=THROUGHPUT),
         _row(lower_panels[:columns], rest - upper),
         foot,
     )

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from cim_hal.machine.telemetry import Telemetry
     from cim_hal.server.board import Board
 
-__all__ = ["BoardSource", "ServerSource"]
+__all__ = ["LocalSource", "ServerSource"]
 
 TIMEOUT_S = 2.0
 LATE_S = 5.0  # after which a board is called stale
@@ -77,7 +77,7 @@ class ServerSource:
         )
 
 
-class BoardSource:
+class LocalSource:
     """Reads what the server of this process posts."""
 
     def __init__(self, target: str, board: Board) -> None:

@@ -104,7 +104,7 @@ def advance_to_targets(
 ) -> None:
     """Make a round trip towards each of the `targets`, roots of those of x^2."""
     for step in range(len(targets)):
-        feed_back(loop.form, arrays)
+        feed_back(loop.operand, arrays)
         control_amplitudes(arrays, targets[step], net_gains[step], c)
         track_after(loop.tracker, arrays.x)
 

@@ -13,7 +13,7 @@ import numpy as np
 from emulator.dynamics.base import Block, Dynamics, JobInputs, Precision
 from emulator.dynamics.chunks import TrackedBlock
 from emulator.dynamics.energy_tracking import start_tracking, track, track_after
-from emulator.products.operand import padded_runs, read_spins
+from emulator.products.packing import padded_runs, read_spins
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -26,8 +26,7 @@ from emulator.dynamics.bifurcation_step import (
 from emulator.dynamics.chunks import TrackedBlock
 from emulator.dynamics.controlled_base import initial_normals
 from emulator.dynamics.local_field import field_term
-from emulator.products.operand import BLOCK_ROWS, padded_runs
-from emulator.products.packing import aligned_zeros
+from emulator.products.packing import BLOCK_ROWS, aligned_zeros, padded_runs
 
 if TYPE_CHECKING:
     import numpy as np
@@ -163,11 +162,14 @@ class BifurcationBlock(TrackedBlock):
             stable = longest_stable_step(self.coupling_strength, inputs.lowest_eigenvalue)
             self.time_step = min(self.time_step, dynamics.stability * stable)
         if dynamics.variant == "discrete":
-            form, room = coupling.form, coupling.room(n_padded)
+            operand, workspace = coupling.operand, coupling.operand.workspace(n_padded)
             fields = aligned_zeros((BLOCK_ROWS, n_padded), coupling.dtype)
         else:
-            form, room, fields = coupling.numbers(dtype), None, aligned_zeros(x.shape, dtype)
-        self._loop = FeedbackConstants(form, room, field_term(coupling, n_padded, dtype), None)
+            operand, workspace = coupling.as_floats(dtype), None
+            fields = aligned_zeros(x.shape, dtype)
+        self._loop = FeedbackConstants(
+            operand, workspace, field_term(coupling, n_padded, dtype), None
+        )
         self._arrays = Phase(x, y, fields)
         self._constants = BifurcationConstants(
             time_step=dtype.type(self.time_step),

@@ -9,13 +9,14 @@ from numba import njit
 from emulator.dynamics.energy_tracking import track_after
 from emulator.dynamics.local_field import FieldTerm, add_field_term, local_fields
 from emulator.products.avx512 import prefer_wide_vectors
-from emulator.products.operand import BLOCK_ROWS, multiply_taken, take_signs
+from emulator.products.operand import multiply_rows, pack_signs
+from emulator.products.packing import BLOCK_ROWS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from emulator.dynamics.energy_tracking import EnergyTracker
-    from emulator.products.operand import Form
+    from emulator.products.operand import CouplingOperand
 
 __all__ = [
     "KERR_STEPS",
@@ -45,10 +46,10 @@ class BifurcationConstants(NamedTuple):
 
 
 class FeedbackConstants(NamedTuple):
-    """Couplings, room for signs where they are fed back, the field, and who looks on the loop."""
+    """Couplings, the workspace for signs that are fed back, the field, and the tracker."""
 
-    form: Form
-    room: Any
+    operand: CouplingOperand
+    workspace: Any
     field_term: FieldTerm
     tracker: EnergyTracker | None
 
@@ -101,7 +102,7 @@ def advance_kerr(
 ) -> None:
     """Make a round trip of the adiabatic variant at each of the detunings 1 - p."""
     for step in range(len(detunings)):
-        local_fields(loop.form, loop.field_term, arrays.x, arrays.local_field)
+        local_fields(loop.operand, loop.field_term, arrays.x, arrays.local_field)
         oscillate(arrays, detunings[step], c)
         track_after(loop.tracker, arrays.x)
 
@@ -112,7 +113,7 @@ def advance_ballistic(
 ) -> None:
     """Make a round trip of the ballistic variant at each of the detunings 1 - p."""
     for step in range(len(detunings)):
-        local_fields(loop.form, loop.field_term, arrays.x, arrays.local_field)
+        local_fields(loop.operand, loop.field_term, arrays.x, arrays.local_field)
         move_between_walls(arrays, detunings[step], c)
         track_after(loop.tracker, arrays.x)
 
@@ -126,11 +127,11 @@ def advance_discrete(
     Signs are taken before a step, so that the product is needed a few rows at a time only.
     """
     for step in range(len(detunings)):
-        take_signs(loop.form, arrays.x, loop.room)
+        pack_signs(loop.operand, arrays.x, loop.workspace)
         for first in range(0, len(arrays.x), BLOCK_ROWS):
             end = min(first + BLOCK_ROWS, len(arrays.x))
             product = arrays.local_field[: end - first]
-            multiply_taken(loop.form, loop.room, first, product)
+            multiply_rows(loop.operand, loop.workspace, first, product)
             if loop.field_term.is_there:
                 add_field_term(loop.field_term, first, product)
             rows = Phase(arrays.x[first:end], arrays.y[first:end], product)

@@ -13,8 +13,7 @@ from emulator.dynamics.base import Dynamics, JobInputs, check_options, state_dty
 from emulator.dynamics.chunks import TrackedBlock
 from emulator.dynamics.local_field import FieldTerm, field_term, local_fields
 from emulator.noise import fill_normals
-from emulator.products.operand import padded_runs
-from emulator.products.packing import aligned_zeros
+from emulator.products.packing import aligned_zeros, padded_runs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from emulator.dynamics.energy_tracking import EnergyTracker
-    from emulator.products.operand import Form
+    from emulator.products.operand import CouplingOperand
 
 __all__ = [
     "ControlledBlock",
@@ -66,7 +65,7 @@ class SharedArrays(NamedTuple):
 class FeedbackConstants(NamedTuple):
     """Couplings as numbers, and who looks on the loop."""
 
-    form: Form
+    operand: CouplingOperand
     tracker: EnergyTracker | None
 
 
@@ -84,9 +83,9 @@ class RunConditions(NamedTuple):
 
 
 @njit(cache=True, nogil=True)
-def feed_back(form: Form, arrays: SharedArrays) -> None:
+def feed_back(operand: CouplingOperand, arrays: SharedArrays) -> None:
     """Write the local fields of the amplitudes as they are."""
-    local_fields(form, arrays.field_term, arrays.x, arrays.local_field)
+    local_fields(operand, arrays.field_term, arrays.x, arrays.local_field)
 
 
 class ControlledDynamics(Dynamics):
@@ -174,7 +173,7 @@ class ControlledBlock(TrackedBlock):
         e[:] = initial_error
         field = field_term(inputs.coupling, n_padded, dtype)
         self._arrays = SharedArrays(x, e, aligned_zeros(x.shape, dtype), field)
-        self._form = inputs.coupling.numbers(dtype)
+        self._operand = inputs.coupling.as_floats(dtype)
         self._constants = dynamics.constants(inputs.norms.natural_strength())
         self.inputs, self._dynamics = inputs, dynamics
         self._round_trip = 0
@@ -189,6 +188,6 @@ class ControlledBlock(TrackedBlock):
         last = max(self.inputs.round_trips - 1, 1)
         progress = np.minimum((self._round_trip + np.arange(len(pumps))) / last, 1.0)
         conditions = RunConditions(pumps, progress)
-        loop = FeedbackConstants(self._form, self.tracker)
+        loop = FeedbackConstants(self._operand, self.tracker)
         self._dynamics.step(loop, self._arrays, conditions, self._constants)
         self._round_trip += len(pumps)

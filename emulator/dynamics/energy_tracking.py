@@ -8,14 +8,14 @@ import numpy as np
 from numba import njit
 
 from emulator.products.avx512 import prefer_wide_vectors
-from emulator.products.operand import BLOCK_ROWS, multiply_taken, padded_runs, take_signs
-from emulator.products.packing import aligned_zeros
+from emulator.products.operand import multiply_rows, pack_signs
+from emulator.products.packing import BLOCK_ROWS, aligned_zeros, padded_runs
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray
 
     from emulator.products.coupling import CouplingMatrix
-    from emulator.products.operand import Form
+    from emulator.products.operand import CouplingOperand
 
 __all__ = ["EnergyTracker", "start_tracking", "track", "track_after"]
 
@@ -25,7 +25,7 @@ class EnergyTracker(NamedTuple):
 
     Attributes
     ----------
-    form, room, product, field
+    operand, workspace, product, field
         Couplings, workspace for signs, rows of a product, and the field (n,).
     latest, lowest : float64 array, shape (runs,)
         Latest energies, and the lowest so far.
@@ -37,8 +37,8 @@ class EnergyTracker(NamedTuple):
         Round trips between two evaluations of the energy.
     """
 
-    form: Form
-    room: Any
+    operand: CouplingOperand
+    workspace: Any
     product: NDArray[Any]
     field: NDArray[np.float64]
     latest: NDArray[np.float64]
@@ -53,8 +53,8 @@ def start_tracking(
 ) -> EnergyTracker:
     """Return an empty tracker; `dtype` is that of the amplitudes."""
     return EnergyTracker(
-        form=coupling.form,
-        room=coupling.room(n_runs),
+        operand=coupling.operand,
+        workspace=coupling.operand.workspace(n_runs),
         product=aligned_zeros((BLOCK_ROWS, padded_runs(n_runs)), coupling.dtype),
         field=coupling.field,
         latest=np.empty(n_runs),
@@ -99,12 +99,12 @@ def _keep_better(x: NDArray[Any], tracker: EnergyTracker) -> None:
 @njit(cache=True, nogil=True)
 def track(tracker: EnergyTracker, x: NDArray[Any]) -> None:
     """Compute the energies of the signs of `x` (n, runs), and keep improvements."""
-    take_signs(tracker.form, x, tracker.room)
+    pack_signs(tracker.operand, x, tracker.workspace)
     tracker.latest[:] = 0
     for first in range(0, len(x), BLOCK_ROWS):
         end = min(first + BLOCK_ROWS, len(x))
         rows = tracker.product[: end - first]
-        multiply_taken(tracker.form, tracker.room, first, rows)
+        multiply_rows(tracker.operand, tracker.workspace, first, rows)
         _add_energies(x[first:end], rows, tracker.field[first:end], tracker.latest)
     _keep_better(x, tracker)
 

@@ -75,7 +75,7 @@ def advance_chaotic_feedback(
 ) -> None:
     """Make a round trip at each of the net gains."""
     for step in range(len(net_gains)):
-        feed_back(loop.form, arrays)
+        feed_back(loop.operand, arrays)
         control_feedback(arrays, net_gains[step], c)
         track_after(loop.tracker, arrays.x)
 

@@ -206,7 +206,7 @@ class GaussianPulses(Block):
         shape = (inputs.n_spins + inputs.n_spins % 2, n_runs)
         self.mean = np.zeros(shape, dtype)
         self.variance = np.full(shape, 0.5, dtype)
-        self.codes = np.zeros(shape, coupling.code_dtype)
+        self.codes = np.zeros(shape, coupling.operand.code_dtype)
         self._noise = np.zeros(shape, dtype)
         self._product = np.zeros(shape, coupling.dtype)
         self._field = np.zeros(shape[0], coupling.dtype)

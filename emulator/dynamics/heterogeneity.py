@@ -70,7 +70,7 @@ def advance_to_energies(
     """Make round trips towards targets of `base_target` or more, by the alignment."""
     targets = np.empty_like(arrays.field_term.amplitude)
     for step in range(len(net_gains)):
-        feed_back(loop.form, arrays)
+        feed_back(loop.operand, arrays)
         mean_alignment(arrays.x, arrays.local_field, targets)
         for r in range(len(targets)):
             targets[r] = np.sqrt(max(base_target + c.strength * targets[r], base_target))

@@ -13,13 +13,13 @@ import numpy as np
 from numba import njit
 
 from emulator.products.avx512 import prefer_wide_vectors
-from emulator.products.operand import multiply_reals
+from emulator.products.operand import multiply_rows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from emulator.products.coupling import CouplingMatrix
-    from emulator.products.operand import Form
+    from emulator.products.operand import CouplingOperand
 
 __all__ = ["FieldTerm", "add_field_term", "field_term", "local_fields", "mean_magnitude"]
 
@@ -61,9 +61,11 @@ def add_field_term(field_term: FieldTerm, first: int, product: NDArray[Any]) -> 
 
 
 @njit(cache=True, nogil=True)
-def local_fields(form: Form, field_term: FieldTerm, x: NDArray[Any], out: NDArray[Any]) -> None:
+def local_fields(
+    operand: CouplingOperand, field_term: FieldTerm, x: NDArray[Any], out: NDArray[Any]
+) -> None:
     """Write the local fields of amplitudes `x` (n, runs) to `out`."""
-    multiply_reals(form, x, out)
+    multiply_rows(operand, x, 0, out)
     if field_term.is_there:
         mean_magnitude(x, field_term.amplitude)
         add_field_term(field_term, 0, out)

@@ -39,8 +39,7 @@ from emulator.integrators import (
     check_integrator,
 )
 from emulator.noise import fill_normals
-from emulator.products.operand import LANES, read_spins
-from emulator.products.packing import aligned_zeros
+from emulator.products.packing import aligned_zeros, padded_runs, read_spins
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -179,7 +178,7 @@ class OscillatorBlock(ChunkedBlock, SemiImplicitEquation):
             and dynamics.saturation == "cubic"
             and dynamics.feedback == "clip"
             and inputs.coupling.dtype == dtype
-            and not n_runs % LANES
+            and n_runs == padded_runs(n_runs)
         )
 
     @property
@@ -199,7 +198,7 @@ class OscillatorBlock(ChunkedBlock, SemiImplicitEquation):
     def _advance_fused(self, pumps: NDArray[np.float64]) -> None:
         dtype, dynamics = self.state.dtype, self._dynamics
         advance_oscillators_through(
-            self._inputs.coupling.numbers(dtype),
+            self._inputs.coupling.as_floats(dtype),
             Oscillators(self.state, self._product, self._field, self._field_amplitude),
             self._fed_back,
             self._kicks,

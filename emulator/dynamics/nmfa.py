@@ -76,12 +76,7 @@ def row_norms(coupling: CouplingMatrix, field_weight: float) -> NDArray[np.float
 
     w is 0.001 at least: a spin may have a field and no couplings.
     """
-    if coupling.sparse is None:
-        squares = np.square(coupling.dense, dtype=np.float64).sum(axis=1)  # pyright: ignore[reportCallIssue, reportArgumentType]
-    else:
-        starts, _, values = coupling.sparse
-        sums = np.concatenate([[0.0], np.cumsum(values.astype(np.float64) ** 2)])
-        squares = sums[starts[1:]] - sums[starts[:-1]]
+    squares = coupling.as_floats(coupling.dtype).row_squares()
     norms = np.sqrt(squares + (max(field_weight, LEAST_FIELD_WEIGHT) * coupling.field) ** 2)
     return np.where(norms > 0, norms, 1.0)
 

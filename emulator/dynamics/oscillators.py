@@ -10,12 +10,12 @@ from numba import njit
 from emulator.dynamics.local_field import mean_magnitude
 from emulator.dynamics.saturation import cubic_drift, linear_drift, sine_drift, tanh_drift
 from emulator.noise import NoiseKey, fill_normal_pair
-from emulator.products.operand import multiply_reals
+from emulator.products.operand import multiply_rows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from emulator.products.operand import Form
+    from emulator.products.operand import CouplingOperand
 
 __all__ = [
     "OscillatorConstants",
@@ -125,7 +125,7 @@ def advance_oscillators(  # noqa: PLR0917  a kernel takes arrays
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def advance_oscillators_through(  # noqa: PLR0917  a kernel takes arrays
-    form: Form,
+    operand: CouplingOperand,
     arrays: Oscillators,
     fed_back: NDArray[Any],
     kicks: NDArray[Any],
@@ -147,7 +147,7 @@ def advance_oscillators_through(  # noqa: PLR0917  a kernel takes arrays
             x, clipped = arrays.x[i], fed_back[i]
             for r in range(len(clipped)):
                 clipped[r] = min(max(x[r], -limit), limit)
-        multiply_reals(form, fed_back, product)
+        multiply_rows(operand, fed_back, 0, product)
         if follows_mean:
             mean_magnitude(fed_back, arrays.field_amplitude)
         now = OscillatorConstants(

@@ -17,8 +17,7 @@ from emulator.dynamics.round_trip import (
     advance_imperfect_pulses,
 )
 from emulator.imperfections import Disorder, PhaseWalk
-from emulator.products.operand import BLOCK_ROWS, padded_runs
-from emulator.products.packing import aligned_zeros
+from emulator.products.packing import BLOCK_ROWS, aligned_zeros, padded_runs
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -46,8 +45,8 @@ class PulseTrain(ChunkedBlock):
         self._arrays = PulseArrays(
             mean=aligned_zeros(shape, dtype),
             variance=aligned_zeros(shape, dtype),
-            codes=np.zeros((dynamics.delay + 1, *shape), coupling.code_dtype),
-            room=coupling.room(n_runs),
+            codes=np.zeros((dynamics.delay + 1, *shape), coupling.operand.code_dtype),
+            workspace=coupling.operand.workspace(n_runs),
             product=aligned_zeros((BLOCK_ROWS, shape[1]), coupling.dtype),
             n_spins=inputs.n_spins,
         )
@@ -122,7 +121,7 @@ class PulseTrain(ChunkedBlock):
         loss = self._dynamics.loss_exponent
         series = np.array([gain_series(pump, loss) for pump in pumps.tolist()], self._scalar)
         advance_chunk(
-            self._inputs.coupling.form,
+            self._inputs.coupling.operand,
             self._arrays,
             GainTable(series, ((pumps * loss) ** 2).astype(self._scalar)),
             self._injection_scale,

@@ -25,13 +25,14 @@ from emulator.dynamics.pulse import (
 from emulator.imperfections.streams import INJECTION, JITTER, PUMP
 from emulator.noise import NoiseKey, fill_normal_pair
 from emulator.products.avx512 import prefer_wide_vectors
-from emulator.products.operand import BLOCK_ROWS, multiply_taken, take_codes
+from emulator.products.operand import multiply_rows, pack_codes
+from emulator.products.packing import BLOCK_ROWS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from emulator.imperfections import Disorder
-    from emulator.products.operand import Form
+    from emulator.products.operand import CouplingOperand
 
 __all__ = [
     "GainTable",
@@ -106,7 +107,7 @@ class PulseArrays(NamedTuple):
         An even number of pulses, runs in sixteens.
     codes : array, shape (slots, n or n + 1, runs)
         Records in ADC codes, a ring over round trips.
-    room, product
+    workspace, product
         What the coupling product needs, and `BLOCK_ROWS` rows of it.
     n_spins : int
     """
@@ -114,7 +115,7 @@ class PulseArrays(NamedTuple):
     mean: NDArray[Any]
     variance: NDArray[Any]
     codes: NDArray[Any]
-    room: Any
+    workspace: Any
     product: NDArray[Any]
     n_spins: int
 
@@ -135,7 +136,7 @@ def as_tuple(row: NDArray[Any]) -> Any:
 
 @njit(cache=True, nogil=True)
 def advance_chunk(  # noqa: PLR0917  a kernel takes arrays
-    form: Form,
+    operand: CouplingOperand,
     arrays: PulseArrays,
     gains: GainTable,
     injection_scale: Any,
@@ -153,13 +154,13 @@ def advance_chunk(  # noqa: PLR0917  a kernel takes arrays
         round_trip = first_round_trip + step
         # the slot about to be overwritten is `delay` + 1 round trips old, and taken before
         codes = arrays.codes[round_trip % slots]
-        take_codes(form, codes[:n_spins], arrays.room)
+        pack_codes(operand, codes[:n_spins], arrays.workspace)
         series = as_tuple(gains.series[step])
         for first in range(0, n_pulses, BLOCK_ROWS):
             end = min(first + BLOCK_ROWS, n_pulses)
             product = arrays.product[: end - first]
             n_coupled = min(end, n_spins) - first
-            multiply_taken(form, arrays.room, first, product[:n_coupled])
+            multiply_rows(operand, arrays.workspace, first, product[:n_coupled])
             product[n_coupled:] = 0
             advance_pulses(
                 arrays.mean[first:end],

@@ -129,7 +129,7 @@ def advance_separated_feedback(
 ) -> None:
     """Make a round trip for each of the ramps' values."""
     for step in range(len(ramps.net_gain)):
-        feed_back(loop.form, arrays)
+        feed_back(loop.operand, arrays)
         control_separately(arrays, ramps, step, c)
         track_after(loop.tracker, arrays.x)
 

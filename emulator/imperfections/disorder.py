@@ -2,7 +2,6 @@ r"""The static errors of one machine: by pulse, and by coupling."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -12,6 +11,7 @@ from scipy.special import ndtri
 from emulator.imperfections.streams import machine_key, machine_seed
 from emulator.noise import NoiseKey, normal_pair, normals
 from emulator.products.avx512 import prefer_wide_vectors
+from emulator.products.dense_float import DenseFloats
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray
@@ -99,12 +99,9 @@ def disturbed(
     """
     dtype = np.dtype(dtype)
     key, error = machine_key(imperfections.seed), dtype.type(imperfections.coupling_error)
-    reals = {"dtype": dtype, "is_exact": False, "packed": None}
-    if coupling.sparse is None:
-        values = np.array(coupling.dense, dtype)
-        _disturb_rows(key, error, values)
-        return replace(coupling, plain=values, **reals)
-    starts, columns, levels = coupling.sparse
-    values = levels.astype(dtype)
-    _disturb_sparse(key, error, starts, columns, values)
-    return replace(coupling, sparse=(starts, columns, values), **reals)
+    floats = coupling.as_floats(dtype, copy=True)
+    if isinstance(floats, DenseFloats):
+        _disturb_rows(key, error, floats.values)
+    else:
+        _disturb_sparse(key, error, *floats)
+    return coupling.with_floats(floats)

@@ -1,8 +1,9 @@
-"""Tiles of bytes: Intel's AMX multiplies 16 by 64 unsigned with 64 by 16 signed ones at a stroke.
+"""Intel's AMX: multiplies a tile of 16 x 64 unsigned bytes by one of 64 x 16 signed bytes.
 
 Seven times as fast as AVX-512 VNNI while couplings fit the cache (550 spins), 3.4 times from
-2000 spins on, where reading them takes longer than multiplying; one core of 2023. A processor's
-tiles are off until the operating system is asked for them, which Linux grants a whole process.
+2000 spins on, where reading them takes longer than multiplying; one core of 2023. A process must
+ask the operating system for the tile registers before it uses them; Linux grants them to the
+whole process.
 """
 
 from __future__ import annotations
@@ -10,17 +11,12 @@ from __future__ import annotations
 import ctypes
 import sys
 from functools import cache, partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from llvmlite import ir
-from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic
 
-from emulator.products.llvm import at, columns_of, constant, processor_has, sums
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from emulator.products.llvm import at, columns_of, constant, emitted, processor_has, sums, switch
 
 __all__ = ["TILE_BYTES", "TILE_ROWS", "has_tiles", "multiply_tiles", "tiles_off", "tiles_on"]
 
@@ -28,6 +24,7 @@ TILE_ROWS = 16
 TILE_BYTES = 64  # of a row
 _SIZE = TILE_ROWS * TILE_BYTES
 _WORD = 4
+_TILES = 8  # registers
 
 _VOID, _I8 = ir.VoidType(), ir.IntType(8)
 _BYTES = _I8.as_pointer()
@@ -38,7 +35,7 @@ _ARCH_PRCTL, _REQUEST, _TILE_DATA = 158, 0x1023, 18
 
 @cache
 def has_tiles() -> bool:
-    """Whether numba compiles for tiles of bytes, and the operating system lets us use them."""
+    """Whether numba compiles for AMX, and the operating system grants its registers."""
     if not (sys.platform == "linux" and processor_has("amx-int8")):
         return False
     try:
@@ -58,58 +55,72 @@ def _tile(number: int) -> Any:
     return ir.Constant(_I8, number)
 
 
-def _emit_on(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ARG001
+@emitted
+def tiles_on(builder: Any) -> None:
+    """Configure the tile registers of this thread: 8 tiles of 16 rows of 64 bytes."""
     shapes = bytearray(TILE_BYTES)
     shapes[0] = 1  # palette: 8 tiles
-    shapes[16:32:2] = bytes([TILE_BYTES] * 8)
-    shapes[48:56] = bytes([TILE_ROWS] * 8)
+    shapes[16 : 16 + 2 * _TILES : 2] = bytes([TILE_BYTES] * _TILES)
+    shapes[48 : 48 + _TILES] = bytes([TILE_ROWS] * _TILES)
     value = ir.Constant(ir.ArrayType(_I8, len(shapes)), shapes)
     place = cgutils.global_constant(builder, "all_tiles_16_by_64", value)
     _call(builder, "ldtilecfg", builder.bitcast(place, _BYTES))
-    return context.get_dummy_value()
 
 
-def _emit_off(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ARG001
+@emitted
+def tiles_off(builder: Any) -> None:
+    """Release the tile registers, so that the operating system need not save them."""
     _call(builder, "tilerelease")
-    return context.get_dummy_value()
 
 
-@intrinsic
-def tiles_on(typing_context: Any) -> tuple[Any, Callable[..., Any]]:  # noqa: ARG001
-    """Take the tiles of this thread."""
-    return types.void(), _emit_on
+@emitted
+def multiply_tiles(  # noqa: PLR0917  an intrinsic
+    builder: Any,
+    levels: Any,
+    row_tile: Any,
+    codes: Any,
+    first_run: Any,
+    n_vectors: Any,
+    out: Any,
+) -> None:
+    """Write dot products of rows of 64 bytes to `out`, int32 (16, 64).
+
+    ``out[i, r] = sum_k dot(levels[row_tile, k, i], codes[16 k.., first_run + r])``, for 16
+    `n_vectors` runs, 1 to 4 vectors. `levels` are int32 (row tiles, column tiles, 16, 16), codes
+    int32 (16 column tiles, runs): four bytes a word.
+    """
+    emit = partial(_emit_product, builder, levels, row_tile, codes, first_run, out)
+    switch(builder, n_vectors, {n: partial(emit, n) for n in range(1, 5)})
 
 
-@intrinsic
-def tiles_off(typing_context: Any) -> tuple[Any, Callable[..., Any]]:  # noqa: ARG001
-    """Let go of them, which spares the operating system from saving them."""
-    return types.void(), _emit_off
-
-
-def _emit_product(
-    n_vectors: int, context: Any, builder: Any, signature: Any, arguments: Any
-) -> Any:
-    levels, codes, out = (
-        context.make_array(signature.args[k])(context, builder, arguments[k]) for k in (0, 2, 4)
-    )
+def _emit_product(  # noqa: PLR0917  an intrinsic
+    builder: Any,
+    levels: Any,
+    row_tile: Any,
+    codes: Any,
+    first_run: Any,
+    out: Any,
+    n_vectors: int,
+) -> None:
+    # tiles 0 to n_vectors - 1 hold sums, the next one levels, the others codes
     n_tiles = cgutils.unpack_tuple(builder, levels.shape, 4)[1]
     stride = builder.mul(columns_of(builder, codes), constant(_WORD))
-    first_tile = builder.mul(arguments[1], builder.mul(n_tiles, constant(_SIZE)))
+    first_tile = builder.mul(row_tile, builder.mul(n_tiles, constant(_SIZE)))
     rows = at(builder, builder.bitcast(levels.data, _BYTES), first_tile)
-    first_code = builder.bitcast(at(builder, codes.data, arguments[3]), _BYTES)
-    row_tile, code_tiles = _tile(n_vectors), range(n_vectors + 1, 8)
+    first_code = builder.bitcast(at(builder, codes.data, first_run), _BYTES)
+    level_tile, code_tiles = _tile(n_vectors), range(n_vectors + 1, _TILES)
     for v in range(n_vectors):
         _call(builder, "tilezero", _tile(v))
 
-    def step(k: Any, nothing: Any) -> list[Any]:  # noqa: ARG001  sums are in tiles
+    def step(k: Any, _: Any) -> list[Any]:
         place = at(builder, rows, builder.mul(k, constant(_SIZE)))
-        _call(builder, "tileloadd64", row_tile, place, constant(TILE_BYTES))
+        _call(builder, "tileloadd64", level_tile, place, constant(TILE_BYTES))
         line = builder.mul(k, builder.mul(stride, constant(TILE_ROWS)))
         for v in range(n_vectors):
             code_tile = _tile(code_tiles[v % len(code_tiles)])
             place = at(builder, first_code, builder.add(line, constant(v * TILE_BYTES)))
             _call(builder, "tileloadd64", code_tile, place, stride)
-            _call(builder, "tdpbusd", _tile(v), row_tile, code_tile)
+            _call(builder, "tdpbusd", _tile(v), level_tile, code_tile)
         return []
 
     sums(builder, (constant(0), n_tiles), [], step)
@@ -117,26 +128,3 @@ def _emit_product(
     first_sum = builder.bitcast(out.data, _BYTES)
     for v in range(n_vectors):
         _call(builder, "tilestored64", _tile(v), at(builder, first_sum, v * TILE_BYTES), stride)
-    return context.get_dummy_value()
-
-
-def _product(n_vectors: int) -> Any:
-    @intrinsic
-    def multiply(  # noqa: PLR0917  an intrinsic
-        typing_context: Any,  # noqa: ARG001
-        levels: Any,
-        row_tile: Any,  # noqa: ARG001
-        codes: Any,
-        first_run: Any,  # noqa: ARG001
-        out: Any,
-    ) -> tuple[Any, Callable[..., Any]]:
-        signature = types.void(levels, types.intp, codes, types.intp, out)
-        return signature, partial(_emit_product, n_vectors)
-
-    return multiply
-
-
-# By the number of vectors of 16 runs, 1 to 4: write to `out` int32 (16, 64) the sums
-# sum_k dot(levels[row_tile, k, i], codes[16 k.., first_run + r]) of rows of 64 bytes. `levels` are
-# int32 (row tiles, column tiles, 16, 16), codes int32 (16 column tiles, runs): four bytes a word.
-multiply_tiles = tuple(_product(count) for count in range(1, 5))

@@ -1,25 +1,24 @@
-"""What numba does not emit by itself: vectors of 512 bits, dot products of bytes.
-
-Both are intrinsics, LLVM written by hand, and neither changes a result.
-"""
+"""AVX-512, which numba does not emit by itself: dot products of bytes, loops of 512-bit vectors."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from llvmlite import ir
-from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic
 
 from emulator.products.llvm import (
     I32,
+    LANES,
     at,
     columns_of,
     constant,
+    emitted,
     processor_has,
     spread,
     sums,
+    switch,
     vector,
 )
 
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 __all__ = [
-    "LANES",
     "TILE_ROWS",
     "TILE_VECTORS",
     "has_byte_products",
@@ -35,7 +33,6 @@ __all__ = [
     "prefer_wide_vectors",
 ]
 
-LANES = 16  # 32-bit numbers in a vector
 # 24 sums, 4 vectors of codes and a level fill 29 of 32 registers
 TILE_ROWS = 6
 TILE_VECTORS = 4
@@ -48,87 +45,76 @@ def has_byte_products() -> bool:
     return processor_has("avx512vnni")
 
 
-@intrinsic
-def prefer_wide_vectors(typing_context: Any) -> tuple[Any, Callable[..., Any]]:  # noqa: ARG001
-    """Let LLVM vectorize the loops of the calling function with 512 bits where there are.
+def _prefer_wide_vectors(builder: Any) -> None:
+    """Let LLVM vectorize the loops of the calling function with 512 bits where available.
 
-    It prefers 256, for the clock rates of older processors. Noise takes 1.0 instead of 1.9 ns a
-    value on one of 2023.
+    By default it prefers 256, for the clock rates of older processors. Noise takes 1.0 instead of
+    1.9 ns a value on a processor of 2023. Results do not change.
     """
-
-    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ARG001
-        # llvmlite's own `add` knows a fixed list of attributes, without this one
-        set.add(builder.function.attributes, '"prefer-vector-width"="512"')
-        return context.get_dummy_value()
-
-    return types.void(), codegen
+    # llvmlite's own `add` knows a fixed list of attributes, without this one
+    set.add(builder.function.attributes, '"prefer-vector-width"="512"')
 
 
-def _tile_product(n_vectors: int) -> Any:
-    @intrinsic
-    def multiply(  # noqa: PLR0917  an intrinsic
-        typing_context: Any,  # noqa: ARG001
-        levels: Any,
-        first_row: Any,  # noqa: ARG001
-        codes: Any,
-        first_run: Any,  # noqa: ARG001
-        tile: Any,
-    ) -> tuple[Any, Callable[..., Any]]:
-        signature = types.void(levels, types.intp, codes, types.intp, tile)
-
-        def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            _Emitter(builder, n_vectors).emit(context, signature.args, arguments)
-            return context.get_dummy_value()
-
-        return signature, codegen
-
-    return multiply
+prefer_wide_vectors: Callable[[Any], None] = emitted(_prefer_wide_vectors)
 
 
-# By the number of vectors of runs, 1 to 4: write to `tile` (6, 64) int32 the sums
-# sum_k dot(levels[first_row + i, k], codes[k, first_run + r]) of words of four bytes each.
-multiply_tile = tuple(_tile_product(count) for count in range(1, TILE_VECTORS + 1))
+@emitted
+def multiply_tile(  # noqa: PLR0917  an intrinsic
+    builder: Any,
+    levels: Any,
+    first_row: Any,
+    codes: Any,
+    first_run: Any,
+    n_vectors: Any,
+    tile: Any,
+) -> None:
+    """Write dot products of words of four bytes to `tile`, int32 (6, 64).
+
+    ``tile[i, r] = sum_k dot(levels[first_row + i, k], codes[k, first_run + r])``, for 16
+    `n_vectors` runs, 1 to 4 vectors. Bytes of levels are unsigned, those of codes signed.
+    """
+    emit = partial(_emit_tile, builder, levels, first_row, codes, first_run, tile)
+    switch(builder, n_vectors, {n: partial(emit, n) for n in range(1, TILE_VECTORS + 1)})
 
 
-class _Emitter(NamedTuple):
-    """Writes the LLVM of a tile: sums stay in registers over the loop along columns."""
+def _emit_tile(  # noqa: PLR0917  an intrinsic
+    builder: Any,
+    levels: Any,
+    first_row: Any,
+    codes: Any,
+    first_run: Any,
+    tile: Any,
+    n_vectors: int,
+) -> None:
+    # sums stay in registers over the loop along columns
+    length, width = columns_of(builder, levels), columns_of(builder, codes)
+    lines = [builder.add(first_row, constant(i)) for i in range(TILE_ROWS)]
+    rows = [at(builder, levels.data, builder.mul(line, length)) for line in lines]
+    first_code = at(builder, codes.data, first_run)
 
-    builder: Any
-    n_vectors: int
+    def step(k: Any, totals: Sequence[Any]) -> list[Any]:
+        line = at(builder, first_code, builder.mul(k, width))
+        some = [
+            builder.load(vector(builder, at(builder, line, v * LANES), _VECTOR), align=4)
+            for v in range(n_vectors)
+        ]
+        values = [spread(builder, builder.load(at(builder, row, k)), _VECTOR) for row in rows]
+        pairs = ((value, code) for value in values for code in some)
+        return [_dot(builder, total, *pair) for total, pair in zip(totals, pairs, strict=True)]
 
-    def emit(self, context: Any, array_types: Any, arguments: Any) -> None:
-        """Emit the product of a tile; arguments are those of the intrinsic."""
-        builder = self.builder
-        levels, codes, tile = (
-            context.make_array(array_types[k])(context, builder, arguments[k]) for k in (0, 2, 4)
-        )
-        length, width = columns_of(builder, levels), columns_of(builder, codes)
-        lines = [builder.add(arguments[1], constant(i)) for i in range(TILE_ROWS)]
-        rows = [at(builder, levels.data, builder.mul(line, length)) for line in lines]
-        first_code = at(builder, codes.data, arguments[3])
+    starts = [ir.Constant(_VECTOR, [0] * LANES)] * (TILE_ROWS * n_vectors)
+    totals = sums(builder, (constant(0), length), starts, step)
+    for i, total in enumerate(totals):
+        row, v = divmod(i, n_vectors)
+        place = at(builder, tile.data, (row * TILE_VECTORS + v) * LANES)
+        builder.store(total, vector(builder, place, _VECTOR), align=4)
 
-        def step(k: Any, totals: Sequence[Any]) -> list[Any]:
-            line = at(builder, first_code, builder.mul(k, width))
-            some = [self._load(line, v) for v in range(self.n_vectors)]
-            values = [spread(builder, builder.load(at(builder, row, k)), _VECTOR) for row in rows]
-            pairs = ((value, code) for value in values for code in some)
-            return [self._dot(total, *pair) for total, pair in zip(totals, pairs, strict=True)]
 
-        starts = [ir.Constant(_VECTOR, [0] * LANES)] * (TILE_ROWS * self.n_vectors)
-        totals = sums(builder, (constant(0), length), starts, step)
-        for i, total in enumerate(totals):
-            row, v = divmod(i, self.n_vectors)
-            place = at(builder, tile.data, (row * TILE_VECTORS + v) * LANES)
-            builder.store(total, vector(builder, place, _VECTOR), align=4)
-
-    def _load(self, line: Any, v: int) -> Any:
-        place = vector(self.builder, at(self.builder, line, v * LANES), _VECTOR)
-        return self.builder.load(place, align=4)
-
-    def _dot(self, total: Any, level: Any, code: Any) -> Any:
-        """Add four products of unsigned bytes of `level` and signed bytes of `code`."""
-        # newer LLVM declares vectors of bytes here, and upgrades this older form by itself
-        kind = ir.FunctionType(_VECTOR, [_VECTOR] * 3)
-        name = "llvm.x86.avx512.vpdpbusd.512"
-        dot = cgutils.get_or_insert_function(self.builder.module, kind, name)
-        return self.builder.call(dot, [total, level, code])
+def _dot(builder: Any, total: Any, level: Any, code: Any) -> Any:
+    """Add four products of unsigned bytes of `level` and signed bytes of `code`."""
+    # newer LLVM declares vectors of bytes here, and upgrades this older form by itself
+    kind = ir.FunctionType(_VECTOR, [_VECTOR] * 3)
+    name = "llvm.x86.avx512.vpdpbusd.512"
+    return builder.call(
+        cgutils.get_or_insert_function(builder.module, kind, name), [total, level, code]
+    )

@@ -11,23 +11,24 @@ these is taken.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import scipy.sparse as sp
 
-from emulator.products.dense_float import HAS_TILES
-from emulator.products.dense_int import PackedLevels
-from emulator.products.operand import LANES, Form, multiply_reals, padded_runs
-from emulator.products.packing import aligned_zeros, room_for_codes
-from emulator.products.sparse import SparseLevels
+from emulator.products.dense_float import DenseFloats
+from emulator.products.dense_int import DenseLevels
+from emulator.products.llvm import LANES
+from emulator.products.packing import aligned_zeros, padded_runs
+from emulator.products.sparse import SparseFloats, SparseLevels
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from numpy.typing import DTypeLike, NDArray
+
+    from emulator.products.operand import CouplingOperand
 
 __all__ = ["CouplingMatrix"]
 
@@ -49,25 +50,22 @@ class CouplingMatrix:
 
     Attributes
     ----------
-    plain : array (n, n), or None
-        Dense couplings as numbers.
-    packed : PackedLevels, SparseLevels or None
-        Couplings as bytes, for integer codes. Dense ones are then stored in no other form.
-    sparse : tuple of array, or None
-        Row starts, columns and values, as numbers.
+    operand : CouplingOperand
+        What codes are multiplied with.
+    stored : DenseFloats, SparseFloats or DenseLevels
+        The same as numbers of `dtype`; dense levels are stored only once, as levels.
     field : float64 array, shape (n,)
         In the same unit as the values.
     unit : float
         One of the values in natural units: 1 / \|J\| for integers, 1 for reals, which are scaled.
     dtype : numpy dtype
-        Of the values, the codes and the product: float32 or float64.
+        Of the product: float32 or float64.
     is_exact : bool
         Whether no sum is ever rounded.
     """
 
-    plain: NDArray[Any] | None
-    packed: PackedLevels | SparseLevels | None
-    sparse: tuple[NDArray[Any], NDArray[Any], NDArray[Any]] | None
+    operand: CouplingOperand
+    stored: DenseFloats | SparseFloats | DenseLevels
     field: NDArray[np.float64]
     unit: float
     dtype: np.dtype[Any]
@@ -86,67 +84,45 @@ class CouplingMatrix:
         dtype : dtype
             Of the product where it cannot be exact.
         """
-        matrix = sp.csr_array(J) if sp.issparse(J) else np.asarray(J)
+        matrix = _stored(J)
         field = np.array(h, dtype=np.float64)
         peak, relative_norm, largest_row_sum = _row_statistics(matrix, field)
         bound = np.inf if largest_code is None else largest_code * largest_row_sum
-        is_exact = bound < 2.0**53 and _are_integers(matrix)
-        if is_exact:
+        if bound < 2.0**53 and _are_integers(matrix):
             dtype = np.dtype(np.float32 if bound < 2.0**24 else np.float64)
-            unit = 1.0 / (peak * relative_norm)
-            forms = _integer_forms(matrix, dtype, largest_code)
-            return cls(*forms, field, unit, dtype, is_exact)
-        plain, sparse = _parts(matrix, np.dtype(dtype), peak, relative_norm)
+            operands = _exact_operands(matrix, dtype, largest_code)
+            return cls(*operands, field, 1.0 / (peak * relative_norm), dtype, is_exact=True)
+        floats = _floats(matrix, np.dtype(dtype), peak, relative_norm)
         unit_field = field / peak / relative_norm
-        return cls(plain, None, sparse, unit_field, 1.0, np.dtype(dtype), is_exact)
-
-    @property
-    def dense(self) -> NDArray[Any] | None:
-        """Couplings (n, n), of `dtype`; None where they are sparse, a new array if packed."""
-        return (
-            self.packed.unpack(self.dtype) if isinstance(self.packed, PackedLevels) else self.plain
-        )
-
-    @property
-    def code_dtype(self) -> np.dtype[Any]:
-        """The dtype codes should have: that of the product, or float32 if that becomes bytes."""
-        return self.dtype if self.packed is None else np.dtype(np.float32)
+        return cls(floats, floats, unit_field, 1.0, np.dtype(dtype), is_exact=False)
 
     @property
     def depends_on_grouping(self) -> bool:
         """Whether the number of runs in a batch can change the last bits of a product."""
-        return self.sparse is None and not self.is_exact and not HAS_TILES
+        return not self.is_exact and self.operand.depends_on_grouping
 
-    @cached_property
-    def form(self) -> Form:
-        """The couplings for kernels, as bytes where there are some."""
-        if isinstance(self.packed, PackedLevels):
-            return Form(None, self.packed.rows, None, None)
-        if isinstance(self.packed, SparseLevels):
-            return Form(None, None, self.packed.rows, None)
-        return Form(self.plain, None, None, self.sparse)
+    @property
+    def matrix(self) -> Any:
+        """Couplings (n, n) of `dtype`: an array, or a CSR array where they are sparse."""
+        return self.as_floats(self.dtype).matrix()
 
-    def numbers(self, dtype: DTypeLike) -> Form:
-        """Return the couplings for kernels as numbers: copies unless they are so already."""
-        if self.sparse is None:
-            return Form(np.asarray(self.dense, dtype), None, None, None)
-        starts, columns, values = self.sparse
-        return Form(None, None, None, (starts, columns, values.astype(dtype, copy=False)))
+    def as_floats(self, dtype: DTypeLike, *, copy: bool = False) -> DenseFloats | SparseFloats:
+        """Return the couplings as numbers of `dtype`, in new arrays unless they are so already."""
+        if isinstance(self.stored, DenseLevels):
+            return DenseFloats(self.stored.unpack(dtype))
+        return self.stored.astype(dtype, copy=copy)
 
-    def room(self, n_runs: int) -> Any:
-        """Return what `multiply_taken` needs for `n_runs` runs beside the product."""
-        n_spins, n_padded = len(self.field), padded_runs(n_runs)
-        if isinstance(self.packed, PackedLevels):
-            return room_for_codes(n_spins, n_padded)
-        dtype = self.dtype if self.packed is None else np.int8
-        return aligned_zeros((n_spins, n_padded), dtype)
+    def with_floats(self, floats: DenseFloats | SparseFloats) -> CouplingMatrix:
+        """Return other couplings in the same unit, as reals."""
+        changes = {"operand": floats, "stored": floats, "dtype": floats.values.dtype}
+        return replace(self, **changes, is_exact=False)
 
     def multiply(self, codes: NDArray[Any], out: NDArray[Any]) -> None:
         """Write the product with `codes` (n, runs) to `out` (n, runs).
 
-        Codes are of `code_dtype`, the product is of `dtype`. Where integers were announced, real
-        numbers are multiplied as well, but slowly: couplings may have to be unpacked first. Both
-        arrays are best aligned (`aligned_zeros`), of runs in sixteens.
+        Codes are of the operand's `code_dtype`, the product is of `dtype`. Where integers were
+        announced, real numbers are multiplied as well, but slowly: couplings may have to be
+        unpacked first. Both arrays are best aligned (`aligned_zeros`), of runs in sixteens.
         """
         n_runs = codes.shape[1]
         if n_runs % LANES or not (codes.flags.c_contiguous and out.flags.c_contiguous):
@@ -155,8 +131,45 @@ class CouplingMatrix:
             product = aligned_zeros(padded.shape, out.dtype)
             self.multiply(padded, product)
             out[...] = product[:, :n_runs]
-        elif self.packed is None or not self.packed.multiply(codes, out):
-            multiply_reals(self.numbers(out.dtype), codes.astype(out.dtype, copy=False), out)
+        elif not self.operand.multiply(codes, out):
+            self.as_floats(out.dtype).multiply(codes, out)
+
+
+def _exact_operands(
+    matrix: Any, dtype: np.dtype[Any], largest_code: float | None
+) -> tuple[CouplingOperand, DenseFloats | SparseFloats | DenseLevels]:
+    """Choose the product of integers: in bytes where the processor and the bounds allow."""
+    if isinstance(matrix, np.ndarray):
+        levels = DenseLevels.of(matrix, largest_code)
+        if levels is not None:
+            return levels, levels
+        floats = _floats(matrix, dtype)
+        return floats, floats
+    floats = _floats(matrix, dtype)
+    return SparseLevels.of(matrix, largest_code) or floats, floats
+
+
+def _floats(matrix: Any, dtype: np.dtype[Any], *divisors: float) -> DenseFloats | SparseFloats:
+    values = np.empty(_values(matrix).shape, dtype)
+    for some in _chunks(len(values)):
+        chunk = _values(matrix)[some].astype(np.float64)
+        for divisor in divisors:
+            chunk /= divisor
+        values[some] = chunk
+    if isinstance(matrix, np.ndarray):
+        return DenseFloats(values)
+    return SparseFloats.of(matrix, values)
+
+
+def _stored(J: Any) -> Any:
+    """Return an array, or a CSR array whose stored values all differ from zero."""
+    if not sp.issparse(J):
+        return np.asarray(J)
+    matrix = sp.csr_array(J)
+    if not matrix.data.all():  # weak couplings that were quantized to zero
+        matrix = matrix.copy()
+        matrix.eliminate_zeros()
+    return matrix
 
 
 def _values(matrix: Any) -> NDArray[Any]:
@@ -173,32 +186,6 @@ def _are_integers(matrix: Any) -> bool:
     if values.dtype.kind == "i":
         return True
     return all((values[some] == np.rint(values[some])).all() for some in _chunks(len(values)))
-
-
-def _parts(matrix: Any, dtype: np.dtype[Any], *divisors: float) -> tuple[Any, Any]:
-    values = np.empty(_values(matrix).shape, dtype)
-    for some in _chunks(len(values)):
-        chunk = _values(matrix)[some].astype(np.float64)
-        for divisor in divisors:
-            chunk /= divisor
-        values[some] = chunk
-    if isinstance(matrix, np.ndarray):
-        return values, None
-    # unsigned indices: numba then omits the test for negative ones
-    starts, columns = (index.astype(np.uint32) for index in (matrix.indptr, matrix.indices))
-    return None, (starts, columns, values)
-
-
-def _integer_forms(
-    matrix: Any, dtype: np.dtype[Any], largest_code: float | None
-) -> tuple[Any, PackedLevels | SparseLevels | None, Any]:
-    if not isinstance(matrix, np.ndarray):
-        _, sparse = _parts(matrix, dtype)
-        return None, SparseLevels.of(matrix, largest_code), sparse
-    if PackedLevels.serves(matrix, largest_code):
-        return None, PackedLevels.of(matrix), None
-    plain, _ = _parts(matrix, dtype)
-    return plain, None, None
 
 
 def _row_statistics(matrix: Any, field: NDArray[np.float64]) -> tuple[float, float, float]:

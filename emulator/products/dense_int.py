@@ -1,7 +1,7 @@
 r"""Dense integer couplings times integer codes in bytes: as exact as floating point, and faster.
 
 AVX-512 VNNI adds four products of an unsigned and a signed byte to a 32-bit sum, in 16 lanes; AMX,
-where there is some, does that for 16 rows of couplings at once (`amx`). Against float32 (BLAS), 64
+where available, does that for 16 rows of couplings at once (`amx`). Against float32 (BLAS), 64
 runs, one core of 2023: 3.9 times as fast at n = 550, 5.1 times at 2000, and with AMX 20 and 17
 times. Without VNNI BLAS remains: integer loops that LLVM vectorizes reach a fifth of it.
 
@@ -18,70 +18,70 @@ they do for up to `MAX_COLUMNS` spins.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numba import njit
 
-from emulator.products import amx, avx512
-from emulator.products.avx512 import LANES, has_byte_products, prefer_wide_vectors
+from emulator.products.amx import TILE_BYTES, has_tiles, multiply_tiles, tiles_off, tiles_on
+from emulator.products.amx import TILE_ROWS as _AMX_ROWS
+from emulator.products.avx512 import TILE_ROWS as _VNNI_ROWS
+from emulator.products.avx512 import TILE_VECTORS as _TILE_VECTORS
+from emulator.products.avx512 import has_byte_products, multiply_tile, prefer_wide_vectors
+from emulator.products.llvm import LANES
 from emulator.products.packing import (
+    LARGEST_CODE,
     PackedCodes,
     aligned_like,
     aligned_words,
-    pack_codes,
-    room_for_codes,
+    code_workspace,
+    pack_words,
 )
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray
 
-__all__ = ["LARGEST_CODE", "MAX_COLUMNS", "DenseRows", "PackedLevels", "multiply_words"]
+__all__ = ["MAX_COLUMNS", "DenseLevels", "multiply_dense_levels"]
 
-LARGEST_CODE = 127.0
 # 255 * 128 * MAX_COLUMNS < 2^31
 MAX_COLUMNS = 2**16
 
 _WORD = 4  # bytes
-_WIDTH = avx512.TILE_VECTORS * LANES  # runs
-_ONE_VECTOR, _TWO_VECTORS, _THREE_VECTORS, _FOUR_VECTORS = avx512.multiply_tile
-_ONE_TILE, _TWO_TILES, _THREE_TILES, _FOUR_TILES = amx.multiply_tiles
-_VNNI_ROWS, _AMX_ROWS = avx512.TILE_ROWS, amx.TILE_ROWS
-_TILES_ON, _TILES_OFF = amx.tiles_on, amx.tiles_off
+_WIDTH = _TILE_VECTORS * LANES  # runs
 _CHUNK_ROWS = 1024
 
 
-class DenseRows(NamedTuple):
-    """What kernels take of `PackedLevels`."""
-
-    words: NDArray[np.int32]
-    n_digits: int
-
-
-@dataclass(frozen=True, eq=False)
-class PackedLevels:
-    """Integer couplings in unsigned digits of 8 bits; make one with `of`.
+class DenseLevels(NamedTuple):
+    """Integer couplings in unsigned digits of 8 bits; make them with `of`.
 
     Attributes
     ----------
-    rows : DenseRows
-        Digits, four columns a word, with rows and columns of padding: int32 (rows, columns / 4),
-        or tiles of 16 rows of 16 words for AMX, int32 (row tiles, column tiles, 16, 16). Row i
-        has digits in rows ``n_digits * i`` on, the high one first. ``n_digits`` is 1 for levels
-        of 8 bits, 2 for levels of 16.
+    words : int32 array
+        Digits, four columns a word, with rows and columns of padding: (rows, columns / 4), or for
+        AMX tiles of 16 rows of 16 words, (row tiles, column tiles, 16, 16). The digits of row i
+        start in row ``n_digits * i``, the high one first.
+    n_digits : int
+        1 for levels of 8 bits, 2 for levels of 16.
     n_spins : int
     """
 
-    rows: DenseRows
+    words: NDArray[np.int32]
+    n_digits: int
     n_spins: int
 
     @classmethod
-    def of(cls, J: NDArray[Any]) -> PackedLevels:
-        """Pack integers `J` (n, n) of any dtype, -32768 to 32767."""
+    def of(cls, J: NDArray[Any], largest_code: float | None = LARGEST_CODE) -> DenseLevels | None:
+        """Pack integers `J` (n, n) of any dtype.
+
+        None where the processor has no products of bytes, or `J` or the codes are out of range.
+        """
+        if largest_code is None or largest_code > LARGEST_CODE or not has_byte_products():
+            return None
+        if not 0 < len(J) <= MAX_COLUMNS or not _fits(J, 16):
+            return None
         n_digits = 1 if _fits(J, 8) else 2
         n_rows, n_columns = len(J) * n_digits, J.shape[1]
-        height, width = (_AMX_ROWS, amx.TILE_BYTES) if amx.has_tiles() else (_VNNI_ROWS, _WORD)
+        height, width = (_AMX_ROWS, TILE_BYTES) if has_tiles() else (_VNNI_ROWS, _WORD)
         padded = -(-n_rows // height) * height, -(-n_columns // width) * width
         digits = np.zeros(padded, np.uint8)
         for first in range(0, len(J), _CHUNK_ROWS):  # no copy of all of J on the way
@@ -93,38 +93,31 @@ class PackedLevels:
                 some[0::2] = (levels >> 8) + 128
                 some[1::2] = levels & 255
         words = digits.view(np.int32)
-        if amx.has_tiles():
-            words = _tiled(words)
-        return cls(DenseRows(words, n_digits), len(J))
+        return cls(_tiled(words) if has_tiles() else words, n_digits, len(J))
 
-    @staticmethod
-    def serves(J: NDArray[Any], largest_code: float | None) -> bool:
-        """Whether the processor can, and integers `J` and codes are in range."""
-        return (
-            largest_code is not None
-            and largest_code <= LARGEST_CODE
-            and 0 < len(J) <= MAX_COLUMNS
-            and _fits(J, 16)
-            and has_byte_products()
-        )
+    code_dtype = np.dtype(np.float32)
+    depends_on_grouping = False
+
+    def workspace(self, n_runs: int) -> PackedCodes:
+        """Return arrays for the packed codes of `n_runs` runs."""
+        return code_workspace(self.n_spins, n_runs)
 
     def multiply(self, codes: NDArray[Any], out: NDArray[Any]) -> bool:
-        """Write the product with `codes` (n, runs), of any dtype, to `out` (n, runs).
+        """Write the product, or return False where codes are no integers of a signed byte.
 
-        `out` is float32 or float64, whichever holds all results exactly. Return False, with
-        `out` as it was, where codes are not integers of a byte.
+        `out` is float32 or float64, whichever holds all results exactly.
         """
-        return _multiply(self.rows, codes, out)
+        return _multiply(self, codes, out)
 
     def unpack(self, dtype: DTypeLike) -> NDArray[Any]:
         """Return J (n, n)."""
-        words, n_digits = self.rows
+        words = self.words
         if words.ndim == 4:
             words = words.transpose(0, 2, 1, 3).reshape(words.shape[0] * _AMX_ROWS, -1)
-        digits = np.ascontiguousarray(words).view(np.uint8)[: self.n_spins * n_digits]
-        J = digits[::n_digits, : self.n_spins].astype(dtype)
+        digits = np.ascontiguousarray(words).view(np.uint8)[: self.n_spins * self.n_digits]
+        J = digits[:: self.n_digits, : self.n_spins].astype(dtype)
         J -= 128
-        if n_digits == 2:
+        if self.n_digits == 2:
             J *= 256
             J += digits[1::2, : self.n_spins]
         return J
@@ -139,44 +132,6 @@ def _tiled(words: NDArray[np.int32]) -> NDArray[np.int32]:
     height, width = (length // _AMX_ROWS for length in words.shape)
     tiles = words.reshape(height, _AMX_ROWS, width, _AMX_ROWS)
     return aligned_like(tiles.transpose(0, 2, 1, 3))
-
-
-@njit(cache=True, nogil=True)
-def _vnni_tile(
-    words: NDArray[np.int32],
-    first_row: int,
-    codes: NDArray[np.int32],
-    first_run: int,
-    tile: NDArray[np.int32],
-) -> None:
-    n_vectors = (codes.shape[1] - first_run) // LANES
-    if n_vectors >= 4:
-        _FOUR_VECTORS(words, first_row, codes, first_run, tile)
-    elif n_vectors == 3:
-        _THREE_VECTORS(words, first_row, codes, first_run, tile)
-    elif n_vectors == 2:
-        _TWO_VECTORS(words, first_row, codes, first_run, tile)
-    else:
-        _ONE_VECTOR(words, first_row, codes, first_run, tile)
-
-
-@njit(cache=True, nogil=True)
-def _amx_tile(
-    words: NDArray[np.int32],
-    row_tile: int,
-    codes: NDArray[np.int32],
-    first_run: int,
-    tile: NDArray[np.int32],
-) -> None:
-    n_vectors = (codes.shape[1] - first_run) // LANES
-    if n_vectors >= 4:
-        _FOUR_TILES(words, row_tile, codes, first_run, tile)
-    elif n_vectors == 3:
-        _THREE_TILES(words, row_tile, codes, first_run, tile)
-    elif n_vectors == 2:
-        _TWO_TILES(words, row_tile, codes, first_run, tile)
-    else:
-        _ONE_TILE(words, row_tile, codes, first_run, tile)
 
 
 @njit(cache=True, nogil=True)
@@ -205,12 +160,14 @@ def _unload(  # noqa: PLR0917  a kernel
 
 
 @njit(cache=True, nogil=True)
-def multiply_words(rows: DenseRows, codes: PackedCodes, first: int, out: NDArray[Any]) -> None:
-    """Write rows of the product with packed codes, from `first` on, to `out` (rows, runs).
+def multiply_dense_levels(
+    couplings: DenseLevels, codes: PackedCodes, first: int, out: NDArray[Any]
+) -> None:
+    """Write rows of the product with packed codes, from row `first` on, to `out` (rows, runs).
 
     `first` is a multiple of 48, and `out` of a dtype that holds results exactly.
     """
-    _multiply_words(rows.words, rows.n_digits, codes, first, out)
+    _multiply_words(couplings.words, couplings.n_digits, codes, first, out)
 
 
 @njit(cache=True, nogil=True)
@@ -222,23 +179,25 @@ def _multiply_words(
     tile = aligned_words(height, _WIDTH)
     n_runs, spins_per_tile = out.shape[1], height // n_digits
     if words.ndim == 4:
-        _TILES_ON()  # pyright: ignore[reportCallIssue]
+        tiles_on()
     for first_run in range(0, n_runs, _WIDTH):
+        n_vectors = min((codes.words.shape[1] - first_run) // LANES, _TILE_VECTORS)
         for first in range(0, len(out), spins_per_tile):
             if words.ndim == 4:
                 number = (first_row + first) // spins_per_tile
-                _amx_tile(words, number, codes.words, first_run, tile)
+                multiply_tiles(words, number, codes.words, first_run, n_vectors, tile)
             else:
-                _vnni_tile(words, (first_row + first) * n_digits, codes.words, first_run, tile)
+                row = (first_row + first) * n_digits
+                multiply_tile(words, row, codes.words, first_run, n_vectors, tile)
             _unload(tile, n_digits, codes.totals, out, first, first_run)
     if words.ndim == 4:
-        _TILES_OFF()  # pyright: ignore[reportCallIssue]
+        tiles_off()
 
 
 @njit(cache=True, nogil=True)
-def _multiply(rows: DenseRows, codes: NDArray[Any], out: NDArray[Any]) -> bool:
-    packed = room_for_codes(len(codes), codes.shape[1])
-    if not pack_codes(codes, packed):
+def _multiply(couplings: DenseLevels, codes: NDArray[Any], out: NDArray[Any]) -> bool:
+    packed = code_workspace(len(codes), codes.shape[1])
+    if not pack_words(codes, packed):
         return False
-    multiply_words(rows, packed, 0, out)
+    multiply_dense_levels(couplings, packed, 0, out)
     return True

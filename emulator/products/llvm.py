@@ -1,29 +1,36 @@
-"""LLVM by hand, for what numba does not make of a loop: a few words that intrinsics share."""
+"""Helpers for intrinsics: LLVM written by hand for what numba does not make of a loop."""
 
 from __future__ import annotations
 
+import inspect
 from typing import TYPE_CHECKING, Any
 
 from llvmlite import ir
+from numba import types
 from numba.core import cgutils
 from numba.core.registry import cpu_target
+from numba.extending import intrinsic
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 __all__ = [
     "I32",
     "I64",
+    "LANES",
     "at",
     "columns_of",
     "constant",
+    "emitted",
     "processor_has",
     "spread",
     "sums",
+    "switch",
     "vector",
 ]
 
 I32, I64 = ir.IntType(32), ir.IntType(64)
+LANES = 16  # 32-bit numbers in a vector of 512 bits
 
 
 def processor_has(feature: str) -> bool:
@@ -36,13 +43,41 @@ def processor_has(feature: str) -> bool:
     return f"+{feature}" in features.split(",")
 
 
+def emitted(emit: Callable[..., None]) -> Any:
+    """Make an intrinsic of ``emit(builder, ...)``, which writes its LLVM and returns nothing.
+
+    Kernels call it without the builder. Arrays reach `emit` as numba's array structures, integers
+    as 64-bit values.
+    """
+
+    def typed(typing_context: Any, *kinds: Any) -> tuple[Any, Callable[..., Any]]:  # noqa: ARG001
+        signature = types.void(*(k if isinstance(k, types.Array) else types.intp for k in kinds))
+        return signature, codegen
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        pairs = zip(signature.args, arguments, strict=True)
+        values = (
+            context.make_array(kind)(context, builder, value)
+            if isinstance(kind, types.Array)
+            else value
+            for kind, value in pairs
+        )
+        emit(builder, *values)
+        return context.get_dummy_value()
+
+    # numba reads the number of arguments from the signature; its first one is the typing context
+    typed.__signature__ = inspect.signature(emit)
+    typed.__name__, typed.__doc__ = emit.__name__, emit.__doc__
+    return intrinsic(typed)
+
+
 def constant(value: int) -> Any:
     """Return a 64-bit integer."""
     return ir.Constant(I64, value)
 
 
 def at(builder: Any, address: Any, count: Any) -> Any:
-    """Return the address `count` items further on; a number or a value."""
+    """Return the address `count` items further on; `count` is a Python or an LLVM integer."""
     return builder.gep(address, [constant(count) if isinstance(count, int) else count])
 
 
@@ -58,10 +93,23 @@ def columns_of(builder: Any, array: Any) -> Any:
 
 def spread(builder: Any, value: Any, kind: Any) -> Any:
     """Return a vector that holds `value` in every lane."""
-    nothing = ir.Constant(kind, ir.Undefined)
-    one = builder.insert_element(nothing, value, ir.Constant(I32, 0))
+    undefined = ir.Constant(kind, ir.Undefined)
+    one = builder.insert_element(undefined, value, ir.Constant(I32, 0))
     lanes = ir.Constant(ir.VectorType(I32, kind.count), [0] * kind.count)
-    return builder.shuffle_vector(one, nothing, lanes)
+    return builder.shuffle_vector(one, undefined, lanes)
+
+
+def switch(builder: Any, selector: Any, emitters: Mapping[int, Callable[[], None]]) -> None:
+    """Emit one branch for each value that `selector` may have; any other value does nothing."""
+    after = builder.append_basic_block("after_switch")
+    branches = builder.switch(selector, after)
+    for value, emit in emitters.items():
+        block = builder.append_basic_block(f"case_{value}")
+        branches.add_case(constant(value), block)
+        builder.position_at_end(block)
+        emit()
+        builder.branch(after)
+    builder.position_at_end(after)
 
 
 def sums(
@@ -75,9 +123,9 @@ def sums(
     Parameters
     ----------
     bounds : tuple
-        The loop's first index, and the one it stops before.
+        First index of the loop, and the index before which it stops.
     starts : sequence
-        What the sums are at first.
+        Initial values of the sums.
     step : callable
         Emits the body: takes the index and the sums, returns the new sums.
     """

@@ -1,148 +1,119 @@
-"""Products of couplings in whatever form they are stored, for kernels.
+"""Couplings as kernels take them: one interface to every product, and its compiled functions.
 
-numba compiles a kernel for the one form that is not None, and leaves out what the others need.
+A kernel packs codes or signs into a workspace and multiplies a block of rows at a time, without
+knowing which product it calls: numba compiles it for the type of its operand.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from numba import njit
+from numba.extending import overload
 
-from emulator.products.avx512 import prefer_wide_vectors
-from emulator.products.dense_float import dense_product
-from emulator.products.dense_int import LARGEST_CODE, DenseRows, multiply_words
-from emulator.products.packing import pack_codes, pack_signs
-from emulator.products.sparse import SparseRows, add_bytes, pack_bytes, sparse_product
+from emulator.products.dense_float import DenseFloats, multiply_dense_floats
+from emulator.products.dense_int import DenseLevels, multiply_dense_levels
+from emulator.products.packing import pack_bytes, pack_sign_words, pack_words, read_spins
+from emulator.products.sparse import (
+    SparseFloats,
+    SparseLevels,
+    multiply_sparse_floats,
+    multiply_sparse_levels,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy as np
     from numpy.typing import NDArray
 
-__all__ = [
-    "BLOCK_ROWS",
-    "LANES",
-    "Form",
-    "multiply_reals",
-    "multiply_taken",
-    "padded_runs",
-    "read_spins",
-    "take_codes",
-    "take_signs",
-]
-
-LANES = 16
-# Rows of a product that stay in the fastest cache until they are used: 24 KB for 64 runs, and
-# whole tiles of 6 and of 16 rows.
-BLOCK_ROWS = 96
+__all__ = ["CouplingOperand", "multiply_rows", "pack_codes", "pack_signs"]
 
 
-class Form(NamedTuple):
-    """Couplings as kernels take them; all fields but one are None, which numba compiles for.
+class CouplingOperand(Protocol):
+    """Couplings in the layout of one product; a named tuple, so that kernels take it as it is."""
 
-    Attributes
-    ----------
-    plain : array (n, n)
-    dense : DenseRows
-    sparse : SparseRows
-    numbers : tuple of array
-        Row starts, columns and values.
+    @property
+    def code_dtype(self) -> np.dtype[Any]:
+        """Dtype that codes should have before they are packed."""
+        ...
+
+    @property
+    def depends_on_grouping(self) -> bool:
+        """Whether the number of runs in a batch can change the last bits of a product."""
+        ...
+
+    def workspace(self, n_runs: int) -> Any:
+        """Return what `pack_codes` and `pack_signs` write to, for `n_runs` runs."""
+        ...
+
+    def multiply(self, codes: NDArray[Any], out: NDArray[Any]) -> bool:
+        """Write the product with `codes` (n, runs), runs in sixteens, to `out` (n, runs).
+
+        Return False, and leave `out` as it was, where codes are out of this product's range.
+        """
+        ...
+
+
+class _Kernels(NamedTuple):
+    pack_codes: Any
+    pack_signs: Any
+    multiply_rows: Any
+
+
+@njit(cache=True, nogil=True)
+def _copy(codes: NDArray[Any], workspace: NDArray[Any]) -> None:
+    workspace[...] = codes
+
+
+_KERNELS = {
+    DenseLevels: _Kernels(pack_words, pack_sign_words, multiply_dense_levels),
+    SparseLevels: _Kernels(pack_bytes, read_spins, multiply_sparse_levels),
+    DenseFloats: _Kernels(_copy, read_spins, multiply_dense_floats),
+    SparseFloats: _Kernels(_copy, read_spins, multiply_sparse_floats),
+}
+
+
+def _pack_codes(operand: Any, codes: Any, workspace: Any) -> None: ...
+def _pack_signs(operand: Any, x: Any, workspace: Any) -> None: ...
+def _multiply_rows(operand: Any, workspace: Any, first: Any, out: Any) -> None: ...
+
+
+@overload(_pack_codes)
+def _(operand, codes, workspace) -> Callable[..., Any]:  # noqa: ARG001
+    pack = _KERNELS[operand.instance_class].pack_codes
+    return lambda operand, codes, workspace: pack(codes, workspace)  # noqa: ARG005
+
+
+@overload(_pack_signs)
+def _(operand, x, workspace) -> Callable[..., Any]:  # noqa: ARG001
+    pack = _KERNELS[operand.instance_class].pack_signs
+    return lambda operand, x, workspace: pack(x, workspace)  # noqa: ARG005
+
+
+@overload(_multiply_rows)
+def _(operand, workspace, first, out) -> Callable[..., Any]:  # noqa: ARG001
+    multiply = _KERNELS[operand.instance_class].multiply_rows
+    return lambda operand, workspace, first, out: multiply(operand, workspace, first, out)  # noqa: PLW0108
+
+
+@njit(cache=True, nogil=True)
+def pack_codes(operand: CouplingOperand, codes: NDArray[Any], workspace: Any) -> None:
+    """Write `codes` (n, runs) to `workspace`; for levels, codes must be integers of a byte."""
+    _pack_codes(operand, codes, workspace)
+
+
+@njit(cache=True, nogil=True)
+def pack_signs(operand: CouplingOperand, x: NDArray[Any], workspace: Any) -> None:
+    """Write the signs of `x` (n, runs) to `workspace`; an exact zero counts as +1."""
+    _pack_signs(operand, x, workspace)
+
+
+@njit(cache=True, nogil=True)
+def multiply_rows(operand: CouplingOperand, workspace: Any, first: int, out: NDArray[Any]) -> None:
+    """Write rows of the product with packed codes, from row `first` on, to `out` (rows, runs).
+
+    Runs come in sixteens, and `first` is a multiple of `BLOCK_ROWS`. Where the operand holds
+    floats, codes (n, runs) of the same dtype may be passed in place of a workspace.
     """
-
-    plain: NDArray[Any] | None
-    dense: DenseRows | None
-    sparse: SparseRows | None
-    numbers: tuple[NDArray[Any], NDArray[Any], NDArray[Any]] | None
-
-
-def padded_runs(n_runs: int) -> int:
-    """Return the runs of the arrays that kernels take: a multiple of 16."""
-    return -(-n_runs // LANES) * LANES
-
-
-@njit(cache=True, nogil=True)
-def read_spins(x: NDArray[Any], spins: NDArray[Any]) -> None:
-    """Write the signs of `x` (n, runs) to `spins`, perhaps wider; an exact zero counts as +1."""
-    prefer_wide_vectors()  # pyright: ignore[reportCallIssue]
-    for i in range(len(x)):
-        row, place = x[i], spins[i]
-        for r in range(len(row)):
-            place[r] = -1 if row[r] < 0 else 1
-
-
-@njit(cache=True, nogil=True)
-def _multiply_reals(plain: Any, numbers: Any, codes: NDArray[Any], out: NDArray[Any]) -> None:
-    if plain is not None:
-        dense_product(plain, codes, out)
-    if numbers is not None:
-        sparse_product(numbers[0], numbers[1], numbers[2], codes, out)
-
-
-@njit(cache=True, nogil=True)
-def multiply_reals(form: Form, codes: NDArray[Any], out: NDArray[Any]) -> None:
-    """Write the product of `plain` or `numbers` with `codes` (n, runs), runs in sixteens."""
-    _multiply_reals(form.plain, form.numbers, codes, out)
-
-
-@njit(cache=True, nogil=True)
-def _take_signs(  # noqa: PLR0917  a kernel
-    dense: Any, sparse: Any, plain: Any, numbers: Any, x: NDArray[Any], room: Any
-) -> None:
-    # numba leaves out what tests an argument that is always None, and only that
-    if dense is not None:
-        pack_signs(x, room)
-    if sparse is not None:
-        read_spins(x, room)
-    if plain is not None:
-        read_spins(x, room)
-    if numbers is not None:
-        read_spins(x, room)
-
-
-@njit(cache=True, nogil=True)
-def _multiply_rows(  # noqa: PLR0917  a kernel
-    dense: Any, sparse: Any, plain: Any, numbers: Any, room: Any, first: int, out: NDArray[Any]
-) -> None:
-    end = first + len(out)
-    if dense is not None:
-        multiply_words(dense, room, first, out)
-    if sparse is not None:
-        add_bytes(sparse, room, first, out)
-    if plain is not None:
-        dense_product(plain[first:end], room, out)
-    if numbers is not None:
-        sparse_product(numbers[0][first : end + 1], numbers[1], numbers[2], room, out)
-
-
-@njit(cache=True, nogil=True)
-def take_signs(form: Form, x: NDArray[Any], room: Any) -> None:
-    """Put the signs of `x` (n, runs) into what `CouplingMatrix.room` returns."""
-    _take_signs(form.dense, form.sparse, form.plain, form.numbers, x, room)
-
-
-@njit(cache=True, nogil=True)
-def _take_codes(  # noqa: PLR0917  a kernel
-    dense: Any, sparse: Any, plain: Any, numbers: Any, codes: NDArray[Any], room: Any
-) -> None:
-    if dense is not None:
-        pack_codes(codes, room)
-    if sparse is not None:
-        pack_bytes(codes, LARGEST_CODE, room)
-    if plain is not None:
-        room[...] = codes
-    if numbers is not None:
-        room[...] = codes
-
-
-@njit(cache=True, nogil=True)
-def take_codes(form: Form, codes: NDArray[Any], room: Any) -> None:
-    """Put `codes` (n, runs), where `form` is in bytes integers of a byte, into `room`."""
-    _take_codes(form.dense, form.sparse, form.plain, form.numbers, codes, room)
-
-
-@njit(cache=True, nogil=True)
-def multiply_taken(form: Form, room: Any, first: int, out: NDArray[Any]) -> None:
-    """Write rows of the product with what is in `room`, from row `first` on, to `out`.
-
-    Runs come in sixteens, and `first` is a multiple of `BLOCK_ROWS`.
-    """
-    _multiply_rows(form.dense, form.sparse, form.plain, form.numbers, room, first, out)
+    _multiply_rows(operand, workspace, first, out)

@@ -1,4 +1,4 @@
-r"""Sparse couplings times numbers, or times codes of a byte.
+r"""Sparse couplings times real numbers, or times integer codes of a byte.
 
 Rows of codes are added up in registers (`vectors`). For 20 couplings a spin and 64 runs, one core
 of 2023 computes 1.8e9 sums a second of float32, 2.9e9 of bytes with integer couplings, and 6e9
@@ -12,23 +12,25 @@ g is the greatest common divisor of the couplings; sums are integers of 16 bits,
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+import scipy.sparse as sp
 from numba import njit
 
-from emulator.products.avx512 import prefer_wide_vectors
-from emulator.products.vectors import WIDTHS, add_row, add_unit_row
+from emulator.products.packing import aligned_zeros, pack_bytes, padded_runs
+from emulator.products.vectors import add_row, add_unit_row, widest
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from numpy.typing import DTypeLike, NDArray
 
-__all__ = ["SparseLevels", "SparseRows", "add_bytes", "pack_bytes", "sparse_product"]
-
-_WIDE, _HALF, _NARROW = WIDTHS
-_ADD_WIDE, _ADD_HALF, _ADD_NARROW = add_row
-_UNIT_WIDE, _UNIT_HALF, _UNIT_NARROW = add_unit_row
+__all__ = [
+    "SparseFloats",
+    "SparseLevels",
+    "multiply_sparse_floats",
+    "multiply_sparse_levels",
+    "sparse_product",
+]
 
 
 @njit(cache=True, nogil=True)
@@ -42,15 +44,9 @@ def sparse_product(
     """Write the product of a CSR matrix and `codes` (n, runs) to `out`; runs come in sixteens."""
     n_runs, first_run = codes.shape[1], 0
     while first_run < n_runs:
-        left = n_runs - first_run
-        width = _WIDE if left >= _WIDE else _HALF if left >= _HALF else _NARROW
+        width = widest(n_runs - first_run)
         for i in range(len(starts) - 1):
-            if width == _WIDE:
-                _ADD_WIDE(columns, values, starts[i], starts[i + 1], codes, first_run, out[i])
-            elif width == _HALF:
-                _ADD_HALF(columns, values, starts[i], starts[i + 1], codes, first_run, out[i])
-            else:
-                _ADD_NARROW(columns, values, starts[i], starts[i + 1], codes, first_run, out[i])
+            add_row(columns, values, starts[i], starts[i + 1], codes, first_run, width, out[i])
         first_run += width
 
 
@@ -65,77 +61,105 @@ def _unit_product(
     """Add the codes of each row's columns up to its middle, and subtract the others."""
     n_runs, first_run = codes.shape[1], 0
     while first_run < n_runs:
-        left = n_runs - first_run
-        width = _WIDE if left >= _WIDE else _HALF if left >= _HALF else _NARROW
+        width = widest(n_runs - first_run)
         for i in range(len(middles)):
             first, middle, end = starts[i], middles[i], starts[i + 1]
-            if width == _WIDE:
-                _UNIT_WIDE(columns, first, middle, end, codes, first_run, out[i])
-            elif width == _HALF:
-                _UNIT_HALF(columns, first, middle, end, codes, first_run, out[i])
-            else:
-                _UNIT_NARROW(columns, first, middle, end, codes, first_run, out[i])
+            add_unit_row(columns, first, middle, end, codes, first_run, width, out[i])
         first_run += width
 
 
-class SparseRows(NamedTuple):
-    """What kernels take of `SparseLevels`; `middles` is empty unless all values are 1 or -1."""
+class SparseFloats(NamedTuple):
+    """Sparse couplings as floating-point numbers, by rows; make them with `of`.
+
+    Attributes
+    ----------
+    starts, columns : uint32 array
+        Where each row starts, and the column of each value. Unsigned: numba then omits the test
+        for negative indices.
+    values : float32 or float64 array
+    """
+
+    starts: NDArray[np.uint32]
+    columns: NDArray[np.uint32]
+    values: NDArray[Any]
+
+    @classmethod
+    def of(cls, J: Any, values: NDArray[Any]) -> SparseFloats:
+        """Take the pattern of `J`, a CSR array (n, n), with other values."""
+        return cls(J.indptr.astype(np.uint32), J.indices.astype(np.uint32), values)
+
+    @property
+    def code_dtype(self) -> np.dtype[Any]:
+        """That of the values."""
+        return self.values.dtype
+
+    depends_on_grouping = False
+
+    def workspace(self, n_runs: int) -> NDArray[Any]:
+        """Return an array for the codes of `n_runs` runs."""
+        return aligned_zeros((len(self.starts) - 1, padded_runs(n_runs)), self.values.dtype)
+
+    def multiply(self, codes: NDArray[Any], out: NDArray[Any]) -> bool:
+        """Write the product in the dtype of `out`; return True."""
+        sparse_product(*self.astype(out.dtype), codes.astype(out.dtype, copy=False), out)
+        return True
+
+    def astype(self, dtype: DTypeLike, *, copy: bool = False) -> SparseFloats:
+        """Return the couplings as `dtype`, the same values where that is theirs already."""
+        return self._replace(values=self.values.astype(dtype, copy=copy))
+
+    def matrix(self) -> Any:
+        """Return the couplings as a CSR array (n, n)."""
+        n_spins = len(self.starts) - 1
+        pattern = self.columns.astype(np.int64), self.starts.astype(np.int64)
+        return sp.csr_array((self.values, *pattern), (n_spins, n_spins))
+
+    def row_squares(self) -> NDArray[np.float64]:
+        """Return the sum of squares of each row."""
+        sums = np.concatenate([[0.0], np.cumsum(self.values.astype(np.float64) ** 2)])
+        return sums[self.starts[1:]] - sums[self.starts[:-1]]
+
+
+@njit(cache=True, nogil=True)
+def multiply_sparse_floats(
+    couplings: SparseFloats, codes: NDArray[Any], first: int, out: NDArray[Any]
+) -> None:
+    """Write rows of the product with `codes`, from row `first` on, to `out` (rows, runs)."""
+    starts = couplings.starts[first : first + len(out) + 1]
+    sparse_product(starts, couplings.columns, couplings.values, codes, out)
+
+
+class SparseLevels(NamedTuple):
+    """Sparse integer couplings for codes of a byte; make them with `of`.
+
+    Attributes
+    ----------
+    starts, columns : uint32 array
+        Where each row starts, and the column of each value, those of positive values first.
+    middles : uint32 array
+        Where each row's negative values start; empty unless all values are 1 or -1.
+    values : int16 array
+        Couplings divided by `scale`.
+    scale : float
+        Greatest common divisor of the couplings.
+    largest_code : float
+        Largest magnitude of codes for which no sum leaves its range.
+    """
 
     starts: NDArray[np.uint32]
     middles: NDArray[np.uint32]
     columns: NDArray[np.uint32]
     values: NDArray[np.int16]
     scale: float
-
-
-@njit(cache=True, nogil=True)
-def add_bytes(rows: SparseRows, codes: NDArray[np.int8], first: int, out: NDArray[Any]) -> None:
-    """Write rows of the product with `codes` (n, runs), from `first` on, to `out` (rows, runs)."""
-    end = first + len(out)
-    starts = rows.starts[first : end + 1]
-    if len(rows.middles):
-        _unit_product(starts, rows.middles[first:end], rows.columns, codes, out)
-    else:
-        sparse_product(starts, rows.columns, rows.values, codes, out)
-    if rows.scale != 1:
-        scale = out.dtype.type(rows.scale)
-        for i in range(len(out)):
-            for r in range(out.shape[1]):
-                out[i, r] *= scale
-
-
-@njit(cache=True, nogil=True)
-def pack_bytes(codes: NDArray[Any], largest_code: float, packed: NDArray[np.int8]) -> bool:
-    """Copy `codes` (n, runs); return whether all were integers in range."""
-    prefer_wide_vectors()  # pyright: ignore[reportCallIssue]
-    fits, top = True, np.int32(largest_code)
-    for i in range(len(codes)):
-        row, place = codes[i], packed[i]
-        for r in range(len(row)):
-            code = np.int32(row[r])
-            fits &= (row.dtype.type(code) == row[r]) & (code <= top) & (code >= -top)
-            place[r] = np.int8(code)
-    return fits
-
-
-@dataclass(frozen=True, eq=False)
-class SparseLevels:
-    """Sparse integer couplings for codes of a byte; make one with `of`.
-
-    Attributes
-    ----------
-    rows : SparseRows
-        Each row's columns with positive couplings come first.
-    largest_code : float
-    """
-
-    rows: SparseRows
     largest_code: float
 
     @classmethod
     def of(cls, J: Any, largest_code: float | None) -> SparseLevels | None:
-        """Take integers `J`, a CSR array (n, n); None where sums may leave their range."""
-        if largest_code is None or largest_code > 127 or not J.nnz:
+        """Take integers `J`, a CSR array (n, n); None where sums may leave their range.
+
+        None as well where no value differs from zero, since there is no divisor.
+        """
+        if largest_code is None or largest_code > 127 or not J.data.any():
             return None
         scale = float(np.gcd.reduce(np.abs(J.data).astype(np.int64)))
         magnitudes = abs(J).astype(np.float64) / scale
@@ -146,31 +170,51 @@ class SparseLevels:
         row_of = np.repeat(np.arange(J.shape[0]), np.diff(J.indptr))
         order = np.lexsort((is_negative, row_of))
         middles = np.zeros(0, np.uint32)
-        if magnitudes.max() == 1 and bound < 2.0**7:
+        if (magnitudes.data == 1).all() and bound < 2.0**7:
             middles = J.indptr[1:] - np.bincount(row_of, is_negative, J.shape[0])
-        rows = SparseRows(
+        return cls(
             starts=J.indptr.astype(np.uint32),
             middles=middles.astype(np.uint32),
             columns=J.indices[order].astype(np.uint32),
             values=(J.data[order] / scale).astype(np.int16),
             scale=scale,
+            largest_code=float(largest_code),
         )
-        return cls(rows, largest_code)
+
+    code_dtype = np.dtype(np.float32)
+    depends_on_grouping = False
+
+    def workspace(self, n_runs: int) -> NDArray[np.int8]:
+        """Return an array for the packed codes of `n_runs` runs."""
+        return aligned_zeros((len(self.starts) - 1, padded_runs(n_runs)), np.int8)
 
     def multiply(self, codes: NDArray[Any], out: NDArray[Any]) -> bool:
-        """Write the product with `codes` (n, runs) to `out`; runs come in sixteens.
-
-        Return False, with `out` as it was, where codes are no integers up to `largest_code`.
-        """
-        return _multiply_sparse(self.rows, self.largest_code, codes, out)
+        """Write the product, or return False where codes are no integers up to `largest_code`."""
+        return _multiply(self, codes, out)
 
 
 @njit(cache=True, nogil=True)
-def _multiply_sparse(
-    rows: SparseRows, largest_code: float, codes: NDArray[Any], out: NDArray[Any]
-) -> bool:
+def multiply_sparse_levels(
+    couplings: SparseLevels, codes: NDArray[np.int8], first: int, out: NDArray[Any]
+) -> None:
+    """Write rows of the product with `codes`, from row `first` on, to `out` (rows, runs)."""
+    end = first + len(out)
+    starts = couplings.starts[first : end + 1]
+    if len(couplings.middles):
+        _unit_product(starts, couplings.middles[first:end], couplings.columns, codes, out)
+    else:
+        sparse_product(starts, couplings.columns, couplings.values, codes, out)
+    if couplings.scale != 1:
+        scale = out.dtype.type(couplings.scale)
+        for i in range(len(out)):
+            for r in range(out.shape[1]):
+                out[i, r] *= scale
+
+
+@njit(cache=True, nogil=True)
+def _multiply(couplings: SparseLevels, codes: NDArray[Any], out: NDArray[Any]) -> bool:
     packed = np.empty(codes.shape, np.int8)
-    if not pack_bytes(codes, largest_code, packed):
+    if not pack_bytes(codes, packed, couplings.largest_code):
         return False
-    add_bytes(rows, packed, 0, out)
+    multiply_sparse_levels(couplings, packed, 0, out)
     return True

@@ -8,10 +8,48 @@ import sys
 import pytest
 
 HEAVY = ("sklearn", "torch", "matplotlib", "ortools", "onnx")
+# What a list of commands does without, beside all that is heavy.
+UNUSED = ("numpy", "scipy", "numba", "pydantic", "zmq", "rich", *HEAVY)
+
+HELP = """
+import contextlib, io, sys
+from cim_hal import console
+from cim_hal.cli.app import program
+with contextlib.redirect_stdout(io.StringIO()):
+    for arguments in {arguments}:
+        assert console.run(program, arguments) == 0
+print([name for name in {heavy} if name in sys.modules])
+"""
+
+
+def _imported_by(code: str) -> str:
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return done.stdout.strip()
 
 
 @pytest.mark.parametrize("module", ["cim_hal", "qnn_train", "qnn_train.__main__"])
 def test_heavy_packages_are_imported_only_where_they_are_used(module):
     code = f"import sys, {module}; print([name for name in {HEAVY} if name in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "[]\n"
+    assert _imported_by(code) == "[]"
+
+
+def test_the_list_of_commands_imports_no_package_of_the_commands():
+    arguments = [["--help"], ["-h"], ["--version"]]
+    assert _imported_by(HELP.format(arguments=arguments, heavy=UNUSED)) == "[]"
+
+
+def test_the_help_of_a_command_imports_nothing_heavy():
+    from cim_hal.cli.app import COMMANDS
+
+    arguments = [[name, "--help"] for name in COMMANDS]
+    heavy = ("scipy.stats", "numba", *HEAVY)
+    assert _imported_by(HELP.format(arguments=arguments, heavy=heavy)) == "[]"
+
+
+def test_an_import_of_cim_hal_imports_the_names_when_they_are_used():
+    code = (
+        f"import sys, cim_hal; print([name for name in {UNUSED} if name in sys.modules]);"
+        "cim_hal.CimError; print('numpy' in sys.modules);"
+        "cim_hal.IsingModel; print('numpy' in sys.modules)"
+    )
+    assert _imported_by(code).split() == ["[]", "False", "True"]

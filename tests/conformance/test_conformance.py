@@ -22,7 +22,7 @@ from cim_hal import (
     open_device,
     spawn_server,
 )
-from cim_hal.conformance import CHECKS, Bench, conform
+from cim_hal.conformance import CHECKS, MachineUnderTest, conform
 
 N = 24
 
@@ -166,7 +166,7 @@ def verdicts(driver, *names):
     with open_device(driver) as session:
         return {
             each.name: each
-            for each in conform(Bench(session, timeout_s=30.0, cancel_s=1.0), checks)
+            for each in conform(MachineUnderTest(session, timeout_s=30.0, cancel_s=1.0), checks)
         }
 
 

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import logging
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -8,11 +10,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import processes
 import pytest
 from cim_crash import Witness
 from crashing import N_JOBS, Crashing
 
-from cim_hal import IsingModel, open_device
+from cim_hal import IsingModel, console, open_device
+from cim_hal.cli.app import program
 from cim_hal.server.router import Router
 
 if TYPE_CHECKING:
@@ -56,7 +60,7 @@ def cim_hal() -> Iterator[Callable[..., subprocess.Popen[str]]]:
     started: list[subprocess.Popen[str]] = []
 
     def start(*arguments: str) -> subprocess.Popen[str]:
-        process = subprocess.Popen(
+        process = processes.start(
             [sys.executable, "-W", "error", "-m", "cim_hal.cli", *arguments],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -70,6 +74,29 @@ def cim_hal() -> Iterator[Callable[..., subprocess.Popen[str]]]:
     for process in started:
         process.kill()
         process.communicate()
+
+
+@pytest.fixture
+def run(capsys, monkeypatch) -> Iterator[Callable[..., tuple[int, str, str]]]:
+    """Runs the command in this process; returns its exit status, its output and its error text.
+
+    Handlers of signals and of the log are restored at the end.
+    """
+    monkeypatch.setenv("COLUMNS", "120")
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    on_signal = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        capsys.readouterr()
+        status = console.run(program, arguments)
+        return status, *capsys.readouterr()
+
+    yield run
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    for number, handler in on_signal.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture

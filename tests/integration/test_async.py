@@ -77,7 +77,7 @@ def test_trouble_on_the_line_is_survived_by_all_who_share_it(serving):
     with (
         serving(Annealer(), limits=Limits(chunk_bytes=2000)) as endpoint,
         MessageProxy(endpoint, to_server=rare, to_client=rare, seed=3) as messages,
-        TcpProxy(messages.endpoint, upstream=[ResetEvery(pieces=30)]) as proxy,
+        TcpProxy(messages.endpoint, upstream=[ResetEvery(segments=30)]) as proxy,
     ):
         found = asyncio.run(main(proxy.endpoint))
     np.testing.assert_equal(found, _expected(models, seeds))

@@ -198,7 +198,7 @@ def test_batches_come_to_an_event_loop(serving):
 
 def test_each_run_comes_once_whatever_is_lost_repeated_or_reset_on_the_way(serving):
     often = MessageFaults(drop=0.05, duplicate=0.1, delay=0.05, reorder=0.1)
-    resets = [ResetEvery(pieces=40)]
+    resets = [ResetEvery(segments=40)]
     driver = Delivering()
     with (
         serving(driver) as endpoint,

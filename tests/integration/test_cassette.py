@@ -11,12 +11,12 @@ import pytest
 from cim_machines import Annealer, Exhaustive
 
 from cim_hal import IsingModel, open_device
-from cim_hal.cassette import PlayerServer, Recorder, check, read_tape
+from cim_hal.cassette import Recorder, ReplayServer, check, read_cassette
 from cim_hal.client.access import keys_for
 from cim_hal.client.transport.zmq import ZmqTransport
 from cim_hal.errors import CassetteError, UnknownReferenceError
-from cim_hal.keys import create_key, read_pair
-from cim_hal.server.security.authenticator import Gatekeeper
+from cim_hal.key_files import create_key, read_pair
+from cim_hal.server.security.authenticator import Authenticator
 from cim_hal.server.security.authorized_clients import Client, authorize
 
 RNG = np.random.default_rng(5)
@@ -30,16 +30,16 @@ def sample(endpoint: str, *, seed: int = 3, n_runs: int = 20):
         return session.sample(MODEL, n_runs=n_runs, seed=seed)
 
 
-def checked(tape, endpoint: str, **options):
+def checked(cassette, endpoint: str, **options):
     transport = ZmqTransport(endpoint, **options)
     try:
-        return check(tape, transport)
+        return check(cassette, transport)
     finally:
         transport.close()
 
 
 @pytest.fixture
-def tape(serving, tmp_path):
+def cassette(serving, tmp_path):
     """A session of one job with an `Annealer`, in a file, and its samples."""
     path = tmp_path / "session.cassette"
     with serving(Annealer()) as endpoint, Recorder(endpoint, path) as recorder:
@@ -47,31 +47,31 @@ def tape(serving, tmp_path):
     return path, samples
 
 
-def test_a_tape_answers_as_the_machine_did(tape):
-    path, samples = tape
-    with PlayerServer(read_tape(path)) as player:
-        again = sample(player.endpoint)
-        once_more = sample(player.endpoint)
+def test_a_cassette_answers_as_the_machine_did(cassette):
+    path, samples = cassette
+    with ReplayServer(read_cassette(path)) as replay:
+        again = sample(replay.endpoint)
+        once_more = sample(replay.endpoint)
     for each in (again, once_more):
         np.testing.assert_array_equal(each.spins, samples.spins)
         np.testing.assert_array_equal(each.amplitudes, samples.amplitudes)
         assert each.record == samples.record
 
 
-def test_what_is_not_on_the_tape_is_an_error_that_says_what_is_nearest(tape):
+def test_what_is_not_on_the_cassette_is_an_error_that_says_what_is_nearest(cassette):
     with (
-        PlayerServer(read_tape(tape[0])) as player,
+        ReplayServer(read_cassette(cassette[0])) as replay,
         pytest.raises(
-            UnknownReferenceError, match=r"no such sample request .*seed is 4, on the tape 3"
+            UnknownReferenceError, match=r"no such sample request .*seed is 4, on the cassette 3"
         ),
     ):
-        sample(player.endpoint, seed=4)
+        sample(replay.endpoint, seed=4)
 
 
-def test_a_server_that_has_not_changed_passes_the_check(tape, serving):
-    path, _ = tape
+def test_a_server_that_has_not_changed_passes_the_check(cassette, serving):
+    path, _ = cassette
     with serving(Annealer()) as endpoint:
-        first, second = (checked(read_tape(path), endpoint) for _ in range(2))
+        first, second = (checked(read_cassette(path), endpoint) for _ in range(2))
     assert not first.differences
     assert not second.differences
     assert first.compared >= 6
@@ -88,9 +88,9 @@ class Stubborn(Annealer):
         return readout
 
 
-def test_a_machine_that_answers_otherwise_fails_the_check_with_the_place(tape, serving):
+def test_a_machine_that_answers_otherwise_fails_the_check_with_the_place(cassette, serving):
     with serving(Stubborn()) as endpoint:
-        outcome = checked(read_tape(tape[0]), endpoint)
+        outcome = checked(read_cassette(cassette[0]), endpoint)
     assert {each.request for each in outcome.differences} == {"job.result"}
     spins, amplitudes = outcome.differences
     assert spins.path == "buffers.0"
@@ -98,9 +98,9 @@ def test_a_machine_that_answers_otherwise_fails_the_check_with_the_place(tape, s
     assert amplitudes.live == "12 of them differ"
 
 
-def test_another_machine_fails_the_check(tape, serving):
+def test_another_machine_fails_the_check(cassette, serving):
     with serving(Exhaustive()) as endpoint:
-        outcome = checked(read_tape(tape[0]), endpoint)
+        outcome = checked(read_cassette(cassette[0]), endpoint)
     assert outcome.differences[0].request == "hello"
     assert "capabilities.name" in {each.path for each in outcome.differences}
 
@@ -114,14 +114,14 @@ def test_a_server_with_keys_is_recorded_with_the_keys_of_the_recorder(serving, t
         folder / "authorized.toml",
         Client.model_validate({"name": "alice", "key": alice.public, "role": "user"}),
     )
-    gatekeeper = Gatekeeper(read_pair(folder / "server.key"), folder / "authorized.toml")
-    with serving(Annealer(), gatekeeper=gatekeeper) as endpoint:
+    authenticator = Authenticator(read_pair(folder / "server.key"), folder / "authorized.toml")
+    with serving(Annealer(), authenticator=authenticator) as endpoint:
         keys = keys_for(endpoint, folder / "alice.key", folder / "server.pub")
         with Recorder(endpoint, path, keys=keys) as recorder:
             samples = sample(recorder.endpoint)
-        assert checked(read_tape(path), endpoint, keys=keys).holds
-    with PlayerServer(read_tape(path)) as player:
-        np.testing.assert_array_equal(sample(player.endpoint).spins, samples.spins)
+        assert checked(read_cassette(path), endpoint, keys=keys).holds
+    with ReplayServer(read_cassette(path)) as replay:
+        np.testing.assert_array_equal(sample(replay.endpoint).spins, samples.spins)
 
 
 # ---- files ----------------------------------------------------------------------------------
@@ -135,11 +135,11 @@ def test_a_recording_never_takes_the_place_of_a_file(tmp_path):
     assert path.read_bytes() == b"precious"
 
 
-def test_a_tape_that_was_cut_short_is_read_up_to_there(tape, tmp_path):
-    whole = read_tape(tape[0])
+def test_a_cassette_that_was_cut_short_is_read_up_to_there(cassette, tmp_path):
+    whole = read_cassette(cassette[0])
     cut = tmp_path / "cut"
-    cut.write_bytes(tape[0].read_bytes()[:-200])
-    part = read_tape(cut)
+    cut.write_bytes(cassette[0].read_bytes()[:-200])
+    part = read_cassette(cut)
     assert whole.is_complete
     assert not whole.unanswered
     assert not part.is_complete
@@ -165,16 +165,16 @@ def test_a_tape_that_was_cut_short_is_read_up_to_there(tape, tmp_path):
         ),
     ],
 )
-def test_what_is_no_tape_is_refused_with_the_place(tmp_path, content, sentence):
+def test_what_is_no_cassette_is_refused_with_the_place(tmp_path, content, sentence):
     path = tmp_path / "bad"
     path.write_bytes(content)
     with pytest.raises(CassetteError, match=sentence):
-        read_tape(path)
+        read_cassette(path)
 
 
-def test_a_tape_of_a_file_that_is_not_there(tmp_path):
+def test_a_cassette_of_a_file_that_is_not_there(tmp_path):
     with pytest.raises(CassetteError, match="No such file"):
-        read_tape(tmp_path / "none")
+        read_cassette(tmp_path / "none")
 
 
 # ---- commands -------------------------------------------------------------------------------
@@ -186,7 +186,7 @@ def ready(process) -> str:
     return line.split(" at ")[1].strip()
 
 
-def test_record_replay_and_check_from_the_shell(serving, cim_hal, tmp_path):
+def test_record_replay_and_check_from_the_shell(serving, cim_hal, run, tmp_path):
     path = tmp_path / "shell.cassette"
     with serving(Annealer()) as endpoint:
         recorder = cim_hal("record", endpoint, str(path))
@@ -194,17 +194,17 @@ def test_record_replay_and_check_from_the_shell(serving, cim_hal, tmp_path):
         recorder.send_signal(signal.SIGINT)
         assert recorder.wait(10) == 0
         assert f"messages in {path}" in recorder.stderr.read()
-        checker = cim_hal("check", str(path), endpoint, "--json")
-        assert checker.wait(20) == 0
-        assert json.loads(checker.stdout.read())["holds"] is True
-    player = cim_hal("replay", str(path))
-    np.testing.assert_array_equal(sample(ready(player)).spins, samples.spins)
-    player.send_signal(signal.SIGTERM)
-    assert player.wait(10) == 0
+        status, out, _ = run("check", str(path), endpoint, "--json")
+        assert status == 0
+        assert json.loads(out)["holds"] is True
+    replay = cim_hal("replay", str(path))
+    np.testing.assert_array_equal(sample(ready(replay)).spins, samples.spins)
+    replay.send_signal(signal.SIGTERM)
+    assert replay.wait(10) == 0
 
 
-def test_a_check_that_fails_ends_with_1_and_shows_a_table(tape, serving, cim_hal):
+def test_a_check_that_fails_ends_with_1_and_shows_a_table(cassette, serving, run):
     with serving(Stubborn()) as endpoint:
-        checker = cim_hal("check", str(tape[0]), endpoint)
-        assert checker.wait(20) == 1
-        assert "job.result" in checker.stdout.read()
+        status, out, _ = run("check", str(cassette[0]), endpoint)
+        assert status == 1
+        assert "job.result" in out

@@ -16,9 +16,9 @@ from cim_machines import Annealer, Patient
 from cim_hal import Capabilities, Driver, IsingModel, PumpSchedule, Readout, open_device
 from cim_hal.client import Retries
 from cim_hal.errors import JobTimeoutError, TransportError
-from cim_hal.keys import create_key, read_pair, read_public
+from cim_hal.key_files import create_key, read_pair, read_public
 from cim_hal.protocol.wire.limits import Limits
-from cim_hal.server.security.authenticator import Gatekeeper
+from cim_hal.server.security.authenticator import Authenticator
 from cim_hal.server.security.authorized_clients import Client, authorize
 from cim_hal.testing import (
     Bandwidth,
@@ -83,7 +83,7 @@ def _check_exactly_once(driver, found, n_jobs):
 @contextmanager
 def _every_trouble(endpoint, seed):
     often = MessageFaults(drop=0.01, duplicate=0.03, delay=0.02, reorder=0.03)
-    resets = [ResetEvery(pieces=100)]
+    resets = [ResetEvery(segments=100)]
     with (
         MessageProxy(endpoint, to_server=often, to_client=often, seed=seed) as messages,
         TcpProxy(messages.endpoint, upstream=resets, downstream=resets) as connections,
@@ -95,7 +95,7 @@ def _every_trouble(endpoint, seed):
 
 
 def test_no_job_is_lost_or_run_twice_while_connections_are_reset(serving):
-    driver, resets = Counting(), [ResetEvery(pieces=50)]
+    driver, resets = Counting(), [ResetEvery(segments=50)]
     with (
         serving(driver) as endpoint,
         TcpProxy(endpoint, upstream=resets, downstream=resets) as proxy,
@@ -148,11 +148,11 @@ def test_an_encrypted_connection_passes_and_is_made_anew_after_a_reset(serving, 
         create_key(name, tmp_path)
     known, key = tmp_path / "authorized.toml", read_public(tmp_path / "alice.pub")
     authorize(known, Client(name="alice", key=key, role="user"))
-    gatekeeper = Gatekeeper(read_pair(tmp_path / "server.key"), known)
+    authenticator = Authenticator(read_pair(tmp_path / "server.key"), known)
     keys = {"key": tmp_path / "alice.key", "server_key": tmp_path / "server.pub"}
     driver, line = Counting(), [Slicer(average_size=50, size_variation=40)]
     with (
-        serving(driver, gatekeeper=gatekeeper) as endpoint,
+        serving(driver, authenticator=authenticator) as endpoint,
         TcpProxy(endpoint, upstream=line, downstream=line) as proxy,
         open_device(proxy.endpoint, **keys) as device,
     ):
@@ -231,14 +231,13 @@ def test_the_command_passes_on_with_trouble_and_says_what_it_did(serving, cim_ha
     assert "duplicated" in said
 
 
-def test_a_command_that_cannot_listen_or_has_no_target_says_so(serving, cim_hal):
+def test_a_command_that_cannot_listen_or_has_no_target_says_so(serving, run):
     with serving(Annealer()) as endpoint:
         for arguments, status in (
             (["--target", endpoint, "--listen", endpoint], 1),
             (["--target", "emulator"], 2),
             (["--target", endpoint, "--drop", "2"], 2),
         ):
-            process = cim_hal("chaos", *arguments)
-            _, said = process.communicate(timeout=60.0)
+            found, _, said = run("chaos", *arguments)
             assert said.startswith("error: ")
-            assert process.returncode == status
+            assert found == status

@@ -1,4 +1,4 @@
-"""The command, in processes of its own."""
+"""The command in this process; in a process of its own for signals and streams."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from contextlib import chdir
 
 import numpy as np
 import pytest
+from cim_machines import Adjustable, Annealer, Patient
 
 from cim_hal import open_device
 
@@ -22,16 +23,6 @@ def graph(tmp_path):
     path = tmp_path / "ring.txt"
     path.write_text(GRAPH)
     return str(path)
-
-
-@pytest.fixture
-def run(cim_hal):
-    def run(*arguments: str) -> tuple[int, str, str]:
-        process = cim_hal(*arguments)
-        out, err = process.communicate(timeout=60)
-        return process.returncode, out, err
-
-    return run
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -80,22 +71,22 @@ def test_sample_reports_as_json_and_writes_an_archive(run, graph, tmp_path):
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
 
-def test_describe_shows_properties_and_the_knobs_of_a_job(run):
+def test_describe_shows_properties_and_the_settings_of_a_job(run):
     fields = json.loads(run("describe", "cim_machines:Adjustable", "--json")[1])
     assert fields["properties"]["lasers"] == 2
-    assert [knob["name"] for knob in fields["settings"]] == ["walk.width", "flips"]
+    assert [each["name"] for each in fields["settings"]] == ["walk.width", "flips"]
     assert fields["reports_trace"] is True
     _, out, _ = run("describe", "cim_machines:Adjustable")
     for text in ("length_m", "walk.width", "0.1 to 10 mm, log", "whole numbers 0 to 3"):
         assert text in out
 
 
-def test_sample_turns_knobs_and_keeps_a_trace(run, graph, tmp_path):
-    knobs, out_path = tmp_path / "found.toml", tmp_path / "samples.npz"
-    knobs.write_text("[schedule]\npump = [0, 3]\n[settings]\nflips = 1\nwalk.width = 9\n")
+def test_sample_changes_settings_and_keeps_a_trace(run, graph, tmp_path):
+    found, out_path = tmp_path / "found.toml", tmp_path / "samples.npz"
+    found.write_text("[schedule]\npump = [0, 3]\n[settings]\nflips = 1\nwalk.width = 9\n")
     status, out, err = run(
         "sample", "cim_machines:Adjustable", "--model", graph, "--runs", "7", "--seed", "1",
-        "--settings", str(knobs), "--setting", "walk.width=0.5", "--pump", "1,2",
+        "--settings", str(found), "--setting", "walk.width=0.5", "--pump", "1,2",
         "--round-trips", "11", "--trace", "4", "--trace-runs", "3", "--out", str(out_path),
         "--json",
     )  # fmt: skip
@@ -126,12 +117,11 @@ def test_sample_draws_what_the_machine_can_show(run, graph, tmp_path, machine, s
     assert [other.name for other in tmp_path.iterdir() if other.name.startswith(".")] == []
 
 
-def test_sample_passes_its_priority_on(cim_hal, run, graph):
-    server = cim_hal("serve", "cim_machines:Annealer")
-    endpoint = server.stdout.readline().split()[-1]
+def test_sample_passes_its_priority_on(serving, run, graph):
     keep = ["--model", graph, "--json"]
-    assert run("sample", endpoint, *keep, "--priority", "9")[0] == 0
-    status, _, err = run("sample", endpoint, *keep, "--priority", "10")
+    with serving(Annealer()) as endpoint:
+        assert run("sample", endpoint, *keep, "--priority", "9")[0] == 0
+        status, _, err = run("sample", endpoint, *keep, "--priority", "10")
     assert status == 2
     assert "--priority" in err
 
@@ -151,10 +141,8 @@ def test_sample_for_a_time_says_when_the_best_was_found(run, graph):
     assert "best found" in run("sample", "cim_machines:Adjustable", *arguments)[1]
 
 
-def test_an_interrupt_of_a_search_keeps_what_it_found(cim_hal, graph):
-    server = cim_hal("serve", "cim_machines:Adjustable")
-    endpoint = server.stdout.readline().split()[-1]
-    with open_device(endpoint) as device:
+def test_an_interrupt_of_a_search_keeps_what_it_found(serving, cim_hal, graph):
+    with serving(Adjustable()) as endpoint, open_device(endpoint) as device:
         client = cim_hal("sample", endpoint, "--model", graph, "--seconds", "60", "--json")
         while not device.describe().busy and client.poll() is None:
             pass
@@ -177,10 +165,9 @@ def test_sample_of_a_spin_glass_has_no_cut(run, tmp_path):
     assert summary["quantization"]["bits"] is None
 
 
-def test_sample_shows_a_table_and_works_over_the_network(cim_hal, run, graph):
-    server = cim_hal("serve", "cim_machines:Annealer")
-    endpoint = server.stdout.readline().split()[-1]
-    status, out, err = run("sample", endpoint, "--model", graph, "--runs", "3")
+def test_sample_shows_a_table_and_works_over_the_network(serving, run, graph):
+    with serving(Annealer()) as endpoint:
+        status, out, err = run("sample", endpoint, "--model", graph, "--runs", "3")
     assert (status, err) == (0, "")
     assert "annealer" in out
     assert "best_cut" in out
@@ -225,19 +212,16 @@ def test_what_is_wrong_is_one_line_and_an_exit_status(run, graph, arguments, sta
     assert sentence in err
 
 
-def test_a_busy_port_is_one_line(cim_hal, run):
-    server = cim_hal("serve", "cim_machines:Annealer")
-    endpoint = server.stdout.readline().split()[-1]
-    command = ("serve", "cim_machines:Annealer", "--no-journal", "--bind", endpoint)
-    status, out, err = run(*command)
+def test_a_busy_port_is_one_line(serving, run):
+    with serving(Annealer()) as endpoint:
+        command = ("serve", "cim_machines:Annealer", "--no-journal", "--bind", endpoint)
+        status, out, err = run(*command)
     assert (status, out, len(err.splitlines())) == (1, "", 1)
     assert "cannot listen" in err
 
 
-def test_an_interrupt_cancels_the_job_on_the_server_and_exits_130(cim_hal, graph):
-    server = cim_hal("serve", "cim_machines:Patient")
-    endpoint = server.stdout.readline().split()[-1]
-    with open_device(endpoint) as device:
+def test_an_interrupt_cancels_the_job_on_the_server_and_exits_130(serving, cim_hal, graph):
+    with serving(Patient()) as endpoint, open_device(endpoint) as device:
         client = cim_hal("sample", endpoint, "--model", graph, "--round-trips", "60000")
         while not device.describe().busy and client.poll() is None:
             pass

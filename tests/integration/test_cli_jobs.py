@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from cim_machines import Annealer, Patient
 
-from cim_hal import IsingModel, console, open_device
-from cim_hal.cli.app import program
+from cim_hal import IsingModel, open_device
 from cim_hal.model.files import read_model
 
 if TYPE_CHECKING:
@@ -24,15 +24,9 @@ NOBODY = "0" * 32
 
 
 @pytest.fixture
-def jobs(capsys, monkeypatch) -> Callable[..., tuple[int, str, str]]:
+def jobs(run) -> Callable[..., tuple[int, str, str]]:
     """Runs the command on a server: exit status, what it printed, its complaint."""
-    monkeypatch.setenv("COLUMNS", "120")
-
-    def jobs(endpoint: str, *arguments: str) -> tuple[int, str, str]:
-        status = console.run(program, ["jobs", endpoint, *arguments])
-        return status, *capsys.readouterr()
-
-    return jobs
+    return partial(run, "jobs")
 
 
 def _facts(answer: tuple[int, str, str]) -> list[dict]:
@@ -149,17 +143,15 @@ with open_device(sys.argv[1]) as session:
 """
 
 
-def test_a_job_of_a_process_that_is_gone_is_found_after_a_restart_of_the_server(cim_hal):
+def test_a_job_of_a_process_that_is_gone_is_found_after_a_restart_of_the_server(cim_hal, jobs):
     server = cim_hal("serve", "cim_machines:Annealer")
     endpoint = server.stdout.readline().split()[-1]
     command = [sys.executable, "-c", SUBMIT, endpoint]
     job = subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
-    waited, _ = cim_hal("jobs", endpoint, "wait", job[:8], "--json").communicate(timeout=60)
-    assert json.loads(waited)[0]["state"] == "done"
+    assert _facts(jobs(endpoint, "wait", job[:8], "--json"))[0]["state"] == "done"
     server.terminate()
     assert server.wait(20) == 0
     server = cim_hal("serve", "cim_machines:Annealer", "--bind", endpoint)
     assert server.stdout.readline().split()[-1] == endpoint
-    listed, _ = cim_hal("jobs", endpoint, "list", "--json").communicate(timeout=60)
-    (info,) = json.loads(listed)
+    (info,) = _facts(jobs(endpoint, "list", "--json"))
     assert (info["job"], info["state"], info["n_runs"]) == (job, "done", 4)

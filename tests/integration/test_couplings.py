@@ -13,11 +13,10 @@ import pytest
 import scipy.sparse as sp
 from cim_machines import Annealer, Patient, Random
 
-from cim_hal import CapabilityError, IsingModel, ModelError, console, open_device, open_device_async
-from cim_hal.cli.app import program
+from cim_hal import CapabilityError, IsingModel, ModelError, open_device, open_device_async
 from cim_hal.client.transport.zmq import ZmqTransport
 from cim_hal.errors import InUseError, TransportError, UnknownReferenceError
-from cim_hal.protocol.couplings.content import Content
+from cim_hal.protocol.couplings.content import Couplings
 from cim_hal.protocol.wire.limits import Limits
 
 if TYPE_CHECKING:
@@ -82,7 +81,7 @@ def test_a_changed_model_is_sent_as_what_differs_and_sampled_as_if_sent_whole(se
             transport.seen.clear()
             loaded = device.load(changed)
             samples = device.sample(changed, n_runs=3, seed=1)
-            assert loaded.reference.digest == Content.of(changed).digest
+            assert loaded.reference.digest == Couplings.of(changed).digest
             assert transport.seen.count("couplings.chunk") == 1
     with serving(Random()) as endpoint, open_device(endpoint) as device:
         whole = device.load(changed)
@@ -157,10 +156,7 @@ def test_what_a_job_needs_is_not_dropped_until_it_ends(serving):
         device.drop_couplings(held.digest)
 
 
-def test_the_command_lists_and_drops(serving, capsys):
-    def run(*arguments: str) -> tuple[int, str, str]:
-        return console.run(program, arguments), *capsys.readouterr()
-
+def test_the_command_lists_and_drops(serving, run):
     with serving(Annealer()) as endpoint, open_device(endpoint) as device:
         digest = device.load(_glass(30)).reference.digest
         status, out, _ = run("couplings", endpoint, "list", "--json")

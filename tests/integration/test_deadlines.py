@@ -12,9 +12,9 @@ from cim_machines import Annealer, Patient
 
 from cim_hal import CimError, IsingModel, PumpSchedule, Retries, TransportError, open_device
 from cim_hal.errors import ConnectError, JobTimeoutError, ServerKeyError
-from cim_hal.keys import create_key, read_pair, read_public
+from cim_hal.key_files import create_key, read_pair, read_public
 from cim_hal.protocol.wire.codec import decode
-from cim_hal.server.security.authenticator import Gatekeeper
+from cim_hal.server.security.authenticator import Authenticator
 from cim_hal.server.security.authorized_clients import Client, authorize
 from cim_hal.testing import MessageProxy, TcpProxy, Toxic
 
@@ -159,8 +159,8 @@ def _keyed(serving, tmp_path):
         create_key(name, tmp_path)
     known = tmp_path / "authorized.toml"
     authorize(known, Client(name="alice", key=read_public(tmp_path / "alice.pub"), role="user"))
-    gatekeeper = Gatekeeper(read_pair(tmp_path / "server.key"), known)
-    with serving(Annealer(), gatekeeper=gatekeeper) as endpoint:
+    authenticator = Authenticator(read_pair(tmp_path / "server.key"), known)
+    with serving(Annealer(), authenticator=authenticator) as endpoint:
         yield endpoint, {"key": tmp_path / "alice.key", "server_key": tmp_path / "server.pub"}
 
 

@@ -28,9 +28,9 @@ from cim_hal import (
 from cim_hal.client.retries import Retries
 from cim_hal.errors import DriverFaultError, UnavailableError
 from cim_hal.protocol.effects import MakeSafe, Run, Stop
-from cim_hal.server.driver.options import Backoff, DriverOptions
+from cim_hal.server.driver.driver_options import Backoff, DriverOptions
 from cim_hal.server.driver.process import DriverProcess
-from cim_hal.server.executor import Host
+from cim_hal.server.executor import Executor
 
 PAIR = IsingModel.from_couplings([[0, 1], [1, 0]])
 LONG = PumpSchedule.linear(0.0, 2.0, round_trips=100_000)
@@ -113,17 +113,17 @@ def test_telemetry_calibrations_and_cancels_cross_the_border():
 
 @pytest.mark.parametrize("make", [lambda: _process("Counting"), Counting])
 def test_how_far_a_run_is_crosses_the_border(make):
-    host = Host(make(), lambda: None)
+    executor = Executor(make(), lambda: None)
     try:
-        program = Program(lower(PAIR, host.capabilities), LONG, n_runs=1, seed=0)
-        host.perform(Run("job", program))
+        program = Program(lower(PAIR, executor.capabilities), LONG, n_runs=1, seed=0)
+        executor.perform(Run("job", program))
         told = []
-        _wait_for(lambda: told.extend(host.progress()) or told)
+        _wait_for(lambda: told.extend(executor.progress()) or told)
         ((job, progress),) = told
         assert (job, progress.done, progress.total) == ("job", 50_000, 100_000)
-        host.perform(Stop("job"))
+        executor.perform(Stop("job"))
     finally:
-        host.close()
+        executor.close()
 
 
 def test_a_target_that_is_none_is_an_error_of_the_target():
@@ -262,18 +262,18 @@ def test_a_driver_that_does_not_heed_a_cancel_is_ended_and_the_job_is_cancelled(
 def test_in_an_emergency_a_machine_that_heeds_nothing_is_made_safe_at_once(deaths, tmp_path):
     deaths()
     is_safe = tmp_path / "deaths.safe"
-    host = Host(_process("Deaf", grace_s=5.0), lambda: None)
+    executor = Executor(_process("Deaf", grace_s=5.0), lambda: None)
     try:
-        program = Program(lower(PAIR, host.capabilities), LONG, n_runs=1, seed=0)
-        host.perform(Run("job", program))
-        _wait_for(lambda: any(isinstance(outcome, Telemetry) for outcome in host.outcomes()))
+        program = Program(lower(PAIR, executor.capabilities), LONG, n_runs=1, seed=0)
+        executor.perform(Run("job", program))
+        _wait_for(lambda: any(isinstance(update, Telemetry) for update in executor.updates()))
         is_safe.unlink()
-        host.perform(MakeSafe())
+        executor.perform(MakeSafe())
         asked_at = time.monotonic()
         _wait_for(is_safe.exists)
         assert time.monotonic() - asked_at < 2.0  # 0.2 s, on a machine that is not busy
     finally:
-        host.close()
+        executor.close()
 
 
 # ---- servers --------------------------------------------------------------------------------

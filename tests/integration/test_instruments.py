@@ -204,24 +204,21 @@ def test_a_server_that_is_silent_is_not_waited_for_longer_than_was_said(serving,
 # ---- the commands ---------------------------------------------------------------------------
 
 
-def test_status_and_calibrate_print_json_and_tables(cim_hal):
-    made = cim_hal("calibrate", "cim_machines:Laboratory", "--json")
-    out, err = made.communicate(timeout=60)
-    assert made.returncode == 0, err
+def test_status_and_calibrate_print_json_and_tables(run):
+    status, out, err = run("calibrate", "cim_machines:Laboratory", "--json")
+    assert status == 0, err
     record = json.loads(out)
     assert record["calibration"]["facts"] == {"gain": 3, "by": "hand"}
-    table = cim_hal("calibrate", "cim_machines:Laboratory")
-    assert "0.012" in table.communicate(timeout=60)[0]
+    assert "0.012" in run("calibrate", "cim_machines:Laboratory")[1]
 
 
-def test_status_says_what_the_driver_reports(cim_hal):
-    server = cim_hal("serve", "cim_machines:Laboratory")
-    endpoint = server.stdout.readline().split()[-1]
-    with open_device(endpoint) as device:
-        device.sample(PAIR)
-    found = json.loads(cim_hal("status", endpoint, "--json").communicate(timeout=60)[0])
+def test_status_says_what_the_driver_reports(serving, run):
+    with serving(Laboratory()) as endpoint:
+        with open_device(endpoint) as device:
+            device.sample(PAIR)
+        found = json.loads(run("status", endpoint, "--json")[1])
+        out = run("status", endpoint)[1]
     assert found["driver"]["phase"] == "ready"
     assert found["telemetry"]["interlocks"] == {"lid": True, "laser": True}
-    out = cim_hal("status", endpoint).communicate(timeout=60)[0]
     for word in ("12.5 mW", "locked", "closed", "none", "ready"):
         assert word in out

@@ -20,7 +20,7 @@ from cim_hal import (
     open_device,
 )
 from cim_hal.errors import DriverFaultError, LockLostError
-from cim_hal.machine.faults import CRASHED, Fault, FaultScript, FaultyDriver
+from cim_hal.machine.faulty_driver import CRASHED, Fault, FaultScript, FaultyDriver
 from cim_hal.protocol.jobs.state import JobState
 
 PAIR = IsingModel.from_couplings([[0, 1], [1, 0]])
@@ -249,17 +249,17 @@ def test_faults_are_announced_on_stderr_and_in_the_description(serve):
         (LOOSE.replace("]]", "]", 1), "is not TOML"),
     ],
 )
-def test_a_wrong_script_is_one_line_and_exit_status_2(serve, script, says):
-    process, endpoint = serve(script)
-    _, err = process.communicate(timeout=20)
-    assert (process.returncode, endpoint) == (2, "")
+def test_a_wrong_script_is_one_line_and_exit_status_2(run, tmp_path, script, says):
+    path = tmp_path / "faults.toml"
+    path.write_text(script)
+    status, out, err = run("serve", "cim_machines:Annealer", "--faults", str(path))
+    assert (status, out) == (2, "")
     assert err.startswith("error: ")
     assert len(err.splitlines()) == 1
     assert says in err
 
 
-def test_a_script_that_is_not_there_is_one_line_and_exit_status_2(cim_hal):
-    process = cim_hal("serve", "cim_machines:Annealer", "--faults", "absent.toml")
-    _, err = process.communicate(timeout=20)
-    assert process.returncode == 2
+def test_a_script_that_is_not_there_is_one_line_and_exit_status_2(run):
+    status, _, err = run("serve", "cim_machines:Annealer", "--faults", "absent.toml")
+    assert status == 2
     assert err == "error: cannot read the fault script absent.toml: No such file or directory\n"

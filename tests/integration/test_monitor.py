@@ -107,11 +107,10 @@ def _running(device):
     job.cancel()
 
 
-def test_once_as_json_is_one_object_for_machines(serving, cim_hal):
+def test_once_as_json_is_one_object_for_machines(serving, run):
     with serving(Patient()) as endpoint, open_device(endpoint) as device, _running(device) as job:
-        process = cim_hal("monitor", endpoint, "--once", "--json")
-        out, err = process.communicate(timeout=60)
-    assert (process.returncode, err) == (0, "")
+        status, out, err = run("monitor", endpoint, "--once", "--json")
+    assert (status, err) == (0, "")
     known = json.loads(out)
     assert (known["trouble"], known["target"]) == ("", endpoint)
     assert known["status"]["running"]["job"] == job.id
@@ -120,10 +119,9 @@ def test_once_as_json_is_one_object_for_machines(serving, cim_hal):
 
 
 @pytest.mark.slow
-def test_once_without_a_server_is_an_error(cim_hal):
-    process = cim_hal("monitor", "tcp://127.0.0.1:1", "--once")
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 1
+def test_once_without_a_server_is_an_error(run):
+    status, _, err = run("monitor", "tcp://127.0.0.1:1", "--once")
+    assert status == 1
     assert err.startswith("error: nobody answers at tcp://127.0.0.1:1")
 
 

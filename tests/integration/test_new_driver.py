@@ -12,10 +12,9 @@ import pytest
 
 
 @pytest.fixture
-def made(cim_hal, tmp_path):
-    process = cim_hal("new-driver", "bench-7", "--into", str(tmp_path))
-    out, err = process.communicate(timeout=30)
-    assert (process.returncode, err) == (0, "")
+def made(run, tmp_path):
+    status, out, err = run("new-driver", "bench-7", "--into", str(tmp_path))
+    assert (status, err) == (0, "")
     assert str(tmp_path / "bench-7") in out
     return tmp_path / "bench-7"
 

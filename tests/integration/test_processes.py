@@ -15,6 +15,7 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 
 import numpy as np
+import processes
 import pytest
 from cim_machines import Annealer, Patient
 
@@ -22,9 +23,9 @@ from cim_hal import IsingModel, PumpSchedule, Retries, open_device, open_device_
 from cim_hal.client.options import ConnectionOptions
 from cim_hal.client.session import Session
 from cim_hal.errors import KeyFileError, LocalProtocolError
-from cim_hal.keys import create_key, read_pair, read_public
+from cim_hal.key_files import create_key, read_pair, read_public
 from cim_hal.protocol.wire.limits import Limits
-from cim_hal.server.security.authenticator import Gatekeeper
+from cim_hal.server.security.authenticator import Authenticator
 from cim_hal.server.security.authorized_clients import Client, authorize
 
 PAIR = IsingModel.from_couplings([[0, 1], [1, 0]])
@@ -54,10 +55,10 @@ def test_a_session_travels_to_other_processes_as_its_address(serving, tmp_path):
         create_key(name, tmp_path)
     known = tmp_path / "authorized.toml"
     authorize(known, Client(name="alice", key=read_public(tmp_path / "alice.pub"), role="user"))
-    gatekeeper = Gatekeeper(read_pair(tmp_path / "server.key"), known)
+    authenticator = Authenticator(read_pair(tmp_path / "server.key"), known)
     keys = {"key": tmp_path / "alice.key", "server_key": tmp_path / "server.pub"}
     with (
-        serving(Annealer(), gatekeeper=gatekeeper) as endpoint,
+        serving(Annealer(), authenticator=authenticator) as endpoint,
         open_device(endpoint, **keys) as device,
         ProcessPoolExecutor(1, mp_context=SPAWN) as executor,
     ):
@@ -233,7 +234,7 @@ LEFT_BEHIND = textwrap.dedent("""
 @pytest.mark.parametrize("program", [INTERRUPTED, INTERRUPTED_ASYNC], ids=["sync", "async"])
 def test_an_interrupt_in_a_wait_cancels_the_job_and_leaves_the_session_usable(serving, program):
     with serving(Patient()) as endpoint, open_device(endpoint) as watching:
-        process = subprocess.Popen(
+        process = processes.start(
             [sys.executable, "-c", program, endpoint], stdout=subprocess.PIPE, text=True
         )
         assert process.stdout.readline() == "waiting\n"

@@ -10,24 +10,14 @@ import sys
 import time
 
 import numpy as np
+import processes
 import pytest
 
 COMMAND = [sys.executable, "-m", "qnn_train"]
 TRAININGS = {
     "proximal": [
-        *(
-            "proximal",
-            "--classes",
-            "all",
-            "--hidden",
-            "4",
-            "--grid",
-            "4",
-            "--sweeps",
-            "6",
-            "--seed",
-            "3",
-        ),
+        *("proximal", "--classes", "all", "--hidden", "4", "--grid", "4"),
+        *("--sweeps", "6", "--seed", "3"),
         *("--runs", "8", "--round-trips", "100", "--block-spins", "64"),
     ],
     "qcgd": ["--train-samples", "12", "--iterations", "60", "--runs", "8", "--seed", "3"],
@@ -47,11 +37,7 @@ def stopped(training, folder, checkpoint, how, when):
     """Start a training, and stop it `when` seconds after its first checkpoint."""
     command = [*COMMAND, *training, "--checkpoint", str(checkpoint), "--out", str(folder)]
     command.append("--quiet")
-    with subprocess.Popen(
-        command,
-        stderr=subprocess.PIPE,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
-    ) as process:
+    with processes.start(command, stderr=subprocess.PIPE) as process:
         deadline = time.monotonic() + 60
         while not checkpoint.exists() and process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.01)

@@ -19,8 +19,7 @@ import pytest
 import zmq
 from cim_machines import Annealer, Patient
 
-from cim_hal import IsingModel, PermissionDeniedError, PumpSchedule, console, open_device
-from cim_hal.cli.app import program
+from cim_hal import IsingModel, PermissionDeniedError, PumpSchedule, open_device
 from cim_hal.client.access import trust
 from cim_hal.errors import (
     AuthenticationError,
@@ -32,9 +31,9 @@ from cim_hal.errors import (
     UnknownKeyError,
     UnknownReferenceError,
 )
-from cim_hal.keys import create_key, read_pair, read_public
+from cim_hal.key_files import create_key, read_pair, read_public
 from cim_hal.server.router import Router
-from cim_hal.server.security.authenticator import DOMAIN, ENDPOINT, Gatekeeper
+from cim_hal.server.security.authenticator import DOMAIN, ENDPOINT, Authenticator
 from cim_hal.server.security.authorized_clients import Client, authorize, revoke
 
 if TYPE_CHECKING:
@@ -68,8 +67,8 @@ def folder(tmp_path) -> Path:
 
 
 @pytest.fixture
-def gatekeeper(folder) -> Gatekeeper:
-    return Gatekeeper(read_pair(folder / "server.key"), folder / "authorized.toml")
+def authenticator(folder) -> Authenticator:
+    return Authenticator(read_pair(folder / "server.key"), folder / "authorized.toml")
 
 
 @pytest.fixture
@@ -82,7 +81,7 @@ def keys_of(folder) -> Callable[[str], dict[str, Path]]:
 
 @pytest.mark.parametrize("scheme", ["tcp", "ipc"])
 def test_samples_through_an_encrypted_connection_are_the_same_bits(
-    serving, gatekeeper, keys_of, scheme, tmp_path
+    serving, authenticator, keys_of, scheme, tmp_path
 ):
     endpoint = "tcp://127.0.0.1:0" if scheme == "tcp" else f"ipc://{tmp_path}/s"
     upper = np.triu(np.random.default_rng(0).normal(size=(200, 200)), k=1)
@@ -90,7 +89,7 @@ def test_samples_through_an_encrypted_connection_are_the_same_bits(
     found = []
     with (
         serving(Annealer()) as plain,
-        serving(Annealer(), endpoint=endpoint, gatekeeper=gatekeeper) as guarded,
+        serving(Annealer(), endpoint=endpoint, authenticator=authenticator) as guarded,
     ):
         for target, keys in ((plain, {}), (guarded, keys_of("alice"))):
             with open_device(target, **keys) as device:
@@ -118,11 +117,11 @@ def _refused(endpoint: str, error: type[AuthenticationError], sentence: str, **k
 )
 @pytest.mark.parametrize("scheme", ["tcp", "ipc"])
 def test_who_is_not_known_is_told_why_at_once(  # noqa: PLR0917  the parameters of the test
-    serving, gatekeeper, folder, own, other, error, sentence, scheme
+    serving, authenticator, folder, own, other, error, sentence, scheme
 ):
     endpoint = "tcp://127.0.0.1:0" if scheme == "tcp" else f"ipc://{folder}/s"
     keys = {"key": folder / f"{own}.key", "server_key": folder / f"{other}.pub"} if own else {}
-    with serving(Annealer(), endpoint=endpoint, gatekeeper=gatekeeper) as endpoint:
+    with serving(Annealer(), endpoint=endpoint, authenticator=authenticator) as endpoint:
         _refused(endpoint, error, sentence, **keys)
 
 
@@ -150,10 +149,10 @@ def test_a_listener_that_is_no_server_is_not_taken_for_one_with_another_key(keys
         thread.join()
 
 
-def test_with_a_dead_authenticator_nobody_enters(gatekeeper, keys_of):
+def test_with_a_dead_authenticator_nobody_enters(authenticator, keys_of):
     with zmq.Context() as context, context.socket(zmq.ROUTER) as server:
         server.setsockopt(zmq.LINGER, 0)
-        gatekeeper.guard(server)  # and nobody listens at the door
+        authenticator.require_keys(server)  # and nobody answers at the ZAP socket
         server.bind("tcp://127.0.0.1:*")
         endpoint = server.getsockopt_string(zmq.LAST_ENDPOINT)
         for name in ("adam", "mallory"):
@@ -161,17 +160,17 @@ def test_with_a_dead_authenticator_nobody_enters(gatekeeper, keys_of):
         assert not server.poll(0)
 
 
-def test_with_keys_a_server_may_listen_to_other_machines(serving, gatekeeper, keys_of):
-    with serving(Annealer(), endpoint="tcp://0.0.0.0:0", gatekeeper=gatekeeper) as endpoint:
+def test_with_keys_a_server_may_listen_to_other_machines(serving, authenticator, keys_of):
+    with serving(Annealer(), endpoint="tcp://0.0.0.0:0", authenticator=authenticator) as endpoint:
         port = endpoint.rpartition(":")[2]
         with open_device(f"tcp://127.0.0.1:{port}", **keys_of("oskar")) as device:
             assert device.capabilities.name == "annealer"
 
 
 def test_a_trusted_endpoint_needs_no_keys_to_be_named_and_falls_back_to_nothing(
-    serving, gatekeeper, folder, tmp_path
+    serving, authenticator, folder, tmp_path
 ):
-    with serving(Annealer(), gatekeeper=gatekeeper) as endpoint, serving(Annealer()) as plain:
+    with serving(Annealer(), authenticator=authenticator) as endpoint, serving(Annealer()) as plain:
         trust(endpoint, folder / "server.pub")
         trust(plain, folder / "server.pub")
         with pytest.raises(KeyFileError, match=r"client\.key"):
@@ -193,9 +192,9 @@ def test_a_key_without_that_of_the_server_is_refused_before_anything_is_sent(fol
 # ---- what they may do -----------------------------------------------------------------------
 
 
-def test_an_observer_may_describe_and_not_sample(serving, gatekeeper, keys_of):
+def test_an_observer_may_describe_and_not_sample(serving, authenticator, keys_of):
     with (
-        serving(Annealer(), gatekeeper=gatekeeper) as endpoint,
+        serving(Annealer(), authenticator=authenticator) as endpoint,
         open_device(endpoint, **keys_of("oskar")) as device,
     ):
         assert device.describe().queued == 0
@@ -204,9 +203,11 @@ def test_an_observer_may_describe_and_not_sample(serving, gatekeeper, keys_of):
         assert device.describe().busy is False
 
 
-def test_an_operator_ends_the_job_of_a_user_and_another_user_does_not(serving, gatekeeper, keys_of):
+def test_an_operator_ends_the_job_of_a_user_and_another_user_does_not(
+    serving, authenticator, keys_of
+):
     with (
-        serving(Patient(), gatekeeper=gatekeeper) as endpoint,
+        serving(Patient(), authenticator=authenticator) as endpoint,
         open_device(endpoint, **keys_of("alice")) as alice,
         open_device(endpoint, **keys_of("bob")) as bob,
         open_device(endpoint, **keys_of("olga")) as olga,
@@ -219,9 +220,9 @@ def test_an_operator_ends_the_job_of_a_user_and_another_user_does_not(serving, g
             job.result()
 
 
-def test_a_client_taken_out_of_the_file_is_out_at_once(serving, gatekeeper, keys_of, folder):
+def test_a_client_taken_out_of_the_file_is_out_at_once(serving, authenticator, keys_of, folder):
     with (
-        serving(Annealer(), gatekeeper=gatekeeper) as endpoint,
+        serving(Annealer(), authenticator=authenticator) as endpoint,
         open_device(endpoint, **keys_of("alice")) as device,
     ):
         assert device.sample(PAIR, n_runs=1).best_energy == -1
@@ -234,9 +235,9 @@ def test_a_client_taken_out_of_the_file_is_out_at_once(serving, gatekeeper, keys
             assert other.describe().queued == 0
 
 
-def test_what_is_done_is_written_down(serving, gatekeeper, keys_of, caplog):
+def test_what_is_done_is_written_down(serving, authenticator, keys_of, caplog):
     caplog.set_level(logging.INFO, "cim_hal.audit")
-    with serving(Annealer(), gatekeeper=gatekeeper) as endpoint:
+    with serving(Annealer(), authenticator=authenticator) as endpoint:
         with open_device(endpoint, **keys_of("alice")) as device:
             device.sample(PAIR, n_runs=2)
         with (
@@ -424,15 +425,6 @@ def _random(n_spins: int, seed: int) -> IsingModel:
 # ---- the commands ---------------------------------------------------------------------------
 
 
-@pytest.fixture
-def run(capsys) -> Callable[..., tuple[int, str, str]]:
-    def run(*arguments: str) -> tuple[int, str, str]:
-        status = console.run(program, arguments)
-        return status, *capsys.readouterr()
-
-    return run
-
-
 def test_the_commands_of_the_manual_do_what_it_says(cim_hal, run, tmp_path):
     home, graph = tmp_path / "config" / "cim-hal", tmp_path / "ring.txt"
     graph.write_text("4 4\n1 2 1\n2 3 1\n3 4 1\n4 1 1\n")
@@ -457,8 +449,8 @@ def test_the_commands_of_the_manual_do_what_it_says(cim_hal, run, tmp_path):
     keys = ["--key", f"{home}/client.key", "--server-key", f"{home}/server.pub"]
     assert json.loads(run("describe", endpoint, "--json", *keys)[1])["name"] == "annealer"
     assert run("keys", "trust", endpoint, f"{home}/server.pub") == (0, "", "")
-    sampling = cim_hal("sample", endpoint, "--model", str(graph), "--runs", "4", "--json")
-    assert json.loads(sampling.communicate(timeout=60)[0])["best_cut"] == 4.0
+    status, out, _ = run("sample", endpoint, "--model", str(graph), "--runs", "4", "--json")
+    assert (status, json.loads(out)["best_cut"]) == (0, 4.0)
 
     assert run("keys", "revoke", "alice")[0] == 0
     server.send_signal(signal.SIGHUP)
@@ -474,11 +466,11 @@ def test_the_commands_of_the_manual_do_what_it_says(cim_hal, run, tmp_path):
 
 
 def test_the_variables_name_the_keys_as_the_options_do(
-    serving, gatekeeper, folder, run, monkeypatch
+    serving, authenticator, folder, run, monkeypatch
 ):
     monkeypatch.setenv("CIM_HAL_KEY", str(folder / "alice.key"))
     monkeypatch.setenv("CIM_HAL_SERVER_KEY", read_public(folder / "server.pub"))
-    with serving(Annealer(), gatekeeper=gatekeeper) as endpoint:
+    with serving(Annealer(), authenticator=authenticator) as endpoint:
         assert run("describe", endpoint)[0] == 0
     assert run("describe", "cim_machines:Annealer")[0] == 0  # where keys mean nothing
 
@@ -507,5 +499,5 @@ def test_a_server_whose_file_of_clients_is_missing_does_not_start(folder, tmp_pa
     with pytest.raises(KeyFileError, match=r"nobody\.toml"):
         Router(
             Annealer(),
-            gatekeeper=Gatekeeper(read_pair(folder / "server.key"), tmp_path / "nobody.toml"),
+            authenticator=Authenticator(read_pair(folder / "server.key"), tmp_path / "nobody.toml"),
         )

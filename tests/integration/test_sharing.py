@@ -15,8 +15,7 @@ import numpy as np
 import pytest
 from cim_machines import Annealer, Patient, Roomy
 
-from cim_hal import IsingModel, PumpSchedule, console, open_device, open_device_async
-from cim_hal.cli.app import program
+from cim_hal import IsingModel, PumpSchedule, open_device, open_device_async
 from cim_hal.errors import EmergencyStopError, LeaseHeldError, LeaseLostError
 from cim_hal.protocol.jobs.state import JobState
 from cim_hal.protocol.wire.limits import Limits
@@ -187,17 +186,6 @@ def test_an_event_loop_locks_renews_and_gives_back(serving):
 
 
 # ---- commands -------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def run(capsys):
-    """Runs a command in this process; its status and what it said."""
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        status = console.run(program, arguments)
-        return status, *capsys.readouterr()
-
-    return run
 
 
 def test_the_machine_is_locked_used_and_given_back_by_commands(serving, run, monkeypatch):

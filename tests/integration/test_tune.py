@@ -1,4 +1,4 @@
-"""``cim-hal tune``, in processes of its own."""
+"""``cim-hal tune`` on emulated machines."""
 
 from __future__ import annotations
 
@@ -14,16 +14,6 @@ def ring(tmp_path):
     path = tmp_path / "ring.txt"
     path.write_text(RING)
     return str(path)
-
-
-@pytest.fixture
-def run(cim_hal):
-    def run(*arguments: str) -> tuple[int, str, str]:
-        process = cim_hal(*arguments)
-        out, err = process.communicate(timeout=120)
-        return process.returncode, out, err
-
-    return run
 
 
 def test_what_tune_writes_sample_reads(run, ring, tmp_path):

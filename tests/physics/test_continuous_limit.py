@@ -86,7 +86,7 @@ def pending(block) -> np.ndarray:
     """What a discrete machine has yet to inject of its last record."""
     dynamics, coupling = block._dynamics, block._inputs.coupling
     scale = dynamics.loss_exponent * dynamics.unit * dynamics.injection_scale(coupling.unit)
-    return scale * coupling.dense @ block.latest_codes
+    return scale * coupling.matrix @ block.latest_codes
 
 
 def distance_from_round_trips(dt: float, *, lit: bool) -> tuple[float, float]:

@@ -15,6 +15,7 @@ from emulator.dynamics.pulse import timing_overlap
 from emulator.imperfections import Disorder, PhaseWalk
 from emulator.noise import NoiseKey
 from emulator.products.coupling import CouplingMatrix
+from emulator.products.dense_float import DenseFloats
 
 IDEAL = Converter(full_scale=np.inf)
 PAIR = np.array([[0.0, 1.0], [1.0, 0.0]])
@@ -125,14 +126,14 @@ def test_a_coupling_error_belongs_to_the_machine_and_to_the_place_of_the_couplin
     exact = CouplingMatrix.of(J, **prepare)
     dynamics = MeasurementFeedback(imperfections=Imperfections(coupling_error=0.03, seed=5))
     off = J != 0
-    errors = dynamics.perturb(exact).dense[off] / J[off] - 1
+    errors = dynamics.perturb(exact).matrix[off] / J[off] - 1
     assert is_spread(errors, 0.03)
-    again = dynamics.perturb(CouplingMatrix.of(3 * J, **prepare)).dense[off] / (3 * J[off]) - 1
+    again = dynamics.perturb(CouplingMatrix.of(3 * J, **prepare)).matrix[off] / (3 * J[off]) - 1
     np.testing.assert_allclose(again, errors, atol=1e-6)
     sparse = dynamics.perturb(CouplingMatrix.of(sp.csr_array(J), **prepare))
-    np.testing.assert_array_equal(sparse.sparse[2], dynamics.perturb(exact).dense[off])
+    np.testing.assert_array_equal(sparse.matrix.data, dynamics.perturb(exact).matrix[off])
     other = replace(dynamics, imperfections=Imperfections(coupling_error=0.03, seed=6))
-    assert abs(np.corrcoef(other.perturb(exact).dense[off] / J[off], errors)[0, 1]) < 4 / 300
+    assert abs(np.corrcoef(other.perturb(exact).matrix[off] / J[off], errors)[0, 1]) < 4 / 300
 
 
 def test_a_coupling_error_is_not_symmetric_and_leaves_unit_and_zeros_alone():
@@ -142,9 +143,9 @@ def test_a_coupling_error_is_not_symmetric_and_leaves_unit_and_zeros_alone():
     dynamics = MeasurementFeedback(imperfections=Imperfections(coupling_error=0.1))
     real = dynamics.perturb(exact)
     assert (real.unit, real.is_exact, real.dtype) == (exact.unit, False, np.float32)
-    assert not real.dense[J == 0].any()
+    assert not real.matrix[J == 0].any()
     upper = np.triu(J, 1) > 0
-    pairs = real.dense[upper], real.dense.T[upper]
+    pairs = real.matrix[upper], real.matrix.T[upper]
     assert abs(np.corrcoef(*pairs)[0, 1]) < 4 / math.sqrt(upper.sum())
 
 
@@ -219,7 +220,8 @@ def test_a_static_gain_error_of_the_modulator_multiplies_the_rows_of_the_couplin
     wrong, right = (start(linear(**o), glass(20)) for o in ({"injection_gain_error": 0.1}, {}))
     gain = Disorder.of(linear(injection_gain_error=0.1).imperfections, 20, float).injection_gain
     rows = right._inputs.coupling
-    right._inputs = replace(right._inputs, coupling=replace(rows, plain=gain[:, None] * rows.dense))
+    wrong_rows = rows.with_floats(DenseFloats(gain[:, None] * rows.matrix))
+    right._inputs = replace(right._inputs, coupling=wrong_rows)
     for pump in np.linspace(0, 1, 40):
         wrong.advance(pump)
         right.advance(pump)
@@ -361,7 +363,7 @@ def test_a_detector_offset_is_a_field(start):
     dynamics = linear(detector_offset=offset)
     wrong, right = (start(d, J) for d in (dynamics, linear()))
     L, R = dynamics.loss_exponent, dynamics.outcoupling
-    strength = L * 0.4 * wrong._inputs.coupling.dense
+    strength = L * 0.4 * wrong._inputs.coupling.matrix
     field = offset / math.sqrt(R) * strength.sum(axis=1)
     expected = np.zeros(20)
     for round_trip in range(30):
@@ -376,7 +378,7 @@ def test_a_leak_of_the_record_is_a_coupling_to_the_neighbours_of_neighbours(star
     # J m' with m' = (1 + eps S) m, S the shift by one pulse
     leaky, equivalent = (start(linear(**o), glass(20), runs=4) for o in ({"leakage": 0.2}, {}))
     J = equivalent._inputs.coupling
-    shifted = replace(J, plain=J.dense @ (np.eye(20) + 0.2 * np.eye(20, k=-1)))
+    shifted = J.with_floats(DenseFloats(J.matrix @ (np.eye(20) + 0.2 * np.eye(20, k=-1))))
     equivalent._inputs = replace(equivalent._inputs, coupling=shifted)
     for pump in np.linspace(0, 1, 40):
         leaky.advance(pump)
@@ -403,7 +405,8 @@ def test_dead_pulses_stay_exactly_zero_and_the_rest_is_as_if_couplings_to_them_w
     dead = [0, 7, 20]
     alive = np.setdiff1d(np.arange(21), dead)
     wrong, cut = (start(linear(**o), glass(21), runs=4) for o in ({"dead_pulses": (0, 7, 20)}, {}))
-    cut._inputs.coupling.plain[dead], cut._inputs.coupling.plain[:, dead] = 0, 0
+    J = cut._inputs.coupling.matrix
+    J[dead], J[:, dead] = 0, 0
     for pump in np.linspace(0, 1.1, 30):
         wrong.advance(pump)
         cut.advance(pump)

@@ -302,7 +302,7 @@ def test_the_sine_in_unit_steps_is_the_opto_electronic_map(start):
     block = start(machine, J)
     block.x[:] = np.random.default_rng(5).uniform(-0.3, 0.3, block.x.shape)
     x, xi = block.amplitudes().copy(), 0.5 * block._inputs.coupling.unit
-    stored = block._inputs.coupling.plain
+    stored = block._inputs.coupling.matrix
     for _ in range(5):
         block.advance(1.1)
         x = np.cos(1.1 * x + xi * (stored @ x) - np.pi / 4) ** 2 - 0.5

@@ -101,7 +101,7 @@ def test_without_momentum_and_walls_it_is_the_linear_mean_field(start):
     ratio = (
         field._inputs.coupling.unit
         * norm
-        * np.abs(field._inputs.coupling.plain).max()
+        * np.abs(field._inputs.coupling.matrix).max()
         / np.abs(J).max()
     )
     simcim = start(quiet(coupling_gain=0.5 * ratio, momentum=0.0, time_step=0.05), J, h=h)

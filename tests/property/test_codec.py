@@ -19,7 +19,7 @@ from cim_hal.protocol.wire.messages import (
     REQUEST,
     CouplingChunk,
     CouplingRef,
-    Fault,
+    ErrorMessage,
     JobStatus,
     Message,
     Sample,
@@ -42,7 +42,9 @@ details = st.dictionaries(
     | sentences,
     max_size=5,
 )
-faults = st.builds(Fault, code=st.text("abc._", max_size=50), message=sentences, details=details)
+faults = st.builds(
+    ErrorMessage, code=st.text("abc._", max_size=50), message=sentences, details=details
+)
 refs = st.builds(CouplingRef, digest=digests, bits=st.none() | numbers)
 schedules = st.builds(
     Schedule,

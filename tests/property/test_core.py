@@ -18,15 +18,15 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from cim_hal.errors import DriverFaultError, JobCancelledError
-from cim_hal.protocol.couplings.content import prepare
-from cim_hal.protocol.effects import Effect, Persist, Prepare, Reply, Run, Stop
-from cim_hal.protocol.jobs.idempotency import KeyRules, body_digest, job_id
+from cim_hal.protocol.couplings.content import lower_encoded
+from cim_hal.protocol.effects import Effect, Lower, Persist, Reply, Run, Stop
+from cim_hal.protocol.jobs.idempotency import IdempotencyRules, body_digest, job_id
 from cim_hal.protocol.jobs.state import TERMINAL, JobEvent, JobState
 from cim_hal.protocol.wire.messages import (
     AckJob,
     Bye,
     CancelJob,
-    Fault,
+    ErrorMessage,
     FetchResult,
     JobStatus,
     ListJobs,
@@ -84,7 +84,7 @@ class Core(RuleBasedStateMachine):
         self.is_settled = True  # nothing was refused by the disk since a tick put it right
         was_full, self.disk.is_full = self.disk.is_full, False
         self.bench = Bench(
-            keys=KeyRules(kept_s=KEY_S, max_keys=KEYS),
+            keys=IdempotencyRules(kept_s=KEY_S, max_keys=KEYS),
             disk=self.disk,
             queue_length=QUEUE,
             result_s=RESULT_S,
@@ -132,9 +132,9 @@ class Core(RuleBasedStateMachine):
                     assert story.state is JobState.RUNNING
                     assert not story.is_stopping
                     story.is_stopping = True
-                case Prepare(source=None):
-                    outcome = prepare(CONTENT, effect.coupling, CAPABILITIES)
-                    self.bench.core.prepared(effect.ticket, outcome, self.now)
+                case Lower(source=None):
+                    outcome = lower_encoded(CONTENT, effect.coupling, CAPABILITIES)
+                    self.bench.core.lowered(effect.ticket, outcome, self.now)
                     self.take()
                 case Reply(packet=packet):
                     self.waiting.pop(packet.id, None)
@@ -225,7 +225,7 @@ class Core(RuleBasedStateMachine):
             answer = self.say(session, request)
             if known is not None and known.digest != digest:
                 assert answer.code == "protocol.conflict"
-            elif isinstance(answer, Fault):
+            elif isinstance(answer, ErrorMessage):
                 assert known is None
                 assert job not in self.stories.jobs
                 why = {
@@ -270,7 +270,7 @@ class Core(RuleBasedStateMachine):
             elif before.state is JobState.RUNNING:
                 assert answer.state is JobState.STOPPING
                 assert story.is_stopping
-            elif isinstance(answer, Fault):
+            elif isinstance(answer, ErrorMessage):
                 assert answer.code == "server.storage"
                 assert self.disk.n_refused > refused
                 assert story.state is JobState.QUEUED
@@ -286,7 +286,7 @@ class Core(RuleBasedStateMachine):
         if not is_mine or (story.state is JobState.DONE and story.is_gone):
             assert answer.code == "protocol.unknown_reference"
         elif story.state is JobState.DONE:
-            assert answer.record.device_s == story.measured.device_s
+            assert answer.record.device_s == story.result.device_s
         else:
             assert answer.code == (story.reason if story.has_ended else "protocol.local")
 
@@ -316,7 +316,7 @@ class Core(RuleBasedStateMachine):
                 assert answer.code == "protocol.unknown_reference"
             elif not story.has_ended:
                 assert answer.code == "protocol.local"
-            elif isinstance(answer, Fault):
+            elif isinstance(answer, ErrorMessage):
                 assert answer.code == "server.storage"
                 assert self.disk.n_refused > refused
             else:
@@ -360,7 +360,7 @@ class Core(RuleBasedStateMachine):
             "fault": (DriverFaultError("smoke"), JobEvent.FAULT),
             "stopped": (JobCancelledError("stopped"), JobEvent.STOPPED),
         }[ending]
-        story.measured = outcome if ending == "measured" else None
+        story.result = outcome if ending == "measured" else None
         with self.calling():
             self.bench.core.finish(run.job, outcome, self.now)
             self.take()

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from cim_hal import IsingModel, ModelError
-from cim_hal.protocol.couplings.content import Content, Payload
+from cim_hal.protocol.couplings.content import Couplings, EncodedCouplings
 from cim_hal.protocol.couplings.encodings import change, smallest, whole
 from cim_hal.protocol.couplings.layout import n_bytes
 from cim_hal.protocol.wire.messages import CouplingSpec
@@ -48,16 +48,16 @@ def assert_same(model: IsingModel, other: IsingModel) -> None:
 
 @given(models())
 def test_unpacking_undoes_packing_exactly(model: IsingModel):
-    content = Content.of(model)
+    content = Couplings.of(model)
     assert_same(model, content.model())
     assert len(content.payload.data) == n_bytes(content.spec)
 
 
 @given(models())
 def test_whatever_format_a_model_travels_in_it_is_the_same_content(model: IsingModel):
-    content = Content.of(model)
+    content = Couplings.of(model)
     for payload in (content.payload, smallest(content), whole(content)):
-        there = Payload(payload.spec, payload.data).content()
+        there = EncodedCouplings(payload.spec, payload.data).content()
         assert there.digest == content.digest
         assert_same(model, there.model())
     assert len(smallest(content).data) <= len(content.payload.data)
@@ -66,11 +66,11 @@ def test_whatever_format_a_model_travels_in_it_is_the_same_content(model: IsingM
 @given(models())
 def test_equal_models_have_one_name_and_others_have_others(model: IsingModel):
     again = IsingModel.from_couplings(model.J.copy(), model.h.copy())
-    assert Content.of(again).digest == Content.of(model).digest
+    assert Couplings.of(again).digest == Couplings.of(model).digest
     h = model.h.copy()
     h[0] = np.nextafter(h[0], np.inf)
     other = IsingModel.from_couplings(model.J, h)
-    assert Content.of(other).digest != Content.of(model).digest
+    assert Couplings.of(other).digest != Couplings.of(model).digest
 
 
 @given(models(), st.data())
@@ -83,14 +83,14 @@ def test_a_delta_makes_what_an_upload_of_the_whole_would_and_leaves_its_base_alo
     rows, columns = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
     changed = model.with_changes(columns, rows, np.array(J, np.float64), h=h)
 
-    base = Content.of(model)
+    base = Couplings.of(model)
     name = base.digest
     field = None if h is None else changed.h
     delta = change(name, n, changed.origin.pairs, field)
-    result = Payload(delta.spec, delta.data).content(base)
-    assert result.digest == Content.of(changed).digest
+    result = EncodedCouplings(delta.spec, delta.data).content(base)
+    assert result.digest == Couplings.of(changed).digest
     assert_same(changed, result.model())
-    assert Content(base.payload).digest == name
+    assert Couplings(base.payload).digest == name
 
 
 specs = st.builds(
@@ -112,6 +112,6 @@ def test_any_bytes_make_a_model_or_a_model_error(fields, data):
         return
     raw = data.draw(st.binary(min_size=n_bytes(spec), max_size=n_bytes(spec)))
     with contextlib.suppress(ModelError), np.errstate(all="ignore"):
-        model = Payload(spec, np.frombuffer(raw, np.uint8)).content().model()
+        model = EncodedCouplings(spec, np.frombuffer(raw, np.uint8)).content().model()
         assert model.n_spins == spec.n_spins
         assert np.isfinite(dense(model)).all()

@@ -132,19 +132,19 @@ class DeadlyJournal:
         return self._death.around("Result", lambda: self._journal.keep_result(*args))
 
 
-class DeadlyStation:
-    """A `Station` with a death around the requests it takes; after them means: unanswered."""
+class DeadlyService:
+    """A `Service` with a death around the requests it takes; after them means: unanswered."""
 
-    def __init__(self, station: Any, death: Death) -> None:
-        self._station = station
+    def __init__(self, service: Any, death: Death) -> None:
+        self._service = service
         self._death = death
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._station, name)
+        return getattr(self._service, name)
 
     def receive(self, peer: bytes, request: Packet, **options: Any) -> list[Reply]:
         kind = type(request.body).__name__
-        return self._death.around(kind, lambda: self._station.receive(peer, request, **options))
+        return self._death.around(kind, lambda: self._service.receive(peer, request, **options))
 
 
 def _set_clock(step_s: float) -> None:
@@ -159,7 +159,7 @@ def serve(endpoint: str, folder: str, victim: str, *moment: str) -> None:
     death = Death(*moment, victim=os.getpid if is_ours else lambda: driver.pid)
     journal = DeadlyJournal(DiskJournal(Path(folder)), death)
     with Router(driver, endpoint, journal=journal) as router:
-        router._station = DeadlyStation(router._station, death)
+        router._service = DeadlyService(router._service, death)
         signal.signal(signal.SIGTERM, lambda *_: router.stop())
         print(f"ready: witness at {router.endpoint}", flush=True)
         router.serve()

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from cim_hal.protocol.jobs.records import Record
-    from cim_hal.protocol.wire.results import Measured
+    from cim_hal.protocol.wire.results import Result
 
 __all__ = ["Stories", "Story"]
 
@@ -29,9 +29,9 @@ class Story:
         The session it goes with; empty where it is kept for its user.
     event : JobEvent or None
         What its machine made of it; None before it spoke.
-    measured, delivered : Measured or None
+    measured, delivered : Result or None
         What the machine measured, and what it handed over before.
-    kept : Measured or None
+    kept : Result or None
         What was written of it.
     may_go : bool
         Whether its result may be dropped before it is old.
@@ -45,9 +45,9 @@ class Story:
     state: JobState = S.QUEUED
     is_stopping: bool = False
     event: JobEvent | None = None
-    measured: Measured | None = None
-    delivered: Measured | None = None
-    kept: Measured | None = None
+    result: Result | None = None
+    delivered: Result | None = None
+    kept: Result | None = None
     reason: str = ""
     ended_at: float = 0.0
     may_go: bool = False
@@ -61,7 +61,7 @@ class Story:
         return self.state in TERMINAL
 
     @property
-    def ready(self) -> Measured | None:
+    def ready(self) -> Result | None:
         """What can be fetched of it, finished or not."""
         if self.has_ended:
             return None if self.is_gone else self.kept
@@ -124,8 +124,8 @@ class Stories:
         end = (S.CANCELLED, "job.cancelled") if story.state is S.QUEUED else story.end()
         assert (record.state, reason) == end
         is_kept = record.state is S.DONE or story.delivered is not None
-        assert record.measured is (story.measured or story.delivered if is_kept else None)
-        story.kept = record.measured
+        assert record.result is (story.result or story.delivered if is_kept else None)
+        story.kept = record.result
         story.state, story.ended_at = record.state, record.at
         story.reason = reason
 

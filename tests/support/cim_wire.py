@@ -11,8 +11,8 @@ import numpy as np
 from cim_hal import Capabilities, IsingModel, Program
 from cim_hal.errors import StorageError
 from cim_hal.protocol.core import ServerCore
-from cim_hal.protocol.couplings.content import Content, prepare
-from cim_hal.protocol.effects import Audit, Effect, Persist, Prepare, Reply, Run
+from cim_hal.protocol.couplings.content import Couplings, lower_encoded
+from cim_hal.protocol.effects import Audit, Effect, Lower, Persist, Reply, Run
 from cim_hal.protocol.jobs.records import Accepted, Dropped, Ended, Forgotten, Saved, Started
 from cim_hal.protocol.jobs.state import JobState
 from cim_hal.protocol.wire.limits import Limits
@@ -21,27 +21,27 @@ from cim_hal.protocol.wire.messages import (
     CommitCouplings,
     CouplingChunk,
     CouplingRef,
-    Fault,
+    ErrorMessage,
     Hello,
     Message,
     Sample,
 )
 from cim_hal.protocol.wire.packet import Kind, Packet
-from cim_hal.protocol.wire.results import Measured, pack_spins
+from cim_hal.protocol.wire.results import Result, pack_spins
 from cim_hal.protocol.wire.roles import ANONYMOUS, User
 from cim_hal.protocol.wire.version import NEWEST, OLDEST
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from cim_hal.protocol.jobs.idempotency import KeyRules
+    from cim_hal.protocol.jobs.idempotency import IdempotencyRules
     from cim_hal.protocol.jobs.records import Record
 
 CAPABILITIES = Capabilities(
     name="bench", max_spins=8, coupling_bits=8, max_runs=100, reports_amplitudes=False
 )
 MODEL = IsingModel.from_couplings([[0, 1], [1, 0]])
-CONTENT = Content.of(MODEL)
+CONTENT = Couplings.of(MODEL)
 PAYLOAD = CONTENT.payload
 REF = CouplingRef(digest=PAYLOAD.digest())
 
@@ -88,12 +88,12 @@ class Disk:
                 self.jobs[job] = Saved(job, user, record.digest, queued, None, record, None, 0.0)
             case Started(job=job):
                 self.jobs[job] = replace(self.jobs[job], state=JobState.RUNNING)
-            case Ended(job=job, state=state, error=error, measured=measured, at=at):
-                ended = {"state": state, "error": error, "measured": measured, "ended_at": at}
+            case Ended(job=job, state=state, error=error, result=measured, at=at):
+                ended = {"state": state, "error": error, "result": measured, "ended_at": at}
                 self.jobs[job] = replace(self.jobs[job], **ended)
             case Dropped(jobs=jobs):
                 for job in jobs:
-                    self.jobs[job] = replace(self.jobs[job], accepted=None, measured=None)
+                    self.jobs[job] = replace(self.jobs[job], accepted=None, result=None)
             case Forgotten(jobs=jobs):
                 for job in jobs:
                     del self.jobs[job]
@@ -120,7 +120,7 @@ class Written:
 
     def __getattr__(self, name: str) -> Any:
         value = getattr(self._core, name)
-        if name not in {"receive", "prepared", "finish", "deliver", "progress", "tick", "restore"}:
+        if name not in {"receive", "lowered", "finish", "deliver", "progress", "tick", "restore"}:
             return value
         return lambda *args, **kwargs: self.perform(value(*args, **kwargs), args[-1])
 
@@ -150,7 +150,7 @@ class Bench:
         self,
         capabilities: Capabilities = CAPABILITIES,
         *,
-        keys: KeyRules | None = None,
+        keys: IdempotencyRules | None = None,
         disk: Disk | None = None,
         first_epoch: int = 1,
         **limits: Any,
@@ -204,11 +204,11 @@ class Bench:
             return REF
         self.ask(CouplingChunk(upload=opened.upload, offset=0), session, PAYLOAD.data)
         (task,) = self.send(CommitCouplings(upload=opened.upload), session)
-        assert isinstance(task, Prepare)
-        outcome = prepare(task.source, task.coupling, CAPABILITIES, task.base)
-        (reply,) = self.core.prepared(task.ticket, outcome, self.now)
+        assert isinstance(task, Lower)
+        outcome = lower_encoded(task.source, task.coupling, CAPABILITIES, task.base)
+        (reply,) = self.core.lowered(task.ticket, outcome, self.now)
         assert isinstance(reply, Reply)
-        assert not isinstance(reply.packet.body, Fault)
+        assert not isinstance(reply.packet.body, ErrorMessage)
         return REF
 
     def sample(self, session: str, key: int = 1, **changes: Any) -> list[Effect]:
@@ -228,8 +228,8 @@ def runs(effects: Iterable[Effect]) -> list[Run]:
     return [effect for effect in effects if isinstance(effect, Run)]
 
 
-def measured(program: Program) -> Measured:
+def measured(program: Program) -> Result:
     """A result with all spins up."""
     n_spins = program.n_spins - program.lowering.report.field_spin
     spins = np.ones((program.n_runs, n_spins), dtype=np.int8)
-    return Measured(pack_spins(spins), None, n_spins, 0.5)
+    return Result(pack_spins(spins), None, n_spins, 0.5)

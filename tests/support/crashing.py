@@ -88,6 +88,6 @@ class Crashing:
         journal.close()
         assert all(job.state in TERMINAL for job in jobs)
         done = {job.job for job in jobs if job.state is JobState.DONE and job.accepted is not None}
-        assert {job.job for job in jobs if job.measured is not None} == done
+        assert {job.job for job in jobs if job.result is not None} == done
         assert {path.stem for path in (self.folder / "results").iterdir()} == done
         return {job.job: job.state for job in jobs}

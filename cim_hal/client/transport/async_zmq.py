@@ -18,7 +18,7 @@ from cim_hal.client.transport.mail import Mailbox
 from cim_hal.client.transport.threads import in_thread
 from cim_hal.client.transport.zmq import WATCH_S, Socket, end
 from cim_hal.errors import CimError, ClosedError, ConnectError, TransportTimeoutError, rebuild
-from cim_hal.keys import require_curve
+from cim_hal.key_files import require_curve
 from cim_hal.protocol.wire.codec import decode, encode
 from cim_hal.protocol.wire.packet import NO_ID
 

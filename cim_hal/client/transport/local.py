@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from cim_hal.errors import ClosedError, TransportTimeoutError
 from cim_hal.protocol.wire.packet import Kind
-from cim_hal.server.service import TICK_S, Station
+from cim_hal.server.service import TICK_S, Service
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable
@@ -40,8 +40,8 @@ class LocalTransport:
         self._takers: dict[bytes, Callable[[Packet], None]] = {}
         self._is_closed = False
         self._settled_at = 0.0
-        with self._lock:  # the driver may speak before its station is there
-            self._station = Station(driver, self.settle, limits)
+        with self._lock:  # the driver may speak before its service is there
+            self._service = Service(driver, self.settle, limits)
 
     def post(self, request: Packet, take: Callable[[Packet], None]) -> None:
         """Hand a request to the core; `take` is called with its reply, now or in another thread."""
@@ -51,7 +51,7 @@ class LocalTransport:
                 self.settle()  # nobody waited, and so let time pass
             self._takers[request.id] = take
             try:
-                self._deliver(self._station.receive(PEER, request))
+                self._deliver(self._service.receive(PEER, request))
             except BaseException:
                 self.forget(request.id)
                 raise
@@ -70,7 +70,7 @@ class LocalTransport:
         with self._lock:
             if not self._is_closed:
                 self._settled_at = time.monotonic()
-                self._deliver(self._station.settle())
+                self._deliver(self._service.settle())
 
     def exchange(self, request: Packet, *, timeout_s: float) -> Packet:
         """Hand a request to the core and wait for its reply."""
@@ -107,7 +107,7 @@ class LocalTransport:
         with self._lock:
             was_closed, self._is_closed = self._is_closed, True
         if not was_closed:
-            self._station.close()
+            self._service.close()
 
     def _deliver(self, replies: Iterable[Reply]) -> None:
         for reply in replies:

@@ -22,7 +22,7 @@ from cim_hal.errors import (
     TargetError,
     TransportTimeoutError,
 )
-from cim_hal.keys import require_curve
+from cim_hal.key_files import require_curve
 from cim_hal.protocol.wire.codec import decode, encode
 from cim_hal.protocol.wire.limits import MAX_BUFFER_BYTES
 from cim_hal.protocol.wire.packet import NO_ID, Kind

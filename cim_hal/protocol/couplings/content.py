@@ -30,7 +30,15 @@ if TYPE_CHECKING:
     from cim_hal.machine.lowering import Lowering
     from cim_hal.protocol.wire.messages import CouplingRef
 
-__all__ = ["Content", "Entries", "Hasher", "Payload", "Prepared", "payload_of", "prepare"]
+__all__ = [
+    "Couplings",
+    "EncodedCouplings",
+    "Entries",
+    "Hasher",
+    "LoweredCouplings",
+    "encode_arrays",
+    "lower_encoded",
+]
 
 # Rows, columns and values above the diagonal, sorted.
 Entries: TypeAlias = "tuple[NDArray[np.int64], NDArray[np.int64], NDArray[Any]]"
@@ -56,7 +64,7 @@ class Hasher:
 
 
 @dataclass(frozen=True, eq=False)
-class Payload:
+class EncodedCouplings:
     """Couplings and field as one run of bytes, as they travel.
 
     Attributes
@@ -78,12 +86,12 @@ class Payload:
         hasher.update(self.data)
         return hasher.digest()
 
-    def content(self, base: Content | None = None) -> Content:
+    def content(self, base: Couplings | None = None) -> Couplings:
         """Check the bytes and return what they say.
 
         Parameters
         ----------
-        base : Content
+        base : Couplings
             What a delta changes.
 
         Raises
@@ -97,9 +105,9 @@ class Payload:
         n_spins = self.spec.n_spins
         match self.spec.format:
             case "dense":
-                return Content.dense(Triangle.of(_symmetric(_finite(items))), field)
+                return Couplings.dense(Triangle.of(_symmetric(_finite(items))), field)
             case "csr":
-                return Content.sparse(n_spins, _upper(_read_csr(n_spins, head, items)), field)
+                return Couplings.sparse(n_spins, _upper(_read_csr(n_spins, head, items)), field)
             case "triu":
                 values = widened(self.spec.dtype, items, triangle_size(n_spins))
                 return self._of_triangle(Triangle(n_spins, values), field)
@@ -110,17 +118,17 @@ class Payload:
                     raise ModelError("a delta says nothing without its base")
                 return base.changed(self._entries(head, items, zeros=True), field)
 
-    def _of_triangle(self, triangle: Triangle, field: NDArray[Any]) -> Content:
+    def _of_triangle(self, triangle: Triangle, field: NDArray[Any]) -> Couplings:
         if not keeps_dense(self.spec):
-            return Content.sparse(self.spec.n_spins, _nonzero(triangle), field)
-        return Content(self)
+            return Couplings.sparse(self.spec.n_spins, _nonzero(triangle), field)
+        return Couplings(self)
 
-    def _of_entries(self, entries: Entries, field: NDArray[Any]) -> Content:
+    def _of_entries(self, entries: Entries, field: NDArray[Any]) -> Couplings:
         if keeps_dense(self.spec):
-            return Content.dense(_scattered(self.spec.n_spins, entries), field)
-        return Content(self)
+            return Couplings.dense(_scattered(self.spec.n_spins, entries), field)
+        return Couplings(self)
 
-    def _field(self, base: Content | None) -> NDArray[Any]:
+    def _field(self, base: Couplings | None) -> NDArray[Any]:
         if self.spec.field_dtype is None:
             return np.zeros(self.spec.n_spins) if base is None else base.field()
         field = parts(self.spec, self.data)[-1]
@@ -154,32 +162,34 @@ class Payload:
         return rows, columns, values
 
 
-def payload_of(
+def encode_arrays(
     spec: dict[str, Any],
     arrays: list[Any],
     field: NDArray[Any] | None,
     *,
     zero_field: bool = False,
-) -> Payload:
+) -> EncodedCouplings:
     """Join arrays and a field to a payload; a field of zeros is left out unless `zero_field`."""
     if field is not None and (zero_field or field.any()):
         spec["field_dtype"], items = narrowed(field, bits=False)
         arrays = [*arrays, items]
     data = [np.ascontiguousarray(array).view(np.uint8) for array in arrays]
-    return Payload(CouplingSpec(**spec), data[0] if len(data) == 1 else np.concatenate(data))
+    return EncodedCouplings(
+        CouplingSpec(**spec), data[0] if len(data) == 1 else np.concatenate(data)
+    )
 
 
 @dataclass(frozen=True, eq=False)
-class Content:
+class Couplings:
     """Couplings and field in their canonical bytes; checked.
 
     Attributes
     ----------
-    payload : Payload
+    payload : EncodedCouplings
         Of the format ``triu`` or ``coo``.
     """
 
-    payload: Payload
+    payload: EncodedCouplings
 
     @classmethod
     def of(cls, model: IsingModel) -> Self:
@@ -193,7 +203,7 @@ class Content:
         """Take couplings of which every pair is kept."""
         dtype, items = narrowed(triangle.values)
         spec = {"format": "triu", "n_spins": triangle.n_spins, "dtype": dtype}
-        return cls(payload_of(spec, [items], field))
+        return cls(encode_arrays(spec, [items], field))
 
     @classmethod
     def sparse(cls, n_spins: int, entries: Entries, field: NDArray[Any]) -> Self:
@@ -202,7 +212,7 @@ class Content:
         dtype, items = narrowed(values)
         index = index_dtype(n_spins)
         spec = {"format": "coo", "n_spins": n_spins, "dtype": dtype, "nnz": len(values)}
-        return cls(payload_of(spec, [rows.astype(index), columns.astype(index), items], field))
+        return cls(encode_arrays(spec, [rows.astype(index), columns.astype(index), items], field))
 
     @property
     def spec(self) -> CouplingSpec:
@@ -246,7 +256,7 @@ class Content:
             return np.zeros(self.n_spins)
         return parts(self.spec, self.payload.data)[-1].astype(np.float64)
 
-    def changed(self, entries: Entries, field: NDArray[Any]) -> Content:
+    def changed(self, entries: Entries, field: NDArray[Any]) -> Couplings:
         """Return this with other values at some entries, and with a field."""
         rows, columns, values = entries
         if self.is_dense:
@@ -254,8 +264,8 @@ class Content:
             exact = np.result_type(triangle.values, values)
             triangle = Triangle(self.n_spins, triangle.values.astype(exact))  # copy on write
             triangle.values[triangle.offsets(rows, columns)] = values
-            return Content.dense(triangle, field)
-        return Content.sparse(self.n_spins, _merged(self.n_spins, self.entries(), entries), field)
+            return Couplings.dense(triangle, field)
+        return Couplings.sparse(self.n_spins, _merged(self.n_spins, self.entries(), entries), field)
 
     def lowered(self, capabilities: Capabilities, coupling: CouplingRef) -> Lowering:
         """Fit the couplings to a machine; see `cim_hal.lower`."""
@@ -278,19 +288,19 @@ class Content:
 
 
 @dataclass(frozen=True, eq=False)
-class Prepared:
-    """Content a server took in, and what it made of it for its machine."""
+class LoweredCouplings:
+    """Couplings a server took in, and what it made of it for its machine."""
 
-    content: Content
+    content: Couplings
     lowering: Lowering
 
 
-def prepare(
-    source: Payload | Content,
+def lower_encoded(
+    source: EncodedCouplings | Couplings,
     coupling: CouplingRef,
     capabilities: Capabilities,
-    base: Content | None = None,
-) -> Prepared:
+    base: Couplings | None = None,
+) -> LoweredCouplings:
     """Check bytes against their digest, read them, and fit the couplings to the machine.
 
     Raises
@@ -302,11 +312,11 @@ def prepare(
     CapabilityError
         The model does not fit the machine.
     """
-    content = source if isinstance(source, Content) else _verified(source, coupling.digest, base)
-    return Prepared(content, content.lowered(capabilities, coupling))
+    content = source if isinstance(source, Couplings) else _verified(source, coupling.digest, base)
+    return LoweredCouplings(content, content.lowered(capabilities, coupling))
 
 
-def _verified(payload: Payload, digest: str, base: Content | None) -> Content:
+def _verified(payload: EncodedCouplings, digest: str, base: Couplings | None) -> Couplings:
     is_canonical = payload.spec.format == ("triu" if keeps_dense(payload.spec) else "coo")
     # Before version 1.2 couplings were named by the bytes as they travelled.
     is_named = (is_canonical or payload.spec.format in {"dense", "csr"}) and (

@@ -15,9 +15,9 @@ from cim_hal.errors import (
     UnknownReferenceError,
 )
 from cim_hal.protocol.couplings.layout import keeps_dense, stored_bytes
-from cim_hal.protocol.couplings.store import Store
+from cim_hal.protocol.couplings.store import LruStore
 from cim_hal.protocol.couplings.uploads import Uploads, check_base
-from cim_hal.protocol.effects import Prepare
+from cim_hal.protocol.effects import Lower
 from cim_hal.protocol.wire.messages import (
     ChunkTaken,
     CouplingListing,
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from cim_hal.machine.capabilities import Capabilities
     from cim_hal.machine.lowering import Lowering
-    from cim_hal.protocol.couplings.content import Content, Prepared
+    from cim_hal.protocol.couplings.content import Couplings, LoweredCouplings
     from cim_hal.protocol.wire.limits import Limits
     from cim_hal.protocol.wire.messages import (
         BeginCouplings,
@@ -44,20 +44,20 @@ if TYPE_CHECKING:
         CouplingSpec,
     )
 
-__all__ = ["Library"]
+__all__ = ["CouplingStore"]
 
-Answer: TypeAlias = CouplingsLoaded | UploadOpened | Prepare
+Answer: TypeAlias = CouplingsLoaded | UploadOpened | Lower
 
 MAX_LISTED = 100  # in one answer: they fit a header
 
 
 @dataclass(eq=False)
 class _Held:
-    content: Content
+    content: Couplings
     owners: set[str] = field(default_factory=set)
 
 
-class Library:
+class CouplingStore:
     """What a server knows of couplings. Its methods answer a message each, or ask for work.
 
     Parameters
@@ -79,7 +79,7 @@ class Library:
         self._in_use = in_use
         self._uploads = Uploads(limits, new_token)
         # Contents by digest, and what was made of them for the machine by reference.
-        self._store = Store(limits.cache_bytes, lambda key: _digest(key) in self._in_use())
+        self._store = LruStore(limits.cache_bytes, lambda key: _digest(key) in self._in_use())
 
     # ---- uploads ----------------------------------------------------------------------------
 
@@ -94,7 +94,7 @@ class Library:
             They are to be made from others that are not here.
         """
         ref, spec = request.coupling, request.spec
-        base: Content | None = None
+        base: Couplings | None = None
         if spec.format != "delta":
             self._check_size(spec, stored_bytes(spec))
         held: _Held | None = self._store.get(ref.digest)
@@ -104,7 +104,7 @@ class Library:
         if lowering is not None:
             return CouplingsLoaded(coupling=ref, report=lowering.report)
         if held is not None:
-            return Prepare(self._new_token(), ref, held.content)
+            return Lower(self._new_token(), ref, held.content)
         if spec.format == "delta":
             base = self._base(spec)
         upload = self._uploads.open(session, user, request, base, now)
@@ -152,25 +152,25 @@ class Library:
         missing = upload.n_bytes - upload.received
         if missing:
             raise RemoteProtocolError(f"the upload lacks {missing} bytes")
-        return Prepare(self._new_token(), upload.coupling, upload.payload, upload.base)
+        return Lower(self._new_token(), upload.coupling, upload.payload, upload.base)
 
     def keep(
-        self, ref: CouplingRef, prepared: Prepared, users: Collection[str] = ()
+        self, ref: CouplingRef, lowered: LoweredCouplings, users: Collection[str] = ()
     ) -> CouplingsLoaded:
         """Keep what was prepared, for all sessions.
 
         Uploads of it are done: their bytes go, and a commit that is sent again is answered.
         """
         self._uploads.finish(ref)
-        held: _Held = self._store.get(ref.digest) or _Held(prepared.content)
+        held: _Held = self._store.get(ref.digest) or _Held(lowered.content)
         held.owners.update(users)
         self._store.put(ref.digest, held, held.content.payload.data.nbytes)
-        self._store.put(ref, prepared.lowering, _size(prepared.lowering.coupling))
+        self._store.put(ref, lowered.lowering, _size(lowered.lowering.coupling))
         for user in users:
             self._keep_to_quota(user, ref.digest)
-        return CouplingsLoaded(coupling=ref, report=prepared.lowering.report)
+        return CouplingsLoaded(coupling=ref, report=lowered.lowering.report)
 
-    def refuse(self, task: Prepare) -> None:
+    def refuse(self, task: Lower) -> None:
         """Forget bytes that could not be prepared."""
         self._uploads.discard(task.source)
 
@@ -277,7 +277,7 @@ class Library:
                 for key in [k for k, _, _ in self._store.items() if _digest(k) == digest]:
                     total -= self._store.drop(key)
 
-    def _base(self, spec: CouplingSpec) -> Content:
+    def _base(self, spec: CouplingSpec) -> Couplings:
         held: _Held | None = self._store.get(spec.base)
         base = held and held.content
         check_base(spec, base)

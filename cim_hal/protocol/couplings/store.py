@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["Store"]
+__all__ = ["LruStore"]
 
 
-class Store:
+class LruStore:
     """Values by key, bounded in bytes; the newest stays, and so does what is pinned.
 
     Parameters

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cim_hal.errors import CapabilityError, ModelError, RemoteProtocolError, UnknownReferenceError
-from cim_hal.protocol.couplings.content import Hasher, Payload
+from cim_hal.protocol.couplings.content import EncodedCouplings, Hasher
 from cim_hal.protocol.couplings.layout import n_bytes
 from cim_hal.protocol.sharing.quotas import check_quota
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from cim_hal.protocol.couplings.content import Content
+    from cim_hal.protocol.couplings.content import Couplings
     from cim_hal.protocol.wire.limits import Limits
     from cim_hal.protocol.wire.messages import (
         BeginCouplings,
@@ -37,9 +37,9 @@ class Upload:
 
     Attributes
     ----------
-    payload : Payload or None
+    payload : EncodedCouplings or None
         None once the couplings are loaded.
-    base : Content or None
+    base : Couplings or None
         What a delta changes; held, whatever becomes of it in the store.
     """
 
@@ -48,8 +48,8 @@ class Upload:
     user: str
     coupling: CouplingRef
     spec: CouplingSpec
-    payload: Payload | None
-    base: Content | None
+    payload: EncodedCouplings | None
+    base: Couplings | None
     n_bytes: int
     touched: float
     offsets: set[int] = field(default_factory=set)
@@ -117,7 +117,7 @@ class Uploads:
         self._uploads: dict[str, Upload] = {}
 
     def open(
-        self, session: str, user: str, request: BeginCouplings, base: Content | None, now: float
+        self, session: str, user: str, request: BeginCouplings, base: Couplings | None, now: float
     ) -> Upload:
         """Return the upload of these couplings that the user has begun, or a new one.
 
@@ -137,7 +137,7 @@ class Uploads:
         size = n_bytes(spec)
         self._check(size)
         self._check_quota(user)
-        payload = Payload(spec, np.empty(size, dtype=np.uint8), Hasher(spec))
+        payload = EncodedCouplings(spec, np.empty(size, dtype=np.uint8), Hasher(spec))
         token = self._new_token()
         upload = Upload(token, session, user, coupling, spec, payload, base, size, now)
         self._uploads[token] = upload
@@ -202,7 +202,7 @@ class Uploads:
         )
 
 
-def check_base(spec: CouplingSpec, base: Content | None) -> None:
+def check_base(spec: CouplingSpec, base: Couplings | None) -> None:
     """Refuse a delta of couplings that are not here, or of another size.
 
     Raises

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from cim_hal.errors import CimError
-from cim_hal.protocol.effects import Audit, Effect, Prepare, Reply
-from cim_hal.protocol.wire.errors import as_fault
+from cim_hal.protocol.effects import Audit, Effect, Lower, Reply
+from cim_hal.protocol.wire.errors import to_wire
 from cim_hal.protocol.wire.evolution import as_of
 from cim_hal.protocol.wire.messages import (
     BeginCouplings,
@@ -25,12 +25,12 @@ from cim_hal.protocol.wire.roles import LEAST_FOR_OTHERS
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from cim_hal.protocol.couplings.content import Prepared
-    from cim_hal.protocol.couplings.library import Library
+    from cim_hal.protocol.couplings.content import LoweredCouplings
+    from cim_hal.protocol.couplings.library import CouplingStore
     from cim_hal.protocol.wire.roles import User
     from cim_hal.protocol.wire.version import Version
 
-__all__ = ["Loading"]
+__all__ = ["CouplingHandlers"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,20 +40,22 @@ class _Waiter:
     user: str
 
 
-class Loading:
+class CouplingHandlers:
     """Answers requests about couplings; some of the answers come when the host has worked.
 
     Parameters
     ----------
-    library : Library
+    library : CouplingStore
     speaker : callable
         Returns the user of a session and the version agreed with it.
     """
 
-    def __init__(self, library: Library, speaker: Callable[[str], tuple[User, Version]]) -> None:
+    def __init__(
+        self, library: CouplingStore, speaker: Callable[[str], tuple[User, Version]]
+    ) -> None:
         self._library = library
-        self._speaker = speaker
-        self._preparing: dict[str, tuple[Prepare, dict[bytes, _Waiter]]] = {}
+        self._session_of = speaker
+        self._preparing: dict[str, tuple[Lower, dict[bytes, _Waiter]]] = {}
 
     @property
     def handlers(
@@ -69,24 +71,25 @@ class Loading:
             DropCouplings: self._drop,
         }
 
-    def prepared(
-        self, ticket: str, outcome: Prepared | CimError
+    def lowered(
+        self, ticket: str, outcome: LoweredCouplings | CimError
     ) -> tuple[list[Packet], list[Effect]]:
-        """Take what became of a `Prepare`; return the requests it was for, and the effects."""
-        task, waiting = self._preparing.pop(ticket)
+        """Handle the outcome of a `Lower` effect; return its requests, and the effects."""
+        task, waiting = self._preparing[ticket]
         waiters = list(waiting.values())
         if isinstance(outcome, CimError):
             self._library.refuse(task)
-            body: Message = as_fault(outcome)
+            body: Message = to_wire(outcome)
         else:
             body = self._library.keep(task.coupling, outcome, {w.user for w in waiters})
+        del self._preparing[ticket]  # now: where the above fails, an error is told instead
         replies: list[Effect] = [Reply(w.peer, answer(w.request, body)) for w in waiters]
         return [w.request for w in waiters], replies
 
     def _begin(
         self, peer: bytes, request: Packet, begin: BeginCouplings, now: float
     ) -> list[Effect]:
-        user, version = self._speaker(request.session)
+        user, version = self._session_of(request.session)
         outcome = self._library.begin(request.session, user.name, begin, now)
         if isinstance(outcome, UploadOpened):
             outcome = as_of(outcome, version)
@@ -112,17 +115,17 @@ class Loading:
         return [Reply(peer, answer(request, self._library.listing(ask.first)))]
 
     def _drop(self, peer: bytes, request: Packet, drop: DropCouplings, _now: float) -> list[Effect]:
-        user, _ = self._speaker(request.session)
+        user, _ = self._session_of(request.session)
         of_others = user.role >= LEAST_FOR_OTHERS[DropCouplings]
         dropped = self._library.drop(user.name, drop.digest, of_others=of_others)
         audit = Audit("couplings dropped", user, {"coupling": drop.digest})
         return [Reply(peer, answer(request, dropped)), audit]
 
     def _name(self, request: Packet) -> str:
-        return self._speaker(request.session)[0].name
+        return self._session_of(request.session)[0].name
 
-    def _loading(self, peer: bytes, request: Packet, outcome: Message | Prepare) -> list[Effect]:
-        if not isinstance(outcome, Prepare):
+    def _loading(self, peer: bytes, request: Packet, outcome: Message | Lower) -> list[Effect]:
+        if not isinstance(outcome, Lower):
             return [Reply(peer, answer(request, outcome))]
         waiter = _Waiter(peer, request, self._name(request))
         for task, waiters in self._preparing.values():

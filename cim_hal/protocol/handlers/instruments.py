@@ -8,7 +8,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from cim_hal.errors import CimError, UnavailableError
-from cim_hal.machine.condition import Condition, Phase
+from cim_hal.machine.driver_state import DriverPhase, DriverState
 from cim_hal.protocol.effects import Effect, Reply, Run
 from cim_hal.protocol.monitoring.calibrations import Calibrations
 from cim_hal.protocol.wire.messages.instruments import (
@@ -32,13 +32,13 @@ if TYPE_CHECKING:
     from cim_hal.protocol.wire.limits import Limits
     from cim_hal.protocol.wire.roles import User
 
-__all__ = ["HISTORY", "Instruments"]
+__all__ = ["HISTORY", "InstrumentHandlers"]
 
 HISTORY = 3600  # telemetry kept: an hour, at one a second
 HISTORY_BYTES = 40_000  # of JSON, in one message
 
 
-class Instruments:
+class InstrumentHandlers:
     """What the server knows of its machine beside its capabilities.
 
     Parameters
@@ -63,7 +63,7 @@ class Instruments:
         self._calibrations = Calibrations()
         self._history: deque[tuple[Telemetry, float]] = deque(maxlen=HISTORY)
         self._newest = 0
-        self._condition, self._changed_at = Condition(), 0.0
+        self._condition, self._changed_at = DriverState(), 0.0
         self.handlers: dict[Any, Callable[[bytes, Packet, Any, float], list[Effect]]] = {
             AskDevice: self._device,
             FetchHistory: self._fetch_history,
@@ -80,7 +80,7 @@ class Instruments:
         self._history.append((telemetry, now))
         self._newest += 1
 
-    def changed(self, condition: Condition, now: float) -> None:
+    def changed(self, condition: DriverState, now: float) -> None:
         """Take how the driver is."""
         self._condition, self._changed_at = condition, now
 
@@ -109,7 +109,7 @@ class Instruments:
             The machine needs a calibration, and has none, or one that is too old.
         """
         condition = self._driver(now)
-        if condition.phase is Phase.BROKEN:
+        if condition.phase is DriverPhase.BROKEN:
             raise UnavailableError(
                 f"the driver of the machine does not start: {condition.fault}",
                 hint=f"it is tried again in {condition.retry_after_s:.0f} s",
@@ -190,6 +190,6 @@ class Instruments:
     ) -> list[Effect]:
         return self._calibrations.cancel(peer, request, cancel.key, self._user_of(request))
 
-    def _driver(self, now: float) -> Condition:
+    def _driver(self, now: float) -> DriverState:
         left = max(self._condition.retry_after_s - (now - self._changed_at), 0.0)
         return self._condition.model_copy(update={"retry_after_s": left})

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 from cim_hal.errors import CimError, RemoteProtocolError, UnknownReferenceError
 from cim_hal.protocol.effects import Audit, Effect, Reply
 from cim_hal.protocol.jobs.idempotency import job_id
-from cim_hal.protocol.jobs.job import Job, Waiter
+from cim_hal.protocol.jobs.job import JobEntry, Waiter
 from cim_hal.protocol.jobs.program import program_of, record_of
 from cim_hal.protocol.jobs.state import JobState
-from cim_hal.protocol.wire.errors import as_fault
+from cim_hal.protocol.wire.errors import to_wire
 from cim_hal.protocol.wire.evolution import as_of
 from cim_hal.protocol.wire.messages import (
     AckJob,
     CancelJob,
-    Fault,
+    ErrorMessage,
     FetchResult,
     FetchTrace,
     JobInfo,
@@ -35,20 +35,20 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from cim_hal.machine.capabilities import Capabilities
-    from cim_hal.protocol.couplings.library import Library
+    from cim_hal.protocol.couplings.library import CouplingStore
     from cim_hal.protocol.jobs.ledger import Closed
-    from cim_hal.protocol.jobs.table import JobBook
-    from cim_hal.protocol.sharing.sessions import Session, Sessions
+    from cim_hal.protocol.jobs.table import JobTable
+    from cim_hal.protocol.sharing.sessions import ClientSession, SessionTable
     from cim_hal.protocol.wire.limits import Limits
-    from cim_hal.protocol.wire.results import Measured
+    from cim_hal.protocol.wire.results import Result
     from cim_hal.protocol.write_ahead import Otherwise
 
-__all__ = ["JobDesk"]
+__all__ = ["JobHandlers"]
 
 PAGE = 32  # jobs in one answer to a list: they fit the header
 
 
-class JobDesk:
+class JobHandlers:
     """Handlers of the requests about jobs; each takes (peer, packet, message, now).
 
     `check` refuses a job that the machine may not take now, whatever it is.
@@ -56,9 +56,9 @@ class JobDesk:
 
     def __init__(
         self,
-        book: JobBook,
-        library: Library,
-        sessions: Sessions,
+        book: JobTable,
+        library: CouplingStore,
+        sessions: SessionTable,
         capabilities: Capabilities,
         limits: Limits,
         *,
@@ -95,14 +95,14 @@ class JobDesk:
         def refused(error: CimError, _now: float) -> list[Effect]:
             if error.details.get("kind") == "coupling":
                 self._library.forget(sample.coupling.digest)  # so that it is sent once more
-            return [Reply(peer, answer(request, as_fault(error)))]
+            return [Reply(peer, answer(request, to_wire(error)))]
 
         asked = (session, sample, program)
         return self._book.submit(*asked, now, epoch=request.epoch, then=accepted, otherwise=refused)
 
     def _wait(self, peer: bytes, request: Packet, wait: WaitJob, now: float) -> list[Effect]:
         session, job = self._sessions[request.session], self._job(request, wait.job)
-        if not isinstance(job, Job):
+        if not isinstance(job, JobEntry):
             return [self._told(peer, request, wait.job, job)]
         deadline = now + min(wait.timeout_s, self._limits.wait_s)
         about = (session.version, wait.since, deadline, wait.events)
@@ -113,7 +113,7 @@ class JobDesk:
         user = self._sessions[request.session].user
         may_others = user.role >= LEAST_FOR_OTHERS[CancelJob]
         job = self._book.register.get(user, cancel.job, of_others=may_others)
-        if not isinstance(job, Job):
+        if not isinstance(job, JobEntry):
             return [self._told(peer, request, cancel.job, job)]
 
         def cancelled(_now: float) -> list[Effect]:
@@ -123,27 +123,27 @@ class JobDesk:
         return self._book.cancel(job, now, then=cancelled, otherwise=_refuse(peer, request))
 
     def _fetch(self, peer: bytes, request: Packet, fetch: FetchResult, _now: float) -> list[Effect]:
-        job, measured = self._measured(request, fetch, partial=fetch.partial)
-        if isinstance(measured, Fault):
-            return [Reply(peer, answer(request, measured))]
-        _check_first(job, fetch.first, len(measured.spins))
-        record = record_of(job, measured, self._capabilities.name)
+        job, result = self._measured(request, fetch, partial=fetch.partial)
+        if isinstance(result, ErrorMessage):
+            return [Reply(peer, answer(request, result))]
+        _check_first(job, fetch.first, len(result.spins))
+        record = record_of(job, result, self._capabilities.name)
         batch = ResultBatch(
             job=job.id,
-            n_spins=measured.n_spins,
+            n_spins=result.n_spins,
             n_runs=job.request.n_runs,
             first=fetch.first,
             record=as_of(record, self._sessions[request.session].version),
         )
-        return [Reply(peer, answer(request, batch, *rows_from(measured, fetch.first)))]
+        return [Reply(peer, answer(request, batch, *rows_from(result, fetch.first)))]
 
     def _fetch_trace(
         self, peer: bytes, request: Packet, fetch: FetchTrace, _now: float
     ) -> list[Effect]:
-        job, measured = self._measured(request, fetch)
-        if isinstance(measured, Fault):
-            return [Reply(peer, answer(request, measured))]
-        trace = measured.trace
+        job, result = self._measured(request, fetch)
+        if isinstance(result, ErrorMessage):
+            return [Reply(peer, answer(request, result))]
+        trace = result.trace
         if trace is None:
             raise RemoteProtocolError("the job was asked for no trace", job=job.id)
         n_frames, n_runs, n_spins = trace.amplitudes.shape
@@ -157,7 +157,7 @@ class JobDesk:
         self, peer: bytes, request: Packet, acknowledge: AckJob, _now: float
     ) -> list[Effect]:
         job = self._job(request, acknowledge.job)
-        if not isinstance(job, Job):
+        if not isinstance(job, JobEntry):
             return [self._told(peer, request, acknowledge.job, job)]
         if not job.has_ended:
             raise RemoteProtocolError(f"the job is {job.state}, it has no result yet", job=job.id)
@@ -183,42 +183,42 @@ class JobDesk:
         listed = JobList(jobs=infos, more=len(jobs) > PAGE)
         return [Reply(peer, answer(request, listed))]
 
-    def _job(self, request: Packet, job: str) -> Job | Closed:
+    def _job(self, request: Packet, job: str) -> JobEntry | Closed:
         return self._book.register.get(self._sessions[request.session].user, job)
 
     def _measured(
         self, request: Packet, fetch: FetchResult | FetchTrace, *, partial: bool = False
-    ) -> tuple[Any, Measured | Fault]:
+    ) -> tuple[Any, Result | ErrorMessage]:
         job = self._job(request, fetch.job)
-        measured = job.measured if isinstance(job, Job) else None
-        if partial and measured is not None and fetch.first < len(measured.spins):
-            return job, measured
+        result = job.result if isinstance(job, JobEntry) else None
+        if partial and result is not None and fetch.first < len(result.spins):
+            return job, result
         if job.error is not None:
             return job, job.error
-        if not isinstance(job, Job):
+        if not isinstance(job, JobEntry):
             raise UnknownReferenceError(
                 "the result was acknowledged, or has expired", kind="result", job=fetch.job
             )
-        if measured is None or job.state is not JobState.DONE:
+        if result is None or job.state is not JobState.DONE:
             raise RemoteProtocolError(f"the job is {job.state}, it has no result yet", job=job.id)
-        return job, measured
+        return job, result
 
-    def _told(self, peer: bytes, request: Packet, name: str, job: Job | Closed) -> Reply:
-        session: Session = self._sessions[request.session]
-        status = job.status() if isinstance(job, Job) else job.status(name)
+    def _told(self, peer: bytes, request: Packet, name: str, job: JobEntry | Closed) -> Reply:
+        session: ClientSession = self._sessions[request.session]
+        status = job.status() if isinstance(job, JobEntry) else job.status(name)
         return Reply(peer, answer(request, as_of(status, session.version)))
 
 
 def _refuse(peer: bytes, request: Packet) -> Otherwise:
-    return lambda error, _now: [Reply(peer, answer(request, as_fault(error)))]
+    return lambda error, _now: [Reply(peer, answer(request, to_wire(error)))]
 
 
-def _check_first(job: Job, first: int, n_rows: int) -> None:
+def _check_first(job: JobEntry, first: int, n_rows: int) -> None:
     if first >= n_rows:
         raise RemoteProtocolError(f"the result has {n_rows} rows", job=job.id)
 
 
-def _info(job: Job, now: float) -> JobInfo:
+def _info(job: JobEntry, now: float) -> JobInfo:
     asked = job.request
     return JobInfo(
         job=job.id,

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from cim_hal.errors import LeaseLostError
 from cim_hal.protocol.effects import Audit, Reply
-from cim_hal.protocol.sharing.locks import Caller, Leases
-from cim_hal.protocol.wire.errors import as_fault
+from cim_hal.protocol.sharing.locks import LockTable, Owner
+from cim_hal.protocol.wire.errors import to_wire
 from cim_hal.protocol.wire.messages.control import LockDevice, LockInfo, UnlockDevice
 from cim_hal.protocol.wire.packet import answer
 
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
 
     from cim_hal.errors import CimError
     from cim_hal.protocol.effects import Effect
-    from cim_hal.protocol.jobs.table import JobBook
-    from cim_hal.protocol.sharing.epochs import ControlLog
+    from cim_hal.protocol.jobs.table import JobTable
+    from cim_hal.protocol.sharing.epochs import EpochLog
     from cim_hal.protocol.sharing.locks import Lock
     from cim_hal.protocol.wire.packet import Packet
     from cim_hal.protocol.wire.roles import User
 
-__all__ = ["Locking"]
+__all__ = ["LockHandlers"]
 
 
-class Locking:
+class LockHandlers:
     """Answers what is asked about the lock, and lets time pass for it.
 
     Jobs that were submitted under a lock and still wait when it ends become ordinary ones where
@@ -34,10 +34,10 @@ class Locking:
 
     def __init__(
         self,
-        leases: Leases,
-        jobs: JobBook,
+        leases: LockTable,
+        jobs: JobTable,
         user_of: Callable[[Packet], User],
-        controls: ControlLog,
+        controls: EpochLog,
     ) -> None:
         self._leases = leases
         self._jobs = jobs
@@ -49,9 +49,9 @@ class Locking:
             LockInfo: self._info,
         }
 
-    def caller(self, request: Packet) -> Caller:
+    def caller(self, request: Packet) -> Owner:
         """Return who asks."""
-        return Caller(request.session, self._user_of(request), request.epoch)
+        return Owner(request.session, self._user_of(request), request.epoch)
 
     def tick(self, now: float) -> list[Effect]:
         """Take back a lock that ran out."""
@@ -76,7 +76,7 @@ class Locking:
 
         def undo(error: CimError, now: float) -> list[Effect]:
             self._leases.withdraw(caller, lock)
-            return [Reply(peer, answer(request, as_fault(error))), *self._jobs.start_next(now)]
+            return [Reply(peer, answer(request, to_wire(error))), *self._jobs.start_next(now)]
 
         return self._controls.keep(self._controls.stopped, told, undo)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from cim_hal.errors import ConflictError, EmergencyStopError
 from cim_hal.protocol.effects import Audit, MakeSafe, Reply
 from cim_hal.protocol.jobs.records import Stopped
-from cim_hal.protocol.wire.errors import as_fault
+from cim_hal.protocol.wire.errors import to_wire
 from cim_hal.protocol.wire.messages.control import (
     EmergencyStop,
     ResetDevice,
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
 
     from cim_hal.errors import CimError
     from cim_hal.protocol.effects import Effect
-    from cim_hal.protocol.jobs.table import JobBook
-    from cim_hal.protocol.sharing.epochs import ControlLog
+    from cim_hal.protocol.jobs.table import JobTable
+    from cim_hal.protocol.sharing.epochs import EpochLog
     from cim_hal.protocol.wire.packet import Packet
     from cim_hal.protocol.wire.roles import User
 
-__all__ = ["Safety"]
+__all__ = ["SafetyHandlers"]
 
 
-class Safety:
+class SafetyHandlers:
     """Answers emergency stops and resets.
 
     While a stop holds jobs may be queued and none starts. A second stop makes the machine safe once
@@ -37,7 +37,7 @@ class Safety:
     """
 
     def __init__(
-        self, jobs: JobBook, user_of: Callable[[Packet], User], controls: ControlLog
+        self, jobs: JobTable, user_of: Callable[[Packet], User], controls: EpochLog
     ) -> None:
         self._jobs = jobs
         self._user_of = user_of
@@ -88,11 +88,11 @@ class Safety:
         def told(_now: float) -> list[Effect]:
             return [reply, audit]
 
-        def told_anyway(_error: CimError, _now: float) -> list[Effect]:
+        def on_save_failed(_error: CimError, _now: float) -> list[Effect]:
             return [reply, audit]  # it holds, as long as this server lives
 
         # Off first; then what is left of the job, and the answer.
-        return [MakeSafe(), *interrupted, *self._controls.keep(stopped, told, told_anyway)]
+        return [MakeSafe(), *interrupted, *self._controls.keep(stopped, told, on_save_failed)]
 
     def _reset(self, peer: bytes, request: Packet, body: ResetDevice, now: float) -> list[Effect]:
         user, stopped = self._user_of(request), self.stopped
@@ -115,7 +115,7 @@ class Safety:
             ]
 
         def refuse(error: CimError, _now: float) -> list[Effect]:
-            return [Reply(peer, answer(request, as_fault(error)))]
+            return [Reply(peer, answer(request, to_wire(error)))]
 
         return self._controls.keep(None, go_on, refuse)
 

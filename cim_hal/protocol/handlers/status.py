@@ -6,21 +6,21 @@ from itertools import islice
 from math import isinf
 from typing import TYPE_CHECKING, Any
 
-from cim_hal.machine.condition import Phase
+from cim_hal.machine.driver_state import DriverPhase
 from cim_hal.protocol.effects import Effect, Reply
 from cim_hal.protocol.jobs.state import JobState
 from cim_hal.protocol.monitoring.events import MAX_SHOWN
 from cim_hal.protocol.wire.messages.status import (
     AskMetrics,
     AskStatus,
-    EventSeen,
-    JobSeen,
-    LockSeen,
+    EventSummary,
+    JobSummary,
+    LockSummary,
     MachineState,
     MetricsReport,
-    SessionSeen,
+    SessionSummary,
     StatusReport,
-    StopSeen,
+    StopSummary,
 )
 from cim_hal.protocol.wire.packet import Packet, answer
 
@@ -28,27 +28,27 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from cim_hal.errors import Detail
-    from cim_hal.protocol.handlers.instruments import Instruments
-    from cim_hal.protocol.handlers.safety import Safety
+    from cim_hal.protocol.handlers.instruments import InstrumentHandlers
+    from cim_hal.protocol.handlers.safety import SafetyHandlers
     from cim_hal.protocol.jobs.records import Stopped
-    from cim_hal.protocol.monitoring.events import Activity, Happened, JobLife, SessionLife
-    from cim_hal.protocol.sharing.locks import Leases, Lock
+    from cim_hal.protocol.monitoring.events import EventLog, JobView, LoggedEvent, SessionView
+    from cim_hal.protocol.sharing.locks import Lock, LockTable
 
-__all__ = ["StatusDesk"]
+__all__ = ["StatusHandlers"]
 
 MAX_SESSIONS = 32
 MAX_NAME, MAX_FACTS, MAX_SENTENCE = 100, 16, 200
 
 
-class StatusDesk:
+class StatusHandlers:
     """Puts reports together; read-only.
 
     Parameters
     ----------
-    activity : Activity
-    instruments : Instruments
-    leases : Leases
-    safety : Safety
+    activity : EventLog
+    instruments : InstrumentHandlers
+    leases : LockTable
+    safety : SafetyHandlers
     device : str
         Name of the machine.
     software : str
@@ -64,10 +64,10 @@ class StatusDesk:
 
     def __init__(
         self,
-        activity: Activity,
-        instruments: Instruments,
-        leases: Leases,
-        safety: Safety,
+        activity: EventLog,
+        instruments: InstrumentHandlers,
+        leases: LockTable,
+        safety: SafetyHandlers,
         *,
         device: str,
         software: str,
@@ -118,21 +118,21 @@ class StatusDesk:
     def metrics(self, now: float) -> MetricsReport:
         """Return what was counted."""
         seen = self._activity
-        seen.meters.set("sessions", len(seen.sessions))
-        seen.meters.set("queue_depth", len(seen.waiting))
-        seen.meters.set("jobs_running", int(seen.running is not None))
+        seen.counters.set("sessions", len(seen.sessions))
+        seen.counters.set("queue_depth", len(seen.waiting))
+        seen.counters.set("jobs_running", int(seen.running is not None))
         restarts = self._instruments.status(now).driver.restarts
-        seen.meters.set("driver_restarts_total", restarts)
-        return MetricsReport(uptime_s=self._uptime(now), meters=seen.meters.readings())
+        seen.counters.set("driver_restarts_total", restarts)
+        return MetricsReport(uptime_s=self._uptime(now), meters=seen.counters.readings())
 
-    def _state(self, phase: Phase) -> MachineState:
+    def _state(self, phase: DriverPhase) -> MachineState:
         running = self._activity.running
         if self._safety.stopped is not None:
             return "stopped"
         match phase:
-            case Phase.STARTING:
+            case DriverPhase.STARTING:
                 return "starting"
-            case Phase.BROKEN:
+            case DriverPhase.BROKEN:
                 return "broken"
             case _ if running is None:
                 return "idle"
@@ -143,9 +143,9 @@ class StatusDesk:
         return max(now - (now if self._activity.began is None else self._activity.began), 0.0)
 
 
-def _lock(lock: Lock, now: float) -> LockSeen:
+def _lock(lock: Lock, now: float) -> LockSummary:
     left = lock.ends_at - now
-    return LockSeen(
+    return LockSummary(
         holder=_cut(lock.user.name),
         note=_cut(lock.note, MAX_SENTENCE),
         epoch=lock.epoch,
@@ -153,18 +153,18 @@ def _lock(lock: Lock, now: float) -> LockSeen:
     )
 
 
-def _stop(stopped: Stopped, now: float) -> StopSeen:
-    return StopSeen(
+def _stop(stopped: Stopped, now: float) -> StopSummary:
+    return StopSummary(
         by=_cut(stopped.by),
         reason=_cut(stopped.reason, MAX_SENTENCE),
         for_s=max(now - stopped.since, 0.0),
     )
 
 
-def _job(life: JobLife, now: float) -> JobSeen:
+def _job(life: JobView, now: float) -> JobSummary:
     end = life.end or {}
     started = life.started if life.started is not None else life.ended
-    return JobSeen(
+    return JobSummary(
         job=life.id,
         user=_cut(life.user),
         state=_job_state(life),
@@ -181,7 +181,7 @@ def _job(life: JobLife, now: float) -> JobSeen:
     )
 
 
-def _job_state(life: JobLife) -> JobState:
+def _job_state(life: JobView) -> JobState:
     if life.end is not None:
         return JobState(str(life.end.get("state")))
     if life.started is None:
@@ -189,8 +189,8 @@ def _job_state(life: JobLife) -> JobState:
     return JobState.STOPPING if life.is_stopping else JobState.RUNNING
 
 
-def _session(token: str, life: SessionLife, now: float) -> SessionSeen:
-    return SessionSeen(
+def _session(token: str, life: SessionView, now: float) -> SessionSummary:
+    return SessionSummary(
         session=token,
         user=_cut(life.user),
         client=_cut(life.client),
@@ -199,9 +199,9 @@ def _session(token: str, life: SessionLife, now: float) -> SessionSeen:
     )
 
 
-def _event(event: Happened, now: float) -> EventSeen:
+def _event(event: LoggedEvent, now: float) -> EventSummary:
     facts = islice(event.what.facts.items(), MAX_FACTS)
-    return EventSeen(
+    return EventSummary(
         event=_cut(event.what.event),
         user=_cut(event.what.user.name),
         ago_s=max(now - event.at, 0.0),

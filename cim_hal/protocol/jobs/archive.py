@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
     from cim_hal.errors import CimError
     from cim_hal.protocol.effects import Effect
-    from cim_hal.protocol.jobs.job import Job
+    from cim_hal.protocol.jobs.job import JobEntry
     from cim_hal.protocol.jobs.register import Register
     from cim_hal.protocol.wire.limits import Limits
-    from cim_hal.protocol.write_ahead import Otherwise, Saver, Then
+    from cim_hal.protocol.write_ahead import Otherwise, Then, WriteAhead
 
 __all__ = ["Archive"]
 
@@ -27,13 +27,13 @@ class Archive:
     ----------
     register : Register
     limits : Limits
-    saver : Saver
+    saver : WriteAhead
     put_off : callable
         Called where nobody asked for a move that could not be written: it is tried again later.
     """
 
     def __init__(
-        self, register: Register, limits: Limits, saver: Saver, put_off: Otherwise
+        self, register: Register, limits: Limits, saver: WriteAhead, put_off: Otherwise
     ) -> None:
         self._register = register
         self._shelf = Shelf(limits)
@@ -41,12 +41,14 @@ class Archive:
         self._put_off = put_off
         self._is_expiring = False  # the record of it is being written
 
-    def put(self, job: Job, now: float) -> list[Effect]:
+    def put(self, job: JobEntry, now: float) -> list[Effect]:
         """Keep a job that has just ended; others may have to go for it."""
         self._shelf.put(job)
         return self.expire(now)
 
-    def acknowledge(self, jobs: Iterable[Job], then: Then, otherwise: Otherwise) -> list[Effect]:
+    def acknowledge(
+        self, jobs: Iterable[JobEntry], then: Then, otherwise: Otherwise
+    ) -> list[Effect]:
         """Drop the results of jobs that have ended; their keys stay."""
         dropped = tuple(jobs)
 
@@ -58,9 +60,9 @@ class Archive:
 
         return self._saver.ask(Dropped(tuple(job.id for job in dropped)), close, otherwise)
 
-    def drop(self, jobs: Iterable[Job]) -> list[Effect]:
+    def drop(self, jobs: Iterable[JobEntry]) -> list[Effect]:
         """Drop results that nobody will ask for any more, if there are any."""
-        kept = [job for job in jobs if job.has_ended and job.measured is not None]
+        kept = [job for job in jobs if job.has_ended and job.result is not None]
         return self.acknowledge(kept, lambda _now: [], self._put_off) if kept else []
 
     def expire(self, now: float) -> list[Effect]:

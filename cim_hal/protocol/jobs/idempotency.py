@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from cim_hal.protocol.wire.messages import Sample
 
-__all__ = ["KeyRules", "body_digest", "job_id"]
+__all__ = ["IdempotencyRules", "body_digest", "job_id"]
 
 DIGEST_BYTES = 16
 
 
 @dataclass(frozen=True)
-class KeyRules:
+class IdempotencyRules:
     """How long keys are remembered, and how many.
 
     A key is remembered as long as its job, and `kept_s` after the end of it. Where `max_keys`

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from cim_hal.protocol.effects import Effect, Reply
-from cim_hal.protocol.jobs.pace import Work
+from cim_hal.protocol.jobs.pace import JobSize
 from cim_hal.protocol.jobs.state import TERMINAL, JobState
 from cim_hal.protocol.wire.evolution import as_of
 from cim_hal.protocol.wire.messages import JobStatus
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from cim_hal.model.record import LoweringReport
     from cim_hal.model.schedule import PumpSchedule
     from cim_hal.protocol.jobs.records import Accepted
-    from cim_hal.protocol.wire.messages import Fault, Progress, Sample
-    from cim_hal.protocol.wire.results import Measured
+    from cim_hal.protocol.wire.messages import ErrorMessage, Progress, Sample
+    from cim_hal.protocol.wire.results import Result
     from cim_hal.protocol.wire.roles import User
     from cim_hal.protocol.wire.version import Version
 
-__all__ = ["Job", "Waiter"]
+__all__ = ["JobEntry", "Waiter"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,25 +40,25 @@ class Waiter:
     deadline: float
     events: bool = False
 
-    def is_due(self, job: Job, now: float) -> bool:
+    def is_due(self, job: JobEntry, now: float) -> bool:
         """Return whether the answer is to be given."""
         has_news = 0 < self.since < job.seq and not self.events
         return job.has_ended or has_news or self.deadline <= now
 
-    def tell(self, job: Job) -> Reply:
+    def tell(self, job: JobEntry) -> Reply:
         """Return the answer it waits for."""
         return Reply(self.peer, answer(self.request, self._status(job)))
 
-    def hint(self, job: Job) -> Reply:
+    def hint(self, job: JobEntry) -> Reply:
         """Return the event that tells it the news."""
         return Reply(self.peer, event(self.request, self._status(job)))
 
-    def _status(self, job: Job) -> JobStatus:
+    def _status(self, job: JobEntry) -> JobStatus:
         return as_of(job.status(), self.version)
 
 
 @dataclass(eq=False)
-class Job:
+class JobEntry:
     """One submission.
 
     The program is not there yet after a restart, until the couplings are fitted again; it is
@@ -71,7 +71,7 @@ class Job:
     epoch : int
         That of the lock under which it was submitted, 0 for none. A lock does not outlive its
         server, so after a restart it is 0.
-    measured : Measured or None
+    measured : Result or None
         The runs that are finished: those delivered so far, all of them once it is done.
     seq : int
         Grows with each change of state or progress, and with each delivery.
@@ -84,8 +84,8 @@ class Job:
     program: Program | None
     epoch: int = 0
     state: JobState = JobState.QUEUED
-    measured: Measured | None = None
-    error: Fault | None = None
+    result: Result | None = None
+    error: ErrorMessage | None = None
     reason: CimError | None = None  # why it is to end, where its user did not ask for it
     is_moving: bool = False
     started_at: float = 0.0
@@ -125,14 +125,14 @@ class Job:
         return self.state in TERMINAL
 
     @property
-    def work(self) -> Work:
+    def work(self) -> JobSize:
         """What it asks of the machine."""
-        return Work(self.report.machine_spins, self.request.n_runs, self.schedule.round_trips)
+        return JobSize(self.report.machine_spins, self.request.n_runs, self.schedule.round_trips)
 
     @property
     def n_bytes(self) -> int:
         """Bytes of its result, or of what there is of it."""
-        return self.measured.n_bytes if self.measured is not None else 0
+        return self.result.n_bytes if self.result is not None else 0
 
     def status(self) -> JobStatus:
         """Return the message that says where the job is."""
@@ -142,7 +142,7 @@ class Job:
             error=self.error,
             seq=self.seq,
             progress=self.progress,
-            ready=len(self.measured.spins) if self.measured is not None else 0,
+            ready=len(self.result.spins) if self.result is not None else 0,
         )
 
     def facts(self) -> dict[str, Detail]:
@@ -161,8 +161,8 @@ class Job:
         facts: dict[str, Detail] = {"job": self.id, "state": self.state.value}
         if self.error is not None:
             return facts | {"reason": self.error.code, "message": self.error.message}
-        if self.measured is not None:
-            facts |= {"device_s": round(self.measured.device_s, 6)}
+        if self.result is not None:
+            facts |= {"device_s": round(self.result.device_s, 6)}
         return facts
 
     def wait(self, waiter: Waiter) -> None:

@@ -10,9 +10,9 @@ from cim_hal.errors import KeyLimitError
 from cim_hal.protocol.wire.messages import JobStatus
 
 if TYPE_CHECKING:
-    from cim_hal.protocol.jobs.idempotency import KeyRules
+    from cim_hal.protocol.jobs.idempotency import IdempotencyRules
     from cim_hal.protocol.jobs.state import JobState
-    from cim_hal.protocol.wire.messages import Fault
+    from cim_hal.protocol.wire.messages import ErrorMessage
 
 __all__ = ["Closed", "Ledger"]
 
@@ -24,7 +24,7 @@ class Closed:
     user: str
     digest: bytes
     state: JobState
-    error: Fault | None
+    error: ErrorMessage | None
     ended_at: float
 
     def status(self, job: str) -> JobStatus:
@@ -35,7 +35,7 @@ class Closed:
 class Ledger:
     """Closed jobs by id, the first closed first."""
 
-    def __init__(self, rules: KeyRules) -> None:
+    def __init__(self, rules: IdempotencyRules) -> None:
         self._rules = rules
         self._closed: OrderedDict[str, Closed] = OrderedDict()
 

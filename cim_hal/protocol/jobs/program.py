@@ -14,10 +14,10 @@ from cim_hal.protocol.wire.results import result_bytes
 if TYPE_CHECKING:
     from cim_hal.machine.capabilities import Capabilities
     from cim_hal.machine.lowering import Lowering
-    from cim_hal.protocol.jobs.job import Job
+    from cim_hal.protocol.jobs.job import JobEntry
     from cim_hal.protocol.wire.limits import Limits
     from cim_hal.protocol.wire.messages import Sample
-    from cim_hal.protocol.wire.results import Measured
+    from cim_hal.protocol.wire.results import Result
 
 __all__ = ["program_of", "record_of"]
 
@@ -46,7 +46,7 @@ def program_of(
     return program
 
 
-def record_of(job: Job, measured: Measured, device: str) -> RunRecord:
+def record_of(job: JobEntry, result: Result, device: str) -> RunRecord:
     """Return the provenance of what a job measured on `device`."""
     return RunRecord(
         device=device,
@@ -54,12 +54,12 @@ def record_of(job: Job, measured: Measured, device: str) -> RunRecord:
         coupling=job.request.coupling.digest,
         seed=job.request.seed,
         round_trips=job.schedule.round_trips,
-        device_s=measured.device_s,
+        device_s=result.device_s,
         lowering=job.report,
         pump=job.schedule.pump,
         settings=job.request.settings,
-        notes=dict(measured.notes),
-        calibration=measured.calibration,
+        notes=dict(result.notes),
+        calibration=result.calibration,
     )
 
 

@@ -9,15 +9,15 @@ if TYPE_CHECKING:
     from cim_hal.model.record import LoweringReport
     from cim_hal.model.schedule import PumpSchedule
     from cim_hal.protocol.jobs.state import JobState
-    from cim_hal.protocol.wire.messages import Fault, Sample
-    from cim_hal.protocol.wire.results import Measured
+    from cim_hal.protocol.wire.messages import ErrorMessage, Sample
+    from cim_hal.protocol.wire.results import Result
     from cim_hal.protocol.wire.roles import User
 
 __all__ = [
     "Accepted",
-    "Controls",
     "Dropped",
     "Ended",
+    "EpochRecord",
     "Forgotten",
     "Record",
     "Saved",
@@ -55,8 +55,8 @@ class Ended:
 
     job: str
     state: JobState
-    error: Fault | None
-    measured: Measured | None
+    error: ErrorMessage | None
+    result: Result | None
     at: float
 
 
@@ -93,14 +93,14 @@ class Stopped:
 
 
 @dataclass(frozen=True, eq=False)
-class Controls:
+class EpochRecord:
     """The last number of a lock or a stop, and the stop that holds; written before it is told."""
 
     number: int
     stopped: Stopped | None
 
 
-Record: TypeAlias = Accepted | Started | Ended | Dropped | Forgotten | Controls
+Record: TypeAlias = Accepted | Started | Ended | Dropped | Forgotten | EpochRecord
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,7 +115,7 @@ class Saved:
     user: str
     digest: bytes
     state: JobState
-    error: Fault | None
+    error: ErrorMessage | None
     accepted: Accepted | None
-    measured: Measured | None
+    result: Result | None
     ended_at: float

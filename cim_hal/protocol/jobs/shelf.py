@@ -6,7 +6,7 @@ from collections import Counter, OrderedDict
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from cim_hal.protocol.jobs.job import Job
+    from cim_hal.protocol.jobs.job import JobEntry
     from cim_hal.protocol.wire.limits import Limits
 
 __all__ = ["Shelf"]
@@ -17,22 +17,22 @@ class Shelf:
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._jobs: OrderedDict[str, Job] = OrderedDict()
+        self._jobs: OrderedDict[str, JobEntry] = OrderedDict()
         self._n_bytes = 0
 
-    def put(self, job: Job) -> None:
+    def put(self, job: JobEntry) -> None:
         """Keep a job that has just ended."""
         self._jobs[job.id] = job
         self._n_bytes += job.n_bytes
 
-    def take(self, job: Job) -> bool:
+    def take(self, job: JobEntry) -> bool:
         """Let go of a job; return whether it was here."""
         if self._jobs.pop(job.id, None) is None:
             return False
         self._n_bytes -= job.n_bytes
         return True
 
-    def due(self, now: float) -> list[Job]:
+    def due(self, now: float) -> list[JobEntry]:
         """Return the jobs to let go of: the too old, and from the oldest on the too many.
 
         The newest, of all and of each user, stays however large it is.
@@ -48,13 +48,13 @@ class Shelf:
             n_bytes, n_jobs = n_bytes - job.n_bytes, n_jobs - 1
         return due + self._beyond_quota(len(due))
 
-    def _beyond_quota(self, n_due: int) -> list[Job]:
+    def _beyond_quota(self, n_due: int) -> list[JobEntry]:
         """Return what users keep beyond their quota, past the first `n_due` jobs."""
         most = self._limits.user_kept_bytes
         if most is None:
             return []
         kept: Counter[str] = Counter()
-        beyond: list[Job] = []
+        beyond: list[JobEntry] = []
         for job in reversed(list(self._jobs.values())[n_due:]):  # the newest first
             user, is_newest = job.user.name, job.user.name not in kept
             kept[user] += job.n_bytes

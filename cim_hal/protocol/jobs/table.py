@@ -8,33 +8,33 @@ from cim_hal.protocol.effects import Audit, Effect, Run, Stop
 from cim_hal.protocol.jobs.archive import Archive
 from cim_hal.protocol.jobs.endings import cancelled, ended, restarted
 from cim_hal.protocol.jobs.idempotency import body_digest, job_id
-from cim_hal.protocol.jobs.job import Job
+from cim_hal.protocol.jobs.job import JobEntry
 from cim_hal.protocol.jobs.records import Accepted, Ended, Started
 from cim_hal.protocol.jobs.register import Register
-from cim_hal.protocol.jobs.scheduler import Turns
+from cim_hal.protocol.jobs.scheduler import Scheduler
 from cim_hal.protocol.jobs.state import JobEvent, JobState, after
-from cim_hal.protocol.wire.errors import as_fault
-from cim_hal.protocol.wire.results import Measured
-from cim_hal.protocol.write_ahead import Saver
+from cim_hal.protocol.wire.errors import to_wire
+from cim_hal.protocol.wire.results import Result
+from cim_hal.protocol.write_ahead import WriteAhead
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from cim_hal.errors import CimError
     from cim_hal.machine.driver import Program
-    from cim_hal.protocol.jobs.idempotency import KeyRules
+    from cim_hal.protocol.jobs.idempotency import IdempotencyRules
     from cim_hal.protocol.jobs.records import Saved
-    from cim_hal.protocol.sharing.sessions import Session
+    from cim_hal.protocol.sharing.sessions import ClientSession
     from cim_hal.protocol.wire.limits import Limits
     from cim_hal.protocol.wire.messages import Progress, Sample
     from cim_hal.protocol.write_ahead import Otherwise, Then
 
-__all__ = ["JobBook"]
+__all__ = ["JobTable"]
 
 RETRY_S = 1.0  # after a record that could not be written
 
 
-class JobBook:
+class JobTable:
     """All jobs a server knows, and the queue for its machine.
 
     A move that must outlast a crash is made when its record is written, and not before: until
@@ -44,18 +44,18 @@ class JobBook:
     def __init__(
         self,
         limits: Limits,
-        rules: KeyRules | None = None,
+        rules: IdempotencyRules | None = None,
         *,
-        may_start: Callable[[Job], bool] = lambda _job: True,
+        may_start: Callable[[JobEntry], bool] = lambda _job: True,
     ) -> None:
         self._may_start = may_start
-        self.saver = Saver()
+        self.saver = WriteAhead()
         self.register = Register(rules)
         self.archive = Archive(self.register, limits, self.saver, self._put_off)
-        self._queue = Turns(limits)
-        self._running: Job | None = None
+        self._queue = Scheduler(limits)
+        self._running: JobEntry | None = None
         self._is_starting = False  # the record of it is being written
-        self._held: Measured | CimError | None = None  # of the running job, not written yet
+        self._held: Result | CimError | None = None  # of the running job, not written yet
         self._retry_at = 0.0
         self._seq = 0
 
@@ -65,7 +65,7 @@ class JobBook:
         return len(self._queue)
 
     @property
-    def waiting(self) -> list[Job]:
+    def waiting(self) -> list[JobEntry]:
         """The jobs that wait for the machine, in the order they came."""
         return list(self._queue)
 
@@ -75,7 +75,7 @@ class JobBook:
         return self._running is not None
 
     @property
-    def running(self) -> Job | None:
+    def running(self) -> JobEntry | None:
         """The job that has the machine."""
         return self._running
 
@@ -86,7 +86,7 @@ class JobBook:
 
     def submit(
         self,
-        session: Session,
+        session: ClientSession,
         request: Sample,
         program: Program,
         now: float,
@@ -109,7 +109,7 @@ class JobBook:
         user, job = session.user, job_id(session.user.name, request.key)
         report, digest = program.lowering.report, body_digest(request)
         record = Accepted(job, user, request, digest, program.schedule, report, now)
-        accepted = Job(record, "" if request.keep else session.token, program, epoch)
+        accepted = JobEntry(record, "" if request.keep else session.token, program, epoch)
 
         def admit(now: float) -> list[Effect]:
             self.register.add(accepted)
@@ -152,7 +152,7 @@ class JobBook:
 
     def cancel(
         self,
-        job: Job,
+        job: JobEntry,
         now: float,
         *,
         then: Then | None = None,
@@ -196,14 +196,14 @@ class JobBook:
         self._running.progress = progress
         return self._changed(self._running, now)
 
-    def deliver(self, job: str, measured: Measured, now: float) -> list[Effect]:
+    def deliver(self, job: str, result: Result, now: float) -> list[Effect]:
         """Take the runs of the running job that are finished, all of them so far."""
         if self._running is None or self._running.id != job:
             return []
-        self._running.measured = measured
+        self._running.result = result
         return self._changed(self._running, now)
 
-    def finish(self, job_id: str, outcome: Measured | CimError, now: float) -> list[Effect]:
+    def finish(self, job_id: str, outcome: Result | CimError, now: float) -> list[Effect]:
         """Take what became of the running job, and start the next.
 
         The job runs on, for all to see, until that is written.
@@ -215,7 +215,7 @@ class JobBook:
 
         def end(now: float) -> list[Effect]:
             self._running = self._held = None
-            self._queue.charge(job, now, is_whole=isinstance(outcome, Measured))
+            self._queue.charge(job, now, is_whole=isinstance(outcome, Result))
             return [*self._end(job, record, now), *self.start_next(now)]
 
         def hold(error: CimError, now: float) -> list[Effect]:
@@ -266,28 +266,28 @@ class JobBook:
             elif known.state is JobState.RUNNING:
                 effects += self._fail_restarted(job, now)
             else:
-                end = Ended(job.id, job.state, known.error, known.measured, known.ended_at)
+                end = Ended(job.id, job.state, known.error, known.result, known.ended_at)
                 effects += self._end(job, end, now)
         return effects
 
-    def fail(self, job: Job, error: CimError, now: float) -> list[Effect]:
+    def fail(self, job: JobEntry, error: CimError, now: float) -> list[Effect]:
         """End a queued job that cannot be run."""
         return self._end_queued(job, JobState.FAILED, error, now, _nothing, self._put_off)
 
-    def _fail_restarted(self, job: Job, now: float) -> list[Effect]:
+    def _fail_restarted(self, job: JobEntry, now: float) -> list[Effect]:
         record = restarted(job, now)
         return self.saver.ask(record, lambda now: self._end(job, record, now), _give_up)
 
     # ---- inside -----------------------------------------------------------------------------
 
-    def _is_ready(self, job: Job) -> bool:
+    def _is_ready(self, job: JobEntry) -> bool:
         """Whether a job may start: one that is about to be ended may not, whatever is written."""
         is_free = job.reason is None and not job.is_moving
         return is_free and job.program is not None and self._may_start(job)
 
     def _end_queued(  # noqa: PLR0917
         self,
-        job: Job,
+        job: JobEntry,
         state: JobState,
         error: CimError,
         now: float,
@@ -308,16 +308,16 @@ class JobBook:
             job.is_moving = False
             return otherwise(error, now)
 
-        record = Ended(job.id, state, as_fault(error), None, now)
+        record = Ended(job.id, state, to_wire(error), None, now)
         return self.saver.ask(record, end, leave)
 
-    def _changed(self, job: Job, now: float) -> list[Effect]:
+    def _changed(self, job: JobEntry, now: float) -> list[Effect]:
         self._seq += 1
         job.seq = self._seq
         return job.tell_waiters(now)
 
-    def _end(self, job: Job, record: Ended, now: float) -> list[Effect]:
-        job.program, job.measured, job.error = None, record.measured, record.error
+    def _end(self, job: JobEntry, record: Ended, now: float) -> list[Effect]:
+        job.program, job.result, job.error = None, record.result, record.error
         job.state, job.ended_at = record.state, record.at
         audit = Audit("job ended", job.user, job.end_facts())
         return [*self._changed(job, now), audit, *self.archive.put(job, now)]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from cim_hal.errors import CalibrationError, CimError, ConflictError, UnknownReferenceError
 from cim_hal.protocol.effects import Audit, Calibrate, Effect, Reply, Stop
-from cim_hal.protocol.wire.errors import as_fault
+from cim_hal.protocol.wire.errors import to_wire
 from cim_hal.protocol.wire.messages.instruments import (
     CalibrationEntry,
     CalibrationList,
@@ -47,7 +47,7 @@ class _Task:
             case None:
                 return CalibrationState(key=self.key, state="running")
             case CimError():
-                return CalibrationState(key=self.key, state="failed", error=as_fault(self.outcome))
+                return CalibrationState(key=self.key, state="failed", error=to_wire(self.outcome))
             case fingerprint:
                 return CalibrationState(key=self.key, state="done", fingerprint=fingerprint)
 

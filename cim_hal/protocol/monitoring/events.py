@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from cim_hal.protocol.effects import Audit, Effect, Reply, Run, Stop
-from cim_hal.protocol.monitoring.counters import Meters
-from cim_hal.protocol.monitoring.tempo import Tempo
+from cim_hal.protocol.monitoring.counters import Counters
+from cim_hal.protocol.monitoring.tempo import ThroughputCounter
 from cim_hal.protocol.wire.messages import (
     CommitCouplings,
     CouplingChunk,
     CouplingsLoaded,
-    Fault,
+    ErrorMessage,
     UploadOpened,
 )
 from cim_hal.protocol.wire.packet import Kind
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from cim_hal.errors import Detail
     from cim_hal.protocol.wire.packet import Packet
 
-__all__ = ["MAX_SHOWN", "Activity", "Happened", "JobLife", "SessionLife"]
+__all__ = ["MAX_SHOWN", "EventLog", "JobView", "LoggedEvent", "SessionView"]
 
 MAX_SHOWN = 16  # jobs and events that are remembered for those who look
 MAX_PENDING = 4096
@@ -38,7 +38,7 @@ Value = TypeVar("Value")
 
 
 @dataclass(eq=False)
-class SessionLife:
+class SessionView:
     """A session, from its hello to its end."""
 
     user: str
@@ -48,7 +48,7 @@ class SessionLife:
 
 
 @dataclass(eq=False)
-class JobLife:
+class JobView:
     """A job, from its acceptance to its end."""
 
     id: str
@@ -64,25 +64,25 @@ class JobLife:
 
 
 @dataclass(frozen=True)
-class Happened:
+class LoggedEvent:
     """An event of the audit log, and when."""
 
     what: Audit
     at: float
 
 
-class Activity:
+class EventLog:
     """The fold. Its numbers may be read at any time; `now` only grows."""
 
     def __init__(self) -> None:
-        self.meters = Meters()
-        self.tempo = Tempo()
+        self.counters = Counters()
+        self.tempo = ThroughputCounter()
         self.began: float | None = None
-        self.sessions: dict[str, SessionLife] = {}
-        self.waiting: dict[str, JobLife] = {}
-        self.running: JobLife | None = None
-        self.recent: deque[JobLife] = deque(maxlen=MAX_SHOWN)
-        self.events: deque[Happened] = deque(maxlen=MAX_SHOWN)
+        self.sessions: dict[str, SessionView] = {}
+        self.waiting: dict[str, JobView] = {}
+        self.running: JobView | None = None
+        self.recent: deque[JobView] = deque(maxlen=MAX_SHOWN)
+        self.events: deque[LoggedEvent] = deque(maxlen=MAX_SHOWN)
         self.ended: Counter[str] = Counter()
         self._pending: OrderedDict[tuple[bytes, bytes], tuple[Any, float]] = OrderedDict()
         self._uploads: OrderedDict[str, float] = OrderedDict()
@@ -92,7 +92,7 @@ class Activity:
         self._advance(now)
         _put(self._pending, (peer, request.id), (request.body, now))
         if isinstance(request.body, CouplingChunk):
-            self.meters.count("upload_bytes_total", by=sum(b.nbytes for b in request.buffers))
+            self.counters.count("upload_bytes_total", by=sum(b.nbytes for b in request.buffers))
         session = self.sessions.get(_short(request.session))
         if session is not None:
             session.seen = now
@@ -124,7 +124,7 @@ class Activity:
             self.began = now
         busy_s = self.tempo.advance(now, is_busy=self.running is not None)
         if busy_s:
-            self.meters.count("device_busy_seconds_total", by=busy_s)
+            self.counters.count("device_busy_seconds_total", by=busy_s)
 
     def _replied(self, reply: Reply, now: float) -> None:
         body: Any = reply.packet.body
@@ -133,27 +133,27 @@ class Activity:
         asked, at = self._pending.pop((reply.peer, reply.packet.id), (None, now))
         if asked is None:  # a reply to one of those that were sent again
             return
-        outcome = body.code if isinstance(body, Fault) else "ok"
-        self.meters.count("requests_total", asked.t, outcome)
-        self.meters.observe("request_seconds", now - at, asked.t)
+        outcome = body.code if isinstance(body, ErrorMessage) else "ok"
+        self.counters.count("requests_total", asked.t, outcome)
+        self.counters.observe("request_seconds", now - at, asked.t)
         if isinstance(asked, CommitCouplings) and isinstance(body, CouplingsLoaded):
             opened = self._uploads.pop(asked.upload, None)
             if opened is not None:
-                self.meters.observe("upload_seconds", now - opened)
+                self.counters.observe("upload_seconds", now - opened)
 
     def _happened(self, what: Audit, now: float) -> None:
-        self.events.appendleft(Happened(what, now))
+        self.events.appendleft(LoggedEvent(what, now))
         facts = what.facts
         match what.event:
             case "session":
                 client = str(facts.get("client", ""))
-                life = SessionLife(what.user.name, client, now, now)
+                life = SessionView(what.user.name, client, now, now)
                 self.sessions[str(facts.get("session"))] = life
             case "session ended":
                 self.sessions.pop(str(facts.get("session")), None)
             case "job":
                 job = str(facts.get("job"))
-                self.waiting[job] = JobLife(job, what.user.name, facts, now)
+                self.waiting[job] = JobView(job, what.user.name, facts, now)
             case "job started" if self.running is not None:
                 expected_s = facts.get("expected_s")
                 self.running.expected_s = None if expected_s is None else float(expected_s)
@@ -167,7 +167,7 @@ class Activity:
         if life is None:
             return
         life.started, self.running = now, life
-        self.meters.observe("queue_wait_seconds", now - life.accepted)
+        self.counters.observe("queue_wait_seconds", now - life.accepted)
 
     def _ended(self, job: str, facts: Mapping[str, Detail], now: float) -> None:
         life = self.waiting.pop(job, None)
@@ -181,10 +181,10 @@ class Activity:
         self.recent.appendleft(life)
         self.ended[state] += 1
         self.tempo.job_ended(n_runs)
-        self.meters.count("jobs_total", state)
-        self.meters.count("runs_total", by=n_runs)
+        self.counters.count("jobs_total", state)
+        self.counters.count("runs_total", by=n_runs)
         if life.started is not None:
-            self.meters.observe("run_seconds", now - life.started)
+            self.counters.observe("run_seconds", now - life.started)
 
 
 def _short(session: str) -> str:

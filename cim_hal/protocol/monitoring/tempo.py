@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from cim_hal.protocol.wire.messages.status import Throughput
 
-__all__ = ["BUCKET_S", "N_BUCKETS", "Tempo"]
+__all__ = ["BUCKET_S", "N_BUCKETS", "ThroughputCounter"]
 
 BUCKET_S = 5.0
 N_BUCKETS = 60
@@ -19,7 +19,7 @@ class _Bucket:
     busy_s: float = 0.0
 
 
-class Tempo:
+class ThroughputCounter:
     """The last `n_buckets` stretches of `bucket_s` seconds each, the running one included."""
 
     def __init__(self, *, bucket_s: float = BUCKET_S, n_buckets: int = N_BUCKETS) -> None:

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cim_hal.protocol.jobs.records import Controls
+from cim_hal.protocol.jobs.records import EpochRecord
 
 if TYPE_CHECKING:
     from cim_hal.protocol.effects import Effect
     from cim_hal.protocol.jobs.records import Stopped
-    from cim_hal.protocol.write_ahead import Otherwise, Saver, Then
+    from cim_hal.protocol.write_ahead import Otherwise, Then, WriteAhead
 
-__all__ = ["ControlLog"]
+__all__ = ["EpochLog"]
 
 
-class ControlLog:
+class EpochLog:
     """Gives out numbers, each larger than all before, and has them written.
 
     Parameters
     ----------
-    saver : Saver
+    saver : WriteAhead
     first : int
         The first number: larger than those of the server's earlier lives.
 
@@ -29,12 +29,12 @@ class ControlLog:
         The emergency stop that holds.
     """
 
-    def __init__(self, saver: Saver, first: int) -> None:
+    def __init__(self, saver: WriteAhead, first: int) -> None:
         self._saver = saver
         self._last = first - 1
         self.stopped: Stopped | None = None
 
-    def __iter__(self) -> ControlLog:
+    def __iter__(self) -> EpochLog:
         return self
 
     def __next__(self) -> int:
@@ -43,9 +43,9 @@ class ControlLog:
 
     def keep(self, stopped: Stopped | None, then: Then, otherwise: Otherwise) -> list[Effect]:
         """Have the last number and a stop written, and go on."""
-        return self._saver.ask(Controls(self._last, stopped), then, otherwise)
+        return self._saver.ask(EpochRecord(self._last, stopped), then, otherwise)
 
-    def restore(self, kept: Controls) -> None:
+    def restore(self, kept: EpochRecord) -> None:
         """Go on from what an earlier server wrote."""
         self._last = max(self._last, kept.number)
         self.stopped = kept.stopped

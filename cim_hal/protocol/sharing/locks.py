@@ -3,7 +3,7 @@
 A lock is given to a session and lasts while messages that carry its epoch arrive, or it stands for
 a time that was given beforehand, for its user. What uses the hardware must carry the epoch while
 a lock is held. So a client that slept through the end of its lease cannot act on that of another:
-its epoch is old. A lease that ran out is taken back by `Leases.expire`, and only there.
+its epoch is old. A lease that ran out is taken back by `LockTable.expire`, and only there.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from cim_hal.protocol.wire.messages.control import LockDevice
     from cim_hal.protocol.wire.roles import User
 
-__all__ = ["Caller", "Leases", "Lock"]
+__all__ = ["Lock", "LockTable", "Owner"]
 
 # Locks of one session that a late copy of their request does not bring back.
 REMEMBERED = 64
@@ -31,7 +31,7 @@ FOREVER = float("inf")
 
 
 @dataclass(frozen=True)
-class Caller:
+class Owner:
     """Who asks: a session, its user, and the epoch that the message carried, 0 for none."""
 
     session: str
@@ -64,14 +64,14 @@ class Lock:
         """When it is over as things stand."""
         return min(self.ends_at, self.lease_until)
 
-    def belongs_to(self, caller: Caller) -> bool:
+    def belongs_to(self, caller: Owner) -> bool:
         """Whether the caller is the session or, where it stands, the user it was given to."""
         if self.session:
             return self.session == caller.session
         return self.user.name == caller.user.name
 
 
-class Leases:
+class LockTable:
     """The lock of one machine.
 
     Parameters
@@ -87,7 +87,7 @@ class Leases:
         self._granted: dict[str, deque[str]] = defaultdict(lambda: deque(maxlen=REMEMBERED))
         self.lock: Lock | None = None
 
-    def grant(self, caller: Caller, request: LockDevice, now: float) -> Lock:
+    def grant(self, caller: Owner, request: LockDevice, now: float) -> Lock:
         """Lock the machine; a request that comes again gets the same lock again.
 
         Raises
@@ -117,12 +117,12 @@ class Leases:
         )
         return self.lock
 
-    def withdraw(self, caller: Caller, lock: Lock) -> None:
+    def withdraw(self, caller: Owner, lock: Lock) -> None:
         """Undo a grant that nobody was told of; its request may come again."""
         self._granted[caller.session].remove(lock.key)
         self.lock = None
 
-    def release(self, caller: Caller, now: float, *, breaks: int = 0) -> Lock | None:
+    def release(self, caller: Owner, now: float, *, breaks: int = 0) -> Lock | None:
         """Give the machine back; return the lock that was there. A free one is no mistake.
 
         Parameters
@@ -149,13 +149,13 @@ class Leases:
         self.lock = None
         return lock
 
-    def renew(self, caller: Caller, now: float) -> None:
+    def renew(self, caller: Owner, now: float) -> None:
         """Take a message, of whatever kind, as a sign of life of the one who has the lock."""
         lock = self.lock
         if lock and lock.session and lock.epoch == caller.epoch and lock.belongs_to(caller):
             lock.lease_until = now + self._limits.lease_s
 
-    def check(self, caller: Caller, now: float) -> None:
+    def check(self, caller: Owner, now: float) -> None:
         """Refuse what uses the hardware and may not.
 
         Raises
@@ -192,7 +192,7 @@ class Leases:
         self.lock = None
         return lock
 
-    def state(self, caller: Caller, now: float) -> LockState:
+    def state(self, caller: Owner, now: float) -> LockState:
         """Return the message that says who has the machine."""
         lock, lease_s = self.lock, self._limits.lease_s
         if lock is None:

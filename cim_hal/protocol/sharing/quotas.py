@@ -9,7 +9,7 @@ from cim_hal.errors import QuotaError, RateLimitedError
 if TYPE_CHECKING:
     from cim_hal.protocol.wire.roles import User
 
-__all__ = ["Rates", "check_quota"]
+__all__ = ["RateLimiter", "check_quota"]
 
 BURST_S = 2.0
 
@@ -39,7 +39,7 @@ def check_quota(user: str, what: str, *, used: int, available: int, hint: str) -
         )
 
 
-class Rates:
+class RateLimiter:
     """Counts the messages of each user against a rate, with a reserve of two seconds.
 
     Parameters

@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from cim_hal.protocol.wire.roles import User
     from cim_hal.protocol.wire.version import Version
 
-__all__ = ["Session", "Sessions"]
+__all__ = ["ClientSession", "SessionTable"]
 
 HELLOS = 4096  # remembered beyond the end of their sessions
 
 
 @dataclass(eq=False)
-class Session:
+class ClientSession:
     """A conversation with one user; it may go over any number of connections."""
 
     token: str
@@ -31,22 +31,24 @@ class Session:
     user: User
 
 
-class Sessions:
+class SessionTable:
     """The sessions of a server by token."""
 
     def __init__(self, limits: Limits, new_token: Callable[[], str]) -> None:
         self._limits = limits
         self._new_token = new_token
-        self._sessions: dict[str, Session] = {}
+        self._sessions: dict[str, ClientSession] = {}
         self._hellos: OrderedDict[tuple[str, bytes], str] = OrderedDict()
 
     def __contains__(self, token: str) -> bool:
         return token in self._sessions
 
-    def __getitem__(self, token: str) -> Session:
+    def __getitem__(self, token: str) -> ClientSession:
         return self._sessions[token]
 
-    def open(self, user: User, hello: bytes, version: Version, now: float) -> tuple[Session, bool]:
+    def open(
+        self, user: User, hello: bytes, version: Version, now: float
+    ) -> tuple[ClientSession, bool]:
         """Return the session that a hello opens, and whether it is new.
 
         A hello that is sent again, with the same id, is answered with the same session.
@@ -70,13 +72,13 @@ class Sessions:
         most, hint = self._limits.user_sessions, "close sessions that are not needed"
         check_quota(user.name, "user_sessions", used=own, available=most, hint=hint)
         token = self._new_token()
-        session = self._sessions[token] = Session(token, version, now, user)
+        session = self._sessions[token] = ClientSession(token, version, now, user)
         self._hellos[user.name, hello] = token
         while len(self._hellos) > max(HELLOS, self._limits.max_sessions):
             self._hellos.popitem(last=False)
         return session, True
 
-    def get(self, token: str, user: User, now: float) -> Session:
+    def get(self, token: str, user: User, now: float) -> ClientSession:
         """Return a session that its user speaks in.
 
         Raises
@@ -97,7 +99,7 @@ class Sessions:
         if token in self._sessions:
             self._sessions[token].seen = now
 
-    def end(self, token: str) -> Session:
+    def end(self, token: str) -> ClientSession:
         """Let go of a session."""
         return self._sessions.pop(token)
 

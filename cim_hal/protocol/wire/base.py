@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["Detail", "Digest", "Fault", "Number", "Text", "Token", "Wire", "WireVersion"]
+__all__ = ["Detail", "Digest", "ErrorMessage", "Number", "Text", "Token", "Wire", "WireVersion"]
 
 Token = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
 Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
@@ -25,7 +25,7 @@ class Wire(BaseModel):
     buffers: ClassVar[tuple[int, int]] = (0, 0)
 
 
-class Fault(Wire):
+class ErrorMessage(Wire):
     """An error: a code of the table in `faults`, a sentence, and fields a program can read."""
 
     t: Literal["error"] = "error"

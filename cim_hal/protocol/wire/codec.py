@@ -1,4 +1,4 @@
-"""Packets to frames and back.
+"""Packets to frames and back: on the network, to the process of a driver, and in files.
 
 ::
 
@@ -8,13 +8,14 @@
     F2…  raw       one frame per buffer, C order, little endian
 
 Any frames give a packet or a `ProtocolError`, and nothing else. Sizes are compared in Python
-integers before an array is made.
+integers before an array is made. `framing` says how frames lie in a byte stream or a file.
 """
 
 from __future__ import annotations
 
 import math
 import struct
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 import msgpack
@@ -30,11 +31,11 @@ from cim_hal.protocol.wire.packet import ID_BYTES, Kind, Packet
 from cim_hal.protocol.wire.version import MAJOR
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
-__all__ = ["DTYPES", "Buffer", "decode", "encode"]
+__all__ = ["DTYPES", "Buffer", "Codec", "FrameLimits", "decode", "encode"]
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
 
@@ -42,15 +43,29 @@ DTYPES = ("|u1", "|i1", "<u2", "<i2", "<u4", "<i4", "<i8", "<f4", "<f8")
 MAGIC = b"CIM"
 MAX_DEPTH = 8
 
+MAX_DESCRIPTORS = 8
+
 _PREAMBLE = struct.Struct("<3sBBBH")
 _CONTAINERS = (dict, tuple)
 _KINDS = {int(kind): kind for kind in Kind}  # a call of Kind takes ten times as long
-# What stands behind `TypeAdapter.validate_python`, in half the time.
-_BODIES = {
-    Kind.REQUEST: REQUEST.validator,
-    Kind.REPLY: REPLY.validator,
-    Kind.EVENT: EVENT.validator,
-}
+
+
+@dataclass(frozen=True)
+class FrameLimits:
+    """Sizes that a message may have; those of the network are the defaults.
+
+    Attributes
+    ----------
+    header_bytes, text_bytes : int
+        The header, and one string in it.
+    buffers, buffer_bytes : int
+        Number of buffers, at most 8, and bytes of one of them.
+    """
+
+    header_bytes: int = MAX_HEADER_BYTES
+    text_bytes: int = 8192
+    buffers: int = MAX_BUFFERS
+    buffer_bytes: int = MAX_BUFFER_BYTES
 
 
 class _Descriptor(Wire):
@@ -65,7 +80,7 @@ class _Descriptor(Wire):
 class _Header(Wire):
     id: Annotated[bytes, Field(min_length=ID_BYTES, max_length=ID_BYTES)]
     s: Token | Literal[""] = ""
-    b: Annotated[tuple[_Descriptor, ...], Field(max_length=MAX_BUFFERS)] = ()
+    b: Annotated[tuple[_Descriptor, ...], Field(max_length=MAX_DESCRIPTORS)] = ()
     ep: Number = 0
     p: dict[str, Any]
 
@@ -73,104 +88,154 @@ class _Header(Wire):
 _HEADER = TypeAdapter(_Header).validator
 
 
-def encode(packet: Packet) -> list[Buffer]:
-    """Return the frames of a packet; those of arrays share their memory.
+class Codec:
+    """Encodes and decodes the packets of one protocol. Any thread may use it.
 
-    Raises
-    ------
-    LocalProtocolError
-        The packet breaks a limit of the format.
+    Parameters
+    ----------
+    bodies : mapping of Kind to TypeAdapter
+        The messages of each kind; packets of other kinds are refused.
+    limits : FrameLimits
     """
-    header: dict[str, Any] = {"id": packet.id, "p": written(packet.body)}
-    if packet.session:
-        header["s"] = packet.session
-    if packet.epoch:
-        header["ep"] = packet.epoch
-    if packet.buffers:
-        header["b"] = [{"d": array.dtype.str, "s": array.shape} for array in packet.buffers]
-    packed: Any = msgpack.packb(header)
-    if len(packed) > MAX_HEADER_BYTES:
-        raise LocalProtocolError(f"the header has {len(packed)} bytes, {MAX_HEADER_BYTES} fit")
-    preamble = _PREAMBLE.pack(MAGIC, MAJOR, packet.kind, 0, len(packet.buffers))
-    return [preamble, packed, *(_raw(array) for array in packet.buffers)]
+
+    def __init__(
+        self, bodies: Mapping[Kind, TypeAdapter[Any]], limits: FrameLimits | None = None
+    ) -> None:
+        # What stands behind `TypeAdapter.validate_python`, in half the time.
+        self._bodies = {kind: adapter.validator for kind, adapter in bodies.items()}
+        self._limits = limits or FrameLimits()
+
+    def encode(self, packet: Packet) -> list[Buffer]:
+        """Return the frames of a packet; those of arrays share their memory.
+
+        Raises
+        ------
+        LocalProtocolError
+            The packet breaks a limit of the format.
+        """
+        header: dict[str, Any] = {"id": packet.id, "p": written(packet.body)}
+        if packet.session:
+            header["s"] = packet.session
+        if packet.epoch:
+            header["ep"] = packet.epoch
+        if packet.buffers:
+            header["b"] = [{"d": array.dtype.str, "s": array.shape} for array in packet.buffers]
+        packed: Any = msgpack.packb(header)
+        most = self._limits.header_bytes
+        if len(packed) > most:
+            raise LocalProtocolError(f"the header has {len(packed)} bytes, {most} fit")
+        preamble = _PREAMBLE.pack(MAGIC, MAJOR, packet.kind, 0, len(packet.buffers))
+        return [preamble, packed, *(self._raw(array) for array in packet.buffers)]
+
+    def decode(self, frames: Sequence[Buffer]) -> Packet:
+        """Return the packet that the frames hold; its arrays share their memory, read-only.
+
+        Raises
+        ------
+        RemoteProtocolError
+            The frames are not a packet. If its id could be read it is in ``details["request"]``.
+        VersionError
+            The frames are of another major version.
+        """
+        kind, n_buffers = self._read_preamble(frames)
+        header = self._read_header(frames[1])
+        try:
+            body: Any = self._bodies[kind].validate_python(header.p)
+            buffers = self._read_buffers(header.b, frames[2:], n_buffers, type(body).buffers)
+        except ValidationError as error:
+            raise _malformed(_first(error), header.id) from None
+        except CimError as error:  # of the buffers, or of values that check themselves
+            raise _malformed(error.message, header.id) from None
+        return Packet(kind, header.id, body, header.s, buffers, header.ep)
+
+    def _raw(self, array: NDArray[Any]) -> Buffer:
+        if array.dtype.str not in DTYPES or array.nbytes > self._limits.buffer_bytes:
+            raise LocalProtocolError(
+                f"an array of {array.dtype} with {array.nbytes} bytes cannot go"
+            )
+        if array.size == 0:
+            return b""
+        return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
+
+    def _read_preamble(self, frames: Sequence[Buffer]) -> tuple[Kind, int]:
+        if len(frames) < 2 or len(frames[0]) != _PREAMBLE.size:
+            raise RemoteProtocolError("the message does not begin with 8 bytes and a header")
+        magic, major, number, flags, n_buffers = _PREAMBLE.unpack(frames[0])
+        if magic != MAGIC:
+            raise RemoteProtocolError("the message does not begin with CIM")
+        if major != MAJOR:
+            raise VersionError(
+                f"the message is of protocol {major}, here is protocol {MAJOR}",
+                hint="install a version of cim-hal on either side that has one in common",
+                received=major,
+                expected=MAJOR,
+            )
+        kind = _KINDS.get(number)
+        if kind is None or kind not in self._bodies or flags != 0:
+            raise RemoteProtocolError(f"the message has kind {number} and flags {flags}")
+        if n_buffers != len(frames) - 2 or n_buffers > self._limits.buffers:
+            raise RemoteProtocolError(
+                f"the message promises {n_buffers} buffers and has {len(frames) - 2}"
+            )
+        return kind, n_buffers
+
+    def _read_header(self, frame: Buffer) -> _Header:
+        limits = self._limits
+        if len(frame) > limits.header_bytes:
+            raise RemoteProtocolError(
+                f"the header has {len(frame)} bytes, {limits.header_bytes} fit"
+            )
+        try:
+            fields = msgpack.unpackb(
+                frame,
+                use_list=False,
+                object_pairs_hook=_without_duplicates,
+                max_str_len=limits.text_bytes,
+                max_bin_len=4096,
+                max_array_len=4096,
+                max_map_len=256,
+                max_ext_len=0,
+            )
+        except RemoteProtocolError:
+            raise
+        except Exception as error:  # msgpack raises ValueError, StackError, UnicodeDecodeError, …
+            raise RemoteProtocolError(
+                f"the header is not msgpack: {type(error).__name__}"
+            ) from error
+        if not isinstance(fields, dict) or not _is_shallow(fields):
+            raise RemoteProtocolError(f"the header is not a map of at most {MAX_DEPTH} levels")
+        try:
+            return _HEADER.validate_python(fields)
+        except ValidationError as error:
+            raise RemoteProtocolError(_first(error)) from None
+
+    def _read_buffers(
+        self,
+        descriptors: Sequence[_Descriptor],
+        frames: Sequence[Buffer],
+        n_buffers: int,
+        allowed: tuple[int, int],
+    ) -> tuple[NDArray[Any], ...]:
+        least, most = allowed
+        if len(descriptors) != n_buffers or not least <= n_buffers <= most:
+            raise RemoteProtocolError(
+                f"the message has {n_buffers} buffers and describes {len(descriptors)}; "
+                f"its type takes {least} to {most}"
+            )
+        return tuple(self._read_array(*pair) for pair in zip(descriptors, frames, strict=True))
+
+    def _read_array(self, descriptor: _Descriptor, frame: Buffer) -> NDArray[Any]:
+        if descriptor.n_bytes != len(frame) or len(frame) > self._limits.buffer_bytes:
+            raise RemoteProtocolError(
+                f"a buffer of {descriptor.n_bytes} bytes is described, {len(frame)} came"
+            )
+        array = np.frombuffer(frame, dtype=descriptor.d).reshape(descriptor.s)
+        array.flags.writeable = False
+        return array
 
 
-def decode(frames: Sequence[Buffer]) -> Packet:
-    """Return the packet that the frames hold; its arrays share their memory and are read-only.
-
-    Raises
-    ------
-    RemoteProtocolError
-        The frames are not a packet. Where its id could be read it is in ``details["request"]``.
-    VersionError
-        The frames are of another major version.
-    """
-    kind, n_buffers = _read_preamble(frames)
-    header = _read_header(frames[1])
-    try:
-        body: Any = _BODIES[kind].validate_python(header.p)
-        buffers = _read_buffers(header.b, frames[2:], n_buffers, type(body).buffers)
-    except ValidationError as error:
-        raise _malformed(_first(error), header.id) from None
-    except CimError as error:  # of the buffers, or of values that check themselves
-        raise _malformed(error.message, header.id) from None
-    return Packet(kind, header.id, body, header.s, buffers, header.ep)
-
-
-def _raw(array: NDArray[Any]) -> Buffer:
-    if array.dtype.str not in DTYPES or array.nbytes > MAX_BUFFER_BYTES:
-        raise LocalProtocolError(f"an array of {array.dtype} with {array.nbytes} bytes cannot go")
-    if array.size == 0:
-        return b""
-    return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
-
-
-def _read_preamble(frames: Sequence[Buffer]) -> tuple[Kind, int]:
-    if len(frames) < 2 or len(frames[0]) != _PREAMBLE.size:
-        raise RemoteProtocolError("the message does not begin with 8 bytes and a header")
-    magic, major, kind, flags, n_buffers = _PREAMBLE.unpack(frames[0])
-    if magic != MAGIC:
-        raise RemoteProtocolError("the message does not begin with CIM")
-    if major != MAJOR:
-        raise VersionError(
-            f"the message is of protocol {major}, here is protocol {MAJOR}",
-            hint="install a version of cim-hal on either side that has one in common",
-            received=major,
-            expected=MAJOR,
-        )
-    if kind not in _KINDS or flags != 0:
-        raise RemoteProtocolError(f"the message has kind {kind} and flags {flags}")
-    if n_buffers != len(frames) - 2 or n_buffers > MAX_BUFFERS:
-        raise RemoteProtocolError(
-            f"the message promises {n_buffers} buffers and has {len(frames) - 2}"
-        )
-    return _KINDS[kind], n_buffers
-
-
-def _read_header(frame: Buffer) -> _Header:
-    if len(frame) > MAX_HEADER_BYTES:
-        raise RemoteProtocolError(f"the header has {len(frame)} bytes, {MAX_HEADER_BYTES} fit")
-    try:
-        fields = msgpack.unpackb(
-            frame,
-            use_list=False,
-            object_pairs_hook=_without_duplicates,
-            max_str_len=8192,
-            max_bin_len=4096,
-            max_array_len=4096,
-            max_map_len=256,
-            max_ext_len=0,
-        )
-    except RemoteProtocolError:
-        raise
-    except Exception as error:  # msgpack raises ValueError, StackError, UnicodeDecodeError, …
-        raise RemoteProtocolError(f"the header is not msgpack: {type(error).__name__}") from error
-    if not isinstance(fields, dict) or not _is_shallow(fields):
-        raise RemoteProtocolError(f"the header is not a map of at most {MAX_DEPTH} levels")
-    try:
-        return _HEADER.validate_python(fields)
-    except ValidationError as error:
-        raise RemoteProtocolError(_first(error)) from None
+_NETWORK = Codec({Kind.REQUEST: REQUEST, Kind.REPLY: REPLY, Kind.EVENT: EVENT})
+encode, decode = _NETWORK.encode, _NETWORK.decode
 
 
 def _without_duplicates(pairs: Sequence[tuple[Any, Any]]) -> dict[Any, Any]:
@@ -189,31 +254,6 @@ def _is_shallow(fields: dict[Any, Any]) -> bool:
         if not level:
             return True
     return False
-
-
-def _read_buffers(
-    descriptors: Sequence[_Descriptor],
-    frames: Sequence[Buffer],
-    n_buffers: int,
-    allowed: tuple[int, int],
-) -> tuple[NDArray[Any], ...]:
-    least, most = allowed
-    if len(descriptors) != n_buffers or not least <= n_buffers <= most:
-        raise RemoteProtocolError(
-            f"the message has {n_buffers} buffers and describes {len(descriptors)}; "
-            f"its type takes {least} to {most}"
-        )
-    return tuple(_read_array(*pair) for pair in zip(descriptors, frames, strict=True))
-
-
-def _read_array(descriptor: _Descriptor, frame: Buffer) -> NDArray[Any]:
-    if descriptor.n_bytes != len(frame) or len(frame) > MAX_BUFFER_BYTES:
-        raise RemoteProtocolError(
-            f"a buffer of {descriptor.n_bytes} bytes is described, {len(frame)} came"
-        )
-    array = np.frombuffer(frame, dtype=descriptor.d).reshape(descriptor.s)
-    array.flags.writeable = False
-    return array
 
 
 def _first(error: ValidationError) -> str:

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from cim_hal import errors
 from cim_hal.errors import CimError, Detail, RemoteProtocolError, rebuild
-from cim_hal.protocol.wire.messages import Fault
+from cim_hal.protocol.wire.messages import ErrorMessage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["CLASSES", "as_error", "as_fault"]
+__all__ = ["CLASSES", "as_error", "to_wire"]
 
 CLASSES: Mapping[str, type[CimError]] = MappingProxyType(
     {
@@ -57,11 +57,11 @@ _MAX_TEXT = 2000
 _MAX_DETAILS = 32
 
 
-def as_fault(error: CimError) -> Fault:
+def to_wire(error: CimError) -> ErrorMessage:
     """Return the message for an error: code, sentence and fields, cut to what the wire takes."""
     code = next((cls.code for cls in type(error).__mro__ if _travels(cls)), "internal")
     details = dict(list(error.details.items())[:_MAX_DETAILS])
-    return Fault(
+    return ErrorMessage(
         code=_MIRROR.get(code, code),
         message=_cut(error.message),
         hint=_cut(error.hint),
@@ -69,7 +69,7 @@ def as_fault(error: CimError) -> Fault:
     )
 
 
-def as_error(fault: Fault) -> CimError:
+def as_error(fault: ErrorMessage) -> CimError:
     """Return the error for a message.
 
     A code this side does not know becomes a `RemoteProtocolError` with the sender's sentence.

@@ -23,6 +23,7 @@ class Kind(IntEnum):
     REQUEST = 1
     REPLY = 2
     EVENT = 3
+    RECORD = 4  # in files, never on the network
 
 
 @dataclass(frozen=True, eq=False)

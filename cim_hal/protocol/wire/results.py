@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from cim_hal.model.trace import Trace
 
 __all__ = [
-    "Measured",
+    "Result",
     "pack_spins",
     "result_bytes",
     "rows_from",
@@ -28,7 +28,7 @@ __all__ = [
 
 
 @dataclass(frozen=True, eq=False)
-class Measured:
+class Result:
     """What a job measured, in the caller's spins.
 
     Attributes
@@ -78,14 +78,14 @@ def result_bytes(n_runs: int, n_spins: int, *, amplitudes: bool) -> int:
     return n_runs * (-(-n_spins // 8) + 4 * n_spins * amplitudes)
 
 
-def rows_from(measured: Measured, first: int) -> tuple[NDArray[np.uint8 | np.float32], ...]:
+def rows_from(result: Result, first: int) -> tuple[NDArray[np.uint8 | np.float32], ...]:
     """Return the buffers of one batch: as many rows from `first` on as fit 1 MiB each."""
-    widest = measured.spins if measured.amplitudes is None else measured.amplitudes
+    widest = result.spins if result.amplitudes is None else result.amplitudes
     row_bytes = widest.nbytes // len(widest)
     rows = slice(first, first + max(MAX_BUFFER_BYTES // row_bytes, 1))
-    if measured.amplitudes is None:
-        return (measured.spins[rows],)
-    return measured.spins[rows], measured.amplitudes[rows]
+    if result.amplitudes is None:
+        return (result.spins[rows],)
+    return result.spins[rows], result.amplitudes[rows]
 
 
 def trace_rows_from(trace: Trace, first: int) -> tuple[NDArray[Any], ...]:

@@ -74,7 +74,7 @@ class Child:
     seen_at : float
         When it last showed that Python runs, by ``time.monotonic``.
     has_ended : Event
-        Set by `reap`, when all is known of its end.
+        Set by `wait`, when all is known of its end.
     """
 
     def __init__(
@@ -106,7 +106,7 @@ class Child:
         self._tail: deque[bytes] = deque()
         self._context = contextvars.copy_context()
         self._reason = ""
-        self._condemned_at: float | None = None
+        self._terminated_at: float | None = None
         self._closed_at: float | None = None  # its end of the link
         self._threads = [
             threading.Thread(target=target, name=f"cim-hal driver {what}", daemon=True)
@@ -123,7 +123,7 @@ class Child:
     @property
     def is_alive(self) -> bool:
         """Whether the process has not ended, and is not about to."""
-        return self._condemned_at is None and self._process.poll() is None
+        return self._terminated_at is None and self._process.poll() is None
 
     # ---- calls ------------------------------------------------------------------------------
 
@@ -160,16 +160,16 @@ class Child:
         if answer is None:
             self._answers.put(None)
             self.has_ended.wait(ABORT_S + END_S + 1)
-            raise self.obituary()
+            raise self.exit_error()
         return answer if answer.fields.pop("re", None) == number else None
 
     # ---- the end ----------------------------------------------------------------------------
 
-    def condemn(self, reason: str) -> None:
+    def terminate(self, reason: str) -> None:
         """Have the process ended by `watch`; the first reason stands."""
-        if self._condemned_at is None and not self.has_ended.is_set():
+        if self._terminated_at is None and not self.has_ended.is_set():
             self._reason = reason
-            self._condemned_at = time.monotonic()
+            self._terminated_at = time.monotonic()
             log.warning("the process of the driver %s: it is ended", reason)
             self._signal(signal.SIGABRT)  # it writes where it stands
 
@@ -182,20 +182,20 @@ class Child:
         else:
             return True
         now = time.monotonic()
-        if self._condemned_at is not None and now > self._condemned_at + ABORT_S:
+        if self._terminated_at is not None and now > self._terminated_at + ABORT_S:
             self._signal(signal.SIGKILL)
         if self._closed_at is not None and now > self._closed_at + END_S:
-            self.condemn("closed its connection and lived on")
+            self.terminate("closed its connection and lived on")
         return False
 
-    def let_go(self, timeout_s: float) -> None:
+    def shutdown(self, timeout_s: float) -> None:
         """Ask the process to end in good order, and wait for that."""
         self.tell("close", id=next(self._ids))
         if not self.has_ended.wait(timeout_s):
-            self.condemn(f"did not close within {timeout_s:g} s")
+            self.terminate(f"did not close within {timeout_s:g} s")
             self.has_ended.wait(ABORT_S + END_S)
 
-    def reap(self) -> None:
+    def wait(self) -> None:
         """Let go of all that belongs to a process that has ended."""
         for thread in self._threads:
             thread.join(END_S)
@@ -205,10 +205,10 @@ class Child:
         self._link.close()
         self.has_ended.set()
 
-    def obituary(self) -> DriverFaultError:
+    def exit_error(self) -> DriverFaultError:
         """Return what is known of the end."""
         status = self._process.returncode
-        said, last_line = _last_words(b"".join(self._tail).decode("utf-8", "replace"))
+        said, last_line = _stderr_tail(b"".join(self._tail).decode("utf-8", "replace"))
         facts: dict[str, Any] = {"stderr": said}
         if status is not None and status < 0:
             facts["signal"] = how = _name_of(-status)
@@ -241,10 +241,10 @@ class Child:
         except LinkClosedError:
             self._closed_at = time.monotonic()
         except LinkError as error:
-            self.condemn(f"did not keep to the format: {error}")
+            self.terminate(f"did not keep to the format: {error}")
         except Exception as error:
             log.exception("a message of the driver could not be taken")
-            self.condemn(f"sent what cannot be: {type(error).__name__}")
+            self.terminate(f"sent what cannot be: {type(error).__name__}")
         finally:
             self._answers.put(None)
 
@@ -275,7 +275,7 @@ class Child:
         self._process.send_signal(number)  # harmless where it has been waited for
 
 
-def _last_words(text: str) -> tuple[str, str]:
+def _stderr_tail(text: str) -> tuple[str, str]:
     """Return the end of what was written on stderr, or what Python wrote of a crash; and a line."""
     fatal = text.rfind("Fatal Python error")
     if fatal >= 0:

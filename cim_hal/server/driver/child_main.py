@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from cim_hal.errors import CimError, DriverFaultError, TargetError
 from cim_hal.machine.calibration import Calibration
 from cim_hal.machine.capabilities import Capabilities
-from cim_hal.machine.deliveries import Deliveries
-from cim_hal.machine.faults import FaultScript, FaultyDriver
+from cim_hal.machine.driver import PartialReadouts
+from cim_hal.machine.faulty_driver import FaultScript, FaultyDriver
 from cim_hal.machine.registry import make_driver
 from cim_hal.machine.stop import StopToken
 from cim_hal.machine.telemetry import Telemetry
-from cim_hal.protocol.wire.errors import as_fault
+from cim_hal.protocol.wire.errors import to_wire
 from cim_hal.server.driver.guard import as_driver_fault
 from cim_hal.server.driver.link import Link, LinkError
 from cim_hal.server.driver.speech import lowering_of, plain, program_of, tell_readout
@@ -55,7 +55,7 @@ class _Task(NamedTuple):
 def main() -> None:
     """Serve the server at the other end of the socket whose number is the first argument."""
     link = Link(socket.socket(fileno=int(sys.argv[1])))
-    _die_with_server(link)
+    _exit_with_parent(link)
     faulthandler.enable(all_threads=False)
     _Child(link).serve()
 
@@ -69,7 +69,7 @@ class _Child:
         self._latest = 0, StopToken()  # number of the call that came last
         self._driver: Driver | None = None
         self._lowering: Lowering | None = None
-        self._running: tuple[_Task, Deliveries] | None = None
+        self._running: tuple[_Task, PartialReadouts] | None = None
         self._handlers: dict[str, Callable[[Driver, _Task], None]] = {
             "program": self._program,
             "run": self._run,
@@ -84,7 +84,7 @@ class _Child:
         while (task := self._tasks.get()) is not None and task.kind != "close":
             self._do(task)
             del task  # it may hold the arrays of a job
-        self._let_go()
+        self._shutdown()
         os._exit(0)  # whatever threads the driver has left behind
 
     def _listen(self) -> None:
@@ -152,7 +152,7 @@ class _Child:
         if self._lowering is None:
             raise DriverFaultError("a run came before its couplings: a bug of the server")
         program = program_of(task.fields["program"], self._lowering)
-        self._running = task, Deliveries(program)
+        self._running = task, PartialReadouts(program)
         try:
             readout = _called("run", lambda: driver.run(program, task.token))
         finally:
@@ -182,7 +182,7 @@ class _Child:
         except Exception:
             log.exception("the driver failed to make the machine safe")
 
-    def _let_go(self) -> None:
+    def _shutdown(self) -> None:
         self._safe_now()
         try:
             if self._driver is not None:
@@ -255,11 +255,11 @@ def _called(where: str, action: Callable[[], Any], expected: type | None = None)
 
 def _fault(error: CimError) -> Mapping[str, Any]:
     """Return the fields of an error; a wrong target keeps its name, which the wire has none for."""
-    fields = as_fault(error).model_dump(exclude={"t"})
+    fields = to_wire(error).model_dump(exclude={"t"})
     return fields | ({"code": error.code} if isinstance(error, TargetError) else {})
 
 
-def _die_with_server(link: Link) -> None:
+def _exit_with_parent(link: Link) -> None:
     """On Linux a signal says that the server has died; the end of the socket says so everywhere."""
     signal.signal(signal.SIGTERM, lambda *_: link.shut())
     if sys.platform == "linux":

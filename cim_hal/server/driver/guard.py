@@ -1,4 +1,4 @@
-"""Calls a driver as its contract says: one call at a time, safe on every way out."""
+"""Calls of a driver as its contract demands: one at a time, made safe after each failure."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from cim_hal.machine.lowering import Lowering
     from cim_hal.machine.stop import StopToken
 
-__all__ = ["FRESH_S", "Caller", "as_driver_fault"]
+__all__ = ["FRESH_S", "DriverGuard", "as_driver_fault"]
 
-# Telemetry of that age still tells whether the machine may run.
+# Telemetry up to this age decides whether a run may start.
 FRESH_S = 1.0
 
 Result = TypeVar("Result")
@@ -29,21 +29,21 @@ Result = TypeVar("Result")
 log = logging.getLogger(__name__)
 
 
-class Caller:
-    """A driver in the hands of one thread; only `safe` may be called from another.
+class DriverGuard:
+    """Calls a driver from one thread; only `safe` may be called from another.
 
-    Whatever a driver raises comes out as a `CimError`, after the driver was made safe.
+    Any exception of the driver becomes a `CimError`, after the driver was made safe.
 
     Parameters
     ----------
     driver : Driver
-    tell : callable
-        Takes each telemetry that says something.
+    publish : callable
+        Receives every telemetry that is not empty.
     """
 
-    def __init__(self, driver: Driver, tell: Callable[[Telemetry], None]) -> None:
+    def __init__(self, driver: Driver, publish: Callable[[Telemetry], None]) -> None:
         self._driver = driver
-        self._tell = tell
+        self._publish = publish
         self._programmed: Lowering | None = None
         self._telemetry = Telemetry()
         self._asked_at = -FRESH_S
@@ -58,12 +58,19 @@ class Caller:
         return described
 
     def run(self, program: Program, stop: StopToken) -> tuple[Readout, float]:
-        """Run a program; return its readout, checked, and the seconds it took.
+        """Run a program; return its checked readout and the seconds that it took.
 
-        Couplings go to the driver first, where they are not those of the last run.
+        Couplings other than those of the last run are programmed first.
+
+        Raises
+        ------
+        InterlockError
+            The latest telemetry reports an open interlock; the driver is not called.
+        DriverFaultError
+            The driver raised an exception, or its readout breaks the contract.
         """
         if time.monotonic() - self._asked_at > FRESH_S:
-            with suppress(UnavailableError):  # a driver that is started anew: the run waits for it
+            with suppress(UnavailableError):  # the driver restarts: the run waits for it
                 self._ask()
         self._telemetry.check_interlocks()
         if self._programmed is not program.lowering:
@@ -75,20 +82,28 @@ class Caller:
         self._call("run", lambda: readout.check(program))
         return readout, seconds
 
-    def blame(self, action: Callable[[], Result]) -> Result:
-        """Do what belongs to a run; where it fails, the driver has."""
+    def attribute_errors(self, action: Callable[[], Result]) -> Result:
+        """Return the result of `action`, part of a run: its exceptions are faults of the driver."""
         return self._call("run", action)
 
     def calibrate(self, stop: StopToken) -> Calibration:
-        """Calibrate the machine."""
+        """Calibrate the machine.
+
+        Raises
+        ------
+        InterlockError
+            The latest telemetry reports an open interlock.
+        DriverFaultError
+            The driver raised an exception, or returned no calibration.
+        """
         self._telemetry.check_interlocks()
         made = self._call("calibrate", lambda: self._driver.calibrate(stop))
         if not isinstance(made, Calibration):
             raise as_driver_fault("calibrate", _unexpected(made, Calibration))
         return made
 
-    def observe(self) -> None:
-        """Ask how the machine is; a driver that cannot say is no more than a warning."""
+    def poll_status(self) -> None:
+        """Ask the driver for telemetry; an error is logged and nothing more."""
         try:
             self._ask()
         except UnavailableError:
@@ -96,21 +111,21 @@ class Caller:
         except CimError as error:
             log.warning("no telemetry: %s", error)
 
-    def heard(self, telemetry: Telemetry) -> None:
-        """Take what the driver says in the midst of a call."""
+    def on_telemetry(self, telemetry: Telemetry) -> None:
+        """Take telemetry that the driver reports during a call."""
         if isinstance(telemetry, Telemetry) and not telemetry.is_empty:
             self._telemetry = telemetry
-            self._tell(telemetry)
+            self._publish(telemetry)
 
     def safe(self) -> None:
-        """Make the machine safe; a driver that fails in that is logged."""
+        """Make the machine safe; an exception of the driver is logged. Any thread may call it."""
         try:
             self._driver.safe()
         except Exception:
             log.exception("the driver failed to make the machine safe")
 
     def close(self) -> None:
-        """Make the machine safe and let go of it."""
+        """Make the machine safe and close the driver; exceptions are logged."""
         self.safe()
         try:
             self._driver.close()
@@ -124,28 +139,28 @@ class Caller:
         if not isinstance(telemetry, Telemetry):
             raise as_driver_fault("status", _unexpected(telemetry, Telemetry))
         self._asked_at = time.monotonic()
-        self.heard(telemetry)
-        # who reports nothing at first never will: not worth a call before each run
+        self.on_telemetry(telemetry)
+        # by its contract a driver that reports nothing at first never will
         self._has_status = not self._telemetry.is_empty
 
     def _call(self, where: str, action: Callable[[], Result]) -> Result:
         try:
             return action()
         except CimError:
-            self._come_out()
+            self._recover()
             raise
-        except BaseException as error:  # a driver that calls sys.exit must not end the thread
+        except BaseException as error:  # sys.exit in a driver must not end the thread
             log.exception("the driver failed in %s", where)
-            self._come_out()
+            self._recover()
             raise as_driver_fault(where, error) from error
 
-    def _come_out(self) -> None:
+    def _recover(self) -> None:
         self._programmed = None
         self.safe()
 
 
 def as_driver_fault(where: str, error: BaseException) -> DriverFaultError:
-    """Return the fault for what a driver raised in one of its methods."""
+    """Return the error for an exception that a driver raised in its method `where`."""
     return DriverFaultError(
         f"the driver failed in {where}: {type(error).__name__}: {error}",
         exception=type(error).__name__,

@@ -14,7 +14,7 @@ from cim_hal.errors import DriverFaultError, JobCancelledError, rebuild
 from cim_hal.machine.calibration import Calibration
 from cim_hal.machine.driver import Driver
 from cim_hal.machine.telemetry import Telemetry
-from cim_hal.server.driver.options import DriverOptions
+from cim_hal.server.driver.driver_options import DriverOptions
 from cim_hal.server.driver.speech import readout_of, tell_lowering, tell_program
 from cim_hal.server.driver.supervisor import Launch, Supervisor, error_of
 
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cim_hal.machine.capabilities import Capabilities
-    from cim_hal.machine.condition import Condition
     from cim_hal.machine.driver import Program, Readout
+    from cim_hal.machine.driver_state import DriverState
     from cim_hal.machine.stop import StopToken
     from cim_hal.server.driver.child import Answer, Child
 
@@ -40,7 +40,7 @@ Record = TypeVar("Record", bound=BaseModel)
 Result = TypeVar("Result")
 
 
-class _UnseenError(DriverFaultError):
+class _NotBegunError(DriverFaultError):
     """The process ended before its driver saw the call: another one may be called."""
 
 
@@ -95,7 +95,7 @@ class DriverProcess(Driver):
         """Run a program there; couplings that the process does not hold are sent before."""
         self._supervisor.n_runs += 1
         readout = self._persist(lambda: self._run(program, stop))
-        self._supervisor.praise()
+        self._supervisor.reset_backoff()
         return readout
 
     def _run(self, program: Program, stop: StopToken) -> Readout:
@@ -120,7 +120,7 @@ class DriverProcess(Driver):
             raise self._supervisor.unavailable()
         try:
             answer = self._call(child, "status", limit_s=CALL_S)
-        except _UnseenError:
+        except _NotBegunError:
             raise self._supervisor.unavailable() from None
         return _record(Telemetry, answer.fields.get("telemetry"), child)
 
@@ -156,7 +156,7 @@ class DriverProcess(Driver):
         """End the process in good order, or by force."""
         self._supervisor.close()
 
-    def subscribe(self, tell: Callable[[Condition], None]) -> None:
+    def subscribe(self, tell: Callable[[DriverState], None]) -> None:
         """Call `tell` with the condition now and at each change."""
         self._supervisor.subscribe(tell)
 
@@ -171,7 +171,7 @@ class DriverProcess(Driver):
         for _ in range(ATTEMPTS - 1):
             try:
                 return call()
-            except _UnseenError:
+            except _NotBegunError:
                 continue
         return call()
 
@@ -184,25 +184,25 @@ class DriverProcess(Driver):
         limit_s: float | None = None,
         **fields: Any,
     ) -> Answer:
-        """Call the driver and wait: for its answer, its end, or the end of our patience."""
-        patience = _Patience(child, kind, stop, limit_s, self._options.grace_s)
+        """Call the driver and wait: for its answer, its end, or the end of our timeout."""
+        timeout = _CallTimeout(child, kind, stop, limit_s, self._options.grace_s)
         with self._calling, self._hearing(stop):
             number = self._number = child.ask(kind, *arrays, **fields)
             answer, was_seen = None, False
             try:
                 while answer is None or answer.kind in {"begun", "delivery"}:
-                    patience.look()
+                    timeout.look()
                     was_seen = was_seen or answer is not None
                     answer = child.answer(number, timeout_s=POLL_S)
                     if answer is not None and answer.kind == "delivery" and stop is not None:
                         stop.deliver(*answer.arrays)
             except DriverFaultError as error:
-                if patience.is_stopping:
+                if timeout.is_stopping:
                     sentence = "the job was cancelled; its driver did not heed that, and was ended"
                     raise JobCancelledError(sentence) from None
                 if was_seen:
                     raise
-                raise rebuild(_UnseenError, error.message, error.hint, error.details) from None
+                raise rebuild(_NotBegunError, error.message, error.hint, error.details) from None
         if answer.kind == "error":
             raise error_of(answer.fields)
         return answer
@@ -228,7 +228,7 @@ class DriverProcess(Driver):
 
 
 @dataclass
-class _Patience:
+class _CallTimeout:
     """Passes a stop on, and ends a process that does not heed it, or takes too long."""
 
     child: Child
@@ -252,9 +252,9 @@ class _Patience:
                 self.stopping_since = now
                 self.child.tell("stop")
             elif now - self.stopping_since > self.grace_s:
-                self.child.condemn(f"did not heed a stop within {self.grace_s:g} s")
+                self.child.terminate(f"did not heed a stop within {self.grace_s:g} s")
         elif self.limit_s is not None and now - self.began > self.limit_s:
-            self.child.condemn(f"hung: {self.kind} took longer than {self.limit_s:g} s")
+            self.child.terminate(f"hung: {self.kind} took longer than {self.limit_s:g} s")
 
 
 def _readout(answer: Answer, child: Child) -> Readout:
@@ -272,5 +272,5 @@ def _record(cls: type[Record], fields: Any, child: Child) -> Record:
 
 
 def _nonsense(what: str, child: Child) -> DriverFaultError:
-    child.condemn(f"answered with {what} that is none")
+    child.terminate(f"answered with {what} that is none")
     return DriverFaultError(f"the process of the driver answered with {what} that is none")

@@ -18,8 +18,8 @@ from cim_hal.errors import (
     UnavailableError,
 )
 from cim_hal.machine.capabilities import Capabilities
-from cim_hal.machine.condition import Condition, Phase
-from cim_hal.protocol.wire.base import Fault
+from cim_hal.machine.driver_state import DriverPhase, DriverState
+from cim_hal.protocol.wire.base import ErrorMessage
 from cim_hal.protocol.wire.errors import as_error
 from cim_hal.server.driver.child import Child
 from cim_hal.server.driver.speech import most_bytes
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from cim_hal.machine.stop import StopToken
-    from cim_hal.server.driver.options import DriverOptions
+    from cim_hal.server.driver.driver_options import DriverOptions
 
 __all__ = ["Launch", "Supervisor", "error_of"]
 
@@ -84,12 +84,12 @@ class Supervisor:
         self._current: Child | None = None  # the process there is
         self._child: Child | None = None  # the same, once its driver has described itself
         self._capabilities: Capabilities | None = None
-        self._condition = Condition(phase=Phase.STARTING)
+        self._condition = DriverState(phase=DriverPhase.STARTING)
         self._error: CimError | None = None  # of the last start
         self._n_starts = self._failed_starts = 0
         self._failures = 0  # ends without a good run between them
         self._is_closing = self._is_over = False
-        self._tell: Callable[[Condition], None] = lambda _: None
+        self._tell: Callable[[DriverState], None] = lambda _: None
         self._thread: threading.Thread | None = None
 
     @property
@@ -134,7 +134,7 @@ class Supervisor:
         """
         with self._changed:
             while (child := self.child) is None:
-                if self._is_closing or self._condition.phase is Phase.BROKEN:
+                if self._is_closing or self._condition.phase is DriverPhase.BROKEN:
                     raise self.unavailable()
                 if stop is not None and stop.is_set():
                     raise JobCancelledError("cancelled while the driver was started anew")
@@ -150,11 +150,11 @@ class Supervisor:
             retry_after_s=after_s,
         )
 
-    def praise(self) -> None:
+    def reset_backoff(self) -> None:
         """Count a good run: the next pause is the shortest again."""
         self._failures = 0
 
-    def subscribe(self, tell: Callable[[Condition], None]) -> None:
+    def subscribe(self, tell: Callable[[DriverState], None]) -> None:
         """Call `tell` with the condition now and at each change."""
         with self._changed:
             self._tell = tell
@@ -167,7 +167,7 @@ class Supervisor:
             self._changed.notify_all()
             child = self._current
         if child is not None:
-            child.let_go(self._options.grace_s)
+            child.shutdown(self._options.grace_s)
         if self._thread is not None:
             self._thread.join(self._options.grace_s)
 
@@ -175,26 +175,28 @@ class Supervisor:
 
     def _supervise(self) -> None:
         while not self._is_over:
-            error = self._live_once()
+            error = self._run_once()
             with self._changed:
                 self._current = self._child = None
                 self._error = error
                 self._is_over = self._is_closing or self._capabilities is None
                 if not self._is_over:
-                    self._mourn(error)
+                    self._back_off(error)
                 self._changed.notify_all()
 
-    def _mourn(self, error: CimError) -> None:
+    def _back_off(self, error: CimError) -> None:
         """Say what happened, and wait a while before the next start."""
         log.warning("%s", error)
         self._failures += 1
         backoff = self._options.backoff
         is_broken = self._failed_starts >= backoff.broken_after
         pause_s = backoff.pause_s(self._failures)
-        self._change(Phase.BROKEN if is_broken else Phase.STARTING, str(error)[:2000], pause_s)
+        self._change(
+            DriverPhase.BROKEN if is_broken else DriverPhase.STARTING, str(error)[:2000], pause_s
+        )
         self._is_over = self._changed.wait_for(lambda: self._is_closing, pause_s)
 
-    def _live_once(self) -> CimError:
+    def _run_once(self) -> CimError:
         """Start the process, watch over it until it has ended, and say why it did."""
         self._error = None
         most = most_bytes(self._capabilities) if self._capabilities else OPENING_BYTES
@@ -207,15 +209,15 @@ class Supervisor:
             self._n_starts += 1
             self._current = child
             if self._is_closing:
-                child.condemn("is not needed any more")
+                child.terminate("is not needed any more")
         opening = threading.Thread(target=self._open, args=[child], daemon=True)
         opening.start()
         self._watch(child)
-        child.reap()
+        child.wait()
         opening.join()
         if self._child is not child:
             self._failed_starts += 1
-        return self._error or child.obituary()
+        return self._error or child.exit_error()
 
     def _watch(self, child: Child) -> None:
         options, looked_at = self._options, time.monotonic()
@@ -225,12 +227,12 @@ class Supervisor:
                 child.seen_at = now
             looked_at = now
             if self._child is child and now - child.seen_at > options.hang_s:
-                child.condemn(f"hung: no sign of life for {options.hang_s:g} s")
+                child.terminate(f"hung: no sign of life for {options.hang_s:g} s")
             if options.memory_bytes is not None:
                 taken = child.resident_bytes() or 0
                 if taken > options.memory_bytes:
                     most = options.memory_bytes // 1024**2
-                    child.condemn(f"took {taken // 1024**2} MiB of memory, {most} are allowed")
+                    child.terminate(f"took {taken // 1024**2} MiB of memory, {most} are allowed")
 
     def _open(self, child: Child) -> None:
         """Have the driver made and described; in a thread of its own, beside the watch."""
@@ -245,7 +247,7 @@ class Supervisor:
             child.seen_at = time.monotonic()
             self._capabilities, self._child = capabilities, child
             self._failed_starts = 0
-            self._change(Phase.READY, self._condition.fault)
+            self._change(DriverPhase.READY, self._condition.fault)
 
     def _opened(self, child: Child) -> Capabilities:
         deadline = time.monotonic() + self._options.start_s
@@ -259,7 +261,7 @@ class Supervisor:
         )
         while (answer := child.answer(number, timeout_s=POLL_S)) is None:
             if time.monotonic() > deadline:
-                child.condemn(f"was not ready within {self._options.start_s:g} s")
+                child.terminate(f"was not ready within {self._options.start_s:g} s")
         if answer.kind == "error":
             raise error_of(answer.fields)
         try:
@@ -270,8 +272,8 @@ class Supervisor:
             raise DriverFaultError("the driver describes itself otherwise than when it started")
         return capabilities
 
-    def _change(self, phase: Phase, fault: str, retry_after_s: float = 0.0) -> None:
-        self._condition = Condition(
+    def _change(self, phase: DriverPhase, fault: str, retry_after_s: float = 0.0) -> None:
+        self._condition = DriverState(
             phase=phase,
             restarts=max(self._n_starts - 1, 0),
             fault=fault,
@@ -284,7 +286,7 @@ class Supervisor:
 def error_of(fields: dict[str, Any]) -> CimError:
     """Return the error that a driver's process sent."""
     try:
-        fault = Fault(**fields)
+        fault = ErrorMessage(**fields)
     except (TypeError, ValidationError):
         return DriverFaultError("the driver's process sent an error that is none")
     if fault.code == TargetError.code:

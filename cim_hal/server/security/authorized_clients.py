@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from cim_hal.errors import KeyFileError
-from cim_hal.keys import NAME, PUBLIC_KEY, config_folder, read_table, replace_file
+from cim_hal.key_files import NAME, PUBLIC_KEY, config_folder, read_table, replace_file
 from cim_hal.protocol.wire.roles import Role, User
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["AuthorizedClients", "Client", "authorize", "default_file", "read_clients", "revoke"]
 
-LOOK_S = 1.0  # how often the file is looked at
+POLL_S = 1.0  # how often the file is looked at
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +62,7 @@ class AuthorizedClients:
         self._path = path
         self._stamp = _stamp(path)
         self._users = _by_key(read_clients(path))
-        self._next_look = 0.0
+        self._next_poll = 0.0
 
     def __len__(self) -> int:
         return len(self._users)
@@ -73,9 +73,9 @@ class AuthorizedClients:
 
     def refresh(self, now: float, *, force: bool = False) -> bool:
         """Read the file again if it changed, or with `force`; return whether it was taken."""
-        if now < self._next_look and not force:
+        if now < self._next_poll and not force:
             return False
-        self._next_look = now + LOOK_S
+        self._next_poll = now + POLL_S
         stamp = _stamp(self._path)
         if stamp == self._stamp and not force:
             return False

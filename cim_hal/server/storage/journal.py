@@ -22,12 +22,12 @@ from pydantic import ValidationError
 from cim_hal.errors import CimError, JournalError, StorageError, UnknownReferenceError
 from cim_hal.model.record import LoweringReport
 from cim_hal.model.schedule import PumpSchedule
-from cim_hal.protocol.jobs.idempotency import KeyRules
+from cim_hal.protocol.jobs.idempotency import IdempotencyRules
 from cim_hal.protocol.jobs.records import (
     Accepted,
-    Controls,
     Dropped,
     Ended,
+    EpochRecord,
     Forgotten,
     Record,
     Saved,
@@ -36,16 +36,15 @@ from cim_hal.protocol.jobs.records import (
 )
 from cim_hal.protocol.jobs.state import TERMINAL, JobState
 from cim_hal.protocol.wire.limits import Limits
-from cim_hal.protocol.wire.messages import Fault, Sample
+from cim_hal.protocol.wire.messages import ErrorMessage, Sample
 from cim_hal.protocol.wire.roles import Role, User
-from cim_hal.server.storage.array_file import storage_error
-from cim_hal.server.storage.spool import Spool
+from cim_hal.server.storage.spool import Spool, storage_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from cim_hal.protocol.couplings.content import Content
-    from cim_hal.protocol.wire.results import Measured
+    from cim_hal.protocol.couplings.content import Couplings
+    from cim_hal.protocol.wire.results import Result
 
 __all__ = ["DiskJournal", "default_folder"]
 
@@ -69,13 +68,11 @@ CREATE TABLE jobs (
     has_result INTEGER NOT NULL DEFAULT 0,
     ended_at REAL NOT NULL DEFAULT 0
 );
-"""
-CONTROLS = """
-CREATE TABLE IF NOT EXISTS controls (
+CREATE TABLE controls (
     id INTEGER PRIMARY KEY CHECK (id = 1),
     number INTEGER NOT NULL,
     stopped TEXT
-)
+);
 """
 
 log = logging.getLogger(__name__)
@@ -95,7 +92,7 @@ class DiskJournal:
     ----------
     folder : Path
         Made where it is not there; readable by its owner alone.
-    keys : KeyRules
+    keys : IdempotencyRules
     max_bytes : int
         Couplings kept beyond those that jobs wait for.
 
@@ -111,10 +108,10 @@ class DiskJournal:
         self,
         folder: Path,
         *,
-        keys: KeyRules | None = None,
+        keys: IdempotencyRules | None = None,
         max_bytes: int | None = None,
     ) -> None:
-        self.keys = keys or KeyRules()
+        self.keys = keys or IdempotencyRules()
         self._path = folder / FILE
         self._waited_for: dict[str, str] = {}  # digest of couplings by job that is not over
         try:
@@ -129,10 +126,10 @@ class DiskJournal:
             Ended: self._end,
             Dropped: self._drop,
             Forgotten: self._forget,
-            Controls: self._control,
+            EpochRecord: self._control,
         }
 
-    def controls(self) -> Controls | None:
+    def controls(self) -> EpochRecord | None:
         """Return what was kept of locks and stops.
 
         Raises
@@ -145,7 +142,7 @@ class DiskJournal:
             if row is None:
                 return None
             stopped = row["stopped"] and Stopped(**json.loads(row["stopped"]))
-            return Controls(int(row["number"]), stopped or None)
+            return EpochRecord(int(row["number"]), stopped or None)
 
     def load(self, device: str) -> list[Saved]:
         """Return the jobs that were kept.
@@ -159,7 +156,7 @@ class DiskJournal:
             self._check_device(device)
             rows = self._db.execute("SELECT * FROM jobs ORDER BY number").fetchall()
             saved = [self._saved(row) for row in rows]
-        self._spool.keep_only([job.job for job in saved if job.measured is not None])
+        self._spool.keep_only([job.job for job in saved if job.result is not None])
         for job in saved:
             if job.accepted is not None and job.state not in TERMINAL:
                 self._waited_for[job.job] = job.accepted.request.coupling.digest
@@ -173,21 +170,21 @@ class DiskJournal:
             self._undo()
             raise storage_error(error) from error
 
-    def keep_couplings(self, digest: str, content: Content) -> None:
+    def keep_couplings(self, digest: str, content: Couplings) -> None:
         """Keep couplings."""
         self._spool.keep_couplings(digest, content, tuple(self._waited_for.values()))
 
-    def couplings(self, digest: str) -> Content:
+    def couplings(self, digest: str) -> Couplings:
         """Return couplings that were kept."""
         return self._spool.couplings(digest)
 
-    def keep_result(self, job: str, measured: Measured) -> Measured:
+    def keep_result(self, job: str, result: Result) -> Result:
         """Write a result; where the disk does not take it, its record will wait for room."""
         try:
-            return self._spool.keep_result(job, measured)
+            return self._spool.keep_result(job, result)
         except StorageError as error:
             log.warning("the result of job %s waits: %s", job, error)
-            return measured
+            return result
 
     def close(self) -> None:
         """Let go of the journal, and of its lock."""
@@ -225,10 +222,10 @@ class DiskJournal:
         self._commit("UPDATE jobs SET state = ? WHERE id = ?", (JobState.RUNNING.value, record.job))
 
     def _end(self, record: Ended) -> None:
-        if record.measured is not None and not self._spool.has_result(record.job):
-            self._spool.keep_result(record.job, record.measured)
+        if record.result is not None and not self._spool.has_result(record.job):
+            self._spool.keep_result(record.job, record.result)
         error = record.error and record.error.model_dump_json()
-        values = (record.state.value, error, record.measured is not None, record.at, record.job)
+        values = (record.state.value, error, record.result is not None, record.at, record.job)
         self._commit(
             "UPDATE jobs SET state = ?, error = ?, has_result = ?, ended_at = ? WHERE id = ?",
             values,
@@ -247,7 +244,7 @@ class DiskJournal:
         rows = ((job,) for job in record.jobs)
         self._commit("DELETE FROM jobs WHERE id = ?", *rows, durable=False)
 
-    def _control(self, record: Controls) -> None:
+    def _control(self, record: EpochRecord) -> None:
         stopped = record.stopped and json.dumps(asdict(record.stopped))
         statement = "REPLACE INTO controls (id, number, stopped) VALUES (1, ?, ?)"
         self._commit(statement, (record.number, stopped))
@@ -281,16 +278,16 @@ class DiskJournal:
 
     def _saved(self, row: sqlite3.Row) -> Saved:
         state, error = JobState(row["state"]), row["error"]
-        measured = self._spool.result(row["id"]) if row["has_result"] else None
-        is_whole = state is not JobState.DONE or measured is not None
+        result = self._spool.result(row["id"]) if row["has_result"] else None
+        is_whole = state is not JobState.DONE or result is not None
         return Saved(
             job=row["id"],
             user=row["user"],
             digest=row["digest"],
             state=state,
-            error=None if error is None else Fault.model_validate_json(error),
+            error=None if error is None else ErrorMessage.model_validate_json(error),
             accepted=_accepted(row) if row["request"] is not None and is_whole else None,
-            measured=measured,
+            result=result,
             ended_at=float(row["ended_at"]),
         )
 
@@ -328,7 +325,6 @@ def _opened(path: Path) -> sqlite3.Connection:
                 db.execute(f"PRAGMA user_version = {FORMAT}")
                 for statement in SCHEMA.split(";")[:-1]:
                     db.execute(statement)
-            db.execute(CONTROLS)
             db.execute("COMMIT")
             _check_pages(db, path)
         except BaseException:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from cim_hal.errors import UnknownReferenceError
-from cim_hal.protocol.jobs.idempotency import KeyRules
+from cim_hal.protocol.jobs.idempotency import IdempotencyRules
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from cim_hal.protocol.couplings.content import Content
-    from cim_hal.protocol.jobs.records import Controls, Record, Saved
-    from cim_hal.protocol.wire.results import Measured
+    from cim_hal.protocol.couplings.content import Couplings
+    from cim_hal.protocol.jobs.records import EpochRecord, Record, Saved
+    from cim_hal.protocol.wire.results import Result
 
 __all__ = ["Journal", "MemoryJournal"]
 
@@ -22,17 +22,17 @@ class Journal(Protocol):
 
     Attributes
     ----------
-    keys : KeyRules
+    keys : IdempotencyRules
         How long keys are worth remembering in it.
     """
 
-    keys: KeyRules
+    keys: IdempotencyRules
 
     def load(self, device: str) -> Iterable[Saved]:
         """Return the jobs that were kept, the oldest first; `device` is the machine's name."""
         ...
 
-    def controls(self) -> Controls | None:
+    def controls(self) -> EpochRecord | None:
         """Return what was kept of locks and stops."""
         ...
 
@@ -46,11 +46,11 @@ class Journal(Protocol):
         """
         ...
 
-    def keep_couplings(self, digest: str, content: Content) -> None:
+    def keep_couplings(self, digest: str, content: Couplings) -> None:
         """Keep couplings by their content, for jobs to come; those it has it does not write."""
         ...
 
-    def couplings(self, digest: str) -> Content:
+    def couplings(self, digest: str) -> Couplings:
         """Return couplings that were kept.
 
         Raises
@@ -60,7 +60,7 @@ class Journal(Protocol):
         """
         ...
 
-    def keep_result(self, job: str, measured: Measured) -> Measured:
+    def keep_result(self, job: str, result: Result) -> Result:
         """Keep a result ahead of its record, and return it as it is to be read from now on."""
         ...
 
@@ -76,7 +76,7 @@ class MemoryJournal:
     forgets all jobs with its process.
     """
 
-    keys = KeyRules(kept_s=300.0)
+    keys = IdempotencyRules(kept_s=300.0)
 
     def load(self, device: str) -> Iterable[Saved]:
         """Return nothing."""
@@ -89,19 +89,19 @@ class MemoryJournal:
     def write(self, record: Record) -> None:
         """Keep nothing: the book itself has it all."""
 
-    def keep_couplings(self, digest: str, content: Content) -> None:
+    def keep_couplings(self, digest: str, content: Couplings) -> None:
         """Keep nothing."""
 
-    def couplings(self, digest: str) -> Content:
+    def couplings(self, digest: str) -> Couplings:
         """Find nothing."""
         raise UnknownReferenceError(
             f"the server does not hold the couplings {digest[:19]}…", kind="coupling"
         )
 
-    def keep_result(self, job: str, measured: Measured) -> Measured:
+    def keep_result(self, job: str, result: Result) -> Result:
         """Return the result."""
         del job
-        return measured
+        return result
 
     def close(self) -> None:
         """Do nothing."""

@@ -1,48 +1,80 @@
-"""Couplings and results as files beside a journal: by content, and by job."""
+"""Couplings and results as files beside a journal: by content, and by job.
+
+Each file is one message of `framing`, written whole or not at all.
+"""
 
 from __future__ import annotations
 
 import logging
 import os
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias
 
 import numpy as np
-from pydantic import ValidationError
+from pydantic import Field, TypeAdapter
 
-from cim_hal.errors import JournalError, UnknownReferenceError
+from cim_hal.errors import CimError, JournalError, StorageError, UnknownReferenceError
+from cim_hal.model.record import Notes
 from cim_hal.model.trace import Trace
-from cim_hal.protocol.couplings.content import Content, Payload
+from cim_hal.protocol.couplings.content import Couplings, EncodedCouplings
 from cim_hal.protocol.couplings.layout import n_bytes
+from cim_hal.protocol.wire.base import Number, Wire
+from cim_hal.protocol.wire.codec import Codec, FrameLimits
+from cim_hal.protocol.wire.framing import FILE_MAGIC, file_messages, file_parts
 from cim_hal.protocol.wire.messages import CouplingSpec
-from cim_hal.protocol.wire.results import Measured
-from cim_hal.server.storage.array_file import (
-    TEMPORARY,
-    read_arrays,
-    remove,
-    storage_error,
-    write_arrays,
-)
+from cim_hal.protocol.wire.packet import NO_ID, Kind, Packet
+from cim_hal.protocol.wire.results import Result
 
 if TYPE_CHECKING:
     from collections.abc import Collection
     from pathlib import Path
 
+    from numpy.typing import NDArray
 
-__all__ = ["Spool"]
+__all__ = ["Spool", "storage_error"]
+
+MAX_ARRAY_BYTES = 16 * 1024**3
+TEMPORARY = ".part"
 
 log = logging.getLogger(__name__)
 
 
+class CouplingFile(Wire):
+    """Couplings, encoded as they were uploaded."""
+
+    t: Literal["couplings"] = "couplings"
+    spec: CouplingSpec
+    buffers: ClassVar[tuple[int, int]] = (1, 1)
+
+
+class ResultFile(Wire):
+    """A result: packed spins, amplitudes if measured, and the three arrays of a trace if kept."""
+
+    t: Literal["result"] = "result"
+    n_spins: Number
+    device_s: float
+    notes: Notes
+    calibration: str
+    amplitudes: bool
+    trace: bool
+    buffers: ClassVar[tuple[int, int]] = (1, 5)
+
+
+_Stored: TypeAlias = Annotated[CouplingFile | ResultFile, Field(discriminator="t")]
+_CODEC = Codec(
+    {Kind.RECORD: TypeAdapter(_Stored)},
+    FrameLimits(buffers=5, buffer_bytes=MAX_ARRAY_BYTES),
+)
+
+
 class Spool:
-    """Files in two folders; any thread may use it.
+    """Files in two folders. Any thread may use it.
 
     Parameters
     ----------
     folder : Path
     max_bytes : int
-        Couplings that no job waits for are kept up to this size; those not used for the longest
-        time go first.
+        Couplings that no job waits for are kept up to this size, the most recently used ones.
     """
 
     def __init__(self, folder: Path, *, max_bytes: int) -> None:
@@ -53,44 +85,44 @@ class Spool:
         for place in (self._couplings, self._results):
             place.mkdir(mode=0o700, parents=True, exist_ok=True)
             for leftover in place.glob(f"*{TEMPORARY}"):
-                remove(leftover)
+                _remove(leftover)
 
     # ---- couplings --------------------------------------------------------------------------
 
     def has_couplings(self, digest: str) -> bool:
-        """Return whether couplings are kept, and count that as a use of them."""
+        """Return whether couplings are kept; counts as a use of them."""
         try:
             os.utime(self._coupling_path(digest))
         except OSError:
             return False
         return True
 
-    def keep_couplings(self, digest: str, content: Content, in_use: Collection[str]) -> None:
-        """Keep couplings; others than those and those `in_use` make room.
+    def keep_couplings(self, digest: str, content: Couplings, in_use: Collection[str]) -> None:
+        """Keep couplings; others that are not `in_use` may be removed to make room.
 
         Raises
         ------
         StorageError
-            There is no room on the disk.
+            The disk is full, or cannot be written.
         """
         with self._lock:
             if self.has_couplings(digest):
                 return
-            about, data = content.spec.model_dump(), content.payload.data
-            write_arrays(self._coupling_path(digest), about, [data])
+            stored = CouplingFile(spec=content.spec)
+            _write(self._coupling_path(digest), stored, content.payload.data)
             self._make_room({self._coupling_path(name) for name in (*in_use, digest)})
 
-    def couplings(self, digest: str) -> Content:
+    def couplings(self, digest: str) -> Couplings:
         """Return couplings.
 
         Raises
         ------
         UnknownReferenceError
-            They are not here, or damaged.
+            They are not kept any more, or their file is damaged.
         """
         try:
             return self._read_couplings(digest)
-        except (OSError, ValueError, ValidationError, JournalError) as error:
+        except (OSError, CimError) as error:
             log.warning("couplings of a job cannot be read: %s", error)
             raise UnknownReferenceError(
                 f"the couplings {digest[:19]}… are not on the disk of the server any more",
@@ -100,27 +132,27 @@ class Spool:
 
     # ---- results ----------------------------------------------------------------------------
 
-    def keep_result(self, job: str, measured: Measured) -> Measured:
-        """Write a result, and return it as it lies on the disk.
+    def keep_result(self, job: str, result: Result) -> Result:
+        """Write a result, and return it with arrays that are mapped from its file.
 
         Raises
         ------
         StorageError
-            There is no room on the disk.
+            The disk is full, or cannot be written.
         """
-        trace, amplitudes = measured.trace, measured.amplitudes
-        arrays = [measured.spins]
+        trace, amplitudes = result.trace, result.amplitudes
+        arrays: list[Any] = [result.spins]
         arrays += [] if amplitudes is None else [amplitudes]
         arrays += [] if trace is None else [trace.round_trips, trace.pump, trace.amplitudes]
-        about = {
-            "n_spins": measured.n_spins,
-            "device_s": measured.device_s,
-            "notes": dict(measured.notes),
-            "calibration": measured.calibration,
-            "amplitudes": amplitudes is not None,
-            "trace": trace is not None,
-        }
-        write_arrays(self._result_path(job), about, arrays)
+        stored = ResultFile(
+            n_spins=result.n_spins,
+            device_s=result.device_s,
+            notes=dict(result.notes),
+            calibration=result.calibration,
+            amplitudes=amplitudes is not None,
+            trace=trace is not None,
+        )
+        _write(self._result_path(job), stored, *arrays)
         try:
             return self._read_result(job)
         except OSError as error:
@@ -130,48 +162,53 @@ class Spool:
         """Return whether a result is kept."""
         return self._result_path(job).exists()
 
-    def result(self, job: str) -> Measured | None:
-        """Return a result; None where it is not there or damaged, which is logged."""
+    def result(self, job: str) -> Result | None:
+        """Return a result; None if its file is missing or damaged, which is logged."""
         try:
             return self._read_result(job)
-        except (OSError, ValueError, LookupError, TypeError, JournalError) as error:
+        except (OSError, CimError) as error:
             log.warning("the result of job %s cannot be read: %s", job, error)
             return None
 
     def drop_results(self, jobs: Collection[str]) -> None:
         """Remove results."""
         for job in jobs:
-            remove(self._result_path(job))
+            _remove(self._result_path(job))
 
     def keep_only(self, jobs: Collection[str]) -> None:
-        """Remove the results of all other jobs: those a crash left without a record."""
+        """Remove the results of all other jobs: a crash may have left some without a record."""
         kept = {self._result_path(job) for job in jobs}
         for path in self._results.iterdir():
             if path not in kept:
-                remove(path)
+                _remove(path)
 
-    def _read_couplings(self, digest: str) -> Content:
+    def _read_couplings(self, digest: str) -> Couplings:
         path = self._coupling_path(digest)
-        about, (data,) = read_arrays(path)
-        spec = CouplingSpec.model_validate(about)
+        packet = _read(path)
+        if not isinstance(packet.body, CouplingFile):
+            raise _damaged(path, "it holds no couplings")
+        spec, (data,) = packet.body.spec, packet.buffers
         if data.shape != (n_bytes(spec),) or data.dtype != np.uint8:
-            raise JournalError(f"{path} is damaged: its layout does not fit its bytes")
-        return Content(Payload(spec, data))
+            raise _damaged(path, "its layout does not fit its bytes")
+        return Couplings(EncodedCouplings(spec, data))
 
-    def _read_result(self, job: str) -> Measured:
-        about, arrays = read_arrays(self._result_path(job))
-        spins, *rest = arrays
-        amplitudes = rest.pop(0) if about["amplitudes"] else None
-        trace = Trace(*rest) if about["trace"] else None
-        n_spins, device_s = int(about["n_spins"]), float(about["device_s"])
+    def _read_result(self, job: str) -> Result:
+        path = self._result_path(job)
+        packet = _read(path)
+        stored: Any = packet.body
+        spins, *rest = packet.buffers
+        if not isinstance(stored, ResultFile) or len(rest) != stored.amplitudes + 3 * stored.trace:
+            raise _damaged(path, "it holds no result")
+        amplitudes = rest.pop(0) if stored.amplitudes else None
+        trace = Trace(*rest) if stored.trace else None
+        n_spins = stored.n_spins
         if spins.ndim != 2 or spins.dtype != np.uint8 or spins.shape[1] != -(-n_spins // 8):
-            raise JournalError(f"the result of job {job} has spins {spins.shape}")
+            raise _damaged(path, f"it has spins {spins.shape}")
         if amplitudes is not None and amplitudes.shape != (len(spins), n_spins):
-            raise JournalError(f"the result of job {job} has amplitudes {amplitudes.shape}")
-        notes, calibration = dict(about["notes"]), str(about["calibration"])
-        return Measured(spins, amplitudes, n_spins, device_s, trace, notes, calibration)
-
-    # ---- inside -----------------------------------------------------------------------------
+            raise _damaged(path, f"it has amplitudes {amplitudes.shape}")
+        return Result(
+            spins, amplitudes, n_spins, stored.device_s, trace, stored.notes, stored.calibration
+        )
 
     def _make_room(self, kept: set[Path]) -> None:
         files = [(path, path.stat()) for path in self._couplings.iterdir()]
@@ -180,7 +217,7 @@ class Spool:
             if total <= self._max_bytes:
                 return
             if path not in kept:
-                remove(path)
+                _remove(path)
                 total -= stat.st_size
 
     def _coupling_path(self, digest: str) -> Path:
@@ -188,3 +225,76 @@ class Spool:
 
     def _result_path(self, job: str) -> Path:
         return self._results / f"{job}.cim"
+
+
+def storage_error(error: Exception) -> StorageError:
+    """Return the error for clients when the disk refuses a write."""
+    reason = error.strerror if isinstance(error, OSError) else str(error)
+    return StorageError(
+        f"the server cannot write to its disk: {reason}",
+        hint="nothing was lost: send the same request again once there is room",
+    )
+
+
+def _write(path: Path, body: Any, *arrays: NDArray[Any]) -> None:
+    """Write a file, or leave what was there before; it is on the disk when this returns.
+
+    Raises
+    ------
+    StorageError
+        The disk is full, or cannot be written.
+    """
+    frames = _CODEC.encode(Packet(Kind.RECORD, NO_ID, body, buffers=arrays))
+    temporary = path.with_name(path.name + TEMPORARY)
+    try:
+        with temporary.open("wb") as file:
+            file.write(FILE_MAGIC)
+            for part in file_parts(frames):
+                file.write(part)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        _remove(temporary)
+        raise storage_error(error) from error
+
+
+def _read(path: Path) -> Packet:
+    """Return what a file holds; its arrays are mapped from it, read-only.
+
+    Raises
+    ------
+    OSError
+        There is no such file, or it cannot be read.
+    JournalError
+        It is damaged.
+    """
+    try:
+        data = np.memmap(path, np.uint8, "r").data
+        (frames,) = file_messages(data, max_bytes=len(data))
+        return _CODEC.decode(frames)
+    except (ValueError, EOFError, CimError) as error:
+        raise _damaged(path, str(error)) from None
+
+
+def _remove(path: Path) -> None:
+    """Remove a file that may not exist."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError:  # it stays, and is removed at the next start
+        return
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name != "posix":  # elsewhere a folder cannot be opened
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _damaged(path: Path, why: str) -> JournalError:
+    return JournalError(f"{path} is damaged: {why}", hint="remove it", path=str(path))

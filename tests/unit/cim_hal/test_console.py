@@ -4,7 +4,7 @@ import click
 import pytest
 
 from cim_hal import CapabilityError, ModelError, TargetError
-from cim_hal.console import run
+from cim_hal.console import LazyGroup, run
 from cim_hal.errors import ConnectError
 
 
@@ -56,3 +56,33 @@ def test_help_and_success_are_zero(capsys):
 def test_a_bug_keeps_its_traceback():
     with pytest.raises(ZeroDivisionError):
         run(_raising(ZeroDivisionError()), [])
+
+
+def _group() -> LazyGroup:
+    places = {
+        "dump": ("test_console_commands:dump", "Print everything."),
+        "gone": ("nowhere:x", "G."),
+    }
+    group = LazyGroup("tool", lazy_commands=places)
+    group.add_command(click.Command("eager", help="Begin at once. Never wait."))
+    return group
+
+
+def test_a_group_lists_its_commands_without_importing_them(capsys):
+    assert run(_group(), ["--help"]) == 0
+    lines = [line.split(None, 1) for line in capsys.readouterr().out.splitlines() if line]
+    assert lines[-3:] == [
+        ["dump", "Print everything."],
+        ["eager", "Begin at once."],
+        ["gone", "G."],
+    ]
+
+
+def test_a_group_imports_the_command_it_runs(tmp_path, monkeypatch, capsys):
+    source = "import click\n@click.command()\ndef dump():\n    click.echo('all')\n"
+    (tmp_path / "test_console_commands.py").write_text(source)
+    monkeypatch.syspath_prepend(tmp_path)
+    assert run(_group(), ["dump"]) == 0
+    assert capsys.readouterr().out == "all\n"
+    assert run(_group(), ["fly"]) == 2
+    assert "No such command 'fly'" in capsys.readouterr().err

@@ -80,9 +80,9 @@ def test_options_out_of_range_are_named(options):
 def test_a_machine_read_out_at_its_best_has_the_same_wrong_couplings():
     couplings = CouplingMatrix.of(glass(20), np.zeros(20), largest_code=127.0, dtype=np.float32)
     dynamics = MeasurementFeedback(imperfections=IMPERFECT)
-    one, other = (d.perturb(couplings).dense for d in (dynamics, BestSeen(dynamics=dynamics)))
+    one, other = (d.perturb(couplings).matrix for d in (dynamics, BestSeen(dynamics=dynamics)))
     np.testing.assert_array_equal(one, other)
-    assert (one != couplings.dense).any()
+    assert (one != couplings.matrix).any()
 
 
 def test_an_accumulator_needs_integers():

@@ -11,6 +11,7 @@ from dataclasses import fields
 
 import click
 import numpy as np
+import processes
 import pytest
 
 from cim_hal.console import run
@@ -149,13 +150,7 @@ def test_help_shows_examples_and_defaults(capsys):
 def test_an_interrupt_leaves_a_checkpoint_or_no_folder(guessing, tmp_path):
     arguments = ["--iterations", "1000000", "--train-samples", "2", "--device", guessing]
     command = [sys.executable, "-m", "qnn_train", *arguments, "--out", "unfinished"]
-    with subprocess.Popen(
-        command,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=tmp_path,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
-    ) as process:
+    with processes.start(command, stderr=subprocess.PIPE, text=True, cwd=tmp_path) as process:
         deadline = time.monotonic() + 60
         while not (tmp_path / "unfinished").exists() and time.monotonic() < deadline:
             time.sleep(0.05)

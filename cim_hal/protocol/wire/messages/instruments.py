@@ -7,9 +7,9 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from cim_hal.machine.calibration import Calibration
-from cim_hal.machine.condition import Condition
+from cim_hal.machine.driver_state import DriverState
 from cim_hal.machine.telemetry import Telemetry
-from cim_hal.protocol.wire.base import Digest, Fault, Number, Token, Wire
+from cim_hal.protocol.wire.base import Digest, ErrorMessage, Number, Token, Wire
 
 __all__ = [
     "AskDevice",
@@ -96,7 +96,7 @@ class DeviceStatus(Wire):
 
     Attributes
     ----------
-    driver : Condition
+    driver : DriverState
     telemetry : Telemetry or None
         The newest, of number `number` and `age_s` seconds old; None and 0 where there is none.
     calibration : str or None
@@ -106,7 +106,7 @@ class DeviceStatus(Wire):
     """
 
     t: Literal["device.state"] = "device.state"
-    driver: Condition
+    driver: DriverState
     telemetry: Telemetry | None = None
     number: Number = 0
     age_s: Seconds = 0.0
@@ -150,4 +150,4 @@ class CalibrationState(Wire):
     key: Token
     state: Literal["running", "done", "failed"]
     fingerprint: Digest | None = None
-    error: Fault | None = None
+    error: ErrorMessage | None = None

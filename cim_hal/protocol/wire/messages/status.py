@@ -16,15 +16,15 @@ from cim_hal.protocol.wire.messages.instruments import DeviceStatus
 __all__ = [
     "AskMetrics",
     "AskStatus",
-    "EventSeen",
-    "JobSeen",
-    "LockSeen",
+    "EventSummary",
+    "JobSummary",
+    "LockSummary",
     "MachineState",
-    "MeterReading",
+    "MetricReading",
     "MetricsReport",
-    "SessionSeen",
+    "SessionSummary",
     "StatusReport",
-    "StopSeen",
+    "StopSummary",
     "Throughput",
 ]
 
@@ -37,7 +37,7 @@ Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 # ---- parts ----------------------------------------------------------------------------------
 
 
-class JobSeen(Wire):
+class JobSummary(Wire):
     """One job, as anybody may see it.
 
     Attributes
@@ -72,7 +72,7 @@ class JobSeen(Wire):
     message: Sentence = ""
 
 
-class LockSeen(Wire):
+class LockSummary(Wire):
     """Who has the machine alone; None is for ever, as long as the lease is renewed."""
 
     holder: Name
@@ -81,7 +81,7 @@ class LockSeen(Wire):
     expires_in_s: Seconds | None = None
 
 
-class StopSeen(Wire):
+class StopSummary(Wire):
     """The emergency stop that holds."""
 
     by: Name
@@ -89,7 +89,7 @@ class StopSeen(Wire):
     for_s: Seconds = 0.0
 
 
-class SessionSeen(Wire):
+class SessionSummary(Wire):
     """One open session; `session` is the end of its token, which alone is of no use."""
 
     session: Annotated[str, Field(max_length=8)]
@@ -99,7 +99,7 @@ class SessionSeen(Wire):
     idle_s: Seconds
 
 
-class EventSeen(Wire):
+class EventSummary(Wire):
     """Something that happened, as the audit log has it."""
 
     event: Name
@@ -117,7 +117,7 @@ class Throughput(Wire):
     busy_s: tuple[Seconds, ...] = ()
 
 
-class MeterReading(Wire):
+class MetricReading(Wire):
     """One quantity, in one or several series told apart by the values of its labels.
 
     Attributes
@@ -162,7 +162,7 @@ class StatusReport(Wire):
     Attributes
     ----------
     state : str
-        ``starting`` and ``broken`` are those of the driver, see `Condition`; ``stopped`` while an
+        ``starting`` and ``broken`` are those of the driver, see `DriverState`; ``stopped`` while an
         emergency stop holds.
     machine : DeviceStatus or None
         Its driver, telemetry, and calibration.
@@ -175,16 +175,16 @@ class StatusReport(Wire):
     uptime_s: Seconds
     state: MachineState
     machine: DeviceStatus | None = None
-    lock: LockSeen | None = None
-    stop: StopSeen | None = None
-    running: JobSeen | None = None
+    lock: LockSummary | None = None
+    stop: StopSummary | None = None
+    running: JobSummary | None = None
     queued: Number
-    queue: tuple[JobSeen, ...] = ()
+    queue: tuple[JobSummary, ...] = ()
     ended: Annotated[dict[Name, Number], Field(max_length=16)] = {}
-    recent: tuple[JobSeen, ...] = ()
+    recent: tuple[JobSummary, ...] = ()
     n_sessions: Number
-    sessions: tuple[SessionSeen, ...] = ()
-    events: tuple[EventSeen, ...] = ()
+    sessions: tuple[SessionSummary, ...] = ()
+    events: tuple[EventSummary, ...] = ()
     throughput: Throughput
 
 
@@ -193,7 +193,7 @@ class MetricsReport(Wire):
 
     t: Literal["metrics.report"] = "metrics.report"
     uptime_s: Seconds
-    meters: tuple[MeterReading, ...]
+    meters: tuple[MetricReading, ...]
 
     def value(self, name: str, **labels: str) -> float:
         """Return a counter, a gauge, or the sum of a histogram; 0 where nothing was counted.
@@ -202,7 +202,7 @@ class MetricsReport(Wire):
 
         Examples
         --------
-        >>> jobs = MeterReading(
+        >>> jobs = MetricReading(
         ...     name="jobs_total",
         ...     kind="counter",
         ...     labels=("end",),

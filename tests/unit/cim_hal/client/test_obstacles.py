@@ -4,11 +4,11 @@ import pytest
 
 from cim_hal import Telemetry
 from cim_hal.client.obstacles import unavailability
-from cim_hal.machine.condition import Condition
+from cim_hal.machine.driver_state import DriverState
 from cim_hal.protocol.wire.messages import DeviceStatus, StatusReport
-from cim_hal.protocol.wire.messages.status import LockSeen, StopSeen, Throughput
+from cim_hal.protocol.wire.messages.status import LockSummary, StopSummary, Throughput
 
-LOCK = LockSeen(holder="bob", epoch=7)
+LOCK = LockSummary(holder="bob", epoch=7)
 
 
 def _report(**changes) -> StatusReport:
@@ -19,7 +19,7 @@ def _report(**changes) -> StatusReport:
 
 def _machine(**interlocks: bool) -> DeviceStatus:
     telemetry = Telemetry(interlocks=interlocks)
-    return DeviceStatus(driver=Condition(), telemetry=telemetry, number=1, age_s=0.0)
+    return DeviceStatus(driver=DriverState(), telemetry=telemetry, number=1, age_s=0.0)
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,7 @@ def _machine(**interlocks: bool) -> DeviceStatus:
         (_report(lock=LOCK), 0, "bob locked it"),
         (_report(lock=LOCK), 6, "bob locked it"),
         (_report(lock=LOCK), 7, ""),
-        (_report(stop=StopSeen(by="olga"), lock=LOCK), 7, "olga stopped it"),
+        (_report(stop=StopSummary(by="olga"), lock=LOCK), 7, "olga stopped it"),
         (_report(machine=_machine(lid=False, laser=True)), 0, "lid: open"),
         (_report(machine=_machine(lid=True)), 0, ""),
     ],

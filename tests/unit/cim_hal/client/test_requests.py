@@ -20,7 +20,7 @@ from cim_hal.errors import (
     TransportTimeoutError,
     UnknownReferenceError,
 )
-from cim_hal.protocol.wire.errors import as_fault
+from cim_hal.protocol.wire.errors import to_wire
 from cim_hal.protocol.wire.limits import Limits
 from cim_hal.protocol.wire.messages import (
     ChunkTaken,
@@ -111,7 +111,7 @@ def _describe(network, **times):
 # ---- again, or not --------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("error", [LOST, LATE, as_fault(QueueFullError("full"))])
+@pytest.mark.parametrize("error", [LOST, LATE, to_wire(QueueFullError("full"))])
 def test_a_request_goes_again_with_the_same_id_after_an_error_that_is_retryable(error):
     network = Network(error, error, DESCRIPTION)
     assert _describe(network) == DESCRIPTION
@@ -120,7 +120,7 @@ def test_a_request_goes_again_with_the_same_id_after_an_error_that_is_retryable(
 
 
 @pytest.mark.parametrize(
-    "error", [as_fault(ModelError("no")), UnknownReferenceError("which?", kind="job")]
+    "error", [to_wire(ModelError("no")), UnknownReferenceError("which?", kind="job")]
 )
 def test_any_other_error_is_raised_at_once(error):
     network = Network(error, DESCRIPTION)
@@ -130,7 +130,7 @@ def test_any_other_error_is_raised_at_once(error):
 
 
 def test_the_server_may_ask_for_a_longer_pause():
-    full = as_fault(QueueFullError("full", retry_after_s=1.5))
+    full = to_wire(QueueFullError("full", retry_after_s=1.5))
     network = Network(full, DESCRIPTION)
     _describe(network)
     assert network.paused[-1] == 1.5
@@ -142,7 +142,7 @@ def test_a_server_that_asks_for_nonsense_is_not_waited_for(asked):
 
 
 def test_a_pause_that_would_pass_the_deadline_is_not_begun():
-    network = Network(as_fault(QueueFullError("full", retry_after_s=9.0)))
+    network = Network(to_wire(QueueFullError("full", retry_after_s=9.0)))
     with pytest.raises(QueueFullError):
         _describe(network)
     assert network.now < 1.0
@@ -221,7 +221,7 @@ def _loaded():
 
 
 def test_a_server_that_forgot_the_session_is_greeted_again_and_asked_anew():
-    gone = as_fault(UnknownReferenceError("who?", kind="session"))
+    gone = to_wire(UnknownReferenceError("who?", kind="session"))
     network = Network(gone, DESCRIPTION)
     _describe(network)
     assert network.n_hellos == 2
@@ -229,7 +229,7 @@ def test_a_server_that_forgot_the_session_is_greeted_again_and_asked_anew():
 
 
 def test_conversations_that_lose_one_session_open_one_other():
-    gone = as_fault(UnknownReferenceError("who?", kind="session"))
+    gone = to_wire(UnknownReferenceError("who?", kind="session"))
     network = Network(gone, gone, DESCRIPTION, DESCRIPTION)
     dialogue = network.dialogue
     asks = [dialogue.ask(Describe(), Description) for _ in range(2)]

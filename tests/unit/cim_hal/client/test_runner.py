@@ -15,7 +15,7 @@ from cim_hal.protocol.wire.errors import as_error
 from cim_hal.protocol.wire.messages import (
     CouplingRef,
     Description,
-    Fault,
+    ErrorMessage,
     JobStatus,
     Ping,
     Pong,
@@ -42,7 +42,7 @@ def test_an_answer_of_another_type_is_the_servers_mistake(runner):
 
 def test_a_request_that_breaks_a_rule_is_our_mistake(runner):
     reply = runner.transport.exchange(Packet(Kind.REPLY, b"i" * 16, Pong()), timeout_s=5.0)
-    assert isinstance(reply.body, Fault)
+    assert isinstance(reply.body, ErrorMessage)
     error = as_error(reply.body)
     assert isinstance(error, LocalProtocolError)
     assert "must not send replies" in str(error)

@@ -18,7 +18,7 @@ from cim_hal import (
     open_device,
 )
 from cim_hal.errors import ClosedError, DriverFaultError, QueueFullError
-from cim_hal.protocol.couplings.content import Content, Payload
+from cim_hal.protocol.couplings.content import Couplings, EncodedCouplings
 from cim_hal.protocol.jobs.state import JobState
 from cim_hal.protocol.wire.limits import Limits
 
@@ -60,7 +60,7 @@ def test_the_record_says_what_ran():
         samples = device.sample(_glass(5), schedule, n_runs=2, seed=11, coupling_bits=4)
     record = samples.record
     assert (record.device, record.seed, record.round_trips) == ("annealer", 11, 7)
-    assert record.coupling == Content.of(_glass(5)).digest
+    assert record.coupling == Couplings.of(_glass(5)).digest
     assert (record.lowering.bits, record.lowering.field_spin) == (4, True)
     assert samples.spins.shape == samples.amplitudes.shape == (2, 5)
     assert (np.diff(samples.energies) >= 0).all()
@@ -85,8 +85,8 @@ def test_a_gauge_flips_the_machine_and_not_the_answer():
 
 def test_couplings_are_uploaded_once_and_hashed_once(monkeypatch):
     hashed = []
-    digest = Payload.digest
-    monkeypatch.setattr(Payload, "digest", lambda self: hashed.append(1) or digest(self))
+    digest = EncodedCouplings.digest
+    monkeypatch.setattr(EncodedCouplings, "digest", lambda self: hashed.append(1) or digest(self))
     transport, model = Counting(Annealer()), _glass(20)
     with open_device(transport) as device:
         device.sample(model, seed=1)

@@ -56,10 +56,10 @@ def test_a_trace_is_in_the_spins_of_the_model_and_in_the_order_of_the_job():
 
 
 def test_settings_change_the_job_and_stand_in_its_record():
-    knobs = {"walk.width": np.float32(2.0), "flips": 1}
+    settings = {"walk.width": np.float32(2.0), "flips": 1}
     with open_device(Adjustable()) as device:
         plain = device.sample(PAIR, n_runs=3, seed=1)
-        turned = device.sample(PAIR, n_runs=3, seed=1, settings=knobs)
+        turned = device.sample(PAIR, n_runs=3, seed=1, settings=settings)
     assert turned.record.settings == {"walk.width": 2.0, "flips": 1.0}
     assert plain.record.settings == {}
     np.testing.assert_allclose(

@@ -67,10 +67,10 @@ def test_facts_that_do_not_fit_are_refused(facts):
         Capabilities(name="x", max_spins=4, coupling_bits=8, properties=facts)
 
 
-def test_two_knobs_of_one_name_are_refused():
-    knob = Setting(name="gain", default=1.0, low=0.5, high=4.0)
+def test_two_settings_of_one_name_are_refused():
+    setting = Setting(name="gain", default=1.0, low=0.5, high=4.0)
     with pytest.raises(ValidationError, match="the same name"):
-        Capabilities(name="x", max_spins=4, coupling_bits=8, settings=(knob, knob))
+        Capabilities(name="x", max_spins=4, coupling_bits=8, settings=(setting, setting))
 
 
 def test_a_machine_without_traces_refuses_one():

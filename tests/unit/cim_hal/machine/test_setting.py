@@ -1,4 +1,4 @@
-"""Knobs take what is in their range, and say so otherwise."""
+"""Settings take what is in their range, and say so otherwise."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ def test_both_ends_of_the_range_belong_to_it(value):
 
 
 @pytest.mark.parametrize("value", [0.49, 4.01, math.nan, math.inf])
-def test_a_value_out_of_range_is_refused_with_the_knob_and_its_range(value):
+def test_a_value_out_of_range_is_refused_with_the_setting_and_its_range(value):
     with pytest.raises(CapabilityError, match=r"settings\.gain: .* has 0\.5 to 4 dB") as caught:
         GAIN.check(value)
     assert caught.value.details["what"] == "settings.gain"
 
 
 @pytest.mark.parametrize("value", [0.5, math.nan, math.inf, 4])
-def test_a_knob_with_clicks_takes_whole_numbers_only(value):
+def test_a_setting_with_clicks_takes_whole_numbers_only(value):
     TURNS.check(3.0)
     with pytest.raises(CapabilityError, match="whole numbers 0 to 3"):
         TURNS.check(value)
 
 
-def test_an_unknown_knob_is_refused_with_those_there_are():
+def test_an_unknown_setting_is_refused_with_those_there_are():
     with pytest.raises(CapabilityError, match="needs gian, the device has gain, turns"):
         check_settings([GAIN, TURNS], {"gian": 1.0})
     with pytest.raises(CapabilityError, match="the device has none"):
@@ -44,6 +44,6 @@ def test_an_unknown_knob_is_refused_with_those_there_are():
     "wrong",
     [{"low": 2.0}, {"high": 0.5}, {"low": 0.0, "log": True}, {"high": math.inf}, {"name": ""}],
 )
-def test_impossible_knobs_are_refused(wrong):
+def test_impossible_settings_are_refused(wrong):
     with pytest.raises(ValidationError):
         Setting(**{"name": "x", "default": 1.0, "low": 0.5, "high": 4.0} | wrong)

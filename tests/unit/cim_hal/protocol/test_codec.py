@@ -8,7 +8,7 @@ import pytest
 
 from cim_hal.errors import LocalProtocolError, ProtocolError, RemoteProtocolError, VersionError
 from cim_hal.protocol.wire.codec import DTYPES, decode, encode
-from cim_hal.protocol.wire.messages import CouplingChunk, Fault, Ping, Pong, Welcome
+from cim_hal.protocol.wire.messages import CouplingChunk, ErrorMessage, Ping, Pong, Welcome
 from cim_hal.protocol.wire.packet import Kind, Packet
 from cim_hal.testing import example_packets
 
@@ -63,7 +63,7 @@ def test_arrays_that_must_not_travel_are_our_own_mistake(array):
 
 def test_a_header_that_is_too_long_is_our_own_mistake():
     details = {f"field {i}": "x" * 2000 for i in range(32)} | {"last": "y" * 2000}
-    fault = Fault.model_construct(code="x", message="", details=details)
+    fault = ErrorMessage.model_construct(code="x", message="", details=details)
     with pytest.raises(LocalProtocolError, match="65536 fit"):
         encode(Packet(Kind.REPLY, ID, fault))
 

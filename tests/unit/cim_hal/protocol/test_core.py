@@ -8,8 +8,8 @@ from cim_wire import CAPABILITIES, PAYLOAD, REF, Bench, measured, replies, runs,
 
 from cim_hal import Setting, Trace
 from cim_hal.errors import DriverFaultError, JobCancelledError, ModelError
-from cim_hal.protocol.couplings.content import prepare
-from cim_hal.protocol.effects import Prepare, Reply, Run, Stop
+from cim_hal.protocol.couplings.content import lower_encoded
+from cim_hal.protocol.effects import Lower, Reply, Run, Stop
 from cim_hal.protocol.jobs.state import JobState
 from cim_hal.protocol.wire.messages import (
     AckJob,
@@ -111,8 +111,8 @@ def test_couplings_that_do_not_fit_the_machine_are_refused_at_the_commit(bench):
     opened = bench.ask(BeginCouplings(coupling=REF, spec=PAYLOAD.spec), token)
     bench.ask(CouplingChunk(upload=opened.upload, offset=0), token, PAYLOAD.data)
     (task,) = bench.send(CommitCouplings(upload=opened.upload), token)
-    assert isinstance(task, Prepare)
-    (fault,) = replies(bench.core.prepared(task.ticket, ModelError("not symmetric"), 0.0))
+    assert isinstance(task, Lower)
+    (fault,) = replies(bench.core.lowered(task.ticket, ModelError("not symmetric"), 0.0))
     assert (fault.code, fault.message) == ("model", "not symmetric")
 
 
@@ -123,8 +123,8 @@ def test_a_commit_sent_twice_is_prepared_once_and_answered_twice(bench):
     commit = CommitCouplings(upload=opened.upload)
     (task,) = bench.send(commit, token)
     assert bench.send(commit, token, peer=b"q") == []
-    outcome = prepare(task.source, task.coupling, CAPABILITIES)
-    effects = bench.core.prepared(task.ticket, outcome, 0.0)
+    outcome = lower_encoded(task.source, task.coupling, CAPABILITIES)
+    effects = bench.core.lowered(task.ticket, outcome, 0.0)
     assert [effect.peer for effect in effects] == [b"p", b"q"]
     assert {body.t for body in replies(effects)} == {"couplings.loaded"}
 
@@ -250,7 +250,7 @@ def test_a_wait_sent_twice_is_answered_once(bench, session):
 
 # ---- settings and traces --------------------------------------------------------------------
 
-KNOBS = CAPABILITIES.model_copy(
+WITH_SETTINGS = CAPABILITIES.model_copy(
     update={
         "settings": (Setting(name="gain", default=1.0, low=0.5, high=2.0),),
         "reports_trace": True,
@@ -261,7 +261,7 @@ NEWS = {"settings": {"gain": 1.5}, "trace": TraceSpec(every=400, runs=2)}
 
 @pytest.fixture
 def tuned() -> tuple[Bench, str]:
-    bench = Bench(KNOBS)
+    bench = Bench(WITH_SETTINGS)
     session = bench.hello()
     bench.load(session)
     return bench, session
@@ -301,13 +301,13 @@ def test_settings_and_traces_that_do_not_fit_are_refused(tuned, changes, what):
     assert bench.ask(Describe(), session).busy is False
 
 
-def test_a_machine_without_knobs_and_traces_refuses_both(bench, session):
+def test_a_machine_without_settings_and_traces_refuses_both(bench, session):
     for name in ("settings", "trace"):
         assert _code(bench, sample_request(**{name: NEWS[name]}), session) == "capability"
 
 
 def test_a_trace_counts_as_part_of_the_result():
-    bench = Bench(KNOBS, result_bytes=49)
+    bench = Bench(WITH_SETTINGS, result_bytes=49)
     session = bench.hello()
     bench.load(session)
     assert bench.sample(session)[0].packet.body.t == "job.status"
@@ -339,7 +339,7 @@ def test_a_job_without_a_trace_has_none_to_fetch(tuned):
 
 
 def test_a_session_of_version_1_0_hears_nothing_of_later_things():
-    bench = Bench(KNOBS)
+    bench = Bench(WITH_SETTINGS)
     welcome = bench.ask(Hello(protocols=((1, 0), (1, 0))))
     assert welcome.protocol == (1, 0)
     bench.load(welcome.session)

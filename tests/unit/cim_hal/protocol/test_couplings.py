@@ -9,7 +9,7 @@ from cim_machines import Annealer
 
 from cim_hal import IsingModel, ModelError
 from cim_hal.errors import CapabilityError, RemoteProtocolError
-from cim_hal.protocol.couplings.content import Content, Payload, prepare
+from cim_hal.protocol.couplings.content import Couplings, EncodedCouplings, lower_encoded
 from cim_hal.protocol.couplings.encodings import smallest, whole
 from cim_hal.protocol.couplings.layout import n_bytes, stored_bytes
 from cim_hal.protocol.wire.messages import CouplingRef, CouplingSpec
@@ -21,9 +21,9 @@ def _pair(value: float) -> np.ndarray:
     return np.array([[0.0, value], [value, 0.0]])
 
 
-def _payload(*arrays: np.ndarray, **spec) -> Payload:
+def _payload(*arrays: np.ndarray, **spec) -> EncodedCouplings:
     data = np.concatenate([np.ascontiguousarray(array).view(np.uint8) for array in arrays])
-    return Payload(CouplingSpec(**spec), data)
+    return EncodedCouplings(CouplingSpec(**spec), data)
 
 
 @pytest.mark.parametrize(
@@ -42,14 +42,14 @@ def _payload(*arrays: np.ndarray, **spec) -> Payload:
     ],
 )
 def test_numbers_travel_in_the_smallest_exact_type(value, dtype):
-    content = Content.of(IsingModel.from_couplings(_pair(value)))
+    content = Couplings.of(IsingModel.from_couplings(_pair(value)))
     assert content.spec.dtype == dtype
     assert content.model().J[0, 1] == value
 
 
 def test_couplings_of_one_size_travel_as_bits():
     signs = np.triu(np.random.default_rng(0).choice([-1.0, 1.0], (100, 100)), 1)
-    content = Content.of(IsingModel.from_couplings(signs + signs.T))
+    content = Couplings.of(IsingModel.from_couplings(signs + signs.T))
     assert len(smallest(content).data) == -(-100 * 99 // 16)
     np.testing.assert_array_equal(content.model().J, signs + signs.T)
 
@@ -57,7 +57,7 @@ def test_couplings_of_one_size_travel_as_bits():
 def test_a_sparse_model_stays_sparse_and_small():
     upper = sp.triu(sp.random_array((300, 300), density=0.01, rng=1), k=1)
     model = IsingModel.from_couplings(upper + upper.T, np.arange(300))
-    payload = smallest(Content.of(model))
+    payload = smallest(Couplings.of(model))
     assert payload.spec.format == "coo"
     assert len(payload.data) == n_bytes(payload.spec) < 300 * 30
     back = payload.content().model()
@@ -70,7 +70,7 @@ def test_a_sparse_model_stays_sparse_and_small():
 def test_a_model_travels_in_the_shorter_format_and_is_kept_in_its_own(density, as_sparse):
     upper = np.triu(sp.random_array((60, 60), density=density, rng=1).toarray(), 1)
     J = upper + upper.T
-    content = Content.of(IsingModel.from_couplings(sp.csr_array(J) if as_sparse else J))
+    content = Couplings.of(IsingModel.from_couplings(sp.csr_array(J) if as_sparse else J))
     payload = smallest(content)
     assert payload.spec.format == ("triu" if as_sparse else "coo")
     assert len(payload.data) < len(content.payload.data)
@@ -80,21 +80,21 @@ def test_a_model_travels_in_the_shorter_format_and_is_kept_in_its_own(density, a
 
 
 def test_the_digest_depends_on_content_and_on_nothing_else():
-    dense = Content.of(IsingModel.from_couplings(_pair(1.0)))
-    assert dense.digest == Content.of(IsingModel.from_couplings(_pair(1.0))).digest
+    dense = Couplings.of(IsingModel.from_couplings(_pair(1.0)))
+    assert dense.digest == Couplings.of(IsingModel.from_couplings(_pair(1.0))).digest
     others = [
         IsingModel.from_couplings(_pair(-1.0)),
         IsingModel.from_couplings(_pair(1.0), [0.0, 1.0]),
         IsingModel.from_couplings(sp.csr_array(_pair(1.0))),
     ]
-    assert dense.digest not in {Content.of(model).digest for model in others}
+    assert dense.digest not in {Couplings.of(model).digest for model in others}
 
 
 def test_the_digest_is_that_of_the_specification():
-    content = Content.of(IsingModel.from_couplings(_pair(-3.0)))
+    content = Couplings.of(IsingModel.from_couplings(_pair(-3.0)))
     line = b"triu 2 |i1 - 0\n" + bytes([253])
     assert content.digest == f"sha256:{hashlib.sha256(line).hexdigest()}"
-    content = Content.of(IsingModel.from_couplings(sp.csr_array(_pair(1.0)), [0, 2.0]))
+    content = Couplings.of(IsingModel.from_couplings(sp.csr_array(_pair(1.0)), [0, 2.0]))
     line = b"coo 2 bits |i1 1\n" + bytes([0, 0, 1, 0, 1, 0, 2])
     assert content.digest == f"sha256:{hashlib.sha256(line).hexdigest()}"
 
@@ -102,30 +102,30 @@ def test_the_digest_is_that_of_the_specification():
 @pytest.mark.parametrize("sparse", [False, True])
 def test_bytes_named_as_before_version_1_2_are_taken(sparse):
     J = _pair(1.0)
-    payload = whole(Content.of(IsingModel.from_couplings(sp.csr_array(J) if sparse else J)))
+    payload = whole(Couplings.of(IsingModel.from_couplings(sp.csr_array(J) if sparse else J)))
     assert payload.spec.format == ("csr" if sparse else "dense")
-    lowering = prepare(payload, CouplingRef(digest=payload.digest()), CAPABILITIES).lowering
+    lowering = lower_encoded(payload, CouplingRef(digest=payload.digest()), CAPABILITIES).lowering
     assert (lowering.coupling == J).all()
 
 
 def test_prepare_refuses_bytes_of_another_digest():
-    for payload in (whole(Content.of(IsingModel.from_couplings(_pair(1.0)))),
-                    Content.of(IsingModel.from_couplings(_pair(1.0))).payload):  # fmt: skip
+    for payload in (whole(Couplings.of(IsingModel.from_couplings(_pair(1.0)))),
+                    Couplings.of(IsingModel.from_couplings(_pair(1.0))).payload):  # fmt: skip
         with pytest.raises(RemoteProtocolError, match="digest"):
-            prepare(payload, CouplingRef(digest=f"sha256:{'0' * 64}"), CAPABILITIES)
+            lower_encoded(payload, CouplingRef(digest=f"sha256:{'0' * 64}"), CAPABILITIES)
 
 
 def test_prepare_fits_the_model_to_the_machine():
-    content = Content.of(IsingModel.from_couplings(_pair(0.1)))
+    content = Couplings.of(IsingModel.from_couplings(_pair(0.1)))
     ref = CouplingRef(digest=content.digest, bits=4)
-    prepared = prepare(content.payload, ref, CAPABILITIES)
-    np.testing.assert_array_equal(prepared.lowering.coupling, [[0, 7], [7, 0]])
+    lowered = lower_encoded(content.payload, ref, CAPABILITIES)
+    np.testing.assert_array_equal(lowered.lowering.coupling, [[0, 7], [7, 0]])
 
 
 def test_prepare_refuses_more_bits_than_the_machine_has():
-    content = Content.of(IsingModel.from_couplings(_pair(0.1)))
+    content = Couplings.of(IsingModel.from_couplings(_pair(0.1)))
     with pytest.raises(CapabilityError):
-        prepare(content.payload, CouplingRef(digest=content.digest, bits=12), CAPABILITIES)
+        lower_encoded(content.payload, CouplingRef(digest=content.digest, bits=12), CAPABILITIES)
 
 
 @pytest.mark.parametrize("J", [[[0, 1], [2, 0]], [[3, 0], [0, 0]], [[0, np.inf], [np.inf, 0]]])

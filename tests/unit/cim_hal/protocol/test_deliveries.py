@@ -22,7 +22,7 @@ from cim_hal.protocol.wire.messages import (
     WaitJob,
 )
 from cim_hal.protocol.wire.packet import Kind
-from cim_hal.protocol.wire.results import Measured, pack_spins
+from cim_hal.protocol.wire.results import Result, pack_spins
 
 SPINS = np.where(np.arange(20).reshape(10, 2) % 3, 1, -1).astype(np.int8)
 PACKED = pack_spins(SPINS)
@@ -40,8 +40,8 @@ def session(bench: Bench) -> str:
     return token
 
 
-def _first(n_runs: int) -> Measured:
-    return Measured(PACKED[:n_runs], None, 2, 0.1 * n_runs)
+def _first(n_runs: int) -> Result:
+    return Result(PACKED[:n_runs], None, 2, 0.1 * n_runs)
 
 
 def _begun(bench: Bench, session: str, key: int = 1) -> str:

@@ -7,7 +7,7 @@ from cim_wire import CAPABILITIES, Bench, replies, runs
 
 from cim_hal import Calibration, Reading, Telemetry
 from cim_hal.errors import CapabilityError
-from cim_hal.machine.condition import Condition, Phase
+from cim_hal.machine.driver_state import DriverPhase, DriverState
 from cim_hal.protocol.effects import Calibrate, Stop
 from cim_hal.protocol.handlers.instruments import HISTORY
 from cim_hal.protocol.wire.messages import (
@@ -104,14 +104,16 @@ def test_an_interlock_that_opens_while_a_job_waits_refuses_its_run(bench):
 def test_a_broken_driver_refuses_jobs_and_says_when_it_is_tried_again(bench):
     session = bench.hello()
     bench.load(session)
-    broken = Condition(phase=Phase.BROKEN, restarts=5, fault="exit status 1", retry_after_s=30.0)
+    broken = DriverState(
+        phase=DriverPhase.BROKEN, restarts=5, fault="exit status 1", retry_after_s=30.0
+    )
     bench.core.instruments.changed(broken, now=0.0)
     bench.now = 10.0
     (fault,) = replies(bench.sample(session))
     assert fault.code == "device.unavailable"
     assert fault.details == {"retry_after_s": 20.0}
     assert bench.ask(AskDevice(), session).driver.retry_after_s == 20.0
-    bench.core.instruments.changed(Condition(restarts=6), now=11.0)
+    bench.core.instruments.changed(DriverState(restarts=6), now=11.0)
     assert runs(bench.sample(session))
 
 

@@ -6,9 +6,9 @@ import pytest
 from cim_wire import CAPABILITIES, CONTENT, Bench, measured, replies, runs, sample_request
 
 from cim_hal.errors import DriverFaultError, UnknownReferenceError
-from cim_hal.protocol.couplings.content import prepare
-from cim_hal.protocol.effects import Effect, Prepare, Run, Stop
-from cim_hal.protocol.jobs.idempotency import KeyRules, body_digest, job_id
+from cim_hal.protocol.couplings.content import lower_encoded
+from cim_hal.protocol.effects import Effect, Lower, Run, Stop
+from cim_hal.protocol.jobs.idempotency import IdempotencyRules, body_digest, job_id
 from cim_hal.protocol.jobs.records import Accepted, Dropped, Ended, Forgotten, Saved, Started
 from cim_hal.protocol.jobs.state import JobState
 from cim_hal.protocol.wire.messages import (
@@ -29,7 +29,7 @@ from cim_hal.protocol.wire.roles import LOCAL, Role, User
 
 @pytest.fixture
 def bench() -> Bench:
-    return Bench(keys=KeyRules(kept_s=1000.0, max_keys=4), result_s=100.0, session_s=9000.0)
+    return Bench(keys=IdempotencyRules(kept_s=1000.0, max_keys=4), result_s=100.0, session_s=9000.0)
 
 
 @pytest.fixture
@@ -292,8 +292,8 @@ def test_couplings_a_journal_lost_are_asked_for_again(bench, session):
 # ---- restarts -------------------------------------------------------------------------------
 
 
-def _prepares(effects: list[Effect]) -> list[Prepare]:
-    return [effect for effect in effects if isinstance(effect, Prepare)]
+def _prepares(effects: list[Effect]) -> list[Lower]:
+    return [effect for effect in effects if isinstance(effect, Lower)]
 
 
 def _saved(bench: Bench) -> list[Saved]:
@@ -310,7 +310,9 @@ def test_after_a_restart_what_ran_has_failed_and_what_waited_runs(bench, session
     ran, *waiting = new.ask(ListJobs(), token).jobs
     assert (ran.state, ran.reason) == (JobState.FAILED, "device.restarted")
     assert {info.state for info in waiting} == {JobState.QUEUED}
-    (run,) = runs(new.core.prepared(task.ticket, prepare(CONTENT, task.coupling, CAPABILITIES), 51))
+    (run,) = runs(
+        new.core.lowered(task.ticket, lower_encoded(CONTENT, task.coupling, CAPABILITIES), 51)
+    )
     assert run.program.seed == 2
     (run,) = runs(new.core.finish(run.job, measured(run.program), 52))
     assert run.program.seed == 3
@@ -332,7 +334,7 @@ def test_couplings_that_are_gone_after_a_restart_fail_the_jobs_that_wait_for_the
         bench.sample(session, key)
     new = Bench(disk=bench.core.disk)
     (task,) = _prepares(new.core.restore(_saved(bench), 50.0))
-    new.core.prepared(task.ticket, UnknownReferenceError("gone", kind="coupling"), 51.0)
+    new.core.lowered(task.ticket, UnknownReferenceError("gone", kind="coupling"), 51.0)
     infos = new.ask(ListJobs(), new.hello()).jobs
     assert [info.reason for info in infos[1:]] == ["protocol.unknown_reference"] * 2
     assert new.core.tick(52.0) == []

@@ -19,10 +19,10 @@ from cim_hal.errors import (
     RemoteProtocolError,
     UnknownReferenceError,
 )
-from cim_hal.protocol.couplings.content import Content, Payload, prepare
+from cim_hal.protocol.couplings.content import Couplings, EncodedCouplings, lower_encoded
 from cim_hal.protocol.couplings.encodings import change
-from cim_hal.protocol.couplings.library import Library
-from cim_hal.protocol.effects import Prepare
+from cim_hal.protocol.couplings.library import CouplingStore
+from cim_hal.protocol.effects import Lower
 from cim_hal.protocol.wire.limits import Limits
 from cim_hal.protocol.wire.messages import (
     BeginCouplings,
@@ -36,20 +36,20 @@ from cim_hal.protocol.wire.messages import (
 CAPABILITIES = Annealer().describe()
 MODEL = IsingModel.from_couplings(np.ones((10, 10)) - np.eye(10))
 # 100 bytes, so that it takes three chunks.
-PAYLOAD = Payload(
+PAYLOAD = EncodedCouplings(
     CouplingSpec(format="dense", n_spins=10, dtype="|i1"),
     MODEL.J.astype(np.int8).reshape(-1).view(np.uint8),
 )
 BEGIN = BeginCouplings(coupling=CouplingRef(digest=PAYLOAD.digest()), spec=PAYLOAD.spec)
 
 
-def _library(in_use=frozenset, chunk: int = 40, **limits: int | float) -> Library:
+def _library(in_use=frozenset, chunk: int = 40, **limits: int | float) -> CouplingStore:
     numbers = itertools.count()
     bounds = Limits(chunk_bytes=chunk, **limits)
-    return Library(CAPABILITIES, bounds, lambda: f"{next(numbers):032x}", in_use)
+    return CouplingStore(CAPABILITIES, bounds, lambda: f"{next(numbers):032x}", in_use)
 
 
-def _send(library: Library, *, session: str = "a", now: float = 0.0) -> Prepare:
+def _send(library: CouplingStore, *, session: str = "a", now: float = 0.0) -> Lower:
     opened = library.begin(session, "ann", BEGIN, now)
     assert isinstance(opened, UploadOpened)
     for offset in (80, 0, 40, 0):  # any order, and twice
@@ -57,13 +57,15 @@ def _send(library: Library, *, session: str = "a", now: float = 0.0) -> Prepare:
         taken = library.chunk("ann", CouplingChunk(upload=opened.upload, offset=offset), piece, now)
     assert taken.received == 100
     task = library.commit("ann", opened.upload, now)
-    assert isinstance(task, Prepare)
+    assert isinstance(task, Lower)
     return task
 
 
-def _load(library: Library) -> CouplingsLoaded:
+def _load(library: CouplingStore) -> CouplingsLoaded:
     task = _send(library)
-    return library.keep(task.coupling, prepare(task.source, task.coupling, CAPABILITIES), {"ann"})
+    return library.keep(
+        task.coupling, lower_encoded(task.source, task.coupling, CAPABILITIES), {"ann"}
+    )
 
 
 @given(st.permutations(range(0, 100, 9)))
@@ -74,8 +76,8 @@ def test_chunks_in_any_order_have_the_digest_of_the_whole(offsets):
         chunk = CouplingChunk(upload=opened.upload, offset=offset)
         library.chunk("ann", chunk, PAYLOAD.data[offset : offset + 9], 0.0)
     task = library.commit("ann", opened.upload, 0.0)
-    assert isinstance(task, Prepare)
-    prepare(task.source, task.coupling, CAPABILITIES)
+    assert isinstance(task, Lower)
+    lower_encoded(task.source, task.coupling, CAPABILITIES)
 
 
 def test_chunks_in_any_order_make_the_model():
@@ -97,15 +99,15 @@ def test_other_bits_of_a_known_model_need_no_upload():
     _load(library)
     ref = CouplingRef(digest=PAYLOAD.digest(), bits=4)
     task = library.begin("a", "ann", BeginCouplings(coupling=ref, spec=PAYLOAD.spec), 1.0)
-    assert isinstance(task, Prepare)
-    assert isinstance(task.source, Content)
+    assert isinstance(task, Lower)
+    assert isinstance(task.source, Couplings)
 
 
 def test_a_commit_sent_twice_is_answered_twice():
     library = _library()
     task = _send(library)
     upload = library.begin("a", "ann", BEGIN, 0.0)  # the same
-    loaded = library.keep(task.coupling, prepare(task.source, task.coupling, CAPABILITIES))
+    loaded = library.keep(task.coupling, lower_encoded(task.source, task.coupling, CAPABILITIES))
     assert isinstance(upload, UploadOpened)
     assert library.commit("ann", upload.upload, 0.0) == loaded
 
@@ -113,15 +115,15 @@ def test_a_commit_sent_twice_is_answered_twice():
 def test_a_finished_upload_gives_back_its_memory_and_its_place():
     library = _library(max_uploads=1)
     task = _send(library)
-    library.keep(task.coupling, prepare(task.source, task.coupling, CAPABILITIES))
-    other = Content.of(IsingModel.from_couplings([[0, 2.0], [2.0, 0]]))
+    library.keep(task.coupling, lower_encoded(task.source, task.coupling, CAPABILITIES))
+    other = Couplings.of(IsingModel.from_couplings([[0, 2.0], [2.0, 0]]))
     again = BeginCouplings(coupling=CouplingRef(digest=other.digest), spec=other.spec)
     assert isinstance(library.begin("a", "ann", again, 0.0), UploadOpened)
 
 
 def test_uploads_that_are_done_take_no_room():
     library = _library(max_uploads=1, cache_bytes=1000)
-    other = Content.of(IsingModel.from_couplings(2.0 * MODEL.J))
+    other = Couplings.of(IsingModel.from_couplings(2.0 * MODEL.J))
     begin = BeginCouplings(coupling=CouplingRef(digest=other.digest), spec=other.spec)
     _load(library)
     assert isinstance(library.begin("a", "ann", begin, 0.0), UploadOpened)
@@ -214,7 +216,7 @@ def test_an_upload_that_was_cut_off_goes_on_in_another_session_of_its_user():
         library.chunk("ann", chunk, PAYLOAD.data[offset : offset + 40], 1.0)
     assert library.missing("ann", again.upload, 1.0).ranges == ()
     library.forget_session("a")
-    assert isinstance(library.commit("ann", again.upload, 2.0), Prepare)
+    assert isinstance(library.commit("ann", again.upload, 2.0), Lower)
 
 
 def test_another_user_begins_an_upload_of_his_own():
@@ -245,7 +247,7 @@ def test_bytes_that_are_no_couplings_are_forgotten_so_that_others_can_come():
 def _delta(**options) -> tuple[IsingModel, BeginCouplings]:
     changed = MODEL.with_changes([0, 3], [4, 2], [0.5, 0.0], **options)
     delta = change(PAYLOAD.digest(), 10, changed.origin.pairs, None)
-    ref = CouplingRef(digest=Content.of(changed).digest)
+    ref = CouplingRef(digest=Couplings.of(changed).digest)
     return changed, BeginCouplings(coupling=ref, spec=delta.spec)
 
 
@@ -258,7 +260,7 @@ def test_a_delta_is_applied_to_what_is_held():
     library.chunk("ann", CouplingChunk(upload=opened.upload, offset=0), delta.data, 0.0)
     task = library.commit("ann", opened.upload, 0.0)
     loaded = library.keep(
-        task.coupling, prepare(task.source, task.coupling, CAPABILITIES, task.base)
+        task.coupling, lower_encoded(task.source, task.coupling, CAPABILITIES, task.base)
     )
     step = loaded.report.step
     np.testing.assert_allclose(library.lowering(begin.coupling).coupling * step, changed.J,
@@ -282,10 +284,10 @@ def test_a_delta_of_another_size_is_refused_before_a_byte_is_sent():
 
 
 def test_a_delta_to_sparse_couplings_that_may_grow_too_large_is_refused_before_a_byte_is_sent():
-    sparse = Content.of(IsingModel.from_couplings(sp.csr_array([[0, 1.0], [1.0, 0]])))
+    sparse = Couplings.of(IsingModel.from_couplings(sp.csr_array([[0, 1.0], [1.0, 0]])))
     library = _library(coupling_bytes=100)
     ref = CouplingRef(digest=sparse.digest)
-    library.keep(ref, prepare(sparse, ref, CAPABILITIES))
+    library.keep(ref, lower_encoded(sparse, ref, CAPABILITIES))
     spec = CouplingSpec(format="delta", n_spins=2, dtype="|i1", nnz=10**6, base=sparse.digest)
     begin = BeginCouplings(coupling=CouplingRef(digest=f"sha256:{'0' * 64}"), spec=spec)
     with pytest.raises(CapabilityError, match="coupling_bytes"):
@@ -328,9 +330,9 @@ def test_what_jobs_need_is_neither_dropped_nor_evicted():
     _load(library)
     with pytest.raises(InUseError):
         library.drop("ann", PAYLOAD.digest(), of_others=True)
-    other = Content.of(IsingModel.from_couplings(2.0 * MODEL.J))
+    other = Couplings.of(IsingModel.from_couplings(2.0 * MODEL.J))
     ref = CouplingRef(digest=other.digest)
-    library.keep(ref, prepare(other, ref, CAPABILITIES))
+    library.keep(ref, lower_encoded(other, ref, CAPABILITIES))
     assert library.lowering(BEGIN.coupling) is not None
     assert library.lowering(ref) is not None
 
@@ -355,17 +357,17 @@ def test_the_uploads_of_one_user_leave_room_for_others():
     assert isinstance(library.begin("b", "ben", _begin(5), 0.0), UploadOpened)
 
 
-def _loaded_by(library: Library, user: str, seed: int) -> str:
+def _loaded_by(library: CouplingStore, user: str, seed: int) -> str:
     """Load other couplings of the same size; return the digest."""
     upper = np.triu(np.random.default_rng(seed).integers(-9, 9, size=(10, 10)), k=1)
     J = (upper + upper.T).astype(np.int8)
-    payload = Payload(PAYLOAD.spec, J.reshape(-1).view(np.uint8))
+    payload = EncodedCouplings(PAYLOAD.spec, J.reshape(-1).view(np.uint8))
     ref = CouplingRef(digest=payload.digest())
-    library.keep(ref, prepare(payload, ref, CAPABILITIES), {user})
+    library.keep(ref, lower_encoded(payload, ref, CAPABILITIES), {user})
     return ref.digest
 
 
-def _held(library: Library) -> set[str]:
+def _held(library: CouplingStore) -> set[str]:
     return {row.digest for row in library.listing(0).couplings}
 
 

@@ -4,7 +4,7 @@ import pytest
 from cim_wire import Bench, measured, runs
 
 from cim_hal.errors import RateLimitedError
-from cim_hal.protocol.sharing.quotas import Rates
+from cim_hal.protocol.sharing.quotas import RateLimiter
 from cim_hal.protocol.wire.messages import Bye, FetchResult, Hello, Ping
 from cim_hal.protocol.wire.messages.control import EmergencyStop
 from cim_hal.protocol.wire.roles import Role, User
@@ -42,7 +42,7 @@ def test_a_user_may_not_talk_without_end():
 
 
 def test_another_user_is_not_held_up():
-    rates = Rates(1.0)
+    rates = RateLimiter(1.0)
     for _ in range(2):
         rates.count(ALICE, 0.0)
     with pytest.raises(RateLimitedError):
@@ -51,7 +51,7 @@ def test_another_user_is_not_held_up():
 
 
 def test_at_a_steady_pace_nobody_is_refused_and_above_it_the_rate_is_kept():
-    rates = Rates(10.0)
+    rates = RateLimiter(10.0)
     for i in range(1000):
         rates.count(ALICE, i / 10)
     taken = 0
@@ -74,7 +74,7 @@ def test_an_emergency_stop_is_never_too_much():
 
 
 def test_users_who_owe_nothing_are_forgotten():
-    rates = Rates(1.0)
+    rates = RateLimiter(1.0)
     rates.count(ALICE, 0.0)
     rates.tick(0.5)
     assert rates._spent

@@ -7,7 +7,7 @@ import pytest
 
 from cim_hal import Trace
 from cim_hal.protocol.wire.results import (
-    Measured,
+    Result,
     pack_spins,
     result_bytes,
     rows_from,
@@ -16,11 +16,11 @@ from cim_hal.protocol.wire.results import (
 )
 
 
-def _measured(n_runs: int, n_spins: int, *, amplitudes: bool) -> Measured:
+def _measured(n_runs: int, n_spins: int, *, amplitudes: bool) -> Result:
     rng = np.random.default_rng(0)
     values = rng.standard_normal((n_runs, n_spins)).astype(np.float32)
     spins = pack_spins(np.where(values < 0, -1, 1).astype(np.int8))
-    return Measured(spins, values if amplitudes else None, n_spins, 0.1)
+    return Result(spins, values if amplitudes else None, n_spins, 0.1)
 
 
 def test_the_first_spin_is_the_least_significant_bit_and_plus_one_is_one():

@@ -17,7 +17,7 @@ from cim_hal import (
     Setting,
     Telemetry,
 )
-from cim_hal.machine.condition import Condition
+from cim_hal.machine.driver_state import DriverState
 from cim_hal.model.trace import MAX_TRACE_BYTES
 from cim_hal.protocol.jobs.state import JOB, JobEvent
 from cim_hal.protocol.wire import messages
@@ -27,10 +27,10 @@ from cim_hal.protocol.wire.evolution import ADDED
 from cim_hal.protocol.wire.limits import MAX_BUFFER_BYTES, MAX_HEADER_BYTES, Limits
 from cim_hal.protocol.wire.messages import instruments as instrumentation
 from cim_hal.protocol.wire.messages.status import (
-    EventSeen,
-    JobSeen,
-    MeterReading,
-    SessionSeen,
+    EventSummary,
+    JobSummary,
+    MetricReading,
+    SessionSummary,
     Throughput,
 )
 from cim_hal.protocol.wire.version import NEWEST
@@ -60,14 +60,14 @@ def test_every_message_and_each_of_its_fields_is_specified(cls):
         Setting,
         Telemetry,
         Reading,
-        Condition,
+        DriverState,
         Calibration,
         instrumentation.CalibrationEntry,
-        JobSeen,
-        SessionSeen,
-        EventSeen,
+        JobSummary,
+        SessionSummary,
+        EventSummary,
         Throughput,
-        MeterReading,
+        MetricReading,
     ],
 )
 def test_every_field_of_the_parts_is_specified(cls):

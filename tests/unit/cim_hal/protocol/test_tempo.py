@@ -4,14 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cim_hal.protocol.monitoring.tempo import Tempo
+from cim_hal.protocol.monitoring.tempo import ThroughputCounter
 
 STEPS = st.lists(st.tuples(st.floats(0.0, 40.0), st.booleans()), max_size=30)
 
 
 @given(STEPS)
 def test_busy_seconds_are_neither_lost_nor_counted_twice(steps):
-    tempo = Tempo(bucket_s=2.0, n_buckets=1000)
+    tempo = ThroughputCounter(bucket_s=2.0, n_buckets=1000)
     now, busy_s = 100.0, 0.0
     tempo.advance(now, is_busy=False)
     for step, is_busy in steps:
@@ -25,7 +25,7 @@ def test_busy_seconds_are_neither_lost_nor_counted_twice(steps):
 
 
 def test_a_job_counts_in_the_stretch_in_which_it_ends():
-    tempo = Tempo(bucket_s=5.0, n_buckets=3)
+    tempo = ThroughputCounter(bucket_s=5.0, n_buckets=3)
     for now, n_runs in ((0.0, 2), (4.9, 3), (5.1, 4)):
         tempo.advance(now, is_busy=False)
         tempo.job_ended(n_runs)
@@ -33,7 +33,7 @@ def test_a_job_counts_in_the_stretch_in_which_it_ends():
 
 
 def test_only_the_last_stretches_are_kept_also_after_a_long_pause():
-    tempo = Tempo(bucket_s=5.0, n_buckets=3)
+    tempo = ThroughputCounter(bucket_s=5.0, n_buckets=3)
     tempo.advance(0.0, is_busy=False)
     tempo.job_ended(1)
     assert tempo.advance(1e9, is_busy=True) == 1e9

@@ -10,7 +10,7 @@ import pytest
 
 from cim_hal.errors import ProtocolError
 from cim_hal.protocol.wire.codec import decode, encode
-from cim_hal.protocol.wire.errors import as_fault
+from cim_hal.protocol.wire.errors import to_wire
 
 DOCS = Path(__file__).parents[4] / "docs"
 TRANSCRIPTS = json.loads((DOCS / "reference/wire/transcripts.json").read_text("utf-8"))
@@ -55,4 +55,4 @@ def test_frames_of_a_message_are_read_and_written_alike(transcript):
 def test_frames_that_are_no_message_get_their_verdict(transcript):
     with pytest.raises(ProtocolError) as raised:
         decode(frames_of(transcript))
-    assert as_fault(raised.value).code == transcript["verdict"]
+    assert to_wire(raised.value).code == transcript["verdict"]

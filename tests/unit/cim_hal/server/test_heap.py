@@ -11,7 +11,7 @@ import pytest
 PROGRAM = """
 import ctypes, time
 from cim_hal.server.heap import keep_small
-from cim_hal.server.vitals import memory_bytes
+from cim_hal.server.process_usage import memory_bytes
 libc = ctypes.CDLL(None)
 libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
 libc.free.argtypes = [ctypes.c_void_p]

@@ -67,7 +67,7 @@ def test_an_event_that_waits_is_void_once_there_is_the_answer(router, client):
             break
     router._send([_event(seq + 1, Kind.REPLY)])
     assert router._unsent == {}
-    assert router._station.meters.readings()
+    assert router._service.counters.readings()
 
 
 def test_events_for_a_peer_that_has_gone_are_dropped(router):

@@ -6,20 +6,20 @@ import pytest
 
 from cim_hal.errors import ModelError
 from cim_hal.testing import MessageFaults
-from cim_hal.testing.message_faults import Copy, Dice
+from cim_hal.testing.message_faults import DeliveredCopy, FaultSampler
 
 N = 20_000
 
 
 def _thrown(seed=1, **faults):
     counts = Counter()
-    dice = Dice(MessageFaults(**faults), [seed], counts)
-    return [dice.throw() for _ in range(N)], counts
+    sampler = FaultSampler(MessageFaults(**faults), [seed], counts)
+    return [sampler.draw() for _ in range(N)], counts
 
 
 def test_without_faults_every_message_arrives_once_at_once_and_in_order():
     thrown, counts = _thrown()
-    assert all(copies == [Copy(0.0, keeps_place=True)] for copies in thrown)
+    assert all(copies == [DeliveredCopy(0.0, keeps_place=True)] for copies in thrown)
     assert counts == {"messages": N}
 
 

@@ -78,7 +78,7 @@ def test_latency_is_added_each_way(echo):
 
 def test_a_reset_is_a_reset_and_no_orderly_end(echo):
     with (
-        TcpProxy(echo, upstream=[ResetEvery(pieces=2)]) as proxy,
+        TcpProxy(echo, upstream=[ResetEvery(segments=2)]) as proxy,
         _connected(proxy) as client,
     ):
         client.sendall(b"x")

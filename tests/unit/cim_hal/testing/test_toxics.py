@@ -17,7 +17,7 @@ from cim_hal.testing import (
     SlowClose,
     Timeout,
 )
-from cim_hal.testing.toxics import ConnectionCut, Link, Piece
+from cim_hal.testing.toxics import ConnectionCut, Link, Segment
 
 DATA = bytes(range(256)) * 8
 
@@ -29,13 +29,13 @@ def _through(toxic, *sizes, seed=0):
         loop, came, link = asyncio.get_running_loop(), [], Link(np.random.default_rng(seed))
         began = loop.time()
 
-        async def forward(piece):
-            came.append((loop.time() - began, piece.data))
+        async def forward(segment):
+            came.append((loop.time() - began, segment.data))
 
         start = 0
         try:
             for number, size in enumerate(sizes, 1):
-                await toxic.send(Piece(DATA[start : start + size], began, number), link, forward)
+                await toxic.send(Segment(DATA[start : start + size], began, number), link, forward)
                 start += size
             await toxic.close(link)
         except ConnectionCut as cut:
@@ -52,7 +52,7 @@ def _through(toxic, *sizes, seed=0):
         Bandwidth(bytes_per_s=1e5),
         Slicer(average_size=7, size_variation=6),
         LimitData(n_bytes=10_000),
-        ResetEvery(pieces=4),
+        ResetEvery(segments=4),
         SlowClose(delay_s=0.01),
     ],
 )
@@ -87,7 +87,7 @@ def test_a_limit_closes_after_its_last_byte():
 
 
 def test_each_tenth_piece_is_lost_with_its_connection():
-    came, _, reset = _through(ResetEvery(pieces=10), *[1] * 12)
+    came, _, reset = _through(ResetEvery(segments=10), *[1] * 12)
     assert len(came) == 9
     assert reset is True
 
@@ -119,7 +119,7 @@ def test_the_end_of_a_stream_can_be_late():
         (Slicer, {"average_size": 5, "size_variation": 5}),
         (Slicer, {"average_size": 5, "delay_s": -1}),
         (LimitData, {"n_bytes": -1}),
-        (ResetEvery, {"pieces": 0}),
+        (ResetEvery, {"segments": 0}),
         (ResetPeer, {"timeout_s": -1}),
         (SlowClose, {"delay_s": -1}),
         (Timeout, {"timeout_s": -1}),

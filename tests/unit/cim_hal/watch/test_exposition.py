@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from cim_hal.protocol.monitoring.counters import METERS, SECONDS, Meters
-from cim_hal.protocol.wire.messages.status import MeterReading, MetricsReport
+from cim_hal.protocol.monitoring.counters import METRICS, SECONDS, Counters
+from cim_hal.protocol.wire.messages.status import MetricReading, MetricsReport
 from cim_hal.watch.exposition import exposition
 
 parser = pytest.importorskip("prometheus_client.parser", reason="the extra metrics is missing")
@@ -16,7 +16,7 @@ def _read(report: MetricsReport) -> dict[tuple[str, frozenset], float]:
 
 
 def test_prometheus_reads_what_was_counted():
-    meters = Meters()
+    meters = Counters()
     meters.count("requests_total", "ping", "ok", by=3)
     meters.set("queue_depth", 2)
     for seconds in (0.002, 0.02, 5.0, 1e6):
@@ -37,19 +37,19 @@ def test_prometheus_reads_what_was_counted():
 
 
 def test_every_meter_is_there_from_the_start():
-    text = exposition(MetricsReport(uptime_s=0.0, meters=Meters().readings()))
-    for name, meter in METERS.items():
+    text = exposition(MetricsReport(uptime_s=0.0, meters=Counters().readings()))
+    for name, meter in METRICS.items():
         assert f"# HELP cim_hal_{name} {meter.help}" in text
         assert f"# TYPE cim_hal_{name} {meter.kind}" in text
 
 
 def test_what_only_a_newer_server_counts_is_shown_as_well():
-    new = MeterReading(name="mirrors", kind="gauge", series=(((), 4.0, ()),))
+    new = MetricReading(name="mirrors", kind="gauge", series=(((), 4.0, ()),))
     assert "cim_hal_mirrors 4.0" in exposition(MetricsReport(uptime_s=0.0, meters=(new,)))
 
 
 def test_a_label_cannot_break_out():
-    meters = Meters()
+    meters = Counters()
     meters.count("requests_total", 'a"} 1\nevil 2', "ok")
     text = exposition(MetricsReport(uptime_s=0.0, meters=meters.readings()))
     assert "\nevil" not in text

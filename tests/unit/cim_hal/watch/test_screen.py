@@ -9,15 +9,15 @@ import pytest
 from rich.console import Console
 
 from cim_hal import Reading, Telemetry
-from cim_hal.machine.condition import Condition
+from cim_hal.machine.driver_state import DriverState
 from cim_hal.protocol.wire.messages.instruments import DeviceStatus
 from cim_hal.protocol.wire.messages.status import (
-    EventSeen,
-    JobSeen,
-    LockSeen,
-    SessionSeen,
+    EventSummary,
+    JobSummary,
+    LockSummary,
+    SessionSummary,
     StatusReport,
-    StopSeen,
+    StopSummary,
     Throughput,
 )
 from cim_hal.watch.screen import draw
@@ -26,10 +26,10 @@ from cim_hal.watch.snapshot import History, Snapshot
 SIZES = [(80, 24), (104, 32), (200, 60), (60, 24), (40, 12), (20, 5)]
 
 
-def _job(number: int, **changes: Any) -> JobSeen:
+def _job(number: int, **changes: Any) -> JobSummary:
     fields = {"user": "alice", "state": "queued", "n_spins": 2000, "n_runs": 64}
     fields |= {"round_trips": 2000, "waited_s": 61.5 * number}
-    return JobSeen.model_validate({"job": f"{number:08x}" + "0" * 24, **fields, **changes})
+    return JobSummary.model_validate({"job": f"{number:08x}" + "0" * 24, **fields, **changes})
 
 
 def _telemetry(at: float = 1.0, power: float = 12.5) -> Telemetry:
@@ -47,7 +47,7 @@ def _status(**changes: Any) -> StatusReport:
         "instance": "0" * 32,
         "uptime_s": 11_525.0,
         "state": "running",
-        "machine": DeviceStatus(driver=Condition(), telemetry=_telemetry(), number=1),
+        "machine": DeviceStatus(driver=DriverState(), telemetry=_telemetry(), number=1),
         "running": _job(7, state="running", ran_s=3.0, expected_s=6.0),
         "queued": 40,
         "queue": tuple(_job(number, user="bob") for number in range(20, 36)),
@@ -58,10 +58,10 @@ def _status(**changes: Any) -> StatusReport:
         ),
         "n_sessions": 1,
         "sessions": (
-            SessionSeen(session="9d3f01c2", user="bob", client="x", age_s=5.0, idle_s=0.1),
+            SessionSummary(session="9d3f01c2", user="bob", client="x", age_s=5.0, idle_s=0.1),
         ),
         "events": (
-            EventSeen(event="job started", user="alice", ago_s=3.0, facts={"job": "7" * 32}),
+            EventSummary(event="job started", user="alice", ago_s=3.0, facts={"job": "7" * 32}),
         ),
         "throughput": Throughput(bucket_s=5.0, jobs=(1, 8), runs=(64, 512), busy_s=(2.5, 5.0)),
     }
@@ -112,11 +112,11 @@ def test_the_word_of_the_machine_goes_before_an_estimate():
 
 
 def test_who_has_the_machine_alone_is_said_and_who_stopped_it():
-    lock = LockSeen(holder="olga", note="aligning", epoch=3, expires_in_s=240.0)
+    lock = LockSummary(holder="olga", note="aligning", epoch=3, expires_in_s=240.0)
     assert "locked by olga: aligning, 4:00 left" in "\n".join(
         _shown(Snapshot("x", _status(lock=lock)))
     )
-    stop = StopSeen(by="oskar", reason="smoke", for_s=3.0)
+    stop = StopSummary(by="oskar", reason="smoke", for_s=3.0)
     text = "\n".join(_shown(Snapshot("x", _status(lock=lock, stop=stop, state="stopped"))))
     assert "emergency stop by oskar: smoke" in text
     assert "● stopped" in text
@@ -138,7 +138,7 @@ def test_before_the_first_report_it_says_why_there_is_none():
 
 
 def test_an_open_interlock_and_a_restarted_driver_are_not_overlooked():
-    driver = Condition(phase="broken", restarts=3, fault="exit 139")  # pyright: ignore
+    driver = DriverState(phase="broken", restarts=3, fault="exit 139")  # pyright: ignore
     telemetry = Telemetry(interlocks={"lid": False, "laser": True}, taken_at=1.0)
     machine = DeviceStatus(driver=driver, telemetry=telemetry, number=1)
     text = "\n".join(_shown(Snapshot("x", _status(machine=machine))))
@@ -150,8 +150,8 @@ def test_text_of_others_moves_no_cursor_and_is_no_markup():
     evil = "\x1b[2Jev\ril[red]\n"
     status = _status(
         running=_job(7, state="running", user=evil),
-        events=(EventSeen(event=evil, user=evil, ago_s=1.0, facts={"client": evil}),),
-        lock=LockSeen(holder=evil, note=evil, epoch=1),
+        events=(EventSummary(event=evil, user=evil, ago_s=1.0, facts={"client": evil}),),
+        lock=LockSummary(holder=evil, note=evil, epoch=1),
         device=evil,
     )
     lines = _shown(Snapshot("x", status, trouble=evil, note=evil))
@@ -163,12 +163,12 @@ def test_text_of_others_moves_no_cursor_and_is_no_markup():
 def test_history_keeps_each_moment_once_and_in_order():
     history = History(length=4)
     past = tuple(_telemetry(float(at), float(at)) for at in range(1, 4))
-    status = _status(machine=DeviceStatus(driver=Condition(), telemetry=past[-1], number=3))
+    status = _status(machine=DeviceStatus(driver=DriverState(), telemetry=past[-1], number=3))
     history.add(Snapshot("x", status, past=past))
     history.add(Snapshot("x", status))
     assert history.values("pump_power") == [1.0, 2.0, 3.0]
     for at in (4.0, 5.0):
-        machine = DeviceStatus(driver=Condition(), telemetry=_telemetry(at, at), number=4)
+        machine = DeviceStatus(driver=DriverState(), telemetry=_telemetry(at, at), number=4)
         history.add(Snapshot("x", _status(machine=machine)))
     assert history.values("pump_power") == [2.0, 3.0, 4.0, 5.0]
     assert "cavity_locked" not in history.series

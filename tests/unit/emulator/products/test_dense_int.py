@@ -13,7 +13,9 @@ from cim_hal import Capabilities, IsingModel
 from emulator import Converter, EmulatedCim, MeasurementFeedback
 from emulator.products.avx512 import has_byte_products
 from emulator.products.coupling import CouplingMatrix
-from emulator.products.dense_int import MAX_COLUMNS, PackedLevels
+from emulator.products.dense_float import DenseFloats
+from emulator.products.dense_int import MAX_COLUMNS, DenseLevels
+from emulator.products.sparse import SparseFloats
 
 needs_vnni = pytest.mark.skipif(not has_byte_products(), reason="no AVX-512 VNNI here")
 TOPS = [pytest.param(128, id="8 bits"), pytest.param(32768, id="16 bits")]
@@ -31,7 +33,7 @@ def without_bytes(monkeypatch):
 
 def product(J: np.ndarray, codes: np.ndarray, dtype=np.float64) -> np.ndarray:
     out = np.full((len(J), codes.shape[1]), np.nan, dtype)
-    assert PackedLevels.of(J).multiply(codes, out)
+    assert DenseLevels.of(J).multiply(codes, out)
     return out
 
 
@@ -69,8 +71,8 @@ def test_sums_do_not_overflow_up_to_the_largest_number_of_columns():
 def test_levels_of_8_bits_make_one_digit_and_of_more_two():
     for top, n_digits in ((127, 1), (-128, 1), (128, 2), (-129, 2), (32767, 2), (-32768, 2)):
         J = np.array([[0, top], [top, 0]])
-        packed = PackedLevels.of(J)
-        assert packed.rows.n_digits == n_digits
+        packed = DenseLevels.of(J)
+        assert packed.n_digits == n_digits
         np.testing.assert_array_equal(packed.unpack(np.float64), J)
 
 
@@ -89,7 +91,7 @@ def test_results_and_codes_may_be_float32_or_float64():
 def test_codes_that_are_no_bytes_are_refused_and_nothing_is_written(wrong):
     codes, out = np.zeros((9, 33), np.float32), np.full((9, 33), 7.0)
     codes[8, 32] = wrong
-    assert not PackedLevels.of(np.ones((9, 9))).multiply(codes, out)
+    assert not DenseLevels.of(np.ones((9, 9))).multiply(codes, out)
     assert (out == 7).all()
 
 
@@ -97,7 +99,7 @@ def test_codes_that_are_no_bytes_are_refused_and_nothing_is_written(wrong):
 def test_threads_do_not_disturb_each_other():
     rng = np.random.default_rng(0)
     J = rng.integers(-32767, 32768, (301, 301))
-    packed = PackedLevels.of(J)
+    packed = DenseLevels.of(J)
     batches = [rng.integers(-127, 128, (301, 64)) for _ in range(40)]
 
     def multiply(codes):
@@ -123,8 +125,8 @@ def prepare(J, **options) -> CouplingMatrix:
 @needs_vnni
 @pytest.mark.parametrize("dtype", [np.int16, np.float64])
 def test_dense_integers_in_range_take_bytes(dtype):
-    assert prepare(levels(9, 127).astype(dtype)).packed is not None
-    assert prepare(levels(9, 32767).astype(dtype)).packed is not None
+    assert isinstance(prepare(levels(9, 127).astype(dtype)).operand, DenseLevels)
+    assert isinstance(prepare(levels(9, 32767).astype(dtype)).operand, DenseLevels)
 
 
 @pytest.mark.parametrize(
@@ -139,12 +141,12 @@ def test_dense_integers_in_range_take_bytes(dtype):
     ],
 )
 def test_everything_else_does_not(J, options):
-    assert prepare(J, **options).packed is None
+    assert isinstance(prepare(J, **options).operand, (DenseFloats, SparseFloats))
 
 
 def test_without_the_instructions_numbers_are_floating_point(monkeypatch):
     monkeypatch.setattr("emulator.products.dense_int.has_byte_products", lambda: False)
-    assert prepare(levels(9, 127)).packed is None
+    assert isinstance(prepare(levels(9, 127)).operand, DenseFloats)
 
 
 @pytest.mark.parametrize("top", [127, 32767])
@@ -154,11 +156,11 @@ def test_both_paths_have_the_same_unit_dtype_and_product(top, without_bytes):
     without_bytes()
     other = prepare(J)
     assert (one.unit, one.dtype, one.is_exact) == (other.unit, other.dtype, other.is_exact)
-    assert other.packed is None
-    np.testing.assert_array_equal(one.dense, other.dense)
+    assert isinstance(other.operand, DenseFloats)
+    np.testing.assert_array_equal(one.matrix, other.matrix)
     outs = [np.empty(codes.shape, one.dtype) for _ in range(2)]
     for matrix, out in zip((one, other), outs, strict=True):
-        matrix.multiply(codes.astype(matrix.code_dtype), out)
+        matrix.multiply(codes.astype(matrix.operand.code_dtype), out)
     np.testing.assert_array_equal(*outs)
 
 

@@ -9,9 +9,9 @@ from emulator.products.packing import (
     LINE,
     aligned_like,
     aligned_zeros,
-    pack_codes,
-    pack_signs,
-    room_for_codes,
+    code_workspace,
+    pack_sign_words,
+    pack_words,
 )
 
 SIZES = [1, 2, 3, 4, 5, 63, 64, 65, 100]
@@ -20,26 +20,28 @@ SIZES = [1, 2, 3, 4, 5, 63, 64, 65, 100]
 @pytest.mark.parametrize("n", SIZES)
 def test_spin_j_is_byte_j_of_its_column(n):
     codes = np.random.default_rng(n).integers(-128, 128, (n, 20))
-    room = room_for_codes(n, 20)
-    assert room.words.shape == (16 * -(-n // 64), 32)
-    assert room.words.ctypes.data % LINE == 0
-    for _ in range(2):  # room is used again and again
-        assert pack_codes(codes.astype(np.float32), room)
-        unpacked = room.words.view(np.int8).reshape(-1, 32, 4).transpose(0, 2, 1).reshape(-1, 32)
+    workspace = code_workspace(n, 20)
+    assert workspace.words.shape == (16 * -(-n // 64), 32)
+    assert workspace.words.ctypes.data % LINE == 0
+    for _ in range(2):  # a workspace is used again and again
+        assert pack_words(codes.astype(np.float32), workspace)
+        unpacked = (
+            workspace.words.view(np.int8).reshape(-1, 32, 4).transpose(0, 2, 1).reshape(-1, 32)
+        )
         np.testing.assert_array_equal(unpacked[:n, :20], codes)
         assert not unpacked[n:].any()
         assert not unpacked[:, 20:].any()
-        np.testing.assert_array_equal(room.totals[:20], codes.sum(axis=0))
+        np.testing.assert_array_equal(workspace.totals[:20], codes.sum(axis=0))
 
 
 @pytest.mark.parametrize("n", SIZES)
 def test_signs_are_packed_as_the_codes_they_are(n):
     x = np.random.default_rng(n).normal(size=(n, 16)).astype(np.float32)
     x[0] = 0  # counts as +1
-    one, other = room_for_codes(n, 16), room_for_codes(n, 16)
+    one, other = code_workspace(n, 16), code_workspace(n, 16)
     for sign in (1, -1):
-        pack_signs(sign * x, one)
-        assert pack_codes(np.where(sign * x < 0, -1.0, 1.0), other)
+        pack_sign_words(sign * x, one)
+        assert pack_words(np.where(sign * x < 0, -1.0, 1.0), other)
         np.testing.assert_array_equal(one.words, other.words)
         np.testing.assert_array_equal(one.totals, other.totals)
 

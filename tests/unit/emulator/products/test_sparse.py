@@ -7,7 +7,7 @@ import pytest
 import scipy.sparse as sp
 
 from emulator.products.coupling import CouplingMatrix
-from emulator.products.sparse import SparseLevels, sparse_product
+from emulator.products.sparse import SparseFloats, SparseLevels, sparse_product
 
 
 def graph(n: int, degree: int, weights, seed: int = 0) -> sp.csr_array:
@@ -49,7 +49,7 @@ def test_sums_reach_the_ends_of_their_range():
             codes = sign * np.where(np.arange(degree) % 2, -1, 1)[:, None] * np.ones((1, 16))
             out = np.zeros((1, 16), np.float32)
             levels = SparseLevels.of(star, 1)
-            assert (levels.rows.middles.size == 0) == (degree == 128)
+            assert (levels.middles.size == 0) == (degree == 128)
             assert levels.multiply(codes, out)
             assert (out == 3 * sign * degree).all()
 
@@ -62,10 +62,8 @@ def test_sums_reach_the_ends_of_their_range():
 def test_what_does_not_fit_into_bytes_is_left_to_numbers(weights, largest_code):
     J = graph(70, 8, weights)
     assert SparseLevels.of(J, largest_code) is None
-    assert (
-        CouplingMatrix.of(J, np.zeros(70), largest_code=largest_code, dtype=np.float32).packed
-        is None
-    )
+    matrix = CouplingMatrix.of(J, np.zeros(70), largest_code=largest_code, dtype=np.float32)
+    assert isinstance(matrix.operand, SparseFloats)
 
 
 def test_a_matrix_without_entries_is_left_to_numbers():
@@ -103,3 +101,22 @@ def test_any_number_of_runs_passes_through_the_coupling_matrix():
         out = np.empty_like(codes)
         matrix.multiply(codes, out)
         np.testing.assert_array_equal(out, J @ codes)
+
+
+def test_levels_that_were_rounded_to_zero_are_not_stored():
+    levels = sp.csr_array(np.array([[0, 3.0, 0], [3.0, 0, 6.0], [0, 6.0, 0]]))
+    levels.data[-1] = levels.data[2] = 0.0  # stored zeros
+    matrix = CouplingMatrix.of(levels, np.zeros(3), largest_code=1, dtype=np.float32)
+    assert isinstance(matrix.operand, SparseLevels)
+    assert matrix.operand.values.tolist() == [1, 1]
+    assert levels.nnz == 4  # the caller's array is left alone
+
+
+def test_levels_that_were_all_rounded_to_zero_multiply_to_zero():
+    levels = sp.csr_array(np.array([[0, 1.0], [1.0, 0]]))
+    levels.data[:] = 0.0
+    assert SparseLevels.of(levels, 1) is None
+    matrix = CouplingMatrix.of(levels, np.zeros(2), largest_code=1, dtype=np.float32)
+    out = np.full((2, 16), np.nan, np.float32)
+    matrix.multiply(np.ones((2, 16), np.float32), out)
+    assert not out.any()

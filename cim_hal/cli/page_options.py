@@ -1,0 +1,95 @@
+"""The pages that ``cim-hal serve`` can show beside the socket: ``--web`` and ``--metrics``."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from cim_hal.server.board import Board
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+__all__ = ["PageOptions", "page_options"]
+
+EVERY_S = 1.0
+Command = TypeVar("Command", bound="Callable[..., Any]")
+
+
+def page_options(command: Command) -> Command:
+    """Add ``--web``, ``--metrics`` and ``--public``."""
+    for option in (
+        click.option(
+            "--public",
+            is_flag=True,
+            help="Let other machines read --web and --metrics: trusted networks only.",
+        ),
+        click.option(
+            "--metrics",
+            metavar="HOST:PORT",
+            help="Serve what is counted to Prometheus, at http://HOST:PORT/metrics.",
+        ),
+        click.option(
+            "--web",
+            metavar="HOST:PORT",
+            help="Show what goes on as a page, at http://HOST:PORT/; it changes nothing.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+class PageOptions:
+    """What is to be shown where.
+
+    Attributes
+    ----------
+    board : Board or None
+        For the router to post on; None where nothing is to be shown.
+
+    Raises
+    ------
+    BindError
+        An address is malformed, or open to other machines without `public`.
+    TargetError
+        The extra ``metrics`` is missing.
+    """
+
+    def __init__(self, *, web: str | None, metrics: str | None, public: bool) -> None:
+        self.board = Board() if web or metrics else None
+        self._web = self._metrics = None
+        if self.board is None:
+            return
+        from cim_hal.watch.exposition import require
+        from cim_hal.watch.http import parse_address
+
+        self._web = parse_address(web, public=public) if web else None
+        if metrics:
+            require()
+            self._metrics = parse_address(metrics, public=public)
+
+    @contextmanager
+    def shown(self, endpoint: str) -> Iterator[None]:
+        """Serve the pages of a server, in threads that never wait for it."""
+        with ExitStack() as stack:
+            if self.board:
+                self._show(stack, self.board, endpoint)
+            yield
+
+    def _show(self, stack: ExitStack, board: Board, endpoint: str) -> None:
+        from cim_hal.watch.http import PageServer
+        from cim_hal.watch.pages import StatusPage, metrics_pages
+        from cim_hal.watch.poller import Poller
+        from cim_hal.watch.sources import LocalSource
+
+        if self._web:
+            status_page, source = StatusPage(), LocalSource(endpoint, board)
+            page = stack.enter_context(PageServer(self._web, status_page.pages))
+            stack.enter_context(Poller(source, every_s=EVERY_S, on_snapshot=status_page.update))
+            click.echo(f"page at {page.url}", err=True)
+        if self._metrics:
+            pages = metrics_pages(lambda: board.latest and board.latest.metrics)
+            page = stack.enter_context(PageServer(self._metrics, pages))
+            click.echo(f"metrics at {page.url}metrics", err=True)

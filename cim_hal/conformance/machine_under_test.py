@@ -1,0 +1,96 @@
+"""The machine under test: a session, a seed, and tests of significance."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cim_hal.conformance.verdict import require
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from cim_hal.client.session import Session
+    from cim_hal.machine.capabilities import Capabilities
+    from cim_hal.model.ising import IsingModel
+    from cim_hal.model.sampleset import SampleSet
+
+__all__ = ["ALPHA", "MachineUnderTest", "chance"]
+
+# A correct machine fails one of about twenty statistical tests once in a million each.
+ALPHA = 1e-6
+
+
+def chance(hits: int, n: int, at_most: float) -> float:
+    """Return the probability of at least `hits` of `n`, each of probability `at_most`."""
+    from scipy.stats import binomtest  # takes long to import
+
+    return float(binomtest(hits, n, at_most, alternative="greater").pvalue)
+
+
+@dataclass(frozen=True, eq=False)
+class MachineUnderTest:
+    """A machine under test.
+
+    Attributes
+    ----------
+    session : Session
+        Open; only jobs are submitted.
+    seed : int
+        Of all problems, and of the jobs.
+    n_runs : int
+        Runs of a statistical test.
+    timeout_s : float
+        For each job.
+    cancel_s : float
+        How soon a cancelled job must have ended.
+    """
+
+    session: Session
+    seed: int = 0
+    n_runs: int = 256
+    timeout_s: float = 120.0
+    cancel_s: float = 5.0
+
+    @cached_property
+    def capabilities(self) -> Capabilities:
+        """What the machine says it can do."""
+        return self.session.describe(timeout_s=self.timeout_s).capabilities
+
+    @property
+    def spins_for_models(self) -> int:
+        """Spins that are left for a model with a field."""
+        return self.capabilities.max_spins - self.capabilities.field_spins
+
+    def rng(self, *key: int) -> np.random.Generator:
+        """Return a random generator for the seed of the test and a key."""
+        return np.random.default_rng([self.seed, *key])
+
+    def sample(self, model: IsingModel, *, n_runs: int | None = None, **options: Any) -> SampleSet:
+        """Sample a model, in several jobs where `max_runs` demands it."""
+        left = self.n_runs if n_runs is None else n_runs
+        options = {"seed": self.seed, "timeout_s": self.timeout_s} | options
+        found: SampleSet | None = None
+        while left:
+            now = min(left, self.capabilities.max_runs)
+            part = self.session.sample(model, n_runs=now, **options)
+            found = part if found is None else found.concat(part)
+            options["seed"] += 1
+            left -= now
+        if found is None:
+            raise ValueError("a check asked for no runs")
+        return found
+
+    def require_often(self, hits: NDArray[np.bool_], what: str, *, more_than: float = 0.5) -> float:
+        """Return the share of hits; raise `CheckFailed` where chance explains them."""
+        share = float(hits.mean())
+        p = chance(int(hits.sum()), len(hits), more_than)
+        require(
+            p < ALPHA,
+            f"{what} in {100 * share:.1f} % of {len(hits)} runs; to be more than "
+            f"{100 * more_than:.3g} % by chance has the probability {p:.1g}",
+        )
+        return share

@@ -1,0 +1,84 @@
+"""Messages that open, describe and end a session."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from cim_hal.machine.capabilities import Capabilities
+from cim_hal.protocol.wire.base import Number, Text, Token, Wire, WireVersion
+from cim_hal.protocol.wire.limits import Limits
+
+__all__ = [
+    "Bye",
+    "Describe",
+    "Description",
+    "Farewell",
+    "Hello",
+    "Ping",
+    "Pong",
+    "Welcome",
+]
+
+# ---- requests ----------------------------------------------------------------------------------
+
+
+class Hello(Wire):
+    """Open a session. This schema and that of `Welcome` never change."""
+
+    t: Literal["hello"] = "hello"
+    protocols: tuple[WireVersion, WireVersion]
+    client: Text = ""
+
+
+class Describe(Wire):
+    """Ask what the machine is and how busy it is."""
+
+    t: Literal["describe"] = "describe"
+
+
+class Ping(Wire):
+    """Ask for a sign of life."""
+
+    t: Literal["ping"] = "ping"
+
+
+class Bye(Wire):
+    """End the session; those of its jobs that are not kept are cancelled, their results dropped."""
+
+    t: Literal["bye"] = "bye"
+
+
+# ---- replies -----------------------------------------------------------------------------------
+
+
+class Welcome(Wire):
+    """The session is open."""
+
+    t: Literal["welcome"] = "welcome"
+    protocol: WireVersion
+    server: Text
+    instance: Token
+    session: Token
+    limits: Limits
+    capabilities: Capabilities
+
+
+class Description(Wire):
+    """What the machine is and how busy it is."""
+
+    t: Literal["description"] = "description"
+    capabilities: Capabilities
+    queued: Number
+    busy: bool
+
+
+class Pong(Wire):
+    """A sign of life."""
+
+    t: Literal["pong"] = "pong"
+
+
+class Farewell(Wire):
+    """The session is over."""
+
+    t: Literal["farewell"] = "farewell"

@@ -1,0 +1,342 @@
+"""Messages between a server and the process of its driver, and their codec.
+
+The server sends requests and waits for the reply to each, one at a time; events have no reply.
+Array shapes: n spins on the machine, runs of a program.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias
+
+import numpy as np
+import scipy.sparse as sp
+from pydantic import Field, TypeAdapter
+
+from cim_hal.errors import CimError, RemoteProtocolError, TargetError
+from cim_hal.machine import driver
+from cim_hal.machine.calibration import Calibration
+from cim_hal.machine.capabilities import Capabilities
+from cim_hal.machine.lowering import Lowering
+from cim_hal.machine.telemetry import Telemetry
+from cim_hal.model.record import LoweringReport, Notes
+from cim_hal.model.schedule import MAX_KNOTS, PumpSchedule
+from cim_hal.model.trace import MAX_TRACE_BYTES, Trace, TraceRequest
+from cim_hal.protocol.wire.base import ErrorMessage, Number, Wire
+from cim_hal.protocol.wire.codec import Codec, FrameLimits
+from cim_hal.protocol.wire.errors import as_error, to_wire
+from cim_hal.protocol.wire.packet import Kind, Packet
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["CODEC", "EVENT", "MAX_ARRAY_BYTES", "REPLY", "REQUEST"]
+
+MAX_ARRAY_BYTES = 16 * 1024**3
+MAX_LOG_TEXT = 10_000
+# Beside the values of a readout: header, round trips and pump rates of the largest trace.
+EXTRA_BYTES = 5 * MAX_TRACE_BYTES
+
+ShortText = Annotated[str, Field(max_length=1000)]
+Arrays: TypeAlias = "list[NDArray[Any]]"
+
+
+class ProgramFields(Wire):
+    """A program without its couplings."""
+
+    pump: Annotated[tuple[float, ...], Field(max_length=MAX_KNOTS)]
+    round_trips: Number
+    n_runs: Number
+    seed: Number
+    settings: dict[str, float]
+    trace: tuple[Number, Number] | None = None
+    calibration: Calibration | None = None
+
+
+# ---- requests -------------------------------------------------------------------------------
+
+
+class Open(Wire):
+    """Make the driver, make the machine safe, and describe it; the first request."""
+
+    t: Literal["open"] = "open"
+    target: ShortText
+    faults: ShortText = ""
+    jobs_before: Number = 0
+    hang_s: float
+    log_level: int
+
+
+class LoadProgram(Wire):
+    """Keep these couplings for the runs that follow, and program them.
+
+    Buffers: couplings (n, n), field (n,), gauge int8 (n,); or, if not `dense`, the three arrays
+    of a CSR matrix (data, indices, indptr) in place of the couplings.
+    """
+
+    t: Literal["program"] = "program"
+    program: ProgramFields
+    report: LoweringReport
+    dense: bool
+    buffers: ClassVar[tuple[int, int]] = (3, 5)
+
+
+class Run(Wire):
+    """Run a program with the couplings of the last `program`."""
+
+    t: Literal["run"] = "run"
+    program: ProgramFields
+
+
+class Status(Wire):
+    """Report telemetry."""
+
+    t: Literal["status"] = "status"
+
+
+class Calibrate(Wire):
+    """Calibrate the machine."""
+
+    t: Literal["calibrate"] = "calibrate"
+
+
+class Safe(Wire):
+    """Make the machine safe."""
+
+    t: Literal["safe"] = "safe"
+
+
+class Close(Wire):
+    """Make the machine safe, close the driver and exit; the end of the process is the reply."""
+
+    t: Literal["close"] = "close"
+
+
+# ---- replies --------------------------------------------------------------------------------
+
+
+class Opened(Wire):
+    """The machine as its driver describes it."""
+
+    t: Literal["opened"] = "opened"
+    capabilities: Capabilities
+
+
+class Done(Wire):
+    """A `program` or `safe` has been carried out."""
+
+    t: Literal["done"] = "done"
+
+
+class Readout(Wire):
+    """The result of a run.
+
+    Buffers: spins int8 or amplitudes float (runs, n); with a trace also its round trips int64
+    (k,), pump rates float64 (k,) and amplitudes float32 (k, traced runs, n).
+    """
+
+    t: Literal["readout"] = "readout"
+    notes: Notes
+    buffers: ClassVar[tuple[int, int]] = (1, 4)
+
+
+class CurrentTelemetry(Wire):
+    """The telemetry that `status` asked for."""
+
+    t: Literal["telemetry"] = "telemetry"
+    telemetry: Telemetry
+
+
+class Calibrated(Wire):
+    """The calibration that was made."""
+
+    t: Literal["calibrated"] = "calibrated"
+    calibration: Calibration
+
+
+# ---- events ---------------------------------------------------------------------------------
+
+
+class Stop(Wire):
+    """To the driver, under the id of its request: end the call early."""
+
+    t: Literal["stop"] = "stop"
+
+
+class SafeNow(Wire):
+    """To the driver: make the machine safe at once, also during a call."""
+
+    t: Literal["safe_now"] = "safe_now"
+
+
+class Begun(Wire):
+    """From the driver, under the id of a request: it is about to be carried out."""
+
+    t: Literal["begun"] = "begun"
+
+
+class Heartbeat(Wire):
+    """From the driver, under the id of the latest request: the process is alive; progress."""
+
+    t: Literal["heartbeat"] = "heartbeat"
+    progress: tuple[Number, Number, ShortText] | None = None
+
+
+class Report(Wire):
+    """From the driver, under the id of a request: telemetry during its call."""
+
+    t: Literal["report"] = "report"
+    telemetry: Telemetry
+
+
+class PartialReadout(Wire):
+    """From the driver, under the id of a run: the next runs that are finished.
+
+    Buffer: as the first of a `readout`, with the rows of these runs.
+    """
+
+    t: Literal["partial"] = "partial"
+    buffers: ClassVar[tuple[int, int]] = (1, 1)
+
+
+class LogLine(Wire):
+    """From the driver: a line for the log of the server; levels as of Python's `logging`."""
+
+    t: Literal["log"] = "log"
+    name: ShortText
+    level: int
+    text: Annotated[str, Field(max_length=MAX_LOG_TEXT)]
+
+
+Request: TypeAlias = Open | LoadProgram | Run | Status | Calibrate | Safe | Close
+Reply: TypeAlias = Opened | Done | Readout | CurrentTelemetry | Calibrated | ErrorMessage
+Event: TypeAlias = Stop | SafeNow | Begun | Heartbeat | Report | PartialReadout | LogLine
+
+REQUEST: TypeAdapter[Request] = TypeAdapter(Annotated[Request, Field(discriminator="t")])
+REPLY: TypeAdapter[Reply] = TypeAdapter(Annotated[Reply, Field(discriminator="t")])
+EVENT: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="t")])
+
+CODEC = Codec(
+    {Kind.REQUEST: REQUEST, Kind.REPLY: REPLY, Kind.EVENT: EVENT},
+    FrameLimits(
+        header_bytes=1024**2, text_bytes=64 * 1024, buffers=5, buffer_bytes=MAX_ARRAY_BYTES
+    ),
+)
+
+
+# ---- objects of the driver's interface, as messages -----------------------------------------
+
+
+def encode_program(program: driver.Program) -> ProgramFields:
+    """Return a program without its couplings."""
+    trace = program.trace
+    return ProgramFields(
+        pump=program.schedule.pump,
+        round_trips=program.schedule.round_trips,
+        n_runs=program.n_runs,
+        seed=program.seed,
+        settings=dict(program.settings),
+        trace=trace and (trace.every, trace.runs),
+        calibration=program.calibration,
+    )
+
+
+def decode_program(fields: ProgramFields, lowering: Lowering) -> driver.Program:
+    """Return the program of a message, with couplings that came before it."""
+    return driver.Program(
+        lowering,
+        PumpSchedule(fields.pump, fields.round_trips),
+        fields.n_runs,
+        fields.seed,
+        fields.settings,
+        TraceRequest(*fields.trace) if fields.trace else None,
+        fields.calibration,
+    )
+
+
+def encode_couplings(program: driver.Program) -> tuple[LoadProgram, Arrays]:
+    """Return a program with its couplings, field and gauge."""
+    lowering = program.lowering
+    J = lowering.coupling
+    is_dense = isinstance(J, np.ndarray)
+    parts = [J] if is_dense else [J.data, J.indices, J.indptr]
+    body = LoadProgram(program=encode_program(program), report=lowering.report, dense=is_dense)
+    return body, [*parts, lowering.field, lowering.gauge]
+
+
+def decode_couplings(packet: Packet) -> Lowering:
+    """Return the couplings of a `LoadProgram`; its arrays are read-only.
+
+    Raises
+    ------
+    RemoteProtocolError
+        It has another number of arrays.
+    """
+    body: Any = packet.body
+    *parts, field, gauge = packet.buffers
+    if len(parts) != (1 if body.dense else 3):
+        raise RemoteProtocolError(f"couplings of {len(parts)} arrays")
+    coupling: Any = parts[0]
+    if not body.dense:
+        coupling = sp.csr_array(tuple(parts), shape=(len(gauge), len(gauge)))
+    return Lowering(coupling, field, gauge, body.report)
+
+
+def encode_readout(readout: driver.Readout, *, with_trace: bool) -> tuple[Readout, Arrays]:
+    """Return a checked readout, as exact as a server uses it."""
+    arrays = [plain(readout.values)]
+    if with_trace and readout.trace is not None:
+        trace = readout.trace
+        arrays += [
+            np.asarray(trace.round_trips, "<i8"),
+            np.asarray(trace.pump, "<f8"),
+            np.asarray(trace.amplitudes, "<f4"),
+        ]
+    notes = {str(name): _python_scalar(note) for name, note in readout.notes.items()}
+    return Readout(notes=notes), arrays
+
+
+def decode_readout(packet: Packet) -> driver.Readout:
+    """Return the readout of a message; not checked against its program.
+
+    Raises
+    ------
+    RemoteProtocolError
+        It has a part of a trace only.
+    """
+    body: Any = packet.body
+    values, *rest = packet.buffers
+    if len(rest) not in (0, 3):
+        raise RemoteProtocolError(f"a readout with {len(rest)} arrays of a trace")
+    return driver.Readout(values, Trace(*rest) if rest else None, body.notes)
+
+
+def encode_error(error: CimError) -> ErrorMessage:
+    """Return the message for an error; unlike the network, the pipe knows `TargetError`."""
+    message = to_wire(error)
+    if isinstance(error, TargetError):
+        return message.model_copy(update={"code": error.code})
+    return message
+
+
+def decode_error(message: ErrorMessage) -> CimError:
+    """Return the error of a message."""
+    if message.code == TargetError.code:
+        return TargetError(message.message, hint=message.hint)
+    return as_error(message)
+
+
+def max_message_bytes(capabilities: Capabilities) -> int:
+    """Return a size that no message of this machine exceeds."""
+    return 8 * capabilities.max_runs * capabilities.max_spins + EXTRA_BYTES
+
+
+def plain(values: NDArray[Any]) -> NDArray[Any]:
+    """Return spins as int8, amplitudes as float32 or float64."""
+    if values.dtype.kind == "i":
+        return values.astype("|i1")
+    return values.astype("<f4" if values.dtype.itemsize <= 4 else "<f8", copy=False)
+
+
+def _python_scalar(note: Any) -> Any:
+    """Return numbers of numpy as Python's; msgpack packs no others."""
+    return note.item() if isinstance(note, np.generic) else note

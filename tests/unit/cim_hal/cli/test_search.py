@@ -1,0 +1,85 @@
+"""Searches that end when their time is up, or are ended."""
+
+from __future__ import annotations
+
+import io
+import time
+
+import numpy as np
+import pytest
+from cim_machines import Adjustable, Patient
+from rich.console import Console
+
+from cim_hal import IsingModel, PumpSchedule, open_device
+from cim_hal.cli.search import KEPT_RUNS, Search, search_for
+
+MODEL = IsingModel.from_couplings(np.ones((12, 12)) - np.eye(12))
+SILENT = Console(file=io.StringIO())
+
+
+def test_counts_and_means_are_those_of_all_runs():
+    with open_device(Adjustable()) as device:
+        sets = [device.sample(MODEL, n_runs=300, seed=seed) for seed in range(6)]
+    search = Search.begun(sets[0], 1.0)
+    for number, samples in enumerate(sets[1:], start=2):
+        search.add(samples, float(number))
+    energies = np.concatenate([samples.energies for samples in sets])
+    assert (search.n_jobs, search.n_runs) == (6, 1800)
+    assert search.energy_sum == pytest.approx(energies.sum())
+    assert search.samples.best_energy == energies.min()
+    assert search.n_best == np.count_nonzero(energies == energies.min())
+    np.testing.assert_array_equal(search.samples.energies, np.sort(energies)[:KEPT_RUNS])
+    first = next(i for i, samples in enumerate(sets, 1) if samples.best_energy == energies.min())
+    assert (search.best_job, search.best_after_s) == (first, float(first))
+    assert search.samples.record == sets[first - 1].record
+
+
+def test_a_search_ends_when_its_time_is_up_with_many_jobs():
+    with open_device(Adjustable()) as device:
+        started = time.monotonic()
+        search = search_for(0.5, lambda i: device.submit(MODEL, n_runs=3, seed=i), SILENT)
+        passed = time.monotonic() - started
+    assert 0.5 <= passed < 5.0
+    assert search.n_jobs > 1
+    assert search.n_runs == 3 * search.n_jobs
+    assert 0 < search.best_after_s <= passed
+
+
+def test_the_job_that_runs_when_the_time_is_up_is_cancelled():
+    pair = IsingModel.from_couplings([[0, 1], [1, 0]])
+    with open_device(Patient()) as device:
+
+        def submit(number: int):
+            return device.submit(
+                pair, PumpSchedule.constant(1.0, round_trips=60_000 if number else 10)
+            )
+
+        search = search_for(0.4, submit, SILENT)
+        assert search.n_jobs == 1
+        assert not search.was_interrupted
+
+
+def test_the_first_job_is_waited_for():
+    pair = IsingModel.from_couplings([[0, 1], [1, 0]])
+    with open_device(Patient()) as device:
+        schedule = PumpSchedule.constant(1.0, round_trips=300)
+        search = search_for(0.01, lambda _: device.submit(pair, schedule), SILENT)
+    assert search.n_jobs == 1
+
+
+def test_an_interrupt_keeps_what_was_found_and_one_before_that_does_not():
+    with open_device(Adjustable()) as device:
+
+        def interrupted_at(job: int):
+            def submit(number: int):
+                if number == job:
+                    raise KeyboardInterrupt
+                return device.submit(MODEL, n_runs=3, seed=number)
+
+            return submit
+
+        search = search_for(60.0, interrupted_at(4), SILENT)
+        assert search.was_interrupted
+        assert search.n_jobs == 4
+        with pytest.raises(KeyboardInterrupt):
+            search_for(60.0, interrupted_at(0), SILENT)

@@ -1,0 +1,319 @@
+"""A journal on disk: what is in it after it was closed, killed, damaged, or when it is full."""
+
+from __future__ import annotations
+
+import resource
+import sqlite3
+
+import numpy as np
+import pytest
+from cim_wire import CONTENT, REF, sample_request
+
+from cim_hal import LoweringReport, PumpSchedule, Trace
+from cim_hal.errors import (
+    DeviceRestartedError,
+    JournalError,
+    StorageError,
+    UnknownReferenceError,
+)
+from cim_hal.protocol.jobs.idempotency import body_digest, job_id
+from cim_hal.protocol.jobs.records import (
+    Accepted,
+    Dropped,
+    Ended,
+    EpochRecord,
+    Forgotten,
+    Started,
+    Stopped,
+)
+from cim_hal.protocol.jobs.state import JobState
+from cim_hal.protocol.wire.errors import to_wire
+from cim_hal.protocol.wire.messages import CouplingRef, TraceSpec
+from cim_hal.protocol.wire.results import Result
+from cim_hal.protocol.wire.roles import Role, User
+from cim_hal.server.storage.journal import DiskJournal, default_folder
+
+ALICE = User("alice", Role.OPERATOR)
+REPORT = LoweringReport(
+    bits=8, step=0.1, levels_used=3, max_error=0.0, rms_error=0.0, energy_error_bound=0.0,
+    field_spin=False, gauge=True, machine_spins=2,
+)  # fmt: skip
+SCHEDULE = PumpSchedule((0.5, 1.0 / 3.0), 7)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return tmp_path / "state"
+
+
+def _accepted(key: int = 1, **changes) -> Accepted:
+    request = sample_request(key, **changes)
+    job = job_id("alice", request.key)
+    return Accepted(job, ALICE, request, body_digest(request), SCHEDULE, REPORT, 10.0 + key)
+
+
+def _measured(n_runs: int = 3, *, trace: bool = False) -> Result:
+    rng = np.random.default_rng(n_runs)
+    spins = rng.integers(0, 4, (n_runs, 1), dtype=np.uint8)
+    amplitudes = rng.normal(size=(n_runs, 2)).astype(np.float32)
+    frames = Trace(np.array([1, 7]), np.array([0.5, 1.0]), np.ones((2, 1, 2), np.float32))
+    return Result(spins, amplitudes, 2, 0.25, frames if trace else None, {"relocks": 3}, "c7")
+
+
+def _load(folder):
+    journal = DiskJournal(folder)
+    try:
+        return journal.load("bench")
+    finally:
+        journal.close()
+
+
+def _filled(folder, *records, device="bench"):
+    journal = DiskJournal(folder)
+    journal.load(device)
+    journal.keep_couplings(REF.digest, CONTENT)
+    for record in records:
+        journal.write(record)
+    return journal
+
+
+# ---- there and back -------------------------------------------------------------------------
+
+
+def test_an_accepted_job_comes_back_as_it_was(folder):
+    record = _accepted(settings={"gain": 1 / 3}, trace=TraceSpec(every=2, runs=1), keep=True)
+    _filled(folder, record).close()
+    (saved,) = _load(folder)
+    assert (saved.job, saved.user, saved.state) == (record.job, "alice", JobState.QUEUED)
+    for field in ("user", "request", "digest", "schedule", "report", "at"):
+        assert getattr(saved.accepted, field) == getattr(record, field)
+
+
+def test_a_started_job_is_found_running_and_an_ended_one_with_its_reason(folder):
+    first, second = _accepted(1), _accepted(2)
+    fault = to_wire(DeviceRestartedError("restarted", job=second.job))
+    ended = Ended(second.job, JobState.FAILED, fault, None, 99.0)
+    _filled(folder, first, second, Started(first.job), Started(second.job), ended).close()
+    running, failed = _load(folder)
+    assert running.state is JobState.RUNNING
+    assert (failed.state, failed.error, failed.ended_at) == (JobState.FAILED, fault, 99.0)
+
+
+@pytest.mark.parametrize("trace", [False, True])
+def test_a_result_comes_back_bit_for_bit(folder, trace):
+    record, result = _accepted(), _measured(trace=trace)
+    journal = _filled(folder, record, Started(record.job))
+    kept = journal.keep_result(record.job, result)
+    journal.write(Ended(record.job, JobState.DONE, None, kept, 50.0))
+    journal.close()
+    (saved,) = _load(folder)
+    for found in (kept, saved.result):
+        np.testing.assert_array_equal(found.spins, result.spins)
+        np.testing.assert_array_equal(found.amplitudes, result.amplitudes)
+        assert (found.n_spins, found.device_s, found.notes) == (2, 0.25, {"relocks": 3})
+        assert found.calibration == "c7"
+        assert (found.trace is not None) == trace
+        assert not found.spins.flags.writeable
+
+
+def test_a_dropped_result_leaves_the_key_and_a_forgotten_key_nothing(folder):
+    records = [_accepted(key) for key in (1, 2)]
+    journal = _filled(folder, *records)
+    for record in records:
+        kept = journal.keep_result(record.job, _measured())
+        journal.write(Ended(record.job, JobState.DONE, None, kept, 50.0))
+    journal.write(Dropped(tuple(record.job for record in records)))
+    journal.write(Forgotten((records[1].job,)))
+    journal.close()
+    (saved,) = _load(folder)
+    assert (saved.job, saved.digest) == (records[0].job, records[0].digest)
+    assert (saved.state, saved.accepted, saved.ended_at) == (JobState.DONE, None, 50.0)
+    assert list((folder / "results").iterdir()) == []
+
+
+def test_couplings_are_kept_by_content_and_make_room_for_others(folder):
+    journal = DiskJournal(folder, max_bytes=1)
+    journal.load("bench")
+    journal.keep_couplings(REF.digest, CONTENT)
+    journal.write(_accepted())
+    others = [f"sha256:{digit * 64}" for digit in "12"]
+    for digest in others:
+        journal.keep_couplings(digest, CONTENT)
+    assert journal.couplings(REF.digest).digest == REF.digest  # a job waits for them
+    assert journal.couplings(others[1]).digest == REF.digest  # the newest stays
+    with pytest.raises(UnknownReferenceError):
+        journal.couplings(others[0])
+    unknown = _accepted(3, coupling=CouplingRef(digest=others[0]))
+    with pytest.raises(UnknownReferenceError, match="upload them again"):
+        journal.write(unknown)
+    journal.close()
+
+
+# ---- what is not ours, or damaged -----------------------------------------------------------
+
+
+def test_two_servers_never_share_a_journal(folder):
+    journal = DiskJournal(folder)
+    with pytest.raises(JournalError, match=r"another server uses .* --state"):
+        DiskJournal(folder)
+    journal.close()
+    DiskJournal(folder).close()
+
+
+def test_the_journal_of_another_machine_is_refused(folder):
+    _filled(folder, device="bench").close()
+    journal = DiskJournal(folder)
+    with pytest.raises(JournalError, match="of 'bench', not of 'emulator'"):
+        journal.load("emulator")
+    journal.close()
+
+
+def test_the_database_of_another_program_is_refused_and_left_as_it_was(folder):
+    folder.mkdir()
+    path = folder / "journal.sqlite3"
+    with sqlite3.connect(path) as db:
+        db.execute("CREATE TABLE books (title TEXT)")
+    db.close()
+    before = path.read_bytes()
+    with pytest.raises(JournalError, match="another program"):
+        DiskJournal(folder)
+    assert path.read_bytes() == before
+
+
+def test_a_journal_of_a_format_to_come_is_refused(folder):
+    _filled(folder).close()
+    with sqlite3.connect(folder / "journal.sqlite3") as db:
+        db.execute("PRAGMA user_version = 9")
+    db.close()
+    with pytest.raises(JournalError, match="format 9"):
+        DiskJournal(folder)
+
+
+@pytest.mark.parametrize("damage", ["text", "zeros", "cut", "row"])
+def test_a_damaged_journal_is_refused_and_never_half_read(folder, damage):
+    journal = _filled(folder, *(_accepted(key) for key in range(200)))
+    journal.close()
+    path = folder / "journal.sqlite3"
+    raw = bytearray(path.read_bytes())
+    if damage == "text":
+        raw[:] = b"Dear diary, " * 1000
+    elif damage == "zeros":
+        raw[8192:16384] = bytes(8192)
+    elif damage == "cut":
+        del raw[len(raw) // 2 :]
+    path.write_bytes(raw)
+    if damage == "row":
+        with sqlite3.connect(path) as db:
+            db.execute("UPDATE jobs SET request = '{\"key\": 5}' WHERE number = 7")
+        db.close()
+    with pytest.raises(JournalError):
+        _load(folder)
+
+
+@pytest.mark.parametrize("damage", ["gone", "cut", "bit", "header", "huge"])
+def test_a_damaged_result_is_gone_and_its_key_is_not(folder, damage):
+    record = _accepted()
+    journal = _filled(folder, record)
+    kept = journal.keep_result(record.job, _measured())
+    journal.write(Ended(record.job, JobState.DONE, None, kept, 50.0))
+    journal.close()
+    path = folder / "results" / f"{record.job}.cim"
+    raw = bytearray(path.read_bytes())
+    if damage == "gone":
+        path.unlink()
+    else:
+        if damage == "cut":
+            del raw[-1:]
+        elif damage == "bit":
+            raw[-1] ^= 1
+        elif damage == "header":
+            raw[20] ^= 255
+        else:
+            raw[8:12] = b"\xff\xff\xff\xff"
+        path.unlink()
+        path.write_bytes(raw)
+    (saved,) = _load(folder)
+    assert (saved.job, saved.state, saved.accepted) == (record.job, JobState.DONE, None)
+
+
+def test_leftovers_of_a_crash_are_cleared_away(folder):
+    journal = _filled(folder, _accepted())
+    journal.keep_result("f" * 32, _measured())  # written, and its record was not
+    (folder / "results" / "x.cim.part").touch()
+    journal.close()
+    _load(folder)
+    assert list((folder / "results").iterdir()) == []
+
+
+# ---- full disks -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def room():
+    """Sets how large a file may become, as a full disk would; the first limit returns."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def limit(n_bytes: int | None) -> None:
+        soft = before[0] if n_bytes is None else n_bytes
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, before[1]))
+
+    yield limit
+    limit(None)
+
+
+def test_a_full_disk_is_an_error_that_may_be_retried_and_nothing_is_half_written(folder, room):
+    journal = _filled(folder, _accepted(1))
+    room(0)
+    for record in (_accepted(2), Started(_accepted(1).job)):
+        with pytest.raises(StorageError, match="cannot write to its disk") as caught:
+            journal.write(record)
+        assert caught.value.retryable
+    large = _measured(5000)
+    assert journal.keep_result(_accepted(1).job, large) is large  # kept in memory instead
+    ended = Ended(_accepted(1).job, JobState.DONE, None, large, 50.0)
+    with pytest.raises(StorageError):
+        journal.write(ended)
+    with pytest.raises(StorageError):
+        journal.keep_couplings(f"sha256:{'7' * 64}", CONTENT)
+    room(None)
+    journal.write(_accepted(2))
+    journal.write(ended)
+    journal.close()
+    first, second = _load(folder)
+    assert (first.state, second.state) == (JobState.DONE, JobState.QUEUED)
+    np.testing.assert_array_equal(first.result.spins, large.spins)
+
+
+def test_the_folder_is_readable_by_its_owner_alone(folder):
+    _filled(folder).close()
+    assert folder.stat().st_mode & 0o077 == 0
+
+
+def test_each_target_has_a_folder_of_its_own(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    names = ["emulator", "my_lab.bench:make", "../up", "a/b"]
+    folders = [default_folder(name) for name in names]
+    assert len(set(folders)) == len(names)
+    assert all(folder.parent == tmp_path / "cim-hal" / "servers" for folder in folders)
+
+
+# ---- locks and stops ------------------------------------------------------------------------
+
+
+def _controls(folder):
+    journal = DiskJournal(folder)
+    try:
+        return journal.controls()
+    finally:
+        journal.close()
+
+
+def test_the_last_number_and_the_stop_that_holds_come_back(folder):
+    assert _controls(folder) is None
+    stop = Stopped(8, "olga", "smoke", 123.5)
+    _filled(folder, EpochRecord(7, None), EpochRecord(8, stop)).close()
+    kept = _controls(folder)
+    assert (kept.number, kept.stopped) == (8, stop)
+    _filled(folder, EpochRecord(9, None)).close()
+    kept = _controls(folder)
+    assert (kept.number, kept.stopped) == (9, None)

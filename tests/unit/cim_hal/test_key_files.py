@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import stat
+
+import pytest
+import zmq
+
+from cim_hal.errors import EncryptionError, KeyFileError
+from cim_hal.key_files import (
+    config_folder,
+    create_key,
+    read_pair,
+    read_public,
+    replace_file,
+    require_curve,
+)
+
+
+def test_a_new_key_is_read_by_its_owner_alone_and_its_halves_belong_together(tmp_path):
+    secret, public = create_key("alice", tmp_path / "keys")
+    assert stat.S_IMODE(secret.stat().st_mode) == 0o600
+    assert stat.S_IMODE(secret.parent.stat().st_mode) == 0o700
+    pair = read_pair(secret)
+    assert pair.public == read_public(public) == read_public(str(public))
+    assert read_public(pair.public) == pair.public
+    assert zmq.curve_public(pair.secret.encode()).decode() == pair.public
+    assert pair.secret not in public.read_text()
+    assert pair.secret not in repr(pair)
+
+
+@pytest.mark.parametrize("left", ["alice.key", "alice.pub"])
+def test_no_key_file_is_overwritten(tmp_path, left):
+    paths = create_key("alice", tmp_path)
+    for path in paths:
+        if path.name != left:
+            path.unlink()
+    before = (tmp_path / left).read_bytes()
+    with pytest.raises(KeyFileError, match="not overwritten"):
+        create_key("alice", tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [left]
+    assert (tmp_path / left).read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["", "../x", "a b", "-x", 'a"b', "x" * 65, "alice\n"])
+def test_a_name_that_is_none_is_refused(tmp_path, name):
+    with pytest.raises(KeyFileError, match="no name"):
+        create_key(name, tmp_path)
+
+
+def test_a_secret_key_that_others_may_read_is_refused(tmp_path):
+    secret, _ = create_key("alice", tmp_path)
+    secret.chmod(0o640)
+    with pytest.raises(KeyFileError, match="chmod 600"):
+        read_pair(secret)
+
+
+def test_halves_of_two_keys_are_refused(tmp_path):
+    secret, _ = create_key("alice", tmp_path)
+    other = read_pair(create_key("bob", tmp_path)[0])
+    secret.write_text(secret.read_text().replace(read_pair(secret).public, other.public))
+    with pytest.raises(KeyFileError, match="belong together"):
+        read_pair(secret)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        (None, "cannot read"),
+        (b"key: 1", "not TOML"),
+        (b"\xff", "not TOML"),
+        (b"public = 1", "no public key"),
+        (b'public = "short"', "no public key"),
+        (b"#" * (1 << 21), "too large"),
+    ],
+)
+def test_a_file_that_holds_no_key_says_what_is_wrong(tmp_path, text, sentence):
+    path = tmp_path / "x.pub"
+    if text is not None:
+        path.write_bytes(text)
+    with pytest.raises(KeyFileError, match=sentence):
+        read_public(path)
+
+
+def test_keys_are_where_xdg_says(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    assert config_folder() == tmp_path / "cim-hal"
+    monkeypatch.delenv("XDG_CONFIG_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert config_folder() == tmp_path / ".config" / "cim-hal"
+
+
+def test_a_replaced_file_keeps_its_permissions_and_leaves_nothing_beside_it(tmp_path):
+    path = tmp_path / "a.toml"
+    replace_file(path, "x = 1\n")
+    path.chmod(0o600)
+    replace_file(path, "x = 2\n")
+    assert path.read_text() == "x = 2\n"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_library_without_curve_is_an_error_that_says_what_to_install(monkeypatch):
+    require_curve()
+    monkeypatch.setattr(zmq, "has", lambda feature: feature != "curve")  # no such build is at hand
+    with pytest.raises(EncryptionError, match=r"without CURVE .*pip install"):
+        require_curve()
