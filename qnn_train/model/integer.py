@@ -156,7 +156,7 @@ class IntegerClassifier(IntegerModel):
         return added[:, 0] if self.n_outputs == 1 else added
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
-        """Return the label of each sample; a margin of zero is the second of two classes."""
+        """Return the label of each sample; a margin of zero is the first of two classes."""
         return self.answers(X)["label"]
 
     def predict_proba(self, X: ArrayLike) -> NDArray[np.float64]:

@@ -94,7 +94,7 @@ def _add_labels(graph: _Graph, model: IntegerClassifier, margins: str) -> None:
     added = graph.add("ReduceSum", margins, graph.constant(np.array([0])), keepdims=0)
     if model.n_outputs == 1:
         added = graph.add("Squeeze", added, graph.constant(np.array([1])))
-        second = graph.add("GreaterOrEqual", added, graph.constant(np.float64(0.0)))
+        second = graph.add("Greater", added, graph.constant(np.float64(0.0)))
         index = graph.add("Cast", second, to=types.INT64)
     else:
         index = graph.add("ArgMax", added, axis=1, keepdims=0)

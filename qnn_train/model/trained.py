@@ -54,8 +54,8 @@ class TrainedModel:
     ----------
     dataset : str
     classes : tuple of int
-        Labels predicted for a negative and for a non-negative margin; with several outputs, for
-        each of them being the largest.
+        Labels predicted for a margin up to zero and for one above; with several outputs, for each
+        of them being the largest.
     class_names : tuple of str
     features : PooledSign or PooledLevels
     network : QuantizedNetwork

@@ -135,11 +135,12 @@ def margin_of(architecture: Architecture, sums: NDArray[np.floating]) -> NDArray
 
 
 def second_class(margins: NDArray[np.floating]) -> NDArray[np.bool_]:
-    """Tell which margins of a single output mean the second of two classes, +1: zero does too.
+    """Tell which margins of a single output mean the second of two classes, +1: those above zero.
 
-    Every predictor of two classes decides by this function.
+    Every predictor of two classes decides by this function; zero is the first class, as with
+    scikit-learn. Neurons have their own convention, see `sign`.
     """
-    return margins >= 0
+    return margins > 0
 
 
 def sign(values: NDArray[np.floating]) -> NDArray[np.floating]:
