@@ -20,10 +20,10 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests/support"))
 
 from cim_fuzz import ALLOWANCE, Stranger, open_session, originals, resident_bytes, through_codec
+from mutations import Mutator
 
 from cim_hal.errors import ProtocolError
 from cim_hal.protocol.wire.codec import decode
-from cim_hal.testing import Mutator
 
 SERVER = """
 import logging, sys

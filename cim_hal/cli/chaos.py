@@ -1,4 +1,4 @@
-"""``cim-hal chaos``: a bad network between a client and a server, until a signal."""
+"""``cim-hal chaos``: an unreliable network between clients and a server."""
 
 from __future__ import annotations
 
@@ -33,22 +33,36 @@ MESSAGES = ("drop", "duplicate", "delay", "reorder")
     default=DEFAULT,
     show_default=True,
     metavar="ENDPOINT",
-    help="Where clients come; port 0 for a free one.",
+    help="Where clients connect; port 0 for a free one.",
 )
 @click.option(
-    "--insecure", is_flag=True, help="Let other machines in; through here they reach the target."
+    "--insecure", is_flag=True, help="Allow other machines to connect, and so to reach the target."
 )
 @click.option("--latency", type=SECONDS, default=0.0, help="Seconds added each way.")
-@click.option("--jitter", type=SECONDS, default=0.0, help="Give or take, seconds.")
+@click.option(
+    "--jitter", type=SECONDS, default=0.0, help="Random part of the latency, plus or minus seconds."
+)
 @click.option("--bandwidth", type=click.FloatRange(min=1.0), help="Bytes per second each way.")
-@click.option("--slice", "slice_bytes", type=POSITIVE, help="Cut the stream to pieces so long.")
+@click.option(
+    "--slice", "slice_bytes", type=POSITIVE, help="Cut the stream into pieces of so many bytes."
+)
 @click.option("--reset-every", type=POSITIVE, help="Reset a connection every so many reads.")
 @click.option("--drop", type=PROBABILITY, default=0.0, help="Probability that a message is lost.")
-@click.option("--duplicate", type=PROBABILITY, default=0.0, help="That it comes twice.")
-@click.option("--delay", type=PROBABILITY, default=0.0, help="That it holds up those behind it.")
-@click.option("--reorder", type=PROBABILITY, default=0.0, help="That others overtake it.")
 @click.option(
-    "--late", type=SECONDS, default=0.05, show_default=True, help="Seconds for the last two."
+    "--duplicate", type=PROBABILITY, default=0.0, help="Probability that it arrives twice."
+)
+@click.option(
+    "--delay", type=PROBABILITY, default=0.0, help="Probability that it delays those behind it."
+)
+@click.option(
+    "--reorder", type=PROBABILITY, default=0.0, help="Probability that others overtake it."
+)
+@click.option(
+    "--late",
+    type=SECONDS,
+    default=0.05,
+    show_default=True,
+    help="Delay of --delay and --reorder, in seconds.",
 )
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 def chaos(
@@ -60,10 +74,11 @@ def chaos(
     seed: int,
     **trouble: float | None,
 ) -> None:
-    """Stand between clients and a server as a bad network, until Ctrl-C or SIGTERM.
+    """Be an unreliable network between clients and a server, until Ctrl-C or SIGTERM.
 
-    Prints one line on stdout when it is ready, and what it did on stderr at the end. Trouble
-    strikes in both directions. The options from --drop to --reorder need a server without keys.
+    Prints one line on stdout when it is ready, and counts of what it did on stderr at the end.
+    Faults occur in both directions. --drop, --duplicate, --delay and --reorder need a server
+    without keys.
 
     \b
     Examples:

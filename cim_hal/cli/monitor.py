@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import select
 import signal
 import sys
 import threading
+import time
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Self, TextIO
 
 import click
 from rich.console import Console
@@ -15,15 +18,21 @@ from rich.live import Live
 
 from cim_hal.cli.common import key_options
 from cim_hal.watch.http import PageServer, parse_address
-from cim_hal.watch.keyboard import Keyboard
 from cim_hal.watch.pages import StatusPage
-from cim_hal.watch.poller import Poller
+from cim_hal.watch.poller import History, Poller
 from cim_hal.watch.screen import draw
-from cim_hal.watch.snapshot import History, Snapshot
 from cim_hal.watch.sources import ServerSource
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from cim_hal.server.status_snapshot import StatusSnapshot
+
+try:
+    import termios
+    import tty
+except ImportError:  # Windows has no such terminal; Ctrl-C still ends the command
+    termios = tty = None
 
 __all__ = ["monitor"]
 
@@ -34,7 +43,7 @@ KEY_POLL_S = 0.1  # how soon a key or a new size of the terminal is noticed
 @click.argument("target")
 @key_options
 @click.option("--once", is_flag=True, help="Show it once and end.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object, or one a look.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object, or one a poll.")
 @click.option(
     "--every",
     "every_s",
@@ -42,7 +51,7 @@ KEY_POLL_S = 0.1  # how soon a key or a new size of the terminal is noticed
     default=1.0,
     show_default=True,
     metavar="SECONDS",
-    help="How often to look.",
+    help="Time from one poll to the next.",
 )
 @click.option(
     "--web",
@@ -101,7 +110,7 @@ def _once(source: ServerSource, *, as_json: bool) -> None:
 
 
 def _stream(source: ServerSource, every_s: float) -> None:
-    def print_snapshot(snapshot: Snapshot, _history: History) -> None:
+    def print_snapshot(snapshot: StatusSnapshot, _history: History) -> None:
         click.echo(json.dumps(snapshot.as_json()))
         sys.stdout.flush()
 
@@ -113,7 +122,7 @@ def _watch(source: ServerSource, every_s: float) -> None:
     console = Console()
     with ExitStack() as stack:
         poller = stack.enter_context(Poller(source, every_s=every_s))
-        keyboard = stack.enter_context(Keyboard(sys.stdin))
+        keyboard = stack.enter_context(_Keyboard(sys.stdin))
         live = Live(console=console, screen=True, auto_refresh=False, transient=True)
         stack.enter_context(live)
         shown: object = None
@@ -140,7 +149,7 @@ def _serve_page(source: ServerSource, every_s: float, address: tuple[str, int]) 
 
 
 def _wait(poller: Poller) -> None:
-    """Wait for a signal, or for a failure that will not pass."""
+    """Wait for a signal, or raise the failure of the poller."""
     ended = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: ended.set())
     try:
@@ -149,3 +158,34 @@ def _wait(poller: Poller) -> None:
                 raise poller.failure
     except KeyboardInterrupt:
         return
+
+
+class _Keyboard:
+    """Reads keys as they are pressed; a context manager that restores the terminal.
+
+    If the input is not a terminal, no key is ever pressed.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._file = stream.fileno() if termios and stream.isatty() else None
+        self._before: list[Any] = []
+
+    def wait(self, seconds: float) -> str:
+        """Return the key pressed within `seconds`, or an empty string."""
+        if self._file is None:
+            time.sleep(seconds)
+            return ""
+        if not select.select([self._file], [], [], seconds)[0]:
+            return ""
+        pressed = os.read(self._file, 64)
+        return pressed.decode("utf-8", "replace")[:1] if pressed else "\x04"
+
+    def __enter__(self) -> Self:
+        if self._file is not None and termios and tty:
+            self._before = termios.tcgetattr(self._file)
+            tty.setcbreak(self._file)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._file is not None and termios:
+            termios.tcsetattr(self._file, termios.TCSADRAIN, self._before)

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from cim_hal.server.board import Board
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from cim_hal.server.router import Router
 
 __all__ = ["PageOptions", "page_options"]
 
 EVERY_S = 1.0
+SNAPSHOT_S = 0.5
 Command = TypeVar("Command", bound="Callable[..., Any]")
 
 
@@ -46,8 +48,8 @@ class PageOptions:
 
     Attributes
     ----------
-    board : Board or None
-        For the router to post on; None where nothing is to be shown.
+    snapshot_every_s : float
+        How often the router has to make a snapshot; infinity if nothing is to be shown.
 
     Raises
     ------
@@ -58,9 +60,9 @@ class PageOptions:
     """
 
     def __init__(self, *, web: str | None, metrics: str | None, public: bool) -> None:
-        self.board = Board() if web or metrics else None
+        self.snapshot_every_s = SNAPSHOT_S if web or metrics else math.inf
         self._web = self._metrics = None
-        if self.board is None:
+        if not (web or metrics):
             return
         from cim_hal.watch.exposition import require
         from cim_hal.watch.http import parse_address
@@ -71,25 +73,26 @@ class PageOptions:
             self._metrics = parse_address(metrics, public=public)
 
     @contextmanager
-    def shown(self, endpoint: str) -> Iterator[None]:
+    def shown(self, router: Router) -> Iterator[None]:
         """Serve the pages of a server, in threads that never wait for it."""
         with ExitStack() as stack:
-            if self.board:
-                self._show(stack, self.board, endpoint)
+            if self._web or self._metrics:
+                self._show(stack, router)
             yield
 
-    def _show(self, stack: ExitStack, board: Board, endpoint: str) -> None:
+    def _show(self, stack: ExitStack, router: Router) -> None:
         from cim_hal.watch.http import PageServer
         from cim_hal.watch.pages import StatusPage, metrics_pages
         from cim_hal.watch.poller import Poller
         from cim_hal.watch.sources import LocalSource
 
         if self._web:
-            status_page, source = StatusPage(), LocalSource(endpoint, board)
+            status_page = StatusPage()
+            source = LocalSource(router.endpoint, lambda: router.snapshot)
             page = stack.enter_context(PageServer(self._web, status_page.pages))
             stack.enter_context(Poller(source, every_s=EVERY_S, on_snapshot=status_page.update))
             click.echo(f"page at {page.url}", err=True)
         if self._metrics:
-            pages = metrics_pages(lambda: board.latest and board.latest.metrics)
+            pages = metrics_pages(lambda: router.snapshot and router.snapshot.metrics)
             page = stack.enter_context(PageServer(self._metrics, pages))
             click.echo(f"metrics at {page.url}metrics", err=True)

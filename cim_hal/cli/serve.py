@@ -18,8 +18,8 @@ from cim_hal.client.spawn import READY
 from cim_hal.key_files import read_pair
 from cim_hal.protocol.wire.limits import Limits
 from cim_hal.server import audit
-from cim_hal.server.heap import keep_small
 from cim_hal.server.logs import FORMATS, configure
+from cim_hal.server.process_usage import keep_small
 from cim_hal.server.router import Router
 from cim_hal.server.security.authenticator import Authenticator
 from cim_hal.server.security.authorized_clients import default_file
@@ -176,11 +176,11 @@ def serve(
             insecure=insecure,
             authenticator=authenticator,
             limits=agreed,
-            board=pages.board,
+            snapshot_every_s=pages.snapshot_every_s,
             calibrations=calibrations_path and CalibrationStore(calibrations_path),
             journal=journal,
         ) as router,
-        pages.shown(router.endpoint),
+        pages.shown(router),
     ):
         _on_signals(router.stop)
         if authenticator and hasattr(signal, "SIGHUP"):

@@ -1,4 +1,4 @@
-"""Who did what: events on the logger ``cim_hal.audit``, written as all logs are."""
+"""The audit log: who did what, as events on the logger ``cim_hal.audit``."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ log = logging.getLogger(NAME)
 
 
 def write(what: str, user: User | None = None, /, **facts: Detail) -> None:
-    """Log an event at the level INFO; `user` is None for strangers and for the server itself."""
+    """Log an event at level INFO; `user` is None for unknown peers and for the server itself."""
     who = {} if user is None else {"user": user.name, "as": user.role.label}
     event(log, what, who | facts)
 
 
 def keep_in(path: Path) -> None:
-    """Append the events to a file, as JSON, whatever else is logged.
+    """Append the events to a file, as JSON, whatever the level of the log.
 
     Raises
     ------

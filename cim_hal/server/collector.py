@@ -1,4 +1,4 @@
-"""The runs of a job as its driver delivers them, and all of them at its end."""
+"""The runs of a job: partial results that the driver delivers, and the whole result at the end."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ __all__ = ["ResultCollector"]
 
 
 class ResultCollector:
-    """What one call of a driver brings, in the caller's spins.
+    """Collects the results of one call of a driver, in the caller's spins.
 
-    One thread takes what is delivered, into rows that never move; any may look at them.
+    One thread adds runs, to rows that never move; any thread may read them.
 
     Parameters
     ----------
     order : Run
     announce : callable
-        Takes this collector after a delivery, unless nobody has looked since it did.
+        Called with this collector after runs were added, once until `partial` is called.
     keeps_amplitudes : bool
         Whether the machine reports them.
 
@@ -57,20 +57,20 @@ class ResultCollector:
         self._kept: Result | None = None
 
     def begin(self) -> None:
-        """Note that the driver is called now."""
+        """Start the clock: the driver is called now."""
         self._began = time.perf_counter()
 
     def add(self, values: NDArray[Any]) -> None:
-        """Take runs that the driver delivers.
+        """Add runs that the driver delivers.
 
         Raises
         ------
         DriverFaultError
-            They do not fit the program, or what was delivered before.
+            They do not fit the program or the runs that were added before.
         """
         self._deliveries.check(values)
         lifted = self._lifted(Readout(values))
-        # Room for all runs takes no memory before it is written to.
+        # np.empty takes no memory before it is written to.
         n_runs = self._program.n_runs
         rows = self._rows or [np.empty((n_runs, *part.shape[1:]), part.dtype) for part in lifted]
         first, last = self._n_runs, self._deliveries.n_runs
@@ -83,7 +83,7 @@ class ResultCollector:
             self._announce(self)
 
     def partial(self) -> Result:
-        """Return what was delivered, once something was; its arrays are views."""
+        """Return the runs so far; needs at least one. Its arrays are read-only views."""
         self._is_announced = False
         if self._kept is not None:
             return self._kept
@@ -91,12 +91,12 @@ class ResultCollector:
         return self._result([_frozen(rows[:n_runs]) for rows in self._rows], device_s)
 
     def complete(self, readout: Readout, device_s: float) -> Result:
-        """Return all that was measured.
+        """Return the whole result.
 
         Raises
         ------
         DriverFaultError
-            It does not begin with the runs that were delivered.
+            The readout does not begin with the runs that were added.
         """
         lifted, n_runs = self._lifted(readout), self._n_runs
         pairs = zip(lifted, self._rows, strict=False)
@@ -109,12 +109,12 @@ class ResultCollector:
         return self._result(lifted, device_s, self._trace(readout), readout.notes)
 
     def keep_partial(self, keep: Callable[[str, Result], Result]) -> None:
-        """Have what was delivered kept: no more will come."""
+        """Store the runs so far with `keep`; from now on `partial` returns what it returned."""
         self._kept = keep(self.job, self.partial())
 
     @property
     def has_runs(self) -> bool:
-        """Whether something was delivered."""
+        """Whether runs were added."""
         return self._n_runs > 0
 
     def _lifted(self, readout: Readout) -> list[NDArray[Any]]:

@@ -1,8 +1,8 @@
-"""Log lines that say what they are about, written for people or as JSON: one way for all.
+"""Structured logging, for people or as JSON.
 
-A line is an ordinary record of `logging`. An event (`event`) carries facts; every line, also one
-that a driver writes with a logger of its own, carries what its thread was busy with (`about`):
-the job, the session, the user, the peer.
+A line is an ordinary record of `logging`. An event (`event`) has fields; every line, also one that
+a driver logs with its own logger, has the context of its thread (`about`): the job, the session,
+the user, the peer.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _ABOUT: ContextVar[Mapping[str, str]] = ContextVar("about", default=MappingProxy
 
 
 class about:  # noqa: N801  a context manager that reads like a word
-    """Name what a block is about; empty values say nothing.
+    """Add fields to every line that is logged in a block; empty values are left out.
 
     Examples
     --------
@@ -54,13 +54,13 @@ class about:  # noqa: N801  a context manager that reads like a word
 def event(
     logger: logging.Logger, what: str, facts: Mapping[str, Detail], *, level: int = logging.INFO
 ) -> None:
-    """Log that something happened, with fields that a program can read."""
+    """Log an event, with fields that a program can read."""
     if logger.isEnabledFor(level):
         logger.log(level, "%s", what, extra={"facts": dict(facts)})
 
 
 def configure(*, level: str = "warning", style: LogFormat = "human", stream: TextIO) -> None:
-    """Send the log of this process to a stream, once, in one of the two forms."""
+    """Send the log of this process to a stream, in one of the two formats; call it once."""
     handler = logging.StreamHandler(stream)
     handler.setLevel(level.upper())
     handler.setFormatter(JsonFormatter() if style == "json" else HumanFormatter())
@@ -89,8 +89,8 @@ class JsonFormatter(logging.Formatter):
 class HumanFormatter(logging.Formatter):
     """Time, level, sentence, then fields as ``name=value``.
 
-    What came from outside is escaped; further lines of a sentence, such as the traceback of a
-    driver in its own process, stand below and begin with a bar, so that none passes for a record.
+    Control characters are escaped. Further lines of a message, such as the traceback of a driver in
+    its own process, stand below it and begin with a bar, so that none can pass for a record.
     """
 
     def __init__(self) -> None:

@@ -29,18 +29,18 @@ if TYPE_CHECKING:
     from cim_hal.machine.capabilities import Capabilities
     from cim_hal.machine.driver import Driver
     from cim_hal.protocol.wire.roles import User
-    from cim_hal.server.board import Board
     from cim_hal.server.security.authenticator import Authenticator
+    from cim_hal.server.status_snapshot import StatusSnapshot
     from cim_hal.server.storage.calibrations import CalibrationStore
     from cim_hal.server.storage.memory_journal import Journal
 
 __all__ = ["Router", "bind"]
 
-MAX_BURST = 64  # messages taken before replies of the host are sent
+MAX_BURST = 64  # requests handled before outcomes of the executor
 
 OPTIONS = {
     zmq.LINGER: 0,
-    # Slow and vanished peers are reported, not dropped without a word.
+    # Report peers that are slow or gone instead of dropping messages silently.
     zmq.ROUTER_MANDATORY: 1,
     zmq.MAXMSGSIZE: MAX_BUFFER_BYTES + 4096,
     # The default of 1000 messages is 1 GiB for each peer.
@@ -65,21 +65,22 @@ class Router:
     endpoint : str
         ``tcp://host:port``, port 0 for a free one, or ``ipc://path``.
     insecure : bool
-        Allow an endpoint that other machines reach, without a authenticator.
+        Allow an endpoint that other machines reach, without an authenticator.
     authenticator : Authenticator, optional
-        Whom to let in. Without one everybody who reaches the endpoint is the same user.
+        Admits clients by their keys. Without it, everybody who reaches the endpoint is the same
+        user.
     limits : Limits
     calibrations : CalibrationStore, optional
-        Where calibrations outlast the server.
-    board : Board, optional
-        Where to post reports for other threads of this process.
+        Keeps calibrations beyond the end of the server.
+    snapshot_every_s : float
+        Time from one `snapshot` to the next; by default none is made.
     journal : Journal, optional
-        Where jobs outlive the server; the router closes it. In memory where it is None.
+        Keeps jobs beyond the end of the server; the router closes it. None keeps them in memory.
 
     Raises
     ------
     BindError
-        The endpoint cannot be listened on, or is open with neither authenticator nor `insecure`.
+        The endpoint cannot be bound, or is open with neither authenticator nor `insecure`.
     DriverFaultError
         The driver does not describe itself.
     """
@@ -93,10 +94,11 @@ class Router:
         authenticator: Authenticator | None = None,
         limits: Limits | None = None,
         calibrations: CalibrationStore | None = None,
-        board: Board | None = None,
+        snapshot_every_s: float = math.inf,
         journal: Journal | None = None,
     ) -> None:
-        self._board = board
+        self._snapshot_every_s = snapshot_every_s
+        self.snapshot: StatusSnapshot | None = None
         try:
             check_endpoint(endpoint, insecure=insecure, keyed=authenticator is not None)
         except BindError:
@@ -138,7 +140,7 @@ class Router:
         return self._service.capabilities
 
     def serve(self) -> None:
-        """Answer until `stop` is called."""
+        """Serve until `stop` is called; the calling thread owns the socket meanwhile."""
         poller = zmq.Poller()
         poller.register(self._socket, zmq.POLLIN)
         poller.register(self._woken.fileno(), zmq.POLLIN)
@@ -147,6 +149,7 @@ class Router:
         if self._partial_messages:
             poller.register(self._partial_messages.events, zmq.POLLIN)
         woken, settle_at = self._woken.fileno(), 0.0
+        snapshot_at = math.inf if math.isinf(self._snapshot_every_s) else 0.0
         while not self._is_stopping:
             timeout_s = self._partial_messages.timeout_s if self._partial_messages else TICK_S
             ready = dict(poller.poll(math.ceil(1000 * min(timeout_s, TICK_S))))
@@ -160,8 +163,9 @@ class Router:
             if woken in ready or now >= settle_at:
                 settle_at = now + TICK_S
                 self._send([*self._unsent.values(), *self._service.settle()])
-                if self._board:
-                    self._service.post(self._board)
+                if now >= snapshot_at:
+                    snapshot_at = now + self._snapshot_every_s
+                    self.snapshot = self._service.snapshot(self.endpoint)
 
     def stop(self) -> None:
         """End `serve`; from any thread, or from a signal handler."""
@@ -185,7 +189,7 @@ class Router:
         self.close()
 
     def _authenticate(self, ready: Mapping[object, int]) -> None:
-        """Do what the door asks for: changes of the file first, then who waits to enter."""
+        """Reload the authorized clients if they changed, then answer a ZAP request."""
         if not (self._authenticator and self._zap_socket):
             return
         force, self._is_reloading = self._is_reloading, False
@@ -194,7 +198,7 @@ class Router:
             self._authenticator.answer(self._zap_socket)
 
     def _check_partial_messages(self) -> None:
-        """Cut off peers that hold too much of our memory."""
+        """Cut off peers whose incomplete messages take too much memory."""
         if self._partial_messages:
             self._partial_messages.update()
             n_cut = self._partial_messages.check()
@@ -223,13 +227,13 @@ class Router:
                 log.warning("a message was refused: %s", error)
             request = bytes.fromhex(str(error.details.get("request", NO_ID.hex())))
             return [Reply(peer, Packet(Kind.REPLY, request, to_wire(error)))]
-        except Exception:  # one message must not stop the server, whatever it hit upon
+        except Exception:  # no message may stop the server
             log.exception("a message could not be read")
             return []
 
     def _send(self, replies: Iterable[Reply]) -> None:
         for reply in replies:
-            self._unsent.pop((reply.peer, reply.packet.id), None)  # there is something newer
+            self._unsent.pop((reply.peer, reply.packet.id), None)  # this one is newer
             try:
                 frames = [reply.peer, *encode(reply.packet)]
                 send(self._socket, frames)
@@ -237,7 +241,7 @@ class Router:
             except ProtocolError:
                 log.exception("a reply could not be written")
             except zmq.ZMQError as error:
-                # The peer is gone or does not read; it asks again with the same id if it lives.
+                # The peer is gone or does not read; if it lives, it repeats its request.
                 if reply.packet.kind is Kind.EVENT:
                     self._put_off(reply, error)
                     continue
@@ -246,14 +250,14 @@ class Router:
                     log.info("a reply was dropped: %s", error)
 
     def _put_off(self, event: Reply, error: zmq.ZMQError) -> None:
-        """Keep an event that a peer has no room for, until there is a newer one or the reply."""
+        """Keep an event whose peer has no room, until there is a newer one or the reply."""
         if error.errno == zmq.EAGAIN:
             self._unsent[event.peer, event.packet.id] = event
 
     def _wake(self) -> None:
         try:
             self._waker.send(b"\0")
-        except OSError:  # full, which wakes as well; or closed, and nobody is left to wake
+        except OSError:  # full, which wakes as well; or closed, with nobody left to wake
             return
 
     def _close_sockets(self) -> None:

@@ -36,6 +36,7 @@ from cim_hal.server.collector import ResultCollector
 from cim_hal.server.executor import Executor, internal_error
 from cim_hal.server.logs import about
 from cim_hal.server.process_usage import memory_bytes, open_files
+from cim_hal.server.status_snapshot import StatusSnapshot
 from cim_hal.server.storage.calibrations import age_s
 from cim_hal.server.storage.memory_journal import MemoryJournal
 
@@ -47,7 +48,6 @@ if TYPE_CHECKING:
     from cim_hal.protocol.monitoring.counters import Counters
     from cim_hal.protocol.wire.limits import Limits
     from cim_hal.protocol.wire.roles import User
-    from cim_hal.server.board import Board
     from cim_hal.server.executor import Update
     from cim_hal.server.storage.calibrations import CalibrationStore
     from cim_hal.server.storage.memory_journal import Journal
@@ -152,10 +152,9 @@ class Service:
             self._measure_usage()
         return replies + self._step(lambda: self._core.tick(now))
 
-    def post(self, board: Board) -> None:
-        """Put a report on the board if it is due."""
-        if board.is_due:
-            board.post(*self._core.reports(self._clock()))
+    def snapshot(self, target: str) -> StatusSnapshot:
+        """Return the reports of the server, for other threads of this process."""
+        return StatusSnapshot(target, *self._core.reports(self._clock()))
 
     def close(self) -> None:
         """Stop what runs, close the driver and the journal."""

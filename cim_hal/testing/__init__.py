@@ -1,7 +1,5 @@
-"""For tests of programs that use machines: networks and peers that misbehave, by seed."""
+"""Unreliable networks, reproducible by a seed, for tests of programs that use machines."""
 
-from cim_hal.testing.examples import example_packets
-from cim_hal.testing.fuzz import Mutator
 from cim_hal.testing.message_faults import MessageFaults
 from cim_hal.testing.message_proxy import MessageProxy
 from cim_hal.testing.tcp_proxy import TcpProxy
@@ -23,7 +21,6 @@ __all__ = [
     "LimitData",
     "MessageFaults",
     "MessageProxy",
-    "Mutator",
     "ResetEvery",
     "ResetPeer",
     "Slicer",
@@ -31,5 +28,4 @@ __all__ = [
     "TcpProxy",
     "Timeout",
     "Toxic",
-    "example_packets",
 ]

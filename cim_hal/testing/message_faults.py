@@ -1,4 +1,4 @@
-"""What becomes of whole messages: drawn from a seed, the same for the n-th message each time."""
+"""Random faults of whole messages; a seed does the same to the n-th message each time."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ __all__ = ["DeliveredCopy", "FaultSampler", "MessageFaults"]
 
 @dataclass(frozen=True, kw_only=True)
 class MessageFaults:
-    """How likely it is that something happens to a message; everything is independent.
+    """Probabilities of faults of a message; they are independent.
 
     Attributes
     ----------
     drop : float
-        It does not arrive.
+        The message is lost.
     duplicate : float
-        It arrives twice. Either copy may be delayed or reordered.
+        It arrives twice; either copy may be delayed or reordered.
     delay : float
-        It arrives `late_s` later, and those of its peer that come after it wait behind it.
+        It arrives `late_s` later, and later messages of its peer wait behind it.
     reorder : float
-        It arrives `late_s` later, and those that come after it overtake it.
+        It arrives `late_s` later, and later messages overtake it.
     late_s : float
         Seconds.
 
@@ -54,21 +54,21 @@ class MessageFaults:
 
 @dataclass(frozen=True)
 class DeliveredCopy:
-    """A copy of a message: how late it is, and whether it stays in its place in the line."""
+    """A copy of a message: its delay, and whether later messages have to wait for it."""
 
     late_s: float
     keeps_place: bool
 
 
 class FaultSampler:
-    """Decides for one message after another what becomes of it.
+    """Draws the faults of one message after another.
 
     Parameters
     ----------
     faults : MessageFaults
     seed : sequence of int
     counts : Counter
-        Of what was decided.
+        Counts what was drawn.
     """
 
     def __init__(self, faults: MessageFaults, seed: list[int], counts: Counter[str]) -> None:
@@ -77,9 +77,9 @@ class FaultSampler:
         self._counts = counts
 
     def draw(self) -> list[DeliveredCopy]:
-        """Return what arrives of the next message: no copy, one, or two."""
+        """Return the copies of the next message that arrive: none, one or two."""
         faults = self._faults
-        # Always six numbers: one probability does not change what the others strike.
+        # Always six numbers, so that one probability does not change what the others hit.
         drop, duplicate, *both = self._rng.random(6)
         self._counts["messages"] += 1
         if drop < faults.drop:

@@ -1,6 +1,6 @@
 """A ZeroMQ proxy that loses, repeats, delays and reorders whole messages, in a thread of its own.
 
-TCP cannot do that to a message; gateways, full queues and peers that come back can.
+TCP does not do that to messages; gateways, full queues and peers that reconnect do.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ __all__ = ["MessageProxy"]
 
 TICK_S = 0.05
 MAX_BURST = 64  # messages taken from one socket before those that are due go out
-MAX_PEERS = 256  # the one that was silent for longest is forgotten
+MAX_PEERS = 256  # beyond that, the one that was silent for longest is forgotten
 NONE = MessageFaults()
 
 
@@ -42,7 +42,7 @@ class _Late:
 
 @dataclass(eq=False)
 class _Peer:
-    """A client, and the socket that stands for it at the server."""
+    """A client, and the socket that represents it at the server."""
 
     back: zmq.Socket[bytes]
     active_at: float
@@ -52,44 +52,44 @@ class _Peer:
 class MessageProxy:
     """A ROUTER for clients, and for each client a DEALER to `target`; a context manager.
 
-    Clients come without encryption. A server that asks for keys (CURVE) is shown those of the
-    proxy; `TcpProxy` carries what is encrypted as it is.
+    Clients connect without encryption. To a server that requires keys (CURVE) the proxy shows its
+    own; `TcpProxy` passes encrypted connections through.
 
     Parameters
     ----------
     target : str
         ``tcp://host:port`` or ``ipc://path`` of the server.
     listen : str
-        The same; by default a free port of the loopback interface.
+        Where clients connect; by default a free port of the loopback interface.
     to_server, to_client : MessageFaults
-        What happens on the way there, and on the way back.
+        Faults of requests, and of replies.
     seed : int
-        The n-th message in a direction has the same fate each time.
+        Of the faults; the same seed does the same to the n-th message in a direction.
     insecure : bool
-        Allow an address that other machines reach: they then reach the target too.
+        Allow an address that other machines reach; they then reach the target too.
     keys : ClientKeys, optional
-        To show to the target.
+        Shown to the target.
     silent_s : float
-        A client that neither asked nor was answered for as long has left, and its connection to
-        the target is closed. One that comes back gets a new one.
+        Time without requests and replies after which the connection of a client to the target is
+        closed; the client gets a new one if it returns.
     on_message : callable, optional
-        Called in the proxy's thread for each message that came: whether it is for a client, the
-        name of that client, and the frames.
+        Called in the proxy's thread for each message that arrives: whether it is for a client, the
+        name of the client, and the frames.
 
     Attributes
     ----------
     endpoint : str
-        Where it listens, once entered.
+        Where it listens; set on entering.
     counts : Counter
         ``messages``, ``dropped``, ``duplicated``, ``delayed``, ``reordered`` of both directions,
-        and ``undeliverable``: the receiver had gone or was full.
+        and ``undeliverable``: the receiver was gone or its queue full.
 
     Raises
     ------
     TargetError
-        The target is no endpoint.
+        The target is not an endpoint.
     BindError
-        On entering: the endpoint cannot be listened on.
+        On entering: the endpoint cannot be bound.
 
     Examples
     --------

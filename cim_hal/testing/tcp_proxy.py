@@ -1,4 +1,4 @@
-"""A TCP proxy with toxics, in a thread of its own; it carries anything, encrypted or not."""
+"""A TCP proxy with toxics, in a thread of its own; it carries any stream, also encrypted ones."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 __all__ = ["TcpProxy"]
 
 READ_BYTES = 65536
-MAX_SEGMENTS = 256  # on their way in one direction of one connection
+MAX_SEGMENTS = 256  # under way in one direction of one connection
 NO_LINGER = struct.pack("ii", 1, 0)  # close() then sends RST
 UPSTREAM, DOWNSTREAM = "upstream", "downstream"
 
 
 class TcpProxy:
-    """Listens, and passes what comes to `target` and back; a context manager.
+    """Accepts connections and relays them to `target`; a context manager.
 
     Parameters
     ----------
@@ -41,25 +41,25 @@ class TcpProxy:
     listen : str
         ``tcp://host:port``; by default a free port of the loopback interface.
     upstream, downstream : sequence of Toxic
-        What is wrong on the way to the server, and on the way back; the first acts first.
+        Toxics on the way to the server, and on the way back; the first acts first.
     seed : int
-        Of everything that is drawn.
+        Of all random numbers.
     insecure : bool
-        Allow an address that other machines reach: they then reach the target too.
+        Allow an address that other machines reach; they then reach the target too.
 
     Attributes
     ----------
     endpoint : str
-        Where it listens, once entered.
+        Where it listens; set on entering.
     counts : Counter
         ``connections``, ``resets``, and segments read ``upstream`` and ``downstream``.
 
     Raises
     ------
     TargetError
-        The target is no TCP endpoint.
+        The target is not a TCP endpoint.
     BindError
-        On entering: the endpoint cannot be listened on.
+        On entering: the endpoint cannot be bound.
 
     Examples
     --------
@@ -97,7 +97,7 @@ class TcpProxy:
 
     @contextmanager
     def hold(self) -> Iterator[None]:
-        """Let nothing through while the block runs; what came meanwhile goes on after it."""
+        """Hold everything back while the block runs; it passes afterwards."""
         self._call(_done(self._gate.clear))
         try:
             yield

@@ -1,12 +1,12 @@
-"""What can be wrong with a TCP connection; names as in Toxiproxy where it has one.
+"""Faults of a TCP connection, named as in Toxiproxy where it has the same.
 
-A toxic takes a segment, which is what one read of a socket gave, and forwards it: later, cut up,
-or not at all. Toxics are values and may be shared; what is counted lives in the `Link`.
+A toxic takes a segment, which is what one read of a socket returned, and forwards it: later, cut
+up, or not at all. Toxics are immutable and may be shared; their state is in the `Link`.
 
 References
 ----------
-Toxiproxy, https://github.com/Shopify/toxiproxy#toxics. Its ``toxicity`` is not here, and
-`ResetEvery` is not there.
+Toxiproxy, https://github.com/Shopify/toxiproxy#toxics. Its ``toxicity`` has no
+equivalent here; `ResetEvery` has none there.
 """
 
 # ruff: noqa: ARG002  all toxics have the same methods
@@ -43,7 +43,7 @@ __all__ = [
 
 
 class ConnectionCut(Exception):  # noqa: N818  an event on its way to the proxy, not an error
-    """A toxic ends the connection, with a reset (RST) or in good order."""
+    """A toxic ends the connection, with a reset (RST) or an orderly close."""
 
     def __init__(self, *, reset: bool) -> None:
         super().__init__(reset)
@@ -52,13 +52,13 @@ class ConnectionCut(Exception):  # noqa: N818  an event on its way to the proxy,
 
 @dataclass(frozen=True)
 class Segment:
-    """Bytes that travel together.
+    """Bytes that one read of a socket returned.
 
     Attributes
     ----------
     data : bytes
     at : float
-        When they came in, on the clock of the event loop.
+        When they arrived, by the clock of the event loop.
     number : int
         1, 2, 3, ... over all connections of the proxy, in this direction.
     """
@@ -78,9 +78,9 @@ class Link:
     Attributes
     ----------
     rng : numpy Generator
-        From the seed of the proxy, the number of the connection and the direction.
+        Seeded by the seed of the proxy, the number of the connection and the direction.
     n_bytes : int
-        Bytes that `LimitData` let through.
+        Bytes that `LimitData` has passed.
     """
 
     rng: np.random.Generator
@@ -88,11 +88,11 @@ class Link:
 
 
 class Toxic(ABC):
-    """One thing that is wrong with a connection, in one direction."""
+    """One fault of a connection, in one direction."""
 
     @abstractmethod
     async def send(self, segment: Segment, link: Link, forward: Forward) -> None:
-        """Forward a segment, or what becomes of it.
+        """Forward a segment, changed, late, or not at all.
 
         Raises
         ------
@@ -101,12 +101,12 @@ class Toxic(ABC):
         """
 
     async def close(self, link: Link) -> None:  # noqa: B027  an optional method
-        """Wait before the end of the stream is passed on."""
+        """Wait, if need be, before the end of the stream is passed on."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Latency(Toxic):
-    """Each segment comes `latency_s` later, give or take `jitter_s`; their order stays."""
+    """Each segment arrives `latency_s` later, plus or minus `jitter_s`; the order is kept."""
 
     latency_s: float
     jitter_s: float = 0.0
@@ -117,14 +117,14 @@ class Latency(Toxic):
     async def send(self, segment: Segment, link: Link, forward: Forward) -> None:
         """Forward the segment when its time has come."""
         late_s = self.latency_s + self.jitter_s * link.rng.uniform(-1, 1)
-        # From its arrival: many segments may be on their way, as on a long cable.
+        # Counted from its arrival: many segments may be under way, as on a long cable.
         await asyncio.sleep(max(segment.at + late_s - asyncio.get_running_loop().time(), 0.0))
         await forward(segment)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Bandwidth(Toxic):
-    """At most `bytes_per_s` go through."""
+    """At most `bytes_per_s` pass."""
 
     bytes_per_s: float
 
@@ -165,7 +165,7 @@ class Slicer(Toxic):
 
 @dataclass(frozen=True, kw_only=True)
 class LimitData(Toxic):
-    """The connection is closed after `n_bytes` went through."""
+    """The connection is closed after `n_bytes` have passed."""
 
     n_bytes: int
 
@@ -215,7 +215,7 @@ class ResetEvery(Toxic):
 
 @dataclass(frozen=True, kw_only=True)
 class SlowClose(Toxic):
-    """The end of the stream comes `delay_s` late."""
+    """The end of the stream arrives `delay_s` late."""
 
     delay_s: float
 
@@ -233,7 +233,7 @@ class SlowClose(Toxic):
 
 @dataclass(frozen=True, kw_only=True)
 class Timeout(Toxic):
-    """A black hole: nothing goes through; after `timeout_s`, if ever, the connection is closed."""
+    """A black hole: nothing passes; after `timeout_s`, if ever, the connection is closed."""
 
     timeout_s: float = math.inf
 

@@ -1,1 +1,1 @@
-"""Looking at a server without touching it: pages, metrics, and a view in the terminal."""
+"""Monitoring of a server: web pages, metrics, and a screen in the terminal."""

@@ -1,4 +1,4 @@
-"""What was counted, as Prometheus reads it; needs the extra ``metrics``."""
+"""Counters in the text format of Prometheus; needs the extra ``metrics``."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def require() -> None:
     Raises
     ------
     TargetError
-        It is not.
+        It is not installed.
     """
     if find_spec("prometheus_client") is None:
         raise TargetError(

@@ -1,7 +1,7 @@
-"""A small web server for a few read-only pages: GET only, bounded, for this machine by default.
+"""A small web server for read-only pages: GET only, with bounds, on this machine by default.
 
-It never trusts a name: a page of another site whose name was made to point here (DNS rebinding)
-comes with that name in ``Host`` and is refused.
+Requests whose ``Host`` is a name that others control are refused: a page of another site may have
+made that name point here (DNS rebinding).
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Page:
-    """One answer: its text, its type, and what the browser may load for it."""
+    """One response: text, content type, and content security policy."""
 
     text: str
     content_type: str = "text/plain; charset=utf-8"
@@ -56,12 +56,12 @@ def parse_address(text: str, *, public: bool = False) -> tuple[str, int]:
     Parameters
     ----------
     public : bool
-        Whether an address that other machines reach is meant.
+        Allow an address that other machines reach.
 
     Raises
     ------
     BindError
-        It is malformed, or other machines reach it and `public` does not say so.
+        It is malformed, or other machines reach it and `public` is false.
     """
     parts = urlsplit(f"//{text}")
     try:
@@ -81,26 +81,26 @@ def parse_address(text: str, *, public: bool = False) -> tuple[str, int]:
 
 
 class PageServer:
-    """Answers ``GET`` with what a function returns for a path; a context manager.
+    """Answers ``GET`` with the page that a function returns for a path; a context manager.
 
     Parameters
     ----------
     address : tuple
         Host and port; port 0 for a free one.
     pages : mapping of str to callable
-        What makes the answer, by path. Called in threads of this server.
+        Functions that return the page, by path; called in threads of this server.
     names : tuple of str
-        Names of this machine that a browser may use for it, besides addresses and ``localhost``.
+        Names that browsers may use for this machine, besides addresses and ``localhost``.
 
     Attributes
     ----------
     url : str
-        Where the pages are.
+        Address of the pages.
 
     Raises
     ------
     BindError
-        The address cannot be listened on.
+        The address cannot be bound.
     """
 
     def __init__(
@@ -143,7 +143,7 @@ class PageServer:
 
 
 class _BoundedServer(ThreadingHTTPServer):
-    """Takes a few connections at a time; the next one is closed unheard."""
+    """Takes a bounded number of connections; further ones are closed at once."""
 
     daemon_threads = True
     block_on_close = False
@@ -153,26 +153,26 @@ class _BoundedServer(ThreadingHTTPServer):
         super().__init__(*arguments)
 
     def server_bind(self) -> None:
-        """Bind; unlike `HTTPServer` without asking a name server for our own name."""
+        """Bind without asking a name server for our own name, unlike `HTTPServer`."""
         TCPServer.server_bind(self)
         self.server_name, self.server_port = "cim-hal", self.server_address[1]
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Answer in a thread of its own, if one is free."""
+        """Answer in a thread of its own, or close the connection if there are too many."""
         if self._free.acquire(blocking=False):
             super().process_request(request, client_address)
         else:
             self.shutdown_request(request)
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
-        """Answer, then let the next one in."""
+        """Answer, then free the place for the next connection."""
         try:
             super().process_request_thread(request, client_address)
         finally:
             self._free.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say it in the log: a browser that went away is no news."""
+        """Log it for debugging only: browsers close connections all the time."""
         del request
         log.debug("a page was not delivered to %s", client_address, exc_info=True)
 
@@ -198,7 +198,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(page())
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
-        """Answer what cannot be read, or asks for more than a page."""
+        """Answer a malformed request, or one of another method."""
         del explain
         status = HTTPStatus(code)
         if status is HTTPStatus.NOT_IMPLEMENTED:  # any method but GET
@@ -212,11 +212,11 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(page)
 
     def version_string(self) -> str:
-        """Say nothing of Python."""
+        """Return a name that does not reveal the version of Python."""
         return "cim-hal"
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002  the name it has there
-        """Log a request, where all logs go."""
+        """Log a request through `logging`."""
         log.debug("%s " + format, self.address_string(), *args)
 
     def _send(self, page: Page) -> None:
@@ -230,7 +230,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def _is_ours(self, host: str) -> bool:
-        """Whether nobody else can have made up the name the browser used."""
+        """Return whether the name that the browser used is one that nobody else controls."""
         try:
             name = urlsplit(f"//{host}").hostname or ""
         except ValueError:

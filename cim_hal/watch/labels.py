@@ -1,4 +1,4 @@
-"""Numbers and times as people read them."""
+"""Numbers, times and names as short labels for people."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def duration(seconds: float) -> str:
 
 
 def amount(number: float) -> str:
-    """Return a number in three digits or so.
+    """Return a number in about three digits.
 
     Examples
     --------
@@ -50,7 +50,7 @@ def amount(number: float) -> str:
 
 
 def size(n_spins: int, n_runs: int, round_trips: int) -> str:
-    """Return how large a job is: spins, runs, round trips.
+    """Return the size of a job: spins, runs, round trips.
 
     Examples
     --------
@@ -66,7 +66,7 @@ def sparkline(values: Sequence[float], width: int, *, top: float | None = None) 
     Parameters
     ----------
     top : float, optional
-        What a full block means; then an empty one means 0. Else the range of the values.
+        Value of a full block, with 0 as the empty one; by default the range of the values.
 
     Examples
     --------
@@ -86,5 +86,5 @@ def sparkline(values: Sequence[float], width: int, *, top: float | None = None) 
 
 
 def plain(text: str) -> str:
-    """Return text of others without what moves the cursor or hides other text."""
+    """Return untrusted text without characters that move the cursor or hide other text."""
     return "".join(char if char.isprintable() else "�" for char in text)

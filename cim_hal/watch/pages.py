@@ -1,4 +1,4 @@
-"""The pages of a server: what goes on, for people; what was counted, for Prometheus."""
+"""The pages of a server: its status, for people, and its metrics, for Prometheus."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from cim_hal.protocol.wire.messages.status import MetricsReport
-    from cim_hal.watch.snapshot import History, Snapshot
+    from cim_hal.server.status_snapshot import StatusSnapshot
+    from cim_hal.watch.poller import History
 
 __all__ = ["StatusPage", "metrics_pages"]
 
@@ -23,7 +24,7 @@ EARLY = Page("nothing is known yet\n", status=HTTPStatus.SERVICE_UNAVAILABLE)
 
 
 class StatusPage:
-    """The page and its data, made once for each look and not for each reader.
+    """The status page and its data, which is made once for each snapshot and not for each reader.
 
     Attributes
     ----------
@@ -39,8 +40,8 @@ class StatusPage:
             "/status.json": lambda: self._status,
         }
 
-    def update(self, snapshot: Snapshot, history: History) -> None:
-        """Take what is known now."""
+    def update(self, snapshot: StatusSnapshot, history: History) -> None:
+        """Show a snapshot."""
         known = snapshot.as_json() | {"history": history.as_json()}
         self._status = Page(json.dumps(known), "application/json; charset=utf-8")
 
@@ -48,7 +49,7 @@ class StatusPage:
 def metrics_pages(
     latest: Callable[[], MetricsReport | None],
 ) -> Mapping[str, Callable[[], Page]]:
-    """Return the page of what was counted; needs the extra ``metrics``."""
+    """Return the page of the metrics; needs the extra ``metrics``."""
     from cim_hal.watch.exposition import CONTENT_TYPE, exposition
 
     def metrics() -> Page:
@@ -59,7 +60,7 @@ def metrics_pages(
 
 
 def _page() -> Page:
-    """Return the page in one piece; the browser runs no other script and takes no other style."""
+    """Return the page with its style and script; its policy allows the browser no others."""
     folder = files("cim_hal.watch") / "page"
     html, style, script = (
         (folder / name).read_text(encoding="utf-8") for name in ("page.html", "page.css", "page.js")

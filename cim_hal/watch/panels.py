@@ -1,4 +1,4 @@
-"""The panels of the screen. Each is told how many columns and rows it has inside its frame."""
+"""The panels of the screen; `columns` and `rows` are those inside the frame of a panel."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from cim_hal.machine.telemetry import Reading, Telemetry
     from cim_hal.protocol.wire.messages.instruments import DeviceStatus
     from cim_hal.protocol.wire.messages.status import JobSummary, StatusReport
-    from cim_hal.watch.snapshot import History
+    from cim_hal.watch.poller import History
 
 __all__ = [
     "ended_panel",
@@ -64,7 +64,7 @@ def ends(left: RenderableType, right: RenderableType) -> Table:
 
 
 def running_panel(status: StatusReport) -> Panel:
-    """Return what runs, how far it is, and whose the machine is."""
+    """Return the running job with its progress, and who holds the machine."""
     job = status.running
     if job is None:
         last = status.recent[0].ended_ago_s if status.recent else None
@@ -97,7 +97,7 @@ def queue_panel(status: StatusReport, columns: int, rows: int) -> Panel:
 
 
 def machine_panel(status: StatusReport, history: History, columns: int, rows: int) -> Panel:
-    """Return the telemetry, with how it went, and what forbids to run."""
+    """Return the telemetry with its history, and what keeps the machine from running."""
     machine = status.machine
     if machine is None:
         return _panel(Text("the server does not say", style="dim"), "Machine")
@@ -111,7 +111,7 @@ def machine_panel(status: StatusReport, history: History, columns: int, rows: in
 
 
 def throughput_panel(status: StatusReport, columns: int) -> Panel:
-    """Return how much was done in the last minutes."""
+    """Return the throughput of the last minutes."""
     throughput, width = status.throughput, max(columns - LABELS, 1)
     bucket_s = throughput.bucket_s
     span_s = max(bucket_s * len(throughput.jobs), 1.0)
@@ -130,7 +130,7 @@ def throughput_panel(status: StatusReport, columns: int) -> Panel:
 
 
 def ended_panel(status: StatusReport, columns: int, rows: int) -> Panel:
-    """Return what ended last, and why."""
+    """Return the jobs that ended last, and why."""
     if not status.recent:
         return _panel(Text("no job has ended yet", style="dim"), "Ended")
     ran = (("ran", -TIME),) if columns > 40 else ()  # where there is no room: the reason first
@@ -172,7 +172,7 @@ def _panel(content: RenderableType, title: str, note: Text | None = None) -> Pan
 
 
 def _holder(status: StatusReport) -> Text | None:
-    """Return who stopped the machine, or who has it alone."""
+    """Return who stopped the machine, or who holds its lock."""
     stop, lock = status.stop, status.lock
     if stop:
         why = f": {plain(stop.reason)}" if stop.reason else ""
@@ -188,7 +188,7 @@ def _progress(job: JobSummary) -> RenderableType:
     expected_s = job.expected_s or 0.0
     if job.progress is None and not expected_s:
         return Text(f"for {duration(job.ran_s)}", style="cyan")
-    # The machine's word, or an estimate that never says that a job that still runs is done.
+    # Reported by the machine, or an estimate, which stays below 100 % while the job runs.
     share = min(job.ran_s / expected_s, 0.99) if job.progress is None else job.progress
     bar = ProgressBar(total=1.0, completed=share, style="bright_black", complete_style="cyan")
     said = duration(job.ran_s)
@@ -251,7 +251,7 @@ def _calibration(machine: DeviceStatus) -> Text | None:
 
 
 def _table(*columns: tuple[str, int | None]) -> Table:
-    """Return a table; a width below 0 is a column to the right, None takes what is left."""
+    """Return a table; a negative width aligns to the right, None takes the space that is left."""
     table = Table(box=None, padding=(0, 1, 0, 0), expand=True, header_style="dim", pad_edge=False)
     for name, width in columns:
         side = "right" if width is not None and width < 0 else "left"

@@ -5,17 +5,22 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import deque
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from cim_hal.errors import CimError
-from cim_hal.watch.snapshot import History, Snapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
-__all__ = ["Poller", "Source"]
+    from cim_hal.machine.telemetry import Telemetry
+    from cim_hal.server.status_snapshot import StatusSnapshot
+
+__all__ = ["LENGTH", "History", "Poller", "Source"]
+
+LENGTH = 300  # values of a reading that are kept
 
 log = logging.getLogger(__name__)
 
@@ -23,7 +28,7 @@ log = logging.getLogger(__name__)
 class Source(Protocol):
     """Where snapshots come from."""
 
-    def read(self) -> Snapshot:
+    def read(self) -> StatusSnapshot:
         """Return what is known now."""
         ...
 
@@ -44,7 +49,7 @@ class Poller:
 
     Attributes
     ----------
-    latest : Snapshot or None
+    latest : StatusSnapshot or None
         The newest snapshot; None before the first poll.
     history : History
     n_polls : int
@@ -58,13 +63,13 @@ class Poller:
         source: Source,
         *,
         every_s: float,
-        on_snapshot: Callable[[Snapshot, History], None] = lambda *_: None,
+        on_snapshot: Callable[[StatusSnapshot, History], None] = lambda *_: None,
     ) -> None:
         self._source = source
         self._every_s = every_s
         self._on_snapshot = on_snapshot
         self._ended = threading.Event()
-        self.latest: Snapshot | None = None
+        self.latest: StatusSnapshot | None = None
         self.history = History()
         self.n_polls = 0
         self.failure: CimError | None = None
@@ -91,7 +96,7 @@ class Poller:
         finally:
             self._source.close()
 
-    def _show(self, snapshot: Snapshot) -> None:
+    def _show(self, snapshot: StatusSnapshot) -> None:
         self.history.add(snapshot)
         self.latest = snapshot
         self.n_polls += 1
@@ -107,3 +112,42 @@ class Poller:
             if self.latest is not None:
                 self._show(replace(self.latest, trouble=str(failure)))
         self.failure = failure
+
+
+class History:
+    """The last values of each numeric reading, oldest first, as ``(seconds since 1970, value)``."""
+
+    def __init__(self, *, length: int = LENGTH) -> None:
+        self._length = length
+        self._last_at = float("-inf")
+        self.series: dict[str, deque[tuple[float, float]]] = {}
+        self.units: dict[str, str] = {}
+
+    def add(self, snapshot: StatusSnapshot) -> None:
+        """Append the telemetry of a snapshot, if it is new."""
+        machine = snapshot.status and snapshot.status.machine
+        current = [machine.telemetry] if machine and machine.telemetry else []
+        self._append([*snapshot.past, *current])
+
+    def values(self, name: str) -> list[float]:
+        """Return the values of a reading."""
+        return [value for _, value in self.series.get(name, ())]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the history in the types of JSON."""
+        return {
+            name: {"unit": self.units[name], "points": list(points)}
+            for name, points in self.series.items()
+        }
+
+    def _append(self, telemetry: Iterable[Telemetry]) -> None:
+        for moment in telemetry:
+            if moment.taken_at <= self._last_at:
+                continue
+            self._last_at = moment.taken_at
+            for reading in moment.readings:
+                if isinstance(reading.value, bool | str):
+                    continue
+                points = self.series.setdefault(reading.name, deque(maxlen=self._length))
+                points.append((moment.taken_at, float(reading.value)))
+                self.units[reading.name] = reading.unit

@@ -1,4 +1,4 @@
-"""A server on a screen of characters: panels that fit the terminal, 80 by 24 and up."""
+"""The screen of ``cim-hal monitor``: panels that fit a terminal of 80 by 24 and more."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ from cim_hal.watch.panels import (
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from cim_hal.watch.snapshot import History, Snapshot
+    from cim_hal.server.status_snapshot import StatusSnapshot
+    from cim_hal.watch.poller import History
 
 __all__ = ["draw"]
 
@@ -32,7 +33,7 @@ HEAD, RUNNING, THROUGHPUT, FOOT = 1, 4, 4, 1  # rows
 LEAST = 6  # rows for the rest
 
 
-def draw(snapshot: Snapshot | None, history: History, *, width: int, height: int) -> Layout:
+def draw(snapshot: StatusSnapshot | None, history: History, *, width: int, height: int) -> Layout:
     """Return the screen for a terminal of `width` columns and `height` rows."""
     screen = Layout()
     head, foot = Layout(_head(snapshot), size=HEAD), Layout(_foot(snapshot), size=FOOT)
@@ -66,7 +67,7 @@ def _row(panels: tuple[Panel, ...], rows: int) -> Layout:
     return row
 
 
-def _head(snapshot: Snapshot | None) -> RenderableType:
+def _head(snapshot: StatusSnapshot | None) -> RenderableType:
     if snapshot is None:
         return Text(" looking …", style="dim")
     status = snapshot.status
@@ -82,13 +83,12 @@ def _head(snapshot: Snapshot | None) -> RenderableType:
     return ends(left, right)
 
 
-def _foot(snapshot: Snapshot | None) -> RenderableType:
-    trouble, note = (snapshot.trouble, snapshot.note) if snapshot else ("", "")
-    style = "bold red" if trouble else "yellow"
-    left = Text(f" {plain(trouble or note)}", style=style, no_wrap=True, overflow="ellipsis")
+def _foot(snapshot: StatusSnapshot | None) -> RenderableType:
+    trouble = plain(snapshot.trouble) if snapshot else ""
+    left = Text(f" {trouble}", style="bold red", no_wrap=True, overflow="ellipsis")
     return ends(left, Text("q quits ", style="dim"))
 
 
-def _nothing(snapshot: Snapshot | None) -> RenderableType:
+def _nothing(snapshot: StatusSnapshot | None) -> RenderableType:
     sentence = f"{plain(snapshot.trouble)}\ntrying again …" if snapshot else ""
     return Panel(Text(sentence, justify="center"), border_style="bright_black", padding=(1, 2))

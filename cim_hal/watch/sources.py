@@ -1,32 +1,32 @@
-"""Where snapshots come from: a server on the network, or the board of one in this process."""
+"""Where snapshots come from: a server on the network, or one in this process."""
 
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from cim_hal.client.session import open_device
 from cim_hal.errors import AuthenticationError, CimError, KeyFileError, TargetError
-from cim_hal.protocol.wire.messages.status import StatusReport, Throughput
-from cim_hal.protocol.wire.version import NEWEST
-from cim_hal.watch.snapshot import LENGTH, Snapshot
+from cim_hal.server.status_snapshot import StatusSnapshot
+from cim_hal.watch.poller import LENGTH
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from cim_hal.client.session import Session
     from cim_hal.machine.telemetry import Telemetry
-    from cim_hal.server.board import Board
+    from cim_hal.protocol.wire.messages.status import StatusReport
 
 __all__ = ["LocalSource", "ServerSource"]
 
 TIMEOUT_S = 2.0
-LATE_S = 5.0  # after which a board is called stale
-SINCE = (1, 2)  # the protocol that tells what goes on
+LATE_S = 5.0  # age of a snapshot at which the server counts as stuck
 
 
 class ServerSource:
-    """Asks a server, as one of its clients; connects again by itself.
+    """Asks a server, as one of its clients; reconnects by itself.
 
     Parameters
     ----------
@@ -43,27 +43,25 @@ class ServerSource:
         self._key, self._server_key = key, server_key
         self._session: Session | None = None
 
-    def read(self) -> Snapshot:
-        """Return what the server says now, or why it says nothing.
+    def read(self) -> StatusSnapshot:
+        """Return what the server reports now, or why it reports nothing.
 
         Raises
         ------
         AuthenticationError, KeyFileError, TargetError
-            It never will.
+            The server can never be asked.
         """
         is_new = self._session is None
         try:
             session = self._session = self._session or self._open()
-            if session.protocol < SINCE:
-                return _of_old(self._target, session)
             status = session.status()
             past = _past(session, status) if is_new else ()
-            return Snapshot(self._target, status, session.metrics(), past)
+            return StatusSnapshot(self._target, status, session.metrics(), past)
         except (AuthenticationError, KeyFileError, TargetError):
             raise
         except CimError as error:
             self.close()
-            return Snapshot(self._target, trouble=str(error))
+            return StatusSnapshot(self._target, trouble=str(error))
 
     def close(self) -> None:
         """End the session."""
@@ -78,23 +76,32 @@ class ServerSource:
 
 
 class LocalSource:
-    """Reads what the server of this process posts."""
+    """Reads the snapshots of a server in this process.
 
-    def __init__(self, target: str, board: Board) -> None:
+    Parameters
+    ----------
+    target : str
+        Endpoint of the server.
+    latest : callable
+        Returns the newest snapshot; None while the server starts.
+    """
+
+    def __init__(self, target: str, latest: Callable[[], StatusSnapshot | None]) -> None:
         self._target = target
-        self._board = board
+        self._latest = latest
 
-    def read(self) -> Snapshot:
-        """Return what was posted last."""
-        posted = self._board.latest
-        if posted is None:
-            return Snapshot(self._target, trouble="the server is starting")
-        age_s = time.monotonic() - posted.at
-        trouble = f"the server has said nothing for {age_s:.0f} s" if age_s > LATE_S else ""
-        return Snapshot(self._target, posted.status, posted.metrics, trouble=trouble)
+    def read(self) -> StatusSnapshot:
+        """Return the newest snapshot, with a trouble if it is too old."""
+        snapshot = self._latest()
+        if snapshot is None:
+            return StatusSnapshot(self._target, trouble="the server is starting")
+        age_s = time.monotonic() - snapshot.taken_at
+        if age_s > LATE_S:
+            return replace(snapshot, trouble=f"the server has said nothing for {age_s:.0f} s")
+        return snapshot
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing: nothing is held."""
 
 
 def _past(session: Session, status: StatusReport) -> tuple[Telemetry, ...]:
@@ -108,21 +115,3 @@ def _past(session: Session, status: StatusReport) -> tuple[Telemetry, ...]:
         found += history.telemetry
         after = history.first + len(history.telemetry) - 1
     return tuple(found)
-
-
-def _of_old(target: str, session: Session) -> Snapshot:
-    """Return the little that a server of before 1.2 tells."""
-    description = session.describe()
-    status = StatusReport(
-        device=description.capabilities.name,
-        software="",
-        instance="0" * 32,
-        uptime_s=0.0,
-        state="running" if description.busy else "idle",
-        queued=description.queued,
-        n_sessions=0,
-        throughput=Throughput(bucket_s=5.0),
-    )
-    spoken, needed = (f"{major}.{minor}" for major, minor in (session.protocol, NEWEST))
-    note = f"the server speaks protocol {spoken}: it says no more than this ({needed} would)"
-    return Snapshot(target, status, note=note)

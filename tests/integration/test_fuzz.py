@@ -12,13 +12,14 @@ import msgpack
 import pytest
 from cim_fuzz import ALLOWANCE, Stranger, open_session, originals, through_codec
 from cim_machines import Annealer
+from example_messages import example_packets
+from mutations import Mutator
 
 from cim_hal import IsingModel, open_device
 from cim_hal.errors import ProtocolError
 from cim_hal.protocol.wire import messages
 from cim_hal.protocol.wire.codec import decode, encode
 from cim_hal.protocol.wire.limits import MAX_HEADER_BYTES, Limits
-from cim_hal.testing import Mutator, example_packets
 
 TYPES = {*get_args(messages.Request), *get_args(messages.Reply)}
 

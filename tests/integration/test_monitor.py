@@ -9,21 +9,18 @@ import pty
 import select
 import signal
 import struct
-import subprocess
 import sys
 import termios
 import threading
 import time
 from contextlib import contextmanager
 
+import processes
 import pytest
 from cim_machines import Annealer, Patient
 
 from cim_hal import IsingModel, PumpSchedule, open_device
-from cim_hal.protocol import core
-from cim_hal.protocol.wire.version import agree
 from cim_hal.server.router import Router
-from cim_hal.watch.sources import ServerSource
 
 PAIR = IsingModel.from_couplings([[0, 1], [1, 0]])
 LONG = PumpSchedule.constant(1.0, round_trips=60_000)
@@ -49,7 +46,7 @@ class Terminal:
         self.resize(rows, columns)
         environment = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "LINES")}
         command = [sys.executable, "-m", "cim_hal.cli", *arguments]
-        self.process = subprocess.Popen(
+        self.process = processes.start(
             [sys.executable, "-c", ON_A_TERMINAL, os.ttyname(theirs), *command],
             env=environment | {"TERM": "xterm-256color"},
         )
@@ -182,17 +179,3 @@ def test_it_finds_the_server_again(terminal):
         thread.join()
     shown.press("q")
     assert shown.end() == 0
-
-
-def test_a_server_of_before_is_shown_as_far_as_it_tells(serving, monkeypatch):
-    old = ((1, 0), (1, 1))
-    monkeypatch.setattr(core, "agree", lambda theirs: agree(theirs, ours=old))
-    with serving(Patient()) as endpoint, open_device(endpoint) as device:
-        assert device.protocol == (1, 1)
-        with _running(device):
-            source = ServerSource(endpoint)
-            snapshot = source.read()
-            source.close()
-    assert (snapshot.status.device, snapshot.status.state) == ("patient", "running")
-    assert "protocol 1.1" in snapshot.note
-    assert snapshot.trouble == ""

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import zmq
+from example_messages import example_packets
+from mutations import Mutator
 
 from cim_hal.client.transport.zmq import ZmqTransport
 from cim_hal.errors import ProtocolError
@@ -17,7 +19,6 @@ from cim_hal.protocol.wire.codec import decode, encode
 from cim_hal.protocol.wire.messages import Bye, Hello, Ping, Pong, Welcome
 from cim_hal.protocol.wire.packet import ID_BYTES, Kind, Packet
 from cim_hal.protocol.wire.version import NEWEST, OLDEST
-from cim_hal.testing import Mutator, example_packets
 
 # What Python needs for a packet, whatever its size: the objects of a message and its arrays.
 ALLOWANCE = 32 * 1024

@@ -1,1 +1,1 @@
-"""Who may connect, and how much a connection may hold."""
+"""Authentication of clients, and limits for their connections."""

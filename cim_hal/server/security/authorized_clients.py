@@ -1,4 +1,4 @@
-"""Who may come in: a file of names, public keys and roles, read again when it changes."""
+"""Clients that may connect: a file of names, public keys and roles, read again on changes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["AuthorizedClients", "Client", "authorize", "default_file", "read_clients", "revoke"]
 
-POLL_S = 1.0  # how often the file is looked at
+POLL_S = 1.0  # from one check of the file to the next
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ class Client(BaseModel):
 
     @property
     def user(self) -> User:
-        """Whom the core sees."""
+        """The user and role, as the core sees them."""
         return User(self.name, Role[self.role.upper()])
 
 
@@ -44,9 +44,9 @@ class _File(BaseModel):
 
 
 class AuthorizedClients:
-    """The clients in a file, as it stands now.
+    """The clients that a file lists.
 
-    A file that cannot be read any more leaves the list as it was, with an error in the log.
+    If the file becomes unreadable, the list stays as it was and an error is logged.
 
     Parameters
     ----------
@@ -68,11 +68,11 @@ class AuthorizedClients:
         return len(self._users)
 
     def user_of(self, key: str) -> User | None:
-        """Return who holds a public key; None where it is not in the file."""
+        """Return the user with a public key; None if it is not in the file."""
         return self._users.get(key)
 
     def refresh(self, now: float, *, force: bool = False) -> bool:
-        """Read the file again if it changed, or with `force`; return whether it was taken."""
+        """Read the file again if it changed, or with `force`; return whether that succeeded."""
         if now < self._next_poll and not force:
             return False
         self._next_poll = now + POLL_S
@@ -89,7 +89,7 @@ class AuthorizedClients:
 
 
 def default_file() -> Path:
-    """Return the file that is used where none is named."""
+    """Return the file that is used if none is named."""
     return config_folder() / "authorized.toml"
 
 
@@ -99,7 +99,7 @@ def read_clients(path: Path) -> tuple[Client, ...]:
     Raises
     ------
     KeyFileError
-        It is missing or malformed, or has a name or a key twice.
+        It is missing or malformed, or lists a name or a key twice.
     """
     table = read_table(path)
     try:
@@ -117,12 +117,12 @@ def read_clients(path: Path) -> tuple[Client, ...]:
 
 
 def authorize(path: Path, client: Client) -> None:
-    """Add a client to the file, which is made where there is none.
+    """Add a client to the file, which is created if it is missing.
 
     Raises
     ------
     KeyFileError
-        Its name or key is there already.
+        Its name or key is listed already.
     """
     clients = read_clients(path) if path.exists() else ()
     for known in clients:
@@ -136,12 +136,12 @@ def authorize(path: Path, client: Client) -> None:
 
 
 def revoke(path: Path, name: str) -> None:
-    """Take a client out of the file.
+    """Remove a client from the file.
 
     Raises
     ------
     KeyFileError
-        There is none of that name.
+        There is no client of that name.
     """
     clients = read_clients(path)
     kept = [client for client in clients if client.name != name]

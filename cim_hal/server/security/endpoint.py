@@ -1,4 +1,4 @@
-"""Where a server may listen."""
+"""Rules for the endpoints at which a server may listen."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ DEFAULT = "tcp://127.0.0.1:0"
 
 
 def check_endpoint(endpoint: str, *, insecure: bool = False, keyed: bool = False) -> None:
-    """Refuse an endpoint that is malformed, or open to other machines without being asked for.
+    """Check an endpoint, which may be open to other machines only if that is intended.
 
     Raises
     ------
     BindError
-        It is malformed; or other machines reach it, and the server is neither `keyed`, so that
-        clients must show keys, nor `insecure` on purpose.
+        It is malformed; or other machines reach it and the server neither requires keys (`keyed`)
+        nor is `insecure` on purpose.
     """
     scheme, separator, address = endpoint.partition("://")
     if not separator or scheme not in ("tcp", "ipc") or not address:

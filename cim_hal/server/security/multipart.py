@@ -1,7 +1,7 @@
-"""Multipart messages through a ZeroMQ socket, with nothing between that costs time.
+"""Fast multipart messages through a ZeroMQ socket.
 
 pyzmq's own ``send_multipart`` and ``recv_multipart`` check every part and ask the socket after
-each whether more comes: a third of what a small message costs.
+each whether more follows: a third of the cost of a small message.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["is_readable", "is_writable", "receive", "send"]
 
-# Plain integers: arithmetic of enumerations takes longer than to send a frame.
+# Plain integers: arithmetic with enumerations takes longer than sending a frame.
 _EVENTS, _IN, _OUT = int(zmq.EVENTS), int(zmq.POLLIN), int(zmq.POLLOUT)
 _NOBLOCK, _MORE = int(zmq.NOBLOCK), int(zmq.NOBLOCK) | int(zmq.SNDMORE)
 
@@ -28,17 +28,17 @@ def is_readable(socket: zmq.Socket[Any]) -> bool:
 
 
 def is_writable(socket: zmq.Socket[Any]) -> bool:
-    """Return whether a message would be taken: a connection stands, and its queue has room."""
+    """Return whether a message can be sent: there is a connection, and its queue has room."""
     return bool(int(socket.get(_EVENTS)) & _OUT)
 
 
 def send(socket: zmq.Socket[Any], frames: Sequence[Buffer]) -> None:
-    """Send a message at once; large frames are read later, so they must not change.
+    """Send a message without blocking; large frames are read later, so they must not change.
 
     Raises
     ------
     zmq.ZMQError
-        Nobody takes it now.
+        It cannot be sent now.
     """
     *ahead, last = frames
     for frame in ahead:
@@ -52,7 +52,7 @@ def receive(socket: zmq.Socket[Any], *, wait: bool) -> list[zmq.Frame]:
     Raises
     ------
     zmq.Again
-        None is there; with `wait`, none came within the timeout of the socket.
+        There is no message; with `wait`, none arrived within the timeout of the socket.
     """
     frames = [socket.recv(0 if wait else _NOBLOCK, copy=False)]
     while frames[-1].more:

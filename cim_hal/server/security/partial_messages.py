@@ -1,9 +1,8 @@
-"""Cuts off peers that begin messages and do not end them.
+"""A bound for incomplete messages: peers that begin messages and do not end them are cut off.
 
-libzmq hands a message over when its last part has come, and until then keeps what there is,
-however much that is. The kernel counts the bytes of each connection; what came since the last
-message that was taken from it, and has left the kernel, lies there. That is known where
-connections are TCP and the kernel is Linux.
+libzmq hands a message over when its last part has arrived, and until then keeps all parts, without
+a bound. The kernel counts the bytes of each connection: those that have left the kernel since the
+last whole message are what libzmq holds. This is known for TCP connections under Linux.
 """
 
 from __future__ import annotations
@@ -30,10 +29,10 @@ if TYPE_CHECKING:
 
 __all__ = ["PartialMessageGuard", "is_possible"]
 
-CHECK_S, LATEST_S = 0.01, 0.1  # from one look to the next
-# A peer from which nothing was taken for so long has no whole message in the queue either.
+CHECK_S, LATEST_S = 0.01, 0.1  # least and greatest time from one check to the next
+# A peer without a message for so long has no whole one in the queue either.
 SILENT_S = 1.0
-SHARE = 0.01  # of the time is spent on looking, if there are many connections
+SHARE = 0.01  # part of the time that checks may take, with many connections
 
 _BYTES_RECEIVED = struct.Struct("=128xQ")  # tcpi_bytes_received of struct tcp_info
 _EVENT = struct.Struct("=HI")
@@ -45,7 +44,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(eq=False)
 class _Connection:
-    """One connection: bytes that libzmq read, and how many that were at the last message."""
+    """Bytes that libzmq has read from a connection, now and at the last whole message."""
 
     read: int = 0
     taken: int = 0
@@ -58,11 +57,11 @@ class _Connection:
 
 
 class PartialMessageGuard:
-    """Watches the connections of one socket.
+    """Limits the memory that incomplete messages of one socket take.
 
-    One message may be as large as a request can be, and all unfinished ones together as large as
-    `Limits.unfinished_bytes`. Who goes beyond is cut off; where it is all together, who holds the
-    most.
+    One message may be as large as a request, and all incomplete ones together as large as
+    `Limits.unfinished_bytes`. A peer beyond the first limit is cut off; beyond the second, the one
+    that holds the most.
 
     Parameters
     ----------
@@ -80,7 +79,7 @@ class PartialMessageGuard:
     def __init__(
         self, context: zmq.Context[zmq.Socket[bytes]], server: zmq.Socket[bytes], limits: Limits
     ) -> None:
-        # Twice: beside an unfinished message a whole one may be on its way to the queue.
+        # Twice: a whole message may be on its way to the queue beside an incomplete one.
         self._most_of_one = 2 * (limits.chunk_bytes + MAX_HEADER_BYTES)
         self._most_of_all = limits.unfinished_bytes
         self._connections: dict[int, _Connection] = {}
@@ -90,18 +89,18 @@ class PartialMessageGuard:
         server.monitor(endpoint, _EVENTS)
         self.events = context.socket(zmq.PAIR)
         self.events.setsockopt(zmq.LINGER, 0)
-        self.events.setsockopt(zmq.RCVHWM, 0)  # libzmq would wait for us, and stand still
+        self.events.setsockopt(zmq.RCVHWM, 0)  # otherwise libzmq blocks until we read
         self.events.connect(endpoint)
 
     @property
     def timeout_s(self) -> float:
-        """Time until the next look; infinity where nobody is connected."""
+        """Time until the next check; infinity if nobody is connected."""
         if not self._connections:
             return float("inf")
         return max(self._next_check - time.monotonic(), 0.0)
 
     def update(self) -> None:
-        """Take note of who came and who went."""
+        """Note connections that were opened or closed."""
         while is_readable(self.events):
             event, fd = _EVENT.unpack(self.events.recv_multipart()[0])
             if event == zmq.EVENT_ACCEPTED:
@@ -110,7 +109,7 @@ class PartialMessageGuard:
                 self._connections.pop(fd, None)
 
     def on_bytes(self, frame: zmq.Frame) -> None:
-        """Take note of a message; `frame` is any of its parts."""
+        """Note that a whole message has arrived; `frame` is any part of it."""
         fd = int(frame.get(zmq.SRCFD))
         if fd not in self._connections:
             self.update()
@@ -119,20 +118,20 @@ class PartialMessageGuard:
             connection.has_received = True
 
     def check(self) -> int:
-        """Cut off who holds too much, if it is time to look; return how many that were."""
+        """Cut off peers beyond the limits, if a check is due; return how many."""
         now, began = time.monotonic(), time.thread_time()
         if not self._connections or now < self._next_check:
             return 0
         for fd, connection in self._connections.items():
             _measure(fd, connection, now)
-        is_dry = not is_readable(self._server)  # looked at last: what came whole is to be seen
+        is_dry = not is_readable(self._server)  # read last, so that whole messages are seen
         cut = [fd for fd in self._beyond(now, is_dry=is_dry) if self._cut(fd)]
         pause_s = max((time.thread_time() - began) / SHARE, CHECK_S)
         self._next_check = now + min(pause_s, LATEST_S)
         return len(cut)
 
     def close(self) -> None:
-        """Let go of the events."""
+        """Close the socket of events."""
         self.events.close()
 
     def _beyond(self, now: float, *, is_dry: bool) -> Iterator[int]:
@@ -152,16 +151,16 @@ class PartialMessageGuard:
         connection = self._connections.pop(fd)
         own_port = self._server.getsockopt_string(zmq.LAST_ENDPOINT).rstrip("\0").rpartition(":")[2]
         try:
-            # A copy: once it is known to be a peer's, it stays that.
+            # A duplicate: once it is known to be a peer's socket, it stays that.
             with socket.socket(fileno=os.dup(fd)) as stream:
                 if str(stream.getsockname()[1]) != own_port:
                     return False
                 host, port = stream.getpeername()[:2]
                 stream.shutdown(socket.SHUT_RDWR)
-        except (OSError, IndexError):  # it has gone, and the number may be another file's
+        except (OSError, IndexError):  # closed, and the number may be another file's
             return False
         log.warning(
-            "%s port %d was cut off: %d bytes of a message that it did not end",
+            "%s port %d was cut off: %d bytes of an incomplete message",
             host,
             port,
             connection.held,
@@ -170,12 +169,12 @@ class PartialMessageGuard:
 
 
 def is_possible(endpoint: str) -> bool:
-    """Return whether connections to an endpoint can be watched."""
+    """Return whether incomplete messages at an endpoint can be measured."""
     return endpoint.startswith("tcp://") and sys.platform == "linux"
 
 
 def _measure(fd: int, connection: _Connection, now: float) -> None:
-    """Look how much libzmq has read, and whether a message was taken since the last look."""
+    """Update the bytes that libzmq has read, and those at the last whole message."""
     import fcntl  # not on Windows
     import termios
 
@@ -184,7 +183,7 @@ def _measure(fd: int, connection: _Connection, now: float) -> None:
             told = stream.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _BYTES_RECEIVED.size)
             waiting = fcntl.ioctl(stream, termios.FIONREAD, bytes(_INT.size))
         connection.read = _BYTES_RECEIVED.unpack(told)[0] - _INT.unpack(waiting)[0]
-    except (OSError, struct.error):  # it has gone, or the kernel is too old to tell
+    except (OSError, struct.error):  # closed, or the kernel is too old to report
         return
     if connection.has_received:
         connection.taken, connection.received_at, connection.has_received = (

@@ -226,7 +226,6 @@ function drawHolder(status) {
 function draw(known) {
   const status = known.status;
   banner("trouble", known.trouble);
-  banner("note", known.note);
   document.body.className = known.trouble ? "stale" : "";
   at("target").textContent = known.target;
   if (!status) return;

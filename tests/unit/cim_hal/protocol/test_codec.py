@@ -5,12 +5,12 @@ import struct
 import msgpack
 import numpy as np
 import pytest
+from example_messages import example_packets
 
 from cim_hal.errors import LocalProtocolError, ProtocolError, RemoteProtocolError, VersionError
 from cim_hal.protocol.wire.codec import DTYPES, decode, encode
 from cim_hal.protocol.wire.messages import CouplingChunk, ErrorMessage, Ping, Pong, Welcome
 from cim_hal.protocol.wire.packet import Kind, Packet
-from cim_hal.testing import example_packets
 
 ID = bytes(range(16))
 TOKEN = "0123456789abcdef" * 2

@@ -6,6 +6,7 @@ import msgpack
 import pytest
 from cim_machines import Adjustable, Annealer
 from cim_wire import REF, sample_request
+from example_messages import example_packets
 
 from cim_hal import Capabilities, LoweringReport, RunRecord
 from cim_hal.protocol.wire.codec import decode, encode
@@ -21,7 +22,6 @@ from cim_hal.protocol.wire.messages import (
 )
 from cim_hal.protocol.wire.packet import Kind, Packet
 from cim_hal.protocol.wire.version import NEWEST, OLDEST
-from cim_hal.testing import example_packets
 
 # What version 1.0 knew; it refuses everything else.
 CAPABILITIES_1_0 = {

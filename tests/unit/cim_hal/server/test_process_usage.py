@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import ctypes
 import os
+import subprocess
 import sys
 
 import pytest
@@ -28,3 +30,37 @@ def test_an_open_file_is_seen():
 def test_of_a_process_that_is_not_there_nothing_is_known():
     assert memory_bytes(2**22 + 1) is None
     assert open_files(2**22 + 1) is None
+
+
+# Fills the heap with blocks below the size that is mapped by itself, frees all but the last, and
+# says what is resident before and after.
+PROGRAM = """
+import ctypes, time
+from cim_hal.server.process_usage import keep_small, memory_bytes
+libc = ctypes.CDLL(None)
+libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
+libc.free.argtypes = [ctypes.c_void_p]
+blocks = [libc.malloc(60_000) for _ in range(1000)]
+for block in blocks:
+    ctypes.memset(block, 1, 60_000)
+full = memory_bytes()
+for block in blocks[:-1]:
+    libc.free(block)
+kept = memory_bytes()
+keep_small(0.05)
+until = time.monotonic() + 50.0
+while memory_bytes() > full - 50e6 and time.monotonic() < until:
+    time.sleep(0.05)
+print(full - kept, full - memory_bytes())
+"""
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux" or not hasattr(ctypes.CDLL(None), "malloc_trim"),
+    reason="another C library than glibc",
+)
+def test_what_lies_free_between_blocks_that_stay_goes_back_to_the_system():
+    said = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, check=True)
+    by_itself, trimmed = map(int, said.stdout.split())
+    assert by_itself < 5e6
+    assert trimmed > 50e6

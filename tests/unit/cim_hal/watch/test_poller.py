@@ -5,18 +5,18 @@ import threading
 import pytest
 
 from cim_hal.errors import CimError, TargetError
+from cim_hal.server.status_snapshot import StatusSnapshot
 from cim_hal.watch.poller import Poller
-from cim_hal.watch.snapshot import Snapshot
 
 
 class Script:
     """Gives one answer after another, and then the last one again."""
 
-    def __init__(self, *answers: Snapshot | Exception) -> None:
+    def __init__(self, *answers: StatusSnapshot | Exception) -> None:
         self._answers = list(answers)
         self.closed = threading.Event()
 
-    def read(self) -> Snapshot:
+    def read(self) -> StatusSnapshot:
         answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
         if isinstance(answer, Exception):
             raise answer
@@ -27,7 +27,7 @@ class Script:
 
 
 def test_a_poller_reads_again_and_again_and_closes_its_source_at_the_end():
-    source, shown = Script(Snapshot("a"), Snapshot("b")), threading.Semaphore(0)
+    source, shown = Script(StatusSnapshot("a"), StatusSnapshot("b")), threading.Semaphore(0)
     with Poller(source, every_s=0.0, on_snapshot=lambda *_: shown.release()) as poller:
         for _ in range(3):
             assert shown.acquire(timeout=10.0)
@@ -46,9 +46,9 @@ def test_a_poller_reads_again_and_again_and_closes_its_source_at_the_end():
     ],
 )
 def test_any_exception_ends_it_with_a_failure_that_is_shown(error, sentence):
-    source, troubles = Script(Snapshot("a"), error), []
+    source, troubles = Script(StatusSnapshot("a"), error), []
 
-    def show(snapshot: Snapshot, _history: object) -> None:
+    def show(snapshot: StatusSnapshot, _history: object) -> None:
         troubles.append(snapshot.trouble)
 
     with Poller(source, every_s=0.0, on_snapshot=show) as poller:
@@ -62,7 +62,7 @@ def test_a_reader_that_fails_is_a_failure_too():
     def fail(*_: object) -> None:
         raise OSError("no room")
 
-    source = Script(Snapshot("a"))
+    source = Script(StatusSnapshot("a"))
     with Poller(source, every_s=0.0, on_snapshot=fail) as poller:
         assert source.closed.wait(10.0)
     assert "no room" in str(poller.failure)

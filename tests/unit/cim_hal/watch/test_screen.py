@@ -20,8 +20,9 @@ from cim_hal.protocol.wire.messages.status import (
     StopSummary,
     Throughput,
 )
+from cim_hal.server.status_snapshot import StatusSnapshot
+from cim_hal.watch.poller import History
 from cim_hal.watch.screen import draw
-from cim_hal.watch.snapshot import History, Snapshot
 
 SIZES = [(80, 24), (104, 32), (200, 60), (60, 24), (40, 12), (20, 5)]
 
@@ -68,7 +69,7 @@ def _status(**changes: Any) -> StatusReport:
     return StatusReport(**(fields | changes))
 
 
-def _shown(snapshot: Snapshot | None, width: int = 80, height: int = 24) -> list[str]:
+def _shown(snapshot: StatusSnapshot | None, width: int = 80, height: int = 24) -> list[str]:
     history = History()
     if snapshot:
         history.add(snapshot)
@@ -81,13 +82,13 @@ def _shown(snapshot: Snapshot | None, width: int = 80, height: int = 24) -> list
 @pytest.mark.parametrize(("width", "height"), SIZES)
 def test_it_fits_a_terminal_of_any_size(width, height):
     for status in (_status(), _status(running=None, queue=(), queued=0, machine=None), None):
-        lines = _shown(Snapshot("tcp://127.0.0.1:5555", status), width, height)
+        lines = _shown(StatusSnapshot("tcp://127.0.0.1:5555", status), width, height)
         assert len(lines) <= height
         assert max(map(len, lines)) <= width
 
 
 def test_80_by_24_shows_what_a_person_wants_to_know():
-    text = "\n".join(_shown(Snapshot("tcp://127.0.0.1:5555", _status())))
+    text = "\n".join(_shown(StatusSnapshot("tcp://127.0.0.1:5555", _status())))
     for words in (
         "fibre-loop", "tcp://127.0.0.1:5555", "● running", "up 3:12:05",
         "00000007  alice  2000 spins × 64 runs × 2000 round trips", "3.0 s of about 6.0 s",
@@ -102,36 +103,38 @@ def test_80_by_24_shows_what_a_person_wants_to_know():
 
 def test_a_job_that_takes_longer_than_it_should_is_not_called_done():
     running = _job(7, state="running", ran_s=9.0, expected_s=6.0)
-    text = "\n".join(_shown(Snapshot("x", _status(running=running))))
+    text = "\n".join(_shown(StatusSnapshot("x", _status(running=running))))
     assert "9.0 s, longer than the expected 6.0 s" in text
 
 
 def test_the_word_of_the_machine_goes_before_an_estimate():
     running = _job(7, state="running", ran_s=3.0, expected_s=6.0, progress=0.25)
-    assert "25%, 3.0 s of about 6.0 s" in "\n".join(_shown(Snapshot("x", _status(running=running))))
+    assert "25%, 3.0 s of about 6.0 s" in "\n".join(
+        _shown(StatusSnapshot("x", _status(running=running)))
+    )
 
 
 def test_who_has_the_machine_alone_is_said_and_who_stopped_it():
     lock = LockSummary(holder="olga", note="aligning", epoch=3, expires_in_s=240.0)
     assert "locked by olga: aligning, 4:00 left" in "\n".join(
-        _shown(Snapshot("x", _status(lock=lock)))
+        _shown(StatusSnapshot("x", _status(lock=lock)))
     )
     stop = StopSummary(by="oskar", reason="smoke", for_s=3.0)
-    text = "\n".join(_shown(Snapshot("x", _status(lock=lock, stop=stop, state="stopped"))))
+    text = "\n".join(_shown(StatusSnapshot("x", _status(lock=lock, stop=stop, state="stopped"))))
     assert "emergency stop by oskar: smoke" in text
     assert "● stopped" in text
 
 
 def test_trouble_is_said_and_the_last_report_stays():
-    before = Snapshot("x", _status())
-    text = "\n".join(_shown(Snapshot("x", trouble="nobody answers").after(before)))
+    before = StatusSnapshot("x", _status())
+    text = "\n".join(_shown(StatusSnapshot("x", trouble="nobody answers").after(before)))
     assert "no connection" in text
     assert "nobody answers" in text
     assert "pump_power" in text
 
 
 def test_before_the_first_report_it_says_why_there_is_none():
-    text = "\n".join(_shown(Snapshot("tcp://127.0.0.1:1", trouble="nobody answers there")))
+    text = "\n".join(_shown(StatusSnapshot("tcp://127.0.0.1:1", trouble="nobody answers there")))
     assert "nobody answers there" in text
     assert "trying again" in text
     assert "looking" in _shown(None)[0]
@@ -141,7 +144,7 @@ def test_an_open_interlock_and_a_restarted_driver_are_not_overlooked():
     driver = DriverState(phase="broken", restarts=3, fault="exit 139")  # pyright: ignore
     telemetry = Telemetry(interlocks={"lid": False, "laser": True}, taken_at=1.0)
     machine = DeviceStatus(driver=driver, telemetry=telemetry, number=1)
-    text = "\n".join(_shown(Snapshot("x", _status(machine=machine))))
+    text = "\n".join(_shown(StatusSnapshot("x", _status(machine=machine))))
     assert "interlock open: lid" in text
     assert "driver broken, restarted 3×" in text
 
@@ -154,7 +157,7 @@ def test_text_of_others_moves_no_cursor_and_is_no_markup():
         lock=LockSummary(holder=evil, note=evil, epoch=1),
         device=evil,
     )
-    lines = _shown(Snapshot("x", status, trouble=evil, note=evil))
+    lines = _shown(StatusSnapshot("x", status, trouble=evil))
     assert len(lines) == 24
     assert all(char.isprintable() for line in lines for char in line)
     assert "[red]" in "\n".join(lines)
@@ -164,12 +167,12 @@ def test_history_keeps_each_moment_once_and_in_order():
     history = History(length=4)
     past = tuple(_telemetry(float(at), float(at)) for at in range(1, 4))
     status = _status(machine=DeviceStatus(driver=DriverState(), telemetry=past[-1], number=3))
-    history.add(Snapshot("x", status, past=past))
-    history.add(Snapshot("x", status))
+    history.add(StatusSnapshot("x", status, past=past))
+    history.add(StatusSnapshot("x", status))
     assert history.values("pump_power") == [1.0, 2.0, 3.0]
     for at in (4.0, 5.0):
         machine = DeviceStatus(driver=DriverState(), telemetry=_telemetry(at, at), number=4)
-        history.add(Snapshot("x", _status(machine=machine)))
+        history.add(StatusSnapshot("x", _status(machine=machine)))
     assert history.values("pump_power") == [2.0, 3.0, 4.0, 5.0]
     assert "cavity_locked" not in history.series
     assert history.units == {"pump_power": "mW"}

@@ -35,7 +35,7 @@ class Mutator:
 
     def __init__(self, originals: Sequence[Sequence[bytes]], seed: int) -> None:
         self._originals = [list(frames) for frames in originals]
-        self._random = random.Random(seed)  # noqa: S311  to be repeated, not to be secret
+        self._random = random.Random(seed)
         self._kinds: tuple[Callable[[Frames], Frames], ...] = (
             self._flip,
             self._flip,
