@@ -30,7 +30,7 @@ from emulator import (
     SeparatedFeedbackControl,
     SimulatedBifurcation,
 )
-from emulator.dynamics import Dynamics, JobInputs
+from emulator.dynamics.base import Dynamics, JobInputs
 from emulator.noise import NoiseKey
 from emulator.products.coupling import CouplingMatrix
 from emulator.products.packing import aligned_zeros

@@ -1,4 +1,4 @@
-"""From 50 images to a program: forward interval propagation, words, constraints, loss.
+"""From 50 images to a program: forward interval propagation, bit encodings, constraints, loss.
 
 Run with ``pytest benchmarks/bench_assemble.py``; the features are ±1 at random in the shape of a
 pair of Fashion-MNIST classes averaged over a 4x4 grid. Where ``$QNN_DATA_DIR`` names the folder of

@@ -21,7 +21,7 @@ from threadpoolctl import threadpool_limits
 
 from cim_hal import Capabilities, IsingModel, lower, read_model
 from emulator import MeasurementFeedback
-from emulator.dynamics import JobInputs
+from emulator.dynamics.base import JobInputs
 from emulator.noise import NoiseKey
 from emulator.products.avx512 import has_byte_products
 from emulator.products.coupling import CouplingMatrix

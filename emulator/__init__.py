@@ -1,33 +1,30 @@
 """A coherent Ising machine made of equations."""
 
-from emulator.algorithms import (
-    ballistic_bifurcation,
-    chaotic_amplitude_control,
-    chaotic_feedback_control,
-    discrete_bifurcation,
-    heterogeneity_correction,
-    noisy_mean_field_annealing,
-    separated_feedback_control,
-    simcim,
-)
-from emulator.continuous import gaussian_feedback
 from emulator.converters import Converter
-from emulator.dynamics import (
-    AmplitudeHeterogeneityCorrection,
-    BestSeen,
-    ChaoticAmplitudeControl,
-    ChaoticFeedbackControl,
-    Dynamics,
-    GaussianFeedback,
-    MeanField,
-    MeasurementFeedback,
-    NoisyMeanFieldAnnealing,
-    PositiveP,
-    SeparatedFeedbackControl,
-    SimCim,
+from emulator.dynamics.amplitude_control import ChaoticAmplitudeControl, chaotic_amplitude_control
+from emulator.dynamics.base import Dynamics
+from emulator.dynamics.best_seen import BestSeen
+from emulator.dynamics.bifurcation import (
     SimulatedBifurcation,
-    TruncatedWigner,
+    ballistic_bifurcation,
+    discrete_bifurcation,
 )
+from emulator.dynamics.feedback_control import ChaoticFeedbackControl, chaotic_feedback_control
+from emulator.dynamics.gaussian import GaussianFeedback, gaussian_feedback
+from emulator.dynamics.heterogeneity import (
+    AmplitudeHeterogeneityCorrection,
+    heterogeneity_correction,
+)
+from emulator.dynamics.mean_field import MeanField
+from emulator.dynamics.measurement_feedback import MeasurementFeedback
+from emulator.dynamics.nmfa import NoisyMeanFieldAnnealing, noisy_mean_field_annealing
+from emulator.dynamics.positive_p import PositiveP
+from emulator.dynamics.separated_feedback import (
+    SeparatedFeedbackControl,
+    separated_feedback_control,
+)
+from emulator.dynamics.simcim import SimCim, simcim
+from emulator.dynamics.wigner import TruncatedWigner
 from emulator.imperfections import Imperfections
 from emulator.integrators import (
     EulerMaruyama,

@@ -14,7 +14,21 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit
 
-__all__ = ["Converter", "to_code"]
+from emulator.options import Option
+
+__all__ = ["ADC_SETTINGS", "DAC_SETTINGS", "Converter", "to_code"]
+
+# What a job may set of the two converters of a machine.
+ADC_SETTINGS = {
+    "full_scale": Option(
+        low=0.01, high=10.0, log=True, doc="Largest amplitude the ADC tells apart."
+    )
+}
+DAC_SETTINGS = {
+    "full_scale": Option(
+        low=0.01, high=10.0, log=True, doc="Largest drive of the DAC, in units of the loss."
+    )
+}
 
 
 @njit(inline="always")

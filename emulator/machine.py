@@ -25,11 +25,10 @@ from emulator.compilation import compilation_announced
 from emulator.delivery import delivered
 from emulator.dynamics.base import Dynamics, JobInputs, state_dtype
 from emulator.noise import MAX_NOISE_RUNS, MAX_NOISE_SPINS, NoiseKey
+from emulator.options import properties_of
 from emulator.products.coupling import CouplingMatrix
-from emulator.properties import properties_of
 from emulator.recording import Recording, joined
 from emulator.run_counters import RunCounters
-from emulator.settings import settings_of, with_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -160,7 +159,7 @@ class EmulatedCim(Driver):
         return nullcontext() if self._trace_file is None else self._trace_file.opened(program)
 
     def _turned(self, program: Program) -> Dynamics:
-        return with_settings(self._dynamics, program.settings)
+        return self._dynamics.with_settings(program.settings)
 
     def _inputs_of(self, program: Program) -> JobInputs:
         dynamics = self._turned(program)
@@ -204,7 +203,7 @@ class EmulatedCim(Driver):
 def _completed(capabilities: Capabilities, dynamics: Dynamics) -> Capabilities:
     """Return capabilities with what can be read from the dynamics."""
     properties = properties_of(dynamics) | capabilities.properties
-    known = {"properties": properties, "settings": settings_of(dynamics), "reports_trace": True}
+    known = {"properties": properties, "settings": dynamics.settings(), "reports_trace": True}
     return Capabilities(**(dict(capabilities) | known))
 
 

@@ -178,7 +178,7 @@ def normal_pair(key: NoiseKey, round_trip: Any, pair: Any, run: Any) -> tuple[An
 
 
 @njit(inline="always")
-def fill_normal_pair(  # noqa: PLR0917  called from kernels
+def fill_normal_pair(
     key: NoiseKey,
     round_trip: int,
     pair: int,

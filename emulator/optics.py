@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass
 
 from emulator.converters import Converter
-from emulator.dynamics import MeasurementFeedback
+from emulator.dynamics.measurement_feedback import MeasurementFeedback
 
 __all__ = ["FibreCavity", "HomodyneDetector", "loss_db_of", "transmission_of"]
 

@@ -1,4 +1,4 @@
-"""A machine as a record: its numbers, and where they come from."""
+"""Machines as records: their numbers, and where they come from."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cim_hal import Capabilities
+from emulator.dynamics.best_seen import BestSeen
 from emulator.machine import EmulatedCim
 
 if TYPE_CHECKING:
-    from emulator.dynamics import Dynamics
+    from emulator.dynamics.base import Dynamics
     from emulator.optics import FibreCavity
 
-__all__ = ["Preset"]
+__all__ = ["Preset", "algorithm"]
 
 # What a record says of a machine: each is published, or else assumed.
 NUMBERS = (
@@ -24,6 +25,50 @@ NUMBERS = (
     "round_trips",
     "dynamics",
 )
+
+
+# From no pump to the threshold of a lone oscillator.
+RAMP = (0.0, 1.0)
+HIGHEST_PUMP = 4.0
+ROUND_TRIPS = 2000
+MAX_ROUND_TRIPS = 1_000_000
+
+
+def algorithm(
+    name: str,
+    title: str,
+    dynamics: Dynamics,
+    *,
+    pump: tuple[float, ...] = RAMP,
+    highest_pump: float = HIGHEST_PUMP,
+    round_trips: int = ROUND_TRIPS,
+) -> EmulatedCim:
+    """Return an algorithm as a machine: real couplings, a field, and the best a run has seen.
+
+    Parameters
+    ----------
+    name : str
+        The machine is called ``emulator-`` and this.
+    title : str
+        Of the algorithm, for people.
+    dynamics : Dynamics
+    pump, highest_pump, round_trips
+        The recommended schedule, in thresholds, and the end of the pump's range.
+    """
+    capabilities = Capabilities(
+        name=f"emulator-{name}",
+        description=f"{title}, with real couplings and a field; the best a run has seen.",
+        max_spins=20_000,
+        coupling_bits=None,
+        has_field=True,
+        max_round_trips=MAX_ROUND_TRIPS,
+        pump_range=(0.0, highest_pump),
+        reports_amplitudes=True,
+        reproducible=True,
+        default_pump=pump,
+        default_round_trips=round_trips,
+    )
+    return EmulatedCim(BestSeen(dynamics=dynamics), capabilities=capabilities)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from emulator.converters import Converter
-from emulator.dynamics import MeanField, MeasurementFeedback
+from emulator.dynamics.mean_field import MeanField
+from emulator.dynamics.measurement_feedback import MeasurementFeedback
 from emulator.imperfections import Imperfections
 from emulator.optics import FibreCavity, HomodyneDetector
 from emulator.preset import Preset

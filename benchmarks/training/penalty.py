@@ -34,7 +34,7 @@ from qnn_train import (
     one_against_rest,
     weight_code,
 )
-from qnn_train.data.augment import augmented
+from qnn_train.data.datasets import augmented
 from qnn_train.solve import default_weight
 from qnn_train.training import Cost, Examples
 from qnn_train.training.methods import Penalty

@@ -13,35 +13,47 @@ arXiv:2108.07369.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from numba import njit
 
-from emulator.dynamics.base import Precision, state_dtype
+from emulator.dynamics.base import (
+    Precision,
+    coupling_gain_option,
+    initial_width_option,
+    loss_option,
+    precision_option,
+    state_dtype,
+    time_step_option,
+)
 from emulator.dynamics.controlled_base import (
     ControlledDynamics,
-    FeedbackConstants,
     Ramp,
     RunConditions,
     SharedArrays,
-    feed_back,
+    error_limit_option,
+    error_rate_option,
     ramped,
 )
 from emulator.dynamics.energy_tracking import track_after
+from emulator.dynamics.feedback import FeedbackConstants, local_fields
+from emulator.dynamics.kernel import inlined, kernel
 from emulator.dynamics.saturation import cubic_drift
-from emulator.products.avx512 import prefer_wide_vectors
+from emulator.options import POSITIVE, documented, option
+from emulator.preset import algorithm
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from emulator.machine import EmulatedCim
 
 
 __all__ = [
     "AmplitudeControl",
     "ChaoticAmplitudeControl",
     "advance_to_targets",
+    "chaotic_amplitude_control",
     "controlled",
 ]
 
@@ -62,8 +74,8 @@ class AmplitudeControlConstants(NamedTuple):
     error_limit: Any
 
 
-@njit(inline="always")
-def controlled(  # noqa: PLR0917  called from kernels
+@inlined
+def controlled(
     x: Any,
     e: Any,
     local_field: Any,
@@ -82,19 +94,18 @@ def controlled(  # noqa: PLR0917  called from kernels
     return moved, min(e + e * growth, c.error_limit)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def control_amplitudes(
     arrays: SharedArrays, target: Any, net_gain: Any, c: AmplitudeControlConstants
 ) -> None:
     """Make a step towards the same target for all runs."""
-    prefer_wide_vectors()  # pyright: ignore[reportCallIssue]
     x, e = arrays.x.reshape(-1), arrays.e.reshape(-1)
     local_field = arrays.local_field.reshape(-1)
     for k in range(len(x)):
         x[k], e[k] = controlled(x[k], e[k], local_field[k], target, net_gain, c)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def advance_to_targets(
     loop: FeedbackConstants,
     arrays: SharedArrays,
@@ -104,7 +115,7 @@ def advance_to_targets(
 ) -> None:
     """Make a round trip towards each of the `targets`, roots of those of x^2."""
     for step in range(len(targets)):
-        feed_back(loop.operand, arrays)
+        local_fields(loop, arrays.x, arrays.local_field)
         control_amplitudes(arrays, targets[step], net_gains[step], c)
         track_after(loop.tracker, arrays.x)
 
@@ -132,6 +143,7 @@ class AmplitudeControl(ControlledDynamics):
         )
 
 
+@documented
 @dataclass(frozen=True, kw_only=True)
 class ChaoticAmplitudeControl(AmplitudeControl):
     r"""CAC: error variables, with pump and target ramped over a run.
@@ -145,37 +157,25 @@ class ChaoticAmplitudeControl(AmplitudeControl):
     :math:`p' = 1 + L(p - 1)`, -0.5 to 1, is p from 0 to 1 with L = 1.5. A round trip is one Euler
     step; :math:`|x|` ends at :math:`1.5\sqrt\alpha`.
 
-    Parameters
-    ----------
-    coupling_gain : float
-        g.
-    loss : float
-        L.
-    target : tuple of float
-        :math:`\alpha` at the first and the last round trip.
-    error_rate : float
-        :math:`\beta`.
-    error_limit : float
-        Largest e; without one, the error variable of an uncoupled spin overflows.
-    time_step : float
-    initial_width : float
-        Of the normal amplitudes a run starts from.
-    precision : {"single", "double"}
-
     Raises
     ------
     ValueError
         A parameter out of its range.
     """
 
-    coupling_gain: float = 0.7
-    loss: float = 1.5
-    target: Ramp = (1.0, 3.0)
-    error_rate: float = 0.3
-    error_limit: float = 32.0
-    time_step: float = 0.075
-    initial_width: float = 0.1
-    precision: Precision = "single"
+    coupling_gain: float = coupling_gain_option(0.7)
+    loss: float = loss_option(1.5)
+    target: Ramp = option(
+        (1.0, 3.0),
+        within=POSITIVE,
+        symbol=r"\alpha",
+        doc="Target of the squared amplitudes at the first and the last round trip.",
+    )
+    error_rate: float = error_rate_option(0.3)
+    error_limit: float = error_limit_option()
+    time_step: float = time_step_option(0.075, low=0.005, high=0.3)
+    initial_width: float = initial_width_option(0.1)
+    precision: Precision = precision_option()
 
     def step(
         self,
@@ -189,9 +189,7 @@ class ChaoticAmplitudeControl(AmplitudeControl):
         targets = roots.astype(state_dtype(self.precision))
         advance_to_targets(loop, arrays, targets, self.net_gains(conditions), constants)
 
-    def _own_checks(self) -> dict[str, bool]:
-        return {
-            "target": 0 < min(self.target) <= max(self.target) < math.inf,
-            "error_rate": 0 <= self.error_rate < math.inf,
-            "error_limit": 0 < self.error_limit < math.inf,
-        }
+
+def chaotic_amplitude_control() -> EmulatedCim:
+    """Return CAC: `ChaoticAmplitudeControl` as it is by default."""
+    return algorithm("cac", "Chaotic amplitude control", ChaoticAmplitudeControl())

@@ -5,7 +5,8 @@ Algorithms that leave local minima on their own account are scored by what they 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import math
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,16 +14,28 @@ import numpy as np
 from emulator.dynamics.base import Block, Dynamics, JobInputs, Precision
 from emulator.dynamics.chunks import TrackedBlock
 from emulator.dynamics.energy_tracking import start_tracking, track, track_after
-from emulator.products.packing import padded_runs, read_spins
+from emulator.options import (
+    Interval,
+    documented,
+    option,
+    setting_options,
+    settings_of,
+    with_settings,
+)
+from emulator.products.packing import padded_runs
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
+    from cim_hal import Setting
     from emulator.products.coupling import CouplingMatrix
 
-__all__ = ["BestSeen", "BestSeenBlock", "read_spins"]
+__all__ = ["BestSeen", "BestSeenBlock"]
 
 
+@documented
 @dataclass(frozen=True, kw_only=True)
 class BestSeen(Dynamics):
     r"""Another dynamics, read out at the lowest energy that a run has passed through.
@@ -35,43 +48,45 @@ class BestSeen(Dynamics):
     price is a product 1 / `every` times as often as the dynamics needs one, and the couplings
     once more in memory where the dynamics does not feed back integers.
 
-    Parameters
-    ----------
-    dynamics : Dynamics
-    every : int
-        Round trips between two evaluations of the energy.
-    precision : {"single", "double"}
-        That of the dynamics.
-
     Raises
     ------
     ValueError
         `every` is less than 1.
     """
 
-    dynamics: Dynamics
-    every: int = 10
+    dynamics: Dynamics = option(doc="Whose energies are computed.")
+    every: int = option(
+        10,
+        within=Interval(1, math.inf),
+        low=1,
+        high=1000,
+        log=True,
+        doc="Round trips between two looks at the energy.",
+    )
     precision: Precision = field(init=False)
 
+    follows_energy = True
+
     def __post_init__(self) -> None:
-        if self.every < 1:
-            raise ValueError(f"every = {self.every} is out of range")
+        super().__post_init__()
         object.__setattr__(self, "precision", self.dynamics.precision)
+        object.__setattr__(self, "has_field", self.dynamics.has_field)
 
     @property
     def largest_code(self) -> float | None:
         """That of the dynamics."""
         return self.dynamics.largest_code
 
-    @property
-    def has_field(self) -> bool:
-        """Whether the dynamics has one."""
-        return self.dynamics.has_field
+    def settings(self) -> tuple[Setting, ...]:
+        """Return the settings of the dynamics, and how often energies are computed."""
+        return (*self.dynamics.settings(), *settings_of(self))
 
-    @property
-    def follows_energy(self) -> bool:
-        """Always."""
-        return True
+    def with_settings(self, settings: Mapping[str, float]) -> BestSeen:
+        """Return this dynamics with the settings of a job."""
+        own = {name: value for name, value in settings.items() if name in setting_options(self)}
+        inner = {name: value for name, value in settings.items() if name not in own}
+        changed = with_settings(self, own)
+        return replace(changed, dynamics=self.dynamics.with_settings(inner))
 
     def perturb(self, coupling: CouplingMatrix) -> CouplingMatrix:
         """Return the couplings that the dynamics really applies."""

@@ -11,32 +11,65 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
-from emulator.dynamics.base import Dynamics, JobInputs, Precision, check_options, state_dtype
-from emulator.dynamics.bifurcation_step import (
-    KERR_STEPS,
-    BifurcationConstants,
-    FeedbackConstants,
-    Phase,
-    advance_ballistic,
-    advance_discrete,
-    advance_kerr,
+from emulator.dynamics.base import (
+    Dynamics,
+    JobInputs,
+    Precision,
+    coupling_gain_option,
+    field_weight_option,
+    initial_width_option,
+    precision_option,
+    state_dtype,
+    time_step_option,
 )
 from emulator.dynamics.chunks import TrackedBlock
-from emulator.dynamics.controlled_base import initial_normals
-from emulator.dynamics.local_field import field_term
+from emulator.dynamics.energy_tracking import track_after
+from emulator.dynamics.feedback import (
+    FeedbackConstants,
+    add_field_term,
+    field_term,
+    initial_normals,
+    local_fields,
+)
+from emulator.dynamics.kernel import inlined, kernel
+from emulator.options import (
+    NON_NEGATIVE,
+    POSITIVE_OR_INFINITE,
+    documented,
+    option,
+    out_of_range,
+)
+from emulator.preset import algorithm
+from emulator.products.operand import multiply_rows, pack_signs
 from emulator.products.packing import BLOCK_ROWS, aligned_zeros, padded_runs
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from emulator.machine import EmulatedCim
     from emulator.spectrum import Norms
 
-__all__ = ["BifurcationBlock", "SimulatedBifurcation", "Variant", "longest_stable_step"]
+__all__ = [
+    "BifurcationArrays",
+    "BifurcationBlock",
+    "BifurcationConstants",
+    "SimulatedBifurcation",
+    "Variant",
+    "ballistic_bifurcation",
+    "discrete_bifurcation",
+    "longest_stable_step",
+    "move_between_walls",
+    "oscillate",
+]
 
 Variant: TypeAlias = Literal["adiabatic", "ballistic", "discrete"]
+
+# Discrete bifurcation goes on finding better for longer than other algorithms: on K2000 the best
+# of 128 runs is 33279 after 1000 round trips and 33335 after 10 000.
+DISCRETE_ROUND_TRIPS = 10_000
 
 
 def longest_stable_step(coupling_strength: float, eigenvalue: float) -> float:
@@ -48,6 +81,114 @@ def longest_stable_step(coupling_strength: float, eigenvalue: float) -> float:
     return 2.0 / math.sqrt(1.0 + max(-coupling_strength * eigenvalue, 0.0))
 
 
+# Kerr steps of the adiabatic variant for one coupling product.
+KERR_STEPS = 2
+
+
+class BifurcationConstants(NamedTuple):
+    """Scalars of the kernels, all of the state's dtype."""
+
+    time_step: Any
+    kerr_step: Any
+    kick: Any
+    heating: Any
+    wall: Any
+    stop: Any
+
+
+class BifurcationArrays(NamedTuple):
+    """Positions, momenta and local fields (n, runs), the fields perhaps of some rows only."""
+
+    x: NDArray[Any]
+    y: NDArray[Any]
+    local_field: NDArray[Any]
+
+
+@inlined
+def kerr_force(x: float, detuning: float) -> float:
+    """Return -(x^3 + (1 - p) x)."""
+    return -(x * x + detuning) * x
+
+
+@kernel
+def oscillate(arrays: BifurcationArrays, detuning: Any, c: BifurcationConstants) -> None:
+    """Make one step of the adiabatic variant: a kick by couplings, then Kerr oscillation."""
+    x, y = arrays.x.reshape(-1), arrays.y.reshape(-1)
+    local_field = arrays.local_field.reshape(-1)
+    for k in range(len(x)):
+        position, momentum = x[k], y[k] + c.kick * local_field[k]
+        for _ in range(KERR_STEPS):
+            position += c.kerr_step * momentum
+            momentum += c.kerr_step * kerr_force(position, detuning)
+        x[k], y[k] = position, momentum
+
+
+@kernel
+def move_between_walls(arrays: BifurcationArrays, detuning: Any, c: BifurcationConstants) -> None:
+    """Make one step of the ballistic or discrete variant, then stop what hit a wall at +-1."""
+    scalar, pull = arrays.x.dtype.type, c.time_step * detuning
+    x, y = arrays.x.reshape(-1), arrays.y.reshape(-1)
+    local_field = arrays.local_field.reshape(-1)
+    for k in range(len(x)):
+        momentum = y[k] + (c.kick * scalar(local_field[k]) - pull * x[k])
+        position = x[k] + c.time_step * momentum
+        x[k] = min(max(position, -c.wall), c.wall)
+        y[k] = (momentum if abs(position) <= c.wall else c.stop) + c.heating * y[k]
+
+
+@kernel
+def advance_kerr(
+    loop: FeedbackConstants,
+    arrays: BifurcationArrays,
+    detunings: NDArray[Any],
+    c: BifurcationConstants,
+) -> None:
+    """Make a round trip of the adiabatic variant at each of the detunings 1 - p."""
+    for step in range(len(detunings)):
+        local_fields(loop, arrays.x, arrays.local_field)
+        oscillate(arrays, detunings[step], c)
+        track_after(loop.tracker, arrays.x)
+
+
+@kernel
+def advance_ballistic(
+    loop: FeedbackConstants,
+    arrays: BifurcationArrays,
+    detunings: NDArray[Any],
+    c: BifurcationConstants,
+) -> None:
+    """Make a round trip of the ballistic variant at each of the detunings 1 - p."""
+    for step in range(len(detunings)):
+        local_fields(loop, arrays.x, arrays.local_field)
+        move_between_walls(arrays, detunings[step], c)
+        track_after(loop.tracker, arrays.x)
+
+
+@kernel
+def advance_discrete(
+    loop: FeedbackConstants,
+    arrays: BifurcationArrays,
+    detunings: NDArray[Any],
+    c: BifurcationConstants,
+) -> None:
+    """Make a round trip of the discrete variant at each of the detunings 1 - p.
+
+    Signs are taken before a step, so that the product is needed a few rows at a time only.
+    """
+    for step in range(len(detunings)):
+        pack_signs(loop.operand, arrays.x, loop.workspace)
+        for first in range(0, len(arrays.x), BLOCK_ROWS):
+            end = min(first + BLOCK_ROWS, len(arrays.x))
+            product = arrays.local_field[: end - first]
+            multiply_rows(loop.operand, loop.workspace, first, product)
+            if loop.field_term.is_present:
+                add_field_term(loop.field_term, first, product)
+            rows = BifurcationArrays(arrays.x[first:end], arrays.y[first:end], product)
+            move_between_walls(rows, detunings[step], c)
+        track_after(loop.tracker, arrays.x)
+
+
+@documented
 @dataclass(frozen=True, kw_only=True)
 class SimulatedBifurcation(Dynamics):
     r"""aSB, bSB or dSB: oscillators that bifurcate as the pump passes threshold.
@@ -64,61 +205,50 @@ class SimulatedBifurcation(Dynamics):
     The step is `time_step` or, where it is shorter, the share `stability` of the longest stable
     one (`longest_stable_step`), from an estimate of the smallest eigenvalue of J.
 
-    Parameters
-    ----------
-    variant : {"adiabatic", "ballistic", "discrete"}
-    coupling_gain : float
-        g.
-    field_weight : float
-        w of :math:`\xi_0`, from 0 to 1; the adiabatic variant, which nothing stops, takes 1.
-    time_step : float
-        Longest dt.
-    stability : float
-        Share of the stability limit that dt may reach; infinite to ignore it.
-    heating : float
-        :math:`\gamma`, of the ballistic and the discrete variant only.
-    initial_width : float
-        Of the normal positions and momenta a run starts from.
-    precision : {"single", "double"}
-
     Raises
     ------
     ValueError
         A parameter out of its range.
     """
 
-    variant: Variant = "discrete"
-    coupling_gain: float = 0.5
-    field_weight: float = 0.0
-    time_step: float = 1.0
-    stability: float = 0.5
-    heating: float = 0.0
-    initial_width: float = 0.1
-    precision: Precision = "single"
+    variant: Variant = option(
+        "discrete", within=("adiabatic", "ballistic", "discrete"), doc="Equation and walls."
+    )
+    coupling_gain: float = coupling_gain_option(0.5)
+    field_weight: float = field_weight_option(
+        0.0, note="The adiabatic variant, which nothing stops, takes 1."
+    )
+    time_step: float = time_step_option(
+        1.0, low=0.05, high=2.0, note="Shorter where `stability` demands it."
+    )
+    stability: float = option(
+        0.5,
+        within=POSITIVE_OR_INFINITE,
+        low=0.05,
+        high=1.0,
+        log=True,
+        doc="Share of the longest stable step that is taken.\nInfinite to ignore the limit.",
+    )
+    heating: float = option(
+        0.0,
+        within=NON_NEGATIVE,
+        low=0.0,
+        high=0.3,
+        symbol=r"\gamma",
+        doc="Rate at which momenta grow.\nOf the ballistic and the discrete variant only.",
+    )
+    initial_width: float = initial_width_option(0.1, what="positions and momenta")
+    precision: Precision = precision_option()
 
     def __post_init__(self) -> None:
-        is_heatable = self.variant != "adiabatic" or self.heating == 0
-        checks = {
-            "variant": self.variant in {"adiabatic", "ballistic", "discrete"},
-            "coupling_gain": 0 <= self.coupling_gain < math.inf,
-            "field_weight": 0 <= self.field_weight <= 1,
-            "time_step": 0 < self.time_step < math.inf,
-            "stability": self.stability > 0,
-            "heating": 0 <= self.heating < math.inf and is_heatable,
-            "initial_width": 0 <= self.initial_width < math.inf,
-            "precision": self.precision in {"single", "double"},
-        }
-        check_options(self, checks)
+        super().__post_init__()
+        if self.variant == "adiabatic" and self.heating != 0:
+            raise out_of_range(self, "heating")
 
     @property
     def largest_code(self) -> float | None:
         """1 where signs are fed back, None where positions are."""
         return 1.0 if self.variant == "discrete" else None
-
-    @property
-    def has_field(self) -> bool:
-        """Always."""
-        return True
 
     def strength(self, norms: Norms) -> float:
         """Return c0 in units of the stored couplings."""
@@ -165,12 +295,15 @@ class BifurcationBlock(TrackedBlock):
             operand, workspace = coupling.operand, coupling.operand.workspace(n_padded)
             fields = aligned_zeros((BLOCK_ROWS, n_padded), coupling.dtype)
         else:
-            operand, workspace = coupling.as_floats(dtype), None
-            fields = aligned_zeros(x.shape, dtype)
+            operand, workspace, fields = (
+                coupling.as_floats(dtype),
+                None,
+                aligned_zeros(x.shape, dtype),
+            )
         self._loop = FeedbackConstants(
             operand, workspace, field_term(coupling, n_padded, dtype), None
         )
-        self._arrays = Phase(x, y, fields)
+        self._arrays = BifurcationArrays(x, y, fields)
         self._constants = BifurcationConstants(
             time_step=dtype.type(self.time_step),
             kerr_step=dtype.type(self.time_step / KERR_STEPS),
@@ -198,3 +331,16 @@ class BifurcationBlock(TrackedBlock):
             "discrete": advance_discrete,
         }[self._variant]
         advance(loop, self._arrays, detunings, self._constants)
+
+
+def ballistic_bifurcation() -> EmulatedCim:
+    """Return bSB: `SimulatedBifurcation` with walls, at longer steps than dSB needs."""
+    dynamics = SimulatedBifurcation(variant="ballistic", stability=0.75)
+    return algorithm("bsb", "Ballistic simulated bifurcation", dynamics)
+
+
+def discrete_bifurcation() -> EmulatedCim:
+    """Return dSB: `SimulatedBifurcation` with walls and signs fed back."""
+    dynamics = SimulatedBifurcation(variant="discrete")
+    title = "Discrete simulated bifurcation"
+    return algorithm("dsb", title, dynamics, round_trips=DISCRETE_ROUND_TRIPS)

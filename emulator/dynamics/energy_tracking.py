@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from numba import njit
 
-from emulator.products.avx512 import prefer_wide_vectors
+from emulator.dynamics.kernel import kernel
 from emulator.products.operand import multiply_rows, pack_signs
 from emulator.products.packing import BLOCK_ROWS, aligned_zeros, padded_runs
 
@@ -65,7 +64,7 @@ def start_tracking(
     )
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _add_energies(
     x: NDArray[Any], product: NDArray[Any], field: NDArray[Any], energies: NDArray[Any]
 ) -> None:
@@ -74,7 +73,6 @@ def _add_energies(
     :math:`\sigma` are the signs of `x`, `product` is :math:`J\sigma`. Sums are float64: exact for
     integers.
     """
-    prefer_wide_vectors()  # pyright: ignore[reportCallIssue]
     for i in range(len(x)):
         amplitude, row, h = x[i], product[i], field[i]
         for r in range(len(energies)):
@@ -82,10 +80,9 @@ def _add_energies(
             energies[r] += local_field if amplitude[r] < 0 else -local_field
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _keep_better(x: NDArray[Any], tracker: EnergyTracker) -> None:
     """Copy the columns of `x` whose energy is the lowest so far, and their energies."""
-    prefer_wide_vectors()  # pyright: ignore[reportCallIssue]
     is_better = tracker.latest < tracker.lowest
     if is_better.any():
         for i in range(len(x)):
@@ -96,7 +93,7 @@ def _keep_better(x: NDArray[Any], tracker: EnergyTracker) -> None:
             tracker.lowest[r] = min(tracker.latest[r], tracker.lowest[r])
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def track(tracker: EnergyTracker, x: NDArray[Any]) -> None:
     """Compute the energies of the signs of `x` (n, runs), and keep improvements."""
     pack_signs(tracker.operand, x, tracker.workspace)
@@ -109,7 +106,7 @@ def track(tracker: EnergyTracker, x: NDArray[Any]) -> None:
     _keep_better(x, tracker)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def track_after(tracker: EnergyTracker | None, x: NDArray[Any]) -> None:
     """Count a round trip, and track if `tracker.every` of them have passed."""
     if tracker is not None:

@@ -12,25 +12,41 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from numba import njit
-
-from emulator.dynamics.base import Precision, state_dtype
+from emulator.dynamics.base import (
+    Precision,
+    coupling_gain_option,
+    initial_width_option,
+    loss_option,
+    precision_option,
+    state_dtype,
+    time_step_option,
+)
 from emulator.dynamics.controlled_base import (
     ControlledDynamics,
-    FeedbackConstants,
     RunConditions,
     SharedArrays,
-    feed_back,
+    error_limit_option,
+    error_rate_option,
 )
 from emulator.dynamics.energy_tracking import track_after
+from emulator.dynamics.feedback import FeedbackConstants, local_fields
+from emulator.dynamics.kernel import kernel
 from emulator.dynamics.saturation import cubic_drift
-from emulator.products.avx512 import prefer_wide_vectors
+from emulator.options import POSITIVE, Interval, documented, option
+from emulator.preset import algorithm
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from emulator.machine import EmulatedCim
 
-__all__ = ["ChaoticFeedbackControl", "advance_chaotic_feedback", "control_feedback"]
+
+__all__ = [
+    "ChaoticFeedbackControl",
+    "advance_chaotic_feedback",
+    "chaotic_feedback_control",
+    "control_feedback",
+]
 
 # Largest magnitude of an amplitude.
 CLIP = 1.5
@@ -52,10 +68,9 @@ class ChaoticFeedbackConstants(NamedTuple):
     error_limit: Any
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def control_feedback(arrays: SharedArrays, net_gain: Any, c: ChaoticFeedbackConstants) -> None:
     """Make one Euler step of every amplitude and of its error variable."""
-    prefer_wide_vectors()  # pyright: ignore[reportCallIssue]
     x, e = arrays.x.reshape(-1), arrays.e.reshape(-1)
     local_field = arrays.local_field.reshape(-1)
     for k in range(len(x)):
@@ -66,7 +81,7 @@ def control_feedback(arrays: SharedArrays, net_gain: Any, c: ChaoticFeedbackCons
         e[k] = min(max(e[k] + e[k] * growth, c.error_floor), c.error_limit)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def advance_chaotic_feedback(
     loop: FeedbackConstants,
     arrays: SharedArrays,
@@ -75,11 +90,12 @@ def advance_chaotic_feedback(
 ) -> None:
     """Make a round trip at each of the net gains."""
     for step in range(len(net_gains)):
-        feed_back(loop.operand, arrays)
+        local_fields(loop, arrays.x, arrays.local_field)
         control_feedback(arrays, net_gains[step], c)
         track_after(loop.tracker, arrays.x)
 
 
+@documented
 @dataclass(frozen=True, kw_only=True)
 class ChaoticFeedbackControl(ControlledDynamics):
     r"""CFC: error variables that bring the injected field to one magnitude.
@@ -94,37 +110,28 @@ class ChaoticFeedbackControl(ControlledDynamics):
     :math:`p' = 1 + L(p - 1)`, -1 to 1, is p from 0 to 1 with L = 2. A round trip is one Euler
     step; :math:`|x|` ends at 1.5, and e stays between 0.01 and `error_limit`.
 
-    Parameters
-    ----------
-    coupling_gain : float
-        g.
-    loss : float
-        L.
-    target : float
-        :math:`\alpha`.
-    error_rate : float
-        :math:`\beta`.
-    error_limit : float
-        Largest e; without one, the error variable of an uncoupled spin overflows.
-    time_step : float
-    initial_width : float
-        Of the normal amplitudes a run starts from.
-    precision : {"single", "double"}
-
     Raises
     ------
     ValueError
         A parameter out of its range.
     """
 
-    coupling_gain: float = 0.7
-    loss: float = 2.0
-    target: float = 1.0
-    error_rate: float = 0.15
-    error_limit: float = 32.0
-    time_step: float = 0.1
-    initial_width: float = 0.1
-    precision: Precision = "single"
+    coupling_gain: float = coupling_gain_option(0.7)
+    loss: float = loss_option(2.0)
+    target: float = option(
+        1.0,
+        within=POSITIVE,
+        low=0.1,
+        high=10.0,
+        log=True,
+        symbol=r"\alpha",
+        doc="What error variables steer to, in squares of amplitudes.",
+    )
+    error_rate: float = error_rate_option(0.15)
+    error_limit: float = error_limit_option(Interval(LEAST_ERROR, math.inf, includes_high=False))
+    time_step: float = time_step_option(0.1, low=0.005, high=0.3)
+    initial_width: float = initial_width_option(0.1)
+    precision: Precision = precision_option()
 
     def constants(self, natural_strength: float) -> ChaoticFeedbackConstants:
         """Return the scalars of `control_feedback`."""
@@ -151,9 +158,7 @@ class ChaoticFeedbackControl(ControlledDynamics):
         net_gains = (self.loss * (conditions.pump - 1)).astype(arrays.x.dtype)
         advance_chaotic_feedback(loop, arrays, net_gains, constants)
 
-    def _own_checks(self) -> dict[str, bool]:
-        return {
-            "target": 0 < self.target < math.inf,
-            "error_rate": 0 <= self.error_rate < math.inf,
-            "error_limit": LEAST_ERROR <= self.error_limit < math.inf,
-        }
+
+def chaotic_feedback_control() -> EmulatedCim:
+    """Return CFC: `ChaoticFeedbackControl` as it is by default."""
+    return algorithm("cfc", "Chaotic feedback control", ChaoticFeedbackControl())

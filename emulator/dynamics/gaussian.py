@@ -11,27 +11,169 @@ homodyne record).
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from emulator.converters import Converter
-from emulator.dynamics.base import Block, Dynamics, JobInputs, Precision, check_options, state_dtype
-from emulator.dynamics.gaussian_step import (
-    LAMBERT,
-    MeasureConstants,
-    MoveConstants,
-    measure_pulses,
-    move_pulses,
+from cim_hal import Capabilities
+from emulator.converters import ADC_SETTINGS, DAC_SETTINGS, Converter, to_code
+from emulator.dynamics.base import (
+    Block,
+    Dynamics,
+    JobInputs,
+    Precision,
+    coupling_gain_option,
+    field_amplitude_option,
+    precision_option,
+    state_dtype,
+    time_step_option,
 )
+from emulator.dynamics.kernel import inlined, kernel
+from emulator.machine import EmulatedCim
+from emulator.noise import NoiseKey, fill_normal_pair
+from emulator.options import NON_NEGATIVE, POSITIVE, POSITIVE_SHARE, documented, option
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["GaussianFeedback", "GaussianPulses"]
+__all__ = [
+    "GaussianFeedback",
+    "GaussianPulses",
+    "MeasureConstants",
+    "MoveConstants",
+    "evolved_excess",
+    "evolved_mean",
+    "gaussian_feedback",
+    "measure_pulses",
+    "move_pulses",
+]
 
 
+# The recommended schedule: a slow ramp through threshold, all but frozen at its end.
+PUMP = (0.0, 1.1)
+ROUND_TRIPS = 2000
+# tanh(z) / z = (1 + a z^2) / (1 + b z^2 + c z^4), the fourth convergent of Lambert's fraction.
+LAMBERT = (2 / 21, 3 / 7, 1 / 105)
+
+
+class MeasureConstants(NamedTuple):
+    """Scalars of `measure_pulses`, all of the state's dtype."""
+
+    noise: Any
+    adc_scale: Any
+    adc_top: Any
+    adc_rounds: bool
+
+
+class MoveConstants(NamedTuple):
+    """Scalars of `move_pulses`, all of the state's dtype."""
+
+    one: Any
+    vacuum: Any
+    three: Any
+    fraction: tuple[Any, ...]
+    time_step: Any
+    pump: Any
+    net_gain: Any
+    depletion: Any
+    information: Any
+    kick: Any
+    dac_top: Any
+    dac_step: Any
+    dac_rounds: bool
+
+
+@inlined
+def evolved_mean(mean: float, drive: float, depletion: float, c: MoveConstants) -> float:
+    r"""Return the mean after a step without its noise; `depletion` is :math:`g^2X^2/2`.
+
+    Euler, linearly implicit in the cubic term alone, as in `mean_field`: no coupling is strong
+    enough to make it diverge.
+    """
+    slope = (c.net_gain - depletion) * mean + drive
+    return mean + c.time_step * slope / (c.one + c.three * c.time_step * depletion)
+
+
+@inlined
+def evolved_excess(excess: float, depletion: float, c: MoveConstants) -> float:
+    r"""Return :math:`e = \sigma - 1/2` after a step at constant `depletion` D, exactly.
+
+    .. math:: \dot e = (r - D) + 2(r - 1 - j - 3D)\,e - 4j\eta_d e^2 = u + 2ve - ke^2
+              \;\Rightarrow\; e \to \frac{e + T(ve + u)}{1 + T(ke - v)},\quad
+              T = \frac{\tanh z}{z}\,dt,\quad z^2 = (v^2 + ku)\,dt^2
+
+    with :math:`v^2 + ku > 0`. Lambert's fraction stands for the hyperbolic tangent: below 1 for
+    every z, so that :math:`\sigma > 0` at any step, and right to 1e-9 for z < 0.3. Vacuum without
+    a pump stays vacuum to the last bit.
+    """
+    v = c.net_gain - c.three * depletion
+    u = c.pump - depletion
+    square = (v * v + c.information * u) * c.time_step * c.time_step
+    above = c.time_step * (c.one + c.fraction[0] * square)
+    below = c.one + square * (c.fraction[1] + c.fraction[2] * square)
+    change = above * (u + v * excess)
+    return (below * excess + change) / (below + above * (c.information * excess - v))
+
+
+@kernel
+def measure_pulses(
+    mean: NDArray[Any],
+    noise: NDArray[Any],
+    codes: NDArray[Any],
+    key: NoiseKey,
+    step: int,
+    first_run: int,
+    c: MeasureConstants,
+) -> None:
+    """Draw the noise of a step and write its records, as ADC codes; shapes (n, runs), n even."""
+    for pair in range(len(mean) // 2):
+        fill_normal_pair(key, step, pair, first_run, noise[2 * pair], noise[2 * pair + 1])
+        for i in range(2 * pair, 2 * pair + 2):
+            means, normals, records = mean[i], noise[i], codes[i]
+            for r in range(len(means)):
+                record = means[r] + c.noise * normals[r]
+                records[r] = to_code(record * c.adc_scale, c.adc_top, c.adc_rounds)
+
+
+@kernel
+def move_pulses(
+    mean: NDArray[Any],
+    variance: NDArray[Any],
+    noise: NDArray[Any],
+    product: NDArray[Any],
+    field: NDArray[Any],
+    field_amplitude: NDArray[Any],
+    injection_scale: Any,
+    c: MoveConstants,
+) -> None:
+    """Move every pulse by a step, given its record; shapes (n, runs).
+
+    `field` (n,) and `field_amplitude` (runs,) are of the dtype of `product`; the drive takes
+    that of the state, as in `measurement_feedback`.
+    """
+    drive = np.empty(mean.shape[1], mean.dtype)
+    for i in range(len(product)):
+        means, variances, normals, products, h = (
+            mean[i],
+            variance[i],
+            noise[i],
+            product[i],
+            field[i],
+        )
+        for r in range(len(products)):
+            volts = (products[r] + h * field_amplitude[r]) * injection_scale
+            drive[r] = to_code(volts, c.dac_top, c.dac_rounds)
+        # four arrays: it vectorizes
+        for r in range(len(means)):
+            mu, excess = means[r], variances[r] - c.vacuum
+            depletion = c.depletion * mu * mu
+            kick = c.kick * excess * normals[r]
+            means[r] = evolved_mean(mu, c.dac_step * drive[r], depletion, c) + kick
+            variances[r] = c.vacuum + evolved_excess(excess, depletion, c)
+
+
+@documented
 @dataclass(frozen=True, kw_only=True)
 class GaussianFeedback(Dynamics):
     r"""Parametric oscillators under continuous homodyne detection and feedback.
@@ -60,29 +202,6 @@ class GaussianFeedback(Dynamics):
     \sqrt2A_s h_ia)` with :math:`\xi = (1 + j_0)\,g_c/|J|`, and :math:`|J|` is the norm of a weakly
     coupled row (`CouplingMatrix`).
 
-    Parameters
-    ----------
-    measurement_strength : float
-        :math:`j_0`, the loss rate of the field to the detector, in units of the cavity's own.
-    measurement_decay : float
-        d in :math:`j = j_0e^{-td/T}` over a run of length T; the pump keeps counting thresholds.
-    detector_efficiency : float
-        :math:`\eta_d`.
-    saturation : float
-        :math:`A_s`; a lone oscillator at p = 2 holds about :math:`A_s^2` photons.
-    adc, dac : Converter
-        A record in a step has noise of variance :math:`1/4j\eta_ddt`, so what a finite full scale
-        makes of it depends on `time_step`, which then stands for the detector's bandwidth.
-    coupling_gain : float
-        Dimensionless :math:`g_c`.
-    field_amplitude : float or None
-        a, the amplitude that a spin of the field's own would have; None for the mean of the
-        magnitudes of a step's records, noise included.
-    time_step : float
-        dt of a round trip.
-    precision : {"single", "double"}
-        Of the state.
-
     Raises
     ------
     ValueError
@@ -97,29 +216,45 @@ class GaussianFeedback(Dynamics):
     oscillator at threshold it has 6 % too much light where :math:`A_s^2 = 100`.
     """
 
-    measurement_strength: float = 1.0
-    measurement_decay: float = 0.0
-    detector_efficiency: float = 1.0
-    saturation: float = 300.0
-    adc: Converter = field(default=Converter(full_scale=math.inf))
-    dac: Converter = field(default=Converter(full_scale=math.inf))
-    coupling_gain: float = 0.5
-    field_amplitude: float | None = None
-    time_step: float = 0.02
-    precision: Precision = "single"
-
-    def __post_init__(self) -> None:
-        checks = {
-            "measurement_strength": 0 < self.measurement_strength < math.inf,
-            "measurement_decay": 0 <= self.measurement_decay < math.inf,
-            "detector_efficiency": 0 < self.detector_efficiency <= 1,
-            "saturation": 0 < self.saturation < math.inf,
-            "coupling_gain": 0 <= self.coupling_gain < math.inf,
-            "field_amplitude": self.field_amplitude is None or math.isfinite(self.field_amplitude),
-            "time_step": 0 < self.time_step < math.inf,
-            "precision": self.precision in {"single", "double"},
-        }
-        check_options(self, checks)
+    coupling_gain: float = coupling_gain_option(0.5)
+    adc: Converter = option(
+        Converter(full_scale=math.inf),
+        parts=ADC_SETTINGS,
+        doc=r"""Converter of the records.
+A record in a step has noise of variance :math:`1/4j\eta_ddt`, so the effect of a finite full
+scale depends on `time_step`, which then stands for the detector's bandwidth.""",
+    )
+    dac: Converter = option(
+        Converter(full_scale=math.inf), parts=DAC_SETTINGS, doc="Converter of the drives."
+    )
+    field_amplitude: float | None = field_amplitude_option()
+    measurement_strength: float = option(
+        1.0,
+        within=POSITIVE,
+        low=0.05,
+        high=5.0,
+        log=True,
+        symbol="j_0",
+        doc="Loss to the detector, in units of the own.",
+    )
+    time_step: float = time_step_option(0.02, low=0.005, high=0.2)
+    measurement_decay: float = option(
+        0.0,
+        within=NON_NEGATIVE,
+        symbol="d",
+        doc=r"""Decay of the measurement over a run of length T, :math:`j = j_0e^{-td/T}`.
+The pump keeps counting thresholds.""",
+    )
+    detector_efficiency: float = option(
+        1.0, within=POSITIVE_SHARE, symbol=r"\eta_d", doc="Efficiency of the detector."
+    )
+    saturation: float = option(
+        300.0,
+        within=POSITIVE,
+        symbol="A_s",
+        doc="A lone oscillator at p = 2 holds about the square of it in photons.",
+    )
+    precision: Precision = precision_option()
 
     @property
     def loss(self) -> float:
@@ -135,11 +270,6 @@ class GaussianFeedback(Dynamics):
     def largest_code(self) -> float | None:
         """Largest code of the ADC, None where it does not round."""
         return self.adc.top if self.adc.rounds else None
-
-    @property
-    def has_field(self) -> bool:
-        """Always: the electronics add it to the feedback."""
-        return True
 
     def start(self, inputs: JobInputs, *, first_run: int, n_runs: int) -> GaussianPulses:
         """Return a block of runs in vacuum."""
@@ -253,3 +383,30 @@ class GaussianPulses(Block):
 
     def _strength(self) -> float:
         return self._dynamics.strength(self._step / self._inputs.round_trips)
+
+
+def gaussian_feedback() -> EmulatedCim:
+    """Return measurement feedback in the limit of short round trips, with a field.
+
+    Couplings are real. Feedback and drive saturate as in the default machine (`presets`), but
+    nothing is rounded; a spin of the field's own would have the amplitude of full feedback.
+    """
+    capabilities = Capabilities(
+        name="emulator-gaussian",
+        description="Continuous measurement feedback with real couplings and a field, emulated.",
+        max_spins=20_000,
+        coupling_bits=None,
+        has_field=True,
+        reports_amplitudes=True,
+        reproducible=True,
+        default_pump=PUMP,
+        default_round_trips=ROUND_TRIPS,
+    )
+    saturating = GaussianFeedback(
+        coupling_gain=0.75,
+        time_step=0.1,
+        adc=Converter(full_scale=0.12),
+        dac=Converter(full_scale=0.2),
+        field_amplitude=0.12,
+    )
+    return EmulatedCim(saturating, capabilities=capabilities)

@@ -7,35 +7,55 @@ Leleu, Yamamoto, McMahon, Aihara, Phys. Rev. Lett. 122, 040607 (2019), arXiv:181
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numba import njit
 
-from emulator.dynamics.amplitude_control import AmplitudeControl, controlled
-from emulator.dynamics.controlled_base import feed_back
+from emulator.dynamics.amplitude_control import (
+    AmplitudeControl,
+    AmplitudeControlConstants,
+    controlled,
+)
+from emulator.dynamics.base import (
+    Precision,
+    coupling_gain_option,
+    initial_width_option,
+    loss_option,
+    precision_option,
+    time_step_option,
+)
+from emulator.dynamics.controlled_base import (
+    RunConditions,
+    SharedArrays,
+    error_limit_option,
+    error_rate_option,
+)
 from emulator.dynamics.energy_tracking import track_after
-from emulator.products.avx512 import prefer_wide_vectors
+from emulator.dynamics.feedback import FeedbackConstants, local_fields
+from emulator.dynamics.kernel import kernel
+from emulator.options import POSITIVE, documented, option
+from emulator.preset import algorithm
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from emulator.dynamics.amplitude_control import AmplitudeControlConstants
-    from emulator.dynamics.base import Precision
-    from emulator.dynamics.controlled_base import FeedbackConstants, RunConditions, SharedArrays
+    from emulator.machine import EmulatedCim
 
-__all__ = ["AmplitudeHeterogeneityCorrection", "advance_to_energies", "mean_alignment"]
+__all__ = [
+    "AmplitudeHeterogeneityCorrection",
+    "advance_to_energies",
+    "heterogeneity_correction",
+    "mean_alignment",
+]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def mean_alignment(x: NDArray[Any], local_field: NDArray[Any], alignment: NDArray[Any]) -> None:
     r"""Write :math:`\sum_i \sigma_i f_i / \sum_i |x_i|` to `alignment` (runs,), f the local field.
 
     For amplitudes of equal magnitude this is the mean of :math:`\sigma_i (J\sigma)_i` over spins.
     """
-    prefer_wide_vectors()  # pyright: ignore[reportCallIssue]
     size = np.zeros_like(alignment)
     alignment[:] = 0
     for i in range(len(x)):
@@ -47,19 +67,18 @@ def mean_alignment(x: NDArray[Any], local_field: NDArray[Any], alignment: NDArra
         alignment[r] = alignment[r] / size[r] if size[r] > 0 else size[r]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def control_runs(
     arrays: SharedArrays, targets: NDArray[Any], net_gain: Any, c: AmplitudeControlConstants
 ) -> None:
     """Make a step towards the root of each run's own target (runs,)."""
-    prefer_wide_vectors()  # pyright: ignore[reportCallIssue]
     for i in range(len(arrays.x)):
         x, e, local_field = arrays.x[i], arrays.e[i], arrays.local_field[i]
         for r in range(len(x)):
             x[r], e[r] = controlled(x[r], e[r], local_field[r], targets[r], net_gain, c)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def advance_to_energies(
     loop: FeedbackConstants,
     arrays: SharedArrays,
@@ -68,9 +87,9 @@ def advance_to_energies(
     c: AmplitudeControlConstants,
 ) -> None:
     """Make round trips towards targets of `base_target` or more, by the alignment."""
-    targets = np.empty_like(arrays.field_term.amplitude)
+    targets = np.empty_like(loop.field_term.amplitude)
     for step in range(len(net_gains)):
-        feed_back(loop.operand, arrays)
+        local_fields(loop, arrays.x, arrays.local_field)
         mean_alignment(arrays.x, arrays.local_field, targets)
         for r in range(len(targets)):
             targets[r] = np.sqrt(max(base_target + c.strength * targets[r], base_target))
@@ -78,6 +97,7 @@ def advance_to_energies(
         track_after(loop.tracker, arrays.x)
 
 
+@documented
 @dataclass(frozen=True, kw_only=True)
 class AmplitudeHeterogeneityCorrection(AmplitudeControl):
     r"""AHC: error variables at constant pump, with a target that follows the energy.
@@ -92,35 +112,30 @@ class AmplitudeHeterogeneityCorrection(AmplitudeControl):
     magnitude this is Leleu's :math:`a_0 + \xi\langle\sigma_i\sum_jJ_{ij}\sigma_j\rangle`; it
     costs no second product.
 
-    Parameters
-    ----------
-    coupling_gain : float
-        g.
-    loss : float
-        L; Leleu et al. write :math:`p' - 1` for the net gain :math:`L(p - 1)`.
-    base_target : float
-        :math:`a_0`, the least target.
-    error_rate : float
-        :math:`\beta`.
-    error_limit : float
-    time_step : float
-    initial_width : float
-    precision : {"single", "double"}
-
     Raises
     ------
     ValueError
         A parameter out of its range.
     """
 
-    coupling_gain: float = 1.0
-    loss: float = 1.0
-    base_target: float = 1.0
-    error_rate: float = 0.2
-    error_limit: float = 32.0
-    time_step: float = 0.05
-    initial_width: float = 0.1
-    precision: Precision = "single"
+    coupling_gain: float = coupling_gain_option(1.0)
+    loss: float = loss_option(
+        1.0, note=r"Leleu et al. write :math:`p' - 1` for the net gain :math:`L(p - 1)`."
+    )
+    base_target: float = option(
+        1.0,
+        within=POSITIVE,
+        low=0.1,
+        high=10.0,
+        log=True,
+        symbol="a_0",
+        doc="What error variables steer to, in squares of amplitudes.\nThe least target.",
+    )
+    error_rate: float = error_rate_option(0.2)
+    error_limit: float = error_limit_option()
+    time_step: float = time_step_option(0.05, low=0.005, high=0.3)
+    initial_width: float = initial_width_option(0.1)
+    precision: Precision = precision_option()
 
     def step(
         self,
@@ -133,9 +148,12 @@ class AmplitudeHeterogeneityCorrection(AmplitudeControl):
         base = arrays.x.dtype.type(self.base_target)
         advance_to_energies(loop, arrays, base, self.net_gains(conditions), constants)
 
-    def _own_checks(self) -> dict[str, bool]:
-        return {
-            "base_target": 0 < self.base_target < math.inf,
-            "error_rate": 0 <= self.error_rate < math.inf,
-            "error_limit": 0 < self.error_limit < math.inf,
-        }
+
+def heterogeneity_correction() -> EmulatedCim:
+    """Return AHC: `AmplitudeHeterogeneityCorrection` at constant pump."""
+    return algorithm(
+        "ahc",
+        "Amplitude-heterogeneity correction",
+        AmplitudeHeterogeneityCorrection(),
+        pump=(0.2,),
+    )

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -18,19 +18,24 @@ from emulator.dynamics.base import (
     Dynamics,
     JobInputs,
     Precision,
-    check_options,
+    coupling_gain_option,
+    field_amplitude_option,
+    initial_width_option,
+    precision_option,
     state_dtype,
+    time_step_option,
 )
 from emulator.dynamics.chunks import ChunkedBlock
-from emulator.dynamics.oscillators import (
-    OscillatorConstants,
-    Oscillators,
-    advance_oscillators,
-    advance_oscillators_through,
-    increment_oscillators,
+from emulator.dynamics.feedback import mean_magnitude
+from emulator.dynamics.kernel import inlined, kernel
+from emulator.dynamics.saturation import (
+    SATURATIONS,
+    Saturation,
+    cubic_drift,
+    linear_drift,
+    sine_drift,
+    tanh_drift,
 )
-from emulator.dynamics.saturation import SATURATIONS, Saturation
-from emulator.dynamics.saturation import cubic_drift as drift
 from emulator.integrators import (
     EulerMaruyama,
     Integrator,
@@ -38,17 +43,168 @@ from emulator.integrators import (
     SemiImplicitEquation,
     check_integrator,
 )
-from emulator.noise import fill_normals
+from emulator.noise import NoiseKey, fill_normal_pair, fill_normals
+from emulator.options import NON_NEGATIVE, POSITIVE_OR_INFINITE, documented, option, out_of_range
+from emulator.products.operand import multiply_rows
 from emulator.products.packing import aligned_zeros, padded_runs, read_spins
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Feedback", "MeanField", "OscillatorBlock", "drift"]
+    from emulator.products.operand import CouplingOperand
+
+__all__ = [
+    "Feedback",
+    "MeanField",
+    "OscillatorBlock",
+    "OscillatorConstants",
+    "Oscillators",
+    "advance_oscillators",
+]
 
 Feedback: TypeAlias = Literal["clip", "tanh", "sign"]
 
 
+# places in `SATURATIONS`
+_CUBIC, _TANH, _SINE = range(3)
+
+
+class Oscillators(NamedTuple):
+    """Arrays of the kernels: (n, runs) twice, (n,) and (runs,), n even."""
+
+    x: NDArray[Any]
+    product: NDArray[Any]
+    field: NDArray[Any]
+    field_amplitude: NDArray[Any]
+
+
+class OscillatorConstants(NamedTuple):
+    """Scalars of the kernels, of the state's dtype but for the place of the saturation."""
+
+    saturation: int
+    pump: Any
+    net_pump: Any
+    coupling: Any
+    drive_top: Any
+    time_step: Any
+    three_steps: Any
+    noise: Any
+    one: Any
+    half: Any
+
+
+@inlined
+def drive(product: float, field: float, c: OscillatorConstants) -> float:
+    r"""Return :math:`F(\xi\sum_j J_{ij}f(x_j) + \xi h_i a)`; `field` is :math:`h_i a`."""
+    return min(max(c.coupling * (product + field), -c.drive_top), c.drive_top)
+
+
+@inlined
+def write_drift(
+    x: NDArray[Any], drives: NDArray[Any], c: OscillatorConstants, out: NDArray[Any]
+) -> None:
+    """Write the drift of one oscillator in all runs; a loop for each saturation vectorizes."""
+    if c.saturation == _CUBIC:
+        for r in range(len(x)):
+            out[r] = cubic_drift(x[r], drives[r], c.net_pump)
+    elif c.saturation == _TANH:
+        for r in range(len(x)):
+            out[r] = tanh_drift(x[r], drives[r], c.pump)
+    elif c.saturation == _SINE:
+        for r in range(len(x)):
+            out[r] = sine_drift(x[r], drives[r], c.pump, c.half)
+    else:
+        for r in range(len(x)):
+            out[r] = linear_drift(x[r], drives[r], c.net_pump)
+
+
+@kernel
+def increment_oscillators(
+    arrays: Oscillators, kicks: NDArray[Any], out: NDArray[Any], c: OscillatorConstants
+) -> None:
+    """Write the change of every amplitude in an explicit step to `out` (n, runs)."""
+    drives = np.empty_like(out[0])
+    for i in range(len(out)):
+        products, h, change, kick = arrays.product[i], arrays.field[i], out[i], kicks[i]
+        for r in range(len(drives)):
+            drives[r] = drive(products[r], h * arrays.field_amplitude[r], c)
+        write_drift(arrays.x[i], drives, c, change)
+        for r in range(len(drives)):
+            change[r] = c.time_step * change[r] + c.noise * kick[r]
+
+
+@kernel
+def advance_oscillators(
+    arrays: Oscillators,
+    kicks: NDArray[Any],
+    key: NoiseKey,
+    round_trip: int,
+    first_run: int,
+    c: OscillatorConstants,
+) -> None:
+    r"""Make one step of every parametric oscillator, linearly implicit in the cubic term.
+
+    .. math:: x \leftarrow x + \frac{F(x)\,dt}{1 + 3x^2dt} + s\sqrt{dt}\,w
+
+    with F the drift. The first two rows of `kicks` are scratch.
+    """
+    is_noisy = c.noise != 0
+    for pair in range(len(arrays.x) // 2):
+        if is_noisy:
+            fill_normal_pair(key, round_trip, pair, first_run, kicks[0], kicks[1])
+        for side in range(2):
+            i = 2 * pair + side
+            x, products, h, kick = arrays.x[i], arrays.product[i], arrays.field[i], kicks[side]
+            for r in range(len(x)):
+                a = x[r]
+                pull = drive(products[r], h * arrays.field_amplitude[r], c)
+                slope = cubic_drift(a, pull, c.net_pump)
+                x[r] = a + c.time_step * slope / (c.one + c.three_steps * a * a) + c.noise * kick[r]
+
+
+@kernel
+def advance_oscillators_through(
+    operand: CouplingOperand,
+    arrays: Oscillators,
+    fed_back: NDArray[Any],
+    kicks: NDArray[Any],
+    key: NoiseKey,
+    round_trip: int,
+    first_run: int,
+    net_pumps: NDArray[Any],
+    limit: float,
+    follows_mean: bool,  # noqa: FBT001
+    c: OscillatorConstants,
+) -> None:
+    """Make a step at each of the net pumps; `fed_back` (n, runs) is scratch.
+
+    With `follows_mean` a field has the mean magnitude of what is fed back as its amplitude.
+    """
+    product = arrays.product[: len(fed_back)]
+    for step in range(len(net_pumps)):
+        for i in range(len(fed_back)):
+            x, clipped = arrays.x[i], fed_back[i]
+            for r in range(len(clipped)):
+                clipped[r] = min(max(x[r], -limit), limit)
+        multiply_rows(operand, fed_back, 0, product)
+        if follows_mean:
+            mean_magnitude(fed_back, arrays.field_amplitude)
+        now = OscillatorConstants(
+            c.saturation,
+            c.pump,
+            net_pumps[step],
+            c.coupling,
+            c.drive_top,
+            c.time_step,
+            c.three_steps,
+            c.noise,
+            c.one,
+            c.half,
+        )
+        advance_oscillators(arrays, kicks, key, round_trip + step, first_run, now)
+
+
+@documented
 @dataclass(frozen=True, kw_only=True)
 class MeanField(Dynamics):
     r"""Oscillators with ideal couplings: the mean, without measurement or quantum noise.
@@ -72,74 +228,66 @@ class MeanField(Dynamics):
     opto-electronic loop in discrete time, :math:`x \leftarrow \cos^2(p\,x + D - \pi/4) - 1/2`, is
     "sine" in steps of 1 with `EulerMaruyama`.
 
-    Parameters
-    ----------
-    coupling_gain : float
-        Dimensionless g.
-    time_step : float
-        dt of a round trip.
-    saturation : {"cubic", "tanh", "sine", "clip"}
-    feedback : {"clip", "tanh", "sign"}
-        f, with :math:`L` the limit: x up to L, :math:`L\tanh(x/L)`, or :math:`L\,\mathrm{sgn}\,x`.
-    feedback_limit : float
-        L, the largest magnitude of an amplitude fed back; infinite for a clip that never clips.
-    drive_limit : float
-        Largest magnitude of a drive; infinite for a linear machine.
-    field_amplitude : float or None
-        a, the amplitude a spin of the field's own would have; None for the mean of
-        ``|f(x)|`` over the spins of a run.
-    noise : float
-        s, per square root of a lifetime.
-    initial_width : float
-    integrator : Integrator
-        Anything but `StrangSplitting`.
-    precision : {"single", "double"}
-        Of the state, and of the product where it is not exact.
-
     Raises
     ------
     ValueError
         A parameter out of its range, or an integrator that does not suit.
     """
 
-    coupling_gain: float = 0.5
-    time_step: float = 0.05
-    saturation: Saturation = "cubic"
-    feedback: Feedback = "clip"
-    feedback_limit: float = math.inf
-    drive_limit: float = math.inf
-    field_amplitude: float | None = None
-    noise: float = 0.0
-    initial_width: float = 1e-3
-    integrator: Integrator[SemiImplicitEquation] = LinearlyImplicitEuler()  # noqa: RUF009  frozen
-    precision: Precision = "single"
+    coupling_gain: float = coupling_gain_option(0.5)
+    time_step: float = time_step_option(0.05, low=0.01, high=0.5)
+    noise: float = option(
+        0.0,
+        within=NON_NEGATIVE,
+        low=0.0,
+        high=0.5,
+        symbol="s",
+        doc="Width of the noise, per square root of a lifetime.",
+    )
+    saturation: Saturation = option(
+        "cubic", within=SATURATIONS, symbol="S", doc="How the amplitudes saturate."
+    )
+    feedback: Feedback = option(
+        "clip",
+        within=("clip", "tanh", "sign"),
+        symbol="f",
+        doc=r"""What is fed back, with L the limit.
+:math:`x` up to L, :math:`L\tanh(x/L)`, or :math:`L\,\mathrm{sgn}\,x`.""",
+    )
+    feedback_limit: float = option(
+        math.inf,
+        within=POSITIVE_OR_INFINITE,
+        low=0.01,
+        high=10.0,
+        log=True,
+        symbol="L",
+        doc="Largest amplitude fed back.\nInfinite for a clip that never clips.",
+    )
+    drive_limit: float = option(
+        math.inf,
+        within=POSITIVE_OR_INFINITE,
+        low=0.01,
+        high=10.0,
+        log=True,
+        doc="Largest drive, in units of the loss.\nInfinite for a linear machine.",
+    )
+    field_amplitude: float | None = field_amplitude_option()
+    initial_width: float = initial_width_option(1e-3)
+    integrator: Integrator[SemiImplicitEquation] = option(
+        LinearlyImplicitEuler(), doc="Anything but `StrangSplitting`."
+    )
+    precision: Precision = precision_option()
 
     def __post_init__(self) -> None:
-        has_limit = self.feedback == "clip" or self.feedback_limit < math.inf
-        checks = {
-            "coupling_gain": 0 <= self.coupling_gain < math.inf,
-            "time_step": 0 < self.time_step < math.inf,
-            "saturation": self.saturation in SATURATIONS,
-            "feedback": self.feedback in {"clip", "tanh", "sign"},
-            "feedback_limit": self.feedback_limit > 0 and has_limit,
-            "drive_limit": self.drive_limit > 0,
-            "field_amplitude": self.field_amplitude is None or math.isfinite(self.field_amplitude),
-            "noise": 0 <= self.noise < math.inf,
-            "initial_width": 0 <= self.initial_width < math.inf,
-            "precision": self.precision in {"single", "double"},
-        }
-        check_options(self, checks)
+        super().__post_init__()
+        if self.feedback != "clip" and self.feedback_limit == math.inf:
+            raise out_of_range(self, "feedback_limit")
         check_integrator(self.integrator, equation=OscillatorBlock, interpretation=None)
 
     @property
     def largest_code(self) -> float | None:
         """1 where signs are fed back; None where amplitudes are."""
         return 1.0 if self.feedback == "sign" else None
-
-    @property
-    def has_field(self) -> bool:
-        """Always."""
-        return True
 
     def start(self, inputs: JobInputs, *, first_run: int, n_runs: int) -> OscillatorBlock:
         """Return a block of runs at their random initial amplitudes."""

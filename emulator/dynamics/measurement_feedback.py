@@ -10,21 +10,47 @@ Ng et al., arXiv:2103.05629 (Gaussian model of measurement and feedback).
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-from emulator.converters import Converter
-from emulator.dynamics.base import Dynamics, JobInputs, Precision, state_dtype
-from emulator.dynamics.pulse_train import PulseTrain
-from emulator.dynamics.round_trip import LoopConstants
-from emulator.imperfections import Imperfections, disturbed
+import numpy as np
+
+from emulator.converters import ADC_SETTINGS, DAC_SETTINGS, Converter
+from emulator.dynamics.base import (
+    Dynamics,
+    JobInputs,
+    Precision,
+    coupling_gain_option,
+    precision_option,
+    state_dtype,
+)
+from emulator.dynamics.chunks import ChunkedBlock
+from emulator.dynamics.imperfect_round_trip import (
+    COSH_SERIES,
+    SINH_SERIES,
+    LoopErrors,
+    advance_imperfect_pulses,
+)
+from emulator.dynamics.round_trip import (
+    GainTable,
+    LoopConstants,
+    PulseArrays,
+    advance_chunk,
+    gain_series,
+)
+from emulator.imperfections import Disorder, Imperfections, PhaseWalk, disturbed
+from emulator.options import NON_NEGATIVE, POSITIVE, POSITIVE_SHARE, Interval, documented, option
+from emulator.products.packing import BLOCK_ROWS, aligned_zeros, padded_runs
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from emulator.products.coupling import CouplingMatrix
 
-__all__ = ["MeasurementFeedback"]
+__all__ = ["MeasurementFeedback", "PulseTrain"]
 
 
+@documented
 @dataclass(frozen=True, kw_only=True)
 class MeasurementFeedback(Dynamics):
     r"""Degenerate parametric oscillators coupled by homodyne detection and injection.
@@ -32,10 +58,11 @@ class MeasurementFeedback(Dynamics):
     One round trip of pulse i, with mean :math:`\mu` and variance :math:`\sigma` of X:
 
     1. injection :math:`\mu \to \mu + f_i`, with :math:`f_i` from `delay` round trips ago;
-    2. crystal :math:`\mu \to G\mu,\ \sigma \to G^2\sigma` (`pulse.gain_series`);
+    2. crystal :math:`\mu \to G\mu,\ \sigma \to G^2\sigma` (`round_trip.gain_series`);
     3. loss :math:`\mu \to \sqrt\eta\mu,\ \sigma \to \eta\sigma + (1 - \eta)/2`;
     4. out-coupling of a share R to a homodyne detector, whose record m is drawn and conditions
-       :math:`\mu` and :math:`\sigma` (`pulse.measured_mean`, `pulse.measured_variance`);
+       :math:`\mu` and :math:`\sigma` (`round_trip.measured_mean`,
+       `round_trip.measured_variance`);
     5. ADC to codes; integer product with J; DAC; the field :math:`f_i` to be injected:
 
     .. math:: f_i = \sqrt2 A_s L\;\mathrm{DAC}\Big(\frac{g}{|J|}\sum_j J_{ij}\,
@@ -50,68 +77,67 @@ class MeasurementFeedback(Dynamics):
     heterogeneity of amplitudes, the main source of wrong minima; a full scale of the DAC keeps
     strongly coupled spins from dragging the rest.
 
-    Parameters
-    ----------
-    transmission : float
-        Power transmission :math:`\eta` of a round trip, out-coupler aside.
-    outcoupling : float
-        Power R sent to the detector.
-    detector_efficiency : float
-        :math:`\eta_d`.
-    electronic_noise : float
-        Standard deviation :math:`\sigma_{el}` added to a record; vacuum has :math:`\sqrt{1/2}`.
-    saturation : float
-        :math:`A_s`; a lone oscillator at p = 2 holds about :math:`A_s^2` photons.
-    adc, dac : Converter
-    coupling_gain : float
-        Dimensionless g.
-    delay : int
-        Round trips between a measurement and its injection. With 0 all pulses are measured
-        before any is injected, within the same round trip; fibre machines have 1 or more.
-    imperfections : Imperfections
-        What else is wrong with the machine; nothing by default.
-    precision : {"single", "double"}
-        Of the state.
-
-    Notes
-    -----
-    The injection coupler is weak: it changes no variance. P is not followed: its mean is zero,
-    and nothing observable depends on its variance.
-
     Raises
     ------
     ValueError
         A parameter out of its range.
     """
 
-    transmission: float = 0.75
-    outcoupling: float = 0.2
-    detector_efficiency: float = 1.0
-    electronic_noise: float = 0.0
-    saturation: float = 300.0
-    adc: Converter = field(default=Converter(full_scale=0.12, bits=8))
-    dac: Converter = field(default=Converter(full_scale=0.2, bits=12))
-    coupling_gain: float = 0.75
-    delay: int = 1
-    imperfections: Imperfections = field(default=Imperfections())
-    precision: Precision = "single"
+    coupling_gain: float = coupling_gain_option(0.75)
+    adc: Converter = option(
+        Converter(full_scale=0.12, bits=8), parts=ADC_SETTINGS, doc="Converter of the records."
+    )
+    dac: Converter = option(
+        Converter(full_scale=0.2, bits=12), parts=DAC_SETTINGS, doc="Converter of the drives."
+    )
+    electronic_noise: float = option(
+        0.0,
+        within=NON_NEGATIVE,
+        low=0.0,
+        high=10.0,
+        symbol=r"\sigma_{el}",
+        doc=r"""Noise of a record; vacuum has 0.71.
+Standard deviation, where vacuum has :math:`\sqrt{1/2}`.""",
+    )
+    transmission: float = option(
+        0.75,
+        within=POSITIVE_SHARE,
+        symbol=r"\eta",
+        doc="Power transmission of a round trip, out-coupler aside.",
+    )
+    outcoupling: float = option(
+        0.2,
+        within=Interval(0, 1, includes_low=False, includes_high=False),
+        symbol="R",
+        doc="Power sent to the detector.",
+    )
+    detector_efficiency: float = option(
+        1.0, within=POSITIVE_SHARE, symbol=r"\eta_d", doc="Efficiency of the detector."
+    )
+    saturation: float = option(
+        300.0,
+        within=POSITIVE,
+        symbol="A_s",
+        doc="A lone oscillator at p = 2 holds about the square of it in photons.",
+    )
+    delay: int = option(
+        1,
+        within=NON_NEGATIVE,
+        doc="""Round trips between a measurement and its injection.
+With 0 all pulses are measured before any is injected, within the same round trip; fibre machines
+have 1 or more.""",
+    )
+    imperfections: Imperfections = option(
+        Imperfections(), doc="What else is wrong with the machine; nothing by default."
+    )
+    precision: Precision = precision_option()
+
+    has_field = False  # hardware of this kind applies couplings only
 
     def __post_init__(self) -> None:
-        checks = {
-            "transmission": 0 < self.transmission <= 1,
-            "outcoupling": 0 < self.outcoupling < 1,
-            "detector_efficiency": 0 < self.detector_efficiency <= 1,
-            "electronic_noise": 0 <= self.electronic_noise < math.inf,
-            "saturation": 0 < self.saturation < math.inf,
-            "coupling_gain": 0 <= self.coupling_gain < math.inf,
-            "delay": self.delay >= 0,
-            "precision": self.precision in {"single", "double"},
-        }
+        super().__post_init__()
         if self.imperfections.accumulator_bits is not None and not self.adc.rounds:
             raise ValueError("accumulator_bits: an accumulator holds integers, give the ADC bits")
-        wrong = [name for name, is_right in checks.items() if not is_right]
-        if wrong:
-            raise ValueError(f"{wrong[0]} = {getattr(self, wrong[0])} is out of range")
 
     @property
     def loss_exponent(self) -> float:
@@ -127,11 +153,6 @@ class MeasurementFeedback(Dynamics):
     def largest_code(self) -> float | None:
         """Largest code of the ADC, None where it does not round."""
         return self.adc.top if self.adc.rounds else None
-
-    @property
-    def has_field(self) -> bool:
-        """Never: hardware of this kind applies couplings only."""
-        return False
 
     def perturb(self, coupling: CouplingMatrix) -> CouplingMatrix:
         """Return the couplings with the static errors of this machine, where it has any."""
@@ -182,4 +203,151 @@ class MeasurementFeedback(Dynamics):
             **{name: scalar(value) for name, value in scalars.items()},
             adc_rounds=self.adc.rounds,
             dac_rounds=self.dac.rounds,
+        )
+
+
+class PulseTrain(ChunkedBlock):
+    """A block of runs of a measurement-feedback machine.
+
+    Attributes
+    ----------
+    phase : PhaseWalk or None
+        Of the injection; None where nothing is wrong in the loop.
+    """
+
+    def __init__(
+        self, dynamics: MeasurementFeedback, inputs: JobInputs, first_run: int, n_runs: int
+    ) -> None:
+        coupling, dtype = inputs.coupling, state_dtype(dynamics.precision)
+        shape = inputs.n_spins + inputs.n_spins % 2, padded_runs(n_runs)
+        super().__init__(shape[0] * shape[1])
+        self._arrays = PulseArrays(
+            mean=aligned_zeros(shape, dtype),
+            variance=aligned_zeros(shape, dtype),
+            codes=np.zeros((dynamics.delay + 1, *shape), coupling.operand.code_dtype),
+            workspace=coupling.operand.workspace(n_runs),
+            product=aligned_zeros((BLOCK_ROWS, shape[1]), coupling.dtype),
+            n_spins=inputs.n_spins,
+        )
+        self._arrays.variance[:] = 0.5
+        self._inputs, self._dynamics = inputs, dynamics
+        self._first_run, self._n_runs = first_run, n_runs
+        self._constants = dynamics.constants()
+        self._injection_scale = coupling.dtype.type(dynamics.injection_scale(coupling.unit))
+        self._scalar = dtype.type
+        self._round_trip = 0
+        self.phase: PhaseWalk | None = None
+        if not dynamics.imperfections.is_ideal:
+            imperfections = dynamics.imperfections
+            self.phase = PhaseWalk(imperfections, inputs.key, first_run=first_run, n_runs=shape[1])
+            self._disorder = Disorder.of(imperfections, inputs.n_spins, dtype)
+            self._product = aligned_zeros(shape, coupling.dtype)
+            self._cosh = tuple(np.array(COSH_SERIES, dtype))
+            self._sinh = tuple(np.array(SINH_SERIES, dtype))
+
+    @property
+    def mean(self) -> NDArray[Any]:
+        """Of X, given all records so far (n or n + 1, runs).
+
+        An odd machine has one pulse more, coupled to none.
+        """
+        self.catch_up()
+        return self._arrays.mean[:, : self._n_runs]
+
+    @property
+    def variance(self) -> NDArray[Any]:
+        """Of X, given all records so far, as `mean`."""
+        self.catch_up()
+        return self._arrays.variance[:, : self._n_runs]
+
+    @property
+    def codes(self) -> NDArray[Any]:
+        """The last records in ADC codes, a ring over `delay` + 1 round trips: (slots, n, runs)."""
+        self.catch_up()
+        return self._arrays.codes[..., : self._n_runs]
+
+    @property
+    def latest_codes(self) -> NDArray[Any]:
+        """Codes of the last round trip."""
+        codes = self.codes
+        return codes[(self._round_trip - 1) % len(codes)]
+
+    def amplitudes(self) -> NDArray[Any]:
+        """Return the means of X, what the records say, in units of `MeasurementFeedback.unit`."""
+        return self.mean[: self._inputs.n_spins] / self._scalar(self._dynamics.unit)
+
+    def notes(self, n_runs: int) -> dict[str, float | str]:
+        """Return what went wrong: clipped records, phase errors, locks, dead pulses."""
+        n_spins, top = self._inputs.n_spins, self._constants.adc_top
+        clipped = np.abs(self.latest_codes[:n_spins, :n_runs]) >= top
+        notes: dict[str, float | str] = {"largest_clipped_share": float(clipped.mean(axis=0).max())}
+        if self.phase is None:
+            return notes
+        if self._dynamics.imperfections.has_phase:
+            notes["largest_phase_error_rad"] = float(self.phase.largest[:n_runs].max())
+            notes["relocks"] = self.phase.relocks
+        n_dead = int(np.count_nonzero(self._disorder.is_dead[:n_spins]))
+        return notes | ({"dead_pulses": n_dead} if n_dead else {})
+
+    def _advance_through(self, pumps: NDArray[np.float64]) -> None:
+        if self.phase is None:
+            self._advance_ideal(pumps)
+        else:
+            for pump in pumps:
+                self._advance_imperfect(float(pump), self.phase)
+
+    def _advance_ideal(self, pumps: NDArray[np.float64]) -> None:
+        loss = self._dynamics.loss_exponent
+        series = gain_series(pumps, loss).astype(self._scalar)
+        advance_chunk(
+            self._inputs.coupling.operand,
+            self._arrays,
+            GainTable(series, ((pumps * loss) ** 2).astype(self._scalar)),
+            self._injection_scale,
+            self._inputs.key,
+            self._round_trip,
+            self._first_run,
+            self._constants,
+        )
+        self._round_trip += len(pumps)
+
+    def _advance_imperfect(self, pump: float, phase: PhaseWalk) -> None:
+        arrays, n_spins = self._arrays, self._inputs.n_spins
+        # the slot about to be overwritten is `delay` + 1 round trips old
+        codes = arrays.codes[self._round_trip % len(arrays.codes)]
+        self._inputs.coupling.multiply(codes[:n_spins], self._product[:n_spins])
+        phase.advance(self._round_trip)
+        advance_imperfect_pulses(
+            arrays.mean,
+            arrays.variance,
+            self._product,
+            codes,
+            self._injection_scale,
+            self._inputs.key,
+            self._round_trip,
+            self._first_run,
+            phase.projection().astype(self._scalar),
+            self._cosh,
+            self._sinh,
+            self._constants,
+            self._errors(pump),
+            self._disorder,
+        )
+        self._round_trip += 1
+
+    def _errors(self, pump: float) -> LoopErrors:
+        dynamics, options = self._dynamics, self._dynamics.imperfections
+        elapsed = self._round_trip / max(self._inputs.round_trips - 1, 1)
+        threshold = 1 + options.threshold_drift * elapsed
+        scalars = {
+            "injection_noise": options.injection_noise,
+            "timing_jitter": options.timing_jitter,
+            "pump_exponent": pump * dynamics.loss_exponent / threshold,
+            "pump_noise": options.pump_noise,
+            "detector_offset": options.detector_offset,
+            "leakage": options.leakage,
+        }
+        return LoopErrors(
+            accumulator_top=self._product.dtype.type(options.accumulator_top),
+            **{name: self._scalar(value) for name, value in scalars.items()},
         )

@@ -13,26 +13,48 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from numba import njit
 
 from emulator.dynamics.base import (
     Block,
     Dynamics,
     JobInputs,
     Precision,
-    check_options,
+    coupling_gain_option,
+    field_weight_option,
+    precision_option,
     state_dtype,
 )
+from emulator.dynamics.kernel import kernel
 from emulator.elementary import tanh
 from emulator.noise import NoiseKey, fill_normal_pair
+from emulator.options import (
+    NON_NEGATIVE,
+    POSITIVE_OR_INFINITE,
+    POSITIVE_SHARE,
+    documented,
+    option,
+)
+from emulator.preset import algorithm
 from emulator.spectrum import LEAST_FIELD_WEIGHT
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from emulator.machine import EmulatedCim
     from emulator.products.coupling import CouplingMatrix
 
-__all__ = ["AnnealingBlock", "NoisyMeanFieldAnnealing", "advance_annealing", "row_norms"]
+__all__ = [
+    "AnnealingBlock",
+    "NoisyMeanFieldAnnealing",
+    "advance_annealing",
+    "noisy_mean_field_annealing",
+    "row_norms",
+]
+
+
+# The recommended pump: from infinite temperature to a sixth of the critical one of a spin glass.
+COOLING = (0.0, 6.0)
+COLDEST = 20.0
 
 
 class AnnealingConstants(NamedTuple):
@@ -44,8 +66,8 @@ class AnnealingConstants(NamedTuple):
     taken: Any
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def advance_annealing(  # noqa: PLR0917  a kernel takes arrays
+@kernel
+def advance_annealing(
     x: NDArray[Any],
     product: NDArray[Any],
     field: NDArray[Any],
@@ -81,6 +103,7 @@ def row_norms(coupling: CouplingMatrix, field_weight: float) -> NDArray[np.float
     return np.where(norms > 0, norms, 1.0)
 
 
+@documented
 @dataclass(frozen=True, kw_only=True)
 class NoisyMeanFieldAnnealing(Dynamics):
     r"""NMFA: mean spins in noisy local fields, cooled as the pump rises.
@@ -93,55 +116,40 @@ class NoisyMeanFieldAnnealing(Dynamics):
     at :math:`p = 1 / g\lambda`. With g = 1/2, p = 1 is the threshold of a large spin glass, whose
     spectrum ends at :math:`\lambda = 2`. Runs start from zero.
 
-    Parameters
-    ----------
-    coupling_gain : float
-        g.
-    mixing : float
-        Largest :math:`\alpha`, from above 0 to 1.
-    stability : float
-        :math:`\alpha` is at most this share of :math:`2 / (1 - \lambda_{min}g\,p)`, beyond which
-        the mode of the lowest eigenvalue flips its sign at every step; infinite for the paper's
-        constant :math:`\alpha`.
-    noise : float
-        s, in units of a row's norm.
-    field_weight : float
-        w, from 0 to 1; the paper has 1.
-    precision : {"single", "double"}
-
     Raises
     ------
     ValueError
         A parameter out of its range.
     """
 
-    coupling_gain: float = 0.5
-    mixing: float = 0.5
-    stability: float = 0.9
-    noise: float = 0.15
-    field_weight: float = 0.0
-    precision: Precision = "single"
-
-    def __post_init__(self) -> None:
-        checks = {
-            "coupling_gain": 0 <= self.coupling_gain < math.inf,
-            "mixing": 0 < self.mixing <= 1,
-            "stability": self.stability > 0,
-            "noise": 0 <= self.noise < math.inf,
-            "field_weight": 0 <= self.field_weight <= 1,
-            "precision": self.precision in {"single", "double"},
-        }
-        check_options(self, checks)
-
-    @property
-    def largest_code(self) -> float | None:
-        """None: mean spins are fed back as they are."""
-        return None
-
-    @property
-    def has_field(self) -> bool:
-        """Always."""
-        return True
+    coupling_gain: float = coupling_gain_option(0.5)
+    field_weight: float = field_weight_option(0.0, note="The paper has 1.")
+    mixing: float = option(
+        0.5,
+        within=POSITIVE_SHARE,
+        low=0.01,
+        high=1.0,
+        log=True,
+        symbol=r"\alpha",
+        doc="""Share of an amplitude that is renewed in a round trip.
+Smaller where `stability` demands it.""",
+    )
+    noise: float = option(
+        0.15,
+        within=NON_NEGATIVE,
+        low=0.0,
+        high=1.0,
+        symbol="s",
+        doc="Width of the noise, in units of a spin's couplings.",
+    )
+    stability: float = option(
+        0.9,
+        within=POSITIVE_OR_INFINITE,
+        doc=r"""Largest share of :math:`2 / (1 - \lambda_{min}g\,p)` that the mixing may reach.
+Beyond this limit the mode of the lowest eigenvalue flips its sign at every step. Infinite for
+the paper's constant mixing.""",
+    )
+    precision: Precision = precision_option()
 
     def start(self, inputs: JobInputs, *, first_run: int, n_runs: int) -> AnnealingBlock:
         """Return a block of runs at infinite temperature."""
@@ -208,3 +216,14 @@ class AnnealingBlock(Block):
             kept=scalar(1 - mixing),
             taken=scalar(mixing),
         )
+
+
+def noisy_mean_field_annealing() -> EmulatedCim:
+    """Return NMFA: `NoisyMeanFieldAnnealing`, whose pump is an inverse temperature."""
+    return algorithm(
+        "nmfa",
+        "Noisy mean-field annealing",
+        NoisyMeanFieldAnnealing(),
+        pump=COOLING,
+        highest_pump=COLDEST,
+    )

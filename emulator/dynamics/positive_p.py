@@ -16,9 +16,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from emulator.dynamics.base import Block, Dynamics, JobInputs, Precision, check_options
-from emulator.dynamics.pairs import PairConstants, amplify_pairs, increment_pairs, kick_pairs
-from emulator.dynamics.two_noises import fill_two_noises
+from emulator.dynamics.base import (
+    Block,
+    Dynamics,
+    JobInputs,
+    Precision,
+    coupling_loss_option,
+    interpretation_option,
+    time_step_option,
+)
+from emulator.dynamics.kernel import inlined, kernel
+from emulator.dynamics.two_noises import fill_two_noises, fill_two_normals
 from emulator.integrators import (
     Integrator,
     Interpretation,
@@ -26,11 +34,128 @@ from emulator.integrators import (
     StrangSplitting,
     check_integrator,
 )
+from emulator.options import NON_NEGATIVE, Interval, documented, option
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["PositiveP", "PositivePBlock", "PositivePMoments"]
+    from emulator.noise import NoiseKey
+
+__all__ = [
+    "PairConstants",
+    "PositiveP",
+    "PositivePBlock",
+    "PositivePMoments",
+    "amplified",
+    "amplify_pairs",
+    "increment_pairs",
+    "kick_pairs",
+    "pair_drift",
+    "pair_width",
+    "turned",
+]
+
+
+# Arrays of the kernels are float64 and have shape (n, 2 runs), u before v. Amplitudes u and v are
+# alpha and beta over A_s sqrt(p), and never beyond 1.
+
+
+class PairConstants(NamedTuple):
+    """Scalars of `increment_pairs`."""
+
+    time_step: float
+    pump: float
+    loss: float
+    coupling: float
+    noise: float
+
+
+@inlined
+def pair_drift(u: float, v: float, c: PairConstants) -> float:
+    r"""Return :math:`p\,v\,(1 - u^2) - \ell u`, the drift of u without couplings."""
+    return c.pump * v * (1.0 - u * u) - c.loss * u
+
+
+@inlined
+def pair_width(u: float, c: PairConstants) -> float:
+    r"""Return :math:`\sqrt{1 - u^2}\,\sqrt{dt}/A_s`."""
+    return c.noise * math.sqrt(max(1.0 - u * u, 0.0))
+
+
+@inlined
+def amplified(u: float, v: float, cosh: float, sinh: float) -> tuple[Any, Any]:
+    r"""Return u and v after gain alone, for cosh and sinh of p times the time, exactly.
+
+    .. math:: \dot u = p\,v\,(1 - u^2),\quad \dot v = p\,u\,(1 - v^2)
+              \;\Rightarrow\; u \to \frac{m}{\sqrt{1 - u^2 + m^2}},\quad
+              m = u\cosh p\tau + v\sinh p\tau
+    """
+    m, n = u * cosh + v * sinh, v * cosh + u * sinh
+    return m / math.sqrt(1.0 - u * u + m * m), n / math.sqrt(1.0 - v * v + n * n)
+
+
+@inlined
+def turned(u: float, angle: float) -> float:
+    r"""Return :math:`\sin(\arcsin u + \text{angle})`, reflected where the angle passes a pole."""
+    return u * math.cos(angle) + math.sqrt(1.0 - u * u) * math.sin(angle)
+
+
+@kernel
+def increment_pairs(
+    pairs: NDArray[Any],
+    product: NDArray[Any],
+    noise: NDArray[Any],
+    out: NDArray[Any],
+    c: PairConstants,
+) -> None:
+    """Write the change of every amplitude in an explicit step; `noise` is of unit width."""
+    runs = pairs.shape[1] // 2
+    for i in range(len(pairs)):
+        u, v, change = pairs[i, :runs], pairs[i, runs:], out[i]
+        for r in range(runs):
+            change[r] = c.time_step * pair_drift(u[r], v[r], c) + pair_width(u[r], c) * noise[i, r]
+            change[runs + r] = (
+                c.time_step * pair_drift(v[r], u[r], c) + pair_width(v[r], c) * noise[i, runs + r]
+            )
+        for r in range(2 * runs):
+            change[r] += c.coupling * product[i, r]
+
+
+@kernel
+def amplify_pairs(pairs: NDArray[Any], cosh: float, sinh: float) -> None:
+    """Let every oscillator gain."""
+    runs = pairs.shape[1] // 2
+    for i in range(len(pairs)):
+        u, v = pairs[i, :runs], pairs[i, runs:]
+        for r in range(runs):
+            u[r], v[r] = amplified(u[r], v[r], cosh, sinh)
+
+
+@kernel
+def kick_pairs(
+    pairs: NDArray[Any],
+    product: NDArray[Any],
+    noise: NDArray[Any],
+    key: NoiseKey,
+    step: int,
+    first_run: int,
+    coupling: float,
+    kept: float,
+    width: float,
+) -> None:
+    """Add couplings and noise between two half steps of loss, `kept` of each.
+
+    `noise` (2 runs,) is scratch.
+    """
+    runs = pairs.shape[1] // 2
+    for i in range(len(pairs)):
+        fill_two_normals(key, step, i, first_run, noise[:runs], noise[runs:])
+        row, products = pairs[i], product[i]
+        for r in range(2 * runs):
+            coupled = kept * row[r] + coupling * products[r]
+            # the continuous paths stay inside; a step of coupling can overshoot by O(dt^2)
+            inside = min(max(coupled, -1.0), 1.0)
+            row[r] = kept * turned(inside, width * noise[r])
 
 
 class PositivePMoments(NamedTuple):
@@ -48,6 +173,7 @@ class PositivePMoments(NamedTuple):
     pairs: NDArray[np.float64]
 
 
+@documented
 @dataclass(frozen=True, kw_only=True)
 class PositiveP(Dynamics):
     r"""Pairs of real amplitudes whose averages are those of the master equation.
@@ -70,22 +196,6 @@ class PositiveP(Dynamics):
     this is the reference for `TruncatedWigner`, for few oscillators and few photons, as
     averages converge slowly where the two states of an oscillator are well separated.
 
-    Parameters
-    ----------
-    saturation : float
-        :math:`A_s \ge 1`; a lone oscillator at p = 2 holds about :math:`A_s^2` photons.
-    coupling_gain : float
-        Dimensionless g.
-    coupling_loss : float
-        j, the loss rate of the field in the splitters, in units of the cavity's own.
-    time_step : float
-        dt of a round trip, in lifetimes of the field.
-    interpretation : {"ito", "stratonovich"}
-        Sense in which the equation is written: that of the integrator. In Stratonovich's, the
-        same law has :math:`1/2A_s^2` less loss.
-    integrator : Integrator
-        Anything but `LinearlyImplicitEuler`.
-
     Raises
     ------
     ValueError
@@ -96,28 +206,34 @@ class PositiveP(Dynamics):
     From vacuum, and while the pump does not decrease, all is real and
     :math:`|\alpha_i|, |\beta_i| \le A_s\sqrt p`. The state is :math:`u = \alpha/A_s\sqrt p =
     \sin\theta`, in which the noise is additive, of width :math:`1/A_s`. A step of
-    `StrangSplitting`: half a step of gain (`pairs.amplified`), half a step of loss, noise, loss,
+    `StrangSplitting`: half a step of gain (`amplified`), half a step of loss, noise, loss,
     gain, each exact; couplings enter once. Strong order 1, weak order 2 without couplings and 1
     with them. Other integrators step u itself, and stop it at the edge of the manifold.
     """
 
-    saturation: float = 10.0
-    coupling_gain: float = 0.0
-    coupling_loss: float = 0.0
-    time_step: float = 0.05
-    interpretation: Interpretation = "ito"
-    integrator: Integrator[SplitEquation] = StrangSplitting()  # noqa: RUF009  frozen
+    saturation: float = option(
+        10.0,
+        within=Interval(1, math.inf, includes_high=False),
+        symbol="A_s",
+        doc="A lone oscillator at p = 2 holds about the square of it in photons.",
+    )
+    # not to be set by a job: couplings are bounded by the loss, and how much that allows depends
+    # on the model
+    coupling_gain: float = option(
+        0.0, within=NON_NEGATIVE, symbol="g", doc="Strength of the couplings, dimensionless."
+    )
+    coupling_loss: float = coupling_loss_option()
+    time_step: float = time_step_option(0.05, low=0.005, high=1.0)
+    interpretation: Interpretation = interpretation_option()
+    integrator: Integrator[SplitEquation] = option(
+        StrangSplitting(), doc="Anything but `LinearlyImplicitEuler`."
+    )
     precision: Precision = field(default="double", init=False)
 
+    has_field = False  # light couples pulses only with each other
+
     def __post_init__(self) -> None:
-        checks = {
-            "saturation": 1 <= self.saturation < math.inf,
-            "coupling_gain": 0 <= self.coupling_gain < math.inf,
-            "coupling_loss": 0 <= self.coupling_loss < math.inf,
-            "time_step": 0 < self.time_step < math.inf,
-            "interpretation": self.interpretation in {"ito", "stratonovich"},
-        }
-        check_options(self, checks)
+        super().__post_init__()
         check_integrator(
             self.integrator, equation=PositivePBlock, interpretation=self.interpretation
         )
@@ -127,16 +243,6 @@ class PositiveP(Dynamics):
         """Loss rate of the field in the sense of `interpretation`."""
         stratonovich = 0.5 / self.saturation**2 if self.interpretation == "stratonovich" else 0.0
         return 1 + self.coupling_loss - stratonovich
-
-    @property
-    def largest_code(self) -> float | None:
-        """None: amplitudes are coupled as they are."""
-        return None
-
-    @property
-    def has_field(self) -> bool:
-        """Never: light couples pulses only with each other."""
-        return False
 
     def start(self, inputs: JobInputs, *, first_run: int, n_runs: int) -> PositivePBlock:
         r"""Return a block of runs in vacuum.

@@ -1,7 +1,12 @@
-"""Round trips of all pulses of a measurement-feedback machine, compiled.
+r"""Round trips of the pulses of a measurement-feedback machine: equations and kernels.
 
-There are two kernels: one without imperfections, which makes a chunk of round trips in a call,
-and one with all of them. Both call the equations of `pulse` by name.
+A pulse is Gaussian: mean :math:`\mu` and variances :math:`\sigma` of X, :math:`\pi` of P, with
+:math:`X = (a + a^\dagger)/\sqrt2`, so that vacuum has variance 1/2. The equations are functions
+of one scalar each; the kernel, which makes a chunk of round trips in a call, calls them by name.
+
+References
+----------
+Ng et al., arXiv:2103.05629. Yamamura, Aihara, Yamamoto, Phys. Rev. A 96, 053834 (2017).
 """
 
 from __future__ import annotations
@@ -10,38 +15,132 @@ import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from numba import njit
 
 from emulator.converters import to_code
-from emulator.dynamics.pulse import (
-    attenuated_variance,
-    crystal_gain,
-    measured_mean,
-    measured_variance,
-    pumped_gain,
-    record_variance,
-    timing_overlap,
-)
-from emulator.imperfections.streams import INJECTION, JITTER, PUMP
+from emulator.dynamics.kernel import inlined, kernel
 from emulator.noise import NoiseKey, fill_normal_pair
-from emulator.products.avx512 import prefer_wide_vectors
 from emulator.products.operand import multiply_rows, pack_codes
 from emulator.products.packing import BLOCK_ROWS
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
 
-    from emulator.imperfections import Disorder
     from emulator.products.operand import CouplingOperand
 
 __all__ = [
+    "GAIN_TERMS",
     "GainTable",
     "LoopConstants",
-    "LoopErrors",
     "PulseArrays",
     "advance_chunk",
-    "advance_imperfect_pulses",
+    "attenuated_variance",
+    "crystal_gain",
+    "even_polynomial",
+    "gain_series",
+    "measured",
+    "measured_mean",
+    "measured_variance",
+    "record_variance",
 ]
+
+
+GAIN_TERMS = 12
+# of 1 / G: 2k + 1 and (2k)!
+_ODD = np.arange(1.0, 2 * GAIN_TERMS, 2)
+_FACTORIALS = np.array([float(math.factorial(2 * k)) for k in range(GAIN_TERMS)])
+
+
+def gain_series(pump: ArrayLike, loss_exponent: float) -> NDArray[np.float64]:
+    r"""Return the coefficients of :math:`1/G` in powers of :math:`\theta^2`.
+
+    Coupled waves :math:`E_s' = \kappa E_p E_s,\ E_p' = -\kappa E_s^2` over a crystal of length
+    l conserve :math:`E_s^2 + E_p^2` and are solved by
+
+    .. math:: G^{-1} = \cosh\theta - \frac{pL}{\theta}\sinh\theta
+              = \sum_k \Big(1 - \frac{pL}{2k + 1}\Big)\frac{\theta^{2k}}{(2k)!}
+
+    with :math:`\theta = \kappa l\sqrt{E_p^2 + E_s^2}` and :math:`pL = \kappa l E_p`. A weak signal
+    has gain :math:`e^{pL}`; a strong one depletes the pump. Even powers alone appear, so the
+    kernel needs no root. With 12 terms the error of G is below 1e-9 for :math:`\theta < 3`.
+
+    Parameters
+    ----------
+    pump : float or array
+        Pump amplitude p over its threshold.
+    loss_exponent : float
+        L, the field loss of a round trip: amplitudes fall by :math:`e^{-L}` without a pump.
+
+    Returns
+    -------
+    float64 array, shape (..., 12)
+        In the shape of `pump`, and a new axis.
+    """
+    p_l = np.asarray(pump, np.float64)[..., None] * loss_exponent
+    return (1 - p_l / _ODD) / _FACTORIALS
+
+
+@inlined
+def even_polynomial(theta_squared: float, series: tuple[float, ...]) -> float:
+    r"""Return :math:`\sum_k a_k\theta^{2k}` for the coefficients `series`."""
+    total = series[11]
+    total = total * theta_squared + series[10]
+    total = total * theta_squared + series[9]
+    total = total * theta_squared + series[8]
+    total = total * theta_squared + series[7]
+    total = total * theta_squared + series[6]
+    total = total * theta_squared + series[5]
+    total = total * theta_squared + series[4]
+    total = total * theta_squared + series[3]
+    total = total * theta_squared + series[2]
+    total = total * theta_squared + series[1]
+    return total * theta_squared + series[0]
+
+
+@inlined
+def crystal_gain(theta_squared: float, series: tuple[float, ...], one: float) -> float:
+    """Return the field gain G of `gain_series`; `one` is 1 in the dtype wanted."""
+    return one / even_polynomial(theta_squared, series)
+
+
+@inlined
+def attenuated_variance(variance: float, transmission: float, vacuum: float) -> float:
+    r"""Return :math:`\eta\sigma + (1 - \eta)/2`, the variance after a loss; `vacuum` is 1/2.
+
+    Written so that vacuum stays vacuum to the last bit.
+    """
+    return vacuum + transmission * (variance - vacuum)
+
+
+@inlined
+def record_variance(variance: float, tap: float, floor: float) -> float:
+    r"""Return :math:`V = R\eta_d\sigma + (1 - R\eta_d)/2 + \sigma_{el}^2` of a homodyne record.
+
+    `tap` is :math:`R\eta_d`, `floor` the part that does not depend on the pulse.
+    """
+    return tap * variance + floor
+
+
+@inlined
+def measured_mean(mean: float, kick: float, transmitted: float, gain: float) -> float:
+    r"""Return the mean of X after the out-coupler, given the record.
+
+    .. math:: \mu \to \sqrt{1-R}\,\mu + \sqrt{R\eta_d(1-R)}\,\frac{\sigma - 1/2}{\sqrt V}\,w
+
+    `kick` is :math:`(\sigma - 1/2)w/\sqrt V`, with w the standard normal of the record
+    :math:`m = \sqrt{R\eta_d}\,\mu + \sqrt V w`.
+    """
+    return transmitted * mean + gain * kick
+
+
+@inlined
+def measured_variance(attenuated: float, excess: float, gain_squared: float) -> float:
+    r"""Return the variance of X after the out-coupler, given the record.
+
+    .. math:: \sigma \to (1-R)\sigma + \frac R2 - R\eta_d(1-R)\frac{(\sigma - 1/2)^2}{V}
+
+    `attenuated` is the first two terms, `excess` is :math:`(\sigma - 1/2)/\sqrt V`.
+    """
+    return attenuated - gain_squared * excess * excess
 
 
 class LoopConstants(NamedTuple):
@@ -67,22 +166,7 @@ class LoopConstants(NamedTuple):
     dac_rounds: bool
 
 
-class LoopErrors(NamedTuple):
-    """Further scalars of `advance_imperfect_pulses`.
-
-    All are of the state's dtype, but `accumulator_top`, which has that of the product.
-    """
-
-    accumulator_top: Any
-    injection_noise: Any
-    timing_jitter: Any
-    pump_exponent: Any
-    pump_noise: Any
-    detector_offset: Any
-    leakage: Any
-
-
-@njit(inline="always")
+@inlined
 def measured(mean: float, variance: float, noise: float, c: LoopConstants) -> tuple[Any, Any, Any]:
     """Return mean, variance and record of an amplified pulse after loss and measurement."""
     mu = c.field_transmission * mean
@@ -121,21 +205,21 @@ class PulseArrays(NamedTuple):
 
 
 class GainTable(NamedTuple):
-    """What a pump makes of the gains: `pulse.gain_series` and the square of pL, by round trip."""
+    """What a pump makes of the gains: `gain_series` and the square of pL, by round trip."""
 
     series: NDArray[Any]
     theta_from_pump: NDArray[Any]
 
 
-@njit(inline="always")
+@inlined
 def as_tuple(row: NDArray[Any]) -> Any:
-    """Return the coefficients of `pulse.even_polynomial` as scalars."""
+    """Return the coefficients of `even_polynomial` as scalars."""
     low = row[0], row[1], row[2], row[3], row[4], row[5]
     return (*low, row[6], row[7], row[8], row[9], row[10], row[11])
 
 
-@njit(cache=True, nogil=True)
-def advance_chunk(  # noqa: PLR0917  a kernel takes arrays
+@kernel
+def advance_chunk(
     operand: CouplingOperand,
     arrays: PulseArrays,
     gains: GainTable,
@@ -178,8 +262,8 @@ def advance_chunk(  # noqa: PLR0917  a kernel takes arrays
             )
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def advance_pulses(  # noqa: PLR0917  a kernel takes arrays
+@kernel
+def advance_pulses(
     mean: NDArray[Any],
     variance: NDArray[Any],
     product: NDArray[Any],
@@ -200,7 +284,6 @@ def advance_pulses(  # noqa: PLR0917  a kernel takes arrays
     What comes in another dtype takes that of the state first: float64 products, which 16-bit
     couplings need, would make all arithmetic float64 (255 instead of 358 us, n = 550, 64 runs).
     """
-    prefer_wide_vectors()  # pyright: ignore[reportCallIssue]
     drive = np.empty(mean.shape[1], mean.dtype)
     for pair in range(len(mean) // 2):
         one, two = codes[2 * pair], codes[2 * pair + 1]
@@ -218,106 +301,3 @@ def advance_pulses(  # noqa: PLR0917  a kernel takes arrays
                     gain * mu, gain * gain * variances[r], noise, c
                 )
                 records[r] = to_code(record * c.adc_scale, c.adc_top, c.adc_rounds)
-
-
-@njit(cache=True, nogil=True)
-def fill_noises(  # noqa: PLR0917  called from a kernel
-    key: NoiseKey,
-    round_trip: int,
-    pair: int,
-    first_run: int,
-    errors: LoopErrors,
-    rows: NDArray[Any],
-) -> None:
-    """Fill `rows` (6, runs), two of injection, of pump and of timing, for a pair of pulses.
-
-    Rows of what is off are left alone. It is a call of its own, since inlined into the kernel it
-    would double the time that compilation takes.
-    """
-    prefer_wide_vectors()  # pyright: ignore[reportCallIssue]
-    if errors.injection_noise != 0:
-        fill_normal_pair(key, INJECTION | round_trip, pair, first_run, rows[0], rows[1])
-    if errors.pump_noise != 0:
-        fill_normal_pair(key, PUMP | round_trip, pair, first_run, rows[2], rows[3])
-    if errors.timing_jitter != 0:
-        fill_normal_pair(key, JITTER | round_trip, pair, first_run, rows[4], rows[5])
-
-
-@njit(inline="always")
-def fill_drive(  # noqa: PLR0917  part of a kernel
-    drive: NDArray[Any],
-    products: NDArray[Any],
-    injection_scale: Any,
-    noise: NDArray[Any],
-    jitter: NDArray[Any],
-    c: LoopConstants,
-    errors: LoopErrors,
-) -> None:
-    """Fill `drive` (runs,) with what is injected into a pulse, in codes of the DAC.
-
-    Static gain and phase, which come from elsewhere, are left out.
-    """
-    for r in range(len(drive)):
-        total = min(max(products[r], -errors.accumulator_top), errors.accumulator_top)
-        drive[r] = to_code(total * injection_scale, c.dac_top, c.dac_rounds)
-    for r in range(len(drive)):
-        drive[r] *= c.one + errors.injection_noise * noise[r]
-    if errors.timing_jitter != 0:
-        for r in range(len(drive)):
-            drive[r] *= timing_overlap(errors.timing_jitter * jitter[r])
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def advance_imperfect_pulses(  # noqa: PLR0917  a kernel takes arrays
-    mean: NDArray[Any],
-    variance: NDArray[Any],
-    product: NDArray[Any],
-    codes: NDArray[Any],
-    injection_scale: Any,
-    key: NoiseKey,
-    round_trip: int,
-    first_run: int,
-    projection: NDArray[Any],
-    cosh: tuple[float, ...],
-    sinh: tuple[float, ...],
-    c: LoopConstants,
-    errors: LoopErrors,
-    disorder: Disorder,
-) -> None:
-    """Make one round trip of every pulse, with all that `Imperfections` lists.
-
-    Arrays as in `advance_pulses`; `projection` (runs,) is the cosine of the phase error. Takes 1.5
-    to 2.5 times as long as `advance_pulses` with the product, n = 550, 64 runs.
-    """
-    prefer_wide_vectors()  # pyright: ignore[reportCallIssue]
-    runs = mean.shape[1]
-    drive, raw = np.empty(runs, mean.dtype), np.empty(runs, mean.dtype)
-    before = np.zeros(runs, mean.dtype)
-    noises = np.zeros((6, runs), mean.dtype)
-    for pair in range(len(mean) // 2):
-        fill_normal_pair(key, round_trip, pair, first_run, codes[2 * pair], codes[2 * pair + 1])
-        fill_noises(key, round_trip, pair, first_run, errors, noises)
-        for side in range(2):
-            i = 2 * pair + side
-            means, variances, products, records = mean[i], variance[i], product[i], codes[i]
-            if disorder.is_dead[i]:
-                means[:], records[:], before[:] = 0, 0, 0
-                continue
-            noise, jitter = noises[side], noises[4 + side]
-            fill_drive(drive, products, injection_scale, noise, jitter, c, errors)
-            step, pump_noise = c.dac_step * disorder.injection_gain[i], noises[2 + side]
-            pump_exponent = errors.pump_exponent * disorder.pump_scale[i]
-            for r in range(runs):
-                mu = means[r] + step * drive[r] * projection[r]
-                pumped = pump_exponent * (c.one + errors.pump_noise * pump_noise[r])
-                theta_squared = pumped * pumped + c.theta_from_mean * mu * mu
-                gain = pumped_gain(theta_squared, pumped, cosh, sinh, c.one)
-                means[r], variances[r], raw[r] = measured(
-                    gain * mu, gain * gain * variances[r], mean.dtype.type(records[r]), c
-                )
-            detector_gain = disorder.detector_gain[i]
-            for r in range(runs):
-                record = detector_gain * raw[r]
-                total = record + errors.leakage * before[r] + errors.detector_offset
-                before[r] = record
-                records[r] = to_code(total * c.adc_scale, c.adc_top, c.adc_rounds)

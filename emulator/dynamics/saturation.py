@@ -19,8 +19,7 @@ from __future__ import annotations
 import math
 from typing import Literal, TypeAlias
 
-from numba import njit
-
+from emulator.dynamics.kernel import inlined
 from emulator.elementary import tanh
 
 __all__ = [
@@ -37,26 +36,26 @@ Saturation: TypeAlias = Literal["cubic", "tanh", "sine", "clip"]
 SATURATIONS: tuple[Saturation, ...] = ("cubic", "tanh", "sine", "clip")
 
 
-@njit(inline="always")
+@inlined
 def cubic_drift(x: float, drive: float, net_pump: float) -> float:
     r"""Return :math:`(p - 1 - x^2)x + D`, with `net_pump` for p - 1."""
     return (net_pump - x * x) * x + drive
 
 
-@njit(inline="always")
+@inlined
 def tanh_drift(x: float, drive: float, pump: float) -> float:
     r"""Return :math:`-x + \tanh(px + D)`."""
     return tanh(pump * x + drive) - x
 
 
-@njit(inline="always")
+@inlined
 def sine_drift(x: float, drive: float, pump: float, half: float) -> float:
     r"""Return :math:`-x + \cos^2(px + D - \pi/4) - \tfrac12 = -x + \tfrac12\sin 2(px + D)`."""
     phase = pump * x + drive
     return half * math.sin(phase + phase) - x
 
 
-@njit(inline="always")
+@inlined
 def linear_drift(x: float, drive: float, net_pump: float) -> float:
     r"""Return :math:`(p - 1)x + D`: what saturates are walls at :math:`|x| = 1`."""
     return net_pump * x + drive

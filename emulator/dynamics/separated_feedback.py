@@ -8,28 +8,36 @@ arXiv:2108.07369.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from numba import njit
-
-from emulator.dynamics.base import Precision, state_dtype
+from emulator.dynamics.base import (
+    Precision,
+    coupling_gain_option,
+    initial_width_option,
+    loss_option,
+    precision_option,
+    state_dtype,
+    time_step_option,
+)
 from emulator.dynamics.controlled_base import (
     ControlledDynamics,
-    FeedbackConstants,
     Ramp,
     RunConditions,
     SharedArrays,
-    feed_back,
     ramped,
 )
 from emulator.dynamics.energy_tracking import track_after
+from emulator.dynamics.feedback import FeedbackConstants, local_fields
+from emulator.dynamics.kernel import inlined, kernel
 from emulator.dynamics.saturation import cubic_drift
-from emulator.products.avx512 import prefer_wide_vectors
+from emulator.options import NON_NEGATIVE, documented, option
+from emulator.preset import algorithm
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from emulator.machine import EmulatedCim
 
 
 __all__ = [
@@ -38,6 +46,7 @@ __all__ = [
     "advance_separated_feedback",
     "control_separately",
     "rational_tanh",
+    "separated_feedback_control",
 ]
 
 # Largest magnitude of an amplitude.
@@ -86,7 +95,7 @@ class SeparatedFeedbackRamps(NamedTuple):
     error_step: NDArray[Any]
 
 
-@njit(inline="always")
+@inlined
 def rational_tanh(x: Any, c: Tanh) -> Any:
     """Return tanh(x) to 3e-7, without a call, so that the loop over runs vectorizes."""
     x = min(max(x, -c.top), c.top)
@@ -102,12 +111,11 @@ def rational_tanh(x: Any, c: Tanh) -> Any:
     return x * odd / even
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def control_separately(
     arrays: SharedArrays, ramps: SeparatedFeedbackRamps, step: int, c: SeparatedFeedbackConstants
 ) -> None:
     """Make one Euler step of every amplitude and of its error variable."""
-    prefer_wide_vectors()  # pyright: ignore[reportCallIssue]
     net_gain, steepness = ramps.net_gain[step], ramps.steepness[step]
     error_step = ramps.error_step[step]
     x, e = arrays.x.reshape(-1), arrays.e.reshape(-1)
@@ -120,7 +128,7 @@ def control_separately(
         e[k] += error_step * (z - e[k])
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def advance_separated_feedback(
     loop: FeedbackConstants,
     arrays: SharedArrays,
@@ -129,11 +137,12 @@ def advance_separated_feedback(
 ) -> None:
     """Make a round trip for each of the ramps' values."""
     for step in range(len(ramps.net_gain)):
-        feed_back(loop.operand, arrays)
+        local_fields(loop, arrays.x, arrays.local_field)
         control_separately(arrays, ramps, step, c)
         track_after(loop.tracker, arrays.x)
 
 
+@documented
 @dataclass(frozen=True, kw_only=True)
 class SeparatedFeedbackControl(ControlledDynamics):
     r"""SFC: a saturating injection, and error variables that push against what lasts.
@@ -147,43 +156,40 @@ class SeparatedFeedbackControl(ControlledDynamics):
     the opposite sign, so that positive z pulls up. Pump and loss are as in
     `ChaoticFeedbackControl`. A round trip is one Euler step; :math:`|x|` ends at 1.5.
 
-    Parameters
-    ----------
-    coupling_gain : float
-        g.
-    loss : float
-        L.
-    steepness : tuple of float
-        c at the first and the last round trip; without bound, and k = 0, injection is a sign.
-    memory : float
-        k.
-    error_rate : tuple of float
-        :math:`\beta` at the first and the last round trip.
-    time_step : float
-    initial_width : float
-        Of the normal amplitudes a run starts from.
-    precision : {"single", "double"}
-        Of the state; the hyperbolic tangent is right to 3e-7 in both.
-
     Raises
     ------
     ValueError
         A parameter out of its range.
     """
 
-    coupling_gain: float = 1.0
-    loss: float = 2.0
-    steepness: Ramp = (1.0, 3.0)
-    memory: float = 0.2
-    error_rate: Ramp = (0.3, 0.0)
-    time_step: float = 0.1
-    initial_width: float = 0.1
-    precision: Precision = "single"
+    coupling_gain: float = coupling_gain_option(1.0)
+    loss: float = loss_option(2.0)
+    steepness: Ramp = option(
+        (1.0, 3.0),
+        within=NON_NEGATIVE,
+        symbol="c",
+        doc="""Steepness of the saturation at the first and the last round trip.
+Without bound, and k = 0, injection is a sign.""",
+    )
+    memory: float = option(
+        0.2,
+        within=NON_NEGATIVE,
+        low=0.0,
+        high=2.0,
+        symbol="k",
+        doc="Strength of the push against what lasts.",
+    )
+    error_rate: Ramp = option(
+        (0.3, 0.0),
+        within=NON_NEGATIVE,
+        symbol=r"\beta",
+        doc="How fast error variables follow, at the first and the last round trip.",
+    )
+    time_step: float = time_step_option(0.1, low=0.005, high=0.3)
+    initial_width: float = initial_width_option(0.1)
+    precision: Precision = precision_option()
 
-    @property
-    def initial_error(self) -> float:
-        """Zero: an error variable is a moving mean of z."""
-        return 0.0
+    initial_error = 0.0  # an error variable is a moving mean of z
 
     def constants(self, natural_strength: float) -> SeparatedFeedbackConstants:
         """Return the scalars of `control_separately`."""
@@ -217,9 +223,7 @@ class SeparatedFeedbackControl(ControlledDynamics):
         ramps = SeparatedFeedbackRamps(*(values.astype(arrays.x.dtype) for values in series))
         advance_separated_feedback(loop, arrays, ramps, constants)
 
-    def _own_checks(self) -> dict[str, bool]:
-        return {
-            "steepness": 0 <= min(self.steepness) <= max(self.steepness) < math.inf,
-            "memory": 0 <= self.memory < math.inf,
-            "error_rate": 0 <= min(self.error_rate) <= max(self.error_rate) < math.inf,
-        }
+
+def separated_feedback_control() -> EmulatedCim:
+    """Return SFC: `SeparatedFeedbackControl` as it is by default."""
+    return algorithm("sfc", "Separated feedback control", SeparatedFeedbackControl())

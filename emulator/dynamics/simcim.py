@@ -13,23 +13,38 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from numba import njit
 
 from emulator.dynamics.base import (
     Block,
     Dynamics,
     JobInputs,
     Precision,
-    check_options,
+    coupling_gain_option,
+    field_weight_option,
+    initial_width_option,
+    loss_option,
+    precision_option,
     state_dtype,
+    time_step_option,
 )
+from emulator.dynamics.kernel import kernel
 from emulator.dynamics.saturation import linear_drift
 from emulator.noise import NoiseKey, fill_normal_pair, fill_normals
+from emulator.options import (
+    NON_NEGATIVE,
+    POSITIVE_OR_INFINITE,
+    Interval,
+    documented,
+    option,
+)
+from emulator.preset import algorithm
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["SimCim", "SimCimBlock", "advance_simcim", "longest_stable_step", "tanh_ramp"]
+    from emulator.machine import EmulatedCim
+
+__all__ = ["SimCim", "SimCimBlock", "advance_simcim", "longest_stable_step", "simcim", "tanh_ramp"]
 
 
 def tanh_ramp(knots: int = 33, slope: float = 3.0) -> tuple[float, ...]:
@@ -60,8 +75,8 @@ class SimCimArrays(NamedTuple):
     field_amplitude: NDArray[Any]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def advance_simcim(  # noqa: PLR0917  a kernel takes arrays
+@kernel
+def advance_simcim(
     arrays: SimCimArrays,
     noise: NDArray[Any],
     key: NoiseKey,
@@ -97,6 +112,7 @@ def longest_stable_step(momentum: float, decay: float) -> float:
     return 2.0 * (1.0 + momentum) / ((1.0 - momentum) * decay) if decay > 0 else math.inf
 
 
+@documented
 @dataclass(frozen=True, kw_only=True)
 class SimCim(Dynamics):
     r"""SimCIM: a mean field whose saturation is a wall, with momentum.
@@ -110,65 +126,43 @@ class SimCim(Dynamics):
     :math:`\nu` is :math:`L(p - 1)`. Their rise as a hyperbolic tangent is a schedule,
     `tanh_ramp`. Runs start from zero, or normal amplitudes of width `initial_width`.
 
-    Parameters
-    ----------
-    coupling_gain : float
-        g.
-    loss : float
-        L.
-    field_weight : float
-        w of :math:`\xi_0`, from 0 to 1. A step beyond a wall is refused: strong drives are stuck.
-    momentum : float
-        :math:`\mu`, from 0 to below 1.
-    noise : float
-        s.
-    time_step : float
-        Longest dt of a round trip.
-    stability : float
-        Share of the stability limit (`longest_stable_step`) that dt may reach; infinite to
-        ignore it.
-    initial_width : float
-    precision : {"single", "double"}
-
     Raises
     ------
     ValueError
         A parameter out of its range.
     """
 
-    coupling_gain: float = 0.7
-    field_weight: float = 1.0
-    loss: float = 1.0
-    momentum: float = 0.9
-    noise: float = 0.3
-    time_step: float = 1.0
-    stability: float = 0.5
-    initial_width: float = 0.0
-    precision: Precision = "single"
-
-    def __post_init__(self) -> None:
-        checks = {
-            "coupling_gain": 0 <= self.coupling_gain < math.inf,
-            "field_weight": 0 <= self.field_weight <= 1,
-            "loss": 0 <= self.loss < math.inf,
-            "momentum": 0 <= self.momentum < 1,
-            "noise": 0 <= self.noise < math.inf,
-            "time_step": 0 < self.time_step < math.inf,
-            "stability": self.stability > 0,
-            "initial_width": 0 <= self.initial_width < math.inf,
-            "precision": self.precision in {"single", "double"},
-        }
-        check_options(self, checks)
-
-    @property
-    def largest_code(self) -> float | None:
-        """None: amplitudes are fed back as they are."""
-        return None
-
-    @property
-    def has_field(self) -> bool:
-        """Always."""
-        return True
+    coupling_gain: float = coupling_gain_option(0.7)
+    field_weight: float = field_weight_option(
+        1.0, note="A step beyond a wall is refused, so that a strong drive is stuck."
+    )
+    loss: float = loss_option(1.0)
+    momentum: float = option(
+        0.9,
+        within=Interval(0, 1, includes_high=False),
+        low=0.0,
+        high=0.99,
+        symbol=r"\mu",
+        doc="Share of its velocity that an amplitude keeps.",
+    )
+    noise: float = option(
+        0.3,
+        within=NON_NEGATIVE,
+        low=0.0,
+        high=0.5,
+        symbol="s",
+        doc="Width of the noise, per square root of a lifetime.",
+    )
+    time_step: float = time_step_option(
+        1.0, low=0.05, high=2.0, note="Shorter where `stability` demands it."
+    )
+    stability: float = option(
+        0.5,
+        within=POSITIVE_OR_INFINITE,
+        doc="Share of `longest_stable_step` that dt may reach; infinite to ignore it.",
+    )
+    initial_width: float = initial_width_option(0.0)
+    precision: Precision = precision_option()
 
     def start(self, inputs: JobInputs, *, first_run: int, n_runs: int) -> SimCimBlock:
         """Return a block of runs at rest."""
@@ -241,3 +235,8 @@ class SimCimBlock(Block):
             taken=scalar(1 - dynamics.momentum),
             wall=scalar(1.0),
         )
+
+
+def simcim() -> EmulatedCim:
+    """Return SimCIM: `SimCim` under a pump that rises as a hyperbolic tangent."""
+    return algorithm("simcim", "SimCIM", SimCim(), pump=tanh_ramp())

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from numba import njit
-
+from emulator.dynamics.kernel import inlined, kernel
 from emulator.noise import NoiseKey, fill_normal_pair
 
 if TYPE_CHECKING:
@@ -18,8 +17,8 @@ _SPIN_BITS = 16
 _SPIN_MASK = 2**_SPIN_BITS - 1
 
 
-@njit(inline="always")
-def fill_two_normals(  # noqa: PLR0917  called from kernels
+@inlined
+def fill_two_normals(
     key: NoiseKey,
     step: int,
     spin: int,
@@ -36,7 +35,7 @@ def fill_two_normals(  # noqa: PLR0917  called from kernels
     fill_normal_pair(key, counter, spin & _SPIN_MASK, first_run, first, second)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def fill_two_noises(noise: NDArray[Any], key: NoiseKey, step: int, first_run: int) -> None:
     """Fill `noise` (n, 2 runs) with the normals of a step, those of the first amplitude first."""
     runs = noise.shape[1] // 2

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -22,18 +22,15 @@ from emulator.dynamics.base import (
     Dynamics,
     JobInputs,
     Precision,
-    check_options,
+    coupling_gain_option,
+    coupling_loss_option,
+    interpretation_option,
+    precision_option,
     state_dtype,
+    time_step_option,
 )
-from emulator.dynamics.two_noises import fill_two_noises
-from emulator.dynamics.waves import (
-    FlowConstants,
-    KickConstants,
-    RateConstants,
-    flow_waves,
-    increment_waves,
-    kick_waves,
-)
+from emulator.dynamics.kernel import inlined, kernel
+from emulator.dynamics.two_noises import fill_two_noises, fill_two_normals
 from emulator.integrators import (
     Integrator,
     Interpretation,
@@ -41,13 +38,155 @@ from emulator.integrators import (
     StrangSplitting,
     check_integrator,
 )
+from emulator.options import POSITIVE, documented, option, out_of_range
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["TruncatedWigner", "WaveBlock"]
+    from emulator.noise import NoiseKey
+
+__all__ = [
+    "FlowConstants",
+    "KickConstants",
+    "RateConstants",
+    "TruncatedWigner",
+    "WaveBlock",
+    "flow_waves",
+    "increment_waves",
+    "kick_waves",
+    "lone_flow",
+    "noise_width",
+    "wave_drift",
+]
 
 
+# Arrays of the kernels have shape (n, 2 runs), in-phase amplitudes before quadratures.
+
+
+class RateConstants(NamedTuple):
+    """Scalars of `increment_waves`, all of the state's dtype."""
+
+    time_step: Any
+    net_c: Any
+    net_s: Any
+
+
+class FlowConstants(NamedTuple):
+    """Scalars of `lone_flow`, all of the state's dtype."""
+
+    one: Any
+    gain_c: Any
+    gain_s: Any
+    depletion_c: Any
+    depletion_s: Any
+
+
+class KickConstants(NamedTuple):
+    """Scalars of couplings and noise, all of the state's dtype and for one step."""
+
+    coupling: Any
+    noise: Any
+    vacuum: Any
+
+
+@inlined
+def wave_drift(amplitude: float, square: float, net_gain: float) -> float:
+    r"""Return :math:`(\pm p - 1 - j - c^2 - s^2)` times an amplitude, c or s, without couplings."""
+    return (net_gain - square) * amplitude
+
+
+@inlined
+def noise_width(c: float, s: float, k: KickConstants) -> float:
+    r"""Return :math:`\sqrt{c^2 + s^2 + v}\,\sqrt{dt}/A_s`, the same for both amplitudes."""
+    return k.noise * math.sqrt(c * c + s * s + k.vacuum)
+
+
+@inlined
+def lone_flow(c: float, s: float, f: FlowConstants) -> tuple[Any, Any]:
+    r"""Return c and s after a time :math:`\tau` of `wave_drift`, exactly.
+
+    .. math:: \dot c = (a - c^2 - s^2)\,c,\quad \dot s = (b - c^2 - s^2)\,s
+              \;\Rightarrow\; \frac{(c\,e^{a\tau},\ s\,e^{b\tau})}
+              {\sqrt{1 + c^2(e^{2a\tau} - 1)/a + s^2(e^{2b\tau} - 1)/b}}
+    """
+    left = f.one / math.sqrt(f.one + f.depletion_c * c * c + f.depletion_s * s * s)
+    return left * f.gain_c * c, left * f.gain_s * s
+
+
+@kernel
+def increment_waves(
+    waves: NDArray[Any],
+    product: NDArray[Any],
+    noise: NDArray[Any],
+    out: NDArray[Any],
+    constants: tuple[RateConstants, KickConstants],
+) -> None:
+    """Write the change of every amplitude in an explicit step to `out`; `noise` is of unit width.
+
+    All arrays have shape (n, 2 runs).
+    """
+    rate, kick = constants
+    runs = waves.shape[1] // 2
+    square, width = np.empty_like(waves[0, :runs]), np.empty_like(waves[0, :runs])
+    for i in range(len(waves)):
+        for r in range(runs):
+            c, s = waves[i, r], waves[i, runs + r]
+            square[r] = c * c + s * s
+            width[r] = noise_width(c, s, kick)
+        for side, net_gain in enumerate((rate.net_c, rate.net_s)):
+            part = slice(side * runs, (side + 1) * runs)
+            row, kicks, change = waves[i, part], noise[i, part], out[i, part]
+            for r in range(runs):
+                slope = wave_drift(row[r], square[r], net_gain)
+                change[r] = rate.time_step * slope + width[r] * kicks[r]
+        for r in range(2 * runs):
+            out[i, r] += kick.coupling * product[i, r]
+
+
+@kernel
+def flow_waves(waves: NDArray[Any], f: FlowConstants) -> None:
+    """Let every oscillator run alone; `waves` (n, 2 runs)."""
+    runs = waves.shape[1] // 2
+    for i in range(len(waves)):
+        row = waves[i]
+        c, s = row[:runs], row[runs:]
+        for r in range(runs):
+            c[r], s[r] = lone_flow(c[r], s[r], f)
+
+
+@kernel
+def kick_waves(
+    waves: NDArray[Any],
+    product: NDArray[Any],
+    noise: NDArray[Any],
+    key: NoiseKey,
+    step: int,
+    first_run: int,
+    k: KickConstants,
+    f: FlowConstants,
+) -> None:
+    r"""Add couplings and noise to every oscillator, then let it run alone.
+
+    `waves` and `product` have shape (n, 2 runs); `noise` (2 runs,) is scratch.
+    """
+    runs = waves.shape[1] // 2
+    noise_c, noise_s = noise[:runs], noise[runs:]
+    for i in range(len(waves)):
+        fill_two_normals(key, step, i, first_run, noise_c, noise_s)
+        row, products = waves[i], product[i]
+        c, s = row[:runs], row[runs:]
+        # three loops, of at most four arrays each: they vectorize
+        for r in range(runs):
+            width = noise_width(c[r], s[r], k)
+            noise_c[r] *= width
+            noise_s[r] *= width
+        for r in range(2 * runs):
+            row[r] += k.coupling * products[r] + noise[r]
+        for r in range(runs):
+            c[r], s[r] = lone_flow(c[r], s[r], f)
+
+
+@documented
 @dataclass(frozen=True, kw_only=True)
 class TruncatedWigner(Dynamics):
     r"""In-phase and quadrature amplitudes under gain, loss, saturation, coupling and noise.
@@ -66,27 +205,6 @@ class TruncatedWigner(Dynamics):
     photon operator is :math:`a = A_s(c + is)` in symmetric order, so vacuum has variance
     :math:`1/4A_s^2` in c and in s; runs start from it. Time is in lifetimes of the field, and a
     round trip lasts `time_step` of them.
-
-    Parameters
-    ----------
-    saturation : float
-        :math:`A_s`; a lone oscillator at p = 2 holds about :math:`A_s^2` photons.
-    ordering_corrections : bool
-        True for the Wigner function of the master equation, truncated at second derivatives;
-        False for the c-number Langevin equation of Wang et al.
-    coupling_gain : float
-        Dimensionless g.
-    coupling_loss : float
-        j, the loss rate of the field in the beam splitters of the delay lines, in units of the
-        cavity's own; each splitter lets vacuum in.
-    time_step : float
-        dt of a round trip, in lifetimes of the field.
-    interpretation : {"ito", "stratonovich"}
-        Sense in which the equation is written: that of the integrator.
-    integrator : Integrator
-        Anything but `LinearlyImplicitEuler`.
-    precision : {"single", "double"}
-        Of the state and of the product.
 
     Raises
     ------
@@ -110,25 +228,33 @@ class TruncatedWigner(Dynamics):
     :math:`\tfrac12[(1 + j)\delta_{ij} - \xi J_{ij}]`, which `PositiveP` respects.
     """
 
-    saturation: float = 100.0
-    ordering_corrections: bool = True
-    coupling_gain: float = 0.5
-    coupling_loss: float = 0.0
-    time_step: float = 0.05
-    interpretation: Interpretation = "ito"
-    integrator: Integrator[SplitEquation] = StrangSplitting()  # noqa: RUF009  frozen
-    precision: Precision = "single"
+    saturation: float = option(
+        100.0,
+        within=POSITIVE,
+        symbol="A_s",
+        doc="A lone oscillator at p = 2 holds about the square of it in photons.",
+    )
+    ordering_corrections: bool = option(
+        default=True,
+        doc="""Whether to correct for the ordering of operators.
+True for the Wigner function of the master equation, truncated at second derivatives; False for
+the c-number Langevin equation of Wang et al.""",
+    )
+    coupling_gain: float = coupling_gain_option(0.5)
+    coupling_loss: float = coupling_loss_option()
+    time_step: float = time_step_option(0.05, low=0.005, high=1.0)
+    interpretation: Interpretation = interpretation_option()
+    integrator: Integrator[SplitEquation] = option(
+        StrangSplitting(), doc="Anything but `LinearlyImplicitEuler`."
+    )
+    precision: Precision = precision_option()
+
+    has_field = False  # light couples pulses only with each other
 
     def __post_init__(self) -> None:
-        checks = {
-            "saturation": 0 < self.saturation < math.inf and self.vacuum >= 0,
-            "coupling_gain": 0 <= self.coupling_gain < math.inf,
-            "coupling_loss": 0 <= self.coupling_loss < math.inf,
-            "time_step": 0 < self.time_step < math.inf,
-            "interpretation": self.interpretation in {"ito", "stratonovich"},
-            "precision": self.precision in {"single", "double"},
-        }
-        check_options(self, checks)
+        super().__post_init__()
+        if self.vacuum < 0:
+            raise out_of_range(self, "saturation")
         check_integrator(self.integrator, equation=WaveBlock, interpretation=self.interpretation)
 
     @property
@@ -146,16 +272,6 @@ class TruncatedWigner(Dynamics):
     def vacuum(self) -> float:
         r"""What vacuum adds to :math:`c^2 + s^2` under the root of the noise."""
         return 0.5 * (1 + self.coupling_loss - self.correction)
-
-    @property
-    def largest_code(self) -> float | None:
-        """None: amplitudes are coupled as they are."""
-        return None
-
-    @property
-    def has_field(self) -> bool:
-        """Never: light couples pulses only with each other."""
-        return False
 
     def start(self, inputs: JobInputs, *, first_run: int, n_runs: int) -> WaveBlock:
         """Return a block of runs in vacuum."""

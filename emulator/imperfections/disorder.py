@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from numba import njit
 from scipy.special import ndtri
 
+from emulator.dynamics.kernel import kernel
 from emulator.imperfections.streams import machine_key, machine_seed
 from emulator.noise import NoiseKey, normal_pair, normals
-from emulator.products.avx512 import prefer_wide_vectors
 from emulator.products.dense_float import DenseFloats
 
 if TYPE_CHECKING:
@@ -62,9 +61,8 @@ class Disorder(NamedTuple):
         )
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _disturb_rows(key: NoiseKey, error: Any, values: NDArray[Any]) -> None:
-    prefer_wide_vectors()  # pyright: ignore[reportCallIssue]
     for i in range(len(values)):
         row = values[i]
         for pair in range(len(row) // 2):
@@ -76,7 +74,7 @@ def _disturb_rows(key: NoiseKey, error: Any, values: NDArray[Any]) -> None:
             row[-1] *= 1 + error * even
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _disturb_sparse(
     key: NoiseKey, error: Any, starts: NDArray[Any], columns: NDArray[Any], values: NDArray[Any]
 ) -> None:

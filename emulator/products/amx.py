@@ -74,7 +74,7 @@ def tiles_off(builder: Any) -> None:
 
 
 @emitted
-def multiply_tiles(  # noqa: PLR0917  an intrinsic
+def multiply_tiles(
     builder: Any,
     levels: Any,
     row_tile: Any,
@@ -93,7 +93,7 @@ def multiply_tiles(  # noqa: PLR0917  an intrinsic
     switch(builder, n_vectors, {n: partial(emit, n) for n in range(1, 5)})
 
 
-def _emit_product(  # noqa: PLR0917  an intrinsic
+def _emit_product(
     builder: Any,
     levels: Any,
     row_tile: Any,

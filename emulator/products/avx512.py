@@ -59,7 +59,7 @@ prefer_wide_vectors: Callable[[Any], None] = emitted(_prefer_wide_vectors)
 
 
 @emitted
-def multiply_tile(  # noqa: PLR0917  an intrinsic
+def multiply_tile(
     builder: Any,
     levels: Any,
     first_row: Any,
@@ -77,7 +77,7 @@ def multiply_tile(  # noqa: PLR0917  an intrinsic
     switch(builder, n_vectors, {n: partial(emit, n) for n in range(1, TILE_VECTORS + 1)})
 
 
-def _emit_tile(  # noqa: PLR0917  an intrinsic
+def _emit_tile(
     builder: Any,
     levels: Any,
     first_row: Any,

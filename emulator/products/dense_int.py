@@ -135,7 +135,7 @@ def _tiled(words: NDArray[np.int32]) -> NDArray[np.int32]:
 
 
 @njit(cache=True, nogil=True)
-def _unload(  # noqa: PLR0917  a kernel
+def _unload(
     tile: NDArray[np.int32],
     n_digits: int,
     totals: NDArray[np.int32],

@@ -55,7 +55,7 @@ def widest(n_left: int) -> int:
 
 
 @emitted
-def add_row(  # noqa: PLR0917  an intrinsic
+def add_row(
     builder: Any,
     columns: Any,
     values: Any,
@@ -91,7 +91,7 @@ def add_row(  # noqa: PLR0917  an intrinsic
 
 
 @emitted
-def add_unit_row(  # noqa: PLR0917  an intrinsic
+def add_unit_row(
     builder: Any,
     columns: Any,
     first: Any,
@@ -121,7 +121,7 @@ def add_unit_row(  # noqa: PLR0917  an intrinsic
 
 
 @emitted
-def add_dense_rows(  # noqa: PLR0917  an intrinsic
+def add_dense_rows(
     builder: Any, J: Any, first_row: Any, codes: Any, first_run: Any, width: Any, out: Any
 ) -> None:
     """Write the product of `ROWS` rows of J and all codes to the same rows of `out`."""
@@ -130,14 +130,12 @@ def add_dense_rows(  # noqa: PLR0917  an intrinsic
 
 
 @emitted
-def add_dense_row(  # noqa: PLR0917  an intrinsic
-    builder: Any, J: Any, row: Any, codes: Any, first_run: Any, out: Any
-) -> None:
+def add_dense_row(builder: Any, J: Any, row: Any, codes: Any, first_run: Any, out: Any) -> None:
     """Write the product of one row of J and the codes of 16 runs to the same row of `out`."""
     _emit_dense(builder, J, row, codes, first_run, out, 1, _NARROW)
 
 
-def _emit_dense(  # noqa: PLR0917  an intrinsic
+def _emit_dense(
     builder: Any,
     J: Any,
     first_row: Any,

@@ -16,7 +16,7 @@ from qnn_train.cli.options import (
     output_options,
 )
 from qnn_train.cli.train import carry_out
-from qnn_train.network.activations import ACTIVATIONS
+from qnn_train.network.spline import ACTIVATIONS
 from qnn_train.training.presets import PRESETS, default_preset, preset
 
 if TYPE_CHECKING:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import product
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["Dataset", "ImageSet", "Pair", "Selection"]
+__all__ = ["Dataset", "ImageSet", "Pair", "Selection", "augmented", "load_digits"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,3 +151,48 @@ def _only(split: ImageSet, classes: tuple[int, ...]) -> ImageSet:
     order = np.argsort(classes)
     labels = order[np.searchsorted(classes, kept.labels, sorter=order)]
     return ImageSet(kept.images, 2 * labels - 1 if len(classes) == 2 else labels)
+
+
+def load_digits() -> Dataset:
+    """Load the digits, every second image of each class for the test.
+
+    The split is fixed: within each class, in the order of the file, images 0, 2, 4, ... train and
+    images 1, 3, 5, ... test. Pixels run from 0 to 16.
+    """
+    from sklearn.datasets import load_digits as load
+
+    images, labels = load(return_X_y=True)
+    every = ImageSet(images.reshape(-1, 8, 8), np.asarray(labels, dtype=np.int64))
+    order = np.argsort(every.labels, kind="stable")
+    starts = np.concatenate([[0], np.cumsum(np.bincount(every.labels))[:-1]])
+    rank = np.empty(len(every), dtype=np.int64)
+    rank[order] = np.arange(len(every)) - starts[every.labels[order]]
+    halves = (every.take(np.flatnonzero(rank % 2 == odd)) for odd in (0, 1))
+    return Dataset("digits", tuple("0123456789"), *halves)
+
+
+def augmented(images: ImageSet, *, shift: int = 0, mirror: bool = False) -> ImageSet:
+    """Return the images and their copies, the originals first.
+
+    Parameters
+    ----------
+    shift : int
+        Copies are moved by -shift, 0 or shift pixels along each side, and what is uncovered is 0;
+        9 of each image, or 1 where it is 0.
+    mirror : bool
+        Whether every copy is there a second time with left and right exchanged.
+    """
+    offsets = sorted(product({0, -shift, shift}, repeat=2), key=lambda o: o != (0, 0))
+    copies = [_moved(images.images, rows, columns) for rows, columns in offsets]
+    if mirror:
+        copies += [copy[:, :, ::-1] for copy in copies]
+    return ImageSet(np.concatenate(copies), np.tile(images.labels, len(copies)))
+
+
+def _moved(images: NDArray, rows: int, columns: int) -> NDArray:
+    moved = np.roll(images, (rows, columns), axis=(1, 2))
+    for axis, by in ((1, rows), (2, columns)):
+        gone = slice(None, by) if by > 0 else slice(by, None)
+        if by:
+            np.moveaxis(moved, axis, 0)[gone] = 0
+    return moved

@@ -1,4 +1,4 @@
-"""Quantized networks: codes, activations, exact forward pass, reachable ranges, words of bits."""
+"""Quantized networks: codes, activations, exact forward pass, reachable ranges, bit encodings."""
 
 from qnn_train.network.architecture import (
     Architecture,
@@ -7,6 +7,7 @@ from qnn_train.network.architecture import (
     majority_network,
     threshold_unit,
 )
+from qnn_train.network.bit_encoding import BitEncoding, BitFunction, shortest_encoding
 from qnn_train.network.codes import (
     ParameterCode,
     bias_code,
@@ -18,12 +19,11 @@ from qnn_train.network.codes import (
 from qnn_train.network.intervals import Grid, activation_grid, margin_grid, propagate
 from qnn_train.network.network import QuantizedNetwork
 from qnn_train.network.rounding import rounded
-from qnn_train.network.segments import Segment
-from qnn_train.network.spline import Spline
-from qnn_train.network.words import BitFunction, Word, shortest_word
+from qnn_train.network.spline import Segment, Spline
 
 __all__ = [
     "Architecture",
+    "BitEncoding",
     "BitFunction",
     "Grid",
     "Layer",
@@ -31,7 +31,6 @@ __all__ = [
     "QuantizedNetwork",
     "Segment",
     "Spline",
-    "Word",
     "activation_grid",
     "bias_code",
     "codebook",
@@ -42,7 +41,7 @@ __all__ = [
     "propagate",
     "range_code",
     "rounded",
-    "shortest_word",
+    "shortest_encoding",
     "threshold_unit",
     "weight_code",
 ]

@@ -2,7 +2,7 @@
 
 The principle is the paper's (arXiv:2506.18240); this form for integer networks is ours. All that a
 sum can be lies among the values lo, lo + step, ..., hi; such a grid goes through the network layer
-by layer. How a value on a grid is written in bits is `words`.
+by layer. How a value on a grid is written in bits is `bit_encoding`.
 """
 
 from __future__ import annotations
@@ -17,8 +17,7 @@ if TYPE_CHECKING:
 
     from qnn_train.network.architecture import Architecture, Layer
     from qnn_train.network.codes import ParameterCode
-    from qnn_train.network.segments import Segment
-    from qnn_train.network.spline import Spline
+    from qnn_train.network.spline import Segment, Spline
 
 __all__ = ["Grid", "activation_grid", "margin_grid", "preactivation_grid", "propagate"]
 

@@ -19,14 +19,13 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from qnn_train.errors import AssemblyError
-from qnn_train.network.segments import Segment, append_segment
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["Spline"]
+__all__ = ["ACTIVATIONS", "Segment", "Spline", "activation_named", "append_segment"]
 
 
 @dataclass(frozen=True)
@@ -250,3 +249,68 @@ def _joined(
         slopes.append(slope)
         height += slope * (b - a)
     return (*nodes[:-1], nodes[-1] + 1), (*intercepts, height), (*slopes, 0)
+
+
+@dataclass(frozen=True)
+class Segment:
+    """The values lo, ..., hi of z, both reached, on which a spline is intercept + slope z."""
+
+    lo: int
+    hi: int
+    intercept: float
+    slope: float
+
+    def at(self, z: int) -> float:
+        """Return the value of the line at `z`."""
+        return self.intercept + self.slope * z
+
+    def covers(self, other: Segment) -> bool:
+        """Return whether the line of this segment is right on all of `other` too."""
+        return self.at(other.lo) == other.at(other.lo) and self.at(other.hi) == other.at(other.hi)
+
+
+def append_segment(found: list[Segment], segment: Segment) -> None:
+    """Add a segment, or lengthen the last one if one line describes both."""
+    if not found:
+        found.append(segment)
+        return
+    last = found[-1]
+    line = last if last.covers(segment) else segment if segment.covers(last) else None
+    if line is None:
+        found.append(segment)
+    else:
+        found[-1] = Segment(last.lo, segment.hi, line.intercept, line.slope)
+
+
+PIECES = 15
+
+ACTIVATIONS: Mapping[str, Callable[[int], Spline]] = {
+    "hard_tanh": Spline.hard_tanh,
+    "leaky_relu": lambda _: Spline.leaky_relu(),
+    "relu": lambda _: Spline.relu(),
+    "sigmoid": lambda limit: Spline.sigmoid(PIECES, scale=max(1, limit // 2), levels=limit),
+    "sign": lambda _: Spline.sign(),
+    "tanh": lambda limit: Spline.tanh(PIECES, scale=limit, levels=limit),
+}
+
+
+def activation_named(name: str, *, limit: int) -> Spline:
+    """Return an activation of integers.
+
+    Parameters
+    ----------
+    name : str
+        A key of `ACTIVATIONS`.
+    limit : int
+        The sum at which it saturates and its largest value, where it does saturate slowly.
+
+    Raises
+    ------
+    AssemblyError
+        No such activation, or a limit below 1.
+    """
+    if name not in ACTIVATIONS:
+        raise AssemblyError(f"no activation {name!r}", hint=", ".join(ACTIVATIONS))
+    if limit < 1:
+        raise AssemblyError(f"an activation that saturates at {limit}", hint="1 or more")
+    return ACTIVATIONS[name](limit)

@@ -10,7 +10,6 @@ from qnn_train.program.counting import (
     dynamic_range,
     spins_needed,
 )
-from qnn_train.program.least_squares import least_squares
 from qnn_train.program.loss import (
     HingeLoss,
     Loss,
@@ -21,8 +20,7 @@ from qnn_train.program.loss import (
     logistic_loss,
     one_against_rest,
 )
-from qnn_train.program.parts import Parts
-from qnn_train.program.qcbo import Qcbo
+from qnn_train.program.qcbo import Parts, Qcbo, least_squares
 from qnn_train.program.task import Task
 from qnn_train.program.variables import Block, VariableTable
 

@@ -1,16 +1,16 @@
 r"""From a network, samples and labels to a program.
 
 Bits of the parameters are shared by all samples. Each sample adds, for every hidden neuron, the
-bits of a `Word`: which segment of its activation the pre-activation lies in, and where in it. The
-activation is then an affine function of bits. From the second trained layer on, a weight bit u
-meets a bit of an activation; their product is a bit of its own, so that sums stay affine.
+bits of a `BitEncoding`: in which segment of its activation the pre-activation lies, and where in
+it. The activation is then an affine function of bits. From the second trained layer on, a weight
+bit u meets a bit of an activation; their product is a bit of its own, so that sums stay affine.
 
-The loss is linear in the bits of another word, that of the margin, whatever the loss; the squared
-one is quadratic in the margin, which is affine, and needs no word. A reward
+The loss is linear in the bits of another encoding, that of the margin, whatever the loss; the
+squared one is quadratic in the margin, which is affine, and needs no encoding. A reward
 :math:`-\lambda\,y_s m_s` may draw margins apart where the loss alone leaves ties; ours.
 
 The scheme (intervals, indicators, order reduction, any loss) is that of arXiv:2506.18240 as far as
-its abstract tells; the encoding of the words is our choice.
+its abstract tells; the encoding of the encodings is our choice.
 """
 
 from __future__ import annotations
@@ -24,12 +24,11 @@ import scipy.sparse as sp
 from qnn_train.errors import AssemblyError
 from qnn_train.network import QuantizedNetwork
 from qnn_train.network.network import margin_of
-from qnn_train.program.affine import Affine, stack
-from qnn_train.program.builder import Builder, PlacedWord, Reduction
+from qnn_train.program.builder import Builder, PlacedEncoding, Reduction
 from qnn_train.program.constraints import Gates, LinearConstraints, Products
-from qnn_train.program.least_squares import squared_norm
 from qnn_train.program.loss import Loss, SquaredLoss
-from qnn_train.program.qcbo import Qcbo
+from qnn_train.program.qcbo import Qcbo, squared_norm
+from qnn_train.program.variables import Affine, stack
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -51,7 +50,7 @@ class Assembly:
         ``weight/l`` and ``bias/l`` of trained layer l; ``sample/s/product/l``,
         ``sample/s/segment/l`` and ``sample/s/slack/l`` of sample s; ``sample/s/segment/margin/k``
         and ``sample/s/slack/margin/k`` of its output k.
-    words : tuple of PlacedWord
+    encodings : tuple of PlacedEncoding
         The segment and slack bits again, with what they say.
     derived : int64 array, shape (k, 3)
         Rows (i, j, y): bit y is bit i times bit j wherever the constraints hold.
@@ -63,7 +62,7 @@ class Assembly:
 
     qcbo: Qcbo
     variables: VariableTable
-    words: tuple[PlacedWord, ...]
+    encodings: tuple[PlacedEncoding, ...]
     derived: NDArray[np.int64]
     architecture: Architecture
     inputs: NDArray[np.int64]
@@ -76,8 +75,8 @@ class Assembly:
     def complete(self, parameters: ArrayLike) -> NDArray[np.int8]:
         """Return a feasible x (..., n) with these parameter bits (..., n_bits).
 
-        By the forward pass; there is only one, except where a segment in the middle has a word
-        whose length is not a power of two. The words of codebooks must be one-hot.
+        By the forward pass; there is only one, except where a segment in the middle has an encoding
+        whose length is not a power of two. The encodings of codebooks must be one-hot.
         """
         bits = np.asarray(parameters, dtype=np.int8)
         x = np.zeros((*bits.shape[:-1], self.variables.n_bits), dtype=np.int8)
@@ -86,12 +85,12 @@ class Assembly:
         margins = margin_of(self.architecture, sums[-1])
         if self.architecture.n_outputs == 1:
             margins = margins[..., None]
-        for placed in self.words:
+        for placed in self.encodings:
             if placed.layer is None:
                 z = margins[..., placed.sample, [placed.output]]
             else:
                 z = sums[placed.layer][..., placed.sample, :]
-            x[..., placed.bits] = placed.word.encode(z)
+            x[..., placed.bits] = placed.encoding.encode(z)
         first, second, product = self.derived.T
         x[..., product] = x[..., first] * x[..., second]
         return x
@@ -140,7 +139,7 @@ def assemble(
     return Assembly(
         qcbo=qcbo,
         variables=builder.variables,
-        words=tuple(builder.words),
+        encodings=tuple(builder.encodings),
         derived=_triples(builder.derived),
         architecture=architecture,
         inputs=samples,

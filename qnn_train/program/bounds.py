@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
 __all__ = [
+    "machine_time",
     "mean_oracle_error",
+    "published_encoding",
     "published_spins",
-    "published_word",
     "repetitions",
     "rounding_error",
     "spline_error",
-    "time_to_solution",
 ]
 
 
@@ -58,12 +58,12 @@ def spline_error(width: float, largest_derivative: float, *, degree: int) -> flo
     return width / 2 * largest_derivative if degree == 0 else width**2 / 8 * largest_derivative
 
 
-def published_word(reach: int) -> int:
+def published_encoding(reach: int) -> int:
     """Return the bits 1 + 2 ⌈log2(2R + 1)⌉ of a sign neuron in the published form.
 
-    One indicator, and two slack words over [-R, R] with resolution 1, one for each of the
+    One indicator, and two groups of slack bits over [-R, R] with resolution 1, one for each of the
     inequalities (F2). Whose: the paper's inequalities, turned into equalities in the usual way; our
-    `Word` is never longer.
+    `BitEncoding` is never longer.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ def published_spins(
     *,
     weight_bits: int = 1,
     bias_bits: int = 1,
-    words: Sequence[int] | None = None,
+    encodings: Sequence[int] | None = None,
     factors: Sequence[int] | None = None,
 ) -> int:
     r"""Return the number of spins in the published form.
@@ -98,8 +98,8 @@ def published_spins(
         N.
     weight_bits, bias_bits : int
         B and B'.
-    words : sequence of int, optional
-        n_l + s_l of each layer; by default `published_word` with the R of weights, inputs and
+    encodings : sequence of int, optional
+        n_l + s_l of each layer; by default `published_encoding` with the R of weights, inputs and
         biases ±1.
     factors : sequence of int, optional
         ν of each hidden layer, the indicators that a weight is multiplied with; 1 by default.
@@ -110,12 +110,12 @@ def published_spins(
     (34, 484)
     """
     before, after = np.array(sizes[:-1]), np.array(sizes[1:])
-    if words is None:
-        words = [published_word(int(d) + (bias_bits > 0)) for d in before]
+    if encodings is None:
+        encodings = [published_encoding(int(d) + (bias_bits > 0)) for d in before]
     nu = np.ones(len(after) - 1, dtype=int) if factors is None else np.array(factors)
     parameters = (after * (before * weight_bits + bias_bits)).sum()
     products = (after[1:] * before[1:] * weight_bits * nu).sum()
-    return int(parameters + n_samples * ((after * np.array(words)).sum() + products))
+    return int(parameters + n_samples * ((after * np.array(encodings)).sum() + products))
 
 
 def rounding_error(size: int, largest: float, bits: int) -> float:
@@ -192,7 +192,7 @@ def repetitions(success: float, failure: float, calls: int) -> int:
     )
 
 
-def time_to_solution(
+def machine_time(
     calls: int, *, success: float, failure: float, shot_s: float, overhead_s: float = 0.0
 ) -> float:
     r"""Return the seconds that `calls` of a machine take.

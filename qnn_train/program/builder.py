@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
-from qnn_train.network import Word, margin_grid, propagate, shortest_word
-from qnn_train.program.affine import Affine
-from qnn_train.program.variables import VariableTable
+from qnn_train.network import BitEncoding, margin_grid, propagate, shortest_encoding
+from qnn_train.program.variables import Affine, VariableTable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,19 +18,19 @@ if TYPE_CHECKING:
     from qnn_train.network import Architecture, Grid, Layer, ParameterCode, Segment, Spline
     from qnn_train.program.loss import Loss
 
-__all__ = ["Activation", "Builder", "PlacedWord", "Reduction", "only_line"]
+__all__ = ["Activation", "Builder", "PlacedEncoding", "Reduction", "only_line"]
 
 Reduction = Literal["rosenberg", "one-hot"]
 
 
 @dataclass(frozen=True, eq=False)
-class PlacedWord:
-    """Where a word lies in the vector of all bits, and what it says.
+class PlacedEncoding:
+    """Where an encoding lies in the vector of all bits, and what it says.
 
     Attributes
     ----------
-    word : Word
-    bits : int64 array, shape (neurons, word.n_bits)
+    encoding : BitEncoding
+    bits : int64 array, shape (neurons, encoding.n_bits)
     sample : int
     layer : int or None
         Of the pre-activations it writes; None for a margin.
@@ -39,7 +38,7 @@ class PlacedWord:
         Which margin, where `layer` is None.
     """
 
-    word: Word
+    encoding: BitEncoding
     bits: NDArray[np.int64]
     sample: int
     layer: int | None
@@ -55,10 +54,10 @@ class Activation(NamedTuple):
     one_hot: int = 0
 
     @classmethod
-    def of(cls, word: Word, bits: Sequence[int], reduction: Reduction) -> Activation:
-        """Return the spline at the value that `word` writes in `bits`."""
-        one_hot = word.n_indicators if word.one_hot and reduction == "one-hot" else 0
-        constant, coefficients = word.function(reference=not one_hot)
+    def of(cls, encoding: BitEncoding, bits: Sequence[int], reduction: Reduction) -> Activation:
+        """Return the spline at the value that `encoding` writes in `bits`."""
+        one_hot = encoding.n_indicators if encoding.one_hot and reduction == "one-hot" else 0
+        constant, coefficients = encoding.function(reference=not one_hot)
         used = [p for p, c in enumerate(coefficients) if p < one_hot or c != 0]
         return cls(
             constant, tuple(bits[p] for p in used), tuple(coefficients[p] for p in used), one_hot
@@ -83,7 +82,7 @@ class Builder:
         self.architecture = architecture
         self.reduction: Reduction = reduction
         self.variables = VariableTable()
-        self.words: list[PlacedWord] = []
+        self.encodings: list[PlacedEncoding] = []
         self.equalities: list[Affine] = []
         self.products: list[tuple[int, int, int]] = []
         self.gates: list[tuple[int, int, int]] = []
@@ -102,11 +101,11 @@ class Builder:
         grids = propagate(self.architecture, features.tolist())
         for index, layer in enumerate(self.architecture.hidden):
             sums = self._sums(sample, index, activations)
-            word = shortest_word(layer.activation, grids[index])
+            encoding = shortest_encoding(layer.activation, grids[index])
             name = f"sample/{sample}/{{}}/{index}"
-            bits = self._write(word, sums, name)
-            self.words.append(PlacedWord(word, bits, sample, index))
-            activations = [Activation.of(word, row, self.reduction) for row in bits.tolist()]
+            bits = self._write(encoding, sums, name)
+            self.encodings.append(PlacedEncoding(encoding, bits, sample, index))
+            activations = [Activation.of(encoding, row, self.reduction) for row in bits.tolist()]
         reached = margin_grid(self.architecture, grids)
         if self.architecture.readout is not None:
             return self._sums(sample, len(self.architecture.hidden), activations), reached
@@ -125,10 +124,10 @@ class Builder:
                 self.loss.constant += line.intercept
                 self.loss.accumulate(margin, times=line.slope)
                 continue
-            word = shortest_word(spline, grid)
-            bits = self._write(word, [margin], f"sample/{sample}/{{}}/margin/{output}")
-            self.words.append(PlacedWord(word, bits, sample, None, output))
-            value = Activation.of(word, bits[0].tolist(), "rosenberg")
+            encoding = shortest_encoding(spline, grid)
+            bits = self._write(encoding, [margin], f"sample/{sample}/{{}}/margin/{output}")
+            self.encodings.append(PlacedEncoding(encoding, bits, sample, None, output))
+            value = Activation.of(encoding, bits[0].tolist(), "rosenberg")
             self.loss.accumulate(value.affine())
 
     def _parameters(
@@ -137,27 +136,27 @@ class Builder:
         indices = self.variables.block(name, (*shape, code.bits)).indices
         if code.one_hot:
             self.equalities += [
-                _exactly_one(word) for word in indices.reshape(-1, code.bits).tolist()
+                _exactly_one(encoding) for encoding in indices.reshape(-1, code.bits).tolist()
             ]
         return indices
 
-    def _write(self, word: Word, sums: list[Affine], name: str) -> NDArray[np.int64]:
-        """Give each sum a word that must equal it; return the bits, (sums, word.n_bits)."""
+    def _write(self, encoding: BitEncoding, sums: list[Affine], name: str) -> NDArray[np.int64]:
+        """Encode each sum, and require equality; return the bits, (sums, encoding.n_bits)."""
         parts = [np.zeros((len(sums), 0), dtype=np.int64)]
-        for kind, size in (("segment", word.n_indicators), ("slack", word.slack_bits)):
+        for kind, size in (("segment", encoding.n_indicators), ("slack", encoding.slack_bits)):
             if size:
                 block = self.variables.block(name.format(kind), (len(sums), size))
                 parts.append(block.indices)
         bits = np.concatenate(parts, axis=1)
-        equalities, gates = word.equalities(), word.gates
+        equalities, gates = encoding.equalities(), encoding.gates
         for total, row in zip(sums, bits.tolist(), strict=True):
-            if word.one_hot:
-                self.equalities.append(_exactly_one(row[: word.n_indicators]))
+            if encoding.one_hot:
+                self.equalities.append(_exactly_one(row[: encoding.n_indicators]))
             for written in equalities:
                 difference = Affine(-written.constant).accumulate(total)
                 for coefficient, bit in zip(written.coefficients, row, strict=True):
                     difference.add(-coefficient, bit)
-                self.equalities.append(difference.over(word.step))
+                self.equalities.append(difference.over(encoding.step))
             self.gates += [(row[g.slack], row[g.indicator], g.opens) for g in gates]
         return bits
 

@@ -6,8 +6,8 @@ With d_l neurons, B bits a weight and B' bits a bias, T bits in an activation an
           + N\Big[\sum_{l\ \text{hidden}} d_l (n_l + s_l) + \sum_{l \ge 2} d_l d_{l-1} B_l T_{l-1}
           + \sum_k (n_k + s_k)\Big]
 
-with n indicators and s slack bits of the words of neurons and of margins k. It is that of the paper
-in form (see `bounds`); the numbers are those of our words, and each sample has its own.
+with n indicators and s slack bits of the encodings of neurons and of margins k. It is that of the
+paper in form (see `bounds`); the numbers are those of our encodings, and each sample has its own.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import numpy as np
 
 from cim_hal import IsingModel
 from qnn_train.errors import AssemblyError
-from qnn_train.network import margin_grid, propagate, shortest_word
+from qnn_train.network import margin_grid, propagate, shortest_encoding
 from qnn_train.program.assemble import check_samples
 from qnn_train.program.builder import Activation, Reduction, only_line
 from qnn_train.program.loss import Loss, SquaredLoss
@@ -43,11 +43,11 @@ class SpinCount:
     parameters : int
         Weights and biases.
     indicators, slack : int
-        Words of the hidden neurons, all samples.
+        Encodings of the hidden neurons, all samples.
     products : int
         Weight bits times bits of activations.
     loss : int
-        Words of the margins.
+        Encodings of the margins.
     """
 
     parameters: int
@@ -148,7 +148,7 @@ def count_spins(
         Samples that `assemble` would refuse, or a loss without labels.
     """
     if labels is None and not (loss is None or isinstance(loss, SquaredLoss)):
-        raise AssemblyError("the words of this loss depend on labels")
+        raise AssemblyError("the encodings of this loss depend on labels")
     ones = np.ones((len(np.asarray(inputs)), architecture.n_outputs), dtype=int)
     samples, signs = check_samples(architecture, inputs, ones if labels is None else labels)
     total = SpinCount(architecture.n_bits, 0, 0, 0, 0)
@@ -195,10 +195,10 @@ def _of_sample(architecture: Architecture, grids: list[Grid], reduction: Reducti
     for index, layer in enumerate(architecture.layers):
         products += layer.weight_bits * factors
         if index < len(architecture.hidden):
-            word = shortest_word(layer.activation, grids[index])
-            indicators += layer.outputs * word.n_indicators
-            slack += layer.outputs * word.slack_bits
-            factors = len(Activation.of(word, range(word.n_bits), reduction).bits)
+            encoding = shortest_encoding(layer.activation, grids[index])
+            indicators += layer.outputs * encoding.n_indicators
+            slack += layer.outputs * encoding.slack_bits
+            factors = len(Activation.of(encoding, range(encoding.n_bits), reduction).bits)
     return SpinCount(0, indicators, slack, products, 0)
 
 
@@ -206,7 +206,7 @@ def _loss_bits(loss: Loss, grid: Grid, label: int) -> int:
     if isinstance(loss, SquaredLoss):
         return 0
     spline = loss.spline(grid, label)
-    return 0 if only_line(spline, grid) is not None else shortest_word(spline, grid).n_bits
+    return 0 if only_line(spline, grid) is not None else shortest_encoding(spline, grid).n_bits
 
 
 def _couplings(assembly: Assembly) -> int:

@@ -19,7 +19,9 @@ from qnn_train.program.constraints import Gates, LinearConstraints, Products
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["Qcbo"]
+    from qnn_train.network.codes import ParameterCode
+
+__all__ = ["Parts", "Qcbo", "least_squares", "squared_norm"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,3 +118,113 @@ class Qcbo:
         quadratic = sp.csr_array(self.Q) + weight * (A.T @ A + 0.5 * (pairs + pairs.T))
         diagonal = sp.diags_array(self.c + weight * linear)
         return sp.csr_array(quadratic + diagonal), self.constant + weight * float(b @ b)
+
+
+def squared_norm(M: Any, r: NDArray[np.float64]) -> tuple[Any, NDArray[np.float64], float]:
+    """Return Q (n, n), c (n,) and the constant of ‖M x + r‖²; Q dense or sparse as M (m, n) is."""
+    return M.T @ M, 2.0 * (M.T @ r), float(r @ r)
+
+
+def least_squares(X: ArrayLike, Y: ArrayLike, *, scale: float, weights: ParameterCode) -> Qcbo:
+    """State ‖scale X w - Y‖² as a program on the bits of w.
+
+    Parameters
+    ----------
+    X : float array, shape (samples, d)
+    Y : float array, shape (samples,)
+    scale : float
+        Factor before the integer weights.
+    weights : ParameterCode
+        Code of each weight; B bits.
+
+    Returns
+    -------
+    Qcbo
+        On d·B bits; ``weights.decode(x.reshape(d, B))`` are the weights.
+
+    Raises
+    ------
+    AssemblyError
+        Shapes that differ.
+    """
+    features, targets = np.asarray(X, dtype=np.float64), np.asarray(Y, dtype=np.float64)
+    if features.ndim != 2 or targets.shape != features.shape[:1]:
+        raise AssemblyError(f"X has shape {features.shape}, Y has shape {targets.shape}")
+    coefficients = np.array(weights.coefficients, dtype=np.float64)[None, :]
+    M = scale * np.kron(features, coefficients)
+    offset = scale * weights.offset * features.sum(axis=1)
+    return Qcbo.from_arrays(*squared_norm(M, offset - targets))
+
+
+@dataclass(frozen=True, eq=False)
+class Parts:
+    r"""Programs :math:`f_s(w, y_s)` with their own copies of the shared bits w.
+
+    Parameters
+    ----------
+    shared : int
+        Number of bits w, which come first in every part.
+    programs : tuple of Qcbo
+
+    Raises
+    ------
+    AssemblyError
+        No part, or one with fewer bits than are shared.
+    """
+
+    shared: int
+    programs: tuple[Qcbo, ...]
+
+    def __post_init__(self) -> None:
+        if not self.programs:
+            raise AssemblyError("a decomposition without parts")
+        if min(program.n_bits for program in self.programs) < self.shared:
+            raise AssemblyError(f"a part with fewer bits than the {self.shared} shared ones")
+
+    def __len__(self) -> int:
+        return len(self.programs)
+
+    @property
+    def n_bits(self) -> int:
+        """Bits of all parts, copies of shared ones included."""
+        return sum(program.n_bits for program in self.programs)
+
+    def split(self, bits: NDArray[np.int8]) -> list[NDArray[np.int8]]:
+        """Cut the bits of all parts (..., n_bits) into those of each."""
+        ends = np.cumsum([program.n_bits for program in self.programs])
+        return np.split(bits, ends[:-1], axis=-1)
+
+    def joined(self) -> Qcbo:
+        """Return the monolithic program: w once, then the private bits of each part."""
+        size = self.n_bits - self.shared * (len(self) - 1)
+        Q, c, constant = np.zeros((size, size)), np.zeros(size), 0.0
+        rows, right, products, gates = [], [], [], []
+        start = self.shared
+        for program in self.programs:
+            private = program.n_bits - self.shared
+            places = np.concatenate([np.arange(self.shared), np.arange(start, start + private)])
+            Q[np.ix_(places, places)] += program.Q
+            c[places] += program.c
+            constant += program.constant
+            spread = sp.csr_array(
+                (np.ones(len(places)), (np.arange(len(places)), places)), (len(places), size)
+            )
+            rows.append(program.equalities.A @ spread)
+            right.append(program.equalities.b)
+            products.append(places[program.products.bits])
+            gates.append(_moved(program.gates, places))
+            start += private
+        return Qcbo.from_arrays(
+            Q,
+            c,
+            constant,
+            equalities=LinearConstraints(
+                sp.csr_array(sp.vstack(rows, format="csr")), np.concatenate(right)
+            ),
+            products=Products(np.concatenate(products)),
+            gates=Gates(np.concatenate(gates)),
+        )
+
+
+def _moved(gates: Gates, places: NDArray[np.int64]) -> NDArray[np.int64]:
+    return np.column_stack([places[gates.bits[:, :2]], gates.bits[:, 2]])

@@ -10,7 +10,7 @@ import numpy as np
 
 from qnn_train.errors import AssemblyError
 from qnn_train.program.assemble import Assembly, assemble, check_samples
-from qnn_train.program.parts import Parts
+from qnn_train.program.qcbo import Parts
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray

@@ -17,9 +17,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from qnn_train.network import Architecture
-    from qnn_train.solve.forward import ForwardPass
 
-__all__ = ["Block", "BlockBits", "Group", "Term", "block_bits", "partition"]
+__all__ = ["Block", "BlockBits", "Term", "block_bits", "partition"]
 
 
 @dataclass(frozen=True)
@@ -81,46 +80,6 @@ class BlockBits:
     positions: NDArray[np.int64]
     owners: NDArray[np.int64]
     coefficients: NDArray[np.float64]
-
-    def groups(self, run: ForwardPass, moves: list[NDArray[np.float32]]) -> list[Group]:
-        """Return the terms of each layer, which read the same, with what they read in a batch.
-
-        Parameters
-        ----------
-        moves : list of float32 array
-            See `sensitivities`.
-        """
-        ends = np.cumsum(self.lengths).tolist()
-        places = [slice(end - n, end) for n, end in zip(self.lengths, ends, strict=True)]
-        found, first = [], self.terms[0].layer
-        for layer in sorted({term.layer for term in self.terms}):
-            mine = [i for i, term in enumerate(self.terms) if term.layer == layer]
-            inputs, term = run.inputs[layer], self.terms[mine[0]]
-            if term.reads is not None:
-                inputs = inputs[:, term.reads]
-            if self.lengths[mine[0]] > inputs.shape[1]:
-                ones = np.ones((len(inputs), 1), np.float32)
-                inputs = np.concatenate([inputs, ones], axis=1)
-            found.append(Group(moves[layer - first], inputs, [places[i] for i in mine]))
-        return found
-
-
-@dataclass(frozen=True, eq=False)
-class Group:
-    """Terms that read the same.
-
-    Attributes
-    ----------
-    moves : float32 array, shape (samples or 1, terms, outputs)
-        By how much the logits move with their sums.
-    reads : float32 array, shape (samples, parameters of a term)
-    places : list of slice
-        Where the parameters of each term are.
-    """
-
-    moves: NDArray[np.float32]
-    reads: NDArray[np.float32]
-    places: list[slice]
 
 
 def partition(

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-    from qnn_train.program.parts import Parts
+    from qnn_train.program.qcbo import Parts
     from qnn_train.solve.oracle import Answer
 
 __all__ = ["CoupledProblem", "Moments"]

@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     from qnn_train.network import Architecture, QuantizedNetwork, Spline
     from qnn_train.solve.blocks import Block
 
-__all__ = ["ForwardPass", "Parameters", "sensitivities", "slope_of", "smeared_slope"]
+__all__ = ["ForwardPass", "NetworkParameters", "sensitivities", "slope_of", "smeared_slope"]
 
 
 @dataclass(frozen=True, eq=False)
-class Parameters:
+class NetworkParameters:
     """Weights (outputs, inputs) and biases (outputs,) of every layer, as float32 for BLAS."""
 
     weights: tuple[NDArray[np.float32], ...]
@@ -65,7 +65,10 @@ class ForwardPass:
 
     @classmethod
     def of(
-        cls, architecture: Architecture, parameters: Parameters, features: NDArray[np.float32]
+        cls,
+        architecture: Architecture,
+        parameters: NetworkParameters,
+        features: NDArray[np.float32],
     ) -> Self:
         """Run `features` (samples, n_inputs) through all layers."""
         inputs, sums = [features], []
@@ -92,7 +95,7 @@ def margins(architecture: Architecture, last: NDArray[np.float32]) -> NDArray[np
 
 def sensitivities(
     run: ForwardPass,
-    parameters: Parameters,
+    parameters: NetworkParameters,
     block: Block,
     scale: NDArray[np.float32],
     width: float,

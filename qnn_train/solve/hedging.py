@@ -24,7 +24,7 @@ import numpy as np
 from qnn_train.errors import TrainingError
 from qnn_train.solve.iterate import Iterate
 from qnn_train.solve.lifting import LiftedProblem
-from qnn_train.solve.many import minimize_all
+from qnn_train.solve.parallel import minimize_all
 from qnn_train.solve.penalty import default_weight, penalty_gradient
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from qnn_train.program.parts import Parts
+    from qnn_train.program.qcbo import Parts
     from qnn_train.solve.oracle import Answer, Oracle
 
 __all__ = ["HedgingState", "RhoSchedule", "period", "progressive_hedging"]

@@ -29,7 +29,10 @@ __all__ = [
     "SessionOracle",
     "evaluate",
     "every_vector",
+    "from_ising",
+    "largest",
     "qubo_of",
+    "to_ising",
 ]
 
 MAX_EXHAUSTIVE_BITS = 18
@@ -239,3 +242,26 @@ def every_vector(n_bits: int) -> NDArray[np.float64]:
 def call_seed(seed: int, call: int) -> int:
     """Return the seed of one call, below 2^31."""
     return int(np.random.SeedSequence([seed, call]).generate_state(1)[0] >> 1)
+
+
+def to_ising(gradient: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return M with (1;σ)ᵀ M (1;σ) = (1;x)ᵀ G (1;x) for x = (1 + σ)/2."""
+    ising = 0.25 * gradient
+    ising[0, 0] = gradient[0, 0] + gradient[0, 1:].sum() + 0.25 * gradient[1:, 1:].sum()
+    ising[0, 1:] = 0.5 * gradient[0, 1:] + 0.25 * gradient[1:, 1:].sum(axis=0)
+    ising[1:, 0] = ising[0, 1:]
+    return ising
+
+
+def from_ising(ising: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return G of M, see `to_ising`."""
+    gradient = 4.0 * ising
+    gradient[0, 0] = ising[0, 0] - 2 * ising[0, 1:].sum() + ising[1:, 1:].sum()
+    gradient[0, 1:] = 2 * ising[0, 1:] - 2 * ising[1:, 1:].sum(axis=0)
+    gradient[1:, 0] = gradient[0, 1:]
+    return gradient
+
+
+def largest(ising: NDArray[np.float64]) -> float:
+    """Return the largest coupling or field by magnitude."""
+    return float(np.abs(np.triu(ising, 1)).max(initial=0.0))

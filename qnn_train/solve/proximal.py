@@ -28,12 +28,12 @@ from qnn_train.errors import TrainingError
 from qnn_train.network import QuantizedNetwork
 from qnn_train.solve.annealing import Annealing
 from qnn_train.solve.blocks import block_bits, partition
+from qnn_train.solve.candidate_losses import race
 from qnn_train.solve.cross_entropy import CrossEntropy
-from qnn_train.solve.forward import ForwardPass, Parameters
-from qnn_train.solve.many import minimize_all
+from qnn_train.solve.forward import ForwardPass, NetworkParameters
+from qnn_train.solve.parallel import minimize_all
 from qnn_train.solve.proximal_state import ProximalState, random_bits
 from qnn_train.solve.second_order import model_of
-from qnn_train.solve.trial import race
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -196,7 +196,9 @@ class _Search:
     ) -> ProximalStep:
         """Model the loss around `state`, ask the machine, and move if it found better."""
         targets, loss = self._targets[chosen], self._loss
-        parameters = Parameters.of(QuantizedNetwork.from_bits(self._architecture, state.bits))
+        parameters = NetworkParameters.of(
+            QuantizedNetwork.from_bits(self._architecture, state.bits)
+        )
         run = ForwardPass.of(self._architecture, parameters, self._features[chosen])
         scale = loss.rescaled(run.margins, targets, state.scale)
         bits = block_bits(self._architecture, block)

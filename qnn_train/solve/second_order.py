@@ -25,9 +25,9 @@ from qnn_train.solve.forward import sensitivities, slope_of
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from qnn_train.solve.blocks import Block, BlockBits, Group
+    from qnn_train.solve.blocks import Block, BlockBits
     from qnn_train.solve.descent_loss import DescentLoss, Expansion
-    from qnn_train.solve.forward import ForwardPass, Parameters
+    from qnn_train.solve.forward import ForwardPass, NetworkParameters
 
 __all__ = ["BlockModel", "model_of"]
 
@@ -63,7 +63,7 @@ class BlockModel:
 
 def model_of(
     run: ForwardPass,
-    parameters: Parameters,
+    parameters: NetworkParameters,
     block: Block,
     bits: BlockBits,
     targets: NDArray[np.float32],
@@ -88,7 +88,7 @@ def model_of(
     for start in range(0, len(targets), CHUNK):
         part, around = run.rows(start, start + CHUNK), every.rows(start, start + CHUNK)
         moves = sensitivities(part, parameters, block, around.scale, width)
-        groups = bits.groups(part, moves)
+        groups = _groups(bits, part, moves)
         total.add(groups, around)
         if len(groups) == 2:
             slopes = slope_of(part, block.layer, width, list(block.units))
@@ -96,6 +96,47 @@ def model_of(
         if loss.free_offset:
             total.add_means(groups)
     return total.in_bits(len(targets))
+
+
+@dataclass(frozen=True, eq=False)
+class _Group:
+    """Terms that read the same inputs, and what they read in a batch.
+
+    Attributes
+    ----------
+    moves : float32 array, shape (samples or 1, terms, outputs)
+        By how much the logits move with their sums.
+    reads : float32 array, shape (samples, parameters of a term)
+    places : list of slice
+        Where the parameters of each term are.
+    """
+
+    moves: NDArray[np.float32]
+    reads: NDArray[np.float32]
+    places: list[slice]
+
+
+def _groups(bits: BlockBits, run: ForwardPass, moves: list[NDArray[np.float32]]) -> list[_Group]:
+    """Return the terms of a block by layer, since those of a layer read the same inputs.
+
+    Parameters
+    ----------
+    moves : list of float32 array
+        See `sensitivities`.
+    """
+    ends = np.cumsum(bits.lengths).tolist()
+    places = [slice(end - n, end) for n, end in zip(bits.lengths, ends, strict=True)]
+    found, first = [], bits.terms[0].layer
+    for layer in sorted({term.layer for term in bits.terms}):
+        mine = [i for i, term in enumerate(bits.terms) if term.layer == layer]
+        inputs, term = run.inputs[layer], bits.terms[mine[0]]
+        if term.reads is not None:
+            inputs = inputs[:, term.reads]
+        if bits.lengths[mine[0]] > inputs.shape[1]:
+            ones = np.ones((len(inputs), 1), np.float32)
+            inputs = np.concatenate([inputs, ones], axis=1)
+        found.append(_Group(moves[layer - first], inputs, [places[i] for i in mine]))
+    return found
 
 
 class _Sums:
@@ -108,7 +149,7 @@ class _Sums:
         self._curvature = np.zeros((size, size))
         self._means = np.zeros((size, outputs))
 
-    def add(self, groups: list[Group], around: Expansion) -> None:
+    def add(self, groups: list[_Group], around: Expansion) -> None:
         """Add the gradient, and the curvature of Gauss and Newton."""
         u = around.rank_one
         along = [None if u is None else _along(u, group.moves) for group in groups]
@@ -125,7 +166,7 @@ class _Sums:
                     self._add_rows(place, group.reads, behind, weights)
 
     def add_products(
-        self, groups: list[Group], error: NDArray[np.float32], slopes: NDArray[np.float32]
+        self, groups: list[_Group], error: NDArray[np.float32], slopes: NDArray[np.float32]
     ) -> None:
         """Add B, of neurons with these slopes and of the sums behind them."""
         neurons, behind = groups
@@ -134,7 +175,7 @@ class _Sums:
             columns = [of_reader.start + k for of_reader in behind.places]
             self._curvature[place, columns] += neurons.reads.T @ (pull * slopes[:, [k]])
 
-    def add_means(self, groups: list[Group]) -> None:
+    def add_means(self, groups: list[_Group]) -> None:
         """Add by how much the outputs move with each parameter."""
         for group in groups:
             for i, place in enumerate(group.places):
@@ -153,7 +194,7 @@ class _Sums:
         )
 
     def _add_rows(
-        self, rows: slice, reads: NDArray[np.float32], behind: Group, weights: NDArray[np.float32]
+        self, rows: slice, reads: NDArray[np.float32], behind: _Group, weights: NDArray[np.float32]
     ) -> None:
         """Add readsᵀ W reads of one term against a group, by as few products as will do."""
         n_reads = behind.reads.shape[1]

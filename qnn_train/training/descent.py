@@ -11,7 +11,7 @@ import numpy as np
 from qnn_train.solve import CrossEntropy
 from qnn_train.solve.blocks import block_bits, partition
 from qnn_train.solve.cross_entropy import error_rate
-from qnn_train.solve.forward import ForwardPass, Parameters
+from qnn_train.solve.forward import ForwardPass, NetworkParameters
 from qnn_train.solve.proximal import sample_order
 from qnn_train.training.checkpoint import fingerprint
 
@@ -296,7 +296,7 @@ class ImageJudge:
 
     def _objective(self, network: QuantizedNetwork, scale: float) -> float:
         features, targets = self._judging
-        parameters = Parameters.of(network)
+        parameters = NetworkParameters.of(network)
         margins = ForwardPass.of(network.architecture, parameters, features).margins
         if self.recipe.judge_by == "errors":
             return error_rate(margins, targets)

@@ -13,15 +13,15 @@ from qnn_train.solve import (
     BoundedDual,
     CoupledProblem,
     FixedDual,
-    GuessingState,
     HedgingState,
     LiftedProblem,
     PenaltyState,
+    RandomSearchState,
     State,
     conditional_gradient,
     penalty_method,
     progressive_hedging,
-    random_weights,
+    random_search,
     restored,
 )
 
@@ -210,8 +210,8 @@ class RandomSearch:
     ) -> Iterator[Iterate[Any]]:
         """Draw networks."""
         bits = task.architecture.n_bits
-        state = restored(GuessingState(), saved)
-        return random_weights(bits, n_samples=self.n_samples, seed=self.seed, state=state)
+        state = restored(RandomSearchState(), saved)
+        return random_search(bits, n_samples=self.n_samples, seed=self.seed, state=state)
 
 
 METHODS: Mapping[str, Method] = MappingProxyType(

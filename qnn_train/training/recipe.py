@@ -15,8 +15,8 @@ from qnn_train.network import (
     threshold_unit,
     weight_code,
 )
-from qnn_train.network.activations import activation_named
 from qnn_train.network.architecture import hidden_sizes
+from qnn_train.network.spline import activation_named
 from qnn_train.solve import Annealing
 
 if TYPE_CHECKING:

@@ -163,7 +163,7 @@ def test_a_wait_for_batches_can_be_bounded(serving):
         began = time.monotonic()
         with pytest.raises(JobTimeoutError, match=r"still running after 0\.3 s"):
             list(job.batches(timeout_s=0.3))
-        assert time.monotonic() - began < 2.0
+        assert time.monotonic() - began < 8.0  # and not 50 s
         assert job.cancel() is JobState.STOPPING
 
 
@@ -337,5 +337,5 @@ def test_a_watch_can_be_bounded(device):
     began = time.monotonic()
     with pytest.raises(JobTimeoutError, match="still running after"):
         list(job.changes(timeout_s=0.3))
-    assert time.monotonic() - began < 2.0
+    assert time.monotonic() - began < 8.0  # and not 100 s
     job.cancel()

@@ -87,7 +87,7 @@ def test_what_arrives_has_the_same_patience_and_connects_at_its_first_use():
     began = time.monotonic()
     with pytest.raises(Exception, match="nobody answers"):
         again.describe()
-    assert time.monotonic() - began < 3.0
+    assert time.monotonic() - began < 10.0
 
 
 def test_a_key_that_is_not_there_is_missed_at_the_first_use():
@@ -269,5 +269,5 @@ def test_a_session_of_a_server_that_is_gone_is_collected_in_a_moment(serving):
     began = time.monotonic()
     del device
     gc.collect()
-    assert time.monotonic() - began < 3.0
+    assert time.monotonic() - began < 10.0
     assert os.getpid()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from emulator.dynamics import Dynamics, JobInputs
+from emulator.dynamics.base import Dynamics, JobInputs
 from emulator.noise import NoiseKey
 from emulator.products.coupling import CouplingMatrix
 

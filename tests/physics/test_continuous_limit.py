@@ -9,7 +9,7 @@ import pytest
 from master_equation import steady_state
 
 from emulator import Converter, MeanField, MeasurementFeedback
-from emulator.dynamics import Dynamics, JobInputs
+from emulator.dynamics.base import Dynamics, JobInputs
 from emulator.dynamics.gaussian import GaussianFeedback
 from emulator.noise import NoiseKey, normals
 from emulator.products.coupling import CouplingMatrix

@@ -7,9 +7,8 @@ import pytest
 from scipy.integrate import solve_ivp
 
 from emulator import Converter
-from emulator.dynamics import JobInputs
-from emulator.dynamics.gaussian import GaussianFeedback
-from emulator.dynamics.gaussian_step import evolved_excess
+from emulator.dynamics.base import JobInputs
+from emulator.dynamics.gaussian import GaussianFeedback, evolved_excess
 from emulator.noise import NoiseKey
 from emulator.products.coupling import CouplingMatrix
 

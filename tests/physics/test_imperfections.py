@@ -11,7 +11,7 @@ import scipy.sparse as sp
 
 from cim_hal import Capabilities
 from emulator import Converter, EmulatedCim, Imperfections, MeasurementFeedback
-from emulator.dynamics.pulse import timing_overlap
+from emulator.dynamics.imperfect_round_trip import timing_overlap
 from emulator.imperfections import Disorder, PhaseWalk
 from emulator.noise import NoiseKey
 from emulator.products.coupling import CouplingMatrix

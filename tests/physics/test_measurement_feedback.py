@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from emulator import Converter, MeasurementFeedback
-from emulator.dynamics.pulse import (
+from emulator.dynamics.round_trip import (
     attenuated_variance,
     crystal_gain,
     gain_series,

@@ -8,8 +8,8 @@ from master_equation import steady_state
 from scipy.integrate import solve_ivp
 
 from emulator import PositiveP
-from emulator.dynamics import JobInputs
-from emulator.dynamics.pairs import amplified, turned
+from emulator.dynamics.base import JobInputs
+from emulator.dynamics.positive_p import amplified, turned
 from emulator.noise import NoiseKey
 from emulator.products.coupling import CouplingMatrix
 

@@ -11,7 +11,7 @@ import pytest
 from scipy.stats import chi2
 
 from emulator import TruncatedWigner
-from emulator.dynamics import JobInputs
+from emulator.dynamics.base import JobInputs
 from emulator.noise import NoiseKey
 from emulator.products.coupling import CouplingMatrix
 

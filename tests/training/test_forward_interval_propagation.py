@@ -31,7 +31,7 @@ from qnn_train import (
     threshold_unit,
     weight_code,
 )
-from qnn_train.network import Word, margin_grid, propagate
+from qnn_train.network import BitEncoding, margin_grid, propagate
 from qnn_train.program import ProgramSize, count_spins, spins_needed
 
 BINARY, TERNARY = weight_code("binary"), weight_code("ternary")
@@ -96,7 +96,7 @@ def every_input(n_inputs: int) -> np.ndarray:
 
 def every_network(architecture: Architecture) -> np.ndarray:
     """All settings of the parameter bits that the codes allow."""
-    words = []
+    encodings = []
     for layer in architecture.layers:
         for code, count in (
             (layer.weights, layer.inputs * layer.outputs),
@@ -104,8 +104,8 @@ def every_network(architecture: Architecture) -> np.ndarray:
         ):
             one = every_vector(code.bits)
             one = one[one.sum(axis=1) == 1] if code.one_hot else one
-            words += [one.tolist()] * count
-    return np.array([np.concatenate(parts) for parts in product(*words)]).astype(np.int8)
+            encodings += [one.tolist()] * count
+    return np.array([np.concatenate(parts) for parts in product(*encodings)]).astype(np.int8)
 
 
 def feasible_vectors(assembly: Assembly) -> np.ndarray:
@@ -126,17 +126,17 @@ def claims_the_forward_pass(assembly: Assembly, x: np.ndarray) -> np.ndarray:
     sums, margins = networks.forward(assembly.inputs), networks.margin(assembly.inputs)
     margins = margins.reshape(len(x), len(assembly.inputs), -1)
     honest = np.ones(len(x), dtype=bool)
-    for placed in assembly.words:
+    for placed in assembly.encodings:
         true = margins[..., [placed.output]] if placed.layer is None else sums[placed.layer]
         z, bits = true[:, placed.sample], x[:, placed.bits]
-        honest &= (indicated(placed.word, bits) == z[..., None]).any(-1).all(-1)
+        honest &= (indicated(placed.encoding, bits) == z[..., None]).any(-1).all(-1)
     first, second, made = assembly.derived.T
     return honest & (x[:, made] == x[:, first] * x[:, second]).all(axis=1)
 
 
-def indicated(word: Word, bits: np.ndarray) -> np.ndarray:
+def indicated(encoding: BitEncoding, bits: np.ndarray) -> np.ndarray:
     """The values of the segment that the indicators name, padded with one that is never reached."""
-    segments, step = word.segments, word.step
+    segments, step = encoding.segments, encoding.step
     values = [range(s.lo, s.hi + 1, step or 1) for s in segments]
     longest = max(map(len, values))
     table = np.array([[*v, *[10**6] * (longest - len(v))] for v in values])
@@ -204,7 +204,7 @@ def small_programs() -> list:
             sample = every[[which]]
             labels = label_of(architecture, sample)
             spins = {}
-            for way in ("rosenberg", "one-hot"):  # the same for words without Σβ = 1
+            for way in ("rosenberg", "one-hot"):  # the same for encodings without Σβ = 1
                 options = {"loss": LOSSES[loss], "reduction": way}
                 spins.setdefault(spins_needed(architecture, sample, labels, **options), way)
             found += [(name, loss, which, way) for n, way in spins.items() if n <= MAX_BITS]
@@ -337,8 +337,8 @@ def test_a_claim_that_is_not_the_forward_pass_is_infeasible(case, seed):
     assembly = assemble(architecture, inputs, labels, loss=loss, reduction=reduction)
     some = QuantizedNetwork.from_bits(architecture, rng.integers(0, 2, architecture.n_bits))
     x = assembly.complete(some.to_bits())
-    for placed in assembly.words:
-        for bit in placed.bits[:, : placed.word.n_indicators].ravel():
+    for placed in assembly.encodings:
+        for bit in placed.bits[:, : placed.encoding.n_indicators].ravel():
             lie = x.copy()
             lie[bit] ^= 1
             assert not assembly.qcbo.is_feasible(lie)
@@ -385,4 +385,4 @@ def test_a_threshold_unit_has_no_private_bits():
     inputs = every_input(4)
     assembly = assemble(unit, inputs, np.ones(16, int), loss=SquaredLoss(2.0))
     assert assembly.qcbo.n_bits == unit.n_bits
-    assert not assembly.words
+    assert not assembly.encodings

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emulator import FibreCavity, HomodyneDetector
-from emulator.dynamics.pulse import crystal_gain, gain_series, record_variance
+from emulator.dynamics.round_trip import crystal_gain, gain_series, record_variance
 from emulator.optics import loss_db_of, transmission_of
 
 RING = FibreCavity(

@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 
 from qnn_train import AssemblyError, layered_network, spins_needed
 from qnn_train.program.bounds import (
+    machine_time,
     mean_oracle_error,
+    published_encoding,
     published_spins,
-    published_word,
     repetitions,
     rounding_error,
     spline_error,
-    time_to_solution,
 )
 from qnn_train.solve import ExhaustiveOracle
 
@@ -41,10 +41,10 @@ def test_our_program_takes_fewer_spins_than_the_published_form(sizes):
 def test_the_sum_over_layers_takes_words_and_factors_of_any_spline():
     expected = 3 * (2 * 2 + 1) + 2 * (3 * 2 + 1) + 5 * (3 * 7 + 2 * 4 + 2 * 3 * 2 * 3)
     assert (
-        published_spins((2, 3, 2), 5, weight_bits=2, bias_bits=1, words=(7, 4), factors=(3,))
+        published_spins((2, 3, 2), 5, weight_bits=2, bias_bits=1, encodings=(7, 4), factors=(3,))
         == expected
     )
-    assert published_word(5) == 1 + 2 * 4
+    assert published_encoding(5) == 1 + 2 * 4
 
 
 @given(st.integers(2, 10), st.integers(2, 8), st.integers(0, 2**32 - 1))
@@ -74,7 +74,7 @@ def test_repetitions_leave_no_more_than_the_allowed_failures():
 
 def test_time_to_solution_is_calls_times_shots_and_overhead():
     shots = math.ceil(math.log(0.01 / 20) / math.log(0.7))
-    seconds = time_to_solution(20, success=0.3, failure=0.01, shot_s=2e-4, overhead_s=0.01)
+    seconds = machine_time(20, success=0.3, failure=0.01, shot_s=2e-4, overhead_s=0.01)
     assert seconds == pytest.approx(20 * (shots * 2e-4 + 0.01))
 
 

@@ -62,7 +62,7 @@ def test_the_size_counts_every_constraint():
     assert size.spins == spins_needed(network, INPUTS[:2, :2])
     assert size.equalities == 6 + 2 * 2
     assert size.products == len(assembly.derived)
-    assert size.gates == sum(len(p.word.gates) * len(p.bits) for p in assembly.words) > 0
+    assert size.gates == sum(len(p.encoding.gates) * len(p.bits) for p in assembly.encodings) > 0
     assert size.dynamic_range == dynamic_range(assembly.qcbo.penalized(1.0)[0]) > 1
     assert size.bits_per_parameter == 3
 

@@ -12,9 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qnn_train import DataError, ImageSet, PooledSign, load_digits, load_fashion_mnist
-from qnn_train.data.fashion_mnist import data_directory
+from qnn_train.data.fashion_mnist import data_directory, read_idx
 from qnn_train.data.features import mean_pool
-from qnn_train.data.idx import read_idx
 
 
 def write_idx(

@@ -9,9 +9,9 @@ import pytest
 
 from qnn_train import AssemblyError, DataError, ModelFileError, Spline, TrainedModel, load_digits
 from qnn_train.data import ImageSet, PooledLevels
-from qnn_train.data.augment import augmented
+from qnn_train.data.datasets import augmented
 from qnn_train.network import QuantizedNetwork
-from qnn_train.network.activations import ACTIVATIONS, activation_named
+from qnn_train.network.spline import ACTIVATIONS, activation_named
 from qnn_train.training import ProximalRecipe
 
 

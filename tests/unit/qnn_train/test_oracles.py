@@ -18,8 +18,7 @@ from qnn_train.solve import (
     RandomOracle,
     minimize_all,
 )
-from qnn_train.solve.disturbed import from_ising, to_ising
-from qnn_train.solve.oracle import evaluate, qubo_of
+from qnn_train.solve.oracle import evaluate, from_ising, qubo_of, to_ising
 
 seeds = st.integers(0, 2**32 - 1)
 

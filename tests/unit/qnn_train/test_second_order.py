@@ -8,10 +8,10 @@ import pytest
 from qnn_train import QuantizedNetwork, Spline, layered_network
 from qnn_train.solve import CrossEntropy, SquaredError
 from qnn_train.solve.blocks import block_bits, partition
+from qnn_train.solve.candidate_losses import candidate_losses, race
 from qnn_train.solve.cross_entropy import error_rate, mean_loss, targets_of
-from qnn_train.solve.forward import ForwardPass, Parameters
+from qnn_train.solve.forward import ForwardPass, NetworkParameters
 from qnn_train.solve.second_order import model_of
-from qnn_train.solve.trial import race, trial_losses
 
 SCALE, WIDTH, STEP = 0.02, 0.01, 0.25
 CLASSES, REALS = CrossEntropy(), SquaredError()
@@ -66,7 +66,7 @@ def half_the_variance(residuals):
 @pytest.mark.parametrize("sizes", [(4, 1), (4, 3), (3, 2, 1), (3, 2, 3), (2, 2, 2, 3)])
 def test_the_model_of_a_block_is_taylors_where_activations_are_linear(sizes, reads, loss):
     architecture, inputs, targets, bits = problem(sizes)
-    parameters = Parameters.of(QuantizedNetwork.from_bits(architecture, bits))
+    parameters = NetworkParameters.of(QuantizedNetwork.from_bits(architecture, bits))
     run = ForwardPass.of(architecture, parameters, inputs)
     kept = loss.expand(run.margins, targets, SCALE).scale.astype(float)
     for block in partition(architecture, 20, reads=reads):
@@ -90,7 +90,7 @@ def test_the_model_of_a_block_is_taylors_where_activations_are_linear(sizes, rea
 
 def test_the_proximal_term_of_bits_is_linear():
     architecture, inputs, targets, bits = problem((4, 1))
-    parameters = Parameters.of(QuantizedNetwork.from_bits(architecture, bits))
+    parameters = NetworkParameters.of(QuantizedNetwork.from_bits(architecture, bits))
     run = ForwardPass.of(architecture, parameters, inputs)
     (block,) = partition(architecture, 20)
     chosen = block_bits(architecture, block)
@@ -114,14 +114,14 @@ def test_the_proximal_term_of_bits_is_linear():
 def test_a_trial_of_a_candidate_is_its_own_forward_pass(sizes):
     architecture, inputs, targets, bits = problem(sizes, limit=15)
     run = ForwardPass.of(
-        architecture, Parameters.of(QuantizedNetwork.from_bits(architecture, bits)), inputs
+        architecture, NetworkParameters.of(QuantizedNetwork.from_bits(architecture, bits)), inputs
     )
     rng = np.random.default_rng(6)
     for block in partition(architecture, 30):
         positions = block_bits(architecture, block).positions
         candidates = np.repeat(bits[None], 5, axis=0)
         candidates[:, positions] = rng.integers(0, 2, (5, len(positions)))
-        losses = trial_losses(run, bits, block, candidates, targets, loss=CLASSES, scale=SCALE)
+        losses = candidate_losses(run, bits, block, candidates, targets, loss=CLASSES, scale=SCALE)
         for candidate, loss in zip(candidates, losses, strict=True):
             margin = QuantizedNetwork.from_bits(architecture, candidate).margin(inputs)
             whole = mean_loss(SCALE * margin.reshape(len(inputs), -1), targets)
@@ -131,14 +131,14 @@ def test_a_trial_of_a_candidate_is_its_own_forward_pass(sizes):
 def test_the_winner_of_a_race_is_as_good_as_the_best_of_all():
     architecture, inputs, targets, bits = problem((5, 3, 1), limit=15, samples=4000)
     run = ForwardPass.of(
-        architecture, Parameters.of(QuantizedNetwork.from_bits(architecture, bits)), inputs
+        architecture, NetworkParameters.of(QuantizedNetwork.from_bits(architecture, bits)), inputs
     )
     block = partition(architecture, 30)[0]
     positions = block_bits(architecture, block).positions
     candidates = np.repeat(bits[None], 60, axis=0)
     rng = np.random.default_rng(6)
     candidates[:, positions] = rng.integers(0, 2, (60, len(positions)))
-    every = trial_losses(run, bits, block, candidates, targets, loss=CLASSES, scale=SCALE)
+    every = candidate_losses(run, bits, block, candidates, targets, loss=CLASSES, scale=SCALE)
     finalists, losses = race(run, bits, block, candidates, targets, loss=CLASSES, scale=SCALE)
     assert len(finalists) == 8
     spread = every.std()
@@ -188,7 +188,7 @@ def test_blocks_of_some_inputs_hold_every_weight_once(rng):
 
 def test_trials_of_some_inputs_are_the_exact_forward_pass():
     architecture, inputs, targets, bits = problem((5, 4, 3), limit=6)
-    parameters = Parameters.of(QuantizedNetwork.from_bits(architecture, bits))
+    parameters = NetworkParameters.of(QuantizedNetwork.from_bits(architecture, bits))
     run = ForwardPass.of(architecture, parameters, inputs)
     rng = np.random.default_rng(1)
     for block in partition(architecture, 30, rng, reads=2):
@@ -197,5 +197,5 @@ def test_trials_of_some_inputs_are_the_exact_forward_pass():
         tried[:, positions] ^= rng.integers(0, 2, (4, len(positions))).astype(np.int8)
         margins = QuantizedNetwork.from_bits(architecture, tried).margin(inputs)
         expected = [mean_loss(SCALE * of_one, targets) for of_one in margins]
-        losses = trial_losses(run, bits, block, tried, targets, loss=CLASSES, scale=SCALE)
+        losses = candidate_losses(run, bits, block, tried, targets, loss=CLASSES, scale=SCALE)
         assert losses == pytest.approx(expected, rel=1e-5)

@@ -36,7 +36,7 @@ from qnn_train.solve import (
     default_weight,
     penalty_method,
     progressive_hedging,
-    random_weights,
+    random_search,
 )
 from qnn_train.solve.coupled import Moments
 from qnn_train.solve.hedging import period
@@ -327,8 +327,8 @@ def test_packed_parts_cost_fewer_calls():
 
 
 def test_random_weights_are_the_same_for_the_same_seed_from_any_step():
-    through = list(islice(random_weights(9, n_samples=5, seed=1), 4))
-    again = next(random_weights(9, n_samples=5, seed=1, state=through[1].state))
+    through = list(islice(random_search(9, n_samples=5, seed=1), 4))
+    again = next(random_search(9, n_samples=5, seed=1, state=through[1].state))
     np.testing.assert_array_equal(again.bits, through[2].bits)
     assert again.bits.shape == (5, 9)
     assert again.calls == 3

@@ -62,10 +62,10 @@ def test_a_toxic_that_does_not_strike_keeps_every_byte_in_its_place(toxic):
     assert cut is None
 
 
-def test_pieces_that_came_together_are_late_together():
+def test_segments_that_came_together_are_late_together():
     came, _, _ = _through(Latency(latency_s=0.1), *[1] * 20)
     assert came[0][0] >= 0.1
-    assert came[-1][0] - came[0][0] < 0.1  # twenty of them, and not 2 s
+    assert came[-1][0] - came[0][0] < 1.0  # one after the other it would be 1.9 s
 
 
 def test_a_bandwidth_is_not_exceeded():
@@ -86,7 +86,7 @@ def test_a_limit_closes_after_its_last_byte():
     assert reset is False
 
 
-def test_each_tenth_piece_is_lost_with_its_connection():
+def test_each_tenth_segment_is_lost_with_its_connection():
     came, _, reset = _through(ResetEvery(segments=10), *[1] * 12)
     assert len(came) == 9
     assert reset is True

@@ -18,7 +18,7 @@ from emulator import (
     SeparatedFeedbackControl,
     SimulatedBifurcation,
 )
-from emulator.dynamics import Block, JobInputs
+from emulator.dynamics.base import Block, JobInputs
 from emulator.dynamics.best_seen import BestSeenBlock
 from emulator.noise import NoiseKey
 from emulator.products.coupling import CouplingMatrix

@@ -13,7 +13,7 @@ from emulator import (
     SeparatedFeedbackControl,
     SimulatedBifurcation,
 )
-from emulator.dynamics import JobInputs
+from emulator.dynamics.base import JobInputs
 from emulator.dynamics.chunks import TrackedBlock
 from emulator.noise import NoiseKey
 from emulator.products.coupling import CouplingMatrix

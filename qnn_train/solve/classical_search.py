@@ -7,7 +7,7 @@ a polished network is the merit of this search as well: it is reported apart, ne
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, count
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,18 +15,21 @@ import numpy as np
 from qnn_train.errors import TrainingError
 from qnn_train.network import QuantizedNetwork
 from qnn_train.solve.extraction import Candidate
+from qnn_train.solve.iterate import Iterate
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
     from qnn_train.network import Architecture
     from qnn_train.solve.extraction import Scorer
 
-__all__ = ["Polished", "polish"]
+__all__ = ["LocalSearchResult", "RandomSearchState", "polish", "random_search"]
 
 
 @dataclass(frozen=True, eq=False)
-class Polished:
+class LocalSearchResult:
     """A local optimum and what it cost.
 
     Attributes
@@ -55,7 +58,7 @@ def polish(
     *,
     flips: int = 1,
     max_rounds: int = 100,
-) -> Polished:
+) -> LocalSearchResult:
     """Move to the best neighbour until none is better.
 
     Parameters
@@ -84,7 +87,7 @@ def polish(
         if candidate.rank >= best.rank:
             break
         here, best = neighbours[at], candidate
-    return Polished(before, best, here, rounds, scored)
+    return LocalSearchResult(before, best, here, rounds, scored)
 
 
 def _moves(n_bits: int, flips: int) -> NDArray[np.int8]:
@@ -102,3 +105,40 @@ def _scored(
     accuracy, losses = scorer.score(networks)
     at = int(np.lexsort((*losses.T[::-1], -accuracy))[0])
     return at, Candidate(networks[at], float(accuracy[at]), tuple(losses[at].tolist()))
+
+
+@dataclass(frozen=True)
+class RandomSearchState:
+    """How many steps were made."""
+
+    step: int = 0
+
+
+def random_search(
+    n_bits: int, *, n_samples: int, seed: int, state: RandomSearchState | None = None
+) -> Iterator[Iterate[RandomSearchState]]:
+    """Draw as many networks a step as a call of the machine has runs; without any machine.
+
+    Parameters
+    ----------
+    n_bits : int
+        Parameter bits.
+    n_samples : int
+        Networks of a step.
+    seed : int
+    state : RandomSearchState, optional
+        Where to go on.
+
+    Yields
+    ------
+    Iterate
+        A step counts as a call, so that histories can be compared. There is no program, hence
+        neither objective nor infeasibility: NaN.
+    """
+    nothing = float("nan")
+    done = state.step if state else 0
+    for made in count(done + 1):
+        rng = np.random.default_rng([seed, made])
+        bits = rng.integers(0, 2, (n_samples, n_bits), np.int8)
+        after = RandomSearchState(made)
+        yield Iterate(made, made, bits, bits[0], nothing, nothing, nothing, nothing, after)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from qnn_train.network import QuantizedNetwork
-from qnn_train.solve.forward import Parameters, margins
+from qnn_train.solve.forward import NetworkParameters, margins
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from qnn_train.solve.descent_loss import DescentLoss
     from qnn_train.solve.forward import ForwardPass
 
-__all__ = ["race", "trial_losses"]
+__all__ = ["candidate_losses", "race"]
 
 HEAT = 8
 SCREENED = 1000
@@ -35,20 +35,20 @@ def race(
     """Return the best candidates and their losses on the batch, after a heat on a part of it.
 
     The first eighth of the batch, and at least 1,000 images, choose an eighth of the candidates.
-    Parameters as of `trial_losses`; the samples of the batch are in random order.
+    Parameters as of `candidate_losses`; the samples of the batch are in random order.
     """
     part = max(SCREENED, len(targets) // HEAT)
     keep = max(HEAT, len(candidates) // HEAT)
     if 2 * part <= len(targets) and keep < len(candidates):
-        heat = trial_losses(
+        heat = candidate_losses(
             run.rows(0, part), network, block, candidates, targets[:part], loss=loss, scale=scale
         )
         candidates = candidates[np.argsort(heat, kind="stable")[:keep]]
-    losses = trial_losses(run, network, block, candidates, targets, loss=loss, scale=scale)
+    losses = candidate_losses(run, network, block, candidates, targets, loss=loss, scale=scale)
     return candidates, losses
 
 
-def trial_losses(
+def candidate_losses(
     run: ForwardPass,
     network: NDArray[np.int8],
     block: Block,
@@ -72,8 +72,8 @@ def trial_losses(
     scale : float
         What the descent carries for it.
     """
-    before = Parameters.of(QuantizedNetwork.from_bits(run.architecture, network))
-    after = Parameters.of(QuantizedNetwork.from_bits(run.architecture, candidates))
+    before = NetworkParameters.of(QuantizedNetwork.from_bits(run.architecture, network))
+    after = NetworkParameters.of(QuantizedNetwork.from_bits(run.architecture, candidates))
     rest = _without(run, before, block)
     return np.array(
         [
@@ -83,7 +83,7 @@ def trial_losses(
     )
 
 
-def _without(run: ForwardPass, before: Parameters, block: Block) -> NDArray[np.float32]:
+def _without(run: ForwardPass, before: NetworkParameters, block: Block) -> NDArray[np.float32]:
     """Return what stays of the sums the block's neurons add to."""
     units = list(block.units)
     if block.layer + 1 < len(run.sums):
@@ -98,7 +98,7 @@ def _without(run: ForwardPass, before: Parameters, block: Block) -> NDArray[np.f
 
 
 def _margins(
-    run: ForwardPass, after: Parameters, block: Block, rest: NDArray[np.float32], index: int
+    run: ForwardPass, after: NetworkParameters, block: Block, rest: NDArray[np.float32], index: int
 ) -> NDArray[np.float32]:
     units, layers = list(block.units), run.architecture.layers
     weights = after.weights[block.layer][index, units]

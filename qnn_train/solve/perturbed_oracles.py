@@ -15,8 +15,8 @@ import numpy as np
 
 from cim_hal import max_level
 from qnn_train.errors import TrainingError
-from qnn_train.solve.many import minimize_all
-from qnn_train.solve.oracle import Answer, evaluate
+from qnn_train.solve.oracle import Answer, evaluate, from_ising, largest, to_ising
+from qnn_train.solve.parallel import minimize_all
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,33 +28,33 @@ if TYPE_CHECKING:
 __all__ = ["NoisyOracle", "QuantizedOracle", "RandomOracle", "RandomizedOracle"]
 
 
-class _Disturbed(ABC):
-    """Asks another oracle about a disturbed gradient."""
+class _PerturbedOracle(ABC):
+    """Asks another oracle about a perturbed gradient."""
 
     def __init__(self, oracle: Oracle) -> None:
         self._oracle = oracle
 
     @abstractmethod
-    def _disturb(self, ising: NDArray[np.float64]) -> None:
+    def _perturb(self, ising: NDArray[np.float64]) -> None:
         """Change the Ising form (p, p) in place; its diagonal does not matter."""
 
     def minimize(self, gradient: NDArray[np.float64]) -> Answer:
-        """Answer for a disturbed gradient."""
+        """Answer for a perturbed gradient."""
         return self.minimize_all([gradient])[0]
 
     def minimize_all(self, gradients: Sequence[NDArray[np.float64]]) -> list[Answer]:
-        """Answer for disturbed gradients."""
-        disturbed = []
+        """Answer for perturbed gradients."""
+        perturbed = []
         for gradient in gradients:
             ising = to_ising(gradient)
-            self._disturb(ising)
-            disturbed.append(from_ising(ising))
-        answers = minimize_all(self._oracle, disturbed)
+            self._perturb(ising)
+            perturbed.append(from_ising(ising))
+        answers = minimize_all(self._oracle, perturbed)
         pairs = zip(gradients, answers, strict=True)
         return [evaluate(gradient, answer.bits, cost=answer.cost) for gradient, answer in pairs]
 
 
-class QuantizedOracle(_Disturbed):
+class QuantizedOracle(_PerturbedOracle):
     """Couplings and fields of few bits, on one scale, as a machine takes them.
 
     Parameters
@@ -75,13 +75,13 @@ class QuantizedOracle(_Disturbed):
             raise TrainingError(f"couplings of {bits} bits", hint="at least 2, with the sign")
         self._top = max_level(bits)
 
-    def _disturb(self, ising: NDArray[np.float64]) -> None:
+    def _perturb(self, ising: NDArray[np.float64]) -> None:
         step = largest(ising) / self._top
         if step > 0:
             np.multiply(np.rint(ising / step), step, out=ising)
 
 
-class NoisyOracle(_Disturbed):
+class NoisyOracle(_PerturbedOracle):
     """Gaussian noise on every coupling and field, new at each call.
 
     Parameters
@@ -97,7 +97,7 @@ class NoisyOracle(_Disturbed):
         self._noise = noise
         self._rng = np.random.default_rng(seed)
 
-    def _disturb(self, ising: NDArray[np.float64]) -> None:
+    def _perturb(self, ising: NDArray[np.float64]) -> None:
         upper = np.triu(self._rng.normal(size=ising.shape), 1)
         ising += self._noise * largest(ising) * (upper + upper.T)
 
@@ -143,26 +143,3 @@ class RandomOracle:
         """Guess."""
         size = (self._n_samples, len(gradient) - 1)
         return evaluate(gradient, self._rng.integers(0, 2, size, np.int8))
-
-
-def to_ising(gradient: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return M with (1;σ)ᵀ M (1;σ) = (1;x)ᵀ G (1;x) for x = (1 + σ)/2."""
-    ising = 0.25 * gradient
-    ising[0, 0] = gradient[0, 0] + gradient[0, 1:].sum() + 0.25 * gradient[1:, 1:].sum()
-    ising[0, 1:] = 0.5 * gradient[0, 1:] + 0.25 * gradient[1:, 1:].sum(axis=0)
-    ising[1:, 0] = ising[0, 1:]
-    return ising
-
-
-def from_ising(ising: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return G of M, see `to_ising`."""
-    gradient = 4.0 * ising
-    gradient[0, 0] = ising[0, 0] - 2 * ising[0, 1:].sum() + ising[1:, 1:].sum()
-    gradient[0, 1:] = 2 * ising[0, 1:] - 2 * ising[1:, 1:].sum(axis=0)
-    gradient[1:, 0] = gradient[0, 1:]
-    return gradient
-
-
-def largest(ising: NDArray[np.float64]) -> float:
-    """Return the largest coupling or field by magnitude."""
-    return float(np.abs(np.triu(ising, 1)).max(initial=0.0))

@@ -1,4 +1,4 @@
-r"""Words: a value z on a grid, and the segment of a spline it lies in, written in bits.
+r"""Bit encodings: a value z on a grid, and the segment of a spline it lies in, written in bits.
 
 Indicators :math:`\beta_i` say which of the n reachable segments it is: none for one segment, one
 bit for two (:math:`\beta_1 = \beta, \beta_0 = 1 - \beta`), else n bits under
@@ -12,28 +12,26 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import accumulate
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import TYPE_CHECKING, Literal, NamedTuple, Self
 
 import numpy as np
 
 from qnn_train.errors import AssemblyError
-from qnn_train.network.forms import FORMS, Form, Slack
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import ArrayLike, NDArray
 
     from qnn_train.network.intervals import Grid
-    from qnn_train.network.segments import Segment
-    from qnn_train.network.spline import Spline
+    from qnn_train.network.spline import Segment, Spline
 
-__all__ = ["BitFunction", "Gate", "Word", "shortest_word"]
+__all__ = ["FORMS", "BitEncoding", "BitFunction", "Form", "Gate", "Slack", "shortest_encoding"]
 
 
 @dataclass(frozen=True)
 class Gate:
-    """Bit `slack` must be 0 unless bit `indicator` is `opens`; both positions in the word."""
+    """Bit `slack` must be 0 unless bit `indicator` is `opens`; both positions in the encoding."""
 
     slack: int
     indicator: int
@@ -41,7 +39,7 @@ class Gate:
 
 
 class BitFunction(NamedTuple):
-    """An affine function of the bits of a word.
+    """An affine function of the bits of an encoding.
 
     Attributes
     ----------
@@ -55,10 +53,10 @@ class BitFunction(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Word:
+class BitEncoding:
     """Bits for the values of a grid cut into segments; make one with `of`.
 
-    The bits are `n_indicators` indicators, then the slack words in order.
+    The bits are `n_indicators` indicators, then the groups of slack bits in order.
 
     Attributes
     ----------
@@ -77,7 +75,7 @@ class Word:
 
     @classmethod
     def of(cls, spline: Spline, grid: Grid, form: Form | None = None) -> Self:
-        """Return the word for the values of `grid`, the shortest unless a form is named.
+        """Return the encoding for the values of `grid`, the shortest unless a form is named.
 
         Raises
         ------
@@ -88,10 +86,10 @@ class Word:
         if len(segments) == 1 and (step == 0 or segments[0].slope == 0):
             return cls(segments, step, (), ())
         possible = [FORMS[name](segments, step) for name in ((form,) if form else FORMS)]
-        words = [cls(segments, step, *parts) for parts in possible if parts is not None]
-        if not words:
-            raise AssemblyError(f"{spline.name} on {grid} has no {form} word")
-        return min(words, key=lambda word: (word.n_bits, len(word.rows)))
+        encodings = [cls(segments, step, *parts) for parts in possible if parts is not None]
+        if not encodings:
+            raise AssemblyError(f"{spline.name} on {grid} has no {form} encoding")
+        return min(encodings, key=lambda encoding: (encoding.n_bits, len(encoding.rows)))
 
     @property
     def n_indicators(self) -> int:
@@ -142,7 +140,7 @@ class Word:
         values = [part.at(z) for part, z in zip(self.segments, anchors, strict=True)]
         taken_out = max(values, key=values.count) if reference else 0
         constant, indicators = self._indicated(values, taken_out)
-        # Only a word of its own is read by a line with a slope; a single segment owns its word.
+        # A line with a slope reads only slack bits of its own; a single segment owns its bits.
         slack = [v * self.segments[s.segment or 0].slope for s in self.slacks for v in s.values]
         return BitFunction(constant, (*indicators, *slack))
 
@@ -175,9 +173,9 @@ class Word:
 
 
 @lru_cache(maxsize=4096)
-def shortest_word(spline: Spline, grid: Grid) -> Word:
-    """Return the shortest word, remembered: neurons and samples share few grids."""
-    return Word.of(spline, grid)
+def shortest_encoding(spline: Spline, grid: Grid) -> BitEncoding:
+    """Return the shortest encoding, cached: neurons and samples share few grids."""
+    return BitEncoding.of(spline, grid)
 
 
 def _digits(rest: NDArray[np.int64], values: NDArray[np.int64], step: int) -> NDArray[np.bool_]:
@@ -188,3 +186,84 @@ def _digits(rest: NDArray[np.int64], values: NDArray[np.int64], step: int) -> ND
     below = (rest - top * values[-1]) // step
     powers = (below[..., None] >> np.arange(len(values) - 1)) & 1
     return np.concatenate([powers == 1, top[..., None]], axis=-1)
+
+
+Form = Literal["shared", "own", "two-sided"]
+
+
+@dataclass(frozen=True)
+class Slack:
+    """A group of slack bits.
+
+    Attributes
+    ----------
+    row : int
+        The equality it stands in.
+    values : tuple of int
+        What each bit adds to the z of that equality; all of one sign.
+    segment : int or None
+        The segment in which its bits may be 1; None for every segment.
+    """
+
+    row: int
+    values: tuple[int, ...]
+    segment: int | None = None
+
+
+Parts = tuple[tuple[tuple[int, ...], ...], tuple[Slack, ...]]
+
+
+def _shared(segments: tuple[Segment, ...], step: int) -> Parts | None:
+    if any(part.slope != 0 for part in segments):
+        return None
+    outer = max(_count(segments[0], step), _count(segments[-1], step))
+    inner = {_count(part, step) for part in segments[1:-1]} or {_power(outer)}
+    if len(inner) > 1 or outer > (size := inner.pop()):
+        return None
+    anchors = (segments[1].lo - size * step, *(part.lo for part in segments[1:]))
+    return (anchors,), (Slack(0, _values(size, step)),)
+
+
+def _own(segments: tuple[Segment, ...], step: int) -> Parts:
+    """Give each segment its own slack bits; the outer ones may reach outwards, where z never is."""
+    last = len(segments) - 1
+    anchors, slacks = [], []
+    for index, part in enumerate(segments):
+        downwards = index == 0 < last
+        anchors.append(part.hi if downwards else part.lo)
+        count = _count(part, step)
+        values = _values(count if 0 < index < last else _power(count), step)
+        signed = tuple(-v for v in values) if downwards else values
+        slacks.append(Slack(0, signed, index if last else None))
+    return (tuple(anchors),), tuple(slacks)
+
+
+def _two_sided(segments: tuple[Segment, ...], step: int) -> Parts | None:
+    if any(part.slope != 0 for part in segments):
+        return None
+    values = _values(_power(max(_count(part, step) for part in segments)), step)
+    below, above = tuple(part.lo for part in segments), tuple(part.hi for part in segments)
+    return (below, above), (Slack(0, values), Slack(1, tuple(-v for v in values)))
+
+
+FORMS: dict[Form, Callable[[tuple[Segment, ...], int], Parts | None]] = {
+    "shared": _shared,
+    "own": _own,
+    "two-sided": _two_sided,
+}
+
+
+def _count(segment: Segment, step: int) -> int:
+    return (segment.hi - segment.lo) // step + 1
+
+
+def _power(count: int) -> int:
+    """Return the least power of two that is not below `count`."""
+    return 1 << (count - 1).bit_length()
+
+
+def _values(count: int, step: int) -> tuple[int, ...]:
+    """Return bit values whose sums are 0, step, ..., (count - 1) step and nothing else."""
+    bits = (count - 1).bit_length()
+    whole = [step * 2**p for p in range(bits - 1)]
+    return (*whole, step * count - step * 2 ** (bits - 1)) if bits else ()

@@ -1,29 +1,42 @@
-"""Independent problems packed block by block into one task of a larger machine.
-
-Samples of the task are cut into blocks, and each block is ranked by its own values: the best
-sample of one block may come from another run than that of the next. Blocks are scaled to equal
-largest coefficients first, since all share one integer scale; that is the price.
-"""
+"""Several minimizations that do not wait for one another."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 
 from qnn_train.errors import TrainingError
-from qnn_train.solve.disturbed import largest, to_ising
-from qnn_train.solve.many import minimize_all
-from qnn_train.solve.oracle import Answer, evaluate
+from qnn_train.solve.oracle import Answer, evaluate, largest, to_ising
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from qnn_train.solve.oracle import Oracle
+    from qnn_train.solve.oracle import Answer, Oracle
 
-__all__ = ["PackedOracle"]
+__all__ = ["PackedOracle", "ParallelOracle", "minimize_all"]
+
+
+@runtime_checkable
+class ParallelOracle(Protocol):
+    """An oracle that takes independent problems together: several machines, or one large task."""
+
+    def minimize(self, gradient: NDArray[np.float64]) -> Answer:
+        """Answer for one gradient."""
+        ...
+
+    def minimize_all(self, gradients: Sequence[NDArray[np.float64]]) -> list[Answer]:
+        """Answer for each gradient, in their order."""
+        ...
+
+
+def minimize_all(oracle: Oracle, gradients: Sequence[NDArray[np.float64]]) -> list[Answer]:
+    """Answer for each gradient: together where the oracle can, else one after the other."""
+    if isinstance(oracle, ParallelOracle):
+        return oracle.minimize_all(gradients)
+    return [oracle.minimize(gradient) for gradient in gradients]
 
 
 class PackedOracle:

@@ -1,13 +1,17 @@
-"""Knobs of emulated machines: what they are, that they turn, and what they are not."""
+"""Options of dynamics: their ranges, the settings of jobs, properties, docstrings and tables."""
 
 from __future__ import annotations
 
+import importlib.util
+import inspect
 import math
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+import emulator
 from cim_hal import (
     Capabilities,
     IsingModel,
@@ -24,18 +28,30 @@ from emulator import (
     ChaoticAmplitudeControl,
     ChaoticFeedbackControl,
     Converter,
+    Dynamics,
     EmulatedCim,
+    GaussianFeedback,
     MeanField,
     MeasurementFeedback,
+    NoisyMeanFieldAnnealing,
     PositiveP,
     SeparatedFeedbackControl,
+    SimCim,
     SimulatedBifurcation,
     TruncatedWigner,
 )
-from emulator.dynamics.gaussian import GaussianFeedback
-from emulator.dynamics.nmfa import NoisyMeanFieldAnnealing
-from emulator.dynamics.simcim import SimCim
-from emulator.settings import KNOBS, settings_of, with_settings
+from emulator.options import (
+    NON_NEGATIVE,
+    POSITIVE,
+    Interval,
+    check_options,
+    documented,
+    option,
+    options_of,
+    setting_options,
+    settings_of,
+    with_settings,
+)
 
 ALL = [
     MeasurementFeedback(),
@@ -81,26 +97,32 @@ def values(driver: EmulatedCim, settings: dict[str, float]) -> np.ndarray:
     return readout.values
 
 
-def test_every_dynamics_with_knobs_is_tried_here():
-    assert set(KNOBS) <= {type(dynamics) for dynamics in ALL}
+def exported() -> list[type[Dynamics]]:
+    everything = (getattr(emulator, name) for name in emulator.__all__)
+    classes = [item for item in everything if inspect.isclass(item)]
+    return [item for item in classes if issubclass(item, Dynamics) and item is not Dynamics]
+
+
+def test_every_dynamics_is_tried_here():
+    assert set(exported()) == {type(dynamics) for dynamics in ALL}
 
 
 @pytest.mark.parametrize("dynamics", ALL, ids=NAMES)
-def test_all_knobs_of_the_table_are_offered_and_stand_as_the_machine_is(dynamics):
+def test_all_declared_settings_are_offered_with_the_values_of_the_machine(dynamics):
     inner = dynamics.dynamics if isinstance(dynamics, BestSeen) else dynamics
-    offered = {setting.name: setting for setting in settings_of(dynamics)}
-    assert {knob.path for knob in KNOBS[type(inner)]} <= set(offered)
+    offered = {setting.name: setting for setting in dynamics.settings()}
+    assert set(setting_options(inner)) <= set(offered)
     assert all(
         offered[name].default == getattr(inner, name) for name in offered if hasattr(inner, name)
     )
     standing = {name: setting.default for name, setting in offered.items()}
-    assert with_settings(dynamics, standing) == dynamics
-    assert with_settings(dynamics, {}) == dynamics
+    assert dynamics.with_settings(standing) == dynamics
+    assert dynamics.with_settings({}) == dynamics
 
 
 @pytest.mark.parametrize("dynamics", ALL, ids=NAMES)
 @pytest.mark.parametrize("end", ["low", "high"])
-def test_a_machine_runs_with_each_knob_at_each_end(dynamics, end):
+def test_a_machine_runs_with_each_setting_at_each_end(dynamics, end):
     driver = machine(dynamics)
     standing = values(driver, {})
     for setting in driver.describe().settings:
@@ -112,13 +134,13 @@ def test_a_machine_runs_with_each_knob_at_each_end(dynamics, end):
 
 
 @pytest.mark.parametrize("dynamics", ALL, ids=NAMES)
-def test_a_machine_runs_with_all_knobs_at_their_strongest(dynamics):
+def test_a_machine_runs_with_all_settings_at_their_strongest(dynamics):
     driver = machine(dynamics)
     high = {setting.name: setting.high for setting in driver.describe().settings}
     assert np.isfinite(values(driver, high)).all()
 
 
-def test_a_job_turns_the_machine_for_itself_only():
+def test_the_settings_of_a_job_change_no_other_job():
     driver = machine(MeasurementFeedback())
     before = values(driver, {})
     turned = values(driver, {"coupling_gain": 0.3, "adc.full_scale": 0.5})
@@ -130,27 +152,27 @@ def test_a_job_turns_the_machine_for_itself_only():
     assert (turned != before).any()
 
 
-def test_the_knobs_of_a_remembering_machine_are_those_of_its_dynamics_and_how_often_it_looks():
+def test_best_seen_adds_how_often_it_looks_to_the_settings_of_its_dynamics():
     dynamics = BestSeen(dynamics=SimulatedBifurcation(), every=10)
-    names = [setting.name for setting in settings_of(dynamics)]
-    assert names == [*(s.name for s in settings_of(dynamics.dynamics)), "every"]
-    turned = with_settings(dynamics, {"every": 3.0, "heating": 0.06})
+    names = [setting.name for setting in dynamics.settings()]
+    assert names == [*(s.name for s in dynamics.dynamics.settings()), "every"]
+    turned = dynamics.with_settings({"every": 3.0, "heating": 0.06})
     assert turned == BestSeen(dynamics=SimulatedBifurcation(heating=0.06), every=3)
     assert type(turned.every) is int
 
 
-def test_an_option_that_is_switched_off_is_no_knob():
-    linear = {setting.name for setting in settings_of(MeanField())}
+def test_an_option_that_is_switched_off_is_no_setting():
+    linear = {setting.name for setting in MeanField().settings()}
     assert math.isinf(MeanField().drive_limit)
     assert not linear & {"feedback_limit", "drive_limit", "field_amplitude"}
     adiabatic = SimulatedBifurcation(variant="adiabatic")
-    assert "heating" not in {setting.name for setting in settings_of(adiabatic)}
+    assert "heating" not in {setting.name for setting in adiabatic.settings()}
 
 
 def test_a_machine_beyond_the_usual_range_stands_within_its_own():
-    (gain, *_) = settings_of(ChaoticAmplitudeControl(coupling_gain=20.0))
+    (gain, *_) = ChaoticAmplitudeControl(coupling_gain=20.0).settings()
     assert (gain.default, gain.high) == (20.0, 20.0)
-    (off, *_) = settings_of(ChaoticAmplitudeControl(coupling_gain=0.0))
+    (off, *_) = ChaoticAmplitudeControl(coupling_gain=0.0).settings()
     assert (off.default, off.low, off.log) == (0.0, 0.0, False)
 
 
@@ -184,3 +206,108 @@ def test_properties_given_are_kept():
     properties = EmulatedCim(MeasurementFeedback(), capabilities=given).describe().properties
     assert (properties["fibre_m"], properties["model"]) == (1000, "Nr. 5")
     assert properties["saturation"] == 300.0
+
+
+@documented
+@dataclass(frozen=True, kw_only=True)
+class Example:
+    """An example.
+
+    Raises
+    ------
+    ValueError
+        A parameter out of its range.
+    """
+
+    gain: float = option(
+        0.5, within=NON_NEGATIVE, low=0.1, high=2.0, log=True, symbol="g", doc="Gain.\nOf light."
+    )
+    ramp: tuple[float, float] = option((1.0, 2.0), within=POSITIVE, doc="Ramp.")
+    limit: float | None = option(None, within=POSITIVE, doc="Limit.")
+    every: int = option(3, within=Interval(1, math.inf), low=1, high=9, doc="Interval.")
+    kind: str = option("soft", within=("soft", "hard"), doc="Kind.")
+
+    def __post_init__(self) -> None:
+        check_options(self)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"gain": -1.0},
+        {"gain": math.inf},
+        {"gain": math.nan},
+        {"gain": None},
+        {"ramp": (1.0, 0.0)},
+        {"limit": 0.0},
+        {"every": 0},
+        {"kind": "odd"},
+    ],
+)
+def test_an_option_out_of_its_range_is_named(wrong):
+    ((name, value),) = wrong.items()
+    with pytest.raises(ValueError, match=f"^{name} = .* is out of range$") as refused:
+        Example(**wrong)
+    assert str(value) in str(refused.value)
+
+
+@pytest.mark.parametrize("right", [{"gain": 0.0}, {"limit": None}, {"limit": 2.0}, {"every": 1}])
+def test_an_option_within_its_range_is_taken(right):
+    assert Example(**right) == replace(Example(), **right)
+
+
+def test_an_interval_says_which_ends_it_includes():
+    assert str(NON_NEGATIVE) == "[0, inf)"
+    assert str(Interval(0, 1, includes_low=False)) == "(0, 1]"
+    assert [x in Interval(0, 1, includes_high=False) for x in (0, 1, math.nan)] == [1, 0, 0]
+
+
+def test_the_first_line_of_an_options_text_describes_the_setting():
+    gain, every = settings_of(Example())
+    assert (gain.name, gain.description, gain.log, gain.integer) == ("gain", "Gain.", True, False)
+    assert (every.name, every.integer) == ("every", True)
+    assert type(with_settings(Example(), {"every": 2.0}).every) is int
+
+
+def test_options_are_written_into_the_docstring_before_what_is_raised():
+    assert (
+        Example.__doc__
+        == """An example.
+
+Parameters
+----------
+gain : float
+    :math:`g`. Gain.
+    Of light.
+ramp : tuple of float
+    Ramp.
+limit : float or None
+    Limit.
+every : int
+    Interval.
+kind : {"soft", "hard"}
+    Kind.
+
+Raises
+------
+ValueError
+    A parameter out of its range.
+"""
+    )
+
+
+@pytest.mark.parametrize("kind", exported())
+def test_every_option_of_a_dynamics_is_declared_and_documented(kind):
+    given = [field.name for field in fields(kind) if field.init]
+    assert given == list(options_of(kind))
+    assert all(f"\n{name} : " in kind.__doc__ for name in given)
+
+
+def test_the_tables_of_options_in_the_documentation_are_those_of_the_code():
+    folder = Path(__file__).parents[3] / "docs"
+    spec = importlib.util.spec_from_file_location("option_tables", folder / "option_tables.py")
+    tables = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tables)
+    page = (folder / "reference/options.md").read_text()
+    assert page == tables.page(), "run: python docs/option_tables.py"
+    assert all(f"## {kind.__name__}" in page for kind in exported())

@@ -1,0 +1,91 @@
+"""The page of all options of all dynamics, written from what the code declares.
+
+    python docs/option_tables.py    write docs/reference/options.md
+
+`tests/unit/emulator/test_options.py` compares.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from dataclasses import MISSING, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import emulator
+from emulator.options import options_of, properties_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from emulator.options import Option
+
+PAGE = Path(__file__).parent / "reference/options.md"
+HEAD = """# Options of the dynamics
+
+What a machine is built with, in the order of its settings. A job may change the options that have a range in the column *a job may set*: it says where a search is
+worth its time, and `cim-hal describe` lists it. Valid values are wider. All is dimensionless: rates are in loss rates of the cavity's field, amplitudes in those of a
+lone oscillator at twice threshold. The equations are in [](../explanation/dynamics.md); this page is written by `python docs/option_tables.py`.
+"""
+COLUMNS = ("option", "default", "valid", "a job may set", "what it is")
+
+
+def page() -> str:
+    """Return the whole page."""
+    kinds = (getattr(emulator, name) for name in emulator.__all__)
+    dynamics = [
+        kind for kind in kinds if inspect.isclass(kind) and issubclass(kind, emulator.Dynamics)
+    ]
+    tables = [_table(kind) for kind in dynamics if kind is not emulator.Dynamics]
+    return "\n".join([HEAD, *tables])
+
+
+def _table(kind: type[Any]) -> str:
+    rows = [COLUMNS, ("---",) * len(COLUMNS), *_rows(kind)]
+    lines = ["| " + " | ".join(row) + " |" for row in rows]
+    return "\n".join([f"## {kind.__name__}", "", *lines, ""])
+
+
+def _rows(kind: type[Any]) -> Iterator[tuple[str, ...]]:
+    defaults = {f.name: f.default for f in fields(kind)}
+    for name, option in options_of(kind).items():
+        yield f"`{name}`", _default(defaults[name]), _valid(option), _range(option), _text(option)
+        for part, inner in option.parts.items():
+            default = _default(getattr(defaults[name], part))
+            yield f"`{name}.{part}`", default, _valid(inner), _range(inner), _text(inner)
+
+
+def _default(value: Any) -> str:
+    if value is MISSING:
+        return "none: it must be given"
+    if isinstance(value, float | int | str | tuple | None):
+        return f"`{value!r}`"
+    differing = properties_of(value)
+    given = ", ".join(f"{k}={v!r}" for k, v in differing.items() if k in {"full_scale", "bits"})
+    return f"`{type(value).__name__}({given})`"
+
+
+def _valid(option: Option) -> str:
+    if option.within is None:
+        return ""
+    if isinstance(option.within, tuple):
+        return ", ".join(f'`"{choice}"`' for choice in option.within)
+    return str(option.within) + (" or None" if option.is_optional else "")
+
+
+def _range(option: Option) -> str:
+    if not option.is_setting:
+        return ""
+    scale = ", logarithmic" if option.log else ""
+    return f"{option.low:g} to {option.high:g} {option.unit}".rstrip() + scale
+
+
+def _text(option: Option) -> str:
+    symbol = f"${option.symbol}$. " if option.symbol else ""
+    text = symbol + option.doc.replace("\n", " ")
+    return re.sub(r":math:`([^`]*)`", r"$\1$", text).replace("|", "\\|")
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page())

@@ -1,0 +1,304 @@
+"""Options of a dynamics: each is declared once, by `option`, and all else follows from it.
+
+Range checks, the settings that a job may change, the properties a machine reports, the docstring
+and the tables of the documentation are read from the metadata of the dataclass fields.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+import re
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
+from functools import reduce
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+
+from cim_hal import Setting
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+__all__ = [
+    "FINITE",
+    "NON_NEGATIVE",
+    "POSITIVE",
+    "POSITIVE_OR_INFINITE",
+    "POSITIVE_SHARE",
+    "SHARE",
+    "Interval",
+    "Option",
+    "Property",
+    "check_options",
+    "documented",
+    "option",
+    "options_of",
+    "out_of_range",
+    "properties_of",
+    "setting_options",
+    "settings_of",
+    "with_settings",
+]
+
+Property: TypeAlias = float | int | bool | str | None
+Options = TypeVar("Options")
+Class = TypeVar("Class", bound=type)
+
+LONGEST_TEXT = 200
+
+
+@dataclass(frozen=True)
+class Interval:
+    """Numbers between two ends; ``value in interval`` is false for NaN."""
+
+    low: float
+    high: float
+    includes_low: bool = True
+    includes_high: bool = True
+
+    def __contains__(self, value: float) -> bool:
+        is_above = self.low <= value if self.includes_low else self.low < value
+        is_below = value <= self.high if self.includes_high else value < self.high
+        return is_above and is_below
+
+    def __str__(self) -> str:
+        brackets = "[" if self.includes_low else "(", "]" if self.includes_high else ")"
+        return f"{brackets[0]}{self.low:g}, {self.high:g}{brackets[1]}"
+
+
+FINITE = Interval(-math.inf, math.inf, includes_low=False, includes_high=False)
+POSITIVE = Interval(0, math.inf, includes_low=False, includes_high=False)
+POSITIVE_OR_INFINITE = Interval(0, math.inf, includes_low=False)
+NON_NEGATIVE = Interval(0, math.inf, includes_high=False)
+SHARE = Interval(0, 1)
+POSITIVE_SHARE = Interval(0, 1, includes_low=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Option:
+    """Metadata of an option; see `option`."""
+
+    doc: str
+    symbol: str = ""
+    within: Interval | tuple[str, ...] | None = None
+    low: float | None = None
+    high: float | None = None
+    unit: str = ""
+    log: bool = False
+    integer: bool = False
+    is_optional: bool = False
+    parts: Mapping[str, Option] = field(default_factory=dict)
+
+    @property
+    def is_setting(self) -> bool:
+        """Whether a job may change it."""
+        return self.low is not None
+
+    @property
+    def summary(self) -> str:
+        """First line of the text, which describes the setting of this name."""
+        return self.doc.partition("\n")[0]
+
+    def accepts(self, value: Any) -> bool:
+        """Whether a value, or each value of a tuple, is in range."""
+        if self.within is None or (value is None and self.is_optional):
+            return True
+        values = value if isinstance(value, tuple) else (value,)
+        return all(item is not None and item in self.within for item in values)
+
+
+def option(
+    default: Any = MISSING,
+    *,
+    doc: str,
+    symbol: str = "",
+    within: Interval | tuple[str, ...] | None = None,
+    low: float | None = None,
+    high: float | None = None,
+    unit: str = "",
+    log: bool = False,
+    parts: Mapping[str, Option] | None = None,
+) -> Any:
+    r"""Return a dataclass field with the metadata of an option.
+
+    Parameters
+    ----------
+    default : value
+        None makes None a valid value; an option without a default must be given.
+    doc : str
+        What it is. The first line is the description of the setting.
+    symbol : str
+        How the equation writes it, in LaTeX.
+    within : Interval or tuple of str
+        Valid numbers, or the choices. Of a tuple, each number must be valid.
+    low, high : float
+        The range a search is worth its time in; given where a job may set the option.
+    unit : str
+    log : bool
+        Whether a search is better made in the logarithm.
+    parts : mapping of str to Option
+        Settings among the fields of an option that is itself a dataclass.
+    """
+    metadata = Option(
+        doc=doc,
+        symbol=symbol,
+        within=within,
+        low=low,
+        high=high,
+        unit=unit,
+        log=log,
+        integer=isinstance(default, int) and not isinstance(default, bool),
+        is_optional=default is None,
+        parts=parts or {},
+    )
+    return field(default=default, metadata={"option": metadata})
+
+
+def options_of(kind: Any) -> dict[str, Option]:
+    """Return the options that a dataclass, or an instance of it, declares."""
+    return {f.name: f.metadata["option"] for f in fields(kind) if "option" in f.metadata}
+
+
+def setting_options(kind: Any) -> dict[str, Option]:
+    """Return the options that a job may set, by dotted name."""
+    found: dict[str, Option] = {}
+    for name, declared in options_of(kind).items():
+        found |= {name: declared} if declared.is_setting else {}
+        found |= {f"{name}.{part}": inner for part, inner in declared.parts.items()}
+    return found
+
+
+def out_of_range(options: Any, name: str) -> ValueError:
+    """Return the error that names an option and its value."""
+    return ValueError(f"{name} = {getattr(options, name)} is out of range")
+
+
+def check_options(options: Any) -> None:
+    """Refuse the first option that is out of its range.
+
+    Raises
+    ------
+    ValueError
+        There is one.
+    """
+    for name, declared in options_of(options).items():
+        if not declared.accepts(getattr(options, name)):
+            raise out_of_range(options, name)
+
+
+def settings_of(options: Any) -> tuple[Setting, ...]:
+    """Return the settings of a machine, with the values in `options` as defaults.
+
+    An option that is switched off (None or infinite) is no setting of this machine, nor is one
+    that its other options do not allow to change.
+    """
+    found = ((path, declared, _get(options, path)) for path, declared in _settings(options))
+    return tuple(
+        Setting(
+            name=path,
+            unit=declared.unit,
+            description=declared.summary,
+            default=value,
+            low=min(declared.low, value),
+            high=max(declared.high, value),
+            log=declared.log and value > 0,
+            integer=declared.integer,
+        )
+        for path, declared, value in found
+        if value is not None and math.isfinite(value) and _can_be_set(options, path, declared)
+    )
+
+
+def with_settings(options: Options, settings: Mapping[str, float]) -> Options:
+    """Return `options` with the values of a job for settings of `settings_of`."""
+    return reduce(lambda changed, item: _replaced(changed, *item), settings.items(), options)
+
+
+def properties_of(options: Any) -> dict[str, Property]:
+    """Return all options by dotted name, and the class as ``model``.
+
+    There are no units, as all numbers of the emulator are dimensionless: rates in loss rates of
+    the cavity's field, amplitudes in those of a lone oscillator at twice threshold. An infinite
+    value is None, a tuple is one text with commas, and a part is its class, followed by its
+    options.
+
+    Examples
+    --------
+    >>> from emulator import MeasurementFeedback
+    >>> properties_of(MeasurementFeedback())["adc.bits"]
+    8
+    """
+    return {"model": type(options).__name__, **dict(_properties("", options))}
+
+
+def documented(kind: Class) -> Class:
+    """Write the options of a dataclass into its docstring, as the section Parameters."""
+    text = inspect.cleandoc(kind.__doc__ or "")
+    head, raises, tail = text.partition("\nRaises\n------")
+    entries = "\n".join(_entry(f) for f in fields(kind) if "option" in f.metadata)
+    kind.__doc__ = f"{head}\nParameters\n----------\n{entries}\n{raises}{tail}\n"
+    return kind
+
+
+def _entry(f: Any) -> str:
+    declared: Option = f.metadata["option"]
+    symbol = f":math:`{declared.symbol}`. " if declared.symbol else ""
+    text = (symbol + declared.doc).replace("\n", "\n    ")
+    return f"{f.name} : {_kind(f, declared)}\n    {text}"
+
+
+def _kind(f: Any, declared: Option) -> str:
+    if isinstance(declared.within, tuple):
+        return "{" + ", ".join(f'"{choice}"' for choice in declared.within) + "}"
+    if isinstance(f.default, tuple):
+        return "tuple of float"
+    return re.sub(r"\[.*\]", "", str(f.type)).replace(" | ", " or ")
+
+
+def _settings(options: Any) -> Iterator[tuple[str, Any]]:
+    yield from setting_options(options).items()
+
+
+def _can_be_set(options: Any, path: str, declared: Any) -> bool:
+    try:
+        for end in (declared.low, declared.high):
+            _replaced(options, path, end)
+    except ValueError:
+        return False
+    return True
+
+
+def _get(options: Any, path: str) -> float | None:
+    return reduce(getattr, path.split("."), options)
+
+
+def _replaced(options: Options, path: str, value: float) -> Options:
+    """Return options with the field at a dotted path replaced."""
+    name, _, rest = path.partition(".")
+    declared = options_of(options).get(name)
+    part = int(value) if declared is not None and declared.integer else value
+    if rest:
+        part = _replaced(getattr(options, name), rest, value)
+    return replace(options, **{name: part})  # pyright: ignore[reportArgumentType]
+
+
+def _properties(prefix: str, options: Any) -> Iterator[tuple[str, Property]]:
+    for f in fields(options):
+        name, value = f"{prefix}{f.name}", getattr(options, f.name)
+        yield name, _plain(value)
+        if is_dataclass(value):
+            yield from _properties(f"{name}.", value)
+
+
+def _plain(value: Any) -> Property:
+    match value:
+        case float():
+            return value if math.isfinite(value) else None
+        case None | bool() | int():
+            return value
+        case str():
+            text = value
+        case tuple():
+            text = ", ".join(str(_plain(item)) for item in value)
+        case _:
+            text = type(value).__name__
+    return text if len(text) <= LONGEST_TEXT else text[: LONGEST_TEXT - 1] + "…"
