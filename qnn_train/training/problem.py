@@ -10,7 +10,7 @@ import numpy as np
 
 from cim_hal import CapabilityError
 from qnn_train.data import PooledLevels, PooledSign
-from qnn_train.data.augment import augmented
+from qnn_train.data.datasets import augmented
 from qnn_train.errors import DataError
 from qnn_train.model.trained import TrainedModel
 from qnn_train.program import Assembly, ProgramSize, SquaredLoss, Task, spins_needed
