@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cim_hal import EmergencyStopError, IsingModel, PumpSchedule, open_device, spawn_server
-from cim_hal.protocol.jobs.queue import FairQueue
+from cim_hal.protocol.jobs.scheduler import FairQueue
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -19,8 +19,7 @@ import numpy as np
 
 from cim_hal import IsingModel
 from cim_hal.errors import ProtocolError
-from cim_hal.protocol.couplings.content import Couplings
-from cim_hal.protocol.couplings.encodings import smallest
+from cim_hal.protocol.couplings.content import Couplings, smallest
 from cim_hal.protocol.jobs.state import JOB, TERMINAL, JobState
 from cim_hal.protocol.wire.codec import decode, encode
 from cim_hal.protocol.wire.errors import to_wire

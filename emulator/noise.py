@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numba import njit
 
-from emulator.products.avx512 import prefer_wide_vectors
+from emulator.dynamics.kernel import kernel
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -193,10 +193,9 @@ def fill_normal_pair(
         )
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def fill_normals(key: NoiseKey, round_trip: int, first_run: int, out: NDArray[Any]) -> None:
     """Fill `out` (n, runs), n even, with the noise of one round trip."""
-    prefer_wide_vectors()  # pyright: ignore[reportCallIssue]
     for pair in range(len(out) // 2):
         fill_normal_pair(key, round_trip, pair, first_run, out[2 * pair], out[2 * pair + 1])
 

@@ -1,13 +1,8 @@
-"""The file of a recorded conversation: frames as they travelled, with time and direction.
+"""The file of a recorded conversation: the frames of each message, with time and direction.
 
-::
-
-    msgpack map     {"cassette": 1, "target": endpoint, "recorded_at": ISO 8601}
-    msgpack array   [seconds, direction, client, [frame, ...]]      once a message
-    msgpack nil                                                    the end, if it was reached
-
-Direction 0 goes to the server, 1 to the client. Frames are those of `protocol.codec`, so that
-another language can read a cassette with what the specification of the wire says.
+A cassette is a file of `protocol.wire.framing`. Its messages are records: first `CassetteHeader`,
+then a `RecordedMessage` for each message that passed, whose buffers are the frames of that
+message, and `CassetteEnd` if the recording was ended in good order.
 """
 
 from __future__ import annotations
@@ -19,26 +14,26 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import IntEnum
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import IO, TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, TypeAlias
 
-import msgpack
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+import numpy as np
+from pydantic import Field, TypeAdapter
 
-from cim_hal.errors import CassetteError, ProtocolError
-from cim_hal.protocol.wire.codec import decode
+from cim_hal.errors import CassetteError, ProtocolError, RemoteProtocolError
+from cim_hal.protocol.wire.base import Number, Wire
+from cim_hal.protocol.wire.codec import Codec, FrameLimits, decode
+from cim_hal.protocol.wire.framing import FILE_MAGIC, file_messages, file_parts
 from cim_hal.protocol.wire.limits import MAX_BUFFER_BYTES, MAX_BUFFERS, MAX_HEADER_BYTES
-from cim_hal.protocol.wire.packet import Kind
+from cim_hal.protocol.wire.packet import NO_ID, Kind, Packet
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-
-    from cim_hal.protocol.wire.packet import Packet
 
 __all__ = ["Cassette", "CassetteWriter", "Direction", "RecordedExchange", "read_cassette"]
 
 VERSION = 1
 MAX_FRAMES = MAX_BUFFERS + 2
-MAX_ENTRY_BYTES = MAX_BUFFERS * MAX_BUFFER_BYTES + 2 * MAX_HEADER_BYTES
+MAX_MESSAGE_BYTES = MAX_BUFFERS * MAX_BUFFER_BYTES + 2 * MAX_HEADER_BYTES
 MAX_FILE_BYTES = 2 * 1024**3
 
 
@@ -49,21 +44,35 @@ class Direction(IntEnum):
     TO_CLIENT = 1
 
 
-class _Header(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+class CassetteHeader(Wire):
+    """What was recorded: the endpoint of the server, and the time, ISO 8601."""
 
-    cassette: Literal[1]
+    t: Literal["cassette"] = "cassette"
+    version: Literal[1]
     target: Annotated[str, Field(max_length=1000)]
     recorded_at: Annotated[str, Field(max_length=100)]
 
 
-_Entry = tuple[
-    Annotated[float, Field(ge=0, allow_inf_nan=False)],
-    Annotated[int, Field(ge=0, le=1)],
-    Annotated[int, Field(ge=0)],
-    Annotated[list[bytes], Field(max_length=MAX_FRAMES)],
+class RecordedMessage(Wire):
+    """A message that passed: seconds since the start, direction, number of the client."""
+
+    t: Literal["message"] = "message"
+    seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    direction: Literal[0, 1]
+    client: Number
+    buffers: ClassVar[tuple[int, int]] = (0, MAX_FRAMES)
+
+
+class CassetteEnd(Wire):
+    """The recording was ended in good order."""
+
+    t: Literal["end"] = "end"
+
+
+_Stored: TypeAlias = Annotated[
+    CassetteHeader | RecordedMessage | CassetteEnd, Field(discriminator="t")
 ]
-_ENTRY: TypeAdapter[_Entry] = TypeAdapter(_Entry)
+_CODEC = Codec({Kind.RECORD: TypeAdapter(_Stored)}, FrameLimits(buffers=MAX_FRAMES))
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,9 +97,9 @@ class Cassette:
     exchanges : tuple of RecordedExchange
         In the order of the requests.
     unanswered : int
-        Requests without a reply on the cassette.
+        Requests without a recorded reply.
     is_complete : bool
-        Whether the recorder reached the end; where it was killed the last message may be missing.
+        Whether the recording was ended in good order; otherwise the last message may be missing.
     """
 
     target: str
@@ -102,6 +111,18 @@ class Cassette:
 
 class CassetteWriter:
     """Writes messages as they pass; a context manager. Any thread may write.
+
+    Parameters
+    ----------
+    path : Path
+        A new file.
+    target : str
+        Endpoint of the server.
+
+    Attributes
+    ----------
+    messages : int
+        Messages written so far.
 
     Raises
     ------
@@ -117,24 +138,26 @@ class CassetteWriter:
         self._start = time.monotonic()
         self.messages = 0
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        self._put({"cassette": VERSION, "target": target, "recorded_at": now})
+        header = CassetteHeader(version=VERSION, target=target, recorded_at=now)
+        self._append(header, start=FILE_MAGIC)
 
     def write(self, direction: Direction, client: bytes, frames: Sequence[bytes]) -> None:
-        """Append a message; what is no message of the protocol is left out."""
+        """Append a message; frames that no message of the protocol has are left out."""
         seconds = time.monotonic() - self._start
         with self._lock:
             number = self._clients.setdefault(client, len(self._clients))
-            if len(frames) > MAX_FRAMES or sum(map(len, frames)) > MAX_ENTRY_BYTES:
+            if len(frames) > MAX_FRAMES or any(len(frame) > MAX_BUFFER_BYTES for frame in frames):
                 return
-            self._put([seconds, int(direction), number, [bytes(frame) for frame in frames]])
+            message = RecordedMessage(seconds=seconds, direction=direction.value, client=number)
+            self._append(message, frames)
             self.messages += 1
 
     def close(self) -> None:
-        """Write the end, and see the file to the disk."""
+        """Write the end, and wait until the file is on the disk."""
         with self._lock:
             if self._file.closed:
                 return
-            self._put(None)
+            self._append(CassetteEnd())
             os.fsync(self._file.fileno())
             self._file.close()
 
@@ -144,10 +167,13 @@ class CassetteWriter:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _put(self, value: Any) -> None:
-        packed: Any = msgpack.packb(value)
+    def _append(self, body: Any, frames: Sequence[bytes] = (), *, start: bytes = b"") -> None:
+        buffers = tuple(np.frombuffer(frame, np.uint8) for frame in frames)
+        packet = Packet(Kind.RECORD, NO_ID, body, buffers=buffers)
         try:
-            self._file.write(packed)
+            self._file.write(start)
+            for part in file_parts(_CODEC.encode(packet)):
+                self._file.write(part)
             self._file.flush()
         except OSError as error:
             raise CassetteError(f"{self._path}: {error.strerror}") from None
@@ -155,22 +181,33 @@ class CassetteWriter:
 
 @dataclass(eq=False)
 class _RecordedSession:
-    """Requests on the way to their replies."""
+    """Requests that wait for their replies, and exchanges that are complete."""
 
     open: dict[tuple[int, bytes], tuple[int, float, Packet]] = field(default_factory=dict)
     done: list[tuple[int, RecordedExchange]] = field(default_factory=list)
     requests: int = 0
+    is_complete: bool = False
 
-    def take(self, seconds: float, direction: int, client: int, packet: Packet) -> None:
-        address = client, packet.id
-        if direction == Direction.TO_SERVER:
+    def add(self, record: Packet) -> None:
+        message: Any = record.body
+        if self.is_complete or isinstance(message, CassetteHeader):
+            raise RemoteProtocolError(f"{message.t} is not expected here")
+        if isinstance(message, CassetteEnd):
+            self.is_complete = True
+        else:
+            self._add(message, decode([array.data for array in record.buffers]))
+
+    def _add(self, message: RecordedMessage, packet: Packet) -> None:
+        address = message.client, packet.id
+        if message.direction == Direction.TO_SERVER:
             # a request that was sent again keeps its place
-            place = self.open.get(address, (self.requests, seconds, packet))[0]
-            self.open[address] = place, seconds, packet
+            place = self.open.get(address, (self.requests, message.seconds, packet))[0]
+            self.open[address] = place, message.seconds, packet
             self.requests += 1
         elif packet.kind is Kind.REPLY and address in self.open:
             place, asked, request = self.open.pop(address)
-            self.done.append((place, RecordedExchange(request, packet, seconds - asked)))
+            exchange = RecordedExchange(request, packet, message.seconds - asked)
+            self.done.append((place, exchange))
 
 
 def read_cassette(path: str | os.PathLike[str]) -> Cassette:
@@ -179,59 +216,59 @@ def read_cassette(path: str | os.PathLike[str]) -> Cassette:
     Raises
     ------
     CassetteError
-        The file is missing, too large or no cassette; the sentence says where it breaks.
+        The file is missing, too large or no cassette; the error names the damaged message.
     """
     file = Path(path)
     try:
         size = file.stat().st_size
         if size > MAX_FILE_BYTES:
             raise CassetteError(f"{file}: {size} bytes, at most {MAX_FILE_BYTES} are read")
-        with file.open("rb") as source:
-            return _read(source, file)
+        data = memoryview(file.read_bytes())
     except OSError as error:
         raise CassetteError(f"{file}: {error.strerror}") from None
+    return _parse(data, file)
 
 
-def _read(source: IO[bytes], file: Path) -> Cassette:
-    values = _values(source, file)
+def _parse(data: memoryview, file: Path) -> Cassette:
+    records = _records(data)
+    header = _header(records, file)
+    session, number = _RecordedSession(), 1
     try:
-        header = _Header.model_validate(next(values, None))
-    except ValidationError:
+        for record in records:
+            session.add(record)
+            number += 1
+    except ProtocolError as error:
+        raise CassetteError(f"{file}: message {number} is malformed: {error}") from None
+    exchanges = [exchange for _, exchange in sorted(session.done, key=lambda done: done[0])]
+    return Cassette(
+        header.target,
+        header.recorded_at,
+        tuple(exchanges),
+        len(session.open),
+        session.is_complete,
+    )
+
+
+def _header(records: Iterator[Packet], file: Path) -> CassetteHeader:
+    try:
+        first = next(records, None)
+    except ProtocolError:
+        first = None
+    if first is None or not isinstance(first.body, CassetteHeader):
         raise CassetteError(
             f"{file}: this is no cassette of version {VERSION}",
             hint="cim-hal record makes one",
-        ) from None
-    conversation, is_complete = _RecordedSession(), False
-    for number, value in enumerate(values, start=1):
-        if value is None:
-            is_complete = True
-            break
-        try:
-            seconds, direction, client, frames = _ENTRY.validate_python(value)
-            packet = decode(frames)
-        except (ValidationError, ProtocolError) as error:
-            raise CassetteError(f"{file}: message {number} is malformed: {error}") from None
-        conversation.take(seconds, direction, client, packet)
-    exchanges = [exchange for _, exchange in sorted(conversation.done, key=lambda done: done[0])]
-    return Cassette(
-        header.target, header.recorded_at, tuple(exchanges), len(conversation.open), is_complete
-    )
+        )
+    return first.body
 
 
-def _values(source: IO[bytes], file: Path) -> Iterator[Any]:
-    unpacker = msgpack.Unpacker(
-        source,
-        max_buffer_size=2 * MAX_ENTRY_BYTES,
-        max_bin_len=MAX_BUFFER_BYTES,
-        max_str_len=MAX_HEADER_BYTES,
-        max_array_len=MAX_FRAMES,
-        max_map_len=MAX_FRAMES,
-        max_ext_len=0,
-    )
+def _records(data: memoryview) -> Iterator[Packet]:
+    """Yield the records of a file, up to one that was cut off when the recorder was killed."""
     try:
-        yield from unpacker
-    except Exception as error:  # noqa: BLE001  msgpack raises whatever its parts raise
-        raise CassetteError(f"{file}: malformed after byte {unpacker.tell()}: {error}") from None
+        for frames in file_messages(data, max_bytes=2 * MAX_MESSAGE_BYTES):
+            yield _CODEC.decode(frames)
+    except EOFError:
+        return
 
 
 def _create(path: Path) -> IO[bytes]:

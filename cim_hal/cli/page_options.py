@@ -64,12 +64,12 @@ class PageOptions:
         self._web = self._metrics = None
         if not (web or metrics):
             return
-        from cim_hal.watch.exposition import require
         from cim_hal.watch.http import parse_address
+        from cim_hal.watch.pages import require_prometheus
 
         self._web = parse_address(web, public=public) if web else None
         if metrics:
-            require()
+            require_prometheus()
             self._metrics = parse_address(metrics, public=public)
 
     @contextmanager

@@ -95,7 +95,7 @@ LEVELS = ("debug", "info", "warning", "error")
     type=click.Choice(FORMATS),
     default="human",
     show_default=True,
-    help="How to write the log: lines for people, or one JSON object a line.",
+    help="Format of the log: lines for people, or one JSON object a line.",
 )
 @page_options
 @click.option(
@@ -103,7 +103,7 @@ LEVELS = ("debug", "info", "warning", "error")
     "faults_path",
     type=FILE,
     metavar="FILE.toml",
-    help="For tests: let the machine fail as this script says.",
+    help="For tests: inject the faults of this script.",
 )
 @click.option(
     "--state",
@@ -116,7 +116,7 @@ LEVELS = ("debug", "info", "warning", "error")
 @click.option(
     "--no-journal",
     is_flag=True,
-    help="Keep jobs in memory alone: they end with the server.",
+    help="Keep jobs in memory only: they end with the server.",
 )
 @limit_options
 @driver_options
@@ -141,12 +141,12 @@ def serve(
     state_folder: Path | None,
     no_journal: bool,
     until_stdin_closes: bool,
-    **patience: Any,
+    **driver: Any,
 ) -> None:
     """Serve the driver TARGET on the network until Ctrl-C or SIGTERM.
 
     Prints one line on stdout when it is ready, with the endpoint. The driver runs in a process of
-    its own, which is started anew when it crashes or hangs.
+    its own, which is restarted when it crashes or hangs.
 
     \b
     Examples:
@@ -171,7 +171,7 @@ def serve(
     journal = None if no_journal else DiskJournal(state_folder or default_folder(target))
     with (
         Router(
-            chosen_driver(target, faults_path, **patience),
+            chosen_driver(target, faults_path, **driver),
             endpoint,
             insecure=insecure,
             authenticator=authenticator,
@@ -196,7 +196,7 @@ def _authenticator(key: Path | None, authorized: Path | None) -> Authenticator |
     if key is not None:
         return Authenticator(read_pair(key), authorized or default_file())
     if authorized is not None:
-        raise click.UsageError("--authorized needs --key: without it nobody is asked for a key")
+        raise click.UsageError("--authorized needs --key: without it the server requires no keys")
     return None
 
 

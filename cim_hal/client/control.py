@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Control"]
 
-SINCE = (1, 2)
+SINCE = (1, 0)
 ASK_AGAIN_S = 1.0  # at most, while another has the machine
 
 Answer = TypeVar("Answer", bound="Message")

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Conversation", "Loaded", "SampleOptions"]
 
-JOBS_SINCE = (1, 2)
+JOBS_SINCE = (1, 0)
 
 
 class SampleOptions(TypedDict, total=False):
@@ -103,32 +103,33 @@ class Conversation:
     def status(self, timeout_s: float | None) -> Steps[StatusReport]:
         """Ask what goes on."""
         until = self.dialogue.until(timeout_s)
-        yield from self.dialogue.need((1, 2), "status", until)
+        yield from self.dialogue.need((1, 0), "status", until)
         return (yield from self.dialogue.ask(AskStatus(), StatusReport, until=until))
 
     def couplings(self, timeout_s: float | None) -> Steps[tuple[HeldCouplings, ...]]:
         """Ask what couplings the server holds."""
         until = self.dialogue.until(timeout_s)
-        yield from self.dialogue.need((1, 2), "list of couplings", until)
+        yield from self.dialogue.need((1, 0), "list of couplings", until)
         held: list[HeldCouplings] = []
+        ask = ListCouplings()
         while True:
-            ask = ListCouplings(first=len(held))
             page = yield from self.dialogue.ask(ask, CouplingListing, until=until)
             held += page.couplings
-            if len(held) >= page.total or not page.couplings:
+            if not page.cursor:
                 return tuple(held)
+            ask = ListCouplings(first=page.cursor)
 
     def drop_couplings(self, digest: str, timeout_s: float | None) -> Steps[int]:
         """Let go of couplings."""
         until = self.dialogue.until(timeout_s)
-        yield from self.dialogue.need((1, 2), "way to drop couplings", until)
+        yield from self.dialogue.need((1, 0), "way to drop couplings", until)
         drop = drop_request(digest)
         return (yield from self.dialogue.ask(drop, CouplingsDropped, until=until)).n_bytes
 
     def metrics(self, timeout_s: float | None) -> Steps[MetricsReport]:
         """Ask what the server has counted."""
         until = self.dialogue.until(timeout_s)
-        yield from self.dialogue.need((1, 2), "metrics", until)
+        yield from self.dialogue.need((1, 0), "metrics", until)
         return (yield from self.dialogue.ask(AskMetrics(), MetricsReport, until=until))
 
     def load(
@@ -209,7 +210,7 @@ class Conversation:
         page = yield from self._page(request, until)
         found = list(page.jobs)
         while page.more and page.jobs:
-            request = request.model_copy(update={"after": page.jobs[-1].job})
+            request = request.model_copy(update={"after": page.cursor})
             page = yield from self._page(request, until)
             found += page.jobs
         return tuple(found)

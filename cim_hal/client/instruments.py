@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Instruments"]
 
-SINCE = (1, 2)
+SINCE = (1, 0)
 WAIT_S = 10.0
 
 Answer = TypeVar("Answer", bound="Message")

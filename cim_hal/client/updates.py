@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CHANGES_SINCE", "JobUpdates"]
 
-CHANGES_SINCE = (1, 2)
+CHANGES_SINCE = (1, 0)
 
 
 class JobUpdates:

@@ -10,9 +10,8 @@ import numpy as np
 
 from cim_hal.client.steps import Compute
 from cim_hal.errors import UnknownReferenceError
-from cim_hal.protocol.couplings.content import Couplings
-from cim_hal.protocol.couplings.encodings import change, smallest, whole
-from cim_hal.protocol.couplings.layout import n_bytes
+from cim_hal.protocol.couplings.content import Couplings, encode_change, smallest
+from cim_hal.protocol.couplings.formats import n_bytes
 from cim_hal.protocol.wire.messages import (
     BeginCouplings,
     ChunkTaken,
@@ -37,7 +36,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Uploader"]
 
-FORMATS_SINCE = (1, 2)
 FITTING_S = 120.0  # a server may take this long to check and fit the largest model
 
 
@@ -120,9 +118,8 @@ class Uploader:
 
     def _packed(self, model: IsingModel, until: float) -> Steps[tuple[str, EncodedCouplings]]:
         """Return the name of a model and the bytes to send, of the version agreed."""
-        welcome = yield from self._dialogue.hello(until)
-        pack = _packed if welcome.protocol >= FORMATS_SINCE else _packed_as_before
-        return (yield Compute(lambda: pack(model), n_bytes=8 * model.n_spins**2))
+        yield from self._dialogue.hello(until)
+        return (yield Compute(lambda: _packed(model), n_bytes=8 * model.n_spins**2))
 
     def _delta(self, model: IsingModel, until: float) -> Steps[EncodedCouplings | None]:
         """Return what a model changes in one the server has seen, where that is shorter."""
@@ -130,21 +127,14 @@ class Uploader:
         if model.origin is None or base is None or base not in self._known:
             return None
         size = n_bytes((yield from self._know(model, until)).spec)
-        if (yield from self._dialogue.hello(until)).protocol < FORMATS_SINCE:
-            return None
         field = None if np.array_equal(base.h, model.h) else model.h
-        delta = change(self._known[base].digest, model.n_spins, model.origin.pairs, field)
+        delta = encode_change(self._known[base].digest, model.n_spins, model.origin.pairs, field)
         return delta if len(delta.data) < size else None
 
 
 def _packed(model: IsingModel) -> tuple[str, EncodedCouplings]:
     content = Couplings.of(model)
     return content.digest, smallest(content)
-
-
-def _packed_as_before(model: IsingModel) -> tuple[str, EncodedCouplings]:
-    payload = whole(Couplings.of(model))
-    return payload.digest(), payload
 
 
 def _chunks(

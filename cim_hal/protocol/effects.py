@@ -9,16 +9,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
+from cim_hal.protocol.wire.packet import Packet, answer
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
+    from typing import Any
+
+    from numpy.typing import NDArray
 
     from cim_hal.errors import CimError, Detail
     from cim_hal.machine.calibration import Calibration
     from cim_hal.machine.driver import Program
     from cim_hal.protocol.couplings.content import Couplings, EncodedCouplings, LoweredCouplings
     from cim_hal.protocol.jobs.records import Record
-    from cim_hal.protocol.wire.messages import CouplingRef
-    from cim_hal.protocol.wire.packet import Packet
+    from cim_hal.protocol.wire.messages import CouplingRef, Message
     from cim_hal.protocol.wire.results import Result
     from cim_hal.protocol.wire.roles import User
 
@@ -28,6 +32,7 @@ __all__ = [
     "Command",
     "Done",
     "Effect",
+    "Handlers",
     "Lower",
     "MakeSafe",
     "Operation",
@@ -35,15 +40,20 @@ __all__ = [
     "Reply",
     "Run",
     "Stop",
+    "reply",
 ]
 
 
 @dataclass(frozen=True, eq=False)
 class Reply:
-    """Send a packet to a peer: the reply to a request of it, or an event before that."""
+    """Send a packet to a peer: the reply to its request, or an event before that.
+
+    `session` is that of the request; the version agreed with it decides what the reply holds.
+    """
 
     peer: bytes
     packet: Packet
+    session: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,3 +132,12 @@ class Done:
 
     effect: Operation
     result: Result | Calibration | LoweredCouplings | CimError
+
+
+def reply(peer: bytes, request: Packet, body: Message, *buffers: NDArray[Any]) -> Reply:
+    """Return the effect that answers `request` of `peer` with `body`."""
+    return Reply(peer, answer(request, body, *buffers), request.session)
+
+
+# What answers a request, by the type of its message: called with peer, request, message, time.
+Handlers: TypeAlias = "Mapping[type[Message], Callable[[bytes, Packet, Any, float], list[Effect]]]"

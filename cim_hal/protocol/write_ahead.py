@@ -1,4 +1,4 @@
-"""Moves that wait for the journal: what is not saved has not happened."""
+"""Changes that wait for the journal: what is not saved has not happened."""
 
 from __future__ import annotations
 
@@ -6,21 +6,22 @@ import itertools
 from typing import TYPE_CHECKING, TypeAlias
 
 from cim_hal.protocol.effects import Effect, Persist
+from cim_hal.protocol.jobs.records import EpochRecord
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from cim_hal.errors import CimError
-    from cim_hal.protocol.jobs.records import Record
+    from cim_hal.protocol.jobs.records import Record, Stopped
 
-__all__ = ["Otherwise", "Then", "WriteAhead"]
+__all__ = ["EpochLog", "Otherwise", "Then", "WriteAhead"]
 
 Then: TypeAlias = "Callable[[float], list[Effect]]"
 Otherwise: TypeAlias = "Callable[[CimError, float], list[Effect]]"
 
 
 class WriteAhead:
-    """Asks for records to be written, and goes on where they are."""
+    """Asks for records to be written, and continues once they are."""
 
     def __init__(self) -> None:
         self._tickets = itertools.count(1)
@@ -33,11 +34,48 @@ class WriteAhead:
         return [Persist(ticket, record)]
 
     def saved(self, ticket: str, now: float) -> list[Effect]:
-        """Make the move whose record was written."""
+        """Continue after the record of a ticket was written."""
         then, _ = self._waiting.pop(ticket)
         return then(now)
 
     def unsaved(self, ticket: str, error: CimError, now: float) -> list[Effect]:
-        """Give up, or put off, the move whose record could not be written."""
+        """Give up, or postpone, what needed a record that could not be written."""
         _, otherwise = self._waiting.pop(ticket)
         return otherwise(error, now)
+
+
+class EpochLog:
+    """Gives out numbers, each larger than all before, and has them written.
+
+    Parameters
+    ----------
+    write_ahead : WriteAhead
+    first : int
+        The first number: larger than those of the server's earlier lives.
+
+    Attributes
+    ----------
+    stopped : Stopped or None
+        The emergency stop that holds.
+    """
+
+    def __init__(self, write_ahead: WriteAhead, first: int) -> None:
+        self._write_ahead = write_ahead
+        self._last = first - 1
+        self.stopped: Stopped | None = None
+
+    def __iter__(self) -> EpochLog:
+        return self
+
+    def __next__(self) -> int:
+        self._last += 1
+        return self._last
+
+    def keep(self, stopped: Stopped | None, then: Then, otherwise: Otherwise) -> list[Effect]:
+        """Have the last number and a stop written, and go on."""
+        return self._write_ahead.ask(EpochRecord(self._last, stopped), then, otherwise)
+
+    def restore(self, kept: EpochRecord) -> None:
+        """Go on from what an earlier server wrote."""
+        self._last = max(self._last, kept.number)
+        self.stopped = kept.stopped

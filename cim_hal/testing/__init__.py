@@ -1,7 +1,6 @@
 """Unreliable networks, reproducible by a seed, for tests of programs that use machines."""
 
-from cim_hal.testing.message_faults import MessageFaults
-from cim_hal.testing.message_proxy import MessageProxy
+from cim_hal.testing.message_proxy import MessageFaults, MessageProxy
 from cim_hal.testing.tcp_proxy import TcpProxy
 from cim_hal.testing.toxics import (
     Bandwidth,

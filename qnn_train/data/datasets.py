@@ -1,4 +1,4 @@
-"""Labelled images, and the choice of two classes and a few samples from them."""
+"""Labelled images: selections of classes and samples, augmented copies, and bundled digits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Fashion-MNIST: 70,000 images of clothes, 28x28, ten classes (Xiao et al., arXiv:1708.07747)."""
+"""Fashion-MNIST: 70,000 images of clothes, 28x28, ten classes (Xiao et al., arXiv:1708.07747).
+
+Its IDX files are gzip, a big-endian header, then bytes. They come from outside: the header is
+checked, and no more is unpacked than it says.
+"""
 
 from __future__ import annotations
 

@@ -3,8 +3,24 @@ r"""Bit encodings: a value z on a grid, and the segment of a spline it lies in, 
 Indicators :math:`\beta_i` say which of the n reachable segments it is: none for one segment, one
 bit for two (:math:`\beta_1 = \beta, \beta_0 = 1 - \beta`), else n bits under
 :math:`\sum_i \beta_i = 1` (F1). That the indicators tell the truth takes equalities and slack
-bits, in the shortest of the three ways in `forms`; then the spline at z is an affine function of
+bits, in the shortest of the three forms; then the spline at z is an affine function of
 the bits too (F4).
+
+shared
+    :math:`z = \sum_i t_i \beta_i + \epsilon \sum_p v_p r_p` (F2'): one equality and one group of
+    slack bits where all inner segments are equally wide and the outer ones no wider. The outer ones
+    are widened outwards, where z never is. Two segments always allow it.
+own
+    The same equality with slack bits of its own for each segment, which must be 0 in the other
+    segments: :math:`r \le \beta_i`, a gate. Then
+    :math:`f(z) = \sum_i f(t_i) \beta_i + \sum_i s_i \epsilon \sum_p v_{ip} r_{ip}` is affine in
+    bits even where the slopes :math:`s_i` are not 0 (F4); only this form can do that.
+two-sided
+    :math:`\sum_i t_i \beta_i \le z \le \sum_i t'_i \beta_i` (F2), two equalities with a group of
+    slack bits each.
+
+(F1), (F2) and (F4) follow the principle of the paper (arXiv:2506.18240); the other two forms, and
+taking the shortest, are ours.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Training as quadratic constrained binary optimization."""
 
 from qnn_train.program.allocation import Allocation, allocate_bits
-from qnn_train.program.assemble import Assembly, assemble
+from qnn_train.program.assemble import Assembly, Task, assemble
 from qnn_train.program.constraints import Gates, LinearConstraints, Products
 from qnn_train.program.counting import (
     ProgramSize,
@@ -21,7 +21,6 @@ from qnn_train.program.loss import (
     one_against_rest,
 )
 from qnn_train.program.qcbo import Parts, Qcbo, least_squares
-from qnn_train.program.task import Task
 from qnn_train.program.variables import Block, VariableTable
 
 __all__ = [

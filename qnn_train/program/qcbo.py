@@ -1,4 +1,4 @@
-r"""Quadratic constrained binary optimization.
+r"""Quadratic constrained binary optimization: programs, and sums of programs with shared bits.
 
 .. math:: \min_{x \in \{0,1\}^n}\ x^T Q x + c^T x + c_0
           \quad\text{subject to}\quad Ax = b,\ \ x_y = x_i x_j\ \text{for each product},

@@ -11,7 +11,6 @@ from qnn_train.solve.classical_search import (
 from qnn_train.solve.coupled import CoupledProblem
 from qnn_train.solve.cross_entropy import CrossEntropy
 from qnn_train.solve.descent_loss import DescentLoss, Expansion
-from qnn_train.solve.dual import BoundedDual, DualRule, FixedDual
 from qnn_train.solve.exact import CpSatOracle, Optimum, cp_sat, exhaustive
 from qnn_train.solve.extraction import Candidate, Extractor, Scorer
 from qnn_train.solve.hedging import HedgingState, RhoSchedule, progressive_hedging
@@ -28,7 +27,7 @@ from qnn_train.solve.perturbed_oracles import (
 )
 from qnn_train.solve.proximal import ProximalStep, proximal_descent
 from qnn_train.solve.proximal_state import ProximalState
-from qnn_train.solve.qcgd import State, conditional_gradient
+from qnn_train.solve.qcgd import BoundedDual, DualRule, FixedDual, State, conditional_gradient
 from qnn_train.solve.saved import restored, to_arrays
 from qnn_train.solve.squared_error import SquaredError
 

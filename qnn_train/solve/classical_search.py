@@ -1,7 +1,8 @@
-"""Classical search around a network, apart from what a solver found.
+"""Classical searches to compare with: random networks, and a local search around a network.
 
-Single bits, then pairs of bits, are flipped as long as that ranks better. No machine is called, so
-a polished network is the merit of this search as well: it is reported apart, never mixed in.
+Any method must beat the best of as many random networks at the same number of calls. The local
+search flips single bits, then pairs of bits, as long as the rank improves. It calls no machine, so
+its result is reported apart from what a solver found.
 """
 
 from __future__ import annotations

@@ -1,4 +1,9 @@
-"""Several minimizations that do not wait for one another."""
+"""Independent minimizations that run together, or packed into one task of a larger machine.
+
+Samples of a packed task are cut into blocks, and each block is ranked by its own values: the best
+sample of one block may come from another run than that of the next. Blocks are scaled to equal
+largest coefficients first, since all share one integer scale; this costs resolution.
+"""
 
 from __future__ import annotations
 

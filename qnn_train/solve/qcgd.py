@@ -25,7 +25,6 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from qnn_train.errors import TrainingError
-from qnn_train.solve.dual import BoundedDual, DualRule
 from qnn_train.solve.iterate import Iterate
 from qnn_train.solve.parallel import minimize_all
 
@@ -36,7 +35,16 @@ if TYPE_CHECKING:
 
     from qnn_train.solve.oracle import Answer, Oracle
 
-__all__ = ["ConicProgram", "State", "advance", "conditional_gradient", "multipliers"]
+__all__ = [
+    "BoundedDual",
+    "ConicProgram",
+    "DualRule",
+    "FixedDual",
+    "State",
+    "advance",
+    "conditional_gradient",
+    "multipliers",
+]
 
 
 class ConicProgram(Protocol):
@@ -231,3 +239,75 @@ def _best(answers: Sequence[Answer], atoms: int) -> NDArray[np.int8]:
         columns.append([rows[min(k, len(rows) - 1)] for k in range(atoms)])
     each = max(1, *(len({row.tobytes() for row in rows}) for rows in columns))
     return np.array([np.concatenate([rows[k] for rows in columns]) for k in range(each)], np.int8)
+
+
+class DualRule(Protocol):
+    """Choose the multipliers after a step."""
+
+    def move(
+        self, dual: NDArray[np.float64], residual: NDArray[np.float64], *, step: int
+    ) -> NDArray[np.float64]:
+        """Return the multipliers of the next step, shape (m,)."""
+        ...
+
+
+@dataclass(frozen=True)
+class BoundedDual:
+    r"""The rule of CGAL.
+
+    .. math:: \gamma_t = \min\Big(\beta_0,\
+              \frac{4 \beta_{t+1} \eta_t^2 \alpha^2 \lVert\mathcal A\rVert^2}
+                   {\lVert \mathcal A W - v \rVert^2}\Big)
+
+    A move that would make the multipliers longer than `bound` is not made.
+
+    Parameters
+    ----------
+    penalty : float
+        β0.
+    reach : float
+        α² ‖𝒜‖², with α a bound on the trace of W: the number of rows of W.
+    bound : float
+        Largest length of y.
+
+    References
+    ----------
+    Yurtsever, Fercoq and Cevher, ICML 2019 (CGAL).
+    """
+
+    penalty: float
+    reach: float
+    bound: float = 1e6
+
+    def move(
+        self, dual: NDArray[np.float64], residual: NDArray[np.float64], *, step: int
+    ) -> NDArray[np.float64]:
+        """Move by γ_t unless that leaves the ball."""
+        squared = float(residual @ residual)
+        if squared == 0.0:
+            return dual
+        eta, beta = 2.0 / (step + 1), self.penalty * np.sqrt(step + 2)
+        moved = dual + min(self.penalty, 4 * beta * eta**2 * self.reach / squared) * residual
+        return moved if np.linalg.norm(moved) <= self.bound else dual
+
+
+@dataclass(frozen=True)
+class FixedDual:
+    """γ constant; 0 leaves the growing penalty alone at work (homotopy).
+
+    Parameters
+    ----------
+    gamma : float
+    """
+
+    gamma: float
+
+    def move(
+        self,
+        dual: NDArray[np.float64],
+        residual: NDArray[np.float64],
+        *,
+        step: int,  # noqa: ARG002  the same at every step
+    ) -> NDArray[np.float64]:
+        """Move by γ."""
+        return dual + self.gamma * residual

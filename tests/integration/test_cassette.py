@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 import signal
 
-import msgpack
 import numpy as np
 import pytest
 from cim_machines import Annealer, Exhaustive
 
 from cim_hal import IsingModel, open_device
 from cim_hal.cassette import Recorder, ReplayServer, check, read_cassette
+from cim_hal.cassette.file import _CODEC, CassetteEnd, CassetteHeader, RecordedMessage
 from cim_hal.client.access import keys_for
 from cim_hal.client.transport.zmq import ZmqTransport
 from cim_hal.errors import CassetteError, UnknownReferenceError
 from cim_hal.key_files import create_key, read_pair
+from cim_hal.protocol.wire.framing import FILE_MAGIC, file_parts
+from cim_hal.protocol.wire.packet import NO_ID, Kind, Packet
 from cim_hal.server.security.authenticator import Authenticator
 from cim_hal.server.security.authorized_clients import Client, authorize
 
@@ -146,23 +148,33 @@ def test_a_cassette_that_was_cut_short_is_read_up_to_there(cassette, tmp_path):
     assert 0 < len(part.exchanges) < len(whole.exchanges)
 
 
+def stored(*records: tuple[object, list[bytes]], damage: bytes = b"") -> bytes:
+    """Return the bytes of a cassette with these records."""
+    parts = [FILE_MAGIC]
+    for body, frames in records:
+        buffers = tuple(np.frombuffer(frame, np.uint8) for frame in frames)
+        parts += file_parts(_CODEC.encode(Packet(Kind.RECORD, NO_ID, body, buffers=buffers)))
+    return b"".join(parts) + damage
+
+
+HEADER = CassetteHeader(version=1, target="", recorded_at="")
+LATER = HEADER.model_copy(update={"version": 2})
+MESSAGE = RecordedMessage(seconds=0.5, direction=0, client=0)
+SIDEWAYS = MESSAGE.model_copy(update={"direction": 7})
+
+
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
         (b"", "no cassette of version 1"),
         (b"\x00\xff\x17garbage", "no cassette of version 1"),
-        (msgpack.packb({"cassette": 2, "target": "", "recorded_at": ""}), "version 1"),
-        (msgpack.packb({"cassette": 1, "target": "", "recorded_at": ""}) + b"\xc1", "malformed"),
-        (
-            msgpack.packb({"cassette": 1, "target": "", "recorded_at": ""})
-            + msgpack.packb([0.5, 0, 0, [b"CIM", b"x"]]),
-            "message 1 is malformed",
-        ),
-        (
-            msgpack.packb({"cassette": 1, "target": "", "recorded_at": ""})
-            + msgpack.packb([0.5, 7, 0, [b"", b""]]),
-            "message 1 is malformed",
-        ),
+        (stored((LATER, [])), "version 1"),
+        (stored((MESSAGE, [b"CIM", b"x"])), "version 1"),
+        (stored((HEADER, []))[:-1] + b"\x00", "version 1"),  # the checksum
+        (stored((HEADER, []), damage=b"\xff" * 100), "message 1 is malformed: .* promises"),
+        (stored((HEADER, []), (MESSAGE, [b"CIM", b"x"])), "message 1 is malformed"),
+        (stored((HEADER, []), (SIDEWAYS, [b"", b""])), "message 1 is malformed"),
+        (stored((HEADER, []), (CassetteEnd(), []), (CassetteEnd(), [])), "message 2 is malformed"),
     ],
 )
 def test_what_is_no_cassette_is_refused_with_the_place(tmp_path, content, sentence):

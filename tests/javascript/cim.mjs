@@ -6,7 +6,7 @@ import { decode, encodeRequest } from "./codec.mjs";
 import { energy, payloadOf, spinsOf } from "./couplings.mjs";
 
 const OLDEST = [1, 0];
-const NEWEST = [1, 2];
+const NEWEST = [1, 0];
 const PATIENCE_MS = 5000;
 const ATTEMPTS = 3;
 

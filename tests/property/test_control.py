@@ -195,7 +195,7 @@ class Control(RuleBasedStateMachine):
 
     @invariant()
     def the_machine_rests_only_with_a_reason(self):
-        jobs = self.bench.core._jobs
+        jobs = self.bench.core._state.jobs
         if self.running is None and not self.stop and self.holder is None:
             assert jobs.queued == 0
 

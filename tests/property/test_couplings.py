@@ -6,14 +6,14 @@ import contextlib
 
 import numpy as np
 import scipy.sparse as sp
+from cim_formats import whole
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from cim_hal import IsingModel, ModelError
-from cim_hal.protocol.couplings.content import Couplings, EncodedCouplings
-from cim_hal.protocol.couplings.encodings import change, smallest, whole
-from cim_hal.protocol.couplings.layout import n_bytes
+from cim_hal.protocol.couplings.content import Couplings, EncodedCouplings, encode_change, smallest
+from cim_hal.protocol.couplings.formats import n_bytes
 from cim_hal.protocol.wire.messages import CouplingSpec
 
 values = st.one_of(
@@ -86,7 +86,7 @@ def test_a_delta_makes_what_an_upload_of_the_whole_would_and_leaves_its_base_alo
     base = Couplings.of(model)
     name = base.digest
     field = None if h is None else changed.h
-    delta = change(name, n, changed.origin.pairs, field)
+    delta = encode_change(name, n, changed.origin.pairs, field)
     result = EncodedCouplings(delta.spec, delta.data).content(base)
     assert result.digest == Couplings.of(changed).digest
     assert_same(changed, result.model())

@@ -8,7 +8,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cim_hal.protocol.jobs.queue import FairQueue
+from cim_hal.protocol.jobs.scheduler import FairQueue
 
 SLICE_S = 2.0
 

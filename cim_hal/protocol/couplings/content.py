@@ -18,9 +18,8 @@ import scipy.sparse as sp
 from cim_hal.errors import ModelError, RemoteProtocolError
 from cim_hal.machine.lowering import lower_couplings
 from cim_hal.model.ising import IsingModel
-from cim_hal.model.triangle import Triangle, triangle_size
-from cim_hal.protocol.couplings.layout import index_dtype, keeps_dense, parts
-from cim_hal.protocol.couplings.numbers import narrowed, widened
+from cim_hal.model.triangle import Triangle, pieces, triangle_size
+from cim_hal.protocol.couplings.formats import index_dtype, keeps_dense, narrowed, parts, widened
 from cim_hal.protocol.wire.messages import CouplingSpec
 
 if TYPE_CHECKING:
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
 
     from cim_hal.machine.capabilities import Capabilities
     from cim_hal.machine.lowering import Lowering
+    from cim_hal.model.change import Pairs
     from cim_hal.protocol.wire.messages import CouplingRef
 
 __all__ = [
@@ -37,7 +37,9 @@ __all__ = [
     "Hasher",
     "LoweredCouplings",
     "encode_arrays",
+    "encode_change",
     "lower_encoded",
+    "smallest",
 ]
 
 # Rows, columns and values above the diagonal, sorted.
@@ -268,7 +270,7 @@ class Couplings:
         return Couplings.sparse(self.n_spins, _merged(self.n_spins, self.entries(), entries), field)
 
     def lowered(self, capabilities: Capabilities, coupling: CouplingRef) -> Lowering:
-        """Fit the couplings to a machine; see `cim_hal.lower`."""
+        """Lower the couplings to a machine; see `cim_hal.lower`."""
         J = self.triangle() if self.is_dense else self._matrix()
         options = {"bits": coupling.bits, "gauge_seed": coupling.gauge_seed}
         return lower_couplings(J, self.field(), capabilities, **options)
@@ -287,9 +289,39 @@ class Couplings:
         return matrix
 
 
+def smallest(content: Couplings) -> EncodedCouplings:
+    """Return the shortest exact bytes of content: all pairs, or those that are not zero."""
+    own = content.payload
+    if content.is_dense:
+        values = content.triangle().values
+        entry = 2 * np.dtype(index_dtype(content.n_spins)).itemsize
+        n_entries = sum(int((piece != 0).sum()) for piece in pieces(values))  # 2x count_nonzero
+        if n_entries * entry >= len(own.data):
+            return own
+        other = _encode_entries(
+            "coo", content.n_spins, content.entries(), content.field(), keep="dense"
+        )
+    elif triangle_size(content.n_spins) > len(own.data):
+        return own
+    else:
+        triangle = content.triangle()
+        dtype, items = narrowed(triangle.values)
+        spec = {"format": "triu", "n_spins": content.n_spins, "dtype": dtype, "keep": "sparse"}
+        other = encode_arrays(spec, [items], content.field())
+    return min(own, other, key=lambda payload: len(payload.data))
+
+
+def encode_change(
+    base: str, n_spins: int, pairs: Pairs, field: NDArray[Any] | None
+) -> EncodedCouplings:
+    """Return what turns the content `base` into another: pairs, and a field where it differs."""
+    entries = pairs.rows, pairs.columns, pairs.values
+    return _encode_entries("delta", n_spins, entries, field, base=base)
+
+
 @dataclass(frozen=True, eq=False)
 class LoweredCouplings:
-    """Couplings a server took in, and what it made of it for its machine."""
+    """Checked couplings, and their lowering to the machine."""
 
     content: Couplings
     lowering: Lowering
@@ -301,7 +333,7 @@ def lower_encoded(
     capabilities: Capabilities,
     base: Couplings | None = None,
 ) -> LoweredCouplings:
-    """Check bytes against their digest, read them, and fit the couplings to the machine.
+    """Check bytes against their digest, decode them, and lower the couplings to the machine.
 
     Raises
     ------
@@ -317,13 +349,12 @@ def lower_encoded(
 
 
 def _verified(payload: EncodedCouplings, digest: str, base: Couplings | None) -> Couplings:
+    # Canonical bytes are hashed as they are, which spares those that were damaged the reading.
     is_canonical = payload.spec.format == ("triu" if keeps_dense(payload.spec) else "coo")
-    # Before version 1.2 couplings were named by the bytes as they travelled.
-    is_named = (is_canonical or payload.spec.format in {"dense", "csr"}) and (
-        payload.digest() == digest
-    )
-    content = None if is_canonical and not is_named else payload.content(base)
-    if content is None or (not is_named and content.digest != digest):
+    if is_canonical and payload.digest() == digest:
+        return payload.content(base)
+    content = None if is_canonical else payload.content(base)
+    if content is None or content.digest != digest:
         raise RemoteProtocolError("the couplings received do not have the digest announced")
     return content
 
@@ -389,3 +420,14 @@ def _read_csr(n_spins: int, indices: list[NDArray[Any]], values: NDArray[Any]) -
         raise ModelError("J has CSR rows that are not sorted or hold an entry twice")
     IsingModel(matrix, np.zeros(n_spins))  # finite, symmetric, hollow
     return matrix
+
+
+def _encode_entries(
+    kind: str, n_spins: int, entries: Entries, field: NDArray[Any] | None, **more: Any
+) -> EncodedCouplings:
+    rows, columns, values = entries
+    dtype, items = narrowed(values)
+    index = index_dtype(n_spins)
+    spec = {"format": kind, "n_spins": n_spins, "dtype": dtype, "nnz": len(values), **more}
+    arrays = [rows.astype(index), columns.astype(index), items]
+    return encode_arrays(spec, arrays, field, zero_field=kind == "delta")

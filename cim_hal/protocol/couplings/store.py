@@ -1,14 +1,61 @@
-"""A bounded store: the least recently used goes first, what is in use stays."""
+"""Couplings that a server holds, in a store bounded in bytes."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+from cim_hal.errors import (
+    CapabilityError,
+    InUseError,
+    PermissionDeniedError,
+    RemoteProtocolError,
+    UnknownReferenceError,
+)
+from cim_hal.protocol.couplings.formats import keeps_dense, stored_bytes
+from cim_hal.protocol.couplings.uploads import Uploads, check_base
+from cim_hal.protocol.effects import Lower
+from cim_hal.protocol.wire.messages import (
+    ChunkTaken,
+    CouplingListing,
+    CouplingsDropped,
+    CouplingsLoaded,
+    HeldCouplings,
+    MissingBytes,
+    UploadOpened,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
-__all__ = ["LruStore"]
+    from numpy.typing import NDArray
+
+    from cim_hal.machine.capabilities import Capabilities
+    from cim_hal.machine.lowering import Lowering
+    from cim_hal.protocol.couplings.content import Couplings, LoweredCouplings
+    from cim_hal.protocol.wire.limits import Limits
+    from cim_hal.protocol.wire.messages import (
+        BeginCouplings,
+        CouplingChunk,
+        CouplingRef,
+        CouplingSpec,
+    )
+
+__all__ = ["CouplingStore", "LruStore"]
+
+Answer: TypeAlias = CouplingsLoaded | UploadOpened | Lower
+
+MAX_LISTED = 100  # in one answer: they fit a header
+
+
+@dataclass
+class _Stored:
+    value: Any
+    size: int
+    used: int
 
 
 class LruStore:
@@ -27,7 +74,8 @@ class LruStore:
         self._max_bytes = max_bytes
         self._is_pinned = is_pinned
         self._n_bytes = 0
-        self._entries: OrderedDict[Any, tuple[Any, int]] = OrderedDict()
+        self._entries: OrderedDict[Any, _Stored] = OrderedDict()  # the last used at the end
+        self._n_uses = 0
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -40,7 +88,8 @@ class LruStore:
     def put(self, key: Any, value: Any, size: int) -> None:
         """Keep `value`, which takes `size` bytes."""
         self.drop(key)
-        self._entries[key] = (value, size)
+        self._n_uses += 1
+        self._entries[key] = _Stored(value, size, self._n_uses)
         self._n_bytes += size
         if self._n_bytes > self._max_bytes:
             self._make_room(key)
@@ -50,18 +99,27 @@ class LruStore:
         if key not in self._entries:
             return None
         self._entries.move_to_end(key)
-        return self._entries[key][0]
+        self._n_uses += 1
+        stored = self._entries[key]
+        stored.used = self._n_uses
+        return stored.value
 
     def drop(self, key: Any) -> int:
-        """Let go of a value, if it is there; return its bytes."""
-        size = self._entries.pop(key, (None, 0))[1]
-        self._n_bytes -= size
-        return size
+        """Drop a value, if it is there. Return its number of bytes."""
+        stored = self._entries.pop(key, None)
+        if stored is None:
+            return 0
+        self._n_bytes -= stored.size
+        return stored.size
 
     def items(self) -> Iterator[tuple[Any, Any, int]]:
-        """Yield key, value and size; the most recently used first, and that changes nothing."""
-        for key, (value, size) in reversed(self._entries.items()):
-            yield key, value, size
+        """Yield key, value and size, the most recently used first. This is no use of them."""
+        for key, stored in reversed(self._entries.items()):
+            yield key, stored.value, stored.size
+
+    def used(self, key: Any) -> int:
+        """Return the number of the last use of a value; later uses have larger numbers."""
+        return self._entries[key].used
 
     def _make_room(self, newest: Any) -> None:
         for key in list(self._entries):
@@ -69,3 +127,277 @@ class LruStore:
                 return
             if key != newest and not self._is_pinned(key):
                 self.drop(key)
+
+
+@dataclass(eq=False)
+class _Held:
+    content: Couplings
+    owners: set[str] = field(default_factory=set)
+
+
+class CouplingStore:
+    """What a server knows of couplings. Its methods answer a message each, or ask for work.
+
+    Parameters
+    ----------
+    in_use : callable
+        Returns the digests of couplings that jobs wait for or run with: they are not dropped.
+    """
+
+    def __init__(
+        self,
+        capabilities: Capabilities,
+        limits: Limits,
+        new_token: Callable[[], str],
+        in_use: Callable[[], Collection[str]] = frozenset,
+    ) -> None:
+        self._capabilities = capabilities
+        self._limits = limits
+        self._new_token = new_token
+        self._in_use = in_use
+        self._uploads = Uploads(limits, new_token)
+        # Contents by digest, and what was made of them for the machine by reference.
+        self._store = LruStore(limits.cache_bytes, lambda key: _digest(key) in self._in_use())
+
+    # ---- uploads ----------------------------------------------------------------------------
+
+    def begin(self, session: str, user: str, request: BeginCouplings, now: float) -> Answer:
+        """Answer that the couplings are here, ask to fit them again, or open an upload.
+
+        Raises
+        ------
+        CapabilityError
+            They are too large; nothing was sent yet.
+        UnknownReferenceError
+            They are to be made from others that are not here.
+        """
+        ref, spec = request.coupling, request.spec
+        base: Couplings | None = None
+        if spec.format != "delta":
+            self._check_size(spec, stored_bytes(spec))
+        held: _Held | None = self._store.get(ref.digest)
+        lowering: Lowering | None = self._store.get(ref)
+        if held is not None:
+            held.owners.add(user)
+        if lowering is not None:
+            return CouplingsLoaded(coupling=ref, report=lowering.report)
+        if held is not None:
+            return Lower(self._new_token(), ref, held.content)
+        if spec.format == "delta":
+            base = self._base(spec)
+        upload = self._uploads.open(session, user, request, base, now)
+        return UploadOpened(
+            upload=upload.token,
+            chunk_bytes=self._limits.chunk_bytes,
+            credit=self._limits.credit,
+            received=upload.received,
+        )
+
+    def chunk(
+        self, user: str, request: CouplingChunk, data: NDArray[Any], now: float
+    ) -> ChunkTaken:
+        """Take a piece of an upload.
+
+        Raises
+        ------
+        RemoteProtocolError
+            It is not the piece that belongs at its offset.
+        UnknownReferenceError
+            There is no such upload.
+        """
+        received = self._uploads.take(user, request, data, now)
+        return ChunkTaken(upload=request.upload, received=received)
+
+    def missing(self, user: str, token: str, now: float) -> MissingBytes:
+        """Say which bytes of an upload did not come yet."""
+        ranges = self._uploads.get(user, token, now).missing(self._limits.chunk_bytes)
+        return MissingBytes(upload=token, ranges=tuple(ranges))
+
+    def commit(self, user: str, token: str, now: float) -> Answer:
+        """Ask for a complete upload to be prepared; answer at once where that is done.
+
+        Raises
+        ------
+        RemoteProtocolError
+            Chunks are missing.
+        """
+        upload = self._uploads.get(user, token, now)
+        lowering: Lowering | None = self._store.get(upload.coupling)
+        if lowering is not None:
+            return CouplingsLoaded(coupling=upload.coupling, report=lowering.report)
+        if upload.payload is None:
+            raise UnknownReferenceError("the couplings were dropped", kind="coupling")
+        missing = upload.n_bytes - upload.received
+        if missing:
+            raise RemoteProtocolError(f"the upload lacks {missing} bytes")
+        return Lower(self._new_token(), upload.coupling, upload.payload, upload.base)
+
+    def keep(
+        self, ref: CouplingRef, lowered: LoweredCouplings, users: Collection[str] = ()
+    ) -> CouplingsLoaded:
+        """Keep what was prepared, for all sessions.
+
+        Uploads of it are done: their bytes go, and a commit that is sent again is answered.
+        """
+        self._uploads.finish(ref)
+        held: _Held = self._store.get(ref.digest) or _Held(lowered.content)
+        held.owners.update(users)
+        self._store.put(ref.digest, held, held.content.payload.data.nbytes)
+        self._store.put(ref, lowered.lowering, _size(lowered.lowering.coupling))
+        for user in users:
+            self._keep_to_quota(user, ref.digest)
+        return CouplingsLoaded(coupling=ref, report=lowered.lowering.report)
+
+    def refuse(self, task: Lower) -> None:
+        """Forget bytes that could not be prepared."""
+        self._uploads.discard(task.source)
+
+    # ---- what is held -----------------------------------------------------------------------
+
+    def lowering(self, ref: CouplingRef) -> Lowering:
+        """Return loaded couplings.
+
+        Raises
+        ------
+        UnknownReferenceError
+            They are not here, or not any more.
+        """
+        lowering: Lowering | None = self._store.get(ref)
+        if lowering is None:
+            raise _unknown(ref.digest, "upload them again")
+        return lowering
+
+    def listing(self, first: int) -> CouplingListing:
+        """List what is held, the most recently used first.
+
+        Parameters
+        ----------
+        first : int
+            The cursor of the page before, 0 for the first page.
+        """
+        sizes: dict[str, list[int]] = {}
+        used: dict[str, int] = {}
+        for key, _, size in self._store.items():
+            sizes.setdefault(_digest(key), []).append(size)
+            used.setdefault(_digest(key), self._store.used(key))
+        rest = [digest for digest in sizes if not first or used[digest] < first]
+        page = rest[:MAX_LISTED]
+        return CouplingListing(
+            first=first,
+            total=len(sizes),
+            n_bytes=self._store.n_bytes,
+            cache_bytes=self._limits.cache_bytes,
+            couplings=tuple(self._row(digest, sizes[digest]) for digest in page),
+            cursor=used[page[-1]] if len(rest) > len(page) else 0,
+        )
+
+    def _row(self, digest: str, sizes: list[int]) -> HeldCouplings:
+        held: _Held | None = next(
+            (value for key, value, _ in self._store.items() if key == digest), None
+        )
+        return HeldCouplings(
+            digest=digest,
+            n_spins=held.content.n_spins if held is not None else 0,
+            n_bytes=sum(sizes),
+            fits=len(sizes) - (held is not None),
+            in_use=digest in self._in_use(),
+        )
+
+    def drop(self, user: str, digest: str, *, of_others: bool) -> CouplingsDropped:
+        """Drop couplings and everything derived from them. Return the number of bytes freed.
+
+        Raises
+        ------
+        UnknownReferenceError
+            They are not here.
+        PermissionDeniedError
+            Others loaded them too, and the user may drop only what is his own.
+        InUseError
+            Jobs need them.
+        """
+        keys = [key for key, _, _ in self._store.items() if _digest(key) == digest]
+        if not keys:
+            raise _unknown(digest, "couplings.list says which it holds")
+        held: _Held | None = self._store.get(digest)
+        if not of_others and (held is None or held.owners - {user}):
+            raise PermissionDeniedError(
+                "the couplings are another user's as well",
+                hint="an operator may drop them",
+                what="couplings.drop",
+                required="operator",
+                role="user",
+            )
+        if digest in self._in_use():
+            raise InUseError(
+                f"jobs need the couplings {digest[:19]}…",
+                hint="wait for their end, or cancel them",
+                digest=digest,
+            )
+        return CouplingsDropped(digest=digest, n_bytes=sum(map(self._store.drop, keys)))
+
+    def forget(self, digest: str) -> None:
+        """Drop couplings that the journal has lost, so that clients send them again."""
+        for key in [key for key, _, _ in self._store.items() if _digest(key) == digest]:
+            self._store.drop(key)
+
+    def forget_session(self, session: str) -> None:
+        """Drop the uploads of a session."""
+        self._uploads.forget_session(session)
+
+    def tick(self, now: float) -> None:
+        """Drop uploads that nobody continued."""
+        self._uploads.tick(now)
+
+    def _keep_to_quota(self, user: str, newest: str) -> None:
+        """Drop couplings that a user alone loaded, where they are more than one user may keep."""
+        most = self._limits.user_cache_bytes
+        if most is None:
+            return
+        sizes: dict[str, int] = {}
+        for key, _, size in self._store.items():
+            sizes[_digest(key)] = sizes.get(_digest(key), 0) + size
+        held = {key: value for key, value, _ in self._store.items() if isinstance(key, str)}
+        own = [digest for digest in sizes if digest in held and held[digest].owners == {user}]
+        total = sum(sizes[digest] for digest in own)
+        for digest in reversed(own):  # the least recently used first
+            if total <= most:
+                return
+            if digest != newest and digest not in self._in_use():
+                for key in [k for k, _, _ in self._store.items() if _digest(k) == digest]:
+                    total -= self._store.drop(key)
+
+    def _base(self, spec: CouplingSpec) -> Couplings:
+        held: _Held | None = self._store.get(spec.base)
+        base = held and held.content
+        check_base(spec, base)
+        assert base is not None  # noqa: S101  for the type checker: check_base raised
+        grown = 0 if keeps_dense(base.spec) else 24 * spec.nnz
+        self._check_size(spec, stored_bytes(base.spec) + grown)
+        return base
+
+    def _check_size(self, spec: CouplingSpec, stored: int) -> None:
+        folds_field = spec.field_dtype is not None and not self._capabilities.has_field
+        needs = spec.n_spins + folds_field
+        available = min(self._capabilities.max_spins, self._limits.max_spins)
+        if needs > available:
+            hint = "the field takes one auxiliary spin" if needs - folds_field == available else ""
+            raise CapabilityError("max_spins", required=needs, available=available, hint=hint)
+        available = self._limits.coupling_bytes
+        if stored > available:
+            raise CapabilityError("coupling_bytes", required=stored, available=available)
+
+
+def _digest(key: str | CouplingRef) -> str:
+    return key if isinstance(key, str) else key.digest
+
+
+def _unknown(digest: str, hint: str) -> UnknownReferenceError:
+    return UnknownReferenceError(
+        f"the server does not hold the couplings {digest[:19]}…", hint=hint, kind="coupling"
+    )
+
+
+def _size(matrix: Any) -> int:
+    if isinstance(matrix, np.ndarray):
+        return matrix.nbytes
+    return matrix.data.nbytes + matrix.indices.nbytes + matrix.indptr.nbytes

@@ -9,7 +9,7 @@ import numpy as np
 
 from cim_hal.errors import CapabilityError, ModelError, RemoteProtocolError, UnknownReferenceError
 from cim_hal.protocol.couplings.content import EncodedCouplings, Hasher
-from cim_hal.protocol.couplings.layout import n_bytes
+from cim_hal.protocol.couplings.formats import n_bytes
 from cim_hal.protocol.sharing.quotas import check_quota
 
 if TYPE_CHECKING:

@@ -1,14 +1,14 @@
-"""The requests about couplings, answered by the library."""
+"""Handlers of the requests about couplings."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from cim_hal.errors import CimError
-from cim_hal.protocol.effects import Audit, Effect, Lower, Reply
+from cim_hal.protocol.effects import Audit, Effect, Lower, reply
+from cim_hal.protocol.jobs.program import program_of
 from cim_hal.protocol.wire.errors import to_wire
-from cim_hal.protocol.wire.evolution import as_of
 from cim_hal.protocol.wire.messages import (
     BeginCouplings,
     CommitCouplings,
@@ -17,18 +17,15 @@ from cim_hal.protocol.wire.messages import (
     ListCouplings,
     Message,
     StatCouplings,
-    UploadOpened,
 )
-from cim_hal.protocol.wire.packet import Packet, answer
 from cim_hal.protocol.wire.roles import LEAST_FOR_OTHERS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
     from cim_hal.protocol.couplings.content import LoweredCouplings
-    from cim_hal.protocol.couplings.library import CouplingStore
-    from cim_hal.protocol.wire.roles import User
-    from cim_hal.protocol.wire.version import Version
+    from cim_hal.protocol.effects import Handlers
+    from cim_hal.protocol.jobs.entry import JobEntry
+    from cim_hal.protocol.server_state import ServerState
+    from cim_hal.protocol.wire.packet import Packet
 
 __all__ = ["CouplingHandlers"]
 
@@ -41,26 +38,17 @@ class _Waiter:
 
 
 class CouplingHandlers:
-    """Answers requests about couplings; some of the answers come when the host has worked.
+    """Answers requests about couplings; some of the answers come when they have been lowered."""
 
-    Parameters
-    ----------
-    library : CouplingStore
-    speaker : callable
-        Returns the user of a session and the version agreed with it.
-    """
-
-    def __init__(
-        self, library: CouplingStore, speaker: Callable[[str], tuple[User, Version]]
-    ) -> None:
-        self._library = library
-        self._session_of = speaker
-        self._preparing: dict[str, tuple[Lower, dict[bytes, _Waiter]]] = {}
+    def __init__(self, state: ServerState) -> None:
+        self._state = state
+        self._store = state.couplings
+        self._lowering: dict[str, tuple[Lower, dict[bytes, _Waiter]]] = {}
+        self._relowering = _Relowering(state)
+        self.next_relowering = self._relowering.next
 
     @property
-    def handlers(
-        self,
-    ) -> Mapping[type[Message], Callable[[bytes, Packet, Any, float], list[Effect]]]:
+    def handlers(self) -> Handlers:
         """What to call for each request."""
         return {
             BeginCouplings: self._begin,
@@ -72,65 +60,110 @@ class CouplingHandlers:
         }
 
     def lowered(
-        self, ticket: str, outcome: LoweredCouplings | CimError
-    ) -> tuple[list[Packet], list[Effect]]:
-        """Handle the outcome of a `Lower` effect; return its requests, and the effects."""
-        task, waiting = self._preparing[ticket]
+        self, ticket: str, outcome: LoweredCouplings | CimError, now: float
+    ) -> list[Effect]:
+        """Handle the outcome of a `Lower` effect: answer the requests that waited for it."""
+        if self._relowering.is_for(ticket):
+            return self._relowering.lowered(outcome, now)
+        task, waiting = self._lowering[ticket]
         waiters = list(waiting.values())
         if isinstance(outcome, CimError):
-            self._library.refuse(task)
+            self._store.refuse(task)
             body: Message = to_wire(outcome)
         else:
-            body = self._library.keep(task.coupling, outcome, {w.user for w in waiters})
-        del self._preparing[ticket]  # now: where the above fails, an error is told instead
-        replies: list[Effect] = [Reply(w.peer, answer(w.request, body)) for w in waiters]
-        return [w.request for w in waiters], replies
+            body = self._store.keep(task.coupling, outcome, {w.user for w in waiters})
+        del self._lowering[ticket]  # now: where the above fails, an error is told instead
+        for waiter in waiters:
+            self._state.sessions.touch(waiter.request.session, now)
+        return [reply(w.peer, w.request, body) for w in waiters]
 
     def _begin(
         self, peer: bytes, request: Packet, begin: BeginCouplings, now: float
     ) -> list[Effect]:
-        user, version = self._session_of(request.session)
-        outcome = self._library.begin(request.session, user.name, begin, now)
-        if isinstance(outcome, UploadOpened):
-            outcome = as_of(outcome, version)
-        return self._loading(peer, request, outcome)
+        outcome = self._store.begin(request.session, self._name(request), begin, now)
+        return self._answer_or_lower(peer, request, outcome)
 
     def _chunk(
         self, peer: bytes, request: Packet, chunk: CouplingChunk, now: float
     ) -> list[Effect]:
-        taken = self._library.chunk(self._name(request), chunk, request.buffers[0], now)
-        return [Reply(peer, answer(request, taken))]
+        taken = self._store.chunk(self._name(request), chunk, request.buffers[0], now)
+        return [reply(peer, request, taken)]
 
     def _stat(self, peer: bytes, request: Packet, stat: StatCouplings, now: float) -> list[Effect]:
-        missing = self._library.missing(self._name(request), stat.upload, now)
-        return [Reply(peer, answer(request, missing))]
+        missing = self._store.missing(self._name(request), stat.upload, now)
+        return [reply(peer, request, missing)]
 
     def _commit(
         self, peer: bytes, request: Packet, commit: CommitCouplings, now: float
     ) -> list[Effect]:
-        outcome = self._library.commit(self._name(request), commit.upload, now)
-        return self._loading(peer, request, outcome)
+        outcome = self._store.commit(self._name(request), commit.upload, now)
+        return self._answer_or_lower(peer, request, outcome)
 
     def _list(self, peer: bytes, request: Packet, ask: ListCouplings, _now: float) -> list[Effect]:
-        return [Reply(peer, answer(request, self._library.listing(ask.first)))]
+        return [reply(peer, request, self._store.listing(ask.first))]
 
     def _drop(self, peer: bytes, request: Packet, drop: DropCouplings, _now: float) -> list[Effect]:
-        user, _ = self._session_of(request.session)
+        user = self._state.user(request)
         of_others = user.role >= LEAST_FOR_OTHERS[DropCouplings]
-        dropped = self._library.drop(user.name, drop.digest, of_others=of_others)
+        dropped = self._store.drop(user.name, drop.digest, of_others=of_others)
         audit = Audit("couplings dropped", user, {"coupling": drop.digest})
-        return [Reply(peer, answer(request, dropped)), audit]
+        return [reply(peer, request, dropped), audit]
 
     def _name(self, request: Packet) -> str:
-        return self._session_of(request.session)[0].name
+        return self._state.user(request).name
 
-    def _loading(self, peer: bytes, request: Packet, outcome: Message | Lower) -> list[Effect]:
+    def _answer_or_lower(
+        self, peer: bytes, request: Packet, outcome: Message | Lower
+    ) -> list[Effect]:
         if not isinstance(outcome, Lower):
-            return [Reply(peer, answer(request, outcome))]
+            return [reply(peer, request, outcome)]
         waiter = _Waiter(peer, request, self._name(request))
-        for task, waiters in self._preparing.values():
+        for task, waiters in self._lowering.values():
             if task.coupling == outcome.coupling and task.source is outcome.source:
                 waiters[request.id] = waiter  # asked again, or by two: it is done once
                 return []
-        self._preparing[outcome.ticket] = (outcome, {request.id: waiter})
+        self._lowering[outcome.ticket] = (outcome, {request.id: waiter})
         return [outcome]
+
+
+class _Relowering:
+    """Gives queued jobs their programs after a restart; those that cannot have one fail."""
+
+    def __init__(self, state: ServerState) -> None:
+        self._state = state
+        self._task: Lower | None = None
+
+    def is_for(self, ticket: str) -> bool:
+        """Return whether a `Lower` was asked for here."""
+        return self._task is not None and self._task.ticket == ticket
+
+    def next(self) -> list[Effect]:
+        """Fit the couplings that the first job without a program waits for, one at a time."""
+        waiting = self._waiting()
+        if self._task is not None or not waiting:
+            return []
+        self._task = Lower(self._state.new_token(), waiting[0].request.coupling, None)
+        return [self._task]
+
+    def lowered(self, outcome: LoweredCouplings | CimError, now: float) -> list[Effect]:
+        """Handle the outcome of the `Lower` effect."""
+        effects: list[Effect] = []
+        task, self._task = self._task, None
+        if task is None:
+            return effects
+        if not isinstance(outcome, CimError):
+            self._state.couplings.keep(task.coupling, outcome)
+        for job in self._waiting():
+            if job.request.coupling != task.coupling:
+                continue
+            try:
+                if isinstance(outcome, CimError):
+                    raise outcome
+                capabilities, limits = self._state.capabilities, self._state.limits
+                job.program = program_of(job.request, outcome.lowering, capabilities, limits)
+            except CimError as error:
+                effects += self._state.jobs.fail(job, error, now)
+        return [*effects, *self._state.jobs.start_next(now)]
+
+    def _waiting(self) -> list[JobEntry]:
+        return [job for job in self._state.jobs.waiting if job.program is None]

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import replace
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from cim_hal.errors import CimError, UnavailableError
 from cim_hal.machine.driver_state import DriverPhase, DriverState
-from cim_hal.protocol.effects import Effect, Reply, Run
+from cim_hal.protocol.effects import Effect, Run, reply
 from cim_hal.protocol.monitoring.calibrations import Calibrations
 from cim_hal.protocol.wire.messages.instruments import (
     AskDevice,
@@ -21,16 +21,13 @@ from cim_hal.protocol.wire.messages.instruments import (
     ListCalibrations,
     RunCalibration,
 )
-from cim_hal.protocol.wire.packet import Packet, answer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from cim_hal.machine.calibration import Calibration
-    from cim_hal.machine.capabilities import Capabilities
     from cim_hal.machine.telemetry import Telemetry
-    from cim_hal.protocol.wire.limits import Limits
-    from cim_hal.protocol.wire.roles import User
+    from cim_hal.protocol.effects import Handlers
+    from cim_hal.protocol.server_state import ServerState
+    from cim_hal.protocol.wire.packet import Packet
 
 __all__ = ["HISTORY", "InstrumentHandlers"]
 
@@ -41,30 +38,19 @@ HISTORY_BYTES = 40_000  # of JSON, in one message
 class InstrumentHandlers:
     """What the server knows of its machine beside its capabilities.
 
-    Parameters
-    ----------
-    capabilities : Capabilities
-    limits : Limits
-    user_of : callable
-        Says who sent a request.
-
     Attributes
     ----------
-    handlers : dict
+    handlers : mapping
         By type of message; each takes a peer, a request, its body and the time.
     """
 
-    def __init__(
-        self, capabilities: Capabilities, limits: Limits, user_of: Callable[[Packet], User]
-    ) -> None:
-        self._capabilities = capabilities
-        self._limits = limits
-        self._user_of = user_of
+    def __init__(self, state: ServerState) -> None:
+        self._state = state
         self._calibrations = Calibrations()
         self._history: deque[tuple[Telemetry, float]] = deque(maxlen=HISTORY)
         self._newest = 0
         self._condition, self._changed_at = DriverState(), 0.0
-        self.handlers: dict[Any, Callable[[bytes, Packet, Any, float], list[Effect]]] = {
+        self.handlers: Handlers = {
             AskDevice: self._device,
             FetchHistory: self._fetch_history,
             GetCalibration: self._get_calibration,
@@ -87,7 +73,7 @@ class InstrumentHandlers:
     def calibrated(
         self, key: str, outcome: Calibration | CimError, age_s: float, now: float
     ) -> list[Effect]:
-        """Take what became of a `Calibrate`."""
+        """Handle the outcome of a `Calibrate` effect."""
         return self._calibrations.finish(key, outcome, age_s, now)
 
     def restore(self, record: Calibration, age_s: float, now: float) -> None:
@@ -117,7 +103,7 @@ class InstrumentHandlers:
             )
         if self._history:
             self._history[-1][0].check_interlocks()
-        if self._capabilities.needs_calibration:
+        if self._state.capabilities.needs_calibration:
             self._calibrations.check(now)
 
     def ready(self, run: Run, now: float) -> Run:
@@ -151,7 +137,7 @@ class InstrumentHandlers:
         )
 
     def _device(self, peer: bytes, request: Packet, _ask: AskDevice, now: float) -> list[Effect]:
-        return [Reply(peer, answer(request, self.status(now)))]
+        return [reply(peer, request, self.status(now))]
 
     def _fetch_history(
         self, peer: bytes, request: Packet, fetch: FetchHistory, _now: float
@@ -166,29 +152,29 @@ class InstrumentHandlers:
                 break
             found.append(telemetry)
         history = History(telemetry=tuple(found), first=first, newest=self._newest)
-        return [Reply(peer, answer(request, history))]
+        return [reply(peer, request, history)]
 
     def _get_calibration(
         self, peer: bytes, request: Packet, ask: GetCalibration, now: float
     ) -> list[Effect]:
-        return [Reply(peer, answer(request, self._calibrations.get(ask.fingerprint, now)))]
+        return [reply(peer, request, self._calibrations.get(ask.fingerprint, now))]
 
     def _list_calibrations(
         self, peer: bytes, request: Packet, ask: ListCalibrations, _now: float
     ) -> list[Effect]:
-        return [Reply(peer, answer(request, self._calibrations.listed(ask.first)))]
+        return [reply(peer, request, self._calibrations.listed(ask.first))]
 
     def _run_calibration(
         self, peer: bytes, request: Packet, run: RunCalibration, now: float
     ) -> list[Effect]:
-        deadline = now + min(run.timeout_s, self._limits.wait_s) if run.timeout_s else None
-        user = self._user_of(request)
+        deadline = now + min(run.timeout_s, self._state.limits.wait_s) if run.timeout_s else None
+        user = self._state.user(request)
         return self._calibrations.run(peer, request, run.key, user, deadline=deadline)
 
     def _cancel_calibration(
         self, peer: bytes, request: Packet, cancel: CancelCalibration, _now: float
     ) -> list[Effect]:
-        return self._calibrations.cancel(peer, request, cancel.key, self._user_of(request))
+        return self._calibrations.cancel(peer, request, cancel.key, self._state.user(request))
 
     def _driver(self, now: float) -> DriverState:
         left = max(self._condition.retry_after_s - (now - self._changed_at), 0.0)

@@ -1,17 +1,16 @@
-"""What is asked about jobs, and the answers."""
+"""Handlers of the requests about jobs."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from cim_hal.errors import CimError, RemoteProtocolError, UnknownReferenceError
-from cim_hal.protocol.effects import Audit, Effect, Reply
+from cim_hal.protocol.effects import Audit, Effect, reply
+from cim_hal.protocol.jobs.entry import JobEntry, Waiter
 from cim_hal.protocol.jobs.idempotency import job_id
-from cim_hal.protocol.jobs.job import JobEntry, Waiter
 from cim_hal.protocol.jobs.program import program_of, record_of
 from cim_hal.protocol.jobs.state import JobState
 from cim_hal.protocol.wire.errors import to_wire
-from cim_hal.protocol.wire.evolution import as_of
 from cim_hal.protocol.wire.messages import (
     AckJob,
     CancelJob,
@@ -21,25 +20,21 @@ from cim_hal.protocol.wire.messages import (
     JobInfo,
     JobList,
     ListJobs,
-    Message,
     ResultBatch,
     Sample,
     TraceBatch,
     WaitJob,
 )
-from cim_hal.protocol.wire.packet import Packet, answer
 from cim_hal.protocol.wire.results import rows_from, trace_rows_from
 from cim_hal.protocol.wire.roles import LEAST_FOR_OTHERS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
-    from cim_hal.machine.capabilities import Capabilities
-    from cim_hal.protocol.couplings.library import CouplingStore
-    from cim_hal.protocol.jobs.ledger import Closed
-    from cim_hal.protocol.jobs.table import JobTable
-    from cim_hal.protocol.sharing.sessions import ClientSession, SessionTable
-    from cim_hal.protocol.wire.limits import Limits
+    from cim_hal.protocol.effects import Handlers
+    from cim_hal.protocol.jobs.table import ClosedJob
+    from cim_hal.protocol.server_state import ServerState
+    from cim_hal.protocol.wire.packet import Packet
     from cim_hal.protocol.wire.results import Result
     from cim_hal.protocol.write_ahead import Otherwise
 
@@ -49,28 +44,20 @@ PAGE = 32  # jobs in one answer to a list: they fit the header
 
 
 class JobHandlers:
-    """Handlers of the requests about jobs; each takes (peer, packet, message, now).
+    """Answers requests about jobs.
 
-    `check` refuses a job that the machine may not take now, whatever it is.
+    Parameters
+    ----------
+    state : ServerState
+    check : callable
+        Refuses any job that the machine may not take now; called with the time.
     """
 
-    def __init__(
-        self,
-        book: JobTable,
-        library: CouplingStore,
-        sessions: SessionTable,
-        capabilities: Capabilities,
-        limits: Limits,
-        *,
-        check: Callable[[Packet, float], None],
-    ) -> None:
+    def __init__(self, state: ServerState, check: Callable[[float], None]) -> None:
+        self._state = state
+        self._table = state.jobs.table
         self._check = check
-        self._book = book
-        self._library = library
-        self._sessions = sessions
-        self._capabilities = capabilities
-        self._limits = limits
-        self.handlers: Mapping[type[Message], Callable[..., list[Effect]]] = {
+        self.handlers: Handlers = {
             Sample: self._sample,
             WaitJob: self._wait,
             CancelJob: self._cancel,
@@ -81,68 +68,69 @@ class JobHandlers:
         }
 
     def _sample(self, peer: bytes, request: Packet, sample: Sample, now: float) -> list[Effect]:
-        session, register = self._sessions[request.session], self._book.register
-        known, job = register.find(session.user, sample), job_id(session.user.name, sample.key)
+        session = self._state.session(request)
+        known, job = self._table.find(session.user, sample), job_id(session.user.name, sample.key)
         if known is not None:
-            return [self._told(peer, request, job, known)]
-        self._check(request, now)
-        lowering = self._library.lowering(sample.coupling)
-        program = program_of(sample, lowering, self._capabilities, self._limits)
+            return [reply(peer, request, known.status())]
+        self._check(now)
+        self._state.locks.check(self._state.owner(request), now)
+        lowering = self._state.couplings.lowering(sample.coupling)
+        program = program_of(sample, lowering, self._state.capabilities, self._state.limits)
 
         def accepted(_now: float) -> list[Effect]:
-            return [self._told(peer, request, job, register.get(session.user, job))]
+            return [reply(peer, request, self._table.get(session.user, job).status())]
 
         def refused(error: CimError, _now: float) -> list[Effect]:
             if error.details.get("kind") == "coupling":
-                self._library.forget(sample.coupling.digest)  # so that it is sent once more
-            return [Reply(peer, answer(request, to_wire(error)))]
+                self._state.couplings.forget(sample.coupling.digest)  # so that it is sent once more
+            return [reply(peer, request, to_wire(error))]
 
         asked = (session, sample, program)
-        return self._book.submit(*asked, now, epoch=request.epoch, then=accepted, otherwise=refused)
+        options = {"epoch": request.epoch, "then": accepted, "otherwise": refused}
+        return self._state.jobs.submit(*asked, now, **options)
 
     def _wait(self, peer: bytes, request: Packet, wait: WaitJob, now: float) -> list[Effect]:
-        session, job = self._sessions[request.session], self._job(request, wait.job)
+        job = self._job(request, wait.job)
         if not isinstance(job, JobEntry):
-            return [self._told(peer, request, wait.job, job)]
-        deadline = now + min(wait.timeout_s, self._limits.wait_s)
-        about = (session.version, wait.since, deadline, wait.events)
-        job.wait(Waiter(peer, request, *about))
+            return [reply(peer, request, job.status())]
+        deadline = now + min(wait.timeout_s, self._state.limits.wait_s)
+        job.wait(Waiter(peer, request, wait.since, deadline, wait.events))
         return job.tell_waiters(now)
 
     def _cancel(self, peer: bytes, request: Packet, cancel: CancelJob, now: float) -> list[Effect]:
-        user = self._sessions[request.session].user
+        user = self._state.user(request)
         may_others = user.role >= LEAST_FOR_OTHERS[CancelJob]
-        job = self._book.register.get(user, cancel.job, of_others=may_others)
+        job = self._table.get(user, cancel.job, of_others=may_others)
         if not isinstance(job, JobEntry):
-            return [self._told(peer, request, cancel.job, job)]
+            return [reply(peer, request, job.status())]
 
         def cancelled(_now: float) -> list[Effect]:
             facts = {"job": job.id, "owner": job.user.name, "state": job.state.value}
-            return [self._told(peer, request, job.id, job), Audit("cancel", user, facts)]
+            return [reply(peer, request, job.status()), Audit("cancel", user, facts)]
 
-        return self._book.cancel(job, now, then=cancelled, otherwise=_refuse(peer, request))
+        return self._state.jobs.cancel(job, now, then=cancelled, otherwise=_refuse(peer, request))
 
     def _fetch(self, peer: bytes, request: Packet, fetch: FetchResult, _now: float) -> list[Effect]:
         job, result = self._measured(request, fetch, partial=fetch.partial)
         if isinstance(result, ErrorMessage):
-            return [Reply(peer, answer(request, result))]
+            return [reply(peer, request, result)]
         _check_first(job, fetch.first, len(result.spins))
-        record = record_of(job, result, self._capabilities.name)
+        record = record_of(job, result, self._state.capabilities.name)
         batch = ResultBatch(
             job=job.id,
             n_spins=result.n_spins,
             n_runs=job.request.n_runs,
             first=fetch.first,
-            record=as_of(record, self._sessions[request.session].version),
+            record=record,
         )
-        return [Reply(peer, answer(request, batch, *rows_from(result, fetch.first)))]
+        return [reply(peer, request, batch, *rows_from(result, fetch.first))]
 
     def _fetch_trace(
         self, peer: bytes, request: Packet, fetch: FetchTrace, _now: float
     ) -> list[Effect]:
         job, result = self._measured(request, fetch)
         if isinstance(result, ErrorMessage):
-            return [Reply(peer, answer(request, result))]
+            return [reply(peer, request, result)]
         trace = result.trace
         if trace is None:
             raise RemoteProtocolError("the job was asked for no trace", job=job.id)
@@ -151,40 +139,38 @@ class JobHandlers:
         batch = TraceBatch(
             job=job.id, n_spins=n_spins, n_runs=n_runs, n_frames=n_frames, first=fetch.first
         )
-        return [Reply(peer, answer(request, batch, *trace_rows_from(trace, fetch.first)))]
+        return [reply(peer, request, batch, *trace_rows_from(trace, fetch.first))]
 
     def _acknowledge(
         self, peer: bytes, request: Packet, acknowledge: AckJob, _now: float
     ) -> list[Effect]:
         job = self._job(request, acknowledge.job)
         if not isinstance(job, JobEntry):
-            return [self._told(peer, request, acknowledge.job, job)]
+            return [reply(peer, request, job.status())]
         if not job.has_ended:
             raise RemoteProtocolError(f"the job is {job.state}, it has no result yet", job=job.id)
 
         def dropped(_now: float) -> list[Effect]:
-            closed = self._book.register.get(job.user, job.id)
-            return [self._told(peer, request, job.id, closed)]
+            return [reply(peer, request, self._table.get(job.user, job.id).status())]
 
-        return self._book.archive.acknowledge([job], dropped, _refuse(peer, request))
+        return self._state.jobs.acknowledge([job], dropped, _refuse(peer, request))
 
     def _list(self, peer: bytes, request: Packet, asked: ListJobs, now: float) -> list[Effect]:
-        user = self._sessions[request.session].user
+        user = self._state.user(request)
         sees_all = user.role >= LEAST_FOR_OTHERS[ListJobs]
-        jobs = self._book.register.of(None if sees_all else user)
-        ids = [job.id for job in jobs]
-        if asked.after in ids:
-            jobs = jobs[ids.index(asked.after) + 1 :]
+        jobs = self._table.listed(None if sees_all else user, asked.after)
         if asked.job is not None:
             jobs = [job for job in jobs if job.id == asked.job]
         if asked.states:
             jobs = [job for job in jobs if job.state in asked.states]
-        infos = tuple(_info(job, now) for job in jobs[:PAGE])
-        listed = JobList(jobs=infos, more=len(jobs) > PAGE)
-        return [Reply(peer, answer(request, listed))]
+        page = jobs[:PAGE]
+        infos = tuple(_info(job, now) for job in page)
+        cursor = page[-1].cursor if page else asked.after
+        listed = JobList(jobs=infos, more=len(jobs) > PAGE, cursor=cursor)
+        return [reply(peer, request, listed)]
 
-    def _job(self, request: Packet, job: str) -> JobEntry | Closed:
-        return self._book.register.get(self._sessions[request.session].user, job)
+    def _job(self, request: Packet, job: str) -> JobEntry | ClosedJob:
+        return self._table.get(self._state.user(request), job)
 
     def _measured(
         self, request: Packet, fetch: FetchResult | FetchTrace, *, partial: bool = False
@@ -203,14 +189,9 @@ class JobHandlers:
             raise RemoteProtocolError(f"the job is {job.state}, it has no result yet", job=job.id)
         return job, result
 
-    def _told(self, peer: bytes, request: Packet, name: str, job: JobEntry | Closed) -> Reply:
-        session: ClientSession = self._sessions[request.session]
-        status = job.status() if isinstance(job, JobEntry) else job.status(name)
-        return Reply(peer, answer(request, as_of(status, session.version)))
-
 
 def _refuse(peer: bytes, request: Packet) -> Otherwise:
-    return lambda error, _now: [Reply(peer, answer(request, to_wire(error)))]
+    return lambda error, _now: [reply(peer, request, to_wire(error))]
 
 
 def _check_first(job: JobEntry, first: int, n_rows: int) -> None:

@@ -1,13 +1,13 @@
-"""Answers to those who watch: what goes on, and what was counted."""
+"""Handlers of the requests for status and metrics."""
 
 from __future__ import annotations
 
 from itertools import islice
 from math import isinf
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from cim_hal.machine.driver_state import DriverPhase
-from cim_hal.protocol.effects import Effect, Reply
+from cim_hal.protocol.effects import reply
 from cim_hal.protocol.jobs.state import JobState
 from cim_hal.protocol.monitoring.events import MAX_SHOWN
 from cim_hal.protocol.wire.messages.status import (
@@ -22,17 +22,18 @@ from cim_hal.protocol.wire.messages.status import (
     StatusReport,
     StopSummary,
 )
-from cim_hal.protocol.wire.packet import Packet, answer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from cim_hal.errors import Detail
+    from cim_hal.protocol.effects import Handlers
     from cim_hal.protocol.handlers.instruments import InstrumentHandlers
     from cim_hal.protocol.handlers.safety import SafetyHandlers
     from cim_hal.protocol.jobs.records import Stopped
-    from cim_hal.protocol.monitoring.events import EventLog, JobView, LoggedEvent, SessionView
-    from cim_hal.protocol.sharing.locks import Lock, LockTable
+    from cim_hal.protocol.monitoring.events import JobView, LoggedEvent, SessionView
+    from cim_hal.protocol.server_state import ServerState
+    from cim_hal.protocol.sharing.locks import Lock
 
 __all__ = ["StatusHandlers"]
 
@@ -41,57 +42,43 @@ MAX_NAME, MAX_FACTS, MAX_SENTENCE = 100, 16, 200
 
 
 class StatusHandlers:
-    """Puts reports together; read-only.
+    """Puts reports together; changes nothing.
 
     Parameters
     ----------
-    activity : EventLog
+    state : ServerState
     instruments : InstrumentHandlers
-    leases : LockTable
     safety : SafetyHandlers
-    device : str
-        Name of the machine.
     software : str
         Name and version of the server.
     instance : str
         Token of this start of the server.
-
-    Attributes
-    ----------
-    handlers : dict
-        By type of message; each takes a peer, a request, its body and the time.
     """
 
     def __init__(
         self,
-        activity: EventLog,
+        state: ServerState,
         instruments: InstrumentHandlers,
-        leases: LockTable,
         safety: SafetyHandlers,
         *,
-        device: str,
         software: str,
         instance: str,
     ) -> None:
-        self._activity = activity
+        self._events = state.events
+        self._locks = state.locks
         self._instruments = instruments
-        self._leases = leases
         self._safety = safety
-        self._device = device
+        self._device = state.capabilities.name
         self._software = software
         self._instance = instance
-        self.handlers: dict[Any, Callable[[bytes, Packet, Any, float], list[Effect]]] = {
-            AskStatus: lambda peer, request, _ask, now: [
-                Reply(peer, answer(request, self.status(now)))
-            ],
-            AskMetrics: lambda peer, request, _ask, now: [
-                Reply(peer, answer(request, self.metrics(now)))
-            ],
+        self.handlers: Handlers = {
+            AskStatus: lambda peer, request, _ask, now: [reply(peer, request, self.status(now))],
+            AskMetrics: lambda peer, request, _ask, now: [reply(peer, request, self.metrics(now))],
         }
 
     def status(self, now: float) -> StatusReport:
         """Return what goes on."""
-        seen, machine = self._activity, self._instruments.status(now)
+        seen, machine = self._events, self._instruments.status(now)
         return StatusReport(
             device=self._device,
             software=self._software,
@@ -99,7 +86,7 @@ class StatusHandlers:
             uptime_s=self._uptime(now),
             state=self._state(machine.driver.phase),
             machine=machine,
-            lock=self._leases.lock and _lock(self._leases.lock, now),
+            lock=self._locks.lock and _lock(self._locks.lock, now),
             stop=self._safety.stopped and _stop(self._safety.stopped, now),
             running=seen.running and _job(seen.running, now),
             queued=len(seen.waiting),
@@ -112,12 +99,12 @@ class StatusHandlers:
                 for token, life in islice(seen.sessions.items(), MAX_SESSIONS)
             ),
             events=tuple(_event(event, now) for event in seen.events),
-            throughput=seen.tempo.report(),
+            throughput=seen.throughput.report(),
         )
 
     def metrics(self, now: float) -> MetricsReport:
         """Return what was counted."""
-        seen = self._activity
+        seen = self._events
         seen.counters.set("sessions", len(seen.sessions))
         seen.counters.set("queue_depth", len(seen.waiting))
         seen.counters.set("jobs_running", int(seen.running is not None))
@@ -126,7 +113,7 @@ class StatusHandlers:
         return MetricsReport(uptime_s=self._uptime(now), meters=seen.counters.readings())
 
     def _state(self, phase: DriverPhase) -> MachineState:
-        running = self._activity.running
+        running = self._events.running
         if self._safety.stopped is not None:
             return "stopped"
         match phase:
@@ -140,7 +127,7 @@ class StatusHandlers:
                 return "stopping" if running.is_stopping else "running"
 
     def _uptime(self, now: float) -> float:
-        return max(now - (now if self._activity.began is None else self._activity.began), 0.0)
+        return max(now - (now if self._events.began is None else self._events.began), 0.0)
 
 
 def _lock(lock: Lock, now: float) -> LockSummary:

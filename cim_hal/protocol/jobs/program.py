@@ -1,4 +1,4 @@
-"""From a request to the program of its job, and from its result to the record."""
+"""Programs of jobs from their requests, and run records from their results."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cim_hal.protocol.wire.results import result_bytes
 if TYPE_CHECKING:
     from cim_hal.machine.capabilities import Capabilities
     from cim_hal.machine.lowering import Lowering
-    from cim_hal.protocol.jobs.job import JobEntry
+    from cim_hal.protocol.jobs.entry import JobEntry
     from cim_hal.protocol.wire.limits import Limits
     from cim_hal.protocol.wire.messages import Sample
     from cim_hal.protocol.wire.results import Result

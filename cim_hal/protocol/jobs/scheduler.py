@@ -1,26 +1,234 @@
-"""The jobs that wait for a machine, and how long they will."""
+"""Fair scheduling of jobs by device seconds; jobs for the couplings that are loaded go first.
+
+Deficit round robin. At the start of a round every user gets one slice of device seconds; what a
+job took is charged when it has ended, so nothing need be known beforehand. A user is served while
+the balance is positive, and a debt is kept for the rounds to come, also by one who went away. A
+round ends when nobody who waits has anything left. So at any time two users that have waited all
+the while differ by less than one slice and one job.
+
+Inside a round anybody with a positive balance may be next. It is, in this order, somebody whose
+next job is for the couplings the machine holds, whoever had the last job, whoever had none for the
+longest time. Those who profit from loaded couplings do so with their own slice: the bound stays.
+
+References
+----------
+Shreedhar & Varghese, IEEE/ACM Trans. Netw. 4, 375 (1996): deficit round robin.
+Adiseshu, Parulkar & Varghese, SIGCOMM 1996: surplus round robin, where the cost is known too late.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import math
+from bisect import insort
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from cim_hal.errors import QueueFullError
-from cim_hal.protocol.jobs.pace import RunTimeEstimator
-from cim_hal.protocol.jobs.queue import FairQueue
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from cim_hal.protocol.jobs.job import JobEntry
+    from cim_hal.protocol.jobs.entry import JobEntry
     from cim_hal.protocol.wire.limits import Limits
     from cim_hal.protocol.wire.messages import CouplingRef
     from cim_hal.protocol.wire.roles import User
 
-__all__ = ["Scheduler"]
+__all__ = ["FairQueue", "JobSize", "RunTimeEstimator", "Scheduler"]
+
+MEMORY = 0.8  # of the rate known before, at each new job
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True, eq=False)
+class _Place(Generic[Item]):
+    item: Item
+    priority: int
+    number: int
+    coupling: object
+
+
+@dataclass(eq=False)
+class _Line(Generic[Item]):
+    """The jobs of one user, the next one first, and the device seconds left in this round."""
+
+    balance: float
+    places: list[_Place[Item]] = field(default_factory=list)
+
+    def first(self, is_allowed: Callable[[Item], bool]) -> _Place[Item] | None:
+        return next((place for place in self.places if is_allowed(place.item)), None)
+
+
+class FairQueue(Generic[Item]):
+    """Jobs that wait for one machine.
+
+    Parameters
+    ----------
+    slice_s : float
+        Device seconds of a turn.
+
+    Examples
+    --------
+    >>> queue = FairQueue[str](slice_s=2.0)
+    >>> for job in ("a1", "a2", "a3", "b1"):
+    ...     queue.push(job, user=job[0])
+    >>> order = []
+    >>> while (job := queue.pop()) is not None:
+    ...     order.append(job)
+    ...     queue.charge(job[0], 1.0)
+    >>> order
+    ['a1', 'a2', 'b1', 'a3']
+    """
+
+    def __init__(self, *, slice_s: float) -> None:
+        self._slice_s = slice_s
+        self._lines: dict[str, _Line[Item]] = {}  # who was served last stands last
+        self._served: str | None = None
+        self._number = 0
+        self._popped: tuple[str, _Place[Item]] | None = None
+
+    def __len__(self) -> int:
+        return sum(len(line.places) for line in self._lines.values())
+
+    def __iter__(self) -> Iterator[Item]:
+        """Yield what waits, in the order it came."""
+        places = [place for line in self._lines.values() for place in line.places]
+        return iter([place.item for place in sorted(places, key=lambda place: place.number)])
+
+    def depth(self, user: str) -> int:
+        """Return how many jobs of a user wait."""
+        line = self._lines.get(user)
+        return len(line.places) if line else 0
+
+    def push(self, item: Item, *, user: str, priority: int = 0, coupling: object = None) -> None:
+        """Add a job to the queue.
+
+        Parameters
+        ----------
+        priority : int
+            Among the jobs of the same user the highest goes first, and equal ones as they came.
+        coupling
+            What the machine must hold for it.
+        """
+        self._number += 1
+        place = _Place(item, priority, self._number, coupling)
+        self._insert(user, place)
+
+    def remove(self, item: Item) -> None:
+        """Remove a job from the queue, if it is there."""
+        for line in self._lines.values():
+            line.places = [place for place in line.places if place.item != item]
+
+    def pop(
+        self, *, loaded: object = None, is_allowed: Callable[[Item], bool] = lambda _item: True
+    ) -> Item | None:
+        """Take the job that is next, or None where there is none.
+
+        Parameters
+        ----------
+        loaded
+            The couplings that the machine holds; jobs for equal ones go first.
+        is_allowed : callable
+            Whether a job may run now; others keep their places.
+        """
+        heads = {
+            user: place
+            for user, line in self._lines.items()
+            if (place := line.first(is_allowed)) is not None
+        }
+        if not heads:
+            return None
+        while not (
+            ready := [u for u, line in self._lines.items() if u in heads and line.balance > 0]
+        ):
+            self._begin_round(heads)
+        user = self._choose([u for u in ready if heads[u].coupling == loaded] or ready)
+        self._lines[user].places.remove(heads[user])
+        self._popped = (user, heads[user])
+        return heads[user].item
+
+    def put_back(self) -> None:
+        """Put the job that was taken last back in its place."""
+        if self._popped is not None:
+            self._insert(*self._popped)
+            self._popped = None
+
+    def charge(self, user: str, seconds: float) -> None:
+        """Take from the balance of a user what a job took of the machine."""
+        self._lines.setdefault(user, _Line(self._slice_s)).balance -= seconds
+
+    def _insert(self, user: str, place: _Place[Item]) -> None:
+        line = self._lines.setdefault(user, _Line(self._slice_s))
+        insort(line.places, place, key=lambda place: (-place.priority, place.number))
+
+    def _choose(self, ready: list[str]) -> str:
+        """Return who is next of `ready`, and remember the order."""
+        if self._served not in ready:
+            self._end_turn()
+            self._served = ready[0]
+        return self._served
+
+    def _end_turn(self) -> None:
+        if self._served in self._lines:
+            self._lines[self._served] = self._lines.pop(self._served)
+        self._served = None
+
+    def _begin_round(self, heads: dict[str, _Place[Item]]) -> None:
+        """Give a slice to everybody, as often as it takes until one of `heads` may run."""
+        self._end_turn()
+        least_debt = -max(self._lines[user].balance for user in heads)
+        grant = self._slice_s * (math.floor(least_debt / self._slice_s) + 1)
+        for user, line in list(self._lines.items()):
+            # Nobody saves up: neither who has nothing to run nor who is not allowed to.
+            line.balance = min(line.balance + grant, self._slice_s)
+            if not line.places and line.balance >= self._slice_s:
+                del self._lines[user]
+
+
+@dataclass(frozen=True)
+class JobSize:
+    """What a job asks of a machine: spins of the machine, runs, and round trips of each."""
+
+    n_spins: int
+    n_runs: int
+    round_trips: int
+
+
+class RunTimeEstimator:
+    """Device seconds of one round trip of one run, for machines and for emulators.
+
+    Optical machines take the same time for any model, emulated ones more for larger models; so
+    the rate is kept for each size, in powers of two of the spins.
+
+    Examples
+    --------
+    >>> pace = RunTimeEstimator()
+    >>> pace.learn(JobSize(n_spins=100, n_runs=10, round_trips=1000), 0.5)
+    >>> pace.estimate(JobSize(n_spins=90, n_runs=4, round_trips=1000))
+    0.2
+    """
+
+    def __init__(self) -> None:
+        self._rates: dict[int, float] = {}
+
+    def learn(self, work: JobSize, seconds: float) -> None:
+        """Learn from the device seconds that a job took."""
+        size, rate = work.n_spins.bit_length(), seconds / (work.n_runs * work.round_trips)
+        self._rates[size] = MEMORY * self._rates.get(size, rate) + (1 - MEMORY) * rate
+
+    def estimate(self, work: JobSize) -> float | None:
+        """Return the device seconds of a job, or None where the machine has done none yet.
+
+        Of a size that was not there yet the nearest one tells, which may be far off.
+        """
+        if not self._rates:
+            return None
+        nearest = min(self._rates, key=lambda size: abs(size - work.n_spins.bit_length()))
+        return self._rates[nearest] * work.n_runs * work.round_trips
 
 
 class Scheduler:
-    """A fair queue of jobs, with what the machine holds and how fast it is."""
+    """The jobs that wait, what the machine holds, and estimates of run times."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
@@ -35,7 +243,7 @@ class Scheduler:
         return iter(self._queue)
 
     def push(self, job: JobEntry) -> None:
-        """Let a job wait."""
+        """Add a job to the queue."""
         asked = job.request
         self._queue.push(job, user=job.user.name, priority=asked.priority, coupling=asked.coupling)
 
@@ -44,19 +252,19 @@ class Scheduler:
         self._queue.remove(job)
 
     def next(self, is_allowed: Callable[[JobEntry], bool]) -> JobEntry | None:
-        """Take the job whose turn it is, of those that are allowed to run."""
+        """Remove and return the next job, of those that are allowed to run."""
         return self._queue.pop(loaded=self._loaded, is_allowed=is_allowed)
 
     def put_back(self) -> None:
-        """Let the job that was taken last wait again, where it did."""
+        """Put the job that was taken last back in its place."""
         self._queue.put_back()
 
     def begin(self, job: JobEntry, now: float) -> None:
-        """Note that a job has the machine."""
+        """Record that a job has the machine from now on."""
         self._loaded, job.started_at = job.request.coupling, now
 
     def charge(self, job: JobEntry, now: float, *, is_whole: bool) -> None:
-        """Put what a job took of the machine on the account of its user."""
+        """Charge the device seconds of a job to its user."""
         seconds = now - job.started_at
         self._queue.charge(job.user.name, seconds)
         if is_whole:  # of one that failed or was stopped nobody knows how much was done
@@ -72,7 +280,7 @@ class Scheduler:
         Raises
         ------
         QueueFullError
-            So it is, of all users or of this one.
+            As many jobs wait, of all users or of this one, as the limits allow.
         """
         limits, depth = self._limits, len(self._queue)
         own = self._queue.depth(user.name)

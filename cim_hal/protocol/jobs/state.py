@@ -1,4 +1,4 @@
-"""The life of a job, as a table."""
+"""States of a job, and the events that change them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["JOB", "TERMINAL", "JobEvent", "JobState", "after"]
 
 
 class JobState(StrEnum):
-    """Where a job is."""
+    """State of a job."""
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -24,7 +24,7 @@ class JobState(StrEnum):
 
 
 class JobEvent(StrEnum):
-    """What can happen to a job."""
+    """Events in the life of a job."""
 
     START = "start"
     MEASURE = "measure"
@@ -51,7 +51,7 @@ JOB: Mapping[JobState, Mapping[JobEvent, JobState]] = MappingProxyType(
             E.STOPPED: S.CANCELLED,
             E.CANCEL: S.STOPPING,
         },
-        # To cancel twice, or too late, is no mistake.
+        # Cancelling twice, or after the end, changes nothing.
         S.DONE: {E.CANCEL: S.DONE},
         S.FAILED: {E.CANCEL: S.FAILED},
         S.CANCELLED: {E.CANCEL: S.CANCELLED},

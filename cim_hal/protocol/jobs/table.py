@@ -1,335 +1,229 @@
-"""The jobs of a server: one queue, one machine, results kept until they are acknowledged."""
+"""All jobs a server knows: open ones, ended ones with their results, and the keys of the others.
+
+What is kept after the end of a job is ordered by that end, whatever the order in which it came
+here: so results expire and are evicted in the same order before and after a restart.
+"""
 
 from __future__ import annotations
 
+from bisect import bisect_left, insort
+from collections import Counter
+from dataclasses import dataclass
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
-from cim_hal.protocol.effects import Audit, Effect, Run, Stop
-from cim_hal.protocol.jobs.archive import Archive
-from cim_hal.protocol.jobs.endings import cancelled, ended, restarted
-from cim_hal.protocol.jobs.idempotency import body_digest, job_id
-from cim_hal.protocol.jobs.job import JobEntry
-from cim_hal.protocol.jobs.records import Accepted, Ended, Started
-from cim_hal.protocol.jobs.register import Register
-from cim_hal.protocol.jobs.scheduler import Scheduler
-from cim_hal.protocol.jobs.state import JobEvent, JobState, after
-from cim_hal.protocol.wire.errors import to_wire
-from cim_hal.protocol.wire.results import Result
-from cim_hal.protocol.write_ahead import WriteAhead
+from cim_hal.errors import ConflictError, KeyLimitError, UnknownReferenceError
+from cim_hal.protocol.jobs.idempotency import IdempotencyRules, body_digest, job_id
+from cim_hal.protocol.wire.messages import ErrorMessage, JobStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
-    from cim_hal.errors import CimError
-    from cim_hal.machine.driver import Program
-    from cim_hal.protocol.jobs.idempotency import IdempotencyRules
-    from cim_hal.protocol.jobs.records import Saved
-    from cim_hal.protocol.sharing.sessions import ClientSession
+    from cim_hal.protocol.jobs.entry import JobEntry
+    from cim_hal.protocol.jobs.state import JobState
     from cim_hal.protocol.wire.limits import Limits
-    from cim_hal.protocol.wire.messages import Progress, Sample
-    from cim_hal.protocol.write_ahead import Otherwise, Then
+    from cim_hal.protocol.wire.messages import Sample
+    from cim_hal.protocol.wire.roles import User
 
-__all__ = ["JobTable"]
+__all__ = ["ClosedJob", "JobTable"]
 
-RETRY_S = 1.0  # after a record that could not be written
+
+@dataclass(frozen=True, eq=False, slots=True)
+class ClosedJob:
+    """What is remembered of a job whose result is gone, so that its key never runs again."""
+
+    id: str
+    owner: str
+    digest: bytes
+    state: JobState
+    error: ErrorMessage | None
+    ended_at: float
+
+    def status(self) -> JobStatus:
+        """Return the message that says how the job ended."""
+        return JobStatus(job=self.id, state=self.state, error=self.error, gone=True)
 
 
 class JobTable:
-    """All jobs a server knows, and the queue for its machine.
+    """Jobs by id, bounded in age, number and bytes of what is kept after their end.
 
-    A move that must outlast a crash is made when its record is written, and not before: until
-    then the book stands as it did, and where the record cannot be written it goes on so.
+    Parameters
+    ----------
+    limits : Limits
+        Bounds of results.
+    rules : IdempotencyRules
+        Bounds of keys.
     """
 
-    def __init__(
-        self,
-        limits: Limits,
-        rules: IdempotencyRules | None = None,
-        *,
-        may_start: Callable[[JobEntry], bool] = lambda _job: True,
-    ) -> None:
-        self._may_start = may_start
-        self.saver = WriteAhead()
-        self.register = Register(rules)
-        self.archive = Archive(self.register, limits, self.saver, self._put_off)
-        self._queue = Scheduler(limits)
-        self._running: JobEntry | None = None
-        self._is_starting = False  # the record of it is being written
-        self._held: Result | CimError | None = None  # of the running job, not written yet
-        self._retry_at = 0.0
-        self._seq = 0
+    def __init__(self, limits: Limits, rules: IdempotencyRules | None = None) -> None:
+        self._limits = limits
+        self._rules = rules or IdempotencyRules()
+        self._jobs: dict[str, JobEntry] = {}
+        self._closed: dict[str, ClosedJob] = {}
+        # Both sorted by the end of the job: those with a result, and those without.
+        self._kept: list[JobEntry] = []
+        self._keys: list[ClosedJob] = []
+        self._n_bytes = 0
 
-    @property
-    def queued(self) -> int:
-        """How many jobs wait for the machine."""
-        return len(self._queue)
+    # ---- what is known ----------------------------------------------------------------------
 
-    @property
-    def waiting(self) -> list[JobEntry]:
-        """The jobs that wait for the machine, in the order they came."""
-        return list(self._queue)
-
-    @property
-    def busy(self) -> bool:
-        """Whether the machine runs a job."""
-        return self._running is not None
-
-    @property
-    def running(self) -> JobEntry | None:
-        """The job that has the machine."""
-        return self._running
-
-    def couplings_in_use(self) -> set[str]:
-        """Return the digests of the couplings that jobs wait for or run with."""
-        running = [self._running] if self._running is not None else []
-        return {job.request.coupling.digest for job in (*self._queue, *running)}
-
-    def submit(
-        self,
-        session: ClientSession,
-        request: Sample,
-        program: Program,
-        now: float,
-        *,
-        epoch: int = 0,
-        then: Then,
-        otherwise: Otherwise,
-    ) -> list[Effect]:
-        """Queue a new job, start it where the machine is free, and go on with `then`.
+    def get(self, user: User, job: str, *, of_others: bool = False) -> JobEntry | ClosedJob:
+        """Return a job of a user, or with `of_others` of anybody.
 
         Raises
         ------
-        QueueFullError
-            As many jobs wait as the server takes, of all users or of this one.
-        KeyLimitError
-            As many keys are remembered as the server takes.
+        UnknownReferenceError
+            There is no such job, or not any more.
         """
-        self._queue.check_room(session.user, self._running, now)
-        self.register.check_room(now)
-        user, job = session.user, job_id(session.user.name, request.key)
-        report, digest = program.lowering.report, body_digest(request)
-        record = Accepted(job, user, request, digest, program.schedule, report, now)
-        accepted = JobEntry(record, "" if request.keep else session.token, program, epoch)
+        known = self._jobs.get(job) or self._closed.get(job)
+        if known is None or (known.owner != user.name and not of_others):
+            raise UnknownReferenceError(
+                "the server does not know that job",
+                hint="its key was forgotten, or it is of another user",
+                kind="job",
+                job=job,
+            )
+        return known
 
-        def admit(now: float) -> list[Effect]:
-            self.register.add(accepted)
-            self._queue.push(accepted)
-            news = self._changed(accepted, now)
-            facts = accepted.facts() | {"session": session.token[-8:]}  # kept or not
-            audit = Audit("job", accepted.user, facts)
-            return [*news, *then(now), audit, *self.start_next(now)]
+    def find(self, user: User, request: Sample) -> JobEntry | ClosedJob | None:
+        """Return the job that this very request made before, if it did.
 
-        return self.saver.ask(record, admit, otherwise)
-
-    def start_next(self, now: float) -> list[Effect]:
-        """Start the job whose turn it is, of those that may, if the machine is free."""
-        if self._running is not None or self._is_starting or now < self._retry_at:
-            return []
-        job = self._queue.next(self._is_ready)
-        if job is None:
-            return []
-        self._is_starting = job.is_moving = True
-
-        def start(now: float) -> list[Effect]:
-            self._is_starting = job.is_moving = False
-            self._running = job
-            self._queue.begin(job, now)
-            program, job.program = job.program, None
-            job.state = after(job.state, JobEvent.START)
-            runs: list[Effect] = [Run(job.id, program)] if program is not None else []
-            facts = {"job": job.id, "expected_s": self._queue.expected_s(job)}
-            started = Audit("job started", job.user, facts)
-            # Its end may have been asked for meanwhile.
-            stops = self.cancel(job, now) if job.reason is not None else []
-            return [*self._changed(job, now), *runs, started, *stops]
-
-        def put_back(error: CimError, now: float) -> list[Effect]:
-            self._is_starting = job.is_moving = False
-            self._queue.put_back()
-            return self._put_off(error, now)
-
-        return self.saver.ask(Started(job.id), start, put_back)
-
-    def cancel(
-        self,
-        job: JobEntry,
-        now: float,
-        *,
-        then: Then | None = None,
-        otherwise: Otherwise | None = None,
-    ) -> list[Effect]:
-        """End a job early, and go on with `then`; too late is no mistake."""
-        then, otherwise = then or _nothing, otherwise or self._put_off
-        if job.state is JobState.QUEUED:
-            error = job.reason or cancelled(job)
-            return self._end_queued(job, JobState.CANCELLED, error, now, then, otherwise)
-        was, job.state = job.state, after(job.state, JobEvent.CANCEL)
-        stops: list[Effect] = [Stop(job.id)] if was is JobState.RUNNING else []
-        news = self._changed(job, now) if job.state is not was else []
-        return [*stops, *news, *then(now)]
-
-    def interrupt(self, reason: CimError, now: float) -> list[Effect]:
-        """End the running job, if there is one, for a reason that its user will read."""
-        if self._running is None:
-            return []
-        self._running.reason = reason
-        return self.cancel(self._running, now)
-
-    def end_waiting(self, epoch: int, reason: CimError, now: float) -> list[Effect]:
-        """End the jobs that were submitted under an epoch and wait."""
-        effects: list[Effect] = []
-        for job in [job for job in self._queue if job.epoch == epoch]:
-            job.reason = reason
-            effects += self.cancel(job, now)
-        return effects
-
-    def free(self, epoch: int) -> None:
-        """Make the waiting jobs of an epoch ordinary ones."""
-        for job in self._queue:
-            if job.epoch == epoch:
-                job.epoch = 0
-
-    def report(self, job: str, progress: Progress, now: float) -> list[Effect]:
-        """Take how far the running job is."""
-        if self._running is None or self._running.id != job:
-            return []
-        self._running.progress = progress
-        return self._changed(self._running, now)
-
-    def deliver(self, job: str, result: Result, now: float) -> list[Effect]:
-        """Take the runs of the running job that are finished, all of them so far."""
-        if self._running is None or self._running.id != job:
-            return []
-        self._running.result = result
-        return self._changed(self._running, now)
-
-    def finish(self, job_id: str, outcome: Result | CimError, now: float) -> list[Effect]:
-        """Take what became of the running job, and start the next.
-
-        The job runs on, for all to see, until that is written.
+        Raises
+        ------
+        ConflictError
+            Its key was used before for another request.
         """
-        job = self._running
-        if job is None or job.id != job_id:
-            raise KeyError(job_id)
-        record = ended(job, outcome, now)
+        job = job_id(user.name, request.key)
+        known = self._jobs.get(job) or self._closed.get(job)
+        if known is not None and known.digest != body_digest(request):
+            raise ConflictError(
+                "the idempotency key was used before, for another request",
+                hint="make a new key for each submission",
+                job=job,
+            )
+        return known
 
-        def end(now: float) -> list[Effect]:
-            self._running = self._held = None
-            self._queue.charge(job, now, is_whole=isinstance(outcome, Result))
-            return [*self._end(job, record, now), *self.start_next(now)]
+    def listed(self, user: User | None, after: str | None = None) -> list[JobEntry]:
+        """Return the jobs that are not closed, the first accepted first.
 
-        def hold(error: CimError, now: float) -> list[Effect]:
-            self._held = outcome
-            return self._put_off(error, now)
+        Parameters
+        ----------
+        user : User or None
+            Whose jobs; None for those of all.
+        after : str
+            Only those whose cursor follows this one, which need not be that of a job.
+        """
+        jobs = [
+            job
+            for job in self._jobs.values()
+            if (user is None or job.owner == user.name) and (after is None or job.cursor > after)
+        ]
+        return sorted(jobs, key=lambda job: job.cursor)
 
-        return self.saver.ask(record, end, hold)
+    def of_session(self, session: str) -> list[JobEntry]:
+        """Return the jobs that end with a session."""
+        return [job for job in self._jobs.values() if job.session == session]
 
-    def end_session(self, session: str, now: float) -> list[Effect]:
-        """Cancel the jobs that go with a session, and drop the results of those that are done."""
-        jobs = self.register.of_session(session)
-        effects: list[Effect] = []
+    # ---- changes ----------------------------------------------------------------------------
+
+    def add(self, job: JobEntry) -> None:
+        """Add a job; one that has ended already is kept from now on."""
+        self._jobs[job.id] = job
+        if job.has_ended:
+            self.keep(job)
+
+    def keep(self, job: JobEntry) -> None:
+        """Keep a job that has ended, in its place by its end."""
+        insort(self._kept, job, key=_by_end)
+        self._n_bytes += job.n_bytes
+
+    def close(self, jobs: Iterable[JobEntry]) -> None:
+        """Drop the results of jobs that have ended; their keys stay."""
         for job in jobs:
-            if not job.has_ended:
-                job.reason = cancelled(job)
-                effects += self.cancel(job, now)
-        return effects + self.archive.drop(jobs)
+            at = bisect_left(self._kept, _by_end(job), key=_by_end)
+            if self._jobs.get(job.id) is job and self._kept[at : at + 1] == [job]:
+                del self._kept[at], self._jobs[job.id]
+                self._n_bytes -= job.n_bytes
+                self.add_closed(
+                    ClosedJob(job.id, job.owner, job.digest, job.state, job.error, job.ended_at)
+                )
 
-    def tick(self, now: float) -> list[Effect]:
-        """Answer waits that are over, drop what is too old, and try again what failed."""
-        effects: list[Effect] = []
-        for job in (*self._queue, *([self._running] if self._running else [])):
-            effects += job.tell_waiters(now)
-        if now < self._retry_at:
-            return effects
-        if self._held is not None and self._running is not None:
-            effects += self.finish(self._running.id, self._held, now)
-        for job in [job for job in self._queue if job.reason is not None]:
-            effects += self.cancel(job, now)
-        return [*effects, *self.archive.expire(now), *self.start_next(now)]
+    def add_closed(self, closed: ClosedJob) -> None:
+        """Remember the key of a job without a result."""
+        self._closed[closed.id] = closed
+        insort(self._keys, closed, key=_by_end_and_id)
 
-    # ---- after a restart --------------------------------------------------------------------
+    def forget(self, jobs: Iterable[str]) -> None:
+        """Forget the keys of closed jobs."""
+        gone = {job for job in jobs if self._closed.pop(job, None) is not None}
+        n = len(gone)
+        if {closed.id for closed in self._keys[:n]} == gone:  # as it is unless one came late
+            del self._keys[:n]
+        else:
+            self._keys = [closed for closed in self._keys if closed.id not in gone]
 
-    def restore(self, saved: Iterable[Saved], now: float) -> list[Effect]:
-        """Take what the journal of the server before knew, oldest first.
+    # ---- bounds -----------------------------------------------------------------------------
 
-        A job that was running has failed: it is not run again by itself.
+    def due(self, now: float) -> list[JobEntry]:
+        """Return the results to drop: the too old, and from the oldest on the too many.
+
+        The newest, of all and of each user, stays however large it is.
         """
-        self._seq = int(now * 1000)
-        effects: list[Effect] = []
-        for known in saved:
-            job = self.register.restore(known, now)
-            if job is None:
-                continue
-            if known.state is JobState.QUEUED:
-                self._queue.push(job)
-                effects.append(Audit("job", job.user, job.facts()))
-            elif known.state is JobState.RUNNING:
-                effects += self._fail_restarted(job, now)
-            else:
-                end = Ended(job.id, job.state, known.error, known.result, known.ended_at)
-                effects += self._end(job, end, now)
-        return effects
+        limits, due = self._limits, []
+        n_bytes, n_jobs = self._n_bytes, len(self._kept)
+        for job in self._kept:
+            is_old = job.ended_at + limits.result_s <= now
+            is_much = n_jobs > 1 and (n_bytes > limits.kept_bytes or n_jobs > limits.kept_jobs)
+            if not (is_old or is_much):
+                break
+            due.append(job)
+            n_bytes, n_jobs = n_bytes - job.n_bytes, n_jobs - 1
+        return due + self._beyond_quota(len(due))
 
-    def fail(self, job: JobEntry, error: CimError, now: float) -> list[Effect]:
-        """End a queued job that cannot be run."""
-        return self._end_queued(job, JobState.FAILED, error, now, _nothing, self._put_off)
+    def expired(self, now: float) -> tuple[str, ...]:
+        """Return the closed jobs whose keys may be forgotten."""
+        kept_s = self._rules.kept_s
+        old = takewhile(lambda closed: closed.ended_at + kept_s <= now, self._keys)
+        return tuple(closed.id for closed in old)
 
-    def _fail_restarted(self, job: JobEntry, now: float) -> list[Effect]:
-        record = restarted(job, now)
-        return self.saver.ask(record, lambda now: self._end(job, record, now), _give_up)
+    def check_room(self, now: float) -> None:
+        """Refuse another job where as many keys are remembered as may be.
 
-    # ---- inside -----------------------------------------------------------------------------
+        Raises
+        ------
+        KeyLimitError
+            The server remembers as many as it may; the error says when the oldest key goes.
+        """
+        n_keys = len(self._jobs) + len(self._closed)
+        if n_keys < self._rules.max_keys:
+            return
+        kept_s = self._rules.kept_s
+        wait_s = max(self._keys[0].ended_at + kept_s - now, 0.0) if self._keys else kept_s
+        raise KeyLimitError(
+            f"the server remembers the keys of {n_keys} jobs, which is the most it may",
+            hint=f"the oldest is forgotten in {wait_s:.0f} s",
+            max_keys=self._rules.max_keys,
+            retry_after_s=wait_s,
+        )
 
-    def _is_ready(self, job: JobEntry) -> bool:
-        """Whether a job may start: one that is about to be ended may not, whatever is written."""
-        is_free = job.reason is None and not job.is_moving
-        return is_free and job.program is not None and self._may_start(job)
-
-    def _end_queued(  # noqa: PLR0917
-        self,
-        job: JobEntry,
-        state: JobState,
-        error: CimError,
-        now: float,
-        then: Then,
-        otherwise: Otherwise,
-    ) -> list[Effect]:
-        if job.is_moving:  # it starts: then it is stopped; or it is ended already
-            job.reason = job.reason or error
-            return then(now)
-        job.is_moving = True
-
-        def end(now: float) -> list[Effect]:
-            job.is_moving = False
-            self._queue.remove(job)
-            return [*self._end(job, record, now), *then(now)]
-
-        def leave(error: CimError, now: float) -> list[Effect]:
-            job.is_moving = False
-            return otherwise(error, now)
-
-        record = Ended(job.id, state, to_wire(error), None, now)
-        return self.saver.ask(record, end, leave)
-
-    def _changed(self, job: JobEntry, now: float) -> list[Effect]:
-        self._seq += 1
-        job.seq = self._seq
-        return job.tell_waiters(now)
-
-    def _end(self, job: JobEntry, record: Ended, now: float) -> list[Effect]:
-        job.program, job.result, job.error = None, record.result, record.error
-        job.state, job.ended_at = record.state, record.at
-        audit = Audit("job ended", job.user, job.end_facts())
-        return [*self._changed(job, now), audit, *self.archive.put(job, now)]
-
-    def _put_off(self, _error: CimError, now: float) -> list[Effect]:
-        self._retry_at = now + RETRY_S
-        return []
+    def _beyond_quota(self, n_due: int) -> list[JobEntry]:
+        """Return what users keep beyond their quota, past the first `n_due` jobs."""
+        most = self._limits.user_kept_bytes
+        if most is None:
+            return []
+        kept: Counter[str] = Counter()
+        beyond: list[JobEntry] = []
+        for job in reversed(self._kept[n_due:]):  # the newest first
+            is_newest = job.owner not in kept
+            kept[job.owner] += job.n_bytes
+            if kept[job.owner] > most and not is_newest:
+                beyond.append(job)
+        return beyond[::-1]
 
 
-def _nothing(_now: float) -> list[Effect]:
-    return []
+def _by_end(job: JobEntry) -> tuple[float, float, str]:
+    return job.ended_at, job.accepted.at, job.id
 
 
-def _give_up(error: CimError, _now: float) -> list[Effect]:
-    raise error  # a server must not begin on a journal that it cannot write
+def _by_end_and_id(closed: ClosedJob) -> tuple[float, str]:
+    return closed.ended_at, closed.id

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from cim_hal.errors import CalibrationError, CimError, ConflictError, UnknownReferenceError
-from cim_hal.protocol.effects import Audit, Calibrate, Effect, Reply, Stop
+from cim_hal.protocol.effects import Audit, Calibrate, Effect, Stop, reply
 from cim_hal.protocol.wire.errors import to_wire
 from cim_hal.protocol.wire.messages.instruments import (
     CalibrationEntry,
@@ -15,10 +15,10 @@ from cim_hal.protocol.wire.messages.instruments import (
     CalibrationRecord,
     CalibrationState,
 )
-from cim_hal.protocol.wire.packet import Packet, answer
 
 if TYPE_CHECKING:
     from cim_hal.machine.calibration import Calibration
+    from cim_hal.protocol.wire.packet import Packet
     from cim_hal.protocol.wire.roles import User
 
 __all__ = ["Calibrations"]
@@ -148,7 +148,7 @@ class Calibrations:
         elif task.user.name != user.name:
             raise ConflictError("the key was used by another user", hint="make a new key")
         if task.outcome is not None or deadline is None:
-            return [Reply(peer, answer(request, task.state())), *effects]
+            return [reply(peer, request, task.state()), *effects]
         task.waiters = [w for w in task.waiters if (w.peer, w.request.id) != (peer, request.id)]
         task.waiters.append(_Waiter(peer, request, deadline))
         return effects
@@ -166,12 +166,12 @@ class Calibrations:
             raise UnknownReferenceError("the server does not know that key", kind="calibration")
         stops: list[Effect] = [Stop(key)] if task.outcome is None else []
         audit = Audit("calibration cancelled", user, {"key": key})
-        return [*stops, Reply(peer, answer(request, task.state())), audit]
+        return [*stops, reply(peer, request, task.state()), audit]
 
     def finish(
         self, key: str, outcome: Calibration | CimError, age_s: float, now: float
     ) -> list[Effect]:
-        """Take what became of a calibration, and tell those who wait for it."""
+        """Record the outcome of a calibration, and answer those who wait for it."""
         task = self._tasks[key]
         if isinstance(outcome, CimError):
             task.outcome, facts = outcome, {"key": key, "error": outcome.code}
@@ -199,4 +199,4 @@ class Calibrations:
 
 
 def _tell(waiters: list[_Waiter], task: _Task) -> list[Effect]:
-    return [Reply(w.peer, answer(w.request, task.state())) for w in waiters]
+    return [reply(w.peer, w.request, task.state()) for w in waiters]

@@ -1,4 +1,4 @@
-"""What goes on in a server, folded from what passes through its core: requests and effects.
+"""Log of events and live view of a server, derived from the requests and effects of its core.
 
 Nothing is asked of sessions, jobs or couplings, so they need not know that they are watched;
 what happens to them they say in an `Audit`, for the log and for this.
@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from cim_hal.protocol.effects import Audit, Effect, Reply, Run, Stop
-from cim_hal.protocol.monitoring.counters import Counters
-from cim_hal.protocol.monitoring.tempo import ThroughputCounter
+from cim_hal.protocol.monitoring.counters import Counters, ThroughputCounter
 from cim_hal.protocol.wire.messages import (
     CommitCouplings,
     CouplingChunk,
@@ -72,11 +71,11 @@ class LoggedEvent:
 
 
 class EventLog:
-    """The fold. Its numbers may be read at any time; `now` only grows."""
+    """Views of sessions and jobs, recent events and counters; `now` only grows."""
 
     def __init__(self) -> None:
         self.counters = Counters()
-        self.tempo = ThroughputCounter()
+        self.throughput = ThroughputCounter()
         self.began: float | None = None
         self.sessions: dict[str, SessionView] = {}
         self.waiting: dict[str, JobView] = {}
@@ -122,7 +121,7 @@ class EventLog:
     def _advance(self, now: float) -> None:
         if self.began is None:
             self.began = now
-        busy_s = self.tempo.advance(now, is_busy=self.running is not None)
+        busy_s = self.throughput.advance(now, is_busy=self.running is not None)
         if busy_s:
             self.counters.count("device_busy_seconds_total", by=busy_s)
 
@@ -180,7 +179,7 @@ class EventLog:
         n_runs = int(life.facts.get("n_runs") or 0) if state == "done" else 0
         self.recent.appendleft(life)
         self.ended[state] += 1
-        self.tempo.job_ended(n_runs)
+        self.throughput.job_ended(n_runs)
         self.counters.count("jobs_total", state)
         self.counters.count("runs_total", by=n_runs)
         if life.started is not None:

@@ -1,4 +1,4 @@
-"""Who has the machine alone: a lease that must be renewed, and an epoch that no other lock has.
+"""Exclusive use of the machine: a lease that must be renewed, and an epoch that is unique.
 
 A lock is given to a session and lasts while messages that carry its epoch arrive, or it stands for
 a time that was given beforehand, for its user. What uses the hardware must carry the epoch while
@@ -32,7 +32,7 @@ FOREVER = float("inf")
 
 @dataclass(frozen=True)
 class Owner:
-    """Who asks: a session, its user, and the epoch that the message carried, 0 for none."""
+    """Sender of a request: session, user, and the epoch that the message carried, 0 for none."""
 
     session: str
     user: User
@@ -123,7 +123,7 @@ class LockTable:
         self.lock = None
 
     def release(self, caller: Owner, now: float, *, breaks: int = 0) -> Lock | None:
-        """Give the machine back; return the lock that was there. A free one is no mistake.
+        """Give the machine back. Return the lock that was there, None if the machine was free.
 
         Parameters
         ----------

@@ -1,4 +1,4 @@
-"""What one user may have of a server that others use too."""
+"""Quotas and rate limits of one user."""
 
 from __future__ import annotations
 

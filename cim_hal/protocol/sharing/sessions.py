@@ -1,4 +1,4 @@
-"""Who speaks with a server: sessions, opened once however often a hello arrives."""
+"""Table of client sessions. A hello that arrives several times opens one session."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ HELLOS = 4096  # remembered beyond the end of their sessions
 
 @dataclass(eq=False)
 class ClientSession:
-    """A conversation with one user; it may go over any number of connections."""
+    """A session of one user, over any number of connections."""
 
     token: str
     version: Version
@@ -79,7 +79,7 @@ class SessionTable:
         return session, True
 
     def get(self, token: str, user: User, now: float) -> ClientSession:
-        """Return a session that its user speaks in.
+        """Return a session of a user.
 
         Raises
         ------
@@ -95,15 +95,15 @@ class SessionTable:
         return session
 
     def touch(self, token: str, now: float) -> None:
-        """Note a sign of life of a session, if it is there."""
+        """Note that a session is alive, if it is there."""
         if token in self._sessions:
             self._sessions[token].seen = now
 
     def end(self, token: str) -> ClientSession:
-        """Let go of a session."""
+        """Remove a session, and return it."""
         return self._sessions.pop(token)
 
     def silent(self, now: float) -> list[str]:
-        """Return the sessions that have not been heard of for too long."""
+        """Return the sessions that have been silent for longer than `limits.session_s`."""
         oldest = now - self._limits.session_s
         return [token for token, session in self._sessions.items() if session.seen < oldest]

@@ -24,11 +24,10 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from cim_hal.errors import CimError, LocalProtocolError, RemoteProtocolError, VersionError
 from cim_hal.protocol.wire.base import Number, Token, Wire
-from cim_hal.protocol.wire.evolution import written
 from cim_hal.protocol.wire.limits import MAX_BUFFER_BYTES, MAX_BUFFERS, MAX_HEADER_BYTES
 from cim_hal.protocol.wire.messages import EVENT, REPLY, REQUEST
 from cim_hal.protocol.wire.packet import ID_BYTES, Kind, Packet
-from cim_hal.protocol.wire.version import MAJOR
+from cim_hal.protocol.wire.version import MAJOR, written
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

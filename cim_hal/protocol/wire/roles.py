@@ -1,4 +1,4 @@
-"""Who asks, and what they may ask: a table from messages to roles."""
+"""Users, roles, and the table of the roles that requests need."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ __all__ = ["ANONYMOUS", "LEAST", "LEAST_FOR_OTHERS", "LOCAL", "Role", "User", "c
 
 
 class Role(IntEnum):
-    """What a user may do; each may do all that those before it may."""
+    """Roles, in ascending order: each may do all that the ones before may."""
 
     OBSERVER = 1
     USER = 2
@@ -131,7 +131,7 @@ def check_role(user: User, request: Message) -> None:
     Raises
     ------
     PermissionDeniedError
-        So it is.
+        The request needs another role.
     """
     least = LEAST[type(request)]
     if user.role < least:

@@ -1,9 +1,8 @@
-"""One start of a driver's process, as its server holds it."""
+"""One operating-system process with a driver, as the server holds it."""
 
 from __future__ import annotations
 
 import contextvars
-import itertools
 import json
 import logging
 import os
@@ -16,21 +15,21 @@ import time
 from collections import deque
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from cim_hal.errors import DriverFaultError
-from cim_hal.server.driver.link import Link, LinkClosedError, LinkError
+from cim_hal.errors import DriverFaultError, ProtocolError
+from cim_hal.protocol.wire.packet import NO_ID, Kind, Packet
+from cim_hal.server.driver import messages
+from cim_hal.server.driver.pipe import Pipe, PipeClosedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from numpy.typing import NDArray
-
     from cim_hal.machine.lowering import Lowering
 
-__all__ = ["Answer", "Child"]
+__all__ = ["Child"]
 
-# Before anything else: what the driver, or what it imports, prints must not be lost to us.
+# First of all: output of the driver, and of what it imports, must reach our pipe of stderr.
 CODE = """
 import json, os, sys
 os.dup2(2, 1)
@@ -39,47 +38,40 @@ from cim_hal.server.driver.child_main import main
 main()
 """
 TAIL_BYTES = 16_384
-MAX_SAID = 1500
+MAX_STDERR = 1500  # characters, in an error
 MAX_LINE = 500
-ABORT_S = 0.5  # to write a traceback, before it is killed
+ABORT_S = 0.5  # to write a traceback after SIGABRT, before SIGKILL
 END_S = 2.0
 
 log = logging.getLogger("cim_hal.driver")
 
 
-class Answer(NamedTuple):
-    """What the driver answered to a call."""
-
-    kind: str
-    fields: dict[str, Any]
-    arrays: list[NDArray[Any]]
-
-
 class Child:
     """A process with a driver, started by the constructor.
+
+    Two threads of its own receive messages and read stderr. The thread that made it calls `poll`
+    and `wait`; any thread may call the other methods.
 
     Parameters
     ----------
     name : str
-        Of the driver, for those who list processes.
+        Of the driver, shown in lists of processes.
     max_bytes : int
-        Most bytes of arrays in one of its messages.
-    hear : callable
-        Takes what the driver says in the midst of a call: ``progress`` or ``telemetry``.
+        Size of a message that it may send.
+    on_report : callable
+        Receives heartbeats and telemetry that arrive during a call, in the receiving thread.
 
     Attributes
     ----------
     loaded : Lowering or None
-        The couplings that it has.
-    seen_at : float
-        When it last showed that Python runs, by ``time.monotonic``.
+        The couplings that the process holds.
+    last_seen : float
+        When the latest message arrived, by ``time.monotonic``.
     has_ended : Event
-        Set by `wait`, when all is known of its end.
+        Set by `wait`, when all facts about the end are known.
     """
 
-    def __init__(
-        self, name: str, *, max_bytes: int, hear: Callable[[dict[str, Any]], None]
-    ) -> None:
+    def __init__(self, name: str, *, max_bytes: int, on_report: Callable[[Packet], None]) -> None:
         ours, theirs = socket.socketpair()
         flags = [f"-W{option}" for option in sys.warnoptions]
         command = [sys.executable, *flags, "-c", CODE, str(theirs.fileno())]
@@ -91,26 +83,25 @@ class Child:
                     stdout=subprocess.DEVNULL,
                     stderr=subprocess.PIPE,
                     pass_fds=[theirs.fileno()],
-                    start_new_session=True,  # a Ctrl-C at our terminal is ours to handle
+                    start_new_session=True,  # Ctrl-C in our terminal is for us alone
                 )
             except OSError:
                 ours.close()
                 raise
         self.loaded: Lowering | None = None
         self.has_ended = threading.Event()
-        self.seen_at = time.monotonic()
-        self._hear = hear
-        self._link = Link(ours, max_bytes=max_bytes)
-        self._ids = itertools.count(1)
-        self._answers: SimpleQueue[Answer | None] = SimpleQueue()
-        self._tail: deque[bytes] = deque()
+        self.last_seen = time.monotonic()
+        self._on_report = on_report
+        self._pipe = Pipe(ours, max_bytes=max_bytes)
+        self._received: SimpleQueue[Packet | None] = SimpleQueue()  # None after the last
+        self._stderr: deque[bytes] = deque()
         self._context = contextvars.copy_context()
         self._reason = ""
         self._terminated_at: float | None = None
-        self._closed_at: float | None = None  # its end of the link
+        self._closed_at: float | None = None  # its end of the pipe
         self._threads = [
             threading.Thread(target=target, name=f"cim-hal driver {what}", daemon=True)
-            for what, target in (("answers", self._listen), ("stderr", self._read_stderr))
+            for what, target in (("messages", self._receive_all), ("stderr", self._read_stderr))
         ]
         for thread in self._threads:
             thread.start()
@@ -122,59 +113,58 @@ class Child:
 
     @property
     def is_alive(self) -> bool:
-        """Whether the process has not ended, and is not about to."""
+        """Whether the process runs and is not about to be ended."""
         return self._terminated_at is None and self._process.poll() is None
 
     # ---- calls ------------------------------------------------------------------------------
 
-    def ask(self, kind: str, *arrays: NDArray[Any], **fields: Any) -> int:
-        """Begin a call, one at a time; return its number."""
-        number = next(self._ids)
-        self._context = contextvars.copy_context()  # what is logged meanwhile is about this call
-        self.tell(kind, *arrays, id=number, **fields)
-        return number
+    def request(self, packet: Packet) -> None:
+        """Send a request, one at a time; lines that the driver logs from now on belong to it."""
+        self._context = contextvars.copy_context()
+        self._send(packet)
 
-    def tell(self, kind: str, *arrays: NDArray[Any], **fields: Any) -> None:
-        """Send what has no answer; to a process that has gone it is no mistake."""
-        try:
-            self._link.send(kind, *arrays, **fields)
-        except LinkError as error:
-            log.debug("%s did not arrive: %s", kind, error)
+    def notify(self, event: messages.Stop | messages.SafeNow, call: bytes = NO_ID) -> None:
+        """Send an event, for a call with that id."""
+        body: Any = event
+        self._send(Packet(Kind.EVENT, call, body))
 
-    def bound(self, max_bytes: int) -> None:
-        """Take at most so many bytes of arrays in one message."""
-        self._link.max_bytes = max_bytes
+    def limit(self, max_bytes: int) -> None:
+        """Accept messages up to this size."""
+        self._pipe.max_bytes = max_bytes
 
-    def answer(self, number: int, *, timeout_s: float) -> Answer | None:
-        """Wait for the answer to a call; None where it is not there yet.
+    def receive(self, call: bytes, *, timeout_s: float) -> Packet | None:
+        """Return the next event or the reply of a call; None if none arrives in time.
 
         Raises
         ------
         DriverFaultError
-            The process has ended, or is about to.
+            The process has ended, or is being ended.
         """
         try:
-            answer = self._answers.get(timeout=timeout_s)
+            packet = self._received.get(timeout=timeout_s)
         except Empty:
             return None
-        if answer is None:
-            self._answers.put(None)
+        if packet is None:
+            self._received.put(None)
             self.has_ended.wait(ABORT_S + END_S + 1)
             raise self.exit_error()
-        return answer if answer.fields.pop("re", None) == number else None
+        return packet if packet.id == call else None
 
     # ---- the end ----------------------------------------------------------------------------
 
     def terminate(self, reason: str) -> None:
-        """Have the process ended by `watch`; the first reason stands."""
+        """End the process with SIGABRT, which writes a traceback; `poll` kills it later.
+
+        The first reason stands in the error.
+        """
         if self._terminated_at is None and not self.has_ended.is_set():
             self._reason = reason
             self._terminated_at = time.monotonic()
             log.warning("the process of the driver %s: it is ended", reason)
-            self._signal(signal.SIGABRT)  # it writes where it stands
+            self._signal(signal.SIGABRT)
 
-    def watch(self, *, timeout_s: float) -> bool:
-        """Wait for the end for so long, and see to it where it is due; whether it has come."""
+    def poll(self, *, timeout_s: float) -> bool:
+        """Wait so long for the end and return whether it came; kill the process when it is due."""
         try:
             self._process.wait(timeout_s)
         except subprocess.TimeoutExpired:
@@ -188,42 +178,47 @@ class Child:
             self.terminate("closed its connection and lived on")
         return False
 
+    def close(self) -> None:
+        """Ask the process to close its driver and exit."""
+        body: Any = messages.Close()
+        self._send(Packet(Kind.REQUEST, NO_ID, body))
+
     def shutdown(self, timeout_s: float) -> None:
-        """Ask the process to end in good order, and wait for that."""
-        self.tell("close", id=next(self._ids))
+        """Close the driver and wait for the end of the process; after `timeout_s` force it."""
+        self.close()
         if not self.has_ended.wait(timeout_s):
             self.terminate(f"did not close within {timeout_s:g} s")
             self.has_ended.wait(ABORT_S + END_S)
 
     def wait(self) -> None:
-        """Let go of all that belongs to a process that has ended."""
+        """Release everything that belongs to a process that has ended."""
         for thread in self._threads:
             thread.join(END_S)
-        self._link.shut()
+        self._pipe.shutdown()
         for thread in self._threads:
             thread.join()
-        self._link.close()
+        self._pipe.close()
         self.has_ended.set()
 
     def exit_error(self) -> DriverFaultError:
-        """Return what is known of the end."""
+        """Return the error that tells how the process ended."""
         status = self._process.returncode
-        said, last_line = _stderr_tail(b"".join(self._tail).decode("utf-8", "replace"))
-        facts: dict[str, Any] = {"stderr": said}
+        text, last_line = _stderr_tail(b"".join(self._stderr).decode("utf-8", "replace"))
+        details: dict[str, Any] = {"stderr": text}
         if status is not None and status < 0:
-            facts["signal"] = how = _name_of(-status)
-            how = f"was ended by {how}"
+            details["signal"] = name = _signal_name(-status)
+            how = f"was ended by {name}"
         else:
-            facts["exit_status"] = status
+            details["exit_status"] = status
             how = f"ended with exit status {status}"
         return DriverFaultError(
             f"the process of the driver {self._reason or how}",
             hint=f"its last words: {last_line}" if last_line else "",
-            **facts,
+            **details,
         )
 
     def resident_bytes(self) -> int | None:
-        """Return the memory of the process, where the system tells."""
+        """Return the resident memory of the process; None where the system does not tell."""
         try:
             pages = int(Path(f"/proc/{self.pid}/statm").read_text(encoding="ascii").split()[1])
         except (OSError, ValueError, IndexError):
@@ -232,31 +227,32 @@ class Child:
 
     # ---- threads ----------------------------------------------------------------------------
 
-    def _listen(self) -> None:
+    def _receive_all(self) -> None:
         try:
             while True:
-                kind, fields, arrays = self._link.receive()
-                self.seen_at = time.monotonic()
-                self._take(kind, fields, arrays)
-        except LinkClosedError:
+                packet = self._pipe.receive()
+                self.last_seen = time.monotonic()
+                self._dispatch(packet)
+        except PipeClosedError:
             self._closed_at = time.monotonic()
-        except LinkError as error:
+        except ProtocolError as error:
             self.terminate(f"did not keep to the format: {error}")
         except Exception as error:
-            log.exception("a message of the driver could not be taken")
-            self.terminate(f"sent what cannot be: {type(error).__name__}")
+            log.exception("a message of the driver could not be handled")
+            self.terminate(f"sent a message that cannot be handled: {type(error).__name__}")
         finally:
-            self._answers.put(None)
+            self._received.put(None)
 
-    def _take(self, kind: str, fields: dict[str, Any], arrays: list[NDArray[Any]]) -> None:
-        match kind:
-            case "beat" | "report":
-                self._hear(fields)
-            case "log":
-                name, level, text = str(fields["name"]), int(fields["level"]), str(fields["text"])
-                self._context.run(logging.getLogger(name).log, level, "%s", text)
+    def _dispatch(self, packet: Packet) -> None:
+        body: Any = packet.body
+        match body:
+            case messages.Heartbeat() | messages.Report():
+                self._on_report(packet)
+            case messages.LogLine():
+                logger = logging.getLogger(body.name)
+                self._context.run(logger.log, body.level, "%s", body.text)
             case _:
-                self._answers.put(Answer(kind, fields, arrays))
+                self._received.put(packet)
 
     def _read_stderr(self) -> None:
         stream = self._process.stderr
@@ -264,28 +260,34 @@ class Child:
             return
         with stream:
             while chunk := os.read(stream.fileno(), 65536):
-                self._tail.append(chunk[-TAIL_BYTES:])
-                while len(self._tail) > 1 and sum(map(len, self._tail)) > 2 * TAIL_BYTES:
-                    self._tail.popleft()
+                self._stderr.append(chunk[-TAIL_BYTES:])
+                while len(self._stderr) > 1 and sum(map(len, self._stderr)) > 2 * TAIL_BYTES:
+                    self._stderr.popleft()
                 if log.isEnabledFor(logging.INFO):
                     for line in chunk.decode("utf-8", "replace").splitlines():
                         log.info("%s", line[:MAX_LINE])
 
+    def _send(self, packet: Packet) -> None:
+        try:
+            self._pipe.send(packet)
+        except PipeClosedError as error:  # the process has ended: the receiver sees it too
+            log.debug("%s did not arrive: %s", packet.body.t, error)
+
     def _signal(self, number: signal.Signals) -> None:
-        self._process.send_signal(number)  # harmless where it has been waited for
+        self._process.send_signal(number)  # does nothing once the process was waited for
 
 
 def _stderr_tail(text: str) -> tuple[str, str]:
-    """Return the end of what was written on stderr, or what Python wrote of a crash; and a line."""
+    """Return the end of stderr, or what Python wrote about a crash; and its telling line."""
     fatal = text.rfind("Fatal Python error")
     if fatal >= 0:
-        said = text[fatal : fatal + MAX_SAID]
-        return said, said.partition("\n")[0]
-    said = text[-MAX_SAID:]
-    return said, said.strip().rpartition("\n")[2][:200]
+        tail = text[fatal : fatal + MAX_STDERR]
+        return tail, tail.partition("\n")[0]
+    tail = text[-MAX_STDERR:]
+    return tail, tail.strip().rpartition("\n")[2][:200]
 
 
-def _name_of(number: int) -> str:
+def _signal_name(number: int) -> str:
     try:
         return signal.Signals(number).name
     except ValueError:

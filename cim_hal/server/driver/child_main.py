@@ -1,4 +1,4 @@
-"""The process of a driver: answers its server, and never outlives it."""
+"""Main program of a driver's process: serves its server, and never outlives it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from cim_hal.errors import CimError, DriverFaultError, TargetError
+from pydantic import ValidationError
+
+from cim_hal.errors import CimError, DriverFaultError, ProtocolError
 from cim_hal.machine.calibration import Calibration
 from cim_hal.machine.capabilities import Capabilities
 from cim_hal.machine.driver import PartialReadouts
@@ -23,13 +25,13 @@ from cim_hal.machine.faulty_driver import FaultScript, FaultyDriver
 from cim_hal.machine.registry import make_driver
 from cim_hal.machine.stop import StopToken
 from cim_hal.machine.telemetry import Telemetry
-from cim_hal.protocol.wire.errors import to_wire
+from cim_hal.protocol.wire.packet import NO_ID, Kind, Packet, answer
+from cim_hal.server.driver import messages
 from cim_hal.server.driver.guard import as_driver_fault
-from cim_hal.server.driver.link import Link, LinkError
-from cim_hal.server.driver.speech import lowering_of, plain, program_of, tell_readout
+from cim_hal.server.driver.pipe import Pipe, PipeClosedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from numpy.typing import NDArray
 
@@ -38,140 +40,155 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-BEAT_S = 0.25
-ORPHAN_S = 3.0  # what a call may still take once the server has gone
+HEARTBEAT_S = 0.25
+ORPHAN_S = 3.0  # what a call may still take once the server is gone
 PR_SET_PDEATHSIG = 1
 
 log = logging.getLogger(__name__)
 
 
 class _Task(NamedTuple):
-    kind: str
-    fields: dict[str, Any]
-    arrays: list[NDArray[Any]]
+    """A request with the token that stops its call."""
+
+    request: Packet
     token: StopToken
 
 
 def main() -> None:
     """Serve the server at the other end of the socket whose number is the first argument."""
-    link = Link(socket.socket(fileno=int(sys.argv[1])))
-    _exit_with_parent(link)
+    pipe = Pipe(socket.socket(fileno=int(sys.argv[1])))
+    _exit_with_parent(pipe)
     faulthandler.enable(all_threads=False)
-    _Child(link).serve()
+    _Service(pipe).serve()
 
 
-class _Child:
-    """Calls the driver in the main thread; another listens, and a third beats."""
+class _Service:
+    """Calls the driver in the main thread; one thread receives, one sends heartbeats."""
 
-    def __init__(self, link: Link) -> None:
-        self._link = link
+    def __init__(self, pipe: Pipe) -> None:
+        self._pipe = pipe
         self._tasks: SimpleQueue[_Task | None] = SimpleQueue()
-        self._latest = 0, StopToken()  # number of the call that came last
+        self._latest = NO_ID, StopToken()  # id and token of the latest request
         self._driver: Driver | None = None
         self._lowering: Lowering | None = None
         self._running: tuple[_Task, PartialReadouts] | None = None
-        self._handlers: dict[str, Callable[[Driver, _Task], None]] = {
-            "program": self._program,
-            "run": self._run,
-            "status": self._status,
-            "calibrate": self._calibrate,
-            "safe": self._safe,
+        self._handlers: dict[type, Callable[[Driver, _Task], None]] = {
+            messages.LoadProgram: self._program,
+            messages.Run: self._run,
+            messages.Status: self._status,
+            messages.Calibrate: self._calibrate,
+            messages.Safe: self._safe,
         }
 
     def serve(self) -> None:
-        """Do what comes in, in order, until the server lets go or has gone."""
-        threading.Thread(target=self._listen, daemon=True).start()
-        while (task := self._tasks.get()) is not None and task.kind != "close":
-            self._do(task)
+        """Carry out requests in order, until the server closes the driver or is gone."""
+        threading.Thread(target=self._receive_all, daemon=True).start()
+        while (task := self._tasks.get()) is not None:
+            if isinstance(task.request.body, messages.Close):
+                break
+            self._perform(task)
             del task  # it may hold the arrays of a job
         self._shutdown()
         os._exit(0)  # whatever threads the driver has left behind
 
-    def _listen(self) -> None:
-        """Receive; a stop, and an emergency, do not wait for their turn."""
+    def _receive_all(self) -> None:
+        """Queue requests; carry out events at once, during a call too."""
         try:
             while True:
-                kind, fields, arrays = self._link.receive()
-                if kind == "stop":
-                    self._latest[1].set()
-                elif kind == "safe_now":
-                    self._safe_now()
-                else:
-                    token = StopToken(self._report, self._deliver)
-                    self._latest = int(fields["id"]), token
-                    self._tasks.put(_Task(kind, fields, arrays, self._latest[1]))
-        except LinkError:
-            self._leave()
+                self._dispatch(self._pipe.receive())
+        except (PipeClosedError, ProtocolError):
+            self._exit_as_orphan()
 
-    def _leave(self) -> None:
-        """End this process, now that its server has gone: in good order, or by force."""
+    def _dispatch(self, packet: Packet) -> None:
+        if packet.kind is Kind.REQUEST:
+            token = StopToken(
+                lambda telemetry: self._report(packet, telemetry),
+                self._deliver,
+            )
+            self._latest = packet.id, token
+            self._tasks.put(_Task(packet, token))
+        elif isinstance(packet.body, messages.SafeNow):
+            self._safe_now()
+        elif isinstance(packet.body, messages.Stop):
+            latest, token = self._latest
+            if latest == packet.id:
+                token.set()
+
+    def _exit_as_orphan(self) -> None:
+        """End this process now that its server is gone: in good order, or by force."""
         self._latest[1].set()
         self._tasks.put(None)
         threading.Event().wait(ORPHAN_S)  # the main thread ends the process
         self._safe_now()
         os._exit(1)
 
-    def _do(self, task: _Task) -> None:
-        with suppress(LinkError):  # the listening thread sees it too
+    def _perform(self, task: _Task) -> None:
+        with suppress(PipeClosedError):  # the receiving thread sees it too
             try:
                 self._attempt(task)
             except CimError as error:
-                self._answer(task, "error", **_fault(error))
+                self._reply(task, messages.encode_error(error))
 
     def _attempt(self, task: _Task) -> None:
-        if self._driver is None:
-            self._driver = self._open(task)
+        body: Any = task.request.body
+        if isinstance(body, messages.Open):
+            self._open(task, body)
+        elif self._driver is None:
+            raise DriverFaultError(f"a {body.t} request came before the driver was opened")
         else:
-            self._answer(task, "begun")
-            self._handlers[task.kind](self._driver, task)
+            self._event(task.request, messages.Begun())
+            self._handlers[type(body)](self._driver, task)
 
-    def _answer(self, task: _Task, kind: str, *arrays: NDArray[Any], **fields: Any) -> None:
-        self._link.send(kind, *arrays, re=task.fields["id"], **fields)
+    def _reply(self, task: _Task, body: Any, *arrays: NDArray[Any]) -> None:
+        self._pipe.send(answer(task.request, body, *arrays))
 
-    # ---- what the server asks for -----------------------------------------------------------
+    def _event(self, request: Packet, body: Any, *arrays: NDArray[Any]) -> None:
+        self._pipe.send(Packet(Kind.EVENT, request.id, body, buffers=arrays))
 
-    def _open(self, task: _Task) -> Driver:
-        fields = task.fields
-        logging.basicConfig(level=fields["log_level"], handlers=[_ToServer(self._link)])
-        driver = _made(fields["target"], fields["faults"], fields["jobs_before"])
-        capabilities = _called("describe", driver.describe, Capabilities)
+    # ---- requests ---------------------------------------------------------------------------
+
+    def _open(self, task: _Task, request: messages.Open) -> None:
+        logging.basicConfig(level=request.log_level, handlers=[_PipeHandler(self._pipe)])
+        driver = _make(request)
+        capabilities = _call("describe", driver.describe, Capabilities)
         with suppress(Exception):
             driver.safe()
-        hang_s = float(fields["hang_s"])
-        threading.Thread(target=self._beat, args=[hang_s], daemon=True).start()
-        self._answer(task, "opened", capabilities=capabilities.model_dump())
-        return driver
+        self._driver = driver
+        threading.Thread(target=self._send_heartbeats, args=[request.hang_s], daemon=True).start()
+        self._reply(task, messages.Opened(capabilities=capabilities))
 
     def _program(self, driver: Driver, task: _Task) -> None:
-        self._lowering = lowering_of(task.fields["lowering"], task.arrays)
-        program = program_of(task.fields["program"], self._lowering)
-        _called("program", lambda: driver.program(program))
-        self._answer(task, "done")
+        body: Any = task.request.body
+        self._lowering = messages.decode_couplings(task.request)
+        program = messages.decode_program(body.program, self._lowering)
+        _call("program", lambda: driver.program(program))
+        self._reply(task, messages.Done())
 
     def _run(self, driver: Driver, task: _Task) -> None:
         if self._lowering is None:
             raise DriverFaultError("a run came before its couplings: a bug of the server")
-        program = program_of(task.fields["program"], self._lowering)
+        body: Any = task.request.body
+        program = messages.decode_program(body.program, self._lowering)
         self._running = task, PartialReadouts(program)
         try:
-            readout = _called("run", lambda: driver.run(program, task.token))
+            readout = _call("run", lambda: driver.run(program, task.token))
         finally:
             self._running = None
-        _called("run", lambda: readout.check(program))
-        fields, arrays = tell_readout(readout, with_trace=program.trace is not None)
-        self._answer(task, "readout", *arrays, **fields)
+        _call("run", lambda: readout.check(program))
+        reply, arrays = messages.encode_readout(readout, with_trace=program.trace is not None)
+        self._reply(task, reply, *arrays)
 
     def _status(self, driver: Driver, task: _Task) -> None:
-        telemetry = _called("status", driver.status, Telemetry)
-        self._answer(task, "telemetry", telemetry=telemetry.model_dump())
+        telemetry = _call("status", driver.status, Telemetry)
+        self._reply(task, messages.CurrentTelemetry(telemetry=telemetry))
 
     def _calibrate(self, driver: Driver, task: _Task) -> None:
-        made = _called("calibrate", lambda: driver.calibrate(task.token), Calibration)
-        self._answer(task, "calibration", calibration=made.model_dump())
+        made = _call("calibrate", lambda: driver.calibrate(task.token), Calibration)
+        self._reply(task, messages.Calibrated(calibration=made))
 
     def _safe(self, driver: Driver, task: _Task) -> None:
-        _called("safe", driver.safe)
-        self._answer(task, "done")
+        _call("safe", driver.safe)
+        self._reply(task, messages.Done())
 
     # ---- at any time ------------------------------------------------------------------------
 
@@ -190,56 +207,66 @@ class _Child:
         except Exception:
             log.exception("the driver failed to close")
 
-    def _report(self, telemetry: Telemetry) -> None:
+    def _report(self, request: Packet, telemetry: Telemetry) -> None:
         if isinstance(telemetry, Telemetry):
-            with suppress(LinkError):
-                self._link.send("report", telemetry=telemetry.model_dump())
+            with suppress(PipeClosedError):
+                self._event(request, messages.Report(telemetry=telemetry))
 
     def _deliver(self, values: NDArray[Any]) -> None:
         if self._running is None:
             return
-        task, deliveries = self._running
-        deliveries.check(values)
-        with suppress(LinkError):
-            self._answer(task, "delivery", plain(values))
+        task, partial = self._running
+        partial.check(values)
+        with suppress(PipeClosedError):
+            self._event(task.request, messages.PartialReadout(), messages.plain(values))
 
-    def _beat(self, hang_s: float) -> None:
-        """Show that Python runs, and how far the run is.
+    def _send_heartbeats(self, hang_s: float) -> None:
+        """Show that Python runs, and how far the latest call is.
 
-        Where Python does not run, a thread without it ends the process.
+        If Python stops running, the timer of `faulthandler`, which needs no interpreter, ends the
+        process.
         """
-        with suppress(LinkError):
+        with suppress(PipeClosedError):
             while True:
                 faulthandler.dump_traceback_later(2 * hang_s, exit=True)
-                number, token = self._latest
-                self._link.send("beat", of=number, progress=token.last_progress)
-                threading.Event().wait(min(BEAT_S, hang_s / 4))
+                call, token = self._latest
+                self._pipe.send(Packet(Kind.EVENT, call, _heartbeat(token)))
+                threading.Event().wait(min(HEARTBEAT_S, hang_s / 4))
 
 
-class _ToServer(logging.Handler):
-    """Hands what is logged to the server, whose log it becomes part of."""
+class _PipeHandler(logging.Handler):
+    """Sends log records to the server, whose log they join."""
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, pipe: Pipe) -> None:
         super().__init__()
-        self._link = link
+        self._pipe = pipe
         self.setFormatter(logging.Formatter("%(message)s"))
 
     def emit(self, record: logging.LogRecord) -> None:
         """Send a record; one that cannot be sent is lost."""
-        with suppress(LinkError, ValueError, TypeError):
-            text = self.format(record)[:10_000]
-            self._link.send("log", name=record.name, level=record.levelno, text=text)
+        with suppress(PipeClosedError, CimError, ValueError, TypeError):
+            text = self.format(record)[: messages.MAX_LOG_TEXT]
+            line: Any = messages.LogLine(name=record.name, level=record.levelno, text=text)
+            self._pipe.send(Packet(Kind.EVENT, NO_ID, line))
 
 
-def _made(target: str, faults: str, jobs_before: int) -> Driver:
-    driver = make_driver(target)
-    if not faults:
+def _heartbeat(token: StopToken) -> Any:
+    try:
+        return messages.Heartbeat(progress=token.last_progress)
+    except ValidationError:  # a driver may report anything as its progress
+        return messages.Heartbeat()
+
+
+def _make(request: messages.Open) -> Driver:
+    driver = make_driver(request.target)
+    if not request.faults:
         return driver
-    script = FaultScript.read(Path(faults))
-    return FaultyDriver(driver, script, may_crash=True, jobs_before=jobs_before)
+    script = FaultScript.read(Path(request.faults))
+    return FaultyDriver(driver, script, may_crash=True, jobs_before=request.jobs_before)
 
 
-def _called(where: str, action: Callable[[], Any], expected: type | None = None) -> Any:
+def _call(where: str, action: Callable[[], Any], expected: type | None = None) -> Any:
+    """Return the result of a method of the driver; any exception becomes a `CimError`."""
     try:
         result = action()
     except CimError:
@@ -253,14 +280,11 @@ def _called(where: str, action: Callable[[], Any], expected: type | None = None)
     return result
 
 
-def _fault(error: CimError) -> Mapping[str, Any]:
-    """Return the fields of an error; a wrong target keeps its name, which the wire has none for."""
-    fields = to_wire(error).model_dump(exclude={"t"})
-    return fields | ({"code": error.code} if isinstance(error, TargetError) else {})
+def _exit_with_parent(pipe: Pipe) -> None:
+    """End with the server: everywhere its end of the pipe closes; Linux sends a signal as well.
 
-
-def _exit_with_parent(link: Link) -> None:
-    """On Linux a signal says that the server has died; the end of the socket says so everywhere."""
-    signal.signal(signal.SIGTERM, lambda *_: link.shut())
+    The signal wakes a main thread that is blocked in a call of the system.
+    """
+    signal.signal(signal.SIGTERM, lambda *_: pipe.shutdown())
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""How patient a server is with the process of its driver."""
+"""Timeouts and restart policy of the driver process."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ __all__ = ["Backoff", "DriverOptions"]
 
 @dataclass(frozen=True)
 class Backoff:
-    """Pauses before starts that follow failures: twice as long each time, up to a bound.
+    """Exponential back-off: each pause before a restart is twice the last one, up to a bound.
 
     Parameters
     ----------
     first_s, most_s : float
+        The first pause and the longest, in seconds.
     broken_after : int
-        Starts in a row that may fail before jobs are refused and do not wait any more.
+        Failed starts in a row after which jobs are refused instead of waiting.
 
     Examples
     --------
@@ -28,28 +29,28 @@ class Backoff:
     broken_after: int = 5
 
     def pause_s(self, failures: int) -> float:
-        """Return the pause after so many failures in a row."""
+        """Return the pause after this many failures in a row, in seconds."""
         return min(self.first_s * 2.0 ** min(failures - 1, 60), self.most_s)
 
 
 @dataclass(frozen=True)
 class DriverOptions:
-    """What a driver may take before its process is ended; seconds.
+    """Limits beyond which the process of a driver is ended; times in seconds.
 
     Parameters
     ----------
     start_s : float
         From the start of the process until the driver has described itself.
     hang_s : float
-        Without any sign that Python runs in the process.
+        Without a heartbeat, which shows that Python runs in the process.
     grace_s : float
-        From the moment a call is to end early until it does.
+        From the request to stop a call until the call ends.
     run_s : float or None
-        A run; what the capabilities say (`max_run_s`) where it is None.
+        Length of a run; None for `max_run_s` of the capabilities.
     calibrate_s : float
-        A calibration.
+        Length of a calibration.
     memory_bytes : int or None
-        Memory of the process; no bound where it is None, or on systems other than Linux.
+        Resident memory of the process; None for no limit. Linux only.
     backoff : Backoff
     """
 

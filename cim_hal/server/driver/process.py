@@ -2,61 +2,72 @@
 
 from __future__ import annotations
 
+import secrets
 import threading
 import time
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from pydantic import BaseModel, ValidationError
-
-from cim_hal.errors import DriverFaultError, JobCancelledError, rebuild
-from cim_hal.machine.calibration import Calibration
+from cim_hal.errors import (
+    DriverFaultError,
+    JobCancelledError,
+    RemoteProtocolError,
+    rebuild,
+)
 from cim_hal.machine.driver import Driver
-from cim_hal.machine.telemetry import Telemetry
+from cim_hal.protocol.wire.base import ErrorMessage
+from cim_hal.protocol.wire.packet import ID_BYTES, Kind, Packet
+from cim_hal.server.driver import messages
 from cim_hal.server.driver.driver_options import DriverOptions
-from cim_hal.server.driver.speech import readout_of, tell_lowering, tell_program
-from cim_hal.server.driver.supervisor import Launch, Supervisor, error_of
+from cim_hal.server.driver.supervisor import Supervisor
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from numpy.typing import NDArray
 
+    from cim_hal.machine.calibration import Calibration
     from cim_hal.machine.capabilities import Capabilities
     from cim_hal.machine.driver import Program, Readout
     from cim_hal.machine.driver_state import DriverState
     from cim_hal.machine.stop import StopToken
-    from cim_hal.server.driver.child import Answer, Child
+    from cim_hal.machine.telemetry import Telemetry
+    from cim_hal.server.driver.child import Child
 
 __all__ = ["DriverProcess"]
 
 POLL_S = 0.02
-CALL_S = 60.0  # of calls that must be quick
+CALL_S = 60.0  # limit of calls that must be quick
 
-ATTEMPTS = 3  # at a call that no driver has seen, because the process ended before
+ATTEMPTS = 3  # at a call that no driver has begun, because the process ended before
 
-Record = TypeVar("Record", bound=BaseModel)
 Result = TypeVar("Result")
 
 
 class _NotBegunError(DriverFaultError):
-    """The process ended before its driver saw the call: another one may be called."""
+    """The process ended before its driver began the call, which may be repeated in the next."""
+
+
+class _Call(NamedTuple):
+    """A call under way."""
+
+    id: bytes
+    stop: StopToken | None
 
 
 class DriverProcess(Driver):
     """Calls a driver in another process, and keeps that process alive.
 
-    Whatever becomes of the process, a call ends: with an answer, or with a `DriverFaultError` that
-    says how the process ended. Then it is started anew, after a pause; calls wait meanwhile, or are
-    refused after several starts that failed.
+    Every call ends, whatever happens to the process: with a result, or with a `DriverFaultError`
+    that says how the process ended. The process is then restarted after a pause; meanwhile calls
+    wait. After several failed starts they are refused.
 
     Parameters
     ----------
     target : str
         Name of an installed driver, or ``module:factory``.
     faults : str
-        Path of a fault script; none where it is empty.
+        Path of a fault script; empty for none.
     options : DriverOptions
     """
 
@@ -64,10 +75,11 @@ class DriverProcess(Driver):
         self, target: str, *, faults: str = "", options: DriverOptions | None = None
     ) -> None:
         self._options = options or DriverOptions()
-        self._supervisor = Supervisor(Launch(target, faults), self._options, self._hear)
+        self._supervisor = Supervisor(target, faults, self._options, self._on_report)
         self._calling = threading.Lock()
-        self._stop: StopToken | None = None
-        self._number = 0  # of the call under way
+        # Written by the thread that holds the lock; the child's receiving thread reads it once
+        # for each message, so that id and stop token always belong together.
+        self._call: _Call | None = None
 
     @property
     def pid(self) -> int | None:
@@ -76,98 +88,107 @@ class DriverProcess(Driver):
         return child.pid if child else None
 
     def describe(self) -> Capabilities:
-        """Start the process, and return what the driver says in it.
+        """Start the process, and return what its driver describes.
 
         Raises
         ------
         TargetError
-            No driver goes by that name, or it cannot be made.
+            The driver is not known, or cannot be made.
         DriverFaultError
             The process ended, or was not ready in time.
         """
         return self._supervisor.start()
 
     def program(self, program: Program) -> None:
-        """Send the couplings, and have the driver upload them."""
-        self._persist(lambda: self._upload(self._supervisor.ready(), program))
+        """Send the couplings, and have the driver program them."""
+        self._retry(lambda: self._load(self._supervisor.ready(), program))
 
     def run(self, program: Program, stop: StopToken) -> Readout:
-        """Run a program there; couplings that the process does not hold are sent before."""
+        """Run a program; couplings that the process does not hold are sent before."""
         self._supervisor.n_runs += 1
-        readout = self._persist(lambda: self._run(program, stop))
+        readout = self._retry(lambda: self._run(program, stop))
         self._supervisor.reset_backoff()
         return readout
 
-    def _run(self, program: Program, stop: StopToken) -> Readout:
-        child = self._supervisor.ready(stop)
-        if child.loaded is not program.lowering:
-            self._upload(child, program)
-        described = self._supervisor.capabilities
-        limit_s = self._options.run_s or (described.max_run_s if described else None)
-        answer = self._call(child, "run", stop=stop, limit_s=limit_s, program=tell_program(program))
-        return _readout(answer, child)
-
     def status(self) -> Telemetry:
-        """Ask the driver how the machine is.
+        """Ask the driver for telemetry.
 
         Raises
         ------
         UnavailableError
-            It is started anew.
+            The process restarts.
         """
         child = self._supervisor.child
         if child is None:
             raise self._supervisor.unavailable()
         try:
-            answer = self._call(child, "status", limit_s=CALL_S)
+            reply = self._request(child, messages.Status(), limit_s=CALL_S)
         except _NotBegunError:
             raise self._supervisor.unavailable() from None
-        return _record(Telemetry, answer.fields.get("telemetry"), child)
+        return _expect(messages.CurrentTelemetry, reply, child).telemetry
 
     def calibrate(self, stop: StopToken) -> Calibration:
         """Have the driver calibrate the machine."""
 
-        def measure() -> Calibration:
+        def calibrate_once() -> Calibration:
             child = self._supervisor.ready(stop)
-            limit_s = self._options.calibrate_s
-            answer = self._call(child, "calibrate", stop=stop, limit_s=limit_s)
-            return _record(Calibration, answer.fields.get("calibration"), child)
+            request, limit_s = messages.Calibrate(), self._options.calibrate_s
+            reply = self._request(child, request, stop=stop, limit_s=limit_s)
+            return _expect(messages.Calibrated, reply, child).calibration
 
-        return self._persist(measure)
+        return self._retry(calibrate_once)
 
     def safe(self) -> None:
-        """Have the driver make the machine safe, in the midst of another call if there is one.
+        """Have the driver make the machine safe, during another call if there is one.
 
-        Where the process has ended, the next one does so at its start.
+        If the process has ended, the next one makes the machine safe when it starts.
         """
         child = self._supervisor.child
         if child is None:
             return
-        if self._calling.locked():
-            child.tell("safe_now")
+        if not self._calling.acquire(blocking=False):
+            child.notify(messages.SafeNow())
             return
         try:
-            self._call(child, "safe", limit_s=CALL_S)
+            self._exchange(child, messages.Safe(), limit_s=CALL_S)
         except DriverFaultError:
             if not child.has_ended.is_set():
                 raise
+        finally:
+            self._calling.release()
 
     def close(self) -> None:
-        """End the process in good order, or by force."""
+        """Close the driver and end the process, by force if need be."""
         self._supervisor.close()
 
-    def subscribe(self, tell: Callable[[DriverState], None]) -> None:
-        """Call `tell` with the condition now and at each change."""
-        self._supervisor.subscribe(tell)
+    def subscribe(self, publish: Callable[[DriverState], None]) -> None:
+        """Call `publish` with the state of the process now and at each change."""
+        self._supervisor.subscribe(publish)
 
-    def _upload(self, child: Child, program: Program) -> None:
-        fields, arrays = tell_lowering(program.lowering)
-        told = tell_program(program)
-        self._call(child, "program", *arrays, limit_s=CALL_S, lowering=fields, program=told)
+    # ---- calls ------------------------------------------------------------------------------
+
+    def _load(self, child: Child, program: Program) -> None:
+        body, arrays = messages.encode_couplings(program)
+        reply = self._request(child, body, *arrays, limit_s=CALL_S)
+        _expect(messages.Done, reply, child)
         child.loaded = program.lowering
 
-    def _persist(self, call: Callable[[], Result]) -> Result:
-        """Call again where no driver has seen the call."""
+    def _run(self, program: Program, stop: StopToken) -> Readout:
+        child = self._supervisor.ready(stop)
+        if child.loaded is not program.lowering:
+            self._load(child, program)
+        described = self._supervisor.capabilities
+        limit_s = self._options.run_s or (described.max_run_s if described else None)
+        request = messages.Run(program=messages.encode_program(program))
+        reply = self._request(child, request, stop=stop, limit_s=limit_s)
+        _expect(messages.Readout, reply, child)
+        try:
+            return messages.decode_readout(reply)
+        except RemoteProtocolError as error:
+            raise _unexpected(str(error), child) from None
+
+    def _retry(self, call: Callable[[], Result]) -> Result:
+        """Call again if no driver has begun the call."""
         for _ in range(ATTEMPTS - 1):
             try:
                 return call()
@@ -175,65 +196,80 @@ class DriverProcess(Driver):
                 continue
         return call()
 
-    def _call(
+    def _request(
         self,
         child: Child,
-        kind: str,
+        body: Any,
         *arrays: NDArray[Any],
         stop: StopToken | None = None,
         limit_s: float | None = None,
-        **fields: Any,
-    ) -> Answer:
-        """Call the driver and wait: for its answer, its end, or the end of our timeout."""
-        timeout = _CallTimeout(child, kind, stop, limit_s, self._options.grace_s)
-        with self._calling, self._hearing(stop):
-            number = self._number = child.ask(kind, *arrays, **fields)
-            answer, was_seen = None, False
-            try:
-                while answer is None or answer.kind in {"begun", "delivery"}:
-                    timeout.look()
-                    was_seen = was_seen or answer is not None
-                    answer = child.answer(number, timeout_s=POLL_S)
-                    if answer is not None and answer.kind == "delivery" and stop is not None:
-                        stop.deliver(*answer.arrays)
-            except DriverFaultError as error:
-                if timeout.is_stopping:
-                    sentence = "the job was cancelled; its driver did not heed that, and was ended"
-                    raise JobCancelledError(sentence) from None
-                if was_seen:
-                    raise
-                raise rebuild(_NotBegunError, error.message, error.hint, error.details) from None
-        if answer.kind == "error":
-            raise error_of(answer.fields)
-        return answer
+    ) -> Packet:
+        """Make a call once no other one is under way, and return the reply.
 
-    @contextmanager
-    def _hearing(self, stop: StopToken | None) -> Iterator[None]:
-        self._stop = stop
+        Raises
+        ------
+        DriverFaultError
+            The process ended, or took longer than `limit_s`.
+        JobCancelledError
+            `stop` was set; by the driver, or because its process was ended for ignoring it.
+        CimError
+            As the driver raised it.
+        """
+        with self._calling:
+            return self._exchange(child, body, *arrays, stop=stop, limit_s=limit_s)
+
+    def _exchange(
+        self,
+        child: Child,
+        body: Any,
+        *arrays: NDArray[Any],
+        stop: StopToken | None = None,
+        limit_s: float | None = None,
+    ) -> Packet:
+        """Make a call and wait for its reply; the caller holds the lock."""
+        self._call = call = _Call(secrets.token_bytes(ID_BYTES), stop)
+        timeout = _CallTimeout(child, call, body.t, limit_s, self._options.grace_s)
+        reply, has_begun = None, False
         try:
-            yield
+            child.request(Packet(Kind.REQUEST, call.id, body, buffers=arrays))
+            while reply is None or reply.kind is Kind.EVENT:
+                timeout.check()
+                has_begun = has_begun or reply is not None
+                reply = child.receive(call.id, timeout_s=POLL_S)
+                if stop is not None and reply and isinstance(reply.body, messages.PartialReadout):
+                    stop.deliver(*reply.buffers)
+        except DriverFaultError as error:
+            if timeout.is_stopping:
+                sentence = "the job was cancelled; its driver did not heed that, and was ended"
+                raise JobCancelledError(sentence) from None
+            if has_begun:
+                raise
+            raise rebuild(_NotBegunError, error.message, error.hint, error.details) from None
         finally:
-            self._stop = None
+            self._call = None
+        if isinstance(reply.body, ErrorMessage):
+            raise messages.decode_error(reply.body)
+        return reply
 
-    def _hear(self, fields: dict[str, Any]) -> None:
-        """Take what the driver says in the midst of a call."""
-        stop = self._stop
-        if stop is None:
+    def _on_report(self, packet: Packet) -> None:
+        """Handle telemetry and progress of the call under way; runs in the receiving thread."""
+        call = self._call
+        body: Any = packet.body
+        if call is None or call.stop is None or packet.id != call.id:
             return
-        if fields.get("telemetry"):
-            stop.report(Telemetry(**fields["telemetry"]))
-        if fields.get("progress") and fields.get("of") == self._number:
-            done, total, unit = fields["progress"]
-            stop.progress(done, total, unit)
+        if isinstance(body, messages.Report):
+            call.stop.report(body.telemetry)
+        elif isinstance(body, messages.Heartbeat) and body.progress is not None:
+            call.stop.progress(*body.progress)
 
 
 @dataclass
 class _CallTimeout:
-    """Passes a stop on, and ends a process that does not heed it, or takes too long."""
+    """Forwards a stop, and ends a process that ignores it or takes too long for a call."""
 
     child: Child
+    call: _Call
     kind: str
-    stop: StopToken | None
     limit_s: float | None
     grace_s: float
     began: float = field(default_factory=time.monotonic)
@@ -241,36 +277,28 @@ class _CallTimeout:
 
     @property
     def is_stopping(self) -> bool:
-        """Whether a stop was passed on."""
+        """Whether a stop was forwarded."""
         return self.stopping_since is not None
 
-    def look(self) -> None:
-        """Do what is due."""
+    def check(self) -> None:
+        """Do what is due by now."""
         now = time.monotonic()
-        if self.stop is not None and self.stop.is_set():
+        if self.call.stop is not None and self.call.stop.is_set():
             if self.stopping_since is None:
                 self.stopping_since = now
-                self.child.tell("stop")
+                self.child.notify(messages.Stop(), self.call.id)
             elif now - self.stopping_since > self.grace_s:
                 self.child.terminate(f"did not heed a stop within {self.grace_s:g} s")
         elif self.limit_s is not None and now - self.began > self.limit_s:
             self.child.terminate(f"hung: {self.kind} took longer than {self.limit_s:g} s")
 
 
-def _readout(answer: Answer, child: Child) -> Readout:
-    try:
-        return readout_of(answer.fields, answer.arrays)
-    except (KeyError, TypeError, ValueError):
-        raise _nonsense("a readout", child) from None
+def _expect(expected: type[Result], reply: Packet, child: Child) -> Result:
+    if isinstance(reply.body, expected):
+        return reply.body
+    raise _unexpected(reply.body.t, child)
 
 
-def _record(cls: type[Record], fields: Any, child: Child) -> Record:
-    try:
-        return cls(**fields)
-    except (TypeError, ValidationError):
-        raise _nonsense(cls.__name__, child) from None
-
-
-def _nonsense(what: str, child: Child) -> DriverFaultError:
-    child.terminate(f"answered with {what} that is none")
-    return DriverFaultError(f"the process of the driver answered with {what} that is none")
+def _unexpected(what: str, child: Child) -> DriverFaultError:
+    child.terminate(f"sent an unexpected reply: {what}")
+    return DriverFaultError(f"the process of the driver sent an unexpected reply: {what}")

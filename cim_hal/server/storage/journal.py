@@ -166,9 +166,11 @@ class DiskJournal:
         """Keep a record."""
         try:
             self._writers[type(record)](record)
-        except (sqlite3.Error, OSError) as error:
-            self._undo()
-            raise storage_error(error) from error
+        except BaseException as error:
+            self._undo()  # whatever it was: the next record needs a transaction of its own
+            if isinstance(error, sqlite3.Error | OSError):
+                raise storage_error(error) from error
+            raise
 
     def keep_couplings(self, digest: str, content: Couplings) -> None:
         """Keep couplings."""

@@ -17,7 +17,7 @@ from cim_hal.errors import CimError, JournalError, StorageError, UnknownReferenc
 from cim_hal.model.record import Notes
 from cim_hal.model.trace import Trace
 from cim_hal.protocol.couplings.content import Couplings, EncodedCouplings
-from cim_hal.protocol.couplings.layout import n_bytes
+from cim_hal.protocol.couplings.formats import n_bytes
 from cim_hal.protocol.wire.base import Number, Wire
 from cim_hal.protocol.wire.codec import Codec, FrameLimits
 from cim_hal.protocol.wire.framing import FILE_MAGIC, file_messages, file_parts

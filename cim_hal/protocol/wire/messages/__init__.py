@@ -1,4 +1,4 @@
-"""What client and server say to each other; the wire schema, one class per message.
+"""The messages of the wire protocol, one class each.
 
 Messages are frozen and refuse unknown fields and values of another type. Arrays are no part of
 a message: they travel beside it, in the buffers of a `Packet`.

@@ -62,7 +62,7 @@ class CouplingSpec(Wire):
 
 
 class CouplingRef(Wire):
-    """Couplings on a server: their content and how they were fitted to its machine."""
+    """Couplings on a server: their content, and how they were lowered to its machine."""
 
     digest: Digest
     bits: Number | None = None
@@ -91,7 +91,7 @@ class CouplingChunk(Wire):
 
 
 class CommitCouplings(Wire):
-    """All chunks are sent: check, fit to the machine, keep."""
+    """All chunks are sent: check the couplings, lower them to the machine, keep them."""
 
     t: Literal["couplings.commit"] = "couplings.commit"
     upload: Token
@@ -105,14 +105,14 @@ class StatCouplings(Wire):
 
 
 class ListCouplings(Wire):
-    """Ask what couplings the server holds, from number `first` on."""
+    """Ask what couplings the server holds: from the last used on, or from the cursor `first`."""
 
     t: Literal["couplings.list"] = "couplings.list"
     first: Number = 0
 
 
 class DropCouplings(Wire):
-    """Let go of couplings, unless jobs need them."""
+    """Drop couplings, unless jobs need them."""
 
     t: Literal["couplings.drop"] = "couplings.drop"
     digest: Digest
@@ -151,7 +151,7 @@ class MissingBytes(Wire):
 
 
 class HeldCouplings(Wire):
-    """Couplings on a server: `n_bytes` in all, with `fits` ways in which they were fitted.
+    """Couplings on a server: `n_bytes` in all, with `fits` ways in which they were lowered.
 
     `n_spins` is 0 where only what was made of them is left.
     """
@@ -164,7 +164,11 @@ class HeldCouplings(Wire):
 
 
 class CouplingListing(Wire):
-    """Couplings on the server from number `first` on, the most recently used first."""
+    """Couplings on the server, the most recently used first.
+
+    Where `cursor` is not 0 there are more: ``couplings.list`` with `first` = `cursor` goes on. It
+    counts uses on the server: couplings that are used meanwhile are not listed again.
+    """
 
     t: Literal["couplings.listing"] = "couplings.listing"
     first: Number
@@ -172,6 +176,7 @@ class CouplingListing(Wire):
     n_bytes: Number
     cache_bytes: Number
     couplings: Annotated[tuple[HeldCouplings, ...], Field(max_length=100)]
+    cursor: Number = 0
 
 
 class CouplingsDropped(Wire):

@@ -44,7 +44,7 @@ class CalibrationEntry(Wire):
 
 
 class AskDevice(Wire):
-    """Ask how the machine and its driver are."""
+    """Ask for the state of the machine and its driver."""
 
     t: Literal["device.status"] = "device.status"
 
@@ -82,7 +82,7 @@ class RunCalibration(Wire):
 
 
 class CancelCalibration(Wire):
-    """End a calibration early; too late is no mistake."""
+    """End a calibration early. After its end this changes nothing."""
 
     t: Literal["calibration.cancel"] = "calibration.cancel"
     key: Token

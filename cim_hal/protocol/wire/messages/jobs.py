@@ -90,7 +90,7 @@ class WaitJob(Wire):
 
 
 class CancelJob(Wire):
-    """End the job early; too late is no mistake."""
+    """End the job early. After its end this changes nothing."""
 
     t: Literal["job.cancel"] = "job.cancel"
     job: Token
@@ -124,7 +124,7 @@ class AckJob(Wire):
 
 
 class ListJobs(Wire):
-    """List the jobs of the user, the oldest first; after the job `after` where there is one."""
+    """List the jobs of the user, the oldest first: those after the cursor of the page before."""
 
     t: Literal["job.list"] = "job.list"
     states: Annotated[
@@ -138,7 +138,7 @@ class ListJobs(Wire):
 
 
 class JobStatus(Wire):
-    """Where the job is; `error` where it failed or was cancelled.
+    """State of a job; `error` if it failed or was cancelled.
 
     `seq` grows with each change of any job; `gone` says that the result was acknowledged or has
     expired; `ready` is the number of runs that can be fetched.
@@ -172,11 +172,15 @@ class JobInfo(Wire):
 
 
 class JobList(Wire):
-    """Jobs, the oldest first; there are more where `more` says so."""
+    """Jobs, the oldest first; where there are `more`, ``job.list`` with `after` = `cursor` goes on.
+
+    The cursor is a place in the order of jobs: it holds whatever becomes of the jobs around it.
+    """
 
     t: Literal["job.listed"] = "job.listed"
     jobs: Annotated[tuple[JobInfo, ...], Field(max_length=64)]
     more: bool
+    cursor: Token | None = None
 
 
 class ResultBatch(Wire):

@@ -15,7 +15,6 @@ from cim_hal.errors import (
     EmergencyStopError,
     LeaseHeldError,
     LeaseLostError,
-    VersionError,
 )
 from cim_hal.protocol.jobs.state import JobState
 from cim_hal.protocol.wire.limits import Limits
@@ -156,9 +155,3 @@ def test_an_emergency_stop_ends_the_job_of_another_and_holds_the_queue(slow_mach
             guard.reset(stopped.stop + 1)
         assert guard.reset(stopped.stop).stop == 0
         late.result(timeout_s=20.0)
-
-
-def test_a_server_that_knows_no_locks_is_not_asked(machine, monkeypatch):
-    monkeypatch.setattr("cim_hal.client.requests.NEWEST", (1, 1))
-    with open_device(machine) as mine, pytest.raises(VersionError, match="lock needs"):
-        mine.lock()

@@ -10,7 +10,7 @@ from cim_hal.client.requests import RequestClient
 from cim_hal.client.steps import Exchange, Exclusive, Receive, Sleep, Subscribe
 from cim_hal.client.submission import Submission
 from cim_hal.client.updates import JobUpdates
-from cim_hal.errors import CimError, ConnectError, JobTimeoutError, VersionError
+from cim_hal.errors import CimError, ConnectError, JobTimeoutError
 from cim_hal.protocol.jobs.state import JobState
 from cim_hal.protocol.wire.limits import Limits
 from cim_hal.protocol.wire.messages import Hello, JobStatus, Welcome
@@ -119,10 +119,3 @@ def test_a_watch_ends_when_its_time_is_up():
     with pytest.raises(JobTimeoutError, match=r"still running after 2\.5 s"):
         far.run(changes.next())
     assert far.now == 2.5
-
-
-def test_a_server_that_tells_no_changes_is_not_asked_for_them():
-    far = Far([], version=(1, 1))
-    with pytest.raises(VersionError, match=r"needs protocol 1\.2"):
-        far.run(JobUpdates(far.submission, None).next())
-    assert far.waits == []

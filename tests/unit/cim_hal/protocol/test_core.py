@@ -64,7 +64,7 @@ def test_the_welcome_says_who_is_there_and_what_it_takes(bench):
 def test_a_client_from_the_future_is_told_both_versions(bench):
     fault = bench.ask(Hello(protocols=((2, 0), (3, 1))))
     assert fault.code == "protocol.version"
-    assert fault.details == {"client": "2.0 to 3.1", "server": "1.0 to {}.{}".format(*NEWEST)}
+    assert fault.details == {"client": "2.0 to 3.1", "server": "{}.{}".format(*NEWEST)}
 
 
 @pytest.mark.parametrize("body", [Ping(), Describe(), Bye(), WaitJob(job="0" * 32)])
@@ -336,20 +336,6 @@ def test_a_job_without_a_trace_has_none_to_fetch(tuned):
     assert _code(bench, FetchTrace(job=run.job), session) == "protocol.local"
     bench.core.finish(run.job, measured(run.program), 0.0)
     assert _code(bench, FetchTrace(job=run.job), session) == "protocol.local"
-
-
-def test_a_session_of_version_1_0_hears_nothing_of_later_things():
-    bench = Bench(WITH_SETTINGS)
-    welcome = bench.ask(Hello(protocols=((1, 0), (1, 0))))
-    assert welcome.protocol == (1, 0)
-    bench.load(welcome.session)
-    _, run = bench.sample(welcome.session)
-    bench.core.finish(run.job, replace(measured(run.program), notes={"relocks": 4}), 0.0)
-    record = bench.ask(FetchResult(job=run.job), welcome.session).record
-    described = bench.ask(Describe(), welcome.session).capabilities
-    for capabilities in (welcome.capabilities, described):
-        assert capabilities == CAPABILITIES
-    assert record.notes == {}
 
 
 # ---- cancelling -----------------------------------------------------------------------------

@@ -245,6 +245,31 @@ def test_leftovers_of_a_crash_are_cleared_away(folder):
     assert list((folder / "results").iterdir()) == []
 
 
+# ---- exceptions in the midst ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("error", [MemoryError, KeyError, RecursionError, RuntimeWarning])
+def test_any_exception_takes_the_record_back_and_the_next_one_is_written(folder, error):
+    journal = DiskJournal(folder)
+    journal.load("bench")
+    journal.keep_couplings(REF.digest, CONTENT)
+    write = journal._writers[Accepted]
+
+    def fail(_record: Accepted) -> None:
+        journal._db.execute("BEGIN IMMEDIATE")
+        raise error("once")
+
+    journal._writers = {**journal._writers, Accepted: fail}
+    with pytest.raises(error):
+        journal.write(_accepted(1))
+    journal._writers = {**journal._writers, Accepted: write}
+    journal.write(_accepted(2))
+    journal.close()
+    again = DiskJournal(folder)
+    assert len(list(again.load("bench"))) == 1
+    again.close()
+
+
 # ---- full disks -----------------------------------------------------------------------------
 
 

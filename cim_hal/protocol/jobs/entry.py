@@ -1,0 +1,233 @@
+"""One submission, as a server knows it while its result is kept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from cim_hal.errors import CimError, DeviceRestartedError, JobCancelledError
+from cim_hal.protocol.effects import Effect, Reply, reply
+from cim_hal.protocol.jobs.records import Ended
+from cim_hal.protocol.jobs.scheduler import JobSize
+from cim_hal.protocol.jobs.state import TERMINAL, JobEvent, JobState, after
+from cim_hal.protocol.wire.errors import to_wire
+from cim_hal.protocol.wire.messages import JobStatus
+from cim_hal.protocol.wire.packet import Packet, event
+from cim_hal.protocol.wire.results import Result
+
+if TYPE_CHECKING:
+    from cim_hal.errors import Detail
+    from cim_hal.machine.driver import Program
+    from cim_hal.model.record import LoweringReport
+    from cim_hal.model.schedule import PumpSchedule
+    from cim_hal.protocol.jobs.records import Accepted
+    from cim_hal.protocol.wire.messages import ErrorMessage, Progress, Sample
+    from cim_hal.protocol.wire.roles import User
+
+__all__ = ["JobEntry", "Waiter"]
+
+
+@dataclass(frozen=True, eq=False)
+class Waiter:
+    """A peer that waits for news of a job, or, where `since` is 0, for its end.
+
+    With `events` it waits for the end, and is told the news meanwhile.
+    """
+
+    peer: bytes
+    request: Packet
+    since: int
+    deadline: float
+    events: bool = False
+
+    def is_due(self, job: JobEntry, now: float) -> bool:
+        """Return whether the answer is to be given."""
+        has_news = 0 < self.since < job.seq and not self.events
+        return job.has_ended or has_news or self.deadline <= now
+
+    def tell(self, job: JobEntry) -> Reply:
+        """Return the answer it waits for."""
+        return reply(self.peer, self.request, job.status())
+
+    def hint(self, job: JobEntry) -> Reply:
+        """Return the event that tells it the news."""
+        return Reply(self.peer, event(self.request, job.status()), self.request.session)
+
+
+@dataclass(eq=False)
+class JobEntry:
+    """One submission.
+
+    After a restart `program` is None until the couplings are lowered again. It is dropped when the
+    job starts, because it holds the couplings.
+
+    Attributes
+    ----------
+    session : str
+        The session it goes with; empty where it is kept for its user.
+    epoch : int
+        That of the lock under which it was submitted, 0 for none. A lock does not outlive its
+        server, so after a restart it is 0.
+    measured : Result or None
+        The runs that are finished: those delivered so far, all of them once it is done.
+    seq : int
+        Grows with each change of state or progress, and with each delivery.
+    is_moving : bool
+        Whether the record of its next move is being written: until then no other is begun.
+    """
+
+    accepted: Accepted
+    session: str
+    program: Program | None
+    epoch: int = 0
+    state: JobState = JobState.QUEUED
+    result: Result | None = None
+    error: ErrorMessage | None = None
+    reason: CimError | None = None  # why it is to end, where its user did not ask for it
+    is_moving: bool = False
+    started_at: float = 0.0
+    ended_at: float = 0.0
+    seq: int = 0
+    progress: Progress | None = None
+    waiters: list[Waiter] = field(default_factory=list)
+
+    @property
+    def id(self) -> str:
+        """Identifier; see `keys.job_id`."""
+        return self.accepted.job
+
+    @property
+    def user(self) -> User:
+        """Who submitted it, and may see it."""
+        return self.accepted.user
+
+    @property
+    def owner(self) -> str:
+        """Name of the user who submitted it."""
+        return self.accepted.user.name
+
+    @property
+    def digest(self) -> bytes:
+        """What tells its request from others with the same key; see `body_digest`."""
+        return self.accepted.digest
+
+    @property
+    def cursor(self) -> str:
+        """Its place in lists, which are sorted by it: 32 hexadecimal digits, the oldest first."""
+        return f"{round(self.accepted.at * 1e6):016x}{self.id[:16]}"
+
+    @property
+    def request(self) -> Sample:
+        """What was asked for."""
+        return self.accepted.request
+
+    @property
+    def schedule(self) -> PumpSchedule:
+        """The schedule it runs, the machine's own where the request has none."""
+        return self.accepted.schedule
+
+    @property
+    def report(self) -> LoweringReport:
+        """How its couplings were lowered to the machine."""
+        return self.accepted.report
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the state is terminal."""
+        return self.state in TERMINAL
+
+    @property
+    def work(self) -> JobSize:
+        """Its size, from which its run time is estimated."""
+        return JobSize(self.report.machine_spins, self.request.n_runs, self.schedule.round_trips)
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of its result, or of what there is of it."""
+        return self.result.n_bytes if self.result is not None else 0
+
+    def status(self) -> JobStatus:
+        """Return the message that says where the job is."""
+        return JobStatus(
+            job=self.id,
+            state=self.state,
+            error=self.error,
+            seq=self.seq,
+            progress=self.progress,
+            ready=len(self.result.spins) if self.result is not None else 0,
+        )
+
+    def end(self, outcome: Result | CimError, now: float) -> Ended:
+        """Return the record of its end, where it had the machine, which made `outcome` of it.
+
+        Nothing is kept of a job that is not done, unless runs were delivered before.
+        """
+        state = after(self.state, _event_of(outcome))
+        result, error = (outcome, None) if isinstance(outcome, Result) else (None, outcome)
+        if state is JobState.CANCELLED and result is not None:
+            error = self.cancelled()
+        if self.reason is not None:  # whatever the machine made of it
+            error = self.reason
+        delivered = self.result
+        if error is not None and delivered is None:
+            result = None
+        return Ended(self.id, state, error and to_wire(error), result or delivered, now)
+
+    def end_restarted(self, now: float) -> Ended:
+        """Return the record of its end, where it was running when its server ended."""
+        error = DeviceRestartedError(
+            "the server was restarted while the job ran",
+            hint="it is not run again by itself: submit it with a new key",
+            job=self.id,
+        )
+        return Ended(self.id, JobState.FAILED, to_wire(error), None, now)
+
+    def cancelled(self) -> JobCancelledError:
+        """Return the error of a job that its user ended."""
+        return JobCancelledError("the job was cancelled", job=self.id)
+
+    def facts(self) -> dict[str, Detail]:
+        """Return what the log says when the job is accepted."""
+        return {
+            "job": self.id,
+            "session": self.session[-8:],
+            "coupling": self.request.coupling.digest,
+            "n_spins": self.report.machine_spins,
+            "n_runs": self.request.n_runs,
+            "round_trips": self.schedule.round_trips,
+        }
+
+    def end_facts(self) -> dict[str, Detail]:
+        """Return what the log says when the job has ended: how, and why."""
+        facts: dict[str, Detail] = {"job": self.id, "state": self.state.value}
+        if self.error is not None:
+            return facts | {"reason": self.error.code, "message": self.error.message}
+        if self.result is not None:
+            facts |= {"device_s": round(self.result.device_s, 6)}
+        return facts
+
+    def wait(self, waiter: Waiter) -> None:
+        """Remember a peer that waits; asking twice replaces the first."""
+        asked = (waiter.peer, waiter.request.id)
+        self.waiters = [w for w in self.waiters if (w.peer, w.request.id) != asked]
+        self.waiters.append(waiter)
+
+    def tell_waiters(self, now: float) -> list[Effect]:
+        """Answer those whose time is over or who wait for these news; tell the others of them."""
+        told: list[Effect] = []
+        waiters, self.waiters = self.waiters, []
+        for waiter in waiters:
+            if waiter.is_due(self, now):
+                told.append(waiter.tell(self))
+            elif waiter.events and waiter.since < self.seq:
+                told.append(waiter.hint(self))
+                self.waiters.append(replace(waiter, since=self.seq))
+            else:
+                self.waiters.append(waiter)
+        return told
+
+
+def _event_of(outcome: Result | CimError) -> JobEvent:
+    if isinstance(outcome, Result):
+        return JobEvent.MEASURE
+    return JobEvent.STOPPED if isinstance(outcome, JobCancelledError) else JobEvent.FAULT

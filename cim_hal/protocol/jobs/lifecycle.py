@@ -1,0 +1,397 @@
+"""The life of the jobs of a server: one queue, one machine, results kept until acknowledged."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cim_hal.protocol.effects import Audit, Effect, Run, Stop
+from cim_hal.protocol.jobs.entry import JobEntry
+from cim_hal.protocol.jobs.idempotency import body_digest, job_id
+from cim_hal.protocol.jobs.records import Accepted, Dropped, Ended, Forgotten, Started
+from cim_hal.protocol.jobs.scheduler import Scheduler
+from cim_hal.protocol.jobs.state import JobEvent, JobState, after
+from cim_hal.protocol.jobs.table import ClosedJob, JobTable
+from cim_hal.protocol.wire.errors import to_wire
+from cim_hal.protocol.wire.results import Result
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from cim_hal.errors import CimError
+    from cim_hal.machine.driver import Program
+    from cim_hal.protocol.jobs.idempotency import IdempotencyRules
+    from cim_hal.protocol.jobs.records import Saved
+    from cim_hal.protocol.sharing.sessions import ClientSession
+    from cim_hal.protocol.wire.limits import Limits
+    from cim_hal.protocol.wire.messages import Progress, Sample
+    from cim_hal.protocol.write_ahead import Otherwise, Then, WriteAhead
+
+__all__ = ["JobLifecycle"]
+
+RETRY_S = 1.0  # after a record that could not be written
+RESOLUTION_S = 1e-6  # of the times of acceptance
+
+
+class JobLifecycle:
+    """Accepts jobs, starts and ends them, and drops what is kept of them when its time is over.
+
+    A move that must outlast a crash is made once its record is written, and not before. Where the
+    record cannot be written, the jobs stay as they were.
+
+    Parameters
+    ----------
+    write_ahead : WriteAhead
+    limits : Limits
+    rules : IdempotencyRules
+    may_start : callable
+        Whether a job may have the machine now, as far as locks and emergency stops go.
+
+    Attributes
+    ----------
+    table : JobTable
+    """
+
+    def __init__(
+        self,
+        write_ahead: WriteAhead,
+        limits: Limits,
+        rules: IdempotencyRules | None = None,
+        *,
+        may_start: Callable[[JobEntry], bool] = lambda _job: True,
+    ) -> None:
+        self._may_start = may_start
+        self._write_ahead = write_ahead
+        self.table = JobTable(limits, rules)
+        self._queue = Scheduler(limits)
+        self._running: JobEntry | None = None
+        self._is_starting = False  # the record of it is being written
+        self._is_expiring = False
+        self._accepted_at = 0.0  # of the last job
+        self._held: Result | CimError | None = None  # of the running job, not written yet
+        self._retry_at = 0.0
+        self._seq = 0
+
+    @property
+    def queued(self) -> int:
+        """How many jobs wait for the machine."""
+        return len(self._queue)
+
+    @property
+    def waiting(self) -> list[JobEntry]:
+        """The jobs that wait for the machine, in the order they came."""
+        return list(self._queue)
+
+    @property
+    def busy(self) -> bool:
+        """Whether the machine runs a job."""
+        return self._running is not None
+
+    @property
+    def running(self) -> JobEntry | None:
+        """The job that has the machine."""
+        return self._running
+
+    def couplings_in_use(self) -> set[str]:
+        """Return the digests of the couplings that jobs wait for or run with."""
+        running = [self._running] if self._running is not None else []
+        return {job.request.coupling.digest for job in (*self._queue, *running)}
+
+    def submit(
+        self,
+        session: ClientSession,
+        request: Sample,
+        program: Program,
+        now: float,
+        *,
+        epoch: int = 0,
+        then: Then,
+        otherwise: Otherwise,
+    ) -> list[Effect]:
+        """Queue a new job, start it where the machine is free, and go on with `then`.
+
+        Raises
+        ------
+        QueueFullError
+            As many jobs wait as the server takes, of all users or of this one.
+        KeyLimitError
+            As many keys are remembered as the server takes.
+        """
+        self._queue.check_room(session.user, self._running, now)
+        self.table.check_room(now)
+        user, job = session.user, job_id(session.user.name, request.key)
+        report, digest = program.lowering.report, body_digest(request)
+        # Jobs are listed by the time of their acceptance: no two have the same.
+        self._accepted_at = max(now, self._accepted_at + RESOLUTION_S)
+        at = self._accepted_at
+        record = Accepted(job, user, request, digest, program.schedule, report, at)
+        accepted = JobEntry(record, "" if request.keep else session.token, program, epoch)
+
+        def admit(now: float) -> list[Effect]:
+            self.table.add(accepted)
+            self._queue.push(accepted)
+            news = self._changed(accepted, now)
+            facts = accepted.facts() | {"session": session.token[-8:]}  # kept or not
+            audit = Audit("job", accepted.user, facts)
+            return [*news, *then(now), audit, *self.start_next(now)]
+
+        return self._write_ahead.ask(record, admit, otherwise)
+
+    def start_next(self, now: float) -> list[Effect]:
+        """Start the job whose turn it is, of those that may, if the machine is free."""
+        if self._running is not None or self._is_starting or now < self._retry_at:
+            return []
+        job = self._queue.next(self._is_ready)
+        if job is None:
+            return []
+        self._is_starting = job.is_moving = True
+
+        def start(now: float) -> list[Effect]:
+            self._is_starting = job.is_moving = False
+            self._running = job
+            self._queue.begin(job, now)
+            program, job.program = job.program, None
+            job.state = after(job.state, JobEvent.START)
+            runs: list[Effect] = [Run(job.id, program)] if program is not None else []
+            facts = {"job": job.id, "expected_s": self._queue.expected_s(job)}
+            started = Audit("job started", job.user, facts)
+            # Its end may have been asked for meanwhile.
+            stops = self.cancel(job, now) if job.reason is not None else []
+            return [*self._changed(job, now), *runs, started, *stops]
+
+        def put_back(error: CimError, now: float) -> list[Effect]:
+            self._is_starting = job.is_moving = False
+            self._queue.put_back()
+            return self._put_off(error, now)
+
+        return self._write_ahead.ask(Started(job.id), start, put_back)
+
+    def cancel(
+        self,
+        job: JobEntry,
+        now: float,
+        *,
+        then: Then | None = None,
+        otherwise: Otherwise | None = None,
+    ) -> list[Effect]:
+        """End a job early, then call `then`. After the end of the job it changes nothing."""
+        then, otherwise = then or _nothing, otherwise or self._put_off
+        if job.state is JobState.QUEUED:
+            error = job.reason or job.cancelled()
+            return self._end_queued(job, JobState.CANCELLED, error, now, then, otherwise)
+        was, job.state = job.state, after(job.state, JobEvent.CANCEL)
+        stops: list[Effect] = [Stop(job.id)] if was is JobState.RUNNING else []
+        news = self._changed(job, now) if job.state is not was else []
+        return [*stops, *news, *then(now)]
+
+    def interrupt(self, reason: CimError, now: float) -> list[Effect]:
+        """End the running job, if there is one, for a reason that its user will read."""
+        if self._running is None:
+            return []
+        self._running.reason = reason
+        return self.cancel(self._running, now)
+
+    def end_waiting(self, epoch: int, reason: CimError, now: float) -> list[Effect]:
+        """End the jobs that were submitted under an epoch and wait."""
+        effects: list[Effect] = []
+        for job in [job for job in self._queue if job.epoch == epoch]:
+            job.reason = reason
+            effects += self.cancel(job, now)
+        return effects
+
+    def free(self, epoch: int) -> None:
+        """Make the waiting jobs of an epoch ordinary ones."""
+        for job in self._queue:
+            if job.epoch == epoch:
+                job.epoch = 0
+
+    def report(self, job: str, progress: Progress, now: float) -> list[Effect]:
+        """Take how far the running job is."""
+        if self._running is None or self._running.id != job:
+            return []
+        self._running.progress = progress
+        return self._changed(self._running, now)
+
+    def deliver(self, job: str, result: Result, now: float) -> list[Effect]:
+        """Take the runs of the running job that are finished, all of them so far."""
+        if self._running is None or self._running.id != job:
+            return []
+        self._running.result = result
+        return self._changed(self._running, now)
+
+    def finish(self, job_id: str, outcome: Result | CimError, now: float) -> list[Effect]:
+        """Handle the outcome of the running job, and start the next.
+
+        The job runs on, for all to see, until that is written.
+        """
+        job = self._running
+        if job is None or job.id != job_id:
+            raise KeyError(job_id)
+        record = job.end(outcome, now)
+
+        def end(now: float) -> list[Effect]:
+            self._running = self._held = None
+            self._queue.charge(job, now, is_whole=isinstance(outcome, Result))
+            return [*self._end(job, record, now), *self._expire(now), *self.start_next(now)]
+
+        def hold(error: CimError, now: float) -> list[Effect]:
+            self._held = outcome
+            return self._put_off(error, now)
+
+        return self._write_ahead.ask(record, end, hold)
+
+    def acknowledge(
+        self, jobs: Iterable[JobEntry], then: Then, otherwise: Otherwise
+    ) -> list[Effect]:
+        """Drop the results of jobs that have ended, and go on with `then`; their keys stay."""
+        dropped = tuple(jobs)
+
+        def close(now: float) -> list[Effect]:
+            self.table.close(dropped)
+            return then(now)
+
+        record = Dropped(tuple(job.id for job in dropped))
+        return self._write_ahead.ask(record, close, otherwise)
+
+    def end_session(self, session: str, now: float) -> list[Effect]:
+        """Cancel the jobs that go with a session, and drop the results of those that are done."""
+        jobs = self.table.of_session(session)
+        effects: list[Effect] = []
+        for job in jobs:
+            if not job.has_ended:
+                job.reason = job.cancelled()
+                effects += self.cancel(job, now)
+        kept = [job for job in jobs if job.has_ended and job.result is not None]
+        return effects + (self.acknowledge(kept, _nothing, self._put_off) if kept else [])
+
+    def tick(self, now: float) -> list[Effect]:
+        """Answer waits that are over, drop what is too old, and try again what failed."""
+        effects: list[Effect] = []
+        for job in (*self._queue, *([self._running] if self._running else [])):
+            effects += job.tell_waiters(now)
+        if now < self._retry_at:
+            return effects
+        if self._held is not None and self._running is not None:
+            effects += self.finish(self._running.id, self._held, now)
+        for job in [job for job in self._queue if job.reason is not None]:
+            effects += self.cancel(job, now)
+        return [*effects, *self._expire(now), *self.start_next(now)]
+
+    # ---- after a restart --------------------------------------------------------------------
+
+    def restore(self, saved: Iterable[Saved], now: float) -> list[Effect]:
+        """Take in what the journal of the server before this one kept.
+
+        A job that was running has failed: it is not run again by itself.
+        """
+        self._seq = int(now * 1000)
+        effects: list[Effect] = []
+        for known in sorted(saved, key=_age):
+            if known.accepted is None:
+                ended_at = min(known.ended_at, now)
+                about = (known.user, known.digest, known.state, known.error)
+                self.table.add_closed(ClosedJob(known.job, *about, ended_at))
+            else:
+                self._accepted_at = max(self._accepted_at, known.accepted.at)
+                effects += self._restore(known, known.accepted, now)
+        return effects + self._expire(now)
+
+    def _restore(self, known: Saved, accepted: Accepted, now: float) -> list[Effect]:
+        job = JobEntry(accepted, "", None, state=known.state)
+        if job.has_ended:
+            end = Ended(job.id, job.state, known.error, known.result, known.ended_at)
+            return self._end(job, end, now)
+        self.table.add(job)
+        if job.state is JobState.QUEUED:
+            self._queue.push(job)
+            return [Audit("job", job.user, job.facts())]
+        record = job.end_restarted(now)
+        return self._write_ahead.ask(record, lambda now: self._end(job, record, now), _give_up)
+
+    def fail(self, job: JobEntry, error: CimError, now: float) -> list[Effect]:
+        """End a queued job that cannot be run."""
+        return self._end_queued(job, JobState.FAILED, error, now, _nothing, self._put_off)
+
+    # ---- inside -----------------------------------------------------------------------------
+
+    def _is_ready(self, job: JobEntry) -> bool:
+        """Whether a job may start: one that is about to be ended may not, whatever is written."""
+        is_free = job.reason is None and not job.is_moving
+        return is_free and job.program is not None and self._may_start(job)
+
+    def _end_queued(  # noqa: PLR0917
+        self,
+        job: JobEntry,
+        state: JobState,
+        error: CimError,
+        now: float,
+        then: Then,
+        otherwise: Otherwise,
+    ) -> list[Effect]:
+        if job.is_moving:  # it starts: then it is stopped; or it is ended already
+            job.reason = job.reason or error
+            return then(now)
+        job.is_moving = True
+
+        def end(now: float) -> list[Effect]:
+            job.is_moving = False
+            self._queue.remove(job)
+            return [*self._end(job, record, now), *self._expire(now), *then(now)]
+
+        def leave(error: CimError, now: float) -> list[Effect]:
+            job.is_moving = False
+            return otherwise(error, now)
+
+        record = Ended(job.id, state, to_wire(error), None, now)
+        return self._write_ahead.ask(record, end, leave)
+
+    def _changed(self, job: JobEntry, now: float) -> list[Effect]:
+        self._seq += 1
+        job.seq = self._seq
+        return job.tell_waiters(now)
+
+    def _end(self, job: JobEntry, record: Ended, now: float) -> list[Effect]:
+        job.program, job.result, job.error = None, record.result, record.error
+        job.state, job.ended_at = record.state, record.at
+        self.table.add(job)
+        audit = Audit("job ended", job.user, job.end_facts())
+        return [*self._changed(job, now), audit]
+
+    def _expire(self, now: float) -> list[Effect]:
+        """Drop results that are too old or too many, then forget old keys."""
+        due, keys = self.table.due(now), self.table.expired(now)
+        if self._is_expiring or not (due or keys):
+            return []
+        self._is_expiring = True
+
+        def forget(now: float) -> list[Effect]:
+            self._is_expiring = False
+            self.table.forget(keys)
+            return self._expire(now)
+
+        def drop(now: float) -> list[Effect]:
+            self._is_expiring = False
+            return self._expire(now)
+
+        def put_off(error: CimError, now: float) -> list[Effect]:
+            self._is_expiring = False
+            return self._put_off(error, now)
+
+        if due:
+            return self.acknowledge(due, drop, put_off)
+        return self._write_ahead.ask(Forgotten(keys), forget, put_off)
+
+    def _put_off(self, _error: CimError, now: float) -> list[Effect]:
+        self._retry_at = now + RETRY_S
+        return []
+
+
+def _nothing(_now: float) -> list[Effect]:
+    return []
+
+
+def _give_up(error: CimError, _now: float) -> list[Effect]:
+    raise error  # a server must not begin on a journal that it cannot write
+
+
+def _age(known: Saved) -> float:
+    return known.ended_at if known.accepted is None else known.accepted.at

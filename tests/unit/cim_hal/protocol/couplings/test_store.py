@@ -1,0 +1,425 @@
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from cim_machines import Annealer
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cim_hal import IsingModel
+from cim_hal.errors import (
+    CapabilityError,
+    InUseError,
+    ModelError,
+    PermissionDeniedError,
+    QuotaError,
+    RemoteProtocolError,
+    UnknownReferenceError,
+)
+from cim_hal.protocol.couplings.content import (
+    Couplings,
+    EncodedCouplings,
+    encode_change,
+    lower_encoded,
+)
+from cim_hal.protocol.couplings.store import CouplingStore, LruStore
+from cim_hal.protocol.effects import Lower
+from cim_hal.protocol.wire.limits import Limits
+from cim_hal.protocol.wire.messages import (
+    BeginCouplings,
+    CouplingChunk,
+    CouplingRef,
+    CouplingsLoaded,
+    CouplingSpec,
+    UploadOpened,
+)
+
+CAPABILITIES = Annealer().describe()
+MODEL = IsingModel.from_couplings(np.ones((10, 10)) - np.eye(10))
+# 100 bytes, so that it takes three chunks.
+PAYLOAD = EncodedCouplings(
+    CouplingSpec(format="dense", n_spins=10, dtype="|i1"),
+    MODEL.J.astype(np.int8).reshape(-1).view(np.uint8),
+)
+DIGEST = Couplings.of(MODEL).digest
+BEGIN = BeginCouplings(coupling=CouplingRef(digest=DIGEST), spec=PAYLOAD.spec)
+
+
+def _library(in_use=frozenset, chunk: int = 40, **limits: int | float) -> CouplingStore:
+    numbers = itertools.count()
+    bounds = Limits(chunk_bytes=chunk, **limits)
+    return CouplingStore(CAPABILITIES, bounds, lambda: f"{next(numbers):032x}", in_use)
+
+
+def _send(library: CouplingStore, *, session: str = "a", now: float = 0.0) -> Lower:
+    opened = library.begin(session, "ann", BEGIN, now)
+    assert isinstance(opened, UploadOpened)
+    for offset in (80, 0, 40, 0):  # any order, and twice
+        piece = PAYLOAD.data[offset : offset + 40]
+        taken = library.chunk("ann", CouplingChunk(upload=opened.upload, offset=offset), piece, now)
+    assert taken.received == 100
+    task = library.commit("ann", opened.upload, now)
+    assert isinstance(task, Lower)
+    return task
+
+
+def _load(library: CouplingStore) -> CouplingsLoaded:
+    task = _send(library)
+    return library.keep(
+        task.coupling, lower_encoded(task.source, task.coupling, CAPABILITIES), {"ann"}
+    )
+
+
+@given(st.permutations(range(0, 100, 9)))
+def test_chunks_in_any_order_have_the_digest_of_the_whole(offsets):
+    library = _library(chunk=9)
+    opened = library.begin("a", "ann", BEGIN, 0.0)
+    for offset in offsets:
+        chunk = CouplingChunk(upload=opened.upload, offset=offset)
+        library.chunk("ann", chunk, PAYLOAD.data[offset : offset + 9], 0.0)
+    task = library.commit("ann", opened.upload, 0.0)
+    assert isinstance(task, Lower)
+    lower_encoded(task.source, task.coupling, CAPABILITIES)
+
+
+def test_chunks_in_any_order_make_the_model():
+    library = _library()
+    loaded = _load(library)
+    np.testing.assert_array_equal(
+        library.lowering(loaded.coupling).coupling, np.ones((10, 10)) - np.eye(10)
+    )
+
+
+def test_what_is_loaded_is_not_sent_again_by_anyone():
+    library = _library()
+    loaded = _load(library)
+    assert library.begin("another", "ann", BEGIN, 1.0) == loaded
+
+
+def test_other_bits_of_a_known_model_need_no_upload():
+    library = _library()
+    _load(library)
+    ref = CouplingRef(digest=DIGEST, bits=4)
+    task = library.begin("a", "ann", BeginCouplings(coupling=ref, spec=PAYLOAD.spec), 1.0)
+    assert isinstance(task, Lower)
+    assert isinstance(task.source, Couplings)
+
+
+def test_a_commit_sent_twice_is_answered_twice():
+    library = _library()
+    task = _send(library)
+    upload = library.begin("a", "ann", BEGIN, 0.0)  # the same
+    loaded = library.keep(task.coupling, lower_encoded(task.source, task.coupling, CAPABILITIES))
+    assert isinstance(upload, UploadOpened)
+    assert library.commit("ann", upload.upload, 0.0) == loaded
+
+
+def test_a_finished_upload_gives_back_its_memory_and_its_place():
+    library = _library(max_uploads=1)
+    task = _send(library)
+    library.keep(task.coupling, lower_encoded(task.source, task.coupling, CAPABILITIES))
+    other = Couplings.of(IsingModel.from_couplings([[0, 2.0], [2.0, 0]]))
+    again = BeginCouplings(coupling=CouplingRef(digest=other.digest), spec=other.spec)
+    assert isinstance(library.begin("a", "ann", again, 0.0), UploadOpened)
+
+
+def test_uploads_that_are_done_take_no_room():
+    library = _library(max_uploads=1, cache_bytes=1000)
+    other = Couplings.of(IsingModel.from_couplings(2.0 * MODEL.J))
+    begin = BeginCouplings(coupling=CouplingRef(digest=other.digest), spec=other.spec)
+    _load(library)
+    assert isinstance(library.begin("a", "ann", begin, 0.0), UploadOpened)
+
+
+@pytest.mark.parametrize(("offset", "size"), [(1, 40), (40, 39), (80, 40), (120, 1), (100, 0)])
+def test_a_chunk_that_does_not_belong_is_refused(offset, size):
+    library = _library()
+    upload = library.begin("a", "ann", BEGIN, 0.0)
+    chunk = CouplingChunk(upload=upload.upload, offset=offset)
+    with pytest.raises(RemoteProtocolError):
+        library.chunk("ann", chunk, np.zeros(size, np.uint8), 0.0)
+
+
+def test_a_commit_with_chunks_missing_is_refused():
+    library = _library()
+    upload = library.begin("a", "ann", BEGIN, 0.0)
+    with pytest.raises(RemoteProtocolError, match="lacks 100 bytes"):
+        library.commit("ann", upload.upload, 0.0)
+
+
+@pytest.mark.parametrize("forget", ["session", "time"])
+def test_an_upload_is_dropped_with_its_session_or_after_silence(forget):
+    library = _library(upload_s=60.0)
+    upload = library.begin("a", "ann", BEGIN, 0.0)
+    if forget == "session":
+        library.forget_session("a")
+    else:
+        library.tick(61.0)
+    with pytest.raises(UnknownReferenceError):
+        library.commit("ann", upload.upload, 61.0)
+
+
+def test_the_upload_of_another_user_is_out_of_reach():
+    library = _library()
+    upload = library.begin("a", "ann", BEGIN, 0.0)
+    with pytest.raises(UnknownReferenceError):
+        library.commit("bob", upload.upload, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("spec", "what"),
+    [
+        (CouplingSpec(format="dense", n_spins=3001, dtype="|i1"), "max_spins"),
+        (CouplingSpec(format="dense", n_spins=3000, dtype="|i1", field_dtype="|i1"), "max_spins"),
+        (CouplingSpec(format="csr", n_spins=3000, dtype="|i1", nnz=2**31 - 1), "coupling_bytes"),
+    ],
+)
+def test_what_is_too_large_is_refused_before_a_byte_is_sent(spec, what):
+    begin = BeginCouplings(coupling=CouplingRef(digest=f"sha256:{'0' * 64}"), spec=spec)
+    with pytest.raises(CapabilityError) as caught:
+        _library().begin("a", "ann", begin, 0.0)
+    assert caught.value.details["what"] == what
+
+
+def test_uploads_under_way_are_bounded_in_number_and_bytes():
+    crowded = _library(max_uploads=1)
+    crowded.begin("a", "ann", BEGIN, 0.0)
+    with pytest.raises(CapabilityError, match="max_uploads"):
+        crowded.begin("b", "bob", BEGIN, 0.0)
+    small = _library(cache_bytes=150)
+    small.begin("a", "ann", BEGIN, 0.0)
+    with pytest.raises(CapabilityError, match="cache_bytes"):
+        small.begin("b", "bob", BEGIN, 0.0)
+
+
+def test_a_begin_sent_twice_is_one_upload():
+    library = _library(max_uploads=1)
+    assert library.begin("a", "ann", BEGIN, 0.0) == library.begin("a", "ann", BEGIN, 1.0)
+
+
+def test_couplings_that_were_dropped_are_asked_for_again():
+    with pytest.raises(UnknownReferenceError) as caught:
+        _library().lowering(CouplingRef(digest=DIGEST))
+    assert caught.value.details["kind"] == "coupling"
+
+
+# ---- resuming -------------------------------------------------------------------------------
+
+
+def test_an_upload_that_was_cut_off_goes_on_in_another_session_of_its_user():
+    library = _library()
+    opened = library.begin("a", "ann", BEGIN, 0.0)
+    library.chunk("ann", CouplingChunk(upload=opened.upload, offset=40), PAYLOAD.data[40:80], 0.0)
+    again = library.begin("b", "ann", BEGIN, 1.0)
+    assert (again.upload, again.received) == (opened.upload, 40)
+    assert library.missing("ann", again.upload, 1.0).ranges == ((0, 40), (80, 100))
+    for offset in (0, 80):
+        chunk = CouplingChunk(upload=again.upload, offset=offset)
+        library.chunk("ann", chunk, PAYLOAD.data[offset : offset + 40], 1.0)
+    assert library.missing("ann", again.upload, 1.0).ranges == ()
+    library.forget_session("a")
+    assert isinstance(library.commit("ann", again.upload, 2.0), Lower)
+
+
+def test_another_user_begins_an_upload_of_his_own():
+    library = _library()
+    opened = library.begin("a", "ann", BEGIN, 0.0)
+    assert library.begin("b", "bob", BEGIN, 0.0).upload != opened.upload
+
+
+def test_a_chunk_that_differs_from_the_one_before_is_refused():
+    library = _library()
+    opened = library.begin("a", "ann", BEGIN, 0.0)
+    chunk = CouplingChunk(upload=opened.upload, offset=0)
+    library.chunk("ann", chunk, PAYLOAD.data[:40], 0.0)
+    with pytest.raises(RemoteProtocolError, match="another chunk came at 0"):
+        library.chunk("ann", chunk, 1 + PAYLOAD.data[:40], 0.0)
+
+
+def test_bytes_that_are_no_couplings_are_forgotten_so_that_others_can_come():
+    library = _library()
+    task = _send(library)
+    library.refuse(task)
+    assert library.begin("a", "ann", BEGIN, 0.0).received == 0
+
+
+# ---- deltas ---------------------------------------------------------------------------------
+
+
+def _delta(**options) -> tuple[IsingModel, BeginCouplings]:
+    changed = MODEL.with_changes([0, 3], [4, 2], [0.5, 0.0], **options)
+    delta = encode_change(DIGEST, 10, changed.origin.pairs, None)
+    ref = CouplingRef(digest=Couplings.of(changed).digest)
+    return changed, BeginCouplings(coupling=ref, spec=delta.spec)
+
+
+def test_a_delta_is_applied_to_what_is_held():
+    library = _library()
+    _load(library)
+    changed, begin = _delta()
+    delta = encode_change(DIGEST, 10, changed.origin.pairs, None)
+    opened = library.begin("a", "ann", begin, 0.0)
+    library.chunk("ann", CouplingChunk(upload=opened.upload, offset=0), delta.data, 0.0)
+    task = library.commit("ann", opened.upload, 0.0)
+    loaded = library.keep(
+        task.coupling, lower_encoded(task.source, task.coupling, CAPABILITIES, task.base)
+    )
+    step = loaded.report.step
+    np.testing.assert_allclose(library.lowering(begin.coupling).coupling * step, changed.J,
+                               atol=step / 2)  # fmt: skip
+    assert (library.lowering(BEGIN.coupling).coupling == MODEL.J).all()
+
+
+def test_a_delta_of_what_is_not_held_is_refused_before_a_byte_is_sent():
+    with pytest.raises(UnknownReferenceError) as caught:
+        _library().begin("a", "ann", _delta()[1], 0.0)
+    assert caught.value.details["kind"] == "base"
+
+
+def test_a_delta_of_another_size_is_refused_before_a_byte_is_sent():
+    library = _library()
+    _load(library)
+    begin = _delta()[1]
+    other = begin.model_copy(update={"spec": begin.spec.model_copy(update={"n_spins": 11})})
+    with pytest.raises(ModelError, match="11 spins, its base has 10"):
+        library.begin("a", "ann", other, 0.0)
+
+
+def test_a_delta_to_sparse_couplings_that_may_grow_too_large_is_refused_before_a_byte_is_sent():
+    sparse = Couplings.of(IsingModel.from_couplings(sp.csr_array([[0, 1.0], [1.0, 0]])))
+    library = _library(coupling_bytes=100)
+    ref = CouplingRef(digest=sparse.digest)
+    library.keep(ref, lower_encoded(sparse, ref, CAPABILITIES))
+    spec = CouplingSpec(format="delta", n_spins=2, dtype="|i1", nnz=10**6, base=sparse.digest)
+    begin = BeginCouplings(coupling=CouplingRef(digest=f"sha256:{'0' * 64}"), spec=spec)
+    with pytest.raises(CapabilityError, match="coupling_bytes"):
+        library.begin("a", "ann", begin, 0.0)
+
+
+# ---- what is held ---------------------------------------------------------------------------
+
+
+def test_what_is_held_is_listed_with_its_size():
+    library = _library()
+    _load(library)
+    listing = library.listing(0)
+    (held,) = listing.couplings
+    assert (held.digest, held.n_spins, held.fits, held.in_use) == (DIGEST, 10, 1, False)
+    assert held.n_bytes == listing.n_bytes == 6 + 200  # 45 bits, and int16 levels
+    assert library.listing(1).couplings == ()
+
+
+def test_what_is_dropped_is_gone_and_its_memory_free():
+    library = _library()
+    _load(library)
+    assert library.drop("ann", DIGEST, of_others=False).n_bytes == 206
+    assert library.listing(0).n_bytes == 0
+    with pytest.raises(UnknownReferenceError):
+        library.drop("ann", DIGEST, of_others=False)
+
+
+def test_what_others_loaded_too_is_not_for_a_user_to_drop():
+    library = _library()
+    _load(library)
+    library.begin("b", "bob", BEGIN, 0.0)
+    with pytest.raises(PermissionDeniedError):
+        library.drop("bob", DIGEST, of_others=False)
+    assert library.drop("bob", DIGEST, of_others=True).n_bytes > 0
+
+
+def test_what_jobs_need_is_neither_dropped_nor_evicted():
+    library = _library(lambda: {DIGEST}, cache_bytes=100)
+    _load(library)
+    with pytest.raises(InUseError):
+        library.drop("ann", DIGEST, of_others=True)
+    other = Couplings.of(IsingModel.from_couplings(2.0 * MODEL.J))
+    ref = CouplingRef(digest=other.digest)
+    library.keep(ref, lower_encoded(other, ref, CAPABILITIES))
+    assert library.lowering(BEGIN.coupling) is not None
+    assert library.lowering(ref) is not None
+
+
+# ---- what one user may have -----------------------------------------------------------------
+
+
+def _begin(bits: int) -> BeginCouplings:
+    return BeginCouplings(coupling=CouplingRef(digest=DIGEST, bits=bits), spec=PAYLOAD.spec)
+
+
+def test_the_uploads_of_one_user_leave_room_for_others():
+    library = _library(user_uploads=2)
+    for bits in (3, 4):
+        library.begin("a", "ann", _begin(bits), 0.0)
+    with pytest.raises(QuotaError, match="ann would have 3, and one user may have 2") as caught:
+        library.begin("a", "ann", _begin(5), 0.0)
+    assert caught.value.details["what"] == "user_uploads"
+    assert isinstance(library.begin("a", "ann", _begin(4), 0.0), UploadOpened)  # the same again
+    assert isinstance(library.begin("b", "ben", _begin(5), 0.0), UploadOpened)
+
+
+def _loaded_by(library: CouplingStore, user: str, seed: int) -> str:
+    """Load other couplings of the same size; return the digest."""
+    upper = np.triu(np.random.default_rng(seed).integers(-9, 9, size=(10, 10)), k=1)
+    J = (upper + upper.T).astype(np.int8)
+    payload = EncodedCouplings(PAYLOAD.spec, J.reshape(-1).view(np.uint8))
+    ref = CouplingRef(digest=payload.content().digest)
+    library.keep(ref, lower_encoded(payload, ref, CAPABILITIES), {user})
+    return ref.digest
+
+
+def _held(library: CouplingStore) -> set[str]:
+    return {row.digest for row in library.listing(0).couplings}
+
+
+def test_a_user_keeps_no_more_couplings_than_the_quota_and_leaves_those_of_others_alone():
+    probe = _library()
+    _loaded_by(probe, "ann", 0)
+    size = probe.listing(0).n_bytes
+    library = _library(user_cache_bytes=2 * size)
+    bens = _loaded_by(library, "ben", 1)
+    both = _loaded_by(library, "ann", 2)
+    assert _loaded_by(library, "ben", 2) == both
+    anns = [_loaded_by(library, "ann", seed) for seed in (3, 4, 5)]
+    assert _held(library) == {bens, both, anns[1], anns[2]}
+
+
+def test_couplings_that_jobs_need_are_kept_beyond_the_quota():
+    needed: set[str] = set()
+    library = _library(lambda: needed, user_cache_bytes=1)
+    needed.add(_loaded_by(library, "ann", 1))
+    last = _loaded_by(library, "ann", 2)
+    assert _held(library) == needed | {last}
+
+
+def test_the_store_drops_the_least_recently_used_and_keeps_the_newest():
+    store = LruStore(10)
+    for name in "abc":
+        store.put(name, name.upper(), 4)
+    assert store.get("a") is None
+    assert store.get("b") == "B"
+    store.put("d", "D", 4)
+    assert store.get("c") is None
+    assert store.get("b") == "B"
+    store.put("e", "E", 100)
+    assert len(store) == 1
+    assert store.get("e") == "E"
+
+
+def test_what_is_pinned_stays_and_what_is_not_goes_instead():
+    store = LruStore(10, lambda key: key == "a")
+    for name in "abc":
+        store.put(name, name.upper(), 4)
+    assert [key for key, _, _ in store.items()] == ["c", "a"]
+    assert store.n_bytes == 8
+
+
+def test_a_value_put_again_or_dropped_gives_back_its_bytes():
+    store = LruStore(10)
+    store.put("a", "A", 9)
+    store.put("a", "B", 5)
+    assert (store.n_bytes, store.get("a")) == (5, "B")
+    assert store.drop("a") == 5
+    assert store.drop("a") == store.n_bytes == 0
