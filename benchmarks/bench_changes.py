@@ -57,10 +57,10 @@ def told(_session: Session, job: Job) -> Iterator[int]:
 
 def asked(session: Session, job: Job) -> Iterator[int]:
     """Yield the same, from a long poll that is renewed at each change."""
-    dialogue, seq = RequestClient(timeout_s=5.0), 1
+    client, seq = RequestClient(timeout_s=5.0), 1
     while True:
         wait = WaitJob(job=job.id, timeout_s=10.0, since=seq)
-        status = session.run(dialogue.ask(wait, JobStatus, poll_s=10.0))
+        status = session._run(client.ask(wait, JobStatus, poll_s=10.0))  # noqa: SLF001
         seq = status.seq
         yield status.ready
         if status.state in TERMINAL:

@@ -24,6 +24,7 @@ import zmq
 
 from cim_hal import IsingModel, PumpSchedule, open_device, spawn_server
 from cim_hal.client.messages import coupling_ref
+from cim_hal.client.results import fetch_rows
 from cim_hal.protocol.couplings.content import Couplings
 from cim_hal.protocol.jobs.state import TERMINAL
 from cim_hal.protocol.wire.results import unpack_spins
@@ -186,8 +187,8 @@ def results() -> None:
             time.sleep(0.1)
 
         def fetch() -> None:
-            fetched = device.run(job._submission._batches(np.inf))  # noqa: SLF001
-            spins = unpack_spins(np.concatenate([part[0] for part in fetched[1]]), n_spins)
+            rows = device._run(fetch_rows(device._client, job.id, np.inf))  # noqa: SLF001
+            spins = unpack_spins(np.concatenate([part[0] for part in rows.parts]), n_spins)
             if spins.shape != (n_runs, n_spins):
                 raise ValueError(spins.shape)
 

@@ -31,18 +31,17 @@ def progress_on(console: Console, *columns: ProgressColumn) -> Progress:
     )
 
 
-def result_of(job: Job, console: Console, what: str, *, is_watched: bool) -> SampleSet:
-    """Wait for the result of a job, and show its progress where the console is a terminal.
+def result_of(job: Job, console: Console, what: str) -> SampleSet:
+    """Wait for the result of a job, and show its progress if the console is a terminal.
 
-    An interrupt (Ctrl-C) cancels the job. Where `is_watched` is false, because the server sends no
-    updates, only the time that has passed is shown.
+    An interrupt (Ctrl-C) cancels the job.
     """
     is_seen = console.is_terminal
     columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[done]}")
     with progress_on(console, *columns) as bar:
         task = bar.add_task(what, total=None, done="")
         try:
-            for status in job.changes() if is_watched and is_seen else ():
+            for status in job.changes() if is_seen else ():
                 if status.progress is not None:
                     done, total = status.progress.done, status.progress.total
                     text = f"{done} of {total} {status.progress.unit}"

@@ -29,7 +29,6 @@ from cim_hal.cli.run_settings import RunSettings, parse_pump, parse_settings, re
 from cim_hal.cli.sample_plot import SUFFIXES, picture, readable
 from cim_hal.cli.sample_report import summarize, tabulate, write_archive
 from cim_hal.cli.search import KEPT_RUNS, Search, search_for
-from cim_hal.client.updates import CHANGES_SINCE
 from cim_hal.model.files import read_model
 from cim_hal.model.trace import MAX_TRACE_BYTES, TraceRequest
 
@@ -214,8 +213,7 @@ def _search(
         return search_for(wanted.seconds, submit, console)
     started = time.perf_counter()
     what = f"sampling {file.model.n_spins} spins on {capabilities.name}"
-    is_watched = session.protocol >= CHANGES_SINCE
-    samples = result_of(submit(0), console, what, is_watched=is_watched)
+    samples = result_of(submit(0), console, what)
     return Search.begun(samples, time.perf_counter() - started)
 
 

@@ -1,16 +1,16 @@
 """What users instantiate: sessions, jobs and the ways to reach a machine."""
 
-from cim_hal.client.async_job import AsyncJob
 from cim_hal.client.async_pool import AsyncDevicePool
-from cim_hal.client.async_session import AsyncSession, open_device_async
+from cim_hal.client.async_session import AsyncJob, AsyncSession, open_device_async
 from cim_hal.client.job import Job
 from cim_hal.client.lease import Lease
+from cim_hal.client.options import Retries
 from cim_hal.client.pool import DevicePool
-from cim_hal.client.retries import Retries
-from cim_hal.client.session import Loaded, Session, open_device
+from cim_hal.client.session import Session, open_device
 from cim_hal.client.spawn import SpawnedServer, spawn_server
 from cim_hal.client.transport import LocalTransport, LoopbackTransport, Transport
 from cim_hal.client.tuning import Tuner
+from cim_hal.client.uploads import Loaded
 
 __all__ = [
     "AsyncDevicePool",

@@ -7,18 +7,16 @@ import secrets
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
-from cim_hal.client.options import TIMEOUT_S, ConnectionOptions
-from cim_hal.client.retries import Retries
+from cim_hal.client.options import ConnectionOptions
 from cim_hal.client.routing import JobRequest, common_capabilities
 from cim_hal.client.scheduler import PoolScheduler
 from cim_hal.errors import JobTimeoutError, LocalProtocolError, ModelError
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
     from typing import Unpack
 
-    from cim_hal.client.conversation import SampleOptions
+    from cim_hal.client.options import ConnectionKeywords, SampleKeywords
     from cim_hal.client.spawn import SpawnedServer
     from cim_hal.machine.capabilities import Capabilities
     from cim_hal.machine.driver import Driver
@@ -32,12 +30,7 @@ JOBS_PER_MACHINE = 2  # one runs, the next is on its way
 
 
 def connections_to(
-    targets: Sequence[str | Driver | ConnectionOptions],
-    *,
-    timeout_s: float,
-    key: str | os.PathLike[str] | None,
-    server_key: str | os.PathLike[str] | None,
-    retries: Retries | None,
+    targets: Sequence[str | Driver | ConnectionOptions], options: ConnectionKeywords
 ) -> tuple[ConnectionOptions, ...]:
     """Return the connections to the machines of a pool.
 
@@ -49,9 +42,7 @@ def connections_to(
     if isinstance(targets, str) or not targets:
         raise ModelError(f"targets = {targets!r}", hint="it must be a list of one target or more")
     return tuple(
-        target
-        if isinstance(target, ConnectionOptions)
-        else ConnectionOptions(target, timeout_s, key, server_key, retries or Retries())
+        target if isinstance(target, ConnectionOptions) else ConnectionOptions.of(target, options)
         for target in targets
     )
 
@@ -80,17 +71,12 @@ class AsyncDevicePool:
         targets: Sequence[str | Driver | ConnectionOptions],
         *,
         jobs_per_machine: int = JOBS_PER_MACHINE,
-        timeout_s: float = TIMEOUT_S,
-        key: str | os.PathLike[str] | None = None,
-        server_key: str | os.PathLike[str] | None = None,
-        retries: Retries | None = None,
         servers: Sequence[SpawnedServer] = (),
+        **options: Unpack[ConnectionKeywords],
     ) -> None:
         if jobs_per_machine < 1:
             raise ModelError(f"jobs_per_machine = {jobs_per_machine}", hint="it must be positive")
-        self._connections = connections_to(
-            targets, timeout_s=timeout_s, key=key, server_key=server_key, retries=retries
-        )
+        self._connections = connections_to(targets, options)
         self._jobs_per_machine = jobs_per_machine
         self._scheduler = PoolScheduler(self._connections, servers, jobs_per_machine)
         self._opening: asyncio.Task[None] | None = None
@@ -129,7 +115,7 @@ class AsyncDevicePool:
         schedule: PumpSchedule | None = None,
         *,
         timeout_s: float | None = None,
-        **options: Unpack[SampleOptions],
+        **options: Unpack[SampleKeywords],
     ) -> SampleSet:
         """Run a job on one of the machines; options as of `Session.submit`.
 
@@ -161,7 +147,7 @@ class AsyncDevicePool:
         schedule: PumpSchedule | None = None,
         *,
         timeout_s: float | None = None,
-        **options: Unpack[SampleOptions],
+        **options: Unpack[SampleKeywords],
     ) -> asyncio.Task[SampleSet]:
         """Start `sample` as a task."""
         work = self.sample(model, schedule, timeout_s=timeout_s, **options)

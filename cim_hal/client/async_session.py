@@ -1,63 +1,357 @@
-"""A conversation with a machine for an event loop: many jobs at once on one connection."""
+"""Sessions, jobs and leases of an event loop: each method runs the blocking one in a thread.
+
+The threads belong to the session, one for each call that is under way, and share its one
+connection. A task that is cancelled interrupts its thread (`cim_hal.client.interrupts`).
+"""
 
 from __future__ import annotations
 
 import asyncio
-import secrets
+import threading
 import weakref
-from typing import TYPE_CHECKING, Self, TypeVar
+from contextlib import suppress
+from functools import partial, wraps
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar
 
-from cim_hal.client.async_job import AsyncJob
-from cim_hal.client.async_lease import AsyncLease
-from cim_hal.client.async_runner import AsyncRunner
-from cim_hal.client.control import Control
-from cim_hal.client.conversation import Conversation, Loaded, SampleOptions
-from cim_hal.client.instruments import Instruments
-from cim_hal.client.options import TIMEOUT_S, ConnectionOptions, epoch_from_environment
-from cim_hal.client.requests import RequestClient
-from cim_hal.client.retries import Retries
-from cim_hal.errors import CimError, LocalProtocolError
+from cim_hal.client.access import keys_for
+from cim_hal.client.interrupts import Interrupt, observing
+from cim_hal.client.job import Job
+from cim_hal.client.session import Session, connection_options, open_transport
+from cim_hal.client.transport.local import LocalTransport
+from cim_hal.client.workers import Workers
+from cim_hal.errors import ClosedError, LocalProtocolError, TargetError
 
 if TYPE_CHECKING:
-    import os
+    from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
     from typing import Unpack
 
-    from cim_hal.client.steps import Steps
+    from cim_hal.client.lease import Lease
+    from cim_hal.client.options import ConnectionKeywords, ConnectionOptions
+    from cim_hal.client.transport.base import Transport
     from cim_hal.machine.capabilities import Capabilities
     from cim_hal.machine.driver import Driver
-    from cim_hal.model.ising import IsingModel
-    from cim_hal.model.sampleset import SampleSet
-    from cim_hal.model.schedule import PumpSchedule
     from cim_hal.protocol.jobs.state import JobState
-    from cim_hal.protocol.wire.messages import (
-        CalibrationRecord,
-        Description,
-        DeviceStatus,
-        HeldCouplings,
-        History,
-        JobInfo,
-        LockState,
-        MetricsReport,
-        SafetyState,
-        StatusReport,
-    )
-    from cim_hal.protocol.wire.messages.instruments import CalibrationEntry
+    from cim_hal.protocol.wire.messages import Progress
 
-__all__ = ["AsyncSession", "open_device_async"]
+__all__ = ["AsyncJob", "AsyncLease", "AsyncSession", "open_device_async"]
 
 T = TypeVar("T")
+P = ParamSpec("P")
 
 
-def open_device_async(
-    target: str | Driver,
-    *,
-    timeout_s: float = TIMEOUT_S,
-    key: str | os.PathLike[str] | None = None,
-    server_key: str | os.PathLike[str] | None = None,
-    retries: Retries | None = None,
-    epoch: int | None = None,
-) -> AsyncSession:
-    """Return a session with a machine, for ``async with``; arguments as of `open_device`.
+class _Calls:
+    """The calls of one session: of one event loop, each in a thread of its own."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self.runner = session._runner  # noqa: SLF001  two faces of one session
+        self._workers = Workers("cim-hal call")
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._cancelled: list[threading.Event] = []
+        self._is_closed = False
+
+    async def run(self, call: Callable[[], T]) -> T:
+        """Return what `call` returns in a thread; cancelling it interrupts the thread."""
+        loop = self._bind()
+        future: asyncio.Future[T] = loop.create_future()
+        interrupt, is_over = Interrupt(), threading.Event()
+
+        def work() -> None:
+            try:
+                with observing(interrupt):
+                    interrupt.check()
+                    settle = partial(_settle, future.set_result, future, call())
+            except BaseException as error:  # noqa: BLE001  whatever it is, it is the caller's
+                settle = partial(_settle, future.set_exception, future, error)
+            is_over.set()
+            with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                loop.call_soon_threadsafe(settle)
+
+        self._workers.submit(work)
+        try:
+            return await future
+        finally:
+            if not is_over.is_set():  # cancelled
+                interrupt.set()
+                self._cancelled = [event for event in self._cancelled if not event.is_set()]
+                self._cancelled.append(is_over)
+
+    async def close(self, *, says_goodbye: bool) -> None:
+        """End the session and its threads."""
+        self._is_closed = True
+        loop, is_over = asyncio.get_running_loop(), asyncio.Event()
+
+        def work() -> None:
+            try:
+                self.end(says_goodbye=says_goodbye)
+            finally:
+                with suppress(RuntimeError):
+                    loop.call_soon_threadsafe(is_over.set)
+
+        # Not one of the workers, which it ends.
+        threading.Thread(target=work, name="cim-hal closing", daemon=True).start()
+        await is_over.wait()
+
+    def end(self, *, says_goodbye: bool) -> None:
+        """End the session and its threads, once cancelled calls have cancelled their jobs."""
+        try:
+            if says_goodbye:
+                for is_over in self._cancelled:
+                    is_over.wait()
+                self._session.close()
+            else:
+                self.runner.close()
+        finally:
+            self._workers.close()
+
+    def abandon(self) -> None:
+        """End the session of a face that was collected, without waiting for it."""
+        threading.Thread(
+            target=partial(self.end, says_goodbye=True), name="cim-hal closing", daemon=True
+        ).start()
+
+    def _bind(self) -> asyncio.AbstractEventLoop:
+        """Return the running loop, the only one that may use the session."""
+        self.runner.check_process()
+        loop = asyncio.get_running_loop()
+        if self._loop not in (None, loop):
+            raise LocalProtocolError(
+                "the session belongs to another event loop", hint="open one in each loop"
+            )
+        if self._is_closed:
+            raise ClosedError("the session is closed", hint="open another one")
+        self._loop = loop
+        return loop
+
+
+def _settle(set_outcome: Callable[[Any], None], future: asyncio.Future[Any], outcome: Any) -> None:
+    if not future.done():
+        set_outcome(outcome)
+
+
+class _Face:
+    """Base of what stands for a blocking object in an event loop."""
+
+    _calls: _Calls
+    _blocking: Any
+
+
+def forwarded(
+    method: Callable[Concatenate[Any, P], T],
+) -> Callable[Concatenate[_Face, P], Coroutine[Any, Any, T]]:
+    """Return a coroutine method with the parameters, the result and the docstring of `method`."""
+
+    @wraps(method)
+    async def call(self: _Face, *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self._calls.run(partial(method, self._blocking, *args, **kwargs))
+
+    return call
+
+
+def _returning_job(
+    method: Callable[Concatenate[Any, P], Job],
+) -> Callable[Concatenate[_Face, P], Coroutine[Any, Any, AsyncJob]]:
+    @wraps(method)
+    async def call(self: _Face, *args: P.args, **kwargs: P.kwargs) -> AsyncJob:
+        job = await self._calls.run(partial(method, self._blocking, *args, **kwargs))
+        return AsyncJob(job, self._calls)
+
+    return call
+
+
+def _returning_lease(
+    method: Callable[Concatenate[Any, P], Lease],
+) -> Callable[Concatenate[_Face, P], AsyncLease]:
+    @wraps(method)
+    def call(self: _Face, *args: P.args, **kwargs: P.kwargs) -> AsyncLease:
+        return AsyncLease(partial(method, self._blocking, *args, **kwargs), self._calls)
+
+    return call
+
+
+def _iterated(
+    method: Callable[Concatenate[Any, P], Iterator[T]],
+) -> Callable[Concatenate[_Face, P], AsyncIterator[T]]:
+    """Return a method that yields what the iterator of `method` does, each item from a thread."""
+
+    @wraps(method)
+    async def iterate(self: _Face, *args: P.args, **kwargs: P.kwargs) -> AsyncIterator[T]:
+        items: Any = method(self._blocking, *args, **kwargs)
+        turn = threading.Lock()  # a call that was cancelled may still be about to end
+
+        def advance() -> tuple[T] | None:
+            with turn:
+                return next(((item,) for item in items), None)
+
+        def end() -> None:
+            with turn:
+                items.close()
+
+        try:
+            while (item := await self._calls.run(advance)) is not None:
+                yield item[0]
+        finally:
+            threading.Thread(target=end, name="cim-hal closing", daemon=True).start()
+
+    return iterate
+
+
+class AsyncJob(_Face):
+    """One submission; made by `AsyncSession.submit`. Methods as of `Job`.
+
+    A task that waits for it may be cancelled: the job goes on, and can be waited for again.
+
+    Attributes
+    ----------
+    id : str
+        Identifier on the server.
+    """
+
+    def __init__(self, job: Job, calls: _Calls) -> None:
+        self.id = job.id
+        self._blocking = job
+        self._calls = calls
+
+    async def state(self) -> JobState:
+        """Ask where the job is now, unless it has ended."""
+        return await self._calls.run(lambda: self._blocking.state)
+
+    async def progress(self) -> Progress | None:
+        """Ask how far the job is; see `Job.progress`."""
+        return await self._calls.run(lambda: self._blocking.progress)
+
+    changes = _iterated(Job.changes)
+    batches = _iterated(Job.batches)
+    wait = forwarded(Job.wait)
+    result = forwarded(Job.result)
+    acknowledge = forwarded(Job.acknowledge)
+    cancel = forwarded(Job.cancel)
+
+
+class AsyncLease:
+    """The lock of a machine; an async context manager that acquires it and releases it.
+
+    Made by `AsyncSession.lock`; see `Lease`.
+    """
+
+    def __init__(self, acquire: Callable[[], Lease], calls: _Calls) -> None:
+        self._acquire = acquire
+        self._calls = calls
+        self._lease: Lease | None = None
+
+    @property
+    def epoch(self) -> int:
+        """Number of the lock; 0 before it is acquired."""
+        return 0 if self._lease is None else self._lease.epoch
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the lock has ended without having been released, as far as is known."""
+        return self._lease is not None and self._lease.is_lost
+
+    async def __aenter__(self) -> Self:
+        self._lease = await self._calls.run(self._acquire)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._lease is not None:
+            await self._calls.run(self._lease.release)
+
+
+class AsyncSession(_Face):
+    """A session with a machine in an event loop; an async context manager.
+
+    Made by `open_device_async`. Its methods have the parameters, results and errors of those of
+    `Session`. Any number of tasks may use it at once, on one connection. Cancelling a task ends
+    its own request only; a job that `sample` waits for, and a calibration, are cancelled with it.
+    It pickles as `Session` does, and after a fork it belongs to the parent.
+    """
+
+    def __init__(self, options: ConnectionOptions) -> None:
+        self._options = options
+        self._blocking: Session = Session(options, _open_shared)
+        self._calls = _Calls(self._blocking)
+        self._abandon = weakref.finalize(self, self._calls.abandon)
+        self._abandon.atexit = False  # the blocking session ends itself then
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the machine can do; known once the session is open.
+
+        Raises
+        ------
+        LocalProtocolError
+            The session was not opened yet.
+        """
+        self._calls.runner.check_process()
+        welcome = self._blocking._client.welcome  # noqa: SLF001  two faces of one session
+        if welcome is None:
+            hint = "write async with open_device_async(...) as device, or await device.open()"
+            raise LocalProtocolError("the session is not open yet", hint=hint)
+        return welcome.capabilities
+
+    async def open(self) -> Self:
+        """Connect now and not at the first use; ``async with`` does it."""
+        await self._calls.run(self._blocking.open)
+        return self
+
+    ping = forwarded(Session.ping)
+    describe = forwarded(Session.describe)
+    status = forwarded(Session.status)
+    metrics = forwarded(Session.metrics)
+    couplings = forwarded(Session.couplings)
+    drop_couplings = forwarded(Session.drop_couplings)
+    load = forwarded(Session.load)
+    submit = _returning_job(Session.submit)
+    sample = forwarded(Session.sample)
+    job = _returning_job(Session.job)
+    jobs = forwarded(Session.jobs)
+    cancel = forwarded(Session.cancel)
+    telemetry = forwarded(Session.telemetry)
+    history = forwarded(Session.history)
+    calibration = forwarded(Session.calibration)
+    calibrations = forwarded(Session.calibrations)
+    calibrate = forwarded(Session.calibrate)
+    lock = _returning_lease(Session.lock)
+    lock_info = forwarded(Session.lock_info)
+    break_lock = forwarded(Session.break_lock)
+    estop = forwarded(Session.estop)
+    safety = forwarded(Session.safety)
+    reset = forwarded(Session.reset)
+
+    async def close(self) -> None:
+        """End the session; its jobs that were not submitted to be kept are cancelled.
+
+        Calls that wait raise `ClosedError`. Closing it again has no effect.
+        """
+        await self._close(says_goodbye=True)
+
+    async def drop(self) -> None:
+        """Disconnect without telling the server, which is gone."""
+        await self._close(says_goodbye=False)
+
+    async def _close(self, *, says_goodbye: bool) -> None:
+        if self._calls.runner.is_forked:
+            return
+        await self._calls.close(says_goodbye=says_goodbye)
+        self._abandon.detach()
+
+    async def __aenter__(self) -> Self:
+        try:
+            return await self.open()
+        except BaseException:
+            await self.close()
+            raise
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self._options,)
+
+
+def open_device_async(target: str | Driver, **options: Unpack[ConnectionKeywords]) -> AsyncSession:
+    """Return a session with a machine, for ``async with``; parameters as of `open_device`.
 
     Examples
     --------
@@ -71,248 +365,22 @@ def open_device_async(
     >>> [samples.best_energy for samples in asyncio.run(main(pair))]
     [-1.0, -1.0, -1.0]
     """
-    epoch = epoch_from_environment() if epoch is None else epoch
-    return AsyncSession(
-        ConnectionOptions(target, timeout_s, key, server_key, retries or Retries(), epoch)
-    )
+    return AsyncSession(connection_options(target, options))
 
 
-class AsyncSession:
-    """A conversation with a machine in an event loop; an async context manager.
+def _open_shared(options: ConnectionOptions) -> Transport:
+    """Return a transport with one connection for all threads."""
+    if options.is_endpoint:
+        from cim_hal.client.transport.shared import SharedZmqTransport  # zmq is slow to import
 
-    Made by `open_device_async`. Any number of tasks may use it at once, on one connection; a task
-    that is cancelled touches no other's request. It pickles as `Session` does, and after a fork
-    it belongs to the parent. Deadlines are those of `Session`.
-    """
-
-    def __init__(self, options: ConnectionOptions) -> None:
-        self._options = options
-        self._runner = AsyncRunner(options.open_async)
-        dialogue = RequestClient(timeout_s=options.timeout_s, retries=options.retries)
-        self._conversation = Conversation(dialogue)
-        self._control = Control(dialogue)
-        self._instruments = Instruments(dialogue)
-        dialogue.epoch = options.epoch
-        self._abandon = weakref.finalize(self, self._runner.abandon)
-        self._abandon.atexit = False  # its loop has ended then, or is about to close it
-
-    @property
-    def capabilities(self) -> Capabilities:
-        """What the machine can do; known once the session is open.
-
-        Raises
-        ------
-        LocalProtocolError
-            Nothing was asked of the machine yet.
-        """
-        self._runner.check_process()
-        welcome = self._conversation.dialogue.welcome
-        if welcome is None:
-            hint = "write async with open_device_async(...) as device, or await device.open()"
-            raise LocalProtocolError("the session is not open yet", hint=hint)
-        return welcome.capabilities
-
-    async def open(self) -> Self:
-        """Connect now and not at the first use; ``async with`` does it."""
-        await self.run(self._conversation.dialogue.hello())
-        return self
-
-    async def ping(self, *, timeout_s: float | None = None) -> None:
-        """Ask the server for a sign of life."""
-        await self.run(self._conversation.ping(timeout_s))
-
-    async def describe(self, *, timeout_s: float | None = None) -> Description:
-        """Ask what the machine is and how busy it is."""
-        return await self.run(self._conversation.describe(timeout_s))
-
-    async def status(self, *, timeout_s: float | None = None) -> StatusReport:
-        """Ask what goes on; see `Session.status`."""
-        return await self.run(self._conversation.status(timeout_s))
-
-    async def couplings(self, *, timeout_s: float | None = None) -> tuple[HeldCouplings, ...]:
-        """Ask what couplings the server holds; see `Session.couplings`."""
-        return await self.run(self._conversation.couplings(timeout_s))
-
-    async def drop_couplings(self, digest: str, *, timeout_s: float | None = None) -> int:
-        """Let the server forget couplings; see `Session.drop_couplings`."""
-        return await self.run(self._conversation.drop_couplings(digest, timeout_s))
-
-    async def metrics(self, *, timeout_s: float | None = None) -> MetricsReport:
-        """Ask what the server has counted; see `Session.metrics`."""
-        return await self.run(self._conversation.metrics(timeout_s))
-
-    async def load(
-        self,
-        model: IsingModel,
-        *,
-        coupling_bits: int | None = None,
-        gauge_seed: int | None = None,
-        timeout_s: float | None = None,
-    ) -> Loaded:
-        """Bring a model to the machine ahead of sampling; see `Session.load`."""
-        steps = self._conversation.load(
-            model, coupling_bits=coupling_bits, gauge_seed=gauge_seed, timeout_s=timeout_s
+        endpoint = str(options.target)
+        return SharedZmqTransport(
+            endpoint, keys=keys_for(endpoint, options.key, options.server_key)
         )
-        return await self.run(steps)
-
-    async def submit(
-        self,
-        model: IsingModel,
-        schedule: PumpSchedule | None = None,
-        *,
-        timeout_s: float | None = None,
-        **options: Unpack[SampleOptions],
-    ) -> AsyncJob:
-        """Queue a job; options and errors as of `Session.submit`."""
-        steps = self._conversation.submit(model, schedule, options, timeout_s)
-        return AsyncJob(self, await self.run(steps))
-
-    async def sample(
-        self,
-        model: IsingModel,
-        schedule: PumpSchedule | None = None,
-        *,
-        timeout_s: float | None = None,
-        **options: Unpack[SampleOptions],
-    ) -> SampleSet:
-        """Submit a job and wait for its samples; options and errors as of `Session.sample`.
-
-        Where its task is cancelled the job is cancelled too: nobody could fetch it.
-        """
-        self._runner.check_process()
-        dialogue = self._conversation.dialogue
-        until = dialogue.until(timeout_s)
-        options.setdefault("keep", False)
-        submitting = self._runner.spawn(
-            self.submit(model, schedule, timeout_s=timeout_s, **options)
+    local = open_transport(options)
+    if not isinstance(local, LocalTransport):
+        raise TargetError(
+            f"a {type(local).__name__} does not work in an event loop",
+            hint="pass a name, an endpoint such as tcp://host:port, or a Driver",
         )
-        try:
-            job = await asyncio.shield(submitting)
-            left_s = None if timeout_s is None else dialogue.left(until)
-            return await job.result_or_cancel(left_s)
-        except asyncio.CancelledError:
-            self._runner.spawn(_cancelled(submitting))
-            raise
-
-    async def job(
-        self, job_id: str, model: IsingModel | None = None, *, timeout_s: float | None = None
-    ) -> AsyncJob:
-        """Find a job again, by its id; see `Session.job`."""
-        return AsyncJob(self, await self.run(self._conversation.job(job_id, model, timeout_s)))
-
-    async def jobs(self, *states: str, timeout_s: float | None = None) -> tuple[JobInfo, ...]:
-        """List the jobs of this user; see `Session.jobs`."""
-        return await self.run(self._conversation.jobs(states, timeout_s))
-
-    async def cancel(self, job_id: str, *, timeout_s: float | None = None) -> JobState:
-        """End a job early, by its id; see `Session.cancel`."""
-        return await self.run(self._conversation.cancel(job_id, timeout_s))
-
-    async def telemetry(self, *, timeout_s: float | None = None) -> DeviceStatus:
-        """Ask how the machine and its driver are; see `Session.telemetry`."""
-        return await self.run(self._instruments.device(timeout_s))
-
-    async def history(self, *, after: int = 0, timeout_s: float | None = None) -> History:
-        """Ask for the telemetry that the server kept; see `Session.history`."""
-        return await self.run(self._instruments.history(after, timeout_s))
-
-    async def calibration(
-        self, fingerprint: str | None = None, *, timeout_s: float | None = None
-    ) -> CalibrationRecord:
-        """Ask for a calibration, or the current one; see `Session.calibration`."""
-        return await self.run(self._instruments.calibration(fingerprint, timeout_s))
-
-    async def calibrations(self, *, timeout_s: float | None = None) -> tuple[CalibrationEntry, ...]:
-        """List the calibrations that the server knows; see `Session.calibrations`."""
-        return await self.run(self._instruments.calibrations(timeout_s))
-
-    async def calibrate(self, *, timeout_s: float | None = None) -> CalibrationRecord:
-        """Calibrate the machine; see `Session.calibrate`.
-
-        Where its task is cancelled the calibration is cancelled too.
-        """
-        key = secrets.token_hex(16)
-        try:
-            return await self.run(self._instruments.calibrate(key, timeout_s))
-        except asyncio.CancelledError:
-            self._runner.spawn(self._give_up(key))
-            raise
-
-    async def _give_up(self, calibration: str) -> None:
-        """Cancel a calibration, if somebody is there to be told."""
-        try:
-            await self.run(self._instruments.cancel(calibration))
-        except CimError:
-            return
-
-    def lock(
-        self,
-        *,
-        note: str = "",
-        for_s: float | None = None,
-        stands: bool = False,
-        wait_s: float = 0.0,
-    ) -> AsyncLease:
-        """Have the machine alone within an ``async with`` statement; see `Session.lock`."""
-        steps = self._control.lock(note=note, for_s=for_s, stands=stands, wait_s=wait_s)
-        return AsyncLease(steps, self._control, self._runner)
-
-    async def lock_info(self) -> LockState:
-        """Ask who has the machine."""
-        return await self.run(self._control.info())
-
-    async def break_lock(self, epoch: int) -> LockState:
-        """End a lock, by its epoch; see `Session.break_lock`."""
-        return await self.run(self._control.break_lock(epoch))
-
-    async def estop(self, reason: str = "") -> SafetyState:
-        """Stop the machine, whoever uses it; see `Session.estop`."""
-        return await self.run(self._control.stop(reason))
-
-    async def safety(self) -> SafetyState:
-        """Ask whether the machine is stopped, by whom and why."""
-        return await self.run(self._control.safety())
-
-    async def reset(self, stop: int) -> SafetyState:
-        """End an emergency stop, by its number; see `Session.reset`."""
-        return await self.run(self._control.reset(stop))
-
-    async def close(self) -> None:
-        """End the session; jobs that still run are cancelled. Twice is no mistake."""
-        try:
-            if self._runner.is_usable:
-                await self._runner.settle()
-                await self.run(self._conversation.dialogue.bye())
-        finally:
-            await self._runner.close()
-            self._abandon.detach()
-
-    async def drop(self) -> None:
-        """Let go of the server without a goodbye: it is gone."""
-        await self._runner.close()
-        self._abandon.detach()
-
-    async def run(self, steps: Steps[T]) -> T:
-        """Do the steps of a conversation, in this task."""
-        return await self._runner.run(steps)
-
-    async def __aenter__(self) -> Self:
-        try:
-            return await self.open()
-        except BaseException:
-            await self.close()
-            raise
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.close()
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return AsyncSession, (self._options,)
-
-
-async def _cancelled(submitting: asyncio.Task[AsyncJob]) -> None:
-    """Cancel a job that may not be queued yet, if somebody is there to be told."""
-    try:
-        await (await submitting).cancel()
-    except CimError:
-        return
+    return local

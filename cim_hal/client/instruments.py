@@ -1,10 +1,13 @@
-"""Telemetry and calibrations of a machine, as steps."""
+"""Telemetry and calibrations of a machine."""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, TypeVar
+import secrets
+from typing import TYPE_CHECKING
 
+from cim_hal.client.interrupts import CallCancelledError, observing
+from cim_hal.client.runner import SessionPart, blocking
 from cim_hal.errors import JobTimeoutError
 from cim_hal.protocol.wire.errors import as_error
 from cim_hal.protocol.wire.messages import (
@@ -22,92 +25,126 @@ from cim_hal.protocol.wire.messages import (
 )
 
 if TYPE_CHECKING:
-    from cim_hal.client.requests import RequestClient
     from cim_hal.client.steps import Steps
-    from cim_hal.protocol.wire.messages import Message
     from cim_hal.protocol.wire.messages.instruments import CalibrationEntry
 
-__all__ = ["Instruments"]
+__all__ = ["InstrumentMethods"]
 
-SINCE = (1, 0)
-WAIT_S = 10.0
-
-Answer = TypeVar("Answer", bound="Message")
+POLL_S = 10.0
 
 
-class Instruments:
-    """What a session says of telemetry and calibrations, as steps."""
+class InstrumentMethods(SessionPart):
+    """The methods of a session for telemetry and calibrations."""
 
-    def __init__(self, dialogue: RequestClient) -> None:
-        self._dialogue = dialogue
+    @blocking
+    def telemetry(self, *, timeout_s: float | None = None) -> Steps[DeviceStatus]:
+        """Ask for the state of the machine and its driver: newest telemetry, calibration."""
+        deadline = self._client.deadline(timeout_s)
+        return (yield from self._client.ask(AskDevice(), DeviceStatus, deadline=deadline))
 
-    def device(self, timeout_s: float | None) -> Steps[DeviceStatus]:
-        """Return how the machine and its driver are."""
-        until = self._dialogue.until(timeout_s)
-        return (yield from self._ask(AskDevice(), DeviceStatus, until=until))
+    @blocking
+    def history(self, *, after: int = 0, timeout_s: float | None = None) -> Steps[History]:
+        """Ask for the telemetry that the server has kept, the oldest first.
 
-    def history(self, after: int, timeout_s: float | None) -> Steps[History]:
-        """Return the telemetry with numbers above `after`, from all messages it takes."""
-        until = self._dialogue.until(timeout_s)
-        part = yield from self._ask(FetchHistory(after=after), History, until=until)
+        Parameters
+        ----------
+        after : int
+            Return only what has a larger number; pass ``history.newest`` of the last call to
+            continue.
+        """
+        deadline = self._client.deadline(timeout_s)
+        fetch = FetchHistory(after=after)
+        part = yield from self._client.ask(fetch, History, deadline=deadline)
         first, telemetry = part.first, part.telemetry
         while part.telemetry and first + len(telemetry) <= part.newest:
             fetch = FetchHistory(after=first + len(telemetry) - 1)
-            part = yield from self._ask(fetch, History, until=until)
+            part = yield from self._client.ask(fetch, History, deadline=deadline)
             telemetry += part.telemetry
         return History(telemetry=telemetry, first=first, newest=part.newest)
 
+    @blocking
     def calibration(
-        self, fingerprint: str | None, timeout_s: float | None
+        self, fingerprint: str | None = None, *, timeout_s: float | None = None
     ) -> Steps[CalibrationRecord]:
-        """Return a calibration, or the current one."""
-        get, until = GetCalibration(fingerprint=fingerprint), self._dialogue.until(timeout_s)
-        return (yield from self._ask(get, CalibrationRecord, until=until))
+        """Ask for a calibration, for instance the one that a record names.
 
-    def calibrations(self, timeout_s: float | None) -> Steps[tuple[CalibrationEntry, ...]]:
-        """Return all calibrations there are, the newest first."""
-        until = self._dialogue.until(timeout_s)
-        part = yield from self._ask(ListCalibrations(), CalibrationList, until=until)
+        Parameters
+        ----------
+        fingerprint : str, optional
+            The current calibration if None.
+
+        Raises
+        ------
+        UnknownReferenceError
+            There is none.
+        """
+        return (yield from self._calibration(fingerprint, self._client.deadline(timeout_s)))
+
+    @blocking
+    def calibrations(
+        self, *, timeout_s: float | None = None
+    ) -> Steps[tuple[CalibrationEntry, ...]]:
+        """List the calibrations that the server knows, the newest first."""
+        deadline, client = self._client.deadline(timeout_s), self._client
+        part = yield from client.ask(ListCalibrations(), CalibrationList, deadline=deadline)
         records = part.records
         while part.records and len(records) < part.total:
             rest = ListCalibrations(first=len(records))
-            part = yield from self._ask(rest, CalibrationList, until=until)
+            part = yield from client.ask(rest, CalibrationList, deadline=deadline)
             records += part.records
         return records
 
-    def calibrate(self, key: str, timeout_s: float | None) -> Steps[CalibrationRecord]:
-        """Calibrate the machine; a caller that gives up in time ends it."""
+    def calibrate(self, *, timeout_s: float | None = None) -> CalibrationRecord:
+        """Calibrate the machine when it is free; needs the role operator.
+
+        An interrupt (Ctrl-C) cancels the calibration.
+
+        Parameters
+        ----------
+        timeout_s : float, optional
+            How long to wait before the calibration is cancelled; without limit if None.
+
+        Raises
+        ------
+        CapabilityError
+            The machine cannot be calibrated.
+        JobTimeoutError
+            It was not done in time.
+        DeviceError
+            It failed.
+        """
+        key = secrets.token_hex(16)
         try:
-            state = yield from self._wait(key, timeout_s)
+            return self._run(self._calibrate(key, timeout_s))
+        except (KeyboardInterrupt, CallCancelledError):
+            with observing(None):
+                self._run(self._cancel_calibration(key))
+            raise
+
+    def _calibrate(self, key: str, timeout_s: float | None) -> Steps[CalibrationRecord]:
+        try:
+            state = yield from self._wait_for_calibration(key, timeout_s)
         except JobTimeoutError:
-            yield from self.cancel(key)
+            yield from self._cancel_calibration(key)
             raise
         if state.error is not None:
             raise as_error(state.error)
-        return (yield from self.calibration(state.fingerprint, None))
+        return (yield from self._calibration(state.fingerprint, math.inf))
 
-    def cancel(self, key: str) -> Steps[CalibrationState]:
-        """End a calibration."""
-        return (yield from self._ask(CancelCalibration(key=key), CalibrationState))
-
-    def _wait(self, key: str, timeout_s: float | None) -> Steps[CalibrationState]:
-        until = self._dialogue.until(timeout_s)
+    def _wait_for_calibration(self, key: str, timeout_s: float | None) -> Steps[CalibrationState]:
+        deadline = self._client.deadline(timeout_s)
         while True:
-            left_s = min(self._dialogue.left(until), WAIT_S)
-            run = RunCalibration(key=key, timeout_s=left_s)
-            state = yield from self._ask(run, CalibrationState, poll_s=left_s)
+            poll_s = min(self._client.remaining_s(deadline), POLL_S)
+            run = RunCalibration(key=key, timeout_s=poll_s)
+            state = yield from self._client.ask(run, CalibrationState, poll_s=poll_s)
             if state.state != "running":
                 return state
-            if left_s <= 0:
+            if poll_s <= 0:
                 raise JobTimeoutError(f"the calibration was not done within {timeout_s:g} s")
 
-    def _ask(
-        self,
-        body: Message,
-        expected: type[Answer],
-        *,
-        poll_s: float = 0.0,
-        until: float = math.inf,
-    ) -> Steps[Answer]:
-        yield from self._dialogue.need(SINCE, body.t, until)
-        return (yield from self._dialogue.ask(body, expected, poll_s=poll_s, until=until))
+    def _cancel_calibration(self, key: str) -> Steps[CalibrationState]:
+        return (yield from self._client.ask(CancelCalibration(key=key), CalibrationState))
+
+    def _calibration(self, fingerprint: str | None, deadline: float) -> Steps[CalibrationRecord]:
+        get = GetCalibration(fingerprint=fingerprint)
+        return (yield from self._client.ask(get, CalibrationRecord, deadline=deadline))

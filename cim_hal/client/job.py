@@ -1,26 +1,40 @@
-"""A submission, from the caller's side."""
+"""A submission, from the caller's side: where it is, and what it has measured."""
 
 from __future__ import annotations
 
+import math
 from contextlib import closing
 from typing import TYPE_CHECKING, TypeVar
 
-from cim_hal.client.batches import ResultBatches
-from cim_hal.client.updates import JobUpdates
+from cim_hal.client.messages import as_integer
+from cim_hal.client.requests import checked
+from cim_hal.client.results import check_model, fetch_rows, fetch_trace, samples_of
+from cim_hal.client.runner import blocking
+from cim_hal.client.steps import Receive, Sleep, Subscribe
+from cim_hal.errors import CimError, JobTimeoutError, ModelError, TransportError
+from cim_hal.protocol.jobs.state import TERMINAL, JobState
+from cim_hal.protocol.wire.errors import as_error
+from cim_hal.protocol.wire.messages import AckJob, CancelJob, JobStatus, WaitJob
+from cim_hal.protocol.wire.packet import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from cim_hal.client.session import Session
+    from cim_hal.client.requests import RequestClient
+    from cim_hal.client.runner import Runs
     from cim_hal.client.steps import Steps
-    from cim_hal.client.submission import Submission
+    from cim_hal.client.transport.base import ReplyStream
+    from cim_hal.model.ising import IsingModel
     from cim_hal.model.sampleset import SampleSet
-    from cim_hal.protocol.jobs.state import JobState
-    from cim_hal.protocol.wire.messages import JobStatus, Progress
+    from cim_hal.protocol.wire.messages import Progress
 
-__all__ = ["Job"]
+__all__ = ["Job", "JobUpdates", "ResultBatches"]
 
 T = TypeVar("T")
+
+# A long poll lasts as long as the job was waited for already: a lost answer costs no more again.
+SHORTEST_POLL_S, LONGEST_POLL_S = 1.0, 10.0
+TICK_S = 0.25  # a server ends a wait that much later, at most
 
 
 class Job:
@@ -30,81 +44,101 @@ class Job:
     ----------
     id : str
         Identifier on the server.
+    status : JobStatus
+        The latest status that the server has sent.
     """
 
-    def __init__(self, session: Session, submission: Submission) -> None:
-        self.id = submission.id
+    def __init__(
+        self,
+        session: Runs,
+        client: RequestClient,
+        model: IsingModel | None,
+        status: JobStatus,
+        *,
+        has_trace: bool = False,
+    ) -> None:
+        self.id = status.job
         self._session = session
-        self._submission = submission
+        self._client = client
+        self._model = model
+        self.status = status
+        self._has_trace = has_trace
+        self._samples: SampleSet | None = None
 
     @property
     def state(self) -> JobState:
         """Where the job is now; asks the server unless it has ended."""
-        return self._session.run(self._submission.state())
+        return self._run(self._poll()).state
 
     @property
     def progress(self) -> Progress | None:
-        """How far the job is, ``done`` of ``total``, where the machine tells; asks the server."""
-        return self._session.run(self._submission.progress())
+        """How far the job is, ``done`` of ``total``, if the machine reports it; asks the server."""
+        return self._run(self._poll()).progress
 
     def changes(self, timeout_s: float | None = None) -> Iterator[JobStatus]:
-        """Yield where the job is, now and at each change, as the server tells it; last the end.
+        """Yield the status of the job, now and at each change that the server reports.
 
-        A change of its state, of its progress or of the runs that are ready. JobUpdates that follow
-        each other faster than they are looked at are left out, but never the last.
+        A change is one of its state, of its progress or of the number of runs that are ready. The
+        last status is that of its end. Changes that follow each other faster than they are taken
+        are skipped, but never the last.
 
         Raises
         ------
         JobTimeoutError
             The job has not ended after `timeout_s`; it goes on.
         """
-        changes = JobUpdates(self._submission, timeout_s)
-        with closing(changes):
-            while (status := self._session.run(changes.next())) is not None:
+        with closing(JobUpdates(self, self._client, timeout_s)) as updates:
+            while (status := self._run(updates.next())) is not None:
                 yield status
 
     def batches(self, *, first: int = 0, timeout_s: float | None = None) -> Iterator[SampleSet]:
         """Yield the runs of the job as they are finished, each once, in the order of the job.
 
-        Each set is ranked by itself; all of them joined by `concat` are the result, where sums of
-        couplings are exact. Machines that deliver nothing before the end have one set. An interrupt
-        (Ctrl-C) cancels the job.
+        Each set is ranked by itself; all of them joined by `concat` are the result, if sums of
+        couplings are exact. Machines that deliver nothing before the end yield one set. An
+        interrupt (Ctrl-C) cancels the job.
 
         Parameters
         ----------
         first : int
-            Number of the first run that is wanted, to go on where another process left off.
+            Number of the first run to yield, to go on where another process left off.
         timeout_s : float, optional
-            How long to wait for the last run; without end where it is None.
+            How long to wait for the last run; without limit if None.
 
         Raises
         ------
         JobTimeoutError, JobCancelledError, DeviceError, TransportError
             As of `result`, after all runs that were finished before have been yielded.
         """
-        batches = ResultBatches(self._submission, first, timeout_s)
-        with closing(batches):
-            while (samples := self._or_cancel(batches.next())) is not None:
+        with closing(
+            ResultBatches(self, self._client, check_model(self._model), first, timeout_s)
+        ) as batches:
+            while (samples := self._run_or_cancel(batches.next())) is not None:
                 yield samples
 
-    def wait(self, timeout_s: float | None = None) -> JobState:
-        """Wait for the end of the job, or for `timeout_s`, and return where it is then."""
-        return self._session.run(self._submission.wait(timeout_s))
+    @blocking
+    def wait(self, timeout_s: float | None = None) -> Steps[JobState]:
+        """Wait for the end of the job, for `timeout_s` at most, and return its state then."""
+        yield from self._wait_until(self._client.deadline(timeout_s))
+        return self.status.state
 
-    def acknowledge(self, *, timeout_s: float | None = None) -> JobState:
-        """Let the server drop the result, now that it is safe; twice is no mistake.
+    @blocking
+    def acknowledge(self, *, timeout_s: float | None = None) -> Steps[JobState]:
+        """Let the server delete the result, once it is safe. Repeating this has no effect.
 
         The key of the job is remembered: submitting it again does not run it again.
         """
-        return self._session.run(self._submission.acknowledge(timeout_s))
+        return (yield from self._change(AckJob(job=self.id), timeout_s))
 
     def result(self, timeout_s: float | None = None) -> SampleSet:
-        """Wait for the samples and return them. An interrupt (Ctrl-C) cancels the job.
+        """Wait for the samples and return them, the same object each time.
+
+        An interrupt (Ctrl-C) cancels the job.
 
         Parameters
         ----------
         timeout_s : float, optional
-            How long to wait; without end, as long as the server answers, where it is None.
+            How long to wait; if None, for as long as the server answers.
 
         Raises
         ------
@@ -115,24 +149,246 @@ class Job:
         DeviceError
             The machine could not do it.
         TransportError
-            The server went away.
+            The connection to the server was lost.
         """
-        return self._result(timeout_s, cancels=False)
+        return self._run_or_cancel(self.fetch(timeout_s))
 
-    def result_or_cancel(self, timeout_s: float | None) -> SampleSet:
-        """Do as `result` does, and cancel a job that is not done in time."""
-        return self._result(timeout_s, cancels=True)
+    @blocking
+    def cancel(self, *, timeout_s: float | None = None) -> Steps[JobState]:
+        """Ask for an early end and return the state. A job that has ended stays as it is."""
+        return (yield from self._change(CancelJob(job=self.id), timeout_s))
 
-    def cancel(self, *, timeout_s: float | None = None) -> JobState:
-        """Ask for an early end and return the state; too late is no mistake."""
-        return self._session.run(self._submission.cancel(timeout_s))
+    # ---- steps, also of the session -------------------------------------------------------------
 
-    def _result(self, timeout_s: float | None, *, cancels: bool) -> SampleSet:
-        return self._or_cancel(self._submission.result(timeout_s, cancels=cancels))
+    def fetch(self, timeout_s: float | None, *, cancels: bool = False) -> Steps[SampleSet]:
+        """Do as `result`, as steps; with `cancels` a job that is not done in time is cancelled."""
+        if self._samples is None:
+            try:
+                self._samples = yield from self._wait_and_fetch(timeout_s)
+            except JobTimeoutError:
+                if cancels:
+                    yield from self._cancel_if_possible()
+                raise
+        return self._samples
 
-    def _or_cancel(self, steps: Steps[T]) -> T:
+    def _wait_and_fetch(self, timeout_s: float | None) -> Steps[SampleSet]:
+        deadline = self._client.deadline(timeout_s)
         try:
-            return self._session.run(steps)
+            yield from self._wait_until(deadline)
+            if self.status.state in TERMINAL:
+                if self.status.error is not None:
+                    raise as_error(self.status.error)
+                return (yield from self._fetch(deadline))
+        except TransportError as error:
+            is_late = self._client.remaining_s(deadline) <= self._client.retries.base_s
+            if not (error.retryable and is_late):
+                raise
+        raise _still(self.status, timeout_s)
+
+    def _fetch(self, deadline: float) -> Steps[SampleSet]:
+        model, trace = check_model(self._model), None
+        rows = yield from fetch_rows(self._client, self.id, deadline)
+        if self._has_trace:
+            trace = yield from fetch_trace(self._client, self.id, model.n_spins, deadline)
+        return samples_of(rows, model, trace)
+
+    def _cancel_if_possible(self) -> Steps[None]:
+        try:
+            yield from self._change(CancelJob(job=self.id), TICK_S)
+        except CimError:  # the server is gone
+            return
+
+    def _change(self, request: AckJob | CancelJob, timeout_s: float | None) -> Steps[JobState]:
+        deadline = self._client.deadline(timeout_s)
+        self.status = yield from self._client.ask(request, JobStatus, deadline=deadline)
+        return self.status.state
+
+    def _wait_until(self, deadline: float) -> Steps[None]:
+        clock, began = self._client.clock, self._client.clock()
+        while self.status.state not in TERMINAL:
+            if clock() >= deadline and clock() > began:
+                return
+            poll_s = min(max(clock() - began, SHORTEST_POLL_S), LONGEST_POLL_S)
+            yield from self._poll(max(min(poll_s, deadline - clock()), 0.0), deadline + TICK_S)
+
+    def _poll(self, poll_s: float = 0.0, deadline: float = math.inf) -> Steps[JobStatus]:
+        """Ask where the job is, unless it has ended; the answer may take `poll_s`."""
+        if self.status.state not in TERMINAL:
+            wait = WaitJob(job=self.id, timeout_s=poll_s)
+            asked = self._client.ask(wait, JobStatus, poll_s=poll_s, deadline=deadline)
+            self.status = yield from asked
+        return self.status
+
+    def _run(self, steps: Steps[T]) -> T:
+        return self._session._run(steps)  # noqa: SLF001
+
+    def _run_or_cancel(self, steps: Steps[T]) -> T:
+        try:
+            return self._run(steps)
         except KeyboardInterrupt:
             self.cancel()
             raise
+
+
+class JobUpdates:
+    """The changes of one job: first its status now, last that of its end.
+
+    Events come while a wait for the end is under way, and nothing depends on them: the answer to
+    the wait has the status too, and so has the server when it is asked after a stream broke.
+
+    Parameters
+    ----------
+    job : Job
+    client : RequestClient
+    timeout_s : float or None
+        How long to watch; without limit if None.
+    """
+
+    def __init__(self, job: Job, client: RequestClient, timeout_s: float | None) -> None:
+        self._job = job
+        self._client = client
+        self._timeout_s = timeout_s
+        self._began, self._deadline = client.clock(), client.deadline(timeout_s)
+        self._stream: ReplyStream | None = None
+        self._poll_s = 0.0
+        self._seen = -1
+        self._is_over = False
+
+    def next(self) -> Steps[JobStatus | None]:
+        """Wait for the next change; None after the end.
+
+        Raises
+        ------
+        JobTimeoutError
+            The time is up, and the job goes on.
+        """
+        while not self._is_over:
+            try:
+                status = self._job.status = yield from self._receive()
+            except TransportError:
+                self._check_time(self._client.retries.base_s)
+                raise
+            self._is_over = status.state in TERMINAL
+            if self._is_over or status.seq > self._seen:
+                self._seen = status.seq
+                return status
+            self._check_time(0.0)
+        return None
+
+    def close(self) -> None:
+        """Receive no more."""
+        stream, self._stream = self._stream, None
+        if stream is not None:
+            stream.close()
+
+    def _check_time(self, least_s: float) -> None:
+        if self._client.remaining_s(self._deadline) <= least_s:
+            raise _still(self._job.status, self._timeout_s)
+
+    def _receive(self) -> Steps[JobStatus]:
+        client, deadline = self._client, self._deadline + TICK_S
+        try:
+            if self._stream is None:
+                self._stream = yield from self._subscribe(deadline)
+            timeout_s = self._poll_s + TICK_S + client.retries.retry_after_s
+            packet = yield Receive(self._stream, timeout_s)
+            if packet.kind is Kind.REPLY:
+                self.close()
+            return checked(packet, (JobStatus,))
+        except CimError:
+            self.close()
+            yield Sleep(client.retries.base_s)
+            return (yield from client.ask(self._wait(0.0), JobStatus, deadline=deadline))
+
+    def _subscribe(self, deadline: float) -> Steps[ReplyStream]:
+        """Wait for the end of the job, for as long again as it was watched already."""
+        client = self._client
+        longest_s = min(client.remaining_s(self._deadline), LONGEST_POLL_S)
+        self._poll_s = min(max(client.clock() - self._began, SHORTEST_POLL_S), longest_s)
+        welcome = yield from client.hello(deadline)
+        wait = self._wait(self._poll_s, events=True)
+        return (yield Subscribe(client.packet(wait, welcome), client.retries.retry_after_s))
+
+    def _wait(self, timeout_s: float, *, events: bool = False) -> WaitJob:
+        since = max(self._seen, 0) if events else 0  # without: an answer at once
+        return WaitJob(job=self._job.id, timeout_s=timeout_s, since=since, events=events)
+
+
+class ResultBatches:
+    """The runs of one job in their order, fetched by number: none is lost or comes twice.
+
+    Parameters
+    ----------
+    job : Job
+    client : RequestClient
+    model : IsingModel
+    first : int
+        Number of the first run to fetch.
+    timeout_s : float or None
+        How long to wait for the last one; without limit if None.
+
+    Raises
+    ------
+    ModelError
+        `first` is no number of a run.
+    """
+
+    def __init__(
+        self,
+        job: Job,
+        client: RequestClient,
+        model: IsingModel,
+        first: int,
+        timeout_s: float | None,
+    ) -> None:
+        self._first = as_integer("first", first)
+        if self._first < 0:
+            raise ModelError(f"first = {first}", hint="the first run has the number 0")
+        self._job = job
+        self._client = client
+        self._model = model
+        self._updates = JobUpdates(job, client, timeout_s)
+        self._deadline = client.deadline(timeout_s)
+        self._n_runs: int | None = None
+
+    def next(self) -> Steps[SampleSet | None]:
+        """Wait for more runs and return all there are; None if there will be no more.
+
+        Raises
+        ------
+        CimError
+            Why the job was not done; the runs it finished have been returned before.
+        """
+        status = self._job.status
+        while status.ready <= self._first:
+            if status.state in TERMINAL:
+                return (yield from self._end(status))
+            status = (yield from self._updates.next()) or self._job.status
+        return (yield from self._fetch(status.ready))
+
+    def close(self) -> None:
+        """Receive no more."""
+        self._updates.close()
+
+    def _fetch(self, ready: int) -> Steps[SampleSet]:
+        rows = yield from fetch_rows(
+            self._client, self._job.id, self._deadline, first=self._first, ready=ready
+        )
+        self._first += rows.n_runs
+        self._n_runs = rows.batch.n_runs
+        return samples_of(rows, self._model)
+
+    def _end(self, status: JobStatus) -> Steps[SampleSet | None]:
+        if status.error is not None:
+            raise as_error(status.error)
+        if status.gone and self._first != self._n_runs:
+            return (yield from self._fetch(self._first + 1))  # the server's error says why not
+        return None
+
+
+def _still(status: JobStatus, timeout_s: float | None) -> JobTimeoutError:
+    return JobTimeoutError(
+        f"the job is still {status.state} after {timeout_s:g} s",
+        hint="wait again, or cancel it",
+        job=status.job,
+    )

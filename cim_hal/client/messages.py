@@ -1,4 +1,4 @@
-"""A caller's values as messages; complaints in the caller's words."""
+"""A caller's values as messages; errors name the caller's arguments."""
 
 from __future__ import annotations
 
@@ -11,28 +11,20 @@ from pydantic import ValidationError
 from cim_hal.errors import ModelError
 from cim_hal.protocol.wire.base import Wire
 from cim_hal.protocol.wire.messages import (
-    CancelJob,
     CouplingRef,
-    DropCouplings,
-    ListJobs,
     Sample,
     Schedule,
     TraceSpec,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
+    from cim_hal.client.options import SampleOptions
     from cim_hal.model.schedule import PumpSchedule
-    from cim_hal.model.trace import TraceRequest
 
 __all__ = [
     "as_integer",
-    "cancel_request",
     "checked",
     "coupling_ref",
-    "drop_request",
-    "list_request",
     "new_key",
     "sample_request",
 ]
@@ -45,43 +37,8 @@ def new_key() -> str:
     return secrets.token_hex(16)
 
 
-def cancel_request(job_id: str) -> CancelJob:
-    """Return the request to end a job.
-
-    Raises
-    ------
-    ModelError
-        `job_id` is no id of a job.
-    """
-    return checked(CancelJob, job=job_id)
-
-
-def drop_request(digest: str) -> DropCouplings:
-    """Return the request to let go of couplings.
-
-    Raises
-    ------
-    ModelError
-        `digest` is no content address.
-    """
-    return checked(DropCouplings, digest=digest)
-
-
-def list_request(
-    *, states: Iterable[str] = (), job: str | None = None, after: str | None = None
-) -> ListJobs:
-    """Return the request for a list of jobs.
-
-    Raises
-    ------
-    ModelError
-        A state or an id is none.
-    """
-    return checked(ListJobs, states=tuple(states), job=job, after=after)
-
-
 def coupling_ref(digest: str, *, bits: int | None, gauge_seed: int | None) -> CouplingRef:
-    """Return the reference to couplings fitted in one way.
+    """Return the reference to couplings lowered in one way.
 
     Raises
     ------
@@ -96,36 +53,26 @@ def coupling_ref(digest: str, *, bits: int | None, gauge_seed: int | None) -> Co
     )
 
 
-def sample_request(
-    coupling: CouplingRef,
-    schedule: PumpSchedule | None,
-    *,
-    n_runs: int,
-    seed: int | None,
-    settings: Mapping[str, float],
-    trace: TraceRequest | None,
-    priority: int = 0,
-    key: str | None = None,
-    keep: bool = False,
-) -> Sample:
-    """Return a submission with a key and a seed, its own where they are None.
+def sample_request(digest: str, schedule: PumpSchedule | None, options: SampleOptions) -> Sample:
+    """Return a submission; a key and a seed are drawn where the options have none.
 
     Raises
     ------
     ModelError
         A value is malformed for any machine.
     """
+    trace, seed, settings = options.trace, options.seed, options.settings or {}
     return checked(
         Sample,
-        key=new_key() if key is None else key,
-        coupling=coupling,
+        key=new_key() if options.key is None else options.key,
+        coupling=coupling_ref(digest, bits=options.coupling_bits, gauge_seed=options.gauge_seed),
         schedule=schedule and Schedule(pump=schedule.pump, round_trips=schedule.round_trips),
-        n_runs=as_integer("n_runs", n_runs),
+        n_runs=as_integer("n_runs", options.n_runs),
         seed=secrets.randbits(63) if seed is None else as_integer("seed", seed),
         settings={name: _as_number(name, value) for name, value in settings.items()},
         trace=trace and checked(TraceSpec, every=trace.every, runs=trace.runs),
-        priority=as_integer("priority", priority),
-        keep=keep,
+        priority=as_integer("priority", options.priority),
+        keep=options.keep,
     )
 
 

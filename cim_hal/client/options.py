@@ -1,44 +1,133 @@
-"""Where a session leads, as a value: what is left of a session when it travels."""
+"""The options of sessions and of jobs, as values that hold the defaults."""
 
 from __future__ import annotations
 
-import asyncio
+import math
 import os
+import secrets
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self, TypedDict
 
-from cim_hal.client.access import keys_for
-from cim_hal.client.retries import Retries
-from cim_hal.client.transport.async_local import AsyncLocalTransport
-from cim_hal.client.transport.base import Transport
-from cim_hal.client.transport.local import LocalTransport
-from cim_hal.errors import LocalProtocolError, ModelError, TargetError
-from cim_hal.machine.driver import Driver
-from cim_hal.machine.registry import make_driver
+from cim_hal.errors import LocalProtocolError, ModelError
 
 if TYPE_CHECKING:
-    from cim_hal.client.access import ClientKeys
-    from cim_hal.client.transport.async_base import AsyncTransport
+    from collections.abc import Iterator, Mapping
 
-__all__ = ["EPOCH_VARIABLE", "TIMEOUT_S", "ConnectionOptions", "epoch_from_environment"]
+    from cim_hal.client.transport.base import Transport
+    from cim_hal.machine.driver import Driver
+    from cim_hal.model.trace import TraceRequest
 
-TIMEOUT_S = 5.0
+__all__ = [
+    "EPOCH_VARIABLE",
+    "Attempt",
+    "ConnectionKeywords",
+    "ConnectionOptions",
+    "Retries",
+    "SampleKeywords",
+    "SampleOptions",
+    "epoch_from_environment",
+]
+
 EPOCH_VARIABLE = "CIM_HAL_EPOCH"
+JITTER = secrets.SystemRandom()
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One sending of a request.
+
+    Attributes
+    ----------
+    retry_after_s : float
+        How long to wait for the reply before the request is sent again.
+    pause_s : float
+        How long to wait after an error before the next attempt.
+    """
+
+    retry_after_s: float
+    pause_s: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Retries:
+    """When a request is sent again: only after an error that is `retryable`, with the same id.
+
+    The n-th pause is drawn evenly between 0 and ``min(cap_s, base_s * factor**n)`` ("full
+    jitter"), and is at least what the server asks for. No pause goes past the deadline of the
+    call.
+
+    Attributes
+    ----------
+    base_s, factor, cap_s : float
+        Of the pauses.
+    retry_after_s : float
+        How long the first attempt waits for its reply; the next ones `factor` times as long, up
+        to `cap_s`. A reply that was lost costs that much.
+    limit : int, optional
+        Most repetitions of one request; without end, up to the deadline, where it is None.
+
+    Raises
+    ------
+    ModelError
+        A time that is not positive, a factor below 1, or a negative limit.
+
+    References
+    ----------
+    M. Brooker, "Exponential backoff and jitter", AWS Architecture Blog, 2015.
+    """
+
+    base_s: float = 0.1
+    factor: float = 2.0
+    cap_s: float = 5.0
+    retry_after_s: float = 1.0
+    limit: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("base_s", "cap_s", "retry_after_s"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise ModelError(f"{name} = {getattr(self, name)!r}", hint="it must be positive")
+        if not 1 <= self.factor < math.inf:
+            raise ModelError(f"factor = {self.factor!r}", hint="it must be 1 or more")
+        if self.limit is not None and self.limit < 0:
+            raise ModelError(f"limit = {self.limit!r}", hint="it must be 0 or more, or None")
+
+    def attempts(self) -> Iterator[Attempt]:
+        """Yield the attempts; the last one, if there is a last, has an endless pause."""
+        pause_s, retry_after_s, n_done = self.base_s, self.retry_after_s, 0
+        while True:
+            is_last = self.limit is not None and n_done >= self.limit
+            drawn_s = math.inf if is_last else JITTER.uniform(0.0, min(pause_s, self.cap_s))
+            yield Attempt(min(retry_after_s, max(self.cap_s, self.retry_after_s)), drawn_s)
+            pause_s, retry_after_s, n_done = (
+                min(pause_s * self.factor, self.cap_s),
+                min(retry_after_s * self.factor, max(self.cap_s, self.retry_after_s)),
+                n_done + 1,
+            )
+
+
+class ConnectionKeywords(TypedDict, total=False):
+    """Keywords of `open_device`; the defaults are those of `ConnectionOptions`."""
+
+    timeout_s: float
+    key: str | os.PathLike[str] | None
+    server_key: str | os.PathLike[str] | None
+    retries: Retries | None
+    epoch: int | None
 
 
 @dataclass(frozen=True)
 class ConnectionOptions:
-    """A target, the files of the keys to it, and how patient to be. Pickles where the target does.
+    """A target and how to reach it. It pickles if the target is a string.
 
     Attributes
     ----------
     target : str, Driver or Transport
     timeout_s : float
     key, server_key : path, optional
-        Files are read where the options is opened, which may be in another process.
+        The files are read when the connection is opened, which may be in another process.
     retries : Retries
     epoch : int
-        Of a lock that stands, to work under it.
+        Of a standing lock to work under; 0 for none.
 
     Raises
     ------
@@ -47,7 +136,7 @@ class ConnectionOptions:
     """
 
     target: str | Driver | Transport
-    timeout_s: float = TIMEOUT_S
+    timeout_s: float = 5.0
     key: str | os.PathLike[str] | None = None
     server_key: str | os.PathLike[str] | None = None
     retries: Retries = field(default_factory=Retries)
@@ -57,46 +146,16 @@ class ConnectionOptions:
         if not self.timeout_s > 0:
             raise ModelError(f"timeout_s = {self.timeout_s!r}", hint="it must be positive")
 
+    @classmethod
+    def of(cls, target: str | Driver | Transport, options: ConnectionKeywords) -> Self:
+        """Return the options of a target; None stands for a default."""
+        given = {name: value for name, value in options.items() if value is not None}
+        return cls(target, **given)  # pyright: ignore[reportArgumentType]  as declared above
+
     @property
     def is_endpoint(self) -> bool:
-        """Whether it leads to another process."""
+        """Whether the target is a server in another process."""
         return isinstance(self.target, str) and self.target.startswith(("tcp://", "ipc://"))
-
-    def keys(self) -> ClientKeys | None:
-        """Read the keys that the server is to be shown."""
-        return keys_for(str(self.target), self.key, self.server_key)
-
-    async def open_async(self) -> AsyncTransport:
-        """Return a transport for the running event loop."""
-        if self.is_endpoint:
-            from cim_hal.client.transport.async_zmq import AsyncZmqTransport
-
-            return AsyncZmqTransport(str(self.target), keys=self.keys())
-        local = await asyncio.to_thread(self.open)  # a driver takes its time to start
-        if not isinstance(local, LocalTransport):
-            raise TargetError(
-                f"a {type(local).__name__} does not work in an event loop",
-                hint="pass a name, an endpoint such as tcp://host:port, or a Driver",
-            )
-        return AsyncLocalTransport(local)
-
-    def open(self) -> Transport:
-        """Return a transport; of an endpoint, nobody has been spoken to yet."""
-        target = self.target
-        if isinstance(target, Driver):
-            return LocalTransport(target)
-        if isinstance(target, Transport):
-            return target
-        if not isinstance(target, str):
-            raise TargetError(
-                f"a {type(target).__name__} is not a device",
-                hint="pass a name, an endpoint such as tcp://host:port, a Driver or a Transport",
-            )
-        if self.is_endpoint:
-            from cim_hal.client.transport.zmq import ZmqTransport  # zmq takes its time to import
-
-            return ZmqTransport(target, keys=self.keys())
-        return LocalTransport(make_driver(target))
 
     def __reduce__(self) -> tuple[object, ...]:
         if not isinstance(self.target, str):
@@ -105,11 +164,11 @@ class ConnectionOptions:
                 hint="serve it (cim-hal serve, spawn_server) and open its endpoint",
             )
         files = self.key, self.server_key
-        return ConnectionOptions, (self.target, self.timeout_s, *files, self.retries, self.epoch)
+        return type(self), (self.target, self.timeout_s, *files, self.retries, self.epoch)
 
 
 def epoch_from_environment() -> int:
-    """Return the epoch of a lock that stands, from ``CIM_HAL_EPOCH``; 0 for none.
+    """Return the epoch of a standing lock from ``CIM_HAL_EPOCH``; 0 if there is none.
 
     Raises
     ------
@@ -120,3 +179,32 @@ def epoch_from_environment() -> int:
     if not (text.isascii() and text.isdigit()):
         raise ModelError(f"{EPOCH_VARIABLE} = {text!r}", hint="cim-hal lock prints the epoch")
     return int(text)
+
+
+class SampleKeywords(TypedDict, total=False):
+    """Keywords of `Session.submit`; the defaults are those of `SampleOptions`."""
+
+    n_runs: int
+    seed: int | None
+    coupling_bits: int | None
+    gauge_seed: int | None
+    settings: Mapping[str, float] | None
+    trace: TraceRequest | None
+    priority: int
+    key: str | None
+    keep: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleOptions:
+    """Options of a job; `Session.submit` says what they mean."""
+
+    n_runs: int = 1
+    seed: int | None = None
+    coupling_bits: int | None = None
+    gauge_seed: int | None = None
+    settings: Mapping[str, float] | None = None
+    trace: TraceRequest | None = None
+    priority: int = 0
+    key: str | None = None
+    keep: bool = True

@@ -12,7 +12,6 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from cim_hal.client.async_pool import JOBS_PER_MACHINE, AsyncDevicePool, each
-from cim_hal.client.options import TIMEOUT_S
 from cim_hal.client.spawn import spawn_server
 from cim_hal.errors import ClosedError, LocalProtocolError, ModelError
 
@@ -20,9 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterable, Iterator, Sequence
     from typing import Unpack
 
-    from cim_hal.client.conversation import SampleOptions
-    from cim_hal.client.options import ConnectionOptions
-    from cim_hal.client.retries import Retries
+    from cim_hal.client.options import ConnectionKeywords, ConnectionOptions, SampleKeywords
     from cim_hal.client.spawn import SpawnedServer
     from cim_hal.machine.capabilities import Capabilities
     from cim_hal.machine.driver import Driver
@@ -87,21 +84,15 @@ class DevicePool:
         targets: Sequence[str | Driver | ConnectionOptions],
         *,
         jobs_per_machine: int = JOBS_PER_MACHINE,
-        timeout_s: float = TIMEOUT_S,
-        key: str | os.PathLike[str] | None = None,
-        server_key: str | os.PathLike[str] | None = None,
-        retries: Retries | None = None,
         servers: Sequence[SpawnedServer] = (),
         connect: bool = True,
+        **options: Unpack[ConnectionKeywords],
     ) -> None:
         self._pool = AsyncDevicePool(
             targets,
             jobs_per_machine=jobs_per_machine,
-            timeout_s=timeout_s,
-            key=key,
-            server_key=server_key,
-            retries=retries,
             servers=servers,
+            **options,
         )
         self._pid = os.getpid()
         self._loop = asyncio.new_event_loop()
@@ -172,7 +163,7 @@ class DevicePool:
         schedule: PumpSchedule | None = None,
         *,
         timeout_s: float | None = None,
-        **options: Unpack[SampleOptions],
+        **options: Unpack[SampleKeywords],
     ) -> Future[SampleSet]:
         """Start a job and return at once; options as of `Session.submit`.
 
@@ -186,7 +177,7 @@ class DevicePool:
         schedule: PumpSchedule | None = None,
         *,
         timeout_s: float | None = None,
-        **options: Unpack[SampleOptions],
+        **options: Unpack[SampleKeywords],
     ) -> SampleSet:
         """Run a job and return its samples; errors as of `AsyncDevicePool.sample`."""
         job = self.submit(model, schedule, timeout_s=timeout_s, **options)

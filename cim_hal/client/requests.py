@@ -1,4 +1,4 @@
-"""A conversation with a server: hello, requests with their session, bye. Steps, no I/O."""
+"""Requests to one server: sessions, retries and deadlines, as steps. No I/O."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import time
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from cim_hal.client.retries import Retries
+from cim_hal.client.options import Retries
 from cim_hal.client.steps import Exchange, Exclusive, Pipeline, Sleep
 from cim_hal.errors import (
     CimError,
@@ -16,7 +16,6 @@ from cim_hal.errors import (
     TransportError,
     TransportTimeoutError,
     UnknownReferenceError,
-    VersionError,
     rebuild,
 )
 from cim_hal.protocol.wire.errors import as_error
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cim_hal.client.steps import Steps
-    from cim_hal.protocol.wire.version import Version
 
 __all__ = ["RequestClient", "checked"]
 
@@ -40,10 +38,10 @@ BYE_S = 1.0
 
 
 class RequestClient:
-    """What to say to one server, and what to make of its answers; faults are raised.
+    """Sends requests to one server and raises the errors that it answers with.
 
-    A server that forgot the session, or was started anew, is greeted again. A request is sent
-    again, with the same id, after an error that is `retryable`, until its time is over.
+    If the server has forgotten the session, or was restarted, a new session is opened. A request
+    is sent again, with the same id, after an error that is `retryable`, up to its deadline.
 
     Parameters
     ----------
@@ -77,36 +75,20 @@ class RequestClient:
         """What the server said to the latest hello; None before it."""
         return self._welcome
 
-    def until(self, timeout_s: float | None) -> float:
+    def deadline(self, timeout_s: float | None) -> float:
         """Return when a call that begins now must end; infinity where `timeout_s` is None."""
         return math.inf if timeout_s is None else self.clock() + timeout_s
 
-    def left(self, until: float) -> float:
-        """Return how many seconds are left; none are left after `until`."""
-        return max(until - self.clock(), 0.0)
+    def remaining_s(self, deadline: float) -> float:
+        """Return how many seconds are left; none are left after `deadline`."""
+        return max(deadline - self.clock(), 0.0)
 
-    def hello(self, until: float = math.inf) -> Steps[Welcome]:
+    def hello(self, deadline: float = math.inf) -> Steps[Welcome]:
         """Open a session unless one is open."""
         if self._welcome is None:
-            yield self._turn(None, until)
+            yield self._turn(None, deadline)
         assert self._welcome is not None  # noqa: S101  our own doing, one line above
         return self._welcome
-
-    def need(self, least: Version, what: str, until: float = math.inf) -> Steps[None]:
-        """Refuse to ask an older server for what it does not know.
-
-        Raises
-        ------
-        VersionError
-            The version agreed is older than `least`.
-        """
-        agreed = (yield from self.hello(until)).protocol
-        if agreed < least:
-            needed, spoken = (f"{major}.{minor}" for major, minor in (least, agreed))
-            raise VersionError(
-                f"{what} needs protocol {needed}, the server speaks {spoken}",
-                hint="update cim-hal on the server",
-            )
 
     def ask(
         self,
@@ -114,10 +96,10 @@ class RequestClient:
         *expected: type[Answer],
         poll_s: float = 0.0,
         work_s: float = 0.0,
-        until: float = math.inf,
+        deadline: float = math.inf,
     ) -> Steps[Answer]:
         """Send a request and return its answer; see `ask_packet`."""
-        steps = self.ask_packet(body, *expected, poll_s=poll_s, work_s=work_s, until=until)
+        steps = self.ask_packet(body, *expected, poll_s=poll_s, work_s=work_s, deadline=deadline)
         return (yield from steps)[0]
 
     def ask_packet(
@@ -126,7 +108,7 @@ class RequestClient:
         *expected: type[Answer],
         poll_s: float = 0.0,
         work_s: float = 0.0,
-        until: float = math.inf,
+        deadline: float = math.inf,
     ) -> Steps[tuple[Answer, tuple[NDArray[Any], ...]]]:
         """Send a request and return its answer with the arrays that came with it.
 
@@ -136,19 +118,19 @@ class RequestClient:
             How long the server holds back its answer, as it was asked to.
         work_s : float
             How long it may work on the answer, as long as it answers to a ping meanwhile.
-        until : float
+        deadline : float
             When to give up, on the clock; the time of an answer ends it too.
         """
-        welcome = yield from self.hello(until)
+        welcome = yield from self.hello(deadline)
         packet = self.packet(body, welcome)
         try:
-            reply = yield from self._asked(packet, poll_s=poll_s, work_s=work_s, until=until)
+            reply = yield from self._asked(packet, poll_s=poll_s, work_s=work_s, deadline=deadline)
         except UnknownReferenceError as error:
             if error.details.get("kind") != "session":
                 raise
-            yield self._turn(welcome, until)
-            packet = self.packet(body, (yield from self.hello(until)))
-            reply = yield from self._asked(packet, poll_s=poll_s, work_s=work_s, until=until)
+            yield self._turn(welcome, deadline)
+            packet = self.packet(body, (yield from self.hello(deadline)))
+            reply = yield from self._asked(packet, poll_s=poll_s, work_s=work_s, deadline=deadline)
         return checked(reply, expected), reply.buffers
 
     def send_all(
@@ -157,21 +139,21 @@ class RequestClient:
         expected: type[Message],
         *,
         window: int,
-        until: float = math.inf,
+        deadline: float = math.inf,
     ) -> Steps[None]:
         """Send requests with an array each, at most `window` of them unanswered.
 
         Answers may overtake each other. After an error only what is unanswered is sent again.
         """
-        welcome = yield from self.hello(until)
+        welcome = yield from self.hello(deadline)
         packets = (self.packet(body, welcome, array) for body, array in requests)
         flight = _InFlight(packets, expected)
-        repeat = _RetryState(self, until)
+        repeat = _RetryState(self, deadline)
         while not flight.is_over:
             before = flight.n_taken
             timeout_s = repeat.timeout_s(repeat.attempt.retry_after_s)
             pipeline = Pipeline(
-                flight.outgoing(), window, timeout_s, until - self.clock(), flight.take
+                flight.outgoing(), window, timeout_s, deadline - self.clock(), flight.take
             )
             try:
                 yield pipeline
@@ -190,22 +172,22 @@ class RequestClient:
         except CimError:
             return
 
-    def _turn(self, stale: Welcome | None, until: float) -> Exclusive:
-        timeout_s = max(min(until - self.clock(), self.timeout_s), 0.0)
-        return Exclusive(self._hello(stale, until), timeout_s)
+    def _turn(self, stale: Welcome | None, deadline: float) -> Exclusive:
+        timeout_s = max(min(deadline - self.clock(), self.timeout_s), 0.0)
+        return Exclusive(self._hello(stale, deadline), timeout_s)
 
-    def _hello(self, stale: Welcome | None, until: float) -> Steps[None]:
+    def _hello(self, stale: Welcome | None, deadline: float) -> Steps[None]:
         if self._welcome is not stale:
             return  # another conversation has said it meanwhile
         hello = Hello(protocols=(OLDEST, NEWEST), client=f"cim-hal {version('cim-hal')}")
         packet = Packet(Kind.REQUEST, secrets.token_bytes(ID_BYTES), hello)
-        self._welcome = checked((yield from self._asked(packet, until=until)), (Welcome,))
+        self._welcome = checked((yield from self._asked(packet, deadline=deadline)), (Welcome,))
 
     def _asked(
-        self, packet: Packet, *, poll_s: float = 0.0, work_s: float = 0.0, until: float
+        self, packet: Packet, *, poll_s: float = 0.0, work_s: float = 0.0, deadline: float
     ) -> Steps[Packet]:
-        """Send a request until there is a reply, and raise the fault that it may be."""
-        repeat = _RetryState(self, until, poll_s + work_s)
+        """Send a request deadline there is a reply, and raise the fault that it may be."""
+        repeat = _RetryState(self, deadline, poll_s + work_s)
         while True:
             timeout_s = repeat.timeout_s(repeat.attempt.retry_after_s + poll_s)
             try:
@@ -216,12 +198,12 @@ class RequestClient:
             except CimError as error:
                 yield Sleep(repeat.pause_s(error))
                 if work_s and isinstance(error, TransportTimeoutError):
-                    yield from self._check_life(until)
+                    yield from self._check_life(deadline)
 
-    def _check_life(self, until: float) -> Steps[None]:
+    def _check_life(self, deadline: float) -> Steps[None]:
         """Raise where the server does not answer a ping in the time of an answer."""
         if self._welcome is not None:
-            yield from self._asked(self.packet(Ping(), self._welcome), until=until)
+            yield from self._asked(self.packet(Ping(), self._welcome), deadline=deadline)
 
     def packet(self, body: Message, welcome: Welcome, *buffers: NDArray[Any]) -> Packet:
         """Return a new request of the session that `welcome` opened."""
@@ -232,36 +214,36 @@ class RequestClient:
 class _RetryState:
     """The attempts of one request, and the time that is left for them."""
 
-    def __init__(self, dialogue: RequestClient, until: float, extra_s: float = 0.0) -> None:
-        self._clock = dialogue.clock
-        self._allowed_s = dialogue.timeout_s + extra_s
-        self._until = until
-        self._least_s = dialogue.retries.base_s
-        self._attempts = dialogue.retries.attempts()
+    def __init__(self, client: RequestClient, deadline: float, extra_s: float = 0.0) -> None:
+        self._clock = client.clock
+        self._allowed_s = client.timeout_s + extra_s
+        self._deadline = deadline
+        self._least_s = client.retries.base_s
+        self._attempts = client.retries.attempts()
         self.attempt = next(self._attempts)
         self.progressed()
 
     def progressed(self) -> None:
         """Give the server the time of an answer again, if the caller has it."""
         self._began = self._clock()
-        self._give_up = min(self._until, self._began + self._allowed_s)
+        self._give_up = min(self._deadline, self._began + self._allowed_s)
 
     def timeout_s(self, wanted_s: float) -> float:
         """Return how long to wait for a reply: no longer than there is time."""
-        left_s = self._give_up - self._clock()
-        if left_s <= 0:
+        remaining_s = self._give_up - self._clock()
+        if remaining_s <= 0:
             raise self._gave_up(TransportTimeoutError("no answer"))
-        return min(wanted_s, left_s)
+        return min(wanted_s, remaining_s)
 
     def pause_s(self, error: CimError) -> float:
         """Return how long to wait before the next attempt, or raise `error`."""
         attempt, self.attempt = self.attempt, next(self._attempts, self.attempt)
-        left_s = self._give_up - self._clock()
-        is_late = left_s <= max(self._least_s, error.retry_after_s)
+        remaining_s = self._give_up - self._clock()
+        is_late = remaining_s <= max(self._least_s, error.retry_after_s)
         if not error.retryable or is_late or attempt.pause_s == math.inf:
             raise self._gave_up(error)
         # Half of what is left, so that another attempt has the other half.
-        return max(min(attempt.pause_s, left_s / 2), error.retry_after_s)
+        return max(min(attempt.pause_s, remaining_s / 2), error.retry_after_s)
 
     def _gave_up(self, error: CimError) -> CimError:
         """Return the error with the time that was spent on it."""

@@ -1,4 +1,4 @@
-"""The rows of a result, as they travel, and the samples they make."""
+"""Fetching the results of a job: rows of spins and amplitudes, and traces."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cim_hal.client.steps import Compute
 from cim_hal.errors import ModelError, RemoteProtocolError
 from cim_hal.model.sampleset import SampleSet
-from cim_hal.protocol.wire.messages import FetchResult, ResultBatch
+from cim_hal.model.trace import MAX_TRACE_BYTES, Trace
+from cim_hal.protocol.wire.messages import FetchResult, FetchTrace, ResultBatch, TraceBatch
 from cim_hal.protocol.wire.results import unpack_spins
 
 if TYPE_CHECKING:
@@ -19,9 +19,8 @@ if TYPE_CHECKING:
     from cim_hal.client.requests import RequestClient
     from cim_hal.client.steps import Steps
     from cim_hal.model.ising import IsingModel
-    from cim_hal.model.trace import Trace
 
-__all__ = ["ResultRows", "check_model", "fetch_rows", "samples_of"]
+__all__ = ["ResultRows", "check_model", "fetch_rows", "fetch_trace", "samples_of"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +45,7 @@ class ResultRows:
 
 
 def fetch_rows(
-    dialogue: RequestClient, job: str, until: float, *, first: int = 0, ready: int | None = None
+    client: RequestClient, job: str, deadline: float, *, first: int = 0, ready: int | None = None
 ) -> Steps[ResultRows]:
     """Fetch rows `first` up to `ready` of a job, or all of one that is done where that is None.
 
@@ -59,7 +58,7 @@ def fetch_rows(
     n_spins = 0
     while True:
         ask = FetchResult(job=job, first=first, partial=ready is not None)
-        batch, buffers = yield from dialogue.ask_packet(ask, ResultBatch, until=until)
+        batch, buffers = yield from client.ask_packet(ask, ResultBatch, deadline=deadline)
         n_spins = n_spins or batch.n_spins
         first += _n_rows(batch, buffers, n_spins=n_spins)
         parts.append(buffers)
@@ -77,10 +76,30 @@ def check_model(model: IsingModel | None) -> IsingModel:
     return model
 
 
-def samples_of(rows: ResultRows, model: IsingModel, trace: Trace | None = None) -> Steps[SampleSet]:
-    """Return samples of a model, ranked."""
-    n_bytes = rows.n_runs * rows.batch.n_spins * model.n_spins // 8
-    return (yield Compute(lambda: _ranked(model, rows, trace), n_bytes=n_bytes))
+def fetch_trace(client: RequestClient, job: str, n_spins: int, deadline: float) -> Steps[Trace]:
+    """Fetch the trace of a job whose model has `n_spins` spins.
+
+    Raises
+    ------
+    RemoteProtocolError
+        What the server sends is no such trace.
+    """
+    fetch = FetchTrace(job=job)
+    batch, buffers = yield from client.ask_packet(fetch, TraceBatch, deadline=deadline)
+    shape = (batch.n_frames, batch.n_runs, n_spins)
+    n_rows = batch.n_frames * batch.n_runs
+    if batch.n_spins != n_spins or 4 * n_rows * n_spins > MAX_TRACE_BYTES:
+        raise RemoteProtocolError(f"a trace of {shape[:2]} frames and runs does not fit")
+    parts, rows = [buffers], _n_trace_rows(buffers, n_spins=n_spins)
+    while rows < n_rows:
+        fetch = FetchTrace(job=job, first=rows)
+        _, buffers = yield from client.ask_packet(fetch, TraceBatch, deadline=deadline)
+        parts.append(buffers)
+        rows += _n_trace_rows(buffers, n_spins=n_spins)
+    if rows != n_rows:
+        raise RemoteProtocolError(f"a trace of {n_rows} rows came with {rows}")
+    round_trips, pump, amplitudes = (np.concatenate(part) for part in zip(*parts, strict=True))
+    return Trace(round_trips[:: batch.n_runs], pump[:: batch.n_runs], amplitudes.reshape(shape))
 
 
 def _n_rows(batch: ResultBatch, buffers: tuple[NDArray[np.generic], ...], *, n_spins: int) -> int:
@@ -93,7 +112,14 @@ def _n_rows(batch: ResultBatch, buffers: tuple[NDArray[np.generic], ...], *, n_s
     return len(buffers[0])
 
 
-def _ranked(model: IsingModel, rows: ResultRows, trace: Trace | None) -> SampleSet:
+def samples_of(rows: ResultRows, model: IsingModel, trace: Trace | None = None) -> SampleSet:
+    """Return the samples of a model, ranked by energy.
+
+    Raises
+    ------
+    RemoteProtocolError
+        The rows are not those of the model.
+    """
     columns: Any = zip(*rows.parts, strict=True)
     packed, *amplitudes = (np.concatenate(column) for column in columns)
     spins = unpack_spins(packed, rows.batch.n_spins)
@@ -103,3 +129,13 @@ def _ranked(model: IsingModel, rows: ResultRows, trace: Trace | None) -> SampleS
         )
     record = rows.batch.record
     return SampleSet.rank(model, spins, amplitudes[0] if amplitudes else None, record, trace)
+
+
+def _n_trace_rows(buffers: tuple[NDArray[Any], ...], *, n_spins: int) -> int:
+    """Return the number of rows of a batch, which must be at least one."""
+    n_rows = len(buffers[0]) if buffers[0].ndim else 0
+    shapes = [("<i8", (n_rows,)), ("<f8", (n_rows,)), ("<f4", (n_rows, n_spins))]
+    found = [(array.dtype.str, array.shape) for array in buffers]
+    if n_rows < 1 or found != shapes:
+        raise RemoteProtocolError(f"rows of a trace {found} do not fit")
+    return n_rows

@@ -10,13 +10,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
+from cim_hal.client.options import SampleOptions
 from cim_hal.errors import CapabilityError
 from cim_hal.machine.capabilities import Capabilities
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from cim_hal.client.conversation import SampleOptions
+    from cim_hal.client.options import SampleKeywords
     from cim_hal.model.ising import IsingModel
     from cim_hal.model.schedule import PumpSchedule
 
@@ -98,7 +99,7 @@ class JobRequest:
 
     model: IsingModel
     schedule: PumpSchedule | None
-    options: SampleOptions
+    options: SampleKeywords
     passed: int = 0
     refusals: dict[Load, CapabilityError] = field(default_factory=dict)
 
@@ -111,16 +112,16 @@ def check_fits(request: JobRequest, capabilities: Capabilities) -> None:
     CapabilityError
         It names what does not suffice.
     """
-    model, options = request.model, request.options
+    model, options = request.model, SampleOptions(**request.options)
     needs = model.n_spins + (bool(model.h.any()) and not capabilities.has_field)
     if needs > capabilities.max_spins:
         raise CapabilityError("max_spins", required=needs, available=capabilities.max_spins)
-    bits, available = options.get("coupling_bits"), capabilities.coupling_bits
+    bits, available = options.coupling_bits, capabilities.coupling_bits
     if bits is not None and available is not None and bits > available:
         raise CapabilityError("coupling_bits", required=bits, available=available)
-    n_runs, trace = options.get("n_runs", 1), options.get("trace")
+    n_runs, trace = options.n_runs, options.trace
     capabilities.check_runs(n_runs)
-    capabilities.check_settings(options.get("settings") or {})
+    capabilities.check_settings(options.settings or {})
     schedule = request.schedule or capabilities.default_schedule
     capabilities.check_schedule(schedule)
     if trace is not None:

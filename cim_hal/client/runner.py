@@ -1,29 +1,66 @@
-"""Does the steps of a conversation in the thread that asks for it."""
+"""Carries out the steps of a client, in the thread that calls it."""
 
 from __future__ import annotations
 
 import os
 import threading
-import time
 from contextlib import closing
-from typing import TYPE_CHECKING, Any, TypeVar
+from functools import wraps
+from inspect import signature
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
 
-from cim_hal.client.steps import Compute, Exchange, Exclusive, Pipeline, Receive, Sleep, Subscribe
+from cim_hal.client import interrupts
+from cim_hal.client.interrupts import CallCancelledError
+from cim_hal.client.steps import (
+    Exchange,
+    Exclusive,
+    Pipeline,
+    Receive,
+    Sleep,
+    Subscribe,
+    Uninterrupted,
+)
 from cim_hal.errors import CimError, ClosedError, LocalProtocolError, TransportTimeoutError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from cim_hal.client.requests import RequestClient
     from cim_hal.client.steps import Step, Steps
     from cim_hal.client.transport.base import Transport
 
-__all__ = ["Runner"]
+__all__ = ["Runner", "Runs", "SessionPart", "blocking"]
 
 T = TypeVar("T")
+P = ParamSpec("P")
+
+
+class Runs(Protocol):
+    """An object whose methods are made of steps."""
+
+    def _run(self, steps: Steps[T]) -> T:
+        """Carry out steps and return their result."""
+        ...
+
+
+S = TypeVar("S", bound=Runs)
+
+
+def blocking(method: Callable[Concatenate[S, P], Steps[T]]) -> Callable[Concatenate[S, P], T]:
+    """Make a method that returns steps one that carries them out and returns their result."""
+
+    @wraps(method)
+    def call(self: S, *args: P.args, **kwargs: P.kwargs) -> T:
+        return self._run(method(self, *args, **kwargs))
+
+    result = str(method.__annotations__["return"]).removeprefix("Steps[").removesuffix("]")
+    call.__annotations__ = method.__annotations__ | {"return": result}
+    vars(call)["__signature__"] = signature(method).replace(return_annotation=result)
+    return call
 
 
 class Runner:
-    """Runs conversations over a transport that it opens when it is needed; any thread may.
+    """Carries out steps over a transport that it opens at the first use; any thread may call it.
 
     Parameters
     ----------
@@ -42,7 +79,12 @@ class Runner:
     @property
     def is_usable(self) -> bool:
         """Whether there is an open transport, of this process."""
-        return os.getpid() == self._pid and self._transport is not None and not self._is_closed
+        return not self.is_forked and self._transport is not None and not self._is_closed
+
+    @property
+    def is_forked(self) -> bool:
+        """Whether this is a process that was forked since."""
+        return os.getpid() != self._pid
 
     @property
     def transport(self) -> Transport:
@@ -64,8 +106,8 @@ class Runner:
             return self._transport
 
     def check_process(self) -> None:
-        """Raise `LocalProtocolError` where the process was forked since."""
-        if os.getpid() != self._pid:
+        """Raise `LocalProtocolError` if the process was forked since."""
+        if self.is_forked:
             raise LocalProtocolError(
                 "the session was opened before a fork, and used after it",
                 hint="open a session in the child process",
@@ -73,7 +115,7 @@ class Runner:
 
     def close(self) -> None:
         """Close the transport; in a forked child this does nothing."""
-        if os.getpid() != self._pid:
+        if self.is_forked:
             return
         with self._opening:
             self._is_closed, transport = True, self._transport
@@ -81,7 +123,7 @@ class Runner:
             transport.close()
 
     def run(self, steps: Steps[T]) -> T:
-        """Do all steps and return the result of the conversation."""
+        """Carry out all steps and return their result."""
         transport, outcome, error = self.transport, None, None
         with closing(steps):
             while True:
@@ -92,7 +134,7 @@ class Runner:
                 outcome, error = None, None
                 try:
                     outcome = self._do(step, transport)
-                except CimError as caught:
+                except (CimError, CallCancelledError) as caught:
                     error = caught
 
     def _do(self, step: Step, transport: Transport) -> Any:  # noqa: PLR0911  one for each step
@@ -104,21 +146,36 @@ class Runner:
             case Subscribe():
                 return transport.subscribe(step.packet, timeout_s=step.timeout_s)
             case Receive():
-                return step.line.next(timeout_s=step.timeout_s)
+                return step.stream.next(timeout_s=step.timeout_s)
             case Sleep():
-                return time.sleep(step.seconds)
+                return interrupts.sleep(step.seconds)
             case Exclusive():
-                return self._alone(step)
-            case Compute():
-                return step.work()
+                return self._exclusive(step)
+            case Uninterrupted():
+                interrupts.check()
+                return self._uninterrupted(step.steps)
 
-    def _alone(self, step: Exclusive) -> Any:
-        if not self._turn.acquire(timeout=min(step.timeout_s, threading.TIMEOUT_MAX)):
+    def _exclusive(self, step: Exclusive) -> Any:
+        if not interrupts.acquire(self._turn, step.timeout_s):
             raise TransportTimeoutError("another thread waits for the server")
         try:
-            return self.run(step.steps)
+            return self._uninterrupted(step.steps)
         finally:
             self._turn.release()
+
+    def _uninterrupted(self, steps: Steps[T]) -> T:
+        with interrupts.observing(None):
+            return self.run(steps)
+
+
+class SessionPart:
+    """Base of the classes that hold the methods of a session, one class for each subject."""
+
+    _runner: Runner
+    _client: RequestClient
+
+    def _run(self, steps: Steps[T]) -> T:
+        return self._runner.run(steps)
 
 
 def _send_all(step: Pipeline, transport: Transport) -> None:

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from cim_hal.client.async_session import AsyncSession
-from cim_hal.client.obstacles import UNAVAILABLE, unavailability
 from cim_hal.client.routing import JobRequest, Load, misfit, next_pair
-from cim_hal.errors import CapabilityError, CimError, ClosedError, NoMachineError, TransportError
+from cim_hal.errors import (
+    CapabilityError,
+    CimError,
+    ClosedError,
+    EmergencyStopError,
+    InterlockError,
+    LeaseHeldError,
+    NoMachineError,
+    TransportError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Sequence
@@ -17,13 +26,18 @@ if TYPE_CHECKING:
     from cim_hal.client.options import ConnectionOptions
     from cim_hal.client.spawn import SpawnedServer
     from cim_hal.model.sampleset import SampleSet
+    from cim_hal.protocol.wire.messages import StatusReport
 
-__all__ = ["Machine", "PoolScheduler"]
+__all__ = ["Machine", "PoolScheduler", "unavailability"]
 
-LOOK_S = 1.0  # how often a machine is asked whether it may be used
-WATCH_S = 0.1  # how often is looked whether a process still lives
+POLL_S = 1.0  # how often a machine is asked whether it takes jobs
+PROCESS_POLL_S = 0.1  # how often a process of ours is checked
 MOST_TRIES = 4  # of one job that machines fail with a retryable error
-FIRST_CALL_S, LONGEST_CALL_S = 1.0, 10.0  # between two attempts to reach a lost machine
+RECONNECT_S, LONGEST_RECONNECT_S = 1.0, 10.0  # between two attempts to reach a lost machine
+# The errors of a job whose machine is locked, stopped or not safe.
+UNAVAILABLE = (LeaseHeldError, EmergencyStopError, InterlockError)
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(eq=False)
@@ -55,7 +69,7 @@ class PoolScheduler:
     ----------
     connections : sequence of ConnectionOptions
     servers : sequence of SpawnedServer
-        Processes behind the first connections, to be watched; the fleet does not end them.
+        Processes behind the first connections, to be watched; the scheduler does not end them.
     jobs_per_machine : int
         Jobs that a machine is given at a time.
     """
@@ -173,7 +187,7 @@ class PoolScheduler:
         pauses = [next(attempts).pause_s for _ in range(tries)]
         await asyncio.sleep(max(min(pauses[-1], machine.options.timeout_s), error.retry_after_s))
 
-    # ---- seats ------------------------------------------------------------------------------
+    # ---- assignment -----------------------------------------------------------------------------
 
     async def _assign(self, request: JobRequest) -> Machine:
         if self._is_closed:
@@ -184,14 +198,9 @@ class PoolScheduler:
         try:
             return await pending.machine
         except asyncio.CancelledError:
-            if (
-                pending.machine.done()
-                and not pending.machine.cancelled()
-                and not pending.machine.exception()
-            ):
-                pending.machine.result().load.in_flight -= (
-                    1  # given, and nobody is there to take it
-                )
+            found = pending.machine
+            if found.done() and not found.cancelled() and not found.exception():
+                found.result().load.in_flight -= 1  # assigned, and nobody is there to take it
                 self._dispatch()
             raise
         finally:
@@ -199,18 +208,25 @@ class PoolScheduler:
                 self._pending.remove(pending)
 
     def _dispatch(self) -> None:
+        """Give waiting jobs to free machines; what goes wrong here is the outcome of them all."""
         self._pending = [pending for pending in self._pending if not pending.machine.done()]
-        for pending in self._pending:
-            self._check(pending)
-        waiting = {
-            pending.request: pending for pending in self._pending if not pending.machine.done()
-        }
+        try:
+            for pending in self._pending:
+                self._check(pending)
+            self._match()
+        except Exception as error:  # noqa: BLE001  else they would wait for ever
+            for pending in self._pending:
+                if not pending.machine.done():
+                    pending.machine.set_exception(error)
+        self._pending = [pending for pending in self._pending if not pending.machine.done()]
+
+    def _match(self) -> None:
+        waiting = {p.request: p.machine for p in self._pending if not p.machine.done()}
         machines = {machine.load: machine for machine in self.machines}
         while pair := next_pair(list(waiting), list(machines)):
             request, load = pair
             load.in_flight += 1
-            waiting.pop(request).machine.set_result(machines[load])
-        self._pending = list(waiting.values())
+            waiting.pop(request).set_result(machines[load])
 
     def _check(self, pending: _Pending) -> None:
         """Tell a job that no machine is left for it."""
@@ -222,7 +238,7 @@ class PoolScheduler:
         if len(misfits) == len(alive):
             pending.machine.set_exception(misfits[0])
 
-    # ---- life and death ---------------------------------------------------------------------
+    # ---- availability ---------------------------------------------------------------------------
 
     def _mark_lost(self, machine: Machine, error: CimError) -> None:
         """Take a machine out of service, and its jobs from it."""
@@ -238,15 +254,16 @@ class PoolScheduler:
 
     async def _reconnect(self, machine: Machine) -> None:
         """Try to reach a machine that was lost, and put it in service again."""
-        pause_s = FIRST_CALL_S
+        pause_s = RECONNECT_S
         while not self._is_closed:
             await asyncio.sleep(pause_s)
             session = AsyncSession(machine.options)
             try:
                 await session.open()
-            except CimError:
+            except Exception as error:  # noqa: BLE001  whatever it is, it may pass
+                log.info("the machine %s is still lost: %s", machine, error)
                 await session.drop()
-                pause_s = min(2 * pause_s, LONGEST_CALL_S)
+                pause_s = min(2 * pause_s, LONGEST_RECONNECT_S)
                 continue
             machine.session = session
             machine.load = Load(session.capabilities, self._slots)
@@ -255,9 +272,17 @@ class PoolScheduler:
 
     async def _poll(self, machine: Machine) -> None:
         while not self._is_closed:
-            await asyncio.sleep(LOOK_S)
+            await asyncio.sleep(POLL_S)
             if machine.load.is_alive:
-                await self._check_availability(machine)
+                await self._check_or_lose(machine)
+
+    async def _check_or_lose(self, machine: Machine) -> None:
+        """Check a machine; one that cannot be checked is lost, and its jobs go to others."""
+        try:
+            await self._check_availability(machine)
+        except Exception as error:
+            log.exception("the machine %s cannot be checked", machine)
+            self._mark_lost(machine, NoMachineError(f"{machine} cannot be checked: {error!r}"))
 
     async def _check_availability(self, machine: Machine) -> None:
         """Ask whether a machine may be used; where it may not its jobs go to the others."""
@@ -267,7 +292,7 @@ class PoolScheduler:
         except CimError as error:
             if isinstance(error, TransportError) and error.retryable:
                 self._mark_lost(machine, error)
-            return  # an older server does not tell
+            return
         if blocked == load.blocked:
             return
         load.blocked = blocked
@@ -279,7 +304,7 @@ class PoolScheduler:
     async def _poll_processes(self) -> None:
         """Notice at once when a process of our own is gone."""
         while True:
-            await asyncio.sleep(WATCH_S)
+            await asyncio.sleep(PROCESS_POLL_S)
             for machine in self.machines:
                 server = machine.server
                 if server is not None and server.process.poll() is not None:
@@ -305,3 +330,15 @@ def _none_left(machines: list[Machine]) -> NoMachineError:
 
 def _closed() -> ClosedError:
     return ClosedError("the pool is closed", hint="open another one")
+
+
+def unavailability(report: StatusReport, epoch: int) -> str:
+    """Return why a machine takes no jobs of a session with `epoch`; empty if it takes them."""
+    if report.stop is not None:
+        return f"{report.stop.by} stopped it"
+    if report.lock is not None and report.lock.epoch != epoch:
+        return f"{report.lock.holder} locked it"
+    telemetry = report.machine and report.machine.telemetry
+    if telemetry and telemetry.open_interlocks:
+        return f"{', '.join(telemetry.open_interlocks)}: open"
+    return ""

@@ -1,8 +1,8 @@
-"""What a client does, one step after another, said without doing it.
+"""The steps of a client: what it does next, as values, apart from how it is done.
 
-A conversation is a generator: it yields steps, is sent what became of each, and returns its
-result. It opens no socket, never sleeps and awaits nothing. `runner` does the steps in the thread
-of the caller, `async_runner` in an event loop; both read the same generators.
+What a client decides is written as generators. A generator yields steps, is sent the outcome of
+each, and returns its result; it opens no socket, never sleeps and knows no thread. `runner` carries
+the steps out.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
+    from cim_hal.client.transport.base import ReplyStream
     from cim_hal.protocol.wire.packet import Packet
 
 __all__ = [
-    "Compute",
     "Exchange",
     "Exclusive",
     "Pipeline",
@@ -24,6 +24,7 @@ __all__ = [
     "Step",
     "Steps",
     "Subscribe",
+    "Uninterrupted",
 ]
 
 T = TypeVar("T")
@@ -39,7 +40,7 @@ class Exchange:
 
 @dataclass(frozen=True, eq=False)
 class Pipeline:
-    """Send requests, at most `window` of them unanswered, and hand every reply to `take`.
+    """Send requests, at most `window` of them unanswered, and pass every reply to `take`.
 
     Replies may come in any order. An error is thrown when none came for `timeout_s`, or when
     not all came in `total_s`.
@@ -54,7 +55,7 @@ class Pipeline:
 
 @dataclass(frozen=True, eq=False)
 class Subscribe:
-    """Send a request to which events are wanted; its line is sent back, to be closed."""
+    """Send a request whose events are wanted too; their stream is sent back, to be closed."""
 
     packet: Packet
     timeout_s: float
@@ -62,12 +63,12 @@ class Subscribe:
 
 @dataclass(frozen=True, eq=False)
 class Receive:
-    """Wait for the next packet on a line; it is sent back, or the error thrown.
+    """Wait for the next packet of a stream; it is sent back, or the error thrown.
 
-    An event that nobody has heard when the next one comes is lost; the reply is the last to come.
+    An event that was not received before the next one came is dropped; the reply comes last.
     """
 
-    line: Any
+    stream: ReplyStream
     timeout_s: float
 
 
@@ -80,9 +81,10 @@ class Sleep:
 
 @dataclass(frozen=True, eq=False)
 class Exclusive:
-    """Run steps while no other conversation of the session is in such a step.
+    """Run steps while no other call of the session runs such steps; their result is sent back.
 
-    A `TransportTimeoutError` is thrown when its turn did not come within `timeout_s`.
+    A `TransportTimeoutError` is thrown if its turn did not come within `timeout_s`. Once begun the
+    steps are not interrupted, because other calls wait for what they do.
     """
 
     steps: Steps[Any]
@@ -90,12 +92,11 @@ class Exclusive:
 
 
 @dataclass(frozen=True, eq=False)
-class Compute:
-    """Compute something that takes its time; `n_bytes` of data are looked at."""
+class Uninterrupted:
+    """Run steps to their end even if the call is cancelled meanwhile; their result is sent back."""
 
-    work: Callable[[], Any]
-    n_bytes: int
+    steps: Steps[Any]
 
 
-Step: TypeAlias = Exchange | Pipeline | Subscribe | Receive | Sleep | Exclusive | Compute
+Step: TypeAlias = Exchange | Pipeline | Subscribe | Receive | Sleep | Exclusive | Uninterrupted
 Steps: TypeAlias = Generator[Step, Any, T]

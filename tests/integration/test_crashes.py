@@ -28,14 +28,14 @@ def test_jobs_that_wait_run_after_a_restart_for_whoever_asks(crashing, expected)
     with open_device(crashing.endpoint) as session:
         running = session.submit(PAIR, LONG, seed=99)
         waiting = [session.submit(PAIR, n_runs=2, seed=seed) for seed in range(N_JOBS)]
-        instance = session._conversation.dialogue.welcome.instance
+        instance = session._client.welcome.instance
         while running.state is not JobState.RUNNING:
             time.sleep(0.01)
         crashing.kill()
         crashing.start()
         for seed, job in enumerate(waiting):  # the session goes on by itself
             np.testing.assert_array_equal(job.result(30.0).amplitudes, expected[seed])
-        assert session._conversation.dialogue.welcome.instance != instance
+        assert session._client.welcome.instance != instance
         with pytest.raises(DeviceRestartedError):
             running.result(5.0)
     with open_device(crashing.endpoint) as other:

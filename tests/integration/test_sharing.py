@@ -233,7 +233,7 @@ def test_limits_of_a_server_are_set_by_its_command(cim_hal, tmp_path):
     )
     endpoint = process.stdout.readline().split()[-1]
     with open_device(endpoint) as device:
-        limits = device.open()._conversation.dialogue.welcome.limits
+        limits = device.open()._client.welcome.limits
         assert (limits.user_queue_length, limits.lease_s, limits.slice_s) == (1, 5.0, 1.0)
     process.send_signal(signal.SIGTERM)
 

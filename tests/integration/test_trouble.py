@@ -202,10 +202,10 @@ def test_a_session_the_server_forgot_is_opened_again(serving):
         serving(Annealer(), limits=Limits(session_s=0.2)) as endpoint,
         open_device(endpoint) as device,
     ):
-        first = device._conversation.dialogue.welcome.session
+        first = device._client.welcome.session
         time.sleep(0.5)
         assert len(device.sample(PAIR, n_runs=2)) == 2
-        assert device._conversation.dialogue.welcome.session != first
+        assert device._client.welcome.session != first
 
 
 # ---- processes ------------------------------------------------------------------------------

@@ -26,7 +26,7 @@ from cim_hal.key_files import require_curve
 from cim_hal.protocol.wire.codec import decode, encode
 from cim_hal.protocol.wire.limits import MAX_BUFFER_BYTES
 from cim_hal.protocol.wire.packet import NO_ID, Kind
-from cim_hal.server.security.multipart import is_writable, receive, send
+from cim_hal.server.security.multipart import is_readable, is_writable, receive, send
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Generator, Iterable, Iterator
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from cim_hal.errors import TransportError
     from cim_hal.protocol.wire.packet import Packet
 
-__all__ = ["Socket", "ZmqTransport", "end", "show_keys"]
+__all__ = ["WATCH_S", "Socket", "ZmqTransport", "closed_error", "end", "show_keys"]
 
 ENDING_S = 1.0  # how long to wait for callers in other threads when closing
 WATCH_S = 0.1  # how often a waiting caller looks whether the connection still stands
@@ -180,7 +180,7 @@ class ZmqTransport:
                 hint="open a session in the child process",
             )
         if self._is_closed:
-            raise _closed()
+            raise closed_error()
 
 
 class _ZmqReplyStream:
@@ -260,7 +260,7 @@ class Socket:
             return
         self.close()
         if isinstance(error, zmq.ContextTerminated):
-            raise _closed() from None
+            raise closed_error() from None
 
     @property
     def is_connected(self) -> bool:
@@ -291,6 +291,12 @@ class Socket:
             hint="is something else listening there, or is the machine overloaded?",
             endpoint=self._endpoint,
         )
+
+    def receive_now(self) -> Packet | None:
+        """Return a packet that has come; None where none has."""
+        if not is_readable(self.socket):
+            return None
+        return decode([frame.buffer for frame in receive(self.socket, wait=False)])
 
     def _frames(self, remaining_s: float) -> list[zmq.Frame] | None:
         """Return the frames of a message, or None where none comes in a while."""
@@ -324,5 +330,6 @@ def _fill(socket: Socket, unanswered: set[bytes], source: Iterator[Packet], wind
     return bool(unanswered)
 
 
-def _closed() -> ClosedError:
+def closed_error() -> ClosedError:
+    """Return the error of a session that is used after its end."""
     return ClosedError("the session is closed", hint="open another one")

@@ -46,7 +46,7 @@ class Network:
 
     def __init__(self, *script, **options) -> None:
         self.now, self.seen, self.paused, self.script = 0.0, [], [], list(script)
-        self.dialogue = RequestClient(timeout_s=5.0, clock=lambda: self.now, **options)
+        self.client = RequestClient(timeout_s=5.0, clock=lambda: self.now, **options)
         self.n_hellos = 0
 
     def run(self, steps):
@@ -105,7 +105,7 @@ def _welcome(number):
 
 
 def _describe(network, **times):
-    return network.run(network.dialogue.ask(Describe(), Description, **times))
+    return network.run(network.client.ask(Describe(), Description, **times))
 
 
 # ---- again, or not --------------------------------------------------------------------------
@@ -163,7 +163,7 @@ def test_retries_can_be_limited():
 def test_no_request_lasts_longer_than_its_deadline_nor_than_the_time_of_an_answer(error, allowed_s):
     network = Network(*[error] * 1000)
     with pytest.raises(type(error)):
-        _describe(network, until=allowed_s)
+        _describe(network, deadline=allowed_s)
     least_s = min(allowed_s, 5.0)
     assert least_s - 0.15 <= network.now <= least_s + 1e-9
 
@@ -173,28 +173,28 @@ def test_a_call_without_time_left_asks_nobody():
     _describe(network)
     network.now = 7.0
     with pytest.raises(TransportTimeoutError):
-        _describe(network, until=7.0)
+        _describe(network, deadline=7.0)
     assert len(network.seen) == 1
 
 
 def test_a_lost_answer_to_long_work_costs_a_second_and_a_ping():
     network = Network(LATE, Pong(), _loaded())
     begin = Describe()  # any request that may take the server two minutes
-    network.run(network.dialogue.ask(begin, CouplingsLoaded, work_s=120.0))
+    network.run(network.client.ask(begin, CouplingsLoaded, work_s=120.0))
     assert [type(packet.body) for packet in network.seen] == [Describe, Ping, Describe]
     assert network.now <= 1.2
 
 
 def test_long_work_is_waited_for_while_the_server_answers_pings():
     network = Network(*[LATE, Pong()] * 15, _loaded())
-    network.run(network.dialogue.ask(Describe(), CouplingsLoaded, work_s=120.0))
+    network.run(network.client.ask(Describe(), CouplingsLoaded, work_s=120.0))
     assert network.now > 30.0
 
 
 def test_long_work_of_a_server_that_is_silent_is_given_up_in_the_time_of_an_answer():
     network = Network(*[LATE] * 1000)
     with pytest.raises(TransportTimeoutError):
-        network.run(network.dialogue.ask(Describe(), CouplingsLoaded, work_s=120.0))
+        network.run(network.client.ask(Describe(), CouplingsLoaded, work_s=120.0))
     assert network.now < 1.2 + 5.0
 
 
@@ -231,9 +231,9 @@ def test_a_server_that_forgot_the_session_is_greeted_again_and_asked_anew():
 def test_conversations_that_lose_one_session_open_one_other():
     gone = to_wire(UnknownReferenceError("who?", kind="session"))
     network = Network(gone, gone, DESCRIPTION, DESCRIPTION)
-    dialogue = network.dialogue
-    asks = [dialogue.ask(Describe(), Description) for _ in range(2)]
-    network.run(dialogue.hello())
+    client = network.client
+    asks = [client.ask(Describe(), Description) for _ in range(2)]
+    network.run(client.hello())
     steps = [next(ask) for ask in asks]  # both have sent before either learns
     for ask, step in zip(asks, steps, strict=True):
         turn = ask.send(answer(step.packet, gone))
@@ -253,7 +253,7 @@ def _chunks(n):
 
 
 def _send(network, n, **times):
-    return network.run(network.dialogue.send_all(_chunks(n), ChunkTaken, window=4, **times))
+    return network.run(network.client.send_all(_chunks(n), ChunkTaken, window=4, **times))
 
 
 def test_answers_that_overtake_each_other_are_taken():
@@ -278,7 +278,7 @@ def test_after_a_break_only_what_is_unanswered_goes_again():
 
 def test_a_pipeline_goes_on_as_long_as_it_gets_on():
     network = Network(*[[0, LOST]] * 30, [0])
-    network.dialogue.clock = _jumping(network, 4.0)
+    network.client.clock = _jumping(network, 4.0)
     _send(network, 31)
 
 

@@ -49,16 +49,16 @@ def test_a_request_that_breaks_a_rule_is_our_mistake(runner):
 
 
 def test_an_answer_that_does_not_come_in_time_is_a_timeout(runner):
-    dialogue = RequestClient(timeout_s=0.5)
-    uploader = Uploader(dialogue)
-    ref = CouplingRef(digest=runner.run(uploader.digest(PAIR, math.inf)))
+    client = RequestClient(timeout_s=0.5)
+    uploader = Uploader(client)
+    ref = CouplingRef(digest=uploader.digest(PAIR))
     runner.run(uploader.load(PAIR, ref, math.inf))
     schedule = Schedule(pump=PumpSchedule.constant(1.0, round_trips=1).pump, round_trips=60_000)
     sample = Sample(key="0" * 32, coupling=ref, schedule=schedule, n_runs=1, seed=0)
-    job = runner.run(dialogue.ask(sample, JobStatus)).job
+    job = runner.run(client.ask(sample, JobStatus)).job
     with pytest.raises(TransportTimeoutError, match=r"gave no answer within 0\.5 s"):
-        runner.run(dialogue.ask(WaitJob(job=job, timeout_s=20.0), JobStatus))
-    assert runner.run(dialogue.ask(Ping(), Pong)).t == "pong"
+        runner.run(client.ask(WaitJob(job=job, timeout_s=20.0), JobStatus))
+    assert runner.run(client.ask(Ping(), Pong)).t == "pong"
 
 
 def test_the_digest_memo_does_not_keep_models_alive():
@@ -67,7 +67,7 @@ def test_the_digest_memo_does_not_keep_models_alive():
         Uploader(RequestClient(timeout_s=5.0)),
     )
     try:
-        runner.run(uploader.digest(IsingModel.from_couplings(np.zeros((3, 3))), math.inf))
+        uploader.digest(IsingModel.from_couplings(np.zeros((3, 3))))
         assert len(uploader._known) == 0
     finally:
         runner.close()

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from cim_hal import Telemetry
-from cim_hal.client.obstacles import unavailability
+from cim_hal.client.scheduler import unavailability
 from cim_hal.machine.driver_state import DriverState
 from cim_hal.protocol.wire.messages import DeviceStatus, StatusReport
 from cim_hal.protocol.wire.messages.status import LockSummary, StopSummary, Throughput
