@@ -1,4 +1,4 @@
-"""A proxy that puts a conversation on cassette."""
+"""A proxy that records the conversation of clients with a server."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ __all__ = ["Recorder"]
 
 
 class Recorder:
-    """Stands between clients and a server and writes down what they say; a context manager.
+    """A proxy between clients and a server that records all messages; a context manager.
 
     Parameters
     ----------
     target : str
         ``tcp://host:port`` or ``ipc://path`` of the server.
     path : path
-        A new file. It holds all couplings and results; tokens in it are worth nothing later.
+        A new file. It will hold all couplings and results; its session tokens expire.
     listen : str
-        Where clients come, without keys; by default a free port of the loopback interface.
+        Where clients connect, without keys; by default a free port of the loopback interface.
     keys : ClientKeys, optional
-        To show to a server that asks for keys: the recorder is then the client that the server
-        knows, and all who come through it act as that user.
+        For a server that asks for keys. To the server the recorder is the client, so everybody
+        who connects through it acts as that user.
 
     Attributes
     ----------
@@ -59,12 +59,12 @@ class Recorder:
 
     @property
     def endpoint(self) -> str:
-        """Where clients come."""
+        """Where clients connect."""
         return self._proxy.endpoint
 
     @property
     def messages(self) -> int:
-        """Messages on the cassette so far."""
+        """Messages recorded so far."""
         return self._writer.messages if self._writer else 0
 
     def __enter__(self) -> Self:

@@ -28,6 +28,7 @@ from cim_hal import (
 from cim_hal.client.options import Retries
 from cim_hal.errors import DriverFaultError, UnavailableError
 from cim_hal.protocol.effects import MakeSafe, Run, Stop
+from cim_hal.server.driver import process
 from cim_hal.server.driver.driver_options import Backoff, DriverOptions
 from cim_hal.server.driver.process import DriverProcess
 from cim_hal.server.executor import Executor
@@ -274,6 +275,23 @@ def test_in_an_emergency_a_machine_that_heeds_nothing_is_made_safe_at_once(death
         assert time.monotonic() - asked_at < 2.0  # 0.2 s, on a machine that is not busy
     finally:
         executor.close()
+
+
+def test_the_time_limit_of_a_call_does_not_count_its_wait_for_another(monkeypatch):
+    monkeypatch.setattr(process, "CALL_S", 3.0)
+    driver = DriverProcess("cim_machines:Laboratory")
+    driver.describe()
+    found = []
+    asking = threading.Thread(target=lambda: found.append(driver.status()))
+    try:
+        with driver._calling:
+            asking.start()
+            time.sleep(3.2)
+        asking.join()
+    finally:
+        driver.close()
+    assert found
+    assert driver._supervisor._n_starts == 1
 
 
 # ---- servers --------------------------------------------------------------------------------

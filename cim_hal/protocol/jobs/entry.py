@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from cim_hal.errors import CimError, DeviceRestartedError, JobCancelledError
 from cim_hal.protocol.effects import Effect, Reply, reply
 from cim_hal.protocol.jobs.records import Ended
-from cim_hal.protocol.jobs.scheduler import JobSize
 from cim_hal.protocol.jobs.state import TERMINAL, JobEvent, JobState, after
 from cim_hal.protocol.wire.errors import to_wire
 from cim_hal.protocol.wire.messages import JobStatus
@@ -24,7 +23,16 @@ if TYPE_CHECKING:
     from cim_hal.protocol.wire.messages import ErrorMessage, Progress, Sample
     from cim_hal.protocol.wire.roles import User
 
-__all__ = ["JobEntry", "Waiter"]
+__all__ = ["JobEntry", "JobSize", "Waiter"]
+
+
+@dataclass(frozen=True)
+class JobSize:
+    """What a job asks of a machine: spins of the machine, runs, and round trips of each."""
+
+    n_spins: int
+    n_runs: int
+    round_trips: int
 
 
 @dataclass(frozen=True, eq=False)

@@ -28,12 +28,12 @@ from cim_hal.errors import QueueFullError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from cim_hal.protocol.jobs.entry import JobEntry
+    from cim_hal.protocol.jobs.entry import JobEntry, JobSize
     from cim_hal.protocol.wire.limits import Limits
     from cim_hal.protocol.wire.messages import CouplingRef
     from cim_hal.protocol.wire.roles import User
 
-__all__ = ["FairQueue", "JobSize", "RunTimeEstimator", "Scheduler"]
+__all__ = ["FairQueue", "RunTimeEstimator", "Scheduler"]
 
 MEMORY = 0.8  # of the rate known before, at each new job
 
@@ -185,15 +185,6 @@ class FairQueue(Generic[Item]):
                 del self._lines[user]
 
 
-@dataclass(frozen=True)
-class JobSize:
-    """What a job asks of a machine: spins of the machine, runs, and round trips of each."""
-
-    n_spins: int
-    n_runs: int
-    round_trips: int
-
-
 class RunTimeEstimator:
     """Device seconds of one round trip of one run, for machines and for emulators.
 
@@ -202,9 +193,10 @@ class RunTimeEstimator:
 
     Examples
     --------
-    >>> pace = RunTimeEstimator()
-    >>> pace.learn(JobSize(n_spins=100, n_runs=10, round_trips=1000), 0.5)
-    >>> pace.estimate(JobSize(n_spins=90, n_runs=4, round_trips=1000))
+    >>> from cim_hal.protocol.jobs.entry import JobSize
+    >>> estimator = RunTimeEstimator()
+    >>> estimator.learn(JobSize(n_spins=100, n_runs=10, round_trips=1000), 0.5)
+    >>> estimator.estimate(JobSize(n_spins=90, n_runs=4, round_trips=1000))
     0.2
     """
 

@@ -1,4 +1,4 @@
-"""Calibrations on disk: a folder with one JSON file for each, written once."""
+"""Calibrations on disk: a folder with one JSON file each, never changed."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ class CalibrationStore:
     Parameters
     ----------
     folder : Path
-        Made where it is missing.
+        Created if missing.
 
     Raises
     ------
     TargetError
-        The folder cannot be made.
+        The folder cannot be created.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -45,7 +45,7 @@ class CalibrationStore:
             raise TargetError(f"cannot make the folder {folder}: {error.strerror}") from None
 
     def keep(self, record: Calibration) -> None:
-        """Write a record; where the disk does not take it, it is logged and kept in memory only."""
+        """Write a record; a disk that cannot be written is logged and no error."""
         path = self._folder / _name(record)
         temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
         try:
@@ -59,14 +59,14 @@ class CalibrationStore:
             temporary.unlink(missing_ok=True)
 
     def read(self) -> list[Calibration]:
-        """Return the newest records, oldest first; files that hold none are logged and left."""
+        """Return the newest records, oldest first; damaged files are logged and left in place."""
         paths = sorted(self._folder.glob("*.json"))[-MAX_READ:]
         records = [record for path in paths if (record := _read(path)) is not None]
         return sorted(records, key=lambda record: record.taken_at)
 
 
 def age_s(record: Calibration) -> float:
-    """Return the age of a record by the clock of the wall, in seconds."""
+    """Return the age of a record by the wall clock, in seconds."""
     return max(time.time() - record.taken_at, 0.0)
 
 

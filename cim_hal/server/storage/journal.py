@@ -1,8 +1,8 @@
-"""A journal on disk: what a server promised, in SQLite, with couplings and results beside it.
+"""A journal on disk: records of jobs in SQLite, couplings and results in files beside it.
 
 A record is on the disk when `write` returns (write-ahead log, ``synchronous=FULL``): a server may
-be killed at any moment, and the next one goes on from what was promised. Two servers never share
-a journal: the first holds its lock.
+be killed at any moment, and the next one continues from the records. Two servers never share a
+journal: the first holds its lock.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ log = logging.getLogger(__name__)
 
 
 def default_folder(target: str) -> Path:
-    """Return where the jobs of a machine are kept: a folder of its own for each target."""
+    """Return the default folder of a journal, a different one for each target."""
     state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
     name = re.sub(r"[^A-Za-z0-9._-]+", "_", target).strip(".") or "machine"
     return Path(state) / "cim-hal" / "servers" / name
@@ -91,17 +91,17 @@ class DiskJournal:
     Parameters
     ----------
     folder : Path
-        Made where it is not there; readable by its owner alone.
+        Created if missing; readable by its owner alone.
     keys : IdempotencyRules
     max_bytes : int
-        Couplings kept beyond those that jobs wait for.
+        Limit for couplings that no job waits for.
 
     Raises
     ------
     JournalError
         The journal there is damaged, of another program, or in use by another server.
     StorageError
-        The disk does not take it.
+        The disk cannot be written.
     """
 
     def __init__(
@@ -181,7 +181,7 @@ class DiskJournal:
         return self._spool.couplings(digest)
 
     def keep_result(self, job: str, result: Result) -> Result:
-        """Write a result; where the disk does not take it, its record will wait for room."""
+        """Write a result; on a full disk it stays in memory, and its record waits for room."""
         try:
             return self._spool.keep_result(job, result)
         except StorageError as error:
@@ -189,7 +189,7 @@ class DiskJournal:
             return result
 
     def close(self) -> None:
-        """Let go of the journal, and of its lock."""
+        """Close the journal and release its lock."""
         self._db.close()
 
     # ---- one method for each kind of record -------------------------------------------------

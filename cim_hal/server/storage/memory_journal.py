@@ -1,4 +1,4 @@
-"""What a server needs of a journal, and the one that lasts as long as its process."""
+"""The interface of a journal, and a journal that lasts as long as its process."""
 
 from __future__ import annotations
 
@@ -18,36 +18,36 @@ __all__ = ["Journal", "MemoryJournal"]
 
 
 class Journal(Protocol):
-    """Remembers jobs. `write` and `load` are called by one thread, the others by any.
+    """Keeps jobs beyond the life of a server. One thread calls `write` and `load`, any the others.
 
     Attributes
     ----------
     keys : IdempotencyRules
-        How long keys are worth remembering in it.
+        How long idempotency keys are remembered.
     """
 
     keys: IdempotencyRules
 
     def load(self, device: str) -> Iterable[Saved]:
-        """Return the jobs that were kept, the oldest first; `device` is the machine's name."""
+        """Return the kept jobs, the oldest first; `device` is the name of the machine."""
         ...
 
     def controls(self) -> EpochRecord | None:
-        """Return what was kept of locks and stops."""
+        """Return the last epoch and the emergency stop in force; None if nothing was kept."""
         ...
 
     def write(self, record: Record) -> None:
-        """Keep a record; once this returns, a crash does not undo it.
+        """Keep a record. Once this returns, a crash does not undo it.
 
         Raises
         ------
         StorageError
-            It cannot be written now; nothing of it was.
+            It cannot be written now; no part of it was.
         """
         ...
 
     def keep_couplings(self, digest: str, content: Couplings) -> None:
-        """Keep couplings by their content, for jobs to come; those it has it does not write."""
+        """Keep couplings under the digest of their content, unless they are kept already."""
         ...
 
     def couplings(self, digest: str) -> Couplings:
@@ -56,24 +56,24 @@ class Journal(Protocol):
         Raises
         ------
         UnknownReferenceError
-            They are not here, or damaged.
+            They are not kept, or damaged.
         """
         ...
 
     def keep_result(self, job: str, result: Result) -> Result:
-        """Keep a result ahead of its record, and return it as it is to be read from now on."""
+        """Keep a result before its record is written; return the object to read it from."""
         ...
 
     def close(self) -> None:
-        """Let go of it; doing it twice is no mistake."""
+        """Close the journal; a second call has no effect."""
         ...
 
 
 class MemoryJournal:
-    """Remembers nothing beyond the process, and keys for five minutes.
+    """Keeps nothing beyond the process, and idempotency keys for five minutes.
 
-    That is long enough for a request that is sent again; a server without a journal on disk
-    forgets all jobs with its process.
+    That is longer than any client repeats a request. A server without a journal on disk loses all
+    jobs when its process ends.
     """
 
     keys = IdempotencyRules(kept_s=300.0)
@@ -87,19 +87,19 @@ class MemoryJournal:
         """Return nothing."""
 
     def write(self, record: Record) -> None:
-        """Keep nothing: the book itself has it all."""
+        """Do nothing: the job table in memory holds everything."""
 
     def keep_couplings(self, digest: str, content: Couplings) -> None:
         """Keep nothing."""
 
     def couplings(self, digest: str) -> Couplings:
-        """Find nothing."""
+        """Raise an error: nothing is kept."""
         raise UnknownReferenceError(
             f"the server does not hold the couplings {digest[:19]}…", kind="coupling"
         )
 
     def keep_result(self, job: str, result: Result) -> Result:
-        """Return the result."""
+        """Return the result itself."""
         del job
         return result
 

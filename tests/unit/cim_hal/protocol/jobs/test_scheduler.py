@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from cim_hal.protocol.jobs.scheduler import FairQueue, JobSize, RunTimeEstimator
+from cim_hal.protocol.jobs.entry import JobSize
+from cim_hal.protocol.jobs.scheduler import FairQueue, RunTimeEstimator
 
 
 @pytest.fixture

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -150,3 +153,30 @@ def test_an_error_keeps_its_class_and_fields(error):
     assert type(found) is {LocalProtocolError: RemoteProtocolError}.get(type(error), type(error))
     assert (found.message, found.hint) == (error.message, error.hint)
     assert found.details == error.details
+
+
+def _documented() -> dict[str, tuple[str, list[str], tuple[int, int]]]:
+    text = (Path(__file__).parents[5] / "docs/reference/driver-pipe.md").read_text("utf-8")
+    rows = [
+        re.split(r"(?<!\\)\|", line)[1:-1] for line in text.splitlines() if line.startswith("| `")
+    ]
+    found = {}
+    for name, kind, fields, arrays, _ in rows:
+        numbers = [int(number) for number in re.findall(r"\d+", arrays)] or [0]
+        span = numbers[0], numbers[-1]
+        found[name.strip(" `")] = kind.split(",")[0].strip(), re.findall(r"`(\w+)`", fields), span
+    return found
+
+
+def test_the_reference_lists_all_messages_with_their_fields_and_arrays():
+    kinds = {
+        "request": messages.Request,
+        "reply": messages.Reply,
+        "event": messages.Event,
+    }
+    expected = {}
+    for kind, union in kinds.items():
+        for cls in get_args(union):
+            fields = [name for name in cls.model_fields if name != "t"]
+            expected[cls.model_fields["t"].default] = kind, fields, cls.buffers
+    assert _documented() == expected
