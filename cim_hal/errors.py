@@ -1,55 +1,34 @@
-"""Every error of the package: one tree, stable codes, sentences a person can act on.
+"""All errors of the package: one tree, stable codes, and messages that say what to do.
 
 ::
 
     CimError
-    ├── ModelError (ValueError)            malformed for any machine; raised before any I/O
-    │   └── ScheduleError
-    ├── CapabilityError                    well formed, not for this machine
-    ├── TargetError                        no device goes by that name
-    ├── ProtocolError
-    │   ├── LocalProtocolError             a bug on this side
-    │   ├── RemoteProtocolError            a bug on the other side
-    │   ├── VersionError                   no common protocol version
-    │   ├── ConflictError                  one key, two different requests
-    │   ├── InUseError                     jobs need it
-    │   └── UnknownReferenceError          the server does not know that id
-    ├── TransportError                     the bytes did not travel
-    │   ├── ConnectError
-    │   ├── ClosedError                    the session is closed, on this side
-    │   ├── NoMachineError                 no machine of a pool is left
-    │   ├── BindError
-    │   ├── AuthenticationError            one side does not let the other in
-    │   │   ├── UnknownKeyError            the server does not know the key of the client
-    │   │   ├── ServerKeyError             the server does not hold the key it should
-    │   │   └── EncryptionError            only one side uses keys, or can
+    ├── ModelError (ValueError)        malformed for any machine (also: ScheduleError)
+    ├── CapabilityError                well formed, but not for this machine
+    ├── TargetError                    no machine has that name
+    ├── ProtocolError                  a rule of the protocol was broken
+    │   ├── LocalProtocolError, RemoteProtocolError, VersionError
+    │   └── ConflictError, InUseError, UnknownReferenceError
+    ├── TransportError                 a message could not be delivered
+    │   ├── BindError, ConnectError, ClosedError, NoMachineError
+    │   ├── AuthenticationError        one side refuses the other
+    │   │   └── UnknownKeyError, ServerKeyError, EncryptionError
     │   └── TransportTimeoutError (TimeoutError)
-    ├── SessionError
-    │   ├── LeaseHeldError                 another has locked the machine
-    │   ├── LeaseLostError                 the lock that this session had is over
-    │   ├── QuotaError                     more than one user may have
-    │   └── RateLimitedError               too many messages in a short time
-    ├── PermissionDeniedError              the role of the user does not allow it
-    ├── KeyFileError                       a file of keys, missing, malformed or open to others
-    ├── CassetteError                      a recorded conversation that cannot be written or read
-    ├── JobError
-    │   ├── JobCancelledError
-    │   ├── JobTimeoutError (TimeoutError)
-    │   ├── QueueFullError
-    │   └── KeyLimitError                  the server remembers as many keys as it may
-    ├── StorageError                       the server cannot write to its disk; try again
-    ├── JournalError                       a journal on disk that a server cannot go on from
-    └── DeviceError
-        ├── DeviceRestartedError           the server was started anew while the job ran
-        ├── LockLostError                  the cavity lost lock
-        ├── InterlockError                 the machine may not run
-        ├── EmergencyStopError             somebody stopped the machine
-        ├── CalibrationError               its calibration is missing or too old
-        ├── UnavailableError               its driver does not start
-        └── DriverFaultError               a driver raised, or broke its contract
+    ├── SessionError                   not now, or not with this session
+    │   ├── LeaseHeldError, LeaseLostError
+    │   └── QuotaError, RateLimitedError
+    ├── PermissionDeniedError          the role of the user does not allow it
+    ├── KeyFileError, CassetteError    a file is missing or malformed
+    ├── JobError                       a job did not end with samples
+    │   ├── JobCancelledError, QueueFullError, KeyLimitError
+    │   └── JobTimeoutError (TimeoutError)
+    ├── StorageError, JournalError     the disk of a server
+    └── DeviceError                    the machine failed
+        ├── LockLostError, InterlockError, EmergencyStopError, CalibrationError
+        └── DeviceRestartedError, UnavailableError, DriverFaultError
 
-``TrainingError`` of ``qnn_train`` descends from `CimError` too. The wire carries a code and
-the fields, never the name of a class.
+``TrainingError`` of ``qnn_train`` is a `CimError` too. The wire carries a code and the fields, not
+the name of a class.
 """
 
 from __future__ import annotations
@@ -119,18 +98,18 @@ class CimError(Exception):
     Parameters
     ----------
     message : str
-        What was wrong and where.
+        What is wrong, and where.
     hint : str
-        What would be right; empty where the message says it already.
+        What would be right; empty where the message says so.
     **details
-        Fields a program can read, on the wire too.
+        Fields for programs; the wire carries them too.
 
     Attributes
     ----------
     code : str
-        Stable; what travels on the wire.
+        Stable identifier on the wire.
     retryable : bool
-        Whether the same request, sent again, may succeed. Where it is false it will not.
+        Whether the same request may succeed if it is sent again.
     """
 
     code: ClassVar[str] = "cim"
@@ -144,7 +123,7 @@ class CimError(Exception):
 
     @property
     def retry_after_s(self) -> float:
-        """How long to wait at least before trying again: the detail of that name, or 0."""
+        """Least time before another attempt: the detail of that name, or 0."""
         value = self.details.get("retry_after_s")
         if not isinstance(value, int | float) or not math.isfinite(value):
             return 0.0
@@ -160,7 +139,7 @@ class CimError(Exception):
 def rebuild(
     cls: type[CimError], message: str, hint: str, details: Mapping[str, Detail]
 ) -> CimError:
-    """Make an error again from its parts, past the constructor of its class."""
+    """Make an error from its parts, without the constructor of its class."""
     error = cls.__new__(cls)
     CimError.__init__(error, message, hint=hint, **details)
     return error
@@ -179,14 +158,14 @@ class ScheduleError(ModelError):
 
 
 class CapabilityError(CimError):
-    """Well formed, but more than this machine has.
+    """The request is well formed, but this machine cannot fulfil it.
 
     Parameters
     ----------
     what : str
-        The field of `Capabilities` that does not suffice.
+        The field of `Capabilities` that is exceeded.
     required, available
-        What the request needs and what the machine has.
+        What the request needs, and what the machine has.
     """
 
     code = "capability"
@@ -202,25 +181,25 @@ class CapabilityError(CimError):
 
 
 class TargetError(CimError):
-    """No device goes by that name."""
+    """No machine has that name."""
 
     code = "target"
 
 
 class ProtocolError(CimError):
-    """The conversation broke a rule."""
+    """A rule of the protocol was broken."""
 
     code = "protocol"
 
 
 class LocalProtocolError(ProtocolError):
-    """Our own side broke a rule of the protocol."""
+    """A rule of the protocol was broken on this side."""
 
     code = "protocol.local"
 
 
 class RemoteProtocolError(ProtocolError):
-    """The other side broke a rule of the protocol."""
+    """A rule of the protocol was broken on the other side."""
 
     code = "protocol.remote"
 
@@ -232,63 +211,63 @@ class VersionError(ProtocolError):
 
 
 class ConflictError(ProtocolError):
-    """The idempotency key was used before, for another request."""
+    """The idempotency key was used before, for a different request."""
 
     code = "protocol.conflict"
 
 
 class InUseError(ProtocolError):
-    """What is to be dropped is needed by jobs."""
+    """Jobs need the couplings that are to be dropped."""
 
     code = "protocol.in_use"
 
 
 class UnknownReferenceError(ProtocolError):
-    """The server does not know that session, upload, coupling or job."""
+    """The server does not know that session, upload, job or those couplings."""
 
     code = "protocol.unknown_reference"
 
 
 class TransportError(CimError):
-    """The bytes did not travel."""
+    """A message could not be delivered."""
 
     code = "transport"
 
 
 class ConnectError(TransportError):
-    """Nobody answers at the endpoint."""
+    """No server answers at the endpoint."""
 
     code = "transport.connect"
     retryable = True
 
 
 class ClosedError(TransportError):
-    """The session is closed, on this side."""
+    """The session was closed on this side."""
 
     code = "transport.closed"
 
 
 class BindError(TransportError):
-    """The endpoint cannot be listened on."""
+    """The server cannot listen at the endpoint."""
 
     code = "transport.bind"
 
 
 class NoMachineError(TransportError):
-    """No machine of a pool is left."""
+    """A pool has no machine left."""
 
     code = "transport.no_machine"
 
 
 class TransportTimeoutError(TransportError, TimeoutError):
-    """An answer did not come in time."""
+    """No reply came in time."""
 
     code = "transport.timeout"
     retryable = True
 
 
 class AuthenticationError(TransportError):
-    """One side does not let the other in; trying again does not help."""
+    """One side refuses the other; another attempt does not help."""
 
     code = "transport.authentication"
 
@@ -300,49 +279,52 @@ class UnknownKeyError(AuthenticationError):
 
 
 class ServerKeyError(AuthenticationError):
-    """The server broke the handshake off: it does not hold the key it should, most likely."""
+    """The server ended the handshake; most likely it does not hold the expected key."""
 
     code = "transport.server_key"
 
 
 class EncryptionError(AuthenticationError):
-    """Only one side uses keys, or the ZeroMQ library here cannot."""
+    """Only one side uses keys, or the ZeroMQ library here lacks encryption."""
 
     code = "transport.encryption"
 
 
 class SessionError(CimError):
-    """The session may not do it now."""
+    """The session may not do this now."""
 
     code = "session"
 
 
 class LeaseHeldError(SessionError):
-    """Another has locked the machine, or the lock is yours and you did not say so.
+    """Another user has locked the machine, or you have and did not pass the epoch of the lock.
 
-    ``details`` has the `holder`, the `note`, and `expires_in_s`.
+    ``details`` has `holder`, `note` and `expires_in_s`.
     """
 
     code = "session.locked"
 
 
 class LeaseLostError(SessionError):
-    """The lock is over: it expired, or was broken; the machine was not touched."""
+    """The exclusive lock of this session expired or was broken; nothing was run.
+
+    Not to be confused with `LockLostError`, which is about the cavity.
+    """
 
     code = "session.lease_lost"
 
 
 class QuotaError(SessionError):
-    """More than one user may have of this server.
+    """A user would exceed a limit of this server.
 
-    ``details`` has `what`, the field of ``limits``; `used`; and `available`.
+    ``details`` has `what`, the field of ``limits``, `used` and `available`.
     """
 
     code = "session.quota"
 
 
 class RateLimitedError(SessionError):
-    """The user sends too many messages; the next one is welcome after ``retry_after_s``."""
+    """The user sends too many messages; try again after ``retry_after_s``."""
 
     code = "session.rate_limited"
     retryable: ClassVar[bool] = True
@@ -355,13 +337,13 @@ class PermissionDeniedError(CimError):
 
 
 class KeyFileError(CimError):
-    """A file of keys is missing, malformed, or open to others."""
+    """A key file is missing, malformed, or readable by others."""
 
     code = "key_file"
 
 
 class CassetteError(CimError):
-    """A recorded conversation cannot be written or read."""
+    """A recording cannot be written or read."""
 
     code = "cassette"
 
@@ -379,87 +361,90 @@ class JobCancelledError(JobError):
 
 
 class JobTimeoutError(JobError, TimeoutError):
-    """The job was not done within the time the caller gave; it may still be running."""
+    """The job did not end within the timeout of the caller; it may still be running."""
 
     code = "job.timeout"
 
 
 class QueueFullError(JobError):
-    """The device has as many jobs waiting as it takes."""
+    """The queue of the machine is full."""
 
     code = "job.queue_full"
     retryable = True
 
 
 class KeyLimitError(JobError):
-    """The server remembers the keys of as many jobs as it may, and takes no new one."""
+    """The server cannot remember more idempotency keys, and accepts no new one."""
 
     code = "job.key_limit"
     retryable = True
 
 
 class StorageError(CimError):
-    """The server cannot write to its disk, which may be full; nothing was done."""
+    """The server cannot write to its disk, which may be full; the request had no effect."""
 
     code = "server.storage"
     retryable = True
 
 
 class JournalError(CimError):
-    """A journal that is damaged, of another program or machine, or in use by another server."""
+    """The journal is damaged, in use, or of another program or machine."""
 
     code = "journal"
 
 
 class DeviceError(CimError):
-    """The machine could not do it.
+    """The machine failed.
 
-    Where it is `retryable` the same job may succeed if it is submitted again, as another one.
+    Where the error is `retryable`, the same work may succeed as a new job.
     """
 
     code = "device"
 
 
 class DeviceRestartedError(DeviceError):
-    """The server was started anew while the job ran; whether the machine ran it is not known."""
+    """The server restarted while the job ran; the machine may or may not have run it."""
 
     code = "device.restarted"
     retryable = True
 
 
 class LockLostError(DeviceError):
-    """The cavity lost lock, and what was measured is void."""
+    """The cavity lost its lock; the measurement is void.
+
+    Not to be confused with `LeaseLostError`, which is about exclusive use of the machine.
+    """
 
     code = "device.lock_lost"
     retryable = True
 
 
 class EmergencyStopError(DeviceError):
-    """Somebody stopped the machine; it is off until an operator resets it."""
+    """Somebody stopped the machine; it stays off until an operator resets it."""
 
     code = "device.emergency_stop"
 
 
 class InterlockError(DeviceError):
-    """An interlock is open: the machine may not run until somebody has seen to it."""
+    """An interlock is open; the machine may not run until it is closed."""
 
     code = "device.interlock"
 
 
 class CalibrationError(DeviceError):
-    """The machine runs only with a calibration, and has none, or one that is too old."""
+    """The machine needs a calibration, and has none or one that is too old."""
 
     code = "device.calibration_stale"
 
 
 class UnavailableError(DeviceError):
-    """The driver does not start; the server tries again after ``details["retry_after_s"]``."""
+    """The driver does not start; the server tries again after ``retry_after_s``."""
 
     code = "device.unavailable"
     retryable = True
 
 
 class DriverFaultError(DeviceError):
-    """A driver raised an exception, returned something out of its contract, hung or crashed."""
+    """A driver raised an exception, broke its contract, hung or crashed."""
 
     code = "device.driver_fault"

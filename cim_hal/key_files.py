@@ -1,4 +1,4 @@
-"""Key pairs of people and machines, in files of TOML; keys are CURVE keys in Z85, 40 characters."""
+"""Key files of users and servers: CURVE keys in Z85 (40 characters), in TOML."""
 
 from __future__ import annotations
 
@@ -34,25 +34,25 @@ PUBLIC_KEY = r"^[0-9a-zA-Z.:+=^!/*?&<>()\[\]{}@%$#-]{40}$"
 
 @dataclass(frozen=True)
 class KeyPair:
-    """A public key and its secret half, which is not printed."""
+    """A public key and its secret key, which `repr` omits."""
 
     public: str
     secret: str = field(repr=False)
 
 
 def config_folder() -> Path:
-    """Return where the keys of this user are: ``$XDG_CONFIG_HOME/cim-hal`` or ``~/.config``."""
+    """Return the folder of this user's keys: ``$XDG_CONFIG_HOME/cim-hal`` or ``~/.config``."""
     base = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
     return Path(base) / "cim-hal"
 
 
 def create_key(name: str, folder: Path) -> tuple[Path, Path]:
-    """Make a key pair: ``NAME.key``, which only its owner reads, and ``NAME.pub`` to give away.
+    """Make a key pair: ``NAME.key``, readable by its owner only, and ``NAME.pub`` for others.
 
     Raises
     ------
     KeyFileError
-        One of the files is there already, or cannot be written.
+        A file exists already, or cannot be written.
     """
     import zmq
 
@@ -61,13 +61,15 @@ def create_key(name: str, folder: Path) -> tuple[Path, Path]:
     require_curve()
     public, secret = (half.decode("ascii") for half in zmq.curve_keypair())
     secret_path, public_path = folder / f"{name}.key", folder / f"{name}.pub"
-    told = f'name = "{name}"\npublic = "{public}"\n'
+    shown = f'name = "{name}"\npublic = "{public}"\n'
     if public_path.exists():
         raise _is_there(public_path)
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _write_new(secret_path, f'# keep this file to yourself\n{told}secret = "{secret}"\n', 0o600)
-        _write_new(public_path, f"# give this file away\n{told}", 0o644)
+        _write_new(
+            secret_path, f'# keep this file to yourself\n{shown}secret = "{secret}"\n', 0o600
+        )
+        _write_new(public_path, f"# give this file away\n{shown}", 0o644)
     except FileExistsError:
         raise _is_there(secret_path) from None
     except OSError as error:
@@ -81,7 +83,7 @@ def read_pair(path: str | os.PathLike[str]) -> KeyPair:
     Raises
     ------
     KeyFileError
-        It is missing, malformed, or others may read it.
+        The file is missing, malformed, or readable by others.
     """
     import zmq
 
@@ -97,12 +99,12 @@ def read_pair(path: str | os.PathLike[str]) -> KeyPair:
 
 
 def read_public(text: str | os.PathLike[str]) -> str:
-    """Return a public key given as itself or as a file, ``NAME.pub`` best.
+    """Return a public key, given as text or as a file such as ``NAME.pub``.
 
     Raises
     ------
     KeyFileError
-        It is neither.
+        The argument is neither.
     """
     if isinstance(text, str) and re.fullmatch(PUBLIC_KEY, text):
         return text
@@ -110,12 +112,12 @@ def read_public(text: str | os.PathLike[str]) -> str:
 
 
 def read_table(file: Path) -> dict[str, Any]:
-    """Read a file of TOML.
+    """Read a TOML file.
 
     Raises
     ------
     KeyFileError
-        It is missing or is not TOML.
+        The file is missing, too large, or not TOML.
     """
     try:
         with file.open("rb") as stream:
@@ -132,12 +134,12 @@ def read_table(file: Path) -> dict[str, Any]:
 
 
 def replace_file(path: Path, text: str) -> None:
-    """Write a file that readers see whole, old or new.
+    """Replace a file atomically: readers see the old or the new one.
 
     Raises
     ------
     KeyFileError
-        It cannot be written.
+        The file cannot be written.
     """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
@@ -153,12 +155,12 @@ def replace_file(path: Path, text: str) -> None:
 
 
 def require_curve() -> None:
-    """Complain where the ZeroMQ library was built without encryption.
+    """Refuse to go on if the ZeroMQ library was built without encryption.
 
     Raises
     ------
     EncryptionError
-        So it was; some builds for Windows are.
+        It has no CURVE, as some builds for Windows.
     """
     import zmq
 
@@ -171,8 +173,8 @@ def require_curve() -> None:
 
 def _is_there(path: Path) -> KeyFileError:
     return KeyFileError(
-        f"{path} is there already, and is not overwritten",
-        hint="choose another name; or remove NAME.key and NAME.pub, and tell who trusts them",
+        f"{path} exists already, and is not overwritten",
+        hint="choose another name; or remove NAME.key and NAME.pub, and tell those who trust them",
     )
 
 

@@ -18,7 +18,7 @@ COMMANDS = {
     ),
     "chaos": (
         "chaos:chaos",
-        "Stand between clients and a server as a bad network, until Ctrl-C or SIGTERM.",
+        "Be an unreliable network between clients and a server, until Ctrl-C or SIGTERM.",
     ),
     "check": (
         "cassette:check",

@@ -16,7 +16,7 @@ from cim_hal.errors import TargetError
 
 __all__ = ["new_driver"]
 
-# Template -> where it goes; names in it are filled in too.
+# Template -> file; names in both are filled in.
 LAYOUT = {
     "pyproject.toml.in": "pyproject.toml",
     "README.md.in": "README.md",
@@ -35,12 +35,12 @@ LAYOUT = {
     type=FOLDER,
     default=Path(),
     metavar="FOLDER",
-    help="Where to make the folder NAME.  [default: here]",
+    help="Folder in which to make the folder NAME.  [default: the current one]",
 )
 def new_driver(name: str, *, parent: Path) -> None:
     """Make a package with a driver that runs: replace its simulated hardware by yours.
 
-    NAME is that of the machine, in lower case with hyphens; the driver is installed under it.
+    NAME is the name of the machine, in lower case with hyphens, and of the installed driver.
 
     \b
     Examples:
@@ -49,7 +49,7 @@ def new_driver(name: str, *, parent: Path) -> None:
     """  # noqa: D301
     folder = parent / name
     if folder.exists():
-        raise TargetError(f"{folder} is there already", hint="nothing is overwritten")
+        raise TargetError(f"{folder} exists already", hint="nothing is overwritten")
     for path, text in _filled(name).items():
         _write(folder / path, text)
     click.echo(f"made {folder}: see {folder / 'README.md'}")
@@ -72,7 +72,7 @@ def _names(name: str) -> dict[str, str]:
     Raises
     ------
     TargetError
-        It makes no names.
+        The name is not usable as such.
     """
     package = name.replace("-", "_")
     if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name) or keyword.iskeyword(package):

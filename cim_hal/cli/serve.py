@@ -11,9 +11,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cim_hal.cli.common import FILE, FOLDER
-from cim_hal.cli.driver_options import chosen_driver, driver_options
-from cim_hal.cli.limit_options import limit_options, read_limits
-from cim_hal.cli.page_options import PageOptions, page_options
+from cim_hal.cli.serve_options import (
+    PageOptions,
+    chosen_driver,
+    driver_options,
+    limit_options,
+    page_options,
+    read_limits,
+)
 from cim_hal.client.spawn import READY
 from cim_hal.key_files import read_pair
 from cim_hal.protocol.wire.limits import Limits
@@ -52,21 +57,21 @@ LEVELS = ("debug", "info", "warning", "error")
 @click.option(
     "--insecure",
     is_flag=True,
-    help="Let other machines in without keys: trusted networks only.",
+    help="Accept other machines without keys: trusted networks only.",
 )
 @click.option(
     "--key",
     "key_path",
     type=FILE,
     metavar="FILE.key",
-    help="Ask for keys, and encrypt: the secret key file of this server.",
+    help="Require keys and encrypt: the secret key file of this server.",
 )
 @click.option(
     "--authorized",
     "authorized_path",
     type=FILE,
     metavar="FILE.toml",
-    help="With --key: whom to let in; read again when it changes, and on SIGHUP.  "
+    help="With --key: the accepted clients; read again when it changes, and on SIGHUP.  "
     "[default: what cim-hal keys authorize writes]",
 )
 @click.option(
@@ -74,21 +79,21 @@ LEVELS = ("debug", "info", "warning", "error")
     "audit_path",
     type=FILE,
     metavar="FILE",
-    help="Append to this file who did what, one line of JSON each.",
+    help="Append an audit log to this file, one JSON object a line.",
 )
 @click.option(
     "--calibrations",
     "calibrations_path",
     type=FOLDER,
     metavar="FOLDER",
-    help="Keep calibrations in this folder, one file each, beyond the end of the server.",
+    help="Keep calibrations in this folder across restarts, one file each.",
 )
 @click.option(
     "--log-level",
     type=click.Choice(LEVELS),
     default="warning",
     show_default=True,
-    help="What to log, on stderr.",
+    help="Least level of the log, on stderr.",
 )
 @click.option(
     "--log-format",

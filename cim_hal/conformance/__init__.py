@@ -1,4 +1,4 @@
-"""Is a machine what its driver says: checks for any target, with witnesses of their own."""
+"""Conformance checks: whether a machine behaves as its driver says."""
 
 from cim_hal.conformance.machine_under_test import MachineUnderTest
 from cim_hal.conformance.suite import CHECKS, Check, conform

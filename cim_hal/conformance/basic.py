@@ -1,4 +1,4 @@
-"""Shapes, limits and refusals."""
+"""Checks of shapes, limits and refusals."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ __all__ = [
 ]
 
 MANY_RUNS = 1000
-SHORT = 100  # round trips, where only the shape of the answer counts
+SHORT = 100  # round trips, where only the shape of the result matters
 
 
 def ring(n_spins: int) -> IsingModel:
-    """Return a ferromagnetic ring, or a chain of two, or a lone spin."""
+    """Return a ferromagnetic ring, a pair, or a single spin."""
     here = np.arange(n_spins)
     there = (here + 1) % n_spins
     pairs = sp.coo_array((np.ones(n_spins), (here, there)), shape=(n_spins, n_spins))
@@ -38,7 +38,7 @@ def ring(n_spins: int) -> IsingModel:
 
 
 def short(machine: MachineUnderTest) -> PumpSchedule:
-    """Return the schedule that the machine recommends, in fewer round trips."""
+    """Return the recommended schedule with fewer round trips."""
     schedule = machine.capabilities.default_schedule
     return schedule.stretched(min(SHORT, schedule.round_trips))
 

@@ -30,8 +30,8 @@ __all__ = [
     "traces",
 ]
 
-TIMED_S = 0.3  # a job that takes as long says how long others take
-LEAST_S = 0.5  # one that ends sooner cannot be cancelled for sure
+TIMED_S = 0.3  # a job of this length is long enough to predict others
+LEAST_S = 0.5  # a shorter job may end before it is cancelled
 RUNS = 16
 
 
@@ -156,7 +156,7 @@ def _equal(first: SampleSet, second: SampleSet) -> bool:
 
 
 def _long_job(machine: MachineUnderTest) -> Job:
-    """Return a job that is running, and would run for three times as long as a cancel may take."""
+    """Return a running job that would take three times as long as cancelling may take."""
     can, seconds = machine.capabilities, 0.0
     n_runs, round_trips = 1, min(1000, can.max_round_trips)
     while seconds < TIMED_S:

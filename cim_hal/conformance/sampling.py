@@ -1,4 +1,4 @@
-"""Couplings and fields do what the energy says; ground states by exhaustion."""
+"""Checks of couplings, fields and ground states, the latter known by exhaustion."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ PROBLEMS = 3
 
 
 def pair(strength: float) -> IsingModel:
-    """Return two spins that are coupled."""
+    """Return a model of two coupled spins."""
     return IsingModel.from_couplings([[0.0, strength], [strength, 0.0]])
 
 
@@ -162,7 +162,7 @@ def spins_are_free(machine: MachineUnderTest) -> str:
 
 
 def glass(machine: MachineUnderTest, n: int, number: int) -> tuple[IsingModel, float, float]:
-    """Return a random problem, its lowest energy, and the share of states that have it."""
+    """Return a random problem, its lowest energy, and the share of states with that energy."""
     rng = machine.rng(2, number)
     J = np.triu(rng.choice([-1.0, 1.0], (n, n)), 1)
     model = IsingModel.from_couplings(J + J.T)
@@ -182,6 +182,6 @@ def _product(samples: SampleSet) -> NDArray[np.int8]:
 
 
 def _band(n_runs: int, n_tests: int) -> float:
-    """Return how far a count of fair coins strays from its mean, once in 1/ALPHA such tests."""
+    """Return the deviation that a count of fair coins exceeds in one of 1/ALPHA test series."""
     # Hoeffding: P(|count - n/2| > t) <= 2 exp(-2 t^2 / n)
     return float(np.sqrt(0.5 * n_runs * np.log(2 * n_tests / ALPHA)))

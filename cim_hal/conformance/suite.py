@@ -1,4 +1,4 @@
-"""The checks, in order, and the loop over them."""
+"""The list of checks, and the loop over them."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ __all__ = ["CHECKS", "Check", "conform"]
 
 @dataclass(frozen=True)
 class Check:
-    """One promise of a driver.
+    """A check of one promise of a driver.
 
     Attributes
     ----------
     name : str
-        Short, stable, with hyphens.
+        Short stable name with hyphens.
     level : Level
-        What kind of promise it is.
+        Kind of promise.
     promise : str
         The promise, as a sentence.
     run : callable
-        Keeps quiet, or returns a figure worth telling; raises `CheckFailed` or `NotApplicable`.
+        Makes the check; may return a finding. Raises `CheckFailed` or `NotApplicable`.
     """
 
     name: str
@@ -42,7 +42,7 @@ class Check:
 
 
 def _check(name: str, level: Level, run: Callable[[MachineUnderTest], str | None]) -> Check:
-    """Return a check; what its function checks is the promise."""
+    """Return a check whose promise is the summary of its function."""
     promise = (run.__doc__ or "").splitlines()[0].removeprefix("Check that ")
     return Check(name, level, promise[0].upper() + promise[1:], run)
 
@@ -73,9 +73,9 @@ CHECKS: tuple[Check, ...] = (
 
 
 def conform(machine: MachineUnderTest, checks: Sequence[Check] = CHECKS) -> Iterator[Verdict]:
-    """Make checks one after another and yield what came of each.
+    """Make checks one after another, and yield their verdicts.
 
-    A check that fails does not end the others. Where the machine raises, that is a failure too.
+    A failed check does not end the loop. An error of the machine is a failed check.
 
     Parameters
     ----------

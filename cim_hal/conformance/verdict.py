@@ -11,31 +11,31 @@ Level: TypeAlias = Literal["basic", "sampling", "reproducible", "timing", "extra
 Outcome: TypeAlias = Literal["passed", "failed", "skipped"]
 
 
-class CheckFailed(Exception):  # noqa: N818  a finding, and no fault of this program
-    """The machine is not what it says; the text says how."""
+class CheckFailed(Exception):  # noqa: N818  a finding, not an error of this program
+    """The machine breaks its promise; the message says how."""
 
 
 class NotApplicable(Exception):  # noqa: N818
-    """There is nothing to check here; the text says why."""
+    """The check does not apply to this machine; the message says why."""
 
 
 def require(holds: bool, said: str) -> None:  # noqa: FBT001  reads as an assertion
-    """Raise `CheckFailed` with what was seen, unless it `holds`."""
+    """Raise `CheckFailed` with the observation `said`, unless the promise `holds`."""
     if not holds:
         raise CheckFailed(said)
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What came of a check.
+    """The outcome of a check.
 
     Attributes
     ----------
     name, level, promise
-        Those of the check.
+        As of the check.
     outcome : Outcome
     said : str
-        What was seen: a figure, what is wrong, or why it was skipped.
+        What was observed, what is wrong, or why the check was skipped.
     seconds : float
     """
 
@@ -54,7 +54,7 @@ class Report:
     Attributes
     ----------
     device : str
-        Name the machine gave itself.
+        Name of the machine.
     seed : int
     verdicts : tuple of Verdict
     """
@@ -65,9 +65,9 @@ class Report:
 
     @property
     def conforms(self) -> bool:
-        """Whether nothing failed, and something passed."""
+        """Whether no check failed, and at least one passed."""
         return self.count("failed") == 0 and self.count("passed") > 0
 
     def count(self, outcome: Outcome) -> int:
-        """Return how many checks ended so."""
+        """Return the number of checks with this outcome."""
         return sum(verdict.outcome == outcome for verdict in self.verdicts)

@@ -1,4 +1,4 @@
-"""What a machine is: capabilities, lowering, drivers and where to find them."""
+"""Machines: capabilities, lowering, the driver contract and the registry of drivers."""
 
 from cim_hal.machine.calibration import Calibration
 from cim_hal.machine.capabilities import Capabilities

@@ -1,4 +1,4 @@
-"""What a machine measured of itself: an immutable record that results name."""
+"""Calibrations: immutable records of what a machine measured of itself."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from cim_hal.model.record import Fact, FactName
 
 __all__ = ["Calibration"]
 
-# As JSON: on the wire it must fit a header, with other things.
+# Of the JSON form: on the wire a record shares a header with other fields.
 MAX_BYTES = 30_000
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class Calibration(BaseModel):
-    """A calibration; never changed once it is made.
+    """A calibration record; results name it by its fingerprint.
 
     Attributes
     ----------
     valid_s : float
-        Seconds for which the machine may be trusted to be as it was.
+        Seconds for which the calibration may be used.
     threshold_w : float or None
         Pump power at the oscillation threshold, in watts.
     coupling_gain : float or None
         Injected field per unit of coupling and amplitude.
     facts : dict of str to float, int, bool, str or None
-        Whatever else was measured; a quantity with a unit says so in its name
+        Other measurements; a quantity with a unit says so in its name
         (``adc_full_scale_v``).
     taken_at : float
-        Seconds since 1970, UTC; now, where it is left out.
+        Seconds since 1970, UTC; by default now.
 
     Examples
     --------
@@ -60,10 +60,10 @@ class Calibration(BaseModel):
 
     @property
     def fingerprint(self) -> str:
-        """Content address: SHA-256 of the fields as JSON, keys in order, no spaces."""
+        """SHA-256 of the fields as JSON with sorted keys and no spaces."""
         text = json.dumps(self.model_dump(), sort_keys=True, separators=(",", ":"))
         return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
 
     def is_stale(self, age_s: float) -> bool:
-        """Whether it is too old at an age in seconds."""
+        """Whether the calibration is too old at this age in seconds."""
         return age_s > self.valid_s

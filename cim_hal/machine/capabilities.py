@@ -1,4 +1,4 @@
-"""What a machine says of itself."""
+"""Capabilities: what a machine says it can do."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Capabilities"]
 
-# As JSON: on the wire it must fit a header, together with limits and versions.
+# Of the JSON form: on the wire capabilities share a header with limits and versions.
 MAX_BYTES = 40_000
 
 Name = Annotated[str, Field(min_length=1, max_length=200)]
@@ -25,7 +25,7 @@ Bits = Annotated[int, Field(ge=2, le=16)]
 
 
 class Capabilities(BaseModel):
-    """What a machine can do; constant while its server runs.
+    """What a machine can do; it does not change while the server runs.
 
     Attributes
     ----------
@@ -34,42 +34,42 @@ class Capabilities(BaseModel):
     description : str
         One sentence for people.
     max_spins : int
-        Spins (pulses) it holds, an auxiliary one included.
+        Largest number of spins (pulses), including an auxiliary spin.
     coupling_bits : int or None
-        Bits of a coupling, sign included, so that levels run from -(2^(b-1) - 1) to 2^(b-1) - 1.
-        None where the machine takes real numbers.
+        Bits b of a coupling, sign included: levels from -(2^(b-1) - 1) to 2^(b-1) - 1. None where
+        the machine takes real numbers.
     field_bits : int or None
-        Bits of a field; meaningless without `has_field`.
+        Bits of a field; only used with `has_field`.
     has_field : bool
-        Whether it applies a field h. Without one, h is folded onto an auxiliary spin.
+        Whether the machine applies a field h. Otherwise h is folded onto an auxiliary spin.
     max_round_trips : int
-        Longest run.
+        Largest number of round trips of a run.
     max_runs : int
-        Most runs in one job.
+        Largest number of runs in one job.
     pump_range : tuple of float
         Lowest and highest pump rate, in thresholds.
     round_trip_s : float or None
-        Seconds of one cavity round trip; None where that means nothing.
+        Duration of a cavity round trip in seconds; None where it has no meaning.
     reports_amplitudes : bool
-        Whether a readout carries analog amplitudes.
+        Whether readouts contain analog amplitudes.
     reproducible : bool
         Whether the same program and seed give the same readout.
     default_pump : tuple of float
-        Knots of the pump schedule the machine recommends.
+        Knots of the recommended pump schedule.
     default_round_trips : int
-        Length of run the machine recommends.
+        Recommended length of a run.
     properties : dict of str to float, int, bool, str or None
-        Fixed physical facts; a quantity with a unit says so in its name (``cavity_length_m``).
-        None where something is absent or has no bound.
+        Fixed physical properties; a quantity with a unit says so in its name
+        (``cavity_length_m``). None means absent or unbounded.
     settings : tuple of Setting
         Settings that a single job may change.
     reports_trace : bool
-        Whether a job may keep amplitudes while it runs.
+        Whether a job may record amplitudes during its runs.
     needs_calibration : bool
-        Whether jobs are refused without a calibration that is young enough.
+        Whether jobs are refused without a valid calibration.
     max_run_s : float or None
-        Seconds after which a run has hung, whatever the program: its driver is ended where it
-        lives in a process of its own. None where a run may take as long as it likes.
+        Seconds after which a run counts as hung: the server then ends the driver, if it has a
+        process of its own. None for no limit.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -114,7 +114,7 @@ class Capabilities(BaseModel):
 
     @property
     def default_schedule(self) -> PumpSchedule:
-        """The pump schedule the machine recommends."""
+        """The recommended pump schedule."""
         return PumpSchedule(self.default_pump, self.default_round_trips)
 
     @property
@@ -123,7 +123,7 @@ class Capabilities(BaseModel):
         return int(not self.has_field)
 
     def check_schedule(self, schedule: PumpSchedule) -> None:
-        """Refuse a schedule the machine cannot run.
+        """Refuse a schedule that the machine cannot run.
 
         Raises
         ------
@@ -143,7 +143,7 @@ class Capabilities(BaseModel):
             )
 
     def check_runs(self, n_runs: int) -> None:
-        """Refuse a number of runs the machine does not take in one job.
+        """Refuse a number of runs that the machine does not accept in one job.
 
         Raises
         ------
@@ -154,7 +154,7 @@ class Capabilities(BaseModel):
             raise CapabilityError("max_runs", required=n_runs, available=self.max_runs)
 
     def check_settings(self, settings: Mapping[str, float]) -> None:
-        """Refuse settings the machine does not have, or whose values are out of range.
+        """Refuse settings that the machine does not have, and values out of range.
 
         Raises
         ------
@@ -166,12 +166,12 @@ class Capabilities(BaseModel):
     def check_trace(
         self, trace: TraceRequest, *, round_trips: int, n_runs: int, n_spins: int
     ) -> None:
-        """Refuse a trace where the machine keeps none, or one that is too large.
+        """Refuse a trace that is too large, or any where the machine records none.
 
         Raises
         ------
         CapabilityError
-            It says how many round trips between two frames would fit.
+            The hint says how many round trips between two frames would fit.
         """
         if not self.reports_trace:
             raise CapabilityError("reports_trace", required="a trace", available="none")

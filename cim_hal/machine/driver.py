@@ -1,4 +1,4 @@
-"""What a laboratory writes: a driver with two methods it must have, and what passes through."""
+"""The driver contract: `Driver`, and the programs and readouts that pass through it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _NOTES: TypeAdapter[dict[str, Any]] = TypeAdapter(Notes)
 
 @dataclass(frozen=True, eq=False)
 class Program:
-    """One job in the machine's own terms; it fits the capabilities the driver described.
+    """One job in the machine's own terms; it fits the capabilities that the driver described.
 
     Attributes
     ----------
@@ -47,9 +47,9 @@ class Program:
     settings : mapping of str to float
         Settings of this job; those it does not name have their defaults.
     trace : TraceRequest or None
-        What to keep of the first runs while they run; None on machines that report no trace.
+        What to record of the first runs; None if no trace was requested.
     calibration : Calibration or None
-        The current one, which the record of the job will name; None where there is none.
+        The current calibration, which the record of the job names; None if there is none.
     """
 
     lowering: Lowering
@@ -67,16 +67,16 @@ class Program:
 
     @property
     def coupling(self) -> Any:
-        """Couplings (n, n), dense or CSR: int16 levels, or float64 on a machine without bits."""
+        """Couplings (n, n), dense or CSR: int16 levels, or float64 for real-valued machines."""
         return self.lowering.coupling
 
     @property
     def field(self) -> NDArray[Any]:
-        """Field (n,), in the same levels; zero where the machine has none."""
+        """Field (n,) in the same levels; zero where the machine has no field."""
         return self.lowering.field
 
     def dense_coupling(self) -> NDArray[Any]:
-        """Couplings as a dense array, for hardware that wants every entry."""
+        """Return the couplings as a dense array."""
         coupling = self.coupling
         return coupling if isinstance(coupling, np.ndarray) else coupling.toarray()
 
@@ -90,9 +90,9 @@ class Readout:
     values : array, shape (runs, n)
         Analog amplitudes (float), whose signs are the spins, or the spins themselves (integer).
     trace : Trace or None
-        Where the program asks for one: at most as many frames as asked for, of as many runs.
+        Required if the program requests one: at most the requested frames, of the requested runs.
     notes : mapping of str to float, int, bool or str
-        What happened in this run, for its record; at most 32 entries, short ones.
+        Notes for the record of the job; at most 32 short entries.
     """
 
     values: NDArray[Any]
@@ -105,8 +105,8 @@ class Readout:
         Raises
         ------
         DriverFaultError
-            Wrong shape, values that are not finite, or integer values other than -1 and +1; a
-            trace that is missing or wrong in the same ways; notes that are no notes.
+            Wrong shape, values that are not finite, integer values other than -1 and +1, a trace
+            that is missing or malformed, or malformed notes.
         """
         _check_values("the readout", self.values, (program.n_runs, program.n_spins))
         if program.trace is not None:
@@ -116,12 +116,12 @@ class Readout:
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             where = ".".join(map(str, first["loc"]))
-            raise DriverFaultError(f"the readout has notes that do not fit: {where}") from None
+            raise DriverFaultError(f"the readout has malformed notes: {where}") from None
 
     @property
     def spins(self) -> NDArray[np.int8]:
-        """Spins (runs, n): the sign of the amplitudes, an exact zero counts as +1."""
-        return np.where(self.values < 0, -1, 1).astype(np.int8)
+        """Spins (runs, n): the signs of the amplitudes as delivered; a zero counts as +1."""
+        return np.where(_delivered(self.values) < 0, -1, 1).astype(np.int8)
 
     @property
     def amplitudes(self) -> NDArray[np.float32] | None:
@@ -129,16 +129,27 @@ class Readout:
         return self.values.astype(np.float32) if self.values.dtype.kind == "f" else None
 
 
+def _delivered(values: NDArray[Any]) -> NDArray[Any]:
+    """Return amplitudes in the type in which users get them, and integers as they are."""
+    if values.dtype.kind != "f":
+        return values
+    with np.errstate(over="ignore"):  # too large for float32 becomes infinite, which is refused
+        return values.astype(np.float32, copy=False)
+
+
 def _check_values(what: str, values: Any, expected: tuple[int, int]) -> None:
-    """Raise `DriverFaultError` where `what` is not (runs, n) amplitudes or spins."""
+    """Raise `DriverFaultError` unless `values` are (runs, n) amplitudes or spins.
+
+    Amplitudes are checked as they are delivered: a float64 may be too large for float32.
+    """
     if not isinstance(values, np.ndarray) or values.dtype.kind not in "fi":
         raise DriverFaultError(f"{what} is not an array of real numbers or integers")
     if values.shape != expected:
         raise DriverFaultError(f"{what} has shape {values.shape}", hint=f"it must have {expected}")
     if values.dtype.kind == "i" and not (np.abs(values) == 1).all():
         raise DriverFaultError(f"{what} has integer values other than -1 and +1")
-    if not np.isfinite(values).all():
-        raise DriverFaultError(f"{what} has values that are not finite")
+    if not np.isfinite(_delivered(values)).all():
+        raise DriverFaultError(f"{what} has values that are not finite in float32")
 
 
 def _check_trace(trace: Trace | None, request: TraceRequest, program: Program) -> None:
@@ -156,8 +167,8 @@ def _check_trace(trace: Trace | None, request: TraceRequest, program: Program) -
     ends = trace.round_trips[0], trace.round_trips[-1]
     if (np.diff(trace.round_trips) <= 0).any() or ends[0] < 1 or ends[1] > last:
         raise DriverFaultError(f"the frames of the trace do not rise within 1 to {last}")
-    if not (np.isfinite(trace.amplitudes).all() and np.isfinite(trace.pump).all()):
-        raise DriverFaultError("the trace has values that are not finite")
+    if not (np.isfinite(_delivered(trace.amplitudes)).all() and np.isfinite(trace.pump).all()):
+        raise DriverFaultError("the trace has values that are not finite in float32")
 
 
 class PartialReadouts:
@@ -180,8 +191,8 @@ class PartialReadouts:
         Raises
         ------
         DriverFaultError
-            Wrong shape or values, as of `Readout.check`, no run at all, more than there are, or
-            bare spins after amplitudes.
+            Wrong shape or values, as in `Readout.check`; no run, or more than the program has
+            left; amplitudes mixed with bare spins.
         """
         n_rows = len(values) if isinstance(values, np.ndarray) and values.ndim else 0
         left = self._program.n_runs - self.n_runs
@@ -195,14 +206,16 @@ class PartialReadouts:
 
 
 class Driver(ABC):
-    """A machine. The server calls it from one thread, with programs that fit what it described.
+    """A machine, as a laboratory implements it.
 
-    `describe` and `run` it must have. The others have defaults for machines without.
+    A driver must have `describe` and `run`; the other methods have defaults. The server calls all
+    of them from one thread, except `safe` in an emergency, and only with programs that fit the
+    described capabilities.
     """
 
     @abstractmethod
     def describe(self) -> Capabilities:
-        """Say what the machine can do; always the same."""
+        """Return the capabilities of the machine; they never change."""
 
     @abstractmethod
     def run(self, program: Program, stop: StopToken) -> Readout:
@@ -213,45 +226,45 @@ class Driver(ABC):
         JobCancelledError
             `stop` was set.
         DeviceError
-            The machine could not do it; any other exception becomes a `DriverFaultError`.
+            The machine failed. Any other exception becomes a `DriverFaultError`.
         """
 
     def program(self, program: Program) -> None:  # noqa: B027  optional, as all below
-        """Upload the couplings of a program, ahead of runs.
+        """Upload the couplings of a program before it runs.
 
-        Called before the first run with couplings that are not those of the last call, and again
-        after a call that failed; then come as many runs as there are jobs with these couplings.
-        The default uploads nothing: `run` has the couplings too.
+        Called before a run whose couplings differ from those of the last call, and again after a
+        call that failed. Any number of runs with these couplings follow. The default does nothing:
+        `run` receives the couplings too.
         """
 
     def status(self) -> Telemetry:
-        """Say how the machine is; called about once a second between runs, and must be quick.
+        """Return telemetry; called about once a second between runs, and must be quick.
 
-        A machine that ever reports something does so in the first call. While a run lasts, the
-        driver may hand telemetry to its `StopToken`. The default reports nothing.
+        A machine with telemetry must report some in the first call. During a run, the driver may
+        report telemetry through its `StopToken`. The default reports nothing.
         """
         return Telemetry()
 
     def calibrate(self, stop: StopToken) -> Calibration:
-        """Measure the machine; the server keeps the record and hands it on with each program.
+        """Measure the machine; the server stores the record and passes it with each program.
 
         Raises
         ------
         JobCancelledError
             `stop` was set.
         CapabilityError
-            The machine cannot: the default.
+            The machine has no calibration, which is the default.
         """
         del stop
         raise CapabilityError("calibration", required="a calibration", available="none")
 
     def safe(self) -> None:  # noqa: B027
-        """Switch all outputs off; harmless where they are off already.
+        """Switch all outputs off; must be harmless where they are off already.
 
         Called at the start, after a call that failed or was cancelled, before `close`, and in an
-        emergency. Then, where the running call does not heed its `StopToken` at once, it is called
-        from another thread.
+        emergency stop. In an emergency it is called from another thread if the running call does
+        not obey its `StopToken` at once.
         """
 
     def close(self) -> None:  # noqa: B027
-        """Let go of the machine; called once, also after faults."""
+        """Release the machine; called once, also after errors."""

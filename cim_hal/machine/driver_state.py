@@ -1,4 +1,4 @@
-"""How the process of a driver is: there, about to be, or given up for now."""
+"""The state of a driver process, as its supervisor reports it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["DriverPhase", "DriverState", "Supervised"]
 
 
 class DriverPhase(StrEnum):
-    """Where a driver is."""
+    """Phase of a driver process."""
 
     READY = "ready"
     STARTING = "starting"
@@ -22,19 +22,19 @@ class DriverPhase(StrEnum):
 
 
 class DriverState(BaseModel):
-    """How a driver is.
+    """State of a driver process.
 
     Attributes
     ----------
     phase : DriverPhase
-        ``ready``; ``starting`` after a crash, while jobs wait; ``broken`` after several starts
-        that failed, while jobs are refused and it is tried again now and then.
+        ``ready``; ``starting`` after a crash, when jobs wait; ``broken`` after several failed
+        starts, when jobs are refused and the start is tried again from time to time.
     restarts : int
-        How often it was started anew.
+        Number of restarts.
     fault : str
-        Why it ended the last time; empty where it never did.
+        Why it last ended; empty if it never has.
     retry_after_s : float
-        Seconds to the next start of one that is broken, from the moment of this report.
+        Seconds from this report to the next start of a broken driver.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -47,8 +47,8 @@ class DriverState(BaseModel):
 
 @runtime_checkable
 class Supervised(Protocol):
-    """A driver that somebody restarts."""
+    """A driver whose process is supervised and restarted."""
 
     def subscribe(self, tell: Callable[[DriverState], None]) -> None:
-        """Call `tell`, from any thread, with the condition now and at each change."""
+        """Call `tell`, from any thread, with the present state and at each change."""
         ...

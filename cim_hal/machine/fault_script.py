@@ -1,4 +1,4 @@
-"""What goes wrong and when, as a file: the script of a faulty machine."""
+"""Fault scripts: which faults a test injects into a machine, and when."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ Kind: TypeAlias = Literal[
     "no_description",
 ]
 
-# Which of `at` and `seconds` a kind takes, and which of them it needs.
+# Which of `at` and `seconds` a kind accepts, and which of them it needs.
 TAKES: Mapping[Kind, frozenset[str]] = MappingProxyType(
     {
         "lost_lock": frozenset({"at"}),
@@ -60,9 +60,9 @@ JobNumber = Annotated[int, Field(strict=True, ge=1)]
 
 
 class Fault(BaseModel):
-    """One thing that goes wrong, and in which jobs.
+    """One kind of fault, and the jobs in which it occurs.
 
-    Exactly one of `jobs`, `every` and `probability` says when; none does for ``no_description``.
+    Exactly one of `jobs`, `every` and `probability` is set; none for ``no_description``.
 
     Attributes
     ----------
@@ -70,17 +70,17 @@ class Fault(BaseModel):
         ``lost_lock``, ``exception``, ``crash``, ``cut_short``, ``hang``, ``slow``,
         ``wrong_shape``, ``wrong_dtype``, ``nan`` or ``no_description``; see `FaultyDriver`.
     jobs : tuple of int
-        Numbers of the jobs it strikes; the first run of the machine is job 1.
+        Numbers of the affected jobs; the first run of the machine is job 1.
     every : int
-        It strikes each job whose number is a multiple of this.
+        Each job whose number is a multiple of this is affected.
     probability : float
-        Chance to strike a job, above 0 and at most 1: drawn from the seed of the script, the
-        place of the fault in it and the number of the job.
+        Probability that a job is affected, above 0 and at most 1; drawn from the seed of the
+        script, the position of the fault in it and the number of the job.
     at : float
-        Share of the round trips done when it strikes, 0 to 1: of ``lost_lock``, ``exception``
-        and ``crash`` (all of them by default), and of ``cut_short``.
+        Share of the round trips before the fault, 0 to 1: for ``lost_lock``, ``exception`` and
+        ``crash`` (by default 1), and for ``cut_short``.
     seconds : float
-        Length of a ``hang`` (without end by default), or how much later a ``slow`` answer comes.
+        Length of a ``hang`` (by default endless), or delay of a ``slow`` answer.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -117,12 +117,12 @@ class Fault(BaseModel):
 
 
 class FaultScript(BaseModel):
-    """The faults of a machine, in order: of several that strike the same job, the first does.
+    """The faults of a machine; the first one that applies to a job occurs.
 
     Attributes
     ----------
     seed : int
-        Source of all chance in the script, 0 to 2^63 - 1.
+        Seed of the probabilities, 0 to 2^63 - 1.
     faults : tuple of Fault
         In a file, the tables ``[[fault]]``.
 
@@ -147,7 +147,7 @@ class FaultScript(BaseModel):
         Raises
         ------
         TargetError
-            The file is missing, too large or malformed; the message says which table, and what
+            The file is missing, too large or malformed; the message names the table, and says what
             would be right.
         """
         file = Path(path)
@@ -160,15 +160,15 @@ class FaultScript(BaseModel):
 
     @property
     def summary(self) -> str:
-        """The kinds of the faults and the seed, in a few words."""
+        """The kinds of faults, and the seed."""
         return f"{', '.join(dict.fromkeys(f.kind for f in self.faults))}; seed {self.seed}"
 
     def has(self, kind: Kind) -> bool:
-        """Whether a fault of that kind is in the script."""
+        """Whether the script has a fault of that kind."""
         return any(fault.kind == kind for fault in self.faults)
 
     def fault_in(self, job: int) -> Fault | None:
-        """Return the fault that strikes the job of that number, counted from 1, if one does."""
+        """Return the fault of a job, by its number from 1, or None."""
         struck = (f for place, f in enumerate(self.faults) if self._strikes(f, place, job))
         return next(struck, None)
 
@@ -183,7 +183,7 @@ class FaultScript(BaseModel):
 
 
 def _draw(seed: int, place: int, job: int) -> int:
-    """Return an integer below 2^64; numpy promises that a `SeedSequence` never changes."""
+    """Return an integer below 2^64; numpy guarantees that `SeedSequence` is stable."""
     words = np.random.SeedSequence(seed, spawn_key=(place, job)).generate_state(1, np.uint64)
     return int(words[0])
 
@@ -202,13 +202,13 @@ def _text(file: Path) -> str:
 
 
 def _explained(file: Path, error: ValidationError) -> TargetError:
-    """Return the first thing that is wrong: where, what, and what would be right."""
+    """Return an error for the first problem: where, what, and what would be right."""
     found = error.errors(include_url=False, include_context=False)[0]
     place = _place(found["loc"])
     says = found["msg"].removeprefix("Value error, ").replace("tuple", "list")
     if found["type"] == "extra_forbidden":
         says = "there is no such key"
-    # the sentences of the other types say themselves what would be right
+    # messages of the other types already say what would be right
     is_about_keys = found["type"] in {"extra_forbidden", "missing", "tuple_type", "model_type"}
     return TargetError(f"{file}: {place}: {says}", hint=HINT if is_about_keys else "")
 

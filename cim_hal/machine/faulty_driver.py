@@ -1,4 +1,4 @@
-"""A machine that misbehaves by a script: for tests of what stands above a driver."""
+"""A driver that fails as a script says, for tests of the layers above it."""
 
 from __future__ import annotations
 
@@ -38,39 +38,39 @@ log = logging.getLogger("cim_hal.faults")
 
 
 class FaultyDriver(Driver):
-    """Any driver, with the faults of a script.
+    """Wraps a driver and injects the faults of a script.
 
-    Jobs are numbered from 1 in the order in which they run. A job that no fault strikes is the
-    wrapped driver's own, to the bit. What the kinds do:
+    Jobs are numbered from 1 in the order in which they run. Results of unaffected jobs are those
+    of the wrapped driver, bit for bit. The kinds of faults:
 
     ``lost_lock``
         Raises `LockLostError` after the share `at` of the round trips.
     ``exception``
         Raises a `RuntimeError` after the share `at`.
     ``crash``
-        Ends the process after the share `at`, at once: nothing is closed, exit status 70.
+        Ends the process after the share `at`, without closing anything; exit status 70.
     ``cut_short``
-        Ends the run after the share `at` and reads out as though it were done.
+        Ends the run after the share `at`, and reads out as if it were complete.
     ``hang``
-        The answer comes `seconds` late, or never; `stop` is not looked at meanwhile.
+        The answer comes `seconds` late, or never; `stop` is ignored.
     ``slow``
-        The answer comes `seconds` late; `stop` is heeded.
+        The answer comes `seconds` late; `stop` is obeyed.
     ``wrong_shape``, ``wrong_dtype``, ``nan``
-        A readout that lacks the last spin, is complex, or has a last value that is not a number.
+        The readout lacks the last spin, is complex, or ends with NaN.
     ``no_description``
         `describe` raises a `RuntimeError`.
 
-    Every strike is a warning of the logger ``cim_hal.faults``.
+    Each fault is logged as a warning of the logger ``cim_hal.faults``.
 
     Parameters
     ----------
     driver : Driver
-        It is closed with this one.
+        The wrapped driver; it is closed with this one.
     script : FaultScript
     may_crash : bool
-        Allow ``crash``, which ends the process this driver lives in.
+        Allow ``crash``, which ends the process of this driver.
     jobs_before : int
-        Jobs that ran before this driver was made: where a crash ended the one before.
+        Jobs that ran before this driver was made, for instance before a crash.
 
     Raises
     ------
@@ -96,7 +96,7 @@ class FaultyDriver(Driver):
         self._job = jobs_before
 
     def describe(self) -> Capabilities:
-        """Say what the wrapped driver can do, and that faults are injected."""
+        """Return the capabilities of the wrapped driver, with a warning in the description."""
         if self._script.has("no_description"):
             log.warning("no_description: the driver does not describe itself")
             raise RuntimeError("injected: the driver does not describe itself")
@@ -105,7 +105,7 @@ class FaultyDriver(Driver):
         return capabilities.model_copy(update={"description": note.strip()[:MAX_DESCRIPTION]})
 
     def run(self, program: Program, stop: StopToken) -> Readout:
-        """Run a program on the wrapped driver, or let it fail as the script says.
+        """Run a program on the wrapped driver, or fail as the script says.
 
         Raises
         ------
@@ -127,7 +127,7 @@ class FaultyDriver(Driver):
         self._driver.program(program)
 
     def status(self) -> Telemetry:
-        """Say how the wrapped driver is."""
+        """Return the telemetry of the wrapped driver."""
         return self._driver.status()
 
     def calibrate(self, stop: StopToken) -> Calibration:
@@ -148,10 +148,10 @@ class FaultyDriver(Driver):
         if fault.kind in _ENDS:
             if done:
                 self._run_head(program, done, stop)
-            self._tell(fault)
+            self._log(fault)
             _ENDS[fault.kind](done)
         readout = self._run_head(program, max(done, 1), stop)
-        self._tell(fault)
+        self._log(fault)
         if fault.kind in _WAITS:
             _WAITS[fault.kind](fault.seconds, stop)
         if fault.kind in _DAMAGES:
@@ -162,7 +162,7 @@ class FaultyDriver(Driver):
         head = _head(program, round_trips)
         return self._driver.run(head, stop if head is program else stop.without_deliveries())
 
-    def _tell(self, fault: Fault) -> None:
+    def _log(self, fault: Fault) -> None:
         log.warning("job %d: %s", self._job, fault.kind)
 
 
@@ -171,7 +171,7 @@ def _head(program: Program, round_trips: int) -> Program:
     if round_trips == program.schedule.round_trips:
         return program
     pump = program.schedule.sample()[:round_trips]
-    # exact for up to MAX_KNOTS round trips; beyond, a corner is off by less than a knot's distance
+    # exact up to MAX_KNOTS round trips; beyond, a corner moves by less than the distance of knots
     at = np.linspace(0.0, round_trips - 1.0, min(round_trips, MAX_KNOTS))
     knots = np.interp(at, np.arange(round_trips), pump)
     return replace(program, schedule=PumpSchedule.through(knots.tolist(), round_trips=round_trips))
@@ -197,7 +197,7 @@ def _hang(seconds: float | None, _stop: StopToken) -> None:
     threading.Event().wait(seconds)
 
 
-def _dawdle(seconds: float | None, stop: StopToken) -> None:
+def _answer_late(seconds: float | None, stop: StopToken) -> None:
     ends_at = time.monotonic() + (seconds or 0.0)
     while (left := ends_at - time.monotonic()) > 0:
         if stop.is_set():
@@ -223,7 +223,7 @@ _ENDS: Mapping[Kind, Callable[[int], NoReturn]] = MappingProxyType(
     {"lost_lock": _lose_lock, "exception": _raise, "crash": _crash}
 )
 _WAITS: Mapping[Kind, Callable[[float | None, StopToken], None]] = MappingProxyType(
-    {"hang": _hang, "slow": _dawdle}
+    {"hang": _hang, "slow": _answer_late}
 )
 _DAMAGES: Mapping[Kind, Callable[[np.ndarray], np.ndarray]] = MappingProxyType(
     {"wrong_shape": _without_last_spin, "wrong_dtype": _as_complex, "nan": _with_nan}

@@ -1,8 +1,8 @@
-r"""Fit a model to a machine, and bring its spins back.
+r"""Lower a model to a machine, and lift its spins back.
 
-`lower` folds the field onto an auxiliary spin where the machine has none, flips spins at random
-(a gauge) where asked, and rounds to integer levels. `Lowering.lift` undoes the first two. Their
-law, for every spin vector :math:`\sigma'` of the machine:
+`lower` folds the field onto an auxiliary spin if the machine has no field, flips spins at random
+(a gauge) on request, and rounds to integer levels. `Lowering.lift` undoes the first two steps. For
+every spin vector :math:`\sigma'` of the machine:
 
 .. math:: E(\mathrm{lift}\,\sigma') = s\,E'(\sigma') + E_0 + \varepsilon,
           \qquad |\varepsilon| \le \text{energy\_error\_bound}
@@ -34,14 +34,14 @@ __all__ = ["Lowering", "lower", "lower_couplings"]
 
 @dataclass(frozen=True, eq=False)
 class Lowering:
-    """A model in a machine's own terms.
+    """A model in the terms of a machine; its arrays are read-only.
 
     Attributes
     ----------
     coupling : array or CSR array, shape (n', n')
-        int16 levels, or float64 for a machine that takes real numbers. Read-only.
+        int16 levels, or float64 for a machine that takes real numbers.
     field : array, shape (n',)
-        Same kind of number; zero where the machine has no field.
+        In the same units; zero if the machine has no field.
     gauge : int8 array, shape (n',)
         Spin i of the machine is ``gauge[i]`` times that of the model.
     report : LoweringReport
@@ -73,14 +73,14 @@ def lower(
     bits: int | None = None,
     gauge_seed: int | None = None,
 ) -> Lowering:
-    """Fit `model` to a machine.
+    """Express `model` in the terms of a machine.
 
     Parameters
     ----------
     bits : int, optional
-        Bits of a coupling, at most those of the machine, which are the default.
+        Bits of a coupling; by default, and at most, those of the machine.
     gauge_seed : int, optional
-        Seed of a random gauge; none without it.
+        Seed of a random gauge; by default there is none.
 
     Raises
     ------
@@ -99,14 +99,14 @@ def lower_couplings(
     bits: int | None = None,
     gauge_seed: int | None = None,
 ) -> Lowering:
-    """Fit couplings, a `Triangle` or a symmetric CSR array (n, n), and a field; see `lower`."""
+    """Lower couplings, a `Triangle` or a symmetric CSR array (n, n), and a field; see `lower`."""
     n_spins = len(h)
     folds_field = bool(h.any()) and not capabilities.has_field
     _check_size(n_spins + folds_field, n_spins, capabilities)
     bits = _agreed_bits(bits, capabilities)
-    fit = _fit_dense if isinstance(J, Triangle) else _fit_sparse
+    rounded = _lower_dense if isinstance(J, Triangle) else _lower_sparse
     field_bits = bits if folds_field else capabilities.field_bits or bits
-    coupling, field, facts = fit(J, h, bits, field_bits, folds=folds_field)
+    coupling, field, facts = rounded(J, h, bits, field_bits, folds=folds_field)
     gauge = _gauge(len(field), gauge_seed)
     report = LoweringReport(
         bits=bits,
@@ -138,10 +138,10 @@ def _agreed_bits(bits: int | None, capabilities: Capabilities) -> int | None:
     return bits
 
 
-def _fit_dense(
+def _lower_dense(
     J: Triangle, h: NDArray[Any], bits: int | None, field_bits: int | None, *, folds: bool
 ) -> tuple[NDArray[Any], NDArray[Any], dict[str, Any]]:
-    """Return couplings, field and what rounding did; the field as one more spin if it `folds`."""
+    """Return couplings, field and the numbers of the report; `folds` makes the field a spin."""
     if bits is None or field_bits is None:
         levels, field, step = J.values, h, 1.0
     else:
@@ -152,7 +152,7 @@ def _fit_dense(
     pairs = pairs.joined(
         singles if folds else _RoundingError()
     ).twice()  # in both halves of the matrix
-    used = _levels_used(levels, field if folds else np.zeros(1, field.dtype), has_zero=True)
+    used = _levels_used(levels, field) if folds else _levels_used(levels)
     facts = _facts(step, pairs, _RoundingError() if folds else singles, size * (size + 1), used)
     dense = Triangle(J.n_spins, levels).dense(
         np.float64 if bits is None else np.int16, field if folds else None
@@ -160,7 +160,7 @@ def _fit_dense(
     return dense, np.zeros(size, field.dtype) if folds else field, facts
 
 
-def _fit_sparse(
+def _lower_sparse(
     J: Any, h: NDArray[Any], bits: int | None, field_bits: int | None, *, folds: bool
 ) -> tuple[Any, NDArray[Any], dict[str, Any]]:
     if folds:
@@ -176,8 +176,9 @@ def _fit_sparse(
         _RoundingError.of(J.data, coupling.data, step),
         _RoundingError.of(h, field, step),
     )
-    n_values = max(J.data.size + h.size, 1)
-    return coupling, field, _facts(step, pairs, singles, n_values, _levels_used(coupling.data))
+    size = J.shape[0]
+    used = _levels_used(coupling.data)
+    return coupling, field, _facts(step, pairs, singles, size * (size + 1), used)
 
 
 def _gauge(n_spins: int, seed: int | None) -> NDArray[np.int8]:
@@ -205,7 +206,7 @@ def _values(matrix: Any) -> NDArray[Any]:
 
 @dataclass(frozen=True)
 class _RoundingError:
-    """What rounding did to some numbers: the largest error, the sum, the sum of squares."""
+    """Rounding errors of some numbers: the largest, their sum, their sum of squares."""
 
     largest: float = 0.0
     total: float = 0.0
@@ -249,11 +250,11 @@ def _facts(
     }
 
 
-def _levels_used(*parts: NDArray[Any], has_zero: bool = False) -> int | None:
+def _levels_used(*parts: NDArray[Any]) -> int | None:
     if parts[0].dtype != np.int16:
         return None
     seen = np.zeros(2**16, dtype=bool)  # a table: 4x faster than np.unique at 2000 x 2000
-    seen[0] = has_zero
+    seen[0] = True  # the diagonal
     for levels in parts:
         for piece in pieces(levels.view(np.uint16)):
             seen[piece.astype(np.intp)] = True

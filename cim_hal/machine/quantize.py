@@ -1,4 +1,4 @@
-r"""Real couplings to integer levels and back, with an error bound.
+r"""Rounding of real couplings to integer levels.
 
 Couplings and field share one step, so that their ratio survives. For b bits the levels are
 symmetric, :math:`|L| \le 2^{b-1} - 1`. The Ising matrix is what is rounded, not the QUBO, whose
@@ -45,7 +45,7 @@ class Quantized:
 def quantize(J: Any, h: NDArray[np.float64], *, bits: int, field_bits: int) -> Quantized:
     """Round couplings `J` (CSR, or an array of any shape) and field `h` (n,) to integer levels.
 
-    The step is the smallest that clips nothing. Integers that fit are taken as they are: no error.
+    The step is the smallest that clips nothing. Integers within range are kept exactly.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Names to drivers: entry points of installed packages, or ``module:factory``."""
+"""Registry of drivers: entry points of installed packages, or ``module:factory``."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ GROUP = "cim_hal.drivers"
 
 @dataclass(frozen=True)
 class RegisteredDriver:
-    """A name under which an installed package offers a driver."""
+    """A driver that an installed package offers under a name."""
 
     name: str
     factory: str
@@ -28,13 +28,13 @@ class RegisteredDriver:
 
 
 def registered_drivers() -> list[RegisteredDriver]:
-    """List the drivers of all installed packages, by name."""
+    """Return the drivers of all installed packages, sorted by name."""
     found = sorted(entry_points(group=GROUP), key=lambda entry: entry.name)
     return [RegisteredDriver(e.name, e.value, e.dist.name if e.dist else "?") for e in found]
 
 
 def make_driver(target: str) -> Driver:
-    """Make the driver a target names.
+    """Make the driver that a target names.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ def make_driver(target: str) -> Driver:
     Raises
     ------
     TargetError
-        Nothing goes by that name, or what does is not a driver factory.
+        No driver has that name, or it is not a driver factory.
     """
     factory = _load(target)
     try:

@@ -1,4 +1,4 @@
-"""A setting of a machine that a single job may change."""
+"""Settings: numbers of a machine that a job may change."""
 
 from __future__ import annotations
 
@@ -21,29 +21,29 @@ Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
 class Setting(BaseModel):
-    """A number that a job may set, from `low` to `high`.
+    """A number that a job may set within a range.
 
     Attributes
     ----------
     name : str
-        What it is called in a job, for instance ``coupling_gain``.
+        Its name in a job, for instance ``coupling_gain``.
     unit : str
         Empty for a pure number.
     description : str
         One sentence for people.
     default : float
-        Its value where a job does not set it.
+        Value in jobs that do not set it.
     low, high : float
-        Its range, both ends included.
+        Range, both ends included.
     log : bool
-        Whether equal ratios matter, and not equal differences; then `low` is positive.
+        Whether the range is logarithmic; then `low` is positive.
     integer : bool
-        Whether it takes whole numbers only.
+        Whether only whole numbers are accepted.
 
     Raises
     ------
     ValidationError
-        An empty range, a default out of it, or a logarithmic range that holds zero.
+        The range is empty, excludes the default, or is logarithmic and not positive.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -67,7 +67,7 @@ class Setting(BaseModel):
 
     @property
     def range(self) -> str:
-        """The range in words."""
+        """The range as text."""
         kind = "whole numbers " if self.integer else ""
         return f"{kind}{self.low:g} to {self.high:g} {self.unit}".rstrip()
 
@@ -85,7 +85,7 @@ class Setting(BaseModel):
 
 
 def check_settings(known: Iterable[Setting], settings: Mapping[str, float]) -> None:
-    """Refuse settings the machine does not have, or whose values are out of range.
+    """Refuse settings that the machine does not have, and values out of range.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""What a driver polls, and says, in the midst of a call."""
+"""The link between a running driver call and the server: stop requests, progress, results."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ __all__ = ["StopToken"]
 
 
 class StopToken:
-    """Set by the server when a call is to end early; a driver polls it between round trips.
+    """Tells a driver to stop; the driver polls it between round trips.
 
-    A driver that knows how far it is may say so, as often as it likes; clients see the latest. One
-    that has finished some runs of a program may deliver them; clients fetch them meanwhile.
+    A driver may also report its progress, as often as it likes, telemetry, and runs that have
+    finished, which clients can fetch before the job ends.
 
     Parameters
     ----------
     report : callable, optional
-        Takes the telemetry that the driver hands in meanwhile.
+        Receives the telemetry that the driver reports.
     take : callable, optional
-        Takes the runs that it delivers.
+        Receives the runs that the driver delivers.
     """
 
     def __init__(
@@ -44,18 +44,18 @@ class StopToken:
 
     @property
     def last_progress(self) -> tuple[int, int, str] | None:
-        """The latest word on how far the run is: done, total, unit; None before the first."""
+        """The latest progress: done, total, unit; None before the first report."""
         return self._progress[0] if self._progress else None
 
     def progress(self, done: int, total: int, unit: str = "round trips") -> None:
-        """Say that `done` of `total` runs or round trips are over; costs next to nothing."""
+        """Report that `done` of `total` runs or round trips are finished; this is cheap."""
         told = max(operator.index(done), 0), max(operator.index(total), 0), unit
         self._progress.append(told)
 
     def deliver(self, values: NDArray[Any]) -> None:
-        """Hand in finished runs, those after the ones handed in before: an early look at them.
+        """Deliver finished runs early, in order, after those delivered before.
 
-        `run` returns all runs at its end as ever, these first, with the same values.
+        `run` still returns all runs at its end, these first and with the same values.
 
         Parameters
         ----------
@@ -65,26 +65,26 @@ class StopToken:
         Raises
         ------
         DriverFaultError
-            They are more than the program has, or values that a readout may not have.
+            More runs than the program has, or values that a readout may not have.
         """
         if self._take is not None:
             self._take(values)
 
     def without_deliveries(self) -> StopToken:
-        """Return the same token for a run whose results are not those of the job."""
+        """Return the same token, without delivery of runs."""
         token = copy(self)
         token._take = None  # noqa: SLF001  ours
         return token
 
     def set(self) -> None:
-        """Ask for the end."""
+        """Request that the call ends."""
         self._event.set()
 
     def is_set(self) -> bool:
-        """Whether the end was asked for."""
+        """Whether the call is to end."""
         return self._event.is_set()
 
     def report(self, telemetry: Telemetry) -> None:
-        """Say how the machine is, in the midst of a run; once a second is often enough."""
+        """Report telemetry during a run; once a second is often enough."""
         if self._report is not None:
             self._report(telemetry)

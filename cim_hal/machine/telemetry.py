@@ -1,4 +1,4 @@
-"""How a machine is at this moment: readings with units, and interlocks."""
+"""Telemetry of a machine: readings with units, and interlocks."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from cim_hal.model.record import FactName, Note
 
 __all__ = ["Reading", "Telemetry"]
 
-# As JSON: on the wire it must fit a header, with other things.
+# Of the JSON form: on the wire telemetry shares a header with other fields.
 MAX_BYTES = 12_000
 
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class Reading(BaseModel):
-    """One value that a machine reports.
+    """One measured value or state.
 
     Attributes
     ----------
     name : str
-        What it is, always by the same name: ``pump_power``, ``cavity_lock``.
+        Constant name, such as ``pump_power`` or ``cavity_lock``.
     value : float, int, bool or str
-        A number, whether something holds, or a state in a word.
+        A number, a truth value, or a state as text.
     unit : str
-        Of a number; empty for a pure one, and for states.
+        Unit of a number; empty for pure numbers and states.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -39,16 +39,16 @@ class Reading(BaseModel):
 
 
 class Telemetry(BaseModel):
-    """What a machine says of itself at one moment.
+    """Readings and interlocks of a machine at one time.
 
     Attributes
     ----------
     readings : tuple of Reading
         Names are unique.
     interlocks : dict of str to bool
-        True is closed: the machine may run. While any is open jobs are refused.
+        True means closed: the machine may run. Jobs are refused while any is open.
     taken_at : float
-        Seconds since 1970, UTC; now, where it is left out.
+        Seconds since 1970, UTC; by default now.
 
     Examples
     --------
@@ -81,12 +81,12 @@ class Telemetry(BaseModel):
 
     @property
     def is_empty(self) -> bool:
-        """Whether it says nothing: so do machines without telemetry."""
+        """Whether there is neither a reading nor an interlock."""
         return not (self.readings or self.interlocks)
 
     @property
     def open_interlocks(self) -> tuple[str, ...]:
-        """The interlocks that forbid to run, by name."""
+        """Names of the open interlocks."""
         return tuple(name for name, is_closed in self.interlocks.items() if not is_closed)
 
     def __getitem__(self, name: str) -> Reading:
@@ -101,7 +101,7 @@ class Telemetry(BaseModel):
         Raises
         ------
         InterlockError
-            It names those that are open.
+            The message names the open interlocks.
         """
         if self.open_interlocks:
             names = ", ".join(self.open_interlocks)

@@ -1,4 +1,4 @@
-"""What a user says and gets: models, schedules, samples."""
+"""Models, pump schedules and samples, as users see them."""
 
 from cim_hal.model.files import ModelFile, read_model
 from cim_hal.model.ising import IsingModel

@@ -1,4 +1,4 @@
-"""What turns one model into another: other couplings at a few pairs, for those who send them."""
+"""Changes of a few couplings of a model, so that a session can send only the difference."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ class Pairs:
 
     @classmethod
     def of(cls, rows: ArrayLike, columns: ArrayLike, values: ArrayLike, n_spins: int) -> Self:
-        """Take pairs in any order.
+        """Make pairs from lists in any order.
 
         Raises
         ------
         ModelError
-            They are not of one length, or a pair is out of range, twice there, or diagonal, or a
-            value is not finite.
+            The lengths differ, a pair is out of range, repeated or on the diagonal, or a value is
+            not finite.
         """
         i, j, J = _flat("rows", rows), _flat("columns", columns), _flat("values", values)
         if not len(i) == len(j) == len(J) or i.dtype.kind not in "iu" or j.dtype.kind not in "iu":
@@ -68,7 +68,7 @@ class Pairs:
                 raise ModelError(f"J[{rows[at]},{columns[at]}] = {values[at]} {what}")
 
     def put(self, J: Any) -> Any:
-        """Return a copy of `J`, dense or CSR, with these couplings in both its halves."""
+        """Return a copy of `J`, dense or CSR, with these couplings in both triangles."""
         if isinstance(J, np.ndarray):
             copied = J.copy()
             copied[self.rows, self.columns] = copied[self.columns, self.rows] = self.values
@@ -91,7 +91,7 @@ class Pairs:
 
 @dataclass(frozen=True, eq=False)
 class Change:
-    """Where a model came from; the base is not kept alive by it.
+    """The origin of a model: its base, which may be collected, and the changed couplings.
 
     Attributes
     ----------

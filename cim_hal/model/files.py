@@ -1,4 +1,4 @@
-"""Models on disk: G-set text (MAX-CUT) and ``.npz`` with ``J`` and an optional ``h``."""
+"""Model files: G-set text (MAX-CUT), and ``.npz`` with ``J`` and an optional ``h``."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ class ModelFile:
 
 
 def read_model(path: str | Path) -> ModelFile:
-    """Read a model file; the format is recognized by the suffix ``.npz`` or else taken as G-set.
+    """Read a model file: an archive if the suffix is ``.npz``, otherwise G-set text.
 
     G-set text has a first line ``n m`` and m lines ``i j w`` with i, j from 1 to n; the couplings
-    are J = -W, so that the ground state is the maximum cut. Lines without w have w = 1.
+    are J = -W, so that the ground state is the maximum cut. In lines without w, w is 1.
 
     Raises
     ------

@@ -1,11 +1,10 @@
-r"""The Ising model a user states: couplings, field, offset, and its energy.
+r"""The Ising model: couplings, field, offset, and its energy.
 
 .. math:: E(\sigma) = -\tfrac12\,\sigma^T J \sigma - h^T \sigma + E_0,
           \qquad \sigma \in \{-1, +1\}^n
 
 The sign is that of the coherent-Ising-machine literature (for instance Eq. 1 of
-doi:10.1038/s42005-022-00927-x). Other conventions are converted here, at the border, and nowhere
-else.
+doi:10.1038/s42005-022-00927-x). Other conventions are converted in this module only.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ Couplings: TypeAlias = Any
 
 @dataclass(frozen=True, eq=False)
 class IsingModel:
-    """Couplings, field and offset of an Ising model; checked once, frozen afterwards.
+    """An immutable Ising model: couplings, field and offset.
 
     Make one with `from_couplings`, `from_qubo` or `from_maxcut`.
 
@@ -44,12 +43,12 @@ class IsingModel:
     offset : float
         Constant term of the energy.
     origin : Change, optional
-        What `with_changes` made it from: a session then sends what differs.
+        The model and changes it was made from by `with_changes`; a session sends only those.
 
     Raises
     ------
     ModelError
-        Not square, not finite, not symmetric, a diagonal entry, or shapes that differ.
+        J is not square, finite and symmetric with a zero diagonal, or the shape of h differs.
 
     Examples
     --------
@@ -129,21 +128,21 @@ class IsingModel:
         *,
         h: ArrayLike | None = None,
     ) -> IsingModel:
-        """Return a model with other couplings at some pairs, which is sent as what differs.
+        """Return a model with other couplings at some pairs; a session sends only the changes.
 
         Parameters
         ----------
         rows, columns : integer arrays, shape (pairs,)
-            Each pair once, in any order.
+            Pairs in any order, each once.
         values : array, shape (pairs,)
-            ``J[row, column]`` and ``J[column, row]`` become this.
+            New values of ``J[row, column]`` and ``J[column, row]``.
         h : array, shape (n,), optional
-            Another field.
+            New field; by default unchanged.
 
         Raises
         ------
         ModelError
-            A pair out of range, on the diagonal or twice; a value that is not finite.
+            A pair is out of range, on the diagonal or repeated, or a value is not finite.
 
         Examples
         --------

@@ -1,4 +1,4 @@
-"""Where samples come from: how couplings were fitted to a machine, and what it ran."""
+"""Provenance of samples: how couplings were lowered to a machine, and what it ran."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ Notes: TypeAlias = Annotated[dict[FactName, Note], Field(max_length=MAX_NOTES)]
 
 
 class LoweringReport(BaseModel):
-    """What fitting a model to a machine did to its numbers.
+    """How lowering a model to a machine changed its numbers.
+
+    Dense and sparse forms of one model give the same report: entries that are zero count.
 
     Attributes
     ----------
@@ -29,11 +31,14 @@ class LoweringReport(BaseModel):
     step : float
         Value of one integer level: J is close to ``step * levels``. 1 for real numbers.
     levels_used : int or None
-        Number of distinct levels that are stored, zero included; None for real numbers.
-    max_error, rms_error : float
-        Largest and root-mean-square error over all couplings and fields, in units of J.
+        Number of distinct levels in the couplings, zero included; None for real numbers.
+    max_error : float
+        Largest rounding error of a coupling or field, in units of J.
+    rms_error : float
+        Root mean square of the rounding errors of all n² entries of J and all n of h, in units of
+        J, where n is `machine_spins`.
     energy_error_bound : float
-        The energy of no spin vector moves by more than this.
+        Upper bound of the change of energy of any spin vector.
     field_spin : bool
         Whether the field was folded onto an auxiliary spin.
     gauge : bool
@@ -73,15 +78,15 @@ class RunRecord(BaseModel):
     device_s : float
         Seconds the driver took for all runs.
     lowering : LoweringReport
-        How the couplings were fitted to the machine.
+        How the couplings were lowered to the machine.
     pump : tuple of float
-        Knots of the pump schedule, in thresholds; empty where an older server did not say.
+        Knots of the pump schedule, in thresholds.
     settings : dict of str to float
         The settings that the job changed; all others had the machine's defaults.
     notes : dict of str to float, int, bool or str
-        What happened in this run, in the words of the machine.
+        What the machine noted about this run.
     calibration : str
-        Fingerprint of the calibration that stood when the job ran; empty where there was none.
+        Fingerprint of the calibration in force when the job ran; empty if there was none.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -1,4 +1,4 @@
-"""What comes back to a user: spins ranked by the energies of their own model."""
+"""Samples of a model, sorted by its energy."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ class SampleSet:
     spins : int8 array, shape (runs, n)
         Values -1 and +1.
     energies : float64 array, shape (runs,)
-        Energies of the caller's model; machines never return energies.
+        Energies of the caller's model, computed by the client.
     amplitudes : float32 array, shape (runs, n), or None
-        Analog in-phase amplitudes, where the machine reports them.
+        Analog in-phase amplitudes, if the machine reports them.
     record : RunRecord
     trace : Trace or None
-        The first runs of the job while they ran, in the order of the job, where it was asked for.
+        Amplitudes during the first runs of the job, in the order of the job, if requested.
     """
 
     spins: NDArray[np.int8]
@@ -49,17 +49,17 @@ class SampleSet:
         record: RunRecord,
         trace: Trace | None = None,
     ) -> Self:
-        """Compute the energies of `spins` and sort by them; equal energies keep their order."""
+        """Make a sample set: compute the energies of `spins`, and sort by them (stable)."""
         energies = model.energy(spins)
         order = np.argsort(energies, kind="stable")
         ranked = None if amplitudes is None else amplitudes[order]
         return cls(spins[order], energies[order], ranked, record, trace)
 
     def concat(self, other: SampleSet) -> SampleSet:
-        """Return the samples of both, of one model, lowest energy first.
+        """Return the samples of two sets of one model together, lowest energy first.
 
-        Record and trace are those of the set with the lower energy; of this one where it is equal.
-        Amplitudes are kept where both have them.
+        Record and trace are those of the set with the lower best energy, of this one if they are
+        equal. Amplitudes are kept if both sets have them.
         """
         energies = np.concatenate([self.energies, other.energies])
         order = np.argsort(energies, kind="stable")
@@ -71,7 +71,7 @@ class SampleSet:
         return SampleSet(spins, energies[order], amplitudes, lower.record, lower.trace)
 
     def lowest(self, n_runs: int) -> SampleSet:
-        """Return the `n_runs` samples of lowest energy, or all where there are fewer."""
+        """Return the `n_runs` samples of lowest energy, or all if there are fewer."""
         amplitudes = None if self.amplitudes is None else self.amplitudes[:n_runs]
         spins, energies = self.spins[:n_runs], self.energies[:n_runs]
         return SampleSet(spins, energies, amplitudes, self.record, self.trace)
@@ -81,7 +81,7 @@ class SampleSet:
 
     @property
     def best(self) -> NDArray[np.int8]:
-        """Spins of the lowest energy, int8, shape (n,)."""
+        """Spins of lowest energy, int8, shape (n,)."""
         return self.spins[0]
 
     @property

@@ -1,4 +1,4 @@
-"""The pump over a run: thresholds against round trips."""
+"""The pump schedule of a run: pump rate against round trips."""
 
 from __future__ import annotations
 
@@ -22,19 +22,20 @@ MAX_KNOTS = 1024
 
 @dataclass(frozen=True)
 class PumpSchedule:
-    """Pump rate, linear between equally spaced knots from the first round trip to the last.
+    """Pump rate of a run, linear between equally spaced knots.
 
     Parameters
     ----------
     pump : tuple of float
-        Pump rate at the knots, in units of the oscillation threshold (p = 1).
+        Pump rate at the knots, the first and the last round trip included, in units of the
+        oscillation threshold (p = 1).
     round_trips : int
         Length of a run, in round trips of the cavity.
 
     Raises
     ------
     ScheduleError
-        No knot, a value that is negative or not finite, or fewer than one round trip.
+        No knot, a negative or infinite value, or less than one round trip.
 
     Examples
     --------
@@ -61,17 +62,17 @@ class PumpSchedule:
 
     @classmethod
     def constant(cls, pump: float, *, round_trips: int) -> Self:
-        """Hold one pump rate."""
+        """Return a schedule of constant pump rate."""
         return cls((pump,), round_trips)
 
     @classmethod
     def linear(cls, start: float, stop: float, *, round_trips: int) -> Self:
-        """Ramp from `start` to `stop` thresholds."""
+        """Return a linear ramp from `start` to `stop` thresholds."""
         return cls((start, stop), round_trips)
 
     @classmethod
     def through(cls, pump: Sequence[float], *, round_trips: int) -> Self:
-        """Run through the given values at equal distances."""
+        """Return a schedule through equally spaced knots."""
         return cls(tuple(pump), round_trips)
 
     def stretched(self, round_trips: int) -> Self:

@@ -1,4 +1,4 @@
-"""A run while it happens: amplitudes of some runs, every so many round trips."""
+"""Traces: amplitudes of some runs at regular intervals."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MAX_TRACE_BYTES = 64 * 1024**2
 
 @dataclass(frozen=True)
 class TraceRequest:
-    """Which amplitudes to keep while a job runs.
+    """Which amplitudes to record during a job.
 
     A frame is taken after round trips `every`, 2 `every`, … and after the last one.
 
@@ -31,7 +31,7 @@ class TraceRequest:
     every : int
         Round trips between two frames.
     runs : int
-        The first runs of the job are kept, at most this many.
+        Number of first runs to record, at most.
 
     Raises
     ------
@@ -67,16 +67,16 @@ class TraceRequest:
 
 @dataclass(frozen=True, eq=False)
 class Trace:
-    """Amplitudes of the first runs of a job while they run.
+    """Amplitudes during the first runs of a job.
 
-    Runs are in the order of the job, and not sorted by energy as those of a `SampleSet` are.
+    Runs are in the order of the job, not sorted by energy as in a `SampleSet`.
 
     Attributes
     ----------
     round_trips : int64 array, shape (k,)
-        Round trips made when a frame was taken, increasing; the first round trip is 1.
+        Round trip after which each frame was taken, increasing; the first round trip is 1.
     pump : float64 array, shape (k,)
-        Pump rate of that round trip, in thresholds.
+        Pump rate of these round trips, in thresholds.
     amplitudes : float32 array, shape (k, runs, n)
         Analog in-phase amplitudes; their signs are the spins.
     """
@@ -90,7 +90,7 @@ class Trace:
 
     @property
     def n_runs(self) -> int:
-        """Number of runs that were kept."""
+        """Number of recorded runs."""
         return self.amplitudes.shape[1]
 
     @property

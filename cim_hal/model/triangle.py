@@ -1,4 +1,4 @@
-"""The couplings of a dense symmetric matrix above its diagonal: half the numbers, all it says."""
+"""The upper triangle of a dense symmetric matrix: half the numbers, the same couplings."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["Triangle", "pieces", "triangle_size"]
 
 BLOCK = 256  # a block of 256 x 256 is mirrored in the cache: 3x faster than the whole, n = 2000
-PIECE = 1 << 16  # numbers worked on at a time, so that what lies between two steps stays in cache
+PIECE = 1 << 16  # numbers processed at a time, so that intermediate results stay in cache
 
 
 def triangle_size(n_spins: int) -> int:
@@ -44,7 +44,7 @@ class Triangle:
 
     @classmethod
     def of(cls, J: NDArray[Any]) -> Self:
-        """Take what is above the diagonal of `J` (n, n)."""
+        """Return the entries above the diagonal of `J` (n, n)."""
         values = np.empty(triangle_size(len(J)), J.dtype)
         triangle = cls(len(J), values)
         for row, part in enumerate(triangle.rows()):
@@ -52,14 +52,14 @@ class Triangle:
         return triangle
 
     def rows(self) -> Iterator[NDArray[Any]]:
-        """Yield what is right of the diagonal in each row, as views."""
+        """Yield the entries right of the diagonal of each row, as views."""
         start = 0
         for length in range(self.n_spins - 1, -1, -1):
             yield self.values[start : start + length]
             start += length
 
     def offsets(self, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return where the pairs (row, column), row < column, lie in `values`."""
+        """Return the positions in `values` of the pairs (row, column), row < column."""
         return rows * (2 * self.n_spins - rows - 1) // 2 + columns - rows - 1
 
     def dense(self, dtype: DTypeLike, border: NDArray[Any] | None = None) -> NDArray[Any]:
@@ -81,7 +81,7 @@ class Triangle:
 
 
 def _mirror(J: NDArray[Any]) -> None:
-    """Copy what is above the diagonal to below it."""
+    """Copy the upper triangle to the lower."""
     for top in range(0, len(J), BLOCK):
         here = slice(top, top + BLOCK)
         J[here, here] += J[here, here].T.copy()

@@ -77,6 +77,13 @@ class Router:
     journal : Journal, optional
         Keeps jobs beyond the end of the server; the router closes it. None keeps them in memory.
 
+    Attributes
+    ----------
+    endpoint : str
+        Where it listens.
+    snapshot : StatusSnapshot or None
+        The latest reports, for other threads of this process; None before `serve`.
+
     Raises
     ------
     BindError

@@ -74,11 +74,34 @@ def test_the_report_tells_the_truth(model, machine):
     if report.bits is None:
         assert (report.max_error, report.levels_used) == (0, None)
     else:
-        stored = dense(lowering.coupling) if not model.is_sparse else lowering.coupling.data
-        assert report.levels_used == len(set(stored.ravel().tolist()))
+        assert report.levels_used == len(set(dense(lowering.coupling).ravel().tolist()))
         assert np.abs(dense(lowering.coupling)).max() <= 2 ** (report.bits - 1) - 1
         assert report.max_error <= report.step / 2 * (1 + 1e-9)
         assert report.rms_error <= report.max_error * (1 + 1e-9)
+
+
+@given(ising_models(), machines(), seeds)
+def test_dense_and_sparse_forms_of_a_model_give_one_report(model, machine, gauge_seed):
+    J = dense(model.J)
+    of_dense, of_sparse = (
+        lower(IsingModel.from_couplings(form, model.h), machine, gauge_seed=gauge_seed).report
+        for form in (J, sp.csr_array(J))
+    )
+    for name in ("rms_error", "energy_error_bound"):  # sums, but for the order of their terms
+        expected = pytest.approx(getattr(of_sparse, name), rel=1e-12, abs=0.0)
+        assert getattr(of_dense, name) == expected
+    sums = {"rms_error": 0.0, "energy_error_bound": 0.0}
+    assert of_dense.model_copy(update=sums) == of_sparse.model_copy(update=sums)
+
+
+@given(ising_models(), machines())
+def test_the_rms_error_is_over_all_entries_of_couplings_and_field(model, machine):
+    report = (lowering := lower(model, machine)).report
+    real = lower(model, machine.model_copy(update={"coupling_bits": None, "field_bits": None}))
+    errors = real.coupling - report.step * lowering.coupling.astype(np.float64)
+    singles = real.field - report.step * lowering.field
+    both = np.concatenate([dense(errors).ravel(), singles])
+    assert report.rms_error == pytest.approx(np.sqrt(np.mean(both**2)), rel=1e-9, abs=1e-300)
 
 
 @given(ising_models())

@@ -180,9 +180,9 @@ def _measure(fd: int, connection: _Connection, now: float) -> None:
 
     try:
         with socket.socket(socket.AF_INET, socket.SOCK_STREAM, fileno=os.dup(fd)) as stream:
-            told = stream.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _BYTES_RECEIVED.size)
+            info = stream.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _BYTES_RECEIVED.size)
             waiting = fcntl.ioctl(stream, termios.FIONREAD, bytes(_INT.size))
-        connection.read = _BYTES_RECEIVED.unpack(told)[0] - _INT.unpack(waiting)[0]
+        connection.read = _BYTES_RECEIVED.unpack(info)[0] - _INT.unpack(waiting)[0]
     except (OSError, struct.error):  # closed, or the kernel is too old to report
         return
     if connection.has_received:

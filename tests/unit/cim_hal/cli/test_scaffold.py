@@ -29,7 +29,7 @@ def test_nothing_is_overwritten(tmp_path, capsys):
     assert run(program, arguments) == 0
     (tmp_path / "bench-7" / "README.md").write_text("mine")
     assert run(program, arguments) == 2
-    assert "is there already" in capsys.readouterr().err
+    assert "exists already" in capsys.readouterr().err
     assert (tmp_path / "bench-7" / "README.md").read_text() == "mine"
 
 

@@ -18,6 +18,7 @@ from cim_hal import (
     lower,
 )
 from cim_hal.errors import DriverFaultError
+from cim_hal.machine.driver import PartialReadouts
 
 MODEL = IsingModel.from_couplings([[0, 1], [1, 0]], [1, 0])
 MACHINE = Capabilities(name="bench", max_spins=8, coupling_bits=8)
@@ -36,6 +37,33 @@ def test_signs_of_amplitudes_are_the_spins_and_zero_is_up():
     assert readout.amplitudes is not None
 
 
+def test_spins_are_the_signs_of_the_amplitudes_that_are_delivered():
+    readout = Readout(np.array([[-1e-60, -1e-40, 3e38]]))  # the first is too small for float32
+    assert readout.spins.tolist() == [[1, -1, 1]]
+    assert np.where(readout.amplitudes < 0, -1, 1).tolist() == readout.spins.tolist()
+
+
+@pytest.mark.parametrize("values", [np.full((2, 3), 1e39), np.full((2, 3), np.nan)])
+def test_a_partial_readout_out_of_contract_is_a_driver_fault(values):
+    readouts = PartialReadouts(PROGRAM)
+    readouts.check(np.ones((1, 3)))
+    with pytest.raises(DriverFaultError, match="not finite in float32"):
+        readouts.check(values)
+    assert readouts.n_runs == 1
+
+
+def test_partial_readouts_are_at_most_the_runs_of_the_program_and_of_one_kind():
+    readouts = PartialReadouts(PROGRAM)
+    readouts.check(np.ones((3, 3)))
+    with pytest.raises(DriverFaultError, match="2 runs, where 1 are left"):
+        readouts.check(np.ones((2, 3)))
+    with pytest.raises(DriverFaultError, match="bare spins"):
+        readouts.check(np.ones((1, 3), np.int8))
+    readouts.check(np.ones((1, 3)))
+    with pytest.raises(DriverFaultError, match="0 are left"):
+        readouts.check(np.ones((1, 3)))
+
+
 def test_bare_spins_have_no_amplitudes():
     assert Readout(np.ones((4, 3), dtype=np.int8)).amplitudes is None
 
@@ -45,6 +73,8 @@ def test_bare_spins_have_no_amplitudes():
     [
         (np.zeros((3, 4)), r"shape \(3, 4\)"),
         (np.full((4, 3), np.nan), "not finite"),
+        (np.full((4, 3), 1e39), "not finite in float32"),
+        (np.full((4, 3), -1e39, np.longdouble), "not finite in float32"),
         (np.zeros((4, 3), dtype=np.int8), "other than -1 and"),
         (np.zeros((4, 3), dtype=complex), "not an array of real"),
         ([[1.0]], "not an array of real"),
@@ -85,6 +115,7 @@ def test_a_trace_of_more_runs_than_there_are_is_one_of_all():
         (replace(GOOD, pump=np.ones(4)), "a pump rate for each frame"),
         (replace(GOOD, pump=np.full(3, np.nan)), "not finite"),
         (replace(GOOD, amplitudes=np.full((3, 2, 3), np.inf)), "not finite"),
+        (replace(GOOD, amplitudes=np.full((3, 2, 3), 1e39)), "not finite in float32"),
         (replace(GOOD, round_trips=np.array([4, 4, 10])), "do not rise within 1 to 10"),
         (replace(GOOD, round_trips=np.array([0, 4, 10])), "do not rise within 1 to 10"),
         (replace(GOOD, round_trips=np.array([4, 8, 11])), "do not rise within 1 to 10"),

@@ -126,7 +126,7 @@ def test_a_job_that_has_not_ended_cannot_be_acknowledged(bench, session):
 
 def test_a_hello_that_is_sent_again_opens_one_session():
     bench = Bench(max_sessions=1)
-    hello = Packet(Kind.REQUEST, b"h" * 16, Hello(protocols=((1, 0), (1, 2))))
+    hello = Packet(Kind.REQUEST, b"h" * 16, Hello(protocols=((1, 0), (1, 0))))
     (first,) = replies(bench.core.receive(b"p", hello, 0.0))
     (again,) = replies(bench.core.receive(b"another connection", hello, 1.0))
     assert first == again
@@ -134,7 +134,7 @@ def test_a_hello_that_is_sent_again_opens_one_session():
 
 def test_a_hello_that_comes_after_its_session_ended_opens_none():
     bench = Bench()
-    hello = Packet(Kind.REQUEST, b"h" * 16, Hello(protocols=((1, 0), (1, 2))))
+    hello = Packet(Kind.REQUEST, b"h" * 16, Hello(protocols=((1, 0), (1, 0))))
     (welcome,) = replies(bench.core.receive(b"p", hello, 0.0))
     bye = Packet(Kind.REQUEST, b"b" * 16, Bye(), welcome.session)
     bench.core.receive(b"p", bye, 1.0)
@@ -144,7 +144,7 @@ def test_a_hello_that_comes_after_its_session_ended_opens_none():
 
 def test_the_hello_of_another_user_with_the_same_id_is_another_session():
     bench = Bench()
-    hello = Packet(Kind.REQUEST, b"h" * 16, Hello(protocols=((1, 0), (1, 2))))
+    hello = Packet(Kind.REQUEST, b"h" * 16, Hello(protocols=((1, 0), (1, 0))))
     (mine,) = replies(bench.core.receive(b"p", hello, 0.0, user=LOCAL))
     (theirs,) = replies(bench.core.receive(b"p", hello, 0.0, user=User("bob", Role.USER)))
     assert mine.session != theirs.session

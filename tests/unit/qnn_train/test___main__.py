@@ -7,7 +7,9 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import fields
 
+import click
 import numpy as np
 import processes
 import pytest
@@ -15,8 +17,9 @@ import pytest
 from cim_hal.console import run
 from qnn_train import TrainedModel, load_digits
 from qnn_train.__main__ import program
-from qnn_train.training.checkpoint import ProgramCheckpoint
-from qnn_train.training.methods import METHODS
+from qnn_train.cli.qcbo import qcbo
+from qnn_train.method_names import ON_PARTS, QCBO_METHODS
+from qnn_train.training import METHODS, Checkpoint, Recipe
 
 
 @pytest.fixture
@@ -161,4 +164,31 @@ def test_an_interrupt_leaves_a_checkpoint_or_no_folder(guessing, tmp_path):
         return
     assert how[0].endswith("go on with: qnn-train --resume unfinished/checkpoint.npz")
     assert [path.name for path in (tmp_path / "unfinished").iterdir()] == ["checkpoint.npz"]
-    assert ProgramCheckpoint.load(tmp_path / "unfinished/checkpoint.npz").history.calls[-1] >= 1
+    assert Checkpoint.load(tmp_path / "unfinished/checkpoint.npz").history.calls[-1] >= 1
+
+
+def test_the_help_names_the_defaults_of_the_recipe():
+    with click.Context(qcbo) as context:
+        helps = {option.name: option.get_help_record(context) for option in qcbo.params}
+    names = {field.name: field.default for field in fields(Recipe)}
+    names["runs"] = names.pop("n_runs")
+    del names["coupling_bits"], names["pack"]
+    for name, default in names.items():
+        assert f"[default: {default}]" in (helps[name] or ("", ""))[1]
+
+
+def test_the_commands_name_the_methods_there_are():
+    assert list(QCBO_METHODS) == list(METHODS)
+    assert {name for name, method in METHODS.items() if method.batch is not None} == set(ON_PARTS)
+
+
+@pytest.mark.parametrize("arguments", [[], ["qcbo"]])
+def test_arguments_without_a_command_are_those_of_programs(arguments, guessing, tmp_path):
+    small = ["--train-samples", "2", "--iterations", "1", "--runs", "2", "--device", guessing]
+    assert run(program, [*arguments, *small, "--out", "there", "--quiet"]) == 0
+    assert json.loads((tmp_path / "there/report.json").read_text())["method"] == "qcgd"
+
+
+def test_a_command_that_does_not_exist_is_no_option_either(capsys):
+    assert run(program, ["magic"]) == 2
+    assert "magic" in capsys.readouterr().err

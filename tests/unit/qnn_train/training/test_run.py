@@ -10,9 +10,9 @@ import pytest
 from cim_hal import CapabilityError, open_device
 from qnn_train import DataError, Recipe, TrainingError, load_digits, prepare, run_recipe
 from qnn_train.program import ProgramSize
-from qnn_train.training.methods import METHODS
+from qnn_train.training import METHODS, TrainingRun
 from qnn_train.training.picture import draw
-from qnn_train.training.run import TrainingRun
+from qnn_train.training.report import History
 from tests.support.descending import Descending
 
 PAIR = load_digits().pair(3, 6)
@@ -65,11 +65,9 @@ def test_every_kind_of_network_trains_better_than_a_coin(changes):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_runs_within_its_calls_and_reports_them(method):
-    recipe = Recipe(train_samples=6, grid=2)
+    recipe = Recipe(train_samples=6, grid=2, iterations=4, n_runs=8, method=method, batch=2)
     with open_device(Descending(max_spins=80)) as session:
-        run = TrainingRun(
-            prepare(recipe, PAIR), session, iterations=4, n_runs=8, method=method, batch=2
-        )
+        run = TrainingRun(prepare(recipe, PAIR), session)
         steps = list(run)
     report = run.outcome().report
     each = 1 if METHODS[method].batch is None else 3
@@ -81,7 +79,8 @@ def test_every_method_runs_within_its_calls_and_reports_them(method):
 
 
 def test_parts_fit_where_the_whole_does_not_and_may_be_packed():
-    preparation = prepare(Recipe(), PAIR)
+    recipe = Recipe(iterations=2, n_runs=4, method="qph", pack=True)
+    preparation = prepare(recipe, PAIR)
     small = Descending(max_spins=300).describe()
     preparation.check_fits(small, batch=5)
     largest = ProgramSize.of(preparation.task.largest_part(5)).spins
@@ -89,16 +88,13 @@ def test_parts_fit_where_the_whole_does_not_and_may_be_packed():
     with pytest.raises(CapabilityError, match="--batch 9 fits"):
         preparation.check_fits(Descending(max_spins=200).describe(), batch=10)
     with open_device(Descending(max_spins=300)) as session:
-        run = TrainingRun(
-            preparation, session, iterations=2, n_runs=4, method="qph", batch=5, pack=True
-        )
-        first = next(iter(run))
+        first = next(iter(TrainingRun(preparation, session)))
     assert first.iterate.calls == 2  # of four parts, two share a task
 
 
 def test_an_unknown_method_is_refused_with_those_there_are():
     with open_device(Descending()) as session, pytest.raises(TrainingError, match="qcgd, q-fw"):
-        TrainingRun(prepare(Recipe(), PAIR), session, iterations=1, n_runs=1, method="magic")
+        TrainingRun(prepare(Recipe(method="magic"), PAIR), session)
 
 
 def test_scores_on_the_subset_use_nothing_else():
@@ -136,9 +132,35 @@ def test_more_images_than_there_are_is_refused():
 
 @pytest.mark.parametrize("method", ["qcgd", "random"])
 def test_the_picture_is_a_png_even_without_infeasibilities(method, tmp_path):
-    recipe = Recipe(train_samples=6, grid=2)
+    recipe = Recipe(train_samples=6, grid=2, iterations=2, n_runs=8, method=method)
     with open_device(Descending()) as session:
-        run = TrainingRun(prepare(recipe, PAIR), session, iterations=2, n_runs=8, method=method)
+        run = TrainingRun(prepare(recipe, PAIR), session)
         assert len(list(run)) == 2
     draw(run.outcome().report, tmp_path / "training.png")
     assert (tmp_path / "training.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_history_is_made_once_and_not_at_every_step(monkeypatch):
+    made = []
+    original = History.of
+
+    def counted(rows):
+        made.append(len(rows))
+        return original(rows)
+
+    monkeypatch.setattr(History, "of", counted)
+    recipe = Recipe(train_samples=6, grid=2, iterations=12, n_runs=2)
+    with open_device(Descending()) as session:
+        run = TrainingRun(prepare(recipe, PAIR), session)
+        rows = run.stepper._rows
+        assert len(list(run)) == 12
+        assert run.stepper._rows is rows  # appended to, not copied
+        assert made == []
+        run.outcome()
+    assert made == [12]
+
+
+def test_a_table_of_rows_becomes_columns_and_rows_again():
+    rows = outcome().report.history.rows()
+    assert History.of(rows).rows() == rows
+    assert History.of([]).rows() == []

@@ -1,0 +1,282 @@
+"""Groups of options of ``cim-hal serve``: limits, the driver's process, pages beside the socket."""
+
+from __future__ import annotations
+
+import math
+import os
+import tomllib
+from contextlib import ExitStack, contextmanager
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any
+
+import click
+from pydantic import ValidationError
+
+from cim_hal.cli.common import FILE, POSITIVE_SECONDS
+from cim_hal.machine.faulty_driver import FaultScript, FaultyDriver
+from cim_hal.machine.registry import make_driver
+from cim_hal.protocol.wire.limits import Limits
+from cim_hal.server.driver.driver_options import DriverOptions
+from cim_hal.server.driver.process import DriverProcess
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from pathlib import Path
+
+    from cim_hal.machine.driver import Driver
+    from cim_hal.server.router import Router
+
+__all__ = [
+    "PageOptions",
+    "chosen_driver",
+    "driver_options",
+    "limit_options",
+    "page_options",
+    "read_limits",
+]
+
+PAGE_INTERVAL_S = 1.0
+SNAPSHOT_S = 0.5
+
+
+def _group(*options: Callable[..., Any]) -> Callable[..., Any]:
+    """Return one decorator for several options, in the order in which help lists them."""
+
+    def add(command: Callable[..., Any]) -> Callable[..., Any]:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add
+
+
+limit_options = _group(
+    click.option(
+        "--limits",
+        "limits_path",
+        type=FILE,
+        metavar="FILE.toml",
+        help="File of limits: sizes, numbers and times, one NAME = VALUE a line.",
+    ),
+    click.option(
+        "--limit",
+        "limits",
+        multiple=True,
+        metavar="NAME=VALUE",
+        help="Set one limit, such as lease_s=60; overrides the file. Repeatable.",
+    ),
+)
+
+driver_options = _group(
+    click.option(
+        "--in-process",
+        is_flag=True,
+        help="Run the driver in the process of the server, which a crash then ends.",
+    ),
+    click.option(
+        "--driver-hang",
+        "hang_s",
+        type=POSITIVE_SECONDS,
+        default=DriverOptions.hang_s,
+        show_default=True,
+        metavar="SECONDS",
+        help="End the driver's process after this time without a sign of life.",
+    ),
+    click.option(
+        "--driver-grace",
+        "grace_s",
+        type=POSITIVE_SECONDS,
+        default=DriverOptions.grace_s,
+        show_default=True,
+        metavar="SECONDS",
+        help="End it when it ignores a cancelled job for this time.",
+    ),
+    click.option(
+        "--driver-run-limit",
+        "run_s",
+        type=POSITIVE_SECONDS,
+        metavar="SECONDS",
+        help="End it when a run takes longer.  [default: what the machine says]",
+    ),
+    click.option(
+        "--driver-calibration-limit",
+        "calibrate_s",
+        type=POSITIVE_SECONDS,
+        default=DriverOptions.calibrate_s,
+        show_default=True,
+        metavar="SECONDS",
+        help="End it when a calibration takes longer.",
+    ),
+    click.option(
+        "--driver-memory",
+        "memory_mib",
+        type=click.IntRange(min=1),
+        metavar="MIB",
+        help="End it when it uses more memory, in MiB.",
+    ),
+)
+
+page_options = _group(
+    click.option(
+        "--web",
+        metavar="HOST:PORT",
+        help="Show the state of the server on a read-only page at http://HOST:PORT/.",
+    ),
+    click.option(
+        "--metrics",
+        metavar="HOST:PORT",
+        help="Serve metrics for Prometheus at http://HOST:PORT/metrics.",
+    ),
+    click.option(
+        "--public",
+        is_flag=True,
+        help="Let other machines read --web and --metrics: trusted networks only.",
+    ),
+)
+
+
+def read_limits(path: Path | None, assignments: Iterable[str], **defaults: float) -> Limits:
+    """Return the limits of a file and of assignments such as ``lease_s=60``.
+
+    Limits that neither names have the values of `defaults`, or else those of the protocol.
+
+    Raises
+    ------
+    click.BadParameter
+        The file cannot be read; there is no limit of that name, or it cannot have that value.
+    """
+    fields = defaults | ({} if path is None else _read(path))
+    source = f"{path}: " if path else ""
+    for assignment in assignments:
+        name, equals, value = assignment.partition("=")
+        if not equals:
+            raise click.BadParameter(f"{assignment!r} is not NAME=VALUE")
+        fields[name.strip()] = _number(name, value)
+        source = ""
+    return _checked(fields, source)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise click.BadParameter(f"{path}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise click.BadParameter(f"{path} is not TOML: {error}") from None
+
+
+def _number(name: str, text: str) -> float:
+    try:
+        return int(text)
+    except ValueError:
+        pass
+    try:
+        return float(text)
+    except ValueError:
+        raise click.BadParameter(f"{name} = {text!r} is not a number") from None
+
+
+def _checked(fields: Mapping[str, Any], source: str) -> Limits:
+    for name in fields:
+        if name not in Limits.model_fields:
+            near = get_close_matches(name, Limits.model_fields, n=1)
+            hint = f"; did you mean {near[0]}?" if near else f": {', '.join(Limits.model_fields)}"
+            raise click.BadParameter(f"{source}there is no limit {name!r}{hint}")
+    try:
+        return Limits(**fields)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise click.BadParameter(f"{source}{where} = {first['input']}: {first['msg']}") from None
+
+
+def chosen_driver(
+    target: str,
+    faults_path: Path | None,
+    *,
+    in_process: bool,
+    hang_s: float,
+    grace_s: float,
+    run_s: float | None,
+    calibrate_s: float,
+    memory_mib: int | None,
+) -> Driver:
+    """Return the driver of a target, by default in a process of its own.
+
+    Raises
+    ------
+    TargetError
+        The fault script is wrong, or a driver for this process does not exist.
+    """
+    script = faults_path and FaultScript.read(faults_path)
+    if script:
+        warning = f"faults are injected: {script.summary} (from {faults_path})"
+        click.echo(f"warning: {warning}", err=True)
+    if in_process or os.name != "posix":
+        driver = make_driver(target)
+        return FaultyDriver(driver, script, may_crash=True) if script else driver
+    options = DriverOptions(
+        hang_s=hang_s,
+        grace_s=grace_s,
+        run_s=run_s,
+        calibrate_s=calibrate_s,
+        memory_bytes=memory_mib * 1024**2 if memory_mib else None,
+    )
+    return DriverProcess(target, faults=str(faults_path or ""), options=options)
+
+
+class PageOptions:
+    """Which pages to serve, and at which addresses.
+
+    Attributes
+    ----------
+    snapshot_every_s : float
+        How often the router has to make a snapshot; infinity if nothing is to be shown.
+
+    Raises
+    ------
+    BindError
+        An address is malformed, or open to other machines without `public`.
+    TargetError
+        The extra ``metrics`` is missing.
+    """
+
+    def __init__(self, *, web: str | None, metrics: str | None, public: bool) -> None:
+        self.snapshot_every_s = SNAPSHOT_S if web or metrics else math.inf
+        self._web = self._metrics = None
+        if not (web or metrics):
+            return
+        from cim_hal.watch.http import parse_address
+        from cim_hal.watch.pages import require_prometheus
+
+        self._web = parse_address(web, public=public) if web else None
+        if metrics:
+            require_prometheus()
+            self._metrics = parse_address(metrics, public=public)
+
+    @contextmanager
+    def shown(self, router: Router) -> Iterator[None]:
+        """Serve the pages of a server, in threads that never wait for it."""
+        with ExitStack() as stack:
+            if self._web or self._metrics:
+                self._show(stack, router)
+            yield
+
+    def _show(self, stack: ExitStack, router: Router) -> None:
+        from cim_hal.watch.http import PageServer
+        from cim_hal.watch.pages import StatusPage, metrics_pages
+        from cim_hal.watch.poller import Poller
+        from cim_hal.watch.sources import LocalSource
+
+        if self._web:
+            status_page = StatusPage()
+            source = LocalSource(router.endpoint, lambda: router.snapshot)
+            page = stack.enter_context(PageServer(self._web, status_page.pages))
+            stack.enter_context(
+                Poller(source, every_s=PAGE_INTERVAL_S, on_snapshot=status_page.update)
+            )
+            click.echo(f"page at {page.url}", err=True)
+        if self._metrics:
+            pages = metrics_pages(lambda: router.snapshot and router.snapshot.metrics)
+            page = stack.enter_context(PageServer(self._metrics, pages))
+            click.echo(f"metrics at {page.url}metrics", err=True)
