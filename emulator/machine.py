@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from functools import cache, partial
 from typing import TYPE_CHECKING
 
@@ -17,18 +18,17 @@ from cim_hal import (
     Driver,
     JobCancelledError,
     Program,
+    Reading,
     Readout,
     StopToken,
     Telemetry,
 )
 from emulator.compilation import compilation_announced
-from emulator.delivery import delivered
 from emulator.dynamics.base import Dynamics, JobInputs, state_dtype
 from emulator.noise import MAX_NOISE_RUNS, MAX_NOISE_SPINS, NoiseKey
 from emulator.options import properties_of
 from emulator.products.coupling import CouplingMatrix
-from emulator.recording import Recording, joined
-from emulator.run_counters import RunCounters
+from emulator.recording import Recording, delivered, joined
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -46,7 +46,7 @@ ROUND_TRIPS_BETWEEN_POLLS = 8
 
 
 class _ProgressCounter:
-    """Counts the round trips of all blocks, and heeds a stop."""
+    """Counts the round trips of all blocks, and ends them when the job is cancelled."""
 
     def __init__(self, stop: StopToken, total: int) -> None:
         self._stop = stop
@@ -54,8 +54,8 @@ class _ProgressCounter:
         self._done = 0
         self._lock = threading.Lock()
 
-    def look(self, round_trip: int) -> None:
-        """Take note of where a block is; raises where the job is to end."""
+    def poll(self, round_trip: int) -> None:
+        """Count the round trips since the last call; raise `JobCancelledError` if so asked."""
         if self._stop.is_set():
             raise JobCancelledError(
                 f"cancelled at round trip {round_trip}", at_round_trip=round_trip
@@ -68,6 +68,44 @@ class _ProgressCounter:
         with self._lock:
             self._done += round_trips
             self._stop.progress(self._done, self._total)
+
+
+class _RunCounters:
+    """Counts jobs that ran to their end, and how fast the last one was.
+
+    Examples
+    --------
+    >>> _RunCounters().telemetry()["jobs"].value
+    0
+    """
+
+    def __init__(self) -> None:
+        self._jobs = self._runs = 0
+        self._busy_s = 0.0
+        self._round_trips_per_s: float | None = None
+
+    @contextmanager
+    def counted(self, program: Program) -> Iterator[None]:
+        """Count a job if it comes to its end."""
+        started = time.perf_counter()
+        yield
+        seconds = time.perf_counter() - started
+        self._jobs += 1
+        self._runs += program.n_runs
+        self._busy_s += seconds
+        self._round_trips_per_s = program.n_runs * program.schedule.round_trips / seconds
+
+    def telemetry(self) -> Telemetry:
+        """Return the counts; round trips of all runs together, per second of the last job."""
+        readings = [
+            Reading(name="jobs", value=self._jobs),
+            Reading(name="runs", value=self._runs),
+            Reading(name="busy", value=self._busy_s, unit="s"),
+        ]
+        if self._round_trips_per_s is not None:
+            rate = Reading(name="round_trip_rate", value=self._round_trips_per_s, unit="1/s")
+            readings.append(rate)
+        return Telemetry(readings=tuple(readings))
 
 
 class EmulatedCim(Driver):
@@ -118,7 +156,7 @@ class EmulatedCim(Driver):
             raise ValueError(f"threads = {threads}: at least one is needed")
         if capabilities.max_spins > MAX_NOISE_SPINS or capabilities.max_runs > MAX_NOISE_RUNS:
             raise ValueError(f"noise serves {MAX_NOISE_SPINS} spins and {MAX_NOISE_RUNS} runs")
-        self._counters = RunCounters()
+        self._counters = _RunCounters()
 
     def describe(self) -> Capabilities:
         """Return the capabilities given to the constructor, and what the dynamics say."""
@@ -158,11 +196,11 @@ class EmulatedCim(Driver):
     def _writer(self, program: Program) -> AbstractContextManager[TraceWriter | None]:
         return nullcontext() if self._trace_file is None else self._trace_file.opened(program)
 
-    def _turned(self, program: Program) -> Dynamics:
+    def _dynamics_of(self, program: Program) -> Dynamics:
         return self._dynamics.with_settings(program.settings)
 
     def _inputs_of(self, program: Program) -> JobInputs:
-        dynamics = self._turned(program)
+        dynamics = self._dynamics_of(program)
         prepare = partial(CouplingMatrix.of, program.coupling, program.field)
         given = prepare(largest_code=dynamics.largest_code, dtype=state_dtype(dynamics.precision))
         coupling = dynamics.perturb(given)
@@ -188,14 +226,14 @@ class EmulatedCim(Driver):
         width: int,
         writer: TraceWriter | None,
     ) -> BlockReadout:
-        block = self._turned(program).start(inputs, first_run=first_run, n_runs=width)
+        block = self._dynamics_of(program).start(inputs, first_run=first_run, n_runs=width)
         recording = Recording(program, first_run=first_run, width=width, writer=writer)
         for round_trip, pump in enumerate(program.schedule.sample()):
             if round_trip % ROUND_TRIPS_BETWEEN_POLLS == 0:
-                counter.look(round_trip)
+                counter.poll(round_trip)
             block.advance(float(pump))
-            if round_trip + 1 in recording.looks_after:
-                recording.look(round_trip + 1, block)
+            if round_trip + 1 in recording.frames_after:
+                recording.take(round_trip + 1, block)
         counter.add((program.schedule.round_trips - 1) % ROUND_TRIPS_BETWEEN_POLLS + 1)
         return recording.finish(block)
 

@@ -250,7 +250,7 @@ def _kind(f: Any, declared: Option) -> str:
     if isinstance(declared.within, tuple):
         return "{" + ", ".join(f'"{choice}"' for choice in declared.within) + "}"
     if isinstance(f.default, tuple):
-        return "tuple of float"
+        return "tuple of int" if "int" in str(f.type) else "tuple of float"
     return re.sub(r"\[.*\]", "", str(f.type)).replace(" | ", " or ")
 
 

@@ -1,7 +1,8 @@
-"""What is kept of a run while it runs, and at its end."""
+"""Results of blocks of runs: frames of a trace, readouts, and their delivery."""
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,19 +12,20 @@ from cim_hal import Program, Readout, Trace
 from emulator.dynamics.best_seen import BestSeenBlock
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
+    from cim_hal import StopToken
     from emulator.dynamics.base import Block
     from emulator.trace_file import TraceWriter
 
-__all__ = ["BlockReadout", "Recording", "joined"]
+__all__ = ["BlockReadout", "Recording", "delivered", "joined"]
 
 
 @dataclass(frozen=True, eq=False)
 class BlockReadout:
-    """What a block has measured: amplitudes (runs, n), frames (k, some runs, n), notes."""
+    """The results of a block: amplitudes (runs, n), frames (k, some runs, n), notes."""
 
     amplitudes: NDArray[np.float32]
     frames: NDArray[np.float32]
@@ -31,7 +33,7 @@ class BlockReadout:
 
 
 class Recording:
-    """Keeps the amplitudes of the runs of a block that a program wants traced.
+    """Records the amplitudes of the runs of a block that a program asks to be traced.
 
     Parameters
     ----------
@@ -39,11 +41,11 @@ class Recording:
     first_run, width : int
         The runs of the block.
     writer : TraceWriter or None
-        Where amplitudes are written besides.
+        The trace file, if there is one.
 
     Attributes
     ----------
-    looks_after : frozenset of int
+    frames_after : frozenset of int
         Round trips after which frames are taken; empty without a trace.
     """
 
@@ -58,11 +60,11 @@ class Recording:
             self._frame_after = {int(at): frame for frame, at in enumerate(frames)}
         n_traced = self._of_block(_n_traced(program))
         self._frames = np.empty((len(self._frame_after), n_traced, program.n_spins), np.float32)
-        self.looks_after = frozenset(self._frame_after) if n_traced else frozenset[int]()
+        self.frames_after = frozenset(self._frame_after) if n_traced else frozenset[int]()
         if writer is not None and self._of_block(writer.n_runs):
-            self.looks_after |= frozenset(writer.frame_after)
+            self.frames_after |= frozenset(writer.frame_after)
 
-    def look(self, round_trip: int, block: Block) -> None:
+    def take(self, round_trip: int, block: Block) -> None:
         """Take the frames that belong after `round_trip` round trips."""
         amplitudes = _momentary(block).amplitudes().T
         if round_trip in self._frame_after:
@@ -91,6 +93,26 @@ def joined(blocks: Sequence[BlockReadout], program: Program) -> Readout:
         trace = Trace(round_trips, pump, np.concatenate([b.frames for b in blocks], axis=1))
     values = np.concatenate([block.amplitudes for block in blocks])[: program.n_runs]
     return Readout(values, trace, _merged(block.notes for block in blocks))
+
+
+# Short jobs deliver nothing before their end: it would cost more than it is worth.
+DELIVER_S = 0.25
+
+
+def delivered(
+    blocks: Iterable[BlockReadout], program: Program, stop: StopToken
+) -> Iterator[BlockReadout]:
+    """Yield `blocks`, and deliver their runs four times a second, but for the last ones."""
+    waiting: list[NDArray[np.float32]] = []
+    n_finished, delivered_at = 0, time.monotonic()
+    for block in blocks:
+        yield block
+        waiting.append(block.amplitudes)
+        n_finished += len(block.amplitudes)
+        now = time.monotonic()
+        if now >= delivered_at + DELIVER_S and n_finished < program.n_runs:
+            stop.deliver(np.concatenate(waiting))
+            waiting, delivered_at = [], now
 
 
 def _n_traced(program: Program) -> int:

@@ -5,68 +5,9 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from qnn_train.data import (
-    Dataset,
-    ImageSet,
-    Pair,
-    PooledSign,
-    load_digits,
-    load_fashion_mnist,
-)
-from qnn_train.errors import AssemblyError, DataError, ModelFileError, TrainingError
-from qnn_train.linear import LinearFit, fit_linear
-from qnn_train.model.file import TrainedModel
-from qnn_train.network import (
-    Architecture,
-    Layer,
-    ParameterCode,
-    QuantizedNetwork,
-    Spline,
-    bias_code,
-    codebook,
-    layered_network,
-    majority_network,
-    parameter_code,
-    range_code,
-    threshold_unit,
-    weight_code,
-)
-from qnn_train.program import (
-    Allocation,
-    Assembly,
-    HingeLoss,
-    ProgramSize,
-    Qcbo,
-    SquaredLoss,
-    TabulatedLoss,
-    Task,
-    ZeroOneLoss,
-    allocate_bits,
-    assemble,
-    count_spins,
-    cross_entropy_loss,
-    dynamic_range,
-    least_squares,
-    logistic_loss,
-    one_against_rest,
-    spins_needed,
-)
-from qnn_train.solve import (
-    Answer,
-    ExhaustiveOracle,
-    LiftedProblem,
-    Oracle,
-    Scorer,
-    SessionOracle,
-    conditional_gradient,
-)
-from qnn_train.training.methods import Method
-from qnn_train.training.qcbo import TrainingStep, train
-from qnn_train.training.recipe import Preparation, Recipe, prepare
-from qnn_train.training.report import RunReport
-from qnn_train.training.run import Outcome, run_recipe
-
 if TYPE_CHECKING:
+    from qnn_train.data import Dataset, ImageSet, Pair, PooledSign, load_digits, load_fashion_mnist
+    from qnn_train.errors import AssemblyError, DataError, ModelFileError, TrainingError
     from qnn_train.estimator import (
         IntegerClassifier,
         IntegerRegressor,
@@ -77,6 +18,63 @@ if TYPE_CHECKING:
         QuantizedNetworkRegressor,
         TieReport,
         count_disagreements,
+    )
+    from qnn_train.linear import LinearFit, fit_linear
+    from qnn_train.model.trained import TrainedModel
+    from qnn_train.network import (
+        Architecture,
+        Layer,
+        ParameterCode,
+        QuantizedNetwork,
+        Spline,
+        bias_code,
+        codebook,
+        layered_network,
+        majority_network,
+        parameter_code,
+        range_code,
+        threshold_unit,
+        weight_code,
+    )
+    from qnn_train.program import (
+        Allocation,
+        Assembly,
+        HingeLoss,
+        ProgramSize,
+        Qcbo,
+        SquaredLoss,
+        TabulatedLoss,
+        Task,
+        ZeroOneLoss,
+        allocate_bits,
+        assemble,
+        count_spins,
+        cross_entropy_loss,
+        dynamic_range,
+        least_squares,
+        logistic_loss,
+        one_against_rest,
+        spins_needed,
+    )
+    from qnn_train.solve import (
+        Answer,
+        ExhaustiveOracle,
+        LiftedProblem,
+        Oracle,
+        Scorer,
+        SessionOracle,
+        conditional_gradient,
+    )
+    from qnn_train.training import (
+        Method,
+        Outcome,
+        Preparation,
+        Recipe,
+        RunReport,
+        TrainingStep,
+        prepare,
+        run_recipe,
+        train,
     )
 
 __all__ = [
@@ -151,26 +149,28 @@ __all__ = [
     "weight_code",
 ]
 
-# scikit-learn takes longer to import than all the rest: 0.9 of 1.9 s.
-_ESTIMATOR = frozenset(
-    {
-        "IntegerClassifier",
-        "IntegerRegressor",
-        "LayerSummary",
-        "NetworkSummary",
-        "Progress",
-        "QuantizedNetworkClassifier",
-        "QuantizedNetworkRegressor",
-        "TieReport",
-        "count_disagreements",
-    }
+# Imported when a name is asked for, in this order: the help of the command needs none of them,
+# and scikit-learn, which the last one takes, is as long to import as all the rest.
+_SOURCES = (
+    "qnn_train.errors",
+    "qnn_train.data",
+    "qnn_train.network",
+    "qnn_train.program",
+    "qnn_train.solve",
+    "qnn_train.model.trained",
+    "qnn_train.training",
+    "qnn_train.linear",
+    "qnn_train.estimator",
 )
 
 
 def __getattr__(name: str) -> Any:
-    """Import what needs scikit-learn when it is asked for."""
-    if name in _ESTIMATOR:
-        return getattr(import_module("qnn_train.estimator"), name)
+    """Import an exported name."""
+    for source in _SOURCES if name in __all__ else ():
+        module = import_module(source)
+        if name in module.__all__:
+            found = globals()[name] = getattr(module, name)
+            return found
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

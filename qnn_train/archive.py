@@ -1,12 +1,12 @@
-"""Arrays in ``.npz`` files: written whole or not at all; read as if hostile, without pickle."""
+"""Arrays in ``.npz`` files: written whole or not at all; read as hostile input, without pickle."""
 
 from __future__ import annotations
 
-import json
 import os
 import zipfile
 import zlib
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,33 +14,38 @@ import numpy as np
 from qnn_train.errors import TrainingError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from pathlib import Path
+    from collections.abc import Callable, Iterator, Mapping
 
     from numpy.typing import ArrayLike, NDArray
 
 
-__all__ = ["format_of", "read_arrays", "reading", "write_arrays"]
+__all__ = [
+    "checked_array",
+    "checked_bits",
+    "read_arrays",
+    "reading",
+    "replacing",
+    "unpacked_size",
+    "write_arrays",
+]
 
-# What zipfile, zlib and numpy raise for bytes that are not what they should be; RuntimeError for
-# encryption and unknown compression.
+# What zipfile, zlib and numpy raise for damaged bytes; RuntimeError for encryption and unknown
+# compression.
 UNREADABLE = (OSError, EOFError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 
 def read_arrays(
-    path: Path, refuse: type[TrainingError], *, max_bytes: int
+    path: str | os.PathLike[str], refuse: type[TrainingError], *, max_bytes: int
 ) -> dict[str, NDArray[Any]]:
     """Return all arrays of a file.
 
     Raises
     ------
     TrainingError
-        `refuse`, where it cannot be read or unpacks to more than `max_bytes`.
+        `refuse`, if the file cannot be read or unpacks to more than `max_bytes`.
     """
     try:
-        with zipfile.ZipFile(path) as archive:
-            size = sum(entry.file_size for entry in archive.infolist())
-        if size <= max_bytes:
+        if unpacked_size(path) <= max_bytes:
             with np.load(path, allow_pickle=False) as archive:
                 return {name: archive[name] for name in archive.files}
     except UNREADABLE as error:
@@ -48,15 +53,21 @@ def read_arrays(
     raise refuse(f"{path} unpacks to more than {max_bytes} bytes")
 
 
+def unpacked_size(path: str | os.PathLike[str]) -> int:
+    """Return the bytes that all entries of a file unpack to."""
+    with zipfile.ZipFile(path) as archive:
+        return sum(entry.file_size for entry in archive.infolist())
+
+
 @contextmanager
-def reading(path: Path, refuse: type[TrainingError], what: str) -> Iterator[None]:
-    """Refuse what a block finds missing or wrong in a file.
+def reading(path: str | os.PathLike[str], refuse: type[TrainingError], what: str) -> Iterator[None]:
+    """Refuse a file in which the block finds something missing or wrong.
 
     Raises
     ------
     TrainingError
-        `refuse`, for a missing entry (KeyError) or a value that cannot be (ValueError, another
-        TrainingError): the file is not `what` it should be, such as "is no checkpoint".
+        `refuse`, for a missing entry (KeyError) or an invalid value (ValueError, another
+        TrainingError). The message says that the file `what`, such as "is no checkpoint".
     """
     try:
         yield
@@ -68,26 +79,87 @@ def reading(path: Path, refuse: type[TrainingError], what: str) -> Iterator[None
         raise refuse(f"{path} {what}: {error}") from None
 
 
-def write_arrays(path: Path, arrays: Mapping[str, ArrayLike]) -> None:
-    """Write a file beside its place and move it there: it is whole at every moment."""
+def write_arrays(
+    path: str | os.PathLike[str],
+    arrays: Mapping[str, ArrayLike],
+    check: Callable[[Path], object],
+    *,
+    compressed: bool = False,
+) -> None:
+    """Write a file beside its place, check it, and move it there.
+
+    An interruption or an error leaves the file that was at `path` as it was.
+
+    Parameters
+    ----------
+    check : callable
+        Reads the new file, and raises where a reader would refuse it.
+    compressed : bool
+        Whether to compress the arrays.
+    """
+    save = np.savez_compressed if compressed else np.savez
+    with replacing(path) as beside:
+        with beside.open("wb") as file:
+            save(file, allow_pickle=False, **dict(arrays))
+            file.flush()
+            os.fsync(file.fileno())
+        check(beside)
+
+
+@contextmanager
+def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yield where to write a file that then takes the place of `path`, whole or not at all."""
+    path = Path(path)
     beside = path.with_name(path.name + ".part")
-    with beside.open("wb") as file:
-        np.savez(file, allow_pickle=False, **dict(arrays))
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
+    try:
+        yield beside
+        beside.replace(path)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
 
 
-def format_of(path: Path, refuse: type[TrainingError], *, max_bytes: int) -> str:
-    """Return what the entry ``about`` of a file says of its format; "" if it says nothing.
+def checked_array(
+    arrays: Mapping[str, NDArray[Any]], name: str, kinds: str, shape: tuple[int, ...] | None
+) -> NDArray[Any]:
+    """Return an array of a file if it has the expected kind and shape.
+
+    Parameters
+    ----------
+    kinds : str
+        The allowed kinds of its dtype.
+    shape : tuple of int or None
+        None for any number of values in one row.
 
     Raises
     ------
-    TrainingError
-        See `read_arrays`.
+    KeyError
+        There is no such array.
+    ValueError
+        Another shape or kind, or numbers that are not finite.
     """
-    try:
-        about = json.loads(str(read_arrays(path, refuse, max_bytes=max_bytes)["about"]))
-        return str(about["format"])
-    except (KeyError, TypeError, ValueError, RecursionError):
-        return ""
+    array = arrays[name]
+    fits = array.ndim == 1 if shape is None else array.shape == shape
+    if not fits or array.dtype.kind not in kinds:
+        raise ValueError(f"{name} has shape {array.shape} and type {array.dtype}")
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise ValueError(f"{name} holds numbers that are not finite")
+    return array
+
+
+def checked_bits(
+    arrays: Mapping[str, NDArray[Any]], name: str, rows: int, n_bits: int
+) -> NDArray[np.int8]:
+    """Return rows of bits (rows, n_bits), int8, that a file holds packed by `numpy.packbits`.
+
+    Raises
+    ------
+    KeyError
+        There is no such array.
+    ValueError
+        Another shape or type.
+    """
+    packed = arrays[name]
+    if packed.dtype != np.uint8 or packed.shape != (rows, -(-n_bits // 8)):
+        raise ValueError(f"{name} has shape {packed.shape} and type {packed.dtype}")
+    return np.unpackbits(packed, axis=1, count=n_bits).astype(np.int8)

@@ -20,7 +20,8 @@ from threadpoolctl import threadpool_limits
 
 from cim_hal import open_device
 from qnn_train.data import ImageSet
-from qnn_train.training import ProximalProblem, ProximalRun
+from qnn_train.training import ProximalProblem, TrainingRun
+from qnn_train.training.descent import accuracy
 
 if TYPE_CHECKING:
     from tasks import Task
@@ -76,11 +77,10 @@ def _kept_apart(
     selection = replace(whole, train=whole.train.take(rest), test=_nothing())
     recipe = replace(task.proximal, seed=seed, train_samples=None, **changes)
     problem = ProximalProblem.of(recipe, selection)
-    run = ProximalRun(problem, session)
+    run = TrainingRun(problem, session)
     for _ in run:
         pass
-    examples = problem.examples(whole.train.take(apart))
-    return run.accuracy_on(examples)
+    return accuracy(run.stepper.best, problem.examples(whole.train.take(apart)))
 
 
 def _nothing() -> ImageSet:

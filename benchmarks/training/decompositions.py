@@ -22,7 +22,7 @@ from tasks import TASKS, dataset
 from threadpoolctl import threadpool_limits
 
 from cim_hal import open_device
-from qnn_train.training import Cost, ProximalProblem, ProximalRun
+from qnn_train.training import Cost, ProximalProblem, TrainingRun
 
 if TYPE_CHECKING:
     from cim_hal import Session
@@ -76,18 +76,20 @@ def _trained(
 ) -> dict[str, Any]:
     """Train in as many sweeps as `calls` allow."""
     problem = ProximalProblem.of(replace(recipe, sweeps=2), images)
-    each = Cost.of(problem, session.capabilities).calls / 2  # of a sweep, of both codes
+    each = Cost.of(problem.descent, session.capabilities).calls / 2  # of a sweep, of both codes
     sweeps = max(2, 2 * round(calls / each / 2))
-    run = ProximalRun(ProximalProblem.of(replace(recipe, sweeps=sweeps), images), session)
+    run = TrainingRun(ProximalProblem.of(replace(recipe, sweeps=sweeps), images), session)
     start = time.process_time()
     for _ in run:
         pass
+    history = run.checkpoint().history
+    block_spins = run.stepper.machine["block_spins"]
     return {
-        "calls": list(run.curve.calls),
-        "loss": list(run.curve.loss),
-        "train": list(run.curve.train_accuracy),
-        "validation": list(run.curve.validation_accuracy),
-        "spins": max(map(max, problem.block_sizes(run.block_spins))),
+        "calls": history.calls,
+        "loss": history.objective,
+        "train": history.accuracy,
+        "validation": history.validation_accuracy,
+        "spins": max(map(max, problem.descent.block_sizes(block_spins))),
         "seconds": round(time.process_time() - start, 1),
     }
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from qnn_train import Architecture
     from qnn_train.solve import Candidate
-    from qnn_train.training.proximal_problem import Examples
+    from qnn_train.training import Examples
 
 __all__ = ["accuracy", "best_of"]
 

@@ -13,7 +13,7 @@ from penalty import PATIENCE_S, TUNED, PenaltyProgram, sampled
 from tasks import TASKS, problem_of
 
 from cim_hal import open_device
-from qnn_train.training import Cost, ProximalRun
+from qnn_train.training import Cost, TrainingRun
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -55,7 +55,7 @@ def _row(
 
 def _proximal(task: Task, classes: tuple[int, ...], seed: int) -> dict[str, Any]:
     with open_device(task.device, timeout_s=PATIENCE_S) as session:
-        run = ProximalRun(problem_of(task, classes, seed), session)
+        run = TrainingRun(problem_of(task, classes, seed), session)
         for _ in run:
             pass
         report = run.outcome().report
@@ -67,7 +67,7 @@ def _proximal(task: Task, classes: tuple[int, ...], seed: int) -> dict[str, Any]
         "seconds": round(report.seconds, 2),
         "bits": report.bits_per_parameter,
         "device": report.device,
-        "curve": [report.curve.calls, report.curve.train_accuracy],
+        "curve": [report.history.calls, report.history.accuracy],
     }
 
 
@@ -131,7 +131,7 @@ def _random(task: Task, classes: tuple[int, ...], seed: int) -> dict[str, Any]:
     """Return the best on the training images of as many random networks as the machine gave."""
     problem = _images(task, classes, seed)
     with open_device(task.device, timeout_s=PATIENCE_S) as session:
-        count = Cost.of(problem, session.capabilities).runs
+        count = Cost.of(problem.descent, session.capabilities).runs
     rng, architecture = np.random.default_rng([seed, 9]), problem.architecture
 
     def drawn(part: slice) -> NDArray[np.int8]:
@@ -154,7 +154,7 @@ def _penalty(
     program = _program(task, classes, seed)
     start = time.perf_counter()
     with open_device(task.device, timeout_s=PATIENCE_S) as session:
-        cost = Cost.of(program.problem, session.capabilities)
+        cost = Cost.of(program.problem.descent, session.capabilities)
         best = sampled(program, session, seed, factor, cost.runs)
     test = program.examples(program.problem.selection.test)
     return {

@@ -36,9 +36,8 @@ from qnn_train import (
 )
 from qnn_train.data.datasets import augmented
 from qnn_train.solve import default_weight
-from qnn_train.training import Cost
+from qnn_train.training import Cost, Examples
 from qnn_train.training.methods import Penalty
-from qnn_train.training.proximal_problem import Examples
 
 if TYPE_CHECKING:
     from cim_hal import Session
@@ -182,7 +181,7 @@ def main() -> None:
 def _apart(problem: ProximalProblem, session: Session, factor: float, runs: int | None) -> float:
     """Return the accuracy on the training images that were not drawn, or on all of them."""
     program = PenaltyProgram.of(problem)
-    runs = runs or Cost.of(problem, session.capabilities).runs
+    runs = runs or Cost.of(problem.descent, session.capabilities).runs
     best = sampled(program, session, problem.recipe.seed, factor, runs)
     if problem.recipe.train_samples is None:
         return best.accuracy

@@ -19,7 +19,7 @@ from threadpoolctl import threadpool_limits
 
 from cim_hal import Capabilities, DevicePool, Driver, Program, Readout, StopToken, open_device
 from cim_hal.machine.registry import make_driver
-from qnn_train.training import ProximalProblem, ProximalRun
+from qnn_train.training import ProximalProblem, TrainingRun
 
 if TYPE_CHECKING:
     from cim_hal import Session
@@ -78,7 +78,7 @@ def _machines() -> None:
 
 
 def _trained(problem: ProximalProblem, session: Session | DevicePool) -> tuple[float, int]:
-    run = ProximalRun(problem, session)
+    run = TrainingRun(problem, session)
     began = time.perf_counter()
     steps = sum(1 for _ in run)
     return time.perf_counter() - began, steps

@@ -10,7 +10,7 @@ import numpy as np
 from emulator.converters import to_code
 from emulator.dynamics.kernel import inlined, kernel
 from emulator.dynamics.round_trip import GAIN_TERMS, LoopConstants, even_polynomial, measured
-from emulator.imperfections.streams import INJECTION, JITTER, PUMP
+from emulator.imperfections import INJECTION, JITTER, PUMP
 from emulator.noise import NoiseKey, fill_normal_pair
 
 if TYPE_CHECKING:

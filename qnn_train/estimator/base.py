@@ -3,33 +3,42 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, cast
 
+import numpy as np
 from sklearn.base import BaseEstimator, clone
-from sklearn.utils import check_consistent_length
+from sklearn.model_selection import train_test_split
+from sklearn.utils import check_consistent_length, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from cim_hal import DevicePool, Session
-from qnn_train.errors import AssemblyError
-from qnn_train.estimator.picture import draw
-from qnn_train.estimator.plan import opened, plan
-from qnn_train.estimator.summary import NetworkSummary
-from qnn_train.estimator.ties import TieReport, distinct
+from cim_hal import DevicePool, Session, open_device
+from qnn_train.data.grid import FeatureGrid
+from qnn_train.errors import AssemblyError, CheckpointError
+from qnn_train.estimator.prediction_task import TaskJudge
+from qnn_train.estimator.summary import NetworkSummary, Progress, TieReport, distinct, draw
 from qnn_train.model.onnx import save_onnx
-from qnn_train.training.proximal_problem import Examples
+from qnn_train.training.checkpoint import Checkpoint
+from qnn_train.training.descent import Cost, DescentProblem, Examples
+from qnn_train.training.proximal import ProximalStepper
+from qnn_train.training.recipe import ProximalRecipe
+from qnn_train.training.run import TrainingRun
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    import numpy as np
     from numpy.typing import ArrayLike, NDArray
 
     from cim_hal import Driver
-    from qnn_train.estimator.descent import Progress
     from qnn_train.estimator.prediction_task import PredictionTask
-    from qnn_train.training.cost import Cost
+    from qnn_train.training.descent import SweepResult
+    from qnn_train.training.report import Row
+
+OUTPUT_BIAS_BITS = 3
 
 __all__ = ["QuantizedNetworkEstimator"]
 
@@ -122,21 +131,19 @@ class QuantizedNetworkEstimator(BaseEstimator, ABC):
             The machine cannot be reached, or fails.
         """
         samples, answers = self._checked(X, y)
-        self._task = self._task_of(answers)
-        grid, descent = plan(self, samples, answers, self._task)
-        path = None if self.checkpoint is None else Path(self.checkpoint)
-        with opened(self.device) as session:
-            spins = descent.cost(session.capabilities).spins
-            self.found_ = descent.run(session, path)
-        self.history_ = descent.history
+        self._task = task = self._task_of(answers)
+        grid, problem = self._problem(task, samples, answers)
+        with _opened(self.device) as session:
+            spins = Cost.of(problem.descent, session.capabilities).spins
+            self.found_, self.history_ = self._trained(problem, session)
         self.calls_ = self.history_[-1].calls
         chosen = distinct(sorted(self.found_, key=lambda each: each.objective))[: self.vote]
         self.n_votes_ = len(chosen)
-        self.model_ = self._task.model(chosen, grid)
+        self.model_ = task.model(chosen, grid)
         self.summary_ = NetworkSummary.of(
-            descent.architecture,
+            problem.descent.architecture,
             n_networks=self.n_votes_,
-            n_reals=self._task.n_reals,
+            n_reals=task.n_reals,
             spins=spins,
             calls=self.calls_,
             n_runs=self.n_runs,
@@ -150,9 +157,9 @@ class QuantizedNetworkEstimator(BaseEstimator, ABC):
         network, without `vote`.
         """
         samples, answers = self._checked(X, y)
-        _, descent = plan(self, samples, answers, self._task_of(answers))
-        with opened(self.device) as session:
-            return descent.cost(session.capabilities)
+        _, problem = self._problem(self._task_of(answers), samples, answers)
+        with _opened(self.device) as session:
+            return Cost.of(problem.descent, session.capabilities)
 
     def tie_report(self, X: ArrayLike, y: ArrayLike, *, tolerance: float = 0.01) -> TieReport:
         """Say how far networks with nearly the least training loss differ on other samples.
@@ -201,6 +208,105 @@ class QuantizedNetworkEstimator(BaseEstimator, ABC):
     def _answers(self, y: ArrayLike) -> NDArray[Any]:
         """Return answers to other samples, of the kind that was trained on, or refuse."""
 
+    def _trained(
+        self, problem: TableProblem, session: Session | DevicePool
+    ) -> tuple[list[SweepResult], list[Progress]]:
+        """Make all sweeps, from the checkpoint if there is one; return what each has found."""
+        path = None if self.checkpoint is None else Path(self.checkpoint)
+        resume = Checkpoint.load(path) if path is not None and path.exists() else None
+        try:
+            run = TrainingRun(problem, session, resume=resume)
+        except CheckpointError as error:
+            hint = "use another file; random_state must be an integer"
+            raise CheckpointError(f"{path}: {error.message}", hint=hint) from None
+        stepper = cast("ProximalStepper", run.stepper)
+        history = self._progress(stepper, [])
+        for _ in run:
+            if stepper.n_sweeps == len(history):
+                continue
+            if path is not None:
+                run.checkpoint().save(path)
+            history = self._progress(stepper, history)
+            stops = [callback(history[-1]) for callback in self.callbacks or ()]
+            if any(stop is True for stop in stops):
+                break
+        return stepper.sweeps, history
+
+    def _progress(self, stepper: ProximalStepper, history: list[Progress]) -> list[Progress]:
+        """Return the history with the sweeps that are new."""
+        best = history[-1].best_objective if history else np.inf
+        start = len(history)
+        new = zip(stepper.sweeps[start:], stepper.rows[start:], strict=True)
+        for sweep, (found, row) in enumerate(new, start + 1):
+            best = min(best, found.objective)
+            history.append(
+                Progress(
+                    sweep=sweep,
+                    sweeps=self.sweeps,
+                    calls=row.calls,
+                    objective=found.objective,
+                    best_objective=best,
+                    train_score=found.train_score,
+                    validation_score=found.validation_score,
+                )
+            )
+        return history
+
+    def _problem(
+        self, task: PredictionTask, samples: NDArray[np.float64], answers: NDArray[Any]
+    ) -> tuple[FeatureGrid, TableProblem]:
+        """Split the samples, put them on the grid, and say what is trained."""
+        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        held, held_answers = samples[:0], answers[:0]
+        if self.early_stopping:
+            samples, held, answers, held_answers = cast("Any", train_test_split)(
+                samples,
+                answers,
+                test_size=self.validation_fraction,
+                stratify=task.strata(answers),
+                random_state=seed,
+            )
+        grid = FeatureGrid.fit(samples, levels=self.levels, cut=self.cut)
+        train = Examples(grid.transform(samples), task.labels(answers))
+        validation = Examples(grid.transform(held), task.labels(held_answers))
+        descent = DescentProblem(
+            self._recipe(task, samples.shape[1], seed),
+            task.n_outputs,
+            train,
+            validation,
+            task.loss,
+            TaskJudge(task, train, validation),
+            keeps_sweeps=True,
+        )
+        return grid, TableProblem(descent)
+
+    def _recipe(self, task: PredictionTask, n_features: int, seed: int) -> ProximalRecipe:
+        """Return the recipe, its reaches in proportion to the spread of a sum of features."""
+        spread = float(np.sqrt(n_features))
+        given, weights = self.hidden, self.weights
+        hidden = tuple(map(int, given)) if isinstance(given, Iterable) else int(given)
+        last_biases, biases = self.output_bias_bits, self.bias_bits
+        if last_biases is None:
+            last_biases = 0 if task.loss.free_offset else OUTPUT_BIAS_BITS
+            biases = biases if hidden else last_biases
+        return ProximalRecipe(
+            hidden=hidden,
+            readout="trained",
+            activation=self.activation,
+            clip=max(1.0, 2.0 * spread),  # that of the presets: 8 for 16 inputs, about 16 for 49
+            weights=weights if isinstance(weights, str) else tuple(weights),
+            bias_bits=biases,
+            bias_reach=0.8 * spread,
+            output_bias_bits=last_biases,
+            sweeps=self.sweeps,
+            ladder=tuple(self.ladder),
+            block_spins=self.block_spins,
+            n_runs=self.n_runs,
+            round_trips=self.round_trips,
+            patience=self.patience if self.early_stopping else 0,
+            seed=seed,
+        )
+
     def _validated(
         self, X: ArrayLike, y: ArrayLike, **options: bool
     ) -> tuple[NDArray[np.float64], NDArray[Any]]:
@@ -212,3 +318,43 @@ class QuantizedNetworkEstimator(BaseEstimator, ABC):
     def _samples(self, X: ArrayLike) -> NDArray[np.float64]:
         check_is_fitted(self)
         return cast("Any", validate_data)(self, X, dtype="float64", reset=False)
+
+
+@dataclass(frozen=True, eq=False)
+class TableProblem:
+    """A descent on a table, as a `Problem` that can be run and resumed."""
+
+    descent: DescentProblem
+
+    @property
+    def recipe(self) -> ProximalRecipe:
+        """All that decides the training."""
+        return self.descent.recipe
+
+    @property
+    def subject(self) -> tuple[str, tuple[int, ...]]:
+        """Nothing: a table has no name."""
+        return "", ()
+
+    def digest(self) -> str:
+        """Return a fingerprint of the samples."""
+        return self.descent.digest()
+
+    def stepper(
+        self,
+        session: Session | DevicePool,
+        arrays: Mapping[str, NDArray[Any]] | None = None,
+        rows: list[Row] | None = None,
+    ) -> ProximalStepper:
+        """Return the descent, see `Problem.stepper`."""
+        return ProximalStepper(self.descent, session, arrays, rows)
+
+
+@contextmanager
+def _opened(device: str | Driver | Session | DevicePool) -> Iterator[Session | DevicePool]:
+    """Open a target and close it again; leave what is open as it is."""
+    if isinstance(device, Session | DevicePool):
+        yield device
+    else:
+        with open_device(device) as session:
+            yield session

@@ -15,7 +15,7 @@ from qnn_train.estimator.prediction_task import ClassificationTask
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-    from qnn_train.model.integer_classifier import IntegerClassifier
+    from qnn_train.model.integer import IntegerClassifier
 
 __all__ = ["QuantizedNetworkClassifier"]
 

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from sklearn.metrics import r2_score
 
-from qnn_train.model.integer_classifier import IntegerClassifier
-from qnn_train.model.integer_regressor import IntegerRegressor
+from qnn_train.model.integer import IntegerClassifier, IntegerModel, IntegerRegressor
 from qnn_train.network import QuantizedNetwork
+from qnn_train.network.network import second_class
 from qnn_train.solve.cross_entropy import CrossEntropy, mean_loss, targets_of
 from qnn_train.solve.squared_error import SquaredError, fitted_line
+from qnn_train.training.descent import Examples, OutputScale, SweepResult, margins_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,28 +21,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from qnn_train.data.grid import FeatureGrid
-    from qnn_train.estimator.descent import SweepResult
-    from qnn_train.model.integer_model import IntegerModel
     from qnn_train.solve import DescentLoss
 
-__all__ = ["ClassificationTask", "OutputScale", "PredictionTask", "RegressionTask"]
-
-
-@dataclass(frozen=True, eq=False)
-class OutputScale:
-    """From the margins of a network to what the loss is of, ``scale * margin + offset``.
-
-    Parameters
-    ----------
-    scale, offset : float64 array, shape (outputs,)
-    """
-
-    scale: NDArray[np.float64]
-    offset: NDArray[np.float64]
-
-    def outputs(self, margins: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the outputs of margins (n, outputs)."""
-        return self.scale * margins + self.offset
+__all__ = ["ClassificationTask", "PredictionTask", "RegressionTask", "TaskJudge"]
 
 
 class PredictionTask(Protocol):
@@ -147,7 +129,7 @@ class ClassificationTask:
 
     def predict(self, outputs: NDArray[np.float64]) -> NDArray[Any]:
         """Return the place of each answer among the classes."""
-        return outputs[:, 0] > 0 if self.n_outputs == 1 else outputs.argmax(axis=1)
+        return second_class(outputs[:, 0]) if self.n_outputs == 1 else outputs.argmax(axis=1)
 
     def model(self, chosen: Sequence[SweepResult], grid: FeatureGrid) -> IntegerClassifier:
         """Return the model that adds margins."""
@@ -229,3 +211,33 @@ def _together(chosen: Sequence[SweepResult]) -> QuantizedNetwork:
     weights = tuple(np.stack(layer) for layer in zip(*(n.weights for n in networks), strict=True))
     biases = tuple(np.stack(layer) for layer in zip(*(n.biases for n in networks), strict=True))
     return QuantizedNetwork(networks[0].architecture, weights, biases)
+
+
+@dataclass(frozen=True, eq=False)
+class TaskJudge:
+    """Measures networks on samples by the loss and the score of a task.
+
+    Parameters
+    ----------
+    task : PredictionTask
+    train, validation : Examples
+        Networks are compared on `validation`; where it is empty, on `train`.
+    """
+
+    task: PredictionTask
+    train: Examples
+    validation: Examples
+
+    def __call__(self, network: QuantizedNetwork, scale: float) -> SweepResult:
+        """Measure a network, `scale` being that of the descent."""
+        task, labels = self.task, self.train.labels
+        margins = margins_of(network, self.train.inputs)
+        head = task.head(margins, labels, scale)
+        outputs = head.outputs(margins)
+        of_train = judged = task.objective(outputs, labels)
+        score, held = task.score(outputs, labels), None
+        if len(self.validation):
+            outputs = head.outputs(margins_of(network, self.validation.inputs))
+            judged = task.objective(outputs, self.validation.labels)
+            held = task.score(outputs, self.validation.labels)
+        return SweepResult(network, head, judged, of_train, score, held)

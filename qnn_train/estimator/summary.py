@@ -1,14 +1,21 @@
-"""What a trained estimator is made of, layer by layer, and what it took."""
+"""What a trained estimator is made of, what it took, and which networks are as good."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
-if TYPE_CHECKING:
-    from qnn_train.network import Architecture
+from qnn_train.training.picture import INK, SECOND, curve, panels, save
 
-__all__ = ["LayerSummary", "NetworkSummary"]
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from qnn_train.estimator.prediction_task import PredictionTask
+    from qnn_train.network import Architecture
+    from qnn_train.training.descent import Examples, SweepResult
+
+__all__ = ["LayerSummary", "NetworkSummary", "Progress", "TieReport", "distinct", "draw"]
 
 
 @dataclass(frozen=True)
@@ -134,3 +141,121 @@ class NetworkSummary:
             f"{self.calls} calls, {self.runs} runs"
         )
         return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class TieReport:
+    """Networks within a tolerance of the least training loss, on samples they did not see.
+
+    Attributes
+    ----------
+    n_networks : int
+        With different integers, of those at the ends of sweeps.
+    n_behaviours : int
+        That answer differently somewhere on the samples given; others are equal but for the
+        order or the sign of their neurons, or might as well be.
+    best_loss, tolerance : float
+        Mean training loss, and how much more still counts.
+    scores : tuple of float
+        Accuracy, or R², on the samples given, the best on training samples first.
+    """
+
+    n_networks: int
+    n_behaviours: int
+    best_loss: float
+    tolerance: float
+    scores: tuple[float, ...]
+
+    @classmethod
+    def of(
+        cls,
+        found: Sequence[SweepResult],
+        examples: Examples,
+        task: PredictionTask,
+        *,
+        tolerance: float,
+    ) -> Self:
+        """Compare."""
+        best = min(each.train_loss for each in found)
+        near = [each for each in found if each.train_loss <= best + tolerance]
+        near = distinct(sorted(near, key=lambda each: each.train_loss))
+        outputs = [each.outputs(examples.inputs) for each in near]
+        scores = tuple(task.score(each, examples.labels) for each in outputs)
+        behaviours = {task.predict(each).tobytes() for each in outputs}
+        return cls(len(near), len(behaviours), best, tolerance, scores)
+
+    @property
+    def spread(self) -> float:
+        """Largest less smallest score."""
+        return max(self.scores) - min(self.scores)
+
+    def __str__(self) -> str:
+        return (
+            f"{self.n_networks} networks ({self.n_behaviours} different in their answers) within "
+            f"{self.tolerance:g} of the training loss {self.best_loss:.4g}; score "
+            f"{min(self.scores):.4f} to {max(self.scores):.4f}"
+        )
+
+
+def distinct(found: Sequence[SweepResult]) -> list[SweepResult]:
+    """Return the first of those with the same integers."""
+    seen: dict[bytes, SweepResult] = {}
+    for each in found:
+        parts = (*each.network.weights, *each.network.biases)
+        seen.setdefault(b"".join(part.tobytes() for part in parts), each)
+    return list(seen.values())
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a callback is told at the end of a sweep.
+
+    Candidates are always tried by the exact forward pass, so that no constraint can be violated
+    and there is no gap to report.
+
+    Attributes
+    ----------
+    sweep, sweeps : int
+        Sweeps made, and those there are at most.
+    calls : int
+        Calls of the machine so far.
+    objective : float
+        Mean loss of the network at the end of this sweep on the samples that judge.
+    best_objective : float
+        The least so far.
+    train_score : float
+        Of the network at the end of this sweep, what `score` of the estimator tells.
+    validation_score : float or None
+        The same; None where no samples are kept apart.
+    """
+
+    sweep: int
+    sweeps: int
+    calls: int
+    objective: float
+    best_objective: float
+    train_score: float
+    validation_score: float | None
+
+
+def draw(history: Sequence[Progress], summary: NetworkSummary, path: Path) -> None:
+    """Write the picture to `path`, in the format of its suffix."""
+    figure, (top, bottom) = panels(2, 5.0)
+    calls = [told.calls for told in history]
+    held = history[-1].validation_score is not None
+    judges = "samples kept apart" if held else "training samples"
+    curve(top, calls, [told.objective for told in history], color=SECOND if held else INK)
+    top.set_ylabel(f"loss, {judges}")
+    curve(bottom, calls, [told.train_score for told in history], label="training samples")
+    if held:
+        scores = [told.validation_score for told in history]
+        curve(bottom, calls, scores, color=SECOND, label=judges)
+    bottom.set_ylabel("score")
+    bottom.legend(loc="lower right", frameon=False, fontsize=9)
+    sizes = [str(summary.layers[0].inputs), *(str(layer.outputs) for layer in summary.layers)]
+    figure.suptitle(
+        f"{summary.n_networks} network(s) {'-'.join(sizes)}, "
+        f"{summary.bits_per_parameter:.3g} bits per parameter",
+        fontsize=11,
+    )
+    save(figure, path)

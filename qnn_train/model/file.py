@@ -1,133 +1,212 @@
-"""A trained network in one file, ``model.npz``: plain arrays, no pickle.
+"""The file of trained networks, ``.npz``: plain arrays, no pickle.
 
-``weights_l`` and ``biases_l`` are the integers of trained layer l, ``thresholds``, or ``means`` and
-``deviations``, those of the features, and ``about`` is a JSON text with everything else. Files of
-version 1, which knows only the sign and two classes, and of version 2, which knows only features
-of signs, are read as well.
+``networks`` has a row of packed bits for each network, which decode to its weights and biases;
+``header`` is a JSON text that says which kind of model it is, and describes the layers; each kind
+adds arrays of its own. Whatever can be saved can be loaded: `write_model` reads the new file
+before it replaces the old one.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from qnn_train.archive import read_arrays, reading
-from qnn_train.data import PooledLevels, PooledSign
-from qnn_train.errors import ModelFileError
-from qnn_train.model.header import (
-    FORMAT,
-    FeaturesAbout,
-    ModelAbout,
-    architecture_of,
-    layers_about,
+from qnn_train.archive import checked_bits, read_arrays, reading, write_arrays
+from qnn_train.errors import ModelFileError, TrainingError
+from qnn_train.network import (
+    Architecture,
+    Layer,
+    QuantizedNetwork,
+    Spline,
+    parameter_code,
+    weight_code,
 )
-from qnn_train.model.layer_arrays import checked_array, layer_arrays, network_of
 
 if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import NDArray
 
-    from qnn_train.network import QuantizedNetwork
+__all__ = [
+    "FROZEN",
+    "MAX_BITS",
+    "MAX_BYTES",
+    "ModelHeader",
+    "Name",
+    "Size",
+    "layer_headers",
+    "read_model",
+    "write_model",
+]
 
-__all__ = ["TrainedModel"]
+FORMAT = "cim-hal/qnn-model/1"  # pydantic wants it spelled out below
+FROZEN = ConfigDict(frozen=True, extra="forbid")
+MAX_BYTES = 64 * 2**20
+MAX_BITS = 2**25  # of all networks together; decoding takes 8 bytes for each
+MAX_NETWORKS = 65_536
 
-MAX_BYTES = 16 * 2**20
+Name = Annotated[str, Field(max_length=256)]
+Size = Annotated[int, Field(ge=1, le=4096)]
+Number = Annotated[int, Field(ge=-(2**31), le=2**31)]
+HeaderT = TypeVar("HeaderT", bound="ModelHeader")
 
 
-@dataclass(frozen=True, eq=False)
-class TrainedModel:
-    """From images to classes.
+class SplineHeader(BaseModel):
+    """An activation, see `Spline`."""
 
-    Parameters
-    ----------
-    dataset : str
-    classes : tuple of int
-        Labels predicted for a negative and for a non-negative margin; with several outputs, for
-        each of them being the largest.
-    class_names : tuple of str
-    features : PooledSign or PooledLevels
-    network : QuantizedNetwork
-    """
+    model_config = FROZEN
 
-    dataset: str
-    classes: tuple[int, ...]
-    class_names: tuple[str, ...]
-    features: PooledSign | PooledLevels
-    network: QuantizedNetwork
+    name: Name
+    knots: Annotated[tuple[Number, ...], Field(max_length=4096)]
+    intercepts: Annotated[tuple[Number, ...], Field(max_length=4097)]
+    slopes: Annotated[tuple[Number, ...], Field(max_length=4097)]
 
-    def predict(self, images: ArrayLike) -> NDArray[np.int64]:
-        """Return the class of each image (n, side, side); int64, shape (n,)."""
-        predicted = self.network.predict(self.features.transform(images))
-        if self.network.architecture.n_outputs == 1:
-            predicted = (predicted > 0).astype(np.int64)
-        return np.array(self.classes)[predicted]
 
-    def save(self, path: Path) -> None:
-        """Write the model to `path`."""
-        arrays = _feature_arrays(self.features) | layer_arrays(self.network)
-        np.savez_compressed(path, about=np.array(self._about().model_dump_json()), **arrays)
+class LayerHeader(BaseModel):
+    """A layer: sizes, names of its codes, and the activation of a hidden layer."""
+
+    model_config = FROZEN
+
+    inputs: Size
+    outputs: Size
+    weights: Name
+    biases: Name
+    activation: SplineHeader | None
 
     @classmethod
-    def load(cls, path: Path) -> Self:
-        """Read a model.
+    def of(cls, layer: Layer, *, hidden: bool) -> Self:
+        """Describe `layer`."""
+        spline = SplineHeader.model_validate(asdict(layer.activation)) if hidden else None
+        return cls(
+            inputs=layer.inputs,
+            outputs=layer.outputs,
+            weights=layer.weights.name,
+            biases=layer.biases.name,
+            activation=spline,
+        )
+
+    def layer(self) -> Layer:
+        """Return the layer that this describes."""
+        codes = weight_code(self.weights), parameter_code(self.biases)
+        if self.activation is None:
+            return Layer(self.inputs, self.outputs, *codes)
+        return Layer(self.inputs, self.outputs, *codes, Spline(**self.activation.model_dump()))
+
+
+class ModelHeader(BaseModel):
+    """What the headers of all kinds of models have in common.
+
+    Attributes
+    ----------
+    majority : bool
+        Whether the last of the layers votes; otherwise it is a readout.
+    n_networks : int
+        Networks in the file.
+    """
+
+    model_config = FROZEN
+
+    format: Literal["cim-hal/qnn-model/1"] = FORMAT
+    layers: Annotated[tuple[LayerHeader, ...], Field(min_length=1, max_length=64)]
+    majority: bool
+    n_networks: Annotated[int, Field(ge=1, le=MAX_NETWORKS)]
+
+    def architecture(self) -> Architecture:
+        """Return the architecture that the layers describe.
 
         Raises
         ------
         ModelFileError
-            Not such a file, or one whose parts do not fit together.
+            A hidden layer without activation, a readout with one, or more bits than `MAX_BITS`.
+        AssemblyError
+            Layers that make no network.
         """
-        arrays = read_arrays(path, ModelFileError, max_bytes=MAX_BYTES)
-        with reading(path, ModelFileError, "is no trained network"):
-            about = ModelAbout.parse(str(arrays["about"]))
-            features = _features(about, arrays)
-            architecture = architecture_of(about.layers, majority=about.majority)
-            network = network_of(architecture, arrays)
-        if features.grid**2 != network.architecture.n_inputs or about.side % features.grid:
-            raise ModelFileError(f"{path}: features and network do not fit together")
-        n_classes = max(2, network.architecture.n_outputs)
-        if not len(about.classes) == len(about.class_names) == n_classes:
-            raise ModelFileError(f"{path}: classes and outputs do not fit together")
-        return cls(about.dataset, about.classes, about.class_names, features, network)
-
-    def _about(self) -> ModelAbout:
-        return ModelAbout(
-            format=FORMAT,
-            dataset=self.dataset,
-            classes=self.classes,
-            class_names=self.class_names,
-            side=self.features.side,
-            layers=layers_about(self.network.architecture),
-            majority=self.network.architecture.readout is None,
-            features=_about_features(self.features),
-        )
+        n_hidden = len(self.layers) - (not self.majority)
+        if any((part.activation is None) != (i >= n_hidden) for i, part in enumerate(self.layers)):
+            raise ModelFileError("every hidden layer has an activation, and a readout none")
+        made = tuple(part.layer() for part in self.layers)
+        architecture = Architecture(made[:n_hidden], None if self.majority else made[-1])
+        if self.n_networks * architecture.n_bits > MAX_BITS:
+            raise ModelFileError(f"the networks have more than {MAX_BITS} bits")
+        return architecture
 
 
-def _feature_arrays(features: PooledSign | PooledLevels) -> dict[str, Any]:
-    if isinstance(features, PooledSign):
-        return {"thresholds": features.thresholds}
-    return {"means": features.means, "deviations": features.deviations}
+def layer_headers(networks: QuantizedNetwork) -> dict[str, Any]:
+    """Return what a header says of networks: one, or several with a leading axis."""
+    architecture = networks.architecture
+    n_hidden = len(architecture.hidden)
+    layers = tuple(
+        LayerHeader.of(layer, hidden=index < n_hidden)
+        for index, layer in enumerate(architecture.layers)
+    )
+    lead = networks.biases[0].shape[:-1]
+    return {
+        "layers": layers,
+        "majority": architecture.readout is None,
+        "n_networks": lead[0] if lead else 1,
+    }
 
 
-def _about_features(features: PooledSign | PooledLevels) -> FeaturesAbout:
-    if isinstance(features, PooledSign):
-        return FeaturesAbout()
-    return FeaturesAbout(kind="levels", levels=features.levels, cut=features.cut)
+def write_model(
+    path: str | os.PathLike[str],
+    header: Callable[[], ModelHeader],
+    networks: QuantizedNetwork,
+    arrays: Callable[[], Mapping[str, NDArray[Any]]],
+    load: Callable[[Path], object],
+) -> None:
+    """Write a model, whole or not at all.
+
+    Parameters
+    ----------
+    header, arrays : callable
+        Make the header, and what the kind of model adds to the file.
+    load : callable
+        Reads a model of this kind.
+
+    Raises
+    ------
+    ModelFileError
+        `load` would refuse the file. The file that was at `path` stays as it was.
+    """
+    try:
+        text = header().model_dump_json()
+        bits = networks.to_bits()
+        packed = np.packbits(bits.reshape(-1, bits.shape[-1]), axis=1)
+        whole = {"header": text, "networks": packed, **arrays()}
+        write_arrays(path, whole, load, compressed=True)
+    except ValidationError as error:
+        raise ModelFileError(f"the model cannot be saved: {error}") from None
+    except TrainingError as error:
+        raise ModelFileError(f"the model cannot be saved: {error.message}") from None
 
 
-def _features(about: ModelAbout, arrays: dict[str, NDArray[Any]]) -> PooledSign | PooledLevels:
-    if about.features.kind == "sign":
-        features = PooledSign(about.side, checked_array(arrays, "thresholds", "f", None))
-        inputs = len(features.thresholds)
-    else:
-        means, deviations = (
-            checked_array(arrays, name, "f", None) for name in ("means", "deviations")
-        )
-        said = about.features
-        features = PooledLevels(about.side, means, deviations, said.levels, said.cut)
-        inputs = len(means)
-    if features.grid**2 != inputs:
-        raise ModelFileError(f"{inputs} features are no square grid")
-    return features
+def read_model(
+    path: str | os.PathLike[str],
+    header: type[HeaderT],
+    make: Callable[[HeaderT, QuantizedNetwork, Mapping[str, NDArray[Any]]], Any],
+) -> Any:
+    """Read a model.
+
+    Parameters
+    ----------
+    header : type
+        Of the kind of model.
+    make : callable
+        Makes the model of its header, its networks with a leading axis, and all arrays.
+
+    Raises
+    ------
+    ModelFileError
+        Not such a file, or one whose parts do not fit together.
+    """
+    arrays = read_arrays(path, ModelFileError, max_bytes=MAX_BYTES)
+    with reading(path, ModelFileError, "holds no such model"):
+        about = header.model_validate_json(str(arrays["header"]))
+        architecture = about.architecture()
+        bits = checked_bits(arrays, "networks", about.n_networks, architecture.n_bits)
+        return make(about, QuantizedNetwork.from_bits(architecture, bits), arrays)

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from qnn_train.archive import replacing
 from qnn_train.errors import ModelFileError, TrainingError
-from qnn_train.model.integer_classifier import IntegerClassifier
-from qnn_train.model.integer_regressor import IntegerRegressor
+from qnn_train.model.integer import IntegerClassifier, IntegerModel, IntegerRegressor
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-    from qnn_train.model.integer_model import IntegerModel
     from qnn_train.network import Spline
 
 __all__ = ["count_disagreements", "save_onnx"]
@@ -95,8 +94,8 @@ def _add_labels(graph: _Graph, model: IntegerClassifier, margins: str) -> None:
     added = graph.add("ReduceSum", margins, graph.constant(np.array([0])), keepdims=0)
     if model.n_outputs == 1:
         added = graph.add("Squeeze", added, graph.constant(np.array([1])))
-        positive = graph.add("Greater", added, graph.constant(np.float64(0.0)))
-        index = graph.add("Cast", positive, to=types.INT64)
+        second = graph.add("Greater", added, graph.constant(np.float64(0.0)))
+        index = graph.add("Cast", second, to=types.INT64)
     else:
         index = graph.add("ArgMax", added, axis=1, keepdims=0)
     labels = _labels(model.classes)
@@ -209,7 +208,8 @@ class _Graph:
         opset = [helper.make_opsetid("", OPSET)]
         made = helper.make_model(graph, opset_imports=opset, ir_version=IR_VERSION)
         self._onnx.checker.check_model(made, full_check=True)
-        self._onnx.save(made, str(path))
+        with replacing(path) as beside:
+            self._onnx.save(made, str(beside))
 
 
 def _onnx() -> Any:

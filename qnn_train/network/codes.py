@@ -136,10 +136,11 @@ class ParameterCode:
         wanted = np.asarray(values, dtype=np.int64)
         every = list(self._words())
         words = np.array(every, dtype=np.int8).reshape(len(every), self.bits)
-        matches = wanted[..., None] == self.decode(words)
-        if not matches.any(axis=-1).all():
+        values, first = np.unique(self.decode(words), return_index=True)
+        at = np.searchsorted(values, wanted).clip(max=len(values) - 1)
+        if not (values[at] == wanted).all():
             raise AssemblyError(f"a value is not of the {self.name} code", hint=f"{self.values}")
-        return words[matches.argmax(axis=-1)]
+        return words[first[at]]
 
     def _words(self) -> Iterable[tuple[int, ...]]:
         if self.one_hot:

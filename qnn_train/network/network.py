@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from qnn_train.network.architecture import Architecture
 
-__all__ = ["QuantizedNetwork", "margin_of", "sign"]
+__all__ = ["QuantizedNetwork", "margin_of", "second_class", "sign"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,7 +123,7 @@ class QuantizedNetwork:
         """
         margin = self.margin(inputs)
         if self.architecture.n_outputs == 1:
-            return sign(margin).astype(np.int8)
+            return np.where(second_class(margin), 1, -1).astype(np.int8)
         return margin.argmax(axis=-1)
 
 
@@ -132,6 +132,15 @@ def margin_of(architecture: Architecture, sums: NDArray[np.floating]) -> NDArray
     if architecture.readout is None:
         return architecture.hidden[-1].activation(sums).sum(axis=-1)
     return sums[..., 0] if architecture.n_outputs == 1 else sums
+
+
+def second_class(margins: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """Tell which margins of a single output mean the second of two classes, +1: those above zero.
+
+    Every predictor of two classes decides by this function; zero is the first class, as with
+    scikit-learn. Neurons have their own convention, see `sign`.
+    """
+    return margins > 0
 
 
 def sign(values: NDArray[np.floating]) -> NDArray[np.floating]:

@@ -77,15 +77,15 @@ class SquaredLoss:
 
 @dataclass(frozen=True)
 class ZeroOneLoss:
-    """1 where the sign of the margin is not the label, else 0; the sign of 0 is +1."""
+    """1 where the predicted class is not the label, else 0; see `second_class`."""
 
     def __call__(self, margin: float, label: int) -> float:
         """Return 0 or 1."""
-        return float((margin >= 0) != (label > 0))
+        return float((margin > 0) != (label > 0))
 
     def spline(self, grid: Grid, label: int) -> Spline:  # noqa: ARG002  two pieces on any grid
-        """Return two constant pieces."""
-        return Spline((0,), (0, 1) if label < 0 else (1, 0), (0, 0), "zero-one")
+        """Return two constant pieces; margins are whole numbers."""
+        return Spline((1,), (0, 1) if label < 0 else (1, 0), (0, 0), "zero-one")
 
 
 @dataclass(frozen=True)

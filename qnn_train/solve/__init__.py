@@ -28,7 +28,7 @@ from qnn_train.solve.perturbed_oracles import (
 from qnn_train.solve.proximal import ProximalStep, proximal_descent
 from qnn_train.solve.proximal_state import ProximalState
 from qnn_train.solve.qcgd import BoundedDual, DualRule, FixedDual, State, conditional_gradient
-from qnn_train.solve.saved import check_same, restored, to_arrays
+from qnn_train.solve.saved import restored, to_arrays
 from qnn_train.solve.squared_error import SquaredError
 
 __all__ = [
@@ -68,7 +68,6 @@ __all__ = [
     "SessionOracle",
     "SquaredError",
     "State",
-    "check_same",
     "conditional_gradient",
     "cp_sat",
     "default_weight",

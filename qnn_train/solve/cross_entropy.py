@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from qnn_train.network.network import second_class
 from qnn_train.solve.descent_loss import Expansion
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ def probabilities(logits: NDArray[np.floating]) -> NDArray[np.float32]:
 def error_rate(margins: NDArray[np.floating], targets: NDArray[np.float32]) -> float:
     """Return the share of wrong answers, of margins and targets (samples, outputs)."""
     if margins.shape[-1] == 1:
-        return float(np.mean((margins[:, 0] >= 0) != (targets[:, 0] > 0)))
+        return float(np.mean(second_class(margins[:, 0]) != (targets[:, 0] > 0)))
     return float(np.mean(margins.argmax(axis=-1) != targets.argmax(axis=-1)))
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from qnn_train.errors import TrainingError
 from qnn_train.network import QuantizedNetwork
-from qnn_train.network.network import margin_of, sign
+from qnn_train.network.network import margin_of, second_class, sign
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -98,7 +98,7 @@ class Scorer:
         sums = candidates.forward(self._patterns)[-1]
         margins = margin_of(architecture, sums)
         if architecture.n_outputs == 1:
-            right = np.where(margins >= 0, self._up[0], self._down[0])
+            right = np.where(second_class(margins), self._up[0], self._down[0])
             votes = [sums]
         else:
             right = self._up[margins.argmax(axis=-1), np.arange(len(self._patterns))]

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from itertools import count
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -29,7 +29,7 @@ from qnn_train.network import QuantizedNetwork
 from qnn_train.solve.annealing import Annealing
 from qnn_train.solve.blocks import block_bits, partition
 from qnn_train.solve.candidate_losses import race
-from qnn_train.solve.cross_entropy import CrossEntropy, error_rate
+from qnn_train.solve.cross_entropy import CrossEntropy
 from qnn_train.solve.forward import ForwardPass, NetworkParameters
 from qnn_train.solve.parallel import minimize_all
 from qnn_train.solve.proximal_state import ProximalState, random_bits
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from qnn_train.solve.oracle import Oracle
     from qnn_train.solve.second_order import BlockModel
 
-__all__ = ["ProximalStep", "proximal_descent"]
+__all__ = ["ProximalStep", "proximal_descent", "sample_order"]
 
 LADDER = (0.02, 0.1, 0.5, 2.0)
 
@@ -95,11 +95,9 @@ def proximal_descent(
     block_spins: int = 128,
     block_reads: int | None = None,
     tried: int = 8,
-    judges: tuple[ArrayLike, ArrayLike] | None = None,
-    by: Literal["loss", "errors"] = "loss",
     state: ProximalState | None = None,
 ) -> Iterator[ProximalStep]:
-    """Train; the caller decides when to stop.
+    """Train; the caller judges the networks, and decides when to stop.
 
     Parameters
     ----------
@@ -121,11 +119,6 @@ def proximal_descent(
         The most inputs of a neuron that a block has; see `partition`.
     tried : int
         Different samples of a call that are tried on the batch, the best by the model.
-    judges : inputs and labels, optional
-        Images apart from the others, on which networks are compared after each sweep; by default
-        those that are trained on.
-    by : {"loss", "errors"}
-        What is compared on them.
     state : ProximalState, optional
         Where to go on; the same steps follow as if there had been no stop.
 
@@ -138,15 +131,12 @@ def proximal_descent(
     AssemblyError
         A neuron with more bits than `block_spins`, or a codebook.
     TrainingError
-        No images, an empty ladder, or errors of labels that are no classes.
+        No images, or an empty ladder.
     """
     loss = loss or CrossEntropy()
-    if by == "errors" and not isinstance(loss, CrossEntropy):
-        raise TrainingError("errors are counted of classes", hint="judge by loss")
     search = _Search(
         architecture,
         (inputs, labels),
-        judges,
         oracle,
         loss=loss,
         ladder=ladder,
@@ -166,8 +156,6 @@ def proximal_descent(
         rng = np.random.default_rng([seed, 2, step])
         batch, width = annealing.at(sweep)
         made = search.step(state, blocks[order[place]], search.draw(batch, rng), width)
-        if place + 1 == length:
-            made = replace(made, state=search.judged(made.state, by))
         state = made.state
         yield made
 
@@ -179,7 +167,6 @@ class _Search:
         self,
         architecture: Architecture,
         images: tuple[ArrayLike, ArrayLike],
-        judges: tuple[ArrayLike, ArrayLike] | None,
         oracle: Oracle,
         *,
         loss: DescentLoss,
@@ -189,21 +176,15 @@ class _Search:
     ) -> None:
         self._architecture = architecture
         self._loss = loss
-        features, targets = self._prepared(images)
+        features = np.asarray(images[0]).astype(np.float32)
+        targets = loss.targets_of(images[1], architecture.n_outputs)
         if not len(features) or not ladder:
             raise TrainingError("no proximal weight" if len(features) else "no images")
-        order = np.random.default_rng([seed, 3]).permutation(len(features))
+        order = sample_order(len(features), seed)
         self._features, self._targets = features[order], targets[order]
-        self._judges = self._prepared(judges) if judges else (self._features, self._targets)
         self._oracle = oracle
         self._ladder = ladder
         self._tried = tried
-
-    def _prepared(
-        self, images: tuple[ArrayLike, ArrayLike]
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        features = np.asarray(images[0]).astype(np.float32)
-        return features, self._loss.targets_of(images[1], self._architecture.n_outputs)
 
     def draw(self, batch: int, rng: np.random.Generator) -> slice | NDArray[np.int64]:
         """Draw images, each at most once; all of them if no fewer are wanted."""
@@ -239,21 +220,6 @@ class _Search:
             candidates=found,
         )
 
-    def judged(self, state: ProximalState, by: str) -> ProximalState:
-        """Compare the network with the best so far."""
-        features, targets = self._judges
-        parameters = NetworkParameters.of(
-            QuantizedNetwork.from_bits(self._architecture, state.bits)
-        )
-        run = ForwardPass.of(self._architecture, parameters, features)
-        if by == "errors":
-            measured = error_rate(run.margins, targets)
-        else:
-            measured = self._loss.mean(run.margins, targets, state.scale)
-        if measured < state.best_loss:
-            return replace(state, best=state.bits, best_loss=measured, best_step=state.step)
-        return state
-
     def _candidates(
         self, network: NDArray[np.int8], positions: NDArray[np.int64], model: BlockModel
     ) -> NDArray[np.int8]:
@@ -266,6 +232,11 @@ class _Search:
         tried = np.repeat(network[None], len(different), axis=0)
         tried[:, positions] = different
         return tried
+
+
+def sample_order(n_samples: int, seed: int) -> NDArray[np.int64]:
+    """Return the order in which a descent keeps its samples."""
+    return np.random.default_rng([seed, 3]).permutation(n_samples)
 
 
 def _first_different(rows: NDArray[np.int8], most: int) -> NDArray[np.int8]:

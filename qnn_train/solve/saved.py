@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
     from numpy.typing import NDArray
 
-__all__ = ["check_same", "restored", "to_arrays"]
+__all__ = ["restored", "to_arrays"]
 
 StateT = TypeVar("StateT", bound="DataclassInstance")
 
@@ -52,19 +52,6 @@ def restored(start: StateT, arrays: Mapping[str, NDArray[Any]] | None) -> StateT
     if set(names) != set(arrays):
         raise CheckpointError(f"a state of {sorted(arrays)}, not of {sorted(names)}")
     return type(start)(**{name: _like(value, arrays[name], name) for name, value in names.items()})
-
-
-def check_same(then: Mapping[str, object], now: Mapping[str, object]) -> None:
-    """Refuse to go on with something else than what was saved, given by the same names.
-
-    Raises
-    ------
-    CheckpointError
-        Says what differs first.
-    """
-    for name, here in now.items():
-        if then[name] != here:
-            raise CheckpointError(f"the checkpoint is of other {name}: {then[name]}, not {here}")
 
 
 def _like(start: Any, array: NDArray[Any], name: str) -> Any:

@@ -1,173 +1,179 @@
-"""A training on a program that can go on after its process was killed, whatever its method.
+"""Checkpoints: a training goes on after its process was killed, as if it had not been stopped.
 
-``solver.NAME`` are the fields of the state of the method, ``networks`` the different ones seen,
-packed, ``best`` the best of them; ``about`` is a JSON text with everything else.
+One format for all methods, ``.npz``: ``header`` is a JSON text, and every other array belongs to
+the state of the method, see `Stepper.arrays`.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, is_dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from qnn_train.archive import read_arrays, reading, write_arrays
+from qnn_train.archive import read_arrays, reading, unpacked_size, write_arrays
 from qnn_train.errors import CheckpointError
-from qnn_train.network import QuantizedNetwork
-from qnn_train.solve import Candidate
-from qnn_train.training.qcbo import SolverState
-from qnn_train.training.recipe import Recipe
+from qnn_train.training.recipe import PROXIMAL, ProximalRecipe, Recipe
 from qnn_train.training.report import History
 
 if TYPE_CHECKING:
+    import os
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-__all__ = ["FORMAT", "ProgramCheckpoint", "Solving"]
+__all__ = ["MAY_CHANGE", "Checkpoint", "canonical", "check_same", "fingerprint"]
 
-FORMAT = "cim-hal/qnn-program-checkpoint/1"  # pydantic wants it spelled out below
+FORMAT = "cim-hal/qnn-checkpoint/1"  # pydantic wants it spelled out below
 MAX_BYTES = 256 * 2**20
-SOLVER = "solver."
+# What a training that goes on may do differently: where it stops.
+MAY_CHANGE = frozenset({"iterations", "sweeps", "patience"})
+Text = Annotated[str, Field(max_length=256)]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Solving:
-    """How a program is solved.
+class Header(BaseModel):
+    """What a checkpoint says beside its arrays."""
 
-    Attributes
-    ----------
-    method : str
-        A key of `qnn_train.training.methods.METHODS`.
-    n_runs : int
-        Runs of the machine a call.
-    coupling_bits : int or None
-        As asked for.
-    batch : int
-        Images of a part, for methods on parts.
-    pack : bool
-        Whether parts share tasks of the machine.
-    device : str
-        Name the machine gave itself.
-    """
-
-    method: str
-    n_runs: int
-    coupling_bits: int | None
-    batch: int
-    pack: bool
-    device: str
-
-
-class _About(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    format: Literal["cim-hal/qnn-program-checkpoint/1"] = FORMAT
-    dataset: Annotated[str, Field(max_length=256)]
-    classes: Annotated[tuple[int, ...], Field(min_length=2, max_length=2)]
-    recipe: Recipe
+    format: Literal["cim-hal/qnn-checkpoint/1"] = FORMAT
+    method: Text
+    dataset: Text
+    classes: Annotated[tuple[int, ...], Field(max_length=4096)]
+    recipe: dict[str, Any]
     digest: Annotated[str, Field(max_length=64)]
-    solving: Solving
-    iterations: Annotated[int, Field(ge=1)]
+    machine: dict[Text, Text | int]
     seconds: Annotated[float, Field(ge=0)]
     history: History
-    accuracy: Annotated[float, Field(ge=0, le=1)]
-    losses: Annotated[tuple[float, ...], Field(max_length=16)]
-    n_networks: Annotated[int, Field(ge=1)]
 
 
 @dataclass(frozen=True, eq=False)
-class ProgramCheckpoint:
+class Checkpoint:
     """All that a training needs to go on as if it had not been stopped.
 
     Attributes
     ----------
     dataset, classes
-        What is told apart.
-    recipe : Recipe
+        What is told apart; empty for a table.
+    recipe : Recipe or ProximalRecipe
     digest : str
-        Fingerprint of the images as features, see `Preparation.digest`.
-    solving : Solving
-    iterations : int
-        Calls that were planned; more or fewer may be made.
+        Fingerprint of the data, see `Problem.digest`.
+    machine : mapping
+        Name of the machine, and what else of it the method depends on.
     seconds : float
+        Wall time so far.
     history : History
-    saved : SolverState
+    arrays : mapping of str to array
+        State of the method.
     """
 
     dataset: str
     classes: tuple[int, ...]
-    recipe: Recipe
+    recipe: Recipe | ProximalRecipe
     digest: str
-    solving: Solving
-    iterations: int
+    machine: Mapping[str, str | int]
     seconds: float
     history: History
-    saved: SolverState
+    arrays: Mapping[str, NDArray[Any]]
 
-    def save(self, path: Path) -> None:
-        """Write the file, all or nothing."""
-        best = self.saved.best
-        about = _About(
-            dataset=self.dataset,
-            classes=self.classes,
-            recipe=self.recipe,
-            digest=self.digest,
-            solving=self.solving,
-            iterations=self.iterations,
-            seconds=self.seconds,
-            history=self.history,
-            accuracy=best.accuracy,
-            losses=best.losses,
-            n_networks=len(self.saved.networks),
-        )
-        solver = {SOLVER + name: array for name, array in self.saved.solver.items()}
-        networks = np.packbits(self.saved.networks, axis=1)
-        found = {"networks": networks, "best": best.network.to_bits()}
-        write_arrays(path, {"about": about.model_dump_json(), **found, **solver})
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the file to exactly `path`, whole or not at all.
+
+        Raises
+        ------
+        CheckpointError
+            It is larger than `load` accepts.
+        """
+        names = ("dataset", "classes", "recipe", "digest", "machine", "seconds", "history")
+        header = {name: getattr(self, name) for name in names} | {"method": self.recipe.method}
+        text = json.dumps(canonical(header))
+        Header.model_validate_json(text)
+        write_arrays(path, {"header": text, **self.arrays}, _check_size)
 
     @classmethod
-    def load(cls, path: Path) -> Self:
+    def load(cls, path: str | os.PathLike[str]) -> Self:
         """Read a file.
 
         Raises
         ------
         CheckpointError
-            Not such a file, or one whose parts do not fit together.
+            Not such a file. What its arrays hold is checked where a training goes on from it.
         """
         arrays = read_arrays(path, CheckpointError, max_bytes=MAX_BYTES)
         with reading(path, CheckpointError, "is no checkpoint"):
-            about = _About.model_validate_json(str(arrays.pop("about")))
-            saved = _saved(about, arrays)
+            header = Header.model_validate_json(str(arrays.pop("header")))
+            kind = ProximalRecipe if header.method == PROXIMAL else Recipe
+            recipe = TypeAdapter(kind).validate_python(header.recipe)
+            header.history.rows()  # refuses columns of different lengths
         return cls(
-            about.dataset,
-            about.classes,
-            about.recipe,
-            about.digest,
-            about.solving,
-            about.iterations,
-            about.seconds,
-            about.history,
-            saved,
+            header.dataset,
+            header.classes,
+            recipe,
+            header.digest,
+            header.machine,
+            header.seconds,
+            header.history,
+            arrays,
         )
 
 
-def _saved(about: _About, arrays: dict[str, NDArray[Any]]) -> SolverState:
-    """Return what was saved; a ValueError where it is not bits, or of other lengths."""
-    networks, best = arrays.pop("networks"), arrays.pop("best")
-    solver = {name.removeprefix(SOLVER): array for name, array in arrays.items()}
-    architecture = about.recipe.architecture
-    n_bits = architecture.n_bits
-    if networks.dtype != np.uint8 or networks.shape != (about.n_networks, -(-n_bits // 8)):
-        raise ValueError(f"networks of shape {networks.shape} and type {networks.dtype}")
-    if best.dtype != np.int8 or best.shape != (n_bits,) or not np.isin(best, (0, 1)).all():
-        raise ValueError(f"a network of shape {best.shape} and type {best.dtype}")
-    lengths = {len(column) for column in asdict(about.history).values()}
-    if lengths != {solver["step"].item()}:
-        raise ValueError(f"a history of {sorted(lengths)} steps")
-    candidate = Candidate(
-        QuantizedNetwork.from_bits(architecture, best), about.accuracy, about.losses
-    )
-    unpacked = np.unpackbits(networks, axis=1, count=n_bits).astype(np.int8)
-    return SolverState(solver, unpacked, candidate)
+def canonical(value: Any) -> Any:
+    """Return a value in the types of JSON, so that equal values are written alike.
+
+    Numpy's numbers become Python's, tuples lists, dataclasses mappings of their fields, and
+    mappings are sorted.
+
+    Raises
+    ------
+    TypeError
+        A value of another type.
+    """
+    if is_dataclass(value) and not isinstance(value, type):
+        return canonical(asdict(value))
+    if isinstance(value, np.generic):
+        return value.item()
+    if value is None or isinstance(value, str | bool | int | float):
+        return value
+    if isinstance(value, Mapping):
+        return {str(key): canonical(value[key]) for key in sorted(value)}
+    if isinstance(value, tuple | list):
+        return [canonical(each) for each in value]
+    raise TypeError(f"no canonical form of {type(value).__name__}")
+
+
+def fingerprint(*parts: Any) -> str:
+    """Return a fingerprint of arrays and of values that have a `canonical` form."""
+    found = hashlib.sha256()
+    for part in parts:
+        if isinstance(part, np.ndarray):
+            found.update(f"{part.dtype.str}{part.shape}".encode())
+            found.update(np.ascontiguousarray(part).tobytes())
+        else:
+            found.update(json.dumps(canonical(part)).encode())
+    return found.hexdigest()
+
+
+def check_same(then: Mapping[str, object], now: Mapping[str, object]) -> None:
+    """Refuse to go on with other values than those that were saved, but for `MAY_CHANGE`.
+
+    Raises
+    ------
+    CheckpointError
+        Says what differs first.
+    """
+    before, here = canonical(then), canonical(now)
+    for name in now:
+        if name not in MAY_CHANGE and before.get(name) != here[name]:
+            raise CheckpointError(
+                f"the checkpoint is of other {name}: {before.get(name)}, not {here[name]}"
+            )
+
+
+def _check_size(path: Path) -> None:
+    """Refuse to write what `Checkpoint.load` would not read."""
+    if (size := unpacked_size(path)) > MAX_BYTES:
+        raise CheckpointError(f"the checkpoint has {size} bytes, more than {MAX_BYTES}")

@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from qnn_train.errors import TrainingError
+from qnn_train.method_names import QCBO_METHODS
 from qnn_train.program import Task
 from qnn_train.solve import (
     BoundedDual,
@@ -95,11 +96,7 @@ class Gradient:
     @property
     def about(self) -> str:
         """What the rule is."""
-        return {
-            "cgal": "conditional gradients, multipliers by bounded steps (CGAL)",
-            "q-fw": "conditional gradients, multipliers by a constant step (Q-FW)",
-            "homotopy": "conditional gradients, no multipliers, only the growing penalty",
-        }[self.rule]
+        return QCBO_METHODS["qcgd" if self.rule == "cgal" else self.rule]
 
     def start(
         self, task: Task | Assembly, oracle: Oracle, saved: Arrays | None = None
@@ -119,7 +116,7 @@ class Penalty:
     """
 
     weights: Sequence[float] | None = None
-    about: str = "one penalty form, sampled again and again; the common baseline"
+    about: str = QCBO_METHODS["penalty"]
     batch: None = None
 
     def start(
@@ -152,8 +149,7 @@ class Decomposed:
     @property
     def about(self) -> str:
         """What is coupled."""
-        which = "first" if self.moments == 1 else "first and second"
-        return f"conditional gradients on parts coupled by {which} moments; a lower bound"
+        return QCBO_METHODS["dlbo" if self.moments == 1 else "dlbo-2"]
 
     def start(
         self, task: Task | Assembly, oracle: Oracle, saved: Arrays | None = None
@@ -179,7 +175,7 @@ class Hedging:
     batch: int = 5
     rho: RhoSchedule | None = None
     weight: float | None = None
-    about: str = "progressive hedging: parts one by one, pulled towards their mean"
+    about: str = QCBO_METHODS["qph"]
 
     def start(
         self, task: Task | Assembly, oracle: Oracle, saved: Arrays | None = None
@@ -203,7 +199,7 @@ class RandomSearch:
 
     n_samples: int = 64
     seed: int = 0
-    about: str = "random weights, as many as a call has runs; no machine is asked"
+    about: str = QCBO_METHODS["random"]
     batch: None = None
 
     def start(

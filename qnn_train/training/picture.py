@@ -1,63 +1,125 @@
-"""One picture of a training run: infeasibility, objective and accuracy against oracle calls."""
+"""Pictures of a training: curves against oracle calls."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qnn_train.training.curves import THIRD, curve, panels
+from qnn_train.archive import replacing
+from qnn_train.training.recipe import PROXIMAL
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from qnn_train.training.report import RunReport
 
-__all__ = ["draw"]
+__all__ = ["INK", "SECOND", "THIRD", "curve", "draw", "panels", "save"]
+
+INK, SECOND, THIRD, GRID = "#1f3a5f", "#2f8f6b", "#c2571a", "#d9dde3"
 
 
 def draw(report: RunReport, path: Path) -> None:
     """Write the picture of `report` to `path` as PNG."""
+    if report.method == PROXIMAL:
+        figure, network = _of_losses(report), f"blocks of at most {report.spins} spins"
+    else:
+        figure, network = _of_program(report), f"{report.spins} spins"
+    figure.suptitle(_title(report, network), fontsize=11)
+    save(figure, path)
+
+
+def panels(count: int, height: float) -> tuple[Any, list[Any]]:
+    """Return a figure and its axes, one above the other, which share their calls."""
+    # The object interface with Agg: no window, no global state of pyplot.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
+    figure = Figure(figsize=(7.0, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = list(figure.subplots(count, 1, sharex=True))
+    axes[-1].set_xlabel("oracle calls")
+    axes[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
+    return figure, axes
+
+
+def curve(
+    axes: Any,
+    calls: Sequence[int],
+    values: Sequence[float | None],
+    *,
+    color: str = INK,
+    label: str | None = None,
+) -> None:
+    """Draw one number a step; None leaves a gap."""
+    known = [float("nan") if value is None else value for value in values]
+    axes.plot(calls, known, color=color, marker="o", markersize=3, linewidth=1.2, label=label)
+    axes.grid(color=GRID, linewidth=0.6)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def save(figure: Any, path: Path) -> None:
+    """Write a figure in the format of the suffix of `path`, whole or not at all."""
+    with replacing(path) as beside:
+        figure.savefig(beside, dpi=150, format=Path(path).suffix.lstrip(".") or "png")
+
+
+def _of_program(report: RunReport) -> Any:
+    """Draw infeasibility, objective and accuracy."""
+    history = report.history
     figure, (top, middle, bottom) = panels(3, 7.5)
-    calls = report.history.calls
-    averaged = " of averaged W" if any(report.history.gap) else ""
-    _plot(top, calls, report.history.infeasibility, f"infeasibility{averaged}")
-    _plot(middle, calls, report.history.objective, f"objective{averaged}")
-    _plot(bottom, calls, [100 * value for value in report.history.accuracy], "accuracy (%)")
-    if all(report.history.infeasibility):
-        top.set_yscale("log")
-    _mark_accuracies(bottom, report)
-    bottom.set_xlabel("oracle calls")
-    bottom.xaxis.set_major_locator(MaxNLocator(integer=True))
-    figure.suptitle(_title(report), fontsize=11)
-    figure.savefig(path, dpi=150)
-
-
-def _plot(axes: Any, calls: Sequence[int], values: Sequence[float | None], label: str) -> None:
-    curve(axes, calls, values)
-    axes.set_ylabel(label)
-
-
-def _mark_accuracies(axes: Any, report: RunReport) -> None:
+    averaged = " of averaged W" if any(history.gap) else ""
+    for axes, values, label in (
+        (top, history.infeasibility, f"infeasibility{averaged}"),
+        (middle, history.objective, f"objective{averaged}"),
+    ):
+        curve(axes, history.calls, values)
+        axes.set_ylabel(label)
     where = "training split" if report.score == "train" else "training images"
-    axes.lines[0].set_label(f"best network so far, {where}")
+    label = f"best network so far, {where}"
+    curve(bottom, history.calls, _percent(history.accuracy), label=label)
+    if all(history.infeasibility):
+        top.set_yscale("log")
+    _mark_test(bottom, report)
+    return figure
+
+
+def _of_losses(report: RunReport) -> Any:
+    """Draw loss and accuracies."""
+    history, held = report.history, bool(report.n_validation)
+    figure, (top, bottom) = panels(2, 5.5)
+    judges = "validation" if held else "training images"
+    curve(top, history.calls, history.objective, label=judges)
+    top.set_ylabel("least loss so far")
+    top.legend(loc="upper right", frameon=False, fontsize=9)
+    curve(bottom, history.calls, _percent(history.accuracy), label="training images")
+    if held:
+        measured = _percent(history.validation_accuracy)
+        curve(bottom, history.calls, measured, color=SECOND, label=judges)
+    _mark_test(bottom, report)
+    return figure
+
+
+def _percent(shares: Sequence[float | None]) -> list[float | None]:
+    return [None if share is None else 100 * share for share in shares]
+
+
+def _mark_test(axes: Any, report: RunReport) -> None:
+    """Draw the test accuracy as a line."""
     test = 100 * report.test_accuracy
-    axes.axhline(
-        test,
-        color=THIRD,
-        linestyle="--",
-        linewidth=1.2,
-        label=f"final network, test: {test:.2f} % of {report.n_test}",
-    )
+    label = f"final network, test: {test:.2f} % of {report.n_test}"
+    axes.axhline(test, color=THIRD, linestyle="--", linewidth=1.2, label=label)
+    axes.set_ylabel("accuracy (%)")
     axes.legend(loc="lower right", frameon=False, fontsize=9)
 
 
-def _title(report: RunReport) -> str:
+def _title(report: RunReport, network: str) -> str:
     bits = "real-valued" if report.coupling_bits is None else f"{report.coupling_bits}-bit"
+    names = report.class_names
+    classes = " or ".join(names) if len(names) == 2 else f"{len(names)} classes"
+    images = report.train_samples or report.n_train
     return (
-        f"{report.dataset}: {report.class_names[0]} or {report.class_names[1]}\n"
+        f"{report.dataset}: {classes}, {images} training images\n"
         f"network {report.network}, {report.bits_per_parameter:.2f} bits per parameter, "
-        f"{report.spins} spins\n{report.method} on {report.device}, {bits} couplings, "
-        f"seed {report.seed}"
+        f"{network}\n{report.method} on {report.device}, {bits} couplings, seed {report.seed}"
     )

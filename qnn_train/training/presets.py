@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from qnn_train.errors import TrainingError
-from qnn_train.training.proximal_recipe import ProximalRecipe
+from qnn_train.training.recipe import ProximalRecipe
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -1,62 +1,66 @@
-"""A training on an open session: steps, checkpoints, and the outcome."""
+"""Proximal descent as a training: stages, sweeps, and the judging of what each sweep has found."""
 
 from __future__ import annotations
 
-import time
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from qnn_train.archive import checked_array, checked_bits, reading
 from qnn_train.errors import CheckpointError
-from qnn_train.model.file import TrainedModel
 from qnn_train.network import QuantizedNetwork
-from qnn_train.solve import SessionOracle, check_same, proximal_descent
-from qnn_train.training.proximal_checkpoint import Checkpoint
-from qnn_train.training.proximal_report import Curve, ProximalReport
+from qnn_train.solve import ProximalState, SessionOracle, proximal_descent
+from qnn_train.solve.proximal_state import recoded
+from qnn_train.training.descent import OutputScale, SweepResult
+from qnn_train.training.report import Row
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from numpy.typing import NDArray
 
     from cim_hal import DevicePool, Session
-    from qnn_train.network import Architecture
-    from qnn_train.solve import ProximalState, ProximalStep
-    from qnn_train.training.proximal_problem import Examples, ProximalProblem
+    from qnn_train.solve import ProximalStep
+    from qnn_train.training.descent import DescentProblem
 
-__all__ = ["ProximalOutcome", "ProximalRun"]
+    Arrays = Mapping[str, NDArray[Any]]
+
+__all__ = ["ProximalStepper"]
 
 
 @dataclass(frozen=True, eq=False)
-class ProximalOutcome:
-    """A trained model and how it came to be.
+class _Best:
+    """The best network of a stage so far: its bits, how it was judged, and after which step."""
 
-    Attributes
-    ----------
-    model : TrainedModel
-    report : ProximalReport
-    """
-
-    model: TrainedModel
-    report: ProximalReport
+    bits: NDArray[np.int8]
+    loss: float = np.inf
+    step: int = 0
+    train_score: float = 0.0
+    validation_score: float | None = None
 
 
-class ProximalRun:
-    """A training in progress: iterate over its steps, then ask for the outcome.
+@dataclass(frozen=True, eq=False)
+class _Position:
+    """Where a training is. `sweeps` counts the ends of sweeps, of all stages."""
 
-    At any moment `checkpoint` holds all that the rest depends on.
+    state: ProximalState
+    best: _Best
+    stage: int = 0
+    calls: int = 0
+    sweeps: int = 0
+
+
+class ProximalStepper:
+    """Steps of a proximal descent, stage after stage; its networks are judged after each sweep.
 
     Parameters
     ----------
-    problem : ProximalProblem
+    problem : DescentProblem
     session : cim_hal.Session or cim_hal.DevicePool
         A pool is given all calls of a step at once.
-    coupling_bits : int, optional
-        Those of the machine by default.
-    resume : Checkpoint, optional
-        Go on from there; the same steps follow as if there had been no stop, on a machine that
-        gives the same samples for the same seed.
+    arrays, rows : optional
+        Where to go on, see `Stepper`.
 
     Raises
     ------
@@ -65,221 +69,243 @@ class ProximalRun:
     CapabilityError
         More runs a call than the machine makes.
     CheckpointError
-        The checkpoint is of other images, another recipe or another machine.
+        Arrays of another network, or damaged ones.
     """
 
     def __init__(
         self,
-        problem: ProximalProblem,
+        problem: DescentProblem,
         session: Session | DevicePool,
-        *,
-        coupling_bits: int | None = None,
-        resume: Checkpoint | None = None,
+        arrays: Arrays | None = None,
+        rows: list[Row] | None = None,
     ) -> None:
-        session.capabilities.check_runs(problem.recipe.n_runs)
+        capabilities, recipe = session.capabilities, problem.recipe
+        capabilities.check_runs(recipe.n_runs)
         self._problem = problem
-        self._capabilities = session.capabilities
-        self._coupling_bits = coupling_bits
-        self._digest = problem.digest()
-        self.block_spins = problem.block_spins(session.capabilities)
-        self._sizes = problem.block_sizes(self.block_spins)
-        if resume is not None:
-            self._check(resume)
-        self._before = 0.0 if resume is None else resume.seconds
-        self._curve = Curve() if resume is None else resume.curve
-        self._calls = 0 if resume is None else resume.calls
-        self._stage = 0 if resume is None else resume.stage
-        self._state: ProximalState | None = None if resume is None else resume.state
-        self._started = time.perf_counter()
+        self._block_spins = problem.block_spins(capabilities)
+        self.machine: dict[str, str | int] = {
+            "device": capabilities.name,
+            "block_spins": self._block_spins,
+        }
+        self.sizes = problem.block_sizes(self._block_spins)
+        self._rows = list(rows or ())
+        self._sweeps: list[SweepResult] = []
+        self._at = self._start() if arrays is None else self._restored(arrays)
+        self._steps: Iterator[ProximalStep] | None = None
         self._oracle = SessionOracle(
             session,
-            n_runs=problem.recipe.n_runs,
-            seed=problem.recipe.seed,
-            coupling_bits=coupling_bits,
-            schedule=problem.schedule(session.capabilities),
-            settings=problem.recipe.settings_on(session.capabilities),
-            calls=self._calls,
+            n_runs=recipe.n_runs,
+            seed=recipe.seed,
+            coupling_bits=recipe.coupling_bits,
+            schedule=problem.schedule(capabilities),
+            settings=recipe.settings_on(capabilities),
+            calls=self._at.calls,
         )
-
-    @property
-    def steps(self) -> int:
-        """Steps of the whole training, without those that stopping early saves."""
-        return sum(map(self._steps_of, range(len(self._sizes))))
-
-    @property
-    def done(self) -> int:
-        """Steps made, those before a checkpoint too."""
-        before = sum(map(self._steps_of, range(self._stage)))
-        return before if self._state is None else before + self._state.step
 
     @property
     def calls(self) -> int:
         """Calls of the machine up to the last step."""
-        return self._calls
+        return self._at.calls
 
     @property
-    def curve(self) -> Curve:
+    def progress(self) -> tuple[int, int]:
+        """Steps made, and steps of all stages, without those that stopping early saves."""
+        steps = [self._steps_of(stage) for stage in range(len(self.sizes))]
+        return sum(steps[: self._at.stage]) + self._at.state.step, sum(steps)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether all stages are done, or the patience of the recipe is over in the last."""
+        return self._at.stage + 1 == len(self.sizes) and self._is_stage_over()
+
+    @property
+    def rows(self) -> list[Row]:
         """What was measured after each sweep."""
-        return self._curve
+        return self._rows[: self._at.sweeps]
 
-    def __iter__(self) -> Iterator[ProximalStep]:
-        while True:
-            if not self._is_over():
-                for step in self._descent():
-                    # all at once: an interruption finds the run before the step, or after it
-                    calls, curve = self._oracle.calls, self._curve_after(step.state)
-                    self._state, self._calls, self._curve = step.state, calls, curve
-                    yield step
-                    if self._is_over():
-                        break
-            if self._stage + 1 == len(self._sizes):
-                return
-            self._next_stage()
+    @property
+    def n_sweeps(self) -> int:
+        """Sweeps made, of all stages."""
+        return self._at.sweeps
 
-    def checkpoint(self) -> Checkpoint:
-        """Return all that the rest depends on, as of the last step."""
-        if self._state is None:
-            raise RuntimeError("no step was made")
-        return Checkpoint(
-            dataset=self._problem.selection.dataset,
-            classes=self._problem.selection.classes,
-            recipe=self._problem.recipe,
-            digest=self._digest,
-            device=self._capabilities.name,
-            coupling_bits=self._coupling_bits,
-            block_spins=self.block_spins,
-            stage=self._stage,
-            state=self._state,
-            calls=self._calls,
-            seconds=self._seconds(),
-            curve=self._curve,
-        )
+    @property
+    def sweeps(self) -> list[SweepResult]:
+        """The network at the end of each sweep, where the problem keeps them."""
+        return self._sweeps[: self._at.sweeps]
 
-    def accuracy_on(self, examples: Examples) -> float:
-        """Return the share of right answers of the best network so far, on any images."""
-        if self._state is None:
-            raise RuntimeError("no step was made")
-        return accuracy(self._network(self._state.best), examples)
+    @property
+    def state(self) -> ProximalState:
+        """State of the descent after the last step."""
+        return self._at.state
 
-    def outcome(self) -> ProximalOutcome:
-        """Measure the best network on the test images; once, after the last step."""
-        if self._state is None:
-            raise RuntimeError("no step was made")
-        seconds = self._seconds()
-        selection, network = self._problem.selection, self._network(self._state.best)
-        model = TrainedModel(
-            selection.dataset,
-            selection.classes,
-            selection.class_names,
-            self._problem.features,
-            network,
-        )
-        return ProximalOutcome(model, self._report(network, seconds))
+    @property
+    def best(self) -> QuantizedNetwork:
+        """The best network so far; that of the last step before the first sweep is over."""
+        return self._network(self._at.best.bits)
 
-    def _descent(self) -> Iterator[ProximalStep]:
-        recipe, held = self._problem.recipe, self._problem.validation
+    @property
+    def best_loss(self) -> float:
+        """Its loss on the samples that judge, or their share of errors; infinite at first."""
+        return self._at.best.loss
+
+    @property
+    def best_step(self) -> int:
+        """The step of the stage after which it was found."""
+        return self._at.best.step
+
+    def step(self) -> ProximalStep:
+        """Make one step."""
+        at = self._at
+        if self._is_stage_over():
+            at, self._steps = self._next_stage(), None
+        if self._steps is None:
+            self._steps = self._descent(at)
+        made = next(self._steps)
+        at = replace(at, state=made.state, calls=self._oracle.calls)
+        if made.state.step % len(self.sizes[at.stage]) == 0:
+            at = self._judged(at)
+        self._at = at  # all at once: an interruption finds it before the step, or after it
+        return made
+
+    def status(self) -> str:
+        """Return calls, least loss and accuracies of the best network."""
+        best, text = self._at.best, f"{self.calls} calls"
+        if not self._at.sweeps:
+            return text
+        held = best.validation_score
+        validation = "" if held is None else f", validation {100 * held:.2f} %"
+        accuracies = f"train {100 * best.train_score:.2f} %{validation}"
+        return f"{text}, least loss {best.loss:.4f}, {accuracies}"
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Return the state."""
+        at = self._at
+        numbers = [at.state.scale, at.best.loss, at.best.train_score, _number(at.best)]
+        found = {
+            "bits": np.packbits([at.state.bits, at.best.bits], axis=1),
+            "numbers": np.array(numbers),
+            "counts": np.array([at.stage, at.state.step, at.best.step, at.calls, at.sweeps]),
+        }
+        if self._problem.keeps_sweeps:
+            found |= _sweep_arrays(self.sweeps, self._problem)
+        return found
+
+    def _start(self) -> _Position:
+        architecture, seed = self._problem.stages[0].architecture, self._problem.recipe.seed
+        state = ProximalState.start(architecture, seed=seed)
+        return _Position(state, _Best(state.bits))
+
+    def _descent(self, at: _Position) -> Iterator[ProximalStep]:
+        recipe, stage = self._problem.recipe, self._problem.stages[at.stage]
         return proximal_descent(
-            self._architecture,
+            stage.architecture,
             self._problem.train.inputs,
             self._problem.train.labels,
             self._oracle,
             seed=recipe.seed,
-            annealing=self._problem.stages[self._stage].annealing,
+            loss=self._problem.loss,
+            annealing=stage.annealing,
             ladder=recipe.ladder,
-            block_spins=self.block_spins,
+            block_spins=self._block_spins,
             block_reads=recipe.block_reads,
             tried=recipe.tried,
-            judges=(held.inputs, held.labels) if len(held) else None,
-            by=recipe.judge_by,
-            state=self._state,
+            state=at.state,
         )
 
-    def _curve_after(self, state: ProximalState) -> Curve:
-        """Return the curve, with one more point where a sweep has ended."""
-        if state.step % self._length:
-            return self._curve
-        network, held = self._network(state.best), self._problem.validation
-        validation = accuracy(network, held) if len(held) else None
-        train = accuracy(network, self._problem.train)
-        return self._curve.then(self._oracle.calls, state.best_loss, train, validation)
-
-    @property
-    def _architecture(self) -> Architecture:
-        return self._problem.stages[self._stage].architecture
-
-    @property
-    def _length(self) -> int:
-        """Steps of a sweep."""
-        return len(self._sizes[self._stage])
+    def _judged(self, at: _Position) -> _Position:
+        """Measure the network at the end of a sweep, and record it."""
+        architecture, state, best = self._problem.stages[at.stage].architecture, at.state, at.best
+        network = QuantizedNetwork.from_bits(architecture, state.bits)
+        found = self._problem.judge(network, state.scale)
+        if found.objective < best.loss:
+            scores = found.train_score, found.validation_score
+            best = _Best(state.bits, found.objective, state.step, *scores)
+        del self._rows[at.sweeps :], self._sweeps[at.sweeps :]
+        row = Row(at.calls, best.loss, best.train_score)
+        self._rows.append(row._replace(validation_accuracy=best.validation_score))
+        if self._problem.keeps_sweeps:
+            self._sweeps.append(found)
+        return replace(at, best=best, sweeps=at.sweeps + 1)
 
     def _steps_of(self, stage: int) -> int:
-        return len(self._sizes[stage]) * self._problem.stages[stage].sweeps
+        return len(self.sizes[stage]) * self._problem.stages[stage].sweeps
 
-    def _is_over(self) -> bool:
-        """Tell whether all steps of a stage are made, or the patience of the recipe is over."""
-        patience, state = self._problem.recipe.patience, self._state
-        if state is None or state.step < min(self._length, self._steps_of(self._stage)):
+    def _is_stage_over(self) -> bool:
+        at, patience = self._at, self._problem.recipe.patience
+        length, steps = len(self.sizes[at.stage]), self._steps_of(at.stage)
+        if at.state.step < min(length, steps):
             return False
-        stale = state.step - max(state.best_step, self._length) >= patience * self._length
-        return state.step >= self._steps_of(self._stage) or (patience > 0 and stale)
+        stale = at.state.step - max(at.best.step, length) >= patience * length
+        return at.state.step >= steps or (patience > 0 and stale)
 
-    def _next_stage(self) -> None:
-        if self._state is None:
-            raise RuntimeError("no step was made")
-        new = self._problem.stages[self._stage + 1].architecture
-        state = self._state.recoded(self._architecture, new)
-        self._stage, self._state = self._stage + 1, state
+    def _next_stage(self) -> _Position:
+        """Return the beginning of the next stage, from the best network of this one."""
+        at, stages = self._at, self._problem.stages
+        old, new = (stages[at.stage + index].architecture for index in (0, 1))
+        state, is_exact = recoded(at.best.bits, at.state.scale, old, new)
+        best = replace(at.best, bits=state.bits, step=0)
+        if not is_exact:
+            best = replace(best, loss=np.inf)
+        return replace(at, state=state, best=best, stage=at.stage + 1)
 
     def _network(self, bits: NDArray[np.int8]) -> QuantizedNetwork:
-        return QuantizedNetwork.from_bits(self._architecture, bits)
+        return QuantizedNetwork.from_bits(self._problem.stages[self._at.stage].architecture, bits)
 
-    def _seconds(self) -> float:
-        return self._before + time.perf_counter() - self._started
+    def _restored(self, arrays: Arrays) -> _Position:
+        with reading("the checkpoint", CheckpointError, "holds no such state"):
+            counts = checked_array(arrays, "counts", "i", (5,)).tolist()
+            numbers = arrays["numbers"]
+            stage, step, best_step, calls, sweeps = counts
+            if numbers.shape != (4,) or numbers.dtype.kind != "f" or min(counts) < 0:
+                raise ValueError("counts below 0, or no numbers")
+            if stage >= len(self.sizes) or not np.isfinite(numbers[0]):
+                raise ValueError(f"no stage {stage}")
+            if sweeps != len(self._rows):
+                raise ValueError(f"a history of {len(self._rows)} sweeps")
+            n_bits = self._problem.stages[stage].architecture.n_bits
+            bits, best_bits = checked_bits(arrays, "bits", 2, n_bits)
+            if self._problem.keeps_sweeps:
+                self._sweeps = _sweeps_of(arrays, self._problem, sweeps)
+        scale, loss, train, held = numbers.tolist()
+        best = _Best(best_bits, loss, best_step, train, None if np.isnan(held) else held)
+        return _Position(ProximalState(step, bits, scale), best, stage, calls, sweeps)
 
-    def _check(self, resume: Checkpoint) -> None:
-        """Refuse a checkpoint of something else."""
-        names = ("images or recipe", "block_spins", "coupling_bits", "device")
-        found = (resume.digest, resume.block_spins, resume.coupling_bits, resume.device)
-        here = (self._digest, self.block_spins, self._coupling_bits, self._capabilities.name)
-        check_same(dict(zip(names, found, strict=True)), dict(zip(names, here, strict=True)))
-        stages = self._problem.stages
-        if resume.stage >= len(stages) or (
-            len(resume.state.bits) != stages[resume.stage].architecture.n_bits
-        ):
-            raise CheckpointError("the checkpoint is of another network")
 
-    def _report(self, network: QuantizedNetwork, seconds: float) -> ProximalReport:
-        problem, held = self._problem, self._problem.validation
-        selection, recipe = problem.selection, problem.recipe
-        return ProximalReport(
-            method="proximal",
-            dataset=selection.dataset,
-            classes=selection.classes,
-            class_names=selection.class_names,
-            network=str(problem.architecture),
-            test_accuracy=accuracy(network, problem.examples(selection.test)),
-            train_accuracy=accuracy(network, problem.train),
-            validation_accuracy=accuracy(network, held) if len(held) else None,
-            n_test=len(selection.test),
-            n_train=len(problem.train),
-            n_validation=len(held),
-            bits_per_parameter=problem.architecture.bits_per_parameter,
-            n_parameters=problem.architecture.n_parameters,
-            n_bits=problem.architecture.n_bits,
-            blocks=len(self._sizes[-1]),
-            spins=max(map(max, self._sizes)),
-            oracle_calls=self._calls,
-            runs_per_call=recipe.n_runs,
-            steps=self.done,
-            seconds=seconds,
-            seed=recipe.seed,
-            device=self._capabilities.name,
-            coupling_bits=self._coupling_bits or self._capabilities.coupling_bits,
-            recipe=asdict(recipe),
-            curve=self._curve,
+def _number(measured: _Best | SweepResult) -> float:
+    return np.nan if measured.validation_score is None else measured.validation_score
+
+
+def _sweep_arrays(sweeps: list[SweepResult], problem: DescentProblem) -> dict[str, NDArray[Any]]:
+    """Return what a checkpoint keeps of sweeps."""
+    bits = np.zeros((len(sweeps), problem.architecture.n_bits), np.int8)
+    heads = np.zeros((len(sweeps), 2, problem.n_outputs))
+    numbers = np.zeros((len(sweeps), 4))
+    for index, each in enumerate(sweeps):
+        bits[index] = each.network.to_bits()
+        heads[index] = each.head.scale, each.head.offset
+        numbers[index] = each.objective, each.train_loss, each.train_score, _number(each)
+    packed = np.packbits(bits, axis=1)
+    return {"sweep_bits": packed, "sweep_numbers": numbers, "sweep_heads": heads}
+
+
+def _sweeps_of(arrays: Arrays, problem: DescentProblem, count: int) -> list[SweepResult]:
+    """Return the sweeps that a checkpoint keeps; a ValueError where they do not fit."""
+    architecture = problem.architecture
+    bits = checked_bits(arrays, "sweep_bits", count, architecture.n_bits)
+    heads = checked_array(arrays, "sweep_heads", "f", (count, 2, problem.n_outputs))
+    numbers = arrays["sweep_numbers"]
+    if numbers.shape != (count, 4) or numbers.dtype.kind != "f":
+        raise ValueError(f"sweep_numbers has shape {numbers.shape}")
+    return [
+        SweepResult(
+            QuantizedNetwork.from_bits(architecture, network),
+            OutputScale(*head),
+            objective,
+            train_loss,
+            train_score,
+            None if np.isnan(held) else held,
         )
-
-
-def accuracy(network: QuantizedNetwork, examples: Examples) -> float:
-    """Return the share of right answers."""
-    return float(np.mean(network.predict(examples.inputs) == examples.labels))
+        for network, head, (objective, train_loss, train_score, held) in zip(
+            bits, heads, numbers.tolist(), strict=True
+        )
+    ]

@@ -1,40 +1,35 @@
-"""Everything that decides a training run, and what it makes of a dataset."""
+"""Recipes: everything that decides a training, for each family of methods."""
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Literal
 
-import numpy as np
-
-from cim_hal import CapabilityError
-from qnn_train.data import PooledSign
+from qnn_train.errors import AssemblyError
 from qnn_train.network import (
     Architecture,
     Layer,
+    ParameterCode,
     bias_code,
     threshold_unit,
     weight_code,
 )
 from qnn_train.network.architecture import hidden_sizes
-from qnn_train.program import Assembly, SquaredLoss, Task, spins_needed
-from qnn_train.solve import Scorer
+from qnn_train.network.spline import activation_named
+from qnn_train.solve import Annealing
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from cim_hal import Capabilities
-    from qnn_train.data import ImageSet, Pair
 
-__all__ = ["Preparation", "Recipe", "prepare"]
+__all__ = ["PROXIMAL", "ProximalRecipe", "Recipe", "Stage"]
+
+PROXIMAL = "proximal"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """What to train and on what.
+    """What to train by a method of `METHODS`, on what, and in how many calls of a machine.
 
     Parameters
     ----------
@@ -54,7 +49,19 @@ class Recipe:
         On which images candidates are compared, and thresholds taken: the whole training split of
         the two classes, or only the images in the program.
     seed : int
-        Of the draw of images.
+        Of the draw of images, and of the machine.
+    method : str
+        A key of `qnn_train.training.methods.METHODS`.
+    iterations : int
+        Oracle calls. A step of a method on parts takes several, and is made whole.
+    n_runs : int
+        Runs of the machine in each call.
+    batch : int
+        Images of a part, for methods on parts.
+    pack : bool
+        Whether parts share tasks of the machine, see `PackedOracle`.
+    coupling_bits : int or None
+        Bits of a coupling; None for those of the machine.
     """
 
     train_samples: int = 20
@@ -65,6 +72,12 @@ class Recipe:
     bias_bits: int = 2
     score: Literal["train", "subset"] = "train"
     seed: int = 0
+    method: str = "qcgd"
+    iterations: int = 25
+    n_runs: int = 64
+    batch: int = 5
+    pack: bool = False
+    coupling_bits: int | None = None
 
     @property
     def architecture(self) -> Architecture:
@@ -86,110 +99,228 @@ class Recipe:
         return float(sizes[-1]) if sizes else self.grid**2 / 2
 
 
-@dataclass(frozen=True, eq=False)
-class Preparation:
-    """A recipe carried out on two classes, up to the first call of a machine.
+@dataclass(frozen=True)
+class Stage:
+    """A descent.
 
     Attributes
     ----------
     architecture : Architecture
-    features : PooledSign
-    chosen : ImageSet
-        The images in the program.
-    inputs : int8 array, shape (samples, grid²)
-        Their features.
-    scorer : Scorer
+    annealing : Annealing
+    sweeps : int
+        All of them, restarts included.
     """
 
-    recipe: Recipe
-    pair: Pair
     architecture: Architecture
-    features: PooledSign
-    chosen: ImageSet
-    inputs: NDArray[np.int8]
-    scorer: Scorer
-
-    @property
-    def spins(self) -> int:
-        """Bits of the program."""
-        return spins_needed(self.architecture, self.inputs)
-
-    @cached_property
-    def task(self) -> Task:
-        """What is to be learned from the images in the program."""
-        loss = SquaredLoss(self.recipe.target)
-        return Task(self.architecture, self.inputs, self.chosen.labels, loss)
-
-    def spins_of(self, batch: int | None) -> int:
-        """Bits of the largest part of `batch` images; of the program where it is None."""
-        samples = len(self.inputs)
-        if batch is None or batch >= samples:
-            return self.spins
-        count = -(-samples // batch)  # parts, dealt out evenly
-        return self.architecture.n_bits + -(-samples // count) * self._each
-
-    def check_fits(self, capabilities: Capabilities, *, batch: int | None = None) -> None:
-        """Refuse a program that is too large for a machine, before it is made.
-
-        Parameters
-        ----------
-        batch : int, optional
-            Images of a part; the whole program by default.
-
-        Raises
-        ------
-        CapabilityError
-            With a smaller proposal in its hint.
-        """
-        required = self.spins_of(batch) + capabilities.field_spins
-        if required > capabilities.max_spins:
-            raise CapabilityError(
-                "max_spins",
-                required=required,
-                available=capabilities.max_spins,
-                hint=self._proposal(capabilities.max_spins - capabilities.field_spins, batch),
-            )
-
-    def digest(self) -> str:
-        """Return a fingerprint of all that is trained on."""
-        found = hashlib.sha256(repr((self.recipe, self.pair.classes)).encode())
-        for part in (self.inputs, self.chosen.labels, *self.scorer.content):
-            found.update(np.ascontiguousarray(part).tobytes())
-        return found.hexdigest()
-
-    def assemble(self) -> Assembly:
-        """Make the program."""
-        return self.task.assembly
-
-    @property
-    def _each(self) -> int:
-        """Bits of one image, the same for all, features being -1 and +1."""
-        return (self.spins - self.architecture.n_bits) // len(self.inputs)
-
-    def _proposal(self, available: int, batch: int | None) -> str:
-        """Name the most images that fit."""
-        fitting = (available - self.architecture.n_bits) // self._each if self._each else 0
-        if batch is not None and fitting >= 1:
-            return f"--batch {fitting} fits, or a smaller --grid or --hidden"
-        if batch is None and fitting >= 2:
-            return f"--train-samples {fitting} fits, or a smaller --grid or --hidden"
-        return "use a smaller --grid or --hidden"
+    annealing: Annealing
+    sweeps: int
 
 
-def prepare(recipe: Recipe, pair: Pair) -> Preparation:
-    """Draw the images, take the thresholds and compute the features.
+@dataclass(frozen=True, kw_only=True)
+class ProximalRecipe:
+    """What to train, on what, and in how many calls of a machine.
+
+    Parameters
+    ----------
+    train_samples : int or None
+        Images to learn from, drawn evenly from the classes; None for all.
+    validation : float
+        Share of these images, 0 to below 1, that is kept apart to judge networks; 0 judges them
+        on the images they are trained on.
+    shift : int
+        Pixels by which copies of the training images are moved; 0 for no copies.
+    mirror : bool
+        Whether there are copies with left and right exchanged.
+    grid : int
+        Cells along a side; the network has grid² inputs.
+    levels, cut : int
+        Of the features, see `PooledLevels`.
+    hidden : int or tuple of int
+        Neurons of the hidden layer, or of each; 0 is a single layer.
+    readout : {"majority", "trained"}
+        What follows it: a vote, for two classes only, or a trained layer.
+    activation : str
+        See `activation_named`.
+    clip : float
+        Where it saturates, in standard deviations of an input; behind the first layer in
+        proportion to the square root of what a neuron reads.
+    weights : str or tuple of str
+        Code of the weights, or of those of each layer, see `weight_code`.
+    first_weights : str or None
+        Code of the weights in the first half of the sweeps: the second half goes on from the best
+        network of the first. What `weights` cannot say is `rounded`.
+    bias_bits, output_bias_bits : int
+        Bits of each bias of the hidden and of the last layer; 0 for none.
+    bias_reach : float
+        The largest hidden bias, in standard deviations of an input with the largest weight.
+    output_bias_reach : float
+        The largest bias of the last layer, in units of where the activation saturates.
+    sweeps : int
+        Visits of every block in one descent.
+    starts : int
+        Descents from different random networks, of which the best counts.
+    judge_by : {"loss", "errors"}
+        What makes a network better than another, on the images that judge.
+    batch, width : tuple
+        See `Annealing`.
+    ladder : tuple of float
+        Proximal weights; one call of the machine for each, in a step.
+    block_spins : int or None
+        Largest number of bits of a block; fewer on a smaller machine. None for 128, or more where
+        a neuron needs it.
+    block_reads : int or None
+        The most inputs of a neuron in a block, None for all; see `partition`.
+    n_runs : int
+        Runs of the machine a call.
+    tried : int
+        Different samples of a call that are tried on the batch.
+    round_trips : int or None
+        Length of a run; None for what the machine recommends.
+    settings : tuple of pairs
+        Names and values of settings, used where the machine has them. Recipes were chosen on
+        machines that count fields as couplings.
+    patience : int
+        Sweeps without a better network after which a descent is stopped; 0 never stops early.
+    seed : int
+        Of the draw of images, the first network and the machine.
+    coupling_bits : int or None
+        Bits of a coupling; None for those of the machine.
 
     Raises
     ------
-    DataError
-        Too many or too few training samples, or a grid that does not divide the images.
     AssemblyError
-        A code of weights or biases that does not exist.
+        A value outside its range.
     """
-    architecture = recipe.architecture
-    chosen = pair.train.take(pair.train.stratified(recipe.train_samples, seed=recipe.seed))
-    known = pair.train if recipe.score == "train" else chosen
-    features = PooledSign.fit(known.images, grid=recipe.grid)
-    scorer = Scorer(features.transform(known.images), known.labels)
-    inputs = features.transform(chosen.images)
-    return Preparation(recipe, pair, architecture, features, chosen, inputs, scorer)
+
+    train_samples: int | None = None
+    validation: float = 0.0
+    shift: int = 0
+    mirror: bool = False
+    grid: int = 4
+    levels: int = 16
+    cut: int = 4
+    hidden: int | tuple[int, ...] = 4
+    readout: Literal["majority", "trained"] = "majority"
+    activation: str = "hard_tanh"
+    clip: float = 8.0
+    weights: str | tuple[str, ...] = "binary"
+    first_weights: str | None = None
+    bias_bits: int = 2
+    bias_reach: float = 3.0
+    output_bias_bits: int = 0
+    output_bias_reach: float = 3.5
+    sweeps: int = 8
+    starts: int = 1
+    judge_by: Literal["loss", "errors"] = "loss"
+    batch: tuple[int, int] = (1000, 20_000)
+    width: tuple[float, float] = (1.0, 0.25)
+    ladder: tuple[float, ...] = (0.02, 0.1, 0.5, 2.0)
+    block_spins: int | None = 128
+    block_reads: int | None = None
+    n_runs: int = 32
+    tried: int = 8
+    round_trips: int | None = None
+    settings: tuple[tuple[str, float], ...] = (("field_weight", 1.0),)
+    patience: int = 0
+    seed: int = 0
+    coupling_bits: int | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.validation < 1:
+            raise AssemblyError(f"a validation share of {self.validation}", hint="0 to below 1")
+        if self.readout not in {"majority", "trained"}:
+            raise AssemblyError(f"no readout {self.readout!r}", hint="majority or trained")
+        if self.judge_by not in {"loss", "errors"}:
+            raise AssemblyError(f"no judging by {self.judge_by!r}", hint="loss or errors")
+        counts = (self.sweeps, self.starts, self.n_runs, self.tried, *self.batch)
+        optional = (1 if count is None else count for count in (self.block_spins, self.block_reads))
+        smallest = min(*counts, *optional)
+        if smallest < 1 or min(self.clip, *self.width, *self.ladder) <= 0:
+            raise AssemblyError("a recipe counts from 1, and its widths and weights are positive")
+        if self.first_weights:
+            weight_code(self.first_weights)
+            if self.starts > 1 or self.sweeps < 2:
+                raise AssemblyError("two codes need two sweeps and a single start")
+
+    @property
+    def method(self) -> str:
+        """Name of the method in reports."""
+        return PROXIMAL
+
+    def settings_on(self, capabilities: Capabilities) -> dict[str, float]:
+        """Return the settings that a machine has."""
+        known = {setting.name for setting in capabilities.settings}
+        return {name: value for name, value in self.settings if name in known}
+
+    def stages(self, n_outputs: int, n_inputs: int | None = None) -> list[Stage]:
+        """Return the descents: one, or one for each code of the weights.
+
+        Raises
+        ------
+        AssemblyError
+            See `architecture`.
+        """
+        whole = Annealing(
+            sweeps=self.sweeps, batch=self.batch, width=self.width, restarts=self.starts > 1
+        )
+        fine = self.architecture(n_outputs, n_inputs)
+        if self.first_weights is None:
+            return [Stage(fine, whole, self.sweeps * self.starts)]
+        coarse = replace(self, weights=self.first_weights, first_weights=None)
+        first, second = whole.halves()
+        return [
+            Stage(coarse.architecture(n_outputs, n_inputs), first, first.sweeps),
+            Stage(fine, second, second.sweeps),
+        ]
+
+    def architecture(self, n_outputs: int, n_inputs: int | None = None) -> Architecture:
+        """Return the network for a number of margins, and of inputs other than grid².
+
+        Raises
+        ------
+        AssemblyError
+            A vote for more than two classes, a code that does not exist, or too few or
+            too many codes.
+        """
+        inputs = self.grid**2 if n_inputs is None else n_inputs
+        sizes = hidden_sizes(self.hidden)
+        if self.readout == "majority" and sizes and n_outputs > 1:
+            raise AssemblyError(
+                "a majority vote tells two classes apart", hint="use the readout trained"
+            )
+        *kinds, last_kind = self._kinds(len(sizes) + (not sizes or self.readout == "trained"))
+        if sizes and self.readout == "majority":
+            kinds.append(last_kind)
+        height, reads, layers = float(self.levels), inputs, []
+        for size, weights in zip(sizes, kinds, strict=True):
+            unit = height * _largest(weights)
+            spread = (reads / inputs) ** 0.5 * unit
+            limit = round(self.clip * spread)
+            biases = _bias(self.bias_bits, self.bias_reach * spread)
+            activation = activation_named(self.activation, limit=limit)
+            layers.append(Layer(reads, size, weights, biases, activation))
+            height, reads = 1 if self.activation == "sign" else limit, size
+        if sizes and self.readout == "majority":
+            return Architecture(tuple(layers), None)
+        unit = height * _largest(last_kind)
+        if sizes:
+            last = _bias(self.output_bias_bits, self.output_bias_reach * unit)
+        else:
+            last = _bias(self.output_bias_bits or self.bias_bits, self.bias_reach * unit)
+        return Architecture(tuple(layers), Layer(reads, n_outputs, last_kind, last))
+
+    def _kinds(self, n_layers: int) -> list[ParameterCode]:
+        """Return the code of the weights of each layer."""
+        names = self.weights if isinstance(self.weights, tuple) else (self.weights,) * n_layers
+        if len(names) != n_layers:
+            raise AssemblyError(f"{len(names)} codes of weights for {n_layers} layers")
+        return [weight_code(name) for name in names]
+
+
+def _largest(code: ParameterCode) -> int:
+    return max(map(abs, code.values))
+
+
+def _bias(bits: int, reach: float) -> ParameterCode:
+    """Return the code of `bits` bits whose largest value is about `reach`."""
+    return bias_code(bits).times(max(1, round(reach / (2**bits - 1)))) if bits else bias_code(0)

@@ -1,18 +1,21 @@
-"""What a training run did, as numbers for a program and for a laboratory book."""
+"""What a training did, as numbers for a program and for a laboratory book."""
 
 from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from qnn_train.archive import replacing
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
-    from qnn_train.training.qcbo import TrainingStep
+    from qnn_train.model.trained import TrainedModel
 
-__all__ = ["History", "RunReport", "finite"]
+__all__ = ["History", "Outcome", "Row", "RunReport", "finite"]
 
 
 def finite(value: float) -> float | None:
@@ -20,112 +23,150 @@ def finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
+class Row(NamedTuple):
+    """One entry of a `History`."""
+
+    calls: int
+    objective: float | None
+    accuracy: float
+    infeasibility: float | None = None
+    gap: float | None = None
+    validation_accuracy: float | None = None
+
+
 @dataclass(frozen=True)
 class History:
-    """One number a step; None where the method has none.
+    """One number a step, or a sweep of proximal descent; None where the method has none.
 
     Attributes
     ----------
+    calls : list of int
+        Oracle calls paid.
     objective : list of float
-        Objective of the averaged W.
+        Objective of the averaged W; the least loss so far for proximal descent.
+    accuracy : list of float
+        Accuracy of the best network so far on the images it is scored or trained on.
     infeasibility : list of float
         ‖𝒜W‖.
     gap : list of float
         Surrogate duality gap.
-    calls : list of int
-        Oracle calls paid.
-    accuracy : list of float
-        Accuracy of the best network so far on the images it is scored on.
+    validation_accuracy : list of float
+        Accuracy of the best network so far on images kept apart.
     """
 
-    objective: list[float | None] = field(default_factory=list)
-    infeasibility: list[float | None] = field(default_factory=list)
-    gap: list[float | None] = field(default_factory=list)
-    calls: list[int] = field(default_factory=list)
-    accuracy: list[float] = field(default_factory=list)
+    calls: list[int]
+    objective: list[float | None]
+    accuracy: list[float]
+    infeasibility: list[float | None]
+    gap: list[float | None]
+    validation_accuracy: list[float | None]
 
-    def then(self, step: TrainingStep) -> History:
-        """Return the history with one more step."""
-        return History(
-            [*self.objective, finite(step.iterate.objective)],
-            [*self.infeasibility, finite(step.iterate.infeasibility)],
-            [*self.gap, finite(step.iterate.gap)],
-            [*self.calls, step.iterate.calls],
-            [*self.accuracy, step.best.accuracy],
-        )
+    @classmethod
+    def of(cls, rows: Sequence[Row]) -> History:
+        """Return the columns of these rows."""
+        columns: Any = zip(*rows, strict=True) if rows else [()] * len(Row._fields)
+        return cls(*map(list, columns))
+
+    def rows(self) -> list[Row]:
+        """Return the rows of these columns.
+
+        Raises
+        ------
+        ValueError
+            Columns of different lengths.
+        """
+        return [Row(*values) for values in zip(*asdict(self).values(), strict=True)]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RunReport:
-    """The outcome of a training run.
+    """The outcome of a training. What a method does not have is None.
 
     Attributes
     ----------
+    method : str
+        Key of `qnn_train.training.methods.METHODS`, or ``"proximal"``.
     dataset, classes, class_names
         What was told apart.
     network : str
         Sizes of its layers.
-    test_accuracy, train_accuracy, subset_accuracy : float
-        Share of right answers on the test images, on the whole training split of the two classes,
-        and on the images in the program.
-    n_test, n_train, train_samples : int
+    weights, bias_bits, grid
+        As in the recipe.
+    test_accuracy, train_accuracy, subset_accuracy, validation_accuracy : float
+        Share of right answers on the test images, on the training images, on those in the
+        program, and on those kept apart.
+    n_test, n_train, train_samples, n_validation : int
         Their numbers.
     bits_per_parameter : float
         Mean over all weights and biases of the bits that encode them.
-    spins, couplings, equalities, products : int
-        Size of the program, or of its largest part, without the spin that a machine without a
-        field adds.
-    method : str
-        Key of `qnn_train.training.methods.METHODS`.
-    batch : int or None
+    n_parameters, n_bits : int
+        Weights and biases, and bits that encode them.
+    spins, couplings : int
+        Size of the largest problem, without the spin that a machine without a field adds.
+    equalities, products : int
+        Of the program, or of its largest part.
+    batch : int
         Images of a part; None where the program is whole.
-    oracle_calls, runs_per_call, candidates : int
-        Jobs, runs in each, and different networks among their samples.
+    blocks : int
+        Parts the network is trained in.
+    oracle_calls, runs_per_call, steps : int
+        Jobs, runs in each, and steps of the method.
+    candidates : int
+        Different networks among all samples.
     seconds : float
-        Wall time of the training, from the assembly to the last step.
-    infeasibility, objective, gap : float or None
-        At the last step; None where the method has none.
+        Wall time of the training, over all its parts if it was interrupted.
+    infeasibility, objective, gap : float
+        At the last step.
     seed : int
     device : str
         Name the machine gives itself.
-    coupling_bits : int or None
+    coupling_bits : int
         Bits of a coupling as used; None where the machine takes real numbers.
     score : str
         On which images candidates were compared.
+    recipe : dict
+        All of the recipe.
     history : History
     """
 
+    method: str
     dataset: str
     classes: tuple[int, ...]
     class_names: tuple[str, ...]
     network: str
-    weights: str
+    weights: str | tuple[str, ...]
     bias_bits: int
     grid: int
     test_accuracy: float
     train_accuracy: float
-    subset_accuracy: float
+    subset_accuracy: float | None = None
+    validation_accuracy: float | None = None
     n_test: int
     n_train: int
-    train_samples: int
+    train_samples: int | None = None
+    n_validation: int | None = None
     bits_per_parameter: float
+    n_parameters: int
+    n_bits: int
     spins: int
     couplings: int
-    equalities: int
-    products: int
-    method: str
-    batch: int | None
+    equalities: int | None = None
+    products: int | None = None
+    batch: int | None = None
+    blocks: int | None = None
     oracle_calls: int
     runs_per_call: int
-    candidates: int
+    steps: int
+    candidates: int | None = None
     seconds: float
-    infeasibility: float | None
-    objective: float | None
-    gap: float | None
+    infeasibility: float | None = None
+    objective: float | None = None
+    gap: float | None = None
     seed: int
     device: str
     coupling_bits: int | None
-    score: str
+    score: str | None = None
+    recipe: dict[str, Any]
     history: History
 
     def to_json(self) -> str:
@@ -133,5 +174,20 @@ class RunReport:
         return json.dumps(asdict(self), indent=2)
 
     def save(self, path: Path) -> None:
-        """Write the JSON to `path`."""
-        path.write_text(self.to_json() + "\n", encoding="utf-8")
+        """Write the JSON to `path`, whole or not at all."""
+        with replacing(path) as beside:
+            beside.write_text(self.to_json() + "\n", encoding="utf-8")
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """A trained model and how it came to be.
+
+    Attributes
+    ----------
+    model : TrainedModel
+    report : RunReport
+    """
+
+    model: TrainedModel
+    report: RunReport

@@ -53,3 +53,17 @@ def test_an_import_of_cim_hal_imports_the_names_when_they_are_used():
         "cim_hal.IsingModel; print('numpy' in sys.modules)"
     )
     assert _imported_by(code).split() == ["[]", "False", "True"]
+
+
+NOT_FOR_HELP = (*HEAVY, "numba", "scipy.stats")
+
+
+def test_the_help_of_training_imports_nothing_heavy():
+    """It does not import any of them, nor the solvers."""
+    code = (
+        "import sys; from cim_hal.console import run; from qnn_train.__main__ import program; "
+        "assert run(program, ['--help']) == 0; "
+        f"print([name for name in {(*NOT_FOR_HELP, 'qnn_train.solve')} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"

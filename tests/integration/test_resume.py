@@ -13,10 +13,11 @@ import numpy as np
 import processes
 import pytest
 
-COMMAND = [sys.executable, "-m", "qnn_train", "--quiet"]
+COMMAND = [sys.executable, "-m", "qnn_train"]
 TRAININGS = {
     "proximal": [
-        *("--classes", "all", "--hidden", "4", "--grid", "4", "--sweeps", "6", "--seed", "3"),
+        *("proximal", "--classes", "all", "--hidden", "4", "--grid", "4"),
+        *("--sweeps", "6", "--seed", "3"),
         *("--runs", "8", "--round-trips", "100", "--block-spins", "64"),
     ],
     "qcgd": ["--train-samples", "12", "--iterations", "60", "--runs", "8", "--seed", "3"],
@@ -25,7 +26,7 @@ TRAININGS = {
 
 def train(folder, *arguments):
     """Run the command to its end and return its report, without times, and its network."""
-    subprocess.run([*COMMAND, *arguments, "--out", str(folder)], check=True, timeout=120)
+    subprocess.run([*COMMAND, *arguments, "--quiet", "--out", str(folder)], check=True, timeout=120)
     report = json.loads((folder / "report.json").read_text())
     del report["seconds"]
     with np.load(folder / "model.npz") as model:
@@ -35,6 +36,7 @@ def train(folder, *arguments):
 def stopped(training, folder, checkpoint, how, when):
     """Start a training, and stop it `when` seconds after its first checkpoint."""
     command = [*COMMAND, *training, "--checkpoint", str(checkpoint), "--out", str(folder)]
+    command.append("--quiet")
     with processes.start(command, stderr=subprocess.PIPE) as process:
         deadline = time.monotonic() + 60
         while not checkpoint.exists() and process.poll() is None and time.monotonic() < deadline:

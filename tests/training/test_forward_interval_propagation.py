@@ -354,7 +354,7 @@ def test_a_reward_of_margins_is_linear_in_them():
     assembly = assemble(architecture, inputs, labels, loss=ZeroOneLoss(), margin_reward=0.25)
     networks = every_network(architecture)
     margins = QuantizedNetwork.from_bits(architecture, networks).margin(inputs)
-    wrong = (margins >= 0) != (labels > 0)
+    wrong = (margins > 0) != (labels > 0)
     expected = wrong.sum(axis=1) - 0.25 * margins @ labels
     np.testing.assert_allclose(assembly.qcbo.objective(assembly.complete(networks)), expected)
     squared = assemble(architecture, inputs, labels, loss=SquaredLoss(2), margin_reward=1.0)

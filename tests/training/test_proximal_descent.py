@@ -31,8 +31,8 @@ def test_a_student_learns_all_its_teacher_says(teacher):
     architecture, patterns, labels = teacher
     oracle = ExhaustiveOracle(n_samples=8)
     steps = proximal_descent(architecture, patterns, labels, oracle, seed=1)
-    last = list(islice(steps, 10))[-1]
-    assert accuracy(architecture, last.state.best, patterns, labels) == 1.0
+    found = [step.state.bits for step in islice(steps, 10)]
+    assert max(accuracy(architecture, bits, patterns, labels) for bits in found) == 1.0
 
 
 def test_a_step_never_raises_the_loss_of_its_batch(teacher):
@@ -55,7 +55,6 @@ def test_a_descent_that_was_stopped_goes_on_as_if_it_had_not_been(teacher):
         assert uninterrupted.step == resumed.step
         assert uninterrupted.scale == resumed.scale
         assert np.array_equal(uninterrupted.bits, resumed.bits)
-        assert np.array_equal(uninterrupted.best, resumed.best)
 
 
 def test_a_machine_trains_on_all_images_of_a_pair():
@@ -68,4 +67,4 @@ def test_a_machine_trains_on_all_images_of_a_pair():
             architecture, pixels, pair.train.labels, oracle, seed=0, block_spins=256
         )
         last = list(islice(steps, 8))[-1]
-    assert accuracy(architecture, last.state.best, pixels, pair.train.labels) > 0.95
+    assert accuracy(architecture, last.state.bits, pixels, pair.train.labels) > 0.95

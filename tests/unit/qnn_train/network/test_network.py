@@ -79,11 +79,11 @@ def test_bits_and_parameters_go_there_and_back():
     np.testing.assert_array_equal(network.to_bits(), bits)
 
 
-def test_the_sign_of_zero_is_plus():
+def test_a_margin_of_zero_is_the_first_class():
     unit = threshold_unit(2, weights=weight_code("binary"), bias_bits=0)
     network = QuantizedNetwork.from_bits(unit, [1, 1])
     assert network.margin([[1, -1]])[0] == 0
-    assert network.predict([[1, -1]])[0] == 1
+    assert network.predict([[1, -1]])[0] == -1
 
 
 def test_bits_per_parameter_is_the_mean_over_weights_and_biases():

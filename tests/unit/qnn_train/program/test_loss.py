@@ -52,8 +52,8 @@ def test_hinge_and_zero_one_are_two_pieces_at_every_integer(width, margin, label
 
 
 def test_the_losses_are_their_formulas():
-    assert [ZeroOneLoss()(m, 1) for m in (-1, 0, 1)] == [1, 0, 0]
-    assert [ZeroOneLoss()(m, -1) for m in (-1, 0, 1)] == [0, 1, 1]
+    assert [ZeroOneLoss()(m, 1) for m in (-1, 0, 1)] == [1, 1, 0]
+    assert [ZeroOneLoss()(m, -1) for m in (-1, 0, 1)] == [0, 0, 1]
     assert [HingeLoss(2)(m, -1) for m in (-3, -1, 1)] == [0, 1, 3]
     assert SquaredLoss(3)(1, -1) == 16
     assert logistic_loss(2)(4, -1) == pytest.approx(math.log(1 + math.exp(2)))

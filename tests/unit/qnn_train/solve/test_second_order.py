@@ -154,7 +154,7 @@ def test_the_mean_loss_is_that_of_the_formula():
     expected = -np.log((softmax * targets).sum(axis=1)).mean()
     assert mean_loss(logits, targets) == pytest.approx(expected, rel=1e-6)
     one = np.float32([[-90.0], [0.0], [90.0]])
-    right = np.float32([[0.0], [1.0], [1.0]])
+    right = np.float32([[0.0], [0.0], [1.0]])
     assert mean_loss(one, right) == pytest.approx(np.log(2) / 3, rel=1e-6)
     assert error_rate(one, right) == 0.0
     assert error_rate(-logits, targets) == (np.argmin(logits, 1) != targets.argmax(1)).mean()

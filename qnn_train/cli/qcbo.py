@@ -1,0 +1,98 @@
+"""``qnn-train qcbo``: one program with constraints for all images, whole or in parts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from qnn_train.cli.options import (
+    RunOptions,
+    Samples,
+    data_options,
+    network_options,
+    output_options,
+)
+from qnn_train.method_names import ON_PARTS, QCBO_METHODS
+
+if TYPE_CHECKING:
+    from qnn_train.training.recipe import Recipe
+
+__all__ = ["DEVICE", "qcbo"]
+
+DEVICE = "emulator-550"
+DEFAULTS = {
+    "grid": "4",
+    "hidden": "3",
+    "readout": "majority",
+    "weights": "binary",
+    "bias-bits": "2",
+    "seed": "0",
+    "runs": "64",
+}
+LINES = "\n".join(f"  {name:<10}{about}" for name, about in QCBO_METHODS.items())
+
+
+@click.command("qcbo", epilog=f"\n\b\nMethods:\n{LINES}")
+@data_options
+@click.option("--method", type=click.Choice(list(QCBO_METHODS)), help="See below.  [default: qcgd]")
+@click.option("--train-samples", type=Samples(), help="Images in the program.  [default: 20]")
+@network_options(DEFAULTS)
+@click.option("--iterations", type=click.IntRange(1), help="Oracle calls.  [default: 25]")
+@click.option(
+    "--batch", type=click.IntRange(1), help="Images of a part, for dlbo and qph.  [default: 5]"
+)
+@click.option(
+    "--pack",
+    is_flag=True,
+    default=None,
+    help="Put several parts into one task of the machine.",
+)
+@click.option(
+    "--score",
+    type=click.Choice(["train", "subset"]),
+    help="Compare networks on the whole training split of the two classes, or on the images in "
+    "the program only.  [default: train]",
+)
+@output_options(DEVICE)
+def qcbo(**options: Any) -> None:
+    """Train on a few images by a quadratic program with constraints (QCBO).
+
+    The program is solved by quantum conditional gradient descent (arXiv:2506.18240) or another
+    method, with an Ising machine as oracle. It tells two classes apart.
+    """
+    from qnn_train.cli.train import carry_out
+
+    run, changes = RunOptions.split(options)
+    method = changes.get("method", "qcgd")
+    if not run.resume:
+        _check(run, method, changes)
+    carry_out(run, changes, _recipe, default_device=DEVICE)
+
+
+def _check(run: RunOptions, method: str, changes: dict[str, Any]) -> None:
+    """Refuse what this family of methods cannot do.
+
+    Raises
+    ------
+    click.UsageError
+        Says what to do instead.
+    """
+    if run.classes == "all" or (run.classes and len(run.classes) != 2):
+        raise click.UsageError(f"--method {method} tells two classes apart; say qnn-train proximal")
+    if changes.get("train_samples") == "all":
+        raise click.UsageError(
+            f"--method {method} takes a number of images; say qnn-train proximal"
+        )
+    for name in ("batch", "pack"):
+        if name in changes and method not in ON_PARTS:
+            *most, last = ON_PARTS
+            raise click.UsageError(
+                f"--{name} belongs to methods on parts: {', '.join(most)} or {last}"
+            )
+
+
+def _recipe(dataset: str, n_classes: int, changes: dict[str, Any]) -> Recipe:  # noqa: ARG001
+    from qnn_train.training.recipe import Recipe
+
+    return Recipe(**changes)

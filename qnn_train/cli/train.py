@@ -1,0 +1,297 @@
+"""What every training command does: train, keep checkpoints, write what was found, say it."""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cim_hal import DevicePool, open_device, spawn_server
+from qnn_train.cli.options import DEFAULT_CLASSES
+from qnn_train.data import load_digits, load_fashion_mnist
+from qnn_train.data.fashion_mnist import data_directory, download
+from qnn_train.errors import TrainingError
+from qnn_train.training.checkpoint import MAY_CHANGE, Checkpoint
+from qnn_train.training.picture import draw
+from qnn_train.training.problem import problem_of
+from qnn_train.training.recipe import PROXIMAL
+from qnn_train.training.run import TrainingRun
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from cim_hal import Session
+    from qnn_train.cli.options import RunOptions
+    from qnn_train.data import Dataset
+    from qnn_train.training.recipe import ProximalRecipe, Recipe
+    from qnn_train.training.report import Outcome, RunReport
+
+    AnyRecipe = Recipe | ProximalRecipe
+    MakeRecipe = Callable[[str, int, dict[str, Any]], AnyRecipe]
+
+__all__ = ["MachineOptions", "carry_out"]
+
+BETWEEN_CHECKPOINTS_S = 2.0
+FIELDS = {"runs": "n_runs"}  # options that have another name than the field of a recipe
+
+
+@dataclass(frozen=True)
+class MachineOptions:
+    """Which machines to train on.
+
+    Attributes
+    ----------
+    devices : tuple of str
+        Endpoints, and names of drivers, each started in a process.
+    copies : int
+        Processes of a single named driver.
+    """
+
+    devices: tuple[str, ...]
+    copies: int = 1
+
+    def connect(self, stack: ExitStack) -> Session | DevicePool:
+        """Open a session with one machine, or a pool of several.
+
+        Raises
+        ------
+        click.UsageError
+            Copies of more than one machine, or of one that is behind an endpoint.
+        """
+        if self.copies > 1:
+            (device, *others) = self.devices
+            if others or "://" in device:
+                raise click.UsageError("--machines starts copies of one driver, named by --device")
+            return stack.enter_context(DevicePool.local(device, machines=self.copies))
+        endpoints = [
+            device if "://" in device else stack.enter_context(spawn_server(device)).endpoint
+            for device in self.devices
+        ]
+        if len(endpoints) > 1:
+            return stack.enter_context(DevicePool(endpoints))
+        return stack.enter_context(open_device(endpoints[0]))
+
+
+def carry_out(
+    options: RunOptions,
+    changes: dict[str, Any],
+    make_recipe: MakeRecipe,
+    *,
+    default_device: str,
+) -> None:
+    """Train, write model, report and picture, and print the summary.
+
+    Parameters
+    ----------
+    changes : dict
+        Options of the recipe that were given.
+    make_recipe : callable
+        Makes the recipe, from dataset, number of classes and the changes.
+
+    Raises
+    ------
+    click.UsageError
+        Options that do not fit together.
+    """
+    try:
+        resume = _load_checkpoint(options, changes)
+        changes = {FIELDS.get(name, name): value for name, value in changes.items()}
+        dataset = _load(options, "digits" if resume is None else resume.dataset)
+        classes = options.classes or DEFAULT_CLASSES[dataset.name]
+        if resume is not None:
+            classes = resume.classes
+        selection = dataset.select(None if isinstance(classes, str) else classes)
+        if resume is None:
+            recipe = make_recipe(dataset.name, len(selection.classes), changes)
+        else:
+            recipe = replace(resume.recipe, **changes)
+        problem = problem_of(recipe, selection)
+        device = default_device if resume is None else str(resume.machine["device"])
+        machines = MachineOptions(options.device or (device,), options.machines)
+        if options.dry_run:
+            with ExitStack() as stack:
+                rows = problem.cost(machines.connect(stack).capabilities)
+            click.echo(_table(rows))
+        else:
+            _train(problem, resume, machines, options)
+    except TrainingError as error:
+        raise click.UsageError(str(error)) from None
+
+
+def _load_checkpoint(options: RunOptions, changes: dict[str, Any]) -> Checkpoint | None:
+    """Return the checkpoint to go on from, and refuse options that would change the training."""
+    if options.resume is None:
+        return None
+    given = {"dataset": options.dataset, "classes": options.classes}
+    for name in [*changes, *(name for name, value in given.items() if value is not None)]:
+        if name not in MAY_CHANGE:
+            raise click.UsageError(f"--{name.replace('_', '-')} cannot change what is resumed")
+    found = Checkpoint.load(options.resume)
+    for name in changes:
+        if not hasattr(found.recipe, name):
+            raise click.UsageError(f"--{name} is no option of the method {found.recipe.method}")
+    return found
+
+
+def _load(options: RunOptions, default: str) -> Dataset:
+    if (options.dataset or default) == "digits":
+        return load_digits()
+    directory = data_directory(options.data_dir)
+    if options.fetch:
+        download(directory)
+    return load_fashion_mnist(directory)
+
+
+def _train(
+    problem: Any, resume: Checkpoint | None, machines: MachineOptions, options: RunOptions
+) -> None:
+    folder = options.out or _default_folder(problem.recipe, *problem.subject)
+    kept = options.checkpoint or options.resume or folder / "checkpoint.npz"
+    with ExitStack() as stack:
+        run = TrainingRun(problem, machines.connect(stack), resume=resume)
+        stack.enter_context(_folder_for(folder))
+        try:
+            _make_steps(run, kept, quiet=options.quiet)
+            outcome = run.outcome()
+            _write(outcome, folder, options.json_file)
+        except KeyboardInterrupt:
+            _stopped(run, kept)
+            raise
+    if options.checkpoint is None and options.resume is None:
+        kept.unlink(missing_ok=True)
+    if not options.quiet and str(options.json_file) != "-":
+        click.echo(_summary(outcome.report, folder))
+
+
+def _default_folder(recipe: AnyRecipe, dataset: str, classes: tuple[int, ...]) -> Path:
+    suffix = "" if recipe.method in {"qcgd", PROXIMAL} else f"-{recipe.method}"
+    return Path("runs") / f"{dataset}-{'-'.join(map(str, classes))}-seed{recipe.seed}{suffix}"
+
+
+def _make_steps(run: TrainingRun[Any], path: Path, *, quiet: bool) -> None:
+    """Make the steps with a progress bar; leave a checkpoint every few seconds and at the end."""
+    saved = time.monotonic()
+    with _bar(quiet=quiet) as show:
+        for _ in run:
+            if time.monotonic() - saved > BETWEEN_CHECKPOINTS_S:
+                _save(run, path)
+                saved = time.monotonic()
+            show(run)
+    _save(run, path)
+
+
+@contextmanager
+def _bar(*, quiet: bool) -> Iterator[Callable[[TrainingRun[Any]], None]]:
+    """Show a progress bar on a terminal, and yield what brings it up to date."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True)
+    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[status]}"))
+    disabled = quiet or not console.is_terminal
+    with Progress(
+        TextColumn("training"), *columns, TimeElapsedColumn(), console=console, disable=disabled
+    ) as shown:
+        task = shown.add_task("", status="")
+
+        def show(run: TrainingRun[Any]) -> None:
+            if not disabled:
+                done, total = run.stepper.progress
+                shown.update(task, completed=done, total=total, status=run.stepper.status())
+
+        yield show
+
+
+def _stopped(run: TrainingRun[Any], path: Path) -> None:
+    """Leave a checkpoint of the last step, if one was made, and say how to go on."""
+    if run.stepper.calls:
+        _save(run, path)
+        how = f"go on with: qnn-train --resume {path}"
+        click.echo(f"stopped after {run.stepper.calls} calls; {how}", err=True)
+
+
+def _save(run: TrainingRun[Any], path: Path) -> None:
+    with _written(path):
+        run.checkpoint().save(path)
+
+
+@contextmanager
+def _folder_for(folder: Path) -> Iterator[None]:
+    """Make the folder before the training, so that a wrong name costs nothing.
+
+    It is removed again if it stays empty.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise click.FileError(str(folder), error.strerror) from None
+    try:
+        yield
+    finally:
+        if not any(folder.iterdir()):
+            folder.rmdir()
+
+
+@contextmanager
+def _written(path: Path) -> Iterator[None]:
+    """Say in one line what file could not be written."""
+    try:
+        yield
+    except OSError as error:
+        raise click.FileError(str(error.filename or path), error.strerror) from None
+
+
+def _write(outcome: Outcome, folder: Path, json_file: Path | None) -> None:
+    with _written(folder):
+        outcome.model.save(folder / "model.npz")
+        outcome.report.save(folder / "report.json")
+        draw(outcome.report, folder / "training.png")
+        if json_file is not None and str(json_file) != "-":
+            outcome.report.save(json_file)
+    if str(json_file) == "-":
+        click.echo(outcome.report.to_json())
+
+
+def _summary(report: RunReport, folder: Path) -> str:
+    """Return a table of what came out."""
+    bits = "real" if report.coupling_bits is None else f"{report.coupling_bits}-bit"
+    rows = [
+        ("test accuracy", f"{100 * report.test_accuracy:.2f} %  of {report.n_test} images"),
+        ("train accuracy", f"{100 * report.train_accuracy:.2f} %  of {report.n_train} images"),
+    ]
+    if report.validation_accuracy is not None:
+        held = f"{100 * report.validation_accuracy:.2f} %  of {report.n_validation} images"
+        rows.append(("validation", held))
+    rows += [
+        ("network", f"{report.network}, {report.bits_per_parameter:.2f} bits per parameter"),
+        ("method", report.method),
+        _problem_row(report),
+    ]
+    if report.infeasibility is not None:
+        rows.append(("infeasibility", f"{report.infeasibility:.3f}"))
+    rows += [
+        ("machine", f"{report.device}, {bits} couplings, {report.oracle_calls} oracle calls"),
+        ("seconds", f"{report.seconds:.1f}"),
+        ("model", str(folder / "model.npz")),
+        ("picture", str(folder / "training.png")),
+    ]
+    return _table(rows)
+
+
+def _problem_row(report: RunReport) -> tuple[str, str]:
+    if report.blocks is not None:
+        return "blocks", f"{report.blocks}, of at most {report.spins} spins"
+    images = f"{report.train_samples} training images"
+    if report.batch is None:
+        return "program", f"{report.spins} spins, {images}"
+    return "program", f"{images} in parts of {report.batch} and at most {report.spins} spins"
+
+
+def _table(rows: Sequence[tuple[str, str]]) -> str:
+    """Return names and values in two columns."""
+    width = 2 + max(13, *(len(name) for name, _ in rows))
+    return "\n".join(f"{name:<{width}}{value}" for name, value in rows)

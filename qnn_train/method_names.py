@@ -1,0 +1,26 @@
+"""The methods of training by name, and what each is in a line; imports nothing heavy."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["ON_PARTS", "QCBO_METHODS"]
+
+QCBO_METHODS: Mapping[str, str] = MappingProxyType(
+    {
+        "qcgd": "conditional gradients, multipliers by bounded steps (CGAL)",
+        "q-fw": "conditional gradients, multipliers by a constant step (Q-FW)",
+        "homotopy": "conditional gradients, no multipliers, only the growing penalty",
+        "penalty": "one penalty form, sampled again and again; the common baseline",
+        "dlbo": "conditional gradients on parts coupled by first moments; a lower bound",
+        "dlbo-2": "conditional gradients on parts coupled by first and second moments; "
+        "a lower bound",
+        "qph": "progressive hedging: parts one by one, pulled towards their mean",
+        "random": "random weights, as many as a call has runs; no machine is asked",
+    }
+)
+ON_PARTS = ("dlbo", "dlbo-2", "qph")

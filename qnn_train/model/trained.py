@@ -1,0 +1,151 @@
+"""A trained network for images, with its features and the names of its classes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+
+import numpy as np
+from pydantic import BaseModel, Field
+
+from qnn_train.archive import checked_array
+from qnn_train.data import PooledLevels, PooledSign
+from qnn_train.errors import ModelFileError
+from qnn_train.model.file import FROZEN, ModelHeader, Size, layer_headers, read_model, write_model
+from qnn_train.network.network import second_class
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Mapping
+
+    from numpy.typing import ArrayLike, NDArray
+
+    from qnn_train.network import QuantizedNetwork
+
+__all__ = ["TrainedModel"]
+
+
+class FeaturesHeader(BaseModel):
+    """Features: signs at thresholds, or levels of a deviation; see `PooledSign`, `PooledLevels`."""
+
+    model_config = FROZEN
+
+    kind: Literal["sign", "levels"] = "sign"
+    levels: Annotated[int, Field(ge=1, le=4096)] = 1
+    cut: Annotated[int, Field(ge=1, le=4096)] = 1
+
+
+class ImageModelHeader(ModelHeader):
+    """What a file of a `TrainedModel` says beside its networks."""
+
+    kind: Literal["images"] = "images"
+    dataset: str
+    classes: Annotated[tuple[int, ...], Field(min_length=2, max_length=4096)]
+    class_names: tuple[str, ...]
+    side: Size
+    features: FeaturesHeader
+
+
+@dataclass(frozen=True, eq=False)
+class TrainedModel:
+    """From images to classes.
+
+    Parameters
+    ----------
+    dataset : str
+    classes : tuple of int
+        Labels predicted for a margin up to zero and for one above; with several outputs, for each
+        of them being the largest.
+    class_names : tuple of str
+    features : PooledSign or PooledLevels
+    network : QuantizedNetwork
+    """
+
+    dataset: str
+    classes: tuple[int, ...]
+    class_names: tuple[str, ...]
+    features: PooledSign | PooledLevels
+    network: QuantizedNetwork
+
+    def predict(self, images: ArrayLike) -> NDArray[np.int64]:
+        """Return the class of each image (n, side, side); int64, shape (n,)."""
+        margins = self.network.margin(self.features.transform(images))
+        one = self.network.architecture.n_outputs == 1
+        index = second_class(margins).astype(np.int64) if one else margins.argmax(axis=-1)
+        return np.array(self.classes)[index]
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the model to exactly `path`, whole or not at all.
+
+        Raises
+        ------
+        ModelFileError
+            `load` would refuse the file.
+        """
+        write_model(path, self._header, self.network, self._arrays, type(self).load)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """Read a model.
+
+        Raises
+        ------
+        ModelFileError
+            Not such a file, or one whose parts do not fit together.
+        """
+        return read_model(path, ImageModelHeader, cls._made)
+
+    @classmethod
+    def _made(
+        cls,
+        header: ImageModelHeader,
+        networks: QuantizedNetwork,
+        arrays: Mapping[str, NDArray[Any]],
+    ) -> Self:
+        features = _features(header, arrays)
+        network = networks[0]
+        if features.grid**2 != network.architecture.n_inputs or header.side % features.grid:
+            raise ModelFileError("features and network do not fit together")
+        n_classes = max(2, network.architecture.n_outputs)
+        if not len(header.classes) == len(header.class_names) == n_classes:
+            raise ModelFileError("classes and outputs do not fit together")
+        if header.n_networks != 1:
+            raise ModelFileError(f"{header.n_networks} networks in the place of one")
+        return cls(header.dataset, header.classes, header.class_names, features, network)
+
+    def _header(self) -> ImageModelHeader:
+        features = FeaturesHeader()
+        if isinstance(self.features, PooledLevels):
+            levels, cut = self.features.levels, self.features.cut
+            features = FeaturesHeader(kind="levels", levels=levels, cut=cut)
+        return ImageModelHeader(
+            **layer_headers(self.network),
+            dataset=self.dataset,
+            classes=self.classes,
+            class_names=self.class_names,
+            side=self.features.side,
+            features=features,
+        )
+
+    def _arrays(self) -> dict[str, NDArray[Any]]:
+        if isinstance(self.features, PooledSign):
+            return {"thresholds": self.features.thresholds}
+        return {"means": self.features.means, "deviations": self.features.deviations}
+
+
+def _features(
+    header: ImageModelHeader, arrays: Mapping[str, NDArray[Any]]
+) -> PooledSign | PooledLevels:
+    if header.features.kind == "sign":
+        features = PooledSign(header.side, checked_array(arrays, "thresholds", "f", None))
+        inputs = len(features.thresholds)
+    else:
+        means, deviations = (
+            checked_array(arrays, name, "f", None) for name in ("means", "deviations")
+        )
+        levels, cut = header.features.levels, header.features.cut
+        features = PooledLevels(header.side, means, deviations, levels, cut)
+        inputs = len(means)
+    if features.grid**2 != inputs:
+        raise ModelFileError(f"{inputs} features are no square grid")
+    return features

@@ -1,0 +1,325 @@
+"""What a proximal descent trains, on which examples, how it is judged, and what it costs."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Protocol, Self
+
+import numpy as np
+
+from qnn_train.solve import CrossEntropy
+from qnn_train.solve.blocks import block_bits, partition
+from qnn_train.solve.cross_entropy import error_rate
+from qnn_train.solve.forward import ForwardPass, NetworkParameters
+from qnn_train.solve.proximal import sample_order
+from qnn_train.training.checkpoint import fingerprint
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from cim_hal import Capabilities, PumpSchedule
+    from qnn_train.network import Architecture, QuantizedNetwork
+    from qnn_train.solve import DescentLoss
+    from qnn_train.training.recipe import ProximalRecipe, Stage
+
+__all__ = [
+    "Cost",
+    "DescentProblem",
+    "Examples",
+    "ImageJudge",
+    "Judge",
+    "OutputScale",
+    "SweepResult",
+    "accuracy",
+    "margins_of",
+]
+
+BLOCK_SPINS = 128
+
+
+@dataclass(frozen=True, eq=False)
+class Examples:
+    """Features and their labels.
+
+    Parameters
+    ----------
+    inputs : int8 or int16 array, shape (samples, n_inputs)
+    labels : int64 array, shape (samples,); or float64 array, shape (samples, outputs)
+        Classes, or real numbers.
+    """
+
+    inputs: NDArray[np.signedinteger]
+    labels: NDArray[np.int64] | NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True, eq=False)
+class OutputScale:
+    """From the margins of a network to what the loss is of, ``scale * margin + offset``.
+
+    Parameters
+    ----------
+    scale, offset : float64 array, shape (outputs,)
+    """
+
+    scale: NDArray[np.float64]
+    offset: NDArray[np.float64]
+
+    def outputs(self, margins: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the outputs of margins (n, outputs)."""
+        return self.scale * margins + self.offset
+
+
+@dataclass(frozen=True, eq=False)
+class SweepResult:
+    """The network at the end of a sweep, and how it was judged.
+
+    Attributes
+    ----------
+    network : QuantizedNetwork
+    head : OutputScale
+        What follows its margins.
+    objective, train_loss : float
+        Mean loss on the samples that judge, or their share of errors; and mean loss on those that
+        are trained on.
+    train_score, validation_score : float
+        Accuracy or R² on the samples that are trained on, and on those kept apart; the latter is
+        None where there are none.
+    """
+
+    network: QuantizedNetwork
+    head: OutputScale
+    objective: float
+    train_loss: float
+    train_score: float
+    validation_score: float | None
+
+    def outputs(self, inputs: NDArray[np.signedinteger]) -> NDArray[np.float64]:
+        """Return what the loss is of, (n, outputs)."""
+        return self.head.outputs(margins_of(self.network, inputs))
+
+
+class Judge(Protocol):
+    """Measures the network at the end of a sweep."""
+
+    def __call__(self, network: QuantizedNetwork, scale: float) -> SweepResult:
+        """Measure a network, `scale` being that of the descent."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class DescentProblem:
+    """What is trained on which examples, and how it is judged.
+
+    Parameters
+    ----------
+    recipe : ProximalRecipe
+    n_outputs : int
+        Margins of a network.
+    train, validation : Examples
+        `validation` may be empty.
+    loss : DescentLoss
+        What the descent lowers.
+    judge : Judge
+    keeps_sweeps : bool
+        Whether the network at the end of each sweep is kept, and not only the best.
+    """
+
+    recipe: ProximalRecipe
+    n_outputs: int
+    train: Examples
+    validation: Examples
+    loss: DescentLoss
+    judge: Judge
+    keeps_sweeps: bool = False
+
+    @cached_property
+    def stages(self) -> list[Stage]:
+        """The descents, one after the other; see `ProximalRecipe.stages`."""
+        return self.recipe.stages(self.n_outputs, self.train.inputs.shape[1])
+
+    @property
+    def architecture(self) -> Architecture:
+        """The network of the last stage."""
+        return self.stages[-1].architecture
+
+    def digest(self) -> str:
+        """Return a fingerprint of the examples."""
+        parts = (self.train, self.validation)
+        arrays = (array for part in parts for array in (part.inputs, part.labels))
+        return fingerprint(type(self.loss).__name__, *arrays)
+
+    def block_spins(self, capabilities: Capabilities) -> int:
+        """Return the largest number of bits of a block on a machine."""
+        room = capabilities.max_spins - capabilities.field_spins
+        if self.recipe.block_spins is not None:
+            return min(self.recipe.block_spins, room)
+        layers = partition(self.architecture, self.architecture.n_bits)  # each is one block
+        neurons = [
+            len(block_bits(self.architecture, layer).positions) // len(layer.units)
+            for layer in layers
+        ]
+        return min(max(BLOCK_SPINS, *neurons), room)
+
+    def block_sizes(self, block_spins: int) -> list[list[int]]:
+        """Return the bits of every block, of each stage.
+
+        Raises
+        ------
+        AssemblyError
+            A neuron does not fit.
+        """
+        found = []
+        for stage in self.stages:
+            blocks = partition(stage.architecture, block_spins, reads=self.recipe.block_reads)
+            sizes = [len(block_bits(stage.architecture, block).positions) for block in blocks]
+            found.append(sizes)
+        return found
+
+    def schedule(self, capabilities: Capabilities) -> PumpSchedule:
+        """Return the pump the machine recommends, over the round trips of the recipe."""
+        trips = self.recipe.round_trips
+        default = capabilities.default_schedule
+        return default if trips is None else default.stretched(trips)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Size of the parts and number of calls, before the first call.
+
+    Attributes
+    ----------
+    network : str
+    n_train, n_validation : int
+        Samples.
+    n_parameters, n_bits : int
+    bits_per_parameter : float
+    blocks : int
+        Parts the network is trained in.
+    spins, couplings : int
+        Of the largest, with the spin that a machine without a field adds.
+    calls, runs : int
+        Calls of the machine at most, and runs of all of them.
+    machine_s : float or None
+        Seconds of all round trips; None where the machine does not tell how long one takes.
+    """
+
+    network: str
+    n_train: int
+    n_validation: int
+    n_parameters: int
+    n_bits: int
+    bits_per_parameter: float
+    blocks: int
+    spins: int
+    couplings: int
+    calls: int
+    runs: int
+    machine_s: float | None
+
+    @classmethod
+    def of(cls, problem: DescentProblem, capabilities: Capabilities) -> Self:
+        """Count; nothing is sent to the machine.
+
+        Raises
+        ------
+        AssemblyError
+            A neuron does not fit the machine.
+        """
+        recipe, architecture = problem.recipe, problem.architecture
+        sizes = problem.block_sizes(problem.block_spins(capabilities))
+        spins = max(map(max, sizes)) + capabilities.field_spins
+        stages = zip(problem.stages, sizes, strict=True)
+        calls = sum(stage.sweeps * len(mine) for stage, mine in stages) * len(recipe.ladder)
+        runs = calls * recipe.n_runs
+        trips = problem.schedule(capabilities).round_trips
+        trip_s = capabilities.round_trip_s
+        return cls(
+            network=str(architecture),
+            n_train=len(problem.train),
+            n_validation=len(problem.validation),
+            n_parameters=architecture.n_parameters,
+            n_bits=architecture.n_bits,
+            bits_per_parameter=architecture.bits_per_parameter,
+            blocks=len(sizes[-1]),
+            spins=spins,
+            couplings=spins * (spins - 1) // 2,
+            calls=calls,
+            runs=runs,
+            machine_s=None if trip_s is None else runs * trips * trip_s,
+        )
+
+    def rows(self) -> list[tuple[str, str]]:
+        """Return names and values, for people."""
+        known = {name: value for name, value in asdict(self).items() if value is not None}
+        return [
+            (name, f"{value:.4g}" if isinstance(value, float) else str(value))
+            for name, value in known.items()
+        ]
+
+
+@dataclass(frozen=True, eq=False)
+class ImageJudge:
+    """Compares networks by their loss, or their share of errors, on training or other images.
+
+    Parameters
+    ----------
+    recipe : ProximalRecipe
+        Its `judge_by` says what is compared.
+    train, validation : Examples
+        Networks are compared on `validation`; where it is empty, on `train`.
+    n_outputs : int
+        Margins of a network.
+    """
+
+    recipe: ProximalRecipe
+    train: Examples
+    validation: Examples
+    n_outputs: int
+
+    def __call__(self, network: QuantizedNetwork, scale: float) -> SweepResult:
+        """Measure a network, `scale` being logits per margin."""
+        objective = self._objective(network, scale)
+        outputs = network.architecture.n_outputs
+        held = accuracy(network, self.validation) if len(self.validation) else None
+        return SweepResult(
+            network=network,
+            head=OutputScale(np.full(outputs, scale), np.zeros(outputs)),
+            objective=objective,
+            train_loss=objective,
+            train_score=accuracy(network, self.train),
+            validation_score=held,
+        )
+
+    def _objective(self, network: QuantizedNetwork, scale: float) -> float:
+        features, targets = self._judging
+        parameters = NetworkParameters.of(network)
+        margins = ForwardPass.of(network.architecture, parameters, features).margins
+        if self.recipe.judge_by == "errors":
+            return error_rate(margins, targets)
+        return CrossEntropy().mean(margins, targets, scale)
+
+    @cached_property
+    def _judging(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Features and targets of the images that judge."""
+        images = self.validation if len(self.validation) else self.train
+        targets = CrossEntropy().targets_of(images.labels, self.n_outputs)
+        features = images.inputs.astype(np.float32)
+        if not len(self.validation):  # in the order of the descent: sums round alike
+            order = sample_order(len(images), self.recipe.seed)
+            features, targets = features[order], targets[order]
+        return features, targets
+
+
+def accuracy(network: QuantizedNetwork, examples: Examples) -> float:
+    """Return the share of right answers."""
+    return float(np.mean(network.predict(examples.inputs) == examples.labels))
+
+
+def margins_of(network: QuantizedNetwork, inputs: NDArray[np.signedinteger]) -> NDArray[np.float64]:
+    """Return the margins of a network as float64, (n, outputs)."""
+    margins = network.margin(inputs).astype(np.float64)
+    return margins.reshape(len(inputs), network.architecture.n_outputs)

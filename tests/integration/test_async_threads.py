@@ -1,0 +1,108 @@
+"""What decision 5 asks of an asyncio session whose calls block in threads, over real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import threading
+import time
+
+import numpy as np
+from cim_machines import Annealer, Patient
+
+from cim_hal import IsingModel, PumpSchedule, open_device, open_device_async
+from cim_hal.protocol.jobs.state import JobState
+
+PAIR = IsingModel.from_couplings([[0, 1], [1, 0]])
+LONG = PumpSchedule.constant(1.0, round_trips=60_000)
+
+
+def _threads():
+    return [t.name for t in threading.enumerate() if t.name.startswith("cim-hal c")]
+
+
+def _wait_for(condition, seconds=20.0):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_two_hundred_jobs_are_awaited_at_once_on_one_connection(serving):
+    async def main(endpoint):
+        async with open_device_async(endpoint) as device:
+            jobs = [device.sample(PAIR, n_runs=2, seed=seed) for seed in range(200)]
+            found = await asyncio.gather(*jobs)
+            names = _threads()
+            assert names.count("cim-hal connection") == 1
+            return [samples.amplitudes for samples in found]
+
+    with serving(Annealer()) as endpoint:
+        found = asyncio.run(main(endpoint))
+        assert _threads() == []
+        with open_device(endpoint) as device:
+            expected = [device.sample(PAIR, n_runs=2, seed=s).amplitudes for s in range(0, 200, 40)]
+    np.testing.assert_equal(found[::40], expected)
+
+
+def test_a_cancelled_await_frees_its_thread_and_cancels_its_job(serving):
+    async def main(endpoint):
+        async with open_device_async(endpoint) as device:
+            sampling = asyncio.create_task(device.sample(PAIR, LONG))
+            while not await device.jobs("running"):
+                await asyncio.sleep(0.01)
+            sampling.cancel()
+            await asyncio.wait([sampling])
+            assert sampling.cancelled()
+            while await device.jobs("running", "stopping"):
+                await asyncio.sleep(0.01)
+            assert all(e.is_set() for e in device._calls._cancelled)
+
+    with serving(Patient()) as endpoint:
+        asyncio.run(asyncio.wait_for(main(endpoint), 60.0))
+    assert _threads() == []
+
+
+def test_a_timeout_of_asyncio_ends_a_wait_and_leaves_the_job(serving):
+    async def main(endpoint):
+        async with open_device_async(endpoint) as device:
+            job = await device.submit(PAIR, LONG)
+            try:
+                async with asyncio.timeout(0.3):
+                    await job.result()
+            except TimeoutError:
+                pass
+            assert await job.state() is JobState.RUNNING
+            await job.cancel()
+
+    with serving(Patient()) as endpoint:
+        asyncio.run(asyncio.wait_for(main(endpoint), 60.0))
+
+
+def test_the_loop_is_never_blocked_by_a_call(serving):
+    async def main(endpoint):
+        async with open_device_async(endpoint) as device:
+            job = await device.submit(PAIR, PumpSchedule.constant(1.0, round_trips=1000))
+            waiting, ticks = asyncio.create_task(job.result()), 0
+            while not waiting.done():
+                await asyncio.sleep(0)
+                ticks += 1
+            return ticks
+
+    with serving(Patient()) as endpoint:
+        assert asyncio.run(asyncio.wait_for(main(endpoint), 60.0)) > 100
+
+
+def test_a_loop_that_ends_without_close_leaves_no_call_behind(serving):
+    async def main(endpoint):
+        device = await open_device_async(endpoint).open()
+        waiting = asyncio.create_task(device.sample(PAIR, LONG))
+        await asyncio.sleep(0.2)
+        del waiting
+
+    with serving(Patient()) as endpoint:
+        asyncio.run(main(endpoint))
+        gc.collect()
+        _wait_for(lambda: not _threads())
+        with open_device(endpoint) as device:
+            _wait_for(lambda: not device.describe().busy)

@@ -1,0 +1,217 @@
+from __future__ import annotations
+
+import json
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from qnn_train import (
+    Architecture,
+    Layer,
+    ModelFileError,
+    PooledSign,
+    QuantizedNetwork,
+    Spline,
+    TrainedModel,
+    bias_code,
+    layered_network,
+    majority_network,
+    threshold_unit,
+    weight_code,
+)
+
+TERNARY = weight_code("ternary")
+ARCHITECTURES = {
+    "majority": majority_network(16, 3, weights=weight_code("binary"), bias_bits=2),
+    "unit": threshold_unit(16, weights=weight_code("3bit"), bias_bits=0),
+    "two layers": Architecture(
+        (Layer(16, 2, TERNARY, bias_code(1)),), Layer(2, 1, TERNARY, bias_code(0))
+    ),
+    "splines and codebooks": layered_network(
+        (16, 4, 3, 1),
+        weights=("codebook(-5,0,2)", "2bit", "ternary*2"),
+        biases=("2bit*3", "none", "range(-2,1,3)"),
+        activation=(Spline.tanh(4, scale=5, levels=3), Spline.leaky_relu(3)),
+    ),
+}
+IMAGES = np.random.default_rng(0).integers(0, 256, (400, 8, 8))
+
+
+def model(name: str = "majority") -> TrainedModel:
+    architecture = ARCHITECTURES[name]
+    bits = np.random.default_rng(1).integers(0, 2, architecture.n_bits)
+    features = PooledSign.fit(IMAGES, grid=4)
+    network = QuantizedNetwork.from_bits(architecture, bits)
+    return TrainedModel("digits", (3, 6), ("three", "six"), features, network)
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_a_loaded_model_predicts_what_the_saved_one_did(tmp_path, name):
+    saved = model(name)
+    saved.save(tmp_path / "model.npz")
+    loaded = TrainedModel.load(tmp_path / "model.npz")
+    np.testing.assert_array_equal(loaded.predict(IMAGES), saved.predict(IMAGES))
+    assert set(saved.predict(IMAGES)) <= {3, 6}
+    margin = loaded.network.margin(saved.features.transform(IMAGES))
+    np.testing.assert_array_equal(saved.predict(IMAGES) == 6, margin > 0)
+    assert loaded.network.architecture == saved.network.architecture
+    assert (loaded.classes, loaded.class_names) == ((3, 6), ("three", "six"))
+
+
+def test_several_classes_are_predicted_by_the_largest_output(tmp_path):
+    network = layered_network((16, 3), weights="2bit", biases="1bit")
+    bits = np.random.default_rng(2).integers(0, 2, network.n_bits)
+    trained = QuantizedNetwork.from_bits(network, bits)
+    features = PooledSign.fit(IMAGES, grid=4)
+    saved = TrainedModel("digits", (2, 5, 7), ("two", "five", "seven"), features, trained)
+    saved.save(tmp_path / "model.npz")
+    loaded = TrainedModel.load(tmp_path / "model.npz")
+    at = trained.margin(features.transform(IMAGES)).argmax(axis=-1)
+    np.testing.assert_array_equal(loaded.predict(IMAGES), np.array([2, 5, 7])[at])
+
+
+def rewritten(tmp_path, **changes):
+    """A model file with some of its entries replaced, or removed where None."""
+    path = tmp_path / "model.npz"
+    model().save(path)
+    with np.load(path) as archive:
+        arrays = dict(archive) | changes
+    np.savez(path, **{name: array for name, array in arrays.items() if array is not None})
+    return path
+
+
+def header(tmp_path, **changes) -> np.ndarray:
+    path = tmp_path / "other.npz"
+    model().save(path)
+    with np.load(path) as archive:
+        return np.array(json.dumps(json.loads(str(archive["header"])) | changes))
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"networks": np.ones((1, 8))}, "networks"),
+        ({"networks": np.ones((1, 6), np.uint8)}, "networks"),
+        ({"networks": np.ones((2, 8), np.uint8)}, "networks"),
+        ({"networks": None}, "networks"),
+        ({"header": None}, "header"),
+        ({"header": np.array("{")}, "no such model"),
+        ({"header": np.array("{}")}, "no such model"),
+        ({"thresholds": np.full(16, np.nan)}, "thresholds"),
+        ({"thresholds": np.zeros(9)}, "do not fit"),
+    ],
+)
+def test_a_file_with_a_wrong_part_is_refused(tmp_path, changes, sentence):
+    with pytest.raises(ModelFileError, match=sentence):
+        TrainedModel.load(rewritten(tmp_path, **changes))
+
+
+def spline(**changes) -> dict:
+    return {"name": "sign", "knots": [0], "intercepts": [-1, 1], "slopes": [0, 0]} | changes
+
+
+def layer(**changes) -> dict:
+    """The layer of the majority network, in the words of the file."""
+    same = {"inputs": 16, "outputs": 3, "weights": "binary", "biases": "2bit"}
+    return same | {"activation": spline()} | changes
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"format": "other/2"}, "format"),
+        ({"side": 7}, "do not fit"),
+        ({"layers": []}, "no such model"),
+        ({"surprise": 1}, "surprise"),
+        ({"kind": "classifier"}, "kind"),
+        ({"n_networks": 2}, "networks"),
+        ({"classes": [3, 6, 7]}, "classes and outputs"),
+        ({"class_names": ["three"]}, "classes and outputs"),
+        ({"majority": False}, "hidden layer has an activation"),
+        ({"layers": [layer(activation=None)]}, "hidden layer has an activation"),
+        ({"layers": [layer(activation=spline(knots=[0, 0]))]}, "n \\+ 1"),
+        ({"layers": [layer(activation=spline(slopes=[0.5, 0]))]}, "no such model"),
+        ({"layers": [layer(biases="float")]}, "no such model"),
+    ],
+)
+def test_a_file_that_describes_itself_wrongly_is_refused(tmp_path, changes, sentence):
+    with pytest.raises(ModelFileError, match=sentence):
+        TrainedModel.load(rewritten(tmp_path, header=header(tmp_path, **changes)))
+
+
+def test_a_pickle_is_never_opened(tmp_path):
+    path = rewritten(tmp_path, thresholds=np.array([{"a": 1}], dtype=object))
+    with pytest.raises(ModelFileError, match="pickle"):
+        TrainedModel.load(path)
+
+
+def test_an_archive_that_unpacks_to_too_much_is_not_unpacked(tmp_path):
+    path = tmp_path / "bomb.npz"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("networks.npy", bytes(65 * 2**20))
+    with pytest.raises(ModelFileError, match="unpacks to more"):
+        TrainedModel.load(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"not a zip", None])
+def test_what_is_no_archive_is_refused(tmp_path, content):
+    path = tmp_path / "model.npz"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ModelFileError, match=r"model\.npz"):
+        TrainedModel.load(path)
+
+
+def large(inputs: int, hidden: int, weights: str = "binary") -> TrainedModel:
+    """A network for images of ``inputs`` pixels, with random weights."""
+    architecture = majority_network(inputs, hidden, weights=weight_code(weights), bias_bits=1)
+    bits = np.random.default_rng(3).integers(0, 2, architecture.n_bits, dtype=np.int8)
+    side = round(inputs**0.5)
+    network = QuantizedNetwork.from_bits(architecture, bits)
+    return TrainedModel("d", (0, 1), ("a", "b"), PooledSign(side, np.zeros(inputs)), network)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "hidden", "weights"), [(784, 3000, "binary"), (4096, 4095, "binary")]
+)
+def test_the_largest_networks_are_loaded_as_they_were_saved(tmp_path, inputs, hidden, weights):
+    saved, path = large(inputs, hidden, weights), tmp_path / "model.npz"
+    saved.save(path)
+    loaded = TrainedModel.load(path)
+    assert loaded.network.architecture == saved.network.architecture
+    pairs = zip(loaded.network.weights, saved.network.weights, strict=True)
+    assert all(np.array_equal(one, other) for one, other in pairs)
+    assert path.stat().st_size < saved.network.architecture.n_bits / 8 * 1.01 + 10_000
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"class_names": ("only one",)}, "classes and outputs"),
+        ({"features": PooledSign(8, np.zeros(4))}, "do not fit"),
+        ({"network": replace(model().network, weights=(np.full((3, 16), 2),))}, "binary code"),
+        ({"network": large(16, 4097).network}, "4096"),
+        ({"network": large(64**2, 4096, "3bit").network}, "bits"),
+    ],
+)
+def test_what_load_would_refuse_is_not_saved_and_leaves_the_old_file(tmp_path, change, sentence):
+    path = tmp_path / "model.npz"
+    model().save(path)
+    whole = path.read_bytes()
+    with pytest.raises(ModelFileError, match=sentence):
+        replace(model(), **change).save(path)
+    assert path.read_bytes() == whole
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("name", ["model", "model.npz", "model.weights"])
+@pytest.mark.parametrize("kind", [str, Path])
+def test_load_opens_what_save_wrote(tmp_path, name, kind):
+    path = kind(tmp_path / name)
+    model().save(path)
+    assert [each.name for each in tmp_path.iterdir()] == [name]
+    loaded = TrainedModel.load(path)
+    np.testing.assert_array_equal(loaded.predict(IMAGES), model().predict(IMAGES))

@@ -1,0 +1,372 @@
+"""Training on all images as a command: recipes, cost, checkpoints, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from cim_hal import DevicePool, open_device
+from cim_hal.console import run
+from qnn_train import TrainedModel, load_digits
+from qnn_train.__main__ import program
+from qnn_train.errors import AssemblyError, CheckpointError, DataError, TrainingError
+from qnn_train.solve import SessionOracle
+from qnn_train.training import (
+    PRESETS,
+    Checkpoint,
+    Cost,
+    ProximalProblem,
+    ProximalRecipe,
+    TrainingRun,
+    default_preset,
+    preset,
+)
+
+SMALL = ProximalRecipe(sweeps=3, hidden=2, n_runs=4, round_trips=100, ladder=(0.1, 1.0))
+QUICK = ["--runs", "4", "--round-trips", "100", "--device", "emulator-dsb", "--quiet"]
+
+
+@pytest.fixture(scope="module")
+def pair():
+    return load_digits().pair(3, 6)
+
+
+@pytest.fixture(scope="module")
+def session():
+    with open_device("emulator-dsb") as opened:
+        yield opened
+
+
+def trained(problem, session, *, steps=None, resume=None):
+    run = TrainingRun(problem, session, resume=resume)
+    for step in run:
+        if step.state.step == steps:
+            break
+    return run
+
+
+def best_of(run):
+    return run.stepper.best.to_bits()
+
+
+def losses_of(run):
+    return run.checkpoint().history.objective
+
+
+def test_a_run_says_what_it_did(pair, session):
+    problem = ProximalProblem.of(replace(SMALL, validation=0.25), pair)
+    outcome = trained(problem, session).outcome()
+    report = outcome.report
+    assert report.oracle_calls == 2 * report.steps == 6
+    assert report.history.calls == [2, 4, 6]
+    assert report.history.objective == sorted(report.history.objective, reverse=True)
+    assert report.n_train + report.n_validation == len(pair.train)
+    right = outcome.model.predict(pair.test.images) == np.where(pair.test.labels > 0, 6, 3)
+    assert report.test_accuracy == right.mean()
+    assert report.bits_per_parameter == (2 * 16 + 2 * 2) / (2 * 16 + 2)
+
+
+def test_test_images_decide_nothing(pair, session):
+    shuffled = replace(pair, test=pair.test.take(np.arange(5)))
+    both = [trained(ProximalProblem.of(SMALL, p), session) for p in (pair, shuffled)]
+    assert np.array_equal(*(best_of(run) for run in both))
+
+
+@pytest.mark.parametrize("deep", [{}, {"hidden": (2, 2), "weights": ("binary", "ternary")}])
+def test_a_checkpoint_goes_on_bit_for_bit(pair, session, tmp_path, deep):
+    problem = ProximalProblem.of(replace(SMALL, block_spins=30 if deep else 20, **deep), pair)
+    whole = trained(problem, session)
+    path = tmp_path / "there.npz"
+    trained(problem, session, steps=3).checkpoint().save(path)
+    again = trained(problem, session, resume=Checkpoint.load(path))
+    one, other = whole.stepper, again.stepper
+    assert one.state.step == other.state.step
+    assert (one.state.scale, one.best_loss, one.best_step) == (
+        other.state.scale,
+        other.best_loss,
+        other.best_step,
+    )
+    assert np.array_equal(one.state.bits, other.state.bits)
+    assert np.array_equal(best_of(whole), best_of(again))
+    assert one.calls == other.calls
+    assert whole.checkpoint().history == again.checkpoint().history
+
+
+def test_a_pool_of_machines_gives_what_one_of_them_gives(pair, session):
+    problem = ProximalProblem.of(SMALL, pair)
+    alone = trained(problem, session)
+    with DevicePool(["emulator-dsb", "emulator-dsb"]) as pool:
+        together = trained(problem, pool)
+    assert np.array_equal(best_of(alone), best_of(together))
+    assert alone.stepper.best_loss == together.stepper.best_loss
+    assert alone.stepper.calls == together.stepper.calls
+
+
+def test_a_recipe_changes_the_settings_that_the_machine_has(session):
+    turned = replace(SMALL, settings=(("coupling_gain", 4.0), ("no_such_setting", 1.0)))
+    assert turned.settings_on(session.capabilities) == {"coupling_gain": 4.0}
+    short = session.capabilities.default_schedule.stretched(20)
+    gradient = np.random.default_rng(2).normal(size=(81, 81))
+    own, weak = (
+        SessionOracle(session, n_runs=4, seed=1, schedule=short, settings=settings).minimize(
+            gradient + gradient.T
+        )
+        for settings in (None, {"coupling_gain": 0.05})
+    )
+    assert own.values.mean() < weak.values.mean()
+
+
+def test_what_is_stopped_in_its_last_step_needs_no_other(pair, session):
+    problem = ProximalProblem.of(SMALL, pair)
+    done = trained(problem, session)
+    again = TrainingRun(problem, session, resume=done.checkpoint())
+    assert list(again) == []
+    assert again.outcome().report.test_accuracy == done.outcome().report.test_accuracy
+
+
+def test_a_fine_code_goes_on_from_a_coarse_one(pair, session, tmp_path):
+    recipe = replace(SMALL, sweeps=4, weights="ternary", first_weights="binary", block_spins=36)
+    problem = ProximalProblem.of(recipe, pair)
+    whole = trained(problem, session)
+    first, second = (len(sizes) for sizes in problem.descent.block_sizes(36))
+    done, steps = whole.stepper.progress
+    assert done == steps == 2 * first + 2 * second
+    cost = Cost.of(problem.descent, session.capabilities)
+    assert cost.calls == whole.stepper.calls == 2 * steps
+    losses = losses_of(whole)
+    # the second starts where the first was best
+    assert list(losses) == sorted(losses, reverse=True)
+    path = tmp_path / "there.npz"
+    for stop in (1, 2 * first, 2 * first + 1):
+        run = TrainingRun(problem, session)
+        next(step for step in run if run.stepper.progress[0] == stop)
+        run.checkpoint().save(path)
+        again = trained(problem, session, resume=Checkpoint.load(path))
+        assert np.array_equal(best_of(again), best_of(whole))
+        assert losses_of(again) == losses
+
+
+@pytest.mark.parametrize("activation", ["relu", "hard_tanh", "sign"])
+def test_a_coarse_code_goes_on_from_a_fine_one(activation, pair, session):
+    recipe = replace(
+        SMALL,
+        readout="trained",
+        activation=activation,
+        first_weights="3bit",
+        sweeps=4,
+        block_reads=6,
+        block_spins=40,
+    )
+    problem = ProximalProblem.of(recipe, pair)
+    fine, coarse = (stage.architecture for stage in problem.descent.stages)
+    assert (fine.n_bits, coarse.n_bits) == (2 * (3 * 16 + 2) + 3 * 2, 2 * (16 + 2) + 2)
+    whole = trained(problem, session)
+    # the last layer; one neuron with 6, 5, 5 inputs of 3 bits, then both of 1 bit
+    assert problem.descent.block_sizes(40) == [[6, 23, 20, 20, 23, 20, 20], [2, 18, 16, 16]]
+    assert whole.stepper.progress == (2 * 7 + 2 * 4, 2 * 7 + 2 * 4)
+    losses = losses_of(whole)
+    first, second = losses[:2], losses[2:]
+    assert list(first) == sorted(first, reverse=True)
+    assert list(second) == sorted(second, reverse=True)
+    assert whole.outcome().report.test_accuracy > 0.85
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"digest": "other"}, "samples"),
+        ({"machine": {"device": "bench", "block_spins": 128}}, "device"),
+        ({"machine": {"device": "emulator-dsb", "block_spins": 7}}, "block_spins"),
+        ({"recipe": replace(SMALL, coupling_bits=4)}, "coupling_bits"),
+    ],
+)
+def test_a_checkpoint_of_something_else_is_refused(pair, session, change, sentence):
+    problem = ProximalProblem.of(SMALL, pair)
+    made = trained(problem, session, steps=1).checkpoint()
+    with pytest.raises(CheckpointError, match=sentence):
+        TrainingRun(problem, session, resume=replace(made, **change))
+
+
+@pytest.mark.parametrize("damage", ["cut", "text", "about", "bits", "missing"])
+def test_a_damaged_checkpoint_is_refused(pair, session, tmp_path, damage):
+    path = tmp_path / "there.npz"
+    problem = ProximalProblem.of(SMALL, pair)
+    trained(problem, session, steps=1).checkpoint().save(path)
+    with np.load(path) as archive:
+        arrays = dict(archive)
+    if damage == "cut":
+        path.write_bytes(path.read_bytes()[:-40])
+    elif damage == "text":
+        path.write_text("hello")
+    elif damage == "about":
+        about = json.loads(str(arrays["header"])) | {"recipe": {"grid": "wide"}}
+        np.savez(path, **arrays | {"header": np.array(json.dumps(about))})
+    elif damage == "bits":
+        np.savez(path, **arrays | {"bits": arrays["bits"].astype(np.int8)})
+    else:
+        np.savez(path, bits=arrays["bits"])
+    with pytest.raises(CheckpointError):
+        TrainingRun(problem, session, resume=Checkpoint.load(path))
+
+
+def test_a_checkpoint_is_whole_at_every_moment(pair, session, tmp_path):
+    path = tmp_path / "there.npz"
+    for steps in (1, 2):
+        trained(ProximalProblem.of(SMALL, pair), session, steps=steps).checkpoint().save(path)
+        assert zipfile.is_zipfile(path)
+    assert Checkpoint.load(path).arrays["counts"][1] == 2
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_more_sweeps_may_be_made_than_were_planned(pair, session):
+    done = trained(ProximalProblem.of(replace(SMALL, sweeps=1), pair), session)
+    longer = ProximalProblem.of(replace(SMALL, sweeps=np.int64(2)), pair)
+    assert len(list(TrainingRun(longer, session, resume=done.checkpoint()))) == 1
+    restarted = replace(SMALL, sweeps=1, starts=2)
+    done = trained(ProximalProblem.of(restarted, pair), session)
+    other = ProximalProblem.of(replace(restarted, sweeps=2), pair)
+    with pytest.raises(CheckpointError, match="other sweeps"):
+        TrainingRun(other, session, resume=done.checkpoint())
+
+
+def test_patience_ends_a_descent_that_gains_nothing(pair, session):
+    patient = trained(ProximalProblem.of(replace(SMALL, sweeps=40, patience=2), pair), session)
+    assert patient.stepper.state.step == patient.stepper.best_step + 2 < 40
+
+
+def test_restarts_keep_the_best_of_all(pair, session):
+    problem = ProximalProblem.of(replace(SMALL, starts=3), pair)
+    losses = losses_of(trained(problem, session))
+    assert len(losses) == 9
+    assert list(losses) == sorted(losses, reverse=True)
+
+
+def test_the_cost_is_what_the_run_then_takes(pair, session):
+    problem = ProximalProblem.of(SMALL, pair)
+    cost = Cost.of(problem.descent, session.capabilities)
+    report = trained(problem, session).outcome().report
+    assert cost.calls == report.oracle_calls
+    assert cost.runs == report.oracle_calls * report.runs_per_call
+    assert cost.spins == report.spins + session.capabilities.field_spins
+    assert cost.bits_per_parameter == report.bits_per_parameter
+
+
+@pytest.mark.parametrize("name", list(PRESETS))
+def test_every_recipe_makes_a_network(name):
+    recipe = preset(name)
+    outputs = 1 if recipe.readout == "majority" else 10
+    assert recipe.architecture(outputs).n_inputs == recipe.grid**2
+
+
+def test_the_recipe_of_all_pairs_has_one_bit_and_a_tenth():
+    assert preset("pairs-4x4").architecture(1).bits_per_parameter <= 1.1
+
+
+def test_a_recipe_that_cannot_be_is_refused(pair):
+    with pytest.raises(TrainingError, match="no recipe"):
+        preset("pears")
+    with pytest.raises(AssemblyError, match="majority"):
+        ProximalRecipe().architecture(10)
+    with pytest.raises(AssemblyError, match="validation"):
+        ProximalRecipe(validation=1.0)
+    with pytest.raises(DataError, match="validation share"):
+        ProximalProblem.of(replace(SMALL, train_samples=4, validation=0.01), pair)
+
+
+def test_classes_choose_the_recipe():
+    assert default_preset("fashion-mnist", 2) == "pairs-4x4"
+    assert default_preset("fashion-mnist", 10) == "ten-classes-7x7"
+    assert default_preset("digits", 10) == "ten-digits-8x8"
+
+
+def test_the_command_trains_ten_classes_and_leaves_a_model(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    small = [
+        "proximal",
+        "--classes",
+        "all",
+        "--hidden",
+        "4",
+        "--grid",
+        "4",
+        "--sweeps",
+        "2",
+        "--out",
+        "there",
+    ]
+    assert run(program, [*small, *QUICK]) == 0
+    report = json.loads((tmp_path / "there/report.json").read_text())
+    assert report["method"] == "proximal"
+    assert report["n_train"] == len(load_digits().train)
+    assert report["test_accuracy"] > 0.3  # ten classes: a guess has 0.1 ± 0.01
+    model = TrainedModel.load(tmp_path / "there/model.npz")
+    test = load_digits().test
+    assert np.mean(model.predict(test.images) == test.labels) == report["test_accuracy"]
+    assert sorted(p.name for p in (tmp_path / "there").iterdir()) == [
+        "model.npz",
+        "report.json",
+        "training.png",
+    ]
+
+
+def test_a_finished_checkpoint_can_be_asked_again(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    some = [
+        "proximal",
+        "--recipe",
+        "pairs-4x4",
+        "--sweeps",
+        "2",
+        "--checkpoint",
+        "kept.npz",
+        *QUICK,
+    ]
+    assert run(program, [*some, "--json", "one.json"]) == 0
+    assert run(program, ["--resume", "kept.npz", "--quiet", "--json", "two.json"]) == 0
+    one, two = (json.loads((tmp_path / f"{name}.json").read_text()) for name in ("one", "two"))
+    del one["seconds"], two["seconds"]
+    assert one == two
+
+
+def test_a_dry_run_says_the_cost_and_leaves_nothing(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert (
+        run(program, ["proximal", "--recipe", "pairs-4x4", "--dry-run", "--device", "emulator-550"])
+        == 0
+    )
+    said = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
+    assert (said["spins"], said["couplings"]) == ("73", "2628")
+    assert float(said["machine_s"]) > 0
+    assert run(program, ["--dry-run", "--train-samples", "4", "--hidden", "4,3"]) == 0
+    said = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
+    assert (said["network"], said["spins"]) == ("16-4-3-majority", "255")
+    assert float(said["dynamic_range"]) > 1
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--sweeps", "3"], "No such option"),
+        (["proximal", "--iterations", "3"], "No such option"),
+        (["--classes", "all"], "two classes apart; say qnn-train proximal"),
+        (["--train-samples", "all"], "number of images; say qnn-train proximal"),
+        (["proximal", "--classes", "1,2,3", "--readout", "majority"], "majority vote"),
+        (["proximal", "--grid", "3"], "does not divide"),
+        (["proximal", "--block-spins", "5"], "bits"),
+        (["proximal", "--recipe", "pears"], "pairs-4x4"),
+        (["--classes", "1,x"], "not class numbers"),
+        (["--hidden", "4,0"], "not in the range"),
+        (["--machines", "2", "--device", "emulator-550"], "copies of one driver"),
+    ],
+)
+def test_what_does_not_fit_together_is_refused_in_one_line(arguments, sentence, capsys):
+    assert run(program, [*arguments, "--device", "emulator-dsb", "--dry-run"]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert sentence in said.err
+    assert said.err.count("\n") == 1
