@@ -40,9 +40,37 @@ class Step:
 
 
 JOB_LANES = ("client", "server", "driver process")
-JOB: tuple[Step, ...] = ()
-TRAINING_LANES = ("qnn_train", "cim_hal", "machine")
-TRAINING: tuple[Step, ...] = ()
+JOB = (
+    Step(0, "cim_hal.client.session", "sample(model): options checked"),
+    Step(0, "cim_hal.client.uploads", "couplings not there yet? upload them"),
+    Step(1, "cim_hal.protocol.handlers.couplings", "begin, chunks, commit"),
+    Step(1, "cim_hal.server.executor", "lower: fold h, gauge, quantize"),
+    Step(0, "cim_hal.client.session", "sample message, with a key"),
+    Step(1, "cim_hal.protocol.core", "session, role, lock, limits"),
+    Step(1, "cim_hal.protocol.jobs.table", "a new job, or the known one"),
+    Step(1, "cim_hal.server.storage.journal", "Persist: written before it counts"),
+    Step(1, "cim_hal.protocol.jobs.scheduler", "its turn: effect Run"),
+    Step(1, "cim_hal.server.driver.guard", "interlocks, then the driver"),
+    Step(2, "cim_hal.server.driver.child_main", "Driver.run(program, stop)"),
+    Step(1, "cim_hal.server.collector", "readout checked and lifted"),
+    Step(1, "cim_hal.server.executor", "Done(Run, Result)"),
+    Step(0, "cim_hal.client.job", "result(): rows fetched"),
+    Step(0, "cim_hal.model.sampleset", "energies of the user's model"),
+)
+TRAINING_LANES = ("qnn_train", "cim_hal session", "machine")
+TRAINING = (
+    Step(0, "qnn_train.data", "images to features in levels"),
+    Step(0, "qnn_train.network.network", "the network, exact in integers"),
+    Step(0, "qnn_train.network.intervals", "bounds of all sums, forwards"),
+    Step(0, "qnn_train.program.assemble", "QCBO: min xQx, Ax = b"),
+    Step(0, "qnn_train.solve.lifting", "lifted: X = xx^T"),
+    Step(0, "qnn_train.solve.qcgd", "gradient G of this step"),
+    Step(1, "qnn_train.solve.oracle", "G as an IsingModel"),
+    Step(2, "emulator.machine", "or a laboratory: samples"),
+    Step(0, "qnn_train.solve.qcgd", "advance: mix in the best atoms"),
+    Step(0, "qnn_train.solve.extraction", "weights of every sample judged"),
+    Step(0, "qnn_train.model.file", "the best network, saved"),
+)
 
 
 def layers(package: str) -> list[list[str]]:

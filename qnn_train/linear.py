@@ -1,4 +1,4 @@
-"""Integer weights of a linear fit, found by an oracle: the shortest road through the machine."""
+"""Integer weights of a linear fit, found by an oracle: the smallest use of the machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The file of a recorded conversation: the frames of each message, with time and direction.
+"""The file of a recording: the frames of each message, with time and direction.
 
 A cassette is a file of `protocol.wire.framing`. Its messages are records: first `CassetteHeader`,
 then a `RecordedMessage` for each message that passed, whose buffers are the frames of that
@@ -86,7 +86,7 @@ class RecordedExchange:
 
 @dataclass(frozen=True, eq=False)
 class Cassette:
-    """A recorded conversation.
+    """A recorded session.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""A proxy that records the conversation of clients with a server."""
+"""A proxy that records the messages between clients and a server."""
 
 from __future__ import annotations
 

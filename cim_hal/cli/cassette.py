@@ -1,4 +1,4 @@
-"""``cim-hal record``, ``replay`` and ``check``: record a conversation, replay it, compare."""
+"""``cim-hal record``, ``replay`` and ``check``: record a session, replay it, compare."""
 
 from __future__ import annotations
 

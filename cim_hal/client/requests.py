@@ -178,7 +178,7 @@ class RequestClient:
 
     def _hello(self, stale: Welcome | None, deadline: float) -> Steps[None]:
         if self._welcome is not stale:
-            return  # another conversation has said it meanwhile
+            return  # another thread has sent it meanwhile
         hello = Hello(protocols=(OLDEST, NEWEST), client=f"cim-hal {version('cim-hal')}")
         packet = Packet(Kind.REQUEST, secrets.token_bytes(ID_BYTES), hello)
         self._welcome = checked((yield from self._asked(packet, deadline=deadline)), (Welcome,))

@@ -32,7 +32,7 @@ __all__ = ["UNITS", "Candidate", "Comparison", "Trial", "Tuner"]
 
 UNITS = 16
 # A run may be this much shorter or longer than the machine recommends.
-STRETCH = 8.0
+SPAN = 8.0
 MAX_SEED = 2**63
 
 
@@ -197,8 +197,8 @@ class Tuner:
         high = min(high, max(2 * max(recommended.pump), low))
         first = asked.suggest_float("pump.first", low, high)
         last = asked.suggest_float("pump.last", low, high)
-        shortest = max(1, int(recommended.round_trips / STRETCH))
-        longest = min(self.work, int(recommended.round_trips * STRETCH))
+        shortest = max(1, int(recommended.round_trips / SPAN))
+        longest = min(self.work, int(recommended.round_trips * SPAN))
         longest = max(shortest, recommended.round_trips, min(longest, capabilities.max_round_trips))
         round_trips = asked.suggest_int("round_trips", shortest, longest, log=True)
         settings = {}

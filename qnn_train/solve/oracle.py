@@ -130,7 +130,7 @@ class SessionOracle:
     schedule : PumpSchedule, optional
         The machine's own by default.
     settings : mapping of str to float, optional
-        Knobs of the machine to turn.
+        Settings of the machine, see `Session.sample`.
     ahead : int
         Jobs that may wait at once.
     calls : int

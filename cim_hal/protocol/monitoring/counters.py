@@ -124,7 +124,7 @@ class _Bucket:
 
 
 class ThroughputCounter:
-    """The last `n_buckets` stretches of `bucket_s` seconds each, the running one included."""
+    """The last `n_buckets` intervals of `bucket_s` seconds each, the running one included."""
 
     def __init__(self, *, bucket_s: float = BUCKET_S, n_buckets: int = N_BUCKETS) -> None:
         self._bucket_s = bucket_s
@@ -156,7 +156,7 @@ class ThroughputCounter:
             bucket.runs += n_runs
 
     def report(self) -> Throughput:
-        """Return the stretches, oldest first."""
+        """Return the intervals, oldest first."""
         buckets = self._buckets.values()
         return Throughput(
             bucket_s=self._bucket_s,

@@ -109,7 +109,7 @@ class EventSummary(Wire):
 
 
 class Throughput(Wire):
-    """What was done in the last stretches of `bucket_s` each; the last one is not over yet."""
+    """Throughput in the latest intervals of `bucket_s` each; the last one is not over yet."""
 
     bucket_s: Seconds
     jobs: tuple[Number, ...] = ()

@@ -1,0 +1,36 @@
+"""The pages for maintainers name files that exist, and show pictures of today's code."""
+
+from __future__ import annotations
+
+import re
+import runpy
+
+import pytest
+from source_tree import ROOT, modules
+
+PAGES = sorted((ROOT / "docs/development").glob("*.md"))
+PICTURES = runpy.run_path(str(ROOT / "docs/pictures.py"))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+def test_every_file_that_a_page_names_exists(page):
+    text = page.read_text(encoding="utf-8")
+    roots = "cim_hal|emulator|qnn_train|tests|docs|benchmarks"
+    named = set(re.findall(rf"`((?:{roots})/[\w/.*-]+)`", text))
+    named |= {
+        f"tests/{path}"
+        for path in re.findall(
+            r"`((?:unit|integration|property|training|architecture|physics)/[\w/.-]*)`", text
+        )
+    }
+    missing = {path for path in named if "<" not in path and not (ROOT / path).exists()}
+    assert missing == set()
+
+
+def test_the_pictures_are_of_this_code():
+    assert PICTURES["stale"]() == [], "run python docs/pictures.py"
+
+
+def test_every_step_of_a_picture_is_in_a_module():
+    steps = [*PICTURES["JOB"], *PICTURES["TRAINING"]]
+    assert {step.module for step in steps} <= set(modules())
