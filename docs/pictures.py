@@ -32,7 +32,7 @@ STYLE = """<style>
 
 @dataclass(frozen=True)
 class Step:
-    """One station of a way: in which lane, in which module, and what happens there."""
+    """One step of a path: its lane, its module, and what happens there."""
 
     lane: int
     module: str
@@ -103,7 +103,7 @@ def draw_packages() -> str:
     return _svg(960, height, "Packages and their layers", body)
 
 
-def draw_way(title: str, lanes: Sequence[str], steps: Sequence[Step]) -> str:
+def draw_path(title: str, lanes: Sequence[str], steps: Sequence[Step]) -> str:
     """Draw a sequence of steps through lanes, from top to bottom."""
     width, height = 960 // len(lanes), 74 + 62 * len(steps)
     body = [
@@ -113,7 +113,7 @@ def draw_way(title: str, lanes: Sequence[str], steps: Sequence[Step]) -> str:
     ]
     for number, step in enumerate(steps):
         x, y = step.lane * width + 18, 48 + 62 * number
-        body += _station(step, x, y, width - 36)
+        body += _step(step, x, y, width - 36)
         if number:
             body.append(_arrow(steps[number - 1].lane, step.lane, y, width))
     return _svg(960, height, title, body)
@@ -123,8 +123,10 @@ def pictures() -> dict[str, str]:
     """Return the pictures by the names of their files."""
     return {
         "architecture-packages.svg": draw_packages(),
-        "architecture-job.svg": draw_way("The way of a job", JOB_LANES, JOB),
-        "architecture-training.svg": draw_way("The way of a training", TRAINING_LANES, TRAINING),
+        "architecture-job.svg": draw_path("The path of a job", JOB_LANES, JOB),
+        "architecture-training.svg": draw_path(
+            "The path of a training run", TRAINING_LANES, TRAINING
+        ),
     }
 
 
@@ -155,7 +157,7 @@ def _row(names: Sequence[str], *, y: int, left: int, width: int) -> Iterator[str
         )
 
 
-def _station(step: Step, x: int, y: int, width: int) -> Iterator[str]:
+def _step(step: Step, x: int, y: int, width: int) -> Iterator[str]:
     yield f'<rect class="box" x="{x}" y="{y}" width="{width}" height="46" rx="6"/>'
     yield f'<text class="text" x="{x + 10}" y="{y + 19}">{escape(step.module)}</text>'
     yield f'<text class="small" x="{x + 10}" y="{y + 37}">{escape(step.text)}</text>'
