@@ -179,6 +179,6 @@ def _svg(width: int, height: int, title: str, body: Sequence[str]) -> str:
 
 if __name__ == "__main__":
     if "--check" in sys.argv:
-        sys.exit("\n".join(stale()))
+        sys.exit("\n".join(stale()) or None)
     for file, drawn in pictures().items():
         (STATIC / file).write_text(drawn)
