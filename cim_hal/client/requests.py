@@ -254,14 +254,14 @@ class _RetryState:
         """Return how long to wait before the next attempt, or raise `error`."""
         attempt, self.attempt = self.attempt, next(self._attempts, self.attempt)
         now = self._clock()
-        remaining_s, answer_s = self._give_up - now, now - self._sent
-        if isinstance(error, TransportError):
-            answer_s = 0.0  # there was none, and the next may come sooner
+        remaining_s = self._give_up - now
+        # Twice what the answer took, for another attempt to be answered in time: one that is cut
+        # off would hide the error that the server has answered with.
+        answer_s = 0.0 if isinstance(error, TransportError) else 2 * (now - self._sent)
         is_late = remaining_s <= max(self._least_s, error.retry_after_s, answer_s)
         if not error.retryable or is_late or attempt.pause_s == math.inf:
             raise self._gave_up(error)
-        # At most half of what is left, and no longer than leaves time for another answer: an
-        # attempt that is cut off would hide the error that the server has answered with.
+        # At most half of what is left, so that another attempt has the other half.
         longest_s = min(remaining_s / 2, remaining_s - answer_s)
         return max(min(attempt.pause_s, longest_s), error.retry_after_s)
 
