@@ -22,7 +22,7 @@ from sklearn.model_selection import train_test_split
 from threadpoolctl import threadpool_limits
 
 from qnn_train import QuantizedNetwork, QuantizedNetworkRegressor
-from qnn_train.solve.squared_error import fitted_line
+from qnn_train.solve.losses import fitted_line
 
 SETTINGS = {
     "8 hidden, binary": {},

@@ -1,6 +1,6 @@
 """Quantized networks for any table of numbers, with the conventions of scikit-learn."""
 
-from qnn_train.data.grid import FeatureGrid
+from qnn_train.data.features import FeatureGrid
 from qnn_train.estimator.classifier import QuantizedNetworkClassifier
 from qnn_train.estimator.regressor import QuantizedNetworkRegressor
 from qnn_train.estimator.summary import LayerSummary, NetworkSummary, Progress, TieReport

@@ -16,7 +16,7 @@ from sklearn.utils import check_consistent_length, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from cim_hal import DevicePool, Session, open_device
-from qnn_train.data.grid import FeatureGrid
+from qnn_train.data.features import FeatureGrid
 from qnn_train.errors import AssemblyError, CheckpointError
 from qnn_train.estimator.prediction_task import TaskJudge
 from qnn_train.estimator.summary import NetworkSummary, Progress, TieReport, distinct, draw

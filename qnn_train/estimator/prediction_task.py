@@ -11,8 +11,7 @@ from sklearn.metrics import r2_score
 from qnn_train.model.integer import IntegerClassifier, IntegerModel, IntegerRegressor
 from qnn_train.network import QuantizedNetwork
 from qnn_train.network.network import second_class
-from qnn_train.solve.cross_entropy import CrossEntropy, mean_loss, targets_of
-from qnn_train.solve.squared_error import SquaredError, fitted_line
+from qnn_train.solve.losses import CrossEntropy, SquaredError, fitted_line, mean_loss, targets_of
 from qnn_train.training.descent import Examples, OutputScale, SweepResult, margins_of
 
 if TYPE_CHECKING:
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from qnn_train.data.grid import FeatureGrid
+    from qnn_train.data.features import FeatureGrid
     from qnn_train.solve import DescentLoss
 
 __all__ = ["ClassificationTask", "PredictionTask", "RegressionTask", "TaskJudge"]

@@ -10,11 +10,11 @@ import numpy as np
 from pydantic import Field
 
 from qnn_train.archive import checked_array
-from qnn_train.data.grid import FeatureGrid
+from qnn_train.data.features import FeatureGrid
 from qnn_train.errors import ModelFileError
 from qnn_train.model.file import ModelHeader, layer_headers, read_model, write_model
 from qnn_train.network.network import second_class
-from qnn_train.solve.cross_entropy import probabilities
+from qnn_train.solve.losses import probabilities
 
 if TYPE_CHECKING:
     import os

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from qnn_train.solve.blocks import Block
-    from qnn_train.solve.descent_loss import DescentLoss
     from qnn_train.solve.forward import ForwardPass
+    from qnn_train.solve.losses import DescentLoss
 
 __all__ = ["candidate_losses", "race"]
 

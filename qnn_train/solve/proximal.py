@@ -26,13 +26,12 @@ import numpy as np
 
 from qnn_train.errors import TrainingError
 from qnn_train.network import QuantizedNetwork
-from qnn_train.solve.annealing import Annealing
 from qnn_train.solve.blocks import block_bits, partition
 from qnn_train.solve.candidate_losses import race
-from qnn_train.solve.cross_entropy import CrossEntropy
 from qnn_train.solve.forward import ForwardPass, NetworkParameters
+from qnn_train.solve.losses import CrossEntropy
 from qnn_train.solve.parallel import minimize_all
-from qnn_train.solve.proximal_state import ProximalState, random_bits
+from qnn_train.solve.proximal_state import Annealing, ProximalState, random_bits
 from qnn_train.solve.second_order import model_of
 
 if TYPE_CHECKING:
@@ -42,7 +41,7 @@ if TYPE_CHECKING:
 
     from qnn_train.network import Architecture
     from qnn_train.solve.blocks import Block
-    from qnn_train.solve.descent_loss import DescentLoss
+    from qnn_train.solve.losses import DescentLoss
     from qnn_train.solve.oracle import Oracle
     from qnn_train.solve.second_order import BlockModel
 

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from qnn_train.solve.blocks import Block, BlockBits
-    from qnn_train.solve.descent_loss import DescentLoss, Expansion
     from qnn_train.solve.forward import ForwardPass, NetworkParameters
+    from qnn_train.solve.losses import DescentLoss, Expansion
 
 __all__ = ["BlockModel", "model_of"]
 

@@ -10,8 +10,8 @@ import numpy as np
 
 from qnn_train.solve import CrossEntropy
 from qnn_train.solve.blocks import block_bits, partition
-from qnn_train.solve.cross_entropy import error_rate
 from qnn_train.solve.forward import ForwardPass, NetworkParameters
+from qnn_train.solve.losses import error_rate
 from qnn_train.solve.proximal import sample_order
 from qnn_train.training.checkpoint import fingerprint
 

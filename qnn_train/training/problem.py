@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from cim_hal import Capabilities, DevicePool, Session
     from qnn_train.data import ImageSet, Pair, Selection
     from qnn_train.network import Architecture
+    from qnn_train.training.methods import Method
     from qnn_train.training.report import Row
 
     Arrays = Mapping[str, NDArray[Any]]
@@ -117,8 +118,26 @@ class Preparation:
         arrays: Arrays | None = None,
         rows: list[Row] | None = None,
     ) -> QcboStepper:
-        """Return the method of the recipe, see `Problem.stepper`."""
-        return QcboStepper(self, session, arrays, rows)
+        """Return the method of the recipe, see `Problem.stepper`.
+
+        Raises
+        ------
+        CapabilityError
+            The program, or its largest part, does not fit the machine.
+        TrainingError
+            No such method.
+        """
+        method = self._method()
+        self.check_fits(session.capabilities, batch=method.batch)
+        return QcboStepper(
+            self.recipe,
+            session,
+            method=method,
+            task=self.task,
+            scorer=self.scorer,
+            arrays=arrays,
+            rows=rows,
+        )
 
     def examples(self, images: ImageSet) -> Examples:
         """Return the features of other images."""
@@ -133,9 +152,7 @@ class Preparation:
             The program does not fit the machine.
         """
         recipe = self.recipe
-        chosen = method_named(
-            recipe.method, batch=recipe.batch, n_samples=recipe.n_runs, seed=recipe.seed
-        )
+        chosen = self._method()
         self.check_fits(capabilities, batch=chosen.batch)
         spins = self.spins_of(chosen.batch) + capabilities.field_spins
         size = ProgramSize.of(self.task.largest_part(chosen.batch))
@@ -192,6 +209,13 @@ class Preparation:
     def assemble(self) -> Assembly:
         """Make the program."""
         return self.task.assembly
+
+    def _method(self) -> Method:
+        """Return the method that the recipe names."""
+        recipe = self.recipe
+        return method_named(
+            recipe.method, batch=recipe.batch, n_samples=recipe.n_runs, seed=recipe.seed
+        )
 
     @property
     def _each(self) -> int:

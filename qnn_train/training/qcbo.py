@@ -11,7 +11,7 @@ from qnn_train.archive import checked_array, checked_bits, reading
 from qnn_train.errors import CheckpointError
 from qnn_train.network import QuantizedNetwork
 from qnn_train.solve import Candidate, Extractor, Iterate, PackedOracle, SessionOracle, to_arrays
-from qnn_train.training.methods import METHODS, method_named
+from qnn_train.training.methods import METHODS
 from qnn_train.training.report import Row, finite
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from qnn_train.program import Assembly, Task
     from qnn_train.solve import Oracle, Scorer
     from qnn_train.training.methods import Method
-    from qnn_train.training.problem import Preparation
+    from qnn_train.training.recipe import Recipe
 
     Arrays = Mapping[str, NDArray[Any]]
 
@@ -124,38 +124,41 @@ def train(
 
 
 class QcboStepper:
-    """Steps of a method of `METHODS` on the images of a preparation.
+    """Steps of a method of `METHODS` on a task that fits the machine.
 
     Parameters
     ----------
-    preparation : Preparation
+    recipe : Recipe
     session : cim_hal.Session or cim_hal.DevicePool
+    method : Method
+        That of the recipe, see `method_named`.
+    task : Task
+    scorer : Scorer
     arrays, rows : optional
         Where to go on, see `Stepper`.
 
     Raises
     ------
     CapabilityError
-        The program, or its largest part, does not fit the machine.
+        More runs in a call than the machine makes.
     CheckpointError
         Arrays of another problem, or damaged ones.
-    TrainingError
-        No such method.
     """
 
     def __init__(
         self,
-        preparation: Preparation,
+        recipe: Recipe,
         session: Session | DevicePool,
+        *,
+        method: Method,
+        task: Task,
+        scorer: Scorer,
         arrays: Arrays | None = None,
         rows: list[Row] | None = None,
     ) -> None:
-        recipe, capabilities = preparation.recipe, session.capabilities
-        self.method = method_named(
-            recipe.method, batch=recipe.batch, n_samples=recipe.n_runs, seed=recipe.seed
-        )
-        preparation.check_fits(capabilities, batch=self.method.batch)
+        capabilities = session.capabilities
         capabilities.check_runs(recipe.n_runs)
+        self.method = method
         self.machine: dict[str, str | int] = {"device": capabilities.name}
         self._iterations = recipe.iterations
         self._rows = list(rows or ())
@@ -170,9 +173,7 @@ class QcboStepper:
         )
         if recipe.pack:
             oracle = PackedOracle(oracle, capabilities.max_spins - capabilities.field_spins)
-        self._steps = train(
-            preparation.task, oracle, preparation.scorer, method=self.method, saved=state
-        )
+        self._steps = train(task, oracle, scorer, method=method, saved=state)
 
     @property
     def calls(self) -> int:

@@ -20,7 +20,7 @@ from qnn_train.estimator import FeatureGrid, save_onnx
 from qnn_train.estimator.prediction_task import ClassificationTask
 from qnn_train.network import Architecture, Layer
 from qnn_train.network.network import second_class
-from qnn_train.solve.cross_entropy import error_rate
+from qnn_train.solve.losses import error_rate
 
 MARGINS = np.arange(-3, 4)
 

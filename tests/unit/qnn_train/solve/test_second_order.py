@@ -9,8 +9,8 @@ from qnn_train import QuantizedNetwork, Spline, layered_network
 from qnn_train.solve import CrossEntropy, SquaredError
 from qnn_train.solve.blocks import block_bits, partition
 from qnn_train.solve.candidate_losses import candidate_losses, race
-from qnn_train.solve.cross_entropy import error_rate, mean_loss, targets_of
 from qnn_train.solve.forward import ForwardPass, NetworkParameters
+from qnn_train.solve.losses import mean_loss, targets_of
 from qnn_train.solve.second_order import model_of
 
 SCALE, WIDTH, STEP = 0.02, 0.01, 0.25
@@ -143,21 +143,6 @@ def test_the_winner_of_a_race_is_as_good_as_the_best_of_all():
     assert len(finalists) == 8
     spread = every.std()
     assert losses.min() <= every.min() + 4 * spread / np.sqrt(1000)
-
-
-def test_the_mean_loss_is_that_of_the_formula():
-    rng = np.random.default_rng(3)
-    logits = rng.normal(scale=9, size=(50, 4)).astype(np.float32)
-    targets = np.eye(4, dtype=np.float32)[rng.integers(0, 4, 50)]
-    exact = logits.astype(np.float64)
-    softmax = np.exp(exact) / np.exp(exact).sum(axis=1, keepdims=True)
-    expected = -np.log((softmax * targets).sum(axis=1)).mean()
-    assert mean_loss(logits, targets) == pytest.approx(expected, rel=1e-6)
-    one = np.float32([[-90.0], [0.0], [90.0]])
-    right = np.float32([[0.0], [0.0], [1.0]])
-    assert mean_loss(one, right) == pytest.approx(np.log(2) / 3, rel=1e-6)
-    assert error_rate(one, right) == 0.0
-    assert error_rate(-logits, targets) == (np.argmin(logits, 1) != targets.argmax(1)).mean()
 
 
 def test_blocks_hold_every_bit_however_neurons_are_mixed():

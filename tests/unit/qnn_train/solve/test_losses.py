@@ -1,4 +1,4 @@
-"""The squared loss of a descent: least squares, and the optimum of small problems."""
+"""The losses of a descent: least squares, its optimum of small problems, and the softmax loss."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from qnn_train import ExhaustiveOracle, QuantizedNetwork, Spline, layered_network
 from qnn_train.solve import SquaredError, proximal_descent
-from qnn_train.solve.squared_error import fitted_line
+from qnn_train.solve.losses import error_rate, fitted_line, mean_loss
 
 LOSS = SquaredError()
 
@@ -76,3 +76,18 @@ def test_a_descent_finds_the_best_of_all_networks(sizes):
         margins = QuantizedNetwork.from_bits(architecture, found).margin(inputs)
         reached = min(LOSS.mean(each, targets) for each in margins.reshape(12, 60, -1))
         assert reached == pytest.approx(least, rel=1e-6)
+
+
+def test_the_mean_loss_is_that_of_the_formula():
+    rng = np.random.default_rng(3)
+    logits = rng.normal(scale=9, size=(50, 4)).astype(np.float32)
+    targets = np.eye(4, dtype=np.float32)[rng.integers(0, 4, 50)]
+    exact = logits.astype(np.float64)
+    softmax = np.exp(exact) / np.exp(exact).sum(axis=1, keepdims=True)
+    expected = -np.log((softmax * targets).sum(axis=1)).mean()
+    assert mean_loss(logits, targets) == pytest.approx(expected, rel=1e-6)
+    one = np.float32([[-90.0], [0.0], [90.0]])
+    right = np.float32([[0.0], [0.0], [1.0]])
+    assert mean_loss(one, right) == pytest.approx(np.log(2) / 3, rel=1e-6)
+    assert error_rate(one, right) == 0.0
+    assert error_rate(-logits, targets) == (np.argmin(logits, 1) != targets.argmax(1)).mean()

@@ -1,0 +1,291 @@
+r"""The losses that a proximal descent minimizes, each with its expansion to second order.
+
+**Squared loss of margins, on the scale and with the offset that suit them best.**
+
+For each output, with margins m and targets t over the samples,
+
+.. math:: L = \min_{s, c} \tfrac12 \langle (s\,m + c - t)^2 \rangle
+            = \tfrac12 \operatorname{var}(t)\,(1 - r^2), \qquad
+          s = \frac{\operatorname{cov}(m, t)}{\operatorname{var}(m)}, \quad
+          c = \langle t - s\,m \rangle ,
+
+where r is the correlation of m and t; several outputs add. Around a network L is taken at a scale
+that is kept, with the offset still free: half the variance of :math:`s\,m - t`, whose gradient in
+m is the centred residual, and whose curvature is that of centred moves. The scale there is no
+smaller than with r = 1/2: at the best scale of a network that knows little all moves look small.
+
+**Logistic and softmax loss of margins, by one formula.**
+
+With logits :math:`o` of one output (:math:`p = 1/(1 + e^{-o})`) or of several (p the softmax) and
+targets t, 1 for the right output and 0 elsewhere,
+
+.. math:: \frac{\partial L}{\partial o} = p - t, \qquad
+          \frac{\partial^2 L}{\partial o^2} = \operatorname{diag}(p) - p\,p^T .
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from qnn_train.network.network import second_class
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+__all__ = [
+    "CrossEntropy",
+    "DescentLoss",
+    "Expansion",
+    "SquaredError",
+    "error_rate",
+    "fitted_line",
+    "mean_loss",
+    "probabilities",
+    "targets_of",
+]
+
+LEAST_CORRELATION = 0.5
+RESCALING = np.geomspace(0.6, 1.6, 7)
+FIRST_LOGIT = 2.0
+# Samples that the scale of the logits is fitted on.
+SCALED_ON = 4096
+
+
+@dataclass(frozen=True, eq=False)
+class Expansion:
+    r"""The loss of each sample to second order in its outputs o: e, and diag(d) - u uᵀ.
+
+    Attributes
+    ----------
+    scale : float32 array, shape (outputs,)
+        Of the margins: :math:`\partial o/\partial m`.
+    gradient : float32 array, shape (samples, outputs)
+        e.
+    diagonal : float32 array, shape (samples, outputs)
+        d.
+    rank_one : float32 array, shape (samples, outputs), or None
+        u; None for zero.
+    """
+
+    scale: NDArray[np.float32]
+    gradient: NDArray[np.float32]
+    diagonal: NDArray[np.float32]
+    rank_one: NDArray[np.float32] | None = None
+
+    def rows(self, start: int, stop: int) -> Expansion:
+        """Return the expansion of some of the samples."""
+        part = slice(start, stop)
+        return replace(
+            self,
+            gradient=self.gradient[part],
+            diagonal=self.diagonal[part],
+            rank_one=None if self.rank_one is None else self.rank_one[part],
+        )
+
+
+class DescentLoss(Protocol):
+    """A mean over samples of a function of margins and targets.
+
+    Margins and targets are arrays of shape (samples, outputs). The scale is a number the descent
+    carries from step to step, for a loss that needs it.
+    """
+
+    @property
+    def free_offset(self) -> bool:
+        """Whether an offset of each output is fitted to each network: constants cost nothing."""
+        ...
+
+    def targets_of(self, labels: ArrayLike, n_outputs: int) -> NDArray[np.float32]:
+        """Return the targets that labels mean, float32."""
+        ...
+
+    def rescaled(
+        self, margins: NDArray[np.floating], targets: NDArray[np.float32], scale: float
+    ) -> float:
+        """Return the scale to go on with; the one before is 0 at the beginning."""
+        ...
+
+    def mean(
+        self, margins: NDArray[np.floating], targets: NDArray[np.float32], scale: float
+    ) -> float:
+        """Return the mean loss over samples."""
+        ...
+
+    def expand(
+        self, margins: NDArray[np.float32], targets: NDArray[np.float32], scale: float
+    ) -> Expansion:
+        """Return the loss of each sample around its margins."""
+        ...
+
+
+@dataclass(frozen=True)
+class SquaredError:
+    """Half the mean squared residual of the best line from margins to targets, see above.
+
+    It needs no scale from the descent, which is 1 throughout.
+    """
+
+    @property
+    def free_offset(self) -> bool:
+        """True: its offset is found for each network."""
+        return True
+
+    def targets_of(self, labels: ArrayLike, n_outputs: int) -> NDArray[np.float32]:
+        """Return real labels, (samples,) or (samples, outputs), with an axis of outputs."""
+        given = np.asarray(labels, np.float32)
+        return given.reshape(len(given), n_outputs)
+
+    def rescaled(
+        self,
+        margins: NDArray[np.floating],  # noqa: ARG002  it finds its own scale
+        targets: NDArray[np.float32],  # noqa: ARG002
+        scale: float,  # noqa: ARG002
+    ) -> float:
+        """Return 1."""
+        return 1.0
+
+    def mean(
+        self,
+        margins: NDArray[np.floating],
+        targets: NDArray[np.float32],
+        scale: float = 1.0,  # noqa: ARG002  it finds its own
+    ) -> float:
+        """Return the loss, summed over outputs."""
+        both, of_margins, of_targets = _moments(margins, targets)
+        explained = np.divide(both**2, of_margins, out=np.zeros_like(both), where=of_margins > 0)
+        return float(0.5 * np.sum(of_targets - explained))
+
+    def expand(
+        self,
+        margins: NDArray[np.float32],
+        targets: NDArray[np.float32],
+        scale: float = 1.0,  # noqa: ARG002  it finds its own
+    ) -> Expansion:
+        """Return the loss at a kept scale, the offset free."""
+        both, of_margins, of_targets = _moments(margins, targets)
+        at_most = np.sqrt(of_targets / np.where(of_margins > 0, of_margins, 1.0))  # r = 1
+        best = np.divide(both, of_margins, out=np.zeros_like(both), where=of_margins > 0)
+        least = LEAST_CORRELATION * at_most
+        kept = np.where(both < 0, -1.0, 1.0) * np.maximum(np.abs(best), least)
+        residual = kept * _centred(margins) - _centred(targets)
+        return Expansion(
+            kept.astype(np.float32),
+            residual.astype(np.float32),
+            np.ones(residual.shape, np.float32),
+        )
+
+
+def fitted_line(
+    margins: NDArray[np.floating], targets: NDArray[np.floating]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return scale and offset of each output, by least squares; a scale of 0 where margins agree.
+
+    Parameters
+    ----------
+    margins, targets : array, shape (samples, outputs)
+
+    Returns
+    -------
+    two float64 arrays, shape (outputs,)
+    """
+    both, of_margins, _ = _moments(margins, targets)
+    scale = np.divide(both, of_margins, out=np.zeros_like(both), where=of_margins > 0)
+    of_margin, of_target = (a.mean(axis=0, dtype=np.float64) for a in (margins, targets))
+    return scale, of_target - scale * of_margin
+
+
+def _moments(
+    margins: NDArray[np.floating], targets: NDArray[np.floating]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Return the covariance, and the variances of margins and targets, of each output."""
+    m, t = _centred(margins), _centred(targets)
+    both, of_margins, of_targets = ((a * b).mean(axis=0) for a, b in ((m, t), (m, m), (t, t)))
+    return both, of_margins, of_targets
+
+
+def _centred(values: NDArray[np.floating]) -> NDArray[np.float64]:
+    return values - values.mean(axis=0, dtype=np.float64)
+
+
+@dataclass(frozen=True)
+class CrossEntropy:
+    """The loss of classes; the scale is that of the logits, in logits per margin."""
+
+    @property
+    def free_offset(self) -> bool:
+        """False: biases are bits of the network."""
+        return False
+
+    def targets_of(self, labels: ArrayLike, n_outputs: int) -> NDArray[np.float32]:
+        """Return what each output should be, see `targets_of`."""
+        return targets_of(labels, n_outputs)
+
+    def rescaled(
+        self, margins: NDArray[np.floating], targets: NDArray[np.float32], scale: float
+    ) -> float:
+        """Return the best of a few scales around `scale`; where that is 0, a first guess."""
+        margins, targets = margins[:SCALED_ON], targets[:SCALED_ON]
+        if not scale:
+            return FIRST_LOGIT / max(1.0, float(np.sqrt(np.mean(np.square(margins)))))
+        losses = [self.mean(margins, targets, s) for s in scale * RESCALING]
+        return float(scale * RESCALING[int(np.argmin(losses))])
+
+    def mean(
+        self, margins: NDArray[np.floating], targets: NDArray[np.float32], scale: float
+    ) -> float:
+        """Return the mean loss of the logits, see `mean_loss`."""
+        return mean_loss(np.float32(scale) * margins, targets)
+
+    def expand(
+        self, margins: NDArray[np.float32], targets: NDArray[np.float32], scale: float
+    ) -> Expansion:
+        """Return p - t, and diag(p) - p pᵀ."""
+        p = probabilities(np.float32(scale) * margins)
+        return Expansion(np.full(margins.shape[-1], scale, np.float32), p - targets, p, p)
+
+
+def targets_of(labels: ArrayLike, n_outputs: int) -> NDArray[np.float32]:
+    """Return what each output should be, 0 or 1; float32, shape (samples, outputs).
+
+    Parameters
+    ----------
+    labels : integer array, shape (samples,), or (samples, outputs)
+        -1 and +1 for one output; for several the number of the right one, or rows of -1 with one
+        +1.
+    """
+    given = np.asarray(labels)
+    if given.ndim == 1 and n_outputs > 1:
+        return np.eye(n_outputs, dtype=np.float32)[given]
+    return (given.reshape(len(given), n_outputs) > 0).astype(np.float32)
+
+
+def probabilities(logits: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Return p of logits (..., outputs); float32."""
+    if logits.shape[-1] == 1:
+        return (0.5 + 0.5 * np.tanh(0.5 * logits)).astype(np.float32)
+    powers = np.exp(logits - logits.max(axis=-1, keepdims=True), dtype=np.float32)
+    return powers / powers.sum(axis=-1, keepdims=True)
+
+
+def error_rate(margins: NDArray[np.floating], targets: NDArray[np.float32]) -> float:
+    """Return the share of wrong answers, of margins and targets (samples, outputs)."""
+    if margins.shape[-1] == 1:
+        return float(np.mean(second_class(margins[:, 0]) != (targets[:, 0] > 0)))
+    return float(np.mean(margins.argmax(axis=-1) != targets.argmax(axis=-1)))
+
+
+def mean_loss(logits: NDArray[np.floating], targets: NDArray[np.float32]) -> float:
+    """Return the mean loss over samples, of logits and targets (samples, outputs)."""
+    right = np.einsum("nc,nc->n", logits, targets)
+    if logits.shape[-1] == 1:
+        of_one = logits[:, 0]
+        softplus = np.maximum(of_one, 0) + np.log(1 + np.exp(-np.abs(of_one)))
+        return float(np.mean(softplus - right, dtype=np.float64))
+    columns = logits.T.copy()  # long rows: 3x faster than short ones
+    top = columns.max(axis=0)
+    columns -= top
+    total = np.exp(columns, out=columns).sum(axis=0)
+    return float(np.mean(top + np.log(total) - right, dtype=np.float64))
