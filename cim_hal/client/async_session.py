@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 import weakref
 from contextlib import suppress
 from functools import partial, wraps
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
     from cim_hal.protocol.wire.messages import Progress
 
 __all__ = ["AsyncJob", "AsyncLease", "AsyncSession", "open_device_async"]
+
+CANCEL_S = 2.0  # that a closing session waits for calls that were cancelled
+END_S = 5.0  # and for its threads, which have nothing to wait for any more
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -89,20 +93,27 @@ class _Calls:
                     loop.call_soon_threadsafe(is_over.set)
 
         # Not one of the workers, which it ends.
-        threading.Thread(target=work, name="cim-hal closing", daemon=True).start()
+        thread = threading.Thread(target=work, name="cim-hal closing", daemon=True)
+        thread.start()
         await is_over.wait()
+        thread.join()  # its last statement was to say so
 
     def end(self, *, says_goodbye: bool) -> None:
-        """End the session and its threads, once cancelled calls have cancelled their jobs."""
+        """End the session and its threads, once cancelled calls have cancelled their jobs.
+
+        They have `CANCEL_S` for it; the server cancels the jobs of those that are slower, unless
+        they were to be kept.
+        """
         try:
             if says_goodbye:
+                deadline = time.monotonic() + CANCEL_S
                 for is_over in self._cancelled:
-                    is_over.wait()
+                    is_over.wait(max(deadline - time.monotonic(), 0.0))
                 self._session.close()
             else:
                 self.runner.close()
         finally:
-            self._workers.close()
+            self._workers.close(END_S)
 
     def abandon(self) -> None:
         """End the session of a face that was collected, without waiting for it."""

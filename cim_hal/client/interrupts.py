@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["CallCancelledError", "Interrupt", "acquire", "check", "current", "observing", "sleep"]
+__all__ = ["CallCancelledError", "Interrupt", "acquire", "current", "observing", "wait"]
 
 TURN_S = 0.05  # how often a thread that waits for a lock looks at its interrupt
 
@@ -47,11 +47,6 @@ class Interrupt:
         if self._event.is_set():
             raise CallCancelledError
 
-    def sleep(self, seconds: float) -> None:
-        """Sleep, unless it is set before or meanwhile."""
-        self._event.wait(seconds)
-        self.check()
-
     @contextmanager
     def waking(self, wake: Callable[[], None]) -> Iterator[None]:
         """Call `wake` if it is set within the block."""
@@ -81,20 +76,17 @@ def observing(interrupt: Interrupt | None) -> Iterator[None]:
         _thread.interrupt = before
 
 
-def check() -> None:
-    """Raise `CallCancelledError` if the call of this thread was cancelled."""
-    interrupt = current()
-    if interrupt is not None:
-        interrupt.check()
+def wait(event: threading.Event, timeout_s: float) -> None:
+    """Wait for an event, no longer than `timeout_s`; an interrupt sets it.
 
-
-def sleep(seconds: float) -> None:
-    """Sleep in this thread; raises `CallCancelledError` if its call is cancelled."""
+    Raises
+    ------
+    CallCancelledError
+        The call of this thread was cancelled.
+    """
     interrupt = current()
-    if interrupt is None:
-        time.sleep(seconds)
-    else:
-        interrupt.sleep(seconds)
+    with nullcontext() if interrupt is None else interrupt.waking(event.set):
+        event.wait(min(timeout_s, threading.TIMEOUT_MAX))
 
 
 def acquire(lock: threading.Lock, timeout_s: float) -> bool:

@@ -97,10 +97,11 @@ class RequestClient:
         poll_s: float = 0.0,
         work_s: float = 0.0,
         deadline: float = math.inf,
+        to_end: bool = False,
     ) -> Steps[Answer]:
         """Send a request and return its answer; see `ask_packet`."""
-        steps = self.ask_packet(body, *expected, poll_s=poll_s, work_s=work_s, deadline=deadline)
-        return (yield from steps)[0]
+        times = {"poll_s": poll_s, "work_s": work_s, "deadline": deadline}
+        return (yield from self.ask_packet(body, *expected, **times, to_end=to_end))[0]
 
     def ask_packet(
         self,
@@ -109,6 +110,7 @@ class RequestClient:
         poll_s: float = 0.0,
         work_s: float = 0.0,
         deadline: float = math.inf,
+        to_end: bool = False,
     ) -> Steps[tuple[Answer, tuple[NDArray[Any], ...]]]:
         """Send a request and return its answer with the arrays that came with it.
 
@@ -120,17 +122,21 @@ class RequestClient:
             How long it may work on the answer, as long as it answers to a ping meanwhile.
         deadline : float
             When to give up, on the clock; the time of an answer ends it too.
+        to_end : bool
+            Whether a call that is cancelled goes on until it is known what the server has done
+            with the request, up to the same deadline.
         """
+        times = {"poll_s": poll_s, "work_s": work_s, "deadline": deadline}
         welcome = yield from self.hello(deadline)
         packet = self.packet(body, welcome)
         try:
-            reply = yield from self._asked(packet, poll_s=poll_s, work_s=work_s, deadline=deadline)
+            reply = yield from self._asked(packet, **times, to_end=to_end)
         except UnknownReferenceError as error:
             if error.details.get("kind") != "session":
                 raise
             yield self._turn(welcome, deadline)
             packet = self.packet(body, (yield from self.hello(deadline)))
-            reply = yield from self._asked(packet, poll_s=poll_s, work_s=work_s, deadline=deadline)
+            reply = yield from self._asked(packet, **times, to_end=to_end)
         return checked(reply, expected), reply.buffers
 
     def send_all(
@@ -184,19 +190,27 @@ class RequestClient:
         self._welcome = checked((yield from self._asked(packet, deadline=deadline)), (Welcome,))
 
     def _asked(
-        self, packet: Packet, *, poll_s: float = 0.0, work_s: float = 0.0, deadline: float
+        self,
+        packet: Packet,
+        *,
+        poll_s: float = 0.0,
+        work_s: float = 0.0,
+        deadline: float,
+        to_end: bool = False,
     ) -> Steps[Packet]:
-        """Send a request deadline there is a reply, and raise the fault that it may be."""
+        """Send a request until there is a reply, and raise the fault that it may be."""
         repeat = _RetryState(self, deadline, poll_s + work_s)
         while True:
             timeout_s = repeat.timeout_s(repeat.attempt.retry_after_s + poll_s)
             try:
-                reply = yield Exchange(packet, timeout_s)
+                reply = yield Exchange(packet, timeout_s, to_end)
                 if isinstance(reply.body, ErrorMessage):
                     raise as_error(reply.body)
                 return reply
             except CimError as error:
-                yield Sleep(repeat.pause_s(error))
+                # A server that refused the request has not carried it out: nothing to find out.
+                is_unknown = isinstance(error, TransportError)
+                yield Sleep(repeat.pause_s(error), to_end and is_unknown)
                 if work_s and isinstance(error, TransportTimeoutError):
                     yield from self._check_life(deadline)
 
@@ -225,12 +239,13 @@ class _RetryState:
 
     def progressed(self) -> None:
         """Give the server the time of an answer again, if the caller has it."""
-        self._began = self._clock()
+        self._began = self._sent = self._clock()
         self._give_up = min(self._deadline, self._began + self._allowed_s)
 
     def timeout_s(self, wanted_s: float) -> float:
         """Return how long to wait for a reply: no longer than there is time."""
-        remaining_s = self._give_up - self._clock()
+        self._sent = self._clock()
+        remaining_s = self._give_up - self._sent
         if remaining_s <= 0:
             raise self._gave_up(TransportTimeoutError("no answer"))
         return min(wanted_s, remaining_s)
@@ -238,12 +253,17 @@ class _RetryState:
     def pause_s(self, error: CimError) -> float:
         """Return how long to wait before the next attempt, or raise `error`."""
         attempt, self.attempt = self.attempt, next(self._attempts, self.attempt)
-        remaining_s = self._give_up - self._clock()
-        is_late = remaining_s <= max(self._least_s, error.retry_after_s)
+        now = self._clock()
+        remaining_s = self._give_up - now
+        # Twice what the answer took, for another attempt to be answered in time: one that is cut
+        # off would hide the error that the server has answered with.
+        answer_s = 0.0 if isinstance(error, TransportError) else 2 * (now - self._sent)
+        is_late = remaining_s <= max(self._least_s, error.retry_after_s, answer_s)
         if not error.retryable or is_late or attempt.pause_s == math.inf:
             raise self._gave_up(error)
-        # Half of what is left, so that another attempt has the other half.
-        return max(min(attempt.pause_s, remaining_s / 2), error.retry_after_s)
+        # At most half of what is left, so that another attempt has the other half.
+        longest_s = min(remaining_s / 2, remaining_s - answer_s)
+        return max(min(attempt.pause_s, longest_s), error.retry_after_s)
 
     def _gave_up(self, error: CimError) -> CimError:
         """Return the error with the time that was spent on it."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from contextlib import closing
+from contextlib import closing, nullcontext
 from functools import wraps
 from inspect import signature
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
@@ -18,12 +18,12 @@ from cim_hal.client.steps import (
     Receive,
     Sleep,
     Subscribe,
-    Uninterrupted,
 )
 from cim_hal.errors import CimError, ClosedError, LocalProtocolError, TransportTimeoutError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
     from cim_hal.client.requests import RequestClient
     from cim_hal.client.steps import Step, Steps
@@ -75,6 +75,7 @@ class Runner:
         self._pid = os.getpid()
         self._opening = threading.Lock()
         self._turn = threading.Lock()
+        self._sleeping: set[threading.Event] = set()
 
     @property
     def is_usable(self) -> bool:
@@ -100,7 +101,7 @@ class Runner:
         self.check_process()  # before any lock: a child may have inherited it locked
         with self._opening:
             if self._is_closed:
-                raise ClosedError("the session is closed", hint="open another one")
+                raise _closed()
             if self._transport is None:
                 self._transport = self._open()
             return self._transport
@@ -114,11 +115,16 @@ class Runner:
             )
 
     def close(self) -> None:
-        """Close the transport; in a forked child this does nothing."""
+        """Close the transport; whoever waits or sleeps gets a `ClosedError`.
+
+        In a forked child this does nothing.
+        """
         if self.is_forked:
             return
         with self._opening:
             self._is_closed, transport = True, self._transport
+        for woken in self._sleeping.copy():
+            woken.set()
         if transport is not None:
             transport.close()
 
@@ -137,10 +143,11 @@ class Runner:
                 except (CimError, CallCancelledError) as caught:
                     error = caught
 
-    def _do(self, step: Step, transport: Transport) -> Any:  # noqa: PLR0911  one for each step
+    def _do(self, step: Step, transport: Transport) -> Any:
         match step:
             case Exchange():
-                return transport.exchange(step.packet, timeout_s=step.timeout_s)
+                with _observed(step):
+                    return transport.exchange(step.packet, timeout_s=step.timeout_s)
             case Pipeline():
                 return _send_all(step, transport)
             case Subscribe():
@@ -148,24 +155,31 @@ class Runner:
             case Receive():
                 return step.stream.next(timeout_s=step.timeout_s)
             case Sleep():
-                return interrupts.sleep(step.seconds)
+                with _observed(step):
+                    return self._sleep(step.seconds)
             case Exclusive():
                 return self._exclusive(step)
-            case Uninterrupted():
-                interrupts.check()
-                return self._uninterrupted(step.steps)
 
     def _exclusive(self, step: Exclusive) -> Any:
         if not interrupts.acquire(self._turn, step.timeout_s):
             raise TransportTimeoutError("another thread waits for the server")
         try:
-            return self._uninterrupted(step.steps)
+            with interrupts.observing(None):
+                return self.run(step.steps)
         finally:
             self._turn.release()
 
-    def _uninterrupted(self, steps: Steps[T]) -> T:
-        with interrupts.observing(None):
-            return self.run(steps)
+    def _sleep(self, seconds: float) -> None:
+        """Sleep; raise `ClosedError` if the session is closed meanwhile."""
+        woken = threading.Event()
+        self._sleeping.add(woken)
+        try:
+            if not self._is_closed:  # else `close` may not have seen the event
+                interrupts.wait(woken, seconds)
+        finally:
+            self._sleeping.discard(woken)
+        if self._is_closed:
+            raise _closed()
 
 
 class SessionPart:
@@ -176,6 +190,15 @@ class SessionPart:
 
     def _run(self, steps: Steps[T]) -> T:
         return self._runner.run(steps)
+
+
+def _observed(step: Exchange | Sleep) -> AbstractContextManager[None]:
+    """Let a cancelled call leave a step, unless it has to be carried out to its end."""
+    return interrupts.observing(None) if step.to_end else nullcontext()
+
+
+def _closed() -> ClosedError:
+    return ClosedError("the session is closed", hint="open another one")
 
 
 def _send_all(step: Pipeline, transport: Transport) -> None:

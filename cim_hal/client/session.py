@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from functools import partial
-from typing import TYPE_CHECKING, Self, Unpack
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from cim_hal.client.access import keys_for
 from cim_hal.client.instruments import InstrumentMethods
@@ -15,7 +15,6 @@ from cim_hal.client.messages import checked, sample_request
 from cim_hal.client.options import ConnectionOptions, SampleOptions, epoch_from_environment
 from cim_hal.client.requests import RequestClient
 from cim_hal.client.runner import Runner, blocking
-from cim_hal.client.steps import Uninterrupted
 from cim_hal.client.transport.base import Transport
 from cim_hal.client.transport.local import LocalTransport
 from cim_hal.client.uploads import CouplingMethods, Loaded, Uploader
@@ -377,15 +376,15 @@ class Session(CouplingMethods, LockMethods, InstrumentMethods):
 
     def _queue(self, model: IsingModel, request: Sample, deadline: float) -> Steps[JobStatus]:
         """Send the request; load the model first only if the server asks for it."""
-        # Uninterrupted: whoever is cancelled here has to learn of the job to cancel it.
-        send = self._client.ask
+        # To the end: whoever is cancelled here has to learn of the job to cancel it.
+        times: Any = {"deadline": deadline, "to_end": True}
         try:
-            return (yield Uninterrupted(send(request, JobStatus, deadline=deadline)))
+            return (yield from self._client.ask(request, JobStatus, **times))
         except UnknownReferenceError as error:
             if error.details.get("kind") != "coupling":
                 raise
         yield from self._uploader.load(model, request.coupling, deadline)
-        return (yield Uninterrupted(send(request, JobStatus, deadline=deadline)))
+        return (yield from self._client.ask(request, JobStatus, **times))
 
     def _check_digest(self, model: IsingModel, info: JobInfo) -> None:
         digest = self._uploader.digest(model)

@@ -24,7 +24,6 @@ __all__ = [
     "Step",
     "Steps",
     "Subscribe",
-    "Uninterrupted",
 ]
 
 T = TypeVar("T")
@@ -32,10 +31,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, eq=False)
 class Exchange:
-    """Send a request, once; its reply is sent back, or the error thrown."""
+    """Send a request, once; its reply is sent back, or the error thrown.
+
+    With `to_end` the reply is waited for even if the call is cancelled meanwhile.
+    """
 
     packet: Packet
     timeout_s: float
+    to_end: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,9 +77,10 @@ class Receive:
 
 @dataclass(frozen=True)
 class Sleep:
-    """Let time pass."""
+    """Let time pass; with `to_end` all of it, even if the call is cancelled meanwhile."""
 
     seconds: float
+    to_end: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,12 +95,5 @@ class Exclusive:
     timeout_s: float
 
 
-@dataclass(frozen=True, eq=False)
-class Uninterrupted:
-    """Run steps to their end even if the call is cancelled meanwhile; their result is sent back."""
-
-    steps: Steps[Any]
-
-
-Step: TypeAlias = Exchange | Pipeline | Subscribe | Receive | Sleep | Exclusive | Uninterrupted
+Step: TypeAlias = Exchange | Pipeline | Subscribe | Receive | Sleep | Exclusive
 Steps: TypeAlias = Generator[Step, Any, T]

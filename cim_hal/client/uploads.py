@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -43,6 +43,11 @@ if TYPE_CHECKING:
 __all__ = ["CouplingMethods", "Loaded", "Uploader"]
 
 LOWERING_S = 120.0  # a server may take this long to check and lower the largest model
+
+
+class _Times(TypedDict):
+    work_s: float
+    deadline: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,7 +178,7 @@ class Uploader:
         self, model: IsingModel, ref: CouplingRef, delta: EncodedCouplings | None, deadline: float
     ) -> Steps[Any]:
         spec = delta.spec if delta is not None else self._know(model).spec
-        ask, times = self._client.ask, {"work_s": LOWERING_S, "deadline": deadline}
+        ask, times = self._client.ask, _Times(work_s=LOWERING_S, deadline=deadline)
         begin = BeginCouplings(coupling=ref, spec=spec)
         answer = yield from ask(begin, CouplingsLoaded, UploadOpened, **times)
         if isinstance(answer, CouplingsLoaded):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
@@ -36,16 +37,20 @@ class Workers:
         thread = threading.Thread(
             target=_work, args=(self._calls, self._idle), name=self._name, daemon=True
         )
-        self._threads.append(thread)
         thread.start()
+        self._threads.append(thread)
 
-    def close(self) -> None:
-        """Wait for the calls that run, and end all threads; for another thread to call."""
+    def close(self, timeout_s: float) -> None:
+        """Wait for the calls that run, and end all threads; for another thread to call.
+
+        A thread whose call has not ended after `timeout_s` ends with its call.
+        """
         for _ in self._threads:
             self._calls.put(None)
+        deadline = time.monotonic() + timeout_s
         for thread in self._threads:
             if thread is not threading.current_thread():
-                thread.join()
+                thread.join(max(deadline - time.monotonic(), 0.0))
 
 
 def _work(calls: SimpleQueue[Callable[[], None] | None], idle: threading.Semaphore) -> None:

@@ -108,6 +108,37 @@ def _describe(network, **times):
     return network.run(network.client.ask(Describe(), Description, **times))
 
 
+FULL = QueueFullError("64 jobs wait")
+
+
+def test_the_error_of_the_server_is_not_hidden_by_an_attempt_that_is_cut_off():
+    class Slow(Network):
+        def _answer(self, step):
+            if step.timeout_s < 0.8:
+                self.now += step.timeout_s
+                raise LATE
+            self.now += 0.8
+            raise FULL
+
+    for _ in range(50):  # pauses are drawn
+        network = Slow()
+        with pytest.raises(QueueFullError):
+            _describe(network)
+        assert network.now <= 5.0
+
+
+def test_a_request_to_its_end_pauses_to_the_end_only_where_its_outcome_is_unknown():
+    network, steps = Network(FULL, LOST, LATE, DESCRIPTION), []
+
+    def do(step):
+        steps.append(step)
+        return network._do(step)
+
+    run_steps(network.client.ask(Describe(), Description, to_end=True), do)
+    assert [s.to_end for s in steps if isinstance(s, Exchange)] == [True] * 4
+    assert [s.to_end for s in steps if isinstance(s, Sleep)] == [False, True, True]
+
+
 # ---- again, or not --------------------------------------------------------------------------
 
 

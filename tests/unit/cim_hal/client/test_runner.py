@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import threading
 
 import numpy as np
 import pytest
@@ -9,8 +10,14 @@ from cim_machines import Annealer, Patient
 from cim_hal import IsingModel, LocalTransport, LoopbackTransport, PumpSchedule
 from cim_hal.client.requests import RequestClient
 from cim_hal.client.runner import Runner
+from cim_hal.client.steps import Sleep
 from cim_hal.client.uploads import Uploader
-from cim_hal.errors import LocalProtocolError, RemoteProtocolError, TransportTimeoutError
+from cim_hal.errors import (
+    ClosedError,
+    LocalProtocolError,
+    RemoteProtocolError,
+    TransportTimeoutError,
+)
 from cim_hal.protocol.wire.errors import as_error
 from cim_hal.protocol.wire.messages import (
     CouplingRef,
@@ -71,3 +78,14 @@ def test_the_digest_memo_does_not_keep_models_alive():
         assert len(uploader._known) == 0
     finally:
         runner.close()
+
+
+def test_a_sleep_ends_when_the_runner_is_closed(runner):
+    def steps():
+        timer.start()
+        yield Sleep(600.0)
+
+    timer = threading.Timer(0.1, runner.close)
+    with pytest.raises(ClosedError):
+        runner.run(steps())
+    timer.join()
