@@ -71,7 +71,9 @@ def test_trouble_on_the_line_is_survived_by_all_who_share_it(serving):
     models, seeds = [_glass(8, 1), _glass(40, 2)], range(30)
 
     async def main(endpoint):
-        async with open_device_async(endpoint, retries=Retries(retry_after_s=0.3)) as device:
+        async with open_device_async(
+            endpoint, timeout_s=60.0, retries=Retries(retry_after_s=0.3)
+        ) as device:
             return await _sample_all(device, models, seeds)
 
     with (
