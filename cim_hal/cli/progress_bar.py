@@ -36,17 +36,21 @@ def result_of(job: Job, console: Console, what: str) -> SampleSet:
 
     An interrupt (Ctrl-C) cancels the job.
     """
+    try:  # from the first line on: the job may run already while the bar is made
+        _show_changes(job, console, what)
+    except KeyboardInterrupt:
+        job.cancel()
+        raise
+    return job.result()
+
+
+def _show_changes(job: Job, console: Console, what: str) -> None:
     is_seen = console.is_terminal
     columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[done]}")
     with progress_on(console, *columns) as bar:
         task = bar.add_task(what, total=None, done="")
-        try:
-            for status in job.changes() if is_seen else ():
-                if status.progress is not None:
-                    done, total = status.progress.done, status.progress.total
-                    text = f"{done} of {total} {status.progress.unit}"
-                    bar.update(task, completed=done, total=total, done=text)
-        except KeyboardInterrupt:
-            job.cancel()
-            raise
-        return job.result()
+        for status in job.changes() if is_seen else ():
+            if status.progress is not None:
+                done, total = status.progress.done, status.progress.total
+                text = f"{done} of {total} {status.progress.unit}"
+                bar.update(task, completed=done, total=total, done=text)

@@ -6,6 +6,7 @@ import json
 import logging
 import secrets
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,7 @@ from cim_hal.cli.run_settings import RunSettings, parse_pump, parse_settings, re
 from cim_hal.cli.sample_plot import SUFFIXES, picture, readable
 from cim_hal.cli.sample_report import summarize, tabulate, write_archive
 from cim_hal.cli.search import KEPT_RUNS, Search, search_for
+from cim_hal.errors import CimError
 from cim_hal.model.files import read_model
 from cim_hal.model.trace import MAX_TRACE_BYTES, TraceRequest
 
@@ -44,6 +46,7 @@ __all__ = ["sample"]
 RUNS_OF_A_SEARCH = 64
 TRACED_RUNS = 16
 FRAMES = 200
+CANCEL_S = 5.0  # at most, to find and cancel the job of an interrupted submission
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,16 +201,29 @@ def _search(
     seed = secrets.randbits(63) if wanted.seed is None else wanted.seed
 
     def submit(number: int) -> Any:
-        return session.submit(
-            file.model,
-            schedule,
-            n_runs=runs,
-            seed=(seed + number) % MAX_SEED,
-            coupling_bits=wanted.bits,
-            priority=wanted.priority,
-            settings=chosen.settings,
-            trace=trace,
-        )
+        key = secrets.token_hex(16)
+
+        def send(timeout_s: float | None = None) -> Any:
+            return session.submit(
+                file.model,
+                schedule,
+                n_runs=runs,
+                seed=(seed + number) % MAX_SEED,
+                coupling_bits=wanted.bits,
+                priority=wanted.priority,
+                settings=chosen.settings,
+                trace=trace,
+                key=key,
+                timeout_s=timeout_s,
+            )
+
+        try:
+            return send()
+        except KeyboardInterrupt:
+            # The server may have the job already: the same key finds it and never runs twice.
+            with suppress(CimError):
+                send(CANCEL_S).cancel()
+            raise
 
     if wanted.seconds is not None:
         return search_for(wanted.seconds, submit, console)
