@@ -55,11 +55,7 @@ class Methods(click.Group):
             formatter.write_text(command.epilog)
 
 
-@click.group(
-    "qnn-train",
-    cls=Methods,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+@click.group("qnn-train", cls=Methods, context_settings={"help_option_names": ["-h", "--help"]})
 def program() -> None:
     """Train a quantized neural network to tell classes of images apart.
 

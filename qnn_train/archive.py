@@ -7,7 +7,7 @@ import zipfile
 import zlib
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from qnn_train.errors import TrainingError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from numpy.typing import ArrayLike, NDArray
+    from qnn_train.arrays import Array, ArrayLike, Arrays, BitArray
 
 
 __all__ = [
@@ -36,7 +36,7 @@ UNREADABLE = (OSError, EOFError, ValueError, RuntimeError, zipfile.BadZipFile, z
 
 def read_arrays(
     path: str | os.PathLike[str], refuse: type[TrainingError], *, max_bytes: int
-) -> dict[str, NDArray[Any]]:
+) -> dict[str, Array]:
     """Return all arrays of a file.
 
     Raises
@@ -119,9 +119,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         raise
 
 
-def checked_array(
-    arrays: Mapping[str, NDArray[Any]], name: str, kinds: str, shape: tuple[int, ...] | None
-) -> NDArray[Any]:
+def checked_array(arrays: Arrays, name: str, kinds: str, shape: tuple[int, ...] | None) -> Array:
     """Return an array of a file if it has the expected kind and shape.
 
     Parameters
@@ -147,9 +145,7 @@ def checked_array(
     return array
 
 
-def checked_bits(
-    arrays: Mapping[str, NDArray[Any]], name: str, rows: int, n_bits: int
-) -> NDArray[np.int8]:
+def checked_bits(arrays: Arrays, name: str, rows: int, n_bits: int) -> BitArray:
     """Return rows of bits (rows, n_bits), int8, that a file holds packed by `numpy.packbits`.
 
     Raises

@@ -12,8 +12,7 @@ from qnn_train.program import least_squares
 from qnn_train.solve import LiftedProblem, conditional_gradient
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, NDArray
-
+    from qnn_train.arrays import ArrayLike, IntArray
     from qnn_train.network import ParameterCode
     from qnn_train.solve import Oracle
 
@@ -31,7 +30,7 @@ class LinearFit:
         ‖scale X w - Y‖², computed from these weights.
     """
 
-    weights: NDArray[np.int64]
+    weights: IntArray
     objective: float
 
 

@@ -139,9 +139,7 @@ data_options = add_options(
         "--download", "fetch", is_flag=True, help="Fetch missing Fashion-MNIST files first."
     ),
     click.option(
-        "--classes",
-        type=ClassNumbers(),
-        help="Classes.  [default: digits 3,6; fashion-mnist 4,5]",
+        "--classes", type=ClassNumbers(), help="Classes.  [default: digits 3,6; fashion-mnist 4,5]"
     ),
 )
 
@@ -168,9 +166,7 @@ def network_options(defaults: dict[str, str]) -> Callable[[Any], Any]:
         option("weights", str, "binary, ternary, or 2bit to 8bit."),
         option("bias-bits", click.IntRange(0, 8), "Bits of each bias."),
         option(
-            "seed",
-            click.IntRange(0),
-            "Of images and machine; the same seed gives the same result.",
+            "seed", click.IntRange(0), "Of images and machine; the same seed gives the same result."
         ),
         option("runs", click.IntRange(1), "Runs of the machine in each call."),
         click.option(

@@ -6,13 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from qnn_train.cli.options import (
-    RunOptions,
-    Samples,
-    data_options,
-    network_options,
-    output_options,
-)
+from qnn_train.cli.options import RunOptions, Samples, data_options, network_options, output_options
 from qnn_train.method_names import ON_PARTS, QCBO_METHODS
 
 if TYPE_CHECKING:
@@ -43,10 +37,7 @@ LINES = "\n".join(f"  {name:<10}{about}" for name, about in QCBO_METHODS.items()
     "--batch", type=click.IntRange(1), help="Images of a part, for dlbo and qph.  [default: 5]"
 )
 @click.option(
-    "--pack",
-    is_flag=True,
-    default=None,
-    help="Put several parts into one task of the machine.",
+    "--pack", is_flag=True, default=None, help="Put several parts into one task of the machine."
 )
 @click.option(
     "--score",

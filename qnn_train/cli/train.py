@@ -77,11 +77,7 @@ class MachineOptions:
 
 
 def carry_out(
-    options: RunOptions,
-    changes: dict[str, Any],
-    make_recipe: MakeRecipe,
-    *,
-    default_device: str,
+    options: RunOptions, changes: dict[str, Any], make_recipe: MakeRecipe, *, default_device: str
 ) -> None:
     """Train, write model, report and picture, and print the summary.
 

@@ -22,7 +22,8 @@ import numpy as np
 from qnn_train.errors import DataError
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, NDArray
+    from qnn_train.arrays import ArrayLike, BitArray, FloatArray, NDArray
+
 
 __all__ = ["FeatureGrid", "PooledLevels", "PooledSign", "check_side", "mean_pool"]
 
@@ -48,8 +49,8 @@ class FeatureGrid:
         Deviations that are not positive, or more than 32,767 levels on a side of zero.
     """
 
-    means: NDArray[np.float64]
-    deviations: NDArray[np.float64]
+    means: FloatArray
+    deviations: FloatArray
     levels: int
     cut: int
 
@@ -63,12 +64,12 @@ class FeatureGrid:
             )
 
     @classmethod
-    def fit(cls, X: NDArray[np.float64], *, levels: int, cut: int) -> Self:
+    def fit(cls, X: FloatArray, *, levels: int, cut: int) -> Self:
         """Take means and deviations from samples (n, n_features)."""
         spread = X.std(axis=0)
         return cls(X.mean(axis=0), np.where(spread > 0, spread, 1.0), levels, cut)
 
-    def transform(self, X: NDArray[np.float64]) -> NDArray[np.int16]:
+    def transform(self, X: FloatArray) -> NDArray[np.int16]:
         """Return the integers of samples (n, n_features); int16, the same shape."""
         largest = self.levels * self.cut
         with np.errstate(over="ignore"):
@@ -89,7 +90,7 @@ class PooledSign:
     """
 
     side: int
-    thresholds: NDArray[np.float64]
+    thresholds: FloatArray
 
     @classmethod
     def fit(cls, images: ArrayLike, *, grid: int) -> Self:
@@ -102,7 +103,7 @@ class PooledSign:
         """Cells along a side."""
         return round(len(self.thresholds) ** 0.5)
 
-    def transform(self, images: ArrayLike) -> NDArray[np.int8]:
+    def transform(self, images: ArrayLike) -> BitArray:
         """Return the features of images (n, side, side); int8 in {-1, +1}, shape (n, grid²).
 
         Raises
@@ -114,7 +115,7 @@ class PooledSign:
         return np.where(mean_pool(images, self.grid) > self.thresholds, 1, -1).astype(np.int8)
 
 
-def mean_pool(images: ArrayLike, grid: int) -> NDArray[np.float64]:
+def mean_pool(images: ArrayLike, grid: int) -> FloatArray:
     """Return the means of the cells of a `grid` by `grid` division; shape (n, grid²).
 
     Raises
@@ -167,8 +168,8 @@ class PooledLevels:
     """
 
     side: int
-    means: NDArray[np.float64]
-    deviations: NDArray[np.float64]
+    means: FloatArray
+    deviations: FloatArray
     levels: int = 16
     cut: int = 4
 

@@ -29,11 +29,10 @@ from qnn_train.training.run import TrainingRun
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Iterator, Mapping, Sequence
-
-    from numpy.typing import ArrayLike, NDArray
+    from collections.abc import Callable, Iterator, Sequence
 
     from cim_hal import Driver
+    from qnn_train.arrays import Array, ArrayLike, Arrays, FloatArray
     from qnn_train.estimator.prediction_task import PredictionTask
     from qnn_train.training.descent import SweepResult
     from qnn_train.training.report import Row
@@ -197,15 +196,15 @@ class QuantizedNetworkEstimator(BaseEstimator, ABC):
         save_onnx(self.model_, Path(path))
 
     @abstractmethod
-    def _checked(self, X: ArrayLike, y: ArrayLike) -> tuple[NDArray[np.float64], NDArray[Any]]:
+    def _checked(self, X: ArrayLike, y: ArrayLike) -> tuple[FloatArray, Array]:
         """Return samples and answers to train on, or refuse."""
 
     @abstractmethod
-    def _task_of(self, answers: NDArray[Any]) -> PredictionTask:
+    def _task_of(self, answers: Array) -> PredictionTask:
         """Return what is to be learned."""
 
     @abstractmethod
-    def _answers(self, y: ArrayLike) -> NDArray[Any]:
+    def _answers(self, y: ArrayLike) -> Array:
         """Return answers to other samples, of the kind that was trained on, or refuse."""
 
     def _trained(
@@ -253,7 +252,7 @@ class QuantizedNetworkEstimator(BaseEstimator, ABC):
         return history
 
     def _problem(
-        self, task: PredictionTask, samples: NDArray[np.float64], answers: NDArray[Any]
+        self, task: PredictionTask, samples: FloatArray, answers: Array
     ) -> tuple[FeatureGrid, TableProblem]:
         """Split the samples, put them on the grid, and say what is trained."""
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
@@ -307,15 +306,13 @@ class QuantizedNetworkEstimator(BaseEstimator, ABC):
             seed=seed,
         )
 
-    def _validated(
-        self, X: ArrayLike, y: ArrayLike, **options: bool
-    ) -> tuple[NDArray[np.float64], NDArray[Any]]:
+    def _validated(self, X: ArrayLike, y: ArrayLike, **options: bool) -> tuple[FloatArray, Array]:
         """Check the parameters, and what scikit-learn checks."""
         if self.vote < 1:
             raise AssemblyError(f"vote = {self.vote}", hint="1 or more")
         return cast("Any", validate_data)(self, X, y, dtype="float64", **options)
 
-    def _samples(self, X: ArrayLike) -> NDArray[np.float64]:
+    def _samples(self, X: ArrayLike) -> FloatArray:
         check_is_fitted(self)
         return cast("Any", validate_data)(self, X, dtype="float64", reset=False)
 
@@ -343,7 +340,7 @@ class TableProblem:
     def stepper(
         self,
         session: Session | DevicePool,
-        arrays: Mapping[str, NDArray[Any]] | None = None,
+        arrays: Arrays | None = None,
         rows: list[Row] | None = None,
     ) -> ProximalStepper:
         """Return the descent, see `Problem.stepper`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from sklearn.metrics import r2_score
@@ -17,8 +17,7 @@ from qnn_train.training.descent import Examples, OutputScale, SweepResult, margi
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import NDArray
-
+    from qnn_train.arrays import Array, FloatArray, IntArray
     from qnn_train.data.features import FeatureGrid
     from qnn_train.solve import DescentLoss
 
@@ -43,27 +42,27 @@ class PredictionTask(Protocol):
         """Real numbers behind the margins of a network that its answers depend on."""
         ...
 
-    def labels(self, answers: NDArray[Any]) -> NDArray[Any]:
+    def labels(self, answers: Array) -> Array:
         """Return the labels that answers mean."""
         ...
 
-    def strata(self, answers: NDArray[Any]) -> NDArray[Any] | None:
+    def strata(self, answers: Array) -> Array | None:
         """Return what samples that are kept apart are drawn evenly from, None for nothing."""
         ...
 
-    def head(self, margins: NDArray[np.float64], labels: NDArray[Any], scale: float) -> OutputScale:
+    def head(self, margins: FloatArray, labels: Array, scale: float) -> OutputScale:
         """Return what suits margins (n, outputs), `scale` being that of the descent."""
         ...
 
-    def objective(self, outputs: NDArray[np.float64], labels: NDArray[Any]) -> float:
+    def objective(self, outputs: FloatArray, labels: Array) -> float:
         """Return the mean loss of outputs (n, outputs)."""
         ...
 
-    def score(self, outputs: NDArray[np.float64], labels: NDArray[Any]) -> float:
+    def score(self, outputs: FloatArray, labels: Array) -> float:
         """Return what `score` of the estimator tells."""
         ...
 
-    def predict(self, outputs: NDArray[np.float64]) -> NDArray[Any]:
+    def predict(self, outputs: FloatArray) -> Array:
         """Return what tells two networks apart."""
         ...
 
@@ -82,7 +81,7 @@ class ClassificationTask:
         All answers there are, sorted.
     """
 
-    classes: NDArray[Any]
+    classes: Array
 
     @property
     def loss(self) -> CrossEntropy:
@@ -99,34 +98,34 @@ class ClassificationTask:
         """One for two classes, else one for each."""
         return 1 if len(self.classes) == 2 else len(self.classes)
 
-    def labels(self, answers: NDArray[Any]) -> NDArray[np.int64]:
+    def labels(self, answers: Array) -> IntArray:
         """Return -1 and +1 for two classes, numbers for several."""
         indices = np.searchsorted(self.classes, answers)
         return 2 * indices - 1 if self.n_outputs == 1 else indices
 
-    def strata(self, answers: NDArray[Any]) -> NDArray[Any]:
+    def strata(self, answers: Array) -> Array:
         """Return the answers: each class keeps its share."""
         return answers
 
     def head(
         self,
-        margins: NDArray[np.float64],  # noqa: ARG002  the descent has found the scale
-        labels: NDArray[Any],  # noqa: ARG002
+        margins: FloatArray,  # noqa: ARG002  the descent has found the scale
+        labels: Array,  # noqa: ARG002
         scale: float,
     ) -> OutputScale:
         """Return the scale of the logits."""
         return OutputScale(np.full(self.n_outputs, scale), np.zeros(self.n_outputs))
 
-    def objective(self, outputs: NDArray[np.float64], labels: NDArray[Any]) -> float:
+    def objective(self, outputs: FloatArray, labels: Array) -> float:
         """Return the logistic or the softmax loss."""
         return mean_loss(outputs, targets_of(labels, self.n_outputs))
 
-    def score(self, outputs: NDArray[np.float64], labels: NDArray[Any]) -> float:
+    def score(self, outputs: FloatArray, labels: Array) -> float:
         """Return the accuracy."""
         right = labels > 0 if self.n_outputs == 1 else labels
         return float(np.mean(self.predict(outputs) == right))
 
-    def predict(self, outputs: NDArray[np.float64]) -> NDArray[Any]:
+    def predict(self, outputs: FloatArray) -> Array:
         """Return the place of each answer among the classes."""
         return second_class(outputs[:, 0]) if self.n_outputs == 1 else outputs.argmax(axis=1)
 
@@ -148,8 +147,8 @@ class RegressionTask:
         Whether answers with one output have an axis of outputs.
     """
 
-    means: NDArray[np.float64]
-    deviations: NDArray[np.float64]
+    means: FloatArray
+    deviations: FloatArray
     is_column: bool = False
 
     @property
@@ -167,32 +166,32 @@ class RegressionTask:
         """A scale and an offset of each output."""
         return 2 * self.n_outputs
 
-    def labels(self, answers: NDArray[Any]) -> NDArray[np.float64]:
+    def labels(self, answers: Array) -> FloatArray:
         """Return the answers in deviations from their mean, (n, outputs)."""
         return (answers.reshape(len(answers), self.n_outputs) - self.means) / self.deviations
 
-    def strata(self, answers: NDArray[Any]) -> None:  # noqa: ARG002
+    def strata(self, answers: Array) -> None:  # noqa: ARG002
         """Return None."""
         return
 
     def head(
         self,
-        margins: NDArray[np.float64],
-        labels: NDArray[Any],
+        margins: FloatArray,
+        labels: Array,
         scale: float,  # noqa: ARG002  found anew
     ) -> OutputScale:
         """Return scale and offset by least squares."""
         return OutputScale(*fitted_line(margins, labels))
 
-    def objective(self, outputs: NDArray[np.float64], labels: NDArray[Any]) -> float:
+    def objective(self, outputs: FloatArray, labels: Array) -> float:
         """Return half of the mean squared error, summed over outputs, in variances of answers."""
         return 0.5 * float(np.mean(np.square(outputs - labels).sum(axis=1)))
 
-    def score(self, outputs: NDArray[np.float64], labels: NDArray[Any]) -> float:
+    def score(self, outputs: FloatArray, labels: Array) -> float:
         """Return R², the mean over outputs."""
         return float(r2_score(labels, outputs))
 
-    def predict(self, outputs: NDArray[np.float64]) -> NDArray[np.float64]:
+    def predict(self, outputs: FloatArray) -> FloatArray:
         """Return the outputs."""
         return outputs
 

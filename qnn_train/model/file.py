@@ -27,10 +27,11 @@ from qnn_train.network import (
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
     from pathlib import Path
 
-    from numpy.typing import NDArray
+    from qnn_train.arrays import Arrays
+
 
 __all__ = [
     "FROZEN",
@@ -156,7 +157,7 @@ def write_model(
     path: str | os.PathLike[str],
     header: Callable[[], ModelHeader],
     networks: QuantizedNetwork,
-    arrays: Callable[[], Mapping[str, NDArray[Any]]],
+    arrays: Callable[[], Arrays],
     load: Callable[[Path], object],
 ) -> None:
     """Write a model, whole or not at all.
@@ -188,7 +189,7 @@ def write_model(
 def read_model(
     path: str | os.PathLike[str],
     header: type[HeaderT],
-    make: Callable[[HeaderT, QuantizedNetwork, Mapping[str, NDArray[Any]]], Any],
+    make: Callable[[HeaderT, QuantizedNetwork, Arrays], Any],
 ) -> Any:
     """Read a model.
 

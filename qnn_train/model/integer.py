@@ -18,10 +18,8 @@ from qnn_train.solve.losses import probabilities
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Mapping
 
-    from numpy.typing import ArrayLike, NDArray
-
+    from qnn_train.arrays import Array, ArrayLike, Arrays, FloatArray
     from qnn_train.network import QuantizedNetwork
 
 __all__ = ["IntegerClassifier", "IntegerModel", "IntegerRegressor"]
@@ -70,18 +68,18 @@ class IntegerModel(ABC):
         """Margins of each."""
         return self.networks.architecture.n_outputs
 
-    def each_margin(self, X: ArrayLike) -> NDArray[np.float64]:
+    def each_margin(self, X: ArrayLike) -> FloatArray:
         """Return the margins of each network, whole numbers; shape (networks, n, outputs)."""
         inputs = self.grid.transform(np.asarray(X, np.float64))
         margins = self.networks.margin(inputs).astype(np.float64)
         return margins.reshape(self.n_networks, len(inputs), self.n_outputs)
 
     @abstractmethod
-    def answers(self, X: ArrayLike) -> dict[str, NDArray[Any]]:
+    def answers(self, X: ArrayLike) -> dict[str, Array]:
         """Return the outputs of the ONNX file by their names."""
 
     @abstractmethod
-    def predict(self, X: ArrayLike) -> NDArray[Any]:
+    def predict(self, X: ArrayLike) -> Array:
         """Return the answer to each sample."""
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -106,9 +104,7 @@ class IntegerModel(ABC):
         return read_model(path, cls.HEADER, cls._of_kind)
 
     @classmethod
-    def _of_kind(
-        cls, header: IntegerHeader, networks: QuantizedNetwork, arrays: Mapping[str, NDArray[Any]]
-    ) -> Self:
+    def _of_kind(cls, header: IntegerHeader, networks: QuantizedNetwork, arrays: Arrays) -> Self:
         if header.kind != cls.KIND:
             raise ModelFileError(f"the model is a {header.kind}, not a {cls.KIND}")
         return cls._made(header, networks, arrays)
@@ -117,15 +113,13 @@ class IntegerModel(ABC):
     def _header(self) -> IntegerHeader:
         """Return what the file says beside its arrays."""
 
-    def _arrays(self) -> dict[str, NDArray[Any]]:
+    def _arrays(self) -> dict[str, Array]:
         """Return the arrays of the file beside the networks."""
         return {"means": self.grid.means, "deviations": self.grid.deviations}
 
     @classmethod
     @abstractmethod
-    def _made(
-        cls, header: Any, networks: QuantizedNetwork, arrays: Mapping[str, NDArray[Any]]
-    ) -> Self:
+    def _made(cls, header: Any, networks: QuantizedNetwork, arrays: Arrays) -> Self:
         """Make the model of what a file holds."""
 
 
@@ -144,22 +138,22 @@ class IntegerClassifier(IntegerModel):
         Logits per unit of the added margins.
     """
 
-    classes: NDArray[Any]
+    classes: Array
     scale: float
 
     HEADER = ClassifierHeader
     KIND = "classifier"
 
-    def margins(self, X: ArrayLike) -> NDArray[np.float64]:
+    def margins(self, X: ArrayLike) -> FloatArray:
         """Return the added margins, whole numbers; shape (n,), or (n, n_classes) for several."""
         added = self.each_margin(X).sum(axis=0)
         return added[:, 0] if self.n_outputs == 1 else added
 
-    def predict(self, X: ArrayLike) -> NDArray[Any]:
+    def predict(self, X: ArrayLike) -> Array:
         """Return the label of each sample; a margin of zero is the first of two classes."""
         return self.answers(X)["label"]
 
-    def predict_proba(self, X: ArrayLike) -> NDArray[np.float64]:
+    def predict_proba(self, X: ArrayLike) -> FloatArray:
         """Return the probabilities that the training loss is of, (n, n_classes)."""
         logits = self.scale * self.margins(X)
         if logits.ndim == 1:
@@ -167,7 +161,7 @@ class IntegerClassifier(IntegerModel):
         found = probabilities(logits).astype(np.float64)
         return found / found.sum(axis=1, keepdims=True)
 
-    def answers(self, X: ArrayLike) -> dict[str, NDArray[Any]]:
+    def answers(self, X: ArrayLike) -> dict[str, Array]:
         """Return ``label`` and ``margin``."""
         margins = self.margins(X)
         one = margins.ndim == 1
@@ -183,7 +177,7 @@ class IntegerClassifier(IntegerModel):
             **layer_headers(self.networks),
         )
 
-    def _arrays(self) -> dict[str, NDArray[Any]]:
+    def _arrays(self) -> dict[str, Array]:
         classes = self.classes
         if classes.dtype.kind == "O" and all(isinstance(label, str) for label in classes):
             classes = classes.astype(np.str_)
@@ -194,12 +188,7 @@ class IntegerClassifier(IntegerModel):
         return super()._arrays() | {"classes": classes}
 
     @classmethod
-    def _made(
-        cls,
-        header: ClassifierHeader,
-        networks: QuantizedNetwork,
-        arrays: Mapping[str, NDArray[Any]],
-    ) -> Self:
+    def _made(cls, header: ClassifierHeader, networks: QuantizedNetwork, arrays: Arrays) -> Self:
         n_classes = max(2, networks.architecture.n_outputs)
         classes = checked_array(arrays, "classes", "biufU", (n_classes,))
         return cls(_grid(header, networks, arrays), networks, classes, header.scale)
@@ -221,16 +210,16 @@ class IntegerRegressor(IntegerModel):
     offsets : float64 array, shape (outputs,)
     """
 
-    scales: NDArray[np.float64]
-    offsets: NDArray[np.float64]
+    scales: FloatArray
+    offsets: FloatArray
 
     KIND = "regressor"
 
-    def predict(self, X: ArrayLike) -> NDArray[np.float64]:
+    def predict(self, X: ArrayLike) -> FloatArray:
         """Return the answer to each sample; shape (n,), or (n, outputs) for several."""
         return self.answers(X)["prediction"]
 
-    def answers(self, X: ArrayLike) -> dict[str, NDArray[Any]]:
+    def answers(self, X: ArrayLike) -> dict[str, Array]:
         """Return ``prediction``, and ``margin`` (networks, n, outputs)."""
         margins = self.each_margin(X)
         found = (margins * self.scales[:, None]).sum(axis=0) + self.offsets
@@ -245,25 +234,18 @@ class IntegerRegressor(IntegerModel):
             **layer_headers(self.networks),
         )
 
-    def _arrays(self) -> dict[str, NDArray[Any]]:
+    def _arrays(self) -> dict[str, Array]:
         return super()._arrays() | {"scales": self.scales, "offsets": self.offsets}
 
     @classmethod
-    def _made(
-        cls,
-        header: IntegerHeader,
-        networks: QuantizedNetwork,
-        arrays: Mapping[str, NDArray[Any]],
-    ) -> Self:
+    def _made(cls, header: IntegerHeader, networks: QuantizedNetwork, arrays: Arrays) -> Self:
         n_outputs = networks.architecture.n_outputs
         scales = checked_array(arrays, "scales", "f", (header.n_networks, n_outputs))
         offsets = checked_array(arrays, "offsets", "f", (n_outputs,))
         return cls(_grid(header, networks, arrays), networks, scales, offsets)
 
 
-def _grid(
-    header: IntegerHeader, networks: QuantizedNetwork, arrays: Mapping[str, NDArray[Any]]
-) -> FeatureGrid:
+def _grid(header: IntegerHeader, networks: QuantizedNetwork, arrays: Arrays) -> FeatureGrid:
     """Return the grid that a file describes; its header tells what network reads it."""
     if header.majority:
         raise ModelFileError("an integer model has a readout")

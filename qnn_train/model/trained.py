@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 import numpy as np
 from pydantic import BaseModel, Field
@@ -16,10 +16,8 @@ from qnn_train.network.network import second_class
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Mapping
 
-    from numpy.typing import ArrayLike, NDArray
-
+    from qnn_train.arrays import Array, ArrayLike, Arrays, IntArray
     from qnn_train.network import QuantizedNetwork
 
 __all__ = ["TrainedModel"]
@@ -67,7 +65,7 @@ class TrainedModel:
     features: PooledSign | PooledLevels
     network: QuantizedNetwork
 
-    def predict(self, images: ArrayLike) -> NDArray[np.int64]:
+    def predict(self, images: ArrayLike) -> IntArray:
         """Return the class of each image (n, side, side); int64, shape (n,)."""
         margins = self.network.margin(self.features.transform(images))
         one = self.network.architecture.n_outputs == 1
@@ -96,12 +94,7 @@ class TrainedModel:
         return read_model(path, ImageModelHeader, cls._made)
 
     @classmethod
-    def _made(
-        cls,
-        header: ImageModelHeader,
-        networks: QuantizedNetwork,
-        arrays: Mapping[str, NDArray[Any]],
-    ) -> Self:
+    def _made(cls, header: ImageModelHeader, networks: QuantizedNetwork, arrays: Arrays) -> Self:
         features = _features(header, arrays)
         network = networks[0]
         if features.grid**2 != network.architecture.n_inputs or header.side % features.grid:
@@ -127,15 +120,13 @@ class TrainedModel:
             features=features,
         )
 
-    def _arrays(self) -> dict[str, NDArray[Any]]:
+    def _arrays(self) -> dict[str, Array]:
         if isinstance(self.features, PooledSign):
             return {"thresholds": self.features.thresholds}
         return {"means": self.features.means, "deviations": self.features.deviations}
 
 
-def _features(
-    header: ImageModelHeader, arrays: Mapping[str, NDArray[Any]]
-) -> PooledSign | PooledLevels:
+def _features(header: ImageModelHeader, arrays: Arrays) -> PooledSign | PooledLevels:
     if header.features.kind == "sign":
         features = PooledSign(header.side, checked_array(arrays, "thresholds", "f", None))
         inputs = len(features.thresholds)

@@ -37,8 +37,7 @@ from qnn_train.errors import AssemblyError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from numpy.typing import ArrayLike, NDArray
-
+    from qnn_train.arrays import ArrayLike, BitArray, IntArray, NDArray
     from qnn_train.network.intervals import Grid
     from qnn_train.network.spline import Segment, Spline
 
@@ -160,7 +159,7 @@ class BitEncoding:
         slack = [v * self.segments[s.segment or 0].slope for s in self.slacks for v in s.values]
         return BitFunction(constant, (*indicators, *slack))
 
-    def encode(self, z: ArrayLike) -> NDArray[np.int8]:
+    def encode(self, z: ArrayLike) -> BitArray:
         """Return the bits of reachable values z (...); int8, shape (..., n_bits)."""
         values = np.asarray(z, dtype=np.int64)
         at = np.searchsorted([part.lo for part in self.segments[1:]], values, side="right")
@@ -194,7 +193,7 @@ def shortest_encoding(spline: Spline, grid: Grid) -> BitEncoding:
     return BitEncoding.of(spline, grid)
 
 
-def _digits(rest: NDArray[np.int64], values: NDArray[np.int64], step: int) -> NDArray[np.bool_]:
+def _digits(rest: IntArray, values: IntArray, step: int) -> NDArray[np.bool_]:
     """Write `rest` with bits of these values; the last need not be a power of two."""
     if not len(values):
         return np.zeros((*rest.shape, 0), dtype=bool)

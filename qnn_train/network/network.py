@@ -17,8 +17,7 @@ import numpy as np
 from qnn_train.errors import AssemblyError
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, NDArray
-
+    from qnn_train.arrays import ArrayLike, BitArray, Float32Array, IntArray, NDArray, RealArray
     from qnn_train.network.architecture import Architecture
 
 __all__ = ["QuantizedNetwork", "margin_of", "second_class", "sign"]
@@ -36,8 +35,8 @@ class QuantizedNetwork:
     """
 
     architecture: Architecture
-    weights: tuple[NDArray[np.int64], ...]
-    biases: tuple[NDArray[np.int64], ...]
+    weights: tuple[IntArray, ...]
+    biases: tuple[IntArray, ...]
 
     @classmethod
     def from_bits(cls, architecture: Architecture, bits: ArrayLike) -> Self:
@@ -60,7 +59,7 @@ class QuantizedNetwork:
             biases.append(layer.biases.decode(words[..., of_biases].reshape(shape)))
         return cls(architecture, tuple(weights), tuple(biases))
 
-    def to_bits(self) -> NDArray[np.int8]:
+    def to_bits(self) -> BitArray:
         """Encode the parameters; int8, shape (..., n_bits), the inverse of `from_bits`."""
         lead = self.biases[0].shape[:-1]
         parts = []
@@ -76,7 +75,7 @@ class QuantizedNetwork:
         biases = tuple(array[candidate] for array in self.biases)
         return type(self)(self.architecture, weights, biases)
 
-    def forward(self, inputs: ArrayLike) -> list[NDArray[np.float32]]:
+    def forward(self, inputs: ArrayLike) -> list[Float32Array]:
         """Return the pre-activations z of every trained layer.
 
         Parameters
@@ -105,7 +104,7 @@ class QuantizedNetwork:
                 activation = layer.activation(sums[-1])
         return sums
 
-    def margin(self, inputs: ArrayLike) -> NDArray[np.floating]:
+    def margin(self, inputs: ArrayLike) -> RealArray:
         """Return the output before any sign.
 
         Returns
@@ -127,14 +126,14 @@ class QuantizedNetwork:
         return margin.argmax(axis=-1)
 
 
-def margin_of(architecture: Architecture, sums: NDArray[np.floating]) -> NDArray[np.floating]:
+def margin_of(architecture: Architecture, sums: RealArray) -> RealArray:
     """Return the margins from the last pre-activations (..., outputs), without axis if one."""
     if architecture.readout is None:
         return architecture.hidden[-1].activation(sums).sum(axis=-1)
     return sums[..., 0] if architecture.n_outputs == 1 else sums
 
 
-def second_class(margins: NDArray[np.floating]) -> NDArray[np.bool_]:
+def second_class(margins: RealArray) -> NDArray[np.bool_]:
     """Tell which margins of a single output mean the second of two classes, +1: those above zero.
 
     Every predictor of two classes decides by this function; zero is the first class, as with
@@ -143,7 +142,7 @@ def second_class(margins: NDArray[np.floating]) -> NDArray[np.bool_]:
     return margins > 0
 
 
-def sign(values: NDArray[np.floating]) -> NDArray[np.floating]:
+def sign(values: RealArray) -> RealArray:
     """Return -1 or +1, and +1 for zero."""
     return np.where(values >= 0, values.dtype.type(1), values.dtype.type(-1))
 

@@ -19,8 +19,7 @@ import numpy as np
 from qnn_train.network.network import QuantizedNetwork
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
+    from qnn_train.arrays import FloatArray, IntArray
     from qnn_train.network.architecture import Architecture
     from qnn_train.network.codes import ParameterCode
     from qnn_train.network.spline import Spline
@@ -70,8 +69,8 @@ def _ratio(old: Spline, new: Spline) -> float | None:
 
 
 def _scales(
-    real: NDArray[np.float64], code: ParameterCode, *, each: bool, fixed: float | None
-) -> NDArray[np.float64]:
+    real: FloatArray, code: ParameterCode, *, each: bool, fixed: float | None
+) -> FloatArray:
     """Return α of each neuron."""
     if fixed is not None:
         return np.full(len(real), fixed)
@@ -80,14 +79,14 @@ def _scales(
     return np.array([_best_scale(row, code) for row in real])
 
 
-def _best_scale(real: NDArray[np.float64], code: ParameterCode) -> float:
+def _best_scale(real: FloatArray, code: ParameterCode) -> float:
     largest = float(np.abs(real).max()) or 1.0
     tried = largest / max(map(abs, code.values)) * FACTORS
     errors = [np.square(real - a * _nearest(code, real / a)).sum() for a in tried]
     return float(tried[int(np.argmin(errors))])
 
 
-def _nearest(code: ParameterCode, real: NDArray[np.float64]) -> NDArray[np.int64]:
+def _nearest(code: ParameterCode, real: FloatArray) -> IntArray:
     values = np.array(code.values, dtype=np.int64)
     middles = (values[1:] + values[:-1]) / 2
     return values[np.searchsorted(middles, real)]

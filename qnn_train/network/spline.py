@@ -23,7 +23,8 @@ from qnn_train.errors import AssemblyError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from numpy.typing import ArrayLike, NDArray
+    from qnn_train.arrays import Array, ArrayLike
+
 
 __all__ = ["ACTIVATIONS", "Segment", "Spline", "activation_named", "append_segment"]
 
@@ -179,7 +180,7 @@ class Spline:
         """Whether integers go to integers."""
         return all(isinstance(number, int) for number in (*self.intercepts, *self.slopes))
 
-    def __call__(self, z: ArrayLike) -> NDArray[Any]:
+    def __call__(self, z: ArrayLike) -> Array:
         """Return f(z) for integers z (...): integers as int64, floats in their own dtype."""
         argument = np.asarray(z)
         whole = argument.astype(np.int64) if argument.dtype.kind in "iub" else argument
@@ -191,7 +192,7 @@ class Spline:
             result = np.where(argument >= knot, piece, result)
         return np.broadcast_to(result, argument.shape).astype(dtype, copy=False)
 
-    def _piece(self, index: int, z: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    def _piece(self, index: int, z: Array, dtype: np.dtype[Any]) -> Array:
         intercept = np.asarray(self.intercepts[index], dtype)
         slope = self.slopes[index]
         return intercept if slope == 0 else intercept + np.asarray(slope, dtype) * z

@@ -13,8 +13,7 @@ from qnn_train.program.variables import Affine, VariableTable
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import NDArray
-
+    from qnn_train.arrays import IntArray
     from qnn_train.network import Architecture, Grid, Layer, ParameterCode, Segment, Spline
     from qnn_train.program.loss import Loss
 
@@ -39,7 +38,7 @@ class PlacedEncoding:
     """
 
     encoding: BitEncoding
-    bits: NDArray[np.int64]
+    bits: IntArray
     sample: int
     layer: int | None
     output: int = 0
@@ -88,14 +87,14 @@ class Builder:
         self.gates: list[tuple[int, int, int]] = []
         self.derived: list[tuple[int, int, int]] = []
         self.loss = Affine()
-        self._weights: list[NDArray[np.int64]] = []
-        self._biases: list[NDArray[np.int64]] = []
+        self._weights: list[IntArray] = []
+        self._biases: list[IntArray] = []
         for index, layer in enumerate(architecture.layers):
             shape = (layer.outputs, layer.inputs)
             self._weights.append(self._parameters(f"weight/{index}", layer.weights, shape))
             self._biases.append(self._parameters(f"bias/{index}", layer.biases, shape[:1]))
 
-    def margins(self, sample: int, features: NDArray[np.int64]) -> tuple[list[Affine], Grid]:
+    def margins(self, sample: int, features: IntArray) -> tuple[list[Affine], Grid]:
         """Add what belongs to one sample; return its margins and what they reach."""
         activations = [Activation(value) for value in features.tolist()]
         grids = propagate(self.architecture, features.tolist())
@@ -130,9 +129,7 @@ class Builder:
             value = Activation.of(encoding, bits[0].tolist(), "rosenberg")
             self.loss.accumulate(value.affine())
 
-    def _parameters(
-        self, name: str, code: ParameterCode, shape: tuple[int, ...]
-    ) -> NDArray[np.int64]:
+    def _parameters(self, name: str, code: ParameterCode, shape: tuple[int, ...]) -> IntArray:
         indices = self.variables.block(name, (*shape, code.bits)).indices
         if code.one_hot:
             self.equalities += [
@@ -140,7 +137,7 @@ class Builder:
             ]
         return indices
 
-    def _write(self, encoding: BitEncoding, sums: list[Affine], name: str) -> NDArray[np.int64]:
+    def _write(self, encoding: BitEncoding, sums: list[Affine], name: str) -> IntArray:
         """Encode each sum, and require equality; return the bits, (sums, encoding.n_bits)."""
         parts = [np.zeros((len(sums), 0), dtype=np.int64)]
         for kind, size in (("segment", encoding.n_indicators), ("slack", encoding.slack_bits)):

@@ -17,7 +17,8 @@ import scipy.sparse as sp
 from qnn_train.errors import AssemblyError
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, NDArray
+    from qnn_train.arrays import ArrayLike, FloatArray, IntArray
+
 
 __all__ = ["Gates", "LinearConstraints", "Products"]
 
@@ -39,7 +40,7 @@ class LinearConstraints:
     """
 
     A: Any
-    b: NDArray[np.float64]
+    b: FloatArray
 
     def __post_init__(self) -> None:
         if self.A.shape[0] != len(self.b):
@@ -55,7 +56,7 @@ class LinearConstraints:
     def __len__(self) -> int:
         return len(self.b)
 
-    def residual(self, x: ArrayLike) -> NDArray[np.float64]:
+    def residual(self, x: ArrayLike) -> FloatArray:
         """Return A x - b for bits (..., n); float64, shape (..., m)."""
         bits = np.asarray(x, dtype=np.float64)
         flat = bits.reshape(-1, self.A.shape[1])
@@ -72,7 +73,7 @@ class Products:
         Rows (i, j, y): bit y must be bit i times bit j.
     """
 
-    bits: NDArray[np.int64]
+    bits: IntArray
 
     @classmethod
     def none(cls) -> Self:
@@ -82,7 +83,7 @@ class Products:
     def __len__(self) -> int:
         return len(self.bits)
 
-    def penalty(self, x: ArrayLike) -> NDArray[np.int64]:
+    def penalty(self, x: ArrayLike) -> IntArray:
         """Return Rosenberg's polynomial of each product at bits (..., n); int64, shape (..., k)."""
         bits = np.asarray(x, dtype=np.int64)
         first, second, product = (bits[..., column] for column in self.bits.T)
@@ -99,7 +100,7 @@ class Gates:
         Rows (r, g, v): bit r must be 0 unless bit g is v, which is 0 or 1.
     """
 
-    bits: NDArray[np.int64]
+    bits: IntArray
 
     @classmethod
     def none(cls) -> Self:
@@ -109,7 +110,7 @@ class Gates:
     def __len__(self) -> int:
         return len(self.bits)
 
-    def penalty(self, x: ArrayLike) -> NDArray[np.int64]:
+    def penalty(self, x: ArrayLike) -> IntArray:
         """Return 1 for each bit that is 1 behind a closed gate; bits (..., n), int64 (..., k)."""
         bits = np.asarray(x, dtype=np.int64)
         gated, gate, opens = self.bits.T

@@ -26,8 +26,8 @@ from qnn_train.program.loss import Loss, SquaredLoss
 
 if TYPE_CHECKING:
     import scipy.sparse as sp
-    from numpy.typing import ArrayLike
 
+    from qnn_train.arrays import ArrayLike
     from qnn_train.network import Architecture, Grid
     from qnn_train.program.assemble import Assembly
 

@@ -17,8 +17,7 @@ from qnn_train.errors import AssemblyError
 from qnn_train.program.constraints import Gates, LinearConstraints, Products
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, NDArray
-
+    from qnn_train.arrays import ArrayLike, BitArray, FloatArray, IntArray, NDArray
     from qnn_train.network.codes import ParameterCode
 
 __all__ = ["Parts", "Qcbo", "least_squares", "squared_norm"]
@@ -41,8 +40,8 @@ class Qcbo:
     gates : Gates
     """
 
-    Q: NDArray[np.float64]
-    c: NDArray[np.float64]
+    Q: FloatArray
+    c: FloatArray
     constant: float
     equalities: LinearConstraints
     products: Products
@@ -88,7 +87,7 @@ class Qcbo:
         """Number of bits n."""
         return len(self.c)
 
-    def objective(self, x: ArrayLike) -> NDArray[np.float64]:
+    def objective(self, x: ArrayLike) -> FloatArray:
         """Return the objective at bits (..., n); float64, shape (...)."""
         bits = np.asarray(x, dtype=np.float64)
         return np.einsum("...n,...n->...", bits @ self.Q + self.c, bits) + self.constant
@@ -120,7 +119,7 @@ class Qcbo:
         return sp.csr_array(quadratic + diagonal), self.constant + weight * float(b @ b)
 
 
-def squared_norm(M: Any, r: NDArray[np.float64]) -> tuple[Any, NDArray[np.float64], float]:
+def squared_norm(M: Any, r: FloatArray) -> tuple[Any, FloatArray, float]:
     """Return Q (n, n), c (n,) and the constant of ‖M x + r‖²; Q dense or sparse as M (m, n) is."""
     return M.T @ M, 2.0 * (M.T @ r), float(r @ r)
 
@@ -189,7 +188,7 @@ class Parts:
         """Bits of all parts, copies of shared ones included."""
         return sum(program.n_bits for program in self.programs)
 
-    def split(self, bits: NDArray[np.int8]) -> list[NDArray[np.int8]]:
+    def split(self, bits: BitArray) -> list[BitArray]:
         """Cut the bits of all parts (..., n_bits) into those of each."""
         ends = np.cumsum([program.n_bits for program in self.programs])
         return np.split(bits, ends[:-1], axis=-1)
@@ -226,5 +225,5 @@ class Parts:
         )
 
 
-def _moved(gates: Gates, places: NDArray[np.int64]) -> NDArray[np.int64]:
+def _moved(gates: Gates, places: IntArray) -> IntArray:
     return np.column_stack([places[gates.bits[:, :2]], gates.bits[:, 2]])

@@ -14,7 +14,8 @@ from qnn_train.errors import AssemblyError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from numpy.typing import ArrayLike, NDArray
+    from qnn_train.arrays import ArrayLike, BitArray, FloatArray, IntArray
+
 
 __all__ = ["Affine", "Block", "VariableTable", "stack"]
 
@@ -43,7 +44,7 @@ class Block:
         return prod(self.shape)
 
     @property
-    def indices(self) -> NDArray[np.int64]:
+    def indices(self) -> IntArray:
         """Position of each bit; int64, of the block's shape."""
         return np.arange(self.start, self.start + self.size).reshape(self.shape)
 
@@ -78,7 +79,7 @@ class VariableTable:
         self.n_bits += added.size
         return added
 
-    def encode(self, values: Mapping[str, ArrayLike]) -> NDArray[np.int8]:
+    def encode(self, values: Mapping[str, ArrayLike]) -> BitArray:
         """Return the vector of all bits, int8, shape (n_bits,).
 
         Raises
@@ -97,7 +98,7 @@ class VariableTable:
             bits[block.indices] = array
         return bits
 
-    def decode(self, bits: ArrayLike) -> dict[str, NDArray[np.int8]]:
+    def decode(self, bits: ArrayLike) -> dict[str, BitArray]:
         """Return every block of bits of shape (..., n_bits), each of shape (..., *block.shape)."""
         vector = np.asarray(bits, dtype=np.int8)
         return {name: vector[..., block.indices] for name, block in self.blocks.items()}
@@ -135,7 +136,7 @@ class Affine:
         return Affine(self.constant // divisor, terms)
 
 
-def stack(functions: Sequence[Affine], n_bits: int) -> tuple[sp.csr_array, NDArray[np.float64]]:
+def stack(functions: Sequence[Affine], n_bits: int) -> tuple[sp.csr_array, FloatArray]:
     """Return ``A`` (m, n_bits) and ``c`` (m,) with the values of the functions ``A @ x + c``."""
     rows = np.repeat(np.arange(len(functions)), [len(f.terms) for f in functions])
     columns = np.array([bit for f in functions for bit in f.terms], dtype=np.int64)

@@ -13,7 +13,8 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from numpy.typing import ArrayLike, NDArray
+    from qnn_train.arrays import ArrayLike, BitArray, FloatArray
+
 
 __all__ = ["Atoms"]
 
@@ -54,25 +55,25 @@ class Atoms:
         self._size += 1
 
     @property
-    def weights(self) -> NDArray[np.float64]:
+    def weights(self) -> FloatArray:
         """Weight of each atom in W; their sum is 1."""
         etas = self._etas[: self._size]
         kept = np.concatenate([np.cumprod((1 - etas)[:0:-1])[::-1], [1.0]])[: self._size]
         return etas * kept
 
     @property
-    def bits(self) -> NDArray[np.int8]:
+    def bits(self) -> BitArray:
         """All atoms, int8, shape (atoms, n)."""
         return self._unpacked(slice(0, self._size))
 
-    def mean(self) -> NDArray[np.float64]:
+    def mean(self) -> FloatArray:
         """Return the first moments, the mean of x; float64, shape (n,)."""
         total = np.zeros(self._n_bits)
         for weights, bits in self._chunks():
             total += weights @ bits
         return total
 
-    def matrix(self) -> NDArray[np.float64]:
+    def matrix(self) -> FloatArray:
         """Return W (n + 1, n + 1), for those who can afford it."""
         W = np.zeros((self._n_bits + 1, self._n_bits + 1))
         for weights, bits in self._chunks():
@@ -80,11 +81,11 @@ class Atoms:
             W += (w * weights[:, None]).T @ w
         return W
 
-    def _chunks(self) -> Iterator[tuple[NDArray[np.float64], NDArray[np.int8]]]:
+    def _chunks(self) -> Iterator[tuple[FloatArray, BitArray]]:
         weights = self.weights
         for start in range(0, self._size, CHUNK):
             rows = slice(start, min(start + CHUNK, self._size))
             yield weights[rows], self._unpacked(rows)
 
-    def _unpacked(self, rows: slice) -> NDArray[np.int8]:
+    def _unpacked(self, rows: slice) -> BitArray:
         return np.unpackbits(self._packed[rows], axis=1, count=self._n_bits).view(np.int8)

@@ -14,8 +14,7 @@ import numpy as np
 from qnn_train.errors import AssemblyError
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
+    from qnn_train.arrays import FloatArray, IntArray
     from qnn_train.network import Architecture
 
 __all__ = ["Block", "BlockBits", "Term", "block_bits", "partition"]
@@ -77,9 +76,9 @@ class BlockBits:
 
     terms: tuple[Term, ...]
     lengths: tuple[int, ...]
-    positions: NDArray[np.int64]
-    owners: NDArray[np.int64]
-    coefficients: NDArray[np.float64]
+    positions: IntArray
+    owners: IntArray
+    coefficients: FloatArray
 
 
 def partition(
@@ -131,7 +130,7 @@ def partition(
     return found
 
 
-def _mixed(count: int, rng: np.random.Generator | None) -> NDArray[np.int64]:
+def _mixed(count: int, rng: np.random.Generator | None) -> IntArray:
     return np.arange(count) if rng is None else rng.permutation(count)
 
 
@@ -168,7 +167,7 @@ def _outgoing_bits(architecture: Architecture, index: int) -> int:
     return reader.outputs * reader.weights.bits
 
 
-def _layouts(architecture: Architecture) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+def _layouts(architecture: Architecture) -> list[tuple[IntArray, IntArray]]:
     """Return where the bits of each layer are: (outputs, inputs, bits) and (outputs, bits)."""
     found = []
     for index, of_weights, of_biases in architecture.split():

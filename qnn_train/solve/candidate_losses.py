@@ -10,8 +10,7 @@ from qnn_train.network import QuantizedNetwork
 from qnn_train.solve.forward import NetworkParameters, margins
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
+    from qnn_train.arrays import BitArray, Float32Array, FloatArray
     from qnn_train.solve.blocks import Block
     from qnn_train.solve.forward import ForwardPass
     from qnn_train.solve.losses import DescentLoss
@@ -24,14 +23,14 @@ SCREENED = 1000
 
 def race(
     run: ForwardPass,
-    network: NDArray[np.int8],
+    network: BitArray,
     block: Block,
-    candidates: NDArray[np.int8],
-    targets: NDArray[np.float32],
+    candidates: BitArray,
+    targets: Float32Array,
     *,
     loss: DescentLoss,
     scale: float,
-) -> tuple[NDArray[np.int8], NDArray[np.float64]]:
+) -> tuple[BitArray, FloatArray]:
     """Return the best candidates and their losses on the batch, after a heat on a part of it.
 
     The first eighth of the batch, and at least 1,000 images, choose an eighth of the candidates.
@@ -50,14 +49,14 @@ def race(
 
 def candidate_losses(
     run: ForwardPass,
-    network: NDArray[np.int8],
+    network: BitArray,
     block: Block,
-    candidates: NDArray[np.int8],
-    targets: NDArray[np.float32],
+    candidates: BitArray,
+    targets: Float32Array,
     *,
     loss: DescentLoss,
     scale: float,
-) -> NDArray[np.float64]:
+) -> FloatArray:
     """Return the mean loss of each candidate; the exact forward pass from the block on.
 
     Parameters
@@ -83,7 +82,7 @@ def candidate_losses(
     )
 
 
-def _without(run: ForwardPass, before: NetworkParameters, block: Block) -> NDArray[np.float32]:
+def _without(run: ForwardPass, before: NetworkParameters, block: Block) -> Float32Array:
     """Return what stays of the sums the block's neurons add to."""
     units = list(block.units)
     if block.layer + 1 < len(run.sums):
@@ -98,8 +97,8 @@ def _without(run: ForwardPass, before: NetworkParameters, block: Block) -> NDArr
 
 
 def _margins(
-    run: ForwardPass, after: NetworkParameters, block: Block, rest: NDArray[np.float32], index: int
-) -> NDArray[np.float32]:
+    run: ForwardPass, after: NetworkParameters, block: Block, rest: Float32Array, index: int
+) -> Float32Array:
     units, layers = list(block.units), run.architecture.layers
     weights = after.weights[block.layer][index, units]
     sums = run.inputs[block.layer] @ weights.T + after.biases[block.layer][index, units]

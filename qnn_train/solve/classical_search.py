@@ -21,8 +21,7 @@ from qnn_train.solve.iterate import Iterate
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from numpy.typing import NDArray
-
+    from qnn_train.arrays import BitArray
     from qnn_train.network import Architecture
     from qnn_train.solve.extraction import Scorer
 
@@ -47,7 +46,7 @@ class LocalSearchResult:
 
     before: Candidate
     after: Candidate
-    bits: NDArray[np.int8]
+    bits: BitArray
     rounds: int
     scored: int
 
@@ -55,7 +54,7 @@ class LocalSearchResult:
 def polish(
     architecture: Architecture,
     scorer: Scorer,
-    bits: NDArray[np.int8],
+    bits: BitArray,
     *,
     flips: int = 1,
     max_rounds: int = 100,
@@ -91,7 +90,7 @@ def polish(
     return LocalSearchResult(before, best, here, rounds, scored)
 
 
-def _moves(n_bits: int, flips: int) -> NDArray[np.int8]:
+def _moves(n_bits: int, flips: int) -> BitArray:
     rows = [at for size in range(1, flips + 1) for at in combinations(range(n_bits), size)]
     moves = np.zeros((len(rows), n_bits), np.int8)
     for move, at in zip(moves, rows, strict=True):
@@ -99,9 +98,7 @@ def _moves(n_bits: int, flips: int) -> NDArray[np.int8]:
     return moves
 
 
-def _scored(
-    architecture: Architecture, scorer: Scorer, bits: NDArray[np.int8]
-) -> tuple[int, Candidate]:
+def _scored(architecture: Architecture, scorer: Scorer, bits: BitArray) -> tuple[int, Candidate]:
     networks = QuantizedNetwork.from_bits(architecture, bits)
     accuracy, losses = scorer.score(networks)
     at = int(np.lexsort((*losses.T[::-1], -accuracy))[0])

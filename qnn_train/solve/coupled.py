@@ -28,8 +28,7 @@ from qnn_train.solve.lifting import LiftedProblem
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import ArrayLike, NDArray
-
+    from qnn_train.arrays import Array, ArrayLike, BitArray, FloatArray
     from qnn_train.program.qcbo import Parts
     from qnn_train.solve.oracle import Answer
 
@@ -57,14 +56,14 @@ class Moments:
     def __len__(self) -> int:
         return self.shared * (self.shared + 1) // 2 if self.order == 2 else self.shared
 
-    def of(self, bits: NDArray[np.float64]) -> NDArray[np.float64]:
+    def of(self, bits: FloatArray) -> FloatArray:
         """Return the moments of one vector of bits (n,)."""
         w = bits[: self.shared]
         if self.order == 1:
             return w
         return np.concatenate([w, np.outer(w, w)[np.triu_indices(self.shared, 1)]])
 
-    def adjoint(self, z: NDArray[np.float64], size: int) -> NDArray[np.float64]:
+    def adjoint(self, z: FloatArray, size: int) -> FloatArray:
         """Return Pᵀz, symmetric, shape (size, size)."""
         G = np.zeros((size, size))
         G[0, 1 : self.shared + 1] = 0.5 * z[: self.shared]
@@ -121,7 +120,7 @@ class CoupledProblem:
         norm = max(problem.squared_norm() for problem in self.problems)
         return sum(problem.size for problem in self.problems) ** 2 * (norm + 1.0)
 
-    def gradients(self, z: NDArray[np.float64]) -> list[NDArray[np.float64]]:
+    def gradients(self, z: FloatArray) -> list[FloatArray]:
         """Return the gradient of each part."""
         own, moments = self._split(z)
         return [
@@ -134,24 +133,24 @@ class CoupledProblem:
         pairs = zip(self.problems, self._bits(atom), strict=True)
         return sum(problem.objective(bits) for problem, bits in pairs)
 
-    def image(self, atom: ArrayLike) -> NDArray[np.float64]:
+    def image(self, atom: ArrayLike) -> FloatArray:
         """Return what must vanish: every part's constraints, then deviations of moments."""
         bits = self._bits(atom)
         own = [problem.image(one) for problem, one in zip(self.problems, bits, strict=True)]
         moments = np.array([self.moments.of(one.astype(np.float64)) for one in bits])
         return np.concatenate([*own, (moments - moments.mean(axis=0)).ravel()])
 
-    def found(self, answers: Sequence[Answer]) -> NDArray[np.int8]:
+    def found(self, answers: Sequence[Answer]) -> BitArray:
         """Return the shared bits of every part's samples, and a vote of their best."""
         shared = self.moments.shared
         best = np.array([answer.best[:shared] for answer in answers])
         vote = (2 * best.sum(axis=0) >= len(best)).astype(np.int8)
         return np.concatenate([vote[None], *(answer.bits[:, :shared] for answer in answers)])
 
-    def _bits(self, atom: ArrayLike) -> list[NDArray]:
+    def _bits(self, atom: ArrayLike) -> list[Array]:
         return np.split(np.asarray(atom), np.cumsum(self.sizes)[:-1])
 
-    def _split(self, z: NDArray[np.float64]) -> tuple[list[NDArray], NDArray[np.float64]]:
+    def _split(self, z: FloatArray) -> tuple[list[Array], FloatArray]:
         ends = np.cumsum([problem.n_constraints for problem in self.problems])
         *own, moments = np.split(z, ends)
         return own, moments.reshape(len(self.problems), len(self.moments))

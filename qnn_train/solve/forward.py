@@ -20,8 +20,7 @@ import numpy as np
 from qnn_train.network.network import margin_of
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
+    from qnn_train.arrays import Float32Array
     from qnn_train.network import Architecture, QuantizedNetwork, Spline
     from qnn_train.solve.blocks import Block
 
@@ -32,8 +31,8 @@ __all__ = ["ForwardPass", "NetworkParameters", "sensitivities", "slope_of", "sme
 class NetworkParameters:
     """Weights (outputs, inputs) and biases (outputs,) of every layer, as float32 for BLAS."""
 
-    weights: tuple[NDArray[np.float32], ...]
-    biases: tuple[NDArray[np.float32], ...]
+    weights: tuple[Float32Array, ...]
+    biases: tuple[Float32Array, ...]
 
     @classmethod
     def of(cls, network: QuantizedNetwork) -> Self:
@@ -58,17 +57,14 @@ class ForwardPass:
     """
 
     architecture: Architecture
-    inputs: tuple[NDArray[np.float32], ...]
-    sums: tuple[NDArray[np.float32], ...]
-    margins: NDArray[np.float32]
+    inputs: tuple[Float32Array, ...]
+    sums: tuple[Float32Array, ...]
+    margins: Float32Array
     spreads: tuple[float, ...]
 
     @classmethod
     def of(
-        cls,
-        architecture: Architecture,
-        parameters: NetworkParameters,
-        features: NDArray[np.float32],
+        cls, architecture: Architecture, parameters: NetworkParameters, features: Float32Array
     ) -> Self:
         """Run `features` (samples, n_inputs) through all layers."""
         inputs, sums = [features], []
@@ -88,18 +84,14 @@ class ForwardPass:
         return type(self)(self.architecture, inputs, sums, self.margins[start:stop], self.spreads)
 
 
-def margins(architecture: Architecture, last: NDArray[np.float32]) -> NDArray[np.float32]:
+def margins(architecture: Architecture, last: Float32Array) -> Float32Array:
     """Return the margins (samples, outputs) of the last sums, with an axis even for one output."""
     return margin_of(architecture, last).reshape(len(last), architecture.n_outputs)
 
 
 def sensitivities(
-    run: ForwardPass,
-    parameters: NetworkParameters,
-    block: Block,
-    scale: NDArray[np.float32],
-    width: float,
-) -> list[NDArray[np.float32]]:
+    run: ForwardPass, parameters: NetworkParameters, block: Block, scale: Float32Array, width: float
+) -> list[Float32Array]:
     """Return by how much the outputs move with the sums of a block's units and of those behind it.
 
     Parameters
@@ -129,9 +121,7 @@ def sensitivities(
     return found
 
 
-def slope_of(
-    run: ForwardPass, layer: int, width: float, units: slice | list[int]
-) -> NDArray[np.float32]:
+def slope_of(run: ForwardPass, layer: int, width: float, units: slice | list[int]) -> Float32Array:
     """Return the smeared slope at the sums of units, `width` in units of the layer's spread."""
     activation = run.architecture.layers[layer].activation
     return smeared_slope(activation, run.sums[layer][:, units], width * run.spreads[layer])
@@ -141,7 +131,7 @@ def _columns(units: tuple[int, ...] | None) -> slice | list[int]:
     return slice(None) if units is None else list(units)
 
 
-def smeared_slope(spline: Spline, z: NDArray[np.float32], width: float) -> NDArray[np.float32]:
+def smeared_slope(spline: Spline, z: Float32Array, width: float) -> Float32Array:
     """Return the derivative of `spline` smeared over `width`, at z (...)."""
     slope = np.full(z.shape, spline.slopes[0], dtype=np.float32)
     for i, knot in enumerate(spline.knots):

@@ -30,8 +30,7 @@ from qnn_train.solve.penalty import default_weight, penalty_gradient
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from numpy.typing import NDArray
-
+    from qnn_train.arrays import BitArray, FloatArray
     from qnn_train.program.qcbo import Parts
     from qnn_train.solve.oracle import Answer, Oracle
 
@@ -89,9 +88,9 @@ class HedgingState:
 
     step: int
     calls: int
-    copies: NDArray[np.int8]
-    mean: NDArray[np.float64]
-    multipliers: NDArray[np.float64]
+    copies: BitArray
+    mean: FloatArray
+    multipliers: FloatArray
     rho: float
     circles: int
     history: tuple[bytes, ...]
@@ -181,7 +180,7 @@ def _moved(state: HedgingState, answers: list[Answer], rho: float) -> HedgingSta
     )
 
 
-def _tilted(form: NDArray[np.float64], linear: NDArray[np.float64]) -> NDArray[np.float64]:
+def _tilted(form: FloatArray, linear: FloatArray) -> FloatArray:
     tilted = form.copy()
     tilted[0, 1 : len(linear) + 1] += 0.5 * linear
     tilted[1 : len(linear) + 1, 0] += 0.5 * linear

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+    from qnn_train.arrays import BitArray
 
 __all__ = ["Iterate"]
 
@@ -45,8 +44,8 @@ class Iterate(Generic[StateT]):
 
     step: int
     calls: int
-    bits: NDArray[np.int8]
-    atom: NDArray[np.int8]
+    bits: BitArray
+    atom: BitArray
     objective: float
     infeasibility: float
     gap: float

@@ -27,8 +27,7 @@ import scipy.sparse as sp
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import ArrayLike, NDArray
-
+    from qnn_train.arrays import Array, ArrayLike, BitArray, FloatArray, IntArray
     from qnn_train.program import Gates, LinearConstraints, Products, Qcbo
     from qnn_train.solve.oracle import Answer
 
@@ -53,7 +52,7 @@ class LiftedProblem:
         A flattened symmetric matrix of norm 1 for each product, then for each gate.
     """
 
-    C: NDArray[np.float64]
+    C: FloatArray
     objective_scale: float
     H: Any
     R: Any
@@ -62,10 +61,7 @@ class LiftedProblem:
     def lift(cls, qcbo: Qcbo) -> Self:
         """Lift a program and scale it."""
         C = np.block(
-            [
-                [np.array([[qcbo.constant]]), 0.5 * qcbo.c[None, :]],
-                [0.5 * qcbo.c[:, None], qcbo.Q],
-            ]
+            [[np.array([[qcbo.constant]]), 0.5 * qcbo.c[None, :]], [0.5 * qcbo.c[:, None], qcbo.Q]]
         )
         norm = float(np.linalg.norm(C)) or 1.0
         R = _rosenberg(qcbo.products, len(C))
@@ -88,7 +84,7 @@ class LiftedProblem:
         ones = np.flatnonzero(with_one(atom))
         return float(self.C[np.ix_(ones, ones)].sum())
 
-    def image(self, atom: ArrayLike) -> NDArray[np.float64]:
+    def image(self, atom: ArrayLike) -> FloatArray:
         """Return 𝒜 wwᵀ for bits (n,); float64, shape (m + k,), never negative."""
         w = with_one(atom)
         rows, places, values = self._products
@@ -96,19 +92,19 @@ class LiftedProblem:
         products = np.bincount(rows, values * w[first] * w[second], self.R.shape[0])
         return np.concatenate([(self.H @ w) ** 2, products.astype(np.float64)])
 
-    def residual(self, W: NDArray[np.float64]) -> NDArray[np.float64]:
+    def residual(self, W: FloatArray) -> FloatArray:
         """Return 𝒜W for any symmetric W (p, p); the slow way, to check the fast one."""
         squared = self.H.multiply(self.H @ W).sum(axis=1)
         return np.concatenate([np.asarray(squared).ravel(), self.R @ W.ravel()])
 
-    def adjoint(self, z: NDArray[np.float64]) -> NDArray[np.float64]:
+    def adjoint(self, z: FloatArray) -> FloatArray:
         """Return 𝒜ᵀz = Hᵀ diag(z) H + Σ z_k R_k, symmetric, shape (p, p)."""
         total = np.zeros_like(self.C)
         where, entries = self._pattern
         total.reshape(-1)[where] = entries @ z
         return total
 
-    def gradient(self, z: NDArray[np.float64]) -> NDArray[np.float64]:
+    def gradient(self, z: FloatArray) -> FloatArray:
         """Return C + 𝒜ᵀz, shape (p, p)."""
         total = self.C.copy()
         where, entries = self._pattern
@@ -116,11 +112,11 @@ class LiftedProblem:
         total.reshape(-1)[where] += entries @ z
         return total
 
-    def gradients(self, z: NDArray[np.float64]) -> list[NDArray[np.float64]]:
+    def gradients(self, z: FloatArray) -> list[FloatArray]:
         """Return the only gradient, as a list."""
         return [self.gradient(z)]
 
-    def found(self, answers: Sequence[Answer]) -> NDArray[np.int8]:
+    def found(self, answers: Sequence[Answer]) -> BitArray:
         """Return every sample, the best first."""
         return answers[0].bits
 
@@ -130,7 +126,7 @@ class LiftedProblem:
         return self.size**2 * self.squared_norm()
 
     @cached_property
-    def _pattern(self) -> tuple[NDArray[np.int64], Any]:
+    def _pattern(self) -> tuple[IntArray, Any]:
         """Where 𝒜ᵀz may differ from 0, in flat positions, and what z does there (CSR)."""
         squares = _outer_rows(self.H)
         rows = sp.vstack([squares, self.R], format="csr") if self.R.shape[0] else squares
@@ -139,7 +135,7 @@ class LiftedProblem:
         return where, sp.csr_array(columns[:, where].T)
 
     @cached_property
-    def _products(self) -> tuple[NDArray, NDArray, NDArray]:
+    def _products(self) -> tuple[Array, Array, Array]:
         """Row, places (2, nnz) and value of every entry of R."""
         entries = self.R.tocoo()
         places = np.divmod(entries.coords[1].astype(np.int64), self.size)
@@ -157,7 +153,7 @@ class LiftedProblem:
         return norm
 
 
-def with_one(atom: ArrayLike) -> NDArray[np.float64]:
+def with_one(atom: ArrayLike) -> FloatArray:
     """Return w = (1; x)."""
     return np.concatenate([[1.0], np.asarray(atom, dtype=np.float64)])
 
@@ -197,9 +193,7 @@ def _gates(gates: Gates, size: int) -> Any:
     return _symmetric([(r, r, 0.5 * opens / norm), (r, g, (0.5 - opens) / norm)], size)
 
 
-def _symmetric(
-    entries: list[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]], size: int
-) -> Any:
+def _symmetric(entries: list[tuple[IntArray, IntArray, FloatArray]], size: int) -> Any:
     """Rows with the k-th value of each entry at (a_k, b_k) and at (b_k, a_k)."""
     values, rows, columns = [], [], []
     for first, second, value in entries:

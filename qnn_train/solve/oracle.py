@@ -16,9 +16,8 @@ from qnn_train.errors import AssemblyError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from numpy.typing import NDArray
-
     from cim_hal import PumpSchedule, SampleSet
+    from qnn_train.arrays import BitArray, FloatArray
 
 __all__ = [
     "Answer",
@@ -51,12 +50,12 @@ class Answer:
         Jobs of a machine it took.
     """
 
-    bits: NDArray[np.int8]
-    values: NDArray[np.float64]
+    bits: BitArray
+    values: FloatArray
     cost: int = 1
 
     @property
-    def best(self) -> NDArray[np.int8]:
+    def best(self) -> BitArray:
         """Bits of the least value, int8, shape (n,)."""
         return self.bits[0]
 
@@ -64,7 +63,7 @@ class Answer:
 class Oracle(Protocol):
     """Anything that minimizes a quadratic form over bits, perhaps not quite."""
 
-    def minimize(self, gradient: NDArray[np.float64]) -> Answer:
+    def minimize(self, gradient: FloatArray) -> Answer:
         """Answer for a symmetric `gradient` of shape (n + 1, n + 1)."""
         ...
 
@@ -98,7 +97,7 @@ class Sampler(Protocol):
         ...
 
 
-def evaluate(gradient: NDArray[np.float64], bits: NDArray[np.int8], *, cost: int = 1) -> Answer:
+def evaluate(gradient: FloatArray, bits: BitArray, *, cost: int = 1) -> Answer:
     """Return an answer of given bits (samples, n), the best first."""
     Q, offset = qubo_of(gradient)
     vectors = bits.astype(np.float64)
@@ -107,7 +106,7 @@ def evaluate(gradient: NDArray[np.float64], bits: NDArray[np.int8], *, cost: int
     return Answer(bits[order], values[order], cost)
 
 
-def qubo_of(gradient: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
+def qubo_of(gradient: FloatArray) -> tuple[FloatArray, float]:
     """Return Q (n, n) and c with xᵀQx + c = (1;x)ᵀ G (1;x)."""
     Q = gradient[1:, 1:].copy()
     Q[np.diag_indices_from(Q)] += 2.0 * gradient[0, 1:]
@@ -158,11 +157,11 @@ class SessionOracle:
         self._settings = settings
         self.calls = calls
 
-    def minimize(self, gradient: NDArray[np.float64]) -> Answer:
+    def minimize(self, gradient: FloatArray) -> Answer:
         """Lower the gradient to the machine and sample it."""
         return self.minimize_all([gradient])[0]
 
-    def minimize_all(self, gradients: Sequence[NDArray[np.float64]]) -> list[Answer]:
+    def minimize_all(self, gradients: Sequence[FloatArray]) -> list[Answer]:
         """Queue a job for each gradient, a few ahead, and collect them in order."""
         waiting: deque[Pending] = deque()
         answers = []
@@ -180,7 +179,7 @@ class SessionOracle:
             raise
         return answers
 
-    def _submit(self, gradient: NDArray[np.float64]) -> Pending:
+    def _submit(self, gradient: FloatArray) -> Pending:
         Q, offset = qubo_of(gradient)
         job = self._session.submit(
             IsingModel.from_qubo(Q, offset),
@@ -206,7 +205,7 @@ class ExhaustiveOracle:
     def __init__(self, *, n_samples: int = 1) -> None:
         self._n_samples = n_samples
 
-    def minimize(self, gradient: NDArray[np.float64]) -> Answer:
+    def minimize(self, gradient: FloatArray) -> Answer:
         """Try all.
 
         Raises
@@ -234,7 +233,7 @@ def _collected(waiting: deque[Pending]) -> Answer:
 
 
 @lru_cache(maxsize=2)
-def every_vector(n_bits: int) -> NDArray[np.float64]:
+def every_vector(n_bits: int) -> FloatArray:
     """Return all vectors of bits, float64, shape (2^n, n)."""
     return ((np.arange(2**n_bits)[:, None] >> np.arange(n_bits)) & 1).astype(np.float64)
 
@@ -244,7 +243,7 @@ def call_seed(seed: int, call: int) -> int:
     return int(np.random.SeedSequence([seed, call]).generate_state(1)[0] >> 1)
 
 
-def to_ising(gradient: NDArray[np.float64]) -> NDArray[np.float64]:
+def to_ising(gradient: FloatArray) -> FloatArray:
     """Return M with (1;σ)ᵀ M (1;σ) = (1;x)ᵀ G (1;x) for x = (1 + σ)/2."""
     ising = 0.25 * gradient
     ising[0, 0] = gradient[0, 0] + gradient[0, 1:].sum() + 0.25 * gradient[1:, 1:].sum()
@@ -253,7 +252,7 @@ def to_ising(gradient: NDArray[np.float64]) -> NDArray[np.float64]:
     return ising
 
 
-def from_ising(ising: NDArray[np.float64]) -> NDArray[np.float64]:
+def from_ising(ising: FloatArray) -> FloatArray:
     """Return G of M, see `to_ising`."""
     gradient = 4.0 * ising
     gradient[0, 0] = ising[0, 0] - 2 * ising[0, 1:].sum() + ising[1:, 1:].sum()
@@ -262,6 +261,6 @@ def from_ising(ising: NDArray[np.float64]) -> NDArray[np.float64]:
     return gradient
 
 
-def largest(ising: NDArray[np.float64]) -> float:
+def largest(ising: FloatArray) -> float:
     """Return the largest coupling or field by magnitude."""
     return float(np.abs(np.triu(ising, 1)).max(initial=0.0))

@@ -17,8 +17,7 @@ from qnn_train.solve.oracle import Answer, evaluate, largest, to_ising
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import NDArray
-
+    from qnn_train.arrays import FloatArray
     from qnn_train.solve.oracle import Answer, Oracle
 
 __all__ = ["PackedOracle", "ParallelOracle", "minimize_all"]
@@ -28,16 +27,16 @@ __all__ = ["PackedOracle", "ParallelOracle", "minimize_all"]
 class ParallelOracle(Protocol):
     """An oracle that takes independent problems together: several machines, or one large task."""
 
-    def minimize(self, gradient: NDArray[np.float64]) -> Answer:
+    def minimize(self, gradient: FloatArray) -> Answer:
         """Answer for one gradient."""
         ...
 
-    def minimize_all(self, gradients: Sequence[NDArray[np.float64]]) -> list[Answer]:
+    def minimize_all(self, gradients: Sequence[FloatArray]) -> list[Answer]:
         """Answer for each gradient, in their order."""
         ...
 
 
-def minimize_all(oracle: Oracle, gradients: Sequence[NDArray[np.float64]]) -> list[Answer]:
+def minimize_all(oracle: Oracle, gradients: Sequence[FloatArray]) -> list[Answer]:
     """Answer for each gradient: together where the oracle can, else one after the other."""
     if isinstance(oracle, ParallelOracle):
         return oracle.minimize_all(gradients)
@@ -58,11 +57,11 @@ class PackedOracle:
         self._oracle = oracle
         self._max_bits = max_bits
 
-    def minimize(self, gradient: NDArray[np.float64]) -> Answer:
+    def minimize(self, gradient: FloatArray) -> Answer:
         """Answer for one gradient, which is a task of its own."""
         return self.minimize_all([gradient])[0]
 
-    def minimize_all(self, gradients: Sequence[NDArray[np.float64]]) -> list[Answer]:
+    def minimize_all(self, gradients: Sequence[FloatArray]) -> list[Answer]:
         """Answer for each gradient; the first of a task carries its cost.
 
         Raises
@@ -99,7 +98,7 @@ class PackedOracle:
         return groups
 
 
-def block_diagonal(gradients: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+def block_diagonal(gradients: Sequence[FloatArray]) -> FloatArray:
     """Return G of all blocks side by side, each scaled to a largest Ising coefficient of 1."""
     size = 1 + sum(len(gradient) - 1 for gradient in gradients)
     joined = np.zeros((size, size))

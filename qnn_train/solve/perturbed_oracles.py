@@ -21,8 +21,7 @@ from qnn_train.solve.parallel import minimize_all
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import NDArray
-
+    from qnn_train.arrays import FloatArray
     from qnn_train.solve.oracle import Oracle
 
 __all__ = ["NoisyOracle", "QuantizedOracle", "RandomOracle", "RandomizedOracle"]
@@ -35,14 +34,14 @@ class _PerturbedOracle(ABC):
         self._oracle = oracle
 
     @abstractmethod
-    def _perturb(self, ising: NDArray[np.float64]) -> None:
+    def _perturb(self, ising: FloatArray) -> None:
         """Change the Ising form (p, p) in place; its diagonal does not matter."""
 
-    def minimize(self, gradient: NDArray[np.float64]) -> Answer:
+    def minimize(self, gradient: FloatArray) -> Answer:
         """Answer for a perturbed gradient."""
         return self.minimize_all([gradient])[0]
 
-    def minimize_all(self, gradients: Sequence[NDArray[np.float64]]) -> list[Answer]:
+    def minimize_all(self, gradients: Sequence[FloatArray]) -> list[Answer]:
         """Answer for perturbed gradients."""
         perturbed = []
         for gradient in gradients:
@@ -75,7 +74,7 @@ class QuantizedOracle(_PerturbedOracle):
             raise TrainingError(f"couplings of {bits} bits", hint="at least 2, with the sign")
         self._top = max_level(bits)
 
-    def _perturb(self, ising: NDArray[np.float64]) -> None:
+    def _perturb(self, ising: FloatArray) -> None:
         step = largest(ising) / self._top
         if step > 0:
             np.multiply(np.rint(ising / step), step, out=ising)
@@ -97,7 +96,7 @@ class NoisyOracle(_PerturbedOracle):
         self._noise = noise
         self._rng = np.random.default_rng(seed)
 
-    def _perturb(self, ising: NDArray[np.float64]) -> None:
+    def _perturb(self, ising: FloatArray) -> None:
         upper = np.triu(self._rng.normal(size=ising.shape), 1)
         ising += self._noise * largest(ising) * (upper + upper.T)
 
@@ -118,7 +117,7 @@ class RandomizedOracle:
         self._success = success
         self._rng = np.random.default_rng(seed)
 
-    def minimize(self, gradient: NDArray[np.float64]) -> Answer:
+    def minimize(self, gradient: FloatArray) -> Answer:
         """Answer, or guess."""
         if self._rng.random() < self._success:
             return self._oracle.minimize(gradient)
@@ -139,7 +138,7 @@ class RandomOracle:
         self._n_samples = n_samples
         self._rng = np.random.default_rng(seed)
 
-    def minimize(self, gradient: NDArray[np.float64]) -> Answer:
+    def minimize(self, gradient: FloatArray) -> Answer:
         """Guess."""
         size = (self._n_samples, len(gradient) - 1)
         return evaluate(gradient, self._rng.integers(0, 2, size, np.int8))

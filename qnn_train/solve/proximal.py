@@ -37,8 +37,7 @@ from qnn_train.solve.second_order import model_of
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from numpy.typing import ArrayLike, NDArray
-
+    from qnn_train.arrays import ArrayLike, BitArray, IntArray
     from qnn_train.network import Architecture
     from qnn_train.solve.blocks import Block
     from qnn_train.solve.losses import DescentLoss
@@ -134,13 +133,7 @@ def proximal_descent(
     """
     loss = loss or CrossEntropy()
     search = _Search(
-        architecture,
-        (inputs, labels),
-        oracle,
-        loss=loss,
-        ladder=ladder,
-        tried=tried,
-        seed=seed,
+        architecture, (inputs, labels), oracle, loss=loss, ladder=ladder, tried=tried, seed=seed
     )
     length = len(partition(architecture, block_spins, reads=block_reads))
     state = state or ProximalState.start(architecture, seed=seed)
@@ -185,13 +178,13 @@ class _Search:
         self._ladder = ladder
         self._tried = tried
 
-    def draw(self, batch: int, rng: np.random.Generator) -> slice | NDArray[np.int64]:
+    def draw(self, batch: int, rng: np.random.Generator) -> slice | IntArray:
         """Draw images, each at most once; all of them if no fewer are wanted."""
         total = len(self._features)
         return slice(None) if batch >= total else rng.choice(total, batch, replace=False)
 
     def step(
-        self, state: ProximalState, block: Block, chosen: slice | NDArray[np.int64], width: float
+        self, state: ProximalState, block: Block, chosen: slice | IntArray, width: float
     ) -> ProximalStep:
         """Model the loss around `state`, ask the machine, and move if it found better."""
         targets, loss = self._targets[chosen], self._loss
@@ -219,9 +212,7 @@ class _Search:
             candidates=found,
         )
 
-    def _candidates(
-        self, network: NDArray[np.int8], positions: NDArray[np.int64], model: BlockModel
-    ) -> NDArray[np.int8]:
+    def _candidates(self, network: BitArray, positions: IntArray, model: BlockModel) -> BitArray:
         """Return the different networks that the samples of all calls make, (candidates, bits)."""
         around = network[positions]
         rungs = [model.lifted(around, rho) for rho in self._ladder]
@@ -233,12 +224,12 @@ class _Search:
         return tried
 
 
-def sample_order(n_samples: int, seed: int) -> NDArray[np.int64]:
+def sample_order(n_samples: int, seed: int) -> IntArray:
     """Return the order in which a descent keeps its samples."""
     return np.random.default_rng([seed, 3]).permutation(n_samples)
 
 
-def _first_different(rows: NDArray[np.int8], most: int) -> NDArray[np.int8]:
+def _first_different(rows: BitArray, most: int) -> BitArray:
     """Return the first `most` rows that differ from those before them."""
     _, first = np.unique(rows, axis=0, return_index=True)
     return rows[np.sort(first)[:most]]

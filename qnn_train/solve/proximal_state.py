@@ -10,8 +10,7 @@ import numpy as np
 from qnn_train.network import QuantizedNetwork, rounded
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
+    from qnn_train.arrays import BitArray
     from qnn_train.network import Architecture, Layer
 
 __all__ = ["Annealing", "ProximalState", "random_bits", "recoded"]
@@ -83,7 +82,7 @@ class ProximalState:
     """
 
     step: int
-    bits: NDArray[np.int8]
+    bits: BitArray
     scale: float
 
     @classmethod
@@ -93,14 +92,14 @@ class ProximalState:
         return cls(0, bits, 0.0)
 
 
-def random_bits(architecture: Architecture, seed: int, sweep: int) -> NDArray[np.int8]:
+def random_bits(architecture: Architecture, seed: int, sweep: int) -> BitArray:
     """Return the network that a sweep starts from, where it starts anew."""
     stream = [seed, 0] if sweep == 0 else [seed, 0, sweep]
     return np.random.default_rng(stream).integers(0, 2, architecture.n_bits).astype(np.int8)
 
 
 def recoded(
-    bits: NDArray[np.int8], scale: float, old: Architecture, new: Architecture
+    bits: BitArray, scale: float, old: Architecture, new: Architecture
 ) -> tuple[ProximalState, bool]:
     """Return a start from a network in the codes of another architecture, and whether it is exact.
 

@@ -31,8 +31,7 @@ from qnn_train.solve.parallel import minimize_all
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from numpy.typing import ArrayLike, NDArray
-
+    from qnn_train.arrays import Array, ArrayLike, BitArray, FloatArray
     from qnn_train.solve.oracle import Answer, Oracle
 
 __all__ = [
@@ -65,7 +64,7 @@ class ConicProgram(Protocol):
         """α² ‖𝒜‖², see `BoundedDual`."""
         ...
 
-    def gradients(self, z: NDArray[np.float64]) -> list[NDArray[np.float64]]:
+    def gradients(self, z: FloatArray) -> list[FloatArray]:
         """Return C + 𝒜ᵀz, a matrix for each part."""
         ...
 
@@ -73,11 +72,11 @@ class ConicProgram(Protocol):
         """Return ⟨C, wwᵀ⟩ for the bits of all parts."""
         ...
 
-    def image(self, atom: ArrayLike) -> NDArray[np.float64]:
+    def image(self, atom: ArrayLike) -> FloatArray:
         """Return 𝒜 wwᵀ for the bits of all parts."""
         ...
 
-    def found(self, answers: Sequence[Answer]) -> NDArray[np.int8]:
+    def found(self, answers: Sequence[Answer]) -> BitArray:
         """Return what the answers hold for the caller, parameter bits first."""
         ...
 
@@ -103,9 +102,9 @@ class State:
     """
 
     step: int
-    image: NDArray[np.float64]
+    image: FloatArray
     value: float
-    dual: NDArray[np.float64]
+    dual: FloatArray
     calls: int = 0
     bound: float = -np.inf
 
@@ -186,7 +185,7 @@ def conditional_gradient(
         )
 
 
-def multipliers(state: State, penalty: float) -> NDArray[np.float64]:
+def multipliers(state: State, penalty: float) -> FloatArray:
     """Return y + β 𝒜W."""
     return state.dual + penalty * np.sqrt(state.step + 2) * state.image
 
@@ -225,12 +224,12 @@ def advance(
     return after, float(gap)
 
 
-def _average(problem: ConicProgram, atoms: NDArray) -> tuple[NDArray[np.float64], float]:
+def _average(problem: ConicProgram, atoms: Array) -> tuple[FloatArray, float]:
     images = np.array([problem.image(atom) for atom in atoms])
     return images.mean(axis=0), float(np.mean([problem.objective(atom) for atom in atoms]))
 
 
-def _best(answers: Sequence[Answer], atoms: int) -> NDArray[np.int8]:
+def _best(answers: Sequence[Answer], atoms: int) -> BitArray:
     """Return atoms (k, n) of all parts, made of their best different samples."""
     columns = []
     for answer in answers:
@@ -244,9 +243,7 @@ def _best(answers: Sequence[Answer], atoms: int) -> NDArray[np.int8]:
 class DualRule(Protocol):
     """Choose the multipliers after a step."""
 
-    def move(
-        self, dual: NDArray[np.float64], residual: NDArray[np.float64], *, step: int
-    ) -> NDArray[np.float64]:
+    def move(self, dual: FloatArray, residual: FloatArray, *, step: int) -> FloatArray:
         """Return the multipliers of the next step, shape (m,)."""
         ...
 
@@ -279,9 +276,7 @@ class BoundedDual:
     reach: float
     bound: float = 1e6
 
-    def move(
-        self, dual: NDArray[np.float64], residual: NDArray[np.float64], *, step: int
-    ) -> NDArray[np.float64]:
+    def move(self, dual: FloatArray, residual: FloatArray, *, step: int) -> FloatArray:
         """Move by γ_t unless that leaves the ball."""
         squared = float(residual @ residual)
         if squared == 0.0:
@@ -304,10 +299,10 @@ class FixedDual:
 
     def move(
         self,
-        dual: NDArray[np.float64],
-        residual: NDArray[np.float64],
+        dual: FloatArray,
+        residual: FloatArray,
         *,
         step: int,  # noqa: ARG002  the same at every step
-    ) -> NDArray[np.float64]:
+    ) -> FloatArray:
         """Move by γ."""
         return dual + self.gamma * residual

@@ -10,17 +10,17 @@ import numpy as np
 from qnn_train.errors import CheckpointError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from _typeshed import DataclassInstance
-    from numpy.typing import NDArray
+
+    from qnn_train.arrays import Array, Arrays
+
 
 __all__ = ["restored", "to_arrays"]
 
 StateT = TypeVar("StateT", bound="DataclassInstance")
 
 
-def to_arrays(state: DataclassInstance) -> dict[str, NDArray[Any]]:
+def to_arrays(state: DataclassInstance) -> dict[str, Array]:
     """Return the fields of a state: numbers, arrays, and tuples of byte strings of one length."""
     found = {}
     for field in fields(state):
@@ -30,7 +30,7 @@ def to_arrays(state: DataclassInstance) -> dict[str, NDArray[Any]]:
     return {name: np.asarray(value) for name, value in found.items()}
 
 
-def restored(start: StateT, arrays: Mapping[str, NDArray[Any]] | None) -> StateT:
+def restored(start: StateT, arrays: Arrays | None) -> StateT:
     """Return the state of these arrays, or the one at the start where there are none.
 
     Parameters
@@ -54,7 +54,7 @@ def restored(start: StateT, arrays: Mapping[str, NDArray[Any]] | None) -> StateT
     return type(start)(**{name: _like(value, arrays[name], name) for name, value in names.items()})
 
 
-def _like(start: Any, array: NDArray[Any], name: str) -> Any:
+def _like(start: Any, array: Array, name: str) -> Any:
     """Return an array as what stood in its place at the start."""
     if isinstance(start, tuple):
         if array.dtype == np.uint8 and array.ndim == 2:

@@ -23,8 +23,7 @@ import numpy as np
 from qnn_train.solve.forward import sensitivities, slope_of
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
+    from qnn_train.arrays import BitArray, Float32Array, FloatArray
     from qnn_train.solve.blocks import Block, BlockBits
     from qnn_train.solve.forward import ForwardPass, NetworkParameters
     from qnn_train.solve.losses import DescentLoss, Expansion
@@ -44,10 +43,10 @@ class BlockModel:
     curvature : float64 array, shape (n, n)
     """
 
-    gradient: NDArray[np.float64]
-    curvature: NDArray[np.float64]
+    gradient: FloatArray
+    curvature: FloatArray
 
-    def lifted(self, bits: NDArray[np.int8], proximity: float) -> NDArray[np.float64]:
+    def lifted(self, bits: BitArray, proximity: float) -> FloatArray:
         r"""Return G with (1;x)ᵀ G (1;x) = model(x) + proximity · distance(x), up to a constant.
 
         The distance :math:`\tfrac12\sum_b H_{bb}(x_b - b_b)^2` is linear in bits.
@@ -66,7 +65,7 @@ def model_of(
     parameters: NetworkParameters,
     block: Block,
     bits: BlockBits,
-    targets: NDArray[np.float32],
+    targets: Float32Array,
     *,
     loss: DescentLoss,
     scale: float,
@@ -111,12 +110,12 @@ class _Group:
         Where the parameters of each term are.
     """
 
-    moves: NDArray[np.float32]
-    reads: NDArray[np.float32]
+    moves: Float32Array
+    reads: Float32Array
     places: list[slice]
 
 
-def _groups(bits: BlockBits, run: ForwardPass, moves: list[NDArray[np.float32]]) -> list[_Group]:
+def _groups(bits: BlockBits, run: ForwardPass, moves: list[Float32Array]) -> list[_Group]:
     """Return the terms of a block by layer, since those of a layer read the same inputs.
 
     Parameters
@@ -165,9 +164,7 @@ class _Sums:
                         weights -= mine[:, [i]] * of_behind
                     self._add_rows(place, group.reads, behind, weights)
 
-    def add_products(
-        self, groups: list[_Group], error: NDArray[np.float32], slopes: NDArray[np.float32]
-    ) -> None:
+    def add_products(self, groups: list[_Group], error: Float32Array, slopes: Float32Array) -> None:
         """Add B, of neurons with these slopes and of the sums behind them."""
         neurons, behind = groups
         pull = _along(error, behind.moves)
@@ -194,7 +191,7 @@ class _Sums:
         )
 
     def _add_rows(
-        self, rows: slice, reads: NDArray[np.float32], behind: _Group, weights: NDArray[np.float32]
+        self, rows: slice, reads: Float32Array, behind: _Group, weights: Float32Array
     ) -> None:
         """Add readsᵀ W reads of one term against a group, by as few products as will do."""
         n_reads = behind.reads.shape[1]
@@ -208,7 +205,7 @@ class _Sums:
             self._curvature[rows, columns] += reads.T @ (behind.reads[:, [b]] * weights)
 
 
-def _along(of_outputs: NDArray[np.float32], moves: NDArray[np.float32]) -> NDArray[np.float32]:
+def _along(of_outputs: Float32Array, moves: Float32Array) -> Float32Array:
     """Return the sums over outputs of (n, c) times (n or 1, j, c); (n, j)."""
     if len(moves) == 1:
         return of_outputs @ moves[0].T

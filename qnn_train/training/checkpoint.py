@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     import os
     from pathlib import Path
 
-    from numpy.typing import NDArray
+    from qnn_train.arrays import Arrays
+
 
 __all__ = ["MAY_CHANGE", "Checkpoint", "canonical", "check_same", "fingerprint"]
 
@@ -78,7 +79,7 @@ class Checkpoint:
     machine: Mapping[str, str | int]
     seconds: float
     history: History
-    arrays: Mapping[str, NDArray[Any]]
+    arrays: Arrays
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the file to exactly `path`, whole or not at all.

@@ -16,9 +16,8 @@ from qnn_train.solve.proximal import sample_order
 from qnn_train.training.checkpoint import fingerprint
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from cim_hal import Capabilities, PumpSchedule
+    from qnn_train.arrays import Float32Array, FloatArray, IntArray, NDArray
     from qnn_train.network import Architecture, QuantizedNetwork
     from qnn_train.solve import DescentLoss
     from qnn_train.training.recipe import ProximalRecipe, Stage
@@ -50,7 +49,7 @@ class Examples:
     """
 
     inputs: NDArray[np.signedinteger]
-    labels: NDArray[np.int64] | NDArray[np.float64]
+    labels: IntArray | FloatArray
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -65,10 +64,10 @@ class OutputScale:
     scale, offset : float64 array, shape (outputs,)
     """
 
-    scale: NDArray[np.float64]
-    offset: NDArray[np.float64]
+    scale: FloatArray
+    offset: FloatArray
 
-    def outputs(self, margins: NDArray[np.float64]) -> NDArray[np.float64]:
+    def outputs(self, margins: FloatArray) -> FloatArray:
         """Return the outputs of margins (n, outputs)."""
         return self.scale * margins + self.offset
 
@@ -97,7 +96,7 @@ class SweepResult:
     train_score: float
     validation_score: float | None
 
-    def outputs(self, inputs: NDArray[np.signedinteger]) -> NDArray[np.float64]:
+    def outputs(self, inputs: NDArray[np.signedinteger]) -> FloatArray:
         """Return what the loss is of, (n, outputs)."""
         return self.head.outputs(margins_of(self.network, inputs))
 
@@ -303,7 +302,7 @@ class ImageJudge:
         return CrossEntropy().mean(margins, targets, scale)
 
     @cached_property
-    def _judging(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def _judging(self) -> tuple[Float32Array, Float32Array]:
         """Features and targets of the images that judge."""
         images = self.validation if len(self.validation) else self.train
         targets = CrossEntropy().targets_of(images.labels, self.n_outputs)
@@ -319,7 +318,7 @@ def accuracy(network: QuantizedNetwork, examples: Examples) -> float:
     return float(np.mean(network.predict(examples.inputs) == examples.labels))
 
 
-def margins_of(network: QuantizedNetwork, inputs: NDArray[np.signedinteger]) -> NDArray[np.float64]:
+def margins_of(network: QuantizedNetwork, inputs: NDArray[np.signedinteger]) -> FloatArray:
     """Return the margins of a network as float64, (n, outputs)."""
     margins = network.margin(inputs).astype(np.float64)
     return margins.reshape(len(inputs), network.architecture.n_outputs)

@@ -28,13 +28,11 @@ from qnn_train.solve import (
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from numpy.typing import NDArray
-
+    from qnn_train.arrays import Arrays
     from qnn_train.program import Assembly, Parts
     from qnn_train.solve import DualRule, Iterate, Oracle, RhoSchedule
     from qnn_train.solve.qcgd import ConicProgram
 
-    Arrays = Mapping[str, NDArray[Any]]
 
 __all__ = [
     "METHODS",

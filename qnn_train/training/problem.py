@@ -24,17 +24,13 @@ from qnn_train.training.recipe import ProximalRecipe, Recipe
 from qnn_train.training.report import History, Outcome, RunReport
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from numpy.typing import NDArray
-
     from cim_hal import Capabilities, DevicePool, Session
+    from qnn_train.arrays import Arrays, BitArray
     from qnn_train.data import ImageSet, Pair, Selection
     from qnn_train.network import Architecture
     from qnn_train.training.methods import Method
     from qnn_train.training.report import Row
 
-    Arrays = Mapping[str, NDArray[Any]]
 
 __all__ = ["Preparation", "ProximalProblem", "prepare", "problem_of"]
 
@@ -59,7 +55,7 @@ class Preparation:
     architecture: Architecture
     features: PooledSign
     chosen: ImageSet
-    inputs: NDArray[np.int8]
+    inputs: BitArray
     scorer: Scorer
 
     @property

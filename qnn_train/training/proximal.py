@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,15 +16,13 @@ from qnn_train.training.descent import OutputScale, SweepResult
 from qnn_train.training.report import Row
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from numpy.typing import NDArray
+    from collections.abc import Iterator
 
     from cim_hal import DevicePool, Session
+    from qnn_train.arrays import Array, Arrays, BitArray
     from qnn_train.solve import ProximalStep
     from qnn_train.training.descent import DescentProblem
 
-    Arrays = Mapping[str, NDArray[Any]]
 
 __all__ = ["ProximalStepper"]
 
@@ -33,7 +31,7 @@ __all__ = ["ProximalStepper"]
 class _Best:
     """The best network of a stage so far: its bits, how it was judged, and after which step."""
 
-    bits: NDArray[np.int8]
+    bits: BitArray
     loss: float = np.inf
     step: int = 0
     train_score: float = 0.0
@@ -177,7 +175,7 @@ class ProximalStepper:
         accuracies = f"train {100 * best.train_score:.2f} %{validation}"
         return f"{text}, least loss {best.loss:.4f}, {accuracies}"
 
-    def arrays(self) -> dict[str, NDArray[Any]]:
+    def arrays(self) -> dict[str, Array]:
         """Return the state."""
         at = self._at
         numbers = [at.state.scale, at.best.loss, at.best.train_score, _number(at.best)]
@@ -248,7 +246,7 @@ class ProximalStepper:
             best = replace(best, loss=np.inf)
         return replace(at, state=state, best=best, stage=at.stage + 1)
 
-    def _network(self, bits: NDArray[np.int8]) -> QuantizedNetwork:
+    def _network(self, bits: BitArray) -> QuantizedNetwork:
         return QuantizedNetwork.from_bits(self._problem.stages[self._at.stage].architecture, bits)
 
     def _restored(self, arrays: Arrays) -> _Position:
@@ -275,7 +273,7 @@ def _number(measured: _Best | SweepResult) -> float:
     return np.nan if measured.validation_score is None else measured.validation_score
 
 
-def _sweep_arrays(sweeps: list[SweepResult], problem: DescentProblem) -> dict[str, NDArray[Any]]:
+def _sweep_arrays(sweeps: list[SweepResult], problem: DescentProblem) -> dict[str, Array]:
     """Return what a checkpoint keeps of sweeps."""
     bits = np.zeros((len(sweeps), problem.architecture.n_bits), np.int8)
     heads = np.zeros((len(sweeps), 2, problem.n_outputs))

@@ -15,18 +15,16 @@ from qnn_train.training.methods import METHODS
 from qnn_train.training.report import Row, finite
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from numpy.typing import NDArray
+    from collections.abc import Iterator
 
     from cim_hal import DevicePool, Session
+    from qnn_train.arrays import Array, Arrays, BitArray
     from qnn_train.network import Architecture
     from qnn_train.program import Assembly, Task
     from qnn_train.solve import Oracle, Scorer
     from qnn_train.training.methods import Method
     from qnn_train.training.recipe import Recipe
 
-    Arrays = Mapping[str, NDArray[Any]]
 
 __all__ = ["QcboStepper", "SolverState", "TrainingStep", "train"]
 
@@ -70,8 +68,8 @@ class SolverState:
         The best of them.
     """
 
-    solver: Mapping[str, NDArray[Any]]
-    networks: NDArray[np.int8]
+    solver: Arrays
+    networks: BitArray
     best: Candidate
 
 
@@ -228,7 +226,7 @@ class QcboStepper:
         residual = float("nan") if row.infeasibility is None else row.infeasibility
         return f"infeasibility {residual:.3f}  accuracy {100 * row.accuracy:.2f} %"
 
-    def arrays(self) -> dict[str, NDArray[Any]]:
+    def arrays(self) -> dict[str, Array]:
         """Return the state: fields of the solver's, the different networks seen, and the best."""
         state = self.state
         solver = {SOLVER + name: array for name, array in state.solver.items()}

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from numpy.typing import NDArray
-
     from cim_hal import DevicePool, Session
+    from qnn_train.arrays import Array, Arrays
     from qnn_train.training.recipe import ProximalRecipe, Recipe
     from qnn_train.training.report import Row
 
-    Arrays = Mapping[str, NDArray[Any]]
 
 __all__ = ["Problem", "Stepper"]
 
@@ -60,7 +56,7 @@ class Stepper(Protocol[StepT_co]):
         """Return the state of the training in a few words, for a progress bar."""
         ...
 
-    def arrays(self) -> dict[str, NDArray[Any]]:
+    def arrays(self) -> dict[str, Array]:
         """Return all that the next step depends on, but for the rows of the history."""
         ...
 
