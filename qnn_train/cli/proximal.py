@@ -17,7 +17,7 @@ from qnn_train.cli.options import (
 )
 from qnn_train.cli.train import carry_out
 from qnn_train.network.spline import ACTIVATIONS
-from qnn_train.training.presets import PRESETS, default_preset, preset
+from qnn_train.training.recipe import PRESETS, default_preset, preset
 
 if TYPE_CHECKING:
     from qnn_train.training.recipe import ProximalRecipe

@@ -17,9 +17,8 @@ from qnn_train.data.fashion_mnist import data_directory, download
 from qnn_train.errors import TrainingError
 from qnn_train.training.checkpoint import MAY_CHANGE, Checkpoint
 from qnn_train.training.picture import draw
-from qnn_train.training.problem import problem_of
 from qnn_train.training.recipe import PROXIMAL
-from qnn_train.training.run import TrainingRun
+from qnn_train.training.run import TrainingRun, problem_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

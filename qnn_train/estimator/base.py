@@ -133,14 +133,14 @@ class QuantizedNetworkEstimator(BaseEstimator, ABC):
         self._task = task = self._task_of(answers)
         grid, problem = self._problem(task, samples, answers)
         with _opened(self.device) as session:
-            spins = Cost.of(problem.descent, session.capabilities).spins
+            spins = Cost.of(problem, session.capabilities).spins
             self.found_, self.history_ = self._trained(problem, session)
         self.calls_ = self.history_[-1].calls
         chosen = distinct(sorted(self.found_, key=lambda each: each.objective))[: self.vote]
         self.n_votes_ = len(chosen)
         self.model_ = task.model(chosen, grid)
         self.summary_ = NetworkSummary.of(
-            problem.descent.architecture,
+            problem.architecture,
             n_networks=self.n_votes_,
             n_reals=task.n_reals,
             spins=spins,
@@ -158,7 +158,7 @@ class QuantizedNetworkEstimator(BaseEstimator, ABC):
         samples, answers = self._checked(X, y)
         _, problem = self._problem(self._task_of(answers), samples, answers)
         with _opened(self.device) as session:
-            return Cost.of(problem.descent, session.capabilities)
+            return Cost.of(problem, session.capabilities)
 
     def tie_report(self, X: ArrayLike, y: ArrayLike, *, tolerance: float = 0.01) -> TieReport:
         """Say how far networks with nearly the least training loss differ on other samples.
@@ -268,16 +268,11 @@ class QuantizedNetworkEstimator(BaseEstimator, ABC):
         grid = FeatureGrid.fit(samples, levels=self.levels, cut=self.cut)
         train = Examples(grid.transform(samples), task.labels(answers))
         validation = Examples(grid.transform(held), task.labels(held_answers))
-        descent = DescentProblem(
+        recipe, judge = (
             self._recipe(task, samples.shape[1], seed),
-            task.n_outputs,
-            train,
-            validation,
-            task.loss,
             TaskJudge(task, train, validation),
-            keeps_sweeps=True,
         )
-        return grid, TableProblem(descent)
+        return grid, TableProblem(recipe, task.n_outputs, train, validation, task.loss, judge)
 
     def _recipe(self, task: PredictionTask, n_features: int, seed: int) -> ProximalRecipe:
         """Return the recipe, its reaches in proportion to the spread of a sum of features."""
@@ -318,24 +313,15 @@ class QuantizedNetworkEstimator(BaseEstimator, ABC):
 
 
 @dataclass(frozen=True, eq=False)
-class TableProblem:
-    """A descent on a table, as a `Problem` that can be run and resumed."""
+class TableProblem(DescentProblem):
+    """A descent on a table, whose networks are all kept."""
 
-    descent: DescentProblem
-
-    @property
-    def recipe(self) -> ProximalRecipe:
-        """All that decides the training."""
-        return self.descent.recipe
+    KEEPS_SWEEPS = True
 
     @property
     def subject(self) -> tuple[str, tuple[int, ...]]:
         """Nothing: a table has no name."""
         return "", ()
-
-    def digest(self) -> str:
-        """Return a fingerprint of the samples."""
-        return self.descent.digest()
 
     def stepper(
         self,
@@ -344,7 +330,7 @@ class TableProblem:
         rows: list[Row] | None = None,
     ) -> ProximalStepper:
         """Return the descent, see `Problem.stepper`."""
-        return ProximalStepper(self.descent, session, arrays, rows)
+        return ProximalStepper(self, session, arrays, rows)
 
 
 @contextmanager

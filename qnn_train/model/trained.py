@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import os
 
     from qnn_train.arrays import Array, ArrayLike, Arrays, IntArray
+    from qnn_train.data import Selection
     from qnn_train.network import QuantizedNetwork
 
 __all__ = ["TrainedModel"]
@@ -64,6 +65,14 @@ class TrainedModel:
     class_names: tuple[str, ...]
     features: PooledSign | PooledLevels
     network: QuantizedNetwork
+
+    @classmethod
+    def of(
+        cls, selection: Selection, features: PooledSign | PooledLevels, network: QuantizedNetwork
+    ) -> Self:
+        """Return the model of a network that was trained on some classes."""
+        names = selection.dataset, selection.classes, selection.class_names
+        return cls(*names, features, network)
 
     def predict(self, images: ArrayLike) -> IntArray:
         """Return the class of each image (n, side, side); int64, shape (n,)."""

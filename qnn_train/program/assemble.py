@@ -25,16 +25,14 @@ import scipy.sparse as sp
 from qnn_train.errors import AssemblyError
 from qnn_train.network import QuantizedNetwork
 from qnn_train.network.network import margin_of
-from qnn_train.program.builder import Builder, PlacedEncoding, Reduction
-from qnn_train.program.constraints import Gates, LinearConstraints, Products
+from qnn_train.program.builder import Affine, Builder, PlacedEncoding, Reduction, stack
 from qnn_train.program.loss import Loss, SquaredLoss
-from qnn_train.program.qcbo import Parts, Qcbo, squared_norm
-from qnn_train.program.variables import Affine, stack
+from qnn_train.program.qcbo import Gates, LinearConstraints, Parts, Products, Qcbo, squared_norm
 
 if TYPE_CHECKING:
     from qnn_train.arrays import ArrayLike, BitArray, IntArray
     from qnn_train.network import Architecture
-    from qnn_train.program.variables import VariableTable
+    from qnn_train.program.builder import VariableTable
 
 __all__ = ["Assembly", "Task", "assemble", "check_samples"]
 

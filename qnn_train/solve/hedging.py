@@ -24,7 +24,7 @@ import numpy as np
 from qnn_train.errors import TrainingError
 from qnn_train.solve.iterate import Iterate
 from qnn_train.solve.lifting import LiftedProblem
-from qnn_train.solve.parallel import minimize_all
+from qnn_train.solve.oracle import minimize_all
 from qnn_train.solve.penalty import default_weight, penalty_gradient
 
 if TYPE_CHECKING:

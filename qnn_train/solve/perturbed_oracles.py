@@ -15,8 +15,7 @@ import numpy as np
 
 from cim_hal import max_level
 from qnn_train.errors import TrainingError
-from qnn_train.solve.oracle import Answer, evaluate, from_ising, largest, to_ising
-from qnn_train.solve.parallel import minimize_all
+from qnn_train.solve.oracle import Answer, evaluate, from_ising, largest, minimize_all, to_ising
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

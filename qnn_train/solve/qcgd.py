@@ -26,7 +26,7 @@ import numpy as np
 
 from qnn_train.errors import TrainingError
 from qnn_train.solve.iterate import Iterate
-from qnn_train.solve.parallel import minimize_all
+from qnn_train.solve.oracle import minimize_all
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, ClassVar, Self, TypeAlias
 
 import numpy as np
 
@@ -16,6 +17,8 @@ from qnn_train.solve.proximal import sample_order
 from qnn_train.training.checkpoint import fingerprint
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from cim_hal import Capabilities, PumpSchedule
     from qnn_train.arrays import Float32Array, FloatArray, IntArray, NDArray
     from qnn_train.network import Architecture, QuantizedNetwork
@@ -101,16 +104,11 @@ class SweepResult:
         return self.head.outputs(margins_of(self.network, inputs))
 
 
-class Judge(Protocol):
-    """Measures the network at the end of a sweep."""
-
-    def __call__(self, network: QuantizedNetwork, scale: float) -> SweepResult:
-        """Measure a network, `scale` being that of the descent."""
-        ...
+Judge: TypeAlias = "Callable[[QuantizedNetwork, float], SweepResult]"
 
 
 @dataclass(frozen=True, eq=False)
-class DescentProblem:
+class DescentProblem(ABC):
     """What is trained on which examples, and how it is judged.
 
     Parameters
@@ -122,9 +120,8 @@ class DescentProblem:
         `validation` may be empty.
     loss : DescentLoss
         What the descent lowers.
-    judge : Judge
-    keeps_sweeps : bool
-        Whether the network at the end of each sweep is kept, and not only the best.
+    judge : callable
+        Measures the network at the end of a sweep, with the scale of the descent.
     """
 
     recipe: ProximalRecipe
@@ -133,7 +130,14 @@ class DescentProblem:
     validation: Examples
     loss: DescentLoss
     judge: Judge
-    keeps_sweeps: bool = False
+
+    # Whether the network at the end of each sweep is kept, and not only the best.
+    KEEPS_SWEEPS: ClassVar[bool]
+
+    @property
+    @abstractmethod
+    def subject(self) -> tuple[str, tuple[int, ...]]:
+        """Dataset and classes; empty for a table."""
 
     @cached_property
     def stages(self) -> list[Stage]:
@@ -142,7 +146,7 @@ class DescentProblem:
 
     @property
     def architecture(self) -> Architecture:
-        """The network of the last stage."""
+        """The network that comes out, that of the last stage."""
         return self.stages[-1].architecture
 
     def digest(self) -> str:
@@ -164,12 +168,9 @@ class DescentProblem:
         return min(max(BLOCK_SPINS, *neurons), room)
 
     def block_sizes(self, block_spins: int) -> list[list[int]]:
-        """Return the bits of every block, of each stage.
+        """Return the bits of every block, of each stage; an AssemblyError if a neuron does not fit.
 
-        Raises
-        ------
-        AssemblyError
-            A neuron does not fit.
+        See `partition`.
         """
         found = []
         for stage in self.stages:

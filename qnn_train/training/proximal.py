@@ -3,28 +3,149 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
 from qnn_train.archive import checked_array, checked_bits, reading
-from qnn_train.errors import CheckpointError
+from qnn_train.data import PooledLevels
+from qnn_train.data.datasets import augmented
+from qnn_train.errors import CheckpointError, DataError
+from qnn_train.model.trained import TrainedModel
 from qnn_train.network import QuantizedNetwork
-from qnn_train.solve import ProximalState, SessionOracle, proximal_descent
-from qnn_train.solve.proximal_state import recoded
-from qnn_train.training.descent import OutputScale, SweepResult
-from qnn_train.training.report import Row
+from qnn_train.solve import CrossEntropy, ProximalState, SessionOracle, proximal_descent
+from qnn_train.solve.proximal import recoded
+from qnn_train.training.descent import (
+    Cost,
+    DescentProblem,
+    Examples,
+    ImageJudge,
+    OutputScale,
+    SweepResult,
+    accuracy,
+)
+from qnn_train.training.report import Outcome, Row, RunReport
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from cim_hal import DevicePool, Session
+    from cim_hal import Capabilities, DevicePool, Session
     from qnn_train.arrays import Array, Arrays, BitArray
+    from qnn_train.data import ImageSet, Selection
     from qnn_train.solve import ProximalStep
-    from qnn_train.training.descent import DescentProblem
+    from qnn_train.training.recipe import ProximalRecipe
 
 
 __all__ = ["ProximalStepper"]
+
+
+@dataclass(frozen=True, eq=False)
+class ProximalProblem(DescentProblem):
+    """Images drawn, split and turned into features; make one with `of`.
+
+    Attributes
+    ----------
+    selection : Selection
+    features : PooledLevels
+        Fitted on the images that are trained on.
+    """
+
+    selection: Selection
+    features: PooledLevels
+
+    KEEPS_SWEEPS = False
+
+    @classmethod
+    def of(cls, recipe: ProximalRecipe, selection: Selection) -> Self:
+        """Draw and split the images; the test images are not touched.
+
+        Raises
+        ------
+        DataError
+            More or fewer images than there are, or a grid that does not divide them.
+        AssemblyError
+            A network that cannot be.
+        """
+        outputs = selection.n_outputs
+        recipe.architecture(outputs)  # refuses before any image is read
+        drawn = selection.train
+        if recipe.train_samples is not None:
+            drawn = drawn.take(drawn.stratified(recipe.train_samples, seed=recipe.seed))
+        kept, held = _split(drawn, recipe.validation, recipe.seed)
+        kept = augmented(kept, shift=recipe.shift, mirror=recipe.mirror)
+        features = PooledLevels.fit(
+            kept.images, grid=recipe.grid, levels=recipe.levels, cut=recipe.cut
+        )
+        train, validation = (
+            Examples(features.transform(part.images), part.labels) for part in (kept, held)
+        )
+        judge = ImageJudge(recipe, train, validation, outputs)
+        return cls(recipe, outputs, train, validation, CrossEntropy(), judge, selection, features)
+
+    @property
+    def subject(self) -> tuple[str, tuple[int, ...]]:
+        """Dataset and classes."""
+        return self.selection.dataset, self.selection.classes
+
+    def examples(self, images: ImageSet) -> Examples:
+        """Return the features of other images."""
+        return Examples(self.features.transform(images.images), images.labels)
+
+    def stepper(
+        self,
+        session: Session | DevicePool,
+        arrays: Arrays | None = None,
+        rows: list[Row] | None = None,
+    ) -> ProximalStepper:
+        """Return the descent, see `Problem.stepper`."""
+        return ProximalStepper(self, session, arrays, rows)
+
+    def cost(self, capabilities: Capabilities) -> list[tuple[str, str]]:
+        """Return what the training will take, by name; see `Cost`."""
+        return Cost.of(self, capabilities).rows()
+
+    def outcome(
+        self, stepper: ProximalStepper, session: Session | DevicePool, seconds: float
+    ) -> Outcome:
+        """Measure the best network on the test images; once, after the last step."""
+        selection, held, network = self.selection, self.validation, stepper.best
+        spins = max(map(max, stepper.sizes))
+        report = RunReport.of(
+            self.recipe,
+            selection,
+            self.architecture,
+            session.capabilities,
+            calls=stepper.calls,
+            rows=stepper.rows,
+            test_accuracy=accuracy(network, self.examples(selection.test)),
+            train_accuracy=accuracy(network, self.train),
+            validation_accuracy=accuracy(network, held) if len(held) else None,
+            n_train=len(self.train),
+            n_validation=len(held),
+            bits_per_parameter=self.architecture.bits_per_parameter,
+            blocks=len(stepper.sizes[-1]),
+            spins=spins,
+            couplings=spins * (spins - 1) // 2,
+            steps=stepper.progress[0],
+            seconds=seconds,
+        )
+        return Outcome(TrainedModel.of(selection, self.features, network), report)
+
+
+def _split(images: ImageSet, share: float, seed: int) -> tuple[ImageSet, ImageSet]:
+    """Keep a share of each class apart."""
+    held = np.zeros(len(images), dtype=bool)
+    rng = np.random.default_rng([seed, 4])
+    for label in np.unique(images.labels) if share else ():
+        members = np.flatnonzero(images.labels == label)
+        count = round(share * len(members))
+        if not 0 < count < len(members):
+            raise DataError(
+                f"a validation share of {share} of {len(members)} images a class",
+                hint="leave at least one image on each side",
+            )
+        held[rng.choice(members, count, replace=False)] = True
+    return images.take(np.flatnonzero(~held)), images.take(np.flatnonzero(held))
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,13 +173,7 @@ class _Position:
 class ProximalStepper:
     """Steps of a proximal descent, stage after stage; its networks are judged after each sweep.
 
-    Parameters
-    ----------
-    problem : DescentProblem
-    session : cim_hal.Session or cim_hal.DevicePool
-        A pool is given all calls of a step at once.
-    arrays, rows : optional
-        Where to go on, see `Stepper`.
+    Arguments as of `Problem.stepper`. A pool is given all calls of a step at once.
 
     Raises
     ------
@@ -184,7 +299,7 @@ class ProximalStepper:
             "numbers": np.array(numbers),
             "counts": np.array([at.stage, at.state.step, at.best.step, at.calls, at.sweeps]),
         }
-        if self._problem.keeps_sweeps:
+        if self._problem.KEEPS_SWEEPS:
             found |= _sweep_arrays(self.sweeps, self._problem)
         return found
 
@@ -221,7 +336,7 @@ class ProximalStepper:
         del self._rows[at.sweeps :], self._sweeps[at.sweeps :]
         row = Row(at.calls, best.loss, best.train_score)
         self._rows.append(row._replace(validation_accuracy=best.validation_score))
-        if self._problem.keeps_sweeps:
+        if self._problem.KEEPS_SWEEPS:
             self._sweeps.append(found)
         return replace(at, best=best, sweeps=at.sweeps + 1)
 
@@ -262,7 +377,7 @@ class ProximalStepper:
                 raise ValueError(f"a history of {len(self._rows)} sweeps")
             n_bits = self._problem.stages[stage].architecture.n_bits
             bits, best_bits = checked_bits(arrays, "bits", 2, n_bits)
-            if self._problem.keeps_sweeps:
+            if self._problem.KEEPS_SWEEPS:
                 self._sweeps = _sweeps_of(arrays, self._problem, sweeps)
         scale, loss, train, held = numbers.tolist()
         best = _Best(best_bits, loss, best_step, train, None if np.isnan(held) else held)

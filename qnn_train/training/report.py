@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from qnn_train.archive import replacing
 
@@ -13,7 +13,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from cim_hal import Capabilities
+    from qnn_train.data import Selection
     from qnn_train.model.trained import TrainedModel
+    from qnn_train.network import Architecture
+    from qnn_train.training.recipe import ProximalRecipe, Recipe
 
 __all__ = ["History", "Outcome", "Row", "RunReport", "finite"]
 
@@ -168,6 +172,41 @@ class RunReport:
     score: str | None = None
     recipe: dict[str, Any]
     history: History
+
+    @classmethod
+    def of(
+        cls,
+        recipe: Recipe | ProximalRecipe,
+        selection: Selection,
+        architecture: Architecture,
+        capabilities: Capabilities,
+        *,
+        calls: int,
+        rows: Sequence[Row],
+        **measured: Any,
+    ) -> Self:
+        """Return the report of a training; `measured` are the attributes that differ by method."""
+        return cls(
+            method=recipe.method,
+            dataset=selection.dataset,
+            classes=selection.classes,
+            class_names=selection.class_names,
+            network=str(architecture),
+            weights=recipe.weights,
+            bias_bits=recipe.bias_bits,
+            grid=recipe.grid,
+            n_test=len(selection.test),
+            n_parameters=architecture.n_parameters,
+            n_bits=architecture.n_bits,
+            oracle_calls=calls,
+            runs_per_call=recipe.n_runs,
+            seed=recipe.seed,
+            device=capabilities.name,
+            coupling_bits=recipe.coupling_bits or capabilities.coupling_bits,
+            recipe=asdict(recipe),
+            history=History.of(rows),
+            **measured,
+        )
 
     def to_json(self) -> str:
         """Return the report as JSON text."""

@@ -8,8 +8,7 @@ import pytest
 from qnn_train import QuantizedNetwork, Spline, layered_network
 from qnn_train.solve import CrossEntropy, SquaredError
 from qnn_train.solve.blocks import block_bits, partition
-from qnn_train.solve.candidate_losses import candidate_losses, race
-from qnn_train.solve.forward import ForwardPass, NetworkParameters
+from qnn_train.solve.forward import ForwardPass, NetworkParameters, candidate_losses, race
 from qnn_train.solve.losses import mean_loss, targets_of
 from qnn_train.solve.second_order import model_of
 

@@ -132,10 +132,10 @@ def test_a_fine_code_goes_on_from_a_coarse_one(pair, session, tmp_path):
     recipe = replace(SMALL, sweeps=4, weights="ternary", first_weights="binary", block_spins=36)
     problem = ProximalProblem.of(recipe, pair)
     whole = trained(problem, session)
-    first, second = (len(sizes) for sizes in problem.descent.block_sizes(36))
+    first, second = (len(sizes) for sizes in problem.block_sizes(36))
     done, steps = whole.stepper.progress
     assert done == steps == 2 * first + 2 * second
-    cost = Cost.of(problem.descent, session.capabilities)
+    cost = Cost.of(problem, session.capabilities)
     assert cost.calls == whole.stepper.calls == 2 * steps
     losses = losses_of(whole)
     # the second starts where the first was best
@@ -162,11 +162,11 @@ def test_a_coarse_code_goes_on_from_a_fine_one(activation, pair, session):
         block_spins=40,
     )
     problem = ProximalProblem.of(recipe, pair)
-    fine, coarse = (stage.architecture for stage in problem.descent.stages)
+    fine, coarse = (stage.architecture for stage in problem.stages)
     assert (fine.n_bits, coarse.n_bits) == (2 * (3 * 16 + 2) + 3 * 2, 2 * (16 + 2) + 2)
     whole = trained(problem, session)
     # the last layer; one neuron with 6, 5, 5 inputs of 3 bits, then both of 1 bit
-    assert problem.descent.block_sizes(40) == [[6, 23, 20, 20, 23, 20, 20], [2, 18, 16, 16]]
+    assert problem.block_sizes(40) == [[6, 23, 20, 20, 23, 20, 20], [2, 18, 16, 16]]
     assert whole.stepper.progress == (2 * 7 + 2 * 4, 2 * 7 + 2 * 4)
     losses = losses_of(whole)
     first, second = losses[:2], losses[2:]
@@ -247,7 +247,7 @@ def test_restarts_keep_the_best_of_all(pair, session):
 
 def test_the_cost_is_what_the_run_then_takes(pair, session):
     problem = ProximalProblem.of(SMALL, pair)
-    cost = Cost.of(problem.descent, session.capabilities)
+    cost = Cost.of(problem, session.capabilities)
     report = trained(problem, session).outcome().report
     assert cost.calls == report.oracle_calls
     assert cost.runs == report.oracle_calls * report.runs_per_call
