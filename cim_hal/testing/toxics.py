@@ -159,7 +159,8 @@ class Slicer(Toxic):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.size_variation >= self.average_size:
-            raise ModelError("a toxic does not take that size_variation", hint="< average_size")
+            hint = "it must be less than average_size"
+            raise ModelError("a toxic does not take that size_variation", hint=hint)
 
     async def send(self, segment: Segment, link: Link, forward: Forward) -> None:
         """Forward the slices."""
