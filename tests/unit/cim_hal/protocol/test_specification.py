@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import get_args
 
 import pytest
 
@@ -17,8 +16,8 @@ from cim_hal import (
     Setting,
     Telemetry,
 )
-from cim_hal.machine.driver_state import DriverState
-from cim_hal.model.trace import MAX_TRACE_BYTES
+from cim_hal.machine.telemetry import DriverState
+from cim_hal.model.schedule import MAX_TRACE_BYTES
 from cim_hal.protocol.jobs.state import JOB, JobEvent
 from cim_hal.protocol.wire import messages
 from cim_hal.protocol.wire.codec import DTYPES
@@ -35,7 +34,7 @@ from cim_hal.protocol.wire.messages.status import (
 from cim_hal.protocol.wire.version import NEWEST
 
 PAGE = (Path(__file__).parents[4] / "docs/reference/protocol.md").read_text(encoding="utf-8")
-TYPES = [*get_args(messages.Request), *get_args(messages.Reply)]
+TYPES = [*messages.REQUESTS, *messages.REPLIES]
 
 
 @pytest.mark.parametrize("cls", TYPES)
