@@ -121,18 +121,10 @@ class Dataset:
 
 @dataclass(frozen=True, eq=False)
 class Selection:
-    """Some classes of a dataset.
-
-    Parameters
-    ----------
-    dataset : str
-    classes : tuple of int
-        The labels in the dataset of -1 and +1, or of 0, 1, 2, ... where there are more than two.
-    class_names : tuple of str
-    train, test : ImageSet
-    """
+    """Some classes of a dataset."""
 
     dataset: str
+    # the labels in the dataset of -1 and +1, or of 0, 1, 2, ... where there are more than two
     classes: tuple[int, ...]
     class_names: tuple[str, ...]
     train: ImageSet

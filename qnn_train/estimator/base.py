@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, cast
 
@@ -15,27 +16,22 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils import check_consistent_length, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from cim_hal import DevicePool, Session, open_device
+from cim_hal import DevicePool, Driver, Session, open_device
 from qnn_train.data.features import FeatureGrid
 from qnn_train.errors import AssemblyError, CheckpointError
-from qnn_train.estimator.prediction_task import TaskJudge
+from qnn_train.estimator.prediction_task import PredictionTask, TaskJudge
 from qnn_train.estimator.summary import NetworkSummary, Progress, TieReport, distinct, draw
 from qnn_train.model.onnx import save_onnx
 from qnn_train.training.checkpoint import Checkpoint
-from qnn_train.training.descent import Cost, DescentProblem, Examples
+from qnn_train.training.descent import Cost, DescentProblem, Examples, SweepResult
 from qnn_train.training.proximal import ProximalStepper
 from qnn_train.training.recipe import ProximalRecipe
 from qnn_train.training.run import TrainingRun
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Iterator, Sequence
 
-    from cim_hal import Driver
-    from qnn_train.arrays import Array, ArrayLike, Arrays, FloatArray
-    from qnn_train.estimator.prediction_task import PredictionTask
-    from qnn_train.training.descent import SweepResult
-    from qnn_train.training.report import Row
+    from qnn_train.arrays import Array, ArrayLike, FloatArray
 
 OUTPUT_BIAS_BITS = 3
 
@@ -219,37 +215,36 @@ class QuantizedNetworkEstimator(BaseEstimator, ABC):
             hint = "use another file; random_state must be an integer"
             raise CheckpointError(f"{path}: {error.message}", hint=hint) from None
         stepper = cast("ProximalStepper", run.stepper)
-        history = self._progress(stepper, [])
+        history = self._progress(stepper)
         for _ in run:
-            if stepper.n_sweeps == len(history):
+            if len(stepper.rows) == len(history):
                 continue
             if path is not None:
                 run.checkpoint().save(path)
-            history = self._progress(stepper, history)
+            history = self._progress(stepper)
             stops = [callback(history[-1]) for callback in self.callbacks or ()]
             if any(stop is True for stop in stops):
                 break
         return stepper.sweeps, history
 
-    def _progress(self, stepper: ProximalStepper, history: list[Progress]) -> list[Progress]:
-        """Return the history with the sweeps that are new."""
-        best = history[-1].best_objective if history else np.inf
-        start = len(history)
-        new = zip(stepper.sweeps[start:], stepper.rows[start:], strict=True)
-        for sweep, (found, row) in enumerate(new, start + 1):
-            best = min(best, found.objective)
-            history.append(
-                Progress(
-                    sweep=sweep,
-                    sweeps=self.sweeps,
-                    calls=row.calls,
-                    objective=found.objective,
-                    best_objective=best,
-                    train_score=found.train_score,
-                    validation_score=found.validation_score,
-                )
+    def _progress(self, stepper: ProximalStepper) -> list[Progress]:
+        """Return what is told of all sweeps so far."""
+        sweeps = stepper.sweeps
+        best = accumulate((found.objective for found in sweeps), min)
+        return [
+            Progress(
+                sweep=sweep,
+                sweeps=self.sweeps,
+                calls=row.calls,
+                objective=found.objective,
+                best_objective=least,
+                train_score=found.train_score,
+                validation_score=found.validation_score,
             )
-        return history
+            for sweep, (found, row, least) in enumerate(
+                zip(sweeps, stepper.rows, best, strict=True), 1
+            )
+        ]
 
     def _problem(
         self, task: PredictionTask, samples: FloatArray, answers: Array
@@ -324,20 +319,14 @@ class TableProblem(DescentProblem):
         return "", ()
 
     def stepper(
-        self,
-        session: Session | DevicePool,
-        arrays: Arrays | None = None,
-        rows: list[Row] | None = None,
+        self, session: Session | DevicePool, resume: Checkpoint | None = None
     ) -> ProximalStepper:
         """Return the descent, see `Problem.stepper`."""
-        return ProximalStepper(self, session, arrays, rows)
+        return ProximalStepper(self, session, resume)
 
 
-@contextmanager
-def _opened(device: str | Driver | Session | DevicePool) -> Iterator[Session | DevicePool]:
+def _opened(
+    device: str | Driver | Session | DevicePool,
+) -> AbstractContextManager[Session | DevicePool]:
     """Open a target and close it again; leave what is open as it is."""
-    if isinstance(device, Session | DevicePool):
-        yield device
-    else:
-        with open_device(device) as session:
-            yield session
+    return nullcontext(device) if isinstance(device, Session | DevicePool) else open_device(device)

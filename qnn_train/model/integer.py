@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
@@ -12,13 +12,11 @@ from pydantic import Field
 from qnn_train.archive import checked_array
 from qnn_train.data.features import FeatureGrid
 from qnn_train.errors import ModelFileError
-from qnn_train.model.file import ModelHeader, layer_headers, read_model, write_model
+from qnn_train.model.file import ModelHeader, SavedModel, layer_headers
 from qnn_train.network.network import second_class
 from qnn_train.solve.losses import probabilities
 
 if TYPE_CHECKING:
-    import os
-
     from qnn_train.arrays import Array, ArrayLike, Arrays, FloatArray
     from qnn_train.network import QuantizedNetwork
 
@@ -42,18 +40,11 @@ class ClassifierHeader(IntegerHeader):
 
 
 @dataclass(frozen=True, eq=False)
-class IntegerModel(ABC):
-    """From real features to integer margins.
-
-    Parameters
-    ----------
-    grid : FeatureGrid
-    networks : QuantizedNetwork
-        With a leading axis over those that answer together.
-    """
+class IntegerModel(SavedModel):
+    """From real features to integer margins."""
 
     grid: FeatureGrid
-    networks: QuantizedNetwork
+    networks: QuantizedNetwork  # with a leading axis over those that answer together
 
     HEADER: ClassVar[type[IntegerHeader]] = IntegerHeader
     KIND: ClassVar[Literal["classifier", "regressor"]]
@@ -82,45 +73,42 @@ class IntegerModel(ABC):
     def predict(self, X: ArrayLike) -> Array:
         """Return the answer to each sample."""
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the model to exactly `path`, whole or not at all.
-
-        Raises
-        ------
-        ModelFileError
-            Labels that are neither numbers nor text, or a model that `load` would refuse.
-        """
-        write_model(path, self._header, self.networks, self._arrays, type(self).load)
-
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Self:
-        """Read a model of this class.
-
-        Raises
-        ------
-        ModelFileError
-            Not such a file, or one whose parts do not fit together.
-        """
-        return read_model(path, cls.HEADER, cls._of_kind)
-
-    @classmethod
-    def _of_kind(cls, header: IntegerHeader, networks: QuantizedNetwork, arrays: Arrays) -> Self:
+    def _made(cls, header: IntegerHeader, networks: QuantizedNetwork, arrays: Arrays) -> Self:
         if header.kind != cls.KIND:
             raise ModelFileError(f"the model is a {header.kind}, not a {cls.KIND}")
-        return cls._made(header, networks, arrays)
-
-    @abstractmethod
-    def _header(self) -> IntegerHeader:
-        """Return what the file says beside its arrays."""
-
-    def _arrays(self) -> dict[str, Array]:
-        """Return the arrays of the file beside the networks."""
-        return {"means": self.grid.means, "deviations": self.grid.deviations}
+        if header.majority:
+            raise ModelFileError("an integer model has a readout")
+        inputs = (networks.architecture.n_inputs,)
+        means, deviations = (
+            checked_array(arrays, name, "f", inputs) for name in ("means", "deviations")
+        )
+        grid = FeatureGrid(means, deviations, header.levels, header.cut)
+        return cls._of(grid, networks, header, arrays)
 
     @classmethod
     @abstractmethod
-    def _made(cls, header: Any, networks: QuantizedNetwork, arrays: Arrays) -> Self:
-        """Make the model of what a file holds."""
+    def _of(
+        cls, grid: FeatureGrid, networks: QuantizedNetwork, header: Any, arrays: Arrays
+    ) -> Self:
+        """Return the model, with the fields that its kind adds, of what a file holds."""
+
+    def _content(self) -> tuple[IntegerHeader, QuantizedNetwork, Arrays]:
+        grid = self.grid
+        about, arrays = self._added()
+        header = self.HEADER(
+            kind=self.KIND,
+            levels=grid.levels,
+            cut=grid.cut,
+            **layer_headers(self.networks),
+            **about,
+        )
+        own = {"means": grid.means, "deviations": grid.deviations}
+        return header, self.networks, own | arrays
+
+    @abstractmethod
+    def _added(self) -> tuple[dict[str, Any], dict[str, Array]]:
+        """Return what a kind of model adds to the header, and to the arrays."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,16 +156,7 @@ class IntegerClassifier(IntegerModel):
         index = second_class(margins).astype(np.int64) if one else margins.argmax(axis=1)
         return {"label": self.classes[index], "margin": margins}
 
-    def _header(self) -> ClassifierHeader:
-        return ClassifierHeader(
-            kind=self.KIND,
-            levels=self.grid.levels,
-            cut=self.grid.cut,
-            scale=self.scale,
-            **layer_headers(self.networks),
-        )
-
-    def _arrays(self) -> dict[str, Array]:
+    def _added(self) -> tuple[dict[str, Any], dict[str, Array]]:
         classes = self.classes
         if classes.dtype.kind == "O" and all(isinstance(label, str) for label in classes):
             classes = classes.astype(np.str_)
@@ -185,13 +164,15 @@ class IntegerClassifier(IntegerModel):
             raise ModelFileError(
                 f"labels of type {classes.dtype} need pickle", hint="numbers or text"
             )
-        return super()._arrays() | {"classes": classes}
+        return {"scale": self.scale}, {"classes": classes}
 
     @classmethod
-    def _made(cls, header: ClassifierHeader, networks: QuantizedNetwork, arrays: Arrays) -> Self:
+    def _of(
+        cls, grid: FeatureGrid, networks: QuantizedNetwork, header: ClassifierHeader, arrays: Arrays
+    ) -> Self:
         n_classes = max(2, networks.architecture.n_outputs)
         classes = checked_array(arrays, "classes", "biufU", (n_classes,))
-        return cls(_grid(header, networks, arrays), networks, classes, header.scale)
+        return cls(grid, networks, classes, header.scale)
 
 
 @dataclass(frozen=True, eq=False)
@@ -226,31 +207,14 @@ class IntegerRegressor(IntegerModel):
         prediction = found[:, 0] if self.n_outputs == 1 else found
         return {"prediction": prediction, "margin": margins}
 
-    def _header(self) -> IntegerHeader:
-        return IntegerHeader(
-            kind=self.KIND,
-            levels=self.grid.levels,
-            cut=self.grid.cut,
-            **layer_headers(self.networks),
-        )
-
-    def _arrays(self) -> dict[str, Array]:
-        return super()._arrays() | {"scales": self.scales, "offsets": self.offsets}
+    def _added(self) -> tuple[dict[str, Any], dict[str, Array]]:
+        return {}, {"scales": self.scales, "offsets": self.offsets}
 
     @classmethod
-    def _made(cls, header: IntegerHeader, networks: QuantizedNetwork, arrays: Arrays) -> Self:
-        n_outputs = networks.architecture.n_outputs
-        scales = checked_array(arrays, "scales", "f", (header.n_networks, n_outputs))
-        offsets = checked_array(arrays, "offsets", "f", (n_outputs,))
-        return cls(_grid(header, networks, arrays), networks, scales, offsets)
-
-
-def _grid(header: IntegerHeader, networks: QuantizedNetwork, arrays: Arrays) -> FeatureGrid:
-    """Return the grid that a file describes; its header tells what network reads it."""
-    if header.majority:
-        raise ModelFileError("an integer model has a readout")
-    inputs = (networks.architecture.n_inputs,)
-    means, deviations = (
-        checked_array(arrays, name, "f", inputs) for name in ("means", "deviations")
-    )
-    return FeatureGrid(means, deviations, header.levels, header.cut)
+    def _of(
+        cls, grid: FeatureGrid, networks: QuantizedNetwork, header: IntegerHeader, arrays: Arrays
+    ) -> Self:
+        outputs = networks.architecture.n_outputs
+        scales = checked_array(arrays, "scales", "f", (header.n_networks, outputs))
+        offsets = checked_array(arrays, "offsets", "f", (outputs,))
+        return cls(grid, networks, scales, offsets)

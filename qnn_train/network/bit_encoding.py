@@ -54,17 +54,10 @@ class Gate:
 
 
 class BitFunction(NamedTuple):
-    """An affine function of the bits of an encoding.
-
-    Attributes
-    ----------
-    constant : float
-    coefficients : tuple of float
-        One for each bit, indicators first.
-    """
+    """An affine function of the bits of an encoding."""
 
     constant: float
-    coefficients: tuple[float, ...]
+    coefficients: tuple[float, ...]  # one for each bit, indicators first
 
 
 @dataclass(frozen=True)
@@ -72,19 +65,11 @@ class BitEncoding:
     """Bits for the values of a grid cut into segments; make one with `of`.
 
     The bits are `n_indicators` indicators, then the groups of slack bits in order.
-
-    Attributes
-    ----------
-    segments : tuple of Segment
-    step : int
-        Resolution ε of the grid.
-    rows : tuple of tuple of int
-        For each equality, the z of each segment with all slack bits 0.
-    slacks : tuple of Slack
     """
 
     segments: tuple[Segment, ...]
-    step: int
+    step: int  # resolution ε of the grid
+    # for each equality, the z of each segment with all slack bits 0
     rows: tuple[tuple[int, ...], ...]
     slacks: tuple[Slack, ...]
 
@@ -208,21 +193,11 @@ Form = Literal["shared", "own", "two-sided"]
 
 @dataclass(frozen=True)
 class Slack:
-    """A group of slack bits.
+    """A group of slack bits."""
 
-    Attributes
-    ----------
-    row : int
-        The equality it stands in.
-    values : tuple of int
-        What each bit adds to the z of that equality; all of one sign.
-    segment : int or None
-        The segment in which its bits may be 1; None for every segment.
-    """
-
-    row: int
-    values: tuple[int, ...]
-    segment: int | None = None
+    row: int  # the equality it stands in
+    values: tuple[int, ...]  # what each bit adds to the z of that equality; all of one sign
+    segment: int | None = None  # the segment in which its bits may be 1; None for every segment
 
 
 Parts = tuple[tuple[tuple[int, ...], ...], tuple[Slack, ...]]

@@ -176,14 +176,23 @@ FACTORS = np.geomspace(0.2, 2.0, 49)
 
 
 def rounded(network: QuantizedNetwork, architecture: Architecture) -> QuantizedNetwork:
-    """Return a network in the codes of `architecture`, which has the same layers.
+    r"""Return a network in the codes of `architecture` that does about the same.
+
+    The weights of a neuron, taken times a :math:`1/\alpha` of its own, are rounded to the nearest
+    values; that :math:`\alpha` is taken whose rounding is closest in least squares,
+
+    .. math:: \min_\alpha \lVert w - \alpha\,q(w / \alpha)\rVert^2 .
+
+    Behind a ReLU or another activation with :math:`f(\alpha z) = \alpha f(z)` the factor goes over
+    to the weights that read the neuron; a sign forgets it. Where the activation saturates, and in
+    the last layer, whose outputs are compared, there is one :math:`\alpha` for the layer.
 
     Parameters
     ----------
     network : QuantizedNetwork
         One, not many.
     architecture : Architecture
-        Activations as in the network, but for the sums where they saturate.
+        Of the same layers; activations as in the network, but for the sums where they saturate.
     """
     weights, biases = [], []
     behind = np.ones(architecture.n_inputs)

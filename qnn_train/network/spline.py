@@ -145,29 +145,15 @@ class Spline:
     @classmethod
     def tanh(cls, pieces: int, *, scale: int, levels: int, degree: int = 0) -> Self:
         """Return levels · tanh(z / scale) in pieces, flat beyond z = ±3 scale; see `of`."""
-        return cls.of(
-            math.tanh,
-            -3 * scale,
-            3 * scale,
-            pieces,
-            degree=degree,
-            scale=scale,
-            levels=levels,
-            name="tanh",
-        )
+        options: Any = {"degree": degree, "scale": scale, "levels": levels, "name": "tanh"}
+        return cls.of(math.tanh, -3 * scale, 3 * scale, pieces, **options)
 
     @classmethod
     def sigmoid(cls, pieces: int, *, scale: int, levels: int, degree: int = 0) -> Self:
         """Return levels / (1 + exp(-z / scale)) in pieces, flat beyond ±6 scale; see `of`."""
+        options: Any = {"degree": degree, "scale": scale, "levels": levels, "name": "sigmoid"}
         return cls.of(
-            lambda u: 1.0 / (1.0 + math.exp(-u)),
-            -6 * scale,
-            6 * scale,
-            pieces,
-            degree=degree,
-            scale=scale,
-            levels=levels,
-            name="sigmoid",
+            lambda u: 1.0 / (1.0 + math.exp(-u)), -6 * scale, 6 * scale, pieces, **options
         )
 
     @property
@@ -296,19 +282,10 @@ ACTIVATIONS: Mapping[str, Callable[[int], Spline]] = {
 
 
 def activation_named(name: str, *, limit: int) -> Spline:
-    """Return an activation of integers.
+    """Return an activation of integers by its key in `ACTIVATIONS`.
 
-    Parameters
-    ----------
-    name : str
-        A key of `ACTIVATIONS`.
-    limit : int
-        The sum at which it saturates and its largest value, where it does saturate slowly.
-
-    Raises
-    ------
-    AssemblyError
-        No such activation, or a limit below 1.
+    `limit` is the sum at which it saturates and its largest value, where it does saturate slowly.
+    An AssemblyError if there is no such activation, or for a limit below 1.
     """
     if name not in ACTIVATIONS:
         raise AssemblyError(f"no activation {name!r}", hint=", ".join(ACTIVATIONS))

@@ -1,4 +1,4 @@
-"""The bits and constraints of a program, collected sample after sample."""
+"""The named bits and the constraints of a program, collected sample after sample."""
 
 from __future__ import annotations
 
@@ -34,21 +34,11 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Block:
-    """Consecutive bits under one name.
+    """Consecutive bits under one name."""
 
-    Attributes
-    ----------
-    name : str
-        Such as ``"weight/0"`` (shared by all samples) or ``"sample/3/sign/0"``.
-    start : int
-        Where it begins in the vector of all bits.
-    shape : tuple of int
-        Its shape, in row-major order.
-    """
-
-    name: str
-    start: int
-    shape: tuple[int, ...]
+    name: str  # such as ``"weight/0"`` (shared by all samples) or ``"sample/3/sign/0"``
+    start: int  # where it begins in the vector of all bits
+    shape: tuple[int, ...]  # its shape, in row-major order
 
     @property
     def size(self) -> int:
@@ -118,16 +108,10 @@ class VariableTable:
 
 @dataclass
 class Affine:
-    r"""The function :math:`c_0 + \sum_k c_k x_k`.
-
-    Parameters
-    ----------
-    constant : float
-    terms : dict
-        Coefficient of each bit, by its position.
-    """
+    r"""The function :math:`c_0 + \sum_k c_k x_k`."""
 
     constant: float = 0
+    # coefficient of each bit, by its position
     terms: dict[int, float] = field(default_factory=dict)
 
     def add(self, coefficient: float, bit: int) -> Self:
@@ -164,24 +148,13 @@ Reduction = Literal["rosenberg", "one-hot"]
 
 @dataclass(frozen=True, eq=False)
 class PlacedEncoding:
-    """Where an encoding lies in the vector of all bits, and what it says.
-
-    Attributes
-    ----------
-    encoding : BitEncoding
-    bits : int64 array, shape (neurons, encoding.n_bits)
-    sample : int
-    layer : int or None
-        Of the pre-activations it writes; None for a margin.
-    output : int
-        Which margin, where `layer` is None.
-    """
+    """Where an encoding lies in the vector of all bits, and what it says."""
 
     encoding: BitEncoding
-    bits: IntArray
+    bits: IntArray  # shape (neurons, encoding.n_bits)
     sample: int
-    layer: int | None
-    output: int = 0
+    layer: int | None  # of the pre-activations it writes; None for a margin
+    output: int = 0  # which margin, where `layer` is None
 
 
 class Activation(NamedTuple):

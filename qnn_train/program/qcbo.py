@@ -7,6 +7,7 @@ r"""Quadratic constrained binary optimization: programs, and sums of programs wi
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
@@ -16,7 +17,7 @@ import scipy.sparse as sp
 from qnn_train.errors import AssemblyError
 
 if TYPE_CHECKING:
-    from qnn_train.arrays import ArrayLike, BitArray, FloatArray, IntArray, NDArray
+    from qnn_train.arrays import ArrayLike, FloatArray, IntArray, NDArray
     from qnn_train.network.codes import ParameterCode
 
 __all__ = [
@@ -71,7 +72,25 @@ class LinearConstraints:
 
 
 @dataclass(frozen=True, eq=False)
-class Products:
+class _Triples(ABC):
+    """Constraints of three bits: functions that are never negative, and 0 when satisfied."""
+
+    bits: IntArray
+
+    @classmethod
+    def none(cls) -> Self:
+        """No constraint."""
+        return cls(np.zeros((0, 3), dtype=np.int64))
+
+    def __len__(self) -> int:
+        return len(self.bits)
+
+    @abstractmethod
+    def penalty(self, x: ArrayLike) -> IntArray:
+        """Return what each constraint adds at bits (..., n); int64, shape (..., k)."""
+
+
+class Products(_Triples):
     """Bits that must equal a product of two others.
 
     Parameters
@@ -80,25 +99,17 @@ class Products:
         Rows (i, j, y): bit y must be bit i times bit j.
     """
 
-    bits: IntArray
-
-    @classmethod
-    def none(cls) -> Self:
-        """No product."""
-        return cls(np.zeros((0, 3), dtype=np.int64))
-
-    def __len__(self) -> int:
-        return len(self.bits)
-
     def penalty(self, x: ArrayLike) -> IntArray:
-        """Return Rosenberg's polynomial of each product at bits (..., n); int64, shape (..., k)."""
+        r"""Return Rosenberg's polynomial of each product at bits (..., n); int64, shape (..., k).
+
+        It is :math:`x_i x_j - 2 x_i y - 2 x_j y + 3 y`, 0 for y = x_i x_j and at least 1 elsewhere.
+        """
         bits = np.asarray(x, dtype=np.int64)
         first, second, product = (bits[..., column] for column in self.bits.T)
         return first * second - 2 * product * (first + second) + 3 * product
 
 
-@dataclass(frozen=True, eq=False)
-class Gates:
+class Gates(_Triples):
     """Bits that must be 0 unless another one has a given value.
 
     Parameters
@@ -106,16 +117,6 @@ class Gates:
     bits : int64 array, shape (k, 3)
         Rows (r, g, v): bit r must be 0 unless bit g is v, which is 0 or 1.
     """
-
-    bits: IntArray
-
-    @classmethod
-    def none(cls) -> Self:
-        """No gate."""
-        return cls(np.zeros((0, 3), dtype=np.int64))
-
-    def __len__(self) -> int:
-        return len(self.bits)
 
     def penalty(self, x: ArrayLike) -> IntArray:
         """Return 1 for each bit that is 1 behind a closed gate; bits (..., n), int64 (..., k)."""
@@ -289,11 +290,6 @@ class Parts:
         """Bits of all parts, copies of shared ones included."""
         return sum(program.n_bits for program in self.programs)
 
-    def split(self, bits: BitArray) -> list[BitArray]:
-        """Cut the bits of all parts (..., n_bits) into those of each."""
-        ends = np.cumsum([program.n_bits for program in self.programs])
-        return np.split(bits, ends[:-1], axis=-1)
-
     def joined(self) -> Qcbo:
         """Return the monolithic program: w once, then the private bits of each part."""
         size = self.n_bits - self.shared * (len(self) - 1)
@@ -312,7 +308,8 @@ class Parts:
             rows.append(program.equalities.A @ spread)
             right.append(program.equalities.b)
             products.append(places[program.products.bits])
-            gates.append(_moved(program.gates, places))
+            triples = program.gates.bits
+            gates.append(np.column_stack([places[triples[:, :2]], triples[:, 2]]))
             start += private
         return Qcbo.from_arrays(
             Q,
@@ -324,7 +321,3 @@ class Parts:
             products=Products(np.concatenate(products)),
             gates=Gates(np.concatenate(gates)),
         )
-
-
-def _moved(gates: Gates, places: IntArray) -> IntArray:
-    return np.column_stack([places[gates.bits[:, :2]], gates.bits[:, 2]])

@@ -1,18 +1,16 @@
 """Solvers, with an Ising machine as oracle: conditional gradients and their neighbours."""
 
-from qnn_train.solve.atoms import Atoms
 from qnn_train.solve.classical_search import (
     LocalSearchResult,
     RandomSearchState,
     polish,
     random_search,
 )
-from qnn_train.solve.coupled import CoupledProblem
 from qnn_train.solve.exact import CpSatOracle, Optimum, cp_sat, exhaustive
 from qnn_train.solve.extraction import Candidate, Extractor, Scorer
 from qnn_train.solve.hedging import HedgingState, RhoSchedule, progressive_hedging
 from qnn_train.solve.iterate import Iterate, restored, to_arrays
-from qnn_train.solve.lifting import LiftedProblem
+from qnn_train.solve.lifting import CoupledProblem, LiftedProblem
 from qnn_train.solve.losses import CrossEntropy, DescentLoss, Expansion, SquaredError
 from qnn_train.solve.oracle import (
     Answer,
@@ -32,7 +30,14 @@ from qnn_train.solve.perturbed_oracles import (
     RandomOracle,
 )
 from qnn_train.solve.proximal import Annealing, ProximalState, ProximalStep, proximal_descent
-from qnn_train.solve.qcgd import BoundedDual, DualRule, FixedDual, State, conditional_gradient
+from qnn_train.solve.qcgd import (
+    Atoms,
+    BoundedDual,
+    DualRule,
+    FixedDual,
+    State,
+    conditional_gradient,
+)
 
 __all__ = [
     "Annealing",

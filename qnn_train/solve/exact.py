@@ -68,7 +68,7 @@ def exhaustive(qcbo: Qcbo) -> Optimum:
     objectives = qcbo.objective(feasible)
     best = int(objectives.argmin())
     least = float(objectives[best])
-    return Optimum(feasible[best].astype(np.int8), least, proven=True, bound=least, error=0.0)
+    return Optimum(feasible[best], least, proven=True, bound=least, error=0.0)
 
 
 def cp_sat(qcbo: Qcbo, *, seconds: float = 60.0, workers: int = 1) -> Optimum:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from qnn_train.errors import TrainingError
-from qnn_train.network import QuantizedNetwork
+from qnn_train.network import Architecture, QuantizedNetwork
 from qnn_train.network.network import margin_of, second_class, sign
 
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
         NDArray,
         RealArray,
     )
-    from qnn_train.network import Architecture
 
 __all__ = ["Candidate", "Extractor", "Scorer"]
 
@@ -113,6 +112,12 @@ class Scorer:
         losses = np.mean([self._losses(of_one, k) for k, of_one in enumerate(votes)], axis=0)
         return right.sum(axis=-1) / self._total, losses
 
+    def best(self, candidates: QuantizedNetwork) -> tuple[int, Candidate]:
+        """Return the place of the best of K candidates, the first of equals, and the candidate."""
+        accuracy, losses = self.score(candidates)
+        at = int(np.lexsort((*losses.T[::-1], -accuracy))[0])
+        return at, Candidate(candidates[at], float(accuracy[at]), tuple(losses[at].tolist()))
+
     def _counted(self, which: IntArray, chosen: NDArray[np.bool_]) -> FloatArray:
         """Return how often each pattern is chosen, (outputs, patterns)."""
         flat, size = which.ravel(), len(self._patterns)
@@ -166,7 +171,10 @@ class Extractor:
         new = [row for row in parameters if row.tobytes() not in self._seen]
         if new:
             self._see(new)
-            self._best = self._better(QuantizedNetwork.from_bits(self._architecture, np.array(new)))
+            networks = QuantizedNetwork.from_bits(self._architecture, np.array(new))
+            _, candidate = self._scorer.best(networks)
+            best = self._best or candidate
+            self._best = candidate if candidate.rank < best.rank else best
         if self._best is None:
             raise TrainingError("the oracle returned no sample")
         return self._best
@@ -178,9 +186,3 @@ class Extractor:
 
     def _see(self, networks: Iterable[BitArray]) -> None:
         self._seen.update((row.tobytes(), None) for row in networks)
-
-    def _better(self, networks: QuantizedNetwork) -> Candidate:
-        accuracy, losses = self._scorer.score(networks)
-        at = int(np.lexsort((*losses.T[::-1], -accuracy))[0])
-        candidate = Candidate(networks[at], float(accuracy[at]), tuple(losses[at].tolist()))
-        return candidate if self._best is None else min(self._best, candidate, key=lambda c: c.rank)

@@ -1,4 +1,4 @@
-r"""A forward pass kept with all its sums, and how far outputs move with each of them.
+r"""A forward pass kept with all its sums, how outputs move with them, and losses of candidates.
 
 The derivative of an activation is taken of the spline smeared with a logistic bell of a certain
 width, so that a neuron beyond a knot, or one with a sign, still feels where to go:
@@ -17,14 +17,13 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from qnn_train.network import QuantizedNetwork
+from qnn_train.network import Architecture, QuantizedNetwork, Spline
 from qnn_train.network.network import margin_of
 
 if TYPE_CHECKING:
     from qnn_train.arrays import BitArray, Float32Array, FloatArray
-    from qnn_train.network import Architecture, Spline
     from qnn_train.solve.blocks import Block
-    from qnn_train.solve.losses import DescentLoss
+    from qnn_train.solve.losses import BatchLoss
 
 __all__ = [
     "ForwardPass",
@@ -53,24 +52,13 @@ class NetworkParameters:
 
 @dataclass(frozen=True, eq=False)
 class ForwardPass:
-    """What a network makes of a batch.
-
-    Attributes
-    ----------
-    inputs : tuple of float32 array, each of shape (samples, inputs)
-        What each layer reads.
-    sums : tuple of float32 array, each of shape (samples, outputs)
-        Pre-activations.
-    margins : float32 array, shape (samples, outputs)
-    spreads : tuple of float
-        Root mean square of the sums of each layer, at least 1.
-    """
+    """What a network makes of a batch."""
 
     architecture: Architecture
-    inputs: tuple[Float32Array, ...]
-    sums: tuple[Float32Array, ...]
-    margins: Float32Array
-    spreads: tuple[float, ...]
+    inputs: tuple[Float32Array, ...]  # each (samples, inputs); what each layer reads
+    sums: tuple[Float32Array, ...]  # each (samples, outputs); pre-activations
+    margins: Float32Array  # shape (samples, outputs)
+    spreads: tuple[float, ...]  # root mean square of the sums of each layer, at least 1
 
     @classmethod
     def of(
@@ -160,64 +148,41 @@ SCREENED = 1000
 
 
 def race(
-    run: ForwardPass,
-    network: BitArray,
-    block: Block,
-    candidates: BitArray,
-    targets: Float32Array,
-    *,
-    loss: DescentLoss,
-    scale: float,
+    run: ForwardPass, network: BitArray, block: Block, candidates: BitArray, loss: BatchLoss
 ) -> tuple[BitArray, FloatArray]:
     """Return the best candidates and their losses on the batch, after a heat on a part of it.
 
     The first eighth of the batch, and at least 1,000 images, choose an eighth of the candidates.
     Parameters as of `candidate_losses`; the samples of the batch are in random order.
     """
-    part = max(SCREENED, len(targets) // HEAT)
+    samples = len(loss.targets)
+    part = max(SCREENED, samples // HEAT)
     keep = max(HEAT, len(candidates) // HEAT)
-    if 2 * part <= len(targets) and keep < len(candidates):
-        heat = candidate_losses(
-            run.rows(0, part), network, block, candidates, targets[:part], loss=loss, scale=scale
-        )
+    if 2 * part <= samples and keep < len(candidates):
+        heat = candidate_losses(run.rows(0, part), network, block, candidates, loss.rows(0, part))
         candidates = candidates[np.argsort(heat, kind="stable")[:keep]]
-    losses = candidate_losses(run, network, block, candidates, targets, loss=loss, scale=scale)
-    return candidates, losses
+    return candidates, candidate_losses(run, network, block, candidates, loss)
 
 
 def candidate_losses(
-    run: ForwardPass,
-    network: BitArray,
-    block: Block,
-    candidates: BitArray,
-    targets: Float32Array,
-    *,
-    loss: DescentLoss,
-    scale: float,
+    run: ForwardPass, network: BitArray, block: Block, candidates: BitArray, loss: BatchLoss
 ) -> FloatArray:
     """Return the mean loss of each candidate; the exact forward pass from the block on.
 
     Parameters
     ----------
     run : ForwardPass
-        Of the network all candidates are like, on the batch.
+        Of the network that all candidates are like, on the batch.
     network : int8 array, shape (n_bits,)
         Its bits.
     candidates : int8 array, shape (candidates, n_bits)
-    targets : float32 array, shape (samples, outputs)
-    loss : DescentLoss
-    scale : float
-        What the descent carries for it.
+    loss : BatchLoss
     """
     before = NetworkParameters.of(QuantizedNetwork.from_bits(run.architecture, network))
     after = NetworkParameters.of(QuantizedNetwork.from_bits(run.architecture, candidates))
     rest = _without(run, before, block)
-    return np.array(
-        [
-            loss.mean(_margins(run, after, block, rest, index), targets, scale)
-            for index in range(len(candidates))
-        ]
-    )
+    every = range(len(candidates))
+    return np.array([loss.mean(_margins(run, after, block, rest, index)) for index in every])
 
 
 def _without(run: ForwardPass, before: NetworkParameters, block: Block) -> Float32Array:

@@ -26,7 +26,7 @@ targets t, 1 for the right output and 0 elsewhere,
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 import numpy as np
 
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 
 __all__ = [
+    "BatchLoss",
     "CrossEntropy",
     "DescentLoss",
     "Expansion",
@@ -94,26 +95,45 @@ class DescentLoss(Protocol):
     carries from step to step, for a loss that needs it.
     """
 
-    @property
-    def free_offset(self) -> bool:
-        """Whether an offset of each output is fitted to each network: constants cost nothing."""
-        ...
+    # Whether an offset of each output is fitted to each network: constants cost nothing.
+    free_offset: ClassVar[bool]
 
-    def targets_of(self, labels: ArrayLike, n_outputs: int) -> Float32Array:
+    def targets_of(self, labels: ArrayLike, n_outputs: int, /) -> Float32Array:
         """Return the targets that labels mean, float32."""
         ...
 
-    def rescaled(self, margins: RealArray, targets: Float32Array, scale: float) -> float:
+    def rescaled(self, margins: RealArray, targets: Float32Array, scale: float, /) -> float:
         """Return the scale to go on with; the one before is 0 at the beginning."""
         ...
 
-    def mean(self, margins: RealArray, targets: Float32Array, scale: float) -> float:
+    def mean(self, margins: RealArray, targets: Float32Array, scale: float, /) -> float:
         """Return the mean loss over samples."""
         ...
 
-    def expand(self, margins: Float32Array, targets: Float32Array, scale: float) -> Expansion:
+    def expand(self, margins: Float32Array, targets: Float32Array, scale: float, /) -> Expansion:
         """Return the loss of each sample around its margins."""
         ...
+
+
+@dataclass(frozen=True, eq=False)
+class BatchLoss:
+    """A loss on the targets of a batch, at the scale that the descent carries."""
+
+    loss: DescentLoss
+    targets: Float32Array  # shape (samples, outputs)
+    scale: float
+
+    def rows(self, start: int, stop: int) -> BatchLoss:
+        """Return the loss on some of the samples."""
+        return replace(self, targets=self.targets[start:stop])
+
+    def mean(self, margins: RealArray) -> float:
+        """Return the mean loss of margins (samples, outputs)."""
+        return self.loss.mean(margins, self.targets, self.scale)
+
+    def expand(self, margins: Float32Array) -> Expansion:
+        """Return the loss of each sample around its margins."""
+        return self.loss.expand(margins, self.targets, self.scale)
 
 
 @dataclass(frozen=True)
@@ -123,41 +143,25 @@ class SquaredError:
     It needs no scale from the descent, which is 1 throughout.
     """
 
-    @property
-    def free_offset(self) -> bool:
-        """True: its offset is found for each network."""
-        return True
+    free_offset: ClassVar[bool] = True
 
     def targets_of(self, labels: ArrayLike, n_outputs: int) -> Float32Array:
         """Return real labels, (samples,) or (samples, outputs), with an axis of outputs."""
         given = np.asarray(labels, np.float32)
         return given.reshape(len(given), n_outputs)
 
-    def rescaled(
-        self,
-        margins: RealArray,  # noqa: ARG002  it finds its own scale
-        targets: Float32Array,  # noqa: ARG002
-        scale: float,  # noqa: ARG002
-    ) -> float:
+    def rescaled(self, _margins: RealArray, _targets: Float32Array, _scale: float) -> float:
         """Return 1."""
         return 1.0
 
-    def mean(
-        self,
-        margins: RealArray,
-        targets: Float32Array,
-        scale: float = 1.0,  # noqa: ARG002  it finds its own
-    ) -> float:
+    def mean(self, margins: RealArray, targets: Float32Array, _scale: float = 1.0) -> float:
         """Return the loss, summed over outputs."""
         both, of_margins, of_targets = _moments(margins, targets)
         explained = np.divide(both**2, of_margins, out=np.zeros_like(both), where=of_margins > 0)
         return float(0.5 * np.sum(of_targets - explained))
 
     def expand(
-        self,
-        margins: Float32Array,
-        targets: Float32Array,
-        scale: float = 1.0,  # noqa: ARG002  it finds its own
+        self, margins: Float32Array, targets: Float32Array, _scale: float = 1.0
     ) -> Expansion:
         """Return the loss at a kept scale, the offset free."""
         both, of_margins, of_targets = _moments(margins, targets)
@@ -176,13 +180,7 @@ class SquaredError:
 def fitted_line(margins: RealArray, targets: RealArray) -> tuple[FloatArray, FloatArray]:
     """Return scale and offset of each output, by least squares; a scale of 0 where margins agree.
 
-    Parameters
-    ----------
-    margins, targets : array, shape (samples, outputs)
-
-    Returns
-    -------
-    two float64 arrays, shape (outputs,)
+    Of margins and targets (samples, outputs); two arrays, shape (outputs,).
     """
     both, of_margins, _ = _moments(margins, targets)
     scale = np.divide(both, of_margins, out=np.zeros_like(both), where=of_margins > 0)
@@ -205,10 +203,7 @@ def _centred(values: RealArray) -> FloatArray:
 class CrossEntropy:
     """The loss of classes; the scale is that of the logits, in logits per margin."""
 
-    @property
-    def free_offset(self) -> bool:
-        """False: biases are bits of the network."""
-        return False
+    free_offset: ClassVar[bool] = False  # biases are bits of the network
 
     def targets_of(self, labels: ArrayLike, n_outputs: int) -> Float32Array:
         """Return what each output should be, see `targets_of`."""

@@ -2,21 +2,21 @@ r"""Oracles: :math:`G \mapsto \arg\min_x\ (1;x)^T G\,(1;x)` over bits."""
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections import deque
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 
-from cim_hal import CimError, IsingModel
+from cim_hal import CimError, IsingModel, PumpSchedule, SampleSet
 from qnn_train.errors import AssemblyError, TrainingError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from cim_hal import PumpSchedule, SampleSet
     from qnn_train.arrays import BitArray, FloatArray
 
 __all__ = [
@@ -72,6 +72,19 @@ class Oracle(Protocol):
         ...
 
 
+@runtime_checkable
+class ParallelOracle(Protocol):
+    """An oracle that takes independent problems together: several machines, or one large task."""
+
+    def minimize(self, gradient: FloatArray) -> Answer:
+        """Answer for one gradient."""
+        return self.minimize_all([gradient])[0]
+
+    @abstractmethod
+    def minimize_all(self, gradients: Sequence[FloatArray]) -> list[Answer]:
+        """Answer for each gradient, in their order."""
+
+
 class Pending(Protocol):
     """Samples to come."""
 
@@ -117,7 +130,8 @@ def qubo_of(gradient: FloatArray) -> tuple[FloatArray, float]:
     return Q, float(gradient[0, 0])
 
 
-class SessionOracle:
+@dataclass(eq=False)
+class SessionOracle(ParallelOracle):
     """An Ising machine as oracle: one job a call, every sample returned.
 
     Parameters
@@ -140,30 +154,15 @@ class SessionOracle:
         Calls that were made before, where a training goes on.
     """
 
-    def __init__(
-        self,
-        session: Sampler,
-        *,
-        n_runs: int,
-        seed: int,
-        coupling_bits: int | None = None,
-        schedule: PumpSchedule | None = None,
-        settings: Mapping[str, float] | None = None,
-        ahead: int = 8,
-        calls: int = 0,
-    ) -> None:
-        self._session = session
-        self._ahead = ahead
-        self._n_runs = n_runs
-        self._seed = seed
-        self._coupling_bits = coupling_bits
-        self._schedule = schedule
-        self._settings = settings
-        self.calls = calls
-
-    def minimize(self, gradient: FloatArray) -> Answer:
-        """Lower the gradient to the machine and sample it."""
-        return self.minimize_all([gradient])[0]
+    session: Sampler
+    _: KW_ONLY
+    n_runs: int
+    seed: int
+    coupling_bits: int | None = None
+    schedule: PumpSchedule | None = None
+    settings: Mapping[str, float] | None = None
+    ahead: int = 8
+    calls: int = 0
 
     def minimize_all(self, gradients: Sequence[FloatArray]) -> list[Answer]:
         """Queue a job for each gradient, a few ahead, and collect them in order."""
@@ -171,7 +170,7 @@ class SessionOracle:
         answers = []
         try:
             for gradient in gradients:
-                if len(waiting) == self._ahead:
+                if len(waiting) == self.ahead:
                     answers.append(_collected(waiting))
                 waiting.append(self._submit(gradient))
             while waiting:
@@ -185,18 +184,19 @@ class SessionOracle:
 
     def _submit(self, gradient: FloatArray) -> Pending:
         Q, offset = qubo_of(gradient)
-        job = self._session.submit(
+        job = self.session.submit(
             IsingModel.from_qubo(Q, offset),
-            self._schedule,
-            n_runs=self._n_runs,
-            seed=call_seed(self._seed, self.calls),
-            coupling_bits=self._coupling_bits,
-            settings=self._settings,
+            self.schedule,
+            n_runs=self.n_runs,
+            seed=call_seed(self.seed, self.calls),
+            coupling_bits=self.coupling_bits,
+            settings=self.settings,
         )
         self.calls += 1
         return job
 
 
+@dataclass(eq=False, kw_only=True)
 class ExhaustiveOracle:
     """Every vector of bits, the best first: the exact answer for few bits, and a witness.
 
@@ -206,8 +206,7 @@ class ExhaustiveOracle:
         Number of vectors returned.
     """
 
-    def __init__(self, *, n_samples: int = 1) -> None:
-        self._n_samples = n_samples
+    n_samples: int = 1
 
     def minimize(self, gradient: FloatArray) -> Answer:
         """Try all.
@@ -222,11 +221,8 @@ class ExhaustiveOracle:
             raise AssemblyError(
                 f"{n} bits are too many to try all", hint=f"at most {MAX_EXHAUSTIVE_BITS}"
             )
-        Q, offset = qubo_of(gradient)
-        vectors = every_vector(n)
-        values = np.einsum("rn,rn->r", vectors @ Q, vectors) + offset
-        order = np.argsort(values, kind="stable")[: self._n_samples]
-        return Answer(vectors[order].astype(np.int8), values[order])
+        every = evaluate(gradient, every_vector(n))
+        return Answer(every.bits[: self.n_samples], every.values[: self.n_samples])
 
 
 def _collected(waiting: deque[Pending]) -> Answer:
@@ -237,9 +233,9 @@ def _collected(waiting: deque[Pending]) -> Answer:
 
 
 @lru_cache(maxsize=2)
-def every_vector(n_bits: int) -> FloatArray:
-    """Return all vectors of bits, float64, shape (2^n, n)."""
-    return ((np.arange(2**n_bits)[:, None] >> np.arange(n_bits)) & 1).astype(np.float64)
+def every_vector(n_bits: int) -> BitArray:
+    """Return all vectors of bits, int8, shape (2^n, n)."""
+    return ((np.arange(2**n_bits)[:, None] >> np.arange(n_bits)) & 1).astype(np.int8)
 
 
 def call_seed(seed: int, call: int) -> int:
@@ -270,19 +266,6 @@ def largest(ising: FloatArray) -> float:
     return float(np.abs(np.triu(ising, 1)).max(initial=0.0))
 
 
-@runtime_checkable
-class ParallelOracle(Protocol):
-    """An oracle that takes independent problems together: several machines, or one large task."""
-
-    def minimize(self, gradient: FloatArray) -> Answer:
-        """Answer for one gradient."""
-        ...
-
-    def minimize_all(self, gradients: Sequence[FloatArray]) -> list[Answer]:
-        """Answer for each gradient, in their order."""
-        ...
-
-
 def minimize_all(oracle: Oracle, gradients: Sequence[FloatArray]) -> list[Answer]:
     """Answer for each gradient: together where the oracle can, else one after the other."""
     if isinstance(oracle, ParallelOracle):
@@ -290,8 +273,13 @@ def minimize_all(oracle: Oracle, gradients: Sequence[FloatArray]) -> list[Answer
     return [oracle.minimize(gradient) for gradient in gradients]
 
 
-class PackedOracle:
-    """Puts neighbouring problems together as long as they fit.
+@dataclass(eq=False)
+class PackedOracle(ParallelOracle):
+    """Puts neighbouring problems together into a task as long as they fit.
+
+    The samples of a task are cut into blocks, each ranked by its own values: the best sample of one
+    may come from another run than that of the next. All blocks share one integer scale, so they
+    are scaled to equal largest coefficients first; this costs resolution.
 
     Parameters
     ----------
@@ -300,13 +288,8 @@ class PackedOracle:
         Bits of a task: the spins of the machine, one less where it has no field.
     """
 
-    def __init__(self, oracle: Oracle, max_bits: int) -> None:
-        self._oracle = oracle
-        self._max_bits = max_bits
-
-    def minimize(self, gradient: FloatArray) -> Answer:
-        """Answer for one gradient, which is a task of its own."""
-        return self.minimize_all([gradient])[0]
+    oracle: Oracle
+    max_bits: int
 
     def minimize_all(self, gradients: Sequence[FloatArray]) -> list[Answer]:
         """Answer for each gradient; the first of a task carries its cost.
@@ -319,7 +302,7 @@ class PackedOracle:
         groups = self._groups([len(gradient) - 1 for gradient in gradients])
         tasks = [block_diagonal([gradients[at] for at in group]) for group in groups]
         answers = []
-        for group, answer in zip(groups, minimize_all(self._oracle, tasks), strict=True):
+        for group, answer in zip(groups, minimize_all(self.oracle, tasks), strict=True):
             start = 0
             for at in group:
                 stop = start + len(gradients[at]) - 1
@@ -332,14 +315,14 @@ class PackedOracle:
         groups: list[list[int]] = []
         room = 0
         for at, size in enumerate(sizes):
-            if size > self._max_bits:
+            if size > self.max_bits:
                 raise TrainingError(
-                    f"a problem of {size} bits for a task of {self._max_bits}",
+                    f"a problem of {size} bits for a task of {self.max_bits}",
                     hint="fewer samples in a part, or a larger machine",
                 )
             if size > room:
                 groups.append([])
-                room = self._max_bits
+                room = self.max_bits
             groups[-1].append(at)
             room -= size
         return groups

@@ -25,22 +25,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from qnn_train.errors import TrainingError
-from qnn_train.network import QuantizedNetwork, rounded
-from qnn_train.solve.blocks import block_bits, partition
+from qnn_train.network import Architecture, Layer, QuantizedNetwork, rounded
+from qnn_train.solve.blocks import Block, block_bits, partition
 from qnn_train.solve.forward import ForwardPass, NetworkParameters, race
-from qnn_train.solve.losses import CrossEntropy
-from qnn_train.solve.oracle import minimize_all
-from qnn_train.solve.second_order import model_of
+from qnn_train.solve.losses import BatchLoss, CrossEntropy, DescentLoss
+from qnn_train.solve.oracle import Oracle, minimize_all
+from qnn_train.solve.second_order import BlockModel, model_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from qnn_train.arrays import ArrayLike, BitArray, IntArray
-    from qnn_train.network import Architecture, Layer
-    from qnn_train.solve.blocks import Block
-    from qnn_train.solve.losses import DescentLoss
-    from qnn_train.solve.oracle import Oracle
-    from qnn_train.solve.second_order import BlockModel
+    from qnn_train.arrays import ArrayLike, BitArray, Float32Array, IntArray
 
 __all__ = [
     "Annealing",
@@ -84,20 +79,12 @@ class Annealing:
 
     def halves(self) -> tuple[Annealing, Annealing]:
         """Return two that follow on each other and together are this one."""
-        middle, width = self.at(self.sweeps // 2)
-        first = replace(
-            self,
-            sweeps=self.sweeps // 2,
-            batch=(self.batch[0], middle),
-            width=(self.width[0], width),
-        )
-        second = replace(
-            self,
-            sweeps=self.sweeps - first.sweeps,
-            batch=(middle, self.batch[1]),
-            width=(width, self.width[1]),
-        )
-        return first, second
+        count = self.sweeps // 2
+        batch, width = self.at(count)
+        ends, widths = (self.batch[0], batch), (self.width[0], width)
+        first = replace(self, sweeps=count, batch=ends, width=widths)
+        ends, widths = (batch, self.batch[1]), (width, self.width[1])
+        return first, replace(self, sweeps=self.sweeps - count, batch=ends, width=widths)
 
     def begins(self, sweep: int) -> bool:
         """Tell whether a sweep starts from a new random network."""
@@ -242,10 +229,12 @@ def proximal_descent(
     TrainingError
         No images, or an empty ladder.
     """
-    loss = loss or CrossEntropy()
-    search = _Search(
-        architecture, (inputs, labels), oracle, loss=loss, ladder=ladder, tried=tried, seed=seed
-    )
+    features = np.asarray(inputs).astype(np.float32)
+    if not len(features) or not ladder:
+        raise TrainingError("no proximal weight" if len(features) else "no images")
+    loss, kept = loss or CrossEntropy(), sample_order(len(features), seed)
+    targets = loss.targets_of(labels, architecture.n_outputs)[kept]
+    search = _Search(architecture, features[kept], targets, oracle, loss, ladder, tried)
     length = len(partition(architecture, block_spins, reads=block_reads))
     state = state or ProximalState.start(architecture, seed=seed)
     annealing = annealing or Annealing()
@@ -263,53 +252,38 @@ def proximal_descent(
         yield made
 
 
+@dataclass(frozen=True, eq=False)
 class _Search:
     """Steps of the descent on given images."""
 
-    def __init__(
-        self,
-        architecture: Architecture,
-        images: tuple[ArrayLike, ArrayLike],
-        oracle: Oracle,
-        *,
-        loss: DescentLoss,
-        ladder: tuple[float, ...],
-        tried: int,
-        seed: int,
-    ) -> None:
-        self._architecture = architecture
-        self._loss = loss
-        features = np.asarray(images[0]).astype(np.float32)
-        targets = loss.targets_of(images[1], architecture.n_outputs)
-        if not len(features) or not ladder:
-            raise TrainingError("no proximal weight" if len(features) else "no images")
-        order = sample_order(len(features), seed)
-        self._features, self._targets = features[order], targets[order]
-        self._oracle = oracle
-        self._ladder = ladder
-        self._tried = tried
+    architecture: Architecture
+    features: Float32Array
+    targets: Float32Array
+    oracle: Oracle
+    loss: DescentLoss
+    ladder: tuple[float, ...]
+    tried: int
 
     def draw(self, batch: int, rng: np.random.Generator) -> slice | IntArray:
         """Draw images, each at most once; all of them if no fewer are wanted."""
-        total = len(self._features)
+        total = len(self.features)
         return slice(None) if batch >= total else rng.choice(total, batch, replace=False)
 
     def step(
         self, state: ProximalState, block: Block, chosen: slice | IntArray, width: float
     ) -> ProximalStep:
         """Model the loss around `state`, ask the machine, and move if it found better."""
-        targets, loss = self._targets[chosen], self._loss
-        parameters = NetworkParameters.of(
-            QuantizedNetwork.from_bits(self._architecture, state.bits)
-        )
-        run = ForwardPass.of(self._architecture, parameters, self._features[chosen])
-        scale = loss.rescaled(run.margins, targets, state.scale)
-        bits = block_bits(self._architecture, block)
-        model = model_of(run, parameters, block, bits, targets, loss=loss, scale=scale, width=width)
+        network = QuantizedNetwork.from_bits(self.architecture, state.bits)
+        parameters, targets = NetworkParameters.of(network), self.targets[chosen]
+        run = ForwardPass.of(self.architecture, parameters, self.features[chosen])
+        scale = self.loss.rescaled(run.margins, targets, state.scale)
+        loss = BatchLoss(self.loss, targets, scale)
+        bits = block_bits(self.architecture, block)
+        model = model_of(run, parameters, block, bits, loss, width=width)
         tried = self._candidates(state.bits, bits.positions, model)
         found = len(tried)
-        tried, losses = race(run, state.bits, block, tried, targets, loss=loss, scale=scale)
-        before = loss.mean(run.margins, targets, scale)
+        tried, losses = race(run, state.bits, block, tried, loss)
+        before = loss.mean(run.margins)
         best = int(losses.argmin())
         moved = losses[best] < before
         after = tried[best] if moved else state.bits
@@ -326,9 +300,9 @@ class _Search:
     def _candidates(self, network: BitArray, positions: IntArray, model: BlockModel) -> BitArray:
         """Return the different networks that the samples of all calls make, (candidates, bits)."""
         around = network[positions]
-        rungs = [model.lifted(around, rho) for rho in self._ladder]
-        answers = minimize_all(self._oracle, rungs)
-        best = [_first_different(answer.bits, self._tried) for answer in answers]
+        rungs = [model.lifted(around, rho) for rho in self.ladder]
+        answers = minimize_all(self.oracle, rungs)
+        best = [_first_different(answer.bits, self.tried) for answer in answers]
         different = np.unique(np.concatenate(best), axis=0)
         tried = np.repeat(network[None], len(different), axis=0)
         tried[:, positions] = different

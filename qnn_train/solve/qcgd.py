@@ -18,25 +18,28 @@ known atoms; both ours.
 
 from __future__ import annotations
 
+from array import array
 from dataclasses import dataclass
 from itertools import count
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import numpy as np
 
 from qnn_train.errors import TrainingError
 from qnn_train.solve.iterate import Iterate
-from qnn_train.solve.oracle import minimize_all
+from qnn_train.solve.oracle import Answer, Oracle, minimize_all
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from qnn_train.arrays import Array, ArrayLike, BitArray, FloatArray
-    from qnn_train.solve.oracle import Answer, Oracle
+    from qnn_train.solve.lifting import CoupledProblem, LiftedProblem
+
+    ConicProgram: TypeAlias = LiftedProblem | CoupledProblem
 
 __all__ = [
+    "Atoms",
     "BoundedDual",
-    "ConicProgram",
     "DualRule",
     "FixedDual",
     "State",
@@ -44,41 +47,6 @@ __all__ = [
     "conditional_gradient",
     "multipliers",
 ]
-
-
-class ConicProgram(Protocol):
-    """A linear program over averages of atoms: one matrix W, or one for each part."""
-
-    @property
-    def n_constraints(self) -> int:
-        """Rows of 𝒜."""
-        ...
-
-    @property
-    def objective_scale(self) -> float:
-        """Objective of the program per unit of ⟨C, W⟩."""
-        ...
-
-    @property
-    def reach(self) -> float:
-        """α² ‖𝒜‖², see `BoundedDual`."""
-        ...
-
-    def gradients(self, z: FloatArray) -> list[FloatArray]:
-        """Return C + 𝒜ᵀz, a matrix for each part."""
-        ...
-
-    def objective(self, atom: ArrayLike) -> float:
-        """Return ⟨C, wwᵀ⟩ for the bits of all parts."""
-        ...
-
-    def image(self, atom: ArrayLike) -> FloatArray:
-        """Return 𝒜 wwᵀ for the bits of all parts."""
-        ...
-
-    def found(self, answers: Sequence[Answer]) -> BitArray:
-        """Return what the answers hold for the caller, parameter bits first."""
-        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -306,3 +274,76 @@ class FixedDual:
     ) -> FloatArray:
         """Move by γ."""
         return dual + self.gamma * residual
+
+
+CHUNK = 1024
+
+
+class Atoms:
+    r"""W as a convex combination of atoms, packed bits and weights; grows as atoms are added.
+
+    A step :math:`W \leftarrow (1 - \eta) W + \eta\, ww^T` shrinks all weights and adds one. 10,000
+    atoms of 1000 bits take 1.3 MB; W would have a million entries.
+
+    Parameters
+    ----------
+    n_bits : int
+        n, of every atom.
+    """
+
+    def __init__(self, n_bits: int) -> None:
+        self._n_bits = n_bits
+        self._packed = bytearray()
+        self._etas = array("d")
+
+    def __len__(self) -> int:
+        return len(self._etas)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes in use."""
+        return len(self._packed) + self._etas.itemsize * len(self)
+
+    def add(self, atom: ArrayLike, eta: float) -> None:
+        """Move towards bits (n,) by η, which is 1 for the first atom."""
+        self._packed += np.packbits(np.asarray(atom, dtype=np.uint8)).tobytes()
+        self._etas.append(eta)
+
+    @property
+    def weights(self) -> FloatArray:
+        """Weight of each atom in W; their sum is 1."""
+        etas = np.array(self._etas)
+        kept = np.concatenate([np.cumprod((1 - etas)[:0:-1])[::-1], [1.0]])[: len(self)]
+        return etas * kept
+
+    @property
+    def bits(self) -> BitArray:
+        """All atoms, int8, shape (atoms, n)."""
+        return self._unpacked(0, len(self))
+
+    def mean(self) -> FloatArray:
+        """Return the first moments, the mean of x; float64, shape (n,)."""
+        total = np.zeros(self._n_bits)
+        for weights, bits in self._chunks():
+            total += weights @ bits
+        return total
+
+    def matrix(self) -> FloatArray:
+        """Return W (n + 1, n + 1), for those who can afford it."""
+        W = np.zeros((self._n_bits + 1, self._n_bits + 1))
+        for weights, bits in self._chunks():
+            w = np.hstack([np.ones((len(bits), 1)), bits])
+            W += (w * weights[:, None]).T @ w
+        return W
+
+    def _chunks(self) -> Iterator[tuple[FloatArray, BitArray]]:
+        weights = self.weights
+        for start in range(0, len(self), CHUNK):
+            stop = min(start + CHUNK, len(self))
+            yield weights[start:stop], self._unpacked(start, stop)
+
+    def _unpacked(self, start: int, stop: int) -> BitArray:
+        width = -(-self._n_bits // 8)
+        packed = bytes(self._packed[start * width : stop * width])
+        rows = np.frombuffer(packed, np.uint8).reshape(-1, width)
+        return np.unpackbits(rows, axis=1, count=self._n_bits).view(np.int8)

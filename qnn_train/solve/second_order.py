@@ -20,13 +20,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from qnn_train.solve.forward import sensitivities, slope_of
+from qnn_train.solve.forward import ForwardPass, NetworkParameters, sensitivities, slope_of
 
 if TYPE_CHECKING:
     from qnn_train.arrays import BitArray, Float32Array, FloatArray
     from qnn_train.solve.blocks import Block, BlockBits
-    from qnn_train.solve.forward import ForwardPass, NetworkParameters
-    from qnn_train.solve.losses import DescentLoss, Expansion
+    from qnn_train.solve.losses import BatchLoss, Expansion
 
 __all__ = ["BlockModel", "model_of"]
 
@@ -35,16 +34,10 @@ CHUNK = 4096
 
 @dataclass(frozen=True, eq=False)
 class BlockModel:
-    """Gradient and curvature of the mean loss in the bits of a block.
+    """Gradient and curvature of the mean loss in the bits of a block."""
 
-    Attributes
-    ----------
-    gradient : float64 array, shape (n,)
-    curvature : float64 array, shape (n, n)
-    """
-
-    gradient: FloatArray
-    curvature: FloatArray
+    gradient: FloatArray  # shape (n,)
+    curvature: FloatArray  # shape (n, n)
 
     def lifted(self, bits: BitArray, proximity: float) -> FloatArray:
         r"""Return G with (1;x)ᵀ G (1;x) = model(x) + proximity · distance(x), up to a constant.
@@ -65,26 +58,17 @@ def model_of(
     parameters: NetworkParameters,
     block: Block,
     bits: BlockBits,
-    targets: Float32Array,
+    loss: BatchLoss,
     *,
-    loss: DescentLoss,
-    scale: float,
     width: float,
 ) -> BlockModel:
     """Expand the loss on a batch, in chunks: memory for moves does not grow with the samples.
 
-    Parameters
-    ----------
-    targets : float32 array, shape (samples, outputs)
-    loss : DescentLoss
-    scale : float
-        What the descent carries for it.
-    width : float
-        Of the smeared slopes, in units of the rms of the sums.
+    Slopes are smeared over `width`, in units of the rms of the sums.
     """
-    total = _Sums(bits, targets.shape[1])
-    every = loss.expand(run.margins, targets, scale)
-    for start in range(0, len(targets), CHUNK):
+    samples, outputs = loss.targets.shape
+    total, every = _Sums(bits, outputs), loss.expand(run.margins)
+    for start in range(0, samples, CHUNK):
         part, around = run.rows(start, start + CHUNK), every.rows(start, start + CHUNK)
         moves = sensitivities(part, parameters, block, around.scale, width)
         groups = _groups(bits, part, moves)
@@ -92,37 +76,23 @@ def model_of(
         if len(groups) == 2:
             slopes = slope_of(part, block.layer, width, list(block.units))
             total.add_products(groups, around.gradient, slopes)
-        if loss.free_offset:
+        if loss.loss.free_offset:
             total.add_means(groups)
-    return total.in_bits(len(targets))
+    return total.in_bits(samples)
 
 
 @dataclass(frozen=True, eq=False)
 class _Group:
-    """Terms that read the same inputs, and what they read in a batch.
+    """Terms that read the same inputs, and what they read in a batch."""
 
-    Attributes
-    ----------
-    moves : float32 array, shape (samples or 1, terms, outputs)
-        By how much the logits move with their sums.
-    reads : float32 array, shape (samples, parameters of a term)
-    places : list of slice
-        Where the parameters of each term are.
-    """
-
+    # shape (samples or 1, terms, outputs); by how much the logits move with their sums
     moves: Float32Array
-    reads: Float32Array
-    places: list[slice]
+    reads: Float32Array  # shape (samples, parameters of a term)
+    places: list[slice]  # where the parameters of each term are
 
 
 def _groups(bits: BlockBits, run: ForwardPass, moves: list[Float32Array]) -> list[_Group]:
-    """Return the terms of a block by layer, since those of a layer read the same inputs.
-
-    Parameters
-    ----------
-    moves : list of float32 array
-        See `sensitivities`.
-    """
+    """Return the terms of a block by layer, since those of a layer read the same inputs."""
     ends = np.cumsum(bits.lengths).tolist()
     places = [slice(end - n, end) for n, end in zip(bits.lengths, ends, strict=True)]
     found, first = [], bits.terms[0].layer

@@ -295,21 +295,11 @@ class TrainingStep:
 
 @dataclass(frozen=True, eq=False)
 class SolverState:
-    """Where a training was after a step.
+    """Where a training was after a step."""
 
-    Attributes
-    ----------
-    solver : mapping of str to array
-        State of the method, see `to_arrays`.
-    networks : int8 array, shape (candidates, n_bits)
-        The different networks seen.
-    best : Candidate
-        The best of them.
-    """
-
-    solver: Arrays
-    networks: BitArray
-    best: Candidate
+    solver: Arrays  # state of the method, see `to_arrays`
+    networks: BitArray  # shape (candidates, n_bits); the different networks seen
+    best: Candidate  # the best of them
 
 
 def train(

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from qnn_train.arrays import Array, Arrays, BitArray
     from qnn_train.data import ImageSet, Selection
     from qnn_train.solve import ProximalStep
+    from qnn_train.training.checkpoint import Checkpoint
     from qnn_train.training.recipe import ProximalRecipe
 
 
@@ -41,17 +42,10 @@ __all__ = ["ProximalStepper"]
 
 @dataclass(frozen=True, eq=False)
 class ProximalProblem(DescentProblem):
-    """Images drawn, split and turned into features; make one with `of`.
-
-    Attributes
-    ----------
-    selection : Selection
-    features : PooledLevels
-        Fitted on the images that are trained on.
-    """
+    """Images drawn, split and turned into features; make one with `of`."""
 
     selection: Selection
-    features: PooledLevels
+    features: PooledLevels  # fitted on the images that are trained on
 
     KEEPS_SWEEPS = False
 
@@ -92,13 +86,10 @@ class ProximalProblem(DescentProblem):
         return Examples(self.features.transform(images.images), images.labels)
 
     def stepper(
-        self,
-        session: Session | DevicePool,
-        arrays: Arrays | None = None,
-        rows: list[Row] | None = None,
+        self, session: Session | DevicePool, resume: Checkpoint | None = None
     ) -> ProximalStepper:
         """Return the descent, see `Problem.stepper`."""
-        return ProximalStepper(self, session, arrays, rows)
+        return ProximalStepper(self, session, resume)
 
     def cost(self, capabilities: Capabilities) -> list[tuple[str, str]]:
         """Return what the training will take, by name; see `Cost`."""
@@ -189,8 +180,7 @@ class ProximalStepper:
         self,
         problem: DescentProblem,
         session: Session | DevicePool,
-        arrays: Arrays | None = None,
-        rows: list[Row] | None = None,
+        resume: Checkpoint | None = None,
     ) -> None:
         capabilities, recipe = session.capabilities, problem.recipe
         capabilities.check_runs(recipe.n_runs)
@@ -201,9 +191,9 @@ class ProximalStepper:
             "block_spins": self._block_spins,
         }
         self.sizes = problem.block_sizes(self._block_spins)
-        self._rows = list(rows or ())
+        self._rows = [] if resume is None else resume.history.rows()
         self._sweeps: list[SweepResult] = []
-        self._at = self._start() if arrays is None else self._restored(arrays)
+        self._at = self._start() if resume is None else self._restored(resume.arrays)
         self._steps: Iterator[ProximalStep] | None = None
         self._oracle = SessionOracle(
             session,
@@ -237,11 +227,6 @@ class ProximalStepper:
         return self._rows[: self._at.sweeps]
 
     @property
-    def n_sweeps(self) -> int:
-        """Sweeps made, of all stages."""
-        return self._at.sweeps
-
-    @property
     def sweeps(self) -> list[SweepResult]:
         """The network at the end of each sweep, where the problem keeps them."""
         return self._sweeps[: self._at.sweeps]
@@ -255,16 +240,6 @@ class ProximalStepper:
     def best(self) -> QuantizedNetwork:
         """The best network so far; that of the last step before the first sweep is over."""
         return self._network(self._at.best.bits)
-
-    @property
-    def best_loss(self) -> float:
-        """Its loss on the samples that judge, or their share of errors; infinite at first."""
-        return self._at.best.loss
-
-    @property
-    def best_step(self) -> int:
-        """The step of the stage after which it was found."""
-        return self._at.best.step
 
     def step(self) -> ProximalStep:
         """Make one step."""

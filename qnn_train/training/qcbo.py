@@ -8,26 +8,21 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cim_hal import CapabilityError
+from cim_hal import Capabilities, CapabilityError, DevicePool, Session
 from qnn_train.archive import checked_array, checked_bits, reading
-from qnn_train.data import PooledSign
+from qnn_train.data import ImageSet, Pair, PooledSign
 from qnn_train.errors import CheckpointError
 from qnn_train.model.trained import TrainedModel
-from qnn_train.network import QuantizedNetwork
+from qnn_train.network import Architecture, QuantizedNetwork
 from qnn_train.program import Assembly, ProgramSize, SquaredLoss, Task, spins_needed
-from qnn_train.solve import Candidate, PackedOracle, Scorer, SessionOracle
-from qnn_train.training.checkpoint import fingerprint
+from qnn_train.solve import Candidate, Oracle, PackedOracle, Scorer, SessionOracle
+from qnn_train.training.checkpoint import Checkpoint, fingerprint
 from qnn_train.training.descent import Examples, accuracy
-from qnn_train.training.methods import SolverState, TrainingStep, method_named, train
+from qnn_train.training.methods import Method, SolverState, TrainingStep, method_named, train
 from qnn_train.training.report import Outcome, Row, RunReport, finite
 
 if TYPE_CHECKING:
-    from cim_hal import Capabilities, DevicePool, Session
-    from qnn_train.arrays import Array, Arrays, BitArray
-    from qnn_train.data import ImageSet, Pair
-    from qnn_train.network import Architecture
-    from qnn_train.solve import Oracle
-    from qnn_train.training.methods import Method
+    from qnn_train.arrays import Array, BitArray
     from qnn_train.training.recipe import Recipe
 
 __all__ = ["Preparation", "QcboStepper", "prepare"]
@@ -80,10 +75,7 @@ class Preparation:
     def check_fits(self, capabilities: Capabilities, *, batch: int | None = None) -> None:
         """Refuse a program that is too large for a machine, before it is made.
 
-        Parameters
-        ----------
-        batch : int, optional
-            Images of a part; the whole program by default.
+        The whole program, or its parts of `batch` images.
 
         Raises
         ------
@@ -109,29 +101,20 @@ class Preparation:
         return fingerprint(self.inputs, self.chosen.labels, *self.scorer.content)
 
     def stepper(
-        self,
-        session: Session | DevicePool,
-        arrays: Arrays | None = None,
-        rows: list[Row] | None = None,
+        self, session: Session | DevicePool, resume: Checkpoint | None = None
     ) -> QcboStepper:
         """Return the method of the recipe, see `Problem.stepper`; a TrainingError if there is none.
 
         A CapabilityError if the program, or its largest part, does not fit the machine.
         """
-        return QcboStepper(self, session, arrays, rows)
+        return QcboStepper(self, session, resume)
 
     def examples(self, images: ImageSet) -> Examples:
         """Return the features of other images."""
         return Examples(self.features.transform(images.images), images.labels)
 
     def cost(self, capabilities: Capabilities) -> list[tuple[str, str]]:
-        """Return what the training will take, by name.
-
-        Raises
-        ------
-        CapabilityError
-            The program does not fit the machine.
-        """
+        """Return what the training will take, by name; refuses as `check_fits` does."""
         recipe, batch = self.recipe, self.method.batch
         self.check_fits(capabilities, batch=batch)
         spins = self.spins_of(batch) + capabilities.field_spins
@@ -246,11 +229,7 @@ class QcboStepper:
     """
 
     def __init__(
-        self,
-        problem: Preparation,
-        session: Session | DevicePool,
-        arrays: Arrays | None = None,
-        rows: list[Row] | None = None,
+        self, problem: Preparation, session: Session | DevicePool, resume: Checkpoint | None = None
     ) -> None:
         recipe, method = problem.recipe, problem.method
         capabilities = session.capabilities
@@ -258,8 +237,8 @@ class QcboStepper:
         capabilities.check_runs(recipe.n_runs)
         self.machine: dict[str, str | int] = {"device": capabilities.name}
         self._iterations = recipe.iterations
-        self._rows = list(rows or ())
-        state = None if arrays is None else _restored(arrays, problem.architecture, self._rows)
+        self._rows = [] if resume is None else resume.history.rows()
+        state = None if resume is None else _restored(resume, problem.architecture)
         self._last: tuple[int, TrainingStep | SolverState | None] = len(self._rows), state
         oracle: Oracle = SessionOracle(
             session,
@@ -295,13 +274,7 @@ class QcboStepper:
 
     @property
     def state(self) -> SolverState:
-        """Where the training is after its last step.
-
-        Raises
-        ------
-        RuntimeError
-            No step was made.
-        """
+        """Where the training is after its last step; a RuntimeError if there was none."""
         last = self._last[1]
         if last is None:
             raise RuntimeError("no step was made")
@@ -348,20 +321,18 @@ def _row(step: TrainingStep) -> Row:
     )
 
 
-def _restored(arrays: Arrays, architecture: Architecture, rows: list[Row]) -> SolverState:
+def _restored(checkpoint: Checkpoint, architecture: Architecture) -> SolverState:
     """Return the state that arrays hold; of the solver's own fields see `solve.restored`."""
+    arrays, n_bits = checkpoint.arrays, architecture.n_bits
     with reading("the checkpoint", CheckpointError, "holds no such state"):
-        n_bits = architecture.n_bits
         networks = checked_bits(arrays, "networks", len(arrays["networks"]), n_bits)
         (best,) = checked_bits(arrays, "best", 1, n_bits)
         accuracy = checked_array(arrays, "best_accuracy", "f", ()).item()
         losses = checked_array(arrays, "best_losses", "f", None)
-        solver = {
-            name.removeprefix(SOLVER): array
-            for name, array in arrays.items()
-            if name.startswith(SOLVER)
-        }
-        if not rows or len(rows) != solver["step"].item():
-            raise ValueError(f"a history of {len(rows)} steps")
+        own = [name for name in arrays if name.startswith(SOLVER)]
+        solver = {name.removeprefix(SOLVER): arrays[name] for name in own}
+        steps = len(checkpoint.history.calls)
+        if not steps or steps != solver["step"].item():
+            raise ValueError(f"a history of {steps} steps")
     network = QuantizedNetwork.from_bits(architecture, best)
     return SolverState(solver, networks, Candidate(network, accuracy, tuple(losses.tolist())))

@@ -40,29 +40,16 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True)
 class History:
-    """One number a step, or a sweep of proximal descent; None where the method has none.
+    """One number a step, or a sweep of proximal descent; None where the method has none."""
 
-    Attributes
-    ----------
-    calls : list of int
-        Oracle calls paid.
-    objective : list of float
-        Objective of the averaged W; the least loss so far for proximal descent.
-    accuracy : list of float
-        Accuracy of the best network so far on the images it is scored or trained on.
-    infeasibility : list of float
-        ‖𝒜W‖.
-    gap : list of float
-        Surrogate duality gap.
-    validation_accuracy : list of float
-        Accuracy of the best network so far on images kept apart.
-    """
-
-    calls: list[int]
+    calls: list[int]  # oracle calls paid
+    # objective of the averaged W; the least loss so far for proximal descent
     objective: list[float | None]
+    # accuracy of the best network so far on the images it is scored or trained on
     accuracy: list[float]
-    infeasibility: list[float | None]
-    gap: list[float | None]
+    infeasibility: list[float | None]  # ‖𝒜W‖
+    gap: list[float | None]  # surrogate duality gap
+    # accuracy of the best network so far on images kept apart
     validation_accuracy: list[float | None]
 
     @classmethod
@@ -72,13 +59,7 @@ class History:
         return cls(*map(list, columns))
 
     def rows(self) -> list[Row]:
-        """Return the rows of these columns.
-
-        Raises
-        ------
-        ValueError
-            Columns of different lengths.
-        """
+        """Return the rows of these columns; a ValueError if their lengths differ."""
         return [Row(*values) for values in zip(*asdict(self).values(), strict=True)]
 
 

@@ -10,17 +10,15 @@ from qnn_train.errors import CheckpointError
 from qnn_train.training.checkpoint import Checkpoint, canonical, check_same
 from qnn_train.training.proximal import ProximalProblem
 from qnn_train.training.qcbo import Preparation, prepare
-from qnn_train.training.recipe import ProximalRecipe
-from qnn_train.training.report import History
+from qnn_train.training.recipe import ProximalRecipe, Recipe
+from qnn_train.training.report import History, Outcome, Row
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from cim_hal import DevicePool, Session
-    from qnn_train.arrays import Array, Arrays
+    from qnn_train.arrays import Array
     from qnn_train.data import Selection
-    from qnn_train.training.recipe import Recipe
-    from qnn_train.training.report import Outcome, Row
 
 __all__ = ["Problem", "Stepper", "TrainingRun", "problem_of", "run_recipe"]
 
@@ -91,12 +89,9 @@ class Problem(Protocol[StepT_co]):
         ...
 
     def stepper(
-        self,
-        session: Session | DevicePool,
-        arrays: Arrays | None = None,
-        rows: list[Row] | None = None,
+        self, session: Session | DevicePool, resume: Checkpoint | None = None
     ) -> Stepper[StepT_co]:
-        """Return the method at its beginning, or after the steps that arrays and rows are of.
+        """Return the method at its beginning, or after the steps of a checkpoint.
 
         Raises
         ------
@@ -150,13 +145,11 @@ class TrainingRun(Generic[StepT]):
         self._problem = problem
         self._session = session
         self._digest = problem.digest()
-        self._before = 0.0
-        if resume is None:
-            self.stepper: Stepper[StepT] = problem.stepper(session)
-        else:
+        if resume is not None:
             self._check_same_problem(resume)
-            self._before = resume.seconds
-            self.stepper = problem.stepper(session, resume.arrays, resume.history.rows())
+        self._before = 0.0 if resume is None else resume.seconds
+        self.stepper: Stepper[StepT] = problem.stepper(session, resume)
+        if resume is not None:
             check_same(resume.machine, self.stepper.machine)
         self._started = time.perf_counter()
 
@@ -165,13 +158,7 @@ class TrainingRun(Generic[StepT]):
             yield self.stepper.step()
 
     def checkpoint(self) -> Checkpoint:
-        """Return all that the rest depends on, as of the last step.
-
-        Raises
-        ------
-        RuntimeError
-            No step was made.
-        """
+        """Return all that the rest depends on, as of the last step; a RuntimeError without one."""
         dataset, classes = self._problem.subject
         if not self.stepper.calls:
             raise RuntimeError("no step was made")
@@ -241,10 +228,7 @@ def problem_of(
 ) -> Preparation | ProximalProblem:
     """Carry out a recipe of any method on the images of some classes.
 
-    Raises
-    ------
-    DataError, AssemblyError
-        See `prepare` and `ProximalProblem.of`.
+    See `prepare` and `ProximalProblem.of`, also for what they raise.
     """
     if isinstance(recipe, ProximalRecipe):
         return ProximalProblem.of(recipe, selection)

@@ -91,10 +91,10 @@ def test_a_checkpoint_goes_on_bit_for_bit(pair, session, tmp_path, deep):
     again = trained(problem, session, resume=Checkpoint.load(path))
     one, other = whole.stepper, again.stepper
     assert one.state.step == other.state.step
-    assert (one.state.scale, one.best_loss, one.best_step) == (
+    assert (one.state.scale, one._at.best.loss, one._at.best.step) == (
         other.state.scale,
-        other.best_loss,
-        other.best_step,
+        other._at.best.loss,
+        other._at.best.step,
     )
     assert np.array_equal(one.state.bits, other.state.bits)
     assert np.array_equal(best_of(whole), best_of(again))
@@ -108,7 +108,7 @@ def test_a_pool_of_machines_gives_what_one_of_them_gives(pair, session):
     with DevicePool(["emulator-dsb", "emulator-dsb"]) as pool:
         together = trained(problem, pool)
     assert np.array_equal(best_of(alone), best_of(together))
-    assert alone.stepper.best_loss == together.stepper.best_loss
+    assert alone.stepper._at.best.loss == together.stepper._at.best.loss
     assert alone.stepper.calls == together.stepper.calls
 
 
@@ -241,7 +241,7 @@ def test_more_sweeps_may_be_made_than_were_planned(pair, session):
 
 def test_patience_ends_a_descent_that_gains_nothing(pair, session):
     patient = trained(ProximalProblem.of(replace(SMALL, sweeps=40, patience=2), pair), session)
-    assert patient.stepper.state.step == patient.stepper.best_step + 2 < 40
+    assert patient.stepper.state.step == patient.stepper._at.best.step + 2 < 40
 
 
 def test_restarts_keep_the_best_of_all(pair, session):
