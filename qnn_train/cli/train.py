@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -21,8 +22,6 @@ from qnn_train.training.recipe import PROXIMAL, ProximalRecipe, Recipe
 from qnn_train.training.run import TrainingRun, problem_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
     from qnn_train.training.report import Outcome, RunReport
 
     AnyRecipe = Recipe | ProximalRecipe

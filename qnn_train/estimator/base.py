@@ -17,6 +17,7 @@ from sklearn.utils import check_consistent_length, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from cim_hal import DevicePool, Driver, Session, open_device
+from qnn_train.arrays import Array, ArrayLike, FloatArray
 from qnn_train.data.features import FeatureGrid
 from qnn_train.errors import AssemblyError, CheckpointError
 from qnn_train.estimator.prediction_task import PredictionTask, TaskJudge
@@ -31,7 +32,6 @@ from qnn_train.training.run import TrainingRun
 if TYPE_CHECKING:
     import os
 
-    from qnn_train.arrays import Array, ArrayLike, FloatArray
 
 OUTPUT_BIAS_BITS = 3
 

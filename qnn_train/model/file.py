@@ -16,6 +16,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from qnn_train.archive import checked_bits, read_arrays, reading, write_arrays
+from qnn_train.arrays import Arrays
 from qnn_train.errors import ModelFileError, TrainingError
 from qnn_train.network import (
     Architecture,
@@ -28,8 +29,6 @@ from qnn_train.network import (
 
 if TYPE_CHECKING:
     import os
-
-    from qnn_train.arrays import Arrays
 
 
 __all__ = [

@@ -10,6 +10,7 @@ import numpy as np
 from pydantic import Field
 
 from qnn_train.archive import checked_array
+from qnn_train.arrays import Array, ArrayLike, Arrays, FloatArray
 from qnn_train.data.features import FeatureGrid
 from qnn_train.errors import ModelFileError
 from qnn_train.model.file import ModelHeader, SavedModel, layer_headers
@@ -17,7 +18,6 @@ from qnn_train.network.network import second_class
 from qnn_train.solve.losses import probabilities
 
 if TYPE_CHECKING:
-    from qnn_train.arrays import Array, ArrayLike, Arrays, FloatArray
     from qnn_train.network import QuantizedNetwork
 
 __all__ = ["IntegerClassifier", "IntegerModel", "IntegerRegressor"]

@@ -9,6 +9,7 @@ import numpy as np
 from pydantic import BaseModel, Field
 
 from qnn_train.archive import checked_array
+from qnn_train.arrays import ArrayLike, Arrays, IntArray
 from qnn_train.data import PooledLevels, PooledSign, Selection
 from qnn_train.data.features import FeatureGrid
 from qnn_train.errors import ModelFileError
@@ -16,7 +17,6 @@ from qnn_train.model.file import FROZEN, ModelHeader, SavedModel, Size, layer_he
 from qnn_train.network.network import second_class
 
 if TYPE_CHECKING:
-    from qnn_train.arrays import ArrayLike, Arrays, IntArray
     from qnn_train.network import QuantizedNetwork
 
 __all__ = ["TrainedModel"]

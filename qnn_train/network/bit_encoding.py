@@ -25,6 +25,7 @@ taking the shortest, are ours.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import accumulate
@@ -32,12 +33,10 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, Self
 
 import numpy as np
 
+from qnn_train.arrays import ArrayLike, BitArray, IntArray, NDArray
 from qnn_train.errors import AssemblyError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from qnn_train.arrays import ArrayLike, BitArray, IntArray, NDArray
     from qnn_train.network.intervals import Grid
     from qnn_train.network.spline import Segment, Spline
 

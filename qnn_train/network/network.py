@@ -14,18 +14,18 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
+from qnn_train.arrays import (
+    ArrayLike,
+    BitArray,
+    Float32Array,
+    FloatArray,
+    IntArray,
+    NDArray,
+    RealArray,
+)
 from qnn_train.errors import AssemblyError
 
 if TYPE_CHECKING:
-    from qnn_train.arrays import (
-        ArrayLike,
-        BitArray,
-        Float32Array,
-        FloatArray,
-        IntArray,
-        NDArray,
-        RealArray,
-    )
     from qnn_train.network.architecture import Architecture
     from qnn_train.network.codes import ParameterCode
     from qnn_train.network.spline import Spline

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import scipy.sparse as sp
 
+from qnn_train.arrays import ArrayLike, BitArray, IntArray
 from qnn_train.errors import AssemblyError
 from qnn_train.network import QuantizedNetwork
 from qnn_train.network.network import margin_of
@@ -30,7 +31,6 @@ from qnn_train.program.loss import Loss, SquaredLoss
 from qnn_train.program.qcbo import Gates, LinearConstraints, Parts, Products, Qcbo, squared_norm
 
 if TYPE_CHECKING:
-    from qnn_train.arrays import ArrayLike, BitArray, IntArray
     from qnn_train.network import Architecture
     from qnn_train.program.builder import VariableTable
 

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import scipy.sparse as sp
 
+from qnn_train.arrays import ArrayLike, FloatArray, IntArray, NDArray
 from qnn_train.errors import AssemblyError
 
 if TYPE_CHECKING:
-    from qnn_train.arrays import ArrayLike, FloatArray, IntArray, NDArray
     from qnn_train.network.codes import ParameterCode
 
 __all__ = [

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from qnn_train.arrays import FloatArray, IntArray
 from qnn_train.errors import AssemblyError
 
 if TYPE_CHECKING:
-    from qnn_train.arrays import FloatArray, IntArray
     from qnn_train.network import Architecture
 
 __all__ = ["Block", "BlockBits", "Term", "block_bits", "partition"]

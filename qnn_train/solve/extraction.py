@@ -7,28 +7,25 @@ Under a noisy oracle this is better than rounding the averaged W.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 import numpy as np
 
+from qnn_train.arrays import (
+    Array,
+    ArrayLike,
+    BitArray,
+    FloatArray,
+    IntArray,
+    NDArray,
+    RealArray,
+)
 from qnn_train.errors import TrainingError
 from qnn_train.network import Architecture, QuantizedNetwork
 from qnn_train.network.network import margin_of, second_class, sign
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from qnn_train.arrays import (
-        Array,
-        ArrayLike,
-        BitArray,
-        FloatArray,
-        IntArray,
-        NDArray,
-        RealArray,
-    )
 
 __all__ = ["Candidate", "Extractor", "Scorer"]
 

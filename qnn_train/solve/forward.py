@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
+from qnn_train.arrays import BitArray, Float32Array, FloatArray
 from qnn_train.network import Architecture, QuantizedNetwork, Spline
 from qnn_train.network.network import margin_of
 
 if TYPE_CHECKING:
-    from qnn_train.arrays import BitArray, Float32Array, FloatArray
     from qnn_train.solve.blocks import Block
     from qnn_train.solve.losses import BatchLoss
 

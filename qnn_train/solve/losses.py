@@ -26,15 +26,12 @@ targets t, 1 for the right output and 0 elsewhere,
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 
+from qnn_train.arrays import ArrayLike, Float32Array, FloatArray, RealArray
 from qnn_train.network.network import second_class
-
-if TYPE_CHECKING:
-    from qnn_train.arrays import ArrayLike, Float32Array, FloatArray, RealArray
-
 
 __all__ = [
     "BatchLoss",

@@ -9,11 +9,13 @@ thing, since its diagonal is far larger than its couplings. All values are those
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from cim_hal import max_level
+from qnn_train.arrays import FloatArray
 from qnn_train.errors import TrainingError
 from qnn_train.solve.oracle import (
     Answer,
@@ -26,9 +28,6 @@ from qnn_train.solve.oracle import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from qnn_train.arrays import FloatArray
     from qnn_train.solve.oracle import Oracle
 
 __all__ = ["NoisyOracle", "QuantizedOracle", "RandomOracle", "RandomizedOracle"]

@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from qnn_train.arrays import BitArray, Float32Array, FloatArray
 from qnn_train.solve.forward import ForwardPass, NetworkParameters, sensitivities, slope_of
 
 if TYPE_CHECKING:
-    from qnn_train.arrays import BitArray, Float32Array, FloatArray
     from qnn_train.solve.blocks import Block, BlockBits
     from qnn_train.solve.losses import BatchLoss, Expansion
 

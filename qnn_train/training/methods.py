@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from qnn_train.arrays import Arrays, BitArray
 from qnn_train.errors import TrainingError
 from qnn_train.method_names import QCBO_METHODS
 from qnn_train.program import Task
@@ -29,10 +31,8 @@ from qnn_train.solve import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
     from typing import TypeAlias
 
-    from qnn_train.arrays import Arrays, BitArray
     from qnn_train.program import Assembly, Parts
     from qnn_train.solve import DualRule, Iterate, Oracle, RhoSchedule, Scorer
     from qnn_train.solve.qcgd import ConicProgram

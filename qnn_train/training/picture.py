@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,8 +10,6 @@ from qnn_train.archive import replacing
 from qnn_train.training.recipe import PROXIMAL
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from qnn_train.training.report import RunReport
 
 __all__ = ["INK", "SECOND", "THIRD", "curve", "draw", "panels", "save"]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
 from qnn_train.archive import checked_array, checked_bits, reading
+from qnn_train.arrays import Array, Arrays, BitArray
 from qnn_train.data import PooledLevels
 from qnn_train.data.datasets import augmented
 from qnn_train.errors import CheckpointError, DataError
@@ -27,10 +29,7 @@ from qnn_train.training.descent import (
 from qnn_train.training.report import Outcome, Row, RunReport
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from cim_hal import Capabilities, DevicePool, Session
-    from qnn_train.arrays import Array, Arrays, BitArray
     from qnn_train.data import ImageSet, Selection
     from qnn_train.solve import ProximalStep
     from qnn_train.training.checkpoint import Checkpoint

@@ -10,6 +10,7 @@ import numpy as np
 
 from cim_hal import Capabilities, CapabilityError, DevicePool, Session
 from qnn_train.archive import checked_array, checked_bits, reading
+from qnn_train.arrays import Array, BitArray
 from qnn_train.data import ImageSet, Pair, PooledSign
 from qnn_train.errors import CheckpointError
 from qnn_train.model.trained import TrainedModel
@@ -22,7 +23,6 @@ from qnn_train.training.methods import Method, SolverState, TrainingStep, method
 from qnn_train.training.report import Outcome, Row, RunReport, finite
 
 if TYPE_CHECKING:
-    from qnn_train.arrays import Array, BitArray
     from qnn_train.training.recipe import Recipe
 
 __all__ = ["Preparation", "QcboStepper", "prepare"]
