@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import Any, Self, cast
 
 import numpy as np
 from sklearn.base import BaseEstimator, clone
@@ -28,10 +29,6 @@ from qnn_train.training.descent import Cost, DescentProblem, Examples, SweepResu
 from qnn_train.training.proximal import ProximalStepper
 from qnn_train.training.recipe import ProximalRecipe
 from qnn_train.training.run import TrainingRun
-
-if TYPE_CHECKING:
-    import os
-
 
 OUTPUT_BIAS_BITS = 3
 

@@ -8,9 +8,10 @@ before it replaces the old one.
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -26,10 +27,6 @@ from qnn_train.network import (
     parameter_code,
     weight_code,
 )
-
-if TYPE_CHECKING:
-    import os
-
 
 __all__ = [
     "FROZEN",

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,6 +18,7 @@ from qnn_train.arrays import FloatArray
 from qnn_train.errors import TrainingError
 from qnn_train.solve.oracle import (
     Answer,
+    Oracle,
     ParallelOracle,
     evaluate,
     from_ising,
@@ -26,9 +26,6 @@ from qnn_train.solve.oracle import (
     minimize_all,
     to_ising,
 )
-
-if TYPE_CHECKING:
-    from qnn_train.solve.oracle import Oracle
 
 __all__ = ["NoisyOracle", "QuantizedOracle", "RandomOracle", "RandomizedOracle"]
 

@@ -5,22 +5,27 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeAlias
 
 from qnn_train.arrays import Arrays, BitArray
 from qnn_train.errors import TrainingError
 from qnn_train.method_names import QCBO_METHODS
-from qnn_train.program import Task
+from qnn_train.program import Assembly, Parts, Task
 from qnn_train.solve import (
     BoundedDual,
     Candidate,
     CoupledProblem,
+    DualRule,
     Extractor,
     FixedDual,
     HedgingState,
+    Iterate,
     LiftedProblem,
+    Oracle,
     PenaltyState,
     RandomSearchState,
+    RhoSchedule,
+    Scorer,
     State,
     conditional_gradient,
     penalty_method,
@@ -29,16 +34,7 @@ from qnn_train.solve import (
     restored,
     to_arrays,
 )
-
-if TYPE_CHECKING:
-    from typing import TypeAlias
-
-    from qnn_train.program import Assembly, Parts
-    from qnn_train.solve import DualRule, Iterate, Oracle, RhoSchedule, Scorer
-    from qnn_train.solve.qcgd import ConicProgram
-
-    Iterates: TypeAlias = Iterator[Iterate[Any]]
-
+from qnn_train.solve.qcgd import ConicProgram
 
 __all__ = [
     "METHODS",
@@ -53,6 +49,8 @@ __all__ = [
     "method_named",
     "train",
 ]
+
+Iterates: TypeAlias = Iterator[Iterate[Any]]
 
 
 class Method(Protocol):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,10 +19,8 @@ from qnn_train.solve import Candidate, Oracle, PackedOracle, Scorer, SessionOrac
 from qnn_train.training.checkpoint import Checkpoint, fingerprint
 from qnn_train.training.descent import Examples, accuracy
 from qnn_train.training.methods import Method, SolverState, TrainingStep, method_named, train
+from qnn_train.training.recipe import Recipe
 from qnn_train.training.report import Outcome, Row, RunReport, finite
-
-if TYPE_CHECKING:
-    from qnn_train.training.recipe import Recipe
 
 __all__ = ["Preparation", "QcboStepper", "prepare"]
 

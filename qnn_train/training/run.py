@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from qnn_train.arrays import Array
+from qnn_train.data import Selection
 from qnn_train.errors import CheckpointError
 from qnn_train.training.checkpoint import Checkpoint, canonical, check_same
 from qnn_train.training.proximal import ProximalProblem
@@ -17,7 +18,6 @@ from qnn_train.training.report import History, Outcome, Row
 
 if TYPE_CHECKING:
     from cim_hal import DevicePool, Session
-    from qnn_train.data import Selection
 
 __all__ = ["Problem", "Stepper", "TrainingRun", "problem_of", "run_recipe"]
 
