@@ -14,11 +14,9 @@ from contextlib import suppress
 from functools import partial, wraps
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar
 
-from cim_hal.client.access import keys_for
 from cim_hal.client.interrupts import Interrupt, observing
 from cim_hal.client.job import Job
 from cim_hal.client.session import Session, connection_options, open_transport
-from cim_hal.client.transport.local import LocalTransport
 from cim_hal.client.workers import Workers
 from cim_hal.errors import ClosedError, LocalProtocolError, TargetError
 
@@ -380,18 +378,11 @@ def open_device_async(target: str | Driver, **options: Unpack[ConnectionKeywords
 
 
 def _open_shared(options: ConnectionOptions) -> Transport:
-    """Return a transport with one connection for all threads."""
-    if options.is_endpoint:
-        from cim_hal.client.transport.shared import SharedZmqTransport  # zmq is slow to import
-
-        endpoint = str(options.target)
-        return SharedZmqTransport(
-            endpoint, keys=keys_for(endpoint, options.key, options.server_key)
-        )
-    local = open_transport(options)
-    if not isinstance(local, LocalTransport):
+    """Return a transport whose callers are woken when their tasks are cancelled."""
+    transport = open_transport(options, shared=True)
+    if not getattr(transport, "is_interruptible", False):
         raise TargetError(
-            f"a {type(local).__name__} does not work in an event loop",
+            f"a {type(transport).__name__} does not work in an event loop",
             hint="pass a name, an endpoint such as tcp://host:port, or a Driver",
         )
-    return local
+    return transport

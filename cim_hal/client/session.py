@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import weakref
 from functools import partial
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
-from cim_hal.client.access import keys_for
 from cim_hal.client.instruments import InstrumentMethods
 from cim_hal.client.interrupts import CallCancelledError, observing
 from cim_hal.client.job import Job
@@ -16,11 +16,8 @@ from cim_hal.client.options import ConnectionOptions, SampleOptions, epoch_from_
 from cim_hal.client.requests import RequestClient
 from cim_hal.client.runner import Runner, blocking
 from cim_hal.client.transport.base import Transport
-from cim_hal.client.transport.local import LocalTransport
 from cim_hal.client.uploads import CouplingMethods, Loaded, Uploader
-from cim_hal.errors import ModelError, TargetError, UnknownReferenceError
-from cim_hal.machine.driver import Driver
-from cim_hal.machine.registry import make_driver
+from cim_hal.errors import ModelError, UnknownReferenceError
 from cim_hal.protocol.wire.messages import (
     AskMetrics,
     AskStatus,
@@ -43,6 +40,7 @@ if TYPE_CHECKING:
     from cim_hal.client.options import ConnectionKeywords, SampleKeywords
     from cim_hal.client.steps import Steps
     from cim_hal.machine.capabilities import Capabilities
+    from cim_hal.machine.driver import Driver
     from cim_hal.model.ising import IsingModel
     from cim_hal.model.sampleset import SampleSet
     from cim_hal.model.schedule import PumpSchedule
@@ -115,29 +113,22 @@ def connection_options(
     return ConnectionOptions.of(target, options)
 
 
-def open_transport(options: ConnectionOptions) -> Transport:
+def open_transport(options: ConnectionOptions, *, shared: bool = False) -> Transport:
     """Return a transport to a target; an endpoint is connected at the first request.
+
+    The module of the transport is imported here: a client of a server needs none of the server,
+    and a machine in this process no ZeroMQ. Where it is `shared` many threads call at a time.
 
     Raises
     ------
     TargetError
         The target is no device.
     """
-    target = options.target
-    if isinstance(target, Driver):
-        return LocalTransport(target)
-    if isinstance(target, Transport):
-        return target
-    if not isinstance(target, str):
-        raise TargetError(
-            f"a {type(target).__name__} is not a device",
-            hint="pass a name, an endpoint such as tcp://host:port, a Driver or a Transport",
-        )
-    if options.is_endpoint:
-        from cim_hal.client.transport.zmq import ZmqTransport  # zmq takes its time to import
-
-        return ZmqTransport(target, keys=keys_for(target, options.key, options.server_key))
-    return LocalTransport(make_driver(target))
+    if isinstance(options.target, Transport):
+        return options.target
+    remote = "shared" if shared else "zmq"
+    name = remote if options.is_endpoint else "local"
+    return import_module(f"cim_hal.client.transport.{name}").open_target(options)
 
 
 class Session(CouplingMethods, LockMethods, InstrumentMethods):
