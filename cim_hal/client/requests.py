@@ -6,7 +6,7 @@ import math
 import secrets
 import time
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack
 
 from cim_hal.client.options import Retries
 from cim_hal.client.steps import Exchange, Exclusive, Pipeline, Sleep
@@ -30,11 +30,33 @@ if TYPE_CHECKING:
 
     from cim_hal.client.steps import Steps
 
-__all__ = ["RequestClient", "checked"]
+__all__ = ["RequestClient", "Times", "checked"]
 
 Answer = TypeVar("Answer", bound="Message")
 
 BYE_S = 1.0
+
+
+class Times(TypedDict, total=False):
+    """How long a request may take.
+
+    Attributes
+    ----------
+    poll_s : float
+        How long the server holds back its answer, as it was asked to.
+    work_s : float
+        How long it may work on the answer, as long as it answers to a ping meanwhile.
+    deadline : float
+        When to give up, on the clock; the time of an answer ends it too.
+    to_end : bool
+        Whether a call that is cancelled goes on until it is known what the server has done
+        with the request, up to the same deadline.
+    """
+
+    poll_s: float
+    work_s: float
+    deadline: float
+    to_end: bool
 
 
 class RequestClient:
@@ -90,53 +112,25 @@ class RequestClient:
         assert self._welcome is not None  # noqa: S101  our own doing, one line above
         return self._welcome
 
-    def ask(
-        self,
-        body: Message,
-        *expected: type[Answer],
-        poll_s: float = 0.0,
-        work_s: float = 0.0,
-        deadline: float = math.inf,
-        to_end: bool = False,
-    ) -> Steps[Answer]:
+    def ask(self, body: Message, *expected: type[Answer], **times: Unpack[Times]) -> Steps[Answer]:
         """Send a request and return its answer; see `ask_packet`."""
-        times = {"poll_s": poll_s, "work_s": work_s, "deadline": deadline}
-        return (yield from self.ask_packet(body, *expected, **times, to_end=to_end))[0]
+        return (yield from self.ask_packet(body, *expected, **times))[0]
 
     def ask_packet(
-        self,
-        body: Message,
-        *expected: type[Answer],
-        poll_s: float = 0.0,
-        work_s: float = 0.0,
-        deadline: float = math.inf,
-        to_end: bool = False,
+        self, body: Message, *expected: type[Answer], **times: Unpack[Times]
     ) -> Steps[tuple[Answer, tuple[NDArray[Any], ...]]]:
-        """Send a request and return its answer with the arrays that came with it.
-
-        Parameters
-        ----------
-        poll_s : float
-            How long the server holds back its answer, as it was asked to.
-        work_s : float
-            How long it may work on the answer, as long as it answers to a ping meanwhile.
-        deadline : float
-            When to give up, on the clock; the time of an answer ends it too.
-        to_end : bool
-            Whether a call that is cancelled goes on until it is known what the server has done
-            with the request, up to the same deadline.
-        """
-        times = {"poll_s": poll_s, "work_s": work_s, "deadline": deadline}
+        """Send a request and return its answer with the arrays that came with it."""
+        deadline = times.get("deadline", math.inf)
         welcome = yield from self.hello(deadline)
         packet = self.packet(body, welcome)
         try:
-            reply = yield from self._asked(packet, **times, to_end=to_end)
+            reply = yield from self._asked(packet, **times)
         except UnknownReferenceError as error:
             if error.details.get("kind") != "session":
                 raise
             yield self._turn(welcome, deadline)
             packet = self.packet(body, (yield from self.hello(deadline)))
-            reply = yield from self._asked(packet, **times, to_end=to_end)
+            reply = yield from self._asked(packet, **times)
         return checked(reply, expected), reply.buffers
 
     def send_all(
@@ -195,7 +189,7 @@ class RequestClient:
         *,
         poll_s: float = 0.0,
         work_s: float = 0.0,
-        deadline: float,
+        deadline: float = math.inf,
         to_end: bool = False,
     ) -> Steps[Packet]:
         """Send a request until there is a reply, and raise the fault that it may be."""

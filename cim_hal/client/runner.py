@@ -28,11 +28,13 @@ if TYPE_CHECKING:
     from cim_hal.client.requests import RequestClient
     from cim_hal.client.steps import Step, Steps
     from cim_hal.client.transport.base import Transport
+    from cim_hal.protocol.wire.messages import Message
 
 __all__ = ["Runner", "Runs", "SessionPart", "blocking"]
 
 T = TypeVar("T")
 P = ParamSpec("P")
+Answer = TypeVar("Answer", bound="Message")
 
 
 class Runs(Protocol):
@@ -190,6 +192,11 @@ class SessionPart:
 
     def _run(self, steps: Steps[T]) -> T:
         return self._runner.run(steps)
+
+    def _ask(self, body: Message, expected: type[Answer], timeout_s: float | None = None) -> Answer:
+        """Send a request and return its answer."""
+        deadline = self._client.deadline(timeout_s)
+        return self._run(self._client.ask(body, expected, deadline=deadline))
 
 
 def _observed(step: Exchange | Sleep) -> AbstractContextManager[None]:
