@@ -14,13 +14,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import IntEnum
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, TypeAlias
+from typing import IO, TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
-from pydantic import Field, TypeAdapter
+from pydantic import Field
 
 from cim_hal.errors import CassetteError, ProtocolError, RemoteProtocolError
-from cim_hal.protocol.wire.base import Number, Wire
+from cim_hal.protocol.wire.base import Message, Number, one_of
 from cim_hal.protocol.wire.codec import Codec, FrameLimits, decode
 from cim_hal.protocol.wire.framing import FILE_MAGIC, file_messages, file_parts
 from cim_hal.protocol.wire.limits import MAX_BUFFER_BYTES, MAX_BUFFERS, MAX_HEADER_BYTES
@@ -44,7 +44,7 @@ class Direction(IntEnum):
     TO_CLIENT = 1
 
 
-class CassetteHeader(Wire):
+class CassetteHeader(Message):
     """What was recorded: the endpoint of the server, and the time, ISO 8601."""
 
     t: Literal["cassette"] = "cassette"
@@ -53,7 +53,7 @@ class CassetteHeader(Wire):
     recorded_at: Annotated[str, Field(max_length=100)]
 
 
-class RecordedMessage(Wire):
+class RecordedMessage(Message):
     """A message that passed: seconds since the start, direction, number of the client."""
 
     t: Literal["message"] = "message"
@@ -63,16 +63,14 @@ class RecordedMessage(Wire):
     buffers: ClassVar[tuple[int, int]] = (0, MAX_FRAMES)
 
 
-class CassetteEnd(Wire):
+class CassetteEnd(Message):
     """The recording was ended in good order."""
 
     t: Literal["end"] = "end"
 
 
-_Stored: TypeAlias = Annotated[
-    CassetteHeader | RecordedMessage | CassetteEnd, Field(discriminator="t")
-]
-_CODEC = Codec({Kind.RECORD: TypeAdapter(_Stored)}, FrameLimits(buffers=MAX_FRAMES))
+_STORED = one_of(CassetteHeader, RecordedMessage, CassetteEnd)
+_CODEC = Codec({Kind.RECORD: _STORED}, FrameLimits(buffers=MAX_FRAMES))
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import replace
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
 from cim_hal.errors import CimError, PermissionDeniedError, RemoteProtocolError
 from cim_hal.protocol.effects import Audit, Effect, Reply, reply
@@ -19,6 +19,7 @@ from cim_hal.protocol.sharing.quotas import RateLimiter
 from cim_hal.protocol.wire.errors import to_wire
 from cim_hal.protocol.wire.limits import Limits
 from cim_hal.protocol.wire.messages import (
+    REQUESTS,
     Bye,
     Describe,
     Description,
@@ -31,8 +32,8 @@ from cim_hal.protocol.wire.messages import (
     RunCalibration,
     Welcome,
 )
-from cim_hal.protocol.wire.packet import Kind, Packet, answer
-from cim_hal.protocol.wire.roles import LOCAL, User, check_role
+from cim_hal.protocol.wire.packet import Packet, answer
+from cim_hal.protocol.wire.roles import LOCAL, User
 from cim_hal.protocol.wire.version import ADDED, agree, as_of
 
 if TYPE_CHECKING:
@@ -195,9 +196,9 @@ class ServerCore:
     # ---- requests ---------------------------------------------------------------------------
 
     def _dispatch(self, peer: bytes, request: Packet, now: float, user: User) -> list[Effect]:
-        if request.kind is not Kind.REQUEST:
+        if not isinstance(request.body, Request):
             raise RemoteProtocolError("a client must not send replies, nor events")
-        check_role(user, request.body)
+        request.body.check(user)
         if not isinstance(request.body, EmergencyStop | Bye):
             self._rates.count(user, now)
         if isinstance(request.body, Hello):
@@ -274,7 +275,7 @@ def registered(*groups: Handlers) -> Handlers:
     handlers = {kind: handler for group in groups for kind, handler in group.items()}
     if len(handlers) < sum(map(len, groups)):
         raise ValueError("a message has two handlers")
-    missing = set(get_args(Request)) - set(handlers) - {Hello}
+    missing = set(REQUESTS) - set(handlers) - {Hello}
     if missing:
         raise ValueError(f"no handler for {missing}")
     return handlers

@@ -6,7 +6,6 @@ import gc
 import logging
 import tracemalloc
 from itertools import islice
-from typing import get_args
 
 import msgpack
 import pytest
@@ -21,7 +20,7 @@ from cim_hal.protocol.wire import messages
 from cim_hal.protocol.wire.codec import decode, encode
 from cim_hal.protocol.wire.limits import MAX_HEADER_BYTES, Limits
 
-TYPES = {*get_args(messages.Request), *get_args(messages.Reply)}
+TYPES = {*messages.REQUESTS, *messages.REPLIES}
 
 
 def test_there_is_an_example_of_every_message_and_it_is_valid():

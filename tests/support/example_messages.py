@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pydantic import TypeAdapter
@@ -30,7 +30,7 @@ def example_packets(session: str = "") -> Iterator[Packet]:
     session : str
         Token for the requests.
     """
-    requests, replies = get_args(messages.Request), get_args(messages.Reply)
+    requests, replies = messages.REQUESTS, messages.REPLIES
     events = (messages.Event,)
     sides = ((Kind.REQUEST, requests), (Kind.REPLY, replies), (Kind.EVENT, events))
     for kind, classes in sides:

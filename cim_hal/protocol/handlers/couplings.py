@@ -18,7 +18,6 @@ from cim_hal.protocol.wire.messages import (
     Message,
     StatCouplings,
 )
-from cim_hal.protocol.wire.roles import LEAST_FOR_OTHERS
 
 if TYPE_CHECKING:
     from cim_hal.protocol.couplings.content import LoweredCouplings
@@ -104,7 +103,7 @@ class CouplingHandlers:
 
     def _drop(self, peer: bytes, request: Packet, drop: DropCouplings, _now: float) -> list[Effect]:
         user = self._state.user(request)
-        of_others = user.role >= LEAST_FOR_OTHERS[DropCouplings]
+        of_others = user.role >= DropCouplings.of_others
         dropped = self._store.drop(user.name, drop.digest, of_others=of_others)
         audit = Audit("couplings dropped", user, {"coupling": drop.digest})
         return [reply(peer, request, dropped), audit]

@@ -26,7 +26,6 @@ from cim_hal.protocol.wire.messages import (
     WaitJob,
 )
 from cim_hal.protocol.wire.results import rows_from, trace_rows_from
-from cim_hal.protocol.wire.roles import LEAST_FOR_OTHERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -99,7 +98,7 @@ class JobHandlers:
 
     def _cancel(self, peer: bytes, request: Packet, cancel: CancelJob, now: float) -> list[Effect]:
         user = self._state.user(request)
-        may_others = user.role >= LEAST_FOR_OTHERS[CancelJob]
+        may_others = user.role >= CancelJob.of_others
         job = self._table.get(user, cancel.job, of_others=may_others)
         if not isinstance(job, JobEntry):
             return [reply(peer, request, job.status())]
@@ -157,7 +156,7 @@ class JobHandlers:
 
     def _list(self, peer: bytes, request: Packet, asked: ListJobs, now: float) -> list[Effect]:
         user = self._state.user(request)
-        sees_all = user.role >= LEAST_FOR_OTHERS[ListJobs]
+        sees_all = user.role >= ListJobs.of_others
         jobs = self._table.listed(None if sees_all else user, asked.after)
         if asked.job is not None:
             jobs = [job for job in jobs if job.id == asked.job]

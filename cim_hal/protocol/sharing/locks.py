@@ -12,9 +12,8 @@ from collections import defaultdict, deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from cim_hal.errors import LeaseHeldError, LeaseLostError, PermissionDeniedError
+from cim_hal.errors import LeaseHeldError, LeaseLostError
 from cim_hal.protocol.wire.messages.control import LockState, UnlockDevice
-from cim_hal.protocol.wire.roles import LEAST_FOR_OTHERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -229,13 +228,7 @@ def _held(lock: Lock, now: float) -> LeaseHeldError:
 
 
 def _check_may_break(lock: Lock, user: User) -> None:
-    least = LEAST_FOR_OTHERS[UnlockDevice]
+    least = UnlockDevice.of_others
     if lock.user.name != user.name and user.role < least:
-        raise PermissionDeniedError(
-            f"to break the lock of {lock.user.name} needs the role {least.label}, "
-            f"and {user.name} is {user.role.label}",
-            hint="ask them, or those who run the machine",
-            what="device.unlock",
-            required=least.label,
-            role=user.role.label,
-        )
+        hint = "ask them, or those who run the machine"
+        raise user.denied(f"to break the lock of {lock.user.name}", "device.unlock", least, hint)

@@ -2,11 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from functools import reduce
+from operator import or_
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-__all__ = ["Detail", "Digest", "ErrorMessage", "Number", "Text", "Token", "Wire", "WireVersion"]
+from cim_hal.protocol.wire.roles import Role, User
+
+__all__ = [
+    "Detail",
+    "Digest",
+    "ErrorMessage",
+    "Message",
+    "Number",
+    "Reply",
+    "Request",
+    "Text",
+    "Token",
+    "Wire",
+    "WireVersion",
+    "one_of",
+]
 
 Token = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
 Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
@@ -21,15 +38,62 @@ class Wire(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
+
+class Message(Wire):
+    """Base of all messages: `t`, a literal string in each, tells them apart."""
+
+    t: Any
     # Least and most buffers that travel with the message.
     buffers: ClassVar[tuple[int, int]] = (0, 0)
 
 
-class ErrorMessage(Wire):
-    """An error: a code of the table in `faults`, a sentence, and fields a program can read."""
+class Request(Message):
+    """Base of what clients send to a server.
+
+    Parameters
+    ----------
+    role : Role
+        The lowest that may send it.
+    of_others : Role, optional
+        The lowest that may send it about what belongs to another user; without it, nobody may.
+    """
+
+    role: ClassVar[Role]
+    of_others: ClassVar[Role]
+
+    def __init_subclass__(cls, *, role: Role, of_others: Role | None = None, **more: Any) -> None:
+        super().__init_subclass__(**more)
+        cls.role = role
+        if of_others is not None:
+            cls.of_others = of_others
+
+    def check(self, user: User) -> None:
+        """Refuse the request of a user whose role is too low.
+
+        Raises
+        ------
+        PermissionDeniedError
+            It needs another role.
+        """
+        if user.role < self.role:
+            raise user.denied(self.t, self.t, self.role)
+
+
+class Reply(Message):
+    """Base of what a server answers."""
+
+
+class ErrorMessage(Reply):
+    """An error: a code of the table in `errors`, a sentence, and fields a program can read."""
 
     t: Literal["error"] = "error"
     code: Annotated[str, Field(max_length=100)]
     message: Annotated[str, Field(max_length=2000)]
     hint: Annotated[str, Field(max_length=2000)] = ""
     details: Annotated[dict[str, Detail], Field(max_length=32)] = {}
+
+
+def one_of(*messages: type[Message]) -> TypeAdapter[Any]:
+    """Return what validates one of several messages, told apart by `t`."""
+    either: Any = Annotated
+    return TypeAdapter(either[reduce(or_, messages), Field(discriminator="t")])

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from cim_hal import errors
 from cim_hal.errors import CimError, Detail, RemoteProtocolError, rebuild
-from cim_hal.protocol.wire.messages import ErrorMessage
+from cim_hal.protocol.wire.base import ErrorMessage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

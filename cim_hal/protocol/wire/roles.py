@@ -1,52 +1,13 @@
-"""Users, roles, and the table of the roles that requests need."""
+"""Users and their roles."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
-from types import MappingProxyType
-from typing import TYPE_CHECKING
 
 from cim_hal.errors import PermissionDeniedError
-from cim_hal.protocol.wire.messages import (
-    AckJob,
-    AskDevice,
-    AskMetrics,
-    AskStatus,
-    BeginCouplings,
-    Bye,
-    CancelCalibration,
-    CancelJob,
-    CommitCouplings,
-    CouplingChunk,
-    Describe,
-    DropCouplings,
-    EmergencyStop,
-    FetchHistory,
-    FetchResult,
-    FetchTrace,
-    GetCalibration,
-    Hello,
-    ListCalibrations,
-    ListCouplings,
-    ListJobs,
-    LockDevice,
-    LockInfo,
-    Message,
-    Ping,
-    ResetDevice,
-    RunCalibration,
-    SafetyInfo,
-    Sample,
-    StatCouplings,
-    UnlockDevice,
-    WaitJob,
-)
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-__all__ = ["ANONYMOUS", "LEAST", "LEAST_FOR_OTHERS", "LOCAL", "Role", "User", "check_role"]
+__all__ = ["ANONYMOUS", "LOCAL", "Role", "User"]
 
 
 class Role(IntEnum):
@@ -70,75 +31,27 @@ class User:
     name: str
     role: Role
 
+    def denied(self, to_do: str, what: str, needed: Role, hint: str = "") -> PermissionDeniedError:
+        """Return the error of a user whose role is not the `needed` one.
+
+        Parameters
+        ----------
+        to_do : str
+            What needs the role, as the sentence begins.
+        what : str
+            The type of the message.
+        """
+        return PermissionDeniedError(
+            f"{to_do} needs the role {needed.label}, and {self.name} is {self.role.label}",
+            hint=hint or "ask those who run the machine for another role",
+            what=what,
+            required=needed.label,
+            role=self.role.label,
+        )
+
 
 # The caller is this very process: it could do to the driver what it likes.
 LOCAL = User("local", Role.ADMIN)
 # Whoever reached a server without keys. Nobody can be told apart there, and the emergency stop must
 # be within everybody's reach.
 ANONYMOUS = User("anonymous", Role.OPERATOR)
-
-LEAST: Mapping[type[Message], Role] = MappingProxyType(
-    {
-        Hello: Role.OBSERVER,
-        Ping: Role.OBSERVER,
-        Bye: Role.OBSERVER,
-        Describe: Role.OBSERVER,
-        AskStatus: Role.OBSERVER,
-        AskMetrics: Role.OBSERVER,
-        WaitJob: Role.OBSERVER,
-        FetchResult: Role.OBSERVER,
-        FetchTrace: Role.OBSERVER,
-        AskDevice: Role.OBSERVER,
-        FetchHistory: Role.OBSERVER,
-        GetCalibration: Role.OBSERVER,
-        ListCalibrations: Role.OBSERVER,
-        LockInfo: Role.OBSERVER,
-        SafetyInfo: Role.OBSERVER,
-        ListCouplings: Role.OBSERVER,
-        ListJobs: Role.OBSERVER,
-        BeginCouplings: Role.USER,
-        StatCouplings: Role.USER,
-        DropCouplings: Role.USER,
-        CouplingChunk: Role.USER,
-        CommitCouplings: Role.USER,
-        Sample: Role.USER,
-        CancelJob: Role.USER,
-        RunCalibration: Role.OPERATOR,
-        CancelCalibration: Role.OPERATOR,
-        LockDevice: Role.USER,
-        UnlockDevice: Role.USER,
-        EmergencyStop: Role.OPERATOR,
-        ResetDevice: Role.OPERATOR,
-        AckJob: Role.USER,
-    }
-)
-
-# Jobs and couplings belong to users, locks to sessions. What is not here nobody may ask of those
-# of another.
-LEAST_FOR_OTHERS: Mapping[type[Message], Role] = MappingProxyType(
-    {
-        CancelJob: Role.OPERATOR,
-        ListJobs: Role.OPERATOR,
-        DropCouplings: Role.OPERATOR,
-        UnlockDevice: Role.ADMIN,
-    }
-)
-
-
-def check_role(user: User, request: Message) -> None:
-    """Refuse a request that the role of the user does not allow.
-
-    Raises
-    ------
-    PermissionDeniedError
-        The request needs another role.
-    """
-    least = LEAST[type(request)]
-    if user.role < least:
-        raise PermissionDeniedError(
-            f"{request.t} needs the role {least.label}, and {user.name} is {user.role.label}",
-            hint="ask those who run the machine for another role",
-            what=request.t,
-            required=least.label,
-            role=user.role.label,
-        )

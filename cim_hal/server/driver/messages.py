@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias
 
 import numpy as np
 import scipy.sparse as sp
-from pydantic import Field, TypeAdapter
+from pydantic import Field
 
 from cim_hal.errors import CimError, RemoteProtocolError, TargetError
 from cim_hal.machine import driver
@@ -21,7 +21,7 @@ from cim_hal.machine.telemetry import Telemetry
 from cim_hal.model.record import LoweringReport, Notes
 from cim_hal.model.schedule import MAX_KNOTS, PumpSchedule
 from cim_hal.model.trace import MAX_TRACE_BYTES, Trace, TraceRequest
-from cim_hal.protocol.wire.base import ErrorMessage, Number, Wire
+from cim_hal.protocol.wire.base import ErrorMessage, Message, Number, Wire, one_of
 from cim_hal.protocol.wire.codec import Codec, FrameLimits
 from cim_hal.protocol.wire.errors import as_error, to_wire
 from cim_hal.protocol.wire.packet import Kind, Packet
@@ -29,7 +29,7 @@ from cim_hal.protocol.wire.packet import Kind, Packet
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["CODEC", "EVENT", "MAX_ARRAY_BYTES", "REPLY", "REQUEST"]
+__all__ = ["CODEC", "EVENTS", "MAX_ARRAY_BYTES", "REPLIES", "REQUESTS"]
 
 MAX_ARRAY_BYTES = 16 * 1024**3
 MAX_LOG_TEXT = 10_000
@@ -55,7 +55,7 @@ class ProgramFields(Wire):
 # ---- requests -------------------------------------------------------------------------------
 
 
-class Open(Wire):
+class Open(Message):
     """Make the driver, make the machine safe, and describe it; the first request."""
 
     t: Literal["open"] = "open"
@@ -66,7 +66,7 @@ class Open(Wire):
     log_level: int
 
 
-class LoadProgram(Wire):
+class LoadProgram(Message):
     """Keep these couplings for the runs that follow, and program them.
 
     Buffers: couplings (n, n), field (n,), gauge int8 (n,); or, if not `dense`, the three arrays
@@ -80,32 +80,32 @@ class LoadProgram(Wire):
     buffers: ClassVar[tuple[int, int]] = (3, 5)
 
 
-class Run(Wire):
+class Run(Message):
     """Run a program with the couplings of the last `program`."""
 
     t: Literal["run"] = "run"
     program: ProgramFields
 
 
-class Status(Wire):
+class Status(Message):
     """Report telemetry."""
 
     t: Literal["status"] = "status"
 
 
-class Calibrate(Wire):
+class Calibrate(Message):
     """Calibrate the machine."""
 
     t: Literal["calibrate"] = "calibrate"
 
 
-class Safe(Wire):
+class Safe(Message):
     """Make the machine safe."""
 
     t: Literal["safe"] = "safe"
 
 
-class Close(Wire):
+class Close(Message):
     """Make the machine safe, close the driver and exit; the end of the process is the reply."""
 
     t: Literal["close"] = "close"
@@ -114,20 +114,20 @@ class Close(Wire):
 # ---- replies --------------------------------------------------------------------------------
 
 
-class Opened(Wire):
+class Opened(Message):
     """The machine as its driver describes it."""
 
     t: Literal["opened"] = "opened"
     capabilities: Capabilities
 
 
-class Done(Wire):
+class Done(Message):
     """A `program` or `safe` has been carried out."""
 
     t: Literal["done"] = "done"
 
 
-class Readout(Wire):
+class Readout(Message):
     """The result of a run.
 
     Buffers: spins int8 or amplitudes float (runs, n); with a trace also its round trips int64
@@ -139,14 +139,14 @@ class Readout(Wire):
     buffers: ClassVar[tuple[int, int]] = (1, 4)
 
 
-class CurrentTelemetry(Wire):
+class CurrentTelemetry(Message):
     """The telemetry that `status` asked for."""
 
     t: Literal["telemetry"] = "telemetry"
     telemetry: Telemetry
 
 
-class Calibrated(Wire):
+class Calibrated(Message):
     """The calibration that was made."""
 
     t: Literal["calibrated"] = "calibrated"
@@ -156,39 +156,39 @@ class Calibrated(Wire):
 # ---- events ---------------------------------------------------------------------------------
 
 
-class Stop(Wire):
+class Stop(Message):
     """To the driver, under the id of its request: end the call early."""
 
     t: Literal["stop"] = "stop"
 
 
-class SafeNow(Wire):
+class SafeNow(Message):
     """To the driver: make the machine safe at once, also during a call."""
 
     t: Literal["safe_now"] = "safe_now"
 
 
-class Begun(Wire):
+class Begun(Message):
     """From the driver, under the id of a request: it is about to be carried out."""
 
     t: Literal["begun"] = "begun"
 
 
-class Heartbeat(Wire):
+class Heartbeat(Message):
     """From the driver, under the id of the latest request: the process is alive; progress."""
 
     t: Literal["heartbeat"] = "heartbeat"
     progress: tuple[Number, Number, ShortText] | None = None
 
 
-class Report(Wire):
+class Report(Message):
     """From the driver, under the id of a request: telemetry during its call."""
 
     t: Literal["report"] = "report"
     telemetry: Telemetry
 
 
-class PartialReadout(Wire):
+class PartialReadout(Message):
     """From the driver, under the id of a run: the next runs that are finished.
 
     Buffer: as the first of a `readout`, with the rows of these runs.
@@ -198,7 +198,7 @@ class PartialReadout(Wire):
     buffers: ClassVar[tuple[int, int]] = (1, 1)
 
 
-class LogLine(Wire):
+class LogLine(Message):
     """From the driver: a line for the log of the server; levels as of Python's `logging`."""
 
     t: Literal["log"] = "log"
@@ -207,16 +207,16 @@ class LogLine(Wire):
     text: Annotated[str, Field(max_length=MAX_LOG_TEXT)]
 
 
-Request: TypeAlias = Open | LoadProgram | Run | Status | Calibrate | Safe | Close
-Reply: TypeAlias = Opened | Done | Readout | CurrentTelemetry | Calibrated | ErrorMessage
-Event: TypeAlias = Stop | SafeNow | Begun | Heartbeat | Report | PartialReadout | LogLine
-
-REQUEST: TypeAdapter[Request] = TypeAdapter(Annotated[Request, Field(discriminator="t")])
-REPLY: TypeAdapter[Reply] = TypeAdapter(Annotated[Reply, Field(discriminator="t")])
-EVENT: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="t")])
+REQUESTS = (Open, LoadProgram, Run, Status, Calibrate, Safe, Close)
+REPLIES = (Opened, Done, Readout, CurrentTelemetry, Calibrated, ErrorMessage)
+EVENTS = (Stop, SafeNow, Begun, Heartbeat, Report, PartialReadout, LogLine)
 
 CODEC = Codec(
-    {Kind.REQUEST: REQUEST, Kind.REPLY: REPLY, Kind.EVENT: EVENT},
+    {
+        Kind.REQUEST: one_of(*REQUESTS),
+        Kind.REPLY: one_of(*REPLIES),
+        Kind.EVENT: one_of(*EVENTS),
+    },
     FrameLimits(
         header_bytes=1024**2, text_bytes=64 * 1024, buffers=5, buffer_bytes=MAX_ARRAY_BYTES
     ),

@@ -8,17 +8,16 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
-from pydantic import Field, TypeAdapter
 
 from cim_hal.errors import CimError, JournalError, StorageError, UnknownReferenceError
 from cim_hal.model.record import Notes
 from cim_hal.model.trace import Trace
 from cim_hal.protocol.couplings.content import Couplings, EncodedCouplings
 from cim_hal.protocol.couplings.formats import n_bytes
-from cim_hal.protocol.wire.base import Number, Wire
+from cim_hal.protocol.wire.base import Message, Number, one_of
 from cim_hal.protocol.wire.codec import Codec, FrameLimits
 from cim_hal.protocol.wire.framing import FILE_MAGIC, file_messages, file_parts
 from cim_hal.protocol.wire.messages import CouplingSpec
@@ -39,7 +38,7 @@ TEMPORARY = ".part"
 log = logging.getLogger(__name__)
 
 
-class CouplingFile(Wire):
+class CouplingFile(Message):
     """Couplings, encoded as they were uploaded."""
 
     t: Literal["couplings"] = "couplings"
@@ -47,7 +46,7 @@ class CouplingFile(Wire):
     buffers: ClassVar[tuple[int, int]] = (1, 1)
 
 
-class ResultFile(Wire):
+class ResultFile(Message):
     """A result: packed spins, amplitudes if measured, and the three arrays of a trace if kept."""
 
     t: Literal["result"] = "result"
@@ -60,9 +59,8 @@ class ResultFile(Wire):
     buffers: ClassVar[tuple[int, int]] = (1, 5)
 
 
-_Stored: TypeAlias = Annotated[CouplingFile | ResultFile, Field(discriminator="t")]
 _CODEC = Codec(
-    {Kind.RECORD: TypeAdapter(_Stored)},
+    {Kind.RECORD: one_of(CouplingFile, ResultFile)},
     FrameLimits(buffers=5, buffer_bytes=MAX_ARRAY_BYTES),
 )
 

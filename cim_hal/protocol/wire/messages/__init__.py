@@ -1,156 +1,22 @@
 """The messages of the wire protocol, one class each.
 
 Messages are frozen and refuse unknown fields and values of another type. Arrays are no part of
-a message: they travel beside it, in the buffers of a `Packet`.
+a message: they travel beside it, in the buffers of a `Packet`. A class that descends from `Request`
+or `Reply` in one of the modules here may travel, and needs no other list.
 """
 
-from cim_hal.protocol.wire.base import ErrorMessage
-from cim_hal.protocol.wire.messages.control import (
-    EmergencyStop,
-    LockDevice,
-    LockInfo,
-    LockState,
-    ResetDevice,
-    SafetyInfo,
-    SafetyState,
-    UnlockDevice,
-)
-from cim_hal.protocol.wire.messages.couplings import (
-    BeginCouplings,
-    ChunkTaken,
-    CommitCouplings,
-    CouplingChunk,
-    CouplingListing,
-    CouplingRef,
-    CouplingsDropped,
-    CouplingsLoaded,
-    CouplingSpec,
-    DropCouplings,
-    HeldCouplings,
-    ListCouplings,
-    MissingBytes,
-    StatCouplings,
-    UploadOpened,
-)
-from cim_hal.protocol.wire.messages.instruments import (
-    AskDevice,
-    CalibrationList,
-    CalibrationRecord,
-    CalibrationState,
-    CancelCalibration,
-    DeviceStatus,
-    FetchHistory,
-    GetCalibration,
-    History,
-    ListCalibrations,
-    RunCalibration,
-)
-from cim_hal.protocol.wire.messages.jobs import (
-    AckJob,
-    CancelJob,
-    FetchResult,
-    FetchTrace,
-    JobInfo,
-    JobList,
-    JobStatus,
-    ListJobs,
-    Progress,
-    ResultBatch,
-    Sample,
-    Schedule,
-    TraceBatch,
-    TraceSpec,
-    WaitJob,
-)
-from cim_hal.protocol.wire.messages.session import (
-    Bye,
-    Describe,
-    Description,
-    Farewell,
-    Hello,
-    Ping,
-    Pong,
-    Welcome,
-)
-from cim_hal.protocol.wire.messages.status import AskMetrics, AskStatus, MetricsReport, StatusReport
-from cim_hal.protocol.wire.messages.unions import (
-    EVENT,
-    REPLY,
-    REQUEST,
-    Event,
-    Message,
-    Reply,
-    Request,
-)
+from typing import TypeAlias
 
-__all__ = [
-    "EVENT",
-    "REPLY",
-    "REQUEST",
-    "AckJob",
-    "AskDevice",
-    "AskMetrics",
-    "AskStatus",
-    "BeginCouplings",
-    "Bye",
-    "CalibrationList",
-    "CalibrationRecord",
-    "CalibrationState",
-    "CancelCalibration",
-    "CancelJob",
-    "ChunkTaken",
-    "CommitCouplings",
-    "CouplingChunk",
-    "CouplingListing",
-    "CouplingRef",
-    "CouplingSpec",
-    "CouplingsDropped",
-    "CouplingsLoaded",
-    "Describe",
-    "Description",
-    "DeviceStatus",
-    "DropCouplings",
-    "EmergencyStop",
-    "ErrorMessage",
-    "Event",
-    "Farewell",
-    "FetchHistory",
-    "FetchResult",
-    "FetchTrace",
-    "GetCalibration",
-    "HeldCouplings",
-    "Hello",
-    "History",
-    "JobInfo",
-    "JobList",
-    "JobStatus",
-    "ListCalibrations",
-    "ListCouplings",
-    "ListJobs",
-    "LockDevice",
-    "LockInfo",
-    "LockState",
-    "Message",
-    "MetricsReport",
-    "MissingBytes",
-    "Ping",
-    "Pong",
-    "Progress",
-    "Reply",
-    "Request",
-    "ResetDevice",
-    "ResultBatch",
-    "RunCalibration",
-    "SafetyInfo",
-    "SafetyState",
-    "Sample",
-    "Schedule",
-    "StatCouplings",
-    "StatusReport",
-    "TraceBatch",
-    "TraceSpec",
-    "UnlockDevice",
-    "UploadOpened",
-    "WaitJob",
-    "Welcome",
-]
+from pydantic import TypeAdapter
+
+from cim_hal.protocol.wire.base import *
+from cim_hal.protocol.wire.messages.control import *
+from cim_hal.protocol.wire.messages.couplings import *
+from cim_hal.protocol.wire.messages.instruments import *
+from cim_hal.protocol.wire.messages.jobs import *
+from cim_hal.protocol.wire.messages.session import *
+from cim_hal.protocol.wire.messages.status import *
+
+Event: TypeAlias = JobStatus
+REQUESTS, REPLIES = tuple(Request.__subclasses__()), tuple(Reply.__subclasses__())
+REQUEST, REPLY, EVENT = one_of(*REQUESTS), one_of(*REPLIES), TypeAdapter(Event)

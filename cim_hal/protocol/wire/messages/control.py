@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from cim_hal.protocol.wire.base import Number, Text, Token, Wire
+from cim_hal.protocol.wire.base import Number, Reply, Request, Text, Token
+from cim_hal.protocol.wire.roles import Role
 
 __all__ = [
     "MAX_LOCK_S",
@@ -23,7 +24,7 @@ __all__ = [
 MAX_LOCK_S = 7 * 86400.0
 
 
-class LockDevice(Wire):
+class LockDevice(Request, role=Role.USER):
     """Have the machine alone, until it is given back or the lease runs out.
 
     The same key is the same lock, however often it arrives. A lock that `stands` lasts for `for_s`
@@ -37,40 +38,40 @@ class LockDevice(Wire):
     stands: bool = False
 
 
-class UnlockDevice(Wire):
+class UnlockDevice(Request, role=Role.USER, of_others=Role.ADMIN):
     """Give the machine back; with `breaks`, end the lock of that epoch whoever has it."""
 
     t: Literal["device.unlock"] = "device.unlock"
     breaks: Number = 0
 
 
-class LockInfo(Wire):
+class LockInfo(Request, role=Role.OBSERVER):
     """Ask who has the machine."""
 
     t: Literal["lock.info"] = "lock.info"
 
 
-class EmergencyStop(Wire):
+class EmergencyStop(Request, role=Role.OPERATOR):
     """Stop what runs, switch everything off, and start nothing until a reset."""
 
     t: Literal["device.estop"] = "device.estop"
     reason: Annotated[str, Field(max_length=200)] = ""
 
 
-class ResetDevice(Wire):
+class ResetDevice(Request, role=Role.OPERATOR):
     """End the emergency stop of that number."""
 
     t: Literal["device.reset"] = "device.reset"
     stop: Number
 
 
-class SafetyInfo(Wire):
+class SafetyInfo(Request, role=Role.OBSERVER):
     """Ask whether an emergency stop holds."""
 
     t: Literal["safety.info"] = "safety.info"
 
 
-class LockState(Wire):
+class LockState(Reply):
     """Who has the machine; epoch 0 where nobody does."""
 
     t: Literal["lock.state"] = "lock.state"
@@ -83,7 +84,7 @@ class LockState(Wire):
     lease_s: Annotated[float, Field(gt=0)]
 
 
-class SafetyState(Wire):
+class SafetyState(Reply):
     """Which emergency stop holds: its number, 0 for none; who pressed it, why, and since when."""
 
     t: Literal["safety.state"] = "safety.state"

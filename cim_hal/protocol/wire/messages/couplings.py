@@ -7,7 +7,8 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from cim_hal.model.record import LoweringReport
-from cim_hal.protocol.wire.base import Digest, Number, Token, Wire
+from cim_hal.protocol.wire.base import Digest, Number, Reply, Request, Token, Wire
+from cim_hal.protocol.wire.roles import Role
 
 __all__ = [
     "BeginCouplings",
@@ -72,7 +73,7 @@ class CouplingRef(Wire):
 # ---- requests ----------------------------------------------------------------------------------
 
 
-class BeginCouplings(Wire):
+class BeginCouplings(Request, role=Role.USER):
     """Announce couplings; answered by `CouplingsLoaded` where the server has them already."""
 
     t: Literal["couplings.begin"] = "couplings.begin"
@@ -80,7 +81,7 @@ class BeginCouplings(Wire):
     spec: CouplingSpec
 
 
-class CouplingChunk(Wire):
+class CouplingChunk(Request, role=Role.USER):
     """A piece of an upload, ``|u1 (bytes,)``; sending one twice does no harm."""
 
     buffers: ClassVar = (1, 1)
@@ -90,28 +91,28 @@ class CouplingChunk(Wire):
     offset: Number
 
 
-class CommitCouplings(Wire):
+class CommitCouplings(Request, role=Role.USER):
     """All chunks are sent: check the couplings, lower them to the machine, keep them."""
 
     t: Literal["couplings.commit"] = "couplings.commit"
     upload: Token
 
 
-class StatCouplings(Wire):
+class StatCouplings(Request, role=Role.USER):
     """Ask which bytes of an upload are missing, after a connection broke."""
 
     t: Literal["couplings.stat"] = "couplings.stat"
     upload: Token
 
 
-class ListCouplings(Wire):
+class ListCouplings(Request, role=Role.OBSERVER):
     """Ask what couplings the server holds: from the last used on, or from the cursor `first`."""
 
     t: Literal["couplings.list"] = "couplings.list"
     first: Number = 0
 
 
-class DropCouplings(Wire):
+class DropCouplings(Request, role=Role.USER, of_others=Role.OPERATOR):
     """Drop couplings, unless jobs need them."""
 
     t: Literal["couplings.drop"] = "couplings.drop"
@@ -121,7 +122,7 @@ class DropCouplings(Wire):
 # ---- replies -----------------------------------------------------------------------------------
 
 
-class UploadOpened(Wire):
+class UploadOpened(Reply):
     """Send the bytes: chunks of at most `chunk_bytes`, at most `credit` of them unanswered.
 
     `received` of them are here already: ``couplings.stat`` says which are not.
@@ -134,7 +135,7 @@ class UploadOpened(Wire):
     received: Number = 0
 
 
-class ChunkTaken(Wire):
+class ChunkTaken(Reply):
     """The chunk is here, and `received` bytes in all."""
 
     t: Literal["couplings.taken"] = "couplings.taken"
@@ -142,7 +143,7 @@ class ChunkTaken(Wire):
     received: Number
 
 
-class MissingBytes(Wire):
+class MissingBytes(Reply):
     """The bytes of an upload that are missing: ranges from and up to, at most 1000 of them."""
 
     t: Literal["couplings.missing"] = "couplings.missing"
@@ -163,7 +164,7 @@ class HeldCouplings(Wire):
     in_use: bool
 
 
-class CouplingListing(Wire):
+class CouplingListing(Reply):
     """Couplings on the server, the most recently used first.
 
     Where `cursor` is not 0 there are more: ``couplings.list`` with `first` = `cursor` goes on. It
@@ -179,7 +180,7 @@ class CouplingListing(Wire):
     cursor: Number = 0
 
 
-class CouplingsDropped(Wire):
+class CouplingsDropped(Reply):
     """The couplings are gone, which freed `n_bytes`."""
 
     t: Literal["couplings.dropped"] = "couplings.dropped"
@@ -187,7 +188,7 @@ class CouplingsDropped(Wire):
     n_bytes: Number
 
 
-class CouplingsLoaded(Wire):
+class CouplingsLoaded(Reply):
     """The couplings are ready to be sampled."""
 
     t: Literal["couplings.loaded"] = "couplings.loaded"

@@ -9,7 +9,8 @@ from pydantic import Field
 from cim_hal.machine.calibration import Calibration
 from cim_hal.machine.driver_state import DriverState
 from cim_hal.machine.telemetry import Telemetry
-from cim_hal.protocol.wire.base import Digest, ErrorMessage, Number, Token, Wire
+from cim_hal.protocol.wire.base import Digest, ErrorMessage, Number, Reply, Request, Token, Wire
+from cim_hal.protocol.wire.roles import Role
 
 __all__ = [
     "AskDevice",
@@ -43,34 +44,34 @@ class CalibrationEntry(Wire):
 # ---- requests -------------------------------------------------------------------------------
 
 
-class AskDevice(Wire):
+class AskDevice(Request, role=Role.OBSERVER):
     """Ask for the state of the machine and its driver."""
 
     t: Literal["device.status"] = "device.status"
 
 
-class FetchHistory(Wire):
+class FetchHistory(Request, role=Role.OBSERVER):
     """Fetch telemetry with numbers above `after`, the oldest first, as much as fits."""
 
     t: Literal["device.history"] = "device.history"
     after: Number = 0
 
 
-class GetCalibration(Wire):
+class GetCalibration(Request, role=Role.OBSERVER):
     """Fetch a calibration: the current one where `fingerprint` is None."""
 
     t: Literal["calibration.get"] = "calibration.get"
     fingerprint: Digest | None = None
 
 
-class ListCalibrations(Wire):
+class ListCalibrations(Request, role=Role.OBSERVER):
     """List calibrations, the newest first, from number `first` on, as many as fit."""
 
     t: Literal["calibration.list"] = "calibration.list"
     first: Number = 0
 
 
-class RunCalibration(Wire):
+class RunCalibration(Request, role=Role.OPERATOR):
     """Calibrate when the machine is free, and answer when that is done or after `timeout_s`.
 
     The same key is the same calibration, however often it arrives: so a client waits on.
@@ -81,7 +82,7 @@ class RunCalibration(Wire):
     timeout_s: Seconds = 0.0
 
 
-class CancelCalibration(Wire):
+class CancelCalibration(Request, role=Role.OPERATOR):
     """End a calibration early. After its end this changes nothing."""
 
     t: Literal["calibration.cancel"] = "calibration.cancel"
@@ -91,7 +92,7 @@ class CancelCalibration(Wire):
 # ---- replies --------------------------------------------------------------------------------
 
 
-class DeviceStatus(Wire):
+class DeviceStatus(Reply):
     """How the machine and its driver are.
 
     Attributes
@@ -115,7 +116,7 @@ class DeviceStatus(Wire):
     calibration_stale: bool = False
 
 
-class History(Wire):
+class History(Reply):
     """Telemetry as it came: `first` is the number of the first, `newest` of the last there is."""
 
     t: Literal["device.readings"] = "device.readings"
@@ -124,7 +125,7 @@ class History(Wire):
     newest: Number
 
 
-class CalibrationRecord(Wire):
+class CalibrationRecord(Reply):
     """A calibration."""
 
     t: Literal["calibration.record"] = "calibration.record"
@@ -134,7 +135,7 @@ class CalibrationRecord(Wire):
     is_current: bool
 
 
-class CalibrationList(Wire):
+class CalibrationList(Reply):
     """Calibrations, `total` of them in all."""
 
     t: Literal["calibration.records"] = "calibration.records"
@@ -143,7 +144,7 @@ class CalibrationList(Wire):
     total: Number
 
 
-class CalibrationState(Wire):
+class CalibrationState(Reply):
     """Where a calibration is: `fingerprint` where it is done, `error` where it failed."""
 
     t: Literal["calibration.state"] = "calibration.state"

@@ -9,8 +9,9 @@ from pydantic import Field
 from cim_hal.machine.setting import MAX_SETTINGS
 from cim_hal.model.record import FactName, RunRecord
 from cim_hal.protocol.jobs.state import JobState
-from cim_hal.protocol.wire.base import ErrorMessage, Number, Text, Token, Wire
+from cim_hal.protocol.wire.base import ErrorMessage, Number, Reply, Request, Text, Token, Wire
 from cim_hal.protocol.wire.messages.couplings import CouplingRef
+from cim_hal.protocol.wire.roles import Role
 
 __all__ = [
     "AckJob",
@@ -58,7 +59,7 @@ class Progress(Wire):
 # ---- requests ----------------------------------------------------------------------------------
 
 
-class Sample(Wire):
+class Sample(Request, role=Role.USER):
     """Queue a job. The same key and body of a user is the same job, however often it arrives.
 
     A job that is not to be kept ends with its session; one that is belongs to its user alone.
@@ -76,7 +77,7 @@ class Sample(Wire):
     keep: bool = False
 
 
-class WaitJob(Wire):
+class WaitJob(Request, role=Role.OBSERVER):
     """Answer once the job has ended, or has changed after `since`, or after `timeout_s`.
 
     With `events` a change is no answer: it is told by an event, and the wait goes on.
@@ -89,14 +90,14 @@ class WaitJob(Wire):
     events: bool = False
 
 
-class CancelJob(Wire):
+class CancelJob(Request, role=Role.USER, of_others=Role.OPERATOR):
     """End the job early. After its end this changes nothing."""
 
     t: Literal["job.cancel"] = "job.cancel"
     job: Token
 
 
-class FetchResult(Wire):
+class FetchResult(Request, role=Role.OBSERVER):
     """Fetch the rows of a result from row `first` on, as many as fit.
 
     With `partial` also of a job that is not done: the rows that were delivered so far.
@@ -108,7 +109,7 @@ class FetchResult(Wire):
     partial: bool = False
 
 
-class FetchTrace(Wire):
+class FetchTrace(Request, role=Role.OBSERVER):
     """Fetch the rows of a trace from row `first` on, as many as fit."""
 
     t: Literal["job.trace"] = "job.trace"
@@ -116,14 +117,14 @@ class FetchTrace(Wire):
     first: Number = 0
 
 
-class AckJob(Wire):
+class AckJob(Request, role=Role.USER):
     """The result is safe with the caller: drop it. Its key is remembered."""
 
     t: Literal["job.ack"] = "job.ack"
     job: Token
 
 
-class ListJobs(Wire):
+class ListJobs(Request, role=Role.OBSERVER, of_others=Role.OPERATOR):
     """List the jobs of the user, the oldest first: those after the cursor of the page before."""
 
     t: Literal["job.list"] = "job.list"
@@ -137,7 +138,7 @@ class ListJobs(Wire):
 # ---- replies -----------------------------------------------------------------------------------
 
 
-class JobStatus(Wire):
+class JobStatus(Reply):
     """State of a job; `error` if it failed or was cancelled.
 
     `seq` grows with each change of any job; `gone` says that the result was acknowledged or has
@@ -171,7 +172,7 @@ class JobInfo(Wire):
     reason: Text = ""
 
 
-class JobList(Wire):
+class JobList(Reply):
     """Jobs, the oldest first; where there are `more`, ``job.list`` with `after` = `cursor` goes on.
 
     The cursor is a place in the order of jobs: it holds whatever becomes of the jobs around it.
@@ -183,7 +184,7 @@ class JobList(Wire):
     cursor: Token | None = None
 
 
-class ResultBatch(Wire):
+class ResultBatch(Reply):
     """Rows of a result.
 
     Buffers: spins ``|u1 (rows, ceil(n/8))``, least significant bit first, 1 is +1, padded with
@@ -200,7 +201,7 @@ class ResultBatch(Wire):
     record: RunRecord
 
 
-class TraceBatch(Wire):
+class TraceBatch(Reply):
     """Rows of a trace: the amplitudes of one run at one frame, run after run, then frame by frame.
 
     Buffers: the round trip of each row ``<i8 (rows,)``, the pump rate of each row ``<f8 (rows,)``,

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Literal
 
 from cim_hal.machine.capabilities import Capabilities
-from cim_hal.protocol.wire.base import Number, Text, Token, Wire, WireVersion
+from cim_hal.protocol.wire.base import Number, Reply, Request, Text, Token, WireVersion
 from cim_hal.protocol.wire.limits import Limits
+from cim_hal.protocol.wire.roles import Role
 
 __all__ = [
     "Bye",
@@ -22,7 +23,7 @@ __all__ = [
 # ---- requests ----------------------------------------------------------------------------------
 
 
-class Hello(Wire):
+class Hello(Request, role=Role.OBSERVER):
     """Open a session. This schema and that of `Welcome` never change."""
 
     t: Literal["hello"] = "hello"
@@ -30,19 +31,19 @@ class Hello(Wire):
     client: Text = ""
 
 
-class Describe(Wire):
+class Describe(Request, role=Role.OBSERVER):
     """Ask what the machine is and how busy it is."""
 
     t: Literal["describe"] = "describe"
 
 
-class Ping(Wire):
+class Ping(Request, role=Role.OBSERVER):
     """Ask for a sign of life."""
 
     t: Literal["ping"] = "ping"
 
 
-class Bye(Wire):
+class Bye(Request, role=Role.OBSERVER):
     """End the session; those of its jobs that are not kept are cancelled, their results dropped."""
 
     t: Literal["bye"] = "bye"
@@ -51,7 +52,7 @@ class Bye(Wire):
 # ---- replies -----------------------------------------------------------------------------------
 
 
-class Welcome(Wire):
+class Welcome(Reply):
     """The session is open."""
 
     t: Literal["welcome"] = "welcome"
@@ -63,7 +64,7 @@ class Welcome(Wire):
     capabilities: Capabilities
 
 
-class Description(Wire):
+class Description(Reply):
     """What the machine is and how busy it is."""
 
     t: Literal["description"] = "description"
@@ -72,13 +73,13 @@ class Description(Wire):
     busy: bool
 
 
-class Pong(Wire):
+class Pong(Reply):
     """A sign of life."""
 
     t: Literal["pong"] = "pong"
 
 
-class Farewell(Wire):
+class Farewell(Reply):
     """The session is over."""
 
     t: Literal["farewell"] = "farewell"

@@ -10,8 +10,9 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from cim_hal.protocol.jobs.state import JobState
-from cim_hal.protocol.wire.base import Detail, Number, Text, Token, Wire
+from cim_hal.protocol.wire.base import Detail, Number, Reply, Request, Text, Token, Wire
 from cim_hal.protocol.wire.messages.instruments import DeviceStatus
+from cim_hal.protocol.wire.roles import Role
 
 __all__ = [
     "AskMetrics",
@@ -141,13 +142,13 @@ class MetricReading(Wire):
 # ---- requests -------------------------------------------------------------------------------
 
 
-class AskStatus(Wire):
+class AskStatus(Request, role=Role.OBSERVER):
     """Ask what goes on."""
 
     t: Literal["server.status"] = "server.status"
 
 
-class AskMetrics(Wire):
+class AskMetrics(Request, role=Role.OBSERVER):
     """Ask what was counted since the server started."""
 
     t: Literal["metrics"] = "metrics"
@@ -156,7 +157,7 @@ class AskMetrics(Wire):
 # ---- replies --------------------------------------------------------------------------------
 
 
-class StatusReport(Wire):
+class StatusReport(Reply):
     """What goes on: of the queue those that came first, of ended jobs and events the newest first.
 
     Attributes
@@ -188,7 +189,7 @@ class StatusReport(Wire):
     throughput: Throughput
 
 
-class MetricsReport(Wire):
+class MetricsReport(Reply):
     """What was counted since the server started, as `meters` describes it."""
 
     t: Literal["metrics.report"] = "metrics.report"

@@ -8,10 +8,12 @@ from cim_wire import CAPABILITIES, PAYLOAD, REF, Bench, measured, replies, runs,
 
 from cim_hal import Setting, Trace
 from cim_hal.errors import DriverFaultError, JobCancelledError, ModelError
+from cim_hal.protocol.core import registered
 from cim_hal.protocol.couplings.content import lower_encoded
 from cim_hal.protocol.effects import Lower, Reply, Run, Stop
 from cim_hal.protocol.jobs.state import JobState
 from cim_hal.protocol.wire.messages import (
+    REQUESTS,
     AckJob,
     BeginCouplings,
     Bye,
@@ -44,6 +46,23 @@ def session(bench: Bench) -> str:
     token = bench.hello()
     bench.load(token)
     return token
+
+
+def _nothing(*_):
+    return []
+
+
+def test_a_message_with_two_handlers_is_refused():
+    with pytest.raises(ValueError, match="a message has two handlers"):
+        registered({Ping: _nothing}, {Ping: _nothing, Bye: _nothing})
+
+
+def test_a_request_without_a_handler_is_refused():
+    handlers = dict.fromkeys(set(REQUESTS) - {Hello}, _nothing)
+    assert registered(handlers) == handlers
+    del handlers[Ping]
+    with pytest.raises(ValueError, match=r"no handler for .*Ping"):
+        registered(handlers)
 
 
 def _code(bench: Bench, body, session: str = "") -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import get_args
 
 import pytest
 
@@ -35,7 +34,7 @@ from cim_hal.protocol.wire.messages.status import (
 from cim_hal.protocol.wire.version import NEWEST
 
 PAGE = (Path(__file__).parents[4] / "docs/reference/protocol.md").read_text(encoding="utf-8")
-TYPES = [*get_args(messages.Request), *get_args(messages.Reply)]
+TYPES = [*messages.REQUESTS, *messages.REPLIES]
 
 
 @pytest.mark.parametrize("cls", TYPES)
