@@ -19,7 +19,8 @@ from cim_hal.client.steps import (
     Sleep,
     Subscribe,
 )
-from cim_hal.errors import CimError, ClosedError, LocalProtocolError, TransportTimeoutError
+from cim_hal.client.transport.base import closed_error
+from cim_hal.errors import CimError, LocalProtocolError, TransportTimeoutError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,13 +63,7 @@ def blocking(method: Callable[Concatenate[S, P], Steps[T]]) -> Callable[Concaten
 
 
 class Runner:
-    """Carries out steps over a transport that it opens at the first use; any thread may call it.
-
-    Parameters
-    ----------
-    open_transport : callable
-        Returns the transport; the runner closes it.
-    """
+    """Carries out steps over a transport that it opens at the first use; any thread may call it."""
 
     def __init__(self, open_transport: Callable[[], Transport]) -> None:
         self._open = open_transport
@@ -103,7 +98,7 @@ class Runner:
         self.check_process()  # before any lock: a child may have inherited it locked
         with self._opening:
             if self._is_closed:
-                raise _closed()
+                raise closed_error()
             if self._transport is None:
                 self._transport = self._open()
             return self._transport
@@ -181,7 +176,7 @@ class Runner:
         finally:
             self._sleeping.discard(woken)
         if self._is_closed:
-            raise _closed()
+            raise closed_error()
 
 
 class SessionPart:
@@ -202,10 +197,6 @@ class SessionPart:
 def _observed(step: Exchange | Sleep) -> AbstractContextManager[None]:
     """Let a cancelled call leave a step, unless it has to be carried out to its end."""
     return interrupts.observing(None) if step.to_end else nullcontext()
-
-
-def _closed() -> ClosedError:
-    return ClosedError("the session is closed", hint="open another one")
 
 
 def _send_all(step: Pipeline, transport: Transport) -> None:

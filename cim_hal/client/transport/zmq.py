@@ -318,15 +318,7 @@ def show_keys(client: zmq.Socket[bytes], keys: ClientKeys) -> None:
 
 
 class Handshake:
-    """Watches a socket from before it connects; a context manager.
-
-    Parameters
-    ----------
-    dealer : zmq.Socket
-    endpoint : str
-    keyed : bool
-        Whether the socket has keys.
-    """
+    """Watches a socket, which may be keyed, from before it connects; a context manager."""
 
     def __init__(self, dealer: zmq.Socket[bytes], endpoint: str, *, keyed: bool) -> None:
         self._dealer = dealer
