@@ -8,7 +8,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from cim_hal.errors import CimError, UnavailableError
-from cim_hal.machine.driver_state import DriverPhase, DriverState
+from cim_hal.machine.telemetry import DriverPhase, DriverState
 from cim_hal.protocol.effects import Effect, Run, reply
 from cim_hal.protocol.monitoring.calibrations import Calibrations
 from cim_hal.protocol.wire.messages.instruments import (
@@ -23,8 +23,7 @@ from cim_hal.protocol.wire.messages.instruments import (
 )
 
 if TYPE_CHECKING:
-    from cim_hal.machine.calibration import Calibration
-    from cim_hal.machine.telemetry import Telemetry
+    from cim_hal.machine.telemetry import Calibration, Telemetry
     from cim_hal.protocol.effects import Handlers
     from cim_hal.protocol.server_state import ServerState
     from cim_hal.protocol.wire.packet import Packet

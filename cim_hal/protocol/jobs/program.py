@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 from cim_hal.errors import CapabilityError
 from cim_hal.machine.driver import Program
 from cim_hal.model.record import RunRecord
-from cim_hal.model.schedule import PumpSchedule
-from cim_hal.model.trace import TraceRequest
+from cim_hal.model.schedule import PumpSchedule, TraceRequest
 from cim_hal.protocol.wire.results import result_bytes
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from cim_hal.protocol.wire.messages.instruments import (
 )
 
 if TYPE_CHECKING:
-    from cim_hal.machine.calibration import Calibration
+    from cim_hal.machine.telemetry import Calibration
     from cim_hal.protocol.wire.packet import Packet
     from cim_hal.protocol.wire.roles import User
 
