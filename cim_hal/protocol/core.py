@@ -7,16 +7,18 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from cim_hal.errors import CimError, PermissionDeniedError, RemoteProtocolError
-from cim_hal.protocol.effects import Audit, Effect, Reply, reply
+from cim_hal.protocol.couplings.store import CouplingStore
+from cim_hal.protocol.effects import Asked, Audit, Effect, Persist, Reply
+from cim_hal.protocol.handlers.control import LockHandlers, SafetyHandlers
 from cim_hal.protocol.handlers.couplings import CouplingHandlers
 from cim_hal.protocol.handlers.instruments import InstrumentHandlers
 from cim_hal.protocol.handlers.jobs import JobHandlers
-from cim_hal.protocol.handlers.locks import LockHandlers
-from cim_hal.protocol.handlers.safety import SafetyHandlers
 from cim_hal.protocol.handlers.status import StatusHandlers
+from cim_hal.protocol.jobs.lifecycle import JobLifecycle
+from cim_hal.protocol.monitoring import EventLog
 from cim_hal.protocol.server_state import ServerState
-from cim_hal.protocol.sharing.quotas import RateLimiter
-from cim_hal.protocol.wire.errors import to_wire
+from cim_hal.protocol.sharing.locks import EpochLog, LockTable
+from cim_hal.protocol.sharing.sessions import RateLimiter, SessionTable
 from cim_hal.protocol.wire.limits import Limits
 from cim_hal.protocol.wire.messages import (
     REQUESTS,
@@ -32,7 +34,6 @@ from cim_hal.protocol.wire.messages import (
     RunCalibration,
     Welcome,
 )
-from cim_hal.protocol.wire.packet import Packet, answer
 from cim_hal.protocol.wire.roles import LOCAL, User
 from cim_hal.protocol.wire.version import ADDED, agree, as_of
 
@@ -42,9 +43,10 @@ if TYPE_CHECKING:
     from cim_hal.machine.capabilities import Capabilities
     from cim_hal.protocol.couplings.content import LoweredCouplings
     from cim_hal.protocol.effects import Handlers
-    from cim_hal.protocol.jobs.idempotency import IdempotencyRules
     from cim_hal.protocol.jobs.records import EpochRecord, Saved
-    from cim_hal.protocol.wire.messages import MetricsReport, Progress, StatusReport
+    from cim_hal.protocol.jobs.table import IdempotencyRules
+    from cim_hal.protocol.wire.messages import Message, MetricsReport, Progress, StatusReport
+    from cim_hal.protocol.wire.packet import Packet
     from cim_hal.protocol.wire.results import Result
 
 __all__ = ["ServerCore", "registered"]
@@ -94,8 +96,24 @@ class ServerCore:
     ) -> None:
         limits = limits or Limits()
         self._instance = new_token()
-        state = ServerState.of(capabilities, limits, keys, new_token, first_epoch)
-        self._state = state
+        epochs = EpochLog(first_epoch)
+        locks = LockTable(limits, epochs)
+        jobs = JobLifecycle(
+            limits,
+            keys,
+            may_start=lambda job: epochs.stopped is None and locks.allows(job.epoch),
+        )
+        self._state = state = ServerState(
+            capabilities,
+            limits,
+            new_token,
+            EventLog(),
+            SessionTable(limits, new_token),
+            epochs,
+            locks,
+            jobs,
+            CouplingStore(capabilities, limits, new_token, jobs.couplings_in_use),
+        )
         self.counters = state.events.counters
         self._rates = RateLimiter(limits.user_messages_per_s)
         self.instruments = InstrumentHandlers(state)
@@ -106,7 +124,7 @@ class ServerCore:
             state, self.instruments, self._safety, software=software, instance=self._instance
         )
         self._handlers = registered(
-            {Ping: self._ping, Bye: self._bye, Describe: self._describe},
+            {Ping: lambda *_: Pong(), Bye: self._bye, Describe: self._describe},
             JobHandlers(state, self.instruments.check).handlers,
             self._couplings.handlers,
             self.instruments.handlers,
@@ -120,14 +138,15 @@ class ServerCore:
     ) -> list[Effect]:
         """Handle a request of `peer`; `now` is in seconds of any clock that only grows."""
         self._state.events.asked(peer, request, now)
+        asked = Asked(peer, request, user)
         effects: list[Effect]
         try:
-            effects = self._dispatch(peer, request, now, user)
-        except PermissionDeniedError as error:
-            denied = Audit("denied", user, error.details)
-            effects = [reply(peer, request, to_wire(error)), denied]
+            answer = self._dispatch(asked, now)
+            effects = answer if isinstance(answer, list) else [asked.reply(answer)]
         except CimError as error:
-            effects = [reply(peer, request, to_wire(error))]
+            effects = asked.refuse(error)
+            if isinstance(error, PermissionDeniedError):
+                effects += [Audit("denied", user, error.details)]
         return self._noted(effects, now)
 
     # ---- outcomes of effects ----------------------------------------------------------------
@@ -151,13 +170,13 @@ class ServerCore:
         self._state.events.progressed(job, progress.done, progress.total)
         return self._noted(self._state.jobs.report(job, progress, now), now)
 
-    def saved(self, ticket: str, now: float) -> list[Effect]:
+    def saved(self, effect: Persist, now: float) -> list[Effect]:
         """Go on after a `Persist` effect whose record was written."""
-        return self._noted(self._state.write_ahead.saved(ticket, now), now)
+        return self._noted(effect.then(now), now)
 
-    def unsaved(self, ticket: str, error: CimError, now: float) -> list[Effect]:
+    def unsaved(self, effect: Persist, error: CimError, now: float) -> list[Effect]:
         """Go on after a `Persist` effect whose record could not be written, for `error`."""
-        return self._noted(self._state.write_ahead.unsaved(ticket, error, now), now)
+        return self._noted(effect.otherwise(error, now), now)
 
     # ---- start, time, reports ---------------------------------------------------------------
 
@@ -195,27 +214,25 @@ class ServerCore:
 
     # ---- requests ---------------------------------------------------------------------------
 
-    def _dispatch(self, peer: bytes, request: Packet, now: float, user: User) -> list[Effect]:
-        if not isinstance(request.body, Request):
+    def _dispatch(self, asked: Asked, now: float) -> Message | list[Effect]:
+        body, user = asked.packet.body, asked.user
+        if not isinstance(body, Request):
             raise RemoteProtocolError("a client must not send replies, nor events")
-        request.body.check(user)
-        if not isinstance(request.body, EmergencyStop | Bye):
+        body.check(user)
+        if not isinstance(body, EmergencyStop | Bye):
             self._rates.count(user, now)
-        if isinstance(request.body, Hello):
-            return self._hello(peer, request, request.body, now, user)
-        self._state.sessions.get(request.session, user, now)
-        owner = self._state.owner(request)
-        self._state.locks.renew(owner, now)
-        if isinstance(request.body, RunCalibration):  # a job is checked when it is a new one
-            self._state.locks.check(owner, now)
+        if isinstance(body, Hello):
+            return self._hello(asked, body, now)
+        self._state.sessions.get(asked.session, user, now)
+        self._state.locks.renew(asked, now)
+        if isinstance(body, RunCalibration):  # a job is checked when it is a new one
+            self._state.locks.check(asked, now)
             self._safety.check()
-        return self._handlers[type(request.body)](peer, request, request.body, now)
+        return self._handlers[type(body)](asked, body, now)
 
-    def _hello(
-        self, peer: bytes, request: Packet, hello: Hello, now: float, user: User
-    ) -> list[Effect]:
-        state = self._state
-        session, is_new = state.sessions.open(user, request.id, agree(hello.protocols), now)
+    def _hello(self, asked: Asked, hello: Hello, now: float) -> list[Effect]:
+        state, user = self._state, asked.user
+        session, is_new = state.sessions.open(user, asked.packet.id, agree(hello.protocols), now)
         welcome = Welcome(
             protocol=session.version,
             server=SERVER,
@@ -226,20 +243,16 @@ class ServerCore:
         )
         facts = {"client": hello.client, "session": session.token[-8:]}
         audit = [Audit("session", user, facts)] if is_new else []
-        return [Reply(peer, answer(request, welcome), session.token), *audit]
+        return [replace(asked.reply(welcome), session=session.token), *audit]
 
-    def _ping(self, peer: bytes, request: Packet, _ping: Ping, _now: float) -> list[Effect]:
-        return [reply(peer, request, Pong())]
+    def _bye(self, asked: Asked, _bye: Bye, now: float) -> list[Effect]:
+        return [*self._end_session(asked.session, now), asked.reply(Farewell())]
 
-    def _bye(self, peer: bytes, request: Packet, _bye: Bye, now: float) -> list[Effect]:
-        return [*self._end_session(request.session, now), reply(peer, request, Farewell())]
-
-    def _describe(self, peer: bytes, request: Packet, _ask: Describe, _now: float) -> list[Effect]:
+    def _describe(self, _asked: Asked, _ask: Describe, _now: float) -> Description:
         jobs = self._state.jobs
-        description = Description(
+        return Description(
             capabilities=self._state.capabilities, queued=jobs.queued, busy=jobs.busy
         )
-        return [reply(peer, request, description)]
 
     def _end_session(self, session: str, now: float) -> list[Effect]:
         user = self._state.sessions.end(session).user

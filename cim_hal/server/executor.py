@@ -17,7 +17,7 @@ from cim_hal.machine.stop import StopToken
 from cim_hal.machine.telemetry import Telemetry
 from cim_hal.protocol.couplings.content import LoweredCouplings, lower_encoded
 from cim_hal.protocol.effects import Calibrate, Done, Lower, MakeSafe, Operation, Run, Stop
-from cim_hal.protocol.wire.messages import Progress
+from cim_hal.protocol.wire.messages.jobs import Progress
 from cim_hal.server.collector import ResultCollector
 from cim_hal.server.driver.guard import FRESH_S, DriverGuard
 from cim_hal.server.logs import about

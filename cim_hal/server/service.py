@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
     from cim_hal.machine.capabilities import Capabilities
     from cim_hal.machine.driver import Driver
-    from cim_hal.protocol.monitoring.counters import Counters
+    from cim_hal.protocol.monitoring import Counters
     from cim_hal.protocol.wire.limits import Limits
     from cim_hal.protocol.wire.roles import User
     from cim_hal.server.executor import Update
@@ -268,11 +268,11 @@ class Service:
             self._journal.write(effect.record)
         except CimError as error:
             log.warning("%s was not written: %s", kind, error)
-            return self._core.unsaved(effect.ticket, error, self._clock())
+            return self._core.unsaved(effect, error, self._clock())
         except Exception as error:
             log.exception("%s was not written", kind)
-            return self._core.unsaved(effect.ticket, internal_error(error), self._clock())
-        return self._core.saved(effect.ticket, self._clock())
+            return self._core.unsaved(effect, internal_error(error), self._clock())
+        return self._core.saved(effect, self._clock())
 
 
 class Clock:

@@ -20,7 +20,7 @@ from cim_hal.machine.lowering import lower_couplings
 from cim_hal.model.ising import IsingModel
 from cim_hal.model.triangle import Triangle, pieces, triangle_size
 from cim_hal.protocol.couplings.formats import index_dtype, keeps_dense, narrowed, parts, widened
-from cim_hal.protocol.wire.messages import CouplingSpec
+from cim_hal.protocol.wire.messages.couplings import CouplingSpec
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from cim_hal.machine.capabilities import Capabilities
     from cim_hal.machine.lowering import Lowering
     from cim_hal.model.change import Pairs
-    from cim_hal.protocol.wire.messages import CouplingRef
+    from cim_hal.protocol.wire.messages.couplings import CouplingRef
 
 __all__ = [
     "Couplings",

@@ -13,7 +13,7 @@ from cim_hal.model.triangle import pieces, triangle_size
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from cim_hal.protocol.wire.messages import CouplingSpec
+    from cim_hal.protocol.wire.messages.couplings import CouplingSpec
 
 __all__ = [
     "BITS",

@@ -18,7 +18,7 @@ from cim_hal.errors import (
 from cim_hal.protocol.couplings.formats import keeps_dense, stored_bytes
 from cim_hal.protocol.couplings.uploads import Uploads, check_base
 from cim_hal.protocol.effects import Lower
-from cim_hal.protocol.wire.messages import (
+from cim_hal.protocol.wire.messages.couplings import (
     ChunkTaken,
     CouplingListing,
     CouplingsDropped,
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from cim_hal.machine.lowering import Lowering
     from cim_hal.protocol.couplings.content import Couplings, LoweredCouplings
     from cim_hal.protocol.wire.limits import Limits
-    from cim_hal.protocol.wire.messages import (
+    from cim_hal.protocol.wire.messages.couplings import (
         BeginCouplings,
         CouplingChunk,
         CouplingRef,

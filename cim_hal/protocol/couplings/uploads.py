@@ -10,7 +10,7 @@ import numpy as np
 from cim_hal.errors import CapabilityError, ModelError, RemoteProtocolError, UnknownReferenceError
 from cim_hal.protocol.couplings.content import EncodedCouplings, Hasher
 from cim_hal.protocol.couplings.formats import n_bytes
-from cim_hal.protocol.sharing.quotas import check_quota
+from cim_hal.protocol.sharing.sessions import check_quota
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from cim_hal.protocol.couplings.content import Couplings
     from cim_hal.protocol.wire.limits import Limits
-    from cim_hal.protocol.wire.messages import (
+    from cim_hal.protocol.wire.messages.couplings import (
         BeginCouplings,
         CouplingChunk,
         CouplingRef,

@@ -7,9 +7,8 @@ from math import isinf
 from typing import TYPE_CHECKING
 
 from cim_hal.machine.driver_state import DriverPhase
-from cim_hal.protocol.effects import reply
 from cim_hal.protocol.jobs.state import JobState
-from cim_hal.protocol.monitoring.events import MAX_SHOWN
+from cim_hal.protocol.monitoring import MAX_SHOWN
 from cim_hal.protocol.wire.messages.status import (
     AskMetrics,
     AskStatus,
@@ -28,10 +27,10 @@ if TYPE_CHECKING:
 
     from cim_hal.errors import Detail
     from cim_hal.protocol.effects import Handlers
+    from cim_hal.protocol.handlers.control import SafetyHandlers
     from cim_hal.protocol.handlers.instruments import InstrumentHandlers
-    from cim_hal.protocol.handlers.safety import SafetyHandlers
     from cim_hal.protocol.jobs.records import Stopped
-    from cim_hal.protocol.monitoring.events import JobView, LoggedEvent, SessionView
+    from cim_hal.protocol.monitoring import JobView, LoggedEvent, SessionView
     from cim_hal.protocol.server_state import ServerState
     from cim_hal.protocol.sharing.locks import Lock
 
@@ -72,8 +71,8 @@ class StatusHandlers:
         self._software = software
         self._instance = instance
         self.handlers: Handlers = {
-            AskStatus: lambda peer, request, _ask, now: [reply(peer, request, self.status(now))],
-            AskMetrics: lambda peer, request, _ask, now: [reply(peer, request, self.metrics(now))],
+            AskStatus: lambda _asked, _, now: self.status(now),
+            AskMetrics: lambda _asked, _, now: self.metrics(now),
         }
 
     def status(self, now: float) -> StatusReport:

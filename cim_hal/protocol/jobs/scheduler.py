@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from cim_hal.protocol.jobs.entry import JobEntry, JobSize
     from cim_hal.protocol.wire.limits import Limits
-    from cim_hal.protocol.wire.messages import CouplingRef
+    from cim_hal.protocol.wire.messages.couplings import CouplingRef
     from cim_hal.protocol.wire.roles import User
 
 __all__ = ["FairQueue", "RunTimeEstimator", "Scheduler"]
@@ -220,36 +220,28 @@ class RunTimeEstimator:
 
 
 class Scheduler:
-    """The jobs that wait, what the machine holds, and estimates of run times."""
+    """Which job runs next, by what the machine holds, and estimates of run times.
+
+    Attributes
+    ----------
+    queue : FairQueue
+        The jobs that wait.
+    """
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._queue = FairQueue["JobEntry"](slice_s=limits.slice_s)
+        self.queue = FairQueue["JobEntry"](slice_s=limits.slice_s)
         self._pace = RunTimeEstimator()
         self._loaded: CouplingRef | None = None  # of the job that was started last
-
-    def __len__(self) -> int:
-        return len(self._queue)
-
-    def __iter__(self) -> Iterator[JobEntry]:
-        return iter(self._queue)
 
     def push(self, job: JobEntry) -> None:
         """Add a job to the queue."""
         asked = job.request
-        self._queue.push(job, user=job.user.name, priority=asked.priority, coupling=asked.coupling)
-
-    def remove(self, job: JobEntry) -> None:
-        """Let a job wait no longer."""
-        self._queue.remove(job)
+        self.queue.push(job, user=job.user.name, priority=asked.priority, coupling=asked.coupling)
 
     def next(self, is_allowed: Callable[[JobEntry], bool]) -> JobEntry | None:
         """Remove and return the next job, of those that are allowed to run."""
-        return self._queue.pop(loaded=self._loaded, is_allowed=is_allowed)
-
-    def put_back(self) -> None:
-        """Put the job that was taken last back in its place."""
-        self._queue.put_back()
+        return self.queue.pop(loaded=self._loaded, is_allowed=is_allowed)
 
     def begin(self, job: JobEntry, now: float) -> None:
         """Record that a job has the machine from now on."""
@@ -258,7 +250,7 @@ class Scheduler:
     def charge(self, job: JobEntry, now: float, *, is_whole: bool) -> None:
         """Charge the device seconds of a job to its user."""
         seconds = now - job.started_at
-        self._queue.charge(job.user.name, seconds)
+        self.queue.charge(job.user.name, seconds)
         if is_whole:  # of one that failed or was stopped nobody knows how much was done
             self._pace.learn(job.work, seconds)
 
@@ -274,8 +266,8 @@ class Scheduler:
         QueueFullError
             As many jobs wait, of all users or of this one, as the limits allow.
         """
-        limits, depth = self._limits, len(self._queue)
-        own = self._queue.depth(user.name)
+        limits, depth = self._limits, len(self.queue)
+        own = self.queue.depth(user.name)
         if depth < limits.queue_length and own < limits.user_queue_length:
             return
         whose = f"of {user.name} " if own >= limits.user_queue_length else ""
@@ -290,7 +282,7 @@ class Scheduler:
     def expected_wait_s(self, running: JobEntry | None, now: float) -> float | None:
         """Return the device seconds of all that runs and waits; None before the first job ended."""
         total = 0.0
-        for job in (*self._queue, *([running] if running else [])):
+        for job in (*self.queue, *([running] if running else [])):
             seconds = self.expected_s(job)
             if seconds is None:
                 return None

@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
+from cim_hal.errors import PermissionDeniedError
 from cim_hal.protocol.wire.roles import Role, User
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "Token",
     "Wire",
     "WireVersion",
+    "denied",
     "one_of",
 ]
 
@@ -76,7 +78,7 @@ class Request(Message):
             It needs another role.
         """
         if user.role < self.role:
-            raise user.denied(self.t, self.t, self.role)
+            raise denied(user, self.t, self.t, self.role)
 
 
 class Reply(Message):
@@ -97,3 +99,24 @@ def one_of(*messages: type[Message]) -> TypeAdapter[Any]:
     """Return what validates one of several messages, told apart by `t`."""
     either: Any = Annotated
     return TypeAdapter(either[reduce(or_, messages), Field(discriminator="t")])
+
+
+def denied(
+    user: User, to_do: str, what: str, needed: Role, hint: str = ""
+) -> PermissionDeniedError:
+    """Return the error of a user whose role is not the `needed` one.
+
+    Parameters
+    ----------
+    to_do : str
+        What needs the role, as the sentence begins.
+    what : str
+        The type of the message.
+    """
+    return PermissionDeniedError(
+        f"{to_do} needs the role {needed.label}, and {user.name} is {user.role.label}",
+        hint=hint or "ask those who run the machine for another role",
+        what=what,
+        required=needed.label,
+        role=user.role.label,
+    )

@@ -40,7 +40,7 @@ class Limits(BaseModel):
     queue_length, user_queue_length : int
         Jobs that wait for the machine, of all users and of one.
     user_sessions, user_uploads : int
-        SessionTable and uploads under way of one user.
+        Sessions and uploads under way of one user.
     user_cache_bytes : int or None
         Couplings kept that one user alone loaded, the least recently used go first; None for as
         much as there is.
@@ -55,7 +55,7 @@ class Limits(BaseModel):
     slice_s : float
         Device seconds that a user has in one turn while others wait.
     max_sessions, max_uploads : int
-        SessionTable on this server, and uploads under way.
+        Sessions on this server, and uploads under way.
     lease_s : float
         Silence after which a lock of the machine is taken back.
     wait_s : float

@@ -22,7 +22,6 @@ from pydantic import ValidationError
 from cim_hal.errors import CimError, JournalError, StorageError, UnknownReferenceError
 from cim_hal.model.record import LoweringReport
 from cim_hal.model.schedule import PumpSchedule
-from cim_hal.protocol.jobs.idempotency import IdempotencyRules
 from cim_hal.protocol.jobs.records import (
     Accepted,
     Dropped,
@@ -35,8 +34,10 @@ from cim_hal.protocol.jobs.records import (
     Stopped,
 )
 from cim_hal.protocol.jobs.state import TERMINAL, JobState
+from cim_hal.protocol.jobs.table import IdempotencyRules
+from cim_hal.protocol.wire.base import ErrorMessage
 from cim_hal.protocol.wire.limits import Limits
-from cim_hal.protocol.wire.messages import ErrorMessage, Sample
+from cim_hal.protocol.wire.messages.jobs import Sample
 from cim_hal.protocol.wire.roles import Role, User
 from cim_hal.server.storage.spool import Spool, storage_error
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from cim_hal.errors import UnknownReferenceError
-from cim_hal.protocol.jobs.idempotency import IdempotencyRules
+from cim_hal.protocol.jobs.table import IdempotencyRules
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

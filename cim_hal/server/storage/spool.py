@@ -20,7 +20,7 @@ from cim_hal.protocol.couplings.formats import n_bytes
 from cim_hal.protocol.wire.base import Message, Number, one_of
 from cim_hal.protocol.wire.codec import Codec, FrameLimits
 from cim_hal.protocol.wire.framing import FILE_MAGIC, file_messages, file_parts
-from cim_hal.protocol.wire.messages import CouplingSpec
+from cim_hal.protocol.wire.messages.couplings import CouplingSpec
 from cim_hal.protocol.wire.packet import NO_ID, Kind, Packet
 from cim_hal.protocol.wire.results import Result
 

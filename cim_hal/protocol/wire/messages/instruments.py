@@ -65,7 +65,7 @@ class GetCalibration(Request, role=Role.OBSERVER):
 
 
 class ListCalibrations(Request, role=Role.OBSERVER):
-    """List calibrations, the newest first, from number `first` on, as many as fit."""
+    """List calibrations, the newest first, or from the cursor `first` on, as many as fit."""
 
     t: Literal["calibration.list"] = "calibration.list"
     first: Number = 0
@@ -136,12 +136,17 @@ class CalibrationRecord(Reply):
 
 
 class CalibrationList(Reply):
-    """Calibrations, `total` of them in all."""
+    """Calibrations, the newest first, `total` of them in all.
+
+    Where `cursor` is not 0 there are more: ``calibration.list`` with `first` = `cursor` goes on,
+    whatever was added meanwhile.
+    """
 
     t: Literal["calibration.records"] = "calibration.records"
     records: tuple[CalibrationEntry, ...]
     first: Number
     total: Number
+    cursor: Number = 0
 
 
 class CalibrationState(Reply):

@@ -111,11 +111,14 @@ def test_a_record_that_cannot_be_written_is_a_move_that_was_not_made(
 
 
 def test_effects_after_one_that_fails_are_performed(session, caplog):
+    def fail(_now):
+        raise KeyError("a bug")
+
     replies = session.service._perform(
-        [Persist("no such ticket", None), *session.service._core.tick(0.0)], lambda _: ["failed"]
+        [Persist(None, fail, fail), *session.service._core.tick(0.0)], lambda _: ["failed"]
     )
     assert replies[0] == "failed"
-    assert "KeyError: 'no such ticket'" in caplog.text
+    assert "KeyError: 'a bug'" in caplog.text
 
 
 def test_an_exception_as_time_passes_is_not_fatal(monkeypatch, session, caplog):
