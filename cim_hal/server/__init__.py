@@ -1,7 +1,7 @@
 """A driver behind a socket."""
 
-from cim_hal.server.driver.driver_options import Backoff, DriverOptions
 from cim_hal.server.driver.process import DriverProcess
+from cim_hal.server.driver.supervisor import Backoff, DriverOptions
 from cim_hal.server.executor import Executor
 from cim_hal.server.router import Router
 from cim_hal.server.security.authenticator import Authenticator

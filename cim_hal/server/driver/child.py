@@ -13,14 +13,13 @@ import sys
 import threading
 import time
 from collections import deque
-from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from cim_hal.errors import DriverFaultError, ProtocolError
 from cim_hal.protocol.wire.packet import NO_ID, Kind, Packet
 from cim_hal.server.driver import messages
-from cim_hal.server.driver.pipe import Pipe, PipeClosedError
+from cim_hal.server.driver.messages import Pipe, PipeClosedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -123,10 +122,9 @@ class Child:
         self._context = contextvars.copy_context()
         self._send(packet)
 
-    def notify(self, event: messages.Stop | messages.SafeNow, call: bytes = NO_ID) -> None:
+    def notify(self, event: messages.Signal, call: bytes = NO_ID) -> None:
         """Send an event, for a call with that id."""
-        body: Any = event
-        self._send(Packet(Kind.EVENT, call, body))
+        self._send(Packet(Kind.EVENT, call, event))
 
     def limit(self, max_bytes: int) -> None:
         """Accept messages up to this size."""
@@ -180,8 +178,7 @@ class Child:
 
     def close(self) -> None:
         """Ask the process to close its driver and exit."""
-        body: Any = messages.Close()
-        self._send(Packet(Kind.REQUEST, NO_ID, body))
+        self._send(Packet(Kind.REQUEST, NO_ID, messages.Call(t="close")))
 
     def shutdown(self, timeout_s: float) -> None:
         """Close the driver and wait for the end of the process; after `timeout_s` force it."""
@@ -217,14 +214,6 @@ class Child:
             **details,
         )
 
-    def resident_bytes(self) -> int | None:
-        """Return the resident memory of the process; None where the system does not tell."""
-        try:
-            pages = int(Path(f"/proc/{self.pid}/statm").read_text(encoding="ascii").split()[1])
-        except (OSError, ValueError, IndexError):
-            return None
-        return pages * os.sysconf("SC_PAGE_SIZE")
-
     # ---- threads ----------------------------------------------------------------------------
 
     def _receive_all(self) -> None:
@@ -244,8 +233,7 @@ class Child:
             self._received.put(None)
 
     def _dispatch(self, packet: Packet) -> None:
-        body: Any = packet.body
-        match body:
+        match body := packet.body:
             case messages.Heartbeat() | messages.Report():
                 self._on_report(packet)
             case messages.LogLine():

@@ -18,8 +18,7 @@ from cim_hal.machine.driver import Driver
 from cim_hal.protocol.wire.base import ErrorMessage
 from cim_hal.protocol.wire.packet import ID_BYTES, Kind, Packet
 from cim_hal.server.driver import messages
-from cim_hal.server.driver.driver_options import DriverOptions
-from cim_hal.server.driver.supervisor import Supervisor
+from cim_hal.server.driver.supervisor import DriverOptions, Supervisor
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -122,7 +121,7 @@ class DriverProcess(Driver):
         if child is None:
             raise self._supervisor.unavailable()
         try:
-            reply = self._request(child, messages.Status(), limit_s=CALL_S)
+            reply = self._request(child, messages.Call(t="status"), limit_s=CALL_S)
         except _NotBegunError:
             raise self._supervisor.unavailable() from None
         return _expect(messages.CurrentTelemetry, reply, child).telemetry
@@ -132,7 +131,7 @@ class DriverProcess(Driver):
 
         def calibrate_once() -> Calibration:
             child = self._supervisor.ready(stop)
-            request, limit_s = messages.Calibrate(), self._options.calibrate_s
+            request, limit_s = messages.Call(t="calibrate"), self._options.calibrate_s
             reply = self._request(child, request, stop=stop, limit_s=limit_s)
             return _expect(messages.Calibrated, reply, child).calibration
 
@@ -147,10 +146,10 @@ class DriverProcess(Driver):
         if child is None:
             return
         if not self._calling.acquire(blocking=False):
-            child.notify(messages.SafeNow())
+            child.notify(messages.Signal(t="safe_now"))
             return
         try:
-            self._exchange(child, messages.Safe(), limit_s=CALL_S)
+            self._exchange(child, messages.Call(t="safe"), limit_s=CALL_S)
         except DriverFaultError:
             if not child.has_ended.is_set():
                 raise
@@ -254,7 +253,7 @@ class DriverProcess(Driver):
     def _on_report(self, packet: Packet) -> None:
         """Handle telemetry and progress of the call under way; runs in the receiving thread."""
         call = self._call
-        body: Any = packet.body
+        body = packet.body
         if call is None or call.stop is None or packet.id != call.id:
             return
         if isinstance(body, messages.Report):
@@ -286,7 +285,7 @@ class _CallTimeout:
         if self.call.stop is not None and self.call.stop.is_set():
             if self.stopping_since is None:
                 self.stopping_since = now
-                self.child.notify(messages.Stop(), self.call.id)
+                self.child.notify(messages.Signal(t="stop"), self.call.id)
             elif now - self.stopping_since > self.grace_s:
                 self.child.terminate(f"did not heed a stop within {self.grace_s:g} s")
         elif self.limit_s is not None and now - self.began > self.limit_s:
