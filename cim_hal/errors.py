@@ -95,6 +95,8 @@ Detail: TypeAlias = str | int | float | bool | None
 class CimError(Exception):
     """Base of all errors.
 
+    A subclass states what it does not inherit: ``class LaserError(DeviceError, code="laser")``.
+
     Parameters
     ----------
     message : str
@@ -114,6 +116,13 @@ class CimError(Exception):
 
     code: ClassVar[str] = "cim"
     retryable: ClassVar[bool] = False
+
+    def __init_subclass__(cls, *, code: str = "", retryable: bool | None = None) -> None:
+        super().__init_subclass__()
+        if code:
+            cls.code = code
+        if retryable is not None:
+            cls.retryable = retryable
 
     def __init__(self, message: str, *, hint: str = "", **details: Detail) -> None:
         super().__init__(message)
@@ -145,19 +154,15 @@ def rebuild(
     return error
 
 
-class ModelError(CimError, ValueError):
+class ModelError(CimError, ValueError, code="model"):
     """The model is malformed for any machine."""
 
-    code = "model"
 
-
-class ScheduleError(ModelError):
+class ScheduleError(ModelError, code="model.schedule"):
     """The pump schedule is malformed for any machine."""
 
-    code = "model.schedule"
 
-
-class CapabilityError(CimError):
+class CapabilityError(CimError, code="capability"):
     """The request is well formed, but this machine cannot fulfil it.
 
     Parameters
@@ -167,8 +172,6 @@ class CapabilityError(CimError):
     required, available
         What the request needs, and what the machine has.
     """
-
-    code = "capability"
 
     def __init__(self, what: str, *, required: Detail, available: Detail, hint: str = "") -> None:
         super().__init__(
@@ -180,271 +183,180 @@ class CapabilityError(CimError):
         )
 
 
-class TargetError(CimError):
+class TargetError(CimError, code="target"):
     """No machine has that name."""
 
-    code = "target"
 
-
-class ProtocolError(CimError):
+class ProtocolError(CimError, code="protocol"):
     """A rule of the protocol was broken."""
 
-    code = "protocol"
 
-
-class LocalProtocolError(ProtocolError):
+class LocalProtocolError(ProtocolError, code="protocol.local"):
     """A rule of the protocol was broken on this side."""
 
-    code = "protocol.local"
 
-
-class RemoteProtocolError(ProtocolError):
+class RemoteProtocolError(ProtocolError, code="protocol.remote"):
     """A rule of the protocol was broken on the other side."""
 
-    code = "protocol.remote"
 
-
-class VersionError(ProtocolError):
+class VersionError(ProtocolError, code="protocol.version"):
     """The two sides have no protocol version in common."""
 
-    code = "protocol.version"
 
-
-class ConflictError(ProtocolError):
+class ConflictError(ProtocolError, code="protocol.conflict"):
     """The idempotency key was used before, for a different request."""
 
-    code = "protocol.conflict"
 
-
-class InUseError(ProtocolError):
+class InUseError(ProtocolError, code="protocol.in_use"):
     """Jobs need the couplings that are to be dropped."""
 
-    code = "protocol.in_use"
 
-
-class UnknownReferenceError(ProtocolError):
+class UnknownReferenceError(ProtocolError, code="protocol.unknown_reference"):
     """The server does not know that session, upload, job or those couplings."""
 
-    code = "protocol.unknown_reference"
 
-
-class TransportError(CimError):
+class TransportError(CimError, code="transport"):
     """A message could not be delivered."""
 
-    code = "transport"
 
-
-class ConnectError(TransportError):
+class ConnectError(TransportError, code="transport.connect", retryable=True):
     """No server answers at the endpoint."""
 
-    code = "transport.connect"
-    retryable = True
 
-
-class ClosedError(TransportError):
+class ClosedError(TransportError, code="transport.closed"):
     """The session was closed on this side."""
 
-    code = "transport.closed"
 
-
-class BindError(TransportError):
+class BindError(TransportError, code="transport.bind"):
     """The server cannot listen at the endpoint."""
 
-    code = "transport.bind"
 
-
-class NoMachineError(TransportError):
+class NoMachineError(TransportError, code="transport.no_machine"):
     """A pool has no machine left."""
 
-    code = "transport.no_machine"
 
-
-class TransportTimeoutError(TransportError, TimeoutError):
+class TransportTimeoutError(TransportError, TimeoutError, code="transport.timeout", retryable=True):
     """No reply came in time."""
 
-    code = "transport.timeout"
-    retryable = True
 
-
-class AuthenticationError(TransportError):
+class AuthenticationError(TransportError, code="transport.authentication"):
     """One side refuses the other; another attempt does not help."""
 
-    code = "transport.authentication"
 
-
-class UnknownKeyError(AuthenticationError):
+class UnknownKeyError(AuthenticationError, code="transport.unknown_key"):
     """The server does not know the key of the client."""
 
-    code = "transport.unknown_key"
 
-
-class ServerKeyError(AuthenticationError):
+class ServerKeyError(AuthenticationError, code="transport.server_key"):
     """The server ended the handshake; most likely it does not hold the expected key."""
 
-    code = "transport.server_key"
 
-
-class EncryptionError(AuthenticationError):
+class EncryptionError(AuthenticationError, code="transport.encryption"):
     """Only one side uses keys, or the ZeroMQ library here lacks encryption."""
 
-    code = "transport.encryption"
 
-
-class SessionError(CimError):
+class SessionError(CimError, code="session"):
     """The session may not do this now."""
 
-    code = "session"
 
-
-class LeaseHeldError(SessionError):
+class LeaseHeldError(SessionError, code="session.locked"):
     """Another user has locked the machine, or you have and did not pass the epoch of the lock.
 
     ``details`` has `holder`, `note` and `expires_in_s`.
     """
 
-    code = "session.locked"
 
-
-class LeaseLostError(SessionError):
+class LeaseLostError(SessionError, code="session.lease_lost"):
     """The exclusive lock of this session expired or was broken; nothing was run.
 
     Not to be confused with `LockLostError`, which is about the cavity.
     """
 
-    code = "session.lease_lost"
 
-
-class QuotaError(SessionError):
+class QuotaError(SessionError, code="session.quota"):
     """A user would exceed a limit of this server.
 
     ``details`` has `what`, the field of ``limits``, `used` and `available`.
     """
 
-    code = "session.quota"
 
-
-class RateLimitedError(SessionError):
+class RateLimitedError(SessionError, code="session.rate_limited", retryable=True):
     """The user sends too many messages; try again after ``retry_after_s``."""
 
-    code = "session.rate_limited"
-    retryable: ClassVar[bool] = True
 
-
-class PermissionDeniedError(CimError):
+class PermissionDeniedError(CimError, code="permission"):
     """The role of the user does not allow it."""
 
-    code = "permission"
 
-
-class KeyFileError(CimError):
+class KeyFileError(CimError, code="key_file"):
     """A key file is missing, malformed, or readable by others."""
 
-    code = "key_file"
 
-
-class CassetteError(CimError):
+class CassetteError(CimError, code="cassette"):
     """A recording cannot be written or read."""
 
-    code = "cassette"
 
-
-class JobError(CimError):
+class JobError(CimError, code="job"):
     """The job did not end with samples."""
 
-    code = "job"
 
-
-class JobCancelledError(JobError):
+class JobCancelledError(JobError, code="job.cancelled"):
     """The job was cancelled."""
 
-    code = "job.cancelled"
 
-
-class JobTimeoutError(JobError, TimeoutError):
+class JobTimeoutError(JobError, TimeoutError, code="job.timeout"):
     """The job did not end within the timeout of the caller; it may still be running."""
 
-    code = "job.timeout"
 
-
-class QueueFullError(JobError):
+class QueueFullError(JobError, code="job.queue_full", retryable=True):
     """The queue of the machine is full."""
 
-    code = "job.queue_full"
-    retryable = True
 
-
-class KeyLimitError(JobError):
+class KeyLimitError(JobError, code="job.key_limit", retryable=True):
     """The server cannot remember more idempotency keys, and accepts no new one."""
 
-    code = "job.key_limit"
-    retryable = True
 
-
-class StorageError(CimError):
+class StorageError(CimError, code="server.storage", retryable=True):
     """The server cannot write to its disk, which may be full; the request had no effect."""
 
-    code = "server.storage"
-    retryable = True
 
-
-class JournalError(CimError):
+class JournalError(CimError, code="journal"):
     """The journal is damaged, in use, or of another program or machine."""
 
-    code = "journal"
 
-
-class DeviceError(CimError):
+class DeviceError(CimError, code="device"):
     """The machine failed.
 
     Where the error is `retryable`, the same work may succeed as a new job.
     """
 
-    code = "device"
 
-
-class DeviceRestartedError(DeviceError):
+class DeviceRestartedError(DeviceError, code="device.restarted", retryable=True):
     """The server restarted while the job ran; the machine may or may not have run it."""
 
-    code = "device.restarted"
-    retryable = True
 
-
-class LockLostError(DeviceError):
+class LockLostError(DeviceError, code="device.lock_lost", retryable=True):
     """The cavity lost its lock; the measurement is void.
 
     Not to be confused with `LeaseLostError`, which is about exclusive use of the machine.
     """
 
-    code = "device.lock_lost"
-    retryable = True
 
-
-class EmergencyStopError(DeviceError):
+class EmergencyStopError(DeviceError, code="device.emergency_stop"):
     """Somebody stopped the machine; it stays off until an operator resets it."""
 
-    code = "device.emergency_stop"
 
-
-class InterlockError(DeviceError):
+class InterlockError(DeviceError, code="device.interlock"):
     """An interlock is open; the machine may not run until it is closed."""
 
-    code = "device.interlock"
 
-
-class CalibrationError(DeviceError):
+class CalibrationError(DeviceError, code="device.calibration_stale"):
     """The machine needs a calibration, and has none or one that is too old."""
 
-    code = "device.calibration_stale"
 
-
-class UnavailableError(DeviceError):
+class UnavailableError(DeviceError, code="device.unavailable", retryable=True):
     """The driver does not start; the server tries again after ``retry_after_s``."""
 
-    code = "device.unavailable"
-    retryable = True
 
-
-class DriverFaultError(DeviceError):
+class DriverFaultError(DeviceError, code="device.driver_fault"):
     """A driver raised an exception, broke its contract, hung or crashed."""
-
-    code = "device.driver_fault"

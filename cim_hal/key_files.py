@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cim_hal.errors import EncryptionError, KeyFileError
+from cim_hal.errors import CimError, EncryptionError, KeyFileError
 
 __all__ = [
     "NAME",
@@ -22,6 +22,7 @@ __all__ = [
     "read_pair",
     "read_public",
     "read_table",
+    "read_toml",
     "replace_file",
     "require_curve",
 ]
@@ -112,25 +113,32 @@ def read_public(text: str | os.PathLike[str]) -> str:
 
 
 def read_table(file: Path) -> dict[str, Any]:
-    """Read a TOML file.
+    """Read a TOML file with keys; see `read_toml`."""
+    return read_toml(file, "keys", KeyFileError, "cim-hal keys --help says how to make it")
+
+
+def read_toml(
+    file: Path, what: str, error: type[CimError], hint: str = "", *, max_bytes: int = MAX_FILE_BYTES
+) -> dict[str, Any]:
+    """Read a TOML file that holds `what`, a noun for messages.
 
     Raises
     ------
-    KeyFileError
-        The file is missing, too large, or not TOML.
+    CimError
+        Of class `error`: the file is missing, too large, or not TOML.
     """
     try:
+        if file.exists() and not file.is_file():
+            raise error(f"{file} is not a file", hint=f"pass a TOML file with {what}")
         with file.open("rb") as stream:
-            data = stream.read(MAX_FILE_BYTES + 1)
-        if len(data) > MAX_FILE_BYTES:
-            raise KeyFileError(f"{file} is too large to hold keys")
+            data = stream.read(max_bytes + 1)
+        if len(data) > max_bytes:
+            raise error(f"{file} is too large for {what}", hint=f"at most {max_bytes} bytes")
         return tomllib.loads(data.decode("utf-8"))
-    except OSError as error:
-        raise KeyFileError(
-            f"cannot read {file}: {error.strerror}", hint="cim-hal keys --help says how to make it"
-        ) from None
-    except (ValueError, RecursionError) as error:
-        raise KeyFileError(f"{file} is not TOML: {error}") from None
+    except OSError as cause:
+        raise error(f"cannot read {file}: {cause.strerror}", hint=hint) from None
+    except (ValueError, RecursionError) as cause:
+        raise error(f"{file} is not TOML: {cause}") from None
 
 
 def replace_file(path: Path, text: str) -> None:

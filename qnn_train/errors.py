@@ -17,31 +17,21 @@ from cim_hal import CimError
 __all__ = ["AssemblyError", "CheckpointError", "DataError", "ModelFileError", "TrainingError"]
 
 
-class TrainingError(CimError):
+class TrainingError(CimError, code="training"):
     """Base of the errors of `qnn_train`."""
 
-    code = "training"
 
-
-class AssemblyError(TrainingError, ValueError):
+class AssemblyError(TrainingError, ValueError, code="training.assembly"):
     """The network and the samples do not make a program."""
 
-    code = "training.assembly"
 
-
-class CheckpointError(TrainingError, ValueError):
+class CheckpointError(TrainingError, ValueError, code="training.checkpoint"):
     """A file that no training can go on from, or not the one that was asked for."""
 
-    code = "training.checkpoint"
 
-
-class DataError(TrainingError, ValueError):
+class DataError(TrainingError, ValueError, code="training.data"):
     """Data that is missing, damaged, or does not hold what was asked for."""
 
-    code = "training.data"
 
-
-class ModelFileError(TrainingError, ValueError):
+class ModelFileError(TrainingError, ValueError, code="training.model_file"):
     """A file that does not hold a trained network."""
-
-    code = "training.model_file"

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from cim_hal.cli.common import Target
-    from cim_hal.machine.setting import Setting
+    from cim_hal.machine.capabilities import Setting
     from cim_hal.protocol.wire.messages import CalibrationRecord, Description, DeviceStatus
 
 __all__ = ["calibrate", "describe", "list_drivers", "status"]

@@ -32,7 +32,7 @@ from cim_hal.cli.sample_report import summarize, tabulate, write_archive
 from cim_hal.cli.search import KEPT_RUNS, Search, search_for
 from cim_hal.errors import CimError
 from cim_hal.model.files import read_model
-from cim_hal.model.trace import MAX_TRACE_BYTES, TraceRequest
+from cim_hal.model.schedule import MAX_TRACE_BYTES, TraceRequest
 
 if TYPE_CHECKING:
     from pathlib import Path

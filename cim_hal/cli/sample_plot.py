@@ -12,8 +12,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cim_hal.model.ising import IsingModel
-    from cim_hal.model.sampleset import SampleSet
-    from cim_hal.model.trace import Trace
+    from cim_hal.model.sampleset import SampleSet, Trace
 
 __all__ = ["SUFFIXES", "picture", "readable"]
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from cim_hal.client.transport.base import Transport
     from cim_hal.machine.driver import Driver
-    from cim_hal.model.trace import TraceRequest
+    from cim_hal.model.schedule import TraceRequest
 
 __all__ = [
     "EPOCH_VARIABLE",

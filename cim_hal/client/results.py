@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cim_hal.errors import ModelError, RemoteProtocolError
-from cim_hal.model.sampleset import SampleSet
-from cim_hal.model.trace import MAX_TRACE_BYTES, Trace
+from cim_hal.model.sampleset import SampleSet, Trace
+from cim_hal.model.schedule import MAX_TRACE_BYTES
 from cim_hal.protocol.wire.messages import FetchResult, FetchTrace, ResultBatch, TraceBatch
 from cim_hal.protocol.wire.results import unpack_spins
 

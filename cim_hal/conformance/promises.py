@@ -11,8 +11,7 @@ from cim_hal.conformance.basic import ring, short
 from cim_hal.conformance.sampling import glass
 from cim_hal.conformance.verdict import CheckFailed, NotApplicable, require
 from cim_hal.errors import CapabilityError, CimError, JobCancelledError
-from cim_hal.model.schedule import PumpSchedule
-from cim_hal.model.trace import TraceRequest
+from cim_hal.model.schedule import PumpSchedule, TraceRequest
 from cim_hal.protocol.jobs.state import JobState
 
 if TYPE_CHECKING:

@@ -1,30 +1,91 @@
-"""Capabilities: what a machine says it can do."""
+"""Capabilities: what a machine says it can do, and which settings a job may change."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Self
+import math
+from typing import TYPE_CHECKING, Annotated, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from cim_hal.errors import CapabilityError
-from cim_hal.machine.setting import MAX_SETTINGS, Setting, check_settings
-from cim_hal.model.record import Fact, FactName
-from cim_hal.model.schedule import MAX_ROUND_TRIPS, PumpSchedule
-from cim_hal.model.trace import MAX_TRACE_BYTES, TraceRequest
+from cim_hal.model.record import Fact, FactName, Record
+from cim_hal.model.schedule import MAX_ROUND_TRIPS, MAX_TRACE_BYTES, PumpSchedule, TraceRequest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Capabilities"]
+__all__ = ["MAX_SETTINGS", "Capabilities", "Setting"]
 
-# Of the JSON form: on the wire capabilities share a header with limits and versions.
-MAX_BYTES = 40_000
+MAX_SETTINGS = 64
 
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 Bits = Annotated[int, Field(ge=2, le=16)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
-class Capabilities(BaseModel):
+class Setting(Record):
+    """A number that a job may set within a range.
+
+    Attributes
+    ----------
+    name : str
+        Its name in a job, for instance ``coupling_gain``.
+    unit : str
+        Empty for a pure number.
+    description : str
+        One sentence for people.
+    default : float
+        Value in jobs that do not set it.
+    low, high : float
+        Range, both ends included.
+    log : bool
+        Whether the range is logarithmic; then `low` is positive.
+    integer : bool
+        Whether only whole numbers are accepted.
+
+    Raises
+    ------
+    ValidationError
+        The range is empty, excludes the default, or is logarithmic and not positive.
+    """
+
+    name: FactName
+    unit: Annotated[str, Field(max_length=50)] = ""
+    description: Annotated[str, Field(max_length=200)] = ""
+    default: Finite
+    low: Finite
+    high: Finite
+    log: bool = False
+    integer: bool = False
+
+    @model_validator(mode="after")
+    def _range_is_one(self) -> Self:
+        if not self.low <= self.default <= self.high:
+            raise ValueError(f"{self.name}: {self.default} is not from {self.low} to {self.high}")
+        if self.log and self.low <= 0:
+            raise ValueError(f"{self.name}: a logarithmic range must be positive")
+        return self
+
+    @property
+    def range(self) -> str:
+        """The range as text."""
+        kind = "whole numbers " if self.integer else ""
+        return f"{kind}{self.low:g} to {self.high:g} {self.unit}".rstrip()
+
+    def check(self, value: float) -> None:
+        """Refuse a value out of range.
+
+        Raises
+        ------
+        CapabilityError
+            It names the setting and its range.
+        """
+        is_whole = math.isfinite(value) and value == int(value)
+        if not self.low <= value <= self.high or (self.integer and not is_whole):
+            raise CapabilityError(f"settings.{self.name}", required=value, available=self.range)
+
+
+class Capabilities(Record):
     """What a machine can do; it does not change while the server runs.
 
     Attributes
@@ -72,7 +133,7 @@ class Capabilities(BaseModel):
         process of its own. None for no limit.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    max_bytes: ClassVar[int | None] = 40_000
 
     name: Name
     description: Annotated[str, Field(max_length=1000)] = ""
@@ -88,7 +149,7 @@ class Capabilities(BaseModel):
     reproducible: bool = False
     default_pump: Annotated[tuple[float, ...], Field(min_length=1, max_length=1024)] = (0.0, 2.0)
     default_round_trips: Annotated[int, Field(ge=1)] = 1000
-    properties: Annotated[dict[FactName, Fact], Field(max_length=256)] = {}
+    properties: dict[FactName, Fact] = Field(default={}, max_length=256)
     settings: Annotated[tuple[Setting, ...], Field(max_length=MAX_SETTINGS)] = ()
     reports_trace: bool = False
     needs_calibration: bool = False
@@ -103,13 +164,6 @@ class Capabilities(BaseModel):
     def _settings_differ(self) -> Self:
         if len({setting.name for setting in self.settings}) != len(self.settings):
             raise ValueError("two settings have the same name")
-        return self
-
-    @model_validator(mode="after")
-    def _fits_a_message(self) -> Self:
-        n_bytes = len(self.model_dump_json().encode())
-        if n_bytes > MAX_BYTES:
-            raise ValueError(f"they take {n_bytes} bytes, {MAX_BYTES} fit: shorten properties")
         return self
 
     @property
@@ -161,7 +215,12 @@ class Capabilities(BaseModel):
         CapabilityError
             It names the setting, and its range or the settings that exist.
         """
-        check_settings(self.settings, settings)
+        by_name = {setting.name: setting for setting in self.settings}
+        for name, value in settings.items():
+            if name not in by_name:
+                names = ", ".join(by_name) or "none"
+                raise CapabilityError("settings", required=name, available=names)
+            by_name[name].check(value)
 
     def check_trace(
         self, trace: TraceRequest, *, round_trips: int, n_runs: int, n_spins: int

@@ -1,8 +1,12 @@
-"""The driver contract: `Driver`, and the programs and readouts that pass through it."""
+"""The driver contract: `Driver`, its programs and readouts, and its link to the server."""
 
 from __future__ import annotations
 
+import operator
+import threading
 from abc import ABC, abstractmethod
+from collections import deque
+from copy import copy
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -10,23 +14,21 @@ import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
 from cim_hal.errors import CapabilityError, DriverFaultError
-from cim_hal.machine.telemetry import Telemetry
+from cim_hal.machine.telemetry import Calibration, Telemetry
 from cim_hal.model.record import Notes
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from numpy.typing import NDArray
 
-    from cim_hal.machine.calibration import Calibration
     from cim_hal.machine.capabilities import Capabilities
-    from cim_hal.machine.lowering import Lowering
-    from cim_hal.machine.stop import StopToken
+    from cim_hal.machine.lowering import Levels, Lowering
     from cim_hal.model.record import Note
-    from cim_hal.model.schedule import PumpSchedule
-    from cim_hal.model.trace import Trace, TraceRequest
+    from cim_hal.model.sampleset import Trace
+    from cim_hal.model.schedule import PumpSchedule, TraceRequest
 
-__all__ = ["Driver", "PartialReadouts", "Program", "Readout"]
+__all__ = ["Driver", "PartialReadouts", "Program", "Readout", "StopToken"]
 
 _NOTES: TypeAdapter[dict[str, Any]] = TypeAdapter(Notes)
 
@@ -66,7 +68,7 @@ class Program:
         return self.lowering.n_spins
 
     @property
-    def coupling(self) -> Any:
+    def coupling(self) -> Levels:
         """Couplings (n, n), dense or CSR: int16 levels, or float64 for real-valued machines."""
         return self.lowering.coupling
 
@@ -203,6 +205,78 @@ class PartialReadouts:
             raise DriverFaultError("some deliveries are amplitudes, and some are bare spins")
         self._kind = values.dtype.kind
         self.n_runs += n_rows
+
+
+class StopToken:
+    """Tells a driver to stop; the driver polls it between round trips.
+
+    A driver may also report its progress, as often as it likes, telemetry, and runs that have
+    finished, which clients can fetch before the job ends.
+
+    Parameters
+    ----------
+    report : callable, optional
+        Receives the telemetry that the driver reports.
+    take : callable, optional
+        Receives the runs that the driver delivers.
+    """
+
+    def __init__(
+        self,
+        report: Callable[[Telemetry], None] | None = None,
+        take: Callable[[NDArray[Any]], None] | None = None,
+    ) -> None:
+        self._event = threading.Event()
+        self._report = report
+        self._take = take
+        self._progress: deque[tuple[int, int, str]] = deque(maxlen=1)
+
+    @property
+    def last_progress(self) -> tuple[int, int, str] | None:
+        """The latest progress: done, total, unit; None before the first report."""
+        return self._progress[0] if self._progress else None
+
+    def progress(self, done: int, total: int, unit: str = "round trips") -> None:
+        """Report that `done` of `total` runs or round trips are finished; this is cheap."""
+        told = max(operator.index(done), 0), max(operator.index(total), 0), unit
+        self._progress.append(told)
+
+    def deliver(self, values: NDArray[Any]) -> None:
+        """Deliver finished runs early, in order, after those delivered before.
+
+        `run` still returns all runs at its end, these first and with the same values.
+
+        Parameters
+        ----------
+        values : array, shape (some runs, n)
+            As in a `Readout`; it is copied.
+
+        Raises
+        ------
+        DriverFaultError
+            More runs than the program has, or values that a readout may not have.
+        """
+        if self._take is not None:
+            self._take(values)
+
+    def without_deliveries(self) -> StopToken:
+        """Return the same token, without delivery of runs."""
+        token = copy(self)
+        token._take = None  # noqa: SLF001  ours
+        return token
+
+    def set(self) -> None:
+        """Request that the call ends."""
+        self._event.set()
+
+    def is_set(self) -> bool:
+        """Whether the call is to end."""
+        return self._event.is_set()
+
+    def report(self, telemetry: Telemetry) -> None:
+        """Report telemetry during a run; once a second is often enough."""
+        if self._report is not None:
+            self._report(telemetry)
 
 
 class Driver(ABC):

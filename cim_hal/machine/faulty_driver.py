@@ -1,4 +1,7 @@
-"""A driver that fails as a script says, for tests of the layers above it."""
+"""A driver that fails as a script says, for tests of the layers above it.
+
+A fault script says which faults are injected into a machine, and when.
+"""
 
 from __future__ import annotations
 
@@ -8,33 +11,214 @@ import os
 import threading
 import time
 from dataclasses import replace
-from types import MappingProxyType
-from typing import TYPE_CHECKING, NoReturn
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn, Self, TypeAlias
 
 import numpy as np
+from pydantic import ConfigDict, Field, ValidationError, model_validator
 
 from cim_hal.errors import JobCancelledError, LockLostError, TargetError
+from cim_hal.key_files import read_toml
 from cim_hal.machine.driver import Driver
-from cim_hal.machine.fault_script import Fault, FaultScript
+from cim_hal.model.record import Record
 from cim_hal.model.schedule import MAX_KNOTS, PumpSchedule
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
-    from cim_hal.machine.calibration import Calibration
     from cim_hal.machine.capabilities import Capabilities
-    from cim_hal.machine.driver import Program, Readout
-    from cim_hal.machine.fault_script import Kind
-    from cim_hal.machine.stop import StopToken
-    from cim_hal.machine.telemetry import Telemetry
+    from cim_hal.machine.driver import Program, Readout, StopToken
+    from cim_hal.machine.telemetry import Calibration, Telemetry
 
-__all__ = ["CRASHED", "Fault", "FaultScript", "FaultyDriver"]
+__all__ = ["CRASHED", "MAX_FILE_BYTES", "Fault", "FaultScript", "FaultyDriver", "Kind"]
 
 CRASHED = 70  # exit status of a process that a script ended
 POLL_S = 0.01
 MAX_DESCRIPTION = 1000  # what `Capabilities` takes
+MAX_FILE_BYTES = 64 * 1024
+MAX_SECONDS = 86_400.0
+
+Kind: TypeAlias = Literal[
+    "lost_lock",
+    "exception",
+    "crash",
+    "cut_short",
+    "hang",
+    "slow",
+    "wrong_shape",
+    "wrong_dtype",
+    "nan",
+    "no_description",
+]
+
+# The kinds that accept a field, and the kinds that need it.
+ACCEPTED_BY: Mapping[str, set[Kind]] = {
+    "at": {"lost_lock", "exception", "crash", "cut_short"},
+    "seconds": {"hang", "slow"},
+}
+NEEDED_BY: Mapping[str, Kind] = {"at": "cut_short", "seconds": "slow"}
+WHEN = ("jobs", "every", "probability")
+ENDING = {"lost_lock", "exception", "crash"}  # these kinds leave no readout
+
+HINT = (
+    "a script has seed and [[fault]] tables; a fault has kind, one of jobs, every and "
+    "probability, and at or seconds where its kind takes it"
+)
+
+JobNumber = Annotated[int, Field(strict=True, ge=1)]
 
 log = logging.getLogger("cim_hal.faults")
+
+
+class Fault(Record):
+    """One kind of fault, and the jobs in which it occurs.
+
+    Exactly one of `jobs`, `every` and `probability` is set; none for ``no_description``.
+
+    Attributes
+    ----------
+    kind : str
+        ``lost_lock``, ``exception``, ``crash``, ``cut_short``, ``hang``, ``slow``,
+        ``wrong_shape``, ``wrong_dtype``, ``nan`` or ``no_description``; see `FaultyDriver`.
+    jobs : tuple of int
+        Numbers of the affected jobs; the first run of the machine is job 1.
+    every : int
+        Each job whose number is a multiple of this is affected.
+    probability : float
+        Probability that a job is affected, above 0 and at most 1; drawn from the seed of the
+        script, the position of the fault in it and the number of the job.
+    at : float
+        Share of the round trips before the fault, 0 to 1: for ``lost_lock``, ``exception`` and
+        ``crash`` (by default 1), and for ``cut_short``.
+    seconds : float
+        Length of a ``hang`` (by default endless), or delay of a ``slow`` answer.
+    """
+
+    model_config = ConfigDict(allow_inf_nan=False)
+
+    kind: Kind
+    jobs: Annotated[tuple[JobNumber, ...], Field(min_length=1, max_length=10_000)] | None = None
+    every: JobNumber | None = None
+    probability: Annotated[float, Field(strict=True, gt=0, le=1)] | None = None
+    at: Annotated[float, Field(strict=True, ge=0, le=1)] | None = None
+    seconds: Annotated[float, Field(strict=True, gt=0, le=MAX_SECONDS)] | None = None
+
+    @model_validator(mode="after")
+    def _says_when(self) -> Self:
+        given = [name for name in WHEN if getattr(self, name) is not None]
+        if self.kind == "no_description":
+            if given:
+                raise ValueError(f"no_description strikes before any job: it takes no {given[0]}")
+        elif len(given) != 1:
+            raise ValueError(
+                f"{self.kind} needs exactly one of jobs, every and probability, "
+                f"not {' and '.join(given) or 'none'}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _has_what_its_kind_takes(self) -> Self:
+        for name, kinds in ACCEPTED_BY.items():
+            is_given = getattr(self, name) is not None
+            if is_given and self.kind not in kinds:
+                raise ValueError(f"{self.kind} takes no {name}")
+            if not is_given and self.kind == NEEDED_BY[name]:
+                raise ValueError(f"{self.kind} needs {name}")
+        return self
+
+
+class FaultScript(Record):
+    """The faults of a machine; the first one that applies to a job occurs.
+
+    Attributes
+    ----------
+    seed : int
+        Seed of the probabilities, 0 to 2^63 - 1.
+    faults : tuple of Fault
+        In a file, the tables ``[[fault]]``.
+
+    Examples
+    --------
+    >>> script = FaultScript(faults=(Fault(kind="lost_lock", jobs=(3, 7)),))
+    >>> [job for job in range(1, 10) if script.fault_in(job)]
+    [3, 7]
+    """
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    seed: Annotated[int, Field(strict=True, ge=0, lt=2**63)] = 0
+    faults: Annotated[
+        tuple[Fault, ...], Field(validation_alias="fault", min_length=1, max_length=1000)
+    ]
+
+    @classmethod
+    def read(cls, path: str | Path) -> Self:
+        """Read a TOML file.
+
+        Raises
+        ------
+        TargetError
+            The file is missing, too large or malformed; the message names the table, and says what
+            would be right.
+        """
+        file = Path(path)
+        try:
+            return cls.model_validate(
+                read_toml(file, "the fault script", TargetError, max_bytes=MAX_FILE_BYTES)
+            )
+        except ValidationError as error:
+            raise _explained(file, error) from None
+
+    @property
+    def summary(self) -> str:
+        """The kinds of faults, and the seed."""
+        return f"{', '.join(dict.fromkeys(f.kind for f in self.faults))}; seed {self.seed}"
+
+    def has(self, kind: Kind) -> bool:
+        """Whether the script has a fault of that kind."""
+        return any(fault.kind == kind for fault in self.faults)
+
+    def fault_in(self, job: int) -> Fault | None:
+        """Return the fault of a job, by its number from 1, or None."""
+        struck = (f for place, f in enumerate(self.faults) if self._strikes(f, place, job))
+        return next(struck, None)
+
+    def _strikes(self, fault: Fault, place: int, job: int) -> bool:
+        if fault.jobs is not None:
+            return job in fault.jobs
+        if fault.every is not None:
+            return job % fault.every == 0
+        if fault.probability is not None:
+            return _draw(self.seed, place, job) < fault.probability * 2**64
+        return False
+
+
+def _draw(seed: int, place: int, job: int) -> int:
+    """Return an integer below 2^64; numpy guarantees that `SeedSequence` is stable."""
+    words = np.random.SeedSequence(seed, spawn_key=(place, job)).generate_state(1, np.uint64)
+    return int(words[0])
+
+
+def _explained(file: Path, error: ValidationError) -> TargetError:
+    """Return an error for the first problem: where, what, and what would be right."""
+    found = error.errors(include_url=False, include_context=False)[0]
+    place = _place(found["loc"])
+    says = found["msg"].removeprefix("Value error, ").replace("tuple", "list")
+    if found["type"] == "extra_forbidden":
+        says = "there is no such key"
+    # messages of the other types already say what would be right
+    is_about_keys = found["type"] in {"extra_forbidden", "missing", "tuple_type", "model_type"}
+    return TargetError(f"{file}: {place}: {says}", hint=HINT if is_about_keys else "")
+
+
+def _place(steps: tuple[int | str, ...]) -> str:
+    """Return for example ``[[fault]] number 2: jobs[0]``."""
+    match steps:
+        case ("fault", int(table), *rest):
+            name = "".join(f"[{step}]" if isinstance(step, int) else f": {step}" for step in rest)
+            return f"[[fault]] number {table + 1}{name}"
+        case _:
+            return ".".join(str(step) for step in steps)
 
 
 class FaultyDriver(Driver):
@@ -145,18 +329,18 @@ class FaultyDriver(Driver):
     def _fail(self, fault: Fault, program: Program, stop: StopToken) -> Readout:
         share = 1.0 if fault.at is None else fault.at
         done = math.ceil(share * program.schedule.round_trips)
-        if fault.kind in _ENDS:
+        if fault.kind in ENDING:
             if done:
                 self._run_head(program, done, stop)
             self._log(fault)
-            _ENDS[fault.kind](done)
+            _end(fault.kind, done)
         readout = self._run_head(program, max(done, 1), stop)
         self._log(fault)
-        if fault.kind in _WAITS:
-            _WAITS[fault.kind](fault.seconds, stop)
-        if fault.kind in _DAMAGES:
-            return replace(readout, values=_DAMAGES[fault.kind](readout.values))
-        return readout
+        if fault.kind == "hang":
+            threading.Event().wait(fault.seconds)
+        if fault.kind == "slow":
+            _answer_late(fault.seconds, stop)
+        return replace(readout, values=_damaged(fault.kind, readout.values))
 
     def _run_head(self, program: Program, round_trips: int, stop: StopToken) -> Readout:
         head = _head(program, round_trips)
@@ -177,24 +361,16 @@ def _head(program: Program, round_trips: int) -> Program:
     return replace(program, schedule=PumpSchedule.through(knots.tolist(), round_trips=round_trips))
 
 
-def _lose_lock(round_trips: int) -> NoReturn:
+def _end(kind: Kind, round_trips: int) -> NoReturn:
+    if kind == "crash":
+        os._exit(CRASHED)
+    if kind == "exception":
+        raise RuntimeError(f"injected: the driver raised at round trip {round_trips}")
     raise LockLostError(
         "injected: the cavity lost lock",
         hint="a real machine would be locked again, and the job repeated",
         at_round_trip=round_trips,
     )
-
-
-def _raise(round_trips: int) -> NoReturn:
-    raise RuntimeError(f"injected: the driver raised at round trip {round_trips}")
-
-
-def _crash(_round_trips: int) -> NoReturn:
-    os._exit(CRASHED)
-
-
-def _hang(seconds: float | None, _stop: StopToken) -> None:
-    threading.Event().wait(seconds)
 
 
 def _answer_late(seconds: float | None, stop: StopToken) -> None:
@@ -205,26 +381,12 @@ def _answer_late(seconds: float | None, stop: StopToken) -> None:
         time.sleep(min(left, POLL_S))
 
 
-def _without_last_spin(values: np.ndarray) -> np.ndarray:
-    return values[:, :-1]
-
-
-def _as_complex(values: np.ndarray) -> np.ndarray:
-    return values.astype(np.complex64)
-
-
-def _with_nan(values: np.ndarray) -> np.ndarray:
-    damaged = values.astype(np.result_type(values, np.float32))
-    damaged[-1, -1] = np.nan
-    return damaged
-
-
-_ENDS: Mapping[Kind, Callable[[int], NoReturn]] = MappingProxyType(
-    {"lost_lock": _lose_lock, "exception": _raise, "crash": _crash}
-)
-_WAITS: Mapping[Kind, Callable[[float | None, StopToken], None]] = MappingProxyType(
-    {"hang": _hang, "slow": _answer_late}
-)
-_DAMAGES: Mapping[Kind, Callable[[np.ndarray], np.ndarray]] = MappingProxyType(
-    {"wrong_shape": _without_last_spin, "wrong_dtype": _as_complex, "nan": _with_nan}
-)
+def _damaged(kind: Kind, values: np.ndarray) -> np.ndarray:
+    if kind == "wrong_shape":
+        return values[:, :-1]
+    if kind == "wrong_dtype":
+        return values.astype(np.complex64)
+    if kind == "nan":
+        values = values.astype(np.result_type(values, np.float32))
+        values[-1, -1] = np.nan
+    return values

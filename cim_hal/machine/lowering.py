@@ -13,13 +13,12 @@ with :math:`s` the value of one level.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import numpy as np
 import scipy.sparse as sp
 
 from cim_hal.errors import CapabilityError
-from cim_hal.machine.quantize import quantize
 from cim_hal.model.record import LoweringReport
 from cim_hal.model.triangle import Triangle, pieces
 
@@ -29,7 +28,11 @@ if TYPE_CHECKING:
     from cim_hal.machine.capabilities import Capabilities
     from cim_hal.model.ising import IsingModel
 
-__all__ = ["Lowering", "lower", "lower_couplings"]
+__all__ = ["Levels", "Lowering", "Quantized", "lower", "lower_couplings", "max_level", "quantize"]
+
+# int16 levels, or float64 for a machine that takes real numbers.
+Levels: TypeAlias = "NDArray[Any] | sp.csr_array"
+Scalar = TypeVar("Scalar", bound=np.generic)
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +50,7 @@ class Lowering:
     report : LoweringReport
     """
 
-    coupling: Any
+    coupling: Levels
     field: NDArray[Any]
     gauge: NDArray[np.int8]
     report: LoweringReport
@@ -57,13 +60,13 @@ class Lowering:
         """Spins on the machine, n'."""
         return len(self.gauge)
 
-    def lift(self, values: NDArray[Any]) -> NDArray[Any]:
+    def lift(self, values: NDArray[Scalar]) -> NDArray[Scalar]:
         """Turn spins or amplitudes of the machine (..., n') into the model's (..., n)."""
-        lifted = values * self.gauge.astype(values.dtype)
+        lifted: NDArray[Scalar] = np.multiply(values, self.gauge, dtype=values.dtype)
         if not self.report.field_spin:
             return lifted
-        reference = np.where(lifted[..., -1:] < 0, -1, 1).astype(values.dtype)
-        return np.ascontiguousarray(lifted[..., :-1] * reference)
+        reference = np.where(np.less(lifted[..., -1:], 0), -1, 1)
+        return np.multiply(lifted[..., :-1], reference, dtype=values.dtype)
 
 
 def lower(
@@ -87,12 +90,12 @@ def lower(
     CapabilityError
         Too many spins or too many bits for the machine.
     """
-    J = model.J if model.is_sparse else Triangle.of(model.J)
+    J = Triangle.of(model.J) if isinstance(model.J, np.ndarray) else model.J
     return lower_couplings(J, model.h, capabilities, bits=bits, gauge_seed=gauge_seed)
 
 
 def lower_couplings(
-    J: Any,
+    J: Triangle | sp.csr_array,
     h: NDArray[np.float64],
     capabilities: Capabilities,
     *,
@@ -104,17 +107,29 @@ def lower_couplings(
     folds_field = bool(h.any()) and not capabilities.has_field
     _check_size(n_spins + folds_field, n_spins, capabilities)
     bits = _agreed_bits(bits, capabilities)
-    rounded = _lower_dense if isinstance(J, Triangle) else _lower_sparse
     field_bits = bits if folds_field else capabilities.field_bits or bits
-    coupling, field, facts = rounded(J, h, bits, field_bits, folds=folds_field)
-    gauge = _gauge(len(field), gauge_seed)
+    if folds_field and not isinstance(J, Triangle):
+        J, h = _with_field_spin(J, h)
+    values = J.values if isinstance(J, Triangle) else np.asarray(J.data)
+    levels, field, step = _rounded(values, h, bits, field_bits)
+    size = n_spins + folds_field
     report = LoweringReport(
         bits=bits,
+        step=step,
+        levels_used=_levels_used(levels, *([field] if folds_field else [])),
         field_spin=folds_field,
         gauge=gauge_seed is not None,
-        machine_spins=len(field),
-        **facts,
+        machine_spins=size,
+        **_errors(J, h, levels, field, step, folds=folds_field),
     )
+    gauge = _gauge(size, gauge_seed)
+    if isinstance(J, Triangle):
+        dtype = np.float64 if bits is None else np.int16
+        border = field if folds_field else None
+        coupling = Triangle(n_spins, levels).dense(dtype, border)
+        field = np.zeros(size, field.dtype) if folds_field else field
+    else:
+        coupling = sp.csr_array((levels, J.indices, J.indptr), shape=(size, size))
     coupling, field = _flip(coupling, gauge), field * gauge
     for array in (_values(coupling), field, gauge):
         array.flags.writeable = False
@@ -138,47 +153,44 @@ def _agreed_bits(bits: int | None, capabilities: Capabilities) -> int | None:
     return bits
 
 
-def _lower_dense(
-    J: Triangle, h: NDArray[Any], bits: int | None, field_bits: int | None, *, folds: bool
-) -> tuple[NDArray[Any], NDArray[Any], dict[str, Any]]:
-    """Return couplings, field and the numbers of the report; `folds` makes the field a spin."""
-    if bits is None or field_bits is None:
-        levels, field, step = J.values, h, 1.0
-    else:
-        rounded = quantize(J.values, h, bits=bits, field_bits=field_bits)
-        levels, field, step = rounded.levels, rounded.field_levels, rounded.step
-    pairs, singles = _RoundingError.of(J.values, levels, step), _RoundingError.of(h, field, step)
-    size = J.n_spins + folds
-    pairs = pairs.joined(
-        singles if folds else _RoundingError()
-    ).twice()  # in both halves of the matrix
-    used = _levels_used(levels, field) if folds else _levels_used(levels)
-    facts = _facts(step, pairs, _RoundingError() if folds else singles, size * (size + 1), used)
-    dense = Triangle(J.n_spins, levels).dense(
-        np.float64 if bits is None else np.int16, field if folds else None
-    )
-    return dense, np.zeros(size, field.dtype) if folds else field, facts
+def _with_field_spin(J: sp.csr_array, h: NDArray[Any]) -> tuple[sp.csr_array, NDArray[Any]]:
+    """Return couplings with one more spin that stands for the field, and no field."""
+    column = sp.csr_array(h[:, None])
+    folded = sp.csr_array(sp.block_array([[J, column], [column.T, None]]))
+    return folded, np.zeros(len(h) + 1)
 
 
-def _lower_sparse(
-    J: Any, h: NDArray[Any], bits: int | None, field_bits: int | None, *, folds: bool
-) -> tuple[Any, NDArray[Any], dict[str, Any]]:
-    if folds:
-        column = sp.csr_array(h[:, None])
-        J = sp.csr_array(sp.block_array([[J, column], [column.T, None]]))
-        h = np.zeros(len(h) + 1)
+def _rounded(
+    values: NDArray[Any], h: NDArray[Any], bits: int | None, field_bits: int | None
+) -> tuple[NDArray[Any], NDArray[Any], float]:
+    """Return the levels of couplings and field, and the step."""
     if bits is None or field_bits is None:
-        coupling, field, step = J, h, 1.0
-    else:
-        rounded = quantize(J, h, bits=bits, field_bits=field_bits)
-        coupling, field, step = rounded.levels, rounded.field_levels, rounded.step
-    pairs, singles = (
-        _RoundingError.of(J.data, coupling.data, step),
-        _RoundingError.of(h, field, step),
-    )
-    size = J.shape[0]
-    used = _levels_used(coupling.data)
-    return coupling, field, _facts(step, pairs, singles, size * (size + 1), used)
+        return values, h, 1.0
+    step = _step(values, h, max_level(bits), max_level(field_bits))
+    return _levels(values, step), _levels(h, step), step
+
+
+def _errors(
+    J: Triangle | sp.csr_array,
+    h: NDArray[Any],
+    levels: NDArray[Any],
+    field: NDArray[Any],
+    step: float,
+    *,
+    folds: bool,
+) -> dict[str, float]:
+    """Return the rounding errors for the report; `folds` makes the field a spin."""
+    # Each pair stands twice in the matrix and counts once in the energy.
+    values, copies = (J.values, 2) if isinstance(J, Triangle) else (np.asarray(J.data), 1)
+    size = len(h) + (folds and isinstance(J, Triangle))
+    largest, total, squares = _rounding_error(values, levels, step)
+    field_largest, field_total, field_squares = _rounding_error(h, field, step)
+    squares = copies * squares + (copies if folds else 1) * field_squares
+    return {
+        "max_error": max(largest, field_largest),
+        "rms_error": float(np.sqrt(squares / (size * (size + 1)))),
+        "energy_error_bound": 0.5 * copies * total + field_total,
+    }
 
 
 def _gauge(n_spins: int, seed: int | None) -> NDArray[np.int8]:
@@ -187,7 +199,7 @@ def _gauge(n_spins: int, seed: int | None) -> NDArray[np.int8]:
     return np.random.default_rng(seed).choice(np.array([-1, 1], dtype=np.int8), n_spins)
 
 
-def _flip(J: Any, gauge: NDArray[np.int8]) -> Any:
+def _flip(J: Levels, gauge: NDArray[np.int8]) -> Levels:
     if (gauge == 1).all():
         return J
     if isinstance(J, np.ndarray):
@@ -200,54 +212,24 @@ def _flip(J: Any, gauge: NDArray[np.int8]) -> Any:
     return flipped
 
 
-def _values(matrix: Any) -> NDArray[Any]:
-    return matrix if isinstance(matrix, np.ndarray) else matrix.data
+def _values(matrix: Levels) -> NDArray[Any]:
+    return matrix if isinstance(matrix, np.ndarray) else np.asarray(matrix.data)
 
 
-@dataclass(frozen=True)
-class _RoundingError:
-    """Rounding errors of some numbers: the largest, their sum, their sum of squares."""
-
-    largest: float = 0.0
-    total: float = 0.0
-    squares: float = 0.0
-
-    @classmethod
-    def of(cls, values: NDArray[Any], levels: NDArray[Any], step: float) -> Self:
-        if levels is values:
-            return cls()
-        error = cls()
-        for piece, rounded in zip(pieces(values), pieces(levels), strict=True):
-            off = np.multiply(rounded, -step, dtype=np.float64)
-            off += piece
-            np.abs(off, out=off)
-            largest, total = float(off.max(initial=0.0)), float(off.sum())
-            error = error.joined(cls(largest, total, float(np.square(off, out=off).sum())))
-        return error
-
-    def joined(self, other: Self) -> Self:
-        largest = max(self.largest, other.largest)
-        return type(self)(largest, self.total + other.total, self.squares + other.squares)
-
-    def twice(self) -> Self:
-        return type(self)(self.largest, 2 * self.total, 2 * self.squares)
-
-
-def _facts(
-    step: float,
-    pairs: _RoundingError,
-    singles: _RoundingError,
-    n_values: int,
-    levels_used: int | None,
-) -> dict[str, Any]:
-    return {
-        "step": step,
-        "levels_used": levels_used,
-        "max_error": max(pairs.largest, singles.largest),
-        "rms_error": float(np.sqrt((pairs.squares + singles.squares) / n_values)),
-        # Each pair stands twice in J and counts once in the energy.
-        "energy_error_bound": 0.5 * pairs.total + singles.total,
-    }
+def _rounding_error(
+    values: NDArray[Any], levels: NDArray[Any], step: float
+) -> tuple[float, float, float]:
+    """Return the largest rounding error, the sum of all, and the sum of their squares."""
+    largest = total = squares = 0.0
+    if levels is values:
+        return largest, total, squares
+    for piece, rounded in zip(pieces(values), pieces(levels), strict=True):
+        off = np.multiply(rounded, -step, dtype=np.float64)
+        off += piece
+        np.abs(off, out=off)
+        largest, total = max(largest, float(off.max(initial=0.0))), total + float(off.sum())
+        squares += float(np.square(off, out=off).sum())
+    return largest, total, squares
 
 
 def _levels_used(*parts: NDArray[Any]) -> int | None:
@@ -259,3 +241,73 @@ def _levels_used(*parts: NDArray[Any]) -> int | None:
         for piece in pieces(levels.view(np.uint16)):
             seen[piece.astype(np.intp)] = True
     return int(np.count_nonzero(seen))
+
+
+def max_level(bits: int) -> int:
+    """Return the largest integer level of a signed, symmetric b-bit coupling."""
+    return 2 ** (bits - 1) - 1
+
+
+@dataclass(frozen=True, eq=False)
+class Quantized:
+    """Integer levels of couplings and field and the value of one level.
+
+    Attributes
+    ----------
+    levels : int16 array of the shape of the couplings, or CSR array of int16
+    field_levels : int16 array, shape (n,)
+    step : float
+        ``J`` is within ``step / 2`` of ``step * levels``, entry by entry, and so is ``h``.
+    """
+
+    levels: NDArray[np.int16] | sp.csr_array
+    field_levels: NDArray[np.int16]
+    step: float
+
+
+def quantize(
+    J: NDArray[Any] | sp.csr_array, h: NDArray[np.float64], *, bits: int, field_bits: int
+) -> Quantized:
+    """Round couplings `J` (CSR, or an array of any shape) and field `h` (n,) to integer levels.
+
+    The step is the smallest that clips nothing. Integers within range are kept exactly.
+
+    Parameters
+    ----------
+    bits, field_bits : int
+        Bits of a coupling and of a field, sign included, at least 2.
+    """
+    values, field, step = _rounded(_values(J), h, bits, field_bits)
+    if isinstance(J, np.ndarray):
+        return Quantized(values, field, step)
+    levels = sp.csr_array((values, J.indices, J.indptr), shape=J.shape, copy=True)
+    return Quantized(levels, field, step)
+
+
+def _levels(values: NDArray[Any], step: float) -> NDArray[np.int16]:
+    levels = np.empty(values.shape, np.int16)
+    # By pieces: 3x faster than at once for 2000 spins.
+    for piece, out in zip(pieces(values.ravel()), pieces(levels.reshape(-1)), strict=True):
+        real = np.divide(piece, step, dtype=np.float64)
+        out[...] = np.rint(real, out=real)
+    return levels
+
+
+def _step(values: NDArray[Any], h: NDArray[Any], top: int, field_top: int) -> float:
+    largest, largest_field = _largest(values), _largest(h)
+    if largest == largest_field == 0.0:
+        return 1.0
+    fits = largest <= top and largest_field <= field_top
+    if fits and _are_integers(values) and _are_integers(h):
+        return 1.0
+    # A subnormal maximum would make a step of zero: never below the smallest normal number.
+    return max(largest / top, largest_field / field_top, float(np.finfo(np.float64).tiny))
+
+
+def _largest(values: NDArray[Any]) -> float:
+    return max(float(values.max(initial=0)), -float(values.min(initial=0)))
+
+
+def _are_integers(values: NDArray[Any]) -> bool:
+    flat = values.ravel()
+    return flat.dtype.kind == "i" or all((part == np.rint(part)).all() for part in pieces(flat))

@@ -1,24 +1,29 @@
-"""Telemetry of a machine: readings with units, and interlocks."""
+"""What a machine reports of itself: telemetry, calibration, and the state of its driver."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import time
-from typing import Annotated, Self
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, ClassVar, Protocol, Self, runtime_checkable
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from cim_hal.errors import InterlockError
-from cim_hal.model.record import FactName, Note
+from cim_hal.model.record import Fact, FactName, Note, Record
 
-__all__ = ["Reading", "Telemetry"]
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
-# Of the JSON form: on the wire telemetry shares a header with other fields.
-MAX_BYTES = 12_000
+__all__ = ["Calibration", "DriverPhase", "DriverState", "Reading", "Supervised", "Telemetry"]
 
-Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Positive = Annotated[Finite, Field(gt=0)]
+Seconds = Annotated[Finite, Field(ge=0)]
 
 
-class Reading(BaseModel):
+class Reading(Record):
     """One measured value or state.
 
     Attributes
@@ -31,14 +36,12 @@ class Reading(BaseModel):
         Unit of a number; empty for pure numbers and states.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     name: FactName
     value: Note
     unit: Annotated[str, Field(max_length=50)] = ""
 
 
-class Telemetry(BaseModel):
+class Telemetry(Record):
     """Readings and interlocks of a machine at one time.
 
     Attributes
@@ -60,23 +63,16 @@ class Telemetry(BaseModel):
     (12.5, ('lid',))
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    max_bytes: ClassVar[int | None] = 12_000
 
     readings: Annotated[tuple[Reading, ...], Field(max_length=128)] = ()
-    interlocks: Annotated[dict[FactName, bool], Field(max_length=64)] = {}
+    interlocks: dict[FactName, bool] = Field(default={}, max_length=64)
     taken_at: Seconds = Field(default_factory=time.time)
 
     @model_validator(mode="after")
     def _names_differ(self) -> Self:
         if len({reading.name for reading in self.readings}) != len(self.readings):
             raise ValueError("two readings have the same name")
-        return self
-
-    @model_validator(mode="after")
-    def _fits_a_message(self) -> Self:
-        n_bytes = len(self.model_dump_json().encode())
-        if n_bytes > MAX_BYTES:
-            raise ValueError(f"it takes {n_bytes} bytes, {MAX_BYTES} fit: report less")
         return self
 
     @property
@@ -110,3 +106,85 @@ class Telemetry(BaseModel):
                 hint="close them at the machine; nothing was run",
                 interlocks=names,
             )
+
+
+class Calibration(Record):
+    """A calibration record; results name it by its fingerprint.
+
+    Attributes
+    ----------
+    valid_s : float
+        Seconds for which the calibration may be used.
+    threshold_w : float or None
+        Pump power at the oscillation threshold, in watts.
+    coupling_gain : float or None
+        Injected field per unit of coupling and amplitude.
+    facts : dict of str to float, int, bool, str or None
+        Other measurements; a quantity with a unit says so in its name
+        (``adc_full_scale_v``).
+    taken_at : float
+        Seconds since 1970, UTC; by default now.
+
+    Examples
+    --------
+    >>> record = Calibration(valid_s=600.0, threshold_w=0.012, taken_at=0.0)
+    >>> record.fingerprint[:14], record.is_stale(599.0), record.is_stale(601.0)
+    ('sha256:b5b22d7', False, True)
+    """
+
+    max_bytes: ClassVar[int | None] = 30_000
+
+    valid_s: Positive
+    threshold_w: Positive | None = None
+    coupling_gain: Finite | None = None
+    facts: dict[FactName, Fact] = Field(default={}, max_length=256)
+    taken_at: Seconds = Field(default_factory=time.time)
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the fields as JSON with sorted keys and no spaces."""
+        text = json.dumps(self.model_dump(), sort_keys=True, separators=(",", ":"))
+        return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
+
+    def is_stale(self, age_s: float) -> bool:
+        """Whether the calibration is too old at this age in seconds."""
+        return age_s > self.valid_s
+
+
+class DriverPhase(StrEnum):
+    """Phase of a driver process."""
+
+    READY = "ready"
+    STARTING = "starting"
+    BROKEN = "broken"
+
+
+class DriverState(Record):
+    """State of a driver process.
+
+    Attributes
+    ----------
+    phase : DriverPhase
+        ``ready``; ``starting`` after a crash, when jobs wait; ``broken`` after several failed
+        starts, when jobs are refused and the start is tried again from time to time.
+    restarts : int
+        Number of restarts.
+    fault : str
+        Why it last ended; empty if it never has.
+    retry_after_s : float
+        Seconds from this report to the next start of a broken driver.
+    """
+
+    phase: Annotated[DriverPhase, Field(strict=False)] = DriverPhase.READY
+    restarts: Annotated[int, Field(ge=0)] = 0
+    fault: Annotated[str, Field(max_length=2000)] = ""
+    retry_after_s: Seconds = 0.0
+
+
+@runtime_checkable
+class Supervised(Protocol):
+    """A driver whose process is supervised and restarted."""
+
+    def subscribe(self, tell: Callable[[DriverState], None]) -> None:
+        """Call `tell`, from any thread, with the present state and at each change."""
+        ...

@@ -3,9 +3,8 @@
 from cim_hal.model.files import ModelFile, read_model
 from cim_hal.model.ising import IsingModel
 from cim_hal.model.record import LoweringReport, RunRecord
-from cim_hal.model.sampleset import SampleSet
-from cim_hal.model.schedule import PumpSchedule
-from cim_hal.model.trace import Trace, TraceRequest
+from cim_hal.model.sampleset import SampleSet, Trace
+from cim_hal.model.schedule import PumpSchedule, TraceRequest
 
 __all__ = [
     "IsingModel",

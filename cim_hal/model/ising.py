@@ -17,15 +17,90 @@ import numpy as np
 import scipy.sparse as sp
 
 from cim_hal.errors import ModelError
-from cim_hal.model.change import Change, Pairs
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["Couplings", "IsingModel"]
+__all__ = ["Change", "Couplings", "IsingModel", "Pairs"]
 
-# A float64 array or a scipy CSR array of float64; scipy ships no types.
-Couplings: TypeAlias = Any
+Couplings: TypeAlias = "NDArray[np.float64] | sp.csr_array"
+
+
+@dataclass(frozen=True, eq=False)
+class Pairs:
+    """New couplings J[i, j] = J[j, i] of some pairs i < j, sorted by i and j, each once.
+
+    Attributes
+    ----------
+    rows, columns : int64 arrays, shape (pairs,)
+    values : float64 array, shape (pairs,)
+    """
+
+    rows: NDArray[np.int64]
+    columns: NDArray[np.int64]
+    values: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, rows: ArrayLike, columns: ArrayLike, values: ArrayLike, n_spins: int) -> Self:
+        """Make pairs from lists in any order.
+
+        Raises
+        ------
+        ModelError
+            The lengths differ, a pair is out of range, repeated or on the diagonal, or a value is
+            not finite.
+        """
+        i, j, J = _flat("rows", rows), _flat("columns", columns), _flat("values", values)
+        if not len(i) == len(j) == len(J) or i.dtype.kind not in "iu" or j.dtype.kind not in "iu":
+            raise ModelError(
+                f"rows {i.shape} {i.dtype}, columns {j.shape} {j.dtype} and values {J.shape}",
+                hint="rows and columns are integers, and all three have one length",
+            )
+        first, second = np.minimum(i, j).astype(np.int64), np.maximum(i, j).astype(np.int64)
+        order = np.lexsort((second, first))
+        pairs = cls(first[order], second[order], J[order].astype(np.float64))
+        pairs._check(n_spins)
+        return pairs
+
+    def _check(self, n_spins: int) -> None:
+        rows, columns, values = self.rows, self.columns, self.values
+        same = np.r_[False, (np.diff(rows) == 0) & (np.diff(columns) == 0)]
+        for wrong, what in (
+            ((rows < 0) | (columns >= n_spins), f"is out of range of {n_spins} spins"),
+            (rows == columns, "is on the diagonal"),
+            (same, "is given twice"),
+            (~np.isfinite(values), "is not finite"),
+        ):
+            if wrong.any():
+                at = int(np.flatnonzero(wrong)[0])
+                raise ModelError(f"J[{rows[at]},{columns[at]}] = {values[at]} {what}")
+
+    def put(self, J: Couplings) -> Couplings:
+        """Return a copy of `J`, dense or CSR, with these couplings in both triangles."""
+        if isinstance(J, np.ndarray):
+            copied = J.copy()
+            copied[self.rows, self.columns] = copied[self.columns, self.rows] = self.values
+            return copied
+        where = np.r_[self.rows, self.columns], np.r_[self.columns, self.rows]
+        new = sp.csr_array((np.r_[self.values, self.values], where), shape=J.shape)
+        is_new = sp.csr_array((np.ones(len(where[0])), where), shape=J.shape)
+        matrix = sp.csr_array(J - J.multiply(is_new) + new)
+        matrix.eliminate_zeros()
+        return matrix
+
+
+@dataclass(frozen=True, eq=False)
+class Change:
+    """The origin of a model: its base, which may be collected, and the changed couplings.
+
+    Attributes
+    ----------
+    base : weak reference to IsingModel
+    pairs : Pairs
+    """
+
+    base: weakref.ref[IsingModel]
+    pairs: Pairs
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,10 +139,10 @@ class IsingModel:
 
     def __post_init__(self) -> None:
         _check_couplings(self.J)
-        if self.h.shape != (self.n_spins,):
+        if self.h.shape != _shape(self.J)[:1]:
             raise ModelError(
                 f"h has shape {self.h.shape}, J has shape {self.J.shape}",
-                hint=f"h must have shape ({self.n_spins},)",
+                hint=f"h must have shape {_shape(self.J)[:1]}",
             )
         if not np.isfinite(self.h).all():
             bad = int(np.flatnonzero(~np.isfinite(self.h))[0])
@@ -83,7 +158,7 @@ class IsingModel:
     ) -> Self:
         """Make a model from couplings `J` (n, n), dense or scipy-sparse, and field `h` (n,)."""
         couplings = _as_couplings(J)
-        field = np.zeros(couplings.shape[0]) if h is None else _as_floats(h, "h")
+        field = np.zeros(_shape(couplings)[:1]) if h is None else _as_floats(h, "h")
         return cls(couplings, field, float(offset))
 
     @classmethod
@@ -168,7 +243,7 @@ class IsingModel:
     @property
     def n_spins(self) -> int:
         """Number of spins n."""
-        return int(self.J.shape[0])
+        return len(self.h)
 
     @property
     def is_sparse(self) -> bool:
@@ -230,7 +305,11 @@ def _as_couplings(J: ArrayLike | sp.sparray | sp.spmatrix) -> Couplings:
 
 
 def _values(J: Couplings) -> NDArray[np.float64]:
-    return J if isinstance(J, np.ndarray) else J.data
+    return J if isinstance(J, np.ndarray) else np.asarray(J.data, np.float64)
+
+
+def _shape(J: Couplings) -> tuple[int, ...]:
+    return tuple(J.shape or ())  # `csr_array.shape` is not annotated
 
 
 def _hollow(matrix: Couplings) -> Couplings:
@@ -244,9 +323,10 @@ def _hollow(matrix: Couplings) -> Couplings:
 
 
 def _check_square_and_finite(J: Couplings, name: str) -> None:
-    if J.ndim != 2 or J.shape[0] != J.shape[1] or J.shape[0] == 0:
+    shape = _shape(J)
+    if len(shape) != 2 or shape[0] != shape[1] or shape[0] == 0:
         raise ModelError(
-            f"{name} has shape {J.shape}", hint="it must be square, (n, n), with n of at least 1"
+            f"{name} has shape {shape}", hint="it must be square, (n, n), with n of at least 1"
         )
     if not np.isfinite(_values(J)).all():
         raise ModelError(f"{name} has {_first_bad_entry(J)}", hint="every entry must be finite")
@@ -279,3 +359,12 @@ def _check_couplings(J: Couplings) -> None:
             f"J has the diagonal entry J[{at},{at}] = {J.diagonal()[at]}",
             hint="it only adds the constant -J[i,i]/2 to the energy: set it to 0 and use offset",
         )
+
+
+def _flat(name: str, values: ArrayLike) -> NDArray[Any]:
+    array = np.asarray(values)
+    if array.shape == (0,):
+        return array.astype(np.int64)
+    if array.ndim != 1 or array.dtype.kind not in "iuf":
+        raise ModelError(f"{name} has shape {array.shape} and type {array.dtype}", hint="a list")
+    return array

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, TypeAlias
+from typing import Annotated, ClassVar, Self, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-__all__ = ["Fact", "FactName", "LoweringReport", "Note", "Notes", "RunRecord"]
+__all__ = ["Fact", "FactName", "LoweringReport", "Note", "Notes", "Record", "RunRecord"]
 
 MAX_NOTES = 32
 
@@ -19,7 +19,24 @@ Fact: TypeAlias = Note | None
 Notes: TypeAlias = Annotated[dict[FactName, Note], Field(max_length=MAX_NOTES)]
 
 
-class LoweringReport(BaseModel):
+class Record(BaseModel):
+    """A frozen value without unknown fields; `max_bytes` bounds its JSON form, if it is set."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    # On the wire some records share a header with other fields.
+    max_bytes: ClassVar[int | None] = None
+
+    @model_validator(mode="after")
+    def _fits_a_message(self) -> Self:
+        if self.max_bytes is not None:
+            n_bytes = len(self.model_dump_json().encode())
+            if n_bytes > self.max_bytes:
+                raise ValueError(f"it takes {n_bytes} bytes, {self.max_bytes} fit: shorten it")
+        return self
+
+
+class LoweringReport(Record):
     """How lowering a model to a machine changed its numbers.
 
     Dense and sparse forms of one model give the same report: entries that are zero count.
@@ -47,8 +64,6 @@ class LoweringReport(BaseModel):
         Spins occupied on the machine.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     bits: int | None
     step: float
     levels_used: int | None
@@ -60,7 +75,7 @@ class LoweringReport(BaseModel):
     machine_spins: int
 
 
-class RunRecord(BaseModel):
+class RunRecord(Record):
     """The provenance of a sample set, for the laboratory book.
 
     Attributes
@@ -88,8 +103,6 @@ class RunRecord(BaseModel):
     calibration : str
         Fingerprint of the calibration in force when the job ran; empty if there was none.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     device: str
     job: str

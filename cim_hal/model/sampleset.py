@@ -1,4 +1,4 @@
-"""Samples of a model, sorted by its energy."""
+"""Samples of a model, sorted by its energy, and traces of amplitudes during the runs."""
 
 from __future__ import annotations
 
@@ -12,9 +12,53 @@ if TYPE_CHECKING:
 
     from cim_hal.model.ising import IsingModel
     from cim_hal.model.record import RunRecord
-    from cim_hal.model.trace import Trace
 
-__all__ = ["SampleSet"]
+__all__ = ["SampleSet", "Trace"]
+
+
+@dataclass(frozen=True, eq=False)
+class Trace:
+    """Amplitudes during the first runs of a job.
+
+    Runs are in the order of the job, not sorted by energy as in a `SampleSet`.
+
+    Attributes
+    ----------
+    round_trips : int64 array, shape (k,)
+        Round trip after which each frame was taken, increasing; the first round trip is 1.
+    pump : float64 array, shape (k,)
+        Pump rate of these round trips, in thresholds.
+    amplitudes : float32 array, shape (k, runs, n)
+        Analog in-phase amplitudes; their signs are the spins.
+    """
+
+    round_trips: NDArray[np.int64]
+    pump: NDArray[np.float64]
+    amplitudes: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.round_trips)
+
+    @property
+    def n_runs(self) -> int:
+        """Number of recorded runs."""
+        return self.amplitudes.shape[1]
+
+    @property
+    def spins(self) -> NDArray[np.int8]:
+        """Spins (k, runs, n): the sign of the amplitudes, an exact zero counts as +1."""
+        return np.where(self.amplitudes < 0, -1, 1).astype(np.int8)
+
+    def energies(self, model: IsingModel) -> NDArray[np.float64]:
+        """Return the energies of `model` at every frame, float64, shape (k, runs).
+
+        Raises
+        ------
+        ModelError
+            The model has another number of spins.
+        """
+        # frame by frame: all at once would take 8 bytes for each of the amplitudes
+        return np.array([model.energy(np.where(x < 0, -1, 1)) for x in self.amplitudes])
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,4 +1,4 @@
-"""The pump schedule of a run: pump rate against round trips."""
+"""The pump schedule of a run, and which amplitudes to record during it."""
 
 from __future__ import annotations
 
@@ -7,17 +7,19 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from cim_hal.errors import ScheduleError
+from cim_hal.errors import ModelError, ScheduleError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-__all__ = ["PumpSchedule"]
+__all__ = ["MAX_TRACE_BYTES", "PumpSchedule", "TraceRequest"]
 
 MAX_ROUND_TRIPS = 10_000_000
 MAX_KNOTS = 1024
+# Amplitudes of one job's trace; the same for every machine.
+MAX_TRACE_BYTES = 64 * 1024**2
 
 
 @dataclass(frozen=True)
@@ -83,3 +85,48 @@ class PumpSchedule:
         """Return the pump rate of every round trip, float64, shape (round_trips,)."""
         at = np.linspace(0.0, len(self.pump) - 1.0, self.round_trips)
         return np.interp(at, np.arange(len(self.pump)), self.pump)
+
+
+@dataclass(frozen=True)
+class TraceRequest:
+    """Which amplitudes to record during a job.
+
+    A frame is taken after round trips `every`, 2 `every`, … and after the last one.
+
+    Parameters
+    ----------
+    every : int
+        Round trips between two frames.
+    runs : int
+        Number of first runs to record, at most.
+
+    Raises
+    ------
+    ModelError
+        One of them is less than 1.
+
+    Examples
+    --------
+    >>> TraceRequest(every=4, runs=1).frames(10)
+    array([ 4,  8, 10])
+    """
+
+    every: int
+    runs: int = 1
+
+    def __post_init__(self) -> None:
+        for name in ("every", "runs"):
+            if getattr(self, name) < 1:
+                raise ModelError(f"trace.{name} = {getattr(self, name)}", hint="at least 1")
+
+    def n_frames(self, round_trips: int) -> int:
+        """Return the number of frames of a run."""
+        return -(-round_trips // self.every)
+
+    def frames(self, round_trips: int) -> NDArray[np.int64]:
+        """Return the round trips after which frames are taken, int64, shape (k,)."""
+        return np.minimum(np.arange(1, self.n_frames(round_trips) + 1) * self.every, round_trips)
+
+    def n_bytes(self, round_trips: int, n_runs: int, n_spins: int) -> int:
+        """Return the size of the amplitudes, 4 bytes each."""
+        return 4 * self.n_frames(round_trips) * min(self.runs, n_runs) * n_spins

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cim_hal.errors import CimError, Detail
-    from cim_hal.machine.calibration import Calibration
     from cim_hal.machine.driver import Program
+    from cim_hal.machine.telemetry import Calibration
     from cim_hal.protocol.couplings.content import Couplings, EncodedCouplings, LoweredCouplings
     from cim_hal.protocol.jobs.records import Record
     from cim_hal.protocol.wire.base import Message

@@ -9,7 +9,7 @@ import numpy as np
 
 from cim_hal.errors import DriverFaultError
 from cim_hal.machine.driver import PartialReadouts, Readout
-from cim_hal.model.trace import Trace
+from cim_hal.model.sampleset import Trace
 from cim_hal.protocol.wire.results import Result, pack_spins
 
 if TYPE_CHECKING:

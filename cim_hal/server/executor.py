@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, TypeAlias, TypeVar
 from pydantic import ValidationError
 
 from cim_hal.errors import CimError, JobCancelledError
-from cim_hal.machine.driver_state import DriverState, Supervised
-from cim_hal.machine.stop import StopToken
-from cim_hal.machine.telemetry import Telemetry
+from cim_hal.machine.driver import StopToken
+from cim_hal.machine.telemetry import DriverState, Supervised, Telemetry
 from cim_hal.protocol.couplings.content import LoweredCouplings, lower_encoded
 from cim_hal.protocol.effects import Calibrate, Done, Lower, MakeSafe, Operation, Run, Stop
 from cim_hal.protocol.wire.messages.jobs import Progress
@@ -26,8 +25,8 @@ from cim_hal.server.storage.memory_journal import MemoryJournal
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from cim_hal.machine.calibration import Calibration
     from cim_hal.machine.driver import Driver
+    from cim_hal.machine.telemetry import Calibration
     from cim_hal.protocol.wire.results import Result
     from cim_hal.server.storage.memory_journal import Journal
 

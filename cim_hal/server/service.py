@@ -11,9 +11,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from cim_hal.errors import CimError, LocalProtocolError
-from cim_hal.machine.calibration import Calibration
-from cim_hal.machine.driver_state import DriverState
-from cim_hal.machine.telemetry import Telemetry
+from cim_hal.machine.telemetry import Calibration, DriverState, Telemetry
 from cim_hal.protocol.core import ServerCore
 from cim_hal.protocol.couplings.content import LoweredCouplings
 from cim_hal.protocol.effects import (

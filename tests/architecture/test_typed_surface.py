@@ -21,6 +21,8 @@ BLOCKING = """
     energies = samples.energies
     energy = model.energy(samples.spins)
     best = samples.best
+    lowering = lower(model, session.describe().capabilities)
+    lifted = lowering.lift(samples.spins)
     job = session.submit(model, n_runs=2)
     state = job.state
     waited = job.wait(1.0)
@@ -47,7 +49,7 @@ ASYNCIO = """
 """
 PROGRAM = """
 import numpy as np
-from cim_hal import DevicePool, IsingModel, PumpSchedule, open_device, open_device_async
+from cim_hal import DevicePool, IsingModel, PumpSchedule, lower, open_device, open_device_async
 from emulator import EmulatedCim
 
 model = IsingModel.from_couplings(np.zeros((2, 2)))
@@ -74,6 +76,8 @@ WRONG = """
 # None of these has a type of its own in numpy's stubs or is an array of one known type.
 EXPECTED = {
     "samples": "SampleSet",
+    "lowering": "Lowering",
+    "lifted": "signedinteger[numpy._typing._nbit_base._8Bit]",
     "state": "JobState",
     "result": "SampleSet",
     "lease": "Lease",

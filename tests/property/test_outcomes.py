@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cim_hal.errors import CimError, DriverFaultError, JobCancelledError, StorageError
-from cim_hal.machine.calibration import Calibration
+from cim_hal.machine.telemetry import Calibration
 from cim_hal.protocol.couplings.content import lower_encoded
 from cim_hal.protocol.effects import Calibrate, Lower, Persist, Reply, Run
 from cim_hal.protocol.jobs.records import Accepted, Dropped, Ended, Started

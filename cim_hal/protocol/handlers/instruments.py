@@ -14,7 +14,7 @@ from cim_hal.errors import (
     UnavailableError,
     UnknownReferenceError,
 )
-from cim_hal.machine.driver_state import DriverPhase, DriverState
+from cim_hal.machine.telemetry import DriverPhase, DriverState
 from cim_hal.protocol.effects import Audit, Calibrate, Effect, Run, Stop
 from cim_hal.protocol.wire.errors import to_wire
 from cim_hal.protocol.wire.messages.instruments import (
@@ -33,8 +33,7 @@ from cim_hal.protocol.wire.messages.instruments import (
 )
 
 if TYPE_CHECKING:
-    from cim_hal.machine.calibration import Calibration
-    from cim_hal.machine.telemetry import Telemetry
+    from cim_hal.machine.telemetry import Calibration, Telemetry
     from cim_hal.protocol.effects import Asked, Handlers
     from cim_hal.protocol.server_state import ServerState
     from cim_hal.protocol.wire.roles import User

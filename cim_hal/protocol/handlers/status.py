@@ -6,7 +6,7 @@ from itertools import islice
 from math import isinf
 from typing import TYPE_CHECKING
 
-from cim_hal.machine.driver_state import DriverPhase
+from cim_hal.machine.telemetry import DriverPhase
 from cim_hal.protocol.jobs.state import JobState
 from cim_hal.protocol.monitoring import MAX_SHOWN
 from cim_hal.protocol.wire.messages.status import (

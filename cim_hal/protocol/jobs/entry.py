@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 from cim_hal.errors import CapabilityError, CimError, DeviceRestartedError, JobCancelledError
 from cim_hal.machine.driver import Program
 from cim_hal.model.record import RunRecord
-from cim_hal.model.schedule import PumpSchedule
-from cim_hal.model.trace import TraceRequest
+from cim_hal.model.schedule import PumpSchedule, TraceRequest
 from cim_hal.protocol.jobs.records import Ended
 from cim_hal.protocol.jobs.state import TERMINAL, JobEvent, JobState, after
 from cim_hal.protocol.wire.errors import to_wire

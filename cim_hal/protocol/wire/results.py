@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cim_hal.model.record import Note
-    from cim_hal.model.trace import Trace
+    from cim_hal.model.sampleset import Trace
 
 __all__ = [
     "Result",

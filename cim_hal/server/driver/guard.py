@@ -8,16 +8,14 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
 
 from cim_hal.errors import CimError, DriverFaultError, UnavailableError
-from cim_hal.machine.calibration import Calibration
 from cim_hal.machine.capabilities import Capabilities
-from cim_hal.machine.telemetry import Telemetry
+from cim_hal.machine.telemetry import Calibration, Telemetry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from cim_hal.machine.driver import Driver, Program, Readout
+    from cim_hal.machine.driver import Driver, Program, Readout, StopToken
     from cim_hal.machine.lowering import Lowering
-    from cim_hal.machine.stop import StopToken
 
 __all__ = ["FRESH_S", "DriverGuard", "call_driver", "close_driver", "make_safe"]
 

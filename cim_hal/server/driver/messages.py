@@ -16,13 +16,12 @@ from pydantic import Field
 
 from cim_hal.errors import CimError, RemoteProtocolError, TargetError
 from cim_hal.machine import driver
-from cim_hal.machine.calibration import Calibration
 from cim_hal.machine.capabilities import Capabilities
 from cim_hal.machine.lowering import Lowering
-from cim_hal.machine.telemetry import Telemetry
+from cim_hal.machine.telemetry import Calibration, Telemetry
 from cim_hal.model.record import LoweringReport, Notes
-from cim_hal.model.schedule import MAX_KNOTS, PumpSchedule
-from cim_hal.model.trace import MAX_TRACE_BYTES, Trace, TraceRequest
+from cim_hal.model.sampleset import Trace
+from cim_hal.model.schedule import MAX_KNOTS, MAX_TRACE_BYTES, PumpSchedule, TraceRequest
 from cim_hal.protocol.wire.base import ErrorMessage, Message, Number, Wire, one_of
 from cim_hal.protocol.wire.codec import Codec, FrameLimits
 from cim_hal.protocol.wire.errors import as_error, to_wire

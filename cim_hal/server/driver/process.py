@@ -25,12 +25,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from cim_hal.machine.calibration import Calibration
     from cim_hal.machine.capabilities import Capabilities
-    from cim_hal.machine.driver import Program, Readout
-    from cim_hal.machine.driver_state import DriverState
-    from cim_hal.machine.stop import StopToken
-    from cim_hal.machine.telemetry import Telemetry
+    from cim_hal.machine.driver import Program, Readout, StopToken
+    from cim_hal.machine.telemetry import Calibration, DriverState, Telemetry
     from cim_hal.server.driver.child import Child
 
 __all__ = ["DriverProcess"]

@@ -15,7 +15,7 @@ from cim_hal.errors import (
     JobCancelledError,
     UnavailableError,
 )
-from cim_hal.machine.driver_state import DriverPhase, DriverState
+from cim_hal.machine.telemetry import DriverPhase, DriverState
 from cim_hal.protocol.wire.base import ErrorMessage
 from cim_hal.protocol.wire.packet import ID_BYTES, Kind, Packet
 from cim_hal.server.driver import messages
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from cim_hal.machine.capabilities import Capabilities
-    from cim_hal.machine.stop import StopToken
+    from cim_hal.machine.driver import StopToken
 
 __all__ = ["Backoff", "DriverOptions", "Supervisor"]
 

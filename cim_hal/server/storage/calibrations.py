@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from cim_hal.errors import TargetError
-from cim_hal.machine.calibration import MAX_BYTES, Calibration
+from cim_hal.machine.telemetry import Calibration
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["CalibrationStore", "age_s"]
 
 MAX_READ = 1000
+MAX_FILE_BYTES = 60_000
 
 log = logging.getLogger(__name__)
 
@@ -77,7 +78,7 @@ def _name(record: Calibration) -> str:
 def _read(path: Path) -> Calibration | None:
     try:
         with path.open("rb") as file:
-            record = Calibration.model_validate_json(file.read(2 * MAX_BYTES))
+            record = Calibration.model_validate_json(file.read(MAX_FILE_BYTES))
     except (OSError, ValidationError) as error:
         log.warning("%s holds no calibration: %s", path, type(error).__name__)
         return None

@@ -14,7 +14,7 @@ import numpy as np
 
 from cim_hal.errors import CimError, JournalError, StorageError, UnknownReferenceError
 from cim_hal.model.record import Notes
-from cim_hal.model.trace import Trace
+from cim_hal.model.sampleset import Trace
 from cim_hal.protocol.couplings.content import Couplings, EncodedCouplings
 from cim_hal.protocol.couplings.formats import n_bytes
 from cim_hal.protocol.wire.base import Message, Number, one_of

@@ -6,9 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from cim_hal.machine.calibration import Calibration
-from cim_hal.machine.driver_state import DriverState
-from cim_hal.machine.telemetry import Telemetry
+from cim_hal.machine.telemetry import Calibration, DriverState, Telemetry
 from cim_hal.protocol.wire.base import Digest, ErrorMessage, Number, Reply, Request, Token, Wire
 from cim_hal.protocol.wire.roles import Role
 

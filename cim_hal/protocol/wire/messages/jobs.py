@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from cim_hal.machine.setting import MAX_SETTINGS
+from cim_hal.machine.capabilities import MAX_SETTINGS
 from cim_hal.model.record import FactName, RunRecord
 from cim_hal.protocol.jobs.state import JobState
 from cim_hal.protocol.wire.base import ErrorMessage, Number, Reply, Request, Text, Token, Wire

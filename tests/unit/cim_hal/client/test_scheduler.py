@@ -8,7 +8,7 @@ from cim_machines import Patient
 from cim_hal import AsyncDevicePool, IsingModel, PumpSchedule, Telemetry
 from cim_hal.client import scheduler
 from cim_hal.client.scheduler import unavailability
-from cim_hal.machine.driver_state import DriverState
+from cim_hal.machine.telemetry import DriverState
 from cim_hal.protocol.wire.messages import DeviceStatus, StatusReport
 from cim_hal.protocol.wire.messages.status import LockSummary, StopSummary, Throughput
 

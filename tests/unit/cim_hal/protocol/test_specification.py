@@ -16,8 +16,8 @@ from cim_hal import (
     Setting,
     Telemetry,
 )
-from cim_hal.machine.driver_state import DriverState
-from cim_hal.model.trace import MAX_TRACE_BYTES
+from cim_hal.machine.telemetry import DriverState
+from cim_hal.model.schedule import MAX_TRACE_BYTES
 from cim_hal.protocol.jobs.state import JOB, JobEvent
 from cim_hal.protocol.wire import messages
 from cim_hal.protocol.wire.codec import DTYPES

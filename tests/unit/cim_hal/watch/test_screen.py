@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from cim_hal import Reading, Telemetry
-from cim_hal.machine.driver_state import DriverState
+from cim_hal.machine.telemetry import DriverState
 from cim_hal.protocol.wire.messages.instruments import DeviceStatus
 from cim_hal.protocol.wire.messages.status import (
     EventSummary,

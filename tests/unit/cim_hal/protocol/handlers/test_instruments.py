@@ -7,7 +7,7 @@ from cim_wire import CAPABILITIES, Bench, replies, runs
 
 from cim_hal import Calibration, Reading, Telemetry
 from cim_hal.errors import CapabilityError
-from cim_hal.machine.driver_state import DriverPhase, DriverState
+from cim_hal.machine.telemetry import DriverPhase, DriverState
 from cim_hal.protocol.effects import Calibrate, Stop
 from cim_hal.protocol.handlers.instruments import HISTORY
 from cim_hal.protocol.wire.messages import (

@@ -32,8 +32,8 @@ def test_an_error_crosses_the_wire_with_its_sentence_hint_and_fields(cls):
 
 
 def test_a_class_the_table_lacks_travels_as_its_base():
-    class LaserOffError(errors.DeviceError):
-        code = "device.laser_off"
+    class LaserOffError(errors.DeviceError, code="device.laser_off"):
+        """Unknown on the wire."""
 
     assert to_wire(LaserOffError("off")).code == "device"
 
