@@ -29,14 +29,12 @@ from cim_hal.protocol.wire.errors import to_wire
 from cim_hal.protocol.wire.packet import Packet, answer
 from cim_hal.protocol.wire.results import Result
 from cim_hal.protocol.wire.roles import LOCAL
-from cim_hal.server import audit
 from cim_hal.server.collector import ResultCollector
-from cim_hal.server.executor import Executor, internal_error
-from cim_hal.server.logs import about
+from cim_hal.server.executor import Executor, MemoryJournal, internal_error
+from cim_hal.server.logs import about, audit
 from cim_hal.server.process_usage import memory_bytes, open_files
 from cim_hal.server.status_snapshot import StatusSnapshot
 from cim_hal.server.storage.calibrations import age_s
-from cim_hal.server.storage.memory_journal import MemoryJournal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -46,9 +44,8 @@ if TYPE_CHECKING:
     from cim_hal.protocol.monitoring import Counters
     from cim_hal.protocol.wire.limits import Limits
     from cim_hal.protocol.wire.roles import User
-    from cim_hal.server.executor import Update
+    from cim_hal.server.executor import Journal, Update
     from cim_hal.server.storage.calibrations import CalibrationStore
-    from cim_hal.server.storage.memory_journal import Journal
 
 __all__ = ["TICK_S", "Service"]
 
@@ -252,7 +249,7 @@ class Service:
             case Persist():
                 return self._persist(effect)
             case Audit():
-                audit.write(effect.event, effect.user, **effect.facts)
+                audit(effect.event, effect.user, **effect.facts)
             case Run():
                 self._executor.perform(self._core.instruments.ready(effect, self._clock()))
             case _:

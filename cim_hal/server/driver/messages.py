@@ -23,9 +23,8 @@ from cim_hal.model.record import LoweringReport, Notes
 from cim_hal.model.sampleset import Trace
 from cim_hal.model.schedule import MAX_KNOTS, MAX_TRACE_BYTES, PumpSchedule, TraceRequest
 from cim_hal.protocol.wire.base import ErrorMessage, Message, Number, Wire, one_of
-from cim_hal.protocol.wire.codec import Codec, FrameLimits
+from cim_hal.protocol.wire.codec import Codec, FrameLimits, prefix, read_frames
 from cim_hal.protocol.wire.errors import as_error, to_wire
-from cim_hal.protocol.wire.framing import prefix, read_frames
 from cim_hal.protocol.wire.packet import Kind, Packet
 
 if TYPE_CHECKING:

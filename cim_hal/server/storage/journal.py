@@ -87,13 +87,16 @@ def default_folder(target: str) -> Path:
 
 
 class DiskJournal:
-    """A `Journal` in a folder.
+    """Keeps jobs beyond the life of a server, in a folder.
+
+    One thread calls `write` and `load`, any thread the other methods.
 
     Parameters
     ----------
     folder : Path
         Created if missing; readable by its owner alone.
     keys : IdempotencyRules
+        How long idempotency keys are remembered.
     max_bytes : int
         Limit for couplings that no job waits for.
 
@@ -131,7 +134,7 @@ class DiskJournal:
         }
 
     def controls(self) -> EpochRecord | None:
-        """Return what was kept of locks and stops.
+        """Return the last epoch and the emergency stop in force; None if nothing was kept.
 
         Raises
         ------
@@ -146,7 +149,7 @@ class DiskJournal:
             return EpochRecord(int(row["number"]), stopped or None)
 
     def load(self, device: str) -> list[Saved]:
-        """Return the jobs that were kept.
+        """Return the kept jobs, the oldest first; `device` is the name of the machine.
 
         Raises
         ------
@@ -164,7 +167,13 @@ class DiskJournal:
         return saved
 
     def write(self, record: Record) -> None:
-        """Keep a record."""
+        """Keep a record. Once this returns, a crash does not undo it.
+
+        Raises
+        ------
+        StorageError
+            It cannot be written now; no part of it was.
+        """
         try:
             self._writers[type(record)](record)
         except BaseException as error:
@@ -174,15 +183,24 @@ class DiskJournal:
             raise
 
     def keep_couplings(self, digest: str, content: Couplings) -> None:
-        """Keep couplings."""
+        """Keep couplings under the digest of their content, unless they are kept already."""
         self._spool.keep_couplings(digest, content, tuple(self._waited_for.values()))
 
     def couplings(self, digest: str) -> Couplings:
-        """Return couplings that were kept."""
+        """Return couplings that were kept.
+
+        Raises
+        ------
+        UnknownReferenceError
+            They are not kept, or damaged.
+        """
         return self._spool.couplings(digest)
 
     def keep_result(self, job: str, result: Result) -> Result:
-        """Write a result; on a full disk it stays in memory, and its record waits for room."""
+        """Keep a result before its record is written; return the object to read it from.
+
+        On a full disk it stays in memory, and its record waits for room.
+        """
         try:
             return self._spool.keep_result(job, result)
         except StorageError as error:

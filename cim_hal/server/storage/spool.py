@@ -1,6 +1,6 @@
 """Couplings and results as files beside a journal: by content, and by job.
 
-Each file is one message of `framing`, written whole or not at all.
+Each file is one message of `protocol.wire.codec`, written whole or not at all.
 """
 
 from __future__ import annotations
@@ -18,19 +18,20 @@ from cim_hal.model.sampleset import Trace
 from cim_hal.protocol.couplings.content import Couplings, EncodedCouplings
 from cim_hal.protocol.couplings.formats import n_bytes
 from cim_hal.protocol.wire.base import Message, Number, one_of
-from cim_hal.protocol.wire.codec import Codec, FrameLimits
-from cim_hal.protocol.wire.framing import FILE_MAGIC, file_messages, file_parts
+from cim_hal.protocol.wire.codec import FILE_MAGIC, Codec, FrameLimits, file_messages, file_parts
 from cim_hal.protocol.wire.messages.couplings import CouplingSpec
 from cim_hal.protocol.wire.packet import NO_ID, Kind, Packet
 from cim_hal.protocol.wire.results import Result
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterable
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-__all__ = ["Spool", "storage_error"]
+    from cim_hal.protocol.wire.codec import Buffer
+
+__all__ = ["Spool", "storage_error", "write_whole"]
 
 MAX_ARRAY_BYTES = 16 * 1024**3
 TEMPORARY = ".part"
@@ -235,6 +236,12 @@ def storage_error(error: Exception) -> StorageError:
 
 
 def _write(path: Path, body: Any, *arrays: NDArray[Any]) -> None:
+    """Write a message as a file; see `write_whole`."""
+    frames = _CODEC.encode(Packet(Kind.RECORD, NO_ID, body, buffers=arrays))
+    write_whole(path, (FILE_MAGIC, *file_parts(frames)))
+
+
+def write_whole(path: Path, parts: Iterable[Buffer]) -> None:
     """Write a file, or leave what was there before; it is on the disk when this returns.
 
     Raises
@@ -242,13 +249,10 @@ def _write(path: Path, body: Any, *arrays: NDArray[Any]) -> None:
     StorageError
         The disk is full, or cannot be written.
     """
-    frames = _CODEC.encode(Packet(Kind.RECORD, NO_ID, body, buffers=arrays))
     temporary = path.with_name(path.name + TEMPORARY)
     try:
         with temporary.open("wb") as file:
-            file.write(FILE_MAGIC)
-            for part in file_parts(frames):
-                file.write(part)
+            file.writelines(parts)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)

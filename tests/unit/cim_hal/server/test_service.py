@@ -12,8 +12,8 @@ from cim_hal.protocol.effects import Persist
 from cim_hal.protocol.wire.messages import Describe, Hello, Ping
 from cim_hal.protocol.wire.packet import Kind, Packet
 from cim_hal.server import service as service_module
+from cim_hal.server.executor import MemoryJournal
 from cim_hal.server.service import Clock, Service
-from cim_hal.server.storage.memory_journal import MemoryJournal
 
 ERRORS = [MemoryError, OSError, KeyError, RecursionError, RuntimeWarning]
 MODEL = IsingModel.from_couplings([[0, 1], [1, 0]])
