@@ -90,15 +90,8 @@ class Executor:
 
     Each operation that `perform` accepts ends in exactly one `Done`. The driver is called from
     one thread, one call at a time; only `Driver.safe` may be called from another, in an
-    emergency. The driver is closed exactly once.
-
-    Parameters
-    ----------
-    driver : Driver
-    announce : callable
-        Called from any thread when there is an outcome or an update.
-    journal : Journal, optional
-        Keeps couplings and results where a crash cannot reach them; called from both threads.
+    emergency. The driver is closed exactly once. `announce` is called from any thread when there is
+    an outcome or an update; the journal is called from both threads.
 
     Raises
     ------
@@ -269,14 +262,7 @@ class Executor:
 
 
 class _WorkerThread:
-    """A thread that does one thing after another.
-
-    Parameters
-    ----------
-    name : str
-    finish : callable
-        Receives the one outcome of each operation, in this thread.
-    """
+    """A thread that does one thing after another, and calls `finish` with each outcome."""
 
     def __init__(self, name: str, finish: Callable[[Done], None]) -> None:
         self._finish = finish

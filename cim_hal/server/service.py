@@ -58,17 +58,8 @@ log = logging.getLogger(__name__)
 class Service:
     """One machine, ready to answer. Not thread-safe: the caller has one thread, or a lock.
 
-    Parameters
-    ----------
-    driver : Driver
-        The service closes it.
-    announce : callable
-        Called from another thread when `settle` has something to do.
-    limits : Limits
-    calibrations : CalibrationStore, optional
-        Keeps calibrations beyond the end of the server.
-    journal : Journal, optional
-        Keeps jobs; the service closes it. None keeps them in memory.
+    It closes the driver and the journal. `announce` is called from another thread when `settle` has
+    something to do; the other parameters are those of `Router`.
 
     Raises
     ------

@@ -59,14 +59,7 @@ class _Stored:
 
 
 class LruStore:
-    """Values by key, bounded in bytes; the newest stays, and so does what is pinned.
-
-    Parameters
-    ----------
-    max_bytes : int
-    is_pinned : callable
-        Tells of a key whether its value must stay.
-    """
+    """Values by key, bounded in bytes; the newest stays, and so do those whose key `is_pinned`."""
 
     def __init__(
         self, max_bytes: int, is_pinned: Callable[[Any], bool] = lambda _key: False
@@ -138,10 +131,7 @@ class _Held:
 class CouplingStore:
     """What a server knows of couplings. Its methods answer a message each, or ask for work.
 
-    Parameters
-    ----------
-    in_use : callable
-        Returns the digests of couplings that jobs wait for or run with: they are not dropped.
+    Couplings whose digest `in_use` returns are not dropped: jobs wait for them or run with them.
     """
 
     def __init__(
@@ -164,12 +154,7 @@ class CouplingStore:
     def begin(self, session: str, user: str, request: BeginCouplings, now: float) -> Answer:
         """Answer that the couplings are here, ask to fit them again, or open an upload.
 
-        Raises
-        ------
-        CapabilityError
-            They are too large; nothing was sent yet.
-        UnknownReferenceError
-            They are to be made from others that are not here.
+        Too large ones are refused before anything is sent, and a delta of others that are not here.
         """
         ref, spec = request.coupling, request.spec
         base: Couplings | None = None
@@ -196,15 +181,7 @@ class CouplingStore:
     def chunk(
         self, user: str, request: CouplingChunk, data: NDArray[Any], now: float
     ) -> ChunkTaken:
-        """Take a piece of an upload.
-
-        Raises
-        ------
-        RemoteProtocolError
-            It is not the piece that belongs at its offset.
-        UnknownReferenceError
-            There is no such upload.
-        """
+        """Take a piece of an upload, which must belong at its offset."""
         received = self._uploads.take(user, request, data, now)
         return ChunkTaken(upload=request.upload, received=received)
 
@@ -214,13 +191,7 @@ class CouplingStore:
         return MissingBytes(upload=token, ranges=tuple(ranges))
 
     def commit(self, user: str, token: str, now: float) -> Answer:
-        """Ask for a complete upload to be prepared; answer at once where that is done.
-
-        Raises
-        ------
-        RemoteProtocolError
-            Chunks are missing.
-        """
+        """Ask for a complete upload to be prepared; answer at once where that is done."""
         upload = self._uploads.get(user, token, now)
         lowering: Lowering | None = self._store.get(upload.coupling)
         if lowering is not None:
@@ -255,26 +226,14 @@ class CouplingStore:
     # ---- what is held -----------------------------------------------------------------------
 
     def lowering(self, ref: CouplingRef) -> Lowering:
-        """Return loaded couplings.
-
-        Raises
-        ------
-        UnknownReferenceError
-            They are not here, or not any more.
-        """
+        """Return loaded couplings; `UnknownReferenceError` if they are not here any more."""
         lowering: Lowering | None = self._store.get(ref)
         if lowering is None:
             raise _unknown(ref.digest, "upload them again")
         return lowering
 
     def listing(self, first: int) -> CouplingListing:
-        """List what is held, the most recently used first.
-
-        Parameters
-        ----------
-        first : int
-            The cursor of the page before, 0 for the first page.
-        """
+        """List what is held, the most recently used first, from the cursor `first` on."""
         sizes: dict[str, list[int]] = {}
         used: dict[str, int] = {}
         for key, _, size in self._store.items():
@@ -306,16 +265,9 @@ class CouplingStore:
     def drop(self, user: str, digest: str, *, of_others: bool) -> CouplingsDropped:
         """Drop couplings and everything derived from them. Return the number of bytes freed.
 
-        Raises
-        ------
-        UnknownReferenceError
-            They are not here.
-        PermissionDeniedError
-            Others loaded them too, and the user may drop only what is his own.
-        InUseError
-            Jobs need them.
+        Refused where jobs need them, or where others loaded them and it is not `of_others`.
         """
-        keys = [key for key, _, _ in self._store.items() if _digest(key) == digest]
+        keys = self._keys(digest)
         if not keys:
             raise _unknown(digest, "couplings.list says which it holds")
         held: _Held | None = self._store.get(digest)
@@ -337,7 +289,7 @@ class CouplingStore:
 
     def forget(self, digest: str) -> None:
         """Drop couplings that the journal has lost, so that clients send them again."""
-        for key in [key for key, _, _ in self._store.items() if _digest(key) == digest]:
+        for key in self._keys(digest):
             self._store.drop(key)
 
     def forget_session(self, session: str) -> None:
@@ -347,6 +299,10 @@ class CouplingStore:
     def tick(self, now: float) -> None:
         """Drop uploads that nobody continued."""
         self._uploads.tick(now)
+
+    def _keys(self, digest: str) -> list[str | CouplingRef]:
+        """Return the keys of couplings and of all that was made of them."""
+        return [key for key, _, _ in self._store.items() if _digest(key) == digest]
 
     def _keep_to_quota(self, user: str, newest: str) -> None:
         """Drop couplings that a user alone loaded, where they are more than one user may keep."""
@@ -363,8 +319,7 @@ class CouplingStore:
             if total <= most:
                 return
             if digest != newest and digest not in self._in_use():
-                for key in [k for k, _, _ in self._store.items() if _digest(k) == digest]:
-                    total -= self._store.drop(key)
+                total -= sum(map(self._store.drop, self._keys(digest)))
 
     def _base(self, spec: CouplingSpec) -> Couplings:
         held: _Held | None = self._store.get(spec.base)

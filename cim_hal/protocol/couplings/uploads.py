@@ -35,12 +35,8 @@ MAX_RANGES = 1000  # of missing bytes, told in one answer
 class Upload:
     """Bytes that come for one user.
 
-    Attributes
-    ----------
-    payload : EncodedCouplings or None
-        None once the couplings are loaded.
-    base : Couplings or None
-        What a delta changes; held, whatever becomes of it in the store.
+    `payload` is None once the couplings are loaded; `base` is what a delta changes, held whatever
+    becomes of it in the store.
     """
 
     token: str
@@ -57,13 +53,7 @@ class Upload:
     n_hashed: int = 0
 
     def take(self, offset: int, data: NDArray[Any], chunk_bytes: int) -> None:
-        """Take the chunk at `offset`.
-
-        Raises
-        ------
-        RemoteProtocolError
-            It does not belong there, or differs from one that came before.
-        """
+        """Take the chunk at `offset`; it must belong there, and be the same when it comes again."""
         expected = min(chunk_bytes, self.n_bytes - offset)
         belongs = offset % chunk_bytes == 0 and data.dtype == np.uint8 and expected >= 1
         if not belongs or data.shape != (expected,):
@@ -121,12 +111,7 @@ class Uploads:
     ) -> Upload:
         """Return the upload of these couplings that the user has begun, or a new one.
 
-        Raises
-        ------
-        CapabilityError
-            Too many are under way, or too many bytes.
-        QuotaError
-            Too many of this user are.
+        `CapabilityError` and `QuotaError` where too many are under way, of all or of this user.
         """
         coupling, spec = request.coupling, request.spec
         for upload in self._uploads.values():
@@ -144,13 +129,7 @@ class Uploads:
         return upload
 
     def get(self, user: str, token: str, now: float) -> Upload:
-        """Return an upload of a user.
-
-        Raises
-        ------
-        UnknownReferenceError
-            There is none, or it is another user's.
-        """
+        """Return an upload of a user; `UnknownReferenceError` if there is none, or another's."""
         found = self._uploads.get(token)
         if found is None or found.user != user:
             raise UnknownReferenceError("the server does not know that upload", kind="upload")
@@ -203,15 +182,7 @@ class Uploads:
 
 
 def check_base(spec: CouplingSpec, base: Couplings | None) -> None:
-    """Refuse a delta of couplings that are not here, or of another size.
-
-    Raises
-    ------
-    UnknownReferenceError
-        They are not here.
-    ModelError
-        They have another number of spins.
-    """
+    """Refuse a delta of couplings that are not here, or of another size."""
     if base is None:
         raise UnknownReferenceError(
             f"the server does not hold the couplings {spec.base[:19]}… that are to be changed",

@@ -130,13 +130,7 @@ class SafetyHandlers:
         )
 
     def check(self) -> None:
-        """Refuse what must not even wait for the machine.
-
-        Raises
-        ------
-        EmergencyStopError
-            A stop holds.
-        """
+        """Refuse what must not even wait for the machine while a stop holds."""
         if self.stopped is not None:
             raise _error(self.stopped.by, self.stopped.reason)
 

@@ -142,14 +142,8 @@ class InstrumentHandlers:
     def check(self, now: float) -> None:
         """Refuse jobs where the machine cannot, or must not, run them.
 
-        Raises
-        ------
-        UnavailableError
-            Its driver does not start.
-        InterlockError
-            An interlock is open.
-        CalibrationError
-            The machine needs a calibration, and has none, or one that is too old.
+        `UnavailableError` if its driver does not start, `InterlockError` if an interlock is open,
+        `CalibrationError` if the machine needs a calibration and has none that is young enough.
         """
         condition = self._driver(now)
         if condition.phase is DriverPhase.BROKEN:

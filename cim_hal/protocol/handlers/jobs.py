@@ -39,14 +39,7 @@ PAGE = 32  # jobs in one answer to a list: they fit the header
 
 
 class JobHandlers:
-    """Answers requests about jobs.
-
-    Parameters
-    ----------
-    state : ServerState
-    check : callable
-        Refuses any job that the machine may not take now; called with the time.
-    """
+    """Answers requests about jobs; `check` refuses any that the machine may not take now."""
 
     def __init__(self, state: ServerState, check: Callable[[float], None]) -> None:
         self._state = state

@@ -41,18 +41,7 @@ MAX_NAME, MAX_FACTS, MAX_SENTENCE = 100, 16, 200
 
 
 class StatusHandlers:
-    """Puts reports together; changes nothing.
-
-    Parameters
-    ----------
-    state : ServerState
-    instruments : InstrumentHandlers
-    safety : SafetyHandlers
-    software : str
-        Name and version of the server.
-    instance : str
-        Token of this start of the server.
-    """
+    """Puts reports together; changes nothing."""
 
     def __init__(
         self,

@@ -274,12 +274,7 @@ def program_of(
 ) -> Program:
     """Return the program of a request.
 
-    Raises
-    ------
-    ScheduleError
-        Its schedule is malformed.
-    CapabilityError
-        It is more than the machine has, or its result more than the server keeps.
+    `CapabilityError` if it is more than the machine has, or its result more than the server keeps.
     """
     schedule = capabilities.default_schedule
     if sample.schedule is not None:

@@ -34,18 +34,8 @@ class JobLifecycle:
     """Accepts jobs, starts and ends them, and drops what is kept of them when its time is over.
 
     A move that must outlast a crash is made once its record is written, and not before. Where the
-    record cannot be written, the jobs stay as they were.
-
-    Parameters
-    ----------
-    limits : Limits
-    rules : IdempotencyRules
-    may_start : callable
-        Whether a job may have the machine now, as far as locks and emergency stops go.
-
-    Attributes
-    ----------
-    table : JobTable
+    record cannot be written, the jobs stay as they were. `may_start` says whether a job may have
+    the machine now, as far as locks and emergency stops go.
     """
 
     def __init__(
@@ -104,12 +94,8 @@ class JobLifecycle:
     ) -> list[Effect]:
         """Queue a new job, start it where the machine is free, and go on with `then`.
 
-        Raises
-        ------
-        QueueFullError
-            As many jobs wait as the server takes, of all users or of this one.
-        KeyLimitError
-            As many keys are remembered as the server takes.
+        `QueueFullError` and `KeyLimitError` where as many jobs wait, or keys are remembered, as
+        the server takes.
         """
         self._scheduler.check_room(asked.user, self._running, now)
         self.table.check_room(now)

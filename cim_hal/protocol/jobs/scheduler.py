@@ -101,14 +101,9 @@ class FairQueue(Generic[Item]):
         return len(line.places) if line else 0
 
     def push(self, item: Item, *, user: str, priority: int = 0, coupling: object = None) -> None:
-        """Add a job to the queue.
+        """Add a job, for which the machine must hold a `coupling`.
 
-        Parameters
-        ----------
-        priority : int
-            Among the jobs of the same user the highest goes first, and equal ones as they came.
-        coupling
-            What the machine must hold for it.
+        Among the jobs of a user the highest priority goes first, and equal ones as they came.
         """
         self._number += 1
         place = _Place(item, priority, self._number, coupling)
@@ -124,12 +119,7 @@ class FairQueue(Generic[Item]):
     ) -> Item | None:
         """Take the job that is next, or None where there is none.
 
-        Parameters
-        ----------
-        loaded
-            The couplings that the machine holds; jobs for equal ones go first.
-        is_allowed : callable
-            Whether a job may run now; others keep their places.
+        Jobs for the couplings that are `loaded` go first; those not allowed keep their places.
         """
         heads = {
             user: place
@@ -220,13 +210,7 @@ class RunTimeEstimator:
 
 
 class Scheduler:
-    """Which job runs next, by what the machine holds, and estimates of run times.
-
-    Attributes
-    ----------
-    queue : FairQueue
-        The jobs that wait.
-    """
+    """Which job of the `queue` runs next, by what the machine holds, and estimates of run times."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
@@ -259,13 +243,7 @@ class Scheduler:
         return self._pace.estimate(job.work)
 
     def check_room(self, user: User, running: JobEntry | None, now: float) -> None:
-        """Refuse another job where as many wait as may.
-
-        Raises
-        ------
-        QueueFullError
-            As many jobs wait, of all users or of this one, as the limits allow.
-        """
+        """Refuse another job where as many wait as may, of all users or of this one."""
         limits, depth = self._limits, len(self.queue)
         own = self.queue.depth(user.name)
         if depth < limits.queue_length and own < limits.user_queue_length:

@@ -87,15 +87,7 @@ class ClosedJob:
 
 
 class JobTable:
-    """Jobs by id, bounded in age, number and bytes of what is kept after their end.
-
-    Parameters
-    ----------
-    limits : Limits
-        Bounds of results.
-    rules : IdempotencyRules
-        Bounds of keys.
-    """
+    """Jobs by id, bounded in age, number and bytes of what is kept after their end."""
 
     def __init__(self, limits: Limits, rules: IdempotencyRules | None = None) -> None:
         self._limits = limits
@@ -110,13 +102,7 @@ class JobTable:
     # ---- what is known ----------------------------------------------------------------------
 
     def get(self, user: User, job: str, *, of_others: bool = False) -> JobEntry | ClosedJob:
-        """Return a job of a user, or with `of_others` of anybody.
-
-        Raises
-        ------
-        UnknownReferenceError
-            There is no such job, or not any more.
-        """
+        """Return a job of a user, or with `of_others` of anybody; else `UnknownReferenceError`."""
         known = self._jobs.get(job) or self._closed.get(job)
         if known is None or (known.owner != user.name and not of_others):
             raise UnknownReferenceError(
@@ -130,10 +116,7 @@ class JobTable:
     def find(self, user: User, request: Sample) -> JobEntry | ClosedJob | None:
         """Return the job that this very request made before, if it did.
 
-        Raises
-        ------
-        ConflictError
-            Its key was used before for another request.
+        `ConflictError` if its key was used before for another request.
         """
         job = job_id(user.name, request.key)
         known = self._jobs.get(job) or self._closed.get(job)
@@ -146,14 +129,9 @@ class JobTable:
         return known
 
     def listed(self, user: User | None, after: str | None = None) -> list[JobEntry]:
-        """Return the jobs that are not closed, the first accepted first.
+        """Return the jobs of a user, or of all, that are not closed, the first accepted first.
 
-        Parameters
-        ----------
-        user : User or None
-            Whose jobs; None for those of all.
-        after : str
-            Only those whose cursor follows this one, which need not be that of a job.
+        Only those whose cursor follows `after`, which need not be that of a job.
         """
         jobs = [
             job
@@ -229,13 +207,7 @@ class JobTable:
         return tuple(closed.id for closed in old)
 
     def check_room(self, now: float) -> None:
-        """Refuse another job where as many keys are remembered as may be.
-
-        Raises
-        ------
-        KeyLimitError
-            The server remembers as many as it may; the error says when the oldest key goes.
-        """
+        """Refuse another job where as many keys are remembered as may be."""
         n_keys = len(self._jobs) + len(self._closed)
         if n_keys < self._rules.max_keys:
             return

@@ -67,15 +67,8 @@ class Lock:
 class EpochLog:
     """Gives out numbers, each larger than all before, and has them written.
 
-    Parameters
-    ----------
-    first : int
-        The first number: larger than those of the server's earlier lives.
-
-    Attributes
-    ----------
-    stopped : Stopped or None
-        The emergency stop that holds.
+    The `first` is larger than those of the server's earlier lives. `stopped` is the emergency stop
+    that holds.
     """
 
     def __init__(self, first: int) -> None:
@@ -100,13 +93,7 @@ class EpochLog:
 
 
 class LockTable:
-    """The lock of one machine.
-
-    Parameters
-    ----------
-    limits : Limits
-    epochs : EpochLog
-    """
+    """The lock of one machine."""
 
     def __init__(self, limits: Limits, epochs: EpochLog) -> None:
         self._limits = limits
@@ -117,12 +104,7 @@ class LockTable:
     def grant(self, caller: Asked, request: LockDevice, now: float) -> Lock:
         """Lock the machine; a request that comes again gets the same lock again.
 
-        Raises
-        ------
-        LeaseHeldError
-            It is locked.
-        LeaseLostError
-            This request locked it before, and the lock is over.
+        `LeaseHeldError` if it is locked, `LeaseLostError` if this request's lock is over.
         """
         if self.lock is not None and self.lock.key == request.key and self.lock.belongs_to(caller):
             return self.lock
@@ -152,17 +134,9 @@ class LockTable:
     def release(self, caller: Asked, now: float, *, breaks: int = 0) -> Lock | None:
         """Give the machine back. Return the lock that was there, None if the machine was free.
 
-        Parameters
-        ----------
-        breaks : int
-            Epoch of the lock of another session to break, 0 for none.
-
-        Raises
-        ------
-        LeaseHeldError, LeaseLostError
-            The lock is another's, and not to be broken, or a later one than the caller thinks.
-        PermissionDeniedError
-            It is another user's, and the caller may not break it.
+        With `breaks`, the epoch of another's lock, that is broken, where the user may: otherwise
+        `PermissionDeniedError`. A lock that is another's, or a later one than the caller thinks, is
+        a `LeaseHeldError` or `LeaseLostError`.
         """
         lock = self.lock
         if lock is None:
@@ -185,12 +159,8 @@ class LockTable:
     def check(self, caller: Asked, now: float) -> None:
         """Refuse what uses the hardware and may not.
 
-        Raises
-        ------
-        LeaseHeldError
-            Another has the lock, or the message did not carry its epoch.
-        LeaseLostError
-            The message carried the epoch of a lock that is over.
+        `LeaseHeldError` if another has the lock, or the message did not carry its epoch;
+        `LeaseLostError` if it carried the epoch of a lock that is over.
         """
         lock = self.lock
         if caller.packet.epoch and (lock is None or caller.packet.epoch != lock.epoch):

@@ -51,16 +51,9 @@ class SessionTable:
     ) -> tuple[ClientSession, bool]:
         """Return the session that a hello opens, and whether it is new.
 
-        A hello that is sent again, with the same id, is answered with the same session.
-
-        Raises
-        ------
-        UnknownReferenceError
-            That session has ended since.
-        CapabilityError
-            There are as many as may be.
-        QuotaError
-            The user has as many as one user may.
+        A hello that is sent again, with the same id, is answered with the same session, or with
+        `UnknownReferenceError` where that has ended since. `CapabilityError` and `QuotaError` where
+        there are as many sessions as may be, of all or of this user.
         """
         known = self._hellos.get((user.name, hello))
         if known is not None:
@@ -79,13 +72,7 @@ class SessionTable:
         return session, True
 
     def get(self, token: str, user: User, now: float) -> ClientSession:
-        """Return a session of a user.
-
-        Raises
-        ------
-        UnknownReferenceError
-            There is none, or it is of another user.
-        """
+        """Return a session of a user; `UnknownReferenceError` if there is none, or another's."""
         session = self._sessions.get(token)
         if session is None or session.user.name != user.name:
             raise UnknownReferenceError(
@@ -110,20 +97,7 @@ class SessionTable:
 
 
 def check_quota(user: str, what: str, *, used: int, available: int, hint: str) -> None:
-    """Refuse what is more than one user may have.
-
-    Parameters
-    ----------
-    what : str
-        The field of `Limits`.
-    used, available : int
-        What the user would have, and what one user may have.
-
-    Raises
-    ------
-    QuotaError
-        It is more.
-    """
+    """Raise a `QuotaError` where a user would have more of a field of `Limits` than one may."""
     if used > available:
         raise QuotaError(
             f"{what}: {user} would have {used}, and one user may have {available}",
@@ -135,13 +109,7 @@ def check_quota(user: str, what: str, *, used: int, available: int, hint: str) -
 
 
 class RateLimiter:
-    """Counts the messages of each user against a rate, with a reserve of two seconds.
-
-    Parameters
-    ----------
-    per_s : float or None
-        Messages a second that a user may send; None for as many as they like.
-    """
+    """Counts the messages of each user against a rate, with a reserve of two seconds."""
 
     def __init__(self, per_s: float | None) -> None:
         self._per_s = per_s
@@ -149,13 +117,7 @@ class RateLimiter:
         self._spent: dict[str, tuple[float, float]] = {}
 
     def count(self, user: User, now: float) -> None:
-        """Count a message.
-
-        Raises
-        ------
-        RateLimitedError
-            It came too soon; it does not count.
-        """
+        """Count a message; one that came too soon is a `RateLimitedError` and does not count."""
         if self._per_s is None:
             return
         spent = self._owed(user.name, now) + 1

@@ -52,12 +52,8 @@ class Message(Wire):
 class Request(Message):
     """Base of what clients send to a server.
 
-    Parameters
-    ----------
-    role : Role
-        The lowest that may send it.
-    of_others : Role, optional
-        The lowest that may send it about what belongs to another user; without it, nobody may.
+    `role` is the lowest that may send it, and `of_others` the lowest that may send it about what
+    belongs to another user; without it nobody may.
     """
 
     role: ClassVar[Role]
@@ -70,13 +66,7 @@ class Request(Message):
             cls.of_others = of_others
 
     def check(self, user: User) -> None:
-        """Refuse the request of a user whose role is too low.
-
-        Raises
-        ------
-        PermissionDeniedError
-            It needs another role.
-        """
+        """Refuse the request of a user whose role is too low."""
         if user.role < self.role:
             raise denied(user, self.t, self.t, self.role)
 
@@ -106,12 +96,7 @@ def denied(
 ) -> PermissionDeniedError:
     """Return the error of a user whose role is not the `needed` one.
 
-    Parameters
-    ----------
-    to_do : str
-        What needs the role, as the sentence begins.
-    what : str
-        The type of the message.
+    `to_do` begins the sentence; `what` is the type of the message.
     """
     return PermissionDeniedError(
         f"{to_do} needs the role {needed.label}, and {user.name} is {user.role.label}",

@@ -114,14 +114,7 @@ _HEADER = TypeAdapter(_Header).validator
 
 
 class Codec:
-    """Encodes and decodes the packets of one protocol. Any thread may use it.
-
-    Parameters
-    ----------
-    bodies : mapping of Kind to TypeAdapter
-        The messages of each kind; packets of other kinds are refused.
-    limits : FrameLimits
-    """
+    """Encodes and decodes packets of the kinds in `bodies`. Any thread may use it."""
 
     def __init__(
         self, bodies: Mapping[Kind, TypeAdapter[Any]], limits: FrameLimits | None = None
@@ -300,19 +293,10 @@ def prefix(frames: Sequence[Buffer]) -> bytes:
 
 
 def read_frames(read: Callable[[int], Buffer], max_bytes: int) -> list[Buffer]:
-    """Read the frames of one message.
+    """Read the frames of one message, together at most `max_bytes` long.
 
-    Parameters
-    ----------
-    read : callable
-        Returns exactly so many bytes, or raises an error of its own.
-    max_bytes : int
-        All frames together.
-
-    Raises
-    ------
-    RemoteProtocolError
-        There are more frames or bytes than allowed.
+    `read` returns exactly so many bytes, or raises an error of its own. More frames or bytes than
+    allowed are a `RemoteProtocolError`.
     """
     (n_frames,) = _COUNT.unpack(read(_COUNT.size))
     if not 0 < n_frames <= MAX_FRAMES:

@@ -48,17 +48,9 @@ log = logging.getLogger("cim_hal.driver")
 class Child:
     """A process with a driver, started by the constructor.
 
-    Two threads of its own receive messages and read stderr. The thread that made it calls `poll`
-    and `wait`; any thread may call the other methods.
-
-    Parameters
-    ----------
-    name : str
-        Of the driver, shown in lists of processes.
-    max_bytes : int
-        Size of a message that it may send.
-    on_report : callable
-        Receives heartbeats and telemetry that arrive during a call, in the receiving thread.
+    Two threads of its own receive messages, of `max_bytes` at most, and read stderr. The thread
+    that made it calls `poll` and `wait`; any thread may call the other methods. `on_report`
+    receives heartbeats and telemetry that arrive during a call, in the receiving thread.
 
     Attributes
     ----------
@@ -133,10 +125,7 @@ class Child:
     def receive(self, call: bytes, *, timeout_s: float) -> Packet | None:
         """Return the next event or the reply of a call; None if none arrives in time.
 
-        Raises
-        ------
-        DriverFaultError
-            The process has ended, or is being ended.
+        `DriverFaultError` if the process has ended, or is being ended.
         """
         try:
             packet = self._received.get(timeout=timeout_s)

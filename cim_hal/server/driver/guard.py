@@ -30,13 +30,8 @@ log = logging.getLogger(__name__)
 class DriverGuard:
     """Calls a driver from one thread; only `safe` may be called from another.
 
-    Any exception of the driver becomes a `CimError`, after the driver was made safe.
-
-    Parameters
-    ----------
-    driver : Driver
-    publish : callable
-        Receives every telemetry that is not empty.
+    Any exception of the driver becomes a `CimError`, after the driver was made safe. Telemetry that
+    is not empty is published.
     """
 
     def __init__(self, driver: Driver, publish: Callable[[Telemetry], None]) -> None:
@@ -56,14 +51,8 @@ class DriverGuard:
     def run(self, program: Program, stop: StopToken) -> tuple[Readout, float]:
         """Run a program; return its checked readout and the seconds that it took.
 
-        Couplings other than those of the last run are programmed first.
-
-        Raises
-        ------
-        InterlockError
-            The latest telemetry reports an open interlock; the driver is not called.
-        DriverFaultError
-            The driver raised an exception, or its readout breaks the contract.
+        Couplings other than those of the last run are programmed first. Where the latest telemetry
+        reports an open interlock the driver is not called: `InterlockError`.
         """
         if time.monotonic() - self._asked_at > FRESH_S:
             with suppress(UnavailableError):  # the driver restarts: the run waits for it
@@ -83,15 +72,7 @@ class DriverGuard:
         return self._call("run", action)
 
     def calibrate(self, stop: StopToken) -> Calibration:
-        """Calibrate the machine.
-
-        Raises
-        ------
-        InterlockError
-            The latest telemetry reports an open interlock.
-        DriverFaultError
-            The driver raised an exception, or returned no calibration.
-        """
+        """Calibrate the machine, unless the latest telemetry reports an open interlock."""
         self._telemetry.check_interlocks()
         return self._call("calibrate", lambda: self._driver.calibrate(stop), Calibration)
 
@@ -144,13 +125,9 @@ class DriverGuard:
 def call_driver(
     where: str, action: Callable[[], Result], expected: type[Result] | None = None
 ) -> Result:
-    """Return the result of a driver's method `where`.
+    """Return the result of a driver's method `where`, or raise a `CimError` as the driver did.
 
-    Raises
-    ------
-    CimError
-        As the driver raised it. Any other exception, and a result of another type than the
-        expected one, is a `DriverFaultError`.
+    Any other exception, and a result that is not `expected`, is a `DriverFaultError`.
     """
     try:
         result = action()

@@ -212,12 +212,7 @@ class PipeClosedError(Exception):
 class Pipe:
     """Packets over a connected stream socket. Any thread may send; one thread receives.
 
-    Parameters
-    ----------
-    end : socket
-        The pipe closes it.
-    max_bytes : int
-        Size of a message that may come in, all frames together.
+    The pipe closes the socket. A message that comes in has `max_bytes` at most.
     """
 
     def __init__(self, end: socket.socket, *, max_bytes: int = MAX_ARRAY_BYTES) -> None:
@@ -228,12 +223,8 @@ class Pipe:
     def send(self, packet: Packet) -> None:
         """Send a packet; returns when the system has taken it.
 
-        Raises
-        ------
-        PipeClosedError
-            The other side is gone.
-        LocalProtocolError
-            The packet breaks a limit of the format.
+        `PipeClosedError` if the other side is gone, `LocalProtocolError` if the packet breaks a
+        limit of the format.
         """
         frames = CODEC.encode(packet)
         start = b"".join((prefix(frames), *frames[:2]))
@@ -248,12 +239,8 @@ class Pipe:
     def receive(self) -> Packet:
         """Wait for a packet.
 
-        Raises
-        ------
-        PipeClosedError
-            The other side is gone.
-        ProtocolError
-            The other side breaks the format; nothing more can be received.
+        `PipeClosedError` if the other side is gone, `ProtocolError` if it breaks the format: then
+        nothing more can be received.
         """
         return CODEC.decode(read_frames(self._read, self.max_bytes))
 
@@ -324,13 +311,7 @@ def encode_couplings(program: driver.Program) -> tuple[LoadProgram, Arrays]:
 
 
 def decode_couplings(packet: Packet) -> Lowering:
-    """Return the couplings of a `LoadProgram`; its arrays are read-only.
-
-    Raises
-    ------
-    RemoteProtocolError
-        It has another number of arrays.
-    """
+    """Return the couplings of a `LoadProgram`; its arrays are read-only."""
     body: Any = packet.body
     *parts, field, gauge = packet.buffers
     if len(parts) != (1 if body.dense else 3):
@@ -356,13 +337,7 @@ def encode_readout(readout: driver.Readout, *, with_trace: bool) -> tuple[Readou
 
 
 def decode_readout(packet: Packet) -> driver.Readout:
-    """Return the readout of a message; not checked against its program.
-
-    Raises
-    ------
-    RemoteProtocolError
-        It has a part of a trace only.
-    """
+    """Return the readout of a message; not checked against its program."""
     body: Any = packet.body
     values, *rest = packet.buffers
     if len(rest) not in (0, 3):

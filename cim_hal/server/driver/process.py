@@ -107,13 +107,7 @@ class DriverProcess(Driver):
         return readout
 
     def status(self) -> Telemetry:
-        """Ask the driver for telemetry.
-
-        Raises
-        ------
-        UnavailableError
-            The process restarts.
-        """
+        """Ask the driver for telemetry; `UnavailableError` while the process restarts."""
         child = self._supervisor.child
         if child is None:
             raise self._supervisor.unavailable()
@@ -202,14 +196,8 @@ class DriverProcess(Driver):
     ) -> Packet:
         """Make a call once no other one is under way, and return the reply.
 
-        Raises
-        ------
-        DriverFaultError
-            The process ended, or took longer than `limit_s`.
-        JobCancelledError
-            `stop` was set; by the driver, or because its process was ended for ignoring it.
-        CimError
-            As the driver raised it.
+        `DriverFaultError` if the process ended, or took longer than `limit_s`; `JobCancelledError`
+        if `stop` was set: by the driver, or because its process was ended for ignoring it.
         """
         with self._calling:
             return self._exchange(child, body, *arrays, stop=stop, limit_s=limit_s)

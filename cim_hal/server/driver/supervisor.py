@@ -99,22 +99,8 @@ class Supervisor:
     """Starts processes of a driver, one after the other, in a thread that outlives them.
 
     That one thread starts all of them because ``prctl(PR_SET_PDEATHSIG)`` ends a process with the
-    thread that started it. Any thread may call the methods.
-
-    Parameters
-    ----------
-    target : str
-        Name of an installed driver, or ``module:factory``.
-    faults : str
-        Path of a fault script; empty for none.
-    options : DriverOptions
-    on_report : callable
-        Receives heartbeats and telemetry that arrive during a call; see `Child`.
-
-    Attributes
-    ----------
-    n_runs : int
-        Runs that were begun, in all processes.
+    thread that started it. Any thread may call the methods. For what it is made with see
+    `DriverProcess` and `Child`; `n_runs` counts the runs that were begun in all processes.
     """
 
     def __init__(
@@ -150,10 +136,7 @@ class Supervisor:
     def start(self) -> Capabilities:
         """Start the process and return the capabilities that its driver describes.
 
-        Raises
-        ------
-        CimError
-            The first start failed; it is not tried again.
+        Where the first start fails that is raised; it is not tried again.
         """
         if self._thread is None:
             self._thread = threading.Thread(
@@ -169,12 +152,7 @@ class Supervisor:
     def ready(self, stop: StopToken | None = None) -> Child:
         """Return the process; wait while it restarts.
 
-        Raises
-        ------
-        UnavailableError
-            Several starts have failed.
-        JobCancelledError
-            `stop` was set.
+        `UnavailableError` if several starts have failed, `JobCancelledError` if `stop` was set.
         """
         with self._changed:
             while (child := self.child) is None:

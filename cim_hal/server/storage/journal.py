@@ -134,13 +134,7 @@ class DiskJournal:
         }
 
     def controls(self) -> EpochRecord | None:
-        """Return the last epoch and the emergency stop in force; None if nothing was kept.
-
-        Raises
-        ------
-        JournalError
-            It is damaged.
-        """
+        """Return the last epoch and the emergency stop in force; None if nothing was kept."""
         with _reading(self._path):
             row = self._db.execute("SELECT number, stopped FROM controls").fetchone()
             if row is None:
@@ -151,10 +145,7 @@ class DiskJournal:
     def load(self, device: str) -> list[Saved]:
         """Return the kept jobs, the oldest first; `device` is the name of the machine.
 
-        Raises
-        ------
-        JournalError
-            The journal is of another machine, or a record in it is damaged.
+        A journal of another machine, and a damaged record, are a `JournalError`.
         """
         with _reading(self._path):
             self._check_device(device)
@@ -169,10 +160,7 @@ class DiskJournal:
     def write(self, record: Record) -> None:
         """Keep a record. Once this returns, a crash does not undo it.
 
-        Raises
-        ------
-        StorageError
-            It cannot be written now; no part of it was.
+        What cannot be written now is a `StorageError`; then no part of it was.
         """
         try:
             self._writers[type(record)](record)
@@ -187,13 +175,7 @@ class DiskJournal:
         self._spool.keep_couplings(digest, content, tuple(self._waited_for.values()))
 
     def couplings(self, digest: str) -> Couplings:
-        """Return couplings that were kept.
-
-        Raises
-        ------
-        UnknownReferenceError
-            They are not kept, or damaged.
-        """
+        """Return couplings that were kept; `UnknownReferenceError` if not, or if damaged."""
         return self._spool.couplings(digest)
 
     def keep_result(self, job: str, result: Result) -> Result:

@@ -69,11 +69,7 @@ _CODEC = Codec(
 class Spool:
     """Files in two folders. Any thread may use it.
 
-    Parameters
-    ----------
-    folder : Path
-    max_bytes : int
-        Couplings that no job waits for are kept up to this size, the most recently used ones.
+    Couplings that no job waits for are kept up to `max_bytes`, the most recently used ones.
     """
 
     def __init__(self, folder: Path, *, max_bytes: int) -> None:
@@ -97,13 +93,7 @@ class Spool:
         return True
 
     def keep_couplings(self, digest: str, content: Couplings, in_use: Collection[str]) -> None:
-        """Keep couplings; others that are not `in_use` may be removed to make room.
-
-        Raises
-        ------
-        StorageError
-            The disk is full, or cannot be written.
-        """
+        """Keep couplings; others that are not `in_use` may be removed to make room."""
         with self._lock:
             if self.has_couplings(digest):
                 return
@@ -112,13 +102,7 @@ class Spool:
             self._make_room({self._coupling_path(name) for name in (*in_use, digest)})
 
     def couplings(self, digest: str) -> Couplings:
-        """Return couplings.
-
-        Raises
-        ------
-        UnknownReferenceError
-            They are not kept any more, or their file is damaged.
-        """
+        """Return couplings; `UnknownReferenceError` if not kept any more, or damaged."""
         try:
             return self._read_couplings(digest)
         except (OSError, CimError) as error:
@@ -132,13 +116,7 @@ class Spool:
     # ---- results ----------------------------------------------------------------------------
 
     def keep_result(self, job: str, result: Result) -> Result:
-        """Write a result, and return it with arrays that are mapped from its file.
-
-        Raises
-        ------
-        StorageError
-            The disk is full, or cannot be written.
-        """
+        """Write a result, and return it with arrays that are mapped from its file."""
         trace, amplitudes = result.trace, result.amplitudes
         arrays: list[Any] = [result.spins]
         arrays += [] if amplitudes is None else [amplitudes]
@@ -242,12 +220,9 @@ def _write(path: Path, body: Any, *arrays: NDArray[Any]) -> None:
 
 
 def write_whole(path: Path, parts: Iterable[Buffer]) -> None:
-    """Write a file, or leave what was there before; it is on the disk when this returns.
+    """Write a file, or raise a `StorageError` and leave what was there before.
 
-    Raises
-    ------
-    StorageError
-        The disk is full, or cannot be written.
+    It is on the disk when this returns.
     """
     temporary = path.with_name(path.name + TEMPORARY)
     try:
@@ -265,12 +240,7 @@ def write_whole(path: Path, parts: Iterable[Buffer]) -> None:
 def _read(path: Path) -> Packet:
     """Return what a file holds; its arrays are mapped from it, read-only.
 
-    Raises
-    ------
-    OSError
-        There is no such file, or it cannot be read.
-    JournalError
-        It is damaged.
+    `OSError` if it cannot be read, `JournalError` if it is damaged.
     """
     try:
         data = np.memmap(path, np.uint8, "r").data

@@ -28,18 +28,12 @@ __all__ = [
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
-# ---- parts ----------------------------------------------------------------------------------
-
-
 class CalibrationEntry(Wire):
     """A calibration in a list."""
 
     fingerprint: Digest
     taken_at: Seconds
     valid_s: Seconds
-
-
-# ---- requests -------------------------------------------------------------------------------
 
 
 class AskDevice(Request, role=Role.OBSERVER):
@@ -85,9 +79,6 @@ class CancelCalibration(Request, role=Role.OPERATOR):
 
     t: Literal["calibration.cancel"] = "calibration.cancel"
     key: Token
-
-
-# ---- replies --------------------------------------------------------------------------------
 
 
 class DeviceStatus(Reply):
