@@ -63,7 +63,10 @@ class _Kernels(NamedTuple):
 
 @njit(cache=True, nogil=True)
 def _copy(codes: NDArray[Any], workspace: NDArray[Any]) -> None:
-    workspace[...] = codes
+    # not `workspace[...] = codes`: its error message alone takes 4 s to compile
+    for i in range(len(codes)):
+        for r in range(codes.shape[1]):
+            workspace[i, r] = codes[i, r]
 
 
 _KERNELS = {

@@ -111,7 +111,9 @@ def pack_words(codes: NDArray[Any], packed: PackedCodes) -> bool:
         n_left = min(len(codes) - first, _WORD)
         rows = codes[first : first + _WORD]
         if n_left < _WORD:
-            four[:n_left] = rows
+            for k in range(n_left):  # a slice takes 4 s to compile, for its error message
+                for r in range(n_runs):
+                    four[k, r] = rows[k, r]
             rows = four
         word = packed.words[first // _WORD]
         one, two, three, last = rows[0], rows[1], rows[2], rows[3]
