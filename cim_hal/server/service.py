@@ -34,7 +34,6 @@ from cim_hal.server.executor import Executor, MemoryJournal, internal_error
 from cim_hal.server.logs import about, audit
 from cim_hal.server.process_usage import memory_bytes, open_files
 from cim_hal.server.status_snapshot import StatusSnapshot
-from cim_hal.server.storage.calibrations import age_s
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -149,7 +148,7 @@ class Service:
     def _restore(self) -> None:
         now = self._clock()
         for record in self._calibrations.read() if self._calibrations else ():
-            self._core.instruments.restore(record, age_s(record), now)
+            self._core.instruments.restore(record, _age_s(record), now)
         saved = self._journal.load(self._executor.capabilities.name)
         controls = self._journal.controls()
         self._perform(self._core.restore(saved, now, controls=controls), on_error=_refuse)
@@ -194,7 +193,7 @@ class Service:
             case Done(Calibrate(key=key), Calibration() as result):
                 if self._calibrations:
                     self._calibrations.keep(result)
-                return self._core.instruments.calibrated(key, result, age_s(result), now)
+                return self._core.instruments.calibrated(key, result, _age_s(result), now)
             case Done(Calibrate(key=key), CimError() as result):
                 return self._core.instruments.calibrated(key, result, 0.0, now)
             case _:
@@ -274,6 +273,11 @@ class Clock:
     def __call__(self) -> float:
         """Return the time, in seconds."""
         return self._offset + time.monotonic()
+
+
+def _age_s(record: Calibration) -> float:
+    """Return the age of a record by the wall clock."""
+    return max(time.time() - record.taken_at, 0.0)
 
 
 def _refuse(error: Exception) -> list[Reply]:

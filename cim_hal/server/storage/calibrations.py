@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
@@ -15,7 +14,7 @@ from cim_hal.server.storage.spool import write_whole
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["CalibrationStore", "age_s"]
+__all__ = ["CalibrationStore"]
 
 MAX_READ = 1000
 MAX_FILE_BYTES = 60_000
@@ -56,11 +55,6 @@ class CalibrationStore:
         paths = sorted(self._folder.glob("*.json"))[-MAX_READ:]
         records = [record for path in paths if (record := _read(path)) is not None]
         return sorted(records, key=lambda record: record.taken_at)
-
-
-def age_s(record: Calibration) -> float:
-    """Return the age of a record by the wall clock, in seconds."""
-    return max(time.time() - record.taken_at, 0.0)
 
 
 def _name(record: Calibration) -> str:
