@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from cim_hal.errors import CimError, PermissionDeniedError, RemoteProtocolError
 from cim_hal.protocol.couplings.store import CouplingStore
-from cim_hal.protocol.effects import Asked, Audit, Effect, Persist, Reply
+from cim_hal.protocol.effects import Answer, Asked, Audit, Effect, Persist, Reply
 from cim_hal.protocol.handlers.control import LockHandlers, SafetyHandlers
 from cim_hal.protocol.handlers.couplings import CouplingHandlers
 from cim_hal.protocol.handlers.instruments import InstrumentHandlers
@@ -19,21 +19,8 @@ from cim_hal.protocol.monitoring import EventLog
 from cim_hal.protocol.server_state import ServerState
 from cim_hal.protocol.sharing.locks import EpochLog, LockTable
 from cim_hal.protocol.sharing.sessions import RateLimiter, SessionTable
+from cim_hal.protocol.wire import messages
 from cim_hal.protocol.wire.limits import Limits
-from cim_hal.protocol.wire.messages import (
-    REQUESTS,
-    Bye,
-    Describe,
-    Description,
-    EmergencyStop,
-    Farewell,
-    Hello,
-    Ping,
-    Pong,
-    Request,
-    RunCalibration,
-    Welcome,
-)
 from cim_hal.protocol.wire.roles import LOCAL, User
 from cim_hal.protocol.wire.version import ADDED, agree, as_of
 
@@ -45,7 +32,6 @@ if TYPE_CHECKING:
     from cim_hal.protocol.effects import Handlers
     from cim_hal.protocol.jobs.records import EpochRecord, Saved
     from cim_hal.protocol.jobs.table import IdempotencyRules
-    from cim_hal.protocol.wire.messages import Message, MetricsReport, Progress, StatusReport
     from cim_hal.protocol.wire.packet import Packet
     from cim_hal.protocol.wire.results import Result
 
@@ -124,7 +110,11 @@ class ServerCore:
             state, self.instruments, self._safety, software=software, instance=self._instance
         )
         self._handlers = registered(
-            {Ping: lambda *_: Pong(), Bye: self._bye, Describe: self._describe},
+            {
+                messages.Ping: lambda *_: messages.Pong(),
+                messages.Bye: self._bye,
+                messages.Describe: self._describe,
+            },
             JobHandlers(state, self.instruments.check).handlers,
             self._couplings.handlers,
             self.instruments.handlers,
@@ -165,7 +155,7 @@ class ServerCore:
         """Take the runs of a job that are finished while it goes on, all of them so far."""
         return self._noted(self._state.jobs.deliver(job, result, now), now)
 
-    def progress(self, job: str, progress: Progress, now: float) -> list[Effect]:
+    def progress(self, job: str, progress: messages.Progress, now: float) -> list[Effect]:
         """Take how far a running job is."""
         self._state.events.progressed(job, progress.done, progress.total)
         return self._noted(self._state.jobs.report(job, progress, now), now)
@@ -208,32 +198,32 @@ class ServerCore:
             effects += self._end_session(session, now)
         return self._noted(effects, now)
 
-    def reports(self, now: float) -> tuple[StatusReport, MetricsReport]:
+    def reports(self, now: float) -> tuple[messages.StatusReport, messages.MetricsReport]:
         """Return what goes on and what was counted, for those in the same process."""
         return self._status.status(now), self._status.metrics(now)
 
     # ---- requests ---------------------------------------------------------------------------
 
-    def _dispatch(self, asked: Asked, now: float) -> Message | list[Effect]:
+    def _dispatch(self, asked: Asked, now: float) -> Answer:
         body, user = asked.packet.body, asked.user
-        if not isinstance(body, Request):
+        if not isinstance(body, messages.Request):
             raise RemoteProtocolError("a client must not send replies, nor events")
         body.check(user)
-        if not isinstance(body, EmergencyStop | Bye):
+        if not isinstance(body, messages.EmergencyStop | messages.Bye):
             self._rates.count(user, now)
-        if isinstance(body, Hello):
+        if isinstance(body, messages.Hello):
             return self._hello(asked, body, now)
         self._state.sessions.get(asked.session, user, now)
         self._state.locks.renew(asked, now)
-        if isinstance(body, RunCalibration):  # a job is checked when it is a new one
+        if isinstance(body, messages.RunCalibration):  # a job is checked when it is a new one
             self._state.locks.check(asked, now)
             self._safety.check()
         return self._handlers[type(body)](asked, body, now)
 
-    def _hello(self, asked: Asked, hello: Hello, now: float) -> list[Effect]:
+    def _hello(self, asked: Asked, hello: messages.Hello, now: float) -> list[Effect]:
         state, user = self._state, asked.user
         session, is_new = state.sessions.open(user, asked.packet.id, agree(hello.protocols), now)
-        welcome = Welcome(
+        welcome = messages.Welcome(
             protocol=session.version,
             server=SERVER,
             instance=self._instance,
@@ -245,12 +235,14 @@ class ServerCore:
         audit = [Audit("session", user, facts)] if is_new else []
         return [replace(asked.reply(welcome), session=session.token), *audit]
 
-    def _bye(self, asked: Asked, _bye: Bye, now: float) -> list[Effect]:
-        return [*self._end_session(asked.session, now), asked.reply(Farewell())]
+    def _bye(self, asked: Asked, _bye: messages.Bye, now: float) -> list[Effect]:
+        return [*self._end_session(asked.session, now), asked.reply(messages.Farewell())]
 
-    def _describe(self, _asked: Asked, _ask: Describe, _now: float) -> Description:
+    def _describe(
+        self, _asked: Asked, _ask: messages.Describe, _now: float
+    ) -> messages.Description:
         jobs = self._state.jobs
-        return Description(
+        return messages.Description(
             capabilities=self._state.capabilities, queued=jobs.queued, busy=jobs.busy
         )
 
@@ -288,7 +280,7 @@ def registered(*groups: Handlers) -> Handlers:
     handlers = {kind: handler for group in groups for kind, handler in group.items()}
     if len(handlers) < sum(map(len, groups)):
         raise ValueError("a message has two handlers")
-    missing = set(REQUESTS) - set(handlers) - {Hello}
+    missing = set(messages.REQUESTS) - set(handlers) - {messages.Hello}
     if missing:
         raise ValueError(f"no handler for {missing}")
     return handlers

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from cim_hal.protocol.wire.roles import User
 
 __all__ = [
+    "Answer",
     "Asked",
     "Audit",
     "Calibrate",
@@ -50,11 +51,10 @@ __all__ = [
 # What follows a record that was written, and one that could not be: called with the time.
 Then: TypeAlias = "Callable[[float], list[Effect]]"
 Otherwise: TypeAlias = "Callable[[CimError, float], list[Effect]]"
-# What answers a request, by the type of its message: called with request, message and time. A
-# message that it returns is the reply.
-Handlers: TypeAlias = (
-    "Mapping[type[Message], Callable[[Asked, Any, float], Message | list[Effect]]]"
-)
+# What answers a request: the message that is the reply, or effects.
+Answer: TypeAlias = "Message | list[Effect]"
+# Handlers by the type of the message: called with request, message and time.
+Handlers: TypeAlias = "Mapping[type[Message], Callable[[Asked, Any, float], Answer]]"
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,14 +13,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from cim_hal.protocol.effects import Audit, Effect, Reply, Run, Stop
-from cim_hal.protocol.wire.base import ErrorMessage
-from cim_hal.protocol.wire.messages.couplings import (
-    CommitCouplings,
-    CouplingChunk,
-    CouplingsLoaded,
-    UploadOpened,
-)
-from cim_hal.protocol.wire.messages.status import MetricReading, Throughput
+from cim_hal.protocol.wire import messages
+from cim_hal.protocol.wire.limits import MAX_SHOWN
 from cim_hal.protocol.wire.packet import Kind
 
 if TYPE_CHECKING:
@@ -31,7 +25,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BUCKET_S",
-    "MAX_SHOWN",
     "METRICS",
     "N_BUCKETS",
     "Counters",
@@ -43,7 +36,6 @@ __all__ = [
     "ThroughputCounter",
 ]
 
-MAX_SHOWN = 16  # jobs and events that are remembered for those who look
 MAX_PENDING = 4096
 BUCKET_S = 5.0
 N_BUCKETS = 60
@@ -129,16 +121,16 @@ class Counters:
             counts = self._counts[name, labels] = _empty(METRICS[name])
         counts[bisect_left(METRICS[name].bounds, seconds)] += 1
 
-    def readings(self) -> tuple[MetricReading, ...]:
+    def readings(self) -> tuple[messages.MetricReading, ...]:
         """Return all that was counted, as messages carry it."""
         return tuple(self._reading(name, meter) for name, meter in METRICS.items())
 
-    def _reading(self, name: str, meter: Metric) -> MetricReading:
+    def _reading(self, name: str, meter: Metric) -> messages.MetricReading:
         series = tuple(
             (labels, value, self._counts_of(name, labels, meter))
             for labels, value in self._values[name].items()
         )
-        return MetricReading(
+        return messages.MetricReading(
             name=name, kind=meter.kind, labels=meter.labels, bounds=meter.bounds, series=series
         )
 
@@ -189,10 +181,10 @@ class ThroughputCounter:
             bucket.jobs += 1
             bucket.runs += n_runs
 
-    def report(self) -> Throughput:
+    def report(self) -> messages.Throughput:
         """Return the intervals, oldest first."""
         buckets = self._buckets.values()
-        return Throughput(
+        return messages.Throughput(
             bucket_s=self._bucket_s,
             jobs=tuple(bucket.jobs for bucket in buckets),
             runs=tuple(bucket.runs for bucket in buckets),
@@ -254,7 +246,7 @@ class EventLog:
         """Take note of a request before it is answered."""
         self._advance(now)
         _put(self._pending, (peer, request.id), (request.body, now))
-        if isinstance(request.body, CouplingChunk):
+        if isinstance(request.body, messages.CouplingChunk):
             self.counters.count("upload_bytes_total", by=sum(b.nbytes for b in request.buffers))
         session = self.sessions.get(_short(request.session))
         if session is not None:
@@ -291,15 +283,17 @@ class EventLog:
 
     def _replied(self, reply: Reply, now: float) -> None:
         body: Any = reply.packet.body
-        if isinstance(body, UploadOpened):
+        if isinstance(body, messages.UploadOpened):
             _put(self._uploads, body.upload, now)
         asked, at = self._pending.pop((reply.peer, reply.packet.id), (None, now))
         if asked is None:  # a reply to one of those that were sent again
             return
-        outcome = body.code if isinstance(body, ErrorMessage) else "ok"
+        outcome = body.code if isinstance(body, messages.ErrorMessage) else "ok"
         self.counters.count("requests_total", asked.t, outcome)
         self.counters.observe("request_seconds", now - at, asked.t)
-        if isinstance(asked, CommitCouplings) and isinstance(body, CouplingsLoaded):
+        if isinstance(asked, messages.CommitCouplings) and isinstance(
+            body, messages.CouplingsLoaded
+        ):
             opened = self._uploads.pop(asked.upload, None)
             if opened is not None:
                 self.counters.observe("upload_seconds", now - opened)

@@ -18,13 +18,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cim_hal.protocol.couplings.content import Couplings
+    from cim_hal.protocol.wire import messages
     from cim_hal.protocol.wire.limits import Limits
-    from cim_hal.protocol.wire.messages.couplings import (
-        BeginCouplings,
-        CouplingChunk,
-        CouplingRef,
-        CouplingSpec,
-    )
 
 __all__ = ["MAX_RANGES", "Upload", "Uploads", "check_base"]
 
@@ -42,8 +37,8 @@ class Upload:
     token: str
     session: str
     user: str
-    coupling: CouplingRef
-    spec: CouplingSpec
+    coupling: messages.CouplingRef
+    spec: messages.CouplingSpec
     payload: EncodedCouplings | None
     base: Couplings | None
     n_bytes: int
@@ -107,7 +102,12 @@ class Uploads:
         self._uploads: dict[str, Upload] = {}
 
     def open(
-        self, session: str, user: str, request: BeginCouplings, base: Couplings | None, now: float
+        self,
+        session: str,
+        user: str,
+        request: messages.BeginCouplings,
+        base: Couplings | None,
+        now: float,
     ) -> Upload:
         """Return the upload of these couplings that the user has begun, or a new one.
 
@@ -136,13 +136,13 @@ class Uploads:
         found.touched = now
         return found
 
-    def take(self, user: str, chunk: CouplingChunk, data: NDArray[Any], now: float) -> int:
+    def take(self, user: str, chunk: messages.CouplingChunk, data: NDArray[Any], now: float) -> int:
         """Take a chunk and return the bytes that have come in all; see `Upload.take`."""
         upload = self.get(user, chunk.upload, now)
         upload.take(chunk.offset, data, self._limits.chunk_bytes)
         return upload.received
 
-    def finish(self, coupling: CouplingRef) -> None:
+    def finish(self, coupling: messages.CouplingRef) -> None:
         """Give back the memory of what is loaded; a commit that is sent again is answered."""
         for upload in self._uploads.values():
             if upload.coupling == coupling:
@@ -181,7 +181,7 @@ class Uploads:
         )
 
 
-def check_base(spec: CouplingSpec, base: Couplings | None) -> None:
+def check_base(spec: messages.CouplingSpec, base: Couplings | None) -> None:
     """Refuse a delta of couplings that are not here, or of another size."""
     if base is None:
         raise UnknownReferenceError(

@@ -7,20 +7,11 @@ from typing import TYPE_CHECKING
 from cim_hal.errors import ConflictError, EmergencyStopError, LeaseLostError
 from cim_hal.protocol.effects import Audit, MakeSafe
 from cim_hal.protocol.jobs.records import Stopped
-from cim_hal.protocol.wire.messages.control import (
-    EmergencyStop,
-    LockDevice,
-    LockInfo,
-    LockState,
-    ResetDevice,
-    SafetyInfo,
-    SafetyState,
-    UnlockDevice,
-)
+from cim_hal.protocol.wire import messages
 
 if TYPE_CHECKING:
     from cim_hal.errors import CimError
-    from cim_hal.protocol.effects import Asked, Effect, Handlers
+    from cim_hal.protocol.effects import Answer, Asked, Effect, Handlers
     from cim_hal.protocol.server_state import ServerState
     from cim_hal.protocol.sharing.locks import Lock
     from cim_hal.protocol.wire.roles import User
@@ -38,9 +29,9 @@ class LockHandlers:
     def __init__(self, state: ServerState) -> None:
         self._epochs, self._locks, self._jobs = state.epochs, state.locks, state.jobs
         self.handlers: Handlers = {
-            LockDevice: self._lock,
-            UnlockDevice: self._unlock,
-            LockInfo: lambda asked, _, now: self._locks.state(asked, now),
+            messages.LockDevice: self._lock,
+            messages.UnlockDevice: self._unlock,
+            messages.LockInfo: lambda asked, _, now: self._locks.state(asked, now),
         }
 
     def tick(self, now: float) -> list[Effect]:
@@ -53,7 +44,7 @@ class LockHandlers:
         lock = self._locks.end_session(session)
         return self._after_return(lock, lock.user, now) if lock else []
 
-    def _lock(self, asked: Asked, body: LockDevice, now: float) -> LockState | list[Effect]:
+    def _lock(self, asked: Asked, body: messages.LockDevice, now: float) -> Answer:
         before = self._locks.lock
         lock = self._locks.grant(asked, body, now)
         state = self._locks.state(asked, now)
@@ -70,7 +61,7 @@ class LockHandlers:
 
         return self._epochs.keep(self._epochs.stopped, on_saved, undo)
 
-    def _unlock(self, asked: Asked, body: UnlockDevice, now: float) -> list[Effect]:
+    def _unlock(self, asked: Asked, body: messages.UnlockDevice, now: float) -> list[Effect]:
         effects: list[Effect] = []
         lock = self._locks.release(asked, now, breaks=body.breaks)
         if lock is not None and lock.belongs_to(asked):
@@ -107,9 +98,9 @@ class SafetyHandlers:
     def __init__(self, state: ServerState) -> None:
         self._jobs, self._epochs = state.jobs, state.epochs
         self.handlers: Handlers = {
-            EmergencyStop: self._stop,
-            ResetDevice: self._reset,
-            SafetyInfo: lambda _asked, _, now: self.state(now),
+            messages.EmergencyStop: self._stop,
+            messages.ResetDevice: self._reset,
+            messages.SafetyInfo: lambda _asked, _, now: self.state(now),
         }
 
     @property
@@ -117,12 +108,12 @@ class SafetyHandlers:
         """The stop that holds."""
         return self._epochs.stopped
 
-    def state(self, now: float) -> SafetyState:
+    def state(self, now: float) -> messages.SafetyState:
         """Return the message that says whether a stop holds."""
         stopped = self.stopped
         if stopped is None:
-            return SafetyState()
-        return SafetyState(
+            return messages.SafetyState()
+        return messages.SafetyState(
             stop=stopped.number,
             by=stopped.by,
             reason=stopped.reason,
@@ -134,7 +125,7 @@ class SafetyHandlers:
         if self.stopped is not None:
             raise _error(self.stopped.by, self.stopped.reason)
 
-    def _stop(self, asked: Asked, body: EmergencyStop, now: float) -> list[Effect]:
+    def _stop(self, asked: Asked, body: messages.EmergencyStop, now: float) -> list[Effect]:
         user, stopped = asked.user, self.stopped
         if stopped is None:
             stopped = Stopped(next(self._epochs), user.name, body.reason, now)
@@ -147,7 +138,7 @@ class SafetyHandlers:
         kept = self._epochs.keep(stopped, lambda _now: told, lambda _error, _now: told)
         return [MakeSafe(), *interrupted, *kept]
 
-    def _reset(self, asked: Asked, body: ResetDevice, now: float) -> SafetyState | list[Effect]:
+    def _reset(self, asked: Asked, body: messages.ResetDevice, now: float) -> Answer:
         stopped = self.stopped
         if stopped is None:
             return self.state(now)

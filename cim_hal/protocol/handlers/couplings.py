@@ -7,23 +7,14 @@ from typing import TYPE_CHECKING
 from cim_hal.errors import CimError
 from cim_hal.protocol.effects import Audit, Effect, Lower
 from cim_hal.protocol.jobs.entry import program_of
+from cim_hal.protocol.wire import messages
 from cim_hal.protocol.wire.errors import to_wire
-from cim_hal.protocol.wire.messages.couplings import (
-    BeginCouplings,
-    CommitCouplings,
-    CouplingChunk,
-    DropCouplings,
-    ListCouplings,
-    StatCouplings,
-)
 
 if TYPE_CHECKING:
     from cim_hal.protocol.couplings.content import LoweredCouplings
-    from cim_hal.protocol.effects import Asked, Handlers
+    from cim_hal.protocol.effects import Answer, Asked, Handlers
     from cim_hal.protocol.jobs.entry import JobEntry
     from cim_hal.protocol.server_state import ServerState
-    from cim_hal.protocol.wire.base import Message
-    from cim_hal.protocol.wire.messages.couplings import ChunkTaken, MissingBytes
 
 __all__ = ["CouplingHandlers"]
 
@@ -38,12 +29,12 @@ class CouplingHandlers:
         self._relowering = _Relowering(state)
         self.next_relowering = self._relowering.next
         self.handlers: Handlers = {
-            BeginCouplings: self._begin,
-            CouplingChunk: self._chunk,
-            StatCouplings: self._stat,
-            CommitCouplings: self._commit,
-            ListCouplings: lambda _asked, ask, _now: self._store.listing(ask.first),
-            DropCouplings: self._drop,
+            messages.BeginCouplings: self._begin,
+            messages.CouplingChunk: self._chunk,
+            messages.StatCouplings: self._stat,
+            messages.CommitCouplings: self._commit,
+            messages.ListCouplings: lambda _asked, ask, _now: self._store.listing(ask.first),
+            messages.DropCouplings: self._drop,
         }
 
     def lowered(
@@ -56,7 +47,7 @@ class CouplingHandlers:
         waiters = list(waiting.values())
         if isinstance(outcome, CimError):
             self._store.refuse(task)
-            body: Message = to_wire(outcome)
+            body: messages.Message = to_wire(outcome)
         else:
             users = {asked.user.name for asked in waiters}
             body = self._store.keep(task.coupling, outcome, users)
@@ -65,26 +56,30 @@ class CouplingHandlers:
             self._state.sessions.touch(asked.session, now)
         return [asked.reply(body) for asked in waiters]
 
-    def _begin(self, asked: Asked, begin: BeginCouplings, now: float) -> Message | list[Effect]:
+    def _begin(self, asked: Asked, begin: messages.BeginCouplings, now: float) -> Answer:
         return self._lower(asked, self._store.begin(asked.session, asked.user.name, begin, now))
 
-    def _chunk(self, asked: Asked, chunk: CouplingChunk, now: float) -> ChunkTaken:
+    def _chunk(
+        self, asked: Asked, chunk: messages.CouplingChunk, now: float
+    ) -> messages.ChunkTaken:
         return self._store.chunk(asked.user.name, chunk, asked.packet.buffers[0], now)
 
-    def _stat(self, asked: Asked, stat: StatCouplings, now: float) -> MissingBytes:
+    def _stat(
+        self, asked: Asked, stat: messages.StatCouplings, now: float
+    ) -> messages.MissingBytes:
         return self._store.missing(asked.user.name, stat.upload, now)
 
-    def _commit(self, asked: Asked, commit: CommitCouplings, now: float) -> Message | list[Effect]:
+    def _commit(self, asked: Asked, commit: messages.CommitCouplings, now: float) -> Answer:
         return self._lower(asked, self._store.commit(asked.user.name, commit.upload, now))
 
-    def _drop(self, asked: Asked, drop: DropCouplings, _now: float) -> list[Effect]:
+    def _drop(self, asked: Asked, drop: messages.DropCouplings, _now: float) -> list[Effect]:
         user = asked.user
-        of_others = user.role >= DropCouplings.of_others
+        of_others = user.role >= messages.DropCouplings.of_others
         dropped = self._store.drop(user.name, drop.digest, of_others=of_others)
         audit = Audit("couplings dropped", user, {"coupling": drop.digest})
         return [asked.reply(dropped), audit]
 
-    def _lower(self, asked: Asked, outcome: Message | Lower) -> Message | list[Effect]:
+    def _lower(self, asked: Asked, outcome: messages.Message | Lower) -> Answer:
         """Return an outcome that is the answer; otherwise answer when the couplings are lowered."""
         if not isinstance(outcome, Lower):
             return outcome

@@ -16,25 +16,12 @@ from cim_hal.errors import (
 )
 from cim_hal.machine.telemetry import DriverPhase, DriverState
 from cim_hal.protocol.effects import Audit, Calibrate, Effect, Run, Stop
+from cim_hal.protocol.wire import messages
 from cim_hal.protocol.wire.errors import to_wire
-from cim_hal.protocol.wire.messages.instruments import (
-    AskDevice,
-    CalibrationEntry,
-    CalibrationList,
-    CalibrationRecord,
-    CalibrationState,
-    CancelCalibration,
-    DeviceStatus,
-    FetchHistory,
-    GetCalibration,
-    History,
-    ListCalibrations,
-    RunCalibration,
-)
 
 if TYPE_CHECKING:
     from cim_hal.machine.telemetry import Calibration, Telemetry
-    from cim_hal.protocol.effects import Asked, Handlers
+    from cim_hal.protocol.effects import Answer, Asked, Handlers
     from cim_hal.protocol.server_state import ServerState
     from cim_hal.protocol.wire.roles import User
 
@@ -68,14 +55,18 @@ class _Task:
     outcome: str | CimError | None = None
     waiters: list[tuple[Asked, float]] = field(default_factory=list)
 
-    def state(self) -> CalibrationState:
+    def state(self) -> messages.CalibrationState:
         match self.outcome:
             case None:
-                return CalibrationState(key=self.key, state="running")
+                return messages.CalibrationState(key=self.key, state="running")
             case CimError():
-                return CalibrationState(key=self.key, state="failed", error=to_wire(self.outcome))
+                return messages.CalibrationState(
+                    key=self.key, state="failed", error=to_wire(self.outcome)
+                )
             case fingerprint:
-                return CalibrationState(key=self.key, state="done", fingerprint=fingerprint)
+                return messages.CalibrationState(
+                    key=self.key, state="done", fingerprint=fingerprint
+                )
 
     def tell(self, now: float) -> list[Effect]:
         """Answer those who wait and whose time is over, all of them after the end."""
@@ -98,12 +89,12 @@ class InstrumentHandlers:
         self._records: OrderedDict[str, _Kept] = OrderedDict()
         self._tasks: OrderedDict[str, _Task] = OrderedDict()
         self.handlers: Handlers = {
-            AskDevice: lambda _asked, _, now: self.status(now),
-            FetchHistory: self._fetch_history,
-            GetCalibration: self._get_calibration,
-            ListCalibrations: self._list_calibrations,
-            RunCalibration: self._run_calibration,
-            CancelCalibration: self._cancel_calibration,
+            messages.AskDevice: lambda _asked, _, now: self.status(now),
+            messages.FetchHistory: self._fetch_history,
+            messages.GetCalibration: self._get_calibration,
+            messages.ListCalibrations: self._list_calibrations,
+            messages.RunCalibration: self._run_calibration,
+            messages.CancelCalibration: self._cancel_calibration,
         }
 
     # ---- what the driver says ---------------------------------------------------------------
@@ -171,12 +162,12 @@ class InstrumentHandlers:
         """Answer waits that are over."""
         return [effect for task in self._tasks.values() for effect in task.tell(now)]
 
-    def status(self, now: float) -> DeviceStatus:
+    def status(self, now: float) -> messages.DeviceStatus:
         """Return how the machine and its driver are."""
         telemetry, heard_at = self._history[-1] if self._history else (None, now)
         current = self._current
         age_s = current.age_s(now) if current else 0.0
-        return DeviceStatus(
+        return messages.DeviceStatus(
             driver=self._driver(now),
             telemetry=telemetry,
             number=self._newest,
@@ -210,7 +201,9 @@ class InstrumentHandlers:
 
     # ---- requests ---------------------------------------------------------------------------
 
-    def _fetch_history(self, _asked: Asked, fetch: FetchHistory, _now: float) -> History:
+    def _fetch_history(
+        self, _asked: Asked, fetch: messages.FetchHistory, _now: float
+    ) -> messages.History:
         oldest = self._newest - len(self._history) + 1
         first = max(fetch.after + 1, oldest)
         found: list[Telemetry] = []
@@ -220,9 +213,11 @@ class InstrumentHandlers:
             if found and n_bytes > HISTORY_BYTES:
                 break
             found.append(telemetry)
-        return History(telemetry=tuple(found), first=first, newest=self._newest)
+        return messages.History(telemetry=tuple(found), first=first, newest=self._newest)
 
-    def _get_calibration(self, _asked: Asked, ask: GetCalibration, now: float) -> CalibrationRecord:
+    def _get_calibration(
+        self, _asked: Asked, ask: messages.GetCalibration, now: float
+    ) -> messages.CalibrationRecord:
         named, current = ask.fingerprint, self._current
         found = current if named is None else self._records.get(named)
         if found is None:
@@ -233,7 +228,7 @@ class InstrumentHandlers:
                 hint="cim-hal calibrate makes one",
                 kind="calibration",
             )
-        return CalibrationRecord(
+        return messages.CalibrationRecord(
             fingerprint=found.record.fingerprint,
             calibration=found.record,
             age_s=found.age_s(now),
@@ -241,21 +236,19 @@ class InstrumentHandlers:
         )
 
     def _list_calibrations(
-        self, _asked: Asked, ask: ListCalibrations, _now: float
-    ) -> CalibrationList:
+        self, _asked: Asked, ask: messages.ListCalibrations, _now: float
+    ) -> messages.CalibrationList:
         newest_first = reversed(self._records.values())
         rest = [kept for kept in newest_first if not ask.first or kept.number < ask.first]
         page = rest[:MAX_LISTED]
-        return CalibrationList(
+        return messages.CalibrationList(
             records=tuple(_entry(kept.record) for kept in page),
             first=ask.first,
             total=len(self._records),
             cursor=page[-1].number if len(rest) > len(page) else 0,
         )
 
-    def _run_calibration(
-        self, asked: Asked, run: RunCalibration, now: float
-    ) -> CalibrationState | list[Effect]:
+    def _run_calibration(self, asked: Asked, run: messages.RunCalibration, now: float) -> Answer:
         """Begin a calibration, or wait for the end of the one of that key."""
         effects: list[Effect] = []
         task = self._tasks.get(run.key)
@@ -273,7 +266,7 @@ class InstrumentHandlers:
         return effects
 
     def _cancel_calibration(
-        self, asked: Asked, cancel: CancelCalibration, _now: float
+        self, asked: Asked, cancel: messages.CancelCalibration, _now: float
     ) -> list[Effect]:
         task = self._tasks.get(cancel.key)
         if task is None:
@@ -288,7 +281,7 @@ class InstrumentHandlers:
             del self._tasks[key]
 
 
-def _entry(record: Calibration) -> CalibrationEntry:
-    return CalibrationEntry(
+def _entry(record: Calibration) -> messages.CalibrationEntry:
+    return messages.CalibrationEntry(
         fingerprint=record.fingerprint, taken_at=record.taken_at, valid_s=record.valid_s
     )

@@ -9,28 +9,14 @@ from cim_hal.protocol.effects import Audit, Effect
 from cim_hal.protocol.jobs.entry import JobEntry, Waiter, program_of
 from cim_hal.protocol.jobs.state import JobState
 from cim_hal.protocol.jobs.table import job_id
-from cim_hal.protocol.wire.base import ErrorMessage
-from cim_hal.protocol.wire.messages.jobs import (
-    AckJob,
-    CancelJob,
-    FetchResult,
-    FetchTrace,
-    JobList,
-    ListJobs,
-    ResultBatch,
-    Sample,
-    TraceBatch,
-    WaitJob,
-)
+from cim_hal.protocol.wire import messages
 from cim_hal.protocol.wire.results import rows_from, trace_rows_from
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from cim_hal.protocol.effects import Asked, Handlers
+    from cim_hal.protocol.effects import Answer, Asked, Handlers
     from cim_hal.protocol.server_state import ServerState
-    from cim_hal.protocol.wire.base import Message
-    from cim_hal.protocol.wire.messages.jobs import JobStatus
     from cim_hal.protocol.wire.results import Result
 
 __all__ = ["JobHandlers"]
@@ -46,16 +32,16 @@ class JobHandlers:
         self._table = state.jobs.table
         self._check = check
         self.handlers: Handlers = {
-            Sample: self._sample,
-            WaitJob: self._wait,
-            CancelJob: self._cancel,
-            FetchResult: self._fetch,
-            FetchTrace: self._fetch_trace,
-            AckJob: self._acknowledge,
-            ListJobs: self._list,
+            messages.Sample: self._sample,
+            messages.WaitJob: self._wait,
+            messages.CancelJob: self._cancel,
+            messages.FetchResult: self._fetch,
+            messages.FetchTrace: self._fetch_trace,
+            messages.AckJob: self._acknowledge,
+            messages.ListJobs: self._list,
         }
 
-    def _sample(self, asked: Asked, sample: Sample, now: float) -> JobStatus | list[Effect]:
+    def _sample(self, asked: Asked, sample: messages.Sample, now: float) -> Answer:
         known, job = self._table.find(asked.user, sample), job_id(asked.user.name, sample.key)
         if known is not None:
             return known.status()
@@ -75,7 +61,7 @@ class JobHandlers:
         follow = {"then": accepted, "otherwise": refused}
         return self._state.jobs.submit(asked, sample, program, now, **follow)
 
-    def _wait(self, asked: Asked, wait: WaitJob, now: float) -> JobStatus | list[Effect]:
+    def _wait(self, asked: Asked, wait: messages.WaitJob, now: float) -> Answer:
         job = self._table.get(asked.user, wait.job)
         if not isinstance(job, JobEntry):
             return job.status()
@@ -83,9 +69,9 @@ class JobHandlers:
         job.wait(Waiter(asked, wait.since, deadline, wait.events))
         return job.tell_waiters(now)
 
-    def _cancel(self, asked: Asked, cancel: CancelJob, now: float) -> JobStatus | list[Effect]:
+    def _cancel(self, asked: Asked, cancel: messages.CancelJob, now: float) -> Answer:
         user = asked.user
-        job = self._table.get(user, cancel.job, of_others=user.role >= CancelJob.of_others)
+        job = self._table.get(user, cancel.job, of_others=user.role >= messages.CancelJob.of_others)
         if not isinstance(job, JobEntry):
             return job.status()
 
@@ -95,12 +81,12 @@ class JobHandlers:
 
         return self._state.jobs.cancel(job, now, then=cancelled, otherwise=asked.refuse)
 
-    def _fetch(self, asked: Asked, fetch: FetchResult, _now: float) -> Message | list[Effect]:
+    def _fetch(self, asked: Asked, fetch: messages.FetchResult, _now: float) -> Answer:
         job, result = self._measured(asked, fetch, partial=fetch.partial)
-        if isinstance(result, ErrorMessage):
+        if isinstance(result, messages.ErrorMessage):
             return result
         _check_first(job, fetch.first, len(result.spins))
-        batch = ResultBatch(
+        batch = messages.ResultBatch(
             job=job.id,
             n_spins=result.n_spins,
             n_runs=job.request.n_runs,
@@ -109,23 +95,21 @@ class JobHandlers:
         )
         return [asked.reply(batch, *rows_from(result, fetch.first))]
 
-    def _fetch_trace(self, asked: Asked, fetch: FetchTrace, _now: float) -> Message | list[Effect]:
+    def _fetch_trace(self, asked: Asked, fetch: messages.FetchTrace, _now: float) -> Answer:
         job, result = self._measured(asked, fetch)
-        if isinstance(result, ErrorMessage):
+        if isinstance(result, messages.ErrorMessage):
             return result
         trace = result.trace
         if trace is None:
             raise RemoteProtocolError("the job was asked for no trace", job=job.id)
         n_frames, n_runs, n_spins = trace.amplitudes.shape
         _check_first(job, fetch.first, n_frames * n_runs)
-        batch = TraceBatch(
+        batch = messages.TraceBatch(
             job=job.id, n_spins=n_spins, n_runs=n_runs, n_frames=n_frames, first=fetch.first
         )
         return [asked.reply(batch, *trace_rows_from(trace, fetch.first))]
 
-    def _acknowledge(
-        self, asked: Asked, acknowledge: AckJob, _now: float
-    ) -> JobStatus | list[Effect]:
+    def _acknowledge(self, asked: Asked, acknowledge: messages.AckJob, _now: float) -> Answer:
         job = self._table.get(asked.user, acknowledge.job)
         if not isinstance(job, JobEntry):
             return job.status()
@@ -137,8 +121,8 @@ class JobHandlers:
 
         return self._state.jobs.acknowledge([job], dropped, asked.refuse)
 
-    def _list(self, asked: Asked, ask: ListJobs, now: float) -> JobList:
-        sees_all = asked.user.role >= ListJobs.of_others
+    def _list(self, asked: Asked, ask: messages.ListJobs, now: float) -> messages.JobList:
+        sees_all = asked.user.role >= messages.ListJobs.of_others
         jobs = self._table.listed(None if sees_all else asked.user, ask.after)
         if ask.job is not None:
             jobs = [job for job in jobs if job.id == ask.job]
@@ -147,11 +131,15 @@ class JobHandlers:
         page = jobs[:PAGE]
         infos = tuple(job.info(now) for job in page)
         cursor = page[-1].cursor if page else ask.after
-        return JobList(jobs=infos, more=len(jobs) > PAGE, cursor=cursor)
+        return messages.JobList(jobs=infos, more=len(jobs) > PAGE, cursor=cursor)
 
     def _measured(
-        self, asked: Asked, fetch: FetchResult | FetchTrace, *, partial: bool = False
-    ) -> tuple[Any, Result | ErrorMessage]:
+        self,
+        asked: Asked,
+        fetch: messages.FetchResult | messages.FetchTrace,
+        *,
+        partial: bool = False,
+    ) -> tuple[Any, Result | messages.ErrorMessage]:
         job = self._table.get(asked.user, fetch.job)
         result = job.result if isinstance(job, JobEntry) else None
         if partial and result is not None and fetch.first < len(result.spins):

@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cim_hal.errors import DriverFaultError, JobCancelledError
-from cim_hal.protocol.monitoring import MAX_PENDING, MAX_SHOWN, METRICS, Counters, ThroughputCounter
+from cim_hal.protocol.monitoring import MAX_PENDING, METRICS, Counters, ThroughputCounter
 from cim_hal.protocol.wire.codec import decode, encode
+from cim_hal.protocol.wire.limits import MAX_SHOWN
 from cim_hal.protocol.wire.messages import (
     AskMetrics,
     AskStatus,
