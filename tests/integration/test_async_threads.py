@@ -36,7 +36,7 @@ def _wait_for(condition, seconds=20.0):
 
 def test_two_hundred_jobs_are_awaited_at_once_on_one_connection(serving):
     async def main(endpoint):
-        async with open_device_async(endpoint) as device:
+        async with open_device_async(endpoint, timeout_s=60.0) as device:
             jobs = [device.sample(PAIR, n_runs=2, seed=seed) for seed in range(200)]
             found = await asyncio.gather(*jobs)
             names = _threads()

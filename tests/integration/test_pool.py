@@ -261,7 +261,7 @@ def test_a_machine_that_is_silent_is_left_and_taken_again_when_it_answers(servin
         serving(Annealer()) as first,
         serving(Annealer()) as second,
         TcpProxy(second) as proxy,
-        DevicePool([first, proxy.endpoint], timeout_s=0.5) as pool,
+        DevicePool([first, proxy.endpoint], timeout_s=2.0) as pool,
     ):
         assert len(list(pool.map(MODELS, n_runs=3, seeds=range(3)))) == 3
         with proxy.hold():

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from cim_hal import DevicePool, open_device
+from cim_hal import DevicePool, open_device, spawn_server
 from cim_hal.console import run
 from qnn_train import TrainedModel, load_digits
 from qnn_train.__main__ import program
@@ -27,7 +27,7 @@ from qnn_train.training import (
 )
 
 SMALL = ProximalRecipe(sweeps=3, hidden=2, n_runs=4, round_trips=100, ladder=(0.1, 1.0))
-QUICK = ["--runs", "4", "--round-trips", "100", "--device", "emulator-dsb", "--quiet"]
+QUICK = ["--runs", "4", "--round-trips", "100", "--quiet"]
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +39,12 @@ def pair():
 def session():
     with open_device("emulator-dsb") as opened:
         yield opened
+
+
+@pytest.fixture(scope="module")
+def endpoint():
+    with spawn_server("emulator-dsb") as server:
+        yield server.endpoint
 
 
 def trained(problem, session, *, steps=None, resume=None):
@@ -283,7 +289,7 @@ def test_classes_choose_the_recipe():
     assert default_preset("digits", 10) == "ten-digits-8x8"
 
 
-def test_the_command_trains_ten_classes_and_leaves_a_model(tmp_path, monkeypatch):
+def test_the_command_trains_ten_classes_and_leaves_a_model(endpoint, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     small = [
         "proximal",
@@ -298,7 +304,7 @@ def test_the_command_trains_ten_classes_and_leaves_a_model(tmp_path, monkeypatch
         "--out",
         "there",
     ]
-    assert run(program, [*small, *QUICK]) == 0
+    assert run(program, [*small, *QUICK, "--device", endpoint]) == 0
     report = json.loads((tmp_path / "there/report.json").read_text())
     assert report["method"] == "proximal"
     assert report["n_train"] == len(load_digits().train)
@@ -313,7 +319,7 @@ def test_the_command_trains_ten_classes_and_leaves_a_model(tmp_path, monkeypatch
     ]
 
 
-def test_a_finished_checkpoint_can_be_asked_again(tmp_path, monkeypatch):
+def test_a_finished_checkpoint_can_be_asked_again(endpoint, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     some = [
         "proximal",
@@ -325,25 +331,24 @@ def test_a_finished_checkpoint_can_be_asked_again(tmp_path, monkeypatch):
         "kept.npz",
         *QUICK,
     ]
-    assert run(program, [*some, "--json", "one.json"]) == 0
+    assert run(program, [*some, "--device", endpoint, "--json", "one.json"]) == 0
     assert run(program, ["--resume", "kept.npz", "--quiet", "--json", "two.json"]) == 0
     one, two = (json.loads((tmp_path / f"{name}.json").read_text()) for name in ("one", "two"))
     del one["seconds"], two["seconds"]
     assert one == two
 
 
-def test_a_dry_run_says_the_cost_and_leaves_nothing(tmp_path, monkeypatch, capsys):
+def test_a_dry_run_says_the_cost_and_leaves_nothing(endpoint, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    assert (
-        run(program, ["proximal", "--recipe", "pairs-4x4", "--dry-run", "--device", "emulator-550"])
-        == 0
-    )
+    pairs = ["proximal", "--recipe", "pairs-4x4", "--dry-run", "--device", "emulator-550"]
+    assert run(program, pairs) == 0
     said = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
     assert (said["spins"], said["couplings"]) == ("73", "2628")
     assert float(said["machine_s"]) > 0
-    assert run(program, ["--dry-run", "--train-samples", "4", "--hidden", "4,3"]) == 0
+    deep = ["--dry-run", "--train-samples", "4", "--hidden", "4,3", "--device", endpoint]
+    assert run(program, deep) == 0
     said = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
-    assert (said["network"], said["spins"]) == ("16-4-3-majority", "255")
+    assert (said["network"], said["spins"]) == ("16-4-3-majority", "254")
     assert float(said["dynamic_range"]) > 1
     assert list(tmp_path.iterdir()) == []
 
@@ -364,8 +369,8 @@ def test_a_dry_run_says_the_cost_and_leaves_nothing(tmp_path, monkeypatch, capsy
         (["--machines", "2", "--device", "emulator-550"], "copies of one driver"),
     ],
 )
-def test_what_does_not_fit_together_is_refused_in_one_line(arguments, sentence, capsys):
-    assert run(program, [*arguments, "--device", "emulator-dsb", "--dry-run"]) == 2
+def test_what_does_not_fit_together_is_refused_in_one_line(arguments, sentence, endpoint, capsys):
+    assert run(program, [*arguments, "--device", endpoint, "--dry-run"]) == 2
     said = capsys.readouterr()
     assert said.out == ""
     assert sentence in said.err
