@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from cim_hal.errors import Detail
     from cim_hal.machine.capabilities import Capabilities
     from cim_hal.machine.lowering import Lowering
-    from cim_hal.model.record import LoweringReport
     from cim_hal.protocol.effects import Asked, Effect
     from cim_hal.protocol.jobs.records import Accepted
     from cim_hal.protocol.wire.base import ErrorMessage
@@ -71,7 +70,7 @@ class JobEntry:
     epoch : int
         That of the lock under which it was submitted, 0 for none. A lock does not outlive its
         server, so after a restart it is 0.
-    measured : Result or None
+    result : Result or None
         The runs that are finished: those delivered so far, all of them once it is done.
     seq : int
         Grows with each change of state or progress, and with each delivery.
@@ -125,16 +124,6 @@ class JobEntry:
         return self.accepted.request
 
     @property
-    def schedule(self) -> PumpSchedule:
-        """The schedule it runs, the machine's own where the request has none."""
-        return self.accepted.schedule
-
-    @property
-    def report(self) -> LoweringReport:
-        """How its couplings were lowered to the machine."""
-        return self.accepted.report
-
-    @property
     def has_ended(self) -> bool:
         """Whether the state is terminal."""
         return self.state in TERMINAL
@@ -142,7 +131,9 @@ class JobEntry:
     @property
     def work(self) -> JobSize:
         """Its size, from which its run time is estimated."""
-        return JobSize(self.report.machine_spins, self.request.n_runs, self.schedule.round_trips)
+        accepted = self.accepted
+        n_spins, round_trips = accepted.report.machine_spins, accepted.schedule.round_trips
+        return JobSize(n_spins, self.request.n_runs, round_trips)
 
     @property
     def n_bytes(self) -> int:
@@ -195,9 +186,7 @@ class JobEntry:
             "job": self.id,
             "session": self.session[-8:],
             "coupling": self.request.coupling.digest,
-            "n_spins": self.report.machine_spins,
-            "n_runs": self.request.n_runs,
-            "round_trips": self.schedule.round_trips,
+            **vars(self.work),
         }
 
     def end_facts(self) -> dict[str, Detail]:
@@ -216,10 +205,10 @@ class JobEntry:
             job=self.id,
             coupling=self.request.coupling.digest,
             seed=self.request.seed,
-            round_trips=self.schedule.round_trips,
+            round_trips=self.accepted.schedule.round_trips,
             device_s=result.device_s,
-            lowering=self.report,
-            pump=self.schedule.pump,
+            lowering=self.accepted.report,
+            pump=self.accepted.schedule.pump,
             settings=self.request.settings,
             notes=dict(result.notes),
             calibration=result.calibration,
