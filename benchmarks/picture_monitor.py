@@ -29,9 +29,8 @@ from chromium import Browser, find_browser
 from cim_hal import CimError, IsingModel, PumpSchedule, open_device
 from cim_hal.key_files import create_key, read_public
 from cim_hal.server.security.authenticator import Client, authorize
-from cim_hal.watch.poller import History
+from cim_hal.watch.poller import History, server_snapshots
 from cim_hal.watch.screen import draw
-from cim_hal.watch.sources import ServerSource
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -98,13 +97,13 @@ def work(endpoint: str, keys: dict[str, str], number: int, ended: threading.Even
 
 def screens(endpoint: str, keys: dict[str, str], seconds: float, out: Path) -> None:
     """Look for a while, then write the screen at two sizes."""
-    source, history = ServerSource(endpoint, **keys), History()
+    source, history = server_snapshots(endpoint, **keys), History()
     until = time.monotonic() + seconds
     while time.monotonic() < until:
-        snapshot = source.read()
+        snapshot = next(source)
         history.add(snapshot)
         time.sleep(1.0)
-    while (snapshot := source.read()).status and not (snapshot.status and snapshot.status.running):
+    while (snapshot := next(source)).status and not (snapshot.status and snapshot.status.running):
         time.sleep(0.05)
     source.close()
     for name, (width, height) in {"monitor": (104, 32), "monitor-80x24": (80, 24)}.items():

@@ -1,8 +1,13 @@
 """Record what clients and a server say to each other, replay it, and check a server against it."""
 
 from cim_hal.cassette.checker import Comparison, Difference, check
-from cim_hal.cassette.file import Cassette, CassetteWriter, RecordedExchange, read_cassette
-from cim_hal.cassette.recorder import Recorder
+from cim_hal.cassette.file import (
+    Cassette,
+    CassetteWriter,
+    RecordedExchange,
+    Recorder,
+    read_cassette,
+)
 from cim_hal.cassette.replay import Replayer, ReplayServer
 
 __all__ = [

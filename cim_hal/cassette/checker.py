@@ -149,23 +149,17 @@ class _Checker:
         compared = skipped = 0
         differences: list[Difference] = []
         for number, exchange in enumerate(cassette.exchanges, start=1):
-            if self._is_skipped(exchange):
+            body = exchange.request.body
+            is_upload = isinstance(body, CouplingChunk | CommitCouplings)
+            if is_upload and body.upload in self.skipped_uploads:
                 skipped += 1
                 continue
             live = self._ask(exchange)
             compared += 1
             self._learn(exchange, live)
             for path, recorded, now in self._compare(exchange, live):
-                what = exchange.request.body.t
-                differences.append(Difference(number, what, path, _text(recorded), _text(now)))
+                differences.append(Difference(number, body.t, path, _text(recorded), _text(now)))
         return Comparison(compared, skipped, tuple(differences))
-
-    def _is_skipped(self, exchange: RecordedExchange) -> bool:
-        body = exchange.request.body
-        return (
-            isinstance(body, CouplingChunk | CommitCouplings)
-            and body.upload in self.skipped_uploads
-        )
 
     def _ask(self, exchange: RecordedExchange) -> Packet:
         request = self._for_live_server(exchange.request)

@@ -1,4 +1,4 @@
-"""The file of a recording: the frames of each message, with time and direction.
+"""Recordings: a proxy that makes them, and their file.
 
 A cassette is a file of `protocol.wire.codec`. Its messages are records: first `CassetteHeader`,
 then a `RecordedMessage` for each message that passed, whose buffers are the frames of that
@@ -31,11 +31,22 @@ from cim_hal.protocol.wire.codec import (
 )
 from cim_hal.protocol.wire.limits import MAX_BUFFER_BYTES, MAX_BUFFERS, MAX_HEADER_BYTES
 from cim_hal.protocol.wire.packet import NO_ID, Kind, Packet
+from cim_hal.server.security.endpoint import DEFAULT
+from cim_hal.testing.message_proxy import MessageProxy
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
-__all__ = ["Cassette", "CassetteWriter", "Direction", "RecordedExchange", "read_cassette"]
+    from cim_hal.client.access import ClientKeys
+
+__all__ = [
+    "Cassette",
+    "CassetteWriter",
+    "Direction",
+    "RecordedExchange",
+    "Recorder",
+    "read_cassette",
+]
 
 VERSION = 1
 MAX_FRAMES = MAX_BUFFERS + 2
@@ -183,31 +194,106 @@ class CassetteWriter:
             raise CassetteError(f"{self._path}: {error.strerror}") from None
 
 
+class Recorder:
+    """A proxy between clients and a server that records all messages; a context manager.
+
+    Parameters
+    ----------
+    target : str
+        ``tcp://host:port`` or ``ipc://path`` of the server.
+    path : path
+        A new file. It will hold all couplings and results; its session tokens expire.
+    listen : str
+        Where clients connect, without keys; by default a free port of the loopback interface.
+    keys : ClientKeys, optional
+        For a server that asks for keys. To the server the recorder is the client, so everybody
+        who connects through it acts as that user.
+
+    Attributes
+    ----------
+    endpoint : str
+        Where it listens, once entered.
+
+    Raises
+    ------
+    CassetteError
+        The file exists, or cannot be written.
+    TargetError, BindError
+        As of `MessageProxy`.
+    """
+
+    def __init__(
+        self,
+        target: str,
+        path: str | os.PathLike[str],
+        *,
+        listen: str = DEFAULT,
+        keys: ClientKeys | None = None,
+    ) -> None:
+        self._path, self._target = Path(path), target
+        self._proxy = MessageProxy(target, listen=listen, keys=keys, on_message=self._watch)
+        self._writer: CassetteWriter | None = None
+
+    @property
+    def endpoint(self) -> str:
+        """Where clients connect."""
+        return self._proxy.endpoint
+
+    @property
+    def messages(self) -> int:
+        """Messages recorded so far."""
+        return self._writer.messages if self._writer else 0
+
+    def __enter__(self) -> Self:
+        self._writer = CassetteWriter(self._path, target=self._target)
+        try:
+            self._proxy.__enter__()
+        except BaseException:
+            self._writer.close()
+            self._path.unlink(missing_ok=True)
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._proxy.__exit__()
+        if self._writer is not None:
+            self._writer.close()
+
+    def _watch(self, to_client: bool, client: bytes, frames: list[bytes]) -> None:  # noqa: FBT001
+        if self._writer is not None:
+            self._writer.write(Direction(to_client), client, frames)
+
+
 @dataclass(eq=False)
 class _RecordedSession:
     """Requests that wait for their replies, and exchanges that are complete."""
 
+    header: CassetteHeader | None = None
+    n_records: int = 0
+    n_requests: int = 0
     open: dict[tuple[int, bytes], tuple[int, float, Packet]] = field(default_factory=dict)
     done: list[tuple[int, RecordedExchange]] = field(default_factory=list)
-    requests: int = 0
     is_complete: bool = False
 
     def add(self, record: Packet) -> None:
-        message: Any = record.body
-        if self.is_complete or isinstance(message, CassetteHeader):
-            raise RemoteProtocolError(f"{message.t} is not expected here")
-        if isinstance(message, CassetteEnd):
+        body: Any = record.body
+        if self.is_complete or isinstance(body, CassetteHeader) != (self.header is None):
+            raise RemoteProtocolError(f"{body.t} is not expected here")
+        if isinstance(body, CassetteHeader):
+            self.header = body
+        elif isinstance(body, CassetteEnd):
             self.is_complete = True
         else:
-            self._add(message, decode([array.data for array in record.buffers]))
+            self._add(body, decode([array.data for array in record.buffers]))
+        self.n_records += 1
 
     def _add(self, message: RecordedMessage, packet: Packet) -> None:
         address = message.client, packet.id
         if message.direction == Direction.TO_SERVER:
             # a request that was sent again keeps its place
-            place = self.open.get(address, (self.requests, message.seconds, packet))[0]
+            place = self.open.get(address, (self.n_requests, message.seconds, packet))[0]
             self.open[address] = place, message.seconds, packet
-            self.requests += 1
+            self.n_requests += 1
         elif packet.kind is Kind.REPLY and address in self.open:
             place, asked, request = self.open.pop(address)
             exchange = RecordedExchange(request, packet, message.seconds - asked)
@@ -222,57 +308,36 @@ def read_cassette(path: str | os.PathLike[str]) -> Cassette:
     CassetteError
         The file is missing, too large or no cassette; the error names the damaged message.
     """
-    file = Path(path)
+    file, session = Path(path), _RecordedSession()
+    data = _read(file)
     try:
-        size = file.stat().st_size
-        if size > MAX_FILE_BYTES:
-            raise CassetteError(f"{file}: {size} bytes, at most {MAX_FILE_BYTES} are read")
-        data = memoryview(file.read_bytes())
-    except OSError as error:
-        raise CassetteError(f"{file}: {error.strerror}") from None
-    return _parse(data, file)
-
-
-def _parse(data: memoryview, file: Path) -> Cassette:
-    records = _records(data)
-    header = _header(records, file)
-    session, number = _RecordedSession(), 1
-    try:
-        for record in records:
-            session.add(record)
-            number += 1
+        for frames in file_messages(data, max_bytes=2 * MAX_MESSAGE_BYTES):
+            session.add(_CODEC.decode(frames))
+    except EOFError:
+        pass  # the recorder was killed while it wrote this one
     except ProtocolError as error:
-        raise CassetteError(f"{file}: message {number} is malformed: {error}") from None
-    exchanges = [exchange for _, exchange in sorted(session.done, key=lambda done: done[0])]
-    return Cassette(
-        header.target,
-        header.recorded_at,
-        tuple(exchanges),
-        len(session.open),
-        session.is_complete,
-    )
-
-
-def _header(records: Iterator[Packet], file: Path) -> CassetteHeader:
-    try:
-        first = next(records, None)
-    except ProtocolError:
-        first = None
-    if first is None or not isinstance(first.body, CassetteHeader):
+        if session.header is not None:
+            where = f"message {session.n_records}"
+            raise CassetteError(f"{file}: {where} is malformed: {error}") from None
+    header = session.header
+    if header is None:
         raise CassetteError(
             f"{file}: this is no cassette of version {VERSION}",
             hint="cim-hal record makes one",
         )
-    return first.body
+    exchanges = tuple(exchange for _, exchange in sorted(session.done, key=lambda done: done[0]))
+    unanswered, is_complete = len(session.open), session.is_complete
+    return Cassette(header.target, header.recorded_at, exchanges, unanswered, is_complete)
 
 
-def _records(data: memoryview) -> Iterator[Packet]:
-    """Yield the records of a file, up to one that was cut off when the recorder was killed."""
+def _read(file: Path) -> memoryview:
     try:
-        for frames in file_messages(data, max_bytes=2 * MAX_MESSAGE_BYTES):
-            yield _CODEC.decode(frames)
-    except EOFError:
-        return
+        size = file.stat().st_size
+        if size > MAX_FILE_BYTES:
+            raise CassetteError(f"{file}: {size} bytes, at most {MAX_FILE_BYTES} are read")
+        return memoryview(file.read_bytes())
+    except OSError as error:
+        raise CassetteError(f"{file}: {error.strerror}") from None
 
 
 def _create(path: Path) -> IO[bytes]:

@@ -19,11 +19,11 @@ from rich.live import Live
 from cim_hal.cli.common import key_options
 from cim_hal.watch.http import PageServer, parse_address
 from cim_hal.watch.pages import StatusPage
-from cim_hal.watch.poller import History, Poller
+from cim_hal.watch.poller import History, Poller, server_snapshots
 from cim_hal.watch.screen import draw
-from cim_hal.watch.sources import ServerSource
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
     from pathlib import Path
 
     from cim_hal.server.status_snapshot import StatusSnapshot
@@ -83,7 +83,7 @@ def monitor(
       cim-hal monitor tcp://127.0.0.1:5555 --once --json
       cim-hal monitor tcp://127.0.0.1:5555 --web 127.0.0.1:8080
     """  # noqa: D301
-    source = ServerSource(target, key=key, server_key=server_key)
+    source = server_snapshots(target, key=key, server_key=server_key)
     if once:
         _once(source, as_json=as_json)
     elif web_address is not None:
@@ -94,8 +94,8 @@ def monitor(
         _watch(source, every_s)
 
 
-def _once(source: ServerSource, *, as_json: bool) -> None:
-    snapshot = source.read()
+def _once(source: Generator[StatusSnapshot], *, as_json: bool) -> None:
+    snapshot = next(source)
     source.close()
     if as_json:
         click.echo(json.dumps(snapshot.as_json()))
@@ -109,7 +109,7 @@ def _once(source: ServerSource, *, as_json: bool) -> None:
         raise click.ClickException(snapshot.trouble)
 
 
-def _stream(source: ServerSource, every_s: float) -> None:
+def _stream(source: Generator[StatusSnapshot], every_s: float) -> None:
     def print_snapshot(snapshot: StatusSnapshot, _history: History) -> None:
         click.echo(json.dumps(snapshot.as_json()))
         sys.stdout.flush()
@@ -118,7 +118,7 @@ def _stream(source: ServerSource, every_s: float) -> None:
         _wait(poller)
 
 
-def _watch(source: ServerSource, every_s: float) -> None:
+def _watch(source: Generator[StatusSnapshot], every_s: float) -> None:
     console = Console()
     with ExitStack() as stack:
         poller = stack.enter_context(Poller(source, every_s=every_s))
@@ -137,7 +137,9 @@ def _watch(source: ServerSource, every_s: float) -> None:
                 shown = now
 
 
-def _serve_page(source: ServerSource, every_s: float, address: tuple[str, int]) -> None:
+def _serve_page(
+    source: Generator[StatusSnapshot], every_s: float, address: tuple[str, int]
+) -> None:
     page = StatusPage()
     with (
         PageServer(address, page.pages) as pages,

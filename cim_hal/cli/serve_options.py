@@ -265,12 +265,11 @@ class PageOptions:
     def _show(self, stack: ExitStack, router: Router) -> None:
         from cim_hal.watch.http import PageServer
         from cim_hal.watch.pages import StatusPage, metrics_pages
-        from cim_hal.watch.poller import Poller
-        from cim_hal.watch.sources import LocalSource
+        from cim_hal.watch.poller import Poller, local_snapshots
 
         if self._web:
             status_page = StatusPage()
-            source = LocalSource(router.endpoint, lambda: router.snapshot)
+            source = local_snapshots(router.endpoint, lambda: router.snapshot)
             page = stack.enter_context(PageServer(self._web, status_page.pages))
             stack.enter_context(
                 Poller(source, every_s=PAGE_INTERVAL_S, on_snapshot=status_page.update)

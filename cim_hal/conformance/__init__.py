@@ -1,8 +1,7 @@
 """Conformance checks: whether a machine behaves as its driver says."""
 
 from cim_hal.conformance.machine_under_test import MachineUnderTest
-from cim_hal.conformance.suite import CHECKS, Check, conform
-from cim_hal.conformance.verdict import Level, Outcome, Report, Verdict
+from cim_hal.conformance.suite import CHECKS, Check, Level, Outcome, Report, Verdict, conform
 
 __all__ = [
     "CHECKS",

@@ -1,4 +1,4 @@
-"""The machine under test: a session, a seed, and tests of significance."""
+"""The machine under test: a session, a seed, tests of significance, and how a check ends."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cim_hal.conformance.verdict import require
-
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -18,10 +16,24 @@ if TYPE_CHECKING:
     from cim_hal.model.ising import IsingModel
     from cim_hal.model.sampleset import SampleSet
 
-__all__ = ["ALPHA", "MachineUnderTest", "chance"]
+__all__ = ["ALPHA", "CheckFailed", "MachineUnderTest", "NotApplicable", "chance", "require"]
 
 # A correct machine fails one of about twenty statistical tests once in a million each.
 ALPHA = 1e-6
+
+
+class CheckFailed(Exception):  # noqa: N818  a finding, not an error of this program
+    """The machine breaks its promise; the message says how."""
+
+
+class NotApplicable(Exception):  # noqa: N818
+    """The check does not apply to this machine; the message says why."""
+
+
+def require(holds: bool, said: str) -> None:  # noqa: FBT001  reads as an assertion
+    """Raise `CheckFailed` with the observation `said`, unless the promise `holds`."""
+    if not holds:
+        raise CheckFailed(said)
 
 
 def chance(hits: int, n: int, at_most: float) -> float:
@@ -65,12 +77,32 @@ class MachineUnderTest:
         """Spins that are left for a model with a field."""
         return self.capabilities.max_spins - self.capabilities.field_spins
 
+    def spins(self, most: int, *, least: int = 1) -> int:
+        """Return the spins of a small problem: `most`, or as many as the machine has.
+
+        Raises
+        ------
+        NotApplicable
+            The machine has fewer than `least`.
+        """
+        n_spins = min(most, self.capabilities.max_spins)
+        if n_spins < least:
+            raise NotApplicable(f"it takes {least} spins")
+        return n_spins
+
     def rng(self, *key: int) -> np.random.Generator:
         """Return a random generator for the seed of the test and a key."""
         return np.random.default_rng([self.seed, *key])
 
     def sample(self, model: IsingModel, *, n_runs: int | None = None, **options: Any) -> SampleSet:
-        """Sample a model, in several jobs where `max_runs` demands it."""
+        """Sample a model, in several jobs where `max_runs` demands it.
+
+        Raises
+        ------
+        NotApplicable
+            The machine has too few spins.
+        """
+        self.spins(model.n_spins, least=model.n_spins)
         left = self.n_runs if n_runs is None else n_runs
         options = {"seed": self.seed, "timeout_s": self.timeout_s} | options
         found: SampleSet | None = None

@@ -1,16 +1,17 @@
-"""Checks of what a machine claims beyond samples: seeds, amplitudes, cancelling, settings."""
+"""Checks of what a machine promises: limits, refusals, seeds, amplitudes, cancelling, settings."""
 
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import scipy.sparse as sp
 
-from cim_hal.conformance.basic import ring, short
+from cim_hal.conformance.machine_under_test import CheckFailed, NotApplicable, require
 from cim_hal.conformance.sampling import glass
-from cim_hal.conformance.verdict import CheckFailed, NotApplicable, require
 from cim_hal.errors import CapabilityError, CimError, JobCancelledError
+from cim_hal.model.ising import IsingModel
 from cim_hal.model.schedule import PumpSchedule, TraceRequest
 from cim_hal.protocol.jobs.state import JobState
 
@@ -22,25 +23,120 @@ if TYPE_CHECKING:
 __all__ = [
     "amplitudes",
     "cancelling",
+    "constant_description",
+    "largest_program",
+    "many_runs",
     "other_seeds",
+    "refusals",
     "same_seed",
+    "schedules",
     "settings",
+    "smallest_program",
     "telemetry",
     "traces",
 ]
 
+MANY_RUNS = 1000
+SHORT = 100  # round trips, where only the shape of the result matters
 TIMED_S = 0.3  # a job of this length is long enough to predict others
 LEAST_S = 0.5  # a shorter job may end before it is cancelled
 RUNS = 16
 
 
+def ring(n_spins: int) -> IsingModel:
+    """Return a ferromagnetic ring, a pair, or a single spin."""
+    here = np.arange(n_spins)
+    there = (here + 1) % n_spins
+    pairs = sp.coo_array((np.ones(n_spins), (here, there)), shape=(n_spins, n_spins))
+    J = sp.csr_array(sp.triu(pairs + pairs.T, k=1) > 0).astype(float)
+    return IsingModel.from_couplings(sp.csr_array(J + J.T))
+
+
+def short(machine: MachineUnderTest) -> PumpSchedule:
+    """Return the recommended schedule with fewer round trips."""
+    schedule = machine.capabilities.default_schedule
+    return schedule.stretched(min(SHORT, schedule.round_trips))
+
+
+def constant_description(machine: MachineUnderTest) -> str:
+    """Check that the description is the same each time."""
+    first = machine.capabilities
+    for _ in range(3):
+        again = machine.session.describe().capabilities
+        changed = [name for name, value in first if getattr(again, name) != value]
+        require(not changed, f"these fields changed from one call to the next: {changed}")
+    bits = "real" if first.coupling_bits is None else f"{first.coupling_bits}-bit"
+    return f"{first.name}: {first.max_spins} spins, {bits} couplings"
+
+
+def smallest_program(machine: MachineUnderTest) -> None:
+    """Check that one spin and two spins can be run."""
+    for n_spins in (1, 2):
+        if n_spins <= machine.capabilities.max_spins:
+            _shape(machine, n_spins, 1)
+
+
+def largest_program(machine: MachineUnderTest) -> str:
+    """Check that all spins there are can be run."""
+    n_spins = machine.capabilities.max_spins
+    _shape(machine, n_spins, 1)
+    return f"{n_spins} spins"
+
+
+def many_runs(machine: MachineUnderTest) -> str:
+    """Check that a job can have as many runs as are announced, up to a thousand."""
+    n_runs = min(machine.capabilities.max_runs, MANY_RUNS)
+    _shape(machine, machine.spins(4), n_runs)
+    return f"{n_runs} runs"
+
+
+def schedules(machine: MachineUnderTest) -> None:
+    """Check that the ends of the pump's range, one round trip and many knots can be run."""
+    low, high = machine.capabilities.pump_range
+    model = ring(machine.spins(4))
+    n = min(SHORT, machine.capabilities.max_round_trips)
+    middle = 0.5 * (low + high)
+    for schedule in (
+        PumpSchedule.constant(low, round_trips=n),
+        PumpSchedule.constant(high, round_trips=n),
+        PumpSchedule.constant(middle, round_trips=1),
+        PumpSchedule(tuple(np.linspace(low, high, 64)), n),
+    ):
+        samples = machine.sample(model, n_runs=2, schedule=schedule)
+        require(len(samples) == 2, f"{len(samples)} of 2 runs came back with {schedule}")
+
+
+def refusals(machine: MachineUnderTest) -> None:
+    """Check that what is beyond the capabilities is refused, and the machine goes on."""
+    can, model = machine.capabilities, ring(machine.spins(4))
+    beyond: dict[str, dict[str, Any]] = {
+        "max_spins": {"model": ring(can.max_spins + 1)},
+        "max_runs": {"n_runs": can.max_runs + 1},
+        "pump_range": {"schedule": PumpSchedule.constant(can.pump_range[1] + 1.0, round_trips=1)},
+    }
+    if can.coupling_bits is not None and can.coupling_bits < 16:
+        beyond["coupling_bits"] = {"coupling_bits": can.coupling_bits + 1}
+    for what, change in beyond.items():
+        arguments = {"model": model, "n_runs": 1, "seed": 0} | change
+        try:
+            machine.session.sample(timeout_s=machine.timeout_s, **arguments)
+        except CapabilityError as error:
+            refused = error.details["what"]
+            require(refused == what, f"beyond {what} it refused {refused}")
+        else:
+            raise CheckFailed(f"more than {what} was taken")
+    _shape(machine, model.n_spins, 1)
+
+
 def same_seed(machine: MachineUnderTest) -> None:
     """Check that the same program and seed give the same samples, also after another job."""
     _only_reproducible(machine)
-    first = _seeded(machine, machine.seed)
-    require(_equal(first, _seeded(machine, machine.seed)), "the same job gave other samples")
-    machine.sample(ring(min(4, machine.capabilities.max_spins)), n_runs=3)
-    again = _seeded(machine, machine.seed)
+    n_spins = machine.spins(8)
+    model = glass(machine, n_spins, 9)[0] if n_spins > 2 else ring(n_spins)
+    first = machine.sample(model, n_runs=RUNS)
+    require(_equal(first, machine.sample(model, n_runs=RUNS)), "the same job gave other samples")
+    machine.sample(ring(machine.spins(4)), n_runs=3)
+    again = machine.sample(model, n_runs=RUNS)
     require(_equal(first, again), "the same job gave other samples after another job")
 
 
@@ -57,7 +153,7 @@ def other_seeds(machine: MachineUnderTest) -> None:
 
 def amplitudes(machine: MachineUnderTest) -> None:
     """Check that the signs of the amplitudes are the spins."""
-    samples = machine.sample(ring(min(8, machine.capabilities.max_spins)), n_runs=RUNS)
+    samples = machine.sample(ring(machine.spins(8)), n_runs=RUNS)
     if not machine.capabilities.reports_amplitudes:
         require(samples.amplitudes is None, "amplitudes came that were not announced")
         raise NotApplicable("the machine reports none")
@@ -75,7 +171,7 @@ def traces(machine: MachineUnderTest) -> str:
     schedule = short(machine)
     every = max(schedule.round_trips // 10, 1)
     request = TraceRequest(every=every, runs=2)
-    model = ring(min(8, machine.capabilities.max_spins))
+    model = ring(machine.spins(8))
     trace = machine.sample(model, n_runs=4, schedule=schedule, trace=request).trace
     if trace is None:
         raise CheckFailed("none came")
@@ -99,7 +195,7 @@ def cancelling(machine: MachineUnderTest) -> str:
     require(
         took < machine.cancel_s, f"it took {took:.1f} s to end, {machine.cancel_s:g} are allowed"
     )
-    machine.sample(ring(min(4, machine.capabilities.max_spins)), n_runs=1, schedule=short(machine))
+    _short_job(machine)
     return f"over after {took:.2f} s"
 
 
@@ -108,13 +204,11 @@ def settings(machine: MachineUnderTest) -> str:
     known = machine.capabilities.settings
     if not known:
         raise NotApplicable("the machine has none")
-    model, schedule = ring(min(4, machine.capabilities.max_spins)), short(machine)
     for setting in known:
-        for value in (setting.low, setting.high):
-            machine.sample(model, n_runs=1, schedule=schedule, settings={setting.name: value})
-            beyond = value - 1 if value == setting.low else value + 1
+        for value, beyond in ((setting.low, setting.low - 1), (setting.high, setting.high + 1)):
+            _short_job(machine, settings={setting.name: value})
             try:
-                machine.sample(model, n_runs=1, schedule=schedule, settings={setting.name: beyond})
+                _short_job(machine, settings={setting.name: beyond})
             except CapabilityError:
                 continue
             raise CheckFailed(f"{setting.name} took {beyond:g}, beyond its range {setting.range}")
@@ -123,10 +217,9 @@ def settings(machine: MachineUnderTest) -> str:
 
 def telemetry(machine: MachineUnderTest) -> str:
     """Check that readings keep their names and units, and that interlocks are closed."""
-    model, schedule = ring(min(4, machine.capabilities.max_spins)), short(machine)
     seen = []
     for _ in range(2):
-        machine.sample(model, n_runs=1, schedule=schedule)  # before a run, telemetry is fresh
+        _short_job(machine)  # before a run, telemetry is fresh
         seen.append(machine.session.telemetry().telemetry)
     first, again = seen
     if first is None or again is None or first.is_empty:
@@ -137,15 +230,13 @@ def telemetry(machine: MachineUnderTest) -> str:
     return f"{len(first.readings)} readings, {len(first.interlocks)} interlocks"
 
 
+def _short_job(machine: MachineUnderTest, **options: Any) -> None:
+    machine.sample(ring(machine.spins(4)), n_runs=1, schedule=short(machine), **options)
+
+
 def _only_reproducible(machine: MachineUnderTest) -> None:
     if not machine.capabilities.reproducible:
         raise NotApplicable("the machine does not call itself reproducible")
-
-
-def _seeded(machine: MachineUnderTest, seed: int) -> SampleSet:
-    n = min(8, machine.capabilities.max_spins)
-    model = glass(machine, n, 9)[0] if n > 2 else ring(n)
-    return machine.sample(model, n_runs=RUNS, seed=seed)
 
 
 def _equal(first: SampleSet, second: SampleSet) -> bool:
@@ -186,3 +277,13 @@ def _submitted(machine: MachineUnderTest, n_runs: int, round_trips: int) -> Job:
     schedule = PumpSchedule(can.default_schedule.pump, round_trips)
     model = ring(min(can.max_spins, 1000))
     return machine.session.submit(model, schedule, n_runs=n_runs, seed=machine.seed, keep=False)
+
+
+def _shape(machine: MachineUnderTest, n_spins: int, n_runs: int) -> None:
+    model = ring(n_spins)
+    samples = machine.sample(model, n_runs=n_runs, schedule=short(machine))
+    shape = samples.spins.shape
+    require(shape == (n_runs, n_spins), f"the spins have shape {shape}, not {(n_runs, n_spins)}")
+    require(bool((np.abs(samples.spins) == 1).all()), "there are spins other than -1 and +1")
+    energies = model.energy(samples.spins)
+    require(bool(np.allclose(energies, samples.energies)), "energies are not those of the spins")

@@ -7,8 +7,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cim_hal.conformance.machine_under_test import ALPHA
-from cim_hal.conformance.verdict import CheckFailed, NotApplicable, require
+from cim_hal.conformance.machine_under_test import (
+    ALPHA,
+    CheckFailed,
+    NotApplicable,
+    require,
+)
 from cim_hal.model.ising import IsingModel
 
 if TYPE_CHECKING:
@@ -40,8 +44,8 @@ def pair(strength: float) -> IsingModel:
 
 def coupling_signs(machine: MachineUnderTest) -> str:
     """Check that two spins with J > 0 are aligned, and with J < 0 opposed."""
-    aligned = _product(_sampled(machine, pair(1.0))) > 0
-    opposed = _product(_sampled(machine, pair(-1.0))) < 0
+    aligned = _product(machine.sample(pair(1.0))) > 0
+    opposed = _product(machine.sample(pair(-1.0))) < 0
     first = machine.require_often(aligned, "with J > 0 the spins are aligned")
     second = machine.require_often(opposed, "with J < 0 they are opposed")
     return f"aligned in {100 * first:.1f} %, opposed in {100 * second:.1f} % of the runs"
@@ -52,7 +56,7 @@ def field_signs(machine: MachineUnderTest) -> str:
     if machine.spins_for_models < 2:
         raise NotApplicable("the machine has no spin left for a field")
     model = IsingModel(np.zeros((2, 2)), np.array([1.0, -1.0]))
-    spins = _sampled(machine, model).spins
+    spins = machine.sample(model).spins
     up = machine.require_often(spins[:, 0] > 0, "with h > 0 the spin is up")
     down = machine.require_often(spins[:, 1] < 0, "with h < 0 it is down")
     return f"up in {100 * up:.1f} %, down in {100 * down:.1f} % of the runs"
@@ -60,15 +64,13 @@ def field_signs(machine: MachineUnderTest) -> str:
 
 def right_places(machine: MachineUnderTest) -> str:
     """Check that each coupling acts between its own two spins, and between no others."""
-    n = min(PLACES, machine.capabilities.max_spins) // 2 * 2
-    if n < 4:
-        raise NotApplicable("it takes four spins")
+    n = machine.spins(PLACES, least=4) // 2 * 2
     rng = machine.rng(1)
     partners, signs = rng.permutation(n).reshape(-1, 2), rng.choice([-1.0, 1.0], n // 2)
     J = np.zeros((n, n))
     for (i, j), sign in zip(partners, signs, strict=True):
         J[i, j] = J[j, i] = sign
-    spins = _sampled(machine, IsingModel.from_couplings(J)).spins.astype(np.int64)
+    spins = machine.sample(IsingModel.from_couplings(J)).spins.astype(np.int64)
     n_runs = len(spins)
     for i, j in itertools.combinations(range(n), 2):
         agree = spins[:, i] == spins[:, j]
@@ -90,13 +92,11 @@ def extreme_levels(machine: MachineUnderTest) -> str:
     bits = machine.capabilities.coupling_bits
     if bits is None:
         raise NotApplicable("couplings are real numbers")
-    if machine.capabilities.max_spins < 4:
-        raise NotApplicable("it takes four spins")
     top = float(2 ** (bits - 1) - 1)
     J = np.zeros((4, 4))
     J[0, 1] = J[1, 0] = top
     J[2, 3] = J[3, 2] = -top
-    spins = _sampled(machine, IsingModel.from_couplings(J)).spins
+    spins = machine.sample(IsingModel.from_couplings(J)).spins
     machine.require_often(spins[:, 0] == spins[:, 1], f"with J = +{top:g} spins are aligned")
     machine.require_often(spins[:, 2] != spins[:, 3], f"with J = -{top:g} spins are opposed")
     return f"levels of ±{top:g}"
@@ -104,13 +104,11 @@ def extreme_levels(machine: MachineUnderTest) -> str:
 
 def ground_states(machine: MachineUnderTest) -> str:
     """Check that ground states of random problems are found more often than by guessing."""
-    n = min(GLASS, machine.capabilities.max_spins)
-    if n < 3:
-        raise NotApplicable("it takes three spins")
+    n = machine.spins(GLASS, least=3)
     shares, guesses = [], []
     for number in range(PROBLEMS):
         model, lowest, by_guess = glass(machine, n, number)
-        samples = _sampled(machine, model)
+        samples = machine.sample(model)
         require(samples.best_energy >= lowest - 1e-9, "an energy lies below the ground state")
         hits = samples.energies <= lowest + 1e-9
         what = f"the ground state of problem {number} ({n} spins) was found"
@@ -124,7 +122,7 @@ def no_memory(machine: MachineUnderTest) -> None:
     """Check that a program does not see the one before it."""
     signs = (1.0, -1.0, 1.0, -1.0)
     for number, sign in enumerate(signs):
-        hits = sign * _product(_sampled(machine, pair(sign))) > 0
+        hits = sign * _product(machine.sample(pair(sign))) > 0
         machine.require_often(hits, f"program {number}, of the other sign than the last, is obeyed")
 
 
@@ -132,9 +130,7 @@ def gauges(machine: MachineUnderTest) -> str:
     """Check that a problem is as easy in another gauge."""
     from scipy.stats import fisher_exact  # takes long to import
 
-    n = min(GLASS, machine.capabilities.max_spins)
-    if n < 3:
-        raise NotApplicable("it takes three spins")
+    n = machine.spins(GLASS, least=3)
     model, lowest, _ = glass(machine, n, 0)
     counts = []
     for gauge_seed in (None, machine.seed + 1, machine.seed + 2):
@@ -153,8 +149,8 @@ def gauges(machine: MachineUnderTest) -> str:
 
 def spins_are_free(machine: MachineUnderTest) -> str:
     """Check that without couplings no spin is stuck."""
-    n = min(PLACES, machine.capabilities.max_spins)
-    spins = _sampled(machine, IsingModel.from_couplings(np.zeros((n, n)))).spins
+    n = machine.spins(PLACES)
+    spins = machine.sample(IsingModel.from_couplings(np.zeros((n, n)))).spins
     up = (spins > 0).mean(axis=0)
     stuck = np.flatnonzero((up == 0) | (up == 1)).tolist()
     require(not stuck, f"spins {stuck} had one sign in all {len(spins)} runs")
@@ -169,12 +165,6 @@ def glass(machine: MachineUnderTest, n: int, number: int) -> tuple[IsingModel, f
     energies = model.energy(np.array(list(itertools.product([-1, 1], repeat=n)), np.int8))
     lowest = float(energies.min())
     return model, lowest, float((energies <= lowest + 1e-9).mean())
-
-
-def _sampled(machine: MachineUnderTest, model: IsingModel) -> SampleSet:
-    if model.n_spins > machine.capabilities.max_spins:
-        raise NotApplicable(f"it takes {model.n_spins} spins")
-    return machine.sample(model)
 
 
 def _product(samples: SampleSet) -> NDArray[np.int8]:

@@ -1,22 +1,24 @@
-"""The list of checks, and the loop over them."""
+"""The list of checks, the loop over them, and the report on a machine."""
 
 from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from cim_hal.conformance import basic, promises, sampling
-from cim_hal.conformance.verdict import CheckFailed, NotApplicable, Verdict
+from cim_hal.conformance import promises, sampling
+from cim_hal.conformance.machine_under_test import CheckFailed, NotApplicable
 from cim_hal.errors import CimError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from cim_hal.conformance.machine_under_test import MachineUnderTest
-    from cim_hal.conformance.verdict import Level
 
-__all__ = ["CHECKS", "Check", "conform"]
+__all__ = ["CHECKS", "Check", "Level", "Outcome", "Report", "Verdict", "conform"]
+
+Level: TypeAlias = Literal["basic", "sampling", "reproducible", "timing", "extras"]
+Outcome: TypeAlias = Literal["passed", "failed", "skipped"]
 
 
 @dataclass(frozen=True)
@@ -48,12 +50,12 @@ def _check(name: str, level: Level, run: Callable[[MachineUnderTest], str | None
 
 
 CHECKS: tuple[Check, ...] = (
-    _check("constant-description", "basic", basic.constant_description),
-    _check("smallest-program", "basic", basic.smallest_program),
-    _check("largest-program", "basic", basic.largest_program),
-    _check("many-runs", "basic", basic.many_runs),
-    _check("schedules", "basic", basic.schedules),
-    _check("refusals", "basic", basic.refusals),
+    _check("constant-description", "basic", promises.constant_description),
+    _check("smallest-program", "basic", promises.smallest_program),
+    _check("largest-program", "basic", promises.largest_program),
+    _check("many-runs", "basic", promises.many_runs),
+    _check("schedules", "basic", promises.schedules),
+    _check("refusals", "basic", promises.refusals),
     _check("coupling-signs", "sampling", sampling.coupling_signs),
     _check("field-signs", "sampling", sampling.field_signs),
     _check("right-places", "sampling", sampling.right_places),
@@ -70,6 +72,54 @@ CHECKS: tuple[Check, ...] = (
     _check("settings", "extras", promises.settings),
     _check("telemetry", "extras", promises.telemetry),
 )
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The outcome of a check.
+
+    Attributes
+    ----------
+    name, level, promise
+        As of the check.
+    outcome : Outcome
+    said : str
+        What was observed, what is wrong, or why the check was skipped.
+    seconds : float
+    """
+
+    name: str
+    level: Level
+    promise: str
+    outcome: Outcome
+    said: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Report:
+    """All verdicts on a machine.
+
+    Attributes
+    ----------
+    device : str
+        Name of the machine.
+    seed : int
+    verdicts : tuple of Verdict
+    """
+
+    device: str
+    seed: int
+    verdicts: tuple[Verdict, ...]
+
+    @property
+    def conforms(self) -> bool:
+        """Whether no check failed, and at least one passed."""
+        return self.count("failed") == 0 and self.count("passed") > 0
+
+    def count(self, outcome: Outcome) -> int:
+        """Return the number of checks with this outcome."""
+        return sum(verdict.outcome == outcome for verdict in self.verdicts)
 
 
 def conform(machine: MachineUnderTest, checks: Sequence[Check] = CHECKS) -> Iterator[Verdict]:

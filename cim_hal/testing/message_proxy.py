@@ -5,13 +5,12 @@ TCP does not do that to messages; gateways, full queues and peers that reconnect
 
 from __future__ import annotations
 
-import heapq
-import itertools
+import sched
 import threading
 import time
 from collections import Counter, OrderedDict
-from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Self
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 import numpy as np
 import zmq
@@ -30,6 +29,7 @@ __all__ = ["DeliveredCopy", "FaultSampler", "MessageFaults", "MessageProxy"]
 TICK_S = 0.05
 MAX_BURST = 64  # messages taken from one socket before those that are due go out
 MAX_PEERS = 256  # beyond that, the one that was silent for longest is forgotten
+TO_SERVER, TO_CLIENT = "to_server", "to_client"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,15 +62,13 @@ class MessageFaults:
     late_s: float = 0.05
 
     def __post_init__(self) -> None:
-        for name, is_time in ((each.name, each.name == "late_s") for each in fields(self)):
-            value = getattr(self, name)
-            if not 0 <= value <= (np.inf if is_time else 1):
-                rule = "it must be 0 or more" if is_time else "it must be between 0 and 1"
-                raise ModelError(f"{name} = {value!r}", hint=rule)
+        for name, value in asdict(self).items():
+            if not 0 <= value <= (np.inf if name == "late_s" else 1):
+                rule = "0 or more" if name == "late_s" else "between 0 and 1"
+                raise ModelError(f"{name} = {value!r}", hint=f"it must be {rule}")
 
 
-@dataclass(frozen=True)
-class DeliveredCopy:
+class DeliveredCopy(NamedTuple):
     """A copy of a message: its delay, and whether later messages have to wait for it."""
 
     late_s: float
@@ -121,20 +119,13 @@ class FaultSampler:
 NO_FAULTS = MessageFaults()
 
 
-@dataclass(order=True)
-class _Late:
-    due: float
-    number: int
-    send: Callable[[], None] = field(compare=False)
-
-
 @dataclass(eq=False)
 class _Peer:
     """A client, and the socket that represents it at the server."""
 
     back: zmq.Socket[bytes]
     active_at: float
-    last_due: dict[str, float] = field(default_factory=lambda: {"to_server": 0.0, "to_client": 0.0})
+    last_due: dict[str, float] = field(default_factory=lambda: {TO_SERVER: 0.0, TO_CLIENT: 0.0})
 
 
 class MessageProxy:
@@ -208,12 +199,11 @@ class MessageProxy:
         self._listen, self._silent_s = listen, silent_s
         self.counts: Counter[str] = Counter()
         self._samplers = {
-            "to_server": FaultSampler(to_server, [seed, 0], self.counts),
-            "to_client": FaultSampler(to_client, [seed, 1], self.counts),
+            TO_SERVER: FaultSampler(to_server, [seed, 0], self.counts),
+            TO_CLIENT: FaultSampler(to_client, [seed, 1], self.counts),
         }
         self._peers: OrderedDict[bytes, _Peer] = OrderedDict()
-        self._late: list[_Late] = []
-        self._numbers = itertools.count()
+        self._agenda = sched.scheduler(time.monotonic, lambda _: None)  # the loop waits
         self._is_stopping = False
         self.endpoint = ""
 
@@ -239,20 +229,18 @@ class MessageProxy:
         self._context.destroy(linger=0)
 
     def _loop(self) -> None:
-        look_at = 0.0
+        self._forget_silent()
         while not self._is_stopping:
-            if time.monotonic() >= look_at:
-                self._forget_silent()
-                look_at = time.monotonic() + self._silent_s / 10
-            wait_s = min(self._late[0].due - time.monotonic(), TICK_S) if self._late else TICK_S
-            ready = self._poll(wait_s)
+            wait_s = self._agenda.run(blocking=False)
+            ready = self._poll(TICK_S if wait_s is None else min(wait_s, TICK_S))
             if self._front in ready:
-                self._take_requests()
+                for name, *frames in _received(self._front):
+                    self._plan(TO_SERVER, name, self._peer(name), frames)
             for name, peer in list(self._peers.items()):
                 if peer.back in ready:
-                    self._take_replies(name, peer)
-            while self._late and self._late[0].due <= time.monotonic():
-                heapq.heappop(self._late).send()
+                    for frames in _received(peer.back):
+                        self._mark_active(name, peer)
+                        self._plan(TO_CLIENT, name, peer, frames)
 
     def _poll(self, wait_s: float) -> set[zmq.Socket[bytes]]:
         poller = zmq.Poller()
@@ -260,36 +248,22 @@ class MessageProxy:
             poller.register(each, zmq.POLLIN)
         return {each for each, _ in poller.poll(max(int(wait_s * 1000) + 1, 0))}
 
-    def _take_requests(self) -> None:
-        for name, *frames in _received(self._front):
-            peer = self._peer(name)
-            if self._on_message:
-                self._on_message(False, name, frames)  # noqa: FBT003
-            self._plan(peer, "to_server", lambda peer=peer, frames=frames: self._ask(peer, frames))
-
-    def _take_replies(self, name: bytes, peer: _Peer) -> None:
-        for frames in _received(peer.back):
-            self._mark_active(name, peer)
-            if self._on_message:
-                self._on_message(True, name, frames)  # noqa: FBT003
-            message = [name, *frames]
-            self._plan(peer, "to_client", lambda message=message: self._answer(message))
-
-    def _plan(self, peer: _Peer, direction: str, send: Callable[[], None]) -> None:
+    def _plan(self, direction: str, name: bytes, peer: _Peer, frames: list[bytes]) -> None:
+        if self._on_message:
+            self._on_message(direction == TO_CLIENT, name, frames)
         now = time.monotonic()
         for copy in self._samplers[direction].draw():
             due = now + copy.late_s
             if copy.keeps_place:
                 due = peer.last_due[direction] = max(due, peer.last_due[direction])
-            heapq.heappush(self._late, _Late(due, next(self._numbers), send))
+            self._agenda.enterabs(due, 0, self._deliver, (direction, name, peer, frames))
 
-    def _ask(self, peer: _Peer, frames: list[bytes]) -> None:
-        if not peer.back.closed:
+    def _deliver(self, direction: str, name: bytes, peer: _Peer, frames: list[bytes]) -> None:
+        if direction == TO_CLIENT:
+            if not self._send(self._front, [name, *frames]):
+                self._forget(name)
+        elif not peer.back.closed:
             self._send(peer.back, frames)
-
-    def _answer(self, message: list[bytes]) -> None:
-        if not self._send(self._front, message):
-            self._forget(message[0])
 
     def _send(self, sink: zmq.Socket[bytes], frames: list[bytes]) -> bool:
         try:
@@ -322,6 +296,7 @@ class MessageProxy:
         since = time.monotonic() - self._silent_s
         for name in [name for name, peer in self._peers.items() if peer.active_at < since]:
             self._forget(name)
+        self._agenda.enter(max(self._silent_s / 10, TICK_S), 1, self._forget_silent)
 
     def _forget(self, name: bytes) -> None:
         peer = self._peers.pop(name, None)

@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, TypeAlias
 
 from cim_hal.errors import ModelError
@@ -87,8 +87,22 @@ class Link:
     n_bytes: int = 0
 
 
+@dataclass(frozen=True, kw_only=True)
 class Toxic(ABC):
-    """One fault of a connection, in one direction."""
+    """One fault of a connection, in one direction.
+
+    Raises
+    ------
+    ModelError
+        A number is below its least value: `least` of its metadata, or 0.
+    """
+
+    def __post_init__(self) -> None:
+        for each in fields(self):
+            value, least = getattr(self, each.name), each.metadata.get("least", 0)
+            if not value >= least:
+                hint = f"it must be {least} or more"
+                raise ModelError(f"a toxic does not take {each.name} = {value!r}", hint=hint)
 
     @abstractmethod
     async def send(self, segment: Segment, link: Link, forward: Forward) -> None:
@@ -111,9 +125,6 @@ class Latency(Toxic):
     latency_s: float
     jitter_s: float = 0.0
 
-    def __post_init__(self) -> None:
-        _check(self.latency_s >= 0 and self.jitter_s >= 0, "latency_s and jitter_s", "0 or more")
-
     async def send(self, segment: Segment, link: Link, forward: Forward) -> None:
         """Forward the segment when its time has come."""
         late_s = self.latency_s + self.jitter_s * link.rng.uniform(-1, 1)
@@ -126,10 +137,7 @@ class Latency(Toxic):
 class Bandwidth(Toxic):
     """At most `bytes_per_s` pass."""
 
-    bytes_per_s: float
-
-    def __post_init__(self) -> None:
-        _check(self.bytes_per_s > 0, "bytes_per_s", "more than 0")
+    bytes_per_s: float = field(metadata={"least": 1})
 
     async def send(self, segment: Segment, link: Link, forward: Forward) -> None:
         """Forward the segment in steps of about 10 ms."""
@@ -149,8 +157,10 @@ class Slicer(Toxic):
     delay_s: float = 0.0
 
     def __post_init__(self) -> None:
-        _check(0 <= self.size_variation < self.average_size, "size_variation", "< average_size")
-        _check(self.delay_s >= 0, "delay_s", "0 or more")
+        super().__post_init__()
+        if self.size_variation >= self.average_size:
+            hint = "it must be less than average_size"
+            raise ModelError("a toxic does not take that size_variation", hint=hint)
 
     async def send(self, segment: Segment, link: Link, forward: Forward) -> None:
         """Forward the slices."""
@@ -169,9 +179,6 @@ class LimitData(Toxic):
 
     n_bytes: int
 
-    def __post_init__(self) -> None:
-        _check(self.n_bytes >= 0, "n_bytes", "0 or more")
-
     async def send(self, segment: Segment, link: Link, forward: Forward) -> None:
         """Forward what is below the limit."""
         data = segment.data[: self.n_bytes - link.n_bytes]
@@ -188,9 +195,6 @@ class ResetPeer(Toxic):
 
     timeout_s: float = 0.0
 
-    def __post_init__(self) -> None:
-        _check(self.timeout_s >= 0, "timeout_s", "0 or more")
-
     async def send(self, segment: Segment, link: Link, forward: Forward) -> None:
         """Wait, and reset."""
         await asyncio.sleep(self.timeout_s)
@@ -201,10 +205,7 @@ class ResetPeer(Toxic):
 class ResetEvery(Toxic):
     """Every `segments`-th segment over all connections is lost and resets its connection."""
 
-    segments: int
-
-    def __post_init__(self) -> None:
-        _check(self.segments >= 1, "segments", "1 or more")
+    segments: int = field(metadata={"least": 1})
 
     async def send(self, segment: Segment, link: Link, forward: Forward) -> None:
         """Forward the segment, or reset."""
@@ -218,9 +219,6 @@ class SlowClose(Toxic):
     """The end of the stream arrives `delay_s` late."""
 
     delay_s: float
-
-    def __post_init__(self) -> None:
-        _check(self.delay_s >= 0, "delay_s", "0 or more")
 
     async def send(self, segment: Segment, link: Link, forward: Forward) -> None:
         """Forward the segment."""
@@ -237,15 +235,7 @@ class Timeout(Toxic):
 
     timeout_s: float = math.inf
 
-    def __post_init__(self) -> None:
-        _check(self.timeout_s >= 0, "timeout_s", "0 or more")
-
     async def send(self, segment: Segment, link: Link, forward: Forward) -> None:
         """Wait, and close."""
         await asyncio.sleep(self.timeout_s)
         raise ConnectionCut(reset=False)
-
-
-def _check(is_right: bool, name: str, rule: str) -> None:  # noqa: FBT001
-    if not is_right:
-        raise ModelError(f"a toxic does not take that {name}", hint=f"it must be {rule}")

@@ -89,8 +89,6 @@ class PageServer:
         Host and port; port 0 for a free one.
     pages : mapping of str to callable
         Functions that return the page, by path; called in threads of this server.
-    names : tuple of str
-        Names that browsers may use for this machine, besides addresses and ``localhost``.
 
     Attributes
     ----------
@@ -103,17 +101,10 @@ class PageServer:
         The address cannot be bound.
     """
 
-    def __init__(
-        self,
-        address: tuple[str, int],
-        pages: Mapping[str, Callable[[], Page]],
-        *,
-        names: tuple[str, ...] = (),
-    ) -> None:
-        handler = type("Handler", (_Handler,), {"pages": dict(pages), "names": frozenset(names)})
-        server = _BoundedServer6 if ":" in address[0] else _BoundedServer
+    def __init__(self, address: tuple[str, int], pages: Mapping[str, Callable[[], Page]]) -> None:
+        handler = type("Handler", (_Handler,), {"pages": dict(pages)})
         try:
-            self._server = server(address, handler)
+            self._server = _BoundedServer(address, handler)
         except OSError as error:
             where = f"{address[0]}:{address[1]}"
             raise BindError(
@@ -148,9 +139,10 @@ class _BoundedServer(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False
 
-    def __init__(self, *arguments: Any) -> None:
+    def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
+        self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         self._free = threading.BoundedSemaphore(MAX_CONNECTIONS)
-        super().__init__(*arguments)
+        super().__init__(address, handler)
 
     def server_bind(self) -> None:
         """Bind without asking a name server for our own name, unlike `HTTPServer`."""
@@ -177,36 +169,29 @@ class _BoundedServer(ThreadingHTTPServer):
         log.debug("a page was not delivered to %s", client_address, exc_info=True)
 
 
-class _BoundedServer6(_BoundedServer):
-    address_family = socket.AF_INET6
-
-
 class _Handler(BaseHTTPRequestHandler):
     pages: ClassVar[dict[str, Callable[[], Page]]] = {}
-    names: ClassVar[frozenset[str]] = frozenset()
     timeout = TIMEOUT_S  # of one read; StreamRequestHandler sets it
 
     def do_GET(self) -> None:
         """Answer a request."""
-        if not self._is_ours(self.headers.get("Host", "")):
-            self._send(Page("not a name of this machine\n", status=HTTPStatus.MISDIRECTED_REQUEST))
-            return
         page = self.pages.get(urlsplit(self.path).path)
-        if page is None:
-            self._send(Page("there is no such page\n", status=HTTPStatus.NOT_FOUND))
-            return
-        self._send(page())
+        if not _is_ours(self.headers.get("Host", "")):
+            page = Page("not a name of this machine\n", status=HTTPStatus.MISDIRECTED_REQUEST)
+        elif page is None:
+            page = Page("there is no such page\n", status=HTTPStatus.NOT_FOUND)
+        else:
+            page = page()
+        self._send(page)
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
         """Answer a malformed request, or one of another method."""
         del explain
         status = HTTPStatus(code)
+        page = Page(f"{status.phrase}\n", status=status)
         if status is HTTPStatus.NOT_IMPLEMENTED:  # any method but GET
-            page = Page(
-                "only GET\n", status=HTTPStatus.METHOD_NOT_ALLOWED, headers={"Allow": "GET"}
-            )
-        else:
-            page = Page(f"{status.phrase}\n", status=status)
+            status = HTTPStatus.METHOD_NOT_ALLOWED
+            page = Page("only GET\n", status=status, headers={"Allow": "GET"})
         log.debug("a request for a page was refused: %s %s", code, message)
         self.close_connection = True
         self._send(page)
@@ -229,13 +214,14 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def _is_ours(self, host: str) -> bool:
-        """Return whether the name that the browser used is one that nobody else controls."""
-        try:
-            name = urlsplit(f"//{host}").hostname or ""
-        except ValueError:
-            return False
-        return name in self.names or name == "localhost" or _is_address(name)
+
+def _is_ours(host: str) -> bool:
+    """Return whether the name that the browser used is one that nobody else controls."""
+    try:
+        name = urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return False
+    return name == "localhost" or _is_address(name)
 
 
 def _is_address(name: str) -> bool:

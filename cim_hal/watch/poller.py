@@ -1,4 +1,4 @@
-"""A thread that polls a source of snapshots, so that those who show them never wait for it."""
+"""Snapshots of a server, and a thread that polls them, so that who shows them never waits."""
 
 from __future__ import annotations
 
@@ -8,33 +8,91 @@ import time
 from collections import deque
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from cim_hal.errors import CimError
+from cim_hal.client.session import open_device
+from cim_hal.errors import AuthenticationError, CimError, KeyFileError, TargetError
+from cim_hal.server.status_snapshot import StatusSnapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Generator, Iterable
+    from pathlib import Path
 
+    from cim_hal.client.session import Session
     from cim_hal.machine.telemetry import Telemetry
-    from cim_hal.server.status_snapshot import StatusSnapshot
+    from cim_hal.protocol.wire.messages.status import StatusReport
 
-__all__ = ["LENGTH", "History", "Poller", "Source"]
+__all__ = ["LENGTH", "History", "Poller", "local_snapshots", "server_snapshots"]
 
 LENGTH = 300  # values of a reading that are kept
+TIMEOUT_S = 2.0
+LATE_S = 5.0  # age of a snapshot at which the server counts as stuck
 
 log = logging.getLogger(__name__)
 
 
-class Source(Protocol):
-    """Where snapshots come from."""
+def server_snapshots(
+    target: str, *, key: Path | None = None, server_key: str | None = None
+) -> Generator[StatusSnapshot]:
+    """Yield what a server reports, or why it reports nothing; reconnects by itself.
 
-    def read(self) -> StatusSnapshot:
-        """Return what is known now."""
-        ...
+    It asks as one of the server's clients; the parameters are those of `open_device`.
 
-    def close(self) -> None:
-        """Release what is held; no more is read."""
-        ...
+    Raises
+    ------
+    AuthenticationError, KeyFileError, TargetError
+        The server can never be asked.
+    """
+    session: Session | None = None
+    try:
+        while True:
+            is_new = session is None
+            try:
+                session = session or open_device(
+                    target, timeout_s=TIMEOUT_S, key=key, server_key=server_key
+                )
+                status = session.status()
+                past = _past(session, status) if is_new else ()
+                snapshot = StatusSnapshot(target, status, session.metrics(), past)
+            except (AuthenticationError, KeyFileError, TargetError):
+                raise
+            except CimError as error:
+                if session is not None:
+                    session.close()
+                session = None
+                snapshot = StatusSnapshot(target, trouble=str(error))
+            yield snapshot
+    finally:
+        if session is not None:
+            session.close()
+
+
+def local_snapshots(
+    target: str, latest: Callable[[], StatusSnapshot | None]
+) -> Generator[StatusSnapshot]:
+    """Yield the newest snapshot of the server `target` in this process.
+
+    It has a trouble if it is too old, or if `latest` returns None: the server is starting.
+    """
+    while True:
+        snapshot = latest() or StatusSnapshot(target, trouble="the server is starting")
+        age_s = time.monotonic() - snapshot.taken_at
+        if age_s > LATE_S:
+            snapshot = replace(snapshot, trouble=f"the server has said nothing for {age_s:.0f} s")
+        yield snapshot
+
+
+def _past(session: Session, status: StatusReport) -> tuple[Telemetry, ...]:
+    newest = status.machine.number if status.machine else 0
+    found: list[Telemetry] = []
+    after = max(newest - LENGTH, 0)
+    while after < newest:
+        history = session.history(after=after)
+        if not history.telemetry:
+            break
+        found += history.telemetry
+        after = history.first + len(history.telemetry) - 1
+    return tuple(found)
 
 
 class Poller:
@@ -42,7 +100,7 @@ class Poller:
 
     Parameters
     ----------
-    source : Source
+    source : generator of StatusSnapshot
     every_s : float
     on_snapshot : callable
         Receives each snapshot and the history, in the thread of the poller.
@@ -60,7 +118,7 @@ class Poller:
 
     def __init__(
         self,
-        source: Source,
+        source: Generator[StatusSnapshot],
         *,
         every_s: float,
         on_snapshot: Callable[[StatusSnapshot, History], None] = lambda *_: None,
@@ -89,7 +147,7 @@ class Poller:
         try:
             while not self._ended.is_set():
                 began = time.monotonic()
-                self._show(self._source.read().after(self.latest))
+                self._show(next(self._source).after(self.latest))
                 self._ended.wait(max(self._every_s - (time.monotonic() - began), 0.01))
         except Exception as error:  # noqa: BLE001  whoever waits is told
             self._fail(error)

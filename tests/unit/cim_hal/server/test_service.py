@@ -81,7 +81,7 @@ def test_a_job_that_hits_upon_an_exception_ends_and_the_next_one_runs(
 
 @pytest.mark.parametrize("error", ERRORS)
 def test_a_calibration_whose_outcome_cannot_be_handled_ends(monkeypatch, session, error):
-    _fail_once(monkeypatch, service_module, "age_s", error)
+    _fail_once(monkeypatch, service_module, "_age_s", error)
     with pytest.raises(CimError, match=error.__name__):
         session.calibrate(timeout_s=20.0)
     assert session.calibrate(timeout_s=20.0).calibration.facts["gain"] == 3

@@ -133,7 +133,7 @@ def test_a_reply_to_a_peer_that_left_is_counted(connect, server):
             _numbers(server, 1)
             if proxy.counts["undeliverable"]:
                 break
-        assert proxy.counts["undeliverable"] == 1
+        assert proxy.counts["undeliverable"]
 
 
 def test_addresses_that_cannot_be_used_are_refused(server):

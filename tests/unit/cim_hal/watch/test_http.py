@@ -13,7 +13,7 @@ from cim_hal.watch.http import MAX_CONNECTIONS, Page, PageServer, parse_address
 @pytest.fixture
 def address():
     pages = {"/": lambda: Page("hello"), "/big": lambda: Page("x" * 5_000_000)}
-    with PageServer(("127.0.0.1", 0), pages, names=("cim.lab",)) as server:
+    with PageServer(("127.0.0.1", 0), pages) as server:
         host, port = server.url.removeprefix("http://").rstrip("/").split(":")
         yield host, int(port)
 
@@ -55,13 +55,13 @@ def test_only_get_is_answered(address, method):
     assert (answer.status, answer.headers["Allow"]) == (405, "GET")
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1:80", "localhost", "LOCALHOST:9", "[::1]:8", "cim.lab"])
+@pytest.mark.parametrize("host", ["127.0.0.1:80", "localhost", "LOCALHOST:9", "[::1]:8"])
 def test_names_that_nobody_else_can_own_are_answered(address, host):
     assert _get(address, Host=host).status == 200
 
 
 @pytest.mark.parametrize(
-    "host", ["evil.example", "evil.example:8080", "", "localhost.evil.net", "["]
+    "host", ["evil.example", "evil.example:8080", "", "cim.lab", "localhost.evil.net", "["]
 )
 def test_a_name_that_was_made_to_point_here_is_refused(address, host):
     answer = _get(address, Host=host)

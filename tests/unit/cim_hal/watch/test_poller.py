@@ -16,7 +16,7 @@ class Script:
         self._answers = list(answers)
         self.closed = threading.Event()
 
-    def read(self) -> StatusSnapshot:
+    def __next__(self) -> StatusSnapshot:
         answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
         if isinstance(answer, Exception):
             raise answer
