@@ -11,7 +11,7 @@ from cim_hal.cli.common import FILE, FOLDER, json_option, print_json, print_tabl
 from cim_hal.client.access import trust as trust_server
 from cim_hal.key_files import NAME, config_folder, create_key, read_public
 from cim_hal.protocol.wire.roles import Role
-from cim_hal.server.security import authorized_clients as authorized
+from cim_hal.server.security import authenticator as authorized
 
 if TYPE_CHECKING:
     from pathlib import Path

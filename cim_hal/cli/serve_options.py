@@ -15,8 +15,8 @@ from cim_hal.cli.common import FILE, POSITIVE_SECONDS, read_toml
 from cim_hal.machine.faulty_driver import FaultScript, FaultyDriver
 from cim_hal.machine.registry import make_driver
 from cim_hal.protocol.wire.limits import Limits
-from cim_hal.server.driver.driver_options import DriverOptions
 from cim_hal.server.driver.process import DriverProcess
+from cim_hal.server.driver.supervisor import DriverOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping

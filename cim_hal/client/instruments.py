@@ -84,8 +84,8 @@ class InstrumentMethods(SessionPart):
         deadline, client = self._client.deadline(timeout_s), self._client
         part = yield from client.ask(ListCalibrations(), CalibrationList, deadline=deadline)
         records = part.records
-        while part.records and len(records) < part.total:
-            rest = ListCalibrations(first=len(records))
+        while part.cursor:
+            rest = ListCalibrations(first=part.cursor)
             part = yield from client.ask(rest, CalibrationList, deadline=deadline)
             records += part.records
         return records

@@ -29,10 +29,10 @@ if TYPE_CHECKING:
     from cim_hal.machine.capabilities import Capabilities
     from cim_hal.machine.driver import Driver
     from cim_hal.protocol.wire.roles import User
+    from cim_hal.server.executor import Journal
     from cim_hal.server.security.authenticator import Authenticator
     from cim_hal.server.status_snapshot import StatusSnapshot
     from cim_hal.server.storage.calibrations import CalibrationStore
-    from cim_hal.server.storage.memory_journal import Journal
 
 __all__ = ["Router", "bind"]
 
