@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from cim_hal.client.options import SampleKeywords
     from cim_hal.model.ising import IsingModel
     from cim_hal.model.schedule import PumpSchedule
+    from cim_hal.protocol.wire.messages import StatusReport
 
 __all__ = [
     "JobRequest",
@@ -29,6 +30,7 @@ __all__ = [
     "common_capabilities",
     "misfit",
     "next_pair",
+    "unavailability",
 ]
 
 LOOKAHEAD = 16  # jobs among which one is looked for whose couplings a free machine holds
@@ -214,3 +216,15 @@ def common_capabilities(machines: Sequence[Capabilities]) -> Capabilities:
 def _shared(first: Any, others: list[Any]) -> dict[str, Any]:
     missing = object()
     return {k: v for k, v in first.items() if all(o.get(k, missing) == v for o in others)}
+
+
+def unavailability(report: StatusReport, epoch: int) -> str:
+    """Return why a machine takes no jobs of a session with `epoch`; empty if it takes them."""
+    if report.stop is not None:
+        return f"{report.stop.by} stopped it"
+    if report.lock is not None and report.lock.epoch != epoch:
+        return f"{report.lock.holder} locked it"
+    telemetry = report.machine and report.machine.telemetry
+    if telemetry and telemetry.open_interlocks:
+        return f"{', '.join(telemetry.open_interlocks)}: open"
+    return ""
