@@ -14,7 +14,7 @@ from qnn_train.data.features import FeatureGrid
 from qnn_train.model.integer import IntegerClassifier, IntegerRegressor
 from qnn_train.network import QuantizedNetwork
 from qnn_train.network.network import second_class
-from qnn_train.solve.losses import CrossEntropy, SquaredError, fitted_line, mean_loss, targets_of
+from qnn_train.solve.losses import CrossEntropy, SquaredError, fitted_line
 from qnn_train.training.descent import Examples, OutputScale, SweepResult, margins_of
 
 __all__ = ["ClassificationTask", "PredictionTask", "RegressionTask", "TaskJudge"]
@@ -49,7 +49,7 @@ class ClassificationTask:
 
     def objective(self, outputs: FloatArray, labels: Array) -> float:
         """Return the logistic or the softmax loss."""
-        return mean_loss(outputs, targets_of(labels, self.n_outputs))
+        return self.loss.mean(outputs, self.loss.targets_of(labels, self.n_outputs))
 
     def score(self, outputs: FloatArray, labels: Array) -> float:
         """Return the accuracy."""

@@ -338,11 +338,8 @@ def train(
     >>> next(train(assembly, ExhaustiveOracle(), Scorer(inputs, labels))).best.accuracy
     1.0
     """
-    if saved is None:
-        extractor, solver = Extractor(task.architecture, scorer), None
-    else:
-        extractor = Extractor.restored(task.architecture, scorer, saved.networks, saved.best)
-        solver = saved.solver
-    for iterate in method.start(task, oracle, solver):
+    before = {} if saved is None else {"seen": saved.networks, "best": saved.best}
+    extractor = Extractor(task.architecture, scorer, **before)
+    for iterate in method.start(task, oracle, saved and saved.solver):
         best = extractor.add(iterate.bits)
         yield TrainingStep(iterate, best, extractor.n_candidates, extractor)
