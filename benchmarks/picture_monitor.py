@@ -28,7 +28,7 @@ from chromium import Browser, find_browser
 
 from cim_hal import CimError, IsingModel, PumpSchedule, open_device
 from cim_hal.key_files import create_key, read_public
-from cim_hal.server.security.authorized_clients import Client, authorize
+from cim_hal.server.security.authenticator import Client, authorize
 from cim_hal.watch.poller import History, server_snapshots
 from cim_hal.watch.screen import draw
 

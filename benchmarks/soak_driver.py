@@ -20,8 +20,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
 
 from cim_hal import IsingModel, Program, PumpSchedule, StopToken, lower
 from cim_hal.errors import DriverFaultError
-from cim_hal.server.driver.driver_options import Backoff, DriverOptions
 from cim_hal.server.driver.process import DriverProcess
+from cim_hal.server.driver.supervisor import Backoff, DriverOptions
 
 PAIR = IsingModel.from_couplings([[0, 1], [1, 0]])
 IS_FINE, EXITS = 0, 2  # seeds

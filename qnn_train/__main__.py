@@ -3,34 +3,29 @@
 from __future__ import annotations
 
 import sys
-from importlib import import_module
 
 import click
 
+from cim_hal.console import LazyGroup
 from cim_hal.console import run as run_command
 
 __all__ = ["main", "program"]
 
 DEFAULT = "qcbo"
-# Imported where they are asked for: the help of all commands takes no heavy package.
 COMMANDS = {
-    "proximal": "All images of two or more classes, block by block.",
-    "qcbo": "Few images of two classes, in a program with constraints.",
+    "proximal": (
+        "qnn_train.cli.proximal:proximal",
+        "All images of two or more classes, block by block.",
+    ),
+    "qcbo": (
+        "qnn_train.cli.qcbo:qcbo",
+        "Few images of two classes, in a program with constraints.",
+    ),
 }
 
 
-class Methods(click.Group):
+class Methods(LazyGroup):
     """Families of methods as commands; arguments without a command are those of `DEFAULT`."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  click's signature
-        """Return the names of the commands."""
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        """Import a command."""
-        if cmd_name not in COMMANDS:
-            return None
-        return getattr(import_module(f"qnn_train.cli.{cmd_name}"), cmd_name)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Put the default command before arguments that name none."""
@@ -40,8 +35,7 @@ class Methods(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands, and the options of the default one."""
-        with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
+        super().format_commands(ctx, formatter)
         command = self.get_command(ctx, DEFAULT)
         if command is None:
             return
@@ -58,6 +52,7 @@ class Methods(click.Group):
 @click.group(
     "qnn-train",
     cls=Methods,
+    lazy_commands=COMMANDS,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 def program() -> None:

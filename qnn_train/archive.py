@@ -7,7 +7,7 @@ import zipfile
 import zlib
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from qnn_train.errors import TrainingError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from numpy.typing import ArrayLike, NDArray
+    from qnn_train.arrays import Array, ArrayLike, Arrays, BitArray
 
 
 __all__ = [
@@ -36,7 +36,7 @@ UNREADABLE = (OSError, EOFError, ValueError, RuntimeError, zipfile.BadZipFile, z
 
 def read_arrays(
     path: str | os.PathLike[str], refuse: type[TrainingError], *, max_bytes: int
-) -> dict[str, NDArray[Any]]:
+) -> dict[str, Array]:
     """Return all arrays of a file.
 
     Raises
@@ -86,16 +86,9 @@ def write_arrays(
     *,
     compressed: bool = False,
 ) -> None:
-    """Write a file beside its place, check it, and move it there.
+    """Write a file beside its place, let `check` refuse what a reader would, and move it there.
 
     An interruption or an error leaves the file that was at `path` as it was.
-
-    Parameters
-    ----------
-    check : callable
-        Reads the new file, and raises where a reader would refuse it.
-    compressed : bool
-        Whether to compress the arrays.
     """
     save = np.savez_compressed if compressed else np.savez
     with replacing(path) as beside:
@@ -119,24 +112,10 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         raise
 
 
-def checked_array(
-    arrays: Mapping[str, NDArray[Any]], name: str, kinds: str, shape: tuple[int, ...] | None
-) -> NDArray[Any]:
-    """Return an array of a file if it has the expected kind and shape.
+def checked_array(arrays: Arrays, name: str, kinds: str, shape: tuple[int, ...] | None) -> Array:
+    """Return an array of a file, of one of some kinds of dtype and of a shape, None for any row.
 
-    Parameters
-    ----------
-    kinds : str
-        The allowed kinds of its dtype.
-    shape : tuple of int or None
-        None for any number of values in one row.
-
-    Raises
-    ------
-    KeyError
-        There is no such array.
-    ValueError
-        Another shape or kind, or numbers that are not finite.
+    A KeyError if there is none; a ValueError for another one, or numbers that are not finite.
     """
     array = arrays[name]
     fits = array.ndim == 1 if shape is None else array.shape == shape
@@ -147,17 +126,10 @@ def checked_array(
     return array
 
 
-def checked_bits(
-    arrays: Mapping[str, NDArray[Any]], name: str, rows: int, n_bits: int
-) -> NDArray[np.int8]:
+def checked_bits(arrays: Arrays, name: str, rows: int, n_bits: int) -> BitArray:
     """Return rows of bits (rows, n_bits), int8, that a file holds packed by `numpy.packbits`.
 
-    Raises
-    ------
-    KeyError
-        There is no such array.
-    ValueError
-        Another shape or type.
+    A KeyError if there are none; a ValueError for another shape or type.
     """
     packed = arrays[name]
     if packed.dtype != np.uint8 or packed.shape != (rows, -(-n_bits // 8)):

@@ -9,13 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from qnn_train.program import least_squares
-from qnn_train.solve import LiftedProblem, conditional_gradient
+from qnn_train.solve import LiftedProblem, Oracle, conditional_gradient
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, NDArray
-
+    from qnn_train.arrays import ArrayLike, IntArray
     from qnn_train.network import ParameterCode
-    from qnn_train.solve import Oracle
 
 __all__ = ["LinearFit", "fit_linear"]
 
@@ -31,7 +29,7 @@ class LinearFit:
         ‖scale X w - Y‖², computed from these weights.
     """
 
-    weights: NDArray[np.int64]
+    weights: IntArray
     objective: float
 
 

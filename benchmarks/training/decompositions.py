@@ -76,7 +76,7 @@ def _trained(
 ) -> dict[str, Any]:
     """Train in as many sweeps as `calls` allow."""
     problem = ProximalProblem.of(replace(recipe, sweeps=2), images)
-    each = Cost.of(problem.descent, session.capabilities).calls / 2  # of a sweep, of both codes
+    each = Cost.of(problem, session.capabilities).calls / 2  # of a sweep, of both codes
     sweeps = max(2, 2 * round(calls / each / 2))
     run = TrainingRun(ProximalProblem.of(replace(recipe, sweeps=sweeps), images), session)
     start = time.process_time()
@@ -89,7 +89,7 @@ def _trained(
         "loss": history.objective,
         "train": history.accuracy,
         "validation": history.validation_accuracy,
-        "spins": max(map(max, problem.descent.block_sizes(block_spins))),
+        "spins": max(map(max, problem.block_sizes(block_spins))),
         "seconds": round(time.process_time() - start, 1),
     }
 

@@ -131,7 +131,7 @@ def _random(task: Task, classes: tuple[int, ...], seed: int) -> dict[str, Any]:
     """Return the best on the training images of as many random networks as the machine gave."""
     problem = _images(task, classes, seed)
     with open_device(task.device, timeout_s=PATIENCE_S) as session:
-        count = Cost.of(problem.descent, session.capabilities).runs
+        count = Cost.of(problem, session.capabilities).runs
     rng, architecture = np.random.default_rng([seed, 9]), problem.architecture
 
     def drawn(part: slice) -> NDArray[np.int8]:
@@ -154,7 +154,7 @@ def _penalty(
     program = _program(task, classes, seed)
     start = time.perf_counter()
     with open_device(task.device, timeout_s=PATIENCE_S) as session:
-        cost = Cost.of(program.problem.descent, session.capabilities)
+        cost = Cost.of(program.problem, session.capabilities)
         best = sampled(program, session, seed, factor, cost.runs)
     test = program.examples(program.problem.selection.test)
     return {

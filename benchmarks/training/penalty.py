@@ -181,7 +181,7 @@ def main() -> None:
 def _apart(problem: ProximalProblem, session: Session, factor: float, runs: int | None) -> float:
     """Return the accuracy on the training images that were not drawn, or on all of them."""
     program = PenaltyProgram.of(problem)
-    runs = runs or Cost.of(problem.descent, session.capabilities).runs
+    runs = runs or Cost.of(problem, session.capabilities).runs
     best = sampled(program, session, problem.recipe.seed, factor, runs)
     if problem.recipe.train_samples is None:
         return best.accuracy

@@ -1,6 +1,6 @@
 """Recordings: a proxy that makes them, and their file.
 
-A cassette is a file of `protocol.wire.framing`. Its messages are records: first `CassetteHeader`,
+A cassette is a file of `protocol.wire.codec`. Its messages are records: first `CassetteHeader`,
 then a `RecordedMessage` for each message that passed, whose buffers are the frames of that
 message, and `CassetteEnd` if the recording was ended in good order.
 """
@@ -21,8 +21,14 @@ from pydantic import Field
 
 from cim_hal.errors import CassetteError, ProtocolError, RemoteProtocolError
 from cim_hal.protocol.wire.base import Message, Number, one_of
-from cim_hal.protocol.wire.codec import Codec, FrameLimits, decode
-from cim_hal.protocol.wire.framing import FILE_MAGIC, file_messages, file_parts
+from cim_hal.protocol.wire.codec import (
+    FILE_MAGIC,
+    Codec,
+    FrameLimits,
+    decode,
+    file_messages,
+    file_parts,
+)
 from cim_hal.protocol.wire.limits import MAX_BUFFER_BYTES, MAX_BUFFERS, MAX_HEADER_BYTES
 from cim_hal.protocol.wire.packet import NO_ID, Kind, Packet
 from cim_hal.server.security.endpoint import DEFAULT

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cim_hal.cli.common import FILE, FOLDER
+from cim_hal.cli.common import FILE, FOLDER, print_ready
 from cim_hal.cli.serve_options import (
     PageOptions,
     chosen_driver,
@@ -19,15 +19,12 @@ from cim_hal.cli.serve_options import (
     page_options,
     read_limits,
 )
-from cim_hal.client.spawn import READY
 from cim_hal.key_files import read_pair
 from cim_hal.protocol.wire.limits import Limits
-from cim_hal.server import audit
-from cim_hal.server.logs import FORMATS, configure
+from cim_hal.server.logs import FORMATS, configure, keep_audit_in
 from cim_hal.server.process_usage import keep_small
 from cim_hal.server.router import Router
-from cim_hal.server.security.authenticator import Authenticator
-from cim_hal.server.security.authorized_clients import default_file
+from cim_hal.server.security.authenticator import Authenticator, default_file
 from cim_hal.server.security.endpoint import DEFAULT
 from cim_hal.server.storage.calibrations import CalibrationStore
 from cim_hal.server.storage.journal import DiskJournal, default_folder
@@ -192,8 +189,7 @@ def serve(
             signal.signal(signal.SIGHUP, lambda *_: router.reload())
         if until_stdin_closes:
             threading.Thread(target=_stop_after_stdin, args=[router], daemon=True).start()
-        click.echo(f"{READY}{target} at {router.endpoint}")
-        sys.stdout.flush()
+        print_ready(f"{target} at {router.endpoint}")
         router.serve()
 
 
@@ -207,7 +203,7 @@ def _authenticator(key: Path | None, authorized: Path | None) -> Authenticator |
 
 def _audit_to(path: Path) -> None:
     try:
-        audit.keep_in(path)
+        keep_audit_in(path)
     except OSError as error:
         raise click.FileError(str(path), error.strerror) from None
 

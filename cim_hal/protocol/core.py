@@ -7,32 +7,20 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from cim_hal.errors import CimError, PermissionDeniedError, RemoteProtocolError
-from cim_hal.protocol.effects import Audit, Effect, Reply, reply
+from cim_hal.protocol.couplings.store import CouplingStore
+from cim_hal.protocol.effects import Answer, Asked, Audit, Effect, Persist, Reply
+from cim_hal.protocol.handlers.control import LockHandlers, SafetyHandlers
 from cim_hal.protocol.handlers.couplings import CouplingHandlers
 from cim_hal.protocol.handlers.instruments import InstrumentHandlers
 from cim_hal.protocol.handlers.jobs import JobHandlers
-from cim_hal.protocol.handlers.locks import LockHandlers
-from cim_hal.protocol.handlers.safety import SafetyHandlers
 from cim_hal.protocol.handlers.status import StatusHandlers
+from cim_hal.protocol.jobs.lifecycle import JobLifecycle
+from cim_hal.protocol.monitoring import EventLog
 from cim_hal.protocol.server_state import ServerState
-from cim_hal.protocol.sharing.quotas import RateLimiter
-from cim_hal.protocol.wire.errors import to_wire
+from cim_hal.protocol.sharing.locks import EpochLog, LockTable
+from cim_hal.protocol.sharing.sessions import RateLimiter, SessionTable
+from cim_hal.protocol.wire import messages
 from cim_hal.protocol.wire.limits import Limits
-from cim_hal.protocol.wire.messages import (
-    REQUESTS,
-    Bye,
-    Describe,
-    Description,
-    EmergencyStop,
-    Farewell,
-    Hello,
-    Ping,
-    Pong,
-    Request,
-    RunCalibration,
-    Welcome,
-)
-from cim_hal.protocol.wire.packet import Packet, answer
 from cim_hal.protocol.wire.roles import LOCAL, User
 from cim_hal.protocol.wire.version import ADDED, agree, as_of
 
@@ -42,9 +30,9 @@ if TYPE_CHECKING:
     from cim_hal.machine.capabilities import Capabilities
     from cim_hal.protocol.couplings.content import LoweredCouplings
     from cim_hal.protocol.effects import Handlers
-    from cim_hal.protocol.jobs.idempotency import IdempotencyRules
     from cim_hal.protocol.jobs.records import EpochRecord, Saved
-    from cim_hal.protocol.wire.messages import MetricsReport, Progress, StatusReport
+    from cim_hal.protocol.jobs.table import IdempotencyRules
+    from cim_hal.protocol.wire.packet import Packet
     from cim_hal.protocol.wire.results import Result
 
 __all__ = ["ServerCore", "registered"]
@@ -94,8 +82,24 @@ class ServerCore:
     ) -> None:
         limits = limits or Limits()
         self._instance = new_token()
-        state = ServerState.of(capabilities, limits, keys, new_token, first_epoch)
-        self._state = state
+        epochs = EpochLog(first_epoch)
+        locks = LockTable(limits, epochs)
+        jobs = JobLifecycle(
+            limits,
+            keys,
+            may_start=lambda job: epochs.stopped is None and locks.allows(job.epoch),
+        )
+        self._state = state = ServerState(
+            capabilities,
+            limits,
+            new_token,
+            EventLog(),
+            SessionTable(limits, new_token),
+            epochs,
+            locks,
+            jobs,
+            CouplingStore(capabilities, limits, new_token, jobs.couplings_in_use),
+        )
         self.counters = state.events.counters
         self._rates = RateLimiter(limits.user_messages_per_s)
         self.instruments = InstrumentHandlers(state)
@@ -106,7 +110,11 @@ class ServerCore:
             state, self.instruments, self._safety, software=software, instance=self._instance
         )
         self._handlers = registered(
-            {Ping: self._ping, Bye: self._bye, Describe: self._describe},
+            {
+                messages.Ping: lambda *_: messages.Pong(),
+                messages.Bye: self._bye,
+                messages.Describe: self._describe,
+            },
             JobHandlers(state, self.instruments.check).handlers,
             self._couplings.handlers,
             self.instruments.handlers,
@@ -120,14 +128,15 @@ class ServerCore:
     ) -> list[Effect]:
         """Handle a request of `peer`; `now` is in seconds of any clock that only grows."""
         self._state.events.asked(peer, request, now)
+        asked = Asked(peer, request, user)
         effects: list[Effect]
         try:
-            effects = self._dispatch(peer, request, now, user)
-        except PermissionDeniedError as error:
-            denied = Audit("denied", user, error.details)
-            effects = [reply(peer, request, to_wire(error)), denied]
+            answer = self._dispatch(asked, now)
+            effects = answer if isinstance(answer, list) else [asked.reply(answer)]
         except CimError as error:
-            effects = [reply(peer, request, to_wire(error))]
+            effects = asked.refuse(error)
+            if isinstance(error, PermissionDeniedError):
+                effects += [Audit("denied", user, error.details)]
         return self._noted(effects, now)
 
     # ---- outcomes of effects ----------------------------------------------------------------
@@ -146,18 +155,18 @@ class ServerCore:
         """Take the runs of a job that are finished while it goes on, all of them so far."""
         return self._noted(self._state.jobs.deliver(job, result, now), now)
 
-    def progress(self, job: str, progress: Progress, now: float) -> list[Effect]:
+    def progress(self, job: str, progress: messages.Progress, now: float) -> list[Effect]:
         """Take how far a running job is."""
         self._state.events.progressed(job, progress.done, progress.total)
         return self._noted(self._state.jobs.report(job, progress, now), now)
 
-    def saved(self, ticket: str, now: float) -> list[Effect]:
+    def saved(self, effect: Persist, now: float) -> list[Effect]:
         """Go on after a `Persist` effect whose record was written."""
-        return self._noted(self._state.write_ahead.saved(ticket, now), now)
+        return self._noted(effect.then(now), now)
 
-    def unsaved(self, ticket: str, error: CimError, now: float) -> list[Effect]:
+    def unsaved(self, effect: Persist, error: CimError, now: float) -> list[Effect]:
         """Go on after a `Persist` effect whose record could not be written, for `error`."""
-        return self._noted(self._state.write_ahead.unsaved(ticket, error, now), now)
+        return self._noted(effect.otherwise(error, now), now)
 
     # ---- start, time, reports ---------------------------------------------------------------
 
@@ -189,34 +198,32 @@ class ServerCore:
             effects += self._end_session(session, now)
         return self._noted(effects, now)
 
-    def reports(self, now: float) -> tuple[StatusReport, MetricsReport]:
+    def reports(self, now: float) -> tuple[messages.StatusReport, messages.MetricsReport]:
         """Return what goes on and what was counted, for those in the same process."""
         return self._status.status(now), self._status.metrics(now)
 
     # ---- requests ---------------------------------------------------------------------------
 
-    def _dispatch(self, peer: bytes, request: Packet, now: float, user: User) -> list[Effect]:
-        if not isinstance(request.body, Request):
+    def _dispatch(self, asked: Asked, now: float) -> Answer:
+        body, user = asked.packet.body, asked.user
+        if not isinstance(body, messages.Request):
             raise RemoteProtocolError("a client must not send replies, nor events")
-        request.body.check(user)
-        if not isinstance(request.body, EmergencyStop | Bye):
+        body.check(user)
+        if not isinstance(body, messages.EmergencyStop | messages.Bye):
             self._rates.count(user, now)
-        if isinstance(request.body, Hello):
-            return self._hello(peer, request, request.body, now, user)
-        self._state.sessions.get(request.session, user, now)
-        owner = self._state.owner(request)
-        self._state.locks.renew(owner, now)
-        if isinstance(request.body, RunCalibration):  # a job is checked when it is a new one
-            self._state.locks.check(owner, now)
+        if isinstance(body, messages.Hello):
+            return self._hello(asked, body, now)
+        self._state.sessions.get(asked.session, user, now)
+        self._state.locks.renew(asked, now)
+        if isinstance(body, messages.RunCalibration):  # a job is checked when it is a new one
+            self._state.locks.check(asked, now)
             self._safety.check()
-        return self._handlers[type(request.body)](peer, request, request.body, now)
+        return self._handlers[type(body)](asked, body, now)
 
-    def _hello(
-        self, peer: bytes, request: Packet, hello: Hello, now: float, user: User
-    ) -> list[Effect]:
-        state = self._state
-        session, is_new = state.sessions.open(user, request.id, agree(hello.protocols), now)
-        welcome = Welcome(
+    def _hello(self, asked: Asked, hello: messages.Hello, now: float) -> list[Effect]:
+        state, user = self._state, asked.user
+        session, is_new = state.sessions.open(user, asked.packet.id, agree(hello.protocols), now)
+        welcome = messages.Welcome(
             protocol=session.version,
             server=SERVER,
             instance=self._instance,
@@ -226,20 +233,18 @@ class ServerCore:
         )
         facts = {"client": hello.client, "session": session.token[-8:]}
         audit = [Audit("session", user, facts)] if is_new else []
-        return [Reply(peer, answer(request, welcome), session.token), *audit]
+        return [replace(asked.reply(welcome), session=session.token), *audit]
 
-    def _ping(self, peer: bytes, request: Packet, _ping: Ping, _now: float) -> list[Effect]:
-        return [reply(peer, request, Pong())]
+    def _bye(self, asked: Asked, _bye: messages.Bye, now: float) -> list[Effect]:
+        return [*self._end_session(asked.session, now), asked.reply(messages.Farewell())]
 
-    def _bye(self, peer: bytes, request: Packet, _bye: Bye, now: float) -> list[Effect]:
-        return [*self._end_session(request.session, now), reply(peer, request, Farewell())]
-
-    def _describe(self, peer: bytes, request: Packet, _ask: Describe, _now: float) -> list[Effect]:
+    def _describe(
+        self, _asked: Asked, _ask: messages.Describe, _now: float
+    ) -> messages.Description:
         jobs = self._state.jobs
-        description = Description(
+        return messages.Description(
             capabilities=self._state.capabilities, queued=jobs.queued, busy=jobs.busy
         )
-        return [reply(peer, request, description)]
 
     def _end_session(self, session: str, now: float) -> list[Effect]:
         user = self._state.sessions.end(session).user
@@ -275,7 +280,7 @@ def registered(*groups: Handlers) -> Handlers:
     handlers = {kind: handler for group in groups for kind, handler in group.items()}
     if len(handlers) < sum(map(len, groups)):
         raise ValueError("a message has two handlers")
-    missing = set(REQUESTS) - set(handlers) - {Hello}
+    missing = set(messages.REQUESTS) - set(handlers) - {messages.Hello}
     if missing:
         raise ValueError(f"no handler for {missing}")
     return handlers

@@ -1,4 +1,4 @@
-"""What the core asks of the server around it; data, not calls.
+"""What the core asks of the server around it; data, not calls. And what it was asked.
 
 An `Operation` takes time and ends in exactly one `Done`. A `Persist` is done at once, and the core
 told at once. A `Command` has no outcome.
@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
-from cim_hal.protocol.wire.packet import Packet, answer
+from cim_hal.protocol.wire.errors import to_wire
+from cim_hal.protocol.wire.packet import Packet, answer, event
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -22,11 +23,14 @@ if TYPE_CHECKING:
     from cim_hal.machine.telemetry import Calibration
     from cim_hal.protocol.couplings.content import Couplings, EncodedCouplings, LoweredCouplings
     from cim_hal.protocol.jobs.records import Record
-    from cim_hal.protocol.wire.messages import CouplingRef, Message
+    from cim_hal.protocol.wire.base import Message
+    from cim_hal.protocol.wire.messages.couplings import CouplingRef
     from cim_hal.protocol.wire.results import Result
     from cim_hal.protocol.wire.roles import User
 
 __all__ = [
+    "Answer",
+    "Asked",
     "Audit",
     "Calibrate",
     "Command",
@@ -36,12 +40,47 @@ __all__ = [
     "Lower",
     "MakeSafe",
     "Operation",
+    "Otherwise",
     "Persist",
     "Reply",
     "Run",
     "Stop",
-    "reply",
+    "Then",
 ]
+
+# What follows a record that was written, and one that could not be: called with the time.
+Then: TypeAlias = "Callable[[float], list[Effect]]"
+Otherwise: TypeAlias = "Callable[[CimError, float], list[Effect]]"
+# What answers a request: the message that is the reply, or effects.
+Answer: TypeAlias = "Message | list[Effect]"
+# Handlers by the type of the message: called with request, message and time.
+Handlers: TypeAlias = "Mapping[type[Message], Callable[[Asked, Any, float], Answer]]"
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """A request, and who sent it."""
+
+    peer: bytes
+    packet: Packet
+    user: User
+
+    @property
+    def session(self) -> str:
+        """Token of the session."""
+        return self.packet.session
+
+    def reply(self, body: Message, *buffers: NDArray[Any]) -> Reply:
+        """Return the effect that answers with `body`."""
+        return Reply(self.peer, answer(self.packet, body, *buffers), self.session)
+
+    def event(self, body: Message) -> Reply:
+        """Return the effect that tells something ahead of the answer."""
+        return Reply(self.peer, event(self.packet, body), self.session)
+
+    def refuse(self, error: CimError, _now: float = 0.0) -> list[Effect]:
+        """Return the effect that answers with an error."""
+        return [self.reply(to_wire(error))]
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,10 +145,12 @@ class Persist:
     """Write a record so that it outlasts a crash, then call ``ServerCore.saved`` at once.
 
     Where it cannot be written, call ``ServerCore.unsaved``: what is not saved has not happened.
+    The core goes on with `then` or `otherwise`, which are for nobody else to call.
     """
 
-    ticket: str
     record: Record
+    then: Then
+    otherwise: Otherwise
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,12 +173,3 @@ class Done:
 
     effect: Operation
     result: Result | Calibration | LoweredCouplings | CimError
-
-
-def reply(peer: bytes, request: Packet, body: Message, *buffers: NDArray[Any]) -> Reply:
-    """Return the effect that answers `request` of `peer` with `body`."""
-    return Reply(peer, answer(request, body, *buffers), request.session)
-
-
-# What answers a request, by the type of its message: called with peer, request, message, time.
-Handlers: TypeAlias = "Mapping[type[Message], Callable[[bytes, Packet, Any, float], list[Effect]]]"

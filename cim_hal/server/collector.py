@@ -26,19 +26,8 @@ __all__ = ["ResultCollector"]
 class ResultCollector:
     """Collects the results of one call of a driver, in the caller's spins.
 
-    One thread adds runs, to rows that never move; any thread may read them.
-
-    Parameters
-    ----------
-    order : Run
-    announce : callable
-        Called with this collector after runs were added, once until `partial` is called.
-    keeps_amplitudes : bool
-        Whether the machine reports them.
-
-    Attributes
-    ----------
-    job : str
+    One thread adds runs, to rows that never move; any thread may read them. After runs were added
+    `announce` is called with this collector, once until `partial` is called.
     """
 
     def __init__(
@@ -61,13 +50,7 @@ class ResultCollector:
         self._began = time.perf_counter()
 
     def add(self, values: NDArray[Any]) -> None:
-        """Add runs that the driver delivers.
-
-        Raises
-        ------
-        DriverFaultError
-            They do not fit the program or the runs that were added before.
-        """
+        """Add runs that the driver delivers; `DriverFaultError` if they do not fit the program."""
         self._deliveries.check(values)
         lifted = self._lifted(Readout(values))
         # np.empty takes no memory before it is written to.
@@ -91,13 +74,7 @@ class ResultCollector:
         return self._result([_frozen(rows[:n_runs]) for rows in self._rows], device_s)
 
     def complete(self, readout: Readout, device_s: float) -> Result:
-        """Return the whole result.
-
-        Raises
-        ------
-        DriverFaultError
-            The readout does not begin with the runs that were added.
-        """
+        """Return the whole result; `DriverFaultError` if it does not begin with the runs added."""
         lifted, n_runs = self._lifted(readout), self._n_runs
         pairs = zip(lifted, self._rows, strict=False)
         is_same = all(np.array_equal(part[:n_runs], kept[:n_runs]) for part, kept in pairs)

@@ -11,26 +11,28 @@ from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from pydantic import ValidationError
 
-from cim_hal.errors import CimError, JobCancelledError
+from cim_hal.errors import CimError, JobCancelledError, UnknownReferenceError
 from cim_hal.machine.driver import StopToken
 from cim_hal.machine.telemetry import DriverState, Supervised, Telemetry
 from cim_hal.protocol.couplings.content import LoweredCouplings, lower_encoded
 from cim_hal.protocol.effects import Calibrate, Done, Lower, MakeSafe, Operation, Run, Stop
-from cim_hal.protocol.wire.messages import Progress
+from cim_hal.protocol.jobs.table import IdempotencyRules
+from cim_hal.protocol.wire.messages.jobs import Progress
 from cim_hal.server.collector import ResultCollector
 from cim_hal.server.driver.guard import FRESH_S, DriverGuard
 from cim_hal.server.logs import about
-from cim_hal.server.storage.memory_journal import MemoryJournal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from cim_hal.machine.driver import Driver
     from cim_hal.machine.telemetry import Calibration
+    from cim_hal.protocol.couplings.content import Couplings
+    from cim_hal.protocol.jobs.records import EpochRecord, Record, Saved
     from cim_hal.protocol.wire.results import Result
-    from cim_hal.server.storage.memory_journal import Journal
+    from cim_hal.server.storage.journal import DiskJournal
 
-__all__ = ["Executor", "Update", "internal_error"]
+__all__ = ["Executor", "Journal", "MemoryJournal", "Update", "internal_error"]
 
 CLOSE_TIMEOUT_S = 10.0
 # Time that a running call has to obey its stop token in an emergency.
@@ -39,9 +41,48 @@ EMERGENCY_S = 0.2
 PARTIAL_S = 0.02
 
 Update: TypeAlias = ResultCollector | Telemetry | DriverState
+Journal: TypeAlias = "DiskJournal | MemoryJournal"
 Answer = TypeVar("Answer")
 
 log = logging.getLogger(__name__)
+
+
+class MemoryJournal:
+    """A journal that keeps nothing beyond its process, and idempotency keys for five minutes.
+
+    That is longer than any client repeats a request. A server without a journal on disk loses all
+    jobs when its process ends. What the methods are for is said by `DiskJournal`.
+    """
+
+    keys = IdempotencyRules(kept_s=300.0)
+
+    def load(self, device: str) -> Iterable[Saved]:
+        """Return nothing."""
+        del device
+        return ()
+
+    def controls(self) -> EpochRecord | None:
+        """Return nothing."""
+
+    def write(self, record: Record) -> None:
+        """Do nothing: the job table in memory holds everything."""
+
+    def keep_couplings(self, digest: str, content: Couplings) -> None:
+        """Keep nothing."""
+
+    def couplings(self, digest: str) -> Couplings:
+        """Raise an error: nothing is kept."""
+        raise UnknownReferenceError(
+            f"the server does not hold the couplings {digest[:19]}…", kind="coupling"
+        )
+
+    def keep_result(self, job: str, result: Result) -> Result:
+        """Return the result itself."""
+        del job
+        return result
+
+    def close(self) -> None:
+        """Do nothing."""
 
 
 class Executor:
@@ -49,15 +90,8 @@ class Executor:
 
     Each operation that `perform` accepts ends in exactly one `Done`. The driver is called from
     one thread, one call at a time; only `Driver.safe` may be called from another, in an
-    emergency. The driver is closed exactly once.
-
-    Parameters
-    ----------
-    driver : Driver
-    announce : callable
-        Called from any thread when there is an outcome or an update.
-    journal : Journal, optional
-        Keeps couplings and results where a crash cannot reach them; called from both threads.
+    emergency. The driver is closed exactly once. `announce` is called from any thread when there is
+    an outcome or an update; the journal is called from both threads.
 
     Raises
     ------
@@ -228,14 +262,7 @@ class Executor:
 
 
 class _WorkerThread:
-    """A thread that does one thing after another.
-
-    Parameters
-    ----------
-    name : str
-    finish : callable
-        Receives the one outcome of each operation, in this thread.
-    """
+    """A thread that does one thing after another, and calls `finish` with each outcome."""
 
     def __init__(self, name: str, finish: Callable[[Done], None]) -> None:
         self._finish = finish

@@ -1,4 +1,4 @@
-"""Structured logging, for people or as JSON.
+"""Structured logging, for people or as JSON, and the audit log: who did what.
 
 A line is an ordinary record of `logging`. An event (`event`) has fields; every line, also one that
 a driver logs with its own logger, has the context of its thread (`about`): the job, the session,
@@ -17,10 +17,25 @@ from typing import TYPE_CHECKING, Literal, Self, TextIO, TypeAlias
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from contextvars import Token
+    from pathlib import Path
 
     from cim_hal.errors import Detail
+    from cim_hal.protocol.wire.roles import User
 
-__all__ = ["FORMATS", "HumanFormatter", "JsonFormatter", "LogFormat", "about", "configure", "event"]
+__all__ = [
+    "AUDIT",
+    "FORMATS",
+    "HumanFormatter",
+    "JsonFormatter",
+    "LogFormat",
+    "about",
+    "audit",
+    "configure",
+    "event",
+    "keep_audit_in",
+]
+
+AUDIT = "cim_hal.audit"  # the logger of what was done
 
 LogFormat: TypeAlias = Literal["human", "json"]
 FORMATS: tuple[LogFormat, ...] = ("human", "json")
@@ -57,6 +72,27 @@ def event(
     """Log an event, with fields that a program can read."""
     if logger.isEnabledFor(level):
         logger.log(level, "%s", what, extra={"facts": dict(facts)})
+
+
+def audit(what: str, user: User | None = None, /, **facts: Detail) -> None:
+    """Log who did what; `user` is None for unknown peers and for the server itself."""
+    who = {} if user is None else {"user": user.name, "as": user.role.label}
+    event(logging.getLogger(AUDIT), what, who | facts)
+
+
+def keep_audit_in(path: Path) -> None:
+    """Append the events of the audit log to a file, as JSON, whatever the level of the log.
+
+    Raises
+    ------
+    OSError
+        The file cannot be written.
+    """
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(JsonFormatter())
+    log = logging.getLogger(AUDIT)
+    log.setLevel(logging.INFO)
+    log.addHandler(handler)
 
 
 def configure(*, level: str = "warning", style: LogFormat = "human", stream: TextIO) -> None:

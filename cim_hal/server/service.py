@@ -29,26 +29,22 @@ from cim_hal.protocol.wire.errors import to_wire
 from cim_hal.protocol.wire.packet import Packet, answer
 from cim_hal.protocol.wire.results import Result
 from cim_hal.protocol.wire.roles import LOCAL
-from cim_hal.server import audit
 from cim_hal.server.collector import ResultCollector
-from cim_hal.server.executor import Executor, internal_error
-from cim_hal.server.logs import about
+from cim_hal.server.executor import Executor, MemoryJournal, internal_error
+from cim_hal.server.logs import about, audit
 from cim_hal.server.process_usage import memory_bytes, open_files
 from cim_hal.server.status_snapshot import StatusSnapshot
-from cim_hal.server.storage.calibrations import age_s
-from cim_hal.server.storage.memory_journal import MemoryJournal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from cim_hal.machine.capabilities import Capabilities
     from cim_hal.machine.driver import Driver
-    from cim_hal.protocol.monitoring.counters import Counters
+    from cim_hal.protocol.monitoring import Counters
     from cim_hal.protocol.wire.limits import Limits
     from cim_hal.protocol.wire.roles import User
-    from cim_hal.server.executor import Update
+    from cim_hal.server.executor import Journal, Update
     from cim_hal.server.storage.calibrations import CalibrationStore
-    from cim_hal.server.storage.memory_journal import Journal
 
 __all__ = ["TICK_S", "Service"]
 
@@ -61,17 +57,8 @@ log = logging.getLogger(__name__)
 class Service:
     """One machine, ready to answer. Not thread-safe: the caller has one thread, or a lock.
 
-    Parameters
-    ----------
-    driver : Driver
-        The service closes it.
-    announce : callable
-        Called from another thread when `settle` has something to do.
-    limits : Limits
-    calibrations : CalibrationStore, optional
-        Keeps calibrations beyond the end of the server.
-    journal : Journal, optional
-        Keeps jobs; the service closes it. None keeps them in memory.
+    It closes the driver and the journal. `announce` is called from another thread when `settle` has
+    something to do; the other parameters are those of `Router`.
 
     Raises
     ------
@@ -161,7 +148,7 @@ class Service:
     def _restore(self) -> None:
         now = self._clock()
         for record in self._calibrations.read() if self._calibrations else ():
-            self._core.instruments.restore(record, age_s(record), now)
+            self._core.instruments.restore(record, _age_s(record), now)
         saved = self._journal.load(self._executor.capabilities.name)
         controls = self._journal.controls()
         self._perform(self._core.restore(saved, now, controls=controls), on_error=_refuse)
@@ -206,7 +193,7 @@ class Service:
             case Done(Calibrate(key=key), Calibration() as result):
                 if self._calibrations:
                     self._calibrations.keep(result)
-                return self._core.instruments.calibrated(key, result, age_s(result), now)
+                return self._core.instruments.calibrated(key, result, _age_s(result), now)
             case Done(Calibrate(key=key), CimError() as result):
                 return self._core.instruments.calibrated(key, result, 0.0, now)
             case _:
@@ -252,7 +239,7 @@ class Service:
             case Persist():
                 return self._persist(effect)
             case Audit():
-                audit.write(effect.event, effect.user, **effect.facts)
+                audit(effect.event, effect.user, **effect.facts)
             case Run():
                 self._executor.perform(self._core.instruments.ready(effect, self._clock()))
             case _:
@@ -266,11 +253,11 @@ class Service:
             self._journal.write(effect.record)
         except CimError as error:
             log.warning("%s was not written: %s", kind, error)
-            return self._core.unsaved(effect.ticket, error, self._clock())
+            return self._core.unsaved(effect, error, self._clock())
         except Exception as error:
             log.exception("%s was not written", kind)
-            return self._core.unsaved(effect.ticket, internal_error(error), self._clock())
-        return self._core.saved(effect.ticket, self._clock())
+            return self._core.unsaved(effect, internal_error(error), self._clock())
+        return self._core.saved(effect, self._clock())
 
 
 class Clock:
@@ -286,6 +273,11 @@ class Clock:
     def __call__(self) -> float:
         """Return the time, in seconds."""
         return self._offset + time.monotonic()
+
+
+def _age_s(record: Calibration) -> float:
+    """Return the age of a record by the wall clock."""
+    return max(time.time() - record.taken_at, 0.0)
 
 
 def _refuse(error: Exception) -> list[Reply]:

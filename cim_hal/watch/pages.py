@@ -12,7 +12,7 @@ from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from cim_hal.errors import TargetError
-from cim_hal.protocol.monitoring.counters import METRICS
+from cim_hal.protocol.monitoring import METRICS
 from cim_hal.watch.http import Page
 
 if TYPE_CHECKING:

@@ -3,58 +3,46 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from qnn_train.cli.options import (
+    COUNT,
     RunOptions,
-    Samples,
     add_options,
     data_options,
     network_options,
+    option,
     output_options,
+    samples,
 )
 from qnn_train.cli.train import carry_out
 from qnn_train.network.spline import ACTIVATIONS
-from qnn_train.training.presets import PRESETS, default_preset, preset
-
-if TYPE_CHECKING:
-    from qnn_train.training.recipe import ProximalRecipe
+from qnn_train.training.recipe import PRESETS, ProximalRecipe, default_preset, preset
 
 __all__ = ["DEVICE", "proximal"]
 
 DEVICE = "emulator-dsb"
 DESCENT = add_options(
-    click.option("--activation", type=click.Choice(list(ACTIVATIONS)), help="Of hidden neurons."),
-    click.option(
-        "--clip", type=click.FloatRange(0, min_open=True), help="Where it saturates, in σ."
-    ),
-    click.option("--output-bias-bits", type=click.IntRange(0, 8), help="Bits of each last bias."),
-    click.option("--sweeps", type=click.IntRange(1), help="Visits of every block."),
-    click.option("--starts", type=click.IntRange(1), help="Descents, of which the best counts."),
-    click.option("--block-spins", type=click.IntRange(1), help="Largest block."),
-    click.option(
-        "--validation",
-        type=click.FloatRange(0, 1, max_open=True),
-        help="Share kept apart to judge by.",
-    ),
-    click.option(
-        "--patience", type=click.IntRange(0), help="Sweeps without gain; 0 for all sweeps."
-    ),
-    click.option("--round-trips", type=click.IntRange(1), help="Of a run of the machine."),
+    option("activation", click.Choice(list(ACTIVATIONS)), "Of hidden neurons."),
+    option("clip", click.FloatRange(0, min_open=True), "Where it saturates, in σ."),
+    option("output-bias-bits", click.IntRange(0, 8), "Bits of each last bias."),
+    option("sweeps", COUNT, "Visits of every block."),
+    option("starts", COUNT, "Descents, of which the best counts."),
+    option("block-spins", COUNT, "Largest block."),
+    option("validation", click.FloatRange(0, 1, max_open=True), "Share kept apart to judge by."),
+    option("patience", click.IntRange(0), "Sweeps without gain; 0 for all sweeps."),
+    option("round-trips", COUNT, "Of a run of the machine."),
 )
+NAMED = "one that fits the classes"
 
 
 @click.command("proximal")
 @data_options
-@click.option(
-    "--recipe",
-    type=click.Choice(list(PRESETS)),
-    help="Defaults of all options below.  [default: one that fits the classes]",
-)
-@click.option("--train-samples", type=Samples(), help="Images to learn from.  [default: all]")
-@network_options({})
+@option("recipe", click.Choice(list(PRESETS)), "Defaults of all options below.", NAMED)
+@option("train-samples", samples, "Images to learn from.", "all", metavar="N|ALL")
+@network_options()
 @DESCENT
 @output_options(DEVICE)
 def proximal(**options: Any) -> None:

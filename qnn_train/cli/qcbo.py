@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from qnn_train.cli.options import (
+    COUNT,
     RunOptions,
-    Samples,
     data_options,
     network_options,
+    option,
     output_options,
+    samples,
 )
 from qnn_train.method_names import ON_PARTS, QCBO_METHODS
 
@@ -21,39 +23,26 @@ if TYPE_CHECKING:
 __all__ = ["DEVICE", "qcbo"]
 
 DEVICE = "emulator-550"
-DEFAULTS = {
-    "grid": "4",
-    "hidden": "3",
-    "readout": "majority",
-    "weights": "binary",
-    "bias-bits": "2",
-    "seed": "0",
-    "runs": "64",
-}
+SCORE = (
+    "Compare networks on the whole training split of the two classes, or on the images in the "
+    "program only."
+)
 LINES = "\n".join(f"  {name:<10}{about}" for name, about in QCBO_METHODS.items())
 
 
 @click.command("qcbo", epilog=f"\n\b\nMethods:\n{LINES}")
 @data_options
-@click.option("--method", type=click.Choice(list(QCBO_METHODS)), help="See below.  [default: qcgd]")
-@click.option("--train-samples", type=Samples(), help="Images in the program.  [default: 20]")
-@network_options(DEFAULTS)
-@click.option("--iterations", type=click.IntRange(1), help="Oracle calls.  [default: 25]")
-@click.option(
-    "--batch", type=click.IntRange(1), help="Images of a part, for dlbo and qph.  [default: 5]"
+@option("method", click.Choice(list(QCBO_METHODS)), "See below.", "qcgd")
+@option("train-samples", samples, "Images in the program.", 20, metavar="N|ALL")
+@network_options(
+    grid=4, hidden=3, readout="majority", weights="binary", bias_bits=2, seed=0, runs=64
 )
+@option("iterations", COUNT, "Oracle calls.", 25)
+@option("batch", COUNT, "Images of a part, for dlbo and qph.", 5)
 @click.option(
-    "--pack",
-    is_flag=True,
-    default=None,
-    help="Put several parts into one task of the machine.",
+    "--pack", is_flag=True, default=None, help="Put several parts into one task of the machine."
 )
-@click.option(
-    "--score",
-    type=click.Choice(["train", "subset"]),
-    help="Compare networks on the whole training split of the two classes, or on the images in "
-    "the program only.  [default: train]",
-)
+@option("score", click.Choice(["train", "subset"]), SCORE, "train")
 @output_options(DEVICE)
 def qcbo(**options: Any) -> None:
     """Train on a few images by a quadratic program with constraints (QCBO).

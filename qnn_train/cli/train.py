@@ -4,98 +4,59 @@ from __future__ import annotations
 
 import time
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from cim_hal import DevicePool, open_device, spawn_server
-from qnn_train.cli.options import DEFAULT_CLASSES
-from qnn_train.data import load_digits, load_fashion_mnist
+from cim_hal import DevicePool, Session, open_device, spawn_server
+from qnn_train.cli.options import DEFAULT_CLASSES, RunOptions
+from qnn_train.data import Dataset, load_digits, load_fashion_mnist
 from qnn_train.data.fashion_mnist import data_directory, download
 from qnn_train.errors import TrainingError
 from qnn_train.training.checkpoint import MAY_CHANGE, Checkpoint
 from qnn_train.training.picture import draw
-from qnn_train.training.problem import problem_of
-from qnn_train.training.recipe import PROXIMAL
-from qnn_train.training.run import TrainingRun
+from qnn_train.training.recipe import PROXIMAL, ProximalRecipe, Recipe
+from qnn_train.training.run import TrainingRun, problem_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from cim_hal import Session
-    from qnn_train.cli.options import RunOptions
-    from qnn_train.data import Dataset
-    from qnn_train.training.recipe import ProximalRecipe, Recipe
     from qnn_train.training.report import Outcome, RunReport
 
     AnyRecipe = Recipe | ProximalRecipe
     MakeRecipe = Callable[[str, int, dict[str, Any]], AnyRecipe]
 
-__all__ = ["MachineOptions", "carry_out"]
+__all__ = ["carry_out"]
 
 BETWEEN_CHECKPOINTS_S = 2.0
 FIELDS = {"runs": "n_runs"}  # options that have another name than the field of a recipe
 
 
-@dataclass(frozen=True)
-class MachineOptions:
-    """Which machines to train on.
-
-    Attributes
-    ----------
-    devices : tuple of str
-        Endpoints, and names of drivers, each started in a process.
-    copies : int
-        Processes of a single named driver.
-    """
-
-    devices: tuple[str, ...]
-    copies: int = 1
-
-    def connect(self, stack: ExitStack) -> Session | DevicePool:
-        """Open a session with one machine, or a pool of several.
-
-        Raises
-        ------
-        click.UsageError
-            Copies of more than one machine, or of one that is behind an endpoint.
-        """
-        if self.copies > 1:
-            (device, *others) = self.devices
-            if others or "://" in device:
-                raise click.UsageError("--machines starts copies of one driver, named by --device")
-            return stack.enter_context(DevicePool.local(device, machines=self.copies))
-        endpoints = [
-            device if "://" in device else stack.enter_context(spawn_server(device)).endpoint
-            for device in self.devices
-        ]
-        if len(endpoints) > 1:
-            return stack.enter_context(DevicePool(endpoints))
-        return stack.enter_context(open_device(endpoints[0]))
+def _connect(devices: tuple[str, ...], copies: int, stack: ExitStack) -> Session | DevicePool:
+    """Open a session with one machine, or a pool of several or of copies of a named driver."""
+    if copies > 1:
+        (device, *others) = devices
+        if others or "://" in device:
+            raise click.UsageError("--machines starts copies of one driver, named by --device")
+        return stack.enter_context(DevicePool.local(device, machines=copies))
+    endpoints = [
+        device if "://" in device else stack.enter_context(spawn_server(device)).endpoint
+        for device in devices
+    ]
+    if len(endpoints) > 1:
+        return stack.enter_context(DevicePool(endpoints))
+    return stack.enter_context(open_device(endpoints[0]))
 
 
 def carry_out(
-    options: RunOptions,
-    changes: dict[str, Any],
-    make_recipe: MakeRecipe,
-    *,
-    default_device: str,
+    options: RunOptions, changes: dict[str, Any], make_recipe: MakeRecipe, *, default_device: str
 ) -> None:
     """Train, write model, report and picture, and print the summary.
 
-    Parameters
-    ----------
-    changes : dict
-        Options of the recipe that were given.
-    make_recipe : callable
-        Makes the recipe, from dataset, number of classes and the changes.
-
-    Raises
-    ------
-    click.UsageError
-        Options that do not fit together.
+    The recipe is made of dataset, number of classes, and the options of recipes that were given.
+    A UsageError says which options do not fit together.
     """
     try:
         resume = _load_checkpoint(options, changes)
@@ -111,13 +72,14 @@ def carry_out(
             recipe = replace(resume.recipe, **changes)
         problem = problem_of(recipe, selection)
         device = default_device if resume is None else str(resume.machine["device"])
-        machines = MachineOptions(options.device or (device,), options.machines)
+        devices = options.device or (device,)
         if options.dry_run:
             with ExitStack() as stack:
-                rows = problem.cost(machines.connect(stack).capabilities)
+                session = _connect(devices, options.machines, stack)
+                rows = problem.cost(session.capabilities)
             click.echo(_table(rows))
         else:
-            _train(problem, resume, machines, options)
+            _train(problem, resume, devices, options)
     except TrainingError as error:
         raise click.UsageError(str(error)) from None
 
@@ -147,12 +109,12 @@ def _load(options: RunOptions, default: str) -> Dataset:
 
 
 def _train(
-    problem: Any, resume: Checkpoint | None, machines: MachineOptions, options: RunOptions
+    problem: Any, resume: Checkpoint | None, devices: tuple[str, ...], options: RunOptions
 ) -> None:
     folder = options.out or _default_folder(problem.recipe, *problem.subject)
     kept = options.checkpoint or options.resume or folder / "checkpoint.npz"
     with ExitStack() as stack:
-        run = TrainingRun(problem, machines.connect(stack), resume=resume)
+        run = TrainingRun(problem, _connect(devices, options.machines, stack), resume=resume)
         stack.enter_context(_folder_for(folder))
         try:
             _make_steps(run, kept, quiet=options.quiet)

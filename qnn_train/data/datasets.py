@@ -13,7 +13,8 @@ from qnn_train.errors import DataError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import NDArray
+    from qnn_train.arrays import Array, IntArray
+
 
 __all__ = ["Dataset", "ImageSet", "Pair", "Selection", "augmented", "load_digits"]
 
@@ -28,17 +29,17 @@ class ImageSet:
     labels : int64 array, shape (n,)
     """
 
-    images: NDArray
-    labels: NDArray[np.int64]
+    images: Array
+    labels: IntArray
 
     def __len__(self) -> int:
         return len(self.labels)
 
-    def take(self, indices: NDArray[np.int64]) -> ImageSet:
+    def take(self, indices: IntArray) -> ImageSet:
         """Return some of the images."""
         return ImageSet(self.images[indices], self.labels[indices])
 
-    def stratified(self, n_samples: int, *, seed: int) -> NDArray[np.int64]:
+    def stratified(self, n_samples: int, *, seed: int) -> IntArray:
         """Draw equally many indices of each label; an odd one goes to the first labels.
 
         Raises
@@ -120,18 +121,10 @@ class Dataset:
 
 @dataclass(frozen=True, eq=False)
 class Selection:
-    """Some classes of a dataset.
-
-    Parameters
-    ----------
-    dataset : str
-    classes : tuple of int
-        The labels in the dataset of -1 and +1, or of 0, 1, 2, ... where there are more than two.
-    class_names : tuple of str
-    train, test : ImageSet
-    """
+    """Some classes of a dataset."""
 
     dataset: str
+    # the labels in the dataset of -1 and +1, or of 0, 1, 2, ... where there are more than two
     classes: tuple[int, ...]
     class_names: tuple[str, ...]
     train: ImageSet
@@ -189,7 +182,7 @@ def augmented(images: ImageSet, *, shift: int = 0, mirror: bool = False) -> Imag
     return ImageSet(np.concatenate(copies), np.tile(images.labels, len(copies)))
 
 
-def _moved(images: NDArray, rows: int, columns: int) -> NDArray:
+def _moved(images: Array, rows: int, columns: int) -> Array:
     moved = np.roll(images, (rows, columns), axis=(1, 2))
     for axis, by in ((1, rows), (2, columns)):
         gone = slice(None, by) if by > 0 else slice(by, None)

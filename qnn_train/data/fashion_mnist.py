@@ -20,7 +20,7 @@ from qnn_train.data.datasets import Dataset, ImageSet
 from qnn_train.errors import DataError
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from qnn_train.arrays import NDArray
 
 __all__ = [
     "CLASS_NAMES",

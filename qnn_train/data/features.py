@@ -22,7 +22,8 @@ import numpy as np
 from qnn_train.errors import DataError
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, NDArray
+    from qnn_train.arrays import ArrayLike, BitArray, FloatArray, NDArray
+
 
 __all__ = ["FeatureGrid", "PooledLevels", "PooledSign", "check_side", "mean_pool"]
 
@@ -48,8 +49,8 @@ class FeatureGrid:
         Deviations that are not positive, or more than 32,767 levels on a side of zero.
     """
 
-    means: NDArray[np.float64]
-    deviations: NDArray[np.float64]
+    means: FloatArray
+    deviations: FloatArray
     levels: int
     cut: int
 
@@ -63,12 +64,12 @@ class FeatureGrid:
             )
 
     @classmethod
-    def fit(cls, X: NDArray[np.float64], *, levels: int, cut: int) -> Self:
+    def fit(cls, X: FloatArray, *, levels: int, cut: int) -> Self:
         """Take means and deviations from samples (n, n_features)."""
         spread = X.std(axis=0)
         return cls(X.mean(axis=0), np.where(spread > 0, spread, 1.0), levels, cut)
 
-    def transform(self, X: NDArray[np.float64]) -> NDArray[np.int16]:
+    def transform(self, X: FloatArray) -> NDArray[np.int16]:
         """Return the integers of samples (n, n_features); int16, the same shape."""
         largest = self.levels * self.cut
         with np.errstate(over="ignore"):
@@ -89,7 +90,7 @@ class PooledSign:
     """
 
     side: int
-    thresholds: NDArray[np.float64]
+    thresholds: FloatArray
 
     @classmethod
     def fit(cls, images: ArrayLike, *, grid: int) -> Self:
@@ -102,7 +103,7 @@ class PooledSign:
         """Cells along a side."""
         return round(len(self.thresholds) ** 0.5)
 
-    def transform(self, images: ArrayLike) -> NDArray[np.int8]:
+    def transform(self, images: ArrayLike) -> BitArray:
         """Return the features of images (n, side, side); int8 in {-1, +1}, shape (n, grid²).
 
         Raises
@@ -114,7 +115,7 @@ class PooledSign:
         return np.where(mean_pool(images, self.grid) > self.thresholds, 1, -1).astype(np.int8)
 
 
-def mean_pool(images: ArrayLike, grid: int) -> NDArray[np.float64]:
+def mean_pool(images: ArrayLike, grid: int) -> FloatArray:
     """Return the means of the cells of a `grid` by `grid` division; shape (n, grid²).
 
     Raises
@@ -152,39 +153,23 @@ class PooledLevels:
     ----------
     side : int
         Pixels along a side of an image.
-    means, deviations : float64 array, shape (grid²,)
-        Mean µ and standard deviation σ of each cell over the training images; σ is 1 for a cell
-        that never changes.
-    levels : int
-        Steps L a standard deviation.
-    cut : int
-        Standard deviations c beyond which all is the same.
-
-    Raises
-    ------
-    DataError
-        Deviations that are not positive, or more than 32,767 levels on a side of zero.
+    steps : FeatureGrid
+        Of the grid² cells.
     """
 
     side: int
-    means: NDArray[np.float64]
-    deviations: NDArray[np.float64]
-    levels: int = 16
-    cut: int = 4
-
-    def __post_init__(self) -> None:
-        _ = self._steps  # checks itself
+    steps: FeatureGrid
 
     @classmethod
     def fit(cls, images: ArrayLike, *, grid: int, levels: int = 16, cut: int = 4) -> Self:
         """Take means and deviations from images of shape (n, side, side)."""
         steps = FeatureGrid.fit(mean_pool(images, grid), levels=levels, cut=cut)
-        return cls(np.shape(images)[-1], steps.means, steps.deviations, levels, cut)
+        return cls(np.shape(images)[-1], steps)
 
     @property
     def grid(self) -> int:
         """Cells along a side."""
-        return round(len(self.means) ** 0.5)
+        return round(len(self.steps.means) ** 0.5)
 
     def transform(self, images: ArrayLike) -> NDArray[np.int16]:
         """Return the features of images (n, side, side); int16, shape (n, grid²).
@@ -195,8 +180,4 @@ class PooledLevels:
             Images of another size.
         """
         check_side(images, self.side)
-        return self._steps.transform(mean_pool(images, self.grid))
-
-    @property
-    def _steps(self) -> FeatureGrid:
-        return FeatureGrid(self.means, self.deviations, self.levels, self.cut)
+        return self.steps.transform(mean_pool(images, self.grid))

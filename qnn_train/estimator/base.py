@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, cast
 
@@ -15,28 +16,22 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils import check_consistent_length, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from cim_hal import DevicePool, Session, open_device
+from cim_hal import DevicePool, Driver, Session, open_device
 from qnn_train.data.features import FeatureGrid
 from qnn_train.errors import AssemblyError, CheckpointError
-from qnn_train.estimator.prediction_task import TaskJudge
+from qnn_train.estimator.prediction_task import PredictionTask, TaskJudge
 from qnn_train.estimator.summary import NetworkSummary, Progress, TieReport, distinct, draw
 from qnn_train.model.onnx import save_onnx
 from qnn_train.training.checkpoint import Checkpoint
-from qnn_train.training.descent import Cost, DescentProblem, Examples
+from qnn_train.training.descent import Cost, DescentProblem, Examples, SweepResult
 from qnn_train.training.proximal import ProximalStepper
 from qnn_train.training.recipe import ProximalRecipe
 from qnn_train.training.run import TrainingRun
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from numpy.typing import ArrayLike, NDArray
-
-    from cim_hal import Driver
-    from qnn_train.estimator.prediction_task import PredictionTask
-    from qnn_train.training.descent import SweepResult
-    from qnn_train.training.report import Row
+    from qnn_train.arrays import Array, ArrayLike, FloatArray
 
 OUTPUT_BIAS_BITS = 3
 
@@ -134,14 +129,14 @@ class QuantizedNetworkEstimator(BaseEstimator, ABC):
         self._task = task = self._task_of(answers)
         grid, problem = self._problem(task, samples, answers)
         with _opened(self.device) as session:
-            spins = Cost.of(problem.descent, session.capabilities).spins
+            spins = Cost.of(problem, session.capabilities).spins
             self.found_, self.history_ = self._trained(problem, session)
         self.calls_ = self.history_[-1].calls
         chosen = distinct(sorted(self.found_, key=lambda each: each.objective))[: self.vote]
         self.n_votes_ = len(chosen)
         self.model_ = task.model(chosen, grid)
         self.summary_ = NetworkSummary.of(
-            problem.descent.architecture,
+            problem.architecture,
             n_networks=self.n_votes_,
             n_reals=task.n_reals,
             spins=spins,
@@ -159,7 +154,7 @@ class QuantizedNetworkEstimator(BaseEstimator, ABC):
         samples, answers = self._checked(X, y)
         _, problem = self._problem(self._task_of(answers), samples, answers)
         with _opened(self.device) as session:
-            return Cost.of(problem.descent, session.capabilities)
+            return Cost.of(problem, session.capabilities)
 
     def tie_report(self, X: ArrayLike, y: ArrayLike, *, tolerance: float = 0.01) -> TieReport:
         """Say how far networks with nearly the least training loss differ on other samples.
@@ -197,15 +192,15 @@ class QuantizedNetworkEstimator(BaseEstimator, ABC):
         save_onnx(self.model_, Path(path))
 
     @abstractmethod
-    def _checked(self, X: ArrayLike, y: ArrayLike) -> tuple[NDArray[np.float64], NDArray[Any]]:
+    def _checked(self, X: ArrayLike, y: ArrayLike) -> tuple[FloatArray, Array]:
         """Return samples and answers to train on, or refuse."""
 
     @abstractmethod
-    def _task_of(self, answers: NDArray[Any]) -> PredictionTask:
+    def _task_of(self, answers: Array) -> PredictionTask:
         """Return what is to be learned."""
 
     @abstractmethod
-    def _answers(self, y: ArrayLike) -> NDArray[Any]:
+    def _answers(self, y: ArrayLike) -> Array:
         """Return answers to other samples, of the kind that was trained on, or refuse."""
 
     def _trained(
@@ -220,40 +215,39 @@ class QuantizedNetworkEstimator(BaseEstimator, ABC):
             hint = "use another file; random_state must be an integer"
             raise CheckpointError(f"{path}: {error.message}", hint=hint) from None
         stepper = cast("ProximalStepper", run.stepper)
-        history = self._progress(stepper, [])
+        history = self._progress(stepper)
         for _ in run:
-            if stepper.n_sweeps == len(history):
+            if len(stepper.rows) == len(history):
                 continue
             if path is not None:
                 run.checkpoint().save(path)
-            history = self._progress(stepper, history)
+            history = self._progress(stepper)
             stops = [callback(history[-1]) for callback in self.callbacks or ()]
             if any(stop is True for stop in stops):
                 break
         return stepper.sweeps, history
 
-    def _progress(self, stepper: ProximalStepper, history: list[Progress]) -> list[Progress]:
-        """Return the history with the sweeps that are new."""
-        best = history[-1].best_objective if history else np.inf
-        start = len(history)
-        new = zip(stepper.sweeps[start:], stepper.rows[start:], strict=True)
-        for sweep, (found, row) in enumerate(new, start + 1):
-            best = min(best, found.objective)
-            history.append(
-                Progress(
-                    sweep=sweep,
-                    sweeps=self.sweeps,
-                    calls=row.calls,
-                    objective=found.objective,
-                    best_objective=best,
-                    train_score=found.train_score,
-                    validation_score=found.validation_score,
-                )
+    def _progress(self, stepper: ProximalStepper) -> list[Progress]:
+        """Return what is told of all sweeps so far."""
+        sweeps = stepper.sweeps
+        best = accumulate((found.objective for found in sweeps), min)
+        return [
+            Progress(
+                sweep=sweep,
+                sweeps=self.sweeps,
+                calls=row.calls,
+                objective=found.objective,
+                best_objective=least,
+                train_score=found.train_score,
+                validation_score=found.validation_score,
             )
-        return history
+            for sweep, (found, row, least) in enumerate(
+                zip(sweeps, stepper.rows, best, strict=True), 1
+            )
+        ]
 
     def _problem(
-        self, task: PredictionTask, samples: NDArray[np.float64], answers: NDArray[Any]
+        self, task: PredictionTask, samples: FloatArray, answers: Array
     ) -> tuple[FeatureGrid, TableProblem]:
         """Split the samples, put them on the grid, and say what is trained."""
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
@@ -269,16 +263,11 @@ class QuantizedNetworkEstimator(BaseEstimator, ABC):
         grid = FeatureGrid.fit(samples, levels=self.levels, cut=self.cut)
         train = Examples(grid.transform(samples), task.labels(answers))
         validation = Examples(grid.transform(held), task.labels(held_answers))
-        descent = DescentProblem(
+        recipe, judge = (
             self._recipe(task, samples.shape[1], seed),
-            task.n_outputs,
-            train,
-            validation,
-            task.loss,
             TaskJudge(task, train, validation),
-            keeps_sweeps=True,
         )
-        return grid, TableProblem(descent)
+        return grid, TableProblem(recipe, task.n_outputs, train, validation, task.loss, judge)
 
     def _recipe(self, task: PredictionTask, n_features: int, seed: int) -> ProximalRecipe:
         """Return the recipe, its reaches in proportion to the spread of a sum of features."""
@@ -307,54 +296,37 @@ class QuantizedNetworkEstimator(BaseEstimator, ABC):
             seed=seed,
         )
 
-    def _validated(
-        self, X: ArrayLike, y: ArrayLike, **options: bool
-    ) -> tuple[NDArray[np.float64], NDArray[Any]]:
+    def _validated(self, X: ArrayLike, y: ArrayLike, **options: bool) -> tuple[FloatArray, Array]:
         """Check the parameters, and what scikit-learn checks."""
         if self.vote < 1:
             raise AssemblyError(f"vote = {self.vote}", hint="1 or more")
         return cast("Any", validate_data)(self, X, y, dtype="float64", **options)
 
-    def _samples(self, X: ArrayLike) -> NDArray[np.float64]:
+    def _samples(self, X: ArrayLike) -> FloatArray:
         check_is_fitted(self)
         return cast("Any", validate_data)(self, X, dtype="float64", reset=False)
 
 
 @dataclass(frozen=True, eq=False)
-class TableProblem:
-    """A descent on a table, as a `Problem` that can be run and resumed."""
+class TableProblem(DescentProblem):
+    """A descent on a table, whose networks are all kept."""
 
-    descent: DescentProblem
-
-    @property
-    def recipe(self) -> ProximalRecipe:
-        """All that decides the training."""
-        return self.descent.recipe
+    KEEPS_SWEEPS = True
 
     @property
     def subject(self) -> tuple[str, tuple[int, ...]]:
         """Nothing: a table has no name."""
         return "", ()
 
-    def digest(self) -> str:
-        """Return a fingerprint of the samples."""
-        return self.descent.digest()
-
     def stepper(
-        self,
-        session: Session | DevicePool,
-        arrays: Mapping[str, NDArray[Any]] | None = None,
-        rows: list[Row] | None = None,
+        self, session: Session | DevicePool, resume: Checkpoint | None = None
     ) -> ProximalStepper:
         """Return the descent, see `Problem.stepper`."""
-        return ProximalStepper(self.descent, session, arrays, rows)
+        return ProximalStepper(self, session, resume)
 
 
-@contextmanager
-def _opened(device: str | Driver | Session | DevicePool) -> Iterator[Session | DevicePool]:
+def _opened(
+    device: str | Driver | Session | DevicePool,
+) -> AbstractContextManager[Session | DevicePool]:
     """Open a target and close it again; leave what is open as it is."""
-    if isinstance(device, Session | DevicePool):
-        yield device
-    else:
-        with open_device(device) as session:
-            yield session
+    return nullcontext(device) if isinstance(device, Session | DevicePool) else open_device(device)

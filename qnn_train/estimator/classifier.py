@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from sklearn.base import ClassifierMixin
@@ -13,8 +13,7 @@ from qnn_train.estimator.base import QuantizedNetworkEstimator
 from qnn_train.estimator.prediction_task import ClassificationTask
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, NDArray
-
+    from qnn_train.arrays import Array, ArrayLike, FloatArray
     from qnn_train.model.integer import IntegerClassifier
 
 __all__ = ["QuantizedNetworkClassifier"]
@@ -96,21 +95,21 @@ class QuantizedNetworkClassifier(ClassifierMixin, QuantizedNetworkEstimator):
     """
 
     @property
-    def classes_(self) -> NDArray[Any]:
+    def classes_(self) -> Array:
         """All labels, sorted."""
         return self._integers.classes
 
-    def predict(self, X: ArrayLike) -> NDArray[Any]:
+    def predict(self, X: ArrayLike) -> Array:
         """Return the label of each sample (n, n_features)."""
         samples = self._samples(X)  # refuses before fit
         return self._integers.predict(samples)
 
-    def decision_function(self, X: ArrayLike) -> NDArray[np.float64]:
+    def decision_function(self, X: ArrayLike) -> FloatArray:
         """Return the margins, whole numbers: (n,) for two classes, else (n, n_classes)."""
         samples = self._samples(X)  # refuses before fit
         return self._integers.margins(samples)
 
-    def predict_proba(self, X: ArrayLike) -> NDArray[np.float64]:
+    def predict_proba(self, X: ArrayLike) -> FloatArray:
         """Return the probabilities that the training loss is of, (n, n_classes)."""
         samples = self._samples(X)  # refuses before fit
         return self._integers.predict_proba(samples)
@@ -119,17 +118,17 @@ class QuantizedNetworkClassifier(ClassifierMixin, QuantizedNetworkEstimator):
     def _integers(self) -> IntegerClassifier:
         return cast("IntegerClassifier", self.model_)
 
-    def _checked(self, X: ArrayLike, y: ArrayLike) -> tuple[NDArray[np.float64], NDArray[Any]]:
+    def _checked(self, X: ArrayLike, y: ArrayLike) -> tuple[FloatArray, Array]:
         samples, labels = self._validated(X, y)
         check_classification_targets(labels)
         if len(np.unique(labels)) < 2:
             raise ValueError("there is only one class in y; a classifier needs two")
         return samples, labels
 
-    def _task_of(self, answers: NDArray[Any]) -> ClassificationTask:
+    def _task_of(self, answers: Array) -> ClassificationTask:
         return ClassificationTask(np.unique(answers))
 
-    def _answers(self, y: ArrayLike) -> NDArray[Any]:
+    def _answers(self, y: ArrayLike) -> Array:
         labels = column_or_1d(y)
         if not np.isin(labels, self.classes_).all():
             raise ValueError(f"y has labels other than {self.classes_}")

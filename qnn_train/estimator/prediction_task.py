@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
 import numpy as np
 from sklearn.metrics import r2_score
 
-from qnn_train.model.integer import IntegerClassifier, IntegerModel, IntegerRegressor
+from qnn_train.model.integer import IntegerClassifier, IntegerRegressor
 from qnn_train.network import QuantizedNetwork
 from qnn_train.network.network import second_class
 from qnn_train.solve.losses import CrossEntropy, SquaredError, fitted_line, mean_loss, targets_of
@@ -17,116 +17,49 @@ from qnn_train.training.descent import Examples, OutputScale, SweepResult, margi
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import NDArray
-
+    from qnn_train.arrays import Array, FloatArray, IntArray
     from qnn_train.data.features import FeatureGrid
-    from qnn_train.solve import DescentLoss
 
 __all__ = ["ClassificationTask", "PredictionTask", "RegressionTask", "TaskJudge"]
 
 
-class PredictionTask(Protocol):
-    """A kind of answers. Labels are the answers as a descent takes them."""
-
-    @property
-    def loss(self) -> DescentLoss:
-        """What a descent lowers."""
-        ...
-
-    @property
-    def n_outputs(self) -> int:
-        """Margins of a network."""
-        ...
-
-    @property
-    def n_reals(self) -> int:
-        """Real numbers behind the margins of a network that its answers depend on."""
-        ...
-
-    def labels(self, answers: NDArray[Any]) -> NDArray[Any]:
-        """Return the labels that answers mean."""
-        ...
-
-    def strata(self, answers: NDArray[Any]) -> NDArray[Any] | None:
-        """Return what samples that are kept apart are drawn evenly from, None for nothing."""
-        ...
-
-    def head(self, margins: NDArray[np.float64], labels: NDArray[Any], scale: float) -> OutputScale:
-        """Return what suits margins (n, outputs), `scale` being that of the descent."""
-        ...
-
-    def objective(self, outputs: NDArray[np.float64], labels: NDArray[Any]) -> float:
-        """Return the mean loss of outputs (n, outputs)."""
-        ...
-
-    def score(self, outputs: NDArray[np.float64], labels: NDArray[Any]) -> float:
-        """Return what `score` of the estimator tells."""
-        ...
-
-    def predict(self, outputs: NDArray[np.float64]) -> NDArray[Any]:
-        """Return what tells two networks apart."""
-        ...
-
-    def model(self, chosen: Sequence[SweepResult], grid: FeatureGrid) -> IntegerModel:
-        """Return the model in which these networks answer together."""
-        ...
-
-
 @dataclass(frozen=True, eq=False)
 class ClassificationTask:
-    """One of several classes.
+    """One of several classes. Labels are the answers as a descent takes them."""
 
-    Parameters
-    ----------
-    classes : array
-        All answers there are, sorted.
-    """
+    classes: Array  # all answers there are, sorted
 
-    classes: NDArray[Any]
-
-    @property
-    def loss(self) -> CrossEntropy:
-        """The logistic or the softmax loss."""
-        return CrossEntropy()
-
-    @property
-    def n_reals(self) -> int:
-        """None: labels do not depend on the scale of the logits."""
-        return 0
+    loss: ClassVar[CrossEntropy] = CrossEntropy()
+    n_reals: ClassVar[int] = 0  # real numbers that labels depend on: they need no scale
 
     @property
     def n_outputs(self) -> int:
         """One for two classes, else one for each."""
         return 1 if len(self.classes) == 2 else len(self.classes)
 
-    def labels(self, answers: NDArray[Any]) -> NDArray[np.int64]:
+    def labels(self, answers: Array) -> IntArray:
         """Return -1 and +1 for two classes, numbers for several."""
         indices = np.searchsorted(self.classes, answers)
         return 2 * indices - 1 if self.n_outputs == 1 else indices
 
-    def strata(self, answers: NDArray[Any]) -> NDArray[Any]:
-        """Return the answers: each class keeps its share."""
+    def strata(self, answers: Array) -> Array:
+        """Return what samples kept apart are drawn evenly from: each class keeps its share."""
         return answers
 
-    def head(
-        self,
-        margins: NDArray[np.float64],  # noqa: ARG002  the descent has found the scale
-        labels: NDArray[Any],  # noqa: ARG002
-        scale: float,
-    ) -> OutputScale:
-        """Return the scale of the logits."""
+    def head(self, _margins: FloatArray, _labels: Array, scale: float) -> OutputScale:
+        """Return what suits margins (n, outputs): the scale that the descent has found."""
         return OutputScale(np.full(self.n_outputs, scale), np.zeros(self.n_outputs))
 
-    def objective(self, outputs: NDArray[np.float64], labels: NDArray[Any]) -> float:
+    def objective(self, outputs: FloatArray, labels: Array) -> float:
         """Return the logistic or the softmax loss."""
         return mean_loss(outputs, targets_of(labels, self.n_outputs))
 
-    def score(self, outputs: NDArray[np.float64], labels: NDArray[Any]) -> float:
+    def score(self, outputs: FloatArray, labels: Array) -> float:
         """Return the accuracy."""
         right = labels > 0 if self.n_outputs == 1 else labels
         return float(np.mean(self.predict(outputs) == right))
 
-    def predict(self, outputs: NDArray[np.float64]) -> NDArray[Any]:
+    def predict(self, outputs: FloatArray) -> Array:
         """Return the place of each answer among the classes."""
         return second_class(outputs[:, 0]) if self.n_outputs == 1 else outputs.argmax(axis=1)
 
@@ -138,24 +71,14 @@ class ClassificationTask:
 
 @dataclass(frozen=True, eq=False)
 class RegressionTask:
-    """Real numbers, one or several for a sample.
+    """Real numbers, one or several for a sample."""
 
-    Parameters
-    ----------
-    means, deviations : float64 array, shape (outputs,)
-        Of the answers that are trained on; a deviation is 1 where they all agree.
-    is_column : bool
-        Whether answers with one output have an axis of outputs.
-    """
+    # shape (outputs,); of the answers that are trained on; a deviation is 1 where they all agree
+    means: FloatArray
+    deviations: FloatArray
+    is_column: bool = False  # whether answers with one output have an axis of outputs
 
-    means: NDArray[np.float64]
-    deviations: NDArray[np.float64]
-    is_column: bool = False
-
-    @property
-    def loss(self) -> SquaredError:
-        """Half of the mean squared error."""
-        return SquaredError()
+    loss: ClassVar[SquaredError] = SquaredError()
 
     @property
     def n_outputs(self) -> int:
@@ -167,32 +90,26 @@ class RegressionTask:
         """A scale and an offset of each output."""
         return 2 * self.n_outputs
 
-    def labels(self, answers: NDArray[Any]) -> NDArray[np.float64]:
+    def labels(self, answers: Array) -> FloatArray:
         """Return the answers in deviations from their mean, (n, outputs)."""
         return (answers.reshape(len(answers), self.n_outputs) - self.means) / self.deviations
 
-    def strata(self, answers: NDArray[Any]) -> None:  # noqa: ARG002
-        """Return None."""
-        return
+    def strata(self, _answers: Array) -> None:
+        """Return None: samples that are kept apart are drawn from all alike."""
 
-    def head(
-        self,
-        margins: NDArray[np.float64],
-        labels: NDArray[Any],
-        scale: float,  # noqa: ARG002  found anew
-    ) -> OutputScale:
-        """Return scale and offset by least squares."""
+    def head(self, margins: FloatArray, labels: Array, _scale: float) -> OutputScale:
+        """Return scale and offset by least squares; that of the descent is not used."""
         return OutputScale(*fitted_line(margins, labels))
 
-    def objective(self, outputs: NDArray[np.float64], labels: NDArray[Any]) -> float:
+    def objective(self, outputs: FloatArray, labels: Array) -> float:
         """Return half of the mean squared error, summed over outputs, in variances of answers."""
         return 0.5 * float(np.mean(np.square(outputs - labels).sum(axis=1)))
 
-    def score(self, outputs: NDArray[np.float64], labels: NDArray[Any]) -> float:
+    def score(self, outputs: FloatArray, labels: Array) -> float:
         """Return R², the mean over outputs."""
         return float(r2_score(labels, outputs))
 
-    def predict(self, outputs: NDArray[np.float64]) -> NDArray[np.float64]:
+    def predict(self, outputs: FloatArray) -> FloatArray:
         """Return the outputs."""
         return outputs
 
@@ -202,6 +119,9 @@ class RegressionTask:
         offset = np.mean([each.head.offset for each in chosen], axis=0)
         offsets = offset * self.deviations + self.means
         return IntegerRegressor(grid, _together(chosen), scales, offsets)
+
+
+PredictionTask: TypeAlias = ClassificationTask | RegressionTask
 
 
 def _together(chosen: Sequence[SweepResult]) -> QuantizedNetwork:
@@ -214,14 +134,7 @@ def _together(chosen: Sequence[SweepResult]) -> QuantizedNetwork:
 
 @dataclass(frozen=True, eq=False)
 class TaskJudge:
-    """Measures networks on samples by the loss and the score of a task.
-
-    Parameters
-    ----------
-    task : PredictionTask
-    train, validation : Examples
-        Networks are compared on `validation`; where it is empty, on `train`.
-    """
+    """Measures networks by loss and score of a task, on `validation` or, if empty, on `train`."""
 
     task: PredictionTask
     train: Examples

@@ -12,7 +12,8 @@ from qnn_train.estimator.base import QuantizedNetworkEstimator
 from qnn_train.estimator.prediction_task import RegressionTask
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, NDArray
+    from qnn_train.arrays import Array, ArrayLike, FloatArray
+
 
 __all__ = ["QuantizedNetworkRegressor"]
 
@@ -47,7 +48,7 @@ class QuantizedNetworkRegressor(RegressorMixin, QuantizedNetworkEstimator):
     True
     """
 
-    def predict(self, X: ArrayLike) -> NDArray[np.float64]:
+    def predict(self, X: ArrayLike) -> FloatArray:
         """Return the answer to each sample (n, n_features), in the shape of a row of y."""
         samples = self._samples(X)  # refuses before fit
         found = self.model_.predict(samples)
@@ -59,11 +60,11 @@ class QuantizedNetworkRegressor(RegressorMixin, QuantizedNetworkEstimator):
         tags.target_tags.multi_output = True
         return tags
 
-    def _checked(self, X: ArrayLike, y: ArrayLike) -> tuple[NDArray[np.float64], NDArray[Any]]:
+    def _checked(self, X: ArrayLike, y: ArrayLike) -> tuple[FloatArray, Array]:
         samples, answers = self._validated(X, y, multi_output=True, y_numeric=True)
         return samples, np.asarray(answers, np.float64)
 
-    def _task_of(self, answers: NDArray[Any]) -> RegressionTask:
+    def _task_of(self, answers: Array) -> RegressionTask:
         columns = answers.reshape(len(answers), -1)
         with np.errstate(over="ignore", invalid="ignore"):
             means, deviations = columns.mean(axis=0), columns.std(axis=0)
@@ -72,7 +73,7 @@ class QuantizedNetworkRegressor(RegressorMixin, QuantizedNetworkEstimator):
         is_column = answers.shape[1:] == (1,)
         return RegressionTask(means, np.where(deviations > 0, deviations, 1.0), is_column=is_column)
 
-    def _answers(self, y: ArrayLike) -> NDArray[np.float64]:
+    def _answers(self, y: ArrayLike) -> FloatArray:
         answers = check_array(y, ensure_2d=False, dtype="float64")
         if answers.size != len(answers) * self._task.n_outputs:
             raise ValueError(f"y has the shape {answers.shape}, not {self._task.n_outputs} outputs")

@@ -90,27 +90,27 @@ class NetworkSummary:
         names = [layer.activation.name for layer in architecture.hidden] + ["margin"]
         layers = tuple(
             LayerSummary(
-                layer.inputs,
-                layer.outputs,
-                layer.weights.name,
-                layer.biases.name,
-                name,
-                layer.inputs * layer.outputs,
-                layer.n_parameters,
-                layer.n_bits,
+                inputs=layer.inputs,
+                outputs=layer.outputs,
+                weights=layer.weights.name,
+                biases=layer.biases.name,
+                activation=name,
+                n_weights=layer.inputs * layer.outputs,
+                n_parameters=layer.n_parameters,
+                n_bits=layer.n_bits,
             )
             for layer, name in zip(architecture.layers, names, strict=True)
         )
         return cls(
-            layers,
-            n_networks,
-            n_networks * architecture.n_bits,
-            n_networks * architecture.bits_per_parameter,
-            n_networks * n_reals,
-            spins,
-            spins * (spins - 1) // 2,
-            calls,
-            calls * n_runs,
+            layers=layers,
+            n_networks=n_networks,
+            n_bits=n_networks * architecture.n_bits,
+            bits_per_parameter=n_networks * architecture.bits_per_parameter,
+            n_reals=n_networks * n_reals,
+            spins=spins,
+            couplings=spins * (spins - 1) // 2,
+            calls=calls,
+            runs=calls * n_runs,
         )
 
     def __str__(self) -> str:

@@ -2,14 +2,15 @@
 
 ``networks`` has a row of packed bits for each network, which decode to its weights and biases;
 ``header`` is a JSON text that says which kind of model it is, and describes the layers; each kind
-adds arrays of its own. Whatever can be saved can be loaded: `write_model` reads the new file
+adds arrays of its own. Whatever can be saved can be loaded: `SavedModel.save` reads the new file
 before it replaces the old one.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -27,10 +28,9 @@ from qnn_train.network import (
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Mapping
-    from pathlib import Path
 
-    from numpy.typing import NDArray
+    from qnn_train.arrays import Arrays
+
 
 __all__ = [
     "FROZEN",
@@ -38,10 +38,9 @@ __all__ = [
     "MAX_BYTES",
     "ModelHeader",
     "Name",
+    "SavedModel",
     "Size",
     "layer_headers",
-    "read_model",
-    "write_model",
 ]
 
 FORMAT = "cim-hal/qnn-model/1"  # pydantic wants it spelled out below
@@ -53,7 +52,6 @@ MAX_NETWORKS = 65_536
 Name = Annotated[str, Field(max_length=256)]
 Size = Annotated[int, Field(ge=1, le=4096)]
 Number = Annotated[int, Field(ge=-(2**31), le=2**31)]
-HeaderT = TypeVar("HeaderT", bound="ModelHeader")
 
 
 class SplineHeader(BaseModel):
@@ -81,13 +79,12 @@ class LayerHeader(BaseModel):
     @classmethod
     def of(cls, layer: Layer, *, hidden: bool) -> Self:
         """Describe `layer`."""
-        spline = SplineHeader.model_validate(asdict(layer.activation)) if hidden else None
         return cls(
             inputs=layer.inputs,
             outputs=layer.outputs,
             weights=layer.weights.name,
             biases=layer.biases.name,
-            activation=spline,
+            activation=SplineHeader(**asdict(layer.activation)) if hidden else None,
         )
 
     def layer(self) -> Layer:
@@ -99,22 +96,14 @@ class LayerHeader(BaseModel):
 
 
 class ModelHeader(BaseModel):
-    """What the headers of all kinds of models have in common.
-
-    Attributes
-    ----------
-    majority : bool
-        Whether the last of the layers votes; otherwise it is a readout.
-    n_networks : int
-        Networks in the file.
-    """
+    """What the headers of all kinds of models have in common."""
 
     model_config = FROZEN
 
     format: Literal["cim-hal/qnn-model/1"] = FORMAT
     layers: Annotated[tuple[LayerHeader, ...], Field(min_length=1, max_length=64)]
-    majority: bool
-    n_networks: Annotated[int, Field(ge=1, le=MAX_NETWORKS)]
+    majority: bool  # whether the last of the layers votes; otherwise it is a readout
+    n_networks: Annotated[int, Field(ge=1, le=MAX_NETWORKS)]  # networks in the file
 
     def architecture(self) -> Architecture:
         """Return the architecture that the layers describe.
@@ -152,61 +141,52 @@ def layer_headers(networks: QuantizedNetwork) -> dict[str, Any]:
     }
 
 
-def write_model(
-    path: str | os.PathLike[str],
-    header: Callable[[], ModelHeader],
-    networks: QuantizedNetwork,
-    arrays: Callable[[], Mapping[str, NDArray[Any]]],
-    load: Callable[[Path], object],
-) -> None:
-    """Write a model, whole or not at all.
+class SavedModel(ABC):
+    """A trained model that can be written to a file and read from it."""
 
-    Parameters
-    ----------
-    header, arrays : callable
-        Make the header, and what the kind of model adds to the file.
-    load : callable
-        Reads a model of this kind.
+    HEADER: ClassVar[Any]  # the `ModelHeader` of its kind
 
-    Raises
-    ------
-    ModelFileError
-        `load` would refuse the file. The file that was at `path` stays as it was.
-    """
-    try:
-        text = header().model_dump_json()
-        bits = networks.to_bits()
-        packed = np.packbits(bits.reshape(-1, bits.shape[-1]), axis=1)
-        whole = {"header": text, "networks": packed, **arrays()}
-        write_arrays(path, whole, load, compressed=True)
-    except ValidationError as error:
-        raise ModelFileError(f"the model cannot be saved: {error}") from None
-    except TrainingError as error:
-        raise ModelFileError(f"the model cannot be saved: {error.message}") from None
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the model to exactly `path`, whole or not at all.
 
+        Raises
+        ------
+        ModelFileError
+            Labels that are neither numbers nor text, or a model that `load` would refuse. The file
+            that was at `path` stays as it was.
+        """
+        try:
+            header, networks, arrays = self._content()
+            bits = networks.to_bits()
+            packed = np.packbits(bits.reshape(-1, bits.shape[-1]), axis=1)
+            whole = {"header": header.model_dump_json(), "networks": packed, **arrays}
+            write_arrays(path, whole, type(self).load, compressed=True)
+        except ValidationError as error:
+            raise ModelFileError(f"the model cannot be saved: {error}") from None
+        except TrainingError as error:
+            raise ModelFileError(f"the model cannot be saved: {error.message}") from None
 
-def read_model(
-    path: str | os.PathLike[str],
-    header: type[HeaderT],
-    make: Callable[[HeaderT, QuantizedNetwork, Mapping[str, NDArray[Any]]], Any],
-) -> Any:
-    """Read a model.
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """Read a model of this class.
 
-    Parameters
-    ----------
-    header : type
-        Of the kind of model.
-    make : callable
-        Makes the model of its header, its networks with a leading axis, and all arrays.
+        Raises
+        ------
+        ModelFileError
+            Not such a file, or one whose parts do not fit together.
+        """
+        arrays = read_arrays(path, ModelFileError, max_bytes=MAX_BYTES)
+        with reading(path, ModelFileError, "holds no such model"):
+            header = cls.HEADER.model_validate_json(str(arrays["header"]))
+            architecture = header.architecture()
+            bits = checked_bits(arrays, "networks", header.n_networks, architecture.n_bits)
+            return cls._made(header, QuantizedNetwork.from_bits(architecture, bits), arrays)
 
-    Raises
-    ------
-    ModelFileError
-        Not such a file, or one whose parts do not fit together.
-    """
-    arrays = read_arrays(path, ModelFileError, max_bytes=MAX_BYTES)
-    with reading(path, ModelFileError, "holds no such model"):
-        about = header.model_validate_json(str(arrays["header"]))
-        architecture = about.architecture()
-        bits = checked_bits(arrays, "networks", about.n_networks, architecture.n_bits)
-        return make(about, QuantizedNetwork.from_bits(architecture, bits), arrays)
+    @abstractmethod
+    def _content(self) -> tuple[ModelHeader, QuantizedNetwork, Arrays]:
+        """Return header, networks, and what this kind of model adds to the file."""
+
+    @classmethod
+    @abstractmethod
+    def _made(cls, header: Any, networks: QuantizedNetwork, arrays: Arrays) -> Self:
+        """Make the model of its header, its networks with a leading axis, and all arrays."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
@@ -12,16 +12,12 @@ from pydantic import Field
 from qnn_train.archive import checked_array
 from qnn_train.data.features import FeatureGrid
 from qnn_train.errors import ModelFileError
-from qnn_train.model.file import ModelHeader, layer_headers, read_model, write_model
+from qnn_train.model.file import ModelHeader, SavedModel, layer_headers
 from qnn_train.network.network import second_class
 from qnn_train.solve.losses import probabilities
 
 if TYPE_CHECKING:
-    import os
-    from collections.abc import Mapping
-
-    from numpy.typing import ArrayLike, NDArray
-
+    from qnn_train.arrays import Array, ArrayLike, Arrays, FloatArray
     from qnn_train.network import QuantizedNetwork
 
 __all__ = ["IntegerClassifier", "IntegerModel", "IntegerRegressor"]
@@ -44,18 +40,11 @@ class ClassifierHeader(IntegerHeader):
 
 
 @dataclass(frozen=True, eq=False)
-class IntegerModel(ABC):
-    """From real features to integer margins.
-
-    Parameters
-    ----------
-    grid : FeatureGrid
-    networks : QuantizedNetwork
-        With a leading axis over those that answer together.
-    """
+class IntegerModel(SavedModel):
+    """From real features to integer margins."""
 
     grid: FeatureGrid
-    networks: QuantizedNetwork
+    networks: QuantizedNetwork  # with a leading axis over those that answer together
 
     HEADER: ClassVar[type[IntegerHeader]] = IntegerHeader
     KIND: ClassVar[Literal["classifier", "regressor"]]
@@ -70,63 +59,56 @@ class IntegerModel(ABC):
         """Margins of each."""
         return self.networks.architecture.n_outputs
 
-    def each_margin(self, X: ArrayLike) -> NDArray[np.float64]:
+    def each_margin(self, X: ArrayLike) -> FloatArray:
         """Return the margins of each network, whole numbers; shape (networks, n, outputs)."""
         inputs = self.grid.transform(np.asarray(X, np.float64))
         margins = self.networks.margin(inputs).astype(np.float64)
         return margins.reshape(self.n_networks, len(inputs), self.n_outputs)
 
     @abstractmethod
-    def answers(self, X: ArrayLike) -> dict[str, NDArray[Any]]:
+    def answers(self, X: ArrayLike) -> dict[str, Array]:
         """Return the outputs of the ONNX file by their names."""
 
     @abstractmethod
-    def predict(self, X: ArrayLike) -> NDArray[Any]:
+    def predict(self, X: ArrayLike) -> Array:
         """Return the answer to each sample."""
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the model to exactly `path`, whole or not at all.
-
-        Raises
-        ------
-        ModelFileError
-            Labels that are neither numbers nor text, or a model that `load` would refuse.
-        """
-        write_model(path, self._header, self.networks, self._arrays, type(self).load)
-
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Self:
-        """Read a model of this class.
-
-        Raises
-        ------
-        ModelFileError
-            Not such a file, or one whose parts do not fit together.
-        """
-        return read_model(path, cls.HEADER, cls._of_kind)
-
-    @classmethod
-    def _of_kind(
-        cls, header: IntegerHeader, networks: QuantizedNetwork, arrays: Mapping[str, NDArray[Any]]
-    ) -> Self:
+    def _made(cls, header: IntegerHeader, networks: QuantizedNetwork, arrays: Arrays) -> Self:
         if header.kind != cls.KIND:
             raise ModelFileError(f"the model is a {header.kind}, not a {cls.KIND}")
-        return cls._made(header, networks, arrays)
-
-    @abstractmethod
-    def _header(self) -> IntegerHeader:
-        """Return what the file says beside its arrays."""
-
-    def _arrays(self) -> dict[str, NDArray[Any]]:
-        """Return the arrays of the file beside the networks."""
-        return {"means": self.grid.means, "deviations": self.grid.deviations}
+        if header.majority:
+            raise ModelFileError("an integer model has a readout")
+        inputs = (networks.architecture.n_inputs,)
+        means, deviations = (
+            checked_array(arrays, name, "f", inputs) for name in ("means", "deviations")
+        )
+        grid = FeatureGrid(means, deviations, header.levels, header.cut)
+        return cls._of(grid, networks, header, arrays)
 
     @classmethod
     @abstractmethod
-    def _made(
-        cls, header: Any, networks: QuantizedNetwork, arrays: Mapping[str, NDArray[Any]]
+    def _of(
+        cls, grid: FeatureGrid, networks: QuantizedNetwork, header: Any, arrays: Arrays
     ) -> Self:
-        """Make the model of what a file holds."""
+        """Return the model, with the fields that its kind adds, of what a file holds."""
+
+    def _content(self) -> tuple[IntegerHeader, QuantizedNetwork, Arrays]:
+        grid = self.grid
+        about, arrays = self._added()
+        header = self.HEADER(
+            kind=self.KIND,
+            levels=grid.levels,
+            cut=grid.cut,
+            **layer_headers(self.networks),
+            **about,
+        )
+        own = {"means": grid.means, "deviations": grid.deviations}
+        return header, self.networks, own | arrays
+
+    @abstractmethod
+    def _added(self) -> tuple[dict[str, Any], dict[str, Array]]:
+        """Return what a kind of model adds to the header, and to the arrays."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,22 +126,22 @@ class IntegerClassifier(IntegerModel):
         Logits per unit of the added margins.
     """
 
-    classes: NDArray[Any]
+    classes: Array
     scale: float
 
     HEADER = ClassifierHeader
     KIND = "classifier"
 
-    def margins(self, X: ArrayLike) -> NDArray[np.float64]:
+    def margins(self, X: ArrayLike) -> FloatArray:
         """Return the added margins, whole numbers; shape (n,), or (n, n_classes) for several."""
         added = self.each_margin(X).sum(axis=0)
         return added[:, 0] if self.n_outputs == 1 else added
 
-    def predict(self, X: ArrayLike) -> NDArray[Any]:
+    def predict(self, X: ArrayLike) -> Array:
         """Return the label of each sample; a margin of zero is the first of two classes."""
         return self.answers(X)["label"]
 
-    def predict_proba(self, X: ArrayLike) -> NDArray[np.float64]:
+    def predict_proba(self, X: ArrayLike) -> FloatArray:
         """Return the probabilities that the training loss is of, (n, n_classes)."""
         logits = self.scale * self.margins(X)
         if logits.ndim == 1:
@@ -167,23 +149,14 @@ class IntegerClassifier(IntegerModel):
         found = probabilities(logits).astype(np.float64)
         return found / found.sum(axis=1, keepdims=True)
 
-    def answers(self, X: ArrayLike) -> dict[str, NDArray[Any]]:
+    def answers(self, X: ArrayLike) -> dict[str, Array]:
         """Return ``label`` and ``margin``."""
         margins = self.margins(X)
         one = margins.ndim == 1
         index = second_class(margins).astype(np.int64) if one else margins.argmax(axis=1)
         return {"label": self.classes[index], "margin": margins}
 
-    def _header(self) -> ClassifierHeader:
-        return ClassifierHeader(
-            kind=self.KIND,
-            levels=self.grid.levels,
-            cut=self.grid.cut,
-            scale=self.scale,
-            **layer_headers(self.networks),
-        )
-
-    def _arrays(self) -> dict[str, NDArray[Any]]:
+    def _added(self) -> tuple[dict[str, Any], dict[str, Array]]:
         classes = self.classes
         if classes.dtype.kind == "O" and all(isinstance(label, str) for label in classes):
             classes = classes.astype(np.str_)
@@ -191,18 +164,15 @@ class IntegerClassifier(IntegerModel):
             raise ModelFileError(
                 f"labels of type {classes.dtype} need pickle", hint="numbers or text"
             )
-        return super()._arrays() | {"classes": classes}
+        return {"scale": self.scale}, {"classes": classes}
 
     @classmethod
-    def _made(
-        cls,
-        header: ClassifierHeader,
-        networks: QuantizedNetwork,
-        arrays: Mapping[str, NDArray[Any]],
+    def _of(
+        cls, grid: FeatureGrid, networks: QuantizedNetwork, header: ClassifierHeader, arrays: Arrays
     ) -> Self:
         n_classes = max(2, networks.architecture.n_outputs)
         classes = checked_array(arrays, "classes", "biufU", (n_classes,))
-        return cls(_grid(header, networks, arrays), networks, classes, header.scale)
+        return cls(grid, networks, classes, header.scale)
 
 
 @dataclass(frozen=True, eq=False)
@@ -221,54 +191,30 @@ class IntegerRegressor(IntegerModel):
     offsets : float64 array, shape (outputs,)
     """
 
-    scales: NDArray[np.float64]
-    offsets: NDArray[np.float64]
+    scales: FloatArray
+    offsets: FloatArray
 
     KIND = "regressor"
 
-    def predict(self, X: ArrayLike) -> NDArray[np.float64]:
+    def predict(self, X: ArrayLike) -> FloatArray:
         """Return the answer to each sample; shape (n,), or (n, outputs) for several."""
         return self.answers(X)["prediction"]
 
-    def answers(self, X: ArrayLike) -> dict[str, NDArray[Any]]:
+    def answers(self, X: ArrayLike) -> dict[str, Array]:
         """Return ``prediction``, and ``margin`` (networks, n, outputs)."""
         margins = self.each_margin(X)
         found = (margins * self.scales[:, None]).sum(axis=0) + self.offsets
         prediction = found[:, 0] if self.n_outputs == 1 else found
         return {"prediction": prediction, "margin": margins}
 
-    def _header(self) -> IntegerHeader:
-        return IntegerHeader(
-            kind=self.KIND,
-            levels=self.grid.levels,
-            cut=self.grid.cut,
-            **layer_headers(self.networks),
-        )
-
-    def _arrays(self) -> dict[str, NDArray[Any]]:
-        return super()._arrays() | {"scales": self.scales, "offsets": self.offsets}
+    def _added(self) -> tuple[dict[str, Any], dict[str, Array]]:
+        return {}, {"scales": self.scales, "offsets": self.offsets}
 
     @classmethod
-    def _made(
-        cls,
-        header: IntegerHeader,
-        networks: QuantizedNetwork,
-        arrays: Mapping[str, NDArray[Any]],
+    def _of(
+        cls, grid: FeatureGrid, networks: QuantizedNetwork, header: IntegerHeader, arrays: Arrays
     ) -> Self:
-        n_outputs = networks.architecture.n_outputs
-        scales = checked_array(arrays, "scales", "f", (header.n_networks, n_outputs))
-        offsets = checked_array(arrays, "offsets", "f", (n_outputs,))
-        return cls(_grid(header, networks, arrays), networks, scales, offsets)
-
-
-def _grid(
-    header: IntegerHeader, networks: QuantizedNetwork, arrays: Mapping[str, NDArray[Any]]
-) -> FeatureGrid:
-    """Return the grid that a file describes; its header tells what network reads it."""
-    if header.majority:
-        raise ModelFileError("an integer model has a readout")
-    inputs = (networks.architecture.n_inputs,)
-    means, deviations = (
-        checked_array(arrays, name, "f", inputs) for name in ("means", "deviations")
-    )
-    return FeatureGrid(means, deviations, header.levels, header.cut)
+        outputs = networks.architecture.n_outputs
+        scales = checked_array(arrays, "scales", "f", (header.n_networks, outputs))
+        offsets = checked_array(arrays, "offsets", "f", (outputs,))
+        return cls(grid, networks, scales, offsets)

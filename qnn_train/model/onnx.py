@@ -19,8 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from numpy.typing import ArrayLike, NDArray
-
+    from qnn_train.arrays import Array, ArrayLike
     from qnn_train.network import Spline
 
 __all__ = ["count_disagreements", "save_onnx"]
@@ -154,7 +153,7 @@ def _piece(graph: _Graph, z: str, spline: Spline, index: int) -> str:
     return graph.add("Add", line, graph.constant(np.float64(spline.intercepts[index])))
 
 
-def _labels(classes: NDArray[Any]) -> NDArray[Any]:
+def _labels(classes: Array) -> Array:
     """Return labels in a type that ONNX has."""
     if classes.dtype.kind in "biu":
         return classes.astype(np.int64)

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 import numpy as np
 from pydantic import BaseModel, Field
 
 from qnn_train.archive import checked_array
-from qnn_train.data import PooledLevels, PooledSign
+from qnn_train.data import PooledLevels, PooledSign, Selection
+from qnn_train.data.features import FeatureGrid
 from qnn_train.errors import ModelFileError
-from qnn_train.model.file import FROZEN, ModelHeader, Size, layer_headers, read_model, write_model
+from qnn_train.model.file import FROZEN, ModelHeader, SavedModel, Size, layer_headers
 from qnn_train.network.network import second_class
 
 if TYPE_CHECKING:
-    import os
-    from collections.abc import Mapping
-
-    from numpy.typing import ArrayLike, NDArray
-
+    from qnn_train.arrays import ArrayLike, Arrays, IntArray
     from qnn_train.network import QuantizedNetwork
 
 __all__ = ["TrainedModel"]
@@ -47,7 +44,7 @@ class ImageModelHeader(ModelHeader):
 
 
 @dataclass(frozen=True, eq=False)
-class TrainedModel:
+class TrainedModel(SavedModel):
     """From images to classes.
 
     Parameters
@@ -67,41 +64,25 @@ class TrainedModel:
     features: PooledSign | PooledLevels
     network: QuantizedNetwork
 
-    def predict(self, images: ArrayLike) -> NDArray[np.int64]:
+    HEADER = ImageModelHeader
+
+    @classmethod
+    def of(
+        cls, selection: Selection, features: PooledSign | PooledLevels, network: QuantizedNetwork
+    ) -> Self:
+        """Return the model of a network that was trained on some classes."""
+        names = selection.dataset, selection.classes, selection.class_names
+        return cls(*names, features, network)
+
+    def predict(self, images: ArrayLike) -> IntArray:
         """Return the class of each image (n, side, side); int64, shape (n,)."""
         margins = self.network.margin(self.features.transform(images))
         one = self.network.architecture.n_outputs == 1
         index = second_class(margins).astype(np.int64) if one else margins.argmax(axis=-1)
         return np.array(self.classes)[index]
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the model to exactly `path`, whole or not at all.
-
-        Raises
-        ------
-        ModelFileError
-            `load` would refuse the file.
-        """
-        write_model(path, self._header, self.network, self._arrays, type(self).load)
-
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Self:
-        """Read a model.
-
-        Raises
-        ------
-        ModelFileError
-            Not such a file, or one whose parts do not fit together.
-        """
-        return read_model(path, ImageModelHeader, cls._made)
-
-    @classmethod
-    def _made(
-        cls,
-        header: ImageModelHeader,
-        networks: QuantizedNetwork,
-        arrays: Mapping[str, NDArray[Any]],
-    ) -> Self:
+    def _made(cls, header: ImageModelHeader, networks: QuantizedNetwork, arrays: Arrays) -> Self:
         features = _features(header, arrays)
         network = networks[0]
         if features.grid**2 != network.architecture.n_inputs or header.side % features.grid:
@@ -113,29 +94,26 @@ class TrainedModel:
             raise ModelFileError(f"{header.n_networks} networks in the place of one")
         return cls(header.dataset, header.classes, header.class_names, features, network)
 
-    def _header(self) -> ImageModelHeader:
-        features = FeaturesHeader()
-        if isinstance(self.features, PooledLevels):
-            levels, cut = self.features.levels, self.features.cut
-            features = FeaturesHeader(kind="levels", levels=levels, cut=cut)
-        return ImageModelHeader(
+    def _content(self) -> tuple[ImageModelHeader, QuantizedNetwork, Arrays]:
+        features = self.features
+        if isinstance(features, PooledSign):
+            about, arrays = FeaturesHeader(), {"thresholds": features.thresholds}
+        else:
+            steps = features.steps
+            about = FeaturesHeader(kind="levels", levels=steps.levels, cut=steps.cut)
+            arrays = {"means": steps.means, "deviations": steps.deviations}
+        header = ImageModelHeader(
             **layer_headers(self.network),
             dataset=self.dataset,
             classes=self.classes,
             class_names=self.class_names,
-            side=self.features.side,
-            features=features,
+            side=features.side,
+            features=about,
         )
-
-    def _arrays(self) -> dict[str, NDArray[Any]]:
-        if isinstance(self.features, PooledSign):
-            return {"thresholds": self.features.thresholds}
-        return {"means": self.features.means, "deviations": self.features.deviations}
+        return header, self.network, arrays
 
 
-def _features(
-    header: ImageModelHeader, arrays: Mapping[str, NDArray[Any]]
-) -> PooledSign | PooledLevels:
+def _features(header: ImageModelHeader, arrays: Arrays) -> PooledSign | PooledLevels:
     if header.features.kind == "sign":
         features = PooledSign(header.side, checked_array(arrays, "thresholds", "f", None))
         inputs = len(features.thresholds)
@@ -143,8 +121,8 @@ def _features(
         means, deviations = (
             checked_array(arrays, name, "f", None) for name in ("means", "deviations")
         )
-        levels, cut = header.features.levels, header.features.cut
-        features = PooledLevels(header.side, means, deviations, levels, cut)
+        steps = FeatureGrid(means, deviations, header.features.levels, header.features.cut)
+        features = PooledLevels(header.side, steps)
         inputs = len(means)
     if features.grid**2 != inputs:
         raise ModelFileError(f"{inputs} features are no square grid")

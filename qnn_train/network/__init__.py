@@ -17,8 +17,7 @@ from qnn_train.network.codes import (
     weight_code,
 )
 from qnn_train.network.intervals import Grid, activation_grid, margin_grid, propagate
-from qnn_train.network.network import QuantizedNetwork
-from qnn_train.network.rounding import rounded
+from qnn_train.network.network import QuantizedNetwork, rounded
 from qnn_train.network.spline import Segment, Spline
 
 __all__ = [

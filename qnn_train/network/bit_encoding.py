@@ -37,8 +37,7 @@ from qnn_train.errors import AssemblyError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from numpy.typing import ArrayLike, NDArray
-
+    from qnn_train.arrays import ArrayLike, BitArray, IntArray, NDArray
     from qnn_train.network.intervals import Grid
     from qnn_train.network.spline import Segment, Spline
 
@@ -55,17 +54,10 @@ class Gate:
 
 
 class BitFunction(NamedTuple):
-    """An affine function of the bits of an encoding.
-
-    Attributes
-    ----------
-    constant : float
-    coefficients : tuple of float
-        One for each bit, indicators first.
-    """
+    """An affine function of the bits of an encoding."""
 
     constant: float
-    coefficients: tuple[float, ...]
+    coefficients: tuple[float, ...]  # one for each bit, indicators first
 
 
 @dataclass(frozen=True)
@@ -73,19 +65,11 @@ class BitEncoding:
     """Bits for the values of a grid cut into segments; make one with `of`.
 
     The bits are `n_indicators` indicators, then the groups of slack bits in order.
-
-    Attributes
-    ----------
-    segments : tuple of Segment
-    step : int
-        Resolution ε of the grid.
-    rows : tuple of tuple of int
-        For each equality, the z of each segment with all slack bits 0.
-    slacks : tuple of Slack
     """
 
     segments: tuple[Segment, ...]
-    step: int
+    step: int  # resolution ε of the grid
+    # for each equality, the z of each segment with all slack bits 0
     rows: tuple[tuple[int, ...], ...]
     slacks: tuple[Slack, ...]
 
@@ -160,7 +144,7 @@ class BitEncoding:
         slack = [v * self.segments[s.segment or 0].slope for s in self.slacks for v in s.values]
         return BitFunction(constant, (*indicators, *slack))
 
-    def encode(self, z: ArrayLike) -> NDArray[np.int8]:
+    def encode(self, z: ArrayLike) -> BitArray:
         """Return the bits of reachable values z (...); int8, shape (..., n_bits)."""
         values = np.asarray(z, dtype=np.int64)
         at = np.searchsorted([part.lo for part in self.segments[1:]], values, side="right")
@@ -194,7 +178,7 @@ def shortest_encoding(spline: Spline, grid: Grid) -> BitEncoding:
     return BitEncoding.of(spline, grid)
 
 
-def _digits(rest: NDArray[np.int64], values: NDArray[np.int64], step: int) -> NDArray[np.bool_]:
+def _digits(rest: IntArray, values: IntArray, step: int) -> NDArray[np.bool_]:
     """Write `rest` with bits of these values; the last need not be a power of two."""
     if not len(values):
         return np.zeros((*rest.shape, 0), dtype=bool)
@@ -209,21 +193,11 @@ Form = Literal["shared", "own", "two-sided"]
 
 @dataclass(frozen=True)
 class Slack:
-    """A group of slack bits.
+    """A group of slack bits."""
 
-    Attributes
-    ----------
-    row : int
-        The equality it stands in.
-    values : tuple of int
-        What each bit adds to the z of that equality; all of one sign.
-    segment : int or None
-        The segment in which its bits may be 1; None for every segment.
-    """
-
-    row: int
-    values: tuple[int, ...]
-    segment: int | None = None
+    row: int  # the equality it stands in
+    values: tuple[int, ...]  # what each bit adds to the z of that equality; all of one sign
+    segment: int | None = None  # the segment in which its bits may be 1; None for every segment
 
 
 Parts = tuple[tuple[tuple[int, ...], ...], tuple[Slack, ...]]

@@ -31,7 +31,8 @@ from qnn_train.errors import AssemblyError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from numpy.typing import ArrayLike, NDArray
+    from qnn_train.arrays import ArrayLike, BitArray, IntArray
+
 
 __all__ = [
     "MAX_BITS",
@@ -112,7 +113,7 @@ class ParameterCode:
         name = f"{base}*{factor * int(before or 1)}"
         return ParameterCode(name, factor * self.offset, coefficients, self.one_hot)
 
-    def decode(self, bits: ArrayLike) -> NDArray[np.int64]:
+    def decode(self, bits: ArrayLike) -> IntArray:
         """Return the values of bits of shape (..., B); int64, shape (...).
 
         A word of a codebook in which not exactly one bit is 1 counts as the value next to its
@@ -125,7 +126,7 @@ class ParameterCode:
         values = np.array(self.values)
         return values[np.abs(sums[..., None] - values).argmin(axis=-1)]
 
-    def encode(self, values: ArrayLike) -> NDArray[np.int8]:
+    def encode(self, values: ArrayLike) -> BitArray:
         """Return bits (..., B), int8, of values (...); the first word where several would do.
 
         Raises

@@ -17,11 +17,20 @@ import numpy as np
 from qnn_train.errors import AssemblyError
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, NDArray
-
+    from qnn_train.arrays import (
+        ArrayLike,
+        BitArray,
+        Float32Array,
+        FloatArray,
+        IntArray,
+        NDArray,
+        RealArray,
+    )
     from qnn_train.network.architecture import Architecture
+    from qnn_train.network.codes import ParameterCode
+    from qnn_train.network.spline import Spline
 
-__all__ = ["QuantizedNetwork", "margin_of", "second_class", "sign"]
+__all__ = ["QuantizedNetwork", "margin_of", "rounded", "second_class", "sign"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,8 +45,8 @@ class QuantizedNetwork:
     """
 
     architecture: Architecture
-    weights: tuple[NDArray[np.int64], ...]
-    biases: tuple[NDArray[np.int64], ...]
+    weights: tuple[IntArray, ...]
+    biases: tuple[IntArray, ...]
 
     @classmethod
     def from_bits(cls, architecture: Architecture, bits: ArrayLike) -> Self:
@@ -60,7 +69,7 @@ class QuantizedNetwork:
             biases.append(layer.biases.decode(words[..., of_biases].reshape(shape)))
         return cls(architecture, tuple(weights), tuple(biases))
 
-    def to_bits(self) -> NDArray[np.int8]:
+    def to_bits(self) -> BitArray:
         """Encode the parameters; int8, shape (..., n_bits), the inverse of `from_bits`."""
         lead = self.biases[0].shape[:-1]
         parts = []
@@ -76,7 +85,7 @@ class QuantizedNetwork:
         biases = tuple(array[candidate] for array in self.biases)
         return type(self)(self.architecture, weights, biases)
 
-    def forward(self, inputs: ArrayLike) -> list[NDArray[np.float32]]:
+    def forward(self, inputs: ArrayLike) -> list[Float32Array]:
         """Return the pre-activations z of every trained layer.
 
         Parameters
@@ -105,7 +114,7 @@ class QuantizedNetwork:
                 activation = layer.activation(sums[-1])
         return sums
 
-    def margin(self, inputs: ArrayLike) -> NDArray[np.floating]:
+    def margin(self, inputs: ArrayLike) -> RealArray:
         """Return the output before any sign.
 
         Returns
@@ -127,14 +136,14 @@ class QuantizedNetwork:
         return margin.argmax(axis=-1)
 
 
-def margin_of(architecture: Architecture, sums: NDArray[np.floating]) -> NDArray[np.floating]:
+def margin_of(architecture: Architecture, sums: RealArray) -> RealArray:
     """Return the margins from the last pre-activations (..., outputs), without axis if one."""
     if architecture.readout is None:
         return architecture.hidden[-1].activation(sums).sum(axis=-1)
     return sums[..., 0] if architecture.n_outputs == 1 else sums
 
 
-def second_class(margins: NDArray[np.floating]) -> NDArray[np.bool_]:
+def second_class(margins: RealArray) -> NDArray[np.bool_]:
     """Tell which margins of a single output mean the second of two classes, +1: those above zero.
 
     Every predictor of two classes decides by this function; zero is the first class, as with
@@ -143,7 +152,7 @@ def second_class(margins: NDArray[np.floating]) -> NDArray[np.bool_]:
     return margins > 0
 
 
-def sign(values: NDArray[np.floating]) -> NDArray[np.floating]:
+def sign(values: RealArray) -> RealArray:
     """Return -1 or +1, and +1 for zero."""
     return np.where(values >= 0, values.dtype.type(1), values.dtype.type(-1))
 
@@ -160,3 +169,78 @@ def _exact_dtype(architecture: Architecture, largest: float) -> type[np.floating
     if exact > 2**53:
         raise AssemblyError(f"the network makes integers up to {exact:.2g}, beyond 2^53")
     return np.float32 if exact <= 2**24 else np.float64
+
+
+# Of the α that makes the largest weight the largest value.
+FACTORS = np.geomspace(0.2, 2.0, 49)
+
+
+def rounded(network: QuantizedNetwork, architecture: Architecture) -> QuantizedNetwork:
+    r"""Return a network in the codes of `architecture` that does about the same.
+
+    The weights of a neuron, taken times a :math:`1/\alpha` of its own, are rounded to the nearest
+    values; that :math:`\alpha` is taken whose rounding is closest in least squares,
+
+    .. math:: \min_\alpha \lVert w - \alpha\,q(w / \alpha)\rVert^2 .
+
+    Behind a ReLU or another activation with :math:`f(\alpha z) = \alpha f(z)` the factor goes over
+    to the weights that read the neuron; a sign forgets it. Where the activation saturates, and in
+    the last layer, whose outputs are compared, there is one :math:`\alpha` for the layer.
+
+    Parameters
+    ----------
+    network : QuantizedNetwork
+        One, not many.
+    architecture : Architecture
+        Of the same layers; activations as in the network, but for the sums where they saturate.
+    """
+    weights, biases = [], []
+    behind = np.ones(architecture.n_inputs)
+    for index, layer in enumerate(architecture.layers):
+        old = network.architecture.layers[index]
+        real = network.weights[index] * behind
+        each = index + 1 < len(architecture.layers) and _is_free(layer.activation)
+        fixed = _ratio(old.activation, layer.activation)
+        alpha = _scales(real, layer.weights, each=each, fixed=fixed)
+        weights.append(_nearest(layer.weights, real / alpha[:, None]))
+        biases.append(_nearest(layer.biases, network.biases[index] / alpha))
+        behind = alpha if any(layer.activation.slopes) else np.ones_like(alpha)
+    return QuantizedNetwork(architecture, tuple(weights), tuple(biases))
+
+
+def _is_free(activation: Spline) -> bool:
+    """Tell whether f(αz) is αf(z), or f(z), for all positive α."""
+    linear = not any(activation.intercepts)
+    constant = not any(activation.slopes)
+    return (linear or constant) and all(knot == 0 for knot in activation.knots)
+
+
+def _ratio(old: Spline, new: Spline) -> float | None:
+    """Return how much further an activation reaches than another; None where it does not end."""
+    if _is_free(new) or not new.knots or not new.knots[-1]:
+        return None
+    return old.knots[-1] / new.knots[-1]
+
+
+def _scales(
+    real: FloatArray, code: ParameterCode, *, each: bool, fixed: float | None
+) -> FloatArray:
+    """Return α of each neuron."""
+    if fixed is not None:
+        return np.full(len(real), fixed)
+    if not each:
+        return np.full(len(real), _best_scale(real.ravel(), code))
+    return np.array([_best_scale(row, code) for row in real])
+
+
+def _best_scale(real: FloatArray, code: ParameterCode) -> float:
+    largest = float(np.abs(real).max()) or 1.0
+    tried = largest / max(map(abs, code.values)) * FACTORS
+    errors = [np.square(real - a * _nearest(code, real / a)).sum() for a in tried]
+    return float(tried[int(np.argmin(errors))])
+
+
+def _nearest(code: ParameterCode, real: FloatArray) -> IntArray:
+    values = np.array(code.values, dtype=np.int64)
+    middles = (values[1:] + values[:-1]) / 2
+    return values[np.searchsorted(middles, real)]

@@ -23,7 +23,8 @@ from qnn_train.errors import AssemblyError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from numpy.typing import ArrayLike, NDArray
+    from qnn_train.arrays import Array, ArrayLike
+
 
 __all__ = ["ACTIVATIONS", "Segment", "Spline", "activation_named", "append_segment"]
 
@@ -144,29 +145,15 @@ class Spline:
     @classmethod
     def tanh(cls, pieces: int, *, scale: int, levels: int, degree: int = 0) -> Self:
         """Return levels · tanh(z / scale) in pieces, flat beyond z = ±3 scale; see `of`."""
-        return cls.of(
-            math.tanh,
-            -3 * scale,
-            3 * scale,
-            pieces,
-            degree=degree,
-            scale=scale,
-            levels=levels,
-            name="tanh",
-        )
+        options: Any = {"degree": degree, "scale": scale, "levels": levels, "name": "tanh"}
+        return cls.of(math.tanh, -3 * scale, 3 * scale, pieces, **options)
 
     @classmethod
     def sigmoid(cls, pieces: int, *, scale: int, levels: int, degree: int = 0) -> Self:
         """Return levels / (1 + exp(-z / scale)) in pieces, flat beyond ±6 scale; see `of`."""
+        options: Any = {"degree": degree, "scale": scale, "levels": levels, "name": "sigmoid"}
         return cls.of(
-            lambda u: 1.0 / (1.0 + math.exp(-u)),
-            -6 * scale,
-            6 * scale,
-            pieces,
-            degree=degree,
-            scale=scale,
-            levels=levels,
-            name="sigmoid",
+            lambda u: 1.0 / (1.0 + math.exp(-u)), -6 * scale, 6 * scale, pieces, **options
         )
 
     @property
@@ -179,7 +166,7 @@ class Spline:
         """Whether integers go to integers."""
         return all(isinstance(number, int) for number in (*self.intercepts, *self.slopes))
 
-    def __call__(self, z: ArrayLike) -> NDArray[Any]:
+    def __call__(self, z: ArrayLike) -> Array:
         """Return f(z) for integers z (...): integers as int64, floats in their own dtype."""
         argument = np.asarray(z)
         whole = argument.astype(np.int64) if argument.dtype.kind in "iub" else argument
@@ -191,7 +178,7 @@ class Spline:
             result = np.where(argument >= knot, piece, result)
         return np.broadcast_to(result, argument.shape).astype(dtype, copy=False)
 
-    def _piece(self, index: int, z: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    def _piece(self, index: int, z: Array, dtype: np.dtype[Any]) -> Array:
         intercept = np.asarray(self.intercepts[index], dtype)
         slope = self.slopes[index]
         return intercept if slope == 0 else intercept + np.asarray(slope, dtype) * z
@@ -295,19 +282,10 @@ ACTIVATIONS: Mapping[str, Callable[[int], Spline]] = {
 
 
 def activation_named(name: str, *, limit: int) -> Spline:
-    """Return an activation of integers.
+    """Return an activation of integers by its key in `ACTIVATIONS`.
 
-    Parameters
-    ----------
-    name : str
-        A key of `ACTIVATIONS`.
-    limit : int
-        The sum at which it saturates and its largest value, where it does saturate slowly.
-
-    Raises
-    ------
-    AssemblyError
-        No such activation, or a limit below 1.
+    `limit` is the sum at which it saturates and its largest value, where it does saturate slowly.
+    An AssemblyError if there is no such activation, or for a limit below 1.
     """
     if name not in ACTIVATIONS:
         raise AssemblyError(f"no activation {name!r}", hint=", ".join(ACTIVATIONS))

@@ -2,7 +2,7 @@
 
 from qnn_train.program.allocation import Allocation, allocate_bits
 from qnn_train.program.assemble import Assembly, Task, assemble
-from qnn_train.program.constraints import Gates, LinearConstraints, Products
+from qnn_train.program.builder import Block, VariableTable
 from qnn_train.program.counting import (
     ProgramSize,
     SpinCount,
@@ -20,8 +20,7 @@ from qnn_train.program.loss import (
     logistic_loss,
     one_against_rest,
 )
-from qnn_train.program.qcbo import Parts, Qcbo, least_squares
-from qnn_train.program.variables import Block, VariableTable
+from qnn_train.program.qcbo import Gates, LinearConstraints, Parts, Products, Qcbo, least_squares
 
 __all__ = [
     "Allocation",

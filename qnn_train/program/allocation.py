@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import product
 from math import prod
 from typing import TYPE_CHECKING
@@ -106,7 +106,7 @@ def allocate_bits(
         best = _climb(search, choices)
     if best is None:
         raise AssemblyError(f"no choice of codes costs at most {budget}")
-    return Allocation(best.codes, best.architecture, best.cost, best.score, search.scored)
+    return replace(best, scored=search.scored)
 
 
 def _climb(search: _Search, choices: Sequence[Sequence[str]]) -> Allocation | None:
@@ -116,7 +116,9 @@ def _climb(search: _Search, choices: Sequence[Sequence[str]]) -> Allocation | No
         moves = []
         for tensor, codes in enumerate(choices):
             if at[tensor] + 1 < len(codes):
-                one = search.look(_replaced(here.codes, tensor, codes[at[tensor] + 1]))
+                one = search.look(
+                    (*here.codes[:tensor], codes[at[tensor] + 1], *here.codes[tensor + 1 :])
+                )
                 if one is not None and one.score > here.score:
                     moves.append((_rate(here, one), tensor, one))
         if not moves:
@@ -131,34 +133,24 @@ def _rate(here: Allocation, there: Allocation) -> float:
     return (there.score - here.score) / more if more > 0 else float("inf")
 
 
-def _replaced(codes: tuple[str, ...], tensor: int, code: str) -> tuple[str, ...]:
-    return (*codes[:tensor], code, *codes[tensor + 1 :])
-
-
+@dataclass
 class _Search:
-    """Scores architectures that fit, and counts them."""
+    """Scores the architectures that fit, each once."""
 
-    def __init__(
-        self,
-        build: Callable[[tuple[str, ...]], Architecture],
-        score: Callable[[Architecture], float],
-        cost: Callable[[Architecture], float],
-        budget: float,
-    ) -> None:
-        self._build, self._score, self._cost, self._budget = build, score, cost, budget
-        self._known: dict[tuple[str, ...], Allocation | None] = {}
-        self.scored = 0
+    build: Callable[[tuple[str, ...]], Architecture]
+    score: Callable[[Architecture], float]
+    cost: Callable[[Architecture], float]
+    budget: float
+    scored: int = 0
+    known: dict[tuple[str, ...], Allocation | None] = field(default_factory=dict)
 
     def look(self, codes: tuple[str, ...]) -> Allocation | None:
         """Return what these codes make, or None where it costs too much."""
-        if codes not in self._known:
-            self._known[codes] = self._new(codes)
-        return self._known[codes]
-
-    def _new(self, codes: tuple[str, ...]) -> Allocation | None:
-        architecture = self._build(codes)
-        cost = self._cost(architecture)
-        if cost > self._budget:
-            return None
-        self.scored += 1
-        return Allocation(codes, architecture, cost, self._score(architecture), self.scored)
+        if codes not in self.known:
+            architecture = self.build(codes)
+            cost, self.known[codes] = self.cost(architecture), None
+            if cost <= self.budget:
+                self.scored += 1
+                score = self.score(architecture)
+                self.known[codes] = Allocation(codes, architecture, cost, score, self.scored)
+        return self.known[codes]

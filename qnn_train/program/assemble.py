@@ -25,17 +25,14 @@ import scipy.sparse as sp
 from qnn_train.errors import AssemblyError
 from qnn_train.network import QuantizedNetwork
 from qnn_train.network.network import margin_of
-from qnn_train.program.builder import Builder, PlacedEncoding, Reduction
-from qnn_train.program.constraints import Gates, LinearConstraints, Products
+from qnn_train.program.builder import Affine, Builder, PlacedEncoding, Reduction, stack
 from qnn_train.program.loss import Loss, SquaredLoss
-from qnn_train.program.qcbo import Parts, Qcbo, squared_norm
-from qnn_train.program.variables import Affine, stack
+from qnn_train.program.qcbo import Gates, LinearConstraints, Parts, Products, Qcbo, squared_norm
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, NDArray
-
+    from qnn_train.arrays import ArrayLike, BitArray, IntArray
     from qnn_train.network import Architecture
-    from qnn_train.program.variables import VariableTable
+    from qnn_train.program.builder import VariableTable
 
 __all__ = ["Assembly", "Task", "assemble", "check_samples"]
 
@@ -64,16 +61,16 @@ class Assembly:
     qcbo: Qcbo
     variables: VariableTable
     encodings: tuple[PlacedEncoding, ...]
-    derived: NDArray[np.int64]
+    derived: IntArray
     architecture: Architecture
-    inputs: NDArray[np.int64]
-    labels: NDArray[np.int64]
+    inputs: IntArray
+    labels: IntArray
 
-    def parameters(self, x: ArrayLike) -> NDArray[np.int8]:
+    def parameters(self, x: ArrayLike) -> BitArray:
         """Return the parameter bits of all bits (..., n); they come first."""
         return np.asarray(x, dtype=np.int8)[..., : self.architecture.n_bits]
 
-    def complete(self, parameters: ArrayLike) -> NDArray[np.int8]:
+    def complete(self, parameters: ArrayLike) -> BitArray:
         """Return a feasible x (..., n) with these parameter bits (..., n_bits).
 
         By the forward pass; there is only one, except where a segment in the middle has an encoding
@@ -149,11 +146,7 @@ def assemble(
 
 
 def _program(
-    builder: Builder,
-    margins: list[Affine],
-    signs: NDArray[np.int64],
-    loss: Loss,
-    margin_reward: float,
+    builder: Builder, margins: list[Affine], signs: IntArray, loss: Loss, margin_reward: float
 ) -> Qcbo:
     n_bits = builder.variables.n_bits
     M, offset = stack(margins, n_bits)
@@ -178,7 +171,7 @@ def _program(
 
 def check_samples(
     architecture: Architecture, inputs: ArrayLike, labels: ArrayLike
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+) -> tuple[IntArray, IntArray]:
     """Return inputs (samples, n_inputs) and labels (samples, outputs), int64.
 
     Raises
@@ -202,7 +195,7 @@ def check_samples(
     return samples.astype(np.int64), given.astype(np.int64)
 
 
-def _triples(rows: list[tuple[int, int, int]]) -> NDArray[np.int64]:
+def _triples(rows: list[tuple[int, int, int]]) -> IntArray:
     return np.array(rows, dtype=np.int64).reshape(-1, 3)
 
 
@@ -256,7 +249,7 @@ class Task:
         """Return the first part, none being larger; the whole where `batch` is None."""
         return self.assembly if batch is None else self._assembled(self._dealt(batch)[0])
 
-    def _dealt(self, batch: int) -> list[NDArray[np.int64]]:
+    def _dealt(self, batch: int) -> list[IntArray]:
         """Return the samples of each part, every label dealt out in turn."""
         if batch < 1:
             raise AssemblyError(f"parts of {batch} samples", hint="at least 1")
@@ -265,7 +258,7 @@ class Task:
         count = -(-len(signs) // batch)
         return [np.sort(order[part::count]) for part in range(count)]
 
-    def _assembled(self, chosen: slice | NDArray[np.int64]) -> Assembly:
+    def _assembled(self, chosen: slice | IntArray) -> Assembly:
         return assemble(
             self.architecture,
             np.asarray(self.inputs)[chosen],

@@ -17,7 +17,8 @@ from qnn_train.errors import AssemblyError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import ArrayLike
+    from qnn_train.arrays import ArrayLike
+
 
 __all__ = [
     "machine_time",

@@ -1,48 +1,160 @@
-"""The bits and constraints of a program, collected sample after sample."""
+"""The named bits and the constraints of a program, collected sample after sample."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from dataclasses import dataclass, field
+from math import prod
+from typing import TYPE_CHECKING, Literal, NamedTuple, Self
 
 import numpy as np
+import scipy.sparse as sp
 
+from qnn_train.errors import AssemblyError
 from qnn_train.network import BitEncoding, margin_grid, propagate, shortest_encoding
-from qnn_train.program.variables import Affine, VariableTable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    from numpy.typing import NDArray
-
+    from qnn_train.arrays import ArrayLike, BitArray, FloatArray, IntArray
     from qnn_train.network import Architecture, Grid, Layer, ParameterCode, Segment, Spline
     from qnn_train.program.loss import Loss
 
-__all__ = ["Activation", "Builder", "PlacedEncoding", "Reduction", "only_line"]
+__all__ = [
+    "Activation",
+    "Affine",
+    "Block",
+    "Builder",
+    "PlacedEncoding",
+    "Reduction",
+    "VariableTable",
+    "only_line",
+    "stack",
+]
+
+
+@dataclass(frozen=True)
+class Block:
+    """Consecutive bits under one name."""
+
+    name: str  # such as ``"weight/0"`` (shared by all samples) or ``"sample/3/sign/0"``
+    start: int  # where it begins in the vector of all bits
+    shape: tuple[int, ...]  # its shape, in row-major order
+
+    @property
+    def size(self) -> int:
+        """Number of bits."""
+        return prod(self.shape)
+
+    @property
+    def indices(self) -> IntArray:
+        """Position of each bit; int64, of the block's shape."""
+        return np.arange(self.start, self.start + self.size).reshape(self.shape)
+
+
+@dataclass
+class VariableTable:
+    """The blocks of a program, in order.
+
+    Examples
+    --------
+    >>> table = VariableTable()
+    >>> _ = table.block("weight", (2,)), table.block("sign", ())
+    >>> table.encode({"weight": [1, 0], "sign": 1})
+    array([1, 0, 1], dtype=int8)
+    """
+
+    blocks: dict[str, Block] = field(default_factory=dict)
+    n_bits: int = 0
+
+    def block(self, name: str, shape: tuple[int, ...]) -> Block:
+        """Append a block.
+
+        Raises
+        ------
+        AssemblyError
+            The name is taken.
+        """
+        if name in self.blocks:
+            raise AssemblyError(f"the block {name!r} stands twice in the table")
+        added = Block(name, self.n_bits, shape)
+        self.blocks[name] = added
+        self.n_bits += added.size
+        return added
+
+    def encode(self, values: Mapping[str, ArrayLike]) -> BitArray:
+        """Return the vector of all bits, int8, shape (n_bits,).
+
+        Raises
+        ------
+        AssemblyError
+            A block is missing, unknown, or of another shape.
+        """
+        if values.keys() != self.blocks.keys():
+            odd = sorted(values.keys() ^ self.blocks.keys())
+            raise AssemblyError(f"the blocks {odd} are missing or unknown")
+        bits = np.empty(self.n_bits, dtype=np.int8)
+        for name, block in self.blocks.items():
+            array = np.asarray(values[name])
+            if array.shape != block.shape:
+                raise AssemblyError(f"{name!r} has shape {array.shape}, not {block.shape}")
+            bits[block.indices] = array
+        return bits
+
+    def decode(self, bits: ArrayLike) -> dict[str, BitArray]:
+        """Return every block of bits of shape (..., n_bits), each of shape (..., *block.shape)."""
+        vector = np.asarray(bits, dtype=np.int8)
+        return {name: vector[..., block.indices] for name, block in self.blocks.items()}
+
+
+@dataclass
+class Affine:
+    r"""The function :math:`c_0 + \sum_k c_k x_k`."""
+
+    constant: float = 0
+    # coefficient of each bit, by its position
+    terms: dict[int, float] = field(default_factory=dict)
+
+    def add(self, coefficient: float, bit: int) -> Self:
+        """Add ``coefficient * x[bit]`` in place."""
+        self.terms[bit] = self.terms.get(bit, 0) + coefficient
+        return self
+
+    def accumulate(self, other: Affine, *, times: float = 1) -> Self:
+        """Add ``times * other`` in place."""
+        self.constant += times * other.constant
+        for bit, coefficient in other.terms.items():
+            self.add(times * coefficient, bit)
+        return self
+
+    def over(self, divisor: int) -> Affine:
+        """Return this function of integers divided by a common divisor, again of integers."""
+        terms = {bit: c // divisor for bit, c in self.terms.items()}
+        return Affine(self.constant // divisor, terms)
+
+
+def stack(functions: Sequence[Affine], n_bits: int) -> tuple[sp.csr_array, FloatArray]:
+    """Return ``A`` (m, n_bits) and ``c`` (m,) with the values of the functions ``A @ x + c``."""
+    rows = np.repeat(np.arange(len(functions)), [len(f.terms) for f in functions])
+    columns = np.array([bit for f in functions for bit in f.terms], dtype=np.int64)
+    values = np.array([c for f in functions for c in f.terms.values()], dtype=np.float64)
+    shape = (len(functions), n_bits)
+    matrix = sp.csr_array(sp.coo_array((values, (rows, columns)), shape=shape))
+    matrix.eliminate_zeros()
+    return matrix, np.array([f.constant for f in functions], dtype=np.float64)
+
 
 Reduction = Literal["rosenberg", "one-hot"]
 
 
 @dataclass(frozen=True, eq=False)
 class PlacedEncoding:
-    """Where an encoding lies in the vector of all bits, and what it says.
-
-    Attributes
-    ----------
-    encoding : BitEncoding
-    bits : int64 array, shape (neurons, encoding.n_bits)
-    sample : int
-    layer : int or None
-        Of the pre-activations it writes; None for a margin.
-    output : int
-        Which margin, where `layer` is None.
-    """
+    """Where an encoding lies in the vector of all bits, and what it says."""
 
     encoding: BitEncoding
-    bits: NDArray[np.int64]
+    bits: IntArray  # shape (neurons, encoding.n_bits)
     sample: int
-    layer: int | None
-    output: int = 0
+    layer: int | None  # of the pre-activations it writes; None for a margin
+    output: int = 0  # which margin, where `layer` is None
 
 
 class Activation(NamedTuple):
@@ -88,14 +200,14 @@ class Builder:
         self.gates: list[tuple[int, int, int]] = []
         self.derived: list[tuple[int, int, int]] = []
         self.loss = Affine()
-        self._weights: list[NDArray[np.int64]] = []
-        self._biases: list[NDArray[np.int64]] = []
+        self._weights: list[IntArray] = []
+        self._biases: list[IntArray] = []
         for index, layer in enumerate(architecture.layers):
             shape = (layer.outputs, layer.inputs)
             self._weights.append(self._parameters(f"weight/{index}", layer.weights, shape))
             self._biases.append(self._parameters(f"bias/{index}", layer.biases, shape[:1]))
 
-    def margins(self, sample: int, features: NDArray[np.int64]) -> tuple[list[Affine], Grid]:
+    def margins(self, sample: int, features: IntArray) -> tuple[list[Affine], Grid]:
         """Add what belongs to one sample; return its margins and what they reach."""
         activations = [Activation(value) for value in features.tolist()]
         grids = propagate(self.architecture, features.tolist())
@@ -130,9 +242,7 @@ class Builder:
             value = Activation.of(encoding, bits[0].tolist(), "rosenberg")
             self.loss.accumulate(value.affine())
 
-    def _parameters(
-        self, name: str, code: ParameterCode, shape: tuple[int, ...]
-    ) -> NDArray[np.int64]:
+    def _parameters(self, name: str, code: ParameterCode, shape: tuple[int, ...]) -> IntArray:
         indices = self.variables.block(name, (*shape, code.bits)).indices
         if code.one_hot:
             self.equalities += [
@@ -140,7 +250,7 @@ class Builder:
             ]
         return indices
 
-    def _write(self, encoding: BitEncoding, sums: list[Affine], name: str) -> NDArray[np.int64]:
+    def _write(self, encoding: BitEncoding, sums: list[Affine], name: str) -> IntArray:
         """Encode each sum, and require equality; return the bits, (sums, encoding.n_bits)."""
         parts = [np.zeros((len(sums), 0), dtype=np.int64)]
         for kind, size in (("segment", encoding.n_indicators), ("slack", encoding.slack_bits)):

@@ -12,64 +12,44 @@ paper in form (see `bounds`); the numbers are those of our encodings, and each s
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
 from cim_hal import IsingModel
 from qnn_train.errors import AssemblyError
-from qnn_train.network import margin_grid, propagate, shortest_encoding
-from qnn_train.program.assemble import check_samples
+from qnn_train.network import Architecture, Grid, margin_grid, propagate, shortest_encoding
+from qnn_train.program.assemble import Assembly, check_samples
 from qnn_train.program.builder import Activation, Reduction, only_line
 from qnn_train.program.loss import Loss, SquaredLoss
 
 if TYPE_CHECKING:
     import scipy.sparse as sp
-    from numpy.typing import ArrayLike
 
-    from qnn_train.network import Architecture, Grid
-    from qnn_train.program.assemble import Assembly
+    from qnn_train.arrays import ArrayLike
 
 __all__ = ["ProgramSize", "SpinCount", "count_spins", "dynamic_range", "spins_needed"]
 
 
 @dataclass(frozen=True)
 class SpinCount:
-    """Bits of a program by what they are for.
+    """Bits of a program by what they are for."""
 
-    Attributes
-    ----------
-    parameters : int
-        Weights and biases.
-    indicators, slack : int
-        Encodings of the hidden neurons, all samples.
-    products : int
-        Weight bits times bits of activations.
-    loss : int
-        Encodings of the margins.
-    """
-
-    parameters: int
-    indicators: int
+    parameters: int  # weights and biases
+    indicators: int  # encodings of the hidden neurons, all samples
     slack: int
-    products: int
-    loss: int
+    products: int  # weight bits times bits of activations
+    loss: int  # encodings of the margins
 
     @property
     def total(self) -> int:
         """All bits."""
-        return self.parameters + self.indicators + self.slack + self.products + self.loss
+        return sum(astuple(self))
 
     def __add__(self, other: SpinCount) -> SpinCount:
         """Return the sum, part by part."""
-        return SpinCount(
-            parameters=self.parameters + other.parameters,
-            indicators=self.indicators + other.indicators,
-            slack=self.slack + other.slack,
-            products=self.products + other.products,
-            loss=self.loss + other.loss,
-        )
+        return SpinCount(*map(sum, zip(astuple(self), astuple(other), strict=True)))
 
 
 @dataclass(frozen=True)

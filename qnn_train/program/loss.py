@@ -26,8 +26,7 @@ from qnn_train.network.spline import Spline
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from numpy.typing import NDArray
-
+    from qnn_train.arrays import IntArray, NDArray
     from qnn_train.network.intervals import Grid
 
 __all__ = [
@@ -177,7 +176,7 @@ def cross_entropy_loss(
     return TabulatedLoss(cross_entropy, pieces, degree, "cross-entropy")
 
 
-def one_against_rest(classes: NDArray[np.integer], n_classes: int) -> NDArray[np.int64]:
+def one_against_rest(classes: NDArray[np.integer], n_classes: int) -> IntArray:
     """Return labels (samples, n_classes): +1 at the class of each sample, else -1.
 
     Raises

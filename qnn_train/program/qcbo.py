@@ -7,6 +7,7 @@ r"""Quadratic constrained binary optimization: programs, and sums of programs wi
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
@@ -14,14 +15,114 @@ import numpy as np
 import scipy.sparse as sp
 
 from qnn_train.errors import AssemblyError
-from qnn_train.program.constraints import Gates, LinearConstraints, Products
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, NDArray
-
+    from qnn_train.arrays import ArrayLike, FloatArray, IntArray, NDArray
     from qnn_train.network.codes import ParameterCode
 
-__all__ = ["Parts", "Qcbo", "least_squares", "squared_norm"]
+__all__ = [
+    "Gates",
+    "LinearConstraints",
+    "Parts",
+    "Products",
+    "Qcbo",
+    "least_squares",
+    "squared_norm",
+]
+
+
+@dataclass(frozen=True, eq=False)
+class LinearConstraints:
+    """The equalities A x = b.
+
+    Parameters
+    ----------
+    A : scipy CSR array, shape (m, n)
+        No empty row.
+    b : float64 array, shape (m,)
+
+    Raises
+    ------
+    AssemblyError
+        Shapes that differ, or an equality without a variable.
+    """
+
+    A: Any
+    b: FloatArray
+
+    def __post_init__(self) -> None:
+        if self.A.shape[0] != len(self.b):
+            raise AssemblyError(f"A has {self.A.shape[0]} rows, b has {len(self.b)} entries")
+        if (abs(self.A).sum(axis=1) == 0).any():
+            raise AssemblyError("an equality without a variable")
+
+    @classmethod
+    def none(cls, n_bits: int) -> Self:
+        """No equality on `n_bits` bits."""
+        return cls(sp.csr_array((0, n_bits)), np.zeros(0))
+
+    def __len__(self) -> int:
+        return len(self.b)
+
+    def residual(self, x: ArrayLike) -> FloatArray:
+        """Return A x - b for bits (..., n); float64, shape (..., m)."""
+        bits = np.asarray(x, dtype=np.float64)
+        flat = bits.reshape(-1, self.A.shape[1])
+        return (self.A @ flat.T).T.reshape(*bits.shape[:-1], len(self)) - self.b
+
+
+@dataclass(frozen=True, eq=False)
+class _Triples(ABC):
+    """Constraints of three bits: functions that are never negative, and 0 when satisfied."""
+
+    bits: IntArray
+
+    @classmethod
+    def none(cls) -> Self:
+        """No constraint."""
+        return cls(np.zeros((0, 3), dtype=np.int64))
+
+    def __len__(self) -> int:
+        return len(self.bits)
+
+    @abstractmethod
+    def penalty(self, x: ArrayLike) -> IntArray:
+        """Return what each constraint adds at bits (..., n); int64, shape (..., k)."""
+
+
+class Products(_Triples):
+    """Bits that must equal a product of two others.
+
+    Parameters
+    ----------
+    bits : int64 array, shape (k, 3)
+        Rows (i, j, y): bit y must be bit i times bit j.
+    """
+
+    def penalty(self, x: ArrayLike) -> IntArray:
+        r"""Return Rosenberg's polynomial of each product at bits (..., n); int64, shape (..., k).
+
+        It is :math:`x_i x_j - 2 x_i y - 2 x_j y + 3 y`, 0 for y = x_i x_j and at least 1 elsewhere.
+        """
+        bits = np.asarray(x, dtype=np.int64)
+        first, second, product = (bits[..., column] for column in self.bits.T)
+        return first * second - 2 * product * (first + second) + 3 * product
+
+
+class Gates(_Triples):
+    """Bits that must be 0 unless another one has a given value.
+
+    Parameters
+    ----------
+    bits : int64 array, shape (k, 3)
+        Rows (r, g, v): bit r must be 0 unless bit g is v, which is 0 or 1.
+    """
+
+    def penalty(self, x: ArrayLike) -> IntArray:
+        """Return 1 for each bit that is 1 behind a closed gate; bits (..., n), int64 (..., k)."""
+        bits = np.asarray(x, dtype=np.int64)
+        gated, gate, opens = self.bits.T
+        return bits[..., gated] * (bits[..., gate] != opens)
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,8 +142,8 @@ class Qcbo:
     gates : Gates
     """
 
-    Q: NDArray[np.float64]
-    c: NDArray[np.float64]
+    Q: FloatArray
+    c: FloatArray
     constant: float
     equalities: LinearConstraints
     products: Products
@@ -88,7 +189,7 @@ class Qcbo:
         """Number of bits n."""
         return len(self.c)
 
-    def objective(self, x: ArrayLike) -> NDArray[np.float64]:
+    def objective(self, x: ArrayLike) -> FloatArray:
         """Return the objective at bits (..., n); float64, shape (...)."""
         bits = np.asarray(x, dtype=np.float64)
         return np.einsum("...n,...n->...", bits @ self.Q + self.c, bits) + self.constant
@@ -120,7 +221,7 @@ class Qcbo:
         return sp.csr_array(quadratic + diagonal), self.constant + weight * float(b @ b)
 
 
-def squared_norm(M: Any, r: NDArray[np.float64]) -> tuple[Any, NDArray[np.float64], float]:
+def squared_norm(M: Any, r: FloatArray) -> tuple[Any, FloatArray, float]:
     """Return Q (n, n), c (n,) and the constant of ‖M x + r‖²; Q dense or sparse as M (m, n) is."""
     return M.T @ M, 2.0 * (M.T @ r), float(r @ r)
 
@@ -189,11 +290,6 @@ class Parts:
         """Bits of all parts, copies of shared ones included."""
         return sum(program.n_bits for program in self.programs)
 
-    def split(self, bits: NDArray[np.int8]) -> list[NDArray[np.int8]]:
-        """Cut the bits of all parts (..., n_bits) into those of each."""
-        ends = np.cumsum([program.n_bits for program in self.programs])
-        return np.split(bits, ends[:-1], axis=-1)
-
     def joined(self) -> Qcbo:
         """Return the monolithic program: w once, then the private bits of each part."""
         size = self.n_bits - self.shared * (len(self) - 1)
@@ -212,7 +308,8 @@ class Parts:
             rows.append(program.equalities.A @ spread)
             right.append(program.equalities.b)
             products.append(places[program.products.bits])
-            gates.append(_moved(program.gates, places))
+            triples = program.gates.bits
+            gates.append(np.column_stack([places[triples[:, :2]], triples[:, 2]]))
             start += private
         return Qcbo.from_arrays(
             Q,
@@ -224,7 +321,3 @@ class Parts:
             products=Products(np.concatenate(products)),
             gates=Gates(np.concatenate(gates)),
         )
-
-
-def _moved(gates: Gates, places: NDArray[np.int64]) -> NDArray[np.int64]:
-    return np.column_stack([places[gates.bits[:, :2]], gates.bits[:, 2]])

@@ -1,21 +1,27 @@
 """Solvers, with an Ising machine as oracle: conditional gradients and their neighbours."""
 
-from qnn_train.solve.atoms import Atoms
 from qnn_train.solve.classical_search import (
     LocalSearchResult,
     RandomSearchState,
     polish,
     random_search,
 )
-from qnn_train.solve.coupled import CoupledProblem
 from qnn_train.solve.exact import CpSatOracle, Optimum, cp_sat, exhaustive
 from qnn_train.solve.extraction import Candidate, Extractor, Scorer
 from qnn_train.solve.hedging import HedgingState, RhoSchedule, progressive_hedging
-from qnn_train.solve.iterate import Iterate
-from qnn_train.solve.lifting import LiftedProblem
+from qnn_train.solve.iterate import Iterate, restored, to_arrays
+from qnn_train.solve.lifting import CoupledProblem, LiftedProblem
 from qnn_train.solve.losses import CrossEntropy, DescentLoss, Expansion, SquaredError
-from qnn_train.solve.oracle import Answer, ExhaustiveOracle, Oracle, Sampler, SessionOracle
-from qnn_train.solve.parallel import PackedOracle, ParallelOracle, minimize_all
+from qnn_train.solve.oracle import (
+    Answer,
+    ExhaustiveOracle,
+    Oracle,
+    PackedOracle,
+    ParallelOracle,
+    Sampler,
+    SessionOracle,
+    minimize_all,
+)
 from qnn_train.solve.penalty import PenaltyState, default_weight, penalty_method
 from qnn_train.solve.perturbed_oracles import (
     NoisyOracle,
@@ -23,10 +29,15 @@ from qnn_train.solve.perturbed_oracles import (
     RandomizedOracle,
     RandomOracle,
 )
-from qnn_train.solve.proximal import ProximalStep, proximal_descent
-from qnn_train.solve.proximal_state import Annealing, ProximalState
-from qnn_train.solve.qcgd import BoundedDual, DualRule, FixedDual, State, conditional_gradient
-from qnn_train.solve.saved import restored, to_arrays
+from qnn_train.solve.proximal import Annealing, ProximalState, ProximalStep, proximal_descent
+from qnn_train.solve.qcgd import (
+    Atoms,
+    BoundedDual,
+    DualRule,
+    FixedDual,
+    State,
+    conditional_gradient,
+)
 
 __all__ = [
     "Annealing",

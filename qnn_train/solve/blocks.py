@@ -14,8 +14,7 @@ import numpy as np
 from qnn_train.errors import AssemblyError
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
+    from qnn_train.arrays import FloatArray, IntArray
     from qnn_train.network import Architecture
 
 __all__ = ["Block", "BlockBits", "Term", "block_bits", "partition"]
@@ -23,63 +22,34 @@ __all__ = ["Block", "BlockBits", "Term", "block_bits", "partition"]
 
 @dataclass(frozen=True)
 class Block:
-    """Neurons of one layer.
-
-    Attributes
-    ----------
-    layer : int
-    units : tuple of int
-    reads : tuple of int or None
-        The inputs whose weights are free; None for all of them. Biases always are.
-    """
+    """Neurons of one layer."""
 
     layer: int
     units: tuple[int, ...]
+    # the inputs whose weights are free; None for all of them. Biases always are
     reads: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True)
 class Term:
-    """Parameters of one sum z: the weights of some of its inputs, and perhaps its bias.
+    """Parameters of one sum z: the weights of some of its inputs, and perhaps its bias."""
 
-    Attributes
-    ----------
-    layer, unit : int
-        Whose sum it is.
-    reads : tuple of int or None
-        The inputs whose weights belong to the block; None for all of them.
-    bias : bool
-        Whether the bias does.
-    """
-
-    layer: int
+    layer: int  # whose sum it is
     unit: int
+    # the inputs whose weights belong to the block; None for all of them
     reads: tuple[int, ...] | None
-    bias: bool
+    bias: bool  # whether the bias does
 
 
 @dataclass(frozen=True, eq=False)
 class BlockBits:
-    """The bits of a block, in the order of its terms.
-
-    Attributes
-    ----------
-    terms : tuple of Term
-    lengths : tuple of int
-        Parameters of each term.
-    positions : int64 array, shape (n,)
-        Where each bit is among all bits of the network.
-    owners : int64 array, shape (n,)
-        The parameter it belongs to, counted through all terms.
-    coefficients : float64 array, shape (n,)
-        What it adds to that parameter.
-    """
+    """The bits of a block, in the order of its terms."""
 
     terms: tuple[Term, ...]
-    lengths: tuple[int, ...]
-    positions: NDArray[np.int64]
-    owners: NDArray[np.int64]
-    coefficients: NDArray[np.float64]
+    lengths: tuple[int, ...]  # parameters of each term
+    positions: IntArray  # shape (n,); where each bit is among all bits of the network
+    owners: IntArray  # shape (n,); the parameter it belongs to, counted through all terms
+    coefficients: FloatArray  # shape (n,); what it adds to that parameter
 
 
 def partition(
@@ -131,7 +101,7 @@ def partition(
     return found
 
 
-def _mixed(count: int, rng: np.random.Generator | None) -> NDArray[np.int64]:
+def _mixed(count: int, rng: np.random.Generator | None) -> IntArray:
     return np.arange(count) if rng is None else rng.permutation(count)
 
 
@@ -168,7 +138,7 @@ def _outgoing_bits(architecture: Architecture, index: int) -> int:
     return reader.outputs * reader.weights.bits
 
 
-def _layouts(architecture: Architecture) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+def _layouts(architecture: Architecture) -> list[tuple[IntArray, IntArray]]:
     """Return where the bits of each layer are: (outputs, inputs, bits) and (outputs, bits)."""
     found = []
     for index, of_weights, of_biases in architecture.split():

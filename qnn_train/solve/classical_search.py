@@ -14,17 +14,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from qnn_train.errors import TrainingError
-from qnn_train.network import QuantizedNetwork
-from qnn_train.solve.extraction import Candidate
+from qnn_train.network import Architecture, QuantizedNetwork
 from qnn_train.solve.iterate import Iterate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from numpy.typing import NDArray
-
-    from qnn_train.network import Architecture
-    from qnn_train.solve.extraction import Scorer
+    from qnn_train.arrays import BitArray
+    from qnn_train.solve.extraction import Candidate, Scorer
 
 __all__ = ["LocalSearchResult", "RandomSearchState", "polish", "random_search"]
 
@@ -47,7 +44,7 @@ class LocalSearchResult:
 
     before: Candidate
     after: Candidate
-    bits: NDArray[np.int8]
+    bits: BitArray
     rounds: int
     scored: int
 
@@ -55,7 +52,7 @@ class LocalSearchResult:
 def polish(
     architecture: Architecture,
     scorer: Scorer,
-    bits: NDArray[np.int8],
+    bits: BitArray,
     *,
     flips: int = 1,
     max_rounds: int = 100,
@@ -78,12 +75,12 @@ def polish(
     if flips not in {1, 2}:
         raise TrainingError(f"neighbours by {flips} flips", hint="1 or 2")
     here = np.asarray(bits, dtype=np.int8)[: architecture.n_bits]
-    best = before = _scored(architecture, scorer, here[None])[1]
+    best = before = scorer.best(QuantizedNetwork.from_bits(architecture, here[None]))[1]
     moves = _moves(len(here), flips)
     rounds, scored = 0, 1
     while rounds < max_rounds:
         neighbours = here ^ moves
-        at, candidate = _scored(architecture, scorer, neighbours)
+        at, candidate = scorer.best(QuantizedNetwork.from_bits(architecture, neighbours))
         rounds, scored = rounds + 1, scored + len(moves)
         if candidate.rank >= best.rank:
             break
@@ -91,21 +88,12 @@ def polish(
     return LocalSearchResult(before, best, here, rounds, scored)
 
 
-def _moves(n_bits: int, flips: int) -> NDArray[np.int8]:
+def _moves(n_bits: int, flips: int) -> BitArray:
     rows = [at for size in range(1, flips + 1) for at in combinations(range(n_bits), size)]
     moves = np.zeros((len(rows), n_bits), np.int8)
     for move, at in zip(moves, rows, strict=True):
         move[list(at)] = 1
     return moves
-
-
-def _scored(
-    architecture: Architecture, scorer: Scorer, bits: NDArray[np.int8]
-) -> tuple[int, Candidate]:
-    networks = QuantizedNetwork.from_bits(architecture, bits)
-    accuracy, losses = scorer.score(networks)
-    at = int(np.lexsort((*losses.T[::-1], -accuracy))[0])
-    return at, Candidate(networks[at], float(accuracy[at]), tuple(losses[at].tolist()))
 
 
 @dataclass(frozen=True)

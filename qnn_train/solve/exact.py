@@ -16,7 +16,7 @@ from qnn_train.program import Qcbo
 from qnn_train.solve.oracle import MAX_EXHAUSTIVE_BITS, Answer, evaluate, every_vector, qubo_of
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from qnn_train.arrays import BitArray, FloatArray
 
 __all__ = ["CpSatOracle", "Optimum", "cp_sat", "exhaustive"]
 
@@ -40,7 +40,7 @@ class Optimum:
         Largest effect of rounding the coefficients on the objective.
     """
 
-    bits: NDArray[np.int8]
+    bits: BitArray
     objective: float
     proven: bool
     bound: float
@@ -68,7 +68,7 @@ def exhaustive(qcbo: Qcbo) -> Optimum:
     objectives = qcbo.objective(feasible)
     best = int(objectives.argmin())
     least = float(objectives[best])
-    return Optimum(feasible[best].astype(np.int8), least, proven=True, bound=least, error=0.0)
+    return Optimum(feasible[best], least, proven=True, bound=least, error=0.0)
 
 
 def cp_sat(qcbo: Qcbo, *, seconds: float = 60.0, workers: int = 1) -> Optimum:
@@ -138,7 +138,7 @@ class CpSatOracle:
         _module()
         self._seconds = seconds
 
-    def minimize(self, gradient: NDArray[np.float64]) -> Answer:
+    def minimize(self, gradient: FloatArray) -> Answer:
         """Minimize without constraints; one vector is returned."""
         Q, constant = qubo_of(gradient)
         found = cp_sat(Qcbo.from_arrays(Q, constant=constant), seconds=self._seconds)

@@ -14,15 +14,21 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from qnn_train.errors import TrainingError
-from qnn_train.network import QuantizedNetwork
+from qnn_train.network import Architecture, QuantizedNetwork
 from qnn_train.network.network import margin_of, second_class, sign
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from numpy.typing import ArrayLike, NDArray
-
-    from qnn_train.network import Architecture
+    from qnn_train.arrays import (
+        Array,
+        ArrayLike,
+        BitArray,
+        FloatArray,
+        IntArray,
+        NDArray,
+        RealArray,
+    )
 
 __all__ = ["Candidate", "Extractor", "Scorer"]
 
@@ -78,11 +84,11 @@ class Scorer:
         self._total = len(signs)
 
     @property
-    def content(self) -> tuple[NDArray, ...]:
+    def content(self) -> tuple[Array, ...]:
         """Different inputs, and how often each is up and down: all that a score depends on."""
         return self._patterns, self._up, self._down
 
-    def score(self, candidates: QuantizedNetwork) -> tuple[NDArray, NDArray]:
+    def score(self, candidates: QuantizedNetwork) -> tuple[Array, Array]:
         """Return accuracy (K,) and losses (K, 2) of K candidates, float64.
 
         Raises
@@ -106,12 +112,18 @@ class Scorer:
         losses = np.mean([self._losses(of_one, k) for k, of_one in enumerate(votes)], axis=0)
         return right.sum(axis=-1) / self._total, losses
 
-    def _counted(self, which: NDArray[np.int64], chosen: NDArray[np.bool_]) -> NDArray[np.float64]:
+    def best(self, candidates: QuantizedNetwork) -> tuple[int, Candidate]:
+        """Return the place of the best of K candidates, the first of equals, and the candidate."""
+        accuracy, losses = self.score(candidates)
+        at = int(np.lexsort((*losses.T[::-1], -accuracy))[0])
+        return at, Candidate(candidates[at], float(accuracy[at]), tuple(losses[at].tolist()))
+
+    def _counted(self, which: IntArray, chosen: NDArray[np.bool_]) -> FloatArray:
         """Return how often each pattern is chosen, (outputs, patterns)."""
         flat, size = which.ravel(), len(self._patterns)
         return np.array([np.bincount(flat, column, size) for column in chosen.T], float)
 
-    def _losses(self, sums: NDArray[np.floating], output: int) -> NDArray[np.float64]:
+    def _losses(self, sums: RealArray, output: int) -> FloatArray:
         """Return wrong votes and analog loss (..., 2) of the neurons (...) of one output."""
         up, down = self._up[output], self._down[output]
         votes = sign(sums).mean(axis=-1, dtype=np.float64)
@@ -140,7 +152,7 @@ class Extractor:
 
     @classmethod
     def restored(
-        cls, architecture: Architecture, scorer: Scorer, networks: NDArray[np.int8], best: Candidate
+        cls, architecture: Architecture, scorer: Scorer, networks: BitArray, best: Candidate
     ) -> Self:
         """Go on after these networks (K, n_bits) were seen."""
         extractor = cls(architecture, scorer)
@@ -153,27 +165,24 @@ class Extractor:
         """Number of different networks seen."""
         return len(self._seen)
 
-    def add(self, bits: NDArray[np.int8]) -> Candidate:
+    def add(self, bits: BitArray) -> Candidate:
         """Score the parameter bits of samples (samples, n_bits or more); return the best so far."""
         parameters = np.unique(bits[:, : self._architecture.n_bits], axis=0)
         new = [row for row in parameters if row.tobytes() not in self._seen]
         if new:
             self._see(new)
-            self._best = self._better(QuantizedNetwork.from_bits(self._architecture, np.array(new)))
+            networks = QuantizedNetwork.from_bits(self._architecture, np.array(new))
+            _, candidate = self._scorer.best(networks)
+            best = self._best or candidate
+            self._best = candidate if candidate.rank < best.rank else best
         if self._best is None:
             raise TrainingError("the oracle returned no sample")
         return self._best
 
-    def seen(self, count: int) -> NDArray[np.int8]:
+    def seen(self, count: int) -> BitArray:
         """Return the first different networks that were seen, int8, shape (count, n_bits)."""
         joined = b"".join(islice(self._seen, count))
         return np.frombuffer(joined, np.int8).reshape(count, self._architecture.n_bits)
 
-    def _see(self, networks: Iterable[NDArray[np.int8]]) -> None:
+    def _see(self, networks: Iterable[BitArray]) -> None:
         self._seen.update((row.tobytes(), None) for row in networks)
-
-    def _better(self, networks: QuantizedNetwork) -> Candidate:
-        accuracy, losses = self._scorer.score(networks)
-        at = int(np.lexsort((*losses.T[::-1], -accuracy))[0])
-        candidate = Candidate(networks[at], float(accuracy[at]), tuple(losses[at].tolist()))
-        return candidate if self._best is None else min(self._best, candidate, key=lambda c: c.rank)

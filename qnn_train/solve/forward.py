@@ -1,4 +1,4 @@
-r"""A forward pass kept with all its sums, and how far outputs move with each of them.
+r"""A forward pass kept with all its sums, how outputs move with them, and losses of candidates.
 
 The derivative of an activation is taken of the spline smeared with a logistic bell of a certain
 width, so that a neuron beyond a knot, or one with a sign, still feels where to go:
@@ -17,23 +17,31 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
+from qnn_train.network import Architecture, QuantizedNetwork, Spline
 from qnn_train.network.network import margin_of
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from qnn_train.network import Architecture, QuantizedNetwork, Spline
+    from qnn_train.arrays import BitArray, Float32Array, FloatArray
     from qnn_train.solve.blocks import Block
+    from qnn_train.solve.losses import BatchLoss
 
-__all__ = ["ForwardPass", "NetworkParameters", "sensitivities", "slope_of", "smeared_slope"]
+__all__ = [
+    "ForwardPass",
+    "NetworkParameters",
+    "candidate_losses",
+    "race",
+    "sensitivities",
+    "slope_of",
+    "smeared_slope",
+]
 
 
 @dataclass(frozen=True, eq=False)
 class NetworkParameters:
     """Weights (outputs, inputs) and biases (outputs,) of every layer, as float32 for BLAS."""
 
-    weights: tuple[NDArray[np.float32], ...]
-    biases: tuple[NDArray[np.float32], ...]
+    weights: tuple[Float32Array, ...]
+    biases: tuple[Float32Array, ...]
 
     @classmethod
     def of(cls, network: QuantizedNetwork) -> Self:
@@ -44,31 +52,17 @@ class NetworkParameters:
 
 @dataclass(frozen=True, eq=False)
 class ForwardPass:
-    """What a network makes of a batch.
-
-    Attributes
-    ----------
-    inputs : tuple of float32 array, each of shape (samples, inputs)
-        What each layer reads.
-    sums : tuple of float32 array, each of shape (samples, outputs)
-        Pre-activations.
-    margins : float32 array, shape (samples, outputs)
-    spreads : tuple of float
-        Root mean square of the sums of each layer, at least 1.
-    """
+    """What a network makes of a batch."""
 
     architecture: Architecture
-    inputs: tuple[NDArray[np.float32], ...]
-    sums: tuple[NDArray[np.float32], ...]
-    margins: NDArray[np.float32]
-    spreads: tuple[float, ...]
+    inputs: tuple[Float32Array, ...]  # each (samples, inputs); what each layer reads
+    sums: tuple[Float32Array, ...]  # each (samples, outputs); pre-activations
+    margins: Float32Array  # shape (samples, outputs)
+    spreads: tuple[float, ...]  # root mean square of the sums of each layer, at least 1
 
     @classmethod
     def of(
-        cls,
-        architecture: Architecture,
-        parameters: NetworkParameters,
-        features: NDArray[np.float32],
+        cls, architecture: Architecture, parameters: NetworkParameters, features: Float32Array
     ) -> Self:
         """Run `features` (samples, n_inputs) through all layers."""
         inputs, sums = [features], []
@@ -88,18 +82,14 @@ class ForwardPass:
         return type(self)(self.architecture, inputs, sums, self.margins[start:stop], self.spreads)
 
 
-def margins(architecture: Architecture, last: NDArray[np.float32]) -> NDArray[np.float32]:
+def margins(architecture: Architecture, last: Float32Array) -> Float32Array:
     """Return the margins (samples, outputs) of the last sums, with an axis even for one output."""
     return margin_of(architecture, last).reshape(len(last), architecture.n_outputs)
 
 
 def sensitivities(
-    run: ForwardPass,
-    parameters: NetworkParameters,
-    block: Block,
-    scale: NDArray[np.float32],
-    width: float,
-) -> list[NDArray[np.float32]]:
+    run: ForwardPass, parameters: NetworkParameters, block: Block, scale: Float32Array, width: float
+) -> list[Float32Array]:
     """Return by how much the outputs move with the sums of a block's units and of those behind it.
 
     Parameters
@@ -129,9 +119,7 @@ def sensitivities(
     return found
 
 
-def slope_of(
-    run: ForwardPass, layer: int, width: float, units: slice | list[int]
-) -> NDArray[np.float32]:
+def slope_of(run: ForwardPass, layer: int, width: float, units: slice | list[int]) -> Float32Array:
     """Return the smeared slope at the sums of units, `width` in units of the layer's spread."""
     activation = run.architecture.layers[layer].activation
     return smeared_slope(activation, run.sums[layer][:, units], width * run.spreads[layer])
@@ -141,7 +129,7 @@ def _columns(units: tuple[int, ...] | None) -> slice | list[int]:
     return slice(None) if units is None else list(units)
 
 
-def smeared_slope(spline: Spline, z: NDArray[np.float32], width: float) -> NDArray[np.float32]:
+def smeared_slope(spline: Spline, z: Float32Array, width: float) -> Float32Array:
     """Return the derivative of `spline` smeared over `width`, at z (...)."""
     slope = np.full(z.shape, spline.slopes[0], dtype=np.float32)
     for i, knot in enumerate(spline.knots):
@@ -153,3 +141,81 @@ def smeared_slope(spline: Spline, z: NDArray[np.float32], width: float) -> NDArr
         if jump:
             slope += np.float32(jump / width) * cumulative * (1 - cumulative)
     return slope
+
+
+HEAT = 8
+SCREENED = 1000
+
+
+def race(
+    run: ForwardPass, network: BitArray, block: Block, candidates: BitArray, loss: BatchLoss
+) -> tuple[BitArray, FloatArray]:
+    """Return the best candidates and their losses on the batch, after a heat on a part of it.
+
+    The first eighth of the batch, and at least 1,000 images, choose an eighth of the candidates.
+    Parameters as of `candidate_losses`; the samples of the batch are in random order.
+    """
+    samples = len(loss.targets)
+    part = max(SCREENED, samples // HEAT)
+    keep = max(HEAT, len(candidates) // HEAT)
+    if 2 * part <= samples and keep < len(candidates):
+        heat = candidate_losses(run.rows(0, part), network, block, candidates, loss.rows(0, part))
+        candidates = candidates[np.argsort(heat, kind="stable")[:keep]]
+    return candidates, candidate_losses(run, network, block, candidates, loss)
+
+
+def candidate_losses(
+    run: ForwardPass, network: BitArray, block: Block, candidates: BitArray, loss: BatchLoss
+) -> FloatArray:
+    """Return the mean loss of each candidate; the exact forward pass from the block on.
+
+    Parameters
+    ----------
+    run : ForwardPass
+        Of the network that all candidates are like, on the batch.
+    network : int8 array, shape (n_bits,)
+        Its bits.
+    candidates : int8 array, shape (candidates, n_bits)
+    loss : BatchLoss
+    """
+    before = NetworkParameters.of(QuantizedNetwork.from_bits(run.architecture, network))
+    after = NetworkParameters.of(QuantizedNetwork.from_bits(run.architecture, candidates))
+    rest = _without(run, before, block)
+    every = range(len(candidates))
+    return np.array([loss.mean(_margins(run, after, block, rest, index)) for index in every])
+
+
+def _without(run: ForwardPass, before: NetworkParameters, block: Block) -> Float32Array:
+    """Return what stays of the sums the block's neurons add to."""
+    units = list(block.units)
+    if block.layer + 1 < len(run.sums):
+        adding = run.inputs[block.layer + 1][:, units]
+        added = adding @ before.weights[block.layer + 1][:, units].T
+        return np.subtract(run.sums[block.layer + 1], added, dtype=np.float32)
+    if run.architecture.readout is None:
+        activation = run.architecture.layers[block.layer].activation
+        votes = activation(run.sums[block.layer][:, units]).sum(axis=1)[:, None]
+        return run.margins - votes.astype(np.float32)
+    return run.sums[block.layer]
+
+
+def _margins(
+    run: ForwardPass, after: NetworkParameters, block: Block, rest: Float32Array, index: int
+) -> Float32Array:
+    units, layers = list(block.units), run.architecture.layers
+    weights = after.weights[block.layer][index, units]
+    sums = run.inputs[block.layer] @ weights.T + after.biases[block.layer][index, units]
+    if block.layer + 1 == len(layers) and run.architecture.readout is not None:
+        if len(units) == rest.shape[1]:
+            return sums
+        changed = rest.copy()
+        changed[:, units] = sums
+        return changed
+    activations = layers[block.layer].activation(sums)
+    if block.layer + 1 == len(layers):
+        return rest + activations.sum(axis=1)[:, None]
+    sums = rest + activations @ after.weights[block.layer + 1][index][:, units].T
+    for layer in range(block.layer + 2, len(layers)):
+        activations = layers[layer - 1].activation(sums)
+        sums = activations @ after.weights[layer][index].T + after.biases[layer][index]
+    return margins(run.architecture, sums)

@@ -23,17 +23,15 @@ import numpy as np
 
 from qnn_train.errors import TrainingError
 from qnn_train.solve.iterate import Iterate
-from qnn_train.solve.lifting import LiftedProblem
-from qnn_train.solve.parallel import minimize_all
+from qnn_train.solve.lifting import CoupledProblem
+from qnn_train.solve.oracle import Answer, Oracle, minimize_all
 from qnn_train.solve.penalty import default_weight, penalty_gradient
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from numpy.typing import NDArray
-
+    from qnn_train.arrays import BitArray, FloatArray
     from qnn_train.program.qcbo import Parts
-    from qnn_train.solve.oracle import Answer, Oracle
 
 __all__ = ["HedgingState", "RhoSchedule", "period", "progressive_hedging"]
 
@@ -89,9 +87,9 @@ class HedgingState:
 
     step: int
     calls: int
-    copies: NDArray[np.int8]
-    mean: NDArray[np.float64]
-    multipliers: NDArray[np.float64]
+    copies: BitArray
+    mean: FloatArray
+    multipliers: FloatArray
     rho: float
     circles: int
     history: tuple[bytes, ...]
@@ -143,7 +141,7 @@ def progressive_hedging(
     weights = [default_weight(one) if weight is None else weight for one in parts.programs]
     pairs = zip(parts.programs, weights, strict=True)
     forms = [penalty_gradient(program, one) for program, one in pairs]
-    problems = [LiftedProblem.lift(program) for program in parts.programs]
+    problem = CoupledProblem.lift(parts)
     state = HedgingState.start(parts) if state is None else state
     for _ in count():
         strength = schedule.at(state.step, state.circles)
@@ -151,7 +149,19 @@ def progressive_hedging(
         tilted = [_tilted(form, one) for form, one in zip(forms, linear, strict=True)]
         answers = minimize_all(oracle, tilted)
         state = _moved(state, answers, strength)
-        yield _iterate(parts, problems, answers, state)
+        pairs = zip(parts.programs, answers, strict=True)
+        atom = np.concatenate([answer.best for answer in answers])
+        yield Iterate(
+            step=state.step,
+            calls=state.calls,
+            bits=problem.found(answers),
+            atom=atom,
+            objective=sum(float(program.objective(answer.best)) for program, answer in pairs),
+            infeasibility=float(np.linalg.norm(problem.image(atom))),
+            gap=float("nan"),
+            bound=float("nan"),
+            state=state,
+        )
 
 
 def period(history: tuple[bytes, ...]) -> int:
@@ -181,32 +191,8 @@ def _moved(state: HedgingState, answers: list[Answer], rho: float) -> HedgingSta
     )
 
 
-def _tilted(form: NDArray[np.float64], linear: NDArray[np.float64]) -> NDArray[np.float64]:
+def _tilted(form: FloatArray, linear: FloatArray) -> FloatArray:
     tilted = form.copy()
     tilted[0, 1 : len(linear) + 1] += 0.5 * linear
     tilted[1 : len(linear) + 1, 0] += 0.5 * linear
     return tilted
-
-
-def _iterate(
-    parts: Parts, problems: list[LiftedProblem], answers: list[Answer], state: HedgingState
-) -> Iterate[HedgingState]:
-    images = [problem.image(answer.best) for problem, answer in zip(problems, answers, strict=True)]
-    deviation = (state.copies - state.mean).ravel()
-    objectives = [
-        float(program.objective(answer.best))
-        for program, answer in zip(parts.programs, answers, strict=True)
-    ]
-    rounded = (state.mean >= 0.5).astype(np.int8)
-    shared = [answer.bits[:, : parts.shared] for answer in answers]
-    return Iterate(
-        step=state.step,
-        calls=state.calls,
-        bits=np.concatenate([rounded[None], *shared]),
-        atom=np.concatenate([answer.best for answer in answers]),
-        objective=sum(objectives),
-        infeasibility=float(np.linalg.norm(np.concatenate([*images, deviation]))),
-        gap=float("nan"),
-        bound=float("nan"),
-        state=state,
-    )

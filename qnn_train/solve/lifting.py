@@ -1,4 +1,4 @@
-r"""The lifted problem: a quadratic program in bits as a linear one in matrices.
+r"""The lifted problem, whole or in parts: a quadratic program in bits as a linear one in matrices.
 
 With :math:`w = (1; x)` and :math:`W = ww^T`,
 
@@ -17,22 +17,25 @@ needs.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import scipy.sparse as sp
 
+from qnn_train.errors import TrainingError
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import ArrayLike, NDArray
-
+    from qnn_train.arrays import Array, ArrayLike, BitArray, FloatArray, IntArray
     from qnn_train.program import Gates, LinearConstraints, Products, Qcbo
+    from qnn_train.program.qcbo import Parts
     from qnn_train.solve.oracle import Answer
 
-__all__ = ["LiftedProblem"]
+__all__ = ["CoupledProblem", "LiftedProblem", "Moments"]
+
 
 POWER_ITERATIONS = 100
 
@@ -53,7 +56,7 @@ class LiftedProblem:
         A flattened symmetric matrix of norm 1 for each product, then for each gate.
     """
 
-    C: NDArray[np.float64]
+    C: FloatArray
     objective_scale: float
     H: Any
     R: Any
@@ -62,10 +65,7 @@ class LiftedProblem:
     def lift(cls, qcbo: Qcbo) -> Self:
         """Lift a program and scale it."""
         C = np.block(
-            [
-                [np.array([[qcbo.constant]]), 0.5 * qcbo.c[None, :]],
-                [0.5 * qcbo.c[:, None], qcbo.Q],
-            ]
+            [[np.array([[qcbo.constant]]), 0.5 * qcbo.c[None, :]], [0.5 * qcbo.c[:, None], qcbo.Q]]
         )
         norm = float(np.linalg.norm(C)) or 1.0
         R = _rosenberg(qcbo.products, len(C))
@@ -88,7 +88,7 @@ class LiftedProblem:
         ones = np.flatnonzero(with_one(atom))
         return float(self.C[np.ix_(ones, ones)].sum())
 
-    def image(self, atom: ArrayLike) -> NDArray[np.float64]:
+    def image(self, atom: ArrayLike) -> FloatArray:
         """Return 𝒜 wwᵀ for bits (n,); float64, shape (m + k,), never negative."""
         w = with_one(atom)
         rows, places, values = self._products
@@ -96,19 +96,19 @@ class LiftedProblem:
         products = np.bincount(rows, values * w[first] * w[second], self.R.shape[0])
         return np.concatenate([(self.H @ w) ** 2, products.astype(np.float64)])
 
-    def residual(self, W: NDArray[np.float64]) -> NDArray[np.float64]:
+    def residual(self, W: FloatArray) -> FloatArray:
         """Return 𝒜W for any symmetric W (p, p); the slow way, to check the fast one."""
         squared = self.H.multiply(self.H @ W).sum(axis=1)
         return np.concatenate([np.asarray(squared).ravel(), self.R @ W.ravel()])
 
-    def adjoint(self, z: NDArray[np.float64]) -> NDArray[np.float64]:
+    def adjoint(self, z: FloatArray) -> FloatArray:
         """Return 𝒜ᵀz = Hᵀ diag(z) H + Σ z_k R_k, symmetric, shape (p, p)."""
         total = np.zeros_like(self.C)
         where, entries = self._pattern
         total.reshape(-1)[where] = entries @ z
         return total
 
-    def gradient(self, z: NDArray[np.float64]) -> NDArray[np.float64]:
+    def gradient(self, z: FloatArray) -> FloatArray:
         """Return C + 𝒜ᵀz, shape (p, p)."""
         total = self.C.copy()
         where, entries = self._pattern
@@ -116,11 +116,11 @@ class LiftedProblem:
         total.reshape(-1)[where] += entries @ z
         return total
 
-    def gradients(self, z: NDArray[np.float64]) -> list[NDArray[np.float64]]:
+    def gradients(self, z: FloatArray) -> list[FloatArray]:
         """Return the only gradient, as a list."""
         return [self.gradient(z)]
 
-    def found(self, answers: Sequence[Answer]) -> NDArray[np.int8]:
+    def found(self, answers: Sequence[Answer]) -> BitArray:
         """Return every sample, the best first."""
         return answers[0].bits
 
@@ -130,7 +130,7 @@ class LiftedProblem:
         return self.size**2 * self.squared_norm()
 
     @cached_property
-    def _pattern(self) -> tuple[NDArray[np.int64], Any]:
+    def _pattern(self) -> tuple[IntArray, Any]:
         """Where 𝒜ᵀz may differ from 0, in flat positions, and what z does there (CSR)."""
         squares = _outer_rows(self.H)
         rows = sp.vstack([squares, self.R], format="csr") if self.R.shape[0] else squares
@@ -139,7 +139,7 @@ class LiftedProblem:
         return where, sp.csr_array(columns[:, where].T)
 
     @cached_property
-    def _products(self) -> tuple[NDArray, NDArray, NDArray]:
+    def _products(self) -> tuple[Array, Array, Array]:
         """Row, places (2, nnz) and value of every entry of R."""
         entries = self.R.tocoo()
         places = np.divmod(entries.coords[1].astype(np.int64), self.size)
@@ -157,7 +157,7 @@ class LiftedProblem:
         return norm
 
 
-def with_one(atom: ArrayLike) -> NDArray[np.float64]:
+def with_one(atom: ArrayLike) -> FloatArray:
     """Return w = (1; x)."""
     return np.concatenate([[1.0], np.asarray(atom, dtype=np.float64)])
 
@@ -197,9 +197,7 @@ def _gates(gates: Gates, size: int) -> Any:
     return _symmetric([(r, r, 0.5 * opens / norm), (r, g, (0.5 - opens) / norm)], size)
 
 
-def _symmetric(
-    entries: list[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]], size: int
-) -> Any:
+def _symmetric(entries: list[tuple[IntArray, IntArray, FloatArray]], size: int) -> Any:
     """Rows with the k-th value of each entry at (a_k, b_k) and at (b_k, a_k)."""
     values, rows, columns = [], [], []
     for first, second, value in entries:
@@ -211,3 +209,134 @@ def _symmetric(
     count = len(entries[0][2])
     data = np.concatenate(values)
     return sp.csr_array(sp.coo_array((data, where), shape=(count, size * size)))
+
+
+@dataclass(frozen=True, eq=False)
+class Moments:
+    """P_k: first moments of the shared bits, or first and second."""
+
+    shared: int  # d, the number of shared bits
+    order: int
+
+    def __post_init__(self) -> None:
+        if self.order not in {1, 2}:
+            raise TrainingError(f"moments of order {self.order}", hint="1 or 2")
+
+    def __len__(self) -> int:
+        return len(self._pairs[0])
+
+    def of(self, bits: FloatArray) -> FloatArray:
+        """Return the moments of one vector of bits (n,)."""
+        w = np.concatenate([[1.0], bits[: self.shared]])
+        first, second = self._pairs
+        return w[first] * w[second]
+
+    def adjoint(self, z: FloatArray, size: int) -> FloatArray:
+        """Return Pᵀz, symmetric, shape (size, size)."""
+        G = np.zeros((size, size))
+        G[self._pairs] = 0.5 * z
+        return G + G.T
+
+    @cached_property
+    def _pairs(self) -> tuple[IntArray, IntArray]:
+        """Places in w = (1; x) of the factors: of each bit alone, then of each product of two."""
+        first, second = np.triu_indices(self.shared + 1, 1)  # row 0 are the bits alone
+        count = len(first) if self.order == 2 else self.shared
+        return first[:count], second[:count]
+
+
+@dataclass(frozen=True, eq=False)
+class CoupledProblem:
+    r"""Parts with their own copies of the parameters, coupled by moments (DLBO).
+
+    .. math:: \min \sum_s \langle C_s, W_s\rangle \quad\text{subject to}\quad \mathcal A_s W_s = 0,
+              \qquad P_k(W_s) = Z,\qquad W_s \in \operatorname{conv}\{ww^T\}
+
+    :math:`P_1` are the first moments of the shared bits, the mean of each; :math:`P_2` the second
+    as well, the mean of each product of two. Z being free, :math:`P_k(W_s) - \bar P_k` is what must
+    vanish, with the mean over parts. Any solution of the whole gives one of the parts, so that the
+    optimum is a lower bound of the whole program's, the higher the more moments.
+
+    Decomposed Lower-Bound Optimization, its coupling by moments and its being a bound are the
+    paper's (arXiv:2506.18240, a later version, as far as its abstract tells). That Z is the mean,
+    and that the descent is `conditional_gradient` over the product of all parts, are ours: G of a
+    part is :math:`C_s + \mathcal A_s^T z_s + P_k^T z'_s`, and the :math:`z'_s` add up to zero, so
+    that the sum of the oracles' minima is a lower bound at every step. Make one with `lift`.
+
+    Attributes
+    ----------
+    problems : tuple of LiftedProblem
+        With one scale of the objectives, so that their sum is the whole.
+    moments : Moments
+    sizes : tuple of int
+        Bits of each part.
+    """
+
+    problems: tuple[LiftedProblem, ...]
+    moments: Moments
+    sizes: tuple[int, ...]
+
+    @classmethod
+    def lift(cls, parts: Parts, *, order: int = 1) -> Self:
+        """Lift every part and couple them by moments up to `order`, 1 or 2."""
+        lifted = [LiftedProblem.lift(program) for program in parts.programs]
+        norms = [float(np.linalg.norm(one.C)) * one.objective_scale for one in lifted]
+        scale = float(np.linalg.norm(norms)) or 1.0
+        problems = tuple(
+            replace(one, C=one.C * (one.objective_scale / scale), objective_scale=scale)
+            for one in lifted
+        )
+        sizes = tuple(program.n_bits for program in parts.programs)
+        return cls(problems, Moments(parts.shared, order), sizes)
+
+    @property
+    def n_constraints(self) -> int:
+        """Constraints of all parts, then the deviations of their moments."""
+        own = sum(problem.n_constraints for problem in self.problems)
+        return own + len(self.problems) * len(self.moments)
+
+    @property
+    def objective_scale(self) -> float:
+        """Objective per unit of the sum of ⟨C_s, W_s⟩."""
+        return self.problems[0].objective_scale
+
+    @property
+    def reach(self) -> float:
+        """α² ‖𝒜‖², by α the sum of all sizes and ‖𝒜‖² at most the largest part's, plus 1."""
+        norm = max(problem.squared_norm() for problem in self.problems)
+        return sum(problem.size for problem in self.problems) ** 2 * (norm + 1.0)
+
+    def gradients(self, z: FloatArray) -> list[FloatArray]:
+        """Return the gradient of each part."""
+        own, moments = self._split(z)
+        return [
+            problem.gradient(of_part) + self.moments.adjoint(pull, problem.size)
+            for problem, of_part, pull in zip(self.problems, own, moments, strict=True)
+        ]
+
+    def objective(self, atom: ArrayLike) -> float:
+        """Return the sum over parts of the objective at their bits."""
+        pairs = zip(self.problems, self._bits(atom), strict=True)
+        return sum(problem.objective(bits) for problem, bits in pairs)
+
+    def image(self, atom: ArrayLike) -> FloatArray:
+        """Return what must vanish: every part's constraints, then deviations of moments."""
+        bits = self._bits(atom)
+        own = [problem.image(one) for problem, one in zip(self.problems, bits, strict=True)]
+        moments = np.array([self.moments.of(one.astype(np.float64)) for one in bits])
+        return np.concatenate([*own, (moments - moments.mean(axis=0)).ravel()])
+
+    def found(self, answers: Sequence[Answer]) -> BitArray:
+        """Return the shared bits of every part's samples, and a vote of their best."""
+        shared = self.moments.shared
+        best = np.array([answer.best[:shared] for answer in answers])
+        vote = (2 * best.sum(axis=0) >= len(best)).astype(np.int8)
+        return np.concatenate([vote[None], *(answer.bits[:, :shared] for answer in answers)])
+
+    def _bits(self, atom: ArrayLike) -> list[Array]:
+        return np.split(np.asarray(atom), np.cumsum(self.sizes)[:-1])
+
+    def _split(self, z: FloatArray) -> tuple[list[Array], FloatArray]:
+        ends = np.cumsum([problem.n_constraints for problem in self.problems])
+        *own, moments = np.split(z, ends)
+        return own, moments.reshape(len(self.problems), len(self.moments))

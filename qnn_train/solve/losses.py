@@ -26,16 +26,18 @@ targets t, 1 for the right output and 0 elsewhere,
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 import numpy as np
 
 from qnn_train.network.network import second_class
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, NDArray
+    from qnn_train.arrays import ArrayLike, Float32Array, FloatArray, RealArray
+
 
 __all__ = [
+    "BatchLoss",
     "CrossEntropy",
     "DescentLoss",
     "Expansion",
@@ -70,10 +72,10 @@ class Expansion:
         u; None for zero.
     """
 
-    scale: NDArray[np.float32]
-    gradient: NDArray[np.float32]
-    diagonal: NDArray[np.float32]
-    rank_one: NDArray[np.float32] | None = None
+    scale: Float32Array
+    gradient: Float32Array
+    diagonal: Float32Array
+    rank_one: Float32Array | None = None
 
     def rows(self, start: int, stop: int) -> Expansion:
         """Return the expansion of some of the samples."""
@@ -93,32 +95,45 @@ class DescentLoss(Protocol):
     carries from step to step, for a loss that needs it.
     """
 
-    @property
-    def free_offset(self) -> bool:
-        """Whether an offset of each output is fitted to each network: constants cost nothing."""
-        ...
+    # Whether an offset of each output is fitted to each network: constants cost nothing.
+    free_offset: ClassVar[bool]
 
-    def targets_of(self, labels: ArrayLike, n_outputs: int) -> NDArray[np.float32]:
+    def targets_of(self, labels: ArrayLike, n_outputs: int, /) -> Float32Array:
         """Return the targets that labels mean, float32."""
         ...
 
-    def rescaled(
-        self, margins: NDArray[np.floating], targets: NDArray[np.float32], scale: float
-    ) -> float:
+    def rescaled(self, margins: RealArray, targets: Float32Array, scale: float, /) -> float:
         """Return the scale to go on with; the one before is 0 at the beginning."""
         ...
 
-    def mean(
-        self, margins: NDArray[np.floating], targets: NDArray[np.float32], scale: float
-    ) -> float:
+    def mean(self, margins: RealArray, targets: Float32Array, scale: float, /) -> float:
         """Return the mean loss over samples."""
         ...
 
-    def expand(
-        self, margins: NDArray[np.float32], targets: NDArray[np.float32], scale: float
-    ) -> Expansion:
+    def expand(self, margins: Float32Array, targets: Float32Array, scale: float, /) -> Expansion:
         """Return the loss of each sample around its margins."""
         ...
+
+
+@dataclass(frozen=True, eq=False)
+class BatchLoss:
+    """A loss on the targets of a batch, at the scale that the descent carries."""
+
+    loss: DescentLoss
+    targets: Float32Array  # shape (samples, outputs)
+    scale: float
+
+    def rows(self, start: int, stop: int) -> BatchLoss:
+        """Return the loss on some of the samples."""
+        return replace(self, targets=self.targets[start:stop])
+
+    def mean(self, margins: RealArray) -> float:
+        """Return the mean loss of margins (samples, outputs)."""
+        return self.loss.mean(margins, self.targets, self.scale)
+
+    def expand(self, margins: Float32Array) -> Expansion:
+        """Return the loss of each sample around its margins."""
+        return self.loss.expand(margins, self.targets, self.scale)
 
 
 @dataclass(frozen=True)
@@ -128,41 +143,25 @@ class SquaredError:
     It needs no scale from the descent, which is 1 throughout.
     """
 
-    @property
-    def free_offset(self) -> bool:
-        """True: its offset is found for each network."""
-        return True
+    free_offset: ClassVar[bool] = True
 
-    def targets_of(self, labels: ArrayLike, n_outputs: int) -> NDArray[np.float32]:
+    def targets_of(self, labels: ArrayLike, n_outputs: int) -> Float32Array:
         """Return real labels, (samples,) or (samples, outputs), with an axis of outputs."""
         given = np.asarray(labels, np.float32)
         return given.reshape(len(given), n_outputs)
 
-    def rescaled(
-        self,
-        margins: NDArray[np.floating],  # noqa: ARG002  it finds its own scale
-        targets: NDArray[np.float32],  # noqa: ARG002
-        scale: float,  # noqa: ARG002
-    ) -> float:
+    def rescaled(self, _margins: RealArray, _targets: Float32Array, _scale: float) -> float:
         """Return 1."""
         return 1.0
 
-    def mean(
-        self,
-        margins: NDArray[np.floating],
-        targets: NDArray[np.float32],
-        scale: float = 1.0,  # noqa: ARG002  it finds its own
-    ) -> float:
+    def mean(self, margins: RealArray, targets: Float32Array, _scale: float = 1.0) -> float:
         """Return the loss, summed over outputs."""
         both, of_margins, of_targets = _moments(margins, targets)
         explained = np.divide(both**2, of_margins, out=np.zeros_like(both), where=of_margins > 0)
         return float(0.5 * np.sum(of_targets - explained))
 
     def expand(
-        self,
-        margins: NDArray[np.float32],
-        targets: NDArray[np.float32],
-        scale: float = 1.0,  # noqa: ARG002  it finds its own
+        self, margins: Float32Array, targets: Float32Array, _scale: float = 1.0
     ) -> Expansion:
         """Return the loss at a kept scale, the offset free."""
         both, of_margins, of_targets = _moments(margins, targets)
@@ -178,18 +177,10 @@ class SquaredError:
         )
 
 
-def fitted_line(
-    margins: NDArray[np.floating], targets: NDArray[np.floating]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def fitted_line(margins: RealArray, targets: RealArray) -> tuple[FloatArray, FloatArray]:
     """Return scale and offset of each output, by least squares; a scale of 0 where margins agree.
 
-    Parameters
-    ----------
-    margins, targets : array, shape (samples, outputs)
-
-    Returns
-    -------
-    two float64 arrays, shape (outputs,)
+    Of margins and targets (samples, outputs); two arrays, shape (outputs,).
     """
     both, of_margins, _ = _moments(margins, targets)
     scale = np.divide(both, of_margins, out=np.zeros_like(both), where=of_margins > 0)
@@ -197,16 +188,14 @@ def fitted_line(
     return scale, of_target - scale * of_margin
 
 
-def _moments(
-    margins: NDArray[np.floating], targets: NDArray[np.floating]
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+def _moments(margins: RealArray, targets: RealArray) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Return the covariance, and the variances of margins and targets, of each output."""
     m, t = _centred(margins), _centred(targets)
     both, of_margins, of_targets = ((a * b).mean(axis=0) for a, b in ((m, t), (m, m), (t, t)))
     return both, of_margins, of_targets
 
 
-def _centred(values: NDArray[np.floating]) -> NDArray[np.float64]:
+def _centred(values: RealArray) -> FloatArray:
     return values - values.mean(axis=0, dtype=np.float64)
 
 
@@ -214,18 +203,13 @@ def _centred(values: NDArray[np.floating]) -> NDArray[np.float64]:
 class CrossEntropy:
     """The loss of classes; the scale is that of the logits, in logits per margin."""
 
-    @property
-    def free_offset(self) -> bool:
-        """False: biases are bits of the network."""
-        return False
+    free_offset: ClassVar[bool] = False  # biases are bits of the network
 
-    def targets_of(self, labels: ArrayLike, n_outputs: int) -> NDArray[np.float32]:
+    def targets_of(self, labels: ArrayLike, n_outputs: int) -> Float32Array:
         """Return what each output should be, see `targets_of`."""
         return targets_of(labels, n_outputs)
 
-    def rescaled(
-        self, margins: NDArray[np.floating], targets: NDArray[np.float32], scale: float
-    ) -> float:
+    def rescaled(self, margins: RealArray, targets: Float32Array, scale: float) -> float:
         """Return the best of a few scales around `scale`; where that is 0, a first guess."""
         margins, targets = margins[:SCALED_ON], targets[:SCALED_ON]
         if not scale:
@@ -233,21 +217,17 @@ class CrossEntropy:
         losses = [self.mean(margins, targets, s) for s in scale * RESCALING]
         return float(scale * RESCALING[int(np.argmin(losses))])
 
-    def mean(
-        self, margins: NDArray[np.floating], targets: NDArray[np.float32], scale: float
-    ) -> float:
+    def mean(self, margins: RealArray, targets: Float32Array, scale: float) -> float:
         """Return the mean loss of the logits, see `mean_loss`."""
         return mean_loss(np.float32(scale) * margins, targets)
 
-    def expand(
-        self, margins: NDArray[np.float32], targets: NDArray[np.float32], scale: float
-    ) -> Expansion:
+    def expand(self, margins: Float32Array, targets: Float32Array, scale: float) -> Expansion:
         """Return p - t, and diag(p) - p pᵀ."""
         p = probabilities(np.float32(scale) * margins)
         return Expansion(np.full(margins.shape[-1], scale, np.float32), p - targets, p, p)
 
 
-def targets_of(labels: ArrayLike, n_outputs: int) -> NDArray[np.float32]:
+def targets_of(labels: ArrayLike, n_outputs: int) -> Float32Array:
     """Return what each output should be, 0 or 1; float32, shape (samples, outputs).
 
     Parameters
@@ -262,7 +242,7 @@ def targets_of(labels: ArrayLike, n_outputs: int) -> NDArray[np.float32]:
     return (given.reshape(len(given), n_outputs) > 0).astype(np.float32)
 
 
-def probabilities(logits: NDArray[np.floating]) -> NDArray[np.float32]:
+def probabilities(logits: RealArray) -> Float32Array:
     """Return p of logits (..., outputs); float32."""
     if logits.shape[-1] == 1:
         return (0.5 + 0.5 * np.tanh(0.5 * logits)).astype(np.float32)
@@ -270,14 +250,14 @@ def probabilities(logits: NDArray[np.floating]) -> NDArray[np.float32]:
     return powers / powers.sum(axis=-1, keepdims=True)
 
 
-def error_rate(margins: NDArray[np.floating], targets: NDArray[np.float32]) -> float:
+def error_rate(margins: RealArray, targets: Float32Array) -> float:
     """Return the share of wrong answers, of margins and targets (samples, outputs)."""
     if margins.shape[-1] == 1:
         return float(np.mean(second_class(margins[:, 0]) != (targets[:, 0] > 0)))
     return float(np.mean(margins.argmax(axis=-1) != targets.argmax(axis=-1)))
 
 
-def mean_loss(logits: NDArray[np.floating], targets: NDArray[np.float32]) -> float:
+def mean_loss(logits: RealArray, targets: Float32Array) -> float:
     """Return the mean loss over samples, of logits and targets (samples, outputs)."""
     right = np.einsum("nc,nc->n", logits, targets)
     if logits.shape[-1] == 1:

@@ -2,28 +2,29 @@ r"""Oracles: :math:`G \mapsto \arg\min_x\ (1;x)^T G\,(1;x)` over bits."""
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections import deque
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 
-from cim_hal import CimError, IsingModel
-from qnn_train.errors import AssemblyError
+from cim_hal import CimError, IsingModel, PumpSchedule, SampleSet
+from qnn_train.errors import AssemblyError, TrainingError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from numpy.typing import NDArray
-
-    from cim_hal import PumpSchedule, SampleSet
+    from qnn_train.arrays import BitArray, FloatArray
 
 __all__ = [
     "Answer",
     "ExhaustiveOracle",
     "Oracle",
+    "PackedOracle",
+    "ParallelOracle",
     "Pending",
     "Sampler",
     "SessionOracle",
@@ -31,9 +32,11 @@ __all__ = [
     "every_vector",
     "from_ising",
     "largest",
+    "minimize_all",
     "qubo_of",
     "to_ising",
 ]
+
 
 MAX_EXHAUSTIVE_BITS = 18
 
@@ -51,12 +54,12 @@ class Answer:
         Jobs of a machine it took.
     """
 
-    bits: NDArray[np.int8]
-    values: NDArray[np.float64]
+    bits: BitArray
+    values: FloatArray
     cost: int = 1
 
     @property
-    def best(self) -> NDArray[np.int8]:
+    def best(self) -> BitArray:
         """Bits of the least value, int8, shape (n,)."""
         return self.bits[0]
 
@@ -64,9 +67,22 @@ class Answer:
 class Oracle(Protocol):
     """Anything that minimizes a quadratic form over bits, perhaps not quite."""
 
-    def minimize(self, gradient: NDArray[np.float64]) -> Answer:
+    def minimize(self, gradient: FloatArray) -> Answer:
         """Answer for a symmetric `gradient` of shape (n + 1, n + 1)."""
         ...
+
+
+@runtime_checkable
+class ParallelOracle(Protocol):
+    """An oracle that takes independent problems together: several machines, or one large task."""
+
+    def minimize(self, gradient: FloatArray) -> Answer:
+        """Answer for one gradient."""
+        return self.minimize_all([gradient])[0]
+
+    @abstractmethod
+    def minimize_all(self, gradients: Sequence[FloatArray]) -> list[Answer]:
+        """Answer for each gradient, in their order."""
 
 
 class Pending(Protocol):
@@ -98,7 +114,7 @@ class Sampler(Protocol):
         ...
 
 
-def evaluate(gradient: NDArray[np.float64], bits: NDArray[np.int8], *, cost: int = 1) -> Answer:
+def evaluate(gradient: FloatArray, bits: BitArray, *, cost: int = 1) -> Answer:
     """Return an answer of given bits (samples, n), the best first."""
     Q, offset = qubo_of(gradient)
     vectors = bits.astype(np.float64)
@@ -107,14 +123,15 @@ def evaluate(gradient: NDArray[np.float64], bits: NDArray[np.int8], *, cost: int
     return Answer(bits[order], values[order], cost)
 
 
-def qubo_of(gradient: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
+def qubo_of(gradient: FloatArray) -> tuple[FloatArray, float]:
     """Return Q (n, n) and c with xᵀQx + c = (1;x)ᵀ G (1;x)."""
     Q = gradient[1:, 1:].copy()
     Q[np.diag_indices_from(Q)] += 2.0 * gradient[0, 1:]
     return Q, float(gradient[0, 0])
 
 
-class SessionOracle:
+@dataclass(eq=False)
+class SessionOracle(ParallelOracle):
     """An Ising machine as oracle: one job a call, every sample returned.
 
     Parameters
@@ -137,38 +154,23 @@ class SessionOracle:
         Calls that were made before, where a training goes on.
     """
 
-    def __init__(
-        self,
-        session: Sampler,
-        *,
-        n_runs: int,
-        seed: int,
-        coupling_bits: int | None = None,
-        schedule: PumpSchedule | None = None,
-        settings: Mapping[str, float] | None = None,
-        ahead: int = 8,
-        calls: int = 0,
-    ) -> None:
-        self._session = session
-        self._ahead = ahead
-        self._n_runs = n_runs
-        self._seed = seed
-        self._coupling_bits = coupling_bits
-        self._schedule = schedule
-        self._settings = settings
-        self.calls = calls
+    session: Sampler
+    _: KW_ONLY
+    n_runs: int
+    seed: int
+    coupling_bits: int | None = None
+    schedule: PumpSchedule | None = None
+    settings: Mapping[str, float] | None = None
+    ahead: int = 8
+    calls: int = 0
 
-    def minimize(self, gradient: NDArray[np.float64]) -> Answer:
-        """Lower the gradient to the machine and sample it."""
-        return self.minimize_all([gradient])[0]
-
-    def minimize_all(self, gradients: Sequence[NDArray[np.float64]]) -> list[Answer]:
+    def minimize_all(self, gradients: Sequence[FloatArray]) -> list[Answer]:
         """Queue a job for each gradient, a few ahead, and collect them in order."""
         waiting: deque[Pending] = deque()
         answers = []
         try:
             for gradient in gradients:
-                if len(waiting) == self._ahead:
+                if len(waiting) == self.ahead:
                     answers.append(_collected(waiting))
                 waiting.append(self._submit(gradient))
             while waiting:
@@ -180,20 +182,21 @@ class SessionOracle:
             raise
         return answers
 
-    def _submit(self, gradient: NDArray[np.float64]) -> Pending:
+    def _submit(self, gradient: FloatArray) -> Pending:
         Q, offset = qubo_of(gradient)
-        job = self._session.submit(
+        job = self.session.submit(
             IsingModel.from_qubo(Q, offset),
-            self._schedule,
-            n_runs=self._n_runs,
-            seed=call_seed(self._seed, self.calls),
-            coupling_bits=self._coupling_bits,
-            settings=self._settings,
+            self.schedule,
+            n_runs=self.n_runs,
+            seed=call_seed(self.seed, self.calls),
+            coupling_bits=self.coupling_bits,
+            settings=self.settings,
         )
         self.calls += 1
         return job
 
 
+@dataclass(eq=False, kw_only=True)
 class ExhaustiveOracle:
     """Every vector of bits, the best first: the exact answer for few bits, and a witness.
 
@@ -203,10 +206,9 @@ class ExhaustiveOracle:
         Number of vectors returned.
     """
 
-    def __init__(self, *, n_samples: int = 1) -> None:
-        self._n_samples = n_samples
+    n_samples: int = 1
 
-    def minimize(self, gradient: NDArray[np.float64]) -> Answer:
+    def minimize(self, gradient: FloatArray) -> Answer:
         """Try all.
 
         Raises
@@ -219,11 +221,8 @@ class ExhaustiveOracle:
             raise AssemblyError(
                 f"{n} bits are too many to try all", hint=f"at most {MAX_EXHAUSTIVE_BITS}"
             )
-        Q, offset = qubo_of(gradient)
-        vectors = every_vector(n)
-        values = np.einsum("rn,rn->r", vectors @ Q, vectors) + offset
-        order = np.argsort(values, kind="stable")[: self._n_samples]
-        return Answer(vectors[order].astype(np.int8), values[order])
+        every = evaluate(gradient, every_vector(n))
+        return Answer(every.bits[: self.n_samples], every.values[: self.n_samples])
 
 
 def _collected(waiting: deque[Pending]) -> Answer:
@@ -234,9 +233,9 @@ def _collected(waiting: deque[Pending]) -> Answer:
 
 
 @lru_cache(maxsize=2)
-def every_vector(n_bits: int) -> NDArray[np.float64]:
-    """Return all vectors of bits, float64, shape (2^n, n)."""
-    return ((np.arange(2**n_bits)[:, None] >> np.arange(n_bits)) & 1).astype(np.float64)
+def every_vector(n_bits: int) -> BitArray:
+    """Return all vectors of bits, int8, shape (2^n, n)."""
+    return ((np.arange(2**n_bits)[:, None] >> np.arange(n_bits)) & 1).astype(np.int8)
 
 
 def call_seed(seed: int, call: int) -> int:
@@ -244,7 +243,7 @@ def call_seed(seed: int, call: int) -> int:
     return int(np.random.SeedSequence([seed, call]).generate_state(1)[0] >> 1)
 
 
-def to_ising(gradient: NDArray[np.float64]) -> NDArray[np.float64]:
+def to_ising(gradient: FloatArray) -> FloatArray:
     """Return M with (1;σ)ᵀ M (1;σ) = (1;x)ᵀ G (1;x) for x = (1 + σ)/2."""
     ising = 0.25 * gradient
     ising[0, 0] = gradient[0, 0] + gradient[0, 1:].sum() + 0.25 * gradient[1:, 1:].sum()
@@ -253,7 +252,7 @@ def to_ising(gradient: NDArray[np.float64]) -> NDArray[np.float64]:
     return ising
 
 
-def from_ising(ising: NDArray[np.float64]) -> NDArray[np.float64]:
+def from_ising(ising: FloatArray) -> FloatArray:
     """Return G of M, see `to_ising`."""
     gradient = 4.0 * ising
     gradient[0, 0] = ising[0, 0] - 2 * ising[0, 1:].sum() + ising[1:, 1:].sum()
@@ -262,6 +261,83 @@ def from_ising(ising: NDArray[np.float64]) -> NDArray[np.float64]:
     return gradient
 
 
-def largest(ising: NDArray[np.float64]) -> float:
+def largest(ising: FloatArray) -> float:
     """Return the largest coupling or field by magnitude."""
     return float(np.abs(np.triu(ising, 1)).max(initial=0.0))
+
+
+def minimize_all(oracle: Oracle, gradients: Sequence[FloatArray]) -> list[Answer]:
+    """Answer for each gradient: together where the oracle can, else one after the other."""
+    if isinstance(oracle, ParallelOracle):
+        return oracle.minimize_all(gradients)
+    return [oracle.minimize(gradient) for gradient in gradients]
+
+
+@dataclass(eq=False)
+class PackedOracle(ParallelOracle):
+    """Puts neighbouring problems together into a task as long as they fit.
+
+    The samples of a task are cut into blocks, each ranked by its own values: the best sample of one
+    may come from another run than that of the next. All blocks share one integer scale, so they
+    are scaled to equal largest coefficients first; this costs resolution.
+
+    Parameters
+    ----------
+    oracle : Oracle
+    max_bits : int
+        Bits of a task: the spins of the machine, one less where it has no field.
+    """
+
+    oracle: Oracle
+    max_bits: int
+
+    def minimize_all(self, gradients: Sequence[FloatArray]) -> list[Answer]:
+        """Answer for each gradient; the first of a task carries its cost.
+
+        Raises
+        ------
+        TrainingError
+            A problem with more bits than a task may have.
+        """
+        groups = self._groups([len(gradient) - 1 for gradient in gradients])
+        tasks = [block_diagonal([gradients[at] for at in group]) for group in groups]
+        answers = []
+        for group, answer in zip(groups, minimize_all(self.oracle, tasks), strict=True):
+            start = 0
+            for at in group:
+                stop = start + len(gradients[at]) - 1
+                cost = answer.cost if at == group[0] else 0
+                answers.append(evaluate(gradients[at], answer.bits[:, start:stop], cost=cost))
+                start = stop
+        return answers
+
+    def _groups(self, sizes: list[int]) -> list[list[int]]:
+        groups: list[list[int]] = []
+        room = 0
+        for at, size in enumerate(sizes):
+            if size > self.max_bits:
+                raise TrainingError(
+                    f"a problem of {size} bits for a task of {self.max_bits}",
+                    hint="fewer samples in a part, or a larger machine",
+                )
+            if size > room:
+                groups.append([])
+                room = self.max_bits
+            groups[-1].append(at)
+            room -= size
+        return groups
+
+
+def block_diagonal(gradients: Sequence[FloatArray]) -> FloatArray:
+    """Return G of all blocks side by side, each scaled to a largest Ising coefficient of 1."""
+    size = 1 + sum(len(gradient) - 1 for gradient in gradients)
+    joined = np.zeros((size, size))
+    start = 1
+    for gradient in gradients:
+        stop = start + len(gradient) - 1
+        scale = 1.0 / (largest(to_ising(gradient)) or 1.0)
+        joined[0, 0] += scale * gradient[0, 0]
+        joined[0, start:stop] = joined[start:stop, 0] = scale * gradient[0, 1:]
+        joined[start:stop, start:stop] = scale * gradient[1:, 1:]
+        start = stop
+    return joined

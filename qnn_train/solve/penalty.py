@@ -22,8 +22,7 @@ from qnn_train.solve.lifting import LiftedProblem
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from numpy.typing import NDArray
-
+    from qnn_train.arrays import FloatArray
     from qnn_train.program import Qcbo
     from qnn_train.solve.oracle import Oracle
 
@@ -114,7 +113,7 @@ def penalty_method(
         )
 
 
-def penalty_gradient(qcbo: Qcbo, weight: float) -> NDArray[np.float64]:
+def penalty_gradient(qcbo: Qcbo, weight: float) -> FloatArray:
     """Return G with (1;x)ᵀ G (1;x) the penalty form."""
     Q, constant = qcbo.penalized(weight)
     G = np.zeros((qcbo.n_bits + 1, qcbo.n_bits + 1))

@@ -8,47 +8,45 @@ thing, since its diagonal is far larger than its couplings. All values are those
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from cim_hal import max_level
 from qnn_train.errors import TrainingError
-from qnn_train.solve.oracle import Answer, evaluate, from_ising, largest, to_ising
-from qnn_train.solve.parallel import minimize_all
+from qnn_train.solve.oracle import (
+    Answer,
+    ParallelOracle,
+    evaluate,
+    from_ising,
+    largest,
+    minimize_all,
+    to_ising,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import NDArray
-
+    from qnn_train.arrays import FloatArray
     from qnn_train.solve.oracle import Oracle
 
 __all__ = ["NoisyOracle", "QuantizedOracle", "RandomOracle", "RandomizedOracle"]
 
 
-class _PerturbedOracle(ABC):
+class _PerturbedOracle(ParallelOracle):
     """Asks another oracle about a perturbed gradient."""
 
     def __init__(self, oracle: Oracle) -> None:
         self._oracle = oracle
 
     @abstractmethod
-    def _perturb(self, ising: NDArray[np.float64]) -> None:
-        """Change the Ising form (p, p) in place; its diagonal does not matter."""
+    def _perturbed(self, ising: FloatArray) -> FloatArray:
+        """Return another Ising form (p, p); its diagonal does not matter."""
 
-    def minimize(self, gradient: NDArray[np.float64]) -> Answer:
-        """Answer for a perturbed gradient."""
-        return self.minimize_all([gradient])[0]
-
-    def minimize_all(self, gradients: Sequence[NDArray[np.float64]]) -> list[Answer]:
+    def minimize_all(self, gradients: Sequence[FloatArray]) -> list[Answer]:
         """Answer for perturbed gradients."""
-        perturbed = []
-        for gradient in gradients:
-            ising = to_ising(gradient)
-            self._perturb(ising)
-            perturbed.append(from_ising(ising))
+        perturbed = [from_ising(self._perturbed(to_ising(gradient))) for gradient in gradients]
         answers = minimize_all(self._oracle, perturbed)
         pairs = zip(gradients, answers, strict=True)
         return [evaluate(gradient, answer.bits, cost=answer.cost) for gradient, answer in pairs]
@@ -75,10 +73,9 @@ class QuantizedOracle(_PerturbedOracle):
             raise TrainingError(f"couplings of {bits} bits", hint="at least 2, with the sign")
         self._top = max_level(bits)
 
-    def _perturb(self, ising: NDArray[np.float64]) -> None:
+    def _perturbed(self, ising: FloatArray) -> FloatArray:
         step = largest(ising) / self._top
-        if step > 0:
-            np.multiply(np.rint(ising / step), step, out=ising)
+        return np.rint(ising / step) * step if step > 0 else ising
 
 
 class NoisyOracle(_PerturbedOracle):
@@ -97,9 +94,9 @@ class NoisyOracle(_PerturbedOracle):
         self._noise = noise
         self._rng = np.random.default_rng(seed)
 
-    def _perturb(self, ising: NDArray[np.float64]) -> None:
+    def _perturbed(self, ising: FloatArray) -> FloatArray:
         upper = np.triu(self._rng.normal(size=ising.shape), 1)
-        ising += self._noise * largest(ising) * (upper + upper.T)
+        return ising + self._noise * largest(ising) * (upper + upper.T)
 
 
 class RandomizedOracle:
@@ -118,7 +115,7 @@ class RandomizedOracle:
         self._success = success
         self._rng = np.random.default_rng(seed)
 
-    def minimize(self, gradient: NDArray[np.float64]) -> Answer:
+    def minimize(self, gradient: FloatArray) -> Answer:
         """Answer, or guess."""
         if self._rng.random() < self._success:
             return self._oracle.minimize(gradient)
@@ -139,7 +136,7 @@ class RandomOracle:
         self._n_samples = n_samples
         self._rng = np.random.default_rng(seed)
 
-    def minimize(self, gradient: NDArray[np.float64]) -> Answer:
+    def minimize(self, gradient: FloatArray) -> Answer:
         """Guess."""
         size = (self._n_samples, len(gradient) - 1)
         return evaluate(gradient, self._rng.integers(0, 2, size, np.int8))

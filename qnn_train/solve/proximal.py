@@ -25,27 +25,124 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from qnn_train.errors import TrainingError
-from qnn_train.network import QuantizedNetwork
-from qnn_train.solve.blocks import block_bits, partition
-from qnn_train.solve.candidate_losses import race
-from qnn_train.solve.forward import ForwardPass, NetworkParameters
-from qnn_train.solve.losses import CrossEntropy
-from qnn_train.solve.parallel import minimize_all
-from qnn_train.solve.proximal_state import Annealing, ProximalState, random_bits
-from qnn_train.solve.second_order import model_of
+from qnn_train.network import Architecture, Layer, QuantizedNetwork, rounded
+from qnn_train.solve.blocks import Block, block_bits, partition
+from qnn_train.solve.forward import ForwardPass, NetworkParameters, race
+from qnn_train.solve.losses import BatchLoss, CrossEntropy, DescentLoss
+from qnn_train.solve.oracle import Oracle, minimize_all
+from qnn_train.solve.second_order import BlockModel, model_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from numpy.typing import ArrayLike, NDArray
+    from qnn_train.arrays import ArrayLike, BitArray, Float32Array, IntArray
 
-    from qnn_train.network import Architecture
-    from qnn_train.solve.blocks import Block
-    from qnn_train.solve.losses import DescentLoss
-    from qnn_train.solve.oracle import Oracle
-    from qnn_train.solve.second_order import BlockModel
+__all__ = [
+    "Annealing",
+    "ProximalState",
+    "ProximalStep",
+    "proximal_descent",
+    "random_bits",
+    "recoded",
+    "sample_order",
+]
 
-__all__ = ["ProximalStep", "proximal_descent", "sample_order"]
+
+@dataclass(frozen=True, kw_only=True)
+class Annealing:
+    """What changes from sweep to sweep, from a first to a last value in equal ratios.
+
+    Parameters
+    ----------
+    sweeps : int
+        Visits of every block; from the last of them on, the last values are kept.
+    batch : tuple of int
+        Images in a step, all of them where there are no more. Few images are what temperature is
+        elsewhere: the best samples for them are not the best for all.
+    width : tuple of float
+        Of the smeared slopes, in units of the spread of a layer's sums.
+    restarts : bool
+        Whether after `sweeps` all begins again, from another random network.
+    """
+
+    sweeps: int = 24
+    batch: tuple[int, int] = (1000, 20_000)
+    width: tuple[float, float] = (1.0, 0.25)
+    restarts: bool = False
+
+    def at(self, sweep: int) -> tuple[int, float]:
+        """Return batch and width of a sweep, the first of which is 0."""
+        sweep = sweep % self.sweeps if self.restarts else sweep
+        done = min(1.0, sweep / max(1, self.sweeps - 1))
+        batch, width = (a ** (1 - done) * b**done for a, b in (self.batch, self.width))
+        return round(batch), width
+
+    def halves(self) -> tuple[Annealing, Annealing]:
+        """Return two that follow on each other and together are this one."""
+        count = self.sweeps // 2
+        batch, width = self.at(count)
+        ends, widths = (self.batch[0], batch), (self.width[0], width)
+        first = replace(self, sweeps=count, batch=ends, width=widths)
+        ends, widths = (batch, self.batch[1]), (width, self.width[1])
+        return first, replace(self, sweeps=self.sweeps - count, batch=ends, width=widths)
+
+    def begins(self, sweep: int) -> bool:
+        """Tell whether a sweep starts from a new random network."""
+        return sweep == 0 or (self.restarts and sweep % self.sweeps == 0)
+
+
+@dataclass(frozen=True, eq=False)
+class ProximalState:
+    """All that a next step depends on.
+
+    Attributes
+    ----------
+    step : int
+        Steps made.
+    bits : int8 array, shape (n_bits,)
+        The network.
+    scale : float
+        What the loss keeps: logits per margin, see `CrossEntropy`; 0 before the first step.
+    """
+
+    step: int
+    bits: BitArray
+    scale: float
+
+    @classmethod
+    def start(cls, architecture: Architecture, *, seed: int) -> ProximalState:
+        """Random bits."""
+        bits = random_bits(architecture, seed, 0)
+        return cls(0, bits, 0.0)
+
+
+def random_bits(architecture: Architecture, seed: int, sweep: int) -> BitArray:
+    """Return the network that a sweep starts from, where it starts anew."""
+    stream = [seed, 0] if sweep == 0 else [seed, 0, sweep]
+    return np.random.default_rng(stream).integers(0, 2, architecture.n_bits).astype(np.int8)
+
+
+def recoded(
+    bits: BitArray, scale: float, old: Architecture, new: Architecture
+) -> tuple[ProximalState, bool]:
+    """Return a start from a network in the codes of another architecture, and whether it is exact.
+
+    Where the other code has not all of the values, they are `rounded`: the network has another
+    loss then, and the scale is found anew.
+    """
+    network = QuantizedNetwork.from_bits(old, bits)
+    if all(map(_holds, new.layers, old.layers)):
+        same = QuantizedNetwork(new, network.weights, network.biases).to_bits()
+        return ProximalState(0, same, scale), True
+    return ProximalState(0, rounded(network, new).to_bits(), 0.0), False
+
+
+def _holds(new: Layer, old: Layer) -> bool:
+    """Tell whether codes have all values of others, and the activation is the same."""
+    pairs = ((new.weights, old.weights), (new.biases, old.biases))
+    held = all(set(before.values) <= set(after.values) for after, before in pairs)
+    return held and new.activation == old.activation
+
 
 LADDER = (0.02, 0.1, 0.5, 2.0)
 
@@ -132,16 +229,12 @@ def proximal_descent(
     TrainingError
         No images, or an empty ladder.
     """
-    loss = loss or CrossEntropy()
-    search = _Search(
-        architecture,
-        (inputs, labels),
-        oracle,
-        loss=loss,
-        ladder=ladder,
-        tried=tried,
-        seed=seed,
-    )
+    features = np.asarray(inputs).astype(np.float32)
+    if not len(features) or not ladder:
+        raise TrainingError("no proximal weight" if len(features) else "no images")
+    loss, kept = loss or CrossEntropy(), sample_order(len(features), seed)
+    targets = loss.targets_of(labels, architecture.n_outputs)[kept]
+    search = _Search(architecture, features[kept], targets, oracle, loss, ladder, tried)
     length = len(partition(architecture, block_spins, reads=block_reads))
     state = state or ProximalState.start(architecture, seed=seed)
     annealing = annealing or Annealing()
@@ -159,53 +252,38 @@ def proximal_descent(
         yield made
 
 
+@dataclass(frozen=True, eq=False)
 class _Search:
     """Steps of the descent on given images."""
 
-    def __init__(
-        self,
-        architecture: Architecture,
-        images: tuple[ArrayLike, ArrayLike],
-        oracle: Oracle,
-        *,
-        loss: DescentLoss,
-        ladder: tuple[float, ...],
-        tried: int,
-        seed: int,
-    ) -> None:
-        self._architecture = architecture
-        self._loss = loss
-        features = np.asarray(images[0]).astype(np.float32)
-        targets = loss.targets_of(images[1], architecture.n_outputs)
-        if not len(features) or not ladder:
-            raise TrainingError("no proximal weight" if len(features) else "no images")
-        order = sample_order(len(features), seed)
-        self._features, self._targets = features[order], targets[order]
-        self._oracle = oracle
-        self._ladder = ladder
-        self._tried = tried
+    architecture: Architecture
+    features: Float32Array
+    targets: Float32Array
+    oracle: Oracle
+    loss: DescentLoss
+    ladder: tuple[float, ...]
+    tried: int
 
-    def draw(self, batch: int, rng: np.random.Generator) -> slice | NDArray[np.int64]:
+    def draw(self, batch: int, rng: np.random.Generator) -> slice | IntArray:
         """Draw images, each at most once; all of them if no fewer are wanted."""
-        total = len(self._features)
+        total = len(self.features)
         return slice(None) if batch >= total else rng.choice(total, batch, replace=False)
 
     def step(
-        self, state: ProximalState, block: Block, chosen: slice | NDArray[np.int64], width: float
+        self, state: ProximalState, block: Block, chosen: slice | IntArray, width: float
     ) -> ProximalStep:
         """Model the loss around `state`, ask the machine, and move if it found better."""
-        targets, loss = self._targets[chosen], self._loss
-        parameters = NetworkParameters.of(
-            QuantizedNetwork.from_bits(self._architecture, state.bits)
-        )
-        run = ForwardPass.of(self._architecture, parameters, self._features[chosen])
-        scale = loss.rescaled(run.margins, targets, state.scale)
-        bits = block_bits(self._architecture, block)
-        model = model_of(run, parameters, block, bits, targets, loss=loss, scale=scale, width=width)
+        network = QuantizedNetwork.from_bits(self.architecture, state.bits)
+        parameters, targets = NetworkParameters.of(network), self.targets[chosen]
+        run = ForwardPass.of(self.architecture, parameters, self.features[chosen])
+        scale = self.loss.rescaled(run.margins, targets, state.scale)
+        loss = BatchLoss(self.loss, targets, scale)
+        bits = block_bits(self.architecture, block)
+        model = model_of(run, parameters, block, bits, loss, width=width)
         tried = self._candidates(state.bits, bits.positions, model)
         found = len(tried)
-        tried, losses = race(run, state.bits, block, tried, targets, loss=loss, scale=scale)
-        before = loss.mean(run.margins, targets, scale)
+        tried, losses = race(run, state.bits, block, tried, loss)
+        before = loss.mean(run.margins)
         best = int(losses.argmin())
         moved = losses[best] < before
         after = tried[best] if moved else state.bits
@@ -219,26 +297,24 @@ class _Search:
             candidates=found,
         )
 
-    def _candidates(
-        self, network: NDArray[np.int8], positions: NDArray[np.int64], model: BlockModel
-    ) -> NDArray[np.int8]:
+    def _candidates(self, network: BitArray, positions: IntArray, model: BlockModel) -> BitArray:
         """Return the different networks that the samples of all calls make, (candidates, bits)."""
         around = network[positions]
-        rungs = [model.lifted(around, rho) for rho in self._ladder]
-        answers = minimize_all(self._oracle, rungs)
-        best = [_first_different(answer.bits, self._tried) for answer in answers]
+        rungs = [model.lifted(around, rho) for rho in self.ladder]
+        answers = minimize_all(self.oracle, rungs)
+        best = [_first_different(answer.bits, self.tried) for answer in answers]
         different = np.unique(np.concatenate(best), axis=0)
         tried = np.repeat(network[None], len(different), axis=0)
         tried[:, positions] = different
         return tried
 
 
-def sample_order(n_samples: int, seed: int) -> NDArray[np.int64]:
+def sample_order(n_samples: int, seed: int) -> IntArray:
     """Return the order in which a descent keeps its samples."""
     return np.random.default_rng([seed, 3]).permutation(n_samples)
 
 
-def _first_different(rows: NDArray[np.int8], most: int) -> NDArray[np.int8]:
+def _first_different(rows: BitArray, most: int) -> BitArray:
     """Return the first `most` rows that differ from those before them."""
     _, first = np.unique(rows, axis=0, return_index=True)
     return rows[np.sort(first)[:most]]

@@ -18,26 +18,28 @@ known atoms; both ours.
 
 from __future__ import annotations
 
+from array import array
 from dataclasses import dataclass
 from itertools import count
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import numpy as np
 
 from qnn_train.errors import TrainingError
 from qnn_train.solve.iterate import Iterate
-from qnn_train.solve.parallel import minimize_all
+from qnn_train.solve.oracle import Answer, Oracle, minimize_all
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from numpy.typing import ArrayLike, NDArray
+    from qnn_train.arrays import Array, ArrayLike, BitArray, FloatArray
+    from qnn_train.solve.lifting import CoupledProblem, LiftedProblem
 
-    from qnn_train.solve.oracle import Answer, Oracle
+    ConicProgram: TypeAlias = LiftedProblem | CoupledProblem
 
 __all__ = [
+    "Atoms",
     "BoundedDual",
-    "ConicProgram",
     "DualRule",
     "FixedDual",
     "State",
@@ -45,41 +47,6 @@ __all__ = [
     "conditional_gradient",
     "multipliers",
 ]
-
-
-class ConicProgram(Protocol):
-    """A linear program over averages of atoms: one matrix W, or one for each part."""
-
-    @property
-    def n_constraints(self) -> int:
-        """Rows of 𝒜."""
-        ...
-
-    @property
-    def objective_scale(self) -> float:
-        """Objective of the program per unit of ⟨C, W⟩."""
-        ...
-
-    @property
-    def reach(self) -> float:
-        """α² ‖𝒜‖², see `BoundedDual`."""
-        ...
-
-    def gradients(self, z: NDArray[np.float64]) -> list[NDArray[np.float64]]:
-        """Return C + 𝒜ᵀz, a matrix for each part."""
-        ...
-
-    def objective(self, atom: ArrayLike) -> float:
-        """Return ⟨C, wwᵀ⟩ for the bits of all parts."""
-        ...
-
-    def image(self, atom: ArrayLike) -> NDArray[np.float64]:
-        """Return 𝒜 wwᵀ for the bits of all parts."""
-        ...
-
-    def found(self, answers: Sequence[Answer]) -> NDArray[np.int8]:
-        """Return what the answers hold for the caller, parameter bits first."""
-        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,9 +70,9 @@ class State:
     """
 
     step: int
-    image: NDArray[np.float64]
+    image: FloatArray
     value: float
-    dual: NDArray[np.float64]
+    dual: FloatArray
     calls: int = 0
     bound: float = -np.inf
 
@@ -186,7 +153,7 @@ def conditional_gradient(
         )
 
 
-def multipliers(state: State, penalty: float) -> NDArray[np.float64]:
+def multipliers(state: State, penalty: float) -> FloatArray:
     """Return y + β 𝒜W."""
     return state.dual + penalty * np.sqrt(state.step + 2) * state.image
 
@@ -225,12 +192,12 @@ def advance(
     return after, float(gap)
 
 
-def _average(problem: ConicProgram, atoms: NDArray) -> tuple[NDArray[np.float64], float]:
+def _average(problem: ConicProgram, atoms: Array) -> tuple[FloatArray, float]:
     images = np.array([problem.image(atom) for atom in atoms])
     return images.mean(axis=0), float(np.mean([problem.objective(atom) for atom in atoms]))
 
 
-def _best(answers: Sequence[Answer], atoms: int) -> NDArray[np.int8]:
+def _best(answers: Sequence[Answer], atoms: int) -> BitArray:
     """Return atoms (k, n) of all parts, made of their best different samples."""
     columns = []
     for answer in answers:
@@ -244,9 +211,7 @@ def _best(answers: Sequence[Answer], atoms: int) -> NDArray[np.int8]:
 class DualRule(Protocol):
     """Choose the multipliers after a step."""
 
-    def move(
-        self, dual: NDArray[np.float64], residual: NDArray[np.float64], *, step: int
-    ) -> NDArray[np.float64]:
+    def move(self, dual: FloatArray, residual: FloatArray, *, step: int) -> FloatArray:
         """Return the multipliers of the next step, shape (m,)."""
         ...
 
@@ -279,9 +244,7 @@ class BoundedDual:
     reach: float
     bound: float = 1e6
 
-    def move(
-        self, dual: NDArray[np.float64], residual: NDArray[np.float64], *, step: int
-    ) -> NDArray[np.float64]:
+    def move(self, dual: FloatArray, residual: FloatArray, *, step: int) -> FloatArray:
         """Move by γ_t unless that leaves the ball."""
         squared = float(residual @ residual)
         if squared == 0.0:
@@ -304,10 +267,83 @@ class FixedDual:
 
     def move(
         self,
-        dual: NDArray[np.float64],
-        residual: NDArray[np.float64],
+        dual: FloatArray,
+        residual: FloatArray,
         *,
         step: int,  # noqa: ARG002  the same at every step
-    ) -> NDArray[np.float64]:
+    ) -> FloatArray:
         """Move by γ."""
         return dual + self.gamma * residual
+
+
+CHUNK = 1024
+
+
+class Atoms:
+    r"""W as a convex combination of atoms, packed bits and weights; grows as atoms are added.
+
+    A step :math:`W \leftarrow (1 - \eta) W + \eta\, ww^T` shrinks all weights and adds one. 10,000
+    atoms of 1000 bits take 1.3 MB; W would have a million entries.
+
+    Parameters
+    ----------
+    n_bits : int
+        n, of every atom.
+    """
+
+    def __init__(self, n_bits: int) -> None:
+        self._n_bits = n_bits
+        self._packed = bytearray()
+        self._etas = array("d")
+
+    def __len__(self) -> int:
+        return len(self._etas)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes in use."""
+        return len(self._packed) + self._etas.itemsize * len(self)
+
+    def add(self, atom: ArrayLike, eta: float) -> None:
+        """Move towards bits (n,) by η, which is 1 for the first atom."""
+        self._packed += np.packbits(np.asarray(atom, dtype=np.uint8)).tobytes()
+        self._etas.append(eta)
+
+    @property
+    def weights(self) -> FloatArray:
+        """Weight of each atom in W; their sum is 1."""
+        etas = np.array(self._etas)
+        kept = np.concatenate([np.cumprod((1 - etas)[:0:-1])[::-1], [1.0]])[: len(self)]
+        return etas * kept
+
+    @property
+    def bits(self) -> BitArray:
+        """All atoms, int8, shape (atoms, n)."""
+        return self._unpacked(0, len(self))
+
+    def mean(self) -> FloatArray:
+        """Return the first moments, the mean of x; float64, shape (n,)."""
+        total = np.zeros(self._n_bits)
+        for weights, bits in self._chunks():
+            total += weights @ bits
+        return total
+
+    def matrix(self) -> FloatArray:
+        """Return W (n + 1, n + 1), for those who can afford it."""
+        W = np.zeros((self._n_bits + 1, self._n_bits + 1))
+        for weights, bits in self._chunks():
+            w = np.hstack([np.ones((len(bits), 1)), bits])
+            W += (w * weights[:, None]).T @ w
+        return W
+
+    def _chunks(self) -> Iterator[tuple[FloatArray, BitArray]]:
+        weights = self.weights
+        for start in range(0, len(self), CHUNK):
+            stop = min(start + CHUNK, len(self))
+            yield weights[start:stop], self._unpacked(start, stop)
+
+    def _unpacked(self, start: int, stop: int) -> BitArray:
+        width = -(-self._n_bits // 8)
+        packed = bytes(self._packed[start * width : stop * width])
+        rows = np.frombuffer(packed, np.uint8).reshape(-1, width)
+        return np.unpackbits(rows, axis=1, count=self._n_bits).view(np.int8)

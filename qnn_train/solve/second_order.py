@@ -20,14 +20,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from qnn_train.solve.forward import sensitivities, slope_of
+from qnn_train.solve.forward import ForwardPass, NetworkParameters, sensitivities, slope_of
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
+    from qnn_train.arrays import BitArray, Float32Array, FloatArray
     from qnn_train.solve.blocks import Block, BlockBits
-    from qnn_train.solve.forward import ForwardPass, NetworkParameters
-    from qnn_train.solve.losses import DescentLoss, Expansion
+    from qnn_train.solve.losses import BatchLoss, Expansion
 
 __all__ = ["BlockModel", "model_of"]
 
@@ -36,18 +34,12 @@ CHUNK = 4096
 
 @dataclass(frozen=True, eq=False)
 class BlockModel:
-    """Gradient and curvature of the mean loss in the bits of a block.
+    """Gradient and curvature of the mean loss in the bits of a block."""
 
-    Attributes
-    ----------
-    gradient : float64 array, shape (n,)
-    curvature : float64 array, shape (n, n)
-    """
+    gradient: FloatArray  # shape (n,)
+    curvature: FloatArray  # shape (n, n)
 
-    gradient: NDArray[np.float64]
-    curvature: NDArray[np.float64]
-
-    def lifted(self, bits: NDArray[np.int8], proximity: float) -> NDArray[np.float64]:
+    def lifted(self, bits: BitArray, proximity: float) -> FloatArray:
         r"""Return G with (1;x)ᵀ G (1;x) = model(x) + proximity · distance(x), up to a constant.
 
         The distance :math:`\tfrac12\sum_b H_{bb}(x_b - b_b)^2` is linear in bits.
@@ -66,26 +58,17 @@ def model_of(
     parameters: NetworkParameters,
     block: Block,
     bits: BlockBits,
-    targets: NDArray[np.float32],
+    loss: BatchLoss,
     *,
-    loss: DescentLoss,
-    scale: float,
     width: float,
 ) -> BlockModel:
     """Expand the loss on a batch, in chunks: memory for moves does not grow with the samples.
 
-    Parameters
-    ----------
-    targets : float32 array, shape (samples, outputs)
-    loss : DescentLoss
-    scale : float
-        What the descent carries for it.
-    width : float
-        Of the smeared slopes, in units of the rms of the sums.
+    Slopes are smeared over `width`, in units of the rms of the sums.
     """
-    total = _Sums(bits, targets.shape[1])
-    every = loss.expand(run.margins, targets, scale)
-    for start in range(0, len(targets), CHUNK):
+    samples, outputs = loss.targets.shape
+    total, every = _Sums(bits, outputs), loss.expand(run.margins)
+    for start in range(0, samples, CHUNK):
         part, around = run.rows(start, start + CHUNK), every.rows(start, start + CHUNK)
         moves = sensitivities(part, parameters, block, around.scale, width)
         groups = _groups(bits, part, moves)
@@ -93,37 +76,23 @@ def model_of(
         if len(groups) == 2:
             slopes = slope_of(part, block.layer, width, list(block.units))
             total.add_products(groups, around.gradient, slopes)
-        if loss.free_offset:
+        if loss.loss.free_offset:
             total.add_means(groups)
-    return total.in_bits(len(targets))
+    return total.in_bits(samples)
 
 
 @dataclass(frozen=True, eq=False)
 class _Group:
-    """Terms that read the same inputs, and what they read in a batch.
+    """Terms that read the same inputs, and what they read in a batch."""
 
-    Attributes
-    ----------
-    moves : float32 array, shape (samples or 1, terms, outputs)
-        By how much the logits move with their sums.
-    reads : float32 array, shape (samples, parameters of a term)
-    places : list of slice
-        Where the parameters of each term are.
-    """
-
-    moves: NDArray[np.float32]
-    reads: NDArray[np.float32]
-    places: list[slice]
+    # shape (samples or 1, terms, outputs); by how much the logits move with their sums
+    moves: Float32Array
+    reads: Float32Array  # shape (samples, parameters of a term)
+    places: list[slice]  # where the parameters of each term are
 
 
-def _groups(bits: BlockBits, run: ForwardPass, moves: list[NDArray[np.float32]]) -> list[_Group]:
-    """Return the terms of a block by layer, since those of a layer read the same inputs.
-
-    Parameters
-    ----------
-    moves : list of float32 array
-        See `sensitivities`.
-    """
+def _groups(bits: BlockBits, run: ForwardPass, moves: list[Float32Array]) -> list[_Group]:
+    """Return the terms of a block by layer, since those of a layer read the same inputs."""
     ends = np.cumsum(bits.lengths).tolist()
     places = [slice(end - n, end) for n, end in zip(bits.lengths, ends, strict=True)]
     found, first = [], bits.terms[0].layer
@@ -165,9 +134,7 @@ class _Sums:
                         weights -= mine[:, [i]] * of_behind
                     self._add_rows(place, group.reads, behind, weights)
 
-    def add_products(
-        self, groups: list[_Group], error: NDArray[np.float32], slopes: NDArray[np.float32]
-    ) -> None:
+    def add_products(self, groups: list[_Group], error: Float32Array, slopes: Float32Array) -> None:
         """Add B, of neurons with these slopes and of the sums behind them."""
         neurons, behind = groups
         pull = _along(error, behind.moves)
@@ -194,7 +161,7 @@ class _Sums:
         )
 
     def _add_rows(
-        self, rows: slice, reads: NDArray[np.float32], behind: _Group, weights: NDArray[np.float32]
+        self, rows: slice, reads: Float32Array, behind: _Group, weights: Float32Array
     ) -> None:
         """Add readsᵀ W reads of one term against a group, by as few products as will do."""
         n_reads = behind.reads.shape[1]
@@ -208,7 +175,7 @@ class _Sums:
             self._curvature[rows, columns] += reads.T @ (behind.reads[:, [b]] * weights)
 
 
-def _along(of_outputs: NDArray[np.float32], moves: NDArray[np.float32]) -> NDArray[np.float32]:
+def _along(of_outputs: Float32Array, moves: Float32Array) -> Float32Array:
     """Return the sums over outputs of (n, c) times (n or 1, j, c); (n, j)."""
     if len(moves) == 1:
         return of_outputs @ moves[0].T

@@ -2,13 +2,12 @@
 
 from qnn_train.training.checkpoint import Checkpoint
 from qnn_train.training.descent import Cost, Examples
-from qnn_train.training.methods import METHODS, Method
-from qnn_train.training.presets import PRESETS, default_preset, preset
-from qnn_train.training.problem import Preparation, ProximalProblem, prepare, problem_of
-from qnn_train.training.qcbo import TrainingStep, train
-from qnn_train.training.recipe import ProximalRecipe, Recipe
+from qnn_train.training.methods import METHODS, Method, TrainingStep, train
+from qnn_train.training.proximal import ProximalProblem
+from qnn_train.training.qcbo import Preparation, prepare
+from qnn_train.training.recipe import PRESETS, ProximalRecipe, Recipe, default_preset, preset
 from qnn_train.training.report import History, Outcome, RunReport
-from qnn_train.training.run import TrainingRun, run_recipe
+from qnn_train.training.run import TrainingRun, problem_of, run_recipe
 
 __all__ = [
     "METHODS",

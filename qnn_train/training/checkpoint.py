@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     import os
     from pathlib import Path
 
-    from numpy.typing import NDArray
+    from qnn_train.arrays import Arrays
+
 
 __all__ = ["MAY_CHANGE", "Checkpoint", "canonical", "check_same", "fingerprint"]
 
@@ -32,6 +33,7 @@ FORMAT = "cim-hal/qnn-checkpoint/1"  # pydantic wants it spelled out below
 MAX_BYTES = 256 * 2**20
 # What a training that goes on may do differently: where it stops.
 MAY_CHANGE = frozenset({"iterations", "sweeps", "patience"})
+NAMES = ("dataset", "classes", "recipe", "digest", "machine", "seconds", "history")
 Text = Annotated[str, Field(max_length=256)]
 
 
@@ -53,32 +55,17 @@ class Header(BaseModel):
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
-    """All that a training needs to go on as if it had not been stopped.
+    """All that a training needs to go on as if it had not been stopped."""
 
-    Attributes
-    ----------
-    dataset, classes
-        What is told apart; empty for a table.
-    recipe : Recipe or ProximalRecipe
-    digest : str
-        Fingerprint of the data, see `Problem.digest`.
-    machine : mapping
-        Name of the machine, and what else of it the method depends on.
-    seconds : float
-        Wall time so far.
-    history : History
-    arrays : mapping of str to array
-        State of the method.
-    """
-
-    dataset: str
+    dataset: str  # what is told apart; empty for a table
     classes: tuple[int, ...]
     recipe: Recipe | ProximalRecipe
-    digest: str
+    digest: str  # fingerprint of the data, see `Problem.digest`
+    # name of the machine, and what else of it the method depends on
     machine: Mapping[str, str | int]
-    seconds: float
+    seconds: float  # wall time so far
     history: History
-    arrays: Mapping[str, NDArray[Any]]
+    arrays: Arrays  # state of the method
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the file to exactly `path`, whole or not at all.
@@ -88,8 +75,7 @@ class Checkpoint:
         CheckpointError
             It is larger than `load` accepts.
         """
-        names = ("dataset", "classes", "recipe", "digest", "machine", "seconds", "history")
-        header = {name: getattr(self, name) for name in names} | {"method": self.recipe.method}
+        header = {name: getattr(self, name) for name in NAMES} | {"method": self.recipe.method}
         text = json.dumps(canonical(header))
         Header.model_validate_json(text)
         write_arrays(path, {"header": text, **self.arrays}, _check_size)
@@ -109,16 +95,8 @@ class Checkpoint:
             kind = ProximalRecipe if header.method == PROXIMAL else Recipe
             recipe = TypeAdapter(kind).validate_python(header.recipe)
             header.history.rows()  # refuses columns of different lengths
-        return cls(
-            header.dataset,
-            header.classes,
-            recipe,
-            header.digest,
-            header.machine,
-            header.seconds,
-            header.history,
-            arrays,
-        )
+        fields: dict[str, Any] = {name: getattr(header, name) for name in NAMES}
+        return cls(**fields | {"recipe": recipe, "arrays": arrays})
 
 
 def canonical(value: Any) -> Any:
@@ -132,16 +110,17 @@ def canonical(value: Any) -> Any:
     TypeError
         A value of another type.
     """
+    return json.loads(json.dumps(value, default=_plain, sort_keys=True))
+
+
+def _plain(value: Any) -> Any:
+    """Return a value that `json` does not know as one that it does."""
     if is_dataclass(value) and not isinstance(value, type):
-        return canonical(asdict(value))
+        return asdict(value)
     if isinstance(value, np.generic):
         return value.item()
-    if value is None or isinstance(value, str | bool | int | float):
-        return value
     if isinstance(value, Mapping):
-        return {str(key): canonical(value[key]) for key in sorted(value)}
-    if isinstance(value, tuple | list):
-        return [canonical(each) for each in value]
+        return dict(value)
     raise TypeError(f"no canonical form of {type(value).__name__}")
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, ClassVar, Self, TypeAlias
 
 import numpy as np
 
-from qnn_train.solve import CrossEntropy
+from qnn_train.solve import CrossEntropy, DescentLoss
 from qnn_train.solve.blocks import block_bits, partition
 from qnn_train.solve.forward import ForwardPass, NetworkParameters
 from qnn_train.solve.losses import error_rate
@@ -16,11 +17,11 @@ from qnn_train.solve.proximal import sample_order
 from qnn_train.training.checkpoint import fingerprint
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from collections.abc import Callable
 
     from cim_hal import Capabilities, PumpSchedule
+    from qnn_train.arrays import Float32Array, FloatArray, IntArray, NDArray
     from qnn_train.network import Architecture, QuantizedNetwork
-    from qnn_train.solve import DescentLoss
     from qnn_train.training.recipe import ProximalRecipe, Stage
 
 __all__ = [
@@ -40,17 +41,10 @@ BLOCK_SPINS = 128
 
 @dataclass(frozen=True, eq=False)
 class Examples:
-    """Features and their labels.
+    """Features and their labels."""
 
-    Parameters
-    ----------
-    inputs : int8 or int16 array, shape (samples, n_inputs)
-    labels : int64 array, shape (samples,); or float64 array, shape (samples, outputs)
-        Classes, or real numbers.
-    """
-
-    inputs: NDArray[np.signedinteger]
-    labels: NDArray[np.int64] | NDArray[np.float64]
+    inputs: NDArray[np.signedinteger]  # shape (samples, n_inputs)
+    labels: IntArray | FloatArray  # classes (samples,), or real numbers (samples, outputs)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -58,83 +52,53 @@ class Examples:
 
 @dataclass(frozen=True, eq=False)
 class OutputScale:
-    """From the margins of a network to what the loss is of, ``scale * margin + offset``.
+    """From the margins of a network to what the loss is of, ``scale * margin + offset``."""
 
-    Parameters
-    ----------
-    scale, offset : float64 array, shape (outputs,)
-    """
+    scale: FloatArray  # shape (outputs,)
+    offset: FloatArray
 
-    scale: NDArray[np.float64]
-    offset: NDArray[np.float64]
-
-    def outputs(self, margins: NDArray[np.float64]) -> NDArray[np.float64]:
+    def outputs(self, margins: FloatArray) -> FloatArray:
         """Return the outputs of margins (n, outputs)."""
         return self.scale * margins + self.offset
 
 
 @dataclass(frozen=True, eq=False)
 class SweepResult:
-    """The network at the end of a sweep, and how it was judged.
-
-    Attributes
-    ----------
-    network : QuantizedNetwork
-    head : OutputScale
-        What follows its margins.
-    objective, train_loss : float
-        Mean loss on the samples that judge, or their share of errors; and mean loss on those that
-        are trained on.
-    train_score, validation_score : float
-        Accuracy or R² on the samples that are trained on, and on those kept apart; the latter is
-        None where there are none.
-    """
+    """The network at the end of a sweep, and how it was judged."""
 
     network: QuantizedNetwork
-    head: OutputScale
-    objective: float
-    train_loss: float
-    train_score: float
-    validation_score: float | None
+    head: OutputScale  # what follows its margins
+    objective: float  # mean loss, or share of errors, on the samples that judge
+    train_loss: float  # mean loss on those that are trained on
+    train_score: float  # accuracy or R² on those that are trained on
+    validation_score: float | None  # on those kept apart; None where there are none
 
-    def outputs(self, inputs: NDArray[np.signedinteger]) -> NDArray[np.float64]:
+    def outputs(self, inputs: NDArray[np.signedinteger]) -> FloatArray:
         """Return what the loss is of, (n, outputs)."""
         return self.head.outputs(margins_of(self.network, inputs))
 
 
-class Judge(Protocol):
-    """Measures the network at the end of a sweep."""
-
-    def __call__(self, network: QuantizedNetwork, scale: float) -> SweepResult:
-        """Measure a network, `scale` being that of the descent."""
-        ...
+Judge: TypeAlias = "Callable[[QuantizedNetwork, float], SweepResult]"
 
 
 @dataclass(frozen=True, eq=False)
-class DescentProblem:
-    """What is trained on which examples, and how it is judged.
-
-    Parameters
-    ----------
-    recipe : ProximalRecipe
-    n_outputs : int
-        Margins of a network.
-    train, validation : Examples
-        `validation` may be empty.
-    loss : DescentLoss
-        What the descent lowers.
-    judge : Judge
-    keeps_sweeps : bool
-        Whether the network at the end of each sweep is kept, and not only the best.
-    """
+class DescentProblem(ABC):
+    """What is trained on which examples, and how it is judged."""
 
     recipe: ProximalRecipe
-    n_outputs: int
+    n_outputs: int  # margins of a network
     train: Examples
-    validation: Examples
-    loss: DescentLoss
-    judge: Judge
-    keeps_sweeps: bool = False
+    validation: Examples  # may be empty
+    loss: DescentLoss  # what the descent lowers
+    judge: Judge  # measures the network at the end of a sweep, with the scale of the descent
+
+    # Whether the network at the end of each sweep is kept, and not only the best.
+    KEEPS_SWEEPS: ClassVar[bool]
+
+    @property
+    @abstractmethod
+    def subject(self) -> tuple[str, tuple[int, ...]]:
+        """Dataset and classes; empty for a table."""
 
     @cached_property
     def stages(self) -> list[Stage]:
@@ -143,7 +107,7 @@ class DescentProblem:
 
     @property
     def architecture(self) -> Architecture:
-        """The network of the last stage."""
+        """The network that comes out, that of the last stage."""
         return self.stages[-1].architecture
 
     def digest(self) -> str:
@@ -165,18 +129,11 @@ class DescentProblem:
         return min(max(BLOCK_SPINS, *neurons), room)
 
     def block_sizes(self, block_spins: int) -> list[list[int]]:
-        """Return the bits of every block, of each stage.
-
-        Raises
-        ------
-        AssemblyError
-            A neuron does not fit.
-        """
-        found = []
-        for stage in self.stages:
-            blocks = partition(stage.architecture, block_spins, reads=self.recipe.block_reads)
-            sizes = [len(block_bits(stage.architecture, block).positions) for block in blocks]
-            found.append(sizes)
+        """Return the bits of every block, of each stage; refuses as `partition` does."""
+        found, reads = [], self.recipe.block_reads
+        for network in (stage.architecture for stage in self.stages):
+            blocks = partition(network, block_spins, reads=reads)
+            found.append([len(block_bits(network, block).positions) for block in blocks])
         return found
 
     def schedule(self, capabilities: Capabilities) -> PumpSchedule:
@@ -263,17 +220,7 @@ class Cost:
 
 @dataclass(frozen=True, eq=False)
 class ImageJudge:
-    """Compares networks by their loss, or their share of errors, on training or other images.
-
-    Parameters
-    ----------
-    recipe : ProximalRecipe
-        Its `judge_by` says what is compared.
-    train, validation : Examples
-        Networks are compared on `validation`; where it is empty, on `train`.
-    n_outputs : int
-        Margins of a network.
-    """
+    """Compares networks by `judge_by` of the recipe, on `validation` or, if empty, on `train`."""
 
     recipe: ProximalRecipe
     train: Examples
@@ -303,7 +250,7 @@ class ImageJudge:
         return CrossEntropy().mean(margins, targets, scale)
 
     @cached_property
-    def _judging(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def _judging(self) -> tuple[Float32Array, Float32Array]:
         """Features and targets of the images that judge."""
         images = self.validation if len(self.validation) else self.train
         targets = CrossEntropy().targets_of(images.labels, self.n_outputs)
@@ -319,7 +266,7 @@ def accuracy(network: QuantizedNetwork, examples: Examples) -> float:
     return float(np.mean(network.predict(examples.inputs) == examples.labels))
 
 
-def margins_of(network: QuantizedNetwork, inputs: NDArray[np.signedinteger]) -> NDArray[np.float64]:
+def margins_of(network: QuantizedNetwork, inputs: NDArray[np.signedinteger]) -> FloatArray:
     """Return the margins of a network as float64, (n, outputs)."""
     margins = network.margin(inputs).astype(np.float64)
     return margins.reshape(len(inputs), network.architecture.n_outputs)

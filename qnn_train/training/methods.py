@@ -1,8 +1,8 @@
-"""The methods by name: each starts a solver on a task, and all yield the same iterates."""
+"""The methods by name, each of which starts a solver on a task, and the loop that trains by one."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -11,7 +11,9 @@ from qnn_train.method_names import QCBO_METHODS
 from qnn_train.program import Task
 from qnn_train.solve import (
     BoundedDual,
+    Candidate,
     CoupledProblem,
+    Extractor,
     FixedDual,
     HedgingState,
     LiftedProblem,
@@ -23,18 +25,20 @@ from qnn_train.solve import (
     progressive_hedging,
     random_search,
     restored,
+    to_arrays,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from typing import TypeAlias
 
-    from numpy.typing import NDArray
-
+    from qnn_train.arrays import Arrays, BitArray
     from qnn_train.program import Assembly, Parts
-    from qnn_train.solve import DualRule, Iterate, Oracle, RhoSchedule
+    from qnn_train.solve import DualRule, Iterate, Oracle, RhoSchedule, Scorer
     from qnn_train.solve.qcgd import ConicProgram
 
-    Arrays = Mapping[str, NDArray[Any]]
+    Iterates: TypeAlias = Iterator[Iterate[Any]]
+
 
 __all__ = [
     "METHODS",
@@ -44,7 +48,10 @@ __all__ = [
     "Method",
     "Penalty",
     "RandomSearch",
+    "SolverState",
+    "TrainingStep",
     "method_named",
+    "train",
 ]
 
 
@@ -61,9 +68,7 @@ class Method(Protocol):
         """Samples of a part; None where the program is whole."""
         ...
 
-    def start(
-        self, task: Task | Assembly, oracle: Oracle, saved: Arrays | None = None
-    ) -> Iterator[Iterate[Any]]:
+    def start(self, task: Task | Assembly, oracle: Oracle, saved: Arrays | None = None) -> Iterates:
         """Return the iterates, without an end; those after a state that was saved.
 
         Raises
@@ -98,9 +103,7 @@ class Gradient:
         """What the rule is."""
         return QCBO_METHODS["qcgd" if self.rule == "cgal" else self.rule]
 
-    def start(
-        self, task: Task | Assembly, oracle: Oracle, saved: Arrays | None = None
-    ) -> Iterator[Iterate[Any]]:
+    def start(self, task: Task | Assembly, oracle: Oracle, saved: Arrays | None = None) -> Iterates:
         """Descend on the lifted program."""
         return _descent(self, LiftedProblem.lift(task.qcbo), oracle, saved)
 
@@ -119,9 +122,7 @@ class Penalty:
     about: str = QCBO_METHODS["penalty"]
     batch: None = None
 
-    def start(
-        self, task: Task | Assembly, oracle: Oracle, saved: Arrays | None = None
-    ) -> Iterator[Iterate[Any]]:
+    def start(self, task: Task | Assembly, oracle: Oracle, saved: Arrays | None = None) -> Iterates:
         """Sample the penalty form."""
         state = restored(PenaltyState(), saved)
         return penalty_method(task.qcbo, oracle, weights=self.weights, state=state)
@@ -151,9 +152,7 @@ class Decomposed:
         """What is coupled."""
         return QCBO_METHODS["dlbo" if self.moments == 1 else "dlbo-2"]
 
-    def start(
-        self, task: Task | Assembly, oracle: Oracle, saved: Arrays | None = None
-    ) -> Iterator[Iterate[Any]]:
+    def start(self, task: Task | Assembly, oracle: Oracle, saved: Arrays | None = None) -> Iterates:
         """Descend on all parts at once."""
         problem = CoupledProblem.lift(_parts(task, self.batch), order=self.moments)
         return _descent(self, problem, oracle, saved)
@@ -177,9 +176,7 @@ class Hedging:
     weight: float | None = None
     about: str = QCBO_METHODS["qph"]
 
-    def start(
-        self, task: Task | Assembly, oracle: Oracle, saved: Arrays | None = None
-    ) -> Iterator[Iterate[Any]]:
+    def start(self, task: Task | Assembly, oracle: Oracle, saved: Arrays | None = None) -> Iterates:
         """Solve the parts again and again."""
         parts = _parts(task, self.batch)
         state = restored(HedgingState.start(parts), saved)
@@ -207,7 +204,7 @@ class RandomSearch:
         task: Task | Assembly,
         oracle: Oracle,  # noqa: ARG002  it asks nobody
         saved: Arrays | None = None,
-    ) -> Iterator[Iterate[Any]]:
+    ) -> Iterates:
         """Draw networks."""
         bits = task.architecture.n_bits
         state = restored(RandomSearchState(), saved)
@@ -229,18 +226,7 @@ METHODS: Mapping[str, Method] = MappingProxyType(
 
 
 def method_named(name: str, *, batch: int, n_samples: int, seed: int) -> Method:
-    """Return a method by its name, with what a run says of parts and draws.
-
-    Parameters
-    ----------
-    name : str
-        A key of `METHODS`.
-    batch : int
-        Samples of a part.
-    n_samples : int
-        Networks of a call, for random weights.
-    seed : int
-        Of random weights.
+    """Return a method of `METHODS`, with samples of a part, and size and seed of random draws.
 
     Raises
     ------
@@ -257,29 +243,108 @@ def method_named(name: str, *, batch: int, n_samples: int, seed: int) -> Method:
     return method
 
 
-def dual_rule(name: str, penalty: float, problem: ConicProgram) -> DualRule:
-    """Return a rule of the multipliers by its name."""
-    if name == "cgal":
-        return BoundedDual(penalty, reach=problem.reach)
-    if name in {"q-fw", "homotopy"}:
-        return FixedDual(penalty if name == "q-fw" else 0.0)
-    raise TrainingError(f"no rule {name!r}", hint="cgal, q-fw or homotopy")
-
-
 def _descent(
     method: Gradient | Decomposed, problem: ConicProgram, oracle: Oracle, saved: Arrays | None
 ) -> Iterator[Iterate[State]]:
     return conditional_gradient(
         problem,
         oracle,
-        rule=dual_rule(method.rule, method.penalty, problem),
+        rule=_dual_rule(method, problem),
         penalty=method.penalty,
         atoms=method.atoms,
         state=restored(State.start(problem), saved),
     )
 
 
+def _dual_rule(method: Gradient | Decomposed, problem: ConicProgram) -> DualRule:
+    if method.rule == "cgal":
+        return BoundedDual(method.penalty, reach=problem.reach)
+    if method.rule in {"q-fw", "homotopy"}:
+        return FixedDual(method.penalty if method.rule == "q-fw" else 0.0)
+    raise TrainingError(f"no rule {method.rule!r}", hint="cgal, q-fw or homotopy")
+
+
 def _parts(task: Task | Assembly, batch: int) -> Parts:
     if not isinstance(task, Task):
         raise TrainingError("an assembled program has no parts", hint="pass the Task")
     return task.parts(batch)
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingStep:
+    """One step of a solver and the best network so far.
+
+    Attributes
+    ----------
+    iterate : Iterate
+    best : Candidate
+    candidates : int
+        Number of different networks seen.
+    """
+
+    iterate: Iterate[Any]
+    best: Candidate
+    candidates: int
+    _extractor: Extractor = field(repr=False)
+
+    def saved(self) -> SolverState:
+        """Return all that the next step depends on."""
+        networks = self._extractor.seen(self.candidates)
+        return SolverState(to_arrays(self.iterate.state), networks, self.best)
+
+
+@dataclass(frozen=True, eq=False)
+class SolverState:
+    """Where a training was after a step."""
+
+    solver: Arrays  # state of the method, see `to_arrays`
+    networks: BitArray  # shape (candidates, n_bits); the different networks seen
+    best: Candidate  # the best of them
+
+
+def train(
+    task: Task | Assembly,
+    oracle: Oracle,
+    scorer: Scorer,
+    *,
+    method: Method = METHODS["qcgd"],
+    saved: SolverState | None = None,
+) -> Iterator[TrainingStep]:
+    """Train; the caller decides when to stop.
+
+    Parameters
+    ----------
+    task : Task or Assembly
+        What to learn. Methods that work on parts need the task, since a program has none.
+    oracle : Oracle
+        Called once a step, or for each part.
+    scorer : Scorer
+        Labelled images on which all samples are compared; never those of the test.
+    method : Method
+        The same samples are scored in the same way whatever the method.
+    saved : SolverState, optional
+        Where to go on; the oracle must do so too, see `SessionOracle`.
+
+    Raises
+    ------
+    CheckpointError
+        What was saved is of another task or method.
+
+    Examples
+    --------
+    >>> from qnn_train import ExhaustiveOracle, Scorer, SquaredLoss, assemble
+    >>> from qnn_train import threshold_unit, weight_code
+    >>> unit = threshold_unit(2, weights=weight_code("binary"), bias_bits=1)
+    >>> inputs, labels = [[-1, -1], [-1, 1], [1, -1], [1, 1]], [-1, -1, -1, 1]  # logical and
+    >>> assembly = assemble(unit, inputs, labels, loss=SquaredLoss(1))
+    >>> next(train(assembly, ExhaustiveOracle(), Scorer(inputs, labels))).best.accuracy
+    1.0
+    """
+    if saved is None:
+        extractor, solver = Extractor(task.architecture, scorer), None
+    else:
+        extractor = Extractor.restored(task.architecture, scorer, saved.networks, saved.best)
+        solver = saved.solver
+    for iterate in method.start(task, oracle, solver):
+        best = extractor.add(iterate.bits)
+        yield TrainingStep(iterate, best, extractor.n_candidates, extractor)

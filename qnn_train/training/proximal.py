@@ -3,37 +3,147 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
 from qnn_train.archive import checked_array, checked_bits, reading
-from qnn_train.errors import CheckpointError
+from qnn_train.data import PooledLevels
+from qnn_train.data.datasets import augmented
+from qnn_train.errors import CheckpointError, DataError
+from qnn_train.model.trained import TrainedModel
 from qnn_train.network import QuantizedNetwork
-from qnn_train.solve import ProximalState, SessionOracle, proximal_descent
-from qnn_train.solve.proximal_state import recoded
-from qnn_train.training.descent import OutputScale, SweepResult
-from qnn_train.training.report import Row
+from qnn_train.solve import CrossEntropy, ProximalState, SessionOracle, proximal_descent
+from qnn_train.solve.proximal import recoded
+from qnn_train.training.descent import (
+    Cost,
+    DescentProblem,
+    Examples,
+    ImageJudge,
+    OutputScale,
+    SweepResult,
+    accuracy,
+)
+from qnn_train.training.report import Outcome, Row, RunReport
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
-    from numpy.typing import NDArray
-
-    from cim_hal import DevicePool, Session
+    from cim_hal import Capabilities, DevicePool, Session
+    from qnn_train.arrays import Array, Arrays, BitArray
+    from qnn_train.data import ImageSet, Selection
     from qnn_train.solve import ProximalStep
-    from qnn_train.training.descent import DescentProblem
+    from qnn_train.training.checkpoint import Checkpoint
+    from qnn_train.training.recipe import ProximalRecipe
 
-    Arrays = Mapping[str, NDArray[Any]]
 
 __all__ = ["ProximalStepper"]
+
+
+@dataclass(frozen=True, eq=False)
+class ProximalProblem(DescentProblem):
+    """Images drawn, split and turned into features; make one with `of`."""
+
+    selection: Selection
+    features: PooledLevels  # fitted on the images that are trained on
+
+    KEEPS_SWEEPS = False
+
+    @classmethod
+    def of(cls, recipe: ProximalRecipe, selection: Selection) -> Self:
+        """Draw and split the images; the test images are not touched.
+
+        Raises
+        ------
+        DataError
+            More or fewer images than there are, or a grid that does not divide them.
+        AssemblyError
+            A network that cannot be.
+        """
+        outputs = selection.n_outputs
+        recipe.architecture(outputs)  # refuses before any image is read
+        drawn = selection.train
+        if recipe.train_samples is not None:
+            drawn = drawn.take(drawn.stratified(recipe.train_samples, seed=recipe.seed))
+        kept, held = _split(drawn, recipe.validation, recipe.seed)
+        kept = augmented(kept, shift=recipe.shift, mirror=recipe.mirror)
+        features = PooledLevels.fit(
+            kept.images, grid=recipe.grid, levels=recipe.levels, cut=recipe.cut
+        )
+        train, validation = (
+            Examples(features.transform(part.images), part.labels) for part in (kept, held)
+        )
+        judge = ImageJudge(recipe, train, validation, outputs)
+        return cls(recipe, outputs, train, validation, CrossEntropy(), judge, selection, features)
+
+    @property
+    def subject(self) -> tuple[str, tuple[int, ...]]:
+        """Dataset and classes."""
+        return self.selection.dataset, self.selection.classes
+
+    def examples(self, images: ImageSet) -> Examples:
+        """Return the features of other images."""
+        return Examples(self.features.transform(images.images), images.labels)
+
+    def stepper(
+        self, session: Session | DevicePool, resume: Checkpoint | None = None
+    ) -> ProximalStepper:
+        """Return the descent, see `Problem.stepper`."""
+        return ProximalStepper(self, session, resume)
+
+    def cost(self, capabilities: Capabilities) -> list[tuple[str, str]]:
+        """Return what the training will take, by name; see `Cost`."""
+        return Cost.of(self, capabilities).rows()
+
+    def outcome(
+        self, stepper: ProximalStepper, session: Session | DevicePool, seconds: float
+    ) -> Outcome:
+        """Measure the best network on the test images; once, after the last step."""
+        selection, held, network = self.selection, self.validation, stepper.best
+        spins = max(map(max, stepper.sizes))
+        report = RunReport.of(
+            self.recipe,
+            selection,
+            self.architecture,
+            session.capabilities,
+            calls=stepper.calls,
+            rows=stepper.rows,
+            test_accuracy=accuracy(network, self.examples(selection.test)),
+            train_accuracy=accuracy(network, self.train),
+            validation_accuracy=accuracy(network, held) if len(held) else None,
+            n_train=len(self.train),
+            n_validation=len(held),
+            bits_per_parameter=self.architecture.bits_per_parameter,
+            blocks=len(stepper.sizes[-1]),
+            spins=spins,
+            couplings=spins * (spins - 1) // 2,
+            steps=stepper.progress[0],
+            seconds=seconds,
+        )
+        return Outcome(TrainedModel.of(selection, self.features, network), report)
+
+
+def _split(images: ImageSet, share: float, seed: int) -> tuple[ImageSet, ImageSet]:
+    """Keep a share of each class apart."""
+    held = np.zeros(len(images), dtype=bool)
+    rng = np.random.default_rng([seed, 4])
+    for label in np.unique(images.labels) if share else ():
+        members = np.flatnonzero(images.labels == label)
+        count = round(share * len(members))
+        if not 0 < count < len(members):
+            raise DataError(
+                f"a validation share of {share} of {len(members)} images a class",
+                hint="leave at least one image on each side",
+            )
+        held[rng.choice(members, count, replace=False)] = True
+    return images.take(np.flatnonzero(~held)), images.take(np.flatnonzero(held))
 
 
 @dataclass(frozen=True, eq=False)
 class _Best:
     """The best network of a stage so far: its bits, how it was judged, and after which step."""
 
-    bits: NDArray[np.int8]
+    bits: BitArray
     loss: float = np.inf
     step: int = 0
     train_score: float = 0.0
@@ -54,13 +164,7 @@ class _Position:
 class ProximalStepper:
     """Steps of a proximal descent, stage after stage; its networks are judged after each sweep.
 
-    Parameters
-    ----------
-    problem : DescentProblem
-    session : cim_hal.Session or cim_hal.DevicePool
-        A pool is given all calls of a step at once.
-    arrays, rows : optional
-        Where to go on, see `Stepper`.
+    Arguments as of `Problem.stepper`. A pool is given all calls of a step at once.
 
     Raises
     ------
@@ -76,8 +180,7 @@ class ProximalStepper:
         self,
         problem: DescentProblem,
         session: Session | DevicePool,
-        arrays: Arrays | None = None,
-        rows: list[Row] | None = None,
+        resume: Checkpoint | None = None,
     ) -> None:
         capabilities, recipe = session.capabilities, problem.recipe
         capabilities.check_runs(recipe.n_runs)
@@ -88,9 +191,9 @@ class ProximalStepper:
             "block_spins": self._block_spins,
         }
         self.sizes = problem.block_sizes(self._block_spins)
-        self._rows = list(rows or ())
+        self._rows = [] if resume is None else resume.history.rows()
         self._sweeps: list[SweepResult] = []
-        self._at = self._start() if arrays is None else self._restored(arrays)
+        self._at = self._start() if resume is None else self._restored(resume.arrays)
         self._steps: Iterator[ProximalStep] | None = None
         self._oracle = SessionOracle(
             session,
@@ -124,11 +227,6 @@ class ProximalStepper:
         return self._rows[: self._at.sweeps]
 
     @property
-    def n_sweeps(self) -> int:
-        """Sweeps made, of all stages."""
-        return self._at.sweeps
-
-    @property
     def sweeps(self) -> list[SweepResult]:
         """The network at the end of each sweep, where the problem keeps them."""
         return self._sweeps[: self._at.sweeps]
@@ -142,16 +240,6 @@ class ProximalStepper:
     def best(self) -> QuantizedNetwork:
         """The best network so far; that of the last step before the first sweep is over."""
         return self._network(self._at.best.bits)
-
-    @property
-    def best_loss(self) -> float:
-        """Its loss on the samples that judge, or their share of errors; infinite at first."""
-        return self._at.best.loss
-
-    @property
-    def best_step(self) -> int:
-        """The step of the stage after which it was found."""
-        return self._at.best.step
 
     def step(self) -> ProximalStep:
         """Make one step."""
@@ -177,7 +265,7 @@ class ProximalStepper:
         accuracies = f"train {100 * best.train_score:.2f} %{validation}"
         return f"{text}, least loss {best.loss:.4f}, {accuracies}"
 
-    def arrays(self) -> dict[str, NDArray[Any]]:
+    def arrays(self) -> dict[str, Array]:
         """Return the state."""
         at = self._at
         numbers = [at.state.scale, at.best.loss, at.best.train_score, _number(at.best)]
@@ -186,7 +274,7 @@ class ProximalStepper:
             "numbers": np.array(numbers),
             "counts": np.array([at.stage, at.state.step, at.best.step, at.calls, at.sweeps]),
         }
-        if self._problem.keeps_sweeps:
+        if self._problem.KEEPS_SWEEPS:
             found |= _sweep_arrays(self.sweeps, self._problem)
         return found
 
@@ -223,7 +311,7 @@ class ProximalStepper:
         del self._rows[at.sweeps :], self._sweeps[at.sweeps :]
         row = Row(at.calls, best.loss, best.train_score)
         self._rows.append(row._replace(validation_accuracy=best.validation_score))
-        if self._problem.keeps_sweeps:
+        if self._problem.KEEPS_SWEEPS:
             self._sweeps.append(found)
         return replace(at, best=best, sweeps=at.sweeps + 1)
 
@@ -248,7 +336,7 @@ class ProximalStepper:
             best = replace(best, loss=np.inf)
         return replace(at, state=state, best=best, stage=at.stage + 1)
 
-    def _network(self, bits: NDArray[np.int8]) -> QuantizedNetwork:
+    def _network(self, bits: BitArray) -> QuantizedNetwork:
         return QuantizedNetwork.from_bits(self._problem.stages[self._at.stage].architecture, bits)
 
     def _restored(self, arrays: Arrays) -> _Position:
@@ -264,7 +352,7 @@ class ProximalStepper:
                 raise ValueError(f"a history of {len(self._rows)} sweeps")
             n_bits = self._problem.stages[stage].architecture.n_bits
             bits, best_bits = checked_bits(arrays, "bits", 2, n_bits)
-            if self._problem.keeps_sweeps:
+            if self._problem.KEEPS_SWEEPS:
                 self._sweeps = _sweeps_of(arrays, self._problem, sweeps)
         scale, loss, train, held = numbers.tolist()
         best = _Best(best_bits, loss, best_step, train, None if np.isnan(held) else held)
@@ -275,7 +363,7 @@ def _number(measured: _Best | SweepResult) -> float:
     return np.nan if measured.validation_score is None else measured.validation_score
 
 
-def _sweep_arrays(sweeps: list[SweepResult], problem: DescentProblem) -> dict[str, NDArray[Any]]:
+def _sweep_arrays(sweeps: list[SweepResult], problem: DescentProblem) -> dict[str, Array]:
     """Return what a checkpoint keeps of sweeps."""
     bits = np.zeros((len(sweeps), problem.architecture.n_bits), np.int8)
     heads = np.zeros((len(sweeps), 2, problem.n_outputs))

@@ -1,168 +1,244 @@
-"""Training by quadratic programs with constraints: the loop of a method, and its steps in a run."""
+"""Training by quadratic programs with constraints: what is prepared, and its steps in a run."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cim_hal import Capabilities, CapabilityError, DevicePool, Session
 from qnn_train.archive import checked_array, checked_bits, reading
+from qnn_train.data import ImageSet, Pair, PooledSign
 from qnn_train.errors import CheckpointError
-from qnn_train.network import QuantizedNetwork
-from qnn_train.solve import Candidate, Extractor, Iterate, PackedOracle, SessionOracle, to_arrays
-from qnn_train.training.methods import METHODS
-from qnn_train.training.report import Row, finite
+from qnn_train.model.trained import TrainedModel
+from qnn_train.network import Architecture, QuantizedNetwork
+from qnn_train.program import Assembly, ProgramSize, SquaredLoss, Task, spins_needed
+from qnn_train.solve import Candidate, Oracle, PackedOracle, Scorer, SessionOracle
+from qnn_train.training.checkpoint import Checkpoint, fingerprint
+from qnn_train.training.descent import Examples, accuracy
+from qnn_train.training.methods import Method, SolverState, TrainingStep, method_named, train
+from qnn_train.training.report import Outcome, Row, RunReport, finite
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from numpy.typing import NDArray
-
-    from cim_hal import DevicePool, Session
-    from qnn_train.network import Architecture
-    from qnn_train.program import Assembly, Task
-    from qnn_train.solve import Oracle, Scorer
-    from qnn_train.training.methods import Method
+    from qnn_train.arrays import Array, BitArray
     from qnn_train.training.recipe import Recipe
 
-    Arrays = Mapping[str, NDArray[Any]]
-
-__all__ = ["QcboStepper", "SolverState", "TrainingStep", "train"]
+__all__ = ["Preparation", "QcboStepper", "prepare"]
 
 SOLVER = "solver."
 
 
 @dataclass(frozen=True, eq=False)
-class TrainingStep:
-    """One step of a solver and the best network so far.
+class Preparation:
+    """A recipe carried out on two classes, up to the first call of a machine.
 
     Attributes
     ----------
-    iterate : Iterate
-    best : Candidate
-    candidates : int
-        Number of different networks seen.
-    """
-
-    iterate: Iterate[Any]
-    best: Candidate
-    candidates: int
-    _extractor: Extractor = field(repr=False)
-
-    def saved(self) -> SolverState:
-        """Return all that the next step depends on."""
-        networks = self._extractor.seen(self.candidates)
-        return SolverState(to_arrays(self.iterate.state), networks, self.best)
-
-
-@dataclass(frozen=True, eq=False)
-class SolverState:
-    """Where a training was after a step.
-
-    Attributes
-    ----------
-    solver : mapping of str to array
-        State of the method, see `to_arrays`.
-    networks : int8 array, shape (candidates, n_bits)
-        The different networks seen.
-    best : Candidate
-        The best of them.
-    """
-
-    solver: Mapping[str, NDArray[Any]]
-    networks: NDArray[np.int8]
-    best: Candidate
-
-
-def train(
-    task: Task | Assembly,
-    oracle: Oracle,
-    scorer: Scorer,
-    *,
-    method: Method = METHODS["qcgd"],
-    saved: SolverState | None = None,
-) -> Iterator[TrainingStep]:
-    """Train; the caller decides when to stop.
-
-    Parameters
-    ----------
-    task : Task or Assembly
-        What to learn. Methods that work on parts need the task, since a program has none.
-    oracle : Oracle
-        Called once a step, or for each part.
+    architecture : Architecture
+    features : PooledSign
+    chosen : ImageSet
+        The images in the program.
+    inputs : int8 array, shape (samples, grid²)
+        Their features.
     scorer : Scorer
-        Labelled images on which all samples are compared; never those of the test.
-    method : Method
-        The same samples are scored in the same way whatever the method.
-    saved : SolverState, optional
-        Where to go on; the oracle must do so too, see `SessionOracle`.
+    """
+
+    recipe: Recipe
+    pair: Pair
+    architecture: Architecture
+    features: PooledSign
+    chosen: ImageSet
+    inputs: BitArray
+    scorer: Scorer
+
+    @property
+    def spins(self) -> int:
+        """Bits of the program."""
+        return spins_needed(self.architecture, self.inputs)
+
+    @cached_property
+    def task(self) -> Task:
+        """What is to be learned from the images in the program."""
+        loss = SquaredLoss(self.recipe.target)
+        return Task(self.architecture, self.inputs, self.chosen.labels, loss)
+
+    def spins_of(self, batch: int | None) -> int:
+        """Bits of the largest part of `batch` images; of the program where it is None."""
+        samples = len(self.inputs)
+        if batch is None or batch >= samples:
+            return self.spins
+        count = -(-samples // batch)  # parts, dealt out evenly
+        return self.architecture.n_bits + -(-samples // count) * self._each
+
+    def check_fits(self, capabilities: Capabilities, *, batch: int | None = None) -> None:
+        """Refuse a program that is too large for a machine, before it is made.
+
+        The whole program, or its parts of `batch` images.
+
+        Raises
+        ------
+        CapabilityError
+            With a smaller proposal in its hint.
+        """
+        required = self.spins_of(batch) + capabilities.field_spins
+        if required > capabilities.max_spins:
+            raise CapabilityError(
+                "max_spins",
+                required=required,
+                available=capabilities.max_spins,
+                hint=self._proposal(capabilities.max_spins - capabilities.field_spins, batch),
+            )
+
+    @property
+    def subject(self) -> tuple[str, tuple[int, ...]]:
+        """Dataset and classes."""
+        return self.pair.dataset, self.pair.classes
+
+    def digest(self) -> str:
+        """Return a fingerprint of the images as features."""
+        return fingerprint(self.inputs, self.chosen.labels, *self.scorer.content)
+
+    def stepper(
+        self, session: Session | DevicePool, resume: Checkpoint | None = None
+    ) -> QcboStepper:
+        """Return the method of the recipe, see `Problem.stepper`; a TrainingError if there is none.
+
+        A CapabilityError if the program, or its largest part, does not fit the machine.
+        """
+        return QcboStepper(self, session, resume)
+
+    def examples(self, images: ImageSet) -> Examples:
+        """Return the features of other images."""
+        return Examples(self.features.transform(images.images), images.labels)
+
+    def cost(self, capabilities: Capabilities) -> list[tuple[str, str]]:
+        """Return what the training will take, by name; refuses as `check_fits` does."""
+        recipe, batch = self.recipe, self.method.batch
+        self.check_fits(capabilities, batch=batch)
+        spins = self.spins_of(batch) + capabilities.field_spins
+        size = ProgramSize.of(self.task.largest_part(batch))
+        runs = recipe.iterations * recipe.n_runs
+        rows = [
+            ("method", f"{recipe.method}: {self.method.about}"),
+            ("network", str(self.architecture)),
+            ("bits_per_parameter", f"{self.architecture.bits_per_parameter:.4g}"),
+            ("n_train", str(len(self.chosen))),
+            ("spins", str(spins)),
+            ("couplings", f"at most {spins * (spins - 1) // 2}"),
+            ("dynamic_range", f"{size.dynamic_range:.4g}"),
+            ("calls", str(recipe.iterations)),
+            ("runs", str(runs)),
+        ]
+        if capabilities.round_trip_s is not None:
+            seconds = runs * capabilities.default_round_trips * capabilities.round_trip_s
+            rows.append(("machine_s", f"{seconds:.4g}"))
+        return rows
+
+    def outcome(
+        self, stepper: QcboStepper, session: Session | DevicePool, seconds: float
+    ) -> Outcome:
+        """Measure the best network on the test images; once, after the last step."""
+        state, pair, last = stepper.state, self.pair, stepper.rows[-1]
+        network, batch = state.best.network, self.method.batch
+        size = ProgramSize.of(self.task.largest_part(batch))
+        report = RunReport.of(
+            self.recipe,
+            pair,
+            self.architecture,
+            session.capabilities,
+            calls=stepper.calls,
+            rows=stepper.rows,
+            test_accuracy=accuracy(network, self.examples(pair.test)),
+            train_accuracy=accuracy(network, self.examples(pair.train)),
+            subset_accuracy=accuracy(network, self.examples(self.chosen)),
+            n_train=len(pair.train),
+            train_samples=len(self.chosen),
+            bits_per_parameter=size.bits_per_parameter,
+            spins=size.spins,
+            couplings=size.couplings,
+            equalities=size.equalities,
+            products=size.products,
+            batch=batch,
+            steps=len(stepper.rows),
+            candidates=len(state.networks),
+            seconds=seconds,
+            infeasibility=last.infeasibility,
+            objective=last.objective,
+            gap=last.gap,
+            score=self.recipe.score,
+        )
+        return Outcome(TrainedModel.of(pair, self.features, network), report)
+
+    def assemble(self) -> Assembly:
+        """Make the program."""
+        return self.task.assembly
+
+    @property
+    def method(self) -> Method:
+        """What the recipe names; a TrainingError if it does not exist."""
+        recipe = self.recipe
+        return method_named(
+            recipe.method, batch=recipe.batch, n_samples=recipe.n_runs, seed=recipe.seed
+        )
+
+    @property
+    def _each(self) -> int:
+        """Bits of one image, the same for all, features being -1 and +1."""
+        return (self.spins - self.architecture.n_bits) // len(self.inputs)
+
+    def _proposal(self, available: int, batch: int | None) -> str:
+        """Name the most images that fit."""
+        fitting = (available - self.architecture.n_bits) // self._each if self._each else 0
+        if batch is not None and fitting >= 1:
+            return f"--batch {fitting} fits, or a smaller --grid or --hidden"
+        if batch is None and fitting >= 2:
+            return f"--train-samples {fitting} fits, or a smaller --grid or --hidden"
+        return "use a smaller --grid or --hidden"
+
+
+def prepare(recipe: Recipe, pair: Pair) -> Preparation:
+    """Draw the images, take the thresholds and compute the features.
 
     Raises
     ------
-    CheckpointError
-        What was saved is of another task or method.
-
-    Examples
-    --------
-    >>> from qnn_train import ExhaustiveOracle, Scorer, SquaredLoss, assemble
-    >>> from qnn_train import threshold_unit, weight_code
-    >>> unit = threshold_unit(2, weights=weight_code("binary"), bias_bits=1)
-    >>> inputs, labels = [[-1, -1], [-1, 1], [1, -1], [1, 1]], [-1, -1, -1, 1]  # logical and
-    >>> assembly = assemble(unit, inputs, labels, loss=SquaredLoss(1))
-    >>> next(train(assembly, ExhaustiveOracle(), Scorer(inputs, labels))).best.accuracy
-    1.0
+    DataError
+        Too many or too few training samples, or a grid that does not divide the images.
+    AssemblyError
+        A code of weights or biases that does not exist.
     """
-    if saved is None:
-        extractor, solver = Extractor(task.architecture, scorer), None
-    else:
-        extractor = Extractor.restored(task.architecture, scorer, saved.networks, saved.best)
-        solver = saved.solver
-    for iterate in method.start(task, oracle, solver):
-        best = extractor.add(iterate.bits)
-        yield TrainingStep(iterate, best, extractor.n_candidates, extractor)
+    architecture = recipe.architecture
+    chosen = pair.train.take(pair.train.stratified(recipe.train_samples, seed=recipe.seed))
+    known = pair.train if recipe.score == "train" else chosen
+    features = PooledSign.fit(known.images, grid=recipe.grid)
+    scorer = Scorer(features.transform(known.images), known.labels)
+    inputs = features.transform(chosen.images)
+    return Preparation(recipe, pair, architecture, features, chosen, inputs, scorer)
 
 
 class QcboStepper:
-    """Steps of a method of `METHODS` on a task that fits the machine.
-
-    Parameters
-    ----------
-    recipe : Recipe
-    session : cim_hal.Session or cim_hal.DevicePool
-    method : Method
-        That of the recipe, see `method_named`.
-    task : Task
-    scorer : Scorer
-    arrays, rows : optional
-        Where to go on, see `Stepper`.
+    """Steps of the method of a recipe; arguments as of `Problem.stepper`.
 
     Raises
     ------
     CapabilityError
-        More runs in a call than the machine makes.
+        The program does not fit the machine, or a call has more runs than it makes.
     CheckpointError
         Arrays of another problem, or damaged ones.
     """
 
     def __init__(
-        self,
-        recipe: Recipe,
-        session: Session | DevicePool,
-        *,
-        method: Method,
-        task: Task,
-        scorer: Scorer,
-        arrays: Arrays | None = None,
-        rows: list[Row] | None = None,
+        self, problem: Preparation, session: Session | DevicePool, resume: Checkpoint | None = None
     ) -> None:
+        recipe, method = problem.recipe, problem.method
         capabilities = session.capabilities
+        problem.check_fits(capabilities, batch=method.batch)
         capabilities.check_runs(recipe.n_runs)
-        self.method = method
         self.machine: dict[str, str | int] = {"device": capabilities.name}
         self._iterations = recipe.iterations
-        self._rows = list(rows or ())
-        state = None if arrays is None else _restored(arrays, recipe.architecture, self._rows)
+        self._rows = [] if resume is None else resume.history.rows()
+        state = None if resume is None else _restored(resume, problem.architecture)
         self._last: tuple[int, TrainingStep | SolverState | None] = len(self._rows), state
         oracle: Oracle = SessionOracle(
             session,
@@ -173,7 +249,7 @@ class QcboStepper:
         )
         if recipe.pack:
             oracle = PackedOracle(oracle, capabilities.max_spins - capabilities.field_spins)
-        self._steps = train(task, oracle, scorer, method=method, saved=state)
+        self._steps = train(problem.task, oracle, problem.scorer, method=method, saved=state)
 
     @property
     def calls(self) -> int:
@@ -198,13 +274,7 @@ class QcboStepper:
 
     @property
     def state(self) -> SolverState:
-        """Where the training is after its last step.
-
-        Raises
-        ------
-        RuntimeError
-            No step was made.
-        """
+        """Where the training is after its last step; a RuntimeError if there was none."""
         last = self._last[1]
         if last is None:
             raise RuntimeError("no step was made")
@@ -228,7 +298,7 @@ class QcboStepper:
         residual = float("nan") if row.infeasibility is None else row.infeasibility
         return f"infeasibility {residual:.3f}  accuracy {100 * row.accuracy:.2f} %"
 
-    def arrays(self) -> dict[str, NDArray[Any]]:
+    def arrays(self) -> dict[str, Array]:
         """Return the state: fields of the solver's, the different networks seen, and the best."""
         state = self.state
         solver = {SOLVER + name: array for name, array in state.solver.items()}
@@ -251,20 +321,18 @@ def _row(step: TrainingStep) -> Row:
     )
 
 
-def _restored(arrays: Arrays, architecture: Architecture, rows: list[Row]) -> SolverState:
+def _restored(checkpoint: Checkpoint, architecture: Architecture) -> SolverState:
     """Return the state that arrays hold; of the solver's own fields see `solve.restored`."""
+    arrays, n_bits = checkpoint.arrays, architecture.n_bits
     with reading("the checkpoint", CheckpointError, "holds no such state"):
-        n_bits = architecture.n_bits
         networks = checked_bits(arrays, "networks", len(arrays["networks"]), n_bits)
         (best,) = checked_bits(arrays, "best", 1, n_bits)
         accuracy = checked_array(arrays, "best_accuracy", "f", ()).item()
         losses = checked_array(arrays, "best_losses", "f", None)
-        solver = {
-            name.removeprefix(SOLVER): array
-            for name, array in arrays.items()
-            if name.startswith(SOLVER)
-        }
-        if not rows or len(rows) != solver["step"].item():
-            raise ValueError(f"a history of {len(rows)} steps")
+        own = [name for name in arrays if name.startswith(SOLVER)]
+        solver = {name.removeprefix(SOLVER): arrays[name] for name in own}
+        steps = len(checkpoint.history.calls)
+        if not steps or steps != solver["step"].item():
+            raise ValueError(f"a history of {steps} steps")
     network = QuantizedNetwork.from_bits(architecture, best)
     return SolverState(solver, networks, Candidate(network, accuracy, tuple(losses.tolist())))

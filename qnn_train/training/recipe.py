@@ -1,4 +1,4 @@
-"""Recipes: everything that decides a training, for each family of methods."""
+"""Recipes: everything that decides a training, for each family of methods, and some by name."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Literal
 
-from qnn_train.errors import AssemblyError
+from qnn_train.errors import AssemblyError, TrainingError
 from qnn_train.network import (
     Architecture,
     Layer,
@@ -20,9 +20,12 @@ from qnn_train.network.spline import activation_named
 from qnn_train.solve import Annealing
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from cim_hal import Capabilities
 
-__all__ = ["PROXIMAL", "ProximalRecipe", "Recipe", "Stage"]
+__all__ = ["PRESETS", "PROXIMAL", "ProximalRecipe", "Recipe", "Stage", "default_preset", "preset"]
+
 
 PROXIMAL = "proximal"
 
@@ -101,90 +104,16 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Stage:
-    """A descent.
-
-    Attributes
-    ----------
-    architecture : Architecture
-    annealing : Annealing
-    sweeps : int
-        All of them, restarts included.
-    """
+    """A descent."""
 
     architecture: Architecture
     annealing: Annealing
-    sweeps: int
+    sweeps: int  # all of them, restarts included
 
 
 @dataclass(frozen=True, kw_only=True)
 class ProximalRecipe:
     """What to train, on what, and in how many calls of a machine.
-
-    Parameters
-    ----------
-    train_samples : int or None
-        Images to learn from, drawn evenly from the classes; None for all.
-    validation : float
-        Share of these images, 0 to below 1, that is kept apart to judge networks; 0 judges them
-        on the images they are trained on.
-    shift : int
-        Pixels by which copies of the training images are moved; 0 for no copies.
-    mirror : bool
-        Whether there are copies with left and right exchanged.
-    grid : int
-        Cells along a side; the network has grid² inputs.
-    levels, cut : int
-        Of the features, see `PooledLevels`.
-    hidden : int or tuple of int
-        Neurons of the hidden layer, or of each; 0 is a single layer.
-    readout : {"majority", "trained"}
-        What follows it: a vote, for two classes only, or a trained layer.
-    activation : str
-        See `activation_named`.
-    clip : float
-        Where it saturates, in standard deviations of an input; behind the first layer in
-        proportion to the square root of what a neuron reads.
-    weights : str or tuple of str
-        Code of the weights, or of those of each layer, see `weight_code`.
-    first_weights : str or None
-        Code of the weights in the first half of the sweeps: the second half goes on from the best
-        network of the first. What `weights` cannot say is `rounded`.
-    bias_bits, output_bias_bits : int
-        Bits of each bias of the hidden and of the last layer; 0 for none.
-    bias_reach : float
-        The largest hidden bias, in standard deviations of an input with the largest weight.
-    output_bias_reach : float
-        The largest bias of the last layer, in units of where the activation saturates.
-    sweeps : int
-        Visits of every block in one descent.
-    starts : int
-        Descents from different random networks, of which the best counts.
-    judge_by : {"loss", "errors"}
-        What makes a network better than another, on the images that judge.
-    batch, width : tuple
-        See `Annealing`.
-    ladder : tuple of float
-        Proximal weights; one call of the machine for each, in a step.
-    block_spins : int or None
-        Largest number of bits of a block; fewer on a smaller machine. None for 128, or more where
-        a neuron needs it.
-    block_reads : int or None
-        The most inputs of a neuron in a block, None for all; see `partition`.
-    n_runs : int
-        Runs of the machine a call.
-    tried : int
-        Different samples of a call that are tried on the batch.
-    round_trips : int or None
-        Length of a run; None for what the machine recommends.
-    settings : tuple of pairs
-        Names and values of settings, used where the machine has them. Recipes were chosen on
-        machines that count fields as couplings.
-    patience : int
-        Sweeps without a better network after which a descent is stopped; 0 never stops early.
-    seed : int
-        Of the draw of images, the first network and the machine.
-    coupling_bits : int or None
-        Bits of a coupling; None for those of the machine.
 
     Raises
     ------
@@ -192,38 +121,58 @@ class ProximalRecipe:
         A value outside its range.
     """
 
+    # images to learn from, drawn evenly from the classes; None for all
     train_samples: int | None = None
+    # share of these images, 0 to below 1, that is kept apart to judge networks; 0 judges them on
+    # the images they are trained on
     validation: float = 0.0
-    shift: int = 0
-    mirror: bool = False
-    grid: int = 4
-    levels: int = 16
+    shift: int = 0  # pixels by which copies of the training images are moved; 0 for no copies
+    mirror: bool = False  # whether there are copies with left and right exchanged
+    grid: int = 4  # cells along a side; the network has grid² inputs
+    levels: int = 16  # of the features, see `PooledLevels`, as `cut` is
     cut: int = 4
+    # neurons of the hidden layer, or of each; 0 is a single layer
     hidden: int | tuple[int, ...] = 4
+    # what follows it: a vote, for two classes only, or a trained layer
     readout: Literal["majority", "trained"] = "majority"
-    activation: str = "hard_tanh"
+    activation: str = "hard_tanh"  # see `activation_named`
+    # where it saturates, in standard deviations of an input; behind the first layer in proportion
+    # to the square root of what a neuron reads
     clip: float = 8.0
+    # code of the weights, or of those of each layer, see `weight_code`
     weights: str | tuple[str, ...] = "binary"
+    # code of the weights in the first half of the sweeps: the second half goes on from the best
+    # network of the first. What `weights` cannot say is `rounded`
     first_weights: str | None = None
-    bias_bits: int = 2
+    bias_bits: int = 2  # of each bias of the hidden layers; 0 for none
+    # the largest hidden bias, in standard deviations of an input with the largest weight
     bias_reach: float = 3.0
-    output_bias_bits: int = 0
+    output_bias_bits: int = 0  # of each bias of the last layer; 0 for none
+    # the largest bias of the last layer, in units of where the activation saturates
     output_bias_reach: float = 3.5
-    sweeps: int = 8
-    starts: int = 1
+    sweeps: int = 8  # visits of every block in one descent
+    starts: int = 1  # descents from different random networks, of which the best counts
+    # what makes a network better than another, on the images that judge
     judge_by: Literal["loss", "errors"] = "loss"
-    batch: tuple[int, int] = (1000, 20_000)
+    batch: tuple[int, int] = (1000, 20_000)  # see `Annealing`, as of `width`
     width: tuple[float, float] = (1.0, 0.25)
+    # proximal weights; one call of the machine for each, in a step
     ladder: tuple[float, ...] = (0.02, 0.1, 0.5, 2.0)
+    # largest number of bits of a block; fewer on a smaller machine. None for 128, or more where a
+    # neuron needs it
     block_spins: int | None = 128
+    # the most inputs of a neuron in a block, None for all; see `partition`
     block_reads: int | None = None
-    n_runs: int = 32
-    tried: int = 8
-    round_trips: int | None = None
+    n_runs: int = 32  # runs of the machine a call
+    tried: int = 8  # different samples of a call that are tried on the batch
+    round_trips: int | None = None  # length of a run; None for what the machine recommends
+    # names and values of settings, used where the machine has them. Recipes were chosen on machines
+    # that count fields as couplings
     settings: tuple[tuple[str, float], ...] = (("field_weight", 1.0),)
+    # sweeps without a better network after which a descent is stopped; 0 never stops early
     patience: int = 0
-    seed: int = 0
-    coupling_bits: int | None = None
+    seed: int = 0  # of the draw of images, the first network and the machine
+    coupling_bits: int | None = None  # bits of a coupling; None for those of the machine
 
     def __post_init__(self) -> None:
         if not 0 <= self.validation < 1:
@@ -253,13 +202,7 @@ class ProximalRecipe:
         return {name: value for name, value in self.settings if name in known}
 
     def stages(self, n_outputs: int, n_inputs: int | None = None) -> list[Stage]:
-        """Return the descents: one, or one for each code of the weights.
-
-        Raises
-        ------
-        AssemblyError
-            See `architecture`.
-        """
+        """Return the descents: one, or one for each code of the weights; see `architecture`."""
         whole = Annealing(
             sweeps=self.sweeps, batch=self.batch, width=self.width, restarts=self.starts > 1
         )
@@ -284,15 +227,14 @@ class ProximalRecipe:
         """
         inputs = self.grid**2 if n_inputs is None else n_inputs
         sizes = hidden_sizes(self.hidden)
-        if self.readout == "majority" and sizes and n_outputs > 1:
+        votes = bool(sizes) and self.readout == "majority"
+        if votes and n_outputs > 1:
             raise AssemblyError(
                 "a majority vote tells two classes apart", hint="use the readout trained"
             )
-        *kinds, last_kind = self._kinds(len(sizes) + (not sizes or self.readout == "trained"))
-        if sizes and self.readout == "majority":
-            kinds.append(last_kind)
+        kinds = self._kinds(len(sizes) + (not votes))
         height, reads, layers = float(self.levels), inputs, []
-        for size, weights in zip(sizes, kinds, strict=True):
+        for size, weights in zip(sizes, kinds, strict=False):
             unit = height * _largest(weights)
             spread = (reads / inputs) ** 0.5 * unit
             limit = round(self.clip * spread)
@@ -300,14 +242,14 @@ class ProximalRecipe:
             activation = activation_named(self.activation, limit=limit)
             layers.append(Layer(reads, size, weights, biases, activation))
             height, reads = 1 if self.activation == "sign" else limit, size
-        if sizes and self.readout == "majority":
+        if votes:
             return Architecture(tuple(layers), None)
-        unit = height * _largest(last_kind)
+        unit = height * _largest(kinds[-1])
         if sizes:
             last = _bias(self.output_bias_bits, self.output_bias_reach * unit)
         else:
             last = _bias(self.output_bias_bits or self.bias_bits, self.bias_reach * unit)
-        return Architecture(tuple(layers), Layer(reads, n_outputs, last_kind, last))
+        return Architecture(tuple(layers), Layer(reads, n_outputs, kinds[-1], last))
 
     def _kinds(self, n_layers: int) -> list[ParameterCode]:
         """Return the code of the weights of each layer."""
@@ -324,3 +266,60 @@ def _largest(code: ParameterCode) -> int:
 def _bias(bits: int, reach: float) -> ParameterCode:
     """Return the code of `bits` bits whose largest value is about `reach`."""
     return bias_code(bits).times(max(1, round(reach / (2**bits - 1)))) if bits else bias_code(0)
+
+
+# The numbers of these recipes were chosen on training images; see the docs.
+PAIRS = ProximalRecipe(sweeps=6, round_trips=200)
+TEN = ProximalRecipe(
+    grid=7,
+    hidden=16,
+    readout="trained",
+    activation="relu",
+    clip=16.0,
+    bias_bits=5,
+    bias_reach=6.0,
+    output_bias_bits=5,
+    output_bias_reach=1.0,
+    sweeps=30,
+    batch=(1500, 24_000),
+    width=(0.8, 0.5),
+    ladder=(0.1, 0.5, 2.0),
+    block_spins=144,
+    block_reads=17,
+    n_runs=16,
+    tried=16,
+    round_trips=100,
+    settings=(("coupling_gain", 4.0), ("field_weight", 1.0)),
+)
+
+FEW = replace(PAIRS, mirror=True, shift=1)
+TINY = replace(PAIRS, grid=2, hidden=2, weights="ternary", bias_bits=3, starts=6, judge_by="errors")
+
+PRESETS: Mapping[str, ProximalRecipe] = {
+    "pairs-4x4": PAIRS,
+    "pairs-7x7": replace(TEN, sweeps=60),
+    "few-4x4": FEW,
+    "tiny-2x2": TINY,
+    "ten-classes-7x7": TEN,
+    "ten-digits-8x8": replace(TEN, grid=8, sweeps=16),
+}
+
+
+def preset(name: str) -> ProximalRecipe:
+    """Return a recipe.
+
+    Raises
+    ------
+    TrainingError
+        No recipe goes by that name.
+    """
+    if name not in PRESETS:
+        raise TrainingError(f"no recipe {name!r}", hint=", ".join(PRESETS))
+    return PRESETS[name]
+
+
+def default_preset(dataset: str, n_classes: int) -> str:
+    """Return the name of the recipe for classes of a dataset, where none is named."""
+    if n_classes == 2:
+        return "pairs-4x4"
+    return "ten-digits-8x8" if dataset == "digits" else "ten-classes-7x7"

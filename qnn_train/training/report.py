@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from qnn_train.archive import replacing
 
@@ -13,7 +13,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from cim_hal import Capabilities
+    from qnn_train.data import Selection
     from qnn_train.model.trained import TrainedModel
+    from qnn_train.network import Architecture
+    from qnn_train.training.recipe import ProximalRecipe, Recipe
 
 __all__ = ["History", "Outcome", "Row", "RunReport", "finite"]
 
@@ -36,29 +40,16 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True)
 class History:
-    """One number a step, or a sweep of proximal descent; None where the method has none.
+    """One number a step, or a sweep of proximal descent; None where the method has none."""
 
-    Attributes
-    ----------
-    calls : list of int
-        Oracle calls paid.
-    objective : list of float
-        Objective of the averaged W; the least loss so far for proximal descent.
-    accuracy : list of float
-        Accuracy of the best network so far on the images it is scored or trained on.
-    infeasibility : list of float
-        ‖𝒜W‖.
-    gap : list of float
-        Surrogate duality gap.
-    validation_accuracy : list of float
-        Accuracy of the best network so far on images kept apart.
-    """
-
-    calls: list[int]
+    calls: list[int]  # oracle calls paid
+    # objective of the averaged W; the least loss so far for proximal descent
     objective: list[float | None]
+    # accuracy of the best network so far on the images it is scored or trained on
     accuracy: list[float]
-    infeasibility: list[float | None]
-    gap: list[float | None]
+    infeasibility: list[float | None]  # ‖𝒜W‖
+    gap: list[float | None]  # surrogate duality gap
+    # accuracy of the best network so far on images kept apart
     validation_accuracy: list[float | None]
 
     @classmethod
@@ -68,13 +59,7 @@ class History:
         return cls(*map(list, columns))
 
     def rows(self) -> list[Row]:
-        """Return the rows of these columns.
-
-        Raises
-        ------
-        ValueError
-            Columns of different lengths.
-        """
+        """Return the rows of these columns; a ValueError if their lengths differ."""
         return [Row(*values) for values in zip(*asdict(self).values(), strict=True)]
 
 
@@ -168,6 +153,41 @@ class RunReport:
     score: str | None = None
     recipe: dict[str, Any]
     history: History
+
+    @classmethod
+    def of(
+        cls,
+        recipe: Recipe | ProximalRecipe,
+        selection: Selection,
+        architecture: Architecture,
+        capabilities: Capabilities,
+        *,
+        calls: int,
+        rows: Sequence[Row],
+        **measured: Any,
+    ) -> Self:
+        """Return the report of a training; `measured` are the attributes that differ by method."""
+        return cls(
+            method=recipe.method,
+            dataset=selection.dataset,
+            classes=selection.classes,
+            class_names=selection.class_names,
+            network=str(architecture),
+            weights=recipe.weights,
+            bias_bits=recipe.bias_bits,
+            grid=recipe.grid,
+            n_test=len(selection.test),
+            n_parameters=architecture.n_parameters,
+            n_bits=architecture.n_bits,
+            oracle_calls=calls,
+            runs_per_call=recipe.n_runs,
+            seed=recipe.seed,
+            device=capabilities.name,
+            coupling_bits=recipe.coupling_bits or capabilities.coupling_bits,
+            recipe=asdict(recipe),
+            history=History.of(rows),
+            **measured,
+        )
 
     def to_json(self) -> str:
         """Return the report as JSON text."""

@@ -4,21 +4,104 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from qnn_train.errors import CheckpointError
 from qnn_train.training.checkpoint import Checkpoint, canonical, check_same
-from qnn_train.training.report import History
+from qnn_train.training.proximal import ProximalProblem
+from qnn_train.training.qcbo import Preparation, prepare
+from qnn_train.training.recipe import ProximalRecipe, Recipe
+from qnn_train.training.report import History, Outcome, Row
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from cim_hal import DevicePool, Session
-    from qnn_train.training.problem import Preparation
-    from qnn_train.training.report import Outcome
-    from qnn_train.training.stepper import Problem, Stepper
+    from qnn_train.arrays import Array
+    from qnn_train.data import Selection
 
-__all__ = ["TrainingRun", "run_recipe"]
+__all__ = ["Problem", "Stepper", "TrainingRun", "problem_of", "run_recipe"]
+
+
+StepT_co = TypeVar("StepT_co", covariant=True)
+
+
+class Stepper(Protocol[StepT_co]):
+    """A method that trains step by step.
+
+    A step changes all of its state at once, at its end: an interruption finds it before the step
+    or after it.
+    """
+
+    @property
+    def calls(self) -> int:
+        """Calls of the machine up to the last step, those before a checkpoint too."""
+        ...
+
+    @property
+    def progress(self) -> tuple[int, int]:
+        """How much is done, and how much there is at most, in units of the method."""
+        ...
+
+    @property
+    def is_over(self) -> bool:
+        """Whether there is nothing left to do."""
+        ...
+
+    @property
+    def rows(self) -> list[Row]:
+        """The history so far."""
+        ...
+
+    @property
+    def machine(self) -> dict[str, str | int]:
+        """What of the machine the state depends on."""
+        ...
+
+    def step(self) -> StepT_co:
+        """Make one step."""
+        ...
+
+    def status(self) -> str:
+        """Return the state of the training in a few words, for a progress bar."""
+        ...
+
+    def arrays(self) -> dict[str, Array]:
+        """Return all that the next step depends on, but for the rows of the history."""
+        ...
+
+
+class Problem(Protocol[StepT_co]):
+    """A recipe carried out on data, up to the first call of a machine."""
+
+    @property
+    def recipe(self) -> Recipe | ProximalRecipe:
+        """All that decides the training."""
+        ...
+
+    @property
+    def subject(self) -> tuple[str, tuple[int, ...]]:
+        """Dataset and classes; empty for a table."""
+        ...
+
+    def digest(self) -> str:
+        """Return a fingerprint of the data."""
+        ...
+
+    def stepper(
+        self, session: Session | DevicePool, resume: Checkpoint | None = None
+    ) -> Stepper[StepT_co]:
+        """Return the method at its beginning, or after the steps of a checkpoint.
+
+        Raises
+        ------
+        AssemblyError, CapabilityError
+            The problem does not fit the machine.
+        CheckpointError
+            The arrays are of another problem, or damaged.
+        """
+        ...
+
 
 StepT = TypeVar("StepT")
 
@@ -62,13 +145,11 @@ class TrainingRun(Generic[StepT]):
         self._problem = problem
         self._session = session
         self._digest = problem.digest()
-        self._before = 0.0
-        if resume is None:
-            self.stepper: Stepper[StepT] = problem.stepper(session)
-        else:
+        if resume is not None:
             self._check_same_problem(resume)
-            self._before = resume.seconds
-            self.stepper = problem.stepper(session, resume.arrays, resume.history.rows())
+        self._before = 0.0 if resume is None else resume.seconds
+        self.stepper: Stepper[StepT] = problem.stepper(session, resume)
+        if resume is not None:
             check_same(resume.machine, self.stepper.machine)
         self._started = time.perf_counter()
 
@@ -77,13 +158,7 @@ class TrainingRun(Generic[StepT]):
             yield self.stepper.step()
 
     def checkpoint(self) -> Checkpoint:
-        """Return all that the rest depends on, as of the last step.
-
-        Raises
-        ------
-        RuntimeError
-            No step was made.
-        """
+        """Return all that the rest depends on, as of the last step; a RuntimeError without one."""
         dataset, classes = self._problem.subject
         if not self.stepper.calls:
             raise RuntimeError("no step was made")
@@ -146,3 +221,15 @@ def run_recipe(
     for _ in run:
         pass
     return run.outcome()
+
+
+def problem_of(
+    recipe: Recipe | ProximalRecipe, selection: Selection
+) -> Preparation | ProximalProblem:
+    """Carry out a recipe of any method on the images of some classes.
+
+    See `prepare` and `ProximalProblem.of`, also for what they raise.
+    """
+    if isinstance(recipe, ProximalRecipe):
+        return ProximalProblem.of(recipe, selection)
+    return prepare(recipe, selection)

@@ -16,10 +16,9 @@ from cim_hal.client.access import keys_for
 from cim_hal.client.transport.zmq import ZmqTransport
 from cim_hal.errors import CassetteError, UnknownReferenceError
 from cim_hal.key_files import create_key, read_pair
-from cim_hal.protocol.wire.framing import FILE_MAGIC, file_parts
+from cim_hal.protocol.wire.codec import FILE_MAGIC, file_parts
 from cim_hal.protocol.wire.packet import NO_ID, Kind, Packet
-from cim_hal.server.security.authenticator import Authenticator
-from cim_hal.server.security.authorized_clients import Client, authorize
+from cim_hal.server.security.authenticator import Authenticator, Client, authorize
 
 RNG = np.random.default_rng(5)
 UPPER = np.triu(RNG.integers(-9, 10, (12, 12)), 1)

@@ -18,8 +18,7 @@ from cim_hal.client import Retries
 from cim_hal.errors import JobTimeoutError, TransportError
 from cim_hal.key_files import create_key, read_pair, read_public
 from cim_hal.protocol.wire.limits import Limits
-from cim_hal.server.security.authenticator import Authenticator
-from cim_hal.server.security.authorized_clients import Client, authorize
+from cim_hal.server.security.authenticator import Authenticator, Client, authorize
 from cim_hal.testing import (
     Bandwidth,
     Latency,

@@ -14,8 +14,7 @@ from cim_hal import CimError, IsingModel, PumpSchedule, Retries, TransportError,
 from cim_hal.errors import ConnectError, JobTimeoutError, ServerKeyError
 from cim_hal.key_files import create_key, read_pair, read_public
 from cim_hal.protocol.wire.codec import decode
-from cim_hal.server.security.authenticator import Authenticator
-from cim_hal.server.security.authorized_clients import Client, authorize
+from cim_hal.server.security.authenticator import Authenticator, Client, authorize
 from cim_hal.testing import MessageProxy, TcpProxy, Toxic
 
 PAIR = IsingModel.from_couplings([[0, 1], [1, 0]])

@@ -29,8 +29,8 @@ from cim_hal.client.options import Retries
 from cim_hal.errors import DriverFaultError, UnavailableError
 from cim_hal.protocol.effects import MakeSafe, Run, Stop
 from cim_hal.server.driver import process
-from cim_hal.server.driver.driver_options import Backoff, DriverOptions
 from cim_hal.server.driver.process import DriverProcess
+from cim_hal.server.driver.supervisor import Backoff, DriverOptions
 from cim_hal.server.executor import Executor
 
 PAIR = IsingModel.from_couplings([[0, 1], [1, 0]])

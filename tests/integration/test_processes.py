@@ -25,8 +25,7 @@ from cim_hal.client.session import Session
 from cim_hal.errors import KeyFileError, LocalProtocolError
 from cim_hal.key_files import create_key, read_pair, read_public
 from cim_hal.protocol.wire.limits import Limits
-from cim_hal.server.security.authenticator import Authenticator
-from cim_hal.server.security.authorized_clients import Client, authorize
+from cim_hal.server.security.authenticator import Authenticator, Client, authorize
 
 PAIR = IsingModel.from_couplings([[0, 1], [1, 0]])
 LONG = PumpSchedule.constant(1.0, round_trips=60_000)

@@ -33,8 +33,14 @@ from cim_hal.errors import (
 )
 from cim_hal.key_files import create_key, read_pair, read_public
 from cim_hal.server.router import Router
-from cim_hal.server.security.authenticator import DOMAIN, ENDPOINT, Authenticator
-from cim_hal.server.security.authorized_clients import Client, authorize, revoke
+from cim_hal.server.security.authenticator import (
+    DOMAIN,
+    ENDPOINT,
+    Authenticator,
+    Client,
+    authorize,
+    revoke,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable

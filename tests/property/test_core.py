@@ -20,8 +20,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from cim_hal.errors import DriverFaultError, JobCancelledError
 from cim_hal.protocol.couplings.content import lower_encoded
 from cim_hal.protocol.effects import Effect, Lower, Persist, Reply, Run, Stop
-from cim_hal.protocol.jobs.idempotency import IdempotencyRules, body_digest, job_id
 from cim_hal.protocol.jobs.state import TERMINAL, JobEvent, JobState
+from cim_hal.protocol.jobs.table import IdempotencyRules, body_digest, job_id
 from cim_hal.protocol.wire.messages import (
     AckJob,
     Bye,

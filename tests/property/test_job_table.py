@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from cim_hal.model.schedule import PumpSchedule
 from cim_hal.protocol.couplings.content import lower_encoded
-from cim_hal.protocol.jobs.idempotency import IdempotencyRules
 from cim_hal.protocol.jobs.records import Accepted, Dropped, Forgotten, Saved
 from cim_hal.protocol.jobs.state import JobState
+from cim_hal.protocol.jobs.table import IdempotencyRules
 from cim_hal.protocol.wire.messages import AckJob, DropCouplings, ListCouplings, ListJobs
 from cim_hal.protocol.wire.roles import ANONYMOUS
 

@@ -87,11 +87,11 @@ class Late:
         effect = self.open.pop(index % len(self.open))
         match effect:
             case Persist() if fails and not isinstance(effect.record, Dropped):
-                self.take(self.core.unsaved(effect.ticket, StorageError("full"), self.now))
+                self.take(self.core.unsaved(effect, StorageError("full"), self.now))
             case Persist():
                 if isinstance(effect.record, Accepted):
                     self.jobs.append(effect.record.job)
-                self.take(self.core.saved(effect.ticket, self.now))
+                self.take(self.core.saved(effect, self.now))
             case Run():
                 outcome = _failed(index) if fails else measured(effect.program)
                 self.take(self.core.finish(effect.job, outcome, self.now))

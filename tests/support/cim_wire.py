@@ -34,8 +34,8 @@ from cim_hal.protocol.wire.version import NEWEST, OLDEST
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from cim_hal.protocol.jobs.idempotency import IdempotencyRules
     from cim_hal.protocol.jobs.records import Record
+    from cim_hal.protocol.jobs.table import IdempotencyRules
 
 CAPABILITIES = Capabilities(
     name="bench", max_spins=8, coupling_bits=8, max_runs=100, reports_amplitudes=False
@@ -137,10 +137,10 @@ class Written:
             try:
                 self.disk.write(effect.record)
             except StorageError as error:
-                self._perform(self._core.unsaved(effect.ticket, error, now), now)
+                self._perform(self._core.unsaved(effect, error, now), now)
             else:
                 self.done.append(effect)
-                self._perform(self._core.saved(effect.ticket, now), now)
+                self._perform(self._core.saved(effect, now), now)
 
 
 class Bench:

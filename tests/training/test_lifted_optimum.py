@@ -15,7 +15,7 @@ from scipy.optimize import linprog
 from qnn_train import ExhaustiveOracle, LiftedProblem, Qcbo, conditional_gradient
 from qnn_train.program import Parts, Products
 from qnn_train.solve import CoupledProblem
-from qnn_train.solve.coupled import Moments
+from qnn_train.solve.lifting import Moments
 
 SOME, MANY = 40, 240
 TOLERANCE = 1e-6  # of the linear program's solver, for objectives of order 10

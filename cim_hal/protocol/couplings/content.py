@@ -20,7 +20,7 @@ from cim_hal.machine.lowering import lower_couplings
 from cim_hal.model.ising import IsingModel
 from cim_hal.model.triangle import Triangle, pieces, triangle_size
 from cim_hal.protocol.couplings.formats import index_dtype, keeps_dense, narrowed, parts, widened
-from cim_hal.protocol.wire.messages import CouplingSpec
+from cim_hal.protocol.wire.messages.couplings import CouplingSpec
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from cim_hal.machine.capabilities import Capabilities
     from cim_hal.machine.lowering import Lowering
     from cim_hal.model.ising import Pairs
-    from cim_hal.protocol.wire.messages import CouplingRef
+    from cim_hal.protocol.wire.messages.couplings import CouplingRef
 
 __all__ = [
     "Couplings",
@@ -89,18 +89,7 @@ class EncodedCouplings:
         return hasher.digest()
 
     def content(self, base: Couplings | None = None) -> Couplings:
-        """Check the bytes and return what they say.
-
-        Parameters
-        ----------
-        base : Couplings
-            What a delta changes.
-
-        Raises
-        ------
-        ModelError
-            They do not make a model.
-        """
+        """Return what the bytes say, or raise a `ModelError`; a delta changes `base`."""
         arrays = parts(self.spec, self.data)
         *head, items = arrays[:-1] if self.spec.field_dtype else arrays
         field = self._field(base)
@@ -203,18 +192,12 @@ class Couplings:
     @classmethod
     def dense(cls, triangle: Triangle, field: NDArray[Any]) -> Self:
         """Take couplings of which every pair is kept."""
-        dtype, items = narrowed(triangle.values)
-        spec = {"format": "triu", "n_spins": triangle.n_spins, "dtype": dtype}
-        return cls(encode_arrays(spec, [items], field))
+        return cls(_encode_triangle(triangle, field))
 
     @classmethod
     def sparse(cls, n_spins: int, entries: Entries, field: NDArray[Any]) -> Self:
         """Take couplings of which only those that are not zero are kept; sorted."""
-        rows, columns, values = entries
-        dtype, items = narrowed(values)
-        index = index_dtype(n_spins)
-        spec = {"format": "coo", "n_spins": n_spins, "dtype": dtype, "nnz": len(values)}
-        return cls(encode_arrays(spec, [rows.astype(index), columns.astype(index), items], field))
+        return cls(_encode_entries("coo", n_spins, entries, field))
 
     @property
     def spec(self) -> CouplingSpec:
@@ -304,10 +287,7 @@ def smallest(content: Couplings) -> EncodedCouplings:
     elif triangle_size(content.n_spins) > len(own.data):
         return own
     else:
-        triangle = content.triangle()
-        dtype, items = narrowed(triangle.values)
-        spec = {"format": "triu", "n_spins": content.n_spins, "dtype": dtype, "keep": "sparse"}
-        other = encode_arrays(spec, [items], content.field())
+        other = _encode_triangle(content.triangle(), content.field(), keep="sparse")
     return min(own, other, key=lambda payload: len(payload.data))
 
 
@@ -335,14 +315,8 @@ def lower_encoded(
 ) -> LoweredCouplings:
     """Check bytes against their digest, decode them, and lower the couplings to the machine.
 
-    Raises
-    ------
-    RemoteProtocolError
-        The bytes do not have the digest.
-    ModelError
-        They do not make a model.
-    CapabilityError
-        The model does not fit the machine.
+    Bytes without the digest are a `RemoteProtocolError`, those that make no model a `ModelError`,
+    and a model that does not fit the machine is a `CapabilityError`.
     """
     content = source if isinstance(source, Couplings) else _verified(source, coupling.digest, base)
     return LoweredCouplings(content, content.lowered(capabilities, coupling))
@@ -420,6 +394,12 @@ def _read_csr(n_spins: int, indices: list[NDArray[Any]], values: NDArray[Any]) -
         raise ModelError("J has CSR rows that are not sorted or hold an entry twice")
     IsingModel(matrix, np.zeros(n_spins))  # finite, symmetric, hollow
     return matrix
+
+
+def _encode_triangle(triangle: Triangle, field: NDArray[Any], **more: Any) -> EncodedCouplings:
+    dtype, items = narrowed(triangle.values)
+    spec = {"format": "triu", "n_spins": triangle.n_spins, "dtype": dtype, **more}
+    return encode_arrays(spec, [items], field)
 
 
 def _encode_entries(

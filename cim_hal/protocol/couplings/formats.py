@@ -13,7 +13,7 @@ from cim_hal.model.triangle import pieces, triangle_size
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from cim_hal.protocol.wire.messages import CouplingSpec
+    from cim_hal.protocol.wire.messages.couplings import CouplingSpec
 
 __all__ = [
     "BITS",
@@ -50,10 +50,7 @@ def narrowed(values: NDArray[Any], *, bits: bool = True) -> tuple[str, NDArray[A
 def widened(dtype: str, items: NDArray[Any], count: int) -> NDArray[Any]:
     """Return the numbers that the items hold: a view, or int8 where they are bits.
 
-    Raises
-    ------
-    ModelError
-        A number is not finite, or the padding of the bits is not zero.
+    A number that is not finite, and bits padded with ones, are a `ModelError`.
     """
     if dtype == BITS:
         bits = np.unpackbits(items, bitorder="little")

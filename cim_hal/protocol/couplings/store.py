@@ -18,15 +18,7 @@ from cim_hal.errors import (
 from cim_hal.protocol.couplings.formats import keeps_dense, stored_bytes
 from cim_hal.protocol.couplings.uploads import Uploads, check_base
 from cim_hal.protocol.effects import Lower
-from cim_hal.protocol.wire.messages import (
-    ChunkTaken,
-    CouplingListing,
-    CouplingsDropped,
-    CouplingsLoaded,
-    HeldCouplings,
-    MissingBytes,
-    UploadOpened,
-)
+from cim_hal.protocol.wire import messages
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
@@ -37,16 +29,10 @@ if TYPE_CHECKING:
     from cim_hal.machine.lowering import Lowering
     from cim_hal.protocol.couplings.content import Couplings, LoweredCouplings
     from cim_hal.protocol.wire.limits import Limits
-    from cim_hal.protocol.wire.messages import (
-        BeginCouplings,
-        CouplingChunk,
-        CouplingRef,
-        CouplingSpec,
-    )
 
 __all__ = ["CouplingStore", "LruStore"]
 
-Answer: TypeAlias = CouplingsLoaded | UploadOpened | Lower
+Answer: TypeAlias = messages.CouplingsLoaded | messages.UploadOpened | Lower
 
 MAX_LISTED = 100  # in one answer: they fit a header
 
@@ -59,14 +45,7 @@ class _Stored:
 
 
 class LruStore:
-    """Values by key, bounded in bytes; the newest stays, and so does what is pinned.
-
-    Parameters
-    ----------
-    max_bytes : int
-    is_pinned : callable
-        Tells of a key whether its value must stay.
-    """
+    """Values by key, bounded in bytes; the newest stays, and so do those whose key `is_pinned`."""
 
     def __init__(
         self, max_bytes: int, is_pinned: Callable[[Any], bool] = lambda _key: False
@@ -138,10 +117,7 @@ class _Held:
 class CouplingStore:
     """What a server knows of couplings. Its methods answer a message each, or ask for work.
 
-    Parameters
-    ----------
-    in_use : callable
-        Returns the digests of couplings that jobs wait for or run with: they are not dropped.
+    Couplings whose digest `in_use` returns are not dropped: jobs wait for them or run with them.
     """
 
     def __init__(
@@ -161,15 +137,12 @@ class CouplingStore:
 
     # ---- uploads ----------------------------------------------------------------------------
 
-    def begin(self, session: str, user: str, request: BeginCouplings, now: float) -> Answer:
+    def begin(
+        self, session: str, user: str, request: messages.BeginCouplings, now: float
+    ) -> Answer:
         """Answer that the couplings are here, ask to fit them again, or open an upload.
 
-        Raises
-        ------
-        CapabilityError
-            They are too large; nothing was sent yet.
-        UnknownReferenceError
-            They are to be made from others that are not here.
+        Too large ones are refused before anything is sent, and a delta of others that are not here.
         """
         ref, spec = request.coupling, request.spec
         base: Couplings | None = None
@@ -180,13 +153,13 @@ class CouplingStore:
         if held is not None:
             held.owners.add(user)
         if lowering is not None:
-            return CouplingsLoaded(coupling=ref, report=lowering.report)
+            return messages.CouplingsLoaded(coupling=ref, report=lowering.report)
         if held is not None:
             return Lower(self._new_token(), ref, held.content)
         if spec.format == "delta":
             base = self._base(spec)
         upload = self._uploads.open(session, user, request, base, now)
-        return UploadOpened(
+        return messages.UploadOpened(
             upload=upload.token,
             chunk_bytes=self._limits.chunk_bytes,
             credit=self._limits.credit,
@@ -194,37 +167,23 @@ class CouplingStore:
         )
 
     def chunk(
-        self, user: str, request: CouplingChunk, data: NDArray[Any], now: float
-    ) -> ChunkTaken:
-        """Take a piece of an upload.
-
-        Raises
-        ------
-        RemoteProtocolError
-            It is not the piece that belongs at its offset.
-        UnknownReferenceError
-            There is no such upload.
-        """
+        self, user: str, request: messages.CouplingChunk, data: NDArray[Any], now: float
+    ) -> messages.ChunkTaken:
+        """Take a piece of an upload, which must belong at its offset."""
         received = self._uploads.take(user, request, data, now)
-        return ChunkTaken(upload=request.upload, received=received)
+        return messages.ChunkTaken(upload=request.upload, received=received)
 
-    def missing(self, user: str, token: str, now: float) -> MissingBytes:
+    def missing(self, user: str, token: str, now: float) -> messages.MissingBytes:
         """Say which bytes of an upload did not come yet."""
         ranges = self._uploads.get(user, token, now).missing(self._limits.chunk_bytes)
-        return MissingBytes(upload=token, ranges=tuple(ranges))
+        return messages.MissingBytes(upload=token, ranges=tuple(ranges))
 
     def commit(self, user: str, token: str, now: float) -> Answer:
-        """Ask for a complete upload to be prepared; answer at once where that is done.
-
-        Raises
-        ------
-        RemoteProtocolError
-            Chunks are missing.
-        """
+        """Ask for a complete upload to be prepared; answer at once where that is done."""
         upload = self._uploads.get(user, token, now)
         lowering: Lowering | None = self._store.get(upload.coupling)
         if lowering is not None:
-            return CouplingsLoaded(coupling=upload.coupling, report=lowering.report)
+            return messages.CouplingsLoaded(coupling=upload.coupling, report=lowering.report)
         if upload.payload is None:
             raise UnknownReferenceError("the couplings were dropped", kind="coupling")
         missing = upload.n_bytes - upload.received
@@ -233,8 +192,8 @@ class CouplingStore:
         return Lower(self._new_token(), upload.coupling, upload.payload, upload.base)
 
     def keep(
-        self, ref: CouplingRef, lowered: LoweredCouplings, users: Collection[str] = ()
-    ) -> CouplingsLoaded:
+        self, ref: messages.CouplingRef, lowered: LoweredCouplings, users: Collection[str] = ()
+    ) -> messages.CouplingsLoaded:
         """Keep what was prepared, for all sessions.
 
         Uploads of it are done: their bytes go, and a commit that is sent again is answered.
@@ -246,7 +205,7 @@ class CouplingStore:
         self._store.put(ref, lowered.lowering, _size(lowered.lowering.coupling))
         for user in users:
             self._keep_to_quota(user, ref.digest)
-        return CouplingsLoaded(coupling=ref, report=lowered.lowering.report)
+        return messages.CouplingsLoaded(coupling=ref, report=lowered.lowering.report)
 
     def refuse(self, task: Lower) -> None:
         """Forget bytes that could not be prepared."""
@@ -254,27 +213,15 @@ class CouplingStore:
 
     # ---- what is held -----------------------------------------------------------------------
 
-    def lowering(self, ref: CouplingRef) -> Lowering:
-        """Return loaded couplings.
-
-        Raises
-        ------
-        UnknownReferenceError
-            They are not here, or not any more.
-        """
+    def lowering(self, ref: messages.CouplingRef) -> Lowering:
+        """Return loaded couplings; `UnknownReferenceError` if they are not here any more."""
         lowering: Lowering | None = self._store.get(ref)
         if lowering is None:
             raise _unknown(ref.digest, "upload them again")
         return lowering
 
-    def listing(self, first: int) -> CouplingListing:
-        """List what is held, the most recently used first.
-
-        Parameters
-        ----------
-        first : int
-            The cursor of the page before, 0 for the first page.
-        """
+    def listing(self, first: int) -> messages.CouplingListing:
+        """List what is held, the most recently used first, from the cursor `first` on."""
         sizes: dict[str, list[int]] = {}
         used: dict[str, int] = {}
         for key, _, size in self._store.items():
@@ -282,7 +229,7 @@ class CouplingStore:
             used.setdefault(_digest(key), self._store.used(key))
         rest = [digest for digest in sizes if not first or used[digest] < first]
         page = rest[:MAX_LISTED]
-        return CouplingListing(
+        return messages.CouplingListing(
             first=first,
             total=len(sizes),
             n_bytes=self._store.n_bytes,
@@ -291,11 +238,11 @@ class CouplingStore:
             cursor=used[page[-1]] if len(rest) > len(page) else 0,
         )
 
-    def _row(self, digest: str, sizes: list[int]) -> HeldCouplings:
+    def _row(self, digest: str, sizes: list[int]) -> messages.HeldCouplings:
         held: _Held | None = next(
             (value for key, value, _ in self._store.items() if key == digest), None
         )
-        return HeldCouplings(
+        return messages.HeldCouplings(
             digest=digest,
             n_spins=held.content.n_spins if held is not None else 0,
             n_bytes=sum(sizes),
@@ -303,19 +250,12 @@ class CouplingStore:
             in_use=digest in self._in_use(),
         )
 
-    def drop(self, user: str, digest: str, *, of_others: bool) -> CouplingsDropped:
+    def drop(self, user: str, digest: str, *, of_others: bool) -> messages.CouplingsDropped:
         """Drop couplings and everything derived from them. Return the number of bytes freed.
 
-        Raises
-        ------
-        UnknownReferenceError
-            They are not here.
-        PermissionDeniedError
-            Others loaded them too, and the user may drop only what is his own.
-        InUseError
-            Jobs need them.
+        Refused where jobs need them, or where others loaded them and it is not `of_others`.
         """
-        keys = [key for key, _, _ in self._store.items() if _digest(key) == digest]
+        keys = self._keys(digest)
         if not keys:
             raise _unknown(digest, "couplings.list says which it holds")
         held: _Held | None = self._store.get(digest)
@@ -333,11 +273,11 @@ class CouplingStore:
                 hint="wait for their end, or cancel them",
                 digest=digest,
             )
-        return CouplingsDropped(digest=digest, n_bytes=sum(map(self._store.drop, keys)))
+        return messages.CouplingsDropped(digest=digest, n_bytes=sum(map(self._store.drop, keys)))
 
     def forget(self, digest: str) -> None:
         """Drop couplings that the journal has lost, so that clients send them again."""
-        for key in [key for key, _, _ in self._store.items() if _digest(key) == digest]:
+        for key in self._keys(digest):
             self._store.drop(key)
 
     def forget_session(self, session: str) -> None:
@@ -347,6 +287,10 @@ class CouplingStore:
     def tick(self, now: float) -> None:
         """Drop uploads that nobody continued."""
         self._uploads.tick(now)
+
+    def _keys(self, digest: str) -> list[str | messages.CouplingRef]:
+        """Return the keys of couplings and of all that was made of them."""
+        return [key for key, _, _ in self._store.items() if _digest(key) == digest]
 
     def _keep_to_quota(self, user: str, newest: str) -> None:
         """Drop couplings that a user alone loaded, where they are more than one user may keep."""
@@ -363,10 +307,9 @@ class CouplingStore:
             if total <= most:
                 return
             if digest != newest and digest not in self._in_use():
-                for key in [k for k, _, _ in self._store.items() if _digest(k) == digest]:
-                    total -= self._store.drop(key)
+                total -= sum(map(self._store.drop, self._keys(digest)))
 
-    def _base(self, spec: CouplingSpec) -> Couplings:
+    def _base(self, spec: messages.CouplingSpec) -> Couplings:
         held: _Held | None = self._store.get(spec.base)
         base = held and held.content
         check_base(spec, base)
@@ -375,7 +318,7 @@ class CouplingStore:
         self._check_size(spec, stored_bytes(base.spec) + grown)
         return base
 
-    def _check_size(self, spec: CouplingSpec, stored: int) -> None:
+    def _check_size(self, spec: messages.CouplingSpec, stored: int) -> None:
         folds_field = spec.field_dtype is not None and not self._capabilities.has_field
         needs = spec.n_spins + folds_field
         available = min(self._capabilities.max_spins, self._limits.max_spins)
@@ -387,7 +330,7 @@ class CouplingStore:
             raise CapabilityError("coupling_bytes", required=stored, available=available)
 
 
-def _digest(key: str | CouplingRef) -> str:
+def _digest(key: str | messages.CouplingRef) -> str:
     return key if isinstance(key, str) else key.digest
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from cim_hal.errors import CapabilityError, ModelError, RemoteProtocolError, UnknownReferenceError
 from cim_hal.protocol.couplings.content import EncodedCouplings, Hasher
 from cim_hal.protocol.couplings.formats import n_bytes
-from cim_hal.protocol.sharing.quotas import check_quota
+from cim_hal.protocol.sharing.sessions import check_quota
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,13 +18,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cim_hal.protocol.couplings.content import Couplings
+    from cim_hal.protocol.wire import messages
     from cim_hal.protocol.wire.limits import Limits
-    from cim_hal.protocol.wire.messages import (
-        BeginCouplings,
-        CouplingChunk,
-        CouplingRef,
-        CouplingSpec,
-    )
 
 __all__ = ["MAX_RANGES", "Upload", "Uploads", "check_base"]
 
@@ -35,19 +30,15 @@ MAX_RANGES = 1000  # of missing bytes, told in one answer
 class Upload:
     """Bytes that come for one user.
 
-    Attributes
-    ----------
-    payload : EncodedCouplings or None
-        None once the couplings are loaded.
-    base : Couplings or None
-        What a delta changes; held, whatever becomes of it in the store.
+    `payload` is None once the couplings are loaded; `base` is what a delta changes, held whatever
+    becomes of it in the store.
     """
 
     token: str
     session: str
     user: str
-    coupling: CouplingRef
-    spec: CouplingSpec
+    coupling: messages.CouplingRef
+    spec: messages.CouplingSpec
     payload: EncodedCouplings | None
     base: Couplings | None
     n_bytes: int
@@ -57,13 +48,7 @@ class Upload:
     n_hashed: int = 0
 
     def take(self, offset: int, data: NDArray[Any], chunk_bytes: int) -> None:
-        """Take the chunk at `offset`.
-
-        Raises
-        ------
-        RemoteProtocolError
-            It does not belong there, or differs from one that came before.
-        """
+        """Take the chunk at `offset`; it must belong there, and be the same when it comes again."""
         expected = min(chunk_bytes, self.n_bytes - offset)
         belongs = offset % chunk_bytes == 0 and data.dtype == np.uint8 and expected >= 1
         if not belongs or data.shape != (expected,):
@@ -117,16 +102,16 @@ class Uploads:
         self._uploads: dict[str, Upload] = {}
 
     def open(
-        self, session: str, user: str, request: BeginCouplings, base: Couplings | None, now: float
+        self,
+        session: str,
+        user: str,
+        request: messages.BeginCouplings,
+        base: Couplings | None,
+        now: float,
     ) -> Upload:
         """Return the upload of these couplings that the user has begun, or a new one.
 
-        Raises
-        ------
-        CapabilityError
-            Too many are under way, or too many bytes.
-        QuotaError
-            Too many of this user are.
+        `CapabilityError` and `QuotaError` where too many are under way, of all or of this user.
         """
         coupling, spec = request.coupling, request.spec
         for upload in self._uploads.values():
@@ -144,26 +129,20 @@ class Uploads:
         return upload
 
     def get(self, user: str, token: str, now: float) -> Upload:
-        """Return an upload of a user.
-
-        Raises
-        ------
-        UnknownReferenceError
-            There is none, or it is another user's.
-        """
+        """Return an upload of a user; `UnknownReferenceError` if there is none, or another's."""
         found = self._uploads.get(token)
         if found is None or found.user != user:
             raise UnknownReferenceError("the server does not know that upload", kind="upload")
         found.touched = now
         return found
 
-    def take(self, user: str, chunk: CouplingChunk, data: NDArray[Any], now: float) -> int:
+    def take(self, user: str, chunk: messages.CouplingChunk, data: NDArray[Any], now: float) -> int:
         """Take a chunk and return the bytes that have come in all; see `Upload.take`."""
         upload = self.get(user, chunk.upload, now)
         upload.take(chunk.offset, data, self._limits.chunk_bytes)
         return upload.received
 
-    def finish(self, coupling: CouplingRef) -> None:
+    def finish(self, coupling: messages.CouplingRef) -> None:
         """Give back the memory of what is loaded; a commit that is sent again is answered."""
         for upload in self._uploads.values():
             if upload.coupling == coupling:
@@ -202,16 +181,8 @@ class Uploads:
         )
 
 
-def check_base(spec: CouplingSpec, base: Couplings | None) -> None:
-    """Refuse a delta of couplings that are not here, or of another size.
-
-    Raises
-    ------
-    UnknownReferenceError
-        They are not here.
-    ModelError
-        They have another number of spins.
-    """
+def check_base(spec: messages.CouplingSpec, base: Couplings | None) -> None:
+    """Refuse a delta of couplings that are not here, or of another size."""
     if base is None:
         raise UnknownReferenceError(
             f"the server does not hold the couplings {spec.base[:19]}… that are to be changed",

@@ -2,38 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cim_hal.errors import CimError
-from cim_hal.protocol.effects import Audit, Effect, Lower, reply
-from cim_hal.protocol.jobs.program import program_of
+from cim_hal.protocol.effects import Audit, Effect, Lower
+from cim_hal.protocol.jobs.entry import program_of
+from cim_hal.protocol.wire import messages
 from cim_hal.protocol.wire.errors import to_wire
-from cim_hal.protocol.wire.messages import (
-    BeginCouplings,
-    CommitCouplings,
-    CouplingChunk,
-    DropCouplings,
-    ListCouplings,
-    Message,
-    StatCouplings,
-)
 
 if TYPE_CHECKING:
     from cim_hal.protocol.couplings.content import LoweredCouplings
-    from cim_hal.protocol.effects import Handlers
+    from cim_hal.protocol.effects import Answer, Asked, Handlers
     from cim_hal.protocol.jobs.entry import JobEntry
     from cim_hal.protocol.server_state import ServerState
-    from cim_hal.protocol.wire.packet import Packet
 
 __all__ = ["CouplingHandlers"]
-
-
-@dataclass(frozen=True, eq=False)
-class _Waiter:
-    peer: bytes
-    request: Packet
-    user: str
 
 
 class CouplingHandlers:
@@ -42,20 +25,16 @@ class CouplingHandlers:
     def __init__(self, state: ServerState) -> None:
         self._state = state
         self._store = state.couplings
-        self._lowering: dict[str, tuple[Lower, dict[bytes, _Waiter]]] = {}
+        self._lowering: dict[str, tuple[Lower, dict[bytes, Asked]]] = {}
         self._relowering = _Relowering(state)
         self.next_relowering = self._relowering.next
-
-    @property
-    def handlers(self) -> Handlers:
-        """What to call for each request."""
-        return {
-            BeginCouplings: self._begin,
-            CouplingChunk: self._chunk,
-            StatCouplings: self._stat,
-            CommitCouplings: self._commit,
-            ListCouplings: self._list,
-            DropCouplings: self._drop,
+        self.handlers: Handlers = {
+            messages.BeginCouplings: self._begin,
+            messages.CouplingChunk: self._chunk,
+            messages.StatCouplings: self._stat,
+            messages.CommitCouplings: self._commit,
+            messages.ListCouplings: lambda _asked, ask, _now: self._store.listing(ask.first),
+            messages.DropCouplings: self._drop,
         }
 
     def lowered(
@@ -68,60 +47,47 @@ class CouplingHandlers:
         waiters = list(waiting.values())
         if isinstance(outcome, CimError):
             self._store.refuse(task)
-            body: Message = to_wire(outcome)
+            body: messages.Message = to_wire(outcome)
         else:
-            body = self._store.keep(task.coupling, outcome, {w.user for w in waiters})
+            users = {asked.user.name for asked in waiters}
+            body = self._store.keep(task.coupling, outcome, users)
         del self._lowering[ticket]  # now: where the above fails, an error is told instead
-        for waiter in waiters:
-            self._state.sessions.touch(waiter.request.session, now)
-        return [reply(w.peer, w.request, body) for w in waiters]
+        for asked in waiters:
+            self._state.sessions.touch(asked.session, now)
+        return [asked.reply(body) for asked in waiters]
 
-    def _begin(
-        self, peer: bytes, request: Packet, begin: BeginCouplings, now: float
-    ) -> list[Effect]:
-        outcome = self._store.begin(request.session, self._name(request), begin, now)
-        return self._answer_or_lower(peer, request, outcome)
+    def _begin(self, asked: Asked, begin: messages.BeginCouplings, now: float) -> Answer:
+        return self._lower(asked, self._store.begin(asked.session, asked.user.name, begin, now))
 
     def _chunk(
-        self, peer: bytes, request: Packet, chunk: CouplingChunk, now: float
-    ) -> list[Effect]:
-        taken = self._store.chunk(self._name(request), chunk, request.buffers[0], now)
-        return [reply(peer, request, taken)]
+        self, asked: Asked, chunk: messages.CouplingChunk, now: float
+    ) -> messages.ChunkTaken:
+        return self._store.chunk(asked.user.name, chunk, asked.packet.buffers[0], now)
 
-    def _stat(self, peer: bytes, request: Packet, stat: StatCouplings, now: float) -> list[Effect]:
-        missing = self._store.missing(self._name(request), stat.upload, now)
-        return [reply(peer, request, missing)]
+    def _stat(
+        self, asked: Asked, stat: messages.StatCouplings, now: float
+    ) -> messages.MissingBytes:
+        return self._store.missing(asked.user.name, stat.upload, now)
 
-    def _commit(
-        self, peer: bytes, request: Packet, commit: CommitCouplings, now: float
-    ) -> list[Effect]:
-        outcome = self._store.commit(self._name(request), commit.upload, now)
-        return self._answer_or_lower(peer, request, outcome)
+    def _commit(self, asked: Asked, commit: messages.CommitCouplings, now: float) -> Answer:
+        return self._lower(asked, self._store.commit(asked.user.name, commit.upload, now))
 
-    def _list(self, peer: bytes, request: Packet, ask: ListCouplings, _now: float) -> list[Effect]:
-        return [reply(peer, request, self._store.listing(ask.first))]
-
-    def _drop(self, peer: bytes, request: Packet, drop: DropCouplings, _now: float) -> list[Effect]:
-        user = self._state.user(request)
-        of_others = user.role >= DropCouplings.of_others
+    def _drop(self, asked: Asked, drop: messages.DropCouplings, _now: float) -> list[Effect]:
+        user = asked.user
+        of_others = user.role >= messages.DropCouplings.of_others
         dropped = self._store.drop(user.name, drop.digest, of_others=of_others)
         audit = Audit("couplings dropped", user, {"coupling": drop.digest})
-        return [reply(peer, request, dropped), audit]
+        return [asked.reply(dropped), audit]
 
-    def _name(self, request: Packet) -> str:
-        return self._state.user(request).name
-
-    def _answer_or_lower(
-        self, peer: bytes, request: Packet, outcome: Message | Lower
-    ) -> list[Effect]:
+    def _lower(self, asked: Asked, outcome: messages.Message | Lower) -> Answer:
+        """Return an outcome that is the answer; otherwise answer when the couplings are lowered."""
         if not isinstance(outcome, Lower):
-            return [reply(peer, request, outcome)]
-        waiter = _Waiter(peer, request, self._name(request))
+            return outcome
         for task, waiters in self._lowering.values():
             if task.coupling == outcome.coupling and task.source is outcome.source:
-                waiters[request.id] = waiter  # asked again, or by two: it is done once
+                waiters[asked.packet.id] = asked  # asked again, or by two: it is done once
                 return []
-        self._lowering[outcome.ticket] = (outcome, {request.id: waiter})
+        self._lowering[outcome.ticket] = (outcome, {asked.packet.id: asked})
         return [outcome]
 
 

@@ -2,60 +2,99 @@
 
 from __future__ import annotations
 
-from collections import deque
-from dataclasses import replace
-from itertools import islice
+from collections import OrderedDict, deque
+from dataclasses import dataclass, field, replace
+from itertools import count, islice
 from typing import TYPE_CHECKING
 
-from cim_hal.errors import CimError, UnavailableError
-from cim_hal.machine.telemetry import DriverPhase, DriverState
-from cim_hal.protocol.effects import Effect, Run, reply
-from cim_hal.protocol.monitoring.calibrations import Calibrations
-from cim_hal.protocol.wire.messages.instruments import (
-    AskDevice,
-    CancelCalibration,
-    DeviceStatus,
-    FetchHistory,
-    GetCalibration,
-    History,
-    ListCalibrations,
-    RunCalibration,
+from cim_hal.errors import (
+    CalibrationError,
+    CimError,
+    ConflictError,
+    UnavailableError,
+    UnknownReferenceError,
 )
+from cim_hal.machine.telemetry import DriverPhase, DriverState
+from cim_hal.protocol.effects import Audit, Calibrate, Effect, Run, Stop
+from cim_hal.protocol.wire import messages
+from cim_hal.protocol.wire.errors import to_wire
 
 if TYPE_CHECKING:
     from cim_hal.machine.telemetry import Calibration, Telemetry
-    from cim_hal.protocol.effects import Handlers
+    from cim_hal.protocol.effects import Answer, Asked, Handlers
     from cim_hal.protocol.server_state import ServerState
-    from cim_hal.protocol.wire.packet import Packet
+    from cim_hal.protocol.wire.roles import User
 
 __all__ = ["HISTORY", "InstrumentHandlers"]
 
 HISTORY = 3600  # telemetry kept: an hour, at one a second
 HISTORY_BYTES = 40_000  # of JSON, in one message
+MAX_RECORDS = 1000  # kept in memory; the oldest are forgotten here, and not on disk
+MAX_LISTED = 256  # in one message
+MAX_TASKS = 64  # whose ends are remembered
+
+
+@dataclass(frozen=True, eq=False)
+class _Kept:
+    """A calibration, when it was made, and its number: later ones have larger numbers."""
+
+    record: Calibration
+    made_at: float
+    number: int
+
+    def age_s(self, now: float) -> float:
+        return max(now - self.made_at, 0.0)
+
+
+@dataclass(eq=False)
+class _Task:
+    """A calibration that is made: its user, its end, and who waits for that until when."""
+
+    key: str
+    user: User
+    outcome: str | CimError | None = None
+    waiters: list[tuple[Asked, float]] = field(default_factory=list)
+
+    def state(self) -> messages.CalibrationState:
+        match self.outcome:
+            case None:
+                return messages.CalibrationState(key=self.key, state="running")
+            case CimError():
+                return messages.CalibrationState(
+                    key=self.key, state="failed", error=to_wire(self.outcome)
+                )
+            case fingerprint:
+                return messages.CalibrationState(
+                    key=self.key, state="done", fingerprint=fingerprint
+                )
+
+    def tell(self, now: float) -> list[Effect]:
+        """Answer those who wait and whose time is over, all of them after the end."""
+        is_over = self.outcome is not None
+        due = [waiter for waiter in self.waiters if is_over or waiter[1] <= now]
+        self.waiters = [waiter for waiter in self.waiters if waiter not in due]
+        return [asked.reply(self.state()) for asked, _ in due]
 
 
 class InstrumentHandlers:
-    """What the server knows of its machine beside its capabilities.
-
-    Attributes
-    ----------
-    handlers : mapping
-        By type of message; each takes a peer, a request, its body and the time.
-    """
+    """What the server knows of its machine beside its capabilities."""
 
     def __init__(self, state: ServerState) -> None:
         self._state = state
-        self._calibrations = Calibrations()
         self._history: deque[tuple[Telemetry, float]] = deque(maxlen=HISTORY)
         self._newest = 0
         self._condition, self._changed_at = DriverState(), 0.0
+        self._numbers = count(1)
+        # By fingerprint, the oldest first; the newest is the current one.
+        self._records: OrderedDict[str, _Kept] = OrderedDict()
+        self._tasks: OrderedDict[str, _Task] = OrderedDict()
         self.handlers: Handlers = {
-            AskDevice: self._device,
-            FetchHistory: self._fetch_history,
-            GetCalibration: self._get_calibration,
-            ListCalibrations: self._list_calibrations,
-            RunCalibration: self._run_calibration,
-            CancelCalibration: self._cancel_calibration,
+            messages.AskDevice: lambda _asked, _, now: self.status(now),
+            messages.FetchHistory: self._fetch_history,
+            messages.GetCalibration: self._get_calibration,
+            messages.ListCalibrations: self._list_calibrations,
+            messages.RunCalibration: self._run_calibration,
+            messages.CancelCalibration: self._cancel_calibration,
         }
 
     # ---- what the driver says ---------------------------------------------------------------
@@ -72,26 +111,30 @@ class InstrumentHandlers:
     def calibrated(
         self, key: str, outcome: Calibration | CimError, age_s: float, now: float
     ) -> list[Effect]:
-        """Handle the outcome of a `Calibrate` effect."""
-        return self._calibrations.finish(key, outcome, age_s, now)
+        """Handle the outcome of a `Calibrate` effect: record it, and answer those who wait."""
+        task = self._tasks[key]
+        if isinstance(outcome, CimError):
+            task.outcome, facts = outcome, {"key": key, "error": outcome.code}
+        else:
+            self.restore(outcome, age_s, now)
+            task.outcome = outcome.fingerprint
+            facts = {"key": key, "fingerprint": outcome.fingerprint}
+        return [*task.tell(now), Audit("calibration ended", task.user, facts)]
 
     def restore(self, record: Calibration, age_s: float, now: float) -> None:
-        """Make a calibration from before the start of the server the current one."""
-        self._calibrations.add(record, age_s, now)
+        """Make a calibration of that age the current one, also one of before the start."""
+        self._records[record.fingerprint] = _Kept(record, now - age_s, next(self._numbers))
+        self._records.move_to_end(record.fingerprint)
+        if len(self._records) > MAX_RECORDS:
+            self._records.popitem(last=False)
 
     # ---- rules ------------------------------------------------------------------------------
 
     def check(self, now: float) -> None:
         """Refuse jobs where the machine cannot, or must not, run them.
 
-        Raises
-        ------
-        UnavailableError
-            Its driver does not start.
-        InterlockError
-            An interlock is open.
-        CalibrationError
-            The machine needs a calibration, and has none, or one that is too old.
+        `UnavailableError` if its driver does not start, `InterlockError` if an interlock is open,
+        `CalibrationError` if the machine needs a calibration and has none that is young enough.
         """
         condition = self._driver(now)
         if condition.phase is DriverPhase.BROKEN:
@@ -103,7 +146,7 @@ class InstrumentHandlers:
         if self._history:
             self._history[-1][0].check_interlocks()
         if self._state.capabilities.needs_calibration:
-            self._calibrations.check(now)
+            self._check_calibration(now)
 
     def ready(self, run: Run, now: float) -> Run:
         """Return a run with the current calibration, or with what forbids it."""
@@ -111,36 +154,56 @@ class InstrumentHandlers:
             self.check(now)
         except CimError as error:
             return replace(run, refusal=error)
-        program = replace(run.program, calibration=self._calibrations.current)
+        current = self._current
+        program = replace(run.program, calibration=current and current.record)
         return replace(run, program=program)
 
     def tick(self, now: float) -> list[Effect]:
         """Answer waits that are over."""
-        return self._calibrations.tick(now)
+        return [effect for task in self._tasks.values() for effect in task.tell(now)]
 
-    # ---- requests ---------------------------------------------------------------------------
-
-    def status(self, now: float) -> DeviceStatus:
+    def status(self, now: float) -> messages.DeviceStatus:
         """Return how the machine and its driver are."""
         telemetry, heard_at = self._history[-1] if self._history else (None, now)
-        record = self._calibrations.current
-        age_s = self._calibrations.age_s(record, now) if record else 0.0
-        return DeviceStatus(
+        current = self._current
+        age_s = current.age_s(now) if current else 0.0
+        return messages.DeviceStatus(
             driver=self._driver(now),
             telemetry=telemetry,
             number=self._newest,
             age_s=max(now - heard_at, 0.0),
-            calibration=record.fingerprint if record else None,
+            calibration=current and current.record.fingerprint,
             calibration_age_s=age_s,
-            calibration_stale=record is not None and record.is_stale(age_s),
+            calibration_stale=current is not None and current.record.is_stale(age_s),
         )
 
-    def _device(self, peer: bytes, request: Packet, _ask: AskDevice, now: float) -> list[Effect]:
-        return [reply(peer, request, self.status(now))]
+    @property
+    def _current(self) -> _Kept | None:
+        return next(reversed(self._records.values()), None)
+
+    def _check_calibration(self, now: float) -> None:
+        current, hint = self._current, "an operator calibrates it: cim-hal calibrate"
+        if current is None:
+            raise CalibrationError("the machine has no calibration", hint=hint)
+        record, age_s = current.record, current.age_s(now)
+        if record.is_stale(age_s):
+            raise CalibrationError(
+                f"the calibration is {age_s:.0f} s old and was valid for {record.valid_s:g} s",
+                hint=hint,
+                fingerprint=record.fingerprint,
+                age_s=age_s,
+                valid_s=record.valid_s,
+            )
+
+    def _driver(self, now: float) -> DriverState:
+        left = max(self._condition.retry_after_s - (now - self._changed_at), 0.0)
+        return self._condition.model_copy(update={"retry_after_s": left})
+
+    # ---- requests ---------------------------------------------------------------------------
 
     def _fetch_history(
-        self, peer: bytes, request: Packet, fetch: FetchHistory, _now: float
-    ) -> list[Effect]:
+        self, _asked: Asked, fetch: messages.FetchHistory, _now: float
+    ) -> messages.History:
         oldest = self._newest - len(self._history) + 1
         first = max(fetch.after + 1, oldest)
         found: list[Telemetry] = []
@@ -150,31 +213,75 @@ class InstrumentHandlers:
             if found and n_bytes > HISTORY_BYTES:
                 break
             found.append(telemetry)
-        history = History(telemetry=tuple(found), first=first, newest=self._newest)
-        return [reply(peer, request, history)]
+        return messages.History(telemetry=tuple(found), first=first, newest=self._newest)
 
     def _get_calibration(
-        self, peer: bytes, request: Packet, ask: GetCalibration, now: float
-    ) -> list[Effect]:
-        return [reply(peer, request, self._calibrations.get(ask.fingerprint, now))]
+        self, _asked: Asked, ask: messages.GetCalibration, now: float
+    ) -> messages.CalibrationRecord:
+        named, current = ask.fingerprint, self._current
+        found = current if named is None else self._records.get(named)
+        if found is None:
+            raise UnknownReferenceError(
+                "the server does not know that calibration"
+                if named
+                else "the machine has no calibration",
+                hint="cim-hal calibrate makes one",
+                kind="calibration",
+            )
+        return messages.CalibrationRecord(
+            fingerprint=found.record.fingerprint,
+            calibration=found.record,
+            age_s=found.age_s(now),
+            is_current=found is current,
+        )
 
     def _list_calibrations(
-        self, peer: bytes, request: Packet, ask: ListCalibrations, _now: float
-    ) -> list[Effect]:
-        return [reply(peer, request, self._calibrations.listed(ask.first))]
+        self, _asked: Asked, ask: messages.ListCalibrations, _now: float
+    ) -> messages.CalibrationList:
+        newest_first = reversed(self._records.values())
+        rest = [kept for kept in newest_first if not ask.first or kept.number < ask.first]
+        page = rest[:MAX_LISTED]
+        return messages.CalibrationList(
+            records=tuple(_entry(kept.record) for kept in page),
+            first=ask.first,
+            total=len(self._records),
+            cursor=page[-1].number if len(rest) > len(page) else 0,
+        )
 
-    def _run_calibration(
-        self, peer: bytes, request: Packet, run: RunCalibration, now: float
-    ) -> list[Effect]:
-        deadline = now + min(run.timeout_s, self._state.limits.wait_s) if run.timeout_s else None
-        user = self._state.user(request)
-        return self._calibrations.run(peer, request, run.key, user, deadline=deadline)
+    def _run_calibration(self, asked: Asked, run: messages.RunCalibration, now: float) -> Answer:
+        """Begin a calibration, or wait for the end of the one of that key."""
+        effects: list[Effect] = []
+        task = self._tasks.get(run.key)
+        if task is None:
+            self._forget_ended()
+            task = self._tasks[run.key] = _Task(run.key, asked.user)
+            effects = [Calibrate(run.key), Audit("calibration", asked.user, {"key": run.key})]
+        elif task.user.name != asked.user.name:
+            raise ConflictError("the key was used by another user", hint="make a new key")
+        if task.outcome is not None or not run.timeout_s:
+            return [asked.reply(task.state()), *effects]
+        again = asked.peer, asked.packet.id
+        task.waiters = [w for w in task.waiters if (w[0].peer, w[0].packet.id) != again]
+        task.waiters.append((asked, now + min(run.timeout_s, self._state.limits.wait_s)))
+        return effects
 
     def _cancel_calibration(
-        self, peer: bytes, request: Packet, cancel: CancelCalibration, _now: float
+        self, asked: Asked, cancel: messages.CancelCalibration, _now: float
     ) -> list[Effect]:
-        return self._calibrations.cancel(peer, request, cancel.key, self._state.user(request))
+        task = self._tasks.get(cancel.key)
+        if task is None:
+            raise UnknownReferenceError("the server does not know that key", kind="calibration")
+        stops: list[Effect] = [Stop(cancel.key)] if task.outcome is None else []
+        audit = Audit("calibration cancelled", asked.user, {"key": cancel.key})
+        return [*stops, asked.reply(task.state()), audit]
 
-    def _driver(self, now: float) -> DriverState:
-        left = max(self._condition.retry_after_s - (now - self._changed_at), 0.0)
-        return self._condition.model_copy(update={"retry_after_s": left})
+    def _forget_ended(self) -> None:
+        ended = [key for key, task in self._tasks.items() if task.outcome is not None]
+        for key in ended[: max(len(self._tasks) - MAX_TASKS + 1, 0)]:
+            del self._tasks[key]
+
+
+def _entry(record: Calibration) -> messages.CalibrationEntry:
+    return messages.CalibrationEntry(
+        fingerprint=record.fingerprint, taken_at=record.taken_at, valid_s=record.valid_s
+    )

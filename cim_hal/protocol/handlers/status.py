@@ -7,31 +7,19 @@ from math import isinf
 from typing import TYPE_CHECKING
 
 from cim_hal.machine.telemetry import DriverPhase
-from cim_hal.protocol.effects import reply
 from cim_hal.protocol.jobs.state import JobState
-from cim_hal.protocol.monitoring.events import MAX_SHOWN
-from cim_hal.protocol.wire.messages.status import (
-    AskMetrics,
-    AskStatus,
-    EventSummary,
-    JobSummary,
-    LockSummary,
-    MachineState,
-    MetricsReport,
-    SessionSummary,
-    StatusReport,
-    StopSummary,
-)
+from cim_hal.protocol.wire import messages
+from cim_hal.protocol.wire.limits import MAX_SHOWN
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from cim_hal.errors import Detail
     from cim_hal.protocol.effects import Handlers
+    from cim_hal.protocol.handlers.control import SafetyHandlers
     from cim_hal.protocol.handlers.instruments import InstrumentHandlers
-    from cim_hal.protocol.handlers.safety import SafetyHandlers
     from cim_hal.protocol.jobs.records import Stopped
-    from cim_hal.protocol.monitoring.events import JobView, LoggedEvent, SessionView
+    from cim_hal.protocol.monitoring import JobView, LoggedEvent, SessionView
     from cim_hal.protocol.server_state import ServerState
     from cim_hal.protocol.sharing.locks import Lock
 
@@ -42,18 +30,7 @@ MAX_NAME, MAX_FACTS, MAX_SENTENCE = 100, 16, 200
 
 
 class StatusHandlers:
-    """Puts reports together; changes nothing.
-
-    Parameters
-    ----------
-    state : ServerState
-    instruments : InstrumentHandlers
-    safety : SafetyHandlers
-    software : str
-        Name and version of the server.
-    instance : str
-        Token of this start of the server.
-    """
+    """Puts reports together; changes nothing."""
 
     def __init__(
         self,
@@ -72,14 +49,14 @@ class StatusHandlers:
         self._software = software
         self._instance = instance
         self.handlers: Handlers = {
-            AskStatus: lambda peer, request, _ask, now: [reply(peer, request, self.status(now))],
-            AskMetrics: lambda peer, request, _ask, now: [reply(peer, request, self.metrics(now))],
+            messages.AskStatus: lambda _asked, _, now: self.status(now),
+            messages.AskMetrics: lambda _asked, _, now: self.metrics(now),
         }
 
-    def status(self, now: float) -> StatusReport:
+    def status(self, now: float) -> messages.StatusReport:
         """Return what goes on."""
         seen, machine = self._events, self._instruments.status(now)
-        return StatusReport(
+        return messages.StatusReport(
             device=self._device,
             software=self._software,
             instance=self._instance,
@@ -102,7 +79,7 @@ class StatusHandlers:
             throughput=seen.throughput.report(),
         )
 
-    def metrics(self, now: float) -> MetricsReport:
+    def metrics(self, now: float) -> messages.MetricsReport:
         """Return what was counted."""
         seen = self._events
         seen.counters.set("sessions", len(seen.sessions))
@@ -110,9 +87,9 @@ class StatusHandlers:
         seen.counters.set("jobs_running", int(seen.running is not None))
         restarts = self._instruments.status(now).driver.restarts
         seen.counters.set("driver_restarts_total", restarts)
-        return MetricsReport(uptime_s=self._uptime(now), meters=seen.counters.readings())
+        return messages.MetricsReport(uptime_s=self._uptime(now), meters=seen.counters.readings())
 
-    def _state(self, phase: DriverPhase) -> MachineState:
+    def _state(self, phase: DriverPhase) -> messages.MachineState:
         running = self._events.running
         if self._safety.stopped is not None:
             return "stopped"
@@ -130,9 +107,9 @@ class StatusHandlers:
         return max(now - (now if self._events.began is None else self._events.began), 0.0)
 
 
-def _lock(lock: Lock, now: float) -> LockSummary:
+def _lock(lock: Lock, now: float) -> messages.LockSummary:
     left = lock.ends_at - now
-    return LockSummary(
+    return messages.LockSummary(
         holder=_cut(lock.user.name),
         note=_cut(lock.note, MAX_SENTENCE),
         epoch=lock.epoch,
@@ -140,18 +117,18 @@ def _lock(lock: Lock, now: float) -> LockSummary:
     )
 
 
-def _stop(stopped: Stopped, now: float) -> StopSummary:
-    return StopSummary(
+def _stop(stopped: Stopped, now: float) -> messages.StopSummary:
+    return messages.StopSummary(
         by=_cut(stopped.by),
         reason=_cut(stopped.reason, MAX_SENTENCE),
         for_s=max(now - stopped.since, 0.0),
     )
 
 
-def _job(life: JobView, now: float) -> JobSummary:
+def _job(life: JobView, now: float) -> messages.JobSummary:
     end = life.end or {}
     started = life.started if life.started is not None else life.ended
-    return JobSummary(
+    return messages.JobSummary(
         job=life.id,
         user=_cut(life.user),
         state=_job_state(life),
@@ -176,8 +153,8 @@ def _job_state(life: JobView) -> JobState:
     return JobState.STOPPING if life.is_stopping else JobState.RUNNING
 
 
-def _session(token: str, life: SessionView, now: float) -> SessionSummary:
-    return SessionSummary(
+def _session(token: str, life: SessionView, now: float) -> messages.SessionSummary:
+    return messages.SessionSummary(
         session=token,
         user=_cut(life.user),
         client=_cut(life.client),
@@ -186,9 +163,9 @@ def _session(token: str, life: SessionView, now: float) -> SessionSummary:
     )
 
 
-def _event(event: LoggedEvent, now: float) -> EventSummary:
+def _event(event: LoggedEvent, now: float) -> messages.EventSummary:
     facts = islice(event.what.facts.items(), MAX_FACTS)
-    return EventSummary(
+    return messages.EventSummary(
         event=_cut(event.what.event),
         user=_cut(event.what.user.name),
         ago_s=max(now - event.at, 0.0),

@@ -5,25 +5,28 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from cim_hal.errors import CimError, DeviceRestartedError, JobCancelledError
-from cim_hal.protocol.effects import Effect, Reply, reply
+from cim_hal.errors import CapabilityError, CimError, DeviceRestartedError, JobCancelledError
+from cim_hal.machine.driver import Program
+from cim_hal.model.record import RunRecord
+from cim_hal.model.schedule import PumpSchedule, TraceRequest
 from cim_hal.protocol.jobs.records import Ended
 from cim_hal.protocol.jobs.state import TERMINAL, JobEvent, JobState, after
 from cim_hal.protocol.wire.errors import to_wire
-from cim_hal.protocol.wire.messages import JobStatus
-from cim_hal.protocol.wire.packet import Packet, event
-from cim_hal.protocol.wire.results import Result
+from cim_hal.protocol.wire.messages.jobs import JobInfo, JobStatus
+from cim_hal.protocol.wire.results import Result, result_bytes
 
 if TYPE_CHECKING:
     from cim_hal.errors import Detail
-    from cim_hal.machine.driver import Program
-    from cim_hal.model.record import LoweringReport
-    from cim_hal.model.schedule import PumpSchedule
+    from cim_hal.machine.capabilities import Capabilities
+    from cim_hal.machine.lowering import Lowering
+    from cim_hal.protocol.effects import Asked, Effect
     from cim_hal.protocol.jobs.records import Accepted
-    from cim_hal.protocol.wire.messages import ErrorMessage, Progress, Sample
+    from cim_hal.protocol.wire.base import ErrorMessage
+    from cim_hal.protocol.wire.limits import Limits
+    from cim_hal.protocol.wire.messages.jobs import Progress, Sample
     from cim_hal.protocol.wire.roles import User
 
-__all__ = ["JobEntry", "JobSize", "Waiter"]
+__all__ = ["JobEntry", "JobSize", "Waiter", "program_of"]
 
 
 @dataclass(frozen=True)
@@ -42,8 +45,7 @@ class Waiter:
     With `events` it waits for the end, and is told the news meanwhile.
     """
 
-    peer: bytes
-    request: Packet
+    asked: Asked
     since: int
     deadline: float
     events: bool = False
@@ -52,14 +54,6 @@ class Waiter:
         """Return whether the answer is to be given."""
         has_news = 0 < self.since < job.seq and not self.events
         return job.has_ended or has_news or self.deadline <= now
-
-    def tell(self, job: JobEntry) -> Reply:
-        """Return the answer it waits for."""
-        return reply(self.peer, self.request, job.status())
-
-    def hint(self, job: JobEntry) -> Reply:
-        """Return the event that tells it the news."""
-        return Reply(self.peer, event(self.request, job.status()), self.request.session)
 
 
 @dataclass(eq=False)
@@ -76,7 +70,7 @@ class JobEntry:
     epoch : int
         That of the lock under which it was submitted, 0 for none. A lock does not outlive its
         server, so after a restart it is 0.
-    measured : Result or None
+    result : Result or None
         The runs that are finished: those delivered so far, all of them once it is done.
     seq : int
         Grows with each change of state or progress, and with each delivery.
@@ -101,7 +95,7 @@ class JobEntry:
 
     @property
     def id(self) -> str:
-        """Identifier; see `keys.job_id`."""
+        """Identifier; see `job_id`."""
         return self.accepted.job
 
     @property
@@ -130,16 +124,6 @@ class JobEntry:
         return self.accepted.request
 
     @property
-    def schedule(self) -> PumpSchedule:
-        """The schedule it runs, the machine's own where the request has none."""
-        return self.accepted.schedule
-
-    @property
-    def report(self) -> LoweringReport:
-        """How its couplings were lowered to the machine."""
-        return self.accepted.report
-
-    @property
     def has_ended(self) -> bool:
         """Whether the state is terminal."""
         return self.state in TERMINAL
@@ -147,7 +131,9 @@ class JobEntry:
     @property
     def work(self) -> JobSize:
         """Its size, from which its run time is estimated."""
-        return JobSize(self.report.machine_spins, self.request.n_runs, self.schedule.round_trips)
+        accepted = self.accepted
+        n_spins, round_trips = accepted.report.machine_spins, accepted.schedule.round_trips
+        return JobSize(n_spins, self.request.n_runs, round_trips)
 
     @property
     def n_bytes(self) -> int:
@@ -200,9 +186,7 @@ class JobEntry:
             "job": self.id,
             "session": self.session[-8:],
             "coupling": self.request.coupling.digest,
-            "n_spins": self.report.machine_spins,
-            "n_runs": self.request.n_runs,
-            "round_trips": self.schedule.round_trips,
+            **vars(self.work),
         }
 
     def end_facts(self) -> dict[str, Detail]:
@@ -214,11 +198,44 @@ class JobEntry:
             facts |= {"device_s": round(self.result.device_s, 6)}
         return facts
 
+    def record(self, result: Result, device: str) -> RunRecord:
+        """Return the provenance of what it measured on `device`."""
+        return RunRecord(
+            device=device,
+            job=self.id,
+            coupling=self.request.coupling.digest,
+            seed=self.request.seed,
+            round_trips=self.accepted.schedule.round_trips,
+            device_s=result.device_s,
+            lowering=self.accepted.report,
+            pump=self.accepted.schedule.pump,
+            settings=self.request.settings,
+            notes=dict(result.notes),
+            calibration=result.calibration,
+        )
+
+    def info(self, now: float) -> JobInfo:
+        """Return its row in a list of jobs."""
+        return JobInfo(
+            job=self.id,
+            state=self.state,
+            owner=self.user.name[:100],
+            coupling=self.request.coupling,
+            n_runs=self.request.n_runs,
+            seed=self.request.seed,
+            has_trace=self.request.trace is not None,
+            keep=not self.session,
+            age_s=max(now - self.accepted.at, 0.0),
+            n_bytes=self.n_bytes,
+            progress=self.progress,
+            reason=self.error.code if self.error is not None else "",
+        )
+
     def wait(self, waiter: Waiter) -> None:
         """Remember a peer that waits; asking twice replaces the first."""
-        asked = (waiter.peer, waiter.request.id)
-        self.waiters = [w for w in self.waiters if (w.peer, w.request.id) != asked]
-        self.waiters.append(waiter)
+        again = waiter.asked.peer, waiter.asked.packet.id
+        others = [w for w in self.waiters if (w.asked.peer, w.asked.packet.id) != again]
+        self.waiters = [*others, waiter]
 
     def tell_waiters(self, now: float) -> list[Effect]:
         """Answer those whose time is over or who wait for these news; tell the others of them."""
@@ -226,9 +243,9 @@ class JobEntry:
         waiters, self.waiters = self.waiters, []
         for waiter in waiters:
             if waiter.is_due(self, now):
-                told.append(waiter.tell(self))
+                told.append(waiter.asked.reply(self.status()))
             elif waiter.events and waiter.since < self.seq:
-                told.append(waiter.hint(self))
+                told.append(waiter.asked.event(self.status()))
                 self.waiters.append(replace(waiter, since=self.seq))
             else:
                 self.waiters.append(waiter)
@@ -239,3 +256,40 @@ def _event_of(outcome: Result | CimError) -> JobEvent:
     if isinstance(outcome, Result):
         return JobEvent.MEASURE
     return JobEvent.STOPPED if isinstance(outcome, JobCancelledError) else JobEvent.FAULT
+
+
+def program_of(
+    sample: Sample, lowering: Lowering, capabilities: Capabilities, limits: Limits
+) -> Program:
+    """Return the program of a request.
+
+    `CapabilityError` if it is more than the machine has, or its result more than the server keeps.
+    """
+    schedule = capabilities.default_schedule
+    if sample.schedule is not None:
+        schedule = PumpSchedule(sample.schedule.pump, sample.schedule.round_trips)
+    trace = sample.trace and TraceRequest(sample.trace.every, sample.trace.runs)
+    capabilities.check_schedule(schedule)
+    capabilities.check_runs(sample.n_runs)
+    capabilities.check_settings(sample.settings)
+    program = Program(lowering, schedule, sample.n_runs, sample.seed, sample.settings, trace)
+    _check_result(program, capabilities, limits)
+    return program
+
+
+def _check_result(program: Program, capabilities: Capabilities, limits: Limits) -> None:
+    size = program.n_runs, program.n_spins - program.lowering.report.field_spin
+    round_trips = program.schedule.round_trips
+    needs = result_bytes(*size, amplitudes=capabilities.reports_amplitudes)
+    if program.trace is not None:
+        capabilities.check_trace(
+            program.trace, round_trips=round_trips, n_runs=size[0], n_spins=size[1]
+        )
+        needs += program.trace.n_bytes(round_trips, *size)
+    if needs > limits.result_bytes:
+        raise CapabilityError(
+            "result_bytes",
+            required=needs,
+            available=limits.result_bytes,
+            hint="ask for fewer runs in a job",
+        )

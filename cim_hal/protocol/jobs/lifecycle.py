@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cim_hal.protocol.effects import Audit, Effect, Run, Stop
+from cim_hal.protocol.effects import Audit, Effect, Persist, Run, Stop
 from cim_hal.protocol.jobs.entry import JobEntry
-from cim_hal.protocol.jobs.idempotency import body_digest, job_id
 from cim_hal.protocol.jobs.records import Accepted, Dropped, Ended, Forgotten, Started
 from cim_hal.protocol.jobs.scheduler import Scheduler
 from cim_hal.protocol.jobs.state import JobEvent, JobState, after
-from cim_hal.protocol.jobs.table import ClosedJob, JobTable
+from cim_hal.protocol.jobs.table import ClosedJob, JobTable, body_digest, job_id
 from cim_hal.protocol.wire.errors import to_wire
 from cim_hal.protocol.wire.results import Result
 
@@ -19,12 +18,11 @@ if TYPE_CHECKING:
 
     from cim_hal.errors import CimError
     from cim_hal.machine.driver import Program
-    from cim_hal.protocol.jobs.idempotency import IdempotencyRules
+    from cim_hal.protocol.effects import Asked, Otherwise, Then
     from cim_hal.protocol.jobs.records import Saved
-    from cim_hal.protocol.sharing.sessions import ClientSession
+    from cim_hal.protocol.jobs.table import IdempotencyRules
     from cim_hal.protocol.wire.limits import Limits
-    from cim_hal.protocol.wire.messages import Progress, Sample
-    from cim_hal.protocol.write_ahead import Otherwise, Then, WriteAhead
+    from cim_hal.protocol.wire.messages.jobs import Progress, Sample
 
 __all__ = ["JobLifecycle"]
 
@@ -36,33 +34,21 @@ class JobLifecycle:
     """Accepts jobs, starts and ends them, and drops what is kept of them when its time is over.
 
     A move that must outlast a crash is made once its record is written, and not before. Where the
-    record cannot be written, the jobs stay as they were.
-
-    Parameters
-    ----------
-    write_ahead : WriteAhead
-    limits : Limits
-    rules : IdempotencyRules
-    may_start : callable
-        Whether a job may have the machine now, as far as locks and emergency stops go.
-
-    Attributes
-    ----------
-    table : JobTable
+    record cannot be written, the jobs stay as they were. `may_start` says whether a job may have
+    the machine now, as far as locks and emergency stops go.
     """
 
     def __init__(
         self,
-        write_ahead: WriteAhead,
         limits: Limits,
         rules: IdempotencyRules | None = None,
         *,
         may_start: Callable[[JobEntry], bool] = lambda _job: True,
     ) -> None:
         self._may_start = may_start
-        self._write_ahead = write_ahead
         self.table = JobTable(limits, rules)
-        self._queue = Scheduler(limits)
+        self._scheduler = Scheduler(limits)
+        self._queue = self._scheduler.queue
         self._running: JobEntry | None = None
         self._is_starting = False  # the record of it is being written
         self._is_expiring = False
@@ -98,49 +84,45 @@ class JobLifecycle:
 
     def submit(
         self,
-        session: ClientSession,
+        asked: Asked,
         request: Sample,
         program: Program,
         now: float,
         *,
-        epoch: int = 0,
         then: Then,
         otherwise: Otherwise,
     ) -> list[Effect]:
         """Queue a new job, start it where the machine is free, and go on with `then`.
 
-        Raises
-        ------
-        QueueFullError
-            As many jobs wait as the server takes, of all users or of this one.
-        KeyLimitError
-            As many keys are remembered as the server takes.
+        `QueueFullError` and `KeyLimitError` where as many jobs wait, or keys are remembered, as
+        the server takes.
         """
-        self._queue.check_room(session.user, self._running, now)
+        self._scheduler.check_room(asked.user, self._running, now)
         self.table.check_room(now)
-        user, job = session.user, job_id(session.user.name, request.key)
+        user, job = asked.user, job_id(asked.user.name, request.key)
         report, digest = program.lowering.report, body_digest(request)
         # Jobs are listed by the time of their acceptance: no two have the same.
         self._accepted_at = max(now, self._accepted_at + RESOLUTION_S)
         at = self._accepted_at
         record = Accepted(job, user, request, digest, program.schedule, report, at)
-        accepted = JobEntry(record, "" if request.keep else session.token, program, epoch)
+        session = "" if request.keep else asked.session
+        accepted = JobEntry(record, session, program, asked.packet.epoch)
 
         def admit(now: float) -> list[Effect]:
             self.table.add(accepted)
-            self._queue.push(accepted)
+            self._scheduler.push(accepted)
             news = self._changed(accepted, now)
-            facts = accepted.facts() | {"session": session.token[-8:]}  # kept or not
+            facts = accepted.facts() | {"session": asked.session[-8:]}  # kept or not
             audit = Audit("job", accepted.user, facts)
             return [*news, *then(now), audit, *self.start_next(now)]
 
-        return self._write_ahead.ask(record, admit, otherwise)
+        return [Persist(record, admit, otherwise)]
 
     def start_next(self, now: float) -> list[Effect]:
         """Start the job whose turn it is, of those that may, if the machine is free."""
         if self._running is not None or self._is_starting or now < self._retry_at:
             return []
-        job = self._queue.next(self._is_ready)
+        job = self._scheduler.next(self._is_ready)
         if job is None:
             return []
         self._is_starting = job.is_moving = True
@@ -148,11 +130,11 @@ class JobLifecycle:
         def start(now: float) -> list[Effect]:
             self._is_starting = job.is_moving = False
             self._running = job
-            self._queue.begin(job, now)
+            self._scheduler.begin(job, now)
             program, job.program = job.program, None
             job.state = after(job.state, JobEvent.START)
             runs: list[Effect] = [Run(job.id, program)] if program is not None else []
-            facts = {"job": job.id, "expected_s": self._queue.expected_s(job)}
+            facts = {"job": job.id, "expected_s": self._scheduler.expected_s(job)}
             started = Audit("job started", job.user, facts)
             # Its end may have been asked for meanwhile.
             stops = self.cancel(job, now) if job.reason is not None else []
@@ -163,7 +145,7 @@ class JobLifecycle:
             self._queue.put_back()
             return self._put_off(error, now)
 
-        return self._write_ahead.ask(Started(job.id), start, put_back)
+        return [Persist(Started(job.id), start, put_back)]
 
     def cancel(
         self,
@@ -230,14 +212,14 @@ class JobLifecycle:
 
         def end(now: float) -> list[Effect]:
             self._running = self._held = None
-            self._queue.charge(job, now, is_whole=isinstance(outcome, Result))
+            self._scheduler.charge(job, now, is_whole=isinstance(outcome, Result))
             return [*self._end(job, record, now), *self._expire(now), *self.start_next(now)]
 
         def hold(error: CimError, now: float) -> list[Effect]:
             self._held = outcome
             return self._put_off(error, now)
 
-        return self._write_ahead.ask(record, end, hold)
+        return [Persist(record, end, hold)]
 
     def acknowledge(
         self, jobs: Iterable[JobEntry], then: Then, otherwise: Otherwise
@@ -249,8 +231,7 @@ class JobLifecycle:
             self.table.close(dropped)
             return then(now)
 
-        record = Dropped(tuple(job.id for job in dropped))
-        return self._write_ahead.ask(record, close, otherwise)
+        return [Persist(Dropped(tuple(job.id for job in dropped)), close, otherwise)]
 
     def end_session(self, session: str, now: float) -> list[Effect]:
         """Cancel the jobs that go with a session, and drop the results of those that are done."""
@@ -302,10 +283,10 @@ class JobLifecycle:
             return self._end(job, end, now)
         self.table.add(job)
         if job.state is JobState.QUEUED:
-            self._queue.push(job)
+            self._scheduler.push(job)
             return [Audit("job", job.user, job.facts())]
         record = job.end_restarted(now)
-        return self._write_ahead.ask(record, lambda now: self._end(job, record, now), _give_up)
+        return [Persist(record, lambda now: self._end(job, record, now), _give_up)]
 
     def fail(self, job: JobEntry, error: CimError, now: float) -> list[Effect]:
         """End a queued job that cannot be run."""
@@ -342,7 +323,7 @@ class JobLifecycle:
             return otherwise(error, now)
 
         record = Ended(job.id, state, to_wire(error), None, now)
-        return self._write_ahead.ask(record, end, leave)
+        return [Persist(record, end, leave)]
 
     def _changed(self, job: JobEntry, now: float) -> list[Effect]:
         self._seq += 1
@@ -363,13 +344,10 @@ class JobLifecycle:
             return []
         self._is_expiring = True
 
-        def forget(now: float) -> list[Effect]:
+        def go_on(now: float) -> list[Effect]:
             self._is_expiring = False
-            self.table.forget(keys)
-            return self._expire(now)
-
-        def drop(now: float) -> list[Effect]:
-            self._is_expiring = False
+            if not due:
+                self.table.forget(keys)
             return self._expire(now)
 
         def put_off(error: CimError, now: float) -> list[Effect]:
@@ -377,8 +355,8 @@ class JobLifecycle:
             return self._put_off(error, now)
 
         if due:
-            return self.acknowledge(due, drop, put_off)
-        return self._write_ahead.ask(Forgotten(keys), forget, put_off)
+            return self.acknowledge(due, go_on, put_off)
+        return [Persist(Forgotten(keys), go_on, put_off)]
 
     def _put_off(self, _error: CimError, now: float) -> list[Effect]:
         self._retry_at = now + RETRY_S

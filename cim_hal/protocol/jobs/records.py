@@ -9,7 +9,8 @@ if TYPE_CHECKING:
     from cim_hal.model.record import LoweringReport
     from cim_hal.model.schedule import PumpSchedule
     from cim_hal.protocol.jobs.state import JobState
-    from cim_hal.protocol.wire.messages import ErrorMessage, Sample
+    from cim_hal.protocol.wire.base import ErrorMessage
+    from cim_hal.protocol.wire.messages.jobs import Sample
     from cim_hal.protocol.wire.results import Result
     from cim_hal.protocol.wire.roles import User
 
@@ -30,7 +31,7 @@ __all__ = [
 class Accepted:
     """A job was taken; written before its client is told.
 
-    `digest` tells its request from others with the same key; see `keys.body_digest`.
+    `digest` tells its request from others with the same key; see `body_digest`.
     """
 
     job: str

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from cim_hal.protocol.jobs.entry import JobEntry, JobSize
     from cim_hal.protocol.wire.limits import Limits
-    from cim_hal.protocol.wire.messages import CouplingRef
+    from cim_hal.protocol.wire.messages.couplings import CouplingRef
     from cim_hal.protocol.wire.roles import User
 
 __all__ = ["FairQueue", "RunTimeEstimator", "Scheduler"]
@@ -101,14 +101,9 @@ class FairQueue(Generic[Item]):
         return len(line.places) if line else 0
 
     def push(self, item: Item, *, user: str, priority: int = 0, coupling: object = None) -> None:
-        """Add a job to the queue.
+        """Add a job, for which the machine must hold a `coupling`.
 
-        Parameters
-        ----------
-        priority : int
-            Among the jobs of the same user the highest goes first, and equal ones as they came.
-        coupling
-            What the machine must hold for it.
+        Among the jobs of a user the highest priority goes first, and equal ones as they came.
         """
         self._number += 1
         place = _Place(item, priority, self._number, coupling)
@@ -124,12 +119,7 @@ class FairQueue(Generic[Item]):
     ) -> Item | None:
         """Take the job that is next, or None where there is none.
 
-        Parameters
-        ----------
-        loaded
-            The couplings that the machine holds; jobs for equal ones go first.
-        is_allowed : callable
-            Whether a job may run now; others keep their places.
+        Jobs for the couplings that are `loaded` go first; those not allowed keep their places.
         """
         heads = {
             user: place
@@ -220,36 +210,22 @@ class RunTimeEstimator:
 
 
 class Scheduler:
-    """The jobs that wait, what the machine holds, and estimates of run times."""
+    """Which job of the `queue` runs next, by what the machine holds, and estimates of run times."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._queue = FairQueue["JobEntry"](slice_s=limits.slice_s)
+        self.queue = FairQueue["JobEntry"](slice_s=limits.slice_s)
         self._pace = RunTimeEstimator()
         self._loaded: CouplingRef | None = None  # of the job that was started last
-
-    def __len__(self) -> int:
-        return len(self._queue)
-
-    def __iter__(self) -> Iterator[JobEntry]:
-        return iter(self._queue)
 
     def push(self, job: JobEntry) -> None:
         """Add a job to the queue."""
         asked = job.request
-        self._queue.push(job, user=job.user.name, priority=asked.priority, coupling=asked.coupling)
-
-    def remove(self, job: JobEntry) -> None:
-        """Let a job wait no longer."""
-        self._queue.remove(job)
+        self.queue.push(job, user=job.user.name, priority=asked.priority, coupling=asked.coupling)
 
     def next(self, is_allowed: Callable[[JobEntry], bool]) -> JobEntry | None:
         """Remove and return the next job, of those that are allowed to run."""
-        return self._queue.pop(loaded=self._loaded, is_allowed=is_allowed)
-
-    def put_back(self) -> None:
-        """Put the job that was taken last back in its place."""
-        self._queue.put_back()
+        return self.queue.pop(loaded=self._loaded, is_allowed=is_allowed)
 
     def begin(self, job: JobEntry, now: float) -> None:
         """Record that a job has the machine from now on."""
@@ -258,7 +234,7 @@ class Scheduler:
     def charge(self, job: JobEntry, now: float, *, is_whole: bool) -> None:
         """Charge the device seconds of a job to its user."""
         seconds = now - job.started_at
-        self._queue.charge(job.user.name, seconds)
+        self.queue.charge(job.user.name, seconds)
         if is_whole:  # of one that failed or was stopped nobody knows how much was done
             self._pace.learn(job.work, seconds)
 
@@ -267,15 +243,9 @@ class Scheduler:
         return self._pace.estimate(job.work)
 
     def check_room(self, user: User, running: JobEntry | None, now: float) -> None:
-        """Refuse another job where as many wait as may.
-
-        Raises
-        ------
-        QueueFullError
-            As many jobs wait, of all users or of this one, as the limits allow.
-        """
-        limits, depth = self._limits, len(self._queue)
-        own = self._queue.depth(user.name)
+        """Refuse another job where as many wait as may, of all users or of this one."""
+        limits, depth = self._limits, len(self.queue)
+        own = self.queue.depth(user.name)
         if depth < limits.queue_length and own < limits.user_queue_length:
             return
         whose = f"of {user.name} " if own >= limits.user_queue_length else ""
@@ -290,7 +260,7 @@ class Scheduler:
     def expected_wait_s(self, running: JobEntry | None, now: float) -> float | None:
         """Return the device seconds of all that runs and waits; None before the first job ended."""
         total = 0.0
-        for job in (*self._queue, *([running] if running else [])):
+        for job in (*self.queue, *([running] if running else [])):
             seconds = self.expected_s(job)
             if seconds is None:
                 return None

@@ -62,11 +62,5 @@ TERMINAL: frozenset[JobState] = frozenset({S.DONE, S.FAILED, S.CANCELLED})
 
 
 def after(state: JobState, event: JobEvent) -> JobState:
-    """Return the state that `event` leads to.
-
-    Raises
-    ------
-    KeyError
-        The table has no such move: a bug of the server.
-    """
+    """Return the state that `event` leads to; a move that is not in the table is a `KeyError`."""
     return JOB[state][event]

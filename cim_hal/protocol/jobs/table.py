@@ -6,6 +6,8 @@ here: so results expire and are evicted in the same order before and after a res
 
 from __future__ import annotations
 
+import hashlib
+import json
 from bisect import bisect_left, insort
 from collections import Counter
 from dataclasses import dataclass
@@ -13,19 +15,59 @@ from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from cim_hal.errors import ConflictError, KeyLimitError, UnknownReferenceError
-from cim_hal.protocol.jobs.idempotency import IdempotencyRules, body_digest, job_id
-from cim_hal.protocol.wire.messages import ErrorMessage, JobStatus
+from cim_hal.protocol.wire.messages.jobs import JobStatus
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from cim_hal.protocol.jobs.entry import JobEntry
     from cim_hal.protocol.jobs.state import JobState
+    from cim_hal.protocol.wire.base import ErrorMessage
     from cim_hal.protocol.wire.limits import Limits
-    from cim_hal.protocol.wire.messages import Sample
+    from cim_hal.protocol.wire.messages.jobs import Sample
     from cim_hal.protocol.wire.roles import User
 
-__all__ = ["ClosedJob", "JobTable"]
+__all__ = ["ClosedJob", "IdempotencyRules", "JobTable", "body_digest", "job_id"]
+
+DIGEST_BYTES = 16
+
+
+@dataclass(frozen=True)
+class IdempotencyRules:
+    """How long keys are remembered, and how many.
+
+    A key is remembered as long as its job, and `kept_s` after the end of it. Where `max_keys`
+    of them are remembered no new job is taken: a young key is never forgotten for it.
+
+    Attributes
+    ----------
+    kept_s : float
+        Seconds after the end of a job.
+    max_keys : int
+        A key without a result takes about 300 bytes of memory, and 200 on disk.
+    """
+
+    kept_s: float = 86_400.0
+    max_keys: int = 1_000_000
+
+
+def job_id(user: str, key: str) -> str:
+    """Return the id of the job that `key` makes for `user`: 32 hexadecimal digits.
+
+    It follows from the two alone, so one table finds jobs by key and by id, and a key means the
+    same job before and after a restart.
+    """
+    text = f"cim-hal job\n{user}\n{key}"
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+def body_digest(request: Sample) -> bytes:
+    """Return 16 bytes that tell requests with other fields apart; the key is not among them.
+
+    Fields at their defaults do not count: a later version may add some.
+    """
+    fields = request.model_dump(exclude_defaults=True, exclude={"key"})
+    return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).digest()[:DIGEST_BYTES]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -45,15 +87,7 @@ class ClosedJob:
 
 
 class JobTable:
-    """Jobs by id, bounded in age, number and bytes of what is kept after their end.
-
-    Parameters
-    ----------
-    limits : Limits
-        Bounds of results.
-    rules : IdempotencyRules
-        Bounds of keys.
-    """
+    """Jobs by id, bounded in age, number and bytes of what is kept after their end."""
 
     def __init__(self, limits: Limits, rules: IdempotencyRules | None = None) -> None:
         self._limits = limits
@@ -68,13 +102,7 @@ class JobTable:
     # ---- what is known ----------------------------------------------------------------------
 
     def get(self, user: User, job: str, *, of_others: bool = False) -> JobEntry | ClosedJob:
-        """Return a job of a user, or with `of_others` of anybody.
-
-        Raises
-        ------
-        UnknownReferenceError
-            There is no such job, or not any more.
-        """
+        """Return a job of a user, or with `of_others` of anybody; else `UnknownReferenceError`."""
         known = self._jobs.get(job) or self._closed.get(job)
         if known is None or (known.owner != user.name and not of_others):
             raise UnknownReferenceError(
@@ -88,10 +116,7 @@ class JobTable:
     def find(self, user: User, request: Sample) -> JobEntry | ClosedJob | None:
         """Return the job that this very request made before, if it did.
 
-        Raises
-        ------
-        ConflictError
-            Its key was used before for another request.
+        `ConflictError` if its key was used before for another request.
         """
         job = job_id(user.name, request.key)
         known = self._jobs.get(job) or self._closed.get(job)
@@ -104,14 +129,9 @@ class JobTable:
         return known
 
     def listed(self, user: User | None, after: str | None = None) -> list[JobEntry]:
-        """Return the jobs that are not closed, the first accepted first.
+        """Return the jobs of a user, or of all, that are not closed, the first accepted first.
 
-        Parameters
-        ----------
-        user : User or None
-            Whose jobs; None for those of all.
-        after : str
-            Only those whose cursor follows this one, which need not be that of a job.
+        Only those whose cursor follows `after`, which need not be that of a job.
         """
         jobs = [
             job
@@ -187,13 +207,7 @@ class JobTable:
         return tuple(closed.id for closed in old)
 
     def check_room(self, now: float) -> None:
-        """Refuse another job where as many keys are remembered as may be.
-
-        Raises
-        ------
-        KeyLimitError
-            The server remembers as many as it may; the error says when the oldest key goes.
-        """
+        """Refuse another job where as many keys are remembered as may be."""
         n_keys = len(self._jobs) + len(self._closed)
         if n_keys < self._rules.max_keys:
             return

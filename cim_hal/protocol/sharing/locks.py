@@ -13,29 +13,23 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cim_hal.errors import LeaseHeldError, LeaseLostError
+from cim_hal.protocol.effects import Persist
+from cim_hal.protocol.jobs.records import EpochRecord
+from cim_hal.protocol.wire.base import denied
 from cim_hal.protocol.wire.messages.control import LockState, UnlockDevice
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
+    from cim_hal.protocol.effects import Asked, Effect, Otherwise, Then
+    from cim_hal.protocol.jobs.records import Stopped
     from cim_hal.protocol.wire.limits import Limits
     from cim_hal.protocol.wire.messages.control import LockDevice
     from cim_hal.protocol.wire.roles import User
 
-__all__ = ["Lock", "LockTable", "Owner"]
+__all__ = ["EpochLog", "Lock", "LockTable"]
 
 # Locks of one session that a late copy of their request does not bring back.
 REMEMBERED = 64
 FOREVER = float("inf")
-
-
-@dataclass(frozen=True)
-class Owner:
-    """Sender of a request: session, user, and the epoch that the message carried, 0 for none."""
-
-    session: str
-    user: User
-    epoch: int = 0
 
 
 @dataclass(eq=False)
@@ -63,38 +57,54 @@ class Lock:
         """When it is over as things stand."""
         return min(self.ends_at, self.lease_until)
 
-    def belongs_to(self, caller: Owner) -> bool:
+    def belongs_to(self, caller: Asked) -> bool:
         """Whether the caller is the session or, where it stands, the user it was given to."""
         if self.session:
             return self.session == caller.session
         return self.user.name == caller.user.name
 
 
-class LockTable:
-    """The lock of one machine.
+class EpochLog:
+    """Gives out numbers, each larger than all before, and has them written.
 
-    Parameters
-    ----------
-    limits : Limits
-    numbers : iterator of int
-        Epochs: each larger than all before, also than those of the server's earlier lives.
+    The `first` is larger than those of the server's earlier lives. `stopped` is the emergency stop
+    that holds.
     """
 
-    def __init__(self, limits: Limits, numbers: Iterator[int]) -> None:
+    def __init__(self, first: int) -> None:
+        self._last = first - 1
+        self.stopped: Stopped | None = None
+
+    def __iter__(self) -> EpochLog:
+        return self
+
+    def __next__(self) -> int:
+        self._last += 1
+        return self._last
+
+    def keep(self, stopped: Stopped | None, then: Then, otherwise: Otherwise) -> list[Effect]:
+        """Have the last number and a stop written, and go on."""
+        return [Persist(EpochRecord(self._last, stopped), then, otherwise)]
+
+    def restore(self, kept: EpochRecord) -> None:
+        """Go on from what an earlier server wrote."""
+        self._last = max(self._last, kept.number)
+        self.stopped = kept.stopped
+
+
+class LockTable:
+    """The lock of one machine."""
+
+    def __init__(self, limits: Limits, epochs: EpochLog) -> None:
         self._limits = limits
-        self._numbers = numbers
+        self._epochs = epochs
         self._granted: dict[str, deque[str]] = defaultdict(lambda: deque(maxlen=REMEMBERED))
         self.lock: Lock | None = None
 
-    def grant(self, caller: Owner, request: LockDevice, now: float) -> Lock:
+    def grant(self, caller: Asked, request: LockDevice, now: float) -> Lock:
         """Lock the machine; a request that comes again gets the same lock again.
 
-        Raises
-        ------
-        LeaseHeldError
-            It is locked.
-        LeaseLostError
-            This request locked it before, and the lock is over.
+        `LeaseHeldError` if it is locked, `LeaseLostError` if this request's lock is over.
         """
         if self.lock is not None and self.lock.key == request.key and self.lock.belongs_to(caller):
             return self.lock
@@ -106,7 +116,7 @@ class LockTable:
         ends_at = now + request.for_s if request.for_s is not None else FOREVER
         stands = request.stands and request.for_s is not None
         self.lock = Lock(
-            epoch=next(self._numbers),
+            epoch=next(self._epochs),
             user=caller.user,
             session="" if stands else caller.session,
             key=request.key,
@@ -116,30 +126,22 @@ class LockTable:
         )
         return self.lock
 
-    def withdraw(self, caller: Owner, lock: Lock) -> None:
+    def withdraw(self, caller: Asked, lock: Lock) -> None:
         """Undo a grant that nobody was told of; its request may come again."""
         self._granted[caller.session].remove(lock.key)
         self.lock = None
 
-    def release(self, caller: Owner, now: float, *, breaks: int = 0) -> Lock | None:
+    def release(self, caller: Asked, now: float, *, breaks: int = 0) -> Lock | None:
         """Give the machine back. Return the lock that was there, None if the machine was free.
 
-        Parameters
-        ----------
-        breaks : int
-            Epoch of the lock of another session to break, 0 for none.
-
-        Raises
-        ------
-        LeaseHeldError, LeaseLostError
-            The lock is another's, and not to be broken, or a later one than the caller thinks.
-        PermissionDeniedError
-            It is another user's, and the caller may not break it.
+        With `breaks`, the epoch of another's lock, that is broken, where the user may: otherwise
+        `PermissionDeniedError`. A lock that is another's, or a later one than the caller thinks, is
+        a `LeaseHeldError` or `LeaseLostError`.
         """
         lock = self.lock
         if lock is None:
             return None
-        if breaks not in (0, lock.epoch) or caller.epoch not in (0, lock.epoch):
+        if breaks not in (0, lock.epoch) or caller.packet.epoch not in (0, lock.epoch):
             raise self._lost("the lock is over")
         if breaks:
             _check_may_break(lock, caller.user)
@@ -148,26 +150,22 @@ class LockTable:
         self.lock = None
         return lock
 
-    def renew(self, caller: Owner, now: float) -> None:
+    def renew(self, caller: Asked, now: float) -> None:
         """Take a message, of whatever kind, as a sign of life of the one who has the lock."""
         lock = self.lock
-        if lock and lock.session and lock.epoch == caller.epoch and lock.belongs_to(caller):
+        if lock and lock.session and lock.epoch == caller.packet.epoch and lock.belongs_to(caller):
             lock.lease_until = now + self._limits.lease_s
 
-    def check(self, caller: Owner, now: float) -> None:
+    def check(self, caller: Asked, now: float) -> None:
         """Refuse what uses the hardware and may not.
 
-        Raises
-        ------
-        LeaseHeldError
-            Another has the lock, or the message did not carry its epoch.
-        LeaseLostError
-            The message carried the epoch of a lock that is over.
+        `LeaseHeldError` if another has the lock, or the message did not carry its epoch;
+        `LeaseLostError` if it carried the epoch of a lock that is over.
         """
         lock = self.lock
-        if caller.epoch and (lock is None or caller.epoch != lock.epoch):
+        if caller.packet.epoch and (lock is None or caller.packet.epoch != lock.epoch):
             raise self._lost("the lock is over")
-        if lock is not None and not (caller.epoch and lock.belongs_to(caller)):
+        if lock is not None and not (caller.packet.epoch and lock.belongs_to(caller)):
             raise _held(lock, now)
 
     def allows(self, epoch: int) -> bool:
@@ -191,7 +189,7 @@ class LockTable:
         self.lock = None
         return lock
 
-    def state(self, caller: Owner, now: float) -> LockState:
+    def state(self, caller: Asked, now: float) -> LockState:
         """Return the message that says who has the machine."""
         lock, lease_s = self.lock, self._limits.lease_s
         if lock is None:
@@ -231,4 +229,4 @@ def _check_may_break(lock: Lock, user: User) -> None:
     least = UnlockDevice.of_others
     if lock.user.name != user.name and user.role < least:
         hint = "ask them, or those who run the machine"
-        raise user.denied(f"to break the lock of {lock.user.name}", "device.unlock", least, hint)
+        raise denied(user, f"to break the lock of {lock.user.name}", "device.unlock", least, hint)

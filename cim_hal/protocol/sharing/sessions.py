@@ -1,4 +1,4 @@
-"""Table of client sessions. A hello that arrives several times opens one session."""
+"""Client sessions, and what one user may have and send."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from cim_hal.errors import CapabilityError, UnknownReferenceError
-from cim_hal.protocol.sharing.quotas import check_quota
+from cim_hal.errors import CapabilityError, QuotaError, RateLimitedError, UnknownReferenceError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,8 +15,9 @@ if TYPE_CHECKING:
     from cim_hal.protocol.wire.roles import User
     from cim_hal.protocol.wire.version import Version
 
-__all__ = ["ClientSession", "SessionTable"]
+__all__ = ["ClientSession", "RateLimiter", "SessionTable", "check_quota"]
 
+BURST_S = 2.0
 HELLOS = 4096  # remembered beyond the end of their sessions
 
 
@@ -32,7 +32,7 @@ class ClientSession:
 
 
 class SessionTable:
-    """The sessions of a server by token."""
+    """The sessions of a server by token. A hello that arrives several times opens one session."""
 
     def __init__(self, limits: Limits, new_token: Callable[[], str]) -> None:
         self._limits = limits
@@ -51,16 +51,9 @@ class SessionTable:
     ) -> tuple[ClientSession, bool]:
         """Return the session that a hello opens, and whether it is new.
 
-        A hello that is sent again, with the same id, is answered with the same session.
-
-        Raises
-        ------
-        UnknownReferenceError
-            That session has ended since.
-        CapabilityError
-            There are as many as may be.
-        QuotaError
-            The user has as many as one user may.
+        A hello that is sent again, with the same id, is answered with the same session, or with
+        `UnknownReferenceError` where that has ended since. `CapabilityError` and `QuotaError` where
+        there are as many sessions as may be, of all or of this user.
         """
         known = self._hellos.get((user.name, hello))
         if known is not None:
@@ -79,13 +72,7 @@ class SessionTable:
         return session, True
 
     def get(self, token: str, user: User, now: float) -> ClientSession:
-        """Return a session of a user.
-
-        Raises
-        ------
-        UnknownReferenceError
-            There is none, or it is of another user.
-        """
+        """Return a session of a user; `UnknownReferenceError` if there is none, or another's."""
         session = self._sessions.get(token)
         if session is None or session.user.name != user.name:
             raise UnknownReferenceError(
@@ -107,3 +94,48 @@ class SessionTable:
         """Return the sessions that have been silent for longer than `limits.session_s`."""
         oldest = now - self._limits.session_s
         return [token for token, session in self._sessions.items() if session.seen < oldest]
+
+
+def check_quota(user: str, what: str, *, used: int, available: int, hint: str) -> None:
+    """Raise a `QuotaError` where a user would have more of a field of `Limits` than one may."""
+    if used > available:
+        raise QuotaError(
+            f"{what}: {user} would have {used}, and one user may have {available}",
+            hint=hint,
+            what=what,
+            used=used,
+            available=available,
+        )
+
+
+class RateLimiter:
+    """Counts the messages of each user against a rate, with a reserve of two seconds."""
+
+    def __init__(self, per_s: float | None) -> None:
+        self._per_s = per_s
+        # user -> messages not yet made up for, when
+        self._spent: dict[str, tuple[float, float]] = {}
+
+    def count(self, user: User, now: float) -> None:
+        """Count a message; one that came too soon is a `RateLimitedError` and does not count."""
+        if self._per_s is None:
+            return
+        spent = self._owed(user.name, now) + 1
+        most = max(self._per_s * BURST_S, 1.0)
+        if spent > most:
+            wait_s = (spent - most) / self._per_s
+            raise RateLimitedError(
+                f"{user.name} sends more than {self._per_s:g} messages a second",
+                hint=f"wait {wait_s:.2g} s",
+                per_s=self._per_s,
+                retry_after_s=wait_s,
+            )
+        self._spent[user.name] = (spent, now)
+
+    def tick(self, now: float) -> None:
+        """Forget users who owe nothing."""
+        self._spent = {name: at for name, at in self._spent.items() if self._owed(name, now) > 0}
+
+    def _owed(self, name: str, now: float) -> float:
+        spent, at = self._spent.get(name, (0.0, now))
+        return max(spent - (now - at) * (self._per_s or 0.0), 0.0)

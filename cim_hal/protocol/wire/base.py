@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
+from cim_hal.errors import PermissionDeniedError
 from cim_hal.protocol.wire.roles import Role, User
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "Token",
     "Wire",
     "WireVersion",
+    "denied",
     "one_of",
 ]
 
@@ -50,12 +52,8 @@ class Message(Wire):
 class Request(Message):
     """Base of what clients send to a server.
 
-    Parameters
-    ----------
-    role : Role
-        The lowest that may send it.
-    of_others : Role, optional
-        The lowest that may send it about what belongs to another user; without it, nobody may.
+    `role` is the lowest that may send it, and `of_others` the lowest that may send it about what
+    belongs to another user; without it nobody may.
     """
 
     role: ClassVar[Role]
@@ -68,15 +66,9 @@ class Request(Message):
             cls.of_others = of_others
 
     def check(self, user: User) -> None:
-        """Refuse the request of a user whose role is too low.
-
-        Raises
-        ------
-        PermissionDeniedError
-            It needs another role.
-        """
+        """Refuse the request of a user whose role is too low."""
         if user.role < self.role:
-            raise user.denied(self.t, self.t, self.role)
+            raise denied(user, self.t, self.t, self.role)
 
 
 class Reply(Message):
@@ -97,3 +89,19 @@ def one_of(*messages: type[Message]) -> TypeAdapter[Any]:
     """Return what validates one of several messages, told apart by `t`."""
     either: Any = Annotated
     return TypeAdapter(either[reduce(or_, messages), Field(discriminator="t")])
+
+
+def denied(
+    user: User, to_do: str, what: str, needed: Role, hint: str = ""
+) -> PermissionDeniedError:
+    """Return the error of a user whose role is not the `needed` one.
+
+    `to_do` begins the sentence; `what` is the type of the message.
+    """
+    return PermissionDeniedError(
+        f"{to_do} needs the role {needed.label}, and {user.name} is {user.role.label}",
+        hint=hint or "ask those who run the machine for another role",
+        what=what,
+        required=needed.label,
+        role=user.role.label,
+    )

@@ -8,11 +8,20 @@
     F2…  raw       one frame per buffer, C order, little endian
 
 Any frames give a packet or a `ProtocolError`, and nothing else. Sizes are compared in Python
-integers before an array is made. `framing` says how frames lie in a byte stream or a file.
+integers before an array is made. ZeroMQ keeps frames apart; in a byte stream and in files each
+message has the lengths of its frames ahead::
+
+    4 bytes   number of frames, u32 LE
+    8 bytes   length of a frame, u64 LE, once for each frame
+    ...       the frames, one after the other
+    32 bytes  in files only: SHA-256 of all bytes of this message before it
+
+A file begins with the 8 bytes "CIMFILE1", and messages follow up to its end.
 """
 
 from __future__ import annotations
 
+import hashlib
 import math
 import struct
 from dataclasses import dataclass
@@ -30,11 +39,24 @@ from cim_hal.protocol.wire.packet import ID_BYTES, Kind, Packet
 from cim_hal.protocol.wire.version import MAJOR, written
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
-__all__ = ["DTYPES", "Buffer", "Codec", "FrameLimits", "decode", "encode"]
+__all__ = [
+    "DTYPES",
+    "FILE_MAGIC",
+    "MAX_FRAMES",
+    "Buffer",
+    "Codec",
+    "FrameLimits",
+    "decode",
+    "encode",
+    "file_messages",
+    "file_parts",
+    "prefix",
+    "read_frames",
+]
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
 
@@ -43,7 +65,11 @@ MAGIC = b"CIM"
 MAX_DEPTH = 8
 
 MAX_DESCRIPTORS = 8
+MAX_FRAMES = 2 + MAX_DESCRIPTORS  # preamble, header, buffers
+FILE_MAGIC = b"CIMFILE1"
 
+_COUNT = struct.Struct("<I")
+_DIGEST_BYTES = 32
 _PREAMBLE = struct.Struct("<3sBBBH")
 _CONTAINERS = (dict, tuple)
 _KINDS = {int(kind): kind for kind in Kind}  # a call of Kind takes ten times as long
@@ -88,14 +114,7 @@ _HEADER = TypeAdapter(_Header).validator
 
 
 class Codec:
-    """Encodes and decodes the packets of one protocol. Any thread may use it.
-
-    Parameters
-    ----------
-    bodies : mapping of Kind to TypeAdapter
-        The messages of each kind; packets of other kinds are refused.
-    limits : FrameLimits
-    """
+    """Encodes and decodes packets of the kinds in `bodies`. Any thread may use it."""
 
     def __init__(
         self, bodies: Mapping[Kind, TypeAdapter[Any]], limits: FrameLimits | None = None
@@ -263,3 +282,65 @@ def _first(error: ValidationError) -> str:
 
 def _malformed(message: str, request: bytes) -> RemoteProtocolError:
     return RemoteProtocolError(message, request=request.hex())
+
+
+# ---- in streams and files ---------------------------------------------------------------------
+
+
+def prefix(frames: Sequence[Buffer]) -> bytes:
+    """Return what stands before the frames of a message."""
+    return struct.pack(f"<I{len(frames)}Q", len(frames), *map(len, frames))
+
+
+def read_frames(read: Callable[[int], Buffer], max_bytes: int) -> list[Buffer]:
+    """Read the frames of one message, together at most `max_bytes` long.
+
+    `read` returns exactly so many bytes, or raises an error of its own. More frames or bytes than
+    allowed are a `RemoteProtocolError`.
+    """
+    (n_frames,) = _COUNT.unpack(read(_COUNT.size))
+    if not 0 < n_frames <= MAX_FRAMES:
+        raise RemoteProtocolError(f"a message promises {n_frames} frames, 1 to {MAX_FRAMES} fit")
+    lengths = struct.unpack(f"<{n_frames}Q", read(8 * n_frames))
+    if sum(lengths) > max_bytes:
+        raise RemoteProtocolError(f"a message promises {sum(lengths)} bytes, {max_bytes} fit")
+    return [read(length) for length in lengths]
+
+
+def file_parts(frames: Sequence[Buffer]) -> Iterator[Buffer]:
+    """Yield the bytes of one message in a file, its checksum last."""
+    digest = hashlib.sha256()
+    for part in (prefix(frames), *frames):
+        digest.update(part)
+        yield part
+    yield digest.digest()
+
+
+def file_messages(data: memoryview, max_bytes: int) -> Iterator[list[Buffer]]:
+    """Yield the frames of each message of a file; they share the memory of `data`.
+
+    Raises
+    ------
+    RemoteProtocolError
+        The file does not begin with `FILE_MAGIC`, breaks a bound, or a checksum is wrong.
+    EOFError
+        The file ends within a message.
+    """
+    if data[: len(FILE_MAGIC)] != FILE_MAGIC:
+        raise RemoteProtocolError(f"it does not begin with {FILE_MAGIC.decode()}")
+    at = len(FILE_MAGIC)
+
+    def read(n_bytes: int) -> memoryview:
+        nonlocal at
+        if n_bytes > len(data) - at:
+            raise EOFError("the file ends within a message")
+        at += n_bytes
+        return data[at - n_bytes : at]
+
+    while at < len(data):
+        start = at
+        frames = read_frames(read, max_bytes)
+        expected = hashlib.sha256(data[start:at]).digest()
+        if read(_DIGEST_BYTES) != expected:
+            raise RemoteProtocolError("its bytes do not have their checksum")
+        yield frames

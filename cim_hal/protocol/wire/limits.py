@@ -6,12 +6,14 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["MAX_BUFFERS", "MAX_BUFFER_BYTES", "MAX_HEADER_BYTES", "Limits"]
+__all__ = ["MAX_BUFFERS", "MAX_BUFFER_BYTES", "MAX_HEADER_BYTES", "MAX_SHOWN", "Limits"]
 
 # Fixed by the frame format, the same for every server.
 MAX_HEADER_BYTES = 64 * 1024
 MAX_BUFFER_BYTES = 1024 * 1024
 MAX_BUFFERS = 4
+
+MAX_SHOWN = 16  # jobs and events in one report to those who watch
 
 Count = Annotated[int, Field(ge=1)]
 Seconds = Annotated[float, Field(gt=0)]
@@ -40,7 +42,7 @@ class Limits(BaseModel):
     queue_length, user_queue_length : int
         Jobs that wait for the machine, of all users and of one.
     user_sessions, user_uploads : int
-        SessionTable and uploads under way of one user.
+        Sessions and uploads under way of one user.
     user_cache_bytes : int or None
         Couplings kept that one user alone loaded, the least recently used go first; None for as
         much as there is.
@@ -55,7 +57,7 @@ class Limits(BaseModel):
     slice_s : float
         Device seconds that a user has in one turn while others wait.
     max_sessions, max_uploads : int
-        SessionTable on this server, and uploads under way.
+        Sessions on this server, and uploads under way.
     lease_s : float
         Silence after which a lock of the machine is taken back.
     wait_s : float

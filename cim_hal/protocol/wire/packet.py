@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from cim_hal.protocol.wire.messages import Message
+    from cim_hal.protocol.wire.base import Message
 
 __all__ = ["ID_BYTES", "NO_ID", "Kind", "Packet", "answer", "event"]
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum
 
-from cim_hal.errors import PermissionDeniedError
-
 __all__ = ["ANONYMOUS", "LOCAL", "Role", "User"]
 
 
@@ -30,24 +28,6 @@ class User:
 
     name: str
     role: Role
-
-    def denied(self, to_do: str, what: str, needed: Role, hint: str = "") -> PermissionDeniedError:
-        """Return the error of a user whose role is not the `needed` one.
-
-        Parameters
-        ----------
-        to_do : str
-            What needs the role, as the sentence begins.
-        what : str
-            The type of the message.
-        """
-        return PermissionDeniedError(
-            f"{to_do} needs the role {needed.label}, and {self.name} is {self.role.label}",
-            hint=hint or "ask those who run the machine for another role",
-            what=what,
-            required=needed.label,
-            role=self.role.label,
-        )
 
 
 # The caller is this very process: it could do to the driver what it likes.

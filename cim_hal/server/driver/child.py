@@ -13,14 +13,13 @@ import sys
 import threading
 import time
 from collections import deque
-from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from cim_hal.errors import DriverFaultError, ProtocolError
 from cim_hal.protocol.wire.packet import NO_ID, Kind, Packet
 from cim_hal.server.driver import messages
-from cim_hal.server.driver.pipe import Pipe, PipeClosedError
+from cim_hal.server.driver.messages import Pipe, PipeClosedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,17 +48,9 @@ log = logging.getLogger("cim_hal.driver")
 class Child:
     """A process with a driver, started by the constructor.
 
-    Two threads of its own receive messages and read stderr. The thread that made it calls `poll`
-    and `wait`; any thread may call the other methods.
-
-    Parameters
-    ----------
-    name : str
-        Of the driver, shown in lists of processes.
-    max_bytes : int
-        Size of a message that it may send.
-    on_report : callable
-        Receives heartbeats and telemetry that arrive during a call, in the receiving thread.
+    Two threads of its own receive messages, of `max_bytes` at most, and read stderr. The thread
+    that made it calls `poll` and `wait`; any thread may call the other methods. `on_report`
+    receives heartbeats and telemetry that arrive during a call, in the receiving thread.
 
     Attributes
     ----------
@@ -123,10 +114,9 @@ class Child:
         self._context = contextvars.copy_context()
         self._send(packet)
 
-    def notify(self, event: messages.Stop | messages.SafeNow, call: bytes = NO_ID) -> None:
+    def notify(self, event: messages.Signal, call: bytes = NO_ID) -> None:
         """Send an event, for a call with that id."""
-        body: Any = event
-        self._send(Packet(Kind.EVENT, call, body))
+        self._send(Packet(Kind.EVENT, call, event))
 
     def limit(self, max_bytes: int) -> None:
         """Accept messages up to this size."""
@@ -135,10 +125,7 @@ class Child:
     def receive(self, call: bytes, *, timeout_s: float) -> Packet | None:
         """Return the next event or the reply of a call; None if none arrives in time.
 
-        Raises
-        ------
-        DriverFaultError
-            The process has ended, or is being ended.
+        `DriverFaultError` if the process has ended, or is being ended.
         """
         try:
             packet = self._received.get(timeout=timeout_s)
@@ -180,8 +167,7 @@ class Child:
 
     def close(self) -> None:
         """Ask the process to close its driver and exit."""
-        body: Any = messages.Close()
-        self._send(Packet(Kind.REQUEST, NO_ID, body))
+        self._send(Packet(Kind.REQUEST, NO_ID, messages.Call(t="close")))
 
     def shutdown(self, timeout_s: float) -> None:
         """Close the driver and wait for the end of the process; after `timeout_s` force it."""
@@ -217,14 +203,6 @@ class Child:
             **details,
         )
 
-    def resident_bytes(self) -> int | None:
-        """Return the resident memory of the process; None where the system does not tell."""
-        try:
-            pages = int(Path(f"/proc/{self.pid}/statm").read_text(encoding="ascii").split()[1])
-        except (OSError, ValueError, IndexError):
-            return None
-        return pages * os.sysconf("SC_PAGE_SIZE")
-
     # ---- threads ----------------------------------------------------------------------------
 
     def _receive_all(self) -> None:
@@ -244,8 +222,7 @@ class Child:
             self._received.put(None)
 
     def _dispatch(self, packet: Packet) -> None:
-        body: Any = packet.body
-        match body:
+        match body := packet.body:
             case messages.Heartbeat() | messages.Report():
                 self._on_report(packet)
             case messages.LogLine():

@@ -25,8 +25,8 @@ from cim_hal.machine.registry import make_driver
 from cim_hal.machine.telemetry import Calibration, Telemetry
 from cim_hal.protocol.wire.packet import NO_ID, Kind, Packet, answer
 from cim_hal.server.driver import messages
-from cim_hal.server.driver.guard import as_driver_fault
-from cim_hal.server.driver.pipe import Pipe, PipeClosedError
+from cim_hal.server.driver.guard import call_driver, close_driver, make_safe
+from cim_hal.server.driver.messages import Pipe, PipeClosedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from cim_hal.machine.driver import Driver
     from cim_hal.machine.lowering import Lowering
+    from cim_hal.protocol.wire.base import Message
 
 __all__ = ["main"]
 
@@ -70,23 +71,24 @@ class _Service:
         self._driver: Driver | None = None
         self._lowering: Lowering | None = None
         self._running: tuple[_Task, PartialReadouts] | None = None
-        self._handlers: dict[type, Callable[[Driver, _Task], None]] = {
-            messages.LoadProgram: self._program,
-            messages.Run: self._run,
-            messages.Status: self._status,
-            messages.Calibrate: self._calibrate,
-            messages.Safe: self._safe,
+        self._handlers: dict[str, Callable[[Driver, _Task], Packet]] = {
+            "program": self._program,
+            "run": self._run,
+            "status": self._status,
+            "calibrate": self._calibrate,
+            "safe": self._safe,
         }
 
     def serve(self) -> None:
         """Carry out requests in order, until the server closes the driver or is gone."""
         threading.Thread(target=self._receive_all, daemon=True).start()
         while (task := self._tasks.get()) is not None:
-            if isinstance(task.request.body, messages.Close):
+            if task.request.body.t == "close":
                 break
             self._perform(task)
             del task  # it may hold the arrays of a job
-        self._shutdown()
+        if self._driver is not None:
+            close_driver(self._driver)
         os._exit(0)  # whatever threads the driver has left behind
 
     def _receive_all(self) -> None:
@@ -105,12 +107,10 @@ class _Service:
             )
             self._latest = packet.id, token
             self._tasks.put(_Task(packet, token))
-        elif isinstance(packet.body, messages.SafeNow):
+        elif packet.body.t == "safe_now":
             self._safe_now()
-        elif isinstance(packet.body, messages.Stop):
-            latest, token = self._latest
-            if latest == packet.id:
-                token.set()
+        elif packet.body.t == "stop" and self._latest[0] == packet.id:
+            self._latest[1].set()
 
     def _exit_as_orphan(self) -> None:
         """End this process now that its server is gone: in good order, or by force."""
@@ -123,87 +123,72 @@ class _Service:
     def _perform(self, task: _Task) -> None:
         with suppress(PipeClosedError):  # the receiving thread sees it too
             try:
-                self._attempt(task)
+                self._pipe.send(self._attempt(task))
             except CimError as error:
-                self._reply(task, messages.encode_error(error))
+                self._pipe.send(answer(task.request, messages.encode_error(error)))
 
-    def _attempt(self, task: _Task) -> None:
-        body: Any = task.request.body
+    def _attempt(self, task: _Task) -> Packet:
+        body = task.request.body
         if isinstance(body, messages.Open):
-            self._open(task, body)
-        elif self._driver is None:
+            return self._open(task, body)
+        if self._driver is None:
             raise DriverFaultError(f"a {body.t} request came before the driver was opened")
-        else:
-            self._event(task.request, messages.Begun())
-            self._handlers[type(body)](self._driver, task)
+        self._event(task.request, messages.Signal(t="begun"))
+        return self._handlers[body.t](self._driver, task)
 
-    def _reply(self, task: _Task, body: Any, *arrays: NDArray[Any]) -> None:
-        self._pipe.send(answer(task.request, body, *arrays))
-
-    def _event(self, request: Packet, body: Any, *arrays: NDArray[Any]) -> None:
+    def _event(self, request: Packet, body: Message, *arrays: NDArray[Any]) -> None:
         self._pipe.send(Packet(Kind.EVENT, request.id, body, buffers=arrays))
 
     # ---- requests ---------------------------------------------------------------------------
 
-    def _open(self, task: _Task, request: messages.Open) -> None:
+    def _open(self, task: _Task, request: messages.Open) -> Packet:
         logging.basicConfig(level=request.log_level, handlers=[_PipeHandler(self._pipe)])
         driver = _make(request)
-        capabilities = _call("describe", driver.describe, Capabilities)
+        capabilities = call_driver("describe", driver.describe, Capabilities)
         with suppress(Exception):
             driver.safe()
         self._driver = driver
         threading.Thread(target=self._send_heartbeats, args=[request.hang_s], daemon=True).start()
-        self._reply(task, messages.Opened(capabilities=capabilities))
+        return answer(task.request, messages.Opened(capabilities=capabilities))
 
-    def _program(self, driver: Driver, task: _Task) -> None:
+    def _program(self, driver: Driver, task: _Task) -> Packet:
         body: Any = task.request.body
         self._lowering = messages.decode_couplings(task.request)
         program = messages.decode_program(body.program, self._lowering)
-        _call("program", lambda: driver.program(program))
-        self._reply(task, messages.Done())
+        call_driver("program", lambda: driver.program(program))
+        return answer(task.request, messages.Done())
 
-    def _run(self, driver: Driver, task: _Task) -> None:
+    def _run(self, driver: Driver, task: _Task) -> Packet:
         if self._lowering is None:
             raise DriverFaultError("a run came before its couplings: a bug of the server")
         body: Any = task.request.body
         program = messages.decode_program(body.program, self._lowering)
         self._running = task, PartialReadouts(program)
         try:
-            readout = _call("run", lambda: driver.run(program, task.token))
+            readout = call_driver("run", lambda: driver.run(program, task.token))
         finally:
             self._running = None
-        _call("run", lambda: readout.check(program))
+        call_driver("run", lambda: readout.check(program))
         reply, arrays = messages.encode_readout(readout, with_trace=program.trace is not None)
-        self._reply(task, reply, *arrays)
+        return answer(task.request, reply, *arrays)
 
-    def _status(self, driver: Driver, task: _Task) -> None:
-        telemetry = _call("status", driver.status, Telemetry)
-        self._reply(task, messages.CurrentTelemetry(telemetry=telemetry))
+    def _status(self, driver: Driver, task: _Task) -> Packet:
+        telemetry = call_driver("status", driver.status, Telemetry)
+        return answer(task.request, messages.CurrentTelemetry(telemetry=telemetry))
 
-    def _calibrate(self, driver: Driver, task: _Task) -> None:
-        made = _call("calibrate", lambda: driver.calibrate(task.token), Calibration)
-        self._reply(task, messages.Calibrated(calibration=made))
+    def _calibrate(self, driver: Driver, task: _Task) -> Packet:
+        made = call_driver("calibrate", lambda: driver.calibrate(task.token), Calibration)
+        return answer(task.request, messages.Calibrated(calibration=made))
 
-    def _safe(self, driver: Driver, task: _Task) -> None:
-        _call("safe", driver.safe)
-        self._reply(task, messages.Done())
+    def _safe(self, driver: Driver, task: _Task) -> Packet:
+        call_driver("safe", driver.safe)
+        return answer(task.request, messages.Done())
 
     # ---- at any time ------------------------------------------------------------------------
 
     def _safe_now(self) -> None:
-        try:
-            if self._driver is not None:
-                self._driver.safe()
-        except Exception:
-            log.exception("the driver failed to make the machine safe")
-
-    def _shutdown(self) -> None:
-        self._safe_now()
-        try:
-            if self._driver is not None:
-                self._driver.close()
-        except Exception:
-            log.exception("the driver failed to close")
+        if self._driver is not None:
+            make_safe(self._driver)
 
     def _report(self, request: Packet, telemetry: Telemetry) -> None:
         if isinstance(telemetry, Telemetry):
@@ -244,11 +229,11 @@ class _PipeHandler(logging.Handler):
         """Send a record; one that cannot be sent is lost."""
         with suppress(PipeClosedError, CimError, ValueError, TypeError):
             text = self.format(record)[: messages.MAX_LOG_TEXT]
-            line: Any = messages.LogLine(name=record.name, level=record.levelno, text=text)
+            line = messages.LogLine(name=record.name, level=record.levelno, text=text)
             self._pipe.send(Packet(Kind.EVENT, NO_ID, line))
 
 
-def _heartbeat(token: StopToken) -> Any:
+def _heartbeat(token: StopToken) -> messages.Heartbeat:
     try:
         return messages.Heartbeat(progress=token.last_progress)
     except ValidationError:  # a driver may report anything as its progress
@@ -261,21 +246,6 @@ def _make(request: messages.Open) -> Driver:
         return driver
     script = FaultScript.read(Path(request.faults))
     return FaultyDriver(driver, script, may_crash=True, jobs_before=request.jobs_before)
-
-
-def _call(where: str, action: Callable[[], Any], expected: type | None = None) -> Any:
-    """Return the result of a method of the driver; any exception becomes a `CimError`."""
-    try:
-        result = action()
-    except CimError:
-        raise
-    except BaseException as error:
-        log.exception("the driver failed in %s", where)
-        raise as_driver_fault(where, error) from None
-    if expected is not None and not isinstance(result, expected):
-        sentence = f"it returned a {type(result).__name__}, not {expected.__name__}"
-        raise as_driver_fault(where, TypeError(sentence))
-    return result
 
 
 def _exit_with_parent(pipe: Pipe) -> None:

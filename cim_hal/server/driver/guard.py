@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from cim_hal.machine.driver import Driver, Program, Readout, StopToken
     from cim_hal.machine.lowering import Lowering
 
-__all__ = ["FRESH_S", "DriverGuard", "as_driver_fault"]
+__all__ = ["FRESH_S", "DriverGuard", "call_driver", "close_driver", "make_safe"]
 
 # Telemetry up to this age decides whether a run may start.
 FRESH_S = 1.0
@@ -30,13 +30,8 @@ log = logging.getLogger(__name__)
 class DriverGuard:
     """Calls a driver from one thread; only `safe` may be called from another.
 
-    Any exception of the driver becomes a `CimError`, after the driver was made safe.
-
-    Parameters
-    ----------
-    driver : Driver
-    publish : callable
-        Receives every telemetry that is not empty.
+    Any exception of the driver becomes a `CimError`, after the driver was made safe. Telemetry that
+    is not empty is published.
     """
 
     def __init__(self, driver: Driver, publish: Callable[[Telemetry], None]) -> None:
@@ -49,23 +44,15 @@ class DriverGuard:
 
     def describe(self) -> Capabilities:
         """Return the capabilities, after the machine was made safe."""
-        described = self._call("describe", self._driver.describe)
-        if not isinstance(described, Capabilities):
-            raise as_driver_fault("describe", _unexpected(described, Capabilities))
+        described = self._call("describe", self._driver.describe, Capabilities)
         self.safe()
         return described
 
     def run(self, program: Program, stop: StopToken) -> tuple[Readout, float]:
         """Run a program; return its checked readout and the seconds that it took.
 
-        Couplings other than those of the last run are programmed first.
-
-        Raises
-        ------
-        InterlockError
-            The latest telemetry reports an open interlock; the driver is not called.
-        DriverFaultError
-            The driver raised an exception, or its readout breaks the contract.
+        Couplings other than those of the last run are programmed first. Where the latest telemetry
+        reports an open interlock the driver is not called: `InterlockError`.
         """
         if time.monotonic() - self._asked_at > FRESH_S:
             with suppress(UnavailableError):  # the driver restarts: the run waits for it
@@ -85,20 +72,9 @@ class DriverGuard:
         return self._call("run", action)
 
     def calibrate(self, stop: StopToken) -> Calibration:
-        """Calibrate the machine.
-
-        Raises
-        ------
-        InterlockError
-            The latest telemetry reports an open interlock.
-        DriverFaultError
-            The driver raised an exception, or returned no calibration.
-        """
+        """Calibrate the machine, unless the latest telemetry reports an open interlock."""
         self._telemetry.check_interlocks()
-        made = self._call("calibrate", lambda: self._driver.calibrate(stop))
-        if not isinstance(made, Calibration):
-            raise as_driver_fault("calibrate", _unexpected(made, Calibration))
-        return made
+        return self._call("calibrate", lambda: self._driver.calibrate(stop), Calibration)
 
     def poll_status(self) -> None:
         """Ask the driver for telemetry; an error is logged and nothing more."""
@@ -117,53 +93,74 @@ class DriverGuard:
 
     def safe(self) -> None:
         """Make the machine safe; an exception of the driver is logged. Any thread may call it."""
-        try:
-            self._driver.safe()
-        except Exception:
-            log.exception("the driver failed to make the machine safe")
+        make_safe(self._driver)
 
     def close(self) -> None:
         """Make the machine safe and close the driver; exceptions are logged."""
-        self.safe()
-        try:
-            self._driver.close()
-        except Exception:
-            log.exception("the driver failed to close")
+        close_driver(self._driver)
 
     def _ask(self) -> None:
         if not self._has_status:
             return
-        telemetry = self._call("status", self._driver.status)
-        if not isinstance(telemetry, Telemetry):
-            raise as_driver_fault("status", _unexpected(telemetry, Telemetry))
+        telemetry = self._call("status", self._driver.status, Telemetry)
         self._asked_at = time.monotonic()
         self.on_telemetry(telemetry)
         # by its contract a driver that reports nothing at first never will
         self._has_status = not self._telemetry.is_empty
 
-    def _call(self, where: str, action: Callable[[], Result]) -> Result:
+    def _call(
+        self, where: str, action: Callable[[], Result], expected: type[Result] | None = None
+    ) -> Result:
         try:
-            return action()
+            return call_driver(where, action, expected)
         except CimError:
             self._recover()
             raise
-        except BaseException as error:  # sys.exit in a driver must not end the thread
-            log.exception("the driver failed in %s", where)
-            self._recover()
-            raise as_driver_fault(where, error) from error
 
     def _recover(self) -> None:
         self._programmed = None
         self.safe()
 
 
-def as_driver_fault(where: str, error: BaseException) -> DriverFaultError:
-    """Return the error for an exception that a driver raised in its method `where`."""
+def call_driver(
+    where: str, action: Callable[[], Result], expected: type[Result] | None = None
+) -> Result:
+    """Return the result of a driver's method `where`, or raise a `CimError` as the driver did.
+
+    Any other exception, and a result that is not `expected`, is a `DriverFaultError`.
+    """
+    try:
+        result = action()
+    except CimError:
+        raise
+    except BaseException as error:  # sys.exit in a driver must not end the thread
+        log.exception("the driver failed in %s", where)
+        raise _fault(where, error) from error
+    if expected is not None and not isinstance(result, expected):
+        sentence = f"it returned a {type(result).__name__}, not {expected.__name__}"
+        raise _fault(where, TypeError(sentence))
+    return result
+
+
+def _fault(where: str, error: BaseException) -> DriverFaultError:
     return DriverFaultError(
         f"the driver failed in {where}: {type(error).__name__}: {error}",
         exception=type(error).__name__,
     )
 
 
-def _unexpected(value: object, expected: type) -> TypeError:
-    return TypeError(f"it returned a {type(value).__name__}, not {expected.__name__}")
+def make_safe(driver: Driver) -> None:
+    """Make the machine safe; an exception of the driver is logged."""
+    try:
+        driver.safe()
+    except Exception:
+        log.exception("the driver failed to make the machine safe")
+
+
+def close_driver(driver: Driver) -> None:
+    """Make the machine safe and close the driver; exceptions are logged."""
+    make_safe(driver)
+    try:
+        driver.close()
+    except Exception:
+        log.exception("the driver failed to close")

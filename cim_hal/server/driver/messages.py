@@ -1,4 +1,4 @@
-"""Messages between a server and the process of its driver, and their codec.
+"""Messages between a server and the process of its driver, and the pipe that carries them.
 
 The server sends requests and waits for the reply to each, one at a time; events have no reply.
 Array shapes: n spins on the machine, runs of a program.
@@ -6,6 +6,8 @@ Array shapes: n spins on the machine, runs of a program.
 
 from __future__ import annotations
 
+import socket
+import threading
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias
 
 import numpy as np
@@ -21,14 +23,16 @@ from cim_hal.model.record import LoweringReport, Notes
 from cim_hal.model.sampleset import Trace
 from cim_hal.model.schedule import MAX_KNOTS, MAX_TRACE_BYTES, PumpSchedule, TraceRequest
 from cim_hal.protocol.wire.base import ErrorMessage, Message, Number, Wire, one_of
-from cim_hal.protocol.wire.codec import Codec, FrameLimits
+from cim_hal.protocol.wire.codec import Codec, FrameLimits, prefix, read_frames
 from cim_hal.protocol.wire.errors import as_error, to_wire
 from cim_hal.protocol.wire.packet import Kind, Packet
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["CODEC", "EVENTS", "MAX_ARRAY_BYTES", "REPLIES", "REQUESTS"]
+    from cim_hal.protocol.wire.codec import Buffer
+
+__all__ = ["CODEC", "EVENTS", "MAX_ARRAY_BYTES", "REPLIES", "REQUESTS", "Pipe", "PipeClosedError"]
 
 MAX_ARRAY_BYTES = 16 * 1024**3
 MAX_LOG_TEXT = 10_000
@@ -86,28 +90,14 @@ class Run(Message):
     program: ProgramFields
 
 
-class Status(Message):
-    """Report telemetry."""
+class Call(Message):
+    """Call a method of the driver that takes no arguments.
 
-    t: Literal["status"] = "status"
+    `close` makes the machine safe, closes the driver and exits: the end of the process is the
+    reply.
+    """
 
-
-class Calibrate(Message):
-    """Calibrate the machine."""
-
-    t: Literal["calibrate"] = "calibrate"
-
-
-class Safe(Message):
-    """Make the machine safe."""
-
-    t: Literal["safe"] = "safe"
-
-
-class Close(Message):
-    """Make the machine safe, close the driver and exit; the end of the process is the reply."""
-
-    t: Literal["close"] = "close"
+    t: Literal["status", "calibrate", "safe", "close"]
 
 
 # ---- replies --------------------------------------------------------------------------------
@@ -155,22 +145,15 @@ class Calibrated(Message):
 # ---- events ---------------------------------------------------------------------------------
 
 
-class Stop(Message):
-    """To the driver, under the id of its request: end the call early."""
+class Signal(Message):
+    """What has no fields.
 
-    t: Literal["stop"] = "stop"
+    To the driver: `stop`, under the id of its request, ends the call early; `safe_now` makes the
+    machine safe at once, also during a call. From the driver: `begun`, under the id of a request,
+    says that it is about to be carried out.
+    """
 
-
-class SafeNow(Message):
-    """To the driver: make the machine safe at once, also during a call."""
-
-    t: Literal["safe_now"] = "safe_now"
-
-
-class Begun(Message):
-    """From the driver, under the id of a request: it is about to be carried out."""
-
-    t: Literal["begun"] = "begun"
+    t: Literal["stop", "safe_now", "begun"]
 
 
 class Heartbeat(Message):
@@ -206,9 +189,9 @@ class LogLine(Message):
     text: Annotated[str, Field(max_length=MAX_LOG_TEXT)]
 
 
-REQUESTS = (Open, LoadProgram, Run, Status, Calibrate, Safe, Close)
+REQUESTS = (Open, LoadProgram, Run, Call)
 REPLIES = (Opened, Done, Readout, CurrentTelemetry, Calibrated, ErrorMessage)
-EVENTS = (Stop, SafeNow, Begun, Heartbeat, Report, PartialReadout, LogLine)
+EVENTS = (Signal, Heartbeat, Report, PartialReadout, LogLine)
 
 CODEC = Codec(
     {
@@ -220,6 +203,71 @@ CODEC = Codec(
         header_bytes=1024**2, text_bytes=64 * 1024, buffers=5, buffer_bytes=MAX_ARRAY_BYTES
     ),
 )
+
+
+class PipeClosedError(Exception):
+    """The other side has closed the pipe, or its process has ended."""
+
+
+class Pipe:
+    """Packets over a connected stream socket. Any thread may send; one thread receives.
+
+    The pipe closes the socket. A message that comes in has `max_bytes` at most.
+    """
+
+    def __init__(self, end: socket.socket, *, max_bytes: int = MAX_ARRAY_BYTES) -> None:
+        self.max_bytes = max_bytes
+        self._socket = end
+        self._sending = threading.Lock()
+
+    def send(self, packet: Packet) -> None:
+        """Send a packet; returns when the system has taken it.
+
+        `PipeClosedError` if the other side is gone, `LocalProtocolError` if the packet breaks a
+        limit of the format.
+        """
+        frames = CODEC.encode(packet)
+        start = b"".join((prefix(frames), *frames[:2]))
+        try:
+            with self._sending:
+                self._socket.sendall(start)
+                for frame in frames[2:]:
+                    self._socket.sendall(frame)
+        except OSError as error:
+            raise PipeClosedError(f"the other side is gone: {error}") from None
+
+    def receive(self) -> Packet:
+        """Wait for a packet.
+
+        `PipeClosedError` if the other side is gone, `ProtocolError` if it breaks the format: then
+        nothing more can be received.
+        """
+        return CODEC.decode(read_frames(self._read, self.max_bytes))
+
+    def shutdown(self) -> None:
+        """Make the receivers of both sides see the end."""
+        try:
+            self._socket.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            return
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._socket.close()
+
+    def _read(self, n_bytes: int) -> Buffer:
+        # of numpy: memory is not cleared first, and the arrays that share it are aligned
+        frame = np.empty(n_bytes, np.uint8).data
+        view = frame
+        try:
+            while view:
+                n_read = self._socket.recv_into(view)
+                if n_read == 0:
+                    raise PipeClosedError("the other side is gone")
+                view = view[n_read:]
+        except OSError as error:
+            raise PipeClosedError(f"the other side is gone: {error}") from None
+        return frame
 
 
 # ---- objects of the driver's interface, as messages -----------------------------------------
@@ -263,13 +311,7 @@ def encode_couplings(program: driver.Program) -> tuple[LoadProgram, Arrays]:
 
 
 def decode_couplings(packet: Packet) -> Lowering:
-    """Return the couplings of a `LoadProgram`; its arrays are read-only.
-
-    Raises
-    ------
-    RemoteProtocolError
-        It has another number of arrays.
-    """
+    """Return the couplings of a `LoadProgram`; its arrays are read-only."""
     body: Any = packet.body
     *parts, field, gauge = packet.buffers
     if len(parts) != (1 if body.dense else 3):
@@ -295,13 +337,7 @@ def encode_readout(readout: driver.Readout, *, with_trace: bool) -> tuple[Readou
 
 
 def decode_readout(packet: Packet) -> driver.Readout:
-    """Return the readout of a message; not checked against its program.
-
-    Raises
-    ------
-    RemoteProtocolError
-        It has a part of a trace only.
-    """
+    """Return the readout of a message; not checked against its program."""
     body: Any = packet.body
     values, *rest = packet.buffers
     if len(rest) not in (0, 3):

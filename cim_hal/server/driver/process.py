@@ -18,8 +18,7 @@ from cim_hal.machine.driver import Driver
 from cim_hal.protocol.wire.base import ErrorMessage
 from cim_hal.protocol.wire.packet import ID_BYTES, Kind, Packet
 from cim_hal.server.driver import messages
-from cim_hal.server.driver.driver_options import DriverOptions
-from cim_hal.server.driver.supervisor import Supervisor
+from cim_hal.server.driver.supervisor import DriverOptions, Supervisor
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -108,18 +107,12 @@ class DriverProcess(Driver):
         return readout
 
     def status(self) -> Telemetry:
-        """Ask the driver for telemetry.
-
-        Raises
-        ------
-        UnavailableError
-            The process restarts.
-        """
+        """Ask the driver for telemetry; `UnavailableError` while the process restarts."""
         child = self._supervisor.child
         if child is None:
             raise self._supervisor.unavailable()
         try:
-            reply = self._request(child, messages.Status(), limit_s=CALL_S)
+            reply = self._request(child, messages.Call(t="status"), limit_s=CALL_S)
         except _NotBegunError:
             raise self._supervisor.unavailable() from None
         return _expect(messages.CurrentTelemetry, reply, child).telemetry
@@ -129,7 +122,7 @@ class DriverProcess(Driver):
 
         def calibrate_once() -> Calibration:
             child = self._supervisor.ready(stop)
-            request, limit_s = messages.Calibrate(), self._options.calibrate_s
+            request, limit_s = messages.Call(t="calibrate"), self._options.calibrate_s
             reply = self._request(child, request, stop=stop, limit_s=limit_s)
             return _expect(messages.Calibrated, reply, child).calibration
 
@@ -144,10 +137,10 @@ class DriverProcess(Driver):
         if child is None:
             return
         if not self._calling.acquire(blocking=False):
-            child.notify(messages.SafeNow())
+            child.notify(messages.Signal(t="safe_now"))
             return
         try:
-            self._exchange(child, messages.Safe(), limit_s=CALL_S)
+            self._exchange(child, messages.Call(t="safe"), limit_s=CALL_S)
         except DriverFaultError:
             if not child.has_ended.is_set():
                 raise
@@ -203,14 +196,8 @@ class DriverProcess(Driver):
     ) -> Packet:
         """Make a call once no other one is under way, and return the reply.
 
-        Raises
-        ------
-        DriverFaultError
-            The process ended, or took longer than `limit_s`.
-        JobCancelledError
-            `stop` was set; by the driver, or because its process was ended for ignoring it.
-        CimError
-            As the driver raised it.
+        `DriverFaultError` if the process ended, or took longer than `limit_s`; `JobCancelledError`
+        if `stop` was set: by the driver, or because its process was ended for ignoring it.
         """
         with self._calling:
             return self._exchange(child, body, *arrays, stop=stop, limit_s=limit_s)
@@ -251,7 +238,7 @@ class DriverProcess(Driver):
     def _on_report(self, packet: Packet) -> None:
         """Handle telemetry and progress of the call under way; runs in the receiving thread."""
         call = self._call
-        body: Any = packet.body
+        body = packet.body
         if call is None or call.stop is None or packet.id != call.id:
             return
         if isinstance(body, messages.Report):
@@ -283,7 +270,7 @@ class _CallTimeout:
         if self.call.stop is not None and self.call.stop.is_set():
             if self.stopping_since is None:
                 self.stopping_since = now
-                self.child.notify(messages.Stop(), self.call.id)
+                self.child.notify(messages.Signal(t="stop"), self.call.id)
             elif now - self.stopping_since > self.grace_s:
                 self.child.terminate(f"did not heed a stop within {self.grace_s:g} s")
         elif self.limit_s is not None and now - self.began > self.limit_s:

@@ -1,4 +1,4 @@
-"""Supervision of the process of a driver: starts it, watches it, restarts it."""
+"""Supervision of the process of a driver: starts it, watches it, restarts it, within limits."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import logging
 import secrets
 import threading
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from cim_hal.errors import (
@@ -19,15 +20,15 @@ from cim_hal.protocol.wire.base import ErrorMessage
 from cim_hal.protocol.wire.packet import ID_BYTES, Kind, Packet
 from cim_hal.server.driver import messages
 from cim_hal.server.driver.child import Child
+from cim_hal.server.process_usage import memory_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from cim_hal.machine.capabilities import Capabilities
     from cim_hal.machine.driver import StopToken
-    from cim_hal.server.driver.driver_options import DriverOptions
 
-__all__ = ["Supervisor"]
+__all__ = ["Backoff", "DriverOptions", "Supervisor"]
 
 POLL_S = 0.05
 WATCH_S = 0.1
@@ -38,26 +39,68 @@ OPENING_BYTES = 1024**2  # of a message, until the machine is described
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class Backoff:
+    """Exponential back-off: each pause before a restart is twice the last one, up to a bound.
+
+    Parameters
+    ----------
+    first_s, most_s : float
+        The first pause and the longest, in seconds.
+    broken_after : int
+        Failed starts in a row after which jobs are refused instead of waiting.
+
+    Examples
+    --------
+    >>> [Backoff(0.1, 0.5).pause_s(failures) for failures in range(1, 6)]
+    [0.1, 0.2, 0.4, 0.5, 0.5]
+    """
+
+    first_s: float = 0.1
+    most_s: float = 30.0
+    broken_after: int = 5
+
+    def pause_s(self, failures: int) -> float:
+        """Return the pause after this many failures in a row, in seconds."""
+        return min(self.first_s * 2.0 ** min(failures - 1, 60), self.most_s)
+
+
+@dataclass(frozen=True)
+class DriverOptions:
+    """Limits beyond which the process of a driver is ended; times in seconds.
+
+    Parameters
+    ----------
+    start_s : float
+        From the start of the process until the driver has described itself.
+    hang_s : float
+        Without a heartbeat, which shows that Python runs in the process.
+    grace_s : float
+        From the request to stop a call until the call ends.
+    run_s : float or None
+        Length of a run; None for `max_run_s` of the capabilities.
+    calibrate_s : float
+        Length of a calibration.
+    memory_bytes : int or None
+        Resident memory of the process; None for no limit. Linux only.
+    backoff : Backoff
+    """
+
+    start_s: float = 120.0
+    hang_s: float = 30.0
+    grace_s: float = 5.0
+    run_s: float | None = None
+    calibrate_s: float = 3600.0
+    memory_bytes: int | None = None
+    backoff: Backoff = Backoff()
+
+
 class Supervisor:
     """Starts processes of a driver, one after the other, in a thread that outlives them.
 
     That one thread starts all of them because ``prctl(PR_SET_PDEATHSIG)`` ends a process with the
-    thread that started it. Any thread may call the methods.
-
-    Parameters
-    ----------
-    target : str
-        Name of an installed driver, or ``module:factory``.
-    faults : str
-        Path of a fault script; empty for none.
-    options : DriverOptions
-    on_report : callable
-        Receives heartbeats and telemetry that arrive during a call; see `Child`.
-
-    Attributes
-    ----------
-    n_runs : int
-        Runs that were begun, in all processes.
+    thread that started it. Any thread may call the methods. For what it is made with see
+    `DriverProcess` and `Child`; `n_runs` counts the runs that were begun in all processes.
     """
 
     def __init__(
@@ -93,10 +136,7 @@ class Supervisor:
     def start(self) -> Capabilities:
         """Start the process and return the capabilities that its driver describes.
 
-        Raises
-        ------
-        CimError
-            The first start failed; it is not tried again.
+        Where the first start fails that is raised; it is not tried again.
         """
         if self._thread is None:
             self._thread = threading.Thread(
@@ -112,12 +152,7 @@ class Supervisor:
     def ready(self, stop: StopToken | None = None) -> Child:
         """Return the process; wait while it restarts.
 
-        Raises
-        ------
-        UnavailableError
-            Several starts have failed.
-        JobCancelledError
-            `stop` was set.
+        `UnavailableError` if several starts have failed, `JobCancelledError` if `stop` was set.
         """
         with self._changed:
             while (child := self.child) is None:
@@ -216,7 +251,7 @@ class Supervisor:
             if self._child is child and now - child.last_seen > options.hang_s:
                 child.terminate(f"hung: no sign of life for {options.hang_s:g} s")
             if options.memory_bytes is not None:
-                used = child.resident_bytes() or 0
+                used = memory_bytes(child.pid) or 0
                 if used > options.memory_bytes:
                     most = options.memory_bytes // 1024**2
                     child.terminate(f"took {used // 1024**2} MiB of memory, {most} are allowed")
@@ -238,7 +273,7 @@ class Supervisor:
 
     def _opened(self, child: Child) -> Capabilities:
         deadline = time.monotonic() + self._options.start_s
-        request: Any = messages.Open(
+        request = messages.Open(
             target=self._target,
             faults=self._faults,
             jobs_before=self.n_runs,

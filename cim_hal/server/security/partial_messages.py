@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING
 
 import zmq
 
+from cim_hal.multipart import is_readable
 from cim_hal.protocol.wire.limits import MAX_HEADER_BYTES
-from cim_hal.server.security.multipart import is_readable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,23 +57,11 @@ class _Connection:
 
 
 class PartialMessageGuard:
-    """Limits the memory that incomplete messages of one socket take.
+    """Limits the memory that incomplete messages of one socket, not bound yet, take.
 
     One message may be as large as a request, and all incomplete ones together as large as
     `Limits.unfinished_bytes`. A peer beyond the first limit is cut off; beyond the second, the one
-    that holds the most.
-
-    Parameters
-    ----------
-    context : zmq.Context
-    server : zmq.Socket
-        Not bound yet.
-    limits : Limits
-
-    Attributes
-    ----------
-    events : zmq.Socket
-        Readable when `update` has something to do.
+    that holds the most. The socket `events` is readable when `update` has something to do.
     """
 
     def __init__(

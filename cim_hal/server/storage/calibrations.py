@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import logging
-import os
-import secrets
-import time
 from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from cim_hal.errors import TargetError
+from cim_hal.errors import StorageError, TargetError
 from cim_hal.machine.telemetry import Calibration
+from cim_hal.server.storage.spool import write_whole
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["CalibrationStore", "age_s"]
+__all__ = ["CalibrationStore"]
 
 MAX_READ = 1000
 MAX_FILE_BYTES = 60_000
@@ -47,28 +45,16 @@ class CalibrationStore:
 
     def keep(self, record: Calibration) -> None:
         """Write a record; a disk that cannot be written is logged and no error."""
-        path = self._folder / _name(record)
-        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
         try:
-            with temporary.open("x", encoding="utf-8") as file:
-                file.write(record.model_dump_json(indent=1))
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        except OSError:
+            write_whole(self._folder / _name(record), [record.model_dump_json(indent=1).encode()])
+        except StorageError:
             log.exception("the calibration %s could not be written", record.fingerprint)
-            temporary.unlink(missing_ok=True)
 
     def read(self) -> list[Calibration]:
         """Return the newest records, oldest first; damaged files are logged and left in place."""
         paths = sorted(self._folder.glob("*.json"))[-MAX_READ:]
         records = [record for path in paths if (record := _read(path)) is not None]
         return sorted(records, key=lambda record: record.taken_at)
-
-
-def age_s(record: Calibration) -> float:
-    """Return the age of a record by the wall clock, in seconds."""
-    return max(time.time() - record.taken_at, 0.0)
 
 
 def _name(record: Calibration) -> str:

@@ -22,7 +22,6 @@ from pydantic import ValidationError
 from cim_hal.errors import CimError, JournalError, StorageError, UnknownReferenceError
 from cim_hal.model.record import LoweringReport
 from cim_hal.model.schedule import PumpSchedule
-from cim_hal.protocol.jobs.idempotency import IdempotencyRules
 from cim_hal.protocol.jobs.records import (
     Accepted,
     Dropped,
@@ -35,8 +34,10 @@ from cim_hal.protocol.jobs.records import (
     Stopped,
 )
 from cim_hal.protocol.jobs.state import TERMINAL, JobState
+from cim_hal.protocol.jobs.table import IdempotencyRules
+from cim_hal.protocol.wire.base import ErrorMessage
 from cim_hal.protocol.wire.limits import Limits
-from cim_hal.protocol.wire.messages import ErrorMessage, Sample
+from cim_hal.protocol.wire.messages.jobs import Sample
 from cim_hal.protocol.wire.roles import Role, User
 from cim_hal.server.storage.spool import Spool, storage_error
 
@@ -86,13 +87,16 @@ def default_folder(target: str) -> Path:
 
 
 class DiskJournal:
-    """A `Journal` in a folder.
+    """Keeps jobs beyond the life of a server, in a folder.
+
+    One thread calls `write` and `load`, any thread the other methods.
 
     Parameters
     ----------
     folder : Path
         Created if missing; readable by its owner alone.
     keys : IdempotencyRules
+        How long idempotency keys are remembered.
     max_bytes : int
         Limit for couplings that no job waits for.
 
@@ -130,13 +134,7 @@ class DiskJournal:
         }
 
     def controls(self) -> EpochRecord | None:
-        """Return what was kept of locks and stops.
-
-        Raises
-        ------
-        JournalError
-            It is damaged.
-        """
+        """Return the last epoch and the emergency stop in force; None if nothing was kept."""
         with _reading(self._path):
             row = self._db.execute("SELECT number, stopped FROM controls").fetchone()
             if row is None:
@@ -145,12 +143,9 @@ class DiskJournal:
             return EpochRecord(int(row["number"]), stopped or None)
 
     def load(self, device: str) -> list[Saved]:
-        """Return the jobs that were kept.
+        """Return the kept jobs, the oldest first; `device` is the name of the machine.
 
-        Raises
-        ------
-        JournalError
-            The journal is of another machine, or a record in it is damaged.
+        A journal of another machine, and a damaged record, are a `JournalError`.
         """
         with _reading(self._path):
             self._check_device(device)
@@ -163,7 +158,10 @@ class DiskJournal:
         return saved
 
     def write(self, record: Record) -> None:
-        """Keep a record."""
+        """Keep a record. Once this returns, a crash does not undo it.
+
+        What cannot be written now is a `StorageError`; then no part of it was.
+        """
         try:
             self._writers[type(record)](record)
         except BaseException as error:
@@ -173,15 +171,18 @@ class DiskJournal:
             raise
 
     def keep_couplings(self, digest: str, content: Couplings) -> None:
-        """Keep couplings."""
+        """Keep couplings under the digest of their content, unless they are kept already."""
         self._spool.keep_couplings(digest, content, tuple(self._waited_for.values()))
 
     def couplings(self, digest: str) -> Couplings:
-        """Return couplings that were kept."""
+        """Return couplings that were kept; `UnknownReferenceError` if not, or if damaged."""
         return self._spool.couplings(digest)
 
     def keep_result(self, job: str, result: Result) -> Result:
-        """Write a result; on a full disk it stays in memory, and its record waits for room."""
+        """Keep a result before its record is written; return the object to read it from.
+
+        On a full disk it stays in memory, and its record waits for room.
+        """
         try:
             return self._spool.keep_result(job, result)
         except StorageError as error:

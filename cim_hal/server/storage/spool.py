@@ -1,6 +1,6 @@
 """Couplings and results as files beside a journal: by content, and by job.
 
-Each file is one message of `framing`, written whole or not at all.
+Each file is one message of `protocol.wire.codec`, written whole or not at all.
 """
 
 from __future__ import annotations
@@ -18,19 +18,20 @@ from cim_hal.model.sampleset import Trace
 from cim_hal.protocol.couplings.content import Couplings, EncodedCouplings
 from cim_hal.protocol.couplings.formats import n_bytes
 from cim_hal.protocol.wire.base import Message, Number, one_of
-from cim_hal.protocol.wire.codec import Codec, FrameLimits
-from cim_hal.protocol.wire.framing import FILE_MAGIC, file_messages, file_parts
-from cim_hal.protocol.wire.messages import CouplingSpec
+from cim_hal.protocol.wire.codec import FILE_MAGIC, Codec, FrameLimits, file_messages, file_parts
+from cim_hal.protocol.wire.messages.couplings import CouplingSpec
 from cim_hal.protocol.wire.packet import NO_ID, Kind, Packet
 from cim_hal.protocol.wire.results import Result
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterable
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-__all__ = ["Spool", "storage_error"]
+    from cim_hal.protocol.wire.codec import Buffer
+
+__all__ = ["Spool", "storage_error", "write_whole"]
 
 MAX_ARRAY_BYTES = 16 * 1024**3
 TEMPORARY = ".part"
@@ -68,11 +69,7 @@ _CODEC = Codec(
 class Spool:
     """Files in two folders. Any thread may use it.
 
-    Parameters
-    ----------
-    folder : Path
-    max_bytes : int
-        Couplings that no job waits for are kept up to this size, the most recently used ones.
+    Couplings that no job waits for are kept up to `max_bytes`, the most recently used ones.
     """
 
     def __init__(self, folder: Path, *, max_bytes: int) -> None:
@@ -96,13 +93,7 @@ class Spool:
         return True
 
     def keep_couplings(self, digest: str, content: Couplings, in_use: Collection[str]) -> None:
-        """Keep couplings; others that are not `in_use` may be removed to make room.
-
-        Raises
-        ------
-        StorageError
-            The disk is full, or cannot be written.
-        """
+        """Keep couplings; others that are not `in_use` may be removed to make room."""
         with self._lock:
             if self.has_couplings(digest):
                 return
@@ -111,13 +102,7 @@ class Spool:
             self._make_room({self._coupling_path(name) for name in (*in_use, digest)})
 
     def couplings(self, digest: str) -> Couplings:
-        """Return couplings.
-
-        Raises
-        ------
-        UnknownReferenceError
-            They are not kept any more, or their file is damaged.
-        """
+        """Return couplings; `UnknownReferenceError` if not kept any more, or damaged."""
         try:
             return self._read_couplings(digest)
         except (OSError, CimError) as error:
@@ -131,13 +116,7 @@ class Spool:
     # ---- results ----------------------------------------------------------------------------
 
     def keep_result(self, job: str, result: Result) -> Result:
-        """Write a result, and return it with arrays that are mapped from its file.
-
-        Raises
-        ------
-        StorageError
-            The disk is full, or cannot be written.
-        """
+        """Write a result, and return it with arrays that are mapped from its file."""
         trace, amplitudes = result.trace, result.amplitudes
         arrays: list[Any] = [result.spins]
         arrays += [] if amplitudes is None else [amplitudes]
@@ -235,20 +214,20 @@ def storage_error(error: Exception) -> StorageError:
 
 
 def _write(path: Path, body: Any, *arrays: NDArray[Any]) -> None:
-    """Write a file, or leave what was there before; it is on the disk when this returns.
-
-    Raises
-    ------
-    StorageError
-        The disk is full, or cannot be written.
-    """
+    """Write a message as a file; see `write_whole`."""
     frames = _CODEC.encode(Packet(Kind.RECORD, NO_ID, body, buffers=arrays))
+    write_whole(path, (FILE_MAGIC, *file_parts(frames)))
+
+
+def write_whole(path: Path, parts: Iterable[Buffer]) -> None:
+    """Write a file, or raise a `StorageError` and leave what was there before.
+
+    It is on the disk when this returns.
+    """
     temporary = path.with_name(path.name + TEMPORARY)
     try:
         with temporary.open("wb") as file:
-            file.write(FILE_MAGIC)
-            for part in file_parts(frames):
-                file.write(part)
+            file.writelines(parts)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
@@ -261,12 +240,7 @@ def _write(path: Path, body: Any, *arrays: NDArray[Any]) -> None:
 def _read(path: Path) -> Packet:
     """Return what a file holds; its arrays are mapped from it, read-only.
 
-    Raises
-    ------
-    OSError
-        There is no such file, or it cannot be read.
-    JournalError
-        It is damaged.
+    `OSError` if it cannot be read, `JournalError` if it is damaged.
     """
     try:
         data = np.memmap(path, np.uint8, "r").data

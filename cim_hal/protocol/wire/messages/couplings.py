@@ -28,8 +28,6 @@ __all__ = [
     "UploadOpened",
 ]
 
-# ---- parts -------------------------------------------------------------------------------------
-
 
 class CouplingSpec(Wire):
     """How the bytes of couplings and field are to be read.
@@ -68,9 +66,6 @@ class CouplingRef(Wire):
     digest: Digest
     bits: Number | None = None
     gauge_seed: Number | None = None
-
-
-# ---- requests ----------------------------------------------------------------------------------
 
 
 class BeginCouplings(Request, role=Role.USER):
@@ -117,9 +112,6 @@ class DropCouplings(Request, role=Role.USER, of_others=Role.OPERATOR):
 
     t: Literal["couplings.drop"] = "couplings.drop"
     digest: Digest
-
-
-# ---- replies -----------------------------------------------------------------------------------
 
 
 class UploadOpened(Reply):

@@ -28,18 +28,12 @@ __all__ = [
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
-# ---- parts ----------------------------------------------------------------------------------
-
-
 class CalibrationEntry(Wire):
     """A calibration in a list."""
 
     fingerprint: Digest
     taken_at: Seconds
     valid_s: Seconds
-
-
-# ---- requests -------------------------------------------------------------------------------
 
 
 class AskDevice(Request, role=Role.OBSERVER):
@@ -63,7 +57,7 @@ class GetCalibration(Request, role=Role.OBSERVER):
 
 
 class ListCalibrations(Request, role=Role.OBSERVER):
-    """List calibrations, the newest first, from number `first` on, as many as fit."""
+    """List calibrations, the newest first, or from the cursor `first` on, as many as fit."""
 
     t: Literal["calibration.list"] = "calibration.list"
     first: Number = 0
@@ -85,9 +79,6 @@ class CancelCalibration(Request, role=Role.OPERATOR):
 
     t: Literal["calibration.cancel"] = "calibration.cancel"
     key: Token
-
-
-# ---- replies --------------------------------------------------------------------------------
 
 
 class DeviceStatus(Reply):
@@ -134,12 +125,17 @@ class CalibrationRecord(Reply):
 
 
 class CalibrationList(Reply):
-    """Calibrations, `total` of them in all."""
+    """Calibrations, the newest first, `total` of them in all.
+
+    Where `cursor` is not 0 there are more: ``calibration.list`` with `first` = `cursor` goes on,
+    whatever was added meanwhile.
+    """
 
     t: Literal["calibration.records"] = "calibration.records"
     records: tuple[CalibrationEntry, ...]
     first: Number
     total: Number
+    cursor: Number = 0
 
 
 class CalibrationState(Reply):

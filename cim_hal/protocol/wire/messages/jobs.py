@@ -31,8 +31,6 @@ __all__ = [
     "WaitJob",
 ]
 
-# ---- parts -------------------------------------------------------------------------------------
-
 
 class Schedule(Wire):
     """A pump schedule; thresholds and round trips."""
@@ -54,9 +52,6 @@ class Progress(Wire):
     done: Number
     total: Number
     unit: Annotated[str, Field(max_length=40)]
-
-
-# ---- requests ----------------------------------------------------------------------------------
 
 
 class Sample(Request, role=Role.USER):
@@ -133,9 +128,6 @@ class ListJobs(Request, role=Role.OBSERVER, of_others=Role.OPERATOR):
     ] = ()
     job: Token | None = None
     after: Token | None = None
-
-
-# ---- replies -----------------------------------------------------------------------------------
 
 
 class JobStatus(Reply):

@@ -20,8 +20,6 @@ __all__ = [
     "Welcome",
 ]
 
-# ---- requests ----------------------------------------------------------------------------------
-
 
 class Hello(Request, role=Role.OBSERVER):
     """Open a session. This schema and that of `Welcome` never change."""
@@ -47,9 +45,6 @@ class Bye(Request, role=Role.OBSERVER):
     """End the session; those of its jobs that are not kept are cancelled, their results dropped."""
 
     t: Literal["bye"] = "bye"
-
-
-# ---- replies -----------------------------------------------------------------------------------
 
 
 class Welcome(Reply):

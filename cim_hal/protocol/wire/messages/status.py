@@ -35,9 +35,6 @@ Sentence = Annotated[str, Field(max_length=200)]
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
-# ---- parts ----------------------------------------------------------------------------------
-
-
 class JobSummary(Wire):
     """One job, as anybody may see it.
 
@@ -139,9 +136,6 @@ class MetricReading(Wire):
     series: tuple[tuple[tuple[Name, ...], float, tuple[Number, ...]], ...]
 
 
-# ---- requests -------------------------------------------------------------------------------
-
-
 class AskStatus(Request, role=Role.OBSERVER):
     """Ask what goes on."""
 
@@ -152,9 +146,6 @@ class AskMetrics(Request, role=Role.OBSERVER):
     """Ask what was counted since the server started."""
 
     t: Literal["metrics"] = "metrics"
-
-
-# ---- replies --------------------------------------------------------------------------------
 
 
 class StatusReport(Reply):

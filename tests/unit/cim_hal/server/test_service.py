@@ -12,8 +12,8 @@ from cim_hal.protocol.effects import Persist
 from cim_hal.protocol.wire.messages import Describe, Hello, Ping
 from cim_hal.protocol.wire.packet import Kind, Packet
 from cim_hal.server import service as service_module
+from cim_hal.server.executor import MemoryJournal
 from cim_hal.server.service import Clock, Service
-from cim_hal.server.storage.memory_journal import MemoryJournal
 
 ERRORS = [MemoryError, OSError, KeyError, RecursionError, RuntimeWarning]
 MODEL = IsingModel.from_couplings([[0, 1], [1, 0]])
@@ -81,7 +81,7 @@ def test_a_job_that_hits_upon_an_exception_ends_and_the_next_one_runs(
 
 @pytest.mark.parametrize("error", ERRORS)
 def test_a_calibration_whose_outcome_cannot_be_handled_ends(monkeypatch, session, error):
-    _fail_once(monkeypatch, service_module, "age_s", error)
+    _fail_once(monkeypatch, service_module, "_age_s", error)
     with pytest.raises(CimError, match=error.__name__):
         session.calibrate(timeout_s=20.0)
     assert session.calibrate(timeout_s=20.0).calibration.facts["gain"] == 3
@@ -111,11 +111,14 @@ def test_a_record_that_cannot_be_written_is_a_move_that_was_not_made(
 
 
 def test_effects_after_one_that_fails_are_performed(session, caplog):
+    def fail(_now):
+        raise KeyError("a bug")
+
     replies = session.service._perform(
-        [Persist("no such ticket", None), *session.service._core.tick(0.0)], lambda _: ["failed"]
+        [Persist(None, fail, fail), *session.service._core.tick(0.0)], lambda _: ["failed"]
     )
     assert replies[0] == "failed"
-    assert "KeyError: 'no such ticket'" in caplog.text
+    assert "KeyError: 'a bug'" in caplog.text
 
 
 def test_an_exception_as_time_passes_is_not_fatal(monkeypatch, session, caplog):

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from cim_hal.protocol.monitoring.counters import METRICS, SECONDS, Counters
+from cim_hal.protocol.monitoring import METRICS, SECONDS, Counters
 from cim_hal.protocol.wire.messages.status import MetricReading, MetricsReport
 from cim_hal.watch.pages import exposition
 

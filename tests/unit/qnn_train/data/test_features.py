@@ -28,7 +28,7 @@ def test_levels_are_rounded_deviations_cut_at_the_end(digits):
     inside = np.abs(found).max(axis=0) < 16
     assert np.abs(found.mean(axis=0)[inside]).max(initial=0) < 1
     cells = digits.train.images[:7].reshape(7, 4, 2, 4, 2).mean(axis=(2, 4)).reshape(7, 16)
-    scaled = 8 * (cells - features.means) / features.deviations
+    scaled = 8 * (cells - features.steps.means) / features.steps.deviations
     assert np.array_equal(found[:7], np.clip(np.round(scaled), -16, 16))
 
 
@@ -43,7 +43,7 @@ def test_levels_that_cannot_be_are_refused(digits):
         features.transform(np.zeros((2, 28, 28)))
     for change in ({"levels": 0}, {"levels": 20_000, "cut": 4}, {"deviations": np.zeros(16)}):
         with pytest.raises(DataError):
-            replace(features, **change)
+            replace(features.steps, **change)
 
 
 def test_a_model_with_levels_comes_back_from_its_file(digits, tmp_path):
@@ -55,7 +55,7 @@ def test_a_model_with_levels_comes_back_from_its_file(digits, tmp_path):
     model.save(tmp_path / "model.npz")
     again = TrainedModel.load(tmp_path / "model.npz")
     assert isinstance(again.features, PooledLevels)
-    assert (again.features.levels, again.features.cut) == (12, 3)
+    assert (again.features.steps.levels, again.features.steps.cut) == (12, 3)
     images = digits.test.images
     assert np.array_equal(again.predict(images), model.predict(images))
     with np.load(tmp_path / "model.npz") as archive:

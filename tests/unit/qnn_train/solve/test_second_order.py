@@ -8,9 +8,8 @@ import pytest
 from qnn_train import QuantizedNetwork, Spline, layered_network
 from qnn_train.solve import CrossEntropy, SquaredError
 from qnn_train.solve.blocks import block_bits, partition
-from qnn_train.solve.candidate_losses import candidate_losses, race
-from qnn_train.solve.forward import ForwardPass, NetworkParameters
-from qnn_train.solve.losses import mean_loss, targets_of
+from qnn_train.solve.forward import ForwardPass, NetworkParameters, candidate_losses, race
+from qnn_train.solve.losses import BatchLoss, mean_loss, targets_of
 from qnn_train.solve.second_order import model_of
 
 SCALE, WIDTH, STEP = 0.02, 0.01, 0.25
@@ -72,7 +71,7 @@ def test_the_model_of_a_block_is_taylors_where_activations_are_linear(sizes, rea
     for block in partition(architecture, 20, reads=reads):
         chosen = block_bits(architecture, block)
         model = model_of(
-            run, parameters, block, chosen, targets, loss=loss, scale=SCALE, width=WIDTH
+            run, parameters, block, chosen, BatchLoss(loss, targets, SCALE), width=WIDTH
         )
 
         def shifted(x, positions=chosen.positions):
@@ -95,7 +94,7 @@ def test_the_proximal_term_of_bits_is_linear():
     (block,) = partition(architecture, 20)
     chosen = block_bits(architecture, block)
     model = model_of(
-        run, parameters, block, chosen, targets, loss=CLASSES, scale=SCALE, width=WIDTH
+        run, parameters, block, chosen, BatchLoss(CLASSES, targets, SCALE), width=WIDTH
     )
     around = bits[chosen.positions].astype(float)
     G0, G = model.lifted(around, 0.0), model.lifted(around, 0.7)
@@ -121,7 +120,7 @@ def test_a_trial_of_a_candidate_is_its_own_forward_pass(sizes):
         positions = block_bits(architecture, block).positions
         candidates = np.repeat(bits[None], 5, axis=0)
         candidates[:, positions] = rng.integers(0, 2, (5, len(positions)))
-        losses = candidate_losses(run, bits, block, candidates, targets, loss=CLASSES, scale=SCALE)
+        losses = candidate_losses(run, bits, block, candidates, BatchLoss(CLASSES, targets, SCALE))
         for candidate, loss in zip(candidates, losses, strict=True):
             margin = QuantizedNetwork.from_bits(architecture, candidate).margin(inputs)
             whole = mean_loss(SCALE * margin.reshape(len(inputs), -1), targets)
@@ -138,8 +137,8 @@ def test_the_winner_of_a_race_is_as_good_as_the_best_of_all():
     candidates = np.repeat(bits[None], 60, axis=0)
     rng = np.random.default_rng(6)
     candidates[:, positions] = rng.integers(0, 2, (60, len(positions)))
-    every = candidate_losses(run, bits, block, candidates, targets, loss=CLASSES, scale=SCALE)
-    finalists, losses = race(run, bits, block, candidates, targets, loss=CLASSES, scale=SCALE)
+    every = candidate_losses(run, bits, block, candidates, BatchLoss(CLASSES, targets, SCALE))
+    finalists, losses = race(run, bits, block, candidates, BatchLoss(CLASSES, targets, SCALE))
     assert len(finalists) == 8
     spread = every.std()
     assert losses.min() <= every.min() + 4 * spread / np.sqrt(1000)
@@ -182,5 +181,5 @@ def test_trials_of_some_inputs_are_the_exact_forward_pass():
         tried[:, positions] ^= rng.integers(0, 2, (4, len(positions))).astype(np.int8)
         margins = QuantizedNetwork.from_bits(architecture, tried).margin(inputs)
         expected = [mean_loss(SCALE * of_one, targets) for of_one in margins]
-        losses = candidate_losses(run, bits, block, tried, targets, loss=CLASSES, scale=SCALE)
+        losses = candidate_losses(run, bits, block, tried, BatchLoss(CLASSES, targets, SCALE))
         assert losses == pytest.approx(expected, rel=1e-5)

@@ -91,10 +91,10 @@ def test_a_checkpoint_goes_on_bit_for_bit(pair, session, tmp_path, deep):
     again = trained(problem, session, resume=Checkpoint.load(path))
     one, other = whole.stepper, again.stepper
     assert one.state.step == other.state.step
-    assert (one.state.scale, one.best_loss, one.best_step) == (
+    assert (one.state.scale, one._at.best.loss, one._at.best.step) == (
         other.state.scale,
-        other.best_loss,
-        other.best_step,
+        other._at.best.loss,
+        other._at.best.step,
     )
     assert np.array_equal(one.state.bits, other.state.bits)
     assert np.array_equal(best_of(whole), best_of(again))
@@ -108,7 +108,7 @@ def test_a_pool_of_machines_gives_what_one_of_them_gives(pair, session):
     with DevicePool(["emulator-dsb", "emulator-dsb"]) as pool:
         together = trained(problem, pool)
     assert np.array_equal(best_of(alone), best_of(together))
-    assert alone.stepper.best_loss == together.stepper.best_loss
+    assert alone.stepper._at.best.loss == together.stepper._at.best.loss
     assert alone.stepper.calls == together.stepper.calls
 
 
@@ -138,10 +138,10 @@ def test_a_fine_code_goes_on_from_a_coarse_one(pair, session, tmp_path):
     recipe = replace(SMALL, sweeps=4, weights="ternary", first_weights="binary", block_spins=36)
     problem = ProximalProblem.of(recipe, pair)
     whole = trained(problem, session)
-    first, second = (len(sizes) for sizes in problem.descent.block_sizes(36))
+    first, second = (len(sizes) for sizes in problem.block_sizes(36))
     done, steps = whole.stepper.progress
     assert done == steps == 2 * first + 2 * second
-    cost = Cost.of(problem.descent, session.capabilities)
+    cost = Cost.of(problem, session.capabilities)
     assert cost.calls == whole.stepper.calls == 2 * steps
     losses = losses_of(whole)
     # the second starts where the first was best
@@ -168,11 +168,11 @@ def test_a_coarse_code_goes_on_from_a_fine_one(activation, pair, session):
         block_spins=40,
     )
     problem = ProximalProblem.of(recipe, pair)
-    fine, coarse = (stage.architecture for stage in problem.descent.stages)
+    fine, coarse = (stage.architecture for stage in problem.stages)
     assert (fine.n_bits, coarse.n_bits) == (2 * (3 * 16 + 2) + 3 * 2, 2 * (16 + 2) + 2)
     whole = trained(problem, session)
     # the last layer; one neuron with 6, 5, 5 inputs of 3 bits, then both of 1 bit
-    assert problem.descent.block_sizes(40) == [[6, 23, 20, 20, 23, 20, 20], [2, 18, 16, 16]]
+    assert problem.block_sizes(40) == [[6, 23, 20, 20, 23, 20, 20], [2, 18, 16, 16]]
     assert whole.stepper.progress == (2 * 7 + 2 * 4, 2 * 7 + 2 * 4)
     losses = losses_of(whole)
     first, second = losses[:2], losses[2:]
@@ -241,7 +241,7 @@ def test_more_sweeps_may_be_made_than_were_planned(pair, session):
 
 def test_patience_ends_a_descent_that_gains_nothing(pair, session):
     patient = trained(ProximalProblem.of(replace(SMALL, sweeps=40, patience=2), pair), session)
-    assert patient.stepper.state.step == patient.stepper.best_step + 2 < 40
+    assert patient.stepper.state.step == patient.stepper._at.best.step + 2 < 40
 
 
 def test_restarts_keep_the_best_of_all(pair, session):
@@ -253,7 +253,7 @@ def test_restarts_keep_the_best_of_all(pair, session):
 
 def test_the_cost_is_what_the_run_then_takes(pair, session):
     problem = ProximalProblem.of(SMALL, pair)
-    cost = Cost.of(problem.descent, session.capabilities)
+    cost = Cost.of(problem, session.capabilities)
     report = trained(problem, session).outcome().report
     assert cost.calls == report.oracle_calls
     assert cost.runs == report.oracle_calls * report.runs_per_call

@@ -191,8 +191,10 @@ def test_calibrations_are_listed_newest_first_and_found_by_fingerprint(bench):
     for record in records:
         bench.core.instruments.restore(record, age_s=0.0, now=0.0)
     listed = bench.ask(ListCalibrations(), session)
-    rest = bench.ask(ListCalibrations(first=len(listed.records)), session)
-    assert listed.total == 300
+    new = RECORD.model_copy(update={"taken_at": 1e9})
+    bench.core.instruments.restore(new, age_s=0.0, now=0.0)  # between two pages
+    rest = bench.ask(ListCalibrations(first=listed.cursor), session)
+    assert (listed.total, rest.total, rest.cursor) == (300, 301, 0)
     found = [entry.taken_at for entry in (*listed.records, *rest.records)]
     assert found == [float(at) for at in reversed(range(300))]
     old = bench.ask(GetCalibration(fingerprint=records[7].fingerprint), session)
@@ -222,4 +224,4 @@ def test_the_ends_of_old_calibrations_are_forgotten(bench):
         bench.send(RunCalibration(key=key), session)
         record = RECORD.model_copy(update={"taken_at": float(number)})
         bench.core.instruments.calibrated(key, record, 0.0, 0.0)
-    assert len(bench.core.instruments._calibrations._tasks) <= 64
+    assert len(bench.core.instruments._tasks) <= 64

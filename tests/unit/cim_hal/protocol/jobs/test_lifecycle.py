@@ -8,9 +8,9 @@ from cim_wire import CAPABILITIES, CONTENT, Bench, measured, replies, runs, samp
 from cim_hal.errors import DriverFaultError, UnknownReferenceError
 from cim_hal.protocol.couplings.content import lower_encoded
 from cim_hal.protocol.effects import Effect, Lower, Run, Stop
-from cim_hal.protocol.jobs.idempotency import IdempotencyRules, body_digest, job_id
 from cim_hal.protocol.jobs.records import Accepted, Dropped, Ended, Forgotten, Saved, Started
 from cim_hal.protocol.jobs.state import JobState
+from cim_hal.protocol.jobs.table import IdempotencyRules, body_digest, job_id
 from cim_hal.protocol.wire.messages import (
     AckJob,
     Bye,
@@ -266,13 +266,10 @@ def test_a_cancel_and_an_acknowledgement_that_cannot_be_written_are_refused(benc
 
 
 def test_couplings_a_journal_lost_are_asked_for_again(bench, session):
-    def refuse(ticket, _now):
-        missing = UnknownReferenceError("not on the disk", kind="coupling")
-        return bench.core._core.unsaved(ticket, missing, 0.0)
-
     packet = Packet(Kind.REQUEST, b"s" * 16, sample_request(), session)
     (effect,) = bench.core._core.receive(b"p", packet, 0.0, user=bench.user)
-    (fault,) = replies(refuse(effect.ticket, 0.0))
+    missing = UnknownReferenceError("not on the disk", kind="coupling")
+    (fault,) = replies(bench.core._core.unsaved(effect, missing, 0.0))
     assert fault.details["kind"] == "coupling"
     assert bench.ask(sample_request(), session).details["kind"] == "coupling"
     bench.load(session)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cim_hal.errors import RemoteProtocolError
-from cim_hal.protocol.wire.framing import FILE_MAGIC, MAX_FRAMES, file_messages, file_parts
+from cim_hal.protocol.wire.codec import FILE_MAGIC, MAX_FRAMES, file_messages, file_parts
 
 MESSAGES = [[b"12345678", b"header", b"", b"x" * 1000], [b"a", b"b"]]
 

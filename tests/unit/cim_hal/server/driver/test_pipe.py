@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from cim_hal import IsingModel, Program, PumpSchedule, lower
 from cim_hal.errors import LocalProtocolError, ProtocolError
-from cim_hal.protocol.wire.framing import MAX_FRAMES
+from cim_hal.protocol.wire.codec import MAX_FRAMES
 from cim_hal.protocol.wire.packet import Kind, Packet
 from cim_hal.server.driver import messages
-from cim_hal.server.driver.pipe import Pipe, PipeClosedError
+from cim_hal.server.driver.messages import Pipe, PipeClosedError
 
 ID = bytes(range(16))
 

@@ -7,8 +7,7 @@ import zmq
 from zmq.utils import z85
 
 from cim_hal.key_files import create_key, read_pair
-from cim_hal.server.security.authenticator import DOMAIN, ENDPOINT, Authenticator
-from cim_hal.server.security.authorized_clients import Client, authorize
+from cim_hal.server.security.authenticator import DOMAIN, ENDPOINT, Authenticator, Client, authorize
 
 PUBLIC = zmq.curve_keypair()[0]
 GOOD = [b"1.0", b"7", DOMAIN, b"10.0.0.1", b"", b"CURVE", z85.decode(PUBLIC)]

@@ -5,7 +5,7 @@ import zmq
 
 from cim_hal.errors import KeyFileError
 from cim_hal.protocol.wire.roles import Role, User
-from cim_hal.server.security.authorized_clients import (
+from cim_hal.server.security.authenticator import (
     AuthorizedClients,
     Client,
     authorize,

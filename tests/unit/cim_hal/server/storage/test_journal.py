@@ -16,7 +16,6 @@ from cim_hal.errors import (
     StorageError,
     UnknownReferenceError,
 )
-from cim_hal.protocol.jobs.idempotency import body_digest, job_id
 from cim_hal.protocol.jobs.records import (
     Accepted,
     Dropped,
@@ -27,6 +26,7 @@ from cim_hal.protocol.jobs.records import (
     Stopped,
 )
 from cim_hal.protocol.jobs.state import JobState
+from cim_hal.protocol.jobs.table import body_digest, job_id
 from cim_hal.protocol.wire.errors import to_wire
 from cim_hal.protocol.wire.messages import CouplingRef, TraceSpec
 from cim_hal.protocol.wire.results import Result

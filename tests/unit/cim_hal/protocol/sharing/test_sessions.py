@@ -4,7 +4,7 @@ import pytest
 from cim_wire import Bench, measured, runs
 
 from cim_hal.errors import RateLimitedError
-from cim_hal.protocol.sharing.quotas import RateLimiter
+from cim_hal.protocol.sharing.sessions import RateLimiter
 from cim_hal.protocol.wire.messages import Bye, FetchResult, Hello, Ping
 from cim_hal.protocol.wire.messages.control import EmergencyStop
 from cim_hal.protocol.wire.roles import Role, User

@@ -33,12 +33,9 @@ def is_writable(socket: zmq.Socket[Any]) -> bool:
 
 
 def send(socket: zmq.Socket[Any], frames: Sequence[Buffer]) -> None:
-    """Send a message without blocking; large frames are read later, so they must not change.
+    """Send a message without blocking, or raise `zmq.ZMQError`.
 
-    Raises
-    ------
-    zmq.ZMQError
-        It cannot be sent now.
+    Large frames are read later, so they must not change.
     """
     *ahead, last = frames
     for frame in ahead:
@@ -47,12 +44,9 @@ def send(socket: zmq.Socket[Any], frames: Sequence[Buffer]) -> None:
 
 
 def receive(socket: zmq.Socket[Any], *, wait: bool) -> list[zmq.Frame]:
-    """Return the frames of the next message.
+    """Return the frames of the next message; with `wait`, wait for the timeout of the socket.
 
-    Raises
-    ------
-    zmq.Again
-        There is no message; with `wait`, none arrived within the timeout of the socket.
+    `zmq.Again` if there is none.
     """
     frames = [socket.recv(0 if wait else _NOBLOCK, copy=False)]
     while frames[-1].more:

@@ -1,1 +1,0 @@
-"""Events, counters and calibrations, as they are reported."""
