@@ -31,31 +31,17 @@ POLL_S = 0.2
 class Search:
     """The findings of one job after another.
 
-    Attributes
-    ----------
-    samples : SampleSet
-        The lowest runs, at most `KEPT_RUNS` of them where there are several jobs; record and
-        trace are those of the job that found the lowest energy first.
-    n_jobs, n_runs : int
-        All that were made.
-    n_best : int
-        Runs that ended at the lowest energy.
-    energy_sum : float
-        Over all runs.
-    best_after_s : float
-        When the job ended that found the lowest energy.
-    best_job : int
-        Its number; the first is 1.
-    was_interrupted : bool
+    The lowest runs are kept, at most `KEPT_RUNS` where there are several jobs; their record and
+    trace are those of the job that found the lowest energy first.
     """
 
     samples: SampleSet
     n_jobs: int
     n_runs: int
-    n_best: int
-    energy_sum: float
-    best_after_s: float
-    best_job: int = 1
+    n_best: int  # runs that ended at the lowest energy
+    energy_sum: float  # over all runs
+    best_after_s: float  # when the job ended that found the lowest energy
+    best_job: int = 1  # its number, from 1
     was_interrupted: bool = False
 
     @classmethod

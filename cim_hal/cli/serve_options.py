@@ -210,10 +210,7 @@ def chosen_driver(
 class PageOptions:
     """Which pages to serve, and at which addresses.
 
-    Attributes
-    ----------
-    snapshot_every_s : float
-        How often the router has to make a snapshot; infinity if nothing is to be shown.
+    The router has to make a snapshot every `snapshot_every_s`; never if nothing is to be shown.
 
     Raises
     ------

@@ -49,18 +49,10 @@ Built = TypeVar("Built", bound=Wire)
 
 @dataclass(frozen=True)
 class Attempt:
-    """One sending of a request.
+    """One sending of a request."""
 
-    Attributes
-    ----------
-    retry_after_s : float
-        How long to wait for the reply before the request is sent again.
-    pause_s : float
-        How long to wait after an error before the next attempt.
-    """
-
-    retry_after_s: float
-    pause_s: float
+    retry_after_s: float  # to wait for the reply before the request is sent again
+    pause_s: float  # to wait after an error before the next attempt
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,6 @@ import time
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack
 
-from cim_hal.client.options import Retries
 from cim_hal.client.steps import Exchange, Exclusive, Pipeline, Sleep
 from cim_hal.errors import (
     CimError,
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from cim_hal.client.options import Retries
     from cim_hal.client.steps import Steps
 
 __all__ = ["RequestClient", "Times", "checked"]
@@ -78,12 +78,12 @@ class RequestClient:
         self,
         *,
         timeout_s: float,
-        retries: Retries | None = None,
+        retries: Retries,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.timeout_s = timeout_s
         self.clock = clock
-        self.retries = retries or Retries()
+        self.retries = retries
         self.epoch = 0
         self.welcome: Welcome | None = None
 
