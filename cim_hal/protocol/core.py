@@ -90,15 +90,15 @@ class ServerCore:
             may_start=lambda job: epochs.stopped is None and locks.allows(job.epoch),
         )
         self._state = state = ServerState(
-            capabilities,
-            limits,
-            new_token,
-            EventLog(),
-            SessionTable(limits, new_token),
-            epochs,
-            locks,
-            jobs,
-            CouplingStore(capabilities, limits, new_token, jobs.couplings_in_use),
+            capabilities=capabilities,
+            limits=limits,
+            new_token=new_token,
+            events=EventLog(),
+            sessions=SessionTable(limits, new_token),
+            epochs=epochs,
+            locks=locks,
+            jobs=jobs,
+            couplings=CouplingStore(capabilities, limits, new_token, jobs.couplings_in_use),
         )
         self.counters = state.events.counters
         self._rates = RateLimiter(limits.user_messages_per_s)
