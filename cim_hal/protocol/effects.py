@@ -134,7 +134,6 @@ class Lower:
     `source` is None the content is what the journal keeps.
     """
 
-    ticket: str
     coupling: CouplingRef
     source: EncodedCouplings | Couplings | None
     base: Couplings | None = None
