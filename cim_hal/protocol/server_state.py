@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-
     from cim_hal.machine.capabilities import Capabilities
     from cim_hal.protocol.couplings.store import CouplingStore
     from cim_hal.protocol.jobs.lifecycle import JobLifecycle

@@ -193,8 +193,8 @@ def test_couplings_are_prepared_while_the_machine_is_busy():
     ref = CouplingRef(digest=payload.digest())
     with _executing(Patient()) as (executor, announced):
         executor.perform(Run("job", _program(executor.capabilities, round_trips=60_000)))
-        executor.perform(Lower("good", ref, payload))
-        executor.perform(Lower("bad", ref.model_copy(update={"bits": 16}), payload))
+        executor.perform(Lower(ref, payload))
+        executor.perform(Lower(ref.model_copy(update={"bits": 16}), payload))
         announced.wait()
         announced.wait()
         good, bad = (done.result for done in executor.outcomes())
