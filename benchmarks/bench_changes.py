@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cim_hal import Capabilities, Driver, IsingModel, Program, Readout, StopToken, open_device
+from cim_hal.client.options import Retries
 from cim_hal.client.requests import RequestClient
 from cim_hal.protocol.jobs.state import TERMINAL
 from cim_hal.protocol.wire.messages import JobStatus, WaitJob
@@ -57,7 +58,7 @@ def told(_session: Session, job: Job) -> Iterator[int]:
 
 def asked(session: Session, job: Job) -> Iterator[int]:
     """Yield the same, from a long poll that is renewed at each change."""
-    client, seq = RequestClient(timeout_s=5.0), 1
+    client, seq = RequestClient(timeout_s=5.0, retries=Retries()), 1
     while True:
         wait = WaitJob(job=job.id, timeout_s=10.0, since=seq)
         status = session._run(client.ask(wait, JobStatus, poll_s=10.0))  # noqa: SLF001

@@ -23,7 +23,7 @@ import scipy.sparse as sp
 import zmq
 
 from cim_hal import IsingModel, PumpSchedule, open_device, spawn_server
-from cim_hal.client.messages import coupling_ref
+from cim_hal.client.options import coupling_ref
 from cim_hal.client.results import fetch_rows
 from cim_hal.protocol.couplings.content import Couplings
 from cim_hal.protocol.jobs.state import TERMINAL

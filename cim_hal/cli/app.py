@@ -34,7 +34,7 @@ COMMANDS = {
         "Show the capabilities of the machine TARGET, and how busy it is.",
     ),
     "estop": (
-        "locking:estop",
+        "machines:estop",
         "Stop the machine TARGET in an emergency: outputs off, jobs held until reset.",
     ),
     "jobs": (
@@ -43,7 +43,10 @@ COMMANDS = {
     ),
     "keys": ("key_commands:keys", "Make keys, and manage whose keys a server accepts."),
     "list": ("machines:list_drivers", "List the installed drivers."),
-    "lock": ("locking:lock", "Lock the machine TARGET for a time; the lock outlives this command."),
+    "lock": (
+        "machines:lock",
+        "Lock the machine TARGET for a time; the lock outlives this command.",
+    ),
     "monitor": (
         "monitor:monitor",
         "Show the server TARGET live: queue, running job, telemetry, throughput, events.",
@@ -60,7 +63,7 @@ COMMANDS = {
         "cassette:replay",
         "Serve a cassette as if it were the machine, until Ctrl-C or SIGTERM.",
     ),
-    "reset": ("locking:reset", "Let the machine TARGET run again after an emergency stop."),
+    "reset": ("machines:reset", "Let the machine TARGET run again after an emergency stop."),
     "sample": ("sample:sample", "Sample a model on the machine TARGET."),
     "serve": ("serve:serve", "Serve the driver TARGET on the network until Ctrl-C or SIGTERM."),
     "status": (
@@ -71,7 +74,7 @@ COMMANDS = {
         "tune:tune",
         "Search for the schedule and the settings of the machine TARGET that suit a model.",
     ),
-    "unlock": ("locking:unlock", "Release the machine TARGET."),
+    "unlock": ("machines:unlock", "Release the machine TARGET."),
 }
 
 

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import signal
-import sys
-import threading
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
-from rich.table import Table
 
-from cim_hal.cli.common import FILE, json_option, key_options, print_json
+from cim_hal.cli.common import (
+    FILE,
+    json_option,
+    key_options,
+    print_json,
+    print_ready,
+    print_table,
+    signalled,
+)
 from cim_hal.client.access import keys_for
-from cim_hal.client.spawn import READY
 from cim_hal.server.security.endpoint import DEFAULT
 
 if TYPE_CHECKING:
@@ -53,11 +55,10 @@ def record(
     """  # noqa: D301
     from cim_hal.cassette import Recorder  # takes time to import
 
-    ended = _ended()
+    ended = signalled()
     keys = keys_for(target, key, server_key)
     with Recorder(target, path, listen=listen, keys=keys) as recorder:
-        click.echo(f"{READY}recording at {recorder.endpoint}")
-        sys.stdout.flush()
+        print_ready(f"recording at {recorder.endpoint}")
         ended.wait()
     click.echo(f"{recorder.messages} messages in {path}", err=True)
 
@@ -80,12 +81,11 @@ def replay(path: Path, *, listen: str, insecure: bool) -> None:
     """  # noqa: D301
     from cim_hal.cassette import ReplayServer, read_cassette
 
-    ended = _ended()
+    ended = signalled()
     cassette = read_cassette(path)
     _warn(cassette, path)
     with ReplayServer(cassette, listen=listen, insecure=insecure) as server:
-        click.echo(f"{READY}{path.name} at {server.endpoint}")
-        sys.stdout.flush()
+        print_ready(f"{path.name} at {server.endpoint}")
         ended.wait()
 
 
@@ -129,19 +129,10 @@ def _show(outcome: Comparison) -> None:
     if outcome.holds:
         click.echo("no reply differs from the cassette")
         return
-    table = Table("exchange", "request", "field", "on the cassette", "now")
-    for each in outcome.differences:
-        table.add_row(str(each.exchange), each.request, each.path, each.recorded, each.live)
-    Console().print(table)
+    found = ((str(d.exchange), d.request, d.path, d.recorded, d.live) for d in outcome.differences)
+    print_table("exchange", "request", "field", "on the cassette", "now", rows=found)
 
 
 def _warn(cassette: Cassette, path: Path) -> None:
     if not cassette.is_complete:
         click.echo(f"{path}: this cassette is incomplete: its recorder was killed", err=True)
-
-
-def _ended() -> threading.Event:
-    ended = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: ended.set())
-    return ended

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import signal
-import sys
-import threading
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from cim_hal.client.spawn import READY
+from cim_hal.cli.common import print_ready, signalled
 from cim_hal.server.security.endpoint import DEFAULT
 
 if TYPE_CHECKING:
@@ -23,7 +20,6 @@ __all__ = ["chaos"]
 SECONDS = click.FloatRange(min=0.0)
 PROBABILITY = click.FloatRange(0.0, 1.0)
 POSITIVE = click.IntRange(min=1)
-MESSAGES = ("drop", "duplicate", "delay", "reorder")
 
 
 @click.command()
@@ -70,9 +66,13 @@ def chaos(
     target: str,
     listen: str,
     insecure: bool,
+    drop: float,
+    duplicate: float,
+    delay: float,
+    reorder: float,
     late: float,
     seed: int,
-    **trouble: float | None,
+    **stream: Any,
 ) -> None:
     """Be an unreliable network between clients and a server, until Ctrl-C or SIGTERM.
 
@@ -88,15 +88,14 @@ def chaos(
     """  # noqa: D301
     from cim_hal.testing import MessageFaults, MessageProxy, TcpProxy  # they take time to import
 
-    ended = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: ended.set())
-    toxics = _toxics(**{name: trouble[name] or 0.0 for name in trouble if name not in MESSAGES})
-    chances = {name: trouble[name] or 0.0 for name in MESSAGES}
+    ended = signalled()
+    toxics = _toxics(**stream)
+    faults = MessageFaults(
+        drop=drop, duplicate=duplicate, delay=delay, reorder=reorder, late_s=late
+    )
     counts: Counter[str] | None = None
     with ExitStack() as stack:
-        if any(chances.values()):
-            faults = MessageFaults(**chances, late_s=late)
+        if drop or duplicate or delay or reorder:
             messages = MessageProxy(target, to_server=faults, to_client=faults, seed=seed)
             target, counts = stack.enter_context(messages).endpoint, messages.counts
         proxy = TcpProxy(
@@ -107,8 +106,7 @@ def chaos(
             seed=seed,
             insecure=insecure,
         )
-        click.echo(f"{READY}chaos at {stack.enter_context(proxy).endpoint}")
-        sys.stdout.flush()
+        print_ready(f"chaos at {stack.enter_context(proxy).endpoint}")
         ended.wait()
     for each in (proxy.counts, counts or {}):
         for name, count in each.items():
@@ -117,21 +115,21 @@ def chaos(
 
 def _toxics(
     *,
-    latency: float,
-    jitter: float,
-    bandwidth: float,
-    slice_bytes: float,
-    reset_every: float,
+    latency: float | None,
+    jitter: float | None,
+    bandwidth: float | None,
+    slice_bytes: int | None,
+    reset_every: int | None,
 ) -> list[Toxic]:
     from cim_hal.testing import Bandwidth, Latency, ResetEvery, Slicer
 
     toxics: list[Toxic] = []
     if latency or jitter:
-        toxics.append(Latency(latency_s=latency, jitter_s=jitter))
+        toxics.append(Latency(latency_s=latency or 0.0, jitter_s=jitter or 0.0))
     if bandwidth:
         toxics.append(Bandwidth(bytes_per_s=bandwidth))
     if reset_every:
-        toxics.append(ResetEvery(segments=int(reset_every)))
+        toxics.append(ResetEvery(segments=reset_every))
     if slice_bytes:
-        toxics.append(Slicer(average_size=int(slice_bytes)))
+        toxics.append(Slicer(average_size=slice_bytes))
     return toxics

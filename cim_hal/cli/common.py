@@ -5,17 +5,24 @@ from __future__ import annotations
 import functools
 import json
 import secrets
+import signal
+import sys
+import threading
+import tomllib
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 import click
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from rich.table import Table
+    from rich.progress import ProgressColumn
 
     from cim_hal.client.session import Session
 
@@ -30,8 +37,13 @@ __all__ = [
     "key_options",
     "model_option",
     "print_json",
-    "property_table",
+    "print_properties",
+    "print_ready",
+    "print_table",
+    "progress_on",
+    "read_toml",
     "readable",
+    "signalled",
     "target_options",
     "whole_file",
 ]
@@ -126,20 +138,74 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
         temporary.unlink(missing_ok=True)
 
 
+def read_toml(path: Path, option: str | None = None) -> dict[str, Any]:
+    """Read a TOML file.
+
+    Raises
+    ------
+    click.BadParameter
+        It cannot be read, or is no TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        message = f"cannot read {path}: {error.strerror}"
+        raise click.BadParameter(message, param_hint=option) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise click.BadParameter(f"{path} is not TOML: {error}", param_hint=option) from None
+
+
+def print_ready(what: str) -> None:
+    """Print the line that says a server is ready and where it listens."""
+    from cim_hal.client.spawn import READY  # brings all clients along
+
+    click.echo(f"{READY}{what}")
+    sys.stdout.flush()
+
+
+def signalled() -> threading.Event:
+    """Return an event that Ctrl-C and SIGTERM set from now on."""
+    ended = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: ended.set())
+    return ended
+
+
+def progress_on(console: Console, *columns: ProgressColumn) -> Progress:
+    """Return a progress display that vanishes at its end; none where the console is no terminal.
+
+    Without `columns` it shows the description and a bar; the time that has passed comes last.
+    """
+    shown = columns or (TextColumn("{task.description}"), BarColumn())
+    return Progress(
+        *shown,
+        TimeElapsedColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
+
+
 def print_json(facts: object) -> None:
     """Print an object or a list as indented JSON."""
     click.echo(json.dumps(facts, indent=2))
 
 
-def property_table(title: str, rows: Mapping[str, str]) -> Table:
-    """Return a table of two columns; rows with an empty value are left out."""
-    from rich.table import Table
+def print_table(*headings: str, rows: Iterable[Iterable[str]], title: str = "") -> None:
+    """Print a table of words, which are taken as they are."""
+    table = Table(*headings, title=title, title_justify="left")
+    for row in rows:
+        table.add_row(*row)
+    Console(markup=False).print(table)
 
+
+def print_properties(title: str, rows: Mapping[str, str]) -> None:
+    """Print a table of two columns; rows with an empty value are left out."""
     table = Table("property", "value", title=title, title_justify="left", show_header=False)
     for name, value in rows.items():
         if value:
             table.add_row(name, value)
-    return table
+    Console(markup=False).print(table)
 
 
 def readable(value: object) -> str:

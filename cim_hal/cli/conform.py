@@ -10,8 +10,14 @@ from rich.console import Console
 from rich.progress import SpinnerColumn, TextColumn
 from rich.table import Table
 
-from cim_hal.cli.common import POSITIVE_SECONDS, json_option, print_json, target_options
-from cim_hal.cli.progress_bar import progress_on
+from cim_hal.cli.common import (
+    POSITIVE_SECONDS,
+    json_option,
+    print_json,
+    print_table,
+    progress_on,
+    target_options,
+)
 from cim_hal.conformance import CHECKS, Level, MachineUnderTest, Report
 from cim_hal.conformance import conform as conform_
 
@@ -95,7 +101,8 @@ def conform(
     if not checks:
         raise click.UsageError("no check is both of that level and of that name")
     if as_list:
-        _list(checks)
+        rows = ((check.name, check.level, check.promise) for check in checks)
+        print_table("check", "level", "promise", rows=rows)
         return
     with chosen.open() as session:
         machine = MachineUnderTest(session, seed=seed, n_runs=runs, timeout_s=timeout_s)
@@ -131,10 +138,3 @@ def _show(report: Report) -> None:
     counts = ", ".join(f"{report.count(outcome)} {outcome}" for outcome in COLORS)
     verdict = "conforms" if report.conforms else "does not conform"
     console.print(f"{report.device} {verdict}: {counts} (seed {report.seed})", highlight=False)
-
-
-def _list(checks: Sequence[Check]) -> None:
-    table = Table("check", "level", "promise")
-    for check in checks:
-        table.add_row(check.name, check.level, check.promise)
-    Console().print(table)

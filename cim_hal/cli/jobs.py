@@ -7,17 +7,15 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
-from rich.table import Table
 
-from cim_hal.cli.common import FILE, json_option, print_json, target_options
+from cim_hal.cli.common import FILE, json_option, print_json, print_table, readable, target_options
 from cim_hal.cli.sample_report import write_archive
 from cim_hal.errors import UnknownReferenceError
 from cim_hal.model.files import read_model
 from cim_hal.protocol.jobs.state import JobState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from cim_hal.cli.common import Target
@@ -28,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["couplings", "jobs"]
 
 NONE_GONE: Mapping[str, JobState] = MappingProxyType({})
+HEADINGS = ("job", "state", "owner", "runs", "age", "bytes", "progress", "reason")
 ACTIONS = ("list", "show", "wait", "result", "cancel", "ack")
 
 
@@ -101,7 +100,7 @@ def jobs(
         if action == "result" and model_path is not None:
             _fetch(session, found[0], model_path, out_path, timeout_s, as_json=as_json)
             return
-        states_of = {name: ACT[action](session.job(name), timeout_s) for name in found}
+        states_of = {name: _act(session.job(name), action, timeout_s) for name in found}
         kept = [info for info in session.jobs() if info.job in states_of]
     gone = {name: state for name, state in states_of.items() if name not in {i.job for i in kept}}
     _show_jobs(kept, gone, as_json=as_json)
@@ -133,28 +132,16 @@ def _fetch(
     click.echo(f"{len(samples)} runs, best energy {samples.best_energy:.10g}")
 
 
-def _state(job: Job, _timeout_s: float | None) -> JobState:
-    return job.state
-
-
-def _wait(job: Job, timeout_s: float | None) -> JobState:
-    return job.wait(timeout_s)
-
-
-def _cancel(job: Job, _timeout_s: float | None) -> JobState:
-    return job.cancel()
-
-
-def _acknowledge(job: Job, _timeout_s: float | None) -> JobState:
-    return job.acknowledge()
-
-
-ACT: dict[str, Callable[[Job, float | None], JobState]] = {
-    "show": _state,
-    "wait": _wait,
-    "cancel": _cancel,
-    "ack": _acknowledge,
-}
+def _act(job: Job, action: str, timeout_s: float | None) -> JobState:
+    match action:
+        case "wait":
+            return job.wait(timeout_s)
+        case "cancel":
+            return job.cancel()
+        case "ack":
+            return job.acknowledge()
+        case _:
+            return job.state
 
 
 def _found_job(known: Sequence[JobInfo], beginning: str) -> str:
@@ -177,19 +164,16 @@ def _show_jobs(
         print_json(facts)
         return
     if kept or not gone:
-        Console().print(_job_table(kept))
+        print_table(*HEADINGS, rows=map(_job_row, kept))
     for job, state in gone.items():
         click.echo(f"{job}: {state}, its result is gone")
 
 
-def _job_table(infos: Sequence[JobInfo]) -> Table:
-    table = Table("job", "state", "owner", "runs", "age", "bytes", "progress", "reason")
-    for info in infos:
-        done = info.progress
-        share = f"{done.done} of {done.total} {done.unit}" if done is not None else ""
-        row = (info.job[:12], info.state.value, info.owner, f"{info.n_runs}", f"{info.age_s:.0f} s")
-        table.add_row(*row, f"{info.n_bytes:,}", share, info.reason)
-    return table
+def _job_row(info: JobInfo) -> tuple[str, ...]:
+    done = info.progress
+    share = f"{done.done} of {done.total} {done.unit}" if done is not None else ""
+    state, age, n_bytes = info.state.value, f"{info.age_s:.0f} s", f"{info.n_bytes:,}"
+    return (info.job[:12], state, info.owner, str(info.n_runs), age, n_bytes, share, info.reason)
 
 
 @click.command()
@@ -238,8 +222,8 @@ def _show_couplings(held: Iterable[HeldCouplings], *, as_json: bool) -> None:
     if as_json:
         print_json([each.model_dump() for each in held])
         return
-    table = Table("couplings", "spins", "bytes", "lowered", "in use")
-    for each in held:
-        row = (each.digest[:23], f"{each.n_spins}", f"{each.n_bytes:,}", f"{each.fits}")
-        table.add_row(*row, "yes" if each.in_use else "no")
-    Console().print(table)
+    rows = (
+        (c.digest[:23], f"{c.n_spins}", f"{c.n_bytes:,}", f"{c.fits}", readable(c.in_use))
+        for c in held
+    )
+    print_table("couplings", "spins", "bytes", "lowered", "in use", rows=rows)

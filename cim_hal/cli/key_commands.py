@@ -6,10 +6,8 @@ import re
 from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
-from rich.table import Table
 
-from cim_hal.cli.common import FILE, FOLDER, json_option, print_json
+from cim_hal.cli.common import FILE, FOLDER, json_option, print_json, print_table
 from cim_hal.client.access import trust as trust_server
 from cim_hal.key_files import NAME, config_folder, create_key, read_public
 from cim_hal.protocol.wire.roles import Role
@@ -71,10 +69,8 @@ def list_clients(path: Path | None, *, as_json: bool) -> None:
     if as_json:
         print_json([client.model_dump() for client in clients])
         return
-    table = Table("name", "role", "key")
-    for client in clients:
-        table.add_row(client.name, client.role, client.key)
-    Console(markup=False).print(table)
+    rows = ((client.name, client.role, client.key) for client in clients)
+    print_table("name", "role", "key", rows=rows)
 
 
 @keys.command()
@@ -89,7 +85,10 @@ def list_clients(path: Path | None, *, as_json: bool) -> None:
 @authorized_option
 def authorize(public_key: str, name: str, role: str, path: Path | None) -> None:
     """Accept a client. A running server notices within two seconds."""
-    _check_name(name)
+    if not re.fullmatch(NAME, name):
+        raise click.BadParameter(
+            f"{name!r}: letters, digits, dots, dashes, at most 64", param_hint="--name"
+        )
     client = authorized.Client.model_validate(
         {"name": name, "key": read_public(public_key), "role": role}
     )
@@ -113,10 +112,3 @@ def revoke(name: str, path: Path | None) -> None:
 def trust(endpoint: str, public_key: str) -> None:
     """Remember the public key of the server at ENDPOINT, and use keys there from now on."""
     trust_server(endpoint, public_key)
-
-
-def _check_name(name: str) -> None:
-    if not re.fullmatch(NAME, name):
-        raise click.BadParameter(
-            f"{name!r}: letters, digits, dots, dashes, at most 64", param_hint="--name"
-        )

@@ -6,19 +6,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cim_hal.cli.common import property_table, whole_file
+from cim_hal.cli.common import print_properties, whole_file
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
-
-    from rich.table import Table
 
     from cim_hal.cli.search import Search
     from cim_hal.model.files import ModelFile
     from cim_hal.model.ising import IsingModel
     from cim_hal.model.sampleset import SampleSet
 
-__all__ = ["summarize", "tabulate", "write_archive"]
+__all__ = ["print_report", "summarize", "write_archive"]
 
 
 def summarize(file: ModelFile, search: Search, seconds: float) -> dict[str, object]:
@@ -67,8 +66,8 @@ def _trace(samples: SampleSet, model: IsingModel) -> dict[str, object] | None:
     }
 
 
-def tabulate(file: ModelFile, search: Search, seconds: float) -> Table:
-    """Return the report as a table for people."""
+def print_report(file: ModelFile, search: Search, seconds: float, written: Iterable[Path]) -> None:
+    """Print the report as a table for people."""
     samples, record = search.samples, search.samples.record
     lowering = record.lowering
     bits = "none, real numbers" if lowering.bits is None else str(lowering.bits)
@@ -87,8 +86,9 @@ def tabulate(file: ModelFile, search: Search, seconds: float) -> Table:
         "seconds": f"{seconds:.3g}{_share_of_device(search)}",
         "coupling bits": f"{bits}; largest rounding error {lowering.max_error:.3g}",
         **{f"note {name}": str(value) for name, value in record.notes.items()},
+        "written": "\n".join(map(str, written)),
     }
-    return property_table("", rows)
+    print_properties("", rows)
 
 
 def _share_of_device(search: Search) -> str:

@@ -1,4 +1,4 @@
-"""Sampling for a time: one job after another, each with its own seed."""
+"""Waiting for one job, or for one after another with their own seeds, behind a progress bar."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from rich.progress import BarColumn, TextColumn
 
-from cim_hal.cli.progress_bar import progress_on
+from cim_hal.cli.common import progress_on
 from cim_hal.errors import JobTimeoutError
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from cim_hal.client.job import Job
     from cim_hal.model.sampleset import SampleSet
 
-__all__ = ["KEPT_RUNS", "Search", "search_for"]
+__all__ = ["KEPT_RUNS", "Search", "result_of", "search_for"]
 
 KEPT_RUNS = 1000
 POLL_S = 0.2
@@ -30,31 +31,17 @@ POLL_S = 0.2
 class Search:
     """The findings of one job after another.
 
-    Attributes
-    ----------
-    samples : SampleSet
-        The lowest runs, at most `KEPT_RUNS` of them where there are several jobs; record and
-        trace are those of the job that found the lowest energy first.
-    n_jobs, n_runs : int
-        All that were made.
-    n_best : int
-        Runs that ended at the lowest energy.
-    energy_sum : float
-        Over all runs.
-    best_after_s : float
-        When the job ended that found the lowest energy.
-    best_job : int
-        Its number; the first is 1.
-    was_interrupted : bool
+    The lowest runs are kept, at most `KEPT_RUNS` where there are several jobs; their record and
+    trace are those of the job that found the lowest energy first.
     """
 
     samples: SampleSet
     n_jobs: int
     n_runs: int
-    n_best: int
-    energy_sum: float
-    best_after_s: float
-    best_job: int = 1
+    n_best: int  # runs that ended at the lowest energy
+    energy_sum: float  # over all runs
+    best_after_s: float  # when the job ended that found the lowest energy
+    best_job: int = 1  # its number, from 1
     was_interrupted: bool = False
 
     @classmethod
@@ -115,3 +102,28 @@ def _samples(job: Job, passed: Callable[[], float], *, until: float) -> SampleSe
 
 def _count(samples: SampleSet) -> int:
     return int(np.count_nonzero(samples.energies == samples.best_energy))
+
+
+def result_of(job: Job, console: Console, what: str) -> SampleSet:
+    """Wait for the result of a job, and show its progress if the console is a terminal.
+
+    An interrupt (Ctrl-C) cancels the job.
+    """
+    try:  # from the first line on: the job may run already while the bar is made
+        _show_changes(job, console, what)
+    except KeyboardInterrupt:
+        job.cancel()
+        raise
+    return job.result()
+
+
+def _show_changes(job: Job, console: Console, what: str) -> None:
+    is_seen = console.is_terminal
+    columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[done]}")
+    with progress_on(console, *columns) as bar:
+        task = bar.add_task(what, total=None, done="")
+        for status in job.changes() if is_seen else ():
+            if status.progress is not None:
+                done, total = status.progress.done, status.progress.total
+                text = f"{done} of {total} {status.progress.unit}"
+                bar.update(task, completed=done, total=total, done=text)

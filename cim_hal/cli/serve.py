@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cim_hal.cli.common import FILE, FOLDER
+from cim_hal.cli.common import FILE, FOLDER, print_ready
 from cim_hal.cli.serve_options import (
     PageOptions,
     chosen_driver,
@@ -19,7 +19,6 @@ from cim_hal.cli.serve_options import (
     page_options,
     read_limits,
 )
-from cim_hal.client.spawn import READY
 from cim_hal.key_files import read_pair
 from cim_hal.protocol.wire.limits import Limits
 from cim_hal.server.logs import FORMATS, configure, keep_audit_in
@@ -190,8 +189,7 @@ def serve(
             signal.signal(signal.SIGHUP, lambda *_: router.reload())
         if until_stdin_closes:
             threading.Thread(target=_stop_after_stdin, args=[router], daemon=True).start()
-        click.echo(f"{READY}{target} at {router.endpoint}")
-        sys.stdout.flush()
+        print_ready(f"{target} at {router.endpoint}")
         router.serve()
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import tomllib
 from contextlib import ExitStack, contextmanager
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from pydantic import ValidationError
 
-from cim_hal.cli.common import FILE, POSITIVE_SECONDS
+from cim_hal.cli.common import FILE, POSITIVE_SECONDS, read_toml
 from cim_hal.machine.faulty_driver import FaultScript, FaultyDriver
 from cim_hal.machine.registry import make_driver
 from cim_hal.protocol.wire.limits import Limits
@@ -145,7 +144,7 @@ def read_limits(path: Path | None, assignments: Iterable[str], **defaults: float
     click.BadParameter
         The file cannot be read; there is no limit of that name, or it cannot have that value.
     """
-    fields = defaults | ({} if path is None else _read(path))
+    fields = defaults | ({} if path is None else read_toml(path))
     source = f"{path}: " if path else ""
     for assignment in assignments:
         name, equals, value = assignment.partition("=")
@@ -154,15 +153,6 @@ def read_limits(path: Path | None, assignments: Iterable[str], **defaults: float
         fields[name.strip()] = _number(name, value)
         source = ""
     return _checked(fields, source)
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise click.BadParameter(f"{path}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise click.BadParameter(f"{path} is not TOML: {error}") from None
 
 
 def _number(name: str, text: str) -> float:
@@ -195,11 +185,8 @@ def chosen_driver(
     faults_path: Path | None,
     *,
     in_process: bool,
-    hang_s: float,
-    grace_s: float,
-    run_s: float | None,
-    calibrate_s: float,
     memory_mib: int | None,
+    **options: Any,
 ) -> Driver:
     """Return the driver of a target, by default in a process of its own.
 
@@ -215,23 +202,15 @@ def chosen_driver(
     if in_process or os.name != "posix":
         driver = make_driver(target)
         return FaultyDriver(driver, script, may_crash=True) if script else driver
-    options = DriverOptions(
-        hang_s=hang_s,
-        grace_s=grace_s,
-        run_s=run_s,
-        calibrate_s=calibrate_s,
-        memory_bytes=memory_mib * 1024**2 if memory_mib else None,
-    )
-    return DriverProcess(target, faults=str(faults_path or ""), options=options)
+    memory_bytes = memory_mib * 1024**2 if memory_mib else None
+    chosen = DriverOptions(memory_bytes=memory_bytes, **options)
+    return DriverProcess(target, faults=str(faults_path or ""), options=chosen)
 
 
 class PageOptions:
     """Which pages to serve, and at which addresses.
 
-    Attributes
-    ----------
-    snapshot_every_s : float
-        How often the router has to make a snapshot; infinity if nothing is to be shown.
+    The router has to make a snapshot every `snapshot_every_s`; never if nothing is to be shown.
 
     Raises
     ------

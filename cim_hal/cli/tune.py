@@ -18,10 +18,10 @@ from cim_hal.cli.common import (
     check_folder,
     json_option,
     model_option,
+    progress_on,
     target_options,
     whole_file,
 )
-from cim_hal.cli.progress_bar import progress_on
 from cim_hal.client.tuning import Tuner
 from cim_hal.model.files import read_model
 

@@ -1,5 +1,7 @@
 """What users instantiate: sessions, jobs and the ways to reach a machine."""
 
+from typing import TYPE_CHECKING, Any
+
 from cim_hal.client.async_pool import AsyncDevicePool
 from cim_hal.client.async_session import AsyncJob, AsyncSession, open_device_async
 from cim_hal.client.job import Job
@@ -8,9 +10,12 @@ from cim_hal.client.options import Retries
 from cim_hal.client.pool import DevicePool
 from cim_hal.client.session import Session, open_device
 from cim_hal.client.spawn import SpawnedServer, spawn_server
-from cim_hal.client.transport import LocalTransport, LoopbackTransport, Transport
+from cim_hal.client.transport.base import Transport
 from cim_hal.client.tuning import Tuner
 from cim_hal.client.uploads import Loaded
+
+if TYPE_CHECKING:
+    from cim_hal.client.transport.local import LocalTransport, LoopbackTransport
 
 __all__ = [
     "AsyncDevicePool",
@@ -31,3 +36,11 @@ __all__ = [
     "open_device_async",
     "spawn_server",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in ("LocalTransport", "LoopbackTransport"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from cim_hal.client.transport import local  # brings a whole server along
+
+    return getattr(local, name)

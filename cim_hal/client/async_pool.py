@@ -3,17 +3,38 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
+from cim_hal.client.async_session import AsyncSession
 from cim_hal.client.options import ConnectionOptions
-from cim_hal.client.routing import JobRequest, common_capabilities
-from cim_hal.client.scheduler import PoolScheduler
-from cim_hal.errors import JobTimeoutError, LocalProtocolError, ModelError
+from cim_hal.client.routing import (
+    JobRequest,
+    Load,
+    common_capabilities,
+    misfit,
+    next_pair,
+    unavailability,
+)
+from cim_hal.errors import (
+    CapabilityError,
+    CimError,
+    ClosedError,
+    EmergencyStopError,
+    InterlockError,
+    JobTimeoutError,
+    LeaseHeldError,
+    LocalProtocolError,
+    ModelError,
+    NoMachineError,
+    TransportError,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Mapping, Sequence
     from typing import Unpack
 
     from cim_hal.client.options import ConnectionKeywords, SampleKeywords
@@ -24,27 +45,33 @@ if TYPE_CHECKING:
     from cim_hal.model.sampleset import SampleSet
     from cim_hal.model.schedule import PumpSchedule
 
-__all__ = ["JOBS_PER_MACHINE", "AsyncDevicePool", "each"]
+__all__ = ["JOBS_PER_MACHINE", "AsyncDevicePool", "closed_error", "each"]
 
 JOBS_PER_MACHINE = 2  # one runs, the next is on its way
+POLL_S = 1.0  # how often a machine is asked whether it takes jobs
+PROCESS_POLL_S = 0.1  # how often a process of ours is checked
+MOST_TRIES = 4  # of one job that machines fail with a retryable error
+RECONNECT_S, LONGEST_RECONNECT_S = 1.0, 10.0  # between two attempts to reach a lost machine
+# The errors of a job whose machine is locked, stopped or not safe.
+UNAVAILABLE = (LeaseHeldError, EmergencyStopError, InterlockError)
+
+log = logging.getLogger(__name__)
 
 
-def connections_to(
-    targets: Sequence[str | Driver | ConnectionOptions], options: ConnectionKeywords
-) -> tuple[ConnectionOptions, ...]:
-    """Return the connections to the machines of a pool.
+@dataclass(eq=False)
+class _Machine:
+    """A machine of the pool: how to reach it, and what it has to do."""
 
-    Raises
-    ------
-    ModelError
-        There is none, or `targets` is one string.
-    """
-    if isinstance(targets, str) or not targets:
-        raise ModelError(f"targets = {targets!r}", hint="it must be a list of one target or more")
-    return tuple(
-        target if isinstance(target, ConnectionOptions) else ConnectionOptions.of(target, options)
-        for target in targets
-    )
+    options: ConnectionOptions
+    session: AsyncSession
+    load: Load
+    server: SpawnedServer | None = None
+    attempts: set[asyncio.Task[SampleSet]] = field(default_factory=set)
+    error: CimError | None = None
+
+    def __str__(self) -> str:
+        target = self.options.target
+        return target if isinstance(target, str) else type(target).__name__
 
 
 class AsyncDevicePool:
@@ -76,36 +103,42 @@ class AsyncDevicePool:
     ) -> None:
         if jobs_per_machine < 1:
             raise ModelError(f"jobs_per_machine = {jobs_per_machine}", hint="it must be positive")
-        self._connections = connections_to(targets, options)
-        self._jobs_per_machine = jobs_per_machine
-        self._scheduler = PoolScheduler(self._connections, servers, jobs_per_machine)
+        if isinstance(targets, str) or not targets:
+            hint = "it must be a list of one target or more"
+            raise ModelError(f"targets = {targets!r}", hint=hint)
+        self.connections = tuple(
+            target
+            if isinstance(target, ConnectionOptions)
+            else ConnectionOptions.of(target, options)
+            for target in targets
+        )
+        self.jobs_per_machine = jobs_per_machine
+        self._servers = [*servers, *[None] * (len(targets) - len(servers))]
+        self._machines: list[_Machine] = []
+        self._waiting: dict[JobRequest, asyncio.Future[_Machine]] = {}
+        self._background: set[asyncio.Task[Any]] = set()
         self._opening: asyncio.Task[None] | None = None
-
-    @property
-    def plan(self) -> tuple[tuple[ConnectionOptions, ...], int]:
-        """The connections to the machines, and how many jobs each is given at a time."""
-        return self._connections, self._jobs_per_machine
+        self._is_closed = False
 
     @property
     def capabilities(self) -> Capabilities:
         """What every machine of the pool can do; known once it is open."""
-        machines = self._scheduler.machines
-        if not machines:
+        if not self._machines:
             raise LocalProtocolError("the pool is not open yet", hint="write async with")
-        return common_capabilities([machine.load.capabilities for machine in machines])
+        return common_capabilities([machine.load.capabilities for machine in self._machines])
 
     @property
     def machines(self) -> dict[str, bool]:
         """Target of each machine, and whether it is in service."""
         return {
             f"{number}: {machine}": machine.load.is_in_service
-            for number, machine in enumerate(self._scheduler.machines)
+            for number, machine in enumerate(self._machines)
         }
 
     async def open(self) -> Self:
         """Connect to all machines; ``async with`` does it."""
         if self._opening is None:
-            self._opening = asyncio.get_running_loop().create_task(self._scheduler.open())
+            self._opening = asyncio.get_running_loop().create_task(self._open())
         await asyncio.shield(self._opening)
         return self
 
@@ -135,7 +168,7 @@ class AsyncDevicePool:
         try:
             async with asyncio.timeout(timeout_s):
                 await self.open()
-                return await self._scheduler.sample(JobRequest(model, schedule, options))
+                return await self._run(JobRequest(model, schedule, options))
         except TimeoutError as error:
             if isinstance(error, JobTimeoutError) or type(error) is not TimeoutError:
                 raise
@@ -173,7 +206,18 @@ class AsyncDevicePool:
 
     async def close(self) -> None:
         """Close all sessions; jobs that still run are cancelled. Twice is no mistake."""
-        await self._scheduler.close()
+        self._is_closed = True
+        for machine in self._waiting.values():
+            if not machine.done():
+                machine.set_exception(closed_error())
+        for task in self._background:
+            task.cancel()
+        alive = [machine for machine in self._machines if machine.load.is_alive]
+        attempts = [attempt for machine in alive for attempt in machine.attempts]
+        for attempt in attempts:
+            attempt.cancel()
+        await asyncio.gather(*attempts, *self._background, return_exceptions=True)
+        await asyncio.gather(*(m.session.close() for m in alive), return_exceptions=True)
 
     async def __aenter__(self) -> Self:
         return await self.open()
@@ -182,21 +226,223 @@ class AsyncDevicePool:
         await self.close()
 
     def __reduce__(self) -> tuple[object, ...]:
-        return partial(AsyncDevicePool, jobs_per_machine=self._jobs_per_machine), (
-            self._connections,
-        )
+        return partial(AsyncDevicePool, jobs_per_machine=self.jobs_per_machine), (self.connections,)
+
+    async def _open(self) -> None:
+        """Open a session with every machine; all must be there."""
+        opened = (AsyncSession(options).open() for options in self.connections)
+        outcomes = await asyncio.gather(*opened, return_exceptions=True)
+        sessions = [outcome for outcome in outcomes if isinstance(outcome, AsyncSession)]
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException):
+                await asyncio.gather(*(session.close() for session in sessions))
+                raise outcome
+        for options, session, server in zip(self.connections, sessions, self._servers, strict=True):
+            load = Load(session.capabilities, self.jobs_per_machine)
+            machine = _Machine(options, session, load, server)
+            self._machines.append(machine)
+            self._spawn(self._poll(machine))
+        if any(self._servers):
+            self._spawn(self._poll_processes())
+
+    # ---- jobs -----------------------------------------------------------------------------------
+
+    async def _run(self, request: JobRequest) -> SampleSet:
+        """Run a job on the machine that suits it best, and on another one if that is lost."""
+        tries = 0
+        while True:
+            machine = await self._assign(request)
+            try:
+                return await self._attempt(machine, request)
+            except CimError as error:
+                if isinstance(error, UNAVAILABLE):
+                    await self._check_availability(machine)
+                if machine.load.is_in_service:
+                    tries += 1
+                    await self._retry_or_raise(error, machine, request, tries)
+
+    async def _attempt(self, machine: _Machine, request: JobRequest) -> SampleSet:
+        loop = asyncio.get_running_loop()
+        began, load = loop.time(), machine.load
+        sample = machine.session.sample(request.model, request.schedule, **request.options)
+        attempt = loop.create_task(sample)
+        machine.attempts.add(attempt)
+        try:
+            samples = await asyncio.shield(attempt)
+        except asyncio.CancelledError:
+            if attempt.cancelled() and not load.is_in_service:
+                raise _lost(machine) from None  # ended because the machine is dead, or not ours
+            attempt.cancel()  # the caller is cancelled, and its job with it
+            raise
+        except TransportError as error:
+            if error.retryable or (isinstance(error, ClosedError) and not self._is_closed):
+                self._mark_lost(machine, error)
+            raise
+        else:
+            load.held.add(request.model)
+            load.took(loop.time() - began)
+            return samples
+        finally:
+            machine.attempts.discard(attempt)
+            load.in_flight -= 1
+            self._dispatch()
+
+    async def _retry_or_raise(
+        self, error: CimError, machine: _Machine, request: JobRequest, tries: int
+    ) -> None:
+        """Return where a job may be tried again; raise `error` where not."""
+        if isinstance(error, CapabilityError):
+            request.refusals[machine.load] = error
+            return
+        if not (error.retryable or isinstance(error, UNAVAILABLE)) or tries >= MOST_TRIES:
+            raise error
+        attempts = machine.options.retries.attempts()
+        pauses = [next(attempts).pause_s for _ in range(tries)]
+        await asyncio.sleep(max(min(pauses[-1], machine.options.timeout_s), error.retry_after_s))
+
+    async def _assign(self, request: JobRequest) -> _Machine:
+        """Wait for a machine that takes the job."""
+        if self._is_closed:
+            raise closed_error()
+        found = self._waiting[request] = asyncio.get_running_loop().create_future()
+        self._dispatch()
+        try:
+            return await found
+        except asyncio.CancelledError:
+            if found.done() and not found.cancelled() and not found.exception():
+                found.result().load.in_flight -= 1  # assigned, and nobody is there to take it
+                self._dispatch()
+            raise
+        finally:
+            self._waiting.pop(request, None)
+
+    def _dispatch(self) -> None:
+        """Give waiting jobs to free machines; what goes wrong here is the outcome of them all."""
+        try:
+            self._refuse_hopeless()
+            self._match()
+        except Exception as error:  # noqa: BLE001  else they would wait for ever
+            for machine in self._unassigned().values():
+                machine.set_exception(error)
+
+    def _unassigned(self) -> dict[JobRequest, asyncio.Future[_Machine]]:
+        return {job: machine for job, machine in self._waiting.items() if not machine.done()}
+
+    def _match(self) -> None:
+        waiting = self._unassigned()
+        machines = {machine.load: machine for machine in self._machines}
+        while pair := next_pair(list(waiting), list(machines)):
+            request, load = pair
+            load.in_flight += 1
+            waiting.pop(request).set_result(machines[load])
+
+    def _refuse_hopeless(self) -> None:
+        """Tell the jobs for which no machine is left."""
+        loads = [machine.load for machine in self._machines if machine.load.is_alive]
+        for request, machine in self._unassigned().items():
+            misfits = [error for load in loads if (error := misfit(request, load)) is not None]
+            if not loads:
+                machine.set_exception(_none_left(self._machines))
+            elif len(misfits) == len(loads):
+                machine.set_exception(misfits[0])
+
+    # ---- availability ---------------------------------------------------------------------------
+
+    def _mark_lost(self, machine: _Machine, error: CimError) -> None:
+        """Take a machine out of service, and its jobs from it."""
+        if not machine.load.is_alive or self._is_closed:
+            return
+        machine.load.is_alive, machine.error = False, error
+        for attempt in machine.attempts:
+            attempt.cancel()
+        self._spawn(machine.session.drop())
+        if machine.server is None and machine.options.is_endpoint:
+            self._spawn(self._reconnect(machine))
+        self._dispatch()
+
+    async def _reconnect(self, machine: _Machine) -> None:
+        """Try to reach a machine that was lost, and put it in service again."""
+        pause_s = RECONNECT_S
+        while not self._is_closed:
+            await asyncio.sleep(pause_s)
+            session = AsyncSession(machine.options)
+            try:
+                await session.open()
+            except Exception as error:  # noqa: BLE001  whatever it is, it may pass
+                log.info("the machine %s is still lost: %s", machine, error)
+                await session.drop()
+                pause_s = min(2 * pause_s, LONGEST_RECONNECT_S)
+                continue
+            machine.session = session
+            machine.load = Load(session.capabilities, self.jobs_per_machine)
+            self._dispatch()
+            return
+
+    async def _poll(self, machine: _Machine) -> None:
+        """Check a machine; one that cannot be checked is lost, and its jobs go to others."""
+        while not self._is_closed:
+            await asyncio.sleep(POLL_S)
+            if not machine.load.is_alive:
+                continue
+            try:
+                await self._check_availability(machine)
+            except Exception as error:
+                log.exception("the machine %s cannot be checked", machine)
+                self._mark_lost(machine, NoMachineError(f"{machine} cannot be checked: {error!r}"))
+
+    async def _check_availability(self, machine: _Machine) -> None:
+        """Ask whether a machine may be used; where it may not its jobs go to the others."""
+        load = machine.load
+        try:
+            blocked = unavailability(await machine.session.status(), machine.options.epoch)
+        except CimError as error:
+            if isinstance(error, TransportError) and error.retryable:
+                self._mark_lost(machine, error)
+            return
+        if blocked == load.blocked:
+            return
+        load.blocked = blocked
+        if any(other.load.is_in_service for other in self._machines):
+            for attempt in machine.attempts if blocked else ():
+                attempt.cancel()
+        self._dispatch()
+
+    async def _poll_processes(self) -> None:
+        """Notice at once when a process of our own is gone."""
+        while True:
+            await asyncio.sleep(PROCESS_POLL_S)
+            for machine in self._machines:
+                server = machine.server
+                if server is not None and server.process.poll() is not None:
+                    self._mark_lost(machine, _lost(machine))
+
+    def _spawn(self, work: Coroutine[Any, Any, Any]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+
+def _lost(machine: _Machine) -> NoMachineError:
+    return NoMachineError(f"the machine {machine} is gone", endpoint=str(machine))
+
+
+def _none_left(machines: list[_Machine]) -> NoMachineError:
+    reasons = "; ".join(f"{machine}: {machine.error}" for machine in machines[:4])
+    return NoMachineError(
+        f"no machine of {len(machines)} is left: {reasons}",
+        hint="start them again; those with an endpoint are tried again every few seconds",
+    )
+
+
+def closed_error() -> ClosedError:
+    """Return the error of a pool that is used after its end."""
+    return ClosedError("the pool is closed", hint="open another one")
 
 
 def each(
     models: Iterable[IsingModel], seeds: Iterable[int] | None, options: Mapping[str, Any]
 ) -> Iterator[tuple[IsingModel, Any]]:
-    """Yield models with the options of each.
-
-    Raises
-    ------
-    ValueError
-        There are more models than seeds, or the other way.
-    """
+    """Yield models with the options of each; `ValueError` where there are not as many seeds."""
     if seeds is None:
         return ((model, options) for model in models)
     pairs = zip(models, seeds, strict=True)

@@ -12,15 +12,14 @@ import time
 import weakref
 from contextlib import suppress
 from functools import partial, wraps
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar
 
-from cim_hal.client.access import keys_for
 from cim_hal.client.interrupts import Interrupt, observing
 from cim_hal.client.job import Job
 from cim_hal.client.session import Session, connection_options, open_transport
-from cim_hal.client.transport.local import LocalTransport
-from cim_hal.client.workers import Workers
-from cim_hal.errors import ClosedError, LocalProtocolError, TargetError
+from cim_hal.client.transport.base import closed_error
+from cim_hal.errors import LocalProtocolError, TargetError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
@@ -38,9 +37,64 @@ __all__ = ["AsyncJob", "AsyncLease", "AsyncSession", "open_device_async"]
 
 CANCEL_S = 2.0  # that a closing session waits for calls that were cancelled
 END_S = 5.0  # and for its threads, which have nothing to wait for any more
+IDLE_S = 5.0  # a thread that had nothing to do for so long ends
 
 T = TypeVar("T")
 P = ParamSpec("P")
+
+
+class _Workers:
+    """Runs each call in a thread at once; a thread that is idle takes the next call.
+
+    Unlike those of `concurrent.futures` the threads are daemons: a process whose calls still wait
+    can end. `submit` belongs to one thread.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._calls: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._idle = threading.Semaphore(0)
+        self._threads: list[threading.Thread] = []
+
+    def submit(self, call: Callable[[], None]) -> None:
+        """Run `call`, which raises nothing, in a thread."""
+        self._calls.put(call)
+        if self._idle.acquire(blocking=False):
+            return
+        self._threads = [thread for thread in self._threads if thread.is_alive()]
+        thread = threading.Thread(
+            target=_work, args=(self._calls, self._idle), name=self._name, daemon=True
+        )
+        thread.start()
+        self._threads.append(thread)
+
+    def close(self, timeout_s: float) -> None:
+        """Wait for the calls that run, and end all threads; for another thread to call.
+
+        A thread whose call has not ended after `timeout_s` ends with its call.
+        """
+        for _ in self._threads:
+            self._calls.put(None)
+        deadline = time.monotonic() + timeout_s
+        for thread in self._threads:
+            if thread is not threading.current_thread():
+                thread.join(max(deadline - time.monotonic(), 0.0))
+
+
+def _work(calls: SimpleQueue[Callable[[], None] | None], idle: threading.Semaphore) -> None:
+    """Run calls until None comes, or none for `IDLE_S`; knows the queue, not the owner."""
+    while True:
+        try:
+            call = calls.get(timeout=IDLE_S)
+        except Empty:
+            if idle.acquire(blocking=False):
+                return
+            continue  # a call is on its way to this thread
+        if call is None:
+            return
+        call()
+        del call  # else it keeps what it refers to until the next
+        idle.release()
 
 
 class _Calls:
@@ -49,7 +103,7 @@ class _Calls:
     def __init__(self, session: Session) -> None:
         self._session = session
         self.runner = session._runner  # noqa: SLF001  two faces of one session
-        self._workers = Workers("cim-hal call")
+        self._workers = _Workers("cim-hal call")
         self._loop: asyncio.AbstractEventLoop | None = None
         self._cancelled: list[threading.Event] = []
         self._is_closed = False
@@ -130,7 +184,7 @@ class _Calls:
                 "the session belongs to another event loop", hint="open one in each loop"
             )
         if self._is_closed:
-            raise ClosedError("the session is closed", hint="open another one")
+            raise closed_error()
         self._loop = loop
         return loop
 
@@ -380,18 +434,11 @@ def open_device_async(target: str | Driver, **options: Unpack[ConnectionKeywords
 
 
 def _open_shared(options: ConnectionOptions) -> Transport:
-    """Return a transport with one connection for all threads."""
-    if options.is_endpoint:
-        from cim_hal.client.transport.shared import SharedZmqTransport  # zmq is slow to import
-
-        endpoint = str(options.target)
-        return SharedZmqTransport(
-            endpoint, keys=keys_for(endpoint, options.key, options.server_key)
-        )
-    local = open_transport(options)
-    if not isinstance(local, LocalTransport):
+    """Return a transport whose callers are woken when their tasks are cancelled."""
+    transport = open_transport(options, shared=True)
+    if not getattr(transport, "is_interruptible", False):
         raise TargetError(
-            f"a {type(local).__name__} does not work in an event loop",
+            f"a {type(transport).__name__} does not work in an event loop",
             hint="pass a name, an endpoint such as tcp://host:port, or a Driver",
         )
-    return local
+    return transport

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import secrets
 from typing import TYPE_CHECKING
 
@@ -36,11 +35,9 @@ POLL_S = 10.0
 class InstrumentMethods(SessionPart):
     """The methods of a session for telemetry and calibrations."""
 
-    @blocking
-    def telemetry(self, *, timeout_s: float | None = None) -> Steps[DeviceStatus]:
+    def telemetry(self, *, timeout_s: float | None = None) -> DeviceStatus:
         """Ask for the state of the machine and its driver: newest telemetry, calibration."""
-        deadline = self._client.deadline(timeout_s)
-        return (yield from self._client.ask(AskDevice(), DeviceStatus, deadline=deadline))
+        return self._ask(AskDevice(), DeviceStatus, timeout_s)
 
     @blocking
     def history(self, *, after: int = 0, timeout_s: float | None = None) -> Steps[History]:
@@ -62,10 +59,9 @@ class InstrumentMethods(SessionPart):
             telemetry += part.telemetry
         return History(telemetry=telemetry, first=first, newest=part.newest)
 
-    @blocking
     def calibration(
         self, fingerprint: str | None = None, *, timeout_s: float | None = None
-    ) -> Steps[CalibrationRecord]:
+    ) -> CalibrationRecord:
         """Ask for a calibration, for instance the one that a record names.
 
         Parameters
@@ -78,7 +74,7 @@ class InstrumentMethods(SessionPart):
         UnknownReferenceError
             There is none.
         """
-        return (yield from self._calibration(fingerprint, self._client.deadline(timeout_s)))
+        return self._ask(GetCalibration(fingerprint=fingerprint), CalibrationRecord, timeout_s)
 
     @blocking
     def calibrations(
@@ -118,18 +114,19 @@ class InstrumentMethods(SessionPart):
             return self._run(self._calibrate(key, timeout_s))
         except (KeyboardInterrupt, CallCancelledError):
             with observing(None):
-                self._run(self._cancel_calibration(key))
+                self._ask(CancelCalibration(key=key), CalibrationState)
             raise
 
     def _calibrate(self, key: str, timeout_s: float | None) -> Steps[CalibrationRecord]:
         try:
             state = yield from self._wait_for_calibration(key, timeout_s)
         except JobTimeoutError:
-            yield from self._cancel_calibration(key)
+            yield from self._client.ask(CancelCalibration(key=key), CalibrationState)
             raise
         if state.error is not None:
             raise as_error(state.error)
-        return (yield from self._calibration(state.fingerprint, math.inf))
+        get = GetCalibration(fingerprint=state.fingerprint)
+        return (yield from self._client.ask(get, CalibrationRecord))
 
     def _wait_for_calibration(self, key: str, timeout_s: float | None) -> Steps[CalibrationState]:
         deadline = self._client.deadline(timeout_s)
@@ -141,10 +138,3 @@ class InstrumentMethods(SessionPart):
                 return state
             if poll_s <= 0:
                 raise JobTimeoutError(f"the calibration was not done within {timeout_s:g} s")
-
-    def _cancel_calibration(self, key: str) -> Steps[CalibrationState]:
-        return (yield from self._client.ask(CancelCalibration(key=key), CalibrationState))
-
-    def _calibration(self, fingerprint: str | None, deadline: float) -> Steps[CalibrationRecord]:
-        get = GetCalibration(fingerprint=fingerprint)
-        return (yield from self._client.ask(get, CalibrationRecord, deadline=deadline))

@@ -6,9 +6,9 @@ import math
 from contextlib import closing
 from typing import TYPE_CHECKING, TypeVar
 
-from cim_hal.client.messages import as_integer
+from cim_hal.client.options import as_integer
 from cim_hal.client.requests import checked
-from cim_hal.client.results import check_model, fetch_rows, fetch_trace, samples_of
+from cim_hal.client.results import fetch_rows, fetch_trace, samples_of
 from cim_hal.client.runner import blocking
 from cim_hal.client.steps import Receive, Sleep, Subscribe
 from cim_hal.errors import CimError, JobTimeoutError, ModelError, TransportError
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from cim_hal.model.sampleset import SampleSet
     from cim_hal.protocol.wire.messages import Progress
 
-__all__ = ["Job", "JobUpdates", "ResultBatches"]
+__all__ = ["Job", "JobUpdates"]
 
 T = TypeVar("T")
 
@@ -110,10 +110,17 @@ class Job:
         JobTimeoutError, JobCancelledError, DeviceError, TransportError
             As of `result`, after all runs that were finished before have been yielded.
         """
-        with closing(
-            ResultBatches(self, self._client, check_model(self._model), first, timeout_s)
-        ) as batches:
-            while (samples := self._run_or_cancel(batches.next())) is not None:
+        first, n_runs = as_integer("first", first), -1
+        if first < 0:
+            raise ModelError(f"first = {first}", hint="the first run has the number 0")
+        model, deadline = self._known_model(), self._client.deadline(timeout_s)
+        with closing(JobUpdates(self, self._client, timeout_s)) as updates:
+            while True:
+                steps = self._next_batch(updates, model, first, n_runs, deadline)
+                if (batch := self._run_or_cancel(steps)) is None:
+                    return
+                samples, n_runs = batch
+                first += len(samples)
                 yield samples
 
     @blocking
@@ -186,11 +193,19 @@ class Job:
         raise _still(self.status, timeout_s)
 
     def _fetch(self, deadline: float) -> Steps[SampleSet]:
-        model, trace = check_model(self._model), None
+        model, trace = self._known_model(), None
         rows = yield from fetch_rows(self._client, self.id, deadline)
         if self._has_trace:
             trace = yield from fetch_trace(self._client, self.id, model.n_spins, deadline)
         return samples_of(rows, model, trace)
+
+    def _known_model(self) -> IsingModel:
+        if self._model is None:
+            raise ModelError(
+                "energies are those of the model, and the job was found without it",
+                hint="pass the model that was submitted: session.job(id, model)",
+            )
+        return self._model
 
     def _cancel_if_possible(self) -> Steps[None]:
         try:
@@ -219,6 +234,31 @@ class Job:
             self.status = yield from asked
         return self.status
 
+    def _next_batch(
+        self, updates: JobUpdates, model: IsingModel, first: int, n_runs: int, deadline: float
+    ) -> Steps[tuple[SampleSet, int] | None]:
+        """Wait for runs from `first` on; return all there are, and the `n_runs` of the job.
+
+        None if there will be no more.
+
+        Raises
+        ------
+        CimError
+            Why the job was not done; the runs it finished have been returned before.
+        """
+        status = self.status
+        while status.ready <= first:
+            if status.error is not None:
+                raise as_error(status.error)
+            if status.gone and first != n_runs:
+                break  # the error of the server says why it has no more
+            if status.state in TERMINAL:
+                return None
+            status = (yield from updates.next()) or self.status
+        ready = max(status.ready, first + 1)
+        rows = yield from fetch_rows(self._client, self.id, deadline, first=first, ready=ready)
+        return samples_of(rows, model), rows.batch.n_runs
+
     def _run(self, steps: Steps[T]) -> T:
         return self._session._run(steps)  # noqa: SLF001
 
@@ -235,13 +275,6 @@ class JobUpdates:
 
     Events come while a wait for the end is under way, and nothing depends on them: the answer to
     the wait has the status too, and so has the server when it is asked after a stream broke.
-
-    Parameters
-    ----------
-    job : Job
-    client : RequestClient
-    timeout_s : float or None
-        How long to watch; without limit if None.
     """
 
     def __init__(self, job: Job, client: RequestClient, timeout_s: float | None) -> None:
@@ -312,78 +345,6 @@ class JobUpdates:
     def _wait(self, timeout_s: float, *, events: bool = False) -> WaitJob:
         since = max(self._seen, 0) if events else 0  # without: an answer at once
         return WaitJob(job=self._job.id, timeout_s=timeout_s, since=since, events=events)
-
-
-class ResultBatches:
-    """The runs of one job in their order, fetched by number: none is lost or comes twice.
-
-    Parameters
-    ----------
-    job : Job
-    client : RequestClient
-    model : IsingModel
-    first : int
-        Number of the first run to fetch.
-    timeout_s : float or None
-        How long to wait for the last one; without limit if None.
-
-    Raises
-    ------
-    ModelError
-        `first` is no number of a run.
-    """
-
-    def __init__(
-        self,
-        job: Job,
-        client: RequestClient,
-        model: IsingModel,
-        first: int,
-        timeout_s: float | None,
-    ) -> None:
-        self._first = as_integer("first", first)
-        if self._first < 0:
-            raise ModelError(f"first = {first}", hint="the first run has the number 0")
-        self._job = job
-        self._client = client
-        self._model = model
-        self._updates = JobUpdates(job, client, timeout_s)
-        self._deadline = client.deadline(timeout_s)
-        self._n_runs: int | None = None
-
-    def next(self) -> Steps[SampleSet | None]:
-        """Wait for more runs and return all there are; None if there will be no more.
-
-        Raises
-        ------
-        CimError
-            Why the job was not done; the runs it finished have been returned before.
-        """
-        status = self._job.status
-        while status.ready <= self._first:
-            if status.state in TERMINAL:
-                return (yield from self._end(status))
-            status = (yield from self._updates.next()) or self._job.status
-        return (yield from self._fetch(status.ready))
-
-    def close(self) -> None:
-        """Receive no more."""
-        self._updates.close()
-
-    def _fetch(self, ready: int) -> Steps[SampleSet]:
-        rows = yield from fetch_rows(
-            self._client, self._job.id, self._deadline, first=self._first, ready=ready
-        )
-        self._first += rows.n_runs
-        self._n_runs = rows.batch.n_runs
-        return samples_of(rows, self._model)
-
-    def _end(self, status: JobStatus) -> Steps[SampleSet | None]:
-        if status.error is not None:
-            raise as_error(status.error)
-        if status.gone and self._first != self._n_runs:
-            return (yield from self._fetch(self._first + 1))  # the server's error says why not
-        return None
 
 
 def _still(status: JobStatus, timeout_s: float | None) -> JobTimeoutError:

@@ -9,8 +9,8 @@ import weakref
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
-from cim_hal.client.messages import checked
-from cim_hal.client.runner import SessionPart, blocking
+from cim_hal.client.options import checked
+from cim_hal.client.runner import SessionPart
 from cim_hal.client.steps import Sleep
 from cim_hal.errors import (
     ClosedError,
@@ -80,13 +80,11 @@ class LockMethods(SessionPart):
         state = self._run(_acquire(self._client, request, wait_s))
         return Lease(state, self._client, self._runner)
 
-    @blocking
-    def lock_info(self) -> Steps[LockState]:
+    def lock_info(self) -> LockState:
         """Ask who has locked the machine."""
-        return (yield from self._client.ask(LockInfo(), LockState))
+        return self._ask(LockInfo(), LockState)
 
-    @blocking
-    def break_lock(self, epoch: int) -> Steps[LockState]:
+    def break_lock(self, epoch: int) -> LockState:
         """End a lock, by its epoch: one of the same user, or anybody's with the role admin.
 
         Raises
@@ -96,24 +94,21 @@ class LockMethods(SessionPart):
         PermissionDeniedError
             It is another user's.
         """
-        return (yield from self._client.ask(checked(UnlockDevice, breaks=epoch), LockState))
+        return self._ask(checked(UnlockDevice, breaks=epoch), LockState)
 
-    @blocking
-    def estop(self, reason: str = "") -> Steps[SafetyState]:
+    def estop(self, reason: str = "") -> SafetyState:
         """Stop the machine, whoever uses it: an emergency stop; needs the role operator.
 
         The job that runs ends with `EmergencyStopError`, all outputs are switched off, and nothing
         starts until `reset`.
         """
-        return (yield from self._client.ask(checked(EmergencyStop, reason=reason), SafetyState))
+        return self._ask(checked(EmergencyStop, reason=reason), SafetyState)
 
-    @blocking
-    def safety(self) -> Steps[SafetyState]:
+    def safety(self) -> SafetyState:
         """Ask whether the machine is stopped, by whom and why."""
-        return (yield from self._client.ask(SafetyInfo(), SafetyState))
+        return self._ask(SafetyInfo(), SafetyState)
 
-    @blocking
-    def reset(self, stop: int) -> Steps[SafetyState]:
+    def reset(self, stop: int) -> SafetyState:
         """End an emergency stop, by its number; needs the role operator.
 
         Raises
@@ -121,7 +116,7 @@ class LockMethods(SessionPart):
         ConflictError
             The machine was stopped again since.
         """
-        return (yield from self._client.ask(checked(ResetDevice, stop=stop), SafetyState))
+        return self._ask(checked(ResetDevice, stop=stop), SafetyState)
 
 
 class Lease:

@@ -9,11 +9,12 @@ import threading
 import weakref
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from cim_hal.client.async_pool import JOBS_PER_MACHINE, AsyncDevicePool, each
+from cim_hal.client.async_pool import JOBS_PER_MACHINE, AsyncDevicePool, closed_error, each
 from cim_hal.client.spawn import spawn_server
-from cim_hal.errors import ClosedError, LocalProtocolError, ModelError
+from cim_hal.errors import LocalProtocolError, ModelError
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterable, Iterator, Sequence
@@ -223,7 +224,8 @@ class DevicePool:
         self.close()
 
     def __reduce__(self) -> tuple[object, ...]:
-        return _arrived, (self._pool,)
+        again = partial(DevicePool, jobs_per_machine=self._pool.jobs_per_machine, connect=False)
+        return again, (self._pool.connections,)
 
     def _call(self, work: Coroutine[Any, Any, T]) -> Future[T]:
         try:
@@ -240,19 +242,13 @@ class DevicePool:
                 hint="open a pool in the child process",
             )
         if not self._end.alive:
-            raise ClosedError("the pool is closed", hint="open another one")
+            raise closed_error()
 
 
 def _processors() -> int:
     if hasattr(os, "sched_getaffinity"):  # Linux
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def _arrived(pool: AsyncDevicePool) -> DevicePool:
-    """Return a pool that connects at its first use."""
-    connections, jobs_per_machine = pool.plan
-    return DevicePool(connections, jobs_per_machine=jobs_per_machine, connect=False)
 
 
 def _in_order(jobs: list[Future[SampleSet]]) -> Iterator[SampleSet]:

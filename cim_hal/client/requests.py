@@ -6,9 +6,8 @@ import math
 import secrets
 import time
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack
 
-from cim_hal.client.options import Retries
 from cim_hal.client.steps import Exchange, Exclusive, Pipeline, Sleep
 from cim_hal.errors import (
     CimError,
@@ -28,52 +27,65 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from cim_hal.client.options import Retries
     from cim_hal.client.steps import Steps
 
-__all__ = ["RequestClient", "checked"]
+__all__ = ["RequestClient", "Times", "checked"]
 
 Answer = TypeVar("Answer", bound="Message")
 
 BYE_S = 1.0
 
 
+class Times(TypedDict, total=False):
+    """How long a request may take.
+
+    Attributes
+    ----------
+    poll_s : float
+        How long the server holds back its answer, as it was asked to.
+    work_s : float
+        How long it may work on the answer, as long as it answers to a ping meanwhile.
+    deadline : float
+        When to give up, on the clock; the time of an answer ends it too.
+    to_end : bool
+        Whether a call that is cancelled goes on until it is known what the server has done
+        with the request, up to the same deadline.
+    """
+
+    poll_s: float
+    work_s: float
+    deadline: float
+    to_end: bool
+
+
 class RequestClient:
     """Sends requests to one server and raises the errors that it answers with.
 
     If the server has forgotten the session, or was restarted, a new session is opened. A request
-    is sent again, with the same id, after an error that is `retryable`, up to its deadline.
-
-    Parameters
-    ----------
-    timeout_s : float
-        How long the server may take for an answer.
-    retries : Retries
-    clock : callable
-        Seconds of a clock that only grows.
+    is sent again, with the same id, after an error that is `retryable`, up to its deadline. The
+    server may take `timeout_s` for an answer, on a `clock` that only grows.
 
     Attributes
     ----------
     epoch : int
         That of the lock this session holds, or thinks it holds; its messages carry it.
+    welcome : Welcome, optional
+        What the server said to the latest hello.
     """
 
     def __init__(
         self,
         *,
         timeout_s: float,
-        retries: Retries | None = None,
+        retries: Retries,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.timeout_s = timeout_s
         self.clock = clock
-        self.retries = retries or Retries()
+        self.retries = retries
         self.epoch = 0
-        self._welcome: Welcome | None = None
-
-    @property
-    def welcome(self) -> Welcome | None:
-        """What the server said to the latest hello; None before it."""
-        return self._welcome
+        self.welcome: Welcome | None = None
 
     def deadline(self, timeout_s: float | None) -> float:
         """Return when a call that begins now must end; infinity where `timeout_s` is None."""
@@ -85,58 +97,30 @@ class RequestClient:
 
     def hello(self, deadline: float = math.inf) -> Steps[Welcome]:
         """Open a session unless one is open."""
-        if self._welcome is None:
+        if self.welcome is None:
             yield self._turn(None, deadline)
-        assert self._welcome is not None  # noqa: S101  our own doing, one line above
-        return self._welcome
+        assert self.welcome is not None  # noqa: S101  our own doing, one line above
+        return self.welcome
 
-    def ask(
-        self,
-        body: Message,
-        *expected: type[Answer],
-        poll_s: float = 0.0,
-        work_s: float = 0.0,
-        deadline: float = math.inf,
-        to_end: bool = False,
-    ) -> Steps[Answer]:
+    def ask(self, body: Message, *expected: type[Answer], **times: Unpack[Times]) -> Steps[Answer]:
         """Send a request and return its answer; see `ask_packet`."""
-        times = {"poll_s": poll_s, "work_s": work_s, "deadline": deadline}
-        return (yield from self.ask_packet(body, *expected, **times, to_end=to_end))[0]
+        return (yield from self.ask_packet(body, *expected, **times))[0]
 
     def ask_packet(
-        self,
-        body: Message,
-        *expected: type[Answer],
-        poll_s: float = 0.0,
-        work_s: float = 0.0,
-        deadline: float = math.inf,
-        to_end: bool = False,
+        self, body: Message, *expected: type[Answer], **times: Unpack[Times]
     ) -> Steps[tuple[Answer, tuple[NDArray[Any], ...]]]:
-        """Send a request and return its answer with the arrays that came with it.
-
-        Parameters
-        ----------
-        poll_s : float
-            How long the server holds back its answer, as it was asked to.
-        work_s : float
-            How long it may work on the answer, as long as it answers to a ping meanwhile.
-        deadline : float
-            When to give up, on the clock; the time of an answer ends it too.
-        to_end : bool
-            Whether a call that is cancelled goes on until it is known what the server has done
-            with the request, up to the same deadline.
-        """
-        times = {"poll_s": poll_s, "work_s": work_s, "deadline": deadline}
+        """Send a request and return its answer with the arrays that came with it."""
+        deadline = times.get("deadline", math.inf)
         welcome = yield from self.hello(deadline)
         packet = self.packet(body, welcome)
         try:
-            reply = yield from self._asked(packet, **times, to_end=to_end)
+            reply = yield from self._asked(packet, **times)
         except UnknownReferenceError as error:
             if error.details.get("kind") != "session":
                 raise
             yield self._turn(welcome, deadline)
             packet = self.packet(body, (yield from self.hello(deadline)))
-            reply = yield from self._asked(packet, **times, to_end=to_end)
+            reply = yield from self._asked(packet, **times)
         return checked(reply, expected), reply.buffers
 
     def send_all(
@@ -170,9 +154,9 @@ class RequestClient:
 
     def bye(self) -> Steps[None]:
         """End the session if the server can still be told."""
-        if self._welcome is None:
+        if self.welcome is None:
             return
-        packet = self.packet(Bye(), self._welcome)
+        packet = self.packet(Bye(), self.welcome)
         try:
             yield Exchange(packet, min(self.timeout_s, BYE_S))
         except CimError:
@@ -183,11 +167,11 @@ class RequestClient:
         return Exclusive(self._hello(stale, deadline), timeout_s)
 
     def _hello(self, stale: Welcome | None, deadline: float) -> Steps[None]:
-        if self._welcome is not stale:
+        if self.welcome is not stale:
             return  # another thread has sent it meanwhile
         hello = Hello(protocols=(OLDEST, NEWEST), client=f"cim-hal {version('cim-hal')}")
         packet = Packet(Kind.REQUEST, secrets.token_bytes(ID_BYTES), hello)
-        self._welcome = checked((yield from self._asked(packet, deadline=deadline)), (Welcome,))
+        self.welcome = checked((yield from self._asked(packet, deadline=deadline)), (Welcome,))
 
     def _asked(
         self,
@@ -195,7 +179,7 @@ class RequestClient:
         *,
         poll_s: float = 0.0,
         work_s: float = 0.0,
-        deadline: float,
+        deadline: float = math.inf,
         to_end: bool = False,
     ) -> Steps[Packet]:
         """Send a request until there is a reply, and raise the fault that it may be."""
@@ -216,8 +200,8 @@ class RequestClient:
 
     def _check_life(self, deadline: float) -> Steps[None]:
         """Raise where the server does not answer a ping in the time of an answer."""
-        if self._welcome is not None:
-            yield from self._asked(self.packet(Ping(), self._welcome), deadline=deadline)
+        if self.welcome is not None:
+            yield from self._asked(self.packet(Ping(), self.welcome), deadline=deadline)
 
     def packet(self, body: Message, welcome: Welcome, *buffers: NDArray[Any]) -> Packet:
         """Return a new request of the session that `welcome` opened."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cim_hal.errors import ModelError, RemoteProtocolError
+from cim_hal.errors import RemoteProtocolError
 from cim_hal.model.sampleset import SampleSet, Trace
 from cim_hal.model.schedule import MAX_TRACE_BYTES
 from cim_hal.protocol.wire.messages import FetchResult, FetchTrace, ResultBatch, TraceBatch
@@ -20,22 +20,14 @@ if TYPE_CHECKING:
     from cim_hal.client.steps import Steps
     from cim_hal.model.ising import IsingModel
 
-__all__ = ["ResultRows", "check_model", "fetch_rows", "fetch_trace", "samples_of"]
+__all__ = ["ResultRows", "fetch_rows", "fetch_trace", "samples_of"]
 
 
 @dataclass(frozen=True, eq=False)
 class ResultRows:
-    """ResultRows of one result.
+    """Rows of one result, each part as it came: packed spins, and amplitudes if there are any."""
 
-    Attributes
-    ----------
-    batch : ResultBatch
-        The message that came with the last of them.
-    parts : list of tuple of arrays
-        Packed spins and, where the machine reports them, amplitudes; one tuple for each message.
-    """
-
-    batch: ResultBatch
+    batch: ResultBatch  # the last of them
     parts: list[tuple[NDArray[np.generic], ...]]
 
     @property
@@ -64,16 +56,6 @@ def fetch_rows(
         parts.append(buffers)
         if first >= (batch.n_runs if ready is None else ready):
             return ResultRows(batch, parts)
-
-
-def check_model(model: IsingModel | None) -> IsingModel:
-    """Return the model, or raise `ModelError` where there is none."""
-    if model is None:
-        raise ModelError(
-            "energies are those of the model, and the job was found without it",
-            hint="pass the model that was submitted: session.job(id, model)",
-        )
-    return model
 
 
 def fetch_trace(client: RequestClient, job: str, n_spins: int, deadline: float) -> Steps[Trace]:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from cim_hal.client.options import SampleKeywords
     from cim_hal.model.ising import IsingModel
     from cim_hal.model.schedule import PumpSchedule
+    from cim_hal.protocol.wire.messages import StatusReport
 
 __all__ = [
     "JobRequest",
@@ -29,6 +30,7 @@ __all__ = [
     "common_capabilities",
     "misfit",
     "next_pair",
+    "unavailability",
 ]
 
 LOOKAHEAD = 16  # jobs among which one is looked for whose couplings a free machine holds
@@ -38,31 +40,15 @@ MEMORY = 0.2  # weight of the newest job in the mean duration
 
 @dataclass(eq=False)
 class Load:
-    """What a pool knows of one of its machines.
-
-    Attributes
-    ----------
-    capabilities : Capabilities
-    slots : int
-        Jobs that it is given at most at a time.
-    in_flight : int
-        Jobs that it has.
-    job_s : float
-        Mean seconds of a job, the newest counting most.
-    held : set of IsingModel
-        Models that were sent to it.
-    is_alive : bool
-    blocked : str
-        Why it takes no jobs for now; empty where it does.
-    """
+    """What a pool knows of one of its machines."""
 
     capabilities: Capabilities
-    slots: int
-    in_flight: int = 0
-    job_s: float = 0.0
-    held: WeakSet[IsingModel] = field(default_factory=WeakSet)
+    slots: int  # jobs that it is given at most at a time
+    in_flight: int = 0  # jobs that it has
+    job_s: float = 0.0  # mean seconds of a job, the newest counting most
+    held: WeakSet[IsingModel] = field(default_factory=WeakSet)  # models that were sent to it
     is_alive: bool = True
-    blocked: str = ""
+    blocked: str = ""  # why it takes no jobs for now
 
     @property
     def is_in_service(self) -> bool:
@@ -87,31 +73,17 @@ class Load:
 
 @dataclass(eq=False)
 class JobRequest:
-    """A job that waits for a machine.
-
-    Attributes
-    ----------
-    passed : int
-        How often a later job went before it.
-    refusals : dict of Load to CapabilityError
-        Machines that refused it, and why.
-    """
+    """A job that waits for a machine."""
 
     model: IsingModel
     schedule: PumpSchedule | None
     options: SampleKeywords
-    passed: int = 0
-    refusals: dict[Load, CapabilityError] = field(default_factory=dict)
+    passed: int = 0  # how often a later job went before it
+    refusals: dict[Load, CapabilityError] = field(default_factory=dict)  # by machines, and why
 
 
 def check_fits(request: JobRequest, capabilities: Capabilities) -> None:
-    """Refuse a job that a machine cannot run.
-
-    Raises
-    ------
-    CapabilityError
-        It names what does not suffice.
-    """
+    """Raise the `CapabilityError` that names why a machine cannot run a job."""
     model, options = request.model, SampleOptions(**request.options)
     needs = model.n_spins + (bool(model.h.any()) and not capabilities.has_field)
     if needs > capabilities.max_spins:
@@ -214,3 +186,15 @@ def common_capabilities(machines: Sequence[Capabilities]) -> Capabilities:
 def _shared(first: Any, others: list[Any]) -> dict[str, Any]:
     missing = object()
     return {k: v for k, v in first.items() if all(o.get(k, missing) == v for o in others)}
+
+
+def unavailability(report: StatusReport, epoch: int) -> str:
+    """Return why a machine takes no jobs of a session with `epoch`; empty if it takes them."""
+    if report.stop is not None:
+        return f"{report.stop.by} stopped it"
+    if report.lock is not None and report.lock.epoch != epoch:
+        return f"{report.lock.holder} locked it"
+    telemetry = report.machine and report.machine.telemetry
+    if telemetry and telemetry.open_interlocks:
+        return f"{', '.join(telemetry.open_interlocks)}: open"
+    return ""

@@ -19,7 +19,8 @@ from cim_hal.client.steps import (
     Sleep,
     Subscribe,
 )
-from cim_hal.errors import CimError, ClosedError, LocalProtocolError, TransportTimeoutError
+from cim_hal.client.transport.base import closed_error
+from cim_hal.errors import CimError, LocalProtocolError, TransportTimeoutError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,11 +29,13 @@ if TYPE_CHECKING:
     from cim_hal.client.requests import RequestClient
     from cim_hal.client.steps import Step, Steps
     from cim_hal.client.transport.base import Transport
+    from cim_hal.protocol.wire.messages import Message
 
 __all__ = ["Runner", "Runs", "SessionPart", "blocking"]
 
 T = TypeVar("T")
 P = ParamSpec("P")
+Answer = TypeVar("Answer", bound="Message")
 
 
 class Runs(Protocol):
@@ -60,13 +63,7 @@ def blocking(method: Callable[Concatenate[S, P], Steps[T]]) -> Callable[Concaten
 
 
 class Runner:
-    """Carries out steps over a transport that it opens at the first use; any thread may call it.
-
-    Parameters
-    ----------
-    open_transport : callable
-        Returns the transport; the runner closes it.
-    """
+    """Carries out steps over a transport that it opens at the first use; any thread may call it."""
 
     def __init__(self, open_transport: Callable[[], Transport]) -> None:
         self._open = open_transport
@@ -101,7 +98,7 @@ class Runner:
         self.check_process()  # before any lock: a child may have inherited it locked
         with self._opening:
             if self._is_closed:
-                raise _closed()
+                raise closed_error()
             if self._transport is None:
                 self._transport = self._open()
             return self._transport
@@ -179,7 +176,7 @@ class Runner:
         finally:
             self._sleeping.discard(woken)
         if self._is_closed:
-            raise _closed()
+            raise closed_error()
 
 
 class SessionPart:
@@ -191,14 +188,15 @@ class SessionPart:
     def _run(self, steps: Steps[T]) -> T:
         return self._runner.run(steps)
 
+    def _ask(self, body: Message, expected: type[Answer], timeout_s: float | None = None) -> Answer:
+        """Send a request and return its answer."""
+        deadline = self._client.deadline(timeout_s)
+        return self._run(self._client.ask(body, expected, deadline=deadline))
+
 
 def _observed(step: Exchange | Sleep) -> AbstractContextManager[None]:
     """Let a cancelled call leave a step, unless it has to be carried out to its end."""
     return interrupts.observing(None) if step.to_end else nullcontext()
-
-
-def _closed() -> ClosedError:
-    return ClosedError("the session is closed", hint="open another one")
 
 
 def _send_all(step: Pipeline, transport: Transport) -> None:

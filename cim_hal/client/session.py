@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import weakref
 from functools import partial
-from typing import TYPE_CHECKING, Any, Self, Unpack
+from importlib import import_module
+from typing import TYPE_CHECKING, Self, Unpack
 
-from cim_hal.client.access import keys_for
 from cim_hal.client.instruments import InstrumentMethods
 from cim_hal.client.interrupts import CallCancelledError, observing
 from cim_hal.client.job import Job
 from cim_hal.client.lease import LockMethods
-from cim_hal.client.messages import checked, sample_request
-from cim_hal.client.options import ConnectionOptions, SampleOptions, epoch_from_environment
-from cim_hal.client.requests import RequestClient
+from cim_hal.client.options import (
+    ConnectionOptions,
+    SampleOptions,
+    checked,
+    epoch_from_environment,
+    sample_request,
+)
+from cim_hal.client.requests import RequestClient, Times
 from cim_hal.client.runner import Runner, blocking
 from cim_hal.client.transport.base import Transport
-from cim_hal.client.transport.local import LocalTransport
 from cim_hal.client.uploads import CouplingMethods, Loaded, Uploader
-from cim_hal.errors import ModelError, TargetError, UnknownReferenceError
-from cim_hal.machine.driver import Driver
-from cim_hal.machine.registry import make_driver
+from cim_hal.errors import ModelError, UnknownReferenceError
 from cim_hal.protocol.wire.messages import (
     AskMetrics,
     AskStatus,
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
     from cim_hal.client.options import ConnectionKeywords, SampleKeywords
     from cim_hal.client.steps import Steps
     from cim_hal.machine.capabilities import Capabilities
+    from cim_hal.machine.driver import Driver
     from cim_hal.model.ising import IsingModel
     from cim_hal.model.sampleset import SampleSet
     from cim_hal.model.schedule import PumpSchedule
@@ -115,29 +118,22 @@ def connection_options(
     return ConnectionOptions.of(target, options)
 
 
-def open_transport(options: ConnectionOptions) -> Transport:
+def open_transport(options: ConnectionOptions, *, shared: bool = False) -> Transport:
     """Return a transport to a target; an endpoint is connected at the first request.
+
+    The module of the transport is imported here: a client of a server needs none of the server,
+    and a machine in this process no ZeroMQ. Where it is `shared` many threads call at a time.
 
     Raises
     ------
     TargetError
         The target is no device.
     """
-    target = options.target
-    if isinstance(target, Driver):
-        return LocalTransport(target)
-    if isinstance(target, Transport):
-        return target
-    if not isinstance(target, str):
-        raise TargetError(
-            f"a {type(target).__name__} is not a device",
-            hint="pass a name, an endpoint such as tcp://host:port, a Driver or a Transport",
-        )
-    if options.is_endpoint:
-        from cim_hal.client.transport.zmq import ZmqTransport  # zmq takes its time to import
-
-        return ZmqTransport(target, keys=keys_for(target, options.key, options.server_key))
-    return LocalTransport(make_driver(target))
+    if isinstance(options.target, Transport):
+        return options.target
+    remote = "shared" if shared else "zmq"
+    name = remote if options.is_endpoint else "local"
+    return import_module(f"cim_hal.client.transport.{name}").open_target(options)
 
 
 class Session(CouplingMethods, LockMethods, InstrumentMethods):
@@ -189,25 +185,19 @@ class Session(CouplingMethods, LockMethods, InstrumentMethods):
 
     # ---- questions to the server ----------------------------------------------------------------
 
-    @blocking
-    def ping(self, *, timeout_s: float | None = None) -> Steps[None]:
+    def ping(self, *, timeout_s: float | None = None) -> None:
         """Check that the server answers."""
-        yield from self._client.ask(Ping(), Pong, deadline=self._client.deadline(timeout_s))
+        self._ask(Ping(), Pong, timeout_s)
 
-    @blocking
-    def describe(self, *, timeout_s: float | None = None) -> Steps[Description]:
+    def describe(self, *, timeout_s: float | None = None) -> Description:
         """Ask what the machine is and how busy it is."""
-        deadline = self._client.deadline(timeout_s)
-        return (yield from self._client.ask(Describe(), Description, deadline=deadline))
+        return self._ask(Describe(), Description, timeout_s)
 
-    @blocking
-    def status(self, *, timeout_s: float | None = None) -> Steps[StatusReport]:
+    def status(self, *, timeout_s: float | None = None) -> StatusReport:
         """Ask what goes on: the running job, the queue, the sessions, what ended lately."""
-        deadline = self._client.deadline(timeout_s)
-        return (yield from self._client.ask(AskStatus(), StatusReport, deadline=deadline))
+        return self._ask(AskStatus(), StatusReport, timeout_s)
 
-    @blocking
-    def metrics(self, *, timeout_s: float | None = None) -> Steps[MetricsReport]:
+    def metrics(self, *, timeout_s: float | None = None) -> MetricsReport:
         """Ask what the server has counted since it started; names as in the manual.
 
         Examples
@@ -217,8 +207,7 @@ class Session(CouplingMethods, LockMethods, InstrumentMethods):
         ...     device.metrics().value("jobs_total", end="done")
         0.0
         """
-        deadline = self._client.deadline(timeout_s)
-        return (yield from self._client.ask(AskMetrics(), MetricsReport, deadline=deadline))
+        return self._ask(AskMetrics(), MetricsReport, timeout_s)
 
     # ---- jobs -----------------------------------------------------------------------------------
 
@@ -357,8 +346,7 @@ class Session(CouplingMethods, LockMethods, InstrumentMethods):
                 return tuple(found.values())
             request = request.model_copy(update={"after": page.cursor})
 
-    @blocking
-    def cancel(self, job_id: str, *, timeout_s: float | None = None) -> Steps[JobState]:
+    def cancel(self, job_id: str, *, timeout_s: float | None = None) -> JobState:
         """End a job early, by its id; that of another session needs the role operator.
 
         Returns
@@ -371,13 +359,12 @@ class Session(CouplingMethods, LockMethods, InstrumentMethods):
         UnknownReferenceError
             There is no such job, or it is another session's and not for this user to cancel.
         """
-        request, deadline = checked(CancelJob, job=job_id), self._client.deadline(timeout_s)
-        return (yield from self._client.ask(request, JobStatus, deadline=deadline)).state
+        return self._ask(checked(CancelJob, job=job_id), JobStatus, timeout_s).state
 
     def _queue(self, model: IsingModel, request: Sample, deadline: float) -> Steps[JobStatus]:
         """Send the request; load the model first only if the server asks for it."""
         # To the end: whoever is cancelled here has to learn of the job to cancel it.
-        times: Any = {"deadline": deadline, "to_end": True}
+        times = Times(deadline=deadline, to_end=True)
         try:
             return (yield from self._client.ask(request, JobStatus, **times))
         except UnknownReferenceError as error:

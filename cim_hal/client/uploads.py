@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from cim_hal.client.messages import checked, coupling_ref
+from cim_hal.client.options import checked, coupling_ref
+from cim_hal.client.requests import Times
 from cim_hal.client.runner import SessionPart, blocking
 from cim_hal.errors import UnknownReferenceError
 from cim_hal.protocol.couplings.content import Couplings, encode_change, smallest
@@ -43,11 +44,6 @@ if TYPE_CHECKING:
 __all__ = ["CouplingMethods", "Loaded", "Uploader"]
 
 LOWERING_S = 120.0  # a server may take this long to check and lower the largest model
-
-
-class _Times(TypedDict):
-    work_s: float
-    deadline: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,8 +88,7 @@ class CouplingMethods(SessionPart):
                 return tuple(found.values())
             ask = ListCouplings(first=page.cursor)
 
-    @blocking
-    def drop_couplings(self, digest: str, *, timeout_s: float | None = None) -> Steps[int]:
+    def drop_couplings(self, digest: str, *, timeout_s: float | None = None) -> int:
         """Delete cached couplings and everything derived from them.
 
         Returns
@@ -110,8 +105,8 @@ class CouplingMethods(SessionPart):
         PermissionDeniedError
             Others loaded them too, and the role is below operator.
         """
-        drop, deadline = checked(DropCouplings, digest=digest), self._client.deadline(timeout_s)
-        return (yield from self._client.ask(drop, CouplingsDropped, deadline=deadline)).n_bytes
+        drop = checked(DropCouplings, digest=digest)
+        return self._ask(drop, CouplingsDropped, timeout_s).n_bytes
 
     @blocking
     def load(
@@ -178,7 +173,7 @@ class Uploader:
         self, model: IsingModel, ref: CouplingRef, delta: EncodedCouplings | None, deadline: float
     ) -> Steps[Any]:
         spec = delta.spec if delta is not None else self._know(model).spec
-        ask, times = self._client.ask, _Times(work_s=LOWERING_S, deadline=deadline)
+        ask, times = self._client.ask, Times(work_s=LOWERING_S, deadline=deadline)
         begin = BeginCouplings(coupling=ref, spec=spec)
         answer = yield from ask(begin, CouplingsLoaded, UploadOpened, **times)
         if isinstance(answer, CouplingsLoaded):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Self
 import zmq
 
 from cim_hal.errors import BindError, CimError, PermissionDeniedError, ProtocolError
+from cim_hal.multipart import is_readable, receive, send
 from cim_hal.protocol.effects import Reply
 from cim_hal.protocol.wire.codec import decode, encode
 from cim_hal.protocol.wire.errors import to_wire
@@ -19,7 +20,6 @@ from cim_hal.protocol.wire.packet import NO_ID, Kind, Packet, answer
 from cim_hal.protocol.wire.roles import ANONYMOUS
 from cim_hal.server.logs import about
 from cim_hal.server.security.endpoint import DEFAULT, check_endpoint
-from cim_hal.server.security.multipart import is_readable, receive, send
 from cim_hal.server.security.partial_messages import PartialMessageGuard, is_possible
 from cim_hal.server.service import TICK_S, Service
 

@@ -51,6 +51,17 @@ def test_two_hundred_jobs_are_awaited_at_once_on_one_connection(serving):
     np.testing.assert_equal(found[::40], expected)
 
 
+def test_nothing_is_remembered_of_requests_that_were_answered(serving):
+    async def main(endpoint):
+        async with open_device_async(endpoint) as device:
+            for _ in range(5):
+                await device.ping()
+            return device._calls.runner.transport._connection._mailboxes
+
+    with serving(Annealer()) as endpoint:
+        assert asyncio.run(main(endpoint)) == {}
+
+
 def test_a_cancelled_await_frees_its_thread_and_cancels_its_job(serving):
     async def main(endpoint):
         async with open_device_async(endpoint) as device:

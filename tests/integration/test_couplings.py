@@ -36,6 +36,10 @@ class Counting(ZmqTransport):
         self.seen: list[str] = []
         self._breaks_after = breaks_after
 
+    def exchange(self, request, **options):
+        self._count(request)
+        return super().exchange(request, **options)
+
     def pipeline(self, requests, **options):
         return super().pipeline(self._counted(requests), **options)
 

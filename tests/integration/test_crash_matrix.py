@@ -12,7 +12,7 @@ from cim_crash import BIG_RUNS, Witness, big_model
 from crashing import N_JOBS
 
 from cim_hal import IsingModel, open_device
-from cim_hal.client.messages import new_key
+from cim_hal.client.options import new_key
 from cim_hal.errors import DeviceRestartedError, DriverFaultError
 from cim_hal.protocol.jobs.state import JobState
 from cim_hal.protocol.jobs.table import job_id

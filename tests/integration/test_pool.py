@@ -242,7 +242,7 @@ def test_a_machine_that_is_killed_costs_no_result():
 
 
 def _processes_of(pool):
-    return [machine.server.process.pid for machine in pool._pool._scheduler.machines]
+    return [machine.server.process.pid for machine in pool._pool._machines]
 
 
 def test_a_pool_whose_machines_are_all_dead_says_so():

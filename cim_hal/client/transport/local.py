@@ -2,30 +2,39 @@
 
 from __future__ import annotations
 
-import math
 import threading
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from cim_hal.client.transport.mailbox import Mailbox
-from cim_hal.errors import ClosedError, TransportTimeoutError
-from cim_hal.protocol.wire.packet import Kind
+from cim_hal.client.transport.base import (
+    LineTransport,
+    Mailbox,
+    MailboxLine,
+    Transport,
+    closed_error,
+    deliver,
+)
+from cim_hal.errors import TargetError, TransportTimeoutError
+from cim_hal.machine.driver import Driver
+from cim_hal.machine.registry import make_driver
+from cim_hal.protocol.wire.codec import decode, encode
 from cim_hal.server.service import TICK_S, Service
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable
+    from collections.abc import Iterable
 
-    from cim_hal.machine.driver import Driver
+    from cim_hal.client.options import ConnectionOptions
     from cim_hal.protocol.effects import Reply
     from cim_hal.protocol.wire.limits import Limits
     from cim_hal.protocol.wire.packet import Packet
 
-__all__ = ["LocalTransport"]
+__all__ = ["LocalTransport", "LoopbackTransport", "open_target"]
 
 PEER = b"local"
 
 
-class LocalTransport:
+class LocalTransport(LineTransport):
     """Calls a driver in this process; any thread may use it.
 
     Parameters
@@ -34,6 +43,8 @@ class LocalTransport:
         The transport closes it.
     limits : Limits
     """
+
+    is_interruptible = True
 
     def __init__(self, driver: Driver, limits: Limits | None = None) -> None:
         self._lock = threading.RLock()
@@ -44,47 +55,40 @@ class LocalTransport:
         with self._lock:  # the driver may report before the service is assigned
             self._service = Service(driver, self._settle, limits)
 
-    def exchange(self, request: Packet, *, timeout_s: float) -> Packet:
-        """Hand a request to the core and wait for its reply."""
-        stream = self.subscribe(request, timeout_s=timeout_s)
-        try:
-            return stream.next(timeout_s=timeout_s)
-        finally:
-            stream.close()
-
-    def subscribe(self, request: Packet, *, timeout_s: float) -> _LocalReplyStream:
-        """Hand a request to the core and return the stream of its events and its reply."""
+    def line(self, timeout_s: float) -> MailboxLine:
+        """Return a line to the core."""
         del timeout_s
-        mailbox = Mailbox()
+        return MailboxLine(self)
+
+    def send(self, request: Packet, mailbox: Mailbox) -> None:
+        """Hand a request to the core."""
         with self._lock:
             self._check_open()
             if time.monotonic() - self._settled_at >= TICK_S:
                 self._settle()  # nobody has waited since, so no time has passed for the core
             self._mailboxes[request.id] = mailbox
-            try:
-                self._deliver(self._service.receive(PEER, request))
-            except BaseException:
-                self.forget(request.id)
-                raise
-        return _LocalReplyStream(self, request.id, mailbox)
+            self._deliver(self._service.receive(PEER, request))
 
-    def pipeline(
-        self,
-        requests: Iterable[Packet],
-        *,
-        window: int,
-        timeout_s: float,
-        total_s: float = math.inf,
-    ) -> Generator[Packet]:
-        """Answer one request after another: here nothing is gained by sending ahead."""
-        del window
-        deadline = time.monotonic() + total_s
-        for request in requests:
-            remaining_s = max(deadline - time.monotonic(), 0.0)
-            yield self.exchange(request, timeout_s=min(timeout_s, remaining_s))
-
-    def wait(self, mailbox: Mailbox, timeout_s: float) -> Packet:
+    def receive(self, mailbox: Mailbox, timeout_s: float) -> Packet:
         """Wait for a packet; of those who wait, the first lets time pass for the core."""
+        packet = mailbox.take(0.0)  # in place already where the core answered at once
+        return packet or self._wait(mailbox, timeout_s)
+
+    def forget(self, request_ids: Iterable[bytes]) -> None:
+        """Drop the replies to some requests."""
+        for request_id in request_ids:
+            self._mailboxes.pop(request_id, None)
+
+    def close(self) -> None:
+        """Stop what runs and close the driver; whoever waits gets a `ClosedError`."""
+        with self._lock:
+            was_closed, self._is_closed = self._is_closed, True
+            for mailbox in self._waiting:
+                mailbox.wake()
+        if not was_closed:
+            self._service.close()
+
+    def _wait(self, mailbox: Mailbox, timeout_s: float) -> Packet:
         deadline = time.monotonic() + timeout_s
         with self._lock:
             self._waiting.append(mailbox)
@@ -106,19 +110,6 @@ class LocalTransport:
         finally:
             self._leave(mailbox)
 
-    def forget(self, request_id: bytes) -> None:
-        """Drop the reply to a request."""
-        self._mailboxes.pop(request_id, None)
-
-    def close(self) -> None:
-        """Stop what runs and close the driver; whoever waits gets a `ClosedError`."""
-        with self._lock:
-            was_closed, self._is_closed = self._is_closed, True
-            for mailbox in self._waiting:
-                mailbox.wake()
-        if not was_closed:
-            self._service.close()
-
     def _leave(self, mailbox: Mailbox) -> None:
         with self._lock:
             was_first = self._waiting[0] is mailbox
@@ -135,31 +126,67 @@ class LocalTransport:
 
     def _check_open(self) -> None:
         if self._is_closed:
-            raise ClosedError("the session is closed", hint="open another one")
+            raise closed_error()
 
     def _deliver(self, replies: Iterable[Reply]) -> None:
         for reply in replies:
-            # A reply to a caller that gave up is dropped.
-            mailbox = self._mailboxes.get(reply.packet.id)
-            if reply.packet.kind is not Kind.EVENT:
-                self.forget(reply.packet.id)
-            if mailbox is not None:
-                mailbox.put(reply.packet)
+            deliver(reply.packet, self._mailboxes)
 
 
-class _LocalReplyStream:
-    """The events to one request and its reply."""
+class LoopbackTransport(LineTransport):
+    """A `LocalTransport` that writes and reads every packet as the network would.
 
-    def __init__(self, local: LocalTransport, request_id: bytes, mailbox: Mailbox) -> None:
-        self._local = local
-        self._request_id = request_id
-        self._mailbox = mailbox
+    Parameters
+    ----------
+    driver : Driver
+        The transport closes it.
+    limits : Limits
+    """
 
-    def next(self, *, timeout_s: float) -> Packet:
-        packet = self._mailbox.take(0.0)  # in place already where the core answered at once
-        if packet is None:
-            packet = self._local.wait(self._mailbox, timeout_s)
-        return self._mailbox.newest(packet)
+    def __init__(self, driver: Driver, limits: Limits | None = None) -> None:
+        self._local = LocalTransport(driver, limits)
+
+    def line(self, timeout_s: float) -> _LoopbackLine:
+        """Return a line whose packets go through bytes."""
+        return _LoopbackLine(self._local.line(timeout_s))
 
     def close(self) -> None:
-        self._local.forget(self._request_id)
+        """Stop what runs and close the driver."""
+        self._local.close()
+
+
+@dataclass(frozen=True, eq=False)
+class _LoopbackLine:
+    line: MailboxLine
+
+    def send(self, request: Packet) -> None:
+        self.line.send(_through_bytes(request))
+
+    def next(self, *, timeout_s: float) -> Packet:
+        return _through_bytes(self.line.next(timeout_s=timeout_s))
+
+    def close(self) -> None:
+        self.line.close()
+
+
+def _through_bytes(packet: Packet) -> Packet:
+    return decode([bytes(frame) for frame in encode(packet)])
+
+
+def open_target(options: ConnectionOptions) -> Transport:
+    """Return a transport to a driver, or to the one that a name stands for.
+
+    Raises
+    ------
+    TargetError
+        The target is no device.
+    """
+    target = options.target
+    if isinstance(target, str):
+        return LocalTransport(make_driver(target))
+    if isinstance(target, Driver):
+        return LocalTransport(target)
+    raise TargetError(
+        f"a {type(target).__name__} is not a device",
+        hint="pass a name, an endpoint such as tcp://host:port, a Driver or a Transport",
+    )

@@ -8,117 +8,75 @@ mailbox of its request. It is what an asyncio session uses, whose calls are many
 from __future__ import annotations
 
 import logging
-import math
-import os
 import socket as sockets
 import threading
 import time
 from collections import deque
-from functools import partial
 from typing import TYPE_CHECKING
 
 import zmq
 
-from cim_hal.client.transport.mailbox import Mailbox
-from cim_hal.client.transport.zmq import WATCH_S, Socket, closed_error, end
-from cim_hal.errors import CimError, ConnectError, TransportTimeoutError, rebuild
-from cim_hal.key_files import require_curve
-from cim_hal.protocol.wire.packet import NO_ID, Packet
+from cim_hal.client.access import keys_for
+from cim_hal.client.transport.base import (
+    LineTransport,
+    Mailbox,
+    MailboxLine,
+    closed_error,
+    deliver,
+)
+from cim_hal.client.transport.zmq import WATCH_S, Endpoint
+from cim_hal.errors import CimError, rebuild
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Generator, Iterable
+    from collections.abc import Iterable
 
     from cim_hal.client.access import ClientKeys
+    from cim_hal.client.options import ConnectionOptions
+    from cim_hal.client.transport.zmq import Socket
+    from cim_hal.protocol.wire.packet import Packet
 
-__all__ = ["SharedZmqTransport"]
+__all__ = ["SharedZmqTransport", "open_target"]
 
 CONNECT_S = 5.0  # at most for one attempt
 
 log = logging.getLogger(__name__)
 
 
-class SharedZmqTransport:
-    """Sends packets to a server at an endpoint, on one connection; any thread may use it.
+class SharedZmqTransport(LineTransport):
+    """A `ZmqTransport` with one connection for all its callers."""
 
-    After an error the next request has a new connection.
-
-    Parameters
-    ----------
-    endpoint : str
-        ``tcp://host:port`` or ``ipc://path``.
-    keys : ClientKeys, optional
-        Encrypt, show the key of the client, and speak to a server with that key only.
-    """
+    is_interruptible = True
 
     def __init__(self, endpoint: str, *, keys: ClientKeys | None = None) -> None:
-        if keys is not None:
-            require_curve()
-        self._endpoint = endpoint
-        self._keys = keys
-        self._context = zmq.Context()
-        self._pid = os.getpid()
+        self._endpoint = Endpoint(endpoint, keys)
         self._lock = threading.Lock()
         self._connection: _Connection | None = None
-        self._is_closed = False
 
-    def exchange(self, request: Packet, *, timeout_s: float) -> Packet:
-        """Send a request and return its reply."""
-        (reply,) = self.pipeline([request], window=1, timeout_s=timeout_s)
-        return reply
-
-    def pipeline(
-        self,
-        requests: Iterable[Packet],
-        *,
-        window: int,
-        timeout_s: float,
-        total_s: float = math.inf,
-    ) -> Generator[Packet]:
-        """Yield the replies to many requests as they come, at most `window` of them unanswered."""
-        deadline, source, unanswered = time.monotonic() + total_s, iter(requests), set[bytes]()
-        connection, mailbox = self._connected(min(timeout_s, total_s)), Mailbox()
-        try:
-            while True:
-                while len(unanswered) < window and (request := next(source, None)) is not None:
-                    unanswered.add(request.id)
-                    connection.send(request, mailbox)
-                if not unanswered:
-                    return
-                reply = connection.receive(mailbox, min(timeout_s, deadline - time.monotonic()))
-                unanswered.discard(reply.id)
-                yield reply
-        finally:
-            connection.forget(unanswered)
-
-    def subscribe(self, request: Packet, *, timeout_s: float) -> _SharedReplyStream:
-        """Send a request and return the stream of its events and its reply."""
-        connection, mailbox = self._connected(timeout_s), Mailbox()
-        connection.send(request, mailbox)
-        return _SharedReplyStream(connection, request.id, mailbox)
+    def line(self, timeout_s: float) -> MailboxLine:
+        """Return a line on the connection, which is made anew where it was lost."""
+        with self._lock:
+            if not self._endpoint.is_open:
+                raise closed_error()
+            if self._connection is None or self._connection.is_over:
+                self._connection = _Connection(self._endpoint, min(timeout_s, CONNECT_S))
+            return MailboxLine(self._connection)
 
     def close(self) -> None:
         """Close the connection and end its thread; in a forked child this does nothing."""
-        if os.getpid() != self._pid:
-            return
         with self._lock:
-            was_closed, self._is_closed, connection = self._is_closed, True, self._connection
-        if was_closed:
-            return
-        if connection is not None:
+            is_first, connection = self._endpoint.mark_closed(), self._connection
+        if is_first and connection is not None:
             connection.close()
-        end(self._context)  # wakes a thread that still connects
-        if connection is not None:
+        if is_first:
+            self._endpoint.end()  # wakes a thread that still connects
+        if is_first and connection is not None:
             connection.join()
 
-    def _connected(self, timeout_s: float) -> _Connection:
-        with self._lock:
-            if self._is_closed:
-                raise closed_error()
-            if self._connection is None or self._connection.is_over:
-                attempt_s = min(timeout_s, CONNECT_S)
-                open_socket = partial(Socket, self._context, self._endpoint, attempt_s, self._keys)
-                self._connection = _Connection(self._endpoint, open_socket)
-            return self._connection
+
+def open_target(options: ConnectionOptions) -> SharedZmqTransport:
+    """Return a transport to an endpoint, which is connected at the first request."""
+    endpoint = str(options.target)
+    return SharedZmqTransport(endpoint, keys=keys_for(endpoint, options.key, options.server_key))
 
 
 class _Connection:
@@ -127,9 +85,9 @@ class _Connection:
     Other threads only append to `_outgoing`, change `_mailboxes` and wake the thread.
     """
 
-    def __init__(self, endpoint: str, open_socket: Callable[[], Socket]) -> None:
+    def __init__(self, endpoint: Endpoint, attempt_s: float) -> None:
         self._endpoint = endpoint
-        self._open_socket = open_socket
+        self._attempt_s = attempt_s
         self._lock = threading.Lock()  # of the next three
         self._outgoing: deque[Packet] = deque()
         self._mailboxes: dict[bytes, Mailbox] = {}
@@ -162,18 +120,14 @@ class _Connection:
             if packet is not None:
                 return packet
         if not self._is_connected:
-            raise self._connect_error(f"nobody answers at {self._endpoint}")
-        raise TransportTimeoutError(
-            f"{self._endpoint} did not answer",
-            hint="is something else listening there, or is the machine overloaded?",
-            endpoint=self._endpoint,
-        )
+            raise self._endpoint.connect_error(f"nobody answers at {self._endpoint.address}")
+        raise self._endpoint.no_answer()
 
-    def forget(self, requests: Collection[bytes]) -> None:
+    def forget(self, request_ids: Iterable[bytes]) -> None:
         """Drop the replies to some requests."""
         with self._lock:
-            for request in requests:
-                self._mailboxes.pop(request, None)
+            for request_id in request_ids:
+                self._mailboxes.pop(request_id, None)
 
     def close(self) -> None:
         """End the connection; who still waits gets a `ClosedError`."""
@@ -196,14 +150,16 @@ class _Connection:
         except zmq.ContextTerminated:
             self._fail(closed_error())
         except Exception as error:  # whatever it is, nobody waits for ever
-            log.exception("the connection to %s failed", self._endpoint)
-            self._fail(self._connect_error(f"the connection to {self._endpoint} failed: {error}"))
+            address = self._endpoint.address
+            log.exception("the connection to %s failed", address)
+            message = f"the connection to {address} failed: {error}"
+            self._fail(self._endpoint.connect_error(message))
         finally:
             self._woken.close()
 
     def _serve(self) -> bool:
         """Carry packets on a new socket; return True where it broke while it was not needed."""
-        socket = self._open_socket()
+        socket = self._endpoint.connect(self._attempt_s)
         self._is_connected = True
         # Requests under way are bounded by those who wait for them: a socket that takes no more
         # has lost its connection.
@@ -227,7 +183,7 @@ class _Connection:
             self._deliver(packet)
         if not socket.is_connected:
             if self._is_under_way():
-                raise self._connect_error(f"the connection to {self._endpoint} was lost")
+                raise self._endpoint.lost()
             return not self._outgoing
         while self._outgoing:
             packet = self._outgoing.popleft()
@@ -247,13 +203,7 @@ class _Connection:
 
     def _deliver(self, packet: Packet) -> None:
         with self._lock:
-            if packet.id == NO_ID:
-                found = set(self._mailboxes.values())
-            else:
-                found = {self._mailboxes.get(packet.id)} - {None}
-        for mailbox in found:
-            if mailbox is not None:
-                mailbox.put(packet)
+            deliver(packet, self._mailboxes)
 
     def _fail(self, error: CimError) -> None:
         """Put an error of its own into each mailbox."""
@@ -271,26 +221,6 @@ class _Connection:
             self._wake_up.send(b"\0")
         except (BlockingIOError, BrokenPipeError, ConnectionResetError):
             return  # woken already, or over
-
-    def _connect_error(self, message: str) -> ConnectError:
-        return ConnectError(
-            message, hint="is the server running? cim-hal serve starts one", endpoint=self._endpoint
-        )
-
-
-class _SharedReplyStream:
-    """The events to one request and its reply."""
-
-    def __init__(self, connection: _Connection, request_id: bytes, mailbox: Mailbox) -> None:
-        self._connection = connection
-        self._request_id = request_id
-        self._mailbox = mailbox
-
-    def next(self, *, timeout_s: float) -> Packet:
-        return self._mailbox.newest(self._connection.receive(self._mailbox, timeout_s))
-
-    def close(self) -> None:
-        self._connection.forget([self._request_id])
 
 
 def _copy(error: CimError) -> CimError:

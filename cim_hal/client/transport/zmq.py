@@ -6,36 +6,41 @@ caller was interrupted, is closed and not used again: no late reply reaches the 
 
 from __future__ import annotations
 
-import math
+import errno
 import os
+import socket as sockets
 import threading
 import time
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TypeVar
 
 import zmq
+from zmq.utils.monitor import recv_monitor_message
 
-from cim_hal.client.transport.handshake import Handshake
+from cim_hal.client.access import keys_for
+from cim_hal.client.transport.base import LineTransport, closed_error
 from cim_hal.errors import (
-    ClosedError,
     ConnectError,
-    LocalProtocolError,
+    EncryptionError,
+    ServerKeyError,
     TargetError,
     TransportTimeoutError,
+    UnknownKeyError,
 )
 from cim_hal.key_files import require_curve
+from cim_hal.multipart import is_readable, is_writable, receive, send
 from cim_hal.protocol.wire.codec import decode, encode
 from cim_hal.protocol.wire.limits import MAX_BUFFER_BYTES
 from cim_hal.protocol.wire.packet import NO_ID, Kind
-from cim_hal.server.security.multipart import is_readable, is_writable, receive, send
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Generator, Iterable, Iterator
+    from collections.abc import Callable, Collection
 
     from cim_hal.client.access import ClientKeys
-    from cim_hal.errors import TransportError
+    from cim_hal.client.options import ConnectionOptions
+    from cim_hal.errors import AuthenticationError
     from cim_hal.protocol.wire.packet import Packet
 
-__all__ = ["WATCH_S", "Socket", "ZmqTransport", "closed_error", "end", "show_keys"]
+__all__ = ["WATCH_S", "Endpoint", "Handshake", "Socket", "ZmqTransport", "open_target", "show_keys"]
 
 ENDING_S = 1.0  # how long to wait for callers in other threads when closing
 WATCH_S = 0.1  # how often a waiting caller looks whether the connection still stands
@@ -54,27 +59,23 @@ OPTIONS = {
     zmq.HEARTBEAT_TIMEOUT: 15000,
     zmq.HEARTBEAT_TTL: 15000,
 }
+EVENTS = (
+    zmq.Event.HANDSHAKE_FAILED_AUTH
+    | zmq.Event.HANDSHAKE_FAILED_PROTOCOL
+    | zmq.Event.HANDSHAKE_FAILED_NO_DETAIL
+)
+# One may be a server that was just starting or ending. A server that refuses closes in good order
+# (EPIPE); a reset (ECONNRESET) is the network's, and tells nothing about keys.
+BREAKS = 2
+PROBE_TIMEOUT_S = 1.0
+# ZMTP 3: signature, version; enough for the server to send its whole greeting.
+GREETING = b"\xff\0\0\0\0\0\0\0\1\x7f\3"
+GREETING_BYTES = 64
+
+T = TypeVar("T")
 
 
-def show_keys(client: zmq.Socket[bytes], keys: ClientKeys) -> None:
-    """Let a socket that is to be connected encrypt, as a client with these keys."""
-    client.setsockopt(zmq.CURVE_PUBLICKEY, keys.own.public.encode("ascii"))
-    client.setsockopt(zmq.CURVE_SECRETKEY, keys.own.secret.encode("ascii"))
-    client.setsockopt(zmq.CURVE_SERVERKEY, keys.server.encode("ascii"))
-
-
-def end(context: zmq.Context[zmq.Socket[bytes]]) -> None:
-    """End a context, so that callers in other threads are woken and close their sockets.
-
-    They are waited for, but not long: a socket that an interrupt or a failed attempt to connect
-    has left open is held by a traceback, and would be waited for without end.
-    """
-    ending = threading.Thread(target=context.term, name="cim-hal end", daemon=True)
-    ending.start()
-    ending.join(ENDING_S)
-
-
-class ZmqTransport:
+class ZmqTransport(LineTransport):
     """Sends packets to a server at an endpoint; any thread of one process may use it.
 
     After an error the next request has a new connection.
@@ -88,169 +89,169 @@ class ZmqTransport:
     """
 
     def __init__(self, endpoint: str, *, keys: ClientKeys | None = None) -> None:
-        if keys is not None:
-            require_curve()
-        self._endpoint = endpoint
-        self._keys = keys
-        self._context = zmq.Context()
-        self._pid = os.getpid()
+        self._endpoint = Endpoint(endpoint, keys)
         # Appended to and popped from, which threads do one at a time, without a lock: an interrupt
         # could leave one locked.
         self._idle: list[Socket] = []
-        self._to_end = [self._context]
 
-    def exchange(self, request: Packet, *, timeout_s: float) -> Packet:
-        """Send a request and return its reply."""
-        (reply,) = self.pipeline([request], window=1, timeout_s=timeout_s)
-        return reply
-
-    def pipeline(
-        self,
-        requests: Iterable[Packet],
-        *,
-        window: int,
-        timeout_s: float,
-        total_s: float = math.inf,
-    ) -> Generator[Packet]:
-        """Yield the replies to many requests as they come, at most `window` of them unanswered."""
-        began, source, unanswered = time.monotonic(), iter(requests), set[bytes]()
-        socket = self._borrow(min(timeout_s, total_s))
-        with socket:
-            while _fill(socket, unanswered, source, window):
-                left_s = began + total_s - time.monotonic()
-                reply = socket.receive(unanswered, min(timeout_s, left_s))
-                unanswered.discard(reply.id)
-                yield reply
-        self._give_back(socket)
-
-    def subscribe(self, request: Packet, *, timeout_s: float) -> _ZmqReplyStream:
-        """Send a request and return the line on which it is answered: a connection of its own."""
-        socket = self._borrow(timeout_s)
-        with socket:
-            socket.send(request)
-        return _ZmqReplyStream(socket, request.id, self._give_back)
+    def line(self, timeout_s: float) -> _ZmqLine:
+        """Return a line with a connection of its own, one that is idle if there is one."""
+        socket = _pop(self._idle) if self._endpoint.is_open else None
+        if socket is not None and not socket.is_connected:
+            socket.close()
+            socket = None
+        return _ZmqLine(socket or self._endpoint.connect(timeout_s), self._give_back)
 
     def close(self) -> None:
         """Close all sockets; in a forked child this does nothing."""
-        if os.getpid() != self._pid:
-            return
-        try:
-            context = self._to_end.pop()
-        except IndexError:
-            return
-        self._close_idle()
-        end(context)
-
-    @property
-    def _is_closed(self) -> bool:
-        return not self._to_end
-
-    def _close_idle(self) -> None:
-        while (socket := self._take_idle()) is not None:
-            socket.close()
-
-    def _take_idle(self) -> Socket | None:
-        try:
-            return self._idle.pop()
-        except IndexError:
-            return None
-
-    def _borrow(self, timeout_s: float) -> Socket:
-        self._check_usable()
-        socket = self._take_idle()
-        if socket is not None and socket.is_connected:
-            return socket
-        if socket is not None:
-            socket.close()
-        return self._connect(timeout_s)
+        if self._endpoint.mark_closed():
+            self._close_idle()
+            self._endpoint.end()
 
     def _give_back(self, socket: Socket) -> None:
         self._idle.append(socket)
-        if self._is_closed:
+        if not self._endpoint.is_open:
             self._close_idle()
 
-    def _connect(self, timeout_s: float) -> Socket:
-        self._check_usable()
-        return Socket(self._context, self._endpoint, timeout_s, self._keys)
-
-    def _check_usable(self) -> None:
-        if os.getpid() != self._pid:
-            raise LocalProtocolError(
-                "the session was opened before a fork, and used after it",
-                hint="open a session in the child process",
-            )
-        if self._is_closed:
-            raise closed_error()
+    def _close_idle(self) -> None:
+        while (socket := _pop(self._idle)) is not None:
+            socket.close()
 
 
-class _ZmqReplyStream:
-    """A connection on which one request is answered."""
+def open_target(options: ConnectionOptions) -> ZmqTransport:
+    """Return a transport to an endpoint, which is connected at the first request."""
+    endpoint = str(options.target)
+    return ZmqTransport(endpoint, keys=keys_for(endpoint, options.key, options.server_key))
 
-    def __init__(self, socket: Socket, request: bytes, give_back: Callable[[Socket], None]) -> None:
-        self._channel: Socket | None = socket
-        self._request = {request}
+
+def _pop(values: list[T]) -> T | None:
+    try:
+        return values.pop()
+    except IndexError:
+        return None
+
+
+class _ZmqLine:
+    """A borrowed socket; it goes back when all that was sent on it is answered."""
+
+    def __init__(self, socket: Socket, give_back: Callable[[Socket], None]) -> None:
+        self._socket: Socket | None = socket
         self._give_back = give_back
+        self._unanswered: set[bytes] = set()
+
+    def send(self, request: Packet) -> None:
+        self._unanswered.add(request.id)
+        with self._open() as socket:
+            socket.send(request)
 
     def next(self, *, timeout_s: float) -> Packet:
-        if self._channel is None:
-            raise ConnectError("the line is closed")
-        with self._channel:
-            packet = self._channel.receive(self._request, timeout_s)
+        with self._open() as socket:
+            packet = socket.receive(self._unanswered, timeout_s)
         if packet.kind is not Kind.EVENT:
-            socket, self._channel = self._channel, None
-            self._give_back(socket)
+            self._unanswered.discard(packet.id)
         return packet
 
     def close(self) -> None:
-        socket, self._channel = self._channel, None
-        if socket is not None:
+        socket, self._socket = self._socket, None
+        if socket is None:
+            return
+        if self._unanswered:
             socket.close()  # what was not heard is not for the next caller
+        else:
+            self._give_back(socket)
+
+    def _open(self) -> Socket:
+        if self._socket is None:
+            raise ConnectError("the line is closed")
+        return self._socket
+
+
+class Endpoint:
+    """Where a server is, the keys to show there, and the ZeroMQ context of all its sockets."""
+
+    def __init__(self, address: str, keys: ClientKeys | None) -> None:
+        if keys is not None:
+            require_curve()
+        self.address = address
+        self.keys = keys
+        self.context = zmq.Context()
+        self._pid = os.getpid()
+        self._open = [True]
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it was not closed."""
+        return bool(self._open)
+
+    def connect(self, timeout_s: float) -> Socket:
+        """Return a connected socket, or raise `ConnectError` after `timeout_s`."""
+        if not self.is_open:
+            raise closed_error()
+        return Socket(self, timeout_s)
+
+    def mark_closed(self) -> bool:
+        """Open no more sockets; return whether there is something to end: once, in one process."""
+        return os.getpid() == self._pid and _pop(self._open) is not None
+
+    def end(self) -> None:
+        """End the context, so that callers in other threads are woken and close their sockets.
+
+        They are waited for, but not long: a socket that an interrupt or a failed attempt to connect
+        has left open is held by a traceback, and would be waited for without end.
+        """
+        ending = threading.Thread(target=self.context.term, name="cim-hal end", daemon=True)
+        ending.start()
+        ending.join(ENDING_S)
+
+    def connect_error(self, message: str) -> ConnectError:
+        """Return the error of a server that is not there."""
+        hint = "is the server running? cim-hal serve starts one"
+        return ConnectError(message, hint=hint, endpoint=self.address)
+
+    def lost(self) -> ConnectError:
+        """Return the error of a connection that broke."""
+        return self.connect_error(f"the connection to {self.address} was lost")
+
+    def no_answer(self) -> TransportTimeoutError:
+        """Return the error of a reply that did not come in time."""
+        return TransportTimeoutError(
+            f"{self.address} did not answer",
+            hint="is something else listening there, or is the machine overloaded?",
+            endpoint=self.address,
+        )
 
 
 class Socket:
-    """One connected socket; a context manager that closes it where what is done in it fails.
+    """One connected socket; a context manager that closes it where what is done in it fails."""
 
-    Parameters
-    ----------
-    context : zmq.Context
-    endpoint : str
-    timeout_s : float
-        How long to try before a `ConnectError`.
-    keys : ClientKeys, optional
-    """
-
-    def __init__(
-        self,
-        context: zmq.Context[zmq.Socket[bytes]],
-        endpoint: str,
-        timeout_s: float,
-        keys: ClientKeys | None,
-    ) -> None:
+    def __init__(self, endpoint: Endpoint, timeout_s: float) -> None:
         self._endpoint = endpoint
-        self.socket = context.socket(zmq.DEALER)
+        self.socket = endpoint.context.socket(zmq.DEALER)
+        is_keyed = endpoint.keys is not None
         try:
             for option, value in OPTIONS.items():
                 self.socket.setsockopt(option, value)
-            if keys is not None:
-                show_keys(self.socket, keys)
-            with Handshake(self.socket, endpoint, keyed=keys is not None) as handshake:
+            if endpoint.keys is not None:
+                show_keys(self.socket, endpoint.keys)
+            with Handshake(self.socket, endpoint.address, keyed=is_keyed) as handshake:
                 self._open(handshake, timeout_s)
         except BaseException:
             self.close()
             raise
 
     def _open(self, handshake: Handshake, timeout_s: float) -> None:
+        address = self._endpoint.address
         try:
-            self.socket.setsockopt(zmq.IPV6, int("[" in self._endpoint))
-            self.socket.connect(self._endpoint)
+            self.socket.setsockopt(zmq.IPV6, int("[" in address))
+            self.socket.connect(address)
         except zmq.ZMQError as error:
             raise TargetError(
-                f"{self._endpoint} is not an endpoint: {zmq.strerror(error.errno or 0)}",
+                f"{address} is not an endpoint: {zmq.strerror(error.errno or 0)}",
                 hint="write tcp://host:port or ipc://path",
-                endpoint=self._endpoint,
+                endpoint=address,
             ) from None
         if not handshake.wait(timeout_s):
-            raise self._connect_error(f"nobody answers at {self._endpoint}")
+            raise self._endpoint.connect_error(f"nobody answers at {address}")
 
     def __enter__(self) -> Self:
         return self
@@ -267,13 +268,12 @@ class Socket:
         """Whether the connection stands, as far as is known."""
         return is_writable(self.socket)
 
-    def send(self, *requests: Packet) -> None:
-        """Send requests; raises `ConnectError` where the connection is gone."""
-        for request in requests:
-            try:
-                send(self.socket, encode(request))
-            except zmq.Again:
-                raise self._lost() from None
+    def send(self, request: Packet) -> None:
+        """Send a request; raises `ConnectError` where the connection is gone."""
+        try:
+            send(self.socket, encode(request))
+        except zmq.Again:
+            raise self._endpoint.lost() from None
 
     def receive(self, wanted: Collection[bytes], timeout_s: float) -> Packet:
         """Return a reply to one of `wanted`, or one to a message the server could not read."""
@@ -285,12 +285,8 @@ class Socket:
                 if reply.id in wanted or reply.id == NO_ID:
                     return reply
             elif not self.is_connected:
-                raise self._lost()
-        raise TransportTimeoutError(
-            f"{self._endpoint} did not answer",
-            hint="is something else listening there, or is the machine overloaded?",
-            endpoint=self._endpoint,
-        )
+                raise self._endpoint.lost()
+        raise self._endpoint.no_answer()
 
     def receive_now(self) -> Packet | None:
         """Return a packet that has come; None where none has."""
@@ -313,23 +309,129 @@ class Socket:
         """Close the socket."""
         self.socket.close(linger=0)
 
-    def _lost(self) -> TransportError:
-        return self._connect_error(f"the connection to {self._endpoint} was lost")
 
-    def _connect_error(self, message: str) -> ConnectError:
-        return ConnectError(
-            message, hint="is the server running? cim-hal serve starts one", endpoint=self._endpoint
-        )
-
-
-def _fill(socket: Socket, unanswered: set[bytes], source: Iterator[Packet], window: int) -> bool:
-    """Send from `source` until `window` requests are unanswered; return whether any are."""
-    while len(unanswered) < window and (request := next(source, None)) is not None:
-        unanswered.add(request.id)
-        socket.send(request)
-    return bool(unanswered)
+def show_keys(client: zmq.Socket[bytes], keys: ClientKeys) -> None:
+    """Let a socket that is to be connected encrypt, as a client with these keys."""
+    client.setsockopt(zmq.CURVE_PUBLICKEY, keys.own.public.encode("ascii"))
+    client.setsockopt(zmq.CURVE_SECRETKEY, keys.own.secret.encode("ascii"))
+    client.setsockopt(zmq.CURVE_SERVERKEY, keys.server.encode("ascii"))
 
 
-def closed_error() -> ClosedError:
-    """Return the error of a session that is used after its end."""
-    return ClosedError("the session is closed", hint="open another one")
+class Handshake:
+    """Watches a socket, which may be keyed, from before it connects; a context manager."""
+
+    def __init__(self, dealer: zmq.Socket[bytes], endpoint: str, *, keyed: bool) -> None:
+        self._dealer = dealer
+        self._endpoint = endpoint
+        self._keyed = keyed
+        self._breaks = self._refusals = 0
+        self._monitor = dealer.get_monitor_socket(EVENTS)
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait until the socket is connected; return whether it is.
+
+        Raises
+        ------
+        AuthenticationError
+            The server is there, and one of the two does not let the other in.
+        """
+        deadline = time.monotonic() + timeout_s
+        poller = zmq.Poller()
+        poller.register(self._dealer, zmq.POLLOUT)
+        poller.register(self._monitor, zmq.POLLIN)
+        while (remaining := deadline - time.monotonic()) > 0:
+            ready = dict(poller.poll(int(remaining * 1000) + 1))
+            if self._dealer in ready:
+                return True
+            if self._monitor in ready:
+                self._read()
+        return False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        # pyzmq's disable_monitor forgets the socket and does not close it; then term() would hang.
+        try:
+            self._dealer.disable_monitor()
+        except zmq.ContextTerminated:
+            pass  # the session is closed meanwhile, and waits for this
+        finally:
+            self._monitor.close(linger=0)
+
+    def _read(self) -> None:
+        event = recv_monitor_message(self._monitor, zmq.NOBLOCK)
+        match event["event"]:
+            case zmq.Event.HANDSHAKE_FAILED_AUTH:
+                raise UnknownKeyError(
+                    f"{self._endpoint} does not know the key of this client",
+                    hint="send your .pub file to those who run the machine: cim-hal keys authorize",
+                    endpoint=self._endpoint,
+                )
+            case zmq.Event.HANDSHAKE_FAILED_PROTOCOL:  # after it libzmq does not try again
+                self._breaks = BREAKS
+            case _:
+                self._breaks += 1
+                self._refusals += event["value"] != errno.ECONNRESET
+        if self._breaks >= BREAKS:
+            self._breaks = 0
+            reason = self._reason(mechanism_at(self._endpoint))
+            if reason is not None:
+                raise reason
+
+    def _reason(self, mechanism: str | None) -> AuthenticationError | None:
+        """Return what keeps breaking the handshake; libzmq itself does not tell it reliably."""
+        where = {"endpoint": self._endpoint}
+        match mechanism, self._keyed:
+            case "CURVE", False:
+                return EncryptionError(
+                    f"{self._endpoint} asks for keys, and none were given",
+                    hint="pass key and server_key (--key, --server-key), or cim-hal keys trust",
+                    **where,
+                )
+            case "NULL", True:
+                return EncryptionError(
+                    f"{self._endpoint} uses no keys: it could be anybody, and nothing was sent",
+                    hint="leave the keys away if you mean to trust it",
+                    **where,
+                )
+            case "CURVE", True if self._refusals >= BREAKS:
+                return ServerKeyError(
+                    f"{self._endpoint} broke off the handshake",
+                    hint="is its public key another one? else its authenticator may be down",
+                    **where,
+                )
+            case _:
+                return None
+
+
+def mechanism_at(endpoint: str) -> str | None:
+    """Return the security mechanism in the greeting of a ZeroMQ server; None if there is none."""
+    try:
+        with _dial(endpoint) as stream:
+            stream.sendall(GREETING)
+            greeting = b""
+            while len(greeting) < GREETING_BYTES:
+                part = stream.recv(GREETING_BYTES - len(greeting))
+                if not part:
+                    return None
+                greeting += part
+    except OSError:
+        return None
+    is_zmtp = greeting[0] == 0xFF and greeting[9] == 0x7F
+    return greeting[12:32].rstrip(b"\0").decode("ascii", "replace") if is_zmtp else None
+
+
+def _dial(endpoint: str) -> sockets.socket:
+    scheme, _, address = endpoint.partition("://")
+    if scheme == "tcp":
+        host, _, port = address.rpartition(":")
+        return sockets.create_connection((host.strip("[]"), int(port)), PROBE_TIMEOUT_S)
+    stream = sockets.socket(sockets.AF_UNIX)
+    stream.settimeout(PROBE_TIMEOUT_S)
+    try:
+        stream.connect(address.replace("@", "\0", 1) if address.startswith("@") else address)
+    except OSError:
+        stream.close()
+        raise
+    return stream

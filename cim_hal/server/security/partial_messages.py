@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING
 
 import zmq
 
+from cim_hal.multipart import is_readable
 from cim_hal.protocol.wire.limits import MAX_HEADER_BYTES
-from cim_hal.server.security.multipart import is_readable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,6 +7,7 @@ from cim_steps import run_steps
 from cim_wire import CAPABILITIES
 
 from cim_hal.client.job import Job, JobUpdates
+from cim_hal.client.options import Retries
 from cim_hal.client.requests import RequestClient
 from cim_hal.client.steps import Exchange, Exclusive, Receive, Sleep, Subscribe
 from cim_hal.errors import CimError, ConnectError, JobTimeoutError
@@ -29,7 +30,7 @@ class Far:
     def __init__(self, lines, answers=(), *, version=(1, 2)) -> None:
         self.now, self.waits, self.n_closed = 0.0, [], 0
         self.lines, self.answers, self.version = list(lines), list(answers), version
-        self.client = RequestClient(timeout_s=5.0, clock=lambda: self.now)
+        self.client = RequestClient(timeout_s=5.0, retries=Retries(), clock=lambda: self.now)
         self.job = Job(self, self.client, None, _at(0, JobState.QUEUED))
 
     def _run(self, steps):

@@ -44,9 +44,9 @@ LOST = ConnectError("lost")
 class Network:
     """Does steps by a script: each exchange takes the next entry, a body or an error."""
 
-    def __init__(self, *script, **options) -> None:
+    def __init__(self, *script, retries=Retries()) -> None:  # noqa: B008  frozen
         self.now, self.seen, self.paused, self.script = 0.0, [], [], list(script)
-        self.client = RequestClient(timeout_s=5.0, clock=lambda: self.now, **options)
+        self.client = RequestClient(timeout_s=5.0, retries=retries, clock=lambda: self.now)
         self.n_hellos = 0
 
     def run(self, steps):

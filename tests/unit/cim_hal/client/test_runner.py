@@ -8,6 +8,7 @@ import pytest
 from cim_machines import Annealer, Patient
 
 from cim_hal import IsingModel, LocalTransport, LoopbackTransport, PumpSchedule
+from cim_hal.client.options import Retries
 from cim_hal.client.requests import RequestClient
 from cim_hal.client.runner import Runner
 from cim_hal.client.steps import Sleep
@@ -44,7 +45,7 @@ def runner(request):
 
 def test_an_answer_of_another_type_is_the_servers_mistake(runner):
     with pytest.raises(RemoteProtocolError, match="answered with pong, not with Description"):
-        runner.run(RequestClient(timeout_s=5.0).ask(Ping(), Description))
+        runner.run(RequestClient(timeout_s=5.0, retries=Retries()).ask(Ping(), Description))
 
 
 def test_a_request_that_breaks_a_rule_is_our_mistake(runner):
@@ -56,7 +57,7 @@ def test_a_request_that_breaks_a_rule_is_our_mistake(runner):
 
 
 def test_an_answer_that_does_not_come_in_time_is_a_timeout(runner):
-    client = RequestClient(timeout_s=0.5)
+    client = RequestClient(timeout_s=0.5, retries=Retries())
     uploader = Uploader(client)
     ref = CouplingRef(digest=uploader.digest(PAIR))
     runner.run(uploader.load(PAIR, ref, math.inf))
@@ -71,7 +72,7 @@ def test_an_answer_that_does_not_come_in_time_is_a_timeout(runner):
 def test_the_digest_memo_does_not_keep_models_alive():
     runner, uploader = (
         Runner(lambda: LocalTransport(Annealer())),
-        Uploader(RequestClient(timeout_s=5.0)),
+        Uploader(RequestClient(timeout_s=5.0, retries=Retries())),
     )
     try:
         uploader.digest(IsingModel.from_couplings(np.zeros((3, 3))))

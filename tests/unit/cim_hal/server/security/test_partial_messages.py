@@ -8,8 +8,8 @@ import time
 import pytest
 import zmq
 
+from cim_hal.multipart import receive
 from cim_hal.protocol.wire.limits import Limits
-from cim_hal.server.security.multipart import receive
 from cim_hal.server.security.partial_messages import PartialMessageGuard, is_possible
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only there the kernel tells")

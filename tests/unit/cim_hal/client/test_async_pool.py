@@ -6,8 +6,8 @@ import pytest
 from cim_machines import Patient
 
 from cim_hal import AsyncDevicePool, IsingModel, PumpSchedule, Telemetry
-from cim_hal.client import scheduler
-from cim_hal.client.scheduler import unavailability
+from cim_hal.client import async_pool
+from cim_hal.client.routing import unavailability
 from cim_hal.machine.telemetry import DriverState
 from cim_hal.protocol.wire.messages import DeviceStatus, StatusReport
 from cim_hal.protocol.wire.messages.status import LockSummary, StopSummary, Throughput
@@ -51,16 +51,16 @@ def test_an_exception_while_jobs_are_dealt_out_is_the_outcome_of_all_that_wait(m
     async def main():
         async with AsyncDevicePool([Patient()], jobs_per_machine=2) as pool:
             jobs = [pool.submit(PAIR, SHORT, seed=seed) for seed in range(5)]
-            while pool._scheduler.machines[0].load.in_flight < 2 or len(pending(pool)) < 3:
+            while pool._machines[0].load.in_flight < 2 or len(pending(pool)) < 3:
                 await asyncio.sleep(0.001)
             with monkeypatch.context() as patched:
-                patched.setattr(scheduler, "next_pair", fail)  # from the end of the first job on
+                patched.setattr(async_pool, "next_pair", fail)  # from the end of the first job on
                 outcomes = await asyncio.gather(*jobs, return_exceptions=True)
                 assert not pending(pool)
             return outcomes, (await pool.sample(PAIR, SHORT, seed=0)).best_energy
 
     def pending(pool):
-        return pool._scheduler._pending
+        return pool._waiting
 
     outcomes, energy = asyncio.run(asyncio.wait_for(main(), 60.0))
     assert [str(outcome) for outcome in outcomes[2:]] == ["no pair"] * 3
@@ -74,7 +74,7 @@ def test_a_machine_that_cannot_be_checked_is_lost_and_its_jobs_go_elsewhere(monk
 
     async def main():
         async with AsyncDevicePool([Patient(), Patient()]) as pool:
-            machine = pool._scheduler.machines[1]
+            machine = pool._machines[1]
             jobs = [pool.submit(PAIR, SHORT, seed=seed) for seed in range(6)]
             while not machine.attempts:
                 await asyncio.sleep(0.001)
@@ -86,7 +86,7 @@ def test_a_machine_that_cannot_be_checked_is_lost_and_its_jobs_go_elsewhere(monk
             assert not machine.attempts
             return samples, machine.error
 
-    monkeypatch.setattr(scheduler, "POLL_S", 0.05)
+    monkeypatch.setattr(async_pool, "POLL_S", 0.05)
     samples, error = asyncio.run(asyncio.wait_for(main(), 60.0))
     assert [found.best_energy for found in samples] == [-1.0] * 6
     assert "no status of this kind" in str(error)

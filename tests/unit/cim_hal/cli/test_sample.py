@@ -6,7 +6,7 @@ import click
 import pytest
 
 from cim_hal import PumpSchedule
-from cim_hal.cli.run_settings import RunSettings, parse_pump, parse_settings, read_run_settings
+from cim_hal.cli.sample import RunSettings, parse_pump, parse_settings, read_run_settings
 
 RECOMMENDED = PumpSchedule.linear(0.0, 1.1, round_trips=2000)
 
