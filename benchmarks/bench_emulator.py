@@ -23,9 +23,9 @@ from cim_hal import Capabilities, IsingModel, lower, read_model
 from emulator import MeasurementFeedback
 from emulator.dynamics.base import JobInputs
 from emulator.noise import NoiseKey
-from emulator.products.avx512 import has_byte_products
+from emulator.products.byte_products import has_byte_products
 from emulator.products.coupling import CouplingMatrix
-from emulator.products.dense_int import DenseLevels
+from emulator.products.dense import DenseLevels
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -54,7 +54,7 @@ def arithmetic(request: Any, monkeypatch: pytest.MonkeyPatch) -> str:
     if request.param == "bytes" and not has_byte_products():
         pytest.skip("no AVX-512 VNNI here")
     if request.param == "floats":
-        monkeypatch.setattr("emulator.products.dense_int.has_byte_products", lambda: False)
+        monkeypatch.setattr("emulator.products.dense.has_byte_products", lambda: False)
     return request.param
 
 

@@ -1,7 +1,12 @@
 """A coherent Ising machine made of equations."""
 
 from emulator.converters import Converter
-from emulator.dynamics.amplitude_control import ChaoticAmplitudeControl, chaotic_amplitude_control
+from emulator.dynamics.amplitude_control import (
+    AmplitudeHeterogeneityCorrection,
+    ChaoticAmplitudeControl,
+    chaotic_amplitude_control,
+    heterogeneity_correction,
+)
 from emulator.dynamics.base import Dynamics
 from emulator.dynamics.best_seen import BestSeen
 from emulator.dynamics.bifurcation import (
@@ -9,20 +14,17 @@ from emulator.dynamics.bifurcation import (
     ballistic_bifurcation,
     discrete_bifurcation,
 )
-from emulator.dynamics.feedback_control import ChaoticFeedbackControl, chaotic_feedback_control
-from emulator.dynamics.gaussian import GaussianFeedback, gaussian_feedback
-from emulator.dynamics.heterogeneity import (
-    AmplitudeHeterogeneityCorrection,
-    heterogeneity_correction,
+from emulator.dynamics.feedback_control import (
+    ChaoticFeedbackControl,
+    SeparatedFeedbackControl,
+    chaotic_feedback_control,
+    separated_feedback_control,
 )
+from emulator.dynamics.gaussian import GaussianFeedback, gaussian_feedback
 from emulator.dynamics.mean_field import MeanField
 from emulator.dynamics.measurement_feedback import MeasurementFeedback
 from emulator.dynamics.nmfa import NoisyMeanFieldAnnealing, noisy_mean_field_annealing
 from emulator.dynamics.positive_p import PositiveP
-from emulator.dynamics.separated_feedback import (
-    SeparatedFeedbackControl,
-    separated_feedback_control,
-)
 from emulator.dynamics.simcim import SimCim, simcim
 from emulator.dynamics.wigner import TruncatedWigner
 from emulator.imperfections import Imperfections
@@ -34,13 +36,17 @@ from emulator.integrators import (
     StrangSplitting,
 )
 from emulator.machine import EmulatedCim
-from emulator.observables import SuccessProbability, squeezing_db, time_to_solution
+from emulator.observables import (
+    SuccessProbability,
+    amplitude_histogram,
+    energy_progress,
+    heterogeneity,
+    time_to_solution,
+)
 from emulator.optics import FibreCavity, HomodyneDetector
-from emulator.preset import Preset
-from emulator.presets import mean_field, measurement_feedback, measurement_feedback_550
-from emulator.squeezing import noise_spectrum, squeezing_spectrum
-from emulator.statistics import amplitude_histogram, energy_progress, heterogeneity
-from emulator.trace_file import TraceFile
+from emulator.presets import Preset, mean_field, measurement_feedback, measurement_feedback_550
+from emulator.recording import TraceFile
+from emulator.squeezing import noise_spectrum, squeezing_db, squeezing_spectrum
 
 __all__ = [
     "AmplitudeHeterogeneityCorrection",

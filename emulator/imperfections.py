@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from scipy.special import ndtri
 
-from emulator.dynamics.kernel import kernel
-from emulator.noise import NoiseKey, fill_normals, normal_pair, normals
+from emulator.kernel import kernel
+from emulator.noise import Draw, NoiseKey, fill_normals, normal_pair, normals
 from emulator.options import (
     FINITE,
     NON_NEGATIVE,
@@ -27,7 +27,7 @@ from emulator.options import (
     option,
     out_of_range,
 )
-from emulator.products.dense_float import DenseFloats
+from emulator.products.dense import DenseFloats
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray
@@ -43,7 +43,6 @@ __all__ = [
     "Imperfections",
     "PhaseWalk",
     "disturbed",
-    "machine_key",
     "machine_seed",
 ]
 
@@ -55,9 +54,9 @@ def machine_seed(seed: int) -> int:
     return seed | 2**63
 
 
-def machine_key(seed: int) -> NoiseKey:
-    """Return the key of the static errors of machine `seed`."""
-    return NoiseKey.from_seed(machine_seed(seed))
+def _off(doc: str, *, within: Interval = NON_NEGATIVE) -> Any:
+    """Return an option that is off by default."""
+    return option(0.0, within=within, doc=doc)
 
 
 @documented
@@ -80,11 +79,6 @@ class Imperfections:
 
     with t from 0 to 1 over the run, and :math:`k_i` the slot of the pulse in a train of K.
 
-    Raises
-    ------
-    ValueError
-        A parameter out of its range.
-
     Examples
     --------
     >>> Imperfections(phase_drift_rad=0.01, relock_round_trips=100).is_ideal
@@ -96,91 +90,59 @@ class Imperfections:
         within=Interval(0, 2**63, includes_high=False),
         doc="Of the static errors: which machine of its kind this is, 0 to 2^63 - 1.",
     )
-    coupling_error: float = option(
-        0.0,
-        within=NON_NEGATIVE,
-        doc=r"""Relative standard deviation of a coupling, static: :math:`J_{ij}(1 +
-\epsilon_{ij})`, drawn for ij and ji apart, since a product takes them from different places. The
-couplings are real then, and their products are no longer exact integers.""",
-    )
+    coupling_error: float = _off(r"""Relative standard deviation of a coupling, static:
+:math:`J_{ij}(1 + \epsilon_{ij})`, drawn for ij and ji apart, since a product takes them
+from different places. The couplings are real then, and their products are no longer exact
+integers.""")
     accumulator_bits: int | None = option(
         None,
         within=Interval(2, 48),
         doc=r"""Bits of the accumulator, sign included, 2 to 48: the product of couplings and
 codes saturates at :math:`\pm(2^{b-1} - 1)`. None for one that never does.""",
     )
-    injection_gain_error: float = option(
-        0.0,
-        within=NON_NEGATIVE,
-        doc=r"Standard deviation of :math:`\gamma_i`, static: calibration of the modulator.",
+    injection_gain_error: float = _off(
+        r"Standard deviation of :math:`\gamma_i`, static: calibration of the modulator."
     )
-    injection_noise: float = option(
-        0.0,
-        within=NON_NEGATIVE,
-        doc=r"Standard deviation of :math:`\nu`, white over pulses and round trips.",
+    injection_noise: float = _off(
+        r"Standard deviation of :math:`\nu`, white over pulses and round trips."
     )
-    injection_phase_rad: float = option(
-        0.0,
+    injection_phase_rad: float = _off(
+        r"Static part of the phase :math:`\varphi` between injection and cavity, in radians.",
         within=FINITE,
-        doc=r"Static part of the phase :math:`\varphi` between injection and cavity, in radians.",
     )
-    phase_drift_rad: float = option(
-        0.0,
-        within=NON_NEGATIVE,
-        doc=r"""Step of the random walk of :math:`\varphi`, in radians per square root of a
-round trip.""",
-    )
+    phase_drift_rad: float = _off(r"""Step of the random walk of :math:`\varphi`, in radians per
+square root of a round trip.""")
     relock_round_trips: int = option(
         0,
         within=NON_NEGATIVE,
         doc="""Round trips from one lock of the phase to the next, which ends the walk; 0 for
 no relock. A run begins locked.""",
     )
-    relock_residual_rad: float = option(
-        0.0,
-        within=NON_NEGATIVE,
-        doc=r"""Standard deviation of what a lock, the first one too, leaves of :math:`\varphi`,
-in radians.""",
-    )
-    timing_jitter: float = option(
-        0.0,
-        within=NON_NEGATIVE,
-        doc=r"""Standard deviation of :math:`\tau`, the delay between an injected pulse and its
-partner, in units of the full width at half maximum of their Gaussian intensity.""",
-    )
-    pump_error: float = option(
-        0.0,
-        within=NON_NEGATIVE,
-        doc=r"""Standard deviation of :math:`\epsilon_i`, static: pump amplitude (or gain) by
-pulse.""",
-    )
-    pump_noise: float = option(
-        0.0,
-        within=NON_NEGATIVE,
-        doc=r"""Standard deviation of :math:`\rho`, relative to the amplitude (half of that of
-power), white over pulses and round trips.""",
-    )
-    pump_depletion: float = option(
-        0.0,
+    relock_residual_rad: float = _off(r"""Standard deviation of what a lock, the first one too,
+leaves of :math:`\varphi`, in radians.""")
+    timing_jitter: float = _off(r"""Standard deviation of :math:`\tau`, the delay between an
+injected pulse and its partner, in units of the full width at half maximum of their Gaussian
+intensity.""")
+    pump_error: float = _off(r"""Standard deviation of :math:`\epsilon_i`, static: pump amplitude
+(or gain) by pulse.""")
+    pump_noise: float = _off(r"""Standard deviation of :math:`\rho`, relative to the amplitude
+(half of that of power), white over pulses and round trips.""")
+    pump_depletion: float = _off(
+        "D, by how much the last pump pulse of the train falls short of the first, relative.",
         within=SHARE,
-        doc="D, by how much the last pump pulse of the train falls short of the first, relative.",
     )
     threshold_drift: float = option(
         0.0,
         within=Interval(-1, math.inf, includes_low=False, includes_high=False),
         doc="d, relative growth of the threshold from the first round trip of a run to its last.",
     )
-    detector_gain_error: float = option(
-        0.0,
-        within=NON_NEGATIVE,
-        doc=r"""Standard deviation of :math:`\delta_i`, static: calibration of the readout by
-pulse.""",
-    )
-    detector_offset: float = option(
-        0.0,
+    detector_gain_error: float = _off(r"""Standard deviation of :math:`\delta_i`, static:
+calibration of the readout by pulse.""")
+    detector_offset: float = _off(
+        r"""o, added to each record, in units in which a record
+of vacuum has a standard deviation of :math:`\sqrt{1/2}`. It acts as a field, :math:`h_i
+\propto o\sum_j J_{ij}`.""",
         within=FINITE,
-        doc=r"""o, added to each record, in units in which a record of vacuum has a standard
-deviation of :math:`\sqrt{1/2}`. It acts as a field, :math:`h_i \propto o\sum_j J_{ij}`.""",
     )
     leakage: float = option(
         0.0,
@@ -188,11 +150,7 @@ deviation of :math:`\sqrt{1/2}`. It acts as a field, :math:`h_i \propto o\sum_j 
         doc=r""":math:`\ell`, share of the record of the pulse before: finite bandwidth or
 extinction.""",
     )
-    dead_fraction: float = option(
-        0.0,
-        within=SHARE,
-        doc="Probability that a slot is dead, static.",
-    )
+    dead_fraction: float = _off("Probability that a slot is dead, static.", within=SHARE)
     dead_pulses: tuple[int, ...] = option(
         (),
         within=NON_NEGATIVE,
@@ -262,13 +220,13 @@ class PhaseWalk:
         self.phase = np.full(n_runs, imperfections.injection_phase_rad)
         self.largest = np.zeros(n_runs)
         self.relocks = 0
-        self._imperfections, self._key, self._first_run = imperfections, key, first_run
+        self._imperfections, self._draw = imperfections, Draw(key, 0, first_run)
         self._normals = np.zeros((2, n_runs))
 
     def advance(self, round_trip: int) -> None:
         """Go on to a round trip, the next one."""
         options = self._imperfections
-        fill_normals(self._key, PHASE | round_trip, self._first_run, self._normals)
+        fill_normals(self._draw._replace(round_trip=PHASE | round_trip), self._normals)
         step, residual = self._normals
         every = options.relock_round_trips
         if round_trip == 0 or (every and round_trip % every == 0):
@@ -359,7 +317,10 @@ def disturbed(
     dense or sparse couplings.
     """
     dtype = np.dtype(dtype)
-    key, error = machine_key(imperfections.seed), dtype.type(imperfections.coupling_error)
+    key, error = (
+        NoiseKey.from_seed(machine_seed(imperfections.seed)),
+        dtype.type(imperfections.coupling_error),
+    )
     floats = coupling.as_floats(dtype, copy=True)
     if isinstance(floats, DenseFloats):
         _disturb_rows(key, error, floats.values)

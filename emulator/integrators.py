@@ -136,20 +136,11 @@ class StratonovichIntegrator(Integrator[EquationT_contra]):
 
 
 def check_integrator(
-    integrator: Integrator[Any],
-    *,
-    equation: type[Equation],
-    interpretation: Interpretation | None,
+    integrator: Integrator[Any], *, equation: type[Equation], interpretation: Interpretation | None
 ) -> None:
-    """Refuse an integrator that does not suit an equation.
+    """Refuse an integrator that does not suit an equation, the class of the blocks to step.
 
-    Parameters
-    ----------
-    integrator : Integrator
-    equation : type
-        Class of the blocks to step.
-    interpretation : {"ito", "stratonovich"} or None
-        Sense in which the equation is written; None where noise is additive.
+    `interpretation` is the sense in which it is written; None where noise is additive.
 
     Raises
     ------

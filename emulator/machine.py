@@ -23,8 +23,9 @@ from cim_hal import (
     StopToken,
     Telemetry,
 )
-from emulator.compilation import compilation_announced
-from emulator.dynamics.base import Dynamics, JobInputs, state_dtype
+from emulator.dynamics.base import Dynamics, JobInputs
+from emulator.dynamics.best_seen import BestSeen
+from emulator.kernel import compilation_announced
 from emulator.noise import MAX_NOISE_RUNS, MAX_NOISE_SPINS, NoiseKey
 from emulator.options import properties_of
 from emulator.products.coupling import CouplingMatrix
@@ -34,10 +35,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
-    from emulator.recording import BlockReadout
-    from emulator.trace_file import TraceFile, TraceWriter
+    from emulator.recording import BlockReadout, TraceFile, TraceWriter
 
-__all__ = ["EmulatedCim"]
+__all__ = ["EmulatedCim", "algorithm"]
 
 # Columns of a block: a matrix product reads J once for all of them.
 BLOCK_RUNS = 64
@@ -71,13 +71,7 @@ class _ProgressCounter:
 
 
 class _RunCounters:
-    """Counts jobs that ran to their end, and how fast the last one was.
-
-    Examples
-    --------
-    >>> _RunCounters().telemetry()["jobs"].value
-    0
-    """
+    """Counts jobs that ran to their end, and how fast the last one was."""
 
     def __init__(self) -> None:
         self._jobs = self._runs = 0
@@ -202,7 +196,7 @@ class EmulatedCim(Driver):
     def _inputs_of(self, program: Program) -> JobInputs:
         dynamics = self._dynamics_of(program)
         prepare = partial(CouplingMatrix.of, program.coupling, program.field)
-        given = prepare(largest_code=dynamics.largest_code, dtype=state_dtype(dynamics.precision))
+        given = prepare(largest_code=dynamics.largest_code, dtype=dynamics.dtype)
         coupling = dynamics.perturb(given)
         signs = None
         if dynamics.follows_energy and not coupling.is_exact:
@@ -236,6 +230,43 @@ class EmulatedCim(Driver):
                 recording.take(round_trip + 1, block)
         counter.add((program.schedule.round_trips - 1) % ROUND_TRIPS_BETWEEN_POLLS + 1)
         return recording.finish(block)
+
+
+# The schedule of an algorithm, from no pump to the threshold of a lone oscillator.
+RAMP = (0.0, 1.0)
+HIGHEST_PUMP = 4.0
+ROUND_TRIPS = 2000
+MAX_ROUND_TRIPS = 1_000_000
+
+
+def algorithm(
+    name: str,
+    title: str,
+    dynamics: Dynamics,
+    *,
+    pump: tuple[float, ...] = RAMP,
+    highest_pump: float = HIGHEST_PUMP,
+    round_trips: int = ROUND_TRIPS,
+) -> EmulatedCim:
+    """Return an algorithm as a machine: real couplings, a field, and the best a run has seen.
+
+    The machine is called ``emulator-`` and the name. Pump and round trips are the recommended
+    schedule, in thresholds; `highest_pump` ends the pump's range.
+    """
+    capabilities = Capabilities(
+        name=f"emulator-{name}",
+        description=f"{title}, with real couplings and a field; the best a run has seen.",
+        max_spins=20_000,
+        coupling_bits=None,
+        has_field=True,
+        max_round_trips=MAX_ROUND_TRIPS,
+        pump_range=(0.0, highest_pump),
+        reports_amplitudes=True,
+        reproducible=True,
+        default_pump=pump,
+        default_round_trips=round_trips,
+    )
+    return EmulatedCim(BestSeen(dynamics=dynamics), capabilities=capabilities)
 
 
 def _completed(capabilities: Capabilities, dynamics: Dynamics) -> Capabilities:

@@ -20,9 +20,8 @@ import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from numba import njit
 
-from emulator.dynamics.kernel import kernel
+from emulator.kernel import inlined, kernel
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -30,9 +29,13 @@ if TYPE_CHECKING:
 __all__ = [
     "MAX_NOISE_RUNS",
     "MAX_NOISE_SPINS",
+    "Draw",
     "NoiseKey",
+    "at",
     "fill_normal_pair",
     "fill_normals",
+    "fill_two_noises",
+    "fill_two_normals",
     "normal_pair",
     "normals",
     "threefry",
@@ -89,66 +92,74 @@ class NoiseKey(NamedTuple):
         return cls(np.uint32(seed & 0xFFFFFFFF), np.uint32(seed >> 32))
 
 
-@njit(inline="always")
+class Draw(NamedTuple):
+    """A place in the noise: the key of a seed, a round trip, and the first run of a block."""
+
+    key: NoiseKey
+    round_trip: int
+    first_run: int
+
+    @classmethod
+    def of_seed(cls, seed: int, *, round_trip: int = 0, first_run: int = 0) -> Draw:
+        """Return the place in the noise of a seed."""
+        return cls(NoiseKey.from_seed(seed), round_trip, first_run)
+
+    def after(self, round_trips: int) -> Draw:
+        """Return the place some round trips later."""
+        return self._replace(round_trip=self.round_trip + round_trips)
+
+
+@inlined
+def at(draw: Draw, round_trip: int) -> Draw:
+    """Return the place in another round trip."""
+    return Draw(draw.key, round_trip, draw.first_run)
+
+
+@inlined
 def _mix(x0: Any, x1: Any, turn: int) -> tuple[Any, Any]:
     x0 = np.uint32(x0 + x1)
     x1 = np.uint32((x1 << np.uint32(turn)) | (x1 >> np.uint32(32 - turn)))
     return x0, np.uint32(x1 ^ x0)
 
 
-@njit(inline="always")
+@inlined
+def _mix_four(x0: Any, x1: Any, turns: tuple[int, int, int, int]) -> tuple[Any, Any]:
+    x0, x1 = _mix(x0, x1, turns[0])
+    x0, x1 = _mix(x0, x1, turns[1])
+    x0, x1 = _mix(x0, x1, turns[2])
+    return _mix(x0, x1, turns[3])
+
+
+@inlined
 def threefry(key0: Any, key1: Any, x0: Any, x1: Any) -> tuple[Any, Any]:
     """Return the two words of Threefry-2x32-20 for a key and a counter of two words each."""
     key2 = np.uint32(key0 ^ key1 ^ _PARITY)
-    x0, x1 = np.uint32(x0 + key0), np.uint32(x1 + key1)
-    x0, x1 = _mix(x0, x1, 13)
-    x0, x1 = _mix(x0, x1, 15)
-    x0, x1 = _mix(x0, x1, 26)
-    x0, x1 = _mix(x0, x1, 6)
+    x0, x1 = _mix_four(np.uint32(x0 + key0), np.uint32(x1 + key1), (13, 15, 26, 6))
     x0, x1 = np.uint32(x0 + key1), np.uint32(x1 + key2 + np.uint32(1))
-    x0, x1 = _mix(x0, x1, 17)
-    x0, x1 = _mix(x0, x1, 29)
-    x0, x1 = _mix(x0, x1, 16)
-    x0, x1 = _mix(x0, x1, 24)
+    x0, x1 = _mix_four(x0, x1, (17, 29, 16, 24))
     x0, x1 = np.uint32(x0 + key2), np.uint32(x1 + key0 + np.uint32(2))
-    x0, x1 = _mix(x0, x1, 13)
-    x0, x1 = _mix(x0, x1, 15)
-    x0, x1 = _mix(x0, x1, 26)
-    x0, x1 = _mix(x0, x1, 6)
+    x0, x1 = _mix_four(x0, x1, (13, 15, 26, 6))
     x0, x1 = np.uint32(x0 + key0), np.uint32(x1 + key1 + np.uint32(3))
-    x0, x1 = _mix(x0, x1, 17)
-    x0, x1 = _mix(x0, x1, 29)
-    x0, x1 = _mix(x0, x1, 16)
-    x0, x1 = _mix(x0, x1, 24)
+    x0, x1 = _mix_four(x0, x1, (17, 29, 16, 24))
     x0, x1 = np.uint32(x0 + key1), np.uint32(x1 + key2 + np.uint32(4))
-    x0, x1 = _mix(x0, x1, 13)
-    x0, x1 = _mix(x0, x1, 15)
-    x0, x1 = _mix(x0, x1, 26)
-    x0, x1 = _mix(x0, x1, 6)
+    x0, x1 = _mix_four(x0, x1, (13, 15, 26, 6))
     return np.uint32(x0 + key2), np.uint32(x1 + key0 + np.uint32(5))
 
 
-@njit(inline="always")
+@inlined
 def _log(value: Any) -> Any:
     """Return ln of a positive normal float32."""
     bits = np.int32(np.float32(value).view(np.int32) - _SQRT_HALF_BITS)
     exponent = np.int32(bits >> _MANTISSA_BITS)
     mantissa = np.int32((bits & _MANTISSA_MASK) + _SQRT_HALF_BITS).view(np.float32)
     x = mantissa - _ONE
-    y = _LOG[0]
-    y = y * x + _LOG[1]
-    y = y * x + _LOG[2]
-    y = y * x + _LOG[3]
-    y = y * x + _LOG[4]
-    y = y * x + _LOG[5]
-    y = y * x + _LOG[6]
-    y = y * x + _LOG[7]
-    y = y * x + _LOG[8]
+    y = (((_LOG[0] * x + _LOG[1]) * x + _LOG[2]) * x + _LOG[3]) * x + _LOG[4]
+    y = (((y * x + _LOG[5]) * x + _LOG[6]) * x + _LOG[7]) * x + _LOG[8]
     square = x * x
     return x + (y * x * square - _HALF * square) + np.float32(exponent) * _LN2
 
 
-@njit(inline="always")
+@inlined
 def _cos_sin_of_turn(word: Any) -> tuple[Any, Any]:
     """Return cos and sin of the angle that is ``word`` / 2^32 of a turn."""
     quadrant = np.uint32(np.uint32(word + _EIGHTH_TURN) >> _QUADRANT_SHIFT)
@@ -166,7 +177,7 @@ def _cos_sin_of_turn(word: Any) -> tuple[Any, Any]:
     return (-across if flip_across else across), (-along if flip_along else along)
 
 
-@njit(inline="always")
+@inlined
 def normal_pair(key: NoiseKey, round_trip: Any, pair: Any, run: Any) -> tuple[Any, Any]:
     """Return the normals of spins 2 `pair` and 2 `pair` + 1, float32."""
     position = np.uint32(np.uint32(pair << _HALF_WORD) | run)
@@ -177,27 +188,45 @@ def normal_pair(key: NoiseKey, round_trip: Any, pair: Any, run: Any) -> tuple[An
     return radius * cosine, radius * sine
 
 
-@njit(inline="always")
-def fill_normal_pair(
-    key: NoiseKey,
-    round_trip: int,
-    pair: int,
-    first_run: int,
-    even: NDArray[Any],
-    odd: NDArray[Any],
-) -> None:
-    """Fill the rows of spins 2 `pair` and 2 `pair` + 1, one value per run from `first_run` on."""
+@inlined
+def fill_normal_pair(draw: Draw, pair: int, even: NDArray[Any], odd: NDArray[Any]) -> None:
+    """Fill the rows of spins 2 `pair` and 2 `pair` + 1, one value per run."""
     for r in range(len(even)):
         even[r], odd[r] = normal_pair(
-            key, np.uint32(round_trip), np.uint32(pair), np.uint32(first_run + r)
+            draw.key, np.uint32(draw.round_trip), np.uint32(pair), np.uint32(draw.first_run + r)
         )
 
 
 @kernel
-def fill_normals(key: NoiseKey, round_trip: int, first_run: int, out: NDArray[Any]) -> None:
+def fill_normals(draw: Draw, out: NDArray[Any]) -> None:
     """Fill `out` (n, runs), n even, with the noise of one round trip."""
     for pair in range(len(out) // 2):
-        fill_normal_pair(key, round_trip, pair, first_run, out[2 * pair], out[2 * pair + 1])
+        fill_normal_pair(draw, pair, out[2 * pair], out[2 * pair + 1])
+
+
+# Where oscillators have two amplitudes, a spin takes the place that a pair of spins has elsewhere.
+_SPIN_BITS = 16
+_SPIN_MASK = 2**_SPIN_BITS - 1
+
+
+@inlined
+def fill_two_normals(draw: Draw, spin: int, first: NDArray[Any], second: NDArray[Any]) -> None:
+    """Fill two rows of noise for one spin, one value per run.
+
+    A step owns two round-trip counters: 2 `draw.round_trip` for the first 2^16 spins, and the
+    next for the others; under a counter, a spin takes the two values that a pair has elsewhere.
+    """
+    counter = 2 * draw.round_trip + (spin >> _SPIN_BITS)
+    fill_normal_pair(at(draw, counter), spin & _SPIN_MASK, first, second)
+
+
+@kernel
+def fill_two_noises(draw: Draw, noise: NDArray[Any]) -> None:
+    """Fill `noise` (n, 2 runs) with the normals of a step, those of the first amplitude first."""
+    runs = noise.shape[1] // 2
+    for i in range(len(noise)):
+        row = noise[i]
+        fill_two_normals(draw, i, row[:runs], row[runs:])
 
 
 def normals(
@@ -205,5 +234,5 @@ def normals(
 ) -> NDArray[Any]:
     """Return the noise of one round trip, float32, shape (n_spins, n_runs)."""
     out = np.empty((n_spins + n_spins % 2, n_runs), dtype=np.float32)
-    fill_normals(NoiseKey.from_seed(seed), round_trip, first_run, out)
+    fill_normals(Draw.of_seed(seed, round_trip=round_trip, first_run=first_run), out)
     return out[:n_spins]

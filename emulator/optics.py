@@ -11,6 +11,15 @@ from dataclasses import dataclass
 
 from emulator.converters import Converter
 from emulator.dynamics.measurement_feedback import MeasurementFeedback
+from emulator.options import (
+    NON_NEGATIVE,
+    POSITIVE,
+    POSITIVE_SHARE,
+    Interval,
+    check_options,
+    documented,
+    option,
+)
 
 __all__ = ["FibreCavity", "HomodyneDetector", "loss_db_of", "transmission_of"]
 
@@ -49,29 +58,10 @@ def loss_db_of(transmission: float) -> float:
     return -10 * math.log10(transmission) + 0.0  # no -0.0
 
 
+@documented
 @dataclass(frozen=True, kw_only=True)
 class HomodyneDetector:
     r"""A balanced homodyne detector and its amplifier.
-
-    Parameters
-    ----------
-    quantum_efficiency : float
-        Of the photodiodes, electrons per photon; above 0, 1 at most.
-    shot_noise_v : float
-        Standard deviation of the shot noise at the ADC, electronic noise subtracted, in volts.
-    visibility : float
-        Fringe visibility of signal and local oscillator, above 0, 1 at most.
-    loss_db : float
-        Between the out-coupler and the photodiodes, in dB.
-    clearance_db : float
-        Power of the shot noise alone over that of the electronic noise, in dB; infinite
-        for a detector without electronic noise. Where the trace with light, which holds both,
-        lies t dB above the dark trace, it is :math:`10\log_{10}(10^{t/10} - 1)`.
-
-    Raises
-    ------
-    ValueError
-        A parameter out of its range.
 
     References
     ----------
@@ -84,21 +74,32 @@ class HomodyneDetector:
     0.81225
     """
 
-    quantum_efficiency: float
-    shot_noise_v: float
-    visibility: float = 1.0
-    loss_db: float = 0.0
-    clearance_db: float = math.inf
+    quantum_efficiency: float = option(
+        within=POSITIVE_SHARE, doc="Of the photodiodes, electrons per photon; above 0, 1 at most."
+    )
+    shot_noise_v: float = option(
+        within=POSITIVE,
+        doc="""Standard deviation of the shot noise at the ADC, electronic noise subtracted, in
+volts.""",
+    )
+    visibility: float = option(
+        1.0,
+        within=POSITIVE_SHARE,
+        doc="Fringe visibility of signal and local oscillator, above 0, 1 at most.",
+    )
+    loss_db: float = option(
+        0.0, within=NON_NEGATIVE, doc="Between the out-coupler and the photodiodes, in dB."
+    )
+    clearance_db: float = option(
+        math.inf,
+        within=Interval(-math.inf, math.inf, includes_low=False),
+        doc=r"""Power of the shot noise alone over that of the electronic noise, in dB; infinite
+for a detector without electronic noise. Where the trace with light, which holds both,
+lies t dB above the dark trace, it is :math:`10\log_{10}(10^{t/10} - 1)`.""",
+    )
 
     def __post_init__(self) -> None:
-        _check(
-            self,
-            quantum_efficiency=0 < self.quantum_efficiency <= 1,
-            shot_noise_v=0 < self.shot_noise_v < math.inf,
-            visibility=0 < self.visibility <= 1,
-            loss_db=0 <= self.loss_db < math.inf,
-            clearance_db=self.clearance_db > -math.inf,
-        )
+        check_options(self)
 
     @property
     def efficiency(self) -> float:
@@ -118,28 +119,10 @@ class HomodyneDetector:
         return voltage_v / self.shot_noise_v * math.sqrt(0.5)
 
 
+@documented
 @dataclass(frozen=True, kw_only=True)
 class FibreCavity:
     r"""A fibre ring with a parametric amplifier, filled with pulses.
-
-    Parameters
-    ----------
-    length_m : float
-        Length of fibre in metres.
-    pulse_rate_hz : float
-        Repetition rate of the pump pulses in hertz.
-    loss_db : float
-        Of a round trip in dB, out-coupler aside.
-    outcoupling : float
-        Share R of the power that the out-coupler sends to the detector: 0.2 for 80:20.
-    threshold_w : float
-        Average pump power in watts at which a lone oscillator starts to oscillate, in the wave
-        that drives the crystal (the second harmonic) and at the crystal.
-    wavelength_m : float
-        Of the signal in vacuum, in metres.
-    group_index : float
-        c over the group velocity. The default is that of standard single-mode fibre at 1550 nm
-        (Corning SMF-28, data sheet: 1.468).
 
     Raises
     ------
@@ -160,25 +143,32 @@ class FibreCavity:
     4.9 us, 4897 pulses
     """
 
-    length_m: float
-    pulse_rate_hz: float
-    loss_db: float
-    outcoupling: float
-    threshold_w: float
-    wavelength_m: float = 1.55e-6
-    group_index: float = 1.468
+    length_m: float = option(within=POSITIVE, doc="Length of fibre in metres.")
+    pulse_rate_hz: float = option(
+        within=POSITIVE, doc="Repetition rate of the pump pulses in hertz."
+    )
+    loss_db: float = option(within=NON_NEGATIVE, doc="Of a round trip in dB, out-coupler aside.")
+    outcoupling: float = option(
+        within=Interval(0, 1, includes_low=False, includes_high=False),
+        doc="Share R of the power that the out-coupler sends to the detector: 0.2 for 80:20.",
+    )
+    threshold_w: float = option(
+        within=POSITIVE,
+        doc="""Average pump power in watts at which a lone oscillator starts to oscillate, in the
+wave that drives the crystal (the second harmonic) and at the crystal.""",
+    )
+    wavelength_m: float = option(
+        1.55e-6, within=POSITIVE, doc="Of the signal in vacuum, in metres."
+    )
+    group_index: float = option(
+        1.468,
+        within=Interval(1, math.inf, includes_high=False),
+        doc="""c over the group velocity. The default is that of standard single-mode fibre at
+1550 nm (Corning SMF-28, data sheet: 1.468).""",
+    )
 
     def __post_init__(self) -> None:
-        _check(
-            self,
-            length_m=0 < self.length_m < math.inf,
-            pulse_rate_hz=0 < self.pulse_rate_hz < math.inf,
-            loss_db=0 <= self.loss_db < math.inf,
-            outcoupling=0 < self.outcoupling < 1,
-            threshold_w=0 < self.threshold_w < math.inf,
-            wavelength_m=0 < self.wavelength_m < math.inf,
-            group_index=1 <= self.group_index < math.inf,
-        )
+        check_options(self)
         if self.pulses < 1:
             raise ValueError(f"{self.length_m} m hold no pulse at {self.pulse_rate_hz} Hz")
 
@@ -316,9 +306,3 @@ class FibreCavity:
             adc=adc,
             dac=dac,
         )
-
-
-def _check(values: object, **is_right: bool) -> None:
-    wrong = [name for name, right in is_right.items() if not right]
-    if wrong:
-        raise ValueError(f"{wrong[0]} = {getattr(values, wrong[0])} is out of range")

@@ -75,7 +75,26 @@ POSITIVE_SHARE = Interval(0, 1, includes_low=False)
 
 @dataclass(frozen=True, kw_only=True)
 class Option:
-    """Metadata of an option; see `option`."""
+    """What an option declares of itself.
+
+    Parameters
+    ----------
+    doc : str
+        What it is. The first line is the description of the setting.
+    symbol : str
+        How the equation writes it, in LaTeX.
+    within : Interval or tuple of str
+        Valid numbers, or the choices. Of a tuple, each number must be valid.
+    low, high : float
+        The range a search is worth its time in; given where a job may set the option.
+    unit : str
+    log : bool
+        Whether a search is better made in the logarithm.
+    integer, is_optional : bool
+        Whether it is an integer, and whether it may be None: read from the default.
+    parts : mapping of str to Option
+        Settings among the fields of an option that is itself a dataclass.
+    """
 
     doc: str
     symbol: str = ""
@@ -93,11 +112,6 @@ class Option:
         """Whether a job may change it."""
         return self.low is not None
 
-    @property
-    def summary(self) -> str:
-        """First line of the text, which describes the setting of this name."""
-        return self.doc.partition("\n")[0]
-
     def accepts(self, value: Any) -> bool:
         """Whether a value, or each value of a tuple, is in range."""
         if self.within is None or (value is None and self.is_optional):
@@ -106,50 +120,13 @@ class Option:
         return all(item is not None and item in self.within for item in values)
 
 
-def option(
-    default: Any = MISSING,
-    *,
-    doc: str,
-    symbol: str = "",
-    within: Interval | tuple[str, ...] | None = None,
-    low: float | None = None,
-    high: float | None = None,
-    unit: str = "",
-    log: bool = False,
-    parts: Mapping[str, Option] | None = None,
-) -> Any:
-    r"""Return a dataclass field with the metadata of an option.
+def option(default: Any = MISSING, **declared: Any) -> Any:
+    """Return a dataclass field that declares an `Option`.
 
-    Parameters
-    ----------
-    default : value
-        None makes None a valid value; an option without a default must be given.
-    doc : str
-        What it is. The first line is the description of the setting.
-    symbol : str
-        How the equation writes it, in LaTeX.
-    within : Interval or tuple of str
-        Valid numbers, or the choices. Of a tuple, each number must be valid.
-    low, high : float
-        The range a search is worth its time in; given where a job may set the option.
-    unit : str
-    log : bool
-        Whether a search is better made in the logarithm.
-    parts : mapping of str to Option
-        Settings among the fields of an option that is itself a dataclass.
+    A default of None makes None a valid value; an option without a default must be given.
     """
-    metadata = Option(
-        doc=doc,
-        symbol=symbol,
-        within=within,
-        low=low,
-        high=high,
-        unit=unit,
-        log=log,
-        integer=isinstance(default, int) and not isinstance(default, bool),
-        is_optional=default is None,
-        parts=parts or {},
-    )
+    is_integer = isinstance(default, int) and not isinstance(default, bool)
+    metadata = Option(integer=is_integer, is_optional=default is None, **declared)
     return field(default=default, metadata={"option": metadata})
 
 
@@ -191,12 +168,13 @@ def settings_of(options: Any) -> tuple[Setting, ...]:
     An option that is switched off (None or infinite) is no setting of this machine, nor is one
     that its other options do not allow to change.
     """
-    found = ((path, declared, _get(options, path)) for path, declared in _settings(options))
+    declarations: dict[str, Any] = setting_options(options)
+    found = ((path, declared, _get(options, path)) for path, declared in declarations.items())
     return tuple(
         Setting(
             name=path,
             unit=declared.unit,
-            description=declared.summary,
+            description=declared.doc.partition("\n")[0],
             default=value,
             low=min(declared.low, value),
             high=max(declared.high, value),
@@ -231,12 +209,27 @@ def properties_of(options: Any) -> dict[str, Property]:
 
 
 def documented(kind: Class) -> Class:
-    """Write the options of a dataclass into its docstring, as the section Parameters."""
+    """Write the options of a dataclass into its docstring, and that their ranges are checked.
+
+    The section Parameters goes before Raises, which is written where the docstring has none.
+    """
     text = inspect.cleandoc(kind.__doc__ or "")
+    if "\nRaises\n------\n" not in text:
+        end = _LATER_SECTION.search(text)
+        at = end.start() if end else len(text)
+        text = f"{text[:at].rstrip()}\n\n{_RAISES}\n{text[at:]}".rstrip()
     head, raises, tail = text.partition("\nRaises\n------")
     entries = "\n".join(_entry(f) for f in fields(kind) if "option" in f.metadata)
     kind.__doc__ = f"{head}\nParameters\n----------\n{entries}\n{raises}{tail}\n"
     return kind
+
+
+_LATER_SECTION = re.compile(r"^(Notes|References|Examples)\n-", re.MULTILINE)
+_RAISES = """Raises
+------
+ValueError
+    A parameter out of its range.
+"""
 
 
 def _entry(f: Any) -> str:
@@ -252,10 +245,6 @@ def _kind(f: Any, declared: Option) -> str:
     if isinstance(f.default, tuple):
         return "tuple of int" if "int" in str(f.type) else "tuple of float"
     return re.sub(r"\[.*\]", "", str(f.type)).replace(" | ", " or ")
-
-
-def _settings(options: Any) -> Iterator[tuple[str, Any]]:
-    yield from setting_options(options).items()
 
 
 def _can_be_set(options: Any, path: str, declared: Any) -> bool:

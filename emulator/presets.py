@@ -10,25 +10,27 @@ slack bits, whose couplings differ a thousandfold: best and mean energy of 64 ru
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from cim_hal import Capabilities
 from emulator.converters import Converter
 from emulator.dynamics.mean_field import MeanField
 from emulator.dynamics.measurement_feedback import MeasurementFeedback
 from emulator.imperfections import Imperfections
+from emulator.machine import EmulatedCim
 from emulator.optics import FibreCavity, HomodyneDetector
-from emulator.preset import Preset
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from emulator.machine import EmulatedCim
+    from emulator.dynamics.base import Dynamics
 
 __all__ = [
     "BENCH",
     "PRESETS",
+    "Preset",
     "mean_field",
     "measurement_feedback",
     "measurement_feedback_100",
@@ -38,6 +40,112 @@ __all__ = [
     "measurement_feedback_2000",
     "measurement_feedback_ideal",
 ]
+
+# What a record says of a machine: each is published, or else assumed.
+NUMBERS = (
+    "max_spins",
+    "coupling_bits",
+    "pulses",
+    "pulse_rate_hz",
+    "fibre_length_m",
+    "round_trips",
+    "dynamics",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preset:
+    """A machine by name, with the sources of its numbers.
+
+    Parameters
+    ----------
+    name : str
+        Of the machine and of its entry point.
+    description : str
+        One sentence for people.
+    max_spins : int
+        Pulses that serve as spins.
+    coupling_bits : int or None
+        Bits of a coupling, sign included; None for real couplings.
+    dynamics : Dynamics
+        Its physics, imperfections included.
+    pulses : int or None
+        In the cavity, those included that are no spins; None where there is no cavity.
+    pulse_rate_hz : float or None
+        Repetition rate in hertz.
+    cavity : FibreCavity or None
+        The fibre that holds the pulses, where a machine is known to have one.
+    pump : tuple of float
+        Knots of the recommended pump schedule, in thresholds.
+    round_trips : int
+        Recommended length of a run.
+    sources : tuple of str
+        Publications and manuals.
+    published : tuple of str
+        Which of `NUMBERS` are in a source, as far as we have checked. All else is assumed.
+
+    Raises
+    ------
+    ValueError
+        More spins than pulses, or a number that a machine does not have.
+    """
+
+    name: str
+    description: str
+    max_spins: int
+    coupling_bits: int | None
+    dynamics: Dynamics
+    pulses: int | None = None
+    pulse_rate_hz: float | None = None
+    cavity: FibreCavity | None = None
+    pump: tuple[float, ...] = (0.0, 1.1)
+    round_trips: int = 2000
+    sources: tuple[str, ...] = ()
+    published: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.pulses is not None and self.pulses < self.max_spins:
+            raise ValueError(f"{self.name}: {self.max_spins} spins, but {self.pulses} pulses")
+        unknown = set(self.published) - set(NUMBERS)
+        if unknown:
+            raise ValueError(f"{self.name}: no machine has {', '.join(sorted(unknown))}")
+
+    @property
+    def round_trip_s(self) -> float | None:
+        """Time of a round trip in seconds: the fibre is trimmed to hold whole pulses."""
+        if self.pulses is None or self.pulse_rate_hz is None:
+            return None
+        return self.pulses / self.pulse_rate_hz
+
+    @property
+    def assumed(self) -> tuple[str, ...]:
+        """Which of `NUMBERS` are assumed."""
+        return tuple(name for name in NUMBERS if name not in self.published)
+
+    def machine(self) -> EmulatedCim:
+        """Return the machine."""
+        capabilities = Capabilities(
+            name=self.name,
+            description=self.description,
+            max_spins=self.max_spins,
+            coupling_bits=self.coupling_bits,
+            has_field=self.dynamics.has_field,
+            round_trip_s=self.round_trip_s,
+            reports_amplitudes=True,
+            reproducible=True,
+            default_pump=self.pump,
+            default_round_trips=self.round_trips,
+            properties={
+                "pulses": self.pulses,
+                "pulse_rate_hz": self.pulse_rate_hz,
+                "fibre_length_m": None if self.cavity is None else self.cavity.length_m,
+                "sources": "; ".join(self.sources),
+                "published": ", ".join(self.published),
+                "assumed": ", ".join(self.assumed),
+            },
+        )
+        return EmulatedCim(self.dynamics, capabilities=capabilities)
+
 
 # What a careful laboratory is left with. All values are assumed; docs/explanation/imperfections
 # says what each does.
@@ -103,7 +211,9 @@ _RECORDS = (
         description="Measurement-feedback CIM with ideal electronics and real couplings, emulated.",
         max_spins=20_000,
         coupling_bits=None,
-        # Full scales stay: they make the feedback sign-like, and are no imperfection.
+        # What is left are the optics: shot noise, the delay of a round trip, and single precision,
+        # whose rounding is a thousandth of the shot noise of a record. Full scales stay: they make
+        # the feedback sign-like, and are no imperfection.
         dynamics=MeasurementFeedback(
             adc=Converter(full_scale=_ADC.full_scale), dac=Converter(full_scale=_DAC.full_scale)
         ),
@@ -158,6 +268,7 @@ _RECORDS = (
         sources=("Inagaki et al., Science 354, 603 (2016), doi:10.1126/science.aah4243",),
         published=("max_spins",),
     ),
+    # The state of a block of 64 runs takes 0.13 GB, the couplings of a graph of degree 3 2.4 MB.
     Preset(
         name="emulator-100k",
         description="Like the 100,512-spin CIM of 2021; with imperfections, for sparse couplings.",
@@ -192,6 +303,14 @@ _RECORDS = (
 PRESETS: Mapping[str, Preset] = MappingProxyType({record.name: record for record in _RECORDS})
 
 
+# Entry points without a name in Python.
+measurement_feedback_ideal = PRESETS["emulator-ideal"].machine
+measurement_feedback_100 = PRESETS["emulator-100"].machine
+measurement_feedback_1000 = PRESETS["emulator-1000"].machine
+measurement_feedback_2000 = PRESETS["emulator-2000"].machine
+measurement_feedback_100k = PRESETS["emulator-100k"].machine
+
+
 def measurement_feedback() -> EmulatedCim:
     """Return the default machine: measurement feedback, 16-bit couplings, up to 20 000 spins.
 
@@ -201,20 +320,6 @@ def measurement_feedback() -> EmulatedCim:
     return PRESETS["emulator"].machine()
 
 
-def measurement_feedback_ideal() -> EmulatedCim:
-    """Return the default machine with real couplings, and converters that only clip.
-
-    What is left are the optics: shot noise, the delay of a round trip, and single precision,
-    whose rounding is a thousandth of the shot noise of a record.
-    """
-    return PRESETS["emulator-ideal"].machine()
-
-
-def measurement_feedback_100() -> EmulatedCim:
-    """Return a machine like that of McMahon et al. (2016): 100 spins among 160 pulses, 1.6 us."""
-    return PRESETS["emulator-100"].machine()
-
-
 def measurement_feedback_550() -> EmulatedCim:
     """Return a machine of 550 spins with 8-bit couplings, ADC and DAC.
 
@@ -222,24 +327,6 @@ def measurement_feedback_550() -> EmulatedCim:
     taken to be those of the default machine, with nothing wrong.
     """
     return PRESETS["emulator-550"].machine()
-
-
-def measurement_feedback_1000() -> EmulatedCim:
-    """Return a machine of 1000 spins with 14-bit couplings: QBoson's next class, see there."""
-    return PRESETS["emulator-1000"].machine()
-
-
-def measurement_feedback_2000() -> EmulatedCim:
-    """Return a machine like that of Inagaki et al. (2016): 2000 spins among 5000 pulses, 5 us."""
-    return PRESETS["emulator-2000"].machine()
-
-
-def measurement_feedback_100k() -> EmulatedCim:
-    """Return a machine like that of Honjo et al. (2021): 100,512 spins, for sparse couplings.
-
-    The state of a block of 64 runs takes 0.13 GB, the couplings of a graph of degree 3 2.4 MB.
-    """
-    return PRESETS["emulator-100k"].machine()
 
 
 def mean_field() -> EmulatedCim:

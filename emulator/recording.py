@@ -1,10 +1,12 @@
-"""Results of blocks of runs: frames of a trace, readouts, and their delivery."""
+"""Results of blocks of runs: frames of a trace, readouts and their delivery, traces on disk."""
 
 from __future__ import annotations
 
+import threading
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
@@ -13,14 +15,75 @@ from emulator.dynamics.best_seen import BestSeenBlock
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
-    from cim_hal import StopToken
+    from cim_hal import StopToken, TraceRequest
     from emulator.dynamics.base import Block
-    from emulator.trace_file import TraceWriter
 
-__all__ = ["BlockReadout", "Recording", "delivered", "joined"]
+__all__ = ["BlockReadout", "Recording", "TraceFile", "TraceWriter", "delivered", "joined"]
+
+
+def _frame_after(request: TraceRequest | None, program: Program) -> dict[int, int]:
+    """Return the numbers of frames, by the round trips after which they are taken."""
+    if request is None:
+        return {}
+    frames = request.frames(program.schedule.round_trips)
+    return {int(at): frame for frame, at in enumerate(frames)}
+
+
+@dataclass(frozen=True)
+class TraceFile:
+    """Where a machine writes amplitudes while it runs.
+
+    The file is a float32 array of shape (frames, runs, n) for ``numpy.load``, best with
+    ``mmap_mode="r"``. A frame is written as soon as it is taken and kept nowhere else. Each job
+    begins the file anew. Runs are in the order of the job, spins are those of the model.
+
+    Parameters
+    ----------
+    path : Path
+    request : TraceRequest
+        Which frames, of how many runs; without the limit of `MAX_TRACE_BYTES`.
+    """
+
+    path: Path
+    request: TraceRequest
+
+    @contextmanager
+    def opened(self, program: Program) -> Iterator[TraceWriter]:
+        """Begin the file for a program, and close it at the end.
+
+        Raises
+        ------
+        OSError
+            It cannot be written.
+        """
+        with self.path.open("wb") as file:
+            yield TraceWriter(file, self.request, program)
+
+
+class TraceWriter:
+    """A file that is being written, by one thread or several: the first `n_runs` of a job."""
+
+    def __init__(self, file: BinaryIO, request: TraceRequest, program: Program) -> None:
+        self.frame_after = _frame_after(request, program)
+        self.n_runs = min(request.runs, program.n_runs)
+        self._file, self._lock, self._lift = file, threading.Lock(), program.lowering.lift
+        n_spins = program.lowering.n_spins - program.lowering.report.field_spin
+        shape = (len(self.frame_after), self.n_runs, n_spins)
+        head = {"descr": "<f4", "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(file, head)
+        self._start, self._bytes_of_run = file.tell(), 4 * n_spins
+
+    def write(self, frame: int, first_run: int, amplitudes: NDArray[np.float32]) -> None:
+        """Write amplitudes (some runs, n') of a frame, from run `first_run` on."""
+        values = self._lift(amplitudes).astype("<f4", copy=False)
+        place = self._start + (frame * self.n_runs + first_run) * self._bytes_of_run
+        with self._lock:
+            self._file.seek(place)
+            self._file.write(values.tobytes())
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,10 +117,7 @@ class Recording:
     ) -> None:
         self._first_run, self._writer = first_run, writer
         self._n_runs = min(program.n_runs - first_run, width)  # the rest fills up the block
-        self._frame_after: dict[int, int] = {}
-        if program.trace is not None:
-            frames = program.trace.frames(program.schedule.round_trips)
-            self._frame_after = {int(at): frame for frame, at in enumerate(frames)}
+        self._frame_after = _frame_after(program.trace, program)
         n_traced = self._of_block(_n_traced(program))
         self._frames = np.empty((len(self._frame_after), n_traced, program.n_spins), np.float32)
         self.frames_after = frozenset(self._frame_after) if n_traced else frozenset[int]()

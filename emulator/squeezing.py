@@ -15,7 +15,15 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["NoiseSpectrum", "SqueezingSpectrum", "noise_spectrum", "squeezing_spectrum"]
+__all__ = [
+    "NoiseSpectrum",
+    "SqueezingSpectrum",
+    "noise_spectrum",
+    "squeezing_db",
+    "squeezing_spectrum",
+]
+
+VACUUM_VARIANCE = 0.5
 
 
 class SqueezingSpectrum(NamedTuple):
@@ -118,3 +126,34 @@ def noise_spectrum(records: ArrayLike, *, time_step: float, segment: int) -> Noi
         power.mean(axis=0),
         power.std(axis=0, ddof=1) / math.sqrt(len(kept)),
     )
+
+
+def squeezing_db(variance: ArrayLike) -> NDArray[np.float64]:
+    r"""Return the variance of a quadrature relative to vacuum, in dB: below 0 is squeezed.
+
+    .. math:: 10\log_{10}\frac{V}{1/2}, \qquad X = (a + a^\dagger)/\sqrt2
+
+    Parameters
+    ----------
+    variance : array_like
+        Of X or P, where vacuum has 1/2; positive.
+
+    Returns
+    -------
+    float64 array, shape of `variance`
+        A scalar for a scalar.
+
+    Raises
+    ------
+    ValueError
+        A variance that is not positive and finite.
+
+    Examples
+    --------
+    >>> print(f"{squeezing_db(0.25):.2f} dB")
+    -3.01 dB
+    """
+    variances = np.asarray(variance, np.float64)
+    if not np.all((variances > 0) & np.isfinite(variances)):
+        raise ValueError("variance must be positive and finite")
+    return 10 * np.log10(variances / VACUUM_VARIANCE)

@@ -47,7 +47,7 @@ def emulator(
     if steps == 1:
         raise ValueError("steps = 1: nothing would be left without the set-up")
     machine, lowering = _machine(driver, threads), _lowering(couplings, driver)
-    floats = mock.patch("emulator.products.dense_int.has_byte_products", return_value=False)
+    floats = mock.patch("emulator.products.dense.has_byte_products", return_value=False)
     with nullcontext() if allows_bytes else floats:
         set_up_s = _set_up_s(couplings, driver, threads, runs, allows_bytes)
         whole_s, amplitudes = _timed_run(machine, lowering, steps, runs, seed)

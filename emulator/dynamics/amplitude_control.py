@@ -6,9 +6,11 @@ become unstable, and a run wanders from one low minimum to the next: read it wit
 
 References
 ----------
-Leleu et al., Commun. Phys. 4, 266 (2021), arXiv:2009.04084.
+Leleu et al., Commun. Phys. 4, 266 (2021), arXiv:2009.04084 (the target is ramped).
 Reifenstein, Kako, Khoyratee, Leleu, Yamamoto, Adv. Quantum Technol. 4, 2100077 (2021),
 arXiv:2108.07369.
+Leleu, Yamamoto, McMahon, Aihara, Phys. Rev. Lett. 122, 040607 (2019), arXiv:1810.12565 (the
+target follows the energy, at constant pump).
 """
 
 from __future__ import annotations
@@ -18,49 +20,33 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from emulator.dynamics.base import (
-    Precision,
-    coupling_gain_option,
-    initial_width_option,
-    loss_option,
-    precision_option,
-    state_dtype,
-    time_step_option,
-)
+from emulator.dynamics import shared_options as shared
 from emulator.dynamics.controlled_base import (
+    CLIP,
+    MOST_SHRINK,
     ControlledDynamics,
     Ramp,
-    RunConditions,
     SharedArrays,
-    error_limit_option,
-    error_rate_option,
     ramped,
 )
-from emulator.dynamics.energy_tracking import track_after
-from emulator.dynamics.feedback import FeedbackConstants, local_fields
-from emulator.dynamics.kernel import inlined, kernel
+from emulator.dynamics.feedback import FeedbackLoop, local_fields, track_after
 from emulator.dynamics.saturation import cubic_drift
+from emulator.kernel import inlined, kernel
+from emulator.machine import EmulatedCim, algorithm
 from emulator.options import POSITIVE, documented, option
-from emulator.preset import algorithm
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from emulator.machine import EmulatedCim
-
+    from emulator.dynamics.base import Precision
 
 __all__ = [
-    "AmplitudeControl",
+    "AmplitudeHeterogeneityCorrection",
     "ChaoticAmplitudeControl",
-    "advance_to_targets",
     "chaotic_amplitude_control",
-    "controlled",
+    "heterogeneity_correction",
+    "mean_alignment",
 ]
-
-# Amplitudes end at this multiple of the target's root.
-CLIP = 1.5
-# An error variable shrinks to no less than half in one step, and so stays positive.
-MOST_SHRINK = -0.5
 
 
 class AmplitudeControlConstants(NamedTuple):
@@ -107,16 +93,64 @@ def control_amplitudes(
 
 @kernel
 def advance_to_targets(
-    loop: FeedbackConstants,
+    loop: FeedbackLoop,
     arrays: SharedArrays,
-    targets: NDArray[Any],
-    net_gains: NDArray[Any],
+    series: tuple[NDArray[Any], NDArray[Any]],
     c: AmplitudeControlConstants,
 ) -> None:
-    """Make a round trip towards each of the `targets`, roots of those of x^2."""
+    """Make round trips at net gains towards targets, given as roots of those of x^2."""
+    net_gains, targets = series
     for step in range(len(targets)):
         local_fields(loop, arrays.x, arrays.local_field)
         control_amplitudes(arrays, targets[step], net_gains[step], c)
+        track_after(loop.tracker, arrays.x)
+
+
+@kernel
+def mean_alignment(x: NDArray[Any], local_field: NDArray[Any], alignment: NDArray[Any]) -> None:
+    r"""Write :math:`\sum_i \sigma_i f_i / \sum_i |x_i|` to `alignment` (runs,), f the local field.
+
+    For amplitudes of equal magnitude this is the mean of :math:`\sigma_i (J\sigma)_i` over spins.
+    """
+    size = np.zeros_like(alignment)
+    alignment[:] = 0
+    for i in range(len(x)):
+        amplitudes, fields = x[i], local_field[i]
+        for r in range(len(alignment)):
+            alignment[r] += fields[r] if amplitudes[r] >= 0 else -fields[r]
+            size[r] += abs(amplitudes[r])
+    for r in range(len(alignment)):
+        alignment[r] = alignment[r] / size[r] if size[r] > 0 else size[r]
+
+
+@kernel
+def control_runs(
+    arrays: SharedArrays, targets: NDArray[Any], net_gain: Any, c: AmplitudeControlConstants
+) -> None:
+    """Make a step towards the root of each run's own target (runs,)."""
+    for i in range(len(arrays.x)):
+        x, e, local_field = arrays.x[i], arrays.e[i], arrays.local_field[i]
+        for r in range(len(x)):
+            x[r], e[r] = controlled(x[r], e[r], local_field[r], targets[r], net_gain, c)
+
+
+@kernel
+def advance_to_energies(
+    loop: FeedbackLoop,
+    arrays: SharedArrays,
+    series: tuple[NDArray[Any], NDArray[Any]],
+    c: AmplitudeControlConstants,
+) -> None:
+    """Make round trips at net gains towards the base targets or more, by the alignment."""
+    net_gains, base_targets = series
+    targets = np.empty_like(loop.field_term.amplitude)
+    for step in range(len(net_gains)):
+        base = base_targets[step]
+        local_fields(loop, arrays.x, arrays.local_field)
+        mean_alignment(arrays.x, arrays.local_field, targets)
+        for r in range(len(targets)):
+            targets[r] = np.sqrt(max(base + c.strength * targets[r], base))
+        control_runs(arrays, targets, net_gains[step], c)
         track_after(loop.tracker, arrays.x)
 
 
@@ -126,21 +160,17 @@ class AmplitudeControl(ControlledDynamics):
     error_rate: float
     error_limit: float
 
-    def net_gains(self, conditions: RunConditions) -> NDArray[Any]:
-        """Return L(p - 1) of each round trip."""
-        return (self.loss * (conditions.pump - 1)).astype(state_dtype(self.precision))
-
     def constants(self, natural_strength: float) -> AmplitudeControlConstants:
         """Return the scalars of `controlled`."""
-        scalar = state_dtype(self.precision).type
-        return AmplitudeControlConstants(
-            clip=scalar(CLIP),
-            time_step=scalar(self.time_step),
-            strength=scalar(self.coupling_gain * natural_strength),
-            error_step=scalar(self.time_step * self.error_rate),
-            most_shrink=scalar(MOST_SHRINK),
-            error_limit=scalar(self.error_limit),
+        constants = AmplitudeControlConstants(
+            clip=CLIP,
+            time_step=self.time_step,
+            strength=self.coupling_gain * natural_strength,
+            error_step=self.time_step * self.error_rate,
+            most_shrink=MOST_SHRINK,
+            error_limit=self.error_limit,
         )
+        return self.scalars(constants)
 
 
 @documented
@@ -152,44 +182,73 @@ class ChaoticAmplitudeControl(AmplitudeControl):
               \overline{|x|}\Big), \qquad \xi = g\,\xi_0 \\
               \dot e_i &= -\beta\,(x_i^2 - \alpha)\,e_i
 
-    with :math:`\xi_0` from `Norms.natural_strength`. p = 1 is the threshold of a lone oscillator of
+    with :math:`\xi_0` from `natural_strength`. p = 1 is the threshold of a lone oscillator of
     loss L; Reifenstein et al. write :math:`p' - 1` for the net gain, so that their
     :math:`p' = 1 + L(p - 1)`, -0.5 to 1, is p from 0 to 1 with L = 1.5. A round trip is one Euler
     step; :math:`|x|` ends at :math:`1.5\sqrt\alpha`.
-
-    Raises
-    ------
-    ValueError
-        A parameter out of its range.
     """
 
-    coupling_gain: float = coupling_gain_option(0.7)
-    loss: float = loss_option(1.5)
+    coupling_gain: float = shared.coupling_gain(0.7)
+    loss: float = shared.loss(1.5)
     target: Ramp = option(
         (1.0, 3.0),
         within=POSITIVE,
         symbol=r"\alpha",
         doc="Target of the squared amplitudes at the first and the last round trip.",
     )
-    error_rate: float = error_rate_option(0.3)
-    error_limit: float = error_limit_option()
-    time_step: float = time_step_option(0.075, low=0.005, high=0.3)
-    initial_width: float = initial_width_option(0.1)
-    precision: Precision = precision_option()
+    error_rate: float = shared.error_rate(0.3)
+    error_limit: float = shared.error_limit()
+    time_step: float = shared.time_step(0.075, low=0.005, high=0.3)
+    initial_width: float = shared.initial_width(0.1)
+    precision: Precision = shared.precision()
 
-    def step(
-        self,
-        loop: FeedbackConstants,
-        arrays: SharedArrays,
-        conditions: RunConditions,
-        constants: AmplitudeControlConstants,
-    ) -> None:
-        """Make one step towards the target of each moment."""
-        roots = np.sqrt(ramped(self.target, conditions.progress))
-        targets = roots.astype(state_dtype(self.precision))
-        advance_to_targets(loop, arrays, targets, self.net_gains(conditions), constants)
+    advance = staticmethod(advance_to_targets)
+
+    def ramps(self, progress: NDArray[np.float64]) -> tuple[NDArray[np.float64]]:
+        """Return the roots of the targets."""
+        return (np.sqrt(ramped(self.target, progress)),)
+
+
+@documented
+@dataclass(frozen=True, kw_only=True)
+class AmplitudeHeterogeneityCorrection(AmplitudeControl):
+    r"""AHC: error variables at constant pump, with a target that follows the energy.
+
+    The equations of `ChaoticAmplitudeControl`, where the target is that of the current
+    configuration,
+
+    .. math:: \alpha = a_0 + \xi\,\frac{\sum_i \sigma_i f_i}{\sum_i |x_i|},
+              \qquad f_i = \sum_j J_{ij}x_j + h_i\overline{|x|}
+
+    the mean alignment with the local field being no less than zero. For amplitudes of equal
+    magnitude this is Leleu's :math:`a_0 + \xi\langle\sigma_i\sum_jJ_{ij}\sigma_j\rangle`; it
+    costs no second product.
+    """
+
+    coupling_gain: float = shared.coupling_gain(1.0)
+    loss: float = shared.loss(
+        1.0, note=r"Leleu et al. write :math:`p' - 1` for the net gain :math:`L(p - 1)`."
+    )
+    base_target: float = shared.target(symbol="a_0", note="The least target.")
+    error_rate: float = shared.error_rate(0.2)
+    error_limit: float = shared.error_limit()
+    time_step: float = shared.time_step(0.05, low=0.005, high=0.3)
+    initial_width: float = shared.initial_width(0.1)
+    precision: Precision = shared.precision()
+
+    advance = staticmethod(advance_to_energies)
+
+    def ramps(self, progress: NDArray[np.float64]) -> tuple[NDArray[np.float64]]:
+        """Return the base target, for every round trip."""
+        return (np.full(progress.shape, float(self.base_target)),)
 
 
 def chaotic_amplitude_control() -> EmulatedCim:
     """Return CAC: `ChaoticAmplitudeControl` as it is by default."""
     return algorithm("cac", "Chaotic amplitude control", ChaoticAmplitudeControl())
+
+
+def heterogeneity_correction() -> EmulatedCim:
+    """Return AHC: `AmplitudeHeterogeneityCorrection` at constant pump."""
+    dynamics = AmplitudeHeterogeneityCorrection()
+    return algorithm("ahc", "Amplitude-heterogeneity correction", dynamics, pump=(0.2,))

@@ -2,57 +2,82 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, TypeVar
 
 import numpy as np
+from scipy.linalg import eigh_tridiagonal
 
-from emulator.options import (
-    FINITE,
-    NON_NEGATIVE,
-    POSITIVE,
-    SHARE,
-    check_options,
-    option,
-    settings_of,
-    with_settings,
-)
-from emulator.spectrum import Norms, lowest_eigenvalue
+from emulator.noise import NoiseKey, normals
+from emulator.options import check_options, settings_of, with_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from numpy.typing import NDArray
 
     from cim_hal import Setting
-    from emulator.noise import NoiseKey
     from emulator.products.coupling import CouplingMatrix
 
 __all__ = [
+    "LEAST_FIELD_WEIGHT",
     "Block",
+    "ChunkedBlock",
     "Dynamics",
     "JobInputs",
     "Precision",
-    "coupling_gain_option",
-    "coupling_loss_option",
-    "field_amplitude_option",
-    "field_weight_option",
-    "initial_width_option",
-    "interpretation_option",
-    "loss_option",
-    "precision_option",
-    "state_dtype",
-    "time_step_option",
+    "lowest_eigenvalue",
+    "natural_strength",
 ]
 
 Precision: TypeAlias = Literal["single", "double"]
+Constants = TypeVar("Constants", bound=tuple[Any, ...])
+
+LANCZOS_STEPS = 48
+LEAST_FIELD_WEIGHT = 1e-3
 
 
-def state_dtype(precision: Precision) -> np.dtype[Any]:
-    """Return the dtype of the state: float32 for single precision, float64 for double."""
-    return np.dtype(np.float32 if precision == "single" else np.float64)
+def natural_strength(coupling: CouplingMatrix, field_weight: float = 0.0) -> float:
+    r"""Return :math:`\xi_0 = \sqrt{N / \sum_i(\sum_j J_{ij}^2 + w^2h_i^2)}`, 1 without both.
+
+    At w = 0 it is one over the root-mean-square norm of a row of J; for a dense random J, the
+    spectrum of :math:`\xi_0 J` then ends at 2. A spin that its field holds decides nothing,
+    and to count its field would weaken the couplings of all others. w is 0.001 at least,
+    which keeps drives within float32 and gives a scale to fields without couplings.
+    """
+    field = float(np.linalg.norm(coupling.field))
+    norm = math.hypot(coupling.norm, max(field_weight, LEAST_FIELD_WEIGHT) * field)
+    return math.sqrt(len(coupling.field)) / norm if norm else 1.0
+
+
+def lowest_eigenvalue(coupling: CouplingMatrix) -> float:
+    """Return the lowest Ritz value of a short Lanczos run, in units of the stored values.
+
+    It is the lowest eigenvalue where there are few spins, and else a few per cent of the spectral
+    radius above it at most, as measured on MAX-CUT graphs and spin glasses. The start is a fixed
+    random vector: the same couplings give the same number.
+    """
+    n_spins = len(coupling.field)
+    matrix = coupling.matrix
+    vector = normals(0, round_trip=0, n_spins=n_spins, n_runs=1)[:, 0].astype(coupling.dtype)
+    vector /= np.linalg.norm(vector)
+    before, overlap = np.zeros_like(vector), 0.0
+    diagonal: list[float] = []
+    beside: list[float] = []
+    for _ in range(min(LANCZOS_STEPS, n_spins)):
+        image = matrix @ vector
+        diagonal.append(float(vector @ image))
+        image -= diagonal[-1] * vector + overlap * before
+        overlap = float(np.linalg.norm(image))
+        if overlap <= 1e-5 * max(map(abs, (*diagonal, *beside))):
+            break
+        beside.append(overlap)
+        before, vector = vector, image / overlap
+    ritz_values = eigh_tridiagonal(diagonal, beside[: len(diagonal) - 1], eigvals_only=True)
+    return float(ritz_values[0])
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,13 +113,8 @@ class JobInputs:
         return self.coupling if self.signs is None else self.signs
 
     @cached_property
-    def norms(self) -> Norms:
-        """Norms of couplings and field, computed once for all blocks."""
-        return Norms.of(self.coupling)
-
-    @cached_property
     def lowest_eigenvalue(self) -> float:
-        """`spectrum.lowest_eigenvalue` of the couplings, computed once for all blocks."""
+        """`lowest_eigenvalue` of the couplings, computed once for all blocks."""
         return lowest_eigenvalue(self.coupling)
 
 
@@ -117,6 +137,47 @@ class Block(ABC):
         return {}
 
 
+# A chunk is as many round trips as make this many spin-updates, within bounds: 81 of 100 spins
+# and 64 runs.
+CHUNK_UPDATES = 2**19
+SHORTEST_CHUNK, LONGEST_CHUNK = 16, 128
+
+
+class ChunkedBlock(Block):
+    """A block that makes its round trips in chunks, each in one call of compiled code.
+
+    It collects pump rates until it is read or a chunk is full. A call takes 10 microseconds, as
+    long as a round trip of 100 spins, and holds the interpreter's lock, for which other threads
+    wait.
+
+    Parameters
+    ----------
+    size : int
+        Spins times runs.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._ahead: list[float] = []
+        self._longest = min(max(SHORTEST_CHUNK, CHUNK_UPDATES // size), LONGEST_CHUNK)
+
+    def advance(self, pump: float) -> None:
+        """Schedule one round trip."""
+        self._ahead.append(pump)
+        if len(self._ahead) == self._longest:
+            self.catch_up()
+
+    def catch_up(self) -> None:
+        """Make the scheduled round trips."""
+        if self._ahead:
+            pumps = np.array(self._ahead)
+            self._ahead.clear()
+            self._advance_through(pumps)
+
+    @abstractmethod
+    def _advance_through(self, pumps: NDArray[np.float64]) -> None:
+        """Make a round trip at each of the pump rates."""
+
+
 class Dynamics(ABC):
     """The physics of a machine: a frozen dataclass of options, without state.
 
@@ -128,11 +189,14 @@ class Dynamics(ABC):
         Whether the machine applies a field.
     follows_energy : bool
         Whether energies are computed during a run.
+    block : callable
+        Takes the dynamics, inputs, the first run, and how many; returns a `Block`.
     """
 
     precision: Precision
     has_field: bool = True
     follows_energy: bool = False
+    block: ClassVar[Callable[..., Block]]
 
     def __post_init__(self) -> None:
         check_options(self)
@@ -141,6 +205,20 @@ class Dynamics(ABC):
     def largest_code(self) -> float | None:
         """Largest integer that reaches the coupling product; None where numbers are real."""
         return None
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Dtype of the state: float32 for single precision, float64 for double."""
+        return np.dtype(np.float32 if self.precision == "single" else np.float64)
+
+    def scalars(self, constants: Constants) -> Constants:
+        """Return a named tuple of numbers in the state's dtype; flags stay as they are.
+
+        A kernel that met other numbers would compute in float64.
+        """
+        kind: Any = type(constants)
+        scalar = self.dtype.type
+        return kind(*(value if isinstance(value, bool) else scalar(value) for value in constants))
 
     def settings(self) -> tuple[Setting, ...]:
         """Return the options that a job may change, with their values as defaults."""
@@ -154,69 +232,6 @@ class Dynamics(ABC):
         """Return the couplings the machine really applies; energies are of those it was given."""
         return coupling
 
-    @abstractmethod
     def start(self, inputs: JobInputs, *, first_run: int, n_runs: int) -> Block:
         """Return runs `first_run` to `first_run` + `n_runs` - 1 before their first round trip."""
-
-
-def _shared(doc: str, note: str) -> str:
-    return f"{doc}\n{note}" if note else doc
-
-
-def coupling_gain_option(default: float) -> Any:
-    """Return the option g, which multiplies couplings."""
-    doc = "Strength of the couplings, in natural units."
-    return option(default, within=NON_NEGATIVE, low=0.05, high=5.0, log=True, symbol="g", doc=doc)
-
-
-def field_weight_option(default: float, *, note: str) -> Any:
-    r"""Return the option w of :math:`\xi_0`, see `Norms.natural_strength`."""
-    doc = _shared("How much fields count in the unit of couplings.", note)
-    return option(default, within=SHARE, low=0.0, high=1.0, symbol="w", doc=doc)
-
-
-def field_amplitude_option() -> Any:
-    """Return the option a, the amplitude a field is multiplied with."""
-    doc = (
-        "Amplitude of the spin that stands for the field.\n"
-        "None for the mean magnitude of what is fed back in a run."
-    )
-    return option(None, within=FINITE, low=0.01, high=10.0, log=True, symbol="a", doc=doc)
-
-
-def loss_option(default: float, *, note: str = "") -> Any:
-    """Return the option L, the loss of the field."""
-    doc = _shared("Loss rate of a lone oscillator.", note)
-    return option(default, within=NON_NEGATIVE, low=0.1, high=10.0, log=True, symbol="L", doc=doc)
-
-
-def coupling_loss_option() -> Any:
-    """Return the option j, the loss of the splitters that couple pulses."""
-    doc = "Loss rate in the delay lines, in units of the loss.\nEach splitter lets vacuum in."
-    return option(0.0, within=NON_NEGATIVE, low=0.0, high=5.0, symbol="j", doc=doc)
-
-
-def time_step_option(default: float, *, low: float, high: float, note: str = "") -> Any:
-    """Return the option dt, the time of a round trip."""
-    doc = _shared("Time that passes in a round trip.", note)
-    unit = "field lifetimes"
-    return option(
-        default, within=POSITIVE, low=low, high=high, log=True, unit=unit, symbol="dt", doc=doc
-    )
-
-
-def initial_width_option(default: float, *, what: str = "amplitudes") -> Any:
-    """Return the option of the random initial state."""
-    doc = f"Width of the normal {what} that a run starts from."
-    return option(default, within=NON_NEGATIVE, doc=doc)
-
-
-def interpretation_option() -> Any:
-    """Return the option of the sense of the noise."""
-    doc = "Sense in which the equation is written: that of the integrator."
-    return option("ito", within=("ito", "stratonovich"), doc=doc)
-
-
-def precision_option() -> Any:
-    """Return the option that every dynamics of either precision has."""
-    return option("single", within=("single", "double"), doc="Of the state.")
+        return self.block(self, inputs, first_run, n_runs)

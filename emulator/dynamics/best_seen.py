@@ -12,16 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from emulator.dynamics.base import Block, Dynamics, JobInputs, Precision
-from emulator.dynamics.chunks import TrackedBlock
-from emulator.dynamics.energy_tracking import start_tracking, track, track_after
-from emulator.options import (
-    Interval,
-    documented,
-    option,
-    setting_options,
-    settings_of,
-    with_settings,
-)
+from emulator.dynamics.feedback import TrackedBlock, start_tracking, track, track_after
+from emulator.options import Interval, documented, option, setting_options, settings_of
+from emulator.options import with_settings as options_with
 from emulator.products.packing import padded_runs
 
 if TYPE_CHECKING:
@@ -85,8 +78,7 @@ class BestSeen(Dynamics):
         """Return this dynamics with the settings of a job."""
         own = {name: value for name, value in settings.items() if name in setting_options(self)}
         inner = {name: value for name, value in settings.items() if name not in own}
-        changed = with_settings(self, own)
-        return replace(changed, dynamics=self.dynamics.with_settings(inner))
+        return replace(options_with(self, own), dynamics=self.dynamics.with_settings(inner))
 
     def perturb(self, coupling: CouplingMatrix) -> CouplingMatrix:
         """Return the couplings that the dynamics really applies."""
@@ -113,7 +105,7 @@ class BestSeenBlock(Block):
         dtype = block.amplitudes().dtype
         self._tracker = start_tracking(inputs.energy_coupling, width, dtype, every)
         if isinstance(block, TrackedBlock):
-            block.tracker = self._tracker
+            block.follow(self._tracker)
         self._n_runs = n_runs
 
     @property

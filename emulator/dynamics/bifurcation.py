@@ -13,56 +13,36 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
-from emulator.dynamics.base import (
-    Dynamics,
-    JobInputs,
-    Precision,
-    coupling_gain_option,
-    field_weight_option,
-    initial_width_option,
-    precision_option,
-    state_dtype,
-    time_step_option,
-)
-from emulator.dynamics.chunks import TrackedBlock
-from emulator.dynamics.energy_tracking import track_after
+from emulator.dynamics import shared_options as shared
+from emulator.dynamics.base import Dynamics, JobInputs, Precision, natural_strength
 from emulator.dynamics.feedback import (
-    FeedbackConstants,
+    FeedbackLoop,
+    TrackedBlock,
     add_field_term,
-    field_term,
+    feedback_loop,
     initial_normals,
     local_fields,
+    track_after,
 )
-from emulator.dynamics.kernel import inlined, kernel
-from emulator.options import (
-    NON_NEGATIVE,
-    POSITIVE_OR_INFINITE,
-    documented,
-    option,
-    out_of_range,
-)
-from emulator.preset import algorithm
-from emulator.products.operand import multiply_rows, pack_signs
+from emulator.kernel import inlined, kernel
+from emulator.machine import EmulatedCim, algorithm
+from emulator.options import NON_NEGATIVE, POSITIVE_OR_INFINITE, documented, option, out_of_range
+from emulator.products.coupling import multiply_rows, pack_signs
 from emulator.products.packing import BLOCK_ROWS, aligned_zeros, padded_runs
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from emulator.machine import EmulatedCim
-    from emulator.spectrum import Norms
+    from emulator.products.coupling import CouplingMatrix
 
 __all__ = [
-    "BifurcationArrays",
     "BifurcationBlock",
-    "BifurcationConstants",
     "SimulatedBifurcation",
     "Variant",
     "ballistic_bifurcation",
     "discrete_bifurcation",
     "longest_stable_step",
-    "move_between_walls",
-    "oscillate",
 ]
 
 Variant: TypeAlias = Literal["adiabatic", "ballistic", "discrete"]
@@ -137,36 +117,26 @@ def move_between_walls(arrays: BifurcationArrays, detuning: Any, c: BifurcationC
 
 
 @kernel
-def advance_kerr(
-    loop: FeedbackConstants,
+def advance_positions(
+    loop: FeedbackLoop,
     arrays: BifurcationArrays,
     detunings: NDArray[Any],
+    has_walls: bool,  # noqa: FBT001
     c: BifurcationConstants,
 ) -> None:
-    """Make a round trip of the adiabatic variant at each of the detunings 1 - p."""
+    """Make a round trip of the ballistic or adiabatic variant at each of the detunings 1 - p."""
     for step in range(len(detunings)):
         local_fields(loop, arrays.x, arrays.local_field)
-        oscillate(arrays, detunings[step], c)
-        track_after(loop.tracker, arrays.x)
-
-
-@kernel
-def advance_ballistic(
-    loop: FeedbackConstants,
-    arrays: BifurcationArrays,
-    detunings: NDArray[Any],
-    c: BifurcationConstants,
-) -> None:
-    """Make a round trip of the ballistic variant at each of the detunings 1 - p."""
-    for step in range(len(detunings)):
-        local_fields(loop, arrays.x, arrays.local_field)
-        move_between_walls(arrays, detunings[step], c)
+        if has_walls:
+            move_between_walls(arrays, detunings[step], c)
+        else:
+            oscillate(arrays, detunings[step], c)
         track_after(loop.tracker, arrays.x)
 
 
 @kernel
 def advance_discrete(
-    loop: FeedbackConstants,
+    loop: FeedbackLoop,
     arrays: BifurcationArrays,
     detunings: NDArray[Any],
     c: BifurcationConstants,
@@ -188,6 +158,57 @@ def advance_discrete(
         track_after(loop.tracker, arrays.x)
 
 
+class BifurcationBlock(TrackedBlock):
+    """A block of runs of simulated bifurcation.
+
+    Attributes
+    ----------
+    coupling_strength, time_step : float
+        c0, in units of the stored couplings, and dt.
+    """
+
+    def __init__(
+        self, dynamics: SimulatedBifurcation, inputs: JobInputs, first_run: int, n_runs: int
+    ) -> None:
+        dtype, n_padded, coupling = dynamics.dtype, padded_runs(n_runs), inputs.coupling
+        x, y = (
+            initial_normals(
+                inputs,
+                first_run=first_run,
+                n_runs=n_padded,
+                width=dynamics.initial_width,
+                dtype=dtype,
+                stream=stream,
+            )[: inputs.n_spins]
+            for stream in (0, 1)
+        )
+        of_signs = dynamics.variant == "discrete"
+        super().__init__(x, feedback_loop(coupling, n_padded, dtype, of_signs=of_signs), n_runs)
+        fields = (BLOCK_ROWS, n_padded) if of_signs else x.shape
+        product = aligned_zeros(fields, coupling.dtype if of_signs else dtype)
+        self._arrays = BifurcationArrays(x, y, product)
+        self.coupling_strength = dynamics.strength(coupling)
+        self.time_step = dynamics.time_step
+        if math.isfinite(dynamics.stability):
+            stable = longest_stable_step(self.coupling_strength, inputs.lowest_eigenvalue)
+            self.time_step = min(self.time_step, dynamics.stability * stable)
+        self._constants = dynamics.constants(self.time_step, self.coupling_strength)
+        self._variant = dynamics.variant
+
+    @property
+    def y(self) -> NDArray[Any]:
+        """Momenta (n, runs)."""
+        return self._columns(self._arrays.y)
+
+    def _advance_through(self, pumps: NDArray[np.float64]) -> None:
+        detunings = (1 - pumps).astype(self._x.dtype)
+        if self._variant == "discrete":
+            advance_discrete(self._loop, self._arrays, detunings, self._constants)
+        else:
+            has_walls = self._variant == "ballistic"
+            advance_positions(self._loop, self._arrays, detunings, has_walls, self._constants)
+
+
 @documented
 @dataclass(frozen=True, kw_only=True)
 class SimulatedBifurcation(Dynamics):
@@ -196,7 +217,7 @@ class SimulatedBifurcation(Dynamics):
     .. math:: \dot y_i = -(1 - p)\,x_i - \kappa x_i^3 + c_0 \Big(\sum_j J_{ij} f(x_j) + h_i
               \overline{|f(x)|}\Big) + \gamma y_i, \qquad \dot x_i = y_i, \qquad c_0 = g\,\xi_0
 
-    with :math:`\xi_0` from `Norms.natural_strength`. The adiabatic variant has :math:`\kappa = 1`,
+    with :math:`\xi_0` from `natural_strength`. The adiabatic variant has :math:`\kappa = 1`,
     f = x; the other two have :math:`\kappa = 0` and walls at :math:`|x| = 1` that stop an
     oscillator (y = 0), with f = x (ballistic) or the sign of x (discrete). The pump is the
     papers' :math:`a(t)` in units of :math:`a_0 = 1`: from 0 to 1. A round trip is one symplectic
@@ -204,21 +225,16 @@ class SimulatedBifurcation(Dynamics):
 
     The step is `time_step` or, where it is shorter, the share `stability` of the longest stable
     one (`longest_stable_step`), from an estimate of the smallest eigenvalue of J.
-
-    Raises
-    ------
-    ValueError
-        A parameter out of its range.
     """
 
     variant: Variant = option(
         "discrete", within=("adiabatic", "ballistic", "discrete"), doc="Equation and walls."
     )
-    coupling_gain: float = coupling_gain_option(0.5)
-    field_weight: float = field_weight_option(
+    coupling_gain: float = shared.coupling_gain(0.5)
+    field_weight: float = shared.field_weight(
         0.0, note="The adiabatic variant, which nothing stops, takes 1."
     )
-    time_step: float = time_step_option(
+    time_step: float = shared.time_step(
         1.0, low=0.05, high=2.0, note="Shorter where `stability` demands it."
     )
     stability: float = option(
@@ -237,8 +253,10 @@ class SimulatedBifurcation(Dynamics):
         symbol=r"\gamma",
         doc="Rate at which momenta grow.\nOf the ballistic and the discrete variant only.",
     )
-    initial_width: float = initial_width_option(0.1, what="positions and momenta")
-    precision: Precision = precision_option()
+    initial_width: float = shared.initial_width(0.1, what="positions and momenta")
+    precision: Precision = shared.precision()
+
+    block = BifurcationBlock
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -250,87 +268,22 @@ class SimulatedBifurcation(Dynamics):
         """1 where signs are fed back, None where positions are."""
         return 1.0 if self.variant == "discrete" else None
 
-    def strength(self, norms: Norms) -> float:
+    def strength(self, coupling: CouplingMatrix) -> float:
         """Return c0 in units of the stored couplings."""
         weight = 1.0 if self.variant == "adiabatic" else self.field_weight
-        return self.coupling_gain * norms.natural_strength(weight)
+        return self.coupling_gain * natural_strength(coupling, weight)
 
-    def start(self, inputs: JobInputs, *, first_run: int, n_runs: int) -> BifurcationBlock:
-        """Return a block of runs at their random initial positions and momenta."""
-        return BifurcationBlock(self, inputs, first_run, n_runs)
-
-
-class BifurcationBlock(TrackedBlock):
-    """A block of runs of simulated bifurcation.
-
-    Attributes
-    ----------
-    coupling_strength, time_step : float
-        c0, in units of the stored couplings, and dt.
-    """
-
-    def __init__(
-        self, dynamics: SimulatedBifurcation, inputs: JobInputs, first_run: int, n_runs: int
-    ) -> None:
-        dtype, n_padded = state_dtype(dynamics.precision), padded_runs(n_runs)
-        width, coupling = dynamics.initial_width, inputs.coupling
-        x, y = (
-            initial_normals(
-                inputs,
-                first_run=first_run,
-                n_runs=n_padded,
-                width=width,
-                dtype=dtype,
-                stream=stream,
-            )
-            for stream in (0, 1)
+    def constants(self, time_step: float, strength: float) -> BifurcationConstants:
+        """Return the scalars of the kernels."""
+        constants = BifurcationConstants(
+            time_step=time_step,
+            kerr_step=time_step / KERR_STEPS,
+            kick=time_step * strength,
+            heating=self.heating * time_step,
+            wall=1.0,
+            stop=0.0,
         )
-        super().__init__(x, n_runs)
-        self.coupling_strength = dynamics.strength(inputs.norms)
-        self.time_step = dynamics.time_step
-        if math.isfinite(dynamics.stability):
-            stable = longest_stable_step(self.coupling_strength, inputs.lowest_eigenvalue)
-            self.time_step = min(self.time_step, dynamics.stability * stable)
-        if dynamics.variant == "discrete":
-            operand, workspace = coupling.operand, coupling.operand.workspace(n_padded)
-            fields = aligned_zeros((BLOCK_ROWS, n_padded), coupling.dtype)
-        else:
-            operand, workspace, fields = (
-                coupling.as_floats(dtype),
-                None,
-                aligned_zeros(x.shape, dtype),
-            )
-        self._loop = FeedbackConstants(
-            operand, workspace, field_term(coupling, n_padded, dtype), None
-        )
-        self._arrays = BifurcationArrays(x, y, fields)
-        self._constants = BifurcationConstants(
-            time_step=dtype.type(self.time_step),
-            kerr_step=dtype.type(self.time_step / KERR_STEPS),
-            kick=dtype.type(self.time_step * self.coupling_strength),
-            heating=dtype.type(dynamics.heating * self.time_step),
-            wall=dtype.type(1.0),
-            stop=dtype.type(0.0),
-        )
-        self._variant = dynamics.variant
-
-    @property
-    def y(self) -> NDArray[Any]:
-        """Momenta (n, runs)."""
-        self.catch_up()
-        return self._arrays.y[:, : self._n_runs]
-
-    def _advance_through(self, pumps: NDArray[np.float64]) -> None:
-        loop, detunings = (
-            self._loop._replace(tracker=self.tracker),
-            (1 - pumps).astype(self._x.dtype),
-        )
-        advance = {
-            "adiabatic": advance_kerr,
-            "ballistic": advance_ballistic,
-            "discrete": advance_discrete,
-        }[self._variant]
-        advance(loop, self._arrays, detunings, self._constants)
+        return self.scalars(constants)
 
 
 def ballistic_bifurcation() -> EmulatedCim:

@@ -18,21 +18,12 @@ import numpy as np
 
 from cim_hal import Capabilities
 from emulator.converters import ADC_SETTINGS, DAC_SETTINGS, Converter, to_code
-from emulator.dynamics.base import (
-    Block,
-    Dynamics,
-    JobInputs,
-    Precision,
-    coupling_gain_option,
-    field_amplitude_option,
-    precision_option,
-    state_dtype,
-    time_step_option,
-)
-from emulator.dynamics.kernel import inlined, kernel
+from emulator.dynamics import shared_options as shared
+from emulator.dynamics.base import Block, Dynamics, JobInputs, Precision
+from emulator.kernel import inlined, kernel
 from emulator.machine import EmulatedCim
-from emulator.noise import NoiseKey, fill_normal_pair
-from emulator.options import NON_NEGATIVE, POSITIVE, POSITIVE_SHARE, documented, option
+from emulator.noise import Draw, fill_normal_pair
+from emulator.options import NON_NEGATIVE, POSITIVE, documented, option
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -40,21 +31,16 @@ if TYPE_CHECKING:
 __all__ = [
     "GaussianFeedback",
     "GaussianPulses",
-    "MeasureConstants",
-    "MoveConstants",
     "evolved_excess",
     "evolved_mean",
     "gaussian_feedback",
-    "measure_pulses",
-    "move_pulses",
 ]
-
 
 # The recommended schedule: a slow ramp through threshold, all but frozen at its end.
 PUMP = (0.0, 1.1)
 ROUND_TRIPS = 2000
-# tanh(z) / z = (1 + a z^2) / (1 + b z^2 + c z^4), the fourth convergent of Lambert's fraction.
-LAMBERT = (2 / 21, 3 / 7, 1 / 105)
+# a, b, c of tanh(z) / z = (1 + a z^2) / (1 + b z^2 + c z^4), Lambert's fourth convergent.
+LAMBERT_A, LAMBERT_B, LAMBERT_C = 2 / 21, 3 / 7, 1 / 105
 
 
 class MeasureConstants(NamedTuple):
@@ -72,7 +58,9 @@ class MoveConstants(NamedTuple):
     one: Any
     vacuum: Any
     three: Any
-    fraction: tuple[Any, ...]
+    lambert_a: Any
+    lambert_b: Any
+    lambert_c: Any
     time_step: Any
     pump: Any
     net_gain: Any
@@ -110,25 +98,38 @@ def evolved_excess(excess: float, depletion: float, c: MoveConstants) -> float:
     v = c.net_gain - c.three * depletion
     u = c.pump - depletion
     square = (v * v + c.information * u) * c.time_step * c.time_step
-    above = c.time_step * (c.one + c.fraction[0] * square)
-    below = c.one + square * (c.fraction[1] + c.fraction[2] * square)
+    above = c.time_step * (c.one + c.lambert_a * square)
+    below = c.one + square * (c.lambert_b + c.lambert_c * square)
     change = above * (u + v * excess)
     return (below * excess + change) / (below + above * (c.information * excess - v))
 
 
+class GaussianArrays(NamedTuple):
+    """Arrays of the kernels.
+
+    Attributes
+    ----------
+    mean, variance, noise, codes, product : array, shape (n, runs)
+        n is even. The noise of a step serves the record and the mean.
+    field, field_amplitude : array, shape (n,) and (runs,)
+        Of the dtype of the product; the drive takes that of the state, as in `round_trip`.
+    """
+
+    mean: NDArray[Any]
+    variance: NDArray[Any]
+    noise: NDArray[Any]
+    codes: NDArray[Any]
+    product: NDArray[Any]
+    field: NDArray[Any]
+    field_amplitude: NDArray[Any]
+
+
 @kernel
-def measure_pulses(
-    mean: NDArray[Any],
-    noise: NDArray[Any],
-    codes: NDArray[Any],
-    key: NoiseKey,
-    step: int,
-    first_run: int,
-    c: MeasureConstants,
-) -> None:
-    """Draw the noise of a step and write its records, as ADC codes; shapes (n, runs), n even."""
+def measure_pulses(arrays: GaussianArrays, draw: Draw, c: MeasureConstants) -> None:
+    """Draw the noise of a step and write its records, as ADC codes."""
+    mean, noise, codes = arrays.mean, arrays.noise, arrays.codes
     for pair in range(len(mean) // 2):
-        fill_normal_pair(key, step, pair, first_run, noise[2 * pair], noise[2 * pair + 1])
+        fill_normal_pair(draw, pair, noise[2 * pair], noise[2 * pair + 1])
         for i in range(2 * pair, 2 * pair + 2):
             means, normals, records = mean[i], noise[i], codes[i]
             for r in range(len(means)):
@@ -137,32 +138,14 @@ def measure_pulses(
 
 
 @kernel
-def move_pulses(
-    mean: NDArray[Any],
-    variance: NDArray[Any],
-    noise: NDArray[Any],
-    product: NDArray[Any],
-    field: NDArray[Any],
-    field_amplitude: NDArray[Any],
-    injection_scale: Any,
-    c: MoveConstants,
-) -> None:
-    """Move every pulse by a step, given its record; shapes (n, runs).
-
-    `field` (n,) and `field_amplitude` (runs,) are of the dtype of `product`; the drive takes
-    that of the state, as in `measurement_feedback`.
-    """
-    drive = np.empty(mean.shape[1], mean.dtype)
-    for i in range(len(product)):
-        means, variances, normals, products, h = (
-            mean[i],
-            variance[i],
-            noise[i],
-            product[i],
-            field[i],
-        )
+def move_pulses(arrays: GaussianArrays, injection_scale: Any, c: MoveConstants) -> None:
+    """Move every pulse by a step, given its record."""
+    drive = np.empty(arrays.mean.shape[1], arrays.mean.dtype)
+    for i in range(len(arrays.product)):
+        means, variances, normals = arrays.mean[i], arrays.variance[i], arrays.noise[i]
+        products, h = arrays.product[i], arrays.field[i]
         for r in range(len(products)):
-            volts = (products[r] + h * field_amplitude[r]) * injection_scale
+            volts = (products[r] + h * arrays.field_amplitude[r]) * injection_scale
             drive[r] = to_code(volts, c.dac_top, c.dac_rounds)
         # four arrays: it vectorizes
         for r in range(len(means)):
@@ -171,6 +154,56 @@ def move_pulses(
             kick = c.kick * excess * normals[r]
             means[r] = evolved_mean(mu, c.dac_step * drive[r], depletion, c) + kick
             variances[r] = c.vacuum + evolved_excess(excess, depletion, c)
+
+
+class GaussianPulses(Block):
+    """A block of runs under continuous measurement and feedback.
+
+    Attributes
+    ----------
+    mean, variance : array, shape (n or n + 1, runs)
+        Of X, given the record so far. An odd machine has one pulse more, coupled to none.
+    codes : array, same shape
+        Records of the last step in ADC codes.
+    """
+
+    def __init__(
+        self, dynamics: GaussianFeedback, inputs: JobInputs, first_run: int, n_runs: int
+    ) -> None:
+        dtype, coupling = dynamics.dtype, inputs.coupling
+        shape = (inputs.n_spins + inputs.n_spins % 2, n_runs)
+        self._arrays = arrays = GaussianArrays(
+            mean=np.zeros(shape, dtype),
+            variance=np.full(shape, 0.5, dtype),
+            noise=np.zeros(shape, dtype),
+            codes=np.zeros(shape, coupling.operand.code_dtype),
+            product=np.zeros(shape, coupling.dtype),
+            field=np.zeros(shape[0], coupling.dtype),
+            field_amplitude=np.zeros(n_runs, coupling.dtype),
+        )
+        self.mean, self.variance, self.codes = arrays.mean, arrays.variance, arrays.codes
+        arrays.field[: inputs.n_spins] = coupling.field
+        if dynamics.field_amplitude is not None:
+            arrays.field_amplitude[:] = dynamics.field_amplitude * dynamics.adc.scale
+        self._follows_records = dynamics.field_amplitude is None and bool(coupling.field.any())
+        self._injection_scale = coupling.dtype.type(dynamics.injection_scale(coupling.unit))
+        self._inputs, self._dynamics = inputs, dynamics
+        self._draw = Draw(inputs.key, 0, first_run)
+
+    def advance(self, pump: float) -> None:
+        """Make one step: measure, multiply, move."""
+        arrays, dynamics, n_spins = self._arrays, self._dynamics, self._inputs.n_spins
+        strength = dynamics.strength(self._draw.round_trip / self._inputs.round_trips)
+        measure_pulses(arrays, self._draw, dynamics.measure_constants(strength))
+        self._inputs.coupling.multiply(self.codes[:n_spins], arrays.product[:n_spins])
+        if self._follows_records:
+            np.abs(self.codes[:n_spins]).mean(axis=0, out=arrays.field_amplitude)
+        move_pulses(arrays, self._injection_scale, dynamics.move_constants(pump, strength))
+        self._draw = self._draw.after(1)
+
+    def amplitudes(self) -> NDArray[Any]:
+        """Return the means of X in units of `GaussianFeedback.unit`."""
+        return self.mean[: self._inputs.n_spins] / self.mean.dtype.type(self._dynamics.unit)
 
 
 @documented
@@ -202,11 +235,6 @@ class GaussianFeedback(Dynamics):
     \sqrt2A_s h_ia)` with :math:`\xi = (1 + j_0)\,g_c/|J|`, and :math:`|J|` is the norm of a weakly
     coupled row (`CouplingMatrix`).
 
-    Raises
-    ------
-    ValueError
-        A parameter out of its range.
-
     Notes
     -----
     The mean takes an Euler-Maruyama step (`evolved_mean`). Its noise does not depend on the
@@ -216,7 +244,7 @@ class GaussianFeedback(Dynamics):
     oscillator at threshold it has 6 % too much light where :math:`A_s^2 = 100`.
     """
 
-    coupling_gain: float = coupling_gain_option(0.5)
+    coupling_gain: float = shared.coupling_gain(0.5)
     adc: Converter = option(
         Converter(full_scale=math.inf),
         parts=ADC_SETTINGS,
@@ -227,7 +255,7 @@ scale depends on `time_step`, which then stands for the detector's bandwidth."""
     dac: Converter = option(
         Converter(full_scale=math.inf), parts=DAC_SETTINGS, doc="Converter of the drives."
     )
-    field_amplitude: float | None = field_amplitude_option()
+    field_amplitude: float | None = shared.field_amplitude()
     measurement_strength: float = option(
         1.0,
         within=POSITIVE,
@@ -237,7 +265,7 @@ scale depends on `time_step`, which then stands for the detector's bandwidth."""
         symbol="j_0",
         doc="Loss to the detector, in units of the own.",
     )
-    time_step: float = time_step_option(0.02, low=0.005, high=0.2)
+    time_step: float = shared.time_step(0.02, low=0.005, high=0.2)
     measurement_decay: float = option(
         0.0,
         within=NON_NEGATIVE,
@@ -245,16 +273,11 @@ scale depends on `time_step`, which then stands for the detector's bandwidth."""
         doc=r"""Decay of the measurement over a run of length T, :math:`j = j_0e^{-td/T}`.
 The pump keeps counting thresholds.""",
     )
-    detector_efficiency: float = option(
-        1.0, within=POSITIVE_SHARE, symbol=r"\eta_d", doc="Efficiency of the detector."
-    )
-    saturation: float = option(
-        300.0,
-        within=POSITIVE,
-        symbol="A_s",
-        doc="A lone oscillator at p = 2 holds about the square of it in photons.",
-    )
-    precision: Precision = precision_option()
+    detector_efficiency: float = shared.detector_efficiency()
+    saturation: float = shared.saturation(300.0)
+    precision: Precision = shared.precision()
+
+    block = GaussianPulses
 
     @property
     def loss(self) -> float:
@@ -271,10 +294,6 @@ The pump keeps counting thresholds.""",
         """Largest code of the ADC, None where it does not round."""
         return self.adc.top if self.adc.rounds else None
 
-    def start(self, inputs: JobInputs, *, first_run: int, n_runs: int) -> GaussianPulses:
-        """Return a block of runs in vacuum."""
-        return GaussianPulses(self, inputs, first_run, n_runs)
-
     def strength(self, elapsed: float) -> float:
         """Return j when the share `elapsed` of a run is over."""
         return self.measurement_strength * math.exp(-self.measurement_decay * elapsed)
@@ -285,104 +304,36 @@ The pump keeps counting thresholds.""",
 
     def measure_constants(self, strength: float) -> MeasureConstants:
         """Return the scalars of a measurement of strength j."""
-        scalar = state_dtype(self.precision).type
         information = 4 * strength * self.detector_efficiency
-        return MeasureConstants(
-            noise=scalar(1 / math.sqrt(information * self.time_step)),
-            adc_scale=scalar(self.adc.scale / self.unit),
-            adc_top=scalar(self.adc.top),
+        constants = MeasureConstants(
+            noise=1 / math.sqrt(information * self.time_step),
+            adc_scale=self.adc.scale / self.unit,
+            adc_top=self.adc.top,
             adc_rounds=self.adc.rounds,
         )
+        return self.scalars(constants)
 
     def move_constants(self, pump: float, strength: float) -> MoveConstants:
         """Return the scalars of a step at `pump` thresholds under a measurement of strength j."""
         information = 4 * strength * self.detector_efficiency
-        scalars = {
-            "one": 1.0,
-            "vacuum": 0.5,
-            "three": 3.0,
-            "time_step": self.time_step,
-            "pump": (1 + strength) * pump,
-            "net_gain": (1 + strength) * (pump - 1),
-            "depletion": 0.5 * self.loss / self.saturation**2,
-            "information": information,
-            "kick": math.sqrt(information * self.time_step),
-            "dac_top": self.dac.top,
-            "dac_step": self.loss * self.unit / self.dac.scale,
-        }
-        scalar = state_dtype(self.precision).type
-        return MoveConstants(
-            **{name: scalar(value) for name, value in scalars.items()},
-            fraction=tuple(scalar(value) for value in LAMBERT),
+        constants = MoveConstants(
+            one=1.0,
+            vacuum=0.5,
+            three=3.0,
+            lambert_a=LAMBERT_A,
+            lambert_b=LAMBERT_B,
+            lambert_c=LAMBERT_C,
+            time_step=self.time_step,
+            pump=(1 + strength) * pump,
+            net_gain=(1 + strength) * (pump - 1),
+            depletion=0.5 * self.loss / self.saturation**2,
+            information=information,
+            kick=math.sqrt(information * self.time_step),
+            dac_top=self.dac.top,
+            dac_step=self.loss * self.unit / self.dac.scale,
             dac_rounds=self.dac.rounds,
         )
-
-
-class GaussianPulses(Block):
-    """A block of runs under continuous measurement and feedback.
-
-    Attributes
-    ----------
-    mean, variance : array, shape (n or n + 1, runs)
-        Of X, given the record so far. An odd machine has one pulse more, coupled to none.
-    codes : array, same shape
-        Records of the last step in ADC codes.
-    """
-
-    def __init__(
-        self, dynamics: GaussianFeedback, inputs: JobInputs, first_run: int, n_runs: int
-    ) -> None:
-        dtype, coupling = state_dtype(dynamics.precision), inputs.coupling
-        shape = (inputs.n_spins + inputs.n_spins % 2, n_runs)
-        self.mean = np.zeros(shape, dtype)
-        self.variance = np.full(shape, 0.5, dtype)
-        self.codes = np.zeros(shape, coupling.operand.code_dtype)
-        self._noise = np.zeros(shape, dtype)
-        self._product = np.zeros(shape, coupling.dtype)
-        self._field = np.zeros(shape[0], coupling.dtype)
-        self._field[: inputs.n_spins] = coupling.field
-        self._field_amplitude = np.zeros(n_runs, coupling.dtype)
-        if dynamics.field_amplitude is not None:
-            self._field_amplitude += dynamics.field_amplitude * dynamics.adc.scale
-        self._follows_records = dynamics.field_amplitude is None and bool(coupling.field.any())
-        self._injection_scale = coupling.dtype.type(dynamics.injection_scale(coupling.unit))
-        self._inputs, self._dynamics, self._first_run = inputs, dynamics, first_run
-        self._step = 0
-
-    def advance(self, pump: float) -> None:
-        """Make one step: measure, multiply, move."""
-        n_spins, strength = self._inputs.n_spins, self._strength()
-        measure_pulses(
-            self.mean,
-            self._noise,
-            self.codes,
-            self._inputs.key,
-            self._step,
-            self._first_run,
-            self._dynamics.measure_constants(strength),
-        )
-        self._inputs.coupling.multiply(self.codes[:n_spins], self._product[:n_spins])
-        if self._follows_records:
-            np.abs(self.codes[:n_spins]).mean(axis=0, out=self._field_amplitude)
-        move_pulses(
-            self.mean,
-            self.variance,
-            self._noise,
-            self._product,
-            self._field,
-            self._field_amplitude,
-            self._injection_scale,
-            self._dynamics.move_constants(pump, strength),
-        )
-        self._step += 1
-
-    def amplitudes(self) -> NDArray[Any]:
-        """Return the means of X in units of `GaussianFeedback.unit`."""
-        scalar = state_dtype(self._dynamics.precision).type
-        return self.mean[: self._inputs.n_spins] / scalar(self._dynamics.unit)
-
-    def _strength(self) -> float:
-        return self._dynamics.strength(self._step / self._inputs.round_trips)
+        return self.scalars(constants)
 
 
 def gaussian_feedback() -> EmulatedCim:

@@ -14,20 +14,9 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
-from emulator.dynamics.base import (
-    Dynamics,
-    JobInputs,
-    Precision,
-    coupling_gain_option,
-    field_amplitude_option,
-    initial_width_option,
-    precision_option,
-    state_dtype,
-    time_step_option,
-)
-from emulator.dynamics.chunks import ChunkedBlock
-from emulator.dynamics.feedback import mean_magnitude
-from emulator.dynamics.kernel import inlined, kernel
+from emulator.dynamics import shared_options as shared
+from emulator.dynamics.base import ChunkedBlock, Dynamics, JobInputs, Precision
+from emulator.dynamics.feedback import initial_normals, mean_magnitude
 from emulator.dynamics.saturation import (
     SATURATIONS,
     Saturation,
@@ -43,24 +32,18 @@ from emulator.integrators import (
     SemiImplicitEquation,
     check_integrator,
 )
-from emulator.noise import NoiseKey, fill_normal_pair, fill_normals
-from emulator.options import NON_NEGATIVE, POSITIVE_OR_INFINITE, documented, option, out_of_range
-from emulator.products.operand import multiply_rows
+from emulator.kernel import inlined, kernel
+from emulator.noise import Draw, at, fill_normal_pair, fill_normals
+from emulator.options import documented, option, out_of_range
+from emulator.products.coupling import multiply_rows
 from emulator.products.packing import aligned_zeros, padded_runs, read_spins
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from emulator.products.operand import CouplingOperand
+    from emulator.products.coupling import CouplingOperand
 
-__all__ = [
-    "Feedback",
-    "MeanField",
-    "OscillatorBlock",
-    "OscillatorConstants",
-    "Oscillators",
-    "advance_oscillators",
-]
+__all__ = ["Feedback", "MeanField", "OscillatorBlock"]
 
 Feedback: TypeAlias = Literal["clip", "tanh", "sign"]
 
@@ -79,11 +62,9 @@ class Oscillators(NamedTuple):
 
 
 class OscillatorConstants(NamedTuple):
-    """Scalars of the kernels, of the state's dtype but for the place of the saturation."""
+    """Scalars of the kernels, of the state's dtype but for the place in `SATURATIONS`."""
 
     saturation: int
-    pump: Any
-    net_pump: Any
     coupling: Any
     drive_top: Any
     time_step: Any
@@ -101,26 +82,36 @@ def drive(product: float, field: float, c: OscillatorConstants) -> float:
 
 @inlined
 def write_drift(
-    x: NDArray[Any], drives: NDArray[Any], c: OscillatorConstants, out: NDArray[Any]
+    x: NDArray[Any],
+    drives: NDArray[Any],
+    pump: Any,
+    net_pump: Any,
+    c: OscillatorConstants,
+    out: NDArray[Any],
 ) -> None:
     """Write the drift of one oscillator in all runs; a loop for each saturation vectorizes."""
     if c.saturation == _CUBIC:
         for r in range(len(x)):
-            out[r] = cubic_drift(x[r], drives[r], c.net_pump)
+            out[r] = cubic_drift(x[r], drives[r], net_pump)
     elif c.saturation == _TANH:
         for r in range(len(x)):
-            out[r] = tanh_drift(x[r], drives[r], c.pump)
+            out[r] = tanh_drift(x[r], drives[r], pump)
     elif c.saturation == _SINE:
         for r in range(len(x)):
-            out[r] = sine_drift(x[r], drives[r], c.pump, c.half)
+            out[r] = sine_drift(x[r], drives[r], pump, c.half)
     else:
         for r in range(len(x)):
-            out[r] = linear_drift(x[r], drives[r], c.net_pump)
+            out[r] = linear_drift(x[r], drives[r], net_pump)
 
 
 @kernel
 def increment_oscillators(
-    arrays: Oscillators, kicks: NDArray[Any], out: NDArray[Any], c: OscillatorConstants
+    arrays: Oscillators,
+    kicks: NDArray[Any],
+    out: NDArray[Any],
+    pump: Any,
+    net_pump: Any,
+    c: OscillatorConstants,
 ) -> None:
     """Write the change of every amplitude in an explicit step to `out` (n, runs)."""
     drives = np.empty_like(out[0])
@@ -128,7 +119,7 @@ def increment_oscillators(
         products, h, change, kick = arrays.product[i], arrays.field[i], out[i], kicks[i]
         for r in range(len(drives)):
             drives[r] = drive(products[r], h * arrays.field_amplitude[r], c)
-        write_drift(arrays.x[i], drives, c, change)
+        write_drift(arrays.x[i], drives, pump, net_pump, c, change)
         for r in range(len(drives)):
             change[r] = c.time_step * change[r] + c.noise * kick[r]
 
@@ -137,9 +128,8 @@ def increment_oscillators(
 def advance_oscillators(
     arrays: Oscillators,
     kicks: NDArray[Any],
-    key: NoiseKey,
-    round_trip: int,
-    first_run: int,
+    draw: Draw,
+    net_pump: Any,
     c: OscillatorConstants,
 ) -> None:
     r"""Make one step of every parametric oscillator, linearly implicit in the cubic term.
@@ -151,14 +141,14 @@ def advance_oscillators(
     is_noisy = c.noise != 0
     for pair in range(len(arrays.x) // 2):
         if is_noisy:
-            fill_normal_pair(key, round_trip, pair, first_run, kicks[0], kicks[1])
+            fill_normal_pair(draw, pair, kicks[0], kicks[1])
         for side in range(2):
             i = 2 * pair + side
             x, products, h, kick = arrays.x[i], arrays.product[i], arrays.field[i], kicks[side]
             for r in range(len(x)):
                 a = x[r]
                 pull = drive(products[r], h * arrays.field_amplitude[r], c)
-                slope = cubic_drift(a, pull, c.net_pump)
+                slope = cubic_drift(a, pull, net_pump)
                 x[r] = a + c.time_step * slope / (c.one + c.three_steps * a * a) + c.noise * kick[r]
 
 
@@ -168,9 +158,7 @@ def advance_oscillators_through(
     arrays: Oscillators,
     fed_back: NDArray[Any],
     kicks: NDArray[Any],
-    key: NoiseKey,
-    round_trip: int,
-    first_run: int,
+    draw: Draw,
     net_pumps: NDArray[Any],
     limit: float,
     follows_mean: bool,  # noqa: FBT001
@@ -189,19 +177,121 @@ def advance_oscillators_through(
         multiply_rows(operand, fed_back, 0, product)
         if follows_mean:
             mean_magnitude(fed_back, arrays.field_amplitude)
-        now = OscillatorConstants(
-            c.saturation,
-            c.pump,
-            net_pumps[step],
-            c.coupling,
-            c.drive_top,
-            c.time_step,
-            c.three_steps,
-            c.noise,
-            c.one,
-            c.half,
+        advance_oscillators(arrays, kicks, at(draw, draw.round_trip + step), net_pumps[step], c)
+
+
+class OscillatorBlock(ChunkedBlock, SemiImplicitEquation):
+    """A block of runs of a mean-field machine."""
+
+    def __init__(self, dynamics: MeanField, inputs: JobInputs, first_run: int, n_runs: int) -> None:
+        dtype, width = dynamics.dtype, dynamics.initial_width
+        self.state = initial_normals(
+            inputs, first_run=first_run, n_runs=n_runs, width=width, dtype=dtype
         )
-        advance_oscillators(arrays, kicks, key, round_trip + step, first_run, now)
+        n_even = len(self.state)
+        super().__init__(self.state.size)
+        if dynamics.saturation == "clip":
+            self.bound = 1.0
+            self.confine(self.state)
+        self._product = np.zeros((n_even, n_runs), inputs.coupling.dtype)
+        self._field = np.zeros(n_even, dtype)
+        self._field[: inputs.n_spins] = inputs.coupling.field
+        self._has_field = bool(self._field.any())
+        # signs are fed back as +-1, so that a product of integers is exact
+        self._unit = dynamics.feedback_limit if dynamics.feedback == "sign" else 1.0
+        amplitude = dynamics.field_amplitude or 0.0
+        self._field_amplitude = np.full(n_runs, amplitude / self._unit, dtype)
+        self._kicks = np.zeros_like(self.state)
+        self._constants = dynamics.constants(self._unit * inputs.coupling.unit)
+        self._inputs, self._dynamics = inputs, dynamics
+        self._draw = Draw(inputs.key, 1, first_run)
+        self._fed_back = aligned_zeros((inputs.n_spins, n_runs), dtype)
+        self._is_fused = (
+            isinstance(dynamics.integrator, LinearlyImplicitEuler)
+            and dynamics.saturation == "cubic"
+            and dynamics.feedback == "clip"
+            and inputs.coupling.dtype == dtype
+            and n_runs == padded_runs(n_runs)
+        )
+
+    @property
+    def x(self) -> NDArray[Any]:
+        """Amplitudes (n or n + 1, runs): an odd machine has one more, coupled to none."""
+        self.catch_up()
+        return self.state
+
+    def _advance_through(self, pumps: NDArray[np.float64]) -> None:
+        if self._is_fused:
+            self._advance_fused(pumps)
+            return
+        for pump in pumps.tolist():
+            self._dynamics.integrator.step(self, pump)
+            self._draw = self._draw.after(1)
+
+    def _advance_fused(self, pumps: NDArray[np.float64]) -> None:
+        dtype, dynamics = self.state.dtype, self._dynamics
+        advance_oscillators_through(
+            self._inputs.coupling.as_floats(dtype),
+            Oscillators(self.state, self._product, self._field, self._field_amplitude),
+            self._fed_back,
+            self._kicks,
+            self._draw,
+            (pumps - 1.0).astype(dtype),
+            dtype.type(dynamics.feedback_limit),
+            self._has_field and dynamics.field_amplitude is None,
+            self._constants,
+        )
+        self._draw = self._draw.after(len(pumps))
+
+    def amplitudes(self) -> NDArray[Any]:
+        """Return x."""
+        return self.x[: self._inputs.n_spins]
+
+    def draw(self) -> None:
+        """Draw the noise of a step, the same whatever the integrator."""
+        if self._dynamics.noise:
+            fill_normals(self._draw, self._kicks)
+
+    def increment(self, state: NDArray[Any], pump: float, out: NDArray[Any]) -> None:
+        """Write the change of the amplitudes in a step."""
+        pumps = self._pumps(pump)
+        increment_oscillators(self._at(state), self._kicks, out, *pumps, self._constants)
+
+    def semi_implicit_step(self, pump: float) -> None:
+        """Make one step of linearly implicit Euler; only the cubic differs from Euler's."""
+        if self._dynamics.saturation != "cubic":
+            EulerMaruyama().step(self, pump)
+            return
+        advance_oscillators(
+            self._at(self.state),
+            self._kicks,
+            self._draw,
+            self._pumps(pump)[1],
+            self._constants,
+        )
+
+    def _at(self, state: NDArray[Any]) -> Oscillators:
+        n_spins = self._inputs.n_spins
+        fed_back = self._feed_back(state[:n_spins])
+        self._inputs.coupling.multiply(fed_back, self._product[:n_spins])
+        if self._has_field and self._dynamics.field_amplitude is None:
+            np.abs(fed_back).mean(axis=0, dtype=self.state.dtype, out=self._field_amplitude)
+        return Oscillators(state, self._product, self._field, self._field_amplitude)
+
+    def _feed_back(self, x: NDArray[Any]) -> NDArray[Any]:
+        limit, scalar = self._dynamics.feedback_limit, self.state.dtype.type
+        if self._dynamics.feedback == "sign":
+            signs = np.empty(x.shape, self._product.dtype)
+            read_spins(x, signs)
+            return signs
+        if self._dynamics.feedback == "tanh":
+            return scalar(limit) * np.tanh(x / scalar(limit))
+        return x if math.isinf(limit) else np.clip(x, -scalar(limit), scalar(limit))
+
+    def _pumps(self, pump: float) -> tuple[Any, Any]:
+        """Return p and p - 1."""
+        scalar = self.state.dtype.type
+        return scalar(pump), scalar(pump - 1.0)
 
 
 @documented
@@ -234,16 +324,9 @@ class MeanField(Dynamics):
         A parameter out of its range, or an integrator that does not suit.
     """
 
-    coupling_gain: float = coupling_gain_option(0.5)
-    time_step: float = time_step_option(0.05, low=0.01, high=0.5)
-    noise: float = option(
-        0.0,
-        within=NON_NEGATIVE,
-        low=0.0,
-        high=0.5,
-        symbol="s",
-        doc="Width of the noise, per square root of a lifetime.",
-    )
+    coupling_gain: float = shared.coupling_gain(0.5)
+    time_step: float = shared.time_step(0.05, low=0.01, high=0.5)
+    noise: float = shared.noise(0.0)
     saturation: Saturation = option(
         "cubic", within=SATURATIONS, symbol="S", doc="How the amplitudes saturate."
     )
@@ -254,29 +337,20 @@ class MeanField(Dynamics):
         doc=r"""What is fed back, with L the limit.
 :math:`x` up to L, :math:`L\tanh(x/L)`, or :math:`L\,\mathrm{sgn}\,x`.""",
     )
-    feedback_limit: float = option(
-        math.inf,
-        within=POSITIVE_OR_INFINITE,
-        low=0.01,
-        high=10.0,
-        log=True,
-        symbol="L",
-        doc="Largest amplitude fed back.\nInfinite for a clip that never clips.",
+    feedback_limit: float = shared.feedback_limit(
+        symbol="L", doc="Largest amplitude fed back.\nInfinite for a clip that never clips."
     )
-    drive_limit: float = option(
-        math.inf,
-        within=POSITIVE_OR_INFINITE,
-        low=0.01,
-        high=10.0,
-        log=True,
-        doc="Largest drive, in units of the loss.\nInfinite for a linear machine.",
+    drive_limit: float = shared.feedback_limit(
+        doc="Largest drive, in units of the loss.\nInfinite for a linear machine."
     )
-    field_amplitude: float | None = field_amplitude_option()
-    initial_width: float = initial_width_option(1e-3)
+    field_amplitude: float | None = shared.field_amplitude()
+    initial_width: float = shared.initial_width(1e-3)
     integrator: Integrator[SemiImplicitEquation] = option(
         LinearlyImplicitEuler(), doc="Anything but `StrangSplitting`."
     )
-    precision: Precision = precision_option()
+    precision: Precision = shared.precision()
+
+    block = OscillatorBlock
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -289,139 +363,16 @@ class MeanField(Dynamics):
         """1 where signs are fed back; None where amplitudes are."""
         return 1.0 if self.feedback == "sign" else None
 
-    def start(self, inputs: JobInputs, *, first_run: int, n_runs: int) -> OscillatorBlock:
-        """Return a block of runs at their random initial amplitudes."""
-        return OscillatorBlock(self, inputs, first_run, n_runs)
-
-
-class OscillatorBlock(ChunkedBlock, SemiImplicitEquation):
-    """A block of runs of a mean-field machine."""
-
-    def __init__(self, dynamics: MeanField, inputs: JobInputs, first_run: int, n_runs: int) -> None:
-        dtype = state_dtype(dynamics.precision)
-        n_even = inputs.n_spins + inputs.n_spins % 2
-        super().__init__(n_even * n_runs)
-        self.state = np.empty((n_even, n_runs), dtype)
-        # round trip 0 of the noise is the initial state
-        fill_normals(inputs.key, 0, first_run, self.state)
-        self.state *= dtype.type(dynamics.initial_width)
-        if dynamics.saturation == "clip":
-            self.bound = 1.0
-            self.confine(self.state)
-        self._product = np.zeros((n_even, n_runs), inputs.coupling.dtype)
-        self._field = np.zeros(n_even, dtype)
-        self._field[: inputs.n_spins] = inputs.coupling.field
-        self._has_field = bool(self._field.any())
-        # signs are fed back as +-1, so that a product of integers is exact
-        self._unit = dynamics.feedback_limit if dynamics.feedback == "sign" else 1.0
-        amplitude = dynamics.field_amplitude or 0.0
-        self._field_amplitude = np.full(n_runs, amplitude / self._unit, dtype)
-        self._kicks = np.zeros_like(self.state)
-        self._constants = oscillator_constants(dynamics, self._unit * inputs.coupling.unit)
-        self._inputs, self._dynamics, self._first_run = inputs, dynamics, first_run
-        self._round_trip = 1
-        self._fed_back = aligned_zeros((inputs.n_spins, n_runs), dtype)
-        self._is_fused = (
-            isinstance(dynamics.integrator, LinearlyImplicitEuler)
-            and dynamics.saturation == "cubic"
-            and dynamics.feedback == "clip"
-            and inputs.coupling.dtype == dtype
-            and n_runs == padded_runs(n_runs)
+    def constants(self, coupling_unit: float) -> OscillatorConstants:
+        """Return the scalars of a step."""
+        constants = OscillatorConstants(
+            saturation=0,
+            coupling=self.coupling_gain * coupling_unit,
+            drive_top=self.drive_limit,
+            time_step=self.time_step,
+            three_steps=3 * self.time_step,
+            noise=self.noise * math.sqrt(self.time_step),
+            one=1.0,
+            half=0.5,
         )
-
-    @property
-    def x(self) -> NDArray[Any]:
-        """Amplitudes (n or n + 1, runs): an odd machine has one more, coupled to none."""
-        self.catch_up()
-        return self.state
-
-    def _advance_through(self, pumps: NDArray[np.float64]) -> None:
-        if self._is_fused:
-            self._advance_fused(pumps)
-            return
-        for pump in pumps.tolist():
-            self._dynamics.integrator.step(self, pump)
-            self._round_trip += 1
-
-    def _advance_fused(self, pumps: NDArray[np.float64]) -> None:
-        dtype, dynamics = self.state.dtype, self._dynamics
-        advance_oscillators_through(
-            self._inputs.coupling.as_floats(dtype),
-            Oscillators(self.state, self._product, self._field, self._field_amplitude),
-            self._fed_back,
-            self._kicks,
-            self._inputs.key,
-            self._round_trip,
-            self._first_run,
-            (pumps - 1.0).astype(dtype),
-            dtype.type(dynamics.feedback_limit),
-            self._has_field and dynamics.field_amplitude is None,
-            self._constants,
-        )
-        self._round_trip += len(pumps)
-
-    def amplitudes(self) -> NDArray[Any]:
-        """Return x."""
-        return self.x[: self._inputs.n_spins]
-
-    def draw(self) -> None:
-        """Draw the noise of a step, the same whatever the integrator."""
-        if self._dynamics.noise:
-            fill_normals(self._inputs.key, self._round_trip, self._first_run, self._kicks)
-
-    def increment(self, state: NDArray[Any], pump: float, out: NDArray[Any]) -> None:
-        """Write the change of the amplitudes in a step."""
-        increment_oscillators(self._at(state), self._kicks, out, self._constants_at(pump))
-
-    def semi_implicit_step(self, pump: float) -> None:
-        """Make one step of linearly implicit Euler; only the cubic differs from Euler's."""
-        if self._dynamics.saturation != "cubic":
-            EulerMaruyama().step(self, pump)
-            return
-        advance_oscillators(
-            self._at(self.state),
-            self._kicks,
-            self._inputs.key,
-            self._round_trip,
-            self._first_run,
-            self._constants_at(pump),
-        )
-
-    def _at(self, state: NDArray[Any]) -> Oscillators:
-        n_spins = self._inputs.n_spins
-        fed_back = self._feed_back(state[:n_spins])
-        self._inputs.coupling.multiply(fed_back, self._product[:n_spins])
-        if self._has_field and self._dynamics.field_amplitude is None:
-            np.abs(fed_back).mean(axis=0, dtype=self.state.dtype, out=self._field_amplitude)
-        return Oscillators(state, self._product, self._field, self._field_amplitude)
-
-    def _feed_back(self, x: NDArray[Any]) -> NDArray[Any]:
-        limit, scalar = self._dynamics.feedback_limit, self.state.dtype.type
-        if self._dynamics.feedback == "sign":
-            signs = np.empty(x.shape, self._product.dtype)
-            read_spins(x, signs)
-            return signs
-        if self._dynamics.feedback == "tanh":
-            return scalar(limit) * np.tanh(x / scalar(limit))
-        return x if math.isinf(limit) else np.clip(x, -scalar(limit), scalar(limit))
-
-    def _constants_at(self, pump: float) -> OscillatorConstants:
-        scalar = self.state.dtype.type
-        return self._constants._replace(pump=scalar(pump), net_pump=scalar(pump - 1.0))
-
-
-def oscillator_constants(dynamics: MeanField, coupling_unit: float) -> OscillatorConstants:
-    """Return the scalars of a step at no pump."""
-    scalar = state_dtype(dynamics.precision).type
-    return OscillatorConstants(
-        saturation=SATURATIONS.index(dynamics.saturation),
-        pump=scalar(0.0),
-        net_pump=scalar(-1.0),
-        coupling=scalar(dynamics.coupling_gain * coupling_unit),
-        drive_top=scalar(dynamics.drive_limit),
-        time_step=scalar(dynamics.time_step),
-        three_steps=scalar(3 * dynamics.time_step),
-        noise=scalar(dynamics.noise * math.sqrt(dynamics.time_step)),
-        one=scalar(1.0),
-        half=scalar(0.5),
-    )
+        return self.scalars(constants)._replace(saturation=SATURATIONS.index(self.saturation))

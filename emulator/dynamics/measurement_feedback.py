@@ -16,30 +16,23 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from emulator.converters import ADC_SETTINGS, DAC_SETTINGS, Converter
-from emulator.dynamics.base import (
-    Dynamics,
-    JobInputs,
-    Precision,
-    coupling_gain_option,
-    precision_option,
-    state_dtype,
-)
-from emulator.dynamics.chunks import ChunkedBlock
-from emulator.dynamics.imperfect_round_trip import (
+from emulator.dynamics import shared_options as shared
+from emulator.dynamics.base import ChunkedBlock, Dynamics, JobInputs, Precision
+from emulator.dynamics.round_trip import (
     COSH_SERIES,
     SINH_SERIES,
-    LoopErrors,
-    advance_imperfect_pulses,
-)
-from emulator.dynamics.round_trip import (
     GainTable,
     LoopConstants,
+    LoopErrors,
     PulseArrays,
+    PulseRows,
     advance_chunk,
+    advance_imperfect_pulses,
     gain_series,
 )
 from emulator.imperfections import Disorder, Imperfections, PhaseWalk, disturbed
-from emulator.options import NON_NEGATIVE, POSITIVE, POSITIVE_SHARE, Interval, documented, option
+from emulator.noise import Draw
+from emulator.options import NON_NEGATIVE, POSITIVE_SHARE, Interval, documented, option
 from emulator.products.packing import BLOCK_ROWS, aligned_zeros, padded_runs
 
 if TYPE_CHECKING:
@@ -50,162 +43,6 @@ if TYPE_CHECKING:
 __all__ = ["MeasurementFeedback", "PulseTrain"]
 
 
-@documented
-@dataclass(frozen=True, kw_only=True)
-class MeasurementFeedback(Dynamics):
-    r"""Degenerate parametric oscillators coupled by homodyne detection and injection.
-
-    One round trip of pulse i, with mean :math:`\mu` and variance :math:`\sigma` of X:
-
-    1. injection :math:`\mu \to \mu + f_i`, with :math:`f_i` from `delay` round trips ago;
-    2. crystal :math:`\mu \to G\mu,\ \sigma \to G^2\sigma` (`round_trip.gain_series`);
-    3. loss :math:`\mu \to \sqrt\eta\mu,\ \sigma \to \eta\sigma + (1 - \eta)/2`;
-    4. out-coupling of a share R to a homodyne detector, whose record m is drawn and conditions
-       :math:`\mu` and :math:`\sigma` (`round_trip.measured_mean`,
-       `round_trip.measured_variance`);
-    5. ADC to codes; integer product with J; DAC; the field :math:`f_i` to be injected:
-
-    .. math:: f_i = \sqrt2 A_s L\;\mathrm{DAC}\Big(\frac{g}{|J|}\sum_j J_{ij}\,
-              \mathrm{ADC}\Big(\frac{m_j}{\sqrt{2 R\eta_d}\,A_s}\Big)\Big),
-              \qquad L = -\tfrac12\ln\eta(1 - R)
-
-    Converters thus see amplitudes in units of a lone oscillator's at twice threshold, and a
-    drive in units of the linear loss: the mean obeys
-    :math:`\dot x_i = (p - 1 - x_i^2)x_i + \mathrm{DAC}(\cdot)` in the limit of small L, and
-    :math:`|J|` is the norm of a weakly coupled row (`CouplingMatrix`). A full scale of the ADC
-    well below 1 makes the feedback sign-like once oscillators are bright, which takes away the
-    heterogeneity of amplitudes, the main source of wrong minima; a full scale of the DAC keeps
-    strongly coupled spins from dragging the rest.
-
-    Raises
-    ------
-    ValueError
-        A parameter out of its range.
-    """
-
-    coupling_gain: float = coupling_gain_option(0.75)
-    adc: Converter = option(
-        Converter(full_scale=0.12, bits=8), parts=ADC_SETTINGS, doc="Converter of the records."
-    )
-    dac: Converter = option(
-        Converter(full_scale=0.2, bits=12), parts=DAC_SETTINGS, doc="Converter of the drives."
-    )
-    electronic_noise: float = option(
-        0.0,
-        within=NON_NEGATIVE,
-        low=0.0,
-        high=10.0,
-        symbol=r"\sigma_{el}",
-        doc=r"""Noise of a record; vacuum has 0.71.
-Standard deviation, where vacuum has :math:`\sqrt{1/2}`.""",
-    )
-    transmission: float = option(
-        0.75,
-        within=POSITIVE_SHARE,
-        symbol=r"\eta",
-        doc="Power transmission of a round trip, out-coupler aside.",
-    )
-    outcoupling: float = option(
-        0.2,
-        within=Interval(0, 1, includes_low=False, includes_high=False),
-        symbol="R",
-        doc="Power sent to the detector.",
-    )
-    detector_efficiency: float = option(
-        1.0, within=POSITIVE_SHARE, symbol=r"\eta_d", doc="Efficiency of the detector."
-    )
-    saturation: float = option(
-        300.0,
-        within=POSITIVE,
-        symbol="A_s",
-        doc="A lone oscillator at p = 2 holds about the square of it in photons.",
-    )
-    delay: int = option(
-        1,
-        within=NON_NEGATIVE,
-        doc="""Round trips between a measurement and its injection.
-With 0 all pulses are measured before any is injected, within the same round trip; fibre machines
-have 1 or more.""",
-    )
-    imperfections: Imperfections = option(
-        Imperfections(), doc="What else is wrong with the machine; nothing by default."
-    )
-    precision: Precision = precision_option()
-
-    has_field = False  # hardware of this kind applies couplings only
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.imperfections.accumulator_bits is not None and not self.adc.rounds:
-            raise ValueError("accumulator_bits: an accumulator holds integers, give the ADC bits")
-
-    @property
-    def loss_exponent(self) -> float:
-        r"""Field loss :math:`L = -\frac12\ln\eta(1 - R)` of a round trip."""
-        return -0.5 * math.log(self.transmission * (1 - self.outcoupling))
-
-    @property
-    def unit(self) -> float:
-        r"""Mean :math:`\sqrt2 A_s` of X for a coherent amplitude of 1."""
-        return math.sqrt(2.0) * self.saturation
-
-    @property
-    def largest_code(self) -> float | None:
-        """Largest code of the ADC, None where it does not round."""
-        return self.adc.top if self.adc.rounds else None
-
-    def perturb(self, coupling: CouplingMatrix) -> CouplingMatrix:
-        """Return the couplings with the static errors of this machine, where it has any."""
-        if not self.imperfections.coupling_error:
-            return coupling
-        return disturbed(coupling, self.imperfections, state_dtype(self.precision))
-
-    def start(self, inputs: JobInputs, *, first_run: int, n_runs: int) -> PulseTrain:
-        """Return a block of runs in vacuum.
-
-        Raises
-        ------
-        ValueError
-            More spins than the train has slots.
-        """
-        slots = self.imperfections.max_spins
-        if slots is not None and inputs.n_spins > slots:
-            raise ValueError(f"{inputs.n_spins} spins do not fit a train with {slots} slots left")
-        return PulseTrain(self, inputs, first_run, n_runs)
-
-    def injection_scale(self, coupling_unit: float) -> float:
-        """Return the DAC codes per unit of the product of couplings and ADC codes."""
-        return self.coupling_gain * coupling_unit / self.adc.scale * self.dac.scale
-
-    def constants(self) -> LoopConstants:
-        """Return the scalars of the compiled loop."""
-        out, tap = self.outcoupling, self.outcoupling * self.detector_efficiency
-        scalars = {
-            "theta_from_mean": self.loss_exponent / self.saturation**2,
-            "field_transmission": math.sqrt(self.transmission),
-            "transmission": self.transmission,
-            "one": 1.0,
-            "vacuum": 0.5,
-            "tap": tap,
-            "field_tap": math.sqrt(tap),
-            "floor": 0.5 * (1 - tap) + self.electronic_noise**2,
-            "field_passed": math.sqrt(1 - out),
-            "passed": 1 - out,
-            "kick": math.sqrt(tap * (1 - out)),
-            "kick_squared": tap * (1 - out),
-            "adc_scale": self.adc.scale / (math.sqrt(tap) * self.unit),
-            "adc_top": self.adc.top,
-            "dac_top": self.dac.top,
-            "dac_step": self.loss_exponent * self.unit / self.dac.scale,
-        }
-        scalar = state_dtype(self.precision).type
-        return LoopConstants(
-            **{name: scalar(value) for name, value in scalars.items()},
-            adc_rounds=self.adc.rounds,
-            dac_rounds=self.dac.rounds,
-        )
-
-
 class PulseTrain(ChunkedBlock):
     """A block of runs of a measurement-feedback machine.
 
@@ -213,12 +50,20 @@ class PulseTrain(ChunkedBlock):
     ----------
     phase : PhaseWalk or None
         Of the injection; None where nothing is wrong in the loop.
+
+    Raises
+    ------
+    ValueError
+        More spins than the train has slots.
     """
 
     def __init__(
         self, dynamics: MeasurementFeedback, inputs: JobInputs, first_run: int, n_runs: int
     ) -> None:
-        coupling, dtype = inputs.coupling, state_dtype(dynamics.precision)
+        slots = dynamics.imperfections.max_spins
+        if slots is not None and inputs.n_spins > slots:
+            raise ValueError(f"{inputs.n_spins} spins do not fit a train with {slots} slots left")
+        coupling, dtype = inputs.coupling, dynamics.dtype
         shape = inputs.n_spins + inputs.n_spins % 2, padded_runs(n_runs)
         super().__init__(shape[0] * shape[1])
         self._arrays = PulseArrays(
@@ -231,19 +76,18 @@ class PulseTrain(ChunkedBlock):
         )
         self._arrays.variance[:] = 0.5
         self._inputs, self._dynamics = inputs, dynamics
-        self._first_run, self._n_runs = first_run, n_runs
+        self._draw, self._n_runs = Draw(inputs.key, 0, first_run), n_runs
         self._constants = dynamics.constants()
         self._injection_scale = coupling.dtype.type(dynamics.injection_scale(coupling.unit))
         self._scalar = dtype.type
-        self._round_trip = 0
         self.phase: PhaseWalk | None = None
         if not dynamics.imperfections.is_ideal:
             imperfections = dynamics.imperfections
             self.phase = PhaseWalk(imperfections, inputs.key, first_run=first_run, n_runs=shape[1])
             self._disorder = Disorder.of(imperfections, inputs.n_spins, dtype)
             self._product = aligned_zeros(shape, coupling.dtype)
-            self._cosh = tuple(np.array(COSH_SERIES, dtype))
-            self._sinh = tuple(np.array(SINH_SERIES, dtype))
+            series = (COSH_SERIES, SINH_SERIES)
+            self._cosh, self._sinh = (tuple(np.array(terms, dtype)) for terms in series)
 
     @property
     def mean(self) -> NDArray[Any]:
@@ -270,7 +114,7 @@ class PulseTrain(ChunkedBlock):
     def latest_codes(self) -> NDArray[Any]:
         """Codes of the last round trip."""
         codes = self.codes
-        return codes[(self._round_trip - 1) % len(codes)]
+        return codes[(self._draw.round_trip - 1) % len(codes)]
 
     def amplitudes(self) -> NDArray[Any]:
         """Return the means of X, what the records say, in units of `MeasurementFeedback.unit`."""
@@ -304,50 +148,170 @@ class PulseTrain(ChunkedBlock):
             self._arrays,
             GainTable(series, ((pumps * loss) ** 2).astype(self._scalar)),
             self._injection_scale,
-            self._inputs.key,
-            self._round_trip,
-            self._first_run,
+            self._draw,
             self._constants,
         )
-        self._round_trip += len(pumps)
+        self._draw = self._draw.after(len(pumps))
 
     def _advance_imperfect(self, pump: float, phase: PhaseWalk) -> None:
         arrays, n_spins = self._arrays, self._inputs.n_spins
         # the slot about to be overwritten is `delay` + 1 round trips old
-        codes = arrays.codes[self._round_trip % len(arrays.codes)]
+        codes = arrays.codes[self._draw.round_trip % len(arrays.codes)]
         self._inputs.coupling.multiply(codes[:n_spins], self._product[:n_spins])
-        phase.advance(self._round_trip)
+        phase.advance(self._draw.round_trip)
         advance_imperfect_pulses(
-            arrays.mean,
-            arrays.variance,
-            self._product,
-            codes,
+            PulseRows(arrays.mean, arrays.variance, self._product, codes),
             self._injection_scale,
-            self._inputs.key,
-            self._round_trip,
-            self._first_run,
+            self._draw,
             phase.projection().astype(self._scalar),
-            self._cosh,
-            self._sinh,
             self._constants,
             self._errors(pump),
             self._disorder,
         )
-        self._round_trip += 1
+        self._draw = self._draw.after(1)
 
     def _errors(self, pump: float) -> LoopErrors:
         dynamics, options = self._dynamics, self._dynamics.imperfections
-        elapsed = self._round_trip / max(self._inputs.round_trips - 1, 1)
+        elapsed = self._draw.round_trip / max(self._inputs.round_trips - 1, 1)
         threshold = 1 + options.threshold_drift * elapsed
-        scalars = {
-            "injection_noise": options.injection_noise,
-            "timing_jitter": options.timing_jitter,
-            "pump_exponent": pump * dynamics.loss_exponent / threshold,
-            "pump_noise": options.pump_noise,
-            "detector_offset": options.detector_offset,
-            "leakage": options.leakage,
-        }
+        scalar = self._scalar
         return LoopErrors(
             accumulator_top=self._product.dtype.type(options.accumulator_top),
-            **{name: self._scalar(value) for name, value in scalars.items()},
+            injection_noise=scalar(options.injection_noise),
+            timing_jitter=scalar(options.timing_jitter),
+            pump_exponent=scalar(pump * dynamics.loss_exponent / threshold),
+            pump_noise=scalar(options.pump_noise),
+            detector_offset=scalar(options.detector_offset),
+            leakage=scalar(options.leakage),
+            cosh=self._cosh,
+            sinh=self._sinh,
         )
+
+
+@documented
+@dataclass(frozen=True, kw_only=True)
+class MeasurementFeedback(Dynamics):
+    r"""Degenerate parametric oscillators coupled by homodyne detection and injection.
+
+    One round trip of pulse i, with mean :math:`\mu` and variance :math:`\sigma` of X:
+
+    1. injection :math:`\mu \to \mu + f_i`, with :math:`f_i` from `delay` round trips ago;
+    2. crystal :math:`\mu \to G\mu,\ \sigma \to G^2\sigma` (`round_trip.gain_series`);
+    3. loss :math:`\mu \to \sqrt\eta\mu,\ \sigma \to \eta\sigma + (1 - \eta)/2`;
+    4. out-coupling of a share R to a homodyne detector, whose record m is drawn and conditions
+       :math:`\mu` and :math:`\sigma` (`round_trip.measured_mean`,
+       `round_trip.measured_variance`);
+    5. ADC to codes; integer product with J; DAC; the field :math:`f_i` to be injected:
+
+    .. math:: f_i = \sqrt2 A_s L\;\mathrm{DAC}\Big(\frac{g}{|J|}\sum_j J_{ij}\,
+              \mathrm{ADC}\Big(\frac{m_j}{\sqrt{2 R\eta_d}\,A_s}\Big)\Big),
+              \qquad L = -\tfrac12\ln\eta(1 - R)
+
+    Converters thus see amplitudes in units of a lone oscillator's at twice threshold, and a
+    drive in units of the linear loss: the mean obeys
+    :math:`\dot x_i = (p - 1 - x_i^2)x_i + \mathrm{DAC}(\cdot)` in the limit of small L, and
+    :math:`|J|` is the norm of a weakly coupled row (`CouplingMatrix`). A full scale of the ADC
+    well below 1 makes the feedback sign-like once oscillators are bright, which takes away the
+    heterogeneity of amplitudes, the main source of wrong minima; a full scale of the DAC keeps
+    strongly coupled spins from dragging the rest.
+    """
+
+    coupling_gain: float = shared.coupling_gain(0.75)
+    adc: Converter = option(
+        Converter(full_scale=0.12, bits=8), parts=ADC_SETTINGS, doc="Converter of the records."
+    )
+    dac: Converter = option(
+        Converter(full_scale=0.2, bits=12), parts=DAC_SETTINGS, doc="Converter of the drives."
+    )
+    electronic_noise: float = option(
+        0.0,
+        within=NON_NEGATIVE,
+        low=0.0,
+        high=10.0,
+        symbol=r"\sigma_{el}",
+        doc=r"""Noise of a record; vacuum has 0.71.
+Standard deviation, where vacuum has :math:`\sqrt{1/2}`.""",
+    )
+    transmission: float = option(
+        0.75,
+        within=POSITIVE_SHARE,
+        symbol=r"\eta",
+        doc="Power transmission of a round trip, out-coupler aside.",
+    )
+    outcoupling: float = option(
+        0.2,
+        within=Interval(0, 1, includes_low=False, includes_high=False),
+        symbol="R",
+        doc="Power sent to the detector.",
+    )
+    detector_efficiency: float = shared.detector_efficiency()
+    saturation: float = shared.saturation(300.0)
+    delay: int = option(
+        1,
+        within=NON_NEGATIVE,
+        doc="""Round trips between a measurement and its injection.
+With 0 all pulses are measured before any is injected, within the same round trip; fibre machines
+have 1 or more.""",
+    )
+    imperfections: Imperfections = option(
+        Imperfections(), doc="What else is wrong with the machine; nothing by default."
+    )
+    precision: Precision = shared.precision()
+
+    has_field = False  # hardware of this kind applies couplings only
+    block = PulseTrain
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.imperfections.accumulator_bits is not None and not self.adc.rounds:
+            raise ValueError("accumulator_bits: an accumulator holds integers, give the ADC bits")
+
+    @property
+    def loss_exponent(self) -> float:
+        r"""Field loss :math:`L = -\frac12\ln\eta(1 - R)` of a round trip."""
+        return -0.5 * math.log(self.transmission * (1 - self.outcoupling))
+
+    @property
+    def unit(self) -> float:
+        r"""Mean :math:`\sqrt2 A_s` of X for a coherent amplitude of 1."""
+        return math.sqrt(2.0) * self.saturation
+
+    @property
+    def largest_code(self) -> float | None:
+        """Largest code of the ADC, None where it does not round."""
+        return self.adc.top if self.adc.rounds else None
+
+    def perturb(self, coupling: CouplingMatrix) -> CouplingMatrix:
+        """Return the couplings with the static errors of this machine, where it has any."""
+        if not self.imperfections.coupling_error:
+            return coupling
+        return disturbed(coupling, self.imperfections, self.dtype)
+
+    def injection_scale(self, coupling_unit: float) -> float:
+        """Return the DAC codes per unit of the product of couplings and ADC codes."""
+        return self.coupling_gain * coupling_unit / self.adc.scale * self.dac.scale
+
+    def constants(self) -> LoopConstants:
+        """Return the scalars of the compiled loop."""
+        out, tap = self.outcoupling, self.outcoupling * self.detector_efficiency
+        constants = LoopConstants(
+            theta_from_mean=self.loss_exponent / self.saturation**2,
+            field_transmission=math.sqrt(self.transmission),
+            transmission=self.transmission,
+            one=1.0,
+            vacuum=0.5,
+            tap=tap,
+            field_tap=math.sqrt(tap),
+            floor=0.5 * (1 - tap) + self.electronic_noise**2,
+            field_passed=math.sqrt(1 - out),
+            passed=1 - out,
+            kick=math.sqrt(tap * (1 - out)),
+            kick_squared=tap * (1 - out),
+            adc_scale=self.adc.scale / (math.sqrt(tap) * self.unit),
+            adc_top=self.adc.top,
+            adc_rounds=self.adc.rounds,
+            dac_top=self.dac.top,
+            dac_step=self.loss_exponent * self.unit / self.dac.scale,
+            dac_rounds=self.dac.rounds,
+        )
+        return self.scalars(constants)

@@ -14,83 +14,98 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from emulator.dynamics import shared_options as shared
 from emulator.dynamics.base import (
-    Block,
+    LEAST_FIELD_WEIGHT,
     Dynamics,
     JobInputs,
     Precision,
-    coupling_gain_option,
-    field_weight_option,
-    precision_option,
-    state_dtype,
+    natural_strength,
 )
-from emulator.dynamics.kernel import kernel
-from emulator.elementary import tanh
-from emulator.noise import NoiseKey, fill_normal_pair
-from emulator.options import (
-    NON_NEGATIVE,
-    POSITIVE_OR_INFINITE,
-    POSITIVE_SHARE,
-    documented,
-    option,
-)
-from emulator.preset import algorithm
-from emulator.spectrum import LEAST_FIELD_WEIGHT
+from emulator.dynamics.feedback import FeedbackLoop, TrackedBlock, feedback_loop, track_after
+from emulator.dynamics.saturation import tanh
+from emulator.kernel import kernel
+from emulator.machine import EmulatedCim, algorithm
+from emulator.noise import Draw, at, fill_normal_pair
+from emulator.options import NON_NEGATIVE, POSITIVE_OR_INFINITE, POSITIVE_SHARE, documented, option
+from emulator.products.coupling import multiply_rows
+from emulator.products.packing import aligned_zeros, padded_runs
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from emulator.machine import EmulatedCim
     from emulator.products.coupling import CouplingMatrix
 
 __all__ = [
     "AnnealingBlock",
     "NoisyMeanFieldAnnealing",
-    "advance_annealing",
     "noisy_mean_field_annealing",
     "row_norms",
 ]
-
 
 # The recommended pump: from infinite temperature to a sixth of the critical one of a spin glass.
 COOLING = (0.0, 6.0)
 COLDEST = 20.0
 
 
-class AnnealingConstants(NamedTuple):
-    """Scalars of `advance_annealing`, all of the state's dtype."""
+class AnnealingArrays(NamedTuple):
+    """Mean spins and products (n, runs), n even; field and scale (n,); noise (2, runs) is scratch.
 
-    inverse_temperature: Any
-    noise: Any
-    kept: Any
-    taken: Any
+    The field is in units of row norms, and the scale is one over them.
+    """
+
+    x: NDArray[Any]
+    product: NDArray[Any]
+    field: NDArray[Any]
+    scale: NDArray[Any]
+    noise: NDArray[Any]
+
+
+class Cooling(NamedTuple):
+    """Series of one number a round trip: inverse temperature, shares that are kept and renewed."""
+
+    inverse_temperature: NDArray[Any]
+    kept: NDArray[Any]
+    taken: NDArray[Any]
+
+
+@kernel
+def anneal(
+    arrays: AnnealingArrays,
+    draw: Draw,
+    width: Any,
+    inverse_temperature: Any,
+    kept: Any,
+    taken: Any,
+) -> None:
+    """Bring every mean spin nearer to that of its local field with noise of a `width`."""
+    for pair in range(len(arrays.x) // 2):
+        fill_normal_pair(draw, pair, arrays.noise[0], arrays.noise[1])
+        for side in range(2):
+            i = 2 * pair + side
+            means, products, kick = arrays.x[i], arrays.product[i], arrays.noise[side]
+            h, unit = arrays.field[i], arrays.scale[i]
+            for r in range(len(means)):
+                local_field = unit * products[r] + h + width * kick[r]
+                means[r] = kept * means[r] + taken * tanh(inverse_temperature * local_field)
 
 
 @kernel
 def advance_annealing(
-    x: NDArray[Any],
-    product: NDArray[Any],
-    field: NDArray[Any],
-    scale: NDArray[Any],
-    noise: NDArray[Any],
-    key: NoiseKey,
-    round_trip: int,
-    first_run: int,
-    c: AnnealingConstants,
+    loop: FeedbackLoop,
+    arrays: AnnealingArrays,
+    draw: Draw,
+    width: Any,
+    cooling: Cooling,
 ) -> None:
-    """Bring every mean spin nearer to that of its noisy local field; `x` (n, runs), n even.
-
-    `field` (n,) is in units of row norms, `scale` (n,) one over them; `noise` (2, runs) is scratch.
-    """
-    for pair in range(len(x) // 2):
-        fill_normal_pair(key, round_trip, pair, first_run, noise[0], noise[1])
-        for side in range(2):
-            i = 2 * pair + side
-            means, products, kick, h, unit = x[i], product[i], noise[side], field[i], scale[i]
-            for r in range(len(means)):
-                local_field = unit * products[r] + h + c.noise * kick[r]
-                aligned = tanh(c.inverse_temperature * local_field)
-                means[r] = c.kept * means[r] + c.taken * aligned
+    """Make a round trip at each of the temperatures."""
+    n_spins = len(loop.field_term.field)
+    for step in range(len(cooling.kept)):
+        multiply_rows(loop.operand, arrays.x[:n_spins], 0, arrays.product[:n_spins])
+        inverse_temperature, kept = cooling.inverse_temperature[step], cooling.kept[step]
+        now = at(draw, draw.round_trip + step)
+        anneal(arrays, now, width, inverse_temperature, kept, cooling.taken[step])
+        track_after(loop.tracker, arrays.x[:n_spins])
 
 
 def row_norms(coupling: CouplingMatrix, field_weight: float) -> NDArray[np.float64]:
@@ -101,6 +116,32 @@ def row_norms(coupling: CouplingMatrix, field_weight: float) -> NDArray[np.float
     squares = coupling.as_floats(coupling.dtype).row_squares()
     norms = np.sqrt(squares + (max(field_weight, LEAST_FIELD_WEIGHT) * coupling.field) ** 2)
     return np.where(norms > 0, norms, 1.0)
+
+
+class AnnealingBlock(TrackedBlock):
+    """A block of runs of noisy mean-field annealing."""
+
+    def __init__(
+        self, dynamics: NoisyMeanFieldAnnealing, inputs: JobInputs, first_run: int, n_runs: int
+    ) -> None:
+        dtype, n_padded, n_spins = dynamics.dtype, padded_runs(n_runs), inputs.n_spins
+        # an odd machine has one more mean spin, coupled to none
+        x, product = (aligned_zeros((n_spins + n_spins % 2, n_padded), dtype) for _ in range(2))
+        super().__init__(x[:n_spins], feedback_loop(inputs.coupling, n_padded, dtype), n_runs)
+        field, scale = np.zeros((2, len(x)), dtype)
+        norms = row_norms(inputs.coupling, dynamics.field_weight)
+        field[:n_spins], scale[:n_spins] = inputs.coupling.field / norms, 1 / norms
+        self._arrays = AnnealingArrays(x, product, field, scale, np.zeros((2, n_padded), dtype))
+        # rows of equal norm make this that of the normalized couplings; others a bit less
+        strength = natural_strength(inputs.coupling, dynamics.field_weight)
+        self._lowest = min(inputs.lowest_eigenvalue * strength, 0.0)
+        self._draw, self._dynamics = Draw(inputs.key, 1, first_run), dynamics
+
+    def _advance_through(self, pumps: NDArray[np.float64]) -> None:
+        width = self._x.dtype.type(self._dynamics.noise)
+        cooling = self._dynamics.cooling(pumps, self._lowest)
+        advance_annealing(self._loop, self._arrays, self._draw, width, cooling)
+        self._draw = self._draw.after(len(pumps))
 
 
 @documented
@@ -115,15 +156,10 @@ class NoisyMeanFieldAnnealing(Dynamics):
     threshold; a mode of eigenvalue :math:`\lambda` of the row-normalized couplings leaves x = 0
     at :math:`p = 1 / g\lambda`. With g = 1/2, p = 1 is the threshold of a large spin glass, whose
     spectrum ends at :math:`\lambda = 2`. Runs start from zero.
-
-    Raises
-    ------
-    ValueError
-        A parameter out of its range.
     """
 
-    coupling_gain: float = coupling_gain_option(0.5)
-    field_weight: float = field_weight_option(0.0, note="The paper has 1.")
+    coupling_gain: float = shared.coupling_gain(0.5)
+    field_weight: float = shared.field_weight(0.0, note="The paper has 1.")
     mixing: float = option(
         0.5,
         within=POSITIVE_SHARE,
@@ -149,81 +185,22 @@ Smaller where `stability` demands it.""",
 Beyond this limit the mode of the lowest eigenvalue flips its sign at every step. Infinite for
 the paper's constant mixing.""",
     )
-    precision: Precision = precision_option()
+    precision: Precision = shared.precision()
 
-    def start(self, inputs: JobInputs, *, first_run: int, n_runs: int) -> AnnealingBlock:
-        """Return a block of runs at infinite temperature."""
-        return AnnealingBlock(self, inputs, n_runs=n_runs, first_run=first_run)
+    block = AnnealingBlock
 
-
-class AnnealingBlock(Block):
-    """A block of runs of noisy mean-field annealing.
-
-    Attributes
-    ----------
-    x : array, shape (n or n + 1, runs)
-        Mean spins. An odd machine has one more, coupled to none.
-    """
-
-    def __init__(
-        self, dynamics: NoisyMeanFieldAnnealing, inputs: JobInputs, *, first_run: int, n_runs: int
-    ) -> None:
-        dtype, n_spins = state_dtype(dynamics.precision), inputs.n_spins
-        self.x = np.zeros((n_spins + n_spins % 2, n_runs), dtype)
-        self._product = np.zeros(self.x.shape, inputs.coupling.dtype)
-        norms = row_norms(inputs.coupling, dynamics.field_weight)
-        # rows of equal norm make this that of the normalized couplings; others a bit less
-        strength = inputs.norms.natural_strength(dynamics.field_weight)
-        self._lowest = min(inputs.lowest_eigenvalue * strength, 0.0)
-        self._scale, self._field = np.zeros((2, len(self.x)), dtype)
-        self._scale[:n_spins] = 1 / norms
-        self._field[:n_spins] = inputs.coupling.field / norms
-        self._scratch = np.zeros((2, n_runs), dtype)
-        self._inputs, self._dynamics, self._first_run = inputs, dynamics, first_run
-        self._round_trip = 1
-
-    def advance(self, pump: float) -> None:
-        """Make one step at the temperature of this pump."""
-        x = self.amplitudes()
-        self._inputs.coupling.multiply(x, self._product[: len(x)])
-        advance_annealing(
-            self.x,
-            self._product,
-            self._field,
-            self._scale,
-            self._scratch,
-            self._inputs.key,
-            self._round_trip,
-            self._first_run,
-            self._constants(pump),
-        )
-        self._round_trip += 1
-
-    def amplitudes(self) -> NDArray[Any]:
-        """Return x."""
-        return self.x[: self._inputs.n_spins]
-
-    def _constants(self, pump: float) -> AnnealingConstants:
-        dynamics, scalar = self._dynamics, self.x.dtype.type
-        inverse_temperature = dynamics.coupling_gain * pump
-        mixing = dynamics.mixing
-        if math.isfinite(dynamics.stability):
-            stable = 2.0 / (1.0 - self._lowest * inverse_temperature)
-            mixing = min(mixing, dynamics.stability * stable)
-        return AnnealingConstants(
-            inverse_temperature=scalar(inverse_temperature),
-            noise=scalar(dynamics.noise),
-            kept=scalar(1 - mixing),
-            taken=scalar(mixing),
-        )
+    def cooling(self, pumps: NDArray[np.float64], lowest: float) -> Cooling:
+        """Return what changes from round trip to round trip; `lowest` is an eigenvalue, <= 0."""
+        inverse_temperature = self.coupling_gain * pumps
+        mixing = np.full(pumps.shape, float(self.mixing))
+        if math.isfinite(self.stability):
+            stable = 2.0 / (1.0 - lowest * inverse_temperature)
+            mixing = np.minimum(mixing, self.stability * stable)
+        series = inverse_temperature, 1 - mixing, mixing
+        return Cooling(*(values.astype(self.dtype) for values in series))
 
 
 def noisy_mean_field_annealing() -> EmulatedCim:
     """Return NMFA: `NoisyMeanFieldAnnealing`, whose pump is an inverse temperature."""
-    return algorithm(
-        "nmfa",
-        "Noisy mean-field annealing",
-        NoisyMeanFieldAnnealing(),
-        pump=COOLING,
-        highest_pump=COLDEST,
-    )
+    dynamics, title = NoisyMeanFieldAnnealing(), "Noisy mean-field annealing"
+    return algorithm("nmfa", title, dynamics, pump=COOLING, highest_pump=COLDEST)

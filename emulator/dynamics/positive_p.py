@@ -16,17 +16,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from emulator.dynamics.base import (
-    Block,
-    Dynamics,
-    JobInputs,
-    Precision,
-    coupling_loss_option,
-    interpretation_option,
-    time_step_option,
-)
-from emulator.dynamics.kernel import inlined, kernel
-from emulator.dynamics.two_noises import fill_two_noises, fill_two_normals
+from emulator.dynamics import shared_options as shared
+from emulator.dynamics.base import Block, Dynamics, JobInputs, Precision
 from emulator.integrators import (
     Integrator,
     Interpretation,
@@ -34,27 +25,14 @@ from emulator.integrators import (
     StrangSplitting,
     check_integrator,
 )
+from emulator.kernel import inlined, kernel
+from emulator.noise import Draw, fill_two_noises, fill_two_normals
 from emulator.options import NON_NEGATIVE, Interval, documented, option
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from emulator.noise import NoiseKey
-
-__all__ = [
-    "PairConstants",
-    "PositiveP",
-    "PositivePBlock",
-    "PositivePMoments",
-    "amplified",
-    "amplify_pairs",
-    "increment_pairs",
-    "kick_pairs",
-    "pair_drift",
-    "pair_width",
-    "turned",
-]
-
+__all__ = ["PositiveP", "PositivePBlock", "PositivePMoments", "amplified"]
 
 # Arrays of the kernels are float64 and have shape (n, 2 runs), u before v. Amplitudes u and v are
 # alpha and beta over A_s sqrt(p), and never beyond 1.
@@ -136,9 +114,7 @@ def kick_pairs(
     pairs: NDArray[Any],
     product: NDArray[Any],
     noise: NDArray[Any],
-    key: NoiseKey,
-    step: int,
-    first_run: int,
+    draw: Draw,
     coupling: float,
     kept: float,
     width: float,
@@ -149,7 +125,7 @@ def kick_pairs(
     """
     runs = pairs.shape[1] // 2
     for i in range(len(pairs)):
-        fill_two_normals(key, step, i, first_run, noise[:runs], noise[runs:])
+        fill_two_normals(draw, i, noise[:runs], noise[runs:])
         row, products = pairs[i], product[i]
         for r in range(2 * runs):
             coupled = kept * row[r] + coupling * products[r]
@@ -171,6 +147,114 @@ class PositivePMoments(NamedTuple):
 
     photons: NDArray[np.float64]
     pairs: NDArray[np.float64]
+
+
+def _largest_row_sum(inputs: JobInputs) -> float:
+    J = np.empty((inputs.n_spins, inputs.n_spins))
+    inputs.coupling.multiply(np.eye(inputs.n_spins), J)
+    return float(np.abs(J).sum(axis=1).max())
+
+
+class PositivePBlock(Block, SplitEquation):
+    r"""A block of runs in the positive-P representation.
+
+    Attributes
+    ----------
+    u, v : float64 array, shape (n, runs)
+        Amplitudes over their bound: alpha and beta are :math:`A_s\sqrt p` times these.
+    pump : float
+        p of the last round trip.
+
+    Raises
+    ------
+    ValueError
+        Couplings are stronger than the loss they need: a row of :math:`\xi|J_{ij}|` has a sum above
+        :math:`1 + j - A_s^{-2}`, and paths could reach the edge of the manifold.
+    """
+
+    def __init__(self, dynamics: PositiveP, inputs: JobInputs, first_run: int, n_runs: int) -> None:
+        self._coupling = dynamics.coupling_gain * inputs.coupling.unit
+        strongest = self._coupling * _largest_row_sum(inputs)
+        most = 1 + dynamics.coupling_loss - dynamics.saturation**-2
+        if strongest > most:
+            raise ValueError(
+                f"couplings add up to {strongest:.3g} in a row; loss allows {most:.3g}"
+            )
+        self.state = np.zeros((inputs.n_spins, 2 * n_runs))
+        self.u, self.v = self.state[:, :n_runs], self.state[:, n_runs:]
+        self.pump, self.bound = 0.0, 1.0
+        self._product = np.zeros_like(self.state)
+        self._noise = np.zeros_like(self.state)
+        self._width = math.sqrt(dynamics.time_step) / dynamics.saturation
+        self._inputs, self._dynamics = inputs, dynamics
+        self._draw = Draw(inputs.key, 0, first_run)
+
+    def advance(self, pump: float) -> None:
+        """Make one step.
+
+        Raises
+        ------
+        ValueError
+            The pump is below that of the round trip before.
+        """
+        if pump < self.pump:
+            raise ValueError(f"pump = {pump} after {self.pump}: the real manifold only grows")
+        if pump > self.pump:
+            self.state *= math.sqrt(self.pump / pump)
+        self.pump = pump
+        self._dynamics.integrator.step(self, pump)
+        self._draw = self._draw.after(1)
+
+    def draw(self) -> None:
+        """Draw the noise of a step, the same whatever the integrator."""
+        fill_two_noises(self._draw, self._noise)
+
+    def increment(self, state: NDArray[Any], pump: float, out: NDArray[Any]) -> None:
+        """Write the change of all amplitudes in a step."""
+        dynamics, dt = self._dynamics, self._dynamics.time_step
+        constants = PairConstants(
+            time_step=dt,
+            pump=pump,
+            loss=dynamics.loss,
+            coupling=self._coupling * dt,
+            noise=self._width,
+        )
+        self._inputs.coupling.multiply(state, self._product)
+        increment_pairs(state, self._product, self._noise, out, constants)
+
+    def flow(self, pump: float) -> None:
+        """Let every oscillator gain for half a step."""
+        angle = 0.5 * pump * self._dynamics.time_step
+        amplify_pairs(self.state, math.cosh(angle), math.sinh(angle))
+
+    def kick_and_flow(self) -> None:
+        """Add loss, couplings and noise, which turns angles, and let every oscillator gain."""
+        dt = self._dynamics.time_step
+        # in Stratonovich's sense, as a turn is, noise takes 1 / (2 A_s^2) off the loss
+        loss = self._dynamics.loss - 0.5 / self._dynamics.saturation**2
+        self._inputs.coupling.multiply(self.state, self._product)
+        kick_pairs(
+            self.state,
+            self._product,
+            self._noise[0],
+            self._draw,
+            self._coupling * dt,
+            math.exp(-0.5 * loss * dt),
+            self._width,
+        )
+        self.flow(self.pump)
+
+    def amplitudes(self) -> NDArray[Any]:
+        r"""Return :math:`(\alpha + \beta)/2A_s`, whose mean is that of the in-phase amplitude."""
+        return 0.5 * math.sqrt(self.pump) * (self.u + self.v)
+
+    def moments(self) -> PositivePMoments:
+        """Return second moments of the field, averaged over runs."""
+        photons_per_unit = self._dynamics.saturation**2 * self.pump / self.u.shape[1]
+        return PositivePMoments(
+            photons=photons_per_unit * (self.v @ self.u.T),
+            pairs=photons_per_unit * (self.u @ self.u.T),
+        )
 
 
 @documented
@@ -211,26 +295,22 @@ class PositiveP(Dynamics):
     with them. Other integrators step u itself, and stop it at the edge of the manifold.
     """
 
-    saturation: float = option(
-        10.0,
-        within=Interval(1, math.inf, includes_high=False),
-        symbol="A_s",
-        doc="A lone oscillator at p = 2 holds about the square of it in photons.",
-    )
+    saturation: float = shared.saturation(10.0, within=Interval(1, math.inf, includes_high=False))
     # not to be set by a job: couplings are bounded by the loss, and how much that allows depends
     # on the model
     coupling_gain: float = option(
         0.0, within=NON_NEGATIVE, symbol="g", doc="Strength of the couplings, dimensionless."
     )
-    coupling_loss: float = coupling_loss_option()
-    time_step: float = time_step_option(0.05, low=0.005, high=1.0)
-    interpretation: Interpretation = interpretation_option()
+    coupling_loss: float = shared.coupling_loss()
+    time_step: float = shared.time_step(0.05, low=0.005, high=1.0)
+    interpretation: Interpretation = shared.interpretation()
     integrator: Integrator[SplitEquation] = option(
         StrangSplitting(), doc="Anything but `LinearlyImplicitEuler`."
     )
     precision: Precision = field(default="double", init=False)
 
     has_field = False  # light couples pulses only with each other
+    block = PositivePBlock
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -243,118 +323,3 @@ class PositiveP(Dynamics):
         """Loss rate of the field in the sense of `interpretation`."""
         stratonovich = 0.5 / self.saturation**2 if self.interpretation == "stratonovich" else 0.0
         return 1 + self.coupling_loss - stratonovich
-
-    def start(self, inputs: JobInputs, *, first_run: int, n_runs: int) -> PositivePBlock:
-        r"""Return a block of runs in vacuum.
-
-        Raises
-        ------
-        ValueError
-            Couplings are stronger than the loss they need: a row of :math:`\xi|J_{ij}|` has a
-            sum above :math:`1 + j - A_s^{-2}`, and paths could reach the edge of the manifold.
-        """
-        return PositivePBlock(self, inputs, first_run, n_runs)
-
-
-class PositivePBlock(Block, SplitEquation):
-    r"""A block of runs in the positive-P representation.
-
-    Attributes
-    ----------
-    u, v : float64 array, shape (n, runs)
-        Amplitudes over their bound: alpha and beta are :math:`A_s\sqrt p` times these.
-    pump : float
-        p of the last round trip.
-    """
-
-    def __init__(self, dynamics: PositiveP, inputs: JobInputs, first_run: int, n_runs: int) -> None:
-        self._coupling = dynamics.coupling_gain * inputs.coupling.unit
-        strongest = self._coupling * _largest_row_sum(inputs)
-        most = 1 + dynamics.coupling_loss - dynamics.saturation**-2
-        if strongest > most:
-            raise ValueError(
-                f"couplings add up to {strongest:.3g} in a row; loss allows {most:.3g}"
-            )
-        self.state = np.zeros((inputs.n_spins, 2 * n_runs))
-        self.u, self.v = self.state[:, :n_runs], self.state[:, n_runs:]
-        self.pump, self.bound = 0.0, 1.0
-        self._product = np.zeros_like(self.state)
-        self._noise = np.zeros_like(self.state)
-        self._width = math.sqrt(dynamics.time_step) / dynamics.saturation
-        self._inputs, self._dynamics, self._first_run = inputs, dynamics, first_run
-        self._step = 0
-
-    def advance(self, pump: float) -> None:
-        """Make one step.
-
-        Raises
-        ------
-        ValueError
-            The pump is below that of the round trip before.
-        """
-        if pump < self.pump:
-            raise ValueError(f"pump = {pump} after {self.pump}: the real manifold only grows")
-        if pump > self.pump:
-            self.state *= math.sqrt(self.pump / pump)
-        self.pump = pump
-        self._dynamics.integrator.step(self, pump)
-        self._step += 1
-
-    def draw(self) -> None:
-        """Draw the noise of a step, the same whatever the integrator."""
-        fill_two_noises(self._noise, self._inputs.key, self._step, self._first_run)
-
-    def increment(self, state: NDArray[Any], pump: float, out: NDArray[Any]) -> None:
-        """Write the change of all amplitudes in a step."""
-        dynamics, dt = self._dynamics, self._dynamics.time_step
-        constants = PairConstants(
-            time_step=dt,
-            pump=pump,
-            loss=dynamics.loss,
-            coupling=self._coupling * dt,
-            noise=self._width,
-        )
-        self._inputs.coupling.multiply(state, self._product)
-        increment_pairs(state, self._product, self._noise, out, constants)
-
-    def flow(self, pump: float) -> None:
-        """Let every oscillator gain for half a step."""
-        angle = 0.5 * pump * self._dynamics.time_step
-        amplify_pairs(self.state, math.cosh(angle), math.sinh(angle))
-
-    def kick_and_flow(self) -> None:
-        """Add loss, couplings and noise, which turns angles, and let every oscillator gain."""
-        dt = self._dynamics.time_step
-        # in Stratonovich's sense, as a turn is, noise takes 1 / (2 A_s^2) off the loss
-        loss = self._dynamics.loss - 0.5 / self._dynamics.saturation**2
-        self._inputs.coupling.multiply(self.state, self._product)
-        kick_pairs(
-            self.state,
-            self._product,
-            self._noise[0],
-            self._inputs.key,
-            self._step,
-            self._first_run,
-            self._coupling * dt,
-            math.exp(-0.5 * loss * dt),
-            self._width,
-        )
-        self.flow(self.pump)
-
-    def amplitudes(self) -> NDArray[Any]:
-        r"""Return :math:`(\alpha + \beta)/2A_s`, whose mean is that of the in-phase amplitude."""
-        return 0.5 * math.sqrt(self.pump) * (self.u + self.v)
-
-    def moments(self) -> PositivePMoments:
-        """Return second moments of the field, averaged over runs."""
-        photons_per_unit = self._dynamics.saturation**2 * self.pump / self.u.shape[1]
-        return PositivePMoments(
-            photons=photons_per_unit * (self.v @ self.u.T),
-            pairs=photons_per_unit * (self.u @ self.u.T),
-        )
-
-
-def _largest_row_sum(inputs: JobInputs) -> float:
-    J = np.empty((inputs.n_spins, inputs.n_spins))
-    inputs.coupling.multiply(np.eye(inputs.n_spins), J)
-    return float(np.abs(J).sum(axis=1).max())

@@ -17,10 +17,16 @@ doi:10.1038/s42005-021-00655-8 (all four, compared).
 from __future__ import annotations
 
 import math
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from emulator.dynamics.kernel import inlined
-from emulator.elementary import tanh
+import numpy as np
+from numba import types
+from numba.extending import overload
+
+from emulator.kernel import inlined
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = [
     "SATURATIONS",
@@ -28,12 +34,54 @@ __all__ = [
     "cubic_drift",
     "linear_drift",
     "sine_drift",
+    "tanh",
     "tanh_drift",
+    "tanh_float32",
 ]
 
 Saturation: TypeAlias = Literal["cubic", "tanh", "sine", "clip"]
 
 SATURATIONS: tuple[Saturation, ...] = ("cubic", "tanh", "sine", "clip")
+
+
+# Lambert's continued fraction tanh x = x / (1 + x^2 / (3 + x^2 / (5 + ...))), cut after 13 terms:
+# its error is below 4e-8 up to x = 8.9477, where it reaches 1.
+_LIMIT = np.float32(8.9477)
+_SCALE = 7905853580625
+_ABOVE = tuple(
+    np.float32(value / _SCALE)
+    for value in (1, 4095, 2552550, 523783260, 41247931725, 1159525191825, 7905853580625)
+)
+_BELOW = tuple(
+    np.float32(value / _SCALE)
+    for value in (91, 120120, 41351310, 5237832600, 252070693875, 3794809718700, 7905853580625)
+)
+
+
+@inlined
+def _polynomial(x: Any, terms: Any) -> Any:
+    value = (((terms[0] * x + terms[1]) * x + terms[2]) * x + terms[3]) * x + terms[4]
+    return (value * x + terms[5]) * x + terms[6]
+
+
+@inlined
+def tanh_float32(value: Any) -> Any:
+    """Return tanh of a float32 to a few units in the last place, odd to the last bit."""
+    x = min(max(value, -_LIMIT), _LIMIT)
+    square = x * x
+    return x * _polynomial(square, _ABOVE) / _polynomial(square, _BELOW)
+
+
+def tanh(x: float) -> float:
+    """Return tanh; in kernels, one that vectorizes where x is float32."""
+    return math.tanh(x)
+
+
+@overload(tanh, inline="always")
+def _tanh_in_kernels(x) -> Callable[..., Any]:
+    if x == types.float32:
+        return lambda x: tanh_float32(x)  # noqa: PLW0108  numba inlines plain functions
+    return lambda x: math.tanh(x)  # noqa: PLW0108
 
 
 @inlined

@@ -14,37 +14,28 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from emulator.dynamics.base import (
-    Block,
-    Dynamics,
-    JobInputs,
-    Precision,
-    coupling_gain_option,
-    field_weight_option,
-    initial_width_option,
-    loss_option,
-    precision_option,
-    state_dtype,
-    time_step_option,
+from emulator.dynamics import shared_options as shared
+from emulator.dynamics.base import Dynamics, JobInputs, Precision, natural_strength
+from emulator.dynamics.feedback import (
+    FeedbackLoop,
+    TrackedBlock,
+    feedback_loop,
+    initial_normals,
+    local_fields,
+    track_after,
 )
-from emulator.dynamics.kernel import kernel
 from emulator.dynamics.saturation import linear_drift
-from emulator.noise import NoiseKey, fill_normal_pair, fill_normals
-from emulator.options import (
-    NON_NEGATIVE,
-    POSITIVE_OR_INFINITE,
-    Interval,
-    documented,
-    option,
-)
-from emulator.preset import algorithm
+from emulator.kernel import kernel
+from emulator.machine import EmulatedCim, algorithm
+from emulator.noise import Draw, at, fill_normal_pair
+from emulator.options import POSITIVE_OR_INFINITE, Interval, documented, option
+from emulator.products.packing import aligned_zeros, padded_runs
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from emulator.machine import EmulatedCim
 
-__all__ = ["SimCim", "SimCimBlock", "advance_simcim", "longest_stable_step", "simcim", "tanh_ramp"]
+__all__ = ["SimCim", "SimCimBlock", "longest_stable_step", "simcim", "tanh_ramp"]
 
 
 def tanh_ramp(knots: int = 33, slope: float = 3.0) -> tuple[float, ...]:
@@ -54,10 +45,9 @@ def tanh_ramp(knots: int = 33, slope: float = 3.0) -> tuple[float, ...]:
 
 
 class SimCimConstants(NamedTuple):
-    """Scalars of `advance_simcim`, all of the state's dtype."""
+    """Scalars of `move`, all of the state's dtype."""
 
     time_step: Any
-    net_pump: Any
     coupling: Any
     noise: Any
     kept: Any
@@ -66,42 +56,50 @@ class SimCimConstants(NamedTuple):
 
 
 class SimCimArrays(NamedTuple):
-    """Arrays of the kernel: amplitudes, velocities and products (n, runs), field (n,), (runs,)."""
+    """Amplitudes, velocities and local fields (n, runs), n even; noise (2, runs) is scratch."""
 
     x: NDArray[Any]
     v: NDArray[Any]
-    product: NDArray[Any]
-    field: NDArray[Any]
-    field_amplitude: NDArray[Any]
+    local_field: NDArray[Any]
+    noise: NDArray[Any]
+
+
+@kernel
+def move(arrays: SimCimArrays, net_pump: Any, draw: Draw, c: SimCimConstants) -> None:
+    """Make one step of every amplitude that does not hit a wall by it."""
+    is_noisy = c.noise != 0
+    for pair in range(len(arrays.x) // 2):
+        if is_noisy:
+            fill_normal_pair(draw, pair, arrays.noise[0], arrays.noise[1])
+        for side in range(2):
+            i = 2 * pair + side
+            x, v, local_field, kick = (
+                arrays.x[i],
+                arrays.v[i],
+                arrays.local_field[i],
+                arrays.noise[side],
+            )
+            for r in range(len(x)):
+                drift = linear_drift(x[r], c.coupling * local_field[r], net_pump)
+                v[r] = c.kept * v[r] + c.taken * (c.time_step * drift + c.noise * kick[r])
+                moved = x[r] + v[r]
+                x[r] = moved if abs(moved) < c.wall else x[r]
 
 
 @kernel
 def advance_simcim(
+    loop: FeedbackLoop,
     arrays: SimCimArrays,
-    noise: NDArray[Any],
-    key: NoiseKey,
-    round_trip: int,
-    first_run: int,
+    net_pumps: NDArray[Any],
+    draw: Draw,
     c: SimCimConstants,
 ) -> None:
-    """Make one step of every amplitude that does not hit a wall by it; n is even.
-
-    `noise` (2, runs) is scratch.
-    """
-    is_noisy = c.noise != 0
-    for pair in range(len(arrays.x) // 2):
-        if is_noisy:
-            fill_normal_pair(key, round_trip, pair, first_run, noise[0], noise[1])
-        for side in range(2):
-            i = 2 * pair + side
-            x, v, product, h = arrays.x[i], arrays.v[i], arrays.product[i], arrays.field[i]
-            kick = noise[side]
-            for r in range(len(x)):
-                drive = c.coupling * (product[r] + h * arrays.field_amplitude[r])
-                change = c.time_step * linear_drift(x[r], drive, c.net_pump) + c.noise * kick[r]
-                v[r] = c.kept * v[r] + c.taken * change
-                moved = x[r] + v[r]
-                x[r] = moved if abs(moved) < c.wall else x[r]
+    """Make a round trip at each of the net pumps L(p - 1)."""
+    n_spins = len(loop.field_term.field)
+    for step in range(len(net_pumps)):
+        local_fields(loop, arrays.x[:n_spins], arrays.local_field[:n_spins])
+        move(arrays, net_pumps[step], at(draw, draw.round_trip + step), c)
+        track_after(loop.tracker, arrays.x[:n_spins])
 
 
 def longest_stable_step(momentum: float, decay: float) -> float:
@@ -110,6 +108,45 @@ def longest_stable_step(momentum: float, decay: float) -> float:
     `decay` is :math:`\kappa`, the rate of the fastest mode, at no pump.
     """
     return 2.0 * (1.0 + momentum) / ((1.0 - momentum) * decay) if decay > 0 else math.inf
+
+
+class SimCimBlock(TrackedBlock):
+    r"""A block of runs of SimCIM.
+
+    Attributes
+    ----------
+    coupling_strength, time_step : float
+        :math:`\xi`, in units of the stored couplings, and dt.
+    """
+
+    def __init__(self, dynamics: SimCim, inputs: JobInputs, first_run: int, n_runs: int) -> None:
+        dtype, n_padded, width = dynamics.dtype, padded_runs(n_runs), dynamics.initial_width
+        x = initial_normals(inputs, first_run=first_run, n_runs=n_padded, width=width, dtype=dtype)
+        np.clip(x, -1, 1, out=x)
+        loop = feedback_loop(inputs.coupling, n_padded, dtype)
+        super().__init__(x[: inputs.n_spins], loop, n_runs)
+        v, local_field = (aligned_zeros(x.shape, dtype) for _ in range(2))
+        # an odd machine has one more amplitude, coupled to none
+        self._arrays = SimCimArrays(x, v, local_field, np.zeros((2, n_padded), dtype))
+        strength = natural_strength(inputs.coupling, dynamics.field_weight)
+        self.coupling_strength = dynamics.coupling_gain * strength
+        self.time_step = dynamics.time_step
+        if math.isfinite(dynamics.stability):
+            decay = dynamics.loss - min(self.coupling_strength * inputs.lowest_eigenvalue, 0.0)
+            stable = longest_stable_step(dynamics.momentum, decay)
+            self.time_step = min(self.time_step, dynamics.stability * stable)
+        self._constants = dynamics.constants(self.time_step, self.coupling_strength)
+        self._draw, self._loss = Draw(inputs.key, 1, first_run), dynamics.loss
+
+    @property
+    def v(self) -> NDArray[Any]:
+        """Velocities (n, runs)."""
+        return self._columns(self._arrays.v)[: len(self._x)]
+
+    def _advance_through(self, pumps: NDArray[np.float64]) -> None:
+        net_pumps = (self._loss * (pumps - 1)).astype(self._x.dtype)
+        advance_simcim(self._loop, self._arrays, net_pumps, self._draw, self._constants)
+        self._draw = self._draw.after(len(pumps))
 
 
 @documented
@@ -121,22 +158,17 @@ class SimCim(Dynamics):
               + \xi h_i\overline{|x|}\Big)dt + s\sqrt{dt}\,w_i\Big], \qquad \xi = g\,\xi_0 \\
               x_i &\leftarrow x_i + v_i \quad\text{where}\quad |x_i + v_i| < 1
 
-    with :math:`\xi_0` from `Norms.natural_strength`. The pump is the schedule's, as everywhere:
+    with :math:`\xi_0` from `natural_strength`. The pump is the schedule's, as everywhere:
     p = 0 is no pump, p = 1 the threshold of a lone oscillator, and the papers' pump-loss factor
     :math:`\nu` is :math:`L(p - 1)`. Their rise as a hyperbolic tangent is a schedule,
     `tanh_ramp`. Runs start from zero, or normal amplitudes of width `initial_width`.
-
-    Raises
-    ------
-    ValueError
-        A parameter out of its range.
     """
 
-    coupling_gain: float = coupling_gain_option(0.7)
-    field_weight: float = field_weight_option(
+    coupling_gain: float = shared.coupling_gain(0.7)
+    field_weight: float = shared.field_weight(
         1.0, note="A step beyond a wall is refused, so that a strong drive is stuck."
     )
-    loss: float = loss_option(1.0)
+    loss: float = shared.loss(1.0)
     momentum: float = option(
         0.9,
         within=Interval(0, 1, includes_high=False),
@@ -145,15 +177,8 @@ class SimCim(Dynamics):
         symbol=r"\mu",
         doc="Share of its velocity that an amplitude keeps.",
     )
-    noise: float = option(
-        0.3,
-        within=NON_NEGATIVE,
-        low=0.0,
-        high=0.5,
-        symbol="s",
-        doc="Width of the noise, per square root of a lifetime.",
-    )
-    time_step: float = time_step_option(
+    noise: float = shared.noise(0.3)
+    time_step: float = shared.time_step(
         1.0, low=0.05, high=2.0, note="Shorter where `stability` demands it."
     )
     stability: float = option(
@@ -161,80 +186,22 @@ class SimCim(Dynamics):
         within=POSITIVE_OR_INFINITE,
         doc="Share of `longest_stable_step` that dt may reach; infinite to ignore it.",
     )
-    initial_width: float = initial_width_option(0.0)
-    precision: Precision = precision_option()
+    initial_width: float = shared.initial_width(0.0)
+    precision: Precision = shared.precision()
 
-    def start(self, inputs: JobInputs, *, first_run: int, n_runs: int) -> SimCimBlock:
-        """Return a block of runs at rest."""
-        return SimCimBlock(self, inputs, first_run, n_runs)
+    block = SimCimBlock
 
-
-class SimCimBlock(Block):
-    r"""A block of runs of SimCIM.
-
-    Attributes
-    ----------
-    x, v : array, shape (n or n + 1, runs)
-        Amplitudes and their changes. An odd machine has one more, coupled to none.
-    coupling_strength, time_step : float
-        :math:`\xi`, in units of the stored couplings, and dt.
-    """
-
-    def __init__(self, dynamics: SimCim, inputs: JobInputs, first_run: int, n_runs: int) -> None:
-        dtype, n_spins = state_dtype(dynamics.precision), inputs.n_spins
-        self.x = np.empty((n_spins + n_spins % 2, n_runs), dtype)
-        # round trip 0 of the noise is the initial state
-        fill_normals(inputs.key, 0, first_run, self.x)
-        self.x *= dtype.type(dynamics.initial_width)
-        np.clip(self.x, -1, 1, out=self.x)
-        self.v = np.zeros_like(self.x)
-        strength = inputs.norms.natural_strength(dynamics.field_weight)
-        self.coupling_strength = dynamics.coupling_gain * strength
-        self.time_step = dynamics.time_step
-        if math.isfinite(dynamics.stability):
-            decay = dynamics.loss - min(self.coupling_strength * inputs.lowest_eigenvalue, 0.0)
-            stable = longest_stable_step(dynamics.momentum, decay)
-            self.time_step = min(self.time_step, dynamics.stability * stable)
-        self._product = np.zeros(self.x.shape, inputs.coupling.dtype)
-        self._field = np.zeros(len(self.x), dtype)
-        self._field[:n_spins] = inputs.coupling.field
-        self._has_field = bool(self._field.any())
-        self._field_amplitude = np.zeros(n_runs, dtype)
-        self._scratch = np.zeros((2, n_runs), dtype)
-        self._inputs, self._dynamics, self._first_run = inputs, dynamics, first_run
-        self._round_trip = 1
-
-    def advance(self, pump: float) -> None:
-        """Make one step."""
-        x = self.amplitudes()
-        self._inputs.coupling.multiply(x, self._product[: len(x)])
-        if self._has_field:
-            np.mean(np.abs(x), axis=0, out=self._field_amplitude)
-        advance_simcim(
-            SimCimArrays(self.x, self.v, self._product, self._field, self._field_amplitude),
-            self._scratch,
-            self._inputs.key,
-            self._round_trip,
-            self._first_run,
-            self._constants(pump),
+    def constants(self, time_step: float, strength: float) -> SimCimConstants:
+        """Return the scalars of a step."""
+        constants = SimCimConstants(
+            time_step=time_step,
+            coupling=strength,
+            noise=self.noise * math.sqrt(time_step),
+            kept=self.momentum,
+            taken=1 - self.momentum,
+            wall=1.0,
         )
-        self._round_trip += 1
-
-    def amplitudes(self) -> NDArray[Any]:
-        """Return x."""
-        return self.x[: self._inputs.n_spins]
-
-    def _constants(self, pump: float) -> SimCimConstants:
-        dynamics, scalar = self._dynamics, self.x.dtype.type
-        return SimCimConstants(
-            time_step=scalar(self.time_step),
-            net_pump=scalar(dynamics.loss * (pump - 1)),
-            coupling=scalar(self.coupling_strength),
-            noise=scalar(dynamics.noise * math.sqrt(self.time_step)),
-            kept=scalar(dynamics.momentum),
-            taken=scalar(1 - dynamics.momentum),
-            wall=scalar(1.0),
-        )
+        return self.scalars(constants)
 
 
 def simcim() -> EmulatedCim:

@@ -17,20 +17,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from emulator.dynamics.base import (
-    Block,
-    Dynamics,
-    JobInputs,
-    Precision,
-    coupling_gain_option,
-    coupling_loss_option,
-    interpretation_option,
-    precision_option,
-    state_dtype,
-    time_step_option,
-)
-from emulator.dynamics.kernel import inlined, kernel
-from emulator.dynamics.two_noises import fill_two_noises, fill_two_normals
+from emulator.dynamics import shared_options as shared
+from emulator.dynamics.base import Block, Dynamics, JobInputs, Precision
 from emulator.integrators import (
     Integrator,
     Interpretation,
@@ -38,27 +26,14 @@ from emulator.integrators import (
     StrangSplitting,
     check_integrator,
 )
-from emulator.options import POSITIVE, documented, option, out_of_range
+from emulator.kernel import inlined, kernel
+from emulator.noise import Draw, fill_two_noises, fill_two_normals
+from emulator.options import documented, option, out_of_range
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from emulator.noise import NoiseKey
-
-__all__ = [
-    "FlowConstants",
-    "KickConstants",
-    "RateConstants",
-    "TruncatedWigner",
-    "WaveBlock",
-    "flow_waves",
-    "increment_waves",
-    "kick_waves",
-    "lone_flow",
-    "noise_width",
-    "wave_drift",
-]
-
+__all__ = ["TruncatedWigner", "WaveBlock"]
 
 # Arrays of the kernels have shape (n, 2 runs), in-phase amplitudes before quadratures.
 
@@ -159,9 +134,7 @@ def kick_waves(
     waves: NDArray[Any],
     product: NDArray[Any],
     noise: NDArray[Any],
-    key: NoiseKey,
-    step: int,
-    first_run: int,
+    draw: Draw,
     k: KickConstants,
     f: FlowConstants,
 ) -> None:
@@ -172,7 +145,7 @@ def kick_waves(
     runs = waves.shape[1] // 2
     noise_c, noise_s = noise[:runs], noise[runs:]
     for i in range(len(waves)):
-        fill_two_normals(key, step, i, first_run, noise_c, noise_s)
+        fill_two_normals(draw, i, noise_c, noise_s)
         row, products = waves[i], product[i]
         c, s = row[:runs], row[runs:]
         # three loops, of at most four arrays each: they vectorize
@@ -184,6 +157,63 @@ def kick_waves(
             row[r] += k.coupling * products[r] + noise[r]
         for r in range(runs):
             c[r], s[r] = lone_flow(c[r], s[r], f)
+
+
+class WaveBlock(Block, SplitEquation):
+    """A block of runs of coupled oscillators with quantum noise.
+
+    Attributes
+    ----------
+    c, s : array, shape (n, runs)
+        In-phase and quadrature amplitudes: views of one array, so that one product with the
+        couplings serves both.
+    """
+
+    def __init__(
+        self, dynamics: TruncatedWigner, inputs: JobInputs, first_run: int, n_runs: int
+    ) -> None:
+        dtype = dynamics.dtype
+        self.state = np.empty((inputs.n_spins, 2 * n_runs), dtype)
+        self.c, self.s = self.state[:, :n_runs], self.state[:, n_runs:]
+        # step 0 of the noise is the initial state
+        fill_two_noises(Draw(inputs.key, 0, first_run), self.state)
+        self.state *= dtype.type(0.5 / dynamics.saturation)
+        self._product = np.zeros(self.state.shape, inputs.coupling.dtype)
+        self._noise = np.zeros_like(self.state)
+        self._inputs, self._dynamics = inputs, dynamics
+        self._draw = Draw(inputs.key, 1, first_run)
+        self._kick = dynamics.kick_constants(inputs.coupling.unit)
+        self._flow = dynamics.flow_constants(0.0)
+
+    def advance(self, pump: float) -> None:
+        """Make one step."""
+        self._dynamics.integrator.step(self, pump)
+        self._draw = self._draw.after(1)
+
+    def amplitudes(self) -> NDArray[Any]:
+        """Return c."""
+        return self.c
+
+    def draw(self) -> None:
+        """Draw the noise of a step, the same whatever the integrator."""
+        fill_two_noises(self._draw, self._noise)
+
+    def increment(self, state: NDArray[Any], pump: float, out: NDArray[Any]) -> None:
+        """Write the change of all amplitudes in a step."""
+        self._inputs.coupling.multiply(state, self._product)
+        constants = self._dynamics.rate_constants(pump), self._kick
+        increment_waves(state, self._product, self._noise, out, constants)
+
+    def flow(self, pump: float) -> None:
+        """Let every oscillator run alone for half a step."""
+        self._flow = self._dynamics.flow_constants(pump)
+        flow_waves(self.state, self._flow)
+
+    def kick_and_flow(self) -> None:
+        """Add couplings and noise as Euler and Maruyama would, then let every one run alone."""
+        self._inputs.coupling.multiply(self.state, self._product)
+        noise = self._noise[0]
+        kick_waves(self.state, self._product, noise, self._draw, self._kick, self._flow)
 
 
 @documented
@@ -228,28 +258,24 @@ class TruncatedWigner(Dynamics):
     :math:`\tfrac12[(1 + j)\delta_{ij} - \xi J_{ij}]`, which `PositiveP` respects.
     """
 
-    saturation: float = option(
-        100.0,
-        within=POSITIVE,
-        symbol="A_s",
-        doc="A lone oscillator at p = 2 holds about the square of it in photons.",
-    )
+    saturation: float = shared.saturation(100.0)
     ordering_corrections: bool = option(
         default=True,
         doc="""Whether to correct for the ordering of operators.
 True for the Wigner function of the master equation, truncated at second derivatives; False for
 the c-number Langevin equation of Wang et al.""",
     )
-    coupling_gain: float = coupling_gain_option(0.5)
-    coupling_loss: float = coupling_loss_option()
-    time_step: float = time_step_option(0.05, low=0.005, high=1.0)
-    interpretation: Interpretation = interpretation_option()
+    coupling_gain: float = shared.coupling_gain(0.5)
+    coupling_loss: float = shared.coupling_loss()
+    time_step: float = shared.time_step(0.05, low=0.005, high=1.0)
+    interpretation: Interpretation = shared.interpretation()
     integrator: Integrator[SplitEquation] = option(
         StrangSplitting(), doc="Anything but `LinearlyImplicitEuler`."
     )
-    precision: Precision = precision_option()
+    precision: Precision = shared.precision()
 
     has_field = False  # light couples pulses only with each other
+    block = WaveBlock
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -273,98 +299,22 @@ the c-number Langevin equation of Wang et al.""",
         r"""What vacuum adds to :math:`c^2 + s^2` under the root of the noise."""
         return 0.5 * (1 + self.coupling_loss - self.correction)
 
-    def start(self, inputs: JobInputs, *, first_run: int, n_runs: int) -> WaveBlock:
-        """Return a block of runs in vacuum."""
-        return WaveBlock(self, inputs, first_run, n_runs)
-
     def kick_constants(self, coupling_unit: float) -> KickConstants:
         """Return the scalars of a kick."""
-        scalar = state_dtype(self.precision).type
-        return KickConstants(
-            coupling=scalar(self.coupling_gain * coupling_unit * self.time_step),
-            noise=scalar(math.sqrt(self.time_step) / self.saturation),
-            vacuum=scalar(self.vacuum),
+        constants = KickConstants(
+            coupling=self.coupling_gain * coupling_unit * self.time_step,
+            noise=math.sqrt(self.time_step) / self.saturation,
+            vacuum=self.vacuum,
         )
+        return self.scalars(constants)
 
     def rate_constants(self, pump: float) -> RateConstants:
         """Return the scalars of the drift."""
-        scalar = state_dtype(self.precision).type
-        return RateConstants(
-            time_step=scalar(self.time_step),
-            net_c=scalar(pump - self.loss),
-            net_s=scalar(-pump - self.loss),
-        )
+        return self.scalars(RateConstants(self.time_step, pump - self.loss, -pump - self.loss))
 
     def flow_constants(self, pump: float) -> FlowConstants:
         """Return the scalars of a flow over half a step."""
-        scalar, time = state_dtype(self.precision).type, 0.5 * self.time_step
-        rates = {"c": pump - self.loss, "s": -pump - self.loss}
-        scalars: dict[str, float] = {"one": 1.0}
-        for name, rate in rates.items():
-            scalars[f"gain_{name}"] = math.exp(rate * time)
-            scalars[f"depletion_{name}"] = math.expm1(2 * rate * time) / rate if rate else 2 * time
-        return FlowConstants(**{name: scalar(value) for name, value in scalars.items()})
-
-
-class WaveBlock(Block, SplitEquation):
-    """A block of runs of coupled oscillators with quantum noise.
-
-    Attributes
-    ----------
-    c, s : array, shape (n, runs)
-        In-phase and quadrature amplitudes: views of one array, so that one product with the
-        couplings serves both.
-    """
-
-    def __init__(
-        self, dynamics: TruncatedWigner, inputs: JobInputs, first_run: int, n_runs: int
-    ) -> None:
-        dtype = state_dtype(dynamics.precision)
-        self.state = np.empty((inputs.n_spins, 2 * n_runs), dtype)
-        self.c, self.s = self.state[:, :n_runs], self.state[:, n_runs:]
-        fill_two_noises(self.state, inputs.key, 0, first_run)
-        self.state *= dtype.type(0.5 / dynamics.saturation)
-        self._product = np.zeros(self.state.shape, inputs.coupling.dtype)
-        self._noise = np.zeros_like(self.state)
-        self._inputs, self._dynamics, self._first_run = inputs, dynamics, first_run
-        self._kick = dynamics.kick_constants(inputs.coupling.unit)
-        self._flow = dynamics.flow_constants(0.0)
-        self._step = 1  # step 0 of the noise is the initial state
-
-    def advance(self, pump: float) -> None:
-        """Make one step."""
-        self._dynamics.integrator.step(self, pump)
-        self._step += 1
-
-    def amplitudes(self) -> NDArray[Any]:
-        """Return c."""
-        return self.c
-
-    def draw(self) -> None:
-        """Draw the noise of a step, the same whatever the integrator."""
-        fill_two_noises(self._noise, self._inputs.key, self._step, self._first_run)
-
-    def increment(self, state: NDArray[Any], pump: float, out: NDArray[Any]) -> None:
-        """Write the change of all amplitudes in a step."""
-        self._inputs.coupling.multiply(state, self._product)
-        constants = self._dynamics.rate_constants(pump), self._kick
-        increment_waves(state, self._product, self._noise, out, constants)
-
-    def flow(self, pump: float) -> None:
-        """Let every oscillator run alone for half a step."""
-        self._flow = self._dynamics.flow_constants(pump)
-        flow_waves(self.state, self._flow)
-
-    def kick_and_flow(self) -> None:
-        """Add couplings and noise as Euler and Maruyama would, then let every one run alone."""
-        self._inputs.coupling.multiply(self.state, self._product)
-        kick_waves(
-            self.state,
-            self._product,
-            self._noise[0],
-            self._inputs.key,
-            self._step,
-            self._first_run,
-            self._kick,
-            self._flow,
-        )
+        time, rates = 0.5 * self.time_step, (pump - self.loss, -pump - self.loss)
+        gains = (math.exp(rate * time) for rate in rates)
+        depletions = (math.expm1(2 * rate * time) / rate if rate else 2 * time for rate in rates)
+        return self.scalars(FlowConstants(1.0, *gains, *depletions))

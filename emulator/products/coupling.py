@@ -7,30 +7,135 @@ allow (`integer_product`, `sparse_product`); else in float32 where every partial
 2^24 (550 spins of 8-bit couplings and 8-bit codes do: 550 * 127 * 127 < 2^24); else in float64, up
 to 2^53. Exact sums depend neither on their order nor on how runs are grouped, nor on which of
 these is taken.
+
+A kernel packs codes or signs into a workspace and multiplies a block of rows at a time, without
+knowing which product it calls: numba compiles it for the type of its operand.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 import scipy.sparse as sp
+from numba import njit
+from numba.extending import overload
 
-from emulator.products.dense_float import DenseFloats
-from emulator.products.dense_int import DenseLevels
+from emulator.products.dense import (
+    DenseFloats,
+    DenseLevels,
+    multiply_dense_floats,
+    multiply_dense_levels,
+)
 from emulator.products.llvm import LANES
-from emulator.products.packing import aligned_zeros, padded_runs
-from emulator.products.sparse import SparseFloats, SparseLevels
+from emulator.products.packing import (
+    aligned_zeros,
+    pack_bytes,
+    pack_sign_words,
+    pack_words,
+    padded_runs,
+    read_spins,
+)
+from emulator.products.sparse import (
+    SparseFloats,
+    SparseLevels,
+    multiply_sparse_floats,
+    multiply_sparse_levels,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import DTypeLike, NDArray
 
-    from emulator.products.operand import CouplingOperand
+__all__ = ["CouplingMatrix", "CouplingOperand", "multiply_rows", "pack_codes", "pack_signs"]
 
-__all__ = ["CouplingMatrix"]
+
+class CouplingOperand(Protocol):
+    """Couplings in the layout of one product; a named tuple, so that kernels take it as it is."""
+
+    @property
+    def code_dtype(self) -> np.dtype[Any]:
+        """Dtype that codes should have before they are packed."""
+        ...
+
+    @property
+    def depends_on_grouping(self) -> bool:
+        """Whether the number of runs in a batch can change the last bits of a product."""
+        ...
+
+    def workspace(self, n_runs: int) -> Any:
+        """Return what `pack_codes` and `pack_signs` write to, for `n_runs` runs."""
+        ...
+
+    def multiply(self, codes: NDArray[Any], out: NDArray[Any]) -> bool:
+        """Write the product with `codes` (n, runs), runs in sixteens, to `out` (n, runs).
+
+        Return False, and leave `out` as it was, where codes are out of this product's range.
+        """
+        ...
+
+
+class _Kernels(NamedTuple):
+    pack_codes: Any
+    pack_signs: Any
+    multiply_rows: Any
+
+
+@njit(cache=True, nogil=True)
+def _copy(codes: NDArray[Any], workspace: NDArray[Any]) -> None:
+    # not `workspace[...] = codes`: its error message alone takes 4 s to compile
+    for i in range(len(codes)):
+        for r in range(codes.shape[1]):
+            workspace[i, r] = codes[i, r]
+
+
+_KERNELS: dict[type[Any], _Kernels] = {
+    DenseLevels: _Kernels(pack_words, pack_sign_words, multiply_dense_levels),
+    SparseLevels: _Kernels(pack_bytes, read_spins, multiply_sparse_levels),
+    DenseFloats: _Kernels(_copy, read_spins, multiply_dense_floats),
+    SparseFloats: _Kernels(_copy, read_spins, multiply_sparse_floats),
+}
+
+
+def pack_codes(operand: CouplingOperand, codes: NDArray[Any], workspace: Any) -> None:
+    """Write `codes` (n, runs) to `workspace`; for levels, codes must be integers of a byte."""
+    _KERNELS[type(operand)].pack_codes(codes, workspace)
+
+
+def pack_signs(operand: CouplingOperand, x: NDArray[Any], workspace: Any) -> None:
+    """Write the signs of `x` (n, runs) to `workspace`; an exact zero counts as +1."""
+    _KERNELS[type(operand)].pack_signs(x, workspace)
+
+
+def multiply_rows(operand: CouplingOperand, workspace: Any, first: int, out: NDArray[Any]) -> None:
+    """Write rows of the product with packed codes, from row `first` on, to `out` (rows, runs).
+
+    Runs come in sixteens, and `first` is a multiple of `BLOCK_ROWS`. Where the operand holds
+    floats, codes (n, runs) of the same dtype may be passed in place of a workspace.
+    """
+    _KERNELS[type(operand)].multiply_rows(operand, workspace, first, out)
+
+
+@overload(pack_codes)
+def _(operand, codes, workspace) -> Callable[..., Any]:  # noqa: ARG001
+    pack = _KERNELS[operand.instance_class].pack_codes
+    return lambda operand, codes, workspace: pack(codes, workspace)  # noqa: ARG005
+
+
+@overload(pack_signs)
+def _(operand, x, workspace) -> Callable[..., Any]:  # noqa: ARG001
+    pack = _KERNELS[operand.instance_class].pack_signs
+    return lambda operand, x, workspace: pack(x, workspace)  # noqa: ARG005
+
+
+@overload(multiply_rows)
+def _(operand, workspace, first, out) -> Callable[..., Any]:  # noqa: ARG001
+    multiply = _KERNELS[operand.instance_class].multiply_rows
+    return lambda operand, workspace, first, out: multiply(operand, workspace, first, out)  # noqa: PLW0108
+
 
 # The row norm that this share of rows falls short of sets the natural coupling strength.
 TYPICAL_QUANTILE = 0.1
@@ -95,6 +200,11 @@ class CouplingMatrix:
         floats = _floats(matrix, np.dtype(dtype), peak, relative_norm)
         unit_field = field / peak / relative_norm
         return cls(floats, floats, unit_field, 1.0, np.dtype(dtype), is_exact=False)
+
+    @cached_property
+    def norm(self) -> float:
+        r"""Norm :math:`(\sum_{ij} J_{ij}^2)^{1/2}` in units of the stored values."""
+        return float(np.linalg.norm(np.ravel(self.as_floats(self.dtype).values)))
 
     @property
     def depends_on_grouping(self) -> bool:

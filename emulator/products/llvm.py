@@ -22,6 +22,7 @@ __all__ = [
     "columns_of",
     "constant",
     "emitted",
+    "prefer_wide_vectors",
     "processor_has",
     "spread",
     "sums",
@@ -69,6 +70,19 @@ def emitted(emit: Callable[..., None]) -> Any:
     typed.__signature__ = inspect.signature(emit)
     typed.__name__, typed.__doc__ = emit.__name__, emit.__doc__
     return intrinsic(typed)
+
+
+def _prefer_wide_vectors(builder: Any) -> None:
+    """Let LLVM vectorize the loops of the calling function with 512 bits where available.
+
+    By default it prefers 256, for the clock rates of older processors. Noise takes 1.0 instead of
+    1.9 ns a value on a processor of 2023. Results do not change.
+    """
+    # llvmlite's own `add` knows a fixed list of attributes, without this one
+    set.add(builder.function.attributes, '"prefer-vector-width"="512"')
+
+
+prefer_wide_vectors: Callable[[Any], None] = emitted(_prefer_wide_vectors)
 
 
 def constant(value: int) -> Any:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numba import njit
 
-from emulator.products.avx512 import prefer_wide_vectors
+from emulator.kernel import inlined, kernel
 from emulator.products.llvm import LANES
 
 if TYPE_CHECKING:
@@ -94,16 +94,15 @@ def code_workspace(n_spins: int, n_runs: int) -> PackedCodes:
     return PackedCodes(aligned_words(height, n_padded), np.zeros(n_padded, np.int32))
 
 
-@njit(inline="always")
+@inlined
 def _word(a: Any, b: Any, c: Any, d: Any) -> Any:
     low = (a & np.int32(255)) | ((b & np.int32(255)) << np.int32(8))
     return np.int32(low | ((c & np.int32(255)) << np.int32(16)) | (d << np.int32(24)))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def pack_words(codes: NDArray[Any], packed: PackedCodes) -> bool:
     """Pack `codes` (n, runs) into words; return whether all were integers of a signed byte."""
-    prefer_wide_vectors()  # pyright: ignore[reportCallIssue]
     n_runs, fits = codes.shape[1], True
     packed.totals[:] = 0
     four = np.zeros((_WORD, n_runs), codes.dtype)
@@ -127,15 +126,14 @@ def pack_words(codes: NDArray[Any], packed: PackedCodes) -> bool:
     return fits
 
 
-@njit(inline="always")
+@inlined
 def _sign(x: Any) -> Any:
     return np.int32(-1) if x < 0 else np.int32(1)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def pack_sign_words(x: NDArray[Any], packed: PackedCodes) -> None:
     """Pack the signs of `x` (n, runs) into words; an exact zero counts as +1."""
-    prefer_wide_vectors()  # pyright: ignore[reportCallIssue]
     n_runs, n_whole = x.shape[1], len(x) // _WORD
     packed.totals[:] = 0
     for k in range(n_whole):
@@ -155,12 +153,11 @@ def pack_sign_words(x: NDArray[Any], packed: PackedCodes) -> None:
             word[r] |= (sign & np.int32(255)) << shift
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def pack_bytes(
     codes: NDArray[Any], packed: NDArray[np.int8], largest_code: float = LARGEST_CODE
 ) -> bool:
     """Copy `codes` (n, runs); return whether all were integers up to `largest_code`."""
-    prefer_wide_vectors()  # pyright: ignore[reportCallIssue]
     fits, top = True, np.int32(largest_code)
     for i in range(len(codes)):
         row, place = codes[i], packed[i]
@@ -171,10 +168,9 @@ def pack_bytes(
     return fits
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def read_spins(x: NDArray[Any], spins: NDArray[Any]) -> None:
     """Write the signs of `x` (n, runs) to `spins`, perhaps wider; an exact zero counts as +1."""
-    prefer_wide_vectors()  # pyright: ignore[reportCallIssue]
     for i in range(len(x)):
         row, place = x[i], spins[i]
         for r in range(len(row)):

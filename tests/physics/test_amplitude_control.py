@@ -15,9 +15,9 @@ from emulator import (
     ChaoticFeedbackControl,
     SeparatedFeedbackControl,
 )
-from emulator.dynamics.heterogeneity import mean_alignment
-from emulator.dynamics.separated_feedback import TANH, rational_tanh
-from emulator.spectrum import LEAST_FIELD_WEIGHT
+from emulator.dynamics.amplitude_control import mean_alignment
+from emulator.dynamics.base import LEAST_FIELD_WEIGHT
+from emulator.dynamics.feedback_control import TANH, rational_tanh
 
 NAMES = ["emulator-cac", "emulator-cfc", "emulator-sfc", "emulator-ahc"]
 CONTROLLED = [

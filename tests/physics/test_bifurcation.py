@@ -9,9 +9,9 @@ import pytest
 
 from cim_hal import IsingModel, Program, StopToken, lower, make_driver, read_model
 from emulator import SimulatedBifurcation
+from emulator.dynamics.base import lowest_eigenvalue, natural_strength
 from emulator.dynamics.bifurcation import longest_stable_step
 from emulator.products.coupling import CouplingMatrix
-from emulator.spectrum import Norms, lowest_eigenvalue
 
 NAMES = ["emulator-bsb", "emulator-dsb"]
 
@@ -93,7 +93,7 @@ def test_the_lowest_eigenvalue_of_benchmark_graphs_is_found(name, shared_dir):
 def test_the_lowest_eigenvalue_of_few_spins_is_exact(n, largest_code):
     J = np.rint(5 * glass(n, seed=n))
     coupling = CouplingMatrix.of(J, np.zeros(n), largest_code=largest_code, dtype=np.float64)
-    scale = Norms.of(coupling).natural_strength()
+    scale = natural_strength(coupling)
     exact = np.linalg.eigvalsh(J)[0] * (np.sqrt(n / (J**2).sum()) if n > 1 else 1)
     assert scale * lowest_eigenvalue(coupling) == pytest.approx(exact, rel=1e-3, abs=1e-9)
 

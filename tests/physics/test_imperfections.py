@@ -11,11 +11,11 @@ import scipy.sparse as sp
 
 from cim_hal import Capabilities
 from emulator import Converter, EmulatedCim, Imperfections, MeasurementFeedback
-from emulator.dynamics.imperfect_round_trip import timing_overlap
+from emulator.dynamics.round_trip import timing_overlap
 from emulator.imperfections import Disorder, PhaseWalk
 from emulator.noise import NoiseKey
 from emulator.products.coupling import CouplingMatrix
-from emulator.products.dense_float import DenseFloats
+from emulator.products.dense import DenseFloats
 
 IDEAL = Converter(full_scale=np.inf)
 PAIR = np.array([[0.0, 1.0], [1.0, 0.0]])

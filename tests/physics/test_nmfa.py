@@ -119,7 +119,7 @@ def test_without_a_pump_nothing_happens(start):
 def test_a_run_does_not_depend_on_its_block(start):
     machine = NoisyMeanFieldAnnealing(precision="double")
     block = start(machine, ring(7), runs=12)
-    late = machine.start(block._inputs, first_run=7, n_runs=5)
+    late = start(machine, ring(7), runs=5, first_run=7)
     for each in (block, late):
         for pump in np.linspace(0, 6, 50):
             each.advance(pump)

@@ -9,7 +9,7 @@ import pytest
 from numba import njit
 from scipy import stats
 
-from emulator.noise import NoiseKey, fill_normals, normals
+from emulator.noise import Draw, fill_normals, normals
 
 pytestmark = pytest.mark.slow
 
@@ -81,7 +81,7 @@ def census() -> Census:
     correlations = {name: Correlation() for name in (*names, "cosine and sine")}
     block, past = np.empty((SIDE, SIDE), np.float32), []
     for round_trip in range(ROUND_TRIPS):
-        fill_normals(NoiseKey.from_seed(12345), round_trip, 0, block)
+        fill_normals(Draw.of_seed(12345, round_trip=round_trip), block)
         w = block.astype(np.float64)
         count(w.ravel(), EDGES, BITS, counts)
         power = np.ones_like(w)

@@ -151,7 +151,7 @@ def test_reversed_amplitudes_stay_exactly_reversed(start):
 def test_a_run_does_not_depend_on_its_block(start):
     machine = SimCim(precision="double")
     block = start(machine, glass(7), runs=12)
-    late = machine.start(block._inputs, first_run=7, n_runs=5)
+    late = start(machine, glass(7), runs=5, first_run=7)
     for each in (block, late):
         for pump in np.linspace(0, 1, 50):
             each.advance(pump)

@@ -28,7 +28,7 @@ def light_of_wigner(start, pump: float, *, runs: int, steps: int) -> np.ndarray:
         block.advance(pump)
     light = np.empty((2, runs, steps))
     for step in range(steps):
-        vacuum = normals(1, round_trip=2 * block._step, n_spins=2, n_runs=runs)
+        vacuum = normals(1, round_trip=2 * block._draw.round_trip, n_spins=2, n_runs=runs)
         before = np.concatenate([block.c, block.s])
         block.advance(pump)
         inside = photons * (before + np.concatenate([block.c, block.s])) / 2

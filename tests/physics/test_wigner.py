@@ -10,8 +10,7 @@ from master_equation import steady_state
 from scipy.integrate import solve_ivp
 
 from emulator import EulerMaruyama, Heun, MeanField, TruncatedWigner
-from emulator.dynamics.two_noises import fill_two_noises
-from emulator.noise import NoiseKey, normals
+from emulator.noise import Draw, fill_two_noises, normals
 
 ALONE = np.zeros((1, 1))
 PAIR = np.array([[0.0, 1.0], [1.0, 0.0]])
@@ -276,7 +275,7 @@ def test_single_precision_follows_double(start):
 
 def test_spins_beyond_a_counter_go_on_in_the_next():
     waves = np.empty((2**16 + 2, 2))
-    fill_two_noises(waves, NoiseKey.from_seed(3), 0, 0)
+    fill_two_noises(Draw.of_seed(3), waves)
     for round_trip in (0, 1):
         expected = normals(3, round_trip=round_trip, n_spins=4, n_runs=1).reshape(2, 2)
         np.testing.assert_array_equal(waves[2**16 * round_trip :][:2], expected)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emulator import SuccessProbability, squeezing_db, time_to_solution
+from emulator import SuccessProbability, time_to_solution
 
 Z_95 = 1.959963984540054  # normal quantile of 0.975
 
@@ -124,15 +124,3 @@ def test_the_interval_of_time_is_that_of_probability_turned_over():
 def test_impossible_times_are_refused(arguments, name):
     with pytest.raises(ValueError, match=name):
         time_to_solution(**arguments)
-
-
-def test_squeezing_is_measured_from_vacuum():
-    assert squeezing_db(0.5) == 0
-    assert squeezing_db(0.25) == pytest.approx(-10 * math.log10(2), rel=1e-15)
-    np.testing.assert_allclose(squeezing_db([0.05, 5.0]), [-10, 10], rtol=1e-15)
-
-
-@pytest.mark.parametrize("variance", [0.0, -1.0, math.nan, [0.5, 0.0], math.inf])
-def test_a_variance_that_is_none_is_refused(variance):
-    with pytest.raises(ValueError, match="variance"):
-        squeezing_db(variance)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -60,3 +62,15 @@ def test_loss_mixes_with_vacuum_and_half_of_it_leaves_3_db_at_most():
 def test_parameters_out_of_range_are_refused(call, name):
     with pytest.raises(ValueError, match=name):
         call()
+
+
+def test_squeezing_is_measured_from_vacuum():
+    assert squeezing_db(0.5) == 0
+    assert squeezing_db(0.25) == pytest.approx(-10 * math.log10(2), rel=1e-15)
+    np.testing.assert_allclose(squeezing_db([0.05, 5.0]), [-10, 10], rtol=1e-15)
+
+
+@pytest.mark.parametrize("variance", [0.0, -1.0, math.nan, [0.5, 0.0], math.inf])
+def test_a_variance_that_is_none_is_refused(variance):
+    with pytest.raises(ValueError, match="variance"):
+        squeezing_db(variance)

@@ -7,7 +7,7 @@ import pytest
 import scipy.sparse as sp
 
 from emulator.products.coupling import CouplingMatrix
-from emulator.products.dense_float import HAS_TILES
+from emulator.products.dense import HAS_TILES
 
 
 def levels(n: int, top: int, seed: int = 0) -> np.ndarray:

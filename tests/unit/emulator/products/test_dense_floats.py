@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from emulator.products.dense_float import HAS_TILES, dense_product
+from emulator.products.dense import HAS_TILES, dense_product
 
 DTYPES = [np.float32, np.float64]
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numba import njit
 
-from emulator.elementary import tanh, tanh_float32
+from emulator.dynamics.saturation import tanh, tanh_float32
 
 
 @njit

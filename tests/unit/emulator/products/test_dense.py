@@ -11,10 +11,9 @@ import scipy.sparse as sp
 
 from cim_hal import Capabilities, IsingModel
 from emulator import Converter, EmulatedCim, MeasurementFeedback
-from emulator.products.avx512 import has_byte_products
+from emulator.products.byte_products import has_byte_products
 from emulator.products.coupling import CouplingMatrix
-from emulator.products.dense_float import DenseFloats
-from emulator.products.dense_int import MAX_COLUMNS, DenseLevels
+from emulator.products.dense import MAX_COLUMNS, DenseFloats, DenseLevels
 from emulator.products.sparse import SparseFloats
 
 needs_vnni = pytest.mark.skipif(not has_byte_products(), reason="no AVX-512 VNNI here")
@@ -26,9 +25,7 @@ RUNS = [1, 2, 15, 16, 17, 32, 47, 63, 64, 65, 130]
 @pytest.fixture
 def without_bytes(monkeypatch):
     """A function that makes couplings take the floating-point path from now on."""
-    return lambda: monkeypatch.setattr(
-        "emulator.products.dense_int.has_byte_products", lambda: False
-    )
+    return lambda: monkeypatch.setattr("emulator.products.dense.has_byte_products", lambda: False)
 
 
 def product(J: np.ndarray, codes: np.ndarray, dtype=np.float64) -> np.ndarray:
@@ -145,7 +142,7 @@ def test_everything_else_does_not(J, options):
 
 
 def test_without_the_instructions_numbers_are_floating_point(monkeypatch):
-    monkeypatch.setattr("emulator.products.dense_int.has_byte_products", lambda: False)
+    monkeypatch.setattr("emulator.products.dense.has_byte_products", lambda: False)
     assert isinstance(prepare(levels(9, 127)).operand, DenseFloats)
 
 

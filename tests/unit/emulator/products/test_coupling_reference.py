@@ -7,8 +7,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import scipy.sparse as sp
-
-from emulator.products.numpy_reference import reference_product, rounding_bound
+from numpy_reference import reference_product, rounding_bound
 
 
 def test_integers_stored_as_floats_are_summed_as_integers():

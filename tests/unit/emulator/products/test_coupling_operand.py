@@ -9,13 +9,11 @@ import pytest
 import scipy.sparse as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy_reference import reference_product, rounding_bound
 
-from emulator.products.avx512 import has_byte_products
-from emulator.products.coupling import CouplingMatrix
-from emulator.products.dense_float import DenseFloats
-from emulator.products.dense_int import DenseLevels
-from emulator.products.numpy_reference import reference_product, rounding_bound
-from emulator.products.operand import multiply_rows, pack_codes, pack_signs
+from emulator.products.byte_products import has_byte_products
+from emulator.products.coupling import CouplingMatrix, multiply_rows, pack_codes, pack_signs
+from emulator.products.dense import DenseFloats, DenseLevels
 from emulator.products.packing import BLOCK_ROWS, aligned_zeros, padded_runs
 from emulator.products.sparse import SparseFloats, SparseLevels
 

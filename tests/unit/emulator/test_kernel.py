@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from emulator.dynamics.kernel import inlined, kernel
+from emulator.kernel import inlined, kernel
 
 
 @inlined

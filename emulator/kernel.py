@@ -1,22 +1,27 @@
-"""How kernels are compiled: one decorator for loops over arrays, one for functions of scalars."""
+"""How kernels are compiled: one decorator for loops, one for scalars, and a word to who waits."""
 
 from __future__ import annotations
 
+import logging
+from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from numba import njit
-from numba.core import ir
+from numba.core import event, ir
 from numba.core.compiler import CompilerBase, DefaultPassBuilder
 from numba.core.compiler_machinery import FunctionPass, register_pass
 from numba.core.ir_utils import mk_unique_var
 from numba.core.untyped_passes import IRProcessing
 
-from emulator.products.avx512 import prefer_wide_vectors
+from emulator.products.llvm import prefer_wide_vectors
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
-__all__ = ["inlined", "kernel"]
+__all__ = ["compilation_announced", "inlined", "kernel"]
+
+log = logging.getLogger("emulator.compilation")
 
 Function = TypeVar("Function", bound="Callable[..., Any]")
 
@@ -67,3 +72,26 @@ def inlined(function: Function) -> Function:
     """Compile a function of scalars into each kernel that calls it."""
     compiled: Any = njit(inline="always")(function)
     return compiled
+
+
+class _CompilationNotice(event.Listener):
+    """Hears of kernels that are compiled, and not of those that come from the cache."""
+
+    def on_start(self, event: event.Event) -> None:  # noqa: ARG002
+        _announce()
+
+    def on_end(self, event: event.Event) -> None:
+        pass
+
+
+_NOTICE = _CompilationNotice()
+
+
+def compilation_announced() -> AbstractContextManager[None]:
+    """Return a context in which the first kernel to be compiled is logged, once per process."""
+    return event.install_listener("numba:compile", _NOTICE)
+
+
+@cache
+def _announce() -> None:
+    log.warning("compiling kernels, once per computer: the first run takes some seconds longer")

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy.stats import chi2, norm
 
 from cim_hal import IsingModel
-from emulator.statistics import amplitude_histogram, energy_progress, heterogeneity
+from emulator.observables import amplitude_histogram, energy_progress, heterogeneity
 
 SPREADS = {
     "equal": (lambda rng, n: 0.3 * rng.choice([-1, 1], n), 0.0),
