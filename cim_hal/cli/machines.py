@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 __all__ = [
     "calibrate",
     "describe",
+    "duration",
     "estop",
     "list_drivers",
     "lock",
@@ -128,27 +129,17 @@ def calibrate(machine: Target, *, timeout_s: float | None, as_json: bool) -> Non
     _show_record(record)
 
 
-class _Duration(click.ParamType[float]):
-    name = "duration"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> float:
-        """Return seconds."""
-        if isinstance(value, float | int):
-            return float(value)
-        text = str(value).strip()
-        number, unit = (text[:-1], text[-1]) if text[-1:] in UNITS else (text, "s")
-        try:
-            seconds = float(number) * UNITS[unit]
-        except ValueError:
-            seconds = math.nan
-        if not 0 <= seconds < math.inf:
-            self.fail(f"{value!r} is not a time such as 90s, 10m, 2h or 1d", param, ctx)
-        return seconds
-
-
-DURATION = _Duration()
+def duration(text: str) -> float:
+    """Return the seconds of a time such as ``90s``, ``10m``, ``2h`` or ``1d``."""
+    text = text.strip()
+    number, unit = (text[:-1], text[-1]) if text[-1:] in UNITS else (text, "s")
+    try:
+        seconds = float(number) * UNITS[unit]
+    except ValueError:
+        seconds = math.nan
+    if not 0 <= seconds < math.inf:
+        raise click.BadParameter(f"{text!r} is not a time such as 90s, 10m, 2h or 1d")
+    return seconds
 
 
 @click.command()
@@ -157,7 +148,7 @@ DURATION = _Duration()
 @click.option(
     "--for",
     "for_s",
-    type=DURATION,
+    type=duration,
     default="10m",
     show_default=True,
     metavar="TIME",
@@ -166,7 +157,7 @@ DURATION = _Duration()
 @click.option(
     "--wait",
     "wait_s",
-    type=DURATION,
+    type=duration,
     default="0s",
     show_default=True,
     metavar="TIME",

@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 import os
 import select
-import signal
 import sys
-import threading
 import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Self, TextIO
@@ -16,7 +14,7 @@ import click
 from rich.console import Console
 from rich.live import Live
 
-from cim_hal.cli.common import key_options
+from cim_hal.cli.common import key_options, print_ready, signalled
 from cim_hal.watch.http import PageServer, parse_address
 from cim_hal.watch.pages import StatusPage
 from cim_hal.watch.poller import History, Poller, server_snapshots
@@ -145,21 +143,16 @@ def _serve_page(
         PageServer(address, page.pages) as pages,
         Poller(source, every_s=every_s, on_snapshot=page.update) as poller,
     ):
-        click.echo(f"ready: {pages.url}")
-        sys.stdout.flush()
+        print_ready(pages.url)
         _wait(poller)
 
 
 def _wait(poller: Poller) -> None:
     """Wait for a signal, or raise the failure of the poller."""
-    ended = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: ended.set())
-    try:
-        while not ended.wait(KEY_POLL_S):
-            if poller.failure:
-                raise poller.failure
-    except KeyboardInterrupt:
-        return
+    ended = signalled()
+    while not ended.wait(KEY_POLL_S):
+        if poller.failure:
+            raise poller.failure
 
 
 class _Keyboard:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
-from rich.table import Table
 
 from cim_hal.cli.common import (
     FILE,
@@ -18,6 +17,7 @@ from cim_hal.cli.common import (
     check_folder,
     json_option,
     model_option,
+    print_table,
     progress_on,
     target_options,
     whole_file,
@@ -157,27 +157,26 @@ def _summary(
 def _show(
     found: list[Trial], best: Trial, default: Candidate, comparison: Comparison, out: Path | None
 ) -> None:
-    table = Table("", "defaults", "tuned")
-    tuned = best.candidate
-    table.add_row("pump", _knots(default.schedule.pump), _knots(tuned.schedule.pump))
-    table.add_row("round trips", str(default.schedule.round_trips), str(tuned.schedule.round_trips))
-    for name, value in tuned.settings.items():
-        table.add_row(name, "", f"{value:.4g}")
-    means = [comparison.default.mean(), comparison.tuned.mean()]
-    table.add_row("energy for equal work", *(f"{mean:.6g}" for mean in means))
-    lowest = [comparison.default.min(), comparison.tuned.min()]
-    table.add_row("lowest energy", *(f"{energy:.6g}" for energy in lowest))
-    console = Console()
-    console.print(table)
+    before, after = default.schedule, best.candidate.schedule
+    settings = best.candidate.settings
+    measured = (comparison.default, comparison.tuned)
+    rows = [
+        ("pump", _knots(before.pump), _knots(after.pump)),
+        ("round trips", str(before.round_trips), str(after.round_trips)),
+        *((name, "", f"{value:.4g}") for name, value in settings.items()),
+        ("energy for equal work", *(f"{energies.mean():.6g}" for energies in measured)),
+        ("lowest energy", *(f"{energies.min():.6g}" for energies in measured)),
+    ]
+    print_table("", "defaults", "tuned", rows=rows)
     gain = f"{comparison.gain:.3g} ± {comparison.standard_error:.2g}"
     verdict = (
         f"better by {gain} in energy"
         if comparison.is_better
         else f"no better than the defaults, which are kept ({gain} in energy)"
     )
-    console.print(f"{len(found)} trials; measured again with new seeds: {verdict}")
+    click.echo(f"{len(found)} trials; measured again with new seeds: {verdict}")
     if out is not None:
-        console.print(f"written: {out}")
+        click.echo(f"written: {out}")
 
 
 def _knots(pump: tuple[float, ...]) -> str:

@@ -16,13 +16,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import numpy as np
-import scipy.sparse as sp
+import scipy  # not scipy.sparse: it takes 0.4 s, and dense models do not need it
 
 from cim_hal.errors import CapabilityError
 from cim_hal.model.record import LoweringReport
 from cim_hal.model.triangle import Triangle, pieces
 
 if TYPE_CHECKING:
+    import scipy.sparse as sp
     from numpy.typing import NDArray
 
     from cim_hal.machine.capabilities import Capabilities
@@ -129,7 +130,7 @@ def lower_couplings(
         coupling = Triangle(n_spins, levels).dense(dtype, border)
         field = np.zeros(size, field.dtype) if folds_field else field
     else:
-        coupling = sp.csr_array((levels, J.indices, J.indptr), shape=(size, size))
+        coupling = scipy.sparse.csr_array((levels, J.indices, J.indptr), shape=(size, size))
     coupling, field = _flip(coupling, gauge), field * gauge
     for array in (_values(coupling), field, gauge):
         array.flags.writeable = False
@@ -155,8 +156,8 @@ def _agreed_bits(bits: int | None, capabilities: Capabilities) -> int | None:
 
 def _with_field_spin(J: sp.csr_array, h: NDArray[Any]) -> tuple[sp.csr_array, NDArray[Any]]:
     """Return couplings with one more spin that stands for the field, and no field."""
-    column = sp.csr_array(h[:, None])
-    folded = sp.csr_array(sp.block_array([[J, column], [column.T, None]]))
+    column = scipy.sparse.csr_array(h[:, None])
+    folded = scipy.sparse.csr_array(scipy.sparse.block_array([[J, column], [column.T, None]]))
     return folded, np.zeros(len(h) + 1)
 
 
@@ -206,7 +207,7 @@ def _flip(J: Levels, gauge: NDArray[np.int8]) -> Levels:
         J *= gauge[:, None]
         J *= gauge
         return J
-    flipped = sp.csr_array((J.data.copy(), J.indices, J.indptr), shape=J.shape)
+    flipped = scipy.sparse.csr_array((J.data.copy(), J.indices, J.indptr), shape=J.shape)
     flipped.data *= np.repeat(gauge, np.diff(J.indptr))
     flipped.data *= gauge[J.indices]
     return flipped
@@ -280,7 +281,7 @@ def quantize(
     values, field, step = _rounded(_values(J), h, bits, field_bits)
     if isinstance(J, np.ndarray):
         return Quantized(values, field, step)
-    levels = sp.csr_array((values, J.indices, J.indptr), shape=J.shape, copy=True)
+    levels = scipy.sparse.csr_array((values, J.indices, J.indptr), shape=J.shape, copy=True)
     return Quantized(levels, field, step)
 
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from cim_hal.machine.capabilities import Capabilities
     from cim_hal.protocol.couplings.content import LoweredCouplings
-    from cim_hal.protocol.effects import Handlers
+    from cim_hal.protocol.effects import Handlers, Lower
     from cim_hal.protocol.jobs.records import EpochRecord, Saved
     from cim_hal.protocol.jobs.table import IdempotencyRules
     from cim_hal.protocol.wire.packet import Packet
@@ -90,15 +90,14 @@ class ServerCore:
             may_start=lambda job: epochs.stopped is None and locks.allows(job.epoch),
         )
         self._state = state = ServerState(
-            capabilities,
-            limits,
-            new_token,
-            EventLog(),
-            SessionTable(limits, new_token),
-            epochs,
-            locks,
-            jobs,
-            CouplingStore(capabilities, limits, new_token, jobs.couplings_in_use),
+            capabilities=capabilities,
+            limits=limits,
+            events=EventLog(),
+            sessions=SessionTable(limits, new_token),
+            epochs=epochs,
+            locks=locks,
+            jobs=jobs,
+            couplings=CouplingStore(capabilities, limits, new_token, jobs.couplings_in_use),
         )
         self.counters = state.events.counters
         self._rates = RateLimiter(limits.user_messages_per_s)
@@ -142,10 +141,10 @@ class ServerCore:
     # ---- outcomes of effects ----------------------------------------------------------------
 
     def lowered(
-        self, ticket: str, outcome: LoweredCouplings | CimError, now: float
+        self, effect: Lower, outcome: LoweredCouplings | CimError, now: float
     ) -> list[Effect]:
         """Handle the outcome of a `Lower` effect."""
-        return self._noted(self._couplings.lowered(ticket, outcome, now), now)
+        return self._noted(self._couplings.lowered(effect, outcome, now), now)
 
     def finish(self, job: str, outcome: Result | CimError, now: float) -> list[Effect]:
         """Handle the outcome of a `Run` effect."""

@@ -1,4 +1,4 @@
-"""What the core asks of the server around it; data, not calls. And what it was asked.
+"""Effects: what the core asks of the server around it, as data; and requests with their senders.
 
 An `Operation` takes time and ends in exactly one `Done`. A `Persist` is done at once, and the core
 told at once. A `Command` has no outcome.
@@ -134,7 +134,6 @@ class Lower:
     `source` is None the content is what the journal keeps.
     """
 
-    ticket: str
     coupling: CouplingRef
     source: EncodedCouplings | Couplings | None
     base: Couplings | None = None

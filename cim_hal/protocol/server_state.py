@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from cim_hal.machine.capabilities import Capabilities
     from cim_hal.protocol.couplings.store import CouplingStore
     from cim_hal.protocol.jobs.lifecycle import JobLifecycle
@@ -25,7 +23,6 @@ class ServerState:
 
     capabilities: Capabilities
     limits: Limits
-    new_token: Callable[[], str]
     events: EventLog
     sessions: SessionTable
     epochs: EpochLog

@@ -186,8 +186,8 @@ class Service:
 
     def _outcome(self, done: Done, now: float) -> list[Effect]:
         match done:
-            case Done(Lower(ticket=ticket), LoweredCouplings() | CimError() as result):
-                return self._core.lowered(ticket, result, now)
+            case Done(Lower() as effect, LoweredCouplings() | CimError() as result):
+                return self._core.lowered(effect, result, now)
             case Done(Run(job=job), Result() | CimError() as result):
                 return self._core.finish(job, result, now)
             case Done(Calibrate(key=key), Calibration() as result):

@@ -55,19 +55,26 @@ def test_an_import_of_cim_hal_imports_the_names_when_they_are_used():
     assert _imported_by(code).split() == ["[]", "False", "True"]
 
 
+def test_a_job_of_dense_couplings_does_without_sparse_matrices():
+    code = (
+        "import sys; sys.path.insert(0, 'tests/support'); import cim_hal.cli.serve; "
+        "from cim_hal import IsingModel, open_device; "
+        "device = open_device('cim_machines:Annealer'); "
+        "device.sample(IsingModel.from_couplings([[0, 1], [1, 0]])); device.close(); "
+        "print('scipy.sparse' in sys.modules)"
+    )
+    assert _imported_by(code) == "False"
+
+
 NOT_FOR_HELP = (*HEAVY, "numba", "scipy.stats")
 
 
 @pytest.mark.parametrize("command", ["", "qcbo"])
-def test_the_help_of_training_imports_nothing_heavy_and_is_quick(command):
-    """It does not import any of them, nor the solvers."""
+def test_the_help_of_training_imports_nothing_heavy_nor_the_solvers(command):
     code = (
-        "import sys, time; from cim_hal.console import run; "
+        "import sys; from cim_hal.console import run; "
         "from qnn_train.__main__ import program; "
         f"assert run(program, [*{command.split()}, '--help']) == 0; "
-        f"print([name for name in {(*NOT_FOR_HELP, 'qnn_train.solve')} if name in sys.modules]); "
-        "print(time.process_time())"
+        f"print([name for name in {(*NOT_FOR_HELP, 'qnn_train.solve')} if name in sys.modules])"
     )
-    *_, imported, seconds = _imported_by(code).splitlines()
-    assert imported == "[]"
-    assert float(seconds) < 0.6  # of processor time; about 0.1 on an idle machine
+    assert _imported_by(code).splitlines()[-1] == "[]"

@@ -134,7 +134,7 @@ class Core(RuleBasedStateMachine):
                     story.is_stopping = True
                 case Lower(source=None):
                     outcome = lower_encoded(CONTENT, effect.coupling, CAPABILITIES)
-                    self.bench.core.lowered(effect.ticket, outcome, self.now)
+                    self.bench.core.lowered(effect, outcome, self.now)
                     self.take()
                 case Reply(packet=packet):
                     self.waiting.pop(packet.id, None)

@@ -97,7 +97,7 @@ class Late:
                 self.take(self.core.finish(effect.job, outcome, self.now))
             case Lower():
                 outcome = _failed(index) if fails else _lowered(effect)
-                self.take(self.core.lowered(effect.ticket, outcome, self.now))
+                self.take(self.core.lowered(effect, outcome, self.now))
             case Calibrate(key=key):
                 made = _failed(index) if fails else Calibration(taken_at=1.0, valid_s=9.0)
                 self.take(self.core.instruments.calibrated(key, made, 0.0, self.now))

@@ -206,7 +206,7 @@ class Bench:
         (task,) = self.send(CommitCouplings(upload=opened.upload), session)
         assert isinstance(task, Lower)
         outcome = lower_encoded(task.source, task.coupling, CAPABILITIES, task.base)
-        (reply,) = self.core.lowered(task.ticket, outcome, self.now)
+        (reply,) = self.core.lowered(task, outcome, self.now)
         assert isinstance(reply, Reply)
         assert not isinstance(reply.packet.body, ErrorMessage)
         return REF

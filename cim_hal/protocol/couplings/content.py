@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 import numpy as np
-import scipy.sparse as sp
+import scipy  # not scipy.sparse: it takes 0.4 s, and dense models do not need it
 
 from cim_hal.errors import ModelError, RemoteProtocolError
 from cim_hal.machine.lowering import lower_couplings
@@ -23,6 +23,7 @@ from cim_hal.protocol.couplings.formats import index_dtype, keeps_dense, narrowe
 from cim_hal.protocol.wire.messages.couplings import CouplingSpec
 
 if TYPE_CHECKING:
+    import scipy.sparse as sp
     from numpy.typing import NDArray
 
     from cim_hal.machine.capabilities import Capabilities
@@ -267,7 +268,9 @@ class Couplings:
         rows, columns, values = self.entries()
         both = np.concatenate([rows, columns]), np.concatenate([columns, rows])
         doubled = np.concatenate([values, values]).astype(np.float64)
-        matrix = sp.csr_array(sp.coo_array((doubled, both), shape=(self.n_spins, self.n_spins)))
+        matrix = scipy.sparse.csr_array(
+            scipy.sparse.coo_array((doubled, both), shape=(self.n_spins, self.n_spins))
+        )
         matrix.sort_indices()
         return matrix
 
@@ -346,7 +349,7 @@ def _symmetric(J: NDArray[Any]) -> NDArray[Any]:
 
 def _upper(J: Any) -> Entries:
     """Return what is above the diagonal of a symmetric CSR array, sorted, without zeros."""
-    upper = sp.csr_array(sp.triu(J, k=1))
+    upper = scipy.sparse.csr_array(scipy.sparse.triu(J, k=1))
     upper.sum_duplicates()
     upper.eliminate_zeros()
     rows = np.repeat(np.arange(J.shape[0], dtype=np.int64), np.diff(upper.indptr))
@@ -389,7 +392,7 @@ def _read_csr(n_spins: int, indices: list[NDArray[Any]], values: NDArray[Any]) -
     if not ordered or ((columns < 0) | (columns >= n_spins)).any():
         raise ModelError("J has CSR indices that point outside of the matrix")
     arrays = (values.astype(np.float64), columns.copy(), starts.copy())
-    matrix = sp.csr_array(arrays, shape=(n_spins, n_spins))
+    matrix = scipy.sparse.csr_array(arrays, shape=(n_spins, n_spins))
     if not matrix.has_canonical_format:
         raise ModelError("J has CSR rows that are not sorted or hold an entry twice")
     IsingModel(matrix, np.zeros(n_spins))  # finite, symmetric, hollow

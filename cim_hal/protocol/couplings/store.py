@@ -129,7 +129,6 @@ class CouplingStore:
     ) -> None:
         self._capabilities = capabilities
         self._limits = limits
-        self._new_token = new_token
         self._in_use = in_use
         self._uploads = Uploads(limits, new_token)
         # Contents by digest, and what was made of them for the machine by reference.
@@ -155,7 +154,7 @@ class CouplingStore:
         if lowering is not None:
             return messages.CouplingsLoaded(coupling=ref, report=lowering.report)
         if held is not None:
-            return Lower(self._new_token(), ref, held.content)
+            return Lower(ref, held.content)
         if spec.format == "delta":
             base = self._base(spec)
         upload = self._uploads.open(session, user, request, base, now)
@@ -189,7 +188,7 @@ class CouplingStore:
         missing = upload.n_bytes - upload.received
         if missing:
             raise RemoteProtocolError(f"the upload lacks {missing} bytes")
-        return Lower(self._new_token(), upload.coupling, upload.payload, upload.base)
+        return Lower(upload.coupling, upload.payload, upload.base)
 
     def keep(
         self, ref: messages.CouplingRef, lowered: LoweredCouplings, users: Collection[str] = ()

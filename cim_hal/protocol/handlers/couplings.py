@@ -25,7 +25,7 @@ class CouplingHandlers:
     def __init__(self, state: ServerState) -> None:
         self._state = state
         self._store = state.couplings
-        self._lowering: dict[str, tuple[Lower, dict[bytes, Asked]]] = {}
+        self._lowering: dict[Lower, dict[bytes, Asked]] = {}  # who waits, by id of the request
         self._relowering = _Relowering(state)
         self.next_relowering = self._relowering.next
         self.handlers: Handlers = {
@@ -38,20 +38,19 @@ class CouplingHandlers:
         }
 
     def lowered(
-        self, ticket: str, outcome: LoweredCouplings | CimError, now: float
+        self, task: Lower, outcome: LoweredCouplings | CimError, now: float
     ) -> list[Effect]:
         """Handle the outcome of a `Lower` effect: answer the requests that waited for it."""
-        if self._relowering.is_for(ticket):
-            return self._relowering.lowered(outcome, now)
-        task, waiting = self._lowering[ticket]
-        waiters = list(waiting.values())
+        if task is self._relowering.task:
+            return self._relowering.lowered(task, outcome, now)
+        waiters = list(self._lowering[task].values())
         if isinstance(outcome, CimError):
             self._store.refuse(task)
             body: messages.Message = to_wire(outcome)
         else:
             users = {asked.user.name for asked in waiters}
             body = self._store.keep(task.coupling, outcome, users)
-        del self._lowering[ticket]  # now: where the above fails, an error is told instead
+        del self._lowering[task]  # now: where the above fails, an error is told instead
         for asked in waiters:
             self._state.sessions.touch(asked.session, now)
         return [asked.reply(body) for asked in waiters]
@@ -83,11 +82,11 @@ class CouplingHandlers:
         """Return an outcome that is the answer; otherwise answer when the couplings are lowered."""
         if not isinstance(outcome, Lower):
             return outcome
-        for task, waiters in self._lowering.values():
+        for task, waiters in self._lowering.items():
             if task.coupling == outcome.coupling and task.source is outcome.source:
                 waiters[asked.packet.id] = asked  # asked again, or by two: it is done once
                 return []
-        self._lowering[outcome.ticket] = (outcome, {asked.packet.id: asked})
+        self._lowering[outcome] = {asked.packet.id: asked}
         return [outcome]
 
 
@@ -96,26 +95,22 @@ class _Relowering:
 
     def __init__(self, state: ServerState) -> None:
         self._state = state
-        self._task: Lower | None = None
-
-    def is_for(self, ticket: str) -> bool:
-        """Return whether a `Lower` was asked for here."""
-        return self._task is not None and self._task.ticket == ticket
+        self.task: Lower | None = None  # what was asked for
 
     def next(self) -> list[Effect]:
         """Fit the couplings that the first job without a program waits for, one at a time."""
         waiting = self._waiting()
-        if self._task is not None or not waiting:
+        if self.task is not None or not waiting:
             return []
-        self._task = Lower(self._state.new_token(), waiting[0].request.coupling, None)
-        return [self._task]
+        self.task = Lower(waiting[0].request.coupling, None)
+        return [self.task]
 
-    def lowered(self, outcome: LoweredCouplings | CimError, now: float) -> list[Effect]:
+    def lowered(
+        self, task: Lower, outcome: LoweredCouplings | CimError, now: float
+    ) -> list[Effect]:
         """Handle the outcome of the `Lower` effect."""
         effects: list[Effect] = []
-        task, self._task = self._task, None
-        if task is None:
-            return effects
+        self.task = None
         if not isinstance(outcome, CimError):
             self._state.couplings.keep(task.coupling, outcome)
         for job in self._waiting():

@@ -11,7 +11,7 @@ import threading
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias
 
 import numpy as np
-import scipy.sparse as sp
+import scipy  # not scipy.sparse: it takes 0.4 s, and dense models do not need it
 from pydantic import Field
 
 from cim_hal.errors import CimError, RemoteProtocolError, TargetError
@@ -318,7 +318,7 @@ def decode_couplings(packet: Packet) -> Lowering:
         raise RemoteProtocolError(f"couplings of {len(parts)} arrays")
     coupling: Any = parts[0]
     if not body.dense:
-        coupling = sp.csr_array(tuple(parts), shape=(len(gauge), len(gauge)))
+        coupling = scipy.sparse.csr_array(tuple(parts), shape=(len(gauge), len(gauge)))
     return Lowering(coupling, field, gauge, body.report)
 
 

@@ -5,11 +5,19 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cim_hal import IsingModel, make_driver, open_device
+from cim_hal import IsingModel, make_driver, open_device, registered_drivers
 
+# All but the optical ones: `emulator.presets`, and continuous measurement feedback.
 NAMES = [
-    f"emulator-{name}" for name in ("cac", "cfc", "sfc", "ahc", "bsb", "dsb", "simcim", "nmfa")
+    driver.name
+    for driver in registered_drivers()
+    if driver.factory.startswith("emulator.dynamics.") and driver.name != "emulator-gaussian"
 ]
+
+
+def test_the_algorithms_are_found():
+    names = ("cac", "cfc", "sfc", "ahc", "bsb", "dsb", "simcim", "nmfa")
+    assert set(NAMES) >= {f"emulator-{name}" for name in names}
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -131,7 +131,7 @@ def test_couplings_that_do_not_fit_the_machine_are_refused_at_the_commit(bench):
     bench.ask(CouplingChunk(upload=opened.upload, offset=0), token, PAYLOAD.data)
     (task,) = bench.send(CommitCouplings(upload=opened.upload), token)
     assert isinstance(task, Lower)
-    (fault,) = replies(bench.core.lowered(task.ticket, ModelError("not symmetric"), 0.0))
+    (fault,) = replies(bench.core.lowered(task, ModelError("not symmetric"), 0.0))
     assert (fault.code, fault.message) == ("model", "not symmetric")
 
 
@@ -143,7 +143,7 @@ def test_a_commit_sent_twice_is_prepared_once_and_answered_twice(bench):
     (task,) = bench.send(commit, token)
     assert bench.send(commit, token, peer=b"q") == []
     outcome = lower_encoded(task.source, task.coupling, CAPABILITIES)
-    effects = bench.core.lowered(task.ticket, outcome, 0.0)
+    effects = bench.core.lowered(task, outcome, 0.0)
     assert [effect.peer for effect in effects] == [b"p", b"q"]
     assert {body.t for body in replies(effects)} == {"couplings.loaded"}
 

@@ -193,8 +193,8 @@ def test_couplings_are_prepared_while_the_machine_is_busy():
     ref = CouplingRef(digest=payload.digest())
     with _executing(Patient()) as (executor, announced):
         executor.perform(Run("job", _program(executor.capabilities, round_trips=60_000)))
-        executor.perform(Lower("good", ref, payload))
-        executor.perform(Lower("bad", ref.model_copy(update={"bits": 16}), payload))
+        executor.perform(Lower(ref, payload))
+        executor.perform(Lower(ref.model_copy(update={"bits": 16}), payload))
         announced.wait()
         announced.wait()
         good, bad = (done.result for done in executor.outcomes())
@@ -317,7 +317,7 @@ def _outcome(executor: Executor, effect) -> Done:
 def _operation(kind: str, executor: Executor):
     payload = Couplings.of(MODEL).payload
     if kind == "lower":
-        return Lower("ticket", CouplingRef(digest=payload.digest()), payload)
+        return Lower(CouplingRef(digest=payload.digest()), payload)
     return Calibrate("key") if kind == "calibrate" else Run("job", _program(executor.capabilities))
 
 
@@ -363,7 +363,7 @@ def test_couplings_that_the_journal_cannot_read_are_the_outcome(monkeypatch, err
         content = Couplings.of(MODEL)
         failing, _ = _failing_once(error, lambda _: content)
         monkeypatch.setattr(executor._journal, "couplings", failing, raising=False)
-        effect = Lower("ticket", CouplingRef(digest=content.payload.digest()), None)
+        effect = Lower(CouplingRef(digest=content.payload.digest()), None)
         failed, again = _outcome(executor, effect), _outcome(executor, effect)
     assert error.__name__ in str(failed.result)
     assert isinstance(again.result, LoweredCouplings)

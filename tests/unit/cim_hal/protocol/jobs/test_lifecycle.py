@@ -297,9 +297,7 @@ def test_after_a_restart_what_ran_has_failed_and_what_waited_runs(bench, session
     ran, *waiting = new.ask(ListJobs(), token).jobs
     assert (ran.state, ran.reason) == (JobState.FAILED, "device.restarted")
     assert {info.state for info in waiting} == {JobState.QUEUED}
-    (run,) = runs(
-        new.core.lowered(task.ticket, lower_encoded(CONTENT, task.coupling, CAPABILITIES), 51)
-    )
+    (run,) = runs(new.core.lowered(task, lower_encoded(CONTENT, task.coupling, CAPABILITIES), 51))
     assert run.program.seed == 2
     (run,) = runs(new.core.finish(run.job, measured(run.program), 52))
     assert run.program.seed == 3
@@ -321,7 +319,7 @@ def test_couplings_that_are_gone_after_a_restart_fail_the_jobs_that_wait_for_the
         bench.sample(session, key)
     new = Bench(disk=bench.core.disk)
     (task,) = _prepares(new.core.restore(_saved(bench), 50.0))
-    new.core.lowered(task.ticket, UnknownReferenceError("gone", kind="coupling"), 51.0)
+    new.core.lowered(task, UnknownReferenceError("gone", kind="coupling"), 51.0)
     infos = new.ask(ListJobs(), new.hello()).jobs
     assert [info.reason for info in infos[1:]] == ["protocol.unknown_reference"] * 2
     assert new.core.tick(52.0) == []

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import click
 import pytest
 
-from cim_hal.cli.serve_options import read_limits
+from cim_hal.cli.serve import read_limits
 from cim_hal.protocol.wire.limits import Limits
 
 if TYPE_CHECKING:
