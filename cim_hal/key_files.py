@@ -118,9 +118,15 @@ def read_table(file: Path) -> dict[str, Any]:
 
 
 def read_toml(
-    file: Path, what: str, error: type[CimError], hint: str = "", *, max_bytes: int = MAX_FILE_BYTES
+    file: Path,
+    what: str,
+    error: type[CimError],
+    hint: str = "",
+    *,
+    title: str = "",
+    max_bytes: int = MAX_FILE_BYTES,
 ) -> dict[str, Any]:
-    """Read a TOML file that holds `what`, a noun for messages.
+    """Read a TOML file that holds `what`, a noun for messages; `title` stands before its path.
 
     Raises
     ------
@@ -136,7 +142,8 @@ def read_toml(
             raise error(f"{file} is too large for {what}", hint=f"at most {max_bytes} bytes")
         return tomllib.loads(data.decode("utf-8"))
     except OSError as cause:
-        raise error(f"cannot read {file}: {cause.strerror}", hint=hint) from None
+        name = f"{title} {file}".lstrip()
+        raise error(f"cannot read {name}: {cause.strerror}", hint=hint) from None
     except (ValueError, RecursionError) as cause:
         raise error(f"{file} is not TOML: {cause}") from None
 
