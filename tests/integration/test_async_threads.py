@@ -147,17 +147,17 @@ def _refused(sample, seed):
 
 def test_a_full_queue_is_an_error_at_the_deadline_as_it_is_for_threads(serving):
     async def main(endpoint):
-        async with open_device_async(endpoint, timeout_s=2.0) as device:
+        async with open_device_async(endpoint, timeout_s=4.0) as device:
             jobs = (device.sample(PAIR, LONG, seed=seed) for seed in range(30))
             return await asyncio.gather(*jobs, return_exceptions=True)
 
     with _full(serving) as endpoint:
-        with open_device(endpoint, timeout_s=2.0) as device, ThreadPoolExecutor(30) as threads:
+        with open_device(endpoint, timeout_s=4.0) as device, ThreadPoolExecutor(30) as threads:
             expected = list(threads.map(partial(_refused, device.sample), range(30)))
         assert None not in expected
         began = time.monotonic()
         errors = asyncio.run(asyncio.wait_for(main(endpoint), 60.0))
-        assert 1.0 < time.monotonic() - began < 20.0
+        assert 2.0 < time.monotonic() - began < 40.0
     assert [type(error) for error in errors] == 30 * [QueueFullError]
     assert [str(error) for error in errors] == expected
 

@@ -33,7 +33,9 @@ def test_what_tune_writes_sample_reads(run, ring, tmp_path):
 
 
 def test_tune_shows_the_defaults_beside_what_it_found(run, ring):
-    status, out, _ = run("tune", "emulator-bsb", "--model", ring, "--trials", "2")
+    status, out, _ = run(
+        "tune", "emulator-bsb", "--model", ring, "--trials", "2", "--seconds", "600"
+    )
     assert status == 0
     assert "defaults" in out
     assert "2 trials" in out
