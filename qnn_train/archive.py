@@ -5,19 +5,14 @@ from __future__ import annotations
 import os
 import zipfile
 import zlib
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from qnn_train.arrays import Array, ArrayLike, Arrays, BitArray
 from qnn_train.errors import TrainingError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-
-    from qnn_train.arrays import Array, ArrayLike, Arrays, BitArray
-
 
 __all__ = [
     "checked_array",

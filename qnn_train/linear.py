@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from qnn_train.arrays import ArrayLike, IntArray
+from qnn_train.network import ParameterCode
 from qnn_train.program import least_squares
 from qnn_train.solve import LiftedProblem, Oracle, conditional_gradient
-
-if TYPE_CHECKING:
-    from qnn_train.arrays import ArrayLike, IntArray
-    from qnn_train.network import ParameterCode
 
 __all__ = ["LinearFit", "fit_linear"]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -18,13 +19,10 @@ from qnn_train.errors import TrainingError
 from qnn_train.training.checkpoint import MAY_CHANGE, Checkpoint
 from qnn_train.training.picture import draw
 from qnn_train.training.recipe import PROXIMAL, ProximalRecipe, Recipe
+from qnn_train.training.report import Outcome, RunReport
 from qnn_train.training.run import TrainingRun, problem_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
-    from qnn_train.training.report import Outcome, RunReport
-
     AnyRecipe = Recipe | ProximalRecipe
     MakeRecipe = Callable[[str, int, dict[str, Any]], AnyRecipe]
 

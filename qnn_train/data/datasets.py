@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 
+from qnn_train.arrays import Array, IntArray
 from qnn_train.errors import DataError
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from qnn_train.arrays import Array, IntArray
-
 
 __all__ = ["Dataset", "ImageSet", "Pair", "Selection", "augmented", "load_digits"]
 

@@ -12,15 +12,12 @@ import struct
 import zlib
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from qnn_train.arrays import NDArray
 from qnn_train.data.datasets import Dataset, ImageSet
 from qnn_train.errors import DataError
-
-if TYPE_CHECKING:
-    from qnn_train.arrays import NDArray
 
 __all__ = [
     "CLASS_NAMES",

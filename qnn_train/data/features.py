@@ -15,15 +15,12 @@ their spread over the training samples:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 import numpy as np
 
+from qnn_train.arrays import ArrayLike, BitArray, FloatArray, NDArray
 from qnn_train.errors import DataError
-
-if TYPE_CHECKING:
-    from qnn_train.arrays import ArrayLike, BitArray, FloatArray, NDArray
-
 
 __all__ = ["FeatureGrid", "PooledLevels", "PooledSign", "check_side", "mean_pool"]
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import Any, Self, cast
 
 import numpy as np
 from sklearn.base import BaseEstimator, clone
@@ -17,6 +18,7 @@ from sklearn.utils import check_consistent_length, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from cim_hal import DevicePool, Driver, Session, open_device
+from qnn_train.arrays import Array, ArrayLike, FloatArray
 from qnn_train.data.features import FeatureGrid
 from qnn_train.errors import AssemblyError, CheckpointError
 from qnn_train.estimator.prediction_task import PredictionTask, TaskJudge
@@ -27,11 +29,6 @@ from qnn_train.training.descent import Cost, DescentProblem, Examples, SweepResu
 from qnn_train.training.proximal import ProximalStepper
 from qnn_train.training.recipe import ProximalRecipe
 from qnn_train.training.run import TrainingRun
-
-if TYPE_CHECKING:
-    import os
-
-    from qnn_train.arrays import Array, ArrayLike, FloatArray
 
 OUTPUT_BIAS_BITS = 3
 

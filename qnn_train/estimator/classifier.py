@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import numpy as np
 from sklearn.base import ClassifierMixin
 from sklearn.utils import column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 
+from qnn_train.arrays import Array, ArrayLike, FloatArray
 from qnn_train.estimator.base import QuantizedNetworkEstimator
 from qnn_train.estimator.prediction_task import ClassificationTask
-
-if TYPE_CHECKING:
-    from qnn_train.arrays import Array, ArrayLike, FloatArray
-    from qnn_train.model.integer import IntegerClassifier
+from qnn_train.model.integer import IntegerClassifier
 
 __all__ = ["QuantizedNetworkClassifier"]
 

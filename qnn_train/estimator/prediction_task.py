@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, TypeAlias
+from typing import ClassVar, TypeAlias
 
 import numpy as np
 from sklearn.metrics import r2_score
 
+from qnn_train.arrays import Array, FloatArray, IntArray
+from qnn_train.data.features import FeatureGrid
 from qnn_train.model.integer import IntegerClassifier, IntegerRegressor
 from qnn_train.network import QuantizedNetwork
 from qnn_train.network.network import second_class
-from qnn_train.solve.losses import CrossEntropy, SquaredError, fitted_line, mean_loss, targets_of
+from qnn_train.solve.losses import CrossEntropy, SquaredError, fitted_line
 from qnn_train.training.descent import Examples, OutputScale, SweepResult, margins_of
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from qnn_train.arrays import Array, FloatArray, IntArray
-    from qnn_train.data.features import FeatureGrid
 
 __all__ = ["ClassificationTask", "PredictionTask", "RegressionTask", "TaskJudge"]
 
@@ -52,7 +49,7 @@ class ClassificationTask:
 
     def objective(self, outputs: FloatArray, labels: Array) -> float:
         """Return the logistic or the softmax loss."""
-        return mean_loss(outputs, targets_of(labels, self.n_outputs))
+        return self.loss.mean(outputs, self.loss.targets_of(labels, self.n_outputs))
 
     def score(self, outputs: FloatArray, labels: Array) -> float:
         """Return the accuracy."""

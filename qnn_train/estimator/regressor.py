@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import numpy as np
 from sklearn.base import RegressorMixin
 from sklearn.utils import check_array
 
+from qnn_train.arrays import Array, ArrayLike, FloatArray
 from qnn_train.estimator.base import QuantizedNetworkEstimator
 from qnn_train.estimator.prediction_task import RegressionTask
-
-if TYPE_CHECKING:
-    from qnn_train.arrays import Array, ArrayLike, FloatArray
-
 
 __all__ = ["QuantizedNetworkRegressor"]
 

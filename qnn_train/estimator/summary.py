@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from pathlib import Path
+from typing import Self
 
+from qnn_train.estimator.prediction_task import PredictionTask
+from qnn_train.network import Architecture
+from qnn_train.training.descent import Examples, SweepResult
 from qnn_train.training.picture import INK, SECOND, curve, panels, save
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
-    from qnn_train.estimator.prediction_task import PredictionTask
-    from qnn_train.network import Architecture
-    from qnn_train.training.descent import Examples, SweepResult
 
 __all__ = ["LayerSummary", "NetworkSummary", "Progress", "TieReport", "distinct", "draw"]
 

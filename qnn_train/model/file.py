@@ -8,14 +8,16 @@ before it replaces the old one.
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from qnn_train.archive import checked_bits, read_arrays, reading, write_arrays
+from qnn_train.arrays import Arrays
 from qnn_train.errors import ModelFileError, TrainingError
 from qnn_train.network import (
     Architecture,
@@ -25,12 +27,6 @@ from qnn_train.network import (
     parameter_code,
     weight_code,
 )
-
-if TYPE_CHECKING:
-    import os
-
-    from qnn_train.arrays import Arrays
-
 
 __all__ = [
     "FROZEN",

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
 from pydantic import Field
 
 from qnn_train.archive import checked_array
+from qnn_train.arrays import Array, ArrayLike, Arrays, FloatArray
 from qnn_train.data.features import FeatureGrid
 from qnn_train.errors import ModelFileError
 from qnn_train.model.file import ModelHeader, SavedModel, layer_headers
+from qnn_train.network import QuantizedNetwork
 from qnn_train.network.network import second_class
 from qnn_train.solve.losses import probabilities
-
-if TYPE_CHECKING:
-    from qnn_train.arrays import Array, ArrayLike, Arrays, FloatArray
-    from qnn_train.network import QuantizedNetwork
 
 __all__ = ["IntegerClassifier", "IntegerModel", "IntegerRegressor"]
 

@@ -7,20 +7,17 @@ one batch of matrices.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from qnn_train.archive import replacing
+from qnn_train.arrays import Array, ArrayLike
 from qnn_train.errors import ModelFileError, TrainingError
 from qnn_train.model.integer import IntegerClassifier, IntegerModel, IntegerRegressor
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
-    from qnn_train.arrays import Array, ArrayLike
-    from qnn_train.network import Spline
+from qnn_train.network import Spline
 
 __all__ = ["count_disagreements", "save_onnx"]
 

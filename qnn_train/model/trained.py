@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Literal, Self
+from typing import Annotated, Literal, Self
 
 import numpy as np
 from pydantic import BaseModel, Field
 
 from qnn_train.archive import checked_array
+from qnn_train.arrays import ArrayLike, Arrays, IntArray
 from qnn_train.data import PooledLevels, PooledSign, Selection
 from qnn_train.data.features import FeatureGrid
 from qnn_train.errors import ModelFileError
 from qnn_train.model.file import FROZEN, ModelHeader, SavedModel, Size, layer_headers
+from qnn_train.network import QuantizedNetwork
 from qnn_train.network.network import second_class
-
-if TYPE_CHECKING:
-    from qnn_train.arrays import ArrayLike, Arrays, IntArray
-    from qnn_train.network import QuantizedNetwork
 
 __all__ = ["TrainedModel"]
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TypeVar, cast
 
 from qnn_train.errors import AssemblyError
 from qnn_train.network.codes import ParameterCode, bias_code, parameter_code, weight_code
 from qnn_train.network.spline import Spline
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
 
 __all__ = [
     "Architecture",

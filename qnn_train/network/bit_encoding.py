@@ -25,21 +25,18 @@ taking the shortest, are ours.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import accumulate
-from typing import TYPE_CHECKING, Literal, NamedTuple, Self
+from typing import Literal, NamedTuple, Self
 
 import numpy as np
 
+from qnn_train.arrays import ArrayLike, BitArray, IntArray, NDArray
 from qnn_train.errors import AssemblyError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from qnn_train.arrays import ArrayLike, BitArray, IntArray, NDArray
-    from qnn_train.network.intervals import Grid
-    from qnn_train.network.spline import Segment, Spline
+from qnn_train.network.intervals import Grid
+from qnn_train.network.spline import Segment, Spline
 
 __all__ = ["FORMS", "BitEncoding", "BitFunction", "Form", "Gate", "Slack", "shortest_encoding"]
 

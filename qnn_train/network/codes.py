@@ -18,21 +18,16 @@ codebook
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
 from math import gcd
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from qnn_train.arrays import ArrayLike, BitArray, IntArray
 from qnn_train.errors import AssemblyError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from qnn_train.arrays import ArrayLike, BitArray, IntArray
-
 
 __all__ = [
     "MAX_BITS",

@@ -7,17 +7,15 @@ by layer. How a value on a grid is written in bits is `bit_encoding`.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from math import gcd
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-    from qnn_train.network.architecture import Architecture, Layer
-    from qnn_train.network.codes import ParameterCode
-    from qnn_train.network.spline import Segment, Spline
+from qnn_train.network.architecture import Architecture, Layer
+from qnn_train.network.codes import ParameterCode
+from qnn_train.network.spline import Segment, Spline
 
 __all__ = ["Grid", "activation_grid", "margin_grid", "preactivation_grid", "propagate"]
 

@@ -10,25 +10,23 @@ Many candidates are one network whose arrays have a leading axis: everything bro
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 import numpy as np
 
+from qnn_train.arrays import (
+    ArrayLike,
+    BitArray,
+    Float32Array,
+    FloatArray,
+    IntArray,
+    NDArray,
+    RealArray,
+)
 from qnn_train.errors import AssemblyError
-
-if TYPE_CHECKING:
-    from qnn_train.arrays import (
-        ArrayLike,
-        BitArray,
-        Float32Array,
-        FloatArray,
-        IntArray,
-        NDArray,
-        RealArray,
-    )
-    from qnn_train.network.architecture import Architecture
-    from qnn_train.network.codes import ParameterCode
-    from qnn_train.network.spline import Spline
+from qnn_train.network.architecture import Architecture
+from qnn_train.network.codes import ParameterCode
+from qnn_train.network.spline import Spline
 
 __all__ = ["QuantizedNetwork", "margin_of", "rounded", "second_class", "sign"]
 

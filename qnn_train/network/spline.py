@@ -12,19 +12,15 @@ named when it is made: :math:`f(z) \approx L\,\phi(z/S)`, with S the pre-activat
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
 
+from qnn_train.arrays import Array, ArrayLike
 from qnn_train.errors import AssemblyError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from qnn_train.arrays import Array, ArrayLike
-
 
 __all__ = ["ACTIVATIONS", "Segment", "Spline", "activation_named", "append_segment"]
 

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
 from math import prod
-from typing import TYPE_CHECKING
 
 from qnn_train.errors import AssemblyError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from qnn_train.network import Architecture
+from qnn_train.network import Architecture
 
 __all__ = ["Allocation", "allocate_bits"]
 

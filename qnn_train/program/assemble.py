@@ -17,22 +17,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy.sparse as sp
 
+from qnn_train.arrays import ArrayLike, BitArray, IntArray
 from qnn_train.errors import AssemblyError
-from qnn_train.network import QuantizedNetwork
+from qnn_train.network import Architecture, QuantizedNetwork
 from qnn_train.network.network import margin_of
-from qnn_train.program.builder import Affine, Builder, PlacedEncoding, Reduction, stack
+from qnn_train.program.builder import (
+    Affine,
+    Builder,
+    PlacedEncoding,
+    Reduction,
+    VariableTable,
+    stack,
+)
 from qnn_train.program.loss import Loss, SquaredLoss
 from qnn_train.program.qcbo import Gates, LinearConstraints, Parts, Products, Qcbo, squared_norm
-
-if TYPE_CHECKING:
-    from qnn_train.arrays import ArrayLike, BitArray, IntArray
-    from qnn_train.network import Architecture
-    from qnn_train.program.builder import VariableTable
 
 __all__ = ["Assembly", "Task", "assemble", "check_samples"]
 

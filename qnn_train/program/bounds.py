@@ -8,17 +8,12 @@ each function says whose form and whose constants it has.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import numpy as np
 
+from qnn_train.arrays import ArrayLike
 from qnn_train.errors import AssemblyError
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from qnn_train.arrays import ArrayLike
-
 
 __all__ = [
     "machine_time",

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
-from typing import TYPE_CHECKING, Literal, NamedTuple, Self
+from typing import Literal, NamedTuple, Self
 
 import numpy as np
 import scipy.sparse as sp
 
+from qnn_train.arrays import ArrayLike, BitArray, FloatArray, IntArray
 from qnn_train.errors import AssemblyError
-from qnn_train.network import BitEncoding, margin_grid, propagate, shortest_encoding
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from qnn_train.arrays import ArrayLike, BitArray, FloatArray, IntArray
-    from qnn_train.network import Architecture, Grid, Layer, ParameterCode, Segment, Spline
-    from qnn_train.program.loss import Loss
+from qnn_train.network import (
+    Architecture,
+    BitEncoding,
+    Grid,
+    Layer,
+    ParameterCode,
+    Segment,
+    Spline,
+    margin_grid,
+    propagate,
+    shortest_encoding,
+)
+from qnn_train.program.loss import Loss
 
 __all__ = [
     "Activation",

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from cim_hal import IsingModel
+from qnn_train.arrays import ArrayLike
 from qnn_train.errors import AssemblyError
 from qnn_train.network import Architecture, Grid, margin_grid, propagate, shortest_encoding
 from qnn_train.program.assemble import Assembly, check_samples
@@ -27,7 +28,6 @@ from qnn_train.program.loss import Loss, SquaredLoss
 if TYPE_CHECKING:
     import scipy.sparse as sp
 
-    from qnn_train.arrays import ArrayLike
 
 __all__ = ["ProgramSize", "SpinCount", "count_spins", "dynamic_range", "spins_needed"]
 

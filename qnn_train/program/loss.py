@@ -15,19 +15,16 @@ Several outputs add their losses, each with its own labels: one against the rest
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import numpy as np
 
+from qnn_train.arrays import IntArray, NDArray
 from qnn_train.errors import AssemblyError
+from qnn_train.network.intervals import Grid
 from qnn_train.network.spline import Spline
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from qnn_train.arrays import IntArray, NDArray
-    from qnn_train.network.intervals import Grid
 
 __all__ = [
     "HingeLoss",

@@ -9,16 +9,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
 import scipy.sparse as sp
 
+from qnn_train.arrays import ArrayLike, FloatArray, IntArray, NDArray
 from qnn_train.errors import AssemblyError
-
-if TYPE_CHECKING:
-    from qnn_train.arrays import ArrayLike, FloatArray, IntArray, NDArray
-    from qnn_train.network.codes import ParameterCode
+from qnn_train.network.codes import ParameterCode
 
 __all__ = [
     "Gates",

@@ -7,15 +7,12 @@ the last layer, or of the layer that votes, is only what its neurons read.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from qnn_train.arrays import FloatArray, IntArray
 from qnn_train.errors import AssemblyError
-
-if TYPE_CHECKING:
-    from qnn_train.arrays import FloatArray, IntArray
-    from qnn_train.network import Architecture
+from qnn_train.network import Architecture
 
 __all__ = ["Block", "BlockBits", "Term", "block_bits", "partition"]
 

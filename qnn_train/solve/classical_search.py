@@ -7,21 +7,17 @@ its result is reported apart from what a solver found.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import combinations, count
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from qnn_train.arrays import BitArray
 from qnn_train.errors import TrainingError
 from qnn_train.network import Architecture, QuantizedNetwork
+from qnn_train.solve.extraction import Candidate, Scorer
 from qnn_train.solve.iterate import Iterate
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from qnn_train.arrays import BitArray
-    from qnn_train.solve.extraction import Candidate, Scorer
 
 __all__ = ["LocalSearchResult", "RandomSearchState", "polish", "random_search"]
 

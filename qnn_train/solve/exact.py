@@ -7,16 +7,14 @@ stated; what it returns is evaluated with the true ones.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from qnn_train.arrays import BitArray, FloatArray
 from qnn_train.errors import AssemblyError, TrainingError
 from qnn_train.program import Qcbo
 from qnn_train.solve.oracle import MAX_EXHAUSTIVE_BITS, Answer, evaluate, every_vector, qubo_of
-
-if TYPE_CHECKING:
-    from qnn_train.arrays import BitArray, FloatArray
 
 __all__ = ["CpSatOracle", "Optimum", "cp_sat", "exhaustive"]
 

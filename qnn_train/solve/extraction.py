@@ -7,28 +7,24 @@ Under a noisy oracle this is better than rounding the averaged W.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
+from qnn_train.arrays import (
+    Array,
+    ArrayLike,
+    BitArray,
+    FloatArray,
+    IntArray,
+    NDArray,
+    RealArray,
+)
 from qnn_train.errors import TrainingError
 from qnn_train.network import Architecture, QuantizedNetwork
 from qnn_train.network.network import margin_of, second_class, sign
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from qnn_train.arrays import (
-        Array,
-        ArrayLike,
-        BitArray,
-        FloatArray,
-        IntArray,
-        NDArray,
-        RealArray,
-    )
 
 __all__ = ["Candidate", "Extractor", "Scorer"]
 
@@ -142,23 +138,23 @@ class Extractor:
     architecture : Architecture
     scorer : Scorer
         Labelled images; never those of the test.
+    seen, best : optional
+        Networks (K, n_bits) that were seen before, and the best of them.
     """
 
-    def __init__(self, architecture: Architecture, scorer: Scorer) -> None:
+    def __init__(
+        self,
+        architecture: Architecture,
+        scorer: Scorer,
+        *,
+        seen: Iterable[BitArray] = (),
+        best: Candidate | None = None,
+    ) -> None:
         self._architecture = architecture
         self._scorer = scorer
         self._seen: dict[bytes, None] = {}  # in the order they were seen
-        self._best: Candidate | None = None
-
-    @classmethod
-    def restored(
-        cls, architecture: Architecture, scorer: Scorer, networks: BitArray, best: Candidate
-    ) -> Self:
-        """Go on after these networks (K, n_bits) were seen."""
-        extractor = cls(architecture, scorer)
-        extractor._see(networks)
-        extractor._best = best
-        return extractor
+        self._best = best
+        self._see(seen)
 
     @property
     def n_candidates(self) -> int:

@@ -13,17 +13,15 @@ The forward pass itself is never smeared.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 import numpy as np
 
+from qnn_train.arrays import BitArray, Float32Array, FloatArray
 from qnn_train.network import Architecture, QuantizedNetwork, Spline
 from qnn_train.network.network import margin_of
-
-if TYPE_CHECKING:
-    from qnn_train.arrays import BitArray, Float32Array, FloatArray
-    from qnn_train.solve.blocks import Block
-    from qnn_train.solve.losses import BatchLoss
+from qnn_train.solve.blocks import Block
+from qnn_train.solve.losses import BatchLoss
 
 __all__ = [
     "ForwardPass",

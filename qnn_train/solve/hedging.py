@@ -15,23 +15,20 @@ less than the best copy seen, so all copies and the rounded mean are handed out.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 import numpy as np
 
+from qnn_train.arrays import BitArray, FloatArray
 from qnn_train.errors import TrainingError
+from qnn_train.program.qcbo import Parts
 from qnn_train.solve.iterate import Iterate
 from qnn_train.solve.lifting import CoupledProblem
 from qnn_train.solve.oracle import Answer, Oracle, minimize_all
 from qnn_train.solve.penalty import default_weight, penalty_gradient
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from qnn_train.arrays import BitArray, FloatArray
-    from qnn_train.program.qcbo import Parts
 
 __all__ = ["HedgingState", "RhoSchedule", "period", "progressive_hedging"]
 

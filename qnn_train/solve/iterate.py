@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 
+from qnn_train.arrays import Array, Arrays, BitArray
 from qnn_train.errors import CheckpointError
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-    from qnn_train.arrays import Array, Arrays, BitArray
 
 __all__ = ["Iterate", "restored", "to_arrays"]
 

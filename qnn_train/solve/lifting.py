@@ -17,22 +17,19 @@ needs.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
 import scipy.sparse as sp
 
+from qnn_train.arrays import Array, ArrayLike, BitArray, FloatArray, IntArray
 from qnn_train.errors import TrainingError
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from qnn_train.arrays import Array, ArrayLike, BitArray, FloatArray, IntArray
-    from qnn_train.program import Gates, LinearConstraints, Products, Qcbo
-    from qnn_train.program.qcbo import Parts
-    from qnn_train.solve.oracle import Answer
+from qnn_train.program import Gates, LinearConstraints, Products, Qcbo
+from qnn_train.program.qcbo import Parts
+from qnn_train.solve.oracle import Answer
 
 __all__ = ["CoupledProblem", "LiftedProblem", "Moments"]
 

@@ -26,15 +26,12 @@ targets t, 1 for the right output and 0 elsewhere,
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 
+from qnn_train.arrays import ArrayLike, Float32Array, FloatArray, RealArray
 from qnn_train.network.network import second_class
-
-if TYPE_CHECKING:
-    from qnn_train.arrays import ArrayLike, Float32Array, FloatArray, RealArray
-
 
 __all__ = [
     "BatchLoss",
@@ -44,9 +41,7 @@ __all__ = [
     "SquaredError",
     "error_rate",
     "fitted_line",
-    "mean_loss",
     "probabilities",
-    "targets_of",
 ]
 
 LEAST_CORRELATION = 0.5
@@ -206,8 +201,15 @@ class CrossEntropy:
     free_offset: ClassVar[bool] = False  # biases are bits of the network
 
     def targets_of(self, labels: ArrayLike, n_outputs: int) -> Float32Array:
-        """Return what each output should be, see `targets_of`."""
-        return targets_of(labels, n_outputs)
+        """Return what each output should be, 0 or 1; float32, shape (samples, outputs).
+
+        Labels are -1 and +1 for one output; for several the number of the right one, or rows of -1
+        with one +1.
+        """
+        given = np.asarray(labels)
+        if given.ndim == 1 and n_outputs > 1:
+            return np.eye(n_outputs, dtype=np.float32)[given]
+        return (given.reshape(len(given), n_outputs) > 0).astype(np.float32)
 
     def rescaled(self, margins: RealArray, targets: Float32Array, scale: float) -> float:
         """Return the best of a few scales around `scale`; where that is 0, a first guess."""
@@ -217,29 +219,24 @@ class CrossEntropy:
         losses = [self.mean(margins, targets, s) for s in scale * RESCALING]
         return float(scale * RESCALING[int(np.argmin(losses))])
 
-    def mean(self, margins: RealArray, targets: Float32Array, scale: float) -> float:
-        """Return the mean loss of the logits, see `mean_loss`."""
-        return mean_loss(np.float32(scale) * margins, targets)
+    def mean(self, margins: RealArray, targets: Float32Array, scale: float = 1.0) -> float:
+        """Return the mean loss of the logits over samples."""
+        logits = np.float32(scale) * margins
+        right = np.einsum("nc,nc->n", logits, targets)
+        if logits.shape[-1] == 1:
+            of_one = logits[:, 0]
+            softplus = np.maximum(of_one, 0) + np.log(1 + np.exp(-np.abs(of_one)))
+            return float(np.mean(softplus - right, dtype=np.float64))
+        columns = logits.T.copy()  # long rows: 3x faster than short ones
+        top = columns.max(axis=0)
+        columns -= top
+        total = np.exp(columns, out=columns).sum(axis=0)
+        return float(np.mean(top + np.log(total) - right, dtype=np.float64))
 
     def expand(self, margins: Float32Array, targets: Float32Array, scale: float) -> Expansion:
         """Return p - t, and diag(p) - p pᵀ."""
         p = probabilities(np.float32(scale) * margins)
         return Expansion(np.full(margins.shape[-1], scale, np.float32), p - targets, p, p)
-
-
-def targets_of(labels: ArrayLike, n_outputs: int) -> Float32Array:
-    """Return what each output should be, 0 or 1; float32, shape (samples, outputs).
-
-    Parameters
-    ----------
-    labels : integer array, shape (samples,), or (samples, outputs)
-        -1 and +1 for one output; for several the number of the right one, or rows of -1 with one
-        +1.
-    """
-    given = np.asarray(labels)
-    if given.ndim == 1 and n_outputs > 1:
-        return np.eye(n_outputs, dtype=np.float32)[given]
-    return (given.reshape(len(given), n_outputs) > 0).astype(np.float32)
 
 
 def probabilities(logits: RealArray) -> Float32Array:
@@ -255,17 +252,3 @@ def error_rate(margins: RealArray, targets: Float32Array) -> float:
     if margins.shape[-1] == 1:
         return float(np.mean(second_class(margins[:, 0]) != (targets[:, 0] > 0)))
     return float(np.mean(margins.argmax(axis=-1) != targets.argmax(axis=-1)))
-
-
-def mean_loss(logits: RealArray, targets: Float32Array) -> float:
-    """Return the mean loss over samples, of logits and targets (samples, outputs)."""
-    right = np.einsum("nc,nc->n", logits, targets)
-    if logits.shape[-1] == 1:
-        of_one = logits[:, 0]
-        softplus = np.maximum(of_one, 0) + np.log(1 + np.exp(-np.abs(of_one)))
-        return float(np.mean(softplus - right, dtype=np.float64))
-    columns = logits.T.copy()  # long rows: 3x faster than short ones
-    top = columns.max(axis=0)
-    columns -= top
-    total = np.exp(columns, out=columns).sum(axis=0)
-    return float(np.mean(top + np.log(total) - right, dtype=np.float64))

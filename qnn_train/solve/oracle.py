@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections import deque
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import KW_ONLY, dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
 from cim_hal import CimError, IsingModel, PumpSchedule, SampleSet
+from qnn_train.arrays import BitArray, FloatArray
 from qnn_train.errors import AssemblyError, TrainingError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from qnn_train.arrays import BitArray, FloatArray
 
 __all__ = [
     "Answer",

@@ -9,22 +9,18 @@ take turns, so that a search for a good weight is paid for.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import cycle
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from qnn_train.arrays import FloatArray
 from qnn_train.errors import TrainingError
+from qnn_train.program import Qcbo
 from qnn_train.solve.iterate import Iterate
 from qnn_train.solve.lifting import LiftedProblem
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from qnn_train.arrays import FloatArray
-    from qnn_train.program import Qcbo
-    from qnn_train.solve.oracle import Oracle
+from qnn_train.solve.oracle import Oracle
 
 __all__ = ["PenaltyState", "default_weight", "penalty_method"]
 

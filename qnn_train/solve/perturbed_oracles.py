@@ -9,14 +9,16 @@ thing, since its diagonal is far larger than its couplings. All values are those
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import numpy as np
 
 from cim_hal import max_level
+from qnn_train.arrays import FloatArray
 from qnn_train.errors import TrainingError
 from qnn_train.solve.oracle import (
     Answer,
+    Oracle,
     ParallelOracle,
     evaluate,
     from_ising,
@@ -24,12 +26,6 @@ from qnn_train.solve.oracle import (
     minimize_all,
     to_ising,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from qnn_train.arrays import FloatArray
-    from qnn_train.solve.oracle import Oracle
 
 __all__ = ["NoisyOracle", "QuantizedOracle", "RandomOracle", "RandomizedOracle"]
 

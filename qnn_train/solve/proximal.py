@@ -18,12 +18,13 @@ bits alone, the smeared slopes, the blocks and the ladder are our construction.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import count
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from qnn_train.arrays import ArrayLike, BitArray, Float32Array, IntArray
 from qnn_train.errors import TrainingError
 from qnn_train.network import Architecture, Layer, QuantizedNetwork, rounded
 from qnn_train.solve.blocks import Block, block_bits, partition
@@ -31,11 +32,6 @@ from qnn_train.solve.forward import ForwardPass, NetworkParameters, race
 from qnn_train.solve.losses import BatchLoss, CrossEntropy, DescentLoss
 from qnn_train.solve.oracle import Oracle, minimize_all
 from qnn_train.solve.second_order import BlockModel, model_of
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from qnn_train.arrays import ArrayLike, BitArray, Float32Array, IntArray
 
 __all__ = [
     "Annealing",

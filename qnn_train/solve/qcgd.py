@@ -19,23 +19,18 @@ known atoms; both ours.
 from __future__ import annotations
 
 from array import array
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import Protocol, TypeAlias
 
 import numpy as np
 
+from qnn_train.arrays import Array, ArrayLike, BitArray, FloatArray
 from qnn_train.errors import TrainingError
 from qnn_train.solve.iterate import Iterate
+from qnn_train.solve.lifting import CoupledProblem, LiftedProblem
 from qnn_train.solve.oracle import Answer, Oracle, minimize_all
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from qnn_train.arrays import Array, ArrayLike, BitArray, FloatArray
-    from qnn_train.solve.lifting import CoupledProblem, LiftedProblem
-
-    ConicProgram: TypeAlias = LiftedProblem | CoupledProblem
 
 __all__ = [
     "Atoms",
@@ -47,6 +42,8 @@ __all__ = [
     "conditional_gradient",
     "multipliers",
 ]
+
+ConicProgram: TypeAlias = LiftedProblem | CoupledProblem
 
 
 @dataclass(frozen=True, eq=False)

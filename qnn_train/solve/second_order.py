@@ -16,16 +16,13 @@ off them in H.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from qnn_train.arrays import BitArray, Float32Array, FloatArray
+from qnn_train.solve.blocks import Block, BlockBits
 from qnn_train.solve.forward import ForwardPass, NetworkParameters, sensitivities, slope_of
-
-if TYPE_CHECKING:
-    from qnn_train.arrays import BitArray, Float32Array, FloatArray
-    from qnn_train.solve.blocks import Block, BlockBits
-    from qnn_train.solve.losses import BatchLoss, Expansion
+from qnn_train.solve.losses import BatchLoss, Expansion
 
 __all__ = ["BlockModel", "model_of"]
 

@@ -8,24 +8,20 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, is_dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from qnn_train.archive import read_arrays, reading, unpacked_size, write_arrays
+from qnn_train.arrays import Arrays
 from qnn_train.errors import CheckpointError
 from qnn_train.training.recipe import PROXIMAL, ProximalRecipe, Recipe
 from qnn_train.training.report import History
-
-if TYPE_CHECKING:
-    import os
-    from pathlib import Path
-
-    from qnn_train.arrays import Arrays
-
 
 __all__ = ["MAY_CHANGE", "Checkpoint", "canonical", "check_same", "fingerprint"]
 

@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar, Self, TypeAlias
 
 import numpy as np
 
+from qnn_train.arrays import Float32Array, FloatArray, IntArray, NDArray
+from qnn_train.network import Architecture, QuantizedNetwork
 from qnn_train.solve import CrossEntropy, DescentLoss
 from qnn_train.solve.blocks import block_bits, partition
 from qnn_train.solve.forward import ForwardPass, NetworkParameters
 from qnn_train.solve.losses import error_rate
 from qnn_train.solve.proximal import sample_order
 from qnn_train.training.checkpoint import fingerprint
+from qnn_train.training.recipe import ProximalRecipe, Stage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from cim_hal import Capabilities, PumpSchedule
-    from qnn_train.arrays import Float32Array, FloatArray, IntArray, NDArray
-    from qnn_train.network import Architecture, QuantizedNetwork
-    from qnn_train.training.recipe import ProximalRecipe, Stage
 
 __all__ = [
     "Cost",

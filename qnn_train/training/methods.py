@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeAlias
 
+from qnn_train.arrays import Arrays, BitArray
 from qnn_train.errors import TrainingError
 from qnn_train.method_names import QCBO_METHODS
-from qnn_train.program import Task
+from qnn_train.program import Assembly, Parts, Task
 from qnn_train.solve import (
     BoundedDual,
     Candidate,
     CoupledProblem,
+    DualRule,
     Extractor,
     FixedDual,
     HedgingState,
+    Iterate,
     LiftedProblem,
+    Oracle,
     PenaltyState,
     RandomSearchState,
+    RhoSchedule,
+    Scorer,
     State,
     conditional_gradient,
     penalty_method,
@@ -27,18 +34,7 @@ from qnn_train.solve import (
     restored,
     to_arrays,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-    from typing import TypeAlias
-
-    from qnn_train.arrays import Arrays, BitArray
-    from qnn_train.program import Assembly, Parts
-    from qnn_train.solve import DualRule, Iterate, Oracle, RhoSchedule, Scorer
-    from qnn_train.solve.qcgd import ConicProgram
-
-    Iterates: TypeAlias = Iterator[Iterate[Any]]
-
+from qnn_train.solve.qcgd import ConicProgram
 
 __all__ = [
     "METHODS",
@@ -53,6 +49,8 @@ __all__ = [
     "method_named",
     "train",
 ]
+
+Iterates: TypeAlias = Iterator[Iterate[Any]]
 
 
 class Method(Protocol):
@@ -340,11 +338,8 @@ def train(
     >>> next(train(assembly, ExhaustiveOracle(), Scorer(inputs, labels))).best.accuracy
     1.0
     """
-    if saved is None:
-        extractor, solver = Extractor(task.architecture, scorer), None
-    else:
-        extractor = Extractor.restored(task.architecture, scorer, saved.networks, saved.best)
-        solver = saved.solver
-    for iterate in method.start(task, oracle, solver):
+    before = {} if saved is None else {"seen": saved.networks, "best": saved.best}
+    extractor = Extractor(task.architecture, scorer, **before)
+    for iterate in method.start(task, oracle, saved and saved.solver):
         best = extractor.add(iterate.bits)
         yield TrainingStep(iterate, best, extractor.n_candidates, extractor)

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from qnn_train.archive import replacing
 from qnn_train.training.recipe import PROXIMAL
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from qnn_train.training.report import RunReport
+from qnn_train.training.report import RunReport
 
 __all__ = ["INK", "SECOND", "THIRD", "curve", "draw", "panels", "save"]
 

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
 from qnn_train.archive import checked_array, checked_bits, reading
-from qnn_train.data import PooledLevels
+from qnn_train.arrays import Array, Arrays, BitArray
+from qnn_train.data import ImageSet, PooledLevels, Selection
 from qnn_train.data.datasets import augmented
 from qnn_train.errors import CheckpointError, DataError
 from qnn_train.model.trained import TrainedModel
 from qnn_train.network import QuantizedNetwork
-from qnn_train.solve import CrossEntropy, ProximalState, SessionOracle, proximal_descent
+from qnn_train.solve import (
+    CrossEntropy,
+    ProximalState,
+    ProximalStep,
+    SessionOracle,
+    proximal_descent,
+)
 from qnn_train.solve.proximal import recoded
+from qnn_train.training.checkpoint import Checkpoint
 from qnn_train.training.descent import (
     Cost,
     DescentProblem,
@@ -24,17 +33,11 @@ from qnn_train.training.descent import (
     SweepResult,
     accuracy,
 )
+from qnn_train.training.recipe import ProximalRecipe
 from qnn_train.training.report import Outcome, Row, RunReport
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from cim_hal import Capabilities, DevicePool, Session
-    from qnn_train.arrays import Array, Arrays, BitArray
-    from qnn_train.data import ImageSet, Selection
-    from qnn_train.solve import ProximalStep
-    from qnn_train.training.checkpoint import Checkpoint
-    from qnn_train.training.recipe import ProximalRecipe
 
 
 __all__ = ["ProximalStepper"]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from cim_hal import Capabilities, CapabilityError, DevicePool, Session
 from qnn_train.archive import checked_array, checked_bits, reading
+from qnn_train.arrays import Array, BitArray
 from qnn_train.data import ImageSet, Pair, PooledSign
 from qnn_train.errors import CheckpointError
 from qnn_train.model.trained import TrainedModel
@@ -19,11 +19,8 @@ from qnn_train.solve import Candidate, Oracle, PackedOracle, Scorer, SessionOrac
 from qnn_train.training.checkpoint import Checkpoint, fingerprint
 from qnn_train.training.descent import Examples, accuracy
 from qnn_train.training.methods import Method, SolverState, TrainingStep, method_named, train
+from qnn_train.training.recipe import Recipe
 from qnn_train.training.report import Outcome, Row, RunReport, finite
-
-if TYPE_CHECKING:
-    from qnn_train.arrays import Array, BitArray
-    from qnn_train.training.recipe import Recipe
 
 __all__ = ["Preparation", "QcboStepper", "prepare"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Literal
@@ -20,8 +21,6 @@ from qnn_train.network.spline import activation_named
 from qnn_train.solve import Annealing
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from cim_hal import Capabilities
 
 __all__ = ["PRESETS", "PROXIMAL", "ProximalRecipe", "Recipe", "Stage", "default_preset", "preset"]

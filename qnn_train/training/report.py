@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from qnn_train.archive import replacing
+from qnn_train.data import Selection
+from qnn_train.model.trained import TrainedModel
+from qnn_train.network import Architecture
+from qnn_train.training.recipe import ProximalRecipe, Recipe
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
     from cim_hal import Capabilities
-    from qnn_train.data import Selection
-    from qnn_train.model.trained import TrainedModel
-    from qnn_train.network import Architecture
-    from qnn_train.training.recipe import ProximalRecipe, Recipe
 
 __all__ = ["History", "Outcome", "Row", "RunReport", "finite"]
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
+from qnn_train.arrays import Array
+from qnn_train.data import Selection
 from qnn_train.errors import CheckpointError
 from qnn_train.training.checkpoint import Checkpoint, canonical, check_same
 from qnn_train.training.proximal import ProximalProblem
@@ -14,11 +17,7 @@ from qnn_train.training.recipe import ProximalRecipe, Recipe
 from qnn_train.training.report import History, Outcome, Row
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from cim_hal import DevicePool, Session
-    from qnn_train.arrays import Array
-    from qnn_train.data import Selection
 
 __all__ = ["Problem", "Stepper", "TrainingRun", "problem_of", "run_recipe"]
 

@@ -9,7 +9,7 @@ import pytest
 
 from qnn_train import ExhaustiveOracle, QuantizedNetwork, Spline, layered_network
 from qnn_train.solve import SquaredError, proximal_descent
-from qnn_train.solve.losses import error_rate, fitted_line, mean_loss
+from qnn_train.solve.losses import CrossEntropy, error_rate, fitted_line
 
 LOSS = SquaredError()
 
@@ -85,9 +85,9 @@ def test_the_mean_loss_is_that_of_the_formula():
     exact = logits.astype(np.float64)
     softmax = np.exp(exact) / np.exp(exact).sum(axis=1, keepdims=True)
     expected = -np.log((softmax * targets).sum(axis=1)).mean()
-    assert mean_loss(logits, targets) == pytest.approx(expected, rel=1e-6)
+    assert CrossEntropy().mean(logits, targets) == pytest.approx(expected, rel=1e-6)
     one = np.float32([[-90.0], [0.0], [90.0]])
     right = np.float32([[0.0], [0.0], [1.0]])
-    assert mean_loss(one, right) == pytest.approx(np.log(2) / 3, rel=1e-6)
+    assert CrossEntropy().mean(one, right) == pytest.approx(np.log(2) / 3, rel=1e-6)
     assert error_rate(one, right) == 0.0
     assert error_rate(-logits, targets) == (np.argmin(logits, 1) != targets.argmax(1)).mean()

@@ -9,7 +9,7 @@ from qnn_train import QuantizedNetwork, Spline, layered_network
 from qnn_train.solve import CrossEntropy, SquaredError
 from qnn_train.solve.blocks import block_bits, partition
 from qnn_train.solve.forward import ForwardPass, NetworkParameters, candidate_losses, race
-from qnn_train.solve.losses import BatchLoss, mean_loss, targets_of
+from qnn_train.solve.losses import BatchLoss
 from qnn_train.solve.second_order import model_of
 
 SCALE, WIDTH, STEP = 0.02, 0.01, 0.25
@@ -24,7 +24,7 @@ def problem(sizes, *, limit=10_000, weights="ternary", samples=40):
     rng = np.random.default_rng(5)
     inputs = rng.integers(-8, 9, (samples, sizes[0])).astype(np.float32)
     labels = rng.integers(0, max(2, sizes[-1]), samples)
-    targets = targets_of(labels if sizes[-1] > 1 else 2 * labels - 1, sizes[-1])
+    targets = CLASSES.targets_of(labels if sizes[-1] > 1 else 2 * labels - 1, sizes[-1])
     bits = rng.integers(0, 2, architecture.n_bits).astype(np.int8)
     return architecture, inputs, targets, bits
 
@@ -80,7 +80,7 @@ def test_the_model_of_a_block_is_taylors_where_activations_are_linear(sizes, rea
             outputs = kept * margins_of(architecture, inputs, moved)
             if loss is REALS:  # an offset of each output is free
                 return half_the_variance(outputs - targets)
-            return mean_loss(outputs, targets)
+            return CLASSES.mean(outputs, targets)
 
         gradient, curvature = derivatives(shifted, bits[chosen.positions].astype(float))
         assert np.allclose(model.gradient, gradient, rtol=1e-3, atol=1e-5)
@@ -123,7 +123,7 @@ def test_a_trial_of_a_candidate_is_its_own_forward_pass(sizes):
         losses = candidate_losses(run, bits, block, candidates, BatchLoss(CLASSES, targets, SCALE))
         for candidate, loss in zip(candidates, losses, strict=True):
             margin = QuantizedNetwork.from_bits(architecture, candidate).margin(inputs)
-            whole = mean_loss(SCALE * margin.reshape(len(inputs), -1), targets)
+            whole = CLASSES.mean(SCALE * margin.reshape(len(inputs), -1), targets)
             assert loss == pytest.approx(whole, rel=1e-5)
 
 
@@ -180,6 +180,6 @@ def test_trials_of_some_inputs_are_the_exact_forward_pass():
         tried = np.repeat(bits[None], 4, axis=0)
         tried[:, positions] ^= rng.integers(0, 2, (4, len(positions))).astype(np.int8)
         margins = QuantizedNetwork.from_bits(architecture, tried).margin(inputs)
-        expected = [mean_loss(SCALE * of_one, targets) for of_one in margins]
+        expected = [CLASSES.mean(SCALE * of_one, targets) for of_one in margins]
         losses = candidate_losses(run, bits, block, tried, BatchLoss(CLASSES, targets, SCALE))
         assert losses == pytest.approx(expected, rel=1e-5)
