@@ -38,13 +38,9 @@ INPUT_ERRORS = (
 class LazyGroup(click.Group):
     """A group that imports a command when it is used, and lists its commands without imports.
 
-    Parameters
-    ----------
-    lazy_commands : mapping of str to pair of str
-        Name of a command to ``"module:attribute"`` and to its line in the list of commands, which
-        is the first sentence of its help.
-    *args, **options
-        As of `click.Group`; commands may also be added as usual.
+    `lazy_commands` maps the name of a command to ``"module:attribute"`` and to its line in the
+    list of commands, which is the first sentence of its help. The other parameters are those of
+    `click.Group`; commands may also be added as usual.
     """
 
     def __init__(
@@ -78,24 +74,11 @@ class LazyGroup(click.Group):
 
 
 def run(command: click.Command, arguments: Sequence[str] | None = None) -> int:
-    """Run a click command and return the exit status of the process.
+    """Run a click command, by default with the arguments of the process; return its exit status.
 
     Every `CimError` and every usage error becomes one line ``error: …`` on stderr, without a
     traceback. The status is 0, 2 for bad input (`INPUT_ERRORS`, usage), 130 after Ctrl-C, and 1 for
     any other `CimError`. Other exceptions are bugs and propagate.
-
-    Parameters
-    ----------
-    command : click.Command
-    arguments : sequence of str, optional
-        Arguments of the command; by default those of the process.
-
-    Examples
-    --------
-    A program ends with::
-
-        def main() -> None:
-            sys.exit(run(program))
     """
     try:
         status = command.main(arguments, prog_name=command.name, standalone_mode=False)

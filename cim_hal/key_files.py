@@ -50,10 +50,7 @@ def config_folder() -> Path:
 def create_key(name: str, folder: Path) -> tuple[Path, Path]:
     """Make a key pair: ``NAME.key``, readable by its owner only, and ``NAME.pub`` for others.
 
-    Raises
-    ------
-    KeyFileError
-        A file exists already, or cannot be written.
+    `KeyFileError` if a file exists already, or cannot be written.
     """
     import zmq
 
@@ -81,10 +78,7 @@ def create_key(name: str, folder: Path) -> tuple[Path, Path]:
 def read_pair(path: str | os.PathLike[str]) -> KeyPair:
     """Read the secret key file of a client or a server.
 
-    Raises
-    ------
-    KeyFileError
-        The file is missing, malformed, or readable by others.
+    `KeyFileError` if it is missing, malformed, or readable by others.
     """
     import zmq
 
@@ -102,10 +96,7 @@ def read_pair(path: str | os.PathLike[str]) -> KeyPair:
 def read_public(text: str | os.PathLike[str]) -> str:
     """Return a public key, given as text or as a file such as ``NAME.pub``.
 
-    Raises
-    ------
-    KeyFileError
-        The argument is neither.
+    `KeyFileError` if the argument is neither.
     """
     if isinstance(text, str) and re.fullmatch(PUBLIC_KEY, text):
         return text
@@ -118,14 +109,17 @@ def read_table(file: Path) -> dict[str, Any]:
 
 
 def read_toml(
-    file: Path, what: str, error: type[CimError], hint: str = "", *, max_bytes: int = MAX_FILE_BYTES
+    file: Path,
+    what: str,
+    error: type[CimError],
+    hint: str = "",
+    *,
+    title: str = "",
+    max_bytes: int = MAX_FILE_BYTES,
 ) -> dict[str, Any]:
-    """Read a TOML file that holds `what`, a noun for messages.
+    """Read a TOML file that holds `what`, a noun for messages; `title` stands before its path.
 
-    Raises
-    ------
-    CimError
-        Of class `error`: the file is missing, too large, or not TOML.
+    Raises an `error` if the file is missing, too large, or not TOML.
     """
     try:
         if file.exists() and not file.is_file():
@@ -136,19 +130,14 @@ def read_toml(
             raise error(f"{file} is too large for {what}", hint=f"at most {max_bytes} bytes")
         return tomllib.loads(data.decode("utf-8"))
     except OSError as cause:
-        raise error(f"cannot read {file}: {cause.strerror}", hint=hint) from None
+        name = f"{title} {file}".lstrip()
+        raise error(f"cannot read {name}: {cause.strerror}", hint=hint) from None
     except (ValueError, RecursionError) as cause:
         raise error(f"{file} is not TOML: {cause}") from None
 
 
 def replace_file(path: Path, text: str) -> None:
-    """Replace a file atomically: readers see the old or the new one.
-
-    Raises
-    ------
-    KeyFileError
-        The file cannot be written.
-    """
+    """Replace a file atomically: readers see the old or the new one."""
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -163,13 +152,7 @@ def replace_file(path: Path, text: str) -> None:
 
 
 def require_curve() -> None:
-    """Refuse to go on if the ZeroMQ library was built without encryption.
-
-    Raises
-    ------
-    EncryptionError
-        It has no CURVE, as some builds for Windows.
-    """
+    """Raise `EncryptionError` if ZeroMQ was built without CURVE, as some builds for Windows."""
     import zmq
 
     if not zmq.has("curve"):

@@ -71,37 +71,19 @@ _TOKEN = re.compile(r"^[0-9a-f]{32}$")
 
 @dataclass(frozen=True)
 class Difference:
-    """A field of a reply that differs from the cassette.
+    """A field of a reply that differs from the cassette."""
 
-    Attributes
-    ----------
-    exchange : int
-        Number of the exchange, from 1.
-    request : str
-        Type of the request.
-    path : str
-        Where in the reply, with dots.
-    recorded, live : str
-        Both values, cut to 200 characters.
-    """
-
-    exchange: int
-    request: str
-    path: str
+    exchange: int  # its number, from 1
+    request: str  # its type
+    path: str  # where in the reply, with dots
+    # Both values, cut to 200 characters.
     recorded: str
     live: str
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Result of `check`.
-
-    Attributes
-    ----------
-    compared, skipped : int
-        Exchanges; uploads of couplings that the server already holds are skipped.
-    differences : tuple of Difference
-    """
+    """Result of `check`; uploads of couplings that the server already holds are skipped."""
 
     compared: int
     skipped: int
@@ -118,19 +100,8 @@ def check(
 ) -> Comparison:
     """Repeat the requests of a cassette to a live server and compare the replies.
 
-    The transport stays open.
-
-    Parameters
-    ----------
-    timeout_s : float
-        For each reply.
-
-    Raises
-    ------
-    CassetteError
-        The cassette holds no exchange.
-    TransportError
-        The server does not reply in time.
+    The transport stays open; `timeout_s` is for each reply. `CassetteError` if the cassette holds
+    no exchange, `TransportError` if the server does not reply in time.
     """
     if not cassette.exchanges:
         raise CassetteError("the cassette holds no exchange")

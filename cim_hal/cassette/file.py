@@ -101,48 +101,20 @@ class RecordedExchange:
 
 @dataclass(frozen=True, eq=False)
 class Cassette:
-    """A recorded session.
+    """A recorded session."""
 
-    Attributes
-    ----------
-    target : str
-        Endpoint of the server.
-    recorded_at : str
-        ISO 8601, UTC.
-    exchanges : tuple of RecordedExchange
-        In the order of the requests.
-    unanswered : int
-        Requests without a recorded reply.
-    is_complete : bool
-        Whether the recording was ended in good order; otherwise the last message may be missing.
-    """
-
-    target: str
-    recorded_at: str
-    exchanges: tuple[RecordedExchange, ...]
-    unanswered: int
-    is_complete: bool
+    target: str  # endpoint of the server
+    recorded_at: str  # ISO 8601, UTC
+    exchanges: tuple[RecordedExchange, ...]  # in the order of the requests
+    unanswered: int  # requests without a recorded reply
+    is_complete: bool  # ended in good order; otherwise the last message may be missing
 
 
 class CassetteWriter:
-    """Writes messages as they pass; a context manager. Any thread may write.
+    """Writes messages as they pass to a new file; a context manager. Any thread may write.
 
-    Parameters
-    ----------
-    path : Path
-        A new file.
-    target : str
-        Endpoint of the server.
-
-    Attributes
-    ----------
-    messages : int
-        Messages written so far.
-
-    Raises
-    ------
-    CassetteError
-        The file exists, or cannot be written.
+    `messages` counts those written so far. `CassetteError` if the file exists, or cannot be
+    written.
     """
 
     def __init__(self, path: Path, *, target: str) -> None:
@@ -197,29 +169,10 @@ class CassetteWriter:
 class Recorder:
     """A proxy between clients and a server that records all messages; a context manager.
 
-    Parameters
-    ----------
-    target : str
-        ``tcp://host:port`` or ``ipc://path`` of the server.
-    path : path
-        A new file. It will hold all couplings and results; its session tokens expire.
-    listen : str
-        Where clients connect, without keys; by default a free port of the loopback interface.
-    keys : ClientKeys, optional
-        For a server that asks for keys. To the server the recorder is the client, so everybody
-        who connects through it acts as that user.
-
-    Attributes
-    ----------
-    endpoint : str
-        Where it listens, once entered.
-
-    Raises
-    ------
-    CassetteError
-        The file exists, or cannot be written.
-    TargetError, BindError
-        As of `MessageProxy`.
+    Clients connect without keys. To the server the recorder is the client, with `keys` if it
+    asks for them, so everybody who connects through it acts as that user. The file is new and
+    will hold all couplings and results; its session tokens expire. Other parameters, attributes
+    and errors as of `MessageProxy` and `CassetteWriter`.
     """
 
     def __init__(
@@ -303,10 +256,7 @@ class _RecordedSession:
 def read_cassette(path: str | os.PathLike[str]) -> Cassette:
     """Read a cassette.
 
-    Raises
-    ------
-    CassetteError
-        The file is missing, too large or no cassette; the error names the damaged message.
+    `CassetteError` if the file is missing, too large or no cassette; it names the damaged message.
     """
     file, session = Path(path), _RecordedSession()
     data = _read(file)

@@ -41,10 +41,6 @@ class Replayer:
 
     A request that was recorded several times gets its replies in their order, and then the last
     one again and again: a job is running first, then done.
-
-    Parameters
-    ----------
-    cassette : Cassette
     """
 
     def __init__(self, cassette: Cassette) -> None:
@@ -90,23 +86,8 @@ class Replayer:
 class ReplayServer:
     """Serves a cassette at an endpoint, from a thread of its own; a context manager.
 
-    Parameters
-    ----------
-    cassette : Cassette
-    listen : str
-        ``tcp://host:port``, port 0 for a free one, or ``ipc://path``.
-    insecure : bool
-        Allow an address that other machines can reach.
-
-    Attributes
-    ----------
-    endpoint : str
-        Where it listens, once entered.
-
-    Raises
-    ------
-    BindError
-        The endpoint cannot be bound, or is reachable from other machines without `insecure`.
+    It listens at `endpoint`, once entered. `BindError` if that cannot be bound, or is reachable
+    from other machines without `insecure`.
     """
 
     def __init__(

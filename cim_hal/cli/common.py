@@ -120,13 +120,7 @@ def check_folder(option: str, path: Path | None) -> None:
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[IO[bytes]]:
-    """Open a file for writing that appears complete, or not at all.
-
-    Raises
-    ------
-    click.FileError
-        It cannot be written.
-    """
+    """Open a file for writing that appears complete, or not at all (`click.FileError`)."""
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         with temporary.open("xb") as file:
@@ -139,13 +133,7 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
 
 
 def read_toml(path: Path, option: str | None = None) -> dict[str, Any]:
-    """Read a TOML file.
-
-    Raises
-    ------
-    click.BadParameter
-        It cannot be read, or is no TOML.
-    """
+    """Read a TOML file; `click.BadParameter` if it cannot be read, or is no TOML."""
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:

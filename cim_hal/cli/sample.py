@@ -321,12 +321,8 @@ def read_run_settings(path: Path) -> RunSettings:
     """Read a TOML file with a table ``[schedule]``, a table ``[settings]``, or both.
 
     The schedule may have ``pump``, a list of knots, and ``round_trips``. Settings are numbers by
-    name; a name with a dot may be quoted, or not. Other tables are not looked at.
-
-    Raises
-    ------
-    click.BadParameter
-        The file cannot be read, or holds something else in these tables.
+    name; a name with a dot may be quoted, or not. Other tables are not looked at. Anything else
+    in these tables is a `click.BadParameter`.
     """
     tables = read_toml(path, "--settings")
     schedule = _table(path, tables, "schedule")

@@ -24,13 +24,7 @@ MAX_LINES = 600
 
 
 def picture(samples: SampleSet, model: IsingModel, *, title: str) -> Figure:
-    """Return the picture of a job; of its last readout only, where it has no trace.
-
-    Parameters
-    ----------
-    samples : SampleSet
-        Of `model`; its trace, where it has one, is of the first runs of the same job.
-    """
+    """Return the picture of a job; of its last readout only, where it has no trace."""
     # No pyplot: it would keep the figure, and choose a window.
     from matplotlib.figure import Figure
 

@@ -67,13 +67,7 @@ def _filled(name: str) -> dict[str, str]:
 
 
 def _names(name: str) -> dict[str, str]:
-    """Return the name of the machine, of its package and of its class.
-
-    Raises
-    ------
-    TargetError
-        The name is not usable as such.
-    """
+    """Return the name of the machine, of its package and of its class, or raise `TargetError`."""
     package = name.replace("-", "_")
     if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name) or keyword.iskeyword(package):
         raise TargetError(

@@ -298,12 +298,8 @@ def _stop_after_stdin(router: Router) -> None:
 def read_limits(path: Path | None, assignments: Iterable[str], **defaults: float) -> Limits:
     """Return the limits of a file and of assignments such as ``lease_s=60``.
 
-    Limits that neither names have the values of `defaults`, or else those of the protocol.
-
-    Raises
-    ------
-    click.BadParameter
-        The file cannot be read; there is no limit of that name, or it cannot have that value.
+    Limits that neither names have the values of `defaults`, or else those of the protocol. Unknown
+    names and wrong values are a `click.BadParameter`.
     """
     fields = defaults | ({} if path is None else read_toml(path))
     source = f"{path}: " if path else ""
@@ -349,13 +345,7 @@ def chosen_driver(
     memory_mib: int | None,
     **options: Any,
 ) -> Driver:
-    """Return the driver of a target, by default in a process of its own.
-
-    Raises
-    ------
-    TargetError
-        The fault script is wrong, or a driver for this process does not exist.
-    """
+    """Return the driver of a target, by default in a process of its own."""
     script = faults_path and FaultScript.read(faults_path)
     if script:
         warning = f"faults are injected: {script.summary} (from {faults_path})"
@@ -372,13 +362,8 @@ class PageOptions:
     """Which pages to serve, and at which addresses.
 
     The router has to make a snapshot every `snapshot_every_s`; never if nothing is to be shown.
-
-    Raises
-    ------
-    BindError
-        An address is malformed, or open to other machines without `public`.
-    TargetError
-        The extra ``metrics`` is missing.
+    `BindError` if an address is malformed, or open to other machines without `public`;
+    `TargetError` if the extra ``metrics`` is missing.
     """
 
     def __init__(self, *, web: str | None, metrics: str | None, public: bool) -> None:

@@ -43,10 +43,7 @@ def keys_for(
 ) -> ClientKeys | None:
     """Return the keys for a server; None, for no encryption, where none is given or known.
 
-    Raises
-    ------
-    KeyFileError
-        A file is missing or malformed, or only the key of the client is known.
+    `KeyFileError` if a file is missing or malformed, or only the key of the client is known.
     """
     servers = known_servers()
     if key is None and server_key is None and endpoint not in servers:
@@ -61,13 +58,7 @@ def keys_for(
 
 
 def known_servers() -> dict[str, str]:
-    """Return the public keys of the servers this user trusts, by endpoint.
-
-    Raises
-    ------
-    KeyFileError
-        The file is there and malformed.
-    """
+    """Return the public keys of the servers this user trusts, by endpoint."""
     path = _known_servers_file()
     if not path.exists():
         return {}
@@ -78,13 +69,7 @@ def known_servers() -> dict[str, str]:
 
 
 def trust(endpoint: str, server_key: str | os.PathLike[str]) -> Path:
-    """Remember the public key of a server, in place of another one; return the file.
-
-    Raises
-    ------
-    KeyFileError
-        It is no public key, or the file cannot be read or written.
-    """
+    """Remember the public key of a server, in place of another one; return the file."""
     servers = known_servers() | {endpoint: read_public(server_key)}
     path = _known_servers_file()
     lines = ["[servers]", *(f"{json.dumps(at)} = {json.dumps(key)}" for at, key in servers.items())]

@@ -79,10 +79,7 @@ def observing(interrupt: Interrupt | None) -> Iterator[None]:
 def wait(event: threading.Event, timeout_s: float) -> None:
     """Wait for an event, no longer than `timeout_s`; an interrupt sets it.
 
-    Raises
-    ------
-    CallCancelledError
-        The call of this thread was cancelled.
+    `CallCancelledError` if the call of this thread was cancelled.
     """
     interrupt = current()
     with nullcontext() if interrupt is None else interrupt.waking(event.set):

@@ -126,20 +126,7 @@ class ConnectionKeywords(TypedDict, total=False):
 class ConnectionOptions:
     """A target and how to reach it. It pickles if the target is a string.
 
-    Attributes
-    ----------
-    target : str, Driver or Transport
-    timeout_s : float
-    key, server_key : path, optional
-        The files are read when the connection is opened, which may be in another process.
-    retries : Retries
-    epoch : int
-        Of a standing lock to work under; 0 for none.
-
-    Raises
-    ------
-    ModelError
-        `timeout_s` is not positive.
+    Key files are read when the connection is opened, which may be in another process.
     """
 
     target: str | Driver | Transport
@@ -147,7 +134,7 @@ class ConnectionOptions:
     key: str | os.PathLike[str] | None = None
     server_key: str | os.PathLike[str] | None = None
     retries: Retries = field(default_factory=Retries)
-    epoch: int = 0
+    epoch: int = 0  # of a standing lock to work under; 0 for none
 
     def __post_init__(self) -> None:
         if not self.timeout_s > 0:
@@ -175,13 +162,7 @@ class ConnectionOptions:
 
 
 def epoch_from_environment() -> int:
-    """Return the epoch of a standing lock from ``CIM_HAL_EPOCH``; 0 if there is none.
-
-    Raises
-    ------
-    ModelError
-        The variable holds something else.
-    """
+    """Return the epoch of a standing lock from ``CIM_HAL_EPOCH``; 0 if there is none."""
     text = os.environ.get(EPOCH_VARIABLE) or "0"
     if not (text.isascii() and text.isdigit()):
         raise ModelError(f"{EPOCH_VARIABLE} = {text!r}", hint="cim-hal lock prints the epoch")
@@ -225,10 +206,7 @@ def new_key() -> str:
 def coupling_ref(digest: str, *, bits: int | None, gauge_seed: int | None) -> CouplingRef:
     """Return the reference to couplings lowered in one way.
 
-    Raises
-    ------
-    ModelError
-        A value is no integer, or negative.
+    `ModelError` if a value is no integer, or negative.
     """
     return checked(
         CouplingRef,
@@ -241,10 +219,7 @@ def coupling_ref(digest: str, *, bits: int | None, gauge_seed: int | None) -> Co
 def sample_request(digest: str, schedule: PumpSchedule | None, options: SampleOptions) -> Sample:
     """Return a submission; a key and a seed are drawn where the options have none.
 
-    Raises
-    ------
-    ModelError
-        A value is malformed for any machine.
+    `ModelError` if a value is malformed for any machine.
     """
     trace, seed, settings = options.trace, options.seed, options.settings or {}
     return checked(

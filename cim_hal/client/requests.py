@@ -38,24 +38,13 @@ BYE_S = 1.0
 
 
 class Times(TypedDict, total=False):
-    """How long a request may take.
+    """How long a request may take."""
 
-    Attributes
-    ----------
-    poll_s : float
-        How long the server holds back its answer, as it was asked to.
-    work_s : float
-        How long it may work on the answer, as long as it answers to a ping meanwhile.
-    deadline : float
-        When to give up, on the clock; the time of an answer ends it too.
-    to_end : bool
-        Whether a call that is cancelled goes on until it is known what the server has done
-        with the request, up to the same deadline.
-    """
-
-    poll_s: float
-    work_s: float
-    deadline: float
+    poll_s: float  # how long the server holds back its answer, as it was asked to
+    work_s: float  # how long it may work, as long as it answers to a ping meanwhile
+    deadline: float  # when to give up, on the clock
+    # Whether a call that is cancelled goes on, up to the deadline, until it is known what the
+    # server has done with the request.
     to_end: bool
 
 
@@ -65,13 +54,6 @@ class RequestClient:
     If the server has forgotten the session, or was restarted, a new session is opened. A request
     is sent again, with the same id, after an error that is `retryable`, up to its deadline. The
     server may take `timeout_s` for an answer, on a `clock` that only grows.
-
-    Attributes
-    ----------
-    epoch : int
-        That of the lock this session holds, or thinks it holds; its messages carry it.
-    welcome : Welcome, optional
-        What the server said to the latest hello.
     """
 
     def __init__(
@@ -84,8 +66,8 @@ class RequestClient:
         self.timeout_s = timeout_s
         self.clock = clock
         self.retries = retries
-        self.epoch = 0
-        self.welcome: Welcome | None = None
+        self.epoch = 0  # of the lock this session holds, or thinks it holds; messages carry it
+        self.welcome: Welcome | None = None  # the answer to the latest hello
 
     def deadline(self, timeout_s: float | None) -> float:
         """Return when a call that begins now must end; infinity where `timeout_s` is None."""

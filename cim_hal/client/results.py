@@ -41,10 +41,7 @@ def fetch_rows(
 ) -> Steps[ResultRows]:
     """Fetch rows `first` up to `ready` of a job, or all of one that is done where that is None.
 
-    Raises
-    ------
-    RemoteProtocolError
-        What the server sends are no such rows.
+    `RemoteProtocolError` if what the server sends are no such rows.
     """
     parts: list[tuple[NDArray[np.generic], ...]] = []
     n_spins = 0
@@ -61,10 +58,7 @@ def fetch_rows(
 def fetch_trace(client: RequestClient, job: str, n_spins: int, deadline: float) -> Steps[Trace]:
     """Fetch the trace of a job whose model has `n_spins` spins.
 
-    Raises
-    ------
-    RemoteProtocolError
-        What the server sends is no such trace.
+    `RemoteProtocolError` if what the server sends is no such trace.
     """
     fetch = FetchTrace(job=job)
     batch, buffers = yield from client.ask_packet(fetch, TraceBatch, deadline=deadline)
@@ -97,10 +91,7 @@ def _n_rows(batch: ResultBatch, buffers: tuple[NDArray[np.generic], ...], *, n_s
 def samples_of(rows: ResultRows, model: IsingModel, trace: Trace | None = None) -> SampleSet:
     """Return the samples of a model, ranked by energy.
 
-    Raises
-    ------
-    RemoteProtocolError
-        The rows are not those of the model.
+    `RemoteProtocolError` if the rows are not those of the model.
     """
     columns: Any = zip(*rows.parts, strict=True)
     packed, *amplitudes = (np.concatenate(column) for column in columns)

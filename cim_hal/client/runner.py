@@ -86,15 +86,7 @@ class Runner:
 
     @property
     def transport(self) -> Transport:
-        """The transport.
-
-        Raises
-        ------
-        LocalProtocolError
-            The process was forked since.
-        ClosedError
-            It is closed.
-        """
+        """The transport; an error where it is closed, or the process was forked since."""
         self.check_process()  # before any lock: a child may have inherited it locked
         with self._opening:
             if self._is_closed:

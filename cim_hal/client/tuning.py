@@ -38,14 +38,7 @@ MAX_SEED = 2**63
 
 @dataclass(frozen=True)
 class Candidate:
-    """A schedule and settings.
-
-    Attributes
-    ----------
-    schedule : PumpSchedule
-    settings : mapping of str to float
-        Only what differs from the machine's defaults.
-    """
+    """A schedule, and the settings that differ from the machine's defaults."""
 
     schedule: PumpSchedule
     settings: Mapping[str, float] = field(default_factory=dict)
@@ -53,16 +46,7 @@ class Candidate:
 
 @dataclass(frozen=True, eq=False)
 class Trial:
-    """One job of the search.
-
-    Attributes
-    ----------
-    number : int
-        From 0, which are the defaults of the machine.
-    candidate : Candidate
-    unit_energies : float64 array, shape (UNITS,)
-        Lowest energy in each unit of work.
-    """
+    """One job of the search; number 0 has the defaults of the machine."""
 
     number: int
     candidate: Candidate
@@ -81,13 +65,7 @@ class Trial:
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """Two candidates, measured again with the same fresh seeds.
-
-    Attributes
-    ----------
-    tuned, default : float64 array, shape (units,)
-        Lowest energy in each unit of work.
-    """
+    """Two candidates, measured again with the same fresh seeds: lowest energies of each unit."""
 
     tuned: NDArray[np.float64]
     default: NDArray[np.float64]

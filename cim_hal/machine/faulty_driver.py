@@ -163,9 +163,9 @@ class FaultScript(Record):
         """
         file = Path(path)
         try:
-            return cls.model_validate(
-                read_toml(file, "the fault script", TargetError, max_bytes=MAX_FILE_BYTES)
-            )
+            what = "the fault script"
+            table = read_toml(file, what, TargetError, title=what, max_bytes=MAX_FILE_BYTES)
+            return cls.model_validate(table)
         except ValidationError as error:
             raise _explained(file, error) from None
 

@@ -47,27 +47,10 @@ def _new_token() -> str:
 class ServerCore:
     """One machine, its sessions, couplings and jobs.
 
-    Parameters
-    ----------
-    capabilities : Capabilities
-        What the driver described.
-    limits : Limits
-    keys : IdempotencyRules
-        How long idempotency keys are remembered.
-    new_token : callable
-        Makes ids: 32 hexadecimal digits, never the same twice.
-    software : str
-        Name and version of the server, for those who watch it.
-    first_epoch : int
-        The first number for a lock or an emergency stop. It must be larger than all that this
-        server ever gave, in earlier lives too: milliseconds since 1970 are.
-
-    Attributes
-    ----------
-    instruments : InstrumentHandlers
-        Takes what the driver says of itself, and says whether it may run.
-    counters : Counters
-        What was counted; whoever moves the packets counts there too.
+    `new_token` makes ids: 32 hexadecimal digits, never the same twice. `software` is the name and
+    version of the server, for those who watch it. `first_epoch` is the first number for a lock or
+    an emergency stop: larger than all that this server ever gave, in earlier lives too, as
+    milliseconds since 1970 are.
     """
 
     def __init__(
@@ -269,13 +252,7 @@ class ServerCore:
 
 
 def registered(*groups: Handlers) -> Handlers:
-    """Return the handlers of all groups.
-
-    Raises
-    ------
-    ValueError
-        Two groups have a handler for the same message, or a request has none.
-    """
+    """Return the handlers of all groups; `ValueError` unless every request has exactly one."""
     handlers = {kind: handler for group in groups for kind, handler in group.items()}
     if len(handlers) < sum(map(len, groups)):
         raise ValueError("a message has two handlers")

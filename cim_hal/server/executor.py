@@ -92,11 +92,6 @@ class Executor:
     one thread, one call at a time; only `Driver.safe` may be called from another, in an
     emergency. The driver is closed exactly once. `announce` is called from any thread when there is
     an outcome or an update; the journal is called from both threads.
-
-    Raises
-    ------
-    CimError
-        The driver does not describe itself.
     """
 
     def __init__(

@@ -81,13 +81,7 @@ def audit(what: str, user: User | None = None, /, **facts: Detail) -> None:
 
 
 def keep_audit_in(path: Path) -> None:
-    """Append the events of the audit log to a file, as JSON, whatever the level of the log.
-
-    Raises
-    ------
-    OSError
-        The file cannot be written.
-    """
+    """Append the events of the audit log to a file, as JSON, whatever the level of the log."""
     handler = logging.FileHandler(path, encoding="utf-8")
     handler.setFormatter(JsonFormatter())
     log = logging.getLogger(AUDIT)

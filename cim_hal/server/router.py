@@ -289,13 +289,7 @@ def _revoked() -> PermissionDeniedError:
 
 
 def bind(server: zmq.Socket[bytes], endpoint: str) -> str:
-    """Bind a ROUTER with the options of a server; return the endpoint it then has.
-
-    Raises
-    ------
-    BindError
-        The endpoint cannot be listened on.
-    """
+    """Bind a ROUTER with the options of a server; return the endpoint it then has."""
     for option, value in OPTIONS.items():
         server.setsockopt(option, value)
     try:

@@ -59,11 +59,6 @@ class Service:
 
     It closes the driver and the journal. `announce` is called from another thread when `settle` has
     something to do; the other parameters are those of `Router`.
-
-    Raises
-    ------
-    CimError
-        The driver does not describe itself, or the journal is damaged or of another machine.
     """
 
     def __init__(

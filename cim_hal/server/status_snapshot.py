@@ -15,28 +15,13 @@ __all__ = ["StatusSnapshot"]
 
 @dataclass(frozen=True)
 class StatusSnapshot:
-    """The last reports of a server.
-
-    Attributes
-    ----------
-    target : str
-        The server.
-    status : StatusReport or None
-        None until the server has reported something.
-    metrics : MetricsReport or None
-    past : tuple of Telemetry
-        Earlier telemetry, the oldest first; in the first snapshot of a connection only.
-    trouble : str
-        Why there is nothing newer; empty if all is well.
-    taken_at : float
-        When it was made, by the monotonic clock of this process.
-    """
+    """The last reports of a server; None until it has reported something."""
 
     target: str
     status: StatusReport | None = None
     metrics: MetricsReport | None = None
-    past: tuple[Telemetry, ...] = ()
-    trouble: str = ""
+    past: tuple[Telemetry, ...] = ()  # earlier; in the first snapshot of a connection only
+    trouble: str = ""  # why there is nothing newer; empty if all is well
     taken_at: float = field(default_factory=time.monotonic)
 
     def after(self, before: StatusSnapshot | None) -> StatusSnapshot:

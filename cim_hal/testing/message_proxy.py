@@ -36,29 +36,13 @@ TO_SERVER, TO_CLIENT = "to_server", "to_client"
 class MessageFaults:
     """Probabilities of faults of a message; they are independent.
 
-    Attributes
-    ----------
-    drop : float
-        The message is lost.
-    duplicate : float
-        It arrives twice; either copy may be delayed or reordered.
-    delay : float
-        It arrives `late_s` later, and later messages of its peer wait behind it.
-    reorder : float
-        It arrives `late_s` later, and later messages overtake it.
-    late_s : float
-        Seconds.
-
-    Raises
-    ------
-    ModelError
-        A probability outside 0 to 1, or a negative time.
+    A probability outside 0 to 1, or a negative time, is a `ModelError`.
     """
 
     drop: float = 0.0
-    duplicate: float = 0.0
-    delay: float = 0.0
-    reorder: float = 0.0
+    duplicate: float = 0.0  # either copy may be delayed or reordered
+    delay: float = 0.0  # it arrives `late_s` later, and later ones of its peer wait behind it
+    reorder: float = 0.0  # it arrives `late_s` later, and later ones overtake it
     late_s: float = 0.05
 
     def __post_init__(self) -> None:
@@ -76,15 +60,7 @@ class DeliveredCopy(NamedTuple):
 
 
 class FaultSampler:
-    """Draws the faults of one message after another.
-
-    Parameters
-    ----------
-    faults : MessageFaults
-    seed : sequence of int
-    counts : Counter
-        Counts what was drawn.
-    """
+    """Draws the faults of one message after another, and counts them."""
 
     def __init__(self, faults: MessageFaults, seed: list[int], counts: Counter[str]) -> None:
         self._faults = faults

@@ -52,20 +52,11 @@ class ConnectionCut(Exception):  # noqa: N818  an event on its way to the proxy,
 
 @dataclass(frozen=True)
 class Segment:
-    """Bytes that one read of a socket returned.
-
-    Attributes
-    ----------
-    data : bytes
-    at : float
-        When they arrived, by the clock of the event loop.
-    number : int
-        1, 2, 3, ... over all connections of the proxy, in this direction.
-    """
+    """Bytes that one read of a socket returned."""
 
     data: bytes
-    at: float
-    number: int
+    at: float  # when they arrived, by the clock of the event loop
+    number: int  # 1, 2, 3, ... over all connections of the proxy, in this direction
 
 
 Forward: TypeAlias = "Callable[[Segment], Awaitable[None]]"
@@ -73,28 +64,18 @@ Forward: TypeAlias = "Callable[[Segment], Awaitable[None]]"
 
 @dataclass(eq=False)
 class Link:
-    """One direction of one connection.
+    """One direction of one connection."""
 
-    Attributes
-    ----------
-    rng : numpy Generator
-        Seeded by the seed of the proxy, the number of the connection and the direction.
-    n_bytes : int
-        Bytes that `LimitData` has passed.
-    """
-
+    # Seeded by the seed of the proxy, the number of the connection and the direction.
     rng: np.random.Generator
-    n_bytes: int = 0
+    n_bytes: int = 0  # that `LimitData` has passed
 
 
 @dataclass(frozen=True, kw_only=True)
 class Toxic(ABC):
     """One fault of a connection, in one direction.
 
-    Raises
-    ------
-    ModelError
-        A number is below its least value: `least` of its metadata, or 0.
+    `ModelError` if a number is below its least value: `least` of its metadata, or 0.
     """
 
     def __post_init__(self) -> None:
@@ -106,13 +87,7 @@ class Toxic(ABC):
 
     @abstractmethod
     async def send(self, segment: Segment, link: Link, forward: Forward) -> None:
-        """Forward a segment, changed, late, or not at all.
-
-        Raises
-        ------
-        ConnectionCut
-            The connection ends here.
-        """
+        """Forward a segment, changed, late, or not at all; `ConnectionCut` ends the connection."""
 
     async def close(self, link: Link) -> None:  # noqa: B027  an optional method
         """Wait, if need be, before the end of the stream is passed on."""

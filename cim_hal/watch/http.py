@@ -53,15 +53,7 @@ class Page:
 def parse_address(text: str, *, public: bool = False) -> tuple[str, int]:
     """Return host and port of ``host:port``.
 
-    Parameters
-    ----------
-    public : bool
-        Allow an address that other machines reach.
-
-    Raises
-    ------
-    BindError
-        It is malformed, or other machines reach it and `public` is false.
+    `BindError` if it is malformed, or if other machines reach it and it is not to be `public`.
     """
     parts = urlsplit(f"//{text}")
     try:
@@ -83,22 +75,8 @@ def parse_address(text: str, *, public: bool = False) -> tuple[str, int]:
 class PageServer:
     """Answers ``GET`` with the page that a function returns for a path; a context manager.
 
-    Parameters
-    ----------
-    address : tuple
-        Host and port; port 0 for a free one.
-    pages : mapping of str to callable
-        Functions that return the page, by path; called in threads of this server.
-
-    Attributes
-    ----------
-    url : str
-        Address of the pages.
-
-    Raises
-    ------
-    BindError
-        The address cannot be bound.
+    The address is host and port, 0 for a free one; `url` is that of the pages. `pages` are called
+    in threads of this server. `BindError` if the address cannot be bound.
     """
 
     def __init__(self, address: tuple[str, int], pages: Mapping[str, Callable[[], Page]]) -> None:

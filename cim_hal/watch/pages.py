@@ -33,13 +33,7 @@ EARLY = Page("nothing is known yet\n", status=HTTPStatus.SERVICE_UNAVAILABLE)
 
 
 class StatusPage:
-    """The status page and its data, which is made once for each snapshot and not for each reader.
-
-    Attributes
-    ----------
-    pages : mapping of str to callable
-        For a `PageServer`.
-    """
+    """The status page and its data, made once for each snapshot and not for each reader."""
 
     def __init__(self) -> None:
         self._page = _page()
@@ -91,13 +85,7 @@ def _hash(text: str) -> str:
 
 
 def require_prometheus() -> None:
-    """Check that the extra is installed.
-
-    Raises
-    ------
-    TargetError
-        It is not installed.
-    """
+    """Raise `TargetError` unless the extra is installed."""
     if find_spec("prometheus_client") is None:
         raise TargetError(
             "metrics for Prometheus need another package",

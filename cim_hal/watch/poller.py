@@ -36,12 +36,8 @@ def server_snapshots(
 ) -> Generator[StatusSnapshot]:
     """Yield what a server reports, or why it reports nothing; reconnects by itself.
 
-    It asks as one of the server's clients; the parameters are those of `open_device`.
-
-    Raises
-    ------
-    AuthenticationError, KeyFileError, TargetError
-        The server can never be asked.
+    It asks as one of the server's clients; parameters as of `open_device`. An error that says the
+    server can never be asked is raised: `AuthenticationError`, `KeyFileError`, `TargetError`.
     """
     session: Session | None = None
     try:
@@ -98,22 +94,7 @@ def _past(session: Session, status: StatusReport) -> tuple[Telemetry, ...]:
 class Poller:
     """Reads a source every `every_s` seconds; a context manager that closes it.
 
-    Parameters
-    ----------
-    source : generator of StatusSnapshot
-    every_s : float
-    on_snapshot : callable
-        Receives each snapshot and the history, in the thread of the poller.
-
-    Attributes
-    ----------
-    latest : StatusSnapshot or None
-        The newest snapshot; None before the first poll.
-    history : History
-    n_polls : int
-        Number of polls so far; each may have brought something new.
-    failure : CimError or None
-        Why polling has ended; the last snapshot then says so too.
+    `on_snapshot` receives each snapshot and the history, in the thread of the poller.
     """
 
     def __init__(
@@ -129,8 +110,8 @@ class Poller:
         self._ended = threading.Event()
         self.latest: StatusSnapshot | None = None
         self.history = History()
-        self.n_polls = 0
-        self.failure: CimError | None = None
+        self.n_polls = 0  # each may have brought something new
+        self.failure: CimError | None = None  # why polling has ended; the last snapshot says so
         self._thread = threading.Thread(target=self._loop, name="cim-hal poller", daemon=True)
 
     def __enter__(self) -> Self:

@@ -218,7 +218,7 @@ class Dynamics(ABC):
         """
         kind: Any = type(constants)
         scalar = self.dtype.type
-        return kind(*(value if isinstance(value, bool) else scalar(value) for value in constants))
+        return kind(*[value if isinstance(value, bool) else scalar(value) for value in constants])
 
     def settings(self) -> tuple[Setting, ...]:
         """Return the options that a job may change, with their values as defaults."""

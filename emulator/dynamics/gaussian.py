@@ -104,30 +104,11 @@ def evolved_excess(excess: float, depletion: float, c: MoveConstants) -> float:
     return (below * excess + change) / (below + above * (c.information * excess - v))
 
 
-class GaussianArrays(NamedTuple):
-    """Arrays of the kernels.
-
-    Attributes
-    ----------
-    mean, variance, noise, codes, product : array, shape (n, runs)
-        n is even. The noise of a step serves the record and the mean.
-    field, field_amplitude : array, shape (n,) and (runs,)
-        Of the dtype of the product; the drive takes that of the state, as in `round_trip`.
-    """
-
-    mean: NDArray[Any]
-    variance: NDArray[Any]
-    noise: NDArray[Any]
-    codes: NDArray[Any]
-    product: NDArray[Any]
-    field: NDArray[Any]
-    field_amplitude: NDArray[Any]
-
-
 @kernel
-def measure_pulses(arrays: GaussianArrays, draw: Draw, c: MeasureConstants) -> None:
-    """Draw the noise of a step and write its records, as ADC codes."""
-    mean, noise, codes = arrays.mean, arrays.noise, arrays.codes
+def measure_pulses(
+    mean: NDArray[Any], noise: NDArray[Any], codes: NDArray[Any], draw: Draw, c: MeasureConstants
+) -> None:
+    """Draw the noise of a step and write its records, as ADC codes; shapes (n, runs), n even."""
     for pair in range(len(mean) // 2):
         fill_normal_pair(draw, pair, noise[2 * pair], noise[2 * pair + 1])
         for i in range(2 * pair, 2 * pair + 2):
@@ -138,14 +119,27 @@ def measure_pulses(arrays: GaussianArrays, draw: Draw, c: MeasureConstants) -> N
 
 
 @kernel
-def move_pulses(arrays: GaussianArrays, injection_scale: Any, c: MoveConstants) -> None:
-    """Move every pulse by a step, given its record."""
-    drive = np.empty(arrays.mean.shape[1], arrays.mean.dtype)
-    for i in range(len(arrays.product)):
-        means, variances, normals = arrays.mean[i], arrays.variance[i], arrays.noise[i]
-        products, h = arrays.product[i], arrays.field[i]
+def move_pulses(
+    mean: NDArray[Any],
+    variance: NDArray[Any],
+    noise: NDArray[Any],
+    product: NDArray[Any],
+    field: NDArray[Any],
+    field_amplitude: NDArray[Any],
+    injection_scale: Any,
+    c: MoveConstants,
+) -> None:
+    """Move every pulse by a step, given its record; shapes (n, runs).
+
+    `field` (n,) and `field_amplitude` (runs,) are of the dtype of `product`; the drive takes that
+    of the state, as in `round_trip`. A named tuple of these arrays would cost 4 us a call.
+    """
+    drive = np.empty(mean.shape[1], mean.dtype)
+    for i in range(len(product)):
+        means, variances, normals = mean[i], variance[i], noise[i]
+        products, h = product[i], field[i]
         for r in range(len(products)):
-            volts = (products[r] + h * arrays.field_amplitude[r]) * injection_scale
+            volts = (products[r] + h * field_amplitude[r]) * injection_scale
             drive[r] = to_code(volts, c.dac_top, c.dac_rounds)
         # four arrays: it vectorizes
         for r in range(len(means)):
@@ -172,19 +166,16 @@ class GaussianPulses(Block):
     ) -> None:
         dtype, coupling = dynamics.dtype, inputs.coupling
         shape = (inputs.n_spins + inputs.n_spins % 2, n_runs)
-        self._arrays = arrays = GaussianArrays(
-            mean=np.zeros(shape, dtype),
-            variance=np.full(shape, 0.5, dtype),
-            noise=np.zeros(shape, dtype),
-            codes=np.zeros(shape, coupling.operand.code_dtype),
-            product=np.zeros(shape, coupling.dtype),
-            field=np.zeros(shape[0], coupling.dtype),
-            field_amplitude=np.zeros(n_runs, coupling.dtype),
-        )
-        self.mean, self.variance, self.codes = arrays.mean, arrays.variance, arrays.codes
-        arrays.field[: inputs.n_spins] = coupling.field
+        self.mean = np.zeros(shape, dtype)
+        self.variance = np.full(shape, 0.5, dtype)
+        self.codes = np.zeros(shape, coupling.operand.code_dtype)
+        self._noise = np.zeros(shape, dtype)
+        self._product = np.zeros(shape, coupling.dtype)
+        self._field = np.zeros(shape[0], coupling.dtype)
+        self._field[: inputs.n_spins] = coupling.field
+        self._field_amplitude = np.zeros(n_runs, coupling.dtype)
         if dynamics.field_amplitude is not None:
-            arrays.field_amplitude[:] = dynamics.field_amplitude * dynamics.adc.scale
+            self._field_amplitude += dynamics.field_amplitude * dynamics.adc.scale
         self._follows_records = dynamics.field_amplitude is None and bool(coupling.field.any())
         self._injection_scale = coupling.dtype.type(dynamics.injection_scale(coupling.unit))
         self._inputs, self._dynamics = inputs, dynamics
@@ -192,13 +183,23 @@ class GaussianPulses(Block):
 
     def advance(self, pump: float) -> None:
         """Make one step: measure, multiply, move."""
-        arrays, dynamics, n_spins = self._arrays, self._dynamics, self._inputs.n_spins
+        dynamics, n_spins = self._dynamics, self._inputs.n_spins
         strength = dynamics.strength(self._draw.round_trip / self._inputs.round_trips)
-        measure_pulses(arrays, self._draw, dynamics.measure_constants(strength))
-        self._inputs.coupling.multiply(self.codes[:n_spins], arrays.product[:n_spins])
+        measured = dynamics.measure_constants(strength)
+        measure_pulses(self.mean, self._noise, self.codes, self._draw, measured)
+        self._inputs.coupling.multiply(self.codes[:n_spins], self._product[:n_spins])
         if self._follows_records:
-            np.abs(self.codes[:n_spins]).mean(axis=0, out=arrays.field_amplitude)
-        move_pulses(arrays, self._injection_scale, dynamics.move_constants(pump, strength))
+            np.abs(self.codes[:n_spins]).mean(axis=0, out=self._field_amplitude)
+        move_pulses(
+            self.mean,
+            self.variance,
+            self._noise,
+            self._product,
+            self._field,
+            self._field_amplitude,
+            self._injection_scale,
+            dynamics.move_constants(pump, strength),
+        )
         self._draw = self._draw.after(1)
 
     def amplitudes(self) -> NDArray[Any]:

@@ -55,6 +55,11 @@ def test_an_import_of_cim_hal_imports_the_names_when_they_are_used():
     assert _imported_by(code).split() == ["[]", "False", "True"]
 
 
+def test_a_client_does_without_the_core_of_the_server():
+    code = "import sys, cim_hal.client.session; print('cim_hal.protocol.core' in sys.modules)"
+    assert _imported_by(code) == "False"
+
+
 def test_a_job_of_dense_couplings_does_without_sparse_matrices():
     code = (
         "import sys; sys.path.insert(0, 'tests/support'); import cim_hal.cli.serve; "

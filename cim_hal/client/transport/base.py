@@ -35,10 +35,7 @@ class ReplyStream(Protocol):
     def next(self, *, timeout_s: float) -> Packet:
         """Wait for the next packet; of events that wait, older ones may be left out.
 
-        Raises
-        ------
-        TransportError
-            None came within `timeout_s`, or nobody is there.
+        `TransportError` if none came within `timeout_s`, or nobody is there.
         """
         ...
 
@@ -105,14 +102,9 @@ class Line(ReplyStream, Protocol):
 
 
 class LineTransport(ABC):
-    """A `Transport` that gives each caller a line of its own.
+    """A `Transport` that gives each caller a line of its own."""
 
-    Attributes
-    ----------
-    is_interruptible : bool
-        Whether `cim_hal.client.interrupts` end its waits, as asyncio needs it.
-    """
-
+    # Whether `cim_hal.client.interrupts` end its waits, as asyncio needs it.
     is_interruptible = False
 
     @abstractmethod
@@ -174,14 +166,8 @@ class Mailbox:
     def take(self, timeout_s: float) -> Packet | None:
         """Return the next packet; None after `timeout_s` or `wake`.
 
-        An event is left out if something newer is there.
-
-        Raises
-        ------
-        CimError
-            It was put in.
-        CallCancelledError
-            The call of this thread was cancelled.
+        An error that was put in is raised. An event is left out if something newer is there.
+        `CallCancelledError` if the call of this thread was cancelled.
         """
         interrupt = current()
         with nullcontext() if interrupt is None else interrupt.waking(self.wake):

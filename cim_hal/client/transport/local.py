@@ -35,14 +35,7 @@ PEER = b"local"
 
 
 class LocalTransport(LineTransport):
-    """Calls a driver in this process; any thread may use it.
-
-    Parameters
-    ----------
-    driver : Driver
-        The transport closes it.
-    limits : Limits
-    """
+    """Calls a driver in this process, and closes it; any thread may use it."""
 
     is_interruptible = True
 
@@ -134,14 +127,7 @@ class LocalTransport(LineTransport):
 
 
 class LoopbackTransport(LineTransport):
-    """A `LocalTransport` that writes and reads every packet as the network would.
-
-    Parameters
-    ----------
-    driver : Driver
-        The transport closes it.
-    limits : Limits
-    """
+    """A `LocalTransport` that writes and reads every packet as the network would."""
 
     def __init__(self, driver: Driver, limits: Limits | None = None) -> None:
         self._local = LocalTransport(driver, limits)
@@ -176,10 +162,7 @@ def _through_bytes(packet: Packet) -> Packet:
 def open_target(options: ConnectionOptions) -> Transport:
     """Return a transport to a driver, or to the one that a name stands for.
 
-    Raises
-    ------
-    TargetError
-        The target is no device.
+    `TargetError` if the target is no device.
     """
     target = options.target
     if isinstance(target, str):

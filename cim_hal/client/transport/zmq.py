@@ -78,14 +78,8 @@ T = TypeVar("T")
 class ZmqTransport(LineTransport):
     """Sends packets to a server at an endpoint; any thread of one process may use it.
 
-    After an error the next request has a new connection.
-
-    Parameters
-    ----------
-    endpoint : str
-        ``tcp://host:port`` or ``ipc://path``.
-    keys : ClientKeys, optional
-        Encrypt, show the key of the client, and speak to a server with that key only.
+    After an error the next request has a new connection. With `keys` it encrypts, shows the key
+    of the client, and speaks to a server with that key only.
     """
 
     def __init__(self, endpoint: str, *, keys: ClientKeys | None = None) -> None:
@@ -330,10 +324,7 @@ class Handshake:
     def wait(self, timeout_s: float) -> bool:
         """Wait until the socket is connected; return whether it is.
 
-        Raises
-        ------
-        AuthenticationError
-            The server is there, and one of the two does not let the other in.
+        `AuthenticationError` if the server is there, and one of the two does not let the other in.
         """
         deadline = time.monotonic() + timeout_s
         poller = zmq.Poller()

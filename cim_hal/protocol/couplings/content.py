@@ -68,20 +68,11 @@ class Hasher:
 
 @dataclass(frozen=True, eq=False)
 class EncodedCouplings:
-    """Couplings and field as one run of bytes, as they travel.
-
-    Attributes
-    ----------
-    spec : CouplingSpec
-        How to read them.
-    data : uint8 array, shape (n_bytes(spec),)
-    hasher : Hasher, optional
-        Of bytes that came one after the other.
-    """
+    """Couplings and field as one run of bytes, as they travel; `spec` says how to read them."""
 
     spec: CouplingSpec
     data: NDArray[np.uint8]
-    hasher: Hasher | None = None
+    hasher: Hasher | None = None  # of bytes that came one after the other
 
     def digest(self) -> str:
         """Return SHA-256 of a line that names the layout, and the bytes."""
@@ -173,13 +164,7 @@ def encode_arrays(
 
 @dataclass(frozen=True, eq=False)
 class Couplings:
-    """Couplings and field in their canonical bytes; checked.
-
-    Attributes
-    ----------
-    payload : EncodedCouplings
-        Of the format ``triu`` or ``coo``.
-    """
+    """Couplings and field in their canonical bytes, ``triu`` or ``coo``; checked."""
 
     payload: EncodedCouplings
 

@@ -62,34 +62,21 @@ class JobEntry:
 
     After a restart `program` is None until the couplings are lowered again. It is dropped when the
     job starts, because it holds the couplings.
-
-    Attributes
-    ----------
-    session : str
-        The session it goes with; empty where it is kept for its user.
-    epoch : int
-        That of the lock under which it was submitted, 0 for none. A lock does not outlive its
-        server, so after a restart it is 0.
-    result : Result or None
-        The runs that are finished: those delivered so far, all of them once it is done.
-    seq : int
-        Grows with each change of state or progress, and with each delivery.
-    is_moving : bool
-        Whether the record of its next move is being written: until then no other is begun.
     """
 
     accepted: Accepted
-    session: str
+    session: str  # the one it goes with; empty where it is kept for its user
     program: Program | None
+    # Of the lock under which it was submitted; a lock does not outlive its server.
     epoch: int = 0
     state: JobState = JobState.QUEUED
-    result: Result | None = None
+    result: Result | None = None  # the runs delivered so far, all of them once it is done
     error: ErrorMessage | None = None
     reason: CimError | None = None  # why it is to end, where its user did not ask for it
-    is_moving: bool = False
+    is_moving: bool = False  # its next move is being written: until then no other is begun
     started_at: float = 0.0
     ended_at: float = 0.0
-    seq: int = 0
+    seq: int = 0  # grows with each change of state or progress, and with each delivery
     progress: Progress | None = None
     waiters: list[Waiter] = field(default_factory=list)
 

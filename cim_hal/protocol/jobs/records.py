@@ -77,17 +77,9 @@ class Forgotten:
 
 @dataclass(frozen=True)
 class Stopped:
-    """An emergency stop that holds.
+    """An emergency stop that holds."""
 
-    Attributes
-    ----------
-    number : int
-        Which one: a reset names it, so that no late one undoes a stop it does not know of.
-    by : str
-        Name of the user.
-    """
-
-    number: int
+    number: int  # a reset names it, so that no late one undoes a stop it does not know of
     by: str
     reason: str
     since: float

@@ -38,17 +38,10 @@ class IdempotencyRules:
 
     A key is remembered as long as its job, and `kept_s` after the end of it. Where `max_keys`
     of them are remembered no new job is taken: a young key is never forgotten for it.
-
-    Attributes
-    ----------
-    kept_s : float
-        Seconds after the end of a job.
-    max_keys : int
-        A key without a result takes about 300 bytes of memory, and 200 on disk.
     """
 
     kept_s: float = 86_400.0
-    max_keys: int = 1_000_000
+    max_keys: int = 1_000_000  # each about 300 bytes of memory, and 200 on disk
 
 
 def job_id(user: str, key: str) -> str:

@@ -34,23 +34,15 @@ FOREVER = float("inf")
 
 @dataclass(eq=False)
 class Lock:
-    """The machine, given to one.
-
-    Attributes
-    ----------
-    session : str
-        Empty where the lock stands for the user, whatever becomes of the session.
-    ends_at, lease_until : float
-        When it is over in any case, and when it is over unless it is renewed.
-    """
+    """The machine, given to one."""
 
     epoch: int
     user: User
-    session: str
+    session: str  # empty where the lock stands for the user, whatever becomes of the session
     key: str
     note: str
-    ends_at: float
-    lease_until: float
+    ends_at: float  # in any case
+    lease_until: float  # unless it is renewed
 
     @property
     def expires_at(self) -> float:

@@ -77,15 +77,7 @@ _KINDS = {int(kind): kind for kind in Kind}  # a call of Kind takes ten times as
 
 @dataclass(frozen=True)
 class FrameLimits:
-    """Sizes that a message may have; those of the network are the defaults.
-
-    Attributes
-    ----------
-    header_bytes, text_bytes : int
-        The header, and one string in it.
-    buffers, buffer_bytes : int
-        Number of buffers, at most 8, and bytes of one of them.
-    """
+    """Sizes that a message may have; those of the network are the defaults."""
 
     header_bytes: int = MAX_HEADER_BYTES
     text_bytes: int = 8192
@@ -126,10 +118,7 @@ class Codec:
     def encode(self, packet: Packet) -> list[Buffer]:
         """Return the frames of a packet; those of arrays share their memory.
 
-        Raises
-        ------
-        LocalProtocolError
-            The packet breaks a limit of the format.
+        `LocalProtocolError` if the packet breaks a limit of the format.
         """
         header: dict[str, Any] = {"id": packet.id, "p": written(packet.body)}
         if packet.session:
@@ -148,12 +137,8 @@ class Codec:
     def decode(self, frames: Sequence[Buffer]) -> Packet:
         """Return the packet that the frames hold; its arrays share their memory, read-only.
 
-        Raises
-        ------
-        RemoteProtocolError
-            The frames are not a packet. If its id could be read it is in ``details["request"]``.
-        VersionError
-            The frames are of another major version.
+        `RemoteProtocolError` if the frames are not a packet, with the id in ``details["request"]``
+        if it could be read; `VersionError` if they are of another major version.
         """
         kind, n_buffers = self._read_preamble(frames)
         header = self._read_header(frames[1])
@@ -319,12 +304,8 @@ def file_parts(frames: Sequence[Buffer]) -> Iterator[Buffer]:
 def file_messages(data: memoryview, max_bytes: int) -> Iterator[list[Buffer]]:
     """Yield the frames of each message of a file; they share the memory of `data`.
 
-    Raises
-    ------
-    RemoteProtocolError
-        The file does not begin with `FILE_MAGIC`, breaks a bound, or a checksum is wrong.
-    EOFError
-        The file ends within a message.
+    `RemoteProtocolError` if the file does not begin with `FILE_MAGIC`, breaks a bound, or has a
+    wrong checksum; `EOFError` if it ends within a message.
     """
     if data[: len(FILE_MAGIC)] != FILE_MAGIC:
         raise RemoteProtocolError(f"it does not begin with {FILE_MAGIC.decode()}")

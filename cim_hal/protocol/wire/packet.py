@@ -28,29 +28,17 @@ class Kind(IntEnum):
 
 @dataclass(frozen=True, eq=False)
 class Packet:
-    """A message, its id, and the arrays that travel with it.
-
-    Attributes
-    ----------
-    kind : Kind
-    id : bytes
-        16 random bytes of a request, repeated by its events and its reply; zeros where the
-        server could not read the id.
-    body : Message
-    session : str
-        Token of the welcome; empty in a reply and before the welcome.
-    epoch : int
-        That of the lock a client holds, or thinks it holds; 0 for none, and in a reply.
-    buffers : tuple of arrays
-        Read-only, C order, little endian, at most 1 MiB each.
-    """
+    """A message, its id, and the arrays that travel with it."""
 
     kind: Kind
+    # 16 random bytes of a request, repeated by its events and its reply; zeros where the server
+    # could not read the id.
     id: bytes
     body: Message
-    session: str = ""
+    session: str = ""  # token of the welcome; empty in a reply and before the welcome
+    # Read-only, C order, little endian, at most 1 MiB each.
     buffers: tuple[NDArray[Any], ...] = ()
-    epoch: int = 0
+    epoch: int = 0  # of the lock a client holds, or thinks it holds; 0 for none, and in a reply
 
 
 def answer(request: Packet, body: Message, *buffers: NDArray[Any]) -> Packet:

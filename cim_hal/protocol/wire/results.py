@@ -29,29 +29,15 @@ __all__ = [
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """What a job measured, in the caller's spins.
+    """What a job measured, in the caller's spins."""
 
-    Attributes
-    ----------
-    spins : uint8 array, shape (runs, ceil(n/8))
-        Packed by `pack_spins`.
-    amplitudes : float32 array, shape (runs, n), or None
-    n_spins : int
-    device_s : float
-        Seconds the driver took.
-    trace : Trace or None
-    notes : mapping of str to float, int, bool or str
-    calibration : str
-        Fingerprint of the calibration that stood; empty where there was none.
-    """
-
-    spins: NDArray[np.uint8]
-    amplitudes: NDArray[np.float32] | None
+    spins: NDArray[np.uint8]  # (runs, ceil(n/8)), packed by `pack_spins`
+    amplitudes: NDArray[np.float32] | None  # (runs, n)
     n_spins: int
-    device_s: float
+    device_s: float  # seconds the driver took
     trace: Trace | None = None
     notes: Mapping[str, Note] = field(default_factory=dict)
-    calibration: str = ""
+    calibration: str = ""  # fingerprint of the one that stood; empty where there was none
 
     @property
     def n_bytes(self) -> int:

@@ -32,15 +32,8 @@ ADDED: Mapping[type[BaseModel], Mapping[str, Version]] = MappingProxyType({})
 
 
 def agree(theirs: tuple[Version, Version], ours: tuple[Version, Version] | None = None) -> Version:
-    """Return the newest version in both ranges, each given as (oldest, newest).
+    """Return the newest version in both ranges, each (oldest, newest), or raise `VersionError`.
 
-    Raises
-    ------
-    VersionError
-        The ranges have nothing in common.
-
-    Examples
-    --------
     >>> agree(((1, 0), (1, 7)), ours=((1, 2), (1, 4)))
     (1, 4)
     """

@@ -51,15 +51,6 @@ class Child:
     Two threads of its own receive messages, of `max_bytes` at most, and read stderr. The thread
     that made it calls `poll` and `wait`; any thread may call the other methods. `on_report`
     receives heartbeats and telemetry that arrive during a call, in the receiving thread.
-
-    Attributes
-    ----------
-    loaded : Lowering or None
-        The couplings that the process holds.
-    last_seen : float
-        When the latest message arrived, by ``time.monotonic``.
-    has_ended : Event
-        Set by `wait`, when all facts about the end are known.
     """
 
     def __init__(self, name: str, *, max_bytes: int, on_report: Callable[[Packet], None]) -> None:
@@ -79,8 +70,8 @@ class Child:
             except OSError:
                 ours.close()
                 raise
-        self.loaded: Lowering | None = None
-        self.has_ended = threading.Event()
+        self.loaded: Lowering | None = None  # the couplings that the process holds
+        self.has_ended = threading.Event()  # set when all facts about the end are known
         self.last_seen = time.monotonic()
         self._on_report = on_report
         self._pipe = Pipe(ours, max_bytes=max_bytes)

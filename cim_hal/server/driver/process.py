@@ -86,12 +86,8 @@ class DriverProcess(Driver):
     def describe(self) -> Capabilities:
         """Start the process, and return what its driver describes.
 
-        Raises
-        ------
-        TargetError
-            The driver is not known, or cannot be made.
-        DriverFaultError
-            The process ended, or was not ready in time.
+        `TargetError` if the driver is not known, or cannot be made; `DriverFaultError` if the
+        process ended, or was not ready in time.
         """
         return self._supervisor.start()
 

@@ -67,31 +67,14 @@ class Backoff:
 
 @dataclass(frozen=True)
 class DriverOptions:
-    """Limits beyond which the process of a driver is ended; times in seconds.
+    """Limits beyond which the process of a driver is ended; times in seconds."""
 
-    Parameters
-    ----------
-    start_s : float
-        From the start of the process until the driver has described itself.
-    hang_s : float
-        Without a heartbeat, which shows that Python runs in the process.
-    grace_s : float
-        From the request to stop a call until the call ends.
-    run_s : float or None
-        Length of a run; None for `max_run_s` of the capabilities.
-    calibrate_s : float
-        Length of a calibration.
-    memory_bytes : int or None
-        Resident memory of the process; None for no limit. Linux only.
-    backoff : Backoff
-    """
-
-    start_s: float = 120.0
-    hang_s: float = 30.0
-    grace_s: float = 5.0
-    run_s: float | None = None
+    start_s: float = 120.0  # until the driver has described itself
+    hang_s: float = 30.0  # without a heartbeat, which shows that Python runs in the process
+    grace_s: float = 5.0  # from the request to stop a call until the call ends
+    run_s: float | None = None  # None for `max_run_s` of the capabilities
     calibrate_s: float = 3600.0
-    memory_bytes: int | None = None
+    memory_bytes: int | None = None  # resident; None for no limit. Linux only
     backoff: Backoff = Backoff()
 
 

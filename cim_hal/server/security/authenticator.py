@@ -78,15 +78,6 @@ class AuthorizedClients:
     """The clients that a file lists.
 
     If the file becomes unreadable, the list stays as it was and an error is logged.
-
-    Parameters
-    ----------
-    path : Path
-
-    Raises
-    ------
-    KeyFileError
-        The file is missing or malformed.
     """
 
     def __init__(self, path: Path) -> None:
@@ -120,21 +111,10 @@ class AuthorizedClients:
 
 
 class Authenticator:
-    """Admits the clients that a file lists, and no others.
+    """Admits the clients that a file lists (`AuthorizedClients`), and no others.
 
-    Parameters
-    ----------
-    key : KeyPair
-        Key pair of the server; clients must know its public half beforehand.
-    authorized : Path
-        Names, public keys and roles; see `AuthorizedClients`.
-
-    Raises
-    ------
-    KeyFileError
-        The file is missing or malformed.
-    EncryptionError
-        The ZeroMQ library has no CURVE.
+    Clients must know the public half of `key` beforehand. `KeyFileError` if the file is missing or
+    malformed, `EncryptionError` if the ZeroMQ library has no CURVE.
     """
 
     def __init__(self, key: KeyPair, authorized: Path) -> None:
@@ -197,13 +177,7 @@ def default_file() -> Path:
 
 
 def read_clients(path: Path) -> tuple[Client, ...]:
-    """Read the file.
-
-    Raises
-    ------
-    KeyFileError
-        It is missing or malformed, or lists a name or a key twice.
-    """
+    """Read the file; `KeyFileError` if it is missing, malformed, or lists a name or a key twice."""
     table = read_table(path)
     try:
         clients = _File.model_validate(table).client
@@ -222,10 +196,7 @@ def read_clients(path: Path) -> tuple[Client, ...]:
 def authorize(path: Path, client: Client) -> None:
     """Add a client to the file, which is created if it is missing.
 
-    Raises
-    ------
-    KeyFileError
-        Its name or key is listed already.
+    `KeyFileError` if its name or key is listed already.
     """
     clients = read_clients(path) if path.exists() else ()
     for known in clients:
@@ -239,13 +210,7 @@ def authorize(path: Path, client: Client) -> None:
 
 
 def revoke(path: Path, name: str) -> None:
-    """Remove a client from the file.
-
-    Raises
-    ------
-    KeyFileError
-        There is no client of that name.
-    """
+    """Remove a client from the file, or raise `KeyFileError` if there is none of that name."""
     clients = read_clients(path)
     kept = [client for client in clients if client.name != name]
     if len(kept) == len(clients):

@@ -14,11 +14,8 @@ DEFAULT = "tcp://127.0.0.1:0"
 def check_endpoint(endpoint: str, *, insecure: bool = False, keyed: bool = False) -> None:
     """Check an endpoint, which may be open to other machines only if that is intended.
 
-    Raises
-    ------
-    BindError
-        It is malformed; or other machines reach it and the server neither requires keys (`keyed`)
-        nor is `insecure` on purpose.
+    `BindError` if it is malformed; or if other machines reach it and the server neither requires
+    keys (`keyed`) nor is `insecure` on purpose.
     """
     scheme, separator, address = endpoint.partition("://")
     if not separator or scheme not in ("tcp", "ipc") or not address:

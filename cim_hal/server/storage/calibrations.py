@@ -25,15 +25,7 @@ log = logging.getLogger(__name__)
 class CalibrationStore:
     """A folder of records; a file is named by the time and the fingerprint of its record.
 
-    Parameters
-    ----------
-    folder : Path
-        Created if missing.
-
-    Raises
-    ------
-    TargetError
-        The folder cannot be created.
+    `TargetError` if the folder cannot be created.
     """
 
     def __init__(self, folder: Path) -> None:

@@ -87,25 +87,11 @@ def default_folder(target: str) -> Path:
 
 
 class DiskJournal:
-    """Keeps jobs beyond the life of a server, in a folder.
+    """Keeps jobs beyond the life of a server, in a folder that is readable by its owner alone.
 
-    One thread calls `write` and `load`, any thread the other methods.
-
-    Parameters
-    ----------
-    folder : Path
-        Created if missing; readable by its owner alone.
-    keys : IdempotencyRules
-        How long idempotency keys are remembered.
-    max_bytes : int
-        Limit for couplings that no job waits for.
-
-    Raises
-    ------
-    JournalError
-        The journal there is damaged, of another program, or in use by another server.
-    StorageError
-        The disk cannot be written.
+    One thread calls `write` and `load`, any thread the other methods. `max_bytes` limits the
+    couplings that no job waits for. `JournalError` if the journal there is damaged, of another
+    program, or in use by another server; `StorageError` if the disk cannot be written.
     """
 
     def __init__(
