@@ -6,7 +6,7 @@ import pytest
 from cim_wire import REF, Bench, runs
 
 from cim_hal.protocol.server_state import ServerState
-from cim_hal.protocol.wire.messages import Bye, EmergencyStop
+from cim_hal.protocol.wire.messages import EmergencyStop
 from cim_hal.protocol.wire.roles import Role, User
 
 
