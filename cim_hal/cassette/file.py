@@ -272,8 +272,7 @@ def read_cassette(path: str | os.PathLike[str]) -> Cassette:
     header = session.header
     if header is None:
         raise CassetteError(
-            f"{file}: this is no cassette of version {VERSION}",
-            hint="cim-hal record makes one",
+            f"{file}: this is no cassette of version {VERSION}", hint="cim-hal record makes one"
         )
     exchanges = tuple(exchange for _, exchange in sorted(session.done, key=lambda done: done[0]))
     unanswered, is_complete = len(session.open), session.is_complete

@@ -166,13 +166,7 @@ def duration(text: str) -> float:
 @click.option("--show", is_flag=True, help="Only show who has locked the machine.")
 @json_option
 def lock(
-    machine: Target,
-    *,
-    note: str,
-    for_s: float,
-    wait_s: float,
-    show: bool,
-    as_json: bool,
+    machine: Target, *, note: str, for_s: float, wait_s: float, show: bool, as_json: bool
 ) -> None:
     """Lock the machine TARGET for a time; the lock outlives this command.
 

@@ -17,13 +17,7 @@ from typing import TYPE_CHECKING
 import zmq
 
 from cim_hal.client.access import keys_for
-from cim_hal.client.transport.base import (
-    LineTransport,
-    Mailbox,
-    MailboxLine,
-    closed_error,
-    deliver,
-)
+from cim_hal.client.transport.base import LineTransport, Mailbox, MailboxLine, closed_error, deliver
 from cim_hal.client.transport.zmq import WATCH_S, Endpoint
 from cim_hal.errors import CimError, rebuild
 

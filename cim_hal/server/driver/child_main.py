@@ -101,10 +101,7 @@ class _Service:
 
     def _dispatch(self, packet: Packet) -> None:
         if packet.kind is Kind.REQUEST:
-            token = StopToken(
-                lambda telemetry: self._report(packet, telemetry),
-                self._deliver,
-            )
+            token = StopToken(lambda telemetry: self._report(packet, telemetry), self._deliver)
             self._latest = packet.id, token
             self._tasks.put(_Task(packet, token))
         elif packet.body.t == "safe_now":

@@ -8,12 +8,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from cim_hal.errors import (
-    DriverFaultError,
-    JobCancelledError,
-    RemoteProtocolError,
-    rebuild,
-)
+from cim_hal.errors import DriverFaultError, JobCancelledError, RemoteProtocolError, rebuild
 from cim_hal.machine.driver import Driver
 from cim_hal.protocol.wire.base import ErrorMessage
 from cim_hal.protocol.wire.packet import ID_BYTES, Kind, Packet

@@ -9,12 +9,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from cim_hal.errors import (
-    CimError,
-    DriverFaultError,
-    JobCancelledError,
-    UnavailableError,
-)
+from cim_hal.errors import CimError, DriverFaultError, JobCancelledError, UnavailableError
 from cim_hal.machine.telemetry import DriverPhase, DriverState
 from cim_hal.protocol.wire.base import ErrorMessage
 from cim_hal.protocol.wire.packet import ID_BYTES, Kind, Packet
