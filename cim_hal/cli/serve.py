@@ -16,8 +16,8 @@ from pydantic import ValidationError
 
 from cim_hal.cli.common import FILE, FOLDER, POSITIVE_SECONDS, print_ready, read_toml
 from cim_hal.key_files import read_pair
+from cim_hal.machine.driver import make_driver
 from cim_hal.machine.faulty_driver import FaultScript, FaultyDriver
-from cim_hal.machine.registry import make_driver
 from cim_hal.protocol.wire.limits import Limits
 from cim_hal.server.driver.process import DriverProcess
 from cim_hal.server.driver.supervisor import DriverOptions

@@ -15,11 +15,11 @@ from cim_hal.multipart import is_readable, receive, send
 from cim_hal.protocol.effects import Reply
 from cim_hal.protocol.wire.codec import decode, encode
 from cim_hal.protocol.wire.errors import to_wire
-from cim_hal.protocol.wire.limits import MAX_BUFFER_BYTES, Limits
+from cim_hal.protocol.wire.limits import Limits
 from cim_hal.protocol.wire.packet import NO_ID, Kind, Packet, answer
 from cim_hal.protocol.wire.roles import ANONYMOUS
 from cim_hal.server.logs import about
-from cim_hal.server.security.endpoint import DEFAULT, check_endpoint
+from cim_hal.server.security.endpoint import DEFAULT, bind, check_endpoint
 from cim_hal.server.security.partial_messages import PartialMessageGuard, is_possible
 from cim_hal.server.service import TICK_S, Service
 
@@ -34,23 +34,9 @@ if TYPE_CHECKING:
     from cim_hal.server.status_snapshot import StatusSnapshot
     from cim_hal.server.storage.calibrations import CalibrationStore
 
-__all__ = ["Router", "bind"]
+__all__ = ["Router"]
 
 MAX_BURST = 64  # requests handled before outcomes of the executor
-
-OPTIONS = {
-    zmq.LINGER: 0,
-    # Report peers that are slow or gone instead of dropping messages silently.
-    zmq.ROUTER_MANDATORY: 1,
-    zmq.MAXMSGSIZE: MAX_BUFFER_BYTES + 4096,
-    # The default of 1000 messages is 1 GiB for each peer.
-    zmq.SNDHWM: 16,
-    zmq.RCVHWM: 16,
-    zmq.HANDSHAKE_IVL: 5000,
-    zmq.HEARTBEAT_IVL: 5000,
-    zmq.HEARTBEAT_TIMEOUT: 15000,
-    zmq.HEARTBEAT_TTL: 15000,
-}
 
 log = logging.getLogger(__name__)
 
@@ -286,19 +272,3 @@ def _close(driver: Driver, journal: Journal | None) -> None:
 
 def _revoked() -> PermissionDeniedError:
     return PermissionDeniedError("the key of this client is not authorized any more")
-
-
-def bind(server: zmq.Socket[bytes], endpoint: str) -> str:
-    """Bind a ROUTER with the options of a server; return the endpoint it then has."""
-    for option, value in OPTIONS.items():
-        server.setsockopt(option, value)
-    try:
-        server.setsockopt(zmq.IPV6, int("[" in endpoint))
-        server.bind(endpoint)
-    except zmq.ZMQError as error:
-        raise BindError(
-            f"cannot listen on {endpoint}: {zmq.strerror(error.errno or 0)}",
-            hint="choose another port, or port 0 for a free one",
-            endpoint=endpoint,
-        ) from None
-    return server.getsockopt_string(zmq.LAST_ENDPOINT).rstrip("\0")

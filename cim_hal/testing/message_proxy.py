@@ -16,8 +16,8 @@ import numpy as np
 import zmq
 
 from cim_hal.client.transport.zmq import show_keys
-from cim_hal.errors import BindError, ModelError, TargetError
-from cim_hal.server.security.endpoint import DEFAULT, check_endpoint
+from cim_hal.errors import ModelError, TargetError
+from cim_hal.server.security.endpoint import DEFAULT, bind, check_endpoint
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,6 +30,7 @@ TICK_S = 0.05
 MAX_BURST = 64  # messages taken from one socket before those that are due go out
 MAX_PEERS = 256  # beyond that, the one that was silent for longest is forgotten
 TO_SERVER, TO_CLIENT = "to_server", "to_client"
+OPTIONS = {zmq.LINGER: 0, zmq.ROUTER_MANDATORY: 1}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,15 +187,11 @@ class MessageProxy:
     def __enter__(self) -> Self:
         self._context = zmq.Context()
         self._front = self._context.socket(zmq.ROUTER)
-        self._front.setsockopt(zmq.LINGER, 0)
-        self._front.setsockopt(zmq.ROUTER_MANDATORY, 1)
-        self._front.setsockopt(zmq.IPV6, int("[" in self._listen))
         try:
-            self._front.bind(self._listen)
-        except zmq.ZMQError as error:
+            self.endpoint = bind(self._front, self._listen, OPTIONS)
+        except BaseException:
             self._context.destroy(linger=0)
-            raise BindError(f"cannot listen on {self._listen}: {error.strerror}") from None
-        self.endpoint = self._front.getsockopt_string(zmq.LAST_ENDPOINT).rstrip("\0")
+            raise
         self._thread = threading.Thread(target=self._loop, name="cim-hal chaos", daemon=True)
         self._thread.start()
         return self
