@@ -114,3 +114,11 @@ def expected(monkeypatch, tmp_path) -> dict[int, np.ndarray]:
     pair = IsingModel.from_couplings([[0, 1], [1, 0]])
     with open_device(Witness()) as session:
         return {n: session.sample(pair, n_runs=2, seed=n).amplitudes for n in range(N_JOBS)}
+
+
+@pytest.fixture
+def deaths(tmp_path, monkeypatch) -> Callable[..., object]:
+    """Writes where the next drivers are to die."""
+    path = tmp_path / "deaths"
+    monkeypatch.setenv("CIM_DEATHS", str(path))
+    return lambda *wheres: path.write_text("\n".join(wheres))

@@ -16,6 +16,7 @@ from cim_hal.key_files import create_key, read_pair, read_public
 from cim_hal.protocol.wire.codec import decode
 from cim_hal.server.security.authenticator import Authenticator, Client, authorize
 from cim_hal.testing import MessageProxy, TcpProxy, Toxic
+from cim_hal.testing.message_proxy import TO_CLIENT
 
 PAIR = IsingModel.from_couplings([[0, 1], [1, 0]])
 LONG = PumpSchedule.constant(1.0, round_trips=60_000)
@@ -30,13 +31,13 @@ class Losing(MessageProxy):
         self._types = set(types)
         self.lost: list[str] = []
 
-    def _answer(self, message):
-        kind = decode(message[1:]).body.t
-        if kind in self._types:
+    def _deliver(self, direction, name, peer, frames):
+        kind = decode(frames).body.t
+        if direction == TO_CLIENT and kind in self._types:
             self._types.discard(kind)
             self.lost.append(kind)
             return
-        super()._answer(message)
+        super()._deliver(direction, name, peer, frames)
 
 
 CALLS = {

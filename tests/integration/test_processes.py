@@ -112,7 +112,7 @@ def test_sessions_that_are_forgotten_do_not_fill_the_server(serving):
         serving(Annealer(), limits=Limits(max_sessions=3)) as endpoint,
         open_device(endpoint) as device,
     ):
-        for seed in range(10):
+        for seed in range(5):
             sample_there(pickle.loads(pickle.dumps(device)), seed)
             gc.collect()
 

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import signal
 import socket
 import threading
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,12 +15,10 @@ from cim_hal import (
     IsingModel,
     JobCancelledError,
     PumpSchedule,
-    TargetError,
     TransportError,
     open_device,
-    spawn_server,
 )
-from cim_hal.errors import BindError, ConnectError, LocalProtocolError, VersionError
+from cim_hal.errors import BindError, VersionError
 from cim_hal.protocol.jobs.state import JobState
 from cim_hal.protocol.wire.codec import decode, encode
 from cim_hal.protocol.wire.errors import as_error
@@ -48,28 +42,6 @@ def stranger():
 
 
 # ---- opening --------------------------------------------------------------------------------
-
-
-def test_a_dead_endpoint_is_an_error_within_the_stated_time():
-    started = time.monotonic()
-    with pytest.raises(ConnectError, match=r"tcp://127\.0\.0\.1:1 within 0\.3 s .*cim-hal serve"):
-        open_device("tcp://127.0.0.1:1", timeout_s=0.3)
-    assert time.monotonic() - started < 3.0
-
-
-@pytest.mark.parametrize(
-    "endpoint", ["tcp://127.0.0.1", "tcp://", "tcp://127.0.0.1:http", "ipc://"]
-)
-def test_a_malformed_endpoint_is_an_error_that_shows_the_right_form(endpoint):
-    with pytest.raises(TargetError, match="tcp://host:port"):
-        open_device(endpoint, timeout_s=0.3)
-
-
-def test_something_else_that_listens_there_is_not_taken_for_a_server():
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-        with pytest.raises(TransportError, match=str(port)):
-            open_device(f"tcp://127.0.0.1:{port}", timeout_s=0.3)
 
 
 def test_a_busy_port_is_an_error_and_closes_the_driver(serving):
@@ -206,100 +178,3 @@ def test_a_session_the_server_forgot_is_opened_again(serving):
         time.sleep(0.5)
         assert len(device.sample(PAIR, n_runs=2)) == 2
         assert device._client.welcome.session != first
-
-
-# ---- processes ------------------------------------------------------------------------------
-
-
-def test_a_server_that_is_killed_is_an_error_and_no_hang():
-    with (
-        spawn_server("cim_machines:Patient") as server,
-        open_device(server.endpoint, timeout_s=0.5) as device,
-    ):
-        job = device.submit(PAIR, LONG)
-        timer = threading.Timer(0.2, server.process.kill)
-        timer.start()
-        started = time.monotonic()
-        with pytest.raises(TransportError, match="nobody answers"):
-            job.result()
-        assert time.monotonic() - started < 10.0
-        timer.join()
-
-
-def test_a_session_goes_on_after_a_restart_of_the_server():
-    with spawn_server("cim_machines:Annealer") as server:
-        device = open_device(server.endpoint)
-        before = device.sample(PAIR, n_runs=3, seed=1)
-    with spawn_server("cim_machines:Annealer", endpoint=server.endpoint):
-        after = device.sample(PAIR, n_runs=3, seed=1)
-        device.close()
-    np.testing.assert_array_equal(before.amplitudes, after.amplitudes)
-
-
-def test_a_server_that_sleeps_through_a_request_answers_after_it_wakes():
-    with spawn_server("cim_machines:Annealer") as server, open_device(server.endpoint) as device:
-        server.process.send_signal(signal.SIGSTOP)
-        timer = threading.Timer(0.5, server.process.send_signal, [signal.SIGCONT])
-        timer.start()
-        assert len(device.sample(PAIR, n_runs=2)) == 2
-        timer.join()
-
-
-def test_a_spawned_server_ends_with_its_block():
-    with spawn_server("cim_machines:Annealer") as server:
-        assert server.process.poll() is None
-    assert server.process.returncode == 0
-
-
-def test_a_spawned_server_that_does_not_start_says_why():
-    with pytest.raises(TargetError, match="no device goes by the name 'nobody'"):
-        spawn_server("nobody")
-    with spawn_server("cim_machines:Annealer") as server, pytest.raises(ConnectError, match="use"):
-        spawn_server("cim_machines:Annealer", endpoint=server.endpoint)
-
-
-def _spawn_and_die(pipe) -> None:
-    server = spawn_server("cim_machines:Annealer")
-    pipe.send(server.process.pid)
-    os._exit(1)
-
-
-def test_a_spawned_server_ends_when_its_parent_dies():
-    ours, theirs = multiprocessing.Pipe()
-    parent = multiprocessing.get_context("spawn").Process(target=_spawn_and_die, args=[theirs])
-    parent.start()
-    try:
-        assert ours.poll(60.0)
-        pid = ours.recv()
-        parent.join()
-        deadline = time.monotonic() + 20.0
-        while _is_alive(pid) and time.monotonic() < deadline:
-            time.sleep(0.05)
-        assert not _is_alive(pid)
-    finally:
-        parent.join()
-        parent.close()
-        ours.close()
-        theirs.close()
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        status = Path(f"/proc/{pid}/stat").read_text(encoding="ascii")
-        return status.rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
-
-
-@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
-def test_a_session_is_refused_after_a_fork(serving):
-    with serving(Annealer()) as endpoint, open_device(endpoint) as device:
-        pid = os.fork()
-        if pid == 0:
-            try:
-                device.describe()
-            except LocalProtocolError as error:
-                os._exit(0 if "fork" in str(error) else 2)
-            os._exit(1)
-        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
-        assert device.describe().busy is False

@@ -103,7 +103,7 @@ def test_an_ideal_machine_runs_the_bits_it_ran_before_there_were_imperfections(
     assert digest == "3943a651ee62fd0f535956eec0f7c138f631f1f4f92f4e3112e070f11857dc9d"
 
 
-@pytest.mark.parametrize("precision", ["single", "double"])
+@pytest.mark.parametrize("precision", [pytest.param("single", marks=pytest.mark.slow), "double"])
 def test_the_kernel_with_imperfections_is_the_one_without_when_nothing_is_wrong(start, precision):
     options = {"adc": IDEAL, "dac": IDEAL, "precision": precision}
     ideal = MeasurementFeedback(**options)

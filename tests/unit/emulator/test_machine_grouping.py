@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -59,8 +61,16 @@ FORMS = {
 }
 
 
-@pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("dynamics", PHYSICAL + WATCHED, ids=str)
+def _cases():
+    """All dynamics by all forms; each form is compiled anew, and quick tests take it once."""
+    quick = {str(PHYSICAL[0]), str(WATCHED[0])}
+    for dynamics, form in product(PHYSICAL + WATCHED, FORMS):
+        is_quick = form == "integers" or str(dynamics) in quick
+        marks = () if is_quick else pytest.mark.slow
+        yield pytest.param(dynamics, form, marks=marks, id=f"{dynamics}-{form}")
+
+
+@pytest.mark.parametrize(("dynamics", "form"), list(_cases()))
 def test_neither_threads_nor_the_number_of_runs_change_a_run(dynamics, form, amplitudes_of):
     rng = np.random.default_rng(5)
     upper = np.triu(rng.normal(size=(37, 37)), 1)

@@ -3,9 +3,8 @@ from __future__ import annotations
 import math
 import threading
 
-import numpy as np
 import pytest
-from cim_machines import Annealer, Patient
+from cim_machines import Patient
 
 from cim_hal import IsingModel, LocalTransport, LoopbackTransport, PumpSchedule
 from cim_hal.client.options import Retries
@@ -67,18 +66,6 @@ def test_an_answer_that_does_not_come_in_time_is_a_timeout(runner):
     with pytest.raises(TransportTimeoutError, match=r"gave no answer within 0\.5 s"):
         runner.run(client.ask(WaitJob(job=job, timeout_s=20.0), JobStatus))
     assert runner.run(client.ask(Ping(), Pong)).t == "pong"
-
-
-def test_the_digest_memo_does_not_keep_models_alive():
-    runner, uploader = (
-        Runner(lambda: LocalTransport(Annealer())),
-        Uploader(RequestClient(timeout_s=5.0, retries=Retries())),
-    )
-    try:
-        uploader.digest(IsingModel.from_couplings(np.zeros((3, 3))))
-        assert len(uploader._known) == 0
-    finally:
-        runner.close()
 
 
 def test_a_sleep_ends_when_the_runner_is_closed(runner):

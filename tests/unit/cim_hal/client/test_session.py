@@ -18,7 +18,7 @@ from cim_hal import (
     open_device,
 )
 from cim_hal.errors import ClosedError, DriverFaultError, QueueFullError
-from cim_hal.protocol.couplings.content import Couplings, EncodedCouplings
+from cim_hal.protocol.couplings.content import Couplings
 from cim_hal.protocol.jobs.state import JobState
 from cim_hal.protocol.wire.limits import Limits
 
@@ -81,54 +81,6 @@ def test_a_gauge_flips_the_machine_and_not_the_answer():
         gauged = device.sample(model, seed=0, gauge_seed=5)
     assert gauged.record.lowering.gauge
     assert gauged.best_energy == pytest.approx(plain.best_energy)
-
-
-def test_couplings_are_uploaded_once_and_hashed_once(monkeypatch):
-    hashed = []
-    digest = EncodedCouplings.digest
-    monkeypatch.setattr(EncodedCouplings, "digest", lambda self: hashed.append(1) or digest(self))
-    transport, model = Counting(Annealer()), _glass(20)
-    with open_device(transport) as device:
-        device.sample(model, seed=1)
-        hashed.clear()
-        transport.seen.clear()
-        device.sample(model, seed=2)
-        device.sample(model, seed=3, n_runs=2)
-    assert transport.seen == ["sample", "job.wait", "job.result"] * 2 + ["bye"]
-    assert hashed == []
-
-
-def test_an_equal_model_is_not_sent_again():
-    transport = Counting(Annealer())
-    with open_device(transport) as device:
-        device.load(_glass(20))
-        device.load(_glass(20))
-        device.load(_glass(20), coupling_bits=3)
-    assert transport.seen.count("couplings.chunk") == 1
-    assert transport.seen.count("couplings.begin") == 3
-
-
-def test_a_model_that_is_too_large_is_refused_before_it_is_sent():
-    transport = Counting(Exhaustive())
-    with open_device(transport) as device, pytest.raises(CapabilityError, match="max_spins"):
-        device.sample(_glass(13))
-    assert "couplings.chunk" not in transport.seen
-
-
-def test_an_upload_goes_in_chunks():
-    transport = Counting(Annealer(), Limits(chunk_bytes=100))
-    with open_device(transport) as device:
-        report = device.load(_glass(20, field=False)).report
-    assert transport.seen.count("couplings.chunk") == -(-20 * 19 // 2 * 8 // 100)
-    assert report.machine_spins == 20
-
-
-def test_couplings_the_server_dropped_are_sent_again():
-    transport = Counting(Annealer(), Limits(cache_bytes=500))
-    with open_device(transport) as device:
-        for seed in (1, 2, 1):
-            device.sample(_glass(8, seed), seed=0)
-    assert transport.seen.count("couplings.begin") == 3
 
 
 @pytest.mark.parametrize(

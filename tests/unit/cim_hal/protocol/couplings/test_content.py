@@ -11,7 +11,7 @@ from cim_machines import Annealer
 from cim_hal import IsingModel, ModelError
 from cim_hal.errors import CapabilityError, RemoteProtocolError
 from cim_hal.protocol.couplings.content import Couplings, EncodedCouplings, lower_encoded, smallest
-from cim_hal.protocol.couplings.formats import n_bytes, stored_bytes
+from cim_hal.protocol.couplings.formats import n_bytes
 from cim_hal.protocol.wire.messages import CouplingRef, CouplingSpec
 
 CAPABILITIES = Annealer().describe()
@@ -24,34 +24,6 @@ def _pair(value: float) -> np.ndarray:
 def _payload(*arrays: np.ndarray, **spec) -> EncodedCouplings:
     data = np.concatenate([np.ascontiguousarray(array).view(np.uint8) for array in arrays])
     return EncodedCouplings(CouplingSpec(**spec), data)
-
-
-@pytest.mark.parametrize(
-    ("value", "dtype"),
-    [
-        (1.0, "bits"),
-        (2.0, "|i1"),
-        (-128.0, "|i1"),
-        (128.0, "<i2"),
-        (-32768.0, "<i2"),
-        (32768.0, "<f4"),
-        (0.5, "<f4"),
-        (0.1, "<f8"),
-        (1e300, "<f8"),
-        (2.0**24 + 1, "<f8"),
-    ],
-)
-def test_numbers_travel_in_the_smallest_exact_type(value, dtype):
-    content = Couplings.of(IsingModel.from_couplings(_pair(value)))
-    assert content.spec.dtype == dtype
-    assert content.model().J[0, 1] == value
-
-
-def test_couplings_of_one_size_travel_as_bits():
-    signs = np.triu(np.random.default_rng(0).choice([-1.0, 1.0], (100, 100)), 1)
-    content = Couplings.of(IsingModel.from_couplings(signs + signs.T))
-    assert len(smallest(content).data) == -(-100 * 99 // 16)
-    np.testing.assert_array_equal(content.model().J, signs + signs.T)
 
 
 def test_a_sparse_model_stays_sparse_and_small():
@@ -174,11 +146,6 @@ def test_entries_that_are_hostile_are_refused_with_their_place(rows, columns, va
         _payload(*parts, format="coo", n_spins=3, dtype="<f4", nnz=2).content()
 
 
-def test_bits_padded_with_ones_are_refused():
-    with pytest.raises(ModelError, match="padded"):
-        _payload(np.array([255], "|u1"), format="triu", n_spins=3, dtype="bits").content()
-
-
 @pytest.mark.parametrize(
     "spec",
     [
@@ -192,11 +159,3 @@ def test_bits_padded_with_ones_are_refused():
 def test_a_spec_that_does_not_hold_together_is_refused(spec):
     with pytest.raises(ValueError, match="Value error"):
         CouplingSpec(n_spins=4, **spec)
-
-
-def test_the_size_kept_is_that_of_float64():
-    assert stored_bytes(CouplingSpec(format="dense", n_spins=10, dtype="|i1")) == 800
-    assert stored_bytes(CouplingSpec(format="triu", n_spins=10, dtype="bits")) == 800
-    assert stored_bytes(CouplingSpec(format="coo", n_spins=10, dtype="|i1", nnz=2)) == 88
-    scattered = CouplingSpec(format="coo", n_spins=10, dtype="|i1", nnz=2, keep="dense")
-    assert stored_bytes(scattered) == 800

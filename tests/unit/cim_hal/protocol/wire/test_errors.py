@@ -14,15 +14,6 @@ MIRRORED = {
 }
 
 
-def _all(cls: type[CimError]) -> set[type[CimError]]:
-    return {cls}.union(*(_all(sub) for sub in cls.__subclasses__() if "errors" in sub.__module__))
-
-
-def test_codes_are_unique():
-    classes = _all(CimError)
-    assert len({cls.code for cls in classes}) == len(classes)
-
-
 @pytest.mark.parametrize("cls", CLASSES.values())
 def test_an_error_crosses_the_wire_with_its_sentence_hint_and_fields(cls):
     error = rebuild(cls, "what was wrong", "what is right", {"what": "bits", "at": 3, "x": None})

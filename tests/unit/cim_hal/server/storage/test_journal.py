@@ -14,7 +14,6 @@ from cim_hal.errors import (
     DeviceRestartedError,
     JournalError,
     StorageError,
-    UnknownReferenceError,
 )
 from cim_hal.protocol.jobs.records import (
     Accepted,
@@ -28,7 +27,7 @@ from cim_hal.protocol.jobs.records import (
 from cim_hal.protocol.jobs.state import JobState
 from cim_hal.protocol.jobs.table import body_digest, job_id
 from cim_hal.protocol.wire.errors import to_wire
-from cim_hal.protocol.wire.messages import CouplingRef, TraceSpec
+from cim_hal.protocol.wire.messages import TraceSpec
 from cim_hal.protocol.wire.results import Result
 from cim_hal.protocol.wire.roles import Role, User
 from cim_hal.server.storage.journal import DiskJournal, default_folder
@@ -99,23 +98,6 @@ def test_a_started_job_is_found_running_and_an_ended_one_with_its_reason(folder)
     assert (failed.state, failed.error, failed.ended_at) == (JobState.FAILED, fault, 99.0)
 
 
-@pytest.mark.parametrize("trace", [False, True])
-def test_a_result_comes_back_bit_for_bit(folder, trace):
-    record, result = _accepted(), _measured(trace=trace)
-    journal = _filled(folder, record, Started(record.job))
-    kept = journal.keep_result(record.job, result)
-    journal.write(Ended(record.job, JobState.DONE, None, kept, 50.0))
-    journal.close()
-    (saved,) = _load(folder)
-    for found in (kept, saved.result):
-        np.testing.assert_array_equal(found.spins, result.spins)
-        np.testing.assert_array_equal(found.amplitudes, result.amplitudes)
-        assert (found.n_spins, found.device_s, found.notes) == (2, 0.25, {"relocks": 3})
-        assert found.calibration == "c7"
-        assert (found.trace is not None) == trace
-        assert not found.spins.flags.writeable
-
-
 def test_a_dropped_result_leaves_the_key_and_a_forgotten_key_nothing(folder):
     records = [_accepted(key) for key in (1, 2)]
     journal = _filled(folder, *records)
@@ -129,24 +111,6 @@ def test_a_dropped_result_leaves_the_key_and_a_forgotten_key_nothing(folder):
     assert (saved.job, saved.digest) == (records[0].job, records[0].digest)
     assert (saved.state, saved.accepted, saved.ended_at) == (JobState.DONE, None, 50.0)
     assert list((folder / "results").iterdir()) == []
-
-
-def test_couplings_are_kept_by_content_and_make_room_for_others(folder):
-    journal = DiskJournal(folder, max_bytes=1)
-    journal.load("bench")
-    journal.keep_couplings(REF.digest, CONTENT)
-    journal.write(_accepted())
-    others = [f"sha256:{digit * 64}" for digit in "12"]
-    for digest in others:
-        journal.keep_couplings(digest, CONTENT)
-    assert journal.couplings(REF.digest).digest == REF.digest  # a job waits for them
-    assert journal.couplings(others[1]).digest == REF.digest  # the newest stays
-    with pytest.raises(UnknownReferenceError):
-        journal.couplings(others[0])
-    unknown = _accepted(3, coupling=CouplingRef(digest=others[0]))
-    with pytest.raises(UnknownReferenceError, match="upload them again"):
-        journal.write(unknown)
-    journal.close()
 
 
 # ---- what is not ours, or damaged -----------------------------------------------------------
@@ -208,41 +172,6 @@ def test_a_damaged_journal_is_refused_and_never_half_read(folder, damage):
         db.close()
     with pytest.raises(JournalError):
         _load(folder)
-
-
-@pytest.mark.parametrize("damage", ["gone", "cut", "bit", "header", "huge"])
-def test_a_damaged_result_is_gone_and_its_key_is_not(folder, damage):
-    record = _accepted()
-    journal = _filled(folder, record)
-    kept = journal.keep_result(record.job, _measured())
-    journal.write(Ended(record.job, JobState.DONE, None, kept, 50.0))
-    journal.close()
-    path = folder / "results" / f"{record.job}.cim"
-    raw = bytearray(path.read_bytes())
-    if damage == "gone":
-        path.unlink()
-    else:
-        if damage == "cut":
-            del raw[-1:]
-        elif damage == "bit":
-            raw[-1] ^= 1
-        elif damage == "header":
-            raw[20] ^= 255
-        else:
-            raw[8:12] = b"\xff\xff\xff\xff"
-        path.unlink()
-        path.write_bytes(raw)
-    (saved,) = _load(folder)
-    assert (saved.job, saved.state, saved.accepted) == (record.job, JobState.DONE, None)
-
-
-def test_leftovers_of_a_crash_are_cleared_away(folder):
-    journal = _filled(folder, _accepted())
-    journal.keep_result("f" * 32, _measured())  # written, and its record was not
-    (folder / "results" / "x.cim.part").touch()
-    journal.close()
-    _load(folder)
-    assert list((folder / "results").iterdir()) == []
 
 
 # ---- exceptions in the midst ----------------------------------------------------------------

@@ -1,0 +1,86 @@
+"""Cassettes held against servers: the same, changed, another one."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from cim_machines import Annealer, Exhaustive
+
+from cim_hal import IsingModel, open_device
+from cim_hal.cassette import Recorder, check, read_cassette
+from cim_hal.client.transport.zmq import ZmqTransport
+
+RNG = np.random.default_rng(5)
+
+
+UPPER = np.triu(RNG.integers(-9, 10, (12, 12)), 1)
+
+
+MODEL = IsingModel.from_couplings(UPPER + UPPER.T)
+
+
+def sample(endpoint: str, *, seed: int = 3, n_runs: int = 20):
+    with open_device(endpoint) as session:
+        session.describe()
+        return session.sample(MODEL, n_runs=n_runs, seed=seed)
+
+
+def checked(cassette, endpoint: str, **options):
+    transport = ZmqTransport(endpoint, **options)
+    try:
+        return check(cassette, transport)
+    finally:
+        transport.close()
+
+
+@pytest.fixture
+def cassette(serving, tmp_path):
+    """A session of one job with an `Annealer`, in a file, and its samples."""
+    path = tmp_path / "session.cassette"
+    with serving(Annealer()) as endpoint, Recorder(endpoint, path) as recorder:
+        samples = sample(recorder.endpoint)
+    return path, samples
+
+
+def test_a_server_that_has_not_changed_passes_the_check(cassette, serving):
+    path, _ = cassette
+    with serving(Annealer()) as endpoint:
+        first, second = (checked(read_cassette(path), endpoint) for _ in range(2))
+    assert not first.differences
+    assert not second.differences
+    assert first.compared >= 6
+    assert not first.skipped
+    assert second.skipped  # the couplings are there: their chunks need not be sent
+
+
+class Stubborn(Annealer):
+    """An annealer that has become another machine."""
+
+    def run(self, program, stop):
+        readout = super().run(program, stop)
+        readout.values[0] = -readout.values[0]
+        return readout
+
+
+def test_a_machine_that_answers_otherwise_fails_the_check_with_the_place(cassette, serving):
+    with serving(Stubborn()) as endpoint:
+        outcome = checked(read_cassette(cassette[0]), endpoint)
+    assert {each.request for each in outcome.differences} == {"job.result"}
+    spins, amplitudes = outcome.differences
+    assert spins.path == "buffers.0"
+    assert amplitudes.path == "buffers.1"
+    assert amplitudes.live == "12 of them differ"
+
+
+def test_another_machine_fails_the_check(cassette, serving):
+    with serving(Exhaustive()) as endpoint:
+        outcome = checked(read_cassette(cassette[0]), endpoint)
+    assert outcome.differences[0].request == "hello"
+    assert "capabilities.name" in {each.path for each in outcome.differences}
+
+
+def test_a_check_that_fails_ends_with_1_and_shows_a_table(cassette, serving, run):
+    with serving(Stubborn()) as endpoint:
+        status, out, _ = run("check", str(cassette[0]), endpoint)
+        assert status == 1
+        assert "job.result" in out

@@ -1,0 +1,62 @@
+"""A server in a process of its own ends with its block, and says why it did not start."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from cim_hal import (
+    TargetError,
+    spawn_server,
+)
+from cim_hal.errors import ConnectError
+
+
+def test_a_spawned_server_ends_with_its_block():
+    with spawn_server("cim_machines:Annealer") as server:
+        assert server.process.poll() is None
+    assert server.process.returncode == 0
+
+
+def test_a_spawned_server_that_does_not_start_says_why():
+    with pytest.raises(TargetError, match="no device goes by the name 'nobody'"):
+        spawn_server("nobody")
+    with spawn_server("cim_machines:Annealer") as server, pytest.raises(ConnectError, match="use"):
+        spawn_server("cim_machines:Annealer", endpoint=server.endpoint)
+
+
+def _spawn_and_die(pipe) -> None:
+    server = spawn_server("cim_machines:Annealer")
+    pipe.send(server.process.pid)
+    os._exit(1)
+
+
+def test_a_spawned_server_ends_when_its_parent_dies():
+    ours, theirs = multiprocessing.Pipe()
+    parent = multiprocessing.get_context("spawn").Process(target=_spawn_and_die, args=[theirs])
+    parent.start()
+    try:
+        assert ours.poll(60.0)
+        pid = ours.recv()
+        parent.join()
+        deadline = time.monotonic() + 20.0
+        while _is_alive(pid) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert not _is_alive(pid)
+    finally:
+        parent.join()
+        parent.close()
+        ours.close()
+        theirs.close()
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text(encoding="ascii")
+        return status.rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False

@@ -1,0 +1,92 @@
+"""Files of recorded messages: never overwritten, and refused where they are malformed."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from cim_machines import Annealer
+
+from cim_hal import IsingModel, open_device
+from cim_hal.cassette import Recorder, read_cassette
+from cim_hal.cassette.file import _CODEC, CassetteEnd, CassetteHeader, RecordedMessage
+from cim_hal.errors import CassetteError
+from cim_hal.protocol.wire.codec import FILE_MAGIC, file_parts
+from cim_hal.protocol.wire.packet import NO_ID, Kind, Packet
+
+RNG = np.random.default_rng(5)
+
+
+UPPER = np.triu(RNG.integers(-9, 10, (12, 12)), 1)
+
+
+MODEL = IsingModel.from_couplings(UPPER + UPPER.T)
+
+
+def sample(endpoint: str, *, seed: int = 3, n_runs: int = 20):
+    with open_device(endpoint) as session:
+        session.describe()
+        return session.sample(MODEL, n_runs=n_runs, seed=seed)
+
+
+@pytest.fixture
+def cassette(serving, tmp_path):
+    """A session of one job with an `Annealer`, in a file, and its samples."""
+    path = tmp_path / "session.cassette"
+    with serving(Annealer()) as endpoint, Recorder(endpoint, path) as recorder:
+        samples = sample(recorder.endpoint)
+    return path, samples
+
+
+def test_a_recording_never_takes_the_place_of_a_file(tmp_path):
+    path = tmp_path / "there"
+    path.write_bytes(b"precious")
+    with pytest.raises(CassetteError, match="exists already"), Recorder("tcp://127.0.0.1:1", path):
+        pass
+    assert path.read_bytes() == b"precious"
+
+
+def stored(*records: tuple[object, list[bytes]], damage: bytes = b"") -> bytes:
+    """Return the bytes of a cassette with these records."""
+    parts = [FILE_MAGIC]
+    for body, frames in records:
+        buffers = tuple(np.frombuffer(frame, np.uint8) for frame in frames)
+        parts += file_parts(_CODEC.encode(Packet(Kind.RECORD, NO_ID, body, buffers=buffers)))
+    return b"".join(parts) + damage
+
+
+HEADER = CassetteHeader(version=1, target="", recorded_at="")
+
+
+LATER = HEADER.model_copy(update={"version": 2})
+
+
+MESSAGE = RecordedMessage(seconds=0.5, direction=0, client=0)
+
+
+SIDEWAYS = MESSAGE.model_copy(update={"direction": 7})
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (b"", "no cassette of version 1"),
+        (b"\x00\xff\x17garbage", "no cassette of version 1"),
+        (stored((LATER, [])), "version 1"),
+        (stored((MESSAGE, [b"CIM", b"x"])), "version 1"),
+        (stored((HEADER, []))[:-1] + b"\x00", "version 1"),  # the checksum
+        (stored((HEADER, []), damage=b"\xff" * 100), "message 1 is malformed: .* promises"),
+        (stored((HEADER, []), (MESSAGE, [b"CIM", b"x"])), "message 1 is malformed"),
+        (stored((HEADER, []), (SIDEWAYS, [b"", b""])), "message 1 is malformed"),
+        (stored((HEADER, []), (CassetteEnd(), []), (CassetteEnd(), [])), "message 2 is malformed"),
+    ],
+)
+def test_what_is_no_cassette_is_refused_with_the_place(tmp_path, content, sentence):
+    path = tmp_path / "bad"
+    path.write_bytes(content)
+    with pytest.raises(CassetteError, match=sentence):
+        read_cassette(path)
+
+
+def test_a_cassette_of_a_file_that_is_not_there(tmp_path):
+    with pytest.raises(CassetteError, match="No such file"):
+        read_cassette(tmp_path / "none")

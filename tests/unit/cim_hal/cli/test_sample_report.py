@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cim_machines import Adjustable
+
+from cim_hal import IsingModel, TraceRequest, open_device
+from cim_hal.cli.sample_report import print_report, summarize, write_archive
+from cim_hal.cli.search import Search
+from cim_hal.model.files import ModelFile
+
+RING = ModelFile(
+    IsingModel.from_couplings([[0, -1, 0, -1], [-1, 0, -1, 0], [0, -1, 0, -1], [-1, 0, -1, 0]]),
+    is_graph=True,
+)
+
+
+@pytest.fixture(scope="module")
+def sets():
+    with open_device(Adjustable()) as device:
+        trace = TraceRequest(every=2, runs=3)
+        return [device.sample(RING.model, n_runs=20, seed=seed, trace=trace) for seed in (4, 5)]
+
+
+def test_the_report_counts_all_jobs_and_describes_the_best(sets):
+    search = Search.begun(sets[0], 1.5)
+    search.add(sets[1], 2.5)
+    facts = summarize(RING, search, seconds=3.0)
+    energies = np.concatenate([samples.energies for samples in sets])
+    assert (facts["n_runs"], facts["seconds"]) == (40, 3.0)
+    assert facts["best_energy"] == energies.min()
+    assert facts["best_cut"] == (4 - energies.min()) / 2  # a cut edge has J s s' = 1
+    assert facts["mean_energy"] == pytest.approx(energies.mean(), rel=1e-12)
+    assert facts["runs_at_best"] == np.count_nonzero(energies == energies.min())
+    assert facts["search"]["jobs"] == 2
+    json.dumps(facts)
+
+
+def test_a_model_that_is_no_graph_has_no_cut_and_energies_of_the_trace_are_those_of_its_spins(sets):
+    facts = summarize(ModelFile(RING.model, is_graph=False), Search.begun(sets[0], 1.0), 1.0)
+    assert "best_cut" not in facts
+    trace = sets[0].trace
+    assert facts["trace"]["round_trips"] == trace.round_trips.tolist()
+    assert facts["trace"]["energies"] == trace.energies(RING.model).tolist()
+
+
+def test_the_archive_gives_back_every_array(sets, tmp_path):
+    path = tmp_path / "samples.npz"
+    write_archive(path, sets[0])
+    with np.load(path) as archive:
+        np.testing.assert_array_equal(archive["spins"], sets[0].spins)
+        np.testing.assert_array_equal(archive["energies"], sets[0].energies)
+        np.testing.assert_array_equal(archive["amplitudes"], sets[0].amplitudes)
+        np.testing.assert_array_equal(archive["trace_pump"], sets[0].trace.pump)
+        np.testing.assert_array_equal(archive["trace_amplitudes"], sets[0].trace.amplitudes)
+        assert json.loads(str(archive["record"])) == json.loads(sets[0].record.model_dump_json())
+
+
+def test_people_are_shown_the_best_and_where_it_was_written(sets, capsys):
+    search = Search.begun(sets[0], 1.5)
+    search.add(sets[1], 2.5)
+    search.was_interrupted = True
+    print_report(RING, search, 3.0, [Path("a.npz")])
+    shown = capsys.readouterr().out
+    for text in ("best_cut", "a.npz", "of 2", "then interrupted", "note door"):
+        assert text in shown
