@@ -1,11 +1,13 @@
-"""Run every code block of README and docs, and every example in a docstring."""
+"""Run every code block of README and docs, and every example in a docstring; how many workers."""
 
 from __future__ import annotations
 
+import os
 import tempfile
 from contextlib import ExitStack, chdir
 from typing import Any
 
+import pytest
 from sybil import Sybil
 from sybil.parsers.myst import PythonCodeBlockParser, SkipParser
 from sybil.parsers.rest import DocTestParser
@@ -36,3 +38,10 @@ pytest_collect_file = SybilCollection(
         ),
     ]
 ).pytest()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Return the workers of ``-n auto``: a third of the time tests wait for processes or clocks."""
+    processors = os.cpu_count() or 1
+    return processors + max(processors // 2, 1)
