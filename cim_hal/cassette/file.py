@@ -37,7 +37,7 @@ from cim_hal.testing.message_proxy import MessageProxy
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from cim_hal.client.access import ClientKeys
+    from cim_hal.key_files import ClientKeys
 
 __all__ = [
     "Cassette",

@@ -342,8 +342,6 @@ def _why(state: SafetyState) -> str:
 def show_duration(seconds: float) -> str:
     """Return a span as a person would say it.
 
-    Examples
-    --------
     >>> show_duration(59.6), show_duration(600), show_duration(5460)
     ('1 min', '10 min', '1 h 31 min')
     """

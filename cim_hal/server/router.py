@@ -42,40 +42,16 @@ log = logging.getLogger(__name__)
 
 
 class Router:
-    """Serves a driver at an endpoint; a context manager that closes both.
+    """Serves a driver at an endpoint; a context manager that closes both, and the journal.
 
-    Parameters
-    ----------
-    driver : Driver
-        The router closes it.
-    endpoint : str
-        ``tcp://host:port``, port 0 for a free one, or ``ipc://path``.
-    insecure : bool
-        Allow an endpoint that other machines reach, without an authenticator.
-    authenticator : Authenticator, optional
-        Admits clients by their keys. Without it, everybody who reaches the endpoint is the same
-        user.
-    limits : Limits
-    calibrations : CalibrationStore, optional
-        Keeps calibrations beyond the end of the server.
-    snapshot_every_s : float
-        Time from one `snapshot` to the next; by default none is made.
-    journal : Journal, optional
-        Keeps jobs beyond the end of the server; the router closes it. None keeps them in memory.
+    Without an authenticator, which admits clients by their keys, everybody who reaches the endpoint
+    is the same user; only with `insecure` may other machines reach it then. `calibrations` and
+    `journal` keep calibrations and jobs beyond the end of the server; without a journal jobs are
+    kept in memory. A `snapshot`, the latest reports for other threads of this process, is made
+    every `snapshot_every_s`, by default never.
 
-    Attributes
-    ----------
-    endpoint : str
-        Where it listens.
-    snapshot : StatusSnapshot or None
-        The latest reports, for other threads of this process; None before `serve`.
-
-    Raises
-    ------
-    BindError
-        The endpoint cannot be bound, or is open with neither authenticator nor `insecure`.
-    DriverFaultError
-        The driver does not describe itself.
+    `BindError` if the endpoint cannot be bound, or is open with neither authenticator nor
+    `insecure`; `DriverFaultError` if the driver does not describe itself.
     """
 
     def __init__(

@@ -38,15 +38,6 @@ log = logging.getLogger(__name__)
 class Backoff:
     """Exponential back-off: each pause before a restart is twice the last one, up to a bound.
 
-    Parameters
-    ----------
-    first_s, most_s : float
-        The first pause and the longest, in seconds.
-    broken_after : int
-        Failed starts in a row after which jobs are refused instead of waiting.
-
-    Examples
-    --------
     >>> [Backoff(0.1, 0.5).pause_s(failures) for failures in range(1, 6)]
     [0.1, 0.2, 0.4, 0.5, 0.5]
     """
