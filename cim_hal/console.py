@@ -25,14 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["INTERRUPTED", "LazyGroup", "run"]
 
 FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
-INPUT_ERRORS = (
-    ModelError,
-    TargetError,
-    CapabilityError,
-    KeyFileError,
-    CassetteError,
-    JournalError,
-)
+INPUT_ERRORS = (ModelError, TargetError, CapabilityError, KeyFileError, CassetteError, JournalError)
 
 
 class LazyGroup(click.Group):

@@ -37,7 +37,7 @@ from cim_hal.testing.message_proxy import MessageProxy
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from cim_hal.client.access import ClientKeys
+    from cim_hal.key_files import ClientKeys
 
 __all__ = [
     "Cassette",
@@ -272,8 +272,7 @@ def read_cassette(path: str | os.PathLike[str]) -> Cassette:
     header = session.header
     if header is None:
         raise CassetteError(
-            f"{file}: this is no cassette of version {VERSION}",
-            hint="cim-hal record makes one",
+            f"{file}: this is no cassette of version {VERSION}", hint="cim-hal record makes one"
         )
     exchanges = tuple(exchange for _, exchange in sorted(session.done, key=lambda done: done[0]))
     unanswered, is_complete = len(session.open), session.is_complete

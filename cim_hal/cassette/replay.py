@@ -20,8 +20,7 @@ from cim_hal.protocol.wire.errors import to_wire
 from cim_hal.protocol.wire.messages import Bye, Farewell, Hello, Ping, Pong, Welcome
 from cim_hal.protocol.wire.packet import NO_ID, Kind, Packet, answer
 from cim_hal.protocol.wire.version import agree
-from cim_hal.server.router import bind
-from cim_hal.server.security.endpoint import DEFAULT, check_endpoint
+from cim_hal.server.security.endpoint import DEFAULT, bind, check_endpoint
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -16,7 +16,7 @@ from cim_hal.cli.common import (
     print_table,
     signalled,
 )
-from cim_hal.client.access import keys_for
+from cim_hal.key_files import keys_for
 from cim_hal.server.security.endpoint import DEFAULT
 
 if TYPE_CHECKING:

@@ -99,12 +99,7 @@ def chaos(
             messages = MessageProxy(target, to_server=faults, to_client=faults, seed=seed)
             target, counts = stack.enter_context(messages).endpoint, messages.counts
         proxy = TcpProxy(
-            target,
-            listen=listen,
-            upstream=toxics,
-            downstream=toxics,
-            seed=seed,
-            insecure=insecure,
+            target, listen=listen, upstream=toxics, downstream=toxics, seed=seed, insecure=insecure
         )
         print_ready(f"chaos at {stack.enter_context(proxy).endpoint}")
         ended.wait()

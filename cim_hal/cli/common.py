@@ -8,7 +8,6 @@ import secrets
 import signal
 import sys
 import threading
-import tomllib
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,9 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
+
+from cim_hal import key_files
+from cim_hal.errors import TargetError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -135,12 +137,9 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
 def read_toml(path: Path, option: str | None = None) -> dict[str, Any]:
     """Read a TOML file; `click.BadParameter` if it cannot be read, or is no TOML."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        message = f"cannot read {path}: {error.strerror}"
-        raise click.BadParameter(message, param_hint=option) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise click.BadParameter(f"{path} is not TOML: {error}", param_hint=option) from None
+        return key_files.read_toml(path, "options", TargetError)
+    except TargetError as error:
+        raise click.BadParameter(str(error), param_hint=option) from None
 
 
 def print_ready(what: str) -> None:

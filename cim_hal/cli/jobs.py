@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cim_hal.cli.common import FILE, json_option, print_json, print_table, readable, target_options
-from cim_hal.cli.sample_report import write_archive
+from cim_hal.cli.search import write_archive
 from cim_hal.errors import UnknownReferenceError
 from cim_hal.model.files import read_model
 from cim_hal.protocol.jobs.state import JobState

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 from cim_hal.cli.common import FILE, FOLDER, json_option, print_json, print_table
-from cim_hal.client.access import trust as trust_server
 from cim_hal.key_files import NAME, config_folder, create_key, read_public
+from cim_hal.key_files import trust as trust_server
 from cim_hal.protocol.wire.roles import Role
 from cim_hal.server.security import authenticator as authorized
 

@@ -53,7 +53,7 @@ UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 @json_option
 def list_drivers(*, as_json: bool) -> None:
     """List the installed drivers."""
-    from cim_hal.machine.registry import registered_drivers
+    from cim_hal.machine.driver import registered_drivers
 
     drivers = registered_drivers()
     if as_json:
@@ -166,13 +166,7 @@ def duration(text: str) -> float:
 @click.option("--show", is_flag=True, help="Only show who has locked the machine.")
 @json_option
 def lock(
-    machine: Target,
-    *,
-    note: str,
-    for_s: float,
-    wait_s: float,
-    show: bool,
-    as_json: bool,
+    machine: Target, *, note: str, for_s: float, wait_s: float, show: bool, as_json: bool
 ) -> None:
     """Lock the machine TARGET for a time; the lock outlives this command.
 
@@ -348,8 +342,6 @@ def _why(state: SafetyState) -> str:
 def show_duration(seconds: float) -> str:
     """Return a span as a person would say it.
 
-    Examples
-    --------
     >>> show_duration(59.6), show_duration(600), show_duration(5460)
     ('1 min', '10 min', '1 h 31 min')
     """

@@ -27,8 +27,15 @@ from cim_hal.cli.common import (
     whole_file,
 )
 from cim_hal.cli.sample_plot import SUFFIXES, picture, readable
-from cim_hal.cli.sample_report import print_report, summarize, write_archive
-from cim_hal.cli.search import KEPT_RUNS, Search, result_of, search_for
+from cim_hal.cli.search import (
+    KEPT_RUNS,
+    Search,
+    print_report,
+    result_of,
+    search_for,
+    summarize,
+    write_archive,
+)
 from cim_hal.errors import CimError
 from cim_hal.model.files import read_model
 from cim_hal.model.schedule import MAX_TRACE_BYTES, TraceRequest

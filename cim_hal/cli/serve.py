@@ -16,8 +16,8 @@ from pydantic import ValidationError
 
 from cim_hal.cli.common import FILE, FOLDER, POSITIVE_SECONDS, print_ready, read_toml
 from cim_hal.key_files import read_pair
+from cim_hal.machine.driver import make_driver
 from cim_hal.machine.faulty_driver import FaultScript, FaultyDriver
-from cim_hal.machine.registry import make_driver
 from cim_hal.protocol.wire.limits import Limits
 from cim_hal.server.driver.process import DriverProcess
 from cim_hal.server.driver.supervisor import DriverOptions
@@ -55,9 +55,7 @@ SNAPSHOT_S = 0.5
     help="Where to listen: tcp://host:port, port 0 for a free one, or ipc://path.",
 )
 @click.option(
-    "--insecure",
-    is_flag=True,
-    help="Accept other machines without keys: trusted networks only.",
+    "--insecure", is_flag=True, help="Accept other machines without keys: trusted networks only."
 )
 @click.option(
     "--key",
@@ -133,9 +131,7 @@ SNAPSHOT_S = 0.5
     "[default: a folder of TARGET under the user's state directory]",
 )
 @click.option(
-    "--no-journal",
-    is_flag=True,
-    help="Keep jobs in memory only: they end with the server.",
+    "--no-journal", is_flag=True, help="Keep jobs in memory only: they end with the server."
 )
 @click.option(
     "--limits",

@@ -57,10 +57,7 @@ SHARE_OF_COMPARISON = 0.2
 )
 @click.option("--seed", type=click.IntRange(0, MAX_SEED - 1), default=0, show_default=True)
 @click.option(
-    "--out",
-    type=FILE,
-    metavar="FILE.toml",
-    help="Write the result, for cim-hal sample --settings.",
+    "--out", type=FILE, metavar="FILE.toml", help="Write the result, for cim-hal sample --settings."
 )
 @json_option
 def tune(

@@ -90,10 +90,7 @@ class DevicePool:
         **options: Unpack[ConnectionKeywords],
     ) -> None:
         self._pool = AsyncDevicePool(
-            targets,
-            jobs_per_machine=jobs_per_machine,
-            servers=servers,
-            **options,
+            targets, jobs_per_machine=jobs_per_machine, servers=servers, **options
         )
         self._pid = os.getpid()
         self._loop = asyncio.new_event_loop()

@@ -57,11 +57,7 @@ class RequestClient:
     """
 
     def __init__(
-        self,
-        *,
-        timeout_s: float,
-        retries: Retries,
-        clock: Callable[[], float] = time.monotonic,
+        self, *, timeout_s: float, retries: Retries, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self.timeout_s = timeout_s
         self.clock = clock

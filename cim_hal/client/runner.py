@@ -11,14 +11,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from cim_hal.client import interrupts
 from cim_hal.client.interrupts import CallCancelledError
-from cim_hal.client.steps import (
-    Exchange,
-    Exclusive,
-    Pipeline,
-    Receive,
-    Sleep,
-    Subscribe,
-)
+from cim_hal.client.steps import Exchange, Exclusive, Pipeline, Receive, Sleep, Subscribe
 from cim_hal.client.transport.base import closed_error
 from cim_hal.errors import CimError, LocalProtocolError, TransportTimeoutError
 

@@ -15,16 +15,7 @@ if TYPE_CHECKING:
     from cim_hal.client.transport.base import ReplyStream
     from cim_hal.protocol.wire.packet import Packet
 
-__all__ = [
-    "Exchange",
-    "Exclusive",
-    "Pipeline",
-    "Receive",
-    "Sleep",
-    "Step",
-    "Steps",
-    "Subscribe",
-]
+__all__ = ["Exchange", "Exclusive", "Pipeline", "Receive", "Sleep", "Step", "Steps", "Subscribe"]
 
 T = TypeVar("T")
 

@@ -7,12 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cim_hal.conformance.machine_under_test import (
-    ALPHA,
-    CheckFailed,
-    NotApplicable,
-    require,
-)
+from cim_hal.conformance.machine_under_test import ALPHA, CheckFailed, NotApplicable, require
 from cim_hal.model.ising import IsingModel
 
 if TYPE_CHECKING:

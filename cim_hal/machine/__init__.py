@@ -1,10 +1,17 @@
 """Machines: capabilities, lowering, the driver contract and the registry of drivers."""
 
 from cim_hal.machine.capabilities import Capabilities, Setting
-from cim_hal.machine.driver import Driver, Program, Readout, StopToken
+from cim_hal.machine.driver import (
+    Driver,
+    Program,
+    Readout,
+    RegisteredDriver,
+    StopToken,
+    make_driver,
+    registered_drivers,
+)
 from cim_hal.machine.faulty_driver import Fault, FaultScript, FaultyDriver
 from cim_hal.machine.lowering import Lowering, Quantized, lower, max_level, quantize
-from cim_hal.machine.registry import RegisteredDriver, make_driver, registered_drivers
 from cim_hal.machine.telemetry import Calibration, Reading, Telemetry
 
 __all__ = [

@@ -263,12 +263,7 @@ class FaultyDriver(Driver):
     """
 
     def __init__(
-        self,
-        driver: Driver,
-        script: FaultScript,
-        *,
-        may_crash: bool = False,
-        jobs_before: int = 0,
+        self, driver: Driver, script: FaultScript, *, may_crash: bool = False, jobs_before: int = 0
     ) -> None:
         if script.has("crash") and not may_crash:
             raise TargetError(

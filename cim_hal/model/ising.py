@@ -198,12 +198,7 @@ class IsingModel:
         return cls.from_couplings(-_as_couplings(W))
 
     def with_changes(
-        self,
-        rows: ArrayLike,
-        columns: ArrayLike,
-        values: ArrayLike,
-        *,
-        h: ArrayLike | None = None,
+        self, rows: ArrayLike, columns: ArrayLike, values: ArrayLike, *, h: ArrayLike | None = None
     ) -> IsingModel:
         """Return a model with other couplings at some pairs; a session sends only the changes.
 

@@ -30,14 +30,7 @@ def pieces(values: NDArray[Any]) -> Iterator[NDArray[Any]]:
 
 @dataclass(frozen=True, eq=False)
 class Triangle:
-    """Couplings J[i, j] with i < j, row by row.
-
-    Attributes
-    ----------
-    n_spins : int
-    values : array, shape (n (n - 1) / 2,)
-        Real numbers of any type.
-    """
+    """Couplings J[i, j] with i < j, row by row: real `values` of shape (n (n - 1) / 2,)."""
 
     n_spins: int
     values: NDArray[Any]
@@ -65,10 +58,7 @@ class Triangle:
     def dense(self, dtype: DTypeLike, border: NDArray[Any] | None = None) -> NDArray[Any]:
         """Return the symmetric matrix with a zero diagonal.
 
-        Parameters
-        ----------
-        border : array, shape (n,), optional
-            Couplings to one more spin, the last.
+        The `border`, shape (n,), are the couplings to one more spin, the last.
         """
         size = self.n_spins + (border is not None)
         J = np.zeros((size, size), dtype)

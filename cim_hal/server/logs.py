@@ -46,8 +46,6 @@ _ABOUT: ContextVar[Mapping[str, str]] = ContextVar("about", default=MappingProxy
 class about:  # noqa: N801  a context manager that reads like a word
     """Add fields to every line that is logged in a block; empty values are left out.
 
-    Examples
-    --------
     >>> with about(job="de6d93aa", user="alice"):
     ...     logging.getLogger("my_lab").info("the laser is warm")
     """

@@ -15,11 +15,11 @@ from cim_hal.multipart import is_readable, receive, send
 from cim_hal.protocol.effects import Reply
 from cim_hal.protocol.wire.codec import decode, encode
 from cim_hal.protocol.wire.errors import to_wire
-from cim_hal.protocol.wire.limits import MAX_BUFFER_BYTES, Limits
+from cim_hal.protocol.wire.limits import Limits
 from cim_hal.protocol.wire.packet import NO_ID, Kind, Packet, answer
 from cim_hal.protocol.wire.roles import ANONYMOUS
 from cim_hal.server.logs import about
-from cim_hal.server.security.endpoint import DEFAULT, check_endpoint
+from cim_hal.server.security.endpoint import DEFAULT, bind, check_endpoint
 from cim_hal.server.security.partial_messages import PartialMessageGuard, is_possible
 from cim_hal.server.service import TICK_S, Service
 
@@ -34,62 +34,24 @@ if TYPE_CHECKING:
     from cim_hal.server.status_snapshot import StatusSnapshot
     from cim_hal.server.storage.calibrations import CalibrationStore
 
-__all__ = ["Router", "bind"]
+__all__ = ["Router"]
 
 MAX_BURST = 64  # requests handled before outcomes of the executor
-
-OPTIONS = {
-    zmq.LINGER: 0,
-    # Report peers that are slow or gone instead of dropping messages silently.
-    zmq.ROUTER_MANDATORY: 1,
-    zmq.MAXMSGSIZE: MAX_BUFFER_BYTES + 4096,
-    # The default of 1000 messages is 1 GiB for each peer.
-    zmq.SNDHWM: 16,
-    zmq.RCVHWM: 16,
-    zmq.HANDSHAKE_IVL: 5000,
-    zmq.HEARTBEAT_IVL: 5000,
-    zmq.HEARTBEAT_TIMEOUT: 15000,
-    zmq.HEARTBEAT_TTL: 15000,
-}
 
 log = logging.getLogger(__name__)
 
 
 class Router:
-    """Serves a driver at an endpoint; a context manager that closes both.
+    """Serves a driver at an endpoint; a context manager that closes both, and the journal.
 
-    Parameters
-    ----------
-    driver : Driver
-        The router closes it.
-    endpoint : str
-        ``tcp://host:port``, port 0 for a free one, or ``ipc://path``.
-    insecure : bool
-        Allow an endpoint that other machines reach, without an authenticator.
-    authenticator : Authenticator, optional
-        Admits clients by their keys. Without it, everybody who reaches the endpoint is the same
-        user.
-    limits : Limits
-    calibrations : CalibrationStore, optional
-        Keeps calibrations beyond the end of the server.
-    snapshot_every_s : float
-        Time from one `snapshot` to the next; by default none is made.
-    journal : Journal, optional
-        Keeps jobs beyond the end of the server; the router closes it. None keeps them in memory.
+    Without an authenticator, which admits clients by their keys, everybody who reaches the endpoint
+    is the same user; only with `insecure` may other machines reach it then. `calibrations` and
+    `journal` keep calibrations and jobs beyond the end of the server; without a journal jobs are
+    kept in memory. A `snapshot`, the latest reports for other threads of this process, is made
+    every `snapshot_every_s`, by default never.
 
-    Attributes
-    ----------
-    endpoint : str
-        Where it listens.
-    snapshot : StatusSnapshot or None
-        The latest reports, for other threads of this process; None before `serve`.
-
-    Raises
-    ------
-    BindError
-        The endpoint cannot be bound, or is open with neither authenticator nor `insecure`.
-    DriverFaultError
-        The driver does not describe itself.
+    `BindError` if the endpoint cannot be bound, or is open with neither authenticator nor
+    `insecure`; `DriverFaultError` if the driver does not describe itself.
     """
 
     def __init__(
@@ -286,19 +248,3 @@ def _close(driver: Driver, journal: Journal | None) -> None:
 
 def _revoked() -> PermissionDeniedError:
     return PermissionDeniedError("the key of this client is not authorized any more")
-
-
-def bind(server: zmq.Socket[bytes], endpoint: str) -> str:
-    """Bind a ROUTER with the options of a server; return the endpoint it then has."""
-    for option, value in OPTIONS.items():
-        server.setsockopt(option, value)
-    try:
-        server.setsockopt(zmq.IPV6, int("[" in endpoint))
-        server.bind(endpoint)
-    except zmq.ZMQError as error:
-        raise BindError(
-            f"cannot listen on {endpoint}: {zmq.strerror(error.errno or 0)}",
-            hint="choose another port, or port 0 for a free one",
-            endpoint=endpoint,
-        ) from None
-    return server.getsockopt_string(zmq.LAST_ENDPOINT).rstrip("\0")

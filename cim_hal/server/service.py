@@ -204,9 +204,7 @@ class Service:
         return self._perform(effects)
 
     def _perform(
-        self,
-        effects: Iterable[Effect],
-        on_error: Callable[[Exception], list[Reply]] = lambda _: [],
+        self, effects: Iterable[Effect], on_error: Callable[[Exception], list[Reply]] = lambda _: []
     ) -> list[Reply]:
         """Perform effects and those that follow; one that fails does not stop the others.
 

@@ -16,13 +16,13 @@ import numpy as np
 import zmq
 
 from cim_hal.client.transport.zmq import show_keys
-from cim_hal.errors import BindError, ModelError, TargetError
-from cim_hal.server.security.endpoint import DEFAULT, check_endpoint
+from cim_hal.errors import ModelError, TargetError
+from cim_hal.server.security.endpoint import DEFAULT, bind, check_endpoint
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from cim_hal.client.access import ClientKeys
+    from cim_hal.key_files import ClientKeys
 
 __all__ = ["DeliveredCopy", "FaultSampler", "MessageFaults", "MessageProxy"]
 
@@ -30,6 +30,7 @@ TICK_S = 0.05
 MAX_BURST = 64  # messages taken from one socket before those that are due go out
 MAX_PEERS = 256  # beyond that, the one that was silent for longest is forgotten
 TO_SERVER, TO_CLIENT = "to_server", "to_client"
+OPTIONS = {zmq.LINGER: 0, zmq.ROUTER_MANDATORY: 1}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,43 +109,17 @@ class MessageProxy:
     """A ROUTER for clients, and for each client a DEALER to `target`; a context manager.
 
     Clients connect without encryption. To a server that requires keys (CURVE) the proxy shows its
-    own; `TcpProxy` passes encrypted connections through.
+    own; `TcpProxy` passes encrypted connections through. The same `seed` does the same to the n-th
+    message in a direction. With `insecure` it may listen where other machines reach it, and they
+    then reach the target too. The connection of a client to the target is closed after `silent_s`
+    without requests and replies; the client gets a new one if it returns. `on_message` is called in
+    the proxy's thread for each message that arrives: whether it is for a client, the name of the
+    client, and the frames.
 
-    Parameters
-    ----------
-    target : str
-        ``tcp://host:port`` or ``ipc://path`` of the server.
-    listen : str
-        Where clients connect; by default a free port of the loopback interface.
-    to_server, to_client : MessageFaults
-        Faults of requests, and of replies.
-    seed : int
-        Of the faults; the same seed does the same to the n-th message in a direction.
-    insecure : bool
-        Allow an address that other machines reach; they then reach the target too.
-    keys : ClientKeys, optional
-        Shown to the target.
-    silent_s : float
-        Time without requests and replies after which the connection of a client to the target is
-        closed; the client gets a new one if it returns.
-    on_message : callable, optional
-        Called in the proxy's thread for each message that arrives: whether it is for a client, the
-        name of the client, and the frames.
-
-    Attributes
-    ----------
-    endpoint : str
-        Where it listens; set on entering.
-    counts : Counter
-        ``messages``, ``dropped``, ``duplicated``, ``delayed``, ``reordered`` of both directions,
-        and ``undeliverable``: the receiver was gone or its queue full.
-
-    Raises
-    ------
-    TargetError
-        The target is not an endpoint.
-    BindError
-        On entering: the endpoint cannot be bound.
+    `endpoint`, where it listens, is set on entering. `counts` has ``messages``, ``dropped``,
+    ``duplicated``, ``delayed``, ``reordered`` of both directions, and ``undeliverable``: the
+    receiver was gone or its queue full. `TargetError` if the target is not an endpoint; on
+    entering, `BindError` if the endpoint cannot be bound.
 
     Examples
     --------
@@ -186,15 +161,11 @@ class MessageProxy:
     def __enter__(self) -> Self:
         self._context = zmq.Context()
         self._front = self._context.socket(zmq.ROUTER)
-        self._front.setsockopt(zmq.LINGER, 0)
-        self._front.setsockopt(zmq.ROUTER_MANDATORY, 1)
-        self._front.setsockopt(zmq.IPV6, int("[" in self._listen))
         try:
-            self._front.bind(self._listen)
-        except zmq.ZMQError as error:
+            self.endpoint = bind(self._front, self._listen, OPTIONS)
+        except BaseException:
             self._context.destroy(linger=0)
-            raise BindError(f"cannot listen on {self._listen}: {error.strerror}") from None
-        self.endpoint = self._front.getsockopt_string(zmq.LAST_ENDPOINT).rstrip("\0")
+            raise
         self._thread = threading.Thread(target=self._loop, name="cim-hal chaos", daemon=True)
         self._thread.start()
         return self

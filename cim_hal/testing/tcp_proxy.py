@@ -34,32 +34,12 @@ UPSTREAM, DOWNSTREAM = "upstream", "downstream"
 class TcpProxy:
     """Accepts connections and relays them to `target`; a context manager.
 
-    Parameters
-    ----------
-    target : str
-        ``tcp://host:port`` of the server.
-    listen : str
-        ``tcp://host:port``; by default a free port of the loopback interface.
-    upstream, downstream : sequence of Toxic
-        Toxics on the way to the server, and on the way back; the first acts first.
-    seed : int
-        Of all random numbers.
-    insecure : bool
-        Allow an address that other machines reach; they then reach the target too.
-
-    Attributes
-    ----------
-    endpoint : str
-        Where it listens; set on entering.
-    counts : Counter
-        ``connections``, ``resets``, and segments read ``upstream`` and ``downstream``.
-
-    Raises
-    ------
-    TargetError
-        The target is not a TCP endpoint.
-    BindError
-        On entering: the endpoint cannot be bound.
+    Both addresses are ``tcp://host:port``. `upstream` are the toxics on the way to the server,
+    `downstream` those on the way back; the first acts first. With `insecure` it may listen where
+    other machines reach it, and they then reach the target too. `endpoint`, where it listens, is
+    set on entering; `counts` has ``connections``, ``resets``, and segments read ``upstream`` and
+    ``downstream``. `TargetError` if the target is not a TCP endpoint; on entering, `BindError` if
+    the endpoint cannot be bound.
 
     Examples
     --------

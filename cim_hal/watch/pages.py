@@ -49,9 +49,7 @@ class StatusPage:
         self._status = Page(json.dumps(known), "application/json; charset=utf-8")
 
 
-def metrics_pages(
-    latest: Callable[[], MetricsReport | None],
-) -> Mapping[str, Callable[[], Page]]:
+def metrics_pages(latest: Callable[[], MetricsReport | None]) -> Mapping[str, Callable[[], Page]]:
     """Return the page of the metrics; needs the extra ``metrics``."""
 
     def metrics() -> Page:
@@ -88,8 +86,7 @@ def require_prometheus() -> None:
     """Raise `TargetError` unless the extra is installed."""
     if find_spec("prometheus_client") is None:
         raise TargetError(
-            "metrics for Prometheus need another package",
-            hint='pip install "cim-hal[metrics]"',
+            "metrics for Prometheus need another package", hint='pip install "cim-hal[metrics]"'
         )
 
 
@@ -117,11 +114,7 @@ def _families(report: MetricsReport) -> Iterator[Metric]:
 
 
 def _family(reading: MetricReading) -> Metric:
-    from prometheus_client.core import (
-        CounterMetricFamily,
-        GaugeMetricFamily,
-        HistogramMetricFamily,
-    )
+    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 
     known = METRICS.get(reading.name)  # a newer server may have more
     name, text = PREFIX + reading.name, known.help if known else reading.name

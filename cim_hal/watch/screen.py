@@ -329,8 +329,6 @@ def _line(*parts: str | tuple[str, str]) -> Text:
 def duration(seconds: float) -> str:
     """Return a time span in four to seven characters.
 
-    Examples
-    --------
     >>> [duration(s) for s in (0.0123, 0.74, 5.3, 83.0, 11_525.0, 273_600.0)]
     ['12 ms', '0.7 s', '5.3 s', '1:23', '3:12:05', '3 d 4 h']
     """
@@ -352,8 +350,6 @@ def duration(seconds: float) -> str:
 def amount(number: float) -> str:
     """Return a number in about three digits.
 
-    Examples
-    --------
     >>> [amount(x) for x in (0, 7, 1999.0, 12_345_678, 0.1234)]
     ['0', '7', '2k', '12.3M', '0.123']
     """
@@ -366,13 +362,8 @@ def amount(number: float) -> str:
 def sparkline(values: Sequence[float], width: int, *, top: float | None = None) -> str:
     """Return the last `width` values as blocks, from the lowest to the highest.
 
-    Parameters
-    ----------
-    top : float, optional
-        Value of a full block, with 0 as the empty one; by default the range of the values.
+    `top` is the value of a full block, with 0 as the empty one; by default the range of the values.
 
-    Examples
-    --------
     >>> sparkline([0, 1, 2, 3, 4, 5, 6, 7], 8)
     '▁▂▃▄▅▆▇█'
     >>> sparkline([5, 5, 5], 3)

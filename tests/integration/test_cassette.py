@@ -11,9 +11,8 @@ from cim_machines import Annealer
 
 from cim_hal import IsingModel, open_device
 from cim_hal.cassette import Recorder, ReplayServer, check, read_cassette
-from cim_hal.client.access import keys_for
 from cim_hal.client.transport.zmq import ZmqTransport
-from cim_hal.key_files import create_key, read_pair
+from cim_hal.key_files import create_key, keys_for, read_pair
 from cim_hal.server.security.authenticator import Authenticator, Client, authorize
 
 RNG = np.random.default_rng(5)

@@ -20,7 +20,6 @@ import zmq
 from cim_machines import Annealer, Patient
 
 from cim_hal import IsingModel, PermissionDeniedError, PumpSchedule, open_device
-from cim_hal.client.access import trust
 from cim_hal.errors import (
     AuthenticationError,
     ConnectError,
@@ -31,7 +30,7 @@ from cim_hal.errors import (
     UnknownKeyError,
     UnknownReferenceError,
 )
-from cim_hal.key_files import create_key, read_pair, read_public
+from cim_hal.key_files import create_key, read_pair, read_public, trust
 from cim_hal.server.router import Router
 from cim_hal.server.security.authenticator import (
     DOMAIN,

@@ -16,8 +16,7 @@ from cim_hal.client.transport.base import (
     deliver,
 )
 from cim_hal.errors import TargetError, TransportTimeoutError
-from cim_hal.machine.driver import Driver
-from cim_hal.machine.registry import make_driver
+from cim_hal.machine.driver import Driver, make_driver
 from cim_hal.protocol.wire.codec import decode, encode
 from cim_hal.server.service import TICK_S, Service
 

@@ -16,23 +16,17 @@ from typing import TYPE_CHECKING
 
 import zmq
 
-from cim_hal.client.access import keys_for
-from cim_hal.client.transport.base import (
-    LineTransport,
-    Mailbox,
-    MailboxLine,
-    closed_error,
-    deliver,
-)
+from cim_hal.client.transport.base import LineTransport, Mailbox, MailboxLine, closed_error, deliver
 from cim_hal.client.transport.zmq import WATCH_S, Endpoint
 from cim_hal.errors import CimError, rebuild
+from cim_hal.key_files import keys_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from cim_hal.client.access import ClientKeys
     from cim_hal.client.options import ConnectionOptions
     from cim_hal.client.transport.zmq import Socket
+    from cim_hal.key_files import ClientKeys
     from cim_hal.protocol.wire.packet import Packet
 
 __all__ = ["SharedZmqTransport", "open_target"]

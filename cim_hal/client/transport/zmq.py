@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Self, TypeVar
 import zmq
 from zmq.utils.monitor import recv_monitor_message
 
-from cim_hal.client.access import keys_for
 from cim_hal.client.transport.base import LineTransport, closed_error
 from cim_hal.errors import (
     ConnectError,
@@ -26,7 +25,7 @@ from cim_hal.errors import (
     TransportTimeoutError,
     UnknownKeyError,
 )
-from cim_hal.key_files import require_curve
+from cim_hal.key_files import keys_for, require_curve
 from cim_hal.multipart import is_readable, is_writable, receive, send
 from cim_hal.protocol.wire.codec import decode, encode
 from cim_hal.protocol.wire.limits import MAX_BUFFER_BYTES
@@ -35,9 +34,9 @@ from cim_hal.protocol.wire.packet import NO_ID, Kind
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
-    from cim_hal.client.access import ClientKeys
     from cim_hal.client.options import ConnectionOptions
     from cim_hal.errors import AuthenticationError
+    from cim_hal.key_files import ClientKeys
     from cim_hal.protocol.wire.packet import Packet
 
 __all__ = ["WATCH_S", "Endpoint", "Handshake", "Socket", "ZmqTransport", "open_target", "show_keys"]

@@ -146,11 +146,7 @@ class EncodedCouplings:
 
 
 def encode_arrays(
-    spec: dict[str, Any],
-    arrays: list[Any],
-    field: NDArray[Any] | None,
-    *,
-    zero_field: bool = False,
+    spec: dict[str, Any], arrays: list[Any], field: NDArray[Any] | None, *, zero_field: bool = False
 ) -> EncodedCouplings:
     """Join arrays and a field to a payload; a field of zeros is left out unless `zero_field`."""
     if field is not None and (zero_field or field.any()):

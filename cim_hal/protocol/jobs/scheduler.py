@@ -60,15 +60,8 @@ class _Line(Generic[Item]):
 
 
 class FairQueue(Generic[Item]):
-    """Jobs that wait for one machine.
+    """Jobs that wait for one machine; a turn is `slice_s` device seconds.
 
-    Parameters
-    ----------
-    slice_s : float
-        Device seconds of a turn.
-
-    Examples
-    --------
     >>> queue = FairQueue[str](slice_s=2.0)
     >>> for job in ("a1", "a2", "a3", "b1"):
     ...     queue.push(job, user=job[0])
@@ -181,8 +174,6 @@ class RunTimeEstimator:
     Optical machines take the same time for any model, emulated ones more for larger models; so
     the rate is kept for each size, in powers of two of the spins.
 
-    Examples
-    --------
     >>> from cim_hal.protocol.jobs.entry import JobSize
     >>> estimator = RunTimeEstimator()
     >>> estimator.learn(JobSize(n_spins=100, n_runs=10, round_trips=1000), 0.5)

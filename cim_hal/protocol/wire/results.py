@@ -17,14 +17,7 @@ if TYPE_CHECKING:
     from cim_hal.model.record import Note
     from cim_hal.model.sampleset import Trace
 
-__all__ = [
-    "Result",
-    "pack_spins",
-    "result_bytes",
-    "rows_from",
-    "trace_rows_from",
-    "unpack_spins",
-]
+__all__ = ["Result", "pack_spins", "result_bytes", "rows_from", "trace_rows_from", "unpack_spins"]
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,9 +19,8 @@ from pydantic import ValidationError
 
 from cim_hal.errors import CimError, DriverFaultError, ProtocolError
 from cim_hal.machine.capabilities import Capabilities
-from cim_hal.machine.driver import PartialReadouts, StopToken
+from cim_hal.machine.driver import PartialReadouts, StopToken, make_driver
 from cim_hal.machine.faulty_driver import FaultScript, FaultyDriver
-from cim_hal.machine.registry import make_driver
 from cim_hal.machine.telemetry import Calibration, Telemetry
 from cim_hal.protocol.wire.packet import NO_ID, Kind, Packet, answer
 from cim_hal.server.driver import messages
@@ -101,10 +100,7 @@ class _Service:
 
     def _dispatch(self, packet: Packet) -> None:
         if packet.kind is Kind.REQUEST:
-            token = StopToken(
-                lambda telemetry: self._report(packet, telemetry),
-                self._deliver,
-            )
+            token = StopToken(lambda telemetry: self._report(packet, telemetry), self._deliver)
             self._latest = packet.id, token
             self._tasks.put(_Task(packet, token))
         elif packet.body.t == "safe_now":

@@ -194,11 +194,7 @@ REPLIES = (Opened, Done, Readout, CurrentTelemetry, Calibrated, ErrorMessage)
 EVENTS = (Signal, Heartbeat, Report, PartialReadout, LogLine)
 
 CODEC = Codec(
-    {
-        Kind.REQUEST: one_of(*REQUESTS),
-        Kind.REPLY: one_of(*REPLIES),
-        Kind.EVENT: one_of(*EVENTS),
-    },
+    {Kind.REQUEST: one_of(*REQUESTS), Kind.REPLY: one_of(*REPLIES), Kind.EVENT: one_of(*EVENTS)},
     FrameLimits(
         header_bytes=1024**2, text_bytes=64 * 1024, buffers=5, buffer_bytes=MAX_ARRAY_BYTES
     ),

@@ -8,12 +8,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from cim_hal.errors import (
-    DriverFaultError,
-    JobCancelledError,
-    RemoteProtocolError,
-    rebuild,
-)
+from cim_hal.errors import DriverFaultError, JobCancelledError, RemoteProtocolError, rebuild
 from cim_hal.machine.driver import Driver
 from cim_hal.protocol.wire.base import ErrorMessage
 from cim_hal.protocol.wire.packet import ID_BYTES, Kind, Packet
@@ -56,15 +51,8 @@ class DriverProcess(Driver):
 
     Every call ends, whatever happens to the process: with a result, or with a `DriverFaultError`
     that says how the process ended. The process is then restarted after a pause; meanwhile calls
-    wait. After several failed starts they are refused.
-
-    Parameters
-    ----------
-    target : str
-        Name of an installed driver, or ``module:factory``.
-    faults : str
-        Path of a fault script; empty for none.
-    options : DriverOptions
+    wait. After several failed starts they are refused. `target` is the name of an installed driver,
+    or ``module:factory``; `faults` is the path of a fault script, empty for none.
     """
 
     def __init__(

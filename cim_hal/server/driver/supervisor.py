@@ -9,12 +9,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from cim_hal.errors import (
-    CimError,
-    DriverFaultError,
-    JobCancelledError,
-    UnavailableError,
-)
+from cim_hal.errors import CimError, DriverFaultError, JobCancelledError, UnavailableError
 from cim_hal.machine.telemetry import DriverPhase, DriverState
 from cim_hal.protocol.wire.base import ErrorMessage
 from cim_hal.protocol.wire.packet import ID_BYTES, Kind, Packet
@@ -43,15 +38,6 @@ log = logging.getLogger(__name__)
 class Backoff:
     """Exponential back-off: each pause before a restart is twice the last one, up to a bound.
 
-    Parameters
-    ----------
-    first_s, most_s : float
-        The first pause and the longest, in seconds.
-    broken_after : int
-        Failed starts in a row after which jobs are refused instead of waiting.
-
-    Examples
-    --------
     >>> [Backoff(0.1, 0.5).pause_s(failures) for failures in range(1, 6)]
     [0.1, 0.2, 0.4, 0.5, 0.5]
     """

@@ -1,14 +1,34 @@
-"""Rules for the endpoints at which a server may listen."""
+"""The endpoints at which a server may listen, and how it binds to them."""
 
 from __future__ import annotations
 
 import ipaddress
+from typing import TYPE_CHECKING
+
+import zmq
 
 from cim_hal.errors import BindError
+from cim_hal.protocol.wire.limits import MAX_BUFFER_BYTES
 
-__all__ = ["DEFAULT", "check_endpoint"]
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["DEFAULT", "bind", "check_endpoint"]
 
 DEFAULT = "tcp://127.0.0.1:0"
+OPTIONS = {
+    zmq.LINGER: 0,
+    # Report peers that are slow or gone instead of dropping messages silently.
+    zmq.ROUTER_MANDATORY: 1,
+    zmq.MAXMSGSIZE: MAX_BUFFER_BYTES + 4096,
+    # The default of 1000 messages is 1 GiB for each peer.
+    zmq.SNDHWM: 16,
+    zmq.RCVHWM: 16,
+    zmq.HANDSHAKE_IVL: 5000,
+    zmq.HEARTBEAT_IVL: 5000,
+    zmq.HEARTBEAT_TIMEOUT: 15000,
+    zmq.HEARTBEAT_TTL: 15000,
+}
 
 
 def check_endpoint(endpoint: str, *, insecure: bool = False, keyed: bool = False) -> None:
@@ -48,3 +68,21 @@ def _malformed(endpoint: str) -> BindError:
         hint="write tcp://127.0.0.1:PORT, where port 0 picks a free one, or ipc://PATH",
         endpoint=endpoint,
     )
+
+
+def bind(
+    server: zmq.Socket[bytes], endpoint: str, options: Mapping[zmq.SocketOption, int] = OPTIONS
+) -> str:
+    """Bind a ROUTER with the options of a server, or others; return the endpoint it then has."""
+    for option, value in options.items():
+        server.setsockopt(option, value)
+    try:
+        server.setsockopt(zmq.IPV6, int("[" in endpoint))
+        server.bind(endpoint)
+    except zmq.ZMQError as error:
+        raise BindError(
+            f"cannot listen on {endpoint}: {zmq.strerror(error.errno or 0)}",
+            hint="choose another port, or port 0 for a free one",
+            endpoint=endpoint,
+        ) from None
+    return server.getsockopt_string(zmq.LAST_ENDPOINT).rstrip("\0")

@@ -148,10 +148,7 @@ class PartialMessageGuard:
         except (OSError, IndexError):  # closed, and the number may be another file's
             return False
         log.warning(
-            "%s port %d was cut off: %d bytes of an incomplete message",
-            host,
-            port,
-            connection.held,
+            "%s port %d was cut off: %d bytes of an incomplete message", host, port, connection.held
         )
         return True
 

@@ -95,11 +95,7 @@ class DiskJournal:
     """
 
     def __init__(
-        self,
-        folder: Path,
-        *,
-        keys: IdempotencyRules | None = None,
-        max_bytes: int | None = None,
+        self, folder: Path, *, keys: IdempotencyRules | None = None, max_bytes: int | None = None
     ) -> None:
         self.keys = keys or IdempotencyRules()
         self._path = folder / FILE

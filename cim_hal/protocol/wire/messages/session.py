@@ -9,16 +9,7 @@ from cim_hal.protocol.wire.base import Number, Reply, Request, Text, Token, Wire
 from cim_hal.protocol.wire.limits import Limits
 from cim_hal.protocol.wire.roles import Role
 
-__all__ = [
-    "Bye",
-    "Describe",
-    "Description",
-    "Farewell",
-    "Hello",
-    "Ping",
-    "Pong",
-    "Welcome",
-]
+__all__ = ["Bye", "Describe", "Description", "Farewell", "Hello", "Ping", "Pong", "Welcome"]
 
 
 class Hello(Request, role=Role.OBSERVER):

@@ -8,8 +8,7 @@ import pytest
 from cim_machines import Adjustable
 
 from cim_hal import IsingModel, TraceRequest, open_device
-from cim_hal.cli.sample_report import print_report, summarize, write_archive
-from cim_hal.cli.search import Search
+from cim_hal.cli.search import Search, print_report, summarize, write_archive
 from cim_hal.model.files import ModelFile
 
 RING = ModelFile(

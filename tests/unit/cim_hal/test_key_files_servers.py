@@ -2,9 +2,18 @@ from __future__ import annotations
 
 import pytest
 
-from cim_hal.client.access import ClientKeys, default_key_file, keys_for, known_servers, trust
 from cim_hal.errors import KeyFileError
-from cim_hal.key_files import config_folder, create_key, read_pair, read_public
+from cim_hal.key_files import (
+    ClientKeys,
+    config_folder,
+    create_key,
+    default_key_file,
+    keys_for,
+    known_servers,
+    read_pair,
+    read_public,
+    trust,
+)
 
 LAB = "tcp://lab:5555"
 
