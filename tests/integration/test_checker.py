@@ -11,11 +11,7 @@ from cim_hal.cassette import Recorder, check, read_cassette
 from cim_hal.client.transport.zmq import ZmqTransport
 
 RNG = np.random.default_rng(5)
-
-
 UPPER = np.triu(RNG.integers(-9, 10, (12, 12)), 1)
-
-
 MODEL = IsingModel.from_couplings(UPPER + UPPER.T)
 
 

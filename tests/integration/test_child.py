@@ -10,9 +10,7 @@ from pathlib import Path
 import pytest
 from driver_processes import PAIR, driver_of, driver_process, fault_of, is_alive
 
-from cim_hal import (
-    open_device,
-)
+from cim_hal import open_device
 
 
 def test_a_crash_is_a_fault_with_signal_or_status_and_the_next_job_runs():

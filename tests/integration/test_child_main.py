@@ -16,12 +16,7 @@ from driver_processes import (
     wait_for,
 )
 
-from cim_hal import (
-    Program,
-    Telemetry,
-    lower,
-    open_device,
-)
+from cim_hal import Program, Telemetry, lower, open_device
 from cim_hal.protocol.effects import MakeSafe, Run
 from cim_hal.server.executor import Executor
 

@@ -20,8 +20,6 @@ from cim_hal.protocol.wire.limits import Limits
 from cim_hal.testing import MessageFaults, MessageProxy, ResetEvery, TcpProxy
 
 PAIR = IsingModel.from_couplings([[0, 1], [1, 0]])
-
-
 LONG = PumpSchedule.constant(1.0, round_trips=60_000)
 
 

@@ -9,10 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cim_hal import (
-    TargetError,
-    spawn_server,
-)
+from cim_hal import TargetError, spawn_server
 from cim_hal.errors import ConnectError
 
 

@@ -8,11 +8,7 @@ import signal
 import pytest
 from driver_processes import LONG, PAIR, driver_process, fault_of, is_alive, n_runs_of, wait_for
 
-from cim_hal import (
-    IsingModel,
-    JobCancelledError,
-    open_device,
-)
+from cim_hal import IsingModel, JobCancelledError, open_device
 from cim_hal.client.options import Retries
 from cim_hal.errors import DriverFaultError, UnavailableError
 

@@ -11,13 +11,7 @@ import pytest
 import zmq
 from cim_machines import Annealer, Patient
 
-from cim_hal import (
-    IsingModel,
-    JobCancelledError,
-    PumpSchedule,
-    TransportError,
-    open_device,
-)
+from cim_hal import IsingModel, JobCancelledError, PumpSchedule, TransportError, open_device
 from cim_hal.errors import BindError, VersionError
 from cim_hal.protocol.jobs.state import JobState
 from cim_hal.protocol.wire.codec import decode, encode

@@ -12,19 +12,10 @@ import numpy as np
 import pytest
 from cim_machines import Annealer
 
-from cim_hal import (
-    IsingModel,
-    PumpSchedule,
-    TargetError,
-    TransportError,
-    open_device,
-    spawn_server,
-)
+from cim_hal import IsingModel, PumpSchedule, TargetError, TransportError, open_device, spawn_server
 from cim_hal.errors import ConnectError, LocalProtocolError
 
 PAIR = IsingModel.from_couplings([[0, 1], [1, 0]])
-
-
 LONG = PumpSchedule.constant(1.0, round_trips=60_000)
 
 

@@ -8,10 +8,7 @@ import numpy as np
 import pytest
 
 from cim_hal import IsingModel, Program, StopToken, lower, make_driver
-from emulator import (
-    AmplitudeHeterogeneityCorrection,
-    ChaoticAmplitudeControl,
-)
+from emulator import AmplitudeHeterogeneityCorrection, ChaoticAmplitudeControl
 from emulator.dynamics.amplitude_control import mean_alignment
 
 NAMES = ["emulator-cac", "emulator-cfc", "emulator-sfc", "emulator-ahc"]

@@ -17,8 +17,6 @@ from emulator import (
 from emulator.dynamics.base import LEAST_FIELD_WEIGHT
 
 NAMES = ["emulator-cac", "emulator-cfc", "emulator-sfc", "emulator-ahc"]
-
-
 CONTROLLED = [
     ChaoticAmplitudeControl(precision="double"),
     ChaoticFeedbackControl(precision="double"),

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from emulator import (
-    ChaoticFeedbackControl,
-    SeparatedFeedbackControl,
-)
+from emulator import ChaoticFeedbackControl, SeparatedFeedbackControl
 from emulator.dynamics.feedback_control import TANH, rational_tanh
 
 

@@ -14,11 +14,7 @@ from cim_hal.protocol.wire.codec import FILE_MAGIC, file_parts
 from cim_hal.protocol.wire.packet import NO_ID, Kind, Packet
 
 RNG = np.random.default_rng(5)
-
-
 UPPER = np.triu(RNG.integers(-9, 10, (12, 12)), 1)
-
-
 MODEL = IsingModel.from_couplings(UPPER + UPPER.T)
 
 
@@ -55,14 +51,8 @@ def stored(*records: tuple[object, list[bytes]], damage: bytes = b"") -> bytes:
 
 
 HEADER = CassetteHeader(version=1, target="", recorded_at="")
-
-
 LATER = HEADER.model_copy(update={"version": 2})
-
-
 MESSAGE = RecordedMessage(seconds=0.5, direction=0, client=0)
-
-
 SIDEWAYS = MESSAGE.model_copy(update={"direction": 7})
 
 

@@ -6,12 +6,7 @@ import numpy as np
 import pytest
 from cim_machines import Annealer, Exhaustive
 
-from cim_hal import (
-    CapabilityError,
-    IsingModel,
-    LocalTransport,
-    open_device,
-)
+from cim_hal import CapabilityError, IsingModel, LocalTransport, open_device
 from cim_hal.client.options import Retries
 from cim_hal.client.requests import RequestClient
 from cim_hal.client.uploads import Uploader

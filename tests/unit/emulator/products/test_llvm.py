@@ -13,16 +13,7 @@ import pytest
 from llvmlite import ir
 from numba import njit
 
-from emulator.products.llvm import (
-    at,
-    columns_of,
-    constant,
-    emitted,
-    spread,
-    sums,
-    switch,
-    vector,
-)
+from emulator.products.llvm import at, columns_of, constant, emitted, spread, sums, switch, vector
 
 FOUR = ir.VectorType(ir.DoubleType(), 4)
 

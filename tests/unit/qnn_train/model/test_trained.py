@@ -20,8 +20,6 @@ from qnn_train import (
 )
 
 TERNARY = weight_code("ternary")
-
-
 ARCHITECTURES = {
     "majority": majority_network(16, 3, weights=weight_code("binary"), bias_bits=2),
     "unit": threshold_unit(16, weights=weight_code("3bit"), bias_bits=0),

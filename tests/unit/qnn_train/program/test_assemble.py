@@ -4,13 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from qnn_train import (
-    AssemblyError,
-    SquaredLoss,
-    assemble,
-    threshold_unit,
-    weight_code,
-)
+from qnn_train import AssemblyError, SquaredLoss, assemble, threshold_unit, weight_code
 
 
 @pytest.mark.parametrize(

@@ -7,13 +7,7 @@ from itertools import islice
 import numpy as np
 import pytest
 
-from qnn_train import (
-    QuantizedNetwork,
-    Scorer,
-    TrainingError,
-    majority_network,
-    weight_code,
-)
+from qnn_train import QuantizedNetwork, Scorer, TrainingError, majority_network, weight_code
 from qnn_train.solve import polish, random_search
 
 

@@ -10,18 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from programs import random_parts
 
-from qnn_train import (
-    ExhaustiveOracle,
-    Qcbo,
-    TrainingError,
-)
+from qnn_train import ExhaustiveOracle, Qcbo, TrainingError
 from qnn_train.program import Parts
-from qnn_train.solve import (
-    PackedOracle,
-    RandomOracle,
-    RhoSchedule,
-    progressive_hedging,
-)
+from qnn_train.solve import PackedOracle, RandomOracle, RhoSchedule, progressive_hedging
 from qnn_train.solve.hedging import period
 
 seeds = st.integers(0, 2**32 - 1)

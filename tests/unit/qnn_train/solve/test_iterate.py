@@ -15,8 +15,6 @@ from qnn_train.training import Checkpoint, TrainingRun
 from tests.support.descending import Descending
 
 CALLS = 9
-
-
 RECIPE = Recipe(train_samples=6, grid=2, iterations=CALLS, n_runs=4, batch=2)
 
 

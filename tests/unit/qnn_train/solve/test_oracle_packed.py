@@ -10,11 +10,7 @@ from programs import every_vector
 
 from cim_hal import IsingModel, open_device
 from qnn_train import ExhaustiveOracle, SessionOracle, TrainingError
-from qnn_train.solve import (
-    PackedOracle,
-    RandomOracle,
-    minimize_all,
-)
+from qnn_train.solve import PackedOracle, RandomOracle, minimize_all
 from qnn_train.solve.oracle import evaluate, from_ising, qubo_of, to_ising
 
 seeds = st.integers(0, 2**32 - 1)

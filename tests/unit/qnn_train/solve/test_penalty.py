@@ -10,15 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from programs import optimum, random_program
 
-from qnn_train import (
-    ExhaustiveOracle,
-    Qcbo,
-    TrainingError,
-)
-from qnn_train.solve import (
-    default_weight,
-    penalty_method,
-)
+from qnn_train import ExhaustiveOracle, Qcbo, TrainingError
+from qnn_train.solve import default_weight, penalty_method
 from qnn_train.solve.penalty import penalty_gradient
 
 seeds = st.integers(0, 2**32 - 1)

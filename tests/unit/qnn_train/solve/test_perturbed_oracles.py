@@ -10,12 +10,7 @@ from programs import every_vector
 
 from cim_hal import Capabilities, Driver, Program, Readout, StopToken, open_device
 from qnn_train import ExhaustiveOracle, SessionOracle, TrainingError
-from qnn_train.solve import (
-    NoisyOracle,
-    QuantizedOracle,
-    RandomizedOracle,
-    RandomOracle,
-)
+from qnn_train.solve import NoisyOracle, QuantizedOracle, RandomizedOracle, RandomOracle
 from qnn_train.solve.oracle import evaluate, from_ising, to_ising
 
 seeds = st.integers(0, 2**32 - 1)

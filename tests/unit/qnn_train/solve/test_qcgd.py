@@ -24,12 +24,7 @@ from qnn_train import (
     weight_code,
 )
 from qnn_train.program import Parts
-from qnn_train.solve import (
-    Atoms,
-    CoupledProblem,
-    State,
-    penalty_method,
-)
+from qnn_train.solve import Atoms, CoupledProblem, State, penalty_method
 from qnn_train.solve.lifting import Moments
 
 seeds = st.integers(0, 2**32 - 1)

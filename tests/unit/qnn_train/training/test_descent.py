@@ -8,12 +8,7 @@ import pytest
 
 from cim_hal import open_device
 from qnn_train import load_digits
-from qnn_train.training import (
-    Cost,
-    ProximalProblem,
-    ProximalRecipe,
-    TrainingRun,
-)
+from qnn_train.training import Cost, ProximalProblem, ProximalRecipe, TrainingRun
 
 SMALL = ProximalRecipe(sweeps=3, hidden=2, n_runs=4, round_trips=100, ladder=(0.1, 1.0))
 

@@ -13,13 +13,7 @@ from cim_hal import DevicePool, open_device
 from qnn_train import load_digits
 from qnn_train.errors import CheckpointError
 from qnn_train.solve import SessionOracle
-from qnn_train.training import (
-    Checkpoint,
-    Cost,
-    ProximalProblem,
-    ProximalRecipe,
-    TrainingRun,
-)
+from qnn_train.training import Checkpoint, Cost, ProximalProblem, ProximalRecipe, TrainingRun
 
 SMALL = ProximalRecipe(sweeps=3, hidden=2, n_runs=4, round_trips=100, ladder=(0.1, 1.0))
 

@@ -8,13 +8,7 @@ import pytest
 
 from qnn_train import load_digits
 from qnn_train.errors import AssemblyError, DataError, TrainingError
-from qnn_train.training import (
-    PRESETS,
-    ProximalProblem,
-    ProximalRecipe,
-    default_preset,
-    preset,
-)
+from qnn_train.training import PRESETS, ProximalProblem, ProximalRecipe, default_preset, preset
 
 SMALL = ProximalRecipe(sweeps=3, hidden=2, n_runs=4, round_trips=100, ladder=(0.1, 1.0))
 

@@ -11,17 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cim_hal import IsingModel
-from cim_hal.errors import (
-    CapabilityError,
-    QuotaError,
-    RemoteProtocolError,
-    UnknownReferenceError,
-)
-from cim_hal.protocol.couplings.content import (
-    Couplings,
-    EncodedCouplings,
-    lower_encoded,
-)
+from cim_hal.errors import CapabilityError, QuotaError, RemoteProtocolError, UnknownReferenceError
+from cim_hal.protocol.couplings.content import Couplings, EncodedCouplings, lower_encoded
 from cim_hal.protocol.couplings.store import CouplingStore
 from cim_hal.protocol.effects import Lower
 from cim_hal.protocol.wire.limits import Limits
@@ -35,8 +26,6 @@ from cim_hal.protocol.wire.messages import (
 )
 
 CAPABILITIES = Annealer().describe()
-
-
 MODEL = IsingModel.from_couplings(np.ones((10, 10)) - np.eye(10))
 
 
@@ -48,8 +37,6 @@ PAYLOAD = EncodedCouplings(
 
 
 DIGEST = Couplings.of(MODEL).digest
-
-
 BEGIN = BeginCouplings(coupling=CouplingRef(digest=DIGEST), spec=PAYLOAD.spec)
 
 

@@ -9,14 +9,7 @@ from cim_hal.protocol.effects import Run, Stop
 from cim_hal.protocol.jobs.records import Accepted, Ended, Started
 from cim_hal.protocol.jobs.state import JobState
 from cim_hal.protocol.jobs.table import IdempotencyRules
-from cim_hal.protocol.wire.messages import (
-    Bye,
-    FetchResult,
-    Hello,
-    ListJobs,
-    Progress,
-    WaitJob,
-)
+from cim_hal.protocol.wire.messages import Bye, FetchResult, Hello, ListJobs, Progress, WaitJob
 from cim_hal.protocol.wire.packet import Kind, Packet
 from cim_hal.protocol.wire.roles import LOCAL, Role, User
 

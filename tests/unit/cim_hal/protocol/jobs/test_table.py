@@ -9,11 +9,7 @@ from cim_hal.errors import DriverFaultError
 from cim_hal.protocol.jobs.records import Accepted, Dropped, Ended, Forgotten, Started
 from cim_hal.protocol.jobs.state import JobState
 from cim_hal.protocol.jobs.table import IdempotencyRules, body_digest, job_id
-from cim_hal.protocol.wire.messages import (
-    AckJob,
-    FetchResult,
-    WaitJob,
-)
+from cim_hal.protocol.wire.messages import AckJob, FetchResult, WaitJob
 
 
 @pytest.fixture

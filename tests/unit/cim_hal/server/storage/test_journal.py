@@ -7,14 +7,10 @@ import sqlite3
 
 import numpy as np
 import pytest
-from cim_wire import CONTENT, REF, sample_request
+from cim_wire import CONTENT, REF
+from journals import accepted, filled_journal, load_journal, measured
 
-from cim_hal import LoweringReport, PumpSchedule, Trace
-from cim_hal.errors import (
-    DeviceRestartedError,
-    JournalError,
-    StorageError,
-)
+from cim_hal.errors import DeviceRestartedError, JournalError, StorageError
 from cim_hal.protocol.jobs.records import (
     Accepted,
     Dropped,
@@ -25,19 +21,9 @@ from cim_hal.protocol.jobs.records import (
     Stopped,
 )
 from cim_hal.protocol.jobs.state import JobState
-from cim_hal.protocol.jobs.table import body_digest, job_id
 from cim_hal.protocol.wire.errors import to_wire
 from cim_hal.protocol.wire.messages import TraceSpec
-from cim_hal.protocol.wire.results import Result
-from cim_hal.protocol.wire.roles import Role, User
 from cim_hal.server.storage.journal import DiskJournal, default_folder
-
-ALICE = User("alice", Role.OPERATOR)
-REPORT = LoweringReport(
-    bits=8, step=0.1, levels_used=3, max_error=0.0, rms_error=0.0, energy_error_bound=0.0,
-    field_spin=False, gauge=True, machine_spins=2,
-)  # fmt: skip
-SCHEDULE = PumpSchedule((0.5, 1.0 / 3.0), 7)
 
 
 @pytest.fixture
@@ -45,69 +31,38 @@ def folder(tmp_path):
     return tmp_path / "state"
 
 
-def _accepted(key: int = 1, **changes) -> Accepted:
-    request = sample_request(key, **changes)
-    job = job_id("alice", request.key)
-    return Accepted(job, ALICE, request, body_digest(request), SCHEDULE, REPORT, 10.0 + key)
-
-
-def _measured(n_runs: int = 3, *, trace: bool = False) -> Result:
-    rng = np.random.default_rng(n_runs)
-    spins = rng.integers(0, 4, (n_runs, 1), dtype=np.uint8)
-    amplitudes = rng.normal(size=(n_runs, 2)).astype(np.float32)
-    frames = Trace(np.array([1, 7]), np.array([0.5, 1.0]), np.ones((2, 1, 2), np.float32))
-    return Result(spins, amplitudes, 2, 0.25, frames if trace else None, {"relocks": 3}, "c7")
-
-
-def _load(folder):
-    journal = DiskJournal(folder)
-    try:
-        return journal.load("bench")
-    finally:
-        journal.close()
-
-
-def _filled(folder, *records, device="bench"):
-    journal = DiskJournal(folder)
-    journal.load(device)
-    journal.keep_couplings(REF.digest, CONTENT)
-    for record in records:
-        journal.write(record)
-    return journal
-
-
 # ---- there and back -------------------------------------------------------------------------
 
 
 def test_an_accepted_job_comes_back_as_it_was(folder):
-    record = _accepted(settings={"gain": 1 / 3}, trace=TraceSpec(every=2, runs=1), keep=True)
-    _filled(folder, record).close()
-    (saved,) = _load(folder)
+    record = accepted(settings={"gain": 1 / 3}, trace=TraceSpec(every=2, runs=1), keep=True)
+    filled_journal(folder, record).close()
+    (saved,) = load_journal(folder)
     assert (saved.job, saved.user, saved.state) == (record.job, "alice", JobState.QUEUED)
     for field in ("user", "request", "digest", "schedule", "report", "at"):
         assert getattr(saved.accepted, field) == getattr(record, field)
 
 
 def test_a_started_job_is_found_running_and_an_ended_one_with_its_reason(folder):
-    first, second = _accepted(1), _accepted(2)
+    first, second = accepted(1), accepted(2)
     fault = to_wire(DeviceRestartedError("restarted", job=second.job))
     ended = Ended(second.job, JobState.FAILED, fault, None, 99.0)
-    _filled(folder, first, second, Started(first.job), Started(second.job), ended).close()
-    running, failed = _load(folder)
+    filled_journal(folder, first, second, Started(first.job), Started(second.job), ended).close()
+    running, failed = load_journal(folder)
     assert running.state is JobState.RUNNING
     assert (failed.state, failed.error, failed.ended_at) == (JobState.FAILED, fault, 99.0)
 
 
 def test_a_dropped_result_leaves_the_key_and_a_forgotten_key_nothing(folder):
-    records = [_accepted(key) for key in (1, 2)]
-    journal = _filled(folder, *records)
+    records = [accepted(key) for key in (1, 2)]
+    journal = filled_journal(folder, *records)
     for record in records:
-        kept = journal.keep_result(record.job, _measured())
+        kept = journal.keep_result(record.job, measured())
         journal.write(Ended(record.job, JobState.DONE, None, kept, 50.0))
     journal.write(Dropped(tuple(record.job for record in records)))
     journal.write(Forgotten((records[1].job,)))
     journal.close()
-    (saved,) = _load(folder)
+    (saved,) = load_journal(folder)
     assert (saved.job, saved.digest) == (records[0].job, records[0].digest)
     assert (saved.state, saved.accepted, saved.ended_at) == (JobState.DONE, None, 50.0)
     assert list((folder / "results").iterdir()) == []
@@ -125,7 +80,7 @@ def test_two_servers_never_share_a_journal(folder):
 
 
 def test_the_journal_of_another_machine_is_refused(folder):
-    _filled(folder, device="bench").close()
+    filled_journal(folder, device="bench").close()
     journal = DiskJournal(folder)
     with pytest.raises(JournalError, match="of 'bench', not of 'emulator'"):
         journal.load("emulator")
@@ -145,7 +100,7 @@ def test_the_database_of_another_program_is_refused_and_left_as_it_was(folder):
 
 
 def test_a_journal_of_a_format_to_come_is_refused(folder):
-    _filled(folder).close()
+    filled_journal(folder).close()
     with sqlite3.connect(folder / "journal.sqlite3") as db:
         db.execute("PRAGMA user_version = 9")
     db.close()
@@ -155,7 +110,7 @@ def test_a_journal_of_a_format_to_come_is_refused(folder):
 
 @pytest.mark.parametrize("damage", ["text", "zeros", "cut", "row"])
 def test_a_damaged_journal_is_refused_and_never_half_read(folder, damage):
-    journal = _filled(folder, *(_accepted(key) for key in range(200)))
+    journal = filled_journal(folder, *(accepted(key) for key in range(200)))
     journal.close()
     path = folder / "journal.sqlite3"
     raw = bytearray(path.read_bytes())
@@ -171,7 +126,7 @@ def test_a_damaged_journal_is_refused_and_never_half_read(folder, damage):
             db.execute("UPDATE jobs SET request = '{\"key\": 5}' WHERE number = 7")
         db.close()
     with pytest.raises(JournalError):
-        _load(folder)
+        load_journal(folder)
 
 
 # ---- exceptions in the midst ----------------------------------------------------------------
@@ -190,9 +145,9 @@ def test_any_exception_takes_the_record_back_and_the_next_one_is_written(folder,
 
     journal._writers = {**journal._writers, Accepted: fail}
     with pytest.raises(error):
-        journal.write(_accepted(1))
+        journal.write(accepted(1))
     journal._writers = {**journal._writers, Accepted: write}
-    journal.write(_accepted(2))
+    journal.write(accepted(2))
     journal.close()
     again = DiskJournal(folder)
     assert len(list(again.load("bench"))) == 1
@@ -216,30 +171,30 @@ def room():
 
 
 def test_a_full_disk_is_an_error_that_may_be_retried_and_nothing_is_half_written(folder, room):
-    journal = _filled(folder, _accepted(1))
+    journal = filled_journal(folder, accepted(1))
     room(0)
-    for record in (_accepted(2), Started(_accepted(1).job)):
+    for record in (accepted(2), Started(accepted(1).job)):
         with pytest.raises(StorageError, match="cannot write to its disk") as caught:
             journal.write(record)
         assert caught.value.retryable
-    large = _measured(5000)
-    assert journal.keep_result(_accepted(1).job, large) is large  # kept in memory instead
-    ended = Ended(_accepted(1).job, JobState.DONE, None, large, 50.0)
+    large = measured(5000)
+    assert journal.keep_result(accepted(1).job, large) is large  # kept in memory instead
+    ended = Ended(accepted(1).job, JobState.DONE, None, large, 50.0)
     with pytest.raises(StorageError):
         journal.write(ended)
     with pytest.raises(StorageError):
         journal.keep_couplings(f"sha256:{'7' * 64}", CONTENT)
     room(None)
-    journal.write(_accepted(2))
+    journal.write(accepted(2))
     journal.write(ended)
     journal.close()
-    first, second = _load(folder)
+    first, second = load_journal(folder)
     assert (first.state, second.state) == (JobState.DONE, JobState.QUEUED)
     np.testing.assert_array_equal(first.result.spins, large.spins)
 
 
 def test_the_folder_is_readable_by_its_owner_alone(folder):
-    _filled(folder).close()
+    filled_journal(folder).close()
     assert folder.stat().st_mode & 0o077 == 0
 
 
@@ -265,9 +220,9 @@ def _controls(folder):
 def test_the_last_number_and_the_stop_that_holds_come_back(folder):
     assert _controls(folder) is None
     stop = Stopped(8, "olga", "smoke", 123.5)
-    _filled(folder, EpochRecord(7, None), EpochRecord(8, stop)).close()
+    filled_journal(folder, EpochRecord(7, None), EpochRecord(8, stop)).close()
     kept = _controls(folder)
     assert (kept.number, kept.stopped) == (8, stop)
-    _filled(folder, EpochRecord(9, None)).close()
+    filled_journal(folder, EpochRecord(9, None)).close()
     kept = _controls(folder)
     assert (kept.number, kept.stopped) == (9, None)
