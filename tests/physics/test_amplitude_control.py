@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,20 +11,10 @@ from cim_hal import IsingModel, Program, StopToken, lower, make_driver
 from emulator import (
     AmplitudeHeterogeneityCorrection,
     ChaoticAmplitudeControl,
-    ChaoticFeedbackControl,
-    SeparatedFeedbackControl,
 )
 from emulator.dynamics.amplitude_control import mean_alignment
-from emulator.dynamics.base import LEAST_FIELD_WEIGHT
-from emulator.dynamics.feedback_control import TANH, rational_tanh
 
 NAMES = ["emulator-cac", "emulator-cfc", "emulator-sfc", "emulator-ahc"]
-CONTROLLED = [
-    ChaoticAmplitudeControl(precision="double"),
-    ChaoticFeedbackControl(precision="double"),
-    SeparatedFeedbackControl(precision="double"),
-    AmplitudeHeterogeneityCorrection(precision="double"),
-]
 
 
 def weighted_ferromagnet(n: int) -> np.ndarray:
@@ -53,18 +42,6 @@ def test_controlled_amplitudes_settle_at_the_target_and_errors_at_their_closed_f
     np.testing.assert_allclose(block.e, expected[:, None] * np.ones(4), atol=1e-6)
 
 
-def test_feedback_control_brings_every_injection_to_the_same_magnitude(start):
-    # z^2 = alpha and x^3 - L (p - 1) x = z
-    J, alpha, pump = weighted_ferromagnet(12), 0.5, 0.9
-    machine = ChaoticFeedbackControl(target=alpha, precision="double")
-    block = start(machine, J, runs=4)
-    advance(block, pump, steps=20_000)
-    xi = 0.7 * np.sqrt(12 / (J**2).sum())
-    x, z = block.x, xi * block.e * (J @ block.x)
-    np.testing.assert_allclose(np.abs(z), np.sqrt(alpha), atol=1e-6)
-    np.testing.assert_allclose(x**3 - 2 * (pump - 1) * x, z, atol=1e-6)
-
-
 def test_heterogeneity_correction_aims_at_the_energy_of_the_configuration(start):
     # uniform amplitudes: a = a0 + xi <sigma J sigma> = x^2
     J = weighted_ferromagnet(12)
@@ -83,57 +60,6 @@ def test_the_alignment_of_equal_amplitudes_is_that_of_their_signs():
     alignment = np.empty(5)
     mean_alignment(x, J @ x, alignment)
     np.testing.assert_allclose(alignment, (spins * (J @ spins)).mean(axis=0), rtol=1e-12)
-
-
-@pytest.mark.parametrize("time_step", [0.1, 3.0, 30.0])
-@pytest.mark.parametrize("dynamics", [CONTROLLED[0], CONTROLLED[1], CONTROLLED[3]])
-def test_error_variables_stay_positive_however_long_the_step(start, dynamics, time_step):
-    # T22: explicit Euler alone needs dt beta (x^2 - alpha) < 1
-    J = np.random.default_rng(1).normal(size=(20, 20))
-    block = start(replace(dynamics, time_step=time_step), J + J.T, runs=16)
-    block.x[:] *= 30  # beyond the target at once
-    for _ in range(200):
-        block.advance(1.0)
-        assert (block.e > 0).all()
-        assert np.isfinite(block.x).all()
-
-
-def test_separated_feedback_without_memory_and_infinitely_steep_is_sign_feedback(start):
-    # T23, against the equation with a sign in it; 3e-7 is the error of the tangent
-    J = np.random.default_rng(2).normal(size=(15, 15))
-    J = np.triu(J, 1) + np.triu(J, 1).T
-    dt, loss, pump = 0.1, 2.0, 0.9
-    machine = SeparatedFeedbackControl(
-        memory=0.0, steepness=(1e12, 1e12), loss=loss, time_step=dt, precision="double"
-    )
-    block = start(machine, J, runs=8)
-    x = block.x.copy()
-    for _ in range(50):
-        x = x + dt * ((loss * (pump - 1) - x * x) * x + np.sign(J @ x))
-        block.advance(pump)
-        np.testing.assert_allclose(block.x, x, atol=1e-5)
-
-
-def test_the_rational_tangent_is_right_to_3e_7():
-    z = np.linspace(-12, 12, 20_001)
-    np.testing.assert_allclose([rational_tanh.py_func(v, TANH) for v in z], np.tanh(z), atol=3e-7)
-
-
-@pytest.mark.parametrize("dynamics", CONTROLLED, ids=lambda d: type(d).__name__)
-def test_a_field_acts_like_one_more_spin_of_mean_amplitude(start, dynamics):
-    # uniform amplitudes on a ring: the field of h = 2 is that of two more equal neighbours
-    ring = np.roll(np.eye(8), 1, axis=1) + np.roll(np.eye(8), -1, axis=1)
-    strong = ring + np.roll(np.eye(8), 2, axis=1) + np.roll(np.eye(8), -2, axis=1)
-    # rows of norm 2 with four neighbours, of sqrt(2) with two, and the field counts next to nothing
-    gain = np.sqrt(2 + (2 * LEAST_FIELD_WEIGHT) ** 2) / 2
-    coupled = start(dynamics, strong)
-    field_term = start(
-        replace(dynamics, coupling_gain=dynamics.coupling_gain * gain), ring, h=[2.0] * 8
-    )
-    coupled.x[:], field_term.x[:] = 0.05, 0.05
-    for block in (coupled, field_term):
-        advance(block, 0.8, steps=60)
-    np.testing.assert_allclose(field_term.x, coupled.x, rtol=1e-9)
 
 
 def energies(name: str, model: IsingModel, *, n_runs: int, seed: int = 1) -> np.ndarray:
@@ -162,28 +88,6 @@ def test_models_of_14_spins_with_a_field_are_solved(name):
     states = np.array(list(itertools.product((-1, 1), repeat=14)))
     found = energies(name, model, n_runs=64)
     assert found.min() == pytest.approx(model.energy(states).min(), abs=1e-9)
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_uncoupled_spins_do_no_harm_to_the_rest(name):
-    J = np.zeros((40, 40))
-    J[:20, :20] = 1 - np.eye(20)
-    found = energies(name, IsingModel.from_couplings(J), n_runs=16)
-    np.testing.assert_array_equal(found, -190)
-
-
-@pytest.mark.parametrize(
-    ("dynamics", "option"),
-    [
-        (ChaoticAmplitudeControl, {"target": (0.0, 1.0)}),
-        (ChaoticFeedbackControl, {"error_limit": 0.001}),
-        (SeparatedFeedbackControl, {"memory": -1.0}),
-        (AmplitudeHeterogeneityCorrection, {"base_target": 0.0}),
-    ],
-)
-def test_options_out_of_range_are_named(dynamics, option):
-    with pytest.raises(ValueError, match=next(iter(option))):
-        dynamics(**option)
 
 
 @pytest.mark.slow

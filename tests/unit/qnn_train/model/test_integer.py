@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 
 from qnn_train import (
     IntegerClassifier,
@@ -12,11 +11,10 @@ from qnn_train import (
     Scorer,
     TrainedModel,
     bias_code,
-    count_disagreements,
     parameter_code,
     weight_code,
 )
-from qnn_train.estimator import FeatureGrid, save_onnx
+from qnn_train.estimator import FeatureGrid
 from qnn_train.estimator.prediction_task import ClassificationTask
 from qnn_train.network import Architecture, Layer
 from qnn_train.network.network import second_class
@@ -49,17 +47,6 @@ def test_all_predictors_agree_on_every_margin():
     grid = FeatureGrid(np.zeros(3), np.ones(3), 1, 1)
     integers = IntegerClassifier(grid, several, np.array(["a", "b"]), 1.0)
     np.testing.assert_array_equal(integers.predict(rows), np.where(second, "b", "a"))
-
-
-def test_the_file_of_onnx_agrees_on_every_margin(tmp_path):
-    pytest.importorskip("onnx")
-    rows = np.array([np.sign(m) * (np.arange(3) < abs(m)) for m in MARGINS])
-    one = network()
-    several = QuantizedNetwork(one.architecture, (one.weights[0][None],), (one.biases[0][None],))
-    grid = FeatureGrid(np.zeros(3), np.ones(3), 1, 1)
-    integers = IntegerClassifier(grid, several, np.array([0, 1]), 1.0)
-    save_onnx(integers, tmp_path / "there.onnx")
-    assert count_disagreements(integers, tmp_path / "there.onnx", rows) == 0
 
 
 def test_a_model_of_images_agrees_on_a_margin_of_zero():

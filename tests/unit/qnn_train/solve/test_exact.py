@@ -1,4 +1,4 @@
-"""Exact solvers agree with one another, and a polish is what it says."""
+"""Exact solvers agree with one another."""
 
 from __future__ import annotations
 
@@ -14,17 +14,13 @@ from qnn_train import (
     ExhaustiveOracle,
     HingeLoss,
     Qcbo,
-    QuantizedNetwork,
-    Scorer,
     Spline,
     TrainingError,
     assemble,
     layered_network,
-    majority_network,
-    weight_code,
 )
 from qnn_train.program import LinearConstraints
-from qnn_train.solve import CpSatOracle, cp_sat, exhaustive, polish
+from qnn_train.solve import CpSatOracle, cp_sat, exhaustive
 
 
 def unsolvable() -> Qcbo:
@@ -79,27 +75,3 @@ def test_without_the_extra_the_error_names_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "ortools.sat.python", None)
     with pytest.raises(TrainingError, match=r"cim-hal\[exact\]"):
         CpSatOracle()
-
-
-@pytest.mark.parametrize("flips", [1, 2])
-def test_no_neighbour_of_a_polished_network_is_better(flips):
-    rng = np.random.default_rng(3)
-    network = majority_network(4, 3, weights=weight_code("binary"), bias_bits=1)
-    inputs, labels = rng.choice([-1, 1], (40, 4)), rng.choice([-1, 1], 40)
-    scorer = Scorer(inputs, labels)
-    start = rng.integers(0, 2, network.n_bits).astype(np.int8)
-    found = polish(network, scorer, start, flips=flips)
-    assert found.after.rank <= found.before.rank
-    accuracy, losses = scorer.score(
-        QuantizedNetwork.from_bits(network, found.bits ^ np.eye(network.n_bits, dtype=np.int8))
-    )
-    ranks = np.column_stack([-accuracy, losses]).tolist()
-    assert min(map(tuple, ranks)) >= found.after.rank
-    neighbours = network.n_bits if flips == 1 else network.n_bits * (network.n_bits + 1) // 2
-    assert found.scored == 1 + found.rounds * neighbours
-
-
-def test_a_polish_by_three_flips_is_refused():
-    network = majority_network(1, 1, weights=weight_code("binary"), bias_bits=0)
-    with pytest.raises(TrainingError, match="1 or 2"):
-        polish(network, Scorer([[1]], [1]), np.zeros(1, np.int8), flips=3)

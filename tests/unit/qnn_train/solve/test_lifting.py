@@ -1,8 +1,8 @@
-"""Lifting, multipliers, oracles, and the choice among samples."""
+"""Lifted problems: their adjoints and norms, their multipliers, and what they are solved to."""
 
 from __future__ import annotations
 
-from itertools import islice, product
+from itertools import islice
 
 import numpy as np
 import pytest
@@ -10,30 +10,22 @@ import scipy.sparse as sp
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cim_hal import Capabilities, Driver, Program, Readout, StopToken, open_device
 from qnn_train import (
-    AssemblyError,
     ExhaustiveOracle,
     HingeLoss,
     LiftedProblem,
     Qcbo,
-    QuantizedNetwork,
     Scorer,
-    SessionOracle,
     Spline,
     SquaredLoss,
-    TrainingError,
     assemble,
     conditional_gradient,
     layered_network,
-    majority_network,
     one_against_rest,
-    threshold_unit,
     train,
-    weight_code,
 )
 from qnn_train.program import Gates, LinearConstraints, Products
-from qnn_train.solve import BoundedDual, Extractor, FixedDual
+from qnn_train.solve import BoundedDual, FixedDual
 
 
 def random_problem(rng: np.random.Generator, n: int = 7) -> tuple[Qcbo, LiftedProblem]:
@@ -133,90 +125,6 @@ def test_the_bounded_rule_takes_the_step_of_its_formula():
     np.testing.assert_allclose(FixedDual(0.25).move(np.ones(2), residual, step=step), [1.75, 2.0])
 
 
-def test_the_exhaustive_oracle_ranks_every_vector():
-    rng = np.random.default_rng(7)
-    G = rng.normal(size=(5, 5))
-    G = G + G.T
-    answer = ExhaustiveOracle(n_samples=16).minimize(G)
-    expected = sorted(
-        float(w @ G @ w) for w in (np.array([1, *x]) for x in product((0, 1), repeat=4))
-    )
-    np.testing.assert_allclose(answer.values, expected, atol=1e-12)
-    w = np.array([1, *answer.best])
-    assert w @ G @ w == pytest.approx(expected[0])
-    with pytest.raises(AssemblyError, match="too many"):
-        ExhaustiveOracle().minimize(np.zeros((30, 30)))
-
-
-class Guessing(Driver):
-    """Random spins from the program's seed."""
-
-    def describe(self) -> Capabilities:
-        return Capabilities(name="guessing", max_spins=50, coupling_bits=8, reproducible=True)
-
-    def run(self, program: Program, stop: StopToken) -> Readout:
-        rng = np.random.default_rng(program.seed)
-        return Readout(rng.choice([-1, 1], (program.n_runs, program.n_spins)))
-
-
-def test_a_session_returns_all_samples_with_values_of_the_gradient_itself():
-    rng = np.random.default_rng(8)
-    G = rng.normal(size=(7, 7))
-    G = G + G.T
-    with open_device(Guessing()) as session:
-        oracle = SessionOracle(session, n_runs=9, seed=3, coupling_bits=4)
-        first, second = oracle.minimize(G), oracle.minimize(G)
-        again = SessionOracle(session, n_runs=9, seed=3, coupling_bits=4).minimize(G)
-    for answer in (first, second):
-        w = np.hstack([np.ones((9, 1)), answer.bits])
-        np.testing.assert_allclose(answer.values, np.einsum("ri,ij,rj->r", w, G, w), atol=1e-10)
-        assert (np.diff(answer.values) >= 0).all()
-    assert oracle.calls == 2
-    assert (first.bits != second.bits).any()
-    np.testing.assert_array_equal(first.bits, again.bits)
-
-
-@given(seeds)
-def test_scores_are_those_of_the_network_on_every_image(seed):
-    rng = np.random.default_rng(seed)
-    votes = majority_network(3, 3, weights=weight_code("binary"), bias_bits=1)
-    inputs, labels = rng.choice([-1, 1], (40, 3)), rng.choice([-1, 1], 40)
-    networks = QuantizedNetwork.from_bits(votes, rng.integers(0, 2, (5, votes.n_bits)))
-    accuracy, losses = Scorer(inputs, labels).score(networks)
-    np.testing.assert_allclose(accuracy, (networks.predict(inputs) == labels).mean(axis=1))
-    for candidate in range(5):
-        sums = networks[candidate].forward(inputs)[-1]
-        wrong, u = (sums >= 0) != (labels > 0)[:, None], sums.mean(axis=1)
-        kappa = max(u @ labels / max(u @ u, 1e-300), 0.0)
-        expected = wrong.mean(), np.mean((kappa * u - labels) ** 2)
-        assert losses[candidate] == pytest.approx(expected, abs=1e-6)
-
-
-@given(seeds)
-def test_of_several_outputs_the_largest_counts_and_losses_are_one_against_the_rest(seed):
-    rng = np.random.default_rng(seed)
-    network = layered_network((3, 3), weights="2bit", biases="1bit")
-    inputs, classes = rng.choice([-1, 1], (40, 3)), rng.integers(0, 3, 40)
-    labels = one_against_rest(classes, 3)
-    networks = QuantizedNetwork.from_bits(network, rng.integers(0, 2, (5, network.n_bits)))
-    accuracy, losses = Scorer(inputs, labels).score(networks)
-    np.testing.assert_allclose(accuracy, (networks.predict(inputs) == classes).mean(axis=1))
-    for candidate in range(5):
-        margins = networks[candidate].margin(inputs)
-        wrong = ((margins >= 0) != (labels > 0)).mean()
-        analog = 0.0
-        for u, y in zip(margins.T, labels.T, strict=True):
-            kappa = max(u @ y / max(u @ u, 1e-300), 0.0)
-            analog += np.mean((kappa * u - y) ** 2) / 3
-        assert losses[candidate] == pytest.approx((wrong, analog), abs=1e-6)
-
-
-def test_labels_and_networks_of_different_numbers_of_outputs_are_refused():
-    network = QuantizedNetwork.from_bits(layered_network((2, 3)), np.zeros(6))
-    with pytest.raises(TrainingError, match="labels of 1 outputs"):
-        Scorer([[1, 1]], [1]).score(network)
-
-
 def test_three_classes_are_learned_in_one_program():
     network = layered_network((3, 3), weights="ternary")
     classes = np.array([2, 0, 1])
@@ -239,45 +147,3 @@ def test_a_program_with_gates_is_solved_by_conditional_gradients():
     every = (np.arange(8)[:, None] >> np.arange(3)) & 1
     least = assembly.qcbo.objective(assembly.complete(every)).min()
     assert assembly.qcbo.objective(feasible).min() == least > 0
-
-
-def test_among_equally_accurate_networks_the_unanimous_one_is_kept():
-    votes = majority_network(1, 3, weights=weight_code("binary"), bias_bits=0)
-    extractor = Extractor(votes, Scorer([[1], [-1]], [1, -1]))
-    extractor.add(np.array([[1, 1, 0], [0, 1, 1]], dtype=np.int8))
-    best = extractor.add(np.array([[1, 1, 1], [1, 0, 1]], dtype=np.int8))
-    np.testing.assert_array_equal(best.network.weights[0].ravel(), [1, 1, 1])
-    assert best.losses == pytest.approx((0.0, 0.0))
-
-
-def test_the_best_candidate_is_kept_and_each_counts_once():
-    unit = threshold_unit(2, weights=weight_code("binary"), bias_bits=0)
-    extractor = Extractor(unit, Scorer([[1, 1], [-1, -1], [1, 1]], [1, -1, 1]))
-    bad = extractor.add(np.array([[0, 0]], dtype=np.int8))
-    good = extractor.add(np.array([[1, 1], [0, 0]], dtype=np.int8))
-    kept = extractor.add(np.array([[0, 1]], dtype=np.int8))
-    assert bad.accuracy < good.accuracy == 1.0
-    assert kept is good
-    assert extractor.n_candidates == 3
-
-
-def test_an_oracle_without_samples_is_an_error():
-    unit = threshold_unit(2, weights=weight_code("binary"), bias_bits=0)
-    extractor = Extractor(unit, Scorer([[1, 1]], [1]))
-    with pytest.raises(TrainingError, match="no sample"):
-        extractor.add(np.zeros((0, 2), dtype=np.int8))
-
-
-@pytest.mark.parametrize(
-    ("inputs", "labels", "sentence"),
-    [
-        ([[1, 1, 1]], [1], "inputs have shape"),
-        ([[1, 1]], [1, 1], "labels have shape"),
-        ([[1, 1]], [2], "-1 or \\+1"),
-        ([[0.5, 1]], [1], "integers"),
-    ],
-)
-def test_samples_that_make_no_program_are_refused(inputs, labels, sentence):
-    unit = threshold_unit(2, weights=weight_code("binary"), bias_bits=0)
-    with pytest.raises(AssemblyError, match=sentence):
-        assemble(unit, inputs, labels, loss=SquaredLoss(1.0))

@@ -15,64 +15,29 @@ from qnn_train import (
     ExhaustiveOracle,
     LiftedProblem,
     Qcbo,
-    Scorer,
     SquaredLoss,
     Task,
     TrainingError,
     assemble,
     conditional_gradient,
     threshold_unit,
-    train,
     weight_code,
 )
 from qnn_train.program import Parts
 from qnn_train.solve import (
     Atoms,
     CoupledProblem,
-    PackedOracle,
-    RandomOracle,
-    RhoSchedule,
     State,
-    default_weight,
     penalty_method,
-    progressive_hedging,
-    random_search,
 )
-from qnn_train.solve.hedging import period
 from qnn_train.solve.lifting import Moments
-from qnn_train.solve.penalty import penalty_gradient
-from qnn_train.training.methods import METHODS
 
 seeds = st.integers(0, 2**32 - 1)
-
-
-def logical_and() -> Task:
-    unit = threshold_unit(2, weights=weight_code("binary"), bias_bits=1)
-    return Task(unit, [[-1, -1], [-1, 1], [1, -1], [1, 1]], [-1, -1, -1, 1], SquaredLoss(1))
 
 
 def lifted(x: np.ndarray) -> np.ndarray:
     w = np.concatenate([[1.0], x])
     return np.outer(w, w)
-
-
-@pytest.mark.parametrize("name", METHODS)
-def test_every_method_learns_logical_and_and_counts_its_calls(name):
-    task = logical_and()
-    oracle = ExhaustiveOracle(n_samples=4)
-    steps = list(
-        islice(train(task, oracle, Scorer(task.inputs, task.labels), method=METHODS[name]), 6)
-    )
-    assert steps[-1].best.accuracy == 1.0
-    assert [step.iterate.step for step in steps] == [1, 2, 3, 4, 5, 6]
-    assert (np.diff([step.iterate.calls for step in steps]) >= 1).all()
-    assert METHODS[name].about
-
-
-def test_parts_need_a_task():
-    task = logical_and()
-    with pytest.raises(TrainingError, match="no parts"):
-        METHODS["qph"].start(task.assembly, ExhaustiveOracle())
 
 
 @given(seeds)
@@ -181,37 +146,6 @@ def test_bounds_of_an_exact_oracle_stay_below_the_optimum():
                 assert iterate.bound <= best + 1e-9
 
 
-@given(seeds)
-@settings(max_examples=25)
-def test_the_default_weight_makes_the_penalty_form_exact(seed):
-    qcbo = random_program(np.random.default_rng(seed))
-    answer = next(penalty_method(qcbo, ExhaustiveOracle()))
-    assert answer.infeasibility == pytest.approx(0.0, abs=1e-12)
-    assert answer.objective == pytest.approx(optimum(qcbo))
-
-
-def test_weights_take_turns_and_a_penalty_run_goes_on_where_it_was():
-    qcbo = random_program(np.random.default_rng(6))
-    steps = list(islice(penalty_method(qcbo, ExhaustiveOracle(), weights=[1.0, 2.0, 4.0]), 5))
-    assert [step.state.weight for step in steps] == [1.0, 2.0, 4.0, 1.0, 2.0]
-    state = steps[1].state
-    again = penalty_method(qcbo, ExhaustiveOracle(), weights=[1.0, 2.0, 4.0], state=state)
-    assert next(again).state == steps[2].state
-    with pytest.raises(TrainingError, match="positive"):
-        next(penalty_method(qcbo, ExhaustiveOracle(), weights=[-1.0]))
-
-
-@given(seeds)
-def test_the_penalty_form_is_the_objective_plus_weighted_violations(seed):
-    rng = np.random.default_rng(seed)
-    qcbo = random_program(rng)
-    x = rng.integers(0, 2, qcbo.n_bits)
-    w = np.concatenate([[1], x])
-    violated = (qcbo.equalities.residual(x) ** 2).sum() + qcbo.products.penalty(x).sum()
-    value = float(qcbo.objective(x)) + 2.5 * violated
-    assert w @ penalty_gradient(qcbo, 2.5) @ w == pytest.approx(value, abs=1e-9)
-
-
 @given(seeds, st.sampled_from([1, 2]))
 def test_moments_and_their_adjoint_agree(seed, order):
     rng = np.random.default_rng(seed)
@@ -253,86 +187,3 @@ def test_multipliers_of_moments_add_up_to_zero_and_equal_parts_agree():
     same = Parts(3, parts.programs[:1] * 2)
     one = next(conditional_gradient(CoupledProblem.lift(same), ExhaustiveOracle()))
     assert np.linalg.norm(one.state.image[-6:]) == 0.0
-
-
-@given(seeds)
-@settings(max_examples=15)
-def test_multipliers_of_hedging_add_up_to_zero_at_every_step(seed):
-    rng = np.random.default_rng(seed)
-    parts = random_parts(rng, parts=4)
-    for iterate in islice(progressive_hedging(parts, ExhaustiveOracle(), weight=5.0), 15):
-        np.testing.assert_allclose(iterate.state.multipliers.sum(axis=0), 0.0, atol=1e-12)
-        np.testing.assert_allclose(iterate.state.copies.mean(axis=0), iterate.state.mean)
-        assert iterate.calls == 4 * iterate.step
-
-
-def test_equal_parts_agree_at_once():
-    parts = random_parts(np.random.default_rng(8), parts=1)
-    twice = Parts(3, parts.programs * 2)
-    first = next(progressive_hedging(twice, ExhaustiveOracle()))
-    assert first.state.agrees
-    shared = first.atom[:3]
-    np.testing.assert_array_equal(first.bits[0], shared)
-
-
-def test_a_hedging_run_goes_on_where_it_was():
-    parts = random_parts(np.random.default_rng(9), parts=3)
-    through = list(islice(progressive_hedging(parts, ExhaustiveOracle()), 8))
-    again = progressive_hedging(parts, ExhaustiveOracle(), state=through[3].state)
-    for one, other in zip(through[4:], again, strict=False):
-        np.testing.assert_array_equal(one.atom, other.atom)
-        np.testing.assert_array_equal(one.state.multipliers, other.state.multipliers)
-    with pytest.raises(TrainingError, match="penalty weight"):
-        next(progressive_hedging(parts, ExhaustiveOracle(), weight=0.0))
-
-
-@pytest.mark.parametrize(
-    ("history", "length"),
-    [("abab", 2), ("xabcabc", 3), ("aaaa", 0), ("abac", 0), ("ab", 0), ("", 0)],
-)
-def test_a_circle_is_a_pattern_seen_twice_over(history, length):
-    assert period(tuple(letter.encode() for letter in history)) == length
-
-
-def test_a_circle_raises_rho():
-    schedule = RhoSchedule(first=0.1, last=1.0, steps=11)
-    assert schedule.at(0, 0) == pytest.approx(0.1)
-    assert schedule.at(5, 0) == pytest.approx(0.1**0.5)
-    assert schedule.at(99, 0) == pytest.approx(1.0)
-    assert schedule.at(99, 2) == pytest.approx(4.0)
-
-
-def test_copies_that_run_in_a_circle_are_noticed_and_let_out():
-    """Two parts want opposite bits, and the oracle repeats two answers whatever it is asked."""
-    parts = Parts(1, (Qcbo.from_arrays([[1.0]]), Qcbo.from_arrays([[-1.0]])))
-
-    class Circling:
-        def __init__(self):
-            self.asked = 0
-
-        def minimize(self, gradient):
-            self.asked += 1
-            bits = np.array([[(self.asked // 2 + self.asked) % 2]], np.int8)
-            return RandomOracle(1, seed=0).minimize(gradient).__class__(bits, np.zeros(1))
-
-    states = [i.state for i in islice(progressive_hedging(parts, Circling()), 12)]
-    assert states[-1].circles > 0
-    assert states[-1].rho > RhoSchedule().at(11, 0)
-
-
-def test_packed_parts_cost_fewer_calls():
-    parts = random_parts(np.random.default_rng(10), parts=3)
-    iterate = next(progressive_hedging(parts, PackedOracle(RandomOracle(4, seed=0), 12)))
-    assert iterate.calls == 2
-
-
-def test_random_weights_are_the_same_for_the_same_seed_from_any_step():
-    through = list(islice(random_search(9, n_samples=5, seed=1), 4))
-    again = next(random_search(9, n_samples=5, seed=1, state=through[1].state))
-    np.testing.assert_array_equal(again.bits, through[2].bits)
-    assert again.bits.shape == (5, 9)
-    assert again.calls == 3
-
-
-def test_the_default_weight_is_one_more_than_the_range_by_coefficients():
-    assert default_weight(Qcbo.from_arrays([[1.0, -2.0], [-2.0, 0.0]], [0.5, -3.0])) == 9.5

@@ -136,19 +136,6 @@ def test_a_damaged_file_is_refused(damage, pair, session, tmp_path):
         training(pair, session, resume=Checkpoint.load(path))
 
 
-@pytest.mark.parametrize(
-    "damage", [{"dual": np.zeros(1)}, {"image": None}, {"step": -1}, {"value": np.float32(0)}]
-)
-def test_a_state_of_another_problem_is_refused(damage, pair, session, tmp_path):
-    there = stopped_after(training(pair, session), 1, tmp_path / "there.npz")
-    changed = {f"solver.{name}": array for name, array in damage.items()}
-    arrays = {**there.arrays, **changed}
-    kept = {name: np.asarray(array) for name, array in arrays.items() if array is not None}
-    other = replace(there, arrays=kept)
-    with pytest.raises(CheckpointError, match="state"):
-        list(training(pair, session, resume=other))
-
-
 def test_rows_of_bytes_survive_and_are_checked():
     start = HedgingState(0, 0, np.zeros((2, 3), np.int8), np.zeros(3), np.zeros((2, 3)), 0.0, 0, ())
     made = replace(start, history=(b"ab", b"cd"), step=2, rho=0.5)

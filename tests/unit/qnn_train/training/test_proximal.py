@@ -9,25 +9,19 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from cim_hal import DevicePool, open_device, spawn_server
-from cim_hal.console import run
-from qnn_train import TrainedModel, load_digits
-from qnn_train.__main__ import program
-from qnn_train.errors import AssemblyError, CheckpointError, DataError, TrainingError
+from cim_hal import DevicePool, open_device
+from qnn_train import load_digits
+from qnn_train.errors import CheckpointError
 from qnn_train.solve import SessionOracle
 from qnn_train.training import (
-    PRESETS,
     Checkpoint,
     Cost,
     ProximalProblem,
     ProximalRecipe,
     TrainingRun,
-    default_preset,
-    preset,
 )
 
 SMALL = ProximalRecipe(sweeps=3, hidden=2, n_runs=4, round_trips=100, ladder=(0.1, 1.0))
-QUICK = ["--runs", "4", "--round-trips", "100", "--quiet"]
 
 
 @pytest.fixture(scope="module")
@@ -39,12 +33,6 @@ def pair():
 def session():
     with open_device("emulator-dsb") as opened:
         yield opened
-
-
-@pytest.fixture(scope="module")
-def endpoint():
-    with spawn_server("emulator-dsb") as server:
-        yield server.endpoint
 
 
 def trained(problem, session, *, steps=None, resume=None):
@@ -237,141 +225,3 @@ def test_more_sweeps_may_be_made_than_were_planned(pair, session):
     other = ProximalProblem.of(replace(restarted, sweeps=2), pair)
     with pytest.raises(CheckpointError, match="other sweeps"):
         TrainingRun(other, session, resume=done.checkpoint())
-
-
-def test_patience_ends_a_descent_that_gains_nothing(pair, session):
-    patient = trained(ProximalProblem.of(replace(SMALL, sweeps=40, patience=2), pair), session)
-    assert patient.stepper.state.step == patient.stepper._at.best.step + 2 < 40
-
-
-def test_restarts_keep_the_best_of_all(pair, session):
-    problem = ProximalProblem.of(replace(SMALL, starts=3), pair)
-    losses = losses_of(trained(problem, session))
-    assert len(losses) == 9
-    assert list(losses) == sorted(losses, reverse=True)
-
-
-def test_the_cost_is_what_the_run_then_takes(pair, session):
-    problem = ProximalProblem.of(SMALL, pair)
-    cost = Cost.of(problem, session.capabilities)
-    report = trained(problem, session).outcome().report
-    assert cost.calls == report.oracle_calls
-    assert cost.runs == report.oracle_calls * report.runs_per_call
-    assert cost.spins == report.spins + session.capabilities.field_spins
-    assert cost.bits_per_parameter == report.bits_per_parameter
-
-
-@pytest.mark.parametrize("name", list(PRESETS))
-def test_every_recipe_makes_a_network(name):
-    recipe = preset(name)
-    outputs = 1 if recipe.readout == "majority" else 10
-    assert recipe.architecture(outputs).n_inputs == recipe.grid**2
-
-
-def test_the_recipe_of_all_pairs_has_one_bit_and_a_tenth():
-    assert preset("pairs-4x4").architecture(1).bits_per_parameter <= 1.1
-
-
-def test_a_recipe_that_cannot_be_is_refused(pair):
-    with pytest.raises(TrainingError, match="no recipe"):
-        preset("pears")
-    with pytest.raises(AssemblyError, match="majority"):
-        ProximalRecipe().architecture(10)
-    with pytest.raises(AssemblyError, match="validation"):
-        ProximalRecipe(validation=1.0)
-    with pytest.raises(DataError, match="validation share"):
-        ProximalProblem.of(replace(SMALL, train_samples=4, validation=0.01), pair)
-
-
-def test_classes_choose_the_recipe():
-    assert default_preset("fashion-mnist", 2) == "pairs-4x4"
-    assert default_preset("fashion-mnist", 10) == "ten-classes-7x7"
-    assert default_preset("digits", 10) == "ten-digits-8x8"
-
-
-def test_the_command_trains_ten_classes_and_leaves_a_model(endpoint, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    small = [
-        "proximal",
-        "--classes",
-        "all",
-        "--hidden",
-        "4",
-        "--grid",
-        "4",
-        "--sweeps",
-        "2",
-        "--out",
-        "there",
-    ]
-    assert run(program, [*small, *QUICK, "--device", endpoint]) == 0
-    report = json.loads((tmp_path / "there/report.json").read_text())
-    assert report["method"] == "proximal"
-    assert report["n_train"] == len(load_digits().train)
-    assert report["test_accuracy"] > 0.3  # ten classes: a guess has 0.1 ± 0.01
-    model = TrainedModel.load(tmp_path / "there/model.npz")
-    test = load_digits().test
-    assert np.mean(model.predict(test.images) == test.labels) == report["test_accuracy"]
-    assert sorted(p.name for p in (tmp_path / "there").iterdir()) == [
-        "model.npz",
-        "report.json",
-        "training.png",
-    ]
-
-
-def test_a_finished_checkpoint_can_be_asked_again(endpoint, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    some = [
-        "proximal",
-        "--recipe",
-        "pairs-4x4",
-        "--sweeps",
-        "2",
-        "--checkpoint",
-        "kept.npz",
-        *QUICK,
-    ]
-    assert run(program, [*some, "--device", endpoint, "--json", "one.json"]) == 0
-    assert run(program, ["--resume", "kept.npz", "--quiet", "--json", "two.json"]) == 0
-    one, two = (json.loads((tmp_path / f"{name}.json").read_text()) for name in ("one", "two"))
-    del one["seconds"], two["seconds"]
-    assert one == two
-
-
-def test_a_dry_run_says_the_cost_and_leaves_nothing(endpoint, tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    pairs = ["proximal", "--recipe", "pairs-4x4", "--dry-run", "--device", "emulator-550"]
-    assert run(program, pairs) == 0
-    said = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
-    assert (said["spins"], said["couplings"]) == ("73", "2628")
-    assert float(said["machine_s"]) > 0
-    deep = ["--dry-run", "--train-samples", "4", "--hidden", "4,3", "--device", endpoint]
-    assert run(program, deep) == 0
-    said = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
-    assert (said["network"], said["spins"]) == ("16-4-3-majority", "254")
-    assert float(said["dynamic_range"]) > 1
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize(
-    ("arguments", "sentence"),
-    [
-        (["--sweeps", "3"], "No such option"),
-        (["proximal", "--iterations", "3"], "No such option"),
-        (["--classes", "all"], "two classes apart; say qnn-train proximal"),
-        (["--train-samples", "all"], "number of images; say qnn-train proximal"),
-        (["proximal", "--classes", "1,2,3", "--readout", "majority"], "majority vote"),
-        (["proximal", "--grid", "3"], "does not divide"),
-        (["proximal", "--block-spins", "5"], "bits"),
-        (["proximal", "--recipe", "pears"], "pairs-4x4"),
-        (["--classes", "1,x"], "not class numbers"),
-        (["--hidden", "4,0"], "not in the range"),
-        (["--machines", "2", "--device", "emulator-550"], "copies of one driver"),
-    ],
-)
-def test_what_does_not_fit_together_is_refused_in_one_line(arguments, sentence, endpoint, capsys):
-    assert run(program, [*arguments, "--device", endpoint, "--dry-run"]) == 2
-    said = capsys.readouterr()
-    assert said.out == ""
-    assert sentence in said.err
-    assert said.err.count("\n") == 1

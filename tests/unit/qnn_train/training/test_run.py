@@ -1,4 +1,4 @@
-"""Recipes, whole runs, reports and pictures, on a machine that is exact or that only guesses."""
+"""Whole runs on a machine that is exact or that only guesses."""
 
 from __future__ import annotations
 
@@ -8,11 +8,9 @@ import numpy as np
 import pytest
 
 from cim_hal import CapabilityError, open_device
-from qnn_train import DataError, Recipe, TrainingError, load_digits, prepare, run_recipe
+from qnn_train import Recipe, TrainingError, load_digits, prepare, run_recipe
 from qnn_train.program import ProgramSize
 from qnn_train.training import METHODS, TrainingRun
-from qnn_train.training.picture import draw
-from qnn_train.training.report import History
 from tests.support.descending import Descending
 
 PAIR = load_digits().pair(3, 6)
@@ -29,21 +27,6 @@ def test_the_same_seed_gives_the_same_result():
     assert first.history == second.history
     assert first.test_accuracy == second.test_accuracy
     assert first.history != other.history
-
-
-def test_a_report_counts_what_was_done():
-    result = outcome()
-    report, model = result.report, result.model
-    assert report.oracle_calls == len(report.history.accuracy) == 4
-    assert report.candidates <= 4 * 8
-    assert report.n_test == len(PAIR.test)
-    assert report.coupling_bits == 8
-    assert report.device == "descending"
-    right = model.predict(PAIR.test.images) == np.where(PAIR.test.labels > 0, 6, 3)
-    assert report.test_accuracy == right.mean()
-    assert report.history.accuracy == sorted(report.history.accuracy)
-    assert report.train_accuracy == report.history.accuracy[-1]
-    assert json.loads(report.to_json())["test_accuracy"] == report.test_accuracy
 
 
 @pytest.mark.parametrize(
@@ -103,64 +86,3 @@ def test_scores_on_the_subset_use_nothing_else():
     np.testing.assert_array_equal(preparation.features.thresholds, np.median(cells, axis=0))
     run = outcome(score="subset").report
     assert run.history.accuracy[-1] == run.subset_accuracy
-
-
-def test_the_program_has_as_many_spins_as_was_said_before():
-    preparation = prepare(Recipe(hidden=2, readout="trained"), PAIR)
-    assert ProgramSize.of(preparation.assemble()).spins == preparation.spins
-
-
-def test_a_program_that_does_not_fit_is_refused_with_one_that_does():
-    capabilities = Descending(max_spins=300).describe()
-    with pytest.raises(CapabilityError, match="--train-samples 16 fits") as caught:
-        prepare(Recipe(), PAIR).check_fits(capabilities)
-    assert caught.value.details["required"] == 355
-    prepare(Recipe(train_samples=16), PAIR).check_fits(capabilities)
-    with pytest.raises(CapabilityError):
-        prepare(Recipe(train_samples=17), PAIR).check_fits(capabilities)
-
-
-def test_a_network_too_large_for_any_images_says_so():
-    with pytest.raises(CapabilityError, match="smaller --grid"):
-        prepare(Recipe(hidden=30), PAIR).check_fits(Descending(max_spins=300).describe())
-
-
-def test_more_images_than_there_are_is_refused():
-    with pytest.raises(DataError, match="between 2 and"):
-        prepare(Recipe(train_samples=1000), PAIR)
-
-
-@pytest.mark.parametrize("method", ["qcgd", "random"])
-def test_the_picture_is_a_png_even_without_infeasibilities(method, tmp_path):
-    recipe = Recipe(train_samples=6, grid=2, iterations=2, n_runs=8, method=method)
-    with open_device(Descending()) as session:
-        run = TrainingRun(prepare(recipe, PAIR), session)
-        assert len(list(run)) == 2
-    draw(run.outcome().report, tmp_path / "training.png")
-    assert (tmp_path / "training.png").read_bytes().startswith(b"\x89PNG")
-
-
-def test_the_history_is_made_once_and_not_at_every_step(monkeypatch):
-    made = []
-    original = History.of
-
-    def counted(rows):
-        made.append(len(rows))
-        return original(rows)
-
-    monkeypatch.setattr(History, "of", counted)
-    recipe = Recipe(train_samples=6, grid=2, iterations=12, n_runs=2)
-    with open_device(Descending()) as session:
-        run = TrainingRun(prepare(recipe, PAIR), session)
-        rows = run.stepper._rows
-        assert len(list(run)) == 12
-        assert run.stepper._rows is rows  # appended to, not copied
-        assert made == []
-        run.outcome()
-    assert made == [12]
-
-
-def test_a_table_of_rows_becomes_columns_and_rows_again():
-    rows = outcome().report.history.rows()
-    assert History.of(rows).rows() == rows
-    assert History.of([]).rows() == []

@@ -1,0 +1,121 @@
+"""What both estimators share: clones, sessions, pools, callbacks, checkpoints."""
+
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.datasets import load_iris
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from cim_hal import DevicePool, open_device
+from qnn_train import QuantizedNetworkClassifier
+from qnn_train.errors import AssemblyError, CheckpointError
+
+QUICK = {"hidden": 3, "sweeps": 4, "n_runs": 4, "ladder": (0.1, 1.0), "random_state": 1}
+
+
+def classifier(**changes):
+    return QuantizedNetworkClassifier(**(QUICK | changes))
+
+
+@pytest.fixture(scope="module")
+def iris():
+    return load_iris(return_X_y=True)
+
+
+@pytest.fixture(scope="module")
+def pair(iris):
+    X, y = iris
+    return X[y > 0], np.where(y[y > 0] == 1, "versicolor", "virginica")
+
+
+def test_it_lives_in_pipelines_and_searches(pair):
+    search = GridSearchCV(
+        make_pipeline(StandardScaler(), classifier(sweeps=2)),
+        {"quantizednetworkclassifier__hidden": [0, 2]},
+        cv=2,
+    )
+    search.fit(*pair)
+    assert search.best_score_ > 0.7
+    again = pickle.loads(pickle.dumps(search.best_estimator_))
+    assert np.array_equal(again.predict(pair[0]), search.predict(pair[0]))
+
+
+def test_a_clone_repeats_the_fit_bit_for_bit(pair):
+    first = classifier().fit(*pair)
+    second = clone(first).fit(*pair)
+    for one, other in zip(first.found_, second.found_, strict=True):
+        assert np.array_equal(one.network.to_bits(), other.network.to_bits())
+
+
+def test_an_open_session_is_used_and_left_open(pair):
+    with open_device("emulator-dsb") as session:
+        by_session = classifier().set_params(device=session).fit(*pair)
+        by_name = classifier().fit(*pair)
+        assert session.capabilities.name
+    assert np.array_equal(by_session.decision_function(pair[0]), by_name.decision_function(pair[0]))
+
+
+@pytest.mark.slow  # starts two processes
+def test_a_pool_of_machines_gives_the_same_network_to_a_clone_too(pair):
+    alone = classifier().fit(*pair)
+    with DevicePool.local("emulator-dsb", machines=2) as pool:
+        together = classifier().set_params(device=pool).fit(*pair)
+        copy = clone(together)
+        assert copy.device is pool
+        again = copy.fit(*pair)
+    for trained in (together, again):
+        assert np.array_equal(trained.decision_function(pair[0]), alone.decision_function(pair[0]))
+
+
+def test_callbacks_see_each_sweep_and_can_stop(pair):
+    told = []
+
+    def stop_at_two(progress):
+        told.append(progress)
+        return progress.sweep == 2
+
+    trained = classifier(callbacks=[stop_at_two]).fit(*pair)
+    assert [each.sweep for each in told] == [1, 2]
+    assert told == trained.history_
+    assert told[-1].calls == trained.calls_
+    assert told[-1].validation_score is None
+    assert trained.score(*pair) in {each.train_score for each in told}
+
+
+def test_early_stopping_judges_on_samples_kept_apart(pair):
+    options = {"early_stopping": True, "validation_fraction": 0.2, "patience": 1, "sweeps": 30}
+    trained = classifier(**options).fit(*pair)
+    objectives = [each.objective for each in trained.history_]
+    assert len(objectives) < 30
+    assert int(np.argmin(objectives)) == len(objectives) - 2  # one sweep was not better
+    assert all(each.validation_score is not None for each in trained.history_)
+
+
+def test_a_stopped_training_goes_on_bit_for_bit(pair, tmp_path):
+    whole = classifier(block_spins=20).fit(*pair)
+    path = tmp_path / "there.npz"
+    options = {"block_spins": 20, "checkpoint": path}
+    classifier(**options, callbacks=[lambda told: told.sweep == 2]).fit(*pair)
+    again = classifier(**options).fit(*pair)
+    assert again.history_ == whole.history_
+    for one, other in zip(again.found_, whole.found_, strict=True):
+        assert np.array_equal(one.network.to_bits(), other.network.to_bits())
+    with pytest.raises(CheckpointError, match="other samples"):
+        classifier(**options).fit(pair[0] + 1e6 * np.eye(100, 4), pair[1])
+    path.write_bytes(path.read_bytes()[:-30])
+    with pytest.raises(CheckpointError, match="cannot read"):
+        classifier(**options).fit(*pair)
+
+
+@pytest.mark.parametrize(
+    "change", [{"activation": "magic"}, {"vote": 0}, {"weights": "heavy"}, {"sweeps": 0}]
+)
+def test_a_parameter_out_of_range_is_refused_by_fit(pair, change):
+    with pytest.raises(AssemblyError):
+        classifier(**change).fit(*pair)
