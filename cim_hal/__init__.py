@@ -7,71 +7,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from cim_hal.client import (
-        AsyncDevicePool,
-        AsyncJob,
-        AsyncSession,
-        DevicePool,
-        Job,
-        Lease,
-        LocalTransport,
-        LoopbackTransport,
-        Retries,
-        Session,
-        SpawnedServer,
-        Transport,
-        Tuner,
-        open_device,
-        open_device_async,
-        spawn_server,
-    )
-    from cim_hal.errors import (
-        AuthenticationError,
-        CapabilityError,
-        CimError,
-        DeviceError,
-        EmergencyStopError,
-        JobCancelledError,
-        JobError,
-        JobTimeoutError,
-        LeaseHeldError,
-        LeaseLostError,
-        ModelError,
-        PermissionDeniedError,
-        ProtocolError,
-        TargetError,
-        TransportError,
-    )
-    from cim_hal.machine import (
-        Calibration,
-        Capabilities,
-        Driver,
-        Fault,
-        FaultScript,
-        FaultyDriver,
-        Lowering,
-        Program,
-        Reading,
-        Readout,
-        Setting,
-        StopToken,
-        Telemetry,
-        lower,
-        make_driver,
-        max_level,
-        quantize,
-        registered_drivers,
-    )
-    from cim_hal.model import (
-        IsingModel,
-        LoweringReport,
-        PumpSchedule,
-        RunRecord,
-        SampleSet,
-        Trace,
-        TraceRequest,
-        read_model,
-    )
+    from cim_hal.client import *
+    from cim_hal.errors import *
+    from cim_hal.machine import *
+    from cim_hal.model import *
 
 __all__ = [
     "AsyncDevicePool",

@@ -15,8 +15,7 @@ from rich.console import Console
 from rich.live import Live
 
 from cim_hal.cli.common import key_options, print_ready, signalled
-from cim_hal.watch.http import PageServer, parse_address
-from cim_hal.watch.pages import StatusPage
+from cim_hal.watch.pages import PageServer, StatusPage, parse_address
 from cim_hal.watch.poller import History, Poller, server_snapshots
 from cim_hal.watch.screen import draw
 

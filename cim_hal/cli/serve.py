@@ -26,8 +26,8 @@ from cim_hal.server.process_usage import keep_small
 from cim_hal.server.router import Router
 from cim_hal.server.security.authenticator import Authenticator, default_file
 from cim_hal.server.security.endpoint import DEFAULT
-from cim_hal.server.storage.calibrations import CalibrationStore
 from cim_hal.server.storage.journal import DiskJournal, default_folder
+from cim_hal.server.storage.spool import CalibrationStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -367,8 +367,7 @@ class PageOptions:
         self._web = self._metrics = None
         if not (web or metrics):
             return
-        from cim_hal.watch.http import parse_address
-        from cim_hal.watch.pages import require_prometheus
+        from cim_hal.watch.pages import parse_address, require_prometheus
 
         self._web = parse_address(web, public=public) if web else None
         if metrics:
@@ -384,8 +383,7 @@ class PageOptions:
             yield
 
     def _show(self, stack: ExitStack, router: Router) -> None:
-        from cim_hal.watch.http import PageServer
-        from cim_hal.watch.pages import StatusPage, metrics_pages
+        from cim_hal.watch.pages import PageServer, StatusPage, metrics_pages
         from cim_hal.watch.poller import Poller, local_snapshots
 
         if self._web:

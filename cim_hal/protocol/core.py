@@ -172,7 +172,7 @@ class ServerCore:
             *self._locks.tick(now),
             *self._couplings.next_relowering(),
         ]
-        state.couplings.tick(now)
+        state.couplings.uploads.tick(now)
         self._rates.tick(now)
         for session in state.sessions.silent(now):
             effects += self._end_session(session, now)
@@ -228,7 +228,7 @@ class ServerCore:
 
     def _end_session(self, session: str, now: float) -> list[Effect]:
         user = self._state.sessions.end(session).user
-        self._state.couplings.forget_session(session)
+        self._state.couplings.uploads.forget_session(session)
         cancelled = self._state.jobs.end_session(session, now)
         given_back = self._locks.end_session(session, now)
         ended = Audit("session ended", user, {"session": session[-8:]})

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from cim_hal.server.executor import Journal
     from cim_hal.server.security.authenticator import Authenticator
     from cim_hal.server.status_snapshot import StatusSnapshot
-    from cim_hal.server.storage.calibrations import CalibrationStore
+    from cim_hal.server.storage.spool import CalibrationStore
 
 __all__ = ["Router"]
 

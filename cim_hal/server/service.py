@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from cim_hal.protocol.wire.limits import Limits
     from cim_hal.protocol.wire.roles import User
     from cim_hal.server.executor import Journal, Update
-    from cim_hal.server.storage.calibrations import CalibrationStore
+    from cim_hal.server.storage.spool import CalibrationStore
 
 __all__ = ["TICK_S", "Service"]
 

@@ -1,19 +1,32 @@
-"""The pages of a server: its status, for people, and its metrics, for Prometheus."""
+"""The pages of a server, its status for people and its metrics for Prometheus, and a web server.
+
+The web server is for read-only pages: GET only, with bounds, on this machine by default. Requests
+whose ``Host`` is a name that others control are refused: a page of another site may have made that
+name point here (DNS rebinding).
+"""
 
 from __future__ import annotations
 
 import base64
 import hashlib
+import ipaddress
 import json
+import logging
+import socket
+import threading
+from dataclasses import dataclass, field
 from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.resources import files
 from importlib.util import find_spec
 from itertools import accumulate
-from typing import TYPE_CHECKING
+from socketserver import TCPServer
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+from urllib.parse import urlsplit
 
-from cim_hal.errors import TargetError
+from cim_hal.errors import BindError, TargetError
 from cim_hal.protocol.monitoring import METRICS
-from cim_hal.watch.http import Page
+from cim_hal.server.security.endpoint import is_loopback
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -24,10 +37,44 @@ if TYPE_CHECKING:
     from cim_hal.server.status_snapshot import StatusSnapshot
     from cim_hal.watch.poller import History
 
-__all__ = ["PREFIX", "StatusPage", "exposition", "metrics_pages", "require_prometheus"]
+__all__ = [
+    "PREFIX",
+    "Page",
+    "PageServer",
+    "StatusPage",
+    "exposition",
+    "metrics_pages",
+    "parse_address",
+    "require_prometheus",
+]
 
 PREFIX = "cim_hal_"
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+MAX_CONNECTIONS = 16
+TIMEOUT_S = 5.0
+POLL_S = 0.05  # how soon `close` is noticed
+HEADERS = {
+    "Cache-Control": "no-store",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "X-Frame-Options": "DENY",
+}
+NOTHING = "default-src 'none'; frame-ancestors 'none'"
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Page:
+    """One response: text, content type, and content security policy."""
+
+    text: str
+    content_type: str = "text/plain; charset=utf-8"
+    policy: str = NOTHING
+    status: HTTPStatus = HTTPStatus.OK
+    headers: Mapping[str, str] = field(default_factory=dict)
+
 
 EARLY = Page("nothing is known yet\n", status=HTTPStatus.SERVICE_UNAVAILABLE)
 
@@ -130,3 +177,166 @@ def _family(reading: MetricReading) -> Metric:
     for labels, value, _ in reading.series:
         simple.add_metric(labels, value)
     return simple
+
+
+# ---- the web server -----------------------------------------------------------------------
+
+
+def parse_address(text: str, *, public: bool = False) -> tuple[str, int]:
+    """Return host and port of ``host:port``.
+
+    `BindError` if it is malformed, or if other machines reach it and it is not to be `public`.
+    """
+    parts = urlsplit(f"//{text}")
+    try:
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host = port = None
+    if not host or port is None or parts.netloc != text or "@" in text:
+        raise BindError(f"{text!r} is not an address", hint="write 127.0.0.1:8080", endpoint=text)
+    if not (public or is_loopback(host)):
+        raise BindError(
+            f"{text} is open to other machines, and this page asks nobody who they are",
+            hint="use 127.0.0.1, with an SSH tunnel or a proxy that asks for passwords; or add "
+            "--public on a trusted network",
+            endpoint=text,
+        )
+    return host, port
+
+
+class PageServer:
+    """Answers ``GET`` with the page that a function returns for a path; a context manager.
+
+    The address is host and port, 0 for a free one; `url` is that of the pages. `pages` are called
+    in threads of this server. `BindError` if the address cannot be bound.
+    """
+
+    def __init__(self, address: tuple[str, int], pages: Mapping[str, Callable[[], Page]]) -> None:
+        handler = type("Handler", (_Handler,), {"pages": dict(pages)})
+        try:
+            self._server = _BoundedServer(address, handler)
+        except OSError as error:
+            where = f"{address[0]}:{address[1]}"
+            raise BindError(
+                f"cannot listen on {where}: {error.strerror}",
+                hint="choose another port, or port 0 for a free one",
+                endpoint=where,
+            ) from None
+        host, port = self._server.server_address[:2]
+        shown = f"[{host}]" if ":" in str(host) else host
+        self.url = f"http://{shown}:{port}/"
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=[POLL_S], name="cim-hal pages", daemon=True
+        )
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class _BoundedServer(ThreadingHTTPServer):
+    """Takes a bounded number of connections; further ones are closed at once."""
+
+    daemon_threads = True
+    block_on_close = False
+
+    def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
+        self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+        self._free = threading.BoundedSemaphore(MAX_CONNECTIONS)
+        super().__init__(address, handler)
+
+    def server_bind(self) -> None:
+        """Bind without asking a name server for our own name, unlike `HTTPServer`."""
+        TCPServer.server_bind(self)
+        self.server_name, self.server_port = "cim-hal", self.server_address[1]
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Answer in a thread of its own, or close the connection if there are too many."""
+        if self._free.acquire(blocking=False):
+            super().process_request(request, client_address)
+        else:
+            self.shutdown_request(request)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """Answer, then free the place for the next connection."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._free.release()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Log it for debugging only: browsers close connections all the time."""
+        del request
+        log.debug("a page was not delivered to %s", client_address, exc_info=True)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    pages: ClassVar[dict[str, Callable[[], Page]]] = {}
+    timeout = TIMEOUT_S  # of one read; StreamRequestHandler sets it
+
+    def do_GET(self) -> None:
+        """Answer a request."""
+        page = self.pages.get(urlsplit(self.path).path)
+        if not _is_ours(self.headers.get("Host", "")):
+            page = Page("not a name of this machine\n", status=HTTPStatus.MISDIRECTED_REQUEST)
+        elif page is None:
+            page = Page("there is no such page\n", status=HTTPStatus.NOT_FOUND)
+        else:
+            page = page()
+        self._send(page)
+
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        """Answer a malformed request, or one of another method."""
+        del explain
+        status = HTTPStatus(code)
+        page = Page(f"{status.phrase}\n", status=status)
+        if status is HTTPStatus.NOT_IMPLEMENTED:  # any method but GET
+            status = HTTPStatus.METHOD_NOT_ALLOWED
+            page = Page("only GET\n", status=status, headers={"Allow": "GET"})
+        log.debug("a request for a page was refused: %s %s", code, message)
+        self.close_connection = True
+        self._send(page)
+
+    def version_string(self) -> str:
+        """Return a name that does not reveal the version of Python."""
+        return "cim-hal"
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  the name it has there
+        """Log a request through `logging`."""
+        log.debug("%s " + format, self.address_string(), *args)
+
+    def _send(self, page: Page) -> None:
+        body = page.text.encode("utf-8")
+        self.send_response(page.status)
+        own = {"Content-Type": page.content_type, "Content-Security-Policy": page.policy}
+        for name, value in {**HEADERS, **own, **page.headers}.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+def _is_ours(host: str) -> bool:
+    """Return whether the name that the browser used is one that nobody else controls."""
+    try:
+        name = urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return False
+    return name == "localhost" or _is_address(name)
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True

@@ -22,7 +22,7 @@ from cim_hal import (
     open_device_async,
 )
 from cim_hal.errors import CalibrationError, CapabilityError, InterlockError
-from cim_hal.server.storage.calibrations import CalibrationStore
+from cim_hal.server.storage.spool import CalibrationStore
 from cim_hal.testing import TcpProxy
 
 PAIR = IsingModel.from_couplings([[0, 1], [1, 0]])

@@ -23,8 +23,6 @@ from cim_hal.protocol.wire import messages
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
 
-    from numpy.typing import NDArray
-
     from cim_hal.machine.capabilities import Capabilities
     from cim_hal.machine.lowering import Lowering
     from cim_hal.protocol.couplings.content import Couplings, LoweredCouplings
@@ -130,7 +128,7 @@ class CouplingStore:
         self._capabilities = capabilities
         self._limits = limits
         self._in_use = in_use
-        self._uploads = Uploads(limits, new_token)
+        self.uploads = Uploads(limits, new_token)
         # Contents by digest, and what was made of them for the machine by reference.
         self._store = LruStore(limits.cache_bytes, lambda key: _digest(key) in self._in_use())
 
@@ -157,7 +155,7 @@ class CouplingStore:
             return Lower(ref, held.content)
         if spec.format == "delta":
             base = self._base(spec)
-        upload = self._uploads.open(session, user, request, base, now)
+        upload = self.uploads.open(session, user, request, base, now)
         return messages.UploadOpened(
             upload=upload.token,
             chunk_bytes=self._limits.chunk_bytes,
@@ -165,21 +163,9 @@ class CouplingStore:
             received=upload.received,
         )
 
-    def chunk(
-        self, user: str, request: messages.CouplingChunk, data: NDArray[Any], now: float
-    ) -> messages.ChunkTaken:
-        """Take a piece of an upload, which must belong at its offset."""
-        received = self._uploads.take(user, request, data, now)
-        return messages.ChunkTaken(upload=request.upload, received=received)
-
-    def missing(self, user: str, token: str, now: float) -> messages.MissingBytes:
-        """Say which bytes of an upload did not come yet."""
-        ranges = self._uploads.get(user, token, now).missing(self._limits.chunk_bytes)
-        return messages.MissingBytes(upload=token, ranges=tuple(ranges))
-
     def commit(self, user: str, token: str, now: float) -> Answer:
         """Ask for a complete upload to be prepared; answer at once where that is done."""
-        upload = self._uploads.get(user, token, now)
+        upload = self.uploads.get(user, token, now)
         lowering: Lowering | None = self._store.get(upload.coupling)
         if lowering is not None:
             return messages.CouplingsLoaded(coupling=upload.coupling, report=lowering.report)
@@ -197,7 +183,7 @@ class CouplingStore:
 
         Uploads of it are done: their bytes go, and a commit that is sent again is answered.
         """
-        self._uploads.finish(ref)
+        self.uploads.finish(ref)
         held: _Held = self._store.get(ref.digest) or _Held(lowered.content)
         held.owners.update(users)
         self._store.put(ref.digest, held, held.content.payload.data.nbytes)
@@ -208,7 +194,7 @@ class CouplingStore:
 
     def refuse(self, task: Lower) -> None:
         """Forget bytes that could not be prepared."""
-        self._uploads.discard(task.source)
+        self.uploads.discard(task.source)
 
     # ---- what is held -----------------------------------------------------------------------
 
@@ -278,14 +264,6 @@ class CouplingStore:
         """Drop couplings that the journal has lost, so that clients send them again."""
         for key in self._keys(digest):
             self._store.drop(key)
-
-    def forget_session(self, session: str) -> None:
-        """Drop the uploads of a session."""
-        self._uploads.forget_session(session)
-
-    def tick(self, now: float) -> None:
-        """Drop uploads that nobody continued."""
-        self._uploads.tick(now)
 
     def _keys(self, digest: str) -> list[str | messages.CouplingRef]:
         """Return the keys of couplings and of all that was made of them."""

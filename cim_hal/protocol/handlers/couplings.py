@@ -61,12 +61,16 @@ class CouplingHandlers:
     def _chunk(
         self, asked: Asked, chunk: messages.CouplingChunk, now: float
     ) -> messages.ChunkTaken:
-        return self._store.chunk(asked.user.name, chunk, asked.packet.buffers[0], now)
+        data = asked.packet.buffers[0]
+        received = self._store.uploads.take(asked.user.name, chunk, data, now)
+        return messages.ChunkTaken(upload=chunk.upload, received=received)
 
     def _stat(
         self, asked: Asked, stat: messages.StatCouplings, now: float
     ) -> messages.MissingBytes:
-        return self._store.missing(asked.user.name, stat.upload, now)
+        upload = self._store.uploads.get(asked.user.name, stat.upload, now)
+        ranges = upload.missing(self._state.limits.chunk_bytes)
+        return messages.MissingBytes(upload=stat.upload, ranges=tuple(ranges))
 
     def _commit(self, asked: Asked, commit: messages.CommitCouplings, now: float) -> Answer:
         return self._lower(asked, self._store.commit(asked.user.name, commit.upload, now))

@@ -13,7 +13,7 @@ from cim_hal.protocol.wire.limits import MAX_BUFFER_BYTES
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["DEFAULT", "bind", "check_endpoint"]
+__all__ = ["DEFAULT", "bind", "check_endpoint", "is_loopback"]
 
 DEFAULT = "tcp://127.0.0.1:0"
 OPTIONS = {
@@ -45,7 +45,7 @@ def check_endpoint(endpoint: str, *, insecure: bool = False, keyed: bool = False
     host, colon, port = address.rpartition(":")
     if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
         raise _malformed(endpoint)
-    if not (keyed or insecure or _is_loopback(host)):
+    if not (keyed or insecure or is_loopback(host)):
         raise BindError(
             f"{endpoint} is open to other machines, and nobody has to prove who they are",
             hint="add --key FILE, or bind to 127.0.0.1, or add --insecure on a trusted network",
@@ -53,7 +53,8 @@ def check_endpoint(endpoint: str, *, insecure: bool = False, keyed: bool = False
         )
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Return whether a host is this machine alone."""
     if host == "localhost":
         return True
     try:

@@ -1,6 +1,7 @@
-"""Couplings and results as files beside a journal: by content, and by job.
+"""Couplings and results as files beside a journal, and calibrations; written whole or not at all.
 
-Each file is one message of `protocol.wire.codec`, written whole or not at all.
+Couplings and results, by content and by job, are each one message of `protocol.wire.codec`. A
+calibration is JSON.
 """
 
 from __future__ import annotations
@@ -11,8 +12,16 @@ import threading
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
+from pydantic import ValidationError
 
-from cim_hal.errors import CimError, JournalError, StorageError, UnknownReferenceError
+from cim_hal.errors import (
+    CimError,
+    JournalError,
+    StorageError,
+    TargetError,
+    UnknownReferenceError,
+)
+from cim_hal.machine.telemetry import Calibration
 from cim_hal.model.record import Notes
 from cim_hal.model.sampleset import Trace
 from cim_hal.protocol.couplings.content import Couplings, EncodedCouplings
@@ -31,10 +40,12 @@ if TYPE_CHECKING:
 
     from cim_hal.protocol.wire.codec import Buffer
 
-__all__ = ["Spool", "storage_error", "write_whole"]
+__all__ = ["CalibrationStore", "Spool", "storage_error"]
 
 MAX_ARRAY_BYTES = 16 * 1024**3
 TEMPORARY = ".part"
+MAX_CALIBRATIONS = 1000  # that are read
+MAX_CALIBRATION_BYTES = 60_000
 
 log = logging.getLogger(__name__)
 
@@ -202,6 +213,53 @@ class Spool:
 
     def _result_path(self, job: str) -> Path:
         return self._results / f"{job}.cim"
+
+
+class CalibrationStore:
+    """A folder of records; a file is named by the time and the fingerprint of its record.
+
+    `TargetError` if the folder cannot be created.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise TargetError(f"cannot make the folder {folder}: {error.strerror}") from None
+
+    def keep(self, record: Calibration) -> None:
+        """Write a record; a disk that cannot be written is logged and no error."""
+        try:
+            write_whole(
+                self._folder / _calibration_name(record),
+                [record.model_dump_json(indent=1).encode()],
+            )
+        except StorageError:
+            log.exception("the calibration %s could not be written", record.fingerprint)
+
+    def read(self) -> list[Calibration]:
+        """Return the newest records, oldest first; damaged files are logged and left in place."""
+        paths = sorted(self._folder.glob("*.json"))[-MAX_CALIBRATIONS:]
+        records = [record for path in paths if (record := _read_calibration(path)) is not None]
+        return sorted(records, key=lambda record: record.taken_at)
+
+
+def _calibration_name(record: Calibration) -> str:
+    return f"{record.taken_at:017.3f}-{record.fingerprint.removeprefix('sha256:')}.json"
+
+
+def _read_calibration(path: Path) -> Calibration | None:
+    try:
+        with path.open("rb") as file:
+            record = Calibration.model_validate_json(file.read(MAX_CALIBRATION_BYTES))
+    except (OSError, ValidationError) as error:
+        log.warning("%s holds no calibration: %s", path, type(error).__name__)
+        return None
+    if not path.name.endswith(_calibration_name(record).partition("-")[2]):
+        log.warning("%s does not hold the calibration it is named after", path)
+        return None
+    return record
 
 
 def storage_error(error: Exception) -> StorageError:

@@ -55,8 +55,10 @@ def _send(library: CouplingStore, *, session: str = "a", now: float = 0.0) -> Lo
     assert isinstance(opened, UploadOpened)
     for offset in (80, 0, 40, 0):  # any order, and twice
         piece = PAYLOAD.data[offset : offset + 40]
-        taken = library.chunk("ann", CouplingChunk(upload=opened.upload, offset=offset), piece, now)
-    assert taken.received == 100
+        taken = library.uploads.take(
+            "ann", CouplingChunk(upload=opened.upload, offset=offset), piece, now
+        )
+    assert taken == 100
     task = library.commit("ann", opened.upload, now)
     assert isinstance(task, Lower)
     return task
@@ -131,7 +133,7 @@ def test_a_delta_is_applied_to_what_is_held():
     changed, begin = _delta()
     delta = encode_change(DIGEST, 10, changed.origin.pairs, None)
     opened = library.begin("a", "ann", begin, 0.0)
-    library.chunk("ann", CouplingChunk(upload=opened.upload, offset=0), delta.data, 0.0)
+    library.uploads.take("ann", CouplingChunk(upload=opened.upload, offset=0), delta.data, 0.0)
     task = library.commit("ann", opened.upload, 0.0)
     loaded = library.keep(
         task.coupling, lower_encoded(task.source, task.coupling, CAPABILITIES, task.base)

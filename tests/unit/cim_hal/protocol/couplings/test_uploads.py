@@ -51,8 +51,10 @@ def _send(library: CouplingStore, *, session: str = "a", now: float = 0.0) -> Lo
     assert isinstance(opened, UploadOpened)
     for offset in (80, 0, 40, 0):  # any order, and twice
         piece = PAYLOAD.data[offset : offset + 40]
-        taken = library.chunk("ann", CouplingChunk(upload=opened.upload, offset=offset), piece, now)
-    assert taken.received == 100
+        taken = library.uploads.take(
+            "ann", CouplingChunk(upload=opened.upload, offset=offset), piece, now
+        )
+    assert taken == 100
     task = library.commit("ann", opened.upload, now)
     assert isinstance(task, Lower)
     return task
@@ -71,7 +73,7 @@ def test_chunks_in_any_order_have_the_digest_of_the_whole(offsets):
     opened = library.begin("a", "ann", BEGIN, 0.0)
     for offset in offsets:
         chunk = CouplingChunk(upload=opened.upload, offset=offset)
-        library.chunk("ann", chunk, PAYLOAD.data[offset : offset + 9], 0.0)
+        library.uploads.take("ann", chunk, PAYLOAD.data[offset : offset + 9], 0.0)
     task = library.commit("ann", opened.upload, 0.0)
     assert isinstance(task, Lower)
     lower_encoded(task.source, task.coupling, CAPABILITIES)
@@ -117,7 +119,7 @@ def test_a_chunk_that_does_not_belong_is_refused(offset, size):
     upload = library.begin("a", "ann", BEGIN, 0.0)
     chunk = CouplingChunk(upload=upload.upload, offset=offset)
     with pytest.raises(RemoteProtocolError):
-        library.chunk("ann", chunk, np.zeros(size, np.uint8), 0.0)
+        library.uploads.take("ann", chunk, np.zeros(size, np.uint8), 0.0)
 
 
 def test_a_commit_with_chunks_missing_is_refused():
@@ -132,9 +134,9 @@ def test_an_upload_is_dropped_with_its_session_or_after_silence(forget):
     library = _library(upload_s=60.0)
     upload = library.begin("a", "ann", BEGIN, 0.0)
     if forget == "session":
-        library.forget_session("a")
+        library.uploads.forget_session("a")
     else:
-        library.tick(61.0)
+        library.uploads.tick(61.0)
     with pytest.raises(UnknownReferenceError):
         library.commit("ann", upload.upload, 61.0)
 
@@ -165,15 +167,17 @@ def test_a_begin_sent_twice_is_one_upload():
 def test_an_upload_that_was_cut_off_goes_on_in_another_session_of_its_user():
     library = _library()
     opened = library.begin("a", "ann", BEGIN, 0.0)
-    library.chunk("ann", CouplingChunk(upload=opened.upload, offset=40), PAYLOAD.data[40:80], 0.0)
+    library.uploads.take(
+        "ann", CouplingChunk(upload=opened.upload, offset=40), PAYLOAD.data[40:80], 0.0
+    )
     again = library.begin("b", "ann", BEGIN, 1.0)
     assert (again.upload, again.received) == (opened.upload, 40)
-    assert library.missing("ann", again.upload, 1.0).ranges == ((0, 40), (80, 100))
+    assert library.uploads.get("ann", again.upload, 1.0).missing(40) == [(0, 40), (80, 100)]
     for offset in (0, 80):
         chunk = CouplingChunk(upload=again.upload, offset=offset)
-        library.chunk("ann", chunk, PAYLOAD.data[offset : offset + 40], 1.0)
-    assert library.missing("ann", again.upload, 1.0).ranges == ()
-    library.forget_session("a")
+        library.uploads.take("ann", chunk, PAYLOAD.data[offset : offset + 40], 1.0)
+    assert library.uploads.get("ann", again.upload, 1.0).missing(40) == []
+    library.uploads.forget_session("a")
     assert isinstance(library.commit("ann", again.upload, 2.0), Lower)
 
 
@@ -187,9 +191,9 @@ def test_a_chunk_that_differs_from_the_one_before_is_refused():
     library = _library()
     opened = library.begin("a", "ann", BEGIN, 0.0)
     chunk = CouplingChunk(upload=opened.upload, offset=0)
-    library.chunk("ann", chunk, PAYLOAD.data[:40], 0.0)
+    library.uploads.take("ann", chunk, PAYLOAD.data[:40], 0.0)
     with pytest.raises(RemoteProtocolError, match="another chunk came at 0"):
-        library.chunk("ann", chunk, 1 + PAYLOAD.data[:40], 0.0)
+        library.uploads.take("ann", chunk, 1 + PAYLOAD.data[:40], 0.0)
 
 
 def _begin(bits: int) -> BeginCouplings:

@@ -7,7 +7,7 @@ from http.client import HTTPConnection, HTTPResponse
 import pytest
 
 from cim_hal.errors import BindError
-from cim_hal.watch.http import MAX_CONNECTIONS, Page, PageServer, parse_address
+from cim_hal.watch.pages import MAX_CONNECTIONS, Page, PageServer, parse_address
 
 
 @pytest.fixture

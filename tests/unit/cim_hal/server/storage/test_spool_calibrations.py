@@ -8,7 +8,7 @@ import pytest
 
 from cim_hal import Calibration
 from cim_hal.errors import TargetError
-from cim_hal.server.storage.calibrations import CalibrationStore
+from cim_hal.server.storage.spool import CalibrationStore
 
 RECORDS = [Calibration(valid_s=60.0, facts={"n": n}, taken_at=1e9 + n) for n in range(3)]
 
