@@ -34,10 +34,8 @@ the name of a class.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from collections.abc import Mapping
+from typing import Any, ClassVar, TypeAlias
 
 __all__ = [
     "AuthenticationError",

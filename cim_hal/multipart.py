@@ -6,13 +6,12 @@ each whether more follows: a third of the cost of a small message.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import zmq
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from cim_hal.protocol.wire.codec import Buffer
 
 __all__ = ["is_readable", "is_writable", "receive", "send"]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from functools import cache
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from numba import njit
 from numba.core import event, ir
@@ -14,10 +16,6 @@ from numba.core.ir_utils import mk_unique_var
 from numba.core.untyped_passes import IRProcessing
 
 from emulator.products.llvm import prefer_wide_vectors
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from contextlib import AbstractContextManager
 
 __all__ = ["compilation_announced", "inlined", "kernel"]
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache, partial
 from typing import TYPE_CHECKING
 
@@ -32,9 +33,6 @@ from emulator.products.coupling import CouplingMatrix
 from emulator.recording import Recording, delivered, joined
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-    from contextlib import AbstractContextManager
-
     from emulator.recording import BlockReadout, TraceFile, TraceWriter
 
 __all__ = ["EmulatedCim", "algorithm"]

@@ -10,6 +10,7 @@ slack bits, whose couplings differ a thousandfold: best and mean energy of 64 ru
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -23,8 +24,6 @@ from emulator.machine import EmulatedCim
 from emulator.optics import FibreCavity, HomodyneDetector
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from emulator.dynamics.base import Dynamics
 
 __all__ = [

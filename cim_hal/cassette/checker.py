@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import secrets
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -34,8 +35,6 @@ from cim_hal.protocol.wire.messages import (
 from cim_hal.protocol.wire.packet import ID_BYTES, Kind, Packet
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from cim_hal.cassette.file import Cassette, RecordedExchange
     from cim_hal.client.transport.base import Transport
     from cim_hal.protocol.wire.messages import Message

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import IntEnum
@@ -35,8 +36,6 @@ from cim_hal.server.security.endpoint import DEFAULT
 from cim_hal.testing.message_proxy import MessageProxy
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from cim_hal.key_files import ClientKeys
 
 __all__ = [

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections import defaultdict
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 import msgpack
@@ -23,8 +24,6 @@ from cim_hal.protocol.wire.version import agree
 from cim_hal.server.security.endpoint import DEFAULT, bind, check_endpoint
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from cim_hal.cassette.file import Cassette
 
 __all__ = ["ReplayServer", "Replayer"]

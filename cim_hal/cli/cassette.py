@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -20,8 +21,6 @@ from cim_hal.key_files import keys_for
 from cim_hal.server.security.endpoint import DEFAULT
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from cim_hal.cassette import Cassette, Comparison
 
 __all__ = ["check", "record", "replay"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, get_args
 
@@ -22,8 +23,6 @@ from cim_hal.conformance import CHECKS, Level, MachineUnderTest, Report
 from cim_hal.conformance import conform as conform_
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from cim_hal.cli.common import Target
     from cim_hal.conformance import Check, Outcome, Verdict
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -15,9 +17,6 @@ from cim_hal.model.files import read_model
 from cim_hal.protocol.jobs.state import JobState
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-    from pathlib import Path
-
     from cim_hal.cli.common import Target
     from cim_hal.client.job import Job
     from cim_hal.client.session import Session

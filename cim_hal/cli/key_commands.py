@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import click
 
@@ -12,9 +12,6 @@ from cim_hal.key_files import NAME, config_folder, create_key, read_public
 from cim_hal.key_files import trust as trust_server
 from cim_hal.protocol.wire.roles import Role
 from cim_hal.server.security import authenticator as authorized
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 __all__ = ["keys"]
 

@@ -7,7 +7,9 @@ import os
 import select
 import sys
 import time
+from collections.abc import Generator
 from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TextIO
 
 import click
@@ -20,9 +22,6 @@ from cim_hal.watch.poller import History, Poller, server_snapshots
 from cim_hal.watch.screen import draw
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
-    from pathlib import Path
-
     from cim_hal.server.status_snapshot import StatusSnapshot
 
 try:

@@ -6,8 +6,10 @@ import json
 import logging
 import secrets
 import time
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -41,9 +43,6 @@ from cim_hal.model.files import read_model
 from cim_hal.model.schedule import MAX_TRACE_BYTES, TraceRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-    from pathlib import Path
-
     from cim_hal.client.session import Session
     from cim_hal.machine.capabilities import Capabilities
     from cim_hal.model.files import ModelFile

@@ -7,8 +7,10 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from difflib import get_close_matches
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -30,9 +32,6 @@ from cim_hal.server.storage.journal import DiskJournal, default_folder
 from cim_hal.server.storage.spool import CalibrationStore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
-    from pathlib import Path
-
     from cim_hal.machine.driver import Driver
     from cim_hal.server.logs import LogFormat
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -26,8 +27,6 @@ from cim_hal.client.tuning import Tuner
 from cim_hal.model.files import read_model
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from cim_hal.client.tuning import Candidate, Comparison, Trial
 
 __all__ = ["tune"]

@@ -10,6 +10,7 @@ import asyncio
 import threading
 import time
 import weakref
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import suppress
 from functools import partial, wraps
 from queue import Empty, SimpleQueue
@@ -22,7 +23,6 @@ from cim_hal.client.transport.base import closed_error
 from cim_hal.errors import LocalProtocolError, TargetError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
     from typing import Unpack
 
     from cim_hal.client.lease import Lease

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from contextlib import closing
 from typing import TYPE_CHECKING, TypeVar
 
@@ -18,8 +19,6 @@ from cim_hal.protocol.wire.messages import AckJob, CancelJob, JobStatus, WaitJob
 from cim_hal.protocol.wire.packet import Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from cim_hal.client.requests import RequestClient
     from cim_hal.client.runner import Runs
     from cim_hal.client.steps import Steps

@@ -9,6 +9,7 @@ import math
 import operator
 import os
 import secrets
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self, TypedDict, TypeVar
 
@@ -19,8 +20,6 @@ from cim_hal.protocol.wire.base import Wire
 from cim_hal.protocol.wire.messages import CouplingRef, Sample, Schedule, TraceSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
     from cim_hal.client.transport.base import Transport
     from cim_hal.machine.driver import Driver
     from cim_hal.model.schedule import PumpSchedule, TraceRequest

@@ -7,6 +7,7 @@ import concurrent.futures
 import os
 import threading
 import weakref
+from collections.abc import Coroutine, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
@@ -17,7 +18,6 @@ from cim_hal.client.spawn import spawn_server
 from cim_hal.errors import LocalProtocolError, ModelError
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterable, Iterator, Sequence
     from typing import Unpack
 
     from cim_hal.client.options import ConnectionKeywords, ConnectionOptions, SampleKeywords

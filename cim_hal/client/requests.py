@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import secrets
 import time
+from collections.abc import Callable, Iterable, Iterator
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack
 
@@ -23,8 +24,6 @@ from cim_hal.protocol.wire.packet import ID_BYTES, NO_ID, Kind, Packet
 from cim_hal.protocol.wire.version import NEWEST, OLDEST
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-
     from numpy.typing import NDArray
 
     from cim_hal.client.options import Retries

@@ -6,6 +6,7 @@ upload counts unless the machine holds the couplings already.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
@@ -15,8 +16,6 @@ from cim_hal.errors import CapabilityError
 from cim_hal.machine.capabilities import Capabilities
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
     from cim_hal.client.options import SampleKeywords
     from cim_hal.model.ising import IsingModel
     from cim_hal.model.schedule import PumpSchedule

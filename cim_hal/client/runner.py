@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import threading
-from contextlib import closing, nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, closing, nullcontext
 from functools import wraps
 from inspect import signature
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
@@ -16,9 +17,6 @@ from cim_hal.client.transport.base import closed_error
 from cim_hal.errors import CimError, LocalProtocolError, TransportTimeoutError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from contextlib import AbstractContextManager
-
     from cim_hal.client.requests import RequestClient
     from cim_hal.client.steps import Step, Steps
     from cim_hal.client.transport.base import Transport

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from collections.abc import Callable
 from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Self, Unpack
@@ -40,8 +41,6 @@ from cim_hal.protocol.wire.messages import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from cim_hal.client.options import ConnectionKeywords, SampleKeywords
     from cim_hal.client.steps import Steps
     from cim_hal.machine.capabilities import Capabilities

@@ -7,14 +7,12 @@ import subprocess
 import sys
 import tempfile
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
-from typing import IO, TYPE_CHECKING, Self
+from typing import IO, Self
 
 from cim_hal.errors import ConnectError, TargetError
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 __all__ = ["READY", "SpawnedServer", "spawn_server"]
 

@@ -12,6 +12,7 @@ the winner again, beside the machine's defaults, with seeds that no trial has us
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -21,8 +22,6 @@ from cim_hal.errors import CimError
 from cim_hal.model.schedule import PumpSchedule
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
     from numpy.typing import NDArray
 
     from cim_hal.client.session import Session

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -11,8 +12,6 @@ from cim_hal.conformance.machine_under_test import CheckFailed, NotApplicable
 from cim_hal.errors import CimError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
     from cim_hal.conformance.machine_under_test import MachineUnderTest
 
 __all__ = ["CHECKS", "Check", "Level", "Outcome", "Report", "Verdict", "conform"]

@@ -10,6 +10,7 @@ import operator
 import threading
 from abc import ABC, abstractmethod
 from collections import deque
+from collections.abc import Callable, Mapping
 from copy import copy
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
@@ -23,8 +24,6 @@ from cim_hal.machine.telemetry import Calibration, Telemetry
 from cim_hal.model.record import Notes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
     from numpy.typing import NDArray
 
     from cim_hal.machine.capabilities import Capabilities

@@ -10,6 +10,7 @@ import math
 import os
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, NoReturn, Self, TypeAlias
@@ -24,8 +25,6 @@ from cim_hal.model.record import Record
 from cim_hal.model.schedule import MAX_KNOTS, PumpSchedule
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from cim_hal.machine.capabilities import Capabilities
     from cim_hal.machine.driver import Program, Readout, StopToken
     from cim_hal.machine.telemetry import Calibration, Telemetry

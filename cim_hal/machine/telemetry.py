@@ -5,16 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+from collections.abc import Callable
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, ClassVar, Protocol, Self, runtime_checkable
+from typing import Annotated, ClassVar, Protocol, Self, runtime_checkable
 
 from pydantic import Field, model_validator
 
 from cim_hal.errors import InterlockError
 from cim_hal.model.record import Fact, FactName, Note, Record
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 __all__ = ["Calibration", "DriverPhase", "DriverState", "Reading", "Supervised", "Telemetry"]
 

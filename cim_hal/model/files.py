@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,8 +15,6 @@ from cim_hal.errors import ModelError
 from cim_hal.model.ising import IsingModel
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     import scipy.sparse as sp
     from numpy.typing import NDArray
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
@@ -10,8 +11,6 @@ import numpy as np
 from cim_hal.errors import ModelError, ScheduleError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
 
 __all__ = ["MAX_TRACE_BYTES", "PumpSchedule", "TraceRequest"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -25,8 +26,6 @@ from cim_hal.protocol.wire.roles import LOCAL, User
 from cim_hal.protocol.wire.version import ADDED, agree, as_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
     from cim_hal.machine.capabilities import Capabilities
     from cim_hal.protocol.couplings.content import LoweredCouplings
     from cim_hal.protocol.effects import Handlers, Lower

@@ -6,6 +6,7 @@ told at once. A `Command` has no outcome.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -13,7 +14,6 @@ from cim_hal.protocol.wire.errors import to_wire
 from cim_hal.protocol.wire.packet import Packet, answer, event
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
     from typing import Any
 
     from numpy.typing import NDArray

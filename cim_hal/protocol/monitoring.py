@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter, OrderedDict, deque
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -18,8 +19,6 @@ from cim_hal.protocol.wire.limits import MAX_SHOWN
 from cim_hal.protocol.wire.packet import Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from cim_hal.errors import Detail
     from cim_hal.protocol.wire.packet import Packet
 

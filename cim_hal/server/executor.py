@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
@@ -23,8 +24,6 @@ from cim_hal.server.driver.guard import FRESH_S, DriverGuard
 from cim_hal.server.logs import about
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-
     from cim_hal.machine.driver import Driver
     from cim_hal.machine.telemetry import Calibration
     from cim_hal.protocol.couplings.content import Couplings

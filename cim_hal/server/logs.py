@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Mapping
 from contextvars import ContextVar
 from datetime import UTC, datetime
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, Self, TextIO, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from contextvars import Token
-    from pathlib import Path
 
     from cim_hal.errors import Detail
     from cim_hal.protocol.wire.roles import User

@@ -6,6 +6,7 @@ import logging
 import math
 import socket
 import time
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Self
 
 import zmq
@@ -24,8 +25,6 @@ from cim_hal.server.security.partial_messages import PartialMessageGuard, is_pos
 from cim_hal.server.service import TICK_S, Service
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-
     from cim_hal.machine.capabilities import Capabilities
     from cim_hal.machine.driver import Driver
     from cim_hal.protocol.wire.roles import User

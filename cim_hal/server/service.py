@@ -6,6 +6,7 @@ import logging
 import os
 import time
 from collections import deque
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from importlib.metadata import version
 from typing import TYPE_CHECKING
@@ -36,8 +37,6 @@ from cim_hal.server.process_usage import memory_bytes, open_files
 from cim_hal.server.status_snapshot import StatusSnapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
     from cim_hal.machine.capabilities import Capabilities
     from cim_hal.machine.driver import Driver
     from cim_hal.protocol.monitoring import Counters

@@ -9,6 +9,7 @@ import sched
 import threading
 import time
 from collections import Counter, OrderedDict
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, Self
 
@@ -20,8 +21,6 @@ from cim_hal.errors import ModelError, TargetError
 from cim_hal.server.security.endpoint import DEFAULT, bind, check_endpoint
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from cim_hal.key_files import ClientKeys
 
 __all__ = ["DeliveredCopy", "FaultSampler", "MessageFaults", "MessageProxy"]

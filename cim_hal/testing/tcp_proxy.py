@@ -8,6 +8,7 @@ import socket
 import struct
 import threading
 from collections import Counter
+from collections.abc import Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
@@ -19,8 +20,6 @@ from cim_hal.server.security.endpoint import DEFAULT, check_endpoint
 from cim_hal.testing.toxics import ConnectionCut, Link, Segment
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterator, Sequence
-
     from cim_hal.testing.toxics import Forward, Toxic
 
 __all__ = ["TcpProxy"]

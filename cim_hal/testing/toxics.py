@@ -16,14 +16,13 @@ from __future__ import annotations
 import asyncio
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, TypeAlias
 
 from cim_hal.errors import ModelError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     import numpy as np
 
 __all__ = [

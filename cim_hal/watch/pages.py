@@ -14,6 +14,7 @@ import json
 import logging
 import socket
 import threading
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -29,8 +30,6 @@ from cim_hal.protocol.monitoring import METRICS
 from cim_hal.server.security.endpoint import is_loopback
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-
     from prometheus_client.metrics_core import Metric
 
     from cim_hal.protocol.wire.messages.status import MetricReading, MetricsReport

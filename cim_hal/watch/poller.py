@@ -6,8 +6,10 @@ import logging
 import threading
 import time
 from collections import deque
+from collections.abc import Callable, Generator, Iterable
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from cim_hal.client.session import open_device
@@ -15,9 +17,6 @@ from cim_hal.errors import AuthenticationError, CimError, KeyFileError, TargetEr
 from cim_hal.server.status_snapshot import StatusSnapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable
-    from pathlib import Path
-
     from cim_hal.client.session import Session
     from cim_hal.machine.telemetry import Telemetry
     from cim_hal.protocol.wire.messages.status import StatusReport

@@ -6,6 +6,7 @@ Algorithms that leave local minima on their own account are scored by what they 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +19,6 @@ from emulator.options import with_settings as options_with
 from emulator.products.packing import padded_runs
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from numpy.typing import NDArray
 
     from cim_hal import Setting

@@ -17,16 +17,14 @@ doi:10.1038/s42005-021-00655-8 (all four, compared).
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from collections.abc import Callable
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numba import types
 from numba.extending import overload
 
 from emulator.kernel import inlined
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 __all__ = [
     "SATURATIONS",

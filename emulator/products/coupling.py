@@ -14,6 +14,7 @@ knowing which product it calls: numba compiles it for the type of its operand.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -46,8 +47,6 @@ from emulator.products.sparse import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
     from numpy.typing import DTypeLike, NDArray
 
 __all__ = ["CouplingMatrix", "CouplingOperand", "multiply_rows", "pack_codes", "pack_signs"]

@@ -8,8 +8,9 @@ with the sum.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from llvmlite import ir
 from numba import njit
@@ -27,9 +28,6 @@ from emulator.products.llvm import (
     switch,
     vector,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 __all__ = [
     "ROWS",

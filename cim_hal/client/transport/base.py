@@ -6,16 +6,14 @@ import math
 import threading
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Generator, Iterable
 from contextlib import closing, nullcontext
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 from cim_hal.client.interrupts import current
 from cim_hal.errors import CimError, ClosedError
 from cim_hal.protocol.wire.packet import NO_ID, Kind, Packet
-
-if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable
 
 __all__ = [
     "Line",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -21,8 +22,6 @@ from cim_hal.protocol.wire.codec import decode, encode
 from cim_hal.server.service import TICK_S, Service
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from cim_hal.client.options import ConnectionOptions
     from cim_hal.protocol.effects import Reply
     from cim_hal.protocol.wire.limits import Limits

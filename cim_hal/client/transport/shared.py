@@ -12,6 +12,7 @@ import socket as sockets
 import threading
 import time
 from collections import deque
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import zmq
@@ -22,8 +23,6 @@ from cim_hal.errors import CimError, rebuild
 from cim_hal.key_files import keys_for
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from cim_hal.client.options import ConnectionOptions
     from cim_hal.client.transport.zmq import Socket
     from cim_hal.key_files import ClientKeys

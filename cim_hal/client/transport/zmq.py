@@ -11,6 +11,7 @@ import os
 import socket as sockets
 import threading
 import time
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Self, TypeVar
 
 import zmq
@@ -32,8 +33,6 @@ from cim_hal.protocol.wire.limits import MAX_BUFFER_BYTES
 from cim_hal.protocol.wire.packet import NO_ID, Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
-
     from cim_hal.client.options import ConnectionOptions
     from cim_hal.errors import AuthenticationError
     from cim_hal.key_files import ClientKeys

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -21,8 +22,6 @@ from cim_hal.protocol.effects import Lower
 from cim_hal.protocol.wire import messages
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
-
     from cim_hal.machine.capabilities import Capabilities
     from cim_hal.machine.lowering import Lowering
     from cim_hal.protocol.couplings.content import Couplings, LoweredCouplings

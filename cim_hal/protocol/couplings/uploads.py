@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +14,6 @@ from cim_hal.protocol.couplings.formats import n_bytes
 from cim_hal.protocol.sharing.sessions import check_quota
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from numpy.typing import NDArray
 
     from cim_hal.protocol.couplings.content import Couplings

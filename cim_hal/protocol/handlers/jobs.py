@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from cim_hal.errors import CimError, RemoteProtocolError, UnknownReferenceError
@@ -13,8 +14,6 @@ from cim_hal.protocol.wire import messages
 from cim_hal.protocol.wire.results import rows_from, trace_rows_from
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from cim_hal.protocol.effects import Answer, Asked, Handlers
     from cim_hal.protocol.server_state import ServerState
     from cim_hal.protocol.wire.results import Result

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import islice
 from math import isinf
 from typing import TYPE_CHECKING
@@ -12,8 +13,6 @@ from cim_hal.protocol.wire import messages
 from cim_hal.protocol.wire.limits import MAX_SHOWN
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from cim_hal.errors import Detail
     from cim_hal.protocol.effects import Handlers
     from cim_hal.protocol.handlers.control import SafetyHandlers

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from cim_hal.protocol.effects import Audit, Effect, Persist, Run, Stop
@@ -14,8 +15,6 @@ from cim_hal.protocol.wire.errors import to_wire
 from cim_hal.protocol.wire.results import Result
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
     from cim_hal.errors import CimError
     from cim_hal.machine.driver import Program
     from cim_hal.protocol.effects import Asked, Otherwise, Then

@@ -20,14 +20,13 @@ from __future__ import annotations
 
 import math
 from bisect import insort
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from cim_hal.errors import QueueFullError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
     from cim_hal.protocol.jobs.entry import JobEntry, JobSize
     from cim_hal.protocol.wire.limits import Limits
     from cim_hal.protocol.wire.messages.couplings import CouplingRef

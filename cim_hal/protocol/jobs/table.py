@@ -10,6 +10,7 @@ import hashlib
 import json
 from bisect import bisect_left, insort
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import takewhile
 from typing import TYPE_CHECKING
@@ -18,8 +19,6 @@ from cim_hal.errors import ConflictError, KeyLimitError, UnknownReferenceError
 from cim_hal.protocol.wire.messages.jobs import JobStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from cim_hal.protocol.jobs.entry import JobEntry
     from cim_hal.protocol.jobs.state import JobState
     from cim_hal.protocol.wire.base import ErrorMessage

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cim_hal.errors import CapabilityError, QuotaError, RateLimitedError, UnknownReferenceError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from cim_hal.protocol.wire.limits import Limits
     from cim_hal.protocol.wire.roles import User
     from cim_hal.protocol.wire.version import Version

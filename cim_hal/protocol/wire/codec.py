@@ -24,6 +24,7 @@ from __future__ import annotations
 import hashlib
 import math
 import struct
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
@@ -39,8 +40,6 @@ from cim_hal.protocol.wire.packet import ID_BYTES, Kind, Packet
 from cim_hal.protocol.wire.version import MAJOR, written
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
-
     from numpy.typing import NDArray
 
 __all__ = [

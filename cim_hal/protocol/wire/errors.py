@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING
 
 from cim_hal import errors
 from cim_hal.errors import CimError, Detail, RemoteProtocolError, rebuild
 from cim_hal.protocol.wire.base import ErrorMessage
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 __all__ = ["CLASSES", "as_error", "to_wire"]
 

@@ -8,15 +8,13 @@ sends to a session of an older version. A default, once published, never changes
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from pydantic import BaseModel
 
 from cim_hal.errors import VersionError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 __all__ = ["ADDED", "MAJOR", "NEWEST", "OLDEST", "Version", "agree", "as_of", "written"]
 

@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
@@ -22,8 +23,6 @@ from cim_hal.server.driver import messages
 from cim_hal.server.driver.messages import Pipe, PipeClosedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from cim_hal.machine.lowering import Lowering
 
 __all__ = ["Child"]

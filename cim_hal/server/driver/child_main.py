@@ -10,6 +10,7 @@ import signal
 import socket
 import sys
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from queue import SimpleQueue
@@ -28,8 +29,6 @@ from cim_hal.server.driver.guard import call_driver, close_driver, make_safe
 from cim_hal.server.driver.messages import Pipe, PipeClosedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from numpy.typing import NDArray
 
     from cim_hal.machine.driver import Driver

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
 
@@ -12,8 +13,6 @@ from cim_hal.machine.capabilities import Capabilities
 from cim_hal.machine.telemetry import Calibration, Telemetry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from cim_hal.machine.driver import Driver, Program, Readout, StopToken
     from cim_hal.machine.lowering import Lowering
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -16,8 +17,6 @@ from cim_hal.server.driver import messages
 from cim_hal.server.driver.supervisor import DriverOptions, Supervisor
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from numpy.typing import NDArray
 
     from cim_hal.machine.capabilities import Capabilities

@@ -6,6 +6,7 @@ import logging
 import secrets
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +19,6 @@ from cim_hal.server.driver.child import Child
 from cim_hal.server.process_usage import memory_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from cim_hal.machine.capabilities import Capabilities
     from cim_hal.machine.driver import StopToken
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import zmq
@@ -29,9 +31,6 @@ from cim_hal.protocol.wire.roles import Role, User
 from cim_hal.server.logs import audit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-    from pathlib import Path
-
     from cim_hal.key_files import KeyPair
 
 __all__ = [

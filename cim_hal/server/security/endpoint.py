@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import ipaddress
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
 import zmq
 
 from cim_hal.errors import BindError
 from cim_hal.protocol.wire.limits import MAX_BUFFER_BYTES
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 __all__ = ["DEFAULT", "bind", "check_endpoint", "is_loopback"]
 

@@ -14,6 +14,7 @@ import socket
 import struct
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -23,8 +24,6 @@ from cim_hal.multipart import is_readable
 from cim_hal.protocol.wire.limits import MAX_HEADER_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from cim_hal.protocol.wire.limits import Limits
 
 __all__ = ["PartialMessageGuard", "is_possible"]

@@ -12,6 +12,7 @@ import logging
 import os
 import re
 import sqlite3
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -42,8 +43,6 @@ from cim_hal.protocol.wire.roles import Role, User
 from cim_hal.server.storage.spool import Spool, storage_error
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-
     from cim_hal.protocol.couplings.content import Couplings
     from cim_hal.protocol.wire.results import Result
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 import logging
 import os
 import threading
+from collections.abc import Collection, Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
@@ -33,9 +35,6 @@ from cim_hal.protocol.wire.packet import NO_ID, Kind, Packet
 from cim_hal.protocol.wire.results import Result
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
-    from pathlib import Path
-
     from numpy.typing import NDArray
 
     from cim_hal.protocol.wire.codec import Buffer
