@@ -349,6 +349,9 @@ def timing_overlap(delay: float) -> float:
     return 2.0 ** (-delay * delay)
 
 
+_STREAMS = (INJECTION, PUMP, JITTER)
+
+
 @kernel
 def fill_noises(draw: Draw, pair: int, errors: LoopErrors, rows: NDArray[Any]) -> None:
     """Fill `rows` (6, runs), two of injection, of pump and of timing, for a pair of pulses.
@@ -356,12 +359,11 @@ def fill_noises(draw: Draw, pair: int, errors: LoopErrors, rows: NDArray[Any]) -
     Rows of what is off are left alone. It is a call of its own, since inlined into the kernel it
     would double the time that compilation takes.
     """
-    if errors.injection_noise != 0:
-        fill_normal_pair(at(draw, INJECTION | draw.round_trip), pair, rows[0], rows[1])
-    if errors.pump_noise != 0:
-        fill_normal_pair(at(draw, PUMP | draw.round_trip), pair, rows[2], rows[3])
-    if errors.timing_jitter != 0:
-        fill_normal_pair(at(draw, JITTER | draw.round_trip), pair, rows[4], rows[5])
+    amounts = (errors.injection_noise, errors.pump_noise, errors.timing_jitter)
+    for k in range(3):  # a loop, since each place where noise is drawn takes 2.5 s to compile
+        if amounts[k] != 0:
+            drawn = at(draw, _STREAMS[k] | draw.round_trip)
+            fill_normal_pair(drawn, pair, rows[2 * k], rows[2 * k + 1])
 
 
 @inlined
