@@ -37,6 +37,7 @@ __all__ = [
     "json_option",
     "key_options",
     "model_option",
+    "on_signals",
     "print_json",
     "print_properties",
     "print_ready",
@@ -152,9 +153,14 @@ def print_ready(what: str) -> None:
 def signalled() -> threading.Event:
     """Return an event that Ctrl-C and SIGTERM set from now on."""
     ended = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: ended.set())
+    on_signals(ended.set)
     return ended
+
+
+def on_signals(action: Callable[[], None]) -> None:
+    """Let Ctrl-C and SIGTERM do something from now on."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: action())
 
 
 def progress_on(console: Console, *columns: ProgressColumn) -> Progress:

@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from difflib import get_close_matches
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from pydantic import ValidationError
 
-from cim_hal.cli.common import FILE, FOLDER, POSITIVE_SECONDS, print_ready, read_toml
+from cim_hal.cli.common import FILE, FOLDER, POSITIVE_SECONDS, on_signals, print_ready, read_toml
 from cim_hal.key_files import read_pair
 from cim_hal.machine.driver import make_driver
 from cim_hal.machine.faulty_driver import FaultScript, FaultyDriver
@@ -234,7 +234,7 @@ def serve(
     if audit_path is not None:
         _audit_to(audit_path)
     authenticator = _authenticator(key_path, authorized_path)
-    _on_signals(lambda: sys.exit(0))  # nothing to stop before the router is there
+    on_signals(lambda: sys.exit(0))  # nothing to stop before the router is there
     pages = PageOptions(web=web, metrics=metrics, public=public)
     if no_journal and state_folder is not None:
         raise click.UsageError("--state and --no-journal exclude each other")
@@ -254,7 +254,7 @@ def serve(
         ) as router,
         pages.shown(router),
     ):
-        _on_signals(router.stop)
+        on_signals(router.stop)
         if authenticator and hasattr(signal, "SIGHUP"):
             signal.signal(signal.SIGHUP, lambda *_: router.reload())
         if until_stdin_closes:
@@ -276,11 +276,6 @@ def _audit_to(path: Path) -> None:
         keep_audit_in(path)
     except OSError as error:
         raise click.FileError(str(path), error.strerror) from None
-
-
-def _on_signals(action: Callable[[], None]) -> None:
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: action())
 
 
 def _stop_after_stdin(router: Router) -> None:

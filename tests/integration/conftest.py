@@ -12,10 +12,13 @@ from typing import TYPE_CHECKING
 
 import processes
 import pytest
+from cassettes import sample
 from cim_crash import Witness
+from cim_machines import Annealer
 from crashing import N_JOBS, Crashing
 
 from cim_hal import IsingModel, console, open_device
+from cim_hal.cassette import Recorder
 from cim_hal.cli.app import program
 from cim_hal.server.router import Router
 
@@ -122,3 +125,12 @@ def deaths(tmp_path, monkeypatch) -> Callable[..., object]:
     path = tmp_path / "deaths"
     monkeypatch.setenv("CIM_DEATHS", str(path))
     return lambda *wheres: path.write_text("\n".join(wheres))
+
+
+@pytest.fixture(name="cassette")
+def cassette_fixture(serving, tmp_path):
+    """A session of one job with an `Annealer`, in a file, and its samples."""
+    path = tmp_path / "session.cassette"
+    with serving(Annealer()) as endpoint, Recorder(endpoint, path) as recorder:
+        samples = sample(recorder.endpoint)
+    return path, samples

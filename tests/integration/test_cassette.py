@@ -6,41 +6,12 @@ import json
 import signal
 
 import numpy as np
-import pytest
+from cassettes import checked, sample
 from cim_machines import Annealer
 
-from cim_hal import IsingModel, open_device
-from cim_hal.cassette import Recorder, ReplayServer, check, read_cassette
-from cim_hal.client.transport.zmq import ZmqTransport
+from cim_hal.cassette import Recorder, ReplayServer, read_cassette
 from cim_hal.key_files import create_key, keys_for, read_pair
 from cim_hal.server.security.authenticator import Authenticator, Client, authorize
-
-RNG = np.random.default_rng(5)
-UPPER = np.triu(RNG.integers(-9, 10, (12, 12)), 1)
-MODEL = IsingModel.from_couplings(UPPER + UPPER.T)
-
-
-def sample(endpoint: str, *, seed: int = 3, n_runs: int = 20):
-    with open_device(endpoint) as session:
-        session.describe()
-        return session.sample(MODEL, n_runs=n_runs, seed=seed)
-
-
-def checked(cassette, endpoint: str, **options):
-    transport = ZmqTransport(endpoint, **options)
-    try:
-        return check(cassette, transport)
-    finally:
-        transport.close()
-
-
-@pytest.fixture
-def cassette(serving, tmp_path):
-    """A session of one job with an `Annealer`, in a file, and its samples."""
-    path = tmp_path / "session.cassette"
-    with serving(Annealer()) as endpoint, Recorder(endpoint, path) as recorder:
-        samples = sample(recorder.endpoint)
-    return path, samples
 
 
 def test_a_server_with_keys_is_recorded_with_the_keys_of_the_recorder(serving, tmp_path):

@@ -2,40 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
-import pytest
+from cassettes import checked
 from cim_machines import Annealer, Exhaustive
 
-from cim_hal import IsingModel, open_device
-from cim_hal.cassette import Recorder, check, read_cassette
-from cim_hal.client.transport.zmq import ZmqTransport
-
-RNG = np.random.default_rng(5)
-UPPER = np.triu(RNG.integers(-9, 10, (12, 12)), 1)
-MODEL = IsingModel.from_couplings(UPPER + UPPER.T)
-
-
-def sample(endpoint: str, *, seed: int = 3, n_runs: int = 20):
-    with open_device(endpoint) as session:
-        session.describe()
-        return session.sample(MODEL, n_runs=n_runs, seed=seed)
-
-
-def checked(cassette, endpoint: str, **options):
-    transport = ZmqTransport(endpoint, **options)
-    try:
-        return check(cassette, transport)
-    finally:
-        transport.close()
-
-
-@pytest.fixture
-def cassette(serving, tmp_path):
-    """A session of one job with an `Annealer`, in a file, and its samples."""
-    path = tmp_path / "session.cassette"
-    with serving(Annealer()) as endpoint, Recorder(endpoint, path) as recorder:
-        samples = sample(recorder.endpoint)
-    return path, samples
+from cim_hal.cassette import read_cassette
 
 
 def test_a_server_that_has_not_changed_passes_the_check(cassette, serving):

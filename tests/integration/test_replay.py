@@ -4,30 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from cim_machines import Annealer
+from cassettes import sample
 
-from cim_hal import IsingModel, open_device
-from cim_hal.cassette import Recorder, ReplayServer, read_cassette
+from cim_hal.cassette import ReplayServer, read_cassette
 from cim_hal.errors import UnknownReferenceError
-
-RNG = np.random.default_rng(5)
-UPPER = np.triu(RNG.integers(-9, 10, (12, 12)), 1)
-MODEL = IsingModel.from_couplings(UPPER + UPPER.T)
-
-
-def sample(endpoint: str, *, seed: int = 3, n_runs: int = 20):
-    with open_device(endpoint) as session:
-        session.describe()
-        return session.sample(MODEL, n_runs=n_runs, seed=seed)
-
-
-@pytest.fixture
-def cassette(serving, tmp_path):
-    """A session of one job with an `Annealer`, in a file, and its samples."""
-    path = tmp_path / "session.cassette"
-    with serving(Annealer()) as endpoint, Recorder(endpoint, path) as recorder:
-        samples = sample(recorder.endpoint)
-    return path, samples
 
 
 def test_a_cassette_answers_as_the_machine_did(cassette):

@@ -4,33 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from cim_machines import Annealer
 
-from cim_hal import IsingModel, open_device
 from cim_hal.cassette import Recorder, read_cassette
 from cim_hal.cassette.file import _CODEC, CassetteEnd, CassetteHeader, RecordedMessage
 from cim_hal.errors import CassetteError
 from cim_hal.protocol.wire.codec import FILE_MAGIC, file_parts
 from cim_hal.protocol.wire.packet import NO_ID, Kind, Packet
-
-RNG = np.random.default_rng(5)
-UPPER = np.triu(RNG.integers(-9, 10, (12, 12)), 1)
-MODEL = IsingModel.from_couplings(UPPER + UPPER.T)
-
-
-def sample(endpoint: str, *, seed: int = 3, n_runs: int = 20):
-    with open_device(endpoint) as session:
-        session.describe()
-        return session.sample(MODEL, n_runs=n_runs, seed=seed)
-
-
-@pytest.fixture
-def cassette(serving, tmp_path):
-    """A session of one job with an `Annealer`, in a file, and its samples."""
-    path = tmp_path / "session.cassette"
-    with serving(Annealer()) as endpoint, Recorder(endpoint, path) as recorder:
-        samples = sample(recorder.endpoint)
-    return path, samples
 
 
 def test_a_recording_never_takes_the_place_of_a_file(tmp_path):

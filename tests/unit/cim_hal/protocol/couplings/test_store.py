@@ -1,11 +1,18 @@
 from __future__ import annotations
 
-import itertools
-
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from cim_machines import Annealer
+from coupling_stores import (
+    BEGIN,
+    CAPABILITIES,
+    DIGEST,
+    MODEL,
+    PAYLOAD,
+    load_all,
+    new_library,
+    send_all,
+)
 
 from cim_hal import IsingModel
 from cim_hal.errors import (
@@ -23,63 +30,23 @@ from cim_hal.protocol.couplings.content import (
 )
 from cim_hal.protocol.couplings.store import CouplingStore, LruStore
 from cim_hal.protocol.effects import Lower
-from cim_hal.protocol.wire.limits import Limits
 from cim_hal.protocol.wire.messages import (
     BeginCouplings,
     CouplingChunk,
     CouplingRef,
-    CouplingsLoaded,
     CouplingSpec,
-    UploadOpened,
 )
-
-CAPABILITIES = Annealer().describe()
-MODEL = IsingModel.from_couplings(np.ones((10, 10)) - np.eye(10))
-# 100 bytes, so that it takes three chunks.
-PAYLOAD = EncodedCouplings(
-    CouplingSpec(format="dense", n_spins=10, dtype="|i1"),
-    MODEL.J.astype(np.int8).reshape(-1).view(np.uint8),
-)
-DIGEST = Couplings.of(MODEL).digest
-BEGIN = BeginCouplings(coupling=CouplingRef(digest=DIGEST), spec=PAYLOAD.spec)
-
-
-def _library(in_use=frozenset, chunk: int = 40, **limits: int | float) -> CouplingStore:
-    numbers = itertools.count()
-    bounds = Limits(chunk_bytes=chunk, **limits)
-    return CouplingStore(CAPABILITIES, bounds, lambda: f"{next(numbers):032x}", in_use)
-
-
-def _send(library: CouplingStore, *, session: str = "a", now: float = 0.0) -> Lower:
-    opened = library.begin(session, "ann", BEGIN, now)
-    assert isinstance(opened, UploadOpened)
-    for offset in (80, 0, 40, 0):  # any order, and twice
-        piece = PAYLOAD.data[offset : offset + 40]
-        taken = library.uploads.take(
-            "ann", CouplingChunk(upload=opened.upload, offset=offset), piece, now
-        )
-    assert taken == 100
-    task = library.commit("ann", opened.upload, now)
-    assert isinstance(task, Lower)
-    return task
-
-
-def _load(library: CouplingStore) -> CouplingsLoaded:
-    task = _send(library)
-    return library.keep(
-        task.coupling, lower_encoded(task.source, task.coupling, CAPABILITIES), {"ann"}
-    )
 
 
 def test_what_is_loaded_is_not_sent_again_by_anyone():
-    library = _library()
-    loaded = _load(library)
+    library = new_library()
+    loaded = load_all(library)
     assert library.begin("another", "ann", BEGIN, 1.0) == loaded
 
 
 def test_other_bits_of_a_known_model_need_no_upload():
-    library = _library()
-    _load(library)
+    library = new_library()
+    load_all(library)
     ref = CouplingRef(digest=DIGEST, bits=4)
     task = library.begin("a", "ann", BeginCouplings(coupling=ref, spec=PAYLOAD.spec), 1.0)
     assert isinstance(task, Lower)
@@ -97,13 +64,13 @@ def test_other_bits_of_a_known_model_need_no_upload():
 def test_what_is_too_large_is_refused_before_a_byte_is_sent(spec, what):
     begin = BeginCouplings(coupling=CouplingRef(digest=f"sha256:{'0' * 64}"), spec=spec)
     with pytest.raises(CapabilityError) as caught:
-        _library().begin("a", "ann", begin, 0.0)
+        new_library().begin("a", "ann", begin, 0.0)
     assert caught.value.details["what"] == what
 
 
 def test_couplings_that_were_dropped_are_asked_for_again():
     with pytest.raises(UnknownReferenceError) as caught:
-        _library().lowering(CouplingRef(digest=DIGEST))
+        new_library().lowering(CouplingRef(digest=DIGEST))
     assert caught.value.details["kind"] == "coupling"
 
 
@@ -111,8 +78,8 @@ def test_couplings_that_were_dropped_are_asked_for_again():
 
 
 def test_bytes_that_are_no_couplings_are_forgotten_so_that_others_can_come():
-    library = _library()
-    task = _send(library)
+    library = new_library()
+    task = send_all(library)
     library.refuse(task)
     assert library.begin("a", "ann", BEGIN, 0.0).received == 0
 
@@ -128,8 +95,8 @@ def _delta(**options) -> tuple[IsingModel, BeginCouplings]:
 
 
 def test_a_delta_is_applied_to_what_is_held():
-    library = _library()
-    _load(library)
+    library = new_library()
+    load_all(library)
     changed, begin = _delta()
     delta = encode_change(DIGEST, 10, changed.origin.pairs, None)
     opened = library.begin("a", "ann", begin, 0.0)
@@ -146,13 +113,13 @@ def test_a_delta_is_applied_to_what_is_held():
 
 def test_a_delta_of_what_is_not_held_is_refused_before_a_byte_is_sent():
     with pytest.raises(UnknownReferenceError) as caught:
-        _library().begin("a", "ann", _delta()[1], 0.0)
+        new_library().begin("a", "ann", _delta()[1], 0.0)
     assert caught.value.details["kind"] == "base"
 
 
 def test_a_delta_of_another_size_is_refused_before_a_byte_is_sent():
-    library = _library()
-    _load(library)
+    library = new_library()
+    load_all(library)
     begin = _delta()[1]
     other = begin.model_copy(update={"spec": begin.spec.model_copy(update={"n_spins": 11})})
     with pytest.raises(ModelError, match="11 spins, its base has 10"):
@@ -161,7 +128,7 @@ def test_a_delta_of_another_size_is_refused_before_a_byte_is_sent():
 
 def test_a_delta_to_sparse_couplings_that_may_grow_too_large_is_refused_before_a_byte_is_sent():
     sparse = Couplings.of(IsingModel.from_couplings(sp.csr_array([[0, 1.0], [1.0, 0]])))
-    library = _library(coupling_bytes=100)
+    library = new_library(coupling_bytes=100)
     ref = CouplingRef(digest=sparse.digest)
     library.keep(ref, lower_encoded(sparse, ref, CAPABILITIES))
     spec = CouplingSpec(format="delta", n_spins=2, dtype="|i1", nnz=10**6, base=sparse.digest)
@@ -174,8 +141,8 @@ def test_a_delta_to_sparse_couplings_that_may_grow_too_large_is_refused_before_a
 
 
 def test_what_is_held_is_listed_with_its_size():
-    library = _library()
-    _load(library)
+    library = new_library()
+    load_all(library)
     listing = library.listing(0)
     (held,) = listing.couplings
     assert (held.digest, held.n_spins, held.fits, held.in_use) == (DIGEST, 10, 1, False)
@@ -184,8 +151,8 @@ def test_what_is_held_is_listed_with_its_size():
 
 
 def test_what_is_dropped_is_gone_and_its_memory_free():
-    library = _library()
-    _load(library)
+    library = new_library()
+    load_all(library)
     assert library.drop("ann", DIGEST, of_others=False).n_bytes == 206
     assert library.listing(0).n_bytes == 0
     with pytest.raises(UnknownReferenceError):
@@ -193,8 +160,8 @@ def test_what_is_dropped_is_gone_and_its_memory_free():
 
 
 def test_what_others_loaded_too_is_not_for_a_user_to_drop():
-    library = _library()
-    _load(library)
+    library = new_library()
+    load_all(library)
     library.begin("b", "bob", BEGIN, 0.0)
     with pytest.raises(PermissionDeniedError):
         library.drop("bob", DIGEST, of_others=False)
@@ -202,8 +169,8 @@ def test_what_others_loaded_too_is_not_for_a_user_to_drop():
 
 
 def test_what_jobs_need_is_neither_dropped_nor_evicted():
-    library = _library(lambda: {DIGEST}, cache_bytes=100)
-    _load(library)
+    library = new_library(lambda: {DIGEST}, cache_bytes=100)
+    load_all(library)
     with pytest.raises(InUseError):
         library.drop("ann", DIGEST, of_others=True)
     other = Couplings.of(IsingModel.from_couplings(2.0 * MODEL.J))
@@ -231,10 +198,10 @@ def _held(library: CouplingStore) -> set[str]:
 
 
 def test_a_user_keeps_no_more_couplings_than_the_quota_and_leaves_those_of_others_alone():
-    probe = _library()
+    probe = new_library()
     _loaded_by(probe, "ann", 0)
     size = probe.listing(0).n_bytes
-    library = _library(user_cache_bytes=2 * size)
+    library = new_library(user_cache_bytes=2 * size)
     bens = _loaded_by(library, "ben", 1)
     both = _loaded_by(library, "ann", 2)
     assert _loaded_by(library, "ben", 2) == both
@@ -244,7 +211,7 @@ def test_a_user_keeps_no_more_couplings_than_the_quota_and_leaves_those_of_other
 
 def test_couplings_that_jobs_need_are_kept_beyond_the_quota():
     needed: set[str] = set()
-    library = _library(lambda: needed, user_cache_bytes=1)
+    library = new_library(lambda: needed, user_cache_bytes=1)
     needed.add(_loaded_by(library, "ann", 1))
     last = _loaded_by(library, "ann", 2)
     assert _held(library) == needed | {last}
