@@ -17,6 +17,8 @@ from cim_hal.protocol.jobs.records import Accepted, Dropped, Ended, Forgotten, S
 from cim_hal.protocol.jobs.state import JobState
 from cim_hal.protocol.wire.limits import Limits
 from cim_hal.protocol.wire.messages import (
+    AskMetrics,
+    AskStatus,
     BeginCouplings,
     CommitCouplings,
     CouplingChunk,
@@ -24,7 +26,9 @@ from cim_hal.protocol.wire.messages import (
     ErrorMessage,
     Hello,
     Message,
+    MetricsReport,
     Sample,
+    StatusReport,
 )
 from cim_hal.protocol.wire.packet import Kind, Packet
 from cim_hal.protocol.wire.results import Result, pack_spins
@@ -233,3 +237,22 @@ def measured(program: Program) -> Result:
     n_spins = program.n_spins - program.lowering.report.field_spin
     spins = np.ones((program.n_runs, n_spins), dtype=np.int8)
     return Result(pack_spins(spins), None, n_spins, 0.5)
+
+
+def done(bench: Bench, session: str, key: int = 1, **changes) -> str:
+    (run,) = runs(bench.sample(session, key, **changes))
+    bench.core.finish(run.job, measured(run.program), bench.now)
+    return run.job
+
+
+def finish(bench: Bench, run: Any, outcome: Any = None) -> list[Any]:
+    outcome = measured(run.program) if outcome is None else outcome
+    return bench.core.finish(run.job, outcome, bench.now)
+
+
+def status_of(bench: Bench, session: str) -> StatusReport:
+    return bench.ask(AskStatus(), session)
+
+
+def metrics_of(bench: Bench, session: str) -> MetricsReport:
+    return bench.ask(AskMetrics(), session)

@@ -1,8 +1,10 @@
-"""A machine that only guesses."""
+"""A machine that only guesses, and two digits to tell apart."""
 
 from __future__ import annotations
 
 import pytest
+
+from qnn_train import load_digits
 
 
 @pytest.fixture
@@ -22,3 +24,8 @@ def guessing(monkeypatch, tmp_path):
     monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=":")
     monkeypatch.chdir(tmp_path)
     return "guessing_bench:Guessing"
+
+
+@pytest.fixture(scope="module")
+def pair():
+    return load_digits().pair(3, 6)

@@ -5,6 +5,7 @@ import gc
 import numpy as np
 import pytest
 from cim_machines import Annealer, Exhaustive, Faulty, Patient
+from counting import Counting, glass
 
 from cim_hal import (
     CapabilityError,
@@ -26,26 +27,8 @@ LONG = PumpSchedule.constant(1.0, round_trips=60_000)
 PAIR = IsingModel.from_couplings([[0, 1], [1, 0]])
 
 
-def _glass(n_spins: int, seed: int = 0, *, field: bool = True) -> IsingModel:
-    rng = np.random.default_rng(seed)
-    upper = np.triu(rng.normal(size=(n_spins, n_spins)), k=1)
-    return IsingModel.from_couplings(upper + upper.T, rng.normal(size=n_spins) if field else None)
-
-
-class Counting(LocalTransport):
-    """Counts what passes, by type."""
-
-    def __init__(self, driver, limits=None) -> None:
-        super().__init__(driver, limits)
-        self.seen: list[str] = []
-
-    def send(self, request, mailbox):
-        self.seen.append(request.body.t)
-        super().send(request, mailbox)
-
-
 def test_the_ground_state_of_an_exact_machine_is_found_with_the_energies_of_the_caller():
-    model = _glass(8)
+    model = glass(8)
     states = np.array(np.meshgrid(*[[-1, 1]] * 8)).reshape(8, -1).T
     with open_device(Exhaustive()) as device:
         samples = device.sample(model, n_runs=3, seed=0)
@@ -57,10 +40,10 @@ def test_the_ground_state_of_an_exact_machine_is_found_with_the_energies_of_the_
 def test_the_record_says_what_ran():
     with open_device(Annealer()) as device:
         schedule = PumpSchedule.linear(0.0, 1.0, round_trips=7)
-        samples = device.sample(_glass(5), schedule, n_runs=2, seed=11, coupling_bits=4)
+        samples = device.sample(glass(5), schedule, n_runs=2, seed=11, coupling_bits=4)
     record = samples.record
     assert (record.device, record.seed, record.round_trips) == ("annealer", 11, 7)
-    assert record.coupling == Couplings.of(_glass(5)).digest
+    assert record.coupling == Couplings.of(glass(5)).digest
     assert (record.lowering.bits, record.lowering.field_spin) == (4, True)
     assert samples.spins.shape == samples.amplitudes.shape == (2, 5)
     assert (np.diff(samples.energies) >= 0).all()
@@ -68,14 +51,14 @@ def test_the_record_says_what_ran():
 
 def test_a_seed_that_is_not_given_is_drawn_and_recorded_and_repeats_the_run():
     with open_device(Annealer()) as device:
-        first, second = device.sample(_glass(9), n_runs=4), device.sample(_glass(9), n_runs=4)
+        first, second = device.sample(glass(9), n_runs=4), device.sample(glass(9), n_runs=4)
         assert first.record.seed != second.record.seed
-        again = device.sample(_glass(9), n_runs=4, seed=first.record.seed)
+        again = device.sample(glass(9), n_runs=4, seed=first.record.seed)
     np.testing.assert_array_equal(again.amplitudes, first.amplitudes)
 
 
 def test_a_gauge_flips_the_machine_and_not_the_answer():
-    model = _glass(8, field=False)
+    model = glass(8, field=False)
     with open_device(Exhaustive()) as device:
         plain = device.sample(model, seed=0)
         gauged = device.sample(model, seed=0, gauge_seed=5)
@@ -178,7 +161,7 @@ def test_an_interrupt_cancels_the_job():
 def test_closing_ends_the_running_job_and_closes_the_driver_once():
     driver = Annealer()
     with open_device(driver) as device:
-        device.submit(_glass(50), PumpSchedule.constant(1.0, round_trips=100_000))
+        device.submit(glass(50), PumpSchedule.constant(1.0, round_trips=100_000))
         device.close()
     assert driver.n_closed == 1
     with pytest.raises(ClosedError, match="closed"):

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from cim_machines import Annealer, Exhaustive
+from counting import Counting, glass
 
-from cim_hal import CapabilityError, IsingModel, LocalTransport, open_device
+from cim_hal import CapabilityError, IsingModel, open_device
 from cim_hal.client.options import Retries
 from cim_hal.client.requests import RequestClient
 from cim_hal.client.uploads import Uploader
@@ -14,29 +15,11 @@ from cim_hal.protocol.couplings.content import EncodedCouplings
 from cim_hal.protocol.wire.limits import Limits
 
 
-def _glass(n_spins: int, seed: int = 0, *, field: bool = True) -> IsingModel:
-    rng = np.random.default_rng(seed)
-    upper = np.triu(rng.normal(size=(n_spins, n_spins)), k=1)
-    return IsingModel.from_couplings(upper + upper.T, rng.normal(size=n_spins) if field else None)
-
-
-class Counting(LocalTransport):
-    """Counts what passes, by type."""
-
-    def __init__(self, driver, limits=None) -> None:
-        super().__init__(driver, limits)
-        self.seen: list[str] = []
-
-    def send(self, request, mailbox):
-        self.seen.append(request.body.t)
-        super().send(request, mailbox)
-
-
 def test_couplings_are_uploaded_once_and_hashed_once(monkeypatch):
     hashed = []
     digest = EncodedCouplings.digest
     monkeypatch.setattr(EncodedCouplings, "digest", lambda self: hashed.append(1) or digest(self))
-    transport, model = Counting(Annealer()), _glass(20)
+    transport, model = Counting(Annealer()), glass(20)
     with open_device(transport) as device:
         device.sample(model, seed=1)
         hashed.clear()
@@ -50,9 +33,9 @@ def test_couplings_are_uploaded_once_and_hashed_once(monkeypatch):
 def test_an_equal_model_is_not_sent_again():
     transport = Counting(Annealer())
     with open_device(transport) as device:
-        device.load(_glass(20))
-        device.load(_glass(20))
-        device.load(_glass(20), coupling_bits=3)
+        device.load(glass(20))
+        device.load(glass(20))
+        device.load(glass(20), coupling_bits=3)
     assert transport.seen.count("couplings.chunk") == 1
     assert transport.seen.count("couplings.begin") == 3
 
@@ -60,14 +43,14 @@ def test_an_equal_model_is_not_sent_again():
 def test_a_model_that_is_too_large_is_refused_before_it_is_sent():
     transport = Counting(Exhaustive())
     with open_device(transport) as device, pytest.raises(CapabilityError, match="max_spins"):
-        device.sample(_glass(13))
+        device.sample(glass(13))
     assert "couplings.chunk" not in transport.seen
 
 
 def test_an_upload_goes_in_chunks():
     transport = Counting(Annealer(), Limits(chunk_bytes=100))
     with open_device(transport) as device:
-        report = device.load(_glass(20, field=False)).report
+        report = device.load(glass(20, field=False)).report
     assert transport.seen.count("couplings.chunk") == -(-20 * 19 // 2 * 8 // 100)
     assert report.machine_spins == 20
 
@@ -76,7 +59,7 @@ def test_couplings_the_server_dropped_are_sent_again():
     transport = Counting(Annealer(), Limits(cache_bytes=500))
     with open_device(transport) as device:
         for seed in (1, 2, 1):
-            device.sample(_glass(8, seed), seed=0)
+            device.sample(glass(8, seed), seed=0)
     assert transport.seen.count("couplings.begin") == 3
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 from cim_machines import Annealer
+from cim_wire import Bench
 
 from cim_hal.protocol.wire.limits import Limits
 from cim_hal.protocol.wire.messages import Welcome
@@ -17,3 +18,15 @@ def welcome() -> Welcome:
         limits=Limits(),
         capabilities=Annealer().describe(),
     )
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return Bench(queue_length=2, max_sessions=3, result_s=100.0, session_s=1000.0)
+
+
+@pytest.fixture
+def session(bench: Bench) -> str:
+    token = bench.hello()
+    bench.load(token)
+    return token

@@ -33,18 +33,6 @@ from cim_hal.protocol.wire.roles import Role, User
 from cim_hal.protocol.wire.version import NEWEST
 
 
-@pytest.fixture
-def bench() -> Bench:
-    return Bench(queue_length=2, max_sessions=3, result_s=100.0, session_s=1000.0)
-
-
-@pytest.fixture
-def session(bench: Bench) -> str:
-    token = bench.hello()
-    bench.load(token)
-    return token
-
-
 def _nothing(*_):
     return []
 

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
 
 import pytest
-from cim_wire import Bench, measured, runs
+from cim_wire import Bench, finish, metrics_of, runs, status_of
 from hypothesis import given
 from hypothesis import strategies as st
 
 from cim_hal.protocol.monitoring import METRICS, Counters, ThroughputCounter
 from cim_hal.protocol.wire.messages import (
-    AskMetrics,
-    AskStatus,
     MetricsReport,
     Ping,
-    StatusReport,
     WaitJob,
 )
 from cim_hal.protocol.wire.roles import Role, User
@@ -39,24 +35,11 @@ def session(bench) -> str:
     return session
 
 
-def _status(bench: Bench, session: str) -> StatusReport:
-    return bench.ask(AskStatus(), session)
-
-
-def _metrics(bench: Bench, session: str) -> MetricsReport:
-    return bench.ask(AskMetrics(), session)
-
-
-def _finish(bench: Bench, run: Any, outcome: Any = None) -> list[Any]:
-    outcome = measured(run.program) if outcome is None else outcome
-    return bench.core.finish(run.job, outcome, bench.now)
-
-
 def test_requests_are_counted_by_type_and_outcome(bench, session):
     bench.ask(Ping(), session)
     bench.ask(Ping(), session)
     bench.ask(Ping(), "f" * 32)
-    report = _metrics(bench, session)
+    report = metrics_of(bench, session)
     assert report.value("requests_total", type="ping", outcome="ok") == 2.0
     refused = {"type": "ping", "outcome": "protocol.unknown_reference"}
     assert report.value("requests_total", **refused) == 1.0
@@ -66,8 +49,8 @@ def test_a_reply_that_comes_later_counts_with_the_time_it_took(bench, session):
     (run,) = runs(bench.sample(session))
     bench.send(WaitJob(job=run.job, timeout_s=20.0), session)
     bench.now = 7.0
-    _finish(bench, run)
-    report = _metrics(bench, session)
+    finish(bench, run)
+    report = metrics_of(bench, session)
     assert report.value("requests_total", type="job.wait", outcome="ok") == 1.0
     assert report.value("request_seconds", type="job.wait") == 7.0
 
@@ -76,25 +59,25 @@ def test_time_is_counted_where_it_goes(bench, session):
     (first,) = runs(bench.sample(session, 1))
     bench.sample(session, 2)
     bench.now = 4.0
-    (second,) = runs(_finish(bench, first))
+    (second,) = runs(finish(bench, first))
     bench.now = 6.0
-    assert _metrics(bench, session).value("device_busy_seconds_total") == 6.0
-    _finish(bench, second)
-    report = _metrics(bench, session)
+    assert metrics_of(bench, session).value("device_busy_seconds_total") == 6.0
+    finish(bench, second)
+    report = metrics_of(bench, session)
     assert report.value("run_seconds") == 6.0
     assert report.value("queue_wait_seconds") == 4.0
     assert report.value("runs_total") == 4.0
-    assert sum(_status(bench, session).throughput.busy_s) == 6.0
+    assert sum(status_of(bench, session).throughput.busy_s) == 6.0
 
 
 def test_an_upload_is_timed_from_its_opening(bench):
     session = bench.hello()
     bench.load(session)
     bench.load(session)  # already there: no second upload
-    (reading,) = [m for m in _metrics(bench, session).meters if m.name == "upload_seconds"]
+    (reading,) = [m for m in metrics_of(bench, session).meters if m.name == "upload_seconds"]
     (((), _, counts),) = reading.series
     assert sum(counts) == 1
-    assert _metrics(bench, session).value("upload_bytes_total") == 1.0
+    assert metrics_of(bench, session).value("upload_bytes_total") == 1.0
 
 
 # ---- counters and throughput ---------------------------------------------------------------

@@ -6,32 +6,14 @@ import pickle
 
 import numpy as np
 import pytest
+from quick_estimators import classifier
 from sklearn.base import clone
-from sklearn.datasets import load_iris
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from cim_hal import DevicePool, open_device
-from qnn_train import QuantizedNetworkClassifier
 from qnn_train.errors import AssemblyError, CheckpointError
-
-QUICK = {"hidden": 3, "sweeps": 4, "n_runs": 4, "ladder": (0.1, 1.0), "random_state": 1}
-
-
-def classifier(**changes):
-    return QuantizedNetworkClassifier(**(QUICK | changes))
-
-
-@pytest.fixture(scope="module")
-def iris():
-    return load_iris(return_X_y=True)
-
-
-@pytest.fixture(scope="module")
-def pair(iris):
-    X, y = iris
-    return X[y > 0], np.where(y[y > 0] == 1, "versicolor", "virginica")
 
 
 def test_it_lives_in_pipelines_and_searches(pair):

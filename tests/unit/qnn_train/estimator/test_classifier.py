@@ -4,33 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from sklearn.datasets import load_iris
+from quick_estimators import classifier
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from qnn_train import IntegerClassifier, QuantizedNetworkClassifier, count_disagreements
+from qnn_train import IntegerClassifier, count_disagreements
 from qnn_train.errors import ModelFileError
-
-QUICK = {"hidden": 3, "sweeps": 4, "n_runs": 4, "ladder": (0.1, 1.0), "random_state": 1}
-
-
-def classifier(**changes):
-    return QuantizedNetworkClassifier(**(QUICK | changes))
-
-
-@pytest.fixture(scope="module")
-def iris():
-    return load_iris(return_X_y=True)
-
-
-@pytest.fixture(scope="module")
-def pair(iris):
-    X, y = iris
-    return X[y > 0], np.where(y[y > 0] == 1, "versicolor", "virginica")
-
-
-@pytest.fixture(scope="module")
-def three(iris):
-    return classifier(hidden=4, sweeps=6, vote=2).fit(*iris)
 
 
 @pytest.mark.slow  # with a hidden layer; without one see below

@@ -4,25 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from sklearn.datasets import load_iris
-
-from qnn_train import QuantizedNetworkClassifier
-
-QUICK = {"hidden": 3, "sweeps": 4, "n_runs": 4, "ladder": (0.1, 1.0), "random_state": 1}
-
-
-def classifier(**changes):
-    return QuantizedNetworkClassifier(**(QUICK | changes))
-
-
-@pytest.fixture(scope="module")
-def iris():
-    return load_iris(return_X_y=True)
-
-
-@pytest.fixture(scope="module")
-def three(iris):
-    return classifier(hidden=4, sweeps=6, vote=2).fit(*iris)
+from quick_estimators import classifier
 
 
 def test_the_cost_said_before_is_the_cost_paid(iris):

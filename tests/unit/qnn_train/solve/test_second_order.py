@@ -4,29 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from network_problems import CLASSES, problem
 
-from qnn_train import QuantizedNetwork, Spline, layered_network
-from qnn_train.solve import CrossEntropy, SquaredError
+from qnn_train import QuantizedNetwork
+from qnn_train.solve import SquaredError
 from qnn_train.solve.blocks import block_bits, partition
 from qnn_train.solve.forward import ForwardPass, NetworkParameters, candidate_losses, race
 from qnn_train.solve.losses import BatchLoss
 from qnn_train.solve.second_order import model_of
 
 SCALE, WIDTH, STEP = 0.02, 0.01, 0.25
-CLASSES, REALS = CrossEntropy(), SquaredError()
-
-
-def problem(sizes, *, limit=10_000, weights="ternary", samples=40):
-    """A network whose activation is linear where its sums are, and a batch."""
-    architecture = layered_network(
-        sizes, weights=weights, biases="2bit", activation=Spline.hard_tanh(limit)
-    )
-    rng = np.random.default_rng(5)
-    inputs = rng.integers(-8, 9, (samples, sizes[0])).astype(np.float32)
-    labels = rng.integers(0, max(2, sizes[-1]), samples)
-    targets = CLASSES.targets_of(labels if sizes[-1] > 1 else 2 * labels - 1, sizes[-1])
-    bits = rng.integers(0, 2, architecture.n_bits).astype(np.int8)
-    return architecture, inputs, targets, bits
+REALS = SquaredError()
 
 
 def margins_of(architecture, inputs, bits):

@@ -4,32 +4,25 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, replace
-from itertools import islice
 
 import numpy as np
 import pytest
+from trainings import CALLS, RECIPE, stopped_after, training
 
 from cim_hal import open_device
 from cim_hal.console import run as run_command
-from qnn_train import Recipe, load_digits, prepare
+from qnn_train import Recipe, prepare
 from qnn_train.__main__ import program
 from qnn_train.errors import CheckpointError
 from qnn_train.solve import Annealing, HedgingState, restored, to_arrays
-from qnn_train.training import METHODS, Checkpoint, ProximalRecipe, TrainingRun
+from qnn_train.training import METHODS, Checkpoint, ProximalRecipe
 from qnn_train.training.checkpoint import canonical, check_same, fingerprint
 from tests.support.descending import Descending
 
-CALLS = 9
-RECIPE = Recipe(train_samples=6, grid=2, iterations=CALLS, n_runs=4, batch=2)
 CHANGING = {
     *("oracle_calls", "candidates", "history", "infeasibility", "objective", "seconds", "steps"),
     *("test_accuracy", "train_accuracy", "subset_accuracy"),
 }
-
-
-@pytest.fixture(scope="module")
-def pair():
-    return load_digits().pair(3, 6)
 
 
 @pytest.fixture(scope="module")
@@ -38,19 +31,8 @@ def session():
         yield session
 
 
-def training(pair, session, recipe=RECIPE, *, resume=None, **options):
-    return TrainingRun(prepare(replace(recipe, **options), pair), session, resume=resume)
-
-
 def report_of(run):
     return asdict(replace(run.outcome().report, seconds=0.0))
-
-
-def stopped_after(run, steps, path):
-    for _ in islice(run, steps):
-        pass
-    run.checkpoint().save(path)
-    return Checkpoint.load(path)
 
 
 def test_a_recipe_of_several_hidden_layers_is_kept(pair, tmp_path):

@@ -4,36 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import pytest
+from trainings import SMALL, losses_of, trained
 
-from cim_hal import open_device
-from qnn_train import load_digits
-from qnn_train.training import Cost, ProximalProblem, ProximalRecipe, TrainingRun
-
-SMALL = ProximalRecipe(sweeps=3, hidden=2, n_runs=4, round_trips=100, ladder=(0.1, 1.0))
-
-
-@pytest.fixture(scope="module")
-def pair():
-    return load_digits().pair(3, 6)
-
-
-@pytest.fixture(scope="module")
-def session():
-    with open_device("emulator-dsb") as opened:
-        yield opened
-
-
-def trained(problem, session, *, steps=None, resume=None):
-    run = TrainingRun(problem, session, resume=resume)
-    for step in run:
-        if step.state.step == steps:
-            break
-    return run
-
-
-def losses_of(run):
-    return run.checkpoint().history.objective
+from qnn_train.training import Cost, ProximalProblem
 
 
 def test_patience_ends_a_descent_that_gains_nothing(pair, session):

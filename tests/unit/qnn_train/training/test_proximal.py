@@ -8,41 +8,16 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from trainings import SMALL, losses_of, trained
 
-from cim_hal import DevicePool, open_device
-from qnn_train import load_digits
+from cim_hal import DevicePool
 from qnn_train.errors import CheckpointError
 from qnn_train.solve import SessionOracle
-from qnn_train.training import Checkpoint, Cost, ProximalProblem, ProximalRecipe, TrainingRun
-
-SMALL = ProximalRecipe(sweeps=3, hidden=2, n_runs=4, round_trips=100, ladder=(0.1, 1.0))
-
-
-@pytest.fixture(scope="module")
-def pair():
-    return load_digits().pair(3, 6)
-
-
-@pytest.fixture(scope="module")
-def session():
-    with open_device("emulator-dsb") as opened:
-        yield opened
-
-
-def trained(problem, session, *, steps=None, resume=None):
-    run = TrainingRun(problem, session, resume=resume)
-    for step in run:
-        if step.state.step == steps:
-            break
-    return run
+from qnn_train.training import Checkpoint, Cost, ProximalProblem, TrainingRun
 
 
 def best_of(run):
     return run.stepper.best.to_bits()
-
-
-def losses_of(run):
-    return run.checkpoint().history.objective
 
 
 def test_a_run_says_what_it_did(pair, session):

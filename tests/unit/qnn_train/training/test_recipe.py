@@ -6,16 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from qnn_train import load_digits
 from qnn_train.errors import AssemblyError, DataError, TrainingError
 from qnn_train.training import PRESETS, ProximalProblem, ProximalRecipe, default_preset, preset
 
 SMALL = ProximalRecipe(sweeps=3, hidden=2, n_runs=4, round_trips=100, ladder=(0.1, 1.0))
-
-
-@pytest.fixture(scope="module")
-def pair():
-    return load_digits().pair(3, 6)
 
 
 @pytest.mark.parametrize("name", list(PRESETS))

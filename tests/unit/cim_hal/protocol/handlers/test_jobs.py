@@ -22,18 +22,6 @@ from cim_hal.protocol.wire.packet import Kind, Packet
 from cim_hal.protocol.wire.roles import Role, User
 
 
-@pytest.fixture
-def bench() -> Bench:
-    return Bench(queue_length=2, max_sessions=3, result_s=100.0, session_s=1000.0)
-
-
-@pytest.fixture
-def session(bench: Bench) -> str:
-    token = bench.hello()
-    bench.load(token)
-    return token
-
-
 def _code(bench: Bench, body, session: str = "") -> str:
     return bench.ask(body, session).code
 

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
-from cim_wire import Bench, measured, runs
+from cim_wire import Bench, finish, metrics_of, runs, status_of
 
 from cim_hal.errors import DriverFaultError, JobCancelledError
 from cim_hal.protocol import monitoring
 from cim_hal.protocol.wire.codec import decode, encode
 from cim_hal.protocol.wire.limits import MAX_SHOWN
 from cim_hal.protocol.wire.messages import (
-    AskMetrics,
-    AskStatus,
     Bye,
     CancelJob,
-    MetricsReport,
     Progress,
-    StatusReport,
     WaitJob,
 )
 from cim_hal.protocol.wire.packet import Kind, Packet
@@ -40,22 +34,9 @@ def session(bench) -> str:
     return session
 
 
-def _status(bench: Bench, session: str) -> StatusReport:
-    return bench.ask(AskStatus(), session)
-
-
-def _metrics(bench: Bench, session: str) -> MetricsReport:
-    return bench.ask(AskMetrics(), session)
-
-
-def _finish(bench: Bench, run: Any, outcome: Any = None) -> list[Any]:
-    outcome = measured(run.program) if outcome is None else outcome
-    return bench.core.finish(run.job, outcome, bench.now)
-
-
 def test_a_server_at_rest_is_idle(bench, session):
     bench.now = 60.0
-    status = _status(bench, session)
+    status = status_of(bench, session)
     assert (status.state, status.queued, status.running, status.recent) == ("idle", 0, None, ())
     assert (status.device, status.uptime_s, status.n_sessions) == ("bench", 60.0, 1)
     (seen,) = status.sessions
@@ -68,19 +49,19 @@ def test_a_job_is_seen_waiting_running_and_ended(bench, session):
     (first,) = runs(bench.sample(session, 1))
     bench.sample(session, 2, n_runs=5)
     bench.now = 10.0
-    status = _status(bench, session)
+    status = status_of(bench, session)
     assert (status.state, status.queued) == ("running", 1)
     assert (status.running.job, status.running.ran_s) == (first.job, 10.0)
     (waiting,) = status.queue
     assert (waiting.state, waiting.n_runs, waiting.waited_s) == ("queued", 5, 10.0)
     assert (waiting.user, waiting.n_spins, waiting.round_trips) == ("alice", 2, 1000)
 
-    (second,) = runs(_finish(bench, first))
+    (second,) = runs(finish(bench, first))
     bench.now = 13.0
     assert second.job == waiting.job
-    assert runs(_finish(bench, second, DriverFaultError("no light"))) == []
+    assert runs(finish(bench, second, DriverFaultError("no light"))) == []
     bench.now = 14.0
-    status = _status(bench, session)
+    status = status_of(bench, session)
     assert (status.state, status.ended) == ("idle", {"done": 1, "failed": 1})
     last, before = status.recent
     assert (last.state, last.reason, last.message) == (
@@ -94,18 +75,18 @@ def test_a_job_is_seen_waiting_running_and_ended(bench, session):
 
 def test_how_far_a_job_is_is_seen(bench, session):
     (run,) = runs(bench.sample(session))
-    assert _status(bench, session).running.progress is None
+    assert status_of(bench, session).running.progress is None
     bench.core.progress(run.job, Progress(done=1, total=4, unit="runs"), bench.now)
     bench.core.progress("0" * 32, Progress(done=4, total=4, unit="runs"), bench.now)
-    assert _status(bench, session).running.progress == 0.25
+    assert status_of(bench, session).running.progress == 0.25
 
 
 def test_a_job_that_is_to_stop_is_stopping_and_then_cancelled(bench, session):
     (run,) = runs(bench.sample(session))
     bench.send(CancelJob(job=run.job), session)
-    assert _status(bench, session).state == "stopping"
-    _finish(bench, run, JobCancelledError("it was"))
-    (seen,) = _status(bench, session).recent
+    assert status_of(bench, session).state == "stopping"
+    finish(bench, run, JobCancelledError("it was"))
+    (seen,) = status_of(bench, session).recent
     assert (seen.state, seen.reason) == ("cancelled", "job.cancelled")
 
 
@@ -115,26 +96,26 @@ def test_a_job_that_never_ran_ends_too(bench, session):
     other = bench.hello()
     bench.now = 5.0
     bench.ask(Bye(), session)
-    assert _status(bench, other).queued == 0
-    (seen,) = _status(bench, other).recent
+    assert status_of(bench, other).queued == 0
+    (seen,) = status_of(bench, other).recent
     assert (seen.state, seen.waited_s, seen.ran_s) == ("cancelled", 5.0, 0.0)
-    _finish(bench, run, JobCancelledError("it was"))
-    assert [job.state for job in _status(bench, other).recent] == ["cancelled"] * 2
-    assert _metrics(bench, other).value("jobs_total", end="cancelled") == 2.0
+    finish(bench, run, JobCancelledError("it was"))
+    assert [job.state for job in status_of(bench, other).recent] == ["cancelled"] * 2
+    assert metrics_of(bench, other).value("jobs_total", end="cancelled") == 2.0
 
 
 def test_an_observer_may_look(bench, session):
     bench.user = OSKAR
     theirs = bench.hello()
-    assert _status(bench, theirs).n_sessions == 2
-    assert _metrics(bench, theirs).value("sessions") == 2.0
+    assert status_of(bench, theirs).n_sessions == 2
+    assert metrics_of(bench, theirs).value("sessions") == 2.0
 
 
 def test_events_are_those_of_the_audit_log_newest_first(bench, session):
     (run,) = runs(bench.sample(session))
-    _finish(bench, run)
+    finish(bench, run)
     bench.now = 3.0
-    events = _status(bench, session).events
+    events = status_of(bench, session).events
     assert [event.event for event in events] == ["job ended", "job started", "job", "session"]
     assert {event.facts.get("job") for event in events[:3]} == {run.job}
     assert [event.ago_s for event in events] == [3.0] * 4
@@ -157,10 +138,10 @@ def test_the_fullest_report_fits_a_header():
     (run,) = runs(bench.sample(sessions[0], 0))
     for key in range(1, 2 * MAX_SHOWN):
         bench.sample(sessions[0], key)
-        (run,) = runs(_finish(bench, run, DriverFaultError("ü" * 5000)))
+        (run,) = runs(finish(bench, run, DriverFaultError("ü" * 5000)))
     for key in range(100, 150):
         bench.sample(sessions[0], key)
-    status, metrics = _status(bench, sessions[0]), _metrics(bench, sessions[0])
+    status, metrics = status_of(bench, sessions[0]), metrics_of(bench, sessions[0])
     assert len(status.queue) == len(status.recent) == len(status.events) == MAX_SHOWN
     assert status.queued == 50
     for report in (status, metrics):

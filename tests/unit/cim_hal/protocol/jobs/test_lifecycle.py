@@ -2,35 +2,14 @@
 
 from __future__ import annotations
 
-import pytest
-from cim_wire import Bench, measured, replies, runs
+from cim_wire import Bench, done, measured, replies, runs
 
 from cim_hal.protocol.effects import Run, Stop
 from cim_hal.protocol.jobs.records import Accepted, Ended, Started
 from cim_hal.protocol.jobs.state import JobState
-from cim_hal.protocol.jobs.table import IdempotencyRules
 from cim_hal.protocol.wire.messages import Bye, FetchResult, Hello, ListJobs, Progress, WaitJob
 from cim_hal.protocol.wire.packet import Kind, Packet
 from cim_hal.protocol.wire.roles import LOCAL, Role, User
-
-
-@pytest.fixture
-def bench() -> Bench:
-    return Bench(keys=IdempotencyRules(kept_s=1000.0, max_keys=4), result_s=100.0, session_s=9000.0)
-
-
-@pytest.fixture
-def session(bench: Bench) -> str:
-    token = bench.hello()
-    bench.load(token)
-    return token
-
-
-def _done(bench: Bench, session: str, key: int = 1, **changes) -> str:
-    (run,) = runs(bench.sample(session, key, **changes))
-    bench.core.finish(run.job, measured(run.program), bench.now)
-    return run.job
-
 
 # ---- sessions -------------------------------------------------------------------------------
 
@@ -73,7 +52,7 @@ def test_a_job_that_is_kept_outlives_its_session_and_is_found_in_another(bench, 
 
 
 def test_the_result_of_a_job_that_is_not_kept_goes_with_its_session(bench, session):
-    job = _done(bench, session)
+    job = done(bench, session)
     bench.ask(Bye(), session)
     assert bench.ask(WaitJob(job=job), bench.hello()).gone
 
@@ -107,7 +86,7 @@ def test_a_list_has_the_jobs_of_the_user_page_by_page_and_by_state():
     bench = Bench(kept_jobs=100)
     session = bench.hello()
     bench.load(session)
-    jobs = [_done(bench, session, key) for key in range(1, 41)]
+    jobs = [done(bench, session, key) for key in range(1, 41)]
     first = bench.ask(ListJobs(), session)
     rest = bench.ask(ListJobs(after=first.cursor), session)
     assert [info.job for info in first.jobs + rest.jobs] == jobs
@@ -118,7 +97,7 @@ def test_a_list_has_the_jobs_of_the_user_page_by_page_and_by_state():
 
 
 def test_an_operator_lists_the_jobs_of_all(bench, session):
-    _done(bench, session)
+    done(bench, session)
     bench.user = User("olga", Role.OPERATOR)
     (info,) = bench.ask(ListJobs(), bench.hello()).jobs
     assert info.owner == "anonymous"

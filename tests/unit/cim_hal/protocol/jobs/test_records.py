@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-import pytest
-from cim_wire import CAPABILITIES, CONTENT, Bench, measured, replies, runs, sample_request
+from cim_wire import (
+    CAPABILITIES,
+    CONTENT,
+    Bench,
+    done,
+    measured,
+    replies,
+    runs,
+    sample_request,
+)
 
 from cim_hal.errors import DriverFaultError, UnknownReferenceError
 from cim_hal.protocol.couplings.content import lower_encoded
 from cim_hal.protocol.effects import Effect, Lower
 from cim_hal.protocol.jobs.records import Ended, Saved, Started
 from cim_hal.protocol.jobs.state import JobState
-from cim_hal.protocol.jobs.table import IdempotencyRules
 from cim_hal.protocol.wire.messages import (
     AckJob,
     Bye,
@@ -22,24 +29,6 @@ from cim_hal.protocol.wire.messages import (
     WaitJob,
 )
 from cim_hal.protocol.wire.packet import Kind, Packet
-
-
-@pytest.fixture
-def bench() -> Bench:
-    return Bench(keys=IdempotencyRules(kept_s=1000.0, max_keys=4), result_s=100.0, session_s=9000.0)
-
-
-@pytest.fixture
-def session(bench: Bench) -> str:
-    token = bench.hello()
-    bench.load(token)
-    return token
-
-
-def _done(bench: Bench, session: str, key: int = 1, **changes) -> str:
-    (run,) = runs(bench.sample(session, key, **changes))
-    bench.core.finish(run.job, measured(run.program), bench.now)
-    return run.job
 
 
 def test_a_job_that_cannot_be_written_is_refused_and_leaves_no_trace(bench, session):
@@ -81,7 +70,7 @@ def test_an_end_that_cannot_be_written_is_told_to_nobody_until_it_is(bench, sess
 
 
 def test_a_cancel_and_an_acknowledgement_that_cannot_be_written_are_refused(bench, session):
-    job = _done(bench, session, 1)
+    job = done(bench, session, 1)
     bench.sample(session, 2)
     (waiting,) = replies(bench.sample(session, 3))
     bench.core.disk.is_full = True

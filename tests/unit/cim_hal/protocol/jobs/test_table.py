@@ -2,36 +2,17 @@
 
 from __future__ import annotations
 
-import pytest
-from cim_wire import Bench, measured, replies, runs, sample_request
+from cim_wire import Bench, done, replies, runs, sample_request
 
 from cim_hal.errors import DriverFaultError
 from cim_hal.protocol.jobs.records import Accepted, Dropped, Ended, Forgotten, Started
 from cim_hal.protocol.jobs.state import JobState
-from cim_hal.protocol.jobs.table import IdempotencyRules, body_digest, job_id
+from cim_hal.protocol.jobs.table import body_digest, job_id
 from cim_hal.protocol.wire.messages import AckJob, FetchResult, WaitJob
-
-
-@pytest.fixture
-def bench() -> Bench:
-    return Bench(keys=IdempotencyRules(kept_s=1000.0, max_keys=4), result_s=100.0, session_s=9000.0)
-
-
-@pytest.fixture
-def session(bench: Bench) -> str:
-    token = bench.hello()
-    bench.load(token)
-    return token
 
 
 def _kinds(bench: Bench) -> list[type]:
     return [type(record) for record in bench.core.records]
-
-
-def _done(bench: Bench, session: str, key: int = 1, **changes) -> str:
-    (run,) = runs(bench.sample(session, key, **changes))
-    bench.core.finish(run.job, measured(run.program), bench.now)
-    return run.job
 
 
 def test_a_key_makes_one_id_for_a_user_and_another_for_the_next():
@@ -53,7 +34,7 @@ def test_settings_in_another_order_are_the_same_request():
 
 
 def test_a_key_whose_result_was_acknowledged_never_runs_again(bench, session):
-    job = _done(bench, session)
+    job = done(bench, session)
     told = bench.ask(AckJob(job=job), session)
     assert (told.state, told.gone) == (JobState.DONE, True)
     (again,) = replies(effects := bench.sample(session))
@@ -64,7 +45,7 @@ def test_a_key_whose_result_was_acknowledged_never_runs_again(bench, session):
 
 
 def test_a_key_outlives_its_result_by_its_own_time(bench, session):
-    job = _done(bench, session)
+    job = done(bench, session)
     bench.now = 100.0
     bench.core.tick(bench.now)
     assert bench.ask(WaitJob(job=job), session).gone
@@ -79,7 +60,7 @@ def test_a_key_outlives_its_result_by_its_own_time(bench, session):
 
 def test_young_keys_are_not_forgotten_for_new_jobs(bench, session):
     for key in (1, 2, 3, 4):
-        job = _done(bench, session, key)
+        job = done(bench, session, key)
         bench.ask(AckJob(job=job), session)
     bench.now = 10.0
     (fault,) = replies(bench.sample(session, 5))

@@ -1,0 +1,13 @@
+"""A core that keeps few keys and results for a while."""
+
+from __future__ import annotations
+
+import pytest
+from cim_wire import Bench
+
+from cim_hal.protocol.jobs.table import IdempotencyRules
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return Bench(keys=IdempotencyRules(kept_s=1000.0, max_keys=4), result_s=100.0, session_s=9000.0)
