@@ -132,13 +132,12 @@ def test_sample_for_a_time_says_when_the_best_was_found(run, graph):
     assert (status, err) == (0, "")
     summary = json.loads(out)
     search = summary["search"]
-    assert summary["n_runs"] == 64 * search["jobs"] > 64
+    assert summary["n_runs"] == 64 * search["jobs"]
     assert 1 <= search["best_job"] <= search["jobs"]
     assert summary["seed"] == 3 + search["best_job"] - 1
     assert 0 < search["best_after_s"] < summary["seconds"]
     assert summary["runs_at_best"] > 0
     assert not search["interrupted"]
-    assert "best found" in run("sample", "cim_machines:Adjustable", *arguments)[1]
 
 
 def test_an_interrupt_of_a_search_keeps_what_it_found(serving, cim_hal, graph):

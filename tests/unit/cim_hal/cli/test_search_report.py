@@ -38,6 +38,15 @@ def test_the_report_counts_all_jobs_and_describes_the_best(sets):
     json.dumps(facts)
 
 
+def test_the_table_says_when_the_best_was_found_where_there_were_several_jobs(sets, capsys):
+    search = Search.begun(sets[0], 1.5)
+    print_report(RING, search, 2.0, [])
+    assert "best found" not in capsys.readouterr().out
+    search.add(sets[1], 2.5)
+    print_report(RING, search, 3.0, [])
+    assert "best found" in capsys.readouterr().out
+
+
 def test_a_model_that_is_no_graph_has_no_cut_and_energies_of_the_trace_are_those_of_its_spins(sets):
     facts = summarize(ModelFile(RING.model, is_graph=False), Search.begun(sets[0], 1.0), 1.0)
     assert "best_cut" not in facts
