@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from cim_hal.errors import ConflictError, EmergencyStopError, LeaseLostError
@@ -48,18 +49,21 @@ class LockHandlers:
         before = self._locks.lock
         lock = self._locks.grant(asked, body, now)
         state = self._locks.state(asked, now)
-        if lock is before:
+        if lock is before and lock.is_told:
             return state
         facts = {"epoch": lock.epoch, "note": lock.note, "for_s": body.for_s}
+        audit = [] if lock is before else [Audit("lock", asked.user, facts)]
 
         def on_saved(_now: float) -> list[Effect]:
-            return [asked.reply(state), Audit("lock", asked.user, facts)]
+            lock.is_told = True
+            return [asked.reply(state), *audit]
 
         def undo(error: CimError, now: float) -> list[Effect]:
-            self._locks.withdraw(asked, lock)
+            if not lock.is_told:
+                self._locks.withdraw(asked, lock)
             return [*asked.refuse(error), *self._jobs.start_next(now)]
 
-        return self._epochs.keep(self._epochs.stopped, on_saved, undo)
+        return self._epochs.keep_number(on_saved, undo)
 
     def _unlock(self, asked: Asked, body: messages.UnlockDevice, now: float) -> list[Effect]:
         effects: list[Effect] = []
@@ -129,7 +133,8 @@ class SafetyHandlers:
         user, stopped = asked.user, self.stopped
         if stopped is None:
             stopped = Stopped(next(self._epochs), user.name, body.reason, now)
-            self._epochs.stopped = stopped
+        # Another object each time: a reset that is being written meanwhile does not undo this.
+        stopped = self._epochs.stopped = replace(stopped)
         interrupted = self._jobs.interrupt(_error(user.name, body.reason), now)
         audit = Audit("estop", user, {"stop": stopped.number, "reason": body.reason})
         told: list[Effect] = [asked.reply(self.state(now)), audit]
@@ -143,13 +148,11 @@ class SafetyHandlers:
         if stopped is None:
             return self.state(now)
         if body.stop != stopped.number:
-            raise ConflictError(
-                f"{stopped.by} stopped the machine since, and this reset is of another stop",
-                hint="look at who stopped it and why, then reset that stop",
-                stop=stopped.number,
-            )
+            raise _stopped_since(stopped)
 
         def go_on(now: float) -> list[Effect]:
+            if self.stopped is not None and self.stopped is not stopped:
+                return asked.refuse(_stopped_since(self.stopped))
             self._epochs.stopped = None
             facts = {"stop": stopped.number, "stopped_by": stopped.by}
             return [
@@ -159,6 +162,14 @@ class SafetyHandlers:
             ]
 
         return self._epochs.keep(None, go_on, asked.refuse)
+
+
+def _stopped_since(stopped: Stopped) -> ConflictError:
+    return ConflictError(
+        f"{stopped.by} stopped the machine since, and this reset is of another stop",
+        hint="look at who stopped it and why, then reset that stop",
+        stop=stopped.number,
+    )
 
 
 def _error(user: str, reason: str) -> EmergencyStopError:

@@ -130,4 +130,5 @@ class _Relowering:
         return [*effects, *self._state.jobs.start_next(now)]
 
     def _waiting(self) -> list[JobEntry]:
-        return [job for job in self._state.jobs.waiting if job.program is None]
+        jobs = self._state.jobs.waiting
+        return [job for job in jobs if job.program is None and not job.is_moving]

@@ -20,6 +20,7 @@ __all__ = [
     "Ended",
     "EpochRecord",
     "Forgotten",
+    "Granted",
     "Record",
     "Saved",
     "Started",
@@ -86,14 +87,21 @@ class Stopped:
 
 
 @dataclass(frozen=True, eq=False)
+class Granted:
+    """The number of a lock; written before it is told. It says nothing of an emergency stop."""
+
+    number: int
+
+
+@dataclass(frozen=True, eq=False)
 class EpochRecord:
-    """The last number of a lock or a stop, and the stop that holds; written before it is told."""
+    """The last number of a lock or a stop, and the stop that holds, or that none does."""
 
     number: int
     stopped: Stopped | None
 
 
-Record: TypeAlias = Accepted | Started | Ended | Dropped | Forgotten | EpochRecord
+Record: TypeAlias = Accepted | Started | Ended | Dropped | Forgotten | Granted | EpochRecord
 
 
 @dataclass(frozen=True, eq=False)

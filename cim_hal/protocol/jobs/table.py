@@ -198,9 +198,9 @@ class JobTable:
         old = takewhile(lambda closed: closed.ended_at + kept_s <= now, self._keys)
         return tuple(closed.id for closed in old)
 
-    def check_room(self, now: float) -> None:
-        """Refuse another job where as many keys are remembered as may be."""
-        n_keys = len(self._jobs) + len(self._closed)
+    def check_room(self, now: float, n_coming: int = 0) -> None:
+        """Refuse another job where as many keys are remembered, or coming, as may be."""
+        n_keys = len(self._jobs) + len(self._closed) + n_coming
         if n_keys < self._rules.max_keys:
             return
         kept_s = self._rules.kept_s

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from cim_hal.errors import LeaseHeldError, LeaseLostError
 from cim_hal.protocol.effects import Persist
-from cim_hal.protocol.jobs.records import EpochRecord
+from cim_hal.protocol.jobs.records import EpochRecord, Granted
 from cim_hal.protocol.wire.base import denied
 from cim_hal.protocol.wire.messages.control import LockState, UnlockDevice
 
@@ -43,6 +43,7 @@ class Lock:
     note: str
     ends_at: float  # in any case
     lease_until: float  # unless it is renewed
+    is_told: bool = False  # once its number is written
 
     @property
     def expires_at(self) -> float:
@@ -77,6 +78,10 @@ class EpochLog:
     def keep(self, stopped: Stopped | None, then: Then, otherwise: Otherwise) -> list[Effect]:
         """Have the last number and a stop written, and go on."""
         return [Persist(EpochRecord(self._last, stopped), then, otherwise)]
+
+    def keep_number(self, then: Then, otherwise: Otherwise) -> list[Effect]:
+        """Have the last number written, whatever is being written of a stop, and go on."""
+        return [Persist(Granted(self._last), then, otherwise)]
 
     def restore(self, kept: EpochRecord) -> None:
         """Go on from what an earlier server wrote."""
@@ -120,8 +125,10 @@ class LockTable:
 
     def withdraw(self, caller: Asked, lock: Lock) -> None:
         """Undo a grant that nobody was told of; its request may come again."""
-        self._granted[caller.session].remove(lock.key)
-        self.lock = None
+        if lock.key in self._granted[caller.session]:
+            self._granted[caller.session].remove(lock.key)
+        if self.lock is lock:  # it may be over meanwhile
+            self.lock = None
 
     def release(self, caller: Asked, now: float, *, breaks: int = 0) -> Lock | None:
         """Give the machine back. Return the lock that was there, None if the machine was free.
