@@ -41,7 +41,7 @@ PARTIAL_S = 0.02
 
 Update: TypeAlias = ResultCollector | Telemetry | DriverState
 Journal: TypeAlias = "DiskJournal | MemoryJournal"
-OperationResult: TypeAlias = "Result | Calibration | LoweredCouplings"
+OperationResult: TypeAlias = "Result | Calibration | LoweredCouplings | CimError"
 Answer = TypeVar("Answer")
 
 log = logging.getLogger(__name__)
@@ -254,12 +254,12 @@ class Executor:
         elif collector.has_runs:
             measured = collector.partial()
 
-        def kept() -> Result:
+        def kept() -> OperationResult:
             if isinstance(outcome, Result):
                 return self._journal.keep_result(collector.job, outcome)
             if measured is not None:
                 self._keep_partial(collector)
-            raise outcome
+            return outcome
 
         if measured is not None and self._journal.takes_file(measured):
             self._result_worker.do(done.effect, kept)
@@ -364,9 +364,7 @@ class _WorkerThread:
             return self._idle
 
 
-def _outcome(
-    effect: Operation, function: Callable[[], OperationResult]
-) -> OperationResult | CimError:
+def _outcome(effect: Operation, function: Callable[[], OperationResult]) -> OperationResult:
     try:
         return function()
     except BaseException as error:  # whatever it is, the core waits for an outcome

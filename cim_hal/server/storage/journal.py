@@ -150,6 +150,7 @@ class DiskJournal:
         Where that is None a crash does not undo the record. Where it is one, no part of the record
         was kept, and the others were; what the disk cannot take now is a `StorageError`.
         """
+        errors: list[BaseException | None]
         try:
             errors = self._write_group(records)
         except (sqlite3.Error, OSError) as error:  # then nothing of the group was kept
