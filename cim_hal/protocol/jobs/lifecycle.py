@@ -81,6 +81,11 @@ class JobLifecycle:
         running = [self._running] if self._running is not None else []
         return {job.request.coupling.digest for job in (*self._queue, *running)}
 
+    def sessions_in_use(self) -> set[str]:
+        """Return the sessions with whose end jobs that wait or run would be cancelled."""
+        running = [self._running] if self._running is not None else []
+        return {job.session for job in (*self._queue, *running)}
+
     def submit(
         self,
         asked: Asked,
