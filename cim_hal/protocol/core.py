@@ -14,6 +14,7 @@ from cim_hal.errors import (
     UnknownReferenceError,
 )
 from cim_hal.protocol.couplings.store import CouplingStore
+from cim_hal.protocol.couplings.turns import LoweringTurns
 from cim_hal.protocol.effects import Answer, Asked, Audit, Effect, Persist, Reply
 from cim_hal.protocol.handlers.control import LockHandlers, SafetyHandlers
 from cim_hal.protocol.handlers.couplings import CouplingHandlers
@@ -74,6 +75,7 @@ class ServerCore:
         jobs = JobLifecycle(
             limits, keys, may_start=lambda job: epochs.stopped is None and locks.allows(job.epoch)
         )
+        turns = LoweringTurns(limits)
         self._state = state = ServerState(
             capabilities=capabilities,
             limits=limits,
@@ -82,12 +84,14 @@ class ServerCore:
             epochs=epochs,
             locks=locks,
             jobs=jobs,
-            couplings=CouplingStore(capabilities, limits, new_token, jobs.couplings_in_use),
+            couplings=CouplingStore(
+                capabilities, limits, new_token, lambda key: jobs.needs(key) or turns.holds(key)
+            ),
         )
         self.counters = state.events.counters
         self._rates = RateLimiter(limits.user_messages_per_s)
         self.instruments = InstrumentHandlers(state)
-        self._couplings = CouplingHandlers(state)
+        self._couplings = CouplingHandlers(state, turns)
         self._locks = LockHandlers(state)
         self._safety = SafetyHandlers(state)
         self._status = StatusHandlers(
@@ -164,7 +168,7 @@ class ServerCore:
         """
         if controls is not None:
             self._state.epochs.restore(controls)
-        effects = [*self._state.jobs.restore(saved, now), *self._couplings.next_relowering()]
+        effects = [*self._state.jobs.restore(saved, now), *self._couplings.restore(now)]
         return self._noted(effects, now)
 
     def tick(self, now: float) -> list[Effect]:
@@ -175,7 +179,6 @@ class ServerCore:
             *self.instruments.tick(now),
             *self._locks.tick(now),
             *self._safety.tick(now),
-            *self._couplings.next_relowering(),
         ]
         state.couplings.uploads.tick(now)
         self._rates.tick(now)

@@ -90,7 +90,7 @@ def test_nothing_is_answered_without_a_session(bench, body):
 
 
 # With fields that matter to nobody here; `bye` alone is about a session.
-FOR_SAFETY = {
+FOR_SAFETY = [
     EmergencyStop(),
     ResetDevice(stop=1),
     SafetyInfo(),
@@ -102,7 +102,7 @@ FOR_SAFETY = {
     UnlockDevice(),
     CancelJob(job="0" * 32),
     CancelCalibration(key="0" * 32),
-}
+]
 
 
 def test_these_requests_are_for_safety():
