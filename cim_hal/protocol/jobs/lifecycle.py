@@ -102,6 +102,11 @@ class JobLifecycle:
         self._accepting[job][1].append(then)
         return True
 
+    def sessions_in_use(self) -> set[str]:
+        """Return the sessions with whose end jobs that wait or run would be cancelled."""
+        running = [self._running] if self._running is not None else []
+        return {job.session for job in (*self._not_begun(), *running)}
+
     def submit(
         self,
         asked: Asked,

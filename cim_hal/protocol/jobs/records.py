@@ -20,7 +20,6 @@ __all__ = [
     "Ended",
     "EpochRecord",
     "Forgotten",
-    "Granted",
     "Record",
     "Saved",
     "Started",
@@ -87,21 +86,14 @@ class Stopped:
 
 
 @dataclass(frozen=True, eq=False)
-class Granted:
-    """The number of a lock; written before it is told. It says nothing of an emergency stop."""
-
-    number: int
-
-
-@dataclass(frozen=True, eq=False)
 class EpochRecord:
-    """The last number of a lock or a stop, and the stop that holds, or that none does."""
+    """The last number of a lock or a stop, and the stop that holds; written before it is told."""
 
     number: int
     stopped: Stopped | None
 
 
-Record: TypeAlias = Accepted | Started | Ended | Dropped | Forgotten | Granted | EpochRecord
+Record: TypeAlias = Accepted | Started | Ended | Dropped | Forgotten | EpochRecord
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from cim_hal.errors import LeaseHeldError, LeaseLostError
 from cim_hal.protocol.effects import Persist
-from cim_hal.protocol.jobs.records import EpochRecord, Granted
+from cim_hal.protocol.jobs.records import EpochRecord
 from cim_hal.protocol.wire.base import denied
 from cim_hal.protocol.wire.messages.control import LockState, UnlockDevice
 
@@ -78,10 +78,6 @@ class EpochLog:
     def keep(self, stopped: Stopped | None, then: Then, otherwise: Otherwise) -> list[Effect]:
         """Have the last number and a stop written, and go on."""
         return [Persist(EpochRecord(self._last, stopped), then, otherwise)]
-
-    def keep_number(self, then: Then, otherwise: Otherwise) -> list[Effect]:
-        """Have the last number written, whatever is being written of a stop, and go on."""
-        return [Persist(Granted(self._last), then, otherwise)]
 
     def restore(self, kept: EpochRecord) -> None:
         """Go on from what an earlier server wrote."""

@@ -29,7 +29,6 @@ from cim_hal.protocol.jobs.records import (
     Ended,
     EpochRecord,
     Forgotten,
-    Granted,
     Record,
     Saved,
     Started,
@@ -116,7 +115,6 @@ class DiskJournal:
             Ended: self._end,
             Dropped: self._drop,
             Forgotten: self._forget,
-            Granted: self._grant,
             EpochRecord: self._control,
         }
 
@@ -246,13 +244,6 @@ class DiskJournal:
 
     def _forget(self, record: Forgotten) -> None:
         self._db.executemany("DELETE FROM jobs WHERE id = ?", ((job,) for job in record.jobs))
-
-    def _grant(self, record: Granted) -> None:
-        self._db.execute(
-            "INSERT INTO controls (id, number) VALUES (1, ?) "
-            "ON CONFLICT (id) DO UPDATE SET number = excluded.number",
-            (record.number,),
-        )
 
     def _control(self, record: EpochRecord) -> None:
         stopped = record.stopped and json.dumps(asdict(record.stopped))
