@@ -87,6 +87,11 @@ class JobLifecycle:
         """Whether jobs wait for, or run with, couplings of a digest, or one lowering of them."""
         return key in self._needs
 
+    def sessions_in_use(self) -> set[str]:
+        """Return the sessions with whose end jobs that wait or run would be cancelled."""
+        running = [self._running] if self._running is not None else []
+        return {job.session for job in (*self._queue, *running)}
+
     def submit(
         self,
         asked: Asked,
