@@ -6,13 +6,21 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["MAX_BUFFERS", "MAX_BUFFER_BYTES", "MAX_HEADER_BYTES", "MAX_SHOWN", "Limits"]
+__all__ = [
+    "MAX_BUFFERS",
+    "MAX_BUFFER_BYTES",
+    "MAX_HEADER_BYTES",
+    "MAX_SHOWN",
+    "MIN_UNANSWERED",
+    "Limits",
+]
 
 # Fixed by the frame format, the same for every server.
 MAX_HEADER_BYTES = 64 * 1024
 MAX_BUFFER_BYTES = 1024 * 1024
 MAX_BUFFERS = 4
 
+MIN_UNANSWERED = 256  # requests that every server lets a connection have without an answer
 MAX_SHOWN = 16  # jobs and events in one report to those who watch
 
 Count = Annotated[int, Field(ge=1)]
@@ -57,6 +65,8 @@ class Limits(BaseModel):
     unfinished_bytes : int
         What all peers together may have sent of messages that are not whole yet; one of them may
         have about two requests.
+    unanswered : int
+        Requests of one connection that may be without an answer; our clients have `MIN_UNANSWERED`.
     slice_s : float
         Device seconds that a user has in one turn while others wait.
     max_sessions, max_uploads : int
@@ -98,6 +108,7 @@ class Limits(BaseModel):
     user_queue_length: Count = 64
     slice_s: Seconds = 2.0
     unfinished_bytes: Count = 16 * 1024**2
+    unanswered: Annotated[int, Field(ge=MIN_UNANSWERED)] = 1024
 
     def share(self, name: str) -> int:
         """Return what one user may have of a limit: ``user_`` and its name, or half of it."""
