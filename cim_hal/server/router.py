@@ -14,10 +14,10 @@ import zmq
 from cim_hal.errors import BindError, CimError, PermissionDeniedError, ProtocolError, QuotaError
 from cim_hal.multipart import is_readable, receive, send
 from cim_hal.protocol.effects import Reply
+from cim_hal.protocol.wire.base import Request
 from cim_hal.protocol.wire.codec import decode
 from cim_hal.protocol.wire.errors import to_wire
 from cim_hal.protocol.wire.limits import Limits
-from cim_hal.protocol.wire.messages import EmergencyStop, ResetDevice, SafetyInfo
 from cim_hal.protocol.wire.packet import NO_ID, Kind, Packet, answer
 from cim_hal.protocol.wire.roles import ANONYMOUS
 from cim_hal.server.logs import about
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Router"]
 
-SAFETY = (EmergencyStop, ResetDevice, SafetyInfo)
 MAX_BURST = 64  # requests handled before outcomes of the executor
 
 log = logging.getLogger(__name__)
@@ -216,11 +215,10 @@ class Router:
             request = decode(frames)
             if user is None:
                 return [Reply(peer, answer(request, to_wire(_revoked())))]
-            if not isinstance(request.body, SAFETY):
-                self._outbox.admit(peer, request.id)
+            refusal = self._refusal(peer, request)
+            if refusal is not None:
+                return [Reply(peer, answer(request, to_wire(refusal)))]
             return self._service.receive(peer, request, user=user)
-        except QuotaError as error:
-            return [Reply(peer, answer(request, to_wire(error)))]
         except ProtocolError as error:
             self._service.counters.count("refused_frames_total")
             self._log_refusal(peer, user, error)
@@ -229,6 +227,16 @@ class Router:
         except Exception:  # no message may stop the server
             log.exception("a message could not be read")
             return []
+
+    def _refusal(self, peer: bytes, request: Packet) -> QuotaError | None:
+        """Return why a request is not even looked at: its peer has too many unanswered."""
+        if isinstance(request.body, Request) and request.body.safety:
+            return None
+        try:
+            self._outbox.admit(peer, request.id)
+        except QuotaError as error:
+            return error
+        return None
 
     def _log_refusal(self, peer: bytes, user: User | None, error: ProtocolError) -> None:
         count = self._refusals.due(user.name if user else "")
