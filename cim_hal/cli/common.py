@@ -19,8 +19,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from cim_hal import key_files
-from cim_hal.errors import TargetError
+from cim_hal.errors import CimError
+from cim_hal.option_types import FILE
+from cim_hal.option_types import Target as TargetType
 
 if TYPE_CHECKING:
     from rich.progress import ProgressColumn
@@ -28,12 +29,7 @@ if TYPE_CHECKING:
     from cim_hal.client.session import Session
 
 __all__ = [
-    "FILE",
-    "FOLDER",
-    "MAX_SEED",
-    "POSITIVE_SECONDS",
     "Target",
-    "check_folder",
     "json_option",
     "key_options",
     "model_option",
@@ -43,8 +39,8 @@ __all__ = [
     "print_ready",
     "print_table",
     "progress_on",
-    "read_toml",
     "readable",
+    "refused",
     "signalled",
     "target_options",
     "whole_file",
@@ -52,18 +48,13 @@ __all__ = [
 
 Command = TypeVar("Command", bound="Callable[..., Any]")
 
-FILE = click.Path(dir_okay=False, path_type=Path)
-FOLDER = click.Path(file_okay=False, path_type=Path)
-POSITIVE_SECONDS = click.FloatRange(min=0.0, min_open=True)
-MAX_SEED = 2**63
-
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 model_option = click.option(
     "--model",
     "model_path",
     required=True,
-    type=FILE,
+    type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
     help="G-set text (MAX-CUT), or .npz with J and an optional h.",
 )
@@ -111,13 +102,7 @@ def target_options(command: Callable[..., None]) -> Callable[..., None]:
     def grouped(*, target: str, key: Path | None, server_key: str | None, **others: Any) -> None:
         command(Target(target, key, server_key), **others)
 
-    return click.argument("target")(key_options(grouped))
-
-
-def check_folder(option: str, path: Path | None) -> None:
-    """Refuse a file to be written into a folder that does not exist, before any work is done."""
-    if path is not None and not path.absolute().parent.is_dir():
-        raise click.BadParameter(f"{path.absolute().parent} is not a folder", param_hint=option)
+    return click.argument("target", type=TargetType())(key_options(grouped))
 
 
 @contextmanager
@@ -134,11 +119,12 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
         temporary.unlink(missing_ok=True)
 
 
-def read_toml(path: Path, option: str | None = None) -> dict[str, Any]:
-    """Read a TOML file; `click.BadParameter` if it cannot be read, or is no TOML."""
+@contextmanager
+def refused(option: str) -> Iterator[None]:
+    """Name the option whose value is wrong."""
     try:
-        return key_files.read_toml(path, "options", TargetError)
-    except TargetError as error:
+        yield
+    except CimError as error:
         raise click.BadParameter(str(error), param_hint=option) from None
 
 
