@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 import click
+from click.core import ParameterSource
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from cim_hal.errors import CimError
-from cim_hal.option_types import FILE
+from cim_hal.option_types import Endpoint
 from cim_hal.option_types import Target as TargetType
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from cim_hal.client.session import Session
 
 __all__ = [
+    "ServerTarget",
     "Target",
     "json_option",
     "key_options",
@@ -41,6 +43,7 @@ __all__ = [
     "progress_on",
     "readable",
     "refused",
+    "server_options",
     "signalled",
     "target_options",
     "whole_file",
@@ -74,6 +77,16 @@ class Target:
 
         return open_device(self.target, key=self.key, server_key=self.server_key)
 
+    def connect(self) -> Session:
+        """Return a session for requests about safety only: none is opened on the server."""
+        from cim_hal.client.options import ConnectionOptions
+        from cim_hal.client.session import Session
+
+        options = ConnectionOptions.of(
+            self.target, {"key": self.key, "server_key": self.server_key}
+        )
+        return Session(options)
+
 
 def key_options(command: Command) -> Command:
     """Add ``--key`` and ``--server-key``, or ``CIM_HAL_KEY`` and ``CIM_HAL_SERVER_KEY``."""
@@ -87,7 +100,7 @@ def key_options(command: Command) -> Command:
     )(command)
     return click.option(
         "--key",
-        type=FILE,
+        type=click.Path(path_type=Path),  # in the environment it is for servers only
         envvar="CIM_HAL_KEY",
         metavar="FILE.key",
         show_envvar=True,
@@ -97,12 +110,52 @@ def key_options(command: Command) -> Command:
 
 def target_options(command: Callable[..., None]) -> Callable[..., None]:
     """Add the argument TARGET and the key options; the command takes them as one `Target`."""
+    return _target_options(command, TargetType(), _refuse_keys)
 
+
+def server_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add what `target_options` adds, for a command about what clients of a server share."""
+    return _target_options(command, ServerTarget(), lambda _: None)
+
+
+def _target_options(
+    command: Callable[..., None], kind: click.ParamType, check: Callable[[str], None]
+) -> Callable[..., None]:
     @functools.wraps(command)
     def grouped(*, target: str, key: Path | None, server_key: str | None, **others: Any) -> None:
+        check(target)
         command(Target(target, key, server_key), **others)
 
-    return click.argument("target", type=TargetType())(key_options(grouped))
+    return click.argument("target", type=kind)(key_options(grouped))
+
+
+class ServerTarget(Endpoint):
+    """The endpoint of a server: anything else would be a machine of this process alone."""
+
+    name = "endpoint"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the endpoint."""
+        from cim_hal.client.options import is_endpoint
+
+        if not is_endpoint(value):
+            raise click.UsageError(
+                f"{ctx and ctx.info_name} needs a server: tcp://host:port or ipc://path, "
+                f"not {value!r}",
+                ctx,
+            )
+        return super().convert(value, param, ctx)
+
+
+def _refuse_keys(target: str) -> None:
+    """Refuse keys on the command line for a machine of this process, which asks for none."""
+    from cim_hal.client.options import is_endpoint
+
+    context = click.get_current_context()
+    for name in () if is_endpoint(target) else ("key", "server_key"):
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            option = name.replace("_", "-")
+            raise click.UsageError(f"--{option} is for a server, and {target!r} is none")
 
 
 @contextmanager

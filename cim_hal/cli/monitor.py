@@ -16,8 +16,8 @@ import click
 from rich.console import Console
 from rich.live import Live
 
-from cim_hal.cli.common import key_options, print_ready, refused, signalled
-from cim_hal.option_types import Address, Real, Target
+from cim_hal.cli.common import ServerTarget, key_options, print_ready, refused, signalled
+from cim_hal.option_types import Address, Real
 from cim_hal.watch.pages import PageServer, StatusPage, parse_address
 from cim_hal.watch.poller import History, Poller, server_snapshots
 from cim_hal.watch.screen import draw
@@ -37,7 +37,7 @@ KEY_POLL_S = 0.1  # how soon a key or a new size of the terminal is noticed
 
 
 @click.command()
-@click.argument("target", type=Target())
+@click.argument("target", type=ServerTarget())
 @key_options
 @click.option("--once", is_flag=True, help="Show it once and end.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object, or one a poll.")
