@@ -189,7 +189,7 @@ class Target(Endpoint):
         """Return the target."""
         if "://" in value:
             return super().convert(value, param, ctx)
-        from cim_hal.machine.driver import check_name  # brings numpy along
+        from cim_hal.machine.registry import check_name  # brings numpy along
 
         try:
             check_name(value)
