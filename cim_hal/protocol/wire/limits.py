@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from cim_hal.toml_files import FileTable
 
 __all__ = [
     "MAX_BUFFERS",
@@ -27,7 +29,7 @@ Count = Annotated[int, Field(ge=1)]
 Seconds = Annotated[float, Field(gt=0)]
 
 
-class Limits(BaseModel):
+class Limits(FileTable):
     """Sizes, numbers and times a server keeps to.
 
     Attributes
@@ -78,8 +80,6 @@ class Limits(BaseModel):
     session_s, upload_s, result_s : float
         Silence after which a session or an upload is forgotten, and age of a result.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     chunk_bytes: Annotated[int, Field(ge=1, le=MAX_BUFFER_BYTES)] = MAX_BUFFER_BYTES
     credit: Count = 4
