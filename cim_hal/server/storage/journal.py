@@ -28,6 +28,7 @@ from cim_hal.protocol.jobs.records import (
     Dropped,
     Ended,
     EpochRecord,
+    Fetched,
     Forgotten,
     Record,
     Saved,
@@ -53,6 +54,7 @@ APPLICATION_ID = 0x43494D4A  # "CIMJ"
 FORMAT = 2
 MAX_RECORD_BYTES = 1024 * 1024
 SMALL_BYTES = 16 * 1024  # of results in the database, where they cost no file and no fsync more
+FETCHED = 2  # in `has_result`: there is one, and it was fetched
 SCHEMA = """
 CREATE TABLE machine (name TEXT NOT NULL);
 CREATE TABLE jobs (
@@ -113,6 +115,7 @@ class DiskJournal:
             Accepted: self._accept,
             Started: self._start,
             Ended: self._end,
+            Fetched: self._fetch,
             Dropped: self._drop,
             Forgotten: self._forget,
             EpochRecord: self._control,
@@ -235,6 +238,12 @@ class DiskJournal:
             (record.state.value, error, has_result, small, record.at, record.job),
         )
 
+    def _fetch(self, record: Fetched) -> None:
+        self._db.executemany(
+            "UPDATE jobs SET has_result = ? WHERE id = ? AND has_result = 1",
+            ((FETCHED, job) for job in record.jobs),
+        )
+
     def _drop(self, record: Dropped) -> None:
         self._db.executemany(
             "UPDATE jobs SET request = NULL, fitted = NULL, has_result = 0, result = NULL "
@@ -254,7 +263,8 @@ class DiskJournal:
 
     def _write_group(self, records: Sequence[Record]) -> list[BaseException | None]:
         """Write records in one transaction, which a crash may undo where none must outlast it."""
-        is_durable = not all(isinstance(record, Dropped | Forgotten) for record in records)
+        may_be_lost = Fetched | Dropped | Forgotten
+        is_durable = not all(isinstance(record, may_be_lost) for record in records)
         self._db.execute(f"PRAGMA synchronous = {'FULL' if is_durable else 'NORMAL'}")
         self._db.execute("BEGIN IMMEDIATE")
         errors = [self._write_one(record) for record in records]
@@ -326,6 +336,7 @@ class DiskJournal:
             accepted=_accepted(row) if row["request"] is not None and is_whole else None,
             result=result,
             ended_at=float(row["ended_at"]),
+            is_fetched=row["has_result"] == FETCHED,
         )
 
 
