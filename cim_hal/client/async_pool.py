@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 from cim_hal.client.async_session import AsyncSession
-from cim_hal.client.options import ConnectionOptions
+from cim_hal.client.options import ConnectionOptions, check_job, check_timeout
 from cim_hal.client.routing import (
     JobRequest,
     Load,
@@ -33,6 +33,7 @@ from cim_hal.errors import (
     NoMachineError,
     TransportError,
 )
+from cim_hal.model.ising import check_model
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -163,6 +164,9 @@ class AsyncDevicePool:
         CimError
             As of `Session.sample`.
         """
+        check_job(model, schedule, options)
+        if timeout_s is not None:
+            timeout_s = check_timeout(timeout_s)
         if options.get("seed") is None:  # the same wherever, and however often, it is run
             options["seed"] = secrets.randbits(63)
         try:
@@ -442,8 +446,16 @@ def closed_error() -> ClosedError:
 def each(
     models: Iterable[IsingModel], seeds: Iterable[int] | None, options: Mapping[str, Any]
 ) -> Iterator[tuple[IsingModel, Any]]:
-    """Yield models with the options of each; `ValueError` where there are not as many seeds."""
+    """Yield models with the options of each.
+
+    `ModelError` where there are not as many seeds, or one of them is no model.
+    """
+    models = list(models)
+    for model in models:
+        check_model(model)
     if seeds is None:
         return ((model, options) for model in models)
-    pairs = zip(models, seeds, strict=True)
-    return ((model, {**options, "seed": seed}) for model, seed in pairs)
+    seeds = list(seeds)
+    if len(models) != len(seeds):
+        raise ModelError(f"{len(models)} models and {len(seeds)} seeds", hint="one seed for each")
+    return ((m, {**options, "seed": seed}) for m, seed in zip(models, seeds, strict=True))

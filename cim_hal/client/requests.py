@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack
 
+from cim_hal.client.options import check_timeout
 from cim_hal.client.steps import Exchange, Exclusive, Pipeline, Sleep
 from cim_hal.errors import (
     CimError,
@@ -66,7 +67,7 @@ class RequestClient:
 
     def deadline(self, timeout_s: float | None) -> float:
         """Return when a call that begins now must end; infinity where `timeout_s` is None."""
-        return math.inf if timeout_s is None else self.clock() + timeout_s
+        return math.inf if timeout_s is None else self.clock() + check_timeout(timeout_s)
 
     def remaining_s(self, deadline: float) -> float:
         """Return how many seconds are left; none are left after `deadline`."""
