@@ -5,17 +5,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 from cim_hal.client.async_session import AsyncSession
-from cim_hal.client.options import ConnectionOptions, check_job, check_timeout
+from cim_hal.client.options import ConnectionOptions, check_job
 from cim_hal.client.routing import (
     JobRequest,
     Load,
     common_capabilities,
+    each,
     misfit,
     next_pair,
     unavailability,
@@ -33,7 +34,7 @@ from cim_hal.errors import (
     NoMachineError,
     TransportError,
 )
-from cim_hal.model.ising import check_model
+from cim_hal.model.conversion import duration
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -166,7 +167,7 @@ class AsyncDevicePool:
         """
         check_job(model, schedule, options)
         if timeout_s is not None:
-            timeout_s = check_timeout(timeout_s)
+            duration("timeout_s", timeout_s, ModelError)
         if options.get("seed") is None:  # the same wherever, and however often, it is run
             options["seed"] = secrets.randbits(63)
         try:
@@ -441,21 +442,3 @@ def _none_left(machines: list[_Machine]) -> NoMachineError:
 def closed_error() -> ClosedError:
     """Return the error of a pool that is used after its end."""
     return ClosedError("the pool is closed", hint="open another one")
-
-
-def each(
-    models: Iterable[IsingModel], seeds: Iterable[int] | None, options: Mapping[str, Any]
-) -> Iterator[tuple[IsingModel, Any]]:
-    """Yield models with the options of each.
-
-    `ModelError` where there are not as many seeds, or one of them is no model.
-    """
-    models = list(models)
-    for model in models:
-        check_model(model)
-    if seeds is None:
-        return ((model, options) for model in models)
-    seeds = list(seeds)
-    if len(models) != len(seeds):
-        raise ModelError(f"{len(models)} models and {len(seeds)} seeds", hint="one seed for each")
-    return ((m, {**options, "seed": seed}) for m, seed in zip(models, seeds, strict=True))

@@ -109,7 +109,7 @@ class Job:
         JobTimeoutError, JobCancelledError, DeviceError, TransportError
             As of `result`, after all runs that were finished before have been yielded.
         """
-        first, n_runs = whole_number("first", first), -1
+        first, n_runs = whole_number("first", first, ModelError), -1
         if first < 0:
             raise ModelError(f"first = {first}", hint="the first run has the number 0")
         model, deadline = self._known_model(), self._client.deadline(timeout_s)

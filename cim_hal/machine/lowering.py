@@ -21,8 +21,8 @@ import numpy as np
 import scipy  # not scipy.sparse: it takes 0.4 s, and dense models do not need it
 
 from cim_hal.errors import CapabilityError
-from cim_hal.model.energies import exact_sum, largest
-from cim_hal.model.ising import check_model, check_range
+from cim_hal.model.energies import check_range, exact_sum, largest
+from cim_hal.model.ising import check_model
 from cim_hal.model.record import LoweringReport
 from cim_hal.model.triangle import Triangle, pieces
 

@@ -14,14 +14,15 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import scipy  # not scipy.sparse: it takes 0.4 s, and dense models do not need it
 
-from cim_hal.errors import CimError, ModelError
-
 if TYPE_CHECKING:
     import scipy.sparse as sp
     from numpy.typing import NDArray
 
+    from cim_hal.errors import CimError
+
 __all__ = [
     "Couplings",
+    "duration",
     "is_sparse",
     "real_array",
     "real_couplings",
@@ -36,9 +37,7 @@ LARGEST_EXACT = 2**53  # beyond it float64 skips integers
 HINT = "pass real numbers, for instance of type float64"
 
 
-def real_array(
-    name: str, values: Any, *, error: type[CimError] = ModelError
-) -> NDArray[np.float64]:
+def real_array(name: str, values: Any, error: type[CimError]) -> NDArray[np.float64]:
     """Return a float64 copy of an array or nested list, C-contiguous.
 
     Parameters
@@ -69,9 +68,9 @@ def real_array(
     return floats
 
 
-def real_number(name: str, value: Any, *, error: type[CimError] = ModelError) -> float:
+def real_number(name: str, value: Any, error: type[CimError]) -> float:
     """Return one finite number as float, or raise `error`."""
-    array = real_array(name, value, error=error)
+    array = real_array(name, value, error)
     if array.ndim:
         raise error(f"{name} has the shape {array.shape}", hint="pass one number")
     if not np.isfinite(array):
@@ -79,7 +78,7 @@ def real_number(name: str, value: Any, *, error: type[CimError] = ModelError) ->
     return float(array)
 
 
-def whole_number(name: str, value: Any, *, error: type[CimError] = ModelError) -> int:
+def whole_number(name: str, value: Any, error: type[CimError]) -> int:
     """Return an integer, numpy's too, or raise `error`; a bool is none."""
     try:
         number = operator.index(value)
@@ -90,21 +89,28 @@ def whole_number(name: str, value: Any, *, error: type[CimError] = ModelError) -
     return number
 
 
-def real_couplings(name: str, J: Any) -> Couplings:
+def duration(name: str, value: Any, error: type[CimError]) -> float:
+    """Return seconds, 0 or more and perhaps infinite, or raise `error`."""
+    seconds = real_array(name, value, error)
+    if seconds.ndim or not seconds >= 0:
+        raise error(f"{name} = {value!r:.100}", hint="it must be positive")
+    return float(seconds)
+
+
+def real_couplings(name: str, J: Any, error: type[CimError]) -> Couplings:
     """Return a matrix as float64, dense or CSR as it came; entries of a pair given twice add up.
 
-    `ModelError` as of `real_array`. Adding is what scipy says of entries given twice.
+    Errors as of `real_array`. Adding is what scipy says of entries given twice.
     """
     if not is_sparse(J):
-        return real_array(name, J)
+        return real_array(name, J, error)
     if J.dtype.kind not in "iuf":
-        raise ModelError(
-            f"{name} is not an array of real numbers: it is of type {J.dtype}", hint=HINT
-        )
+        what = f"it is of type {J.dtype}"
+        raise error(f"{name} is not an array of real numbers: {what}", hint=HINT)
     with np.errstate(over="ignore"):
         floats = J.astype(np.float64)  # first: sums of small integers may overflow
     if J.dtype != np.float64:
-        _check_exact(name, J.tocoo().data, floats.tocoo().data, J, ModelError)
+        _check_exact(name, J.tocoo().data, floats.tocoo().data, J, error)
     matrix = scipy.sparse.csr_array(floats, copy=True)
     matrix.sum_duplicates()
     matrix.eliminate_zeros()
@@ -116,10 +122,10 @@ def is_sparse(J: Any) -> bool:
     return "scipy.sparse" in sys.modules and scipy.sparse.issparse(J)
 
 
-def require(name: str, value: Any, kind: type, *, hint: str) -> None:
-    """Raise a `ModelError` unless `value` is of a type."""
+def require(name: str, value: Any, kind: type, error: type[CimError], *, hint: str) -> None:
+    """Raise `error` unless `value` is of a type."""
     if not isinstance(value, kind):
-        raise ModelError(f"{name} is a {type(value).__name__}, not a {kind.__name__}", hint=hint)
+        raise error(f"{name} is a {type(value).__name__}, not a {kind.__name__}", hint=hint)
 
 
 def _check_exact(

@@ -27,17 +27,23 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import scipy  # not scipy.sparse: it takes 0.4 s, and dense models do not need it
 
+from cim_hal.errors import ModelError
+
 if TYPE_CHECKING:
     import scipy.sparse as sp
     from numpy.typing import NDArray
 
     from cim_hal.model.conversion import Couplings
 
-__all__ = ["ROUNDING", "ExactSums", "exact_sum", "largest"]
+__all__ = ["ROUNDING", "ExactSums", "check_range", "exact_sum", "largest"]
 
 # Two energies closer than this share of the sum of all magnitudes are equal: sums in float64 made
 # in another order, such as those of other programs, differ by a few units of 2^-53.
 ROUNDING = 2.0**-50
+# The largest magnitude in J and h may be this small: its share of 2^-15 has all digits of a float.
+SMALLEST = 1e-300
+# The sum of all magnitudes may be this large: a sum of many energies is a float.
+LARGEST = 1e303
 BLOCK = 128  # rows of J at a time: their two parts stay in the cache
 KEPT_BYTES = 64 * 1024**2  # parts of J are kept for the next call, if they take less
 
@@ -103,6 +109,30 @@ class ExactSums:
 
 # Which of the two units, the first row, and a block of the upper triangle.
 _Part: TypeAlias = "tuple[int, int, NDArray[np.float64] | sp.csr_array]"
+
+
+def check_range(
+    values: NDArray[Any], h: NDArray[Any], offset: float = 0.0, *, name: str = "J"
+) -> None:
+    """Raise a `ModelError` if numbers, which are finite, are too large or small to compute with.
+
+    Where only a part of all is `SMALLEST` or less it is fine: it is far below the rounding.
+    """
+    peak = max(largest(values), largest(h))
+    if 0 < peak < SMALLEST:
+        raise ModelError(
+            f"the largest magnitude in {name} and h is {peak:g}",
+            hint=f"it must be 0 or at least {SMALLEST:g}: choose another unit",
+        )
+    if max(peak, abs(offset)) * (values.size + h.size + 1) <= LARGEST:
+        return
+    with np.errstate(over="ignore"):
+        total = np.abs(values).sum(dtype=np.float64) + np.abs(h).sum(dtype=np.float64)
+    if not total + abs(offset) <= LARGEST:
+        raise ModelError(
+            f"the magnitudes of {name}, h and the offset sum up to {total + abs(offset):g}",
+            hint=f"at most {LARGEST:g}: energies would overflow",
+        )
 
 
 def exact_sum(pieces: Iterable[tuple[int, NDArray[np.float64]]], most: int) -> float:

@@ -28,18 +28,13 @@ from cim_hal.model.conversion import (
     real_number,
     require,
 )
-from cim_hal.model.energies import ROUNDING, ExactSums, largest
+from cim_hal.model.energies import ROUNDING, ExactSums, check_range, largest
 
 if TYPE_CHECKING:
     import scipy.sparse as sp
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["Change", "Couplings", "IsingModel", "Pairs", "check_model", "check_range"]
-
-# The largest magnitude in J and h may be this small: its share of 2^-15 has all digits of a float.
-SMALLEST = 1e-300
-# The sum of all magnitudes may be this large: a sum of many energies is a float.
-LARGEST = 1e303
+__all__ = ["Change", "Couplings", "IsingModel", "Pairs", "check_model"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,7 +165,7 @@ class IsingModel:
         if not np.isfinite(self.h).all():
             bad = int(np.flatnonzero(~np.isfinite(self.h))[0])
             raise ModelError(f"h[{bad}] = {self.h[bad]} is not finite")
-        object.__setattr__(self, "offset", real_number("offset", self.offset))
+        object.__setattr__(self, "offset", real_number("offset", self.offset, ModelError))
         check_range(_values(self.J), self.h, self.offset)
         for array in (_values(self.J), self.h):
             array.flags.writeable = False
@@ -189,8 +184,8 @@ class IsingModel:
         ModelError
             As of the class; or a value is no real number, or float64 would round it.
         """
-        couplings = real_couplings("J", J)
-        field = np.zeros(_shape(couplings)[:1]) if h is None else real_array("h", h)
+        couplings = real_couplings("J", J, ModelError)
+        field = np.zeros(_shape(couplings)[:1]) if h is None else real_array("h", h, ModelError)
         return cls(couplings, field, offset)
 
     @classmethod
@@ -209,8 +204,8 @@ class IsingModel:
         ModelError
             `Q` is not square, not finite, out of range, or not of real numbers.
         """
-        quadratic = real_couplings("Q", Q)
-        offset = real_number("offset", offset)
+        quadratic = real_couplings("Q", Q, ModelError)
+        offset = real_number("offset", offset, ModelError)
         _check_entries(quadratic, "Q")
         check_range(_values(quadratic), np.zeros(0), offset, name="Q")
         symmetric = (quadratic + quadratic.T) * 0.5
@@ -227,7 +222,7 @@ class IsingModel:
         --------
         IsingModel.cut : the weight cut by a sample of such a model.
         """
-        weights = real_couplings("W", W)
+        weights = real_couplings("W", W, ModelError)
         _check_couplings(weights, "W")
         return cls(-weights, np.zeros(_shape(weights)[0]))
 
@@ -257,7 +252,7 @@ class IsingModel:
         [[0.0, -3.0], [-3.0, 0.0]]
         """
         pairs = Pairs.of(rows, columns, values, self.n_spins)
-        field = self.h if h is None else real_array("h", h)
+        field = self.h if h is None else real_array("h", h, ModelError)
         change = Change(weakref.ref(self), pairs)
         return IsingModel(pairs.put(self.J), field, self.offset, change)
 
@@ -324,7 +319,7 @@ class IsingModel:
         return (0.5 * (pairs - all_pairs)).reshape(sigma.shape[:-1])
 
     def _as_spins(self, spins: ArrayLike) -> NDArray[np.float64]:
-        sigma = real_array("spins", spins)
+        sigma = real_array("spins", spins, ModelError)
         if sigma.ndim == 0 or sigma.shape[-1] != self.n_spins:
             raise ModelError(
                 f"spins have shape {sigma.shape}, the model has {self.n_spins} spins",
@@ -344,31 +339,7 @@ def check_model(model: Any) -> None:
         hint = "pass read_model(path).model"
     elif isinstance(model, Mapping):
         hint = "write the couplings into a matrix J, for IsingModel.from_couplings"
-    require("the model", model, IsingModel, hint=hint)
-
-
-def check_range(
-    values: NDArray[Any], h: NDArray[Any], offset: float = 0.0, *, name: str = "J"
-) -> None:
-    """Raise a `ModelError` if numbers, which are finite, are too large or small to compute with.
-
-    Where only a part of all is `SMALLEST` or less it is fine: it is far below the rounding.
-    """
-    peak = max(largest(values), largest(h))
-    if 0 < peak < SMALLEST:
-        raise ModelError(
-            f"the largest magnitude in {name} and h is {peak:g}",
-            hint=f"it must be 0 or at least {SMALLEST:g}: choose another unit",
-        )
-    if max(peak, abs(offset)) * (values.size + h.size + 1) <= LARGEST:
-        return
-    with np.errstate(over="ignore"):
-        total = np.abs(values).sum(dtype=np.float64) + np.abs(h).sum(dtype=np.float64)
-    if not total + abs(offset) <= LARGEST:
-        raise ModelError(
-            f"the magnitudes of {name}, h and the offset sum up to {total + abs(offset):g}",
-            hint=f"at most {LARGEST:g}: energies would overflow",
-        )
+    require("the model", model, IsingModel, ModelError, hint=hint)
 
 
 def _check_types(J: Any, h: Any) -> None:
@@ -443,7 +414,7 @@ def _check_couplings(J: Couplings, name: str) -> None:
 
 
 def _flat(name: str, values: ArrayLike) -> NDArray[Any]:
-    floats = real_array(name, values)
+    floats = real_array(name, values, ModelError)
     if floats.shape == (0,):
         return floats.astype(np.int64)
     if floats.ndim != 1:

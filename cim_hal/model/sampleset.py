@@ -119,7 +119,7 @@ class SampleSet:
         ModelError
             `other` is no sample set, or has another number of spins.
         """
-        require("the other set", other, SampleSet, hint="pass what `sample` returned")
+        require("the other set", other, SampleSet, ModelError, hint="pass what `sample` returned")
         if self.spins.shape[1] != other.spins.shape[1]:
             sizes = f"{self.spins.shape[1]} and {other.spins.shape[1]}"
             raise ModelError(f"the sets have {sizes} spins", hint="merge samples of one model")
@@ -135,7 +135,7 @@ class SampleSet:
 
     def lowest(self, n_runs: int) -> SampleSet:
         """Return the `n_runs` samples of lowest energy, or all if there are fewer."""
-        if whole_number("n_runs", n_runs) < 1:
+        if whole_number("n_runs", n_runs, ModelError) < 1:
             raise ModelError(f"n_runs = {n_runs}", hint="at least 1")
         amplitudes = None if self.amplitudes is None else self.amplitudes[:n_runs]
         spins, energies = self.spins[:n_runs], self.energies[:n_runs]
@@ -156,7 +156,7 @@ class SampleSet:
 
     def reached(self, energy: float) -> NDArray[np.bool_]:
         """Return which runs are at or below `energy`, within the tolerance; shape (runs,)."""
-        return self.energies <= real_number("energy", energy) + self.tolerance
+        return self.energies <= real_number("energy", energy, ModelError) + self.tolerance
 
     @property
     def n_best(self) -> int:

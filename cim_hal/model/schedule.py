@@ -49,8 +49,8 @@ class PumpSchedule:
     round_trips: int
 
     def __post_init__(self) -> None:
-        knots = real_array("pump", self.pump, error=ScheduleError)
-        round_trips = whole_number("round_trips", self.round_trips, error=ScheduleError)
+        knots = real_array("pump", self.pump, ScheduleError)
+        round_trips = whole_number("round_trips", self.round_trips, ScheduleError)
         if knots.ndim != 1:
             raise ScheduleError(f"pump has the shape {knots.shape}", hint="pass a list of numbers")
         object.__setattr__(self, "pump", tuple(knots.tolist()))
@@ -121,7 +121,7 @@ class TraceRequest:
 
     def __post_init__(self) -> None:
         for name in ("every", "runs"):
-            count = whole_number(f"trace.{name}", getattr(self, name))
+            count = whole_number(f"trace.{name}", getattr(self, name), ModelError)
             if count < 1:
                 raise ModelError(f"trace.{name} = {count}", hint="at least 1")
             object.__setattr__(self, name, count)

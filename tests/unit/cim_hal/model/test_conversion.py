@@ -78,7 +78,7 @@ def test_sparse_matrices_are_held_to_the_same(kind, form):
     ],
 )
 def test_values_that_fit_stay_what_they_are(exact):
-    assert real_array("J", exact).tolist() == np.asarray(exact).tolist()
+    assert real_array("J", exact, ModelError).tolist() == np.asarray(exact).tolist()
 
 
 def test_small_integers_given_twice_do_not_overflow():
@@ -99,13 +99,13 @@ def test_an_offset_is_one_finite_number(value):
 
 @pytest.mark.parametrize("value", [1, np.float32(0.5), np.int64(3), np.array(2.0)])
 def test_numbers_of_numpy_are_numbers(value):
-    assert real_number("offset", value) == float(value)
+    assert real_number("offset", value, ModelError) == float(value)
 
 
 @pytest.mark.parametrize("value", [1.0, "1", None, True, np.True_, np.array([1, 2]), 1j])
 def test_what_is_no_integer_is_refused(value):
     with pytest.raises(ModelError, match="n_runs"):
-        whole_number("n_runs", value)
+        whole_number("n_runs", value, ModelError)
 
 
 @pytest.mark.parametrize("pump", ["12", 1.0, [1j], [None], [True], {0: 1.0}, [[1.0]], None])
