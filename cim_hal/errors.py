@@ -25,7 +25,9 @@
     ├── StorageError, JournalError     the disk of a server
     └── DeviceError                    the machine failed
         ├── LockLostError, InterlockError, EmergencyStopError, CalibrationError
-        └── DeviceRestartedError, UnavailableError, DriverFaultError
+        ├── DeviceRestartedError, UnavailableError
+        └── DriverFaultError
+            └── ConnectionLostError
 
 ``TrainingError`` of ``qnn_train`` is a `CimError` too. The wire carries a code and the fields, not
 the name of a class.
@@ -47,6 +49,7 @@ __all__ = [
     "ClosedError",
     "ConflictError",
     "ConnectError",
+    "ConnectionLostError",
     "Detail",
     "DeviceError",
     "DeviceRestartedError",
@@ -358,3 +361,7 @@ class UnavailableError(DeviceError, code="device.unavailable", retryable=True):
 
 class DriverFaultError(DeviceError, code="device.driver_fault"):
     """A driver raised an exception, broke its contract, hung or crashed."""
+
+
+class ConnectionLostError(DriverFaultError, code="device.connection_lost", retryable=True):
+    """A driver cannot reach its hardware; it is built anew until it can."""

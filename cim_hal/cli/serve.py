@@ -21,6 +21,7 @@ from cim_hal.key_files import read_pair
 from cim_hal.machine.driver import make_driver
 from cim_hal.machine.faulty_driver import FaultScript, FaultyDriver
 from cim_hal.protocol.wire.limits import Limits
+from cim_hal.server.driver.calls import RebuildableDriver
 from cim_hal.server.driver.process import DriverProcess
 from cim_hal.server.driver.supervisor import DriverOptions
 from cim_hal.server.logs import FORMATS, configure, keep_audit_in
@@ -341,7 +342,7 @@ def chosen_driver(
         warning = f"faults are injected: {script.summary} (from {faults_path})"
         click.echo(f"warning: {warning}", err=True)
     if in_process or os.name != "posix":
-        driver = make_driver(target)
+        driver = RebuildableDriver(lambda: make_driver(target))
         return FaultyDriver(driver, script, may_crash=True) if script else driver
     memory_bytes = memory_mib * 1024**2 if memory_mib else None
     chosen = DriverOptions(memory_bytes=memory_bytes, **options)

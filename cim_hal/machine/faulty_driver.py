@@ -21,6 +21,7 @@ from pydantic import ConfigDict, Field, ValidationError, model_validator
 from cim_hal.errors import JobCancelledError, LockLostError, TargetError
 from cim_hal.key_files import read_toml
 from cim_hal.machine.driver import Driver
+from cim_hal.machine.telemetry import Rebuildable
 from cim_hal.model.record import Record
 from cim_hal.model.schedule import MAX_KNOTS, PumpSchedule
 
@@ -311,6 +312,11 @@ class FaultyDriver(Driver):
     def calibrate(self, stop: StopToken) -> Calibration:
         """Calibrate the wrapped driver."""
         return self._driver.calibrate(stop)
+
+    def rebuild(self, reason: str) -> None:
+        """Build the wrapped driver anew, if it can be."""
+        if isinstance(self._driver, Rebuildable):
+            self._driver.rebuild(reason)
 
     def safe(self) -> None:
         """Make the wrapped driver safe."""

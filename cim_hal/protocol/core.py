@@ -67,7 +67,13 @@ class ServerCore:
         epochs = EpochLog(first_epoch)
         locks = LockTable(limits, epochs)
         jobs = JobLifecycle(
-            limits, keys, may_start=lambda job: epochs.stopped is None and locks.allows(job.epoch)
+            limits,
+            keys,
+            may_start=lambda job: (
+                epochs.stopped is None
+                and not self.instruments.is_broken
+                and locks.allows(job.epoch)
+            ),
         )
         self._state = state = ServerState(
             capabilities=capabilities,

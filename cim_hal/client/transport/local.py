@@ -19,6 +19,7 @@ from cim_hal.client.transport.base import (
 from cim_hal.errors import TargetError, TransportTimeoutError
 from cim_hal.machine.driver import Driver, make_driver
 from cim_hal.protocol.wire.codec import decode, encode
+from cim_hal.server.driver.calls import RebuildableDriver
 from cim_hal.server.service import TICK_S, Service
 
 if TYPE_CHECKING:
@@ -164,7 +165,7 @@ def open_target(options: ConnectionOptions) -> Transport:
     """
     target = options.target
     if isinstance(target, str):
-        return LocalTransport(make_driver(target))
+        return LocalTransport(RebuildableDriver(lambda: make_driver(target)))
     if isinstance(target, Driver):
         return LocalTransport(target)
     raise TargetError(

@@ -41,6 +41,7 @@ CLASSES: Mapping[str, type[CimError]] = MappingProxyType(
             errors.CalibrationError,
             errors.UnavailableError,
             errors.DriverFaultError,
+            errors.ConnectionLostError,
         )
     }
 )
