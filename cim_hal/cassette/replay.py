@@ -7,9 +7,11 @@ from the replies, as they did when it was recorded.
 from __future__ import annotations
 
 import hashlib
+import logging
 import threading
 from collections import defaultdict
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Self
 
 import msgpack
@@ -22,11 +24,14 @@ from cim_hal.protocol.wire.messages import Bye, Farewell, Hello, Ping, Pong, Wel
 from cim_hal.protocol.wire.packet import NO_ID, Kind, Packet, answer
 from cim_hal.protocol.wire.version import agree
 from cim_hal.server.security.endpoint import DEFAULT, bind, check_endpoint
+from cim_hal.server.steps import GuardedSteps
 
 if TYPE_CHECKING:
     from cim_hal.cassette.file import Cassette
 
 __all__ = ["ReplayServer", "Replayer"]
+
+log = logging.getLogger(__name__)
 
 POLL_MS = 50
 # Fields that differ each time a client makes the same request: they say how long to wait, or are
@@ -114,13 +119,16 @@ class ReplayServer:
         self._context.destroy(linger=0)
 
     def _loop(self) -> None:
+        steps = GuardedSteps(log)
         while not self._is_stopping:
-            if self._socket.poll(POLL_MS):
-                peer, *frames = self._socket.recv_multipart()
-                try:
-                    self._socket.send_multipart([peer, *self._reply(frames)], zmq.NOBLOCK)
-                except zmq.ZMQError:
-                    continue  # the peer has disconnected
+            if steps.wait(self._socket.poll, POLL_MS):
+                steps.run("replaying", self._answer)
+
+    def _answer(self) -> None:
+        peer, *frames = self._socket.recv_multipart()
+        reply = self._reply(frames)
+        with suppress(zmq.ZMQError):  # the peer has disconnected
+            self._socket.send_multipart([peer, *reply], zmq.NOBLOCK)
 
     def _reply(self, frames: Sequence[bytes]) -> list[bytes]:
         try:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 import click
+from click.core import ParameterSource
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -45,6 +46,8 @@ __all__ = [
     "progress_on",
     "read_toml",
     "readable",
+    "require_server",
+    "server_options",
     "signalled",
     "target_options",
     "whole_file",
@@ -83,6 +86,16 @@ class Target:
 
         return open_device(self.target, key=self.key, server_key=self.server_key)
 
+    def connect(self) -> Session:
+        """Return a session for requests about safety only: none is opened on the server."""
+        from cim_hal.client.options import ConnectionOptions
+        from cim_hal.client.session import Session
+
+        options = ConnectionOptions.of(
+            self.target, {"key": self.key, "server_key": self.server_key}
+        )
+        return Session(options)
+
 
 def key_options(command: Command) -> Command:
     """Add ``--key`` and ``--server-key``, or ``CIM_HAL_KEY`` and ``CIM_HAL_SERVER_KEY``."""
@@ -106,12 +119,45 @@ def key_options(command: Command) -> Command:
 
 def target_options(command: Callable[..., None]) -> Callable[..., None]:
     """Add the argument TARGET and the key options; the command takes them as one `Target`."""
+    return _target_options(command, _refuse_keys)
 
+
+def server_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add what `target_options` adds, for a command about what clients of a server share."""
+    return _target_options(command, require_server)
+
+
+def _target_options(
+    command: Callable[..., None], check: Callable[[str], None]
+) -> Callable[..., None]:
     @functools.wraps(command)
     def grouped(*, target: str, key: Path | None, server_key: str | None, **others: Any) -> None:
+        check(target)
         command(Target(target, key, server_key), **others)
 
     return click.argument("target")(key_options(grouped))
+
+
+def require_server(target: str) -> None:
+    """Refuse a target that would be a machine of this process alone."""
+    from cim_hal.client.options import is_endpoint
+
+    if not is_endpoint(target):
+        name = click.get_current_context().info_name
+        raise click.UsageError(
+            f"{name} needs a server: tcp://host:port or ipc://path, not {target!r}"
+        )
+
+
+def _refuse_keys(target: str) -> None:
+    """Refuse keys on the command line for a machine of this process, which asks for none."""
+    from cim_hal.client.options import is_endpoint
+
+    context = click.get_current_context()
+    for name in () if is_endpoint(target) else ("key", "server_key"):
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            option = name.replace("_", "-")
+            raise click.UsageError(f"--{option} is for a server, and {target!r} is none")
 
 
 def check_folder(option: str, path: Path | None) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cim_hal.cli.common import FILE, json_option, print_json, print_table, readable, target_options
+from cim_hal.cli.common import FILE, json_option, print_json, print_table, readable, server_options
 from cim_hal.cli.search import write_archive
 from cim_hal.errors import UnknownReferenceError
 from cim_hal.model.files import read_model
@@ -30,7 +30,7 @@ ACTIONS = ("list", "show", "wait", "result", "cancel", "ack")
 
 
 @click.command()
-@target_options
+@server_options
 @click.argument("action", type=click.Choice(ACTIONS))
 @click.argument("job_ids", nargs=-1, metavar="[JOB]...")
 @click.option(
@@ -176,7 +176,7 @@ def _job_row(info: JobInfo) -> tuple[str, ...]:
 
 
 @click.command()
-@target_options
+@server_options
 @click.argument("action", type=click.Choice(["list", "drop"]))
 @click.argument("digests", nargs=-1, metavar="[DIGEST]...")
 @json_option

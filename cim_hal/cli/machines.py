@@ -16,10 +16,12 @@ from cim_hal.cli.common import (
     print_properties,
     print_table,
     readable,
+    server_options,
     target_options,
 )
 from cim_hal.client.options import EPOCH_VARIABLE
 from cim_hal.errors import LeaseHeldError
+from cim_hal.machine.telemetry import DriverState
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
         DeviceStatus,
         LockState,
         SafetyState,
+        StatusReport,
     )
 
 __all__ = [
@@ -83,7 +86,7 @@ def describe(machine: Target, *, as_json: bool) -> None:
 
 
 @click.command()
-@target_options
+@server_options
 @json_option
 def status(machine: Target, *, as_json: bool) -> None:
     """Show the state of the machine TARGET: driver, telemetry, calibration, queue.
@@ -93,12 +96,14 @@ def status(machine: Target, *, as_json: bool) -> None:
       cim-hal status tcp://127.0.0.1:5555
       cim-hal status tcp://127.0.0.1:5555 --json
     """  # noqa: D301
-    with machine.open() as session:
-        device, description = session.telemetry(), session.describe()
+    with machine.connect() as session:
+        report = session.status()
     if as_json:
-        print_json(device.model_dump(mode="json", exclude={"t"}) | _load(description))
+        shared = report.model_dump(mode="json", include={"state", "stop", "lock", "queued"})
+        device = report.machine.model_dump(mode="json", exclude={"t"}) if report.machine else {}
+        print_json(device | shared | {"busy": report.running is not None})
         return
-    _show_status(device, description)
+    _show_status(report)
 
 
 @click.command()
@@ -143,7 +148,7 @@ def duration(text: str) -> float:
 
 
 @click.command()
-@target_options
+@server_options
 @click.option("--note", default="", metavar="TEXT", help="The reason, shown to those who wait.")
 @click.option(
     "--for",
@@ -180,7 +185,7 @@ def lock(
       cim-hal lock tcp://lab:5555 --show
       export CIM_HAL_EPOCH=$(cim-hal lock tcp://lab:5555 --json | jq .epoch)
     """  # noqa: D301
-    with machine.open() as session:
+    with machine.connect() if show else machine.open() as session:
         if not show:
             session.lock(note=note, for_s=for_s, stands=True, wait_s=wait_s)
         state = session.lock_info()
@@ -188,7 +193,7 @@ def lock(
 
 
 @click.command()
-@target_options
+@server_options
 @click.option("--force", is_flag=True, help="Break the lock of another user; needs the role admin.")
 @json_option
 def unlock(machine: Target, *, force: bool, as_json: bool) -> None:
@@ -199,7 +204,7 @@ def unlock(machine: Target, *, force: bool, as_json: bool) -> None:
       cim-hal unlock tcp://lab:5555
       cim-hal unlock tcp://lab:5555 --force
     """  # noqa: D301
-    with machine.open() as session:
+    with machine.connect() as session:
         state = session.lock_info()
         if state.epoch and not (state.is_yours or force):
             raise LeaseHeldError(
@@ -215,7 +220,7 @@ def unlock(machine: Target, *, force: bool, as_json: bool) -> None:
 
 
 @click.command()
-@target_options
+@server_options
 @click.option("--reason", default="", metavar="TEXT", help="The reason, shown to all who ask.")
 @json_option
 def estop(machine: Target, *, reason: str, as_json: bool) -> None:
@@ -227,13 +232,13 @@ def estop(machine: Target, *, reason: str, as_json: bool) -> None:
     Examples:
       cim-hal estop tcp://lab:5555 --reason "smoke at the pump laser"
     """  # noqa: D301
-    with machine.open() as session:
+    with machine.connect() as session:
         state = session.estop(reason)
     _print(state, as_json=as_json, sentence=_why(state))
 
 
 @click.command()
-@target_options
+@server_options
 @click.option("--show", is_flag=True, help="Only show whether the machine is stopped.")
 @json_option
 def reset(machine: Target, *, show: bool, as_json: bool) -> None:
@@ -244,7 +249,7 @@ def reset(machine: Target, *, show: bool, as_json: bool) -> None:
       cim-hal reset tcp://lab:5555 --show
       cim-hal reset tcp://lab:5555
     """  # noqa: D301
-    with machine.open() as session:
+    with machine.connect() as session:
         state = session.safety()
         if state.stop and not show:
             if not as_json:
@@ -273,19 +278,24 @@ def _show_capabilities(description: Description) -> None:
         print_table(*headings, rows=rows, title="Settings of a job")
 
 
-def _show_status(device: DeviceStatus, description: Description) -> None:
-    driver = device.driver
+def _show_status(report: StatusReport) -> None:
+    device, stop, lock = report.machine, report.stop, report.lock
+    driver = device.driver if device else DriverState()
     rows = {
+        "state": report.state,
+        "stopped": f"by {stop.by}, {show_duration(stop.for_s)} ago" if stop else "",
+        "reason": stop.reason if stop else "",
+        "locked": f"by {lock.holder}" if lock else "",
         "driver": str(driver.phase),
         "restarts": str(driver.restarts),
         "last fault": driver.fault,
         "next start": f"in {driver.retry_after_s:.0f} s" if driver.retry_after_s else "",
-        "busy": readable(description.busy),
-        "queued": str(description.queued),
-        "calibration": _calibration(device),
+        "busy": readable(report.running is not None),
+        "queued": str(report.queued),
+        "calibration": _calibration(device) if device else "",
     }
-    print_properties(description.capabilities.name, rows)
-    if device.telemetry is None:
+    print_properties(report.device, rows)
+    if device is None or device.telemetry is None:
         return
     readings = {r.name: f"{readable(r.value)} {r.unit}".rstrip() for r in device.telemetry.readings}
     stale = ", STALE: not the present state" if device.telemetry_stale else ""

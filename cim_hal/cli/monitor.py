@@ -16,7 +16,7 @@ import click
 from rich.console import Console
 from rich.live import Live
 
-from cim_hal.cli.common import key_options, print_ready, signalled
+from cim_hal.cli.common import key_options, print_ready, require_server, signalled
 from cim_hal.watch.pages import PageServer, StatusPage, parse_address
 from cim_hal.watch.poller import History, Poller, server_snapshots
 from cim_hal.watch.screen import draw
@@ -79,6 +79,7 @@ def monitor(
       cim-hal monitor tcp://127.0.0.1:5555 --once --json
       cim-hal monitor tcp://127.0.0.1:5555 --web 127.0.0.1:8080
     """  # noqa: D301
+    require_server(target)
     source = server_snapshots(target, key=key, server_key=server_key)
     if once:
         _once(source, as_json=as_json)

@@ -36,6 +36,7 @@ __all__ = [
     "checked",
     "coupling_ref",
     "epoch_from_environment",
+    "is_endpoint",
     "new_key",
     "sample_request",
 ]
@@ -148,7 +149,7 @@ class ConnectionOptions:
     @property
     def is_endpoint(self) -> bool:
         """Whether the target is a server in another process."""
-        return isinstance(self.target, str) and self.target.startswith(("tcp://", "ipc://"))
+        return is_endpoint(self.target)
 
     def __reduce__(self) -> tuple[object, ...]:
         if not isinstance(self.target, str):
@@ -158,6 +159,15 @@ class ConnectionOptions:
             )
         files = self.key, self.server_key
         return type(self), (self.target, self.timeout_s, *files, self.retries, self.epoch)
+
+
+def is_endpoint(target: object) -> bool:
+    """Return whether a target is a server in another process.
+
+    >>> is_endpoint("tcp://lab:5555"), is_endpoint("emulator"), is_endpoint("my_lab:make")
+    (True, False, False)
+    """
+    return isinstance(target, str) and target.startswith(("tcp://", "ipc://"))
 
 
 def epoch_from_environment() -> int:

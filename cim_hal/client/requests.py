@@ -11,13 +11,16 @@ from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack
 
 from cim_hal.client.steps import Exchange, Exclusive, Pipeline, Sleep
 from cim_hal.errors import (
+    CapabilityError,
     CimError,
+    QuotaError,
     RemoteProtocolError,
     TransportError,
     TransportTimeoutError,
     UnknownReferenceError,
     rebuild,
 )
+from cim_hal.protocol.wire.base import Request
 from cim_hal.protocol.wire.errors import as_error
 from cim_hal.protocol.wire.messages import Bye, ErrorMessage, Hello, Message, Ping, Welcome
 from cim_hal.protocol.wire.packet import ID_BYTES, NO_ID, Kind, Packet
@@ -88,6 +91,9 @@ class RequestClient:
     ) -> Steps[tuple[Answer, tuple[NDArray[Any], ...]]]:
         """Send a request and return its answer with the arrays that came with it."""
         deadline = times.get("deadline", math.inf)
+        if isinstance(body, Request) and body.safety:  # works without a session
+            reply = yield from self._asked(self.packet(body, self.welcome), **times)
+            return checked(reply, expected), reply.buffers
         welcome = yield from self.hello(deadline)
         packet = self.packet(body, welcome)
         try:
@@ -148,7 +154,10 @@ class RequestClient:
             return  # another thread has sent it meanwhile
         hello = Hello(protocols=(OLDEST, NEWEST), client=f"cim-hal {version('cim-hal')}")
         packet = Packet(Kind.REQUEST, secrets.token_bytes(ID_BYTES), hello)
-        self.welcome = checked((yield from self._asked(packet, deadline=deadline)), (Welcome,))
+        # A server that is full lets silent sessions go within seconds.
+        full = QuotaError, CapabilityError
+        reply = yield from self._asked(packet, deadline=deadline, also_after=full)
+        self.welcome = checked(reply, (Welcome,))
 
     def _asked(
         self,
@@ -158,9 +167,13 @@ class RequestClient:
         work_s: float = 0.0,
         deadline: float = math.inf,
         to_end: bool = False,
+        also_after: tuple[type[CimError], ...] = (),
     ) -> Steps[Packet]:
-        """Send a request until there is a reply, and raise the fault that it may be."""
-        repeat = _RetryState(self, deadline, poll_s + work_s)
+        """Send a request until there is a reply, and raise the fault that it may be.
+
+        It is sent again after an error that is `retryable`, or one of `also_after`.
+        """
+        repeat = _RetryState(self, deadline, poll_s + work_s, also_after)
         while True:
             timeout_s = repeat.timeout_s(repeat.attempt.retry_after_s + poll_s)
             try:
@@ -180,16 +193,23 @@ class RequestClient:
         if self.welcome is not None:
             yield from self._asked(self.packet(Ping(), self.welcome), deadline=deadline)
 
-    def packet(self, body: Message, welcome: Welcome, *buffers: NDArray[Any]) -> Packet:
-        """Return a new request of the session that `welcome` opened."""
-        id_ = secrets.token_bytes(ID_BYTES)
-        return Packet(Kind.REQUEST, id_, body, welcome.session, buffers, self.epoch)
+    def packet(self, body: Message, welcome: Welcome | None, *buffers: NDArray[Any]) -> Packet:
+        """Return a new request of the session that `welcome` opened, or of none."""
+        id_, session = secrets.token_bytes(ID_BYTES), welcome.session if welcome else ""
+        return Packet(Kind.REQUEST, id_, body, session, buffers, self.epoch)
 
 
 class _RetryState:
     """The attempts of one request, and the time that is left for them."""
 
-    def __init__(self, client: RequestClient, deadline: float, extra_s: float = 0.0) -> None:
+    def __init__(
+        self,
+        client: RequestClient,
+        deadline: float,
+        extra_s: float = 0.0,
+        also_after: tuple[type[CimError], ...] = (),
+    ) -> None:
+        self._also_after = also_after
         self._clock = client.clock
         self._allowed_s = client.timeout_s + extra_s
         self._deadline = deadline
@@ -220,7 +240,8 @@ class _RetryState:
         # off would hide the error that the server has answered with.
         answer_s = 0.0 if isinstance(error, TransportError) else 2 * (now - self._sent)
         is_late = remaining_s <= max(self._least_s, error.retry_after_s, answer_s)
-        if not error.retryable or is_late or attempt.pause_s == math.inf:
+        is_retryable = error.retryable or isinstance(error, self._also_after)
+        if not is_retryable or is_late or attempt.pause_s == math.inf:
             raise self._gave_up(error)
         # At most half of what is left, so that another attempt has the other half.
         longest_s = min(remaining_s / 2, remaining_s - answer_s)

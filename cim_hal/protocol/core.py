@@ -7,8 +7,14 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from cim_hal.errors import CimError, PermissionDeniedError, RemoteProtocolError
+from cim_hal.errors import (
+    CimError,
+    PermissionDeniedError,
+    RemoteProtocolError,
+    UnknownReferenceError,
+)
 from cim_hal.protocol.couplings.store import CouplingStore
+from cim_hal.protocol.couplings.turns import LoweringTurns
 from cim_hal.protocol.effects import Answer, Asked, Audit, Effect, Persist, Reply
 from cim_hal.protocol.handlers.control import LockHandlers, SafetyHandlers
 from cim_hal.protocol.handlers.couplings import CouplingHandlers
@@ -23,7 +29,7 @@ from cim_hal.protocol.sharing.sessions import RateLimiter, SessionTable
 from cim_hal.protocol.wire import messages
 from cim_hal.protocol.wire.limits import Limits
 from cim_hal.protocol.wire.roles import LOCAL, User
-from cim_hal.protocol.wire.version import ADDED, agree, as_of
+from cim_hal.protocol.wire.version import ADDED, OLDEST, agree, as_of
 
 if TYPE_CHECKING:
     from cim_hal.machine.capabilities import Capabilities
@@ -75,6 +81,7 @@ class ServerCore:
                 and locks.allows(job.epoch)
             ),
         )
+        turns = LoweringTurns(limits)
         self._state = state = ServerState(
             capabilities=capabilities,
             limits=limits,
@@ -83,12 +90,14 @@ class ServerCore:
             epochs=epochs,
             locks=locks,
             jobs=jobs,
-            couplings=CouplingStore(capabilities, limits, new_token, jobs.couplings_in_use),
+            couplings=CouplingStore(
+                capabilities, limits, new_token, lambda key: jobs.needs(key) or turns.holds(key)
+            ),
         )
         self.counters = state.events.counters
         self._rates = RateLimiter(limits.user_messages_per_s)
         self.instruments = InstrumentHandlers(state)
-        self._couplings = CouplingHandlers(state)
+        self._couplings = CouplingHandlers(state, turns)
         self._locks = LockHandlers(state)
         self._safety = SafetyHandlers(state)
         self._status = StatusHandlers(
@@ -165,7 +174,7 @@ class ServerCore:
         """
         if controls is not None:
             self._state.epochs.restore(controls)
-        effects = [*self._state.jobs.restore(saved, now), *self._couplings.next_relowering()]
+        effects = [*self._state.jobs.restore(saved, now), *self._couplings.restore(now)]
         return self._noted(effects, now)
 
     def tick(self, now: float) -> list[Effect]:
@@ -175,7 +184,7 @@ class ServerCore:
             *state.jobs.tick(now),
             *self.instruments.tick(now),
             *self._locks.tick(now),
-            *self._couplings.next_relowering(),
+            *self._safety.tick(now),
         ]
         state.couplings.uploads.tick(now)
         self._rates.tick(now)
@@ -194,20 +203,35 @@ class ServerCore:
         if not isinstance(body, messages.Request):
             raise RemoteProtocolError("a client must not send replies, nor events")
         body.check(user)
-        if not isinstance(body, messages.EmergencyStop | messages.Bye):
+        if body.safety:
+            asked = self._in_own_session(asked, now)
+        else:
             self._rates.count(user, now)
-        if isinstance(body, messages.Hello):
-            return self._hello(asked, body, now)
-        self._state.sessions.get(asked.session, user, now)
+            if isinstance(body, messages.Hello):
+                return self._hello(asked, body, now)
+            self._state.sessions.get(asked.session, user, now)
         self._state.locks.renew(asked, now)
         if isinstance(body, messages.RunCalibration):  # a job is checked when it is a new one
             self._state.locks.check(asked, now)
             self._safety.check()
         return self._handlers[type(body)](asked, body, now)
 
+    def _in_own_session(self, asked: Asked, now: float) -> Asked:
+        """Return a request for safety, which needs no session, without one that is not its own."""
+        try:
+            self._state.sessions.get(asked.session, asked.user, now)
+        except UnknownReferenceError:
+            return replace(asked, packet=replace(asked.packet, session=""))
+        return asked
+
     def _hello(self, asked: Asked, hello: messages.Hello, now: float) -> list[Effect]:
         state, user = self._state, asked.user
-        session, is_new = state.sessions.open(user, asked.packet.id, agree(hello.protocols), now)
+        session = state.sessions.opened(user, asked.packet.id, now)
+        is_new, ended = session is None, []
+        if session is None:
+            version = agree(hello.protocols)
+            ended = self._make_room(user, now)
+            session = state.sessions.open(user, asked.packet.id, version, now)
         welcome = messages.Welcome(
             protocol=session.version,
             server=SERVER,
@@ -218,9 +242,18 @@ class ServerCore:
         )
         facts = {"client": hello.client, "session": session.token[-8:]}
         audit = [Audit("session", user, facts)] if is_new else []
-        return [replace(asked.reply(welcome), session=session.token), *audit]
+        return [*ended, replace(asked.reply(welcome), session=session.token), *audit]
+
+    def _make_room(self, user: User, now: float) -> list[Effect]:
+        """End the session that is in the way of a new one; its client may say hello again."""
+        holder = self._state.locks.lock
+        in_use = self._state.jobs.sessions_in_use() | ({holder.session} if holder else set())
+        session = self._state.sessions.in_the_way(user, in_use, now)
+        return [] if session is None else self._end_session(session, now)
 
     def _bye(self, asked: Asked, _bye: messages.Bye, now: float) -> list[Effect]:
+        self._state.sessions.get(asked.session, asked.user, now)
+        self._state.couplings.uploads.forget_session(asked.session)
         return [*self._end_session(asked.session, now), asked.reply(messages.Farewell())]
 
     def _describe(
@@ -233,7 +266,6 @@ class ServerCore:
 
     def _end_session(self, session: str, now: float) -> list[Effect]:
         user = self._state.sessions.end(session).user
-        self._state.couplings.uploads.forget_session(session)
         cancelled = self._state.jobs.end_session(session, now)
         given_back = self._locks.end_session(session, now)
         ended = Audit("session ended", user, {"session": session[-8:]})
@@ -248,9 +280,12 @@ class ServerCore:
         return self._state.events.noted(effects, now)
 
     def _as_agreed(self, effect: Effect) -> Effect:
-        if not isinstance(effect, Reply) or effect.session not in self._state.sessions:
+        if not isinstance(effect, Reply):
             return effect
-        body = as_of(effect.packet.body, self._state.sessions[effect.session].version)
+        sessions = self._state.sessions
+        is_open = effect.session in sessions
+        version = sessions[effect.session].version if is_open else OLDEST
+        body = as_of(effect.packet.body, version)
         return replace(effect, packet=replace(effect.packet, body=body))
 
 

@@ -13,8 +13,9 @@ import threading
 import time
 from pathlib import Path
 
-__all__ = ["keep_small", "memory_bytes", "open_files"]
+__all__ = ["keep_small", "max_open_files", "memory_bytes", "open_files"]
 
+DEFAULT_FILES, MOST_FILES = 512, 65_536
 PAUSE_S = 30.0
 # Numbers of mallopt(3), and values.
 TRIM_THRESHOLD, MMAP_THRESHOLD, ARENA_MAX = -1, -3, -8
@@ -40,6 +41,20 @@ def open_files(pid: int | None = None) -> int | None:
         return len(os.listdir(_proc(pid) / "fd"))  # noqa: PTH208  half the time of iterdir
     except OSError:
         return None
+
+
+def max_open_files() -> int:
+    """Return how many files this process may open; as many as the system lets it from now on."""
+    try:
+        import resource  # not on Windows
+    except ImportError:
+        return DEFAULT_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return wanted
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    return wanted
 
 
 def keep_small(pause_s: float = PAUSE_S) -> threading.Thread | None:

@@ -23,6 +23,7 @@ from cim_hal.server.logs import about
 from cim_hal.server.security.endpoint import DEFAULT, bind, check_endpoint
 from cim_hal.server.security.partial_messages import PartialMessageGuard, is_possible
 from cim_hal.server.service import TICK_S, Service
+from cim_hal.server.steps import GuardedSteps, LogLimiter
 
 if TYPE_CHECKING:
     from cim_hal.machine.capabilities import Capabilities
@@ -78,9 +79,12 @@ class Router:
         self._woken.settimeout(0)
         self._waker.settimeout(0)
         self._is_stopping = self._is_reloading = False
+        self._steps, self._refusals = GuardedSteps(log), LogLimiter()
+        self._settle_at = 0.0
+        self._snapshot_at = math.inf if math.isinf(snapshot_every_s) else 0.0
         self._unsent: dict[tuple[bytes, bytes], Reply] = {}  # the newest event for each request
         self._authenticator = authenticator
-        self._partial_messages = (
+        self._connections = (
             PartialMessageGuard(self._context, self._socket, limits or Limits())
             if is_possible(endpoint)
             else None
@@ -109,31 +113,14 @@ class Router:
 
     def serve(self) -> None:
         """Serve until `stop` is called; the calling thread owns the socket meanwhile."""
-        poller = zmq.Poller()
-        poller.register(self._socket, zmq.POLLIN)
-        poller.register(self._woken.fileno(), zmq.POLLIN)
-        if self._zap_socket:
-            poller.register(self._zap_socket, zmq.POLLIN)
-        if self._partial_messages:
-            poller.register(self._partial_messages.events, zmq.POLLIN)
-        woken, settle_at = self._woken.fileno(), 0.0
-        snapshot_at = math.inf if math.isinf(self._snapshot_every_s) else 0.0
+        poller = self._poller()
         while not self._is_stopping:
-            timeout_s = self._partial_messages.timeout_s if self._partial_messages else TICK_S
-            ready = dict(poller.poll(math.ceil(1000 * min(timeout_s, TICK_S))))
-            if woken in ready:
-                self._woken.recv(4096)
-            self._authenticate(ready)
-            if self._socket in ready:
-                self._receive()
-            self._check_partial_messages()
-            now = time.monotonic()
-            if woken in ready or now >= settle_at:
-                settle_at = now + TICK_S
-                self._send([*self._unsent.values(), *self._service.settle()])
-                if now >= snapshot_at:
-                    snapshot_at = now + self._snapshot_every_s
-                    self.snapshot = self._service.snapshot(self.endpoint)
+            ready = self._steps.wait(self._poll, poller) or {}
+            self._steps.run("authentication", self._authenticate, ready)
+            self._steps.run("receiving", self._receive)
+            self._steps.run("the check of connections", self._check_connections)
+            if self._woken.fileno() in ready or time.monotonic() >= self._settle_at:
+                self._steps.run("settling", self._settle)
 
     def stop(self) -> None:
         """End `serve`; from any thread, or from a signal handler."""
@@ -156,6 +143,33 @@ class Router:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def _poller(self) -> zmq.Poller:
+        poller = zmq.Poller()
+        poller.register(self._socket, zmq.POLLIN)
+        poller.register(self._woken.fileno(), zmq.POLLIN)
+        if self._zap_socket:
+            poller.register(self._zap_socket, zmq.POLLIN)
+        if self._connections:
+            poller.register(self._connections.events, zmq.POLLIN)
+        return poller
+
+    def _poll(self, poller: zmq.Poller) -> dict[object, int]:
+        """Wait until there is something to do; return what is readable."""
+        timeout_s = self._connections.timeout_s if self._connections else TICK_S
+        ready = dict(poller.poll(math.ceil(1000 * min(timeout_s, TICK_S))))
+        if self._woken.fileno() in ready:
+            self._woken.recv(4096)
+        return ready
+
+    def _settle(self) -> None:
+        """Send what the service has done meanwhile, and make a snapshot, where that is due."""
+        now = time.monotonic()
+        self._settle_at = now + TICK_S
+        self._send([*self._unsent.values(), *self._service.settle()])
+        if now >= self._snapshot_at:
+            self._snapshot_at = now + self._snapshot_every_s
+            self.snapshot = self._service.snapshot(self.endpoint)
+
     def _authenticate(self, ready: Mapping[object, int]) -> None:
         """Reload the authorized clients if they changed, then answer a ZAP request."""
         if not (self._authenticator and self._zap_socket):
@@ -165,11 +179,11 @@ class Router:
         if self._zap_socket in ready:
             self._authenticator.answer(self._zap_socket)
 
-    def _check_partial_messages(self) -> None:
+    def _check_connections(self) -> None:
         """Cut off peers whose incomplete messages take too much memory."""
-        if self._partial_messages:
-            self._partial_messages.update()
-            n_cut = self._partial_messages.check()
+        if self._connections:
+            self._connections.update()
+            n_cut = self._connections.check()
             self._service.counters.count("cut_connections_total", by=n_cut)
 
     def _receive(self) -> None:
@@ -177,8 +191,8 @@ class Router:
             if not is_readable(self._socket):
                 return
             peer, *frames = receive(self._socket, wait=False)
-            if self._partial_messages:
-                self._partial_messages.on_bytes(peer)
+            if self._connections:
+                self._connections.on_bytes(peer)
             user = self._authenticator.user_of(peer) if self._authenticator else ANONYMOUS
             self._service.counters.count("bytes_total", "in", by=sum(map(len, frames)))
             self._send(self._answer(peer.bytes, user, [frame.buffer for frame in frames]))
@@ -191,31 +205,39 @@ class Router:
             return self._service.receive(peer, request, user=user)
         except ProtocolError as error:
             self._service.counters.count("refused_frames_total")
-            with about(peer=peer.hex(), user=user.name if user else ""):
-                log.warning("a message was refused: %s", error)
+            self._log_refusal(peer, user, error)
             request = bytes.fromhex(str(error.details.get("request", NO_ID.hex())))
             return [Reply(peer, Packet(Kind.REPLY, request, to_wire(error)))]
         except Exception:  # no message may stop the server
             log.exception("a message could not be read")
             return []
 
+    def _log_refusal(self, peer: bytes, user: User | None, error: ProtocolError) -> None:
+        count = self._refusals.due(user.name if user else "")
+        if count:
+            with about(peer=peer.hex(), user=user.name if user else ""):
+                log.warning("a message was refused: %s (%d since the last one)", error, count)
+
     def _send(self, replies: Iterable[Reply]) -> None:
         for reply in replies:
-            self._unsent.pop((reply.peer, reply.packet.id), None)  # this one is newer
-            try:
-                frames = [reply.peer, *encode(reply.packet)]
-                send(self._socket, frames)
-                self._service.counters.count("bytes_total", "out", by=sum(map(len, frames[1:])))
-            except ProtocolError:
-                log.exception("a reply could not be written")
-            except zmq.ZMQError as error:
-                # The peer is gone or does not read; if it lives, it repeats its request.
-                if reply.packet.kind is Kind.EVENT:
-                    self._put_off(reply, error)
-                    continue
-                self._service.counters.count("dropped_replies_total")
-                with about(peer=reply.peer.hex()):
-                    log.info("a reply was dropped: %s", error)
+            self._steps.run("sending", self._send_one, reply)
+
+    def _send_one(self, reply: Reply) -> None:
+        self._unsent.pop((reply.peer, reply.packet.id), None)  # this one is newer
+        try:
+            frames = [reply.peer, *encode(reply.packet)]
+            send(self._socket, frames)
+            self._service.counters.count("bytes_total", "out", by=sum(map(len, frames[1:])))
+        except ProtocolError:
+            log.exception("a reply could not be written")
+        except zmq.ZMQError as error:
+            # The peer is gone or does not read; if it lives, it repeats its request.
+            if reply.packet.kind is Kind.EVENT:
+                self._put_off(reply, error)
+                return
+            self._service.counters.count("dropped_replies_total")
+            with about(peer=reply.peer.hex()):
+                log.info("a reply was dropped: %s", error)
 
     def _put_off(self, event: Reply, error: zmq.ZMQError) -> None:
         """Keep an event whose peer has no room, until there is a newer one or the reply."""
@@ -230,8 +252,8 @@ class Router:
 
     def _close_sockets(self) -> None:
         self._socket.close()
-        if self._partial_messages:
-            self._partial_messages.close()
+        if self._connections:
+            self._connections.close()
         if self._zap_socket:
             self._zap_socket.close()
         self._context.term()

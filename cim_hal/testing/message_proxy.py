@@ -5,6 +5,7 @@ TCP does not do that to messages; gateways, full queues and peers that reconnect
 
 from __future__ import annotations
 
+import logging
 import sched
 import threading
 import time
@@ -18,18 +19,27 @@ import zmq
 
 from cim_hal.client.transport.zmq import show_keys
 from cim_hal.errors import ModelError, TargetError
+from cim_hal.protocol.wire.limits import MAX_BUFFER_BYTES
 from cim_hal.server.security.endpoint import DEFAULT, bind, check_endpoint
+from cim_hal.server.steps import GuardedSteps
 
 if TYPE_CHECKING:
     from cim_hal.key_files import ClientKeys
 
 __all__ = ["DeliveredCopy", "FaultSampler", "MessageFaults", "MessageProxy"]
 
+log = logging.getLogger(__name__)
+
 TICK_S = 0.05
 MAX_BURST = 64  # messages taken from one socket before those that are due go out
 MAX_PEERS = 256  # beyond that, the one that was silent for longest is forgotten
 TO_SERVER, TO_CLIENT = "to_server", "to_client"
-OPTIONS = {zmq.LINGER: 0, zmq.ROUTER_MANDATORY: 1}
+OPTIONS = {
+    zmq.LINGER: 0,
+    zmq.ROUTER_MANDATORY: 1,
+    zmq.MAXMSGSIZE: MAX_BUFFER_BYTES + 4096,
+    zmq.HANDSHAKE_IVL: 5000,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,6 +165,7 @@ class MessageProxy:
         self._peers: OrderedDict[bytes, _Peer] = OrderedDict()
         self._agenda = sched.scheduler(time.monotonic, lambda _: None)  # the loop waits
         self._is_stopping = False
+        self._steps = GuardedSteps(log)
         self.endpoint = ""
 
     def __enter__(self) -> Self:
@@ -177,16 +188,24 @@ class MessageProxy:
     def _loop(self) -> None:
         self._forget_silent()
         while not self._is_stopping:
-            wait_s = self._agenda.run(blocking=False)
-            ready = self._poll(TICK_S if wait_s is None else min(wait_s, TICK_S))
-            if self._front in ready:
-                for name, *frames in _received(self._front):
-                    self._plan(TO_SERVER, name, self._peer(name), frames)
-            for name, peer in list(self._peers.items()):
-                if peer.back in ready:
-                    for frames in _received(peer.back):
-                        self._mark_active(name, peer)
-                        self._plan(TO_CLIENT, name, peer, frames)
+            wait_s = self._steps.run("sending", self._agenda.run, False)  # noqa: FBT003
+            wait_s = TICK_S if wait_s is None else min(wait_s, TICK_S)
+            ready = self._steps.wait(self._poll, wait_s)
+            if ready:
+                self._steps.run("receiving", self._take, ready)
+
+    def _take(self, ready: set[zmq.Socket[bytes]]) -> None:
+        if self._front in ready:
+            for name, *frames in _received(self._front):
+                self._steps.run("receiving", self._from_client, name, frames)
+        for name, peer in list(self._peers.items()):
+            if peer.back in ready:
+                for frames in _received(peer.back):
+                    self._mark_active(name, peer)
+                    self._steps.run("receiving", self._plan, TO_CLIENT, name, peer, frames)
+
+    def _from_client(self, name: bytes, frames: list[bytes]) -> None:
+        self._plan(TO_SERVER, name, self._peer(name), frames)
 
     def _poll(self, wait_s: float) -> set[zmq.Socket[bytes]]:
         poller = zmq.Poller()

@@ -14,7 +14,9 @@ import json
 import logging
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -50,7 +52,7 @@ __all__ = [
 PREFIX = "cim_hal_"
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 MAX_CONNECTIONS = 16
-TIMEOUT_S = 5.0
+TIMEOUT_S = 5.0  # for a request and its answer
 POLL_S = 0.05  # how soon `close` is noticed
 HEADERS = {
     "Cache-Control": "no-store",
@@ -243,14 +245,20 @@ class PageServer:
 
 
 class _BoundedServer(ThreadingHTTPServer):
-    """Takes a bounded number of connections; further ones are closed at once."""
+    """Takes a bounded number of connections, each for a bounded time.
+
+    Where there is no room for a new one, the oldest is closed: a page takes milliseconds, so that
+    one is of a client that does not finish its request, or does not read.
+    """
 
     daemon_threads = True
     block_on_close = False
+    request_queue_size = 128
 
     def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
         self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
-        self._free = threading.BoundedSemaphore(MAX_CONNECTIONS)
+        self._mutex = threading.Lock()  # of the connections: the oldest first, and their deadlines
+        self._connections: dict[socket.socket, float] = {}
         super().__init__(address, handler)
 
     def server_bind(self) -> None:
@@ -259,18 +267,31 @@ class _BoundedServer(ThreadingHTTPServer):
         self.server_name, self.server_port = "cim-hal", self.server_address[1]
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Answer in a thread of its own, or close the connection if there are too many."""
-        if self._free.acquire(blocking=False):
-            super().process_request(request, client_address)
-        else:
-            self.shutdown_request(request)
+        """Answer in a thread of its own."""
+        with self._mutex:
+            self._connections[request] = time.monotonic() + TIMEOUT_S
+            while len(self._connections) > MAX_CONNECTIONS:
+                self._end(next(iter(self._connections)))
+        super().process_request(request, client_address)
 
-    def process_request_thread(self, request: Any, client_address: Any) -> None:
-        """Answer, then free the place for the next connection."""
-        try:
-            super().process_request_thread(request, client_address)
-        finally:
-            self._free.release()
+    def service_actions(self) -> None:
+        """Close connections that took too long; called between connections, and every `POLL_S`."""
+        now = time.monotonic()
+        with self._mutex:
+            for request in [each for each, end in self._connections.items() if end <= now]:
+                self._end(request)
+
+    def shutdown_request(self, request: Any) -> None:
+        """Close a connection that was answered."""
+        with self._mutex:
+            self._connections.pop(request, None)
+        super().shutdown_request(request)
+
+    def _end(self, request: socket.socket) -> None:
+        """Let the thread that reads or writes a connection fail; it closes it."""
+        del self._connections[request]
+        with suppress(OSError):
+            request.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Log it for debugging only: browsers close connections all the time."""
@@ -280,7 +301,7 @@ class _BoundedServer(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     pages: ClassVar[dict[str, Callable[[], Page]]] = {}
-    timeout = TIMEOUT_S  # of one read; StreamRequestHandler sets it
+    timeout = TIMEOUT_S  # of one read or write; StreamRequestHandler sets it
 
     def do_GET(self) -> None:
         """Answer a request."""

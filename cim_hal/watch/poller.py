@@ -13,12 +13,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from cim_hal.client.session import open_device
-from cim_hal.errors import AuthenticationError, CimError, KeyFileError, TargetError
+from cim_hal.client.options import ConnectionOptions
+from cim_hal.client.session import Session, open_device
+from cim_hal.errors import (
+    AuthenticationError,
+    CapabilityError,
+    CimError,
+    KeyFileError,
+    QuotaError,
+    TargetError,
+)
 from cim_hal.server.status_snapshot import StatusSnapshot
 
 if TYPE_CHECKING:
-    from cim_hal.client.session import Session
+    from cim_hal.client.options import ConnectionKeywords
     from cim_hal.machine.telemetry import Telemetry
     from cim_hal.protocol.wire.messages.status import StatusReport
 
@@ -44,9 +52,7 @@ def server_snapshots(
         while True:
             is_new = session is None
             try:
-                session = session or open_device(
-                    target, timeout_s=TIMEOUT_S, key=key, server_key=server_key
-                )
+                session = session or _connected(target, key, server_key)
                 status = session.status()
                 past = _past(session, status) if is_new else ()
                 snapshot = StatusSnapshot(target, status, session.metrics(), past)
@@ -61,6 +67,15 @@ def server_snapshots(
     finally:
         if session is not None:
             session.close()
+
+
+def _connected(target: str, key: Path | None, server_key: str | None) -> Session:
+    """Return a session, or where the server is full one that it does not know of."""
+    options: ConnectionKeywords = {"timeout_s": TIMEOUT_S, "key": key, "server_key": server_key}
+    try:
+        return open_device(target, **options)
+    except (QuotaError, CapabilityError):
+        return Session(ConnectionOptions.of(target, options))
 
 
 def local_snapshots(

@@ -32,7 +32,7 @@ DIGEST = Couplings.of(MODEL).digest
 BEGIN = BeginCouplings(coupling=CouplingRef(digest=DIGEST), spec=PAYLOAD.spec)
 
 
-def new_library(in_use=frozenset, chunk: int = 40, **limits: int | float) -> CouplingStore:
+def new_library(in_use=lambda _key: False, chunk: int = 40, **limits: int | float) -> CouplingStore:
     numbers = itertools.count()
     bounds = Limits(chunk_bytes=chunk, **limits)
     return CouplingStore(CAPABILITIES, bounds, lambda: f"{next(numbers):032x}", in_use)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -19,10 +20,12 @@ if TYPE_CHECKING:
     from cim_hal.protocol.couplings.content import Couplings
     from cim_hal.protocol.wire import messages
     from cim_hal.protocol.wire.limits import Limits
+    from cim_hal.protocol.wire.messages import CouplingRef
 
 __all__ = ["MAX_RANGES", "Upload", "Uploads", "check_base"]
 
 MAX_RANGES = 1000  # of missing bytes, told in one answer
+MAX_DONE = 1000  # remembered; a client whose commit is forgotten begins anew, and is answered
 
 
 @dataclass(eq=False)
@@ -36,7 +39,7 @@ class Upload:
     token: str
     session: str
     user: str
-    coupling: messages.CouplingRef
+    coupling: CouplingRef
     spec: messages.CouplingSpec
     payload: EncodedCouplings | None
     base: Couplings | None
@@ -45,6 +48,11 @@ class Upload:
     offsets: set[int] = field(default_factory=set)
     received: int = 0
     n_hashed: int = 0
+
+    @property
+    def holds(self) -> int:
+        """Bytes of memory that it keeps: its own, and those of the base."""
+        return self.n_bytes + (0 if self.base is None else self.base.payload.data.nbytes)
 
     def take(self, offset: int, data: NDArray[Any], chunk_bytes: int) -> None:
         """Take the chunk at `offset`; it must belong there, and be the same when it comes again."""
@@ -93,12 +101,21 @@ class Upload:
 
 
 class Uploads:
-    """All uploads of a server."""
+    """All uploads of a server.
+
+    Those under way are bounded in number and bytes, of all users and of each. Of those that are
+    done so much is remembered that a commit which is sent again is answered, and not for long.
+    """
 
     def __init__(self, limits: Limits, new_token: Callable[[], str]) -> None:
         self._limits = limits
         self._new_token = new_token
-        self._uploads: dict[str, Upload] = {}
+        # By token, the last touched at the end: those under way, and those that are done.
+        self._open: OrderedDict[str, Upload] = OrderedDict()
+        self._done: OrderedDict[str, Upload] = OrderedDict()
+        self._by_coupling: dict[CouplingRef, dict[str, Upload]] = {}  # those under way
+        self._counts: Counter[str] = Counter()  # of those under way, by user
+        self._n_bytes: Counter[str] = Counter()
 
     def open(
         self,
@@ -113,26 +130,29 @@ class Uploads:
         `CapabilityError` and `QuotaError` where too many are under way, of all or of this user.
         """
         coupling, spec = request.coupling, request.spec
-        for upload in self._uploads.values():
-            same = (upload.user, upload.coupling, upload.spec) == (user, coupling, spec)
-            if same and upload.payload is not None:
+        for upload in self._by_coupling.get(coupling, {}).values():
+            if (upload.user, upload.spec) == (user, spec):
                 upload.session, upload.touched = session, now
+                self._open.move_to_end(upload.token)
                 return upload
         size = n_bytes(spec)
-        self._check(size)
-        self._check_quota(user)
-        payload = EncodedCouplings(spec, np.empty(size, dtype=np.uint8), Hasher(spec))
-        token = self._new_token()
-        upload = Upload(token, session, user, coupling, spec, payload, base, size, now)
-        self._uploads[token] = upload
+        upload = Upload(self._new_token(), session, user, coupling, spec, None, base, size, now)
+        self._check(upload)
+        upload.payload = EncodedCouplings(spec, np.empty(size, dtype=np.uint8), Hasher(spec))
+        self._open[upload.token] = upload
+        self._by_coupling.setdefault(coupling, {})[upload.token] = upload
+        self._counts[user] += 1
+        self._n_bytes[user] += upload.holds
         return upload
 
     def get(self, user: str, token: str, now: float) -> Upload:
         """Return an upload of a user; `UnknownReferenceError` if there is none, or another's."""
-        found = self._uploads.get(token)
+        uploads = self._open if token in self._open else self._done
+        found = uploads.get(token)
         if found is None or found.user != user:
             raise UnknownReferenceError("the server does not know that upload", kind="upload")
         found.touched = now
+        uploads.move_to_end(token)
         return found
 
     def take(self, user: str, chunk: messages.CouplingChunk, data: NDArray[Any], now: float) -> int:
@@ -141,43 +161,57 @@ class Uploads:
         upload.take(chunk.offset, data, self._limits.chunk_bytes)
         return upload.received
 
-    def finish(self, coupling: messages.CouplingRef) -> None:
+    def finish(self, coupling: CouplingRef) -> None:
         """Give back the memory of what is loaded; a commit that is sent again is answered."""
-        for upload in self._uploads.values():
-            if upload.coupling == coupling:
-                upload.payload = upload.base = None
+        for upload in list(self._by_coupling.get(coupling, {}).values()):
+            self._close(upload)
+            upload.payload = upload.base = None
+            self._done[upload.token] = upload
+            if len(self._done) > MAX_DONE:
+                self._done.popitem(last=False)
 
-    def discard(self, payload: object) -> None:
+    def discard(self, coupling: CouplingRef, payload: object) -> None:
         """Forget the upload of bytes that are no couplings, so that it can begin afresh."""
-        self._uploads = {k: u for k, u in self._uploads.items() if u.payload is not payload}
+        for upload in list(self._by_coupling.get(coupling, {}).values()):
+            if upload.payload is payload:
+                self._close(upload)
 
     def forget_session(self, session: str) -> None:
-        """Drop the uploads that a session was the last to touch."""
-        self._uploads = {k: u for k, u in self._uploads.items() if u.session != session}
+        """Drop the uploads under way that a session was the last to touch."""
+        for upload in [u for u in self._open.values() if u.session == session]:
+            self._close(upload)
 
     def tick(self, now: float) -> None:
         """Drop uploads that nobody continued."""
         oldest = now - self._limits.upload_s
-        self._uploads = {k: u for k, u in self._uploads.items() if u.touched >= oldest}
+        while self._open and (first := next(iter(self._open.values()))).touched < oldest:
+            self._close(first)
+        while self._done and next(iter(self._done.values())).touched < oldest:
+            self._done.popitem(last=False)
 
-    def _check(self, size: int) -> None:
-        under_way = [upload for upload in self._uploads.values() if upload.payload is not None]
-        if len(under_way) >= self._limits.max_uploads:
-            needs, available = len(under_way) + 1, self._limits.max_uploads
-            raise CapabilityError("max_uploads", required=needs, available=available)
-        total = size + sum(upload.n_bytes for upload in under_way)
-        if total > self._limits.cache_bytes:
-            raise CapabilityError("cache_bytes", required=total, available=self._limits.cache_bytes)
+    def _close(self, upload: Upload) -> None:
+        del self._open[upload.token]
+        same = self._by_coupling[upload.coupling]
+        del same[upload.token]
+        if not same:
+            del self._by_coupling[upload.coupling]
+        self._n_bytes[upload.user] -= upload.holds
+        self._counts[upload.user] -= 1
+        if not self._counts[upload.user]:
+            del self._counts[upload.user], self._n_bytes[upload.user]
 
-    def _check_quota(self, user: str) -> None:
-        own = [u for u in self._uploads.values() if u.user == user and u.payload is not None]
-        check_quota(
-            user,
-            "user_uploads",
-            used=len(own) + 1,
-            available=self._limits.user_uploads,
-            hint="end those that are under way, or let them be forgotten",
-        )
+    def _check(self, upload: Upload) -> None:
+        limits, user = self._limits, upload.user
+        needs, total = len(self._open) + 1, upload.holds + sum(self._n_bytes.values())
+        if needs > limits.max_uploads:
+            raise CapabilityError("max_uploads", required=needs, available=limits.max_uploads)
+        if total > limits.cache_bytes:
+            raise CapabilityError("cache_bytes", required=total, available=limits.cache_bytes)
+        hint, own = "end those that are under way, or let them be forgotten", self._counts[user] + 1
+        check_quota(user, "user_uploads", used=own, available=limits.user_uploads, hint=hint)
+        if own > 1:  # one alone may be as large as any
+            used, most = upload.holds + self._n_bytes[user], limits.share("cache_bytes")
+            check_quota(user, "user_cache_bytes", used=used, available=most, hint=hint)
 
 
 def check_base(spec: messages.CouplingSpec, base: Couplings | None) -> None:

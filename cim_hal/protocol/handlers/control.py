@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import TYPE_CHECKING
 
 from cim_hal.errors import ConflictError, EmergencyStopError, LeaseLostError
@@ -11,12 +12,15 @@ from cim_hal.protocol.wire import messages
 
 if TYPE_CHECKING:
     from cim_hal.errors import CimError
-    from cim_hal.protocol.effects import Answer, Asked, Effect, Handlers
+    from cim_hal.protocol.effects import Answer, Asked, Effect, Handlers, Then
     from cim_hal.protocol.server_state import ServerState
     from cim_hal.protocol.sharing.locks import Lock
     from cim_hal.protocol.wire.roles import User
 
 __all__ = ["LockHandlers", "SafetyHandlers"]
+
+CONFIRM_S = 0.5  # that the confirmation of a stop waits for its record
+RETRY_S = 1.0  # after a record that could not be written
 
 
 class LockHandlers:
@@ -92,11 +96,15 @@ class SafetyHandlers:
     """Answers emergency stops and resets.
 
     While a stop holds jobs may be queued and none starts. A second stop makes the machine safe once
-    more and leaves the first on record.
+    more and leaves the first on record. Stop and reset take effect at once and are recorded
+    afterwards: what cannot be written is tried again, and until then a restarted server has the
+    stop that was written last.
     """
 
     def __init__(self, state: ServerState) -> None:
         self._jobs, self._epochs = state.jobs, state.epochs
+        self._unconfirmed: list[Asked] = []  # stops that wait for the disk
+        self._confirm_at = self._record_at = inf
         self.handlers: Handlers = {
             messages.EmergencyStop: self._stop,
             messages.ResetDevice: self._reset,
@@ -125,6 +133,11 @@ class SafetyHandlers:
         if self.stopped is not None:
             raise _error(self.stopped.by, self.stopped.reason)
 
+    def tick(self, now: float) -> list[Effect]:
+        """Confirm stops without waiting for a slow disk, and try again what was not written."""
+        confirmed = self._confirm(now) if now >= self._confirm_at else []
+        return [*confirmed, *(self._record(self._confirm) if now >= self._record_at else [])]
+
     def _stop(self, asked: Asked, body: messages.EmergencyStop, now: float) -> list[Effect]:
         user, stopped = asked.user, self.stopped
         if stopped is None:
@@ -132,11 +145,10 @@ class SafetyHandlers:
             self._epochs.stopped = stopped
         interrupted = self._jobs.interrupt(_error(user.name, body.reason), now)
         audit = Audit("estop", user, {"stop": stopped.number, "reason": body.reason})
-        told: list[Effect] = [asked.reply(self.state(now)), audit]
-        # Off first; then what is left of the job, and the answer. Where it is not written it holds
-        # as long as this server lives.
-        kept = self._epochs.keep(stopped, lambda _now: told, lambda _error, _now: told)
-        return [MakeSafe(), *interrupted, *kept]
+        self._unconfirmed.append(asked)
+        self._confirm_at = min(self._confirm_at, now + CONFIRM_S)
+        # Off first; then what is left of the job, the record, and the answer.
+        return [MakeSafe(), *interrupted, *self._record(self._confirm), audit]
 
     def _reset(self, asked: Asked, body: messages.ResetDevice, now: float) -> Answer:
         stopped = self.stopped
@@ -149,16 +161,25 @@ class SafetyHandlers:
                 stop=stopped.number,
             )
 
-        def go_on(now: float) -> list[Effect]:
-            self._epochs.stopped = None
-            facts = {"stop": stopped.number, "stopped_by": stopped.by}
-            return [
-                asked.reply(self.state(now)),
-                *self._jobs.start_next(now),
-                Audit("reset", asked.user, facts),
-            ]
+        self._epochs.stopped = None
+        facts = {"stop": stopped.number, "stopped_by": stopped.by}
+        audit = Audit("reset", asked.user, facts)
+        recorded = self._record(lambda _now: [])
+        return [asked.reply(self.state(now)), *recorded, *self._jobs.start_next(now), audit]
 
-        return self._epochs.keep(None, go_on, asked.refuse)
+    def _record(self, then: Then) -> list[Effect]:
+        self._record_at = inf
+
+        def put_off(_error: CimError, now: float) -> list[Effect]:
+            self._record_at = now + RETRY_S
+            return then(now)
+
+        return self._epochs.keep(self.stopped, then, put_off)
+
+    def _confirm(self, now: float) -> list[Effect]:
+        """Answer the stops that wait for it."""
+        asked, self._unconfirmed, self._confirm_at = self._unconfirmed, [], inf
+        return [each.reply(self.state(now)) for each in asked]
 
 
 def _error(user: str, reason: str) -> EmergencyStopError:

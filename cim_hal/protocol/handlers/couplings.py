@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from cim_hal.errors import CimError
@@ -12,6 +13,7 @@ from cim_hal.protocol.wire.errors import to_wire
 
 if TYPE_CHECKING:
     from cim_hal.protocol.couplings.content import LoweredCouplings
+    from cim_hal.protocol.couplings.turns import LoweringTurns, PendingLowering
     from cim_hal.protocol.effects import Answer, Asked, Handlers
     from cim_hal.protocol.jobs.entry import JobEntry
     from cim_hal.protocol.server_state import ServerState
@@ -22,12 +24,10 @@ __all__ = ["CouplingHandlers"]
 class CouplingHandlers:
     """Answers requests about couplings; some of the answers come when they have been lowered."""
 
-    def __init__(self, state: ServerState) -> None:
+    def __init__(self, state: ServerState, turns: LoweringTurns) -> None:
         self._state = state
         self._store = state.couplings
-        self._lowering: dict[Lower, dict[bytes, Asked]] = {}  # who waits, by id of the request
-        self._relowering = _Relowering(state)
-        self.next_relowering = self._relowering.next
+        self._turns = turns
         self.handlers: Handlers = {
             messages.BeginCouplings: self._begin,
             messages.CouplingChunk: self._chunk,
@@ -37,26 +37,67 @@ class CouplingHandlers:
             messages.DropCouplings: self._drop,
         }
 
+    def restore(self, now: float) -> list[Effect]:
+        """Lower the couplings once more that queued jobs wait for after a restart."""
+        for job in self._state.jobs.waiting:
+            if job.program is None:
+                task = Lower(job.request.coupling, None)
+                self._turns.request(task, job.owner, is_owed=True).jobs.append(job)
+        return self._next(now)
+
     def lowered(
         self, task: Lower, outcome: LoweredCouplings | CimError, now: float
     ) -> list[Effect]:
-        """Handle the outcome of a `Lower` effect: answer the requests that waited for it."""
-        if task is self._relowering.task:
-            return self._relowering.lowered(task, outcome, now)
-        waiters = list(self._lowering[task].values())
+        """Handle the outcome of a `Lower` effect: answer who waits for it, and begin the next."""
+        pending = self._turns.pending(task)
         if isinstance(outcome, CimError):
             self._store.refuse(task)
             body: messages.Message = to_wire(outcome)
         else:
-            users = {asked.user.name for asked in waiters}
-            body = self._store.keep(task.coupling, outcome, users)
-        del self._lowering[task]  # now: where the above fails, an error is told instead
-        for asked in waiters:
+            body = self._store.keep(task.coupling, outcome, pending.users_of_all())
+        self._turns.end(pending, now)  # now: where the above fails, an error is told instead
+        return [
+            *self._tell(pending, body, now),
+            *self._give_programs(pending.jobs, outcome, now),
+            *self._next(now),
+        ]
+
+    def _next(self, now: float) -> list[Effect]:
+        """Begin the next lowering; one that was made meanwhile for another request is answered."""
+        effects: list[Effect] = []
+        while (pending := self._turns.next(now)) is not None:
+            report = None if pending.jobs else self._store.report(pending.task.coupling)
+            if report is None:
+                return [*effects, pending.task]
+            self._turns.end(pending, now)
+            effects += self._tell(pending, report, now)
+        return effects
+
+    def _tell(self, pending: PendingLowering, body: messages.Message, now: float) -> list[Effect]:
+        for asked in pending.asked.values():
             self._state.sessions.touch(asked.session, now)
-        return [asked.reply(body) for asked in waiters]
+        return [asked.reply(body) for asked in pending.asked.values()]
+
+    def _give_programs(
+        self, jobs: Iterable[JobEntry], outcome: LoweredCouplings | CimError, now: float
+    ) -> list[Effect]:
+        """Give queued jobs their programs after a restart; those that cannot have one fail."""
+        effects: list[Effect] = []
+        for job in jobs:
+            if job.has_ended:
+                continue
+            try:
+                if isinstance(outcome, CimError):
+                    raise outcome
+                capabilities, limits = self._state.capabilities, self._state.limits
+                job.program = program_of(job.request, outcome.lowering, capabilities, limits)
+            except CimError as error:
+                effects += self._state.jobs.fail(job, error, now)
+        return [*effects, *self._state.jobs.start_next(now)]
 
     def _begin(self, asked: Asked, begin: messages.BeginCouplings, now: float) -> Answer:
-        return self._lower(asked, self._store.begin(asked.session, asked.user.name, begin, now))
+        outcome = self._store.begin(asked.session, asked.user.name, begin, now)
+        return self._lower(asked, outcome, now)
 
     def _chunk(
         self, asked: Asked, chunk: messages.CouplingChunk, now: float
@@ -73,7 +114,7 @@ class CouplingHandlers:
         return messages.MissingBytes(upload=stat.upload, ranges=tuple(ranges))
 
     def _commit(self, asked: Asked, commit: messages.CommitCouplings, now: float) -> Answer:
-        return self._lower(asked, self._store.commit(asked.user.name, commit.upload, now))
+        return self._lower(asked, self._store.commit(asked.user.name, commit.upload, now), now)
 
     def _drop(self, asked: Asked, drop: messages.DropCouplings, _now: float) -> list[Effect]:
         user = asked.user
@@ -82,52 +123,10 @@ class CouplingHandlers:
         audit = Audit("couplings dropped", user, {"coupling": drop.digest})
         return [asked.reply(dropped), audit]
 
-    def _lower(self, asked: Asked, outcome: messages.Message | Lower) -> Answer:
+    def _lower(self, asked: Asked, outcome: messages.Message | Lower, now: float) -> Answer:
         """Return an outcome that is the answer; otherwise answer when the couplings are lowered."""
         if not isinstance(outcome, Lower):
             return outcome
-        for task, waiters in self._lowering.items():
-            if task.coupling == outcome.coupling and task.source is outcome.source:
-                waiters[asked.packet.id] = asked  # asked again, or by two: it is done once
-                return []
-        self._lowering[outcome] = {asked.packet.id: asked}
-        return [outcome]
-
-
-class _Relowering:
-    """Gives queued jobs their programs after a restart; those that cannot have one fail."""
-
-    def __init__(self, state: ServerState) -> None:
-        self._state = state
-        self.task: Lower | None = None  # what was asked for
-
-    def next(self) -> list[Effect]:
-        """Fit the couplings that the first job without a program waits for, one at a time."""
-        waiting = self._waiting()
-        if self.task is not None or not waiting:
-            return []
-        self.task = Lower(waiting[0].request.coupling, None)
-        return [self.task]
-
-    def lowered(
-        self, task: Lower, outcome: LoweredCouplings | CimError, now: float
-    ) -> list[Effect]:
-        """Handle the outcome of the `Lower` effect."""
-        effects: list[Effect] = []
-        self.task = None
-        if not isinstance(outcome, CimError):
-            self._state.couplings.keep(task.coupling, outcome)
-        for job in self._waiting():
-            if job.request.coupling != task.coupling:
-                continue
-            try:
-                if isinstance(outcome, CimError):
-                    raise outcome
-                capabilities, limits = self._state.capabilities, self._state.limits
-                job.program = program_of(job.request, outcome.lowering, capabilities, limits)
-            except CimError as error:
-                effects += self._state.jobs.fail(job, error, now)
-        return [*effects, *self._state.jobs.start_next(now)]
-
-    def _waiting(self) -> list[JobEntry]:
-        return [job for job in self._state.jobs.waiting if job.program is None]
+        pending = self._turns.request(outcome, asked.user.name)  # asked twice, it is done once
+        pending.asked[asked.peer, asked.packet.id] = asked
+        return self._next(now)

@@ -46,7 +46,7 @@ class JobHandlers:
             return known.status()
         self._check(now)
         self._state.locks.check(asked, now)
-        lowering = self._state.couplings.lowering(sample.coupling)
+        lowering = self._state.couplings.lowering(sample.coupling, asked.user.name)
         program = program_of(sample, lowering, self._state.capabilities, self._state.limits)
 
         def accepted(_now: float) -> list[Effect]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from cim_hal.protocol.wire.results import Result
 if TYPE_CHECKING:
     from cim_hal.errors import CimError
     from cim_hal.machine.driver import Program
+    from cim_hal.protocol.couplings.cache import Key
     from cim_hal.protocol.effects import Asked, Otherwise, Then
     from cim_hal.protocol.jobs.records import Saved
     from cim_hal.protocol.jobs.table import IdempotencyRules
@@ -55,6 +57,7 @@ class JobLifecycle:
         self._held: Result | CimError | None = None  # of the running job, not written yet
         self._retry_at = 0.0
         self._seq = 0
+        self._needs: Counter[Key] = Counter()  # couplings of jobs that have not ended
 
     @property
     def queued(self) -> int:
@@ -76,10 +79,14 @@ class JobLifecycle:
         """The job that has the machine."""
         return self._running
 
-    def couplings_in_use(self) -> set[str]:
-        """Return the digests of the couplings that jobs wait for or run with."""
+    def needs(self, key: Key) -> bool:
+        """Whether jobs wait for, or run with, couplings of a digest, or one lowering of them."""
+        return key in self._needs
+
+    def sessions_in_use(self) -> set[str]:
+        """Return the sessions with whose end jobs that wait or run would be cancelled."""
         running = [self._running] if self._running is not None else []
-        return {job.request.coupling.digest for job in (*self._queue, *running)}
+        return {job.session for job in (*self._queue, *running)}
 
     def submit(
         self,
@@ -106,6 +113,7 @@ class JobLifecycle:
         record = Accepted(job, user, request, digest, program.schedule, report, at)
         session = "" if request.keep else asked.session
         accepted = JobEntry(record, session, program, asked.packet.epoch)
+        self._need(accepted)
 
         def admit(now: float) -> list[Effect]:
             self.table.add(accepted)
@@ -115,7 +123,11 @@ class JobLifecycle:
             audit = Audit("job", accepted.user, facts)
             return [*news, *then(now), audit, *self.start_next(now)]
 
-        return [Persist(record, admit, otherwise)]
+        def refuse(error: CimError, now: float) -> list[Effect]:
+            self._need_no_more(accepted)
+            return otherwise(error, now)
+
+        return [Persist(record, admit, refuse)]
 
     def start_next(self, now: float) -> list[Effect]:
         """Start the job whose turn it is, of those that may, if the machine is free."""
@@ -281,6 +293,7 @@ class JobLifecycle:
             end = Ended(job.id, job.state, known.error, known.result, known.ended_at)
             return self._end(job, end, now)
         self.table.add(job)
+        self._need(job)
         if job.state is JobState.QUEUED:
             self._scheduler.push(job)
             return [Audit("job", job.user, job.facts())]
@@ -314,7 +327,7 @@ class JobLifecycle:
 
         def end(now: float) -> list[Effect]:
             job.is_moving = False
-            self._queue.remove(job)
+            self._queue.remove(job, user=job.owner)
             return [*self._end(job, record, now), *self._expire(now), *then(now)]
 
         def leave(error: CimError, now: float) -> list[Effect]:
@@ -324,12 +337,25 @@ class JobLifecycle:
         record = Ended(job.id, state, to_wire(error), None, now)
         return [Persist(record, end, leave)]
 
+    def _need(self, job: JobEntry) -> None:
+        coupling = job.request.coupling
+        self._needs.update((coupling.digest, coupling))
+
+    def _need_no_more(self, job: JobEntry) -> None:
+        coupling = job.request.coupling
+        for key in (coupling.digest, coupling):
+            self._needs[key] -= 1
+            if not self._needs[key]:
+                del self._needs[key]
+
     def _changed(self, job: JobEntry, now: float) -> list[Effect]:
         self._seq += 1
         job.seq = self._seq
         return job.tell_waiters(now)
 
     def _end(self, job: JobEntry, record: Ended, now: float) -> list[Effect]:
+        if not job.has_ended:
+            self._need_no_more(job)
         job.program, job.result, job.error = None, record.result, record.error
         job.state, job.ended_at = record.state, record.at
         self.table.add(job)

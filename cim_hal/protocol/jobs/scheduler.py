@@ -77,10 +77,11 @@ class FairQueue(Generic[Item]):
         self._lines: dict[str, _Line[Item]] = {}  # who was served last stands last
         self._served: str | None = None
         self._number = 0
+        self._n_places = 0
         self._popped: tuple[str, _Place[Item]] | None = None
 
     def __len__(self) -> int:
-        return sum(len(line.places) for line in self._lines.values())
+        return self._n_places
 
     def __iter__(self) -> Iterator[Item]:
         """Yield what waits, in the order it came."""
@@ -101,10 +102,13 @@ class FairQueue(Generic[Item]):
         place = _Place(item, priority, self._number, coupling)
         self._insert(user, place)
 
-    def remove(self, item: Item) -> None:
-        """Remove a job from the queue, if it is there."""
-        for line in self._lines.values():
-            line.places = [place for place in line.places if place.item != item]
+    def remove(self, item: Item, *, user: str) -> None:
+        """Remove a job of a user from the queue, if it is there."""
+        places = self._lines[user].places if user in self._lines else []
+        at = next((at for at, place in enumerate(places) if place.item == item), None)
+        if at is not None:
+            del places[at]
+            self._n_places -= 1
 
     def pop(
         self, *, loaded: object = None, is_allowed: Callable[[Item], bool] = lambda _item: True
@@ -113,6 +117,13 @@ class FairQueue(Generic[Item]):
 
         Jobs for the couplings that are `loaded` go first; those not allowed keep their places.
         """
+        popped = self.pop_with_user(loaded=loaded, is_allowed=is_allowed)
+        return popped and popped[0]
+
+    def pop_with_user(
+        self, *, loaded: object = None, is_allowed: Callable[[Item], bool] = lambda _item: True
+    ) -> tuple[Item, str] | None:
+        """Do as `pop`; return also the user whose turn it is."""
         heads = {
             user: place
             for user, line in self._lines.items()
@@ -126,8 +137,9 @@ class FairQueue(Generic[Item]):
             self._begin_round(heads)
         user = self._choose([u for u in ready if heads[u].coupling == loaded] or ready)
         self._lines[user].places.remove(heads[user])
+        self._n_places -= 1
         self._popped = (user, heads[user])
-        return heads[user].item
+        return heads[user].item, user
 
     def put_back(self) -> None:
         """Put the job that was taken last back in its place."""
@@ -142,6 +154,7 @@ class FairQueue(Generic[Item]):
     def _insert(self, user: str, place: _Place[Item]) -> None:
         line = self._lines.setdefault(user, _Line(self._slice_s))
         insort(line.places, place, key=lambda place: (-place.priority, place.number))
+        self._n_places += 1
 
     def _choose(self, ready: list[str]) -> str:
         """Return who is next of `ready`, and remember the order."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["ClientSession", "RateLimiter", "SessionTable", "check_quota"]
 
 BURST_S = 2.0
+SILENT_S = 2.0  # silence after which an idle session makes room where there is none
 HELLOS = 4096  # remembered beyond the end of their sessions
 
 
@@ -45,30 +46,49 @@ class SessionTable:
     def __getitem__(self, token: str) -> ClientSession:
         return self._sessions[token]
 
-    def open(
-        self, user: User, hello: bytes, version: Version, now: float
-    ) -> tuple[ClientSession, bool]:
-        """Return the session that a hello opens, and whether it is new.
+    def opened(self, user: User, hello: bytes, now: float) -> ClientSession | None:
+        """Return the session that a hello, sent again with the same id, has opened before.
 
-        A hello that is sent again, with the same id, is answered with the same session, or with
-        `UnknownReferenceError` where that has ended since. `CapabilityError` and `QuotaError` where
-        there are as many sessions as may be, of all or of this user.
+        `UnknownReferenceError` where that has ended since.
         """
         known = self._hellos.get((user.name, hello))
-        if known is not None:
-            return self.get(known, user, now), False
-        if len(self._sessions) >= self._limits.max_sessions:
-            needs, available = len(self._sessions) + 1, self._limits.max_sessions
-            raise CapabilityError("max_sessions", required=needs, available=available)
-        own = sum(session.user.name == user.name for session in self._sessions.values()) + 1
-        most, hint = self._limits.user_sessions, "close sessions that are not needed"
-        check_quota(user.name, "user_sessions", used=own, available=most, hint=hint)
+        return None if known is None else self.get(known, user, now)
+
+    def open(self, user: User, hello: bytes, version: Version, now: float) -> ClientSession:
+        """Return the new session of a hello; `in_the_way` says whether there is room for it."""
         token = self._new_token()
         session = self._sessions[token] = ClientSession(token, version, now, user)
         self._hellos[user.name, hello] = token
         while len(self._hellos) > max(HELLOS, self._limits.max_sessions):
             self._hellos.popitem(last=False)
-        return session, True
+        return session
+
+    def in_the_way(self, user: User, in_use: Set[str], now: float) -> str | None:
+        """Return the session that has to end for a new one of a user; None where there is room.
+
+        It is the longest silent one: of this user, where one user has as many as may be; else of
+        the same role. Sessions of a lesser role are not counted: they take no room from a higher
+        one. One that was silent for `SILENT_S` may end, because its client can say hello again; one
+        that is `in_use` may after a longer silence. `QuotaError` and `CapabilityError` where none
+        may.
+        """
+        sessions, limits = self._sessions.values(), self._limits
+        own = [session for session in sessions if session.user.name == user.name]
+        counted = [session for session in sessions if session.user.role >= user.role]
+        is_quota = len(own) >= limits.user_sessions
+        if not is_quota and len(counted) < limits.max_sessions:
+            return None
+        alike = own if is_quota else [s for s in counted if s.user.role == user.role]
+        silent_s = {False: SILENT_S, True: limits.lease_s + limits.wait_s}
+        ends = [s for s in alike if now - s.seen > silent_s[s.token in in_use]]
+        if ends:
+            return min(ends, key=lambda session: (session.token in in_use, session.seen)).token
+        used, hint = len(own) + 1, "close sessions that are not needed"
+        check_quota(
+            user.name, "user_sessions", used=used, available=limits.user_sessions, hint=hint
+        )
+        needs, available = len(counted) + 1, limits.max_sessions
+        raise CapabilityError("max_sessions", required=needs, available=available)
 
     def get(self, token: str, user: User, now: float) -> ClientSession:
         """Return a session of a user; `UnknownReferenceError` if there is none, or another's."""

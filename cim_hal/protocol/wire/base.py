@@ -53,15 +53,20 @@ class Request(Message):
     """Base of what clients send to a server.
 
     `role` is the lowest that may send it, and `of_others` the lowest that may send it about what
-    belongs to another user; without it nobody may.
+    belongs to another user; without it nobody may. A request for `safety` needs nothing that can
+    be used up: no session, no rate, no lock.
     """
 
     role: ClassVar[Role]
     of_others: ClassVar[Role]
+    safety: ClassVar[bool]
 
-    def __init_subclass__(cls, *, role: Role, of_others: Role | None = None, **more: Any) -> None:
+    def __init_subclass__(
+        cls, *, role: Role, of_others: Role | None = None, safety: bool = False, **more: Any
+    ) -> None:
         super().__init_subclass__(**more)
         cls.role = role
+        cls.safety = safety
         if of_others is not None:
             cls.of_others = of_others
 

@@ -32,9 +32,10 @@ class Limits(BaseModel):
         Most spins of a model; a row of float32 amplitudes then fits one buffer.
     coupling_bytes : int
         Largest model, its couplings counted as float64.
-    cache_bytes : int
-        Couplings kept for re-use, the least recently used go first; uploads under way may take
-        as much again.
+    cache_bytes, cache_entries : int
+        Couplings kept for re-use, and ways in which they were lowered, with all they take of
+        memory; uploads under way may take as many bytes again. What is too much is taken from the
+        user who has most, the least recently used first.
     result_bytes : int
         Largest result of one job.
     kept_bytes, kept_jobs : int
@@ -43,9 +44,11 @@ class Limits(BaseModel):
         Jobs that wait for the machine, of all users and of one.
     user_sessions, user_uploads : int
         Sessions and uploads under way of one user.
-    user_cache_bytes : int or None
-        Couplings kept that one user alone loaded, the least recently used go first; None for as
-        much as there is.
+    user_lowerings : int
+        Couplings of one user that wait to be lowered; users take turns.
+    user_cache_bytes, user_cache_entries : int or None
+        What one user may have of `cache_bytes` and `cache_entries`, the least recently used go
+        first; None for half of it.
     user_kept_bytes : int or None
         Results kept of one user, the oldest go first; None for as much as there is.
     user_messages_per_s : float or None
@@ -73,6 +76,7 @@ class Limits(BaseModel):
     max_spins: Annotated[int, Field(ge=1, le=MAX_BUFFER_BYTES // 4)] = MAX_BUFFER_BYTES // 4
     coupling_bytes: Count = 512 * 1024**2
     cache_bytes: Count = 1024**3
+    cache_entries: Count = 16_384
     result_bytes: Count = 512 * 1024**2
     kept_bytes: Count = 1024**3
     kept_jobs: Count = 4096
@@ -86,9 +90,16 @@ class Limits(BaseModel):
     lease_s: Seconds = 30.0
     user_sessions: Count = 128
     user_uploads: Count = 16
+    user_lowerings: Count = 64
     user_cache_bytes: Count | None = None
+    user_cache_entries: Count | None = None
     user_kept_bytes: Count | None = None
     user_messages_per_s: Seconds | None = None
     user_queue_length: Count = 64
     slice_s: Seconds = 2.0
     unfinished_bytes: Count = 16 * 1024**2
+
+    def share(self, name: str) -> int:
+        """Return what one user may have of a limit: ``user_`` and its name, or half of it."""
+        whole, own = getattr(self, name), getattr(self, f"user_{name}")
+        return max(whole // 2, 1) if own is None else min(own, whole)

@@ -29,6 +29,7 @@ from cim_hal.key_files import (
 )
 from cim_hal.protocol.wire.roles import Role, User
 from cim_hal.server.logs import audit
+from cim_hal.server.security.endpoint import DOMAIN
 
 if TYPE_CHECKING:
     from cim_hal.key_files import KeyPair
@@ -44,7 +45,6 @@ __all__ = [
     "revoke",
 ]
 
-DOMAIN = b"cim-hal"
 ENDPOINT = "inproc://zeromq.zap.01"
 VERSION = b"1.0"
 POLL_S = 1.0  # from one check of the file to the next
@@ -142,8 +142,12 @@ class Authenticator:
         """Answer one ZAP request."""
         frames = zap_socket.recv_multipart()
         request = frames[1] if len(frames) > 1 else b""
-        key = self._admit(frames)
-        verdict = (b"400", b"not authorized", b"") if key is None else (b"200", b"OK", key.encode())
+        verdict = b"400", b"not authorized", b""
+        try:
+            if (key := self._admit(frames)) is not None:
+                verdict = b"200", b"OK", key.encode()
+        except Exception:  # it must be answered, or nobody is admitted any more
+            log.exception("a client could not be admitted")
         zap_socket.send_multipart([VERSION, request, *verdict, b""])
 
     def user_of(self, frame: zmq.Frame) -> User | None:

@@ -10,8 +10,9 @@ import zmq
 from cim_hal.errors import BindError
 from cim_hal.protocol.wire.limits import MAX_BUFFER_BYTES
 
-__all__ = ["DEFAULT", "bind", "check_endpoint", "is_loopback"]
+__all__ = ["DEFAULT", "DOMAIN", "bind", "check_endpoint", "is_loopback"]
 
+DOMAIN = b"cim-hal"
 DEFAULT = "tcp://127.0.0.1:0"
 OPTIONS = {
     zmq.LINGER: 0,
@@ -74,6 +75,8 @@ def bind(
     """Bind a ROUTER with the options of a server, or others; return the endpoint it then has."""
     for option, value in options.items():
         server.setsockopt(option, value)
+    # Makes libzmq refuse ZMTP 1 and 2 at the handshake: their messages do not say whence they came.
+    server.setsockopt(zmq.ZAP_DOMAIN, DOMAIN)
     try:
         server.setsockopt(zmq.IPV6, int("[" in endpoint))
         server.bind(endpoint)

@@ -1,4 +1,4 @@
-"""A bound for incomplete messages: peers that begin messages and do not end them are cut off.
+"""Bounds for connections: their number, and the messages that they begin and do not end.
 
 libzmq hands a message over when its last part has arrived, and until then keeps all parts, without
 a bound. The kernel counts the bytes of each connection: those that have left the kernel since the
@@ -22,6 +22,8 @@ import zmq
 
 from cim_hal.multipart import is_readable
 from cim_hal.protocol.wire.limits import MAX_HEADER_BYTES
+from cim_hal.server.process_usage import max_open_files
+from cim_hal.server.steps import LogLimiter
 
 if TYPE_CHECKING:
     from cim_hal.protocol.wire.limits import Limits
@@ -31,12 +33,16 @@ __all__ = ["PartialMessageGuard", "is_possible"]
 CHECK_S, LATEST_S = 0.01, 0.1  # least and greatest time from one check to the next
 # A peer without a message for so long has no whole one in the queue either.
 SILENT_S = 1.0
+MAX_CONNECTIONS = 1024
+MAX_HANDSHAKES = 64  # that may go on where there is no room for more connections
+MAX_EVENTS = 1000  # handled at once
 SHARE = 0.01  # part of the time that checks may take, with many connections
 
 _BYTES_RECEIVED = struct.Struct("=128xQ")  # tcpi_bytes_received of struct tcp_info
 _EVENT = struct.Struct("=HI")
 _INT = struct.Struct("=i")
-_EVENTS = int(zmq.EVENT_ACCEPTED) | int(zmq.EVENT_DISCONNECTED) | int(zmq.EVENT_CLOSED)
+_ACCEPTED, _READY = int(zmq.EVENT_ACCEPTED), int(zmq.EVENT_HANDSHAKE_SUCCEEDED)
+_EVENTS = _ACCEPTED | _READY | int(zmq.EVENT_DISCONNECTED) | int(zmq.EVENT_CLOSED)
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +55,7 @@ class _Connection:
     taken: int = 0
     received_at: float = 0.0
     has_received: bool = False
+    is_ready: bool = False  # its handshake is done
 
     @property
     def held(self) -> int:
@@ -56,11 +63,13 @@ class _Connection:
 
 
 class PartialMessageGuard:
-    """Limits the memory that incomplete messages of one socket, not bound yet, take.
+    """Limits connections to one socket, not bound yet, and the memory of incomplete messages.
 
-    One message may be as large as a request, and all incomplete ones together as large as
-    `Limits.unfinished_bytes`. A peer beyond the first limit is cut off; beyond the second, the one
-    that holds the most. The socket `events` is readable when `update` has something to do.
+    Beyond `MAX_CONNECTIONS` the oldest one whose handshake is not done is closed, or where few are
+    in their handshake the one that was silent for longest. One message may be as large as a
+    request, and all incomplete ones together as large as `Limits.unfinished_bytes`. A peer beyond
+    the first limit is cut off; beyond the second, the one that holds the most. The socket `events`
+    is readable when `update` has something to do.
     """
 
     def __init__(
@@ -70,8 +79,10 @@ class PartialMessageGuard:
         self._most_of_one = 2 * (limits.chunk_bytes + MAX_HEADER_BYTES)
         self._most_of_all = limits.unfinished_bytes
         self._connections: dict[int, _Connection] = {}
+        self._most_connections = min(MAX_CONNECTIONS, max_open_files() // 2)
         self._next_check = 0.0
         self._server = server
+        self._limiter = LogLimiter()
         endpoint = f"inproc://partial-messages-{secrets.token_hex(8)}"
         server.monitor(endpoint, _EVENTS)
         self.events = context.socket(zmq.PAIR)
@@ -88,16 +99,25 @@ class PartialMessageGuard:
 
     def update(self) -> None:
         """Note connections that were opened or closed."""
-        while is_readable(self.events):
+        for _ in range(MAX_EVENTS):
+            if not is_readable(self.events):
+                return
             event, fd = _EVENT.unpack(self.events.recv_multipart()[0])
-            if event == zmq.EVENT_ACCEPTED:
+            if event == _ACCEPTED:
+                self._connections.pop(fd, None)  # the newest is the last
                 self._connections[fd] = _Connection(received_at=time.monotonic())
-            else:
+                self._make_room()
+            elif event != _READY:
                 self._connections.pop(fd, None)
+            elif fd in self._connections:
+                self._connections[fd].is_ready = True
 
     def on_bytes(self, frame: zmq.Frame) -> None:
         """Note that a whole message has arrived; `frame` is any part of it."""
-        fd = int(frame.get(zmq.SRCFD))
+        try:
+            fd = int(frame.get(zmq.SRCFD))
+        except (zmq.ZMQError, ValueError):  # no peer of ZMTP 3, which alone says it
+            return
         if fd not in self._connections:
             self.update()
         connection = self._connections.get(fd)
@@ -134,6 +154,18 @@ class PartialMessageGuard:
             total -= held
             yield fd
 
+    def _make_room(self) -> None:
+        if len(self._connections) <= self._most_connections:
+            return
+        new = [fd for fd, connection in self._connections.items() if not connection.is_ready]
+        if len(new) > MAX_HANDSHAKES:
+            self._cut(new[0])
+        else:
+            self._cut(min(self._connections.keys() - new, key=self._received_at))
+
+    def _received_at(self, fd: int) -> float:
+        return self._connections[fd].received_at
+
     def _cut(self, fd: int) -> bool:
         connection = self._connections.pop(fd)
         own_port = self._server.getsockopt_string(zmq.LAST_ENDPOINT).rstrip("\0").rpartition(":")[2]
@@ -146,9 +178,12 @@ class PartialMessageGuard:
                 stream.shutdown(socket.SHUT_RDWR)
         except (OSError, IndexError):  # closed, and the number may be another file's
             return False
-        log.warning(
-            "%s port %d was cut off: %d bytes of an incomplete message", host, port, connection.held
-        )
+        count = self._limiter.due("cut")
+        if count:
+            what = (
+                f"{connection.held} bytes of an incomplete message, {len(self._connections)} peers"
+            )
+            log.warning("%s port %d was cut off: %s (%d times)", host, port, what, count)
         return True
 
 

@@ -38,34 +38,34 @@ class LockDevice(Request, role=Role.USER):
     stands: bool = False
 
 
-class UnlockDevice(Request, role=Role.USER, of_others=Role.ADMIN):
+class UnlockDevice(Request, role=Role.USER, of_others=Role.ADMIN, safety=True):
     """Give the machine back; with `breaks`, end the lock of that epoch whoever has it."""
 
     t: Literal["device.unlock"] = "device.unlock"
     breaks: Number = 0
 
 
-class LockInfo(Request, role=Role.OBSERVER):
+class LockInfo(Request, role=Role.OBSERVER, safety=True):
     """Ask who has the machine."""
 
     t: Literal["lock.info"] = "lock.info"
 
 
-class EmergencyStop(Request, role=Role.OPERATOR):
+class EmergencyStop(Request, role=Role.OPERATOR, safety=True):
     """Stop what runs, switch everything off, and start nothing until a reset."""
 
     t: Literal["device.estop"] = "device.estop"
     reason: Annotated[str, Field(max_length=200)] = ""
 
 
-class ResetDevice(Request, role=Role.OPERATOR):
+class ResetDevice(Request, role=Role.OPERATOR, safety=True):
     """End the emergency stop of that number."""
 
     t: Literal["device.reset"] = "device.reset"
     stop: Number
 
 
-class SafetyInfo(Request, role=Role.OBSERVER):
+class SafetyInfo(Request, role=Role.OBSERVER, safety=True):
     """Ask whether an emergency stop holds."""
 
     t: Literal["safety.info"] = "safety.info"

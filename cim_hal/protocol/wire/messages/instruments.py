@@ -36,13 +36,13 @@ class CalibrationEntry(Wire):
     valid_s: Seconds
 
 
-class AskDevice(Request, role=Role.OBSERVER):
+class AskDevice(Request, role=Role.OBSERVER, safety=True):
     """Ask for the state of the machine and its driver."""
 
     t: Literal["device.status"] = "device.status"
 
 
-class FetchHistory(Request, role=Role.OBSERVER):
+class FetchHistory(Request, role=Role.OBSERVER, safety=True):
     """Fetch telemetry with numbers above `after`, the oldest first, as much as fits."""
 
     t: Literal["device.history"] = "device.history"
@@ -74,7 +74,7 @@ class RunCalibration(Request, role=Role.OPERATOR):
     timeout_s: Seconds = 0.0
 
 
-class CancelCalibration(Request, role=Role.OPERATOR):
+class CancelCalibration(Request, role=Role.OPERATOR, safety=True):
     """End a calibration early. After its end this changes nothing."""
 
     t: Literal["calibration.cancel"] = "calibration.cancel"

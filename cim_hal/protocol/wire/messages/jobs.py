@@ -85,7 +85,7 @@ class WaitJob(Request, role=Role.OBSERVER):
     events: bool = False
 
 
-class CancelJob(Request, role=Role.USER, of_others=Role.OPERATOR):
+class CancelJob(Request, role=Role.USER, of_others=Role.OPERATOR, safety=True):
     """End the job early. After its end this changes nothing."""
 
     t: Literal["job.cancel"] = "job.cancel"

@@ -32,7 +32,7 @@ class Ping(Request, role=Role.OBSERVER):
     t: Literal["ping"] = "ping"
 
 
-class Bye(Request, role=Role.OBSERVER):
+class Bye(Request, role=Role.OBSERVER, safety=True):
     """End the session; those of its jobs that are not kept are cancelled, their results dropped."""
 
     t: Literal["bye"] = "bye"

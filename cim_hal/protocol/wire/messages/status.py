@@ -136,13 +136,13 @@ class MetricReading(Wire):
     series: tuple[tuple[tuple[Name, ...], float, tuple[Number, ...]], ...]
 
 
-class AskStatus(Request, role=Role.OBSERVER):
+class AskStatus(Request, role=Role.OBSERVER, safety=True):
     """Ask what goes on."""
 
     t: Literal["server.status"] = "server.status"
 
 
-class AskMetrics(Request, role=Role.OBSERVER):
+class AskMetrics(Request, role=Role.OBSERVER, safety=True):
     """Ask what was counted since the server started."""
 
     t: Literal["metrics"] = "metrics"

@@ -14,18 +14,30 @@ from cim_hal.protocol.effects import Lower, Run
 from cim_hal.protocol.jobs.state import JobState
 from cim_hal.protocol.wire.messages import (
     REQUESTS,
+    AskDevice,
+    AskMetrics,
+    AskStatus,
     BeginCouplings,
     Bye,
+    CancelCalibration,
+    CancelJob,
     CommitCouplings,
     CouplingChunk,
     Describe,
+    EmergencyStop,
+    FetchHistory,
     FetchResult,
     FetchTrace,
     Hello,
+    LockDevice,
+    LockInfo,
     Ping,
     Pong,
+    ResetDevice,
+    SafetyInfo,
     Schedule,
     TraceSpec,
+    UnlockDevice,
     WaitJob,
 )
 from cim_hal.protocol.wire.packet import Kind, Packet
@@ -75,6 +87,61 @@ def test_a_client_from_the_future_is_told_both_versions(bench):
 def test_nothing_is_answered_without_a_session(bench, body):
     fault = bench.ask(body, "f" * 32)
     assert (fault.code, fault.details["kind"]) == ("protocol.unknown_reference", "session")
+
+
+# With fields that matter to nobody here; `bye` alone is about a session.
+FOR_SAFETY = [
+    EmergencyStop(),
+    ResetDevice(stop=1),
+    SafetyInfo(),
+    AskStatus(),
+    AskMetrics(),
+    AskDevice(),
+    FetchHistory(),
+    LockInfo(),
+    UnlockDevice(),
+    CancelJob(job="0" * 32),
+    CancelCalibration(key="0" * 32),
+]
+
+
+def test_these_requests_are_for_safety():
+    kinds = {kind for kind in REQUESTS if kind.safety}
+    assert kinds == {type(body) for body in FOR_SAFETY} | {Bye}
+
+
+@pytest.mark.parametrize("token", ["", "f" * 32, "of another"])
+@pytest.mark.parametrize("body", FOR_SAFETY, ids=lambda body: body.t)
+def test_what_is_for_safety_needs_no_session_and_no_rate(body, token):
+    bench = Bench(user_messages_per_s=1.0)
+    bench.user = User("ulf", Role.USER)
+    token = bench.hello() if token == "of another" else token
+    bench.user = User("olga", Role.OPERATOR)
+    while bench.ask(Ping(), "f" * 32).code != "session.rate_limited":
+        pass
+    reply = bench.send(body, token)[-1].packet.body
+    job_or_key = {"job", "calibration"}
+    assert reply.t != "error" or reply.details["kind"] in job_or_key
+
+
+def test_the_token_of_another_user_is_of_no_use():
+    bench = Bench()
+    bench.user = User("ulf", Role.USER)
+    holder = bench.hello()
+    bench.ask(LockDevice(key="1" * 32), holder)
+    bench.user = User("eve", Role.USER)
+    assert bench.ask(UnlockDevice(), holder).code == "session.locked"
+    assert not bench.ask(LockInfo(), holder).is_yours
+
+
+def test_a_question_without_a_session_renews_no_lock_and_one_with_it_does():
+    bench = Bench(lease_s=30.0)
+    holder = bench.hello()
+    epoch = bench.ask(LockDevice(key="1" * 32), holder).epoch
+    for at, token, left in ((10.0, "", 20.0), (20.0, holder, 30.0)):
+        bench.now = at
+        (reply,) = replies(bench.send(LockInfo(), token, epoch=epoch))
+        assert reply.expires_in_s == left
 
 
 def test_sessions_are_bounded_and_end_with_a_bye(bench):

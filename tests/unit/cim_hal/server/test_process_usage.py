@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from cim_hal.server.process_usage import memory_bytes, open_files
+from cim_hal.server.process_usage import max_open_files, memory_bytes, open_files
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="there is no /proc")
 
@@ -64,3 +64,16 @@ def test_what_lies_free_between_blocks_that_stay_goes_back_to_the_system():
     by_itself, trimmed = map(int, said.stdout.split())
     assert by_itself < 5e6
     assert trimmed > 50e6
+
+
+def test_a_process_may_open_as_many_files_as_the_system_lets_it():
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+        most = max_open_files()
+        assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == most > 256
+        assert max_open_files() == most
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

@@ -1,7 +1,11 @@
 from __future__ import annotations
 
+import itertools
 import socket
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from http.client import HTTPConnection, HTTPResponse
 
 import pytest
@@ -86,23 +90,56 @@ def test_nonsense_is_refused_and_the_next_is_answered(address, data):
     assert _get(address).status == 200
 
 
-def test_those_who_say_nothing_hold_up_nobody_for_ever(address):
-    silent = [socket.create_connection(address, 5) for _ in range(MAX_CONNECTIONS)]
+@contextmanager
+def dripping(address, n: int, *, every_s: float = 0.2) -> Iterator[list[socket.socket]]:
+    """Clients that send one byte of a request after another, and never all."""
+    streams = [socket.create_connection(address, 5) for _ in range(n)]
+    is_over = threading.Event()
+
+    def drip() -> None:
+        for byte in itertools.chain(b"GET / HTTP/1.1\r\n", itertools.repeat(ord("x"))):
+            for stream in streams:
+                with suppress(OSError):
+                    stream.send(bytes([byte]))
+            if is_over.wait(every_s):
+                return
+
+    thread = threading.Thread(target=drip)
+    thread.start()
     try:
-        time.sleep(0.2)
-        with pytest.raises(ConnectionError):
-            _get(address)
-        silent.pop().close()
-        deadline = time.monotonic() + 5.0
-        while True:
-            try:
-                assert _get(address).status == 200
-                break
-            except ConnectionError:
-                assert time.monotonic() < deadline
+        yield streams
     finally:
-        for stream in silent:
+        is_over.set()
+        thread.join()
+        for stream in streams:
             stream.close()
+
+
+@pytest.mark.parametrize("n", [MAX_CONNECTIONS, 3 * MAX_CONNECTIONS])
+def test_a_page_comes_while_slow_clients_hold_all_places(address, n):
+    with dripping(address, n):
+        for _ in range(6):
+            time.sleep(0.05)
+            began = time.monotonic()
+            assert _get(address).status == 200
+            assert time.monotonic() - began < 4.0  # some milliseconds at best
+
+
+def test_who_reads_nothing_keeps_no_place(address):
+    streams = [socket.create_connection(address, 5) for _ in range(2 * MAX_CONNECTIONS)]
+    for stream in streams:
+        stream.sendall(b"GET /big HTTP/1.0\r\nHost: localhost\r\n\r\n")
+    assert _get(address).status == 200
+    for stream in streams:
+        stream.close()
+
+
+def test_a_request_has_a_deadline_however_busy_its_sender_is(address, monkeypatch):
+    monkeypatch.setattr("cim_hal.watch.pages.TIMEOUT_S", 0.5)
+    with dripping(address, 1, every_s=0.02) as (stream,):
+        stream.settimeout(20.0)
+        with suppress(ConnectionResetError):
+            assert stream.recv(1000) == b""
 
 
 def test_a_reader_who_leaves_in_the_middle_disturbs_nobody(address, capfd):

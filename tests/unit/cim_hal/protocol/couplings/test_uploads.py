@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from cim_hal import IsingModel
 from cim_hal.errors import CapabilityError, QuotaError, RemoteProtocolError, UnknownReferenceError
 from cim_hal.protocol.couplings.content import Couplings, lower_encoded
+from cim_hal.protocol.couplings.uploads import MAX_DONE
 from cim_hal.protocol.effects import Lower
 from cim_hal.protocol.wire.messages import (
     BeginCouplings,
@@ -171,3 +172,29 @@ def test_the_uploads_of_one_user_leave_room_for_others():
     assert caught.value.details["what"] == "user_uploads"
     assert isinstance(library.begin("a", "ann", _begin(4), 0.0), UploadOpened)  # the same again
     assert isinstance(library.begin("b", "ben", _begin(5), 0.0), UploadOpened)
+
+
+def test_the_bytes_of_uploads_of_one_user_leave_room_for_others():
+    library = new_library(cache_bytes=400)  # 200 of them for a user
+    for bits in (3, 4):
+        library.begin("a", "ann", _begin(bits), 0.0)
+    with pytest.raises(QuotaError) as caught:
+        library.begin("a", "ann", _begin(5), 0.0)
+    assert caught.value.details["what"] == "user_cache_bytes"
+    assert isinstance(library.begin("b", "ben", _begin(5), 0.0), UploadOpened)
+
+
+def test_uploads_that_are_done_are_forgotten_after_a_while_or_where_they_are_many():
+    library = new_library(upload_s=60.0)
+    tokens = []
+    for bits in range(MAX_DONE + 1):
+        opened = library.begin("a", "ann", _begin(bits), 0.0)
+        library.uploads.finish(_begin(bits).coupling)
+        tokens.append(opened.upload)
+    with pytest.raises(UnknownReferenceError):
+        library.uploads.get("ann", tokens[0], 0.0)
+    assert library.uploads.get("ann", tokens[1], 50.0).payload is None
+    library.uploads.tick(61.0)
+    assert library.uploads.get("ann", tokens[1], 61.0).payload is None
+    with pytest.raises(UnknownReferenceError):
+        library.uploads.get("ann", tokens[2], 61.0)

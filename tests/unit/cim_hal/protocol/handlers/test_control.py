@@ -6,11 +6,12 @@ import pytest
 from cim_wire import Bench, measured, replies, runs, sample_request
 
 from cim_hal.errors import DriverFaultError, JobCancelledError
-from cim_hal.protocol.effects import MakeSafe, Stop
+from cim_hal.protocol.effects import Audit, MakeSafe, Persist, Stop
 from cim_hal.protocol.jobs.state import JobState
 from cim_hal.protocol.wire.messages import WaitJob
 from cim_hal.protocol.wire.messages.control import EmergencyStop, ResetDevice, SafetyInfo
 from cim_hal.protocol.wire.messages.instruments import RunCalibration
+from cim_hal.protocol.wire.packet import Kind, Packet
 from cim_hal.protocol.wire.roles import ANONYMOUS, Role, User
 
 ALICE, OLGA = User("alice", Role.USER), User("olga", Role.OPERATOR)
@@ -138,11 +139,68 @@ def test_a_stop_outlasts_the_server_where_a_journal_keeps_it(bench, session):
     assert len(runs(after.send(ResetDevice(stop=number), token))) == 1
 
 
-def test_a_stop_holds_though_the_disk_is_full_and_a_reset_does_not(bench, session):
+def _recorded(bench):
+    """The stop that a server would find that starts now."""
+    return bench.core.records[-1].stopped
+
+
+def test_stop_and_reset_need_no_room_on_the_disk_and_are_written_when_there_is(bench, session):
     bench.core.disk.is_full = True
-    stopped = bench.ask(EmergencyStop(), session)
+    stopped = bench.ask(EmergencyStop(reason="smoke"), session)
     assert stopped.stop > 0
-    assert bench.ask(ResetDevice(stop=stopped.stop), session).code == "server.storage"
-    assert bench.ask(SafetyInfo(), session).stop == stopped.stop
     bench.core.disk.is_full = False
+    bench.core.tick(bench.now + 0.9)
+    assert bench.core.records[-1:] != [stopped]
+    bench.core.tick(bench.now + 1.1)
+    assert _recorded(bench).number == stopped.stop
+    bench.core.disk.is_full = True
     assert bench.ask(ResetDevice(stop=stopped.stop), session).stop == 0
+    assert bench.ask(SafetyInfo(), session).stop == 0
+    assert _recorded(bench).number == stopped.stop  # in doubt a new server does nothing
+    bench.core.disk.is_full = False
+    bench.core.tick(bench.now + 1.1)
+    assert _recorded(bench) is None
+
+
+class _SlowDisk:
+    """A core whose host writes nothing until it is told to."""
+
+    def __init__(self, core):
+        self.core, self.waiting = core, []
+
+    def receive(self, body, now):
+        packet = Packet(Kind.REQUEST, bytes(15) + bytes([int(now)]), body)
+        return self._perform(self.core.receive(b"p", packet, now, user=OLGA))
+
+    def tick(self, now):
+        return self._perform(self.core.tick(now))
+
+    def write(self, now):
+        effect = self.waiting.pop(0)
+        return effect.record, self._perform(self.core.saved(effect, now))
+
+    def _perform(self, effects):
+        self.waiting += [effect for effect in effects if isinstance(effect, Persist)]
+        return [effect for effect in effects if not isinstance(effect, Persist | Audit)]
+
+
+def test_a_stop_is_confirmed_when_it_is_written_or_half_a_second_later(bench):
+    disk = _SlowDisk(bench.core._core)
+    (safe,) = disk.receive(EmergencyStop(), 1.0)
+    assert isinstance(safe, MakeSafe)
+    assert replies(disk.tick(1.4)) == []
+    (confirmed,) = replies(disk.tick(1.6))
+    assert confirmed.stop > 0
+    assert replies(disk.write(9.0)[1]) == []
+    disk.receive(EmergencyStop(), 10.0)
+    assert replies(disk.write(10.1)[1])[0].stop == confirmed.stop
+
+
+def test_of_stop_and_reset_in_quick_succession_the_last_is_written_last(bench):
+    disk = _SlowDisk(bench.core._core)
+    disk.receive(EmergencyStop(), 1.0)
+    (state,) = replies(disk.tick(2.0))
+    assert replies(disk.receive(ResetDevice(stop=state.stop), 3.0))[0].stop == 0
+    disk.receive(EmergencyStop(reason="again"), 4.0)
+    stops = [disk.write(5.0)[0].stopped for _ in range(3)]
+    assert [stop and stop.reason for stop in stops] == ["", None, "again"]

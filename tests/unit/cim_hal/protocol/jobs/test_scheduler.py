@@ -106,8 +106,8 @@ def test_what_is_not_allowed_keeps_its_place(queue):
 def test_a_job_may_leave(queue):
     for i in range(3):
         queue.push(f"a{i}", user="a")
-    queue.remove("a1")
-    queue.remove("a1")
+    queue.remove("a1", user="a")
+    queue.remove("a1", user="a")
     assert (len(queue), queue.depth("a"), queue.depth("b")) == (2, 2, 0)
     assert list(queue) == ["a0", "a2"]
 

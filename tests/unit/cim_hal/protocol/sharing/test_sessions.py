@@ -1,12 +1,12 @@
 from __future__ import annotations
 
 import pytest
-from cim_wire import Bench, measured, runs
+from cim_wire import PAYLOAD, REF, Bench, measured, runs
 
 from cim_hal.errors import RateLimitedError
 from cim_hal.protocol.sharing.sessions import RateLimiter
-from cim_hal.protocol.wire.messages import Bye, FetchResult, Hello, Ping
-from cim_hal.protocol.wire.messages.control import EmergencyStop
+from cim_hal.protocol.wire.messages import BeginCouplings, Bye, FetchResult, Hello, Ping
+from cim_hal.protocol.wire.messages.control import EmergencyStop, LockDevice
 from cim_hal.protocol.wire.roles import Role, User
 from cim_hal.protocol.wire.version import NEWEST, OLDEST
 
@@ -26,6 +26,84 @@ def test_the_sessions_of_one_user_leave_room_for_others():
     bench.user = ALICE
     bench.ask(Bye(), sessions[0])
     assert bench.ask(HELLO).t == "welcome"
+
+
+def _is_open(bench: Bench, session: str) -> bool:
+    return bench.ask(Ping(), session).t == "pong"
+
+
+@pytest.mark.parametrize("limits", [{"user_sessions": 3}, {"max_sessions": 3}])
+def test_where_there_is_no_room_the_longest_silent_session_makes_it(limits):
+    bench = Bench(**limits)
+    bench.user = ALICE
+    first, second, third = [bench.hello() for _ in range(3)]
+    bench.now = 1.0
+    bench.ask(Ping(), first)
+    bench.now = 2.5
+    assert bench.ask(HELLO).t == "welcome"
+    assert [_is_open(bench, token) for token in (first, second, third)] == [True, False, True]
+
+
+def test_a_session_with_work_makes_room_only_after_a_longer_silence():
+    bench = Bench(user_sessions=2, lease_s=30.0, wait_s=30.0, user_queue_length=9)
+    bench.user = ALICE
+    tokens = [bench.hello() for _ in range(2)]
+    bench.load(tokens[0])
+    jobs = [bench.sample(token, key) for key, token in enumerate(tokens, 1)]
+    (run,) = runs(jobs[0])
+    bench.now = 59.0
+    assert bench.ask(HELLO).code == "session.quota"
+    bench.now = 61.0
+    (_, welcome) = bench.send(HELLO)
+    assert welcome.packet.body.t == "welcome"
+    stopped = bench.core.finish(run.job, measured(run.program), bench.now)
+    assert len(runs(stopped)) == 1  # the job of the other session
+
+
+def test_a_session_with_the_lock_makes_no_room():
+    bench = Bench(user_sessions=1, lease_s=30.0)
+    bench.user = ALICE
+    holder = bench.hello()
+    bench.ask(LockDevice(key="1" * 32), holder)
+    bench.now = 10.0
+    assert bench.ask(HELLO).code == "session.quota"
+    assert _is_open(bench, holder)
+
+
+def test_a_lesser_role_takes_no_room_from_a_higher_one_and_ends_none_of_its_sessions():
+    bench = Bench(max_sessions=2, user_sessions=9)
+    opened = {}
+    for role in Role:  # the lowest first
+        bench.user = User(role.label, role)
+        opened[role] = [bench.hello() for _ in range(2)]
+    bench.now = 60.0
+    for role in Role:
+        bench.user = User(f"another {role.label}", role)
+        assert bench.ask(HELLO).t == "welcome"
+    for role, tokens in opened.items():
+        bench.user = User(role.label, role)
+        assert [_is_open(bench, token) for token in tokens] == [False, True]
+
+
+def test_roles_above_fill_the_server_for_those_below():
+    bench = Bench(max_sessions=2)
+    bench.user = User("olga", Role.OPERATOR)
+    for _ in range(2):
+        bench.hello()
+    bench.now = 60.0
+    bench.user = ALICE
+    assert bench.ask(HELLO).code == "capability"
+
+
+def test_an_upload_outlives_the_session_that_made_room():
+    bench = Bench(user_sessions=1)
+    token = bench.hello()
+    begin = BeginCouplings(coupling=REF, spec=PAYLOAD.spec)
+    upload = bench.ask(begin, token).upload
+    bench.now = 3.0
+    again = bench.hello()
+    assert not _is_open(bench, token)
+    assert bench.ask(begin, again).upload == upload
 
 
 def test_a_user_may_not_talk_without_end():
