@@ -21,7 +21,6 @@ from pydantic import ConfigDict, Field, ValidationError, model_validator
 from cim_hal.errors import JobCancelledError, LockLostError, TargetError
 from cim_hal.key_files import read_toml
 from cim_hal.machine.driver import Driver
-from cim_hal.machine.telemetry import Rebuildable
 from cim_hal.model.record import Record
 from cim_hal.model.schedule import MAX_KNOTS, PumpSchedule
 
@@ -315,8 +314,9 @@ class FaultyDriver(Driver):
 
     def rebuild(self, reason: str) -> None:
         """Build the wrapped driver anew, if it can be."""
-        if isinstance(self._driver, Rebuildable):
-            self._driver.rebuild(reason)
+        rebuild = getattr(self._driver, "rebuild", None)
+        if rebuild is not None:
+            rebuild(reason)
 
     def safe(self) -> None:
         """Make the wrapped driver safe."""

@@ -6,25 +6,19 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Callable
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, ClassVar, Protocol, Self, runtime_checkable
+from typing import Annotated, ClassVar, Self
 
 from pydantic import Field, field_serializer, model_validator
 
 from cim_hal.errors import InterlockError
 from cim_hal.model.record import Fact, FactName, Note, Record
 
-if TYPE_CHECKING:
-    from cim_hal.machine.driver import StopToken
-
 __all__ = [
     "Calibration",
     "DriverPhase",
     "DriverState",
     "Reading",
-    "Rebuildable",
-    "Supervised",
     "Telemetry",
 ]
 
@@ -197,25 +191,3 @@ class DriverState(Record):
     restarts: Annotated[int, Field(ge=0)] = 0
     fault: Annotated[str, Field(max_length=2000)] = ""
     retry_after_s: Seconds = 0.0
-
-
-@runtime_checkable
-class Supervised(Protocol):
-    """A driver whose process is supervised and restarted."""
-
-    def subscribe(self, tell: Callable[[DriverState], None]) -> None:
-        """Call `tell`, from any thread, with the present state and at each change."""
-        ...
-
-    def wait_until_ready(self, stop: StopToken) -> None:
-        """Wait while the process restarts; `UnavailableError` where it does not."""
-        ...
-
-
-@runtime_checkable
-class Rebuildable(Protocol):
-    """A driver that can be built anew after it has lost its machine."""
-
-    def rebuild(self, reason: str) -> None:
-        """Close what there is, and begin to build it again; may end before that is done."""
-        ...

@@ -12,7 +12,7 @@ from tcp_instrument import ADDRESS, Instrument, TcpDriver
 
 from cim_hal import JobCancelledError, PumpSchedule, open_device
 from cim_hal.client.options import Retries
-from cim_hal.errors import ConnectionLostError, InterlockError, UnavailableError
+from cim_hal.errors import DriverFaultError, InterlockError, UnavailableError
 from cim_hal.server.driver.calls import RebuildableDriver
 from cim_hal.server.driver.process import DriverProcess
 
@@ -94,7 +94,7 @@ def test_a_queued_job_waits_for_the_instrument_and_a_new_one_is_refused_with_the
     wait_for(lambda: "step" in instrument.heard[-3:])
     waiting = device.submit(PAIR)
     instrument.unplug()
-    with pytest.raises(ConnectionLostError) as caught:
+    with pytest.raises(DriverFaultError) as caught:
         running.result(timeout_s=60)
     assert caught.value.retryable
     wait_for(lambda: _phase(device) == "broken")

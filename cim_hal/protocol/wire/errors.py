@@ -41,7 +41,6 @@ CLASSES: Mapping[str, type[CimError]] = MappingProxyType(
             errors.CalibrationError,
             errors.UnavailableError,
             errors.DriverFaultError,
-            errors.ConnectionLostError,
         )
     }
 )

@@ -7,17 +7,17 @@ import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar, runtime_checkable
 
-from cim_hal.errors import CimError, ConnectionLostError, DriverFaultError
+from cim_hal.errors import CimError, DriverFaultError
 from cim_hal.machine.driver import Driver
 
 if TYPE_CHECKING:
     from cim_hal.machine.capabilities import Capabilities
     from cim_hal.machine.driver import Program, Readout, StopToken
-    from cim_hal.machine.telemetry import Calibration, Telemetry
+    from cim_hal.machine.telemetry import Calibration, DriverState, Telemetry
 
-__all__ = ["Backoff", "DriverCalls", "RebuildableDriver"]
+__all__ = ["Backoff", "DriverCalls", "Rebuildable", "RebuildableDriver", "Supervised"]
 
 PHRASES = {"safe": "to make the machine safe", "close": "to close"}
 
@@ -60,7 +60,7 @@ class DriverCalls:
         """Return the result of a driver's method `where`, or raise a `CimError` as it did.
 
         Any other exception, and a result that is not `expected`, is a `DriverFaultError`; one of
-        input or output a `ConnectionLostError`.
+        input or output is retryable.
         """
         try:
             result = action()
@@ -94,12 +94,33 @@ class DriverCalls:
 
 
 def _fault(where: str, error: BaseException) -> DriverFaultError:
-    # A serial or network library raises OSError; so does a device file that is gone.
-    kind = ConnectionLostError if isinstance(error, OSError | EOFError) else DriverFaultError
-    return kind(
-        f"the driver failed in {where}: {type(error).__name__}: {error}",
-        exception=type(error).__name__,
-    )
+    name = type(error).__name__
+    message = f"the driver failed in {where}: {name}: {error}"
+    if isinstance(error, OSError | EOFError):  # of a socket, a serial line, a device file
+        return DriverFaultError(message, exception=name, retryable=True)
+    return DriverFaultError(message, exception=name)
+
+
+@runtime_checkable
+class Supervised(Protocol):
+    """A driver whose process is supervised and restarted."""
+
+    def subscribe(self, tell: Callable[[DriverState], None]) -> None:
+        """Call `tell`, from any thread, with the present state and at each change."""
+        ...
+
+    def wait_until_ready(self, stop: StopToken) -> None:
+        """Wait while the process restarts; `UnavailableError` where it does not."""
+        ...
+
+
+@runtime_checkable
+class Rebuildable(Protocol):
+    """A driver that can be built anew after it has lost its machine."""
+
+    def rebuild(self, reason: str) -> None:
+        """Close what there is, and begin to build it again; may end before that is done."""
+        ...
 
 
 class RebuildableDriver(Driver):

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, TypeVar
 
 from cim_hal.errors import (
     CimError,
-    ConnectionLostError,
     DriverFaultError,
     InterlockError,
     UnavailableError,
@@ -23,11 +22,9 @@ from cim_hal.machine.telemetry import (
     Calibration,
     DriverPhase,
     DriverState,
-    Rebuildable,
-    Supervised,
     Telemetry,
 )
-from cim_hal.server.driver.calls import Backoff, DriverCalls
+from cim_hal.server.driver.calls import Backoff, DriverCalls, Rebuildable, Supervised
 
 if TYPE_CHECKING:
     from cim_hal.machine.driver import Driver, Program, StopToken
@@ -284,11 +281,15 @@ class DriverGuard:
         """Whether a failed call shows that the driver cannot go on."""
         if where == "describe" or isinstance(error, UnavailableError) or _has_ended(error):
             return False
-        if where == "status" or isinstance(error, ConnectionLostError):
+        if where == "status":
+            return True
+        if not isinstance(error, DriverFaultError):
+            return False
+        if error.retryable:  # the connection is lost
             return True
         if self._active is not None and self._active.open_interlocks:
             return False  # a machine that is shut off may raise anything
-        self._faults_in_a_row += isinstance(error, DriverFaultError)
+        self._faults_in_a_row += 1
         return self._faults_in_a_row >= FAULTS_IN_A_ROW
 
     def _break(self, error: CimError) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import pickle
 
 import pytest
 from cim_machines import Annealer
 
-from cim_hal.errors import ConnectionLostError, DriverFaultError, LockLostError
+from cim_hal.errors import DriverFaultError, LockLostError
+from cim_hal.protocol.wire.errors import as_error, to_wire
 from cim_hal.server.driver.calls import DriverCalls, RebuildableDriver
 
 
@@ -26,9 +28,11 @@ def test_whatever_is_raised_is_a_fault_that_names_the_method(error):
     "error", [BrokenPipeError("x"), TimeoutError("x"), EOFError("x"), FileNotFoundError("/dev/x")]
 )
 def test_errors_of_input_and_output_are_a_lost_connection(error):
-    with pytest.raises(ConnectionLostError) as caught:
+    with pytest.raises(DriverFaultError) as caught:
         DriverCalls()("status", lambda: _raise(error))
-    assert caught.value.details == {"exception": type(error).__name__}
+    assert caught.value.details == {"exception": type(error).__name__, "retryable": True}
+    for moved in (pickle.loads(pickle.dumps(caught.value)), as_error(to_wire(caught.value))):
+        assert moved.retryable
 
 
 def test_errors_of_the_contract_pass_as_they_are():

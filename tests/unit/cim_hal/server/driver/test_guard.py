@@ -11,7 +11,6 @@ from cim_machines import Annealer, Faulty, Laboratory
 from cim_hal import IsingModel, Program, PumpSchedule, StopToken, Telemetry, lower
 from cim_hal.errors import (
     CapabilityError,
-    ConnectionLostError,
     DriverFaultError,
     InterlockError,
     UnavailableError,
@@ -306,9 +305,9 @@ def test_a_driver_whose_status_or_safe_fails_runs_nothing_until_it_works(
 
 def test_a_connection_that_is_lost_in_a_run_is_a_retryable_error(watched, fragile):
     fragile.raises["run"] = BrokenPipeError("gone")
-    with pytest.raises(ConnectionLostError, match="BrokenPipeError: gone") as caught:
+    with pytest.raises(DriverFaultError, match="BrokenPipeError: gone") as caught:
         watched.run(_program(fragile), StopToken())
-    assert (caught.value.retryable, caught.value.code) == (True, "device.connection_lost")
+    assert (caught.value.retryable, caught.value.code) == (True, "device.driver_fault")
 
 
 def test_a_job_that_fails_now_and_then_breaks_nothing_and_many_in_a_row_do(
