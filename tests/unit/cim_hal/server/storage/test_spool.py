@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 from cim_wire import CONTENT, REF
 from journals import accepted, filled_journal, load_journal, measured, write
 
-from cim_hal.errors import UnknownReferenceError
+from cim_hal.errors import JobLostError, JournalError, UnknownReferenceError
 from cim_hal.protocol.jobs.records import Ended, Started
 from cim_hal.protocol.jobs.state import JobState
 from cim_hal.protocol.wire.messages import CouplingRef
+from cim_hal.server.storage import spool as spool_module
 from cim_hal.server.storage.journal import DiskJournal
 
 
@@ -59,7 +63,7 @@ def test_couplings_are_kept_by_content_and_make_room_for_others(folder):
 
 
 @pytest.mark.parametrize("damage", ["gone", "cut", "bit", "header", "huge"])
-def test_a_damaged_result_is_gone_and_its_key_is_not(folder, damage):
+def test_a_damaged_result_is_an_error_of_its_job_whose_key_stays(folder, damage):
     record = accepted()
     journal = filled_journal(folder, record)
     kept = journal.keep_result(record.job, measured(LARGE))
@@ -81,13 +85,55 @@ def test_a_damaged_result_is_gone_and_its_key_is_not(folder, damage):
         path.unlink()
         path.write_bytes(raw)
     (saved,) = load_journal(folder)
-    assert (saved.job, saved.state, saved.accepted) == (record.job, JobState.DONE, None)
+    assert (saved.job, saved.digest) == (record.job, record.digest)
+    if damage == "bit":  # it is seen when the rows are read
+        with pytest.raises(JobLostError, match="block 0 of its file"):
+            saved.result.spins[:]
+    else:
+        assert (saved.state, saved.error.code) == (JobState.FAILED, "job.lost")
+        assert "damaged on the disk of the server" in saved.error.message
+    assert path.exists() is (damage != "gone")
 
 
 def test_leftovers_of_a_crash_are_cleared_away(folder):
-    journal = filled_journal(folder, accepted())
-    journal.keep_result("f" * 32, measured(LARGE))  # written, and its record was not
+    record = accepted()
+    journal = filled_journal(folder, record)
+    journal.keep_result(record.job, measured(LARGE))  # written, and its record was not
     (folder / "results" / "x.cim.part").touch()
     journal.close()
     load_journal(folder)
     assert list((folder / "results").iterdir()) == []
+
+
+def test_results_of_jobs_that_the_journal_does_not_know_are_refused_and_left(folder):
+    journal = filled_journal(folder, accepted())
+    journal.keep_result("f" * 32, measured(LARGE))
+    journal.close()
+    with pytest.raises(JournalError, match=r"does not know the jobs of 1 results .* repair"):
+        load_journal(folder)
+    assert (folder / "results" / f"{'f' * 32}.cim").exists()
+
+
+def test_which_couplings_there_are_is_read_once(folder, monkeypatch):
+    """The cost of keeping couplings does not grow with the number that is kept."""
+    journal = filled_journal(folder)
+    for number in range(50):
+        (folder / "couplings" / f"{number:064x}.cim").touch()
+    journal.close()
+    journal = DiskJournal(folder)
+    monkeypatch.setattr(os, "scandir", None)
+    monkeypatch.setattr(Path, "iterdir", None)
+    journal.keep_couplings(f"sha256:{'a' * 64}", CONTENT)
+    assert journal.couplings(f"sha256:{'a' * 64}").digest == REF.digest
+    journal.close()
+
+
+def test_couplings_are_bounded_in_number_and_others_files_are_left(folder, monkeypatch):
+    monkeypatch.setattr(spool_module, "MAX_COUPLINGS", 10)
+    journal = filled_journal(folder)
+    (folder / "couplings" / "notes.txt").touch()
+    for number in range(30):
+        journal.keep_couplings(f"sha256:{number:064x}", CONTENT)
+    kept = {path.name for path in (folder / "couplings").iterdir()}
+    assert kept == {"notes.txt"} | {f"{number:064x}.cim" for number in range(20, 30)}
+    journal.close()
