@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Set
+from typing import TYPE_CHECKING, Any
 
 from cim_hal.protocol.effects import Audit, Effect, Persist, Run, Stop
 from cim_hal.protocol.jobs.entry import JobEntry
@@ -61,7 +61,9 @@ class JobLifecycle:
         self._seq = 0
         self._to_end: dict[str, JobEntry] = {}  # queued jobs whose end could not be written
         self._fetched: list[JobEntry] = []  # whose results were fetched since the last tick
-        self._needs: Counter[Key] = Counter()  # couplings of jobs that have not ended
+        # Couplings and sessions of jobs that have not ended, and of how many.
+        self._needs: Counter[Key] = Counter()
+        self._sessions: Counter[str] = Counter()
 
     @property
     def queued(self) -> int:
@@ -87,10 +89,9 @@ class JobLifecycle:
         """Whether jobs wait for, or run with, couplings of a digest, or one lowering of them."""
         return key in self._needs
 
-    def sessions_in_use(self) -> set[str]:
-        """Return the sessions with whose end jobs that wait or run would be cancelled."""
-        running = [self._running] if self._running is not None else []
-        return {job.session for job in (*self._queue, *running)}
+    def sessions_in_use(self) -> Set[str]:
+        """Return the sessions whose jobs wait or run."""
+        return self._sessions.keys()
 
     def submit(
         self,
@@ -358,13 +359,15 @@ class JobLifecycle:
     def _need(self, job: JobEntry) -> None:
         coupling = job.request.coupling
         self._needs.update((coupling.digest, coupling))
+        if job.session:
+            self._sessions[job.session] += 1
 
     def _need_no_more(self, job: JobEntry) -> None:
         coupling = job.request.coupling
         for key in (coupling.digest, coupling):
-            self._needs[key] -= 1
-            if not self._needs[key]:
-                del self._needs[key]
+            _count_down(self._needs, key)
+        if job.session:
+            _count_down(self._sessions, job.session)
 
     def _changed(self, job: JobEntry, now: float) -> list[Effect]:
         self._seq += 1
@@ -418,6 +421,12 @@ class JobLifecycle:
     def _put_off(self, _error: CimError, now: float) -> list[Effect]:
         self._retry_at = now + RETRY_S
         return []
+
+
+def _count_down(counts: Counter[Any], key: object) -> None:
+    counts[key] -= 1
+    if not counts[key]:
+        del counts[key]
 
 
 def _nothing(_now: float) -> list[Effect]:
