@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import time
 import types
 import typing
 from typing import Annotated, Any, Literal, get_args, get_origin
@@ -73,25 +74,23 @@ def values(hint: Any, bounds: tuple[Any, ...] = ()) -> st.SearchStrategy[Any]:
     origin, args = get_origin(hint), get_args(hint)
     if origin is Annotated:
         return values(args[0], (*args[1:], *bounds))
-    if origin in {typing.Union, types.UnionType}:
-        return st.one_of(*(values(arg) for arg in args))
-    if origin is Literal:
-        return st.sampled_from(args)
-    if origin is tuple:
-        return _tuples(args, _flat(bounds))
-    if origin is dict:
-        return st.just({})
-    if hint is type(None):
-        return st.none()
-    if hint is bool:
-        return st.booleans()
-    if hint is int:
-        return of_range(bounds, ENDS, int)
-    if hint is float:
-        return of_range(bounds, FLOAT_ENDS, float)
-    if hint is str:
-        return _texts(_flat(bounds))
-    if isinstance(hint, type) and issubclass(hint, BaseModel):
+    of_generic = {
+        typing.Union: lambda: st.one_of(*map(values, args)),
+        types.UnionType: lambda: st.one_of(*map(values, args)),
+        Literal: lambda: st.sampled_from(args),
+        tuple: lambda: _tuples(args, _flat(bounds)),
+        dict: lambda: st.just({}),
+    }
+    of_type = {
+        type(None): st.none,
+        bool: st.booleans,
+        int: lambda: of_range(bounds, ENDS, int),
+        float: lambda: of_range(bounds, FLOAT_ENDS, float),
+        str: lambda: _texts(_flat(bounds)),
+    }
+    if origin is not None or hint in of_type:
+        return of_generic[origin]() if origin is not None else of_type[hint]()
+    if issubclass(hint, BaseModel):
         return of_model(hint)
     return st.sampled_from(list(hint))  # an enumeration
 
@@ -164,7 +163,7 @@ class Talk:
                 return None
             if isinstance(body, messages.WaitJob) and body.timeout_s > 100:
                 return None
-            _pause()
+            time.sleep(0.005)
             replies = self.service.settle()
         return None
 
@@ -180,12 +179,6 @@ class Talk:
         """Undo a stop and a lock: they would be the answer to all that follows."""
         self.ask(messages.ResetDevice(stop=self.ask(messages.SafetyInfo()).stop))
         self.ask(messages.UnlockDevice(breaks=self.ask(messages.LockInfo()).epoch))
-
-
-def _pause() -> None:
-    import time  # noqa: PLC0415
-
-    time.sleep(0.005)
 
 
 @pytest.fixture(scope="module")

@@ -283,7 +283,8 @@ class InstrumentHandlers:
         return [*stops, asked.reply(task.state()), audit]
 
     def _check_quota(self, user: User) -> None:
-        own = sum(task.outcome is None and task.user.name == user.name for task in self._tasks.values())
+        running = [task for task in self._tasks.values() if task.outcome is None]
+        own = sum(task.user.name == user.name for task in running)
         hint = "wait for the end of those that were asked for, or cancel them"
         check_quota(user.name, "calibrations", used=own + 1, available=MAX_RUNNING, hint=hint)
 
