@@ -35,7 +35,7 @@ __all__ = ["Executor", "Journal", "MemoryJournal", "Update", "internal_error"]
 
 CLOSE_TIMEOUT_S = 10.0
 # Time that a running call has to obey its stop token in an emergency.
-EMERGENCY_S = 0.2
+EMERGENCY_S = 0.05
 # At least this long from one announcement of partial results to the next.
 PARTIAL_S = 0.02
 
