@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from cim_hal import Capabilities, Driver, Program, Readout, StopToken
+from cim_hal import Capabilities, Driver, Program, Readout, StopToken, emulated
 
 
+@emulated
 class Coins(Driver):
     """Throw a coin for each spin."""
 

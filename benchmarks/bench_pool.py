@@ -23,6 +23,7 @@ from cim_hal import (
     Program,
     Readout,
     StopToken,
+    emulated,
     open_device,
     open_device_async,
     spawn_server,
@@ -33,6 +34,7 @@ N_SPINS, N_RUNS = 100, 50  # 20 kB of float32
 PAIR = IsingModel.from_couplings(np.ones((N_SPINS, N_SPINS)) - np.eye(N_SPINS))
 
 
+@emulated
 class Holding(Driver):
     """Holds a job for a time, and returns noise."""
 

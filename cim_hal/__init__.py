@@ -61,6 +61,7 @@ __all__ = [
     "Transport",
     "TransportError",
     "Tuner",
+    "emulated",
     "lower",
     "make_driver",
     "max_level",

@@ -23,6 +23,7 @@ from cim_hal import (
     Readout,
     StopToken,
     Telemetry,
+    emulated,
 )
 from emulator.dynamics.base import Dynamics, JobInputs
 from emulator.dynamics.best_seen import BestSeen
@@ -100,6 +101,7 @@ class _RunCounters:
         return Telemetry(readings=tuple(readings))
 
 
+@emulated
 class EmulatedCim(Driver):
     """A driver that solves the equations of a machine.
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from cim_hal import Capabilities
+from cim_hal import Capabilities, emulated
 from emulator.converters import Converter
 from emulator.dynamics.mean_field import MeanField
 from emulator.dynamics.measurement_feedback import MeasurementFeedback
@@ -121,6 +121,7 @@ class Preset:
         """Which of `NUMBERS` are assumed."""
         return tuple(name for name in NUMBERS if name not in self.published)
 
+    @emulated
     def machine(self) -> EmulatedCim:
         """Return the machine."""
         capabilities = Capabilities(
@@ -310,6 +311,7 @@ measurement_feedback_2000 = PRESETS["emulator-2000"].machine
 measurement_feedback_100k = PRESETS["emulator-100k"].machine
 
 
+@emulated
 def measurement_feedback() -> EmulatedCim:
     """Return the default machine: measurement feedback, 16-bit couplings, up to 20 000 spins.
 
@@ -319,6 +321,7 @@ def measurement_feedback() -> EmulatedCim:
     return PRESETS["emulator"].machine()
 
 
+@emulated
 def measurement_feedback_550() -> EmulatedCim:
     """Return a machine of 550 spins with 8-bit couplings, ADC and DAC.
 
@@ -328,6 +331,7 @@ def measurement_feedback_550() -> EmulatedCim:
     return PRESETS["emulator-550"].machine()
 
 
+@emulated
 def mean_field() -> EmulatedCim:
     """Return a machine without measurement: real couplings and a field, no detector."""
     return PRESETS["emulator-mean-field"].machine()

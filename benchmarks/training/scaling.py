@@ -18,7 +18,7 @@ from tasks import TASKS, dataset
 from threadpoolctl import threadpool_limits
 
 from cim_hal import Capabilities, DevicePool, Driver, Program, Readout, StopToken, open_device
-from cim_hal.machine.driver import make_driver
+from cim_hal.machine.registry import make_driver
 from qnn_train.training import ProximalProblem, TrainingRun
 
 if TYPE_CHECKING:

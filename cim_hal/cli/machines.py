@@ -56,7 +56,7 @@ UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 @json_option
 def list_drivers(*, as_json: bool) -> None:
     """List the installed drivers."""
-    from cim_hal.machine.driver import registered_drivers
+    from cim_hal.machine.registry import registered_drivers
 
     drivers = registered_drivers()
     if as_json:

@@ -18,8 +18,8 @@ from pydantic import ValidationError
 
 from cim_hal.cli.common import FILE, FOLDER, POSITIVE_SECONDS, on_signals, print_ready, read_toml
 from cim_hal.key_files import read_pair
-from cim_hal.machine.driver import make_driver
 from cim_hal.machine.faulty_driver import FaultScript, FaultyDriver
+from cim_hal.machine.registry import claim, make_driver
 from cim_hal.protocol.wire.limits import Limits
 from cim_hal.server.driver.process import DriverProcess
 from cim_hal.server.driver.supervisor import DriverOptions
@@ -192,6 +192,13 @@ SNAPSHOT_S = 0.5
     metavar="MIB",
     help="End it when it uses more memory, in MiB.",
 )
+@click.option(
+    "--hardware",
+    default="",
+    metavar="NAME",
+    help="Name of the machine behind the driver, which one server at a time may have.  "
+    "[default: the factory of TARGET; none where it is emulated]",
+)
 @click.option("--until-stdin-closes", is_flag=True, hidden=True)
 def serve(
     target: str,
@@ -341,6 +348,7 @@ def chosen_driver(
         warning = f"faults are injected: {script.summary} (from {faults_path})"
         click.echo(f"warning: {warning}", err=True)
     if in_process or os.name != "posix":
+        claim(target, hardware=options["hardware"], server=os.getpid())
         driver = make_driver(target)
         return FaultyDriver(driver, script, may_crash=True) if script else driver
     memory_bytes = memory_mib * 1024**2 if memory_mib else None

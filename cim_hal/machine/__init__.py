@@ -5,13 +5,11 @@ from cim_hal.machine.driver import (
     Driver,
     Program,
     Readout,
-    RegisteredDriver,
     StopToken,
-    make_driver,
-    registered_drivers,
 )
 from cim_hal.machine.faulty_driver import Fault, FaultScript, FaultyDriver
 from cim_hal.machine.lowering import Lowering, Quantized, lower, max_level, quantize
+from cim_hal.machine.registry import RegisteredDriver, emulated, make_driver, registered_drivers
 from cim_hal.machine.telemetry import Calibration, Reading, Telemetry
 
 __all__ = [
@@ -30,6 +28,7 @@ __all__ = [
     "Setting",
     "StopToken",
     "Telemetry",
+    "emulated",
     "lower",
     "make_driver",
     "max_level",

@@ -1,11 +1,7 @@
-"""The driver contract: `Driver`, its programs and readouts, its link to the server.
-
-Drivers are found by name, as entry points of installed packages, or as ``module:factory``.
-"""
+"""The driver contract: `Driver`, its programs and readouts, its link to the server."""
 
 from __future__ import annotations
 
-import importlib
 import operator
 import threading
 from abc import ABC, abstractmethod
@@ -13,13 +9,12 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from copy import copy
 from dataclasses import dataclass, field
-from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
-from cim_hal.errors import CapabilityError, DriverFaultError, TargetError
+from cim_hal.errors import CapabilityError, DriverFaultError
 from cim_hal.machine.telemetry import Calibration, Telemetry
 from cim_hal.model.record import Notes
 
@@ -33,18 +28,12 @@ if TYPE_CHECKING:
     from cim_hal.model.schedule import PumpSchedule, TraceRequest
 
 __all__ = [
-    "GROUP",
     "Driver",
     "PartialReadouts",
     "Program",
     "Readout",
-    "RegisteredDriver",
     "StopToken",
-    "make_driver",
-    "registered_drivers",
 ]
-
-GROUP = "cim_hal.drivers"
 
 _NOTES: TypeAdapter[dict[str, Any]] = TypeAdapter(Notes)
 
@@ -358,73 +347,3 @@ class Driver(ABC):
 
     def close(self) -> None:  # noqa: B027
         """Release the machine; called once, also after errors."""
-
-
-@dataclass(frozen=True)
-class RegisteredDriver:
-    """A driver that an installed package offers under a name."""
-
-    name: str
-    factory: str
-    package: str
-
-
-def registered_drivers() -> list[RegisteredDriver]:
-    """Return the drivers of all installed packages, sorted by name."""
-    found = sorted(entry_points(group=GROUP), key=lambda entry: entry.name)
-    return [RegisteredDriver(e.name, e.value, e.dist.name if e.dist else "?") for e in found]
-
-
-def make_driver(target: str) -> Driver:
-    """Make the driver that a target names.
-
-    Parameters
-    ----------
-    target : str
-        An entry-point name such as ``"emulator"``, or ``"module:factory"``, where the factory
-        takes no arguments and returns a `Driver`.
-
-    Raises
-    ------
-    TargetError
-        No driver has that name, or it is not a driver factory.
-    """
-    factory = _load(target)
-    try:
-        driver = factory()
-    except Exception as error:
-        raise TargetError(
-            f"the driver {target!r} did not start: {type(error).__name__}: {error}"
-        ) from error
-    if not isinstance(driver, Driver):
-        raise TargetError(
-            f"{target!r} made a {type(driver).__name__}", hint="it must make a cim_hal.Driver"
-        )
-    return driver
-
-
-def _load(target: str) -> Callable[[], Any]:
-    entries = entry_points(group=GROUP, name=target)
-    if entries:
-        return _import(target, next(iter(entries)))
-    if ":" in target and "//" not in target:
-        return _import(target, EntryPoint(target, target, GROUP))
-    names = ", ".join(entry.name for entry in registered_drivers()) or "none is installed"
-    raise TargetError(
-        f"no device goes by the name {target!r}",
-        hint=f"known: {names}; or tcp://host:port, ipc://path, module:factory",
-    )
-
-
-def _import(target: str, entry: EntryPoint) -> Callable[[], Any]:
-    importlib.invalidate_caches()
-    try:
-        factory = entry.load()
-    except (ImportError, AttributeError, ValueError) as error:
-        raise TargetError(f"cannot load the driver {target!r}: {error}") from error
-    if not callable(factory):
-        raise TargetError(
-            f"{target!r} is a {type(factory).__name__}",
-            hint="it must be a callable that takes nothing and returns a cim_hal.Driver",
-        )
-    return factory

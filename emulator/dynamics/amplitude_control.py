@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from cim_hal import emulated
 from emulator.dynamics import shared_options as shared
 from emulator.dynamics.controlled_base import (
     CLIP,
@@ -243,11 +244,13 @@ class AmplitudeHeterogeneityCorrection(AmplitudeControl):
         return (np.full(progress.shape, float(self.base_target)),)
 
 
+@emulated
 def chaotic_amplitude_control() -> EmulatedCim:
     """Return CAC: `ChaoticAmplitudeControl` as it is by default."""
     return algorithm("cac", "Chaotic amplitude control", ChaoticAmplitudeControl())
 
 
+@emulated
 def heterogeneity_correction() -> EmulatedCim:
     """Return AHC: `AmplitudeHeterogeneityCorrection` at constant pump."""
     dynamics = AmplitudeHeterogeneityCorrection()

@@ -13,6 +13,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
+from cim_hal import emulated
 from emulator.dynamics import shared_options as shared
 from emulator.dynamics.base import Dynamics, JobInputs, Precision, natural_strength
 from emulator.dynamics.feedback import (
@@ -286,12 +287,14 @@ class SimulatedBifurcation(Dynamics):
         return self.scalars(constants)
 
 
+@emulated
 def ballistic_bifurcation() -> EmulatedCim:
     """Return bSB: `SimulatedBifurcation` with walls, at longer steps than dSB needs."""
     dynamics = SimulatedBifurcation(variant="ballistic", stability=0.75)
     return algorithm("bsb", "Ballistic simulated bifurcation", dynamics)
 
 
+@emulated
 def discrete_bifurcation() -> EmulatedCim:
     """Return dSB: `SimulatedBifurcation` with walls and signs fed back."""
     dynamics = SimulatedBifurcation(variant="discrete")

@@ -12,6 +12,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from cim_hal import emulated
 from emulator.dynamics import shared_options as shared
 from emulator.dynamics.controlled_base import (
     CLIP,
@@ -275,11 +276,13 @@ Without bound, and k = 0, injection is a sign.""",
         return ramped(self.steepness, progress), self.time_step * rates
 
 
+@emulated
 def chaotic_feedback_control() -> EmulatedCim:
     """Return CFC: `ChaoticFeedbackControl` as it is by default."""
     return algorithm("cfc", "Chaotic feedback control", ChaoticFeedbackControl())
 
 
+@emulated
 def separated_feedback_control() -> EmulatedCim:
     """Return SFC: `SeparatedFeedbackControl` as it is by default."""
     return algorithm("sfc", "Separated feedback control", SeparatedFeedbackControl())

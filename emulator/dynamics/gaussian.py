@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from cim_hal import Capabilities
+from cim_hal import Capabilities, emulated
 from emulator.converters import ADC_SETTINGS, DAC_SETTINGS, Converter, to_code
 from emulator.dynamics import shared_options as shared
 from emulator.dynamics.base import Block, Dynamics, JobInputs, Precision
@@ -337,6 +337,7 @@ The pump keeps counting thresholds.""",
         return self.scalars(constants)
 
 
+@emulated
 def gaussian_feedback() -> EmulatedCim:
     """Return measurement feedback in the limit of short round trips, with a field.
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from cim_hal import emulated
 from emulator.dynamics import shared_options as shared
 from emulator.dynamics.base import (
     LEAST_FIELD_WEIGHT,
@@ -200,6 +201,7 @@ the paper's constant mixing.""",
         return Cooling(*(values.astype(self.dtype) for values in series))
 
 
+@emulated
 def noisy_mean_field_annealing() -> EmulatedCim:
     """Return NMFA: `NoisyMeanFieldAnnealing`, whose pump is an inverse temperature."""
     dynamics, title = NoisyMeanFieldAnnealing(), "Noisy mean-field annealing"

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from cim_hal import emulated
 from emulator.dynamics import shared_options as shared
 from emulator.dynamics.base import Dynamics, JobInputs, Precision, natural_strength
 from emulator.dynamics.feedback import (
@@ -204,6 +205,7 @@ class SimCim(Dynamics):
         return self.scalars(constants)
 
 
+@emulated
 def simcim() -> EmulatedCim:
     """Return SimCIM: `SimCim` under a pump that rises as a hyperbolic tangent."""
     return algorithm("simcim", "SimCIM", SimCim(), pump=tanh_ramp())

@@ -21,9 +21,11 @@ from cim_hal import (
     StopToken,
     Telemetry,
     Trace,
+    emulated,
 )
 
 
+@emulated
 class Annealer(Driver):
     """Heat-bath annealing: 8 bits, amplitudes, reproducible."""
 
@@ -57,6 +59,7 @@ class Annealer(Driver):
         self.n_closed += 1
 
 
+@emulated
 class Exhaustive(Driver):
     """Every spin vector is tried: real numbers, a field, bare spins."""
 
@@ -73,6 +76,7 @@ class Exhaustive(Driver):
         return Readout(np.tile(best, (program.n_runs, 1)))
 
 
+@emulated
 class Patient(Driver):
     """A round trip takes a millisecond; tells which job it is in by touching nothing else."""
 
@@ -104,6 +108,7 @@ class Heralding(Patient):
         return super().run(program, stop)
 
 
+@emulated
 class Random(Driver):
     """Random amplitudes at once, for many spins and runs: a source of large results."""
 
@@ -122,6 +127,7 @@ class Random(Driver):
         return Readout(rng.standard_normal(shape, dtype=np.float32))
 
 
+@emulated
 class Adjustable(Driver):
     """Random walks of a width that a job may set; everything is reported, nothing is computed."""
 
@@ -156,6 +162,7 @@ class Adjustable(Driver):
         return Readout(walks[-1], trace, notes)
 
 
+@emulated
 class Faulty(Driver):
     """Breaks in a way that the seed chooses."""
 

@@ -14,12 +14,14 @@ from cim_hal import (
     Readout,
     Setting,
     StopToken,
+    emulated,
 )
 from cim_hal.errors import LockLostError
 
 BATCH = 4
 
 
+@emulated
 class Delivering(Driver):
     """Normal numbers from the seed, four runs at a time.
 

@@ -17,7 +17,9 @@ from cim_hal.client.transport.base import (
     deliver,
 )
 from cim_hal.errors import TargetError, TransportTimeoutError
-from cim_hal.machine.driver import Driver, make_driver
+from cim_hal.machine.driver import Driver
+from cim_hal.machine.registry import claim, make_driver
+from cim_hal.ownership import release
 from cim_hal.protocol.wire.codec import decode, encode
 from cim_hal.server.service import TICK_S, Service
 
@@ -33,11 +35,17 @@ PEER = b"local"
 
 
 class LocalTransport(LineTransport):
-    """Calls a driver in this process, and closes it; any thread may use it."""
+    """Calls a driver in this process, and closes it; any thread may use it.
+
+    `lock` is that of its machine, and is released after the driver was closed.
+    """
 
     is_interruptible = True
 
-    def __init__(self, driver: Driver, limits: Limits | None = None) -> None:
+    def __init__(
+        self, driver: Driver, limits: Limits | None = None, *, lock: int | None = None
+    ) -> None:
+        self._machine_lock = lock
         self._lock = threading.RLock()
         self._mailboxes: dict[bytes, Mailbox] = {}
         self._waiting: list[Mailbox] = []
@@ -78,6 +86,7 @@ class LocalTransport(LineTransport):
                 mailbox.wake()
         if not was_closed:
             self._service.close()
+            release(self._machine_lock)
 
     def _wait(self, mailbox: Mailbox, timeout_s: float) -> Packet:
         deadline = time.monotonic() + timeout_s
@@ -164,7 +173,12 @@ def open_target(options: ConnectionOptions) -> Transport:
     """
     target = options.target
     if isinstance(target, str):
-        return LocalTransport(make_driver(target))
+        lock = claim(target)
+        try:
+            return LocalTransport(make_driver(target), lock=lock)
+        except BaseException:
+            release(lock)
+            raise
     if isinstance(target, Driver):
         return LocalTransport(target)
     raise TargetError(

@@ -6,6 +6,7 @@ import contextvars
 import json
 import logging
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -18,57 +19,70 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from cim_hal.errors import DriverFaultError, ProtocolError
+from cim_hal.ownership import MARK, end_marked
 from cim_hal.protocol.wire.packet import NO_ID, Kind, Packet
 from cim_hal.server.driver import messages
 from cim_hal.server.driver.messages import Pipe, PipeClosedError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from cim_hal.machine.lowering import Lowering
 
 __all__ = ["Child"]
 
-# First of all: output of the driver, and of what it imports, must reach our pipe of stderr.
+# First of all: output of the driver, and of what it imports, must reach our pipe of stderr. The
+# keeper forks before anything else is imported.
 CODE = """
-import json, os, sys
+import json, os, pathlib, sys
 os.dup2(2, 1)
-sys.path[:] = json.loads(sys.argv[2])
+pipe, server, lock = int(sys.argv[1]), int(sys.argv[2]), pathlib.Path(sys.argv[3])
+sys.path[:] = json.loads(sys.argv[4])
+from cim_hal.keeper import keep
+claim = keep(pipe, lock, server)
 from cim_hal.server.driver.child_main import main
-main()
+main(pipe, claim)
 """
 TAIL_BYTES = 16_384
 MAX_STDERR = 1500  # characters, in an error
 MAX_LINE = 500
-ABORT_S = 0.5  # to write a traceback after SIGABRT, before SIGKILL
+KEEPER_S = 2.0  # for the keeper to end the driver, before it is killed itself
 END_S = 2.0
 
 log = logging.getLogger("cim_hal.driver")
 
 
 class Child:
-    """A process with a driver, started by the constructor.
+    """A process with a driver, and its keeper, started by the constructor.
 
-    Two threads of its own receive messages, of `max_bytes` at most, and read stderr. The thread
-    that made it calls `poll` and `wait`; any thread may call the other methods. `on_report`
-    receives heartbeats and telemetry that arrive during a call, in the receiving thread.
+    The keeper is our child; it ends as the driver does, once nothing is left of it. Two
+    threads of its own receive messages, of `max_bytes` at most, and read stderr. The thread that
+    made it calls `poll` and `wait`; any thread may call the other methods. `on_report` receives
+    heartbeats and telemetry that arrive during a call, in the receiving thread.
     """
 
-    def __init__(self, name: str, *, max_bytes: int, on_report: Callable[[Packet], None]) -> None:
+    def __init__(
+        self, name: str, lock: Path, *, max_bytes: int, on_report: Callable[[Packet], None]
+    ) -> None:
         ours, theirs = socket.socketpair()
         flags = [f"-W{option}" for option in sys.warnoptions]
-        command = [sys.executable, *flags, "-c", CODE, str(theirs.fileno())]
+        command = [sys.executable, *flags, "-c", CODE, str(theirs.fileno()), str(os.getpid())]
+        self._token = secrets.token_hex(16)
         with theirs:
             try:
                 self._process = subprocess.Popen(  # noqa: S603
-                    [*command, json.dumps(sys.path), f"cim-hal driver {name}"],
-                    stdin=subprocess.DEVNULL,
+                    [*command, str(lock), json.dumps(sys.path), f"cim-hal driver {name}"],
+                    stdin=subprocess.PIPE,  # closed by our end, whatever that is
                     stdout=subprocess.DEVNULL,
                     stderr=subprocess.PIPE,
                     pass_fds=[theirs.fileno()],
+                    env=os.environ | {MARK: self._token},
                     start_new_session=True,  # Ctrl-C in our terminal is for us alone
                 )
             except OSError:
                 ours.close()
                 raise
+        self.pid = self._process.pid  # of the keeper, until the driver has told its own
         self.loaded: Lowering | None = None  # the couplings that the process holds
         self.has_ended = threading.Event()  # set when all facts about the end are known
         self.last_seen = time.monotonic()
@@ -86,11 +100,6 @@ class Child:
         ]
         for thread in self._threads:
             thread.start()
-
-    @property
-    def pid(self) -> int:
-        """Number of the process."""
-        return self._process.pid
 
     @property
     def is_alive(self) -> bool:
@@ -123,14 +132,14 @@ class Child:
             return None
         if packet is None:
             self._received.put(None)
-            self.has_ended.wait(ABORT_S + END_S + 1)
+            self.has_ended.wait(KEEPER_S + END_S + 1)
             raise self.exit_error()
         return packet if packet.id == call else None
 
     # ---- the end ----------------------------------------------------------------------------
 
     def terminate(self, reason: str) -> None:
-        """End the process with SIGABRT, which writes a traceback; `poll` kills it later.
+        """End the process: its keeper does so, with SIGABRT first, which writes a traceback.
 
         The first reason stands in the error.
         """
@@ -149,7 +158,7 @@ class Child:
         else:
             return True
         now = time.monotonic()
-        if self._terminated_at is not None and now > self._terminated_at + ABORT_S:
+        if self._terminated_at is not None and now > self._terminated_at + KEEPER_S:
             self._signal(signal.SIGKILL)
         if self._closed_at is not None and now > self._closed_at + END_S:
             self.terminate("closed its connection and lived on")
@@ -164,16 +173,22 @@ class Child:
         self.close()
         if not self.has_ended.wait(timeout_s):
             self.terminate(f"did not close within {timeout_s:g} s")
-            self.has_ended.wait(ABORT_S + END_S)
+            self.has_ended.wait(KEEPER_S + END_S)
 
     def wait(self) -> None:
-        """Release everything that belongs to a process that has ended."""
-        for thread in self._threads:
-            thread.join(END_S)
+        """End what a keeper that was killed has left, and release what belongs to the process.
+
+        A thread that cannot be ended, because somebody else holds its pipe, is left behind.
+        """
+        end_marked(self._token)
+        messages_thread, stderr_thread = self._threads
+        messages_thread.join(END_S)
         self._pipe.shutdown()
-        for thread in self._threads:
-            thread.join()
+        for thread in (messages_thread, stderr_thread):
+            thread.join(END_S)
         self._pipe.close()
+        if self._process.stdin:
+            self._process.stdin.close()
         self.has_ended.set()
 
     def exit_error(self) -> DriverFaultError:
@@ -219,6 +234,8 @@ class Child:
                 logger = logging.getLogger(body.name)
                 self._context.run(logger.log, body.level, "%s", body.text)
             case _:
+                if isinstance(body, messages.Opened):
+                    self.pid = body.pid
                 self._received.put(packet)
 
     def _read_stderr(self) -> None:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import ctypes
 import faulthandler
 import logging
 import os
 import signal
 import socket
-import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -19,9 +17,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pydantic import ValidationError
 
 from cim_hal.errors import CimError, DriverFaultError, ProtocolError
+from cim_hal.keeper import ORPHAN_S
 from cim_hal.machine.capabilities import Capabilities
-from cim_hal.machine.driver import PartialReadouts, StopToken, make_driver
+from cim_hal.machine.driver import PartialReadouts, StopToken
 from cim_hal.machine.faulty_driver import FaultScript, FaultyDriver
+from cim_hal.machine.registry import is_emulated, make_driver
 from cim_hal.machine.telemetry import Calibration, Telemetry
 from cim_hal.protocol.wire.packet import NO_ID, Kind, Packet, answer
 from cim_hal.server.driver import messages
@@ -33,13 +33,12 @@ if TYPE_CHECKING:
 
     from cim_hal.machine.driver import Driver
     from cim_hal.machine.lowering import Lowering
+    from cim_hal.ownership import Claim
     from cim_hal.protocol.wire.base import Message
 
 __all__ = ["main"]
 
 HEARTBEAT_S = 0.25
-ORPHAN_S = 3.0  # what a call may still take once the server is gone
-PR_SET_PDEATHSIG = 1
 
 log = logging.getLogger(__name__)
 
@@ -51,19 +50,22 @@ class _Task(NamedTuple):
     token: StopToken
 
 
-def main() -> None:
-    """Serve the server at the other end of the socket whose number is the first argument."""
-    pipe = Pipe(socket.socket(fileno=int(sys.argv[1])))
-    _exit_with_parent(pipe)
+def main(fd: int, claim: Claim) -> None:
+    """Serve the server at the other end of a socket; its keeper ends this process if need be."""
+    pipe = Pipe(socket.socket(fileno=fd))
+    # The keeper's signal that the server is gone wakes a main thread blocked in a call of the
+    # system; the end of the pipe wakes the receiving thread.
+    signal.signal(signal.SIGTERM, lambda *_: pipe.shutdown())
     faulthandler.enable(all_threads=False)
-    _Service(pipe).serve()
+    _Service(pipe, claim).serve()
 
 
 class _Service:
     """Calls the driver in the main thread; one thread receives, one sends heartbeats."""
 
-    def __init__(self, pipe: Pipe) -> None:
+    def __init__(self, pipe: Pipe, claim: Claim) -> None:
         self._pipe = pipe
+        self._claim = claim
         self._tasks: SimpleQueue[_Task | None] = SimpleQueue()
         self._latest = NO_ID, StopToken()  # id and token of the latest request
         self._driver: Driver | None = None
@@ -138,13 +140,16 @@ class _Service:
 
     def _open(self, task: _Task, request: messages.Open) -> Packet:
         logging.basicConfig(level=request.log_level, handlers=[_PipeHandler(self._pipe)])
+        if not is_emulated(request.target):
+            self._claim.take()
         driver = _make(request)
         capabilities = call_driver("describe", driver.describe, Capabilities)
         with suppress(Exception):
             driver.safe()
         self._driver = driver
-        threading.Thread(target=self._send_heartbeats, args=[request.hang_s], daemon=True).start()
-        return answer(task.request, messages.Opened(capabilities=capabilities))
+        interval_s = min(HEARTBEAT_S, request.hang_s / 4)
+        threading.Thread(target=self._send_heartbeats, args=[interval_s], daemon=True).start()
+        return answer(task.request, messages.Opened(capabilities=capabilities, pid=os.getpid()))
 
     def _program(self, driver: Driver, task: _Task) -> Packet:
         body: Any = task.request.body
@@ -198,18 +203,13 @@ class _Service:
         with suppress(PipeClosedError):
             self._event(task.request, messages.PartialReadout(), messages.plain(values))
 
-    def _send_heartbeats(self, hang_s: float) -> None:
-        """Show that Python runs, and how far the latest call is.
-
-        If Python stops running, the timer of `faulthandler`, which needs no interpreter, ends the
-        process.
-        """
+    def _send_heartbeats(self, interval_s: float) -> None:
+        """Show that Python runs, and how far the latest call is."""
         with suppress(PipeClosedError):
             while True:
-                faulthandler.dump_traceback_later(2 * hang_s, exit=True)
                 call, token = self._latest
                 self._pipe.send(Packet(Kind.EVENT, call, _heartbeat(token)))
-                threading.Event().wait(min(HEARTBEAT_S, hang_s / 4))
+                threading.Event().wait(interval_s)
 
 
 class _PipeHandler(logging.Handler):
@@ -241,13 +241,3 @@ def _make(request: messages.Open) -> Driver:
         return driver
     script = FaultScript.read(Path(request.faults))
     return FaultyDriver(driver, script, may_crash=True, jobs_before=request.jobs_before)
-
-
-def _exit_with_parent(pipe: Pipe) -> None:
-    """End with the server: everywhere its end of the pipe closes; Linux sends a signal as well.
-
-    The signal wakes a main thread that is blocked in a call of the system.
-    """
-    signal.signal(signal.SIGTERM, lambda *_: pipe.shutdown())
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -108,6 +108,7 @@ class Opened(Message):
 
     t: Literal["opened"] = "opened"
     capabilities: Capabilities
+    pid: int
 
 
 class Done(Message):

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from cim_hal.errors import CimError, DriverFaultError, JobCancelledError, UnavailableError
+from cim_hal.machine.registry import factory_of
 from cim_hal.machine.telemetry import DriverPhase, DriverState
+from cim_hal.ownership import lock_file
 from cim_hal.protocol.wire.base import ErrorMessage
 from cim_hal.protocol.wire.packet import ID_BYTES, Kind, Packet
 from cim_hal.server.driver import messages
@@ -26,6 +28,7 @@ __all__ = ["Backoff", "DriverOptions", "Supervisor"]
 
 POLL_S = 0.05
 WATCH_S = 0.1
+OPENING_S = 5.0  # for the thread that opens a driver to see that its process has ended
 # A longer gap between two polls means that this process itself was stopped, and cannot judge.
 BLIND_S = 1.0
 OPENING_BYTES = 1024**2  # of a message, until the machine is described
@@ -61,13 +64,13 @@ class DriverOptions:
     calibrate_s: float = 3600.0
     memory_bytes: int | None = None  # resident; None for no limit. Linux only
     backoff: Backoff = Backoff()
+    hardware: str = ""  # whose lock the driver holds; empty for that of the driver's factory
 
 
 class Supervisor:
     """Starts processes of a driver, one after the other, in a thread that outlives them.
 
-    That one thread starts all of them because ``prctl(PR_SET_PDEATHSIG)`` ends a process with the
-    thread that started it. Any thread may call the methods. For what it is made with see
+    Any thread may call the methods. For what it is made with see
     `DriverProcess` and `Child`; `n_runs` counts the runs that were begun in all processes.
     """
 
@@ -191,7 +194,8 @@ class Supervisor:
         described = self._capabilities
         max_bytes = messages.max_message_bytes(described) if described else OPENING_BYTES
         try:
-            child = Child(self._target, max_bytes=max_bytes, on_report=self._on_report)
+            lock = lock_file(self._options.hardware or factory_of(self._target))
+            child = Child(self._target, lock, max_bytes=max_bytes, on_report=self._on_report)
         except OSError as error:
             self._failed_starts += 1
             return DriverFaultError(f"the process of the driver cannot be started: {error}")
@@ -204,7 +208,7 @@ class Supervisor:
         opening.start()
         self._watch(child)
         child.wait()
-        opening.join()
+        opening.join(OPENING_S)
         if self._child is not child:
             self._failed_starts += 1
         return self._error or child.exit_error()

@@ -1,0 +1,258 @@
+"""One process at a time has a machine: a lock that its driver holds, and what a dead owner left.
+
+The lock is on a file of the machine, below the user's state folder and apart from every journal.
+Its holder writes into the file which processes it consists of, so that the next one can end them
+where their server is gone and they are not. A process is known by its number and its start, which
+together never come again (Linux; elsewhere nobody is ended).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from cim_hal.errors import TargetError
+
+if sys.platform == "win32":
+    fcntl: Any = None  # no drivers in processes of their own, and no locks
+else:
+    import fcntl
+
+__all__ = [
+    "MARK",
+    "Claim",
+    "Process",
+    "children",
+    "end_marked",
+    "lock_file",
+    "open_lock",
+    "own",
+    "release",
+]
+
+MARK = "CIM_HAL_DRIVER"  # in the environment of a driver and of all that it starts
+WAIT_S = 10.0  # for the driver of a server that is gone; its keeper ends it within half of that
+KILL_S = 10.0  # until a process that was killed is gone
+NAMELESS_S = 1.0  # until whoever took the lock has written who it is
+POLL_S = 0.05
+PROC = Path("/proc")
+
+_held: set[int] = set()  # descriptors of locks, which a forked process must not keep
+
+
+class Process(NamedTuple):
+    """A process that is no other, whatever its number is used for later."""
+
+    pid: int
+    started: str
+
+    @classmethod
+    def of(cls, pid: int) -> Process | None:
+        """Return the process of that number; None if there is none, or nothing is known of it."""
+        stat = _stat(pid)
+        if stat is None or stat.state in "ZX":
+            return None
+        boot = (PROC / "sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return cls(pid, f"{boot} {stat.started}")
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it still runs, or is stopped."""
+        return Process.of(self.pid) == self
+
+    def kill(self) -> None:
+        """End it now, with its process group if it leads one."""
+        if not self.is_alive:
+            return
+        with suppress(ProcessLookupError, PermissionError):
+            is_leader = os.getpgid(self.pid) == self.pid
+            (os.killpg if is_leader else os.kill)(self.pid, signal.SIGKILL)
+
+
+class _Stat(NamedTuple):
+    state: str
+    parent: int
+    started: str
+
+
+def _stat(pid: int) -> _Stat | None:
+    try:
+        text = (PROC / str(pid) / "stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    fields = text.rpartition(")")[2].split()  # the name in brackets may hold anything
+    return _Stat(fields[0], int(fields[1]), fields[19])
+
+
+def _pids() -> Iterator[int]:
+    if PROC.is_dir():
+        yield from (int(name) for name in os.listdir(PROC) if name.isdigit())  # noqa: PTH208
+
+
+def children() -> list[int]:
+    """Return the child processes of this one that have not ended (Linux)."""
+    stats = ((pid, _stat(pid)) for pid in _pids())
+    ours = os.getpid()
+    return [pid for pid, stat in stats if stat and stat.parent == ours and stat.state not in "ZX"]
+
+
+def end_marked(token: str, timeout_s: float = 5.0) -> None:
+    """Kill all processes with this `MARK` in their environment, and wait until they are gone."""
+    entry, deadline = f"{MARK}={token}".encode(), time.monotonic() + timeout_s
+    while token and (found := [process for process in _marked(entry) if process]):
+        for process in found:
+            process.kill()
+        if time.monotonic() > deadline:
+            return
+        time.sleep(0.01)
+
+
+def _marked(entry: bytes) -> list[Process | None]:
+    found = []
+    for pid in _pids():
+        with suppress(OSError):  # of another user, or gone
+            if entry in (PROC / str(pid) / "environ").read_bytes().split(b"\0"):
+                found.append(Process.of(pid))
+    return found
+
+
+# ---- the lock -------------------------------------------------------------------------------
+
+
+def lock_file(name: str) -> Path:
+    """Return the file whose lock stands for a machine: one for each name and user."""
+    state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(state) / "cim-hal" / "hardware" / f"{re.sub(r'[^A-Za-z0-9._-]+', '_', name)}.lock"
+
+
+def open_lock(path: Path) -> int:
+    """Return a descriptor of the file, not locked yet; no program that is started inherits it."""
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise TargetError(
+            f"the lock file {path} cannot be opened: {error.strerror}",
+            hint="XDG_STATE_HOME names a folder that can be written",
+        ) from None
+
+
+class _Owner(NamedTuple):
+    """What stands in the file: the processes that have the machine, and the server they serve."""
+
+    processes: tuple[Process, ...] = ()
+    server: Process | None = None
+    token: str = ""
+
+    @classmethod
+    def read(cls, lock: int) -> _Owner:
+        try:
+            fields = json.loads(os.pread(lock, 4096, 0))
+            processes = tuple(Process(*process) for process in fields["processes"])
+            return cls(processes, fields["server"] and Process(*fields["server"]), fields["token"])
+        except (ValueError, TypeError, LookupError):
+            return cls()
+
+    def write(self, lock: int) -> None:
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, json.dumps(self._asdict()).encode(), 0)
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether a process of it has not ended."""
+        return any(process.is_alive for process in self.processes)
+
+    def check_server(self, ours: int | None) -> None:
+        """Refuse to wait for the driver of another server, which lives."""
+        if self.server is not None and self.server.pid != ours and self.server.is_alive:
+            raise _in_use(f"the server with process number {self.server.pid}")
+
+    def kill(self) -> None:
+        for process in self.processes:
+            process.kill()
+        end_marked(self.token)
+
+
+def own(lock: int, *, server: int | None = None, keeper: int | None = None) -> None:
+    """Take the lock for as long as this process lives, or until it is released.
+
+    A driver names the process that it serves and its keeper; nobody else has the machine from then
+    on. Programs with a driver in their own process share the lock. A holder whose server lives is
+    left alone: `TargetError`. One whose server is gone has `WAIT_S` to end, then it is killed.
+    """
+    if fcntl is None:
+        return
+    mode = fcntl.LOCK_SH if server is None else fcntl.LOCK_EX
+    began, killed_at = time.monotonic(), math.inf
+    while not _lock(lock, mode):
+        now, owner = time.monotonic(), _Owner.read(lock)
+        owner.check_server(server)
+        if now > killed_at + (KILL_S if owner.is_alive else NAMELESS_S):
+            raise _in_use(
+                " and ".join(f"process {p.pid}" for p in owner.processes if p.is_alive)
+                or "a program"
+            )
+        if now < killed_at and now > began + (WAIT_S if owner.is_alive else NAMELESS_S):
+            owner.kill()
+            killed_at = now
+        time.sleep(POLL_S)
+    _held.add(lock)
+    if server is not None:
+        end_marked(_Owner.read(lock).token)
+        here = [Process.of(pid) for pid in (os.getpid(), keeper) if pid is not None]
+        _Owner(tuple(filter(None, here)), Process.of(server), os.environ.get(MARK, "")).write(lock)
+
+
+class Claim(NamedTuple):
+    """What a driver needs to take the lock of its machine, which its keeper has opened."""
+
+    path: Path
+    lock: int | None
+    server: int
+    keeper: int
+
+    def take(self) -> None:
+        """Take it: see `own`."""
+        lock = open_lock(self.path) if self.lock is None else self.lock
+        own(lock, server=self.server, keeper=self.keeper)
+
+
+def release(lock: int | None) -> None:
+    """Close a lock, if there is one; the machine is free, unless a keeper has it open too."""
+    if lock is not None:
+        _held.discard(lock)
+        os.close(lock)
+
+
+def _lock(lock: int, mode: int) -> bool:
+    try:
+        fcntl.flock(lock, mode | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _in_use(by: str) -> TargetError:
+    return TargetError(
+        f"the machine is in use by {by} on this computer",
+        hint="end that first; --hardware tells two machines with one driver apart, and "
+        "cim_hal.emulated marks drivers without hardware",
+    )
+
+
+def _forget_locks() -> None:
+    while _held:
+        os.close(_held.pop())
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_locks)

@@ -1,0 +1,170 @@
+"""One process at a time has a machine, whoever was killed, stopped, or started twice."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from driver_processes import PAIR, driver_of, is_alive, wait_for
+
+from cim_hal import TargetError, open_device
+from cim_hal.machine.registry import claim
+from cim_hal.ownership import Process, end_marked, release
+
+TARGET = "owned_machines:Owned"
+HELD_S = 20
+
+
+@pytest.fixture
+def witness(tmp_path, monkeypatch):
+    """The lines that drivers wrote, split into words."""
+    path = tmp_path / "witness"
+    monkeypatch.setenv("CIM_WITNESS", str(path))
+    return lambda: [line.split() for line in path.read_text().splitlines()]
+
+
+@pytest.fixture
+def serve(cim_hal, tmp_path):
+    """Starts a server of the machine; each has a journal of its own."""
+    folders = iter(range(100))
+
+    def start(*options):
+        journal = ("--state", str(tmp_path / f"journal{next(folders)}"))
+        return cim_hal("serve", TARGET, *(options or journal))
+
+    return start
+
+
+def endpoint_of(server) -> str:
+    line = server.stdout.readline()
+    return line.split()[-1] if line else server.stderr.read()
+
+
+def begin(endpoint: str, witness, seed: int) -> None:
+    """Submit a job, and wait until the machine is in it."""
+    with open_device(endpoint) as device:
+        device.submit(PAIR, seed=seed, keep=True)
+        wait_for(lambda: [seed] == [int(w[2]) for w in witness() if w[0] == "enter"])
+
+
+def overlaps(lines: list[list[str]]) -> list[str]:
+    """Return the processes that used the machine while another had entered and was alive."""
+    inside: str | None = None
+    found = []
+    for what, pid, *_ in lines:
+        if what == "helper":
+            continue
+        if inside is not None and pid != inside:
+            if is_alive(int(inside)):
+                found.append(pid)
+            inside = None
+        if what in {"enter", "leave"}:
+            inside = pid if what == "enter" else None
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [1000 + HELD_S, 2000 + HELD_S, 3000])
+def test_a_new_server_waits_until_the_driver_of_a_killed_one_is_gone(serve, witness, seed):
+    server = serve("--no-journal")
+    begin(endpoint_of(server), witness, seed)
+    old = int(next(words[1] for words in witness() if words[0] == "enter"))
+    server.kill()
+    began = time.monotonic()
+    with open_device(endpoint_of(serve()), timeout_s=30.0) as device:
+        assert not is_alive(old)
+        assert device.sample(PAIR, seed=1).best_energy == -1.0
+    assert time.monotonic() - began < 50.0  # 6 s on a machine that is not busy
+    lines = witness()
+    assert overlaps(lines) == []
+    assert lines.index(["open", lines[-1][1]]) > lines.index(["enter", str(old), str(seed)])
+
+
+@pytest.mark.slow
+def test_a_killed_server_whose_driver_and_keeper_are_stopped_is_followed_by_the_next(
+    serve, witness, monkeypatch
+):
+    server = serve("--no-journal")
+    begin(endpoint_of(server), witness, 2000 + 60)
+    keeper = driver_of(server.pid)
+    old = int(next(words[1] for words in witness() if words[0] == "enter"))
+    for pid in (keeper, old):
+        os.kill(pid, signal.SIGSTOP)
+    server.kill()
+    with open_device(endpoint_of(serve()), timeout_s=60.0) as device:
+        assert not is_alive(old)
+        assert not is_alive(keeper)
+        device.sample(PAIR, seed=1)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        (),
+        pytest.param(("--no-journal",), marks=pytest.mark.slow),
+        pytest.param(("--no-journal", "--in-process"), marks=pytest.mark.slow),
+    ],
+)
+def test_a_second_server_of_a_machine_is_refused(serve, witness, options):
+    server = serve()
+    endpoint = endpoint_of(server)
+    second = serve(*options)
+    out, err = second.communicate(timeout=60)
+    assert (out, second.returncode) == ("", 2)
+    assert f"in use by the server with process number {server.pid}" in err
+    with pytest.raises(TargetError, match="in use by the server"):
+        open_device(TARGET)
+    with open_device(endpoint) as device:
+        device.sample(PAIR, seed=1)
+    assert len({words[1] for words in witness() if words[0] == "open"}) == 1
+
+
+@pytest.mark.slow
+def test_programs_share_a_machine_in_their_own_process_and_keep_servers_out(serve, witness):
+    with open_device(TARGET), open_device(TARGET):
+        _, err = serve().communicate(timeout=60)
+        assert "in use by a program" in err
+    endpoint_of(named := serve("--no-journal", "--hardware", "left bench"))
+    assert endpoint_of(serve()).startswith("tcp://")
+    assert named.poll() is None
+    assert witness()
+
+
+def test_a_number_that_another_process_has_now_is_not_that_process():
+    us = Process.of(os.getpid())
+    assert us is not None
+    assert us.is_alive
+    impostor = us._replace(started="boot 1")
+    assert not impostor.is_alive
+    impostor.kill()  # which kills nobody
+
+
+def test_processes_are_found_by_the_mark_in_their_environment():
+    sleepers = [
+        subprocess.Popen(["/bin/sleep", "600"], env={"CIM_HAL_DRIVER": mark}, process_group=0)
+        for mark in ("this", "that")
+    ]
+    wait_for(lambda: all(Process.of(sleeper.pid) for sleeper in sleepers))
+    end_marked("this")
+    assert sleepers[0].wait(10.0) == -signal.SIGKILL
+    assert sleepers[1].poll() is None
+    end_marked("that")
+    sleepers[1].wait(10.0)
+
+
+def test_forked_helpers_do_not_inherit_the_lock(witness, tmp_path):
+    code = (
+        "import os\nfrom cim_hal import open_device\n"
+        f"device = open_device({TARGET!r})\n"
+        "if os.fork() == 0:\n    print('forked', flush=True)\n    os.read(0, 1)\n    os._exit(0)\n"
+        "os._exit(0)\n"
+    )
+    program = subprocess.Popen([sys.executable, "-c", code], stdin=-1, stdout=-1, text=True)
+    assert program.stdout.readline() == "forked\n"
+    program.wait(60.0)
+    release(claim(TARGET, server=os.getpid()))
+    program.communicate("x")

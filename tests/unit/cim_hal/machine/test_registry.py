@@ -1,0 +1,53 @@
+"""Drivers by name."""
+
+from __future__ import annotations
+
+import pytest
+
+from cim_hal import Driver, TargetError, make_driver, registered_drivers
+from cim_hal.machine.registry import is_emulated
+
+
+@pytest.fixture
+def module(tmp_path, monkeypatch):
+    source = (
+        "from cim_hal import Driver\nnumber = 3\ndef broken():\n    raise OSError('no laser')\n"
+    )
+    (tmp_path / "our_lab.py").write_text(source + "def other():\n    return object()\n")
+    monkeypatch.syspath_prepend(tmp_path)
+
+
+def test_the_emulators_are_registered():
+    names = {driver.name for driver in registered_drivers()}
+    assert {"emulator", "emulator-550", "emulator-mean-field"} <= names
+
+
+def test_an_entry_point_name_makes_a_driver():
+    assert isinstance(make_driver("emulator"), Driver)
+
+
+def test_a_module_and_factory_make_a_driver():
+    assert make_driver("emulator.presets:mean_field").describe().name == "emulator-mean-field"
+
+
+@pytest.mark.parametrize(
+    ("target", "says"),
+    [
+        ("emulater", "known: emulator, emulator-100"),
+        ("no_such_module:make", "No module named 'no_such_module'"),
+        ("our_lab:absent", "has no attribute 'absent'"),
+        ("our_lab:number", "is a int"),
+        ("our_lab:broken", "did not start: OSError: no laser"),
+        ("our_lab:other", "made a object"),
+        ("", "known: emulator"),
+    ],
+)
+def test_a_wrong_target_says_what_is_wrong(module, target, says):
+    with pytest.raises(TargetError, match=says):
+        make_driver(target)
+
+
+def test_the_mark_of_emulated_machines_is_seen_before_a_driver_is_made(module):
+    assert all(is_emulated(driver.name) for driver in registered_drivers())
+    assert is_emulated("emulator:EmulatedCim")
+    assert not is_emulated("our_lab:broken")
