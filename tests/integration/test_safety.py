@@ -180,6 +180,17 @@ def _kept(lab: Laboratory) -> None:
             lab.ask("olga", WaitJob(job=status.job, timeout_s=4.0), session)
 
 
+def _waits(lab: Laboratory) -> None:
+    session = lab.hello("olga")
+    job = lab.ask("olga", _job(lab.load("olga"), 1), session).job
+    line = lab.transports["olga"].line(5.0)
+    lab.closing.append(line)
+    for _ in range(3):
+        wait = WaitJob(job=job, timeout_s=30.0)
+        line.send(Packet(Kind.REQUEST, secrets.token_bytes(16), wait, session))
+    assert line.next(timeout_s=5.0).body.code == "session.quota"
+
+
 def _locked(lab: Laboratory) -> None:
     session = lab.hello("ulf")
     assert lab.ask("ulf", LockDevice(key="1" * 32), session).epoch
@@ -208,7 +219,7 @@ def _unread(lab: Laboratory) -> None:
     lab.closing.append(line)
     with suppress(ConnectError):  # there is no room for more
         for _ in range(1000):
-            line.send(Packet(Kind.REQUEST, secrets.token_bytes(16), AskStatus(), session))
+            line.send(Packet(Kind.REQUEST, secrets.token_bytes(16), Ping(), session))
 
 
 def _unfinished(lab: Laboratory) -> None:
@@ -238,15 +249,16 @@ ROWS = {
     "queue": Row(_queue, {"queue_length": 2}),
     "queue of one user": Row(_queue, {"user_queue_length": 2}),
     "1000 uploads": Row(_uploads, {"max_uploads": 1000, "user_uploads": 1000}),
-    "kept jobs": Row(_kept, {"kept_jobs": 2}),
+    "kept jobs": Row(_kept, {"kept_jobs": 2, "user_kept_jobs": 2}),
     "kept results": Row(_kept, {"kept_bytes": 2, "user_kept_bytes": 1}),
     "cache": Row(_cache, {"cache_bytes": 20_000, "user_cache_bytes": 20_000}),
     "cache entries": Row(_cache, {"cache_entries": 4, "user_cache_entries": 4}),
     "unfinished messages": Row(_unfinished, {"unfinished_bytes": 3_000_000}),
     "lowering": Row(_lowering, {"user_lowerings": 2}),
+    "waits": Row(_waits, {"user_waits": 2}),
     "full disk": Row(_full_disk, {}),
     "slow disk": Row(_slow_disk, {}),
-    "unread replies": Row(_unread, {}),
+    "unread replies": Row(_unread, {"unanswered": 256}),
     "lock of another": Row(_locked, {}),
 }
 

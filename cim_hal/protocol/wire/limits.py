@@ -4,22 +4,32 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-__all__ = ["MAX_BUFFERS", "MAX_BUFFER_BYTES", "MAX_HEADER_BYTES", "MAX_SHOWN", "Limits"]
+from cim_hal.toml_files import FileTable
+
+__all__ = [
+    "MAX_BUFFERS",
+    "MAX_BUFFER_BYTES",
+    "MAX_HEADER_BYTES",
+    "MAX_SHOWN",
+    "MIN_UNANSWERED",
+    "Limits",
+]
 
 # Fixed by the frame format, the same for every server.
 MAX_HEADER_BYTES = 64 * 1024
 MAX_BUFFER_BYTES = 1024 * 1024
 MAX_BUFFERS = 4
 
+MIN_UNANSWERED = 256  # requests that every server lets a connection have without an answer
 MAX_SHOWN = 16  # jobs and events in one report to those who watch
 
 Count = Annotated[int, Field(ge=1)]
 Seconds = Annotated[float, Field(gt=0)]
 
 
-class Limits(BaseModel):
+class Limits(FileTable):
     """Sizes, numbers and times a server keeps to.
 
     Attributes
@@ -39,7 +49,9 @@ class Limits(BaseModel):
     result_bytes : int
         Largest result of one job.
     kept_bytes, kept_jobs : int
-        Size and number of ended jobs kept until they expire; the oldest go first.
+        Size and number of results kept until they expire. Those that nobody has fetched stay, and
+        where they are so many, with the jobs that have not ended, no other job is taken; others
+        make room, the oldest first.
     queue_length, user_queue_length : int
         Jobs that wait for the machine, of all users and of one.
     user_sessions, user_uploads : int
@@ -49,14 +61,18 @@ class Limits(BaseModel):
     user_cache_bytes, user_cache_entries : int or None
         What one user may have of `cache_bytes` and `cache_entries`, the least recently used go
         first; None for half of it.
-    user_kept_bytes : int or None
-        Results kept of one user, the oldest go first; None for as much as there is.
+    user_kept_bytes, user_kept_jobs : int or None
+        What one user may have of `kept_bytes` and `kept_jobs`; None for half of it.
+    user_waits : int
+        Requests of one user that wait for jobs.
     user_messages_per_s : float or None
         Messages a second that one user may send, with a reserve of two seconds; None for as many
         as they like.
     unfinished_bytes : int
         What all peers together may have sent of messages that are not whole yet; one of them may
         have about two requests.
+    unanswered : int
+        Requests of one connection that may be without an answer; our clients have `MIN_UNANSWERED`.
     slice_s : float
         Device seconds that a user has in one turn while others wait.
     max_sessions, max_uploads : int
@@ -68,8 +84,6 @@ class Limits(BaseModel):
     session_s, upload_s, result_s : float
         Silence after which a session or an upload is forgotten, and age of a result.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     chunk_bytes: Annotated[int, Field(ge=1, le=MAX_BUFFER_BYTES)] = MAX_BUFFER_BYTES
     credit: Count = 4
@@ -94,10 +108,13 @@ class Limits(BaseModel):
     user_cache_bytes: Count | None = None
     user_cache_entries: Count | None = None
     user_kept_bytes: Count | None = None
+    user_kept_jobs: Count | None = None
+    user_waits: Count = 1024
     user_messages_per_s: Seconds | None = None
     user_queue_length: Count = 64
     slice_s: Seconds = 2.0
     unfinished_bytes: Count = 16 * 1024**2
+    unanswered: Annotated[int, Field(ge=MIN_UNANSWERED)] = 1024
 
     def share(self, name: str) -> int:
         """Return what one user may have of a limit: ``user_`` and its name, or half of it."""
