@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import math
 from bisect import insort
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Generic, TypeVar
 
@@ -245,10 +245,15 @@ class Scheduler:
         """Return the device seconds of a job; None before the first one ended."""
         return self._pace.estimate(job.work)
 
-    def check_room(self, user: User, running: JobEntry | None, now: float) -> None:
-        """Refuse another job where as many wait as may, of all users or of this one."""
-        limits, depth = self._limits, len(self.queue)
-        own = self.queue.depth(user.name)
+    def check_room(
+        self, user: User, running: JobEntry | None, now: float, coming: Sequence[str] = ()
+    ) -> None:
+        """Refuse another job where as many wait as may, of all users or of this one.
+
+        `coming` are the users of those whose acceptance is being written.
+        """
+        limits, depth = self._limits, len(self.queue) + len(coming)
+        own = self.queue.depth(user.name) + coming.count(user.name)
         if depth < limits.queue_length and own < limits.user_queue_length:
             return
         whose = f"of {user.name} " if own >= limits.user_queue_length else ""
