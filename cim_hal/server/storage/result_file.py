@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -119,16 +120,17 @@ def result_of(job: str, data: bytes) -> Result:
         return data[offset : offset + n_bytes]
 
     result = _opened(job, read_at, data[:MAX_START], len(data))
-    trace, amplitudes = result.trace, result.amplitudes
-    return Result(
-        np.asarray(result.spins),
-        None if amplitudes is None else np.asarray(amplitudes),
-        result.n_spins,
-        result.device_s,
-        trace and Trace(*map(np.asarray, (trace.round_trips, trace.pump, trace.amplitudes))),
-        result.notes,
-        result.calibration,
+    trace, read = result.trace, _read_whole
+    return replace(
+        result,
+        spins=read(result.spins),
+        amplitudes=None if result.amplitudes is None else read(result.amplitudes),
+        trace=trace and Trace(read(trace.round_trips), read(trace.pump), read(trace.amplitudes)),
     )
+
+
+def _read_whole(array: Any) -> Any:
+    return np.asarray(array)
 
 
 class _Blocks:
@@ -237,7 +239,8 @@ def _blocks(arrays: list[Any]) -> Iterator[bytes]:
     """Yield the bytes of arrays, one after the other, cut in blocks."""
     rest = b""
     for array in arrays:
-        data = memoryview(np.ascontiguousarray(array).reshape(-1).view(np.uint8)).cast("B")
+        raw: Any = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+        data = memoryview(raw)
         at = 0
         while at < len(data):
             taken = data[at : at + BLOCK_BYTES - len(rest)]

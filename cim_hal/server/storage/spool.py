@@ -208,7 +208,8 @@ class Spool:
 def read_couplings(path: Path) -> Couplings:
     """Return the couplings in a file; `OSError` or `JournalError` if there are none."""
     packet = _read(path)
-    spec, (data,) = packet.body.spec, packet.buffers
+    stored: Any = packet.body
+    spec, (data,) = stored.spec, packet.buffers
     if data.shape != (n_bytes(spec),) or data.dtype != np.uint8:
         raise _damaged(path, "its layout does not fit its bytes")
     return Couplings(EncodedCouplings(spec, data))

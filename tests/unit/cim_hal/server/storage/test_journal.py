@@ -87,27 +87,6 @@ def test_the_journal_of_another_machine_is_refused(folder):
     journal.close()
 
 
-def test_the_database_of_another_program_is_refused_and_left_as_it_was(folder):
-    folder.mkdir()
-    path = folder / "journal.sqlite3"
-    with sqlite3.connect(path) as db:
-        db.execute("CREATE TABLE books (title TEXT)")
-    db.close()
-    before = path.read_bytes()
-    with pytest.raises(JournalError, match="another program"):
-        DiskJournal(folder)
-    assert path.read_bytes() == before
-
-
-def test_a_journal_of_a_format_to_come_is_refused(folder):
-    filled_journal(folder).close()
-    with sqlite3.connect(folder / "journal.sqlite3") as db:
-        db.execute("PRAGMA user_version = 9")
-    db.close()
-    with pytest.raises(JournalError, match="format 9"):
-        DiskJournal(folder)
-
-
 @pytest.mark.parametrize("damage", ["text", "zeros", "cut"])
 def test_a_damaged_journal_is_refused_and_never_half_read(folder, damage):
     journal = filled_journal(folder, *(accepted(key) for key in range(200)))
@@ -125,61 +104,12 @@ def test_a_damaged_journal_is_refused_and_never_half_read(folder, damage):
         load_journal(folder)
 
 
-@pytest.mark.parametrize(
-    "damage",
-    [
-        "request = '{\"key\": 5}'",
-        "request = NULL",
-        "request = '{'",
-        "fitted = NULL",
-        "role = 'x'",
-        "state = 'asleep'",
-        "digest = 5",
-        "accepted_at = 'x'",
-        "has_result = 1",
-    ],
-)
-def test_a_damaged_row_is_one_job_that_failed_and_says_why(folder, damage):
-    filled_journal(folder, *(accepted(key) for key in (1, 2, 3))).close()
-    with sqlite3.connect(folder / "journal.sqlite3") as db:
-        db.execute(f"UPDATE jobs SET {damage} WHERE number = 2")
-    db.close()
-    first, bad, last = load_journal(folder)
-    assert first.state is last.state is JobState.QUEUED
-    assert (bad.job, bad.state, bad.error.code) == (accepted(2).job, JobState.FAILED, "job.lost")
-    assert "damaged" in bad.error.message
-    assert bad.accepted is None
-    assert len(load_journal(folder)) == 3  # it stays
-
-
 def test_a_damaged_record_of_the_stop_leaves_the_machine_stopped(folder):
     filled_journal(folder, EpochRecord(9, None)).close()
     with sqlite3.connect(folder / "journal.sqlite3") as db:
         db.execute("UPDATE controls SET stopped = '{'")
     db.close()
     assert "check the machine" in _controls(folder).stopped.reason
-
-
-@pytest.mark.parametrize("damage", ["empty", "absent", "wal"])
-@pytest.mark.parametrize("left", ["results", "couplings"])
-def test_an_empty_or_missing_journal_beside_what_jobs_left_is_no_new_one(folder, left, damage):
-    journal = filled_journal(folder)
-    journal.keep_result("f" * 32, measured(5000))
-    journal.close()
-    path, kept = folder / "journal.sqlite3", folder / left
-    for other in {"results", "couplings"} - {left}:
-        for file in (folder / other).iterdir():
-            file.unlink()
-    path.unlink()
-    if damage == "empty":
-        path.touch()
-    elif damage == "wal":
-        (folder / "journal.sqlite3-wal").write_bytes(b"x")
-    before = sorted(kept.iterdir())
-    for _ in range(2):
-        with pytest.raises(JournalError, match=r"missing or empty, .* journal repair"):
-            DiskJournal(folder)
-    assert sorted(kept.iterdir()) == before
 
 
 # ---- exceptions in the midst ----------------------------------------------------------------
@@ -244,19 +174,6 @@ def test_a_full_disk_is_an_error_that_may_be_retried_and_nothing_is_half_written
     first, second = load_journal(folder)
     assert (first.state, second.state) == (JobState.DONE, JobState.QUEUED)
     np.testing.assert_array_equal(first.result.spins, large.spins)
-
-
-def test_the_folder_is_readable_by_its_owner_alone(folder):
-    folder.mkdir(mode=0o755)
-    (folder / "results").mkdir(mode=0o755)
-    (folder / "journal.sqlite3").touch(mode=0o644)
-    record = accepted(1)
-    journal = filled_journal(folder, record)
-    journal.keep_result(record.job, measured(5000))
-    places = [folder, *folder.rglob("*")]
-    assert len(places) >= 6
-    assert [path for path in places if path.stat().st_mode & 0o077] == []
-    journal.close()
 
 
 def test_each_target_has_a_folder_of_its_own(monkeypatch, tmp_path):
