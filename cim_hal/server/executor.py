@@ -14,14 +14,14 @@ from pydantic import ValidationError
 
 from cim_hal.errors import CimError, JobCancelledError, UnknownReferenceError
 from cim_hal.machine.driver import StopToken
-from cim_hal.machine.telemetry import DriverState, Supervised, Telemetry
+from cim_hal.machine.telemetry import DriverState, Telemetry
 from cim_hal.protocol.couplings.content import LoweredCouplings, lower_encoded
 from cim_hal.protocol.effects import Calibrate, Done, Lower, MakeSafe, Operation, Run, Stop
 from cim_hal.protocol.jobs.table import IdempotencyRules
 from cim_hal.protocol.wire.messages.jobs import Progress
 from cim_hal.protocol.wire.results import Result
 from cim_hal.server.collector import ResultCollector
-from cim_hal.server.driver.guard import FRESH_S, DriverGuard
+from cim_hal.server.driver.guard import EMERGENCY_S, DriverGuard
 from cim_hal.server.logs import about
 
 if TYPE_CHECKING:
@@ -34,8 +34,6 @@ if TYPE_CHECKING:
 __all__ = ["Executor", "Journal", "MemoryJournal", "Update", "internal_error"]
 
 CLOSE_TIMEOUT_S = 10.0
-# Time that a running call has to obey its stop token in an emergency.
-EMERGENCY_S = 0.2
 # At least this long from one announcement of partial results to the next.
 PARTIAL_S = 0.02
 
@@ -123,10 +121,8 @@ class Executor:
         except BaseException:
             self.close()
             raise
-        if isinstance(driver, Supervised):
-            self._driver_worker.call(lambda: driver.subscribe(self._update))
-        self._driver_worker.when_idle(self._guard.poll_status, every_s=FRESH_S)
-        self._driver_worker.call(self._guard.poll_status)
+        self._driver_worker.when_idle(self._guard.poll_status, lambda: self._guard.poll_s)
+        self._driver_worker.call(self._guard.start)
 
     def perform(self, effect: Operation | Stop | MakeSafe) -> None:
         """Begin an operation, or do what a command says; returns at once.
@@ -243,7 +239,7 @@ class Executor:
             raise effect.refusal
         collector.begin()
         with about(job=effect.job):
-            readout, device_s = self._guard.run(effect.program, token)
+            readout, device_s = self._guard.run(effect.program, token, collector.add_rest)
             return self._guard.attribute_errors(lambda: collector.complete(readout, device_s))
 
     def _keep(self, done: Done, collector: ResultCollector) -> None:
@@ -290,7 +286,7 @@ class _WorkerThread:
         self._calls: SimpleQueue[Callable[[], object] | None] = SimpleQueue()
         self._is_cancelling = False
         self._idle: Callable[[], None] | None = None
-        self._idle_s: float | None = None
+        self._pause_s: Callable[[], float | None] = lambda: None
         # A daemon: a driver that hangs must not keep the process alive.
         self._thread = threading.Thread(target=self._loop, name=name, daemon=True)
         self._thread.start()
@@ -332,9 +328,9 @@ class _WorkerThread:
         self._calls.put(answer)
         return future.result()
 
-    def when_idle(self, function: Callable[[], None], *, every_s: float) -> None:
-        """Call `function` whenever nothing was queued for `every_s`, from the next call on."""
-        self._idle, self._idle_s = function, every_s
+    def when_idle(self, function: Callable[[], None], pause_s: Callable[[], float]) -> None:
+        """Call `function` whenever nothing was queued for `pause_s()`, from the next call on."""
+        self._idle, self._pause_s = function, pause_s
 
     def cancel_operations(self) -> None:
         """Let operations that have not begun end as cancelled."""
@@ -359,7 +355,7 @@ class _WorkerThread:
 
     def _next(self) -> Callable[[], object] | None:
         try:
-            return self._calls.get(timeout=self._idle_s)
+            return self._calls.get(timeout=self._pause_s())
         except Empty:
             return self._idle
 
