@@ -50,6 +50,8 @@ __all__ = [
     "whole_file",
 ]
 
+MAX_WIDTH = 10_000
+
 Command = TypeVar("Command", bound="Callable[..., Any]")
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -230,12 +232,18 @@ def print_json(facts: object) -> None:
     click.echo(json.dumps(facts, indent=2))
 
 
+def _console() -> Console:
+    """Return standard output; a table is cut for the width of a terminal only."""
+    console = Console(markup=False)
+    return console if console.is_terminal else Console(markup=False, width=MAX_WIDTH)
+
+
 def print_table(*headings: str, rows: Iterable[Iterable[str]], title: str = "") -> None:
     """Print a table of words, which are taken as they are."""
     table = Table(*headings, title=title, title_justify="left")
     for row in rows:
         table.add_row(*row)
-    Console(markup=False).print(table)
+    _console().print(table)
 
 
 def print_properties(title: str, rows: Mapping[str, str]) -> None:
@@ -244,7 +252,7 @@ def print_properties(title: str, rows: Mapping[str, str]) -> None:
     for name, value in rows.items():
         if value:
             table.add_row(name, value)
-    Console(markup=False).print(table)
+    _console().print(table)
 
 
 def readable(value: object) -> str:
