@@ -13,9 +13,10 @@ with its interval of 95 %. The warm-up ends when what is bounded has its full si
 remembered for 300 s without a journal. Writes a table, and JSON with ``--out``.
 
 With ``--troubles`` the server has keys and several users, and what `soak_troubles` lists goes wrong
-all the while: a slow disk, an instrument that is unplugged, port scans, a user who fills all tables,
-and a driver with a helper process that crashes every 400th job. The network resets connections; it
-cannot lose messages that are encrypted. The driver is the witness that no job runs twice.
+all the while: a slow disk, an instrument that is unplugged, port scans, a user who fills all
+tables, and a driver with a helper process that crashes every 400th job. The network resets
+connections; it cannot lose messages that are encrypted. The driver is the witness that no job runs
+twice.
 
 Exit code 1: something was wrong or lost, ran twice, a process died, or (from ten minutes on) the
 memory of the server surely grows by more than 1 MB an hour, and the keys of jobs in a journal.
