@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Set
 from typing import TYPE_CHECKING
 
 from cim_hal.protocol.effects import Audit, Effect, Persist, Run, Stop
 from cim_hal.protocol.jobs.entry import JobEntry
-from cim_hal.protocol.jobs.records import Accepted, Dropped, Ended, Fetched, Forgotten, Started
+from cim_hal.protocol.jobs.pending import JobNeeds, PendingJobs
+from cim_hal.protocol.jobs.records import Accepted, Ended, Started
+from cim_hal.protocol.jobs.retention import Retention
 from cim_hal.protocol.jobs.scheduler import Scheduler
 from cim_hal.protocol.jobs.state import JobEvent, JobState, after
 from cim_hal.protocol.jobs.table import ClosedJob, JobTable, body_digest, job_id
@@ -19,7 +20,6 @@ from cim_hal.protocol.wire.results import Result
 if TYPE_CHECKING:
     from cim_hal.errors import CimError
     from cim_hal.machine.driver import Program
-    from cim_hal.protocol.couplings.cache import Key
     from cim_hal.protocol.effects import Asked, Otherwise, Then
     from cim_hal.protocol.jobs.records import Saved
     from cim_hal.protocol.jobs.table import IdempotencyRules
@@ -52,20 +52,18 @@ class JobLifecycle:
         self._may_start = may_start
         self.table = JobTable(limits, rules)
         self.waits = JobWaits(limits)
+        self.retention = Retention(self.table, self._put_off)
         self._scheduler = Scheduler(limits)
         self._queue = self._scheduler.queue
         self._running: JobEntry | None = None
-        # Jobs whose acceptance is being written, and requests with the same key, for after it.
-        self._accepting: dict[str, tuple[JobEntry, list[Then]]] = {}
+        self.accepting = PendingJobs()
         self._starting: JobEntry | None = None  # the record of its start is being written
-        self._is_expiring = False
         self._accepted_at = 0.0  # of the last job
         self._held: Result | CimError | None = None  # of the running job, not written yet
         self._retry_at = 0.0
         self._seq = 0
         self._to_end: dict[str, JobEntry] = {}  # queued jobs whose end could not be written
-        self._fetched: list[JobEntry] = []  # whose results were fetched since the last tick
-        self._needs: Counter[Key] = Counter()  # couplings of jobs that have not ended
+        self.needs = JobNeeds()
 
     @property
     def queued(self) -> int:
@@ -87,29 +85,14 @@ class JobLifecycle:
         """The job that has the machine."""
         return self._running
 
-    def needs(self, key: Key) -> bool:
-        """Whether jobs wait for, or run with, couplings of a digest, or one lowering of them."""
-        return key in self._needs
-
     def _not_begun(self) -> list[JobEntry]:
         """Return the jobs that wait, and those whose acceptance or start is being written."""
-        accepting = [job for job, _ in self._accepting.values()]
-        return [*accepting, *self._queue, *([self._starting] if self._starting else [])]
+        starting = [self._starting] if self._starting is not None else []
+        return [*self.accepting, *self._queue, *starting]
 
-    def after_acceptance(self, job: str, then: Then) -> bool:
-        """Go on with `then` once it is known whether a job is accepted; False if none is written.
-
-        What has the same idempotency key can be answered only then.
-        """
-        if job not in self._accepting:
-            return False
-        self._accepting[job][1].append(then)
-        return True
-
-    def sessions_in_use(self) -> set[str]:
-        """Return the sessions with whose end jobs that wait or run would be cancelled."""
-        running = [self._running] if self._running is not None else []
-        return {job.session for job in (*self._not_begun(), *running)}
+    def sessions_in_use(self) -> Set[str]:
+        """Return the sessions whose jobs wait or run."""
+        return self.needs.sessions.keys()
 
     def submit(
         self,
@@ -128,7 +111,7 @@ class JobLifecycle:
         remembered, or results are promised, as the server takes; the job `expects` one of so many
         bytes.
         """
-        coming = [job.owner for job, _ in self._accepting.values()]
+        coming = [job.owner for job in self.accepting]
         self._scheduler.check_room(asked.user, self._running, now, coming)
         self.table.check_room(asked.user, now, coming)
         self.table.results.check_room(asked.user.name, expects)
@@ -140,25 +123,25 @@ class JobLifecycle:
         record = Accepted(job, user, request, digest, program.schedule, report, at)
         session = "" if request.keep else asked.session
         accepted = JobEntry(record, session, program, asked.packet.epoch, expects=expects)
-        self._accepting[job] = accepted, []
-        self._need(accepted)
+        self.accepting.add(accepted)
+        self.needs.add(accepted)
         self.table.results.update(accepted)
 
         def admit(now: float) -> list[Effect]:
-            _, others = self._accepting.pop(job)
+            others = self.accepting.remove(accepted)
             self.table.add(accepted)
             self._scheduler.push(accepted)
             news = self._changed(accepted, now)
             facts = accepted.facts() | {"session": asked.session[-8:]}  # kept or not
-            told = [*then(now), Audit("job", accepted.user, facts), *_all(others, now)]
+            told = [*then(now), Audit("job", accepted.user, facts), *others(now)]
             ended = self.cancel(accepted, now) if accepted.reason is not None else []
             return [*news, *told, *ended, *self.start_next(now)]
 
         def refuse(error: CimError, now: float) -> list[Effect]:
-            _, others = self._accepting.pop(job)
-            self._need_no_more(accepted)
+            others = self.accepting.remove(accepted)
+            self.needs.remove(accepted)
             self.table.results.remove(accepted)
-            return [*otherwise(error, now), *_all(others, now)]
+            return [*otherwise(error, now), *others(now)]
 
         return [Persist(record, admit, refuse)]
 
@@ -236,7 +219,7 @@ class JobLifecycle:
         effects: list[Effect] = []
         for job in jobs:
             job.reason = job.reason or reason
-            effects += self.cancel(job, now) if job.id not in self._accepting else []
+            effects += self.cancel(job, now) if job.id not in self.accepting else []
         return effects
 
     def free(self, epoch: int) -> None:
@@ -272,7 +255,11 @@ class JobLifecycle:
         def end(now: float) -> list[Effect]:
             self._running = None
             self._scheduler.charge(job, now, is_whole=isinstance(outcome, Result))
-            return [*self._end(job, record, now), *self._expire(now), *self.start_next(now)]
+            return [
+                *self._end(job, record, now),
+                *self.retention.expire(now),
+                *self.start_next(now),
+            ]
 
         def hold(error: CimError, now: float) -> list[Effect]:
             self._held = outcome
@@ -280,28 +267,16 @@ class JobLifecycle:
 
         return [Persist(record, end, hold)]
 
-    def acknowledge(
-        self, jobs: Iterable[JobEntry], then: Then, otherwise: Otherwise
-    ) -> list[Effect]:
-        """Drop the results of jobs that have ended, and go on with `then`; their keys stay."""
-        dropped = tuple(jobs)
-
-        def close(now: float) -> list[Effect]:
-            self.table.close(dropped)
-            return then(now)
-
-        return [Persist(Dropped(tuple(job.id for job in dropped)), close, otherwise)]
-
     def end_session(self, session: str, now: float) -> list[Effect]:
         """Cancel the jobs that go with a session, and drop the results of those that are done."""
         jobs = self.table.of_session(session)
-        coming = [job for job, _ in self._accepting.values() if job.session == session]
+        coming = [job for job in self.accepting if job.session == session]
         effects: list[Effect] = []
         for job in [*coming, *jobs]:
             if not job.has_ended:
                 effects += self._end_soon([job], job.cancelled(), now)
         kept = [job for job in jobs if job.has_ended and job.result is not None]
-        return effects + (self.acknowledge(kept, _nothing, self._put_off) if kept else [])
+        return effects + (self.retention.acknowledge(kept, _nothing, self._put_off) if kept else [])
 
     def tick(self, now: float) -> list[Effect]:
         """Answer waits that are over, drop what is too old, and try again what failed."""
@@ -312,13 +287,7 @@ class JobLifecycle:
             effects += self.finish(self._running.id, self._held, now)
         for job in list(self._to_end.values()):
             effects += self.cancel(job, now)
-        return [*effects, *self._save_fetched(), *self._expire(now), *self.start_next(now)]
-
-    def fetched(self, job: JobEntry) -> None:
-        """Take note that the rows of a result, or of its trace, were fetched up to the last."""
-        if job.has_ended and job.is_fetched:
-            self.table.results.update(job)
-            self._fetched.append(job)
+        return [*effects, *self.retention.tick(now), *self.start_next(now)]
 
     # ---- after a restart --------------------------------------------------------------------
 
@@ -337,7 +306,7 @@ class JobLifecycle:
             else:
                 self._accepted_at = max(self._accepted_at, known.accepted.at)
                 effects += self._restore(known, known.accepted, now)
-        return effects + self._expire(now)
+        return effects + self.retention.expire(now)
 
     def _restore(self, known: Saved, accepted: Accepted, now: float) -> list[Effect]:
         job = JobEntry(accepted, "", None, state=known.state)
@@ -346,7 +315,7 @@ class JobLifecycle:
             end = Ended(job.id, job.state, known.error, known.result, known.ended_at)
             return self._end(job, end, now)
         self.table.add(job)
-        self._need(job)
+        self.needs.add(job)
         if job.state is JobState.QUEUED:
             self._scheduler.push(job)
             return [Audit("job", job.user, job.facts())]
@@ -381,7 +350,7 @@ class JobLifecycle:
         def end(now: float) -> list[Effect]:
             job.is_moving = False
             self._queue.remove(job, user=job.owner)
-            return [*self._end(job, record, now), *self._expire(now), *then(now)]
+            return [*self._end(job, record, now), *self.retention.expire(now), *then(now)]
 
         def leave(error: CimError, now: float) -> list[Effect]:
             job.is_moving = False
@@ -392,17 +361,6 @@ class JobLifecycle:
         record = Ended(job.id, state, to_wire(error), None, now)
         return [Persist(record, end, leave)]
 
-    def _need(self, job: JobEntry) -> None:
-        coupling = job.request.coupling
-        self._needs.update((coupling.digest, coupling))
-
-    def _need_no_more(self, job: JobEntry) -> None:
-        coupling = job.request.coupling
-        for key in (coupling.digest, coupling):
-            self._needs[key] -= 1
-            if not self._needs[key]:
-                del self._needs[key]
-
     def _changed(self, job: JobEntry, now: float) -> list[Effect]:
         self._seq += 1
         job.seq = self._seq
@@ -410,47 +368,13 @@ class JobLifecycle:
 
     def _end(self, job: JobEntry, record: Ended, now: float) -> list[Effect]:
         if not job.has_ended:
-            self._need_no_more(job)
+            self.needs.remove(job)
         self._to_end.pop(job.id, None)
         job.program, job.result, job.error = None, record.result, record.error
         job.state, job.ended_at = record.state, record.at
         self.table.add(job)
         audit = Audit("job ended", job.user, job.end_facts())
         return [*self._changed(job, now), audit]
-
-    def _expire(self, now: float) -> list[Effect]:
-        """Drop results that are too old or too many, then forget old keys."""
-        due, keys = self.table.due(now), self.table.expired(now)
-        if self._is_expiring or not (due or keys):
-            return []
-        self._is_expiring = True
-
-        def go_on(now: float) -> list[Effect]:
-            self._is_expiring = False
-            if not due:
-                self.table.forget(keys)
-            return self._expire(now)
-
-        def put_off(error: CimError, now: float) -> list[Effect]:
-            self._is_expiring = False
-            return self._put_off(error, now)
-
-        if due:
-            return self.acknowledge(due, go_on, put_off)
-        return [Persist(Forgotten(keys), go_on, put_off)]
-
-    def _save_fetched(self) -> list[Effect]:
-        """Write down what was fetched, so that it makes room for other results after a restart."""
-        jobs, self._fetched = self._fetched, []
-        kept = tuple(job.id for job in jobs if self.table.holds(job))
-        if not kept:
-            return []
-
-        def again(error: CimError, now: float) -> list[Effect]:
-            self._fetched += jobs
-            return self._put_off(error, now)
-
-        return [Persist(Fetched(kept), _nothing, again)]
 
     def _put_off(self, _error: CimError, now: float) -> list[Effect]:
         self._retry_at = now + RETRY_S
@@ -459,10 +383,6 @@ class JobLifecycle:
 
 def _nothing(_now: float) -> list[Effect]:
     return []
-
-
-def _all(steps: Iterable[Then], now: float) -> list[Effect]:
-    return [effect for step in steps for effect in step(now)]
 
 
 def _give_up(error: CimError, _now: float) -> list[Effect]:
