@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ServerTarget",
     "Target",
+    "format_option",
     "json_option",
     "key_options",
     "model_option",
@@ -61,7 +62,14 @@ model_option = click.option(
     required=True,
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="G-set text (MAX-CUT), or .npz with J and an optional h.",
+    help="Text of G-set, rudy, Biq Mac, qbsolv or COO, or .npz with J and optional h, offset.",
+)
+
+format_option = click.option(
+    "--format",
+    "model_format",
+    type=click.Choice(("maxcut", "qubo", "ising")),
+    help="What the entries of the model file are, where it leaves that open.",
 )
 
 

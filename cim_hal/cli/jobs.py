@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cim_hal.cli.common import json_option, print_json, print_table, readable, server_options
+from cim_hal.cli.common import (
+    format_option,
+    json_option,
+    print_json,
+    print_table,
+    readable,
+    server_options,
+)
 from cim_hal.cli.search import write_archive
 from cim_hal.errors import UnknownReferenceError
 from cim_hal.model.files import read_model
@@ -49,6 +56,7 @@ ACTIONS = ("list", "show", "wait", "result", "cancel", "ack")
     metavar="FILE",
     help="With result: the model that was submitted, for the energies.",
 )
+@format_option
 @click.option(
     "--out",
     "out_path",
@@ -71,6 +79,7 @@ def jobs(
     *,
     states: tuple[str, ...],
     model_path: Path | None,
+    model_format: str | None,
     out_path: Path | None,
     timeout_s: float | None,
     as_json: bool,
@@ -92,14 +101,14 @@ def jobs(
         raise click.UsageError(f"{action} {'takes no' if job_ids else 'needs a'} JOB")
     if action == "result" and (model_path is None or len(job_ids) > 1):
         raise click.UsageError("result needs one JOB and the --model that was submitted")
-    file = read_model(model_path) if action == "result" and model_path is not None else None
+    file = None if model_path is None else read_model(model_path, format=model_format)
     with machine.open() as session:
         if action == "list":
             _show_jobs(session.jobs(*states), as_json=as_json)
             return
         known = session.jobs()
         found = [_found_job(known, beginning) for beginning in job_ids]
-        if file is not None:
+        if action == "result" and file is not None:
             _fetch(session, found[0], file, out_path, timeout_s, as_json=as_json)
             return
         states_of = {name: _act(session.job(name), action, timeout_s) for name in found}

@@ -19,6 +19,7 @@ from rich.logging import RichHandler
 
 from cim_hal.cli.common import (
     Target,
+    format_option,
     json_option,
     model_option,
     refused,
@@ -122,6 +123,7 @@ class SampleRequest:
 @click.command()
 @target_options
 @model_option
+@format_option
 @click.option(
     "--runs",
     type=COUNT,
@@ -203,6 +205,7 @@ def sample(
     machine: Target,
     *,
     model_path: Path,
+    model_format: str | None,
     pump: tuple[float, ...] | None,
     round_trips: int | None,
     settings: dict[str, float],
@@ -223,7 +226,7 @@ def sample(
     wanted = SampleRequest(**request)
     chosen = RunSettings() if settings_path is None else read_run_settings(settings_path)
     chosen = chosen.with_options(pump=pump, round_trips=round_trips, settings=settings)
-    file = read_model(model_path)
+    file = read_model(model_path, format=model_format)
     console = _console()
     started = time.perf_counter()
     compilation = _Compilation()

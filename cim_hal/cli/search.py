@@ -154,6 +154,7 @@ def summarize(file: ModelFile, search: Search, seconds: float) -> dict[str, obje
     lowering = record.lowering
     return {
         "device": record.device,
+        "model_format": file.format,
         "n_spins": file.model.n_spins,
         "n_runs": search.n_runs,
         "round_trips": record.round_trips,
@@ -200,6 +201,7 @@ def print_report(file: ModelFile, search: Search, seconds: float, written: Itera
     bits = "none, real numbers" if lowering.bits is None else str(lowering.bits)
     rows = {
         "device": record.device,
+        "model format": file.format,
         "n_spins": str(file.model.n_spins),
         "n_runs": str(search.n_runs),
         "round_trips": str(record.round_trips),
