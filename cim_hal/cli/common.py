@@ -21,7 +21,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from cim_hal.errors import CimError
-from cim_hal.option_types import Endpoint
+from cim_hal.option_types import MODEL_FILE, Endpoint
 from cim_hal.option_types import Target as TargetType
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ model_option = click.option(
     "--model",
     "model_path",
     required=True,
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=MODEL_FILE,
     metavar="FILE",
     help="Text of G-set, rudy, Biq Mac, qbsolv or COO, or .npz with J and optional h, offset.",
 )
