@@ -7,6 +7,7 @@ import math
 import socket
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Self
 
 import zmq
@@ -22,7 +23,7 @@ from cim_hal.protocol.wire.packet import NO_ID, Kind, Packet, answer
 from cim_hal.protocol.wire.roles import ANONYMOUS
 from cim_hal.server.logs import about
 from cim_hal.server.outbox import Outbox
-from cim_hal.server.security.endpoint import DEFAULT, bind, check_endpoint
+from cim_hal.server.security.endpoint import DEFAULT, bound, check_endpoint
 from cim_hal.server.security.partial_messages import PartialMessageGuard, is_possible
 from cim_hal.server.service import TICK_S, Service
 from cim_hal.server.steps import GuardedSteps, LogLimiter
@@ -78,6 +79,7 @@ class Router:
             raise
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.ROUTER)
+        self._binding = ExitStack()
         self._woken, self._waker = socket.socketpair()
         self._woken.settimeout(0)
         self._waker.settimeout(0)
@@ -95,7 +97,7 @@ class Router:
         try:
             if authenticator:
                 authenticator.require_keys(self._socket)
-            self.endpoint = bind(self._socket, endpoint)
+            self.endpoint = self._binding.enter_context(bound(self._socket, endpoint))
         except BindError:
             self._close_sockets()
             _close(driver, journal)
@@ -265,6 +267,7 @@ class Router:
         if self._zap_socket:
             self._zap_socket.close()
         self._context.term()
+        self._binding.close()
         self._woken.close()
         self._waker.close()
 
