@@ -12,7 +12,7 @@ from typing import Annotated, ClassVar, Protocol, Self, runtime_checkable
 from pydantic import Field, model_validator
 
 from cim_hal.errors import InterlockError
-from cim_hal.model.record import Fact, FactName, Note, Record
+from cim_hal.model.record import ONE_LINE, Fact, FactName, Note, Record
 
 __all__ = ["Calibration", "DriverPhase", "DriverState", "Reading", "Supervised", "Telemetry"]
 
@@ -36,7 +36,7 @@ class Reading(Record):
 
     name: FactName
     value: Note
-    unit: Annotated[str, Field(max_length=50)] = ""
+    unit: Annotated[str, Field(max_length=50, pattern=ONE_LINE)] = ""
 
 
 class Telemetry(Record):
