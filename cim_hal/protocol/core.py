@@ -73,7 +73,13 @@ class ServerCore:
         epochs = EpochLog(first_epoch)
         locks = LockTable(limits, epochs)
         jobs = JobLifecycle(
-            limits, keys, may_start=lambda job: epochs.stopped is None and locks.allows(job.epoch)
+            limits,
+            keys,
+            may_start=lambda job: (
+                epochs.stopped is None
+                and not self.instruments.is_broken
+                and locks.allows(job.epoch)
+            ),
         )
         turns = LoweringTurns(limits)
         self._state = state = ServerState(
@@ -85,7 +91,7 @@ class ServerCore:
             locks=locks,
             jobs=jobs,
             couplings=CouplingStore(
-                capabilities, limits, new_token, lambda key: jobs.needs(key) or turns.holds(key)
+                capabilities, limits, new_token, lambda key: key in jobs.needs or turns.holds(key)
             ),
         )
         self.counters = state.events.counters

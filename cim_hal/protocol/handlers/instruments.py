@@ -16,6 +16,8 @@ from cim_hal.errors import (
 )
 from cim_hal.machine.telemetry import DriverPhase, DriverState
 from cim_hal.protocol.effects import Audit, Calibrate, Effect, Run, Stop
+from cim_hal.protocol.index import OrderedIndex, page
+from cim_hal.protocol.sharing.sessions import check_quota
 from cim_hal.protocol.wire import messages
 from cim_hal.protocol.wire.errors import to_wire
 
@@ -29,9 +31,11 @@ __all__ = ["HISTORY", "InstrumentHandlers"]
 
 HISTORY = 3600  # telemetry kept: an hour, at one a second
 HISTORY_BYTES = 40_000  # of JSON, in one message
+STALE_S = 5.0  # telemetry is polled once a second between runs
 MAX_RECORDS = 1000  # kept in memory; the oldest are forgotten here, and not on disk
 MAX_LISTED = 256  # in one message
 MAX_TASKS = 64  # whose ends are remembered
+MAX_RUNNING = 4  # of one user: that runs, or waits for the machine
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,11 +86,12 @@ class InstrumentHandlers:
     def __init__(self, state: ServerState) -> None:
         self._state = state
         self._history: deque[tuple[Telemetry, float]] = deque(maxlen=HISTORY)
-        self._newest = 0
+        self._newest, self._taken_at = 0, 0.0
         self._condition, self._changed_at = DriverState(), 0.0
         self._numbers = count(1)
         # By fingerprint, the oldest first; the newest is the current one.
         self._records: OrderedDict[str, _Kept] = OrderedDict()
+        self._by_number: OrderedIndex[_Kept] = OrderedIndex()
         self._tasks: OrderedDict[str, _Task] = OrderedDict()
         self.handlers: Handlers = {
             messages.AskDevice: lambda _asked, _, now: self.status(now),
@@ -101,6 +106,8 @@ class InstrumentHandlers:
 
     def heard(self, telemetry: Telemetry, now: float) -> None:
         """Take telemetry."""
+        if not self._history or telemetry.taken_at != self._history[-1][0].taken_at:
+            self._taken_at = now  # a driver whose clock stands still tells nothing new
         self._history.append((telemetry, now))
         self._newest += 1
 
@@ -123,23 +130,27 @@ class InstrumentHandlers:
 
     def restore(self, record: Calibration, age_s: float, now: float) -> None:
         """Make a calibration of that age the current one, also one of before the start."""
-        self._records[record.fingerprint] = _Kept(record, now - age_s, next(self._numbers))
-        self._records.move_to_end(record.fingerprint)
-        if len(self._records) > MAX_RECORDS:
-            self._records.popitem(last=False)
+        kept = _Kept(record, now - age_s, next(self._numbers))
+        old = self._records.pop(record.fingerprint, None)
+        if old is None and len(self._records) == MAX_RECORDS:
+            _, old = self._records.popitem(last=False)
+        if old is not None:
+            self._by_number.discard(old.number)
+        self._records[record.fingerprint] = kept
+        self._by_number.add(kept.number, kept)
 
     # ---- rules ------------------------------------------------------------------------------
 
     def check(self, now: float) -> None:
         """Refuse jobs where the machine cannot, or must not, run them.
 
-        `UnavailableError` if its driver does not start, `InterlockError` if an interlock is open,
+        `UnavailableError` if its driver is broken, `InterlockError` if an interlock is open,
         `CalibrationError` if the machine needs a calibration and has none that is young enough.
         """
         condition = self._driver(now)
         if condition.phase is DriverPhase.BROKEN:
             raise UnavailableError(
-                f"the driver of the machine does not start: {condition.fault}",
+                f"the driver of the machine is broken: {condition.fault}",
                 hint=f"it is tried again in {condition.retry_after_s:.0f} s",
                 retry_after_s=condition.retry_after_s,
             )
@@ -147,6 +158,11 @@ class InstrumentHandlers:
             self._history[-1][0].check_interlocks()
         if self._state.capabilities.needs_calibration:
             self._check_calibration(now)
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether jobs wait until the driver works again."""
+        return self._condition.phase is DriverPhase.BROKEN
 
     def ready(self, run: Run, now: float) -> Run:
         """Return a run with the current calibration, or with what forbids it."""
@@ -164,14 +180,17 @@ class InstrumentHandlers:
 
     def status(self, now: float) -> messages.DeviceStatus:
         """Return how the machine and its driver are."""
-        telemetry, heard_at = self._history[-1] if self._history else (None, now)
+        telemetry = self._history[-1][0] if self._history else None
+        telemetry_age_s = max(now - self._taken_at, 0.0) if self._history else 0.0
+        is_ready = self._condition.phase is DriverPhase.READY
         current = self._current
         age_s = current.age_s(now) if current else 0.0
         return messages.DeviceStatus(
             driver=self._driver(now),
             telemetry=telemetry,
             number=self._newest,
-            age_s=max(now - heard_at, 0.0),
+            age_s=telemetry_age_s,
+            telemetry_stale=telemetry is not None and (telemetry_age_s > STALE_S or not is_ready),
             calibration=current and current.record.fingerprint,
             calibration_age_s=age_s,
             calibration_stale=current is not None and current.record.is_stale(age_s),
@@ -205,7 +224,7 @@ class InstrumentHandlers:
         self, _asked: Asked, fetch: messages.FetchHistory, _now: float
     ) -> messages.History:
         oldest = self._newest - len(self._history) + 1
-        first = max(fetch.after + 1, oldest)
+        first = min(max(fetch.after + 1, oldest), self._newest + 1)
         found: list[Telemetry] = []
         n_bytes = 0
         for telemetry, _ in islice(self._history, first - oldest, None):
@@ -238,14 +257,12 @@ class InstrumentHandlers:
     def _list_calibrations(
         self, _asked: Asked, ask: messages.ListCalibrations, _now: float
     ) -> messages.CalibrationList:
-        newest_first = reversed(self._records.values())
-        rest = [kept for kept in newest_first if not ask.first or kept.number < ask.first]
-        page = rest[:MAX_LISTED]
+        kept, has_more = page(self._by_number.before(ask.first or None), MAX_LISTED)
         return messages.CalibrationList(
-            records=tuple(_entry(kept.record) for kept in page),
+            records=tuple(_entry(each.record) for each in kept),
             first=ask.first,
             total=len(self._records),
-            cursor=page[-1].number if len(rest) > len(page) else 0,
+            cursor=kept[-1].number if has_more else 0,
         )
 
     def _run_calibration(self, asked: Asked, run: messages.RunCalibration, now: float) -> Answer:
@@ -253,6 +270,7 @@ class InstrumentHandlers:
         effects: list[Effect] = []
         task = self._tasks.get(run.key)
         if task is None:
+            self._check_quota(asked.user)
             self._forget_ended()
             task = self._tasks[run.key] = _Task(run.key, asked.user)
             effects = [Calibrate(run.key), Audit("calibration", asked.user, {"key": run.key})]
@@ -274,6 +292,12 @@ class InstrumentHandlers:
         stops: list[Effect] = [Stop(cancel.key)] if task.outcome is None else []
         audit = Audit("calibration cancelled", asked.user, {"key": cancel.key})
         return [*stops, asked.reply(task.state()), audit]
+
+    def _check_quota(self, user: User) -> None:
+        running = [task for task in self._tasks.values() if task.outcome is None]
+        own = sum(task.user.name == user.name for task in running)
+        hint = "wait for the end of those that were asked for, or cancel them"
+        check_quota(user.name, "calibrations", used=own + 1, available=MAX_RUNNING, hint=hint)
 
     def _forget_ended(self) -> None:
         ended = [key for key, task in self._tasks.items() if task.outcome is not None]

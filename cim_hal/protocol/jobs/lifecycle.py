@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Set
 from typing import TYPE_CHECKING
 
 from cim_hal.protocol.effects import Audit, Effect, Persist, Run, Stop
 from cim_hal.protocol.jobs.entry import JobEntry
-from cim_hal.protocol.jobs.records import Accepted, Dropped, Ended, Forgotten, Started
+from cim_hal.protocol.jobs.pending import JobNeeds, PendingJobs
+from cim_hal.protocol.jobs.records import Accepted, Ended, Started
+from cim_hal.protocol.jobs.retention import Retention
 from cim_hal.protocol.jobs.scheduler import Scheduler
 from cim_hal.protocol.jobs.state import JobEvent, JobState, after
 from cim_hal.protocol.jobs.table import ClosedJob, JobTable, body_digest, job_id
+from cim_hal.protocol.jobs.waits import JobWaits
 from cim_hal.protocol.wire.errors import to_wire
 from cim_hal.protocol.wire.results import Result
 
 if TYPE_CHECKING:
     from cim_hal.errors import CimError
     from cim_hal.machine.driver import Program
-    from cim_hal.protocol.couplings.cache import Key
     from cim_hal.protocol.effects import Asked, Otherwise, Then
     from cim_hal.protocol.jobs.records import Saved
     from cim_hal.protocol.jobs.table import IdempotencyRules
@@ -34,9 +35,11 @@ RESOLUTION_S = 1e-6  # of the times of acceptance
 class JobLifecycle:
     """Accepts jobs, starts and ends them, and drops what is kept of them when its time is over.
 
-    A move that must outlast a crash is made once its record is written, and not before. Where the
-    record cannot be written, the jobs stay as they were. `may_start` says whether a job may have
-    the machine now, as far as locks and emergency stops go.
+    A move that must outlast a crash is made once its record is written, and not before; until then
+    the job makes no other move. What its user, a lock or an emergency stop want of it meanwhile is
+    its `reason` to end, and is looked at as soon as the record is there. Where the record cannot be
+    written, the jobs stay as they were. `may_start` says whether a job may have the machine now, as
+    far as locks and emergency stops go.
     """
 
     def __init__(
@@ -48,16 +51,19 @@ class JobLifecycle:
     ) -> None:
         self._may_start = may_start
         self.table = JobTable(limits, rules)
+        self.waits = JobWaits(limits)
+        self.retention = Retention(self.table, self._put_off)
         self._scheduler = Scheduler(limits)
         self._queue = self._scheduler.queue
         self._running: JobEntry | None = None
-        self._is_starting = False  # the record of it is being written
-        self._is_expiring = False
+        self.accepting = PendingJobs()
+        self._starting: JobEntry | None = None  # the record of its start is being written
         self._accepted_at = 0.0  # of the last job
         self._held: Result | CimError | None = None  # of the running job, not written yet
         self._retry_at = 0.0
         self._seq = 0
-        self._needs: Counter[Key] = Counter()  # couplings of jobs that have not ended
+        self._to_end: dict[str, JobEntry] = {}  # queued jobs whose end could not be written
+        self.needs = JobNeeds()
 
     @property
     def queued(self) -> int:
@@ -79,14 +85,14 @@ class JobLifecycle:
         """The job that has the machine."""
         return self._running
 
-    def needs(self, key: Key) -> bool:
-        """Whether jobs wait for, or run with, couplings of a digest, or one lowering of them."""
-        return key in self._needs
+    def _not_begun(self) -> list[JobEntry]:
+        """Return the jobs that wait, and those whose acceptance or start is being written."""
+        starting = [self._starting] if self._starting is not None else []
+        return [*self.accepting, *self._queue, *starting]
 
-    def sessions_in_use(self) -> set[str]:
-        """Return the sessions with whose end jobs that wait or run would be cancelled."""
-        running = [self._running] if self._running is not None else []
-        return {job.session for job in (*self._queue, *running)}
+    def sessions_in_use(self) -> Set[str]:
+        """Return the sessions whose jobs wait or run."""
+        return self.needs.sessions.keys()
 
     def submit(
         self,
@@ -95,16 +101,20 @@ class JobLifecycle:
         program: Program,
         now: float,
         *,
+        expects: int = 0,
         then: Then,
         otherwise: Otherwise,
     ) -> list[Effect]:
         """Queue a new job, start it where the machine is free, and go on with `then`.
 
-        `QueueFullError` and `KeyLimitError` where as many jobs wait, or keys are remembered, as
-        the server takes.
+        `QueueFullError`, `KeyLimitError` and `QuotaError` where as many jobs wait, keys are
+        remembered, or results are promised, as the server takes; the job `expects` one of so many
+        bytes.
         """
-        self._scheduler.check_room(asked.user, self._running, now)
-        self.table.check_room(now)
+        coming = [job.owner for job in self.accepting]
+        self._scheduler.check_room(asked.user, self._running, now, coming)
+        self.table.check_room(asked.user, now, coming)
+        self.table.results.check_room(asked.user.name, expects)
         user, job = asked.user, job_id(asked.user.name, request.key)
         report, digest = program.lowering.report, body_digest(request)
         # Jobs are listed by the time of their acceptance: no two have the same.
@@ -112,51 +122,62 @@ class JobLifecycle:
         at = self._accepted_at
         record = Accepted(job, user, request, digest, program.schedule, report, at)
         session = "" if request.keep else asked.session
-        accepted = JobEntry(record, session, program, asked.packet.epoch)
-        self._need(accepted)
+        accepted = JobEntry(record, session, program, asked.packet.epoch, expects=expects)
+        self.accepting.add(accepted)
+        self.needs.add(accepted)
+        self.table.results.update(accepted)
 
         def admit(now: float) -> list[Effect]:
+            others = self.accepting.remove(accepted)
             self.table.add(accepted)
             self._scheduler.push(accepted)
             news = self._changed(accepted, now)
             facts = accepted.facts() | {"session": asked.session[-8:]}  # kept or not
-            audit = Audit("job", accepted.user, facts)
-            return [*news, *then(now), audit, *self.start_next(now)]
+            told = [*then(now), Audit("job", accepted.user, facts), *others(now)]
+            ended = self.cancel(accepted, now) if accepted.reason is not None else []
+            return [*news, *told, *ended, *self.start_next(now)]
 
         def refuse(error: CimError, now: float) -> list[Effect]:
-            self._need_no_more(accepted)
-            return otherwise(error, now)
+            others = self.accepting.remove(accepted)
+            self.needs.remove(accepted)
+            self.table.results.remove(accepted)
+            return [*otherwise(error, now), *others(now)]
 
         return [Persist(record, admit, refuse)]
 
     def start_next(self, now: float) -> list[Effect]:
         """Start the job whose turn it is, of those that may, if the machine is free."""
-        if self._running is not None or self._is_starting or now < self._retry_at:
+        if self._running is not None or self._starting is not None or now < self._retry_at:
             return []
         job = self._scheduler.next(self._is_ready)
         if job is None:
             return []
-        self._is_starting = job.is_moving = True
+        self._starting, job.is_moving = job, True
 
         def start(now: float) -> list[Effect]:
-            self._is_starting = job.is_moving = False
-            self._running = job
-            self._scheduler.begin(job, now)
-            program, job.program = job.program, None
-            job.state = after(job.state, JobEvent.START)
-            runs: list[Effect] = [Run(job.id, program)] if program is not None else []
-            facts = {"job": job.id, "expected_s": self._scheduler.expected_s(job)}
-            started = Audit("job started", job.user, facts)
-            # Its end may have been asked for meanwhile.
-            stops = self.cancel(job, now) if job.reason is not None else []
-            return [*self._changed(job, now), *runs, started, *stops]
+            self._starting, job.is_moving = None, False
+            return self._begin(job, now)
 
         def put_back(error: CimError, now: float) -> list[Effect]:
-            self._is_starting = job.is_moving = False
+            self._starting, job.is_moving = None, False
             self._queue.put_back()
+            if job.reason is not None:
+                self._to_end[job.id] = job
             return self._put_off(error, now)
 
         return [Persist(Started(job.id), start, put_back)]
+
+    def _begin(self, job: JobEntry, now: float) -> list[Effect]:
+        """Give the machine to a job; one that is to end meanwhile never touches it."""
+        self._running = job
+        self._scheduler.begin(job, now)
+        program, job.program = job.program, None
+        job.state = after(job.state, JobEvent.START)
+        news = self._changed(job, now)
+        if job.reason is not None or program is None:
+            return [*news, *self.finish(job.id, job.cancelled(), now)]
+        facts = {"job": job.id, "expected_s": self._scheduler.expected_s(job)}
+        return [*news, Run(job.id, program), Audit("job started", job.user, facts)]
 
     def cancel(
         self,
@@ -177,7 +198,12 @@ class JobLifecycle:
         return [*stops, *news, *then(now)]
 
     def interrupt(self, reason: CimError, now: float) -> list[Effect]:
-        """End the running job, if there is one, for a reason that its user will read."""
+        """End the running job, if there is one, for a reason that its user will read.
+
+        One whose start is being written counts as running, and does not begin.
+        """
+        if self._starting is not None:
+            self._starting.reason = reason
         if self._running is None:
             return []
         self._running.reason = reason
@@ -185,15 +211,20 @@ class JobLifecycle:
 
     def end_waiting(self, epoch: int, reason: CimError, now: float) -> list[Effect]:
         """End the jobs that were submitted under an epoch and wait."""
+        jobs = [job for job in self._not_begun() if job.epoch == epoch]
+        return self._end_soon(jobs, reason, now)
+
+    def _end_soon(self, jobs: Iterable[JobEntry], reason: CimError, now: float) -> list[Effect]:
+        """End jobs; those whose acceptance is being written, once they are accepted."""
         effects: list[Effect] = []
-        for job in [job for job in self._queue if job.epoch == epoch]:
-            job.reason = reason
-            effects += self.cancel(job, now)
+        for job in jobs:
+            job.reason = job.reason or reason
+            effects += self.cancel(job, now) if job.id not in self.accepting else []
         return effects
 
     def free(self, epoch: int) -> None:
         """Make the waiting jobs of an epoch ordinary ones."""
-        for job in self._queue:
+        for job in self._not_begun():
             if job.epoch == epoch:
                 job.epoch = 0
 
@@ -219,12 +250,16 @@ class JobLifecycle:
         job = self._running
         if job is None or job.id != job_id:
             raise KeyError(job_id)
-        record = job.end(outcome, now)
+        record, self._held = job.end(outcome, now), None
 
         def end(now: float) -> list[Effect]:
-            self._running = self._held = None
+            self._running = None
             self._scheduler.charge(job, now, is_whole=isinstance(outcome, Result))
-            return [*self._end(job, record, now), *self._expire(now), *self.start_next(now)]
+            return [
+                *self._end(job, record, now),
+                *self.retention.expire(now),
+                *self.start_next(now),
+            ]
 
         def hold(error: CimError, now: float) -> list[Effect]:
             self._held = outcome
@@ -232,41 +267,27 @@ class JobLifecycle:
 
         return [Persist(record, end, hold)]
 
-    def acknowledge(
-        self, jobs: Iterable[JobEntry], then: Then, otherwise: Otherwise
-    ) -> list[Effect]:
-        """Drop the results of jobs that have ended, and go on with `then`; their keys stay."""
-        dropped = tuple(jobs)
-
-        def close(now: float) -> list[Effect]:
-            self.table.close(dropped)
-            return then(now)
-
-        return [Persist(Dropped(tuple(job.id for job in dropped)), close, otherwise)]
-
     def end_session(self, session: str, now: float) -> list[Effect]:
         """Cancel the jobs that go with a session, and drop the results of those that are done."""
         jobs = self.table.of_session(session)
+        coming = [job for job in self.accepting if job.session == session]
         effects: list[Effect] = []
-        for job in jobs:
+        for job in [*coming, *jobs]:
             if not job.has_ended:
-                job.reason = job.cancelled()
-                effects += self.cancel(job, now)
+                effects += self._end_soon([job], job.cancelled(), now)
         kept = [job for job in jobs if job.has_ended and job.result is not None]
-        return effects + (self.acknowledge(kept, _nothing, self._put_off) if kept else [])
+        return effects + (self.retention.acknowledge(kept, _nothing, self._put_off) if kept else [])
 
     def tick(self, now: float) -> list[Effect]:
         """Answer waits that are over, drop what is too old, and try again what failed."""
-        effects: list[Effect] = []
-        for job in (*self._queue, *([self._running] if self._running else [])):
-            effects += job.tell_waiters(now)
+        effects = self.waits.tick(now)
         if now < self._retry_at:
             return effects
         if self._held is not None and self._running is not None:
             effects += self.finish(self._running.id, self._held, now)
-        for job in [job for job in self._queue if job.reason is not None]:
+        for job in list(self._to_end.values()):
             effects += self.cancel(job, now)
-        return [*effects, *self._expire(now), *self.start_next(now)]
+        return [*effects, *self.retention.tick(now), *self.start_next(now)]
 
     # ---- after a restart --------------------------------------------------------------------
 
@@ -285,15 +306,16 @@ class JobLifecycle:
             else:
                 self._accepted_at = max(self._accepted_at, known.accepted.at)
                 effects += self._restore(known, known.accepted, now)
-        return effects + self._expire(now)
+        return effects + self.retention.expire(now)
 
     def _restore(self, known: Saved, accepted: Accepted, now: float) -> list[Effect]:
         job = JobEntry(accepted, "", None, state=known.state)
+        job.has_rows_fetched = job.has_trace_fetched = known.is_fetched
         if job.has_ended:
             end = Ended(job.id, job.state, known.error, known.result, known.ended_at)
             return self._end(job, end, now)
         self.table.add(job)
-        self._need(job)
+        self.needs.add(job)
         if job.state is JobState.QUEUED:
             self._scheduler.push(job)
             return [Audit("job", job.user, job.facts())]
@@ -328,60 +350,31 @@ class JobLifecycle:
         def end(now: float) -> list[Effect]:
             job.is_moving = False
             self._queue.remove(job, user=job.owner)
-            return [*self._end(job, record, now), *self._expire(now), *then(now)]
+            return [*self._end(job, record, now), *self.retention.expire(now), *then(now)]
 
         def leave(error: CimError, now: float) -> list[Effect]:
             job.is_moving = False
+            if job.reason is not None:
+                self._to_end[job.id] = job
             return otherwise(error, now)
 
         record = Ended(job.id, state, to_wire(error), None, now)
         return [Persist(record, end, leave)]
 
-    def _need(self, job: JobEntry) -> None:
-        coupling = job.request.coupling
-        self._needs.update((coupling.digest, coupling))
-
-    def _need_no_more(self, job: JobEntry) -> None:
-        coupling = job.request.coupling
-        for key in (coupling.digest, coupling):
-            self._needs[key] -= 1
-            if not self._needs[key]:
-                del self._needs[key]
-
     def _changed(self, job: JobEntry, now: float) -> list[Effect]:
         self._seq += 1
         job.seq = self._seq
-        return job.tell_waiters(now)
+        return self.waits.tell(job, now)
 
     def _end(self, job: JobEntry, record: Ended, now: float) -> list[Effect]:
         if not job.has_ended:
-            self._need_no_more(job)
+            self.needs.remove(job)
+        self._to_end.pop(job.id, None)
         job.program, job.result, job.error = None, record.result, record.error
         job.state, job.ended_at = record.state, record.at
         self.table.add(job)
         audit = Audit("job ended", job.user, job.end_facts())
         return [*self._changed(job, now), audit]
-
-    def _expire(self, now: float) -> list[Effect]:
-        """Drop results that are too old or too many, then forget old keys."""
-        due, keys = self.table.due(now), self.table.expired(now)
-        if self._is_expiring or not (due or keys):
-            return []
-        self._is_expiring = True
-
-        def go_on(now: float) -> list[Effect]:
-            self._is_expiring = False
-            if not due:
-                self.table.forget(keys)
-            return self._expire(now)
-
-        def put_off(error: CimError, now: float) -> list[Effect]:
-            self._is_expiring = False
-            return self._put_off(error, now)
-
-        if due:
-            return self.acknowledge(due, go_on, put_off)
-        return [Persist(Forgotten(keys), go_on, put_off)]
 
     def _put_off(self, _error: CimError, now: float) -> list[Effect]:
         self._retry_at = now + RETRY_S

@@ -19,6 +19,7 @@ __all__ = [
     "Dropped",
     "Ended",
     "EpochRecord",
+    "Fetched",
     "Forgotten",
     "Record",
     "Saved",
@@ -62,6 +63,13 @@ class Ended:
 
 
 @dataclass(frozen=True, eq=False)
+class Fetched:
+    """Results were fetched whole: from now on they make room for others of the same user."""
+
+    jobs: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
 class Dropped:
     """Results were acknowledged or have expired; the keys of their jobs stay."""
 
@@ -93,7 +101,7 @@ class EpochRecord:
     stopped: Stopped | None
 
 
-Record: TypeAlias = Accepted | Started | Ended | Dropped | Forgotten | EpochRecord
+Record: TypeAlias = Accepted | Started | Ended | Fetched | Dropped | Forgotten | EpochRecord
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,7 +109,8 @@ class Saved:
     """A job as a journal knows it when a server starts.
 
     `accepted` is None once the result was dropped: what is left is the key and how it ended.
-    `state` is `queued`, `running` where the server died in mid-run, or terminal.
+    `state` is `queued`, `running` where the server died in mid-run, or terminal; `is_fetched` says
+    that the result was fetched whole.
     """
 
     job: str
@@ -112,3 +121,4 @@ class Saved:
     accepted: Accepted | None
     result: Result | None
     ended_at: float
+    is_fetched: bool = False

@@ -19,10 +19,10 @@ Adiseshu, Parulkar & Varghese, SIGCOMM 1996: surplus round robin, where the cost
 from __future__ import annotations
 
 import math
-from bisect import insort
-from collections.abc import Callable, Iterator
+from bisect import bisect_left, insort
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from cim_hal.errors import QueueFullError
 
@@ -47,12 +47,26 @@ class _Place(Generic[Item]):
     coupling: object
 
 
+def _rank(place: _Place[Any]) -> tuple[int, int]:
+    return -place.priority, place.number
+
+
 @dataclass(eq=False)
 class _Line(Generic[Item]):
     """The jobs of one user, the next one first, and the device seconds left in this round."""
 
     balance: float
-    places: list[_Place[Item]] = field(default_factory=list)
+    places: list[_Place[Item]] = field(default_factory=list)  # sorted by `_rank`
+    by_item: dict[Item, _Place[Item]] = field(default_factory=dict)
+
+    def add(self, place: _Place[Item]) -> None:
+        insort(self.places, place, key=_rank)
+        self.by_item[place.item] = place
+
+    def remove(self, place: _Place[Item]) -> None:
+        del self.places[bisect_left(self.places, _rank(place), key=_rank)]
+        if self.by_item.get(place.item) is place:
+            del self.by_item[place.item]
 
     def first(self, is_allowed: Callable[[Item], bool]) -> _Place[Item] | None:
         return next((place for place in self.places if is_allowed(place.item)), None)
@@ -104,10 +118,10 @@ class FairQueue(Generic[Item]):
 
     def remove(self, item: Item, *, user: str) -> None:
         """Remove a job of a user from the queue, if it is there."""
-        places = self._lines[user].places if user in self._lines else []
-        at = next((at for at, place in enumerate(places) if place.item == item), None)
-        if at is not None:
-            del places[at]
+        line = self._lines.get(user)
+        place = line and line.by_item.get(item)
+        if line is not None and place is not None:
+            line.remove(place)
             self._n_places -= 1
 
     def pop(
@@ -136,7 +150,7 @@ class FairQueue(Generic[Item]):
         ):
             self._begin_round(heads)
         user = self._choose([u for u in ready if heads[u].coupling == loaded] or ready)
-        self._lines[user].places.remove(heads[user])
+        self._lines[user].remove(heads[user])
         self._n_places -= 1
         self._popped = (user, heads[user])
         return heads[user].item, user
@@ -153,7 +167,7 @@ class FairQueue(Generic[Item]):
 
     def _insert(self, user: str, place: _Place[Item]) -> None:
         line = self._lines.setdefault(user, _Line(self._slice_s))
-        insort(line.places, place, key=lambda place: (-place.priority, place.number))
+        line.add(place)
         self._n_places += 1
 
     def _choose(self, ready: list[str]) -> str:
@@ -245,10 +259,15 @@ class Scheduler:
         """Return the device seconds of a job; None before the first one ended."""
         return self._pace.estimate(job.work)
 
-    def check_room(self, user: User, running: JobEntry | None, now: float) -> None:
-        """Refuse another job where as many wait as may, of all users or of this one."""
-        limits, depth = self._limits, len(self.queue)
-        own = self.queue.depth(user.name)
+    def check_room(
+        self, user: User, running: JobEntry | None, now: float, coming: Sequence[str] = ()
+    ) -> None:
+        """Refuse another job where as many wait as may, of all users or of this one.
+
+        `coming` are the users of those whose acceptance is being written.
+        """
+        limits, depth = self._limits, len(self.queue) + len(coming)
+        own = self.queue.depth(user.name) + coming.count(user.name)
         if depth < limits.queue_length and own < limits.user_queue_length:
             return
         whose = f"of {user.name} " if own >= limits.user_queue_length else ""

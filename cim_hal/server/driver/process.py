@@ -130,6 +130,14 @@ class DriverProcess(Driver):
         finally:
             self._calling.release()
 
+    def wait_until_ready(self, stop: StopToken) -> None:
+        """Wait while the process restarts; `UnavailableError` after several failed starts."""
+        self._supervisor.ready(stop)
+
+    def rebuild(self, reason: str) -> None:
+        """Close the driver, which has lost its machine, and restart the process after a pause."""
+        self._supervisor.rebuild(reason)
+
     def close(self) -> None:
         """Close the driver and end the process, by force if need be."""
         self._supervisor.close()
