@@ -233,11 +233,11 @@ class Router:
             n_bytes = sum(map(len, frames))
             self._service.counters.count("bytes_total", "in", by=n_bytes)
             asked = _Asked(peer.bytes, user, [frame.buffer for frame in frames], n_bytes)
-            if self._ahead and user is not None and _may_be_stop(asked.frames):
-                with suppress(ProtocolError):  # it is answered in its turn
-                    self._service.hasten(decode(asked.frames), user)
             self._ahead.append(asked)
             self._n_bytes_ahead += n_bytes
+            if len(self._ahead) > 1 and user is not None and _may_be_stop(asked.frames):
+                with suppress(ProtocolError):  # it is answered in its turn
+                    self._service.hasten(decode(asked.frames), user)
 
     def _answer(self, peer: bytes, user: User | None, frames: Sequence[memoryview]) -> list[Reply]:
         try:
