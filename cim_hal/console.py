@@ -87,6 +87,8 @@ def run(command: click.Command, arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     except click.UsageError as error:
         command_path = error.ctx.command_path if error.ctx else command.name
+        if isinstance(error, click.exceptions.NoArgsIsHelpError):  # its message is all of the help
+            return _fail(f"Missing command. (see {command_path} --help)", BAD_INPUT)
         return _fail(f"{error.format_message()} (see {command_path} --help)", BAD_INPUT)
     except click.ClickException as error:
         return _fail(error.format_message(), FAILED)

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ServerTarget",
     "Target",
+    "format_option",
     "json_option",
     "key_options",
     "model_option",
@@ -51,6 +52,8 @@ __all__ = [
     "whole_file",
 ]
 
+MAX_WIDTH = 10_000
+
 Command = TypeVar("Command", bound="Callable[..., Any]")
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -61,7 +64,14 @@ model_option = click.option(
     required=True,
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="G-set text (MAX-CUT), or .npz with J and an optional h.",
+    help="Text of G-set, rudy, Biq Mac, qbsolv or COO, or .npz with J and optional h, offset.",
+)
+
+format_option = click.option(
+    "--format",
+    "model_format",
+    type=click.Choice(("maxcut", "qubo", "ising")),
+    help="What the entries of the model file are, where it leaves that open.",
 )
 
 
@@ -224,12 +234,18 @@ def print_json(facts: object) -> None:
     say(*json.dumps(facts, indent=2).split("\n"))
 
 
+def _console() -> Console:
+    """Return standard output; a table is cut for the width of a terminal only."""
+    console = Console(markup=False)
+    return console if console.is_terminal else Console(markup=False, width=MAX_WIDTH)
+
+
 def print_table(*headings: str, rows: Iterable[Iterable[str]], title: str = "") -> None:
     """Print a table of words, which are taken as they are, without what a terminal would obey."""
     table = Table(*headings, title=printable(title), title_justify="left")
     for row in rows:
         table.add_row(*map(printable, row))
-    Console(markup=False).print(table)
+    _console().print(table)
 
 
 def print_properties(title: str, rows: Mapping[str, str]) -> None:
@@ -239,7 +255,7 @@ def print_properties(title: str, rows: Mapping[str, str]) -> None:
     for name, value in rows.items():
         if value:
             table.add_row(printable(name), printable(value))
-    Console(markup=False).print(table)
+    _console().print(table)
 
 
 def readable(value: object) -> str:

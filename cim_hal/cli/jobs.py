@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cim_hal.cli.common import json_option, print_json, print_table, readable, server_options
+from cim_hal.cli.common import (
+    format_option,
+    json_option,
+    print_json,
+    print_table,
+    readable,
+    server_options,
+)
 from cim_hal.cli.search import write_archive
 from cim_hal.console import say
 from cim_hal.errors import UnknownReferenceError
@@ -22,6 +29,7 @@ if TYPE_CHECKING:
     from cim_hal.cli.common import Target
     from cim_hal.client.job import Job
     from cim_hal.client.session import Session
+    from cim_hal.model.files import ModelFile
     from cim_hal.protocol.wire.messages import HeldCouplings, JobInfo
 
 __all__ = ["couplings", "jobs"]
@@ -49,6 +57,7 @@ ACTIONS = ("list", "show", "wait", "result", "cancel", "ack")
     metavar="FILE",
     help="With result: the model that was submitted, for the energies.",
 )
+@format_option
 @click.option(
     "--out",
     "out_path",
@@ -71,6 +80,7 @@ def jobs(
     *,
     states: tuple[str, ...],
     model_path: Path | None,
+    model_format: str | None,
     out_path: Path | None,
     timeout_s: float | None,
     as_json: bool,
@@ -92,14 +102,15 @@ def jobs(
         raise click.UsageError(f"{action} {'takes no' if job_ids else 'needs a'} JOB")
     if action == "result" and (model_path is None or len(job_ids) > 1):
         raise click.UsageError("result needs one JOB and the --model that was submitted")
+    file = None if model_path is None else read_model(model_path, format=model_format)
     with machine.open() as session:
         if action == "list":
             _show_jobs(session.jobs(*states), as_json=as_json)
             return
         known = session.jobs()
         found = [_found_job(known, beginning) for beginning in job_ids]
-        if action == "result" and model_path is not None:
-            _fetch(session, found[0], model_path, out_path, timeout_s, as_json=as_json)
+        if action == "result" and file is not None:
+            _fetch(session, found[0], file, out_path, timeout_s, as_json=as_json)
             return
         states_of = {name: _act(session.job(name), action, timeout_s) for name in found}
         kept = [info for info in session.jobs() if info.job in states_of]
@@ -110,13 +121,12 @@ def jobs(
 def _fetch(
     session: Session,
     job_id: str,
-    model_path: Path,
+    file: ModelFile,
     out_path: Path | None,
     timeout_s: float | None,
     *,
     as_json: bool,
 ) -> None:
-    file = read_model(model_path)
     samples = session.job(job_id, file.model).result(timeout_s)
     if out_path is not None:
         write_archive(out_path, samples)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -50,21 +50,44 @@ __all__ = [
     "unlock",
 ]
 
+LISTED = ("max_spins", "coupling_bits", "description")
 UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
 @click.command("list")
 @json_option
 def list_drivers(*, as_json: bool) -> None:
-    """List the installed drivers."""
+    """List the installed drivers.
+
+    What a machine can do is listed for emulated ones: others are not opened for it.
+    """
     from cim_hal.machine.registry import registered_drivers
 
-    drivers = registered_drivers()
+    found = [(driver, _capabilities_of(driver.name)) for driver in registered_drivers()]
     if as_json:
-        print_json([asdict(driver) for driver in drivers])
+        print_json([asdict(driver) | dict.fromkeys(LISTED) | known for driver, known in found])
         return
-    rows = ((driver.name, driver.factory, driver.package) for driver in drivers)
-    print_table("name", "factory", "package", rows=rows)
+    rows = (
+        (driver.name, *(readable(known.get(name)) for name in LISTED), driver.factory)
+        for driver, known in found
+    )
+    print_table("name", "spins", "bits", "description", "factory", rows=rows)
+
+
+def _capabilities_of(name: str) -> dict[str, Any]:
+    """Return what an emulated machine can do; nothing for hardware, and for what does not start."""
+    from cim_hal.machine.registry import is_emulated, make_driver
+
+    try:
+        if not is_emulated(name):
+            return {}
+        driver = make_driver(name)
+        try:
+            return driver.describe().model_dump(include=set(LISTED))
+        finally:
+            driver.close()
+    except Exception as error:  # noqa: BLE001  a driver may raise anything; the others are listed
+        return {"description": f"does not start: {error}"}
 
 
 @click.command()

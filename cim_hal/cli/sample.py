@@ -19,6 +19,7 @@ from rich.logging import RichHandler
 
 from cim_hal.cli.common import (
     Target,
+    format_option,
     json_option,
     model_option,
     refused,
@@ -125,6 +126,7 @@ class SampleRequest:
 @click.command()
 @target_options
 @model_option
+@format_option
 @click.option(
     "--runs",
     type=COUNT,
@@ -206,6 +208,7 @@ def sample(
     machine: Target,
     *,
     model_path: Path,
+    model_format: str | None,
     pump: tuple[float, ...] | None,
     round_trips: int | None,
     settings: dict[str, float],
@@ -226,11 +229,13 @@ def sample(
     wanted = SampleRequest(**request)
     chosen = RunSettings() if settings_path is None else read_run_settings(settings_path)
     chosen = chosen.with_options(pump=pump, round_trips=round_trips, settings=settings)
-    file = read_model(model_path)
+    file = read_model(model_path, format=model_format)
     console = _console()
     started = time.perf_counter()
+    compilation = _Compilation()
     with machine.open() as session:
         search = _search(session, file, chosen, wanted, console)
+    search.has_compiled = compilation.is_heard
     seconds = time.perf_counter() - started
     if out is not None:
         write_archive(out, search.samples)
@@ -306,6 +311,20 @@ def _draw(path: Path, model_path: Path, file: ModelFile, search: Search) -> None
     figure = picture(samples, file.model, title=printable(title))
     with whole_file(path) as target:
         figure.savefig(target, format=path.suffix[1:], dpi=150)
+
+
+class _Compilation(logging.Handler):
+    """Hears whether a machine in this process logs that it compiles, as ``NAME.compilation``."""
+
+    is_heard = False
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        logging.getLogger().addHandler(self)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Note a record."""
+        self.is_heard |= record.name.endswith(".compilation")
 
 
 def _console() -> Console:

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from cim_hal.cli.common import (
     Target,
+    format_option,
     json_option,
     model_option,
     print_table,
@@ -36,6 +37,7 @@ SHARE_OF_COMPARISON = 0.2
 @click.command()
 @target_options
 @model_option
+@format_option
 @click.option(
     "--seconds",
     type=POSITIVE_SECONDS,
@@ -62,6 +64,7 @@ def tune(
     machine: Target,
     *,
     model_path: Path,
+    model_format: str | None,
     seconds: float,
     trials: int | None,
     work: int | None,
@@ -79,7 +82,7 @@ def tune(
       cim-hal tune emulator --model G22.txt --seconds 120 --out tuned.toml
       cim-hal sample emulator --model G22.txt --runs 100 --settings tuned.toml
     """  # noqa: D301
-    file = read_model(model_path)
+    file = read_model(model_path, format=model_format)
     with machine.open() as session:
         tuner = Tuner(session, file.model, seed=seed, work=work)
         found, best = _search(tuner, seconds * (1 - SHARE_OF_COMPARISON), trials)

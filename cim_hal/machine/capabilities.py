@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from difflib import get_close_matches
 from typing import Annotated, ClassVar, Self
 
 from pydantic import Field, model_validator
@@ -203,7 +204,8 @@ class Capabilities(Record):
             Fewer than one run or more than `max_runs`.
         """
         if not 1 <= n_runs <= self.max_runs:
-            raise CapabilityError("max_runs", required=n_runs, available=self.max_runs)
+            available = self.max_runs if n_runs > 0 else f"1 to {self.max_runs}"
+            raise CapabilityError("max_runs", required=n_runs, available=available)
 
     def check_settings(self, settings: Mapping[str, float]) -> None:
         """Refuse settings that the machine does not have, and values out of range.
@@ -217,7 +219,9 @@ class Capabilities(Record):
         for name, value in settings.items():
             if name not in by_name:
                 names = ", ".join(by_name) or "none"
-                raise CapabilityError("settings", required=name, available=names)
+                near = get_close_matches(name, by_name, n=1)
+                hint = "".join(f"did you mean {each}?" for each in near)
+                raise CapabilityError("settings", required=name, available=names, hint=hint)
             by_name[name].check(value)
 
     def check_trace(

@@ -6,7 +6,17 @@ from typing import Annotated, ClassVar, Self, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-__all__ = ["ONE_LINE", "Fact", "FactName", "LoweringReport", "Note", "Notes", "Record", "RunRecord"]
+__all__ = [
+    "MAX_NOTES",
+    "ONE_LINE",
+    "Fact",
+    "FactName",
+    "LoweringReport",
+    "Note",
+    "Notes",
+    "Record",
+    "RunRecord",
+]
 
 MAX_NOTES = 32
 # What a one-line text on the wire may consist of: no controls (Cc), no formats such as bidi marks
