@@ -16,6 +16,7 @@ import click
 from pydantic import ValidationError
 
 from cim_hal.cli.common import on_signals, print_ready, refused
+from cim_hal.console import say
 from cim_hal.errors import TargetError
 from cim_hal.key_files import read_pair
 from cim_hal.machine.faulty_driver import FaultScript, FaultyDriver
@@ -268,7 +269,7 @@ def serve(
         _audit_to(audit_path)
     if script:
         warning = f"faults are injected: {script.summary} (from {faults_path})"
-        click.echo(f"warning: {warning}", err=True)
+        say(f"warning: {warning}", err=True)
     journal = None if no_journal else DiskJournal(state_folder or default_folder(target))
     with (
         Router(
@@ -401,8 +402,8 @@ class PageOptions:
             stack.enter_context(
                 Poller(source, every_s=PAGE_INTERVAL_S, on_snapshot=status_page.update)
             )
-            click.echo(f"page at {page.url}", err=True)
+            say(f"page at {page.url}", err=True)
         if self._metrics:
             pages = metrics_pages(lambda: router.snapshot and router.snapshot.metrics)
             page = stack.enter_context(PageServer(self._metrics, pages))
-            click.echo(f"metrics at {page.url}metrics", err=True)
+            say(f"metrics at {page.url}metrics", err=True)
