@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cim_hal.cli.common import json_option, print_json
+from cim_hal.option_types import OutputFolder
 
 if TYPE_CHECKING:
     from cim_hal.server.storage.repair import JournalReport
@@ -81,7 +82,7 @@ def repair(folder: Path, *, as_json: bool) -> None:
 
 @journal.command()
 @folder_argument
-@click.argument("out", type=click.Path(file_okay=False, path_type=Path))
+@click.argument("out", type=OutputFolder())
 @json_option
 def export(folder: Path, out: Path, *, as_json: bool) -> None:
     """Write the jobs in FOLDER to OUT/jobs.json, and each result to OUT/JOB.npz.
