@@ -62,6 +62,8 @@ TEXTS: dict[str, tuple[str, ...]] = {
     "action": ("nonsense",),
     "classes": ("x", "1,", "1.5", "nan", "-1,2"),
     "data_dir": ("file",),
+    "plug": (),
+    "unplug": (),
     "digests": (),  # the server knows
     "hardware": (),
     "for_s": ("x", "nan", "inf", "-1s", "1y", "400d"),
