@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import subprocess
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, get_args
@@ -18,8 +20,9 @@ from cim_hal.cli.common import (
     progress_on,
     target_options,
 )
-from cim_hal.conformance import CHECKS, Level, MachineUnderTest, Report
+from cim_hal.conformance import CHECKS, Cable, Level, MachineUnderTest, Report
 from cim_hal.conformance import conform as conform_
+from cim_hal.errors import TargetError
 from cim_hal.option_types import POSITIVE_SECONDS
 
 if TYPE_CHECKING:
@@ -27,6 +30,8 @@ if TYPE_CHECKING:
     from cim_hal.conformance import Check, Outcome, Verdict
 
 __all__ = ["conform"]
+
+PLUG_S = 60.0  # for a command that unplugs or plugs in
 
 COLORS: dict[Outcome, str] = {"passed": "green", "failed": "red", "skipped": "yellow"}
 
@@ -64,6 +69,8 @@ COLORS: dict[Outcome, str] = {"passed": "green", "failed": "red", "skipped": "ye
     show_default=True,
     help="Seconds for each job.",
 )
+@click.option("--unplug", metavar="COMMAND", help="Command that cuts the machine off.")
+@click.option("--plug", metavar="COMMAND", help="Command that connects it again.")
 @click.option("--list", "as_list", is_flag=True, help="List the checks, and stop.")
 @json_option
 def conform(
@@ -74,6 +81,8 @@ def conform(
     runs: int,
     seed: int,
     timeout_s: float,
+    unplug: str | None,
+    plug: str | None,
     as_list: bool,
     as_json: bool,
 ) -> None:
@@ -90,6 +99,7 @@ def conform(
       cim-hal conform my_lab:make
       cim-hal conform tcp://cim.lab:5555 --level sampling
       cim-hal conform emulator --only ground-states --runs 1000 --json
+      cim-hal conform tcp://cim.lab:5555 --unplug 'socket 3 off' --plug 'socket 3 on'
       cim-hal conform emulator --list
     """  # noqa: D301
     checks = [
@@ -103,14 +113,30 @@ def conform(
         rows = ((check.name, check.level, check.promise) for check in checks)
         print_table("check", "level", "promise", rows=rows)
         return
+    cable = _cable(unplug, plug)
     with chosen.open() as session:
-        machine = MachineUnderTest(session, seed=seed, n_runs=runs, timeout_s=timeout_s)
+        machine = MachineUnderTest(session, seed, runs, timeout_s, cable=cable)
         report = _report(machine, checks)
     if as_json:
         print_json({"conforms": report.conforms, **asdict(report)})
     else:
         _show(report)
     raise click.exceptions.Exit(0 if report.conforms else 1)
+
+
+def _cable(unplug: str | None, plug: str | None) -> Cable | None:
+    if (unplug is None) != (plug is None):
+        raise click.UsageError("--unplug and --plug go together")
+    if unplug is None or plug is None:
+        return None
+
+    def run(command: str) -> None:
+        try:
+            subprocess.run(shlex.split(command), check=True, timeout=PLUG_S)  # noqa: S603
+        except (OSError, subprocess.SubprocessError, ValueError) as error:
+            raise TargetError(f"{command!r} failed: {error}") from error
+
+    return Cable(lambda: run(unplug), lambda: run(plug))
 
 
 def _report(machine: MachineUnderTest, checks: Sequence[Check]) -> Report:

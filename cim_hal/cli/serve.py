@@ -255,8 +255,8 @@ def serve(
         check_endpoint(endpoint, insecure=insecure, keyed=key_path is not None)
     configure(level=log_level, style=log_format, stream=sys.stderr)
     keep_small()
-    if audit_path is not None:
-        _audit_to(audit_path)
+    with refused("--faults"):  # as all that is wrong: before anything is opened or written
+        script = faults_path and FaultScript.read(faults_path)
     authenticator = _authenticator(key_path, authorized_path)
     on_signals(lambda: sys.exit(0))  # nothing to stop before the router is there
     pages = PageOptions(web=web, metrics=metrics, public=public)
@@ -264,6 +264,11 @@ def serve(
         raise click.UsageError("--state and --no-journal exclude each other")
     kept_s = Limits().result_s if no_journal else KEPT_S
     agreed = read_limits(limits_path, limits, result_s=kept_s)
+    if audit_path is not None:
+        _audit_to(audit_path)
+    if script:
+        warning = f"faults are injected: {script.summary} (from {faults_path})"
+        click.echo(f"warning: {warning}", err=True)
     journal = None if no_journal else DiskJournal(state_folder or default_folder(target))
     with (
         Router(
@@ -346,9 +351,6 @@ def chosen_driver(
 ) -> Driver:
     """Return the driver of a target, by default in a process of its own."""
     script = faults_path and FaultScript.read(faults_path)
-    if script:
-        warning = f"faults are injected: {script.summary} (from {faults_path})"
-        click.echo(f"warning: {warning}", err=True)
     if in_process or os.name != "posix":
         claim(target, hardware=options["hardware"], server=os.getpid())
         driver = RebuildableDriver(lambda: make_driver(target))
