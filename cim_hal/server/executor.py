@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from pydantic import ValidationError
 
-from cim_hal.errors import CimError, JobCancelledError, UnknownReferenceError
+from cim_hal.errors import CimError, UnknownReferenceError
 from cim_hal.machine.driver import StopToken
 from cim_hal.machine.telemetry import DriverState, Supervised, Telemetry
 from cim_hal.protocol.couplings.content import LoweredCouplings, lower_encoded
@@ -20,7 +20,7 @@ from cim_hal.protocol.effects import Calibrate, Done, Lower, MakeSafe, Operation
 from cim_hal.protocol.jobs.table import IdempotencyRules
 from cim_hal.protocol.wire.messages.jobs import Progress
 from cim_hal.server.collector import ResultCollector
-from cim_hal.server.driver.guard import FRESH_S, DriverGuard
+from cim_hal.server.driver.guard import FRESH_S, DriverGuard, NeverBegunError
 from cim_hal.server.logs import about
 
 if TYPE_CHECKING:
@@ -316,7 +316,7 @@ class _WorkerThread:
     ) -> Result | Calibration | LoweredCouplings | CimError:
         try:
             if self._is_cancelling:
-                return JobCancelledError("the server is shutting down")
+                return NeverBegunError("the server is shutting down")
             return function()
         except BaseException as error:  # whatever it is, the core waits for an outcome
             if not isinstance(error, CimError):

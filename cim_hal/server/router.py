@@ -7,7 +7,7 @@ import math
 import socket
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 import zmq
 
@@ -81,6 +81,7 @@ class Router:
         self._is_stopping = self._is_reloading = False
         self._steps, self._refusals = GuardedSteps(log), LogLimiter()
         self._settle_at = 0.0
+        self._drain: _Drain | None = None
         self._snapshot_at = math.inf if math.isinf(snapshot_every_s) else 0.0
         self._unsent: dict[tuple[bytes, bytes], Reply] = {}  # the newest event for each request
         self._authenticator = authenticator
@@ -122,8 +123,16 @@ class Router:
             if self._woken.fileno() in ready or time.monotonic() >= self._settle_at:
                 self._steps.run("settling", self._settle)
 
+    def drain(self, timeout_s: float, *, queue: bool = False) -> None:
+        """Take no new jobs and end `serve` after the running job, or with `queue` after all.
+
+        After `timeout_s` it ends anyway. From any thread, or from a signal handler.
+        """
+        self._drain = _Drain(time.monotonic() + timeout_s, queue)
+        self._wake()
+
     def stop(self) -> None:
-        """End `serve`; from any thread, or from a signal handler."""
+        """End `serve` now; from any thread, or from a signal handler."""
         self._is_stopping = True
         self._wake()
 
@@ -166,6 +175,9 @@ class Router:
         now = time.monotonic()
         self._settle_at = now + TICK_S
         self._send([*self._unsent.values(), *self._service.settle()])
+        if (drain := self._drain) is not None:
+            goes_on = self._service.drain(queue=drain.queue) and now < drain.deadline
+            self._is_stopping = self._is_stopping or not goes_on
         if now >= self._snapshot_at:
             self._snapshot_at = now + self._snapshot_every_s
             self.snapshot = self._service.snapshot(self.endpoint)
@@ -259,6 +271,13 @@ class Router:
         self._context.term()
         self._woken.close()
         self._waker.close()
+
+
+class _Drain(NamedTuple):
+    """Until when what may go on."""
+
+    deadline: float
+    queue: bool
 
 
 def _close(driver: Driver, journal: Journal | None) -> None:

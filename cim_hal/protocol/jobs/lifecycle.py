@@ -6,9 +6,10 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
+from cim_hal.errors import UnavailableError
 from cim_hal.protocol.effects import Audit, Effect, Persist, Run, Stop
 from cim_hal.protocol.jobs.entry import JobEntry
-from cim_hal.protocol.jobs.records import Accepted, Dropped, Ended, Forgotten, Started
+from cim_hal.protocol.jobs.records import Accepted, Dropped, Ended, Forgotten, Returned, Started
 from cim_hal.protocol.jobs.scheduler import Scheduler
 from cim_hal.protocol.jobs.state import JobEvent, JobState, after
 from cim_hal.protocol.jobs.table import ClosedJob, JobTable, body_digest, job_id
@@ -53,6 +54,7 @@ class JobLifecycle:
         self._running: JobEntry | None = None
         self._is_starting = False  # the record of it is being written
         self._is_expiring = False
+        self._is_ending = self._keeps_waiting = False  # see `drain`
         self._accepted_at = 0.0  # of the last job
         self._held: Result | CimError | None = None  # of the running job, not written yet
         self._retry_at = 0.0
@@ -101,8 +103,14 @@ class JobLifecycle:
         """Queue a new job, start it where the machine is free, and go on with `then`.
 
         `QueueFullError` and `KeyLimitError` where as many jobs wait, or keys are remembered, as
-        the server takes.
+        the server takes; `UnavailableError` where it is about to end.
         """
+        if self._is_ending:
+            raise UnavailableError(
+                "the server is about to end and takes no new jobs",
+                hint="send it again to the server that follows",
+                retry_after_s=RETRY_S,
+            )
         self._scheduler.check_room(asked.user, self._running, now)
         self.table.check_room(now)
         user, job = asked.user, job_id(asked.user.name, request.key)
@@ -132,6 +140,8 @@ class JobLifecycle:
     def start_next(self, now: float) -> list[Effect]:
         """Start the job whose turn it is, of those that may, if the machine is free."""
         if self._running is not None or self._is_starting or now < self._retry_at:
+            return []
+        if self._keeps_waiting:
             return []
         job = self._scheduler.next(self._is_ready)
         if job is None:
@@ -268,7 +278,19 @@ class JobLifecycle:
             effects += self.cancel(job, now)
         return [*effects, *self._expire(now), *self.start_next(now)]
 
-    # ---- after a restart --------------------------------------------------------------------
+    # ---- at the end, and after a restart ------------------------------------------------------
+
+    def drain(self, *, queue: bool) -> bool:
+        """Take no new jobs from now on, and start none, or with `queue` all that wait.
+
+        Returns whether there is something to wait for; call it again to learn of the end.
+        """
+        self._is_ending, self._keeps_waiting = True, not queue
+        return self.busy or (queue and self.queued > 0)
+
+    def give_back(self, job: str) -> list[Effect]:
+        """Let a job wait, for the next server, that was about to run here and never began."""
+        return [Persist(Returned(job), _nothing, lambda _error, _now: [])]
 
     def restore(self, saved: Iterable[Saved], now: float) -> list[Effect]:
         """Take in what the journal of the server before this one kept.

@@ -21,6 +21,7 @@ __all__ = [
     "EpochRecord",
     "Forgotten",
     "Record",
+    "Returned",
     "Saved",
     "Started",
     "Stopped",
@@ -46,6 +47,13 @@ class Accepted:
 @dataclass(frozen=True, eq=False)
 class Started:
     """A job is about to run; written before the machine is touched."""
+
+    job: str
+
+
+@dataclass(frozen=True, eq=False)
+class Returned:
+    """A job that was about to run waits again: its server ends, and no driver has begun it."""
 
     job: str
 
@@ -93,7 +101,7 @@ class EpochRecord:
     stopped: Stopped | None
 
 
-Record: TypeAlias = Accepted | Started | Ended | Dropped | Forgotten | EpochRecord
+Record: TypeAlias = Accepted | Started | Returned | Ended | Dropped | Forgotten | EpochRecord
 
 
 @dataclass(frozen=True, eq=False)

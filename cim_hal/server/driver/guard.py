@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
 
-from cim_hal.errors import CimError, DriverFaultError, UnavailableError
+from cim_hal.errors import CimError, DriverFaultError, JobCancelledError, UnavailableError
 from cim_hal.machine.capabilities import Capabilities
 from cim_hal.machine.telemetry import Calibration, Telemetry
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from cim_hal.machine.driver import Driver, Program, Readout, StopToken
     from cim_hal.machine.lowering import Lowering
 
-__all__ = ["FRESH_S", "DriverGuard", "call_driver", "close_driver", "make_safe"]
+__all__ = ["FRESH_S", "DriverGuard", "NeverBegunError", "call_driver", "close_driver", "make_safe"]
 
 # Telemetry up to this age decides whether a run may start.
 FRESH_S = 1.0
@@ -24,6 +24,10 @@ FRESH_S = 1.0
 Result = TypeVar("Result")
 
 log = logging.getLogger(__name__)
+
+
+class NeverBegunError(JobCancelledError):
+    """A call was cancelled before the driver had begun it: its job may run later."""
 
 
 class DriverGuard:

@@ -30,6 +30,7 @@ from cim_hal.protocol.jobs.records import (
     EpochRecord,
     Forgotten,
     Record,
+    Returned,
     Saved,
     Started,
     Stopped,
@@ -108,6 +109,7 @@ class DiskJournal:
         self._writers: Mapping[type[Record], Callable[[Any], None]] = {
             Accepted: self._accept,
             Started: self._start,
+            Returned: self._return,
             Ended: self._end,
             Dropped: self._drop,
             Forgotten: self._forget,
@@ -204,6 +206,9 @@ class DiskJournal:
 
     def _start(self, record: Started) -> None:
         self._commit("UPDATE jobs SET state = ? WHERE id = ?", (JobState.RUNNING.value, record.job))
+
+    def _return(self, record: Returned) -> None:
+        self._commit("UPDATE jobs SET state = ? WHERE id = ?", (JobState.QUEUED.value, record.job))
 
     def _end(self, record: Ended) -> None:
         if record.result is not None and not self._spool.has_result(record.job):
