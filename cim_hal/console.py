@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from importlib import import_module
@@ -19,6 +18,7 @@ from cim_hal.errors import (
     ModelError,
     TargetError,
 )
+from cim_hal.streams import drop_output, prepare_streams
 
 __all__ = ["INTERRUPTED", "LazyGroup", "run"]
 
@@ -69,8 +69,10 @@ def run(command: click.Command, arguments: Sequence[str] | None = None) -> int:
 
     Every `CimError` and every usage error becomes one line ``error: …`` on stderr, without a
     traceback. The status is 0, 2 for bad input (`INPUT_ERRORS`, usage), 130 after Ctrl-C, and 1 for
-    any other `CimError`. Other exceptions are bugs and propagate.
+    any other `CimError` and for output that cannot be written. Other exceptions are bugs and
+    propagate.
     """
+    prepare_streams()
     try:
         status = command.main(arguments, prog_name=command.name, standalone_mode=False)
         sys.stdout.flush()
@@ -83,10 +85,8 @@ def run(command: click.Command, arguments: Sequence[str] | None = None) -> int:
         return _fail(str(error), _status(error))
     except (KeyboardInterrupt, click.Abort):
         return _fail("interrupted", INTERRUPTED)
-    except BrokenPipeError:
-        # The reader of our output has gone; nothing is left to flush to it at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return FAILED
+    finally:
+        drop_output()
     return status if isinstance(status, int) else 0
 
 

@@ -10,14 +10,16 @@ import os
 import re
 import secrets
 import shutil
-import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from cim_hal.errors import CimError, EncryptionError, KeyFileError
+from pydantic import Field
+
+from cim_hal.errors import EncryptionError, KeyFileError
+from cim_hal.toml_files import FileTable, read_file
 
 __all__ = [
+    "KEYS_HELP",
     "NAME",
     "PUBLIC_KEY",
     "ClientKeys",
@@ -29,14 +31,12 @@ __all__ = [
     "known_servers",
     "read_pair",
     "read_public",
-    "read_table",
-    "read_toml",
     "replace_file",
     "require_curve",
     "trust",
 ]
 
-MAX_FILE_BYTES = 1 << 20
+KEYS_HELP = "cim-hal keys --help says how to make it"
 # Neither has a character that TOML would have to escape.
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 PUBLIC_KEY = r"^[0-9a-zA-Z.:+=^!/*?&<>()\[\]{}@%$#-]{40}$"
@@ -48,6 +48,16 @@ class KeyPair:
 
     public: str
     secret: str = field(repr=False)
+
+
+class _KeyFile(FileTable):
+    name: str = ""
+    public: str = ""
+    secret: str = Field("", repr=False)
+
+
+class _KnownServers(FileTable):
+    servers: dict[str, str] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -101,7 +111,7 @@ def read_pair(path: str | os.PathLike[str]) -> KeyPair:
 
     require_curve()
     file = Path(path)
-    table = read_table(file)
+    table = _read(file)
     if os.name == "posix" and file.stat().st_mode & 0o077:
         raise KeyFileError(f"others may read or write {file}", hint=f"chmod 600 {file}")
     public, secret = _key(file, table, "public"), _key(file, table, "secret")
@@ -117,7 +127,7 @@ def read_public(text: str | os.PathLike[str]) -> str:
     """
     if isinstance(text, str) and re.fullmatch(PUBLIC_KEY, text):
         return text
-    return _key(Path(text), read_table(Path(text)), "public")
+    return _key(Path(text), _read(Path(text)), "public")
 
 
 def default_key_file() -> Path:
@@ -151,10 +161,8 @@ def known_servers() -> dict[str, str]:
     path = _known_servers_file()
     if not path.exists():
         return {}
-    servers = read_table(path).get("servers", {})
-    if not isinstance(servers, dict):
-        raise KeyFileError(f"{path}: servers must be a table of endpoints and keys")
-    return {endpoint: read_public(str(key)) for endpoint, key in servers.items()}
+    servers = read_file(path, _KnownServers, "the keys of servers", KeyFileError, KEYS_HELP).servers
+    return {endpoint: read_public(key) for endpoint, key in servers.items()}
 
 
 def trust(endpoint: str, server_key: str | os.PathLike[str]) -> Path:
@@ -168,39 +176,6 @@ def trust(endpoint: str, server_key: str | os.PathLike[str]) -> Path:
 
 def _known_servers_file() -> Path:
     return config_folder() / "known_servers.toml"
-
-
-def read_table(file: Path) -> dict[str, Any]:
-    """Read a TOML file with keys; see `read_toml`."""
-    return read_toml(file, "keys", KeyFileError, "cim-hal keys --help says how to make it")
-
-
-def read_toml(
-    file: Path,
-    what: str,
-    error: type[CimError],
-    hint: str = "",
-    *,
-    title: str = "",
-    max_bytes: int = MAX_FILE_BYTES,
-) -> dict[str, Any]:
-    """Read a TOML file that holds `what`, a noun for messages; `title` stands before its path.
-
-    Raises an `error` if the file is missing, too large, or not TOML.
-    """
-    try:
-        if file.exists() and not file.is_file():
-            raise error(f"{file} is not a file", hint=f"pass a TOML file with {what}")
-        with file.open("rb") as stream:
-            data = stream.read(max_bytes + 1)
-        if len(data) > max_bytes:
-            raise error(f"{file} is too large for {what}", hint=f"at most {max_bytes} bytes")
-        return tomllib.loads(data.decode("utf-8"))
-    except OSError as cause:
-        name = f"{title} {file}".lstrip()
-        raise error(f"cannot read {name}: {cause.strerror}", hint=hint) from None
-    except (ValueError, RecursionError) as cause:
-        raise error(f"{file} is not TOML: {cause}") from None
 
 
 def replace_file(path: Path, text: str) -> None:
@@ -242,8 +217,12 @@ def _write_new(path: Path, text: str, mode: int) -> None:
         file.write(text)
 
 
-def _key(file: Path, table: dict[str, Any], name: str) -> str:
-    key = table.get(name)
-    if not isinstance(key, str) or not re.fullmatch(PUBLIC_KEY, key):
+def _read(file: Path) -> _KeyFile:
+    return read_file(file, _KeyFile, "keys", KeyFileError, KEYS_HELP)
+
+
+def _key(file: Path, table: _KeyFile, name: str) -> str:
+    key = getattr(table, name)
+    if not re.fullmatch(PUBLIC_KEY, key):
         raise KeyFileError(f"{file} has no {name} key", hint="cim-hal keys new makes key files")
     return key

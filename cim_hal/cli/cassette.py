@@ -9,24 +9,26 @@ from typing import TYPE_CHECKING
 import click
 
 from cim_hal.cli.common import (
-    FILE,
     json_option,
     key_options,
     print_json,
     print_ready,
     print_table,
+    refused,
     signalled,
 )
 from cim_hal.key_files import keys_for
-from cim_hal.server.security.endpoint import DEFAULT
+from cim_hal.option_types import CONNECT, FILE, LISTEN, OutputFile
+from cim_hal.server.security.endpoint import DEFAULT, check_endpoint
 
 if TYPE_CHECKING:
     from cim_hal.cassette import Cassette, Comparison
 
 __all__ = ["check", "record", "replay"]
 
-LISTEN = click.option(
+listen_option = click.option(
     "--listen",
+    type=LISTEN,
     default=DEFAULT,
     show_default=True,
     metavar="ENDPOINT",
@@ -35,9 +37,9 @@ LISTEN = click.option(
 
 
 @click.command()
-@click.argument("target", metavar="ENDPOINT")
-@click.argument("path", metavar="FILE", type=FILE)
-@LISTEN
+@click.argument("target", metavar="ENDPOINT", type=CONNECT)
+@click.argument("path", metavar="FILE", type=OutputFile(is_new=True))
+@listen_option
 @key_options
 def record(
     target: str, path: Path, *, listen: str, key: Path | None, server_key: str | None
@@ -52,6 +54,8 @@ def record(
       cim-hal record tcp://127.0.0.1:5555 monday.cassette
       cim-hal record tcp://cim.lab:5555 monday.cassette --listen tcp://127.0.0.1:5556
     """  # noqa: D301
+    with refused("--listen"):
+        check_endpoint(listen)
     from cim_hal.cassette import Recorder  # takes time to import
 
     ended = signalled()
@@ -64,7 +68,7 @@ def record(
 
 @click.command()
 @click.argument("path", metavar="FILE", type=FILE)
-@LISTEN
+@listen_option
 @click.option("--insecure", is_flag=True, help="Let other machines in.")
 def replay(path: Path, *, listen: str, insecure: bool) -> None:
     """Serve a cassette as if it were the machine, until Ctrl-C or SIGTERM.
@@ -78,6 +82,8 @@ def replay(path: Path, *, listen: str, insecure: bool) -> None:
       cim-hal replay monday.cassette
       cim-hal replay monday.cassette --listen tcp://127.0.0.1:5555
     """  # noqa: D301
+    with refused("--listen"):
+        check_endpoint(listen, insecure=insecure)
     from cim_hal.cassette import ReplayServer, read_cassette
 
     ended = signalled()
@@ -90,7 +96,7 @@ def replay(path: Path, *, listen: str, insecure: bool) -> None:
 
 @click.command()
 @click.argument("path", metavar="FILE", type=FILE)
-@click.argument("target", metavar="ENDPOINT")
+@click.argument("target", metavar="ENDPOINT", type=CONNECT)
 @json_option
 @key_options
 def check(

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cim_hal.cli.common import print_ready, signalled
-from cim_hal.server.security.endpoint import DEFAULT
+from cim_hal.cli.common import print_ready, refused, signalled
+from cim_hal.option_types import CONNECT, LISTEN, SECONDS, SEED, Real
+from cim_hal.server.security.endpoint import DEFAULT, check_endpoint
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -17,15 +18,18 @@ if TYPE_CHECKING:
 
 __all__ = ["chaos"]
 
-SECONDS = click.FloatRange(min=0.0)
-PROBABILITY = click.FloatRange(0.0, 1.0)
-POSITIVE = click.IntRange(min=1)
+PROBABILITY = Real(0.0, 1.0)
+SEGMENT = click.IntRange(1, 2**30)
+BYTES_PER_S = Real(1.0, 1e12)
 
 
 @click.command()
-@click.option("--target", required=True, metavar="ENDPOINT", help="The server, tcp://host:port.")
+@click.option(
+    "--target", required=True, type=CONNECT, metavar="ENDPOINT", help="The server, tcp://host:port."
+)
 @click.option(
     "--listen",
+    type=LISTEN,
     default=DEFAULT,
     show_default=True,
     metavar="ENDPOINT",
@@ -38,11 +42,11 @@ POSITIVE = click.IntRange(min=1)
 @click.option(
     "--jitter", type=SECONDS, default=0.0, help="Random part of the latency, plus or minus seconds."
 )
-@click.option("--bandwidth", type=click.FloatRange(min=1.0), help="Bytes per second each way.")
+@click.option("--bandwidth", type=BYTES_PER_S, help="Bytes per second each way.")
 @click.option(
-    "--slice", "slice_bytes", type=POSITIVE, help="Cut the stream into pieces of so many bytes."
+    "--slice", "slice_bytes", type=SEGMENT, help="Cut the stream into pieces of so many bytes."
 )
-@click.option("--reset-every", type=POSITIVE, help="Reset a connection every so many reads.")
+@click.option("--reset-every", type=SEGMENT, help="Reset a connection every so many reads.")
 @click.option("--drop", type=PROBABILITY, default=0.0, help="Probability that a message is lost.")
 @click.option(
     "--duplicate", type=PROBABILITY, default=0.0, help="Probability that it arrives twice."
@@ -60,7 +64,7 @@ POSITIVE = click.IntRange(min=1)
     show_default=True,
     help="Delay of --delay and --reorder, in seconds.",
 )
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option("--seed", type=SEED, default=0, show_default=True)
 def chaos(
     *,
     target: str,
@@ -86,6 +90,8 @@ def chaos(
       cim-hal chaos --target tcp://127.0.0.1:5555 --reset-every 100
       cim-hal chaos --target tcp://127.0.0.1:5555 --drop 0.01 --duplicate 0.01 --seed 7
     """  # noqa: D301
+    with refused("--listen"):
+        check_endpoint(listen, insecure=insecure)
     from cim_hal.testing import MessageFaults, MessageProxy, TcpProxy  # they take time to import
 
     ended = signalled()

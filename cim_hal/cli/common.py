@@ -20,8 +20,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from cim_hal import key_files
-from cim_hal.errors import TargetError
+from cim_hal.errors import CimError
+from cim_hal.option_types import Endpoint
+from cim_hal.option_types import Target as TargetType
 
 if TYPE_CHECKING:
     from rich.progress import ProgressColumn
@@ -29,12 +30,8 @@ if TYPE_CHECKING:
     from cim_hal.client.session import Session
 
 __all__ = [
-    "FILE",
-    "FOLDER",
-    "MAX_SEED",
-    "POSITIVE_SECONDS",
+    "ServerTarget",
     "Target",
-    "check_folder",
     "json_option",
     "key_options",
     "model_option",
@@ -44,9 +41,8 @@ __all__ = [
     "print_ready",
     "print_table",
     "progress_on",
-    "read_toml",
     "readable",
-    "require_server",
+    "refused",
     "server_options",
     "signalled",
     "target_options",
@@ -55,18 +51,13 @@ __all__ = [
 
 Command = TypeVar("Command", bound="Callable[..., Any]")
 
-FILE = click.Path(dir_okay=False, path_type=Path)
-FOLDER = click.Path(file_okay=False, path_type=Path)
-POSITIVE_SECONDS = click.FloatRange(min=0.0, min_open=True)
-MAX_SEED = 2**63
-
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 model_option = click.option(
     "--model",
     "model_path",
     required=True,
-    type=FILE,
+    type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
     help="G-set text (MAX-CUT), or .npz with J and an optional h.",
 )
@@ -109,7 +100,7 @@ def key_options(command: Command) -> Command:
     )(command)
     return click.option(
         "--key",
-        type=FILE,
+        type=click.Path(path_type=Path),  # in the environment it is for servers only
         envvar="CIM_HAL_KEY",
         metavar="FILE.key",
         show_envvar=True,
@@ -119,34 +110,41 @@ def key_options(command: Command) -> Command:
 
 def target_options(command: Callable[..., None]) -> Callable[..., None]:
     """Add the argument TARGET and the key options; the command takes them as one `Target`."""
-    return _target_options(command, _refuse_keys)
+    return _target_options(command, TargetType(), _refuse_keys)
 
 
 def server_options(command: Callable[..., None]) -> Callable[..., None]:
     """Add what `target_options` adds, for a command about what clients of a server share."""
-    return _target_options(command, require_server)
+    return _target_options(command, ServerTarget(), lambda _: None)
 
 
 def _target_options(
-    command: Callable[..., None], check: Callable[[str], None]
+    command: Callable[..., None], kind: click.ParamType, check: Callable[[str], None]
 ) -> Callable[..., None]:
     @functools.wraps(command)
     def grouped(*, target: str, key: Path | None, server_key: str | None, **others: Any) -> None:
         check(target)
         command(Target(target, key, server_key), **others)
 
-    return click.argument("target")(key_options(grouped))
+    return click.argument("target", type=kind)(key_options(grouped))
 
 
-def require_server(target: str) -> None:
-    """Refuse a target that would be a machine of this process alone."""
-    from cim_hal.client.options import is_endpoint
+class ServerTarget(Endpoint):
+    """The endpoint of a server: anything else would be a machine of this process alone."""
 
-    if not is_endpoint(target):
-        name = click.get_current_context().info_name
-        raise click.UsageError(
-            f"{name} needs a server: tcp://host:port or ipc://path, not {target!r}"
-        )
+    name = "endpoint"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the endpoint."""
+        from cim_hal.client.options import is_endpoint
+
+        if not is_endpoint(value):
+            raise click.UsageError(
+                f"{ctx and ctx.info_name} needs a server: tcp://host:port or ipc://path, "
+                f"not {value!r}",
+                ctx,
+            )
+        return super().convert(value, param, ctx)
 
 
 def _refuse_keys(target: str) -> None:
@@ -158,12 +156,6 @@ def _refuse_keys(target: str) -> None:
         if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
             option = name.replace("_", "-")
             raise click.UsageError(f"--{option} is for a server, and {target!r} is none")
-
-
-def check_folder(option: str, path: Path | None) -> None:
-    """Refuse a file to be written into a folder that does not exist, before any work is done."""
-    if path is not None and not path.absolute().parent.is_dir():
-        raise click.BadParameter(f"{path.absolute().parent} is not a folder", param_hint=option)
 
 
 @contextmanager
@@ -180,11 +172,12 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
         temporary.unlink(missing_ok=True)
 
 
-def read_toml(path: Path, option: str | None = None) -> dict[str, Any]:
-    """Read a TOML file; `click.BadParameter` if it cannot be read, or is no TOML."""
+@contextmanager
+def refused(option: str) -> Iterator[None]:
+    """Name the option whose value is wrong."""
     try:
-        return key_files.read_toml(path, "options", TargetError)
-    except TargetError as error:
+        yield
+    except CimError as error:
         raise click.BadParameter(str(error), param_hint=option) from None
 
 

@@ -12,7 +12,6 @@ from rich.progress import SpinnerColumn, TextColumn
 from rich.table import Table
 
 from cim_hal.cli.common import (
-    POSITIVE_SECONDS,
     json_option,
     print_json,
     print_table,
@@ -21,6 +20,7 @@ from cim_hal.cli.common import (
 )
 from cim_hal.conformance import CHECKS, Level, MachineUnderTest, Report
 from cim_hal.conformance import conform as conform_
+from cim_hal.option_types import POSITIVE_SECONDS
 
 if TYPE_CHECKING:
     from cim_hal.cli.common import Target
@@ -50,7 +50,7 @@ COLORS: dict[Outcome, str] = {"passed": "green", "failed": "red", "skipped": "ye
 )
 @click.option(
     "--runs",
-    type=click.IntRange(min=64),
+    type=click.IntRange(64, 1_000_000),
     default=256,
     show_default=True,
     help="Runs of a statistical test.",

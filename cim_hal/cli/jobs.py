@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cim_hal.cli.common import FILE, json_option, print_json, print_table, readable, server_options
+from cim_hal.cli.common import json_option, print_json, print_table, readable, server_options
 from cim_hal.cli.search import write_archive
 from cim_hal.errors import UnknownReferenceError
 from cim_hal.model.files import read_model
+from cim_hal.option_types import FILE, SECONDS, OutputFile
 from cim_hal.protocol.jobs.state import JobState
 
 if TYPE_CHECKING:
@@ -50,14 +51,14 @@ ACTIONS = ("list", "show", "wait", "result", "cancel", "ack")
 @click.option(
     "--out",
     "out_path",
-    type=FILE,
+    type=OutputFile(".npz"),
     metavar="FILE.npz",
     help="With result: where to write spins, energies, amplitudes and provenance.",
 )
 @click.option(
     "--timeout",
     "timeout_s",
-    type=click.FloatRange(min=0.0),
+    type=SECONDS,
     metavar="SECONDS",
     help="With wait and result: how long to wait for the end of a job.  [default: no limit]",
 )

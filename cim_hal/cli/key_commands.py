@@ -7,9 +7,10 @@ from pathlib import Path
 
 import click
 
-from cim_hal.cli.common import FILE, FOLDER, json_option, print_json, print_table
+from cim_hal.cli.common import json_option, print_json, print_table
 from cim_hal.key_files import NAME, config_folder, create_key, read_public
 from cim_hal.key_files import trust as trust_server
+from cim_hal.option_types import OutputFile, OutputFolder
 from cim_hal.protocol.wire.roles import Role
 from cim_hal.server.security import authenticator as authorized
 
@@ -18,7 +19,7 @@ __all__ = ["keys"]
 authorized_option = click.option(
     "--authorized",
     "path",
-    type=FILE,
+    type=OutputFile(),
     metavar="FILE.toml",
     help="The file of clients.  [default: authorized.toml in your configuration folder]",
 )
@@ -48,7 +49,7 @@ def keys() -> None:
 @click.option(
     "--dir",
     "folder",
-    type=FOLDER,
+    type=OutputFolder(),
     help="Where to put the two files.  [default: your configuration folder]",
 )
 def new(name: str, folder: Path | None) -> None:

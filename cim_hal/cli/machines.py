@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import click
 
 from cim_hal.cli.common import (
-    POSITIVE_SECONDS,
     json_option,
     print_json,
     print_properties,
@@ -22,6 +21,7 @@ from cim_hal.cli.common import (
 from cim_hal.client.options import EPOCH_VARIABLE
 from cim_hal.errors import LeaseHeldError
 from cim_hal.machine.telemetry import DriverState
+from cim_hal.option_types import MAX_SECONDS, POSITIVE_SECONDS
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -142,8 +142,10 @@ def duration(text: str) -> float:
         seconds = float(number) * UNITS[unit]
     except ValueError:
         seconds = math.nan
-    if not 0 <= seconds < math.inf:
-        raise click.BadParameter(f"{text!r} is not a time such as 90s, 10m, 2h or 1d")
+    if not 0 <= seconds <= MAX_SECONDS:
+        raise click.BadParameter(
+            f"{text!r} is not a time such as 90s, 10m, 2h or 1d, of at most a year"
+        )
     return seconds
 
 

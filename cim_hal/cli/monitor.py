@@ -8,7 +8,7 @@ import select
 import sys
 import time
 from collections.abc import Generator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TextIO
 
@@ -16,7 +16,8 @@ import click
 from rich.console import Console
 from rich.live import Live
 
-from cim_hal.cli.common import key_options, print_ready, require_server, signalled
+from cim_hal.cli.common import ServerTarget, key_options, print_ready, refused, signalled
+from cim_hal.option_types import Address, Real
 from cim_hal.watch.pages import PageServer, StatusPage, parse_address
 from cim_hal.watch.poller import History, Poller, server_snapshots
 from cim_hal.watch.screen import draw
@@ -36,14 +37,14 @@ KEY_POLL_S = 0.1  # how soon a key or a new size of the terminal is noticed
 
 
 @click.command()
-@click.argument("target")
+@click.argument("target", type=ServerTarget())
 @key_options
 @click.option("--once", is_flag=True, help="Show it once and end.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object, or one a poll.")
 @click.option(
     "--every",
     "every_s",
-    type=click.FloatRange(min=0.1, max=3600.0),
+    type=Real(0.1, 3600.0),
     default=1.0,
     show_default=True,
     metavar="SECONDS",
@@ -52,6 +53,7 @@ KEY_POLL_S = 0.1  # how soon a key or a new size of the terminal is noticed
 @click.option(
     "--web",
     "web_address",
+    type=Address(),
     metavar="HOST:PORT",
     help="Show it as a page at http://HOST:PORT/ instead; port 0 for a free one.",
 )
@@ -79,12 +81,13 @@ def monitor(
       cim-hal monitor tcp://127.0.0.1:5555 --once --json
       cim-hal monitor tcp://127.0.0.1:5555 --web 127.0.0.1:8080
     """  # noqa: D301
-    require_server(target)
+    with refused("--web"):
+        address = web_address and parse_address(web_address, public=public)
     source = server_snapshots(target, key=key, server_key=server_key)
     if once:
         _once(source, as_json=as_json)
-    elif web_address is not None:
-        _serve_page(source, every_s, parse_address(web_address, public=public))
+    elif address:
+        _serve_page(source, every_s, address)
     elif as_json:
         _stream(source, every_s)
     else:
@@ -107,12 +110,15 @@ def _once(source: Generator[StatusSnapshot], *, as_json: bool) -> None:
 
 
 def _stream(source: Generator[StatusSnapshot], every_s: float) -> None:
-    def print_snapshot(snapshot: StatusSnapshot, _history: History) -> None:
-        click.echo(json.dumps(snapshot.as_json()))
-        sys.stdout.flush()
-
-    with Poller(source, every_s=every_s, on_snapshot=print_snapshot) as poller:
-        _wait(poller)
+    """Print one object a poll, in this thread: one that cannot be written ends the command."""
+    ended, latest = signalled(), None
+    with closing(source):
+        while not ended.is_set():
+            began = time.monotonic()
+            latest = next(source).after(latest)
+            click.echo(json.dumps(latest.as_json()))
+            sys.stdout.flush()
+            ended.wait(max(every_s - (time.monotonic() - began), 0.01))
 
 
 def _watch(source: Generator[StatusSnapshot], every_s: float) -> None:

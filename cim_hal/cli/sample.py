@@ -10,21 +10,18 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import click
+from pydantic import Field, field_validator
 from rich.console import Console
 from rich.logging import RichHandler
 
 from cim_hal.cli.common import (
-    FILE,
-    MAX_SEED,
-    POSITIVE_SECONDS,
     Target,
-    check_folder,
     json_option,
     model_option,
-    read_toml,
+    refused,
     target_options,
     whole_file,
 )
@@ -38,9 +35,11 @@ from cim_hal.cli.search import (
     summarize,
     write_archive,
 )
-from cim_hal.errors import CimError
+from cim_hal.errors import CimError, TargetError
 from cim_hal.model.files import read_model
-from cim_hal.model.schedule import MAX_TRACE_BYTES, TraceRequest
+from cim_hal.model.schedule import MAX_KNOTS, MAX_ROUND_TRIPS, MAX_TRACE_BYTES, TraceRequest
+from cim_hal.option_types import COUNT, FILE, POSITIVE_SECONDS, SEED, OutputFile, real
+from cim_hal.toml_files import FileTable, read_file
 
 if TYPE_CHECKING:
     from cim_hal.client.session import Session
@@ -90,10 +89,7 @@ def parse_pump(_context: object, _option: object, text: str | None) -> tuple[flo
     """Read ``0,1.1``: pump rates at equal distances, in thresholds."""
     if text is None:
         return None
-    try:
-        return tuple(float(word) for word in text.split(","))
-    except ValueError:
-        raise click.BadParameter(f"{text!r} is not numbers with commas, such as 0,1.1") from None
+    return tuple(real(word, "a number; write them with commas, 0,1.1") for word in text.split(","))
 
 
 def parse_settings(_context: object, _option: object, texts: Iterable[str]) -> dict[str, float]:
@@ -101,10 +97,7 @@ def parse_settings(_context: object, _option: object, texts: Iterable[str]) -> d
     settings = {}
     for text in texts:
         name, _, value = text.partition("=")
-        try:
-            settings[name.strip()] = float(value)
-        except ValueError:
-            raise click.BadParameter(f"{text!r} is not NAME=NUMBER") from None
+        settings[name.strip()] = real(value, f"a number, in {text!r}: write NAME=NUMBER")
     return settings
 
 
@@ -127,7 +120,7 @@ class SampleRequest:
 @model_option
 @click.option(
     "--runs",
-    type=click.IntRange(min=1),
+    type=COUNT,
     help="Independent runs from vacuum to readout.  "
     f"[default: 1; with --seconds, {RUNS_OF_A_SEARCH} in each job]",
 )
@@ -146,7 +139,7 @@ class SampleRequest:
 )
 @click.option(
     "--round-trips",
-    type=click.IntRange(min=1),
+    type=click.IntRange(1, MAX_ROUND_TRIPS),
     help="Length of a run.  [default: what the machine recommends]",
 )
 @click.option(
@@ -164,7 +157,7 @@ class SampleRequest:
     metavar="FILE.toml",
     help="Read [schedule] and [settings] from a file; the options above override it.",
 )
-@click.option("--seed", type=click.IntRange(0, MAX_SEED - 1), help="Seed.  [default: a random one]")
+@click.option("--seed", type=SEED, help="Seed.  [default: a random one]")
 @click.option(
     "--priority",
     type=click.IntRange(-9, 9),
@@ -180,24 +173,24 @@ class SampleRequest:
 @click.option(
     "--trace",
     "trace_every",
-    type=click.IntRange(min=1),
+    type=click.IntRange(1, MAX_ROUND_TRIPS),
     metavar="EVERY",
     help="Keep the amplitudes during runs, every EVERY round trips.",
 )
 @click.option(
     "--trace-runs",
-    type=click.IntRange(min=1),
+    type=COUNT,
     help=f"Number of first runs to trace.  [default: {TRACED_RUNS}]",
 )
 @click.option(
     "--plot",
-    type=FILE,
+    type=OutputFile(*SUFFIXES),
     metavar="FILE",
     help="Plot the runs: .png, .svg or .pdf. Traces them where the machine can.",
 )
 @click.option(
     "--out",
-    type=FILE,
+    type=OutputFile(".npz"),
     metavar="FILE.npz",
     help="Write spins, energies, amplitudes, the trace and their provenance.",
 )
@@ -224,10 +217,6 @@ def sample(
       cim-hal sample tcp://127.0.0.1:5555 --model spin_glass.npz --out samples.npz --json
     """  # noqa: D301
     wanted = SampleRequest(**request)
-    check_folder("--out", out)
-    check_folder("--plot", wanted.plot)
-    if wanted.plot is not None and wanted.plot.suffix not in SUFFIXES:
-        raise click.BadParameter(f"{wanted.plot} is not {' or '.join(SUFFIXES)}")
     chosen = RunSettings() if settings_path is None else read_run_settings(settings_path)
     chosen = chosen.with_options(pump=pump, round_trips=round_trips, settings=settings)
     file = read_model(model_path)
@@ -263,7 +252,7 @@ def _search(
                 file.model,
                 schedule,
                 n_runs=runs,
-                seed=(seed + number) % MAX_SEED,
+                seed=(seed + number) % 2**63,
                 coupling_bits=wanted.bits,
                 priority=wanted.priority,
                 settings=chosen.settings,
@@ -323,51 +312,53 @@ def _console() -> Console:
     return console
 
 
+class _Schedule(FileTable):
+    pump: (
+        Annotated[list[Annotated[float, Field(ge=0)]], Field(min_length=1, max_length=MAX_KNOTS)]
+        | None
+    ) = None
+    round_trips: Annotated[int, Field(ge=1, le=MAX_ROUND_TRIPS)] | None = None
+
+
+class _SettingsFile(FileTable):
+    """A file for ``--settings``: a table ``[schedule]``, a table ``[settings]``, or both."""
+
+    schedule: _Schedule = _Schedule()
+    settings: dict[str, float] = Field(default_factory=dict)
+
+    @field_validator("settings", mode="before")
+    @classmethod
+    def _flat(cls, table: Any) -> Any:
+        if not isinstance(table, dict):
+            return table
+        found: dict[str, object] = {}
+        for name, value in _numbers("", table):
+            if name in found:
+                raise ValueError(f"{name} is there twice, quoted and not")
+            found[name] = value
+        return found
+
+
+def _numbers(prefix: str, table: Mapping[str, Any]) -> Iterable[tuple[str, object]]:
+    """Yield the settings of a table; an unquoted ``adc.bits = 8`` is a table in a table."""
+    for name, value in table.items():
+        if isinstance(value, dict):
+            yield from _numbers(f"{prefix}{name}.", value)
+        else:
+            yield f"{prefix}{name}", value
+
+
 def read_run_settings(path: Path) -> RunSettings:
     """Read a TOML file with a table ``[schedule]``, a table ``[settings]``, or both.
 
     The schedule may have ``pump``, a list of knots, and ``round_trips``. Settings are numbers by
-    name; a name with a dot may be quoted, or not. Other tables are not looked at. Anything else
-    in these tables is a `click.BadParameter`.
+    name; a name with a dot may be quoted, or not. Anything else is a `click.BadParameter`.
     """
-    tables = read_toml(path, "--settings")
-    schedule = _table(path, tables, "schedule")
-    unknown = set(schedule) - {"pump", "round_trips"}
-    if unknown:
-        raise _wrong(f"{path}: [schedule] has {min(unknown)}; it takes pump and round_trips")
-    pump, round_trips = schedule.get("pump"), schedule.get("round_trips")
-    if not (pump is None or (isinstance(pump, list) and pump and all(map(_is_number, pump)))):
-        raise _wrong(f"{path}: schedule.pump must be a list of numbers")
-    if not (round_trips is None or (type(round_trips) is int and round_trips > 0)):
-        raise _wrong(f"{path}: schedule.round_trips must be a whole number, at least 1")
+    with refused("--settings"):
+        found = read_file(path, _SettingsFile, "a schedule and settings", TargetError)
+    pump = found.schedule.pump
     return RunSettings(
-        pump=None if pump is None else tuple(map(float, pump)),
-        round_trips=round_trips,
-        settings=dict(_flat(path, "", _table(path, tables, "settings"))),
+        pump=None if pump is None else tuple(pump),
+        round_trips=found.schedule.round_trips,
+        settings=found.settings,
     )
-
-
-def _table(path: Path, tables: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    table = tables.get(name, {})
-    if not isinstance(table, dict):
-        raise _wrong(f"{path}: {name} must be a table")
-    return table
-
-
-def _flat(path: Path, prefix: str, table: Mapping[str, Any]) -> Iterable[tuple[str, float]]:
-    """Yield the settings of a table; an unquoted ``adc.bits = 8`` is a table in a table."""
-    for name, value in table.items():
-        if isinstance(value, dict):
-            yield from _flat(path, f"{prefix}{name}.", value)
-        elif _is_number(value):
-            yield f"{prefix}{name}", float(value)
-        else:
-            raise _wrong(f"{path}: settings.{prefix}{name} must be a number")
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _wrong(sentence: str) -> click.BadParameter:
-    return click.BadParameter(sentence, param_hint="--settings")

@@ -11,8 +11,8 @@ from string import Template
 
 import click
 
-from cim_hal.cli.common import FOLDER
 from cim_hal.errors import TargetError
+from cim_hal.option_types import OutputFolder
 
 __all__ = ["new_driver"]
 
@@ -32,7 +32,7 @@ LAYOUT = {
 @click.option(
     "--into",
     "parent",
-    type=FOLDER,
+    type=OutputFolder(),
     default=Path(),
     metavar="FOLDER",
     help="Folder in which to make the folder NAME.  [default: the current one]",

@@ -7,20 +7,30 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 from pydantic import ValidationError
 
-from cim_hal.cli.common import FILE, FOLDER, POSITIVE_SECONDS, on_signals, print_ready, read_toml
+from cim_hal.cli.common import on_signals, print_ready, refused
 from cim_hal.console import INTERRUPTED
+from cim_hal.errors import TargetError
 from cim_hal.key_files import read_pair
 from cim_hal.machine.faulty_driver import FaultScript, FaultyDriver
 from cim_hal.machine.registry import claim, make_driver
+from cim_hal.option_types import (
+    FILE,
+    LISTEN,
+    POSITIVE_SECONDS,
+    Address,
+    OutputFile,
+    OutputFolder,
+    Target,
+    real,
+)
 from cim_hal.protocol.wire.limits import Limits
 from cim_hal.server.driver.process import DriverProcess
 from cim_hal.server.driver.supervisor import DriverOptions
@@ -28,9 +38,10 @@ from cim_hal.server.logs import FORMATS, configure, keep_audit_in
 from cim_hal.server.process_usage import keep_small
 from cim_hal.server.router import Router
 from cim_hal.server.security.authenticator import Authenticator, default_file
-from cim_hal.server.security.endpoint import DEFAULT
+from cim_hal.server.security.endpoint import DEFAULT, check_endpoint
 from cim_hal.server.storage.journal import DiskJournal, default_folder
 from cim_hal.server.storage.spool import CalibrationStore
+from cim_hal.toml_files import first_problem, read_file
 
 if TYPE_CHECKING:
     from cim_hal.machine.driver import Driver
@@ -46,10 +57,11 @@ SNAPSHOT_S = 0.5
 
 
 @click.command()
-@click.argument("target")
+@click.argument("target", type=Target())
 @click.option(
     "--bind",
     "endpoint",
+    type=LISTEN,
     default=DEFAULT,
     show_default=True,
     metavar="ENDPOINT",
@@ -76,14 +88,14 @@ SNAPSHOT_S = 0.5
 @click.option(
     "--audit",
     "audit_path",
-    type=FILE,
+    type=OutputFile(),
     metavar="FILE",
     help="Append an audit log to this file, one JSON object a line.",
 )
 @click.option(
     "--calibrations",
     "calibrations_path",
-    type=FOLDER,
+    type=OutputFolder(),
     metavar="FOLDER",
     help="Keep calibrations in this folder across restarts, one file each.",
 )
@@ -103,11 +115,13 @@ SNAPSHOT_S = 0.5
 )
 @click.option(
     "--web",
+    type=Address(),
     metavar="HOST:PORT",
     help="Show the state of the server on a read-only page at http://HOST:PORT/.",
 )
 @click.option(
     "--metrics",
+    type=Address(),
     metavar="HOST:PORT",
     help="Serve metrics for Prometheus at http://HOST:PORT/metrics.",
 )
@@ -126,7 +140,7 @@ SNAPSHOT_S = 0.5
 @click.option(
     "--state",
     "state_folder",
-    type=FOLDER,
+    type=OutputFolder(),
     metavar="FOLDER",
     help="Keep jobs and their results here, across restarts.  "
     "[default: a folder of TARGET under the user's state directory]",
@@ -190,7 +204,7 @@ SNAPSHOT_S = 0.5
 @click.option(
     "--driver-memory",
     "memory_mib",
-    type=click.IntRange(min=1),
+    type=click.IntRange(1, 2**30),
     metavar="MIB",
     help="End it when it uses more memory, in MiB.",
 )
@@ -248,6 +262,8 @@ def serve(
       cim-hal serve emulator --limits limits.toml --limit lease_s=60
       cim-hal serve emulator --bind tcp://0.0.0.0:5555 --key server.key --audit audit.jsonl
     """  # noqa: D301
+    with refused("--bind"):
+        check_endpoint(endpoint, insecure=insecure, keyed=key_path is not None)
     configure(level=log_level, style=log_format, stream=sys.stderr)
     keep_small()
     if audit_path is not None:
@@ -316,40 +332,25 @@ def read_limits(path: Path | None, assignments: Iterable[str], **defaults: float
     Limits that neither names have the values of `defaults`, or else those of the protocol. Unknown
     names and wrong values are a `click.BadParameter`.
     """
-    fields = defaults | ({} if path is None else read_toml(path))
-    source = f"{path}: " if path else ""
+    with refused("--limits"):
+        in_file = path and read_file(path, Limits, "limits, NAME = VALUE", TargetError)
+    fields: dict[str, Any] = defaults | (in_file.model_dump(exclude_unset=True) if in_file else {})
     for assignment in assignments:
         name, equals, value = assignment.partition("=")
         if not equals:
-            raise click.BadParameter(f"{assignment!r} is not NAME=VALUE")
+            raise click.BadParameter(f"{assignment!r} is not NAME=VALUE", param_hint="--limit")
         fields[name.strip()] = _number(name, value)
-        source = ""
-    return _checked(fields, source)
+    try:
+        return Limits(**fields)
+    except ValidationError as error:
+        raise click.BadParameter(first_problem(error), param_hint="--limit") from None
 
 
 def _number(name: str, text: str) -> float:
     try:
         return int(text)
     except ValueError:
-        pass
-    try:
-        return float(text)
-    except ValueError:
-        raise click.BadParameter(f"{name} = {text!r} is not a number") from None
-
-
-def _checked(fields: Mapping[str, Any], source: str) -> Limits:
-    for name in fields:
-        if name not in Limits.model_fields:
-            near = get_close_matches(name, Limits.model_fields, n=1)
-            hint = f"; did you mean {near[0]}?" if near else f": {', '.join(Limits.model_fields)}"
-            raise click.BadParameter(f"{source}there is no limit {name!r}{hint}")
-    try:
-        return Limits(**fields)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise click.BadParameter(f"{source}{where} = {first['input']}: {first['msg']}") from None
+        return real(text, f"a number, in {name} = {text!r}")
 
 
 def chosen_driver(
@@ -378,7 +379,7 @@ class PageOptions:
     """Which pages to serve, and at which addresses.
 
     The router has to make a snapshot every `snapshot_every_s`; never if nothing is to be shown.
-    `BindError` if an address is malformed, or open to other machines without `public`;
+    `click.BadParameter` if an address is malformed, or open to other machines without `public`;
     `TargetError` if the extra ``metrics`` is missing.
     """
 
@@ -389,10 +390,12 @@ class PageOptions:
             return
         from cim_hal.watch.pages import parse_address, require_prometheus
 
-        self._web = parse_address(web, public=public) if web else None
+        with refused("--web"):
+            self._web = parse_address(web, public=public) if web else None
         if metrics:
             require_prometheus()
-            self._metrics = parse_address(metrics, public=public)
+            with refused("--metrics"):
+                self._metrics = parse_address(metrics, public=public)
 
     @contextmanager
     def shown(self, router: Router) -> Iterator[None]:

@@ -11,11 +11,7 @@ import click
 from rich.console import Console
 
 from cim_hal.cli.common import (
-    FILE,
-    MAX_SEED,
-    POSITIVE_SECONDS,
     Target,
-    check_folder,
     json_option,
     model_option,
     print_table,
@@ -25,6 +21,7 @@ from cim_hal.cli.common import (
 )
 from cim_hal.client.tuning import Tuner
 from cim_hal.model.files import read_model
+from cim_hal.option_types import COUNT, POSITIVE_SECONDS, SEED, OutputFile
 
 if TYPE_CHECKING:
     from cim_hal.client.tuning import Candidate, Comparison, Trial
@@ -45,18 +42,19 @@ SHARE_OF_COMPARISON = 0.2
     show_default=True,
     help="Time for the whole search; Ctrl-C ends it earlier.",
 )
-@click.option(
-    "--trials", type=click.IntRange(min=1), help="Largest number of trials.  [default: no limit]"
-)
+@click.option("--trials", type=COUNT, help="Largest number of trials.  [default: no limit]")
 @click.option(
     "--work",
-    type=click.IntRange(min=1),
+    type=COUNT,
     help="Round trips in a unit of work, spent on few long runs or on many short ones.  "
     "[default: two runs as long as the machine recommends]",
 )
-@click.option("--seed", type=click.IntRange(0, MAX_SEED - 1), default=0, show_default=True)
+@click.option("--seed", type=SEED, default=0, show_default=True)
 @click.option(
-    "--out", type=FILE, metavar="FILE.toml", help="Write the result, for cim-hal sample --settings."
+    "--out",
+    type=OutputFile(".toml"),
+    metavar="FILE.toml",
+    help="Write the result, for cim-hal sample --settings.",
 )
 @json_option
 def tune(
@@ -80,7 +78,6 @@ def tune(
       cim-hal tune emulator --model G22.txt --seconds 120 --out tuned.toml
       cim-hal sample emulator --model G22.txt --runs 100 --settings tuned.toml
     """  # noqa: D301
-    check_folder("--out", out)
     file = read_model(model_path)
     with machine.open() as session:
         tuner = Tuner(session, file.model, seed=seed, work=work)

@@ -16,13 +16,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, NoReturn, Self, TypeAlias
 
 import numpy as np
-from pydantic import ConfigDict, Field, ValidationError, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from cim_hal.errors import JobCancelledError, LockLostError, TargetError
-from cim_hal.key_files import read_toml
 from cim_hal.machine.driver import Driver
-from cim_hal.model.record import Record
 from cim_hal.model.schedule import MAX_KNOTS, PumpSchedule
+from cim_hal.toml_files import FileTable, read_file
 
 if TYPE_CHECKING:
     from cim_hal.machine.capabilities import Capabilities
@@ -59,17 +58,12 @@ NEEDED_BY: Mapping[str, Kind] = {"at": "cut_short", "seconds": "slow"}
 WHEN = ("jobs", "every", "probability")
 ENDING = {"lost_lock", "exception", "crash"}  # these kinds leave no readout
 
-HINT = (
-    "a script has seed and [[fault]] tables; a fault has kind, one of jobs, every and "
-    "probability, and at or seconds where its kind takes it"
-)
-
 JobNumber = Annotated[int, Field(strict=True, ge=1)]
 
 log = logging.getLogger("cim_hal.faults")
 
 
-class Fault(Record):
+class Fault(FileTable):
     """One kind of fault, and the jobs in which it occurs.
 
     Exactly one of `jobs`, `every` and `probability` is set; none for ``no_description``.
@@ -93,10 +87,11 @@ class Fault(Record):
         Length of a ``hang`` (by default endless), or delay of a ``slow`` answer.
     """
 
-    model_config = ConfigDict(allow_inf_nan=False)
-
     kind: Kind
-    jobs: Annotated[tuple[JobNumber, ...], Field(min_length=1, max_length=10_000)] | None = None
+    jobs: (
+        Annotated[tuple[JobNumber, ...], Field(strict=False, min_length=1, max_length=10_000)]
+        | None
+    ) = None
     every: JobNumber | None = None
     probability: Annotated[float, Field(strict=True, gt=0, le=1)] | None = None
     at: Annotated[float, Field(strict=True, ge=0, le=1)] | None = None
@@ -126,7 +121,7 @@ class Fault(Record):
         return self
 
 
-class FaultScript(Record):
+class FaultScript(FileTable):
     """The faults of a machine; the first one that applies to a job occurs.
 
     Attributes
@@ -147,7 +142,8 @@ class FaultScript(Record):
 
     seed: Annotated[int, Field(strict=True, ge=0, lt=2**63)] = 0
     faults: Annotated[
-        tuple[Fault, ...], Field(validation_alias="fault", min_length=1, max_length=1000)
+        tuple[Fault, ...],
+        Field(strict=False, validation_alias="fault", min_length=1, max_length=1000),
     ]
 
     @classmethod
@@ -160,13 +156,10 @@ class FaultScript(Record):
             The file is missing, too large or malformed; the message names the table, and says what
             would be right.
         """
-        file = Path(path)
-        try:
-            what = "the fault script"
-            table = read_toml(file, what, TargetError, title=what, max_bytes=MAX_FILE_BYTES)
-            return cls.model_validate(table)
-        except ValidationError as error:
-            raise _explained(file, error) from None
+        what = "a fault script"
+        return read_file(
+            Path(path), cls, what, TargetError, title="the fault script", max_bytes=MAX_FILE_BYTES
+        )
 
     @property
     def summary(self) -> str:
@@ -196,28 +189,6 @@ def _draw(seed: int, place: int, job: int) -> int:
     """Return an integer below 2^64; numpy guarantees that `SeedSequence` is stable."""
     words = np.random.SeedSequence(seed, spawn_key=(place, job)).generate_state(1, np.uint64)
     return int(words[0])
-
-
-def _explained(file: Path, error: ValidationError) -> TargetError:
-    """Return an error for the first problem: where, what, and what would be right."""
-    found = error.errors(include_url=False, include_context=False)[0]
-    place = _place(found["loc"])
-    says = found["msg"].removeprefix("Value error, ").replace("tuple", "list")
-    if found["type"] == "extra_forbidden":
-        says = "there is no such key"
-    # messages of the other types already say what would be right
-    is_about_keys = found["type"] in {"extra_forbidden", "missing", "tuple_type", "model_type"}
-    return TargetError(f"{file}: {place}: {says}", hint=HINT if is_about_keys else "")
-
-
-def _place(steps: tuple[int | str, ...]) -> str:
-    """Return for example ``[[fault]] number 2: jobs[0]``."""
-    match steps:
-        case ("fault", int(table), *rest):
-            name = "".join(f"[{step}]" if isinstance(step, int) else f": {step}" for step in rest)
-            return f"[[fault]] number {table + 1}{name}"
-        case _:
-            return ".".join(str(step) for step in steps)
 
 
 class FaultyDriver(Driver):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from difflib import get_close_matches
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, TypeVar
 
@@ -19,6 +20,7 @@ from cim_hal.ownership import lock_file, open_lock, own, release
 __all__ = [
     "GROUP",
     "RegisteredDriver",
+    "check_name",
     "claim",
     "emulated",
     "factory_of",
@@ -114,17 +116,26 @@ def make_driver(target: str) -> Driver:
     return driver
 
 
-def _load(target: str) -> Callable[[], Any]:
-    entries = entry_points(group=GROUP, name=target)
-    if entries:
-        return _import(target, next(iter(entries)))
-    if ":" in target and "//" not in target:
-        return _import(target, EntryPoint(target, target, GROUP))
-    names = ", ".join(entry.name for entry in registered_drivers()) or "none is installed"
+def check_name(target: str) -> None:
+    """Refuse a target that is neither the name of an installed driver nor ``module:factory``.
+
+    Nothing is imported. `TargetError` names the nearest of those that are installed.
+    """
+    if entry_points(group=GROUP, name=target) or (":" in target and "//" not in target):
+        return
+    names = [driver.name for driver in registered_drivers()]
+    near = "".join(f"did you mean {name}? " for name in get_close_matches(target, names, n=1))
     raise TargetError(
         f"no device goes by the name {target!r}",
-        hint=f"known: {names}; or tcp://host:port, ipc://path, module:factory",
+        hint=f"{near}known: {', '.join(names) or 'none is installed'}; or tcp://host:port, "
+        "ipc://path, module:factory",
     )
+
+
+def _load(target: str) -> Callable[[], Any]:
+    check_name(target)
+    entries = entry_points(group=GROUP, name=target)
+    return _import(target, next(iter(entries), EntryPoint(target, target, GROUP)))
 
 
 def _import(target: str, entry: EntryPoint) -> Callable[[], Any]:

@@ -11,15 +11,17 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 
 import zmq
 
-from cim_hal.errors import BindError, CimError, PermissionDeniedError, ProtocolError
+from cim_hal.errors import BindError, CimError, PermissionDeniedError, ProtocolError, QuotaError
 from cim_hal.multipart import is_readable, receive, send
 from cim_hal.protocol.effects import Reply
-from cim_hal.protocol.wire.codec import decode, encode
+from cim_hal.protocol.wire.base import Request
+from cim_hal.protocol.wire.codec import decode
 from cim_hal.protocol.wire.errors import to_wire
 from cim_hal.protocol.wire.limits import Limits
 from cim_hal.protocol.wire.packet import NO_ID, Kind, Packet, answer
 from cim_hal.protocol.wire.roles import ANONYMOUS
 from cim_hal.server.logs import about
+from cim_hal.server.outbox import Outbox
 from cim_hal.server.security.endpoint import DEFAULT, bind, check_endpoint
 from cim_hal.server.security.partial_messages import PartialMessageGuard, is_possible
 from cim_hal.server.service import TICK_S, Service
@@ -28,6 +30,7 @@ from cim_hal.server.steps import GuardedSteps, LogLimiter
 if TYPE_CHECKING:
     from cim_hal.machine.capabilities import Capabilities
     from cim_hal.machine.driver import Driver
+    from cim_hal.protocol.wire.codec import Buffer
     from cim_hal.protocol.wire.roles import User
     from cim_hal.server.executor import Journal
     from cim_hal.server.security.authenticator import Authenticator
@@ -83,7 +86,6 @@ class Router:
         self._settle_at = 0.0
         self._drain: _Drain | None = None
         self._snapshot_at = math.inf if math.isinf(snapshot_every_s) else 0.0
-        self._unsent: dict[tuple[bytes, bytes], Reply] = {}  # the newest event for each request
         self._authenticator = authenticator
         self._connections = (
             PartialMessageGuard(self._context, self._socket, limits or Limits())
@@ -106,6 +108,7 @@ class Router:
         except CimError:
             self._close_sockets()
             raise
+        self._outbox = Outbox(self._send_frames, limits or Limits(), self._service.counters)
 
     @property
     def capabilities(self) -> Capabilities:
@@ -119,9 +122,11 @@ class Router:
             ready = self._steps.wait(self._poll, poller) or {}
             self._steps.run("authentication", self._authenticate, ready)
             self._steps.run("receiving", self._receive)
+            self._steps.run("sending", self._outbox.flush)
             self._steps.run("the check of connections", self._check_connections)
             if self._woken.fileno() in ready or time.monotonic() >= self._settle_at:
                 self._steps.run("settling", self._settle)
+                self._steps.run("draining", self._check_drain)
 
     def drain(self, timeout_s: float, *, queue: bool = False) -> None:
         """Take no new jobs and end `serve` after the running job, or with `queue` after all.
@@ -164,8 +169,10 @@ class Router:
 
     def _poll(self, poller: zmq.Poller) -> dict[object, int]:
         """Wait until there is something to do; return what is readable."""
-        timeout_s = self._connections.timeout_s if self._connections else TICK_S
-        ready = dict(poller.poll(math.ceil(1000 * min(timeout_s, TICK_S))))
+        timeout_s = min(self._outbox.timeout_s, TICK_S)
+        if self._connections:
+            timeout_s = min(self._connections.timeout_s, timeout_s)
+        ready = dict(poller.poll(math.ceil(1000 * timeout_s)))
         if self._woken.fileno() in ready:
             self._woken.recv(4096)
         return ready
@@ -174,13 +181,18 @@ class Router:
         """Send what the service has done meanwhile, and make a snapshot, where that is due."""
         now = time.monotonic()
         self._settle_at = now + TICK_S
-        self._send([*self._unsent.values(), *self._service.settle()])
-        if (drain := self._drain) is not None:
-            goes_on = self._service.drain(queue=drain.queue) and now < drain.deadline
-            self._is_stopping = self._is_stopping or not goes_on
+        self._send(self._service.settle())
         if now >= self._snapshot_at:
             self._snapshot_at = now + self._snapshot_every_s
             self.snapshot = self._service.snapshot(self.endpoint)
+
+    def _check_drain(self) -> None:
+        """End where that was asked for and nothing is left to wait for."""
+        if self._drain is None:
+            return
+        is_late = time.monotonic() >= self._drain.deadline
+        if is_late or not self._service.drain(queue=self._drain.queue):
+            self._is_stopping = True
 
     def _authenticate(self, ready: Mapping[object, int]) -> None:
         """Reload the authorized clients if they changed, then answer a ZAP request."""
@@ -198,6 +210,10 @@ class Router:
             n_cut = self._connections.check()
             self._service.counters.count("cut_connections_total", by=n_cut)
 
+    def _cut(self, frame: zmq.Frame) -> None:
+        if self._connections and self._connections.cut(frame):
+            self._service.counters.count("cut_connections_total")
+
     def _receive(self) -> None:
         for _ in range(MAX_BURST):
             if not is_readable(self._socket):
@@ -205,6 +221,9 @@ class Router:
             peer, *frames = receive(self._socket, wait=False)
             if self._connections:
                 self._connections.on_bytes(peer)
+            if self._outbox.is_hopeless(peer.bytes):
+                self._cut(peer)
+                continue
             user = self._authenticator.user_of(peer) if self._authenticator else ANONYMOUS
             self._service.counters.count("bytes_total", "in", by=sum(map(len, frames)))
             self._send(self._answer(peer.bytes, user, [frame.buffer for frame in frames]))
@@ -214,6 +233,9 @@ class Router:
             request = decode(frames)
             if user is None:
                 return [Reply(peer, answer(request, to_wire(_revoked())))]
+            refusal = self._refusal(peer, request)
+            if refusal is not None:
+                return [Reply(peer, answer(request, to_wire(refusal)))]
             return self._service.receive(peer, request, user=user)
         except ProtocolError as error:
             self._service.counters.count("refused_frames_total")
@@ -224,6 +246,16 @@ class Router:
             log.exception("a message could not be read")
             return []
 
+    def _refusal(self, peer: bytes, request: Packet) -> QuotaError | None:
+        """Return why a request is not even looked at: its peer has too many unanswered."""
+        if isinstance(request.body, Request) and request.body.safety:
+            return None
+        try:
+            self._outbox.admit(peer, request.id)
+        except QuotaError as error:
+            return error
+        return None
+
     def _log_refusal(self, peer: bytes, user: User | None, error: ProtocolError) -> None:
         count = self._refusals.due(user.name if user else "")
         if count:
@@ -232,29 +264,11 @@ class Router:
 
     def _send(self, replies: Iterable[Reply]) -> None:
         for reply in replies:
-            self._steps.run("sending", self._send_one, reply)
+            self._steps.run("sending", self._outbox.put, reply)
 
-    def _send_one(self, reply: Reply) -> None:
-        self._unsent.pop((reply.peer, reply.packet.id), None)  # this one is newer
-        try:
-            frames = [reply.peer, *encode(reply.packet)]
-            send(self._socket, frames)
-            self._service.counters.count("bytes_total", "out", by=sum(map(len, frames[1:])))
-        except ProtocolError:
-            log.exception("a reply could not be written")
-        except zmq.ZMQError as error:
-            # The peer is gone or does not read; if it lives, it repeats its request.
-            if reply.packet.kind is Kind.EVENT:
-                self._put_off(reply, error)
-                return
-            self._service.counters.count("dropped_replies_total")
-            with about(peer=reply.peer.hex()):
-                log.info("a reply was dropped: %s", error)
-
-    def _put_off(self, event: Reply, error: zmq.ZMQError) -> None:
-        """Keep an event whose peer has no room, until there is a newer one or the reply."""
-        if error.errno == zmq.EAGAIN:
-            self._unsent[event.peer, event.packet.id] = event
+    def _send_frames(self, frames: Sequence[Buffer]) -> None:
+        send(self._socket, frames)
+        self._service.counters.count("bytes_total", "out", by=sum(map(len, frames[1:])))
 
     def _wake(self) -> None:
         try:

@@ -9,9 +9,11 @@ from typing import Any
 
 import click
 
+from cim_hal.option_types import COUNT, MAX_COUNT, SEED, OutputFile, OutputFolder, Target
+
 __all__ = [
-    "COUNT",
     "DEFAULT_CLASSES",
+    "WEIGHTS",
     "RunOptions",
     "add_options",
     "data_options",
@@ -43,9 +45,21 @@ def sizes(text: str) -> int | tuple[int, ...]:
     return tuple(click.IntRange(1, 1000)(part) for part in (first, *others))
 
 
+def weights(text: str) -> str:
+    """Check the name of a code of weights."""
+    from qnn_train.errors import AssemblyError
+    from qnn_train.network.codes import weight_code  # brings numpy along
+
+    try:
+        weight_code(text)
+    except AssemblyError as error:
+        raise click.BadParameter(str(error)) from None
+    return text
+
+
 def samples(text: str) -> int | str:
     """Parse a number of images, or ``all``."""
-    return text if text == "all" else click.IntRange(2)(text)
+    return text if text == "all" else click.IntRange(2, MAX_COUNT)(text)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,11 +106,8 @@ def option(name: str, kind: Any, text: str, default: object = None, **others: An
     return click.option(f"--{name}", type=kind, help=text + shown, **others)
 
 
-COUNT = click.IntRange(1)
-FOLDER = click.Path(path_type=Path, file_okay=False)
-FILE = click.Path(path_type=Path, dir_okay=False)
-OLD_FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
-FILE_OR_STDOUT = click.Path(path_type=Path, dir_okay=False, allow_dash=True)
+DATA_FOLDER = click.Path(path_type=Path, file_okay=False)
+WEIGHTS = "binary, ternary, 1bit to 8bit, range(first,step,bits) or codebook(a,b,...)."
 CACHE = "$QNN_DATA_DIR or ~/.cache/cim-hal"
 DEVICES = (
     "Driver name (started in a process) or tcp://, ipc://; given several times, jobs go to "
@@ -105,7 +116,7 @@ DEVICES = (
 
 data_options = add_options(
     option("dataset", click.Choice(list(DEFAULT_CLASSES)), "Images to learn from.", "digits"),
-    option("data-dir", FOLDER, "Folder of the Fashion-MNIST files.", CACHE),
+    option("data-dir", DATA_FOLDER, "Folder of the Fashion-MNIST files.", CACHE),
     click.option(
         "--download", "fetch", is_flag=True, help="Fetch missing Fashion-MNIST files first."
     ),
@@ -127,9 +138,9 @@ def network_options(**defaults: object) -> Callable[[Any], Any]:
         of_network("grid", COUNT, "Cells along a side: the network has grid² inputs."),
         of_network("hidden", sizes, hidden, metavar="N[,N...]"),
         of_network("readout", click.Choice(["majority", "trained"]), "After the hidden layer."),
-        of_network("weights", str, "binary, ternary, or 2bit to 8bit."),
+        of_network("weights", weights, WEIGHTS),
         of_network("bias-bits", click.IntRange(0, 8), "Bits of each bias."),
-        of_network("seed", click.IntRange(0), same),
+        of_network("seed", SEED, same),
         of_network("runs", COUNT, "Runs of the machine in each call."),
         option("coupling-bits", click.IntRange(2, 16), "Bits of a coupling.", "machine's"),
     )
@@ -141,19 +152,23 @@ def output_options(default_device: str) -> Callable[[Any], Any]:
     kept = "OUT/checkpoint.npz, deleted at the end"
     copies = "Processes of a named driver, used as a pool."
     return add_options(
-        option("device", str, DEVICES, default_device, multiple=True),
+        option("device", Target(), DEVICES, default_device, multiple=True),
         click.option(
             "--machines", type=click.IntRange(1, 64), default=1, show_default=True, help=copies
         ),
-        option("out", FOLDER, "Folder for model, report and picture.", folder),
+        option("out", OutputFolder(), "Folder for model, report and picture.", folder),
         click.option(
             "--json",
             "json_file",
-            type=FILE_OR_STDOUT,
+            type=OutputFile(allow_dash=True),
             help="Write the report here too; - is stdout.",
         ),
-        option("checkpoint", FILE, "Where to leave a checkpoint while training.", kept),
-        option("resume", OLD_FILE, "Go on from a checkpoint, as if there had been no stop."),
+        option("checkpoint", OutputFile(), "Where to leave a checkpoint while training.", kept),
+        option(
+            "resume",
+            OutputFile(exists=True),
+            "Go on from a checkpoint, as if there had been no stop.",
+        ),
         click.option("--dry-run", is_flag=True, help="Say what it would take, and stop."),
         click.option("--quiet", is_flag=True, help="No progress and no summary."),
     )

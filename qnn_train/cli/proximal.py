@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
+from cim_hal.option_types import COUNT, MAX_COUNT, Real
 from qnn_train.cli.options import (
-    COUNT,
     RunOptions,
     add_options,
     data_options,
@@ -26,13 +26,13 @@ __all__ = ["DEVICE", "proximal"]
 DEVICE = "emulator-dsb"
 DESCENT = add_options(
     option("activation", click.Choice(list(ACTIVATIONS)), "Of hidden neurons."),
-    option("clip", click.FloatRange(0, min_open=True), "Where it saturates, in σ."),
+    option("clip", Real(0, 1e6, above=True), "Where it saturates, in σ."),
     option("output-bias-bits", click.IntRange(0, 8), "Bits of each last bias."),
     option("sweeps", COUNT, "Visits of every block."),
     option("starts", COUNT, "Descents, of which the best counts."),
     option("block-spins", COUNT, "Largest block."),
-    option("validation", click.FloatRange(0, 1, max_open=True), "Share kept apart to judge by."),
-    option("patience", click.IntRange(0), "Sweeps without gain; 0 for all sweeps."),
+    option("validation", Real(0, 1, below=True), "Share kept apart to judge by."),
+    option("patience", click.IntRange(0, MAX_COUNT), "Sweeps without gain; 0 for all sweeps."),
     option("round-trips", COUNT, "Of a run of the machine."),
 )
 NAMED = "one that fits the classes"

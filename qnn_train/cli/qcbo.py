@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cim_hal.option_types import COUNT
 from qnn_train.cli.options import (
-    COUNT,
     RunOptions,
     data_options,
     network_options,

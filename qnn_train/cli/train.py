@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -12,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cim_hal import DevicePool, Session, open_device, spawn_server
+from qnn_train.archive import replacing
 from qnn_train.cli.options import DEFAULT_CLASSES, RunOptions
 from qnn_train.data import Dataset, load_digits, load_fashion_mnist
 from qnn_train.data.fashion_mnist import data_directory, download
@@ -29,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["carry_out"]
 
 BETWEEN_CHECKPOINTS_S = 2.0
+BETWEEN_LINES_S = 10.0
 FIELDS = {"runs": "n_runs"}  # options that have another name than the field of a recipe
 
 
@@ -73,9 +78,10 @@ def carry_out(
         devices = options.device or (device,)
         if options.dry_run:
             with ExitStack() as stack:
+                stack.enter_context(_signs_of_life(quiet=options.quiet))
                 session = _connect(devices, options.machines, stack)
                 rows = problem.cost(session.capabilities)
-            click.echo(_table(rows))
+            _tell_cost(rows, options.json_file)
         else:
             _train(problem, resume, devices, options)
     except TrainingError as error:
@@ -112,7 +118,9 @@ def _train(
     folder = options.out or _default_folder(problem.recipe, *problem.subject)
     kept = options.checkpoint or options.resume or folder / "checkpoint.npz"
     with ExitStack() as stack:
+        tell = stack.enter_context(_signs_of_life(quiet=options.quiet))
         run = TrainingRun(problem, _connect(devices, options.machines, stack), resume=resume)
+        tell.append(run)
         stack.enter_context(_folder_for(folder))
         try:
             _make_steps(run, kept, quiet=options.quiet)
@@ -125,6 +133,41 @@ def _train(
         kept.unlink(missing_ok=True)
     if not options.quiet and str(options.json_file) != "-":
         click.echo(_summary(outcome.report, folder))
+
+
+def _tell_cost(rows: Sequence[tuple[str, str]], json_file: Path | None) -> None:
+    """Print what a training would take; as JSON to a file, and then nothing to ``-`` but that."""
+    text = json.dumps(dict(rows), indent=2)
+    if json_file is not None and str(json_file) != "-":
+        with _written(json_file), replacing(json_file) as beside:
+            beside.write_text(text + "\n", encoding="utf-8")
+    click.echo(text if str(json_file) == "-" else _table(rows))
+
+
+@contextmanager
+def _signs_of_life(*, quiet: bool) -> Iterator[list[TrainingRun[Any]]]:
+    """Print a line every few seconds on a stderr that is no terminal, which has a bar instead.
+
+    Yields a list to which the training is appended once it has begun.
+    """
+    runs: list[TrainingRun[Any]] = []
+    ended, began = threading.Event(), time.monotonic()
+
+    def tell() -> None:
+        while not ended.wait(BETWEEN_LINES_S):
+            text = "preparing"
+            for run in runs:
+                done, total = run.stepper.progress
+                text = ", ".join(filter(None, (f"{done} of {total}", run.stepper.status())))
+            click.echo(f"training for {time.monotonic() - began:.0f} s: {text}", err=True)
+
+    teller = threading.Thread(target=tell, name="qnn-train lines", daemon=True)
+    if not (quiet or sys.stderr.isatty()):
+        teller.start()
+    try:
+        yield runs
+    finally:
+        ended.set()
 
 
 def _default_folder(recipe: AnyRecipe, dataset: str, classes: tuple[int, ...]) -> Path:

@@ -292,8 +292,9 @@ class QcboStepper:
         if not count:
             return ""
         row = self._rows[count - 1]
-        residual = float("nan") if row.infeasibility is None else row.infeasibility
-        return f"infeasibility {residual:.3f}  accuracy {100 * row.accuracy:.2f} %"
+        residual = row.infeasibility
+        known = "" if residual is None else f"infeasibility {residual:.3f}  "
+        return f"{known}accuracy {100 * row.accuracy:.2f} %"
 
     def arrays(self) -> dict[str, Array]:
         """Return the state: fields of the solver's, the different networks seen, and the best."""

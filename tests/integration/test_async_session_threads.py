@@ -56,7 +56,7 @@ def test_nothing_is_remembered_of_requests_that_were_answered(serving):
         async with open_device_async(endpoint) as device:
             for _ in range(5):
                 await device.ping()
-            return device._calls.runner.transport._connection._mailboxes
+            return device._calls.runner.transport._connections[0]._mailboxes
 
     with serving(Annealer()) as endpoint:
         assert asyncio.run(main(endpoint)) == {}

@@ -107,7 +107,7 @@ def test_a_result_is_fetched_let_go_of_and_gone(serving, jobs, tmp_path):
         (["list", "3f2a"], 2, "list takes no JOB"),
         (["wait"], 2, "wait needs a JOB"),
         (["result", "3f2a"], 2, "result needs one JOB and the --model that was submitted"),
-        (["result", "a", "b", "--model", "G1.txt"], 2, "result needs one JOB"),
+        (["result", "a", "b", "--model", __file__], 2, "result needs one JOB"),
         (["show", "x"], 2, "0 of your jobs on the server begin with x"),
         (["cancel", ""], 2, "2 of your jobs on the server begin with"),
         (["cancel", NOBODY], 1, "the server does not know that job"),

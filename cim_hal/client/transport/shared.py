@@ -1,6 +1,6 @@
-"""A server at an endpoint: one ZeroMQ DEALER that many waiting threads share.
+"""A server at an endpoint: few ZeroMQ DEALER sockets that many waiting threads share.
 
-A thread owns the socket, connects it, sends what the others ask for and puts each reply into the
+A thread owns each socket, connects it, sends what the others ask for and puts each reply into the
 mailbox of its request. It is what an asyncio session uses, whose calls are many at a time;
 `ZmqTransport`, with a connection for each caller and no thread, answers one call sooner.
 """
@@ -21,6 +21,7 @@ from cim_hal.client.transport.base import LineTransport, Mailbox, MailboxLine, c
 from cim_hal.client.transport.zmq import WATCH_S, Endpoint
 from cim_hal.errors import CimError, rebuild
 from cim_hal.key_files import keys_for
+from cim_hal.protocol.wire.limits import MIN_UNANSWERED
 
 if TYPE_CHECKING:
     from cim_hal.client.options import ConnectionOptions
@@ -36,34 +37,66 @@ log = logging.getLogger(__name__)
 
 
 class SharedZmqTransport(LineTransport):
-    """A `ZmqTransport` with one connection for all its callers."""
+    """A `ZmqTransport` whose callers share connections: one for each `MIN_UNANSWERED` requests."""
 
     is_interruptible = True
 
     def __init__(self, endpoint: str, *, keys: ClientKeys | None = None) -> None:
         self._endpoint = Endpoint(endpoint, keys)
         self._lock = threading.Lock()
-        self._connection: _Connection | None = None
+        self._connections: list[_Connection] = []
 
     def line(self, timeout_s: float) -> MailboxLine:
-        """Return a line on the connection, which is made anew where it was lost."""
+        """Return a line; what is sent on it goes by a connection that has room."""
+        if not self._endpoint.is_open:
+            raise closed_error()
+        return MailboxLine(_Sender(self, min(timeout_s, CONNECT_S)))
+
+    def send(self, request: Packet, mailbox: Mailbox, attempt_s: float) -> _Connection:
+        """Send a request by a connection that has room, or a new one, and return it."""
         with self._lock:
             if not self._endpoint.is_open:
                 raise closed_error()
-            if self._connection is None or self._connection.is_over:
-                self._connection = _Connection(self._endpoint, min(timeout_s, CONNECT_S))
-            return MailboxLine(self._connection)
+            self._connections = [each for each in self._connections if not each.is_over]
+            free = (each for each in self._connections if each.n_waiting < MIN_UNANSWERED)
+            connection = next(free, None)
+            if connection is None:
+                connection = _Connection(self._endpoint, attempt_s)
+                self._connections.append(connection)
+            connection.send(request, mailbox)
+            return connection
 
     def close(self) -> None:
-        """Close the connection and end its thread; in a forked child this does nothing."""
+        """Close the connections and end their threads; in a forked child this does nothing."""
         with self._lock:
-            is_first, connection = self._endpoint.mark_closed(), self._connection
-        if is_first and connection is not None:
+            is_first, connections = self._endpoint.mark_closed(), self._connections
+        if not is_first:
+            return
+        for connection in connections:
             connection.close()
-        if is_first:
-            self._endpoint.end()  # wakes a thread that still connects
-        if is_first and connection is not None:
+        self._endpoint.end()  # wakes a thread that still connects
+        for connection in connections:
             connection.join()
+
+
+class _Sender:
+    """What a line sends with, and the connections it has used."""
+
+    def __init__(self, transport: SharedZmqTransport, attempt_s: float) -> None:
+        self._transport, self._attempt_s = transport, attempt_s
+        self._connections: list[_Connection] = []
+
+    def send(self, request: Packet, mailbox: Mailbox) -> None:
+        connection = self._transport.send(request, mailbox, self._attempt_s)
+        if connection not in self._connections:
+            self._connections.append(connection)
+
+    def receive(self, mailbox: Mailbox, timeout_s: float) -> Packet:
+        return self._connections[-1].receive(mailbox, timeout_s)
+
+    def forget(self, request_ids: Iterable[bytes]) -> None:
+        for connection in self._connections:
+            connection.forget(request_ids)
 
 
 def open_target(options: ConnectionOptions) -> SharedZmqTransport:
@@ -90,6 +123,11 @@ class _Connection:
         self._wake_up.settimeout(0.0)
         self._thread = threading.Thread(target=self._run, name="cim-hal connection", daemon=True)
         self._thread.start()
+
+    @property
+    def n_waiting(self) -> int:
+        """Requests whose replies are waited for."""
+        return len(self._mailboxes)
 
     @property
     def is_over(self) -> bool:

@@ -4,22 +4,32 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-__all__ = ["MAX_BUFFERS", "MAX_BUFFER_BYTES", "MAX_HEADER_BYTES", "MAX_SHOWN", "Limits"]
+from cim_hal.toml_files import FileTable
+
+__all__ = [
+    "MAX_BUFFERS",
+    "MAX_BUFFER_BYTES",
+    "MAX_HEADER_BYTES",
+    "MAX_SHOWN",
+    "MIN_UNANSWERED",
+    "Limits",
+]
 
 # Fixed by the frame format, the same for every server.
 MAX_HEADER_BYTES = 64 * 1024
 MAX_BUFFER_BYTES = 1024 * 1024
 MAX_BUFFERS = 4
 
+MIN_UNANSWERED = 256  # requests that every server lets a connection have without an answer
 MAX_SHOWN = 16  # jobs and events in one report to those who watch
 
 Count = Annotated[int, Field(ge=1)]
 Seconds = Annotated[float, Field(gt=0)]
 
 
-class Limits(BaseModel):
+class Limits(FileTable):
     """Sizes, numbers and times a server keeps to.
 
     Attributes
@@ -57,6 +67,8 @@ class Limits(BaseModel):
     unfinished_bytes : int
         What all peers together may have sent of messages that are not whole yet; one of them may
         have about two requests.
+    unanswered : int
+        Requests of one connection that may be without an answer; our clients have `MIN_UNANSWERED`.
     slice_s : float
         Device seconds that a user has in one turn while others wait.
     max_sessions, max_uploads : int
@@ -68,8 +80,6 @@ class Limits(BaseModel):
     session_s, upload_s, result_s : float
         Silence after which a session or an upload is forgotten, and age of a result.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     chunk_bytes: Annotated[int, Field(ge=1, le=MAX_BUFFER_BYTES)] = MAX_BUFFER_BYTES
     credit: Count = 4
@@ -98,6 +108,7 @@ class Limits(BaseModel):
     user_queue_length: Count = 64
     slice_s: Seconds = 2.0
     unfinished_bytes: Count = 16 * 1024**2
+    unanswered: Annotated[int, Field(ge=MIN_UNANSWERED)] = 1024
 
     def share(self, name: str) -> int:
         """Return what one user may have of a limit: ``user_`` and its name, or half of it."""

@@ -15,21 +15,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import zmq
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 from zmq.utils import z85
 
 from cim_hal.errors import KeyFileError
 from cim_hal.key_files import (
+    KEYS_HELP,
     NAME,
     PUBLIC_KEY,
     config_folder,
-    read_table,
     replace_file,
     require_curve,
 )
 from cim_hal.protocol.wire.roles import Role, User
 from cim_hal.server.logs import audit
 from cim_hal.server.security.endpoint import DOMAIN
+from cim_hal.toml_files import FileTable, read_file
 
 if TYPE_CHECKING:
     from cim_hal.key_files import KeyPair
@@ -52,10 +53,8 @@ POLL_S = 1.0  # from one check of the file to the next
 log = logging.getLogger(__name__)
 
 
-class Client(BaseModel):
+class Client(FileTable):
     """One table ``[[client]]`` of the file."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     name: Annotated[str, Field(pattern=NAME)]
     key: Annotated[str, Field(pattern=PUBLIC_KEY)]
@@ -67,10 +66,8 @@ class Client(BaseModel):
         return User(self.name, Role[self.role.upper()])
 
 
-class _File(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    client: tuple[Client, ...] = ()
+class _File(FileTable):
+    client: Annotated[tuple[Client, ...], Field(strict=False)] = ()
 
 
 class AuthorizedClients:
@@ -181,13 +178,7 @@ def default_file() -> Path:
 
 def read_clients(path: Path) -> tuple[Client, ...]:
     """Read the file; `KeyFileError` if it is missing, malformed, or lists a name or a key twice."""
-    table = read_table(path)
-    try:
-        clients = _File.model_validate(table).client
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        place = ".".join(str(step) for step in first["loc"])
-        raise KeyFileError(f"{path}: {place}: {first['msg']}") from None
+    clients = read_file(path, _File, "the clients of a server", KeyFileError, KEYS_HELP).client
     for what in ("name", "key"):
         values = [getattr(client, what) for client in clients]
         twice = next((value for value in values if values.count(value) > 1), None)

@@ -114,9 +114,8 @@ class PartialMessageGuard:
 
     def on_bytes(self, frame: zmq.Frame) -> None:
         """Note that a whole message has arrived; `frame` is any part of it."""
-        try:
-            fd = int(frame.get(zmq.SRCFD))
-        except (zmq.ZMQError, ValueError):  # no peer of ZMTP 3, which alone says it
+        fd = _source(frame)
+        if fd is None:
             return
         if fd not in self._connections:
             self.update()
@@ -136,6 +135,11 @@ class PartialMessageGuard:
         pause_s = max((time.thread_time() - began) / SHARE, CHECK_S)
         self._next_check = now + min(pause_s, LATEST_S)
         return len(cut)
+
+    def cut(self, frame: zmq.Frame) -> bool:
+        """Cut off the peer that sent a frame; return whether that was possible."""
+        fd = _source(frame)
+        return fd in self._connections and self._cut(fd)
 
     def close(self) -> None:
         """Close the socket of events."""
@@ -190,6 +194,14 @@ class PartialMessageGuard:
 def is_possible(endpoint: str) -> bool:
     """Return whether incomplete messages at an endpoint can be measured."""
     return endpoint.startswith("tcp://") and sys.platform == "linux"
+
+
+def _source(frame: zmq.Frame) -> int | None:
+    """Return the descriptor a frame came from; None where its peer speaks no ZMTP 3."""
+    try:
+        return int(frame.get(zmq.SRCFD))
+    except (zmq.ZMQError, ValueError):
+        return None
 
 
 def _measure(fd: int, connection: _Connection, now: float) -> None:

@@ -62,5 +62,5 @@ def test_a_client_key_alone_is_not_enough(folder):
 
 def test_a_malformed_list_of_servers_is_refused(folder):
     (folder / "known_servers.toml").write_text("servers = 3\n")
-    with pytest.raises(KeyFileError, match="must be a table"):
+    with pytest.raises(KeyFileError, match="servers = 3: it should be"):
         known_servers()

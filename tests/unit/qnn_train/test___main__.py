@@ -20,7 +20,7 @@ from qnn_train.__main__ import program
         (["--weights", "float"], "no weights of the kind"),
         (["--train-samples", "5000"], "between 2 and"),
         (["--dataset", "fashion-mnist", "--data-dir", "nowhere"], "--download"),
-        (["--iterations", "0"], "x>=1"),
+        (["--iterations", "0"], "1<=x<="),
         (["--machines", "2", "--device", "tcp://127.0.0.1:1"], "copies of one driver"),
         (["--batch", "3"], "--batch belongs to methods on parts: dlbo, dlbo-2 or qph"),
         (["--method", "qph", "--train-samples", "all"], "takes a number of images"),

@@ -3,7 +3,8 @@ from __future__ import annotations
 import click
 import pytest
 
-from cim_hal.cli.common import check_folder, print_properties, read_toml, readable, whole_file
+from cim_hal import TargetError
+from cim_hal.cli.common import print_properties, readable, refused, whole_file
 
 
 @pytest.mark.parametrize(
@@ -40,29 +41,15 @@ def test_a_file_that_cannot_be_written_is_named(tmp_path):
     with pytest.raises(click.FileError, match="No such file") as caught, whole_file(path):
         pass
     assert caught.value.filename == str(path)
-    with pytest.raises(click.BadParameter, match="not a folder"):
-        check_folder("--out", tmp_path / "none" / "x")
-    check_folder("--out", tmp_path / "x")
-    check_folder("--out", None)
 
 
-@pytest.mark.parametrize(
-    ("content", "sentence"),
-    [(b"a = ", "is not TOML"), (b"\xff", "is not TOML"), (None, "cannot read")],
-)
-def test_what_is_no_toml_is_refused_with_the_option(tmp_path, content, sentence):
-    path = tmp_path / "settings.toml"
-    if content is not None:
-        path.write_bytes(content)
-    with pytest.raises(click.BadParameter, match=sentence) as caught:
-        read_toml(path, "--settings")
+def test_what_is_refused_names_its_option():
+    with pytest.raises(click.BadParameter, match="no such file") as caught, refused("--settings"):
+        raise TargetError("no such file")
     assert caught.value.param_hint == "--settings"
 
 
-def test_toml_is_read_and_empty_rows_are_left_out(tmp_path, capsys):
-    path = tmp_path / "settings.toml"
-    path.write_text("[settings]\nflips = 1\n")
-    assert read_toml(path) == {"settings": {"flips": 1}}
+def test_empty_rows_are_left_out(capsys):
     print_properties("found", {"flips": "1", "width": "", "[red]": "[b]"})
     shown = capsys.readouterr().out
     assert "flips" in shown

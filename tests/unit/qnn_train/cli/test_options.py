@@ -65,8 +65,10 @@ def test_options_that_are_not_given_are_left_to_the_recipe():
 
 
 def test_options_that_are_given_are_split_from_those_of_the_run():
-    said = _said("--device", "a", "--device", "b", "--dry-run", "--hidden", "8,4", "--depth", "5")
-    assert said == "('a', 'b') 1 True [('depth', 5), ('hidden', (8, 4))]"
+    said = _said(
+        "--device", "a:b", "--device", "c:d", "--dry-run", "--hidden", "8,4", "--depth", "5"
+    )
+    assert said == "('a:b', 'c:d') 1 True [('depth', 5), ('hidden', (8, 4))]"
 
 
 def test_help_names_defaults_that_are_not_those_of_click():

@@ -53,13 +53,19 @@ def test_a_name_or_a_key_is_there_once(tmp_path, same):
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ('[[client]]\nname = "a"\n', "client.0.key"),
-        ('[[client]]\nname = "a"\nkey = "x"\nrole = "user"', "client.0.key"),
-        ("[[clients]]\n", "clients"),
+        ('[[client]]\nname = "a"\n', r"\[\[client\]\] number 1: key"),
+        ('[[client]]\nname = "a"\nkey = "x"\nrole = "user"', r"\[\[client\]\] number 1: key"),
+        ("[[clients]]\n", "did you mean client"),
         ("client = 3\n", "client"),
         ("[[client\n", "not TOML"),
-        (f'[[client]]\nname = "a"\nkey = "{"x" * 40}"\nrole = "root"', "client.0.role"),
-        (f'[[client]]\nname = "a b"\nkey = "{"x" * 40}"\nrole = "user"', "client.0.name"),
+        (
+            f'[[client]]\nname = "a"\nkey = "{"x" * 40}"\nrole = "root"',
+            r"\[\[client\]\] number 1: role",
+        ),
+        (
+            f'[[client]]\nname = "a b"\nkey = "{"x" * 40}"\nrole = "user"',
+            r"\[\[client\]\] number 1: name",
+        ),
         (2 * f'[[client]]\nname = "a"\nkey = "{"x" * 40}"\nrole = "user"\n', "twice"),
     ],
 )

@@ -1,0 +1,202 @@
+"""Types of the options of commands: whatever is wrong is refused before a command begins.
+
+Numbers are finite and have both bounds. A file or folder to be written is tried out: what cannot be
+written is said before the work whose result it is for.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import secrets
+import stat
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cim_hal.addresses import check_address, check_endpoint_form, check_host
+from cim_hal.errors import TargetError
+
+__all__ = [
+    "CONNECT",
+    "COUNT",
+    "FILE",
+    "LISTEN",
+    "MAX_COUNT",
+    "MAX_SECONDS",
+    "POSITIVE_SECONDS",
+    "SECONDS",
+    "SEED",
+    "Address",
+    "Endpoint",
+    "OutputFile",
+    "OutputFolder",
+    "Real",
+    "Target",
+    "real",
+]
+
+MAX_COUNT = 10**9
+MAX_SECONDS = (
+    365 * 86_400.0
+)  # more than any wait; the operating system takes no more than 292 years
+
+
+class Real(click.FloatRange):
+    """A finite number within bounds; `click.FloatRange` lets NaN through."""
+
+    def __init__(self, low: float, high: float, *, above: bool = False, below: bool = False):
+        super().__init__(low, high, min_open=above, max_open=below)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the number."""
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is not in the range {self._describe_range()}.", param, ctx)
+        return number
+
+
+def real(text: str, what: str) -> float:
+    """Return a finite number that is a part of a value, or raise a `click.BadParameter`."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise click.BadParameter(f"{text!r} is not {what}")
+    return number
+
+
+SECONDS = Real(0.0, MAX_SECONDS)
+POSITIVE_SECONDS = Real(0.0, MAX_SECONDS, above=True)
+COUNT = click.IntRange(1, MAX_COUNT)
+SEED = click.IntRange(0, 2**63 - 1)
+FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+class OutputFile(click.Path):
+    """A file that can be written, in a folder that exists; of a known suffix, if there are any.
+
+    With `is_new` it must not exist, with `exists` it must; `allow_dash` lets ``-`` through.
+    """
+
+    def __init__(
+        self,
+        *suffixes: str,
+        is_new: bool = False,
+        exists: bool = False,
+        allow_dash: bool = False,
+    ) -> None:
+        super().__init__(exists=exists, dir_okay=False, path_type=Path, allow_dash=allow_dash)
+        self._suffixes, self._is_new = suffixes, is_new
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the path, once it was tried out."""
+        path = Path(str(super().convert(value, param, ctx)))
+        if self.allow_dash and str(path) == "-":
+            return path
+        if self._suffixes and path.suffix not in self._suffixes:
+            self.fail(f"{path} is not {' or '.join(self._suffixes)}", param, ctx)
+        if problem := self._problem(path):
+            self.fail(problem, param, ctx)
+        return path
+
+    def _problem(self, path: Path) -> str:
+        try:
+            if self._is_new and os.path.lexists(path):
+                return f"{path} exists already, and is not overwritten"
+            if path.exists() and not stat.S_ISREG(path.stat().st_mode):
+                return f"{path} is not a regular file"
+            parent = path.absolute().parent
+            if not parent.is_dir():
+                return f"{parent} is not a folder"
+            _try_out(parent, path.name)
+        except (OSError, ValueError) as error:
+            return f"cannot write {path}: {getattr(error, 'strerror', None) or error}"
+        return ""
+
+
+class OutputFolder(click.Path):
+    """A folder that can be written, or made."""
+
+    def __init__(self) -> None:
+        super().__init__(file_okay=False, path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the folder, once it was tried out; it is not made."""
+        path = Path(str(super().convert(value, param, ctx)))
+        try:
+            folder = path.absolute()
+            while not folder.exists():
+                folder = folder.parent
+            if not folder.is_dir():
+                self.fail(f"{folder} is not a folder", param, ctx)
+            _try_out(folder, path.name)
+        except (OSError, ValueError) as error:
+            why = getattr(error, "strerror", None) or error
+            self.fail(f"cannot write to {path}: {why}", param, ctx)
+        return path
+
+
+def _try_out(folder: Path, name: str) -> None:
+    """Write a file of a name that is a little longer, as atomic replacement does."""
+    beside = folder / f".{name}.{secrets.token_hex(4)}"
+    try:
+        with beside.open("xb") as file:
+            file.write(b"\0")
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+class Endpoint(click.ParamType):
+    """``tcp://host:port`` or ``ipc://path``, of a host that is known: to connect or to listen."""
+
+    name = "endpoint"
+
+    def __init__(self, *, listening: bool = False) -> None:
+        self._listening = listening
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the endpoint."""
+        try:
+            check_host(check_endpoint_form(value, listening=self._listening))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+        return value
+
+
+class Address(click.ParamType):
+    """``host:port`` of a page."""
+
+    name = "host:port"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the address."""
+        try:
+            check_host(check_address(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+        return value
+
+
+class Target(Endpoint):
+    """An endpoint, the name of an installed driver, or ``module:factory``, which is not loaded."""
+
+    name = "target"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the target."""
+        if "://" in value:
+            return super().convert(value, param, ctx)
+        from cim_hal.machine.registry import check_name  # brings numpy along
+
+        try:
+            check_name(value)
+        except TargetError as error:
+            self.fail(str(error), param, ctx)
+        return value
+
+
+LISTEN = Endpoint(listening=True)
+CONNECT = Endpoint()
