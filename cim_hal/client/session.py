@@ -341,7 +341,7 @@ class Session(CouplingMethods, LockMethods, InstrumentMethods):
         while True:
             page = yield from self._client.ask(request, JobList, deadline=deadline)
             found.update((info.job, info) for info in page.jobs)
-            if not (page.more and page.jobs):
+            if not page.more:
                 return tuple(found.values())
             request = request.model_copy(update={"after": page.cursor})
 

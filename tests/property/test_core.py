@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ALICE, BOB = User("alice", Role.USER), User("bob", Role.USER)
-QUEUE, KEYS = 3, 5
+QUEUE, KEYS = 3, 4  # keys are of one user
 RESULT_S, KEY_S, WAIT_S, SESSION_S, RETRY_S = 50.0, 400.0, 10.0, 200.0, 1.0
 # How far a job is; of two states with the same number only one can be.
 PROGRESS = dict.fromkeys(JobState, 2) | {
@@ -84,7 +84,7 @@ class Core(RuleBasedStateMachine):
         self.is_settled = True  # nothing was refused by the disk since a tick put it right
         was_full, self.disk.is_full = self.disk.is_full, False
         self.bench = Bench(
-            keys=IdempotencyRules(kept_s=KEY_S, max_keys=KEYS),
+            keys=IdempotencyRules(kept_s=KEY_S, max_keys=2 * KEYS),
             disk=self.disk,
             queue_length=QUEUE,
             result_s=RESULT_S,
@@ -219,7 +219,9 @@ class Core(RuleBasedStateMachine):
         request = sample_request(key, seed=seed, keep=keep)
         job, digest = job_id(self.sessions[session].name, request.key), body_digest(request)
         known = self.stories.jobs.get(job)
-        n_waiting, n_keys = self.stories.count(JobState.QUEUED), len(self.stories.jobs)
+        n_waiting = self.stories.count(JobState.QUEUED)
+        user = self.sessions[session].name
+        n_keys = sum(story.user == user for story in self.stories.jobs.values())
         refused = self.disk.n_refused
         with self.calling():
             answer = self.say(session, request)

@@ -57,7 +57,7 @@ def journals(draw) -> list[Saved]:
 def _history(saved: list[Saved]) -> list[tuple[str, tuple[str, ...]]]:
     """Return what is dropped and forgotten, in order, after a restart with `saved`."""
     rules = IdempotencyRules(kept_s=1500.0)
-    bench = Bench(keys=rules, result_s=900.0, kept_jobs=6, session_s=1e9)
+    bench = Bench(keys=rules, result_s=900.0, kept_jobs=8, session_s=1e9)
     for known in saved:
         bench.core.disk.jobs[known.job] = known
     bench.core.restore(saved, NOW)

@@ -13,7 +13,15 @@ from cim_hal.errors import StorageError
 from cim_hal.protocol.core import ServerCore
 from cim_hal.protocol.couplings.content import Couplings, lower_encoded
 from cim_hal.protocol.effects import Audit, Effect, Lower, Persist, Reply, Run
-from cim_hal.protocol.jobs.records import Accepted, Dropped, Ended, Forgotten, Saved, Started
+from cim_hal.protocol.jobs.records import (
+    Accepted,
+    Dropped,
+    Ended,
+    Fetched,
+    Forgotten,
+    Saved,
+    Started,
+)
 from cim_hal.protocol.jobs.state import JobState
 from cim_hal.protocol.wire.limits import Limits
 from cim_hal.protocol.wire.messages import (
@@ -95,6 +103,9 @@ class Disk:
             case Ended(job=job, state=state, error=error, result=measured, at=at):
                 ended = {"state": state, "error": error, "result": measured, "ended_at": at}
                 self.jobs[job] = replace(self.jobs[job], **ended)
+            case Fetched(jobs=jobs):
+                for job in jobs:
+                    self.jobs[job] = replace(self.jobs[job], is_fetched=True)
             case Dropped(jobs=jobs):
                 for job in jobs:
                     self.jobs[job] = replace(self.jobs[job], accepted=None, result=None)

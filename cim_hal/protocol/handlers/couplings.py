@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from cim_hal.errors import CimError
 from cim_hal.protocol.effects import Audit, Effect, Lower
-from cim_hal.protocol.jobs.entry import program_of
+from cim_hal.protocol.jobs.entry import expected_bytes, program_of
 from cim_hal.protocol.wire import messages
 from cim_hal.protocol.wire.errors import to_wire
 
@@ -91,6 +91,8 @@ class CouplingHandlers:
                     raise outcome
                 capabilities, limits = self._state.capabilities, self._state.limits
                 job.program = program_of(job.request, outcome.lowering, capabilities, limits)
+                job.expects = expected_bytes(job.program, capabilities)
+                self._state.jobs.table.results.update(job)
             except CimError as error:
                 effects += self._state.jobs.fail(job, error, now)
         return [*effects, *self._state.jobs.start_next(now)]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from cim_hal.errors import CimError, RemoteProtocolError, UnknownReferenceError
 from cim_hal.protocol.effects import Audit, Effect
-from cim_hal.protocol.jobs.entry import JobEntry, Waiter, program_of
+from cim_hal.protocol.jobs.entry import JobEntry, Waiter, expected_bytes, program_of
 from cim_hal.protocol.jobs.state import JobState
 from cim_hal.protocol.jobs.table import job_id
 from cim_hal.protocol.wire import messages
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["JobHandlers"]
 
 PAGE = 32  # jobs in one answer to a list: they fit the header
+LOOKED_AT = 512  # for one answer, which holds fewer where most of them are in other states
 
 
 class JobHandlers:
@@ -57,16 +59,17 @@ class JobHandlers:
                 self._state.couplings.forget(sample.coupling.digest)  # so that it is sent once more
             return asked.refuse(error)
 
+        expects = expected_bytes(program, self._state.capabilities)
         follow = {"then": accepted, "otherwise": refused}
-        return self._state.jobs.submit(asked, sample, program, now, **follow)
+        return self._state.jobs.submit(asked, sample, program, now, expects=expects, **follow)
 
     def _wait(self, asked: Asked, wait: messages.WaitJob, now: float) -> Answer:
         job = self._table.get(asked.user, wait.job)
         if not isinstance(job, JobEntry):
             return job.status()
         deadline = now + min(wait.timeout_s, self._state.limits.wait_s)
-        job.wait(Waiter(asked, wait.since, deadline, wait.events))
-        return job.tell_waiters(now)
+        waiter = Waiter(asked, wait.since, deadline, wait.events)
+        return self._state.jobs.waits.add(job, waiter, now)
 
     def _cancel(self, asked: Asked, cancel: messages.CancelJob, now: float) -> Answer:
         user = asked.user
@@ -92,7 +95,11 @@ class JobHandlers:
             first=fetch.first,
             record=job.record(result, self._state.capabilities.name),
         )
-        return [asked.reply(batch, *rows_from(result, fetch.first))]
+        rows = rows_from(result, fetch.first)
+        if fetch.first + len(rows[0]) >= len(result.spins) and job.has_ended:
+            job.has_rows_fetched = True
+            self._state.jobs.fetched(job)
+        return [asked.reply(batch, *rows)]
 
     def _fetch_trace(self, asked: Asked, fetch: messages.FetchTrace, _now: float) -> Answer:
         job, result = self._measured(asked, fetch)
@@ -106,7 +113,11 @@ class JobHandlers:
         batch = messages.TraceBatch(
             job=job.id, n_spins=n_spins, n_runs=n_runs, n_frames=n_frames, first=fetch.first
         )
-        return [asked.reply(batch, *trace_rows_from(trace, fetch.first))]
+        rows = trace_rows_from(trace, fetch.first)
+        if fetch.first + len(rows[0]) >= n_frames * n_runs:
+            job.has_trace_fetched = True
+            self._state.jobs.fetched(job)
+        return [asked.reply(batch, *rows)]
 
     def _acknowledge(self, asked: Asked, acknowledge: messages.AckJob, _now: float) -> Answer:
         job = self._table.get(asked.user, acknowledge.job)
@@ -121,16 +132,25 @@ class JobHandlers:
         return self._state.jobs.acknowledge([job], dropped, asked.refuse)
 
     def _list(self, asked: Asked, ask: messages.ListJobs, now: float) -> messages.JobList:
-        sees_all = asked.user.role >= messages.ListJobs.of_others
-        jobs = self._table.listed(None if sees_all else asked.user, ask.after)
         if ask.job is not None:
-            jobs = [job for job in jobs if job.id == ask.job]
-        if ask.states:
-            jobs = [job for job in jobs if job.state in ask.states]
-        page = jobs[:PAGE]
-        infos = tuple(job.info(now) for job in page)
-        cursor = page[-1].cursor if page else ask.after
-        return messages.JobList(jobs=infos, more=len(jobs) > PAGE, cursor=cursor)
+            return self._list_one(asked, ask, now)
+        jobs = self._table.listed(None if _sees_all(asked) else asked.user, ask.after)
+        page: list[JobEntry] = []
+        cursor = ask.after
+        for n_before, job in enumerate(islice(jobs, LOOKED_AT + 1)):
+            if len(page) == PAGE or n_before == LOOKED_AT:
+                return messages.JobList(jobs=_infos(page, now), more=True, cursor=cursor)
+            cursor = job.cursor
+            if not ask.states or job.state in ask.states:
+                page.append(job)
+        return messages.JobList(jobs=_infos(page, now), more=False, cursor=cursor)
+
+    def _list_one(self, asked: Asked, ask: messages.ListJobs, now: float) -> messages.JobList:
+        """Return a list of the job that is asked for alone, or of none."""
+        job, sees_all = self._table.entry(ask.job or ""), _sees_all(asked)
+        found = [job] if job is not None and (sees_all or job.owner == asked.user.name) else []
+        asked_for = [job for job in found if not ask.states or job.state in ask.states]
+        return messages.JobList(jobs=_infos(asked_for, now), more=False)
 
     def _measured(
         self,
@@ -152,6 +172,14 @@ class JobHandlers:
         if result is None or job.state is not JobState.DONE:
             raise _no_result(job)
         return job, result
+
+
+def _sees_all(asked: Asked) -> bool:
+    return asked.user.role >= messages.ListJobs.of_others
+
+
+def _infos(jobs: Iterable[JobEntry], now: float) -> tuple[messages.JobInfo, ...]:
+    return tuple(job.info(now) for job in jobs)
 
 
 def _no_result(job: JobEntry) -> RemoteProtocolError:

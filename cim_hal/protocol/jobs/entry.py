@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from cim_hal.errors import CapabilityError, CimError, DeviceRestartedError, JobCancelledError
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from cim_hal.errors import Detail
     from cim_hal.machine.capabilities import Capabilities
     from cim_hal.machine.lowering import Lowering
-    from cim_hal.protocol.effects import Asked, Effect
+    from cim_hal.protocol.effects import Asked
     from cim_hal.protocol.jobs.records import Accepted
     from cim_hal.protocol.wire.base import ErrorMessage
     from cim_hal.protocol.wire.limits import Limits
     from cim_hal.protocol.wire.messages.jobs import Progress, Sample
     from cim_hal.protocol.wire.roles import User
 
-__all__ = ["JobEntry", "JobSize", "Waiter", "program_of"]
+__all__ = ["JobEntry", "JobSize", "Waiter", "expected_bytes", "program_of"]
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,16 @@ class Waiter:
     since: int
     deadline: float
     events: bool = False
+
+    @property
+    def key(self) -> tuple[bytes, bytes]:
+        """What a request is known by when it is sent again."""
+        return self.asked.peer, self.asked.packet.id
+
+    @property
+    def hears_news(self) -> bool:
+        """Whether it is told anything before the end."""
+        return self.events or self.since > 0
 
     def is_due(self, job: JobEntry, now: float) -> bool:
         """Return whether the answer is to be given."""
@@ -78,7 +88,12 @@ class JobEntry:
     ended_at: float = 0.0
     seq: int = 0  # grows with each change of state or progress, and with each delivery
     progress: Progress | None = None
-    waiters: list[Waiter] = field(default_factory=list)
+    expects: int = 0  # bytes of the result that it may have
+    has_rows_fetched: bool = False  # all of them, by somebody
+    has_trace_fetched: bool = False
+    # Who waits, by peer and request; those who are told of changes before the end are listeners.
+    waiters: dict[tuple[bytes, bytes], Waiter] = field(default_factory=dict)
+    listeners: dict[tuple[bytes, bytes], None] = field(default_factory=dict)
 
     @property
     def id(self) -> str:
@@ -104,6 +119,17 @@ class JobEntry:
     def cursor(self) -> str:
         """Its place in lists, which are sorted by it: 32 hexadecimal digits, the oldest first."""
         return f"{round(self.accepted.at * 1e6):016x}{self.id[:16]}"
+
+    @property
+    def by_end(self) -> tuple[float, float, str]:
+        """Its place among the jobs that have ended, the first one first."""
+        return self.ended_at, self.accepted.at, self.id
+
+    @property
+    def is_fetched(self) -> bool:
+        """Whether somebody has fetched all of its result."""
+        has_trace = self.result is not None and self.result.trace is not None
+        return self.has_rows_fetched and (self.has_trace_fetched or not has_trace)
 
     @property
     def request(self) -> Sample:
@@ -218,26 +244,6 @@ class JobEntry:
             reason=self.error.code if self.error is not None else "",
         )
 
-    def wait(self, waiter: Waiter) -> None:
-        """Remember a peer that waits; asking twice replaces the first."""
-        again = waiter.asked.peer, waiter.asked.packet.id
-        others = [w for w in self.waiters if (w.asked.peer, w.asked.packet.id) != again]
-        self.waiters = [*others, waiter]
-
-    def tell_waiters(self, now: float) -> list[Effect]:
-        """Answer those whose time is over or who wait for these news; tell the others of them."""
-        told: list[Effect] = []
-        waiters, self.waiters = self.waiters, []
-        for waiter in waiters:
-            if waiter.is_due(self, now):
-                told.append(waiter.asked.reply(self.status()))
-            elif waiter.events and waiter.since < self.seq:
-                told.append(waiter.asked.event(self.status()))
-                self.waiters.append(replace(waiter, since=self.seq))
-            else:
-                self.waiters.append(waiter)
-        return told
-
 
 def _event_of(outcome: Result | CimError) -> JobEvent:
     if isinstance(outcome, Result):
@@ -264,15 +270,24 @@ def program_of(
     return program
 
 
-def _check_result(program: Program, capabilities: Capabilities, limits: Limits) -> None:
+def expected_bytes(program: Program, capabilities: Capabilities) -> int:
+    """Return the bytes of the result of a program, with its trace."""
     size = program.n_runs, program.n_spins - program.lowering.report.field_spin
-    round_trips = program.schedule.round_trips
-    needs = result_bytes(*size, amplitudes=capabilities.reports_amplitudes)
+    n_bytes = result_bytes(*size, amplitudes=capabilities.reports_amplitudes)
+    if program.trace is not None:
+        n_bytes += program.trace.n_bytes(program.schedule.round_trips, *size)
+    return n_bytes
+
+
+def _check_result(program: Program, capabilities: Capabilities, limits: Limits) -> None:
     if program.trace is not None:
         capabilities.check_trace(
-            program.trace, round_trips=round_trips, n_runs=size[0], n_spins=size[1]
+            program.trace,
+            round_trips=program.schedule.round_trips,
+            n_runs=program.n_runs,
+            n_spins=program.n_spins - program.lowering.report.field_spin,
         )
-        needs += program.trace.n_bytes(round_trips, *size)
+    needs = expected_bytes(program, capabilities)
     if needs > limits.result_bytes:
         raise CapabilityError(
             "result_bytes",

@@ -9,10 +9,19 @@ from typing import TYPE_CHECKING
 from cim_hal.errors import UnavailableError
 from cim_hal.protocol.effects import Audit, Effect, Persist, Run, Stop
 from cim_hal.protocol.jobs.entry import JobEntry
-from cim_hal.protocol.jobs.records import Accepted, Dropped, Ended, Forgotten, Returned, Started
+from cim_hal.protocol.jobs.records import (
+    Accepted,
+    Dropped,
+    Ended,
+    Fetched,
+    Forgotten,
+    Returned,
+    Started,
+)
 from cim_hal.protocol.jobs.scheduler import Scheduler
 from cim_hal.protocol.jobs.state import JobEvent, JobState, after
 from cim_hal.protocol.jobs.table import ClosedJob, JobTable, body_digest, job_id
+from cim_hal.protocol.jobs.waits import JobWaits
 from cim_hal.protocol.wire.errors import to_wire
 from cim_hal.protocol.wire.results import Result
 
@@ -49,6 +58,7 @@ class JobLifecycle:
     ) -> None:
         self._may_start = may_start
         self.table = JobTable(limits, rules)
+        self.waits = JobWaits(limits)
         self._scheduler = Scheduler(limits)
         self._queue = self._scheduler.queue
         self._running: JobEntry | None = None
@@ -59,6 +69,8 @@ class JobLifecycle:
         self._held: Result | CimError | None = None  # of the running job, not written yet
         self._retry_at = 0.0
         self._seq = 0
+        self._to_end: dict[str, JobEntry] = {}  # queued jobs whose end could not be written
+        self._fetched: list[JobEntry] = []  # whose results were fetched since the last tick
         self._needs: Counter[Key] = Counter()  # couplings of jobs that have not ended
 
     @property
@@ -97,13 +109,15 @@ class JobLifecycle:
         program: Program,
         now: float,
         *,
+        expects: int = 0,
         then: Then,
         otherwise: Otherwise,
     ) -> list[Effect]:
         """Queue a new job, start it where the machine is free, and go on with `then`.
 
-        `QueueFullError` and `KeyLimitError` where as many jobs wait, or keys are remembered, as
-        the server takes; `UnavailableError` where it is about to end.
+        `QueueFullError`, `KeyLimitError` and `QuotaError` where as many jobs wait, keys are
+        remembered, or results are promised, as the server takes; the job `expects` one of so many
+        bytes. `UnavailableError` where the server is about to end.
         """
         if self._is_ending:
             raise UnavailableError(
@@ -112,7 +126,8 @@ class JobLifecycle:
                 retry_after_s=RETRY_S,
             )
         self._scheduler.check_room(asked.user, self._running, now)
-        self.table.check_room(now)
+        self.table.check_room(asked.user, now)
+        self.table.results.check_room(asked.user.name, expects)
         user, job = asked.user, job_id(asked.user.name, request.key)
         report, digest = program.lowering.report, body_digest(request)
         # Jobs are listed by the time of their acceptance: no two have the same.
@@ -120,8 +135,9 @@ class JobLifecycle:
         at = self._accepted_at
         record = Accepted(job, user, request, digest, program.schedule, report, at)
         session = "" if request.keep else asked.session
-        accepted = JobEntry(record, session, program, asked.packet.epoch)
+        accepted = JobEntry(record, session, program, asked.packet.epoch, expects=expects)
         self._need(accepted)
+        self.table.results.update(accepted)
 
         def admit(now: float) -> list[Effect]:
             self.table.add(accepted)
@@ -133,6 +149,7 @@ class JobLifecycle:
 
         def refuse(error: CimError, now: float) -> list[Effect]:
             self._need_no_more(accepted)
+            self.table.results.remove(accepted)
             return otherwise(error, now)
 
         return [Persist(record, admit, refuse)]
@@ -164,6 +181,8 @@ class JobLifecycle:
         def put_back(error: CimError, now: float) -> list[Effect]:
             self._is_starting = job.is_moving = False
             self._queue.put_back()
+            if job.reason is not None:
+                self._to_end[job.id] = job
             return self._put_off(error, now)
 
         return [Persist(Started(job.id), start, put_back)]
@@ -267,16 +286,20 @@ class JobLifecycle:
 
     def tick(self, now: float) -> list[Effect]:
         """Answer waits that are over, drop what is too old, and try again what failed."""
-        effects: list[Effect] = []
-        for job in (*self._queue, *([self._running] if self._running else [])):
-            effects += job.tell_waiters(now)
+        effects = self.waits.tick(now)
         if now < self._retry_at:
             return effects
         if self._held is not None and self._running is not None:
             effects += self.finish(self._running.id, self._held, now)
-        for job in [job for job in self._queue if job.reason is not None]:
+        for job in list(self._to_end.values()):
             effects += self.cancel(job, now)
-        return [*effects, *self._expire(now), *self.start_next(now)]
+        return [*effects, *self._save_fetched(), *self._expire(now), *self.start_next(now)]
+
+    def fetched(self, job: JobEntry) -> None:
+        """Take note that the rows of a result, or of its trace, were fetched up to the last."""
+        if job.has_ended and job.is_fetched:
+            self.table.results.update(job)
+            self._fetched.append(job)
 
     # ---- at the end, and after a restart ------------------------------------------------------
 
@@ -311,6 +334,7 @@ class JobLifecycle:
 
     def _restore(self, known: Saved, accepted: Accepted, now: float) -> list[Effect]:
         job = JobEntry(accepted, "", None, state=known.state)
+        job.has_rows_fetched = job.has_trace_fetched = known.is_fetched
         if job.has_ended:
             end = Ended(job.id, job.state, known.error, known.result, known.ended_at)
             return self._end(job, end, now)
@@ -354,6 +378,8 @@ class JobLifecycle:
 
         def leave(error: CimError, now: float) -> list[Effect]:
             job.is_moving = False
+            if job.reason is not None:
+                self._to_end[job.id] = job
             return otherwise(error, now)
 
         record = Ended(job.id, state, to_wire(error), None, now)
@@ -373,11 +399,12 @@ class JobLifecycle:
     def _changed(self, job: JobEntry, now: float) -> list[Effect]:
         self._seq += 1
         job.seq = self._seq
-        return job.tell_waiters(now)
+        return self.waits.tell(job, now)
 
     def _end(self, job: JobEntry, record: Ended, now: float) -> list[Effect]:
         if not job.has_ended:
             self._need_no_more(job)
+        self._to_end.pop(job.id, None)
         job.program, job.result, job.error = None, record.result, record.error
         job.state, job.ended_at = record.state, record.at
         self.table.add(job)
@@ -404,6 +431,19 @@ class JobLifecycle:
         if due:
             return self.acknowledge(due, go_on, put_off)
         return [Persist(Forgotten(keys), go_on, put_off)]
+
+    def _save_fetched(self) -> list[Effect]:
+        """Write down what was fetched, so that it makes room for other results after a restart."""
+        jobs, self._fetched = self._fetched, []
+        kept = tuple(job.id for job in jobs if self.table.holds(job))
+        if not kept:
+            return []
+
+        def again(error: CimError, now: float) -> list[Effect]:
+            self._fetched += jobs
+            return self._put_off(error, now)
+
+        return [Persist(Fetched(kept), _nothing, again)]
 
     def _put_off(self, _error: CimError, now: float) -> list[Effect]:
         self._retry_at = now + RETRY_S

@@ -19,6 +19,7 @@ __all__ = [
     "Dropped",
     "Ended",
     "EpochRecord",
+    "Fetched",
     "Forgotten",
     "Record",
     "Returned",
@@ -70,6 +71,13 @@ class Ended:
 
 
 @dataclass(frozen=True, eq=False)
+class Fetched:
+    """Results were fetched whole: from now on they make room for others of the same user."""
+
+    jobs: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
 class Dropped:
     """Results were acknowledged or have expired; the keys of their jobs stay."""
 
@@ -101,7 +109,9 @@ class EpochRecord:
     stopped: Stopped | None
 
 
-Record: TypeAlias = Accepted | Started | Returned | Ended | Dropped | Forgotten | EpochRecord
+Record: TypeAlias = (
+    Accepted | Started | Returned | Ended | Fetched | Dropped | Forgotten | EpochRecord
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,7 +119,8 @@ class Saved:
     """A job as a journal knows it when a server starts.
 
     `accepted` is None once the result was dropped: what is left is the key and how it ended.
-    `state` is `queued`, `running` where the server died in mid-run, or terminal.
+    `state` is `queued`, `running` where the server died in mid-run, or terminal; `is_fetched` says
+    that the result was fetched whole.
     """
 
     job: str
@@ -120,3 +131,4 @@ class Saved:
     accepted: Accepted | None
     result: Result | None
     ended_at: float
+    is_fetched: bool = False

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from bisect import bisect_left, insort
-from collections import Counter
-from collections.abc import Iterable
+from bisect import insort
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import takewhile
+from itertools import islice, takewhile
 from typing import TYPE_CHECKING
 
 from cim_hal.errors import ConflictError, KeyLimitError, UnknownReferenceError
+from cim_hal.protocol.index import OrderedIndex
+from cim_hal.protocol.jobs.kept import KeptResults
 from cim_hal.protocol.wire.messages.jobs import JobStatus
 
 if TYPE_CHECKING:
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["ClosedJob", "IdempotencyRules", "JobTable", "body_digest", "job_id"]
 
 DIGEST_BYTES = 16
+BATCH = 256  # results or keys in one record of what is dropped or forgotten
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,8 @@ class IdempotencyRules:
     """How long keys are remembered, and how many.
 
     A key is remembered as long as its job, and `kept_s` after the end of it. Where `max_keys`
-    of them are remembered no new job is taken: a young key is never forgotten for it.
+    of them are remembered, or half as many of one user, no new job is taken: a young key is never
+    forgotten for it.
     """
 
     kept_s: float = 86_400.0
@@ -82,14 +86,17 @@ class JobTable:
     """Jobs by id, bounded in age, number and bytes of what is kept after their end."""
 
     def __init__(self, limits: Limits, rules: IdempotencyRules | None = None) -> None:
-        self._limits = limits
         self._rules = rules or IdempotencyRules()
+        self.results = KeptResults(limits)
         self._jobs: dict[str, JobEntry] = {}
         self._closed: dict[str, ClosedJob] = {}
-        # Both sorted by the end of the job: those with a result, and those without.
-        self._kept: list[JobEntry] = []
-        self._keys: list[ClosedJob] = []
-        self._n_bytes = 0
+        # The same jobs in the order of lists, of all and by user; and by session.
+        self._all: OrderedIndex[JobEntry] = OrderedIndex()
+        self._users: dict[str, OrderedIndex[JobEntry]] = defaultdict(OrderedIndex)
+        self._sessions: dict[str, dict[str, JobEntry]] = defaultdict(dict)
+        # The closed ones by user, sorted by their end; and how many keys each has.
+        self._ends: dict[str, list[ClosedJob]] = defaultdict(list)
+        self._n_keys: Counter[str] = Counter()
 
     # ---- what is known ----------------------------------------------------------------------
 
@@ -120,115 +127,123 @@ class JobTable:
             )
         return known
 
-    def listed(self, user: User | None, after: str | None = None) -> list[JobEntry]:
-        """Return the jobs of a user, or of all, that are not closed, the first accepted first.
+    def listed(self, user: User | None, after: str | None = None) -> Iterator[JobEntry]:
+        """Yield the jobs of a user, or of all, that are not closed, the first accepted first.
 
         Only those whose cursor follows `after`, which need not be that of a job.
         """
-        jobs = [
-            job
-            for job in self._jobs.values()
-            if (user is None or job.owner == user.name) and (after is None or job.cursor > after)
-        ]
-        return sorted(jobs, key=lambda job: job.cursor)
+        if user is None:
+            return self._all.after(after)
+        return self._users[user.name].after(after) if user.name in self._users else iter(())
 
     def of_session(self, session: str) -> list[JobEntry]:
         """Return the jobs that end with a session."""
-        return [job for job in self._jobs.values() if job.session == session]
+        return list(self._sessions[session].values()) if session in self._sessions else []
+
+    def entry(self, job: str) -> JobEntry | None:
+        """Return a job of anybody that is not closed."""
+        return self._jobs.get(job)
+
+    def holds(self, job: JobEntry) -> bool:
+        """Whether a job is there, and not closed."""
+        return self._jobs.get(job.id) is job
 
     # ---- changes ----------------------------------------------------------------------------
 
     def add(self, job: JobEntry) -> None:
-        """Add a job; one that has ended already is kept from now on."""
-        self._jobs[job.id] = job
-        if job.has_ended:
-            self.keep(job)
-
-    def keep(self, job: JobEntry) -> None:
-        """Keep a job that has ended, in its place by its end."""
-        insort(self._kept, job, key=_by_end)
-        self._n_bytes += job.n_bytes
+        """Add a job, or take note that one has ended; its result is kept from then on."""
+        if job.id not in self._jobs:
+            self._jobs[job.id] = job
+            self._n_keys[job.owner] += 1
+            self._all.add(job.cursor, job)
+            self._users[job.owner].add(job.cursor, job)
+            if job.session:
+                self._sessions[job.session][job.id] = job
+        self.results.update(job)
 
     def close(self, jobs: Iterable[JobEntry]) -> None:
         """Drop the results of jobs that have ended; their keys stay."""
         for job in jobs:
-            at = bisect_left(self._kept, _by_end(job), key=_by_end)
-            if self._jobs.get(job.id) is job and self._kept[at : at + 1] == [job]:
-                del self._kept[at], self._jobs[job.id]
-                self._n_bytes -= job.n_bytes
+            if self.holds(job):
+                self._remove(job)
                 self.add_closed(
                     ClosedJob(job.id, job.owner, job.digest, job.state, job.error, job.ended_at)
                 )
 
+    def _remove(self, job: JobEntry) -> None:
+        del self._jobs[job.id]
+        self._forget_keys(job.owner, 1)
+        self.results.remove(job)
+        self._all.discard(job.cursor)
+        own = self._users[job.owner]
+        own.discard(job.cursor)
+        if not len(own):
+            del self._users[job.owner]
+        of_session = self._sessions.get(job.session, {})
+        of_session.pop(job.id, None)
+        if job.session and not of_session:
+            self._sessions.pop(job.session, None)
+
     def add_closed(self, closed: ClosedJob) -> None:
         """Remember the key of a job without a result."""
         self._closed[closed.id] = closed
-        insort(self._keys, closed, key=_by_end_and_id)
+        self._n_keys[closed.owner] += 1
+        insort(self._ends[closed.owner], closed, key=_by_end_and_id)
 
     def forget(self, jobs: Iterable[str]) -> None:
         """Forget the keys of closed jobs."""
-        gone = {job for job in jobs if self._closed.pop(job, None) is not None}
-        n = len(gone)
-        if {closed.id for closed in self._keys[:n]} == gone:  # as it is unless one came late
-            del self._keys[:n]
-        else:
-            self._keys = [closed for closed in self._keys if closed.id not in gone]
+        gone: dict[str, set[str]] = defaultdict(set)
+        for job in jobs:
+            closed = self._closed.pop(job, None)
+            if closed is not None:
+                gone[closed.owner].add(job)
+        for user, ids in gone.items():
+            ends, n = self._ends[user], len(ids)
+            if {closed.id for closed in ends[:n]} == ids:  # as it is unless one came late
+                del ends[:n]
+            else:
+                self._ends[user] = ends = [closed for closed in ends if closed.id not in ids]
+            if not ends:
+                del self._ends[user]
+            self._forget_keys(user, n)
+
+    def _forget_keys(self, user: str, n_keys: int) -> None:
+        self._n_keys[user] -= n_keys
+        if not self._n_keys[user]:
+            del self._n_keys[user]
 
     # ---- bounds -----------------------------------------------------------------------------
 
     def due(self, now: float) -> list[JobEntry]:
-        """Return the results to drop: the too old, and from the oldest on the too many.
-
-        The newest, of all and of each user, stays however large it is.
-        """
-        limits, due = self._limits, []
-        n_bytes, n_jobs = self._n_bytes, len(self._kept)
-        for job in self._kept:
-            is_old = job.ended_at + limits.result_s <= now
-            is_much = n_jobs > 1 and (n_bytes > limits.kept_bytes or n_jobs > limits.kept_jobs)
-            if not (is_old or is_much):
-                break
-            due.append(job)
-            n_bytes, n_jobs = n_bytes - job.n_bytes, n_jobs - 1
-        return due + self._beyond_quota(len(due))
+        """Return results to drop, some of many; see `KeptResults`."""
+        return self.results.due(now, BATCH)
 
     def expired(self, now: float) -> tuple[str, ...]:
-        """Return the closed jobs whose keys may be forgotten."""
+        """Return closed jobs whose keys may be forgotten, some of many."""
         kept_s = self._rules.kept_s
-        old = takewhile(lambda closed: closed.ended_at + kept_s <= now, self._keys)
-        return tuple(closed.id for closed in old)
+        old = (
+            closed.id
+            for ends in self._ends.values()
+            for closed in takewhile(lambda closed: closed.ended_at + kept_s <= now, ends)
+        )
+        return tuple(islice(old, BATCH))
 
-    def check_room(self, now: float) -> None:
+    def check_room(self, user: User, now: float) -> None:
         """Refuse another job where as many keys are remembered as may be."""
-        n_keys = len(self._jobs) + len(self._closed)
-        if n_keys < self._rules.max_keys:
+        most, n_keys = self._rules.max_keys, len(self._jobs) + len(self._closed)
+        own, own_most = self._n_keys[user.name], max(most // 2, 1)
+        if n_keys < most and own < own_most:
             return
-        kept_s = self._rules.kept_s
-        wait_s = max(self._keys[0].ended_at + kept_s - now, 0.0) if self._keys else kept_s
+        kept_s, ends = self._rules.kept_s, self._ends.get(user.name)
+        wait_s = max(ends[0].ended_at + kept_s - now, 0.0) if ends else kept_s
+        whose, n_keys = (f"{user.name} has", own) if own >= own_most else ("all users have", n_keys)
         raise KeyLimitError(
-            f"the server remembers the keys of {n_keys} jobs, which is the most it may",
-            hint=f"the oldest is forgotten in {wait_s:.0f} s",
-            max_keys=self._rules.max_keys,
+            f"the server remembers the keys of {n_keys} jobs that {whose} submitted, which is the "
+            "most it may",
+            hint=f"the oldest of {user.name} is forgotten in {wait_s:.0f} s",
+            max_keys=own_most if own >= own_most else most,
             retry_after_s=wait_s,
         )
-
-    def _beyond_quota(self, n_due: int) -> list[JobEntry]:
-        """Return what users keep beyond their quota, past the first `n_due` jobs."""
-        most = self._limits.user_kept_bytes
-        if most is None:
-            return []
-        kept: Counter[str] = Counter()
-        beyond: list[JobEntry] = []
-        for job in reversed(self._kept[n_due:]):  # the newest first
-            is_newest = job.owner not in kept
-            kept[job.owner] += job.n_bytes
-            if kept[job.owner] > most and not is_newest:
-                beyond.append(job)
-        return beyond[::-1]
-
-
-def _by_end(job: JobEntry) -> tuple[float, float, str]:
-    return job.ended_at, job.accepted.at, job.id
 
 
 def _by_end_and_id(closed: ClosedJob) -> tuple[float, str]:

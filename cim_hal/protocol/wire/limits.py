@@ -49,7 +49,9 @@ class Limits(FileTable):
     result_bytes : int
         Largest result of one job.
     kept_bytes, kept_jobs : int
-        Size and number of ended jobs kept until they expire; the oldest go first.
+        Size and number of results kept until they expire. Those that nobody has fetched stay, and
+        where they are so many, with the jobs that have not ended, no other job is taken; others
+        make room, the oldest first.
     queue_length, user_queue_length : int
         Jobs that wait for the machine, of all users and of one.
     user_sessions, user_uploads : int
@@ -59,8 +61,10 @@ class Limits(FileTable):
     user_cache_bytes, user_cache_entries : int or None
         What one user may have of `cache_bytes` and `cache_entries`, the least recently used go
         first; None for half of it.
-    user_kept_bytes : int or None
-        Results kept of one user, the oldest go first; None for as much as there is.
+    user_kept_bytes, user_kept_jobs : int or None
+        What one user may have of `kept_bytes` and `kept_jobs`; None for half of it.
+    user_waits : int
+        Requests of one user that wait for jobs.
     user_messages_per_s : float or None
         Messages a second that one user may send, with a reserve of two seconds; None for as many
         as they like.
@@ -104,6 +108,8 @@ class Limits(FileTable):
     user_cache_bytes: Count | None = None
     user_cache_entries: Count | None = None
     user_kept_bytes: Count | None = None
+    user_kept_jobs: Count | None = None
+    user_waits: Count = 1024
     user_messages_per_s: Seconds | None = None
     user_queue_length: Count = 64
     slice_s: Seconds = 2.0

@@ -28,6 +28,7 @@ from cim_hal.protocol.jobs.records import (
     Dropped,
     Ended,
     EpochRecord,
+    Fetched,
     Forgotten,
     Record,
     Returned,
@@ -53,6 +54,7 @@ FILE = "journal.sqlite3"
 APPLICATION_ID = 0x43494D4A  # "CIMJ"
 FORMAT = 1
 MAX_RECORD_BYTES = 1024 * 1024
+FETCHED = 2  # in `has_result`: there is one, and it was fetched
 SCHEMA = """
 CREATE TABLE machine (name TEXT NOT NULL);
 CREATE TABLE jobs (
@@ -111,6 +113,7 @@ class DiskJournal:
             Started: self._start,
             Returned: self._return,
             Ended: self._end,
+            Fetched: self._fetch,
             Dropped: self._drop,
             Forgotten: self._forget,
             EpochRecord: self._control,
@@ -221,6 +224,13 @@ class DiskJournal:
         )
         self._waited_for.pop(record.job, None)
 
+    def _fetch(self, record: Fetched) -> None:
+        self._commit(
+            "UPDATE jobs SET has_result = ? WHERE id = ? AND has_result = 1",
+            *((FETCHED, job) for job in record.jobs),
+            durable=False,
+        )
+
     def _drop(self, record: Dropped) -> None:
         self._commit(
             "UPDATE jobs SET request = NULL, fitted = NULL, has_result = 0 WHERE id = ?",
@@ -278,6 +288,7 @@ class DiskJournal:
             accepted=_accepted(row) if row["request"] is not None and is_whole else None,
             result=result,
             ended_at=float(row["ended_at"]),
+            is_fetched=row["has_result"] == FETCHED,
         )
 
 

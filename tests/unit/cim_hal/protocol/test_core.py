@@ -308,19 +308,6 @@ def test_old_results_are_dropped(bench, session):
     assert (fault.code, fault.details["kind"]) == ("protocol.unknown_reference", "result")
 
 
-def test_the_oldest_results_make_room_and_the_newest_stays():
-    bench = Bench(kept_bytes=3)
-    session = bench.hello()
-    bench.load(session)
-    jobs = []
-    for key in (1, 2, 3):
-        _, run = bench.sample(session, key)
-        bench.core.finish(run.job, measured(run.program), float(key))
-        jobs.append(run.job)
-    found = [bench.ask(FetchResult(job=job), session).t for job in jobs]
-    assert found == ["error", "error", "job.batch"]
-
-
 # ---- many users -----------------------------------------------------------------------------
 
 

@@ -10,4 +10,4 @@ from cim_hal.protocol.jobs.table import IdempotencyRules
 
 @pytest.fixture
 def bench() -> Bench:
-    return Bench(keys=IdempotencyRules(kept_s=1000.0, max_keys=4), result_s=100.0, session_s=9000.0)
+    return Bench(keys=IdempotencyRules(kept_s=1000.0, max_keys=8), result_s=100.0, session_s=9000.0)

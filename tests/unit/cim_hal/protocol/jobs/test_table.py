@@ -8,7 +8,8 @@ from cim_hal.errors import DriverFaultError
 from cim_hal.protocol.jobs.records import Accepted, Dropped, Ended, Forgotten, Started
 from cim_hal.protocol.jobs.state import JobState
 from cim_hal.protocol.jobs.table import body_digest, job_id
-from cim_hal.protocol.wire.messages import AckJob, FetchResult, WaitJob
+from cim_hal.protocol.wire.messages import AckJob, Bye, FetchResult, WaitJob
+from cim_hal.protocol.wire.roles import Role, User
 
 
 def _kinds(bench: Bench) -> list[type]:
@@ -66,9 +67,14 @@ def test_young_keys_are_not_forgotten_for_new_jobs(bench, session):
     (fault,) = replies(bench.sample(session, 5))
     assert (fault.code, fault.details["retry_after_s"]) == ("job.key_limit", 990.0)
     assert replies(bench.sample(session, 4))[0].gone
+    anonymous, bench.user = bench.user, User("ben", Role.USER)
+    bens = bench.hello()
+    assert len(runs(bench.sample(bens, 5))) == 1  # another user's keys
+    bench.ask(Bye(), bens)
+    bench.user = anonymous
     bench.now = 1000.0
     bench.core.tick(bench.now)
-    assert len(runs(bench.sample(session, 5))) == 1
+    assert replies(bench.sample(session, 5))[0].t == "job.status"
 
 
 def test_a_failed_job_keeps_its_reason_when_its_key_is_all_that_is_left(bench, session):

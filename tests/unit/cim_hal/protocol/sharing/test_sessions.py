@@ -5,7 +5,7 @@ from cim_wire import PAYLOAD, REF, Bench, measured, runs
 
 from cim_hal.errors import RateLimitedError
 from cim_hal.protocol.sharing.sessions import RateLimiter
-from cim_hal.protocol.wire.messages import BeginCouplings, Bye, FetchResult, Hello, Ping
+from cim_hal.protocol.wire.messages import BeginCouplings, Bye, Hello, Ping
 from cim_hal.protocol.wire.messages.control import EmergencyStop, LockDevice
 from cim_hal.protocol.wire.roles import Role, User
 from cim_hal.protocol.wire.version import NEWEST, OLDEST
@@ -158,33 +158,3 @@ def test_users_who_owe_nothing_are_forgotten():
     assert rates._spent
     rates.tick(1.5)
     assert not rates._spent
-
-
-def _ended(bench: Bench, user: User, key: int) -> tuple[str, str]:
-    """Run a job of a user to its end; its result takes two bytes."""
-    bench.user = user
-    session = bench.hello()
-    bench.load(session)
-    (run,) = runs(bench.sample(session, key))
-    bench.core.finish(run.job, measured(run.program), bench.now)
-    return session, run.job
-
-
-def _is_kept(bench: Bench, user: User, session: str, job: str) -> bool:
-    bench.user = user
-    return bench.ask(FetchResult(job=job), session).t == "job.batch"
-
-
-def test_a_user_keeps_the_newest_results_within_the_quota_and_others_theirs():
-    bench = Bench(user_kept_bytes=4)
-    bobs = _ended(bench, BOB, 1)
-    alices = [_ended(bench, ALICE, key) for key in range(1, 5)]
-    assert [_is_kept(bench, ALICE, *job) for job in alices] == [False, False, True, True]
-    assert _is_kept(bench, BOB, *bobs)
-
-
-def test_the_newest_result_is_kept_however_large():
-    bench = Bench(user_kept_bytes=1)
-    first, second = (_ended(bench, ALICE, key) for key in (1, 2))
-    assert not _is_kept(bench, ALICE, *first)
-    assert _is_kept(bench, ALICE, *second)

@@ -1,0 +1,95 @@
+"""Peers that wait for news of jobs, so many of each user, without a look at all in each change."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from heapq import heapify, heappop, heappush
+from typing import TYPE_CHECKING
+
+from cim_hal.protocol.sharing.sessions import check_quota
+
+if TYPE_CHECKING:
+    from cim_hal.protocol.effects import Effect
+    from cim_hal.protocol.jobs.entry import JobEntry, Waiter
+    from cim_hal.protocol.wire.limits import Limits
+
+__all__ = ["JobWaits"]
+
+STALE = 64  # deadlines of waits that are over, kept whatever the number of the others
+
+
+class JobWaits:
+    """All who wait for jobs of a server; a job keeps its own: `JobEntry.waiters`."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._counts: Counter[str] = Counter()
+        self._n_waits = 0
+        self._deadlines: list[tuple[float, int, JobEntry, Waiter]] = []
+        self._number = 0
+
+    def add(self, job: JobEntry, waiter: Waiter, now: float) -> list[Effect]:
+        """Answer a peer now, or let it wait; asking twice replaces the first.
+
+        `QuotaError` where as many of its user wait as may.
+        """
+        user, again = waiter.asked.user.name, job.waiters.get(waiter.key)
+        if again is not None:
+            self._remove(job, again)
+        if waiter.is_due(job, now):
+            return [waiter.asked.reply(job.status())]
+        hint, most = "let some of them end, or wait for events of one", self._limits.user_waits
+        used = self._counts[user] + 1
+        check_quota(user, "user_waits", used=used, available=most, hint=hint)
+        self._counts[user] = used
+        self._n_waits += 1
+        job.waiters[waiter.key] = waiter
+        self._number += 1
+        heappush(self._deadlines, (waiter.deadline, self._number, job, waiter))
+        if not waiter.hears_news:
+            return []
+        job.listeners[waiter.key] = None
+        return self._tell(job, waiter, now)
+
+    def tell(self, job: JobEntry, now: float) -> list[Effect]:
+        """Tell of a change of a job those who are to hear of it: at its end, all."""
+        keys = list(job.waiters if job.has_ended else job.listeners)
+        return [effect for key in keys for effect in self._tell(job, job.waiters[key], now)]
+
+    def tick(self, now: float) -> list[Effect]:
+        """Answer those whose time is over."""
+        told: list[Effect] = []
+        while self._deadlines and self._deadlines[0][0] <= now:
+            _, _, job, waiter = heappop(self._deadlines)
+            current = job.waiters.get(waiter.key)
+            if current is not None and current.deadline <= now:
+                self._remove(job, current)
+                told.append(current.asked.reply(job.status()))
+        return told
+
+    def _tell(self, job: JobEntry, waiter: Waiter, now: float) -> list[Effect]:
+        if waiter.is_due(job, now):
+            self._remove(job, waiter)
+            return [waiter.asked.reply(job.status())]
+        if waiter.since < job.seq:
+            job.waiters[waiter.key] = replace(waiter, since=job.seq)
+            return [waiter.asked.event(job.status())]
+        return []
+
+    def _remove(self, job: JobEntry, waiter: Waiter) -> None:
+        del job.waiters[waiter.key]
+        job.listeners.pop(waiter.key, None)
+        self._n_waits -= 1
+        user = waiter.asked.user.name
+        self._counts[user] -= 1
+        if not self._counts[user]:
+            del self._counts[user]
+        if len(self._deadlines) > 2 * self._n_waits + STALE:
+            self._deadlines = [entry for entry in self._deadlines if _is_open(*entry[2:])]
+            heapify(self._deadlines)
+
+
+def _is_open(job: JobEntry, waiter: Waiter) -> bool:
+    current = job.waiters.get(waiter.key)
+    return current is not None and current.deadline == waiter.deadline
