@@ -109,11 +109,12 @@ class CimError(Exception):
     code : str
         Stable identifier on the wire.
     retryable : bool
-        Whether the same request may succeed if it is sent again.
+        Whether the same request may succeed if it is sent again: as the class says, or the detail
+        of that name.
     """
 
     code: ClassVar[str] = "cim"
-    retryable: ClassVar[bool] = False
+    retryable: bool = False
 
     def __init_subclass__(cls, *, code: str = "", retryable: bool | None = None) -> None:
         super().__init_subclass__()
@@ -127,6 +128,8 @@ class CimError(Exception):
         self.message = message
         self.hint = hint
         self.details = details
+        if "retryable" in details:
+            self.retryable = details["retryable"] is True
 
     @property
     def retry_after_s(self) -> float:
@@ -357,4 +360,7 @@ class UnavailableError(DeviceError, code="device.unavailable", retryable=True):
 
 
 class DriverFaultError(DeviceError, code="device.driver_fault"):
-    """A driver raised an exception, broke its contract, hung or crashed."""
+    """A driver raised an exception, broke its contract, hung or crashed.
+
+    It is retryable where the driver could not reach its hardware.
+    """

@@ -15,6 +15,7 @@ from qnn_train.arrays import Array, ArrayLike, Arrays, BitArray
 from qnn_train.errors import TrainingError
 
 __all__ = [
+    "Members",
     "checked_array",
     "checked_bits",
     "read_arrays",
@@ -29,20 +30,40 @@ __all__ = [
 UNREADABLE = (OSError, EOFError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 
+class Members(dict[str, Array]):
+    """The arrays of a file, which remember what was read of them; see `reading`."""
+
+    def __init__(self, arrays: Mapping[str, Array]) -> None:
+        super().__init__(arrays)
+        self.unread = set(arrays)
+
+    def __getitem__(self, name: str) -> Array:
+        self.unread.discard(name)
+        return super().__getitem__(name)
+
+    def check_read(self) -> None:
+        """Raise a ValueError if something was not read: it would be lost without a word."""
+        if self.unread:
+            raise ValueError(f"it has an entry {min(self.unread)!r} that means nothing")
+
+
 def read_arrays(
     path: str | os.PathLike[str], refuse: type[TrainingError], *, max_bytes: int
-) -> dict[str, Array]:
+) -> Members:
     """Return all arrays of a file.
 
     Raises
     ------
     TrainingError
-        `refuse`, if the file cannot be read or unpacks to more than `max_bytes`.
+        `refuse`, if the file cannot be read, unpacks to more than `max_bytes` or has an entry
+        twice.
     """
     try:
         if unpacked_size(path) <= max_bytes:
             with np.load(path, allow_pickle=False) as archive:
-                return {name: archive[name] for name in archive.files}
+                if len(set(archive.files)) < len(archive.files):
+                    raise refuse(f"{path} has an entry twice")
+                return Members({name: archive[name] for name in archive.files})
     except UNREADABLE as error:
         raise refuse(f"cannot read {path}: {error}") from None
     raise refuse(f"{path} unpacks to more than {max_bytes} bytes")
@@ -55,8 +76,13 @@ def unpacked_size(path: str | os.PathLike[str]) -> int:
 
 
 @contextmanager
-def reading(path: str | os.PathLike[str], refuse: type[TrainingError], what: str) -> Iterator[None]:
-    """Refuse a file in which the block finds something missing or wrong.
+def reading(
+    path: str | os.PathLike[str],
+    refuse: type[TrainingError],
+    what: str,
+    arrays: Arrays | None = None,
+) -> Iterator[None]:
+    """Refuse a file in which the block finds something missing or wrong, or leaves arrays unread.
 
     Raises
     ------
@@ -66,6 +92,8 @@ def reading(path: str | os.PathLike[str], refuse: type[TrainingError], what: str
     """
     try:
         yield
+        if isinstance(arrays, Members):
+            arrays.check_read()
     except KeyError as error:
         raise refuse(f"{path} has no entry {error}") from None
     except TrainingError as error:

@@ -300,7 +300,8 @@ def _show_status(report: StatusReport) -> None:
     if device is None or device.telemetry is None:
         return
     readings = {r.name: f"{readable(r.value)} {r.unit}".rstrip() for r in device.telemetry.readings}
-    print_properties(f"Telemetry, {device.age_s:.1f} s ago", readings)
+    stale = ", STALE: not the present state" if device.telemetry_stale else ""
+    print_properties(f"Telemetry, {device.age_s:.1f} s ago{stale}", readings)
     states = device.telemetry.interlocks
     if states:
         shown = {name: "closed" if is_closed else "OPEN" for name, is_closed in states.items()}

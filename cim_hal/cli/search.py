@@ -61,17 +61,17 @@ class Search:
     def begun(cls, samples: SampleSet, after_s: float) -> Search:
         """Return a search that has made one job."""
         total = float(samples.energies.sum())
-        return cls(samples, 1, len(samples), _count(samples), total, after_s)
+        return cls(samples, 1, len(samples), samples.n_best, total, after_s)
 
     def add(self, samples: SampleSet, after_s: float) -> None:
         """Take the samples of one more job, which ended `after_s` seconds from the start."""
         self.n_jobs += 1
         self.n_runs += len(samples)
         self.energy_sum += float(samples.energies.sum())
-        if samples.best_energy < self.samples.best_energy:
+        if samples.best_energy < self.samples.best_energy - samples.tolerance:
             self.n_best, self.best_after_s, self.best_job = 0, after_s, self.n_jobs
-        if samples.best_energy <= self.samples.best_energy:
-            self.n_best += _count(samples)
+        best = min(samples.best_energy, self.samples.best_energy)
+        self.n_best += int(np.count_nonzero(samples.reached(best)))
         self.samples = self.samples.concat(samples).lowest(KEPT_RUNS)
 
 
@@ -111,10 +111,6 @@ def _samples(job: Job, passed: Callable[[], float], *, until: float) -> SampleSe
             if passed() >= until:
                 job.cancel()
                 raise
-
-
-def _count(samples: SampleSet) -> int:
-    return int(np.count_nonzero(samples.energies == samples.best_energy))
 
 
 def result_of(job: Job, console: Console, what: str) -> SampleSet:

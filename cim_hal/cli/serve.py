@@ -32,6 +32,7 @@ from cim_hal.option_types import (
     real,
 )
 from cim_hal.protocol.wire.limits import Limits
+from cim_hal.server.driver.calls import RebuildableDriver
 from cim_hal.server.driver.process import DriverProcess
 from cim_hal.server.driver.supervisor import DriverOptions
 from cim_hal.server.logs import FORMATS, configure, keep_audit_in
@@ -368,7 +369,7 @@ def chosen_driver(
         click.echo(f"warning: {warning}", err=True)
     if in_process or os.name != "posix":
         claim(target, hardware=options["hardware"], server=os.getpid())
-        driver = make_driver(target)
+        driver = RebuildableDriver(lambda: make_driver(target))
         return FaultyDriver(driver, script, may_crash=True) if script else driver
     memory_bytes = memory_mib * 1024**2 if memory_mib else None
     chosen = DriverOptions(memory_bytes=memory_bytes, **options)

@@ -5,17 +5,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 from cim_hal.client.async_session import AsyncSession
-from cim_hal.client.options import ConnectionOptions
+from cim_hal.client.options import ConnectionOptions, check_job
 from cim_hal.client.routing import (
     JobRequest,
     Load,
     common_capabilities,
+    each,
     misfit,
     next_pair,
     unavailability,
@@ -33,6 +34,7 @@ from cim_hal.errors import (
     NoMachineError,
     TransportError,
 )
+from cim_hal.model.conversion import duration
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -163,6 +165,9 @@ class AsyncDevicePool:
         CimError
             As of `Session.sample`.
         """
+        check_job(model, schedule, options)
+        if timeout_s is not None:
+            duration("timeout_s", timeout_s, ModelError)
         if options.get("seed") is None:  # the same wherever, and however often, it is run
             options["seed"] = secrets.randbits(63)
         try:
@@ -437,13 +442,3 @@ def _none_left(machines: list[_Machine]) -> NoMachineError:
 def closed_error() -> ClosedError:
     """Return the error of a pool that is used after its end."""
     return ClosedError("the pool is closed", hint="open another one")
-
-
-def each(
-    models: Iterable[IsingModel], seeds: Iterable[int] | None, options: Mapping[str, Any]
-) -> Iterator[tuple[IsingModel, Any]]:
-    """Yield models with the options of each; `ValueError` where there are not as many seeds."""
-    if seeds is None:
-        return ((model, options) for model in models)
-    pairs = zip(models, seeds, strict=True)
-    return ((model, {**options, "seed": seed}) for model, seed in pairs)

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from contextlib import closing
 from typing import TYPE_CHECKING, TypeVar
 
-from cim_hal.client.options import as_integer
 from cim_hal.client.requests import checked
 from cim_hal.client.results import fetch_rows, fetch_trace, samples_of
 from cim_hal.client.runner import blocking
 from cim_hal.client.steps import Receive, Sleep, Subscribe
 from cim_hal.errors import CimError, JobTimeoutError, ModelError, TransportError
+from cim_hal.model.conversion import whole_number
 from cim_hal.protocol.jobs.state import TERMINAL, JobState
 from cim_hal.protocol.wire.errors import as_error
 from cim_hal.protocol.wire.messages import AckJob, CancelJob, JobStatus, WaitJob
@@ -109,7 +109,7 @@ class Job:
         JobTimeoutError, JobCancelledError, DeviceError, TransportError
             As of `result`, after all runs that were finished before have been yielded.
         """
-        first, n_runs = as_integer("first", first), -1
+        first, n_runs = whole_number("first", first, ModelError), -1
         if first < 0:
             raise ModelError(f"first = {first}", hint="the first run has the number 0")
         model, deadline = self._known_model(), self._client.deadline(timeout_s)

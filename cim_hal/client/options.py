@@ -6,7 +6,6 @@ Errors name the arguments of the caller.
 from __future__ import annotations
 
 import math
-import operator
 import os
 import secrets
 from collections.abc import Iterator, Mapping
@@ -16,13 +15,16 @@ from typing import TYPE_CHECKING, Any, Self, TypedDict, TypeVar
 from pydantic import ValidationError
 
 from cim_hal.errors import LocalProtocolError, ModelError
+from cim_hal.model.conversion import duration, real_number, require, whole_number
+from cim_hal.model.ising import check_model
+from cim_hal.model.schedule import PumpSchedule, TraceRequest
 from cim_hal.protocol.wire.base import Wire
 from cim_hal.protocol.wire.messages import CouplingRef, Sample, Schedule, TraceSpec
 
 if TYPE_CHECKING:
     from cim_hal.client.transport.base import Transport
     from cim_hal.machine.driver import Driver
-    from cim_hal.model.schedule import PumpSchedule, TraceRequest
+    from cim_hal.model.ising import IsingModel
 
 __all__ = [
     "EPOCH_VARIABLE",
@@ -32,7 +34,7 @@ __all__ = [
     "Retries",
     "SampleKeywords",
     "SampleOptions",
-    "as_integer",
+    "check_job",
     "checked",
     "coupling_ref",
     "epoch_from_environment",
@@ -91,11 +93,11 @@ class Retries:
 
     def __post_init__(self) -> None:
         for name in ("base_s", "cap_s", "retry_after_s"):
-            if not 0 < getattr(self, name) < math.inf:
+            if real_number(name, getattr(self, name), ModelError) <= 0:
                 raise ModelError(f"{name} = {getattr(self, name)!r}", hint="it must be positive")
-        if not 1 <= self.factor < math.inf:
+        if real_number("factor", self.factor, ModelError) < 1:
             raise ModelError(f"factor = {self.factor!r}", hint="it must be 1 or more")
-        if self.limit is not None and self.limit < 0:
+        if self.limit is not None and whole_number("limit", self.limit, ModelError) < 0:
             raise ModelError(f"limit = {self.limit!r}", hint="it must be 0 or more, or None")
 
     def attempts(self) -> Iterator[Attempt]:
@@ -137,7 +139,7 @@ class ConnectionOptions:
     epoch: int = 0  # of a standing lock to work under; 0 for none
 
     def __post_init__(self) -> None:
-        if not self.timeout_s > 0:
+        if duration("timeout_s", self.timeout_s, ModelError) == 0:
             raise ModelError(f"timeout_s = {self.timeout_s!r}", hint="it must be positive")
 
     @classmethod
@@ -212,6 +214,18 @@ def new_key() -> str:
     return secrets.token_hex(16)
 
 
+def check_job(model: IsingModel, schedule: PumpSchedule | None, options: Mapping[str, Any]) -> None:
+    """Raise a `ModelError` that says what to pass unless a job can be made of these."""
+    check_model(model)
+    if schedule is not None:
+        hint = "PumpSchedule.linear, constant and through make one"
+        require("the schedule", schedule, PumpSchedule, ModelError, hint=hint)
+    if options.get("settings") is not None:
+        require("settings", options["settings"], Mapping, ModelError, hint="pass numbers by name")
+    if options.get("trace") is not None:
+        require("trace", options["trace"], TraceRequest, ModelError, hint="pass a TraceRequest")
+
+
 def coupling_ref(digest: str, *, bits: int | None, gauge_seed: int | None) -> CouplingRef:
     """Return the reference to couplings lowered in one way.
 
@@ -220,8 +234,10 @@ def coupling_ref(digest: str, *, bits: int | None, gauge_seed: int | None) -> Co
     return checked(
         CouplingRef,
         digest=digest,
-        bits=None if bits is None else as_integer("coupling_bits", bits),
-        gauge_seed=None if gauge_seed is None else as_integer("gauge_seed", gauge_seed),
+        bits=None if bits is None else whole_number("coupling_bits", bits, ModelError),
+        gauge_seed=None
+        if gauge_seed is None
+        else whole_number("gauge_seed", gauge_seed, ModelError),
     )
 
 
@@ -236,28 +252,20 @@ def sample_request(digest: str, schedule: PumpSchedule | None, options: SampleOp
         key=new_key() if options.key is None else options.key,
         coupling=coupling_ref(digest, bits=options.coupling_bits, gauge_seed=options.gauge_seed),
         schedule=schedule and Schedule(pump=schedule.pump, round_trips=schedule.round_trips),
-        n_runs=as_integer("n_runs", options.n_runs),
-        seed=secrets.randbits(63) if seed is None else as_integer("seed", seed),
-        settings={name: _as_number(name, value) for name, value in settings.items()},
+        n_runs=whole_number("n_runs", options.n_runs, ModelError),
+        seed=secrets.randbits(63) if seed is None else whole_number("seed", seed, ModelError),
+        settings={name: _setting(name, value) for name, value in settings.items()},
         trace=trace and checked(TraceSpec, every=trace.every, runs=trace.runs),
-        priority=as_integer("priority", options.priority),
+        priority=whole_number("priority", options.priority, ModelError),
         keep=options.keep,
     )
 
 
-def as_integer(name: str, value: Any) -> int:
-    """Return an integer, or raise a `ModelError` that names what is none."""
+def _setting(name: str, value: Any) -> float:
     try:
-        return operator.index(value)
-    except TypeError:
-        raise ModelError(f"{name} = {value!r}", hint="it must be an integer") from None
-
-
-def _as_number(name: str, value: Any) -> float:
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        raise ModelError(f"settings.{name} = {value!r}", hint="it must be a number") from None
+        return real_number(f"settings.{name}", value, ModelError)
+    except ModelError:
+        raise ModelError(f"settings.{name} = {value!r:.100}", hint="it must be a number") from None
 
 
 def checked(cls: type[Built], **fields: Any) -> Built:

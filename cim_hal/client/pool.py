@@ -13,7 +13,8 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from cim_hal.client.async_pool import JOBS_PER_MACHINE, AsyncDevicePool, closed_error, each
+from cim_hal.client.async_pool import JOBS_PER_MACHINE, AsyncDevicePool, closed_error
+from cim_hal.client.routing import each
 from cim_hal.client.spawn import spawn_server
 from cim_hal.errors import LocalProtocolError, ModelError
 

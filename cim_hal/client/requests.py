@@ -13,6 +13,7 @@ from cim_hal.client.steps import Exchange, Exclusive, Pipeline, Sleep
 from cim_hal.errors import (
     CapabilityError,
     CimError,
+    ModelError,
     QuotaError,
     RemoteProtocolError,
     TransportError,
@@ -20,6 +21,7 @@ from cim_hal.errors import (
     UnknownReferenceError,
     rebuild,
 )
+from cim_hal.model.conversion import duration
 from cim_hal.protocol.wire.base import Request
 from cim_hal.protocol.wire.errors import as_error
 from cim_hal.protocol.wire.messages import Bye, ErrorMessage, Hello, Message, Ping, Welcome
@@ -69,7 +71,9 @@ class RequestClient:
 
     def deadline(self, timeout_s: float | None) -> float:
         """Return when a call that begins now must end; infinity where `timeout_s` is None."""
-        return math.inf if timeout_s is None else self.clock() + timeout_s
+        if timeout_s is None:
+            return math.inf
+        return self.clock() + duration("timeout_s", timeout_s, ModelError)
 
     def remaining_s(self, deadline: float) -> float:
         """Return how many seconds are left; none are left after `deadline`."""

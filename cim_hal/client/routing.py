@@ -6,14 +6,15 @@ upload counts unless the machine holds the couplings already.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 from cim_hal.client.options import SampleOptions
-from cim_hal.errors import CapabilityError
+from cim_hal.errors import CapabilityError, ModelError
 from cim_hal.machine.capabilities import Capabilities
+from cim_hal.model.ising import check_model
 
 if TYPE_CHECKING:
     from cim_hal.client.options import SampleKeywords
@@ -27,6 +28,7 @@ __all__ = [
     "check_fits",
     "choose",
     "common_capabilities",
+    "each",
     "misfit",
     "next_pair",
     "unavailability",
@@ -197,3 +199,21 @@ def unavailability(report: StatusReport, epoch: int) -> str:
     if telemetry and telemetry.open_interlocks:
         return f"{', '.join(telemetry.open_interlocks)}: open"
     return ""
+
+
+def each(
+    models: Iterable[IsingModel], seeds: Iterable[int] | None, options: Mapping[str, Any]
+) -> Iterator[tuple[IsingModel, Any]]:
+    """Yield models with the options of each.
+
+    `ModelError` where there are not as many seeds, or one of them is no model.
+    """
+    models = list(models)
+    for model in models:
+        check_model(model)
+    if seeds is None:
+        return ((model, options) for model in models)
+    seeds = list(seeds)
+    if len(models) != len(seeds):
+        raise ModelError(f"{len(models)} models and {len(seeds)} seeds", hint="one seed for each")
+    return ((m, {**options, "seed": seed}) for m, seed in zip(models, seeds, strict=True))

@@ -15,6 +15,7 @@ from cim_hal.client.lease import LockMethods
 from cim_hal.client.options import (
     ConnectionOptions,
     SampleOptions,
+    check_job,
     checked,
     epoch_from_environment,
     sample_request,
@@ -24,6 +25,7 @@ from cim_hal.client.runner import Runner, blocking
 from cim_hal.client.transport.base import Transport
 from cim_hal.client.uploads import CouplingMethods, Loaded, Uploader
 from cim_hal.errors import ModelError, UnknownReferenceError
+from cim_hal.model.ising import check_model
 from cim_hal.protocol.wire.messages import (
     AskMetrics,
     AskStatus,
@@ -260,6 +262,7 @@ class Session(CouplingMethods, LockMethods, InstrumentMethods):
         ModelError
             A value is malformed for any machine.
         """
+        check_job(model, schedule, options)
         deadline = self._client.deadline(timeout_s)
         capabilities = (yield from self._client.hello(deadline)).capabilities
         trace = options.get("trace")
@@ -316,6 +319,8 @@ class Session(CouplingMethods, LockMethods, InstrumentMethods):
         ModelError
             The job is of another model.
         """
+        if model is not None:
+            check_model(model)
         client, deadline = self._client, self._client.deadline(timeout_s)
         listed = yield from client.ask(checked(ListJobs, job=job_id), JobList, deadline=deadline)
         status = yield from client.ask(WaitJob(job=job_id), JobStatus, deadline=deadline)

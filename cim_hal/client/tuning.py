@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cim_hal.errors import CimError
+from cim_hal.model.ising import check_model
 from cim_hal.model.schedule import PumpSchedule
 
 if TYPE_CHECKING:
@@ -107,6 +108,7 @@ class Tuner:
     def __init__(
         self, session: Session, model: IsingModel, *, seed: int = 0, work: int | None = None
     ) -> None:
+        check_model(model)
         optuna = _optuna()
         self._session, self._model, self._seed = session, model, seed
         recommended = session.capabilities.default_schedule.round_trips

@@ -13,6 +13,7 @@ from cim_hal.client.options import checked, coupling_ref
 from cim_hal.client.requests import Times
 from cim_hal.client.runner import SessionPart, blocking
 from cim_hal.errors import UnknownReferenceError
+from cim_hal.model.ising import check_model
 from cim_hal.protocol.couplings.content import Couplings, encode_change, smallest
 from cim_hal.protocol.couplings.formats import n_bytes
 from cim_hal.protocol.wire.messages import (
@@ -133,6 +134,7 @@ class CouplingMethods(SessionPart):
         CapabilityError
             The model does not fit the machine. If it is too large nothing was sent.
         """
+        check_model(model)
         deadline = self._client.deadline(timeout_s)
         digest = self._uploader.digest(model)
         ref = coupling_ref(digest, bits=coupling_bits, gauge_seed=gauge_seed)

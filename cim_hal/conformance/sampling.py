@@ -104,8 +104,9 @@ def ground_states(machine: MachineUnderTest) -> str:
     for number in range(PROBLEMS):
         model, lowest, by_guess = glass(machine, n, number)
         samples = machine.sample(model)
-        require(samples.best_energy >= lowest - 1e-9, "an energy lies below the ground state")
-        hits = samples.energies <= lowest + 1e-9
+        tolerance = model.energy_tolerance
+        require(samples.best_energy >= lowest - tolerance, "an energy lies below the ground state")
+        hits = samples.reached(lowest)
         what = f"the ground state of problem {number} ({n} spins) was found"
         shares.append(machine.require_often(hits, what, more_than=by_guess))
         guesses.append(by_guess)
@@ -129,9 +130,9 @@ def gauges(machine: MachineUnderTest) -> str:
     model, lowest, _ = glass(machine, n, 0)
     counts = []
     for gauge_seed in (None, machine.seed + 1, machine.seed + 2):
-        energies = machine.sample(model, gauge_seed=gauge_seed).energies
-        found = int((energies <= lowest + 1e-9).sum())
-        counts.append((found, len(energies) - found))
+        samples = machine.sample(model, gauge_seed=gauge_seed)
+        found = int(samples.reached(lowest).sum())
+        counts.append((found, len(samples) - found))
     for other in counts[1:]:
         p = float(fisher_exact([counts[0], other])[1])  # pyright: ignore[reportArgumentType]
         require(
@@ -159,7 +160,7 @@ def glass(machine: MachineUnderTest, n: int, number: int) -> tuple[IsingModel, f
     model = IsingModel.from_couplings(J + J.T)
     energies = model.energy(np.array(list(itertools.product([-1, 1], repeat=n)), np.int8))
     lowest = float(energies.min())
-    return model, lowest, float((energies <= lowest + 1e-9).mean())
+    return model, lowest, float((energies <= lowest + model.energy_tolerance).mean())
 
 
 def _product(samples: SampleSet) -> NDArray[np.int8]:

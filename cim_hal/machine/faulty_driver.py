@@ -283,6 +283,12 @@ class FaultyDriver(Driver):
         """Calibrate the wrapped driver."""
         return self._driver.calibrate(stop)
 
+    def rebuild(self, reason: str) -> None:
+        """Build the wrapped driver anew, if it can be."""
+        rebuild = getattr(self._driver, "rebuild", None)
+        if rebuild is not None:
+            rebuild(reason)
+
     def safe(self) -> None:
         """Make the wrapped driver safe."""
         self._driver.safe()

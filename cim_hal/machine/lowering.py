@@ -12,6 +12,8 @@ with :math:`s` the value of one level.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
@@ -19,6 +21,8 @@ import numpy as np
 import scipy  # not scipy.sparse: it takes 0.4 s, and dense models do not need it
 
 from cim_hal.errors import CapabilityError
+from cim_hal.model.energies import check_range, exact_sum, largest
+from cim_hal.model.ising import check_model
 from cim_hal.model.record import LoweringReport
 from cim_hal.model.triangle import Triangle, pieces
 
@@ -91,6 +95,7 @@ def lower(
     CapabilityError
         Too many spins or too many bits for the machine.
     """
+    check_model(model)
     J = Triangle.of(model.J) if isinstance(model.J, np.ndarray) else model.J
     return lower_couplings(J, model.h, capabilities, bits=bits, gauge_seed=gauge_seed)
 
@@ -103,8 +108,12 @@ def lower_couplings(
     bits: int | None = None,
     gauge_seed: int | None = None,
 ) -> Lowering:
-    """Lower couplings, a `Triangle` or a symmetric CSR array (n, n), and a field; see `lower`."""
+    """Lower couplings, a `Triangle` or a symmetric CSR array (n, n), and a field; see `lower`.
+
+    `ModelError` if they are out of the range of any model.
+    """
     n_spins = len(h)
+    check_range(J.values if isinstance(J, Triangle) else np.asarray(J.data), h)
     folds_field = bool(h.any()) and not capabilities.has_field
     _check_size(n_spins + folds_field, n_spins, capabilities)
     bits = _agreed_bits(bits, capabilities)
@@ -181,17 +190,38 @@ def _errors(
     folds: bool,
 ) -> dict[str, float]:
     """Return the rounding errors for the report; `folds` makes the field a spin."""
-    # Each pair stands twice in the matrix and counts once in the energy.
-    values, copies = (J.values, 2) if isinstance(J, Triangle) else (np.asarray(J.data), 1)
-    size = len(h) + (folds and isinstance(J, Triangle))
-    largest, total, squares = _rounding_error(values, levels, step)
-    field_largest, field_total, field_squares = _rounding_error(h, field, step)
-    squares = copies * squares + (copies if folds else 1) * field_squares
+    # Each pair stands twice in the matrix, once in a triangle, and counts once in the energy.
+    is_triangle = isinstance(J, Triangle)
+    couplings = J.values if is_triangle else np.asarray(J.data), levels
+    size = len(h) + (folds and is_triangle)
+
+    def errors(of_couplings: int = 1, of_field: int = 1) -> Iterator[tuple[int, NDArray[Any]]]:
+        for weight, both in ((of_couplings, couplings), (of_field, (h, field))):
+            for off in _off(*both, step):
+                yield weight, off
+
+    peak = max((float(off.max(initial=0.0)) for _, off in errors()), default=0.0)
+    if peak == 0.0:
+        return {"max_error": 0.0, "rms_error": 0.0, "energy_error_bound": 0.0}
+    n_numbers = size * (size + 1)
+    copies = 2 if is_triangle else 1
+    squares = ((w, (off / peak) ** 2) for w, off in errors(copies, copies if folds else 1))
+    shares = ((w, off / peak) for w, off in errors(copies, 2))
     return {
-        "max_error": max(largest, field_largest),
-        "rms_error": float(np.sqrt(squares / (size * (size + 1)))),
-        "energy_error_bound": 0.5 * copies * total + field_total,
+        "max_error": peak,
+        "rms_error": peak * math.sqrt(exact_sum(squares, 2 * n_numbers) / n_numbers),
+        "energy_error_bound": 0.5 * peak * exact_sum(shares, 2 * n_numbers),
     }
+
+
+def _off(values: NDArray[Any], levels: NDArray[Any], step: float) -> Iterator[NDArray[np.float64]]:
+    """Yield the magnitudes of the rounding errors in pieces."""
+    if levels is values:
+        return
+    for piece, rounded in zip(pieces(values), pieces(levels), strict=True):
+        off = np.multiply(rounded, -step, dtype=np.float64)
+        off += piece
+        yield np.abs(off, out=off)
 
 
 def _gauge(n_spins: int, seed: int | None) -> NDArray[np.int8]:
@@ -215,22 +245,6 @@ def _flip(J: Levels, gauge: NDArray[np.int8]) -> Levels:
 
 def _values(matrix: Levels) -> NDArray[Any]:
     return matrix if isinstance(matrix, np.ndarray) else np.asarray(matrix.data)
-
-
-def _rounding_error(
-    values: NDArray[Any], levels: NDArray[Any], step: float
-) -> tuple[float, float, float]:
-    """Return the largest rounding error, the sum of all, and the sum of their squares."""
-    largest = total = squares = 0.0
-    if levels is values:
-        return largest, total, squares
-    for piece, rounded in zip(pieces(values), pieces(levels), strict=True):
-        off = np.multiply(rounded, -step, dtype=np.float64)
-        off += piece
-        np.abs(off, out=off)
-        largest, total = max(largest, float(off.max(initial=0.0))), total + float(off.sum())
-        squares += float(np.square(off, out=off).sum())
-    return largest, total, squares
 
 
 def _levels_used(*parts: NDArray[Any]) -> int | None:
@@ -295,18 +309,14 @@ def _levels(values: NDArray[Any], step: float) -> NDArray[np.int16]:
 
 
 def _step(values: NDArray[Any], h: NDArray[Any], top: int, field_top: int) -> float:
-    largest, largest_field = _largest(values), _largest(h)
-    if largest == largest_field == 0.0:
+    peak, field_peak = largest(values), largest(h)
+    if peak == field_peak == 0.0:
         return 1.0
-    fits = largest <= top and largest_field <= field_top
+    fits = peak <= top and field_peak <= field_top
     if fits and _are_integers(values) and _are_integers(h):
         return 1.0
     # A subnormal maximum would make a step of zero: never below the smallest normal number.
-    return max(largest / top, largest_field / field_top, float(np.finfo(np.float64).tiny))
-
-
-def _largest(values: NDArray[Any]) -> float:
-    return max(float(values.max(initial=0)), -float(values.min(initial=0)))
+    return max(peak / top, field_peak / field_top, float(np.finfo(np.float64).tiny))
 
 
 def _are_integers(values: NDArray[Any]) -> bool:

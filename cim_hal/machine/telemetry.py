@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import time
-from collections.abc import Callable
 from enum import StrEnum
-from typing import Annotated, ClassVar, Protocol, Self, runtime_checkable
+from typing import Annotated, ClassVar, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_serializer, model_validator
 
 from cim_hal.errors import InterlockError
 from cim_hal.model.record import Fact, FactName, Note, Record
 
-__all__ = ["Calibration", "DriverPhase", "DriverState", "Reading", "Supervised", "Telemetry"]
+__all__ = [
+    "Calibration",
+    "DriverPhase",
+    "DriverState",
+    "Reading",
+    "Telemetry",
+]
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Positive = Annotated[Finite, Field(gt=0)]
@@ -29,14 +35,20 @@ class Reading(Record):
     name : str
         Constant name, such as ``pump_power`` or ``cavity_lock``.
     value : float, int, bool or str
-        A number, a truth value, or a state as text.
+        A number, a truth value, or a state as text. A sensor that gives no number reads NaN: that
+        is data, and stops nothing. JSON has it as the text ``"nan"``, ``"inf"`` or ``"-inf"``.
     unit : str
         Unit of a number; empty for pure numbers and states.
     """
 
     name: FactName
-    value: Note
+    value: Annotated[float, Field(allow_inf_nan=True)] | Note
     unit: Annotated[str, Field(max_length=50)] = ""
+
+    @field_serializer("value", when_used="json")
+    def _in_json(self, value: Note) -> Note:
+        is_number = not isinstance(value, float) or math.isfinite(value)
+        return value if is_number else str(value)
 
 
 class Telemetry(Record):
@@ -150,7 +162,7 @@ class Calibration(Record):
 
 
 class DriverPhase(StrEnum):
-    """Phase of a driver process."""
+    """Phase of a driver."""
 
     READY = "ready"
     STARTING = "starting"
@@ -158,31 +170,24 @@ class DriverPhase(StrEnum):
 
 
 class DriverState(Record):
-    """State of a driver process.
+    """State of a driver.
 
     Attributes
     ----------
     phase : DriverPhase
         ``ready``; ``starting`` after a crash, when jobs wait; ``broken`` after several failed
-        starts, when jobs are refused and the start is tried again from time to time.
+        starts, or where the driver cannot tell the status of the machine, make it safe or reach
+        it. Then jobs that wait go on waiting, new ones are refused, and the driver is built anew
+        from time to time.
     restarts : int
         Number of restarts.
     fault : str
-        Why it last ended; empty if it never has.
+        Why it was last ended or broken; empty if it never was.
     retry_after_s : float
-        Seconds from this report to the next start of a broken driver.
+        Seconds from this report to the next attempt with a broken driver.
     """
 
     phase: Annotated[DriverPhase, Field(strict=False)] = DriverPhase.READY
     restarts: Annotated[int, Field(ge=0)] = 0
     fault: Annotated[str, Field(max_length=2000)] = ""
     retry_after_s: Seconds = 0.0
-
-
-@runtime_checkable
-class Supervised(Protocol):
-    """A driver whose process is supervised and restarted."""
-
-    def subscribe(self, tell: Callable[[DriverState], None]) -> None:
-        """Call `tell`, from any thread, with the present state and at each change."""
-        ...

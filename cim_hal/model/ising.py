@@ -9,23 +9,32 @@ doi:10.1038/s42005-022-00927-x). Other conventions are converted in this module 
 
 from __future__ import annotations
 
-import sys
 import weakref
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypeGuard
+from functools import cached_property
+from os import PathLike
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import scipy  # not scipy.sparse: it takes 0.4 s, and dense models do not need it
 
 from cim_hal.errors import ModelError
+from cim_hal.model.conversion import (
+    Couplings,
+    is_sparse,
+    real_array,
+    real_couplings,
+    real_number,
+    require,
+)
+from cim_hal.model.energies import ROUNDING, ExactSums, check_range, largest
 
 if TYPE_CHECKING:
     import scipy.sparse as sp
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["Change", "Couplings", "IsingModel", "Pairs"]
-
-Couplings: TypeAlias = "NDArray[np.float64] | sp.csr_array"
+__all__ = ["Change", "Couplings", "IsingModel", "Pairs", "check_model"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,7 +134,13 @@ class IsingModel:
     Raises
     ------
     ModelError
-        J is not square, finite and symmetric with a zero diagonal, or the shape of h differs.
+        J is not square, finite and symmetric with a zero diagonal, or the shape of h differs. The
+        largest magnitude in J and h is neither 0 nor at least 1e-300, or all of them sum up to
+        more than 1e303.
+
+    Notes
+    -----
+    A pickled or copied model has no origin.
 
     Examples
     --------
@@ -140,7 +155,8 @@ class IsingModel:
     origin: Change | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
-        _check_couplings(self.J)
+        _check_types(self.J, self.h)
+        _check_couplings(self.J, "J")
         if self.h.shape != _shape(self.J)[:1]:
             raise ModelError(
                 f"h has shape {self.h.shape}, J has shape {self.J.shape}",
@@ -149,19 +165,28 @@ class IsingModel:
         if not np.isfinite(self.h).all():
             bad = int(np.flatnonzero(~np.isfinite(self.h))[0])
             raise ModelError(f"h[{bad}] = {self.h[bad]} is not finite")
-        if not np.isfinite(self.offset):
-            raise ModelError(f"offset = {self.offset} is not finite")
+        object.__setattr__(self, "offset", real_number("offset", self.offset, ModelError))
+        check_range(_values(self.J), self.h, self.offset)
         for array in (_values(self.J), self.h):
             array.flags.writeable = False
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.J, self.h, self.offset)
 
     @classmethod
     def from_couplings(
         cls, J: ArrayLike | sp.sparray | sp.spmatrix, h: ArrayLike | None = None, offset: float = 0
     ) -> Self:
-        """Make a model from couplings `J` (n, n), dense or scipy-sparse, and field `h` (n,)."""
-        couplings = _as_couplings(J)
-        field = np.zeros(_shape(couplings)[:1]) if h is None else _as_floats(h, "h")
-        return cls(couplings, field, float(offset))
+        """Make a model from couplings `J` (n, n), dense or scipy-sparse, and field `h` (n,).
+
+        Raises
+        ------
+        ModelError
+            As of the class; or a value is no real number, or float64 would round it.
+        """
+        couplings = real_couplings("J", J, ModelError)
+        field = np.zeros(_shape(couplings)[:1]) if h is None else real_array("h", h, ModelError)
+        return cls(couplings, field, offset)
 
     @classmethod
     def from_qubo(cls, Q: ArrayLike | sp.sparray | sp.spmatrix, offset: float = 0) -> Self:
@@ -177,10 +202,12 @@ class IsingModel:
         Raises
         ------
         ModelError
-            `Q` is not square or not finite.
+            `Q` is not square, not finite, out of range, or not of real numbers.
         """
-        quadratic = _as_couplings(Q)
-        _check_square_and_finite(quadratic, "Q")
+        quadratic = real_couplings("Q", Q, ModelError)
+        offset = real_number("offset", offset, ModelError)
+        _check_entries(quadratic, "Q")
+        check_range(_values(quadratic), np.zeros(0), offset, name="Q")
         symmetric = (quadratic + quadratic.T) * 0.5
         diagonal = symmetric.diagonal()
         row_sums = np.asarray(symmetric.sum(axis=1)).ravel()
@@ -195,7 +222,9 @@ class IsingModel:
         --------
         IsingModel.cut : the weight cut by a sample of such a model.
         """
-        return cls.from_couplings(-_as_couplings(W))
+        weights = real_couplings("W", W, ModelError)
+        _check_couplings(weights, "W")
+        return cls(-weights, np.zeros(_shape(weights)[0]))
 
     def with_changes(
         self, rows: ArrayLike, columns: ArrayLike, values: ArrayLike, *, h: ArrayLike | None = None
@@ -223,7 +252,7 @@ class IsingModel:
         [[0.0, -3.0], [-3.0, 0.0]]
         """
         pairs = Pairs.of(rows, columns, values, self.n_spins)
-        field = self.h if h is None else _as_floats(h, "h")
+        field = self.h if h is None else real_array("h", h, ModelError)
         change = Change(weakref.ref(self), pairs)
         return IsingModel(pairs.put(self.J), field, self.offset, change)
 
@@ -247,6 +276,20 @@ class IsingModel:
         """Whether `J` is stored as CSR."""
         return not isinstance(self.J, np.ndarray)
 
+    @cached_property
+    def energy_tolerance(self) -> float:
+        r"""Difference below which two energies are equal; wherever energies are compared.
+
+        :math:`2^{-50}\,\big(\tfrac12\sum_{ij}|J_{ij}| + \sum_i |h_i| + |E_0|\big)`, the order of
+        the rounding errors of float64.
+        """
+        magnitudes = 0.5 * np.abs(_values(self.J)).sum() + np.abs(self.h).sum()
+        return ROUNDING * float(magnitudes + abs(self.offset))
+
+    @cached_property
+    def _sums(self) -> ExactSums:
+        return ExactSums(self.J, self.h)
+
     def local_field(self, spins: ArrayLike) -> NDArray[np.float64]:
         r"""Return :math:`J\sigma + h` for spins of shape (..., n); float64, same shape."""
         sigma = self._as_spins(spins)
@@ -256,25 +299,27 @@ class IsingModel:
     def energy(self, spins: ArrayLike) -> NDArray[np.float64]:
         """Return the energies of spins of shape (..., n) in {-1, +1}; float64, shape (...).
 
+        Equal spins have equal energies: sums are exact and rounded once, so that an energy depends
+        neither on the others of a batch nor on the storage of `J`.
+
         Raises
         ------
         ModelError
             The last axis is not n, or a value is neither -1 nor +1.
         """
         sigma = self._as_spins(spins)
-        flat = sigma.reshape(-1, self.n_spins)
-        pair = np.einsum("rn,rn->r", flat, (self.J @ flat.T).T)
-        energies = -0.5 * pair - flat @ self.h + self.offset
-        return energies.reshape(sigma.shape[:-1])
+        interaction = self._sums.interaction(sigma.reshape(-1, self.n_spins))
+        return (self.offset - interaction).reshape(sigma.shape[:-1])
 
     def cut(self, spins: ArrayLike) -> NDArray[np.float64]:
         r"""Return the cut weight :math:`\frac14\sum_{ij} W_{ij}(1-\sigma_i\sigma_j)`, W = -J."""
-        total_weight = -0.5 * float(self.J.sum())
-        field_energy = -(np.asarray(spins, dtype=np.float64) @ self.h)
-        return 0.5 * (total_weight - (self.energy(spins) - self.offset - field_energy))
+        sigma = self._as_spins(spins)
+        pairs = self._sums.interaction(sigma.reshape(-1, self.n_spins), field=False)
+        all_pairs = self._sums.interaction(np.ones((1, self.n_spins)), field=False)
+        return (0.5 * (pairs - all_pairs)).reshape(sigma.shape[:-1])
 
     def _as_spins(self, spins: ArrayLike) -> NDArray[np.float64]:
-        sigma = np.asarray(spins, dtype=np.float64)
+        sigma = real_array("spins", spins, ModelError)
         if sigma.ndim == 0 or sigma.shape[-1] != self.n_spins:
             raise ModelError(
                 f"spins have shape {sigma.shape}, the model has {self.n_spins} spins",
@@ -285,25 +330,27 @@ class IsingModel:
         return sigma
 
 
-def _as_floats(values: ArrayLike, name: str) -> NDArray[np.float64]:
-    try:
-        return np.array(values, dtype=np.float64, order="C")
-    except (TypeError, ValueError) as error:
-        raise ModelError(f"{name} is not an array of real numbers: {error}") from None
+def check_model(model: Any) -> None:
+    """Raise a `ModelError` that says what to pass unless `model` is an `IsingModel`."""
+    hint = "IsingModel.from_couplings, from_qubo and from_maxcut make one of a matrix"
+    if hasattr(model, "model"):
+        hint = "pass its attribute `model`"
+    elif isinstance(model, (str, PathLike)):
+        hint = "pass read_model(path).model"
+    elif isinstance(model, Mapping):
+        hint = "write the couplings into a matrix J, for IsingModel.from_couplings"
+    require("the model", model, IsingModel, ModelError, hint=hint)
 
 
-def _is_sparse(J: Any) -> TypeGuard[sp.sparray | sp.spmatrix]:
-    # nothing is sparse before somebody has imported scipy.sparse
-    return "scipy.sparse" in sys.modules and scipy.sparse.issparse(J)
-
-
-def _as_couplings(J: ArrayLike | sp.sparray | sp.spmatrix) -> Couplings:
-    if _is_sparse(J):
-        matrix = scipy.sparse.csr_array(J, dtype=np.float64, copy=True)
-        matrix.sum_duplicates()
-        matrix.eliminate_zeros()
-        return matrix
-    return _as_floats(J, "J")  # pyright: ignore[reportArgumentType]
+def _check_types(J: Any, h: Any) -> None:
+    matrices = (np.ndarray, scipy.sparse.csr_array) if is_sparse(J) else np.ndarray
+    for name, array, kinds in (("J", J, matrices), ("h", h, np.ndarray)):
+        if not isinstance(array, kinds) or array.dtype != np.float64:
+            found = f"{type(array).__name__} of {getattr(array, 'dtype', 'no type')}"
+            raise ModelError(
+                f"{name} is a {found}, not an array of float64",
+                hint="IsingModel.from_couplings converts lists and other arrays",
+            )
 
 
 def _values(J: Couplings) -> NDArray[np.float64]:
@@ -324,13 +371,14 @@ def _hollow(matrix: Couplings) -> Couplings:
     return hollow
 
 
-def _check_square_and_finite(J: Couplings, name: str) -> None:
+def _check_entries(J: Couplings, name: str) -> None:
+    """Refuse what is not square or not finite."""
     shape = _shape(J)
     if len(shape) != 2 or shape[0] != shape[1] or shape[0] == 0:
         raise ModelError(
             f"{name} has shape {shape}", hint="it must be square, (n, n), with n of at least 1"
         )
-    if not np.isfinite(_values(J)).all():
+    if not np.isfinite(largest(_values(J))):
         raise ModelError(f"{name} has {_first_bad_entry(J)}", hint="every entry must be finite")
 
 
@@ -341,34 +389,34 @@ def _first_bad_entry(J: Couplings) -> str:
     return f"the entry [{row},{column}] = {entries.data[at]}"
 
 
-def _check_symmetric(J: Couplings) -> None:
+def _check_symmetric(J: Couplings, name: str) -> None:
     difference = scipy.sparse.coo_array(J - J.T)
     if difference.data.any():
         at = int(np.argmax(np.abs(difference.data)))
         row, column = sorted(int(index[at]) for index in difference.coords)
         raise ModelError(
-            f"J is not symmetric: J[{row},{column}] = {J[row, column]}, "
-            f"J[{column},{row}] = {J[column, row]}",
-            hint="pass (J + J.T) / 2 if only the sum matters",
+            f"{name} is not symmetric: {name}[{row},{column}] = {J[row, column]}, "
+            f"{name}[{column},{row}] = {J[column, row]}",
+            hint=f"pass ({name} + {name}.T) / 2 if only the sum matters",
         )
 
 
-def _check_couplings(J: Couplings) -> None:
-    _check_square_and_finite(J, "J")
+def _check_couplings(J: Couplings, name: str) -> None:
+    _check_entries(J, name)
     if not isinstance(J, np.ndarray) or not np.array_equal(J, J.T):
-        _check_symmetric(J)
+        _check_symmetric(J, name)
     if J.diagonal().any():
         at = int(np.flatnonzero(J.diagonal())[0])
         raise ModelError(
-            f"J has the diagonal entry J[{at},{at}] = {J.diagonal()[at]}",
-            hint="it only adds the constant -J[i,i]/2 to the energy: set it to 0 and use offset",
+            f"{name} has the diagonal entry {name}[{at},{at}] = {J.diagonal()[at]}",
+            hint="it is a constant of the energy: set it to 0, and use offset",
         )
 
 
 def _flat(name: str, values: ArrayLike) -> NDArray[Any]:
-    array = np.asarray(values)
-    if array.shape == (0,):
-        return array.astype(np.int64)
-    if array.ndim != 1 or array.dtype.kind not in "iuf":
-        raise ModelError(f"{name} has shape {array.shape} and type {array.dtype}", hint="a list")
-    return array
+    floats = real_array(name, values, ModelError)
+    if floats.shape == (0,):
+        return floats.astype(np.int64)
+    if floats.ndim != 1:
+        raise ModelError(f"{name} has shape {floats.shape}", hint="a list")
+    return np.asarray(values)

@@ -7,6 +7,10 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
+from cim_hal.errors import ModelError
+from cim_hal.model.conversion import real_number, require, whole_number
+from cim_hal.model.ising import check_model
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -57,6 +61,7 @@ class Trace:
         ModelError
             The model has another number of spins.
         """
+        check_model(model)
         # frame by frame: all at once would take 8 bytes for each of the amplitudes
         return np.array([model.energy(np.where(x < 0, -1, 1)) for x in self.amplitudes])
 
@@ -76,6 +81,8 @@ class SampleSet:
     record : RunRecord
     trace : Trace or None
         Amplitudes during the first runs of the job, in the order of the job, if requested.
+    tolerance : float
+        Difference below which two energies are equal: the `energy_tolerance` of the model.
     """
 
     spins: NDArray[np.int8]
@@ -83,6 +90,7 @@ class SampleSet:
     amplitudes: NDArray[np.float32] | None
     record: RunRecord
     trace: Trace | None = None
+    tolerance: float = 0.0
 
     @classmethod
     def rank(
@@ -94,31 +102,44 @@ class SampleSet:
         trace: Trace | None = None,
     ) -> Self:
         """Make a sample set: compute the energies of `spins`, and sort by them (stable)."""
+        check_model(model)
         energies = model.energy(spins)
         order = np.argsort(energies, kind="stable")
         ranked = None if amplitudes is None else amplitudes[order]
-        return cls(spins[order], energies[order], ranked, record, trace)
+        return cls(spins[order], energies[order], ranked, record, trace, model.energy_tolerance)
 
     def concat(self, other: SampleSet) -> SampleSet:
         """Return the samples of two sets of one model together, lowest energy first.
 
         Record and trace are those of the set with the lower best energy, of this one if they are
-        equal. Amplitudes are kept if both sets have them.
+        equal within the tolerance. Amplitudes are kept if both sets have them.
+
+        Raises
+        ------
+        ModelError
+            `other` is no sample set, or has another number of spins.
         """
+        require("the other set", other, SampleSet, ModelError, hint="pass what `sample` returned")
+        if self.spins.shape[1] != other.spins.shape[1]:
+            sizes = f"{self.spins.shape[1]} and {other.spins.shape[1]}"
+            raise ModelError(f"the sets have {sizes} spins", hint="merge samples of one model")
         energies = np.concatenate([self.energies, other.energies])
         order = np.argsort(energies, kind="stable")
         amplitudes = None
         if self.amplitudes is not None and other.amplitudes is not None:
             amplitudes = np.concatenate([self.amplitudes, other.amplitudes])[order]
-        lower = other if other.best_energy < self.best_energy else self
+        tolerance = max(self.tolerance, other.tolerance)
+        lower = other if other.best_energy < self.best_energy - tolerance else self
         spins = np.concatenate([self.spins, other.spins])[order]
-        return SampleSet(spins, energies[order], amplitudes, lower.record, lower.trace)
+        return SampleSet(spins, energies[order], amplitudes, lower.record, lower.trace, tolerance)
 
     def lowest(self, n_runs: int) -> SampleSet:
         """Return the `n_runs` samples of lowest energy, or all if there are fewer."""
+        if whole_number("n_runs", n_runs, ModelError) < 1:
+            raise ModelError(f"n_runs = {n_runs}", hint="at least 1")
         amplitudes = None if self.amplitudes is None else self.amplitudes[:n_runs]
         spins, energies = self.spins[:n_runs], self.energies[:n_runs]
-        return SampleSet(spins, energies, amplitudes, self.record, self.trace)
+        return SampleSet(spins, energies, amplitudes, self.record, self.trace, self.tolerance)
 
     def __len__(self) -> int:
         return len(self.energies)
@@ -133,9 +154,18 @@ class SampleSet:
         """Lowest energy."""
         return float(self.energies[0])
 
-    def success_probability(self, energy: float, *, atol: float = 1e-9) -> float:
-        """Return the share of runs at or below `energy`."""
-        return float(np.mean(self.energies <= energy + atol))
+    def reached(self, energy: float) -> NDArray[np.bool_]:
+        """Return which runs are at or below `energy`, within the tolerance; shape (runs,)."""
+        return self.energies <= real_number("energy", energy, ModelError) + self.tolerance
+
+    @property
+    def n_best(self) -> int:
+        """Number of runs at the lowest energy, within the tolerance."""
+        return int(np.count_nonzero(self.reached(self.best_energy)))
+
+    def success_probability(self, energy: float) -> float:
+        """Return the share of runs at or below `energy`, within the tolerance."""
+        return float(np.mean(self.reached(energy)))
 
     def as_bits(self) -> NDArray[np.int8]:
         """Return x = (1 + σ)/2, int8, shape (runs, n)."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from cim_hal.errors import ModelError, ScheduleError
+from cim_hal.model.conversion import real_array, whole_number
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -36,7 +37,7 @@ class PumpSchedule:
     Raises
     ------
     ScheduleError
-        No knot, a negative or infinite value, or less than one round trip.
+        No knot, a value that is no number, negative or infinite, or less than one round trip.
 
     Examples
     --------
@@ -48,7 +49,12 @@ class PumpSchedule:
     round_trips: int
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "pump", tuple(float(value) for value in self.pump))
+        knots = real_array("pump", self.pump, ScheduleError)
+        round_trips = whole_number("round_trips", self.round_trips, ScheduleError)
+        if knots.ndim != 1:
+            raise ScheduleError(f"pump has the shape {knots.shape}", hint="pass a list of numbers")
+        object.__setattr__(self, "pump", tuple(knots.tolist()))
+        object.__setattr__(self, "round_trips", round_trips)
         if not 1 <= len(self.pump) <= MAX_KNOTS:
             raise ScheduleError(
                 f"the schedule has {len(self.pump)} knots", hint=f"between 1 and {MAX_KNOTS}"
@@ -74,7 +80,7 @@ class PumpSchedule:
     @classmethod
     def through(cls, pump: Sequence[float], *, round_trips: int) -> Self:
         """Return a schedule through equally spaced knots."""
-        return cls(tuple(pump), round_trips)
+        return cls(pump, round_trips)  # pyright: ignore[reportArgumentType]  a tuple afterwards
 
     def stretched(self, round_trips: int) -> Self:
         """Return the same shape over another number of round trips."""
@@ -102,7 +108,7 @@ class TraceRequest:
     Raises
     ------
     ModelError
-        One of them is less than 1.
+        One of them is less than 1, or no integer.
 
     Examples
     --------
@@ -115,8 +121,10 @@ class TraceRequest:
 
     def __post_init__(self) -> None:
         for name in ("every", "runs"):
-            if getattr(self, name) < 1:
-                raise ModelError(f"trace.{name} = {getattr(self, name)}", hint="at least 1")
+            count = whole_number(f"trace.{name}", getattr(self, name), ModelError)
+            if count < 1:
+                raise ModelError(f"trace.{name} = {count}", hint="at least 1")
+            object.__setattr__(self, name, count)
 
     def n_frames(self, round_trips: int) -> int:
         """Return the number of frames of a run."""

@@ -73,7 +73,13 @@ class ServerCore:
         epochs = EpochLog(first_epoch)
         locks = LockTable(limits, epochs)
         jobs = JobLifecycle(
-            limits, keys, may_start=lambda job: epochs.stopped is None and locks.allows(job.epoch)
+            limits,
+            keys,
+            may_start=lambda job: (
+                epochs.stopped is None
+                and not self.instruments.is_broken
+                and locks.allows(job.epoch)
+            ),
         )
         turns = LoweringTurns(limits)
         self._state = state = ServerState(
@@ -143,8 +149,8 @@ class ServerCore:
         """Take no new jobs, before the end: see `JobLifecycle.drain`."""
         return self._state.jobs.drain(queue=queue)
 
-    def give_back(self, job: str) -> list[Effect]:
-        """Let a job wait for the next server whose `Run` was cancelled before it began."""
+    def give_back(self, job: str = "") -> list[Effect]:
+        """Let a job wait for the next server that never began: see `JobLifecycle.give_back`."""
         return self._state.jobs.give_back(job)
 
     def deliver(self, job: str, result: Result, now: float) -> list[Effect]:

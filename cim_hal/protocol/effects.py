@@ -1,7 +1,8 @@
 """Effects: what the core asks of the server around it, as data; and requests with their senders.
 
-An `Operation` takes time and ends in exactly one `Done`. A `Persist` is done at once, and the core
-told at once. A `Command` has no outcome.
+An `Operation` takes time and ends in exactly one `Done`. A `Persist` takes time as well: records
+are written in the order in which they were asked for, and the core is told of each in that order.
+A `Command` has no outcome.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
+from cim_hal.errors import CimError
 from cim_hal.protocol.wire.errors import to_wire
 from cim_hal.protocol.wire.packet import Packet, answer, event
 
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from cim_hal.errors import CimError, Detail
+    from cim_hal.errors import Detail
     from cim_hal.machine.driver import Program
     from cim_hal.machine.telemetry import Calibration
     from cim_hal.protocol.couplings.content import Couplings, EncodedCouplings, LoweredCouplings
@@ -46,6 +48,7 @@ __all__ = [
     "Run",
     "Stop",
     "Then",
+    "answered",
 ]
 
 # What follows a record that was written, and one that could not be: called with the time.
@@ -141,7 +144,7 @@ class Lower:
 
 @dataclass(frozen=True, eq=False)
 class Persist:
-    """Write a record so that it outlasts a crash, then call ``ServerCore.saved`` at once.
+    """Write a record so that it outlasts a crash, then call ``ServerCore.saved``.
 
     Where it cannot be written, call ``ServerCore.unsaved``: what is not saved has not happened.
     The core goes on with `then` or `otherwise`, which are for nobody else to call.
@@ -172,3 +175,12 @@ class Done:
 
     effect: Operation
     result: Result | Calibration | LoweredCouplings | CimError
+
+
+def answered(asked: Asked, handle: Callable[[], Answer]) -> list[Effect]:
+    """Return what answers a request: what `handle` returns or, where it raises one, the error."""
+    try:
+        answer = handle()
+    except CimError as error:
+        return asked.refuse(error)
+    return answer if isinstance(answer, list) else [asked.reply(answer)]

@@ -87,6 +87,10 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
         "run_seconds": Metric("histogram", "From the start of a job to its end."),
         "device_busy_seconds_total": Metric("counter", "Time in which a job was on the machine."),
         "driver_restarts_total": Metric("counter", "Starts of the driver after the first one."),
+        "driver_ready": Metric("gauge", "Whether the driver works, 0 or 1."),
+        "telemetry_age_seconds": Metric("gauge", "Age of the newest telemetry."),
+        "interlocks_open": Metric("gauge", "Open interlocks in the newest telemetry."),
+        "reading": Metric("gauge", "Numbers in the newest telemetry.", ("name", "unit")),
         "memory_bytes": Metric("gauge", "Resident memory, by process.", ("process",)),
         "open_files": Metric("gauge", "Open file descriptors, by process.", ("process",)),
     }
@@ -107,6 +111,10 @@ class Counters:
         """Add to a counter."""
         series = self._values[name]
         series[labels] = series.get(labels, 0.0) + by
+
+    def replace(self, name: str, series: Mapping[tuple[str, ...], float]) -> None:
+        """Set all series of a gauge."""
+        self._values[name] = dict(series)
 
     def set(self, name: str, value: float, *labels: str) -> None:
         """Set a gauge."""

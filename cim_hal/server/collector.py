@@ -64,6 +64,11 @@ class ResultCollector:
             self._is_announced = True
             self._announce(self)
 
+    def add_rest(self, readout: Readout) -> None:
+        """Add the runs of a whole readout that were not added before, as partial results."""
+        if self._n_runs < len(readout.values):
+            self.add(readout.values[self._n_runs :])
+
     def partial(self) -> Result:
         """Return the runs so far; needs at least one. Its arrays are read-only views."""
         self._is_announced = False

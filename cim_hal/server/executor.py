@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
@@ -14,13 +14,15 @@ from pydantic import ValidationError
 
 from cim_hal.errors import CimError, UnknownReferenceError
 from cim_hal.machine.driver import StopToken
-from cim_hal.machine.telemetry import DriverState, Supervised, Telemetry
+from cim_hal.machine.telemetry import DriverState, Telemetry
 from cim_hal.protocol.couplings.content import LoweredCouplings, lower_encoded
 from cim_hal.protocol.effects import Calibrate, Done, Lower, MakeSafe, Operation, Run, Stop
 from cim_hal.protocol.jobs.table import IdempotencyRules
 from cim_hal.protocol.wire.messages.jobs import Progress
+from cim_hal.protocol.wire.results import Result
 from cim_hal.server.collector import ResultCollector
-from cim_hal.server.driver.guard import FRESH_S, DriverGuard, NeverBegunError
+from cim_hal.server.driver.calls import NeverBegunError
+from cim_hal.server.driver.guard import EMERGENCY_S, DriverGuard
 from cim_hal.server.logs import about
 
 if TYPE_CHECKING:
@@ -28,19 +30,17 @@ if TYPE_CHECKING:
     from cim_hal.machine.telemetry import Calibration
     from cim_hal.protocol.couplings.content import Couplings
     from cim_hal.protocol.jobs.records import EpochRecord, Record, Saved
-    from cim_hal.protocol.wire.results import Result
     from cim_hal.server.storage.journal import DiskJournal
 
 __all__ = ["Executor", "Journal", "MemoryJournal", "Update", "internal_error"]
 
 CLOSE_TIMEOUT_S = 10.0
-# Time that a running call has to obey its stop token in an emergency.
-EMERGENCY_S = 0.2
 # At least this long from one announcement of partial results to the next.
 PARTIAL_S = 0.02
 
 Update: TypeAlias = ResultCollector | Telemetry | DriverState
 Journal: TypeAlias = "DiskJournal | MemoryJournal"
+OperationResult: TypeAlias = "Result | Calibration | LoweredCouplings | CimError"
 Answer = TypeVar("Answer")
 
 log = logging.getLogger(__name__)
@@ -54,6 +54,7 @@ class MemoryJournal:
     """
 
     keys = IdempotencyRules(kept_s=300.0)
+    is_on_disk = False
 
     def load(self, device: str) -> Iterable[Saved]:
         """Return nothing."""
@@ -63,8 +64,9 @@ class MemoryJournal:
     def controls(self) -> EpochRecord | None:
         """Return nothing."""
 
-    def write(self, record: Record) -> None:
+    def write(self, records: Sequence[Record]) -> list[BaseException | None]:
         """Do nothing: the job table in memory holds everything."""
+        return [None] * len(records)
 
     def keep_couplings(self, digest: str, content: Couplings) -> None:
         """Keep nothing."""
@@ -74,6 +76,11 @@ class MemoryJournal:
         raise UnknownReferenceError(
             f"the server does not hold the couplings {digest[:19]}…", kind="coupling"
         )
+
+    def takes_file(self, result: Result) -> bool:
+        """Return False."""
+        del result
+        return False
 
     def keep_result(self, job: str, result: Result) -> Result:
         """Return the result itself."""
@@ -90,7 +97,8 @@ class Executor:
     Each operation that `perform` accepts ends in exactly one `Done`. The driver is called from
     one thread, one call at a time; only `Driver.safe` may be called from another, in an
     emergency. The driver is closed exactly once. `announce` is called from any thread when there is
-    an outcome or an update; the journal is called from both threads.
+    an outcome or an update. Large results are written in a thread of their own: a slow disk delays
+    the end of their job, and the driver not at all. The journal is called from all three threads.
     """
 
     def __init__(
@@ -108,15 +116,14 @@ class Executor:
         self._guard = DriverGuard(driver, self._update)
         self._driver_worker = _WorkerThread("cim-hal driver", self._finish)
         self._lowering_worker = _WorkerThread("cim-hal lowering", self._finish)
+        self._result_worker = _WorkerThread("cim-hal results", self._finish)
         try:
             self.capabilities = self._driver_worker.ask(self._guard.describe)
         except BaseException:
             self.close()
             raise
-        if isinstance(driver, Supervised):
-            self._driver_worker.call(lambda: driver.subscribe(self._update))
-        self._driver_worker.when_idle(self._guard.poll_status, every_s=FRESH_S)
-        self._driver_worker.call(self._guard.poll_status)
+        self._driver_worker.when_idle(self._guard.poll_status, lambda: self._guard.poll_s)
+        self._driver_worker.call(self._guard.start)
 
     def perform(self, effect: Operation | Stop | MakeSafe) -> None:
         """Begin an operation, or do what a command says; returns at once.
@@ -132,7 +139,11 @@ class Executor:
                     collector = ResultCollector(effect, self._on_partial, keeps_amplitudes=keeps)
                     token = StopToken(self._guard.on_telemetry, collector.add)
                     self._tokens[effect.job] = token
-                    self._driver_worker.do(effect, lambda: self._run(effect, token, collector))
+                    self._driver_worker.do(
+                        effect,
+                        lambda: self._run(effect, token, collector),
+                        lambda done: self._keep(done, collector),
+                    )
                 case Calibrate():
                     token = self._tokens[effect.key] = StopToken(self._guard.on_telemetry)
                     self._driver_worker.do(effect, lambda: self._guard.calibrate(token))
@@ -184,6 +195,7 @@ class Executor:
             self._driver_worker.call(self._guard.close)
         self._lowering_worker.end()
         self._driver_worker.end()
+        self._result_worker.end()  # last: what was measured is kept
 
     def _finish(self, done: Done) -> None:
         match done.effect:
@@ -226,18 +238,30 @@ class Executor:
     def _run(self, effect: Run, token: StopToken, collector: ResultCollector) -> Result:
         if effect.refusal is not None:
             raise effect.refusal
-        try:
-            collector.begin()
-            with about(job=effect.job):
-                readout, device_s = self._guard.run(effect.program, token)
-                measured = self._guard.attribute_errors(
-                    lambda: collector.complete(readout, device_s)
-                )
-            return self._journal.keep_result(effect.job, measured)
-        except BaseException:
-            if collector.has_runs:
+        collector.begin()
+        with about(job=effect.job):
+            readout, device_s = self._guard.run(effect.program, token, collector.add_rest)
+            return self._guard.attribute_errors(lambda: collector.complete(readout, device_s))
+
+    def _keep(self, done: Done, collector: ResultCollector) -> None:
+        """Keep what a run came to, then end it; in another thread where that takes a file."""
+        outcome, measured = done.result, None
+        if isinstance(outcome, Result):
+            measured = outcome
+        elif collector.has_runs:
+            measured = collector.partial()
+
+        def kept() -> OperationResult:
+            if isinstance(outcome, Result):
+                return self._journal.keep_result(collector.job, outcome)
+            if measured is not None:
                 self._keep_partial(collector)
-            raise
+            return outcome
+
+        if measured is not None and self._journal.takes_file(measured):
+            self._result_worker.do(done.effect, kept)
+        else:
+            self._finish(Done(done.effect, _outcome(done.effect, kept)))
 
     def _keep_partial(self, collector: ResultCollector) -> None:
         try:
@@ -263,19 +287,30 @@ class _WorkerThread:
         self._calls: SimpleQueue[Callable[[], object] | None] = SimpleQueue()
         self._is_cancelling = False
         self._idle: Callable[[], None] | None = None
-        self._idle_s: float | None = None
+        self._pause_s: Callable[[], float | None] = lambda: None
         # A daemon: a driver that hangs must not keep the process alive.
         self._thread = threading.Thread(target=self._loop, name=name, daemon=True)
         self._thread.start()
 
     def do(
-        self, effect: Operation, function: Callable[[], Result | Calibration | LoweredCouplings]
+        self,
+        effect: Operation,
+        function: Callable[[], OperationResult],
+        finish: Callable[[Done], None] | None = None,
     ) -> None:
         """Perform an operation after everything queued before: call `function`.
 
-        What it returns or raises, whatever that is, becomes the result of one `Done`.
+        What it returns or raises, whatever that is, becomes the result of one `Done`, for which
+        `finish` is called.
         """
-        self._calls.put(lambda: self._finish(Done(effect, self._result(effect, function))))
+
+        def result() -> OperationResult:
+            if self._is_cancelling:
+                raise NeverBegunError("the server is shutting down")
+            return function()
+
+        end = finish or self._finish
+        self._calls.put(lambda: end(Done(effect, _outcome(effect, result))))
 
     def call(self, function: Callable[[], object]) -> None:
         """Call a function after everything queued before; an exception is logged."""
@@ -294,9 +329,9 @@ class _WorkerThread:
         self._calls.put(answer)
         return future.result()
 
-    def when_idle(self, function: Callable[[], None], *, every_s: float) -> None:
-        """Call `function` whenever nothing was queued for `every_s`, from the next call on."""
-        self._idle, self._idle_s = function, every_s
+    def when_idle(self, function: Callable[[], None], pause_s: Callable[[], float]) -> None:
+        """Call `function` whenever nothing was queued for `pause_s()`, from the next call on."""
+        self._idle, self._pause_s = function, pause_s
 
     def cancel_operations(self) -> None:
         """Let operations that have not begun end as cancelled."""
@@ -311,18 +346,6 @@ class _WorkerThread:
         if self._thread.is_alive():
             log.warning("%s did not stop within %g s", self._thread.name, CLOSE_TIMEOUT_S)
 
-    def _result(
-        self, effect: Operation, function: Callable[[], Result | Calibration | LoweredCouplings]
-    ) -> Result | Calibration | LoweredCouplings | CimError:
-        try:
-            if self._is_cancelling:
-                return NeverBegunError("the server is shutting down")
-            return function()
-        except BaseException as error:  # whatever it is, the core waits for an outcome
-            if not isinstance(error, CimError):
-                log.exception("a %s operation failed", type(effect).__name__)
-            return internal_error(error)
-
     def _loop(self) -> None:
         while (call := self._next()) is not None:
             try:
@@ -333,9 +356,18 @@ class _WorkerThread:
 
     def _next(self) -> Callable[[], object] | None:
         try:
-            return self._calls.get(timeout=self._idle_s)
+            return self._calls.get(timeout=self._pause_s())
         except Empty:
             return self._idle
+
+
+def _outcome(effect: Operation, function: Callable[[], OperationResult]) -> OperationResult:
+    try:
+        return function()
+    except BaseException as error:  # whatever it is, the core waits for an outcome
+        if not isinstance(error, CimError):
+            log.exception("a %s operation failed", type(effect).__name__)
+        return internal_error(error)
 
 
 def internal_error(error: BaseException) -> CimError:

@@ -31,11 +31,12 @@ from cim_hal.protocol.wire.packet import Packet, answer
 from cim_hal.protocol.wire.results import Result
 from cim_hal.protocol.wire.roles import LOCAL
 from cim_hal.server.collector import ResultCollector
-from cim_hal.server.driver.guard import NeverBegunError
+from cim_hal.server.driver.calls import NeverBegunError
 from cim_hal.server.executor import Executor, MemoryJournal, internal_error
 from cim_hal.server.logs import about, audit
 from cim_hal.server.process_usage import memory_bytes, open_files
 from cim_hal.server.status_snapshot import StatusSnapshot
+from cim_hal.server.storage.writer import JournalWriter
 
 if TYPE_CHECKING:
     from cim_hal.machine.capabilities import Capabilities
@@ -75,8 +76,13 @@ class Service:
         self._journal = journal or MemoryJournal()
         self._calibrations = calibrations
         self._usage_at = 0.0
+        self._writer: JournalWriter | None = None  # none where writing waits for no disk
         with ExitStack() as undo:
-            undo.callback(self._journal.close)
+            if self._journal.is_on_disk:
+                self._writer = JournalWriter(self._journal, announce)
+                undo.callback(self._writer.close)
+            else:
+                undo.callback(self._journal.close)
             self._executor = Executor(driver, announce, self._journal)
             undo.callback(self._executor.close)
             self._core = ServerCore(
@@ -115,9 +121,11 @@ class Service:
             return self._perform(effects, on_error=lambda _: failed)
 
     def settle(self) -> list[Reply]:
-        """Handle what the executor has done, and let time pass; call it every `TICK_S` or more."""
-        outcomes = list(self._executor.outcomes())  # first: updates precede their outcome
+        """Handle what was written and done, and let time pass; call it every `TICK_S` or more."""
         replies: list[Reply] = []
+        for effect, error in self._writer.outcomes() if self._writer else ():
+            replies += self._step(lambda effect=effect, error=error: self._written(effect, error))
+        outcomes = list(self._executor.outcomes())  # first: updates precede their outcome
         for update in self._executor.updates():
             replies += self._step(lambda update=update: self._update(update, self._clock()))
         for done in outcomes:
@@ -143,6 +151,7 @@ class Service:
     def close(self) -> None:
         """Stop what runs, close the driver, keep what still came of jobs, and close the journal."""
         self._core.drain(queue=False)
+        self._perform(self._core.give_back())
         try:
             self._executor.close()
             for done in self._executor.outcomes():
@@ -152,7 +161,7 @@ class Service:
                     case Done(Run(job=job), NeverBegunError()):
                         self._perform(self._core.give_back(job))
         finally:
-            self._journal.close()
+            (self._writer or self._journal).close()
 
     def _restore(self) -> None:
         now = self._clock()
@@ -161,6 +170,10 @@ class Service:
         saved = self._journal.load(self._executor.capabilities.name)
         controls = self._journal.controls()
         self._perform(self._core.restore(saved, now, controls=controls), on_error=_refuse)
+        if self._writer:  # a server must not begin on a journal that it cannot write
+            self._writer.flush()
+            for effect, error in self._writer.outcomes():
+                self._perform(self._written(effect, error), on_error=_refuse)
 
     def _measure_usage(self) -> None:
         processes = {"server": os.getpid()}
@@ -254,17 +267,25 @@ class Service:
         return []
 
     def _persist(self, effect: Persist) -> list[Effect]:
-        """Write a record, and let the core go on; what cannot be written has not happened."""
-        kind = type(effect.record).__name__
+        """Have a record written; it is done at once where that waits for no disk."""
+        if self._writer is not None:
+            self._writer.write(effect)
+            return []
+        error: BaseException | None = None
         try:
-            self._journal.write(effect.record)
-        except CimError as error:
-            log.warning("%s was not written: %s", kind, error)
-            return self._core.unsaved(effect, error, self._clock())
-        except Exception as error:
-            log.exception("%s was not written", kind)
-            return self._core.unsaved(effect, internal_error(error), self._clock())
-        return self._core.saved(effect, self._clock())
+            (error,) = self._journal.write([effect.record])
+        except Exception as raised:  # noqa: BLE001  whatever it is, the core waits for an outcome
+            error = raised
+        return self._written(effect, error)
+
+    def _written(self, effect: Persist, error: BaseException | None) -> list[Effect]:
+        """Let the core go on after a record; what could not be written has not happened."""
+        if error is None:
+            return self._core.saved(effect, self._clock())
+        is_bug = not isinstance(error, CimError)
+        kind = type(effect.record).__name__
+        log.warning("%s was not written: %s", kind, error, exc_info=error if is_bug else None)
+        return self._core.unsaved(effect, internal_error(error), self._clock())
 
 
 class Clock:

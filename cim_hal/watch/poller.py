@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections import deque
@@ -187,9 +188,12 @@ class History:
         return [value for _, value in self.series.get(name, ())]
 
     def as_json(self) -> dict[str, Any]:
-        """Return the history in the types of JSON."""
+        """Return the history in the types of JSON; a value that is not finite is null."""
         return {
-            name: {"unit": self.units[name], "points": list(points)}
+            name: {
+                "unit": self.units[name],
+                "points": [(at, value if math.isfinite(value) else None) for at, value in points],
+            }
             for name, points in self.series.items()
         }
 

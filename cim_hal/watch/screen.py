@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -262,7 +263,11 @@ def _warnings(machine: DeviceStatus) -> Iterator[Text]:
     if driver.restarts or driver.fault:
         words = f"driver {driver.phase}, restarted {driver.restarts}×"
         yield _line((words, STYLES.get(driver.phase, "yellow")))
+    if driver.fault and driver.phase != "ready":
+        yield _line((plain(driver.fault), "red"))
     telemetry = machine.telemetry
+    if machine.telemetry_stale:
+        yield _line((f"telemetry is stale: {duration(machine.age_s)} old", "bold yellow"))
     if telemetry and telemetry.open_interlocks:
         names = ", ".join(map(plain, telemetry.open_interlocks))
         yield _line((f"interlock open: {names}", "bold red"))
@@ -362,6 +367,7 @@ def sparkline(values: Sequence[float], width: int, *, top: float | None = None) 
     """Return the last `width` values as blocks, from the lowest to the highest.
 
     `top` is the value of a full block, with 0 as the empty one; by default the range of the values.
+    Values that are not finite are gaps.
 
     >>> sparkline([0, 1, 2, 3, 4, 5, 6, 7], 8)
     '▁▂▃▄▅▆▇█'
@@ -369,13 +375,18 @@ def sparkline(values: Sequence[float], width: int, *, top: float | None = None) 
     '▄▄▄'
     """
     shown = list(values)[-width:]
-    if not shown:
-        return ""
-    low, high = (min(shown), max(shown)) if top is None else (0.0, top)
-    if high <= low:
-        return ("▄" if top is None else "▁") * len(shown)
-    steps = (int((value - low) / (high - low) * len(BLOCKS)) for value in shown)
-    return "".join(BLOCKS[min(max(step, 0), len(BLOCKS) - 1)] for step in steps)
+    known = [value for value in shown if math.isfinite(value)]
+    low, high = (min(known, default=0.0), max(known, default=0.0)) if top is None else (0.0, top)
+
+    def block(value: float) -> str:
+        if not math.isfinite(value):
+            return " "
+        if high <= low:
+            return "▄" if top is None else "▁"
+        step = int((value - low) / (high - low) * len(BLOCKS))
+        return BLOCKS[min(max(step, 0), len(BLOCKS) - 1)]
+
+    return "".join(map(block, shown))
 
 
 def plain(text: str) -> str:

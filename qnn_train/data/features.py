@@ -25,6 +25,8 @@ from qnn_train.errors import DataError
 __all__ = ["FeatureGrid", "PooledLevels", "PooledSign", "check_side", "mean_pool"]
 
 MAX_LEVEL = 32_767
+MAX_FEATURE = 1e307  # differences of larger ones are no float64
+EXTREME = 1e100
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,8 +54,9 @@ class FeatureGrid:
     cut: int
 
     def __post_init__(self) -> None:
-        if self.means.shape != self.deviations.shape or not (self.deviations > 0).all():
-            raise DataError("features need a positive deviation for each mean")
+        fits = self.means.shape == self.deviations.shape and bool((self.deviations > 0).all())
+        if not (fits and np.isfinite([self.means, self.deviations]).all()):
+            raise DataError("features need a finite mean and a positive deviation each")
         if self.levels < 1 or self.cut < 1 or self.levels * self.cut > MAX_LEVEL:
             raise DataError(
                 f"{self.levels} levels a deviation up to {self.cut} deviations",
@@ -62,9 +65,15 @@ class FeatureGrid:
 
     @classmethod
     def fit(cls, X: FloatArray, *, levels: int, cut: int) -> Self:
-        """Take means and deviations from samples (n, n_features)."""
-        spread = X.std(axis=0)
-        return cls(X.mean(axis=0), np.where(spread > 0, spread, 1.0), levels, cut)
+        """Take means and deviations from samples (n, n_features); a DataError if they are huge."""
+        largest = np.abs(X).max(axis=0, initial=0.0)
+        if not (largest <= MAX_FEATURE).all():
+            raise DataError(f"features up to {largest.max():g}", hint=f"at most {MAX_FEATURE:g}")
+        # Squares of such numbers are no float64; numbers as usual keep every bit.
+        is_extreme = (largest > 0) & ((largest > EXTREME) | (largest < 1 / EXTREME))
+        unit = np.where(is_extreme, largest, 1.0)
+        means, spread = (X / unit).mean(axis=0) * unit, (X / unit).std(axis=0) * unit
+        return cls(means, np.where(spread > 0, spread, 1.0), levels, cut)
 
     def transform(self, X: FloatArray) -> NDArray[np.int16]:
         """Return the integers of samples (n, n_features); int16, the same shape."""

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from itertools import accumulate
 from pathlib import Path
 from typing import Any, Self, cast
 
@@ -19,18 +18,89 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from cim_hal import DevicePool, Driver, Session, open_device
 from qnn_train.arrays import Array, ArrayLike, FloatArray
-from qnn_train.data.features import FeatureGrid
+from qnn_train.checks import (
+    BIAS_BITS,
+    COUNT,
+    HIDDEN,
+    ROUND_TRIPS,
+    Check,
+    check_all,
+    flag,
+    one_of,
+    optional,
+    real,
+    tuple_of,
+    weights,
+    whole,
+)
+from qnn_train.data.features import MAX_LEVEL, FeatureGrid
 from qnn_train.errors import AssemblyError, CheckpointError
 from qnn_train.estimator.prediction_task import PredictionTask, TaskJudge
 from qnn_train.estimator.summary import NetworkSummary, Progress, TieReport, distinct, draw
+from qnn_train.model.file import MAX_NETWORKS
 from qnn_train.model.onnx import save_onnx
+from qnn_train.network.spline import ACTIVATIONS
 from qnn_train.training.checkpoint import Checkpoint
 from qnn_train.training.descent import Cost, DescentProblem, Examples, SweepResult
 from qnn_train.training.proximal import ProximalStepper
-from qnn_train.training.recipe import ProximalRecipe
+from qnn_train.training.recipe import POSITIVE, ProximalRecipe
 from qnn_train.training.run import TrainingRun
 
 OUTPUT_BIAS_BITS = 3
+
+
+def _device(name: str, value: object) -> object:
+    if isinstance(value, str | Driver | Session | DevicePool):
+        return value
+    right = "a target of open_device, or a Session or DevicePool that is open"
+    raise AssemblyError(f"{name} = {value!r}", hint=right)
+
+
+def _callback(name: str, value: object) -> object:
+    if callable(value):
+        return value
+    raise AssemblyError(f"{name} = {value!r}", hint="something to call with a Progress")
+
+
+def _file(name: str, value: object) -> Path:
+    """Refuse a file that could not be written after the first sweep."""
+    if isinstance(value, str | os.PathLike):
+        path = Path(cast("str", value))
+        if path.absolute().parent.is_dir() and not path.is_dir():
+            return path
+    raise AssemblyError(f"{name} = {value!r}", hint="a file in a folder that exists")
+
+
+def _random_state(name: str, value: Any) -> object:
+    try:
+        return check_random_state(value)
+    except (ValueError, TypeError):
+        right = "None, a whole number from 0 to 4294967295, or a RandomState"
+        raise AssemblyError(f"{name} = {value!r}", hint=right) from None
+
+
+PARAMETERS: Mapping[str, Check] = {
+    "hidden": HIDDEN,
+    "activation": one_of(tuple(ACTIVATIONS)),
+    "weights": weights,
+    "bias_bits": BIAS_BITS,
+    "output_bias_bits": optional(BIAS_BITS),
+    "levels": whole(1, MAX_LEVEL),
+    "cut": whole(1, MAX_LEVEL),
+    "device": _device,
+    "n_runs": COUNT,
+    "round_trips": ROUND_TRIPS,
+    "sweeps": COUNT,
+    "ladder": tuple_of(POSITIVE, 1, 1000),
+    "block_spins": optional(COUNT),
+    "vote": whole(1, MAX_NETWORKS),
+    "early_stopping": flag,
+    "validation_fraction": real(0, 1, above=True, below=True),
+    "patience": whole(0, 10**9),
+    "callbacks": optional(tuple_of(_callback, 0, 1000)),
+    "checkpoint": optional(_file),
+    "random_state": _random_state,
+}
 
 __all__ = ["QuantizedNetworkEstimator"]
 
@@ -212,36 +282,36 @@ class QuantizedNetworkEstimator(BaseEstimator, ABC):
             hint = "use another file; random_state must be an integer"
             raise CheckpointError(f"{path}: {error.message}", hint=hint) from None
         stepper = cast("ProximalStepper", run.stepper)
-        history = self._progress(stepper)
+        history: list[Progress] = []
+        self._tell(stepper, history)
         for _ in run:
-            if len(stepper.rows) == len(history):
+            if stepper.n_sweeps == len(history):
                 continue
             if path is not None:
                 run.checkpoint().save(path)
-            history = self._progress(stepper)
+            self._tell(stepper, history)
             stops = [callback(history[-1]) for callback in self.callbacks or ()]
             if any(stop is True for stop in stops):
                 break
         return stepper.sweeps, history
 
-    def _progress(self, stepper: ProximalStepper) -> list[Progress]:
-        """Return what is told of all sweeps so far."""
-        sweeps = stepper.sweeps
-        best = accumulate((found.objective for found in sweeps), min)
-        return [
-            Progress(
-                sweep=sweep,
-                sweeps=self.sweeps,
-                calls=row.calls,
-                objective=found.objective,
-                best_objective=least,
-                train_score=found.train_score,
-                validation_score=found.validation_score,
+    def _tell(self, stepper: ProximalStepper, history: list[Progress]) -> None:
+        """Append what is told of the sweeps that are not in a history yet."""
+        before = len(history)
+        new = zip(stepper.sweeps[before:], stepper.rows[before:], strict=True)
+        for sweep, (found, row) in enumerate(new, before + 1):
+            best = min(found.objective, *(each.best_objective for each in history[-1:]), np.inf)
+            history.append(
+                Progress(
+                    sweep=sweep,
+                    sweeps=self.sweeps,
+                    calls=row.calls,
+                    objective=found.objective,
+                    best_objective=best,
+                    train_score=found.train_score,
+                    validation_score=found.validation_score,
+                )
             )
-            for sweep, (found, row, least) in enumerate(
-                zip(sweeps, stepper.rows, best, strict=True), 1
-            )
-        ]
 
     def _problem(
         self, task: PredictionTask, samples: FloatArray, answers: Array
@@ -269,8 +339,7 @@ class QuantizedNetworkEstimator(BaseEstimator, ABC):
     def _recipe(self, task: PredictionTask, n_features: int, seed: int) -> ProximalRecipe:
         """Return the recipe, its reaches in proportion to the spread of a sum of features."""
         spread = float(np.sqrt(n_features))
-        given, weights = self.hidden, self.weights
-        hidden = tuple(map(int, given)) if isinstance(given, Iterable) else int(given)
+        hidden = HIDDEN("hidden", self.hidden)
         last_biases, biases = self.output_bias_bits, self.bias_bits
         if last_biases is None:
             last_biases = 0 if task.loss.free_offset else OUTPUT_BIAS_BITS
@@ -280,7 +349,7 @@ class QuantizedNetworkEstimator(BaseEstimator, ABC):
             readout="trained",
             activation=self.activation,
             clip=max(1.0, 2.0 * spread),  # that of the presets: 8 for 16 inputs, about 16 for 49
-            weights=weights if isinstance(weights, str) else tuple(weights),
+            weights=self.weights,
             bias_bits=biases,
             bias_reach=0.8 * spread,
             output_bias_bits=last_biases,
@@ -295,8 +364,7 @@ class QuantizedNetworkEstimator(BaseEstimator, ABC):
 
     def _validated(self, X: ArrayLike, y: ArrayLike, **options: bool) -> tuple[FloatArray, Array]:
         """Check the parameters, and what scikit-learn checks."""
-        if self.vote < 1:
-            raise AssemblyError(f"vote = {self.vote}", hint="1 or more")
+        check_all(PARAMETERS, self.get_params(deep=False))
         return cast("Any", validate_data)(self, X, y, dtype="float64", **options)
 
     def _samples(self, X: ArrayLike) -> FloatArray:

@@ -40,7 +40,7 @@ __all__ = [
 ]
 
 FORMAT = "cim-hal/qnn-model/1"  # pydantic wants it spelled out below
-FROZEN = ConfigDict(frozen=True, extra="forbid")
+FROZEN = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 MAX_BYTES = 64 * 2**20
 MAX_BITS = 2**25  # of all networks together; decoding takes 8 bytes for each
 MAX_NETWORKS = 65_536
@@ -172,7 +172,7 @@ class SavedModel(ABC):
             Not such a file, or one whose parts do not fit together.
         """
         arrays = read_arrays(path, ModelFileError, max_bytes=MAX_BYTES)
-        with reading(path, ModelFileError, "holds no such model"):
+        with reading(path, ModelFileError, "holds no such model", arrays):
             header = cls.HEADER.model_validate_json(str(arrays["header"]))
             architecture = header.architecture()
             bits = checked_bits(arrays, "networks", header.n_networks, architecture.n_bits)

@@ -36,7 +36,7 @@ Text = Annotated[str, Field(max_length=256)]
 class Header(BaseModel):
     """What a checkpoint says beside its arrays."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     format: Literal["cim-hal/qnn-checkpoint/1"] = FORMAT
     method: Text
@@ -87,7 +87,8 @@ class Checkpoint:
         """
         arrays = read_arrays(path, CheckpointError, max_bytes=MAX_BYTES)
         with reading(path, CheckpointError, "is no checkpoint"):
-            header = Header.model_validate_json(str(arrays.pop("header")))
+            header = Header.model_validate_json(str(arrays["header"]))
+            del arrays["header"]
             kind = ProximalRecipe if header.method == PROXIMAL else Recipe
             recipe = TypeAdapter(kind).validate_python(header.recipe)
             header.history.rows()  # refuses columns of different lengths

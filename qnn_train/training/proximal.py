@@ -230,6 +230,11 @@ class ProximalStepper:
         return self._rows[: self._at.sweeps]
 
     @property
+    def n_sweeps(self) -> int:
+        """Number of sweeps that have ended; that of `rows`."""
+        return self._at.sweeps
+
+    @property
     def sweeps(self) -> list[SweepResult]:
         """The network at the end of each sweep, where the problem keeps them."""
         return self._sweeps[: self._at.sweeps]
@@ -343,7 +348,7 @@ class ProximalStepper:
         return QuantizedNetwork.from_bits(self._problem.stages[self._at.stage].architecture, bits)
 
     def _restored(self, arrays: Arrays) -> _Position:
-        with reading("the checkpoint", CheckpointError, "holds no such state"):
+        with reading("the checkpoint", CheckpointError, "holds no such state", arrays):
             counts = checked_array(arrays, "counts", "i", (5,)).tolist()
             numbers = arrays["numbers"]
             stage, step, best_step, calls, sweeps = counts

@@ -322,7 +322,7 @@ def _row(step: TrainingStep) -> Row:
 def _restored(checkpoint: Checkpoint, architecture: Architecture) -> SolverState:
     """Return the state that arrays hold; of the solver's own fields see `solve.restored`."""
     arrays, n_bits = checkpoint.arrays, architecture.n_bits
-    with reading("the checkpoint", CheckpointError, "holds no such state"):
+    with reading("the checkpoint", CheckpointError, "holds no such state", arrays):
         networks = checked_bits(arrays, "networks", len(arrays["networks"]), n_bits)
         (best,) = checked_bits(arrays, "best", 1, n_bits)
         accuracy = checked_array(arrays, "best_accuracy", "f", ()).item()

@@ -3,10 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Literal
 
+from qnn_train.checks import (
+    BIAS_BITS,
+    COUNT,
+    HIDDEN,
+    MAX_SIZE,
+    ROUND_TRIPS,
+    SEED,
+    Check,
+    check_all,
+    flag,
+    one_of,
+    optional,
+    real,
+    text,
+    tuple_of,
+    weights,
+    whole,
+)
 from qnn_train.errors import AssemblyError, TrainingError
 from qnn_train.network import (
     Architecture,
@@ -17,7 +35,7 @@ from qnn_train.network import (
     weight_code,
 )
 from qnn_train.network.architecture import hidden_sizes
-from qnn_train.network.spline import activation_named
+from qnn_train.network.spline import ACTIVATIONS, activation_named
 from qnn_train.solve import Annealing
 
 if TYPE_CHECKING:
@@ -27,6 +45,70 @@ __all__ = ["PRESETS", "PROXIMAL", "ProximalRecipe", "Recipe", "Stage", "default_
 
 
 PROXIMAL = "proximal"
+
+MAX_REACH = 1e6
+
+
+def _setting(name: str, value: object) -> tuple[str, float]:
+    setting, number = tuple_of(lambda _, part: part, 2, 2)(name, value)
+    return text(name, setting), real(-1e300, 1e300)(f"{name} of {setting}", number)
+
+
+POSITIVE = real(0, MAX_REACH, above=True)
+BITS = optional(whole(1, 64))
+SHARED: Mapping[str, Check] = {
+    "grid": whole(1, MAX_SIZE),
+    "hidden": HIDDEN,
+    "readout": one_of(("majority", "trained")),
+    "weights": weights,
+    "bias_bits": BIAS_BITS,
+    "n_runs": COUNT,
+    "seed": SEED,
+    "coupling_bits": BITS,
+}
+RECIPE: Mapping[str, Check] = {
+    **SHARED,
+    "train_samples": COUNT,
+    "score": one_of(("train", "subset")),
+    "method": text,
+    "iterations": COUNT,
+    "batch": COUNT,
+    "pack": flag,
+}
+PROXIMAL_RECIPE: Mapping[str, Check] = {
+    **SHARED,
+    "train_samples": optional(COUNT),
+    "validation": real(0, 1, below=True),
+    "shift": whole(0, MAX_SIZE),
+    "mirror": flag,
+    "levels": COUNT,
+    "cut": COUNT,
+    "activation": one_of(tuple(ACTIVATIONS)),
+    "clip": POSITIVE,
+    "first_weights": optional(weights),
+    "bias_reach": POSITIVE,
+    "output_bias_bits": BIAS_BITS,
+    "output_bias_reach": POSITIVE,
+    "sweeps": COUNT,
+    "starts": COUNT,
+    "judge_by": one_of(("loss", "errors")),
+    "batch": tuple_of(COUNT, 2, 2),
+    "width": tuple_of(POSITIVE, 2, 2),
+    "ladder": tuple_of(POSITIVE, 1, 1000),
+    "block_spins": optional(COUNT),
+    "block_reads": optional(COUNT),
+    "tried": COUNT,
+    "round_trips": ROUND_TRIPS,
+    "settings": tuple_of(_setting, 0, 1000),
+    "patience": whole(0, 10**9),
+}
+
+
+def _take(recipe: Recipe | ProximalRecipe, checks: Mapping[str, Check]) -> None:
+    """Check all fields of a recipe, each of which has a check, and keep them in Python's types."""
+    values = {each.name: getattr(recipe, each.name) for each in fields(recipe)}
+    for name, value in check_all(checks, values).items():
+        object.__setattr__(recipe, name, value)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +162,9 @@ class Recipe:
     batch: int = 5
     pack: bool = False
     coupling_bits: int | None = None
+
+    def __post_init__(self) -> None:
+        _take(self, RECIPE)
 
     @property
     def architecture(self) -> Architecture:
@@ -174,21 +259,9 @@ class ProximalRecipe:
     coupling_bits: int | None = None  # bits of a coupling; None for those of the machine
 
     def __post_init__(self) -> None:
-        if not 0 <= self.validation < 1:
-            raise AssemblyError(f"a validation share of {self.validation}", hint="0 to below 1")
-        if self.readout not in {"majority", "trained"}:
-            raise AssemblyError(f"no readout {self.readout!r}", hint="majority or trained")
-        if self.judge_by not in {"loss", "errors"}:
-            raise AssemblyError(f"no judging by {self.judge_by!r}", hint="loss or errors")
-        counts = (self.sweeps, self.starts, self.n_runs, self.tried, *self.batch)
-        optional = (1 if count is None else count for count in (self.block_spins, self.block_reads))
-        smallest = min(*counts, *optional)
-        if smallest < 1 or min(self.clip, *self.width, *self.ladder) <= 0:
-            raise AssemblyError("a recipe counts from 1, and its widths and weights are positive")
-        if self.first_weights:
-            weight_code(self.first_weights)
-            if self.starts > 1 or self.sweeps < 2:
-                raise AssemblyError("two codes need two sweeps and a single start")
+        _take(self, PROXIMAL_RECIPE)
+        if self.first_weights and (self.starts > 1 or self.sweeps < 2):
+            raise AssemblyError("two codes need two sweeps and a single start")
 
     @property
     def method(self) -> str:
@@ -233,13 +306,13 @@ class ProximalRecipe:
             )
         kinds = self._kinds(len(sizes) + (not votes))
         height, reads, layers = float(self.levels), inputs, []
-        for size, weights in zip(sizes, kinds, strict=False):
-            unit = height * _largest(weights)
+        for size, code in zip(sizes, kinds, strict=False):
+            unit = height * _largest(code)
             spread = (reads / inputs) ** 0.5 * unit
             limit = round(self.clip * spread)
             biases = _bias(self.bias_bits, self.bias_reach * spread)
             activation = activation_named(self.activation, limit=limit)
-            layers.append(Layer(reads, size, weights, biases, activation))
+            layers.append(Layer(reads, size, code, biases, activation))
             height, reads = 1 if self.activation == "sign" else limit, size
         if votes:
             return Architecture(tuple(layers), None)

@@ -18,6 +18,7 @@ import os
 import signal
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -39,7 +40,7 @@ from cim_hal.server.router import Router
 from cim_hal.server.storage.journal import DiskJournal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from cim_hal.protocol.effects import Reply
     from cim_hal.protocol.jobs.records import Record
@@ -122,8 +123,13 @@ class DeadlyJournal:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._journal, name)
 
-    def write(self, record: Record) -> None:
-        self._death.around(type(record).__name__, lambda: self._journal.write(record))
+    def write(self, records: Sequence[Record]) -> list[BaseException | None]:
+        """Write each record in a group of its own, so that each has a before and an after."""
+        outcomes: list[BaseException | None] = []
+        for record in records:
+            action = partial(self._journal.write, [record])
+            outcomes += self._death.around(type(record).__name__, action)
+        return outcomes
 
     def keep_couplings(self, *args: Any) -> None:
         self._death.around("Couplings", lambda: self._journal.keep_couplings(*args))

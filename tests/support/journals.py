@@ -6,7 +6,7 @@ import numpy as np
 from cim_wire import CONTENT, REF, sample_request
 
 from cim_hal import LoweringReport, PumpSchedule, Trace
-from cim_hal.protocol.jobs.records import Accepted
+from cim_hal.protocol.jobs.records import Accepted, Record
 from cim_hal.protocol.jobs.table import body_digest, job_id
 from cim_hal.protocol.wire.results import Result
 from cim_hal.protocol.wire.roles import Role, User
@@ -52,6 +52,12 @@ def filled_journal(folder, *records, device="bench"):
     journal = DiskJournal(folder)
     journal.load(device)
     journal.keep_couplings(REF.digest, CONTENT)
-    for record in records:
-        journal.write(record)
+    assert journal.write(records) == [None] * len(records)
     return journal
+
+
+def write(journal: DiskJournal, record: Record) -> None:
+    """Write one record; what went wrong is raised."""
+    (error,) = journal.write([record])
+    if error is not None:
+        raise error

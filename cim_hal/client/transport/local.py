@@ -21,6 +21,7 @@ from cim_hal.machine.driver import Driver
 from cim_hal.machine.registry import claim, make_driver
 from cim_hal.ownership import release
 from cim_hal.protocol.wire.codec import decode, encode
+from cim_hal.server.driver.calls import RebuildableDriver
 from cim_hal.server.service import TICK_S, Service
 
 if TYPE_CHECKING:
@@ -175,7 +176,7 @@ def open_target(options: ConnectionOptions) -> Transport:
     if isinstance(target, str):
         lock = claim(target)
         try:
-            return LocalTransport(make_driver(target), lock=lock)
+            return LocalTransport(RebuildableDriver(lambda: make_driver(target)), lock=lock)
         except BaseException:
             release(lock)
             raise

@@ -52,15 +52,18 @@ class LockHandlers:
         before = self._locks.lock
         lock = self._locks.grant(asked, body, now)
         state = self._locks.state(asked, now)
-        if lock is before:
+        if lock is before and lock.is_told:
             return state
         facts = {"epoch": lock.epoch, "note": lock.note, "for_s": body.for_s}
+        audit = [] if lock is before else [Audit("lock", asked.user, facts)]
 
         def on_saved(_now: float) -> list[Effect]:
-            return [asked.reply(state), Audit("lock", asked.user, facts)]
+            lock.is_told = True
+            return [asked.reply(state), *audit]
 
         def undo(error: CimError, now: float) -> list[Effect]:
-            self._locks.withdraw(asked, lock)
+            if not lock.is_told:
+                self._locks.withdraw(asked, lock)
             return [*asked.refuse(error), *self._jobs.start_next(now)]
 
         return self._epochs.keep(self._epochs.stopped, on_saved, undo)

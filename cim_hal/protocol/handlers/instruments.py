@@ -29,6 +29,7 @@ __all__ = ["HISTORY", "InstrumentHandlers"]
 
 HISTORY = 3600  # telemetry kept: an hour, at one a second
 HISTORY_BYTES = 40_000  # of JSON, in one message
+STALE_S = 5.0  # telemetry is polled once a second between runs
 MAX_RECORDS = 1000  # kept in memory; the oldest are forgotten here, and not on disk
 MAX_LISTED = 256  # in one message
 MAX_TASKS = 64  # whose ends are remembered
@@ -82,7 +83,7 @@ class InstrumentHandlers:
     def __init__(self, state: ServerState) -> None:
         self._state = state
         self._history: deque[tuple[Telemetry, float]] = deque(maxlen=HISTORY)
-        self._newest = 0
+        self._newest, self._taken_at = 0, 0.0
         self._condition, self._changed_at = DriverState(), 0.0
         self._numbers = count(1)
         # By fingerprint, the oldest first; the newest is the current one.
@@ -101,6 +102,8 @@ class InstrumentHandlers:
 
     def heard(self, telemetry: Telemetry, now: float) -> None:
         """Take telemetry."""
+        if not self._history or telemetry.taken_at != self._history[-1][0].taken_at:
+            self._taken_at = now  # a driver whose clock stands still tells nothing new
         self._history.append((telemetry, now))
         self._newest += 1
 
@@ -133,13 +136,13 @@ class InstrumentHandlers:
     def check(self, now: float) -> None:
         """Refuse jobs where the machine cannot, or must not, run them.
 
-        `UnavailableError` if its driver does not start, `InterlockError` if an interlock is open,
+        `UnavailableError` if its driver is broken, `InterlockError` if an interlock is open,
         `CalibrationError` if the machine needs a calibration and has none that is young enough.
         """
         condition = self._driver(now)
         if condition.phase is DriverPhase.BROKEN:
             raise UnavailableError(
-                f"the driver of the machine does not start: {condition.fault}",
+                f"the driver of the machine is broken: {condition.fault}",
                 hint=f"it is tried again in {condition.retry_after_s:.0f} s",
                 retry_after_s=condition.retry_after_s,
             )
@@ -147,6 +150,11 @@ class InstrumentHandlers:
             self._history[-1][0].check_interlocks()
         if self._state.capabilities.needs_calibration:
             self._check_calibration(now)
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether jobs wait until the driver works again."""
+        return self._condition.phase is DriverPhase.BROKEN
 
     def ready(self, run: Run, now: float) -> Run:
         """Return a run with the current calibration, or with what forbids it."""
@@ -164,14 +172,17 @@ class InstrumentHandlers:
 
     def status(self, now: float) -> messages.DeviceStatus:
         """Return how the machine and its driver are."""
-        telemetry, heard_at = self._history[-1] if self._history else (None, now)
+        telemetry = self._history[-1][0] if self._history else None
+        telemetry_age_s = max(now - self._taken_at, 0.0) if self._history else 0.0
+        is_ready = self._condition.phase is DriverPhase.READY
         current = self._current
         age_s = current.age_s(now) if current else 0.0
         return messages.DeviceStatus(
             driver=self._driver(now),
             telemetry=telemetry,
             number=self._newest,
-            age_s=max(now - heard_at, 0.0),
+            age_s=telemetry_age_s,
+            telemetry_stale=telemetry is not None and (telemetry_age_s > STALE_S or not is_ready),
             calibration=current and current.record.fingerprint,
             calibration_age_s=age_s,
             calibration_stale=current is not None and current.record.is_stale(age_s),

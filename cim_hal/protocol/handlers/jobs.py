@@ -7,7 +7,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from cim_hal.errors import CimError, RemoteProtocolError, UnknownReferenceError
-from cim_hal.protocol.effects import Audit, Effect
+from cim_hal.protocol.effects import Audit, Effect, answered
 from cim_hal.protocol.jobs.entry import JobEntry, Waiter, expected_bytes, program_of
 from cim_hal.protocol.jobs.state import JobState
 from cim_hal.protocol.jobs.table import job_id
@@ -43,7 +43,14 @@ class JobHandlers:
         }
 
     def _sample(self, asked: Asked, sample: messages.Sample, now: float) -> Answer:
-        known, job = self._table.find(asked.user, sample), job_id(asked.user.name, sample.key)
+        job = job_id(asked.user.name, sample.key)
+
+        def again(now: float) -> list[Effect]:
+            return answered(asked, lambda: self._sample(asked, sample, now))
+
+        if self._state.jobs.after_acceptance(job, again):
+            return []
+        known = self._table.find(asked.user, sample)
         if known is not None:
             return known.status()
         self._check(now)

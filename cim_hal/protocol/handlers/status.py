@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from cim_hal.protocol.handlers.control import SafetyHandlers
     from cim_hal.protocol.handlers.instruments import InstrumentHandlers
     from cim_hal.protocol.jobs.records import Stopped
-    from cim_hal.protocol.monitoring import JobView, LoggedEvent, SessionView
+    from cim_hal.protocol.monitoring import Counters, JobView, LoggedEvent, SessionView
     from cim_hal.protocol.server_state import ServerState
     from cim_hal.protocol.sharing.locks import Lock
 
@@ -84,8 +84,7 @@ class StatusHandlers:
         seen.counters.set("sessions", len(seen.sessions))
         seen.counters.set("queue_depth", len(seen.waiting))
         seen.counters.set("jobs_running", int(seen.running is not None))
-        restarts = self._instruments.status(now).driver.restarts
-        seen.counters.set("driver_restarts_total", restarts)
+        _count_machine(seen.counters, self._instruments.status(now))
         return messages.MetricsReport(uptime_s=self._uptime(now), meters=seen.counters.readings())
 
     def _state(self, phase: DriverPhase) -> messages.MachineState:
@@ -104,6 +103,17 @@ class StatusHandlers:
 
     def _uptime(self, now: float) -> float:
         return max(now - (now if self._events.began is None else self._events.began), 0.0)
+
+
+def _count_machine(counters: Counters, machine: messages.DeviceStatus) -> None:
+    telemetry = machine.telemetry
+    readings = telemetry.readings if telemetry else ()
+    counters.set("driver_restarts_total", machine.driver.restarts)
+    counters.set("driver_ready", float(machine.driver.phase is DriverPhase.READY))
+    counters.set("telemetry_age_seconds", machine.age_s)
+    counters.set("interlocks_open", len(telemetry.open_interlocks) if telemetry else 0)
+    numbers = {(r.name, r.unit): float(r.value) for r in readings if not isinstance(r.value, str)}
+    counters.replace("reading", numbers)
 
 
 def _lock(lock: Lock, now: float) -> messages.LockSummary:

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from cim_hal.errors import UnavailableError
 from cim_hal.protocol.effects import Audit, Effect, Persist, Run, Stop
 from cim_hal.protocol.jobs.entry import JobEntry
 from cim_hal.protocol.jobs.records import (
@@ -44,9 +43,11 @@ RESOLUTION_S = 1e-6  # of the times of acceptance
 class JobLifecycle:
     """Accepts jobs, starts and ends them, and drops what is kept of them when its time is over.
 
-    A move that must outlast a crash is made once its record is written, and not before. Where the
-    record cannot be written, the jobs stay as they were. `may_start` says whether a job may have
-    the machine now, as far as locks and emergency stops go.
+    A move that must outlast a crash is made once its record is written, and not before; until then
+    the job makes no other move. What its user, a lock or an emergency stop want of it meanwhile is
+    its `reason` to end, and is looked at as soon as the record is there. Where the record cannot be
+    written, the jobs stay as they were. `may_start` says whether a job may have the machine now, as
+    far as locks and emergency stops go.
     """
 
     def __init__(
@@ -62,9 +63,10 @@ class JobLifecycle:
         self._scheduler = Scheduler(limits)
         self._queue = self._scheduler.queue
         self._running: JobEntry | None = None
-        self._is_starting = False  # the record of it is being written
+        # Jobs whose acceptance is being written, and requests with the same key, for after it.
+        self._accepting: dict[str, tuple[JobEntry, list[Then]]] = {}
+        self._starting: JobEntry | None = None  # the record of its start is being written
         self._is_expiring = False
-        self._is_ending = self._keeps_waiting = False  # see `drain`
         self._accepted_at = 0.0  # of the last job
         self._held: Result | CimError | None = None  # of the running job, not written yet
         self._retry_at = 0.0
@@ -97,10 +99,25 @@ class JobLifecycle:
         """Whether jobs wait for, or run with, couplings of a digest, or one lowering of them."""
         return key in self._needs
 
+    def _not_begun(self) -> list[JobEntry]:
+        """Return the jobs that wait, and those whose acceptance or start is being written."""
+        accepting = [job for job, _ in self._accepting.values()]
+        return [*accepting, *self._queue, *([self._starting] if self._starting else [])]
+
+    def after_acceptance(self, job: str, then: Then) -> bool:
+        """Go on with `then` once it is known whether a job is accepted; False if none is written.
+
+        What has the same idempotency key can be answered only then.
+        """
+        if job not in self._accepting:
+            return False
+        self._accepting[job][1].append(then)
+        return True
+
     def sessions_in_use(self) -> set[str]:
         """Return the sessions with whose end jobs that wait or run would be cancelled."""
         running = [self._running] if self._running is not None else []
-        return {job.session for job in (*self._queue, *running)}
+        return {job.session for job in (*self._not_begun(), *running)}
 
     def submit(
         self,
@@ -119,14 +136,9 @@ class JobLifecycle:
         remembered, or results are promised, as the server takes; the job `expects` one of so many
         bytes. `UnavailableError` where the server is about to end.
         """
-        if self._is_ending:
-            raise UnavailableError(
-                "the server is about to end and takes no new jobs",
-                hint="send it again to the server that follows",
-                retry_after_s=RETRY_S,
-            )
-        self._scheduler.check_room(asked.user, self._running, now)
-        self.table.check_room(asked.user, now)
+        coming = [job.owner for job, _ in self._accepting.values()]
+        self._scheduler.check_room(asked.user, self._running, now, coming)
+        self.table.check_room(asked.user, now, coming)
         self.table.results.check_room(asked.user.name, expects)
         user, job = asked.user, job_id(asked.user.name, request.key)
         report, digest = program.lowering.report, body_digest(request)
@@ -136,56 +148,61 @@ class JobLifecycle:
         record = Accepted(job, user, request, digest, program.schedule, report, at)
         session = "" if request.keep else asked.session
         accepted = JobEntry(record, session, program, asked.packet.epoch, expects=expects)
+        self._accepting[job] = accepted, []
         self._need(accepted)
         self.table.results.update(accepted)
 
         def admit(now: float) -> list[Effect]:
+            _, others = self._accepting.pop(job)
             self.table.add(accepted)
             self._scheduler.push(accepted)
             news = self._changed(accepted, now)
             facts = accepted.facts() | {"session": asked.session[-8:]}  # kept or not
-            audit = Audit("job", accepted.user, facts)
-            return [*news, *then(now), audit, *self.start_next(now)]
+            told = [*then(now), Audit("job", accepted.user, facts), *_all(others, now)]
+            ended = self.cancel(accepted, now) if accepted.reason is not None else []
+            return [*news, *told, *ended, *self.start_next(now)]
 
         def refuse(error: CimError, now: float) -> list[Effect]:
+            _, others = self._accepting.pop(job)
             self._need_no_more(accepted)
             self.table.results.remove(accepted)
-            return otherwise(error, now)
+            return [*otherwise(error, now), *_all(others, now)]
 
         return [Persist(record, admit, refuse)]
 
     def start_next(self, now: float) -> list[Effect]:
         """Start the job whose turn it is, of those that may, if the machine is free."""
-        if self._running is not None or self._is_starting or now < self._retry_at:
-            return []
-        if self._keeps_waiting:
+        if self._running is not None or self._starting is not None or now < self._retry_at:
             return []
         job = self._scheduler.next(self._is_ready)
         if job is None:
             return []
-        self._is_starting = job.is_moving = True
+        self._starting, job.is_moving = job, True
 
         def start(now: float) -> list[Effect]:
-            self._is_starting = job.is_moving = False
-            self._running = job
-            self._scheduler.begin(job, now)
-            program, job.program = job.program, None
-            job.state = after(job.state, JobEvent.START)
-            runs: list[Effect] = [Run(job.id, program)] if program is not None else []
-            facts = {"job": job.id, "expected_s": self._scheduler.expected_s(job)}
-            started = Audit("job started", job.user, facts)
-            # Its end may have been asked for meanwhile.
-            stops = self.cancel(job, now) if job.reason is not None else []
-            return [*self._changed(job, now), *runs, started, *stops]
+            self._starting, job.is_moving = None, False
+            return self._begin(job, now)
 
         def put_back(error: CimError, now: float) -> list[Effect]:
-            self._is_starting = job.is_moving = False
+            self._starting, job.is_moving = None, False
             self._queue.put_back()
             if job.reason is not None:
                 self._to_end[job.id] = job
             return self._put_off(error, now)
 
         return [Persist(Started(job.id), start, put_back)]
+
+    def _begin(self, job: JobEntry, now: float) -> list[Effect]:
+        """Give the machine to a job; one that is to end meanwhile never touches it."""
+        self._running = job
+        self._scheduler.begin(job, now)
+        program, job.program = job.program, None
+        job.state = after(job.state, JobEvent.START)
+        news = self._changed(job, now)
+        if job.reason is not None or program is None:
+            return [*news, *self.finish(job.id, job.cancelled(), now)]
+        facts = {"job": job.id, "expected_s": self._scheduler.expected_s(job)}
+        return [*news, Run(job.id, program), Audit("job started", job.user, facts)]
 
     def cancel(
         self,
@@ -206,7 +223,12 @@ class JobLifecycle:
         return [*stops, *news, *then(now)]
 
     def interrupt(self, reason: CimError, now: float) -> list[Effect]:
-        """End the running job, if there is one, for a reason that its user will read."""
+        """End the running job, if there is one, for a reason that its user will read.
+
+        One whose start is being written counts as running, and does not begin.
+        """
+        if self._starting is not None:
+            self._starting.reason = reason
         if self._running is None:
             return []
         self._running.reason = reason
@@ -214,15 +236,20 @@ class JobLifecycle:
 
     def end_waiting(self, epoch: int, reason: CimError, now: float) -> list[Effect]:
         """End the jobs that were submitted under an epoch and wait."""
+        jobs = [job for job in self._not_begun() if job.epoch == epoch]
+        return self._end_soon(jobs, reason, now)
+
+    def _end_soon(self, jobs: Iterable[JobEntry], reason: CimError, now: float) -> list[Effect]:
+        """End jobs; those whose acceptance is being written, once they are accepted."""
         effects: list[Effect] = []
-        for job in [job for job in self._queue if job.epoch == epoch]:
-            job.reason = reason
-            effects += self.cancel(job, now)
+        for job in jobs:
+            job.reason = job.reason or reason
+            effects += self.cancel(job, now) if job.id not in self._accepting else []
         return effects
 
     def free(self, epoch: int) -> None:
         """Make the waiting jobs of an epoch ordinary ones."""
-        for job in self._queue:
+        for job in self._not_begun():
             if job.epoch == epoch:
                 job.epoch = 0
 
@@ -248,10 +275,10 @@ class JobLifecycle:
         job = self._running
         if job is None or job.id != job_id:
             raise KeyError(job_id)
-        record = job.end(outcome, now)
+        record, self._held = job.end(outcome, now), None
 
         def end(now: float) -> list[Effect]:
-            self._running = self._held = None
+            self._running = None
             self._scheduler.charge(job, now, is_whole=isinstance(outcome, Result))
             return [*self._end(job, record, now), *self._expire(now), *self.start_next(now)]
 
@@ -276,11 +303,11 @@ class JobLifecycle:
     def end_session(self, session: str, now: float) -> list[Effect]:
         """Cancel the jobs that go with a session, and drop the results of those that are done."""
         jobs = self.table.of_session(session)
+        coming = [job for job, _ in self._accepting.values() if job.session == session]
         effects: list[Effect] = []
-        for job in jobs:
+        for job in [*coming, *jobs]:
             if not job.has_ended:
-                job.reason = job.cancelled()
-                effects += self.cancel(job, now)
+                effects += self._end_soon([job], job.cancelled(), now)
         kept = [job for job in jobs if job.has_ended and job.result is not None]
         return effects + (self.acknowledge(kept, _nothing, self._put_off) if kept else [])
 
@@ -308,12 +335,14 @@ class JobLifecycle:
 
         Returns whether there is something to wait for; call it again to learn of the end.
         """
-        self._is_ending, self._keeps_waiting = True, not queue
-        return self.busy or (queue and self.queued > 0)
+        self._scheduler.drain(queue=queue)
+        is_busy = self.busy or self._starting is not None
+        return is_busy or (queue and self.queued > 0)
 
-    def give_back(self, job: str) -> list[Effect]:
-        """Let a job wait, for the next server, that was about to run here and never began."""
-        return [Persist(Returned(job), _nothing, lambda _error, _now: [])]
+    def give_back(self, job: str = "") -> list[Effect]:
+        """Let a job that never began wait for the next server; by default one that is starting."""
+        name = job or (self._starting.id if self._starting else "")
+        return [Persist(Returned(name), _nothing, lambda _error, _now: [])] if name else []
 
     def restore(self, saved: Iterable[Saved], now: float) -> list[Effect]:
         """Take in what the journal of the server before this one kept.
@@ -452,6 +481,10 @@ class JobLifecycle:
 
 def _nothing(_now: float) -> list[Effect]:
     return []
+
+
+def _all(steps: Iterable[Then], now: float) -> list[Effect]:
+    return [effect for step in steps for effect in step(now)]
 
 
 def _give_up(error: CimError, _now: float) -> list[Effect]:

@@ -10,7 +10,7 @@ import hashlib
 import json
 from bisect import insort
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice, takewhile
 from typing import TYPE_CHECKING
@@ -228,10 +228,14 @@ class JobTable:
         )
         return tuple(islice(old, BATCH))
 
-    def check_room(self, user: User, now: float) -> None:
-        """Refuse another job where as many keys are remembered as may be."""
-        most, n_keys = self._rules.max_keys, len(self._jobs) + len(self._closed)
-        own, own_most = self._n_keys[user.name], max(most // 2, 1)
+    def check_room(self, user: User, now: float, coming: Sequence[str] = ()) -> None:
+        """Refuse another job where as many keys are remembered as may be.
+
+        `coming` are the users of those whose acceptance is being written.
+        """
+        most, n_keys = self._rules.max_keys, len(self._jobs) + len(self._closed) + len(coming)
+        own = self._n_keys[user.name] + coming.count(user.name)
+        own_most = max(most // 2, 1)
         if n_keys < most and own < own_most:
             return
         kept_s, ends = self._rules.kept_s, self._ends.get(user.name)

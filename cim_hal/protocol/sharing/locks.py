@@ -43,6 +43,7 @@ class Lock:
     note: str
     ends_at: float  # in any case
     lease_until: float  # unless it is renewed
+    is_told: bool = False  # once its number is written
 
     @property
     def expires_at(self) -> float:
@@ -120,8 +121,10 @@ class LockTable:
 
     def withdraw(self, caller: Asked, lock: Lock) -> None:
         """Undo a grant that nobody was told of; its request may come again."""
-        self._granted[caller.session].remove(lock.key)
-        self.lock = None
+        if lock.key in self._granted[caller.session]:
+            self._granted[caller.session].remove(lock.key)
+        if self.lock is lock:  # it may be over meanwhile
+            self.lock = None
 
     def release(self, caller: Asked, now: float, *, breaks: int = 0) -> Lock | None:
         """Give the machine back. Return the lock that was there, None if the machine was free.

@@ -9,7 +9,7 @@ import signal
 import socket
 import threading
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -19,13 +19,13 @@ from pydantic import ValidationError
 from cim_hal.errors import CimError, DriverFaultError, ProtocolError
 from cim_hal.keeper import ORPHAN_S
 from cim_hal.machine.capabilities import Capabilities
-from cim_hal.machine.driver import PartialReadouts, StopToken
+from cim_hal.machine.driver import PartialReadouts, Readout, StopToken
 from cim_hal.machine.faulty_driver import FaultScript, FaultyDriver
 from cim_hal.machine.registry import is_emulated, make_driver
 from cim_hal.machine.telemetry import Calibration, Telemetry
 from cim_hal.protocol.wire.packet import NO_ID, Kind, Packet, answer
 from cim_hal.server.driver import messages
-from cim_hal.server.driver.guard import call_driver, close_driver, make_safe
+from cim_hal.server.driver.calls import DriverCalls
 from cim_hal.server.driver.messages import Pipe, PipeClosedError
 
 if TYPE_CHECKING:
@@ -69,6 +69,7 @@ class _Service:
         self._tasks: SimpleQueue[_Task | None] = SimpleQueue()
         self._latest = NO_ID, StopToken()  # id and token of the latest request
         self._driver: Driver | None = None
+        self._calls = DriverCalls()
         self._lowering: Lowering | None = None
         self._running: tuple[_Task, PartialReadouts] | None = None
         self._handlers: dict[str, Callable[[Driver, _Task], Packet]] = {
@@ -88,7 +89,7 @@ class _Service:
             self._perform(task)
             del task  # it may hold the arrays of a job
         if self._driver is not None:
-            close_driver(self._driver)
+            self._calls.close(self._driver)
         os._exit(0)  # whatever threads the driver has left behind
 
     def _receive_all(self) -> None:
@@ -143,9 +144,10 @@ class _Service:
         if not is_emulated(request.target):
             self._claim.take()
         driver = _make(request)
-        capabilities = call_driver("describe", driver.describe, Capabilities)
-        with suppress(Exception):
-            driver.safe()
+        capabilities = self._calls("describe", driver.describe, Capabilities)
+        self._calls = DriverCalls(is_quiet=request.is_restart)
+        with nullcontext() if request.is_restart else suppress(CimError):
+            self._calls("safe", driver.safe)
         self._driver = driver
         interval_s = min(HEARTBEAT_S, request.hang_s / 4)
         threading.Thread(target=self._send_heartbeats, args=[interval_s], daemon=True).start()
@@ -155,7 +157,7 @@ class _Service:
         body: Any = task.request.body
         self._lowering = messages.decode_couplings(task.request)
         program = messages.decode_program(body.program, self._lowering)
-        call_driver("program", lambda: driver.program(program))
+        self._calls("program", lambda: driver.program(program))
         return answer(task.request, messages.Done())
 
     def _run(self, driver: Driver, task: _Task) -> Packet:
@@ -165,30 +167,31 @@ class _Service:
         program = messages.decode_program(body.program, self._lowering)
         self._running = task, PartialReadouts(program)
         try:
-            readout = call_driver("run", lambda: driver.run(program, task.token))
+            readout = self._calls("run", lambda: driver.run(program, task.token), Readout)
         finally:
             self._running = None
-        call_driver("run", lambda: readout.check(program))
+        self._calls("run", lambda: readout.check(program))
         reply, arrays = messages.encode_readout(readout, with_trace=program.trace is not None)
         return answer(task.request, reply, *arrays)
 
     def _status(self, driver: Driver, task: _Task) -> Packet:
-        telemetry = call_driver("status", driver.status, Telemetry)
+        telemetry = self._calls("status", driver.status, Telemetry)
         return answer(task.request, messages.CurrentTelemetry(telemetry=telemetry))
 
     def _calibrate(self, driver: Driver, task: _Task) -> Packet:
-        made = call_driver("calibrate", lambda: driver.calibrate(task.token), Calibration)
+        made = self._calls("calibrate", lambda: driver.calibrate(task.token), Calibration)
         return answer(task.request, messages.Calibrated(calibration=made))
 
     def _safe(self, driver: Driver, task: _Task) -> Packet:
-        call_driver("safe", driver.safe)
+        self._calls("safe", driver.safe)
         return answer(task.request, messages.Done())
 
     # ---- at any time ------------------------------------------------------------------------
 
     def _safe_now(self) -> None:
         if self._driver is not None:
-            make_safe(self._driver)
+            with suppress(CimError):
+                self._calls("safe", self._driver.safe)
 
     def _report(self, request: Packet, telemetry: Telemetry) -> None:
         if isinstance(telemetry, Telemetry):

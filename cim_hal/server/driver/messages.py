@@ -59,12 +59,17 @@ class ProgramFields(Wire):
 
 
 class Open(Message):
-    """Make the driver, make the machine safe, and describe it; the first request."""
+    """Make the driver, make the machine safe, and describe it; the first request.
+
+    In a restart a machine that cannot be made safe is an error. At the first start the server asks
+    for `safe` once more, and learns it then.
+    """
 
     t: Literal["open"] = "open"
     target: ShortText
     faults: ShortText = ""
     jobs_before: Number = 0
+    is_restart: bool = False
     hang_s: float
     log_level: int
 

@@ -14,7 +14,7 @@ from cim_hal.machine.driver import Driver
 from cim_hal.protocol.wire.base import ErrorMessage
 from cim_hal.protocol.wire.packet import ID_BYTES, Kind, Packet
 from cim_hal.server.driver import messages
-from cim_hal.server.driver.guard import NeverBegunError
+from cim_hal.server.driver.calls import NeverBegunError
 from cim_hal.server.driver.supervisor import DriverOptions, Supervisor
 
 if TYPE_CHECKING:
@@ -130,6 +130,14 @@ class DriverProcess(Driver):
                 raise
         finally:
             self._calling.release()
+
+    def wait_until_ready(self, stop: StopToken) -> None:
+        """Wait while the process restarts; `UnavailableError` after several failed starts."""
+        self._supervisor.ready(stop)
+
+    def rebuild(self, reason: str) -> None:
+        """Close the driver, which has lost its machine, and restart the process after a pause."""
+        self._supervisor.rebuild(reason)
 
     def close(self) -> None:
         """Close the driver and end the process, by force if need be."""

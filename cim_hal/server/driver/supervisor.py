@@ -7,7 +7,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from cim_hal.errors import CimError, DriverFaultError, UnavailableError
@@ -17,8 +17,8 @@ from cim_hal.ownership import lock_file
 from cim_hal.protocol.wire.base import ErrorMessage
 from cim_hal.protocol.wire.packet import ID_BYTES, Kind, Packet
 from cim_hal.server.driver import messages
+from cim_hal.server.driver.calls import Backoff, NeverBegunError
 from cim_hal.server.driver.child import Child
-from cim_hal.server.driver.guard import NeverBegunError
 from cim_hal.server.process_usage import memory_bytes
 
 if TYPE_CHECKING:
@@ -38,23 +38,6 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Backoff:
-    """Exponential back-off: each pause before a restart is twice the last one, up to a bound.
-
-    >>> [Backoff(0.1, 0.5).pause_s(failures) for failures in range(1, 6)]
-    [0.1, 0.2, 0.4, 0.5, 0.5]
-    """
-
-    first_s: float = 0.1
-    most_s: float = 30.0
-    broken_after: int = 5
-
-    def pause_s(self, failures: int) -> float:
-        """Return the pause after this many failures in a row, in seconds."""
-        return min(self.first_s * 2.0 ** min(failures - 1, 60), self.most_s)
-
-
-@dataclass(frozen=True)
 class DriverOptions:
     """Limits beyond which the process of a driver is ended; times in seconds."""
 
@@ -64,7 +47,7 @@ class DriverOptions:
     run_s: float | None = None  # None for `max_run_s` of the capabilities
     calibrate_s: float = 3600.0
     memory_bytes: int | None = None  # resident; None for no limit. Linux only
-    backoff: Backoff = Backoff()
+    backoff: Backoff = field(default_factory=Backoff)
     hardware: str = ""  # whose lock the driver holds; empty for that of the driver's factory
 
 
@@ -90,7 +73,7 @@ class Supervisor:
         self._error: CimError | None = None  # of the latest start
         self._n_starts = self._failed_starts = 0
         self._failures = 0  # ends without a good run between them
-        self._is_closing = self._is_over = False
+        self._is_closing = self._is_over = self._is_rebuilding = False
         self._publish: Callable[[DriverState], None] = lambda _: None
         self._thread: threading.Thread | None = None
 
@@ -148,6 +131,17 @@ class Supervisor:
         """Count a good run: the next pause before a start is the shortest again."""
         self._failures = 0
 
+    def rebuild(self, reason: str) -> None:
+        """End the process, for `reason`, and start another after a pause; does not wait."""
+        with self._changed:
+            child, self._child = self._child, None
+            if child is None or self._is_closing:
+                return
+            self._is_rebuilding, self._error = True, DriverFaultError(reason)
+            self._change(DriverPhase.STARTING, reason)
+        ending = threading.Thread(target=child.shutdown, args=[self._options.grace_s], daemon=True)
+        ending.start()
+
     def subscribe(self, publish: Callable[[DriverState], None]) -> None:
         """Call `publish` with the state now and at each change."""
         with self._changed:
@@ -180,7 +174,8 @@ class Supervisor:
 
     def _back_off(self, error: CimError) -> None:
         """Publish the failure and pause before the next start."""
-        log.warning("%s", error)
+        if str(error) != self._state.fault:  # each reason once
+            log.warning("%s", error)
         self._failures += 1
         backoff = self._options.backoff
         is_broken = self._failed_starts >= backoff.broken_after
@@ -191,7 +186,7 @@ class Supervisor:
 
     def _run_once(self) -> CimError:
         """Start a process, watch it until it has ended, and return the reason."""
-        self._error = None
+        self._error, self._is_rebuilding = None, False
         described = self._capabilities
         max_bytes = messages.max_message_bytes(described) if described else OPENING_BYTES
         try:
@@ -210,7 +205,7 @@ class Supervisor:
         self._watch(child)
         child.wait()
         opening.join(OPENING_S)
-        if self._child is not child:
+        if self._child is not child and not self._is_rebuilding:
             self._failed_starts += 1
         return self._error or child.exit_error()
 
@@ -250,6 +245,7 @@ class Supervisor:
             target=self._target,
             faults=self._faults,
             jobs_before=self.n_runs,
+            is_restart=self._capabilities is not None,
             hang_s=self._options.hang_s,
             log_level=logging.getLogger().getEffectiveLevel(),
         )

@@ -1,6 +1,6 @@
 """A journal on disk: records of jobs in SQLite, couplings and results in files beside it.
 
-A record is on the disk when `write` returns (write-ahead log, ``synchronous=FULL``): a server may
+Records are on the disk when `write` returns (write-ahead log, ``synchronous=FULL``): a server may
 be killed at any moment, and the next one continues from the records. Two servers never share a
 journal: the first holds its lock.
 """
@@ -12,7 +12,7 @@ import logging
 import os
 import re
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -42,7 +42,7 @@ from cim_hal.protocol.wire.base import ErrorMessage
 from cim_hal.protocol.wire.limits import Limits
 from cim_hal.protocol.wire.messages.jobs import Sample
 from cim_hal.protocol.wire.roles import Role, User
-from cim_hal.server.storage.spool import Spool, storage_error
+from cim_hal.server.storage.spool import Spool, decoded_result, encoded_result, storage_error
 
 if TYPE_CHECKING:
     from cim_hal.protocol.couplings.content import Couplings
@@ -52,8 +52,9 @@ __all__ = ["DiskJournal", "default_folder"]
 
 FILE = "journal.sqlite3"
 APPLICATION_ID = 0x43494D4A  # "CIMJ"
-FORMAT = 1
+FORMAT = 2
 MAX_RECORD_BYTES = 1024 * 1024
+SMALL_BYTES = 16 * 1024  # of results in the database, where they cost no file and no fsync more
 FETCHED = 2  # in `has_result`: there is one, and it was fetched
 SCHEMA = """
 CREATE TABLE machine (name TEXT NOT NULL);
@@ -69,6 +70,7 @@ CREATE TABLE jobs (
     state TEXT NOT NULL,
     error TEXT,
     has_result INTEGER NOT NULL DEFAULT 0,
+    result BLOB,
     ended_at REAL NOT NULL DEFAULT 0
 );
 CREATE TABLE controls (
@@ -92,16 +94,18 @@ class DiskJournal:
     """Keeps jobs beyond the life of a server, in a folder that is readable by its owner alone.
 
     One thread calls `write` and `load`, any thread the other methods. `max_bytes` limits the
-    couplings that no job waits for. `JournalError` if the journal there is damaged, of another
-    program, or in use by another server; `StorageError` if the disk cannot be written.
+    couplings that no job waits for. Results of a few kB lie in the database, beside the end of
+    their job, and in memory; larger ones in files. `JournalError` if the journal there is damaged,
+    of another program, or in use by another server.
     """
+
+    is_on_disk = True
 
     def __init__(
         self, folder: Path, *, keys: IdempotencyRules | None = None, max_bytes: int | None = None
     ) -> None:
         self.keys = keys or IdempotencyRules()
         self._path = folder / FILE
-        self._waited_for: dict[str, str] = {}  # digest of couplings by job that is not over
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._spool = Spool(folder, max_bytes=max_bytes or Limits().cache_bytes)
@@ -140,25 +144,30 @@ class DiskJournal:
         self._spool.keep_only([job.job for job in saved if job.result is not None])
         for job in saved:
             if job.accepted is not None and job.state not in TERMINAL:
-                self._waited_for[job.job] = job.accepted.request.coupling.digest
+                self._spool.need_couplings(job.job, job.accepted.request.coupling.digest)
         return saved
 
-    def write(self, record: Record) -> None:
-        """Keep a record. Once this returns, a crash does not undo it.
+    def write(self, records: Sequence[Record]) -> list[BaseException | None]:
+        """Keep records, all in one transaction, in their order; return the error of each.
 
-        What cannot be written now is a `StorageError`; then no part of it was.
+        Where that is None a crash does not undo the record. Where it is one, no part of the record
+        was kept, and the others were; what the disk cannot take now is a `StorageError`.
         """
+        errors: list[BaseException | None]
         try:
-            self._writers[type(record)](record)
-        except BaseException as error:
-            self._undo()  # whatever it was: the next record needs a transaction of its own
-            if isinstance(error, sqlite3.Error | OSError):
-                raise storage_error(error) from error
-            raise
+            errors = self._write_group(records)
+        except (sqlite3.Error, OSError) as error:  # then nothing of the group was kept
+            self._undo()
+            if len(records) > 1:
+                return [error for record in records for error in self.write([record])]
+            errors = [storage_error(error)]
+        for record, error in zip(records, errors, strict=True):
+            self._tidy(record, is_written=error is None)
+        return errors
 
     def keep_couplings(self, digest: str, content: Couplings) -> None:
         """Keep couplings under the digest of their content, unless they are kept already."""
-        self._spool.keep_couplings(digest, content, tuple(self._waited_for.values()))
+        self._spool.keep_couplings(digest, content)
 
     def couplings(self, digest: str) -> Couplings:
         """Return couplings that were kept; `UnknownReferenceError` if not, or if damaged."""
@@ -167,13 +176,20 @@ class DiskJournal:
     def keep_result(self, job: str, result: Result) -> Result:
         """Keep a result before its record is written; return the object to read it from.
 
-        On a full disk it stays in memory, and its record waits for room.
+        A small one is kept with the record. On a full disk it stays in memory, and its record waits
+        for room.
         """
+        if not self.takes_file(result):
+            return result
         try:
             return self._spool.keep_result(job, result)
         except StorageError as error:
             log.warning("the result of job %s waits: %s", job, error)
             return result
+
+    def takes_file(self, result: Result) -> bool:
+        """Whether `keep_result` writes to the disk, for which the caller may not want to wait."""
+        return result.n_bytes > SMALL_BYTES
 
     def close(self) -> None:
         """Close the journal and release its lock."""
@@ -183,7 +199,7 @@ class DiskJournal:
 
     def _accept(self, record: Accepted) -> None:
         digest = record.request.coupling.digest
-        if not self._spool.has_couplings(digest):
+        if not self._spool.need_couplings(record.job, digest):
             raise UnknownReferenceError(
                 f"the couplings {digest[:19]}… are not on the disk of the server",
                 hint="upload them again",
@@ -191,7 +207,7 @@ class DiskJournal:
             )
         schedule, report = record.schedule, record.report
         fitted = {"pump": schedule.pump, "round_trips": schedule.round_trips}
-        self._commit(
+        self._db.execute(
             "INSERT INTO jobs (id, user, role, digest, accepted_at, request, fitted, state) "
             "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             (
@@ -205,55 +221,89 @@ class DiskJournal:
                 JobState.QUEUED.value,
             ),
         )
-        self._waited_for[record.job] = digest
 
     def _start(self, record: Started) -> None:
-        self._commit("UPDATE jobs SET state = ? WHERE id = ?", (JobState.RUNNING.value, record.job))
+        values = (JobState.RUNNING.value, record.job)
+        self._db.execute("UPDATE jobs SET state = ? WHERE id = ?", values)
 
     def _return(self, record: Returned) -> None:
         self._commit("UPDATE jobs SET state = ? WHERE id = ?", (JobState.QUEUED.value, record.job))
 
     def _end(self, record: Ended) -> None:
-        if record.result is not None and not self._spool.has_result(record.job):
+        small = None
+        if record.result is not None and not self.takes_file(record.result):
+            small = encoded_result(record.result)
+        elif record.result is not None and not self._spool.has_result(record.job):
             self._spool.keep_result(record.job, record.result)
         error = record.error and record.error.model_dump_json()
-        values = (record.state.value, error, record.result is not None, record.at, record.job)
-        self._commit(
-            "UPDATE jobs SET state = ?, error = ?, has_result = ?, ended_at = ? WHERE id = ?",
-            values,
+        has_result = record.result is not None
+        self._db.execute(
+            "UPDATE jobs SET state = ?, error = ?, has_result = ?, result = ?, ended_at = ? "
+            "WHERE id = ?",
+            (record.state.value, error, has_result, small, record.at, record.job),
         )
-        self._waited_for.pop(record.job, None)
 
     def _fetch(self, record: Fetched) -> None:
-        self._commit(
+        self._db.executemany(
             "UPDATE jobs SET has_result = ? WHERE id = ? AND has_result = 1",
-            *((FETCHED, job) for job in record.jobs),
-            durable=False,
+            ((FETCHED, job) for job in record.jobs),
         )
 
     def _drop(self, record: Dropped) -> None:
-        self._commit(
-            "UPDATE jobs SET request = NULL, fitted = NULL, has_result = 0 WHERE id = ?",
-            *((job,) for job in record.jobs),
-            durable=False,
+        self._db.executemany(
+            "UPDATE jobs SET request = NULL, fitted = NULL, has_result = 0, result = NULL "
+            "WHERE id = ?",
+            ((job,) for job in record.jobs),
         )
-        self._spool.drop_results(record.jobs)
 
     def _forget(self, record: Forgotten) -> None:
-        rows = ((job,) for job in record.jobs)
-        self._commit("DELETE FROM jobs WHERE id = ?", *rows, durable=False)
+        self._db.executemany("DELETE FROM jobs WHERE id = ?", ((job,) for job in record.jobs))
 
     def _control(self, record: EpochRecord) -> None:
         stopped = record.stopped and json.dumps(asdict(record.stopped))
         statement = "REPLACE INTO controls (id, number, stopped) VALUES (1, ?, ?)"
-        self._commit(statement, (record.number, stopped))
+        self._db.execute(statement, (record.number, stopped))
 
-    def _commit(self, statement: str, *rows: tuple[Any, ...], durable: bool = True) -> None:
-        """Do a statement for each row, all or none; not `durable`, a crash may undo it whole."""
-        self._db.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+    # ---- transactions -----------------------------------------------------------------------
+
+    def _write_group(self, records: Sequence[Record]) -> list[BaseException | None]:
+        """Write records in one transaction, which a crash may undo where none must outlast it."""
+        may_be_lost = Fetched | Dropped | Forgotten
+        is_durable = not all(isinstance(record, may_be_lost) for record in records)
+        self._db.execute(f"PRAGMA synchronous = {'FULL' if is_durable else 'NORMAL'}")
         self._db.execute("BEGIN IMMEDIATE")
-        self._db.executemany(statement, rows)
+        errors = [self._write_one(record) for record in records]
         self._db.execute("COMMIT")
+        return errors
+
+    def _write_one(self, record: Record) -> BaseException | None:
+        """Write a record; where that fails no part of it is in the transaction, and that goes on.
+
+        An error that ended the transaction is raised.
+        """
+        self._db.execute("SAVEPOINT record")
+        try:
+            self._writers[type(record)](record)
+        except BaseException as error:
+            if not self._db.in_transaction:
+                raise
+            self._db.execute("ROLLBACK TO record")
+            self._db.execute("RELEASE record")
+            return storage_error(error) if isinstance(error, sqlite3.Error | OSError) else error
+        self._db.execute("RELEASE record")
+        return None
+
+    def _tidy(self, record: Record, *, is_written: bool) -> None:
+        """Do what follows a record in the files beside the database."""
+        match record:
+            case Accepted(job=job) if not is_written:
+                self._spool.release_couplings(job)
+            case Ended(job=job) if is_written:
+                self._spool.release_couplings(job)
+            case Dropped(jobs=jobs) if is_written:
+                self._spool.drop_results(jobs)
+            case _:
+                pass
 
     def _undo(self) -> None:
         if self._db.in_transaction:
@@ -277,7 +327,10 @@ class DiskJournal:
 
     def _saved(self, row: sqlite3.Row) -> Saved:
         state, error = JobState(row["state"]), row["error"]
-        result = self._spool.result(row["id"]) if row["has_result"] else None
+        result = None
+        if row["has_result"]:
+            small = row["result"]
+            result = self._spool.result(row["id"]) if small is None else decoded_result(small)
         is_whole = state is not JobState.DONE or result is not None
         return Saved(
             job=row["id"],

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import threading
+from collections import OrderedDict
 from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -42,9 +44,12 @@ if TYPE_CHECKING:
 __all__ = ["CalibrationStore", "Spool", "storage_error"]
 
 MAX_ARRAY_BYTES = 16 * 1024**3
+MAX_COUPLINGS = 65_536  # files, whatever their size; each takes some 200 bytes of memory
 TEMPORARY = ".part"
 MAX_CALIBRATIONS = 1000  # that are read
 MAX_CALIBRATION_BYTES = 60_000
+
+_NAME = re.compile(r"[0-9a-f]{64}\.cim\Z")  # of couplings: other files are not ours to remove
 
 log = logging.getLogger(__name__)
 
@@ -77,39 +82,49 @@ _CODEC = Codec(
 
 
 class Spool:
-    """Files in two folders. Any thread may use it.
+    """Files in two folders. Any thread may use it, one at a time for new couplings.
 
-    Couplings that no job waits for are kept up to `max_bytes`, the most recently used ones.
+    Couplings that no job waits for are kept up to `max_bytes` and `MAX_COUPLINGS` files, the most
+    recently used ones. Which there are is read from the disk once, at the start.
     """
 
     def __init__(self, folder: Path, *, max_bytes: int) -> None:
         self._couplings = folder / "couplings"
         self._results = folder / "results"
         self._max_bytes = max_bytes
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # guards what follows
+        self._sizes: OrderedDict[str, int] = OrderedDict()  # of couplings, the last used last
+        self._n_bytes = 0
+        self._needed: dict[str, str] = {}  # digest of couplings by job that is not over
         for place in (self._couplings, self._results):
             place.mkdir(mode=0o700, parents=True, exist_ok=True)
             for leftover in place.glob(f"*{TEMPORARY}"):
                 _remove(leftover)
+        self._read_index()
 
     # ---- couplings --------------------------------------------------------------------------
 
-    def has_couplings(self, digest: str) -> bool:
-        """Return whether couplings are kept; counts as a use of them."""
-        try:
-            os.utime(self._coupling_path(digest))
-        except OSError:
-            return False
-        return True
-
-    def keep_couplings(self, digest: str, content: Couplings, in_use: Collection[str]) -> None:
-        """Keep couplings; others that are not `in_use` may be removed to make room."""
+    def need_couplings(self, job: str, digest: str) -> bool:
+        """Keep couplings for a job until they are released; return whether there are any."""
         with self._lock:
-            if self.has_couplings(digest):
-                return
-            stored = CouplingFile(spec=content.spec)
-            _write(self._coupling_path(digest), stored, content.payload.data)
-            self._make_room({self._coupling_path(name) for name in (*in_use, digest)})
+            self._needed[job] = digest
+        return self._use(digest)
+
+    def release_couplings(self, job: str) -> None:
+        """Let go of the couplings of a job that is over."""
+        with self._lock:
+            self._needed.pop(job, None)
+
+    def keep_couplings(self, digest: str, content: Couplings) -> None:
+        """Keep couplings; others that no job needs may be removed to make room."""
+        if self._use(digest):
+            return
+        path, stored = self._coupling_path(digest), CouplingFile(spec=content.spec)
+        _write(path, stored, content.payload.data)
+        with self._lock:
+            self._sizes[digest] = size = path.stat().st_size
+            self._n_bytes += size
+            self._make_room(kept={digest, *self._needed.values()})
 
     def couplings(self, digest: str) -> Couplings:
         """Return couplings; `UnknownReferenceError` if not kept any more, or damaged."""
@@ -127,19 +142,7 @@ class Spool:
 
     def keep_result(self, job: str, result: Result) -> Result:
         """Write a result, and return it with arrays that are mapped from its file."""
-        trace, amplitudes = result.trace, result.amplitudes
-        arrays: list[Any] = [result.spins]
-        arrays += [] if amplitudes is None else [amplitudes]
-        arrays += [] if trace is None else [trace.round_trips, trace.pump, trace.amplitudes]
-        stored = ResultFile(
-            n_spins=result.n_spins,
-            device_s=result.device_s,
-            notes=dict(result.notes),
-            calibration=result.calibration,
-            amplitudes=amplitudes is not None,
-            trace=trace is not None,
-        )
-        _write(self._result_path(job), stored, *arrays)
+        _write(self._result_path(job), *_told(result))
         try:
             return self._read_result(job)
         except OSError as error:
@@ -181,37 +184,92 @@ class Spool:
 
     def _read_result(self, job: str) -> Result:
         path = self._result_path(job)
-        packet = _read(path)
-        stored: Any = packet.body
-        spins, *rest = packet.buffers
-        if not isinstance(stored, ResultFile) or len(rest) != stored.amplitudes + 3 * stored.trace:
-            raise _damaged(path, "it holds no result")
-        amplitudes = rest.pop(0) if stored.amplitudes else None
-        trace = Trace(*rest) if stored.trace else None
-        n_spins = stored.n_spins
-        if spins.ndim != 2 or spins.dtype != np.uint8 or spins.shape[1] != -(-n_spins // 8):
-            raise _damaged(path, f"it has spins {spins.shape}")
-        if amplitudes is not None and amplitudes.shape != (len(spins), n_spins):
-            raise _damaged(path, f"it has amplitudes {amplitudes.shape}")
-        return Result(
-            spins, amplitudes, n_spins, stored.device_s, trace, stored.notes, stored.calibration
-        )
+        return _as_result(path, _read(path))
 
-    def _make_room(self, kept: set[Path]) -> None:
-        files = [(path, path.stat()) for path in self._couplings.iterdir()]
-        total = sum(stat.st_size for _, stat in files)
-        for path, stat in sorted(files, key=lambda entry: entry[1].st_mtime_ns):
-            if total <= self._max_bytes:
+    def _read_index(self) -> None:
+        """Find the couplings that are there; those that were used last are the last."""
+        with os.scandir(self._couplings) as entries:
+            found = [(entry.name, entry.stat()) for entry in entries if _NAME.match(entry.name)]
+        for name, stat in sorted(found, key=lambda entry: entry[1].st_mtime_ns):
+            self._sizes[f"sha256:{name.removesuffix('.cim')}"] = stat.st_size
+            self._n_bytes += stat.st_size
+
+    def _use(self, digest: str) -> bool:
+        """Return whether couplings are kept; now they are the last used, also after a restart."""
+        try:
+            os.utime(self._coupling_path(digest))
+        except OSError:
+            with self._lock:
+                self._n_bytes -= self._sizes.pop(digest, 0)
+            return False
+        with self._lock:
+            if digest in self._sizes:
+                self._sizes.move_to_end(digest)
+        return True
+
+    def _make_room(self, kept: Collection[str]) -> None:
+        """Remove the couplings that were not used for longest."""
+        while self._is_too_full:
+            oldest = next((digest for digest in self._sizes if digest not in kept), None)
+            if oldest is None:
                 return
-            if path not in kept:
-                _remove(path)
-                total -= stat.st_size
+            _remove(self._coupling_path(oldest))
+            self._n_bytes -= self._sizes.pop(oldest)
+
+    @property
+    def _is_too_full(self) -> bool:
+        return self._n_bytes > self._max_bytes or len(self._sizes) > MAX_COUPLINGS
 
     def _coupling_path(self, digest: str) -> Path:
         return self._couplings / f"{digest.removeprefix('sha256:')}.cim"
 
     def _result_path(self, job: str) -> Path:
         return self._results / f"{job}.cim"
+
+
+def encoded_result(result: Result) -> bytes:
+    """Return a result as the bytes of a file."""
+    return b"".join(_encoded(*_told(result)))
+
+
+def decoded_result(data: bytes) -> Result:
+    """Return a result from the bytes of a file; `JournalError` if they are damaged."""
+    where = Path(f"a result of {len(data)} bytes")
+    return _as_result(where, _decoded(where, memoryview(data)))
+
+
+def _told(result: Result) -> tuple[Any, ...]:
+    """Return the message that holds a result, and its arrays."""
+    trace, amplitudes = result.trace, result.amplitudes
+    arrays: list[Any] = [result.spins]
+    arrays += [] if amplitudes is None else [amplitudes]
+    arrays += [] if trace is None else [trace.round_trips, trace.pump, trace.amplitudes]
+    stored = ResultFile(
+        n_spins=result.n_spins,
+        device_s=result.device_s,
+        notes=dict(result.notes),
+        calibration=result.calibration,
+        amplitudes=amplitudes is not None,
+        trace=trace is not None,
+    )
+    return stored, *arrays
+
+
+def _as_result(path: Path, packet: Packet) -> Result:
+    stored: Any = packet.body
+    spins, *rest = packet.buffers
+    if not isinstance(stored, ResultFile) or len(rest) != stored.amplitudes + 3 * stored.trace:
+        raise _damaged(path, "it holds no result")
+    amplitudes = rest.pop(0) if stored.amplitudes else None
+    trace = Trace(*rest) if stored.trace else None
+    n_spins = stored.n_spins
+    if spins.ndim != 2 or spins.dtype != np.uint8 or spins.shape[1] != -(-n_spins // 8):
+        raise _damaged(path, f"it has spins {spins.shape}")
+    if amplitudes is not None and amplitudes.shape != (len(spins), n_spins):
+        raise _damaged(path, f"it has amplitudes {amplitudes.shape}")
+    return Result(
+        spins, amplitudes, n_spins, stored.device_s, trace, stored.notes, stored.calibration
+    )
 
 
 class CalibrationStore:
@@ -272,8 +330,12 @@ def storage_error(error: Exception) -> StorageError:
 
 def _write(path: Path, body: Any, *arrays: NDArray[Any]) -> None:
     """Write a message as a file; see `write_whole`."""
+    write_whole(path, _encoded(body, *arrays))
+
+
+def _encoded(body: Any, *arrays: NDArray[Any]) -> tuple[Buffer, ...]:
     frames = _CODEC.encode(Packet(Kind.RECORD, NO_ID, body, buffers=arrays))
-    write_whole(path, (FILE_MAGIC, *file_parts(frames)))
+    return (FILE_MAGIC, *file_parts(frames))
 
 
 def write_whole(path: Path, parts: Iterable[Buffer]) -> None:
@@ -301,6 +363,13 @@ def _read(path: Path) -> Packet:
     """
     try:
         data = np.memmap(path, np.uint8, "r").data
+    except ValueError as error:
+        raise _damaged(path, str(error)) from None
+    return _decoded(path, data)
+
+
+def _decoded(path: Path, data: memoryview) -> Packet:
+    try:
         (frames,) = file_messages(data, max_bytes=len(data))
         return _CODEC.decode(frames)
     except (ValueError, EOFError, CimError) as error:

@@ -67,7 +67,8 @@ function bars(values, style, top) {
   return chart;
 }
 
-function curve(points) {
+function curve(all) {
+  const points = all.filter(([, value]) => value !== null);  // null: it was not a number
   const chart = make("svg", { class: "spark", viewBox: "0 0 100 30", preserveAspectRatio: "none" });
   if (points.length < 2) return chart;
   const values = points.map(([, value]) => value), times = points.map(([time]) => time);
@@ -151,6 +152,8 @@ function drawMachine(known) {
   if (driver.restarts || driver.fault)
     parts.push(make("p", { class: driver.phase === "ready" ? "stopping" : "broken" },
       `driver ${driver.phase}, restarted ${driver.restarts}×${driver.fault ? `: ${driver.fault}` : ""}`));
+  if (machine.telemetry_stale)
+    parts.push(make("p", { class: "stopping" }, `telemetry is stale: ${duration(machine.age_s)} old`));
   const locks = Object.entries(telemetry ? telemetry.interlocks : {});
   if (locks.length)
     parts.push(make("div", { class: "chips" }, ...locks.map(([name, isClosed]) =>

@@ -89,6 +89,9 @@ class DeviceStatus(Reply):
     driver : DriverState
     telemetry : Telemetry or None
         The newest, of number `number` and `age_s` seconds old; None and 0 where there is none.
+        Telemetry whose `taken_at` stands still grows old.
+    telemetry_stale : bool
+        Whether it is not the present state: older than 5 s, or of before the driver failed.
     calibration : str or None
         Fingerprint of the current calibration.
     calibration_stale : bool
@@ -100,6 +103,7 @@ class DeviceStatus(Reply):
     telemetry: Telemetry | None = None
     number: Number = 0
     age_s: Seconds = 0.0
+    telemetry_stale: bool = False
     calibration: Digest | None = None
     calibration_age_s: Seconds = 0.0
     calibration_stale: bool = False

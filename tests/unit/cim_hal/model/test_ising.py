@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import gc
 import itertools
+import pickle
 
 import numpy as np
 import pytest
@@ -177,3 +179,64 @@ def test_a_chain_of_changes_does_not_keep_its_beginning_alive():
 def test_changes_that_are_malformed_are_refused(rows, columns, values, sentence):
     with pytest.raises(ModelError, match=sentence):
         IsingModel.from_couplings(J).with_changes(rows, columns, values)
+
+
+def pickled(value):
+    return pickle.loads(pickle.dumps(value))
+
+
+@pytest.mark.parametrize("form", [np.asarray, sp.csr_array])
+@pytest.mark.parametrize("again", [pickled, copy.deepcopy, copy.copy])
+def test_a_changed_model_pickles_with_its_changes(form, again):
+    base = IsingModel.from_couplings(form(J), [1.0, 2.0, 3.0], 7.0)
+    changed = base.with_changes([0], [1], [3.0], h=[0.5, 0, 0]).with_changes([0], [2], [-1.0])
+    changed.energy([1, 1, 1])  # what is kept for the next call does not travel
+    other = again(changed)
+    assert (other.is_sparse, other.offset, other.origin) == (changed.is_sparse, 7.0, None)
+    assert (other.h == changed.h).all()
+    assert (abs(other.J - changed.J)).sum() == 0
+    spins = all_spins(3)
+    assert other.energy(spins).tolist() == changed.energy(spins).tolist()
+    assert len(pickle.dumps(changed)) < 2000
+    with pytest.raises(ValueError, match="read-only"):
+        other.h[0] = 1
+
+
+V = 1.7e308
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("form", [np.asarray, sp.csr_array])
+@pytest.mark.parametrize("door", ["from_couplings", "from_maxcut", "from_qubo"])
+@pytest.mark.parametrize("value", [V, -V, 5e303, 1e-310, 5e-324])
+def test_numbers_beyond_those_of_energies_are_refused(form, door, value):
+    matrix = np.array([[0, value, value], [value, 0, value], [value, value, 0]])
+    with pytest.raises(ModelError, match=r"magnitude"):
+        getattr(IsingModel, door)(form(matrix))
+
+
+@pytest.mark.parametrize(("h", "offset"), [([V, V], 0), ([0, 1e-320], 0), (None, V)])
+def test_fields_and_offsets_are_held_to_the_same_range(h, offset):
+    with pytest.raises(ModelError, match="magnitude"):
+        IsingModel.from_couplings(np.zeros((2, 2)), h, offset)
+
+
+def test_a_number_far_below_the_others_is_no_fault():
+    J = np.array([[0, 1, 0], [1, 0, 1e-320], [0, 1e-320, 0]])
+    assert IsingModel.from_couplings(J).energy([1, 1, 1]) == -1
+
+
+@pytest.mark.parametrize(
+    ("J", "h"),
+    [([[0, 1], [1, 0]], np.zeros(2)), (np.zeros((2, 2), np.float32), np.zeros(2)), (J, [0, 0, 0])],
+)
+def test_the_class_itself_takes_arrays_of_float64_only(J, h):
+    with pytest.raises(ModelError, match="from_couplings converts"):
+        IsingModel(J, h)
+
+
+def test_a_refusal_names_the_argument_as_the_caller_does():
+    with pytest.raises(ModelError, match=r"^W is not symmetric: W\[0,1\] = 1.0"):
+        IsingModel.from_maxcut([[0, 1], [2, 0]])
+    with pytest.raises(ModelError, match=r"^W has the entry \[0,1\] = inf"):
+        IsingModel.from_maxcut([[0, np.inf], [np.inf, 0]])

@@ -91,3 +91,25 @@ def test_a_model_of_another_size_is_refused():
     trace = Trace(np.array([1]), np.array([1.0]), np.ones((1, 2, 3), np.float32))
     with pytest.raises(ModelError, match="the last axis must be 2"):
         trace.energies(IsingModel.from_couplings(np.zeros((2, 2))))
+
+
+def test_only_sets_of_one_size_are_put_together(sets):
+    _, (first, _) = sets
+    with open_device(Exhaustive()) as device:
+        pair = device.sample(IsingModel.from_couplings([[0, 1], [1, 0]]), seed=0)
+    with pytest.raises(ModelError, match="9 and 2 spins"):
+        first.concat(pair)
+    with pytest.raises(ModelError, match="not a SampleSet"):
+        first.concat([pair])
+
+
+@pytest.mark.parametrize("energy", [None, "low", float("nan"), 1j, [1.0]])
+def test_a_success_is_defined_by_one_number(sets, energy):
+    with pytest.raises(ModelError, match="energy"):
+        sets[1][0].success_probability(energy)
+
+
+@pytest.mark.parametrize("n_runs", [0, -1, 1.5, None])
+def test_a_number_of_samples_is_a_positive_integer(sets, n_runs):
+    with pytest.raises(ModelError, match="n_runs"):
+        sets[1][0].lowest(n_runs)

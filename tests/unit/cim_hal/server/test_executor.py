@@ -107,7 +107,7 @@ def test_a_trace_is_in_the_spins_of_the_caller_and_its_last_frame_is_the_readout
         (1, "shape"),
         (2, "finite"),
         (3, "-1 and"),
-        (4, "AttributeError"),
+        (4, "NoneType, not Readout"),
         (5, "SystemExit"),
     ],
 )

@@ -94,11 +94,12 @@ def test_a_record_that_cannot_be_written_is_a_move_that_was_not_made(
 ):
     written = []
 
-    def write(self, record):
+    def write(self, records):
         del self
-        written.append(record)
+        written.extend(records)
         if len(written) == number:
             raise error("the disk is full")
+        return [None] * len(records)
 
     monkeypatch.setattr(MemoryJournal, "write", write)
     if number == 1 and error is not StorageError:  # it was not accepted, and trying again is vain

@@ -10,6 +10,7 @@ import pytest
 from qnn_train import AssemblyError, DataError, ModelFileError, Spline, TrainedModel, load_digits
 from qnn_train.data import ImageSet, PooledLevels
 from qnn_train.data.datasets import augmented
+from qnn_train.data.features import FeatureGrid
 from qnn_train.network import QuantizedNetwork
 from qnn_train.network.spline import ACTIVATIONS, activation_named
 from qnn_train.training import ProximalRecipe
@@ -111,3 +112,18 @@ def test_an_activation_that_does_not_exist_is_refused():
         activation_named("gelu", limit=3)
     with pytest.raises(AssemblyError, match="saturates at 0"):
         activation_named("hard_tanh", limit=0)
+
+
+@pytest.mark.parametrize("size", [1e-300, 1e-200, 1.0, 1e150, 1e307])
+def test_features_of_any_size_are_told_apart(size):
+    X = size * np.array([[-1.0, 0.25], [0.5, 0.25], [1.0, 0.25]])
+    grid = FeatureGrid.fit(X, levels=16, cut=4)
+    assert np.array_equal(
+        grid.transform(X), FeatureGrid.fit(X / size, levels=16, cut=4).transform(X / size)
+    )
+    assert np.array_equal(grid.transform(X)[:, 1], np.zeros(3))
+
+
+def test_features_whose_differences_are_no_numbers_are_refused():
+    with pytest.raises(DataError, match="at most 1e\\+307"):
+        FeatureGrid.fit(np.array([[1.7e308], [0.0]]), levels=16, cut=4)

@@ -163,3 +163,28 @@ def test_load_opens_what_save_wrote(tmp_path, name, kind):
     assert [each.name for each in tmp_path.iterdir()] == [name]
     loaded = TrainedModel.load(path)
     np.testing.assert_array_equal(loaded.predict(IMAGES), model().predict(IMAGES))
+
+
+@pytest.mark.parametrize(
+    "name", ["model", "model.npz", "model.npz.npz", "model.txt", "m o.d", ".x"]
+)
+@pytest.mark.parametrize("kind", [str, Path])
+def test_what_is_saved_under_a_name_is_loaded_under_it(tmp_path, name, kind):
+    path = kind(tmp_path / name)
+    for _ in range(2):  # the second time it exists
+        model().save(path)
+        assert np.array_equal(TrainedModel.load(path).predict(IMAGES), model().predict(IMAGES))
+    assert [each.name for each in tmp_path.iterdir()] == [name]
+
+
+def test_an_entry_that_nothing_reads_is_refused(tmp_path):
+    with pytest.raises(ModelFileError, match="an entry 'threshold' that means nothing"):
+        TrainedModel.load(rewritten(tmp_path, threshold=np.zeros(16)))
+
+
+def test_an_entry_twice_is_refused(tmp_path):
+    path = rewritten(tmp_path)
+    with zipfile.ZipFile(path, "a") as archive, pytest.warns(UserWarning, match="Duplicate"):
+        archive.writestr("thresholds.npy", archive.read("thresholds.npy"))
+    with pytest.raises(ModelFileError, match="an entry twice"):
+        TrainedModel.load(path)

@@ -8,6 +8,7 @@ import pytest
 from cim_wire import Bench, measured, replies, runs, sample_request
 
 from cim_hal.protocol.effects import Audit
+from cim_hal.protocol.jobs.records import EpochRecord
 from cim_hal.protocol.jobs.state import JobState
 from cim_hal.protocol.wire.messages import Bye, CancelJob, Describe, Message, Ping, WaitJob
 from cim_hal.protocol.wire.messages.control import LockDevice, LockInfo, UnlockDevice
@@ -372,7 +373,7 @@ def test_no_old_epoch_may_start_on_a_free_machine_either(alice, bench):
 
 def test_epochs_grow_though_the_clock_of_the_host_was_set_back(alice, bench):
     epoch = alice.lock().epoch
-    kept = bench.core.records[-1]
+    kept = EpochRecord(bench.core.records[-1].number, None)
     after = Bench(first_epoch=1)
     after.core.restore([], after.now, controls=kept)
     assert Client(after, ALICE).lock().epoch == epoch + 1

@@ -8,7 +8,7 @@ import sqlite3
 import numpy as np
 import pytest
 from cim_wire import CONTENT, REF
-from journals import accepted, filled_journal, load_journal, measured
+from journals import accepted, filled_journal, load_journal, measured, write
 
 from cim_hal.errors import DeviceRestartedError, JournalError, StorageError
 from cim_hal.protocol.jobs.records import (
@@ -58,9 +58,9 @@ def test_a_dropped_result_leaves_the_key_and_a_forgotten_key_nothing(folder):
     journal = filled_journal(folder, *records)
     for record in records:
         kept = journal.keep_result(record.job, measured())
-        journal.write(Ended(record.job, JobState.DONE, None, kept, 50.0))
-    journal.write(Dropped(tuple(record.job for record in records)))
-    journal.write(Forgotten((records[1].job,)))
+        write(journal, Ended(record.job, JobState.DONE, None, kept, 50.0))
+    write(journal, Dropped(tuple(record.job for record in records)))
+    write(journal, Forgotten((records[1].job,)))
     journal.close()
     (saved,) = load_journal(folder)
     assert (saved.job, saved.digest) == (records[0].job, records[0].digest)
@@ -137,17 +137,17 @@ def test_any_exception_takes_the_record_back_and_the_next_one_is_written(folder,
     journal = DiskJournal(folder)
     journal.load("bench")
     journal.keep_couplings(REF.digest, CONTENT)
-    write = journal._writers[Accepted]
+    accept = journal._writers[Accepted]
 
-    def fail(_record: Accepted) -> None:
-        journal._db.execute("BEGIN IMMEDIATE")
+    def fail(record: Accepted) -> None:
+        accept(record)
         raise error("once")
 
     journal._writers = {**journal._writers, Accepted: fail}
     with pytest.raises(error):
-        journal.write(accepted(1))
-    journal._writers = {**journal._writers, Accepted: write}
-    journal.write(accepted(2))
+        write(journal, accepted(1))
+    journal._writers = {**journal._writers, Accepted: accept}
+    write(journal, accepted(2))
     journal.close()
     again = DiskJournal(folder)
     assert len(list(again.load("bench"))) == 1
@@ -175,18 +175,18 @@ def test_a_full_disk_is_an_error_that_may_be_retried_and_nothing_is_half_written
     room(0)
     for record in (accepted(2), Started(accepted(1).job)):
         with pytest.raises(StorageError, match="cannot write to its disk") as caught:
-            journal.write(record)
+            write(journal, record)
         assert caught.value.retryable
     large = measured(5000)
     assert journal.keep_result(accepted(1).job, large) is large  # kept in memory instead
     ended = Ended(accepted(1).job, JobState.DONE, None, large, 50.0)
     with pytest.raises(StorageError):
-        journal.write(ended)
+        write(journal, ended)
     with pytest.raises(StorageError):
         journal.keep_couplings(f"sha256:{'7' * 64}", CONTENT)
     room(None)
-    journal.write(accepted(2))
-    journal.write(ended)
+    write(journal, accepted(2))
+    write(journal, ended)
     journal.close()
     first, second = load_journal(folder)
     assert (first.state, second.state) == (JobState.DONE, JobState.QUEUED)

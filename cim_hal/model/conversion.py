@@ -1,0 +1,155 @@
+"""Values of callers as float64: converted if no value changes, refused otherwise.
+
+Every array or number of a user enters through these functions. Numpy alone would drop imaginary
+parts, read dates as numbers and text as floats, and round large integers.
+"""
+
+from __future__ import annotations
+
+import numbers
+import operator
+import sys
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+import scipy  # not scipy.sparse: it takes 0.4 s, and dense models do not need it
+
+if TYPE_CHECKING:
+    import scipy.sparse as sp
+    from numpy.typing import NDArray
+
+    from cim_hal.errors import CimError
+
+__all__ = [
+    "Couplings",
+    "duration",
+    "is_sparse",
+    "real_array",
+    "real_couplings",
+    "real_number",
+    "require",
+    "whole_number",
+]
+
+Couplings: TypeAlias = "NDArray[np.float64] | sp.csr_array"
+
+LARGEST_EXACT = 2**53  # beyond it float64 skips integers
+HINT = "pass real numbers, for instance of type float64"
+
+
+def real_array(name: str, values: Any, error: type[CimError]) -> NDArray[np.float64]:
+    """Return a float64 copy of an array or nested list, C-contiguous.
+
+    Parameters
+    ----------
+    name : str
+        What the caller calls it.
+    error : type
+        What is raised.
+
+    Raises
+    ------
+    CimError
+        It is complex, bool, text, dates or objects, is masked, or a number would be rounded.
+    """
+    try:
+        array = np.asarray(values)
+    except Exception as failure:  # noqa: BLE001 - __array__ of a foreign object
+        raise error(f"{name} is not an array of real numbers: {failure}") from None
+    if array.dtype.kind not in "iuf":
+        is_object = array.dtype.kind in "OV" and not isinstance(values, (np.ndarray, list, tuple))
+        what = f"a {type(values).__name__}" if is_object else f"of type {array.dtype}"
+        raise error(f"{name} is not an array of real numbers: it is {what}", hint=HINT)
+    if np.ma.is_masked(values):
+        raise error(f"{name} has masked entries", hint="fill or remove them")
+    with np.errstate(over="ignore"):
+        floats = np.array(array, dtype=np.float64, order="C")
+    _check_exact(name, array, floats, values, error)
+    return floats
+
+
+def real_number(name: str, value: Any, error: type[CimError]) -> float:
+    """Return one finite number as float, or raise `error`."""
+    array = real_array(name, value, error)
+    if array.ndim:
+        raise error(f"{name} has the shape {array.shape}", hint="pass one number")
+    if not np.isfinite(array):
+        raise error(f"{name} = {float(array)} is not finite")
+    return float(array)
+
+
+def whole_number(name: str, value: Any, error: type[CimError]) -> int:
+    """Return an integer, numpy's too, or raise `error`; a bool is none."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = None
+    if number is None or isinstance(value, bool):
+        raise error(f"{name} = {value!r:.100}", hint="it must be an integer")
+    return number
+
+
+def duration(name: str, value: Any, error: type[CimError]) -> float:
+    """Return seconds, 0 or more and perhaps infinite, or raise `error`."""
+    seconds = real_array(name, value, error)
+    if seconds.ndim or not seconds >= 0:
+        raise error(f"{name} = {value!r:.100}", hint="it must be positive")
+    return float(seconds)
+
+
+def real_couplings(name: str, J: Any, error: type[CimError]) -> Couplings:
+    """Return a matrix as float64, dense or CSR as it came; entries of a pair given twice add up.
+
+    Errors as of `real_array`. Adding is what scipy says of entries given twice.
+    """
+    if not is_sparse(J):
+        return real_array(name, J, error)
+    if J.dtype.kind not in "iuf":
+        what = f"it is of type {J.dtype}"
+        raise error(f"{name} is not an array of real numbers: {what}", hint=HINT)
+    with np.errstate(over="ignore"):
+        floats = J.astype(np.float64)  # first: sums of small integers may overflow
+    if J.dtype != np.float64:
+        _check_exact(name, J.tocoo().data, floats.tocoo().data, J, error)
+    matrix = scipy.sparse.csr_array(floats, copy=True)
+    matrix.sum_duplicates()
+    matrix.eliminate_zeros()
+    return matrix
+
+
+def is_sparse(J: Any) -> bool:
+    """Return whether `J` is of scipy.sparse; nothing is before somebody has imported it."""
+    return "scipy.sparse" in sys.modules and scipy.sparse.issparse(J)
+
+
+def require(name: str, value: Any, kind: type, error: type[CimError], *, hint: str) -> None:
+    """Raise `error` unless `value` is of a type."""
+    if not isinstance(value, kind):
+        raise error(f"{name} is a {type(value).__name__}, not a {kind.__name__}", hint=hint)
+
+
+def _check_exact(
+    name: str, before: NDArray[Any], after: NDArray[Any], given: Any, error: type[CimError]
+) -> None:
+    """Refuse numbers that float64 does not hold: long integers, and long doubles."""
+    is_float, is_array = before.dtype.kind == "f", isinstance(given, np.ndarray) or is_sparse(given)
+    if is_array and before.dtype.itemsize <= (8 if is_float else 4):
+        return
+    if before.dtype.itemsize > 8:
+        changed = np.flatnonzero((after != before) & ~np.isnan(before))
+    else:
+        suspects = np.flatnonzero(np.abs(after) >= LARGEST_EXACT)
+        # a list that mixes integers and floats was rounded already by np.asarray
+        origin = before if is_array or not is_float else np.array(given, dtype=object)
+        values = [origin.flat[at] for at in suspects] if len(suspects) else []
+        floats = after.flat[suspects].tolist()
+        pairs = zip(suspects, values, floats, strict=True)
+        changed = [at for at, value, held in pairs if _as_python(value) != held]
+    if len(changed) > 0:
+        number = before.flat[changed[0]]
+        raise error(f"{name} has the number {number}, which float64 would round", hint=HINT)
+
+
+def _as_python(value: Any) -> Any:
+    # numpy compares its integers with floats as floats, Python exactly
+    return int(value) if isinstance(value, numbers.Integral) else value

@@ -1,0 +1,63 @@
+"""A disk that is slow: only those wait for it who were promised something that lies on it."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from cim_hal import IsingModel, PumpSchedule, open_device
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+SHIM = Path(__file__).parents[1] / "support" / "slow_disk.c"
+PAIR = IsingModel.from_couplings([[0, 1], [1, 0]])
+FSYNC_S = 1.5
+
+
+@pytest.fixture
+def slow_disk(tmp_path, monkeypatch):
+    """Makes each fsync of processes that are started slow while a file is there; the file."""
+    if sys.platform != "linux" or shutil.which("cc") is None:
+        pytest.skip("needs a C compiler on Linux")
+    shim, switch = tmp_path / "slow_disk.so", tmp_path / "slow"
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", shim, SHIM, "-ldl"], check=True)
+    monkeypatch.setenv("LD_PRELOAD", str(shim))
+    monkeypatch.setenv("CIM_FSYNC_S", str(FSYNC_S))
+    monkeypatch.setenv("CIM_FSYNC_SWITCH", str(switch))
+    yield switch
+    switch.unlink(missing_ok=True)
+
+
+def test_a_slow_disk_delays_the_promise_that_it_keeps_and_no_other(slow_disk, crashing):
+    """The acceptance of a job takes the disk's time; pings and the cancel of another do not."""
+    crashing.start()
+    with open_device(crashing.endpoint) as session, open_device(crashing.endpoint) as other:
+        running = session.submit(PAIR, PumpSchedule.constant(1.0, round_trips=60_000))
+        while not session.describe().busy:
+            time.sleep(0.01)
+        slow_disk.touch()
+        began = time.monotonic()
+        submitting = threading.Thread(target=session.submit, args=(PAIR,))
+        submitting.start()
+        pings_s = [_seconds(other.ping)]
+        cancel_s = _seconds(other.job(running.id, PAIR).cancel)
+        while submitting.is_alive():
+            pings_s.append(_seconds(other.ping))
+        assert time.monotonic() - began >= FSYNC_S
+        slow_disk.unlink()
+    assert len(pings_s) > 20
+    assert max(cancel_s, *pings_s) < FSYNC_S / 2
+
+
+def _seconds(call: Callable[[], object]) -> float:
+    began = time.monotonic()
+    call()
+    return time.monotonic() - began
