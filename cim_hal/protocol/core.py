@@ -91,7 +91,7 @@ class ServerCore:
             locks=locks,
             jobs=jobs,
             couplings=CouplingStore(
-                capabilities, limits, new_token, lambda key: jobs.needs(key) or turns.holds(key)
+                capabilities, limits, new_token, lambda key: key in jobs.needs or turns.holds(key)
             ),
         )
         self.counters = state.events.counters

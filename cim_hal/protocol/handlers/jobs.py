@@ -48,7 +48,7 @@ class JobHandlers:
         def again(now: float) -> list[Effect]:
             return answered(asked, lambda: self._sample(asked, sample, now))
 
-        if self._state.jobs.after_acceptance(job, again):
+        if self._state.jobs.accepting.after(job, again):
             return []
         known = self._table.find(asked.user, sample)
         if known is not None:

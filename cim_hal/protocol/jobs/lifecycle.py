@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from cim_hal.protocol.effects import Audit, Effect, Persist, Run, Stop
 from cim_hal.protocol.jobs.entry import JobEntry
+from cim_hal.protocol.jobs.pending import CouplingNeeds, PendingJobs
 from cim_hal.protocol.jobs.records import (
     Accepted,
     Dropped,
@@ -27,7 +27,6 @@ from cim_hal.protocol.wire.results import Result
 if TYPE_CHECKING:
     from cim_hal.errors import CimError
     from cim_hal.machine.driver import Program
-    from cim_hal.protocol.couplings.cache import Key
     from cim_hal.protocol.effects import Asked, Otherwise, Then
     from cim_hal.protocol.jobs.records import Saved
     from cim_hal.protocol.jobs.table import IdempotencyRules
@@ -63,8 +62,7 @@ class JobLifecycle:
         self._scheduler = Scheduler(limits)
         self._queue = self._scheduler.queue
         self._running: JobEntry | None = None
-        # Jobs whose acceptance is being written, and requests with the same key, for after it.
-        self._accepting: dict[str, tuple[JobEntry, list[Then]]] = {}
+        self.accepting = PendingJobs()
         self._starting: JobEntry | None = None  # the record of its start is being written
         self._is_expiring = False
         self._accepted_at = 0.0  # of the last job
@@ -73,7 +71,7 @@ class JobLifecycle:
         self._seq = 0
         self._to_end: dict[str, JobEntry] = {}  # queued jobs whose end could not be written
         self._fetched: list[JobEntry] = []  # whose results were fetched since the last tick
-        self._needs: Counter[Key] = Counter()  # couplings of jobs that have not ended
+        self.needs = CouplingNeeds()
 
     @property
     def queued(self) -> int:
@@ -95,24 +93,10 @@ class JobLifecycle:
         """The job that has the machine."""
         return self._running
 
-    def needs(self, key: Key) -> bool:
-        """Whether jobs wait for, or run with, couplings of a digest, or one lowering of them."""
-        return key in self._needs
-
     def _not_begun(self) -> list[JobEntry]:
         """Return the jobs that wait, and those whose acceptance or start is being written."""
-        accepting = [job for job, _ in self._accepting.values()]
-        return [*accepting, *self._queue, *([self._starting] if self._starting else [])]
-
-    def after_acceptance(self, job: str, then: Then) -> bool:
-        """Go on with `then` once it is known whether a job is accepted; False if none is written.
-
-        What has the same idempotency key can be answered only then.
-        """
-        if job not in self._accepting:
-            return False
-        self._accepting[job][1].append(then)
-        return True
+        starting = [self._starting] if self._starting is not None else []
+        return [*self.accepting, *self._queue, *starting]
 
     def sessions_in_use(self) -> set[str]:
         """Return the sessions with whose end jobs that wait or run would be cancelled."""
@@ -136,7 +120,7 @@ class JobLifecycle:
         remembered, or results are promised, as the server takes; the job `expects` one of so many
         bytes. `UnavailableError` where the server is about to end.
         """
-        coming = [job.owner for job, _ in self._accepting.values()]
+        coming = [job.owner for job in self.accepting]
         self._scheduler.check_room(asked.user, self._running, now, coming)
         self.table.check_room(asked.user, now, coming)
         self.table.results.check_room(asked.user.name, expects)
@@ -148,25 +132,25 @@ class JobLifecycle:
         record = Accepted(job, user, request, digest, program.schedule, report, at)
         session = "" if request.keep else asked.session
         accepted = JobEntry(record, session, program, asked.packet.epoch, expects=expects)
-        self._accepting[job] = accepted, []
-        self._need(accepted)
+        self.accepting.add(accepted)
+        self.needs.add(accepted)
         self.table.results.update(accepted)
 
         def admit(now: float) -> list[Effect]:
-            _, others = self._accepting.pop(job)
+            others = self.accepting.remove(accepted)
             self.table.add(accepted)
             self._scheduler.push(accepted)
             news = self._changed(accepted, now)
             facts = accepted.facts() | {"session": asked.session[-8:]}  # kept or not
-            told = [*then(now), Audit("job", accepted.user, facts), *_all(others, now)]
+            told = [*then(now), Audit("job", accepted.user, facts), *others(now)]
             ended = self.cancel(accepted, now) if accepted.reason is not None else []
             return [*news, *told, *ended, *self.start_next(now)]
 
         def refuse(error: CimError, now: float) -> list[Effect]:
-            _, others = self._accepting.pop(job)
-            self._need_no_more(accepted)
+            others = self.accepting.remove(accepted)
+            self.needs.remove(accepted)
             self.table.results.remove(accepted)
-            return [*otherwise(error, now), *_all(others, now)]
+            return [*otherwise(error, now), *others(now)]
 
         return [Persist(record, admit, refuse)]
 
@@ -244,7 +228,7 @@ class JobLifecycle:
         effects: list[Effect] = []
         for job in jobs:
             job.reason = job.reason or reason
-            effects += self.cancel(job, now) if job.id not in self._accepting else []
+            effects += self.cancel(job, now) if job.id not in self.accepting else []
         return effects
 
     def free(self, epoch: int) -> None:
@@ -303,7 +287,7 @@ class JobLifecycle:
     def end_session(self, session: str, now: float) -> list[Effect]:
         """Cancel the jobs that go with a session, and drop the results of those that are done."""
         jobs = self.table.of_session(session)
-        coming = [job for job, _ in self._accepting.values() if job.session == session]
+        coming = [job for job in self.accepting if job.session == session]
         effects: list[Effect] = []
         for job in [*coming, *jobs]:
             if not job.has_ended:
@@ -368,7 +352,7 @@ class JobLifecycle:
             end = Ended(job.id, job.state, known.error, known.result, known.ended_at)
             return self._end(job, end, now)
         self.table.add(job)
-        self._need(job)
+        self.needs.add(job)
         if job.state is JobState.QUEUED:
             self._scheduler.push(job)
             return [Audit("job", job.user, job.facts())]
@@ -414,17 +398,6 @@ class JobLifecycle:
         record = Ended(job.id, state, to_wire(error), None, now)
         return [Persist(record, end, leave)]
 
-    def _need(self, job: JobEntry) -> None:
-        coupling = job.request.coupling
-        self._needs.update((coupling.digest, coupling))
-
-    def _need_no_more(self, job: JobEntry) -> None:
-        coupling = job.request.coupling
-        for key in (coupling.digest, coupling):
-            self._needs[key] -= 1
-            if not self._needs[key]:
-                del self._needs[key]
-
     def _changed(self, job: JobEntry, now: float) -> list[Effect]:
         self._seq += 1
         job.seq = self._seq
@@ -432,7 +405,7 @@ class JobLifecycle:
 
     def _end(self, job: JobEntry, record: Ended, now: float) -> list[Effect]:
         if not job.has_ended:
-            self._need_no_more(job)
+            self.needs.remove(job)
         self._to_end.pop(job.id, None)
         job.program, job.result, job.error = None, record.result, record.error
         job.state, job.ended_at = record.state, record.at
@@ -481,10 +454,6 @@ class JobLifecycle:
 
 def _nothing(_now: float) -> list[Effect]:
     return []
-
-
-def _all(steps: Iterable[Then], now: float) -> list[Effect]:
-    return [effect for step in steps for effect in step(now)]
 
 
 def _give_up(error: CimError, _now: float) -> list[Effect]:

@@ -24,7 +24,7 @@ def test_what_one_handler_changes_all_others_see(bench):
     assert isinstance(state, ServerState)
     assert [held.digest for held in state.couplings.listing(0).couplings] == [REF.digest]
     assert len(runs(bench.sample(session))) == 1
-    assert state.jobs.needs(REF.digest)
+    assert REF.digest in state.jobs.needs
     bench.send(EmergencyStop(reason="smoke"), session)
     assert state.epochs.stopped.reason == "smoke"
     assert runs(bench.sample(session, 2)) == []
