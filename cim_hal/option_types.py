@@ -57,14 +57,14 @@ class Real(click.FloatRange):
         return number
 
 
-def real(text: str, what: str) -> float:
+def real(text: str, what: str, option: str | None = None) -> float:
     """Return a finite number that is a part of a value, or raise a `click.BadParameter`."""
     try:
         number = float(text)
     except ValueError:
         number = math.nan
     if not math.isfinite(number):
-        raise click.BadParameter(f"{text!r} is not {what}")
+        raise click.BadParameter(f"{text!r} is not {what}", param_hint=option)
     return number
 
 
@@ -150,17 +150,22 @@ def _try_out(folder: Path, name: str) -> None:
 
 
 class Endpoint(click.ParamType):
-    """``tcp://host:port`` or ``ipc://path``, of a host that is known: to connect or to listen."""
+    """``tcp://host:port`` or ``ipc://path``: to connect, to listen, or only to be written down.
+
+    The host must be known, unless the endpoint is only written down.
+    """
 
     name = "endpoint"
 
-    def __init__(self, *, listening: bool = False) -> None:
-        self._listening = listening
+    def __init__(self, *, listening: bool = False, is_known: bool = True) -> None:
+        self._listening, self.is_known = listening, is_known
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Return the endpoint."""
         try:
-            check_host(check_endpoint_form(value, listening=self._listening))
+            host = check_endpoint_form(value, listening=self._listening)
+            if self.is_known:
+                check_host(host)
         except ValueError as error:
             self.fail(str(error), param, ctx)
         return value

@@ -10,7 +10,7 @@ import click
 from cim_hal.cli.common import json_option, print_json, print_table
 from cim_hal.key_files import NAME, config_folder, create_key, read_public
 from cim_hal.key_files import trust as trust_server
-from cim_hal.option_types import OutputFile, OutputFolder
+from cim_hal.option_types import Endpoint, OutputFile, OutputFolder
 from cim_hal.protocol.wire.roles import Role
 from cim_hal.server.security import authenticator as authorized
 
@@ -105,7 +105,7 @@ def revoke(name: str, path: Path | None) -> None:
 
 
 @keys.command()
-@click.argument("endpoint")
+@click.argument("endpoint", type=Endpoint(is_known=False))
 @click.argument("public_key", metavar="PUBLICKEY|FILE.pub")
 def trust(endpoint: str, public_key: str) -> None:
     """Remember the public key of the server at ENDPOINT, and use keys there from now on."""

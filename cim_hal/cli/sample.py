@@ -89,7 +89,11 @@ def parse_pump(_context: object, _option: object, text: str | None) -> tuple[flo
     """Read ``0,1.1``: pump rates at equal distances, in thresholds."""
     if text is None:
         return None
-    return tuple(real(word, "a number; write them with commas, 0,1.1") for word in text.split(","))
+    words = text.split(",")
+    pump = tuple(real(word, "a number; write them with commas, 0,1.1") for word in words)
+    if min(pump) < 0 or len(pump) > MAX_KNOTS:
+        raise click.BadParameter(f"{text[:80]!r} is not 1 to {MAX_KNOTS} numbers from 0")
+    return pump
 
 
 def parse_settings(_context: object, _option: object, texts: Iterable[str]) -> dict[str, float]:

@@ -351,7 +351,7 @@ def _number(name: str, text: str) -> float:
     try:
         return int(text)
     except ValueError:
-        return real(text, f"a number, in {name} = {text!r}")
+        return real(text, f"a number, in {name} = {text!r}", "--limit")
 
 
 def chosen_driver(

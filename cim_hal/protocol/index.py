@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any, Generic, TypeVar
 
-__all__ = ["OrderedIndex"]
+__all__ = ["OrderedIndex", "page"]
 
 Item = TypeVar("Item")
 
@@ -54,3 +55,9 @@ class OrderedIndex(Generic[Item]):
         stop = len(self._cursors) if cursor is None else bisect_left(self._cursors, cursor)
         for place in range(stop - 1, -1, -1):
             yield self._items[self._cursors[place]]
+
+
+def page(items: Iterator[Item], most: int) -> tuple[list[Item], bool]:
+    """Return at most so many items, and whether there are more."""
+    found = list(islice(items, most + 1))
+    return found[:most], len(found) > most

@@ -6,7 +6,10 @@ import logging
 import math
 import socket
 import time
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 import zmq
@@ -18,6 +21,7 @@ from cim_hal.protocol.wire.base import Request
 from cim_hal.protocol.wire.codec import decode
 from cim_hal.protocol.wire.errors import to_wire
 from cim_hal.protocol.wire.limits import Limits
+from cim_hal.protocol.wire.messages import EmergencyStop
 from cim_hal.protocol.wire.packet import NO_ID, Kind, Packet, answer
 from cim_hal.protocol.wire.roles import ANONYMOUS
 from cim_hal.server.logs import about
@@ -40,6 +44,10 @@ if TYPE_CHECKING:
 __all__ = ["Router"]
 
 MAX_BURST = 64  # requests handled before outcomes of the executor
+MAX_AHEAD, MAX_BYTES_AHEAD = 1024, 16 * 1024**2  # requests that were read and not handled yet
+MAX_STOP = 4096  # bytes of the header of a stop
+
+STOP = EmergencyStop().t.encode()
 
 log = logging.getLogger(__name__)
 
@@ -86,6 +94,8 @@ class Router:
         self._settle_at = 0.0
         self._drain: _Drain | None = None
         self._snapshot_at = math.inf if math.isinf(snapshot_every_s) else 0.0
+        self._ahead: deque[_Asked] = deque()
+        self._n_bytes_ahead = 0
         self._authenticator = authenticator
         self._connections = (
             PartialMessageGuard(self._context, self._socket, limits or Limits())
@@ -169,7 +179,7 @@ class Router:
 
     def _poll(self, poller: zmq.Poller) -> dict[object, int]:
         """Wait until there is something to do; return what is readable."""
-        timeout_s = min(self._outbox.timeout_s, TICK_S)
+        timeout_s = 0.0 if self._ahead else min(self._outbox.timeout_s, TICK_S)
         if self._connections:
             timeout_s = min(self._connections.timeout_s, timeout_s)
         ready = dict(poller.poll(math.ceil(1000 * timeout_s)))
@@ -216,8 +226,20 @@ class Router:
 
     def _receive(self) -> None:
         for _ in range(MAX_BURST):
-            if not is_readable(self._socket):
+            self._read_ahead()
+            if not self._ahead:
                 return
+            asked = self._ahead.popleft()
+            self._n_bytes_ahead -= asked.n_bytes
+            self._send(self._answer(asked.peer, asked.user, asked.frames))
+
+    def _read_ahead(self) -> None:
+        """Read what has come, so that a stop does not wait for the requests ahead of it."""
+        while (
+            len(self._ahead) < MAX_AHEAD
+            and self._n_bytes_ahead < MAX_BYTES_AHEAD
+            and is_readable(self._socket)
+        ):
             peer, *frames = receive(self._socket, wait=False)
             if self._connections:
                 self._connections.on_bytes(peer)
@@ -225,8 +247,14 @@ class Router:
                 self._cut(peer)
                 continue
             user = self._authenticator.user_of(peer) if self._authenticator else ANONYMOUS
-            self._service.counters.count("bytes_total", "in", by=sum(map(len, frames)))
-            self._send(self._answer(peer.bytes, user, [frame.buffer for frame in frames]))
+            n_bytes = sum(map(len, frames))
+            self._service.counters.count("bytes_total", "in", by=n_bytes)
+            asked = _Asked(peer.bytes, user, [frame.buffer for frame in frames], n_bytes)
+            if self._ahead and user is not None and _may_be_stop(asked.frames):
+                with suppress(ProtocolError):  # it is answered in its turn
+                    self._service.hasten(decode(asked.frames), user)
+            self._ahead.append(asked)
+            self._n_bytes_ahead += n_bytes
 
     def _answer(self, peer: bytes, user: User | None, frames: Sequence[memoryview]) -> list[Reply]:
         try:
@@ -292,6 +320,21 @@ class _Drain(NamedTuple):
 
     deadline: float
     queue: bool
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A message that was read."""
+
+    peer: bytes
+    user: User | None
+    frames: Sequence[memoryview]
+    n_bytes: int
+
+
+def _may_be_stop(frames: Sequence[memoryview]) -> bool:
+    """Whether a message looks like an emergency stop; decoding tells."""
+    return len(frames) == 2 and len(frames[1]) <= MAX_STOP and STOP in bytes(frames[1])
 
 
 def _close(driver: Driver, journal: Journal | None) -> None:

@@ -21,12 +21,14 @@ from cim_hal.protocol.effects import (
     Done,
     Effect,
     Lower,
+    MakeSafe,
     Operation,
     Persist,
     Reply,
     Run,
 )
 from cim_hal.protocol.wire.errors import to_wire
+from cim_hal.protocol.wire.messages import EmergencyStop
 from cim_hal.protocol.wire.packet import Packet, answer
 from cim_hal.protocol.wire.results import Result
 from cim_hal.protocol.wire.roles import LOCAL
@@ -119,6 +121,11 @@ class Service:
                 log.exception("a %s request failed", request.body.t)
                 return failed
             return self._perform(effects, on_error=lambda _: failed)
+
+    def hasten(self, request: Packet, user: User) -> None:
+        """Tell the machine of an emergency stop that others are ahead of; it is handled later."""
+        if isinstance(request.body, EmergencyStop) and user.role >= EmergencyStop.role:
+            self._executor.perform(MakeSafe())
 
     def settle(self) -> list[Reply]:
         """Handle what was written and done, and let time pass; call it every `TICK_S` or more."""

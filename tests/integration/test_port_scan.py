@@ -99,6 +99,7 @@ def test_what_a_step_of_the_loop_raises_does_not_end_it(serving, monkeypatch, ca
             with monkeypatch.context() as patch:
                 patch.setattr(f"{guard}.{name}", fail)
                 session.describe()
+                time.sleep(0.3)  # the loop goes round ten times a second
                 session.describe()
         session.describe()
     failures = [record for record in caplog.records if "the loop goes on" in record.message]

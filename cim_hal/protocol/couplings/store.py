@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from itertools import islice
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -19,6 +18,7 @@ from cim_hal.protocol.couplings.cache import CouplingCache, Key
 from cim_hal.protocol.couplings.formats import keeps_dense, stored_bytes
 from cim_hal.protocol.couplings.uploads import Uploads, check_base
 from cim_hal.protocol.effects import Lower
+from cim_hal.protocol.index import page
 from cim_hal.protocol.wire import messages
 
 if TYPE_CHECKING:
@@ -134,14 +134,14 @@ class CouplingStore:
 
     def listing(self, first: int) -> messages.CouplingListing:
         """List what is held, the most recently used first, from the cursor `first` on."""
-        *page, after = [*islice(self._cache.by_use(first), MAX_LISTED + 1), None][: MAX_LISTED + 1]
+        groups, has_more = page(self._cache.by_use(first), MAX_LISTED)
         return messages.CouplingListing(
             first=first,
             total=self._cache.n_digests(),
             n_bytes=self._cache.n_bytes,
             cache_bytes=self._limits.cache_bytes,
-            couplings=tuple(self._row(group.digest) for group in page),
-            cursor=page[-1].used if after is not None else 0,
+            couplings=tuple(self._row(group.digest) for group in groups),
+            cursor=groups[-1].used if has_more else 0,
         )
 
     def _row(self, digest: str) -> messages.HeldCouplings:

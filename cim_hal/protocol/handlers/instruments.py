@@ -16,6 +16,8 @@ from cim_hal.errors import (
 )
 from cim_hal.machine.telemetry import DriverPhase, DriverState
 from cim_hal.protocol.effects import Audit, Calibrate, Effect, Run, Stop
+from cim_hal.protocol.index import OrderedIndex, page
+from cim_hal.protocol.sharing.sessions import check_quota
 from cim_hal.protocol.wire import messages
 from cim_hal.protocol.wire.errors import to_wire
 
@@ -33,6 +35,7 @@ STALE_S = 5.0  # telemetry is polled once a second between runs
 MAX_RECORDS = 1000  # kept in memory; the oldest are forgotten here, and not on disk
 MAX_LISTED = 256  # in one message
 MAX_TASKS = 64  # whose ends are remembered
+MAX_RUNNING = 4  # of one user: that runs, or waits for the machine
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,6 +91,7 @@ class InstrumentHandlers:
         self._numbers = count(1)
         # By fingerprint, the oldest first; the newest is the current one.
         self._records: OrderedDict[str, _Kept] = OrderedDict()
+        self._by_number: OrderedIndex[_Kept] = OrderedIndex()
         self._tasks: OrderedDict[str, _Task] = OrderedDict()
         self.handlers: Handlers = {
             messages.AskDevice: lambda _asked, _, now: self.status(now),
@@ -126,10 +130,14 @@ class InstrumentHandlers:
 
     def restore(self, record: Calibration, age_s: float, now: float) -> None:
         """Make a calibration of that age the current one, also one of before the start."""
-        self._records[record.fingerprint] = _Kept(record, now - age_s, next(self._numbers))
-        self._records.move_to_end(record.fingerprint)
-        if len(self._records) > MAX_RECORDS:
-            self._records.popitem(last=False)
+        kept = _Kept(record, now - age_s, next(self._numbers))
+        old = self._records.pop(record.fingerprint, None)
+        if old is None and len(self._records) == MAX_RECORDS:
+            _, old = self._records.popitem(last=False)
+        if old is not None:
+            self._by_number.discard(old.number)
+        self._records[record.fingerprint] = kept
+        self._by_number.add(kept.number, kept)
 
     # ---- rules ------------------------------------------------------------------------------
 
@@ -216,7 +224,7 @@ class InstrumentHandlers:
         self, _asked: Asked, fetch: messages.FetchHistory, _now: float
     ) -> messages.History:
         oldest = self._newest - len(self._history) + 1
-        first = max(fetch.after + 1, oldest)
+        first = min(max(fetch.after + 1, oldest), self._newest + 1)
         found: list[Telemetry] = []
         n_bytes = 0
         for telemetry, _ in islice(self._history, first - oldest, None):
@@ -249,14 +257,12 @@ class InstrumentHandlers:
     def _list_calibrations(
         self, _asked: Asked, ask: messages.ListCalibrations, _now: float
     ) -> messages.CalibrationList:
-        newest_first = reversed(self._records.values())
-        rest = [kept for kept in newest_first if not ask.first or kept.number < ask.first]
-        page = rest[:MAX_LISTED]
+        kept, has_more = page(self._by_number.before(ask.first or None), MAX_LISTED)
         return messages.CalibrationList(
-            records=tuple(_entry(kept.record) for kept in page),
+            records=tuple(_entry(each.record) for each in kept),
             first=ask.first,
             total=len(self._records),
-            cursor=page[-1].number if len(rest) > len(page) else 0,
+            cursor=kept[-1].number if has_more else 0,
         )
 
     def _run_calibration(self, asked: Asked, run: messages.RunCalibration, now: float) -> Answer:
@@ -264,6 +270,7 @@ class InstrumentHandlers:
         effects: list[Effect] = []
         task = self._tasks.get(run.key)
         if task is None:
+            self._check_quota(asked.user)
             self._forget_ended()
             task = self._tasks[run.key] = _Task(run.key, asked.user)
             effects = [Calibrate(run.key), Audit("calibration", asked.user, {"key": run.key})]
@@ -285,6 +292,12 @@ class InstrumentHandlers:
         stops: list[Effect] = [Stop(cancel.key)] if task.outcome is None else []
         audit = Audit("calibration cancelled", asked.user, {"key": cancel.key})
         return [*stops, asked.reply(task.state()), audit]
+
+    def _check_quota(self, user: User) -> None:
+        running = [task for task in self._tasks.values() if task.outcome is None]
+        own = sum(task.user.name == user.name for task in running)
+        hint = "wait for the end of those that were asked for, or cancel them"
+        check_quota(user.name, "calibrations", used=own + 1, available=MAX_RUNNING, hint=hint)
 
     def _forget_ended(self) -> None:
         ended = [key for key, task in self._tasks.items() if task.outcome is not None]

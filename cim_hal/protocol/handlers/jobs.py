@@ -105,7 +105,7 @@ class JobHandlers:
         rows = rows_from(result, fetch.first)
         if fetch.first + len(rows[0]) >= len(result.spins) and job.has_ended:
             job.has_rows_fetched = True
-            self._state.jobs.fetched(job)
+            self._state.jobs.retention.fetched(job)
         return [asked.reply(batch, *rows)]
 
     def _fetch_trace(self, asked: Asked, fetch: messages.FetchTrace, _now: float) -> Answer:
@@ -123,7 +123,7 @@ class JobHandlers:
         rows = trace_rows_from(trace, fetch.first)
         if fetch.first + len(rows[0]) >= n_frames * n_runs:
             job.has_trace_fetched = True
-            self._state.jobs.fetched(job)
+            self._state.jobs.retention.fetched(job)
         return [asked.reply(batch, *rows)]
 
     def _acknowledge(self, asked: Asked, acknowledge: messages.AckJob, _now: float) -> Answer:
@@ -136,7 +136,7 @@ class JobHandlers:
         def dropped(_now: float) -> list[Effect]:
             return [asked.reply(self._table.get(job.user, job.id).status())]
 
-        return self._state.jobs.acknowledge([job], dropped, asked.refuse)
+        return self._state.jobs.retention.acknowledge([job], dropped, asked.refuse)
 
     def _list(self, asked: Asked, ask: messages.ListJobs, now: float) -> messages.JobList:
         if ask.job is not None:

@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Set
 from typing import TYPE_CHECKING
 
 from cim_hal.protocol.effects import Audit, Effect, Persist, Run, Stop
 from cim_hal.protocol.jobs.entry import JobEntry
-from cim_hal.protocol.jobs.pending import CouplingNeeds, PendingJobs
-from cim_hal.protocol.jobs.records import (
-    Accepted,
-    Dropped,
-    Ended,
-    Fetched,
-    Forgotten,
-    Returned,
-    Started,
-)
+from cim_hal.protocol.jobs.pending import JobNeeds, PendingJobs
+from cim_hal.protocol.jobs.records import Accepted, Ended, Returned, Started
+from cim_hal.protocol.jobs.retention import Retention
 from cim_hal.protocol.jobs.scheduler import Scheduler
 from cim_hal.protocol.jobs.state import JobEvent, JobState, after
 from cim_hal.protocol.jobs.table import ClosedJob, JobTable, body_digest, job_id
@@ -59,19 +52,18 @@ class JobLifecycle:
         self._may_start = may_start
         self.table = JobTable(limits, rules)
         self.waits = JobWaits(limits)
+        self.retention = Retention(self.table, self._put_off)
         self._scheduler = Scheduler(limits)
         self._queue = self._scheduler.queue
         self._running: JobEntry | None = None
         self.accepting = PendingJobs()
         self._starting: JobEntry | None = None  # the record of its start is being written
-        self._is_expiring = False
         self._accepted_at = 0.0  # of the last job
         self._held: Result | CimError | None = None  # of the running job, not written yet
         self._retry_at = 0.0
         self._seq = 0
         self._to_end: dict[str, JobEntry] = {}  # queued jobs whose end could not be written
-        self._fetched: list[JobEntry] = []  # whose results were fetched since the last tick
-        self.needs = CouplingNeeds()
+        self.needs = JobNeeds()
 
     @property
     def queued(self) -> int:
@@ -98,10 +90,9 @@ class JobLifecycle:
         starting = [self._starting] if self._starting is not None else []
         return [*self.accepting, *self._queue, *starting]
 
-    def sessions_in_use(self) -> set[str]:
-        """Return the sessions with whose end jobs that wait or run would be cancelled."""
-        running = [self._running] if self._running is not None else []
-        return {job.session for job in (*self._not_begun(), *running)}
+    def sessions_in_use(self) -> Set[str]:
+        """Return the sessions whose jobs wait or run."""
+        return self.needs.sessions.keys()
 
     def submit(
         self,
@@ -264,25 +255,17 @@ class JobLifecycle:
         def end(now: float) -> list[Effect]:
             self._running = None
             self._scheduler.charge(job, now, is_whole=isinstance(outcome, Result))
-            return [*self._end(job, record, now), *self._expire(now), *self.start_next(now)]
+            return [
+                *self._end(job, record, now),
+                *self.retention.expire(now),
+                *self.start_next(now),
+            ]
 
         def hold(error: CimError, now: float) -> list[Effect]:
             self._held = outcome
             return self._put_off(error, now)
 
         return [Persist(record, end, hold)]
-
-    def acknowledge(
-        self, jobs: Iterable[JobEntry], then: Then, otherwise: Otherwise
-    ) -> list[Effect]:
-        """Drop the results of jobs that have ended, and go on with `then`; their keys stay."""
-        dropped = tuple(jobs)
-
-        def close(now: float) -> list[Effect]:
-            self.table.close(dropped)
-            return then(now)
-
-        return [Persist(Dropped(tuple(job.id for job in dropped)), close, otherwise)]
 
     def end_session(self, session: str, now: float) -> list[Effect]:
         """Cancel the jobs that go with a session, and drop the results of those that are done."""
@@ -293,7 +276,7 @@ class JobLifecycle:
             if not job.has_ended:
                 effects += self._end_soon([job], job.cancelled(), now)
         kept = [job for job in jobs if job.has_ended and job.result is not None]
-        return effects + (self.acknowledge(kept, _nothing, self._put_off) if kept else [])
+        return effects + (self.retention.acknowledge(kept, _nothing, self._put_off) if kept else [])
 
     def tick(self, now: float) -> list[Effect]:
         """Answer waits that are over, drop what is too old, and try again what failed."""
@@ -304,13 +287,7 @@ class JobLifecycle:
             effects += self.finish(self._running.id, self._held, now)
         for job in list(self._to_end.values()):
             effects += self.cancel(job, now)
-        return [*effects, *self._save_fetched(), *self._expire(now), *self.start_next(now)]
-
-    def fetched(self, job: JobEntry) -> None:
-        """Take note that the rows of a result, or of its trace, were fetched up to the last."""
-        if job.has_ended and job.is_fetched:
-            self.table.results.update(job)
-            self._fetched.append(job)
+        return [*effects, *self.retention.tick(now), *self.start_next(now)]
 
     # ---- at the end, and after a restart ------------------------------------------------------
 
@@ -343,7 +320,7 @@ class JobLifecycle:
             else:
                 self._accepted_at = max(self._accepted_at, known.accepted.at)
                 effects += self._restore(known, known.accepted, now)
-        return effects + self._expire(now)
+        return effects + self.retention.expire(now)
 
     def _restore(self, known: Saved, accepted: Accepted, now: float) -> list[Effect]:
         job = JobEntry(accepted, "", None, state=known.state)
@@ -387,7 +364,7 @@ class JobLifecycle:
         def end(now: float) -> list[Effect]:
             job.is_moving = False
             self._queue.remove(job, user=job.owner)
-            return [*self._end(job, record, now), *self._expire(now), *then(now)]
+            return [*self._end(job, record, now), *self.retention.expire(now), *then(now)]
 
         def leave(error: CimError, now: float) -> list[Effect]:
             job.is_moving = False
@@ -412,40 +389,6 @@ class JobLifecycle:
         self.table.add(job)
         audit = Audit("job ended", job.user, job.end_facts())
         return [*self._changed(job, now), audit]
-
-    def _expire(self, now: float) -> list[Effect]:
-        """Drop results that are too old or too many, then forget old keys."""
-        due, keys = self.table.due(now), self.table.expired(now)
-        if self._is_expiring or not (due or keys):
-            return []
-        self._is_expiring = True
-
-        def go_on(now: float) -> list[Effect]:
-            self._is_expiring = False
-            if not due:
-                self.table.forget(keys)
-            return self._expire(now)
-
-        def put_off(error: CimError, now: float) -> list[Effect]:
-            self._is_expiring = False
-            return self._put_off(error, now)
-
-        if due:
-            return self.acknowledge(due, go_on, put_off)
-        return [Persist(Forgotten(keys), go_on, put_off)]
-
-    def _save_fetched(self) -> list[Effect]:
-        """Write down what was fetched, so that it makes room for other results after a restart."""
-        jobs, self._fetched = self._fetched, []
-        kept = tuple(job.id for job in jobs if self.table.holds(job))
-        if not kept:
-            return []
-
-        def again(error: CimError, now: float) -> list[Effect]:
-            self._fetched += jobs
-            return self._put_off(error, now)
-
-        return [Persist(Fetched(kept), _nothing, again)]
 
     def _put_off(self, _error: CimError, now: float) -> list[Effect]:
         self._retry_at = now + RETRY_S

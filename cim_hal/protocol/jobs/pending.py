@@ -1,17 +1,17 @@
-"""Jobs whose acceptance is being written, and the couplings that jobs need until they end."""
+"""Jobs whose acceptance is being written, and what jobs need until they end."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from cim_hal.protocol.effects import Effect, Then
     from cim_hal.protocol.jobs.entry import JobEntry
     from cim_hal.protocol.wire.messages.couplings import CouplingRef
 
-__all__ = ["CouplingNeeds", "PendingJobs"]
+__all__ = ["JobNeeds", "PendingJobs"]
 
 
 class PendingJobs:
@@ -50,24 +50,33 @@ class PendingJobs:
         return go_on
 
 
-class CouplingNeeds:
-    """Counts the jobs that wait for, or run with, couplings of a digest, or one lowering."""
+class JobNeeds:
+    """Counts jobs that wait or run, by couplings of a digest, one lowering of them, and session."""
 
     def __init__(self) -> None:
         self._counts: Counter[str | CouplingRef] = Counter()
+        self.sessions: Counter[str] = Counter()  # with whose end jobs would be cancelled
 
-    def __contains__(self, key: object) -> bool:
-        return key in self._counts
+    def __contains__(self, coupling: object) -> bool:
+        return coupling in self._counts
 
     def add(self, job: JobEntry) -> None:
         """Count a job."""
         coupling = job.request.coupling
         self._counts.update((coupling.digest, coupling))
+        if job.session:
+            self.sessions[job.session] += 1
 
     def remove(self, job: JobEntry) -> None:
         """Count a job no more."""
         coupling = job.request.coupling
         for key in (coupling.digest, coupling):
-            self._counts[key] -= 1
-            if not self._counts[key]:
-                del self._counts[key]
+            _count_down(self._counts, key)
+        if job.session:
+            _count_down(self.sessions, job.session)
+
+
+def _count_down(counts: Counter[Any], key: object) -> None:
+    counts[key] -= 1
+    if not counts[key]:
+        del counts[key]

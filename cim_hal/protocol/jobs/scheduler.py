@@ -19,10 +19,10 @@ Adiseshu, Parulkar & Varghese, SIGCOMM 1996: surplus round robin, where the cost
 from __future__ import annotations
 
 import math
-from bisect import insort
+from bisect import bisect_left, insort
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from cim_hal.errors import QueueFullError, UnavailableError
 
@@ -48,12 +48,26 @@ class _Place(Generic[Item]):
     coupling: object
 
 
+def _rank(place: _Place[Any]) -> tuple[int, int]:
+    return -place.priority, place.number
+
+
 @dataclass(eq=False)
 class _Line(Generic[Item]):
     """The jobs of one user, the next one first, and the device seconds left in this round."""
 
     balance: float
-    places: list[_Place[Item]] = field(default_factory=list)
+    places: list[_Place[Item]] = field(default_factory=list)  # sorted by `_rank`
+    by_item: dict[Item, _Place[Item]] = field(default_factory=dict)
+
+    def add(self, place: _Place[Item]) -> None:
+        insort(self.places, place, key=_rank)
+        self.by_item[place.item] = place
+
+    def remove(self, place: _Place[Item]) -> None:
+        del self.places[bisect_left(self.places, _rank(place), key=_rank)]
+        if self.by_item.get(place.item) is place:
+            del self.by_item[place.item]
 
     def first(self, is_allowed: Callable[[Item], bool]) -> _Place[Item] | None:
         return next((place for place in self.places if is_allowed(place.item)), None)
@@ -105,10 +119,10 @@ class FairQueue(Generic[Item]):
 
     def remove(self, item: Item, *, user: str) -> None:
         """Remove a job of a user from the queue, if it is there."""
-        places = self._lines[user].places if user in self._lines else []
-        at = next((at for at, place in enumerate(places) if place.item == item), None)
-        if at is not None:
-            del places[at]
+        line = self._lines.get(user)
+        place = line and line.by_item.get(item)
+        if line is not None and place is not None:
+            line.remove(place)
             self._n_places -= 1
 
     def pop(
@@ -137,7 +151,7 @@ class FairQueue(Generic[Item]):
         ):
             self._begin_round(heads)
         user = self._choose([u for u in ready if heads[u].coupling == loaded] or ready)
-        self._lines[user].places.remove(heads[user])
+        self._lines[user].remove(heads[user])
         self._n_places -= 1
         self._popped = (user, heads[user])
         return heads[user].item, user
@@ -154,7 +168,7 @@ class FairQueue(Generic[Item]):
 
     def _insert(self, user: str, place: _Place[Item]) -> None:
         line = self._lines.setdefault(user, _Line(self._slice_s))
-        insort(line.places, place, key=lambda place: (-place.priority, place.number))
+        line.add(place)
         self._n_places += 1
 
     def _choose(self, ready: list[str]) -> str:

@@ -35,7 +35,7 @@ __all__ = ["EMERGENCY_S", "FRESH_S", "DriverGuard"]
 # Telemetry up to this age decides whether a run may start.
 FRESH_S = 1.0
 # Time that a running call has to obey its stop token in an emergency.
-EMERGENCY_S = 0.2
+EMERGENCY_S = 0.05
 LEAST_POLL_S = 0.05
 # Calls that fail one after another, after which the driver is built anew.
 FAULTS_IN_A_ROW = 3
