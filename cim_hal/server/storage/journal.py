@@ -223,11 +223,13 @@ class DiskJournal:
         )
 
     def _start(self, record: Started) -> None:
-        values = (JobState.RUNNING.value, record.job)
-        self._db.execute("UPDATE jobs SET state = ? WHERE id = ?", values)
+        self._move(record.job, JobState.RUNNING)
 
     def _return(self, record: Returned) -> None:
-        self._commit("UPDATE jobs SET state = ? WHERE id = ?", (JobState.QUEUED.value, record.job))
+        self._move(record.job, JobState.QUEUED)
+
+    def _move(self, job: str, state: JobState) -> None:
+        self._db.execute("UPDATE jobs SET state = ? WHERE id = ?", (state.value, job))
 
     def _end(self, record: Ended) -> None:
         small = None
