@@ -64,6 +64,8 @@ def read_arrays(
                 if len(set(archive.files)) < len(archive.files):
                     raise refuse(f"{path} has an entry twice")
                 return Members({name: archive[name] for name in archive.files})
+    except zipfile.BadZipFile:
+        raise refuse(f"cannot read {path}: it is no whole archive of arrays (.npz)") from None
     except UNREADABLE as error:
         raise refuse(f"cannot read {path}: {error}") from None
     raise refuse(f"{path} unpacks to more than {max_bytes} bytes")

@@ -20,9 +20,11 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from cim_hal.console import say
 from cim_hal.errors import CimError
 from cim_hal.option_types import Endpoint
 from cim_hal.option_types import Target as TargetType
+from cim_hal.text import printable
 
 if TYPE_CHECKING:
     from rich.progress import ProgressColumn
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ServerTarget",
     "Target",
+    "format_option",
     "json_option",
     "key_options",
     "model_option",
@@ -49,6 +52,8 @@ __all__ = [
     "whole_file",
 ]
 
+MAX_WIDTH = 10_000
+
 Command = TypeVar("Command", bound="Callable[..., Any]")
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -59,7 +64,14 @@ model_option = click.option(
     required=True,
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="G-set text (MAX-CUT), or .npz with J and an optional h.",
+    help="Text of G-set, rudy, Biq Mac, qbsolv or COO, or .npz with J and optional h, offset.",
+)
+
+format_option = click.option(
+    "--format",
+    "model_format",
+    type=click.Choice(("maxcut", "qubo", "ising")),
+    help="What the entries of the model file are, where it leaves that open.",
 )
 
 
@@ -185,7 +197,7 @@ def print_ready(what: str) -> None:
     """Print the line that says a server is ready and where it listens."""
     from cim_hal.client.spawn import READY  # brings all clients along
 
-    click.echo(f"{READY}{what}")
+    say(f"{READY}{what}")
     sys.stdout.flush()
 
 
@@ -219,24 +231,31 @@ def progress_on(console: Console, *columns: ProgressColumn) -> Progress:
 
 def print_json(facts: object) -> None:
     """Print an object or a list as indented JSON."""
-    click.echo(json.dumps(facts, indent=2))
+    say(*json.dumps(facts, indent=2).split("\n"))
+
+
+def _console() -> Console:
+    """Return standard output; a table is cut for the width of a terminal only."""
+    console = Console(markup=False)
+    return console if console.is_terminal else Console(markup=False, width=MAX_WIDTH)
 
 
 def print_table(*headings: str, rows: Iterable[Iterable[str]], title: str = "") -> None:
-    """Print a table of words, which are taken as they are."""
-    table = Table(*headings, title=title, title_justify="left")
+    """Print a table of words, which are taken as they are, without what a terminal would obey."""
+    table = Table(*headings, title=printable(title), title_justify="left")
     for row in rows:
-        table.add_row(*row)
-    Console(markup=False).print(table)
+        table.add_row(*map(printable, row))
+    _console().print(table)
 
 
 def print_properties(title: str, rows: Mapping[str, str]) -> None:
     """Print a table of two columns; rows with an empty value are left out."""
-    table = Table("property", "value", title=title, title_justify="left", show_header=False)
+    shown = printable(title)
+    table = Table("property", "value", title=shown, title_justify="left", show_header=False)
     for name, value in rows.items():
         if value:
-            table.add_row(name, value)
-    Console(markup=False).print(table)
+            table.add_row(printable(name), printable(value))
+    _console().print(table)
 
 
 def readable(value: object) -> str:

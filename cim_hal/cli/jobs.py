@@ -10,8 +10,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cim_hal.cli.common import json_option, print_json, print_table, readable, server_options
+from cim_hal.cli.common import (
+    format_option,
+    json_option,
+    print_json,
+    print_table,
+    readable,
+    server_options,
+)
 from cim_hal.cli.search import write_archive
+from cim_hal.console import say
 from cim_hal.errors import UnknownReferenceError
 from cim_hal.model.files import read_model
 from cim_hal.option_types import FILE, SECONDS, OutputFile
@@ -21,6 +29,7 @@ if TYPE_CHECKING:
     from cim_hal.cli.common import Target
     from cim_hal.client.job import Job
     from cim_hal.client.session import Session
+    from cim_hal.model.files import ModelFile
     from cim_hal.protocol.wire.messages import HeldCouplings, JobInfo
 
 __all__ = ["couplings", "jobs"]
@@ -48,6 +57,7 @@ ACTIONS = ("list", "show", "wait", "result", "cancel", "ack")
     metavar="FILE",
     help="With result: the model that was submitted, for the energies.",
 )
+@format_option
 @click.option(
     "--out",
     "out_path",
@@ -70,6 +80,7 @@ def jobs(
     *,
     states: tuple[str, ...],
     model_path: Path | None,
+    model_format: str | None,
     out_path: Path | None,
     timeout_s: float | None,
     as_json: bool,
@@ -91,14 +102,15 @@ def jobs(
         raise click.UsageError(f"{action} {'takes no' if job_ids else 'needs a'} JOB")
     if action == "result" and (model_path is None or len(job_ids) > 1):
         raise click.UsageError("result needs one JOB and the --model that was submitted")
+    file = None if model_path is None else read_model(model_path, format=model_format)
     with machine.open() as session:
         if action == "list":
             _show_jobs(session.jobs(*states), as_json=as_json)
             return
         known = session.jobs()
         found = [_found_job(known, beginning) for beginning in job_ids]
-        if action == "result" and model_path is not None:
-            _fetch(session, found[0], model_path, out_path, timeout_s, as_json=as_json)
+        if action == "result" and file is not None:
+            _fetch(session, found[0], file, out_path, timeout_s, as_json=as_json)
             return
         states_of = {name: _act(session.job(name), action, timeout_s) for name in found}
         kept = [info for info in session.jobs() if info.job in states_of]
@@ -109,13 +121,12 @@ def jobs(
 def _fetch(
     session: Session,
     job_id: str,
-    model_path: Path,
+    file: ModelFile,
     out_path: Path | None,
     timeout_s: float | None,
     *,
     as_json: bool,
 ) -> None:
-    file = read_model(model_path)
     samples = session.job(job_id, file.model).result(timeout_s)
     if out_path is not None:
         write_archive(out_path, samples)
@@ -129,7 +140,7 @@ def _fetch(
     if as_json:
         print_json(facts)
         return
-    click.echo(f"{len(samples)} runs, best energy {samples.best_energy:.10g}")
+    say(f"{len(samples)} runs, best energy {samples.best_energy:.10g}")
 
 
 def _act(job: Job, action: str, timeout_s: float | None) -> JobState:
@@ -166,7 +177,7 @@ def _show_jobs(
     if kept or not gone:
         print_table(*HEADINGS, rows=map(_job_row, kept))
     for job, state in gone.items():
-        click.echo(f"{job}: {state}, its result is gone")
+        say(f"{job}: {state}, its result is gone")
 
 
 def _job_row(info: JobInfo) -> tuple[str, ...]:
@@ -204,7 +215,7 @@ def couplings(machine: Target, action: str, digests: tuple[str, ...], *, as_json
         for digest in [_found_couplings(held, digest) for digest in digests]:
             n_bytes = session.drop_couplings(digest)
             facts = json.dumps({"digest": digest, "n_bytes": n_bytes})
-            click.echo(facts if as_json else f"dropped {digest}: {n_bytes:,} bytes are free")
+            say(facts if as_json else f"dropped {digest}: {n_bytes:,} bytes are free")
 
 
 def _found_couplings(held: Iterable[HeldCouplings], beginning: str) -> str:

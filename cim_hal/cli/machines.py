@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -19,6 +19,7 @@ from cim_hal.cli.common import (
     target_options,
 )
 from cim_hal.client.options import EPOCH_VARIABLE
+from cim_hal.console import say
 from cim_hal.errors import LeaseHeldError
 from cim_hal.machine.telemetry import DriverState
 from cim_hal.option_types import MAX_SECONDS, POSITIVE_SECONDS
@@ -49,21 +50,44 @@ __all__ = [
     "unlock",
 ]
 
+LISTED = ("max_spins", "coupling_bits", "description")
 UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
 @click.command("list")
 @json_option
 def list_drivers(*, as_json: bool) -> None:
-    """List the installed drivers."""
+    """List the installed drivers.
+
+    What a machine can do is listed for emulated ones: others are not opened for it.
+    """
     from cim_hal.machine.registry import registered_drivers
 
-    drivers = registered_drivers()
+    found = [(driver, _capabilities_of(driver.name)) for driver in registered_drivers()]
     if as_json:
-        print_json([asdict(driver) for driver in drivers])
+        print_json([asdict(driver) | dict.fromkeys(LISTED) | known for driver, known in found])
         return
-    rows = ((driver.name, driver.factory, driver.package) for driver in drivers)
-    print_table("name", "factory", "package", rows=rows)
+    rows = (
+        (driver.name, *(readable(known.get(name)) for name in LISTED), driver.factory)
+        for driver, known in found
+    )
+    print_table("name", "spins", "bits", "description", "factory", rows=rows)
+
+
+def _capabilities_of(name: str) -> dict[str, Any]:
+    """Return what an emulated machine can do; nothing for hardware, and for what does not start."""
+    from cim_hal.machine.registry import is_emulated, make_driver
+
+    try:
+        if not is_emulated(name):
+            return {}
+        driver = make_driver(name)
+        try:
+            return driver.describe().model_dump(include=set(LISTED))
+        finally:
+            driver.close()
+    except Exception as error:  # noqa: BLE001  a driver may raise anything; the others are listed
+        return {"description": f"does not start: {error}"}
 
 
 @click.command()
@@ -191,7 +215,10 @@ def lock(
         if not show:
             session.lock(note=note, for_s=for_s, stands=True, wait_s=wait_s)
         state = session.lock_info()
-    _print(state, as_json=as_json, sentence=_whose(state, epoch=not show))
+    lines = [_whose(state)]
+    if state.epoch and not show:
+        lines.append(f"to use it: export {EPOCH_VARIABLE}={state.epoch}")
+    _print(state, *lines, as_json=as_json)
 
 
 @click.command()
@@ -218,7 +245,7 @@ def unlock(machine: Target, *, force: bool, as_json: bool) -> None:
             )
         if state.epoch:
             state = session.break_lock(state.epoch)
-    _print(state, as_json=as_json, sentence=_whose(state))
+    _print(state, _whose(state), as_json=as_json)
 
 
 @click.command()
@@ -236,7 +263,7 @@ def estop(machine: Target, *, reason: str, as_json: bool) -> None:
     """  # noqa: D301
     with machine.connect() as session:
         state = session.estop(reason)
-    _print(state, as_json=as_json, sentence=_why(state))
+    _print(state, _why(state), as_json=as_json)
 
 
 @click.command()
@@ -255,9 +282,9 @@ def reset(machine: Target, *, show: bool, as_json: bool) -> None:
         state = session.safety()
         if state.stop and not show:
             if not as_json:
-                click.echo(_why(state))
+                say(_why(state))
             state = session.reset(state.stop)
-    _print(state, as_json=as_json, sentence=_why(state))
+    _print(state, _why(state), as_json=as_json)
 
 
 def _load(description: Description) -> dict[str, int | bool]:
@@ -327,22 +354,21 @@ def _show_record(record: CalibrationRecord) -> None:
     print_properties("", rows | {name: readable(fact) for name, fact in made.facts.items()})
 
 
-def _print(state: BaseModel, *, as_json: bool, sentence: str) -> None:
+def _print(state: BaseModel, *lines: str, as_json: bool) -> None:
     if as_json:
         print_json(state.model_dump(exclude={"t"}))
     else:
-        click.echo(sentence)
+        say(*lines)
 
 
-def _whose(state: LockState, *, epoch: bool = False) -> str:
+def _whose(state: LockState) -> str:
     if not state.epoch:
         return "the machine is free"
     who = "you have" if state.is_yours else f"{state.holder} has"
     note = f" ({state.note})" if state.note else ""
     left = show_duration(state.expires_in_s or 0.0)
     renewed = "" if state.stands else " unless it is renewed"
-    carry = f"\nto use it: export {EPOCH_VARIABLE}={state.epoch}" if epoch else ""
-    return f"{who} locked the machine{note}, for {left}{renewed}{carry}"
+    return f"{who} locked the machine{note}, for {left}{renewed}"
 
 
 def _why(state: SafetyState) -> str:

@@ -19,6 +19,7 @@ from rich.logging import RichHandler
 
 from cim_hal.cli.common import (
     Target,
+    format_option,
     json_option,
     model_option,
     refused,
@@ -35,10 +36,13 @@ from cim_hal.cli.search import (
     summarize,
     write_archive,
 )
+from cim_hal.console import say
 from cim_hal.errors import CimError, TargetError
 from cim_hal.model.files import read_model
 from cim_hal.model.schedule import MAX_KNOTS, MAX_ROUND_TRIPS, MAX_TRACE_BYTES, TraceRequest
 from cim_hal.option_types import COUNT, FILE, POSITIVE_SECONDS, SEED, OutputFile, real
+from cim_hal.server.logs import PlainFormatter
+from cim_hal.text import printable
 from cim_hal.toml_files import FileTable, read_file
 
 if TYPE_CHECKING:
@@ -122,6 +126,7 @@ class SampleRequest:
 @click.command()
 @target_options
 @model_option
+@format_option
 @click.option(
     "--runs",
     type=COUNT,
@@ -203,6 +208,7 @@ def sample(
     machine: Target,
     *,
     model_path: Path,
+    model_format: str | None,
     pump: tuple[float, ...] | None,
     round_trips: int | None,
     settings: dict[str, float],
@@ -223,18 +229,20 @@ def sample(
     wanted = SampleRequest(**request)
     chosen = RunSettings() if settings_path is None else read_run_settings(settings_path)
     chosen = chosen.with_options(pump=pump, round_trips=round_trips, settings=settings)
-    file = read_model(model_path)
+    file = read_model(model_path, format=model_format)
     console = _console()
     started = time.perf_counter()
+    compilation = _Compilation()
     with machine.open() as session:
         search = _search(session, file, chosen, wanted, console)
+    search.has_compiled = compilation.is_heard
     seconds = time.perf_counter() - started
     if out is not None:
         write_archive(out, search.samples)
     if wanted.plot is not None:
         _draw(wanted.plot, model_path, file, search)
     if as_json:
-        click.echo(json.dumps(summarize(file, search, seconds)))
+        say(json.dumps(summarize(file, search, seconds)))
         return
     print_report(file, search, seconds, filter(None, (out, wanted.plot)))
 
@@ -300,18 +308,33 @@ def _draw(path: Path, model_path: Path, file: ModelFile, search: Search) -> None
     cut = f" (cut {file.model.cut(samples.best):g})" if file.is_graph else ""
     energy = readable(samples.best_energy)
     title = f"{model_path.name} on {samples.record.device}: lowest energy {energy}{cut}"
-    figure = picture(samples, file.model, title=title)
+    figure = picture(samples, file.model, title=printable(title))
     with whole_file(path) as target:
         figure.savefig(target, format=path.suffix[1:], dpi=150)
+
+
+class _Compilation(logging.Handler):
+    """Hears whether a machine in this process logs that it compiles, as ``NAME.compilation``."""
+
+    is_heard = False
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        logging.getLogger().addHandler(self)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Note a record."""
+        self.is_heard |= record.name.endswith(".compilation")
 
 
 def _console() -> Console:
     """Return stderr; on a terminal, log messages of machines appear there too."""
     console = Console(stderr=True)
     handler = logging.StreamHandler()
-    handler.setLevel(logging.ERROR)
     if console.is_terminal:
         handler = RichHandler(console=console, show_time=False, show_path=False, show_level=False)
+    handler.setLevel(logging.ERROR)
+    handler.setFormatter(PlainFormatter())
     logging.getLogger().addHandler(handler)
     return console
 

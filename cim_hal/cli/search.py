@@ -37,6 +37,14 @@ __all__ = [
 ]
 
 KEPT_RUNS = 1000
+# What the names of common notes of machines mean.
+NOTES = {
+    "largest_clipped_share": "share of the runs in which the ADC clipped a pulse, of the pulse "
+    "with the most",
+    "largest_phase_error_rad": "of any pulse, in rad",
+    "relocks": "times that the cavity had to be locked again",
+    "dead_pulses": "spins that no pulse stands for",
+}
 POLL_S = 0.2
 
 
@@ -56,6 +64,7 @@ class Search:
     best_after_s: float  # when the job ended that found the lowest energy
     best_job: int = 1  # its number, from 1
     was_interrupted: bool = False
+    has_compiled: bool = False  # whether a machine in this process has compiled its kernels
 
     @classmethod
     def begun(cls, samples: SampleSet, after_s: float) -> Search:
@@ -145,6 +154,7 @@ def summarize(file: ModelFile, search: Search, seconds: float) -> dict[str, obje
     lowering = record.lowering
     return {
         "device": record.device,
+        "model_format": file.format,
         "n_spins": file.model.n_spins,
         "n_runs": search.n_runs,
         "round_trips": record.round_trips,
@@ -191,6 +201,7 @@ def print_report(file: ModelFile, search: Search, seconds: float, written: Itera
     bits = "none, real numbers" if lowering.bits is None else str(lowering.bits)
     rows = {
         "device": record.device,
+        "model format": file.format,
         "n_spins": str(file.model.n_spins),
         "n_runs": str(search.n_runs),
         "round_trips": str(record.round_trips),
@@ -203,15 +214,22 @@ def print_report(file: ModelFile, search: Search, seconds: float, written: Itera
         "best found": _when(search),
         "seconds": f"{seconds:.3g}{_share_of_device(search)}",
         "coupling bits": f"{bits}; largest rounding error {lowering.max_error:.3g}",
-        **{f"note {name}": str(value) for name, value in record.notes.items()},
+        **{f"note {name}": _note(name, value) for name, value in record.notes.items()},
         "written": "\n".join(map(str, written)),
     }
     print_properties("", rows)
 
 
 def _share_of_device(search: Search) -> str:
-    device_s = search.samples.record.device_s
-    return f", {device_s:.3g} of them on the device" if search.n_jobs == 1 else ""
+    if search.n_jobs > 1:
+        return ""
+    compiled = ", with the compilation of its kernels, once per computer" * search.has_compiled
+    return f", {search.samples.record.device_s:.3g} of them on the device{compiled}"
+
+
+def _note(name: str, value: object) -> str:
+    shown = f"{value:.3g}" if isinstance(value, float) else str(value)
+    return f"{shown}: {NOTES[name]}" if name in NOTES else shown
 
 
 def _when(search: Search) -> str:

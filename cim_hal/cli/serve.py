@@ -16,7 +16,7 @@ import click
 from pydantic import ValidationError
 
 from cim_hal.cli.common import on_signals, print_ready, refused
-from cim_hal.console import INTERRUPTED
+from cim_hal.console import INTERRUPTED, say
 from cim_hal.errors import TargetError
 from cim_hal.key_files import read_pair
 from cim_hal.machine.faulty_driver import FaultScript, FaultyDriver
@@ -267,8 +267,8 @@ def serve(
         check_endpoint(endpoint, insecure=insecure, keyed=key_path is not None)
     configure(level=log_level, style=log_format, stream=sys.stderr)
     keep_small()
-    if audit_path is not None:
-        _audit_to(audit_path)
+    with refused("--faults"):  # as all that is wrong: before anything is opened or written
+        script = faults_path and FaultScript.read(faults_path)
     authenticator = _authenticator(key_path, authorized_path)
     on_signals(lambda: sys.exit(0))  # nothing to stop before the router is there
     pages = PageOptions(web=web, metrics=metrics, public=public)
@@ -276,6 +276,11 @@ def serve(
         raise click.UsageError("--state and --no-journal exclude each other")
     kept_s = Limits().result_s if no_journal else KEPT_S
     agreed = read_limits(limits_path, limits, result_s=kept_s)
+    if audit_path is not None:
+        _audit_to(audit_path)
+    if script:
+        warning = f"faults are injected: {script.summary} (from {faults_path})"
+        say(f"warning: {warning}", err=True)
     journal = None if no_journal else DiskJournal(state_folder or default_folder(target))
     with (
         Router(
@@ -364,9 +369,6 @@ def chosen_driver(
 ) -> Driver:
     """Return the driver of a target, by default in a process of its own."""
     script = faults_path and FaultScript.read(faults_path)
-    if script:
-        warning = f"faults are injected: {script.summary} (from {faults_path})"
-        click.echo(f"warning: {warning}", err=True)
     if in_process or os.name != "posix":
         claim(target, hardware=options["hardware"], server=os.getpid())
         driver = RebuildableDriver(lambda: make_driver(target))
@@ -417,8 +419,8 @@ class PageOptions:
             stack.enter_context(
                 Poller(source, every_s=PAGE_INTERVAL_S, on_snapshot=status_page.update)
             )
-            click.echo(f"page at {page.url}", err=True)
+            say(f"page at {page.url}", err=True)
         if self._metrics:
             pages = metrics_pages(lambda: router.snapshot and router.snapshot.metrics)
             page = stack.enter_context(PageServer(self._metrics, pages))
-            click.echo(f"metrics at {page.url}metrics", err=True)
+            say(f"metrics at {page.url}metrics", err=True)

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from cim_hal.cli.common import (
     Target,
+    format_option,
     json_option,
     model_option,
     print_table,
@@ -20,6 +21,7 @@ from cim_hal.cli.common import (
     whole_file,
 )
 from cim_hal.client.tuning import Tuner
+from cim_hal.console import say
 from cim_hal.model.files import read_model
 from cim_hal.option_types import COUNT, POSITIVE_SECONDS, SEED, OutputFile
 
@@ -35,6 +37,7 @@ SHARE_OF_COMPARISON = 0.2
 @click.command()
 @target_options
 @model_option
+@format_option
 @click.option(
     "--seconds",
     type=POSITIVE_SECONDS,
@@ -61,6 +64,7 @@ def tune(
     machine: Target,
     *,
     model_path: Path,
+    model_format: str | None,
     seconds: float,
     trials: int | None,
     work: int | None,
@@ -78,7 +82,7 @@ def tune(
       cim-hal tune emulator --model G22.txt --seconds 120 --out tuned.toml
       cim-hal sample emulator --model G22.txt --runs 100 --settings tuned.toml
     """  # noqa: D301
-    file = read_model(model_path)
+    file = read_model(model_path, format=model_format)
     with machine.open() as session:
         tuner = Tuner(session, file.model, seed=seed, work=work)
         found, best = _search(tuner, seconds * (1 - SHARE_OF_COMPARISON), trials)
@@ -90,7 +94,7 @@ def tune(
         with whole_file(out) as target_file:
             target_file.write(_toml(winner, name, model_path, seed).encode())
     if as_json:
-        click.echo(json.dumps(_summary(name, found, best, winner, comparison)))
+        say(json.dumps(_summary(name, found, best, winner, comparison)))
     else:
         _show(found, best, default, comparison, out)
 
@@ -167,9 +171,9 @@ def _show(
         if comparison.is_better
         else f"no better than the defaults, which are kept ({gain} in energy)"
     )
-    click.echo(f"{len(found)} trials; measured again with new seeds: {verdict}")
+    say(f"{len(found)} trials; measured again with new seeds: {verdict}")
     if out is not None:
-        click.echo(f"written: {out}")
+        say(f"written: {out}")
 
 
 def _knots(pump: tuple[float, ...]) -> str:

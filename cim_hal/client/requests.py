@@ -257,7 +257,7 @@ class _RetryState:
             return error
         spent_s, allowed_s = self._clock() - self._began, self._give_up - self._began
         shown_s = allowed_s if spent_s > allowed_s / 2 else spent_s
-        message = f"{error.message} within {shown_s:.2g} s"
+        message = f"{error.message} within {max(shown_s, 0.0):.2g} s"
         return rebuild(type(error), message, error.hint, error.details)
 
 

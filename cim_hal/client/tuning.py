@@ -6,8 +6,8 @@ Every trial is one job of the same cost: a *unit* of work is `work` round trips,
 time buys, be it many short runs or a few long ones.
 
 The search is a Parzen-estimator one (Bergstra et al., NIPS 2011) by Optuna, an extra
-(``pip install "cim-hal[tune]"``). Its best score is the luckiest of many, so `compare` measures
-the winner again, beside the machine's defaults, with seeds that no trial has used.
+(``pip install ".[tune]"`` in a checkout). Its best score is the luckiest of many, so `compare`
+measures the winner again, beside the machine's defaults, with seeds that no trial has used.
 """
 
 from __future__ import annotations
@@ -197,7 +197,8 @@ def _optuna() -> Any:
         import optuna
     except ImportError:
         raise CimError(
-            "tuning needs Optuna, which is not installed", hint='pip install "cim-hal[tune]"'
+            "tuning needs Optuna, which is not installed",
+            hint="pip install optuna, or this checkout with its extra: pip install '.[tune]'",
         ) from None
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     return optuna

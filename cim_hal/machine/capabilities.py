@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from difflib import get_close_matches
 from typing import Annotated, ClassVar, Self
 
 from pydantic import Field, model_validator
 
 from cim_hal.errors import CapabilityError
-from cim_hal.model.record import Fact, FactName, Record
+from cim_hal.model.record import ONE_LINE, Fact, FactName, Record
 from cim_hal.model.schedule import MAX_ROUND_TRIPS, MAX_TRACE_BYTES, PumpSchedule, TraceRequest
 
 __all__ = ["MAX_SETTINGS", "Capabilities", "Setting"]
 
 MAX_SETTINGS = 64
 
-Name = Annotated[str, Field(min_length=1, max_length=200)]
+Name = Annotated[str, Field(min_length=1, max_length=200, pattern=ONE_LINE)]
 Bits = Annotated[int, Field(ge=2, le=16)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
@@ -48,7 +49,7 @@ class Setting(Record):
     """
 
     name: FactName
-    unit: Annotated[str, Field(max_length=50)] = ""
+    unit: Annotated[str, Field(max_length=50, pattern=ONE_LINE)] = ""
     description: Annotated[str, Field(max_length=200)] = ""
     default: Finite
     low: Finite
@@ -203,7 +204,8 @@ class Capabilities(Record):
             Fewer than one run or more than `max_runs`.
         """
         if not 1 <= n_runs <= self.max_runs:
-            raise CapabilityError("max_runs", required=n_runs, available=self.max_runs)
+            available = self.max_runs if n_runs > 0 else f"1 to {self.max_runs}"
+            raise CapabilityError("max_runs", required=n_runs, available=available)
 
     def check_settings(self, settings: Mapping[str, float]) -> None:
         """Refuse settings that the machine does not have, and values out of range.
@@ -217,7 +219,9 @@ class Capabilities(Record):
         for name, value in settings.items():
             if name not in by_name:
                 names = ", ".join(by_name) or "none"
-                raise CapabilityError("settings", required=name, available=names)
+                near = get_close_matches(name, by_name, n=1)
+                hint = "".join(f"did you mean {each}?" for each in near)
+                raise CapabilityError("settings", required=name, available=names, hint=hint)
             by_name[name].check(value)
 
     def check_trace(

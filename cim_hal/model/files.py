@@ -1,142 +1,253 @@
-"""Model files: G-set text (MAX-CUT), and ``.npz`` with ``J`` and an optional ``h``."""
+"""Model files: which formats are read, and how a file tells which one it is.
+
+=============  ==================================================  =========================
+format         content                                             told by
+=============  ==================================================  =========================
+``gset``       "n m", then "i j w" from 1: J = -w (MAX-CUT)        the first line
+``gset``       the same, entries of a symmetric matrix Q (QUBO)    suffix ``.sparse``
+``qbsolv``     "p qubo 0 n a b", then "i j w" from 0: w x_i x_j    the line ``p qubo``
+``coo``        "i j w" from 0: w s_i s_j, or w x_i x_j             comment ``vartype: SPIN``
+``npz``        J, and h and offset where there are any             the name J
+``scipy``      a sparse matrix J                                   what scipy writes
+``npy``        a matrix J                                          the first bytes
+=============  ==================================================  =========================
+
+Text may be compressed (gzip, bzip2, xz), begin with a byte order mark, and have comments.
+"""
 
 from __future__ import annotations
 
+import bz2
+import gzip
+import lzma
+import math
+import os
+import warnings
 import zipfile
-from collections.abc import Iterable
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 import scipy  # not scipy.sparse: it takes 0.4 s, and dense models do not need it
 
 from cim_hal.errors import ModelError
 from cim_hal.model.ising import IsingModel
+from cim_hal.model.text_files import MAX_FILE_SPINS, READINGS, read_text
 
 if TYPE_CHECKING:
-    import scipy.sparse as sp
     from numpy.typing import NDArray
 
-__all__ = ["MAX_FILE_BYTES", "ModelFile", "read_model"]
+    from cim_hal.model.text_files import TextModel
+
+__all__ = ["FORMATS", "MAX_FILE_BYTES", "ModelFile", "read_model"]
 
 MAX_FILE_BYTES = 4 * 1024**3
-MAX_FILE_SPINS = 1_000_000
+MAX_TEXT_BYTES = 1024**3
+FORMATS = tuple(READINGS)
+COMPRESSED: Mapping[bytes, Any] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
+SCIPY = {
+    "format", "shape", "data", "indices", "indptr", "row", "col", "offsets", "coords", "_is_array"
+}  # fmt: skip
+NPY, ZIP = b"\x93NUMPY", b"PK\x03\x04"
 
 
 @dataclass(frozen=True)
 class ModelFile:
-    """A model read from disk, and whether it is a MAX-CUT graph."""
+    """A model read from disk, whether it is a MAX-CUT graph, and the format it was read as."""
 
     model: IsingModel
     is_graph: bool
+    format: str = ""
 
 
-def read_model(path: str | Path) -> ModelFile:
-    """Read a model file: an archive if the suffix is ``.npz``, otherwise G-set text.
+def read_model(path: str | os.PathLike[str], *, format: str | None = None) -> ModelFile:  # noqa: A002
+    """Read a model file; the module says which formats there are.
 
-    G-set text has a first line ``n m`` and m lines ``i j w`` with i, j from 1 to n; the couplings
-    are J = -W, so that the ground state is the maximum cut. In lines without w, w is 1.
+    Parameters
+    ----------
+    path : str or path
+    format : str, optional
+        What the entries are, where the file leaves it open: ``maxcut`` (weights of a graph),
+        ``qubo`` (entries of a symmetric matrix Q) or ``ising`` (terms w s_i s_j of an energy, so
+        that J = -w, in text; J itself in a matrix).
 
     Raises
     ------
     ModelError
-        The file is missing, too large or malformed; the message says where.
+        The file is missing, too large, malformed, says something twice or something that is not
+        read, or can be read in several ways; the message says where.
     """
+    if not isinstance(path, (str, os.PathLike)):
+        raise ModelError(f"a {type(path).__name__} is not a path", hint="pass the name of a file")
+    if format not in (None, *FORMATS):
+        raise ModelError(f"format = {format!r:.50}", hint=f"one of {', '.join(FORMATS)}")
     file = Path(path)
+    start = _start_of(file)
+    suffix = file.suffix.lower()
+    if start.startswith(ZIP) and suffix == ".npz":
+        return _read_npz(file, format)
+    if start.startswith(NPY) and suffix in (".npz", ".npy"):
+        with file.open("rb") as stream:
+            matrix = _read_array(str(file), stream, file.stat().st_size)
+        return _of_matrix(str(file), matrix, format, "npy")
+    if suffix in (".npz", ".npy"):
+        raise ModelError(f"{file} is not a readable {suffix} file: it begins with {start!r}")
+    if start.startswith((ZIP, NPY)):
+        raise ModelError(f"{file} is not a text file", hint="numpy's files end with .npz or .npy")
+    return _of_text(read_text(*_text_of(file, start), format))
+
+
+def _start_of(file: Path) -> bytes:
     try:
         size = file.stat().st_size
-    except OSError as error:
-        raise ModelError(f"cannot read the model file {file}: {error.strerror}") from None
-    if not file.is_file():
-        raise ModelError(f"{file} is not a file", hint="pass a G-set text file or a .npz file")
-    if size > MAX_FILE_BYTES:
-        raise ModelError(f"{file} has {size} bytes", hint=f"at most {MAX_FILE_BYTES} are read")
-    if file.suffix == ".npz":
-        return ModelFile(_read_npz(file), is_graph=False)
-    return ModelFile(_read_gset(file), is_graph=True)
-
-
-def _read_npz(file: Path) -> IsingModel:
-    try:
-        with np.load(file, allow_pickle=False) as archive:
-            _check_members(file)
-            if "J" not in archive:
-                names = ", ".join(archive.files) or "nothing"
-                raise ModelError(f"{file} holds {names}", hint="it must hold J, and may hold h")
-            return IsingModel.from_couplings(archive["J"], archive.get("h"))
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        if not file.is_file():
+            raise ModelError(f"{file} is not a file", hint="pass a G-set text file or a .npz file")
+        if size > MAX_FILE_BYTES:
+            raise ModelError(f"{file} has {size} bytes", hint=f"at most {MAX_FILE_BYTES} are read")
+        with file.open("rb") as stream:
+            return stream.read(6)
+    except (OSError, ValueError) as error:  # a ValueError for a path with a zero
         if isinstance(error, ModelError):
             raise
-        raise ModelError(f"{file} is not a readable .npz file: {error}") from None
+        what = error.strerror if isinstance(error, OSError) else error
+        raise ModelError(f"cannot read the model file {file}: {what}") from None
 
 
-def _check_members(file: Path) -> None:
-    with zipfile.ZipFile(file) as archive:
-        unpacked = sum(member.file_size for member in archive.infolist())
+# ---- text -------------------------------------------------------------------------------------
+
+
+def _text_of(file: Path, start: bytes) -> tuple[str, str, str]:
+    """Return the text of a file, its name, and its suffix without that of a compression."""
+    unpack = next((opener for magic, opener in COMPRESSED.items() if start.startswith(magic)), open)
+    try:
+        with unpack(file, "rb") as stream:
+            data = stream.read(MAX_TEXT_BYTES + 1)
+    except (OSError, EOFError, lzma.LZMAError, zlib.error) as error:
+        raise ModelError(f"{file} cannot be unpacked: {error}") from None
+    if len(data) > MAX_TEXT_BYTES:
+        raise ModelError(f"{file} is longer than {MAX_TEXT_BYTES} bytes of text")
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text = "\0"
+    if "\0" in text:
+        raise ModelError(f"{file} is not a text file", hint="G-set text starts with a line 'n m'")
+    suffixes = file.suffixes if unpack is open else file.suffixes[:-1]
+    return text, str(file), suffixes[-1].lower() if suffixes else ""
+
+
+def _of_text(read: TextModel) -> ModelFile:
+    entries, name = read.entries, f"{read.layout} ({read.reading})"
+    if read.reading == "qubo":
+        diagonal = scipy.sparse.diags_array(entries.diagonal())
+        # in a matrix an entry stands for its mirror image too, in a sum each term is there once
+        full = entries + entries.T - diagonal if read.layout == "gset" else entries
+        return ModelFile(IsingModel.from_qubo(full), is_graph=False, format=name)
+    field: Any = entries.diagonal()
+    hollow = scipy.sparse.triu(entries, 1)
+    weights = scipy.sparse.csr_array(hollow + hollow.T)
+    model = IsingModel.from_couplings(-weights, -field)
+    return ModelFile(model, is_graph=read.reading == "maxcut", format=name)
+
+
+# ---- arrays -----------------------------------------------------------------------------------
+
+
+@contextmanager
+def _reading(what: str) -> Iterator[None]:
+    """Turn whatever zipfile, numpy and scipy raise about foreign bytes into a `ModelError`."""
+    try:
+        yield
+    except ModelError:
+        raise
+    except Exception as error:  # noqa: BLE001
+        raise ModelError(f"{what}: {type(error).__name__}: {error}") from None
+
+
+def _read_npz(file: Path, reading: str | None) -> ModelFile:
+    with _reading(f"{file} is not a readable .npz file"), zipfile.ZipFile(file) as archive:
+        arrays = _members(file, archive)
+    if "J" in arrays:
+        return _of_members(file, arrays, reading)
+    if "format" in arrays and "shape" in arrays:
+        return _of_matrix(str(file), _sparse(file, arrays), reading, "scipy")
+    held = ", ".join(arrays) or "nothing"
+    raise ModelError(f"{file} holds {held}", hint="it must hold J, and may hold h and offset")
+
+
+def _members(file: Path, archive: zipfile.ZipFile) -> dict[str, NDArray[Any]]:
+    members = archive.infolist()
+    unpacked = sum(member.file_size for member in members)
     if unpacked > MAX_FILE_BYTES:
         raise ModelError(f"{file} unpacks to {unpacked} bytes", hint=f"at most {MAX_FILE_BYTES}")
+    arrays: dict[str, NDArray[Any]] = {}
+    for member in members:
+        name = member.filename.removesuffix(".npy")
+        if name in arrays:
+            raise ModelError(f"{file} holds {name} twice")
+        with archive.open(member) as stream:
+            arrays[name] = _read_array(f"{file}: {name}", stream, member.file_size)
+    return arrays
 
 
-def _read_gset(file: Path) -> IsingModel:
+def _read_array(name: str, stream: IO[bytes], size: int) -> NDArray[Any]:
+    """Read an array of numpy whose header promises as many bytes as there are, at most `size`."""
+    with _reading(f"{name} is not a readable array"):
+        version = np.lib.format.read_magic(stream)
+        first = version == (1, 0)
+        read = np.lib.format.read_array_header_1_0 if first else np.lib.format.read_array_header_2_0
+        shape, is_fortran, dtype = read(stream)
+        if dtype.hasobject:
+            raise ModelError(f"{name} is not a readable array: it holds Python objects")
+        promised = math.prod(shape) * dtype.itemsize
+        data = stream.read(promised + 1) if promised <= size else b""
+        if len(data) != promised:
+            raise ModelError(f"{name} has the shape {shape} by its header, and other bytes follow")
+        return np.frombuffer(data, dtype).reshape(shape, order="F" if is_fortran else "C")
+
+
+def _of_members(file: Path, arrays: dict[str, NDArray[Any]], reading: str | None) -> ModelFile:
+    unknown = arrays.keys() - {"J", "h", "offset"}
+    numbers = sorted(name for name in unknown if arrays[name].dtype.kind not in "SU")
+    if numbers:
+        what = ", ".join(numbers)
+        raise ModelError(f"{file} holds {what} beside J", hint="J, h and offset are read")
+    if unknown:
+        what = ", ".join(sorted(unknown))
+        warnings.warn(f"{file} holds the text {what}, which is not read", stacklevel=4)
+    if reading not in (None, "ising"):
+        raise ModelError(f"{file} holds J, which is no {reading}", hint="leave the format out")
+    offset: Any = arrays.get("offset", 0.0)
+    model = IsingModel.from_couplings(arrays["J"], arrays.get("h"), offset)
+    return ModelFile(model, is_graph=False, format="npz")
+
+
+def _sparse(file: Path, arrays: dict[str, NDArray[Any]]) -> Any:
+    shape = arrays["shape"]
+    unknown = arrays.keys() - SCIPY
+    if unknown:
+        raise ModelError(f"{file} holds {', '.join(sorted(unknown))} beside a sparse matrix")
+    if shape.shape != (2,) or not (shape <= MAX_FILE_SPINS).all():
+        hint = f"at most {MAX_FILE_SPINS} spins are read"
+        raise ModelError(f"{file} holds a matrix of shape {shape.tolist()}", hint=hint)
+    with _reading(f"{file} is not a sparse matrix of scipy"):
+        matrix = scipy.sparse.load_npz(file)
+        if hasattr(matrix, "check_format"):  # scipy trusts indices that point outside
+            matrix.check_format(full_check=True)
+        return matrix
+
+
+def _of_matrix(name: str, matrix: Any, reading: str | None, layout: str) -> ModelFile:
+    """Make a model of a bare matrix: J unless `reading` says otherwise."""
     try:
-        with file.open(encoding="ascii") as lines:
-            n_spins, n_edges = _read_header(file, lines.readline())
-            edges = _read_edges(file, lines, n_edges)
-    except UnicodeDecodeError:
-        raise ModelError(
-            f"{file} is not a text file", hint="G-set text starts with a line 'n m'"
-        ) from None
-    return IsingModel.from_maxcut(_as_weights(file, edges, n_spins))
-
-
-def _read_header(file: Path, line: str) -> tuple[int, int]:
-    try:
-        n_spins, n_edges = (int(word) for word in line.split())
-    except ValueError:
-        raise ModelError(
-            f"{file}:1: {line.strip()[:60]!r} is not a G-set header",
-            hint="the first line must be 'n m', the numbers of spins and edges",
-        ) from None
-    if not (1 <= n_spins <= MAX_FILE_SPINS and 0 <= n_edges <= n_spins * (n_spins - 1) // 2):
-        raise ModelError(f"{file}:1: {n_spins} spins and {n_edges} edges do not make a graph")
-    return n_spins, n_edges
-
-
-def _edge(row: str, column: str, weight: str = "1") -> tuple[int, int, float]:
-    return int(row), int(column), float(weight)
-
-
-def _read_edges(file: Path, lines: Iterable[str], n_edges: int) -> NDArray[np.float64]:
-    rows: list[tuple[float, float, float]] = []
-    for number, line in enumerate(lines, start=2):
-        words = line.split()
-        if not words:
-            continue
-        try:
-            row, column, weight = _edge(*words)
-        except (TypeError, ValueError):
-            raise ModelError(
-                f"{file}:{number}: {line.strip()[:60]!r} is not an edge", hint="expected 'i j w'"
-            ) from None
-        rows.append((row, column, weight))
-        if len(rows) > n_edges:
-            break
-    if len(rows) != n_edges:
-        found = f"more than {n_edges}" if len(rows) > n_edges else str(len(rows))
-        raise ModelError(f"{file}: the header says {n_edges} edges, the file has {found}")
-    return np.array(rows, dtype=np.float64).reshape(-1, 3)
-
-
-def _as_weights(file: Path, edges: NDArray[np.float64], n_spins: int) -> sp.csr_array:
-    ends = edges[:, :2].astype(np.int64) - 1
-    wrong = (ends < 0).any(axis=1) | (ends >= n_spins).any(axis=1) | (ends[:, 0] == ends[:, 1])
-    if wrong.any():
-        at = int(np.flatnonzero(wrong)[0])
-        row, column = ends[at] + 1
-        raise ModelError(
-            f"{file}: edge {at + 1} joins {row} and {column}",
-            hint=f"ends must be two different numbers from 1 to {n_spins}",
-        )
-    half = scipy.sparse.coo_array((edges[:, 2], (ends[:, 0], ends[:, 1])), shape=(n_spins, n_spins))
-    return scipy.sparse.csr_array(half + half.T)
+        make = {"qubo": IsingModel.from_qubo, "maxcut": IsingModel.from_maxcut}
+        model = make.get(reading or "", IsingModel.from_couplings)(matrix)
+    except ModelError as error:
+        hint = "a matrix without a name is J; pass the format qubo or maxcut if it is Q or W"
+        raise ModelError(f"{name}: {error.message}", hint=hint) from None
+    is_graph = reading == "maxcut"
+    return ModelFile(model, is_graph=is_graph, format=f"{layout} ({reading or 'ising'})")

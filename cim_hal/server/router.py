@@ -8,7 +8,7 @@ import socket
 import time
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Self
 
@@ -26,7 +26,7 @@ from cim_hal.protocol.wire.packet import NO_ID, Kind, Packet, answer
 from cim_hal.protocol.wire.roles import ANONYMOUS
 from cim_hal.server.logs import about
 from cim_hal.server.outbox import Outbox
-from cim_hal.server.security.endpoint import DEFAULT, bind, check_endpoint
+from cim_hal.server.security.endpoint import DEFAULT, bound, check_endpoint
 from cim_hal.server.security.partial_messages import PartialMessageGuard, is_possible
 from cim_hal.server.service import TICK_S, Service
 from cim_hal.server.steps import GuardedSteps, LogLimiter
@@ -86,6 +86,7 @@ class Router:
             raise
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.ROUTER)
+        self._binding = ExitStack()
         self._woken, self._waker = socket.socketpair()
         self._woken.settimeout(0)
         self._waker.settimeout(0)
@@ -106,7 +107,7 @@ class Router:
         try:
             if authenticator:
                 authenticator.require_keys(self._socket)
-            self.endpoint = bind(self._socket, endpoint)
+            self.endpoint = self._binding.enter_context(bound(self._socket, endpoint))
         except BindError:
             self._close_sockets()
             _close(driver, journal)
@@ -250,11 +251,11 @@ class Router:
             n_bytes = sum(map(len, frames))
             self._service.counters.count("bytes_total", "in", by=n_bytes)
             asked = _Asked(peer.bytes, user, [frame.buffer for frame in frames], n_bytes)
-            if self._ahead and user is not None and _may_be_stop(asked.frames):
-                with suppress(ProtocolError):  # it is answered in its turn
-                    self._service.hasten(decode(asked.frames), user)
             self._ahead.append(asked)
             self._n_bytes_ahead += n_bytes
+            if len(self._ahead) > 1 and user is not None and _may_be_stop(asked.frames):
+                with suppress(ProtocolError):  # it is answered in its turn
+                    self._service.hasten(decode(asked.frames), user)
 
     def _answer(self, peer: bytes, user: User | None, frames: Sequence[memoryview]) -> list[Reply]:
         try:
@@ -311,6 +312,7 @@ class Router:
         if self._zap_socket:
             self._zap_socket.close()
         self._context.term()
+        self._binding.close()
         self._woken.close()
         self._waker.close()
 

@@ -134,7 +134,9 @@ def require_prometheus() -> None:
     """Raise `TargetError` unless the extra is installed."""
     if find_spec("prometheus_client") is None:
         raise TargetError(
-            "metrics for Prometheus need another package", hint='pip install "cim-hal[metrics]"'
+            "metrics for Prometheus need another package",
+            hint="pip install prometheus-client, or this checkout with its extra: "
+            "pip install '.[metrics]'",
         )
 
 

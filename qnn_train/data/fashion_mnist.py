@@ -88,7 +88,10 @@ def download(directory: Path) -> None:
     try:
         import pooch
     except ImportError:
-        raise DataError("downloading needs pooch", hint="pip install 'cim-hal[download]'") from None
+        raise DataError(
+            "downloading needs pooch",
+            hint="pip install pooch, or this checkout with its extra: pip install '.[download]'",
+        ) from None
     pooch.get_logger().setLevel("WARNING")
     try:
         for name, checksum in CHECKSUMS.items():

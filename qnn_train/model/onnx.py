@@ -212,5 +212,8 @@ def _onnx() -> Any:
     try:
         import onnx
     except ImportError:
-        raise TrainingError("onnx is not installed", hint="pip install 'cim-hal[onnx]'") from None
+        raise TrainingError(
+            "onnx is not installed",
+            hint="pip install onnx, or this checkout with the extra onnx: pip install '.[onnx]'",
+        ) from None
     return onnx

@@ -148,7 +148,8 @@ def _module() -> Any:
         from ortools.sat.python import cp_model
     except ImportError:
         raise TrainingError(
-            "OR-tools is not installed", hint="pip install 'cim-hal[exact]'"
+            "OR-tools is not installed",
+            hint="pip install ortools, or this checkout with its extra: pip install '.[exact]'",
         ) from None
     return cp_model
 

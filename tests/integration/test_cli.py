@@ -248,3 +248,23 @@ def test_an_interrupt_of_a_machine_in_this_process_exits_130(cim_hal, graph, tmp
     _, err = client.communicate(timeout=20)
     assert (client.returncode, err.split()) == (130, ["error:", "interrupted"])
     assert not out_path.exists()
+
+
+def test_list_says_what_emulated_machines_can_do_and_cuts_nothing(run):
+    drivers = {driver["name"]: driver for driver in json.loads(run("list", "--json")[1])}
+    assert drivers["emulator-100"]["max_spins"] == 100
+    assert drivers["emulator-100"]["coupling_bits"] == 8
+    said = run("list")[1]
+    assert "…" not in said
+    for driver in drivers.values():
+        assert driver["description"] in said
+
+
+def test_a_group_without_a_command_is_one_line(run):
+    assert run("keys") == (2, "", "error: Missing command. (see cim-hal keys --help)\n")
+
+
+def test_an_unknown_setting_gets_the_nearest(run, graph):
+    status, _, err = run("sample", ADJUSTABLE, "--model", graph, "--setting", "flip=1")
+    assert status == 2
+    assert "did you mean flips?" in err

@@ -27,7 +27,7 @@ def test_a_stronger_pump_than_the_machine_has_is_refused():
 
 @pytest.mark.parametrize("n_runs", [0, -1, 11])
 def test_a_number_of_runs_out_of_range_is_refused(n_runs):
-    with pytest.raises(CapabilityError, match=f"needs {n_runs}, the device has 10"):
+    with pytest.raises(CapabilityError, match=rf"needs {n_runs}, the device has (1 to )?10"):
         MACHINE.check_runs(n_runs)
 
 
