@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, get_args
 
 import click
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import SpinnerColumn, TextColumn
 from rich.table import Table
 
@@ -22,8 +23,10 @@ from cim_hal.cli.common import (
 )
 from cim_hal.conformance import CHECKS, Cable, Level, MachineUnderTest, Report
 from cim_hal.conformance import conform as conform_
+from cim_hal.console import say
 from cim_hal.errors import TargetError
 from cim_hal.option_types import POSITIVE_SECONDS
+from cim_hal.text import printable
 
 if TYPE_CHECKING:
     from cim_hal.cli.common import Target
@@ -157,9 +160,13 @@ def _show(report: Report) -> None:
     for verdict in report.verdicts:
         outcome = f"[{COLORS[verdict.outcome]}]{verdict.outcome}[/]"
         said = verdict.said if verdict.outcome != "failed" else f"{verdict.promise} {verdict.said}"
-        table.add_row(verdict.name, verdict.level, outcome, said, f"{verdict.seconds:.1f}")
+        table.add_row(verdict.name, verdict.level, outcome, _plain(said), f"{verdict.seconds:.1f}")
     console = Console()
     console.print(table)
     counts = ", ".join(f"{report.count(outcome)} {outcome}" for outcome in COLORS)
     verdict = "conforms" if report.conforms else "does not conform"
-    console.print(f"{report.device} {verdict}: {counts} (seed {report.seed})", highlight=False)
+    say(f"{report.device} {verdict}: {counts} (seed {report.seed})")
+
+
+def _plain(text: str) -> str:
+    return escape(printable(text))

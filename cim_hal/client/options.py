@@ -281,4 +281,6 @@ def checked(cls: type[Built], **fields: Any) -> Built:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         name = ".".join(str(part) for part in first["loc"])
-        raise ModelError(f"{name} = {first['input']!r}", hint=first["msg"]) from None
+        is_pattern = first["type"] == "string_pattern_mismatch"
+        hint = "one line without control characters" if is_pattern else first["msg"]
+        raise ModelError(f"{name} = {first['input']!r}", hint=hint) from None
