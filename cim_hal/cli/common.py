@@ -22,7 +22,7 @@ from rich.table import Table
 
 from cim_hal.console import say
 from cim_hal.errors import CimError
-from cim_hal.option_types import Endpoint
+from cim_hal.option_types import MODEL_FILE, Endpoint
 from cim_hal.option_types import Target as TargetType
 from cim_hal.text import printable
 
@@ -62,7 +62,7 @@ model_option = click.option(
     "--model",
     "model_path",
     required=True,
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=MODEL_FILE,
     metavar="FILE",
     help="Text of G-set, rudy, Biq Mac, qbsolv or COO, or .npz with J and optional h, offset.",
 )

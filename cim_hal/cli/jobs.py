@@ -22,7 +22,7 @@ from cim_hal.cli.search import write_archive
 from cim_hal.console import say
 from cim_hal.errors import UnknownReferenceError
 from cim_hal.model.files import read_model
-from cim_hal.option_types import FILE, SECONDS, OutputFile
+from cim_hal.option_types import MODEL_FILE, SECONDS, OutputFile
 from cim_hal.protocol.jobs.state import JobState
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ ACTIONS = ("list", "show", "wait", "result", "cancel", "ack")
 @click.option(
     "--model",
     "model_path",
-    type=FILE,
+    type=MODEL_FILE,
     metavar="FILE",
     help="With result: the model that was submitted, for the energies.",
 )

@@ -16,7 +16,7 @@ import click
 from pydantic import ValidationError
 
 from cim_hal.cli.common import on_signals, print_ready, refused
-from cim_hal.console import say
+from cim_hal.console import INTERRUPTED, say
 from cim_hal.errors import TargetError
 from cim_hal.key_files import read_pair
 from cim_hal.machine.faulty_driver import FaultScript, FaultyDriver
@@ -52,6 +52,7 @@ __all__ = ["PageOptions", "chosen_driver", "read_limits", "serve"]
 
 KEPT_S = 86_400.0  # how long results wait on disk for those who asked for them
 LEVELS = ("debug", "info", "warning", "error")
+DRAIN_S = 5.0  # for the running job, once the server is told to end
 PAGE_INTERVAL_S = 1.0
 SNAPSHOT_S = 0.5
 
@@ -209,6 +210,14 @@ SNAPSHOT_S = 0.5
     help="End it when it uses more memory, in MiB.",
 )
 @click.option(
+    "--drain",
+    "drain_s",
+    type=POSITIVE_SECONDS,
+    metavar="SECONDS",
+    help="At the first Ctrl-C or SIGTERM finish all jobs that wait, for this time at most.  "
+    f"[default: finish the one that runs, for {DRAIN_S:g} s]",
+)
+@click.option(
     "--hardware",
     default="",
     metavar="NAME",
@@ -235,13 +244,15 @@ def serve(
     limits: tuple[str, ...],
     state_folder: Path | None,
     no_journal: bool,
+    drain_s: float | None,
     until_stdin_closes: bool,
     **driver: Any,
 ) -> None:
     """Serve the driver TARGET on the network until Ctrl-C or SIGTERM.
 
     Prints one line on stdout when it is ready, with the endpoint. The driver runs in a process of
-    its own, which is restarted when it crashes or hangs.
+    its own, which is restarted when it crashes or hangs. At the end the running job is finished if
+    that is soon; a second signal ends at once.
 
     \b
     Examples:
@@ -284,7 +295,7 @@ def serve(
         ) as router,
         pages.shown(router),
     ):
-        on_signals(router.stop)
+        on_signals(lambda: _end(router, drain_s))
         if authenticator and hasattr(signal, "SIGHUP"):
             signal.signal(signal.SIGHUP, lambda *_: router.reload())
         if until_stdin_closes:
@@ -306,6 +317,12 @@ def _audit_to(path: Path) -> None:
         keep_audit_in(path)
     except OSError as error:
         raise click.FileError(str(path), error.strerror) from None
+
+
+def _end(router: Router, drain_s: float | None) -> None:
+    """Drain at a first signal; a second one ends this process, whose driver its keeper ends."""
+    router.drain(DRAIN_S if drain_s is None else drain_s, queue=drain_s is not None)
+    on_signals(lambda: os._exit(INTERRUPTED))
 
 
 def _stop_after_stdin(router: Router) -> None:

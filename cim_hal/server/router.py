@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 import zmq
 
@@ -93,12 +93,15 @@ class Router:
         self._is_stopping = self._is_reloading = False
         self._steps, self._refusals = GuardedSteps(log), LogLimiter()
         self._settle_at = 0.0
+        self._drain: _Drain | None = None
         self._snapshot_at = math.inf if math.isinf(snapshot_every_s) else 0.0
         self._ahead: deque[_Asked] = deque()
         self._n_bytes_ahead = 0
         self._authenticator = authenticator
+        limits = limits or Limits()
+        limits = limits if authenticator else limits.for_one_user()
         self._connections = (
-            PartialMessageGuard(self._context, self._socket, limits or Limits())
+            PartialMessageGuard(self._context, self._socket, limits)
             if is_possible(endpoint)
             else None
         )
@@ -118,7 +121,7 @@ class Router:
         except CimError:
             self._close_sockets()
             raise
-        self._outbox = Outbox(self._send_frames, limits or Limits(), self._service.counters)
+        self._outbox = Outbox(self._send_frames, limits, self._service.counters)
 
     @property
     def capabilities(self) -> Capabilities:
@@ -136,9 +139,18 @@ class Router:
             self._steps.run("the check of connections", self._check_connections)
             if self._woken.fileno() in ready or time.monotonic() >= self._settle_at:
                 self._steps.run("settling", self._settle)
+                self._steps.run("draining", self._check_drain)
+
+    def drain(self, timeout_s: float, *, queue: bool = False) -> None:
+        """Take no new jobs and end `serve` after the running job, or with `queue` after all.
+
+        After `timeout_s` it ends anyway. From any thread, or from a signal handler.
+        """
+        self._drain = _Drain(time.monotonic() + timeout_s, queue)
+        self._wake()
 
     def stop(self) -> None:
-        """End `serve`; from any thread, or from a signal handler."""
+        """End `serve` now; from any thread, or from a signal handler."""
         self._is_stopping = True
         self._wake()
 
@@ -186,6 +198,14 @@ class Router:
         if now >= self._snapshot_at:
             self._snapshot_at = now + self._snapshot_every_s
             self.snapshot = self._service.snapshot(self.endpoint)
+
+    def _check_drain(self) -> None:
+        """End where that was asked for and nothing is left to wait for."""
+        if self._drain is None:
+            return
+        is_late = time.monotonic() >= self._drain.deadline
+        if is_late or not self._service.drain(queue=self._drain.queue):
+            self._is_stopping = True
 
     def _authenticate(self, ready: Mapping[object, int]) -> None:
         """Reload the authorized clients if they changed, then answer a ZAP request."""
@@ -297,6 +317,13 @@ class Router:
         self._binding.close()
         self._woken.close()
         self._waker.close()
+
+
+class _Drain(NamedTuple):
+    """Until when what may go on."""
+
+    deadline: float
+    queue: bool
 
 
 @dataclass(frozen=True)
