@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cim_hal.cli.common import json_option, print_json
+from cim_hal.console import say
 from cim_hal.option_types import OutputFolder
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def repair(folder: Path, *, as_json: bool) -> None:
     report, aside = repair_journal(folder)
     _show(report, as_json=as_json, set_aside=None if aside is None else str(aside))
     if aside is not None and not as_json:
-        click.echo(f"set aside: {aside}")
+        say(f"set aside: {aside}")
 
 
 @journal.command()
@@ -103,6 +104,6 @@ def _show(report: JournalReport, *, as_json: bool, **more: Any) -> None:
     if as_json:
         print_json(asdict(report) | more)
         return
-    click.echo(f"{report.jobs} jobs, {report.results} results, {report.couplings} couplings")
+    say(f"{report.jobs} jobs, {report.results} results, {report.couplings} couplings")
     for problem in report.problems:
-        click.echo(f"damaged: {problem.where}: {problem.what}")
+        say(f"damaged: {problem.where}: {problem.what}")
