@@ -124,7 +124,7 @@ class Bench:
             try:
                 with open_device(self.endpoint, timeout_s=20.0) as device:
                     job = device.submit(PAIR, SHORT, n_runs=2, seed=seed, key=key, keep=True)
-                    amplitudes = job.result(60.0).amplitudes
+                    amplitudes = np.asarray(job.result(60.0).amplitudes)
                     expected = np.random.default_rng(seed).standard_normal((2, 2))
                     # a sample set has its best run first
                     is_right = sorted(amplitudes.tolist()) == sorted(
