@@ -161,7 +161,9 @@ class Laboratory:
             command += ["--key", str(self.keys / "server.key")]
             command += ["--authorized", str(self.keys / "authorized.toml")]
         environment = os.environ | {
-            "PYTHONPATH": str(HERE.parent),
+            "PYTHONPATH": os.pathsep.join(
+                [str(HERE.parent), os.environ.get("PYTHONPATH", "")]
+            ).rstrip(os.pathsep),
             "CIM_SAFE_LOG": str(self.folder / "safe.log"),
             "LD_PRELOAD": str(_shim(self.folder)),
             "CIM_FSYNC_S": "2",
@@ -267,7 +269,7 @@ def _uploads(lab: Laboratory) -> None:
 
 
 def _lowering(lab: Laboratory) -> None:
-    """Let 40 models of 2000 spins wait to be fitted."""
+    """Let 12 models of 2000 spins wait to be fitted."""
     peer = lab.peer("ulf")
     peer.hello()
     for n in range(12):

@@ -12,8 +12,14 @@ free, and what is left is the memory *at rest*. Its growth is the Theil-Sen slop
 with its interval of 95 %. The warm-up ends when what is bounded has its full size: keys, which are
 remembered for 300 s without a journal. Writes a table, and JSON with ``--out``.
 
-Exit code 1: something was wrong or lost, a process died, or (from ten minutes on) the memory
-of the server surely grows by more than 1 MB an hour.
+With ``--troubles`` the server has keys and several users, and what `soak_troubles` lists goes wrong
+all the while: a slow disk, an instrument that is unplugged, port scans, a user who fills all
+tables, and a driver with a helper process that crashes every 400th job. The network resets
+connections; it cannot lose messages that are encrypted. The driver is the witness that no job runs
+twice.
+
+Exit code 1: something was wrong or lost, ran twice, a process died, or (from ten minutes on) the
+memory of the server surely grows by more than 1 MB an hour, and the keys of jobs in a journal.
 """
 
 from __future__ import annotations
@@ -28,6 +34,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,6 +45,7 @@ from rich.console import Console
 from rich.table import Table
 from scipy.stats import theilslopes
 from soak_machine import expected
+from soak_troubles import OPERATOR, USERS, Troubles
 
 from cim_hal import CimError, DeviceError, IsingModel, open_device
 from cim_hal.server.process_usage import memory_bytes, open_files
@@ -52,6 +60,10 @@ ROUND_S, REST_S, DROP_S = 120.0, 50.0, 18.0
 FAULTS = '[[fault]]\nkind = "lost_lock"\nevery = 97\n\n[[fault]]\nkind = "crash"\nevery = 20000\n'
 # So little that what is kept has its full size after a minute.
 LIMITS = {"result_s": 15.0, "kept_bytes": 64 << 20, "cache_bytes": 64 << 20, "session_s": 60.0}
+CRASHES = FAULTS.replace("20000", "400")
+ATTEMPTS = 200  # of a job, while the machine is away
+# Bytes of memory for the key of a job, which a server with a journal remembers for a day.
+KEY_BYTES = 1000
 NETWORK = {
     "--reset-every": 1000, "--drop": 0.001, "--duplicate": 0.002, "--delay": 0.005,
     "--reorder": 0.005, "--latency": 0.0005, "--seed": 1,
@@ -85,7 +97,7 @@ def resting_s(began: float) -> float:
     return left if left < REST_S else 0.0
 
 
-def client(endpoint: str, number: int, began: float, seconds: float) -> Tally:
+def client(endpoint: str, number: int, began: float, seconds: float, keys: dict[str, str]) -> Tally:
     """Submit one job after another, but for the rests, until the time is up."""
     rng, tally, ended = np.random.default_rng(number), Tally(), threading.Event()
     signal.signal(signal.SIGINT, lambda *_: ended.set())  # after the job under way
@@ -93,26 +105,30 @@ def client(endpoint: str, number: int, began: float, seconds: float) -> Tally:
     until = began + seconds
     while time.monotonic() < until and not ended.is_set():
         try:
-            with open_device(endpoint, timeout_s=PATIENCE_S) as device:
+            with open_device(endpoint, timeout_s=PATIENCE_S, **keys) as device:
                 while time.monotonic() < until and not ended.is_set():
                     if ended.wait(resting_s(began)):
                         break
                     n, n_runs, _ = SIZES[rng.choice(len(SIZES), p=weights / weights.sum())]
-                    seed = int(rng.integers(2**62))
-                    one_job(device, glass(n, int(rng.integers(MODELS))), n_runs, seed, tally)
+                    J = glass(n, int(rng.integers(MODELS)))
+                    one_job(device, J, n_runs, lambda: int(rng.integers(2**62)), tally)
         except CimError as error:  # a session that could not be opened: no job was lost with it
             tally.repeated[f"session: {error.code}"] += 1
     return tally
 
 
-def one_job(device: Any, J: np.ndarray, n_runs: int, seed: int, tally: Tally) -> None:
+def one_job(
+    device: Any, J: np.ndarray, n_runs: int, new_seed: Callable[[], int], tally: Tally
+) -> None:
     """Run a job to its end; failures of the machine that invite a repetition are repeated."""
     model, began = IsingModel.from_couplings(J), time.perf_counter()
-    for _ in range(20):
+    for _ in range(ATTEMPTS):
+        seed = new_seed()  # no job has that of another, so the driver sees one that runs twice
         try:
             samples = device.sample(model, n_runs=n_runs, seed=seed)
         except DeviceError as error:
             tally.repeated[error.code] += 1
+            time.sleep(0.0 if error.code == "device.lock_lost" else 0.2)
             continue
         except CimError as error:
             tally.lost.append(f"{error.code}: {error}")
@@ -121,7 +137,7 @@ def one_job(device: Any, J: np.ndarray, n_runs: int, seed: int, tally: Tally) ->
         tally.seconds.append(time.perf_counter() - began)
         tally.wrong += not is_right(samples, J, n_runs, seed)
         return
-    tally.lost.append("the machine failed 20 times")
+    tally.lost.append(f"the machine failed {ATTEMPTS} times")
 
 
 def is_right(samples: Any, J: np.ndarray, n_runs: int, seed: int) -> bool:
@@ -139,13 +155,15 @@ def is_right(samples: Any, J: np.ndarray, n_runs: int, seed: int) -> bool:
 # ---- the server, the network, and those who watch -------------------------------------------
 
 
-def start(stack: ExitStack, *arguments: str) -> tuple[subprocess.Popen[str], str]:
+def start(
+    stack: ExitStack, *arguments: str, **environment: str
+) -> tuple[subprocess.Popen[str], str]:
     """Start a command that says where it listens; it ends with the stack."""
     here = str(Path(__file__).parent)
     process = subprocess.Popen(
         [sys.executable, "-m", "cim_hal.cli", *arguments],
         stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-        env=os.environ | {"PYTHONPATH": here},
+        env=os.environ | {"PYTHONPATH": here} | environment,
     )  # fmt: skip
     stack.callback(end, process)
     assert process.stdout
@@ -185,6 +203,7 @@ class Watch:
     """Samples of the processes, and pings past the bad network."""
 
     server: int
+    keys: dict[str, str] = field(default_factory=dict)
     rows: list[dict[str, float]] = field(default_factory=list)
     rests: list[dict[str, float]] = field(default_factory=list)
     pings: list[float] = field(default_factory=list)
@@ -201,12 +220,13 @@ class Watch:
 
     def rest(self, began: float, endpoint: str, ended: threading.Event) -> None:
         """Let all go that is held in a rest, and note what is left at its end."""
-        with open_device(endpoint, timeout_s=PATIENCE_S) as device:
+        with open_device(endpoint, timeout_s=PATIENCE_S, **self.keys) as device:
             while not ended.is_set():
                 if ended.wait(ROUND_S - (time.monotonic() - began) % ROUND_S - REST_S + DROP_S):
                     return
                 for held in device.couplings():
-                    device.drop_couplings(held.digest)
+                    with suppress(CimError):  # a job needs them, or they are gone
+                        device.drop_couplings(held.digest)
                 if ended.wait(resting_s(began) - 1.0):
                     return
                 self.sample(time.monotonic() - began)
@@ -215,7 +235,7 @@ class Watch:
 
     def ping(self, endpoint: str, ended: threading.Event) -> None:
         """Ask the server for signs of life, on a line of its own."""
-        with open_device(endpoint, timeout_s=PATIENCE_S) as device:
+        with open_device(endpoint, timeout_s=PATIENCE_S, **self.keys) as device:
             while not ended.wait(PROBE_S):
                 began = time.perf_counter()
                 device.ping()
@@ -242,24 +262,40 @@ def quantiles(seconds: list[float]) -> dict[str, float]:
 # ---- the whole ------------------------------------------------------------------------------
 
 
-def soak(minutes: float, n_clients: int, warm_s: float, *, on_disk: bool) -> dict[str, Any]:
+def soak(
+    minutes: float, n_clients: int, warm_s: float, *, on_disk: bool, troubled: bool
+) -> dict[str, Any]:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        (folder / "faults.toml").write_text(FAULTS)
+        troubles = Troubles(folder) if troubled else None
+        (folder / "faults.toml").write_text(CRASHES if troubled else FAULTS)
         limits = [part for name, value in LIMITS.items() for part in ("--limit", f"{name}={value}")]
         faults = ["--faults", str(folder / "faults.toml")]
-        journal = ["--state", str(folder / "state")] if on_disk else ["--no-journal"]
-        server, direct = start(stack, "serve", "soak_machine:Soak", *faults, *limits, *journal)
-        network = [part for name, value in NETWORK.items() for part in (name, str(value))]
+        journal = ["--state", str(folder / "state")] if on_disk or troubled else ["--no-journal"]
+        more = troubles.arguments() if troubles else []
+        environment = troubles.environment() if troubles else {}
+        serve = ["serve", "soak_machine:Soak", *faults, *limits, *journal, *more]
+        server, direct = start(stack, *serve, **environment)
+        lossless = ("--reset-every", "--latency", "--seed")
+        network = [
+            part
+            for name, value in NETWORK.items()
+            if not troubles or name in lossless
+            for part in (name, str(value))
+        ]
         chaos, endpoint = start(stack, "chaos", "--target", direct, *network)
-        watch, ended = Watch(server.pid), threading.Event()
+        keys = {user: troubles.keys(user) for user in (*USERS, OPERATOR)} if troubles else {}
+        watch, ended = Watch(server.pid, keys.get(OPERATOR, {})), threading.Event()
         prober = threading.Thread(target=watch.ping, args=(direct, ended), daemon=True)
         prober.start()
         began = time.monotonic()
         rests = threading.Thread(target=watch.rest, args=(began, direct, ended), daemon=True)
         rests.start()
+        if troubles:
+            troubles.begin(direct, ended, lambda: resting_s(began) > 0)
         times = [repr(began), str(60 * minutes)]
-        clients = [launch(stack, folder, endpoint, n, times) for n in range(n_clients)]
+        of = [json.dumps(keys.get(USERS[n % len(USERS)], {})) for n in range(n_clients)]
+        clients = [launch(stack, folder, endpoint, n, [*times, of[n]]) for n in range(n_clients)]
         patience_s = 60 * minutes + 4 * PATIENCE_S
         try:
             while any(c.poll() is None for c in clients) and time.monotonic() - began < patience_s:
@@ -276,7 +312,7 @@ def soak(minutes: float, n_clients: int, warm_s: float, *, on_disk: bool) -> dic
         ended.set()
         prober.join(PATIENCE_S)
         rests.join(PATIENCE_S)
-        with open_device(direct, timeout_s=PATIENCE_S) as device:
+        with open_device(direct, timeout_s=PATIENCE_S, **watch.keys) as device:
             metrics = device.metrics()
         counted = {
             "jobs": metrics.value("jobs_total"),
@@ -289,6 +325,8 @@ def soak(minutes: float, n_clients: int, warm_s: float, *, on_disk: bool) -> dic
             "clients": n_clients,
             "clients_that_died": n_clients - len(tallies) + sum(map(bool, statuses)),
             "died": died,
+            "on_disk": on_disk or troubled,
+            "witness": troubles.seen() if troubles else {},
         }
 
 
@@ -339,10 +377,13 @@ def report(
 
 
 def is_good(found: dict[str, Any]) -> bool:
-    grows = found["slopes"]["server_mb"]
+    grows, witness = found["slopes"]["server_mb"], found["witness"]
     is_long = found["seconds"] >= 600
-    leaks = bool(is_long and grows and grows["low"] > SLOPE_LIMIT_MB_H)
+    jobs_per_h = 3600 * found["server_counted"]["jobs"] / found["seconds"]
+    keys_mb_h = KEY_BYTES * jobs_per_h / 1e6 if found["on_disk"] else 0.0
+    leaks = bool(is_long and grows and grows["low"] > SLOPE_LIMIT_MB_H + keys_mb_h)
     broken = found["wrong"] or found["lost"] or found["clients_that_died"] or found["died"]
+    broken = broken or witness.get("twice") or witness.get("two_drivers")
     return bool(found["jobs"]) and not broken and not leaks
 
 
@@ -352,6 +393,10 @@ def table(found: dict[str, Any]) -> Table:
     rows.add_row("time, clients", f"{minutes:.1f} min, {found['clients']}")
     rows.add_row("jobs", f"{found['jobs']}, {found['jobs'] / found['seconds']:.1f}/s")
     rows.add_row("wrong / lost", f"{found['wrong']} / {found['lost']}")
+    if witness := found["witness"]:
+        rows.add_row("ran twice / two drivers", f"{witness['twice']} / {witness['two_drivers']}")
+        troubles = ", ".join(f"{name} {count}" for name, count in witness["troubles"].items())
+        rows.add_row("troubles", troubles)
     rows.add_row("processes that died", f"{found['clients_that_died']} {found['died']}")
     rows.add_row(
         "repeated after", ", ".join(f"{n} {c}" for c, n in found["repeated_after"].items())
@@ -375,8 +420,8 @@ def table(found: dict[str, Any]) -> Table:
 
 def main() -> None:
     if sys.argv[1:2] == ["--client"]:
-        endpoint, number, began, seconds, out = sys.argv[2:]
-        tally = client(endpoint, int(number), float(began), float(seconds))
+        endpoint, number, began, seconds, keys, out = sys.argv[2:]
+        tally = client(endpoint, int(number), float(began), float(seconds), json.loads(keys))
         Path(out).write_text(json.dumps(tally.__dict__))
         return
     parser = argparse.ArgumentParser(description=__doc__)
@@ -389,11 +434,23 @@ def main() -> None:
         help="keep jobs in a journal on disk: then keys are remembered for a day, and memory grows "
         "by some 300 bytes a job until it is over",
     )
+    parser.add_argument(
+        "--troubles",
+        action="store_true",
+        help="several users with keys, a journal on a disk that is slow now and then, unplugging, "
+        "port scans, full tables, a driver with helpers that crashes",
+    )
     parser.add_argument("--out", type=Path, help="where to write all of it as JSON")
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # also then: report, and end all
     warm_s = arguments.warm_s or min(20 * arguments.minutes, 600.0)
-    found = soak(arguments.minutes, arguments.clients, warm_s, on_disk=arguments.on_disk)
+    found = soak(
+        arguments.minutes,
+        arguments.clients,
+        warm_s,
+        on_disk=arguments.on_disk,
+        troubled=arguments.troubles,
+    )
     if arguments.out:
         arguments.out.write_text(json.dumps(found, indent=1))
     Console().print(table(found))

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cim_hal import StopToken, TraceRequest
+    from cim_hal.model.record import Note
     from emulator.dynamics.base import Block
 
 __all__ = ["BlockReadout", "Recording", "TraceFile", "TraceWriter", "delivered", "joined"]
@@ -151,7 +152,10 @@ def joined(blocks: Sequence[BlockReadout], program: Program) -> Readout:
         pump = program.schedule.sample()[round_trips - 1]
         trace = Trace(round_trips, pump, np.concatenate([b.frames for b in blocks], axis=1))
     values = np.concatenate([block.amplitudes for block in blocks])[: program.n_runs]
-    return Readout(values, trace, _merged(block.notes for block in blocks))
+    notes: dict[str, Note] = {**_merged(block.notes for block in blocks)}
+    if not values.any():  # without noise, zero is a fixed point
+        notes["zero_amplitudes"] = True
+    return Readout(values, trace, notes)
 
 
 # Short jobs deliver nothing before their end: it would cost more than it is worth.
@@ -170,8 +174,11 @@ def delivered(
         n_finished += len(block.amplitudes)
         now = time.monotonic()
         if now >= delivered_at + DELIVER_S and n_finished < program.n_runs:
-            stop.deliver(np.concatenate(waiting))
-            waiting, delivered_at = [], now
+            rows = np.concatenate(waiting)
+            if rows.any():
+                stop.deliver(rows)
+                waiting = []
+            delivered_at = now
 
 
 def _n_traced(program: Program) -> int:

@@ -35,6 +35,10 @@ __all__ = [
     "StopToken",
 ]
 
+# Fewer values may be equal by chance, where an ADC has few codes.
+LEAST_CONSTANT = 8
+LEAST_DEAD = 4  # runs
+
 _NOTES: TypeAdapter[dict[str, Any]] = TypeAdapter(Notes)
 
 
@@ -99,7 +103,9 @@ class Readout:
     trace : Trace or None
         Required if the program requests one: at most the requested frames, of the requested runs.
     notes : mapping of str to float, int, bool or str
-        Notes for the record of the job; at most 32 short entries.
+        Notes for the record of the job; at most 32 short entries. Amplitudes that are all exactly
+        zero are taken for those of a detector that is unplugged, unless the note
+        ``zero_amplitudes`` is True.
     """
 
     values: NDArray[Any]
@@ -112,8 +118,8 @@ class Readout:
         Raises
         ------
         DriverFaultError
-            Wrong shape, values that are not finite, integer values other than -1 and +1, a trace
-            that is missing or malformed, or malformed notes.
+            Wrong shape, values that are not finite, amplitudes that are all exactly zero, integer
+            values other than -1 and +1, a trace that is missing or malformed, or malformed notes.
         """
         _check_values("the readout", self.values, (program.n_runs, program.n_spins))
         if program.trace is not None:
@@ -124,6 +130,9 @@ class Readout:
             first = error.errors(include_url=False)[0]
             where = ".".join(map(str, first["loc"]))
             raise DriverFaultError(f"the readout has malformed notes: {where}") from None
+        is_meant = self.notes.get("zero_amplitudes") is True
+        if self.values.size > 1 and not _delivered(self.values).any() and not is_meant:
+            raise _dead("the readout")
 
     @property
     def spins(self) -> NDArray[np.int8]:
@@ -133,7 +142,34 @@ class Readout:
     @property
     def amplitudes(self) -> NDArray[np.float32] | None:
         """Amplitudes (runs, n), or None where the machine gave bare spins."""
-        return self.values.astype(np.float32) if self.values.dtype.kind == "f" else None
+        return np.array(_delivered(self.values)) if self.values.dtype.kind == "f" else None
+
+    @property
+    def findings(self) -> dict[str, Note]:
+        """Notes on what looks like a broken part of the machine, though a good one may do it too.
+
+        Spins that are exactly zero in four runs or more, one amplitude everywhere, and a trace
+        that is zero everywhere.
+        """
+        found: dict[str, Note] = {}
+        amplitudes = _delivered(self.values)
+        if amplitudes.dtype.kind == "f":
+            if amplitudes.size >= LEAST_CONSTANT and (amplitudes == amplitudes[0, 0]).all():
+                return {"constant_amplitude": float(amplitudes[0, 0])}
+            dead = np.flatnonzero(~amplitudes.any(axis=0)) if len(amplitudes) >= LEAST_DEAD else ()
+            if len(dead):
+                first = ", ".join(map(str, dead[:10])) + (", ..." if len(dead) > 10 else "")
+                found["dead_spins"] = f"{first}: exactly 0 in all {len(amplitudes)} runs"
+        if self.trace is not None and not _delivered(self.trace.amplitudes).any():
+            found["dead_trace"] = True
+        return found
+
+
+def _dead(what: str) -> DriverFaultError:
+    return DriverFaultError(
+        f"{what} is exactly 0 everywhere",
+        hint="is the detector connected, and the right array read out?",
+    )
 
 
 def _delivered(values: NDArray[Any]) -> NDArray[Any]:
@@ -171,10 +207,18 @@ def _check_trace(trace: Trace | None, request: TraceRequest, program: Program) -
         )
     if not 1 <= n_frames <= request.n_frames(last):
         raise DriverFaultError(f"the trace has {n_frames} frames")
+    kinds = trace.round_trips.dtype.kind, trace.pump.dtype.kind, trace.amplitudes.dtype.kind
+    if kinds[0] not in "iu" or not {*kinds[1:]} <= {*"fiu"}:
+        raise DriverFaultError(
+            "the trace is not of numbers",
+            hint="round trips are integers, pump rates and amplitudes real numbers",
+        )
     ends = trace.round_trips[0], trace.round_trips[-1]
-    if (np.diff(trace.round_trips) <= 0).any() or ends[0] < 1 or ends[1] > last:
+    if (np.diff(trace.round_trips.astype(np.int64)) <= 0).any() or ends[0] < 1 or ends[1] > last:
         raise DriverFaultError(f"the frames of the trace do not rise within 1 to {last}")
-    if not (np.isfinite(_delivered(trace.amplitudes)).all() and np.isfinite(trace.pump).all()):
+    with np.errstate(over="ignore"):  # checked as it is handed out
+        pump = trace.pump.astype(np.float64, copy=False)
+    if not (np.isfinite(_delivered(trace.amplitudes)).all() and np.isfinite(pump).all()):
         raise DriverFaultError("the trace has values that are not finite in float32")
 
 
@@ -190,6 +234,7 @@ class PartialReadouts:
     def __init__(self, program: Program) -> None:
         self._program = program
         self._kind: str | None = None  # floats or integers
+        self._is_dead = True  # nothing but zeros came
         self.n_runs = 0
 
     def check(self, values: Any) -> None:
@@ -210,6 +255,9 @@ class PartialReadouts:
             raise DriverFaultError("some deliveries are amplitudes, and some are bare spins")
         self._kind = values.dtype.kind
         self.n_runs += n_rows
+        self._is_dead = self._is_dead and not _delivered(values).any()
+        if self._is_dead and self.n_runs * self._program.n_spins >= LEAST_CONSTANT:
+            raise _dead("what was delivered")
 
 
 class StopToken:

@@ -6,7 +6,16 @@ from typing import Annotated, ClassVar, Self, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-__all__ = ["Fact", "FactName", "LoweringReport", "Note", "Notes", "Record", "RunRecord"]
+__all__ = [
+    "MAX_NOTES",
+    "Fact",
+    "FactName",
+    "LoweringReport",
+    "Note",
+    "Notes",
+    "Record",
+    "RunRecord",
+]
 
 MAX_NOTES = 32
 

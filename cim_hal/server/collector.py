@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from cim_hal.errors import DriverFaultError
 from cim_hal.machine.driver import PartialReadouts, Readout
+from cim_hal.model.record import MAX_NOTES
 from cim_hal.model.sampleset import Trace
 from cim_hal.protocol.wire.results import Result, pack_spins
 
@@ -20,6 +23,8 @@ if TYPE_CHECKING:
     from cim_hal.protocol.effects import Run
 
 __all__ = ["ResultCollector"]
+
+log = logging.getLogger(__name__)
 
 
 class ResultCollector:
@@ -87,7 +92,11 @@ class ResultCollector:
                 "the readout does not begin with the runs that were delivered",
                 hint="a delivery is an early look at finished runs: they must not change",
             )
-        return self._result(lifted, device_s, self._trace(readout), readout.notes)
+        findings = readout.findings
+        if findings:
+            log.warning("a part of the machine may be broken: %s", findings)
+        at_most = dict(islice((findings | dict(readout.notes)).items(), MAX_NOTES))
+        return self._result(lifted, device_s, self._trace(readout), at_most)
 
     def keep_partial(self, keep: Callable[[str, Result], Result]) -> None:
         """Store the runs so far with `keep`; from now on `partial` returns what it returned."""

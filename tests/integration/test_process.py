@@ -21,6 +21,7 @@ from cim_hal import (
     lower,
     open_device,
 )
+from cim_hal.errors import EmergencyStopError
 from cim_hal.protocol.effects import Run, Stop
 from cim_hal.server.driver import process
 from cim_hal.server.driver.process import DriverProcess
@@ -95,3 +96,30 @@ def test_the_time_limit_of_a_call_does_not_count_its_wait_for_another(monkeypatc
         driver.close()
     assert found
     assert driver._supervisor._n_starts == 1
+
+
+def test_a_driver_that_holds_the_interpreter_in_an_emergency_is_ended_and_made_safe_anew():
+    holder = driver_process("Perilous", grace_s=600.0)
+    with open_device(holder) as device:
+        first = holder.pid
+        job = device.submit(PAIR, seed=5)  # a minute of native code
+        wait_for(lambda: device.describe().busy)
+        time.sleep(1.0)
+        device.estop("smoke")
+        wait_for(lambda: holder.pid not in {None, first}, seconds=40.0)
+        with pytest.raises(EmergencyStopError, match="smoke"):
+            job.result(timeout_s=20.0)
+
+
+@pytest.mark.slow
+def test_a_driver_that_is_busy_in_an_emergency_is_not_ended():
+    busy = driver_process("Counting", grace_s=600.0)
+    with open_device(busy) as device:
+        first = busy.pid
+        job = device.submit(PAIR, LONG)
+        wait_for(lambda: device.describe().busy)
+        device.estop("smoke")
+        with pytest.raises(EmergencyStopError, match="smoke"):
+            job.result(timeout_s=20.0)
+        time.sleep(process.HELD_S + 1.0)
+        assert busy.pid == first

@@ -106,7 +106,7 @@ class _Service:
             self._latest = packet.id, token
             self._tasks.put(_Task(packet, token))
         elif packet.body.t == "safe_now":
-            self._safe_now()
+            threading.Thread(target=self._safe_now, daemon=True).start()  # it may wait for a stop
         elif packet.body.t == "stop" and self._latest[0] == packet.id:
             self._latest[1].set()
 

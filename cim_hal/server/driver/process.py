@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["DriverProcess"]
 
 POLL_S = 0.02
+HELD_S = 2.0  # without a sign of life, of which there are four a second, in an emergency
 CALL_S = 60.0  # limit of calls that must be quick
 
 ATTEMPTS = 3  # at a call that no driver has begun, because the process ended before
@@ -114,13 +115,15 @@ class DriverProcess(Driver):
     def safe(self) -> None:
         """Have the driver make the machine safe, during another call if there is one.
 
-        If the process has ended, the next one makes the machine safe when it starts.
+        If the process has ended, the next one makes the machine safe when it starts. So it does
+        where the call holds the interpreter, for then the process is ended.
         """
         child = self._supervisor.child
         if child is None:
             return
         if not self._calling.acquire(blocking=False):
             child.notify(messages.Signal(t="safe_now"))
+            _end_unless_alive(child)
             return
         try:
             self._exchange(child, messages.Call(t="safe"), limit_s=CALL_S)
@@ -266,6 +269,16 @@ class _CallTimeout:
                 self.child.terminate(f"did not heed a stop within {self.grace_s:g} s")
         elif self.limit_s is not None and now - self.began > self.limit_s:
             self.child.terminate(f"hung: {self.kind} took longer than {self.limit_s:g} s")
+
+
+def _end_unless_alive(child: Child) -> None:
+    """End a process that shows no sign of life in an emergency: it cannot make anything safe."""
+    seen, deadline = child.last_seen, time.monotonic() + HELD_S
+    while child.is_alive and child.last_seen == seen:
+        if time.monotonic() > deadline:
+            child.terminate(f"held the interpreter for {HELD_S:g} s in an emergency")
+            return
+        time.sleep(POLL_S)
 
 
 def _expect(expected: type[Result], reply: Packet, child: Child) -> Result:

@@ -139,3 +139,53 @@ def test_notes_that_are_none_are_a_driver_fault(notes):
 
 
 # ---- drivers by name ------------------------------------------------------------------------
+
+
+# ---- broken parts ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.longdouble])
+@pytest.mark.parametrize("value", [0.0, -0.0, 1e-60])
+def test_a_readout_of_zeros_as_delivered_is_a_fault_unless_it_is_meant(dtype, value):
+    zeros = np.full((4, 3), value, dtype)
+    with pytest.raises(DriverFaultError, match="exactly 0 everywhere"):
+        Readout(zeros).check(PROGRAM)
+    meant = Readout(zeros, notes={"zero_amplitudes": True})
+    meant.check(PROGRAM)
+    assert meant.findings == {"constant_amplitude": 0.0}
+
+
+def test_deliveries_of_nothing_but_zeros_are_a_fault_once_they_are_many():
+    partial = PartialReadouts(replace(PROGRAM, n_runs=9))
+    partial.check(np.zeros((2, 3)))
+    with pytest.raises(DriverFaultError, match="exactly 0 everywhere"):
+        partial.check(np.zeros((1, 3)))
+    partial = PartialReadouts(replace(PROGRAM, n_runs=9))
+    partial.check(np.array([[0.0, 0.0, 1e-3]]))
+    partial.check(np.zeros((8, 3)))
+
+
+def test_parts_that_may_be_broken_are_noted():
+    assert Readout(np.ones((4, 3), np.int8)).findings == {}
+    assert Readout(VALUES * [[1], [-1], [1], [1]]).findings == {}
+    assert Readout(np.full((4, 3), 0.7)).findings == {"constant_amplitude": np.float32(0.7)}
+    values = np.random.default_rng(1).normal(size=(4, 20))
+    values[:, [2, 17]] = 0.0
+    assert Readout(values).findings == {"dead_spins": "2, 17: exactly 0 in all 4 runs"}
+    assert Readout(values[:3]).findings == {}  # an ADC may read 0 now and then
+    dark = replace(GOOD, amplitudes=np.zeros_like(GOOD.amplitudes))
+    assert Readout(VALUES[:2], dark).findings == {"dead_trace": True}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"round_trips": np.array([1.2, 1.7, 9.0])},
+        {"pump": np.array([1j, 1, 1])},
+        {"amplitudes": np.full((3, 2, 3), 1e39)},
+        {"pump": np.full(3, np.longdouble("1e400"))},
+    ],
+)
+def test_a_trace_is_checked_as_it_is_handed_out(change):
+    with pytest.raises(DriverFaultError, match=r"not of numbers|not finite"):
+        Readout(VALUES, replace(GOOD, **change)).check(TRACED)
