@@ -19,8 +19,9 @@ from cim_hal.errors import (
     TargetError,
 )
 from cim_hal.streams import drop_output, prepare_streams
+from cim_hal.text import printable
 
-__all__ = ["INTERRUPTED", "LazyGroup", "run"]
+__all__ = ["INTERRUPTED", "LazyGroup", "run", "say"]
 
 FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
 INPUT_ERRORS = (ModelError, TargetError, CapabilityError, KeyFileError, CassetteError, JournalError)
@@ -64,6 +65,14 @@ class LazyGroup(click.Group):
         return click.Command(name, help=self.lazy_commands[name][1]).get_short_help_str(limit)
 
 
+def say(*lines: str, err: bool = False) -> None:
+    """Print lines on stdout, or with `err` on stderr; what a terminal would obey is escaped.
+
+    All text of a command is printed here or in a table of `cim_hal.cli.common`.
+    """
+    click.echo("\n".join(map(printable, lines)), err=err)
+
+
 def run(command: click.Command, arguments: Sequence[str] | None = None) -> int:
     """Run a click command, by default with the arguments of the process; return its exit status.
 
@@ -97,5 +106,5 @@ def _status(error: CimError) -> int:
 
 
 def _fail(message: str, status: int) -> int:
-    click.echo(f"error: {' '.join(message.split())}", err=True)
+    say(f"error: {' '.join(message.split())}", err=True)
     return status

@@ -25,6 +25,7 @@ __all__ = [
     "LISTEN",
     "MAX_COUNT",
     "MAX_SECONDS",
+    "MODEL_FILE",
     "POSITIVE_SECONDS",
     "SECONDS",
     "SEED",
@@ -73,6 +74,7 @@ POSITIVE_SECONDS = Real(0.0, MAX_SECONDS, above=True)
 COUNT = click.IntRange(1, MAX_COUNT)
 SEED = click.IntRange(0, 2**63 - 1)
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+MODEL_FILE = click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path)
 
 
 class OutputFile(click.Path):

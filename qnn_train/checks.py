@@ -7,7 +7,7 @@ that a number of numpy and the same number of Python make the same recipe.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -127,11 +127,8 @@ def tuple_of(check: Check, low: int, high: int) -> Check:
     """Return the check of a sequence of `low` to `high` values."""
 
     def check_each(name: str, value: Any) -> tuple[Any, ...]:
-        if (
-            isinstance(value, str | Mapping)
-            or not isinstance(value, Iterable)
-            or np.ndim(value) == 0
-        ):
+        is_array = isinstance(value, np.ndarray) and value.ndim > 0
+        if isinstance(value, str | bytes) or not (is_array or isinstance(value, Sequence)):
             raise _refuse(name, value, "a sequence")
         values = tuple(value)
         if not low <= len(values) <= high:

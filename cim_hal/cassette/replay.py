@@ -11,7 +11,7 @@ import logging
 import threading
 from collections import defaultdict
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any, Self
 
 import msgpack
@@ -23,7 +23,7 @@ from cim_hal.protocol.wire.errors import to_wire
 from cim_hal.protocol.wire.messages import Bye, Farewell, Hello, Ping, Pong, Welcome
 from cim_hal.protocol.wire.packet import NO_ID, Kind, Packet, answer
 from cim_hal.protocol.wire.version import agree
-from cim_hal.server.security.endpoint import DEFAULT, bind, check_endpoint
+from cim_hal.server.security.endpoint import DEFAULT, bound, check_endpoint
 from cim_hal.server.steps import GuardedSteps
 
 if TYPE_CHECKING:
@@ -103,9 +103,11 @@ class ReplayServer:
 
     def __enter__(self) -> Self:
         self._context = zmq.Context()
+        self._binding = ExitStack()
         self._socket = self._context.socket(zmq.ROUTER)
         try:
-            self.endpoint = bind(self._socket, self._listen)
+            listening = bound(self._socket, self._listen)
+            self.endpoint = self._binding.enter_context(listening)
         except BaseException:
             self._context.destroy(linger=0)
             raise
@@ -117,6 +119,7 @@ class ReplayServer:
         self._is_stopping = True
         self._thread.join()
         self._context.destroy(linger=0)
+        self._binding.close()
 
     def _loop(self) -> None:
         steps = GuardedSteps(log)

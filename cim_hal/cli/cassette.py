@@ -17,6 +17,7 @@ from cim_hal.cli.common import (
     refused,
     signalled,
 )
+from cim_hal.console import say
 from cim_hal.key_files import keys_for
 from cim_hal.option_types import CONNECT, FILE, LISTEN, OutputFile
 from cim_hal.server.security.endpoint import DEFAULT, check_endpoint
@@ -63,7 +64,7 @@ def record(
     with Recorder(target, path, listen=listen, keys=keys) as recorder:
         print_ready(f"recording at {recorder.endpoint}")
         ended.wait()
-    click.echo(f"{recorder.messages} messages in {path}", err=True)
+    say(f"{recorder.messages} messages in {path}", err=True)
 
 
 @click.command()
@@ -130,9 +131,9 @@ def check(
 
 
 def _show(outcome: Comparison) -> None:
-    click.echo(f"{outcome.compared} exchanges compared, {outcome.skipped} not needed")
+    say(f"{outcome.compared} exchanges compared, {outcome.skipped} not needed")
     if outcome.holds:
-        click.echo("no reply differs from the cassette")
+        say("no reply differs from the cassette")
         return
     found = ((str(d.exchange), d.request, d.path, d.recorded, d.live) for d in outcome.differences)
     print_table("exchange", "request", "field", "on the cassette", "now", rows=found)
@@ -140,4 +141,4 @@ def _show(outcome: Comparison) -> None:
 
 def _warn(cassette: Cassette, path: Path) -> None:
     if not cassette.is_complete:
-        click.echo(f"{path}: this cassette is incomplete: its recorder was killed", err=True)
+        say(f"{path}: this cassette is incomplete: its recorder was killed", err=True)

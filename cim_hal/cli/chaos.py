@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cim_hal.cli.common import print_ready, refused, signalled
+from cim_hal.console import say
 from cim_hal.option_types import CONNECT, LISTEN, SECONDS, SEED, Real
 from cim_hal.server.security.endpoint import DEFAULT, check_endpoint
 
@@ -111,7 +112,7 @@ def chaos(
         ended.wait()
     for each in (proxy.counts, counts or {}):
         for name, count in each.items():
-            click.echo(f"{count} {name}", err=True)
+            say(f"{count} {name}", err=True)
 
 
 def _toxics(

@@ -20,9 +20,11 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from cim_hal.console import say
 from cim_hal.errors import CimError
-from cim_hal.option_types import Endpoint
+from cim_hal.option_types import MODEL_FILE, Endpoint
 from cim_hal.option_types import Target as TargetType
+from cim_hal.text import printable
 
 if TYPE_CHECKING:
     from rich.progress import ProgressColumn
@@ -60,7 +62,7 @@ model_option = click.option(
     "--model",
     "model_path",
     required=True,
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=MODEL_FILE,
     metavar="FILE",
     help="Text of G-set, rudy, Biq Mac, qbsolv or COO, or .npz with J and optional h, offset.",
 )
@@ -195,7 +197,7 @@ def print_ready(what: str) -> None:
     """Print the line that says a server is ready and where it listens."""
     from cim_hal.client.spawn import READY  # brings all clients along
 
-    click.echo(f"{READY}{what}")
+    say(f"{READY}{what}")
     sys.stdout.flush()
 
 
@@ -229,7 +231,7 @@ def progress_on(console: Console, *columns: ProgressColumn) -> Progress:
 
 def print_json(facts: object) -> None:
     """Print an object or a list as indented JSON."""
-    click.echo(json.dumps(facts, indent=2))
+    say(*json.dumps(facts, indent=2).split("\n"))
 
 
 def _console() -> Console:
@@ -239,19 +241,20 @@ def _console() -> Console:
 
 
 def print_table(*headings: str, rows: Iterable[Iterable[str]], title: str = "") -> None:
-    """Print a table of words, which are taken as they are."""
-    table = Table(*headings, title=title, title_justify="left")
+    """Print a table of words, which are taken as they are, without what a terminal would obey."""
+    table = Table(*headings, title=printable(title), title_justify="left")
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(printable, row))
     _console().print(table)
 
 
 def print_properties(title: str, rows: Mapping[str, str]) -> None:
     """Print a table of two columns; rows with an empty value are left out."""
-    table = Table("property", "value", title=title, title_justify="left", show_header=False)
+    shown = printable(title)
+    table = Table("property", "value", title=shown, title_justify="left", show_header=False)
     for name, value in rows.items():
         if value:
-            table.add_row(name, value)
+            table.add_row(printable(name), printable(value))
     _console().print(table)
 
 

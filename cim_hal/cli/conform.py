@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
+import subprocess
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, get_args
 
 import click
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import SpinnerColumn, TextColumn
 from rich.table import Table
 
@@ -18,15 +21,20 @@ from cim_hal.cli.common import (
     progress_on,
     target_options,
 )
-from cim_hal.conformance import CHECKS, Level, MachineUnderTest, Report
+from cim_hal.conformance import CHECKS, Cable, Level, MachineUnderTest, Report
 from cim_hal.conformance import conform as conform_
+from cim_hal.console import say
+from cim_hal.errors import TargetError
 from cim_hal.option_types import POSITIVE_SECONDS
+from cim_hal.text import printable
 
 if TYPE_CHECKING:
     from cim_hal.cli.common import Target
     from cim_hal.conformance import Check, Outcome, Verdict
 
 __all__ = ["conform"]
+
+PLUG_S = 60.0  # for a command that unplugs or plugs in
 
 COLORS: dict[Outcome, str] = {"passed": "green", "failed": "red", "skipped": "yellow"}
 
@@ -64,6 +72,8 @@ COLORS: dict[Outcome, str] = {"passed": "green", "failed": "red", "skipped": "ye
     show_default=True,
     help="Seconds for each job.",
 )
+@click.option("--unplug", metavar="COMMAND", help="Command that cuts the machine off.")
+@click.option("--plug", metavar="COMMAND", help="Command that connects it again.")
 @click.option("--list", "as_list", is_flag=True, help="List the checks, and stop.")
 @json_option
 def conform(
@@ -74,6 +84,8 @@ def conform(
     runs: int,
     seed: int,
     timeout_s: float,
+    unplug: str | None,
+    plug: str | None,
     as_list: bool,
     as_json: bool,
 ) -> None:
@@ -90,6 +102,7 @@ def conform(
       cim-hal conform my_lab:make
       cim-hal conform tcp://cim.lab:5555 --level sampling
       cim-hal conform emulator --only ground-states --runs 1000 --json
+      cim-hal conform tcp://cim.lab:5555 --unplug 'socket 3 off' --plug 'socket 3 on'
       cim-hal conform emulator --list
     """  # noqa: D301
     checks = [
@@ -103,14 +116,30 @@ def conform(
         rows = ((check.name, check.level, check.promise) for check in checks)
         print_table("check", "level", "promise", rows=rows)
         return
+    cable = _cable(unplug, plug)
     with chosen.open() as session:
-        machine = MachineUnderTest(session, seed=seed, n_runs=runs, timeout_s=timeout_s)
+        machine = MachineUnderTest(session, seed, runs, timeout_s, cable=cable)
         report = _report(machine, checks)
     if as_json:
         print_json({"conforms": report.conforms, **asdict(report)})
     else:
         _show(report)
     raise click.exceptions.Exit(0 if report.conforms else 1)
+
+
+def _cable(unplug: str | None, plug: str | None) -> Cable | None:
+    if (unplug is None) != (plug is None):
+        raise click.UsageError("--unplug and --plug go together")
+    if unplug is None or plug is None:
+        return None
+
+    def run(command: str) -> None:
+        try:
+            subprocess.run(shlex.split(command), check=True, timeout=PLUG_S)  # noqa: S603
+        except (OSError, subprocess.SubprocessError, ValueError) as error:
+            raise TargetError(f"{command!r} failed: {error}") from error
+
+    return Cable(lambda: run(unplug), lambda: run(plug))
 
 
 def _report(machine: MachineUnderTest, checks: Sequence[Check]) -> Report:
@@ -131,9 +160,13 @@ def _show(report: Report) -> None:
     for verdict in report.verdicts:
         outcome = f"[{COLORS[verdict.outcome]}]{verdict.outcome}[/]"
         said = verdict.said if verdict.outcome != "failed" else f"{verdict.promise} {verdict.said}"
-        table.add_row(verdict.name, verdict.level, outcome, said, f"{verdict.seconds:.1f}")
+        table.add_row(verdict.name, verdict.level, outcome, _plain(said), f"{verdict.seconds:.1f}")
     console = Console()
     console.print(table)
     counts = ", ".join(f"{report.count(outcome)} {outcome}" for outcome in COLORS)
     verdict = "conforms" if report.conforms else "does not conform"
-    console.print(f"{report.device} {verdict}: {counts} (seed {report.seed})", highlight=False)
+    say(f"{report.device} {verdict}: {counts} (seed {report.seed})")
+
+
+def _plain(text: str) -> str:
+    return escape(printable(text))

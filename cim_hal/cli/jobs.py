@@ -19,9 +19,10 @@ from cim_hal.cli.common import (
     server_options,
 )
 from cim_hal.cli.search import write_archive
+from cim_hal.console import say
 from cim_hal.errors import UnknownReferenceError
 from cim_hal.model.files import read_model
-from cim_hal.option_types import FILE, SECONDS, OutputFile
+from cim_hal.option_types import MODEL_FILE, SECONDS, OutputFile
 from cim_hal.protocol.jobs.state import JobState
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ ACTIONS = ("list", "show", "wait", "result", "cancel", "ack")
 @click.option(
     "--model",
     "model_path",
-    type=FILE,
+    type=MODEL_FILE,
     metavar="FILE",
     help="With result: the model that was submitted, for the energies.",
 )
@@ -139,7 +140,7 @@ def _fetch(
     if as_json:
         print_json(facts)
         return
-    click.echo(f"{len(samples)} runs, best energy {samples.best_energy:.10g}")
+    say(f"{len(samples)} runs, best energy {samples.best_energy:.10g}")
 
 
 def _act(job: Job, action: str, timeout_s: float | None) -> JobState:
@@ -176,7 +177,7 @@ def _show_jobs(
     if kept or not gone:
         print_table(*HEADINGS, rows=map(_job_row, kept))
     for job, state in gone.items():
-        click.echo(f"{job}: {state}, its result is gone")
+        say(f"{job}: {state}, its result is gone")
 
 
 def _job_row(info: JobInfo) -> tuple[str, ...]:
@@ -214,7 +215,7 @@ def couplings(machine: Target, action: str, digests: tuple[str, ...], *, as_json
         for digest in [_found_couplings(held, digest) for digest in digests]:
             n_bytes = session.drop_couplings(digest)
             facts = json.dumps({"digest": digest, "n_bytes": n_bytes})
-            click.echo(facts if as_json else f"dropped {digest}: {n_bytes:,} bytes are free")
+            say(facts if as_json else f"dropped {digest}: {n_bytes:,} bytes are free")
 
 
 def _found_couplings(held: Iterable[HeldCouplings], beginning: str) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from cim_hal.cli.common import json_option, print_json, print_table
+from cim_hal.console import say
 from cim_hal.key_files import NAME, config_folder, create_key, read_public
 from cim_hal.key_files import trust as trust_server
 from cim_hal.option_types import Endpoint, OutputFile, OutputFolder
@@ -55,7 +56,7 @@ def keys() -> None:
 def new(name: str, folder: Path | None) -> None:
     """Make a key pair: NAME.key, which only you may read, and NAME.pub. Overwrites nothing."""
     for path in create_key(name, folder or config_folder()):
-        click.echo(str(path))
+        say(str(path))
 
 
 @keys.command("list")

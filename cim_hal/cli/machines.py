@@ -19,6 +19,7 @@ from cim_hal.cli.common import (
     target_options,
 )
 from cim_hal.client.options import EPOCH_VARIABLE
+from cim_hal.console import say
 from cim_hal.errors import LeaseHeldError
 from cim_hal.machine.telemetry import DriverState
 from cim_hal.option_types import MAX_SECONDS, POSITIVE_SECONDS
@@ -214,7 +215,10 @@ def lock(
         if not show:
             session.lock(note=note, for_s=for_s, stands=True, wait_s=wait_s)
         state = session.lock_info()
-    _print(state, as_json=as_json, sentence=_whose(state, epoch=not show))
+    lines = [_whose(state)]
+    if state.epoch and not show:
+        lines.append(f"to use it: export {EPOCH_VARIABLE}={state.epoch}")
+    _print(state, *lines, as_json=as_json)
 
 
 @click.command()
@@ -241,7 +245,7 @@ def unlock(machine: Target, *, force: bool, as_json: bool) -> None:
             )
         if state.epoch:
             state = session.break_lock(state.epoch)
-    _print(state, as_json=as_json, sentence=_whose(state))
+    _print(state, _whose(state), as_json=as_json)
 
 
 @click.command()
@@ -259,7 +263,7 @@ def estop(machine: Target, *, reason: str, as_json: bool) -> None:
     """  # noqa: D301
     with machine.connect() as session:
         state = session.estop(reason)
-    _print(state, as_json=as_json, sentence=_why(state))
+    _print(state, _why(state), as_json=as_json)
 
 
 @click.command()
@@ -278,9 +282,9 @@ def reset(machine: Target, *, show: bool, as_json: bool) -> None:
         state = session.safety()
         if state.stop and not show:
             if not as_json:
-                click.echo(_why(state))
+                say(_why(state))
             state = session.reset(state.stop)
-    _print(state, as_json=as_json, sentence=_why(state))
+    _print(state, _why(state), as_json=as_json)
 
 
 def _load(description: Description) -> dict[str, int | bool]:
@@ -350,22 +354,21 @@ def _show_record(record: CalibrationRecord) -> None:
     print_properties("", rows | {name: readable(fact) for name, fact in made.facts.items()})
 
 
-def _print(state: BaseModel, *, as_json: bool, sentence: str) -> None:
+def _print(state: BaseModel, *lines: str, as_json: bool) -> None:
     if as_json:
         print_json(state.model_dump(exclude={"t"}))
     else:
-        click.echo(sentence)
+        say(*lines)
 
 
-def _whose(state: LockState, *, epoch: bool = False) -> str:
+def _whose(state: LockState) -> str:
     if not state.epoch:
         return "the machine is free"
     who = "you have" if state.is_yours else f"{state.holder} has"
     note = f" ({state.note})" if state.note else ""
     left = show_duration(state.expires_in_s or 0.0)
     renewed = "" if state.stands else " unless it is renewed"
-    carry = f"\nto use it: export {EPOCH_VARIABLE}={state.epoch}" if epoch else ""
-    return f"{who} locked the machine{note}, for {left}{renewed}{carry}"
+    return f"{who} locked the machine{note}, for {left}{renewed}"
 
 
 def _why(state: SafetyState) -> str:

@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.live import Live
 
 from cim_hal.cli.common import ServerTarget, key_options, print_ready, refused, signalled
+from cim_hal.console import say
 from cim_hal.option_types import Address, Real
 from cim_hal.watch.pages import PageServer, StatusPage, parse_address
 from cim_hal.watch.poller import History, Poller, server_snapshots
@@ -98,7 +99,7 @@ def _once(source: Generator[StatusSnapshot], *, as_json: bool) -> None:
     snapshot = next(source)
     source.close()
     if as_json:
-        click.echo(json.dumps(snapshot.as_json()))
+        say(json.dumps(snapshot.as_json()))
     else:
         console, history = Console(), History()
         history.add(snapshot)
@@ -116,7 +117,7 @@ def _stream(source: Generator[StatusSnapshot], every_s: float) -> None:
         while not ended.is_set():
             began = time.monotonic()
             latest = next(source).after(latest)
-            click.echo(json.dumps(latest.as_json()))
+            say(json.dumps(latest.as_json()))
             sys.stdout.flush()
             ended.wait(max(every_s - (time.monotonic() - began), 0.01))
 

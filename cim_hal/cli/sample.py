@@ -36,10 +36,13 @@ from cim_hal.cli.search import (
     summarize,
     write_archive,
 )
+from cim_hal.console import say
 from cim_hal.errors import CimError, TargetError
 from cim_hal.model.files import read_model
 from cim_hal.model.schedule import MAX_KNOTS, MAX_ROUND_TRIPS, MAX_TRACE_BYTES, TraceRequest
 from cim_hal.option_types import COUNT, FILE, POSITIVE_SECONDS, SEED, OutputFile, real
+from cim_hal.server.logs import PlainFormatter
+from cim_hal.text import printable
 from cim_hal.toml_files import FileTable, read_file
 
 if TYPE_CHECKING:
@@ -239,7 +242,7 @@ def sample(
     if wanted.plot is not None:
         _draw(wanted.plot, model_path, file, search)
     if as_json:
-        click.echo(json.dumps(summarize(file, search, seconds)))
+        say(json.dumps(summarize(file, search, seconds)))
         return
     print_report(file, search, seconds, filter(None, (out, wanted.plot)))
 
@@ -305,7 +308,7 @@ def _draw(path: Path, model_path: Path, file: ModelFile, search: Search) -> None
     cut = f" (cut {file.model.cut(samples.best):g})" if file.is_graph else ""
     energy = readable(samples.best_energy)
     title = f"{model_path.name} on {samples.record.device}: lowest energy {energy}{cut}"
-    figure = picture(samples, file.model, title=title)
+    figure = picture(samples, file.model, title=printable(title))
     with whole_file(path) as target:
         figure.savefig(target, format=path.suffix[1:], dpi=150)
 
@@ -328,9 +331,10 @@ def _console() -> Console:
     """Return stderr; on a terminal, log messages of machines appear there too."""
     console = Console(stderr=True)
     handler = logging.StreamHandler()
-    handler.setLevel(logging.ERROR)
     if console.is_terminal:
         handler = RichHandler(console=console, show_time=False, show_path=False, show_level=False)
+    handler.setLevel(logging.ERROR)
+    handler.setFormatter(PlainFormatter())
     logging.getLogger().addHandler(handler)
     return console
 

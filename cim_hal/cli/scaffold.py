@@ -11,6 +11,7 @@ from string import Template
 
 import click
 
+from cim_hal.console import say
 from cim_hal.errors import TargetError
 from cim_hal.option_types import OutputFolder
 
@@ -52,7 +53,7 @@ def new_driver(name: str, *, parent: Path) -> None:
         raise TargetError(f"{folder} exists already", hint="nothing is overwritten")
     for path, text in _filled(name).items():
         _write(folder / path, text)
-    click.echo(f"made {folder}: see {folder / 'README.md'}")
+    say(f"made {folder}: see {folder / 'README.md'}")
 
 
 def _filled(name: str) -> dict[str, str]:

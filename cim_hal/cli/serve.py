@@ -16,6 +16,7 @@ import click
 from pydantic import ValidationError
 
 from cim_hal.cli.common import on_signals, print_ready, refused
+from cim_hal.console import INTERRUPTED, say
 from cim_hal.errors import TargetError
 from cim_hal.key_files import read_pair
 from cim_hal.machine.faulty_driver import FaultScript, FaultyDriver
@@ -51,6 +52,7 @@ __all__ = ["PageOptions", "chosen_driver", "read_limits", "serve"]
 
 KEPT_S = 86_400.0  # how long results wait on disk for those who asked for them
 LEVELS = ("debug", "info", "warning", "error")
+DRAIN_S = 5.0  # for the running job, once the server is told to end
 PAGE_INTERVAL_S = 1.0
 SNAPSHOT_S = 0.5
 
@@ -208,6 +210,14 @@ SNAPSHOT_S = 0.5
     help="End it when it uses more memory, in MiB.",
 )
 @click.option(
+    "--drain",
+    "drain_s",
+    type=POSITIVE_SECONDS,
+    metavar="SECONDS",
+    help="At the first Ctrl-C or SIGTERM finish all jobs that wait, for this time at most.  "
+    f"[default: finish the one that runs, for {DRAIN_S:g} s]",
+)
+@click.option(
     "--hardware",
     default="",
     metavar="NAME",
@@ -234,13 +244,15 @@ def serve(
     limits: tuple[str, ...],
     state_folder: Path | None,
     no_journal: bool,
+    drain_s: float | None,
     until_stdin_closes: bool,
     **driver: Any,
 ) -> None:
     """Serve the driver TARGET on the network until Ctrl-C or SIGTERM.
 
     Prints one line on stdout when it is ready, with the endpoint. The driver runs in a process of
-    its own, which is restarted when it crashes or hangs.
+    its own, which is restarted when it crashes or hangs. At the end the running job is finished if
+    that is soon; a second signal ends at once.
 
     \b
     Examples:
@@ -255,8 +267,8 @@ def serve(
         check_endpoint(endpoint, insecure=insecure, keyed=key_path is not None)
     configure(level=log_level, style=log_format, stream=sys.stderr)
     keep_small()
-    if audit_path is not None:
-        _audit_to(audit_path)
+    with refused("--faults"):  # as all that is wrong: before anything is opened or written
+        script = faults_path and FaultScript.read(faults_path)
     authenticator = _authenticator(key_path, authorized_path)
     on_signals(lambda: sys.exit(0))  # nothing to stop before the router is there
     pages = PageOptions(web=web, metrics=metrics, public=public)
@@ -264,6 +276,11 @@ def serve(
         raise click.UsageError("--state and --no-journal exclude each other")
     kept_s = Limits().result_s if no_journal else KEPT_S
     agreed = read_limits(limits_path, limits, result_s=kept_s)
+    if audit_path is not None:
+        _audit_to(audit_path)
+    if script:
+        warning = f"faults are injected: {script.summary} (from {faults_path})"
+        say(f"warning: {warning}", err=True)
     journal = None if no_journal else DiskJournal(state_folder or default_folder(target))
     with (
         Router(
@@ -278,7 +295,7 @@ def serve(
         ) as router,
         pages.shown(router),
     ):
-        on_signals(router.stop)
+        on_signals(lambda: _end(router, drain_s))
         if authenticator and hasattr(signal, "SIGHUP"):
             signal.signal(signal.SIGHUP, lambda *_: router.reload())
         if until_stdin_closes:
@@ -300,6 +317,12 @@ def _audit_to(path: Path) -> None:
         keep_audit_in(path)
     except OSError as error:
         raise click.FileError(str(path), error.strerror) from None
+
+
+def _end(router: Router, drain_s: float | None) -> None:
+    """Drain at a first signal; a second one ends this process, whose driver its keeper ends."""
+    router.drain(DRAIN_S if drain_s is None else drain_s, queue=drain_s is not None)
+    on_signals(lambda: os._exit(INTERRUPTED))
 
 
 def _stop_after_stdin(router: Router) -> None:
@@ -346,9 +369,6 @@ def chosen_driver(
 ) -> Driver:
     """Return the driver of a target, by default in a process of its own."""
     script = faults_path and FaultScript.read(faults_path)
-    if script:
-        warning = f"faults are injected: {script.summary} (from {faults_path})"
-        click.echo(f"warning: {warning}", err=True)
     if in_process or os.name != "posix":
         claim(target, hardware=options["hardware"], server=os.getpid())
         driver = RebuildableDriver(lambda: make_driver(target))
@@ -399,8 +419,8 @@ class PageOptions:
             stack.enter_context(
                 Poller(source, every_s=PAGE_INTERVAL_S, on_snapshot=status_page.update)
             )
-            click.echo(f"page at {page.url}", err=True)
+            say(f"page at {page.url}", err=True)
         if self._metrics:
             pages = metrics_pages(lambda: router.snapshot and router.snapshot.metrics)
             page = stack.enter_context(PageServer(self._metrics, pages))
-            click.echo(f"metrics at {page.url}metrics", err=True)
+            say(f"metrics at {page.url}metrics", err=True)

@@ -21,6 +21,7 @@ from cim_hal.cli.common import (
     whole_file,
 )
 from cim_hal.client.tuning import Tuner
+from cim_hal.console import say
 from cim_hal.model.files import read_model
 from cim_hal.option_types import COUNT, POSITIVE_SECONDS, SEED, OutputFile
 
@@ -93,7 +94,7 @@ def tune(
         with whole_file(out) as target_file:
             target_file.write(_toml(winner, name, model_path, seed).encode())
     if as_json:
-        click.echo(json.dumps(_summary(name, found, best, winner, comparison)))
+        say(json.dumps(_summary(name, found, best, winner, comparison)))
     else:
         _show(found, best, default, comparison, out)
 
@@ -170,9 +171,9 @@ def _show(
         if comparison.is_better
         else f"no better than the defaults, which are kept ({gain} in energy)"
     )
-    click.echo(f"{len(found)} trials; measured again with new seeds: {verdict}")
+    say(f"{len(found)} trials; measured again with new seeds: {verdict}")
     if out is not None:
-        click.echo(f"written: {out}")
+        say(f"written: {out}")
 
 
 def _knots(pump: tuple[float, ...]) -> str:

@@ -29,6 +29,7 @@ from cim_hal.protocol.wire.messages import (
     SafetyState,
     UnlockDevice,
 )
+from cim_hal.text import printable
 
 if TYPE_CHECKING:
     from cim_hal.client.requests import RequestClient
@@ -40,6 +41,8 @@ __all__ = ["Lease", "LockMethods"]
 RETRY_AFTER_S = 1.0  # at most, while another has the machine
 
 log = logging.getLogger(__name__)
+
+MAX_REASON = 200  # characters of it that travel
 
 
 class LockMethods(SessionPart):
@@ -102,7 +105,9 @@ class LockMethods(SessionPart):
         The job that runs ends with `EmergencyStopError`, all outputs are switched off, and nothing
         starts until `reset`.
         """
-        return self._ask(checked(EmergencyStop, reason=reason), SafetyState)
+        return self._ask(
+            checked(EmergencyStop, reason=printable(str(reason))[:MAX_REASON]), SafetyState
+        )
 
     def safety(self) -> SafetyState:
         """Ask whether the machine is stopped, by whom and why."""

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Self, TypedDict, TypeVar
 
 from pydantic import ValidationError
 
-from cim_hal.errors import LocalProtocolError, ModelError
+from cim_hal.addresses import check_endpoint_form
+from cim_hal.errors import LocalProtocolError, ModelError, TargetError
 from cim_hal.model.conversion import duration, real_number, require, whole_number
 from cim_hal.model.ising import check_model
 from cim_hal.model.schedule import PumpSchedule, TraceRequest
@@ -144,6 +145,11 @@ class ConnectionOptions:
             raise ModelError(f"epoch = {self.epoch}", hint="it must be 0 or more")
         if duration("timeout_s", self.timeout_s, ModelError) == 0:
             raise ModelError(f"timeout_s = {self.timeout_s!r}", hint="it must be positive")
+        if self.is_endpoint:
+            try:
+                check_endpoint_form(str(self.target))
+            except ValueError as error:
+                raise TargetError(str(error)) from None
 
     @classmethod
     def of(cls, target: str | Driver | Transport, options: ConnectionKeywords) -> Self:
@@ -278,4 +284,6 @@ def checked(cls: type[Built], **fields: Any) -> Built:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         name = ".".join(str(part) for part in first["loc"])
-        raise ModelError(f"{name} = {first['input']!r}", hint=first["msg"]) from None
+        is_pattern = first["type"] == "string_pattern_mismatch"
+        hint = "one line without control characters" if is_pattern else first["msg"]
+        raise ModelError(f"{name} = {first['input']!r}", hint=hint) from None

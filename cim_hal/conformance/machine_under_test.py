@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from cim_hal.client.session import Session
@@ -16,7 +18,15 @@ if TYPE_CHECKING:
     from cim_hal.model.ising import IsingModel
     from cim_hal.model.sampleset import SampleSet
 
-__all__ = ["ALPHA", "CheckFailed", "MachineUnderTest", "NotApplicable", "chance", "require"]
+__all__ = [
+    "ALPHA",
+    "Cable",
+    "CheckFailed",
+    "MachineUnderTest",
+    "NotApplicable",
+    "chance",
+    "require",
+]
 
 # A correct machine fails one of about twenty statistical tests once in a million each.
 ALPHA = 1e-6
@@ -44,6 +54,14 @@ def chance(hits: int, n: int, at_most: float) -> float:
 
 
 @dataclass(frozen=True, eq=False)
+class Cable:
+    """How a check cuts a machine off from its driver, and connects it again."""
+
+    unplug: Callable[[], object]
+    plug: Callable[[], object]
+
+
+@dataclass(frozen=True, eq=False)
 class MachineUnderTest:
     """A machine under test.
 
@@ -59,6 +77,8 @@ class MachineUnderTest:
         For each job.
     cancel_s : float
         How soon a cancelled job must have ended.
+    cable : Cable, optional
+        For the check that unplugs the machine; it is skipped without.
     """
 
     session: Session
@@ -66,6 +86,7 @@ class MachineUnderTest:
     n_runs: int = 256
     timeout_s: float = 120.0
     cancel_s: float = 5.0
+    cable: Cable | None = None
 
     @cached_property
     def capabilities(self) -> Capabilities:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import reduce
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,18 +13,19 @@ from cim_hal.conformance.machine_under_test import CheckFailed, NotApplicable, r
 from cim_hal.conformance.sampling import glass
 from cim_hal.errors import CapabilityError, CimError, JobCancelledError
 from cim_hal.model.ising import IsingModel
+from cim_hal.model.sampleset import SampleSet
 from cim_hal.model.schedule import PumpSchedule, TraceRequest
 from cim_hal.protocol.jobs.state import JobState
 
 if TYPE_CHECKING:
     from cim_hal.client.job import Job
     from cim_hal.conformance.machine_under_test import MachineUnderTest
-    from cim_hal.model.sampleset import SampleSet
 
 __all__ = [
     "amplitudes",
     "cancelling",
     "constant_description",
+    "deliveries",
     "largest_program",
     "many_runs",
     "other_seeds",
@@ -34,13 +36,17 @@ __all__ = [
     "smallest_program",
     "telemetry",
     "traces",
+    "unplugging",
 ]
 
 MANY_RUNS = 1000
 SHORT = 100  # round trips, where only the shape of the result matters
 TIMED_S = 0.3  # a job of this length is long enough to predict others
+DELIVERED_S = 2.0  # a job of this length has delivered runs before its end
+REFUSED_S = 10.0  # for a job that cannot be done
 LEAST_S = 0.5  # a shorter job may end before it is cancelled
 RUNS = 16
+POLL_S = 0.1
 
 
 def ring(n_spins: int) -> IsingModel:
@@ -228,6 +234,65 @@ def telemetry(machine: MachineUnderTest) -> str:
     units = [{each.name: each.unit for each in one.readings} for one in (first, again)]
     require(units[0] == units[1], f"readings were {units[0]} and then {units[1]}")
     return f"{len(first.readings)} readings, {len(first.interlocks)} interlocks"
+
+
+def deliveries(machine: MachineUnderTest) -> str:
+    """Check that runs which are delivered early are those of the result, in order and number."""
+    can, n_runs, seconds = machine.capabilities, 0, 0.0
+    while seconds < DELIVERED_S and n_runs < can.max_runs:
+        n_runs = min(max(4 * n_runs, RUNS), can.max_runs)
+        began = time.monotonic()
+        job = _submitted(machine, n_runs, can.default_schedule.round_trips)
+        parts = list(job.batches(timeout_s=machine.timeout_s))
+        seconds = time.monotonic() - began
+        if len(parts) > 1:
+            joined, whole = reduce(SampleSet.concat, parts), job.result(timeout_s=machine.timeout_s)
+            require(len(joined) == n_runs, f"{len(joined)} of {n_runs} runs were delivered")
+            require(_equal(joined, whole), "the runs that were delivered are not those of the end")
+            return f"{n_runs} runs in {len(parts)} parts"
+    raise NotApplicable("it delivers no runs before the end")
+
+
+def unplugging(machine: MachineUnderTest) -> str:
+    """Check that no job has a result while the machine is unplugged, and that it comes back."""
+    if machine.cable is None:
+        raise NotApplicable("nothing was given that unplugs it")
+    _short_job(machine)
+    began = time.monotonic()
+    machine.cable.unplug()
+    try:
+        _wait_for_refusal(machine)
+        driver = machine.session.telemetry().driver
+        while driver.phase == "ready" and time.monotonic() < began + machine.timeout_s:
+            time.sleep(POLL_S)
+            driver = machine.session.telemetry().driver
+        require(driver.phase != "ready", "its driver calls itself ready while it is unplugged")
+        require(bool(driver.fault), "the status does not say what is wrong")
+        broken_s = time.monotonic() - began
+    finally:
+        machine.cable.plug()
+    return f"broken after {broken_s:.1f} s, back after {_back_after(machine):.1f} s"
+
+
+def _wait_for_refusal(machine: MachineUnderTest) -> None:
+    try:
+        _short_job(machine, timeout_s=REFUSED_S)
+    except CimError:
+        return
+    raise CheckFailed("a job ended with samples while the machine was unplugged")
+
+
+def _back_after(machine: MachineUnderTest) -> float:
+    began = time.monotonic()
+    while True:
+        try:
+            _short_job(machine, timeout_s=REFUSED_S)
+        except CimError as error:
+            if time.monotonic() > began + machine.timeout_s:
+                raise CheckFailed(f"it did not come back: {error}") from error
+            time.sleep(POLL_S)
+        else:
+            return time.monotonic() - began
 
 
 def _short_job(machine: MachineUnderTest, **options: Any) -> None:

@@ -70,6 +70,8 @@ CHECKS: tuple[Check, ...] = (
     _check("traces", "extras", promises.traces),
     _check("settings", "extras", promises.settings),
     _check("telemetry", "extras", promises.telemetry),
+    _check("deliveries", "extras", promises.deliveries),
+    _check("unplugging", "extras", promises.unplugging),
 )
 
 

@@ -10,14 +10,14 @@ from typing import Annotated, ClassVar, Self
 from pydantic import Field, model_validator
 
 from cim_hal.errors import CapabilityError
-from cim_hal.model.record import Fact, FactName, Record
+from cim_hal.model.record import ONE_LINE, Fact, FactName, Record
 from cim_hal.model.schedule import MAX_ROUND_TRIPS, MAX_TRACE_BYTES, PumpSchedule, TraceRequest
 
 __all__ = ["MAX_SETTINGS", "Capabilities", "Setting"]
 
 MAX_SETTINGS = 64
 
-Name = Annotated[str, Field(min_length=1, max_length=200)]
+Name = Annotated[str, Field(min_length=1, max_length=200, pattern=ONE_LINE)]
 Bits = Annotated[int, Field(ge=2, le=16)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
@@ -49,7 +49,7 @@ class Setting(Record):
     """
 
     name: FactName
-    unit: Annotated[str, Field(max_length=50)] = ""
+    unit: Annotated[str, Field(max_length=50, pattern=ONE_LINE)] = ""
     description: Annotated[str, Field(max_length=200)] = ""
     default: Finite
     low: Finite

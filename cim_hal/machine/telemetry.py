@@ -12,7 +12,7 @@ from typing import Annotated, ClassVar, Self
 from pydantic import Field, field_serializer, model_validator
 
 from cim_hal.errors import InterlockError
-from cim_hal.model.record import Fact, FactName, Note, Record
+from cim_hal.model.record import ONE_LINE, Fact, FactName, Note, Record
 
 __all__ = [
     "Calibration",
@@ -43,7 +43,7 @@ class Reading(Record):
 
     name: FactName
     value: Annotated[float, Field(allow_inf_nan=True)] | Note
-    unit: Annotated[str, Field(max_length=50)] = ""
+    unit: Annotated[str, Field(max_length=50, pattern=ONE_LINE)] = ""
 
     @field_serializer("value", when_used="json")
     def _in_json(self, value: Note) -> Note:

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 __all__ = [
     "MAX_NOTES",
+    "ONE_LINE",
     "Fact",
     "FactName",
     "LoweringReport",
@@ -18,8 +19,11 @@ __all__ = [
 ]
 
 MAX_NOTES = 32
+# What a one-line text on the wire may consist of: no controls (Cc), no formats such as bidi marks
+# and zero-width spaces (Cf), no separators of lines and paragraphs (Zl, Zp).
+ONE_LINE = r"^[^\p{Cc}\p{Cf}\p{Zl}\p{Zp}]*$"
 
-FactName: TypeAlias = Annotated[str, Field(min_length=1, max_length=100)]
+FactName: TypeAlias = Annotated[str, Field(min_length=1, max_length=100, pattern=ONE_LINE)]
 Number: TypeAlias = (
     Annotated[float, Field(allow_inf_nan=False)] | Annotated[int, Field(ge=-(2**63), lt=2**63)]
 )

@@ -145,6 +145,14 @@ class ServerCore:
         """Handle the outcome of a `Run` effect."""
         return self._noted(self._state.jobs.finish(job, outcome, now), now)
 
+    def drain(self, *, queue: bool) -> bool:
+        """Take no new jobs, before the end: see `JobLifecycle.drain`."""
+        return self._state.jobs.drain(queue=queue)
+
+    def give_back(self, job: str = "") -> list[Effect]:
+        """Let a job wait for the next server that never began: see `JobLifecycle.give_back`."""
+        return self._state.jobs.give_back(job)
+
     def deliver(self, job: str, result: Result, now: float) -> list[Effect]:
         """Take the runs of a job that are finished while it goes on, all of them so far."""
         return self._noted(self._state.jobs.deliver(job, result, now), now)

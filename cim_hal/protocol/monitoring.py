@@ -90,7 +90,7 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
         "driver_ready": Metric("gauge", "Whether the driver works, 0 or 1."),
         "telemetry_age_seconds": Metric("gauge", "Age of the newest telemetry."),
         "interlocks_open": Metric("gauge", "Open interlocks in the newest telemetry."),
-        "reading": Metric("gauge", "Numbers in the newest telemetry.", ("name", "unit")),
+        "reading": Metric("gauge", "Numbers in the newest telemetry.", ("reading", "unit")),
         "memory_bytes": Metric("gauge", "Resident memory, by process.", ("process",)),
         "open_files": Metric("gauge", "Open file descriptors, by process.", ("process",)),
     }

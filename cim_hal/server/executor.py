@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from pydantic import ValidationError
 
-from cim_hal.errors import CimError, JobCancelledError, UnknownReferenceError
+from cim_hal.errors import CimError, UnknownReferenceError
 from cim_hal.machine.driver import StopToken
 from cim_hal.machine.telemetry import DriverState, Telemetry
 from cim_hal.protocol.couplings.content import LoweredCouplings, lower_encoded
@@ -21,6 +21,7 @@ from cim_hal.protocol.jobs.table import IdempotencyRules
 from cim_hal.protocol.wire.messages.jobs import Progress
 from cim_hal.protocol.wire.results import Result
 from cim_hal.server.collector import ResultCollector
+from cim_hal.server.driver.calls import NeverBegunError
 from cim_hal.server.driver.guard import EMERGENCY_S, DriverGuard
 from cim_hal.server.logs import about
 
@@ -305,7 +306,7 @@ class _WorkerThread:
 
         def result() -> OperationResult:
             if self._is_cancelling:
-                raise JobCancelledError("the server is shutting down")
+                raise NeverBegunError("the server is shutting down")
             return function()
 
         end = finish or self._finish

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import json
 import logging
+import select
 from collections.abc import Mapping
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, Self, TextIO, TypeAlias
+
+from cim_hal.text import printable
 
 if TYPE_CHECKING:
     from contextvars import Token
@@ -28,6 +31,7 @@ __all__ = [
     "HumanFormatter",
     "JsonFormatter",
     "LogFormat",
+    "PlainFormatter",
     "about",
     "audit",
     "configure",
@@ -35,6 +39,7 @@ __all__ = [
     "keep_audit_in",
 ]
 
+PART = 1000  # characters that a pipe takes without waiting: at most 4096 bytes
 AUDIT = "cim_hal.audit"  # the logger of what was done
 
 LogFormat: TypeAlias = Literal["human", "json"]
@@ -89,10 +94,41 @@ def keep_audit_in(path: Path) -> None:
 
 def configure(*, level: str = "warning", style: LogFormat = "human", stream: TextIO) -> None:
     """Send the log of this process to a stream, in one of the two formats; call it once."""
-    handler = logging.StreamHandler(stream)
+    handler = _UnhurriedHandler(stream)
     handler.setLevel(level.upper())
     handler.setFormatter(JsonFormatter() if style == "json" else HumanFormatter())
     logging.basicConfig(level=level.upper(), handlers=[handler])
+
+
+class _UnhurriedHandler(logging.StreamHandler[TextIO]):
+    """Writes lines as long as somebody reads them: a full pipe holds up no thread that logs."""
+
+    n_lost = 0  # lines since the last one that was written
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a line, or count it as lost."""
+        if not self._has_room():
+            self.n_lost += 1
+            return
+        if self.n_lost:
+            self.stream.write(f"{self.n_lost} lines of the log were lost: nobody read them\n")
+            self.n_lost = 0
+        try:
+            line = self.format(record) + self.terminator
+            for start in range(0, len(line), PART):
+                if not self._has_room():
+                    return
+                self.stream.write(line[start : start + PART])
+                self.flush()
+        except Exception:  # noqa: BLE001  as all handlers of `logging` do
+            self.handleError(record)
+
+    def _has_room(self) -> bool:
+        """Return whether a pipe takes another `PART` at once; files always do."""
+        try:
+            return bool(select.select([], [self.stream.fileno()], [], 0.0)[1])
+        except (OSError, ValueError):  # no file of the system
+            return True
 
 
 class JsonFormatter(logging.Formatter):
@@ -114,7 +150,22 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(line, default=str)
 
 
-class HumanFormatter(logging.Formatter):
+class PlainFormatter(logging.Formatter):
+    """The message alone, and a traceback below it; control characters are escaped."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the lines."""
+        return "\n    | ".join(self.lines(record))
+
+    def lines(self, record: logging.LogRecord) -> list[str]:
+        """Return the lines of the message and of the traceback."""
+        lines = record.getMessage().split("\n")
+        if record.exc_info:
+            lines += self.formatException(record.exc_info).split("\n")
+        return list(map(printable, lines))
+
+
+class HumanFormatter(PlainFormatter):
     """Time, level, sentence, then fields as ``name=value``.
 
     Control characters are escaped. Further lines of a message, such as the traceback of a driver in
@@ -130,21 +181,11 @@ class HumanFormatter(logging.Formatter):
         fields = {**_ABOUT.get(), **facts}
         said = "".join(f" {name}={_plain(value)}" for name, value in fields.items())
         when = self.formatTime(record)
-        first, *more = map(_escaped, record.getMessage().split("\n"))
-        line = f"{when} {record.levelname} {first}{said}"
-        line += "".join(f"\n    | {rest}" for rest in more)
-        if record.exc_info:
-            line += "\n" + self.formatException(record.exc_info)
-        return line
+        first, *more = self.lines(record)
+        return "\n    | ".join([f"{when} {record.levelname} {first}{said}", *more])
 
 
 def _plain(value: Detail) -> str:
     text = str(value)
     is_word = text.isprintable() and text.isascii() and text and not set(' "=') & set(text)
-    return text if is_word else json.dumps(value)
-
-
-def _escaped(text: str) -> str:
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return text if is_word else json.dumps(value, default=str)

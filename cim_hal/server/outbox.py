@@ -30,6 +30,7 @@ __all__ = ["Outbox"]
 RETRY_S, SHARE = 0.01, 0.05  # least time from one attempt to the next, and their part of the time
 BURST = 64  # messages sent to one peer before the others
 PEER_BYTES, ALL_BYTES = 8 * 1024**2, 256 * 1024**2  # beyond that, requests are refused
+MOST_BYTES = 4 * PEER_BYTES  # of answers to requests for safety, which are not refused
 MAX_REFUSALS = 4096  # that wait for one peer; who still does not read is cut off
 FORGET_S = 900.0  # a request that got no answer counts no longer
 
@@ -80,7 +81,10 @@ class Outbox:
 
     def is_hopeless(self, peer: bytes) -> bool:
         """Return whether a peer goes on to ask and does not read."""
-        return peer in self._blocked and len(self._peers[peer].unsent) >= self._most + MAX_REFUSALS
+        if peer not in self._blocked:
+            return False
+        state = self._peers[peer]
+        return len(state.unsent) >= self._most + MAX_REFUSALS or state.n_bytes >= MOST_BYTES
 
     def put(self, reply: Reply) -> None:
         """Send a reply or an event, or keep it until there is room."""

@@ -8,9 +8,9 @@ import socket
 import time
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 import zmq
 
@@ -26,7 +26,7 @@ from cim_hal.protocol.wire.packet import NO_ID, Kind, Packet, answer
 from cim_hal.protocol.wire.roles import ANONYMOUS
 from cim_hal.server.logs import about
 from cim_hal.server.outbox import Outbox
-from cim_hal.server.security.endpoint import DEFAULT, bind, check_endpoint
+from cim_hal.server.security.endpoint import DEFAULT, bound, check_endpoint
 from cim_hal.server.security.partial_messages import PartialMessageGuard, is_possible
 from cim_hal.server.service import TICK_S, Service
 from cim_hal.server.steps import GuardedSteps, LogLimiter
@@ -86,18 +86,22 @@ class Router:
             raise
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.ROUTER)
+        self._binding = ExitStack()
         self._woken, self._waker = socket.socketpair()
         self._woken.settimeout(0)
         self._waker.settimeout(0)
         self._is_stopping = self._is_reloading = False
         self._steps, self._refusals = GuardedSteps(log), LogLimiter()
         self._settle_at = 0.0
+        self._drain: _Drain | None = None
         self._snapshot_at = math.inf if math.isinf(snapshot_every_s) else 0.0
         self._ahead: deque[_Asked] = deque()
         self._n_bytes_ahead = 0
         self._authenticator = authenticator
+        limits = limits or Limits()
+        limits = limits if authenticator else limits.for_one_user()
         self._connections = (
-            PartialMessageGuard(self._context, self._socket, limits or Limits())
+            PartialMessageGuard(self._context, self._socket, limits)
             if is_possible(endpoint)
             else None
         )
@@ -105,7 +109,7 @@ class Router:
         try:
             if authenticator:
                 authenticator.require_keys(self._socket)
-            self.endpoint = bind(self._socket, endpoint)
+            self.endpoint = self._binding.enter_context(bound(self._socket, endpoint))
         except BindError:
             self._close_sockets()
             _close(driver, journal)
@@ -117,7 +121,7 @@ class Router:
         except CimError:
             self._close_sockets()
             raise
-        self._outbox = Outbox(self._send_frames, limits or Limits(), self._service.counters)
+        self._outbox = Outbox(self._send_frames, limits, self._service.counters)
 
     @property
     def capabilities(self) -> Capabilities:
@@ -135,9 +139,18 @@ class Router:
             self._steps.run("the check of connections", self._check_connections)
             if self._woken.fileno() in ready or time.monotonic() >= self._settle_at:
                 self._steps.run("settling", self._settle)
+                self._steps.run("draining", self._check_drain)
+
+    def drain(self, timeout_s: float, *, queue: bool = False) -> None:
+        """Take no new jobs and end `serve` after the running job, or with `queue` after all.
+
+        After `timeout_s` it ends anyway. From any thread, or from a signal handler.
+        """
+        self._drain = _Drain(time.monotonic() + timeout_s, queue)
+        self._wake()
 
     def stop(self) -> None:
-        """End `serve`; from any thread, or from a signal handler."""
+        """End `serve` now; from any thread, or from a signal handler."""
         self._is_stopping = True
         self._wake()
 
@@ -186,6 +199,14 @@ class Router:
             self._snapshot_at = now + self._snapshot_every_s
             self.snapshot = self._service.snapshot(self.endpoint)
 
+    def _check_drain(self) -> None:
+        """End where that was asked for and nothing is left to wait for."""
+        if self._drain is None:
+            return
+        is_late = time.monotonic() >= self._drain.deadline
+        if is_late or not self._service.drain(queue=self._drain.queue):
+            self._is_stopping = True
+
     def _authenticate(self, ready: Mapping[object, int]) -> None:
         """Reload the authorized clients if they changed, then answer a ZAP request."""
         if not (self._authenticator and self._zap_socket):
@@ -232,11 +253,11 @@ class Router:
             n_bytes = sum(map(len, frames))
             self._service.counters.count("bytes_total", "in", by=n_bytes)
             asked = _Asked(peer.bytes, user, [frame.buffer for frame in frames], n_bytes)
-            if self._ahead and user is not None and _may_be_stop(asked.frames):
-                with suppress(ProtocolError):  # it is answered in its turn
-                    self._service.hasten(decode(asked.frames), user)
             self._ahead.append(asked)
             self._n_bytes_ahead += n_bytes
+            if len(self._ahead) > 1 and user is not None and _may_be_stop(asked.frames):
+                with suppress(ProtocolError):  # it is answered in its turn
+                    self._service.hasten(decode(asked.frames), user)
 
     def _answer(self, peer: bytes, user: User | None, frames: Sequence[memoryview]) -> list[Reply]:
         try:
@@ -293,8 +314,16 @@ class Router:
         if self._zap_socket:
             self._zap_socket.close()
         self._context.term()
+        self._binding.close()
         self._woken.close()
         self._waker.close()
+
+
+class _Drain(NamedTuple):
+    """Until when what may go on."""
+
+    deadline: float
+    queue: bool
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,7 @@ from cim_hal.protocol.wire.packet import Packet, answer
 from cim_hal.protocol.wire.results import Result
 from cim_hal.protocol.wire.roles import LOCAL
 from cim_hal.server.collector import ResultCollector
+from cim_hal.server.driver.calls import NeverBegunError
 from cim_hal.server.executor import Executor, MemoryJournal, internal_error
 from cim_hal.server.logs import about, audit
 from cim_hal.server.process_usage import memory_bytes, open_files
@@ -95,7 +96,7 @@ class Service:
                 first_epoch=int(self._clock() * 1000),
             )
             self._restore()
-            self._close = undo.pop_all().close
+            undo.pop_all()
 
     @property
     def capabilities(self) -> Capabilities:
@@ -150,9 +151,24 @@ class Service:
         """Return the reports of the server, for other threads of this process."""
         return StatusSnapshot(target, *self._core.reports(self._clock()))
 
+    def drain(self, *, queue: bool) -> bool:
+        """Take no new jobs, and start none, or with `queue` all that wait; False once all ended."""
+        return self._core.drain(queue=queue)
+
     def close(self) -> None:
-        """Stop what runs, close the driver and the journal."""
-        self._close()
+        """Stop what runs, close the driver, keep what still came of jobs, and close the journal."""
+        self._core.drain(queue=False)
+        self._perform(self._core.give_back())
+        try:
+            self._executor.close()
+            for done in self._executor.outcomes():
+                match done:
+                    case Done(Run(), Result()):
+                        self._finish(done)
+                    case Done(Run(job=job), NeverBegunError()):
+                        self._perform(self._core.give_back(job))
+        finally:
+            (self._writer or self._journal).close()
 
     def _restore(self) -> None:
         now = self._clock()

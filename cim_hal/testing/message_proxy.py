@@ -11,6 +11,7 @@ import threading
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, Self
 
@@ -20,7 +21,7 @@ import zmq
 from cim_hal.client.transport.zmq import show_keys
 from cim_hal.errors import ModelError, TargetError
 from cim_hal.protocol.wire.limits import MAX_BUFFER_BYTES
-from cim_hal.server.security.endpoint import DEFAULT, bind, check_endpoint
+from cim_hal.server.security.endpoint import DEFAULT, bound, check_endpoint
 from cim_hal.server.steps import GuardedSteps
 
 if TYPE_CHECKING:
@@ -170,9 +171,11 @@ class MessageProxy:
 
     def __enter__(self) -> Self:
         self._context = zmq.Context()
+        self._binding = ExitStack()
         self._front = self._context.socket(zmq.ROUTER)
         try:
-            self.endpoint = bind(self._front, self._listen, OPTIONS)
+            listening = bound(self._front, self._listen, OPTIONS)
+            self.endpoint = self._binding.enter_context(listening)
         except BaseException:
             self._context.destroy(linger=0)
             raise
@@ -184,6 +187,7 @@ class MessageProxy:
         self._is_stopping = True
         self._thread.join()
         self._context.destroy(linger=0)
+        self._binding.close()
 
     def _loop(self) -> None:
         self._forget_silent()

@@ -121,7 +121,9 @@ class TcpProxy:
         self._loop.close()
 
     async def _start(self) -> None:
-        self._server = await asyncio.start_server(self._accept, *self._listen, limit=READ_BYTES)
+        self._server = await asyncio.start_server(
+            self._accept, *self._listen, limit=READ_BYTES, backlog=1024
+        )
         host, port = self._server.sockets[0].getsockname()[:2]
         self._listen = (host, port)  # the same port after `down`
         self.endpoint = f"tcp://[{host}]:{port}" if ":" in host else f"tcp://{host}:{port}"

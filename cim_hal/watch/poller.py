@@ -20,7 +20,7 @@ from cim_hal.errors import (
     CapabilityError,
     CimError,
     KeyFileError,
-    QuotaError,
+    SessionError,
     TargetError,
 )
 from cim_hal.server.status_snapshot import StatusSnapshot
@@ -50,11 +50,12 @@ def server_snapshots(
     session: Session | None = None
     try:
         while True:
-            is_new = session is None
+            may_ask_more = False
             try:
-                session = session or _connected(target, key, server_key)
+                if session is None:
+                    session, may_ask_more = _connected(target, key, server_key)
                 status = session.status()
-                past = _past(session, status) if is_new else ()
+                past = _past(session, status) if may_ask_more else ()
                 snapshot = StatusSnapshot(target, status, session.metrics(), past)
             except (AuthenticationError, KeyFileError, TargetError):
                 raise
@@ -69,13 +70,13 @@ def server_snapshots(
             session.close()
 
 
-def _connected(target: str, key: Path | None, server_key: str | None) -> Session:
-    """Return a session, or where the server is full one that it does not know of."""
+def _connected(target: str, key: Path | None, server_key: str | None) -> tuple[Session, bool]:
+    """Return a session, and whether the server knows it: one that is full answers without."""
     options: ConnectionKeywords = {"timeout_s": TIMEOUT_S, "key": key, "server_key": server_key}
     try:
-        return open_device(target, **options)
-    except (QuotaError, CapabilityError):
-        return Session(ConnectionOptions.of(target, options))
+        return open_device(target, **options), True
+    except (SessionError, CapabilityError):
+        return Session(ConnectionOptions.of(target, options)), False
 
 
 def local_snapshots(

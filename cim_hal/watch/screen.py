@@ -16,6 +16,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from cim_hal.text import printable
+
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from cim_hal.server.status_snapshot import StatusSnapshot
     from cim_hal.watch.poller import History
 
-__all__ = ["amount", "draw", "duration", "plain", "sparkline"]
+__all__ = ["amount", "draw", "duration", "sparkline"]
 
 NARROW = 72  # columns below which there is one column of panels
 HEAD, RUNNING, THROUGHPUT, FOOT = 1, 4, 4, 1  # rows
@@ -87,8 +89,8 @@ def _head(snapshot: StatusSnapshot | None) -> RenderableType:
     status = snapshot.status
     left = Text(no_wrap=True, overflow="ellipsis")
     if status:
-        left.append(f" {plain(status.device)} ", style="bold")
-    left.append(f" {plain(snapshot.target)}", style="dim")
+        left.append(f" {printable(status.device)} ", style="bold")
+    left.append(f" {printable(snapshot.target)}", style="dim")
     if status is None or snapshot.trouble:
         return _ends(left, Text("● no connection ", style="bold red"))
     right = Text.assemble((f"● {status.state}", STYLES.get(status.state, "")), no_wrap=True)
@@ -98,13 +100,13 @@ def _head(snapshot: StatusSnapshot | None) -> RenderableType:
 
 
 def _foot(snapshot: StatusSnapshot | None) -> RenderableType:
-    trouble = plain(snapshot.trouble) if snapshot else ""
+    trouble = printable(snapshot.trouble) if snapshot else ""
     left = Text(f" {trouble}", style="bold red", no_wrap=True, overflow="ellipsis")
     return _ends(left, Text("q quits ", style="dim"))
 
 
 def _nothing(snapshot: StatusSnapshot | None) -> RenderableType:
-    sentence = f"{plain(snapshot.trouble)}\ntrying again …" if snapshot else ""
+    sentence = f"{printable(snapshot.trouble)}\ntrying again …" if snapshot else ""
     return Panel(Text(sentence, justify="center"), border_style="bright_black", padding=(1, 2))
 
 
@@ -129,7 +131,7 @@ def _running_panel(status: StatusReport) -> Panel:
         return _panel(Text(words, style="dim"), "Running", _holder(status))
     what = _line(
         (job.job[:ID], "bold cyan"),
-        f"  {plain(job.user)}  ",
+        f"  {printable(job.user)}  ",
         (f"{job.n_spins} spins × {job.n_runs} runs × {job.round_trips} round trips", "dim"),
     )
     return _panel(Group(what, _progress(job)), "Running", _holder(status))
@@ -146,7 +148,7 @@ def _queue_panel(status: StatusReport, columns: int, rows: int) -> Panel:
     for job in shown:
         work = f"{job.n_spins}×{amount(job.n_runs)}×{amount(job.round_trips)}"
         table.add_row(
-            Text(job.job[:ID], style="cyan"), plain(job.user), work, duration(job.waited_s)
+            Text(job.job[:ID], style="cyan"), printable(job.user), work, duration(job.waited_s)
         )
     more = status.queued - len(shown)
     note = f"{status.queued}, {more} more below" if more > 0 else f"{status.queued}"
@@ -194,9 +196,9 @@ def _ended_panel(status: StatusReport, columns: int, rows: int) -> Panel:
     table = _table(("job", ID), ("user", columns // 6), ("end", None), *ran, ("ago", -TIME))
     for job in status.recent[: max(rows - 1, 0)]:
         end = job.reason if job.state == "failed" else str(job.state)
-        how = Text(plain(end), style=STYLES.get(str(job.state), ""))
+        how = Text(printable(end), style=STYLES.get(str(job.state), ""))
         times = [duration(job.ran_s)] * len(ran) + [duration(job.ended_ago_s or 0.0)]
-        table.add_row(job.job[:ID], plain(job.user), how, *times)
+        table.add_row(job.job[:ID], printable(job.user), how, *times)
     totals = ", ".join(f"{amount(count)} {state}" for state, count in sorted(status.ended.items()))
     return _panel(table, "Ended", Text(totals, style="dim"))
 
@@ -209,12 +211,12 @@ def _events_panel(status: StatusReport, columns: int, rows: int) -> Panel:
     for event in status.events[: max(rows, 0)]:
         facts = event.facts
         about = facts.get("note") or facts.get("reason") or facts.get("client") or ""
-        job = (f" {plain(str(facts.get('job', '')))[:ID]}".rstrip(), "cyan")
+        job = (f" {printable(str(facts.get('job', '')))[:ID]}".rstrip(), "cyan")
         words = _line(
-            plain(event.event),
+            printable(event.event),
             job,
-            (f" {plain(event.user)}", "dim"),
-            (f" {plain(str(about))}", "dim"),
+            (f" {printable(event.user)}", "dim"),
+            (f" {printable(str(about))}", "dim"),
         )
         table.add_row(duration(event.ago_s), words)
     return _panel(table, "Events", Text(f"{status.n_sessions} sessions open", style="dim"))
@@ -232,12 +234,12 @@ def _holder(status: StatusReport) -> Text | None:
     """Return who stopped the machine, or who holds its lock."""
     stop, lock = status.stop, status.lock
     if stop:
-        why = f": {plain(stop.reason)}" if stop.reason else ""
-        return Text(f"emergency stop by {plain(stop.by)}{why}", style="bold red")
+        why = f": {printable(stop.reason)}" if stop.reason else ""
+        return Text(f"emergency stop by {printable(stop.by)}{why}", style="bold red")
     if lock:
-        note = f": {plain(lock.note)}" if lock.note else ""
+        note = f": {printable(lock.note)}" if lock.note else ""
         left = "" if lock.expires_in_s is None else f", {duration(lock.expires_in_s)} left"
-        return Text(f"locked by {plain(lock.holder)}{note}{left}", style="yellow")
+        return Text(f"locked by {printable(lock.holder)}{note}{left}", style="yellow")
     return None
 
 
@@ -264,15 +266,15 @@ def _warnings(machine: DeviceStatus) -> Iterator[Text]:
         words = f"driver {driver.phase}, restarted {driver.restarts}×"
         yield _line((words, STYLES.get(driver.phase, "yellow")))
     if driver.fault and driver.phase != "ready":
-        yield _line((plain(driver.fault), "red"))
+        yield _line((printable(driver.fault), "red"))
     telemetry = machine.telemetry
     if machine.telemetry_stale:
         yield _line((f"telemetry is stale: {duration(machine.age_s)} old", "bold yellow"))
     if telemetry and telemetry.open_interlocks:
-        names = ", ".join(map(plain, telemetry.open_interlocks))
+        names = ", ".join(map(printable, telemetry.open_interlocks))
         yield _line((f"interlock open: {names}", "bold red"))
     elif telemetry and telemetry.interlocks:
-        names = ", ".join(map(plain, telemetry.interlocks))
+        names = ", ".join(map(printable, telemetry.interlocks))
         yield _line(("closed: ", "green"), (names, "green"))
 
 
@@ -285,7 +287,7 @@ def _readings(readings: Iterable[Reading], history: History, columns: int) -> Ta
     table.add_column(width=SPARK, no_wrap=True, style="cyan")
     for reading, value in shown:
         line = sparkline(history.values(reading.name), SPARK)
-        table.add_row(Text(plain(reading.name)), value, line)
+        table.add_row(Text(printable(reading.name)), value, line)
     return table
 
 
@@ -294,9 +296,9 @@ def _value(reading: Reading) -> str:
         case bool() as holds:
             return "yes" if holds else "no"
         case str() as word:
-            return plain(word)
+            return printable(word)
         case number:
-            return f"{number:.4g} {plain(reading.unit)}".rstrip()
+            return f"{number:.4g} {printable(reading.unit)}".rstrip()
 
 
 def _calibration(machine: DeviceStatus) -> Text | None:
@@ -387,8 +389,3 @@ def sparkline(values: Sequence[float], width: int, *, top: float | None = None) 
         return BLOCKS[min(max(step, 0), len(BLOCKS) - 1)]
 
     return "".join(map(block, shown))
-
-
-def plain(text: str) -> str:
-    """Return untrusted text without characters that move the cursor or hide other text."""
-    return "".join(char if char.isprintable() else "�" for char in text)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cim_hal import DevicePool, Session, open_device, spawn_server
+from cim_hal.console import say
 from qnn_train.archive import replacing
 from qnn_train.cli.options import DEFAULT_CLASSES, RunOptions
 from qnn_train.data import Dataset, load_digits, load_fashion_mnist
@@ -132,7 +133,7 @@ def _train(
     if options.checkpoint is None and options.resume is None:
         kept.unlink(missing_ok=True)
     if not options.quiet and str(options.json_file) != "-":
-        click.echo(_summary(outcome.report, folder))
+        say(*_summary(outcome.report, folder))
 
 
 def _tell_cost(rows: Sequence[tuple[str, str]], json_file: Path | None) -> None:
@@ -141,7 +142,7 @@ def _tell_cost(rows: Sequence[tuple[str, str]], json_file: Path | None) -> None:
     if json_file is not None and str(json_file) != "-":
         with _written(json_file), replacing(json_file) as beside:
             beside.write_text(text + "\n", encoding="utf-8")
-    click.echo(text if str(json_file) == "-" else _table(rows))
+    say(*(text.split("\n") if str(json_file) == "-" else _table(rows)))
 
 
 @contextmanager
@@ -159,7 +160,7 @@ def _signs_of_life(*, quiet: bool) -> Iterator[list[TrainingRun[Any]]]:
             for run in runs:
                 done, total = run.stepper.progress
                 text = ", ".join(filter(None, (f"{done} of {total}", run.stepper.status())))
-            click.echo(f"training for {time.monotonic() - began:.0f} s: {text}", err=True)
+            say(f"training for {time.monotonic() - began:.0f} s: {text}", err=True)
 
     teller = threading.Thread(target=tell, name="qnn-train lines", daemon=True)
     if not (quiet or sys.stderr.isatty()):
@@ -214,7 +215,7 @@ def _stopped(run: TrainingRun[Any], path: Path) -> None:
     if run.stepper.calls:
         _save(run, path)
         how = f"go on with: qnn-train --resume {path}"
-        click.echo(f"stopped after {run.stepper.calls} calls; {how}", err=True)
+        say(f"stopped after {run.stepper.calls} calls; {how}", err=True)
 
 
 def _save(run: TrainingRun[Any], path: Path) -> None:
@@ -256,10 +257,10 @@ def _write(outcome: Outcome, folder: Path, json_file: Path | None) -> None:
         if json_file is not None and str(json_file) != "-":
             outcome.report.save(json_file)
     if str(json_file) == "-":
-        click.echo(outcome.report.to_json())
+        say(*outcome.report.to_json().split("\n"))
 
 
-def _summary(report: RunReport, folder: Path) -> str:
+def _summary(report: RunReport, folder: Path) -> list[str]:
     """Return a table of what came out."""
     bits = "real" if report.coupling_bits is None else f"{report.coupling_bits}-bit"
     rows = [
@@ -294,7 +295,7 @@ def _problem_row(report: RunReport) -> tuple[str, str]:
     return "program", f"{images} in parts of {report.batch} and at most {report.spins} spins"
 
 
-def _table(rows: Sequence[tuple[str, str]]) -> str:
-    """Return names and values in two columns."""
+def _table(rows: Sequence[tuple[str, str]]) -> list[str]:
+    """Return names and values in two columns, as lines."""
     width = 2 + max(13, *(len(name) for name, _ in rows))
-    return "\n".join(f"{name:<{width}}{value}" for name, value in rows)
+    return [f"{name:<{width}}{value}" for name, value in rows]

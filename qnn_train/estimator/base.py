@@ -238,6 +238,7 @@ class QuantizedNetworkEstimator(BaseEstimator, ABC):
         ValueError
             Labels that `fit` did not see.
         """
+        tolerance = real(0, 1e300)("tolerance", tolerance)
         samples, answers = self._samples(X), self._answers(y)
         check_consistent_length(samples, answers)
         examples = Examples(self.model_.grid.transform(samples), self._task.labels(answers))

@@ -8,6 +8,8 @@ import re
 import subprocess
 import sys
 import time
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -22,7 +24,7 @@ from cim_hal import (
     open_device,
     spawn_server,
 )
-from cim_hal.conformance import CHECKS, MachineUnderTest, conform
+from cim_hal.conformance import CHECKS, Cable, MachineUnderTest, conform
 
 N = 24
 
@@ -161,20 +163,86 @@ class Fickle(Sound):
         return super().run(program, stop)
 
 
+class Delivering(Sound):
+    """Delivers what `early` makes of each part."""
+
+    def early(self, part):
+        return part
+
+    def run(self, program, stop):
+        readout = super().run(program, stop)
+        for part in np.array_split(readout.values, 4):
+            if len(part):
+                stop.deliver(self.early(part))
+                time.sleep(0.1)
+        return readout
+
+
+class DeliveringOthers(Delivering):
+    def early(self, part):
+        return -part
+
+
+class OnCable(Sound):
+    """Cannot be reached while it is unplugged."""
+
+    is_plugged = True
+
+    def status(self):
+        if not self.is_plugged:
+            raise ConnectionResetError("the cable is out")
+        return Telemetry(readings=(Reading(name="pump", value=1.0, unit="mW"),))
+
+    def run(self, program, stop):
+        self.status()
+        return super().run(program, stop)
+
+
+class Pretending(OnCable):
+    """Goes on with what it last read."""
+
+    def status(self):
+        return Telemetry()
+
+
+class NotComingBack(OnCable):
+    def status(self):
+        self.was_cut = not self.is_plugged or getattr(self, "was_cut", False)
+        if self.was_cut:
+            raise ConnectionResetError("the cable is out")
+        return Telemetry(readings=(Reading(name="pump", value=1.0, unit="mW"),))
+
+
 def verdicts(driver, *names):
     checks = [check for check in CHECKS if not names or check.name in names]
-    with open_device(driver) as session:
-        return {
-            each.name: each
-            for each in conform(MachineUnderTest(session, timeout_s=30.0, cancel_s=1.0), checks)
-        }
+    cable = None
+    if isinstance(driver, OnCable):
+        plugged = partial(setattr, driver, "is_plugged")
+        cable = Cable(lambda: plugged(False), lambda: plugged(True))
+    with open_device(driver, timeout_s=1.0) as session:
+        machine = MachineUnderTest(session, timeout_s=30.0, cancel_s=1.0, cable=cable)
+        if isinstance(driver, NotComingBack):
+            machine = replace(machine, timeout_s=2.0)
+        return {each.name: each for each in conform(machine, checks)}
+
+
+def test_a_machine_that_is_unplugged_and_comes_back_conforms():
+    verdict = verdicts(OnCable(), "unplugging")["unplugging"]
+    assert verdict.outcome == "passed", verdict.said
+    assert "back after" in verdict.said
+
+
+def test_runs_that_are_delivered_early_conform():
+    verdict = verdicts(Delivering(), "deliveries")["deliveries"]
+    assert verdict.outcome == "passed", verdict.said
+    assert re.search(r"16 runs in \d parts", verdict.said)
 
 
 def test_a_sound_machine_conforms():
     found = verdicts(Sound())
     assert {name for name, each in found.items() if each.outcome == "failed"} == set()
     skipped = {name for name, each in found.items() if each.outcome == "skipped"}
-    assert skipped == {"traces", "settings", "telemetry"}
+    assert skipped == {"traces", "settings", "telemetry", "deliveries", "unplugging"}
     assert found["ground-states"].said.startswith("found in ")
 
 
@@ -194,6 +262,9 @@ def test_a_sound_machine_conforms():
         (FewRuns, "many-runs", "has shape"),
         (Infinite, "largest-program", "not finite"),
         (Fickle, "telemetry", "readings were"),
+        (DeliveringOthers, "deliveries", "does not begin with the runs"),
+        (Pretending, "unplugging", "with samples while the machine was unplugged"),
+        (NotComingBack, "unplugging", "did not come back"),
     ],
 )
 def test_what_is_wrong_is_found(driver, check, said):

@@ -16,7 +16,9 @@ from cim_hal import (
     JobCancelledError,
     JobTimeoutError,
     LoopbackTransport,
+    Reading,
     StopToken,
+    Telemetry,
     TransportError,
     open_device,
     open_device_async,
@@ -222,3 +224,40 @@ def test_status_says_what_the_driver_reports(serving, run):
     assert found["telemetry"]["interlocks"] == {"lid": True, "laser": True}
     for word in ("12.5 mW", "locked", "closed", "none", "ready"):
         assert word in out
+
+
+class Numberless(Laboratory):
+    """A thermometer whose cable is off."""
+
+    number = float("nan")
+
+    def status(self):
+        reading = Reading(name="cryostat", value=self.number, unit="K")
+        return Telemetry(readings=(reading,), interlocks={"lid": True})
+
+
+def _strictly(text: str):
+    def refuse(constant: str):
+        raise AssertionError(f"{constant} is no JSON")
+
+    return json.loads(text, parse_constant=refuse)
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), float("-inf")])
+def test_a_reading_without_a_number_stops_nothing_and_is_shown_as_it_is(serving, run, number):
+    driver = Numberless()
+    driver.number = number
+    with serving(driver) as endpoint:
+        with open_device(endpoint) as device:
+            assert device.sample(PAIR).best_energy == -1.0
+            assert device.calibrate().is_current
+            assert str(device.telemetry().telemetry["cryostat"].value) == str(number)
+            assert str(device.history().telemetry[0]["cryostat"].value) == str(number)
+            assert str(device.metrics().value("reading", reading="cryostat")) == str(number)
+            assert device.metrics().value("driver_ready") == 1.0
+        assert f"{number:g} K" in run("status", endpoint)[1]
+        shown = _strictly(run("status", endpoint, "--json")[1])
+        assert shown["telemetry"]["readings"][0]["value"] == str(number)
+        seen = _strictly(run("monitor", endpoint, "--once", "--json")[1])
+        assert seen["status"]["machine"]["telemetry"]["readings"][0]["value"] == str(number)
+        assert "cryostat" in run("monitor", endpoint, "--once")[1]

@@ -243,7 +243,7 @@ def test_faults_are_announced_on_stderr_and_in_the_description(serve):
     [
         (
             LOOSE.replace("lost_lock", "lost"),
-            "[[fault]] number 1: kind: Input should be 'lost_lock'",
+            "[[fault]] number 1: kind = 'lost': it should be 'lost_lock'",
         ),
         (LOOSE.replace("probability = 0.3", ""), "exactly one of jobs, every and probability"),
         (LOOSE.replace("]]", "]", 1), "is not TOML"),
@@ -262,4 +262,4 @@ def test_a_wrong_script_is_one_line_and_exit_status_2(run, tmp_path, script, say
 def test_a_script_that_is_not_there_is_one_line_and_exit_status_2(run):
     status, _, err = run("serve", "cim_machines:Annealer", "--faults", "absent.toml")
     assert status == 2
-    assert err == "error: cannot read the fault script absent.toml: No such file or directory\n"
+    assert "'--faults': File 'absent.toml' does not exist" in err

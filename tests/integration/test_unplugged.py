@@ -10,7 +10,7 @@ import pytest
 from driver_processes import PAIR, QUICK, wait_for
 from tcp_instrument import ADDRESS, Instrument, TcpDriver
 
-from cim_hal import JobCancelledError, PumpSchedule, open_device
+from cim_hal import JobCancelledError, LoopbackTransport, PumpSchedule, open_device
 from cim_hal.client.options import Retries
 from cim_hal.errors import DriverFaultError, InterlockError, UnavailableError
 from cim_hal.server.driver.calls import RebuildableDriver
@@ -137,6 +137,34 @@ def test_a_lid_that_opens_in_a_run_without_a_report_ends_its_job_and_the_laser_i
     instrument.lid = "closed"
     wait_for(lambda: not device.telemetry().telemetry.open_interlocks)
     assert device.sample(PAIR).best_energy == -1.0
+
+
+@pytest.mark.parametrize("road", [lambda driver: driver, LoopbackTransport])
+def test_a_lid_that_a_calibration_reports_open_ends_it(instrument, road):
+    class Telling(TcpDriver):
+        def calibrate(self, stop):
+            instrument.lid = "open"
+            stop.report(self.status())
+            return super().calibrate(stop)
+
+    with open_device(road(Telling()), retries=AT_ONCE) as device:
+        with pytest.raises(InterlockError, match="opened"):
+            device.calibrate(timeout_s=60.0)
+        assert instrument.heard[-1] in {"off", "status"}
+        assert instrument.laser == "off"
+
+
+def test_what_a_driver_reports_from_its_process_stops_the_run_and_keeps_what_was_delivered(
+    instrument,
+):
+    driver = DriverProcess("tcp_instrument:Delivering", options=QUICK)
+    with open_device(driver, retries=AT_ONCE) as device:
+        job = device.submit(PAIR, n_runs=4)
+        batches = job.batches(timeout_s=60.0)
+        assert len(next(batches)) == 2
+        with pytest.raises(InterlockError, match="opened"):
+            next(batches)
+        assert instrument.laser == "off"
 
 
 def test_an_instance_that_connects_again_by_itself_is_healthy_again(instrument):

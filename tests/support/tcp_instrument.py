@@ -137,3 +137,16 @@ class TcpDriver(Driver):
         if answer.startswith("error"):
             raise RuntimeError(answer)
         return answer
+
+
+class Delivering(TcpDriver):
+    """Delivers two runs, reports that the lid is open, and goes on until it is told to stop."""
+
+    def run(self, program: Program, stop: StopToken) -> Readout:
+        self._say("on")
+        spins = np.ones((program.n_runs, program.n_spins), np.int8)
+        stop.deliver(spins[:2])
+        stop.report(Telemetry(interlocks={"lid": False}))
+        while not stop.is_set():
+            self._say("step")
+        raise JobCancelledError("stopped")

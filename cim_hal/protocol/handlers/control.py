@@ -9,6 +9,7 @@ from cim_hal.errors import ConflictError, EmergencyStopError, LeaseLostError
 from cim_hal.protocol.effects import Audit, MakeSafe
 from cim_hal.protocol.jobs.records import Stopped
 from cim_hal.protocol.wire import messages
+from cim_hal.text import printable
 
 if TYPE_CHECKING:
     from cim_hal.errors import CimError
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["LockHandlers", "SafetyHandlers"]
 
+MAX_REASON = 200  # characters
 CONFIRM_S = 0.5  # that the confirmation of a stop waits for its record
 RETRY_S = 1.0  # after a record that could not be written
 
@@ -143,11 +145,12 @@ class SafetyHandlers:
 
     def _stop(self, asked: Asked, body: messages.EmergencyStop, now: float) -> list[Effect]:
         user, stopped = asked.user, self.stopped
+        reason = printable(body.reason)[:MAX_REASON]
         if stopped is None:
-            stopped = Stopped(next(self._epochs), user.name, body.reason, now)
+            stopped = Stopped(next(self._epochs), user.name, reason, now)
             self._epochs.stopped = stopped
-        interrupted = self._jobs.interrupt(_error(user.name, body.reason), now)
-        audit = Audit("estop", user, {"stop": stopped.number, "reason": body.reason})
+        interrupted = self._jobs.interrupt(_error(user.name, reason), now)
+        audit = Audit("estop", user, {"stop": stopped.number, "reason": reason})
         self._unconfirmed.append(asked)
         self._confirm_at = min(self._confirm_at, now + CONFIRM_S)
         # Off first; then what is left of the job, the record, and the answer.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from cim_hal.protocol.effects import Audit, Effect, Persist, Run, Stop
 from cim_hal.protocol.jobs.entry import JobEntry
 from cim_hal.protocol.jobs.pending import JobNeeds, PendingJobs
-from cim_hal.protocol.jobs.records import Accepted, Ended, Started
+from cim_hal.protocol.jobs.records import Accepted, Ended, Returned, Started
 from cim_hal.protocol.jobs.retention import Retention
 from cim_hal.protocol.jobs.scheduler import Scheduler
 from cim_hal.protocol.jobs.state import JobEvent, JobState, after
@@ -109,7 +109,7 @@ class JobLifecycle:
 
         `QueueFullError`, `KeyLimitError` and `QuotaError` where as many jobs wait, keys are
         remembered, or results are promised, as the server takes; the job `expects` one of so many
-        bytes.
+        bytes. `UnavailableError` where the server is about to end.
         """
         coming = [job.owner for job in self.accepting]
         self._scheduler.check_room(asked.user, self._running, now, coming)
@@ -289,7 +289,21 @@ class JobLifecycle:
             effects += self.cancel(job, now)
         return [*effects, *self.retention.tick(now), *self.start_next(now)]
 
-    # ---- after a restart --------------------------------------------------------------------
+    # ---- at the end, and after a restart ------------------------------------------------------
+
+    def drain(self, *, queue: bool) -> bool:
+        """Take no new jobs from now on, and start none, or with `queue` all that wait.
+
+        Returns whether there is something to wait for; call it again to learn of the end.
+        """
+        self._scheduler.drain(queue=queue)
+        is_busy = self.busy or self._starting is not None
+        return is_busy or (queue and self.queued > 0)
+
+    def give_back(self, job: str = "") -> list[Effect]:
+        """Let a job that never began wait for the next server; by default one that is starting."""
+        name = job or (self._starting.id if self._starting else "")
+        return [Persist(Returned(name), _nothing, lambda _error, _now: [])] if name else []
 
     def restore(self, saved: Iterable[Saved], now: float) -> list[Effect]:
         """Take in what the journal of the server before this one kept.

@@ -22,6 +22,7 @@ __all__ = [
     "Fetched",
     "Forgotten",
     "Record",
+    "Returned",
     "Saved",
     "Started",
     "Stopped",
@@ -47,6 +48,13 @@ class Accepted:
 @dataclass(frozen=True, eq=False)
 class Started:
     """A job is about to run; written before the machine is touched."""
+
+    job: str
+
+
+@dataclass(frozen=True, eq=False)
+class Returned:
+    """A job that was about to run waits again: its server ends, and no driver has begun it."""
 
     job: str
 
@@ -101,7 +109,9 @@ class EpochRecord:
     stopped: Stopped | None
 
 
-Record: TypeAlias = Accepted | Started | Ended | Fetched | Dropped | Forgotten | EpochRecord
+Record: TypeAlias = (
+    Accepted | Started | Returned | Ended | Fetched | Dropped | Forgotten | EpochRecord
+)
 
 
 @dataclass(frozen=True, eq=False)

@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from cim_hal.errors import QueueFullError
+from cim_hal.errors import QueueFullError, UnavailableError
 
 if TYPE_CHECKING:
     from cim_hal.protocol.jobs.entry import JobEntry, JobSize
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FairQueue", "RunTimeEstimator", "Scheduler"]
 
+RESTART_S = 1.0  # until a server may follow one that ends
 MEMORY = 0.8  # of the rate known before, at each new job
 
 Item = TypeVar("Item")
@@ -234,6 +235,7 @@ class Scheduler:
         self.queue = FairQueue["JobEntry"](slice_s=limits.slice_s)
         self._pace = RunTimeEstimator()
         self._loaded: CouplingRef | None = None  # of the job that was started last
+        self._is_ending = self._keeps_waiting = False
 
     def push(self, job: JobEntry) -> None:
         """Add a job to the queue."""
@@ -242,11 +244,17 @@ class Scheduler:
 
     def next(self, is_allowed: Callable[[JobEntry], bool]) -> JobEntry | None:
         """Remove and return the next job, of those that are allowed to run."""
+        if self._keeps_waiting:
+            return None
         return self.queue.pop(loaded=self._loaded, is_allowed=is_allowed)
 
     def begin(self, job: JobEntry, now: float) -> None:
         """Record that a job has the machine from now on."""
         self._loaded, job.started_at = job.request.coupling, now
+
+    def drain(self, *, queue: bool) -> None:
+        """Take no new jobs from now on, and start none, or with `queue` only those that wait."""
+        self._is_ending, self._keeps_waiting = True, not queue
 
     def charge(self, job: JobEntry, now: float, *, is_whole: bool) -> None:
         """Charge the device seconds of a job to its user."""
@@ -266,6 +274,12 @@ class Scheduler:
 
         `coming` are the users of those whose acceptance is being written.
         """
+        if self._is_ending:
+            raise UnavailableError(
+                "the server is about to end and takes no new jobs",
+                hint="send it again to the server that follows",
+                retry_after_s=RESTART_S,
+            )
         limits, depth = self._limits, len(self.queue) + len(coming)
         own = self.queue.depth(user.name) + coming.count(user.name)
         if depth < limits.queue_length and own < limits.user_queue_length:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Set
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -18,7 +18,7 @@ __all__ = ["ClientSession", "RateLimiter", "SessionTable", "check_quota"]
 
 BURST_S = 2.0
 SILENT_S = 2.0  # silence after which an idle session makes room where there is none
-HELLOS = 4096  # remembered beyond the end of their sessions
+HELLOS = 1024  # of one user, remembered beyond the end of their sessions
 
 
 @dataclass(eq=False)
@@ -38,7 +38,7 @@ class SessionTable:
         self._limits = limits
         self._new_token = new_token
         self._sessions: dict[str, ClientSession] = {}
-        self._hellos: OrderedDict[tuple[str, bytes], str] = OrderedDict()
+        self._hellos: dict[str, OrderedDict[bytes, str]] = defaultdict(OrderedDict)  # by user
 
     def __contains__(self, token: str) -> bool:
         return token in self._sessions
@@ -51,16 +51,17 @@ class SessionTable:
 
         `UnknownReferenceError` where that has ended since.
         """
-        known = self._hellos.get((user.name, hello))
+        known = self._hellos[user.name].get(hello)
         return None if known is None else self.get(known, user, now)
 
     def open(self, user: User, hello: bytes, version: Version, now: float) -> ClientSession:
         """Return the new session of a hello; `in_the_way` says whether there is room for it."""
         token = self._new_token()
         session = self._sessions[token] = ClientSession(token, version, now, user)
-        self._hellos[user.name, hello] = token
-        while len(self._hellos) > max(HELLOS, self._limits.max_sessions):
-            self._hellos.popitem(last=False)
+        own = self._hellos[user.name]
+        own[hello] = token
+        if len(own) > max(HELLOS, self._limits.user_sessions):
+            own.popitem(last=False)
         return session
 
     def in_the_way(self, user: User, in_use: Set[str], now: float) -> str | None:

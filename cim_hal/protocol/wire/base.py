@@ -9,12 +9,14 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from cim_hal.errors import PermissionDeniedError
+from cim_hal.model.record import ONE_LINE
 from cim_hal.protocol.wire.roles import Role, User
 
 __all__ = [
     "Detail",
     "Digest",
     "ErrorMessage",
+    "Line",
     "Message",
     "Number",
     "Reply",
@@ -30,6 +32,7 @@ __all__ = [
 Token = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
 Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
 Text = Annotated[str, Field(max_length=1000)]
+Line = Annotated[str, Field(max_length=1000, pattern=ONE_LINE)]  # what a user says of himself
 Number = Annotated[int, Field(ge=0, lt=2**63)]
 Detail = str | int | float | bool | None
 WireVersion = tuple[Annotated[int, Field(ge=0, le=255)], Annotated[int, Field(ge=0, le=255)]]

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeVar, runtime_checkable
 
-from cim_hal.errors import CimError, DriverFaultError
+from cim_hal.errors import CimError, DriverFaultError, JobCancelledError
 from cim_hal.machine.driver import Driver
 
 if TYPE_CHECKING:
@@ -17,13 +17,24 @@ if TYPE_CHECKING:
     from cim_hal.machine.driver import Program, Readout, StopToken
     from cim_hal.machine.telemetry import Calibration, DriverState, Telemetry
 
-__all__ = ["Backoff", "DriverCalls", "Rebuildable", "RebuildableDriver", "Supervised"]
+__all__ = [
+    "Backoff",
+    "DriverCalls",
+    "NeverBegunError",
+    "Rebuildable",
+    "RebuildableDriver",
+    "Supervised",
+]
 
 PHRASES = {"safe": "to make the machine safe", "close": "to close"}
 
 Result = TypeVar("Result")
 
 log = logging.getLogger(__name__)
+
+
+class NeverBegunError(JobCancelledError):
+    """A call was cancelled before the driver had begun it: its job may run later."""
 
 
 @dataclass(frozen=True)

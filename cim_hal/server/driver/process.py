@@ -14,6 +14,7 @@ from cim_hal.machine.driver import Driver
 from cim_hal.protocol.wire.base import ErrorMessage
 from cim_hal.protocol.wire.packet import ID_BYTES, Kind, Packet
 from cim_hal.server.driver import messages
+from cim_hal.server.driver.calls import NeverBegunError
 from cim_hal.server.driver.supervisor import DriverOptions, Supervisor
 
 if TYPE_CHECKING:
@@ -219,7 +220,8 @@ class DriverProcess(Driver):
         except DriverFaultError as error:
             if timeout.is_stopping:
                 sentence = "the job was cancelled; its driver did not heed that, and was ended"
-                raise JobCancelledError(sentence) from None
+                kind = JobCancelledError if has_begun else NeverBegunError
+                raise kind(sentence) from None
             if has_begun:
                 raise
             raise rebuild(_NotBegunError, error.message, error.hint, error.details) from None

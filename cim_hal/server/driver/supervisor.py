@@ -10,14 +10,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from cim_hal.errors import CimError, DriverFaultError, JobCancelledError, UnavailableError
+from cim_hal.errors import CimError, DriverFaultError, UnavailableError
 from cim_hal.machine.registry import factory_of
 from cim_hal.machine.telemetry import DriverPhase, DriverState
 from cim_hal.ownership import lock_file
 from cim_hal.protocol.wire.base import ErrorMessage
 from cim_hal.protocol.wire.packet import ID_BYTES, Kind, Packet
 from cim_hal.server.driver import messages
-from cim_hal.server.driver.calls import Backoff
+from cim_hal.server.driver.calls import Backoff, NeverBegunError
 from cim_hal.server.driver.child import Child
 from cim_hal.server.process_usage import memory_bytes
 
@@ -107,14 +107,14 @@ class Supervisor:
     def ready(self, stop: StopToken | None = None) -> Child:
         """Return the process; wait while it restarts.
 
-        `UnavailableError` if several starts have failed, `JobCancelledError` if `stop` was set.
+        `UnavailableError` if several starts have failed, `NeverBegunError` if `stop` was set.
         """
         with self._changed:
             while (child := self.child) is None:
                 if self._is_closing or self._state.phase is DriverPhase.BROKEN:
                     raise self.unavailable()
                 if stop is not None and stop.is_set():
-                    raise JobCancelledError("cancelled while the driver was started anew")
+                    raise NeverBegunError("cancelled while the driver was started anew")
                 self._changed.wait(POLL_S)
             return child
 

@@ -31,6 +31,7 @@ from cim_hal.protocol.jobs.records import (
     Fetched,
     Forgotten,
     Record,
+    Returned,
     Saved,
     Started,
     Stopped,
@@ -114,6 +115,7 @@ class DiskJournal:
         self._writers: Mapping[type[Record], Callable[[Any], None]] = {
             Accepted: self._accept,
             Started: self._start,
+            Returned: self._return,
             Ended: self._end,
             Fetched: self._fetch,
             Dropped: self._drop,
@@ -221,8 +223,13 @@ class DiskJournal:
         )
 
     def _start(self, record: Started) -> None:
-        values = (JobState.RUNNING.value, record.job)
-        self._db.execute("UPDATE jobs SET state = ? WHERE id = ?", values)
+        self._move(record.job, JobState.RUNNING)
+
+    def _return(self, record: Returned) -> None:
+        self._move(record.job, JobState.QUEUED)
+
+    def _move(self, job: str, state: JobState) -> None:
+        self._db.execute("UPDATE jobs SET state = ? WHERE id = ?", (state.value, job))
 
     def _end(self, record: Ended) -> None:
         small = None

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from cim_hal.model.record import ONE_LINE
 from cim_hal.protocol.wire.base import Number, Reply, Request, Text, Token
 from cim_hal.protocol.wire.roles import Role
 
@@ -22,6 +23,7 @@ __all__ = [
 ]
 
 MAX_LOCK_S = 7 * 86400.0
+Remark = Annotated[str, Field(max_length=200, pattern=ONE_LINE)]
 
 
 class LockDevice(Request, role=Role.USER):
@@ -33,7 +35,7 @@ class LockDevice(Request, role=Role.USER):
 
     t: Literal["device.lock"] = "device.lock"
     key: Token
-    note: Annotated[str, Field(max_length=200)] = ""
+    note: Remark = ""
     for_s: Annotated[float, Field(gt=0, le=MAX_LOCK_S)] | None = None
     stands: bool = False
 
@@ -52,7 +54,10 @@ class LockInfo(Request, role=Role.OBSERVER, safety=True):
 
 
 class EmergencyStop(Request, role=Role.OPERATOR, safety=True):
-    """Stop what runs, switch everything off, and start nothing until a reset."""
+    """Stop what runs, switch everything off, and start nothing until a reset.
+
+    No stop is refused for its words: what is not printable in `reason` is escaped by the server.
+    """
 
     t: Literal["device.estop"] = "device.estop"
     reason: Annotated[str, Field(max_length=200)] = ""

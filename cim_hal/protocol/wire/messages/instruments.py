@@ -42,7 +42,7 @@ class AskDevice(Request, role=Role.OBSERVER, safety=True):
     t: Literal["device.status"] = "device.status"
 
 
-class FetchHistory(Request, role=Role.OBSERVER, safety=True):
+class FetchHistory(Request, role=Role.OBSERVER):
     """Fetch telemetry with numbers above `after`, the oldest first, as much as fits."""
 
     t: Literal["device.history"] = "device.history"

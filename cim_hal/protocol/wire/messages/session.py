@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from cim_hal.machine.capabilities import Capabilities
-from cim_hal.protocol.wire.base import Number, Reply, Request, Text, Token, WireVersion
+from cim_hal.protocol.wire.base import Line, Number, Reply, Request, Text, Token, WireVersion
 from cim_hal.protocol.wire.limits import Limits
 from cim_hal.protocol.wire.roles import Role
 
@@ -17,7 +17,7 @@ class Hello(Request, role=Role.OBSERVER):
 
     t: Literal["hello"] = "hello"
     protocols: tuple[WireVersion, WireVersion]
-    client: Text = ""
+    client: Line = ""
 
 
 class Describe(Request, role=Role.OBSERVER):

@@ -5,9 +5,10 @@ Times are ages and durations in seconds, never times of day: clocks of two machi
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_serializer
 
 from cim_hal.protocol.jobs.state import JobState
 from cim_hal.protocol.wire.base import Detail, Number, Reply, Request, Text, Token, Wire
@@ -134,6 +135,16 @@ class MetricReading(Wire):
     labels: tuple[Name, ...] = ()
     bounds: tuple[float, ...] = ()
     series: tuple[tuple[tuple[Name, ...], float, tuple[Number, ...]], ...]
+
+    @field_serializer("series", when_used="json")
+    def _in_json(
+        self, series: tuple[tuple[tuple[str, ...], float, tuple[int, ...]], ...]
+    ) -> list[tuple[tuple[str, ...], float | str, tuple[int, ...]]]:
+        """Write a value that is not finite as text, as in a `Reading`."""
+        return [
+            (labels, value if math.isfinite(value) else str(value), counts)
+            for labels, value, counts in series
+        ]
 
 
 class AskStatus(Request, role=Role.OBSERVER, safety=True):

@@ -6,7 +6,8 @@ import math
 import numpy as np
 import pytest
 
-from cim_hal import ModelError, Retries
+from cim_hal import ModelError, Retries, TargetError
+from cim_hal.client.options import ConnectionOptions
 
 
 def _attempts(n, **options):
@@ -39,3 +40,11 @@ def test_a_limit_ends_with_an_attempt_that_is_never_followed():
 def test_what_makes_no_sense_is_refused(options):
     with pytest.raises(ModelError, match=next(iter(options))):
         Retries(**options)
+
+
+@pytest.mark.parametrize(
+    "target", ["tcp://lab", "tcp://lab:99999", "tcp://:5", "ipc://", "tcp://lab:0"]
+)
+def test_an_endpoint_that_cannot_be_is_refused_before_it_is_tried(target):
+    with pytest.raises(TargetError, match="is not an endpoint"):
+        ConnectionOptions(target)

@@ -3,11 +3,12 @@ from __future__ import annotations
 import io
 import json
 import logging
+import os
 import threading
 
 import pytest
 
-from cim_hal.server.logs import HumanFormatter, JsonFormatter, about, event
+from cim_hal.server.logs import HumanFormatter, JsonFormatter, _UnhurriedHandler, about, event
 
 
 @pytest.fixture
@@ -89,3 +90,23 @@ def test_a_traceback_goes_along(written):
         logger.exception("no light")
     assert "ZeroDivisionError: division by zero" in people.getvalue()
     assert "ZeroDivisionError" in json.loads(program.getvalue())["traceback"]
+
+
+def test_a_pipe_that_nobody_reads_holds_up_nobody_and_the_loss_is_told():
+    read_end, write_end = os.pipe()
+    with (
+        os.fdopen(write_end, "w", encoding="utf-8") as stream,
+        os.fdopen(read_end, "rb", 0) as reader,
+    ):
+        logger = logging.Logger("lab")
+        handler = _UnhurriedHandler(stream)
+        handler.setFormatter(HumanFormatter())
+        logger.addHandler(handler)
+        for _ in range(2000):  # a pipe holds 64 KiB
+            logger.warning("x" * 500)
+        assert handler.n_lost > 1000
+        reader.read(1 << 20)
+        logger.warning("somebody reads again")
+        text = reader.read(1 << 20).decode()
+    assert "lines of the log were lost" in text
+    assert "somebody reads again" in text

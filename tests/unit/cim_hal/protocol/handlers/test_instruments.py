@@ -6,7 +6,7 @@ import pytest
 from cim_wire import CAPABILITIES, Bench, replies, runs
 
 from cim_hal import Calibration, Reading, Telemetry
-from cim_hal.errors import CapabilityError
+from cim_hal.errors import CapabilityError, DriverFaultError
 from cim_hal.machine.telemetry import DriverPhase, DriverState
 from cim_hal.protocol.effects import Calibrate, Stop
 from cim_hal.protocol.handlers.instruments import HISTORY
@@ -53,6 +53,27 @@ def test_the_status_has_the_newest_telemetry_and_its_age(bench):
     status = bench.ask(AskDevice(), session)
     assert status.telemetry == _telemetry(2)
     assert (status.number, status.age_s) == (2, 3.0)
+
+
+def test_telemetry_is_stale_where_it_is_old_or_of_a_driver_that_is_broken(bench):
+    session, heard = bench.hello(), bench.core.instruments.heard
+    heard(_telemetry(1), now=1.0)
+    for now, is_stale in ((5.9, False), (6.1, True)):
+        bench.now = now
+        assert bench.ask(AskDevice(), session).telemetry_stale is is_stale
+    heard(_telemetry(2), now=6.2)
+    assert not bench.ask(AskDevice(), session).telemetry_stale
+    bench.core.instruments.changed(DriverState(phase=DriverPhase.BROKEN, fault="gone"), now=6.3)
+    assert bench.ask(AskDevice(), session).telemetry_stale
+
+
+def test_telemetry_whose_clock_stands_still_grows_old(bench):
+    session = bench.hello()
+    for now in range(1, 10):
+        bench.core.instruments.heard(_telemetry(1), now=float(now))
+    bench.now = 9.0
+    status = bench.ask(AskDevice(), session)
+    assert (status.age_s, status.telemetry_stale, status.number) == (8.0, True, 9)
 
 
 def test_the_history_goes_on_after_a_number(bench):
@@ -115,6 +136,18 @@ def test_a_broken_driver_refuses_jobs_and_says_when_it_is_tried_again(bench):
     assert bench.ask(AskDevice(), session).driver.retry_after_s == 20.0
     bench.core.instruments.changed(DriverState(restarts=6), now=11.0)
     assert runs(bench.sample(session))
+
+
+def test_jobs_that_wait_for_a_broken_driver_start_when_it_works_again(bench):
+    session = bench.hello()
+    bench.load(session)
+    (run,) = runs(bench.sample(session))
+    assert runs(bench.sample(session, key=2)) == []
+    bench.core.instruments.changed(DriverState(phase=DriverPhase.BROKEN, fault="gone"), now=1.0)
+    assert runs(bench.core.finish(run.job, DriverFaultError("gone"), 2.0)) == []
+    assert runs(bench.core.tick(2.5)) == []
+    bench.core.instruments.changed(DriverState(), now=3.0)
+    assert len(runs(bench.core.tick(4.0))) == 1
 
 
 def test_a_machine_that_needs_a_calibration_refuses_jobs_without_a_young_one(demanding):

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from cim_wire import PAYLOAD, REF, Bench, measured, runs
 
 from cim_hal.errors import RateLimitedError
-from cim_hal.protocol.sharing.sessions import RateLimiter
+from cim_hal.protocol.sharing.sessions import HELLOS, RateLimiter, SessionTable
+from cim_hal.protocol.wire.limits import Limits
 from cim_hal.protocol.wire.messages import BeginCouplings, Bye, Hello, Ping
 from cim_hal.protocol.wire.messages.control import EmergencyStop, LockDevice
 from cim_hal.protocol.wire.roles import Role, User
@@ -158,3 +161,13 @@ def test_users_who_owe_nothing_are_forgotten():
     assert rates._spent
     rates.tick(1.5)
     assert not rates._spent
+
+
+def test_the_hellos_of_one_user_do_not_make_those_of_another_forgotten():
+    tokens = itertools.count()
+    table = SessionTable(Limits(), lambda: f"{next(tokens):032x}")
+    alices = table.open(ALICE, b"alice", NEWEST, 0.0)
+    for number in range(HELLOS + 10):
+        table.end(table.open(BOB, number.to_bytes(8, "big"), NEWEST, 0.0).token)
+    assert table.opened(ALICE, b"alice", 1.0) is alices
+    assert table.opened(BOB, (0).to_bytes(8, "big"), 1.0) is None

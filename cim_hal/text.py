@@ -1,0 +1,27 @@
+"""Text of others, where it is shown: nothing in it moves a cursor, hides, or forges a line."""
+
+from __future__ import annotations
+
+__all__ = ["printable"]
+
+# Letters and marks without a shape: `str.isprintable` knows controls, formats and spaces alone.
+_BLANK = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0")
+
+
+def printable(text: str) -> str:
+    r"""Return a text with everything escaped that is no visible character and no space.
+
+    >>> printable("done\x1b[2J\r\nforged")
+    'done\\x1b[2J\\r\\nforged'
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(char if _is_seen(char) else _escaped(char) for char in text)
+
+
+def _is_seen(char: str) -> bool:
+    return char.isprintable() and char not in _BLANK
+
+
+def _escaped(char: str) -> str:
+    return char.encode("unicode_escape").decode()
