@@ -46,6 +46,7 @@ class Troubles:
 
     folder: Path
     counts: dict[str, int] = field(default_factory=dict)
+    threads: list[threading.Thread] = field(default_factory=list)
 
     @property
     def plug(self) -> Path:
@@ -95,10 +96,14 @@ class Troubles:
             lambda: self._scan(scan, ended, resting),
             lambda: self._flood(endpoint, ended, resting),
         ):
-            threading.Thread(target=run, daemon=True).start()
+            thread = threading.Thread(target=run, daemon=True)
+            thread.start()
+            self.threads.append(thread)
 
     def seen(self) -> dict[str, Any]:
         """Return what the witness saw: jobs that ran twice, and drivers that ran at once."""
+        for thread in self.threads:  # they end by themselves
+            thread.join(60.0)
         lines = self.witness.read_text().split() if self.witness.exists() else []
         seeds = [line for line in lines if line != "BOTH"]
         return {

@@ -12,6 +12,7 @@ import secrets
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
 
 from pydantic import Field
 
@@ -57,7 +58,7 @@ class _KeyFile(FileTable):
 
 
 class _KnownServers(FileTable):
-    servers: dict[str, str] = Field(default_factory=dict)
+    servers: dict[str, Annotated[str, Field(pattern=PUBLIC_KEY)]] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -79,12 +80,10 @@ def create_key(name: str, folder: Path) -> tuple[Path, Path]:
 
     `KeyFileError` if a file exists already, or cannot be written.
     """
-    import zmq
-
     if not re.fullmatch(NAME, name):
         raise KeyFileError(f"{name!r} is no name", hint="letters, digits, dots, dashes, at most 64")
     require_curve()
-    public, secret = (half.decode("ascii") for half in zmq.curve_keypair())
+    public, secret = _new_pair()
     secret_path, public_path = folder / f"{name}.key", folder / f"{name}.pub"
     shown = f'name = "{name}"\npublic = "{public}"\n'
     if public_path.exists():
@@ -100,6 +99,16 @@ def create_key(name: str, folder: Path) -> tuple[Path, Path]:
     except OSError as error:
         raise KeyFileError(f"cannot write a key to {folder}: {error.strerror}") from None
     return secret_path, public_path
+
+
+def _new_pair() -> tuple[str, str]:
+    """Return a public and a secret key; the public one cannot be taken for a path."""
+    import zmq
+
+    while True:
+        public, secret = (half.decode("ascii") for half in zmq.curve_keypair())
+        if not {"/", "."} & set(public):  # two pairs in five
+            return public, secret
 
 
 def read_pair(path: str | os.PathLike[str]) -> KeyPair:
@@ -121,13 +130,20 @@ def read_pair(path: str | os.PathLike[str]) -> KeyPair:
 
 
 def read_public(text: str | os.PathLike[str]) -> str:
-    """Return a public key, given as text or as a file such as ``NAME.pub``.
+    """Return a public key: that of a file such as ``NAME.pub``, or else the text itself.
 
-    `KeyFileError` if the argument is neither.
+    What looks like a path is never a key: keys made here have neither ``/`` nor ``.``; any other
+    key has to be in a file. `KeyFileError` if the argument is neither file nor key.
     """
-    if isinstance(text, str) and re.fullmatch(PUBLIC_KEY, text):
-        return text
-    return _key(Path(text), _read(Path(text)), "public")
+    path = Path(text)
+    is_key = isinstance(text, str) and re.fullmatch(PUBLIC_KEY, text) and not _is_like_path(text)
+    if is_key and not path.exists():
+        return str(text)
+    return _key(path, _read(path), "public")
+
+
+def _is_like_path(text: str) -> bool:
+    return "/" in text or re.search(r"^\.|\.[A-Za-z][A-Za-z0-9]{0,7}$", text) is not None
 
 
 def default_key_file() -> Path:
@@ -161,8 +177,7 @@ def known_servers() -> dict[str, str]:
     path = _known_servers_file()
     if not path.exists():
         return {}
-    servers = read_file(path, _KnownServers, "the keys of servers", KeyFileError, KEYS_HELP).servers
-    return {endpoint: read_public(key) for endpoint, key in servers.items()}
+    return read_file(path, _KnownServers, "the keys of servers", KeyFileError, KEYS_HELP).servers
 
 
 def trust(endpoint: str, server_key: str | os.PathLike[str]) -> Path:

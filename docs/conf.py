@@ -14,7 +14,7 @@ extensions = [
     "sphinx_click",
 ]
 source_suffix = {".md": "markdown"}
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "reference/wire/*.md"]
 html_theme = "furo"
 html_title = "cim-hal"
 html_static_path = ["_static"]

@@ -79,6 +79,62 @@ def _bare(part: Any) -> Any:
     return {key: _bare(value) for key, value in part.items() if key not in is_text}
 
 
+# ---- bounds of fields -----------------------------------------------------------------------
+
+LIMITS = {
+    "minimum": "at least {}",
+    "exclusiveMinimum": "above {}",
+    "maximum": "at most {}",
+    "exclusiveMaximum": "below {}",
+    "minLength": "{} or more characters",
+    "maxLength": "at most {} characters",
+    "minItems": "{} or more",
+    "maxItems": "at most {}",
+    "maxProperties": "at most {} names",
+    "pattern": "`{}`",
+}
+
+
+def bounds() -> str:
+    """Return a table, Markdown, of the bounds and defaults of all fields of messages and parts."""
+    whole = schema()
+    parts = {**whole["request"]["$defs"], **whole["reply"]["$defs"]}
+    rows = [
+        f"| `{_name(name, part)}` | `{field}` | {', '.join(_limits(about))} | {_default(about)} |"
+        for name, part in sorted(parts.items())
+        for field, about in part.get("properties", {}).items()
+        if field != "t" and (_limits(about) or "default" in about)
+    ]
+    return "\n".join(
+        ["| message or part | field | bounds | default |", "|---|---|---|---|", *rows, ""]
+    )
+
+
+def _name(name: str, part: dict[str, Any]) -> str:
+    return part.get("properties", {}).get("t", {}).get("const", name)
+
+
+def _limits(about: dict[str, Any]) -> list[str]:
+    """Return the bounds of a field, then those of what it holds."""
+    own = [text.format(_shown(about[key])) for key, text in LIMITS.items() if key in about]
+    inner = [each for key in ("anyOf", "prefixItems") for each in about.get(key, ())]
+    inner += [about[key] for key in ("items", "additionalProperties") if key in about]
+    names = _limits(about["propertyNames"]) if "propertyNames" in about else []
+    own += [f"names: {limit}" for limit in names]
+    for each in inner:
+        if isinstance(each, dict):
+            own += [limit for limit in _limits(each) if limit not in own]
+    return own
+
+
+def _default(about: dict[str, Any]) -> str:
+    return f"`{json.dumps(about['default'])}`" if "default" in about else ""
+
+
+def _shown(value: Any) -> str:
+    return "2^63" if value == 2**63 else f"{value}".replace("|", "\\|")
+
+
 # ---- transcripts ----------------------------------------------------------------------------
 
 
@@ -272,6 +328,7 @@ def files() -> dict[str, str]:
     """Return the contents of the files, by name."""
     return {
         "schema.json": json.dumps(schema(), indent=1, sort_keys=True) + "\n",
+        "bounds.md": bounds(),
         "transcripts.json": json.dumps(transcripts(), indent=1) + "\n",
         "job-states.svg": job_states(),
     }

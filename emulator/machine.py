@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache, partial
+from threading import Thread
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -101,6 +103,40 @@ class _RunCounters:
         return Telemetry(readings=tuple(readings))
 
 
+def _map_in_threads(
+    run_block: Callable[[int], BlockReadout], first_runs: Sequence[int], n_threads: int
+) -> Iterator[BlockReadout]:
+    """Yield blocks in their order, each run in one of some threads.
+
+    The threads are daemons: a program that comes to its end does not wait for a run that nobody
+    will read. Those of a `ThreadPoolExecutor` are joined at exit.
+    """
+    blocks: list[Future[BlockReadout]] = [Future() for _ in first_runs]
+    left = deque(zip(blocks, first_runs, strict=True))
+
+    def work() -> None:
+        while True:
+            try:
+                block, first_run = left.popleft()
+            except IndexError:
+                return
+            try:
+                block.set_result(run_block(first_run))
+            except BaseException as error:  # noqa: BLE001  raised again where it is read
+                block.set_exception(error)
+
+    threads = [Thread(target=work, daemon=True) for _ in range(min(n_threads, len(blocks)))]
+    for thread in threads:
+        thread.start()
+    try:
+        for block in blocks:
+            yield block.result()
+    finally:
+        left.clear()
+        for thread in threads:
+            thread.join()
+
+
 @emulated
 class EmulatedCim(Driver):
     """A driver that solves the equations of a machine.
@@ -184,8 +220,7 @@ class EmulatedCim(Driver):
         if min(self._threads, len(first_runs)) == 1:
             yield from map(run_block, first_runs)
             return
-        with ThreadPoolExecutor(self._threads) as pool:
-            yield from pool.map(run_block, first_runs)
+        yield from _map_in_threads(run_block, first_runs, self._threads)
 
     def _writer(self, program: Program) -> AbstractContextManager[TraceWriter | None]:
         return nullcontext() if self._trace_file is None else self._trace_file.opened(program)

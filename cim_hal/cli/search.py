@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from cim_hal.client.job import Job
     from cim_hal.model.files import ModelFile
     from cim_hal.model.ising import IsingModel
+    from cim_hal.model.record import LoweringReport
     from cim_hal.model.sampleset import SampleSet
 
 __all__ = [
@@ -177,6 +178,7 @@ def summarize(file: ModelFile, search: Search, seconds: float) -> dict[str, obje
             "bits": lowering.bits,
             "scale": lowering.step,
             "max_error": lowering.max_error,
+            "couplings_lost": couplings_lost(file.model, lowering),
         },
         "notes": record.notes,
         "trace": _trace(samples, file.model),
@@ -214,10 +216,31 @@ def print_report(file: ModelFile, search: Search, seconds: float, written: Itera
         "best found": _when(search),
         "seconds": f"{seconds:.3g}{_share_of_device(search)}",
         "coupling bits": f"{bits}; largest rounding error {lowering.max_error:.3g}",
+        "warning": _lost(file.model, lowering),
         **{f"note {name}": _note(name, value) for name, value in record.notes.items()},
         "written": "\n".join(map(str, written)),
     }
     print_properties("", rows)
+
+
+def couplings_lost(model: IsingModel, lowering: LoweringReport) -> int:
+    """Return how many couplings that are not zero were rounded to zero."""
+    if lowering.bits is None:
+        return 0
+    magnitudes = np.abs(model.J if isinstance(model.J, np.ndarray) else model.J.data)
+    return int(np.count_nonzero((magnitudes > 0) & (magnitudes <= 0.5 * lowering.step))) // 2
+
+
+def _lost(model: IsingModel, lowering: LoweringReport) -> str:
+    """Return a warning if rounding drops more than a tenth of the couplings, or ""."""
+    values = model.J if isinstance(model.J, np.ndarray) else model.J.data
+    lost, all_of_them = couplings_lost(model, lowering), int(np.count_nonzero(values)) // 2
+    if 10 * lost <= all_of_them:
+        return ""
+    return (
+        f"{lost} of {all_of_them} couplings are below half a level and count as zero: the largest "
+        "one takes all levels"
+    )
 
 
 def _share_of_device(search: Search) -> str:

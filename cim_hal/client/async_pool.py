@@ -34,7 +34,7 @@ from cim_hal.errors import (
     NoMachineError,
     TransportError,
 )
-from cim_hal.model.conversion import duration
+from cim_hal.model.conversion import duration, whole_number
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -103,11 +103,11 @@ class AsyncDevicePool:
         servers: Sequence[SpawnedServer] = (),
         **options: Unpack[ConnectionKeywords],
     ) -> None:
-        if jobs_per_machine < 1:
+        if whole_number("jobs_per_machine", jobs_per_machine, ModelError) < 1:
             raise ModelError(f"jobs_per_machine = {jobs_per_machine}", hint="it must be positive")
-        if isinstance(targets, str) or not targets:
+        if isinstance(targets, str) or not isinstance(targets, Sequence) or not targets:
             hint = "it must be a list of one target or more"
-            raise ModelError(f"targets = {targets!r}", hint=hint)
+            raise ModelError(f"targets = {targets!r:.100}", hint=hint)
         self.connections = tuple(
             target
             if isinstance(target, ConnectionOptions)

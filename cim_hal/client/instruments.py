@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from cim_hal.client.interrupts import CallCancelledError, observing
 from cim_hal.client.runner import SessionPart, blocking
-from cim_hal.errors import JobTimeoutError
+from cim_hal.errors import JobTimeoutError, ModelError
+from cim_hal.model.conversion import whole_number
 from cim_hal.protocol.wire.errors import as_error
 from cim_hal.protocol.wire.messages import (
     AskDevice,
@@ -50,7 +51,7 @@ class InstrumentMethods(SessionPart):
             continue.
         """
         deadline = self._client.deadline(timeout_s)
-        fetch = FetchHistory(after=after)
+        fetch = FetchHistory(after=whole_number("after", after, ModelError))
         part = yield from self._client.ask(fetch, History, deadline=deadline)
         first, telemetry = part.first, part.telemetry
         while part.telemetry and first + len(telemetry) <= part.newest:

@@ -140,6 +140,9 @@ class ConnectionOptions:
     epoch: int = 0  # of a standing lock to work under; 0 for none
 
     def __post_init__(self) -> None:
+        require("retries", self.retries, Retries, ModelError, hint="pass a Retries")
+        if whole_number("epoch", self.epoch, ModelError) < 0:
+            raise ModelError(f"epoch = {self.epoch}", hint="it must be 0 or more")
         if duration("timeout_s", self.timeout_s, ModelError) == 0:
             raise ModelError(f"timeout_s = {self.timeout_s!r}", hint="it must be positive")
         if self.is_endpoint:

@@ -17,6 +17,7 @@ from cim_hal.client.async_pool import JOBS_PER_MACHINE, AsyncDevicePool, closed_
 from cim_hal.client.routing import each
 from cim_hal.client.spawn import spawn_server
 from cim_hal.errors import LocalProtocolError, ModelError
+from cim_hal.model.conversion import whole_number
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -117,7 +118,7 @@ class DevicePool:
         TargetError
             No driver goes by that name, or it did not start.
         """
-        if machines < 1:
+        if whole_number("machines", machines, ModelError) < 1:
             raise ModelError(f"machines = {machines!r}", hint="it must be positive")
         threads = max(_processors() // machines, 1)
         with ThreadPoolExecutor(machines) as starters:

@@ -14,6 +14,7 @@ from weakref import WeakSet
 from cim_hal.client.options import SampleOptions
 from cim_hal.errors import CapabilityError, ModelError
 from cim_hal.machine.capabilities import Capabilities
+from cim_hal.model.conversion import require
 from cim_hal.model.ising import check_model
 
 if TYPE_CHECKING:
@@ -208,11 +209,13 @@ def each(
 
     `ModelError` where there are not as many seeds, or one of them is no model.
     """
+    require("models", models, Iterable, ModelError, hint="pass a list of models")
     models = list(models)
     for model in models:
         check_model(model)
     if seeds is None:
         return ((model, options) for model in models)
+    require("seeds", seeds, Iterable, ModelError, hint="pass a list of integers")
     seeds = list(seeds)
     if len(models) != len(seeds):
         raise ModelError(f"{len(models)} models and {len(seeds)} seeds", hint="one seed for each")

@@ -321,9 +321,10 @@ class Session(CouplingMethods, LockMethods, InstrumentMethods):
         """
         if model is not None:
             check_model(model)
+        wait = checked(WaitJob, job=job_id)
         client, deadline = self._client, self._client.deadline(timeout_s)
         listed = yield from client.ask(checked(ListJobs, job=job_id), JobList, deadline=deadline)
-        status = yield from client.ask(WaitJob(job=job_id), JobStatus, deadline=deadline)
+        status = yield from client.ask(wait, JobStatus, deadline=deadline)
         info = listed.jobs[0] if listed.jobs else None
         if model is not None and info is not None:
             self._check_digest(model, info)

@@ -56,6 +56,9 @@ def spawn_server(
     >>> with spawn_server("emulator") as server:  # doctest: +SKIP
     ...     device = open_device(server.endpoint)
     """
+    if not isinstance(target, str):
+        what = f"the target is a {type(target).__name__}"
+        raise TargetError(what, hint="pass a name, or module:factory")
     command = [sys.executable, "-m", "cim_hal.cli", "serve", target]
     command += ["--bind", endpoint, "--no-journal", "--until-stdin-closes"]
     stderr = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115

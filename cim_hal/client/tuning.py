@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cim_hal.errors import CimError
+from cim_hal.errors import CimError, ModelError
+from cim_hal.model.conversion import whole_number
 from cim_hal.model.ising import check_model
 from cim_hal.model.schedule import PumpSchedule
 
@@ -109,6 +110,11 @@ class Tuner:
         self, session: Session, model: IsingModel, *, seed: int = 0, work: int | None = None
     ) -> None:
         check_model(model)
+        if not hasattr(session, "capabilities"):
+            kind = type(session).__name__
+            raise ModelError(f"the session is a {kind}", hint="pass what open_device returns")
+        if work is not None and whole_number("work", work, ModelError) < 1:
+            raise ModelError(f"work = {work}", hint="it must be positive")
         optuna = _optuna()
         self._session, self._model, self._seed = session, model, seed
         recommended = session.capabilities.default_schedule.round_trips

@@ -20,7 +20,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 import numpy as np
 import scipy  # not scipy.sparse: it takes 0.4 s, and dense models do not need it
 
-from cim_hal.errors import CapabilityError
+from cim_hal.errors import CapabilityError, ModelError
+from cim_hal.machine.capabilities import Capabilities
+from cim_hal.model.conversion import real_array, real_couplings, require, whole_number
 from cim_hal.model.energies import check_range, exact_sum, largest
 from cim_hal.model.ising import check_model
 from cim_hal.model.record import LoweringReport
@@ -30,13 +32,13 @@ if TYPE_CHECKING:
     import scipy.sparse as sp
     from numpy.typing import NDArray
 
-    from cim_hal.machine.capabilities import Capabilities
     from cim_hal.model.ising import IsingModel
 
 __all__ = ["Levels", "Lowering", "Quantized", "lower", "lower_couplings", "max_level", "quantize"]
 
 # int16 levels, or float64 for a machine that takes real numbers.
 Levels: TypeAlias = "NDArray[Any] | sp.csr_array"
+MAX_BITS = 16  # of a level
 Scalar = TypeVar("Scalar", bound=np.generic)
 
 
@@ -94,8 +96,14 @@ def lower(
     ------
     CapabilityError
         Too many spins or too many bits for the machine.
+    ModelError
+        A value is of another kind.
     """
     check_model(model)
+    require("capabilities", capabilities, Capabilities, ModelError, hint="pass a Capabilities")
+    bits = None if bits is None else whole_number("bits", bits, ModelError)
+    if gauge_seed is not None and whole_number("gauge_seed", gauge_seed, ModelError) < 0:
+        raise ModelError(f"gauge_seed = {gauge_seed}", hint="it must be 0 or more")
     J = Triangle.of(model.J) if isinstance(model.J, np.ndarray) else model.J
     return lower_couplings(J, model.h, capabilities, bits=bits, gauge_seed=gauge_seed)
 
@@ -158,8 +166,10 @@ def _agreed_bits(bits: int | None, capabilities: Capabilities) -> int | None:
     available = capabilities.coupling_bits
     if bits is None:
         return available
-    if bits < 2 or bits > (available or 16):
-        raise CapabilityError("coupling_bits", required=bits, available=f"2 to {available or 16}")
+    if bits < 2 or bits > (available or MAX_BITS):
+        raise CapabilityError(
+            "coupling_bits", required=bits, available=f"2 to {available or MAX_BITS}"
+        )
     return bits
 
 
@@ -260,6 +270,8 @@ def _levels_used(*parts: NDArray[Any]) -> int | None:
 
 def max_level(bits: int) -> int:
     """Return the largest integer level of a signed, symmetric b-bit coupling."""
+    if whole_number("bits", bits, ModelError) < 1:
+        raise ModelError(f"bits = {bits}", hint="at least 1")
     return 2 ** (bits - 1) - 1
 
 
@@ -290,8 +302,19 @@ def quantize(
     Parameters
     ----------
     bits, field_bits : int
-        Bits of a coupling and of a field, sign included, at least 2.
+        Bits of a coupling and of a field, sign included, 2 to 16.
+
+    Raises
+    ------
+    ModelError
+        A number is not finite or float64 would round it, or bits are out of range.
     """
+    J, h = real_couplings("J", J, ModelError), real_array("h", h, ModelError)
+    for name, n_bits in (("bits", bits), ("field_bits", field_bits)):
+        if not 2 <= whole_number(name, n_bits, ModelError) <= MAX_BITS:
+            raise ModelError(f"{name} = {n_bits}", hint=f"2 to {MAX_BITS}")
+    if not np.isfinite([largest(_values(J)), largest(h)]).all():
+        raise ModelError("J or h has a number that is not finite")
     values, field, step = _rounded(_values(J), h, bits, field_bits)
     if isinstance(J, np.ndarray):
         return Quantized(values, field, step)

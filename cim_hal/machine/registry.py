@@ -102,6 +102,9 @@ def make_driver(target: str) -> Driver:
     TargetError
         No driver has that name, or it is not a driver factory.
     """
+    if not isinstance(target, str):
+        what = f"the target is a {type(target).__name__}"
+        raise TargetError(what, hint="pass a name, or module:factory")
     factory = _load(target)
     try:
         driver = factory()

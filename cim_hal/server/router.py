@@ -98,8 +98,10 @@ class Router:
         self._ahead: deque[_Asked] = deque()
         self._n_bytes_ahead = 0
         self._authenticator = authenticator
+        limits = limits or Limits()
+        limits = limits if authenticator else limits.for_one_user()
         self._connections = (
-            PartialMessageGuard(self._context, self._socket, limits or Limits())
+            PartialMessageGuard(self._context, self._socket, limits)
             if is_possible(endpoint)
             else None
         )
@@ -119,7 +121,7 @@ class Router:
         except CimError:
             self._close_sockets()
             raise
-        self._outbox = Outbox(self._send_frames, limits or Limits(), self._service.counters)
+        self._outbox = Outbox(self._send_frames, limits, self._service.counters)
 
     @property
     def capabilities(self) -> Capabilities:

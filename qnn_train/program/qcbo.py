@@ -192,9 +192,11 @@ class Qcbo:
         bits = np.asarray(x, dtype=np.float64)
         return np.einsum("...n,...n->...", bits @ self.Q + self.c, bits) + self.constant
 
-    def is_feasible(self, x: ArrayLike, *, atol: float = 1e-9) -> NDArray[np.bool_]:
-        """Return whether bits (..., n) satisfy every constraint, equalities to `atol`."""
-        equal = (np.abs(self.equalities.residual(x)) <= atol).all(axis=-1)
+    def is_feasible(self, x: ArrayLike) -> NDArray[np.bool_]:
+        """Return whether bits (..., n) satisfy every constraint, equalities within rounding."""
+        A, b = self.equalities.A, self.equalities.b
+        rounding = 2.0**-50 * (np.asarray(abs(A).sum(axis=1)).ravel() + np.abs(b))
+        equal = (np.abs(self.equalities.residual(x)) <= rounding).all(axis=-1)
         multiplied = (self.products.penalty(x) == 0).all(axis=-1)
         return equal & multiplied & (self.gates.penalty(x) == 0).all(axis=-1)
 

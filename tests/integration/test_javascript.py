@@ -97,3 +97,27 @@ def test_an_error_reaches_it_with_its_code(serving):
     assert status == 1
     assert found["code"] == "capability"
     assert "max_runs" in found["message"]
+
+
+def test_it_locks_stops_and_manages_jobs(serving):
+    given = json.dumps({"J": symmetric(-np.ones((3, 3))).tolist(), "h": [0, 0, 0]})
+    with serving(Annealer()) as endpoint:
+        done = node("operate.mjs", endpoint, given=given)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == {
+        "again": True,
+        "conflict": "protocol.conflict",
+        "rows": 7,
+        "listed": [True],
+        "gone": "protocol.unknown_reference",
+        "left": 0,
+        "note": "adjusting the pump",
+        "locked": "session.locked",
+        "underLock": 2,
+        "free": True,
+        "reason": "smoke",
+        "queued": [True],
+        "cancelled": "job.cancelled",
+        "otherStop": "protocol.conflict",
+        "stopped": 0,
+    }

@@ -30,7 +30,7 @@ def instrument(tmp_path, monkeypatch) -> Instrument:
     return Instrument(tmp_path)
 
 
-@pytest.fixture(params=ROADS)
+@pytest.fixture(params=["in process", pytest.param("driver process", marks=pytest.mark.slow)])
 def device(request, instrument):
     with open_device(ROADS[request.param](), retries=AT_ONCE) as device:
         yield device

@@ -36,6 +36,9 @@ BASE: dict[str, dict[str, str]] = {
     "describe": HERE,
     "estop": THERE,
     "jobs": THERE | {"action": "list"},
+    "journal check": {"folder": "folder"},
+    "journal export": {"folder": "folder", "out": "new"},
+    "journal repair": {"folder": "folder"},
     "keys authorize": {"public_key": "k" * 40, "name": "alice", "role": "user"},
     "keys list": {},
     "keys new": {"name": "client"},
@@ -75,6 +78,7 @@ TEXTS: dict[str, tuple[str, ...]] = {
     "name": ("a b", "", "ä", "../x"),
     "note": (),
     "public_key": ("short", "nosuch.pub"),
+    "out": ("file",),
     "pump": ("", "x", "0;1", "nan", "0,inf", "-1", "0," * 2000 + "0"),
     "reason": (),
     "server_key": ("nosuch.pub",),
@@ -127,7 +131,7 @@ def _wrong(parameter: click.Parameter) -> tuple[str, ...] | None:  # noqa: C901,
         case OutputFolder():
             return ("file", "file/x", "/proc/x")
         case click.Path() if kind.exists:
-            return ("nosuch", "folder")
+            return ("nosuch", "folder" if kind.file_okay else "file")
         case _:
             return TEXTS.get(str(parameter.name))
 
@@ -174,7 +178,7 @@ def _made(monkeypatch, tmp_path) -> list[Annealer]:
 
 
 def test_every_command_and_every_parameter_has_wrong_values():
-    assert COMMANDS.keys() == BASE.keys() | ({"journal"} & COMMANDS.keys())
+    assert COMMANDS.keys() <= BASE.keys()
     missing = [
         f"{name} {parameter.name}"
         for name, command in COMMANDS.items()

@@ -23,6 +23,7 @@ export class Session {
   #socket;
   #waiting = new Map();
   #token = "";
+  #epoch = 0;
 
   constructor(endpoint) {
     this.#endpoint = endpoint;
@@ -40,16 +41,94 @@ export class Session {
   }
 
   // Samples of J (n, n) and h (n): {spins, energies, record}, in the order of the runs.
-  async sample(J, h, { nRuns, seed, schedule = null }) {
+  async sample(J, h, options) {
+    const job = await this.submit(J, h, options);
+    await this.wait(job);
+    const { spins, record } = await this.fetch(job);
+    return { spins, energies: spins.map((row) => energy(J, h, row)), record };
+  }
+
+  // ---- jobs: each outlives this session with `keep`, and belongs to its user
+
+  async submit(J, h, { nRuns, seed, schedule = null, keep = false, key = newToken() }) {
     const payload = payloadOf(J, h);
     const coupling = { digest: payload.digest, bits: null, gauge_seed: null };
     await this.#load(coupling, payload);
-    const key = randomBytes(16).toString("hex");
-    const request = { t: "sample", key, coupling, schedule, n_runs: nRuns, seed };
-    const { job } = await this.ask(request, "job.status");
-    await this.#ended(job);
-    const { spins, record } = await this.#fetch(job);
-    return { spins, energies: spins.map((row) => energy(J, h, row)), record };
+    const request = { t: "sample", key, coupling, schedule, n_runs: nRuns, seed, keep };
+    return (await this.ask(request, "job.status")).job;
+  }
+
+  // Waits until a job is done; an error is that with which it ended.
+  async wait(job) {
+    for (;;) {
+      const status = await this.ask({ t: "job.wait", job, timeout_s: 1.5 }, "job.status");
+      if (status.state === "done") return status;
+      if (status.error) throw new CimError(status.error);
+    }
+  }
+
+  async fetch(job) {
+    const spins = [];
+    for (;;) {
+      const request = { t: "job.result", job, first: spins.length };
+      const { body, buffers } = await this.#exchange(request, [], ["job.batch"]);
+      spins.push(...spinsOf(buffers[0], body.n_spins));
+      if (spins.length === body.n_runs) return { spins, record: body.record };
+    }
+  }
+
+  // The result is safe: the server may drop it.
+  acknowledge(job) {
+    return this.ask({ t: "job.ack", job }, "job.status");
+  }
+
+  cancel(job) {
+    return this.ask({ t: "job.cancel", job }, "job.status");
+  }
+
+  // All jobs of this user, page after page.
+  async jobs(states = []) {
+    const found = [];
+    for (let after = null; ; ) {
+      const page = await this.ask({ t: "job.list", states, after }, "job.listed");
+      found.push(...page.jobs);
+      if (!page.more) return found;
+      after = page.cursor;
+    }
+  }
+
+  // ---- the lock: its epoch goes along with every request from now on
+
+  async lock({ note = "", forS = null, stands = false } = {}) {
+    const request = { t: "device.lock", key: newToken(), note, for_s: forS, stands };
+    const state = await this.ask(request, "lock.state");
+    if (!state.is_yours) throw new Error(`${state.holder} has the machine`);
+    this.#epoch = state.epoch;
+    return state;
+  }
+
+  async unlock() {
+    const state = await this.ask({ t: "device.unlock" }, "lock.state");
+    this.#epoch = 0;
+    return state;
+  }
+
+  lockInfo() {
+    return this.ask({ t: "lock.info" }, "lock.state");
+  }
+
+  // ---- the emergency stop
+
+  stop(reason = "") {
+    return this.ask({ t: "device.estop", reason }, "safety.state");
+  }
+
+  reset(stop) {
+    return this.ask({ t: "device.reset", stop }, "safety.state");
+  }
+
+  safety() {
+    return this.ask({ t: "safety.info" }, "safety.state");
   }
 
   async close() {
@@ -64,7 +143,7 @@ export class Session {
 
   async #exchange(body, buffers, expected) {
     const id = randomBytes(16);
-    const request = { id, session: this.#token, body, buffers };
+    const request = { id, session: this.#token, epoch: this.#epoch, body, buffers };
     for (let attempt = 1; ; attempt++) {
       const answered = new Promise((resolve) => this.#waiting.set(id.toString("hex"), resolve));
       await this.#socket.send(encodeRequest(request));
@@ -108,25 +187,10 @@ export class Session {
     await Promise.all(Array.from({ length: credit }, send)); // at most `credit` unanswered
     await this.ask({ t: "couplings.commit", upload }, "couplings.loaded");
   }
+}
 
-  async #ended(job) {
-    for (;;) {
-      const wait = { t: "job.wait", job, timeout_s: 1.5 };
-      const status = await this.ask(wait, "job.status");
-      if (status.state === "done") return;
-      if (status.error) throw new CimError(status.error);
-    }
-  }
-
-  async #fetch(job) {
-    const spins = [];
-    for (;;) {
-      const request = { t: "job.result", job, first: spins.length };
-      const { body, buffers } = await this.#exchange(request, [], ["job.batch"]);
-      spins.push(...spinsOf(buffers[0], body.n_spins));
-      if (spins.length === body.n_runs) return { spins, record: body.record };
-    }
-  }
+function newToken() {
+  return randomBytes(16).toString("hex");
 }
 
 function late() {

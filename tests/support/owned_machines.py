@@ -2,7 +2,8 @@
 
 Each run appends ``enter PID SEED`` and ``leave PID SEED`` to the file ``CIM_WITNESS``. The seed
 also chooses what a run does: 1000 + s holds the interpreter in native code for s seconds, 2000 + s
-sleeps and does not heed a stop, 3000 stops its own process. With ``CIM_HELPERS`` the driver starts
+sleeps and does not heed a stop, 3000 stops its own process; from 10 million on one that ends in
+100 holds the interpreter for ``CIM_HOLD_S`` seconds. With ``CIM_HELPERS`` the driver starts
 two helper processes that outlive it if they may, one of them a daemon with nothing of its parent,
 and appends ``helper PID``.
 """
@@ -63,6 +64,8 @@ class Owned(Driver):
                 ctypes.PyDLL(None).sleep(seconds)
             case 2:
                 time.sleep(seconds)
+            case _ if kind >= 10_000 and seconds == 100:
+                ctypes.PyDLL(None).sleep(int(os.environ["CIM_HOLD_S"]))
             case 3:
                 os.kill(os.getpid(), signal.SIGSTOP)
             case _:

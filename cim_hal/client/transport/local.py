@@ -21,13 +21,13 @@ from cim_hal.machine.driver import Driver
 from cim_hal.machine.registry import claim, make_driver
 from cim_hal.ownership import release
 from cim_hal.protocol.wire.codec import decode, encode
+from cim_hal.protocol.wire.limits import Limits
 from cim_hal.server.driver.calls import RebuildableDriver
 from cim_hal.server.service import TICK_S, Service
 
 if TYPE_CHECKING:
     from cim_hal.client.options import ConnectionOptions
     from cim_hal.protocol.effects import Reply
-    from cim_hal.protocol.wire.limits import Limits
     from cim_hal.protocol.wire.packet import Packet
 
 __all__ = ["LocalTransport", "LoopbackTransport", "open_target"]
@@ -53,6 +53,7 @@ class LocalTransport(LineTransport):
         self._is_closed = False
         self._settled_at = 0.0
         with self._lock:  # the driver may report before the service is assigned
+            limits = (limits or Limits()).for_one_user()
             self._service = Service(driver, self._settle, limits)
 
     def line(self, timeout_s: float) -> MailboxLine:

@@ -60,7 +60,7 @@ class Limits(FileTable):
         Couplings of one user that wait to be lowered; users take turns.
     user_cache_bytes, user_cache_entries : int or None
         What one user may have of `cache_bytes` and `cache_entries`, the least recently used go
-        first; None for half of it.
+        first; None for half of it. Without keys all are one user, and it is all of it.
     user_kept_bytes, user_kept_jobs : int or None
         What one user may have of `kept_bytes` and `kept_jobs`; None for half of it.
     user_waits : int
@@ -120,3 +120,9 @@ class Limits(FileTable):
         """Return what one user may have of a limit: ``user_`` and its name, or half of it."""
         whole, own = getattr(self, name), getattr(self, f"user_{name}")
         return max(whole // 2, 1) if own is None else min(own, whole)
+
+    def for_one_user(self) -> Limits:
+        """Return these limits for a server on which all are the same user: it may have it all."""
+        shares = ("cache_bytes", "cache_entries", "kept_bytes", "kept_jobs")
+        unset = [name for name in shares if getattr(self, f"user_{name}") is None]
+        return self.model_copy(update={f"user_{name}": getattr(self, name) for name in unset})

@@ -251,9 +251,9 @@ class DriverGuard:
         self._telemetry.check_interlocks()
 
     def _check_health(self) -> None:
-        with self._mutex:
-            fault, after_s = self._fault, self._state().retry_after_s
+        fault = self._fault
         if fault is not None:
+            after_s = self._state().retry_after_s
             raise UnavailableError(
                 f"the driver is broken: {fault.message}",
                 hint=f"it is tried again within {after_s:.3g} s; nothing was run",
@@ -361,7 +361,7 @@ class DriverGuard:
             self._publish(state)
 
     def _state(self) -> DriverState:
-        """Return the state of the driver as others see it; the caller holds the mutex."""
+        """Return the state of the driver as others see it."""
         process, fault = self._process, self._fault
         if fault is None:
             state = process.model_copy(update={"fault": process.fault or self._last_fault})

@@ -1,9 +1,14 @@
 from __future__ import annotations
 
 import stat
+from contextlib import chdir
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 import zmq
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
 from cim_hal.errors import EncryptionError, KeyFileError
 from cim_hal.key_files import (
@@ -105,3 +110,34 @@ def test_a_library_without_curve_is_an_error_that_says_what_to_install(monkeypat
     monkeypatch.setattr(zmq, "has", lambda feature: feature != "curve")  # no such build is at hand
     with pytest.raises(EncryptionError, match=r"without CURVE .*pip install"):
         require_curve()
+
+
+Z85 = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.-:+=^!/*?&<>()[]{}@%$#"
+
+
+@given(st.text(alphabet=Z85, min_size=1, max_size=80))
+def test_a_file_that_exists_is_read_whatever_its_name(name):
+    assume(not {".", "..", ""} & set(name.split("/")))  # relative, and below the folder
+    with TemporaryDirectory() as folder, chdir(folder):
+        _, public = create_key("alice", Path(folder, "elsewhere"))
+        path = Path(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(public.read_bytes())
+        assert read_public(name) == read_public(path) == read_public(public)
+
+
+@pytest.mark.parametrize("length", [39, 40, 41])
+@pytest.mark.parametrize(
+    "shape", ["{}.pub", "/{}", "keys/{}", "./{}", "../{}", ".{}", "{}.toml", "a/{}"]
+)
+def test_what_looks_like_a_path_is_no_key(shape, length):
+    text = shape.format("k" * (length - len(shape) + 2))
+    assert len(text) == length
+    with pytest.raises(KeyFileError, match="cannot read"):
+        read_public(text)
+
+
+def test_new_public_keys_do_not_look_like_paths(tmp_path):
+    for number in range(30):
+        key = read_public(create_key(f"k{number}", tmp_path)[1])
+        assert read_public(key) == key

@@ -64,3 +64,20 @@ def test_a_malformed_list_of_servers_is_refused(folder):
     (folder / "known_servers.toml").write_text("servers = 3\n")
     with pytest.raises(KeyFileError, match="servers = 3: it should be"):
         known_servers()
+
+
+@pytest.mark.parametrize("length", [30, 40, 50])
+def test_what_is_trusted_is_the_key_in_the_file_and_not_its_path(folder, monkeypatch, length):
+    monkeypatch.chdir(folder)
+    name = "s" * (length - 4) + ".pub"
+    (folder / name).write_bytes((folder / "server.pub").read_bytes())
+    trust(LAB, name)
+    assert known_servers() == {LAB: read_public(folder / "server.pub")}
+    with pytest.raises(KeyFileError, match="cannot read"):
+        trust(LAB, "n" * (length - 4) + ".pub")
+
+
+def test_a_list_of_servers_holds_keys_and_no_paths(folder):
+    (folder / "known_servers.toml").write_text(f'[servers]\n"{LAB}" = "server.pub"\n')
+    with pytest.raises(KeyFileError):
+        known_servers()

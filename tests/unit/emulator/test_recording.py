@@ -13,7 +13,7 @@ from cim_hal import (
     lower,
     open_device,
 )
-from emulator import EmulatedCim, MeasurementFeedback
+from emulator import EmulatedCim, MeasurementFeedback, SimCim
 
 upper = np.triu(np.random.default_rng(2).choice([-1, 1], (20, 20)), 1)
 GLASS = IsingModel.from_couplings(upper + upper.T)
@@ -79,3 +79,15 @@ def test_what_was_finished_when_a_job_was_cancelled_was_delivered():
         _machine(1).run(_program(300), stop)
     whole = _machine(1).run(_program(300), StopToken())
     np.testing.assert_array_equal(np.concatenate(parts), whole.values[: sum(map(len, parts))])
+
+
+@pytest.mark.usefixtures("_eager")
+def test_a_machine_without_noise_that_stays_at_zero_says_that_it_is_meant():
+    machine = EmulatedCim(SimCim(noise=0.0), capabilities=CAPABILITIES, threads=1)
+    parts = []
+    readout = machine.run(_program(300), StopToken(take=parts.append))
+    assert not readout.values.any()
+    assert parts == []
+    readout.check(_program(300))
+    with open_device(machine) as device:
+        assert device.sample(GLASS, n_runs=4).record.notes["zero_amplitudes"] is True

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 from cim_machines import Adjustable
 
 from cim_hal import IsingModel, TraceRequest, open_device
@@ -75,3 +76,20 @@ def test_people_are_shown_the_best_and_where_it_was_written(sets, capsys):
     shown = capsys.readouterr().out
     for text in ("best_cut", "a.npz", "of 2", "then interrupted", "note door"):
         assert text in shown
+
+
+@pytest.mark.parametrize("form", [np.asarray, sp.csr_array])
+def test_couplings_beside_a_penalty_that_count_as_zero_are_told(form, capsys):
+    J = np.array([[0, 1e6, 1], [1e6, 0, 1], [1, 1, 0]])
+    file = ModelFile(IsingModel.from_couplings(form(J)), is_graph=False)
+    with open_device("emulator-dsb") as device:
+        search = Search.begun(device.sample(file.model, coupling_bits=16, seed=1), 1.0)
+    print_report(file, search, 1.0, [])
+    told = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert "2 of 3 couplings are below half a level" in told
+    assert summarize(file, search, 1.0)["quantization"]["couplings_lost"] == 2
+
+
+def test_rounding_that_costs_no_couplings_is_no_warning(sets, capsys):
+    print_report(RING, Search.begun(sets[0], 1.5), 2.0, [])
+    assert "warning" not in capsys.readouterr().out

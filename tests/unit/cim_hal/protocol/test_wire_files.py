@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from cim_hal.errors import ProtocolError
-from cim_hal.protocol.wire.codec import decode, encode
+from cim_hal.protocol.wire.codec import FrameLimits, decode, encode
 from cim_hal.protocol.wire.errors import to_wire
+from cim_hal.protocol.wire.limits import MIN_UNANSWERED, Limits
+from cim_hal.server import outbox
 
 DOCS = Path(__file__).parents[4] / "docs"
 TRANSCRIPTS = json.loads((DOCS / "reference/wire/transcripts.json").read_text("utf-8"))
@@ -56,3 +58,27 @@ def test_frames_that_are_no_message_get_their_verdict(transcript):
     with pytest.raises(ProtocolError) as raised:
         decode(frames_of(transcript))
     assert to_wire(raised.value).code == transcript["verdict"]
+
+
+def test_every_bound_of_the_code_stands_on_the_page():
+    page = (DOCS / "reference/protocol.md").read_text("utf-8")
+    assert "```{include} wire/bounds.md" in page
+    frames = FrameLimits()
+    numbers = (frames.header_bytes, frames.text_bytes, frames.buffers, frames.buffer_bytes)
+    numbers += (MIN_UNANSWERED, outbox.PEER_BYTES, outbox.MOST_BYTES, outbox.MAX_REFUSALS)
+    assert [number for number in numbers if f"{number:,}" not in page] == []
+    assert [name for name in Limits.model_fields if f"`{name}`" not in page] == []
+
+
+def test_every_bound_of_the_schema_stands_in_its_table():
+    table = (DOCS / "reference/wire/bounds.md").read_text("utf-8")
+    schema = json.loads((DOCS / "reference/wire/schema.json").read_text("utf-8"))
+    parts = {**schema["request"]["$defs"], **schema["reply"]["$defs"]}
+    assert len(parts) > 50
+    for name, part in parts.items():
+        for field, about in part.get("properties", {}).items():
+            for key in ("maxLength", "maxItems", "maximum", "exclusiveMaximum", "maxProperties"):
+                if key in about:
+                    shown = "2^63" if about[key] == 2**63 else str(about[key])
+                    rows = [row for row in table.splitlines() if f"| `{field}` |" in row]
+                    assert any(shown in row for row in rows), (name, field, key)

@@ -28,3 +28,13 @@ def test_what_one_user_may_have_fits_what_all_may_have():
     assert limits.user_sessions <= limits.max_sessions
     assert limits.user_uploads <= limits.max_uploads
     assert limits.user_queue_length <= limits.queue_length
+
+
+def test_a_user_has_half_of_what_is_shared_unless_told_otherwise_or_alone():
+    limits = Limits(kept_jobs=9, cache_entries=100, user_cache_entries=30, user_kept_bytes=2**40)
+    assert limits.share("kept_jobs") == 4
+    assert limits.share("cache_entries") == 30
+    assert limits.share("kept_bytes") == limits.kept_bytes
+    assert Limits(kept_jobs=1).share("kept_jobs") == 1
+    alone = limits.for_one_user()
+    assert (alone.share("kept_jobs"), alone.share("cache_entries")) == (9, 30)

@@ -15,6 +15,7 @@ from cim_hal.errors import (
     InterlockError,
     UnavailableError,
 )
+from cim_hal.machine.faulty_driver import Fault, FaultScript, FaultyDriver
 from cim_hal.machine.telemetry import DriverState
 from cim_hal.server.driver.calls import Backoff, RebuildableDriver
 from cim_hal.server.driver.guard import DriverGuard
@@ -366,3 +367,16 @@ def test_a_driver_that_is_safe_no_more_in_an_emergency_is_broken(watched, fragil
     thread.join()
     assert states[-1].phase == "broken"
     assert watched.poll_s < 0.1
+
+
+@pytest.mark.parametrize("kind", ["slow", "lost_lock"])
+def test_an_interlock_counts_under_injected_faults_too(kind):
+    more = {"seconds": 60.0} if kind == "slow" else {"at": 1.0}
+    script = FaultScript(faults=(Fault(kind=kind, jobs=(1,), **more),))
+    driver = Opening()
+    driver.heeds = False
+    guard = DriverGuard(FaultyDriver(driver, script), lambda _: None)
+    guard.poll_status()
+    with pytest.raises(InterlockError, match="opened"):
+        guard.run(_program(driver), StopToken(guard.on_telemetry))
+    assert driver.calls[-1] == "safe"

@@ -16,6 +16,7 @@ from cim_hal.protocol.jobs.records import (
     Dropped,
     Ended,
     EpochRecord,
+    Fetched,
     Forgotten,
     Started,
     Stopped,
@@ -66,6 +67,17 @@ def test_a_dropped_result_leaves_the_key_and_a_forgotten_key_nothing(folder):
     assert (saved.job, saved.digest) == (records[0].job, records[0].digest)
     assert (saved.state, saved.accepted, saved.ended_at) == (JobState.DONE, None, 50.0)
     assert list((folder / "results").iterdir()) == []
+
+
+def test_what_was_fetched_is_known_again_and_what_has_no_result_is_not(folder):
+    records = [accepted(key) for key in (1, 2, 3)]
+    journal = filled_journal(folder, *records)
+    for record in records[:2]:
+        kept = journal.keep_result(record.job, measured())
+        write(journal, Ended(record.job, JobState.DONE, None, kept, 50.0))
+    write(journal, Fetched((records[0].job, records[2].job)))
+    journal.close()
+    assert [saved.is_fetched for saved in load_journal(folder)] == [True, False, False]
 
 
 # ---- what is not ours, or damaged -----------------------------------------------------------
