@@ -8,6 +8,8 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
+from contextvars import Context, copy_context
+from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
@@ -79,6 +81,7 @@ class Service:
         self._calibrations = calibrations
         self._usage_at = 0.0
         self._writer: JournalWriter | None = None  # none where writing waits for no disk
+        self._contexts: dict[Persist, Context] = {}  # what is logged afterwards belongs to whom
         with ExitStack() as undo:
             if self._journal.is_on_disk:
                 self._writer = JournalWriter(self._journal, announce)
@@ -131,7 +134,8 @@ class Service:
         """Handle what was written and done, and let time pass; call it every `TICK_S` or more."""
         replies: list[Reply] = []
         for effect, error in self._writer.outcomes() if self._writer else ():
-            replies += self._step(lambda effect=effect, error=error: self._written(effect, error))
+            go_on = partial(self._written, effect, error)
+            replies += self._contexts.pop(effect).run(self._step, go_on)
         outcomes = list(self._executor.outcomes())  # first: updates precede their outcome
         for update in self._executor.updates():
             replies += self._step(lambda update=update: self._update(update, self._clock()))
@@ -180,6 +184,7 @@ class Service:
         if self._writer:  # a server must not begin on a journal that it cannot write
             self._writer.flush()
             for effect, error in self._writer.outcomes():
+                del self._contexts[effect]
                 self._perform(self._written(effect, error), on_error=_refuse)
 
     def _measure_usage(self) -> None:
@@ -276,6 +281,7 @@ class Service:
     def _persist(self, effect: Persist) -> list[Effect]:
         """Have a record written; it is done at once where that waits for no disk."""
         if self._writer is not None:
+            self._contexts[effect] = copy_context()
             self._writer.write(effect)
             return []
         error: BaseException | None = None

@@ -5,10 +5,12 @@ from __future__ import annotations
 import gc
 import logging
 import tracemalloc
+from collections.abc import Iterator
 from itertools import islice
 
 import msgpack
 import pytest
+import zmq
 from cim_fuzz import ALLOWANCE, Stranger, open_session, originals, through_codec
 from cim_machines import Annealer
 from example_messages import example_packets
@@ -19,6 +21,7 @@ from cim_hal.errors import ProtocolError
 from cim_hal.protocol.wire import messages
 from cim_hal.protocol.wire.codec import decode, encode
 from cim_hal.protocol.wire.limits import MAX_HEADER_BYTES, Limits
+from cim_hal.protocol.wire.packet import Kind
 
 TYPES = {*messages.REQUESTS, *messages.REPLIES}
 
@@ -80,4 +83,41 @@ def test_a_server_answers_through_10_000_mutated_messages(serving, caplog):
             device.describe()
         with open_device(endpoint) as device:
             device.load(IsingModel.from_couplings([[0, 1], [1, 0]]))
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+def _with_extreme_integers(body: object, value: int) -> Iterator[object]:
+    """Yield copies of a message in which one integer after another is `value`."""
+    if isinstance(body, int) and not isinstance(body, bool):
+        yield value
+    elif isinstance(body, dict):
+        for key, each in body.items():
+            yield from ({**body, key: other} for other in _with_extreme_integers(each, value))
+    elif isinstance(body, list):
+        for place, each in enumerate(body):
+            others = _with_extreme_integers(each, value)
+            yield from ([*body[:place], other, *body[place + 1 :]] for other in others)
+
+
+@pytest.mark.parametrize("value", [2**63 - 1, 2**63 - 2, 2**31 - 1, 0, -1])
+def test_integers_at_the_ends_of_their_ranges_are_answered_or_refused(serving, caplog, value):
+    with (
+        serving(Annealer(), limits=Limits(max_sessions=1000)) as endpoint,
+        zmq.Context() as context,
+    ):
+        client = context.socket(zmq.DEALER)
+        client.linger, client.rcvtimeo = 0, 20_000
+        client.connect(endpoint)
+        n_asked = 0
+        for start, head, *buffers in originals(open_session(endpoint)):
+            header = msgpack.unpackb(head)
+            if start[4] != Kind.REQUEST or header["p"]["t"] == "bye":
+                continue
+            for body in _with_extreme_integers(header["p"], value):
+                client.send_multipart([start, msgpack.packb({**header, "p": body}), *buffers])
+                answer = decode(client.recv_multipart()).body
+                assert getattr(answer, "code", "") != "protocol.remote", body
+                n_asked += 1
+        client.close()
+    assert n_asked > 20
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]

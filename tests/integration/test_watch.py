@@ -94,5 +94,5 @@ def test_prometheus_finds_what_the_client_did(serve):
 
 def test_metrics_are_not_for_other_machines_unless_that_is_said(run):
     status, out, err = run("serve", "cim_machines:Annealer", "--metrics", "0.0.0.0:0")
-    assert (status, out, len(err.splitlines())) == (1, "", 1)
+    assert (status, out, len(err.splitlines())) == (2, "", 1)
     assert "open to other machines" in err
