@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from cim_hal.protocol.couplings.content import Couplings
     from cim_hal.protocol.jobs.records import EpochRecord, Record, Saved
     from cim_hal.server.storage.journal import DiskJournal
+    from cim_hal.server.storage.spool import CalibrationStore
 
 __all__ = ["Executor", "Journal", "MemoryJournal", "Update", "internal_error"]
 
@@ -102,9 +103,14 @@ class Executor:
     """
 
     def __init__(
-        self, driver: Driver, announce: Callable[[], None], journal: Journal | None = None
+        self,
+        driver: Driver,
+        announce: Callable[[], None],
+        journal: Journal | None = None,
+        calibrations: CalibrationStore | None = None,
     ) -> None:
         self._announce = announce
+        self._calibrations = calibrations  # written in the driver's thread
         self._journal = journal or MemoryJournal()
         self._outcomes: SimpleQueue[Done] = SimpleQueue()
         self._updates: SimpleQueue[Update] = SimpleQueue()
@@ -146,7 +152,7 @@ class Executor:
                     )
                 case Calibrate():
                     token = self._tokens[effect.key] = StopToken(self._guard.on_telemetry)
-                    self._driver_worker.do(effect, lambda: self._guard.calibrate(token))
+                    self._driver_worker.do(effect, lambda: self._calibrate(token))
                 case Lower():
                     self._lowering_worker.do(effect, lambda: self._lower(effect))
                 case Stop():
@@ -262,6 +268,12 @@ class Executor:
             self._result_worker.do(done.effect, kept)
         else:
             self._finish(Done(done.effect, _outcome(done.effect, kept)))
+
+    def _calibrate(self, token: StopToken) -> Calibration:
+        made = self._guard.calibrate(token)
+        if self._calibrations is not None:
+            self._calibrations.keep(made)
+        return made
 
     def _keep_partial(self, collector: ResultCollector) -> None:
         try:

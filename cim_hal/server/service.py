@@ -88,7 +88,7 @@ class Service:
                 undo.callback(self._writer.close)
             else:
                 undo.callback(self._journal.close)
-            self._executor = Executor(driver, announce, self._journal)
+            self._executor = Executor(driver, announce, self._journal, calibrations)
             undo.callback(self._executor.close)
             self._core = ServerCore(
                 self._executor.capabilities,
@@ -225,8 +225,6 @@ class Service:
             case Done(Run(job=job), Result() | CimError() as result):
                 return self._core.finish(job, result, now)
             case Done(Calibrate(key=key), Calibration() as result):
-                if self._calibrations:
-                    self._calibrations.keep(result)
                 return self._core.instruments.calibrated(key, result, _age_s(result), now)
             case Done(Calibrate(key=key), CimError() as result):
                 return self._core.instruments.calibrated(key, result, 0.0, now)
