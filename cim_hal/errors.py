@@ -20,7 +20,7 @@
     ├── PermissionDeniedError          the role of the user does not allow it
     ├── KeyFileError, CassetteError    a file is missing or malformed
     ├── JobError                       a job did not end with samples
-    │   ├── JobCancelledError, QueueFullError, KeyLimitError
+    │   ├── JobCancelledError, JobLostError, QueueFullError, KeyLimitError
     │   └── JobTimeoutError (TimeoutError)
     ├── StorageError, JournalError     the disk of a server
     └── DeviceError                    the machine failed
@@ -57,6 +57,7 @@ __all__ = [
     "InterlockError",
     "JobCancelledError",
     "JobError",
+    "JobLostError",
     "JobTimeoutError",
     "JournalError",
     "KeyFileError",
@@ -303,6 +304,10 @@ class JobError(CimError, code="job"):
 
 class JobCancelledError(JobError, code="job.cancelled"):
     """The job was cancelled."""
+
+
+class JobLostError(JobError, code="job.lost"):
+    """What the server kept of the job, or its result, is damaged on the server's disk."""
 
 
 class JobTimeoutError(JobError, TimeoutError, code="job.timeout"):

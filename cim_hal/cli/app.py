@@ -41,6 +41,10 @@ COMMANDS = {
         "jobs:jobs",
         "List your jobs on the server TARGET, or wait for, fetch or end some of them.",
     ),
+    "journal": (
+        "journal:journal",
+        "Check, repair or export FOLDER, in which a server keeps jobs and results.",
+    ),
     "keys": ("key_commands:keys", "Make keys, and manage whose keys a server accepts."),
     "list": ("machines:list_drivers", "List the installed drivers."),
     "lock": (

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import select
 from collections.abc import Mapping
 from contextvars import ContextVar
@@ -85,6 +86,9 @@ def audit(what: str, user: User | None = None, /, **facts: Detail) -> None:
 
 def keep_audit_in(path: Path) -> None:
     """Append the events of the audit log to a file, as JSON, whatever the level of the log."""
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600))
+    if path.is_file() and path.stat().st_mode & 0o077:
+        path.chmod(0o600)  # it names users and what they did
     handler = logging.FileHandler(path, encoding="utf-8")
     handler.setFormatter(JsonFormatter())
     log = logging.getLogger(AUDIT)

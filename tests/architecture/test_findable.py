@@ -20,6 +20,7 @@ FOR_ALL = tuple(
 EXERCISED_BY = {
     # Commands, which are called in process by the tests of what they do.
     "cim_hal.cli.conform": "conformance/test_conformance.py",
+    "cim_hal.cli.journal": "unit/cim_hal/server/storage/test_repair.py",
     "cim_hal.cli.jobs": "integration/test_cli_jobs.py",
     "cim_hal.cli.key_commands": "integration/test_security.py",
     "cim_hal.cli.machines": "integration/test_cli.py",

@@ -30,6 +30,7 @@ CLASSES: Mapping[str, type[CimError]] = MappingProxyType(
             errors.QuotaError,
             errors.RateLimitedError,
             errors.JobCancelledError,
+            errors.JobLostError,
             errors.QueueFullError,
             errors.KeyLimitError,
             errors.StorageError,

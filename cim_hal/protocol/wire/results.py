@@ -21,7 +21,7 @@ __all__ = ["Result", "pack_spins", "result_bytes", "rows_from", "trace_rows_from
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """What a job measured, in the caller's spins."""
+    """What a job measured, in the caller's spins; arrays of a kept one may be read when used."""
 
     spins: NDArray[np.uint8]  # (runs, ceil(n/8)), packed by `pack_spins`
     amplitudes: NDArray[np.float32] | None  # (runs, n)
@@ -72,7 +72,7 @@ def trace_rows_from(trace: Trace, first: int) -> tuple[NDArray[Any], ...]:
     A row is one run at one frame: row ``frame * n_runs + run``.
     """
     rows = trace.amplitudes.reshape(-1, trace.amplitudes.shape[2])
-    most = max(MAX_BUFFER_BYTES // max(rows[0].nbytes, trace.pump.itemsize), 1)
+    most = max(MAX_BUFFER_BYTES // max(rows.nbytes // len(rows), 8), 1)
     amplitudes = rows[first : first + most]
     frames = np.arange(first, first + len(amplitudes)) // trace.n_runs
-    return trace.round_trips[frames], trace.pump[frames], amplitudes
+    return np.asarray(trace.round_trips)[frames], np.asarray(trace.pump)[frames], amplitudes

@@ -12,17 +12,13 @@ import logging
 import os
 import re
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
-
-from cim_hal.errors import CimError, JournalError, StorageError, UnknownReferenceError
-from cim_hal.model.record import LoweringReport
-from cim_hal.model.schedule import PumpSchedule
+from cim_hal.errors import JournalError, StorageError, UnknownReferenceError
 from cim_hal.protocol.jobs.records import (
     Accepted,
     Dropped,
@@ -38,11 +34,11 @@ from cim_hal.protocol.jobs.records import (
 )
 from cim_hal.protocol.jobs.state import TERMINAL, JobState
 from cim_hal.protocol.jobs.table import IdempotencyRules
-from cim_hal.protocol.wire.base import ErrorMessage
 from cim_hal.protocol.wire.limits import Limits
-from cim_hal.protocol.wire.messages.jobs import Sample
-from cim_hal.protocol.wire.roles import Role, User
-from cim_hal.server.storage.spool import Spool, decoded_result, encoded_result, storage_error
+from cim_hal.server.storage.database import FETCHED, FILE, open_journal, reading
+from cim_hal.server.storage.result_file import result_parts
+from cim_hal.server.storage.rows import saved_job
+from cim_hal.server.storage.spool import Spool, make_private, storage_error
 
 if TYPE_CHECKING:
     from cim_hal.protocol.couplings.content import Couplings
@@ -50,35 +46,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DiskJournal", "default_folder"]
 
-FILE = "journal.sqlite3"
-APPLICATION_ID = 0x43494D4A  # "CIMJ"
-FORMAT = 2
-MAX_RECORD_BYTES = 1024 * 1024
 SMALL_BYTES = 16 * 1024  # of results in the database, where they cost no file and no fsync more
-FETCHED = 2  # in `has_result`: there is one, and it was fetched
-SCHEMA = """
-CREATE TABLE machine (name TEXT NOT NULL);
-CREATE TABLE jobs (
-    number INTEGER PRIMARY KEY AUTOINCREMENT,
-    id TEXT NOT NULL UNIQUE,
-    user TEXT NOT NULL,
-    role INTEGER NOT NULL,
-    digest BLOB NOT NULL,
-    accepted_at REAL NOT NULL,
-    request TEXT,
-    fitted TEXT,
-    state TEXT NOT NULL,
-    error TEXT,
-    has_result INTEGER NOT NULL DEFAULT 0,
-    result BLOB,
-    ended_at REAL NOT NULL DEFAULT 0
-);
-CREATE TABLE controls (
-    id INTEGER PRIMARY KEY CHECK (id = 1),
-    number INTEGER NOT NULL,
-    stopped TEXT
-);
-"""
 
 log = logging.getLogger(__name__)
 
@@ -108,10 +76,11 @@ class DiskJournal:
         self._path = folder / FILE
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_private(folder)
+            self._db = open_journal(folder)
             self._spool = Spool(folder, max_bytes=max_bytes or Limits().cache_bytes)
         except OSError as error:
             raise JournalError(f"{folder} cannot be used: {error.strerror}") from error
-        self._db = _opened(self._path)
         self._writers: Mapping[type[Record], Callable[[Any], None]] = {
             Accepted: self._accept,
             Started: self._start,
@@ -125,23 +94,29 @@ class DiskJournal:
 
     def controls(self) -> EpochRecord | None:
         """Return the last epoch and the emergency stop in force; None if nothing was kept."""
-        with _reading(self._path):
+        with reading(self._path):
             row = self._db.execute("SELECT number, stopped FROM controls").fetchone()
-            if row is None:
-                return None
+        if row is None:
+            return None
+        try:
             stopped = row["stopped"] and Stopped(**json.loads(row["stopped"]))
             return EpochRecord(int(row["number"]), stopped or None)
+        except (ValueError, TypeError):  # nobody knows whether a stop holds, so one does
+            log.exception("the record of the emergency stop is damaged: the machine is stopped")
+            why = "the record of the emergency stop is damaged: check the machine, then reset it"
+            return EpochRecord(1, Stopped(1, "the server", why, time.time()))
 
     def load(self, device: str) -> list[Saved]:
         """Return the kept jobs, the oldest first; `device` is the name of the machine.
 
-        A journal of another machine, and a damaged record, are a `JournalError`.
+        A damaged record is a job that failed. A journal of another machine is a `JournalError`, and
+        so are results of jobs that it does not know: part of it is missing.
         """
-        with _reading(self._path):
+        with reading(self._path):
             self._check_device(device)
             rows = self._db.execute("SELECT * FROM jobs ORDER BY number").fetchall()
-            saved = [self._saved(row) for row in rows]
-        self._spool.keep_only([job.job for job in saved if job.result is not None])
+        saved = [saved_job(row, self._spool.result) for row in rows]
+        self._check_results({row["id"]: row["has_result"] for row in rows})
         for job in saved:
             if job.accepted is not None and job.state not in TERMINAL:
                 self._spool.need_couplings(job.job, job.accepted.request.coupling.digest)
@@ -234,7 +209,7 @@ class DiskJournal:
     def _end(self, record: Ended) -> None:
         small = None
         if record.result is not None and not self.takes_file(record.result):
-            small = encoded_result(record.result)
+            small = b"".join(result_parts(record.job, record.result))
         elif record.result is not None and not self._spool.has_result(record.job):
             self._spool.keep_result(record.job, record.result)
         error = record.error and record.error.model_dump_json()
@@ -302,7 +277,7 @@ class DiskJournal:
                 self._spool.release_couplings(job)
             case Ended(job=job) if is_written:
                 self._spool.release_couplings(job)
-            case Dropped(jobs=jobs) if is_written:
+            case Dropped(jobs=jobs) | Forgotten(jobs=jobs) if is_written:
                 self._spool.drop_results(jobs)
             case _:
                 pass
@@ -316,6 +291,19 @@ class DiskJournal:
 
     # ---- reading ----------------------------------------------------------------------------
 
+    def _check_results(self, known: Mapping[str, int]) -> None:
+        """Remove what a crash left of jobs without a result; refuse those of unknown jobs."""
+        found = self._spool.results()
+        if unknown := found - known.keys():
+            raise JournalError(
+                f"{self._path} does not know the jobs of {len(unknown)} results beside it: part of "
+                "it is missing, and keys of jobs may be forgotten",
+                hint="bring it back from a backup, or set them aside with: "
+                f"cim-hal journal repair {self._path.parent}",
+                path=str(self._path),
+            )
+        self._spool.drop_results([job for job in found if not known[job]])
+
     def _check_device(self, device: str) -> None:
         names = [name for (name,) in self._db.execute("SELECT name FROM machine")]
         if not names:
@@ -326,108 +314,3 @@ class DiskJournal:
                 hint="give this machine another folder",
                 path=str(self._path),
             )
-
-    def _saved(self, row: sqlite3.Row) -> Saved:
-        state, error = JobState(row["state"]), row["error"]
-        result = None
-        if row["has_result"]:
-            small = row["result"]
-            result = self._spool.result(row["id"]) if small is None else decoded_result(small)
-        is_whole = state is not JobState.DONE or result is not None
-        return Saved(
-            job=row["id"],
-            user=row["user"],
-            digest=row["digest"],
-            state=state,
-            error=None if error is None else ErrorMessage.model_validate_json(error),
-            accepted=_accepted(row) if row["request"] is not None and is_whole else None,
-            result=result,
-            ended_at=float(row["ended_at"]),
-            is_fetched=row["has_result"] == FETCHED,
-        )
-
-
-def _accepted(row: sqlite3.Row) -> Accepted:
-    fitted = json.loads(row["fitted"])
-    return Accepted(
-        job=row["id"],
-        user=User(row["user"], Role(row["role"])),
-        request=Sample.model_validate_json(row["request"]),
-        digest=row["digest"],
-        schedule=PumpSchedule(tuple(fitted["pump"]), fitted["round_trips"]),
-        report=LoweringReport(**fitted["report"]),
-        at=float(row["accepted_at"]),
-    )
-
-
-def _opened(path: Path) -> sqlite3.Connection:
-    """Return a connection that alone has the journal; make the tables where there are none."""
-    with _reading(path):
-        # `check_same_thread`: made in one thread, used in another, never in two at once.
-        db = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
-        try:
-            db.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_RECORD_BYTES)
-            db.row_factory = sqlite3.Row
-            db.execute("PRAGMA trusted_schema = OFF")
-            db.execute("PRAGMA locking_mode = EXCLUSIVE")
-            with closing(db.execute("SELECT count(*) FROM sqlite_master")) as cursor:
-                (n_tables,) = cursor.fetchone()
-            _check_owner(db, path, is_new=n_tables == 0)
-            db.execute("PRAGMA journal_mode = WAL")
-            db.execute("BEGIN EXCLUSIVE")  # takes the lock, which is kept until the end
-            if n_tables == 0:
-                db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-                db.execute(f"PRAGMA user_version = {FORMAT}")
-                for statement in SCHEMA.split(";")[:-1]:
-                    db.execute(statement)
-            db.execute("COMMIT")
-            _check_pages(db, path)
-        except BaseException:
-            db.close()
-            raise
-        return db
-
-
-def _check_owner(db: sqlite3.Connection, path: Path, *, is_new: bool) -> None:
-    (owner,), (version,) = (
-        db.execute(f"PRAGMA {name}").fetchone() for name in ("application_id", "user_version")
-    )
-    if is_new and owner in (0, APPLICATION_ID):
-        return
-    if owner != APPLICATION_ID:
-        raise JournalError(f"{path} is the database of another program", path=str(path))
-    if version != FORMAT:
-        raise JournalError(
-            f"{path} is a journal of format {version}, here is format {FORMAT}",
-            hint="use the version of cim-hal that wrote it, or another folder",
-            path=str(path),
-        )
-
-
-def _check_pages(db: sqlite3.Connection, path: Path) -> None:
-    (verdict,) = db.execute("PRAGMA quick_check(1)").fetchone()
-    if verdict != "ok":
-        raise JournalError(f"{path} is damaged: {verdict}", path=str(path))
-
-
-@contextmanager
-def _reading(path: Path) -> Iterator[None]:
-    """Turn what goes wrong while a journal is opened and read into a `JournalError`."""
-    try:
-        yield
-    except sqlite3.OperationalError as error:
-        if "locked" in str(error):
-            raise JournalError(
-                f"another server uses {path.parent}",
-                hint="end it, or give this one another folder with --state, or --no-journal",
-                path=str(path),
-            ) from None
-        raise JournalError(f"{path} cannot be opened: {error}", path=str(path)) from error
-    except (sqlite3.Error, ValidationError, ValueError, LookupError, TypeError) as error:
-        if isinstance(error, CimError):
-            raise
-        raise JournalError(
-            f"{path} is damaged: {type(error).__name__}: {error}",
-            hint="move the folder away; jobs it knew are lost",
-            path=str(path),
-        ) from error

@@ -1,7 +1,7 @@
 """Couplings and results as files beside a journal, and calibrations; written whole or not at all.
 
-Couplings and results, by content and by job, are each one message of `protocol.wire.codec`. A
-calibration is JSON.
+Couplings are each one message of `protocol.wire.codec`, named by their content. Results are named
+by their job. A calibration is JSON.
 """
 
 from __future__ import annotations
@@ -26,22 +26,28 @@ from cim_hal.errors import (
     UnknownReferenceError,
 )
 from cim_hal.machine.telemetry import Calibration
-from cim_hal.model.record import Notes
-from cim_hal.model.sampleset import Trace
 from cim_hal.protocol.couplings.content import Couplings, EncodedCouplings
 from cim_hal.protocol.couplings.formats import n_bytes
-from cim_hal.protocol.wire.base import Message, Number, one_of
+from cim_hal.protocol.wire.base import Message, one_of
 from cim_hal.protocol.wire.codec import FILE_MAGIC, Codec, FrameLimits, file_messages, file_parts
 from cim_hal.protocol.wire.messages.couplings import CouplingSpec
 from cim_hal.protocol.wire.packet import NO_ID, Kind, Packet
-from cim_hal.protocol.wire.results import Result
+from cim_hal.server.storage.result_file import damaged, result_parts, stored_result
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cim_hal.protocol.wire.codec import Buffer
+    from cim_hal.protocol.wire.results import Result
 
-__all__ = ["CalibrationStore", "Spool", "storage_error"]
+__all__ = [
+    "CalibrationStore",
+    "Spool",
+    "make_private",
+    "read_couplings",
+    "storage_error",
+    "write_whole",
+]
 
 MAX_ARRAY_BYTES = 16 * 1024**3
 MAX_COUPLINGS = 65_536  # files, whatever their size; each takes some 200 bytes of memory
@@ -49,7 +55,8 @@ TEMPORARY = ".part"
 MAX_CALIBRATIONS = 1000  # that are read
 MAX_CALIBRATION_BYTES = 60_000
 
-_NAME = re.compile(r"[0-9a-f]{64}\.cim\Z")  # of couplings: other files are not ours to remove
+# Names of couplings and of results: other files are not ours to remove.
+_NAME, _JOB = re.compile(r"[0-9a-f]{64}\.cim\Z"), re.compile(r"[0-9a-f]{32}\.cim\Z")
 
 log = logging.getLogger(__name__)
 
@@ -62,22 +69,9 @@ class CouplingFile(Message):
     buffers: ClassVar[tuple[int, int]] = (1, 1)
 
 
-class ResultFile(Message):
-    """A result: packed spins, amplitudes if measured, and the three arrays of a trace if kept."""
-
-    t: Literal["result"] = "result"
-    n_spins: Number
-    device_s: float
-    notes: Notes
-    calibration: str
-    amplitudes: bool
-    trace: bool
-    buffers: ClassVar[tuple[int, int]] = (1, 5)
-
-
 _CODEC = Codec(
-    {Kind.RECORD: one_of(CouplingFile, ResultFile)},
-    FrameLimits(buffers=5, buffer_bytes=MAX_ARRAY_BYTES),
+    {Kind.RECORD: one_of(CouplingFile)},
+    FrameLimits(buffers=1, buffer_bytes=MAX_ARRAY_BYTES),
 )
 
 
@@ -98,6 +92,7 @@ class Spool:
         self._needed: dict[str, str] = {}  # digest of couplings by job that is not over
         for place in (self._couplings, self._results):
             place.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_private(place)
             for leftover in place.glob(f"*{TEMPORARY}"):
                 _remove(leftover)
         self._read_index()
@@ -129,7 +124,7 @@ class Spool:
     def couplings(self, digest: str) -> Couplings:
         """Return couplings; `UnknownReferenceError` if not kept any more, or damaged."""
         try:
-            return self._read_couplings(digest)
+            return read_couplings(self._coupling_path(digest))
         except (OSError, CimError) as error:
             log.warning("couplings of a job cannot be read: %s", error)
             raise UnknownReferenceError(
@@ -141,10 +136,11 @@ class Spool:
     # ---- results ----------------------------------------------------------------------------
 
     def keep_result(self, job: str, result: Result) -> Result:
-        """Write a result, and return it with arrays that are mapped from its file."""
-        _write(self._result_path(job), *_told(result))
+        """Write a result, and return it with arrays that are read from its file."""
+        path = self._result_path(job)
+        write_whole(path, result_parts(job, result))
         try:
-            return self._read_result(job)
+            return stored_result(job, path)
         except OSError as error:
             raise storage_error(error) from error
 
@@ -152,39 +148,21 @@ class Spool:
         """Return whether a result is kept."""
         return self._result_path(job).exists()
 
-    def result(self, job: str) -> Result | None:
-        """Return a result; None if its file is missing or damaged, which is logged."""
+    def result(self, job: str) -> Result:
+        """Return a result; `JobLostError` if its file is missing or damaged."""
         try:
-            return self._read_result(job)
-        except (OSError, CimError) as error:
-            log.warning("the result of job %s cannot be read: %s", job, error)
-            return None
+            return stored_result(job, self._result_path(job))
+        except OSError as error:
+            raise damaged(f"its file cannot be read: {error.strerror}") from error
+
+    def results(self) -> set[str]:
+        """Return the jobs of which there are results."""
+        return {path.stem for path in self._results.iterdir() if _JOB.match(path.name)}
 
     def drop_results(self, jobs: Collection[str]) -> None:
         """Remove results."""
         for job in jobs:
             _remove(self._result_path(job))
-
-    def keep_only(self, jobs: Collection[str]) -> None:
-        """Remove the results of all other jobs: a crash may have left some without a record."""
-        kept = {self._result_path(job) for job in jobs}
-        for path in self._results.iterdir():
-            if path not in kept:
-                _remove(path)
-
-    def _read_couplings(self, digest: str) -> Couplings:
-        path = self._coupling_path(digest)
-        packet = _read(path)
-        if not isinstance(packet.body, CouplingFile):
-            raise _damaged(path, "it holds no couplings")
-        spec, (data,) = packet.body.spec, packet.buffers
-        if data.shape != (n_bytes(spec),) or data.dtype != np.uint8:
-            raise _damaged(path, "its layout does not fit its bytes")
-        return Couplings(EncodedCouplings(spec, data))
-
-    def _read_result(self, job: str) -> Result:
-        path = self._result_path(job)
-        return _as_result(path, _read(path))
 
     def _read_index(self) -> None:
         """Find the couplings that are there; those that were used last are the last."""
@@ -227,49 +205,14 @@ class Spool:
         return self._results / f"{job}.cim"
 
 
-def encoded_result(result: Result) -> bytes:
-    """Return a result as the bytes of a file."""
-    return b"".join(_encoded(*_told(result)))
-
-
-def decoded_result(data: bytes) -> Result:
-    """Return a result from the bytes of a file; `JournalError` if they are damaged."""
-    where = Path(f"a result of {len(data)} bytes")
-    return _as_result(where, _decoded(where, memoryview(data)))
-
-
-def _told(result: Result) -> tuple[Any, ...]:
-    """Return the message that holds a result, and its arrays."""
-    trace, amplitudes = result.trace, result.amplitudes
-    arrays: list[Any] = [result.spins]
-    arrays += [] if amplitudes is None else [amplitudes]
-    arrays += [] if trace is None else [trace.round_trips, trace.pump, trace.amplitudes]
-    stored = ResultFile(
-        n_spins=result.n_spins,
-        device_s=result.device_s,
-        notes=dict(result.notes),
-        calibration=result.calibration,
-        amplitudes=amplitudes is not None,
-        trace=trace is not None,
-    )
-    return stored, *arrays
-
-
-def _as_result(path: Path, packet: Packet) -> Result:
+def read_couplings(path: Path) -> Couplings:
+    """Return the couplings in a file; `OSError` or `JournalError` if there are none."""
+    packet = _read(path)
     stored: Any = packet.body
-    spins, *rest = packet.buffers
-    if not isinstance(stored, ResultFile) or len(rest) != stored.amplitudes + 3 * stored.trace:
-        raise _damaged(path, "it holds no result")
-    amplitudes = rest.pop(0) if stored.amplitudes else None
-    trace = Trace(*rest) if stored.trace else None
-    n_spins = stored.n_spins
-    if spins.ndim != 2 or spins.dtype != np.uint8 or spins.shape[1] != -(-n_spins // 8):
-        raise _damaged(path, f"it has spins {spins.shape}")
-    if amplitudes is not None and amplitudes.shape != (len(spins), n_spins):
-        raise _damaged(path, f"it has amplitudes {amplitudes.shape}")
-    return Result(
-        spins, amplitudes, n_spins, stored.device_s, trace, stored.notes, stored.calibration
-    )
+    spec, (data,) = stored.spec, packet.buffers
+    if data.shape != (n_bytes(spec),) or data.dtype != np.uint8:
+        raise _damaged(path, "its layout does not fit its bytes")
+    return Couplings(EncodedCouplings(spec, data))
 
 
 class CalibrationStore:
@@ -281,7 +224,7 @@ class CalibrationStore:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
             raise TargetError(f"cannot make the folder {folder}: {error.strerror}") from None
 
@@ -330,12 +273,8 @@ def storage_error(error: Exception) -> StorageError:
 
 def _write(path: Path, body: Any, *arrays: NDArray[Any]) -> None:
     """Write a message as a file; see `write_whole`."""
-    write_whole(path, _encoded(body, *arrays))
-
-
-def _encoded(body: Any, *arrays: NDArray[Any]) -> tuple[Buffer, ...]:
     frames = _CODEC.encode(Packet(Kind.RECORD, NO_ID, body, buffers=arrays))
-    return (FILE_MAGIC, *file_parts(frames))
+    write_whole(path, (FILE_MAGIC, *file_parts(frames)))
 
 
 def write_whole(path: Path, parts: Iterable[Buffer]) -> None:
@@ -345,7 +284,7 @@ def write_whole(path: Path, parts: Iterable[Buffer]) -> None:
     """
     temporary = path.with_name(path.name + TEMPORARY)
     try:
-        with temporary.open("wb") as file:
+        with open(temporary, "wb", opener=_private) as file:
             file.writelines(parts)
             file.flush()
             os.fsync(file.fileno())
@@ -357,23 +296,33 @@ def write_whole(path: Path, parts: Iterable[Buffer]) -> None:
 
 
 def _read(path: Path) -> Packet:
-    """Return what a file holds; its arrays are mapped from it, read-only.
+    """Return what a file holds, all of it read and checked.
 
     `OSError` if it cannot be read, `JournalError` if it is damaged.
     """
-    try:
-        data = np.memmap(path, np.uint8, "r").data
-    except ValueError as error:
-        raise _damaged(path, str(error)) from None
-    return _decoded(path, data)
-
-
-def _decoded(path: Path, data: memoryview) -> Packet:
+    data = memoryview(path.read_bytes())
     try:
         (frames,) = file_messages(data, max_bytes=len(data))
         return _CODEC.decode(frames)
     except (ValueError, EOFError, CimError) as error:
         raise _damaged(path, str(error)) from None
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
+def make_private(path: Path) -> None:
+    """Take from others the right to read, or to list, what is there; where we may not, warn."""
+    mode = path.stat().st_mode
+    if not mode & 0o077 or os.name != "posix":
+        return
+    try:
+        path.chmod(mode & 0o7700)
+    except OSError as error:
+        log.warning("%s is open to other users, and stays so: %s", path, error.strerror)
+    else:
+        log.warning("%s was open to other users; now it is not", path)
 
 
 def _remove(path: Path) -> None:

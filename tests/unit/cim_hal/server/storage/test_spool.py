@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import numpy as np
+import os
+from pathlib import Path
+
 import pytest
 from cim_wire import CONTENT, REF
 from journals import accepted, filled_journal, load_journal, measured, write
 
-from cim_hal.errors import UnknownReferenceError
-from cim_hal.protocol.jobs.records import Ended, Started
-from cim_hal.protocol.jobs.state import JobState
+from cim_hal.errors import JournalError, UnknownReferenceError
 from cim_hal.protocol.wire.messages import CouplingRef
+from cim_hal.server.storage import spool as spool_module
 from cim_hal.server.storage.journal import DiskJournal
 
 
@@ -20,24 +21,6 @@ def folder(tmp_path):
 
 
 LARGE = 5000  # runs whose result lies in a file
-
-
-@pytest.mark.parametrize("trace", [False, True])
-@pytest.mark.parametrize("n_runs", [3, LARGE])
-def test_a_result_comes_back_bit_for_bit(folder, n_runs, trace):
-    record, result = accepted(), measured(n_runs, trace=trace)
-    journal = filled_journal(folder, record, Started(record.job))
-    kept = journal.keep_result(record.job, result)
-    write(journal, Ended(record.job, JobState.DONE, None, kept, 50.0))
-    journal.close()
-    (saved,) = load_journal(folder)
-    for found in (kept, saved.result):
-        np.testing.assert_array_equal(found.spins, result.spins)
-        np.testing.assert_array_equal(found.amplitudes, result.amplitudes)
-        assert (found.n_spins, found.device_s, found.notes) == (2, 0.25, {"relocks": 3})
-        assert found.calibration == "c7"
-        assert (found.trace is not None) == trace
-    assert (folder / "results" / f"{record.job}.cim").exists() is (n_runs == LARGE)
 
 
 def test_couplings_are_kept_by_content_and_make_room_for_others(folder):
@@ -58,36 +41,45 @@ def test_couplings_are_kept_by_content_and_make_room_for_others(folder):
     journal.close()
 
 
-@pytest.mark.parametrize("damage", ["gone", "cut", "bit", "header", "huge"])
-def test_a_damaged_result_is_gone_and_its_key_is_not(folder, damage):
+def test_leftovers_of_a_crash_are_cleared_away(folder):
     record = accepted()
     journal = filled_journal(folder, record)
-    kept = journal.keep_result(record.job, measured(LARGE))
-    write(journal, Ended(record.job, JobState.DONE, None, kept, 50.0))
-    journal.close()
-    path = folder / "results" / f"{record.job}.cim"
-    raw = bytearray(path.read_bytes())
-    if damage == "gone":
-        path.unlink()
-    else:
-        if damage == "cut":
-            del raw[-1:]
-        elif damage == "bit":
-            raw[-1] ^= 1
-        elif damage == "header":
-            raw[20] ^= 255
-        else:
-            raw[8:12] = b"\xff\xff\xff\xff"
-        path.unlink()
-        path.write_bytes(raw)
-    (saved,) = load_journal(folder)
-    assert (saved.job, saved.state, saved.accepted) == (record.job, JobState.DONE, None)
-
-
-def test_leftovers_of_a_crash_are_cleared_away(folder):
-    journal = filled_journal(folder, accepted())
-    journal.keep_result("f" * 32, measured(LARGE))  # written, and its record was not
+    journal.keep_result(record.job, measured(LARGE))  # written, and its record was not
     (folder / "results" / "x.cim.part").touch()
     journal.close()
     load_journal(folder)
     assert list((folder / "results").iterdir()) == []
+
+
+def test_results_of_jobs_that_the_journal_does_not_know_are_refused_and_left(folder):
+    journal = filled_journal(folder, accepted())
+    journal.keep_result("f" * 32, measured(LARGE))
+    journal.close()
+    with pytest.raises(JournalError, match=r"does not know the jobs of 1 results .* repair"):
+        load_journal(folder)
+    assert (folder / "results" / f"{'f' * 32}.cim").exists()
+
+
+def test_which_couplings_there_are_is_read_once(folder, monkeypatch):
+    """The cost of keeping couplings does not grow with the number that is kept."""
+    journal = filled_journal(folder)
+    for number in range(50):
+        (folder / "couplings" / f"{number:064x}.cim").touch()
+    journal.close()
+    journal = DiskJournal(folder)
+    monkeypatch.setattr(os, "scandir", None)
+    monkeypatch.setattr(Path, "iterdir", None)
+    journal.keep_couplings(f"sha256:{'a' * 64}", CONTENT)
+    assert journal.couplings(f"sha256:{'a' * 64}").digest == REF.digest
+    journal.close()
+
+
+def test_couplings_are_bounded_in_number_and_others_files_are_left(folder, monkeypatch):
+    monkeypatch.setattr(spool_module, "MAX_COUPLINGS", 10)
+    journal = filled_journal(folder)
+    (folder / "couplings" / "notes.txt").touch()
+    for number in range(30):
+        journal.keep_couplings(f"sha256:{number:064x}", CONTENT)
+    kept = {path.name for path in (folder / "couplings").iterdir()}
+    assert kept == {"notes.txt"} | {f"{number:064x}.cim" for number in range(20, 30)}
+    journal.close()
