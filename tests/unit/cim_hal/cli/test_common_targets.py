@@ -28,8 +28,8 @@ EITHER = {
     "calibrate": ("TARGET",),
     "conform": ("TARGET",),
     "describe": ("TARGET",),
-    "sample": ("TARGET", "--model", "none.txt"),
-    "tune": ("TARGET", "--model", "none.txt", "--seconds", "1", "--out", "tuned.toml"),
+    "sample": ("TARGET", "--model", "model.txt"),
+    "tune": ("TARGET", "--model", "model.txt", "--seconds", "1", "--out", "tuned.toml"),
 }
 # These open no machine, or are what serves it.
 NEITHER = {"chaos", "journal", "keys", "list", "new-driver", "replay", "serve"}
@@ -37,9 +37,10 @@ NEITHER = {"chaos", "journal", "keys", "list", "new-driver", "replay", "serve"}
 
 @pytest.fixture
 def made(monkeypatch, tmp_path) -> list[Annealer]:
-    """The drivers that ``counted:make`` has made; beside it a file called cassette."""
+    """The drivers that ``counted:make`` has made; beside it a cassette and a model."""
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "cassette").touch()
+    for name in ("cassette", "model.txt"):
+        (tmp_path / name).touch()
     drivers: list[Annealer] = []
 
     def make() -> Annealer:
