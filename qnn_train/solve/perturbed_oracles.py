@@ -15,7 +15,7 @@ import numpy as np
 
 from cim_hal import max_level
 from qnn_train.arrays import FloatArray
-from qnn_train.errors import TrainingError
+from qnn_train.checks import COUNT, SEED, real, whole
 from qnn_train.solve.oracle import (
     Answer,
     Oracle,
@@ -65,9 +65,7 @@ class QuantizedOracle(_PerturbedOracle):
 
     def __init__(self, oracle: Oracle, bits: int) -> None:
         super().__init__(oracle)
-        if bits < 2:
-            raise TrainingError(f"couplings of {bits} bits", hint="at least 2, with the sign")
-        self._top = max_level(bits)
+        self._top = max_level(whole(2, 64)("bits", bits))
 
     def _perturbed(self, ising: FloatArray) -> FloatArray:
         step = largest(ising) / self._top
@@ -87,8 +85,8 @@ class NoisyOracle(_PerturbedOracle):
 
     def __init__(self, oracle: Oracle, noise: float, *, seed: int) -> None:
         super().__init__(oracle)
-        self._noise = noise
-        self._rng = np.random.default_rng(seed)
+        self._noise = real(0, 1e6)("noise", noise)
+        self._rng = np.random.default_rng(SEED("seed", seed))
 
     def _perturbed(self, ising: FloatArray) -> FloatArray:
         upper = np.triu(self._rng.normal(size=ising.shape), 1)
@@ -108,8 +106,8 @@ class RandomizedOracle:
 
     def __init__(self, oracle: Oracle, success: float, *, seed: int) -> None:
         self._oracle = oracle
-        self._success = success
-        self._rng = np.random.default_rng(seed)
+        self._success = real(0, 1)("success", success)
+        self._rng = np.random.default_rng(SEED("seed", seed))
 
     def minimize(self, gradient: FloatArray) -> Answer:
         """Answer, or guess."""
@@ -129,8 +127,8 @@ class RandomOracle:
     """
 
     def __init__(self, n_samples: int, *, seed: int) -> None:
-        self._n_samples = n_samples
-        self._rng = np.random.default_rng(seed)
+        self._n_samples = COUNT("n_samples", n_samples)
+        self._rng = np.random.default_rng(SEED("seed", seed))
 
     def minimize(self, gradient: FloatArray) -> Answer:
         """Guess."""

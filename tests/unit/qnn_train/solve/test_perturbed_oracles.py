@@ -54,7 +54,7 @@ def _rounded(M: np.ndarray, bits: int) -> np.ndarray:
 
 
 def test_couplings_of_one_bit_are_refused():
-    with pytest.raises(TrainingError, match="at least 2"):
+    with pytest.raises(TrainingError, match="from 2"):
         QuantizedOracle(ExhaustiveOracle(), 1)
 
 
@@ -90,3 +90,17 @@ def test_a_guess_has_as_many_samples_as_asked_for_the_best_first():
     answer = RandomOracle(20, seed=6).minimize(G)
     assert answer.bits.shape == (20, 9)
     assert (np.diff(answer.values) >= 0).all()
+
+
+@pytest.mark.parametrize("value", [float("nan"), -1, "1", None, True, {}])
+def test_wrong_options_are_refused_by_name_before_any_answer(value):
+    oracle = ExhaustiveOracle()
+    for name, make in {
+        "bits": lambda: QuantizedOracle(oracle, value),
+        "noise": lambda: NoisyOracle(oracle, value, seed=0),
+        "success": lambda: RandomizedOracle(oracle, value, seed=0),
+        "n_samples": lambda: RandomOracle(value, seed=0),
+        "seed": lambda: RandomOracle(1, seed=value),
+    }.items():
+        with pytest.raises(TrainingError, match=f"^{name} = "):
+            make()
