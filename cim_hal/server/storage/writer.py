@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["JournalWriter"]
 
 CLOSE_TIMEOUT_S = 30.0
+FLUSH_TIMEOUT_S = 120.0
 MAX_WAITING = 10_000  # records; a disk that is so far behind takes no more for now
 
 log = logging.getLogger(__name__)
@@ -64,9 +65,15 @@ class JournalWriter:
             yield self._outcomes.popleft()
 
     def flush(self) -> None:
-        """Wait until all records that were given have their outcome."""
+        """Wait until all records that were given have their outcome.
+
+        `StorageError` if the disk does not answer.
+        """
         with self._changed:
-            self._changed.wait_for(lambda: not self._waiting and not self._n_writing)
+            if not self._changed.wait_for(self._is_idle, FLUSH_TIMEOUT_S):
+                raise StorageError(
+                    f"the disk of the journal did not answer within {FLUSH_TIMEOUT_S:g} s"
+                )
 
     def close(self) -> None:
         """Write what waits, then close the journal."""
@@ -78,6 +85,9 @@ class JournalWriter:
             log.warning("the disk of the journal did not answer within %g s", CLOSE_TIMEOUT_S)
         else:
             self._journal.close()
+
+    def _is_idle(self) -> bool:
+        return not self._waiting and not self._n_writing
 
     def _loop(self) -> None:
         while group := self._next():
