@@ -309,14 +309,14 @@ class IsingModel:
         """
         sigma = self._as_spins(spins)
         interaction = self._sums.interaction(sigma.reshape(-1, self.n_spins))
-        return (self.offset - interaction).reshape(sigma.shape[:-1])
+        return (self.offset - interaction).reshape(sigma.shape[:-1])[()]  # of one vector a number
 
     def cut(self, spins: ArrayLike) -> NDArray[np.float64]:
         r"""Return the cut weight :math:`\frac14\sum_{ij} W_{ij}(1-\sigma_i\sigma_j)`, W = -J."""
         sigma = self._as_spins(spins)
         pairs = self._sums.interaction(sigma.reshape(-1, self.n_spins), field=False)
         all_pairs = self._sums.interaction(np.ones((1, self.n_spins)), field=False)
-        return (0.5 * (pairs - all_pairs)).reshape(sigma.shape[:-1])
+        return (0.5 * (pairs - all_pairs)).reshape(sigma.shape[:-1])[()]
 
     def _as_spins(self, spins: ArrayLike) -> NDArray[np.float64]:
         sigma = real_array("spins", spins, ModelError)

@@ -29,6 +29,7 @@ from cim_hal.protocol.effects import (
     Reply,
     Run,
 )
+from cim_hal.protocol.jobs.records import MAY_BE_UNDONE
 from cim_hal.protocol.wire.errors import to_wire
 from cim_hal.protocol.wire.messages import EmergencyStop
 from cim_hal.protocol.wire.packet import Packet, answer
@@ -278,6 +279,9 @@ class Service:
 
     def _persist(self, effect: Persist) -> list[Effect]:
         """Have a record written; it is done at once where that waits for no disk."""
+        if self._writer is not None and isinstance(effect.record, MAY_BE_UNDONE):
+            self._writer.write_later(effect.record)
+            return self._core.saved(effect, self._clock())
         if self._writer is not None:
             self._contexts[effect] = copy_context()
             self._writer.write(effect)

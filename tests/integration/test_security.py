@@ -483,8 +483,8 @@ def test_the_variables_name_the_keys_as_the_options_do(
 @pytest.mark.parametrize(
     ("arguments", "status", "sentence"),
     [
-        (["serve", "cim_machines:Annealer", "--authorized", "x.toml"], 2, "needs --key"),
-        (["serve", "cim_machines:Annealer", "--key", "no.key"], 2, "cannot read no.key"),
+        (["serve", "cim_machines:Annealer", "--authorized", __file__], 2, "needs --key"),
+        (["serve", "cim_machines:Annealer", "--key", "no.key"], 2, "'no.key' does not exist"),
         (["keys", "list"], 2, "cannot read"),
         (["keys", "authorize", "no.pub", "--name", "x", "--role", "user"], 2, "cannot read no.pub"),
         (["keys", "authorize", "x" * 40, "--name", "x y", "--role", "user"], 2, "--name"),

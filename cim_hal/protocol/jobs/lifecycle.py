@@ -130,7 +130,8 @@ class JobLifecycle:
         def admit(now: float) -> list[Effect]:
             others = self.accepting.remove(accepted)
             self.table.add(accepted)
-            self._scheduler.push(accepted)
+            if self._starting is not accepted:
+                self._scheduler.push(accepted)
             news = self._changed(accepted, now)
             facts = accepted.facts() | {"session": asked.session[-8:]}  # kept or not
             told = [*then(now), Audit("job", accepted.user, facts), *others(now)]
@@ -143,29 +144,38 @@ class JobLifecycle:
             self.table.results.remove(accepted)
             return [*otherwise(error, now), *others(now)]
 
-        return [Persist(record, admit, refuse)]
+        # On a free machine the start is written with the acceptance: one wait for the disk less.
+        is_next = not self._queue and len(self.accepting) == 1 and self._may_begin(now)
+        is_next = is_next and self._is_ready(accepted)
+        start = [self._start(accepted, self._scheduler.push)] if is_next else []
+        return [Persist(record, admit, refuse), *start]
 
     def start_next(self, now: float) -> list[Effect]:
         """Start the job whose turn it is, of those that may, if the machine is free."""
-        if self._running is not None or self._starting is not None or now < self._retry_at:
-            return []
-        job = self._scheduler.next(self._is_ready)
-        if job is None:
-            return []
+        job = self._scheduler.next(self._is_ready) if self._may_begin(now) else None
+        return [] if job is None else [self._start(job, lambda _job: self._queue.put_back())]
+
+    def _may_begin(self, now: float) -> bool:
+        return self._running is None and self._starting is None and now >= self._retry_at
+
+    def _start(self, job: JobEntry, put_back: Callable[[JobEntry], None]) -> Effect:
+        """Give the machine to a job once that is written, or put it into the queue."""
         self._starting, job.is_moving = job, True
 
         def start(now: float) -> list[Effect]:
             self._starting, job.is_moving = None, False
-            return self._begin(job, now)
+            return self._begin(job, now) if self.table.holds(job) else self.start_next(now)
 
-        def put_back(error: CimError, now: float) -> list[Effect]:
+        def leave(error: CimError, now: float) -> list[Effect]:
             self._starting, job.is_moving = None, False
-            self._queue.put_back()
+            if not self.table.holds(job):  # it was not accepted either
+                return self.start_next(now)
+            put_back(job)
             if job.reason is not None:
                 self._to_end[job.id] = job
             return self._put_off(error, now)
 
-        return [Persist(Started(job.id), start, put_back)]
+        return Persist(Started(job.id), start, leave)
 
     def _begin(self, job: JobEntry, now: float) -> list[Effect]:
         """Give the machine to a job; one that is to end meanwhile never touches it."""
@@ -200,7 +210,8 @@ class JobLifecycle:
     def interrupt(self, reason: CimError, now: float) -> list[Effect]:
         """End the running job, if there is one, for a reason that its user will read.
 
-        One whose start is being written counts as running, and does not begin.
+        One whose start is being written, be it with its acceptance, counts as running, and does not
+        begin.
         """
         if self._starting is not None:
             self._starting.reason = reason

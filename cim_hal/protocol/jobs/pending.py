@@ -23,6 +23,9 @@ class PendingJobs:
     def __iter__(self) -> Iterator[JobEntry]:
         return iter([job for job, _ in self._jobs.values()])
 
+    def __len__(self) -> int:
+        return len(self._jobs)
+
     def __contains__(self, job: object) -> bool:
         return job in self._jobs
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from cim_hal.protocol.wire.roles import User
 
 __all__ = [
+    "MAY_BE_UNDONE",
     "Accepted",
     "Dropped",
     "Ended",
@@ -112,6 +113,8 @@ class EpochRecord:
 Record: TypeAlias = (
     Accepted | Started | Returned | Ended | Fetched | Dropped | Forgotten | EpochRecord
 )
+# What a crash may undo without harm: results and keys are there again, and will be dropped again.
+MAY_BE_UNDONE = (Fetched, Dropped, Forgotten)
 
 
 @dataclass(frozen=True, eq=False)

@@ -74,6 +74,7 @@ def open_journal(folder: Path) -> sqlite3.Connection:
             if n_tables == 0:
                 _check_new(folder)
             db.execute("PRAGMA journal_mode = WAL")
+            db.execute("PRAGMA synchronous = FULL")  # a record is on the disk when it is committed
             db.execute("BEGIN EXCLUSIVE")  # takes the lock, which is kept until the end
             if n_tables == 0:
                 db.execute(f"PRAGMA application_id = {APPLICATION_ID}")

@@ -243,10 +243,7 @@ class DiskJournal:
     # ---- transactions -----------------------------------------------------------------------
 
     def _write_group(self, records: Sequence[Record]) -> list[BaseException | None]:
-        """Write records in one transaction, which a crash may undo where none must outlast it."""
-        may_be_lost = Fetched | Dropped | Forgotten
-        is_durable = not all(isinstance(record, may_be_lost) for record in records)
-        self._db.execute(f"PRAGMA synchronous = {'FULL' if is_durable else 'NORMAL'}")
+        """Write records in one transaction."""
         self._db.execute("BEGIN IMMEDIATE")
         errors = [self._write_one(record) for record in records]
         self._db.execute("COMMIT")

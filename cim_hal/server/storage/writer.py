@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["JournalWriter"]
 
 CLOSE_TIMEOUT_S = 30.0
-FLUSH_TIMEOUT_S = 120.0
+LATER_S = 0.2  # that a record which a crash may undo waits for others
 MAX_WAITING = 10_000  # records; a disk that is so far behind takes no more for now
 
 log = logging.getLogger(__name__)
@@ -34,6 +34,9 @@ class JournalWriter:
     While one group of records is being written others come; they are the next group. So the disk
     is waited for once for each group, not for each record. `announce` is called from that thread
     when there are outcomes, which come in the order in which the records were given.
+
+    Records that a crash may undo have no outcome: they go with the next group, or alone after
+    `LATER_S`, and are tried until they are written.
     """
 
     def __init__(self, journal: _Journal, announce: Callable[[], None]) -> None:
@@ -41,6 +44,7 @@ class JournalWriter:
         self._announce = announce
         self._changed = threading.Condition()  # guards what follows
         self._waiting: list[Persist] = []
+        self._later: list[Record] = []
         self._n_writing = 0
         self._is_closing = False
         self._outcomes: deque[tuple[Persist, BaseException | None]] = deque()
@@ -59,21 +63,22 @@ class JournalWriter:
         self._outcomes.append((effect, StorageError(f"the journal takes no record: {why}")))
         self._announce()
 
+    def write_later(self, record: Record) -> None:
+        """Have a record written with the next, or soon; a crash before that undoes it."""
+        with self._changed:
+            self._later.append(record)
+            if len(self._later) == 1:
+                self._changed.notify_all()  # the time begins
+
     def outcomes(self) -> Iterator[tuple[Persist, BaseException | None]]:
         """Yield records with None where they were written, or with what went wrong."""
         while self._outcomes:
             yield self._outcomes.popleft()
 
     def flush(self) -> None:
-        """Wait until all records that were given have their outcome.
-
-        `StorageError` if the disk does not answer.
-        """
+        """Wait until all records that were given have their outcome."""
         with self._changed:
-            if not self._changed.wait_for(self._is_idle, FLUSH_TIMEOUT_S):
-                raise StorageError(
-                    f"the disk of the journal did not answer within {FLUSH_TIMEOUT_S:g} s"
-                )
+            self._changed.wait_for(lambda: not self._waiting and not self._n_writing)
 
     def close(self) -> None:
         """Write what waits, then close the journal."""
@@ -86,26 +91,34 @@ class JournalWriter:
         else:
             self._journal.close()
 
-    def _is_idle(self) -> bool:
-        return not self._waiting and not self._n_writing
-
     def _loop(self) -> None:
-        while group := self._next():
+        while True:
+            later, group = self._next()
+            if not later and not group:
+                return
+            records = [*later, *(effect.record for effect in group)]
             try:
-                errors = self._journal.write([effect.record for effect in group])
+                errors = self._journal.write(records)
             except BaseException as error:  # whatever it is, the core waits for an outcome
-                log.exception("a group of %d records was not written", len(group))
-                errors = [error] * len(group)
-            self._outcomes.extend(zip(group, errors, strict=True))
+                log.exception("a group of %d records was not written", len(records))
+                errors = [error] * len(records)
+            self._outcomes.extend(zip(group, errors[len(later) :], strict=True))
             with self._changed:
                 self._n_writing = 0
+                if not self._is_closing:
+                    failed = zip(later, errors, strict=False)
+                    self._later[:0] = [record for record, error in failed if error is not None]
                 self._changed.notify_all()
-            self._announce()
+            if group:
+                self._announce()
 
-    def _next(self) -> list[Persist]:
-        """Wait for records; none at the end."""
+    def _next(self) -> tuple[list[Record], list[Persist]]:
+        """Wait for records: those that a crash may undo, and the others; none at the end."""
         with self._changed:
-            self._changed.wait_for(lambda: self._waiting or self._is_closing)
+            self._changed.wait_for(lambda: self._waiting or self._later or self._is_closing)
+            if not self._waiting:
+                self._changed.wait_for(lambda: self._waiting or self._is_closing, LATER_S)
             group, self._waiting = self._waiting, []
+            later, self._later = self._later, []
             self._n_writing = len(group)
-            return group
+            return later, group

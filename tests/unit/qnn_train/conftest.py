@@ -12,7 +12,8 @@ def guessing(monkeypatch, tmp_path):
     """Name a driver that a server process can import."""
     lines = [
         "import numpy as np",
-        "from cim_hal import Capabilities, Driver, Readout",
+        "from cim_hal import Capabilities, Driver, Readout, emulated",
+        "@emulated",
         "class Guessing(Driver):",
         "    def describe(self):",
         "        return Capabilities(name='guessing', max_spins=400, coupling_bits=8)",

@@ -42,6 +42,12 @@ def test_energy_keeps_leading_axes():
     assert model.energy(spins[1, 3]) == pytest.approx(model.energy(spins)[1, 3])
 
 
+def test_the_energy_and_the_cut_of_one_vector_are_numbers():
+    triangle = IsingModel.from_maxcut([[0, 1, 1], [1, 0, 1], [1, 1, 0]])
+    assert {triangle.energy([1, 1, -1]), triangle.energy([1, -1, 1])} == {-1.0}
+    assert {triangle.cut([1, 1, -1]), triangle.cut([1, -1, 1])} == {2.0}
+
+
 @pytest.mark.parametrize("sparse", [False, True])
 def test_local_field_is_half_the_energy_of_a_flip(sparse):
     model = random_model(5, 3, sparse=sparse)

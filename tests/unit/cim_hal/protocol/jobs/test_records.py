@@ -82,9 +82,10 @@ def test_a_cancel_and_an_acknowledgement_that_cannot_be_written_are_refused(benc
 
 def test_couplings_a_journal_lost_are_asked_for_again(bench, session):
     packet = Packet(Kind.REQUEST, b"s" * 16, sample_request(), session)
-    (effect,) = bench.core._core.receive(b"p", packet, 0.0, user=bench.user)
+    effect, start = bench.core._core.receive(b"p", packet, 0.0, user=bench.user)
     missing = UnknownReferenceError("not on the disk", kind="coupling")
     (fault,) = replies(bench.core._core.unsaved(effect, missing, 0.0))
+    assert runs(bench.core._core.saved(start, 0.0)) == []
     assert fault.details["kind"] == "coupling"
     assert bench.ask(sample_request(), session).details["kind"] == "coupling"
     bench.load(session)
