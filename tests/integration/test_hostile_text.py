@@ -129,14 +129,8 @@ def test_a_page_carries_no_control_character(serving):
 def test_a_warning_that_quotes_a_file_moves_no_cursor(tmp_path):
     model = {"J": np.array([[0.0, 1.0], [1.0, 0.0]]), "no\x1b[2J\u202ete": np.array("text")}
     np.savez(tmp_path / "pair.npz", **model)
-    command = [
-        sys.executable,
-        "-m",
-        "cim_hal.cli",
-        "sample",
-        "emulator",
-        str(tmp_path / "pair.npz"),
-    ]
+    command = [sys.executable, "-m", "cim_hal.cli", "sample", "emulator", "--model"]
+    command.append(str(tmp_path / "pair.npz"))
     err = subprocess.run(command, capture_output=True, text=True, check=False).stderr
     assert "warning: " in err
     assert "which is not read" in err
