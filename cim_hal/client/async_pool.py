@@ -103,8 +103,7 @@ class AsyncDevicePool:
         servers: Sequence[SpawnedServer] = (),
         **options: Unpack[ConnectionKeywords],
     ) -> None:
-        if whole_number("jobs_per_machine", jobs_per_machine, ModelError) < 1:
-            raise ModelError(f"jobs_per_machine = {jobs_per_machine}", hint="it must be positive")
+        jobs_per_machine = whole_number("jobs_per_machine", jobs_per_machine, ModelError, 1)
         if isinstance(targets, str) or not isinstance(targets, Sequence) or not targets:
             hint = "it must be a list of one target or more"
             raise ModelError(f"targets = {targets!r:.100}", hint=hint)

@@ -141,8 +141,7 @@ class ConnectionOptions:
 
     def __post_init__(self) -> None:
         require("retries", self.retries, Retries, ModelError, hint="pass a Retries")
-        if whole_number("epoch", self.epoch, ModelError) < 0:
-            raise ModelError(f"epoch = {self.epoch}", hint="it must be 0 or more")
+        whole_number("epoch", self.epoch, ModelError, 0)
         if duration("timeout_s", self.timeout_s, ModelError) == 0:
             raise ModelError(f"timeout_s = {self.timeout_s!r}", hint="it must be positive")
         if self.is_endpoint:

@@ -118,8 +118,7 @@ class DevicePool:
         TargetError
             No driver goes by that name, or it did not start.
         """
-        if whole_number("machines", machines, ModelError) < 1:
-            raise ModelError(f"machines = {machines!r}", hint="it must be positive")
+        machines = whole_number("machines", machines, ModelError, 1)
         threads = max(_processors() // machines, 1)
         with ThreadPoolExecutor(machines) as starters:
             starting = [

@@ -113,8 +113,8 @@ class Tuner:
         if not hasattr(session, "capabilities"):
             kind = type(session).__name__
             raise ModelError(f"the session is a {kind}", hint="pass what open_device returns")
-        if work is not None and whole_number("work", work, ModelError) < 1:
-            raise ModelError(f"work = {work}", hint="it must be positive")
+        work = None if work is None else whole_number("work", work, ModelError, 1)
+        seed = whole_number("seed", seed, ModelError)
         optuna = _optuna()
         self._session, self._model, self._seed = session, model, seed
         recommended = session.capabilities.default_schedule.round_trips

@@ -102,8 +102,8 @@ def lower(
     check_model(model)
     require("capabilities", capabilities, Capabilities, ModelError, hint="pass a Capabilities")
     bits = None if bits is None else whole_number("bits", bits, ModelError)
-    if gauge_seed is not None and whole_number("gauge_seed", gauge_seed, ModelError) < 0:
-        raise ModelError(f"gauge_seed = {gauge_seed}", hint="it must be 0 or more")
+    if gauge_seed is not None:
+        gauge_seed = whole_number("gauge_seed", gauge_seed, ModelError, 0)
     J = Triangle.of(model.J) if isinstance(model.J, np.ndarray) else model.J
     return lower_couplings(J, model.h, capabilities, bits=bits, gauge_seed=gauge_seed)
 
@@ -270,9 +270,7 @@ def _levels_used(*parts: NDArray[Any]) -> int | None:
 
 def max_level(bits: int) -> int:
     """Return the largest integer level of a signed, symmetric b-bit coupling."""
-    if whole_number("bits", bits, ModelError) < 1:
-        raise ModelError(f"bits = {bits}", hint="at least 1")
-    return 2 ** (bits - 1) - 1
+    return 2 ** (whole_number("bits", bits, ModelError, 1, 64) - 1) - 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -311,8 +309,7 @@ def quantize(
     """
     J, h = real_couplings("J", J, ModelError), real_array("h", h, ModelError)
     for name, n_bits in (("bits", bits), ("field_bits", field_bits)):
-        if not 2 <= whole_number(name, n_bits, ModelError) <= MAX_BITS:
-            raise ModelError(f"{name} = {n_bits}", hint=f"2 to {MAX_BITS}")
+        whole_number(name, n_bits, ModelError, 2, MAX_BITS)
     if not np.isfinite([largest(_values(J)), largest(h)]).all():
         raise ModelError("J or h has a number that is not finite")
     values, field, step = _rounded(_values(J), h, bits, field_bits)

@@ -78,14 +78,22 @@ def real_number(name: str, value: Any, error: type[CimError]) -> float:
     return float(array)
 
 
-def whole_number(name: str, value: Any, error: type[CimError]) -> int:
-    """Return an integer, numpy's too, or raise `error`; a bool is none."""
+def whole_number(
+    name: str, value: Any, error: type[CimError], low: int | None = None, high: int | None = None
+) -> int:
+    """Return an integer of Python within a range, or raise `error`.
+
+    Integers of numpy are taken, but not returned: they overflow, 2 ** np.uint8(8) is 0.
+    """
     try:
         number = operator.index(value)
     except TypeError:
         number = None
     if number is None or isinstance(value, bool):
         raise error(f"{name} = {value!r:.100}", hint="it must be an integer")
+    if (low is not None and number < low) or (high is not None and number > high):
+        right = f"{low} or more" if high is None else f"{low} to {high}"
+        raise error(f"{name} = {number!r:.100}", hint=f"it must be {right}")
     return number
 
 

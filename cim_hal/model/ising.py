@@ -343,9 +343,10 @@ def check_model(model: Any) -> None:
 
 
 def _check_types(J: Any, h: Any) -> None:
-    matrices = (np.ndarray, scipy.sparse.csr_array) if is_sparse(J) else np.ndarray
-    for name, array, kinds in (("J", J, matrices), ("h", h, np.ndarray)):
-        if not isinstance(array, kinds) or array.dtype != np.float64:
+    # no subclasses: masked arrays and np.matrix calculate otherwise
+    matrices = (np.ndarray, scipy.sparse.csr_array) if is_sparse(J) else (np.ndarray,)
+    for name, array, kinds in (("J", J, matrices), ("h", h, (np.ndarray,))):
+        if type(array) not in kinds or array.dtype != np.float64:
             found = f"{type(array).__name__} of {getattr(array, 'dtype', 'no type')}"
             raise ModelError(
                 f"{name} is a {found}, not an array of float64",

@@ -135,8 +135,7 @@ class SampleSet:
 
     def lowest(self, n_runs: int) -> SampleSet:
         """Return the `n_runs` samples of lowest energy, or all if there are fewer."""
-        if whole_number("n_runs", n_runs, ModelError) < 1:
-            raise ModelError(f"n_runs = {n_runs}", hint="at least 1")
+        n_runs = whole_number("n_runs", n_runs, ModelError, 1)
         amplitudes = None if self.amplitudes is None else self.amplitudes[:n_runs]
         spins, energies = self.spins[:n_runs], self.energies[:n_runs]
         return SampleSet(spins, energies, amplitudes, self.record, self.trace, self.tolerance)

@@ -121,14 +121,12 @@ class TraceRequest:
 
     def __post_init__(self) -> None:
         for name in ("every", "runs"):
-            count = whole_number(f"trace.{name}", getattr(self, name), ModelError)
-            if count < 1:
-                raise ModelError(f"trace.{name} = {count}", hint="at least 1")
+            count = whole_number(f"trace.{name}", getattr(self, name), ModelError, 1)
             object.__setattr__(self, name, count)
 
     def n_frames(self, round_trips: int) -> int:
         """Return the number of frames of a run."""
-        return -(-round_trips // self.every)
+        return -(-whole_number("round_trips", round_trips, ModelError) // self.every)
 
     def frames(self, round_trips: int) -> NDArray[np.int64]:
         """Return the round trips after which frames are taken, int64, shape (k,)."""

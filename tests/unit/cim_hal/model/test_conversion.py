@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from cim_hal import IsingModel, ModelError, PumpSchedule, TraceRequest
+from cim_hal import IsingModel, ModelError, PumpSchedule, TraceRequest, max_level, quantize
 from cim_hal.errors import ScheduleError
 from cim_hal.model.conversion import real_array, real_number, whole_number
 
@@ -120,3 +120,28 @@ def test_lengths_are_integers(count):
         PumpSchedule.constant(1.0, round_trips=count)
     with pytest.raises(ModelError, match=r"trace\.every"):
         TraceRequest(count)
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.int8, np.int64])
+def test_small_integers_of_numpy_do_not_overflow_later(kind):
+    J, h = np.array([[0, 0.3], [0.3, 0]]), np.zeros(2)
+    sixteen = kind(16)
+    assert max_level(sixteen) == 2**15 - 1
+    assert quantize(J, h, bits=sixteen, field_bits=sixteen).step == 0.3 / (2**15 - 1)
+    assert TraceRequest(every=kind(2)).n_frames(kind(100)) == 50
+    assert type(whole_number("n", np.array(3, kind), ModelError)) is int
+
+
+@pytest.mark.parametrize("value", [0, 65, 10**400])
+def test_integers_out_of_range_are_refused_before_they_cost_time(value):
+    with pytest.raises(ModelError, match=r"bits = .*1 to 64"):
+        max_level(value)
+
+
+@pytest.mark.parametrize("kind", [np.ma.masked_array, np.matrix])
+@pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")
+def test_the_class_itself_takes_plain_arrays_alone(kind):
+    with pytest.raises(ModelError, match="from_couplings"):
+        IsingModel(kind(np.zeros((2, 2))), np.zeros(2))
+    with pytest.raises(ModelError, match="from_couplings"):
+        IsingModel(np.zeros((2, 2)), kind(np.zeros(2)))

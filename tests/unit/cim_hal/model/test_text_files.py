@@ -183,3 +183,10 @@ def test_the_command_takes_the_format(tmp_path):
     assert done.exit_code == 0, done.output
     told = json.loads(done.stdout)
     assert (told["model_format"], told["best_energy"]) == ("gset (ising)", -2.0)
+
+
+@pytest.mark.parametrize("reading", [None, "maxcut", "qubo", "ising"])
+def test_a_matrix_market_file_is_told_by_its_banner(reading):
+    text = "%%MatrixMarket matrix coordinate real symmetric\n% a\n3 3 2\n2 1 1.0\n3 2 1.0\n"
+    with pytest.raises(ModelError, match=r"a\.mtx:1: .*Matrix Market.*mmread"):
+        read_text(text, "a.mtx", ".mtx", reading)
