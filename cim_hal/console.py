@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import Any
@@ -83,7 +84,9 @@ def run(command: click.Command, arguments: Sequence[str] | None = None) -> int:
     """
     prepare_streams()
     try:
-        status = command.main(arguments, prog_name=command.name, standalone_mode=False)
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            status = command.main(arguments, prog_name=command.name, standalone_mode=False)
         sys.stdout.flush()
     except click.UsageError as error:
         command_path = error.ctx.command_path if error.ctx else command.name
@@ -99,6 +102,11 @@ def run(command: click.Command, arguments: Sequence[str] | None = None) -> int:
     finally:
         drop_output()
     return status if isinstance(status, int) else 0
+
+
+def _show_warning(message: Warning | str, *_where: object) -> None:
+    """Show a warning of Python as any other text: it may quote a file."""
+    say(f"warning: {message}", err=True)
 
 
 def _status(error: CimError) -> int:

@@ -18,6 +18,7 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from stat import S_ISREG
 from typing import Any, NamedTuple
 
 from cim_hal.errors import TargetError
@@ -37,6 +38,7 @@ __all__ = [
     "open_lock",
     "own",
     "release",
+    "state_folder",
 ]
 
 MARK = "CIM_HAL_DRIVER"  # in the environment of a driver and of all that it starts
@@ -61,8 +63,7 @@ class Process(NamedTuple):
         stat = _stat(pid)
         if stat is None or stat.state in "ZX":
             return None
-        boot = (PROC / "sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-        return cls(pid, f"{boot} {stat.started}")
+        return cls(pid, f"{_boot()} {stat.started}")
 
     @property
     def is_alive(self) -> bool:
@@ -91,6 +92,14 @@ def _stat(pid: int) -> _Stat | None:
         return None
     fields = text.rpartition(")")[2].split()  # the name in brackets may hold anything
     return _Stat(fields[0], int(fields[1]), fields[19])
+
+
+def _boot() -> str:
+    """Return what tells the times of this boot from others; empty where a container hides it."""
+    try:
+        return (PROC / "sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return ""
 
 
 def _pids() -> Iterator[int]:
@@ -128,22 +137,42 @@ def _marked(entry: bytes) -> list[Process | None]:
 # ---- the lock -------------------------------------------------------------------------------
 
 
+def state_folder() -> Path:
+    """Return the folder for what is kept of this user; `TargetError` where there is no home."""
+    state = os.environ.get("XDG_STATE_HOME")
+    try:
+        return (Path(state) if state else Path.home() / ".local" / "state") / "cim-hal"
+    except RuntimeError:
+        raise TargetError(
+            "this user has no home folder, in which the state of machines could be kept",
+            hint="XDG_STATE_HOME names a folder that can be written",
+        ) from None
+
+
 def lock_file(name: str) -> Path:
     """Return the file whose lock stands for a machine: one for each name and user."""
-    state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-    return Path(state) / "cim-hal" / "hardware" / f"{re.sub(r'[^A-Za-z0-9._-]+', '_', name)}.lock"
+    return state_folder() / "hardware" / f"{re.sub(r'[^A-Za-z0-9._-]+', '_', name)}.lock"
 
 
 def open_lock(path: Path) -> int:
     """Return a descriptor of the file, not locked yet; no program that is started inherits it."""
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+        lock = os.open(path, flags, 0o600)
     except OSError as error:
-        raise TargetError(
-            f"the lock file {path} cannot be opened: {error.strerror}",
-            hint="XDG_STATE_HOME names a folder that can be written",
-        ) from None
+        raise _no_lock(path, str(error.strerror)) from None
+    if not S_ISREG(os.fstat(lock).st_mode):
+        os.close(lock)
+        raise _no_lock(path, "it is no regular file")
+    return lock
+
+
+def _no_lock(path: Path, why: str) -> TargetError:
+    return TargetError(
+        f"the lock file {path} cannot be opened: {why}",
+        hint="XDG_STATE_HOME names a folder that can be written",
+    )
 
 
 class _Owner(NamedTuple):
@@ -159,7 +188,7 @@ class _Owner(NamedTuple):
             fields = json.loads(os.pread(lock, 4096, 0))
             processes = tuple(Process(*process) for process in fields["processes"])
             return cls(processes, fields["server"] and Process(*fields["server"]), fields["token"])
-        except (ValueError, TypeError, LookupError):
+        except (ValueError, TypeError, LookupError, RecursionError):
             return cls()
 
     def write(self, lock: int) -> None:

@@ -37,6 +37,7 @@ import scipy  # not scipy.sparse: it takes 0.4 s, and dense models do not need i
 from cim_hal.errors import ModelError
 from cim_hal.model.ising import IsingModel
 from cim_hal.model.text_files import MAX_FILE_SPINS, READINGS, read_text
+from cim_hal.text import printable
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -217,8 +218,8 @@ def _of_members(file: Path, arrays: dict[str, NDArray[Any]], reading: str | None
         what = ", ".join(numbers)
         raise ModelError(f"{file} holds {what} beside J", hint="J, h and offset are read")
     if unknown:
-        what = ", ".join(sorted(unknown))
-        warnings.warn(f"{file} holds the text {what}, which is not read", stacklevel=4)
+        what = f"{file} holds the text {', '.join(sorted(unknown))}, which is not read"
+        warnings.warn(printable(what), stacklevel=4)
     if reading not in (None, "ising"):
         raise ModelError(f"{file} holds J, which is no {reading}", hint="leave the format out")
     offset: Any = arrays.get("offset", 0.0)

@@ -253,11 +253,17 @@ class ServerCore:
         return [*ended, replace(asked.reply(welcome), session=session.token), *audit]
 
     def _make_room(self, user: User, now: float) -> list[Effect]:
-        """End the session that is in the way of a new one; its client may say hello again."""
+        """End the session that is in the way of a new one, which costs its user no job.
+
+        Its client may say hello again, and find them.
+        """
         holder = self._state.locks.lock
         in_use = self._state.jobs.sessions_in_use() | ({holder.session} if holder else set())
         session = self._state.sessions.in_the_way(user, in_use, now)
-        return [] if session is None else self._end_session(session, now)
+        if session is None:
+            return []
+        self._state.jobs.keep_all(session)
+        return self._end_session(session, now)
 
     def _bye(self, asked: Asked, _bye: messages.Bye, now: float) -> list[Effect]:
         self._state.sessions.get(asked.session, asked.user, now)

@@ -114,8 +114,9 @@ class Executor:
         self._journal = journal or MemoryJournal()
         self._outcomes: SimpleQueue[Done] = SimpleQueue()
         self._updates: SimpleQueue[Update] = SimpleQueue()
-        self._lock = threading.Lock()  # guards the tokens and whether it is closed
+        self._lock = threading.Lock()  # guards the tokens, the emergency, and whether it is closed
         self._tokens: dict[str, StopToken] = {}
+        self._emergency: threading.Event | None = None  # set once it is over in its turn
         self._is_closed = False
         self._last_progress: tuple[str, tuple[int, int, str]] | None = None
         self._announced_at = 0.0
@@ -234,12 +235,22 @@ class Executor:
             self._guard.safe()
             is_safe.set()
 
-        def in_time() -> None:
-            if not is_safe.wait(EMERGENCY_S):
-                self._guard.safe()
-
         self._driver_worker.call(in_turn)
-        threading.Thread(target=in_time, name="cim-hal emergency", daemon=True).start()
+        if self._emergency is None:  # one thread for all stops, however many come
+            in_time = self._make_safe_in_time
+            threading.Thread(target=in_time, name="cim-hal emergency", daemon=True).start()
+        self._emergency = is_safe
+
+    def _make_safe_in_time(self) -> None:
+        while True:
+            with self._lock:
+                latest = self._emergency
+            if latest is not None and not latest.wait(EMERGENCY_S):
+                self._guard.safe()
+            with self._lock:
+                if self._emergency is latest:
+                    self._emergency = None
+                    return
 
     def _run(self, effect: Run, token: StopToken, collector: ResultCollector) -> Result:
         if effect.refusal is not None:

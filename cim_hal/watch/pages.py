@@ -30,6 +30,7 @@ from urllib.parse import urlsplit
 from cim_hal.errors import BindError, TargetError
 from cim_hal.protocol.monitoring import METRICS
 from cim_hal.server.security.endpoint import is_loopback
+from cim_hal.text import printable
 
 if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
@@ -94,7 +95,20 @@ class StatusPage:
     def update(self, snapshot: StatusSnapshot, history: History) -> None:
         """Show a snapshot."""
         known = snapshot.as_json() | {"history": history.as_json()}
-        self._status = Page(json.dumps(known), "application/json; charset=utf-8")
+        self._status = Page(json.dumps(_shown(known)), "application/json; charset=utf-8")
+
+
+def _shown(known: Any) -> Any:
+    """Return data whose texts may be shown: a page obeys marks of direction, as terminals do."""
+    match known:
+        case str():
+            return printable(known)
+        case dict():
+            return {printable(name): _shown(value) for name, value in known.items()}
+        case list() | tuple():
+            return [_shown(value) for value in known]
+        case _:
+            return known
 
 
 def metrics_pages(latest: Callable[[], MetricsReport | None]) -> Mapping[str, Callable[[], Page]]:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
+import subprocess
+import sys
 import urllib.request
 
+import numpy as np
 import pytest
 import zmq
 from cim_machines import Annealer
@@ -120,7 +123,18 @@ def test_a_page_carries_no_control_character(serving):
     with PageServer(("127.0.0.1", 0), page.pages) as server:
         data = urllib.request.urlopen(f"{server.url}status.json", timeout=20).read().decode()
     assert controls(data) == set()
-    assert HOSTILE in json.dumps(json.loads(data), ensure_ascii=False) or json.loads(data)
+    assert controls(json.dumps(json.loads(data), ensure_ascii=False)) == set()
+
+
+def test_a_warning_that_quotes_a_file_moves_no_cursor(tmp_path):
+    model = {"J": np.array([[0.0, 1.0], [1.0, 0.0]]), "no\x1b[2J\u202ete": np.array("text")}
+    np.savez(tmp_path / "pair.npz", **model)
+    command = [sys.executable, "-m", "cim_hal.cli", "sample", "emulator", "--model"]
+    command.append(str(tmp_path / "pair.npz"))
+    err = subprocess.run(command, capture_output=True, text=True, check=False).stderr
+    assert "warning: " in err
+    assert "which is not read" in err
+    assert controls(err) == set()
 
 
 def test_a_log_line_escapes_messages_fields_and_tracebacks(caplog):

@@ -11,9 +11,10 @@ import time
 import pytest
 from driver_processes import PAIR, driver_of, is_alive, wait_for
 
-from cim_hal import TargetError, open_device
+from cim_hal import TargetError, open_device, ownership
 from cim_hal.machine.registry import claim
-from cim_hal.ownership import Process, end_marked, release
+from cim_hal.ownership import Process, end_marked, lock_file, open_lock, own, release
+from cim_hal.server.driver.process import DriverProcess
 
 TARGET = "owned_machines:Owned"
 HELD_S = 20
@@ -168,3 +169,46 @@ def test_forked_helpers_do_not_inherit_the_lock(witness, tmp_path):
     program.wait(60.0)
     release(claim(TARGET, server=os.getpid()))
     program.communicate("x")
+
+
+def test_a_lock_file_that_is_a_link_or_no_file_is_refused_and_untouched(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    lock, precious = lock_file("bench"), tmp_path / "precious"
+    lock.parent.mkdir(parents=True)
+    precious.write_text("data", encoding="ascii")
+    lock.symlink_to(precious)
+    with pytest.raises(TargetError, match=r"bench\.lock cannot be opened"):
+        open_lock(lock)
+    lock.unlink()
+    os.mkfifo(lock)
+    with pytest.raises(TargetError, match="no regular file"):
+        open_lock(lock)
+    assert precious.read_text(encoding="ascii") == "data"
+
+
+@pytest.mark.parametrize("left", ["[" * 4096, '{"processes": 3}', "\udcff", ""])
+def test_whatever_stands_in_a_lock_file_the_next_one_takes_the_lock(tmp_path, left):
+    path = tmp_path / "bench.lock"
+    path.write_text(left, encoding="utf-8", errors="surrogateescape")
+    lock = open_lock(path)
+    own(lock, server=os.getpid())
+    release(lock)
+    assert str(os.getpid()) in path.read_text(encoding="ascii")
+
+
+def test_where_a_container_hides_the_boot_processes_are_known_all_the_same(tmp_path, monkeypatch):
+    """As in a unit with ProcSubset=pid: there is no /proc/sys."""
+    (tmp_path / "self").symlink_to("/proc/self")
+    (tmp_path / str(os.getpid())).symlink_to(f"/proc/{os.getpid()}")
+    monkeypatch.setattr(ownership, "PROC", tmp_path)
+    assert Process.of(os.getpid()).is_alive
+
+
+def test_a_user_without_a_home_is_told_so_and_is_not_waited_for(monkeypatch):
+    def homeless() -> None:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_STATE_HOME", raising=False)
+    monkeypatch.setattr(ownership.Path, "home", homeless)
+    with pytest.raises(TargetError, match="no home folder"):
+        DriverProcess(TARGET).describe()

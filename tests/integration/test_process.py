@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 import time
 
@@ -25,6 +27,7 @@ from cim_hal.errors import EmergencyStopError
 from cim_hal.protocol.effects import Run, Stop
 from cim_hal.server.driver import process
 from cim_hal.server.driver.process import DriverProcess
+from cim_hal.server.driver.supervisor import DriverOptions
 from cim_hal.server.executor import Executor
 
 
@@ -109,6 +112,19 @@ def test_a_driver_that_holds_the_interpreter_in_an_emergency_is_ended_and_made_s
         wait_for(lambda: holder.pid not in {None, first}, seconds=40.0)
         with pytest.raises(EmergencyStopError, match="smoke"):
             job.result(timeout_s=20.0)
+
+
+def test_a_driver_that_does_not_even_read_its_couplings_is_ended_in_an_emergency():
+    stopped = DriverProcess("cim_machines:Annealer", options=DriverOptions(hang_s=600.0))
+    J = np.triu(np.random.default_rng(5).integers(-100, 100, (2500, 2500)), 1)
+    with open_device(stopped) as device:
+        first = stopped.pid
+        os.kill(first, signal.SIGSTOP)
+        device.submit(IsingModel.from_couplings(J + J.T))
+        wait_for(lambda: device.describe().busy)
+        time.sleep(1.0)  # until the pipe is full
+        device.estop("smoke")
+        wait_for(lambda: stopped.pid not in {None, first}, seconds=40.0)
 
 
 @pytest.mark.slow

@@ -289,6 +289,13 @@ class JobLifecycle:
         kept = [job for job in jobs if job.has_ended and job.result is not None]
         return effects + (self.retention.acknowledge(kept, _nothing, self._put_off) if kept else [])
 
+    def keep_all(self, session: str) -> None:
+        """Keep for their user the jobs that would go with a session, which has to end."""
+        for job in [*self.accepting, *self.table.of_session(session)]:
+            if job.session == session:
+                self.table.keep(job)
+        self.needs.sessions.pop(session, None)
+
     def tick(self, now: float) -> list[Effect]:
         """Answer waits that are over, drop what is too old, and try again what failed."""
         effects = self.waits.tick(now)

@@ -161,6 +161,14 @@ class JobTable:
                 self._sessions[job.session][job.id] = job
         self.results.update(job)
 
+    def keep(self, job: JobEntry) -> None:
+        """Let a job go with no session any more."""
+        of_session = self._sessions.get(job.session, {})
+        of_session.pop(job.id, None)
+        if not of_session:
+            self._sessions.pop(job.session, None)
+        job.session = ""
+
     def close(self, jobs: Iterable[JobEntry]) -> None:
         """Drop the results of jobs that have ended; their keys stay."""
         for job in jobs:
@@ -179,10 +187,7 @@ class JobTable:
         own.discard(job.cursor)
         if not len(own):
             del self._users[job.owner]
-        of_session = self._sessions.get(job.session, {})
-        of_session.pop(job.id, None)
-        if job.session and not of_session:
-            self._sessions.pop(job.session, None)
+        self.keep(job)
 
     def add_closed(self, closed: ClosedJob) -> None:
         """Remember the key of a job without a result."""

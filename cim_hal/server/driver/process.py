@@ -123,7 +123,8 @@ class DriverProcess(Driver):
         if child is None:
             return
         if not self._calling.acquire(blocking=False):
-            child.notify(messages.Signal(t="safe_now"))
+            signal = messages.Signal(t="safe_now")  # in a thread: the pipe may be full of couplings
+            threading.Thread(target=child.notify, args=[signal], daemon=True).start()
             _end_unless_alive(child)
             return
         try:

@@ -192,8 +192,10 @@ class Supervisor:
         try:
             lock = lock_file(self._options.hardware or factory_of(self._target))
             child = Child(self._target, lock, max_bytes=max_bytes, on_report=self._on_report)
-        except OSError as error:
+        except Exception as error:  # noqa: BLE001  of the system or the settings: callers wait
             self._failed_starts += 1
+            if isinstance(error, CimError):
+                return error
             return DriverFaultError(f"the process of the driver cannot be started: {error}")
         with self._changed:
             self._n_starts += 1

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import re
 import sqlite3
 import time
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cim_hal.errors import JournalError, StorageError, UnknownReferenceError
+from cim_hal.ownership import state_folder
 from cim_hal.protocol.jobs.records import (
     Accepted,
     Dropped,
@@ -53,9 +53,8 @@ log = logging.getLogger(__name__)
 
 def default_folder(target: str) -> Path:
     """Return the default folder of a journal, a different one for each target."""
-    state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
     name = re.sub(r"[^A-Za-z0-9._-]+", "_", target).strip(".") or "machine"
-    return Path(state) / "cim-hal" / "servers" / name
+    return state_folder() / "servers" / name
 
 
 class DiskJournal:

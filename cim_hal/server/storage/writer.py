@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["JournalWriter"]
 
 CLOSE_TIMEOUT_S = 30.0
+FLUSH_TIMEOUT_S = 120.0
 LATER_S = 0.2  # that a record which a crash may undo waits for others
 MAX_WAITING = 10_000  # records; a disk that is so far behind takes no more for now
 
@@ -76,9 +77,16 @@ class JournalWriter:
             yield self._outcomes.popleft()
 
     def flush(self) -> None:
-        """Wait until all records that were given have their outcome."""
+        """Wait until all records that were given have their outcome.
+
+        `StorageError` if the disk does not answer.
+        """
         with self._changed:
-            self._changed.wait_for(lambda: not self._waiting and not self._n_writing)
+            is_idle = self._changed.wait_for(
+                lambda: not self._waiting and not self._n_writing, FLUSH_TIMEOUT_S
+            )
+        if not is_idle:
+            raise StorageError(f"the disk of the journal is silent for {FLUSH_TIMEOUT_S:g} s")
 
     def close(self) -> None:
         """Write what waits, then close the journal."""

@@ -30,6 +30,7 @@ from cim_hal.protocol.wire.messages import CouplingRef
 from cim_hal.protocol.wire.results import Result, unpack_spins
 from cim_hal.server import executor as executor_module
 from cim_hal.server.collector import ResultCollector
+from cim_hal.server.driver.guard import EMERGENCY_S
 from cim_hal.server.executor import Executor
 
 if TYPE_CHECKING:
@@ -254,6 +255,26 @@ def test_a_driver_that_heeds_no_token_is_made_safe_from_another_thread():
         announced.wait()
         executor.perform(MakeSafe())
         assert made_safe.wait(5.0)
+
+
+def test_a_machine_that_cannot_be_made_safe_takes_one_thread_however_many_stops_come():
+    class Stuck(Laboratory):
+        hangs = threading.Event()
+
+        def safe(self) -> None:
+            self.hangs.wait(30.0)
+
+    Stuck.hangs.set()
+    with _executing(Stuck()) as (executor, announced):
+        announced.wait()
+        Stuck.hangs.clear()
+        before = threading.active_count()
+        for _ in range(200):
+            executor.perform(MakeSafe())
+        time.sleep(2 * EMERGENCY_S)
+        n_threads = threading.active_count() - before
+        Stuck.hangs.set()
+    assert n_threads == 1
 
 
 def test_nonsense_of_a_driver_about_its_progress_is_a_fault_or_is_logged(caplog):

@@ -8,7 +8,7 @@ from cim_wire import PAYLOAD, REF, Bench, measured, runs
 from cim_hal.errors import RateLimitedError
 from cim_hal.protocol.sharing.sessions import HELLOS, RateLimiter, SessionTable
 from cim_hal.protocol.wire.limits import Limits
-from cim_hal.protocol.wire.messages import BeginCouplings, Bye, Hello, Ping
+from cim_hal.protocol.wire.messages import BeginCouplings, Bye, Hello, ListJobs, Ping
 from cim_hal.protocol.wire.messages.control import EmergencyStop, LockDevice
 from cim_hal.protocol.wire.roles import Role, User
 from cim_hal.protocol.wire.version import NEWEST, OLDEST
@@ -52,15 +52,33 @@ def test_a_session_with_work_makes_room_only_after_a_longer_silence():
     bench.user = ALICE
     tokens = [bench.hello() for _ in range(2)]
     bench.load(tokens[0])
-    jobs = [bench.sample(token, key) for key, token in enumerate(tokens, 1)]
-    (run,) = runs(jobs[0])
+    for key, token in enumerate(tokens, 1):
+        bench.sample(token, key)
     bench.now = 59.0
     assert bench.ask(HELLO).code == "session.quota"
     bench.now = 61.0
-    (_, welcome) = bench.send(HELLO)
-    assert welcome.packet.body.t == "welcome"
-    stopped = bench.core.finish(run.job, measured(run.program), bench.now)
-    assert len(runs(stopped)) == 1  # the job of the other session
+    assert bench.ask(HELLO).t == "welcome"
+
+
+def test_a_session_that_makes_room_costs_its_user_no_job_and_no_result():
+    """One job has ended, one runs and one waits; whoever takes the room, they stay."""
+    bench = Bench(max_sessions=1, lease_s=30.0, wait_s=30.0)
+    bench.user = ALICE
+    token = bench.hello()
+    bench.load(token)
+    states = [bench.sample(token, key) for key in (1, 2, 3)]
+    (run,) = runs(states[0])
+    bench.core.finish(run.job, measured(run.program), bench.now)
+    bench.now, bench.user = 61.0, BOB
+    bench.hello()
+    bench.now, bench.user = 122.0, ALICE
+    listed = bench.ask(ListJobs(), bench.hello()).jobs
+    assert [(job.state.value, job.keep) for job in listed] == [
+        ("done", True),
+        ("running", True),
+        ("queued", True),
+    ]
+    assert listed[0].n_bytes > 0
 
 
 def test_a_session_with_the_lock_makes_no_room():

@@ -126,3 +126,13 @@ def test_a_real_journal_keeps_a_group_whole(tmp_path):
     writer.close()
     assert [error is None for _, error in writer.outcomes()] == [True, True, False, True]
     assert [saved.accepted.at for saved in load_journal(tmp_path)] == [11.0, 12.0, 13.0]
+
+
+def test_a_disk_that_hangs_at_the_start_is_not_waited_for_without_a_bound(
+    writer, slow, monkeypatch
+):
+    monkeypatch.setattr(writer_module, "FLUSH_TIMEOUT_S", 0.05)
+    give(writer, 0)
+    with pytest.raises(StorageError, match="is silent"):
+        writer.flush()
+    assert not slow.is_closed
