@@ -25,7 +25,9 @@ def graph(tmp_path):
     return str(path)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "number", [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGTERM]
+)
 def test_serve_says_where_it_listens_and_stops_on_a_signal(cim_hal, number):
     process = cim_hal("serve", "cim_machines:Patient")
     line = process.stdout.readline()

@@ -109,6 +109,7 @@ def test_a_run_that_was_cut_short_is_an_answer_like_any_other(serve, right):
         assert _same(_sample(device), right)
 
 
+@pytest.mark.slow
 def test_the_same_seed_fails_the_same_jobs_in_every_server(serve, tmp_path):
     def failing() -> set[int]:
         _, endpoint = serve(LOOSE)
@@ -186,6 +187,7 @@ def test_a_slow_machine_answers_late_and_lets_itself_be_cancelled(serve, right):
 # ---- the end of the process -----------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_crash_is_a_fault_and_the_jobs_after_it_keep_their_numbers(serve, right):
     _, endpoint = serve(one("crash", more="at = 0.5") + one("lost_lock", "[3]"))
     with open_device(endpoint) as device:
