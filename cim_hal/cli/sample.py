@@ -227,6 +227,9 @@ def sample(
       cim-hal sample tcp://127.0.0.1:5555 --model spin_glass.npz --out samples.npz --json
     """  # noqa: D301
     wanted = SampleRequest(**request)
+    for option, path in (("--out", out), ("--plot", wanted.plot)):
+        if path is not None and path.exists() and path.samefile(model_path):
+            raise click.BadParameter(f"{path} is the model", param_hint=option)
     chosen = RunSettings() if settings_path is None else read_run_settings(settings_path)
     chosen = chosen.with_options(pump=pump, round_trips=round_trips, settings=settings)
     file = read_model(model_path, format=model_format)

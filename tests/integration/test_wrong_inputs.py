@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 import click
+import numpy as np
 import pytest
 from cim_machines import Annealer
 
@@ -217,3 +218,14 @@ def test_a_wrong_value_is_one_line_and_no_work(  # noqa: PLR0917
         assert max(option.opts, key=len) in said.err
     names = {path.name for path in tmp_path.iterdir()} - {"home", "state"}
     assert names == {"file", "graph", "folder"}
+
+
+def test_samples_do_not_replace_their_model(tmp_path, capsys):
+    model, link = tmp_path / "pair.npz", tmp_path / "link.npz"
+    np.savez(model, J=np.array([[0.0, 1.0], [1.0, 0.0]]))
+    link.symlink_to(model)
+    before = model.read_bytes()
+    for out in (model, link):
+        assert run(cim_hal, ["sample", "emulator", "--model", str(model), "--out", str(out)]) == 2
+        assert "is the model" in capsys.readouterr().err
+    assert model.read_bytes() == before
