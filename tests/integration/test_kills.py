@@ -1,4 +1,4 @@
-"""A few kills of server and driver at random moments; ``benchmarks/bench_kills.py`` does hundreds."""
+"""A few kills of server and driver at random moments; `benchmarks/bench_kills.py` does hundreds."""
 
 from __future__ import annotations
 
