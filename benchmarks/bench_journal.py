@@ -22,6 +22,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import zmq
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
+
+from slow_disk import compiled
+
 from cim_hal import Capabilities, Driver, IsingModel, Program, Readout, open_device
 from cim_hal.server.router import Router
 from cim_hal.server.storage.journal import DiskJournal
@@ -33,7 +37,6 @@ if TYPE_CHECKING:
 
 PAIR = IsingModel.from_couplings([[0, 1], [1, 0]])
 N_CLIENTS = 8
-SHIM = Path(__file__).parents[1] / "tests" / "support" / "slow_disk.c"
 SPAWN = multiprocessing.get_context("spawn")
 
 
@@ -181,8 +184,7 @@ def compare(n_jobs: int) -> None:
 def compare_slow(fsync_s: float, n_times: int) -> None:
     """Pings, stops and a cancel while the disk of the server is slow and jobs keep it busy."""
     with tempfile.TemporaryDirectory(dir=".") as folder:
-        shim = Path(folder, "slow_disk.so").absolute()
-        subprocess.run(["cc", "-shared", "-fPIC", "-o", shim, SHIM, "-ldl"], check=True)
+        shim = compiled(Path(folder))
         gate = Path(folder, "slow").absolute()
         env = {"LD_PRELOAD": str(shim), "CIM_FSYNC_S": str(fsync_s), "CIM_FSYNC_SWITCH": str(gate)}
         state = str(Path(folder, "state"))

@@ -32,6 +32,8 @@ import numpy as np
 SUPPORT = Path(__file__).parents[1] / "tests" / "support"
 sys.path.insert(0, str(SUPPORT))
 
+from slow_disk import compiled  # noqa: E402
+
 from cim_hal import CimError, IsingModel, JobError, PumpSchedule, open_device  # noqa: E402
 from cim_hal.errors import DeviceError, DeviceRestartedError, DriverFaultError  # noqa: E402
 from cim_hal.ownership import Process  # noqa: E402
@@ -82,12 +84,8 @@ class Bench:
         self.restart_s.append(time.monotonic() - began)
 
     def _shim(self) -> Path:
-        shim = self.folder / "slow_disk.so"
-        if not shim.exists():
-            source = str(SUPPORT / "slow_disk.c")
-            subprocess.run(["cc", "-shared", "-fPIC", "-o", str(shim), source], check=True)
         self._env["CIM_FSYNC_S"] = str(self.options.slow_disk)
-        return shim
+        return compiled(self.folder)
 
     def lines(self) -> list[list[str]]:
         """Return what the drivers wrote."""

@@ -31,9 +31,14 @@ from typing import Any
 import numpy as np
 import zmq
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
+
+from slow_disk import compiled
+from user_keys import make_keys
+
 from cim_hal import Capabilities, Driver, IsingModel, Program, Readout, StopToken
 from cim_hal.errors import JobCancelledError
-from cim_hal.key_files import create_key, read_pair, read_public
+from cim_hal.key_files import read_pair, read_public
 from cim_hal.protocol.couplings.content import Couplings
 from cim_hal.protocol.wire.codec import decode, encode
 from cim_hal.protocol.wire.messages import (
@@ -53,7 +58,6 @@ from cim_hal.protocol.wire.messages import (
 )
 from cim_hal.protocol.wire.packet import Kind, Packet
 from cim_hal.protocol.wire.version import NEWEST, OLDEST
-from cim_hal.server.security.authenticator import Client, authorize
 
 HERE = Path(__file__).resolve()
 ROLES = {"oskar": "observer", "ulf": "user", "olga": "operator"}
@@ -165,7 +169,7 @@ class Laboratory:
                 [str(HERE.parent), os.environ.get("PYTHONPATH", "")]
             ).rstrip(os.pathsep),
             "CIM_SAFE_LOG": str(self.folder / "safe.log"),
-            "LD_PRELOAD": str(_shim(self.folder)),
+            "LD_PRELOAD": str(compiled(self.folder)),
             "CIM_FSYNC_S": "2",
             "CIM_FSYNC_SWITCH": str(self.switch),
             "XDG_STATE_HOME": str(self.folder),
@@ -206,16 +210,6 @@ class Laboratory:
     def safe_times(self) -> list[float]:
         """Return when the driver was told to be safe."""
         return [float(line) for line in (self.folder / "safe.log").read_text().split()]
-
-
-def _shim(folder: Path) -> Path:
-    """Compile what makes fsync slow."""
-    library = folder / "slow_disk.so"
-    source = HERE.parents[1] / "tests/support/slow_disk.c"
-    if not library.exists():
-        command = ["cc", "-shared", "-fPIC", "-O1", "-o", str(library), str(source), "-ldl"]
-        subprocess.run(command, check=True)
-    return library
 
 
 # ---- what is used up ------------------------------------------------------------------------
@@ -406,16 +400,6 @@ def _measure(name: str, keys: Path | None, n: int) -> list[float]:
         return [_stop_once(lab) for _ in range(n)]
 
 
-def _keys(folder: Path) -> Path:
-    for name in ("server", *ROLES):
-        create_key(name, folder)
-    for name, role in ROLES.items():
-        key = read_public(folder / f"{name}.pub")
-        client = Client.model_validate({"name": name, "key": key, "role": role})
-        authorize(folder / "authorized.toml", client)
-    return folder
-
-
 def _echo(n: int = 200) -> float:
     """Return the median round trip of a bare echo, in seconds."""
     context: zmq.Context[Any] = zmq.Context()
@@ -442,7 +426,7 @@ def main() -> None:
     print(f"echo {1000 * _echo():.2f} ms; ms until the driver is told, median and largest")
     print(f"{'used up':<30}{'without keys':>22}{'with keys':>22}")
     with tempfile.TemporaryDirectory() as folder:
-        keys = _keys(Path(folder))
+        keys = make_keys(Path(folder), ROLES)
         for name in ROWS:
             if options.only and options.only not in name:
                 continue

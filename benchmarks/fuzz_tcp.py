@@ -24,9 +24,11 @@ from pathlib import Path
 
 import numpy as np
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
+
+from user_keys import make_keys
+
 from cim_hal import open_device
-from cim_hal.key_files import create_key, read_public
-from cim_hal.server.security.authenticator import Client, authorize
 
 ROOT = Path(__file__).parents[1]
 PATHS = os.pathsep.join(map(str, (ROOT / "tests/support", ROOT)))
@@ -141,14 +143,6 @@ def attack(
     print(f"    control: {control.words()}", flush=True)
 
 
-def make_keys(folder: Path) -> None:
-    """Make the keys of a server and of a user."""
-    for name in ("server", "alice"):
-        create_key(name, folder)
-    client = Client(name="alice", key=read_public(folder / "alice.pub"), role="user")
-    authorize(folder / "authorized.toml", client)
-
-
 def main() -> None:
     """Attack one listener after another."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -160,7 +154,7 @@ def main() -> None:
     serve = (*cli, "serve", "cim_machines:Annealer", "--no-journal", "--in-process")
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         folder = Path(name)
-        make_keys(folder)
+        make_keys(folder, {"alice": "user"})
         pages = ("--web", "127.0.0.1:0", "--metrics", "127.0.0.1:0")
         said = stack.enter_context(process(*serve, *pages))
         endpoint = next(word for word in said if word.startswith("tcp://"))

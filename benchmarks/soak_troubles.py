@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import random
 import shutil
-import subprocess
 import sys
 import threading
 import time
@@ -20,14 +19,17 @@ from typing import Any
 
 import numpy as np
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
+
+from cim_port_scan import byte_strings, knock
+from slow_disk import compiled
+from user_keys import make_keys
+
 from cim_hal import CimError, IsingModel, open_device
 from cim_hal.errors import QuotaError
-from cim_hal.key_files import create_key, read_public
 from cim_hal.protocol.couplings.content import Couplings
 from cim_hal.protocol.wire.messages import BeginCouplings, CouplingRef, UploadOpened
-from cim_hal.server.security.authenticator import Client, authorize
 
-SUPPORT = Path(__file__).parents[1] / "tests" / "support"
 USERS = ("ann", "ben", "cleo")
 FLOODER, OPERATOR = "mallory", "olga"
 # Small tables, so that they are full after seconds.
@@ -68,23 +70,21 @@ class Troubles:
         if shutil.which("cc") is None or sys.platform != "linux":
             print("no C compiler: the disk is as fast as it is", file=sys.stderr)
             return environment
-        shim = self.folder / "slow_disk.so"
-        source = SUPPORT / "slow_disk.c"
-        subprocess.run(["cc", "-shared", "-fPIC", "-o", shim, source, "-ldl"], check=True)
+        shim = compiled(self.folder)
         slow = {"CIM_FSYNC_S": str(FSYNC_S), "CIM_FSYNC_SWITCH": str(self.folder / "slow")}
         return environment | slow | {"LD_PRELOAD": str(shim)}
 
     def arguments(self) -> list[str]:
         """Return the options of ``cim-hal serve``: keys of all users, and small tables."""
-        create_key("server", self.folder)
-        authorized = self.folder / "authorized.toml"
-        for user in (*USERS, FLOODER, OPERATOR):
-            create_key(user, self.folder)
-            key = read_public(self.folder / f"{user}.pub")
-            role = "operator" if user == OPERATOR else "user"
-            authorize(authorized, Client.model_validate({"name": user, "key": key, "role": role}))
+        make_keys(self.folder, dict.fromkeys((*USERS, FLOODER), "user") | {OPERATOR: "operator"})
         limits = [part for name, value in LIMITS.items() for part in ("--limit", f"{name}={value}")]
-        return ["--key", f"{self.folder}/server.key", "--authorized", str(authorized), *limits]
+        return [
+            "--key",
+            f"{self.folder}/server.key",
+            "--authorized",
+            f"{self.folder}/authorized.toml",
+            *limits,
+        ]
 
     def begin(self, endpoint: str, ended: threading.Event, resting: Callable[[], bool]) -> None:
         """Begin all troubles, in threads; where it is `resting` the flood and the scans pause."""
@@ -127,9 +127,6 @@ class Troubles:
     def _scan(
         self, address: tuple[str, int], ended: threading.Event, resting: Callable[[], bool]
     ) -> None:
-        sys.path.insert(0, str(SUPPORT))
-        from cim_port_scan import byte_strings, knock
-
         rng = random.Random(1)
         for text in byte_strings(1):
             if ended.wait(1.0 / SCANS_PER_S):

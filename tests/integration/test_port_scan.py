@@ -13,10 +13,11 @@ import pytest
 import zmq
 from cim_machines import Annealer
 from cim_port_scan import STARTS, byte_strings, knock
+from user_keys import make_keys
 
 from cim_hal import IsingModel, open_device
-from cim_hal.key_files import create_key
-from cim_hal.server.security.authenticator import Authenticator, Client, authorize
+from cim_hal.key_files import read_pair
+from cim_hal.server.security.authenticator import Authenticator
 
 PAIR = IsingModel.from_couplings([[0, 1], [1, 0]])
 
@@ -35,12 +36,7 @@ def scan(address: tuple[str, int], n: int, seed: int) -> None:
 
 @pytest.fixture
 def authenticator(tmp_path):
-    from cim_hal.key_files import read_pair, read_public
-
-    for name in ("server", "alice"):
-        create_key(name, tmp_path)
-    client = Client(name="alice", key=read_public(tmp_path / "alice.pub"), role="user")
-    authorize(tmp_path / "authorized.toml", client)
+    make_keys(tmp_path, {"alice": "user"})
     return Authenticator(read_pair(tmp_path / "server.key"), tmp_path / "authorized.toml")
 
 

@@ -19,11 +19,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from cim_machines import Patient
+from user_keys import make_keys
 
 from cim_hal import IsingModel, open_device
 from cim_hal.client.transport.zmq import ZmqTransport
 from cim_hal.errors import ConnectError, StorageError
-from cim_hal.key_files import create_key, keys_for, read_pair, read_public
+from cim_hal.key_files import keys_for, read_pair
 from cim_hal.protocol.couplings.content import Couplings, EncodedCouplings
 from cim_hal.protocol.wire.limits import Limits
 from cim_hal.protocol.wire.messages import (
@@ -45,7 +46,7 @@ from cim_hal.protocol.wire.messages import (
 from cim_hal.protocol.wire.packet import Kind, Packet
 from cim_hal.protocol.wire.version import NEWEST, OLDEST
 from cim_hal.server.router import Router
-from cim_hal.server.security.authenticator import Authenticator, Client, authorize
+from cim_hal.server.security.authenticator import Authenticator
 from cim_hal.server.storage.journal import DiskJournal
 
 if TYPE_CHECKING:
@@ -272,14 +273,7 @@ def test_every_limit_has_a_row_or_cannot_be_used_up():
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
     """Keys of a server and of everybody in `ROLES`."""
-    folder = tmp_path_factory.mktemp("keys")
-    for name in ("server", *ROLES):
-        create_key(name, folder)
-    for name, role in ROLES.items():
-        key = read_public(folder / f"{name}.pub")
-        client = Client.model_validate({"name": name, "key": key, "role": role})
-        authorize(folder / "authorized.toml", client)
-    return folder
+    return make_keys(tmp_path_factory.mktemp("keys"), ROLES)
 
 
 @contextmanager

@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 import zmq
 from cim_machines import Annealer, Patient
+from user_keys import make_keys
 
 from cim_hal import IsingModel, PermissionDeniedError, PumpSchedule, open_device
 from cim_hal.errors import (
@@ -36,8 +37,6 @@ from cim_hal.server.security.authenticator import (
     DOMAIN,
     ENDPOINT,
     Authenticator,
-    Client,
-    authorize,
     revoke,
 )
 
@@ -62,13 +61,8 @@ def _own_configuration(tmp_path, monkeypatch) -> None:
 @pytest.fixture
 def folder(tmp_path) -> Path:
     """Keys of a server, of everybody in `ROLES`, and of mallory, whom nobody knows."""
-    for name in ("server", "mallory", *ROLES):
-        create_key(name, tmp_path)
-    for name, role in ROLES.items():
-        key = read_public(tmp_path / f"{name}.pub")
-        client = Client.model_validate({"name": name, "key": key, "role": role})
-        authorize(tmp_path / "authorized.toml", client)
-    return tmp_path
+    create_key("mallory", tmp_path)
+    return make_keys(tmp_path, ROLES)
 
 
 @pytest.fixture

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from slow_disk import compiled
 
 from cim_hal import IsingModel, PumpSchedule, open_device
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-SHIM = Path(__file__).parents[1] / "support" / "slow_disk.c"
 PAIR = IsingModel.from_couplings([[0, 1], [1, 0]])
 FSYNC_S = 1.5
 
@@ -27,9 +25,8 @@ def slow_disk(tmp_path, monkeypatch):
     """Makes each fsync of processes that are started slow while a file is there; the file."""
     if sys.platform != "linux" or shutil.which("cc") is None:
         pytest.skip("needs a C compiler on Linux")
-    shim, switch = tmp_path / "slow_disk.so", tmp_path / "slow"
-    subprocess.run(["cc", "-shared", "-fPIC", "-o", shim, SHIM, "-ldl"], check=True)
-    monkeypatch.setenv("LD_PRELOAD", str(shim))
+    switch = tmp_path / "slow"
+    monkeypatch.setenv("LD_PRELOAD", str(compiled(tmp_path)))
     monkeypatch.setenv("CIM_FSYNC_S", str(FSYNC_S))
     monkeypatch.setenv("CIM_FSYNC_SWITCH", str(switch))
     yield switch

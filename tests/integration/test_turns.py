@@ -7,12 +7,13 @@ import threading
 import numpy as np
 import pytest
 from cim_machines import Annealer
+from user_keys import make_keys
 
 from cim_hal import IsingModel, open_device
 from cim_hal.errors import QuotaError
-from cim_hal.key_files import create_key, read_pair, read_public
+from cim_hal.key_files import read_pair
 from cim_hal.protocol.wire.limits import Limits
-from cim_hal.server.security.authenticator import Authenticator, Client, authorize
+from cim_hal.server.security.authenticator import Authenticator
 
 PAIR = IsingModel.from_couplings([[0, 1], [1, 0]])
 N_BIG, N_SPINS = 40, 800
@@ -21,11 +22,7 @@ N_BIG, N_SPINS = 40, 800
 @pytest.fixture
 def keyed(tmp_path, serving):
     """A server with two users: its endpoint, and the keys of a user by name."""
-    for name in ("server", "ann", "ben"):
-        create_key(name, tmp_path)
-    for name in ("ann", "ben"):
-        client = Client(name=name, key=read_public(tmp_path / f"{name}.pub"), role="user")
-        authorize(tmp_path / "authorized.toml", client)
+    make_keys(tmp_path, {"ann": "user", "ben": "user"})
     admits = Authenticator(read_pair(tmp_path / "server.key"), tmp_path / "authorized.toml")
 
     def keys(name: str) -> dict:

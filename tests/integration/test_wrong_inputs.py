@@ -6,14 +6,12 @@ command or a parameter without a row fails.
 
 from __future__ import annotations
 
-import sys
-from types import ModuleType
 from typing import TYPE_CHECKING
 
 import click
 import numpy as np
 import pytest
-from cim_machines import Annealer
+from counted_driver import count_drivers
 
 from cim_hal.cli.app import program as cim_hal
 from cim_hal.cli.common import ServerTarget
@@ -23,6 +21,8 @@ from qnn_train.__main__ import program as qnn_train
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from cim_machines import Annealer
 
 SERVER = "tcp://127.0.0.1:9"
 HERE = {"target": "counted:make"}
@@ -166,16 +166,7 @@ def _made(monkeypatch, tmp_path) -> list[Annealer]:
     (tmp_path / "file").write_text("")
     (tmp_path / "graph").write_text("2 1\n1 2 1\n")
     (tmp_path / "folder").mkdir()
-    drivers: list[Annealer] = []
-
-    def make() -> Annealer:
-        drivers.append(Annealer())
-        return drivers[-1]
-
-    module = ModuleType("counted")
-    vars(module)["make"] = make
-    monkeypatch.setitem(sys.modules, "counted", module)
-    return drivers
+    return count_drivers(monkeypatch)
 
 
 def test_every_command_and_every_parameter_has_wrong_values():

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import sys
-from types import ModuleType
+from typing import TYPE_CHECKING
 
 import pytest
-from cim_machines import Annealer
+from counted_driver import count_drivers
 
 from cim_hal import console
 from cim_hal.cli.app import COMMANDS, program
+
+if TYPE_CHECKING:
+    from cim_machines import Annealer
 
 # What clients share is on a server; a machine of this process alone would be nobody's else.
 SERVER = {
@@ -41,16 +43,7 @@ def made(monkeypatch, tmp_path) -> list[Annealer]:
     monkeypatch.chdir(tmp_path)
     for name in ("cassette", "model.txt"):
         (tmp_path / name).touch()
-    drivers: list[Annealer] = []
-
-    def make() -> Annealer:
-        drivers.append(Annealer())
-        return drivers[-1]
-
-    module = ModuleType("counted")
-    vars(module)["make"] = make
-    monkeypatch.setitem(sys.modules, "counted", module)
-    return drivers
+    return count_drivers(monkeypatch)
 
 
 def _run(name: str, arguments: tuple[str, ...], target: str, *more: str) -> int:
