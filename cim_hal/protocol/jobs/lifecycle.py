@@ -120,7 +120,8 @@ class JobLifecycle:
         # Jobs are listed by the time of their acceptance: no two have the same.
         self._accepted_at = max(now, self._accepted_at + RESOLUTION_S)
         at = self._accepted_at
-        record = Accepted(job, user, request, digest, program.schedule, report, at)
+        effective = request.model_copy(update={"settings": dict(program.settings)})
+        record = Accepted(job, user, effective, digest, program.schedule, report, at)
         session = "" if request.keep else asked.session
         accepted = JobEntry(record, session, program, asked.packet.epoch, expects=expects)
         self.accepting.add(accepted)
