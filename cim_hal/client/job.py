@@ -243,8 +243,9 @@ class Job:
             return None
         wait = WaitJob(job=self.id, timeout_s=poll_s, fetch=fetch)
         expected = (JobStatus, ResultBatch) if fetch else (JobStatus,)
-        times = {"poll_s": poll_s, "deadline": deadline}
-        answer, buffers = yield from self._client.ask_packet(wait, *expected, **times)
+        answer, buffers = yield from self._client.ask_packet(
+            wait, *expected, poll_s=poll_s, deadline=deadline
+        )
         if isinstance(answer, JobStatus):
             self.status = answer
             return None
