@@ -173,8 +173,9 @@ class ConnectionOptions:
     @property
     def server(self) -> MachineConfig | None:
         """The target, if it is a server in another process."""
-        is_config = isinstance(self.target, MachineConfig)
-        return self.target if is_config and self.target.is_endpoint else None
+        if isinstance(self.target, MachineConfig) and self.target.is_endpoint:
+            return self.target
+        return None
 
     def __reduce__(self) -> tuple[object, ...]:
         if not isinstance(self.target, MachineConfig):

@@ -144,7 +144,7 @@ class MachineConfig(Record):
         target: str | os.PathLike[str] | MachineConfig,
         options: Mapping[str, OptionValue] | None = None,
         *,
-        texts: dict[str, str] | None = None,
+        texts: Mapping[str, str] | None = None,
     ) -> MachineConfig:
         """Return what a target stands for; a machine file is read here, and only here.
 
@@ -154,7 +154,7 @@ class MachineConfig(Record):
         found = target if isinstance(target, MachineConfig) else _config(target)
         more = {
             "options": {**found.options, **(options or {})},
-            "texts": found.texts | (texts or {}),
+            "texts": {**found.texts, **(texts or {})},
         }
         if found.is_endpoint and any(more.values()):
             raise TargetError(

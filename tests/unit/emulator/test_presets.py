@@ -44,6 +44,13 @@ def test_every_machine_can_be_built_with_other_bits_and_threads(name):
         "coupling_bits": 3,
         "threads": 1,
     }
+    with pytest.raises(TargetError, match="it must be a whole number from 2 to 16 bits"):
+        make_driver(name, {"coupling_bits": 1})
+
+
+@pytest.mark.parametrize("name", ["emulator", "emulator-dsb"])
+def test_a_machine_of_other_bits_runs_as_one(name):
+    driver = make_driver(name, {"coupling_bits": 3, "threads": 1})
     model = IsingModel.from_couplings([[0, -1, 0], [-1, 0, 0.5], [0, 0.5, 0]], [0, 0.25, 0])
     with open_device(driver) as session:
         samples = session.sample(model, n_runs=16, seed=1)
