@@ -296,29 +296,34 @@ def _load(description: Description) -> dict[str, int | bool]:
 
 def _show_capabilities(description: Description) -> None:
     capabilities = description.capabilities
-    others = {"properties", "settings", "options"}
+    others = {"properties", "units", "settings", "options"}
     fields = capabilities.model_dump(exclude=others) | _load(description)
     print_properties("", {name: readable(value) for name, value in fields.items()})
     if capabilities.properties:
-        facts = {name: readable(value) for name, value in capabilities.properties.items()}
+        units = {name: unit for name, unit in capabilities.units.items() if unit != "1"}
+        facts = {
+            name: f"{readable(value)} {units.get(name, '') if value is not None else ''}".rstrip()
+            for name, value in capabilities.properties.items()
+        }
         print_properties("Properties", facts)
     rows = [*map(_option_row, capabilities.options), *map(_setting_row, capabilities.settings)]
     if rows:
         title = "Options, with which the driver is built, and settings, which a job may change"
-        print_table("", "name", "value", "default", "range", "description", rows=rows, title=title)
+        headings = ("", "name", "value", "default", "unit", "range", "description")
+        print_table(*headings, rows=rows, title=title)
 
 
 def _option_row(option: DriverOption) -> tuple[str, ...]:
     default = "it must be given" if option.is_required else readable(option.default)
-    value = readable(option.value)
-    return "option", option.name, value, default, option.range, option.description
+    words = option.model_copy(update={"unit": ""}).range, option.description
+    return "option", option.name, readable(option.value), default, option.unit, *words
 
 
 def _setting_row(setting: Setting) -> tuple[str, ...]:
-    chosen = f"{setting.default:g}" if setting.is_chosen else ""
-    default = "" if setting.is_chosen else f"{setting.default:g}"
-    limits = f"{setting.range}{', log' if setting.log else ''}"
-    return "setting", setting.name, chosen, default, limits, setting.description
+    value = f"{setting.default:g}"
+    values = (value, "") if setting.is_chosen else ("", value)
+    words = setting.model_copy(update={"unit": ""}).range + (", log" if setting.log else "")
+    return "setting", setting.name, *values, setting.unit, words, setting.description
 
 
 def _show_status(report: StatusReport) -> None:
