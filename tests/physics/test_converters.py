@@ -101,7 +101,7 @@ def test_bits_out_of_range_are_refused():
             Converter(full_scale=1.0, bits=bits)
 
 
-def test_a_machine_ranges_its_adc_for_the_record_of_a_vacuum(start):
+def test_a_machine_ranges_its_adc_for_twice_the_record_of_a_vacuum(start):
     machine = MeasurementFeedback(
         adc=Converter(full_scale=7.0, bits=2, mid_rise=True, reranged=True), electronic_noise=1.5
     )
@@ -109,9 +109,9 @@ def test_a_machine_ranges_its_adc_for_the_record_of_a_vacuum(start):
     assert dac == machine.dac
     block = start(machine, np.zeros((400, 400)), runs=64)
     block.advance(0.0)
-    # outer codes: beyond half of a full scale of `loading` deviations
+    # outer codes: beyond half of a full scale of `loading` deviations of twice a vacuum
     outer = np.mean(np.abs(block.latest_codes) == adc.top)
-    expected = 2 * ndtr(-loading(2, mid_rise=True) / 2)
+    expected = 2 * ndtr(-loading(2, mid_rise=True))
     assert outer == pytest.approx(expected, abs=4 * math.sqrt(expected / 400 / 64))
 
 
