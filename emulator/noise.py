@@ -212,15 +212,14 @@ def normal_pair(key: NoiseKey, round_trip: Any, pair: Any, run: Any) -> tuple[An
 @inlined
 def fill_normal_pair(draw: Draw, pair: int, even: NDArray[Any], odd: NDArray[Any]) -> None:
     """Fill the rows of spins 2 `pair` and 2 `pair` + 1, one value per run."""
-    start = 0
+    start, round_trip, low_pair = 0, np.uint32(draw.round_trip), np.uint32(pair & _LOW)
     while start < len(even):
         run = draw.first_run + start
         key, low = _widened(draw.key, pair, run), run & _LOW
-        end = min(len(even), start + _LOW + 1 - low)  # of the runs of this key
-        for r in range(start, end):
-            even[r], odd[r] = _pair_of_key(
-                key, np.uint32(draw.round_trip), np.uint32(pair & _LOW), np.uint32(low + r - start)
-            )
+        end = start + _LOW + 1 - low  # of the runs of this key
+        some, others = even[start:end], odd[start:end]
+        for r in range(len(some)):
+            some[r], others[r] = _pair_of_key(key, round_trip, low_pair, np.uint32(low + r))
         start = end
 
 

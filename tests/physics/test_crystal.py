@@ -41,8 +41,7 @@ def both_gains(pump: float, signal: float):
     """The gain of the ideal kernel and that of the kernel with imperfections."""
     table = gain_table(np.array([pump]), L, float)
     theta_squared = L**2 * (pump**2 + signal**2)
-    series = tuple(table.series[0]), tuple(table.pump_series[0])
-    yield crystal_gain(theta_squared, *series, 1.0)
+    yield crystal_gain(theta_squared, tuple(table.series[0]), 1.0)
     yield pumped_gain(theta_squared, pump * L, COSH_SERIES, SINH_SERIES, 1.0)
 
 
@@ -82,7 +81,7 @@ def test_a_variance_follows_the_slopes_of_the_crystal(pump, signal):
     for g in both_gains(pump, signal):
         for sigma in (0.5, 3.0):
             found = amplified_variance(sigma, (L * signal) ** 2, g)
-            assert found == pytest.approx(kept**2 * sigma + mixed**2, rel=1e-6)
+            assert found == pytest.approx(kept**2 * sigma + mixed**2, rel=1e-5)
 
 
 def test_without_light_and_pump_a_variance_keeps_its_last_bit():
@@ -146,6 +145,6 @@ def test_short_round_trips_have_the_variance_of_the_continuous_crystal(pump):
 
 def test_a_table_of_gains_has_a_row_for_each_pump():
     table = gain_table(np.array([0.0, 1.2]), L, np.float32)
-    assert [part.dtype for part in table] == [np.float32] * 3
-    np.testing.assert_allclose(table.series, gain_series([0.0, 1.2], L), rtol=1e-6)
+    assert [part.dtype for part in table] == [np.float32] * 2
+    np.testing.assert_allclose(table.series[:, :10], gain_series([0.0, 1.2], L), rtol=1e-6)
     np.testing.assert_allclose(table.pump_exponent, [0, 1.2 * L], rtol=1e-6)

@@ -61,7 +61,7 @@ def test_pump_rates_are_of_amplitudes_so_four_thresholds_of_power_are_two(power_
 
 def gain_of(pump: float, loss: float, theta_squared: float) -> float:
     table = gain_table(np.array([pump]), loss, float)
-    return crystal_gain(theta_squared, table.series[0], table.pump_series[0], 1.0).gain
+    return crystal_gain(theta_squared, tuple(table.series[0]), 1.0).gain
 
 
 def test_at_threshold_the_crystal_makes_up_for_the_loss():
