@@ -10,10 +10,13 @@ import numpy as np
 
 from emulator.dynamics.base import Dynamics, JobInputs, natural_strength
 from emulator.dynamics.feedback import TrackedBlock, feedback_loop, initial_normals
+from emulator.dynamics.stability import LinearLimit
 from emulator.products.packing import aligned_zeros, padded_runs
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from emulator.products.coupling import CouplingMatrix
 
 __all__ = [
     "CLIP",
@@ -95,6 +98,15 @@ class ControlledDynamics(Dynamics):
     initial_error: float = 1.0
     advance: ClassVar[Callable[..., None]]
     block = ControlledBlock
+
+    @property
+    def linear_limit(self) -> LinearLimit:
+        """Of a step of amplitudes whose error variables are as at the start of a run."""
+        return LinearLimit(self.time_step * self.coupling_gain)
+
+    def natural_unit(self, coupling: CouplingMatrix) -> float:
+        """Return `natural_strength`."""
+        return natural_strength(coupling)
 
     @abstractmethod
     def constants(self, natural_strength: float) -> Any:

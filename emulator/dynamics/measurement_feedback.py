@@ -30,9 +30,17 @@ from emulator.dynamics.round_trip import (
     advance_imperfect_pulses,
     gain_series,
 )
+from emulator.dynamics.stability import LinearLimit, LoopFilter, measure_modes, slow_modes
 from emulator.imperfections import Disorder, Imperfections, PhaseWalk, disturbed
 from emulator.noise import Draw
-from emulator.options import NON_NEGATIVE, POSITIVE_SHARE, Interval, documented, option
+from emulator.options import (
+    NON_NEGATIVE,
+    POSITIVE_OR_INFINITE,
+    POSITIVE_SHARE,
+    Interval,
+    documented,
+    option,
+)
 from emulator.products.packing import BLOCK_ROWS, aligned_zeros, padded_runs
 
 if TYPE_CHECKING:
@@ -78,6 +86,7 @@ class PulseTrain(ChunkedBlock):
         self._inputs, self._dynamics = inputs, dynamics
         self._draw, self._n_runs = Draw(inputs.key, 0, first_run), n_runs
         self._constants = dynamics.constants()
+        self._slowed = dynamics.loop_filter(inputs, shape[1])
         self._injection_scale = coupling.dtype.type(dynamics.injection_scale(coupling.unit))
         self._scalar = dtype.type
         self.phase: PhaseWalk | None = None
@@ -147,6 +156,7 @@ class PulseTrain(ChunkedBlock):
             self._inputs.coupling.operand,
             self._arrays,
             GainTable(series, ((pumps * loss) ** 2).astype(self._scalar)),
+            self._slowed,
             self._injection_scale,
             self._draw,
             self._constants,
@@ -158,6 +168,8 @@ class PulseTrain(ChunkedBlock):
         # the slot about to be overwritten is `delay` + 1 round trips old
         codes = arrays.codes[self._draw.round_trip % len(arrays.codes)]
         self._inputs.coupling.multiply(codes[:n_spins], self._product[:n_spins])
+        measure_modes(self._slowed, codes)
+        slow_modes(self._slowed, 0, self._product[:n_spins])
         phase.advance(self._draw.round_trip)
         advance_imperfect_pulses(
             PulseRows(arrays.mean, arrays.variance, self._product, codes),
@@ -253,6 +265,16 @@ Standard deviation, where vacuum has :math:`\sqrt{1/2}`.""",
 With 0 all pulses are measured before any is injected, within the same round trip; fibre machines
 have 1 or more.""",
     )
+    stability: float = option(
+        0.5,
+        within=POSITIVE_OR_INFINITE,
+        low=0.05,
+        high=100.0,
+        log=True,
+        doc=r"""Share of the linear limit that is fed back at once.
+The rest of a mode that exceeds it comes slowly (`emulator.dynamics.stability`). Infinite, or as
+large as no model needs, to feed back all at once.""",
+    )
     imperfections: Imperfections = option(
         Imperfections(), doc="What else is wrong with the machine; nothing by default."
     )
@@ -280,6 +302,28 @@ have 1 or more.""",
     def largest_code(self) -> float | None:
         """Largest code of the ADC, None where it does not round."""
         return self.adc.top if self.adc.rounds else None
+
+    @property
+    def linear_limit(self) -> LinearLimit:
+        r"""Of the loop within the range of its converters: :math:`k = Lg/\sqrt{1 - R}`.
+
+        A record tells of a pulse before the out-coupler took its share.
+        """
+        passed = math.sqrt(1 - self.outcoupling)
+        return LinearLimit(self.loss_exponent * self.coupling_gain / passed, self.delay)
+
+    def loop_filter(self, inputs: JobInputs, n_runs: int) -> LoopFilter:
+        """Return what slows the strongest modes of a model, and leaves others as they are."""
+        unit = inputs.coupling.unit
+        return LoopFilter.of(inputs.extreme_modes, self.linear_limit, unit, self.stability, n_runs)
+
+    def choices(self, inputs: JobInputs) -> dict[str, float | str]:
+        """Return a limit that is exceeded, and how many modes are slowed, to which share."""
+        slowed = self.loop_filter(inputs, 0)
+        told = super().choices(inputs)
+        if len(slowed.vectors):
+            told |= {"slowed_modes": len(slowed.vectors), "fed_back_at_once": slowed.direct}
+        return told
 
     def perturb(self, coupling: CouplingMatrix) -> CouplingMatrix:
         """Return the couplings with the static errors of this machine, where it has any."""

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from emulator.converters import to_code
+from emulator.dynamics.stability import measure_modes, slow_modes
 from emulator.imperfections import INJECTION, JITTER, PUMP
 from emulator.kernel import inlined, kernel
 from emulator.noise import Draw, at, fill_normal_pair
@@ -26,6 +27,7 @@ from emulator.products.packing import BLOCK_ROWS
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
+    from emulator.dynamics.stability import LoopFilter
     from emulator.imperfections import Disorder
     from emulator.products.coupling import CouplingOperand
 
@@ -233,6 +235,7 @@ def advance_chunk(
     operand: CouplingOperand,
     arrays: PulseArrays,
     gains: GainTable,
+    slowed: LoopFilter,
     injection_scale: Any,
     draw: Draw,
     c: LoopConstants,
@@ -247,6 +250,7 @@ def advance_chunk(
         # the slot about to be overwritten is `delay` + 1 round trips old, and taken before
         codes = arrays.codes[now.round_trip % slots]
         pack_codes(operand, codes[:n_spins], arrays.workspace)
+        measure_modes(slowed, codes)
         series, theta_from_pump = as_tuple(gains.series[step]), gains.theta_from_pump[step]
         for first in range(0, n_pulses, BLOCK_ROWS):
             end = min(first + BLOCK_ROWS, n_pulses)
@@ -254,6 +258,7 @@ def advance_chunk(
             n_coupled = min(end, n_spins) - first
             multiply_rows(operand, arrays.workspace, first, product[:n_coupled])
             product[n_coupled:] = 0
+            slow_modes(slowed, first, product[:n_coupled])
             rows = PulseRows(
                 arrays.mean[first:end], arrays.variance[first:end], product, codes[first:end]
             )

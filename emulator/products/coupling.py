@@ -148,9 +148,11 @@ class CouplingMatrix:
     r"""Couplings in the form the product wants, and the field beside them.
 
     Make one with `of`. The natural unit of couplings is the norm
-    :math:`|J| = (\sum_j J_{ij}^2 + h_i^2)^{1/2}` of a weakly coupled row: nine in ten have more.
+    :math:`|J| = (\sum_j J_{ij}^2)^{1/2}` of a weakly coupled row: nine in ten have more.
     A machine that is to solve models of spins with very different couplings, as constraints make
-    them, must serve the weak ones; the root mean square would follow the strong.
+    them, must serve the weak ones; the root mean square would follow the strong. A field, or the
+    spin that stands for it, does not count unless there is nothing else: it would weaken the
+    couplings between spins that it holds.
 
     Attributes
     ----------
@@ -166,6 +168,8 @@ class CouplingMatrix:
         Of the product: float32 or float64.
     is_exact : bool
         Whether no sum is ever rounded.
+    step : float
+        One of the values in units of the couplings given.
     """
 
     operand: CouplingOperand
@@ -174,10 +178,17 @@ class CouplingMatrix:
     unit: float
     dtype: np.dtype[Any]
     is_exact: bool
+    step: float = 1.0
 
     @classmethod
     def of(
-        cls, J: Any, h: NDArray[Any], *, largest_code: float | None, dtype: DTypeLike
+        cls,
+        J: Any,
+        h: NDArray[Any],
+        *,
+        largest_code: float | None,
+        dtype: DTypeLike,
+        field_spin: bool = False,
     ) -> CouplingMatrix:
         """Prepare couplings `J` (n, n), dense or CSR, and a field `h` (n,).
 
@@ -187,10 +198,13 @@ class CouplingMatrix:
             Bound of the integer codes to come; None where they are real.
         dtype : dtype
             Of the product where it cannot be exact.
+        field_spin : bool
+            Whether the last spin stands for the field.
         """
         matrix = _stored(J)
         field = np.array(h, dtype=np.float64)
-        peak, relative_norm, largest_row_sum = _row_statistics(matrix, field)
+        n_coupled = len(field) - field_spin
+        peak, relative_norm, largest_row_sum = _row_statistics(matrix, field, n_coupled)
         bound = np.inf if largest_code is None else largest_code * largest_row_sum
         if bound < 2.0**53 and _are_integers(matrix):
             dtype = np.dtype(np.float32 if bound < 2.0**24 else np.float64)
@@ -198,7 +212,8 @@ class CouplingMatrix:
             return cls(*operands, field, 1.0 / (peak * relative_norm), dtype, is_exact=True)
         floats = _floats(matrix, np.dtype(dtype), peak, relative_norm)
         unit_field = field / peak / relative_norm
-        return cls(floats, floats, unit_field, 1.0, np.dtype(dtype), is_exact=False)
+        step = peak * relative_norm
+        return cls(floats, floats, unit_field, 1.0, np.dtype(dtype), is_exact=False, step=step)
 
     @cached_property
     def norm(self) -> float:
@@ -297,18 +312,25 @@ def _are_integers(matrix: Any) -> bool:
     return all((values[some] == np.rint(values[some])).all() for some in _chunks(len(values)))
 
 
-def _row_statistics(matrix: Any, field: NDArray[np.float64]) -> tuple[float, float, float]:
+def _row_statistics(
+    matrix: Any, field: NDArray[np.float64], n_coupled: int
+) -> tuple[float, float, float]:
     """Return the largest magnitude, the typical row norm in units of it, the largest row sum."""
     values = _values(matrix)
     ends = (f(v, initial=0.0) for f in (np.max, np.min) for v in (values, field))
     peak = max(abs(float(end)) for end in ends) or 1.0
-    squares, largest_sum = (field / peak) ** 2, 0.0
+    coupled, everything, largest_sum = np.zeros_like(field), (field / peak) ** 2, 0.0
     for some in _chunks(len(field)):
         scaled = abs(matrix[some].astype(np.float64)) / peak  # squares unscaled could overflow
-        squares[some] += np.asarray((scaled * scaled).sum(axis=1)).ravel()
+        squares = scaled * scaled
+        everything[some] += np.asarray(squares.sum(axis=1)).ravel()
+        coupled[some] = np.asarray(squares[:, :n_coupled].sum(axis=1)).ravel()
         largest_sum = max(largest_sum, float(scaled.sum(axis=1).max()))
+    coupled[n_coupled:] = 0
+    squares = coupled if coupled.any() else everything
     norms = np.sqrt(squares[squares > 0])
     if not norms.size:
         return peak, 1.0, 0.0
-    typical = max(np.quantile(norms, TYPICAL_QUANTILE), LEAST_TYPICAL_NORM * norms.max())
-    return peak, float(typical), largest_sum * peak
+    least = LEAST_TYPICAL_NORM * float(np.sqrt(everything.max()))
+    typical = max(float(np.quantile(norms, TYPICAL_QUANTILE)), least)
+    return peak, typical, largest_sum * peak
