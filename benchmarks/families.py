@@ -7,6 +7,11 @@ constraints, fields, glasses. Rows that are in the file are not computed again. 
 one-flip descent has as many random starts, annealing and tabu search the seconds of `emulator`.
 """
 
+# numba draws from the generator of NumPy's module
+# ruff: noqa: NPY002
+
+from __future__ import annotations
+
 import argparse
 import json
 import time

@@ -19,6 +19,7 @@ from threadpoolctl import ThreadpoolController
 
 from cim_hal import (
     Capabilities,
+    CapabilityError,
     Driver,
     JobCancelledError,
     Program,
@@ -32,7 +33,7 @@ from emulator.dynamics.base import Dynamics, JobInputs
 from emulator.dynamics.best_seen import BestSeen
 from emulator.kernel import compilation_announced
 from emulator.noise import MAX_NOISE_RUNS, MAX_NOISE_SPINS, NoiseKey
-from emulator.options import properties_of
+from emulator.options import properties_of, units_of
 from emulator.products.coupling import CouplingMatrix
 from emulator.recording import Recording, delivered, joined
 
@@ -228,7 +229,13 @@ class EmulatedCim(Driver):
         return nullcontext() if self._trace_file is None else self._trace_file.opened(program)
 
     def _dynamics_of(self, program: Program) -> Dynamics:
-        return self._dynamics.with_settings(program.settings)
+        try:
+            return self._dynamics.with_settings(program.settings)
+        except ValueError as error:  # each is in its range, but they do not go together
+            wanted = ", ".join(f"{name} = {value:g}" for name, value in program.settings.items())
+            raise CapabilityError(
+                "settings", required=wanted, available="no such combination", hint=str(error)
+            ) from error
 
     def _inputs_of(self, program: Program) -> JobInputs:
         dynamics = self._dynamics_of(program)
@@ -312,11 +319,18 @@ def algorithm(
 def _completed(capabilities: Capabilities, dynamics: Dynamics) -> Capabilities:
     """Return capabilities with what can be read from the dynamics."""
     properties = properties_of(dynamics) | capabilities.properties
+    units = units_of(dynamics) | capabilities.units
     if dynamics.linear_limit is not None:
-        # of J over the norm of a row; that of a loop without feedback is minus infinity
+        # that of a loop without feedback is minus infinity
         lowest = dynamics.linear_limit.lowest_stable
         properties["lowest_stable_eigenvalue"] = lowest if math.isfinite(lowest) else None
-    known = {"properties": properties, "settings": dynamics.settings(), "reports_trace": True}
+        units["lowest_stable_eigenvalue"] = "norms of a row of J"
+    known = {
+        "properties": properties,
+        "units": units,
+        "settings": dynamics.settings(),
+        "reports_trace": True,
+    }
     return Capabilities(**(dict(capabilities) | known))
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cim_hal import emulated
+from emulator.dynamics import imperfect_control as errors
 from emulator.dynamics import shared_options as shared
 from emulator.dynamics.controlled_base import (
     CLIP,
@@ -33,7 +34,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from emulator.converters import Converter
     from emulator.dynamics.base import Precision
+    from emulator.imperfections import Imperfections
 
 __all__ = [
     "TANH",
@@ -112,8 +115,18 @@ class ChaoticFeedbackControl(ControlledDynamics):
     time_step: float = shared.time_step(0.1, low=0.005, high=0.3)
     initial_width: float = shared.initial_width(0.1)
     precision: Precision = shared.precision()
+    noise: float = errors.amplitude_noise()
+    detector_noise: float = errors.detector_noise()
+    adc: Converter = errors.adc()
+    dac: Converter = errors.dac()
+    imperfections: Imperfections = errors.imperfections()
 
     advance = staticmethod(advance_chaotic_feedback)
+
+    def control(self, arrays: SharedArrays, values: tuple[Any, ...], constants: Any) -> None:
+        """Make one step with the local fields in `arrays`."""
+        (net_gain,) = values
+        control_feedback(arrays, net_gain, constants)
 
     def constants(self, natural_strength: float) -> ChaoticFeedbackConstants:
         """Return the scalars of `control_feedback`."""
@@ -255,8 +268,14 @@ Without bound, and k = 0, injection is a sign.""",
     time_step: float = shared.time_step(0.1, low=0.005, high=0.3)
     initial_width: float = shared.initial_width(0.1)
     precision: Precision = shared.precision()
+    noise: float = errors.amplitude_noise()
+    detector_noise: float = errors.detector_noise()
+    adc: Converter = errors.adc()
+    dac: Converter = errors.dac()
+    imperfections: Imperfections = errors.imperfections()
 
     initial_error = 0.0  # an error variable is a moving mean of z
+    error_multiplies = False
     advance = staticmethod(advance_separated_feedback)
 
     @property
@@ -264,6 +283,11 @@ Without bound, and k = 0, injection is a sign.""",
         """Of a step where the saturation is steepest."""
         slope = max(self.steepness) + self.memory
         return LinearLimit(self.time_step * self.coupling_gain * slope)
+
+    def control(self, arrays: SharedArrays, values: tuple[Any, ...], constants: Any) -> None:
+        """Make one step with the local fields in `arrays`."""
+        net_gain, steepness, error_step = values
+        control_separately(arrays, net_gain, steepness, error_step, constants)
 
     def constants(self, natural_strength: float) -> SeparatedFeedbackConstants:
         """Return the scalars of `control_separately`."""
