@@ -24,7 +24,7 @@ from numba import njit
 from rich.console import Console
 from rich.progress import track
 
-from cim_hal import IsingModel, make_driver, open_device, registered_drivers
+from cim_hal import IsingModel, PumpSchedule, make_driver, open_device, registered_drivers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -247,7 +247,7 @@ def rows_of(family: str, instance: int, presets: list[str], done: set[str]) -> I
         if preset in done and preset != CLOCK:
             continue
         with open_device(preset) as session:
-            session.sample(model, n_runs=1, round_trips=2, seed=0)  # compiles
+            session.sample(model, PumpSchedule((0.0, 1.0), 2), seed=0)  # compiles
             started = time.perf_counter()
             energies = session.sample(model, n_runs=RUNS, seed=1).energies
         seconds = time.perf_counter() - started

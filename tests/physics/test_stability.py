@@ -17,7 +17,11 @@ IDEAL = Converter(full_scale=math.inf)
 SHORT = PumpSchedule((0.0, 1.1), 4)
 COMPLETE = np.eye(50) - 1  # the uniform mode has the eigenvalue -49, -7 in norms of a row
 ALL = [d.name for d in registered_drivers() if d.name.startswith("emulator")]
-LOOPS = [name for name, p in PRESETS.items() if isinstance(p.dynamics, MeasurementFeedback)]
+LOOPS = {
+    name: preset.dynamics
+    for name, preset in PRESETS.items()
+    if isinstance(preset.dynamics, MeasurementFeedback)
+}
 
 
 @pytest.mark.parametrize("delay", range(6))
@@ -32,7 +36,7 @@ def test_at_the_limit_the_largest_root_has_modulus_1(delay):
 @pytest.mark.parametrize("delay", [0, 1, 2])
 @pytest.mark.parametrize("name", LOOPS)
 def test_a_mode_in_the_running_loop_grows_with_the_largest_root(start, name, delay, share):
-    optics = PRESETS[name].dynamics
+    optics = LOOPS[name]
     passed = math.sqrt(1 - optics.outcoupling)  # a record is of the pulse before the out-coupler
     gain = share * largest_stable_feedback(delay) * passed / (7 * optics.loss_exponent)
     machine = MeasurementFeedback(
@@ -73,8 +77,8 @@ def complete_graph(n: int, seed: int) -> IsingModel:
 @pytest.mark.parametrize("name", ["emulator", "emulator-2000", "emulator-ideal"])
 def test_the_record_tells_a_limit_exactly_when_it_is_exceeded(name):
     model = IsingModel.from_couplings(3 * COMPLETE)  # |J| = 21
-    gain = PRESETS[name].dynamics.coupling_gain
-    limit = gain * PRESETS[name].dynamics.linear_limit.lowest_stable / -7
+    gain = LOOPS[name].coupling_gain
+    limit = gain * LOOPS[name].linear_limit.lowest_stable / -7
     with open_device(name) as session:
         for share in (0.4, 0.99, 1.01, 3.0):
             settings = {"coupling_gain": share * limit}
@@ -89,7 +93,7 @@ def test_the_record_tells_a_limit_exactly_when_it_is_exceeded(name):
         assert "slowed_modes" not in notes
         assert "feedback_over_limit" in notes
         facts = session.capabilities.properties
-    lowest = PRESETS[name].dynamics.linear_limit.lowest_stable
+    lowest = LOOPS[name].linear_limit.lowest_stable
     assert facts["lowest_stable_eigenvalue"] == pytest.approx(lowest)
 
 
