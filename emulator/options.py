@@ -205,6 +205,8 @@ def with_settings(
 
     `declared` are their options, where these are not metadata of the fields.
     """
+    if not settings:
+        return options
     known = options_of(options) if declared is None else declared
     changes: dict[str, Any] = {}
     inner: dict[str, dict[str, float]] = {}
