@@ -113,6 +113,7 @@ integers.""")
         low=0,
         high=48,
         none=0,
+        integer=True,
         is_searched=False,
         unit="bits",
         doc=r"""Bits of the accumulator, sign included, 2 or more; 0 (None) for one without end.
