@@ -346,7 +346,7 @@ def test_a_pair_rests_where_its_feedback_holds_it(start, feedback):
     # x^3 - (p - 1) x = xi f(x) + xi h <|f|>
     pair, f, xi, pump = np.array([[0.0, 1.0], [1.0, 0.0]]), FEEDBACKS[feedback], 0.3, 0.9
     h = 0.5
-    norm = np.sqrt(1 + h**2)
+    norm = 1.0
     machine = MeanField(
         coupling_gain=xi * norm, feedback=feedback, feedback_limit=0.25, precision="double"
     )
