@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from cim_hal.errors import CimError
 
 __all__ = [
+    "SMALL",
     "Couplings",
     "duration",
     "is_sparse",
@@ -31,7 +32,9 @@ __all__ = [
     "whole_number",
 ]
 
-Couplings: TypeAlias = "NDArray[np.float64] | sp.csr_array"
+# float64, or int8 or int16 where couplings are dense
+Couplings: TypeAlias = "NDArray[Any] | sp.csr_array"
+SMALL = (np.int8, np.int16)  # integers that dense couplings may stay
 
 LARGEST_EXACT = 2**53  # beyond it float64 skips integers
 HINT = "pass real numbers, for instance of type float64"
@@ -105,12 +108,17 @@ def duration(name: str, value: Any, error: type[CimError]) -> float:
     return float(seconds)
 
 
-def real_couplings(name: str, J: Any, error: type[CimError]) -> Couplings:
+def real_couplings(
+    name: str, J: Any, error: type[CimError], *, keeps_small: bool = False
+) -> Couplings:
     """Return a matrix as float64, dense or CSR as it came; entries of a pair given twice add up.
 
-    Errors as of `real_array`. Adding is what scipy says of entries given twice.
+    With `keeps_small` dense arrays of int8 and int16 are copied as they are. Errors as of
+    `real_array`. Adding is what scipy says of entries given twice.
     """
     if not is_sparse(J):
+        if keeps_small and type(J) is np.ndarray and J.dtype in SMALL:
+            return np.array(J, order="C")
         return real_array(name, J, error)
     if J.dtype.kind not in "iuf":
         what = f"it is of type {J.dtype}"

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 __all__ = ["LocalTransport", "LoopbackTransport", "open_target"]
 
 PEER = b"local"
+# The memory is the caller's own: a dense model of 100,000 spins and two bits takes 2.5 GB.
+LIMITS = Limits(coupling_bytes=2**36)
 
 
 class LocalTransport(LineTransport):
@@ -53,7 +55,7 @@ class LocalTransport(LineTransport):
         self._is_closed = False
         self._settled_at = 0.0
         with self._lock:  # the driver may report before the service is assigned
-            limits = (limits or Limits()).for_one_user()
+            limits = (limits or LIMITS).for_one_user()
             self._service = Service(driver, self._settle, limits)
 
     def line(self, timeout_s: float) -> MailboxLine:
