@@ -17,7 +17,6 @@ from rich.progress import BarColumn, TextColumn
 
 from cim_hal.cli.common import print_properties, progress_on, whole_file
 from cim_hal.errors import JobTimeoutError
-from cim_hal.model.diversity import copies_warning
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -246,7 +245,7 @@ def _diversity(search: Search) -> str:
 
 
 def _warnings(model: IsingModel, search: Search) -> list[str]:
-    found = _lost(model, search.samples.record.lowering), copies_warning(search.samples, model)
+    found = _lost(model, search.samples.record.lowering), search.samples.warning(model)
     return [warning for warning in found if warning]
 
 

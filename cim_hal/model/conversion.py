@@ -9,6 +9,7 @@ from __future__ import annotations
 import numbers
 import operator
 import sys
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -25,10 +26,13 @@ __all__ = [
     "Couplings",
     "duration",
     "is_sparse",
+    "is_symmetric",
     "real_array",
     "real_couplings",
     "real_number",
     "require",
+    "row_blocks",
+    "type_for",
     "whole_number",
 ]
 
@@ -36,6 +40,7 @@ __all__ = [
 Couplings: TypeAlias = "NDArray[Any] | sp.csr_array"
 SMALL = (np.int8, np.int16)  # integers that dense couplings may stay
 
+PART = 1 << 22  # entries looked at together
 LARGEST_EXACT = 2**53  # beyond it float64 skips integers
 HINT = "pass real numbers, for instance of type float64"
 
@@ -131,6 +136,25 @@ def real_couplings(
     matrix.sum_duplicates()
     matrix.eliminate_zeros()
     return matrix
+
+
+def row_blocks(J: NDArray[Any]) -> Iterator[slice]:
+    """Yield rows of a matrix some at a time, so that what is made of them stays small."""
+    n_rows = max(PART // max(J[:1].size, 1), 1)
+    return (slice(top, top + n_rows) for top in range(0, len(J), n_rows))
+
+
+def is_symmetric(J: NDArray[Any]) -> bool:
+    """Return whether a square matrix is its transpose, without another one in memory."""
+    return all(np.array_equal(J[some], J[:, some].T) for some in row_blocks(J))
+
+
+def type_for(J: Couplings, values: NDArray[Any]) -> np.dtype[Any]:
+    """Return the type of `J`, or float64 where it does not hold the `values`."""
+    dtype = np.dtype(J.dtype)
+    with np.errstate(invalid="ignore"):
+        fits = dtype.kind == "f" or np.array_equal(values, values.astype(dtype))
+    return dtype if fits else np.dtype(np.float64)
 
 
 def is_sparse(J: Any) -> bool:

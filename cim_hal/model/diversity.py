@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cim_hal.model.ising import IsingModel
-    from cim_hal.model.sampleset import SampleSet
 
 __all__ = ["MANY", "copies_warning", "diversity_of"]
 
@@ -46,12 +45,9 @@ def diversity_of(
     )
 
 
-def copies_warning(samples: SampleSet, model: IsingModel) -> str:
+def copies_warning(found: Diversity, n_runs: int, energy: float, model: IsingModel) -> str:
     """Return a warning if many runs gave one configuration that is not proven optimal, or ""."""
-    n_runs = len(samples)
-    if n_runs < MANY or samples.diversity.configurations > 1:
-        return ""
-    if _is_proven(model, samples.best_energy):
+    if n_runs < MANY or found.configurations > 1 or _is_proven(model, energy):
         return ""
     return f"{n_runs} runs gave 1 configuration: they may be copies of each other"
 

@@ -28,6 +28,7 @@ import numpy as np
 import scipy  # not scipy.sparse: it takes 0.4 s, and dense models do not need it
 
 from cim_hal.errors import ModelError
+from cim_hal.model.conversion import row_blocks
 from cim_hal.model.packed import PackedValues
 from cim_hal.model.triangle import pieces
 
@@ -45,7 +46,6 @@ __all__ = [
     "exact_sum",
     "largest",
     "magnitude_sum",
-    "row_blocks",
 ]
 
 # Two energies closer than this share of the sum of all magnitudes are equal: sums in float64 made
@@ -56,7 +56,6 @@ SMALLEST = 1e-300
 # The sum of all magnitudes may be this large: a sum of many energies is a float.
 LARGEST = 1e303
 BLOCK = 128  # rows of J at a time: their two parts stay in the cache
-PART = 1 << 22  # entries looked at together
 KEPT_BYTES = 64 * 1024**2  # parts of J are kept for the next call, if they take less
 
 
@@ -177,12 +176,6 @@ def largest(values: Values) -> float:
     if isinstance(values, PackedValues):
         return float(any(piece.any() for piece in pieces(values)))
     return max(float(values.max(initial=0)), -float(values.min(initial=0)))
-
-
-def row_blocks(J: NDArray[Any]) -> Iterator[slice]:
-    """Yield rows of a matrix some at a time, so that what is made of them stays small."""
-    n_rows = max(PART // max(J[:1].size, 1), 1)
-    return (slice(top, top + n_rows) for top in range(0, len(J), n_rows))
 
 
 def magnitude_sum(values: NDArray[Any]) -> float:

@@ -24,10 +24,13 @@ from cim_hal.model.conversion import (
     SMALL,
     Couplings,
     is_sparse,
+    is_symmetric,
     real_array,
     real_couplings,
     real_number,
     require,
+    row_blocks,
+    type_for,
 )
 from cim_hal.model.energies import (
     ROUNDING,
@@ -35,7 +38,6 @@ from cim_hal.model.energies import (
     check_range,
     largest,
     magnitude_sum,
-    row_blocks,
 )
 
 if TYPE_CHECKING:
@@ -97,7 +99,7 @@ class Pairs:
     def put(self, J: Couplings) -> Couplings:
         """Return a copy of `J`, dense or CSR, with these couplings in both triangles."""
         if isinstance(J, np.ndarray):
-            copied = J.astype(_type_for(J, self.values))
+            copied = J.astype(type_for(J, self.values))
             copied[self.rows, self.columns] = copied[self.columns, self.rows] = self.values
             return copied
         where = np.r_[self.rows, self.columns], np.r_[self.columns, self.rows]
@@ -235,12 +237,9 @@ class IsingModel:
         """
         weights = real_couplings("W", W, ModelError, keeps_small=True)
         _check_couplings(weights, "W")
-        negative = weights.astype(_type_for(weights, -_ends(weights)), copy=False)
-        if isinstance(negative, np.ndarray):
-            np.negative(negative, out=negative)  # it is a copy
-        else:
-            negative = -negative
-        return cls(negative, np.zeros(_shape(weights)[0]))
+        least = np.array([-float(_values(weights).min(initial=0))])  # its negative may not fit
+        couplings = weights.astype(type_for(weights, least), copy=False)
+        return cls(-couplings, np.zeros(_shape(weights)[0]))
 
     def with_changes(
         self, rows: ArrayLike, columns: ArrayLike, values: ArrayLike, *, h: ArrayLike | None = None
@@ -440,24 +439,6 @@ def _check_couplings(J: Couplings, name: str) -> None:
             f"{name} has the diagonal entry {name}[{at},{at}] = {J.diagonal()[at]}",
             hint="it is a constant of the energy: set it to 0, and use offset",
         )
-
-
-def is_symmetric(J: NDArray[Any]) -> bool:
-    """Return whether a square matrix is its transpose, without another one in memory."""
-    return all(np.array_equal(J[some], J[:, some].T) for some in row_blocks(J))
-
-
-def _type_for(J: Couplings, values: NDArray[Any]) -> np.dtype[Any]:
-    """Return the type of `J`, or float64 where it does not hold the `values`."""
-    dtype = np.dtype(J.dtype)
-    with np.errstate(invalid="ignore"):
-        fits = dtype.kind == "f" or np.array_equal(values, values.astype(dtype))
-    return dtype if fits else np.dtype(np.float64)
-
-
-def _ends(J: Couplings) -> NDArray[np.float64]:
-    values = _values(J)
-    return np.array([values.min(initial=0), values.max(initial=0)], np.float64)
 
 
 def _flat(name: str, values: ArrayLike) -> NDArray[Any]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from cim_hal.errors import ModelError
 from cim_hal.model.conversion import real_number, require, whole_number
-from cim_hal.model.diversity import diversity_of
+from cim_hal.model.diversity import copies_warning, diversity_of
 from cim_hal.model.ising import check_model
 
 if TYPE_CHECKING:
@@ -173,6 +173,14 @@ class SampleSet:
         """How many different samples there are among these runs."""
         options = {"is_symmetric": self.is_symmetric}
         return diversity_of(self.spins, self.energies, self.tolerance, **options)
+
+    def warning(self, model: IsingModel) -> str:
+        """Return a warning if these runs of `model` may be copies of each other, or "".
+
+        That is if there are eight or more of one configuration, which is not proven optimal.
+        """
+        check_model(model)
+        return copies_warning(self.diversity, len(self), self.best_energy, model)
 
     def reached(self, energy: float) -> NDArray[np.bool_]:
         """Return which runs are at or below `energy`, within the tolerance; shape (runs,)."""

@@ -123,12 +123,10 @@ class TernaryLevels(NamedTuple):
 
 
 def _are_ternary(J: Any) -> bool:
-    values = J.values if isinstance(J, Triangle) else J
-    if values.dtype.kind != "i":
-        return False
-    return getattr(values, "kind", None) is not None or bool(
-        values.min() >= -1 and values.max() <= 1
-    )
+    values: Any = J.values if isinstance(J, Triangle) else J
+    if not isinstance(values, np.ndarray):
+        return True  # packed ones
+    return values.dtype.kind == "i" and bool(values.min() >= -1 and values.max() <= 1)
 
 
 @kernel

@@ -33,8 +33,9 @@ if TYPE_CHECKING:
 __all__ = ["LocalTransport", "LoopbackTransport", "open_target"]
 
 PEER = b"local"
-# The memory is the caller's own: a dense model of 100,000 spins and two bits takes 2.5 GB.
-LIMITS = Limits(coupling_bytes=2**36)
+# The memory is the caller's own: one model may take what there is, a dense one of 100,000 spins and
+# two bits 2.5 GB; of those that are kept for later, only so much stays.
+LIMITS = Limits(coupling_bytes=2**36, cache_bytes=2**36, user_cache_bytes=2**30)
 
 
 class LocalTransport(LineTransport):

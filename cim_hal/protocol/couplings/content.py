@@ -17,7 +17,8 @@ import scipy  # not scipy.sparse: it takes 0.4 s, and dense models do not need i
 
 from cim_hal.errors import ModelError, RemoteProtocolError
 from cim_hal.machine.lowering import lower_couplings
-from cim_hal.model.ising import IsingModel, is_symmetric
+from cim_hal.model.conversion import is_symmetric
+from cim_hal.model.ising import IsingModel
 from cim_hal.model.triangle import Triangle, pieces, triangle_size
 from cim_hal.protocol.couplings.formats import index_dtype, keeps_dense, narrowed, parts, widened
 from cim_hal.protocol.wire.messages.couplings import CouplingSpec

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cim_hal import Capabilities, Driver, IsingModel, Program, Readout, StopToken, open_device
-from cim_hal.model.diversity import MANY, copies_warning
+from cim_hal.model.diversity import MANY
 
 
 class Fixed(Driver):
@@ -54,20 +54,20 @@ def test_a_configuration_and_its_negative_are_one_without_a_field(field, expecte
 
 def test_many_runs_with_one_configuration_are_a_warning():
     model, spins = glass(40), np.ones(40)
-    assert copies_warning(sampled(model, spins, 64), model) == (
+    assert sampled(model, spins, 64).warning(model) == (
         "64 runs gave 1 configuration: they may be copies of each other"
     )
-    assert not copies_warning(sampled(model, spins, MANY - 1), model)
+    assert not sampled(model, spins, MANY - 1).warning(model)
     two = np.array([spins, np.where(np.arange(40) < 9, 1, -1)])
-    assert not copies_warning(sampled(model, two, 64), model)
+    assert not sampled(model, two, 64).warning(model)
 
 
 def test_runs_at_a_proven_optimum_are_no_fault():
     ring = np.roll(np.eye(50), 1, 0) + np.roll(np.eye(50), -1, 0)
     unfrustrated = IsingModel.from_couplings(ring, np.full(50, 0.25))
-    assert not copies_warning(sampled(unfrustrated, np.ones(50), 64), unfrustrated)
+    assert not sampled(unfrustrated, np.ones(50), 64).warning(unfrustrated)
     small = glass(9, field=True)
     states = 2 * (np.arange(2**9)[:, None] >> np.arange(9) & 1) - 1
     order = np.argsort(small.energy(states))
-    assert not copies_warning(sampled(small, states[order[0]], 64), small)
-    assert copies_warning(sampled(small, states[order[-1]], 64), small)
+    assert not sampled(small, states[order[0]], 64).warning(small)
+    assert sampled(small, states[order[-1]], 64).warning(small)
