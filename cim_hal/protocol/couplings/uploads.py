@@ -205,11 +205,8 @@ class Uploads:
         needs, total = len(self._open) + 1, upload.holds + sum(self._n_bytes.values())
         if needs > limits.max_uploads:
             raise CapabilityError("max_uploads", required=needs, available=limits.max_uploads)
-        most = max(
-            limits.cache_bytes, limits.coupling_bytes
-        )  # one model is taken whatever its size
-        if total > most:
-            raise CapabilityError("cache_bytes", required=total, available=most)
+        if total > limits.cache_bytes:
+            raise CapabilityError("cache_bytes", required=total, available=limits.cache_bytes)
         hint, own = "end those that are under way, or let them be forgotten", self._counts[user] + 1
         check_quota(user, "user_uploads", used=own, available=limits.user_uploads, hint=hint)
         if own > 1:  # one alone may be as large as any
