@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import secrets
 from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -34,15 +35,15 @@ from cim_hal.errors import (
     NoMachineError,
     TransportError,
 )
+from cim_hal.machine.config import MachineConfig
 from cim_hal.model.conversion import duration, whole_number
 
 if TYPE_CHECKING:
     from typing import Unpack
 
-    from cim_hal.client.options import ConnectionKeywords, SampleKeywords
+    from cim_hal.client.options import ConnectionKeywords, SampleKeywords, Target
     from cim_hal.client.spawn import SpawnedServer
     from cim_hal.machine.capabilities import Capabilities
-    from cim_hal.machine.driver import Driver
     from cim_hal.model.ising import IsingModel
     from cim_hal.model.sampleset import SampleSet
     from cim_hal.model.schedule import PumpSchedule
@@ -73,7 +74,7 @@ class _Machine:
 
     def __str__(self) -> str:
         target = self.options.target
-        return target if isinstance(target, str) else type(target).__name__
+        return target.target if isinstance(target, MachineConfig) else type(target).__name__
 
 
 class AsyncDevicePool:
@@ -97,14 +98,18 @@ class AsyncDevicePool:
 
     def __init__(
         self,
-        targets: Sequence[str | Driver | ConnectionOptions],
+        targets: Sequence[Target | ConnectionOptions],
         *,
         jobs_per_machine: int = JOBS_PER_MACHINE,
         servers: Sequence[SpawnedServer] = (),
         **options: Unpack[ConnectionKeywords],
     ) -> None:
         jobs_per_machine = whole_number("jobs_per_machine", jobs_per_machine, ModelError, 1)
-        if isinstance(targets, str) or not isinstance(targets, Sequence) or not targets:
+        if (
+            isinstance(targets, str | os.PathLike)
+            or not isinstance(targets, Sequence)
+            or not targets
+        ):
             hint = "it must be a list of one target or more"
             raise ModelError(f"targets = {targets!r:.100}", hint=hint)
         self.connections = tuple(
@@ -360,7 +365,7 @@ class AsyncDevicePool:
         for attempt in machine.attempts:
             attempt.cancel()
         self._spawn(machine.session.drop())
-        if machine.server is None and machine.options.is_endpoint:
+        if machine.server is None and machine.options.server:
             self._spawn(self._reconnect(machine))
         self._dispatch()
 

@@ -17,6 +17,7 @@ from cim_hal.client.transport.base import (
     deliver,
 )
 from cim_hal.errors import TargetError, TransportTimeoutError
+from cim_hal.machine.config import MachineConfig
 from cim_hal.machine.driver import Driver
 from cim_hal.machine.registry import claim, make_driver
 from cim_hal.ownership import release
@@ -35,7 +36,7 @@ __all__ = ["LocalTransport", "LoopbackTransport", "open_target"]
 PEER = b"local"
 # The memory is the caller's own: one model may take what there is, a dense one of 100,000 spins and
 # two bits 2.5 GB; of those that are kept for later, only so much stays.
-LIMITS = Limits(coupling_bytes=2**36, cache_bytes=2**36, user_cache_bytes=2**30)
+LIMITS = {"coupling_bytes": 2**36, "cache_bytes": 2**36, "user_cache_bytes": 2**30}
 
 
 class LocalTransport(LineTransport):
@@ -56,7 +57,7 @@ class LocalTransport(LineTransport):
         self._is_closed = False
         self._settled_at = 0.0
         with self._lock:  # the driver may report before the service is assigned
-            limits = (limits or LIMITS).for_one_user()
+            limits = (limits or Limits(**LIMITS)).for_one_user()
             self._service = Service(driver, self._settle, limits)
 
     def line(self, timeout_s: float) -> MailboxLine:
@@ -177,10 +178,11 @@ def open_target(options: ConnectionOptions) -> Transport:
     `TargetError` if the target is no device.
     """
     target = options.target
-    if isinstance(target, str):
+    if isinstance(target, MachineConfig):
+        limits = Limits.of(LIMITS | dict(target.limits), target.target)
         lock = claim(target)
         try:
-            return LocalTransport(RebuildableDriver(lambda: make_driver(target)), lock=lock)
+            return LocalTransport(RebuildableDriver(lambda: make_driver(target)), limits, lock=lock)
         except BaseException:
             release(lock)
             raise
