@@ -15,6 +15,7 @@ from scipy.linalg import eigh_tridiagonal
 from emulator.dynamics.stability import ExtremeModes, LinearLimit
 from emulator.noise import NoiseKey, normals
 from emulator.options import check_options, settings_of, with_settings
+from emulator.products.coupling import LARGE
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -38,6 +39,7 @@ Precision: TypeAlias = Literal["single", "double"]
 Constants = TypeVar("Constants", bound=tuple[Any, ...])
 
 LANCZOS_STEPS = 48
+FEW_LANCZOS_STEPS = 16  # of large models, of which only modes far from the others count
 LEAST_FIELD_WEIGHT = 1e-3
 MOST_SLOW_MODES = 4
 
@@ -62,15 +64,14 @@ def lowest_eigenvalue(coupling: CouplingMatrix) -> float:
     radius above it at most, as measured on MAX-CUT graphs and spin glasses. The start is a fixed
     random vector: the same couplings give the same number.
     """
-    n_spins = len(coupling.field)
-    matrix = coupling.matrix
+    n_spins, multiply = len(coupling.field), coupling.operator()
     vector = normals(0, round_trip=0, n_spins=n_spins, n_runs=1)[:, 0].astype(coupling.dtype)
     vector /= np.linalg.norm(vector)
     before, overlap = np.zeros_like(vector), 0.0
     diagonal: list[float] = []
     beside: list[float] = []
     for _ in range(min(LANCZOS_STEPS, n_spins)):
-        image = matrix @ vector
+        image = multiply(vector)
         diagonal.append(float(vector @ image))
         image -= diagonal[-1] * vector + overlap * before
         overlap = float(np.linalg.norm(image))
@@ -87,14 +88,15 @@ def extreme_modes(coupling: CouplingMatrix, most: int = MOST_SLOW_MODES) -> Extr
 
     In units of the stored values; the basis is kept orthogonal, so that no mode is found twice.
     """
-    n_spins, matrix = len(coupling.field), coupling.matrix
-    basis = np.zeros((min(LANCZOS_STEPS, n_spins) + 1, n_spins), coupling.dtype)
+    n_spins, multiply = len(coupling.field), coupling.operator()
+    steps = min(LANCZOS_STEPS if n_spins <= LARGE else FEW_LANCZOS_STEPS, n_spins)
+    basis = np.zeros((steps + 1, n_spins), coupling.dtype)
     basis[0] = normals(0, round_trip=0, n_spins=n_spins, n_runs=1)[:, 0]
     basis[0] /= np.linalg.norm(basis[0])
     diagonal: list[float] = []
     beside: list[float] = []
-    for step in range(len(basis) - 1):
-        image = matrix @ basis[step]
+    for step in range(steps):
+        image = multiply(basis[step])
         diagonal.append(float(basis[step] @ image))
         for _ in range(2):  # once leaves a rest of rounding errors
             image -= (basis[: step + 1] @ image) @ basis[: step + 1]
