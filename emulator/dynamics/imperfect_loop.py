@@ -17,6 +17,7 @@ from emulator.disorder import Disorder
 from emulator.drift import CommonDrift
 from emulator.dynamics.crystal import COSH_SERIES, SINH_SERIES
 from emulator.dynamics.round_trip import PulseErrors, PulseRows, advance_imperfect_pulses
+from emulator.dynamics.stability import measure_modes, slow_modes
 from emulator.imperfections import INJECTION, JITTER, OUTAGE, PUMP, SLIP
 from emulator.kernel import inlined, kernel
 from emulator.noise import Draw, fill_normals
@@ -225,6 +226,7 @@ class ImperfectLoop:
             stream: aligned_zeros(shape if amount else (0, 0), np.float32)
             for stream, amount in _amounts(options).items()
         }
+        self._slowed = dynamics.loop_filter(inputs, shape[1])
         scale = dynamics.injection_scale(coupling.unit)
         injection = injection_errors(options, dac, dac.coder, scale=scale)
         in_product = coupling.dtype.type
@@ -233,7 +235,7 @@ class ImperfectLoop:
         )
         detection = detection_errors(options, adc.coder, scale=dynamics.constants().adc_scale)
         self._detection = dynamics.scalars(detection)
-        self._series = tuple(tuple(np.array(each, dtype)) for each in (COSH_SERIES, SINH_SERIES))
+        self._pulses = dynamics.scalars(_pulse_errors(options))
 
     def advance(
         self, arrays: PulseArrays, codes: NDArray[Any], pump: float, draw: Draw, c: LoopConstants
@@ -241,6 +243,8 @@ class ImperfectLoop:
         """Make a round trip: read the `codes` (n, runs) of an earlier one, and overwrite them."""
         n_spins, dtype = self._inputs.n_spins, self._dynamics.dtype
         self._inputs.coupling.multiply(codes[:n_spins], self._product[:n_spins])
+        measure_modes(self._slowed, codes)
+        slow_modes(self._slowed, 0, self._product[:n_spins])
         gain, pump_factor = self.drift.advance(draw.round_trip)
         noise = self._noise(draw)
         if noise.slip.size:
@@ -255,7 +259,7 @@ class ImperfectLoop:
             noise.outage,
             pump_factor.astype(dtype),
             c,
-            self._pulse_errors(pump),
+            self._pulses._replace(pump_exponent=dtype.type(pump * self._dynamics.loss_exponent)),
             self.disorder,
         )
         detect(self._signal, codes, self.disorder, self._detection)
@@ -272,17 +276,16 @@ class ImperfectLoop:
                 fill_normals(draw._replace(round_trip=stream | draw.round_trip), rows)
         return NoiseRows(*self._rows.values())
 
-    def _pulse_errors(self, pump: float) -> PulseErrors:
-        options = self._dynamics.imperfections
-        cosh, sinh = self._series
-        errors = PulseErrors(
-            pump_exponent=pump * self._dynamics.loss_exponent,
-            pump_noise=options.pump_noise,
-            outage=float(ndtri(options.intermittent_fraction)),
-            cosh=cosh,
-            sinh=sinh,
-        )
-        return self._dynamics.scalars(errors)
+
+def _pulse_errors(options: Imperfections) -> PulseErrors:
+    """Return the scalars of `advance_imperfect_pulses`, without a pump."""
+    return PulseErrors(
+        pump_exponent=0.0,
+        pump_noise=options.pump_noise,
+        outage=float(ndtri(options.intermittent_fraction)),
+        cosh=COSH_SERIES,
+        sinh=SINH_SERIES,
+    )
 
 
 def _amounts(options: Imperfections) -> dict[int, float]:

@@ -24,6 +24,7 @@ from emulator.dynamics.crystal import (
     pumped_gain,
     row_of,
 )
+from emulator.dynamics.stability import measure_modes, slow_modes
 from emulator.kernel import inlined, kernel
 from emulator.noise import Draw, at, fill_normal_pair
 from emulator.products.coupling import multiply_rows, pack_codes
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
     from emulator.converters import Coder
     from emulator.disorder import Disorder
+    from emulator.dynamics.stability import LoopFilter
     from emulator.products.coupling import CouplingOperand
 
 __all__ = [
@@ -160,6 +162,7 @@ def advance_chunk(
     operand: CouplingOperand,
     arrays: PulseArrays,
     gains: GainTable,
+    slowed: LoopFilter,
     injection_scale: Any,
     draw: Draw,
     c: LoopConstants,
@@ -174,6 +177,7 @@ def advance_chunk(
         # the slot about to be overwritten is `delay` + 1 round trips old, and taken before
         codes = arrays.codes[now.round_trip % slots]
         pack_codes(operand, codes[:n_spins], arrays.workspace)
+        measure_modes(slowed, codes)
         series, exponent = row_of(gains.series, step), gains.pump_exponent[step]
         for first in range(0, n_pulses, BLOCK_ROWS):
             end = min(first + BLOCK_ROWS, n_pulses)
@@ -181,6 +185,7 @@ def advance_chunk(
             n_coupled = min(end, n_spins) - first
             multiply_rows(operand, arrays.workspace, first, product[:n_coupled])
             product[n_coupled:] = 0
+            slow_modes(slowed, first, product[:n_coupled])
             rows = PulseRows(
                 arrays.mean[first:end], arrays.variance[first:end], product, codes[first:end]
             )
