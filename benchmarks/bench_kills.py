@@ -62,6 +62,7 @@ class Bench:
         self._env = os.environ | {
             "PYTHONPATH": str(SUPPORT),
             "XDG_STATE_HOME": str(folder / "state"),
+            "CIM_HAL_LOCKS": str(folder),
             "CIM_WITNESS": str(self.witness),
         }
         self._env["CIM_HOLD_S"] = str(options.hold)

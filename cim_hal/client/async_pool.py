@@ -11,7 +11,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 from cim_hal.client.async_session import AsyncSession
-from cim_hal.client.options import ConnectionOptions, check_job
+from cim_hal.client.options import ConnectionOptions, SampleOptions, check_job, sample_request
+from cim_hal.client.spawn import SpawnedServer
 from cim_hal.client.routing import (
     JobRequest,
     Load,
@@ -34,13 +35,12 @@ from cim_hal.errors import (
     NoMachineError,
     TransportError,
 )
-from cim_hal.model.conversion import duration, whole_number
+from cim_hal.model.conversion import duration, require, whole_number
 
 if TYPE_CHECKING:
     from typing import Unpack
 
     from cim_hal.client.options import ConnectionKeywords, SampleKeywords
-    from cim_hal.client.spawn import SpawnedServer
     from cim_hal.machine.capabilities import Capabilities
     from cim_hal.machine.driver import Driver
     from cim_hal.model.ising import IsingModel
@@ -52,6 +52,7 @@ __all__ = ["JOBS_PER_MACHINE", "AsyncDevicePool", "closed_error", "each"]
 JOBS_PER_MACHINE = 2  # one runs, the next is on its way
 POLL_S = 1.0  # how often a machine is asked whether it takes jobs
 PROCESS_POLL_S = 0.1  # how often a process of ours is checked
+NO_DIGEST = f"sha256:{0:064x}"  # of a request that is checked and not sent
 MOST_TRIES = 4  # of one job that machines fail with a retryable error
 RECONNECT_S, LONGEST_RECONNECT_S = 1.0, 10.0  # between two attempts to reach a lost machine
 # The errors of a job whose machine is locked, stopped or not safe.
@@ -107,6 +108,9 @@ class AsyncDevicePool:
         if isinstance(targets, str) or not isinstance(targets, Sequence) or not targets:
             hint = "it must be a list of one target or more"
             raise ModelError(f"targets = {targets!r:.100}", hint=hint)
+        require("servers", servers, Sequence, ModelError, hint="pass a list")
+        for server in servers:
+            require("one of servers", server, SpawnedServer, ModelError, hint="see spawn_server")
         self.connections = tuple(
             target
             if isinstance(target, ConnectionOptions)
@@ -165,6 +169,7 @@ class AsyncDevicePool:
             As of `Session.sample`.
         """
         check_job(model, schedule, options)
+        sample_request(NO_DIGEST, schedule, SampleOptions(**options))  # or refuse
         if timeout_s is not None:
             duration("timeout_s", timeout_s, ModelError)
         if options.get("seed") is None:  # the same wherever, and however often, it is run

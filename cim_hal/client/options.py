@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from cim_hal.addresses import check_endpoint_form
 from cim_hal.errors import LocalProtocolError, ModelError, TargetError
-from cim_hal.model.conversion import duration, real_number, require, whole_number
+from cim_hal.model.conversion import duration, flag, real_number, require, whole_number
 from cim_hal.model.ising import check_model
 from cim_hal.model.schedule import PumpSchedule, TraceRequest
 from cim_hal.protocol.wire.base import Wire
@@ -140,6 +140,10 @@ class ConnectionOptions:
     epoch: int = 0  # of a standing lock to work under; 0 for none
 
     def __post_init__(self) -> None:
+        for name in ("key", "server_key"):
+            path = getattr(self, name)
+            if path is not None and not isinstance(path, str | os.PathLike):
+                raise ModelError(f"{name} is a {type(path).__name__}", hint="pass a path")
         require("retries", self.retries, Retries, ModelError, hint="pass a Retries")
         whole_number("epoch", self.epoch, ModelError, 0)
         if duration("timeout_s", self.timeout_s, ModelError) == 0:
@@ -223,7 +227,10 @@ def new_key() -> str:
 
 
 def check_job(model: IsingModel, schedule: PumpSchedule | None, options: Mapping[str, Any]) -> None:
-    """Raise a `ModelError` that says what to pass unless a job can be made of these."""
+    """Raise a `ModelError` that says what to pass unless a job can be made of these.
+
+    Numbers are checked as the request is made: see `sample_request`.
+    """
     check_model(model)
     if schedule is not None:
         hint = "PumpSchedule.linear, constant and through make one"
@@ -265,7 +272,7 @@ def sample_request(digest: str, schedule: PumpSchedule | None, options: SampleOp
         settings={name: _setting(name, value) for name, value in settings.items()},
         trace=trace and checked(TraceSpec, every=trace.every, runs=trace.runs),
         priority=whole_number("priority", options.priority, ModelError),
-        keep=options.keep,
+        keep=flag("keep", options.keep, ModelError),
     )
 
 
@@ -285,4 +292,4 @@ def checked(cls: type[Built], **fields: Any) -> Built:
         name = ".".join(str(part) for part in first["loc"])
         is_pattern = first["type"] == "string_pattern_mismatch"
         hint = "one line without control characters" if is_pattern else first["msg"]
-        raise ModelError(f"{name} = {first['input']!r}", hint=hint) from None
+        raise ModelError(f"{name} = {first['input']!r:.100}", hint=hint) from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import math
 import os
 import threading
 import weakref
@@ -17,7 +18,7 @@ from cim_hal.client.async_pool import JOBS_PER_MACHINE, AsyncDevicePool, closed_
 from cim_hal.client.routing import each
 from cim_hal.client.spawn import spawn_server
 from cim_hal.errors import LocalProtocolError, ModelError
-from cim_hal.model.conversion import whole_number
+from cim_hal.model.conversion import duration, flag, require, whole_number
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -91,6 +92,7 @@ class DevicePool:
         connect: bool = True,
         **options: Unpack[ConnectionKeywords],
     ) -> None:
+        connect = flag("connect", connect, ModelError)
         self._pool = AsyncDevicePool(
             targets, jobs_per_machine=jobs_per_machine, servers=servers, **options
         )
@@ -206,7 +208,12 @@ class DevicePool:
         jobs: Iterable[Future[SampleSet]], *, timeout_s: float | None = None
     ) -> Iterator[Future[SampleSet]]:
         """Yield jobs as they end; see `concurrent.futures.as_completed`."""
-        return concurrent.futures.as_completed(jobs, timeout_s)
+        require("jobs", jobs, Iterable, ModelError, hint="pass what `submit` returned, in a list")
+        jobs = list(jobs)
+        for job in jobs:
+            require("one of jobs", job, Future, ModelError, hint="pass what `submit` returned")
+        seconds = None if timeout_s is None else duration("timeout_s", timeout_s, ModelError)
+        return concurrent.futures.as_completed(jobs, None if seconds == math.inf else seconds)
 
     def close(self) -> None:
         """Close all sessions and end the processes of `local`; jobs that still run are cancelled.

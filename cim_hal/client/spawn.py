@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import IO, Self
 
-from cim_hal.errors import ConnectError, TargetError
+from cim_hal.errors import ConnectError, ModelError, TargetError
+from cim_hal.model.conversion import duration, require, whole_number
 
 __all__ = ["READY", "SpawnedServer", "spawn_server"]
 
@@ -59,6 +60,10 @@ def spawn_server(
     if not isinstance(target, str):
         what = f"the target is a {type(target).__name__}"
         raise TargetError(what, hint="pass a name, or module:factory")
+    require("endpoint", endpoint, str, ModelError, hint="pass tcp://host:port or ipc://path")
+    timeout_s = duration("timeout_s", timeout_s, ModelError)
+    if threads is not None:
+        threads = whole_number("threads", threads, ModelError, 1)
     command = [sys.executable, "-m", "cim_hal.cli", "serve", target]
     command += ["--bind", endpoint, "--no-journal", "--until-stdin-closes"]
     stderr = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115
@@ -143,6 +148,6 @@ def _first_line(stream: IO[str] | None, timeout_s: float) -> str | None:
     if stream is not None:
         threading.Thread(target=lambda: lines.put(stream.readline()), daemon=True).start()
     try:
-        return lines.get(timeout=timeout_s)
+        return lines.get(timeout=min(timeout_s, threading.TIMEOUT_MAX))
     except Empty:
         return None

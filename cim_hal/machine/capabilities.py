@@ -9,7 +9,8 @@ from typing import Annotated, ClassVar, Self
 
 from pydantic import Field, model_validator
 
-from cim_hal.errors import CapabilityError
+from cim_hal.errors import CapabilityError, ModelError
+from cim_hal.model.conversion import real_number, require, whole_number
 from cim_hal.model.record import ONE_LINE, Fact, FactName, Record
 from cim_hal.model.schedule import MAX_ROUND_TRIPS, MAX_TRACE_BYTES, PumpSchedule, TraceRequest
 
@@ -79,6 +80,7 @@ class Setting(Record):
         CapabilityError
             It names the setting and its range.
         """
+        value = real_number(f"settings.{self.name}", value, ModelError)
         is_whole = math.isfinite(value) and value == int(value)
         if not self.low <= value <= self.high or (self.integer and not is_whole):
             raise CapabilityError(f"settings.{self.name}", required=value, available=self.range)
@@ -183,6 +185,7 @@ class Capabilities(Record):
         CapabilityError
             Too many round trips, or a pump rate out of range.
         """
+        require("schedule", schedule, PumpSchedule, ModelError, hint="pass a PumpSchedule")
         if schedule.round_trips > self.max_round_trips:
             raise CapabilityError(
                 "max_round_trips", required=schedule.round_trips, available=self.max_round_trips
@@ -203,6 +206,7 @@ class Capabilities(Record):
         CapabilityError
             Fewer than one run or more than `max_runs`.
         """
+        n_runs = whole_number("n_runs", n_runs, ModelError)
         if not 1 <= n_runs <= self.max_runs:
             available = self.max_runs if n_runs > 0 else f"1 to {self.max_runs}"
             raise CapabilityError("max_runs", required=n_runs, available=available)
@@ -215,6 +219,7 @@ class Capabilities(Record):
         CapabilityError
             It names the setting, and its range or the settings that exist.
         """
+        require("settings", settings, Mapping, ModelError, hint="pass numbers by name")
         by_name = {setting.name: setting for setting in self.settings}
         for name, value in settings.items():
             if name not in by_name:
@@ -234,6 +239,7 @@ class Capabilities(Record):
         CapabilityError
             The hint says how many round trips between two frames would fit.
         """
+        require("trace", trace, TraceRequest, ModelError, hint="pass a TraceRequest")
         if not self.reports_trace:
             raise CapabilityError("reports_trace", required="a trace", available="none")
         n_bytes = trace.n_bytes(round_trips, n_runs, n_spins)

@@ -20,6 +20,7 @@ from pydantic import ConfigDict, Field, model_validator
 
 from cim_hal.errors import JobCancelledError, LockLostError, TargetError
 from cim_hal.machine.driver import Driver
+from cim_hal.model.conversion import flag, require, whole_number
 from cim_hal.model.schedule import MAX_KNOTS, PumpSchedule
 from cim_hal.toml_files import FileTable, read_file
 
@@ -235,14 +236,16 @@ class FaultyDriver(Driver):
     def __init__(
         self, driver: Driver, script: FaultScript, *, may_crash: bool = False, jobs_before: int = 0
     ) -> None:
-        if script.has("crash") and not may_crash:
+        require("driver", driver, Driver, TargetError, hint="pass a Driver")
+        require("script", script, FaultScript, TargetError, hint="pass a FaultScript")
+        self._job = whole_number("jobs_before", jobs_before, TargetError, 0)
+        if script.has("crash") and not flag("may_crash", may_crash, TargetError):
             raise TargetError(
                 "the fault script has a crash, which would end this process",
                 hint="use cim-hal serve --faults, or pass may_crash=True",
             )
         self._driver = driver
         self._script = script
-        self._job = jobs_before
 
     def describe(self) -> Capabilities:
         """Return the capabilities of the wrapped driver, with a warning in the description."""

@@ -69,6 +69,10 @@ class Lowering:
 
     def lift(self, values: NDArray[Scalar]) -> NDArray[Scalar]:
         """Turn spins or amplitudes of the machine (..., n') into the model's (..., n)."""
+        require("values", values, np.ndarray, ModelError, hint="pass an array")
+        if values.dtype.kind not in "iuf" or values.shape[-1:] != self.gauge.shape:
+            what = f"values of type {values.dtype} and shape {values.shape}"
+            raise ModelError(what, hint=f"pass numbers of {self.n_spins} spins")
         lifted: NDArray[Scalar] = np.multiply(values, self.gauge, dtype=values.dtype)
         if not self.report.field_spin:
             return lifted

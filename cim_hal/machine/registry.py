@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from cim_hal.errors import TargetError
 from cim_hal.machine.driver import Driver
-from cim_hal.ownership import lock_file, open_lock, own, release
+from cim_hal.ownership import Lock, lock_file, open_lock, own, release
 
 __all__ = [
     "GROUP",
@@ -58,6 +58,8 @@ def emulated(factory: Factory) -> Factory:
     >>> @emulated
     ... def make_bench() -> Driver: ...
     """
+    if not callable(factory):
+        raise TargetError(f"factory is a {type(factory).__name__}", hint="pass what makes a driver")
     factory.is_emulated = True
     return factory
 
@@ -72,7 +74,7 @@ def factory_of(target: str) -> str:
     return next((entry.value for entry in entry_points(group=GROUP, name=target)), target)
 
 
-def claim(target: str, *, hardware: str = "", server: int | None = None) -> int | None:
+def claim(target: str, *, hardware: str = "", server: int | None = None) -> Lock | None:
     """Take the lock of the machine of a target for a driver in this process: see `own`.
 
     `hardware` is its name where that is not the driver's factory. None for an emulated one.

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 __all__ = [
     "Couplings",
     "duration",
+    "flag",
+    "has_bool",
     "is_sparse",
     "real_array",
     "real_couplings",
@@ -62,6 +64,8 @@ def real_array(name: str, values: Any, error: type[CimError]) -> NDArray[np.floa
         raise error(f"{name} is not an array of real numbers: it is {what}", hint=HINT)
     if np.ma.is_masked(values):
         raise error(f"{name} has masked entries", hint="fill or remove them")
+    if has_bool(values):
+        raise error(f"{name} mixes numbers with True and False", hint=HINT)
     with np.errstate(over="ignore"):
         floats = np.array(array, dtype=np.float64, order="C")
     _check_exact(name, array, floats, values, error)
@@ -95,6 +99,13 @@ def whole_number(
         right = f"{low} or more" if high is None else f"{low} to {high}"
         raise error(f"{name} = {number!r:.100}", hint=f"it must be {right}")
     return number
+
+
+def flag(name: str, value: Any, error: type[CimError]) -> bool:
+    """Return True or False, or raise `error`."""
+    if not isinstance(value, bool | np.bool_):
+        raise error(f"{name} = {value!r:.100}", hint="it must be True or False")
+    return bool(value)
 
 
 def duration(name: str, value: Any, error: type[CimError]) -> float:
@@ -156,6 +167,16 @@ def _check_exact(
     if len(changed) > 0:
         number = before.flat[changed[0]]
         raise error(f"{name} has the number {number}, which float64 would round", hint=HINT)
+
+
+def has_bool(values: Any) -> bool:
+    """Whether a nested list has a truth value, which numpy takes for a number among numbers."""
+    if not isinstance(values, list | tuple):
+        return isinstance(values, np.ndarray) and values.dtype.kind == "b"
+    kinds = set(map(type, values))
+    if kinds & {bool, np.bool_}:
+        return True
+    return bool(kinds & {list, tuple, np.ndarray}) and any(map(has_bool, values))
 
 
 def _as_python(value: Any) -> Any:

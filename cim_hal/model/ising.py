@@ -166,6 +166,8 @@ class IsingModel:
             bad = int(np.flatnonzero(~np.isfinite(self.h))[0])
             raise ModelError(f"h[{bad}] = {self.h[bad]} is not finite")
         object.__setattr__(self, "offset", real_number("offset", self.offset, ModelError))
+        if self.origin is not None:
+            require("origin", self.origin, Change, ModelError, hint="with_changes makes it")
         check_range(_values(self.J), self.h, self.offset)
         for array in (_values(self.J), self.h):
             array.flags.writeable = False

@@ -10,12 +10,12 @@ import numpy as np
 from cim_hal.errors import ModelError
 from cim_hal.model.conversion import real_number, require, whole_number
 from cim_hal.model.ising import check_model
+from cim_hal.model.record import RunRecord
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cim_hal.model.ising import IsingModel
-    from cim_hal.model.record import RunRecord
 
 __all__ = ["SampleSet", "Trace"]
 
@@ -103,6 +103,12 @@ class SampleSet:
     ) -> Self:
         """Make a sample set: compute the energies of `spins`, and sort by them (stable)."""
         check_model(model)
+        require("record", record, RunRecord, ModelError, hint="pass a RunRecord")
+        for name, array in (("spins", spins), ("amplitudes", amplitudes)):
+            if array is not None or name == "spins":
+                require(name, array, np.ndarray, ModelError, hint="pass an array (runs, n)")
+        if trace is not None:
+            require("trace", trace, Trace, ModelError, hint="pass a Trace")
         energies = model.energy(spins)
         order = np.argsort(energies, kind="stable")
         ranked = None if amplitudes is None else amplitudes[order]

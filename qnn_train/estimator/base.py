@@ -299,8 +299,7 @@ class QuantizedNetworkEstimator(BaseEstimator, ABC):
     def _tell(self, stepper: ProximalStepper, history: list[Progress]) -> None:
         """Append what is told of the sweeps that are not in a history yet."""
         before = len(history)
-        new = zip(stepper.sweeps[before:], stepper.rows[before:], strict=True)
-        for sweep, (found, row) in enumerate(new, before + 1):
+        for sweep, (found, row) in enumerate(stepper.measured(before), before + 1):
             best = min(found.objective, *(each.best_objective for each in history[-1:]), np.inf)
             history.append(
                 Progress(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -212,3 +213,44 @@ def test_a_user_without_a_home_is_told_so_and_is_not_waited_for(monkeypatch):
     monkeypatch.setattr(ownership.Path, "home", homeless)
     with pytest.raises(TargetError, match="no home folder"):
         DriverProcess(TARGET).describe()
+
+
+def test_users_of_one_computer_exclude_each_other_and_are_not_killed(tmp_path, monkeypatch):
+    monkeypatch.setattr(ownership, "WAIT_S", 0.2)
+    ours, theirs = (open_lock(tmp_path / user / "bench.lock") for user in ("ours", "theirs"))
+    own(theirs, server=os.getpid())
+    with pytest.raises(TargetError, match="in use by another user"):
+        own(ours, server=os.getpid())
+    release(theirs)
+    own(ours)  # programs share it, also those of two users
+    theirs = open_lock(tmp_path / "theirs" / "bench.lock")
+    own(theirs)
+    release(ours)
+    release(theirs)
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("flock"), reason="needs two users")
+def test_another_user_may_lock_the_file_for_all_and_not_write_it(tmp_path):
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(folder.stat().st_mode | 0o011)
+    lock = open_lock(tmp_path / "mine" / "bench.lock")
+    (shared,) = tmp_path.glob("cim-hal-*")
+
+    def as_other(command: str) -> int:
+        options = {"user": 65534, "group": 65534, "extra_groups": []}
+        return subprocess.run(["/bin/sh", "-c", command], stderr=-3, check=False, **options).returncode
+
+    assert as_other(f"flock -n {shared} true") == 0
+    assert as_other(f": > {shared}") != 0
+    own(lock, server=os.getpid())
+    assert as_other(f"flock -n {shared} true") == 1
+    release(lock)
+
+
+@pytest.mark.parametrize("kind", ["link", "pipe", "folder"])
+def test_a_lock_for_all_users_that_is_no_file_is_refused(tmp_path, kind):
+    shared = tmp_path / "cim-hal-bench.lock"
+    {"link": lambda: shared.symlink_to("/etc/passwd"), "pipe": lambda: os.mkfifo(shared),
+     "folder": shared.mkdir}[kind]()  # fmt: skip
+    with pytest.raises(TargetError, match=r"CIM_HAL_LOCKS names another folder"):
+        open_lock(tmp_path / "mine" / "bench.lock")
