@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from difflib import get_close_matches
+from functools import lru_cache
 from typing import Annotated, ClassVar, Self
 
 from pydantic import Field, model_validator
@@ -170,7 +171,7 @@ class Capabilities(Record):
     @property
     def default_schedule(self) -> PumpSchedule:
         """The recommended pump schedule."""
-        return PumpSchedule(self.default_pump, self.default_round_trips)
+        return _schedule(self.default_pump, self.default_round_trips)
 
     @property
     def field_spins(self) -> int:
@@ -252,3 +253,8 @@ class Capabilities(Record):
                 available=MAX_TRACE_BYTES,
                 hint=f"every = {every} would fit" if every else "ask for fewer runs",
             )
+
+
+@lru_cache(maxsize=16)  # asked for with every job
+def _schedule(pump: tuple[float, ...], round_trips: int) -> PumpSchedule:
+    return PumpSchedule(pump, round_trips)

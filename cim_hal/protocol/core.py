@@ -189,6 +189,7 @@ class ServerCore:
     def tick(self, now: float) -> list[Effect]:
         """Let time pass: waits end; silent sessions, uploads and old results are forgotten."""
         state = self._state
+        state.events.advance(now)
         effects = [
             *state.jobs.tick(now),
             *self.instruments.tick(now),

@@ -169,8 +169,11 @@ class ThroughputCounter:
         """Let time pass, in which the machine was busy or not; return the busy seconds."""
         since, self._now = now if self._now is None else self._now, now
         last = int(now // self._bucket_s)
-        if not is_busy and last in self._buckets:
-            return 0.0  # as it is most often: this is called for every message
+        busy_s = max(now - since, 0.0) if is_busy else 0.0
+        current = self._buckets.get(last)
+        if current is not None and since >= last * self._bucket_s:
+            current.busy_s += busy_s  # as it is most often: this is called for every message
+            return busy_s
         # After a long pause of the server all that is kept is of the pause.
         oldest = last - self._n_buckets + 1
         for index in range(max(int(since // self._bucket_s), oldest), last + 1):
@@ -179,7 +182,7 @@ class ThroughputCounter:
             bucket.busy_s += max(min(now, end) - max(since, begin), 0.0) if is_busy else 0.0
         while next(iter(self._buckets)) < oldest:
             del self._buckets[next(iter(self._buckets))]
-        return max(now - since, 0.0) if is_busy else 0.0
+        return busy_s
 
     def job_ended(self, n_runs: int) -> None:
         """Count a job that ended, and the runs it did."""
@@ -251,7 +254,7 @@ class EventLog:
 
     def asked(self, peer: bytes, request: Packet, now: float) -> None:
         """Take note of a request before it is answered."""
-        self._advance(now)
+        self.advance(now)
         _put(self._pending, (peer, request.id), (request.body, now))
         if isinstance(request.body, messages.CouplingChunk):
             self.counters.count("upload_bytes_total", by=sum(b.nbytes for b in request.buffers))
@@ -266,7 +269,8 @@ class EventLog:
 
     def noted(self, effects: list[Effect], now: float) -> list[Effect]:
         """Take note of effects, and return them."""
-        self._advance(now)
+        if effects:
+            self.advance(now)
         for effect in effects:
             match effect:
                 case Reply() if effect.packet.kind is Kind.REPLY:
@@ -281,7 +285,8 @@ class EventLog:
                     pass
         return effects
 
-    def _advance(self, now: float) -> None:
+    def advance(self, now: float) -> None:
+        """Let time pass, which counts as busy while a job runs."""
         if self.began is None:
             self.began = now
         busy_s = self.throughput.advance(now, is_busy=self.running is not None)

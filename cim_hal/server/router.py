@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 __all__ = ["Router"]
 
 MAX_BURST = 64  # requests handled before outcomes of the executor
+READ_S = 0.002  # between requests that are handled, from one look for a stop to the next
 MAX_AHEAD, MAX_BYTES_AHEAD = 1024, 16 * 1024**2  # requests that were read and not handled yet
 MAX_STOP = 4096  # bytes of the header of a stop
 
@@ -134,9 +135,10 @@ class Router:
         while not self._is_stopping:
             ready = self._steps.wait(self._poll, poller) or {}
             self._steps.run("authentication", self._authenticate, ready)
-            self._steps.run("receiving", self._receive)
+            if self._ahead or self._socket in ready:
+                self._steps.run("receiving", self._receive)
             self._steps.run("sending", self._outbox.flush)
-            self._steps.run("the check of connections", self._check_connections)
+            self._steps.run("the check of connections", self._check_connections, ready)
             if self._woken.fileno() in ready or time.monotonic() >= self._settle_at:
                 self._steps.run("settling", self._settle)
                 self._steps.run("draining", self._check_drain)
@@ -216,10 +218,11 @@ class Router:
         if self._zap_socket in ready:
             self._authenticator.answer(self._zap_socket)
 
-    def _check_connections(self) -> None:
+    def _check_connections(self, ready: Mapping[object, int]) -> None:
         """Cut off peers whose incomplete messages take too much memory."""
         if self._connections:
-            self._connections.update()
+            if self._connections.events in ready:
+                self._connections.update()
             n_cut = self._connections.check()
             self._service.counters.count("cut_connections_total", by=n_cut)
 
@@ -228,8 +231,11 @@ class Router:
             self._service.counters.count("cut_connections_total")
 
     def _receive(self) -> None:
+        read_at = -math.inf
         for _ in range(MAX_BURST):
-            self._read_ahead()
+            if not self._ahead or time.monotonic() >= read_at + READ_S:
+                self._read_ahead()
+                read_at = time.monotonic()
             if not self._ahead:
                 return
             asked = self._ahead.popleft()

@@ -117,14 +117,12 @@ class Service:
         job = vars(request.body).get("job", "")  # to miss an attribute takes a model 6 µs
         with about(peer=peer.hex(), session=request.session[-8:], user=user.name, job=job):
             log.debug("%s", request.body.t)
-            fault = to_wire(LocalProtocolError("internal error"))
-            failed = [Reply(peer, answer(request, fault))]
             try:
                 effects = self._core.receive(peer, request, self._clock(), user=user)
             except Exception:
                 log.exception("a %s request failed", request.body.t)
-                return failed
-            return self._perform(effects, on_error=lambda _: failed)
+                return _failed(peer, request)
+            return self._perform(effects, on_error=lambda _: _failed(peer, request))
 
     def hasten(self, request: Packet, user: User) -> None:
         """Tell the machine of an emergency stop that others are ahead of; it is handled later."""
@@ -316,6 +314,10 @@ class Clock:
     def __call__(self) -> float:
         """Return the time, in seconds."""
         return self._offset + time.monotonic()
+
+
+def _failed(peer: bytes, request: Packet) -> list[Reply]:
+    return [Reply(peer, answer(request, to_wire(LocalProtocolError("internal error"))))]
 
 
 def _age_s(record: Calibration) -> float:

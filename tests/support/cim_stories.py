@@ -103,11 +103,11 @@ class Stories:
                 session = "" if record.request.keep else "?"
                 self.jobs[job] = Story(record.user.name, record.digest, session)
             case Started(job=job):
-                assert self.jobs[job].state is S.QUEUED, "a job was started that does not wait"
-                assert self.count(S.RUNNING) == 0, "two jobs run"
-                self.jobs[job].state = S.RUNNING
-            case Ended(job=job):
+                self._start(job)
+            case Ended(job=job, next=following):
                 self._end(self.jobs[job], record, now)
+                if following:
+                    self._start(following)
             case Dropped(jobs=jobs):
                 self._drop(jobs, now)
             case Forgotten(jobs=jobs):
@@ -115,6 +115,11 @@ class Stories:
                     story = self.jobs.pop(job)
                     assert story.is_gone, "a key was forgotten before its result"
                     assert story.ended_at + self._key_s <= now, "a key was forgotten early"
+
+    def _start(self, job: str) -> None:
+        assert self.jobs[job].state is S.QUEUED, "a job was started that does not wait"
+        assert self.count(S.RUNNING) == 0, "two jobs run"
+        self.jobs[job].state = S.RUNNING
 
     def _end(self, story: Story, record: Ended, now: float) -> None:
         assert record.at <= now

@@ -100,9 +100,8 @@ class Disk:
                 self.jobs[job] = Saved(job, user, record.digest, queued, None, record, None, 0.0)
             case Started(job=job):
                 self.jobs[job] = replace(self.jobs[job], state=JobState.RUNNING)
-            case Ended(job=job, state=state, error=error, result=measured, at=at):
-                ended = {"state": state, "error": error, "result": measured, "ended_at": at}
-                self.jobs[job] = replace(self.jobs[job], **ended)
+            case Ended():
+                self._end(record)
             case Fetched(jobs=jobs):
                 for job in jobs:
                     self.jobs[job] = replace(self.jobs[job], is_fetched=True)
@@ -112,6 +111,12 @@ class Disk:
             case Forgotten(jobs=jobs):
                 for job in jobs:
                     del self.jobs[job]
+
+    def _end(self, record: Ended) -> None:
+        ended = {"error": record.error, "result": record.result, "ended_at": record.at}
+        self.jobs[record.job] = replace(self.jobs[record.job], state=record.state, **ended)
+        if record.next:
+            self.jobs[record.next] = replace(self.jobs[record.next], state=JobState.RUNNING)
 
 
 class Written:

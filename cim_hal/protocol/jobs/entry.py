@@ -164,10 +164,11 @@ class JobEntry:
             ready=len(self.result.spins) if self.result is not None else 0,
         )
 
-    def end(self, outcome: Result | CimError, now: float) -> Ended:
+    def end(self, outcome: Result | CimError, now: float, following: str = "") -> Ended:
         """Return the record of its end, where it had the machine, which made `outcome` of it.
 
-        Nothing is kept of a job that is not done, unless runs were delivered before.
+        The job that has the machine next is `following`, if there is one. Nothing is kept of a job
+        that is not done, unless runs were delivered before.
         """
         state = after(self.state, _event_of(outcome))
         result, error = (outcome, None) if isinstance(outcome, Result) else (None, outcome)
@@ -178,7 +179,8 @@ class JobEntry:
         delivered = self.result
         if error is not None and delivered is None:
             result = None
-        return Ended(self.id, state, error and to_wire(error), result or delivered, now)
+        error_message = error and to_wire(error)
+        return Ended(self.id, state, error_message, result or delivered, now, following)
 
     def end_restarted(self, now: float) -> Ended:
         """Return the record of its end, where it was running when its server ended."""

@@ -147,19 +147,27 @@ class JobLifecycle:
         # On a free machine the start is written with the acceptance: one wait for the disk less.
         is_next = not self._queue and len(self.accepting) == 1 and self._may_begin(now)
         is_next = is_next and self._is_ready(accepted)
-        start = [self._start(accepted, self._scheduler.push)] if is_next else []
-        return [Persist(record, admit, refuse), *start]
+        accept = Persist(record, admit, refuse)
+        if not is_next:
+            return [accept]
+        return [accept, Persist(Started(job), *self._start(accepted, self._scheduler.push))]
 
     def start_next(self, now: float) -> list[Effect]:
         """Start the job whose turn it is, of those that may, if the machine is free."""
-        job = self._scheduler.next(self._is_ready) if self._may_begin(now) else None
-        return [] if job is None else [self._start(job, lambda _job: self._queue.put_back())]
+        job = self._next() if self._may_begin(now) else None
+        return [] if job is None else [Persist(Started(job.id), *self._start(job, self._put_back))]
+
+    def _next(self) -> JobEntry | None:
+        return self._scheduler.next(self._is_ready)
+
+    def _put_back(self, _job: JobEntry) -> None:
+        self._queue.put_back()
 
     def _may_begin(self, now: float) -> bool:
         return self._running is None and self._starting is None and now >= self._retry_at
 
-    def _start(self, job: JobEntry, put_back: Callable[[JobEntry], None]) -> Effect:
-        """Give the machine to a job once that is written, or put it into the queue."""
+    def _start(self, job: JobEntry, put_back: Callable[[JobEntry], None]) -> tuple[Then, Otherwise]:
+        """Return how a job begins once that is written, and how it goes into the queue if not."""
         self._starting, job.is_moving = job, True
 
         def start(now: float) -> list[Effect]:
@@ -175,7 +183,7 @@ class JobLifecycle:
                 self._to_end[job.id] = job
             return self._put_off(error, now)
 
-        return Persist(Started(job.id), start, leave)
+        return start, leave
 
     def _begin(self, job: JobEntry, now: float) -> list[Effect]:
         """Give the machine to a job; one that is to end meanwhile never touches it."""
@@ -254,27 +262,27 @@ class JobLifecycle:
         return self._changed(self._running, now)
 
     def finish(self, job_id: str, outcome: Result | CimError, now: float) -> list[Effect]:
-        """Handle the outcome of the running job, and start the next.
+        """Handle the outcome of the running job, and start the next, with one record of both.
 
         The job runs on, for all to see, until that is written.
         """
         job = self._running
         if job is None or job.id != job_id:
             raise KeyError(job_id)
-        record, self._held = job.end(outcome, now), None
+        if self._held is None:
+            self._scheduler.charge(job, now, is_whole=isinstance(outcome, Result))
+        self._held, following = None, self._next()
+        record = job.end(outcome, now, following.id if following else "")
+        start, leave = self._start(following, self._put_back) if following else (None, None)
 
         def end(now: float) -> list[Effect]:
             self._running = None
-            self._scheduler.charge(job, now, is_whole=isinstance(outcome, Result))
-            return [
-                *self._end(job, record, now),
-                *self.retention.expire(now),
-                *self.start_next(now),
-            ]
+            ended = [*self._end(job, record, now), *self.retention.expire(now)]
+            return [*ended, *(start or self.start_next)(now)]
 
         def hold(error: CimError, now: float) -> list[Effect]:
             self._held = outcome
-            return self._put_off(error, now)
+            return (leave or self._put_off)(error, now)
 
         return [Persist(record, end, hold)]
 

@@ -62,13 +62,18 @@ class Returned:
 
 @dataclass(frozen=True, eq=False)
 class Ended:
-    """A job is over; written, with what was measured, before anybody is told."""
+    """A job is over; written, with what was measured, before anybody is told.
+
+    The job that has the machine `next` is about to start: that is the same record, so that between
+    two jobs the machine waits for the disk once.
+    """
 
     job: str
     state: JobState
     error: ErrorMessage | None
     result: Result | None
     at: float
+    next: str = ""
 
 
 @dataclass(frozen=True, eq=False)

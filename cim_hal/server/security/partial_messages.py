@@ -125,9 +125,10 @@ class PartialMessageGuard:
 
     def check(self) -> int:
         """Cut off peers beyond the limits, if a check is due; return how many."""
-        now, began = time.monotonic(), time.thread_time()
+        now = time.monotonic()
         if not self._connections or now < self._next_check:
             return 0
+        began = time.thread_time()
         for fd, connection in self._connections.items():
             _measure(fd, connection, now)
         is_dry = not is_readable(self._server)  # read last, so that whole messages are seen

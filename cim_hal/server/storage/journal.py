@@ -137,17 +137,19 @@ class DiskJournal:
         Where that is None a crash does not undo the record. Where it is one, no part of the record
         was kept, and the others were; what the disk cannot take now is a `StorageError`.
         """
-        errors: list[BaseException | None]
+        error: BaseException | None = None
         try:
-            errors = self._write_group(records)
-        except (sqlite3.Error, OSError, StorageError) as error:  # nothing of the group was kept
+            self._write_group(records)
+        except Exception as raised:  # noqa: BLE001  then nothing of the group was kept
             self._undo()
             if len(records) > 1:
                 return [error for record in records for error in self.write([record])]
-            errors = [error if isinstance(error, StorageError) else storage_error(error)]
-        for record, error in zip(records, errors, strict=True):
+            error = raised
+        if isinstance(error, sqlite3.Error | OSError):
+            error = storage_error(error)
+        for record in records:
             self._tidy(record, is_written=error is None)
-        return errors
+        return [error] * len(records)
 
     def keep_couplings(self, digest: str, content: Couplings) -> None:
         """Keep couplings under the digest of their content, unless they are kept already."""
@@ -228,6 +230,8 @@ class DiskJournal:
             "WHERE id = ?",
             (record.state.value, error, has_result, small, record.at, record.job),
         )
+        if record.next:
+            self._move(record.next, JobState.RUNNING)
 
     def _fetch(self, record: Fetched) -> None:
         self._db.executemany(
@@ -252,14 +256,14 @@ class DiskJournal:
 
     # ---- transactions -----------------------------------------------------------------------
 
-    def _write_group(self, records: Sequence[Record]) -> list[BaseException | None]:
-        """Write records in one transaction."""
+    def _write_group(self, records: Sequence[Record]) -> None:
+        """Write records in one transaction; where one cannot be written, that is raised."""
         self._check_files()
         self._db.execute("BEGIN IMMEDIATE")
-        errors = [self._write_one(record) for record in records]
+        for record in records:
+            self._writers[type(record)](record)
         self._check_files()
         self._db.execute("COMMIT")
-        return errors
 
     def _check_files(self) -> None:
         """Refuse to write what would be lost: into files that were removed or replaced."""
@@ -270,23 +274,6 @@ class DiskJournal:
                     f"{path} was removed or replaced while it is in use: nothing can be kept",
                     hint="bring it back, or end the server and see what cim-hal journal check says",
                 )
-
-    def _write_one(self, record: Record) -> BaseException | None:
-        """Write a record; where that fails no part of it is in the transaction, and that goes on.
-
-        An error that ended the transaction is raised.
-        """
-        self._db.execute("SAVEPOINT record")
-        try:
-            self._writers[type(record)](record)
-        except BaseException as error:
-            if not self._db.in_transaction:
-                raise
-            self._db.execute("ROLLBACK TO record")
-            self._db.execute("RELEASE record")
-            return storage_error(error) if isinstance(error, sqlite3.Error | OSError) else error
-        self._db.execute("RELEASE record")
-        return None
 
     def _tidy(self, record: Record, *, is_written: bool) -> None:
         """Do what follows a record in the files beside the database."""

@@ -13,10 +13,10 @@ from cim_wire import (
     sample_request,
 )
 
-from cim_hal.errors import DriverFaultError, UnknownReferenceError
+from cim_hal.errors import UnknownReferenceError
 from cim_hal.protocol.couplings.content import lower_encoded
 from cim_hal.protocol.effects import Effect, Lower
-from cim_hal.protocol.jobs.records import Ended, Saved, Started
+from cim_hal.protocol.jobs.records import Ended, Saved
 from cim_hal.protocol.jobs.state import JobState
 from cim_hal.protocol.wire.messages import (
     AckJob,
@@ -42,17 +42,28 @@ def test_a_job_that_cannot_be_written_is_refused_and_leaves_no_trace(bench, sess
 
 def test_a_start_that_cannot_be_written_is_put_off_and_keeps_its_place(bench, session):
     (run,) = runs(bench.sample(session, 1, seed=1))
-    bench.sample(session, 2, seed=2)
+    (accepted,) = replies(bench.sample(session, 2, seed=2))
+    second = accepted.job
     bench.sample(session, 3, seed=3)
-    bench.core.finish(run.job, measured(run.program), 0.0)
-    (second,) = [r for r in bench.core.records if isinstance(r, Started)][1:]
     bench.core.disk.is_full = True
-    assert runs(bench.core.finish(second.job, DriverFaultError("off"), 1.0)) == []
-    assert bench.ask(WaitJob(job=second.job), session).state is JobState.RUNNING
+    assert runs(bench.core.finish(run.job, measured(run.program), 1.0)) == []
+    assert bench.ask(WaitJob(job=run.job), session).state is JobState.RUNNING
+    assert bench.ask(WaitJob(job=second), session).state is JobState.QUEUED
     bench.core.disk.is_full = False
     assert runs(bench.core.tick(1.5)) == []  # not at once
-    (third,) = runs(bench.core.tick(2.0))
-    assert third.program.seed == 3
+    (begun,) = runs(bench.core.tick(2.0))
+    assert begun.program.seed == 2
+
+
+def test_the_end_of_a_job_and_the_start_of_the_next_are_one_record(bench, session):
+    (run,) = runs(bench.sample(session, 1, seed=1))
+    (accepted,) = replies(bench.sample(session, 2, seed=2))
+    second = accepted.job
+    (begun,) = runs(bench.core.finish(run.job, measured(run.program), 1.0))
+    assert isinstance(record := bench.core.records[-1], Ended)
+    assert (record.job, record.next) == (run.job, begun.job) == (run.job, second)
+    states = [bench.core.disk.jobs[job].state for job in (run.job, begun.job)]
+    assert states == [JobState.DONE, JobState.RUNNING]
 
 
 def test_an_end_that_cannot_be_written_is_told_to_nobody_until_it_is(bench, session):
