@@ -423,7 +423,10 @@ def _told(lab: Laboratory, began: float) -> float:
 
 def _measure(name: str, keys: Path | None, n: int) -> list[float]:
     use_up, limits = ROWS[name]
-    with tempfile.TemporaryDirectory() as folder, Laboratory(Path(folder), keys, dict(limits)) as lab:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Laboratory(Path(folder), keys, dict(limits)) as lab,
+    ):
         ulf = lab.peer("ulf")
         ulf.hello()
         ulf.ask(_job(ulf.load(1), LONG))

@@ -168,7 +168,7 @@ def open_lock(path: Path) -> Lock:
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
-        raise _no_lock(path, error.strerror, hint) from None
+        raise _no_lock(path, str(error.strerror), hint) from None
     file = _open(path, os.O_RDWR | os.O_CREAT, hint)
     folder = _shared_folder()
     if folder is None:
@@ -206,7 +206,7 @@ def _open(path: Path, flags: int, hint: str) -> int:
     try:
         lock = os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
     except OSError as error:
-        raise _no_lock(path, error.strerror, hint) from None
+        raise _no_lock(path, str(error.strerror), hint) from None
     if not S_ISREG(os.fstat(lock).st_mode):
         os.close(lock)
         raise _no_lock(path, "it is no regular file", hint)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cache, wraps
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -33,12 +33,13 @@ def checked(public: Public) -> Public:
     AssemblyError
         When it is called: an argument is of another type.
     """
-    if not isinstance(public, type):
+    cls: Any = public
+    if not isinstance(cls, type):
         return _guarded(public)
-    for name, method in list(vars(public).items()):
+    for name, method in list(vars(cls).items()):
         if isinstance(method, classmethod):
-            setattr(public, name, classmethod(_guarded(method.__func__)))
-    setattr(public, "__init__", _guarded(public.__init__))  # noqa: B010  not of one object
+            setattr(cls, name, classmethod(_guarded(method.__func__)))
+    setattr(cls, "__init__", _guarded(cls.__init__))  # noqa: B010  not of one object
     return public
 
 
@@ -64,7 +65,7 @@ def _kinds(function: Any) -> dict[str, Any]:
     return get_type_hints(function)
 
 
-def _fits(value: Any, kind: Any) -> bool:  # noqa: C901, PLR0911  a table
+def _fits(value: Any, kind: Any) -> bool:  # noqa: C901, PLR0911, PLR0912  a table
     origin, inner = get_origin(kind), get_args(kind)
     match kind:
         case _ if kind is Any or isinstance(kind, TypeVar):
@@ -80,7 +81,18 @@ def _fits(value: Any, kind: Any) -> bool:  # noqa: C901, PLR0911  a table
         case _ if origin is Callable:
             return callable(value)
         case _ if origin in {tuple, list, Sequence, Iterable}:
-            return _fits_each(value, [each for each in inner if each is not ...])
+            several = (
+                Sequence | np.ndarray | (Collection | Iterator if origin is Iterable else list)
+            )
+            return isinstance(value, several) and _fits_each(
+                value, [x for x in inner if x is not ...]
+            )
+        case _ if origin is Mapping:
+            return isinstance(value, Mapping) and all(
+                _fits(each, kind)
+                for item in value.items()
+                for each, kind in zip(item, inner, strict=True)
+            )
         case _ if kind is int:
             return _is_number(value, int, np.integer) and abs(value) < 2**63
         case _ if kind is float:
@@ -110,11 +122,9 @@ def _is_array(value: Any) -> bool:
 
 
 def _fits_each(value: Any, kinds: list[Any]) -> bool:
-    """Whether it is a sequence, not a text, of values of one kind, or of a kind for each."""
-    if isinstance(value, str | bytes | dict) or not isinstance(value, Iterable):
-        return False
-    if not isinstance(value, Sequence | np.ndarray):
-        return True  # an iterator: it can be read once
+    """Whether these are values of one kind, or of a kind for each; a text is one value."""
+    if isinstance(value, str | bytes | dict | Iterator):
+        return isinstance(value, Iterator)  # which can be read once
     if len(kinds) > 1:
         return len(value) == len(kinds) and all(map(_fits, value, kinds))
     return all(_fits(each, kinds[0]) for each in value)

@@ -7,7 +7,6 @@ message, and `CassetteEnd` if the recording was ended in good order.
 
 from __future__ import annotations
 
-import io
 import logging
 import os
 import threading
@@ -39,6 +38,8 @@ from cim_hal.server.security.endpoint import DEFAULT
 from cim_hal.testing.message_proxy import MessageProxy
 
 if TYPE_CHECKING:
+    import io
+
     from cim_hal.key_files import ClientKeys
 
 __all__ = [

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Self
 
 from cim_hal.client.async_session import AsyncSession
 from cim_hal.client.options import ConnectionOptions, SampleOptions, check_job, sample_request
-from cim_hal.client.spawn import SpawnedServer
 from cim_hal.client.routing import (
     JobRequest,
     Load,
@@ -22,6 +21,7 @@ from cim_hal.client.routing import (
     next_pair,
     unavailability,
 )
+from cim_hal.client.spawn import SpawnedServer
 from cim_hal.errors import (
     CapabilityError,
     CimError,

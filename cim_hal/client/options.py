@@ -41,6 +41,7 @@ __all__ = [
     "epoch_from_environment",
     "is_endpoint",
     "new_key",
+    "not_a_device",
     "sample_request",
 ]
 
@@ -140,6 +141,9 @@ class ConnectionOptions:
     epoch: int = 0  # of a standing lock to work under; 0 for none
 
     def __post_init__(self) -> None:
+        target = self.target
+        if not (isinstance(target, str) or hasattr(target, "run") or hasattr(target, "exchange")):
+            raise not_a_device(target)
         for name in ("key", "server_key"):
             path = getattr(self, name)
             if path is not None and not isinstance(path, str | os.PathLike):
@@ -173,6 +177,14 @@ class ConnectionOptions:
             )
         files = self.key, self.server_key
         return type(self), (self.target, self.timeout_s, *files, self.retries, self.epoch)
+
+
+def not_a_device(target: object) -> TargetError:
+    """Return the error of a target that is of no kind of target."""
+    return TargetError(
+        f"a {type(target).__name__} is not a device",
+        hint="pass a name, an endpoint such as tcp://host:port, a Driver or a Transport",
+    )
 
 
 def is_endpoint(target: object) -> bool:

@@ -35,6 +35,7 @@ __all__ = ["DevicePool"]
 
 T = TypeVar("T")
 
+MAX_MACHINES = 1024  # of one pool in processes of their own
 END_S = 5.0  # for goodbyes to machines
 
 
@@ -120,7 +121,8 @@ class DevicePool:
         TargetError
             No driver goes by that name, or it did not start.
         """
-        machines = whole_number("machines", machines, ModelError, 1)
+        machines = whole_number("machines", machines, ModelError, 1, MAX_MACHINES)
+        jobs_per_machine = whole_number("jobs_per_machine", jobs_per_machine, ModelError, 1)
         threads = max(_processors() // machines, 1)
         with ThreadPoolExecutor(machines) as starters:
             starting = [

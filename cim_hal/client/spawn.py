@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import IO, Self
 
+from cim_hal.addresses import check_endpoint_form
 from cim_hal.errors import ConnectError, ModelError, TargetError
+from cim_hal.machine.registry import check_name
 from cim_hal.model.conversion import duration, require, whole_number
 
 __all__ = ["READY", "SpawnedServer", "spawn_server"]
@@ -60,7 +62,12 @@ def spawn_server(
     if not isinstance(target, str):
         what = f"the target is a {type(target).__name__}"
         raise TargetError(what, hint="pass a name, or module:factory")
+    check_name(target)
     require("endpoint", endpoint, str, ModelError, hint="pass tcp://host:port or ipc://path")
+    try:
+        check_endpoint_form(endpoint, listening=True)
+    except ValueError as error:
+        raise ModelError(f"endpoint: {error}") from None
     timeout_s = duration("timeout_s", timeout_s, ModelError)
     if threads is not None:
         threads = whole_number("threads", threads, ModelError, 1)

@@ -81,7 +81,8 @@ class Setting(Record):
         CapabilityError
             It names the setting and its range.
         """
-        value = real_number(f"settings.{self.name}", value, ModelError)
+        if not isinstance(value, float):
+            value = real_number(f"settings.{self.name}", value, ModelError)
         is_whole = math.isfinite(value) and value == int(value)
         if not self.low <= value <= self.high or (self.integer and not is_whole):
             raise CapabilityError(f"settings.{self.name}", required=value, available=self.range)

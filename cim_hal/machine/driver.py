@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
-from cim_hal.errors import CapabilityError, DriverFaultError, ModelError
+from cim_hal.errors import CapabilityError, DriverFaultError
 from cim_hal.machine.telemetry import Calibration, Telemetry
 from cim_hal.model.conversion import require, whole_number
 from cim_hal.model.record import Notes
@@ -292,8 +292,11 @@ class StopToken:
 
     def progress(self, done: int, total: int, unit: str = "round trips") -> None:
         """Report that `done` of `total` runs or round trips are finished; this is cheap."""
-        done, total = whole_number("done", done, ModelError), whole_number("total", total, ModelError)
-        require("unit", unit, str, ModelError, hint="such as round trips")
+        done, total = (
+            whole_number("done", done, DriverFaultError),
+            whole_number("total", total, DriverFaultError),
+        )
+        require("unit", unit, str, DriverFaultError, hint="such as round trips")
         self._progress.append((max(done, 0), max(total, 0), unit))
 
     def deliver(self, values: NDArray[Any]) -> None:

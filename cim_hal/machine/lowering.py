@@ -314,6 +314,8 @@ def quantize(
     J, h = real_couplings("J", J, ModelError), real_array("h", h, ModelError)
     for name, n_bits in (("bits", bits), ("field_bits", field_bits)):
         whole_number(name, n_bits, ModelError, 2, MAX_BITS)
+    if h.ndim != 1:
+        raise ModelError(f"h has the shape {h.shape}", hint="pass one number for each spin")
     if not np.isfinite([largest(_values(J)), largest(h)]).all():
         raise ModelError("J or h has a number that is not finite")
     values, field, step = _rounded(_values(J), h, bits, field_bits)

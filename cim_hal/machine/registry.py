@@ -58,9 +58,10 @@ def emulated(factory: Factory) -> Factory:
     >>> @emulated
     ... def make_bench() -> Driver: ...
     """
-    if not callable(factory):
+    marked: Any = factory
+    if not callable(marked):
         raise TargetError(f"factory is a {type(factory).__name__}", hint="pass what makes a driver")
-    factory.is_emulated = True
+    marked.is_emulated = True
     return factory
 
 

@@ -35,6 +35,7 @@ __all__ = [
 
 Couplings: TypeAlias = "NDArray[np.float64] | sp.csr_array"
 
+MAX_INT64 = 2**63 - 1
 LARGEST_EXACT = 2**53  # beyond it float64 skips integers
 HINT = "pass real numbers, for instance of type float64"
 
@@ -85,7 +86,7 @@ def real_number(name: str, value: Any, error: type[CimError]) -> float:
 def whole_number(
     name: str, value: Any, error: type[CimError], low: int | None = None, high: int | None = None
 ) -> int:
-    """Return an integer of Python within a range, or raise `error`.
+    """Return an integer of Python within a range, at most int64's, or raise `error`.
 
     Integers of numpy are taken, but not returned: they overflow, 2 ** np.uint8(8) is 0.
     """
@@ -98,6 +99,8 @@ def whole_number(
     if (low is not None and number < low) or (high is not None and number > high):
         right = f"{low} or more" if high is None else f"{low} to {high}"
         raise error(f"{name} = {number!r:.100}", hint=f"it must be {right}")
+    if not -MAX_INT64 - 1 <= number <= MAX_INT64:
+        raise error(f"{name} = {number!r:.100}", hint="it must fit in 64 bits")
     return number
 
 
@@ -141,10 +144,15 @@ def is_sparse(J: Any) -> bool:
     return "scipy.sparse" in sys.modules and scipy.sparse.issparse(J)
 
 
-def require(name: str, value: Any, kind: type, error: type[CimError], *, hint: str) -> None:
-    """Raise `error` unless `value` is of a type."""
+def require(
+    name: str, value: Any, kind: type | tuple[type, ...], error: type[CimError], *, hint: str
+) -> None:
+    """Raise `error` unless `value` is of a type, or of one of several."""
     if not isinstance(value, kind):
-        raise error(f"{name} is a {type(value).__name__}, not a {kind.__name__}", hint=hint)
+        right = " or ".join(
+            each.__name__ for each in (kind if isinstance(kind, tuple) else (kind,))
+        )
+        raise error(f"{name} is a {type(value).__name__}, not a {right}", hint=hint)
 
 
 def _check_exact(

@@ -107,6 +107,9 @@ class SampleSet:
         for name, array in (("spins", spins), ("amplitudes", amplitudes)):
             if array is not None or name == "spins":
                 require(name, array, np.ndarray, ModelError, hint="pass an array (runs, n)")
+        if amplitudes is not None and amplitudes.shape != spins.shape:
+            what = f"amplitudes have the shape {amplitudes.shape}, spins {spins.shape}"
+            raise ModelError(what, hint="pass both of the same runs")
         if trace is not None:
             require("trace", trace, Trace, ModelError, hint="pass a Trace")
         energies = model.energy(spins)

@@ -38,8 +38,8 @@ class TcpProxy:
     `downstream` those on the way back; the first acts first. With `insecure` it may listen where
     other machines reach it, and they then reach the target too. `endpoint`, where it listens, is
     set on entering; `counts` has ``connections``, ``resets``, ``refused`` connections, which are
-    those beyond 256 at a time, and segments read ``upstream`` and ``downstream``. `TargetError` if the target is not a TCP endpoint; on entering, `BindError` if
-    the endpoint cannot be bound.
+    those beyond 256 at a time, and segments read ``upstream`` and ``downstream``. `TargetError` if
+    the target is not a TCP endpoint; on entering, `BindError` if the endpoint cannot be bound.
 
     Examples
     --------

@@ -16,7 +16,7 @@ from dataclasses import astuple, dataclass
 from typing import Self
 
 import numpy as np
-import scipy.sparse as sp
+import scipy.sparse as sp  # noqa: TC002  `checked` reads annotations
 
 from cim_hal import IsingModel
 from qnn_train.arguments import checked

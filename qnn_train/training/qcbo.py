@@ -8,8 +8,8 @@ from functools import cached_property
 import numpy as np
 
 from cim_hal import Capabilities, CapabilityError, DevicePool, Session
-from qnn_train.arguments import checked
 from qnn_train.archive import checked_array, checked_bits, reading
+from qnn_train.arguments import checked
 from qnn_train.arrays import Array, BitArray
 from qnn_train.data import ImageSet, Pair, PooledSign
 from qnn_train.errors import CheckpointError

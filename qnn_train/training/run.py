@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, Generic, Protocol, TypeVar
 
-from cim_hal import DevicePool, Session
+from cim_hal import DevicePool, Session  # noqa: TC001  `checked` reads annotations
 from qnn_train.arguments import checked
 from qnn_train.arrays import Array
 from qnn_train.data import Selection

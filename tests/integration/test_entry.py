@@ -37,7 +37,7 @@ def test_an_interrupt_while_modules_are_imported_shows_no_traceback(module, mome
             process.send_signal(signal.SIGINT)
             break
     rest = process.communicate(timeout=100.0)[1].splitlines()
-    said = [line for line in rest if not line.startswith("import time:")]
+    said = [line for line in rest if line and not line.startswith("import time:")]
     assert process.returncode == 130
     assert said in ([], ["error: interrupted"])
 

@@ -238,7 +238,9 @@ def test_another_user_may_lock_the_file_for_all_and_not_write_it(tmp_path):
 
     def as_other(command: str) -> int:
         options = {"user": 65534, "group": 65534, "extra_groups": []}
-        return subprocess.run(["/bin/sh", "-c", command], stderr=-3, check=False, **options).returncode
+        return subprocess.run(
+            ["/bin/sh", "-c", command], stderr=-3, check=False, **options
+        ).returncode
 
     assert as_other(f"flock -n {shared} true") == 0
     assert as_other(f": > {shared}") != 0

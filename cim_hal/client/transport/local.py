@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from cim_hal.client.options import not_a_device
 from cim_hal.client.transport.base import (
     LineTransport,
     Mailbox,
@@ -188,7 +189,4 @@ def open_target(options: ConnectionOptions) -> Transport:
             raise
     if isinstance(target, Driver):
         return LocalTransport(target)
-    raise TargetError(
-        f"a {type(target).__name__} is not a device",
-        hint="pass a name, an endpoint such as tcp://host:port, a Driver or a Transport",
-    )
+    raise not_a_device(target)

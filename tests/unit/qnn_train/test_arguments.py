@@ -78,9 +78,9 @@ def _public() -> Iterator[tuple[str, Callable[..., Any]]]:
         for name in module.__all__:
             public = getattr(module, name)
             is_protocol = getattr(public, "_is_protocol", False)
-            if name not in MADE and inspect.isroutine(public) | inspect.isclass(public):
-                if not is_protocol:
-                    yield name, public
+            is_callable = inspect.isroutine(public) or inspect.isclass(public)
+            if is_callable and name not in MADE and not is_protocol:
+                yield name, public
 
 
 PUBLIC = dict(_public())
@@ -132,8 +132,8 @@ def test_wrong_parameters_and_samples_of_an_estimator_are_named(estimator):
             if name not in taken.get(key, ()):
                 with pytest.raises(CimError, match=name):
                     estimator(**{name: value}).fit(X, y)
-    for key, value in WRONG.items():
-        with pytest.raises((CimError, ValueError, TypeError), match=r"\bX\b"):
-            estimator().fit(value, y)
-        with pytest.raises((CimError, ValueError, TypeError), match=r"\by\b"):
-            estimator().fit(X, value)
+    for key in WRONG.keys() - {"array", "mixed"}:
+        with pytest.raises((ValueError, TypeError), match=r"\bX\b"):
+            estimator().fit(WRONG[key], y)
+        with pytest.raises((ValueError, TypeError), match=r"\by\b"):
+            estimator().fit(X, WRONG[key])

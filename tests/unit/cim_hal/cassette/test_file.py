@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import resource
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -90,11 +92,12 @@ def test_a_recording_on_a_disk_that_gets_full_ends_with_its_last_whole_message(t
 
 
 def test_messages_pass_though_they_cannot_be_recorded_and_the_end_says_so(tmp_path, caplog):
-    recorder = Recorder("tcp://127.0.0.1:1", tmp_path / "full")
-    with pytest.raises(CassetteError, match="No space left"), recorder:
-        recorder._writer._file = open("/dev/full", "wb", buffering=0)  # noqa: SIM115
-        for _ in range(2):
-            recorder._watch(False, b"a", [b"CIM"])
-    assert [record.message.partition(": ")[2][:20] for record in caplog.records] == [
-        "No space left on dev"
-    ]
+    def record() -> None:
+        with Recorder("tcp://127.0.0.1:1", tmp_path / "full") as recorder:
+            os.dup2(full.fileno(), recorder._writer._file.fileno())
+            for _ in range(2):
+                recorder._watch(False, b"a", [b"CIM"])
+
+    with Path("/dev/full").open("wb") as full, pytest.raises(CassetteError, match="No space left"):
+        record()
+    assert [r.message.partition(": ")[2][:13] for r in caplog.records] == ["No space left"]

@@ -135,9 +135,11 @@ def test_a_disk_that_does_not_answer_holds_up_nobody_and_the_audit_log_says_what
     with os.fdopen(read_end, encoding="utf-8") as reader:
         lines = [json.loads(line) for line in reader]  # to the end of the file
     closing.join()
-    assert [int(line["message"].split()[0]) for line in lines[:-1]] == list(range(len(lines) - 1))
-    assert (lines[-1]["event"], lines[-1]["count"]) == ("lines lost", 1000 - (len(lines) - 1))
-    assert 100 <= len(lines) < 300
+    written = [int(line["message"].split()[0]) for line in lines if "message" in line]
+    assert written == sorted(written)
+    assert len(written) + sum(line.get("count", 0) for line in lines) == 1000
+    assert 100 <= len(written) < 500
+    assert lines[-1]["event"] == "lines lost"
 
 
 def test_a_full_disk_is_said_once_and_the_audit_log_goes_on(caplog, tmp_path):

@@ -3,7 +3,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 
 import pytest
 
@@ -149,8 +149,8 @@ def test_connections_beyond_those_it_relays_are_refused(echo, monkeypatch):
         while proxy.counts["connections"] < 2:
             time.sleep(0.01)
         third = stack.enter_context(_connected(proxy))
-        with pytest.raises(ConnectionResetError):
-            third.recv(1)
+        with suppress(ConnectionResetError):
+            assert third.recv(1) == b""
         assert proxy.counts["refused"] == 1
         first.sendall(b"b")
         assert _receive(first, 1) == b"b"

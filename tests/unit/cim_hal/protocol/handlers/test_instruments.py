@@ -265,7 +265,7 @@ def test_a_server_that_is_about_to_end_waits_for_calibrations_and_takes_no_new_o
     bench.send(RunCalibration(key=KEY), session)
     assert core.drain(queue=False)
     refused = bench.ask(RunCalibration(key=OTHER), session)
-    assert (refused.code, refused.retryable) == ("device.unavailable", True)
+    assert refused.code == "device.unavailable"
     assert bench.ask(RunCalibration(key=KEY), session).state == "running"
     core.instruments.calibrated(KEY, RECORD, 0.0, now=1.0)
     assert not core.drain(queue=False)
