@@ -37,7 +37,7 @@ def checked(public: Public) -> Public:
     if not isinstance(cls, type):
         return _guarded(public)
     for name, method in list(vars(cls).items()):
-        if isinstance(method, classmethod):
+        if isinstance(method, classmethod) and not name.startswith("_"):
             setattr(cls, name, classmethod(_guarded(method.__func__)))
     setattr(cls, "__init__", _guarded(cls.__init__))  # noqa: B010  not of one object
     return public
@@ -75,7 +75,8 @@ def _fits(value: Any, kind: Any) -> bool:  # noqa: C901, PLR0911, PLR0912  a tab
                 return _is_array(value) or any(_fits(value, x) for x in {*inner} - _ARRAY_LIKE)
             return any(_fits(value, each) for each in inner)
         case _ if origin is np.ndarray:
-            return _is_array(value)
+            is_any = get_args(inner[-1]) == (Any,)  # texts too
+            return _is_array(value) or (is_any and isinstance(value, np.ndarray))
         case _ if origin is Literal:
             return isinstance(value, str) and value in inner
         case _ if origin is Callable:

@@ -7,7 +7,9 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+from pathlib import Path
 
 import pytest
 from driver_processes import PAIR, driver_of, is_alive, wait_for
@@ -230,23 +232,23 @@ def test_users_of_one_computer_exclude_each_other_and_are_not_killed(tmp_path, m
 
 
 @pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("flock"), reason="needs two users")
-def test_another_user_may_lock_the_file_for_all_and_not_write_it(tmp_path):
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(folder.stat().st_mode | 0o011)
-    lock = open_lock(tmp_path / "mine" / "bench.lock")
-    (shared,) = tmp_path.glob("cim-hal-*")
+def test_another_user_may_lock_the_file_for_all_and_not_write_it(tmp_path, monkeypatch):
+    with tempfile.TemporaryDirectory() as folder:
+        monkeypatch.setenv("CIM_HAL_LOCKS", folder)
+        Path(folder).chmod(0o1777)
+        lock = open_lock(tmp_path / "bench.lock")
+        (shared,) = Path(folder).iterdir()
+        assert _as_other(f"flock -n {shared} true") == 0
+        assert _as_other(f": > {shared}") != 0
+        own(lock, server=os.getpid())
+        assert _as_other(f"flock -n {shared} true") == 1
+        release(lock)
 
-    def as_other(command: str) -> int:
-        options = {"user": 65534, "group": 65534, "extra_groups": []}
-        return subprocess.run(
-            ["/bin/sh", "-c", command], stderr=-3, check=False, **options
-        ).returncode
 
-    assert as_other(f"flock -n {shared} true") == 0
-    assert as_other(f": > {shared}") != 0
-    own(lock, server=os.getpid())
-    assert as_other(f"flock -n {shared} true") == 1
-    release(lock)
+def _as_other(command: str) -> int:
+    """Return the exit status of a command of another user."""
+    other = {"user": 65534, "group": 65534, "extra_groups": []}
+    return subprocess.run(["/bin/sh", "-c", command], stderr=-3, check=False, **other).returncode
 
 
 @pytest.mark.parametrize("kind", ["link", "pipe", "folder"])

@@ -90,7 +90,7 @@ def _called(name: str, public: Any) -> Iterator[tuple[str, Callable[..., Any]]]:
     """Yield what can be called of a public name: itself, and the class methods of a class."""
     yield name, public
     for attribute, method in vars(public).items() if inspect.isclass(public) else ():
-        if isinstance(method, classmethod):
+        if isinstance(method, classmethod) and not attribute.startswith("_"):
             yield f"{name}.{attribute}", getattr(public, attribute)
 
 
