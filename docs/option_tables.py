@@ -25,10 +25,10 @@ PAGE = Path(__file__).parent / "reference/options.md"
 HEAD = """# Options of the dynamics
 
 What a machine is built with, in the order of its settings. A job may change the options that have a range in the column *a job may set*: it says where a search is
-worth its time, and `cim-hal describe` lists it. Valid values are wider. All is dimensionless: rates are in loss rates of the cavity's field, amplitudes in those of a
+worth its time, and `cim-hal describe` lists it. Valid values are wider. A unit of 1 is a pure number: rates are in loss rates of the cavity's field, amplitudes in those of a
 lone oscillator at twice threshold. The equations are in [](../explanation/dynamics.md); this page is written by `python docs/option_tables.py`.
 """
-COLUMNS = ("option", "default", "valid", "a job may set", "what it is")
+COLUMNS = ("option", "default", "valid", "a job may set", "unit", "what it is")
 
 
 def page() -> str:
@@ -50,10 +50,14 @@ def _table(kind: type[Any]) -> str:
 def _rows(kind: type[Any]) -> Iterator[tuple[str, ...]]:
     defaults = {f.name: f.default for f in fields(kind)}
     for name, option in options_of(kind).items():
-        yield f"`{name}`", _default(defaults[name]), _valid(option), _range(option), _text(option)
+        yield _row(name, defaults[name], option)
         for part, inner in option.parts.items():
-            default = _default(getattr(defaults[name], part))
-            yield f"`{name}.{part}`", default, _valid(inner), _range(inner), _text(inner)
+            yield _row(f"{name}.{part}", getattr(defaults[name], part), inner)
+
+
+def _row(name: str, default: Any, option: Option) -> tuple[str, ...]:
+    cells = _default(default), _valid(option), _range(option), option.unit, _text(option)
+    return f"`{name}`", *cells
 
 
 def _default(value: Any) -> str:
@@ -78,7 +82,8 @@ def _range(option: Option) -> str:
     if not option.is_setting:
         return ""
     scale = ", logarithmic" if option.log else ""
-    return f"{option.low:g} to {option.high:g} {option.unit}".rstrip() + scale
+    off = "" if option.none is None else f"; {option.none:g} for None"
+    return f"{option.low:g} to {option.high:g}{scale}{off}"
 
 
 def _text(option: Option) -> str:

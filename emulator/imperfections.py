@@ -1,25 +1,20 @@
-r"""What can be wrong with a real machine: options, the static errors of one machine, its phase.
+r"""What can be wrong with a real machine: the options.
 
 Their randomness has its place among the counters of `emulator.noise`. Of a job, noise has the
 counter word of its round trip, below 2^28, with the number of its stream in the four bits above;
-the record of a homodyne detector is stream 0. Static errors have a key of their own: seeds of jobs
-end below 2^63, and that of a machine is 2^63 or more.
+the record of a homodyne detector is stream 0. Static errors are in `emulator.disorder`.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any
 
-import numpy as np
-from scipy.special import ndtri
-
-from emulator.kernel import kernel
-from emulator.noise import Draw, NoiseKey, fill_normals, normal_pair, normals
 from emulator.options import (
     FINITE,
     NON_NEGATIVE,
+    POSITIVE,
     SHARE,
     Interval,
     check_options,
@@ -27,36 +22,48 @@ from emulator.options import (
     option,
     out_of_range,
 )
-from emulator.products.dense import DenseFloats
-
-if TYPE_CHECKING:
-    from numpy.typing import DTypeLike, NDArray
-
-    from emulator.products.coupling import CouplingMatrix
 
 __all__ = [
+    "DETECTOR",
+    "DRIFT",
+    "FLICKER",
     "INJECTION",
     "JITTER",
+    "JOB",
+    "OUTAGE",
     "PHASE",
     "PUMP",
-    "Disorder",
+    "SLIP",
     "Imperfections",
-    "PhaseWalk",
-    "disturbed",
-    "machine_seed",
 ]
 
-INJECTION, PUMP, JITTER, PHASE = (stream << 28 for stream in (1, 2, 3, 4))
+INJECTION, PUMP, JITTER, PHASE, SLIP, OUTAGE, FLICKER, DRIFT, JOB, DETECTOR = (
+    stream << 28 for stream in range(1, 11)
+)
 
 
-def machine_seed(seed: int) -> int:
-    """Return the seed of the static errors of machine `seed`: that of no job."""
-    return seed | 2**63
+# What acts outside the loop of pulses, or only with something else.
+_OUTSIDE = (
+    "seed",
+    "coupling_error",
+    "detector_phase_rad",
+    "drift_round_trips",
+    "intermittent_round_trips",
+    "reference_pulses",
+    "train_pulses",
+)
 
 
-def _off(doc: str, *, within: Interval = NON_NEGATIVE) -> Any:
-    """Return an option that is off by default."""
-    return option(0.0, within=within, doc=doc)
+def _off(
+    doc: str,
+    *,
+    high: float = 1.0,
+    low: float = 0.0,
+    within: Interval = NON_NEGATIVE,
+    unit: str = "1",
+) -> Any:
+    """Return an option that is off by default, and that a job may set."""
+    return option(0.0, within=within, low=low, high=high, unit=unit, is_searched=False, doc=doc)
 
 
 @documented
@@ -70,14 +77,17 @@ class Imperfections:
 
     What is injected into pulse i of a run, and what is read from it, become
 
-    .. math:: f_i \to (1 + \gamma_i)(1 + \nu)\,2^{-\tau^2}\cos\varphi\,f_i, \qquad
-              m_i \to (1 + \delta_i)\,m_i + \ell\,(1 + \delta_{i-1})\,m_{i-1} + o
+    .. math:: g_i &= (1 + \gamma_i)(1 + \nu)(1 + \eta_c)\,2^{-\tau^2}\cos\varphi\,
+              \frac{F}{\theta}\sin\frac{\theta f_i}{F}, \qquad f_i \to g_i + \kappa\,g_{i-1} \\
+              m_i &\to (1 + \delta_i)\,m_i + \ell\,(1 + \delta_{i-1})\,m_{i-1} + o
 
-    and its pump becomes
+    with F the full scale of the DAC, and its pump becomes
 
-    .. math:: p_i = p\,\frac{(1 + \epsilon_i)(1 + \rho)}{1 + d\,t}\Big(1 - D\,\frac{k_i}{K - 1}\Big)
+    .. math:: p_i = p\,\frac{(1 + \epsilon_i)(1 + \rho)(1 + \rho_c)}{1 + d\,t}
+              \Big(1 - D\,\frac{k_i}{K - 1}\Big)
 
-    with t from 0 to 1 over the run, and :math:`k_i` the slot of the pulse in a train of K.
+    with t from 0 to 1 over the run, and :math:`k_i` the slot of the pulse in a train of K. What has
+    the index c is common to all pulses of a run.
 
     Examples
     --------
@@ -88,17 +98,25 @@ class Imperfections:
     seed: int = option(
         0,
         within=Interval(0, 2**63, includes_high=False),
-        doc="Of the static errors: which machine of its kind this is, 0 to 2^63 - 1.",
+        low=0,
+        high=2**32 - 1,
+        is_searched=False,
+        doc="Which machine of its kind this is: the seed of its static errors, 0 to 2^63 - 1.",
     )
-    coupling_error: float = _off(r"""Relative standard deviation of a coupling, static:
+    coupling_error: float = _off(r"""Relative standard deviation of a coupling, static.
 :math:`J_{ij}(1 + \epsilon_{ij})`, drawn for ij and ji apart, since a product takes them
 from different places. The couplings are real then, and their products are no longer exact
 integers.""")
     accumulator_bits: int | None = option(
         None,
         within=Interval(2, 48),
-        doc=r"""Bits of the accumulator, sign included, 2 to 48: the product of couplings and
-codes saturates at :math:`\pm(2^{b-1} - 1)`. None for one that never does.""",
+        low=0,
+        high=48,
+        none=0,
+        is_searched=False,
+        unit="bits",
+        doc=r"""Bits of the accumulator, sign included, 2 or more; 0 (None) for one without end.
+The product of couplings and codes ends at :math:`\pm(2^{b-1} - 1)`.""",
     )
     injection_gain_error: float = _off(
         r"Standard deviation of :math:`\gamma_i`, static: calibration of the modulator."
@@ -107,26 +125,87 @@ codes saturates at :math:`\pm(2^{b-1} - 1)`. None for one that never does.""",
         r"Standard deviation of :math:`\nu`, white over pulses and round trips."
     )
     injection_phase_rad: float = _off(
-        r"Static part of the phase :math:`\varphi` between injection and cavity, in radians.",
+        r"Static part of the phase :math:`\varphi` between injection and cavity.",
+        low=-math.pi,
+        high=math.pi,
         within=FINITE,
+        unit="rad",
     )
-    phase_drift_rad: float = _off(r"""Step of the random walk of :math:`\varphi`, in radians per
-square root of a round trip.""")
+    injection_spill: float = option(
+        0.0,
+        within=Interval(-1, 1),
+        low=-1.0,
+        high=1.0,
+        is_searched=False,
+        symbol=r"\kappa",
+        doc="Share of an injection that reaches the next pulse: bandwidth of the modulator.",
+    )
+    modulator_swing_rad: float = _off(
+        r"""Phase of the modulator at full scale of the DAC, whose field goes as its sine.
+:math:`\theta` of the law above: 0 for a linear one, and for a full scale without end.""",
+        high=math.pi / 2,
+        within=Interval(0, math.pi / 2),
+        unit="rad",
+    )
+    gain_drift: float = _off(
+        r"""Standard deviation of :math:`\eta_c`, slow relative drift of the injection in a run.
+Common to all pulses; an Ornstein-Uhlenbeck process."""
+    )
+    drift_round_trips: float = option(
+        1000.0,
+        within=POSITIVE,
+        low=1.0,
+        high=1e6,
+        log=True,
+        is_searched=False,
+        unit="round trips",
+        doc="Correlation time of `gain_drift`.",
+    )
+    phase_drift_rad: float = _off(
+        r"Step of the random walk of :math:`\varphi`.", unit="rad per root of a round trip"
+    )
     relock_round_trips: int = option(
         0,
         within=NON_NEGATIVE,
-        doc="""Round trips from one lock of the phase to the next, which ends the walk; 0 for
-no relock. A run begins locked.""",
+        low=0,
+        high=1_000_000,
+        is_searched=False,
+        unit="round trips",
+        doc="""Round trips from one lock of the phase to the next, which ends the walk; 0 for never.
+A run begins locked.""",
     )
-    relock_residual_rad: float = _off(r"""Standard deviation of what a lock, the first one too,
-leaves of :math:`\varphi`, in radians.""")
-    timing_jitter: float = _off(r"""Standard deviation of :math:`\tau`, the delay between an
-injected pulse and its partner, in units of the full width at half maximum of their Gaussian
-intensity.""")
-    pump_error: float = _off(r"""Standard deviation of :math:`\epsilon_i`, static: pump amplitude
-(or gain) by pulse.""")
-    pump_noise: float = _off(r"""Standard deviation of :math:`\rho`, relative to the amplitude
-(half of that of power), white over pulses and round trips.""")
+    relock_residual_rad: float = _off(
+        r"Standard deviation of what a lock, the first one too, leaves of :math:`\varphi`.",
+        high=math.pi,
+        unit="rad",
+    )
+    phase_slip_rate: float = _off(
+        r"Probability that the lock slips by half a turn: :math:`\varphi` grows by :math:`\pi`.",
+        within=SHARE,
+        unit="per round trip",
+    )
+    job_phase_rad: float = _off(
+        "Standard deviation of a phase of the injection that differs from job to job.",
+        high=math.pi,
+        unit="rad",
+    )
+    timing_jitter: float = _off(
+        r"""Standard deviation of :math:`\tau`, the delay between an injected pulse and its partner.
+In units of the full width at half maximum of their Gaussian intensity.""",
+        high=3.0,
+        unit="pulse widths",
+    )
+    pump_error: float = _off(
+        r"Standard deviation of :math:`\epsilon_i`, static: pump amplitude (or gain) by pulse."
+    )
+    pump_noise: float = _off(
+        r"""Standard deviation of :math:`\rho`, white over pulses and round trips.
+Relative to the amplitude: half of that of power."""
+    )
+    pump_flicker: float = _off(
+        r"""Standard deviation of :math:`\rho_c`, 1/f noise common to all pulses of a run.
+A sum of Ornstein-Uhlenbeck processes, one for each octave from a round trip to the run."""
+    )
     pump_depletion: float = _off(
         "D, by how much the last pump pulse of the train falls short of the first, relative.",
         within=SHARE,
@@ -134,21 +213,79 @@ intensity.""")
     threshold_drift: float = option(
         0.0,
         within=Interval(-1, math.inf, includes_low=False, includes_high=False),
+        low=-0.5,
+        high=2.0,
+        is_searched=False,
         doc="d, relative growth of the threshold from the first round trip of a run to its last.",
     )
-    detector_gain_error: float = _off(r"""Standard deviation of :math:`\delta_i`, static:
-calibration of the readout by pulse.""")
+    job_pump_error: float = _off(
+        "Standard deviation of the pump, relative, from job to job: drift of the threshold."
+    )
+    job_gain_error: float = _off(
+        "Standard deviation of the gain of the injection, relative, from job to job."
+    )
+    calibration_drift: float = _off(
+        r"""d of the static errors by pulse, by which they differ from job to job.
+:math:`\sqrt{1 - d^2}` times those of the machine and d times those of the job.""",
+        within=SHARE,
+    )
+    detector_gain_error: float = _off(
+        r"Standard deviation of :math:`\delta_i`, static: calibration of the readout by pulse."
+    )
     detector_offset: float = _off(
-        r"""o, added to each record, in units in which a record
-of vacuum has a standard deviation of :math:`\sqrt{1/2}`. It acts as a field, :math:`h_i
-\propto o\sum_j J_{ij}`.""",
+        r"""o, added to each record; vacuum has a standard deviation of 0.71.
+It acts as a field, :math:`h_i \propto o\sum_j J_{ij}`.""",
+        low=-100.0,
+        high=100.0,
         within=FINITE,
+        unit="quadrature X",
+    )
+    detector_phase_rad: float = _off(
+        r"""Phase of the local oscillator, which measures :math:`X\cos + P\sin` of it.
+P is taken to be vacuum.""",
+        low=-math.pi,
+        high=math.pi,
+        within=FINITE,
+        unit="rad",
+    )
+    adc_inl: float = _off(
+        r"""Integral nonlinearity of the ADC: how far a record is off, at the most.
+An S of :math:`\tfrac{3\sqrt3}{2}(x - x^3)`, x being the record over the full scale.""",
+        low=-0.5,
+        high=0.5,
+        within=Interval(-0.5, 0.5),
+        unit="full scales",
+    )
+    adc_dnl: float = _off(
+        """Standard deviation of the transitions of the ADC, static: differential nonlinearity.
+Of an ADC of up to 16 bits; no transition goes farther than to the next code.""",
+        unit="steps of the ADC",
     )
     leakage: float = option(
         0.0,
         within=Interval(-1, 1),
-        doc=r""":math:`\ell`, share of the record of the pulse before: finite bandwidth or
-extinction.""",
+        low=-1.0,
+        high=1.0,
+        is_searched=False,
+        doc=r""":math:`\ell`, share of the record of the pulse before.
+Finite bandwidth or extinction.""",
+    )
+    pulse_slip_rate: float = _off(
+        "Probability that a pulse slips by half a turn: its amplitude changes its sign.",
+        within=SHARE,
+        unit="per round trip",
+    )
+    intermittent_fraction: float = _off(
+        "Share of the time in which a pulse has no pump, by turns.", within=SHARE
+    )
+    intermittent_round_trips: int = option(
+        10,
+        within=Interval(1, math.inf, includes_high=False),
+        low=1,
+        high=1_000_000,
+        is_searched=False,
+        unit="round trips",
+        doc="Length of an outage of `intermittent_fraction`.",
     )
     dead_fraction: float = _off("Probability that a slot is dead, static.", within=SHARE)
     dead_pulses: tuple[int, ...] = option(
@@ -175,14 +312,15 @@ cavity, and their records are gated.""",
 
     @property
     def is_ideal(self) -> bool:
-        """Whether nothing is wrong in the loop of pulses, couplings aside."""
-        unused = {"seed": 0, "coupling_error": 0.0, "reference_pulses": 0, "train_pulses": None}
-        return replace(self, **unused) == Imperfections()
+        """Whether nothing is wrong in the loop of pulses, couplings and local oscillator aside."""
+        ideal = Imperfections()
+        return replace(self, **{name: getattr(ideal, name) for name in _OUTSIDE}) == ideal
 
     @property
     def has_phase(self) -> bool:
         """Whether the phase of the injection is ever wrong."""
-        return any((self.injection_phase_rad, self.phase_drift_rad, self.relock_residual_rad))
+        errors = self.injection_phase_rad, self.phase_drift_rad, self.relock_residual_rad
+        return any((*errors, self.phase_slip_rate, self.job_phase_rad))
 
     @property
     def max_spins(self) -> int | None:
@@ -194,136 +332,3 @@ cavity, and their records are gated.""",
         """Largest sum of the accumulator."""
         bits = self.accumulator_bits
         return math.inf if bits is None else float(2 ** (bits - 1) - 1)
-
-
-class PhaseWalk:
-    r"""The phase error of each run of a block: a random walk between locks.
-
-    .. math:: \varphi_k = \varphi_0 + r_l\,u_l + s\sum_{j = l + 1}^{k} w_j
-
-    with l the round trip of the last lock, s the drift, r the residual of a lock, and u, w
-    standard normals. All pulses of a run share it.
-
-    Attributes
-    ----------
-    phase : float64 array, shape (runs,)
-        In the current round trip, in radians.
-    largest : float64 array, shape (runs,)
-        Largest magnitude so far, in radians.
-    relocks : int
-        Locks so far, the one before the first round trip aside.
-    """
-
-    def __init__(
-        self, imperfections: Imperfections, key: NoiseKey, *, first_run: int, n_runs: int
-    ) -> None:
-        self.phase = np.full(n_runs, imperfections.injection_phase_rad)
-        self.largest = np.zeros(n_runs)
-        self.relocks = 0
-        self._imperfections, self._draw = imperfections, Draw(key, 0, first_run)
-        self._normals = np.zeros((2, n_runs))
-
-    def advance(self, round_trip: int) -> None:
-        """Go on to a round trip, the next one."""
-        options = self._imperfections
-        fill_normals(self._draw._replace(round_trip=PHASE | round_trip), self._normals)
-        step, residual = self._normals
-        every = options.relock_round_trips
-        if round_trip == 0 or (every and round_trip % every == 0):
-            self.relocks += round_trip > 0
-            self.phase = options.injection_phase_rad + options.relock_residual_rad * residual
-        else:
-            self.phase += options.phase_drift_rad * step
-        np.maximum(self.largest, np.abs(self.phase), out=self.largest)
-
-    def projection(self) -> NDArray[np.float64]:
-        r"""Return :math:`\cos\varphi`, the share of the injection in phase with the pulses."""
-        return np.cos(self.phase)
-
-
-# Counter words of static errors by pulse; those below 2^17 are rows of couplings.
-INJECTION_GAIN, PUMP_AMPLITUDE, DETECTOR_GAIN, DEATH = (2**31 + word for word in range(4))
-
-
-class Disorder(NamedTuple):
-    """Static errors by pulse, arrays of shape (n,), n even.
-
-    Attributes
-    ----------
-    injection_gain, pump_scale, detector_gain : array
-        Factors, 1 where nothing is wrong.
-    is_dead : bool array
-    """
-
-    injection_gain: NDArray[Any]
-    pump_scale: NDArray[Any]
-    detector_gain: NDArray[Any]
-    is_dead: NDArray[np.bool_]
-
-    @classmethod
-    def of(cls, imperfections: Imperfections, n_spins: int, dtype: DTypeLike) -> Disorder:
-        """Draw the errors of the first spins; they are the same in every job."""
-        options, n_pulses = imperfections, n_spins + n_spins % 2
-
-        def drawn(word: int) -> NDArray[np.float64]:
-            seed = machine_seed(options.seed)
-            return normals(seed, round_trip=word, n_spins=n_pulses, n_runs=1)[:, 0].astype(float)
-
-        slots = options.train_pulses or options.reference_pulses + n_spins
-        slot = options.reference_pulses + np.arange(n_pulses)
-        left = 1 - options.pump_depletion * slot / max(slots - 1, 1)
-        is_dead = drawn(DEATH) < ndtri(options.dead_fraction)
-        is_dead[[pulse for pulse in options.dead_pulses if pulse < n_pulses]] = True
-        return cls(
-            (1 + options.injection_gain_error * drawn(INJECTION_GAIN)).astype(dtype),
-            ((1 + options.pump_error * drawn(PUMP_AMPLITUDE)) * left).astype(dtype),
-            (1 + options.detector_gain_error * drawn(DETECTOR_GAIN)).astype(dtype),
-            is_dead,
-        )
-
-
-@kernel
-def _disturb_rows(key: NoiseKey, error: Any, values: NDArray[Any]) -> None:
-    for i in range(len(values)):
-        row = values[i]
-        for pair in range(len(row) // 2):
-            even, odd = normal_pair(key, np.uint32(i), np.uint32(pair), np.uint32(0))
-            row[2 * pair] *= 1 + error * even
-            row[2 * pair + 1] *= 1 + error * odd
-        if len(row) % 2:
-            even, _ = normal_pair(key, np.uint32(i), np.uint32(len(row) // 2), np.uint32(0))
-            row[-1] *= 1 + error * even
-
-
-@kernel
-def _disturb_sparse(
-    key: NoiseKey, error: Any, starts: NDArray[Any], columns: NDArray[Any], values: NDArray[Any]
-) -> None:
-    for i in range(len(starts) - 1):
-        for k in range(starts[i], starts[i + 1]):
-            column = np.uint32(columns[k])
-            even, odd = normal_pair(
-                key, np.uint32(i), np.uint32(column >> np.uint32(1)), np.uint32(0)
-            )
-            values[k] *= 1 + error * (odd if column & np.uint32(1) else even)
-
-
-def disturbed(
-    coupling: CouplingMatrix, imperfections: Imperfections, dtype: DTypeLike
-) -> CouplingMatrix:
-    r"""Return couplings :math:`J_{ij}(1 + \epsilon_{ij})` in the same unit, as reals of `dtype`.
-
-    Errors belong to the pair (i, j) of a machine: they are the same in every job, whether it has
-    dense or sparse couplings.
-    """
-    dtype = np.dtype(dtype)
-    key, error = (
-        NoiseKey.from_seed(machine_seed(imperfections.seed)),
-        dtype.type(imperfections.coupling_error),
-    )
-    floats = coupling.as_floats(dtype, copy=True)
-    if isinstance(floats, DenseFloats):
-        _disturb_rows(key, error, floats.values)
-    else:
-        _disturb_sparse(key, error, *floats)
-    return coupling.with_floats(floats)

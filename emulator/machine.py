@@ -18,6 +18,7 @@ from threadpoolctl import ThreadpoolController
 
 from cim_hal import (
     Capabilities,
+    CapabilityError,
     Driver,
     JobCancelledError,
     Program,
@@ -31,7 +32,7 @@ from emulator.dynamics.base import Dynamics, JobInputs
 from emulator.dynamics.best_seen import BestSeen
 from emulator.kernel import compilation_announced
 from emulator.noise import MAX_NOISE_RUNS, MAX_NOISE_SPINS, NoiseKey
-from emulator.options import properties_of
+from emulator.options import properties_of, units_of
 from emulator.products.coupling import CouplingMatrix
 from emulator.recording import Recording, delivered, joined
 
@@ -226,7 +227,13 @@ class EmulatedCim(Driver):
         return nullcontext() if self._trace_file is None else self._trace_file.opened(program)
 
     def _dynamics_of(self, program: Program) -> Dynamics:
-        return self._dynamics.with_settings(program.settings)
+        try:
+            return self._dynamics.with_settings(program.settings)
+        except ValueError as error:  # each is in its range, but they do not go together
+            wanted = ", ".join(f"{name} = {value:g}" for name, value in program.settings.items())
+            raise CapabilityError(
+                "settings", required=wanted, available="no such combination", hint=str(error)
+            ) from error
 
     def _inputs_of(self, program: Program) -> JobInputs:
         dynamics = self._dynamics_of(program)
@@ -307,7 +314,12 @@ def algorithm(
 def _completed(capabilities: Capabilities, dynamics: Dynamics) -> Capabilities:
     """Return capabilities with what can be read from the dynamics."""
     properties = properties_of(dynamics) | capabilities.properties
-    known = {"properties": properties, "settings": dynamics.settings(), "reports_trace": True}
+    known = {
+        "properties": properties,
+        "units": units_of(dynamics) | capabilities.units,
+        "settings": dynamics.settings(),
+        "reports_trace": True,
+    }
     return Capabilities(**(dict(capabilities) | known))
 
 

@@ -34,6 +34,7 @@ __all__ = [
     "properties_of",
     "setting_options",
     "settings_of",
+    "units_of",
     "with_settings",
 ]
 
@@ -86,10 +87,15 @@ class Option:
     low, high : float
         The range a search is worth its time in; given where a job may set the option.
     unit : str
+        ``1`` for a pure number.
     log : bool
         Whether a search is better made in the logarithm.
     integer, is_optional : bool
         Whether it is an integer, and whether it may be None: read from the default.
+    none : float, optional
+        The number by which a job asks for None.
+    is_searched : bool
+        Whether a search may try values: not of what is wrong with a machine.
     parts : mapping of str to Option
         Settings among the fields of an option that is itself a dataclass.
     """
@@ -99,10 +105,12 @@ class Option:
     within: Interval | tuple[str, ...] | None = None
     low: float | None = None
     high: float | None = None
-    unit: str = ""
+    unit: str = "1"
     log: bool = False
     integer: bool = False
     is_optional: bool = False
+    none: float | None = None
+    is_searched: bool = True
     parts: Mapping[str, Option] = field(default_factory=dict)
 
     @property
@@ -163,11 +171,14 @@ def check_options(options: Any) -> None:
 def settings_of(options: Any) -> tuple[Setting, ...]:
     """Return the settings of a machine, with the values in `options` as defaults.
 
-    An option that is switched off (None or infinite) is no setting of this machine, nor is one
-    that its other options do not allow to change.
+    An option that is switched off (infinite, or None without a number for it) is no setting of
+    this machine, nor is one that its other options do not allow to change.
     """
     declarations: dict[str, Any] = setting_options(options)
-    found = ((path, declared, _get(options, path)) for path, declared in declarations.items())
+    found = (
+        (path, declared, _number(_get(options, path), declared))
+        for path, declared in declarations.items()
+    )
     return tuple(
         Setting(
             name=path,
@@ -178,24 +189,48 @@ def settings_of(options: Any) -> tuple[Setting, ...]:
             high=max(declared.high, value),
             log=declared.log and value > 0,
             integer=declared.integer,
+            searched=declared.is_searched,
         )
         for path, declared, value in found
         if value is not None and math.isfinite(value) and _can_be_set(options, path, declared)
     )
 
 
-def with_settings(options: Options, settings: Mapping[str, float]) -> Options:
-    """Return `options` with the values of a job for settings of `settings_of`."""
-    return reduce(lambda changed, item: _replaced(changed, *item), settings.items(), options)
+def with_settings(
+    options: Options,
+    settings: Mapping[str, float],
+    declared: Mapping[str, Option] | None = None,
+) -> Options:
+    """Return `options` with the values of a job for settings of `settings_of`, all at once.
+
+    `declared` are their options, where these are not metadata of the fields.
+    """
+    known = options_of(options) if declared is None else declared
+    changes: dict[str, Any] = {}
+    inner: dict[str, dict[str, float]] = {}
+    for path, value in settings.items():
+        name, _, rest = path.partition(".")
+        if rest:
+            inner.setdefault(name, {})[rest] = value
+        else:
+            changes[name] = _given(value, known[name])
+    for name, values in inner.items():
+        changes[name] = with_settings(getattr(options, name), values, known[name].parts)
+    return replace(options, **changes)  # pyright: ignore[reportArgumentType]
+
+
+def _given(value: float, declared: Option) -> float | None:
+    """Return the value that a job means by a number."""
+    if value == declared.none:
+        return None
+    return int(value) if declared.integer else value
 
 
 def properties_of(options: Any) -> dict[str, Property]:
     """Return all options by dotted name, and the class as ``model``.
 
-    There are no units, as all numbers of the emulator are dimensionless: rates in loss rates of
-    the cavity's field, amplitudes in those of a lone oscillator at twice threshold. An infinite
-    value is None, a tuple is one text with commas, and a part is its class, followed by its
-    options.
+    An infinite value is None, a tuple is one text with commas, and a part is its class, followed
+    by its options. `units_of` has their units.
 
     Examples
     --------
@@ -204,6 +239,18 @@ def properties_of(options: Any) -> dict[str, Property]:
     8
     """
     return {"model": type(options).__name__, **dict(_properties("", options))}
+
+
+def units_of(options: Any) -> dict[str, str]:
+    """Return the unit of each property that may be a number, ``1`` for a pure one.
+
+    Examples
+    --------
+    >>> from emulator import MeasurementFeedback
+    >>> units_of(MeasurementFeedback())["adc.bits"]
+    'bits'
+    """
+    return dict(_units("", options, options_of(options)))
 
 
 def documented(kind: Class) -> Class:
@@ -248,24 +295,18 @@ def _kind(f: Any, declared: Option) -> str:
 def _can_be_set(options: Any, path: str, declared: Any) -> bool:
     try:
         for end in (declared.low, declared.high):
-            _replaced(options, path, end)
+            with_settings(options, {path: end})
     except ValueError:
         return False
     return True
 
 
+def _number(value: float | None, declared: Option) -> float | None:
+    return declared.none if value is None else value
+
+
 def _get(options: Any, path: str) -> float | None:
     return reduce(getattr, path.split("."), options)
-
-
-def _replaced(options: Options, path: str, value: float) -> Options:
-    """Return options with the field at a dotted path replaced."""
-    name, _, rest = path.partition(".")
-    declared = options_of(options).get(name)
-    part = int(value) if declared is not None and declared.integer else value
-    if rest:
-        part = _replaced(getattr(options, name), rest, value)
-    return replace(options, **{name: part})  # pyright: ignore[reportArgumentType]
 
 
 def _properties(prefix: str, options: Any) -> Iterator[tuple[str, Property]]:
@@ -274,6 +315,16 @@ def _properties(prefix: str, options: Any) -> Iterator[tuple[str, Property]]:
         yield name, _plain(value)
         if is_dataclass(value):
             yield from _properties(f"{name}.", value)
+
+
+def _units(prefix: str, options: Any, declared: Mapping[str, Option]) -> Iterator[tuple[str, str]]:
+    for f in fields(options):
+        name, value = f"{prefix}{f.name}", getattr(options, f.name)
+        if is_dataclass(value):
+            parts = declared[f.name].parts or options_of(value)
+            yield from _units(f"{name}.", value, parts)
+        elif not isinstance(value, str | tuple):
+            yield name, declared[f.name].unit if f.name in declared else "1"
 
 
 def _plain(value: Any) -> Property:

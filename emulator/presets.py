@@ -143,6 +143,7 @@ class Preset:
                 "published": ", ".join(self.published),
                 "assumed": ", ".join(self.assumed),
             },
+            units={"pulses": "pulses", "pulse_rate_hz": "Hz", "fibre_length_m": "m"},
         )
         return EmulatedCim(self.dynamics, capabilities=capabilities)
 

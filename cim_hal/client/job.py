@@ -15,11 +15,12 @@ from cim_hal.errors import CimError, JobTimeoutError, ModelError, TransportError
 from cim_hal.model.conversion import whole_number
 from cim_hal.protocol.jobs.state import TERMINAL, JobState
 from cim_hal.protocol.wire.errors import as_error
-from cim_hal.protocol.wire.messages import AckJob, CancelJob, JobStatus, WaitJob
+from cim_hal.protocol.wire.messages import AckJob, CancelJob, JobStatus, ResultBatch, WaitJob
 from cim_hal.protocol.wire.packet import Kind
 
 if TYPE_CHECKING:
     from cim_hal.client.requests import RequestClient
+    from cim_hal.client.results import Batch
     from cim_hal.client.runner import Runs
     from cim_hal.client.steps import Steps
     from cim_hal.client.transport.base import ReplyStream
@@ -67,12 +68,14 @@ class Job:
     @property
     def state(self) -> JobState:
         """Where the job is now; asks the server unless it has ended."""
-        return self._run(self._poll()).state
+        self._run(self._poll())
+        return self.status.state
 
     @property
     def progress(self) -> Progress | None:
         """How far the job is, ``done`` of ``total``, if the machine reports it; asks the server."""
-        return self._run(self._poll()).progress
+        self._run(self._poll())
+        return self.status.progress
 
     def changes(self, timeout_s: float | None = None) -> Iterator[JobStatus]:
         """Yield the status of the job, now and at each change that the server reports.
@@ -180,20 +183,20 @@ class Job:
     def _wait_and_fetch(self, timeout_s: float | None) -> Steps[SampleSet]:
         deadline = self._client.deadline(timeout_s)
         try:
-            yield from self._wait_until(deadline)
+            begun = yield from self._wait_until(deadline, fetch=True)
             if self.status.state in TERMINAL:
                 if self.status.error is not None:
                     raise as_error(self.status.error)
-                return (yield from self._fetch(deadline))
+                return (yield from self._fetch(deadline, begun))
         except TransportError as error:
             is_late = self._client.remaining_s(deadline) <= self._client.retries.base_s
             if not (error.retryable and is_late):
                 raise
         raise _still(self.status, timeout_s)
 
-    def _fetch(self, deadline: float) -> Steps[SampleSet]:
+    def _fetch(self, deadline: float, begun: Batch | None) -> Steps[SampleSet]:
         model, trace = self._known_model(), None
-        rows = yield from fetch_rows(self._client, self.id, deadline)
+        rows = yield from fetch_rows(self._client, self.id, deadline, begun=begun)
         if self._has_trace:
             trace = yield from fetch_trace(self._client, self.id, model.n_spins, deadline)
         return samples_of(rows, model, trace)
@@ -217,21 +220,38 @@ class Job:
         self.status = yield from self._client.ask(request, JobStatus, deadline=deadline)
         return self.status.state
 
-    def _wait_until(self, deadline: float) -> Steps[None]:
+    def _wait_until(self, deadline: float, *, fetch: bool = False) -> Steps[Batch | None]:
+        """Wait for the end; return the first rows of the result if they came with it."""
         clock, began = self._client.clock, self._client.clock()
+        batch: Batch | None = None
         while self.status.state not in TERMINAL:
             if clock() >= deadline and clock() > began:
-                return
+                return None
             poll_s = min(max(clock() - began, SHORTEST_POLL_S), LONGEST_POLL_S)
-            yield from self._poll(max(min(poll_s, deadline - clock()), 0.0), deadline + TICK_S)
+            poll_s = max(min(poll_s, deadline - clock()), 0.0)
+            batch = yield from self._poll(poll_s, deadline + TICK_S, fetch=fetch)
+        return batch
 
-    def _poll(self, poll_s: float = 0.0, deadline: float = math.inf) -> Steps[JobStatus]:
-        """Ask where the job is, unless it has ended; the answer may take `poll_s`."""
-        if self.status.state not in TERMINAL:
-            wait = WaitJob(job=self.id, timeout_s=poll_s)
-            asked = self._client.ask(wait, JobStatus, poll_s=poll_s, deadline=deadline)
-            self.status = yield from asked
-        return self.status
+    def _poll(
+        self, poll_s: float = 0.0, deadline: float = math.inf, *, fetch: bool = False
+    ) -> Steps[Batch | None]:
+        """Ask where the job is, unless it has ended; the answer may take `poll_s`.
+
+        With `fetch` the first rows of a job that is done come with the answer.
+        """
+        if self.status.state in TERMINAL:
+            return None
+        wait = WaitJob(job=self.id, timeout_s=poll_s, fetch=fetch)
+        expected = (JobStatus, ResultBatch) if fetch else (JobStatus,)
+        answer, buffers = yield from self._client.ask_packet(
+            wait, *expected, poll_s=poll_s, deadline=deadline
+        )
+        if isinstance(answer, JobStatus):
+            self.status = answer
+            return None
+        seq, ready = self.status.seq, answer.n_runs
+        self.status = JobStatus(job=self.id, state=JobState.DONE, seq=seq, ready=ready)
+        return answer, buffers
 
     def _next_batch(
         self, updates: JobUpdates, model: IsingModel, first: int, n_runs: int, deadline: float

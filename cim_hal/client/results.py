@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -20,7 +20,10 @@ if TYPE_CHECKING:
     from cim_hal.client.steps import Steps
     from cim_hal.model.ising import IsingModel
 
-__all__ = ["ResultRows", "fetch_rows", "fetch_trace", "samples_of"]
+__all__ = ["Batch", "ResultRows", "fetch_rows", "fetch_trace", "samples_of"]
+
+
+Batch: TypeAlias = "tuple[ResultBatch, tuple[NDArray[Any], ...]]"  # with its buffers
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,17 +40,26 @@ class ResultRows:
 
 
 def fetch_rows(
-    client: RequestClient, job: str, deadline: float, *, first: int = 0, ready: int | None = None
+    client: RequestClient,
+    job: str,
+    deadline: float,
+    *,
+    first: int = 0,
+    ready: int | None = None,
+    begun: Batch | None = None,
 ) -> Steps[ResultRows]:
     """Fetch rows `first` up to `ready` of a job, or all of one that is done where that is None.
 
-    `RemoteProtocolError` if what the server sends are no such rows.
+    A batch that is there already is `begun`. `RemoteProtocolError` if what the server sends are no
+    such rows.
     """
     parts: list[tuple[NDArray[np.generic], ...]] = []
     n_spins = 0
     while True:
-        ask = FetchResult(job=job, first=first, partial=ready is not None)
-        batch, buffers = yield from client.ask_packet(ask, ResultBatch, deadline=deadline)
+        if begun is None:
+            ask = FetchResult(job=job, first=first, partial=ready is not None)
+            begun = yield from client.ask_packet(ask, ResultBatch, deadline=deadline)
+        (batch, buffers), begun = begun, None
         n_spins = n_spins or batch.n_spins
         first += _n_rows(batch, buffers, n_spins=n_spins)
         parts.append(buffers)

@@ -179,6 +179,7 @@ def common_capabilities(machines: Sequence[Capabilities]) -> Capabilities:
         default_pump=tuple(min(max(pump, low), high) for pump in first.default_pump),
         default_round_trips=min(first.default_round_trips, round_trips),
         properties=_shared(first.properties, [m.properties for m in machines]),
+        units=_shared(first.units, [m.units for m in machines]),
         settings=tuple(s for s in first.settings if all(s in m.settings for m in machines)),
         reports_trace=all(m.reports_trace for m in machines),
         needs_calibration=any(m.needs_calibration for m in machines),

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cim_hal.client.session import Session
+    from cim_hal.machine.capabilities import Setting
     from cim_hal.model.ising import IsingModel
 
 __all__ = ["UNITS", "Candidate", "Comparison", "Trial", "Tuner"]
@@ -99,15 +100,25 @@ class Tuner:
         Of the search and of every job.
     work : int, optional
         Round trips of a unit; by default two runs as long as the machine recommends.
+    settings : mapping of str to float, optional
+        Of every job; these are not searched.
 
     Raises
     ------
     CimError
         Optuna is not installed.
+    CapabilityError
+        A setting that the machine does not have, or out of its range.
     """
 
     def __init__(
-        self, session: Session, model: IsingModel, *, seed: int = 0, work: int | None = None
+        self,
+        session: Session,
+        model: IsingModel,
+        *,
+        seed: int = 0,
+        work: int | None = None,
+        settings: Mapping[str, float] | None = None,
     ) -> None:
         check_model(model)
         if not hasattr(session, "capabilities"):
@@ -115,6 +126,8 @@ class Tuner:
             raise ModelError(f"the session is a {kind}", hint="pass what open_device returns")
         work = None if work is None else whole_number("work", work, ModelError, 1)
         seed = whole_number("seed", seed, ModelError, 0, MAX_SEED - 1)
+        session.capabilities.check_settings({} if settings is None else settings)
+        self._fixed = dict(settings or {})
         optuna = _optuna()
         self._session, self._model, self._seed = session, model, seed
         recommended = session.capabilities.default_schedule.round_trips
@@ -138,8 +151,8 @@ class Tuner:
 
     @property
     def default(self) -> Candidate:
-        """The machine's own schedule and settings."""
-        return Candidate(self._session.capabilities.default_schedule)
+        """The machine's own schedule and settings, and those given."""
+        return Candidate(self._session.capabilities.default_schedule, self._fixed)
 
     def compare(self, candidate: Candidate, *, jobs: int = 2) -> Comparison:
         """Measure a candidate and the defaults again, in `jobs` jobs each."""
@@ -174,7 +187,7 @@ class Tuner:
             "pump.first": schedule.pump[0],
             "pump.last": schedule.pump[-1],
             "round_trips": schedule.round_trips,
-            **{f"settings.{s.name}": s.default for s in capabilities.settings},
+            **{f"settings.{s.name}": s.default for s in self._searched()},
         }
 
     def _suggested(self, asked: Any) -> Candidate:
@@ -188,8 +201,8 @@ class Tuner:
         longest = min(self.work, int(recommended.round_trips * SPAN))
         longest = max(shortest, recommended.round_trips, min(longest, capabilities.max_round_trips))
         round_trips = asked.suggest_int("round_trips", shortest, longest, log=True)
-        settings = {}
-        for s in capabilities.settings:
+        settings = dict(self._fixed)
+        for s in self._searched():
             suggest = asked.suggest_int if s.integer else asked.suggest_float
             kind = int if s.integer else float
             value = suggest(f"settings.{s.name}", kind(s.low), kind(s.high), log=s.log)
@@ -198,6 +211,10 @@ class Tuner:
         if asked.number == 0:  # with all its knots, of which the search moves the ends
             return self.default
         return Candidate(PumpSchedule((first, last), round_trips), settings)
+
+    def _searched(self) -> Iterator[Setting]:
+        known = self._session.capabilities.settings
+        return (s for s in known if s.searched and s.name not in self._fixed)
 
 
 def _optuna() -> Any:

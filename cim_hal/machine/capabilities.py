@@ -20,6 +20,7 @@ __all__ = ["MAX_SETTINGS", "Capabilities", "Setting"]
 MAX_SETTINGS = 64
 
 Name = Annotated[str, Field(min_length=1, max_length=200, pattern=ONE_LINE)]
+Unit = Annotated[str, Field(max_length=50, pattern=ONE_LINE)]
 Bits = Annotated[int, Field(ge=2, le=16)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
@@ -32,7 +33,7 @@ class Setting(Record):
     name : str
         Its name in a job, for instance ``coupling_gain``.
     unit : str
-        Empty for a pure number.
+        ``1`` for a pure number; empty where it is not known.
     description : str
         One sentence for people.
     default : float
@@ -43,6 +44,8 @@ class Setting(Record):
         Whether the range is logarithmic; then `low` is positive.
     integer : bool
         Whether only whole numbers are accepted.
+    searched : bool
+        Whether `cim-hal tune` tries other values; not where it says what is wrong with a machine.
 
     Raises
     ------
@@ -51,13 +54,14 @@ class Setting(Record):
     """
 
     name: FactName
-    unit: Annotated[str, Field(max_length=50, pattern=ONE_LINE)] = ""
+    unit: Unit = ""
     description: Annotated[str, Field(max_length=200)] = ""
     default: Finite
     low: Finite
     high: Finite
     log: bool = False
     integer: bool = False
+    searched: bool = True
 
     @model_validator(mode="after")
     def _range_is_one(self) -> Self:
@@ -123,8 +127,9 @@ class Capabilities(Record):
     default_round_trips : int
         Recommended length of a run.
     properties : dict of str to float, int, bool, str or None
-        Fixed physical properties; a quantity with a unit says so in its name
-        (``cavity_length_m``). None means absent or unbounded.
+        Fixed physical properties, for instance ``cavity_length_m``. None means absent or unbounded.
+    units : dict of str to str
+        Units of properties by name, ``1`` for a pure number.
     settings : tuple of Setting
         Settings that a single job may change.
     reports_trace : bool
@@ -153,6 +158,7 @@ class Capabilities(Record):
     default_pump: Annotated[tuple[float, ...], Field(min_length=1, max_length=1024)] = (0.0, 2.0)
     default_round_trips: Annotated[int, Field(ge=1)] = 1000
     properties: dict[FactName, Fact] = Field(default={}, max_length=256)
+    units: dict[FactName, Unit] = Field(default={}, max_length=256)
     settings: Annotated[tuple[Setting, ...], Field(max_length=MAX_SETTINGS)] = ()
     reports_trace: bool = False
     needs_calibration: bool = False

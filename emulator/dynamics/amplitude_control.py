@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from cim_hal import emulated
+from emulator.dynamics import imperfect_control as errors
 from emulator.dynamics import shared_options as shared
 from emulator.dynamics.controlled_base import (
     CLIP,
@@ -39,7 +40,9 @@ from emulator.options import POSITIVE, documented, option
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from emulator.converters import Converter
     from emulator.dynamics.base import Precision
+    from emulator.imperfections import Imperfections
 
 __all__ = [
     "AmplitudeHeterogeneityCorrection",
@@ -202,8 +205,18 @@ class ChaoticAmplitudeControl(AmplitudeControl):
     time_step: float = shared.time_step(0.075, low=0.005, high=0.3)
     initial_width: float = shared.initial_width(0.1)
     precision: Precision = shared.precision()
+    noise: float = errors.amplitude_noise()
+    detector_noise: float = errors.detector_noise()
+    adc: Converter = errors.adc()
+    dac: Converter = errors.dac()
+    imperfections: Imperfections = errors.imperfections()
 
     advance = staticmethod(advance_to_targets)
+
+    def control(self, arrays: SharedArrays, values: tuple[Any, ...], constants: Any) -> None:
+        """Make one step with the local fields in `arrays`."""
+        net_gain, target = values
+        control_amplitudes(arrays, target, net_gain, constants)
 
     def ramps(self, progress: NDArray[np.float64]) -> tuple[NDArray[np.float64]]:
         """Return the roots of the targets."""
@@ -236,8 +249,21 @@ class AmplitudeHeterogeneityCorrection(AmplitudeControl):
     time_step: float = shared.time_step(0.05, low=0.005, high=0.3)
     initial_width: float = shared.initial_width(0.1)
     precision: Precision = shared.precision()
+    noise: float = errors.amplitude_noise()
+    detector_noise: float = errors.detector_noise()
+    adc: Converter = errors.adc()
+    dac: Converter = errors.dac()
+    imperfections: Imperfections = errors.imperfections()
 
     advance = staticmethod(advance_to_energies)
+
+    def control(self, arrays: SharedArrays, values: tuple[Any, ...], constants: Any) -> None:
+        """Make one step with the local fields in `arrays`."""
+        net_gain, base = values
+        targets = np.empty(arrays.x.shape[1], self.dtype)
+        mean_alignment(arrays.x, arrays.local_field, targets)
+        targets[:] = np.sqrt(np.maximum(base + constants.strength * targets, base))
+        control_runs(arrays, targets, net_gain, constants)
 
     def ramps(self, progress: NDArray[np.float64]) -> tuple[NDArray[np.float64]]:
         """Return the base target, for every round trip."""

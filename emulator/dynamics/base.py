@@ -211,13 +211,18 @@ class Dynamics(ABC):
         return np.dtype(np.float32 if self.precision == "single" else np.float64)
 
     def scalars(self, constants: Constants) -> Constants:
-        """Return a named tuple of numbers in the state's dtype; flags stay as they are.
+        """Return a named tuple of numbers, or of such, in the state's dtype; flags stay.
 
         A kernel that met other numbers would compute in float64.
         """
         kind: Any = type(constants)
-        scalar = self.dtype.type
-        return kind(*[value if isinstance(value, bool) else scalar(value) for value in constants])
+        make: Any = getattr(kind, "_make", kind)
+        return make(map(self._scalar, constants))
+
+    def _scalar(self, value: Any) -> Any:
+        if isinstance(value, tuple):
+            return self.scalars(value)
+        return value if isinstance(value, bool) else self.dtype.type(value)
 
     def settings(self) -> tuple[Setting, ...]:
         """Return the options that a job may change, with their values as defaults."""

@@ -8,12 +8,18 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeAlias
 
 import numpy as np
 
+from emulator.disorder import disturbed
 from emulator.dynamics.base import Dynamics, JobInputs, natural_strength
-from emulator.dynamics.feedback import TrackedBlock, feedback_loop, initial_normals
+from emulator.dynamics.feedback import TrackedBlock, feedback_loop, initial_normals, track_after
+from emulator.dynamics.imperfect_control import ImperfectControl, check_imperfections
 from emulator.products.packing import aligned_zeros, padded_runs
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from emulator.converters import Converter
+    from emulator.imperfections import Imperfections
+    from emulator.products.coupling import CouplingMatrix
 
 __all__ = [
     "CLIP",
@@ -58,9 +64,16 @@ class ControlledBlock(TrackedBlock):
         super().__init__(x, feedback_loop(inputs.coupling, n_padded, dtype), n_runs)
         self._arrays = SharedArrays(x, *(aligned_zeros(x.shape, dtype) for _ in range(2)))
         self._arrays.e[:] = dynamics.initial_error
-        self._constants = dynamics.constants(natural_strength(inputs.coupling))
+        natural = natural_strength(inputs.coupling)
+        self._constants = dynamics.constants(natural)
         self.inputs, self._dynamics = inputs, dynamics
         self._round_trip = 0
+        self._errors: ImperfectControl | None = None
+        if not dynamics.is_ideal:
+            strength = dynamics.coupling_gain * natural
+            self._errors = ImperfectControl(
+                dynamics, inputs, strength=strength, first_run=first_run, shape=x.shape
+            )
 
     @property
     def e(self) -> NDArray[Any]:
@@ -72,8 +85,25 @@ class ControlledBlock(TrackedBlock):
         progress = np.minimum((self._round_trip + np.arange(len(pumps))) / last, 1.0)
         series = dynamics.loss * (pumps - 1), *dynamics.ramps(progress)
         in_dtype = tuple(values.astype(dynamics.dtype) for values in series)
-        dynamics.advance(self._loop, self._arrays, in_dtype, self._constants)
+        if self._errors is None:
+            dynamics.advance(self._loop, self._arrays, in_dtype, self._constants)
+        else:
+            self._advance_imperfect(in_dtype, self._errors)
         self._round_trip += len(pumps)
+
+    def _advance_imperfect(
+        self, series: tuple[NDArray[Any], ...], errors: ImperfectControl
+    ) -> None:
+        untracked = self._loop._replace(tracker=None)
+        for step, values in enumerate(zip(*series, strict=True)):
+            errors.feed_back(untracked, self._arrays, self._round_trip + step)
+            self._dynamics.control(self._arrays, values, self._constants)
+            errors.disturb(self._arrays.x)
+            track_after(self._loop.tracker, self._arrays.x)
+
+    def notes(self, n_runs: int) -> dict[str, float | str]:
+        """Return what went wrong."""
+        return {} if self._errors is None else self._errors.notes(n_runs)
 
 
 class ControlledDynamics(Dynamics):
@@ -86,15 +116,44 @@ class ControlledDynamics(Dynamics):
     advance : callable
         The kernel: takes the loop, `SharedArrays`, series, and constants. Series are arrays of
         one number for each round trip to make: the net gain L(p - 1), and those of `ramps`.
+    error_multiplies : bool
+        Whether the error variable multiplies what is injected.
     """
 
     coupling_gain: float
     loss: float
     time_step: float
     initial_width: float
+    noise: float
+    detector_noise: float
+    adc: Converter
+    dac: Converter
+    imperfections: Imperfections
     initial_error: float = 1.0
+    error_multiplies: bool = True
     advance: ClassVar[Callable[..., None]]
     block = ControlledBlock
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_imperfections(self)
+
+    @property
+    def is_ideal(self) -> bool:
+        """Whether nothing is wrong in the loop, couplings aside."""
+        has_converter = self.adc.rounds or self.dac.rounds
+        noisy = self.noise or self.detector_noise
+        return self.imperfections.is_ideal and not (has_converter or noisy)
+
+    def perturb(self, coupling: CouplingMatrix) -> CouplingMatrix:
+        """Return the couplings with the static errors of this machine, where it has any."""
+        if not self.imperfections.coupling_error:
+            return coupling
+        return disturbed(coupling, self.imperfections, self.dtype)
+
+    @abstractmethod
+    def control(self, arrays: SharedArrays, values: tuple[Any, ...], constants: Any) -> None:
+        """Make one step with the local fields in `arrays`, given a number of each series."""
 
     @abstractmethod
     def constants(self, natural_strength: float) -> Any:

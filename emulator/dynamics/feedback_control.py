@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cim_hal import emulated
+from emulator.dynamics import imperfect_control as errors
 from emulator.dynamics import shared_options as shared
 from emulator.dynamics.controlled_base import (
     CLIP,
@@ -32,7 +33,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from emulator.converters import Converter
     from emulator.dynamics.base import Precision
+    from emulator.imperfections import Imperfections
 
 __all__ = [
     "TANH",
@@ -111,8 +114,18 @@ class ChaoticFeedbackControl(ControlledDynamics):
     time_step: float = shared.time_step(0.1, low=0.005, high=0.3)
     initial_width: float = shared.initial_width(0.1)
     precision: Precision = shared.precision()
+    noise: float = errors.amplitude_noise()
+    detector_noise: float = errors.detector_noise()
+    adc: Converter = errors.adc()
+    dac: Converter = errors.dac()
+    imperfections: Imperfections = errors.imperfections()
 
     advance = staticmethod(advance_chaotic_feedback)
+
+    def control(self, arrays: SharedArrays, values: tuple[Any, ...], constants: Any) -> None:
+        """Make one step with the local fields in `arrays`."""
+        (net_gain,) = values
+        control_feedback(arrays, net_gain, constants)
 
     def constants(self, natural_strength: float) -> ChaoticFeedbackConstants:
         """Return the scalars of `control_feedback`."""
@@ -254,9 +267,20 @@ Without bound, and k = 0, injection is a sign.""",
     time_step: float = shared.time_step(0.1, low=0.005, high=0.3)
     initial_width: float = shared.initial_width(0.1)
     precision: Precision = shared.precision()
+    noise: float = errors.amplitude_noise()
+    detector_noise: float = errors.detector_noise()
+    adc: Converter = errors.adc()
+    dac: Converter = errors.dac()
+    imperfections: Imperfections = errors.imperfections()
 
     initial_error = 0.0  # an error variable is a moving mean of z
+    error_multiplies = False
     advance = staticmethod(advance_separated_feedback)
+
+    def control(self, arrays: SharedArrays, values: tuple[Any, ...], constants: Any) -> None:
+        """Make one step with the local fields in `arrays`."""
+        net_gain, steepness, error_step = values
+        control_separately(arrays, net_gain, steepness, error_step, constants)
 
     def constants(self, natural_strength: float) -> SeparatedFeedbackConstants:
         """Return the scalars of `control_separately`."""

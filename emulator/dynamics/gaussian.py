@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from cim_hal import Capabilities, emulated
-from emulator.converters import ADC_SETTINGS, DAC_SETTINGS, Converter, to_code
+from emulator.converters import ADC_SETTINGS, DAC_SETTINGS, Coder, Converter, ranged, to_code
 from emulator.dynamics import shared_options as shared
 from emulator.dynamics.base import Block, Dynamics, JobInputs, Precision
 from emulator.kernel import inlined, kernel
@@ -48,8 +48,7 @@ class MeasureConstants(NamedTuple):
 
     noise: Any
     adc_scale: Any
-    adc_top: Any
-    adc_rounds: bool
+    adc: Coder
 
 
 class MoveConstants(NamedTuple):
@@ -67,9 +66,8 @@ class MoveConstants(NamedTuple):
     depletion: Any
     information: Any
     kick: Any
-    dac_top: Any
     dac_step: Any
-    dac_rounds: bool
+    dac: Coder
 
 
 @inlined
@@ -115,7 +113,7 @@ def measure_pulses(
             means, normals, records = mean[i], noise[i], codes[i]
             for r in range(len(means)):
                 record = means[r] + c.noise * normals[r]
-                records[r] = to_code(record * c.adc_scale, c.adc_top, c.adc_rounds)
+                records[r] = to_code(record * c.adc_scale, c.adc)
 
 
 @kernel
@@ -140,7 +138,7 @@ def move_pulses(
         products, h = product[i], field[i]
         for r in range(len(products)):
             volts = (products[r] + h * field_amplitude[r]) * injection_scale
-            drive[r] = to_code(volts, c.dac_top, c.dac_rounds)
+            drive[r] = to_code(volts, c.dac)
         # four arrays: it vectorizes
         for r in range(len(means)):
             mu, excess = means[r], variances[r] - c.vacuum
@@ -175,7 +173,7 @@ class GaussianPulses(Block):
         self._field[: inputs.n_spins] = coupling.field
         self._field_amplitude = np.zeros(n_runs, coupling.dtype)
         if dynamics.field_amplitude is not None:
-            self._field_amplitude += dynamics.field_amplitude * dynamics.adc.scale
+            self._field_amplitude += dynamics.field_amplitude * dynamics.converters[0].scale
         self._follows_records = dynamics.field_amplitude is None and bool(coupling.field.any())
         self._injection_scale = coupling.dtype.type(dynamics.injection_scale(coupling.unit))
         self._inputs, self._dynamics = inputs, dynamics
@@ -280,6 +278,10 @@ The pump keeps counting thresholds.""",
 
     block = GaussianPulses
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _ = self.converters  # refuses full scales that cannot be chosen
+
     @property
     def loss(self) -> float:
         r"""Loss rate :math:`1 + j_0` of the field, detector included."""
@@ -299,24 +301,33 @@ The pump keeps counting thresholds.""",
         """Return j when the share `elapsed` of a run is over."""
         return self.measurement_strength * math.exp(-self.measurement_decay * elapsed)
 
+    @property
+    def converters(self) -> tuple[Converter, Converter]:
+        """ADC and DAC as the machine uses them, reranged where they are to be."""
+        information = 4 * self.measurement_strength * self.detector_efficiency
+        record = 1 / math.sqrt(information * self.time_step) / self.unit
+        return ranged(self.adc, self.dac, record=record, gain=self.coupling_gain)
+
     def injection_scale(self, coupling_unit: float) -> float:
         """Return the DAC codes per unit of the product of couplings and ADC codes."""
-        return self.coupling_gain * coupling_unit / self.adc.scale * self.dac.scale
+        adc, dac = self.converters
+        return self.coupling_gain * coupling_unit / adc.scale * dac.scale
 
     def measure_constants(self, strength: float) -> MeasureConstants:
         """Return the scalars of a measurement of strength j."""
         information = 4 * strength * self.detector_efficiency
+        adc, _ = self.converters
         constants = MeasureConstants(
             noise=1 / math.sqrt(information * self.time_step),
-            adc_scale=self.adc.scale / self.unit,
-            adc_top=self.adc.top,
-            adc_rounds=self.adc.rounds,
+            adc_scale=adc.scale / self.unit,
+            adc=adc.coder,
         )
         return self.scalars(constants)
 
     def move_constants(self, pump: float, strength: float) -> MoveConstants:
         """Return the scalars of a step at `pump` thresholds under a measurement of strength j."""
         information = 4 * strength * self.detector_efficiency
+        _, dac = self.converters
         constants = MoveConstants(
             one=1.0,
             vacuum=0.5,
@@ -330,9 +341,8 @@ The pump keeps counting thresholds.""",
             depletion=0.5 * self.loss / self.saturation**2,
             information=information,
             kick=math.sqrt(information * self.time_step),
-            dac_top=self.dac.top,
-            dac_step=self.loss * self.unit / self.dac.scale,
-            dac_rounds=self.dac.rounds,
+            dac_step=self.loss * self.unit / dac.scale,
+            dac=dac.coder,
         )
         return self.scalars(constants)
 

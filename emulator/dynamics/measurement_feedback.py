@@ -15,24 +15,28 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from emulator.converters import ADC_SETTINGS, DAC_SETTINGS, Converter
+from emulator.converters import ADC_SETTINGS, DAC_SETTINGS, Converter, ranged
+from emulator.disorder import disturbed
 from emulator.dynamics import shared_options as shared
 from emulator.dynamics.base import ChunkedBlock, Dynamics, JobInputs, Precision
+from emulator.dynamics.imperfect_loop import ImperfectLoop
 from emulator.dynamics.round_trip import (
-    COSH_SERIES,
-    SINH_SERIES,
     GainTable,
     LoopConstants,
-    LoopErrors,
     PulseArrays,
-    PulseRows,
     advance_chunk,
-    advance_imperfect_pulses,
     gain_series,
 )
-from emulator.imperfections import Disorder, Imperfections, PhaseWalk, disturbed
+from emulator.imperfections import Imperfections
 from emulator.noise import Draw
-from emulator.options import NON_NEGATIVE, POSITIVE_SHARE, Interval, documented, option
+from emulator.options import (
+    NON_NEGATIVE,
+    POSITIVE_SHARE,
+    Interval,
+    documented,
+    option,
+    setting_options,
+)
 from emulator.products.packing import BLOCK_ROWS, aligned_zeros, padded_runs
 
 if TYPE_CHECKING:
@@ -45,11 +49,6 @@ __all__ = ["MeasurementFeedback", "PulseTrain"]
 
 class PulseTrain(ChunkedBlock):
     """A block of runs of a measurement-feedback machine.
-
-    Attributes
-    ----------
-    phase : PhaseWalk or None
-        Of the injection; None where nothing is wrong in the loop.
 
     Raises
     ------
@@ -80,14 +79,9 @@ class PulseTrain(ChunkedBlock):
         self._constants = dynamics.constants()
         self._injection_scale = coupling.dtype.type(dynamics.injection_scale(coupling.unit))
         self._scalar = dtype.type
-        self.phase: PhaseWalk | None = None
+        self._errors: ImperfectLoop | None = None
         if not dynamics.imperfections.is_ideal:
-            imperfections = dynamics.imperfections
-            self.phase = PhaseWalk(imperfections, inputs.key, first_run=first_run, n_runs=shape[1])
-            self._disorder = Disorder.of(imperfections, inputs.n_spins, dtype)
-            self._product = aligned_zeros(shape, coupling.dtype)
-            series = (COSH_SERIES, SINH_SERIES)
-            self._cosh, self._sinh = (tuple(np.array(terms, dtype)) for terms in series)
+            self._errors = ImperfectLoop(dynamics, inputs, first_run=first_run, shape=shape)
 
     @property
     def mean(self) -> NDArray[Any]:
@@ -121,24 +115,32 @@ class PulseTrain(ChunkedBlock):
         return self.mean[: self._inputs.n_spins] / self._scalar(self._dynamics.unit)
 
     def notes(self, n_runs: int) -> dict[str, float | str]:
-        """Return what went wrong: clipped records, phase errors, locks, dead pulses."""
-        n_spins, top = self._inputs.n_spins, self._constants.adc_top
-        clipped = np.abs(self.latest_codes[:n_spins, :n_runs]) >= top
+        """Return what went wrong: records clipped or silent, phase errors, locks, dead pulses."""
+        n_spins = self._inputs.n_spins
+        notes = self._converter_notes(np.abs(self.latest_codes[:n_spins, :n_runs]))
+        return notes if self._errors is None else notes | self._errors.notes(n_spins, n_runs)
+
+    def _converter_notes(self, magnitudes: NDArray[Any]) -> dict[str, float | str]:
+        """Return the shares of records that the ADC clips and silences, of the worst run."""
+        adc, _ = self._dynamics.converters
+        clipped = magnitudes >= adc.top
         notes: dict[str, float | str] = {"largest_clipped_share": float(clipped.mean(axis=0).max())}
-        if self.phase is None:
-            return notes
-        if self._dynamics.imperfections.has_phase:
-            notes["largest_phase_error_rad"] = float(self.phase.largest[:n_runs].max())
-            notes["relocks"] = self.phase.relocks
-        n_dead = int(np.count_nonzero(self._disorder.is_dead[:n_spins]))
-        return notes | ({"dead_pulses": n_dead} if n_dead else {})
+        if adc.has_dead_zone:
+            silent = float((magnitudes == 0).mean(axis=0).max())
+            half_step = 0.5 / adc.scale / self._dynamics.vacuum_record
+            notes["largest_dead_zone_share"] = silent
+            notes["vacuum_dead_zone_share"] = math.erf(half_step / math.sqrt(2))
+        return notes
 
     def _advance_through(self, pumps: NDArray[np.float64]) -> None:
-        if self.phase is None:
+        if self._errors is None:
             self._advance_ideal(pumps)
-        else:
-            for pump in pumps:
-                self._advance_imperfect(float(pump), self.phase)
+            return
+        for pump in pumps:
+            # the slot about to be overwritten is `delay` + 1 round trips old
+            codes = self._arrays.codes[self._draw.round_trip % len(self._arrays.codes)]
+            self._errors.advance(self._arrays, codes, float(pump), self._draw, self._constants)
+            self._draw = self._draw.after(1)
 
     def _advance_ideal(self, pumps: NDArray[np.float64]) -> None:
         loss = self._dynamics.loss_exponent
@@ -152,40 +154,6 @@ class PulseTrain(ChunkedBlock):
             self._constants,
         )
         self._draw = self._draw.after(len(pumps))
-
-    def _advance_imperfect(self, pump: float, phase: PhaseWalk) -> None:
-        arrays, n_spins = self._arrays, self._inputs.n_spins
-        # the slot about to be overwritten is `delay` + 1 round trips old
-        codes = arrays.codes[self._draw.round_trip % len(arrays.codes)]
-        self._inputs.coupling.multiply(codes[:n_spins], self._product[:n_spins])
-        phase.advance(self._draw.round_trip)
-        advance_imperfect_pulses(
-            PulseRows(arrays.mean, arrays.variance, self._product, codes),
-            self._injection_scale,
-            self._draw,
-            phase.projection().astype(self._scalar),
-            self._constants,
-            self._errors(pump),
-            self._disorder,
-        )
-        self._draw = self._draw.after(1)
-
-    def _errors(self, pump: float) -> LoopErrors:
-        dynamics, options = self._dynamics, self._dynamics.imperfections
-        elapsed = self._draw.round_trip / max(self._inputs.round_trips - 1, 1)
-        threshold = 1 + options.threshold_drift * elapsed
-        scalar = self._scalar
-        return LoopErrors(
-            accumulator_top=self._product.dtype.type(options.accumulator_top),
-            injection_noise=scalar(options.injection_noise),
-            timing_jitter=scalar(options.timing_jitter),
-            pump_exponent=scalar(pump * dynamics.loss_exponent / threshold),
-            pump_noise=scalar(options.pump_noise),
-            detector_offset=scalar(options.detector_offset),
-            leakage=scalar(options.leakage),
-            cosh=self._cosh,
-            sinh=self._sinh,
-        )
 
 
 @documented
@@ -227,20 +195,28 @@ class MeasurementFeedback(Dynamics):
         0.0,
         within=NON_NEGATIVE,
         low=0.0,
-        high=10.0,
+        high=100.0,
         symbol=r"\sigma_{el}",
+        is_searched=False,
+        unit="quadrature X",
         doc=r"""Noise of a record; vacuum has 0.71.
 Standard deviation, where vacuum has :math:`\sqrt{1/2}`.""",
     )
     transmission: float = option(
         0.75,
         within=POSITIVE_SHARE,
+        low=0.1,
+        high=1.0,
+        is_searched=False,
         symbol=r"\eta",
         doc="Power transmission of a round trip, out-coupler aside.",
     )
     outcoupling: float = option(
         0.2,
         within=Interval(0, 1, includes_low=False, includes_high=False),
+        low=0.01,
+        high=0.9,
+        is_searched=False,
         symbol="R",
         doc="Power sent to the detector.",
     )
@@ -249,12 +225,18 @@ Standard deviation, where vacuum has :math:`\sqrt{1/2}`.""",
     delay: int = option(
         1,
         within=NON_NEGATIVE,
+        low=0,
+        high=16,
+        is_searched=False,
+        unit="round trips",
         doc="""Round trips between a measurement and its injection.
 With 0 all pulses are measured before any is injected, within the same round trip; fibre machines
 have 1 or more.""",
     )
     imperfections: Imperfections = option(
-        Imperfections(), doc="What else is wrong with the machine; nothing by default."
+        Imperfections(),
+        parts=setting_options(Imperfections),
+        doc="What else is wrong with the machine; nothing by default.",
     )
     precision: Precision = shared.precision()
 
@@ -265,6 +247,7 @@ have 1 or more.""",
         super().__post_init__()
         if self.imperfections.accumulator_bits is not None and not self.adc.rounds:
             raise ValueError("accumulator_bits: an accumulator holds integers, give the ADC bits")
+        _ = self.converters  # refuses full scales that cannot be chosen
 
     @property
     def loss_exponent(self) -> float:
@@ -281,6 +264,18 @@ have 1 or more.""",
         """Largest code of the ADC, None where it does not round."""
         return self.adc.top if self.adc.rounds else None
 
+    @property
+    def converters(self) -> tuple[Converter, Converter]:
+        """ADC and DAC as the machine uses them, reranged where they are to be."""
+        record = self.vacuum_record
+        return ranged(self.adc, self.dac, record=record, gain=self.coupling_gain)
+
+    @property
+    def vacuum_record(self) -> float:
+        """Standard deviation of the record of a vacuum, in units of the ADC."""
+        tap = self.outcoupling * self.detector_efficiency
+        return math.sqrt((0.5 + self.electronic_noise**2) / tap) / self.unit
+
     def perturb(self, coupling: CouplingMatrix) -> CouplingMatrix:
         """Return the couplings with the static errors of this machine, where it has any."""
         if not self.imperfections.coupling_error:
@@ -289,11 +284,16 @@ have 1 or more.""",
 
     def injection_scale(self, coupling_unit: float) -> float:
         """Return the DAC codes per unit of the product of couplings and ADC codes."""
-        return self.coupling_gain * coupling_unit / self.adc.scale * self.dac.scale
+        adc, dac = self.converters
+        return self.coupling_gain * coupling_unit / adc.scale * dac.scale
 
     def constants(self) -> LoopConstants:
         """Return the scalars of the compiled loop."""
-        out, tap = self.outcoupling, self.outcoupling * self.detector_efficiency
+        # a local oscillator out of phase is a loss of the detector, which nobody calibrates away
+        cosine = math.cos(self.imperfections.detector_phase_rad)
+        out, expected = self.outcoupling, self.outcoupling * self.detector_efficiency
+        tap = expected * cosine**2
+        adc, dac = self.converters
         constants = LoopConstants(
             theta_from_mean=self.loss_exponent / self.saturation**2,
             field_transmission=math.sqrt(self.transmission),
@@ -301,17 +301,15 @@ have 1 or more.""",
             one=1.0,
             vacuum=0.5,
             tap=tap,
-            field_tap=math.sqrt(tap),
+            field_tap=math.sqrt(expected) * cosine,
             floor=0.5 * (1 - tap) + self.electronic_noise**2,
             field_passed=math.sqrt(1 - out),
             passed=1 - out,
-            kick=math.sqrt(tap * (1 - out)),
+            kick=math.sqrt(expected * (1 - out)) * cosine,
             kick_squared=tap * (1 - out),
-            adc_scale=self.adc.scale / (math.sqrt(tap) * self.unit),
-            adc_top=self.adc.top,
-            adc_rounds=self.adc.rounds,
-            dac_top=self.dac.top,
-            dac_step=self.loss_exponent * self.unit / self.dac.scale,
-            dac_rounds=self.dac.rounds,
+            adc_scale=adc.scale / (math.sqrt(expected) * self.unit),
+            adc=adc.coder,
+            dac_step=self.loss_exponent * self.unit / dac.scale,
+            dac=dac.coder,
         )
         return self.scalars(constants)

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from emulator.converters import to_code
-from emulator.imperfections import INJECTION, JITTER, PUMP
 from emulator.kernel import inlined, kernel
 from emulator.noise import Draw, at, fill_normal_pair
 from emulator.products.coupling import multiply_rows, pack_codes
@@ -26,7 +25,8 @@ from emulator.products.packing import BLOCK_ROWS
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-    from emulator.imperfections import Disorder
+    from emulator.converters import Coder
+    from emulator.disorder import Disorder
     from emulator.products.coupling import CouplingOperand
 
 __all__ = [
@@ -34,15 +34,14 @@ __all__ = [
     "SINH_SERIES",
     "GainTable",
     "LoopConstants",
-    "LoopErrors",
     "PulseArrays",
+    "PulseErrors",
     "PulseRows",
     "advance_chunk",
     "advance_imperfect_pulses",
     "crystal_gain",
     "gain_series",
     "pumped_gain",
-    "timing_overlap",
 ]
 
 GAIN_TERMS = 12
@@ -160,11 +159,9 @@ class LoopConstants(NamedTuple):
     kick: Any
     kick_squared: Any
     adc_scale: Any
-    adc_top: Any
-    adc_rounds: bool
-    dac_top: Any
+    adc: Coder
     dac_step: Any
-    dac_rounds: bool
+    dac: Coder
 
 
 @inlined
@@ -289,7 +286,7 @@ def advance_pulses(
                 codes[i],
             )
             for r in range(len(products)):
-                drive[r] = to_code(products[r] * injection_scale, c.dac_top, c.dac_rounds)
+                drive[r] = to_code(products[r] * injection_scale, c.dac)
             for r in range(len(means)):
                 mu = means[r] + c.dac_step * drive[r]
                 theta_squared = theta_from_pump + c.theta_from_mean * mu * mu
@@ -298,7 +295,7 @@ def advance_pulses(
                 means[r], variances[r], record = measured(
                     gain * mu, gain * gain * variances[r], noise, c
                 )
-                records[r] = to_code(record * c.adc_scale, c.adc_top, c.adc_rounds)
+                records[r] = to_code(record * c.adc_scale, c.adc)
 
 
 # of cosh(theta) and sinh(theta) / theta in powers of theta^2
@@ -306,20 +303,16 @@ COSH_SERIES = tuple(1 / math.factorial(2 * k) for k in range(GAIN_TERMS))
 SINH_SERIES = tuple(1 / math.factorial(2 * k + 1) for k in range(GAIN_TERMS))
 
 
-class LoopErrors(NamedTuple):
-    """Further scalars of `advance_imperfect_pulses`.
+class PulseErrors(NamedTuple):
+    """Further scalars of `advance_imperfect_pulses`, of the state's dtype.
 
-    All are of the state's dtype, but `accumulator_top`, which has that of the product; `cosh` and
-    `sinh` are `COSH_SERIES` and `SINH_SERIES`.
+    `outage` is the normal below which a pulse has no pump; `cosh` and `sinh` are `COSH_SERIES` and
+    `SINH_SERIES`.
     """
 
-    accumulator_top: Any
-    injection_noise: Any
-    timing_jitter: Any
     pump_exponent: Any
     pump_noise: Any
-    detector_offset: Any
-    leakage: Any
+    outage: Any
     cosh: tuple[Any, ...]
     sinh: tuple[Any, ...]
 
@@ -334,106 +327,62 @@ def pumped_gain(
 ) -> float:
     """Return the G of `gain_series` where each pulse has its own pump.
 
-    `pump_exponent` is pL; `cosh` and `sinh` are those of `LoopErrors`.
+    `pump_exponent` is pL; `cosh` and `sinh` are those of `PulseErrors`.
     """
     falls = pump_exponent * even_polynomial(theta_squared, sinh)
     return one / (even_polynomial(theta_squared, cosh) - falls)
 
 
 @inlined
-def timing_overlap(delay: float) -> float:
-    r"""Return the overlap :math:`2^{-\tau^2}` of the fields of two equal Gaussian pulses.
-
-    `delay` is :math:`\tau`, in full widths at half maximum of the intensity.
-    """
-    return 2.0 ** (-delay * delay)
-
-
-_STREAMS = (INJECTION, PUMP, JITTER)
-
-
-@kernel
-def fill_noises(draw: Draw, pair: int, errors: LoopErrors, rows: NDArray[Any]) -> None:
-    """Fill `rows` (6, runs), two of injection, of pump and of timing, for a pair of pulses.
-
-    Rows of what is off are left alone. It is a call of its own, since inlined into the kernel it
-    would double the time that compilation takes.
-    """
-    amounts = (errors.injection_noise, errors.pump_noise, errors.timing_jitter)
-    for k in range(3):  # a loop, since each place where noise is drawn takes 2.5 s to compile
-        if amounts[k] != 0:
-            drawn = at(draw, _STREAMS[k] | draw.round_trip)
-            fill_normal_pair(drawn, pair, rows[2 * k], rows[2 * k + 1])
-
-
-@inlined
-def fill_drive(
-    drive: NDArray[Any],
-    products: NDArray[Any],
-    injection_scale: Any,
-    noise: NDArray[Any],
-    jitter: NDArray[Any],
-    c: LoopConstants,
-    errors: LoopErrors,
+def disturb_pump(
+    pumped: NDArray[Any],
+    i: int,
+    pump_noise: NDArray[Any],
+    outage: NDArray[Any],
+    errors: PulseErrors,
+    one: Any,
 ) -> None:
-    """Fill `drive` (runs,) with what is injected into a pulse, in codes of the DAC.
-
-    Static gain and phase, which come from elsewhere, are left out.
-    """
-    for r in range(len(drive)):
-        total = min(max(products[r], -errors.accumulator_top), errors.accumulator_top)
-        drive[r] = to_code(total * injection_scale, c.dac_top, c.dac_rounds)
-    for r in range(len(drive)):
-        drive[r] *= c.one + errors.injection_noise * noise[r]
-    if errors.timing_jitter != 0:
-        for r in range(len(drive)):
-            drive[r] *= timing_overlap(errors.timing_jitter * jitter[r])
+    """Apply noise and outages to the pump (runs,) of pulse i."""
+    if len(pump_noise):
+        for r in range(len(pumped)):
+            pumped[r] *= one + errors.pump_noise * pump_noise[i, r]
+    if len(outage):
+        for r in range(len(pumped)):
+            if outage[i, r] < errors.outage:
+                pumped[r] = 0
 
 
 @kernel
 def advance_imperfect_pulses(
     rows: PulseRows,
-    injection_scale: Any,
-    draw: Draw,
-    projection: NDArray[Any],
+    pump_noise: NDArray[Any],
+    outage: NDArray[Any],
+    common_pump: NDArray[Any],
     c: LoopConstants,
-    errors: LoopErrors,
+    errors: PulseErrors,
     disorder: Disorder,
 ) -> None:
-    """Make one round trip of every pulse, with all that `Imperfections` lists.
+    """Make one round trip of every pulse, given its drive in place of the product.
 
-    `projection` (runs,) is the cosine of the phase error. Takes 1.5 to 2.5 times as long as
-    `advance_pulses` with the product, n = 550, 64 runs.
+    `rows.codes` hold the noise of the records, which take the place of the drive; `common_pump`
+    (runs,) are factors, the others normals by pulse and run, or empty. The round trip takes 1.5 to
+    2.5 times as long as an ideal one, n = 550, 64 runs.
     """
-    mean, variance, product, codes = rows
-    runs = mean.shape[1]
-    drive, raw = np.empty(runs, mean.dtype), np.empty(runs, mean.dtype)
-    before = np.zeros(runs, mean.dtype)
-    noises = np.zeros((6, runs), mean.dtype)
-    for pair in range(len(mean) // 2):
-        fill_normal_pair(draw, pair, codes[2 * pair], codes[2 * pair + 1])
-        fill_noises(draw, pair, errors, noises)
-        for side in range(2):
-            i = 2 * pair + side
-            means, variances, products, records = mean[i], variance[i], product[i], codes[i]
-            if disorder.is_dead[i]:
-                means[:], records[:], before[:] = 0, 0, 0
-                continue
-            noise, jitter = noises[side], noises[4 + side]
-            fill_drive(drive, products, injection_scale, noise, jitter, c, errors)
-            step, pump_noise = c.dac_step * disorder.injection_gain[i], noises[2 + side]
-            pump_exponent = errors.pump_exponent * disorder.pump_scale[i]
-            for r in range(runs):
-                mu = means[r] + step * drive[r] * projection[r]
-                pumped = pump_exponent * (c.one + errors.pump_noise * pump_noise[r])
-                theta_squared = pumped * pumped + c.theta_from_mean * mu * mu
-                gain = pumped_gain(theta_squared, pumped, errors.cosh, errors.sinh, c.one)
-                means[r], variances[r], raw[r] = measured(
-                    gain * mu, gain * gain * variances[r], mean.dtype.type(records[r]), c
-                )
-            detector_gain = disorder.detector_gain[i]
-            for r in range(runs):
-                record = detector_gain * raw[r]
-                total = record + errors.leakage * before[r] + errors.detector_offset
-                before[r] = record
-                records[r] = to_code(total * c.adc_scale, c.adc_top, c.adc_rounds)
+    mean, variance, signal, noise = rows
+    pumped = np.empty(mean.shape[1], mean.dtype)
+    for i in range(len(mean)):
+        means, variances, drive = mean[i], variance[i], signal[i]
+        if disorder.is_dead[i]:
+            for r in range(len(means)):
+                means[r], drive[r] = 0, 0
+            continue
+        for r in range(len(means)):
+            pumped[r] = errors.pump_exponent * disorder.pump_scale[i] * common_pump[r]
+        disturb_pump(pumped, i, pump_noise, outage, errors, c.one)
+        for r in range(len(means)):
+            mu = means[r] + c.dac_step * drive[r]
+            theta_squared = pumped[r] * pumped[r] + c.theta_from_mean * mu * mu
+            gain = pumped_gain(theta_squared, pumped[r], errors.cosh, errors.sinh, c.one)
+            means[r], variances[r], drive[r] = measured(
+                gain * mu, gain * gain * variances[r], mean.dtype.type(noise[i, r]), c
+            )

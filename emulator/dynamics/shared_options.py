@@ -57,12 +57,30 @@ def coupling_loss() -> Any:
 def saturation(default: float, *, within: Interval = POSITIVE) -> Any:
     """Return the option A_s, the root of a photon number."""
     doc = "A lone oscillator at p = 2 holds about the square of it in photons."
-    return option(default, within=within, symbol="A_s", doc=doc)
+    return option(
+        default,
+        within=within,
+        low=10.0,
+        high=1e5,
+        log=True,
+        is_searched=False,
+        unit="root of photons",
+        symbol="A_s",
+        doc=doc,
+    )
 
 
 def detector_efficiency() -> Any:
     """Return the option of the detector's efficiency."""
-    return option(1.0, within=POSITIVE_SHARE, symbol=r"\eta_d", doc="Efficiency of the detector.")
+    return option(
+        1.0,
+        within=POSITIVE_SHARE,
+        low=0.01,
+        high=1.0,
+        is_searched=False,
+        symbol=r"\eta_d",
+        doc="Efficiency of the detector.",
+    )
 
 
 def noise(default: float) -> Any:

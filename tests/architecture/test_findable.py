@@ -31,6 +31,9 @@ EXERCISED_BY = {
     "cim_hal.client.steps": "unit/cim_hal/client/test_requests.py",
     "cim_hal.protocol.effects": "unit/cim_hal/server/test_executor.py",
     "emulator.dynamics.shared_options": "unit/emulator/test_options.py",
+    # Each law of an imperfection is tested through the machine that has it.
+    "emulator.disorder": "physics/test_imperfections.py",
+    "emulator.dynamics.imperfect_loop": "physics/test_imperfections.py",
 }
 
 

@@ -11,8 +11,8 @@ import scipy.sparse as sp
 
 from cim_hal import Capabilities
 from emulator import Converter, EmulatedCim, Imperfections, MeasurementFeedback
-from emulator.dynamics.round_trip import timing_overlap
-from emulator.imperfections import Disorder, PhaseWalk
+from emulator.disorder import Disorder
+from emulator.dynamics.imperfect_loop import timing_overlap
 from emulator.noise import NoiseKey
 from emulator.products.coupling import CouplingMatrix
 from emulator.products.dense import DenseFloats
@@ -20,6 +20,7 @@ from emulator.products.dense import DenseFloats
 IDEAL = Converter(full_scale=np.inf)
 PAIR = np.array([[0.0, 1.0], [1.0, 0.0]])
 BRIGHT = 1e9  # a mean beside which noise is rounding
+FULL_SCALE = 1e-4  # of an ADC: vacuum is 1e-15, and saturation begins at 1
 EVERYTHING = Imperfections(
     seed=3,
     coupling_error=0.02,
@@ -42,6 +43,22 @@ EVERYTHING = Imperfections(
     dead_pulses=(2, 4000),
     reference_pulses=3,
     train_pulses=200,
+    injection_spill=0.02,
+    modulator_swing_rad=0.5,
+    gain_drift=0.02,
+    drift_round_trips=30.0,
+    phase_slip_rate=0.001,
+    job_phase_rad=0.05,
+    pump_flicker=0.01,
+    job_pump_error=0.01,
+    job_gain_error=0.01,
+    calibration_drift=0.3,
+    detector_phase_rad=0.1,
+    adc_inl=0.01,
+    adc_dnl=0.2,
+    pulse_slip_rate=0.001,
+    intermittent_fraction=0.02,
+    intermittent_round_trips=5,
 )
 
 
@@ -169,7 +186,7 @@ def test_an_accumulator_saturates_at_the_largest_code_of_its_bits(start, bits):
     block.codes[0][:] = [127.0, -127.0]
     assert top < 49 * 127 * 127
     ideal = start(replace(dynamics, imperfections=Imperfections()), np.zeros((n, n)), runs=2)
-    field = top * block._injection_scale * block._constants.dac_step
+    field = top * block._errors._injection.scale * block._constants.dac_step
     ideal.mean[:] = [field, -field]
     for some in (block, ideal):
         some.advance(0.5)
@@ -269,45 +286,37 @@ def test_timing_jitter_loses_its_closed_form_share_of_the_injection(start):
     assert share.mean() == pytest.approx(expected, abs=4 * share.std() / math.sqrt(share.size))
 
 
-# ---- phase -----------------------------------------------------------------------------
-
-
-def walk(runs: int = 20_000, **options: object) -> PhaseWalk:
-    return PhaseWalk(Imperfections(**options), NoiseKey.from_seed(2), first_run=0, n_runs=runs)
-
-
-def test_the_variance_of_a_free_phase_grows_with_the_number_of_round_trips():
-    phase = walk(phase_drift_rad=0.02, injection_phase_rad=0.3)
-    for round_trip in range(101):
-        phase.advance(round_trip)
-        if round_trip in {0, 1, 10, 100}:
-            variance, expected = np.var(phase.phase - 0.3), round_trip * 0.02**2
-            assert variance == pytest.approx(expected, rel=4 * math.sqrt(2 / 20_000), abs=1e-30)
-    assert phase.relocks == 0
-    assert phase.largest.max() == pytest.approx(0.3 + 0.2 * 3.8, rel=0.2)
-    assert (phase.largest >= np.abs(phase.phase)).all()
-
-
-def test_a_relock_ends_the_walk_and_leaves_its_residual():
-    phase = walk(phase_drift_rad=0.02, relock_round_trips=10, relock_residual_rad=0.1)
-    error = 4 * math.sqrt(2 / 20_000)
-    for round_trip in range(60):
-        phase.advance(round_trip)
-        expected = 0.1**2 + (round_trip % 10) * 0.02**2
-        assert np.var(phase.phase) == pytest.approx(expected, rel=error)
-    assert phase.relocks == 5
-
-
-def test_the_phase_of_a_run_does_not_depend_on_its_block():
-    options = Imperfections(phase_drift_rad=0.1, relock_round_trips=4, relock_residual_rad=0.2)
-    key = NoiseKey.from_seed(2)
-    whole, half = (
-        PhaseWalk(options, key, first_run=first, n_runs=n) for first, n in ((0, 64), (32, 32))
+def test_an_injection_that_spills_drives_the_next_pulse_too(start):
+    # (1 + kappa S) J, S the shift by one pulse
+    spilled, equivalent = (
+        start(linear(**o), glass(20), runs=4) for o in ({"injection_spill": 0.2}, {})
     )
-    for round_trip in range(10):
-        whole.advance(round_trip)
-        half.advance(round_trip)
-        np.testing.assert_array_equal(whole.phase[32:], half.phase)
+    J = equivalent._inputs.coupling
+    shifted = J.with_floats(DenseFloats((np.eye(20) + 0.2 * np.eye(20, k=-1)) @ J.matrix))
+    equivalent._inputs = replace(equivalent._inputs, coupling=shifted)
+    for pump in np.linspace(0, 1, 40):
+        spilled.advance(pump)
+        equivalent.advance(pump)
+    np.testing.assert_allclose(spilled.mean, equivalent.mean, rtol=1e-9)
+
+
+@pytest.mark.parametrize("bits", [None, 8])
+def test_the_field_of_a_modulator_goes_as_the_sine_of_the_drive(start, bits):
+    swing, full_scale = 1.2, 2 * FULL_SCALE
+    given = {"dac": Converter(full_scale=full_scale, bits=bits)}
+    wrong, right = (
+        start(replace(linear(**o), **given), PAIR) for o in ({"modulator_swing_rad": swing}, {})
+    )
+    for amplitude in FULL_SCALE * np.array([0.1, 1.0, 9.0]):
+        for block in (wrong, right):
+            block.mean[:] = 0
+            block.codes[0][:] = amplitude
+            block.advance(0.0)
+        drive = np.clip(0.4 * amplitude, 0, full_scale)
+        if bits:
+            drive = np.rint(drive * 127 / full_scale) * full_scale / 127
+        expected = full_scale / swing * math.sin(swing * drive / full_scale) / drive
+        np.testing.assert_allclose(wrong.mean / right.mean, expected, rtol=1e-6)
 
 
 # ---- pump ------------------------------------------------------------------------------
@@ -354,6 +363,33 @@ def test_the_threshold_drifts_linearly_over_the_run(start):
         np.testing.assert_allclose(next(pumps), expected, atol=1e-7)
 
 
+def test_an_intermittent_pulse_has_no_pump_by_turns(start):
+    pumps = growth_exponents(
+        start, 0.8, n=200, intermittent_fraction=0.3, intermittent_round_trips=3
+    )
+    shares = []
+    for _ in range(2):
+        off = [np.isclose(next(pumps), 0.0, atol=1e-7) for _ in range(3)]
+        np.testing.assert_array_equal(off[0], off[1])
+        np.testing.assert_array_equal(off[0], off[2])
+        shares.append(off[0])
+    error = 4 * math.sqrt(0.3 * 0.7 / shares[0].size)
+    for share in shares:
+        assert share.mean() == pytest.approx(0.3, abs=error)
+    assert (shares[0] & shares[1]).mean() == pytest.approx(0.09, abs=error)
+
+
+def test_a_pulse_that_slips_changes_its_sign(start):
+    dynamics = linear(pulse_slip_rate=0.1)
+    block = start(dynamics, np.zeros((200, 200)), runs=64)
+    block.mean[:] = BRIGHT
+    growth = relative_growth(block, 1.0)
+    slipped = growth < 0
+    np.testing.assert_allclose(np.abs(growth), 1, atol=1e-6)
+    error = 4 * math.sqrt(0.1 * 0.9 / slipped.size)
+    assert slipped.mean() == pytest.approx(0.1, abs=error)
+
+
 # ---- detection -------------------------------------------------------------------------
 
 
@@ -396,6 +432,72 @@ def test_a_static_gain_error_of_the_detector_multiplies_records(start):
     np.testing.assert_allclose(wrong.latest_codes, gain[:, None] * right.latest_codes, rtol=1e-12)
     many = Disorder.of(Imperfections(detector_gain_error=0.1), 20_000, float).detector_gain
     assert is_spread(many - 1, 0.1)
+
+
+@pytest.mark.parametrize("phase", [0.5, 2.5])
+def test_a_local_oscillator_out_of_phase_measures_the_cosine_and_knows_less(start, phase):
+    # X cos + P sin with P vacuum: an efficiency of cos^2, which the ADC does not calibrate away
+    efficient = replace(linear(), detector_efficiency=math.cos(phase) ** 2)
+    wrong, right = (
+        start(d, np.zeros((20, 20))) for d in (linear(detector_phase_rad=phase), efficient)
+    )
+    for block in (wrong, right):
+        block.variance[:] = 2.0
+        block.advance(0.0)
+    np.testing.assert_allclose(wrong.variance, right.variance, rtol=1e-12)
+    for block in (wrong, right):
+        block.mean[:] = BRIGHT
+        block.advance(0.0)
+    ratio = wrong.latest_codes / right.latest_codes
+    np.testing.assert_allclose(ratio, math.cos(phase), rtol=1e-6)
+
+
+def records(start, adc: Converter, values: np.ndarray, **options: object) -> np.ndarray:
+    """Codes of pulses whose records are these multiples of a full scale far above vacuum."""
+    dynamics = replace(linear(**options), adc=adc)
+    block = start(dynamics, np.zeros((len(values), len(values))))
+    kept = math.exp(-dynamics.loss_exponent) / math.sqrt(1 - dynamics.outcoupling)
+    block.mean[: len(values), 0] = values * adc.full_scale * dynamics.unit / kept
+    block.advance(0.0)
+    return block.latest_codes[: len(values), 0]
+
+
+def test_the_integral_nonlinearity_bends_the_record_by_an_s(start):
+    values = np.linspace(-1, 1, 401)
+    adc = Converter(full_scale=FULL_SCALE)
+    bent = (records(start, adc, values, adc_inl=0.05) - records(start, adc, values)) / FULL_SCALE
+    expected = np.clip(values + 0.05 * 1.5 * math.sqrt(3) * (values - values**3), -1, 1) - values
+    np.testing.assert_allclose(bent, expected, atol=1e-7)
+    assert np.abs(expected).max() == pytest.approx(0.05, rel=1e-3)
+
+
+@pytest.mark.parametrize(("bits", "mid_rise"), [(5, False), (4, True)])
+def test_transitions_of_the_adc_are_off_by_the_drawn_steps(start, bits, mid_rise):
+    adc = Converter(full_scale=FULL_SCALE, bits=bits, mid_rise=mid_rise)
+    width, top, step = 0.2, adc.top, adc.coder.step
+    n_codes = round(2 * top / step) + 1
+    off = Disorder.of(Imperfections(adc_dnl=width, seed=3), 2, float, n_codes=n_codes).transitions
+    assert len(off) == n_codes + 1
+    assert (off[0], off[-1]) == (0, 0)
+    assert np.std(off[1:-1]) == pytest.approx(width, rel=4 / math.sqrt(2 * n_codes))
+    values = np.linspace(-1.2, 1.2, 2001)
+    found = records(start, adc, values, adc_dnl=width, seed=3)
+    edges = np.arange(-top, top, step) + step * (0.5 + off[1:-1])
+    expected = -top + step * np.sum(values[:, None] * adc.scale * FULL_SCALE > edges, axis=1)
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_calibration_drifts_from_job_to_job_and_keeps_its_width():
+    def gains(seed: int, **options: object) -> np.ndarray:
+        wrong = Imperfections(detector_gain_error=0.1, calibration_drift=0.6, **options)
+        return Disorder.of(wrong, 20_000, float, job=NoiseKey.from_seed(seed)).detector_gain - 1
+
+    one, again, other = gains(1), gains(1), gains(2)
+    np.testing.assert_array_equal(one, again)
+    for errors in (one, other):
+        assert is_spread(errors, 0.1)
+    correlation = np.corrcoef(one, other)[0, 1]
+    assert correlation == pytest.approx(1 - 0.6**2, abs=4 / math.sqrt(20_000))
 
 
 # ---- slots -----------------------------------------------------------------------------

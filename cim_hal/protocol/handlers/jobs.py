@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -75,7 +76,8 @@ class JobHandlers:
         if not isinstance(job, JobEntry):
             return job.status()
         deadline = now + min(wait.timeout_s, self._state.limits.wait_s)
-        waiter = Waiter(asked, wait.since, deadline, wait.events)
+        fetch = partial(self._rows, asked, first=0) if wait.fetch else None
+        waiter = Waiter(asked, wait.since, deadline, wait.events, fetch)
         return self._state.jobs.waits.add(job, waiter, now)
 
     def _cancel(self, asked: Asked, cancel: messages.CancelJob, now: float) -> Answer:
@@ -95,15 +97,18 @@ class JobHandlers:
         if isinstance(result, messages.ErrorMessage):
             return result
         _check_first(job, fetch.first, len(result.spins))
+        return self._rows(asked, job, result, first=fetch.first)
+
+    def _rows(self, asked: Asked, job: JobEntry, result: Result, *, first: int) -> list[Effect]:
         batch = messages.ResultBatch(
             job=job.id,
             n_spins=result.n_spins,
             n_runs=job.request.n_runs,
-            first=fetch.first,
+            first=first,
             record=job.record(result, self._state.capabilities.name),
         )
-        rows = rows_from(result, fetch.first)
-        if fetch.first + len(rows[0]) >= len(result.spins) and job.has_ended:
+        rows = rows_from(result, first)
+        if first + len(rows[0]) >= len(result.spins) and job.has_ended:
             job.has_rows_fetched = True
             self._state.jobs.retention.fetched(job)
         return [asked.reply(batch, *rows)]

@@ -16,10 +16,12 @@ from cim_hal.protocol.wire.messages.jobs import JobInfo, JobStatus
 from cim_hal.protocol.wire.results import Result, result_bytes
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from cim_hal.errors import Detail
     from cim_hal.machine.capabilities import Capabilities
     from cim_hal.machine.lowering import Lowering
-    from cim_hal.protocol.effects import Asked
+    from cim_hal.protocol.effects import Asked, Effect
     from cim_hal.protocol.jobs.records import Accepted
     from cim_hal.protocol.wire.base import ErrorMessage
     from cim_hal.protocol.wire.limits import Limits
@@ -42,13 +44,21 @@ class JobSize:
 class Waiter:
     """A peer that waits for news of a job, or, where `since` is 0, for its end.
 
-    With `events` it waits for the end, and is told the news meanwhile.
+    With `events` it waits for the end, and is told the news meanwhile. Of a job with a result the
+    answer is what `fetch` makes of it, where that is given.
     """
 
     asked: Asked
     since: int
     deadline: float
     events: bool = False
+    fetch: Callable[[JobEntry, Result], list[Effect]] | None = None
+
+    def answer(self, job: JobEntry) -> list[Effect]:
+        """Return the answer, with the job as it is now."""
+        if self.fetch is not None and job.state is JobState.DONE and job.result is not None:
+            return self.fetch(job, job.result)
+        return [self.asked.reply(job.status())]
 
     @property
     def key(self) -> tuple[bytes, bytes]:

@@ -38,7 +38,7 @@ class JobWaits:
         if again is not None:
             self._remove(job, again)
         if waiter.is_due(job, now):
-            return [waiter.asked.reply(job.status())]
+            return waiter.answer(job)
         hint, most = "let some of them end, or wait for events of one", self._limits.user_waits
         used = self._counts[user] + 1
         check_quota(user, "user_waits", used=used, available=most, hint=hint)
@@ -65,13 +65,13 @@ class JobWaits:
             current = job.waiters.get(waiter.key)
             if current is not None and current.deadline <= now:
                 self._remove(job, current)
-                told.append(current.asked.reply(job.status()))
+                told += current.answer(job)
         return told
 
     def _tell(self, job: JobEntry, waiter: Waiter, now: float) -> list[Effect]:
         if waiter.is_due(job, now):
             self._remove(job, waiter)
-            return [waiter.asked.reply(job.status())]
+            return waiter.answer(job)
         if waiter.since < job.seq:
             job.waiters[waiter.key] = replace(waiter, since=job.seq)
             return [waiter.asked.event(job.status())]

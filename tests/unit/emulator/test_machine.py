@@ -169,7 +169,7 @@ def test_options_of_the_mean_field_out_of_range_are_named(options):
         MeanField(**options)
 
 
-@pytest.mark.parametrize("options", [{"bits": 1}, {"bits": 60}, {"full_scale": 0.0}])
+@pytest.mark.parametrize("options", [{"bits": 0}, {"bits": 60}, {"full_scale": 0.0}])
 def test_converters_out_of_range_are_refused(options):
     with pytest.raises(ValueError, match=r"bits|full_scale"):
         Converter(**{"full_scale": 1.0, "bits": 8, **options})

@@ -75,7 +75,8 @@ class Sample(Request, role=Role.USER):
 class WaitJob(Request, role=Role.OBSERVER):
     """Answer once the job has ended, or has changed after `since`, or after `timeout_s`.
 
-    With `events` a change is no answer: it is told by an event, and the wait goes on.
+    With `events` a change is no answer: it is told by an event, and the wait goes on. With `fetch`
+    the answer is the first rows of the result, where the job is done: that of ``job.result``.
     """
 
     t: Literal["job.wait"] = "job.wait"
@@ -83,6 +84,7 @@ class WaitJob(Request, role=Role.OBSERVER):
     timeout_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     since: Number = 0
     events: bool = False
+    fetch: bool = False
 
 
 class CancelJob(Request, role=Role.USER, of_others=Role.OPERATOR, safety=True):

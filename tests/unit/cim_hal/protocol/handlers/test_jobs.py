@@ -41,6 +41,30 @@ def test_a_job_goes_from_submission_to_its_result(bench, session):
     assert effect.packet.buffers[0].tolist() == [[3], [3]]
 
 
+def test_the_answer_to_a_wait_brings_the_result_if_asked_to(bench, session):
+    reply, run = bench.sample(session)
+    wait = WaitJob(job=reply.packet.body.job, timeout_s=5.0, fetch=True)
+    (running,) = replies(bench.send(wait.model_copy(update={"timeout_s": 0.0}), session))
+    assert running.state is JobState.RUNNING
+    bench.send(wait, session)
+    told = bench.core.finish(run.job, measured(run.program), 1.0)
+    (fetched,) = bench.send(FetchResult(job=run.job), session)
+    for effect in [*told, *bench.send(wait, session)]:
+        if isinstance(effect, Reply):
+            assert effect.packet.body == fetched.packet.body
+            assert effect.packet.buffers[0].tolist() == [[3], [3]]
+    bench.send(AckJob(job=run.job), session)
+    (gone,) = replies(bench.send(wait, session))
+    assert (gone.state, gone.gone) == (JobState.DONE, True)
+
+
+def test_a_wait_that_would_bring_a_result_tells_of_a_failure(bench, session):
+    (run,) = runs(bench.sample(session))
+    bench.send(WaitJob(job=run.job, timeout_s=5.0, fetch=True), session)
+    (told,) = replies(bench.core.finish(run.job, DriverFaultError("off"), 1.0))
+    assert (told.state, told.error.code) == (JobState.FAILED, "device.driver_fault")
+
+
 def test_jobs_run_one_at_a_time_and_in_order(bench, session):
     started = runs(bench.sample(session, 1) + bench.sample(session, 2) + bench.sample(session, 3))
     assert len(started) == 1
