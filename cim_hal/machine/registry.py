@@ -58,9 +58,10 @@ def emulated(factory: Factory) -> Factory:
     >>> @emulated
     ... def make_bench() -> Driver: ...
     """
-    if not callable(factory):
+    given: Any = factory
+    if not callable(given):
         raise TargetError(f"factory is a {type(factory).__name__}", hint="pass what makes a driver")
-    setattr(factory, "is_emulated", True)  # noqa: B010  of any callable
+    setattr(given, "is_emulated", True)  # noqa: B010  of any callable
     return factory
 
 
@@ -149,7 +150,8 @@ def _import(target: str, entry: EntryPoint) -> Callable[[], Any]:
         factory = entry.load()
     except (ImportError, AttributeError, ValueError) as error:
         raise TargetError(f"cannot load the driver {target!r}: {error}") from error
-    if not callable(factory):
+    given: Any = factory
+    if not callable(given):
         raise TargetError(
             f"{target!r} is a {type(factory).__name__}",
             hint="it must be a callable that takes nothing and returns a cim_hal.Driver",

@@ -136,7 +136,7 @@ NAMED = {
 # Wrong values that are taken on purpose.
 TAKEN = {
     "description": {"text"}, "facts": {"dict"}, "lock": set(WRONG), "open_transport": set(WRONG),
-    "properties": {"dict"}, "timeout_s": {"None"}, "unit": {"text"},
+    "properties": {"dict"}, "timeout_s": {"None"}, "unit": {"text"}, "units": {"dict"},
     "reason": set(WRONG),  # an emergency stop is not refused for its words
     "FaultScript.has.kind": {"text"}, "Reading.value": {"nan", "text"},
     "open_device_async.target": {"text"},  # when it is opened
