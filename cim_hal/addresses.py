@@ -1,14 +1,40 @@
-"""Addresses as people write them: ``tcp://host:port``, ``ipc://path`` and ``host:port``."""
+"""Addresses as people write them: ``tcp://host:port``, ``ipc://path``, ``host:port``; and paths."""
 
 from __future__ import annotations
 
+import os
 import socket
 from contextlib import suppress
 from urllib.parse import urlsplit
 
-__all__ = ["check_address", "check_endpoint_form", "check_host"]
+__all__ = [
+    "check_address",
+    "check_endpoint_form",
+    "check_host",
+    "is_endpoint",
+    "is_machine_file",
+]
 
 MAX_PORT = 65_535
+
+
+def is_endpoint(target: object) -> bool:
+    """Return whether a target is a server in another process.
+
+    >>> is_endpoint("tcp://lab:5555"), is_endpoint("emulator"), is_endpoint("my_lab:make")
+    (True, False, False)
+    """
+    return isinstance(target, str) and target.startswith(("tcp://", "ipc://"))
+
+
+def is_machine_file(target: str) -> bool:
+    """Return whether a target is a path: it has a separator or ends in ``.toml``.
+
+    >>> [is_machine_file(each) for each in ("bench.toml", "./bench", "my_lab:make", "tcp://lab:1")]
+    [True, True, False, False]
+    """
+    has_separator = any(each in target for each in {"/", os.sep})
+    return "://" not in target and (has_separator or target.endswith(".toml"))
 
 
 def check_endpoint_form(endpoint: str, *, listening: bool = False) -> str:

@@ -35,6 +35,7 @@ __all__ = [
     "OutputFolder",
     "Real",
     "Target",
+    "driver_option",
     "real",
 ]
 
@@ -188,21 +189,49 @@ class Address(click.ParamType):
 
 
 class Target(Endpoint):
-    """An endpoint, the name of an installed driver, or ``module:factory``, which is not loaded."""
+    """What names a machine; the value is a `MachineConfig`, the driver is not loaded.
+
+    That is an endpoint, an installed driver, ``module:factory``, or a machine file, which is read.
+    """
 
     name = "target"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Return the target."""
-        if "://" in value:
-            return super().convert(value, param, ctx)
-        from cim_hal.machine.registry import check_name  # brings numpy along
+        """Return what the target stands for."""
+        from cim_hal.machine.config import MachineConfig  # brings numpy along
+        from cim_hal.machine.registry import check_name
 
+        if isinstance(value, MachineConfig):
+            return value
         try:
-            check_name(value)
+            config = MachineConfig.of(value)
+            if "://" in config.driver:
+                super().convert(config.driver, param, ctx)
+            else:
+                check_name(config.driver)
         except TargetError as error:
             self.fail(str(error), param, ctx)
-        return value
+        return config
+
+
+def _option_texts(_context: object, _option: object, texts: tuple[str, ...]) -> dict[str, str]:
+    """Read ``NAME=VALUE`` pairs; of two for one name the last one counts."""
+    pairs = [text.partition("=") for text in texts]
+    for (name, equals, _), text in zip(pairs, texts, strict=True):
+        if not (name.strip() and equals):
+            raise click.BadParameter(f"{text!r} is not NAME=VALUE")
+    return {name.strip(): value for name, _, value in pairs}
+
+
+driver_option = click.option(
+    "--option",
+    "option_texts",
+    multiple=True,
+    callback=_option_texts,
+    metavar="NAME=VALUE",
+    help="Build the driver with this, such as host=10.0.0.5; cim-hal describe lists what it takes. "
+    "Overrides a machine file. Repeatable.",
+)
 
 
 LISTEN = Endpoint(listening=True)

@@ -5,6 +5,7 @@ Every kind of file is a `FileTable`, which knows its keys, their types and range
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Collection
 from difflib import get_close_matches
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 __all__ = ["MAX_FILE_BYTES", "FileTable", "did_you_mean", "first_problem", "read_file"]
 
 MAX_FILE_BYTES = 1 << 20
+MAX_KEY_PARTS = 100  # the time of the parser grows as their square
+QUOTED = re.compile(r""" "(?:\\.|[^"\\])*" | '[^']*' """, re.VERBOSE)
 
 Table = TypeVar("Table", bound=BaseModel)
 
@@ -78,12 +81,21 @@ def _read(  # noqa: PLR0917  as above
             data = stream.read(max_bytes + 1)
         if len(data) > max_bytes:
             raise error(f"{file} is too large for {what}", hint=f"at most {max_bytes} bytes")
-        return tomllib.loads(data.decode("utf-8"))
+        text = data.decode("utf-8")
+        _check_keys(text)
+        return tomllib.loads(text)
     except OSError as cause:
         name = f"{title} {file}".lstrip()
         raise error(f"cannot read {name}: {cause.strerror}", hint=hint) from None
     except (ValueError, RecursionError) as cause:
         raise error(f"{file} is not TOML: {cause}", hint=f"it must hold {what}") from None
+
+
+def _check_keys(text: str) -> None:
+    """Refuse a key of so many parts that the parser would not end."""
+    keys = (QUOTED.sub("", line).partition("=")[0] for line in text.splitlines())
+    if any(key.count(".") > MAX_KEY_PARTS for key in keys):
+        raise ValueError(f"a key has more than {MAX_KEY_PARTS} parts")
 
 
 def first_problem(error: ValidationError) -> str:
@@ -93,7 +105,7 @@ def first_problem(error: ValidationError) -> str:
     says = says.replace("Input should", "it should").replace("Field required", "it is missing")
     place = _place(found["loc"])
     value = found["input"]
-    shown = f" = {value!r}" if isinstance(value, str | int | float) else ""
+    shown = f" = {value!r:.100}" if isinstance(value, str | int | float) else ""
     return f"{place}{shown}: {says}" if place else says
 
 

@@ -26,7 +26,6 @@ from functools import cache
 from typing import Any, NamedTuple, Self
 
 import numpy as np
-from scipy.optimize import minimize_scalar
 from scipy.special import ndtr
 
 from emulator.kernel import inlined
@@ -107,6 +106,8 @@ def loading(bits: int, *, mid_rise: bool) -> float:
     >>> [round(loading(bits, mid_rise=True), 2) for bits in (1, 2, 3, 4, 8)]
     [1.6, 1.99, 2.34, 2.68, 3.94]
     """
+    from scipy.optimize import minimize_scalar  # 0.3 s that a machine as it is does not need
+
     converter = Converter(full_scale=1.0, bits=min(bits, _LOADING_BITS), mid_rise=mid_rise)
     coder, scale = converter.coder, converter.scale
     codes = np.arange(-coder.top, coder.top + 1, coder.step) / scale

@@ -11,7 +11,7 @@ from concurrent.futures import Future
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache, partial
 from threading import Thread
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 from threadpoolctl import ThreadpoolController
@@ -21,6 +21,7 @@ from cim_hal import (
     CapabilityError,
     Driver,
     JobCancelledError,
+    Option,
     Program,
     Reading,
     Readout,
@@ -39,7 +40,7 @@ from emulator.recording import Recording, delivered, joined
 if TYPE_CHECKING:
     from emulator.recording import BlockReadout, TraceFile, TraceWriter
 
-__all__ = ["EmulatedCim", "algorithm"]
+__all__ = ["EmulatedCim", "algorithm", "entry_point"]
 
 # Columns of a block: a matrix product reads J once for all of them.
 BLOCK_RUNS = 64
@@ -138,6 +139,18 @@ def _map_in_threads(
             thread.join()
 
 
+CouplingBits = Annotated[
+    int | None,
+    Option(
+        low=2, high=16, unit="bits", description="Of a coupling; those of the machine if unset."
+    ),
+]
+Threads = Annotated[
+    int | None,
+    Option(low=1, high=4096, unit="threads", description="The processors there are if unset."),
+]
+
+
 @emulated
 class EmulatedCim(Driver):
     """A driver that solves the equations of a machine.
@@ -188,6 +201,16 @@ class EmulatedCim(Driver):
         if capabilities.max_spins > MAX_NOISE_SPINS or capabilities.max_runs > MAX_NOISE_RUNS:
             raise ValueError(f"noise serves {MAX_NOISE_SPINS} spins and {MAX_NOISE_RUNS} runs")
         self._counters = _RunCounters()
+
+    def rebuilt(self, *, coupling_bits: int | None, threads: int | None) -> EmulatedCim:
+        """Return the machine with other bits of a coupling or threads; None leaves what it has."""
+        bits = {} if coupling_bits is None else {"coupling_bits": coupling_bits}
+        return EmulatedCim(
+            self._dynamics,
+            capabilities=self._capabilities.model_copy(update=bits),
+            trace_file=self._trace_file,
+            threads=threads or self._threads,
+        )
 
     def describe(self) -> Capabilities:
         """Return the capabilities given to the constructor, and what the dynamics say."""
@@ -272,6 +295,18 @@ class EmulatedCim(Driver):
                 recording.take(round_trip + 1, block)
         counter.add((program.schedule.round_trips - 1) % ROUND_TRIPS_BETWEEN_POLLS + 1)
         return recording.finish(block)
+
+
+def entry_point(make: Callable[[], EmulatedCim]) -> Callable[..., EmulatedCim]:
+    """Return a factory of the machine that `make` makes, with the options that all have."""
+
+    @emulated
+    def factory(*, coupling_bits: CouplingBits = None, threads: Threads = None) -> EmulatedCim:
+        return make().rebuilt(coupling_bits=coupling_bits, threads=threads)
+
+    for name in ("__module__", "__name__", "__qualname__", "__doc__"):
+        setattr(factory, name, getattr(make, name))
+    return factory
 
 
 # The schedule of an algorithm, from no pump to the threshold of a lone oscillator.

@@ -15,12 +15,12 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from cim_hal import Capabilities, emulated
+from cim_hal import Capabilities
 from emulator.converters import Converter
 from emulator.dynamics.mean_field import MeanField
 from emulator.dynamics.measurement_feedback import MeasurementFeedback
 from emulator.imperfections import Imperfections
-from emulator.machine import EmulatedCim
+from emulator.machine import EmulatedCim, entry_point
 from emulator.optics import FibreCavity, HomodyneDetector
 
 if TYPE_CHECKING:
@@ -121,7 +121,6 @@ class Preset:
         """Which of `NUMBERS` are assumed."""
         return tuple(name for name in NUMBERS if name not in self.published)
 
-    @emulated
     def machine(self) -> EmulatedCim:
         """Return the machine."""
         capabilities = Capabilities(
@@ -305,14 +304,14 @@ PRESETS: Mapping[str, Preset] = MappingProxyType({record.name: record for record
 
 
 # Entry points without a name in Python.
-measurement_feedback_ideal = PRESETS["emulator-ideal"].machine
-measurement_feedback_100 = PRESETS["emulator-100"].machine
-measurement_feedback_1000 = PRESETS["emulator-1000"].machine
-measurement_feedback_2000 = PRESETS["emulator-2000"].machine
-measurement_feedback_100k = PRESETS["emulator-100k"].machine
+measurement_feedback_ideal = entry_point(PRESETS["emulator-ideal"].machine)
+measurement_feedback_100 = entry_point(PRESETS["emulator-100"].machine)
+measurement_feedback_1000 = entry_point(PRESETS["emulator-1000"].machine)
+measurement_feedback_2000 = entry_point(PRESETS["emulator-2000"].machine)
+measurement_feedback_100k = entry_point(PRESETS["emulator-100k"].machine)
 
 
-@emulated
+@entry_point
 def measurement_feedback() -> EmulatedCim:
     """Return the default machine: measurement feedback, 16-bit couplings, up to 20 000 spins.
 
@@ -322,7 +321,7 @@ def measurement_feedback() -> EmulatedCim:
     return PRESETS["emulator"].machine()
 
 
-@emulated
+@entry_point
 def measurement_feedback_550() -> EmulatedCim:
     """Return a machine of 550 spins with 8-bit couplings, ADC and DAC.
 
@@ -332,7 +331,7 @@ def measurement_feedback_550() -> EmulatedCim:
     return PRESETS["emulator-550"].machine()
 
 
-@emulated
+@entry_point
 def mean_field() -> EmulatedCim:
     """Return a machine without measurement: real couplings and a field, no detector."""
     return PRESETS["emulator-mean-field"].machine()

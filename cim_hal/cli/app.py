@@ -44,7 +44,10 @@ COMMANDS = {
         "Check, repair or export FOLDER, in which a server keeps jobs and results.",
     ),
     "keys": ("key_commands:keys", "Make keys, and manage whose keys a server accepts."),
-    "list": ("machines:list_drivers", "List the installed drivers."),
+    "list": (
+        "machines:list_drivers",
+        "List the installed drivers: spins, bits, and what each is good for.",
+    ),
     "lock": (
         "machines:lock",
         "Lock the machine TARGET for a time; the lock outlives this command.",

@@ -10,7 +10,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
@@ -20,9 +20,10 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from cim_hal.addresses import is_endpoint, is_machine_file
 from cim_hal.console import say
 from cim_hal.errors import CimError
-from cim_hal.option_types import MODEL_FILE, Endpoint
+from cim_hal.option_types import MODEL_FILE, Endpoint, driver_option
 from cim_hal.option_types import Target as TargetType
 from cim_hal.text import printable
 
@@ -30,10 +31,12 @@ if TYPE_CHECKING:
     from rich.progress import ProgressColumn
 
     from cim_hal.client.session import Session
+    from cim_hal.machine.config import MachineConfig
 
 __all__ = [
     "ServerTarget",
     "Target",
+    "configured",
     "format_option",
     "json_option",
     "key_options",
@@ -79,7 +82,7 @@ format_option = click.option(
 class Target:
     """Which machine a command uses, and the keys it shows."""
 
-    target: str
+    target: MachineConfig | str
     key: Path | None
     server_key: str | None
 
@@ -121,53 +124,67 @@ def key_options(command: Command) -> Command:
 
 
 def target_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Add the argument TARGET and the key options; the command takes them as one `Target`."""
-    return _target_options(command, TargetType(), _refuse_keys)
+    """Add the argument TARGET, ``--option`` and keys; the command takes them as one `Target`."""
+
+    @functools.wraps(command)
+    def built(machine: Target, *, option_texts: dict[str, str], **others: Any) -> None:
+        config = configured(machine.target, option_texts)
+        _refuse_keys(config)
+        command(replace(machine, target=config), **others)
+
+    return _target_options(driver_option(built), TargetType())
 
 
 def server_options(command: Callable[..., None]) -> Callable[..., None]:
     """Add what `target_options` adds, for a command about what clients of a server share."""
-    return _target_options(command, ServerTarget(), lambda _: None)
+    return _target_options(command, ServerTarget())
 
 
-def _target_options(
-    command: Callable[..., None], kind: click.ParamType, check: Callable[[str], None]
-) -> Callable[..., None]:
+def _target_options(command: Callable[..., None], kind: click.ParamType) -> Callable[..., None]:
     @functools.wraps(command)
-    def grouped(*, target: str, key: Path | None, server_key: str | None, **others: Any) -> None:
-        check(target)
+    def grouped(
+        *, target: MachineConfig | str, key: Path | None, server_key: str | None, **others: Any
+    ) -> None:
         command(Target(target, key, server_key), **others)
 
     return click.argument("target", type=kind)(key_options(grouped))
 
 
-class ServerTarget(Endpoint):
-    """The endpoint of a server: anything else would be a machine of this process alone."""
+class ServerTarget(TargetType):
+    """The endpoint of a server, or a machine file with one.
+
+    Anything else would be a machine of this process alone.
+    """
 
     name = "endpoint"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Return the endpoint."""
-        from cim_hal.client.options import is_endpoint
-
-        if not is_endpoint(value):
+        found = super().convert(value, param, ctx).driver if is_machine_file(value) else value
+        if not is_endpoint(found):
             raise click.UsageError(
                 f"{ctx and ctx.info_name} needs a server: tcp://host:port or ipc://path, "
                 f"not {value!r}",
                 ctx,
             )
-        return super().convert(value, param, ctx)
+        return Endpoint.convert(self, found, param, ctx)
 
 
-def _refuse_keys(target: str) -> None:
+def configured(target: MachineConfig | str, option_texts: Mapping[str, str]) -> MachineConfig:
+    """Return what a target stands for, with the values of ``--option``."""
+    from cim_hal.machine.config import MachineConfig
+
+    with refused("--option"):
+        return MachineConfig.of(target, texts=option_texts)
+
+
+def _refuse_keys(config: MachineConfig) -> None:
     """Refuse keys on the command line for a machine of this process, which asks for none."""
-    from cim_hal.client.options import is_endpoint
-
     context = click.get_current_context()
-    for name in () if is_endpoint(target) else ("key", "server_key"):
+    for name in () if config.is_endpoint else ("key", "server_key"):
         if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
             option = name.replace("_", "-")
-            raise click.UsageError(f"--{option} is for a server, and {target!r} is none")
+            raise click.UsageError(f"--{option} is for a server, and {config.target!r} is none")
 
 
 @contextmanager

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from cim_hal.cli.common import Target
+    from cim_hal.machine.capabilities import DriverOption, Setting
     from cim_hal.protocol.wire.messages import (
         CalibrationRecord,
         Description,
@@ -57,9 +58,10 @@ UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 @click.command("list")
 @json_option
 def list_drivers(*, as_json: bool) -> None:
-    """List the installed drivers.
+    """List the installed drivers: spins, bits, and what each is good for.
 
-    What a machine can do is listed for emulated ones: others are not opened for it.
+    Emulated machines say it themselves. Others are not opened for it: their line is the first one
+    of the factory's docstring, or why it cannot be imported.
     """
     from cim_hal.machine.registry import registered_drivers
 
@@ -68,19 +70,18 @@ def list_drivers(*, as_json: bool) -> None:
         print_json([asdict(driver) | dict.fromkeys(LISTED) | known for driver, known in found])
         return
     rows = (
-        (driver.name, *(readable(known.get(name)) for name in LISTED), driver.factory)
-        for driver, known in found
+        (driver.name, *(readable(known.get(name)) for name in LISTED)) for driver, known in found
     )
-    print_table("name", "spins", "bits", "description", "factory", rows=rows)
+    print_table("name", "spins", "bits", "what it is", rows=rows)
 
 
 def _capabilities_of(name: str) -> dict[str, Any]:
-    """Return what an emulated machine can do; nothing for hardware, and for what does not start."""
-    from cim_hal.machine.registry import is_emulated, make_driver
+    """Return what an emulated machine can do; what else is known, or why it does not start."""
+    from cim_hal.machine.registry import is_emulated, make_driver, summary_of
 
     try:
         if not is_emulated(name):
-            return {}
+            return {"description": summary_of(name)}
         driver = make_driver(name)
         try:
             return driver.describe().model_dump(include=set(LISTED))
@@ -99,6 +100,8 @@ def describe(machine: Target, *, as_json: bool) -> None:
     \b
     Examples:
       cim-hal describe emulator
+      cim-hal describe bench.toml
+      cim-hal describe my_lab:make --option host=10.0.0.5
       cim-hal describe tcp://127.0.0.1:5555 --json
     """  # noqa: D301
     with machine.open() as session:
@@ -293,18 +296,34 @@ def _load(description: Description) -> dict[str, int | bool]:
 
 def _show_capabilities(description: Description) -> None:
     capabilities = description.capabilities
-    fields = capabilities.model_dump(exclude={"properties", "settings"}) | _load(description)
+    others = {"properties", "units", "settings", "options"}
+    fields = capabilities.model_dump(exclude=others) | _load(description)
     print_properties("", {name: readable(value) for name, value in fields.items()})
     if capabilities.properties:
-        facts = {name: readable(value) for name, value in capabilities.properties.items()}
+        units = {name: unit for name, unit in capabilities.units.items() if unit != "1"}
+        facts = {
+            name: f"{readable(value)} {units.get(name, '') if value is not None else ''}".rstrip()
+            for name, value in capabilities.properties.items()
+        }
         print_properties("Properties", facts)
-    if capabilities.settings:
-        headings = ("setting", "default", "range", "description")
-        rows = (
-            (s.name, f"{s.default:g}", f"{s.range}{', log' if s.log else ''}", s.description)
-            for s in capabilities.settings
-        )
-        print_table(*headings, rows=rows, title="Settings of a job")
+    rows = [*map(_option_row, capabilities.options), *map(_setting_row, capabilities.settings)]
+    if rows:
+        title = "Options, with which the driver is built, and settings, which a job may change"
+        headings = ("", "name", "value", "default", "unit", "range", "description")
+        print_table(*headings, rows=rows, title=title)
+
+
+def _option_row(option: DriverOption) -> tuple[str, ...]:
+    default = "it must be given" if option.is_required else readable(option.default)
+    words = option.model_copy(update={"unit": ""}).range, option.description
+    return "option", option.name, readable(option.value), default, option.unit, *words
+
+
+def _setting_row(setting: Setting) -> tuple[str, ...]:
+    value = f"{setting.default:g}"
+    values = (value, "") if setting.is_chosen else ("", value)
+    words = setting.model_copy(update={"unit": ""}).range + (", log" if setting.log else "")
+    return "setting", setting.name, *values, setting.unit, words, setting.description
 
 
 def _show_status(report: StatusReport) -> None:

@@ -38,6 +38,7 @@ from cim_hal.cli.search import (
 )
 from cim_hal.console import say
 from cim_hal.errors import CimError, TargetError
+from cim_hal.machine.config import flat_table
 from cim_hal.model.files import read_model
 from cim_hal.model.schedule import MAX_KNOTS, MAX_ROUND_TRIPS, MAX_TRACE_BYTES, TraceRequest
 from cim_hal.option_types import COUNT, FILE, POSITIVE_SECONDS, SEED, OutputFile, real
@@ -223,6 +224,7 @@ def sample(
     Examples:
       cim-hal sample emulator --model G1.txt --runs 100 --seed 1
       cim-hal sample emulator --model G22.txt --runs 64 --plot runs.png
+      cim-hal sample bench.toml --model G22.txt --setting coupling_gain=0.6
       cim-hal sample emulator-cac --model G22.txt --seconds 60 --setting coupling_gain=0.6
       cim-hal sample tcp://127.0.0.1:5555 --model spin_glass.npz --out samples.npz --json
     """  # noqa: D301
@@ -356,26 +358,7 @@ class _SettingsFile(FileTable):
     schedule: _Schedule = _Schedule()
     settings: dict[str, float] = Field(default_factory=dict)
 
-    @field_validator("settings", mode="before")
-    @classmethod
-    def _flat(cls, table: Any) -> Any:
-        if not isinstance(table, dict):
-            return table
-        found: dict[str, object] = {}
-        for name, value in _numbers("", table):
-            if name in found:
-                raise ValueError(f"{name} is there twice, quoted and not")
-            found[name] = value
-        return found
-
-
-def _numbers(prefix: str, table: Mapping[str, Any]) -> Iterable[tuple[str, object]]:
-    """Yield the settings of a table; an unquoted ``adc.bits = 8`` is a table in a table."""
-    for name, value in table.items():
-        if isinstance(value, dict):
-            yield from _numbers(f"{prefix}{name}.", value)
-        else:
-            yield f"{prefix}{name}", value
+    _flat = field_validator("settings", mode="before")(flat_table)
 
 
 def read_run_settings(path: Path) -> RunSettings:

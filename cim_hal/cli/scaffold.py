@@ -21,6 +21,7 @@ __all__ = ["new_driver"]
 LAYOUT = {
     "pyproject.toml.in": "pyproject.toml",
     "README.md.in": "README.md",
+    "machine.toml.in": "$name.toml",
     "init.py.in": "$package/__init__.py",
     "driver.py.in": "$package/driver.py",
     "hardware.py.in": "$package/hardware.py",

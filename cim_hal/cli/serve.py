@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING, Any
 import click
 from pydantic import ValidationError
 
-from cim_hal.cli.common import on_signals, print_ready, refused
+from cim_hal.cli.common import configured, on_signals, print_ready, refused
 from cim_hal.console import INTERRUPTED, say
-from cim_hal.errors import TargetError
 from cim_hal.key_files import read_pair
 from cim_hal.machine.faulty_driver import FaultScript, FaultyDriver
 from cim_hal.machine.registry import claim, make_driver
@@ -29,6 +28,7 @@ from cim_hal.option_types import (
     OutputFile,
     OutputFolder,
     Target,
+    driver_option,
     real,
 )
 from cim_hal.protocol.wire.limits import Limits
@@ -42,9 +42,10 @@ from cim_hal.server.security.authenticator import Authenticator, default_file
 from cim_hal.server.security.endpoint import DEFAULT, check_endpoint
 from cim_hal.server.storage.journal import DiskJournal, default_folder
 from cim_hal.server.storage.spool import CalibrationStore
-from cim_hal.toml_files import first_problem, read_file
+from cim_hal.toml_files import first_problem
 
 if TYPE_CHECKING:
+    from cim_hal.machine.config import MachineConfig
     from cim_hal.machine.driver import Driver
     from cim_hal.server.logs import LogFormat
 
@@ -59,6 +60,7 @@ SNAPSHOT_S = 0.5
 
 @click.command()
 @click.argument("target", type=Target())
+@driver_option
 @click.option(
     "--bind",
     "endpoint",
@@ -150,18 +152,11 @@ SNAPSHOT_S = 0.5
     "--no-journal", is_flag=True, help="Keep jobs in memory only: they end with the server."
 )
 @click.option(
-    "--limits",
-    "limits_path",
-    type=FILE,
-    metavar="FILE.toml",
-    help="File of limits: sizes, numbers and times, one NAME = VALUE a line.",
-)
-@click.option(
     "--limit",
     "limits",
     multiple=True,
     metavar="NAME=VALUE",
-    help="Set one limit, such as lease_s=60; overrides the file. Repeatable.",
+    help="Set one limit, such as lease_s=60; overrides a machine file. Repeatable.",
 )
 @click.option(
     "--in-process",
@@ -222,12 +217,13 @@ SNAPSHOT_S = 0.5
     default="",
     metavar="NAME",
     help="Name of the machine behind the driver, which one server at a time may have.  "
-    "[default: the factory of TARGET; none where it is emulated]",
+    "[default: that of the machine file, or the factory of TARGET; none where it is emulated]",
 )
 @click.option("--until-stdin-closes", is_flag=True, hidden=True)
 def serve(
-    target: str,
+    target: MachineConfig,
     *,
+    option_texts: dict[str, str],
     endpoint: str,
     insecure: bool,
     key_path: Path | None,
@@ -240,7 +236,6 @@ def serve(
     metrics: str | None,
     public: bool,
     faults_path: Path | None,
-    limits_path: Path | None,
     limits: tuple[str, ...],
     state_folder: Path | None,
     no_journal: bool,
@@ -257,12 +252,16 @@ def serve(
     \b
     Examples:
       cim-hal serve emulator
-      cim-hal serve my_lab.bench:make --bind tcp://127.0.0.1:5555
+      cim-hal serve bench.toml --bind tcp://127.0.0.1:5555
+      cim-hal serve my_lab.bench:make --option host=10.0.0.5
       cim-hal serve emulator --state /var/lib/cim-hal/emulator
       cim-hal serve emulator --faults faults.toml
-      cim-hal serve emulator --limits limits.toml --limit lease_s=60
+      cim-hal serve emulator --limit lease_s=60
       cim-hal serve emulator --bind tcp://0.0.0.0:5555 --key server.key --audit audit.jsonl
     """  # noqa: D301
+    config = configured(target, option_texts)
+    if config.is_endpoint:
+        raise click.UsageError(f"{config.driver} is a server already: serve takes a driver")
     with refused("--bind"):
         check_endpoint(endpoint, insecure=insecure, keyed=key_path is not None)
     configure(level=log_level, style=log_format, stream=sys.stderr)
@@ -275,16 +274,16 @@ def serve(
     if no_journal and state_folder is not None:
         raise click.UsageError("--state and --no-journal exclude each other")
     kept_s = Limits().result_s if no_journal else KEPT_S
-    agreed = read_limits(limits_path, limits, result_s=kept_s)
+    agreed = read_limits(config, limits, result_s=kept_s)
     if audit_path is not None:
         _audit_to(audit_path)
     if script:
         warning = f"faults are injected: {script.summary} (from {faults_path})"
         say(f"warning: {warning}", err=True)
-    journal = None if no_journal else DiskJournal(state_folder or default_folder(target))
+    journal = None if no_journal else DiskJournal(state_folder or default_folder(config.label))
     with (
         Router(
-            chosen_driver(target, faults_path, **driver),
+            chosen_driver(config, faults_path, **driver),
             endpoint,
             insecure=insecure,
             authenticator=authenticator,
@@ -300,7 +299,7 @@ def serve(
             signal.signal(signal.SIGHUP, lambda *_: router.reload())
         if until_stdin_closes:
             threading.Thread(target=_stop_after_stdin, args=[router], daemon=True).start()
-        print_ready(f"{target} at {router.endpoint}")
+        print_ready(f"{config.target} at {router.endpoint}")
         router.serve()
 
 
@@ -332,15 +331,15 @@ def _stop_after_stdin(router: Router) -> None:
     router.stop()
 
 
-def read_limits(path: Path | None, assignments: Iterable[str], **defaults: float) -> Limits:
-    """Return the limits of a file and of assignments such as ``lease_s=60``.
+def read_limits(config: MachineConfig, assignments: Iterable[str], **defaults: float) -> Limits:
+    """Return the limits of a machine file and of assignments such as ``lease_s=60``.
 
     Limits that neither names have the values of `defaults`, or else those of the protocol. Unknown
     names and wrong values are a `click.BadParameter`.
     """
-    with refused("--limits"):
-        in_file = path and read_file(path, Limits, "limits, NAME = VALUE", TargetError)
-    fields: dict[str, Any] = defaults | (in_file.model_dump(exclude_unset=True) if in_file else {})
+    with refused("TARGET"):
+        Limits.of(config.limits, config.target)
+    fields: dict[str, Any] = {**defaults, **config.limits}
     for assignment in assignments:
         name, equals, value = assignment.partition("=")
         if not equals:
@@ -360,7 +359,7 @@ def _number(name: str, text: str) -> float:
 
 
 def chosen_driver(
-    target: str,
+    config: MachineConfig,
     faults_path: Path | None,
     *,
     in_process: bool,
@@ -370,12 +369,12 @@ def chosen_driver(
     """Return the driver of a target, by default in a process of its own."""
     script = faults_path and FaultScript.read(faults_path)
     if in_process or os.name != "posix":
-        claim(target, hardware=options["hardware"], server=os.getpid())
-        driver = RebuildableDriver(lambda: make_driver(target))
+        claim(config, hardware=options["hardware"], server=os.getpid())
+        driver = RebuildableDriver(lambda: make_driver(config))
         return FaultyDriver(driver, script, may_crash=True) if script else driver
     memory_bytes = memory_mib * 1024**2 if memory_mib else None
     chosen = DriverOptions(memory_bytes=memory_bytes, **options)
-    return DriverProcess(target, faults=str(faults_path or ""), options=chosen)
+    return DriverProcess(config, faults=str(faults_path or ""), options=chosen)
 
 
 class PageOptions:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import secrets
 from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -11,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 from cim_hal.client.async_session import AsyncSession
-from cim_hal.client.options import ConnectionOptions, SampleOptions, check_job, sample_request
+from cim_hal.client.options import ConnectionOptions, check_request
 from cim_hal.client.routing import (
     JobRequest,
     Load,
@@ -35,14 +36,14 @@ from cim_hal.errors import (
     NoMachineError,
     TransportError,
 )
-from cim_hal.model.conversion import duration, require, whole_number
+from cim_hal.machine.config import MachineConfig
+from cim_hal.model.conversion import duration, require_each, whole_number
 
 if TYPE_CHECKING:
     from typing import Unpack
 
-    from cim_hal.client.options import ConnectionKeywords, SampleKeywords
+    from cim_hal.client.options import ConnectionKeywords, SampleKeywords, Target
     from cim_hal.machine.capabilities import Capabilities
-    from cim_hal.machine.driver import Driver
     from cim_hal.model.ising import IsingModel
     from cim_hal.model.sampleset import SampleSet
     from cim_hal.model.schedule import PumpSchedule
@@ -52,7 +53,6 @@ __all__ = ["JOBS_PER_MACHINE", "AsyncDevicePool", "closed_error", "each"]
 JOBS_PER_MACHINE = 2  # one runs, the next is on its way
 POLL_S = 1.0  # how often a machine is asked whether it takes jobs
 PROCESS_POLL_S = 0.1  # how often a process of ours is checked
-NO_DIGEST = f"sha256:{0:064x}"  # of a request that is checked and not sent
 MOST_TRIES = 4  # of one job that machines fail with a retryable error
 RECONNECT_S, LONGEST_RECONNECT_S = 1.0, 10.0  # between two attempts to reach a lost machine
 # The errors of a job whose machine is locked, stopped or not safe.
@@ -74,7 +74,7 @@ class _Machine:
 
     def __str__(self) -> str:
         target = self.options.target
-        return target if isinstance(target, str) else type(target).__name__
+        return target.target if isinstance(target, MachineConfig) else type(target).__name__
 
 
 class AsyncDevicePool:
@@ -98,19 +98,23 @@ class AsyncDevicePool:
 
     def __init__(
         self,
-        targets: Sequence[str | Driver | ConnectionOptions],
+        targets: Sequence[Target | ConnectionOptions],
         *,
         jobs_per_machine: int = JOBS_PER_MACHINE,
         servers: Sequence[SpawnedServer] = (),
         **options: Unpack[ConnectionKeywords],
     ) -> None:
         jobs_per_machine = whole_number("jobs_per_machine", jobs_per_machine, ModelError, 1)
-        if isinstance(targets, str) or not isinstance(targets, Sequence) or not targets:
+        if (
+            isinstance(targets, str | os.PathLike)
+            or not isinstance(targets, Sequence)
+            or not targets
+        ):
             hint = "it must be a list of one target or more"
             raise ModelError(f"targets = {targets!r:.100}", hint=hint)
-        require("servers", servers, Sequence, ModelError, hint="pass a list")
-        for server in servers:
-            require("one of servers", server, SpawnedServer, ModelError, hint="see spawn_server")
+        servers = require_each(
+            "servers", servers, SpawnedServer, ModelError, hint="see spawn_server"
+        )
         self.connections = tuple(
             target
             if isinstance(target, ConnectionOptions)
@@ -168,8 +172,7 @@ class AsyncDevicePool:
         CimError
             As of `Session.sample`.
         """
-        check_job(model, schedule, options)
-        sample_request(NO_DIGEST, schedule, SampleOptions(**options))  # or refuse
+        check_request(model, schedule, options)
         if timeout_s is not None:
             duration("timeout_s", timeout_s, ModelError)
         if options.get("seed") is None:  # the same wherever, and however often, it is run
@@ -365,7 +368,7 @@ class AsyncDevicePool:
         for attempt in machine.attempts:
             attempt.cancel()
         self._spawn(machine.session.drop())
-        if machine.server is None and machine.options.is_endpoint:
+        if machine.server is None and machine.options.server:
             self._spawn(self._reconnect(machine))
         self._dispatch()
 

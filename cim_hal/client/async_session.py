@@ -26,10 +26,9 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from cim_hal.client.lease import Lease
-    from cim_hal.client.options import ConnectionKeywords, ConnectionOptions
+    from cim_hal.client.options import ConnectionKeywords, ConnectionOptions, Target
     from cim_hal.client.transport.base import Transport
     from cim_hal.machine.capabilities import Capabilities
-    from cim_hal.machine.driver import Driver
     from cim_hal.protocol.jobs.state import JobState
     from cim_hal.protocol.wire.messages import Progress
 
@@ -415,7 +414,7 @@ class AsyncSession(_Face):
         return type(self), (self._options,)
 
 
-def open_device_async(target: str | Driver, **options: Unpack[ConnectionKeywords]) -> AsyncSession:
+def open_device_async(target: Target, **options: Unpack[ConnectionKeywords]) -> AsyncSession:
     """Return a session with a machine, for ``async with``; parameters as of `open_device`.
 
     Examples

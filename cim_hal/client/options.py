@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from cim_hal.addresses import check_endpoint_form
 from cim_hal.errors import LocalProtocolError, ModelError, TargetError
+from cim_hal.machine.config import MachineConfig
 from cim_hal.model.conversion import duration, flag, real_number, require, whole_number
 from cim_hal.model.ising import check_model
 from cim_hal.model.schedule import PumpSchedule, TraceRequest
@@ -23,9 +24,14 @@ from cim_hal.protocol.wire.base import Wire
 from cim_hal.protocol.wire.messages import CouplingRef, Sample, Schedule, TraceSpec
 
 if TYPE_CHECKING:
+    from typing import TypeAlias
+
     from cim_hal.client.transport.base import Transport
     from cim_hal.machine.driver import Driver
+    from cim_hal.machine.options import OptionValue
     from cim_hal.model.ising import IsingModel
+
+    Target: TypeAlias = str | os.PathLike[str] | MachineConfig | Driver | Transport
 
 __all__ = [
     "EPOCH_VARIABLE",
@@ -36,16 +42,17 @@ __all__ = [
     "SampleKeywords",
     "SampleOptions",
     "check_job",
+    "check_request",
     "checked",
     "coupling_ref",
     "epoch_from_environment",
-    "is_endpoint",
     "new_key",
     "not_a_device",
     "sample_request",
 ]
 
 EPOCH_VARIABLE = "CIM_HAL_EPOCH"
+NO_DIGEST = f"sha256:{0:064x}"  # of a request that is checked and not sent
 JITTER = secrets.SystemRandom()
 
 Built = TypeVar("Built", bound=Wire)
@@ -124,26 +131,26 @@ class ConnectionKeywords(TypedDict, total=False):
     server_key: str | os.PathLike[str] | None
     retries: Retries | None
     epoch: int | None
+    options: Mapping[str, OptionValue] | None
 
 
 @dataclass(frozen=True)
 class ConnectionOptions:
-    """A target and how to reach it. It pickles if the target is a string.
+    """A target and how to reach it. It pickles unless the target is an object of this process.
 
+    A target that is written down becomes a `MachineConfig` with `options`: its file is read here.
     Key files are read when the connection is opened, which may be in another process.
     """
 
-    target: str | Driver | Transport
+    target: Target
     timeout_s: float = 5.0
     key: str | os.PathLike[str] | None = None
     server_key: str | os.PathLike[str] | None = None
     retries: Retries = field(default_factory=Retries)
     epoch: int = 0  # of a standing lock to work under; 0 for none
+    options: Mapping[str, OptionValue] | None = None
 
     def __post_init__(self) -> None:
-        target = self.target
-        if not (isinstance(target, str) or hasattr(target, "run") or hasattr(target, "exchange")):
-            raise not_a_device(target)
         for name in ("key", "server_key"):
             path = getattr(self, name)
             if path is not None and not isinstance(path, str | os.PathLike):
@@ -152,25 +159,35 @@ class ConnectionOptions:
         whole_number("epoch", self.epoch, ModelError, 0)
         if duration("timeout_s", self.timeout_s, ModelError) == 0:
             raise ModelError(f"timeout_s = {self.timeout_s!r}", hint="it must be positive")
-        if self.is_endpoint:
+        if isinstance(self.target, str | os.PathLike | MachineConfig):
+            object.__setattr__(self, "target", MachineConfig.of(self.target, self.options))
+            object.__setattr__(self, "options", None)
+        elif not (hasattr(self.target, "run") or hasattr(self.target, "exchange")):
+            raise not_a_device(self.target)
+        elif self.options:
+            what = f"a {type(self.target).__name__} is built already, and takes no options"
+            raise TargetError(what, hint="options are for a name, module:factory or machine file")
+        if self.server:
             try:
-                check_endpoint_form(str(self.target))
+                check_endpoint_form(self.server.driver)
             except ValueError as error:
                 raise TargetError(str(error)) from None
 
     @classmethod
-    def of(cls, target: str | Driver | Transport, options: ConnectionKeywords) -> Self:
+    def of(cls, target: Target, options: ConnectionKeywords) -> Self:
         """Return the options of a target; None stands for a default."""
-        given = {name: value for name, value in options.items() if value is not None}
-        return cls(target, **given)  # pyright: ignore[reportArgumentType]  as declared above
+        given: dict[str, Any] = {k: v for k, v in options.items() if v is not None}
+        return cls(target, **given)
 
     @property
-    def is_endpoint(self) -> bool:
-        """Whether the target is a server in another process."""
-        return is_endpoint(self.target)
+    def server(self) -> MachineConfig | None:
+        """The target, if it is a server in another process."""
+        if isinstance(self.target, MachineConfig) and self.target.is_endpoint:
+            return self.target
+        return None
 
     def __reduce__(self) -> tuple[object, ...]:
-        if not isinstance(self.target, str):
+        if not isinstance(self.target, MachineConfig):
             raise LocalProtocolError(
                 f"a session with a {type(self.target).__name__} of this process has no address",
                 hint="serve it (cim-hal serve, spawn_server) and open its endpoint",
@@ -185,15 +202,6 @@ def not_a_device(target: object) -> TargetError:
         f"a {type(target).__name__} is not a device",
         hint="pass a name, an endpoint such as tcp://host:port, a Driver or a Transport",
     )
-
-
-def is_endpoint(target: object) -> bool:
-    """Return whether a target is a server in another process.
-
-    >>> is_endpoint("tcp://lab:5555"), is_endpoint("emulator"), is_endpoint("my_lab:make")
-    (True, False, False)
-    """
-    return isinstance(target, str) and target.startswith(("tcp://", "ipc://"))
 
 
 def epoch_from_environment() -> int:
@@ -251,6 +259,14 @@ def check_job(model: IsingModel, schedule: PumpSchedule | None, options: Mapping
         require("settings", options["settings"], Mapping, ModelError, hint="pass numbers by name")
     if options.get("trace") is not None:
         require("trace", options["trace"], TraceRequest, ModelError, hint="pass a TraceRequest")
+
+
+def check_request(
+    model: IsingModel, schedule: PumpSchedule | None, options: Mapping[str, Any]
+) -> None:
+    """Do as `check_job`, and check the numbers too, for who makes the request later."""
+    check_job(model, schedule, options)
+    sample_request(NO_DIGEST, schedule, SampleOptions(**options))
 
 
 def coupling_ref(digest: str, *, bits: int | None, gauge_seed: int | None) -> CouplingRef:

@@ -8,7 +8,7 @@ import math
 import os
 import threading
 import weakref
-from collections.abc import Coroutine, Iterable, Iterator, Sequence
+from collections.abc import Coroutine, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
@@ -18,15 +18,20 @@ from cim_hal.client.async_pool import JOBS_PER_MACHINE, AsyncDevicePool, closed_
 from cim_hal.client.routing import each
 from cim_hal.client.spawn import spawn_server
 from cim_hal.errors import LocalProtocolError, ModelError
-from cim_hal.model.conversion import duration, flag, require, whole_number
+from cim_hal.model.conversion import duration, flag, require_each, whole_number
 
 if TYPE_CHECKING:
     from typing import Unpack
 
-    from cim_hal.client.options import ConnectionKeywords, ConnectionOptions, SampleKeywords
+    from cim_hal.client.options import (
+        ConnectionKeywords,
+        ConnectionOptions,
+        SampleKeywords,
+        Target,
+    )
     from cim_hal.client.spawn import SpawnedServer
     from cim_hal.machine.capabilities import Capabilities
-    from cim_hal.machine.driver import Driver
+    from cim_hal.machine.options import OptionValue
     from cim_hal.model.ising import IsingModel
     from cim_hal.model.sampleset import SampleSet
     from cim_hal.model.schedule import PumpSchedule
@@ -54,13 +59,13 @@ class DevicePool:
 
     Parameters
     ----------
-    targets : sequence of str or Driver
+    targets : sequence of str, path, MachineConfig or Driver
         As of `open_device`, any mixture.
     jobs_per_machine : int
         Jobs that a machine is given at a time.
     timeout_s : float
         How long a machine may be silent before it is taken for dead.
-    key, server_key, retries
+    key, server_key, retries, options
         As of `open_device`.
     servers : sequence of SpawnedServer
         Processes behind the first targets: they are watched, and ended with the pool.
@@ -86,7 +91,7 @@ class DevicePool:
 
     def __init__(
         self,
-        targets: Sequence[str | Driver | ConnectionOptions],
+        targets: Sequence[Target | ConnectionOptions],
         *,
         jobs_per_machine: int = JOBS_PER_MACHINE,
         servers: Sequence[SpawnedServer] = (),
@@ -110,11 +115,19 @@ class DevicePool:
             self.open()
 
     @classmethod
-    def local(cls, target: str, *, machines: int, jobs_per_machine: int = JOBS_PER_MACHINE) -> Self:
+    def local(
+        cls,
+        target: str | os.PathLike[str],
+        *,
+        machines: int,
+        jobs_per_machine: int = JOBS_PER_MACHINE,
+        options: Mapping[str, OptionValue] | None = None,
+    ) -> Self:
         """Return a pool of `machines` equal machines, each in a process of its own.
 
-        They share the processors of this process, at least a thread each. The processes end with
-        the pool, and with this process however that ends.
+        Target and options are as of `spawn_server`. The machines share the processors of this
+        process, at least a thread each. The processes end with the pool, and with this process
+        however that ends.
 
         Raises
         ------
@@ -126,7 +139,8 @@ class DevicePool:
         threads = max(_processors() // machines, 1)
         with ThreadPoolExecutor(machines) as starters:
             starting = [
-                starters.submit(spawn_server, target, threads=threads) for _ in range(machines)
+                starters.submit(spawn_server, target, threads=threads, options=options)
+                for _ in range(machines)
             ]
         servers = [each.result() for each in starting if not each.exception()]
         try:
@@ -210,10 +224,7 @@ class DevicePool:
         jobs: Iterable[Future[SampleSet]], *, timeout_s: float | None = None
     ) -> Iterator[Future[SampleSet]]:
         """Yield jobs as they end; see `concurrent.futures.as_completed`."""
-        require("jobs", jobs, Iterable, ModelError, hint="pass what `submit` returned, in a list")
-        jobs = list(jobs)
-        for job in jobs:
-            require("one of jobs", job, Future, ModelError, hint="pass what `submit` returned")
+        jobs = require_each("jobs", jobs, Future, ModelError, hint="pass what `submit` returned")
         seconds = None if timeout_s is None else duration("timeout_s", timeout_s, ModelError)
         return concurrent.futures.as_completed(jobs, None if seconds == math.inf else seconds)
 

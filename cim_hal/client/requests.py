@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import secrets
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack
 
@@ -33,10 +33,12 @@ if TYPE_CHECKING:
 
     from cim_hal.client.options import Retries
     from cim_hal.client.steps import Steps
+    from cim_hal.protocol.wire.messages import Description
 
 __all__ = ["RequestClient", "Times", "checked"]
 
 Answer = TypeVar("Answer", bound="Message")
+Described = TypeVar("Described", "Welcome", "Description")
 
 BYE_S = 1.0
 
@@ -67,6 +69,7 @@ class RequestClient:
         self.clock = clock
         self.retries = retries
         self.epoch = 0  # of the lock this session holds, or thinks it holds; messages carry it
+        self.settings: Mapping[str, float] = {}  # defaults for jobs, of a machine file
         self.welcome: Welcome | None = None  # the answer to the latest hello
 
     def deadline(self, timeout_s: float | None) -> float:
@@ -161,7 +164,14 @@ class RequestClient:
         # A server that is full lets silent sessions go within seconds.
         full = QuotaError, CapabilityError
         reply = yield from self._asked(packet, deadline=deadline, also_after=full)
-        self.welcome = checked(reply, (Welcome,))
+        self.welcome = self.configured(checked(reply, (Welcome,)))
+
+    def configured(self, answer: Described) -> Described:
+        """Return an answer whose capabilities have the defaults of a machine file."""
+        if not self.settings:
+            return answer
+        known = answer.capabilities.with_defaults(self.settings)
+        return answer.model_copy(update={"capabilities": known})
 
     def _asked(
         self,

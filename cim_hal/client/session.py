@@ -25,7 +25,7 @@ from cim_hal.client.runner import Runner, blocking
 from cim_hal.client.transport.base import Transport
 from cim_hal.client.uploads import CouplingMethods, Loaded, Uploader
 from cim_hal.errors import ModelError, UnknownReferenceError
-from cim_hal.model.conversion import require
+from cim_hal.model.conversion import require, require_each
 from cim_hal.model.ising import check_model
 from cim_hal.protocol.wire.messages import (
     AskMetrics,
@@ -44,10 +44,9 @@ from cim_hal.protocol.wire.messages import (
 )
 
 if TYPE_CHECKING:
-    from cim_hal.client.options import ConnectionKeywords, SampleKeywords
+    from cim_hal.client.options import ConnectionKeywords, SampleKeywords, Target
     from cim_hal.client.steps import Steps
     from cim_hal.machine.capabilities import Capabilities
-    from cim_hal.machine.driver import Driver
     from cim_hal.model.ising import IsingModel
     from cim_hal.model.sampleset import SampleSet
     from cim_hal.model.schedule import PumpSchedule
@@ -58,15 +57,15 @@ if TYPE_CHECKING:
 __all__ = ["Loaded", "Session", "open_device", "open_transport"]
 
 
-def open_device(target: str | Driver | Transport, **options: Unpack[ConnectionKeywords]) -> Session:
+def open_device(target: Target, **options: Unpack[ConnectionKeywords]) -> Session:
     """Open a session with a machine.
 
     Parameters
     ----------
-    target : str, Driver or Transport
+    target : str, path, MachineConfig, Driver or Transport
         ``tcp://host:port`` or ``ipc://path`` of a server; the name of an installed driver or
-        ``module:factory``, to run it in this process; a driver, or a transport. The session
-        closes what it is given.
+        ``module:factory``, to run it in this process; a machine file, which names one of these;
+        a driver, or a transport. The session closes what it is given.
     timeout_s : float
         How long to wait for a connection, and for each answer of the server, retries included;
         also the limit of a call that is given no `timeout_s` of its own. 5 by default.
@@ -81,11 +80,13 @@ def open_device(target: str | Driver | Transport, **options: Unpack[ConnectionKe
     epoch : int, optional
         Of a standing lock, which ``cim-hal lock`` prints, to work under it; by default the
         variable ``CIM_HAL_EPOCH``.
+    options : mapping of str to str, int, float or bool, optional
+        What the driver is built with, such as host and port; for a driver in this process.
 
     Raises
     ------
     TargetError
-        No device goes by that name.
+        No device goes by that name, its machine file is not right, or an option is not.
     ConnectError
         Nobody answers at the endpoint within `timeout_s`.
     AuthenticationError
@@ -111,9 +112,7 @@ def open_device(target: str | Driver | Transport, **options: Unpack[ConnectionKe
         raise
 
 
-def connection_options(
-    target: str | Driver | Transport, options: ConnectionKeywords
-) -> ConnectionOptions:
+def connection_options(target: Target, options: ConnectionKeywords) -> ConnectionOptions:
     """Return the options of a session, with the epoch of the environment if none is given."""
     if options.get("epoch") is None:
         options["epoch"] = epoch_from_environment()
@@ -134,7 +133,7 @@ def open_transport(options: ConnectionOptions, *, shared: bool = False) -> Trans
     if isinstance(options.target, Transport):
         return options.target
     remote = "shared" if shared else "zmq"
-    name = remote if options.is_endpoint else "local"
+    name = remote if options.server else "local"
     return import_module(f"cim_hal.client.transport.{name}").open_target(options)
 
 
@@ -160,6 +159,7 @@ class Session(CouplingMethods, LockMethods, InstrumentMethods):
         self._runner = Runner(partial(open_transport, options))
         self._client = RequestClient(timeout_s=options.timeout_s, retries=options.retries)
         self._client.epoch = options.epoch
+        self._client.settings = options.server.settings if options.server else {}
         self._uploader = Uploader(self._client)
         self._end = weakref.finalize(self, _end, self._runner, self._client)
 
@@ -194,7 +194,7 @@ class Session(CouplingMethods, LockMethods, InstrumentMethods):
 
     def describe(self, *, timeout_s: float | None = None) -> Description:
         """Ask what the machine is and how busy it is."""
-        return self._ask(Describe(), Description, timeout_s)
+        return self._client.configured(self._ask(Describe(), Description, timeout_s))
 
     def status(self, *, timeout_s: float | None = None) -> StatusReport:
         """Ask what goes on: the running job, the queue, the sessions, what ended lately."""
@@ -268,6 +268,7 @@ class Session(CouplingMethods, LockMethods, InstrumentMethods):
         deadline = self._client.deadline(timeout_s)
         capabilities = (yield from self._client.hello(deadline)).capabilities
         trace = options.get("trace")
+        options["settings"] = {**self._client.settings, **(options.get("settings") or {})}
         request = sample_request(self._uploader.digest(model), schedule, SampleOptions(**options))
         capabilities.check_settings(request.settings)
         if trace is not None:
@@ -344,8 +345,7 @@ class Session(CouplingMethods, LockMethods, InstrumentMethods):
             ``cancelled``.
         """
         deadline = self._client.deadline(timeout_s)
-        for state in states:
-            require("one of states", state, str, ModelError, hint="such as done")
+        require_each("states", states, str, ModelError, hint="such as done")
         request = checked(ListJobs, states=states)
         found: dict[str, JobInfo] = {}
         while True:

@@ -7,15 +7,19 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
-from typing import IO, Self
+from typing import IO, TYPE_CHECKING, Self
 
 from cim_hal.addresses import check_endpoint_form
 from cim_hal.errors import ConnectError, ModelError, TargetError
+from cim_hal.machine.config import MachineConfig
 from cim_hal.machine.registry import check_name
 from cim_hal.model.conversion import duration, require, whole_number
+
+if TYPE_CHECKING:
+    from cim_hal.machine.options import OptionValue
 
 __all__ = ["READY", "SpawnedServer", "spawn_server"]
 
@@ -25,11 +29,12 @@ STOP_TIMEOUT_S = 15.0
 
 
 def spawn_server(
-    target: str,
+    target: str | os.PathLike[str],
     *,
     endpoint: str = "tcp://127.0.0.1:0",
     timeout_s: float = 60.0,
     threads: int | None = None,
+    options: Mapping[str, OptionValue] | None = None,
 ) -> SpawnedServer:
     """Start ``cim-hal serve TARGET`` in a process of its own.
 
@@ -37,8 +42,8 @@ def spawn_server(
 
     Parameters
     ----------
-    target : str
-        Name of an installed driver, or ``module:factory``.
+    target : str or path
+        Name of an installed driver, ``module:factory``, or a machine file.
     endpoint : str
         Where it listens; a free port of this machine by default.
     timeout_s : float
@@ -46,6 +51,8 @@ def spawn_server(
     threads : int, optional
         How many its libraries may use, where the environment does not say (``OMP_NUM_THREADS``
         and others); as many as there are processors where it is None.
+    options : mapping of str to str, int, float or bool, optional
+        What the driver is built with; they go before those of a machine file.
 
     Raises
     ------
@@ -59,10 +66,8 @@ def spawn_server(
     >>> with spawn_server("emulator") as server:  # doctest: +SKIP
     ...     device = open_device(server.endpoint)
     """
-    if not isinstance(target, str):
-        what = f"the target is a {type(target).__name__}"
-        raise TargetError(what, hint="pass a name, or module:factory")
-    check_name(target)
+    config = MachineConfig.of(target, options)
+    check_name(config.driver)
     require("endpoint", endpoint, str, ModelError, hint="pass tcp://host:port or ipc://path")
     try:
         check_endpoint_form(endpoint, listening=True)
@@ -71,7 +76,11 @@ def spawn_server(
     timeout_s = duration("timeout_s", timeout_s, ModelError)
     if threads is not None:
         threads = whole_number("threads", threads, ModelError, 1)
-    command = [sys.executable, "-m", "cim_hal.cli", "serve", target]
+    given = {
+        k: str(v).lower() if isinstance(v, bool) else str(v) for k, v in (options or {}).items()
+    }
+    command = [sys.executable, "-m", "cim_hal.cli", "serve", config.target]
+    command += [f"--option={name}={value}" for name, value in given.items()]
     command += ["--bind", endpoint, "--no-journal", "--until-stdin-closes"]
     stderr = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115
     try:
@@ -79,7 +88,7 @@ def spawn_server(
     except BaseException:
         stderr.close()
         raise
-    server = SpawnedServer(target, process, stderr)
+    server = SpawnedServer(config.target, process, stderr)
     try:
         server.wait_until_ready(timeout_s)
     except BaseException:

@@ -1,6 +1,7 @@
 """Machines: capabilities, lowering, the driver contract and the registry of drivers."""
 
 from cim_hal.machine.capabilities import Capabilities, Setting
+from cim_hal.machine.config import MachineConfig
 from cim_hal.machine.driver import (
     Driver,
     Program,
@@ -9,6 +10,7 @@ from cim_hal.machine.driver import (
 )
 from cim_hal.machine.faulty_driver import Fault, FaultScript, FaultyDriver
 from cim_hal.machine.lowering import Lowering, Quantized, lower, max_level, quantize
+from cim_hal.machine.options import Option
 from cim_hal.machine.registry import RegisteredDriver, emulated, make_driver, registered_drivers
 from cim_hal.machine.telemetry import Calibration, Reading, Telemetry
 
@@ -20,6 +22,8 @@ __all__ = [
     "FaultScript",
     "FaultyDriver",
     "Lowering",
+    "MachineConfig",
+    "Option",
     "Program",
     "Quantized",
     "Reading",

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from difflib import get_close_matches
 from functools import lru_cache
-from typing import Annotated, ClassVar, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -15,7 +15,7 @@ from cim_hal.model.conversion import real_number, require, whole_number
 from cim_hal.model.record import ONE_LINE, Fact, FactName, Record
 from cim_hal.model.schedule import MAX_ROUND_TRIPS, MAX_TRACE_BYTES, PumpSchedule, TraceRequest
 
-__all__ = ["MAX_SETTINGS", "Capabilities", "Setting"]
+__all__ = ["MAX_SETTINGS", "Capabilities", "DriverOption", "Setting"]
 
 MAX_SETTINGS = 64
 
@@ -44,6 +44,8 @@ class Setting(Record):
         Whether the range is logarithmic; then `low` is positive.
     integer : bool
         Whether only whole numbers are accepted.
+    is_chosen : bool
+        Whether the default is that of a machine file, and not the driver's own.
     searched : bool
         Whether `cim-hal tune` tries other values; not where it says what is wrong with a machine.
 
@@ -61,6 +63,7 @@ class Setting(Record):
     high: Finite
     log: bool = False
     integer: bool = False
+    is_chosen: bool = False
     searched: bool = True
 
     @model_validator(mode="after")
@@ -75,7 +78,8 @@ class Setting(Record):
     def range(self) -> str:
         """The range as text."""
         kind = "whole numbers " if self.integer else ""
-        return f"{kind}{self.low:g} to {self.high:g} {self.unit}".rstrip()
+        unit = "" if self.unit == "1" else self.unit
+        return f"{kind}{self.low:g} to {self.high:g} {unit}".rstrip()
 
     def check(self, value: float) -> None:
         """Refuse a value out of range.
@@ -90,6 +94,53 @@ class Setting(Record):
         is_whole = math.isfinite(value) and value == int(value)
         if not self.low <= value <= self.high or (self.integer and not is_whole):
             raise CapabilityError(f"settings.{self.name}", required=value, available=self.range)
+
+
+class DriverOption(Record):
+    """What a driver was built with; to change it, build the driver anew.
+
+    Attributes
+    ----------
+    name : str
+        Name of the parameter of the driver's factory.
+    kind : {"str", "int", "float", "bool"}
+        Its type.
+    value : str, int, float, bool or None
+        What the machine was built with.
+    default : str, int, float, bool or None
+        What it is built with where nothing is said.
+    is_required : bool
+        Whether there is no default.
+    unit, description : str
+        As of a `Setting`.
+    low, high : float or None
+        Range of a number, both ends included.
+    choices : tuple of str
+        The texts that are accepted, where not every text is.
+    """
+
+    name: FactName
+    kind: Literal["str", "int", "float", "bool"]
+    value: Fact = None
+    default: Fact = None
+    is_required: bool = False
+    unit: Unit = ""
+    description: Annotated[str, Field(max_length=200)] = ""
+    low: Finite | None = None
+    high: Finite | None = None
+    choices: Annotated[tuple[str, ...], Field(max_length=64)] = ()
+
+    @property
+    def range(self) -> str:
+        """What is right, as text: ``whole number from 1 to 65535``."""
+        if self.choices:
+            return f"one of {', '.join(self.choices)}"
+        words = {"str": "a text", "bool": "true or false", "int": "a whole number"}
+        word = words.get(self.kind, "a number")
+        low = "" if self.low is None else f" from {self.low:g}"
+        high = "" if self.high is None else f" to {self.high:g}"
+        unit = "" if self.unit == "1" else self.unit
+        return f"{word}{low}{high} {unit}".rstrip()
 
 
 class Capabilities(Record):
@@ -139,6 +190,8 @@ class Capabilities(Record):
     max_run_s : float or None
         Seconds after which a run counts as hung: the server then ends the driver, if it has a
         process of its own. None for no limit.
+    options : tuple of DriverOption
+        What the driver was built with. A driver need not say it: it is read from its factory.
     """
 
     max_bytes: ClassVar[int | None] = 40_000
@@ -163,6 +216,7 @@ class Capabilities(Record):
     reports_trace: bool = False
     needs_calibration: bool = False
     max_run_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    options: Annotated[tuple[DriverOption, ...], Field(max_length=MAX_SETTINGS)] = ()
 
     @model_validator(mode="after")
     def _default_schedule_fits(self) -> Self:
@@ -236,6 +290,28 @@ class Capabilities(Record):
                 hint = "".join(f"did you mean {each}?" for each in near)
                 raise CapabilityError("settings", required=name, available=names, hint=hint)
             by_name[name].check(value)
+
+    def with_defaults(self, defaults: Mapping[str, float]) -> Self:
+        """Return these capabilities with other defaults of settings.
+
+        Raises
+        ------
+        CapabilityError
+            The machine does not have such a setting, or not such a value.
+        """
+        self.check_settings(defaults)
+        settings = tuple(
+            s.model_copy(update={"default": float(defaults[s.name]), "is_chosen": True})
+            if s.name in defaults
+            else s
+            for s in self.settings
+        )
+        return self.model_copy(update={"settings": settings})
+
+    def completed(self, settings: Mapping[str, float]) -> dict[str, float]:
+        """Return the settings of a job, with the defaults of a machine file among them."""
+        require("settings", settings, Mapping, ModelError, hint="pass numbers by name")
+        return {s.name: s.default for s in self.settings if s.is_chosen} | dict(settings)
 
     def check_trace(
         self, trace: TraceRequest, *, round_trips: int, n_runs: int, n_spins: int

@@ -1,4 +1,4 @@
-"""Drivers by name: entry points of installed packages, or ``module:factory``; and who may make one.
+"""Drivers by name, ``module:factory`` or machine file, built with options; and who may make one.
 
 Of a driver with hardware only one process at a time may make an object: it holds the lock of the
 machine. Modules of drivers are imported without it, so they must not touch the hardware.
@@ -7,15 +7,23 @@ machine. Modules of drivers are imported without it, so they must not touch the 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+import inspect
+import os
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from cim_hal.errors import TargetError
-from cim_hal.machine.driver import Driver
+from cim_hal.errors import CapabilityError, TargetError
+from cim_hal.machine.capabilities import Capabilities, DriverOption
+from cim_hal.machine.config import MachineConfig
+from cim_hal.machine.driver import Driver, Program, Readout, StopToken
+from cim_hal.machine.options import OptionValue, checked_options, options_of, shown_with
 from cim_hal.ownership import Lock, lock_file, open_lock, own, release
+
+if TYPE_CHECKING:
+    from cim_hal.machine.telemetry import Calibration, Telemetry
 
 __all__ = [
     "GROUP",
@@ -25,8 +33,10 @@ __all__ = [
     "emulated",
     "factory_of",
     "is_emulated",
+    "lock_name",
     "make_driver",
     "registered_drivers",
+    "summary_of",
 ]
 
 GROUP = "cim_hal.drivers"
@@ -65,9 +75,14 @@ def emulated(factory: Factory) -> Factory:
     return factory
 
 
-def is_emulated(target: str) -> bool:
-    """Return whether the driver of a target is marked as `emulated`; `TargetError` if unknown."""
-    return getattr(_load(target), "is_emulated", False) is True
+def is_emulated(driver: str) -> bool:
+    """Return whether a driver is marked as `emulated`; `TargetError` if there is no such driver."""
+    return getattr(_load(driver), "is_emulated", False) is True
+
+
+def summary_of(driver: str) -> str:
+    """Return the first line of the docstring of a driver's factory."""
+    return (inspect.getdoc(_load(driver)) or "").partition("\n")[0]
 
 
 def factory_of(target: str) -> str:
@@ -75,14 +90,20 @@ def factory_of(target: str) -> str:
     return next((entry.value for entry in entry_points(group=GROUP, name=target)), target)
 
 
-def claim(target: str, *, hardware: str = "", server: int | None = None) -> Lock | None:
+def lock_name(config: MachineConfig, hardware: str = "") -> str:
+    """Return whose lock a driver holds: `hardware` if that is named, or the file's, or its own."""
+    return hardware or config.hardware or factory_of(config.driver)
+
+
+def claim(config: MachineConfig, *, hardware: str = "", server: int | None = None) -> Lock | None:
     """Take the lock of the machine of a target for a driver in this process: see `own`.
 
-    `hardware` is its name where that is not the driver's factory. None for an emulated one.
+    `hardware` is its name where that is neither in the file nor the driver's factory. None for an
+    emulated one.
     """
-    if is_emulated(target):
+    if is_emulated(config.driver):
         return None
-    lock = open_lock(lock_file(hardware or factory_of(target)))
+    lock = open_lock(lock_file(lock_name(config, hardware)))
     try:
         own(lock, server=server)
     except TargetError:
@@ -91,35 +112,97 @@ def claim(target: str, *, hardware: str = "", server: int | None = None) -> Lock
     return lock
 
 
-def make_driver(target: str) -> Driver:
+def make_driver(
+    target: str | os.PathLike[str] | MachineConfig,
+    options: Mapping[str, OptionValue] | None = None,
+) -> Driver:
     """Make the driver that a target names.
 
     Parameters
     ----------
-    target : str
-        An entry-point name such as ``"emulator"``, or ``"module:factory"``, where the factory
-        takes no arguments and returns a `Driver`.
+    target : str, path or MachineConfig
+        An entry-point name such as ``"emulator"``; ``"module:factory"``, where the factory returns
+        a `Driver`; or the path of a machine file, which names a driver.
+    options : mapping of str to str, int, float or bool, optional
+        Keyword arguments of the factory, whose signature says what is right; they go before those
+        of a machine file.
 
     Raises
     ------
     TargetError
-        No driver has that name, or it is not a driver factory.
+        No driver has that name, it is not a driver factory, or an option is not right.
     """
-    if not isinstance(target, str):
-        what = f"the target is a {type(target).__name__}"
-        raise TargetError(what, hint="pass a name, or module:factory")
-    factory = _load(target)
+    config = MachineConfig.of(target, options)
+    if config.is_endpoint:
+        what = f"{config.driver} is a server, and no driver of this process"
+        raise TargetError(what, hint="open_device connects to it")
+    factory = _load(config.driver)
+    given = checked_options(config.target, factory, config.options, config.texts)
     try:
-        driver = factory()
+        driver = factory(**given)
     except Exception as error:
         raise TargetError(
-            f"the driver {target!r} did not start: {type(error).__name__}: {error}"
+            f"the driver {config.target!r} did not start: {type(error).__name__}: {error}"
         ) from error
     if not isinstance(driver, Driver):
         raise TargetError(
-            f"{target!r} made a {type(driver).__name__}", hint="it must make a cim_hal.Driver"
+            f"{config.target!r} made a {type(driver).__name__}",
+            hint="it must make a cim_hal.Driver",
         )
+    known = tuple(shown_with(option, given) for option in options_of(factory).values())
+    if known or config.settings or config.name or config.description:
+        return _ConfiguredDriver(driver, config, known)
     return driver
+
+
+class _ConfiguredDriver(Driver):
+    """A driver that describes itself as its machine file says, and names its options."""
+
+    def __init__(
+        self, driver: Driver, config: MachineConfig, options: tuple[DriverOption, ...]
+    ) -> None:
+        self._driver = driver
+        self._config = config
+        self._options = options
+
+    def describe(self) -> Capabilities:
+        """Return what the driver says, with the defaults and words of the file."""
+        known = self._driver.describe()
+        if not isinstance(known, Capabilities):
+            return known
+        config = self._config
+        try:
+            known = known.with_defaults(config.settings)
+        except CapabilityError as error:
+            raise TargetError(f"{config.target}: [settings]: {error}") from None
+        words = {"name": config.name, "description": config.description}
+        said = {name: word for name, word in words.items() if word}
+        changes: dict[str, Any] = {"options": known.options or self._options, **said}
+        return Capabilities(**(dict(known) | changes))
+
+    def program(self, program: Program) -> None:
+        """Upload couplings."""
+        self._driver.program(program)
+
+    def run(self, program: Program, stop: StopToken) -> Readout:
+        """Run a program."""
+        return self._driver.run(program, stop)
+
+    def status(self) -> Telemetry:
+        """Return telemetry."""
+        return self._driver.status()
+
+    def calibrate(self, stop: StopToken) -> Calibration:
+        """Calibrate the machine."""
+        return self._driver.calibrate(stop)
+
+    def safe(self) -> None:
+        """Make the machine safe."""
+        self._driver.safe()
+
+    def close(self) -> None:
+        """Close the driver."""
+        self._driver.close()
 
 
 def check_name(target: str) -> None:
@@ -134,26 +217,27 @@ def check_name(target: str) -> None:
     raise TargetError(
         f"no device goes by the name {target!r}",
         hint=f"{near}known: {', '.join(names) or 'none is installed'}; or tcp://host:port, "
-        "ipc://path, module:factory",
+        "ipc://path, module:factory, FILE.toml",
     )
 
 
-def _load(target: str) -> Callable[[], Any]:
+def _load(target: str) -> Callable[..., Any]:
     check_name(target)
     entries = entry_points(group=GROUP, name=target)
     return _import(target, next(iter(entries), EntryPoint(target, target, GROUP)))
 
 
-def _import(target: str, entry: EntryPoint) -> Callable[[], Any]:
+def _import(target: str, entry: EntryPoint) -> Callable[..., Any]:
     importlib.invalidate_caches()
     try:
         factory = entry.load()
-    except (ImportError, AttributeError, ValueError) as error:
-        raise TargetError(f"cannot load the driver {target!r}: {error}") from error
-    given: Any = factory
-    if not callable(given):
+    except (Exception, SystemExit) as error:  # whatever a module does when it is imported
+        is_plain = isinstance(error, ImportError | AttributeError | ValueError)
+        says = f"{error}" if is_plain else f"{type(error).__name__}: {error}"
+        raise TargetError(f"cannot load the driver {target!r}: {says}") from error
+    if not callable(factory):
         raise TargetError(
             f"{target!r} is a {type(factory).__name__}",
-            hint="it must be a callable that takes nothing and returns a cim_hal.Driver",
+            hint="it must be a callable that returns a cim_hal.Driver",
         )
     return factory

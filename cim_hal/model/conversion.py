@@ -9,7 +9,8 @@ from __future__ import annotations
 import numbers
 import operator
 import sys
-from typing import TYPE_CHECKING, Any, TypeAlias
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import numpy as np
 import scipy  # not scipy.sparse: it takes 0.4 s, and dense models do not need it
@@ -30,11 +31,13 @@ __all__ = [
     "real_couplings",
     "real_number",
     "require",
+    "require_each",
     "whole_number",
 ]
 
 Couplings: TypeAlias = "NDArray[np.float64] | sp.csr_array"
 
+Kind = TypeVar("Kind")
 MAX_INT64 = 2**63 - 1
 LARGEST_EXACT = 2**53  # beyond it float64 skips integers
 HINT = "pass real numbers, for instance of type float64"
@@ -175,6 +178,17 @@ def _check_exact(
     if len(changed) > 0:
         number = before.flat[changed[0]]
         raise error(f"{name} has the number {number}, which float64 would round", hint=HINT)
+
+
+def require_each(
+    name: str, values: Any, kind: type[Kind], error: type[CimError], *, hint: str
+) -> list[Kind]:
+    """Return a list of values that are all of a type, or raise `error`."""
+    require(name, values, Iterable, error, hint="pass a list")
+    found = list(values)
+    for value in found:
+        require(f"one of {name}", value, kind, error, hint=hint)
+    return found
 
 
 def has_bool(values: Any) -> bool:

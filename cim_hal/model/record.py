@@ -110,7 +110,7 @@ class RunRecord(Record):
     pump : tuple of float
         Knots of the pump schedule, in thresholds.
     settings : dict of str to float
-        The settings that the job changed; all others had the machine's defaults.
+        The settings that the job or a machine file changed; all others were the driver's own.
     notes : dict of str to float, int, bool or str
         What the machine noted about this run.
     calibration : str

@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from cim_hal import emulated
 from emulator.dynamics import imperfect_control as errors
 from emulator.dynamics import shared_options as shared
 from emulator.dynamics.controlled_base import (
@@ -34,7 +33,7 @@ from emulator.dynamics.controlled_base import (
 from emulator.dynamics.feedback import FeedbackLoop, local_fields, track_after
 from emulator.dynamics.saturation import cubic_drift
 from emulator.kernel import inlined, kernel
-from emulator.machine import EmulatedCim, algorithm
+from emulator.machine import EmulatedCim, algorithm, entry_point
 from emulator.options import POSITIVE, documented, option
 
 if TYPE_CHECKING:
@@ -270,13 +269,13 @@ class AmplitudeHeterogeneityCorrection(AmplitudeControl):
         return (np.full(progress.shape, float(self.base_target)),)
 
 
-@emulated
+@entry_point
 def chaotic_amplitude_control() -> EmulatedCim:
     """Return CAC: `ChaoticAmplitudeControl` as it is by default."""
     return algorithm("cac", "Chaotic amplitude control", ChaoticAmplitudeControl())
 
 
-@emulated
+@entry_point
 def heterogeneity_correction() -> EmulatedCim:
     """Return AHC: `AmplitudeHeterogeneityCorrection` at constant pump."""
     dynamics = AmplitudeHeterogeneityCorrection()

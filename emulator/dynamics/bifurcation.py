@@ -13,7 +13,6 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
-from cim_hal import emulated
 from emulator.dynamics import shared_options as shared
 from emulator.dynamics.base import Dynamics, JobInputs, Precision, natural_strength
 from emulator.dynamics.feedback import (
@@ -26,7 +25,7 @@ from emulator.dynamics.feedback import (
     track_after,
 )
 from emulator.kernel import inlined, kernel
-from emulator.machine import EmulatedCim, algorithm
+from emulator.machine import EmulatedCim, algorithm, entry_point
 from emulator.options import NON_NEGATIVE, POSITIVE_OR_INFINITE, documented, option, out_of_range
 from emulator.products.coupling import multiply_rows, pack_signs
 from emulator.products.packing import BLOCK_ROWS, aligned_zeros, padded_runs
@@ -287,14 +286,14 @@ class SimulatedBifurcation(Dynamics):
         return self.scalars(constants)
 
 
-@emulated
+@entry_point
 def ballistic_bifurcation() -> EmulatedCim:
     """Return bSB: `SimulatedBifurcation` with walls, at longer steps than dSB needs."""
     dynamics = SimulatedBifurcation(variant="ballistic", stability=0.75)
     return algorithm("bsb", "Ballistic simulated bifurcation", dynamics)
 
 
-@emulated
+@entry_point
 def discrete_bifurcation() -> EmulatedCim:
     """Return dSB: `SimulatedBifurcation` with walls and signs fed back."""
     dynamics = SimulatedBifurcation(variant="discrete")

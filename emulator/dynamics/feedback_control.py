@@ -12,7 +12,6 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from cim_hal import emulated
 from emulator.dynamics import imperfect_control as errors
 from emulator.dynamics import shared_options as shared
 from emulator.dynamics.controlled_base import (
@@ -26,7 +25,7 @@ from emulator.dynamics.controlled_base import (
 from emulator.dynamics.feedback import FeedbackLoop, local_fields, track_after
 from emulator.dynamics.saturation import cubic_drift
 from emulator.kernel import inlined, kernel
-from emulator.machine import EmulatedCim, algorithm
+from emulator.machine import EmulatedCim, algorithm, entry_point
 from emulator.options import NON_NEGATIVE, Interval, documented, option
 
 if TYPE_CHECKING:
@@ -300,13 +299,13 @@ Without bound, and k = 0, injection is a sign.""",
         return ramped(self.steepness, progress), self.time_step * rates
 
 
-@emulated
+@entry_point
 def chaotic_feedback_control() -> EmulatedCim:
     """Return CFC: `ChaoticFeedbackControl` as it is by default."""
     return algorithm("cfc", "Chaotic feedback control", ChaoticFeedbackControl())
 
 
-@emulated
+@entry_point
 def separated_feedback_control() -> EmulatedCim:
     """Return SFC: `SeparatedFeedbackControl` as it is by default."""
     return algorithm("sfc", "Separated feedback control", SeparatedFeedbackControl())

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from cim_hal import Capabilities, emulated
+from cim_hal import Capabilities
 from emulator.converters import ADC_SETTINGS, DAC_SETTINGS, Coder, Converter, ranged, to_code
 from emulator.dynamics import shared_options as shared
 from emulator.dynamics.base import Block, Dynamics, JobInputs, Precision
 from emulator.kernel import inlined, kernel
-from emulator.machine import EmulatedCim
+from emulator.machine import EmulatedCim, entry_point
 from emulator.noise import Draw, fill_normal_pair
 from emulator.options import NON_NEGATIVE, POSITIVE, documented, option
 
@@ -347,7 +347,7 @@ The pump keeps counting thresholds.""",
         return self.scalars(constants)
 
 
-@emulated
+@entry_point
 def gaussian_feedback() -> EmulatedCim:
     """Return measurement feedback in the limit of short round trips, with a field.
 

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from cim_hal import emulated
 from emulator.dynamics import shared_options as shared
 from emulator.dynamics.base import (
     LEAST_FIELD_WEIGHT,
@@ -26,7 +25,7 @@ from emulator.dynamics.base import (
 from emulator.dynamics.feedback import FeedbackLoop, TrackedBlock, feedback_loop, track_after
 from emulator.dynamics.saturation import tanh
 from emulator.kernel import kernel
-from emulator.machine import EmulatedCim, algorithm
+from emulator.machine import EmulatedCim, algorithm, entry_point
 from emulator.noise import Draw, at, fill_normal_pair
 from emulator.options import NON_NEGATIVE, POSITIVE_OR_INFINITE, POSITIVE_SHARE, documented, option
 from emulator.products.coupling import multiply_rows
@@ -201,7 +200,7 @@ the paper's constant mixing.""",
         return Cooling(*(values.astype(self.dtype) for values in series))
 
 
-@emulated
+@entry_point
 def noisy_mean_field_annealing() -> EmulatedCim:
     """Return NMFA: `NoisyMeanFieldAnnealing`, whose pump is an inverse temperature."""
     dynamics, title = NoisyMeanFieldAnnealing(), "Noisy mean-field annealing"

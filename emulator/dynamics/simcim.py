@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from cim_hal import emulated
 from emulator.dynamics import shared_options as shared
 from emulator.dynamics.base import Dynamics, JobInputs, Precision, natural_strength
 from emulator.dynamics.feedback import (
@@ -27,7 +26,7 @@ from emulator.dynamics.feedback import (
 )
 from emulator.dynamics.saturation import linear_drift
 from emulator.kernel import kernel
-from emulator.machine import EmulatedCim, algorithm
+from emulator.machine import EmulatedCim, algorithm, entry_point
 from emulator.noise import Draw, at, fill_normal_pair
 from emulator.options import POSITIVE_OR_INFINITE, Interval, documented, option
 from emulator.products.packing import aligned_zeros, padded_runs
@@ -205,7 +204,7 @@ class SimCim(Dynamics):
         return self.scalars(constants)
 
 
-@emulated
+@entry_point
 def simcim() -> EmulatedCim:
     """Return SimCIM: `SimCim` under a pump that rises as a hyperbolic tangent."""
     return algorithm("simcim", "SimCIM", SimCim(), pump=tanh_ramp())

@@ -5,11 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from cim_hal.option_types import COUNT, MAX_COUNT, SEED, OutputFile, OutputFolder, Target
+from cim_hal.option_types import (
+    COUNT,
+    MAX_COUNT,
+    SEED,
+    OutputFile,
+    OutputFolder,
+    Target,
+    driver_option,
+)
+
+if TYPE_CHECKING:
+    from cim_hal import MachineConfig
 
 __all__ = [
     "DEFAULT_CLASSES",
@@ -70,7 +81,8 @@ class RunOptions:
     classes: tuple[int, ...] | str | None
     data_dir: Path | None
     fetch: bool  # missing files first
-    device: tuple[str, ...]
+    device: tuple[MachineConfig, ...]
+    option_texts: dict[str, str]  # with which drivers are built
     machines: int  # processes of a single named driver
     out: Path | None
     json_file: Path | None
@@ -110,8 +122,8 @@ DATA_FOLDER = click.Path(path_type=Path, file_okay=False)
 WEIGHTS = "binary, ternary, 1bit to 8bit, range(first,step,bits) or codebook(a,b,...)."
 CACHE = "$QNN_DATA_DIR or ~/.cache/cim-hal"
 DEVICES = (
-    "Driver name (started in a process) or tcp://, ipc://; given several times, jobs go to "
-    "whichever machine is free."
+    "Driver name (started in a process), tcp://, ipc:// or machine file; given several times, jobs "
+    "go to whichever machine is free."
 )
 
 data_options = add_options(
@@ -153,6 +165,7 @@ def output_options(default_device: str) -> Callable[[Any], Any]:
     copies = "Processes of a named driver, used as a pool."
     return add_options(
         option("device", Target(), DEVICES, default_device, multiple=True),
+        driver_option,
         click.option(
             "--machines", type=click.IntRange(1, 64), default=1, show_default=True, help=copies
         ),

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cim_hal import DevicePool, Session, open_device, spawn_server
+from cim_hal import DevicePool, MachineConfig, Session, open_device, spawn_server
 from cim_hal.console import say
 from qnn_train.archive import replacing
 from qnn_train.cli.options import DEFAULT_CLASSES, RunOptions
@@ -38,20 +38,28 @@ BETWEEN_LINES_S = 10.0
 FIELDS = {"runs": "n_runs"}  # options that have another name than the field of a recipe
 
 
-def _connect(devices: tuple[str, ...], copies: int, stack: ExitStack) -> Session | DevicePool:
+def _connect(
+    devices: Sequence[MachineConfig], options: RunOptions, stack: ExitStack
+) -> Session | DevicePool:
     """Open a session with one machine, or a pool of several or of copies of a named driver."""
+    given, copies = options.option_texts, options.machines
+    for device in devices:
+        MachineConfig.of(device, texts=given)  # refuses options for a server
     if copies > 1:
         (device, *others) = devices
-        if others or "://" in device:
+        if others or device.is_endpoint:
             raise click.UsageError("--machines starts copies of one driver, named by --device")
-        return stack.enter_context(DevicePool.local(device, machines=copies))
-    endpoints = [
-        device if "://" in device else stack.enter_context(spawn_server(device)).endpoint
+        pool = DevicePool.local(device.target, machines=copies, options=given)
+        return stack.enter_context(pool)
+    targets = [
+        device
+        if device.is_endpoint
+        else stack.enter_context(spawn_server(device.target, options=given)).endpoint
         for device in devices
     ]
-    if len(endpoints) > 1:
-        return stack.enter_context(DevicePool(endpoints))
-    return stack.enter_context(open_device(endpoints[0]))
+    if len(targets) > 1:
+        return stack.enter_context(DevicePool(targets))
+    return stack.enter_context(open_device(targets[0]))
 
 
 def carry_out(
@@ -76,11 +84,11 @@ def carry_out(
             recipe = replace(resume.recipe, **changes)
         problem = problem_of(recipe, selection)
         device = default_device if resume is None else str(resume.machine["device"])
-        devices = options.device or (device,)
+        devices = options.device or (MachineConfig.of(device),)
         if options.dry_run:
             with ExitStack() as stack:
                 stack.enter_context(_signs_of_life(quiet=options.quiet))
-                session = _connect(devices, options.machines, stack)
+                session = _connect(devices, options, stack)
                 rows = problem.cost(session.capabilities)
             _tell_cost(rows, options.json_file)
         else:
@@ -114,13 +122,16 @@ def _load(options: RunOptions, default: str) -> Dataset:
 
 
 def _train(
-    problem: Any, resume: Checkpoint | None, devices: tuple[str, ...], options: RunOptions
+    problem: Any,
+    resume: Checkpoint | None,
+    devices: Sequence[MachineConfig],
+    options: RunOptions,
 ) -> None:
     folder = options.out or _default_folder(problem.recipe, *problem.subject)
     kept = options.checkpoint or options.resume or folder / "checkpoint.npz"
     with ExitStack() as stack:
         tell = stack.enter_context(_signs_of_life(quiet=options.quiet))
-        run = TrainingRun(problem, _connect(devices, options.machines, stack), resume=resume)
+        run = TrainingRun(problem, _connect(devices, options, stack), resume=resume)
         tell.append(run)
         stack.enter_context(_folder_for(folder))
         try:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self, TypeVar, cast
+from typing import Any, Self, TypeAlias, TypeVar, cast
 
 import numpy as np
 from sklearn.base import BaseEstimator, clone
@@ -16,7 +16,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils import check_consistent_length, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from cim_hal import CimError, DevicePool, Driver, Session, open_device
+from cim_hal import CimError, DevicePool, Driver, MachineConfig, Session, open_device
 from qnn_train.arrays import Array, ArrayLike, FloatArray
 from qnn_train.checks import (
     BIAS_BITS,
@@ -47,12 +47,13 @@ from qnn_train.training.recipe import POSITIVE, ProximalRecipe
 from qnn_train.training.run import TrainingRun
 
 T = TypeVar("T")
+Device: TypeAlias = str | os.PathLike[str] | MachineConfig | Driver | Session | DevicePool
 
 OUTPUT_BIAS_BITS = 3
 
 
 def _device(name: str, value: object) -> object:
-    if isinstance(value, str | Driver | Session | DevicePool):
+    if isinstance(value, str | os.PathLike | MachineConfig | Driver | Session | DevicePool):
         return value
     right = "a target of open_device, or a Session or DevicePool that is open"
     raise AssemblyError(f"{name} = {value!r}", hint=right)
@@ -128,7 +129,7 @@ class QuantizedNetworkEstimator(BaseEstimator, ABC):
         output_bias_bits: int | None = None,
         levels: int = 16,
         cut: int = 4,
-        device: str | Driver | Session | DevicePool = "emulator-dsb",
+        device: Device = "emulator-dsb",
         n_runs: int = 16,
         round_trips: int | None = 100,
         sweeps: int = 12,
@@ -406,8 +407,6 @@ class TableProblem(DescentProblem):
         return ProximalStepper(self, session, resume)
 
 
-def _opened(
-    device: str | Driver | Session | DevicePool,
-) -> AbstractContextManager[Session | DevicePool]:
+def _opened(device: Device) -> AbstractContextManager[Session | DevicePool]:
     """Open a target and close it again; leave what is open as it is."""
     return nullcontext(device) if isinstance(device, Session | DevicePool) else open_device(device)

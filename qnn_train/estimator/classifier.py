@@ -39,7 +39,7 @@ class QuantizedNetworkClassifier(ClassifierMixin, QuantizedNetworkEstimator):
         Bits of each bias of the last layer; None for 3.
     levels, cut : int
         Of the features: steps a standard deviation, and deviations beyond which all is the same.
-    device : str, Driver, Session or DevicePool
+    device : str, path, MachineConfig, Driver, Session or DevicePool
         Any target of `open_device`, opened and closed by `fit`; sessions and pools stay open.
     n_runs : int
         Runs of the machine a call.

@@ -12,7 +12,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
@@ -23,14 +23,18 @@ from qnn_train.errors import CheckpointError
 from qnn_train.training.recipe import PROXIMAL, ProximalRecipe, Recipe
 from qnn_train.training.report import History
 
-__all__ = ["MAY_CHANGE", "Checkpoint", "canonical", "check_same", "fingerprint"]
+if TYPE_CHECKING:
+    from cim_hal import Capabilities
+
+__all__ = ["MAY_CHANGE", "Checkpoint", "canonical", "check_same", "fingerprint", "machine_of"]
 
 FORMAT = "cim-hal/qnn-checkpoint/1"  # pydantic wants it spelled out below
 MAX_BYTES = 256 * 2**20
 # What a training that goes on may do differently: where it stops.
 MAY_CHANGE = frozenset({"iterations", "sweeps", "patience"})
 NAMES = ("dataset", "classes", "recipe", "digest", "machine", "seconds", "history")
-Text = Annotated[str, Field(max_length=256)]
+MAX_TEXT = 256
+Text = Annotated[str, Field(max_length=MAX_TEXT)]
 
 
 class Header(BaseModel):
@@ -131,6 +135,13 @@ def fingerprint(*parts: Any) -> str:
         else:
             found.update(json.dumps(canonical(part)).encode())
     return found.hexdigest()
+
+
+def machine_of(capabilities: Capabilities) -> dict[str, str | int]:
+    """Return what of a machine a training depends on: name, and settings of its machine file."""
+    chosen = ", ".join(f"{name}={value!r}" for name, value in capabilities.completed({}).items())
+    short = chosen if len(chosen) <= MAX_TEXT else fingerprint(chosen)
+    return {"device": capabilities.name, "settings": short}
 
 
 def check_same(then: Mapping[str, object], now: Mapping[str, object]) -> None:

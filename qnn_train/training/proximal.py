@@ -23,7 +23,7 @@ from qnn_train.solve import (
     proximal_descent,
 )
 from qnn_train.solve.proximal import recoded
-from qnn_train.training.checkpoint import Checkpoint
+from qnn_train.training.checkpoint import Checkpoint, machine_of
 from qnn_train.training.descent import (
     Cost,
     DescentProblem,
@@ -189,10 +189,7 @@ class ProximalStepper:
         capabilities.check_runs(recipe.n_runs)
         self._problem = problem
         self._block_spins = problem.block_spins(capabilities)
-        self.machine: dict[str, str | int] = {
-            "device": capabilities.name,
-            "block_spins": self._block_spins,
-        }
+        self.machine = machine_of(capabilities) | {"block_spins": self._block_spins}
         self.sizes = problem.block_sizes(self._block_spins)
         self._rows = [] if resume is None else resume.history.rows()
         self._sweeps: list[SweepResult] = []

@@ -17,7 +17,7 @@ from qnn_train.model.trained import TrainedModel
 from qnn_train.network import Architecture, QuantizedNetwork
 from qnn_train.program import Assembly, ProgramSize, SquaredLoss, Task, spins_needed
 from qnn_train.solve import Candidate, Oracle, PackedOracle, Scorer, SessionOracle
-from qnn_train.training.checkpoint import Checkpoint, fingerprint
+from qnn_train.training.checkpoint import Checkpoint, fingerprint, machine_of
 from qnn_train.training.descent import Examples, accuracy
 from qnn_train.training.methods import Method, SolverState, TrainingStep, method_named, train
 from qnn_train.training.recipe import Recipe
@@ -234,7 +234,7 @@ class QcboStepper:
         capabilities = session.capabilities
         problem.check_fits(capabilities, batch=method.batch)
         capabilities.check_runs(recipe.n_runs)
-        self.machine: dict[str, str | int] = {"device": capabilities.name}
+        self.machine = machine_of(capabilities)
         self._iterations = recipe.iterations
         self._rows = [] if resume is None else resume.history.rows()
         state = None if resume is None else _restored(resume, problem.architecture)

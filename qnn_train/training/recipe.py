@@ -251,7 +251,8 @@ class ProximalRecipe:
     n_runs: int = 32  # runs of the machine a call
     tried: int = 8  # different samples of a call that are tried on the batch
     round_trips: int | None = None  # length of a run; None for what the machine recommends
-    # names and values of settings, used where the machine has them. Recipes were chosen on machines
+    # names and values of settings, used where the machine has them and its file does not choose
+    # them. Recipes were chosen on machines
     # that count fields as couplings
     settings: tuple[tuple[str, float], ...] = (("field_weight", 1.0),)
     # sweeps without a better network after which a descent is stopped; 0 never stops early
@@ -270,8 +271,8 @@ class ProximalRecipe:
         return PROXIMAL
 
     def settings_on(self, capabilities: Capabilities) -> dict[str, float]:
-        """Return the settings that a machine has."""
-        known = {setting.name for setting in capabilities.settings}
+        """Return the settings that a machine has, but for those that a machine file chose."""
+        known = {setting.name for setting in capabilities.settings if not setting.is_chosen}
         return {name: value for name, value in self.settings if name in known}
 
     def stages(self, n_outputs: int, n_inputs: int | None = None) -> list[Stage]:

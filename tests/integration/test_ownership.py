@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from driver_processes import PAIR, driver_of, is_alive, wait_for
 
-from cim_hal import TargetError, open_device, ownership
+from cim_hal import MachineConfig, TargetError, open_device, ownership
 from cim_hal.machine.registry import claim
 from cim_hal.ownership import Process, end_marked, lock_file, open_lock, own, release
 from cim_hal.server.driver.process import DriverProcess
@@ -170,7 +170,7 @@ def test_forked_helpers_do_not_inherit_the_lock(witness, tmp_path):
     program = subprocess.Popen([sys.executable, "-c", code], stdin=-1, stdout=-1, text=True)
     assert program.stdout.readline() == "forked\n"
     program.wait(60.0)
-    release(claim(TARGET, server=os.getpid()))
+    release(claim(MachineConfig.of(TARGET), server=os.getpid()))
     program.communicate("x")
 
 

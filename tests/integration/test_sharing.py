@@ -226,11 +226,11 @@ def test_the_machine_is_stopped_and_reset_by_commands(serving, run):
 
 
 def test_limits_of_a_server_are_set_by_its_command(cim_hal, tmp_path):
-    file = tmp_path / "limits.toml"
-    file.write_text("user_queue_length = 1\nlease_s = 5\n")
-    process = cim_hal(
-        "serve", "cim_machines:Patient", "--limits", str(file), "--limit", "slice_s=1"
+    file = tmp_path / "patient.toml"
+    file.write_text(
+        'driver = "cim_machines:Patient"\n[limits]\nuser_queue_length = 1\nlease_s = 5\n'
     )
+    process = cim_hal("serve", str(file), "--limit", "slice_s=1")
     endpoint = process.stdout.readline().split()[-1]
     with open_device(endpoint) as device:
         limits = device.open()._client.welcome.limits

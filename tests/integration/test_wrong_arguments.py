@@ -81,6 +81,8 @@ RIGHT: dict[str, dict[str, Any]] = {
     "LocalTransport": {"driver": Adjustable()},
     "LoopbackTransport": {"driver": Adjustable()},
     "Lowering.lift": {"values": np.ones((1, 3))},
+    "MachineConfig": {"driver": "emulator"},
+    "MachineConfig.of": {"target": "emulator"},
     "PumpSchedule": {"pump": (1.0,), "round_trips": 3},
     "PumpSchedule.constant": {"pump": 1.0, "round_trips": 3},
     "PumpSchedule.linear": {"start": 1.0, "stop": 1.0, "round_trips": 3},
@@ -129,7 +131,7 @@ UNCHECKED = {
 }  # fmt: skip
 # How a sentence names a parameter, where not by its name.
 NAMED = {
-    "job_id": "job", "models": "model", "path": "path|file|script",
+    "job_id": "job", "models": "model", "defaults": "settings", "path": "path|file|script",
     "target": "target|device|driver", "targets": "device|targets", "seeds": "seed",
     "value": "value|settings",
 }  # fmt: skip
@@ -139,6 +141,10 @@ TAKEN = {
     "properties": {"dict"}, "timeout_s": {"None"}, "unit": {"text"}, "units": {"dict"},
     "reason": set(WRONG),  # an emergency stop is not refused for its words
     "FaultScript.has.kind": {"text"}, "Reading.value": {"nan", "text"},
+    "Option.low": {"bool"}, "Option.high": {"bool"},
+    "MachineConfig.target": {"text"}, "Capabilities.completed.settings": {"dict"},
+    **{f"MachineConfig.{key}": {"text"} for key in ("driver", "name", "hardware", "of.target")},
+    "options": {"dict"}, "texts": {"dict"},
     "open_device_async.target": {"text"},  # when it is opened
     **{f"{name}.{key}": {"text"} for key in ("key", "server_key")
        for name in ("open_device", "open_device_async", "DevicePool", "AsyncDevicePool")},

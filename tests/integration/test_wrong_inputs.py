@@ -83,6 +83,7 @@ TEXTS: dict[str, tuple[str, ...]] = {
     "pump": ("", "x", "0;1", "nan", "0,inf", "-1", "0," * 2000 + "0"),
     "reason": (),
     "server_key": ("nosuch.pub",),
+    "option_texts": ("x", "=3", ""),
     "settings": ("x", "x=", "x=nan", "x=inf", "x=y"),
     "train_samples": ("x", "1", "1.5", "nan", str(10**30)),
     "wait_s": ("x", "nan", "-1s"),
@@ -121,7 +122,8 @@ def _wrong(parameter: click.Parameter) -> tuple[str, ...] | None:  # noqa: C901,
         case ServerTarget():
             return ("emulator", "counted:make", "x", "tcp://127.0.0.1:99999", "tcp://127.0.0.1")
         case Target():
-            return ("emulatr", "", "http://127.0.0.1:80", "tcp://127.0.0.1:99999", "tcp://:1")
+            servers = ("http://127.0.0.1:80", "tcp://127.0.0.1:99999", "tcp://:1")
+            return ("emulatr", "", "nosuch.toml", "./emulator", "folder/", *servers)
         case Endpoint():
             unknown = ("tcp://no-such-host.invalid:80",) if kind.is_known else ()
             return ("x", "8080", "tcp://127.0.0.1:99999", "ipc://", *unknown)

@@ -18,6 +18,7 @@ from cim_hal.client.transport.base import (
     deliver,
 )
 from cim_hal.errors import ModelError, TargetError, TransportTimeoutError
+from cim_hal.machine.config import MachineConfig
 from cim_hal.machine.driver import Driver
 from cim_hal.machine.registry import claim, make_driver
 from cim_hal.model.conversion import require
@@ -180,10 +181,11 @@ def open_target(options: ConnectionOptions) -> Transport:
     `TargetError` if the target is no device.
     """
     target = options.target
-    if isinstance(target, str):
+    if isinstance(target, MachineConfig):
+        limits = Limits.of(target.limits, target.target)
         lock = claim(target)
         try:
-            return LocalTransport(RebuildableDriver(lambda: make_driver(target)), lock=lock)
+            return LocalTransport(RebuildableDriver(lambda: make_driver(target)), limits, lock=lock)
         except BaseException:
             release(lock)
             raise

@@ -101,7 +101,7 @@ class _Sender:
 
 def open_target(options: ConnectionOptions) -> SharedZmqTransport:
     """Return a transport to an endpoint, which is connected at the first request."""
-    endpoint = str(options.target)
+    endpoint = options.server.driver if options.server else ""
     return SharedZmqTransport(endpoint, keys=keys_for(endpoint, options.key, options.server_key))
 
 

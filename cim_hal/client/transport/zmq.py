@@ -112,7 +112,7 @@ class ZmqTransport(LineTransport):
 
 def open_target(options: ConnectionOptions) -> ZmqTransport:
     """Return a transport to an endpoint, which is connected at the first request."""
-    endpoint = str(options.target)
+    endpoint = options.server.driver if options.server else ""
     return ZmqTransport(endpoint, keys=keys_for(endpoint, options.key, options.server_key))
 
 

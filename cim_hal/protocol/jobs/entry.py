@@ -277,7 +277,8 @@ def program_of(
     capabilities.check_schedule(schedule)
     capabilities.check_runs(sample.n_runs)
     capabilities.check_settings(sample.settings)
-    program = Program(lowering, schedule, sample.n_runs, sample.seed, sample.settings, trace)
+    settings = capabilities.completed(sample.settings)
+    program = Program(lowering, schedule, sample.n_runs, sample.seed, settings, trace)
     _check_result(program, capabilities, limits)
     return program
 

@@ -120,6 +120,8 @@ class JobLifecycle:
         # Jobs are listed by the time of their acceptance: no two have the same.
         self._accepted_at = max(now, self._accepted_at + RESOLUTION_S)
         at = self._accepted_at
+        if program.settings != request.settings:  # with the defaults of a machine file
+            request = request.model_copy(update={"settings": dict(program.settings)})
         record = Accepted(job, user, request, digest, program.schedule, report, at)
         session = "" if request.keep else asked.session
         accepted = JobEntry(record, session, program, asked.packet.epoch, expects=expects)

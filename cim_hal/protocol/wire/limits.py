@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Self
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
-from cim_hal.toml_files import FileTable
+from cim_hal.errors import TargetError
+from cim_hal.toml_files import FileTable, first_problem
 
 __all__ = [
     "MAX_BUFFERS",
@@ -115,6 +117,14 @@ class Limits(FileTable):
     slice_s: Seconds = 2.0
     unfinished_bytes: Count = 16 * 1024**2
     unanswered: Annotated[int, Field(ge=MIN_UNANSWERED)] = 1024
+
+    @classmethod
+    def of(cls, limits: Mapping[str, float], target: str) -> Self:
+        """Return the limits of the machine file `target`; `TargetError` where one is not right."""
+        try:
+            return cls(**limits)  # pyright: ignore[reportArgumentType]  checked here
+        except ValidationError as error:
+            raise TargetError(f"{target}: [limits]: {first_problem(error)}") from None
 
     def share(self, name: str) -> int:
         """Return what one user may have of a limit: ``user_`` and its name, or half of it."""

@@ -141,7 +141,7 @@ class _Service:
 
     def _open(self, task: _Task, request: messages.Open) -> Packet:
         logging.basicConfig(level=request.log_level, handlers=[_PipeHandler(self._pipe)])
-        if not is_emulated(request.target):
+        if not is_emulated(request.machine.driver):
             self._claim.take()
         driver = _make(request)
         capabilities = self._calls("describe", driver.describe, Capabilities)
@@ -239,7 +239,7 @@ def _heartbeat(token: StopToken) -> messages.Heartbeat:
 
 
 def _make(request: messages.Open) -> Driver:
-    driver = make_driver(request.target)
+    driver = make_driver(request.machine)
     if not request.faults:
         return driver
     script = FaultScript.read(Path(request.faults))

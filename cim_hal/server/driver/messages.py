@@ -17,6 +17,7 @@ from pydantic import Field
 from cim_hal.errors import CimError, RemoteProtocolError, TargetError
 from cim_hal.machine import driver
 from cim_hal.machine.capabilities import Capabilities
+from cim_hal.machine.config import MachineConfig
 from cim_hal.machine.lowering import Lowering
 from cim_hal.machine.telemetry import Calibration, Telemetry
 from cim_hal.model.record import LoweringReport, Notes
@@ -66,7 +67,7 @@ class Open(Message):
     """
 
     t: Literal["open"] = "open"
-    target: ShortText
+    machine: MachineConfig
     faults: ShortText = ""
     jobs_before: Number = 0
     is_restart: bool = False

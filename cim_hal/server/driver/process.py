@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import threading
 import time
@@ -10,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from cim_hal.errors import DriverFaultError, JobCancelledError, RemoteProtocolError, rebuild
+from cim_hal.machine.config import MachineConfig
 from cim_hal.machine.driver import Driver
 from cim_hal.protocol.wire.base import ErrorMessage
 from cim_hal.protocol.wire.packet import ID_BYTES, Kind, Packet
@@ -53,14 +55,19 @@ class DriverProcess(Driver):
     Every call ends, whatever happens to the process: with a result, or with a `DriverFaultError`
     that says how the process ended. The process is then restarted after a pause; meanwhile calls
     wait. After several failed starts they are refused. `target` is the name of an installed driver,
-    or ``module:factory``; `faults` is the path of a fault script, empty for none.
+    ``module:factory`` or a machine file; `faults` is the path of a fault script, empty for none.
     """
 
     def __init__(
-        self, target: str, *, faults: str = "", options: DriverOptions | None = None
+        self,
+        target: str | os.PathLike[str] | MachineConfig,
+        *,
+        faults: str = "",
+        options: DriverOptions | None = None,
     ) -> None:
         self._options = options or DriverOptions()
-        self._supervisor = Supervisor(target, faults, self._options, self._on_report)
+        config = MachineConfig.of(target)
+        self._supervisor = Supervisor(config, faults, self._options, self._on_report)
         self._calling = threading.Lock()
         # Written by the thread that holds the lock; the child's receiving thread reads it once
         # for each message, so that id and stop token always belong together.

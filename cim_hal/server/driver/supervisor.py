@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from cim_hal.errors import CimError, DriverFaultError, UnavailableError
-from cim_hal.machine.registry import factory_of
+from cim_hal.machine.registry import lock_name
 from cim_hal.machine.telemetry import DriverPhase, DriverState
 from cim_hal.ownership import lock_file
 from cim_hal.protocol.wire.base import ErrorMessage
@@ -23,6 +23,7 @@ from cim_hal.server.process_usage import memory_bytes
 
 if TYPE_CHECKING:
     from cim_hal.machine.capabilities import Capabilities
+    from cim_hal.machine.config import MachineConfig
     from cim_hal.machine.driver import StopToken
 
 __all__ = ["Backoff", "DriverOptions", "Supervisor"]
@@ -59,10 +60,14 @@ class Supervisor:
     """
 
     def __init__(
-        self, target: str, faults: str, options: DriverOptions, on_report: Callable[[Packet], None]
+        self,
+        config: MachineConfig,
+        faults: str,
+        options: DriverOptions,
+        on_report: Callable[[Packet], None],
     ) -> None:
         self.n_runs = 0
-        self._target, self._faults = target, faults
+        self._config, self._faults = config, faults
         self._options = options
         self._on_report = on_report
         self._changed = threading.Condition()
@@ -190,8 +195,11 @@ class Supervisor:
         described = self._capabilities
         max_bytes = messages.max_message_bytes(described) if described else OPENING_BYTES
         try:
-            lock = lock_file(self._options.hardware or factory_of(self._target))
-            child = Child(self._target, lock, max_bytes=max_bytes, on_report=self._on_report)
+            lock, name = (
+                lock_file(lock_name(self._config, self._options.hardware)),
+                self._config.target,
+            )
+            child = Child(name, lock, max_bytes=max_bytes, on_report=self._on_report)
         except Exception as error:  # noqa: BLE001  of the system or the settings: callers wait
             self._failed_starts += 1
             if isinstance(error, CimError):
@@ -244,7 +252,7 @@ class Supervisor:
     def _opened(self, child: Child) -> Capabilities:
         deadline = time.monotonic() + self._options.start_s
         request = messages.Open(
-            target=self._target,
+            machine=self._config,
             faults=self._faults,
             jobs_before=self.n_runs,
             is_restart=self._capabilities is not None,

@@ -78,6 +78,8 @@ def test_a_folder_may_be_made_later(tmp_path):
         (Target(), "", "known: emulator"),
         (Target(), "tcp://lab", "is not an endpoint"),
         (Target(), "http://127.0.0.1:80", "is not an endpoint"),
+        (Target(), "no-such.toml", "cannot read the file no-such.toml: No such file"),
+        (Target(), "./no-such", "cannot read the file no-such: No such file"),
     ],
 )
 def test_addresses_and_targets_that_cannot_be_are_refused(kind, text, says):
@@ -87,4 +89,5 @@ def test_addresses_and_targets_that_cannot_be_are_refused(kind, text, says):
 
 def test_targets_are_not_loaded():
     for text in ("emulator", "no_such_module:make", "tcp://127.0.0.1:1", "ipc:///none"):
-        assert Target().convert(text, None, None) == text
+        config = Target().convert(text, None, None)
+        assert (config.driver, config.target) == (text, text)

@@ -9,7 +9,14 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from cim_hal import IsingModel, make_driver, open_device, read_model, registered_drivers
+from cim_hal import (
+    IsingModel,
+    TargetError,
+    make_driver,
+    open_device,
+    read_model,
+    registered_drivers,
+)
 from emulator import Imperfections
 from emulator.presets import BENCH, PRESETS
 
@@ -25,7 +32,30 @@ def test_an_entry_point_gives_the_machine_of_that_name(name):
     assert capabilities.reproducible
     assert capabilities.reports_amplitudes
     assert capabilities == make_driver(name).describe()
-    assert capabilities == PRESETS[name].machine().describe()
+    own = PRESETS[name].machine().describe()
+    assert capabilities.model_copy(update={"options": ()}) == own
+
+
+@pytest.mark.parametrize("name", ALL_MACHINES)
+def test_every_machine_can_be_built_with_other_bits_and_threads(name):
+    driver = make_driver(name, {"coupling_bits": 3, "threads": 1})
+    assert driver.describe().coupling_bits == 3
+    assert {o.name: o.value for o in driver.describe().options} == {
+        "coupling_bits": 3,
+        "threads": 1,
+    }
+    with pytest.raises(TargetError, match="it must be a whole number from 2 to 16 bits"):
+        make_driver(name, {"coupling_bits": 1})
+
+
+@pytest.mark.parametrize("name", ["emulator", "emulator-dsb"])
+def test_a_machine_of_other_bits_runs_as_one(name):
+    driver = make_driver(name, {"coupling_bits": 3, "threads": 1})
+    model = IsingModel.from_couplings([[0, -1, 0], [-1, 0, 0.5], [0, 0.5, 0]], [0, 0.25, 0])
+    with open_device(driver) as session:
+        samples = session.sample(model, n_runs=16, seed=1)
+    assert samples.record.lowering.levels_used <= 7
+    assert samples.best_energy == -1.75
 
 
 @pytest.mark.parametrize("name", ALL_MACHINES)

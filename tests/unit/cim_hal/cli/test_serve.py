@@ -1,30 +1,24 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import click
 import pytest
 
+from cim_hal import MachineConfig
 from cim_hal.cli.serve import read_limits
 from cim_hal.protocol.wire.limits import Limits
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    file = tmp_path / "limits.toml"
-    file.write_text("lease_s = 60\nqueue_length = 10\nuser_messages_per_s = 50.0\n")
-    return file
+PLAIN = MachineConfig(driver="emulator")
+CHOSEN = MachineConfig(
+    driver="emulator", limits={"lease_s": 60, "queue_length": 10, "user_messages_per_s": 50.0}
+)
 
 
 def test_without_a_word_the_limits_are_those_of_the_protocol():
-    assert read_limits(None, []) == Limits()
+    assert read_limits(PLAIN, []) == Limits()
 
 
-def test_an_option_goes_before_the_file(path):
-    limits = read_limits(path, ["lease_s=5", "slice_s=0.5"])
+def test_an_option_goes_before_the_file():
+    limits = read_limits(CHOSEN, ["lease_s=5", "slice_s=0.5"])
     assert limits == Limits(lease_s=5.0, slice_s=0.5, queue_length=10, user_messages_per_s=50.0)
 
 
@@ -43,16 +37,11 @@ def test_an_option_goes_before_the_file(path):
 )
 def test_what_is_no_limit_is_said(assignment, sentence):
     with pytest.raises(click.BadParameter) as caught:
-        read_limits(None, [assignment])
+        read_limits(PLAIN, [assignment])
     assert sentence in caught.value.message
 
 
-def test_a_file_that_is_wrong_is_named(path, tmp_path):
-    path.write_text("lease_s = \n")
-    with pytest.raises(click.BadParameter, match=r"limits.toml is not TOML"):
-        read_limits(path, [])
-    path.write_text("lease_s = 'x'\n")
-    with pytest.raises(click.BadParameter, match=r"limits.toml: lease_s = 'x'"):
-        read_limits(path, [])
-    with pytest.raises(click.BadParameter, match="No such file"):
-        read_limits(tmp_path / "none.toml", [])
+def test_a_file_that_is_wrong_is_named():
+    wrong = MachineConfig(driver="emulator", target="bench.toml", limits={"lease_s": -1})
+    with pytest.raises(click.BadParameter, match=r"bench.toml: \[limits\]: lease_s = -1"):
+        read_limits(wrong, [])
