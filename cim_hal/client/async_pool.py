@@ -105,11 +105,8 @@ class AsyncDevicePool:
         **options: Unpack[ConnectionKeywords],
     ) -> None:
         jobs_per_machine = whole_number("jobs_per_machine", jobs_per_machine, ModelError, 1)
-        if (
-            isinstance(targets, str | os.PathLike)
-            or not isinstance(targets, Sequence)
-            or not targets
-        ):
+        is_list = isinstance(targets, Sequence) and not isinstance(targets, str | os.PathLike)
+        if not (is_list and targets):
             hint = "it must be a list of one target or more"
             raise ModelError(f"targets = {targets!r:.100}", hint=hint)
         servers = require_each(
