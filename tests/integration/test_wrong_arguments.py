@@ -127,7 +127,8 @@ RIGHT: dict[str, dict[str, Any]] = {
 UNCHECKED = {
     "AsyncJob", "Driver", "Job", "Job.fetch", "Lease", "Lowering", "LoweringReport", "Program",
     "Readout", "RunRecord", "SampleSet", "SpawnedServer", "StopToken", "StopToken.deliver",
-    "StopToken.report", "Trace", "Transport",
+    "StopToken.report", "Trace", "Transport", "Triangle",
+    "Triangle.of",
 }  # fmt: skip
 # How a sentence names a parameter, where not by its name.
 NAMED = {
