@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from cim_hal.client.session import Session
     from cim_hal.machine.capabilities import Setting
     from cim_hal.model.ising import IsingModel
+    from cim_hal.model.record import Note
 
 __all__ = ["UNITS", "Candidate", "Comparison", "Trial", "Tuner"]
 
@@ -67,10 +68,15 @@ class Trial:
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """Two candidates, measured again with the same fresh seeds: lowest energies of each unit."""
+    """Two candidates, measured again with the same fresh seeds: lowest energies of each unit.
+
+    The notes are those in the record of the last job of each.
+    """
 
     tuned: NDArray[np.float64]
     default: NDArray[np.float64]
+    tuned_notes: Mapping[str, Note] = field(default_factory=dict)
+    default_notes: Mapping[str, Note] = field(default_factory=dict)
 
     @property
     def gain(self) -> float:
@@ -136,6 +142,7 @@ class Tuner:
         self._study = optuna.create_study(sampler=sampler)
         self._study.enqueue_trial(self._default_parameters())
         self._n_jobs = 0
+        self._notes: Mapping[str, Note] = {}
         self.best: Trial | None = None
 
     def __iter__(self) -> Iterator[Trial]:
@@ -159,8 +166,9 @@ class Tuner:
         require("candidate", candidate, Candidate, ModelError, hint="that of a trial, or `default`")
         jobs = whole_number("jobs", jobs, ModelError, 1)
         tuned = np.concatenate([self._measure(candidate) for _ in range(jobs)])
+        tuned_notes = self._notes
         default = np.concatenate([self._measure(self.default) for _ in range(jobs)])
-        return Comparison(tuned, default)
+        return Comparison(tuned, default, tuned_notes, self._notes)
 
     def _measure(self, candidate: Candidate) -> NDArray[np.float64]:
         capabilities = self._session.capabilities
@@ -174,6 +182,7 @@ class Tuner:
             settings=candidate.settings,
         )
         self._n_jobs += 1
+        self._notes = samples.record.notes
         # samples are ranked, runs are independent: dealt in random order they are units again
         energies = np.random.default_rng(self._n_jobs).permutation(samples.energies)
         return np.array(
