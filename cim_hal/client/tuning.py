@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cim_hal.errors import CimError, ModelError
-from cim_hal.model.conversion import whole_number
+from cim_hal.model.conversion import require, whole_number
 from cim_hal.model.ising import check_model
 from cim_hal.model.schedule import PumpSchedule
 
@@ -131,9 +131,9 @@ class Tuner:
             kind = type(session).__name__
             raise ModelError(f"the session is a {kind}", hint="pass what open_device returns")
         work = None if work is None else whole_number("work", work, ModelError, 1)
-        seed = whole_number("seed", seed, ModelError)
+        seed = whole_number("seed", seed, ModelError, 0, MAX_SEED - 1)
+        session.capabilities.check_settings({} if settings is None else settings)
         self._fixed = dict(settings or {})
-        session.capabilities.check_settings(self._fixed)
         optuna = _optuna()
         self._session, self._model, self._seed = session, model, seed
         recommended = session.capabilities.default_schedule.round_trips
@@ -163,6 +163,8 @@ class Tuner:
 
     def compare(self, candidate: Candidate, *, jobs: int = 2) -> Comparison:
         """Measure a candidate and the defaults again, in `jobs` jobs each."""
+        require("candidate", candidate, Candidate, ModelError, hint="that of a trial, or `default`")
+        jobs = whole_number("jobs", jobs, ModelError, 1)
         tuned = np.concatenate([self._measure(candidate) for _ in range(jobs)])
         tuned_notes = self._notes
         default = np.concatenate([self._measure(self.default) for _ in range(jobs)])
