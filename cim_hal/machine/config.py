@@ -152,8 +152,9 @@ class MachineConfig(Record):
         if there are options for a server, which has its driver already.
         """
         found = target if isinstance(target, MachineConfig) else _config(target)
+        plain = {k: v.item() if hasattr(v, "item") else v for k, v in (options or {}).items()}
         more = {
-            "options": {**found.options, **(options or {})},
+            "options": {**found.options, **plain},  # numbers of numpy are Python's
             "texts": {**found.texts, **(texts or {})},
         }
         if found.is_endpoint and any(more.values()):

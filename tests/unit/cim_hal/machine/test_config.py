@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import time
 
+import numpy as np
 import pytest
 
 from cim_hal import CimError, MachineConfig, TargetError, make_driver, open_device
@@ -153,6 +154,13 @@ def test_options_settings_and_limits_are_checked_before_a_machine_is_used(write,
 def test_a_path_that_is_no_regular_file_ends_at_once(device):
     with pytest.raises(CimError):
         make_driver(device)
+
+
+def test_numbers_of_numpy_are_numbers():
+    given = {"host": "a", "port": np.int64(80), "timeout_s": np.float32(0.5)}
+    known = make_driver("configured_machines:Configured", given).describe()
+    shown = {option.name: option.value for option in known.options}
+    assert (shown["port"], shown["timeout_s"]) == (80, 0.5)
 
 
 @pytest.mark.parametrize("target", [3, None, ["bench.toml"], b"bench.toml"])
