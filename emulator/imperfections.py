@@ -8,7 +8,7 @@ the record of a homodyne detector is stream 0. Static errors are in `emulator.di
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields
 from typing import Any
 
 from emulator.options import (
@@ -113,6 +113,7 @@ integers.""")
         low=0,
         high=48,
         none=0,
+        integer=True,
         is_searched=False,
         unit="bits",
         doc=r"""Bits of the accumulator, sign included, 2 or more; 0 (None) for one without end.
@@ -313,8 +314,8 @@ cavity, and their records are gated.""",
     @property
     def is_ideal(self) -> bool:
         """Whether nothing is wrong in the loop of pulses, couplings and local oscillator aside."""
-        ideal = Imperfections()
-        return replace(self, **{name: getattr(ideal, name) for name in _OUTSIDE}) == ideal
+        inside = (f for f in fields(self) if f.name not in _OUTSIDE)
+        return all(getattr(self, f.name) == f.default for f in inside)
 
     @property
     def has_phase(self) -> bool:

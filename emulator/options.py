@@ -132,7 +132,7 @@ def option(default: Any = MISSING, **declared: Any) -> Any:
     A default of None makes None a valid value; an option without a default must be given.
     """
     is_integer = isinstance(default, int) and not isinstance(default, bool)
-    metadata = Option(integer=is_integer, is_optional=default is None, **declared)
+    metadata = Option(**{"integer": is_integer, "is_optional": default is None} | declared)
     return field(default=default, metadata={"option": metadata})
 
 
@@ -183,7 +183,7 @@ def settings_of(options: Any) -> tuple[Setting, ...]:
         Setting(
             name=path,
             unit=declared.unit,
-            description=declared.doc.partition("\n")[0],
+            description=_MATHS.sub(r"\1", declared.doc.partition("\n")[0]),
             default=value,
             low=min(declared.low, value),
             high=max(declared.high, value),
@@ -205,6 +205,8 @@ def with_settings(
 
     `declared` are their options, where these are not metadata of the fields.
     """
+    if not settings:
+        return options
     known = options_of(options) if declared is None else declared
     changes: dict[str, Any] = {}
     inner: dict[str, dict[str, float]] = {}
@@ -269,6 +271,8 @@ def documented(kind: Class) -> Class:
     return kind
 
 
+# of a docstring, which a terminal does not set: the letter alone
+_MATHS = re.compile(r":math:`\\?([^`]*)`")
 _LATER_SECTION = re.compile(r"^(Notes|References|Examples)\n-", re.MULTILINE)
 _RAISES = """Raises
 ------

@@ -115,6 +115,21 @@ def test_a_machine_ranges_its_adc_for_twice_the_record_of_a_vacuum(start):
     assert outer == pytest.approx(expected, abs=4 * math.sqrt(expected / 400 / 64))
 
 
+def test_a_dac_is_ranged_for_what_records_at_full_scale_make_of_the_couplings():
+    adc, dac = MeasurementFeedback(
+        coupling_gain=0.5,
+        adc=Converter(full_scale=0.12, bits=8),
+        dac=Converter(full_scale=9.0, bits=3, mid_rise=True, reranged=True),
+    ).converters
+    assert adc.full_scale == 0.12
+    assert dac.full_scale == pytest.approx(loading(3, mid_rise=True) * 0.5 * 0.12)
+    with pytest.raises(ValueError, match="full_scale"):
+        MeasurementFeedback(
+            adc=Converter(full_scale=math.inf),
+            dac=Converter(full_scale=1.0, bits=3, reranged=True),
+        )
+
+
 def test_a_machine_tells_how_much_of_its_records_is_silent(start):
     machine = MeasurementFeedback(adc=Converter(full_scale=0.12, bits=4))
     block = start(machine, np.zeros((400, 400)), runs=64)
