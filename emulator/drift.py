@@ -140,7 +140,8 @@ class CommonDrift:
     def advance(self, round_trip: int) -> tuple[NDArray[Any], NDArray[Any]]:
         """Go on to a round trip, the next one: return factors of injection and pump (runs,)."""
         options, (gain, pump) = self._imperfections, self._of_job
-        self.phase.advance(round_trip)
+        if options.has_phase:
+            self.phase.advance(round_trip)
         noise = {stream: slow.advance(round_trip) for stream, slow in self._slow.items()}
         threshold = 1 + options.threshold_drift * round_trip / self._last
         drifted = 1 + options.gain_drift * noise.get(DRIFT, 0.0)

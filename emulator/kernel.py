@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import Any, TypeVar
 
@@ -17,7 +19,7 @@ from numba.core.untyped_passes import IRProcessing
 
 from emulator.products.llvm import prefer_wide_vectors
 
-__all__ = ["compilation_announced", "inlined", "kernel"]
+__all__ = ["CompilationTimer", "compilation_timed", "inlined", "kernel"]
 
 log = logging.getLogger("emulator.compilation")
 
@@ -76,24 +78,48 @@ def inlined(function: Function) -> Function:
     return compiled
 
 
-class _CompilationNotice(event.Listener):
-    """Hears of kernels that are compiled, and not of those that come from the cache."""
+class CompilationTimer(event.Listener):
+    """Hears of kernels that are compiled, and not of those that come from the cache.
+
+    Attributes
+    ----------
+    seconds : float
+        Time in which any thread compiled.
+    """
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self._lock = threading.Lock()
+        self._n_active = 0  # calls within each other, and of several threads
+        self._started = 0.0
 
     def on_start(self, event: event.Event) -> None:  # noqa: ARG002
+        """Start the clock."""
         _announce()
+        with self._lock:
+            if self._n_active == 0:
+                self._started = time.perf_counter()
+            self._n_active += 1
 
-    def on_end(self, event: event.Event) -> None:
-        pass
+    def on_end(self, event: event.Event) -> None:  # noqa: ARG002
+        """Stop the clock with the outermost call."""
+        with self._lock:
+            self._n_active -= 1
+            if self._n_active == 0:
+                self.seconds += time.perf_counter() - self._started
 
 
-_NOTICE = _CompilationNotice()
-
-
-def compilation_announced() -> AbstractContextManager[None]:
-    """Return a context in which the first kernel to be compiled is logged, once per process."""
-    return event.install_listener("numba:compile", _NOTICE)
+@contextmanager
+def compilation_timed() -> Iterator[CompilationTimer]:
+    """Measure how long kernels are compiled; the first one is logged, once per process."""
+    timer = CompilationTimer()
+    with event.install_listener("numba:compile", timer):
+        yield timer
 
 
 @cache
 def _announce() -> None:
-    log.warning("compiling kernels, once per computer: the first run takes some seconds longer")
+    log.warning(
+        "compiling kernels, kept in a cache for later processes: the first job of a kind of "
+        "machine and of couplings takes some seconds longer"
+    )

@@ -12,7 +12,11 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 if TYPE_CHECKING:
+    from typing import Self
+
     from numpy.typing import ArrayLike, NDArray
+
+    from cim_hal import SampleSet
 
 __all__ = [
     "AmplitudeHistogram",
@@ -65,6 +69,17 @@ class SuccessProbability:
             raise ValueError(f"runs = {self.runs}: at least one is needed")
         if not 0 <= self.successes <= self.runs:
             raise ValueError(f"successes = {self.successes}: must be 0 to runs = {self.runs}")
+
+    @classmethod
+    def of(cls, samples: SampleSet, energy: float) -> Self:
+        """Count the runs at or below `energy`, within the tolerance of the samples.
+
+        Runs that all gave one configuration count as one run: nothing in them shows that they are
+        independent. Pass the numbers yourself where you know that they are.
+        """
+        reached = samples.reached(energy)
+        runs = len(reached) if samples.diversity.configurations > 1 else 1
+        return cls(successes=int(reached[:runs].sum()), runs=runs)
 
     def estimate(self, *, level: float = 0.95) -> Estimate:
         r"""Return k/n and the Wilson interval, dimensionless.

@@ -196,6 +196,9 @@ _RING_100K = FibreCavity(
     length_m=5000.0, pulse_rate_hz=5e9, loss_db=6.0, outcoupling=0.1, threshold_w=0.1
 )
 
+# Says that large machines with FPGAs had binary or ternary couplings, and not which.
+_TERNARY = "Aonishi et al., arXiv:2406.05377 (abstract): large machines had 1 or 2 bits, unnamed"
+
 _RECORDS = (
     Preset(
         name="emulator",
@@ -265,10 +268,11 @@ _RECORDS = (
         pulse_rate_hz=_RING_2000.pulse_rate_hz,
         cavity=_RING_2000,
         round_trips=1000,
-        sources=("Inagaki et al., Science 354, 603 (2016), doi:10.1126/science.aah4243",),
+        sources=("Inagaki et al., Science 354, 603 (2016), doi:10.1126/science.aah4243", _TERNARY),
         published=("max_spins",),
     ),
-    # The state of a block of 64 runs takes 0.13 GB, the couplings of a graph of degree 3 2.4 MB.
+    # The state of a block of 64 runs takes 0.13 GB, the couplings of a graph of degree 3 2.4 MB,
+    # and dense ones of two bits 2.5 GB.
     Preset(
         name="emulator-100k",
         description="Like the CIM of 2021, with assumed imperfections: for the largest models.",
@@ -279,7 +283,10 @@ _RECORDS = (
         pulse_rate_hz=_RING_100K.pulse_rate_hz,
         cavity=_RING_100K,
         round_trips=500,
-        sources=("Honjo et al., Sci. Adv. 7, eabh0952 (2021), doi:10.1126/sciadv.abh0952",),
+        sources=(
+            "Honjo et al., Sci. Adv. 7, eabh0952 (2021), doi:10.1126/sciadv.abh0952",
+            _TERNARY,
+        ),
         published=("max_spins",),
     ),
     Preset(

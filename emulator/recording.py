@@ -144,15 +144,17 @@ class Recording:
         return BlockReadout(amplitudes, self._frames, _momentary(block).notes(self._n_runs))
 
 
-def joined(blocks: Sequence[BlockReadout], program: Program) -> Readout:
-    """Return the readout of all blocks, in the order of their runs."""
+def joined(
+    blocks: Sequence[BlockReadout], program: Program, job_notes: Mapping[str, Note]
+) -> Readout:
+    """Return the readout of all blocks, in the order of their runs, with notes on the job."""
     trace = None
     if program.trace is not None:
         round_trips = program.trace.frames(program.schedule.round_trips)
         pump = program.schedule.sample()[round_trips - 1]
         trace = Trace(round_trips, pump, np.concatenate([b.frames for b in blocks], axis=1))
     values = np.concatenate([block.amplitudes for block in blocks])[: program.n_runs]
-    notes: dict[str, Note] = {**_merged(block.notes for block in blocks)}
+    notes: dict[str, Note] = {**_merged(block.notes for block in blocks), **job_notes}
     if not values.any():  # without noise, zero is a fixed point
         notes["zero_amplitudes"] = True
     return Readout(values, trace, notes)

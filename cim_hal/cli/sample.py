@@ -237,10 +237,8 @@ def sample(
     file = read_model(model_path, format=model_format)
     console = _console()
     started = time.perf_counter()
-    compilation = _Compilation()
     with machine.open() as session:
         search = _search(session, file, chosen, wanted, console)
-    search.has_compiled = compilation.is_heard
     seconds = time.perf_counter() - started
     if out is not None:
         write_archive(out, search.samples)
@@ -316,20 +314,6 @@ def _draw(path: Path, model_path: Path, file: ModelFile, search: Search) -> None
     figure = picture(samples, file.model, title=printable(title))
     with whole_file(path) as target:
         figure.savefig(target, format=path.suffix[1:], dpi=150)
-
-
-class _Compilation(logging.Handler):
-    """Hears whether a machine in this process logs that it compiles, as ``NAME.compilation``."""
-
-    is_heard = False
-
-    def __init__(self) -> None:
-        super().__init__(logging.WARNING)
-        logging.getLogger().addHandler(self)
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Note a record."""
-        self.is_heard |= record.name.endswith(".compilation")
 
 
 def _console() -> Console:

@@ -45,6 +45,7 @@ NOTES = {
     "largest_phase_error_rad": "of any pulse, in rad",
     "relocks": "times that the cavity had to be locked again",
     "dead_pulses": "spins that no pulse stands for",
+    "compile_s": "seconds of the first job of its kind, not counted as time of the device",
 }
 POLL_S = 0.2
 
@@ -65,7 +66,6 @@ class Search:
     best_after_s: float  # when the job ended that found the lowest energy
     best_job: int = 1  # its number, from 1
     was_interrupted: bool = False
-    has_compiled: bool = False  # whether a machine in this process has compiled its kernels
 
     @classmethod
     def begun(cls, samples: SampleSet, after_s: float) -> Search:
@@ -165,9 +165,12 @@ def summarize(file: ModelFile, search: Search, seconds: float) -> dict[str, obje
         **cut,
         "mean_energy": search.energy_sum / search.n_runs,
         "runs_at_best": search.n_best,
+        "diversity": samples.diversity.model_dump(),
+        "warnings": _warnings(file.model, search),
         "energies": samples.energies.tolist(),
         "seconds": seconds,
         "device_seconds": record.device_s,
+        "compile_seconds": record.notes.get("compile_s", 0.0),
         "search": {
             "jobs": search.n_jobs,
             "best_job": search.best_job,
@@ -213,10 +216,11 @@ def print_report(file: ModelFile, search: Search, seconds: float, written: Itera
         "best_cut": f"{file.model.cut(samples.best):.10g}" if file.is_graph else "",
         "mean energy": f"{search.energy_sum / search.n_runs:.6g}",
         "runs at the best": f"{search.n_best / search.n_runs:.1%}",
+        "different samples": _diversity(search),
         "best found": _when(search),
         "seconds": f"{seconds:.3g}{_share_of_device(search)}",
         "coupling bits": f"{bits}; largest rounding error {lowering.max_error:.3g}",
-        "warning": _lost(file.model, lowering),
+        "warning": "\n".join(_warnings(file.model, search)),
         **{f"note {name}": _note(name, value) for name, value in record.notes.items()},
         "written": "\n".join(map(str, written)),
     }
@@ -225,10 +229,24 @@ def print_report(file: ModelFile, search: Search, seconds: float, written: Itera
 
 def couplings_lost(model: IsingModel, lowering: LoweringReport) -> int:
     """Return how many couplings that are not zero were rounded to zero."""
-    if lowering.bits is None:
+    if lowering.max_error == 0:
         return 0
     magnitudes = np.abs(model.J if isinstance(model.J, np.ndarray) else model.J.data)
     return int(np.count_nonzero((magnitudes > 0) & (magnitudes <= 0.5 * lowering.step))) // 2
+
+
+def _diversity(search: Search) -> str:
+    found, kept = search.samples.diversity, len(search.samples)
+    of = "" if kept == search.n_runs else f" of the {kept} lowest runs"
+    return (
+        f"{found.configurations} configurations, {found.energies} energies{of}; "
+        f"worth {found.effective_runs:.3g} runs that all differ"
+    )
+
+
+def _warnings(model: IsingModel, search: Search) -> list[str]:
+    found = _lost(model, search.samples.record.lowering), search.samples.warning(model)
+    return [warning for warning in found if warning]
 
 
 def _lost(model: IsingModel, lowering: LoweringReport) -> str:
@@ -246,8 +264,12 @@ def _lost(model: IsingModel, lowering: LoweringReport) -> str:
 def _share_of_device(search: Search) -> str:
     if search.n_jobs > 1:
         return ""
-    compiled = ", with the compilation of its kernels, once per computer" * search.has_compiled
-    return f", {search.samples.record.device_s:.3g} of them on the device{compiled}"
+    record = search.samples.record
+    compile_s = record.notes.get("compile_s")
+    compiled = (
+        f" and {compile_s:.3g} for compiling its kernels, which are kept" if compile_s else ""
+    )
+    return f", {record.device_s:.3g} of them on the device{compiled}"
 
 
 def _note(name: str, value: object) -> str:

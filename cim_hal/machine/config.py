@@ -152,7 +152,8 @@ class MachineConfig(Record):
         if there are options for a server, which has its driver already.
         """
         found = target if isinstance(target, MachineConfig) else _config(target)
-        plain = {k: v.item() if hasattr(v, "item") else v for k, v in (options or {}).items()}
+        given: Mapping[str, Any] = options or {}
+        plain = {k: v.item() if hasattr(v, "item") else v for k, v in given.items()}
         more = {
             "options": {**found.options, **plain},  # numbers of numpy are Python's
             "texts": {**found.texts, **(texts or {})},

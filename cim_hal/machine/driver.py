@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from copy import copy
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -76,9 +77,12 @@ class Program:
         """Spins on the machine."""
         return self.lowering.n_spins
 
-    @property
+    @cached_property
     def coupling(self) -> Levels:
-        """Couplings (n, n), dense or CSR: int16 levels, or float64 for real-valued machines."""
+        """Couplings (n, n), dense or CSR: int16 levels, or float64 for real-valued machines.
+
+        Made where it is asked for: `lowering` holds them in less memory.
+        """
         return self.lowering.coupling
 
     @property
@@ -105,7 +109,8 @@ class Readout:
     notes : mapping of str to float, int, bool or str
         Notes for the record of the job; at most 32 short entries. Amplitudes that are all exactly
         zero are taken for those of a detector that is unplugged, unless the note
-        ``zero_amplitudes`` is True.
+        ``zero_amplitudes`` is True. The note ``compile_s`` tells seconds in which software was
+        compiled; they do not count as time of the machine.
     """
 
     values: NDArray[Any]
@@ -143,6 +148,12 @@ class Readout:
     def amplitudes(self) -> NDArray[np.float32] | None:
         """Amplitudes (runs, n), or None where the machine gave bare spins."""
         return np.array(_delivered(self.values)) if self.values.dtype.kind == "f" else None
+
+    @property
+    def compile_s(self) -> float:
+        """Seconds of the call that are not the machine's."""
+        noted = self.notes.get("compile_s", 0.0)
+        return max(float(noted), 0.0) if isinstance(noted, (int, float)) else 0.0
 
     @property
     def findings(self) -> dict[str, Note]:

@@ -2,11 +2,13 @@
 
 from cim_hal.model.files import ModelFile, read_model
 from cim_hal.model.ising import IsingModel
-from cim_hal.model.record import LoweringReport, RunRecord
+from cim_hal.model.record import Diversity, LoweringReport, RunRecord
 from cim_hal.model.sampleset import SampleSet, Trace
 from cim_hal.model.schedule import PumpSchedule, TraceRequest
+from cim_hal.model.triangle import Triangle
 
 __all__ = [
+    "Diversity",
     "IsingModel",
     "LoweringReport",
     "ModelFile",
@@ -15,5 +17,6 @@ __all__ = [
     "SampleSet",
     "Trace",
     "TraceRequest",
+    "Triangle",
     "read_model",
 ]

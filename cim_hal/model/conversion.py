@@ -9,6 +9,7 @@ from __future__ import annotations
 import numbers
 import operator
 import sys
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -21,18 +22,25 @@ if TYPE_CHECKING:
     from cim_hal.errors import CimError
 
 __all__ = [
+    "SMALL",
     "Couplings",
     "duration",
     "is_sparse",
+    "is_symmetric",
     "real_array",
     "real_couplings",
     "real_number",
     "require",
+    "row_blocks",
+    "type_for",
     "whole_number",
 ]
 
-Couplings: TypeAlias = "NDArray[np.float64] | sp.csr_array"
+# float64, or int8 or int16 where couplings are dense
+Couplings: TypeAlias = "NDArray[Any] | sp.csr_array"
+SMALL = (np.int8, np.int16)  # integers that dense couplings may stay
 
+PART = 1 << 22  # entries looked at together
 LARGEST_EXACT = 2**53  # beyond it float64 skips integers
 HINT = "pass real numbers, for instance of type float64"
 
@@ -105,12 +113,17 @@ def duration(name: str, value: Any, error: type[CimError]) -> float:
     return float(seconds)
 
 
-def real_couplings(name: str, J: Any, error: type[CimError]) -> Couplings:
+def real_couplings(
+    name: str, J: Any, error: type[CimError], *, keeps_small: bool = False
+) -> Couplings:
     """Return a matrix as float64, dense or CSR as it came; entries of a pair given twice add up.
 
-    Errors as of `real_array`. Adding is what scipy says of entries given twice.
+    With `keeps_small` dense arrays of int8 and int16 are copied as they are. Errors as of
+    `real_array`. Adding is what scipy says of entries given twice.
     """
     if not is_sparse(J):
+        if keeps_small and type(J) is np.ndarray and J.dtype in SMALL:
+            return np.array(J, order="C")
         return real_array(name, J, error)
     if J.dtype.kind not in "iuf":
         what = f"it is of type {J.dtype}"
@@ -123,6 +136,25 @@ def real_couplings(name: str, J: Any, error: type[CimError]) -> Couplings:
     matrix.sum_duplicates()
     matrix.eliminate_zeros()
     return matrix
+
+
+def row_blocks(J: NDArray[Any]) -> Iterator[slice]:
+    """Yield rows of a matrix some at a time, so that what is made of them stays small."""
+    n_rows = max(PART // max(J[:1].size, 1), 1)
+    return (slice(top, top + n_rows) for top in range(0, len(J), n_rows))
+
+
+def is_symmetric(J: NDArray[Any]) -> bool:
+    """Return whether a square matrix is its transpose, without another one in memory."""
+    return all(np.array_equal(J[some], J[:, some].T) for some in row_blocks(J))
+
+
+def type_for(J: Couplings, values: NDArray[Any]) -> np.dtype[Any]:
+    """Return the type of `J`, or float64 where it does not hold the `values`."""
+    dtype = np.dtype(J.dtype)
+    with np.errstate(invalid="ignore"):
+        fits = dtype.kind == "f" or np.array_equal(values, values.astype(dtype))
+    return dtype if fits else np.dtype(np.float64)
 
 
 def is_sparse(J: Any) -> bool:

@@ -28,14 +28,25 @@ import numpy as np
 import scipy  # not scipy.sparse: it takes 0.4 s, and dense models do not need it
 
 from cim_hal.errors import ModelError
+from cim_hal.model.conversion import row_blocks
+from cim_hal.model.packed import PackedValues
+from cim_hal.model.triangle import pieces
 
 if TYPE_CHECKING:
     import scipy.sparse as sp
     from numpy.typing import NDArray
 
     from cim_hal.model.conversion import Couplings
+    from cim_hal.model.packed import Values
 
-__all__ = ["ROUNDING", "ExactSums", "check_range", "exact_sum", "largest"]
+__all__ = [
+    "ROUNDING",
+    "ExactSums",
+    "check_range",
+    "exact_sum",
+    "largest",
+    "magnitude_sum",
+]
 
 # Two energies closer than this share of the sum of all magnitudes are equal: sums in float64 made
 # in another order, such as those of other programs, differ by a few units of 2^-53.
@@ -85,12 +96,12 @@ class ExactSums:
             return self._kept
         J = self.J
         parts = self._dense(J) if isinstance(J, np.ndarray) else self._sparse(J)
-        if (J.nbytes if isinstance(J, np.ndarray) else 12 * J.nnz) > KEPT_BYTES:
+        if (8 * J.size if isinstance(J, np.ndarray) else 12 * J.nnz) > KEPT_BYTES:
             return parts
         self._kept = list(parts)
         return self._kept
 
-    def _dense(self, J: NDArray[np.float64]) -> Iterator[_Part]:
+    def _dense(self, J: NDArray[Any]) -> Iterator[_Part]:
         for top in range(0, len(J), BLOCK):  # above the diagonal: half the work
             rows = J[top : top + BLOCK, top:].copy()
             rows[:, : len(rows)] = np.triu(rows[:, : len(rows)], 1)
@@ -102,7 +113,7 @@ class ExactSums:
         for at, part in self._split(np.asarray(upper.data)):
             yield at, 0, scipy.sparse.csr_array((part, upper.indices, upper.indptr), shape=J.shape)
 
-    def _split(self, values: NDArray[np.float64]) -> Iterator[tuple[int, NDArray[np.float64]]]:
+    def _split(self, values: NDArray[Any]) -> Iterator[tuple[int, NDArray[np.float64]]]:
         """Yield the integers of the first part, and those of the second where there are any."""
         return _split(values * math.ldexp(1.0, -self._exponent), self._units)
 
@@ -111,9 +122,7 @@ class ExactSums:
 _Part: TypeAlias = "tuple[int, int, NDArray[np.float64] | sp.csr_array]"
 
 
-def check_range(
-    values: NDArray[Any], h: NDArray[Any], offset: float = 0.0, *, name: str = "J"
-) -> None:
+def check_range(values: Values, h: NDArray[Any], offset: float = 0.0, *, name: str = "J") -> None:
     """Raise a `ModelError` if numbers, which are finite, are too large or small to compute with.
 
     Where only a part of all is `SMALLEST` or less it is fine: it is far below the rounding.
@@ -127,7 +136,7 @@ def check_range(
     if max(peak, abs(offset)) * (values.size + h.size + 1) <= LARGEST:
         return
     with np.errstate(over="ignore"):
-        total = np.abs(values).sum(dtype=np.float64) + np.abs(h).sum(dtype=np.float64)
+        total = magnitude_sum(np.asarray(values)) + np.abs(h).sum(dtype=np.float64)
     if not total + abs(offset) <= LARGEST:
         raise ModelError(
             f"the magnitudes of {name}, h and the offset sum up to {total + abs(offset):g}",
@@ -162,6 +171,15 @@ def _split(
         left = np.multiply(scaled - part, unit, out=scaled)
 
 
-def largest(values: NDArray[Any]) -> float:
+def largest(values: Values) -> float:
     """Return the largest magnitude; NaN if one is."""
+    if isinstance(values, PackedValues):
+        return float(any(piece.any() for piece in pieces(values)))
     return max(float(values.max(initial=0)), -float(values.min(initial=0)))
+
+
+def magnitude_sum(values: NDArray[Any]) -> float:
+    """Return the sum of all magnitudes; integers are not added in their own type."""
+    if values.dtype.kind == "f":
+        return float(np.abs(values).sum(dtype=np.float64))
+    return float(sum(np.abs(values[some], dtype=np.float64).sum() for some in row_blocks(values)))

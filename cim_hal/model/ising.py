@@ -21,14 +21,24 @@ import scipy  # not scipy.sparse: it takes 0.4 s, and dense models do not need i
 
 from cim_hal.errors import ModelError
 from cim_hal.model.conversion import (
+    SMALL,
     Couplings,
     is_sparse,
+    is_symmetric,
     real_array,
     real_couplings,
     real_number,
     require,
+    row_blocks,
+    type_for,
 )
-from cim_hal.model.energies import ROUNDING, ExactSums, check_range, largest
+from cim_hal.model.energies import (
+    ROUNDING,
+    ExactSums,
+    check_range,
+    largest,
+    magnitude_sum,
+)
 
 if TYPE_CHECKING:
     import scipy.sparse as sp
@@ -89,7 +99,7 @@ class Pairs:
     def put(self, J: Couplings) -> Couplings:
         """Return a copy of `J`, dense or CSR, with these couplings in both triangles."""
         if isinstance(J, np.ndarray):
-            copied = J.copy()
+            copied = J.astype(type_for(J, self.values))
             copied[self.rows, self.columns] = copied[self.columns, self.rows] = self.values
             return copied
         where = np.r_[self.rows, self.columns], np.r_[self.columns, self.rows]
@@ -122,8 +132,9 @@ class IsingModel:
 
     Parameters
     ----------
-    J : float64 array or scipy CSR array, shape (n, n)
-        Symmetric, finite, zero diagonal.
+    J : float64, int8 or int16 array, or scipy CSR array of float64, shape (n, n)
+        Symmetric, finite, zero diagonal. It becomes read-only, and is not copied: 100,000 spins
+        with int8 couplings take 10 GB.
     h : float64 array, shape (n,)
         Field, finite.
     offset : float
@@ -179,12 +190,14 @@ class IsingModel:
     ) -> Self:
         """Make a model from couplings `J` (n, n), dense or scipy-sparse, and field `h` (n,).
 
+        The model has a copy of them, as float64; dense int8 and int16 arrays keep their type.
+
         Raises
         ------
         ModelError
             As of the class; or a value is no real number, or float64 would round it.
         """
-        couplings = real_couplings("J", J, ModelError)
+        couplings = real_couplings("J", J, ModelError, keeps_small=True)
         field = np.zeros(_shape(couplings)[:1]) if h is None else real_array("h", h, ModelError)
         return cls(couplings, field, offset)
 
@@ -222,9 +235,11 @@ class IsingModel:
         --------
         IsingModel.cut : the weight cut by a sample of such a model.
         """
-        weights = real_couplings("W", W, ModelError)
+        weights = real_couplings("W", W, ModelError, keeps_small=True)
         _check_couplings(weights, "W")
-        return cls(-weights, np.zeros(_shape(weights)[0]))
+        least = np.array([-float(_values(weights).min(initial=0))])  # its negative may not fit
+        couplings = weights.astype(type_for(weights, least), copy=False)
+        return cls(-couplings, np.zeros(_shape(weights)[0]))
 
     def with_changes(
         self, rows: ArrayLike, columns: ArrayLike, values: ArrayLike, *, h: ArrayLike | None = None
@@ -283,8 +298,15 @@ class IsingModel:
         :math:`2^{-50}\,\big(\tfrac12\sum_{ij}|J_{ij}| + \sum_i |h_i| + |E_0|\big)`, the order of
         the rounding errors of float64.
         """
-        magnitudes = 0.5 * np.abs(_values(self.J)).sum() + np.abs(self.h).sum()
-        return ROUNDING * float(magnitudes + abs(self.offset))
+        return ROUNDING * (self.magnitude + abs(self.offset))
+
+    @cached_property
+    def magnitude(self) -> float:
+        r"""Sum of all magnitudes, :math:`\tfrac12\sum_{ij}|J_{ij}| + \sum_i |h_i|`.
+
+        No energy is further from the offset.
+        """
+        return float(0.5 * magnitude_sum(_values(self.J)) + np.abs(self.h).sum())
 
     @cached_property
     def _sums(self) -> ExactSums:
@@ -293,8 +315,12 @@ class IsingModel:
     def local_field(self, spins: ArrayLike) -> NDArray[np.float64]:
         r"""Return :math:`J\sigma + h` for spins of shape (..., n); float64, same shape."""
         sigma = self._as_spins(spins)
-        flat = sigma.reshape(-1, self.n_spins)
-        return (self.J @ flat.T).T.reshape(sigma.shape) + self.h
+        J, flat = self.J, sigma.reshape(-1, self.n_spins)
+        if isinstance(J, np.ndarray) and J.dtype != np.float64:  # no float64 copy of all of J
+            product = np.concatenate([J[some] @ flat.T for some in row_blocks(J)])
+        else:
+            product = J @ flat.T
+        return product.T.reshape(sigma.shape) + self.h
 
     def energy(self, spins: ArrayLike) -> NDArray[np.float64]:
         """Return the energies of spins of shape (..., n) in {-1, +1}; float64, shape (...).
@@ -346,7 +372,8 @@ def _check_types(J: Any, h: Any) -> None:
     # no subclasses: masked arrays and np.matrix calculate otherwise
     matrices = (np.ndarray, scipy.sparse.csr_array) if is_sparse(J) else (np.ndarray,)
     for name, array, kinds in (("J", J, matrices), ("h", h, (np.ndarray,))):
-        if type(array) not in kinds or array.dtype != np.float64:
+        is_small = name == "J" and type(array) is np.ndarray and array.dtype in SMALL
+        if type(array) not in kinds or not (is_small or array.dtype == np.float64):
             found = f"{type(array).__name__} of {getattr(array, 'dtype', 'no type')}"
             raise ModelError(
                 f"{name} is a {found}, not an array of float64",
@@ -354,7 +381,7 @@ def _check_types(J: Any, h: Any) -> None:
             )
 
 
-def _values(J: Couplings) -> NDArray[np.float64]:
+def _values(J: Couplings) -> NDArray[Any]:
     return J if isinstance(J, np.ndarray) else np.asarray(J.data, np.float64)
 
 
@@ -404,7 +431,7 @@ def _check_symmetric(J: Couplings, name: str) -> None:
 
 def _check_couplings(J: Couplings, name: str) -> None:
     _check_entries(J, name)
-    if not isinstance(J, np.ndarray) or not np.array_equal(J, J.T):
+    if not isinstance(J, np.ndarray) or not is_symmetric(J):
         _check_symmetric(J, name)
     if J.diagonal().any():
         at = int(np.flatnonzero(J.diagonal())[0])

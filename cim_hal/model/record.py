@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 __all__ = [
     "MAX_NOTES",
     "ONE_LINE",
+    "Diversity",
     "Fact",
     "FactName",
     "LoweringReport",
@@ -88,6 +89,26 @@ class LoweringReport(Record):
     machine_spins: int
 
 
+class Diversity(Record):
+    r"""How many different samples there are among runs.
+
+    Attributes
+    ----------
+    configurations : int
+        Different spins; without a field a configuration and its negative are one.
+    energies : int
+        Different energies, within the tolerance of the model.
+    effective_runs : float
+        :math:`1 / \sum_k p_k^2`, with the share :math:`p_k` of the runs in each configuration: as
+        many runs as there are where all differ, 1 where all are equal. Runs that all found the only
+        optimum are equal as well as runs that are copies of each other.
+    """
+
+    configurations: int
+    energies: int
+    effective_runs: float
+
+
 class RunRecord(Record):
     """The provenance of a sample set, for the laboratory book.
 
@@ -104,7 +125,7 @@ class RunRecord(Record):
     round_trips : int
         Length of each run.
     device_s : float
-        Seconds the driver took for all runs.
+        Seconds the driver took for all runs, without those that the note ``compile_s`` tells.
     lowering : LoweringReport
         How the couplings were lowered to the machine.
     pump : tuple of float
@@ -115,6 +136,9 @@ class RunRecord(Record):
         What the machine noted about this run.
     calibration : str
         Fingerprint of the calibration in force when the job ran; empty if there was none.
+    diversity : Diversity or None
+        How many different samples there are among the runs; computed by the client with the
+        energies, None in messages of a server.
     """
 
     device: str
@@ -128,3 +152,4 @@ class RunRecord(Record):
     settings: dict[str, float] = {}
     notes: Notes = {}
     calibration: str = ""
+    diversity: Diversity | None = None

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
 from cim_hal.errors import ModelError
 from cim_hal.model.conversion import real_number, require, whole_number
+from cim_hal.model.diversity import copies_warning, diversity_of
 from cim_hal.model.ising import check_model
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cim_hal.model.ising import IsingModel
-    from cim_hal.model.record import RunRecord
+    from cim_hal.model.record import Diversity, RunRecord
 
 __all__ = ["SampleSet", "Trace"]
 
@@ -83,6 +85,8 @@ class SampleSet:
         Amplitudes during the first runs of the job, in the order of the job, if requested.
     tolerance : float
         Difference below which two energies are equal: the `energy_tolerance` of the model.
+    is_symmetric : bool
+        Whether the model has no field, so that spins and their negatives are one configuration.
     """
 
     spins: NDArray[np.int8]
@@ -91,6 +95,7 @@ class SampleSet:
     record: RunRecord
     trace: Trace | None = None
     tolerance: float = 0.0
+    is_symmetric: bool = False
 
     @classmethod
     def rank(
@@ -101,12 +106,19 @@ class SampleSet:
         record: RunRecord,
         trace: Trace | None = None,
     ) -> Self:
-        """Make a sample set: compute the energies of `spins`, and sort by them (stable)."""
+        """Make a sample set: compute the energies of `spins`, and sort by them (stable).
+
+        The record is completed by the diversity of the runs.
+        """
         check_model(model)
         energies = model.energy(spins)
         order = np.argsort(energies, kind="stable")
         ranked = None if amplitudes is None else amplitudes[order]
-        return cls(spins[order], energies[order], ranked, record, trace, model.energy_tolerance)
+        spins, energies, tolerance = spins[order], energies[order], model.energy_tolerance
+        is_symmetric = not model.h.any()
+        diversity = diversity_of(spins, energies, tolerance, is_symmetric=is_symmetric)
+        record = record.model_copy(update={"diversity": diversity})
+        return cls(spins, energies, ranked, record, trace, tolerance, is_symmetric)
 
     def concat(self, other: SampleSet) -> SampleSet:
         """Return the samples of two sets of one model together, lowest energy first.
@@ -131,14 +143,17 @@ class SampleSet:
         tolerance = max(self.tolerance, other.tolerance)
         lower = other if other.best_energy < self.best_energy - tolerance else self
         spins = np.concatenate([self.spins, other.spins])[order]
-        return SampleSet(spins, energies[order], amplitudes, lower.record, lower.trace, tolerance)
+        is_symmetric = self.is_symmetric and other.is_symmetric
+        return SampleSet(
+            spins, energies[order], amplitudes, lower.record, lower.trace, tolerance, is_symmetric
+        )
 
     def lowest(self, n_runs: int) -> SampleSet:
         """Return the `n_runs` samples of lowest energy, or all if there are fewer."""
         n_runs = whole_number("n_runs", n_runs, ModelError, 1)
         amplitudes = None if self.amplitudes is None else self.amplitudes[:n_runs]
         spins, energies = self.spins[:n_runs], self.energies[:n_runs]
-        return SampleSet(spins, energies, amplitudes, self.record, self.trace, self.tolerance)
+        return replace(self, spins=spins, energies=energies, amplitudes=amplitudes)
 
     def __len__(self) -> int:
         return len(self.energies)
@@ -153,6 +168,20 @@ class SampleSet:
         """Lowest energy."""
         return float(self.energies[0])
 
+    @cached_property
+    def diversity(self) -> Diversity:
+        """How many different samples there are among these runs."""
+        options = {"is_symmetric": self.is_symmetric}
+        return diversity_of(self.spins, self.energies, self.tolerance, **options)
+
+    def warning(self, model: IsingModel) -> str:
+        """Return a warning if these runs of `model` may be copies of each other, or "".
+
+        That is if there are eight or more of one configuration, which is not proven optimal.
+        """
+        check_model(model)
+        return copies_warning(self.diversity, len(self), self.best_energy, model)
+
     def reached(self, energy: float) -> NDArray[np.bool_]:
         """Return which runs are at or below `energy`, within the tolerance; shape (runs,)."""
         return self.energies <= real_number("energy", energy, ModelError) + self.tolerance
@@ -163,7 +192,10 @@ class SampleSet:
         return int(np.count_nonzero(self.reached(self.best_energy)))
 
     def success_probability(self, energy: float) -> float:
-        """Return the share of runs at or below `energy`, within the tolerance."""
+        """Return the share of runs at or below `energy`, within the tolerance.
+
+        It is an estimate from as many samples as there are independent runs: see `diversity`.
+        """
         return float(np.mean(self.reached(energy)))
 
     def as_bits(self) -> NDArray[np.int8]:

@@ -59,15 +59,14 @@ def lowest_eigenvalue(coupling: CouplingMatrix) -> float:
     radius above it at most, as measured on MAX-CUT graphs and spin glasses. The start is a fixed
     random vector: the same couplings give the same number.
     """
-    n_spins = len(coupling.field)
-    matrix = coupling.matrix
+    n_spins, multiply = len(coupling.field), coupling.operator()
     vector = normals(0, round_trip=0, n_spins=n_spins, n_runs=1)[:, 0].astype(coupling.dtype)
     vector /= np.linalg.norm(vector)
     before, overlap = np.zeros_like(vector), 0.0
     diagonal: list[float] = []
     beside: list[float] = []
     for _ in range(min(LANCZOS_STEPS, n_spins)):
-        image = matrix @ vector
+        image = multiply(vector)
         diagonal.append(float(vector @ image))
         image -= diagonal[-1] * vector + overlap * before
         overlap = float(np.linalg.norm(image))

@@ -242,7 +242,7 @@ class ImperfectLoop:
         )
         detection = detection_errors(options, adc.coder, scale=dynamics.constants().adc_scale)
         self._detection = dynamics.scalars(detection)
-        self._series = tuple(tuple(np.array(each, dtype)) for each in (COSH_SERIES, SINH_SERIES))
+        self._pulses = dynamics.scalars(_pulse_errors(options))
 
     def advance(
         self, arrays: PulseArrays, codes: NDArray[Any], pump: float, draw: Draw, c: LoopConstants
@@ -264,7 +264,7 @@ class ImperfectLoop:
             noise.outage,
             pump_factor.astype(dtype),
             c,
-            self._pulse_errors(pump),
+            self._pulses._replace(pump_exponent=dtype.type(pump * self._dynamics.loss_exponent)),
             self.disorder,
         )
         detect(self._signal, codes, self.disorder, self._detection)
@@ -281,17 +281,16 @@ class ImperfectLoop:
                 fill_normals(draw._replace(round_trip=stream | draw.round_trip), rows)
         return NoiseRows(*self._rows.values())
 
-    def _pulse_errors(self, pump: float) -> PulseErrors:
-        options = self._dynamics.imperfections
-        cosh, sinh = self._series
-        errors = PulseErrors(
-            pump_exponent=pump * self._dynamics.loss_exponent,
-            pump_noise=options.pump_noise,
-            outage=float(ndtri(options.intermittent_fraction)),
-            cosh=cosh,
-            sinh=sinh,
-        )
-        return self._dynamics.scalars(errors)
+
+def _pulse_errors(options: Imperfections) -> PulseErrors:
+    """Return the scalars of `advance_imperfect_pulses`, without a pump."""
+    return PulseErrors(
+        pump_exponent=0.0,
+        pump_noise=options.pump_noise,
+        outage=float(ndtri(options.intermittent_fraction)),
+        cosh=COSH_SERIES,
+        sinh=SINH_SERIES,
+    )
 
 
 def _amounts(options: Imperfections) -> dict[int, float]:

@@ -17,21 +17,25 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 import scipy.sparse as sp
 from numba import njit
 from numba.extending import overload
 
+from cim_hal import Triangle
 from emulator.products.dense import (
     DenseFloats,
     DenseLevels,
     multiply_dense_floats,
     multiply_dense_levels,
+    rows_of,
+    shape_of,
 )
 from emulator.products.llvm import LANES
 from emulator.products.packing import (
+    BLOCK_ROWS,
     aligned_zeros,
     pack_bytes,
     pack_sign_words,
@@ -45,6 +49,7 @@ from emulator.products.sparse import (
     multiply_sparse_floats,
     multiply_sparse_levels,
 )
+from emulator.products.ternary import TernaryLevels, multiply_ternary_levels
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray
@@ -93,6 +98,7 @@ def _copy(codes: NDArray[Any], workspace: NDArray[Any]) -> None:
 
 _KERNELS: dict[type[Any], _Kernels] = {
     DenseLevels: _Kernels(pack_words, pack_sign_words, multiply_dense_levels),
+    TernaryLevels: _Kernels(pack_words, pack_sign_words, multiply_ternary_levels),
     SparseLevels: _Kernels(pack_bytes, read_spins, multiply_sparse_levels),
     DenseFloats: _Kernels(_copy, read_spins, multiply_dense_floats),
     SparseFloats: _Kernels(_copy, read_spins, multiply_sparse_floats),
@@ -140,7 +146,8 @@ def _(operand, workspace, first, out) -> Callable[..., Any]:  # noqa: ARG001
 TYPICAL_QUANTILE = 0.1
 # ... unless it is this much weaker than the strongest row, which keeps all within float32.
 LEAST_TYPICAL_NORM = 1e-4
-CHUNK_ROWS = 1024
+CHUNK_ROWS = 10 * BLOCK_ROWS
+LARGE = 2**12  # spins; more are never unpacked to a whole matrix for what needs some rows at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,7 +163,7 @@ class CouplingMatrix:
     ----------
     operand : CouplingOperand
         What codes are multiplied with.
-    stored : DenseFloats, SparseFloats or DenseLevels
+    stored : DenseFloats, SparseFloats, DenseLevels or TernaryLevels
         The same as numbers of `dtype`; dense levels are stored only once, as levels.
     field : float64 array, shape (n,)
         In the same unit as the values.
@@ -169,7 +176,7 @@ class CouplingMatrix:
     """
 
     operand: CouplingOperand
-    stored: DenseFloats | SparseFloats | DenseLevels
+    stored: Stored
     field: NDArray[np.float64]
     unit: float
     dtype: np.dtype[Any]
@@ -179,7 +186,7 @@ class CouplingMatrix:
     def of(
         cls, J: Any, h: NDArray[Any], *, largest_code: float | None, dtype: DTypeLike
     ) -> CouplingMatrix:
-        """Prepare couplings `J` (n, n), dense or CSR, and a field `h` (n,).
+        """Prepare couplings `J` (n, n), an array, a `Triangle` or CSR, and a field `h` (n,).
 
         Parameters
         ----------
@@ -203,7 +210,27 @@ class CouplingMatrix:
     @cached_property
     def norm(self) -> float:
         r"""Norm :math:`(\sum_{ij} J_{ij}^2)^{1/2}` in units of the stored values."""
+        if self._is_large:
+            squares = (np.square(rows, dtype=np.float64).sum() for rows in self._level_rows())
+            return float(np.sqrt(sum(squares)))
         return float(np.linalg.norm(np.ravel(self.as_floats(self.dtype).values)))
+
+    @property
+    def _is_large(self) -> bool:
+        """Whether these are levels that would take far more memory as numbers."""
+        levels = self.stored
+        return isinstance(levels, (DenseLevels, TernaryLevels)) and levels.n_spins > LARGE
+
+    def _level_rows(self) -> Iterator[NDArray[Any]]:
+        levels: Any = self.stored
+        for some in _chunks(levels.n_spins):
+            yield levels.rows(some.start, some.stop, self.dtype)
+
+    def operator(self) -> Callable[[NDArray[Any]], NDArray[Any]]:
+        """Return what multiplies a real vector (n,), in units of the stored values."""
+        if self._is_large:
+            return lambda vector: np.concatenate([rows @ vector for rows in self._level_rows()])
+        return self.matrix.__matmul__
 
     @property
     def depends_on_grouping(self) -> bool:
@@ -217,7 +244,7 @@ class CouplingMatrix:
 
     def as_floats(self, dtype: DTypeLike, *, copy: bool = False) -> DenseFloats | SparseFloats:
         """Return the couplings as numbers of `dtype`, in new arrays unless they are so already."""
-        if isinstance(self.stored, DenseLevels):
+        if isinstance(self.stored, (DenseLevels, TernaryLevels)):
             return DenseFloats(self.stored.unpack(dtype))
         return self.stored.astype(dtype, copy=copy)
 
@@ -244,12 +271,15 @@ class CouplingMatrix:
             self.as_floats(out.dtype).multiply(codes, out)
 
 
+Stored: TypeAlias = DenseFloats | SparseFloats | DenseLevels | TernaryLevels
+
+
 def _exact_operands(
     matrix: Any, dtype: np.dtype[Any], largest_code: float | None
-) -> tuple[CouplingOperand, DenseFloats | SparseFloats | DenseLevels]:
+) -> tuple[CouplingOperand, Stored]:
     """Choose the product of integers: in bytes where the processor and the bounds allow."""
-    if isinstance(matrix, np.ndarray):
-        levels = DenseLevels.of(matrix, largest_code)
+    if not sp.issparse(matrix):
+        levels = TernaryLevels.of(matrix, largest_code) or DenseLevels.of(matrix, largest_code)
         if levels is not None:
             return levels, levels
         floats = _floats(matrix, dtype)
@@ -259,19 +289,21 @@ def _exact_operands(
 
 
 def _floats(matrix: Any, dtype: np.dtype[Any], *divisors: float) -> DenseFloats | SparseFloats:
-    values = np.empty(_values(matrix).shape, dtype)
+    is_sparse = sp.issparse(matrix)
+    values = np.empty(matrix.data.shape if is_sparse else shape_of(matrix), dtype)
     for some in _chunks(len(values)):
-        chunk = _values(matrix)[some].astype(np.float64)
+        source = matrix.data[some] if is_sparse else _rows(matrix, some)
+        chunk = source.astype(np.float64)
         for divisor in divisors:
             chunk /= divisor
         values[some] = chunk
-    if isinstance(matrix, np.ndarray):
-        return DenseFloats(values)
-    return SparseFloats.of(matrix, values)
+    return SparseFloats.of(matrix, values) if is_sparse else DenseFloats(values)
 
 
 def _stored(J: Any) -> Any:
-    """Return an array, or a CSR array whose stored values all differ from zero."""
+    """Return an array or a `Triangle`, or a CSR array whose stored values all differ from zero."""
+    if isinstance(J, Triangle):
+        return J
     if not sp.issparse(J):
         return np.asarray(J)
     matrix = sp.csr_array(J)
@@ -281,8 +313,18 @@ def _stored(J: Any) -> Any:
     return matrix
 
 
-def _values(matrix: Any) -> NDArray[Any]:
-    return matrix if isinstance(matrix, np.ndarray) else matrix.data
+def _rows(matrix: Any, some: slice) -> Any:
+    """Return some rows of an array, a `Triangle` or a CSR array."""
+    if sp.issparse(matrix):
+        return matrix[some]
+    n_rows, _ = shape_of(matrix)
+    return rows_of(matrix, some.start, min(some.stop, n_rows))
+
+
+def _values(matrix: Any) -> Any:
+    if isinstance(matrix, np.ndarray):
+        return matrix
+    return matrix.values if isinstance(matrix, Triangle) else matrix.data
 
 
 def _chunks(length: int) -> Iterator[slice]:
@@ -299,16 +341,38 @@ def _are_integers(matrix: Any) -> bool:
 
 def _row_statistics(matrix: Any, field: NDArray[np.float64]) -> tuple[float, float, float]:
     """Return the largest magnitude, the typical row norm in units of it, the largest row sum."""
-    values = _values(matrix)
-    ends = (f(v, initial=0.0) for f in (np.max, np.min) for v in (values, field))
-    peak = max(abs(float(end)) for end in ends) or 1.0
-    squares, largest_sum = (field / peak) ** 2, 0.0
-    for some in _chunks(len(field)):
-        scaled = abs(matrix[some].astype(np.float64)) / peak  # squares unscaled could overflow
-        squares[some] += np.asarray((scaled * scaled).sum(axis=1)).ravel()
-        largest_sum = max(largest_sum, float(scaled.sum(axis=1).max()))
-    norms = np.sqrt(squares[squares > 0])
+    peak = max(_peak(_values(matrix)), _peak(field)) or 1.0
+    if isinstance(matrix, Triangle):
+        squares, sums = _triangle_sums(matrix, peak)
+    else:
+        squares, sums = np.zeros((2, len(field)))
+        for some in _chunks(len(field)):
+            scaled = abs(_rows(matrix, some).astype(np.float64)) / peak  # squares could overflow
+            squares[some] = np.asarray((scaled * scaled).sum(axis=1)).ravel()
+            sums[some] = np.asarray(scaled.sum(axis=1)).ravel()
+    norms = np.sqrt((field / peak) ** 2 + squares)
+    norms = norms[norms > 0]
     if not norms.size:
         return peak, 1.0, 0.0
     typical = max(np.quantile(norms, TYPICAL_QUANTILE), LEAST_TYPICAL_NORM * norms.max())
-    return peak, float(typical), largest_sum * peak
+    return peak, float(typical), float(sums.max()) * peak
+
+
+def _peak(values: Any) -> float:
+    if isinstance(values, np.ndarray):
+        return max(float(np.max(values, initial=0.0)), -float(np.min(values, initial=0.0)))
+    return 1.0  # packed ones
+
+
+def _triangle_sums(triangle: Triangle, peak: float) -> tuple[NDArray[np.float64], ...]:
+    """Return the sums of squares and of magnitudes of each row, in units of `peak`."""
+    squares, sums = np.zeros((2, triangle.n_spins))
+    for row, part in enumerate(triangle.rows()):
+        scaled = np.abs(part, dtype=np.float64)
+        scaled /= peak
+        sums[row] += scaled.sum()
+        sums[row + 1 :] += scaled
+        scaled *= scaled
+        squares[row] += scaled.sum()
+        squares[row + 1 :] += scaled
+    return squares, sums

@@ -15,7 +15,7 @@ codes of a run takes back; a level of 16 bits has two digits:
           + \sum_j v_j c_j
 
 with :math:`0 \le u, v \le 255`. Sums wrap modulo :math:`2^{32}`, so that only results must fit:
-they do for up to `MAX_COLUMNS` spins.
+they do for up to `MAX_COLUMNS` spins, or half as many where there are two digits.
 
 Real numbers are multiplied in tiles of 6 rows in registers, or by BLAS. With vectors of 512 bits
 the tiles take 0.7 of the time of OpenBLAS for 64 runs (one core of 2023: 190 GFLOP/s from 100 to
@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numba import njit
 
+from cim_hal import Triangle
 from emulator.kernel import kernel
 from emulator.products.byte_products import (
     AMX_BYTES,
@@ -45,9 +46,9 @@ from emulator.products.byte_products import (
 )
 from emulator.products.llvm import LANES, processor_has
 from emulator.products.packing import (
+    BLOCK_ROWS,
     LARGEST_CODE,
     PackedCodes,
-    aligned_like,
     aligned_words,
     aligned_zeros,
     code_workspace,
@@ -57,6 +58,8 @@ from emulator.products.packing import (
 from emulator.products.vectors import ROWS, WIDTHS, add_dense_row, add_dense_rows, widest
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import DTypeLike, NDArray
 
 __all__ = [
@@ -65,16 +68,70 @@ __all__ = [
     "DenseFloats",
     "DenseLevels",
     "dense_product",
+    "digits_of",
+    "fits_bits",
+    "level_chunks",
+    "level_words",
     "multiply_dense_floats",
     "multiply_dense_levels",
+    "padded_shape",
+    "rows_of",
+    "shape_of",
 ]
 
-# 255 * 128 * MAX_COLUMNS < 2^31
-MAX_COLUMNS = 2**16
+# Results fit 31 bits: 128 * 128 * MAX_COLUMNS < 2^31; the low digit of two has no sign, and half as
+# many columns: 255 * 128 * MAX_COLUMNS / 2 < 2^31.
+MAX_COLUMNS = 2**17 - 64
 
 _WORD = 4  # bytes
 _WIDTH = TILE_VECTORS * LANES  # runs
-_CHUNK_ROWS = 1024
+# Rows that are prepared at a time, so that no copy of all of J is made: whole tiles of either kind.
+_CHUNK_ROWS = 20 * BLOCK_ROWS
+
+
+def rows_of(J: Any, first: int, stop: int) -> NDArray[Any]:
+    """Return rows of a matrix, an array or a `Triangle`."""
+    return J.block(first, stop) if isinstance(J, Triangle) else J[first:stop]
+
+
+def fits_bits(J: Any, bits: int) -> bool:
+    """Return whether integers fit, which an array or a `Triangle` holds."""
+    values = J.values if isinstance(J, Triangle) else J
+    if values.dtype.kind == "i" and 8 * values.dtype.itemsize <= bits:
+        return True
+    ends = np.min(values, initial=0), np.max(values, initial=0)
+    return bool(ends[0] >= -(2 ** (bits - 1)) and ends[1] < 2 ** (bits - 1))
+
+
+def padded_shape(n_rows: int, n_columns: int) -> tuple[int, ...]:
+    """Return the shape of words that hold rows of digits: `DenseLevels` tells the layouts."""
+    if has_tiles():
+        return -(-n_rows // AMX_ROWS), -(-n_columns // AMX_BYTES), AMX_ROWS, AMX_ROWS
+    return -(-n_rows // VNNI_ROWS) * VNNI_ROWS, -(-n_columns // _WORD)
+
+
+def level_words(digits: NDArray[np.uint8]) -> NDArray[np.int32]:
+    """Return rows of unsigned digits in words, with padding, in tiles where there are any."""
+    shape = padded_shape(*digits.shape)
+    height, width = (shape[0] * AMX_ROWS, shape[1] * AMX_ROWS) if len(shape) == 4 else shape
+    padded = np.zeros((height, width * _WORD), np.uint8)
+    padded[: len(digits), : digits.shape[1]] = digits
+    words = padded.view(np.int32)
+    if len(shape) < 4:
+        return words
+    return words.reshape(shape[0], AMX_ROWS, shape[1], AMX_ROWS).transpose(0, 2, 1, 3)
+
+
+def level_chunks(J: Any) -> Iterator[tuple[int, NDArray[Any]]]:
+    """Yield the first row, and some rows of integers."""
+    n_rows, _ = shape_of(J)
+    for first in range(0, n_rows, _CHUNK_ROWS):
+        yield first, rows_of(J, first, min(first + _CHUNK_ROWS, n_rows))
+
+
+def shape_of(J: Any) -> tuple[int, int]:
+    """Return rows and columns of a matrix, an array or a `Triangle`."""
+    return (J.n_spins, J.n_spins) if isinstance(J, Triangle) else J.shape
 
 
 class DenseLevels(NamedTuple):
@@ -97,29 +154,22 @@ class DenseLevels(NamedTuple):
 
     @classmethod
     def of(cls, J: NDArray[Any], largest_code: float | None = LARGEST_CODE) -> DenseLevels | None:
-        """Pack integers `J` (n, n) of any dtype.
+        """Pack integers `J` (n, n) of any dtype, an array or a `Triangle`.
 
         None where the processor has no products of bytes, or `J` or the codes are out of range.
         """
         if largest_code is None or largest_code > LARGEST_CODE or not has_byte_products():
             return None
-        if not 0 < len(J) <= MAX_COLUMNS or not _fits(J, 16):
+        n_digits = 1 if fits_bits(J, 8) else 2
+        n_spins, n_columns = shape_of(J)
+        if not 0 < n_columns <= MAX_COLUMNS // n_digits or not fits_bits(J, 16):
             return None
-        n_digits = 1 if _fits(J, 8) else 2
-        n_rows, n_columns = len(J) * n_digits, J.shape[1]
-        height, width = (AMX_ROWS, AMX_BYTES) if has_tiles() else (VNNI_ROWS, _WORD)
-        padded = -(-n_rows // height) * height, -(-n_columns // width) * width
-        digits = np.zeros(padded, np.uint8)
-        for first in range(0, len(J), _CHUNK_ROWS):  # no copy of all of J on the way
-            levels = J[first : first + _CHUNK_ROWS].astype(np.int32)
-            some = digits[first * n_digits : (first + len(levels)) * n_digits, :n_columns]
-            if n_digits == 1:
-                some[:] = levels + 128
-            else:
-                some[0::2] = (levels >> 8) + 128
-                some[1::2] = levels & 255
-        words = digits.view(np.int32)
-        return cls(_tiled(words) if has_tiles() else words, n_digits, len(J))
+        words = aligned_zeros(padded_shape(n_spins * n_digits, n_columns), np.int32)
+        for first, levels in level_chunks(J):
+            some = level_words(_digits(levels, n_digits))
+            row = first * n_digits // (AMX_ROWS if words.ndim == 4 else 1)
+            words[row : row + len(some)] = some
+        return cls(words, n_digits, n_spins)
 
     code_dtype = np.dtype(np.float32)
     depends_on_grouping = False
@@ -135,12 +185,10 @@ class DenseLevels(NamedTuple):
         """
         return _multiply(self, codes, out)
 
-    def unpack(self, dtype: DTypeLike) -> NDArray[Any]:
-        """Return J (n, n)."""
-        words = self.words
-        if words.ndim == 4:
-            words = words.transpose(0, 2, 1, 3).reshape(words.shape[0] * AMX_ROWS, -1)
-        digits = np.ascontiguousarray(words).view(np.uint8)[: self.n_spins * self.n_digits]
+    def rows(self, first: int, stop: int, dtype: DTypeLike) -> NDArray[Any]:
+        """Return rows `first`, a multiple of `BLOCK_ROWS`, to `stop` - 1 of J."""
+        stop = min(stop, self.n_spins)
+        digits = digits_of(self.words, first * self.n_digits, stop * self.n_digits)
         J = digits[:: self.n_digits, : self.n_spins].astype(dtype)
         J -= 128
         if self.n_digits == 2:
@@ -148,16 +196,29 @@ class DenseLevels(NamedTuple):
             J += digits[1::2, : self.n_spins]
         return J
 
+    def unpack(self, dtype: DTypeLike) -> NDArray[Any]:
+        """Return J (n, n)."""
+        return self.rows(0, self.n_spins, dtype)
 
-def _fits(J: NDArray[Any], bits: int) -> bool:
-    return bool(J.min() >= -(2 ** (bits - 1)) and J.max() < 2 ** (bits - 1))
+
+def digits_of(words: NDArray[np.int32], first: int, stop: int) -> NDArray[np.uint8]:
+    """Return rows of digits that `level_words` has packed; `first` is a multiple of 48."""
+    if words.ndim == 4:
+        tiles = words[first // AMX_ROWS : -(-stop // AMX_ROWS)].transpose(0, 2, 1, 3)
+        rows = tiles.reshape(len(tiles) * AMX_ROWS, -1)
+    else:
+        rows = words[first:stop]
+    return np.ascontiguousarray(rows).view(np.uint8)[: stop - first]
 
 
-def _tiled(words: NDArray[np.int32]) -> NDArray[np.int32]:
-    """Return words (rows, columns / 4) in tiles of 16 rows of 16 words, each in one piece."""
-    height, width = (length // AMX_ROWS for length in words.shape)
-    tiles = words.reshape(height, AMX_ROWS, width, AMX_ROWS)
-    return aligned_like(tiles.transpose(0, 2, 1, 3))
+def _digits(levels: NDArray[Any], n_digits: int) -> NDArray[np.uint8]:
+    if n_digits == 1:
+        return levels.astype(np.int8, copy=False).view(np.uint8) ^ np.uint8(128)
+    wide = levels.astype(np.int32)
+    digits = np.empty((2 * len(levels), levels.shape[1]), np.uint8)
+    digits[0::2] = (wide >> 8) + 128
+    digits[1::2] = wide & 255
+    return digits
 
 
 @kernel

@@ -22,7 +22,6 @@ __all__ = [
     "LARGEST_CODE",
     "LINE",
     "PackedCodes",
-    "aligned_like",
     "aligned_words",
     "aligned_zeros",
     "code_workspace",
@@ -55,13 +54,6 @@ def aligned_zeros(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
     spare = np.zeros(size + LINE, np.uint8)
     first = -spare.ctypes.data % LINE
     return spare[first : first + size].view(kind).reshape(shape)
-
-
-def aligned_like(array: NDArray[Any]) -> NDArray[Any]:
-    """Return a copy whose first item starts a cache line."""
-    copy = aligned_zeros(array.shape, array.dtype)
-    copy[...] = array
-    return copy
 
 
 class PackedCodes(NamedTuple):

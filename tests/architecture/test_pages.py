@@ -8,6 +8,8 @@ import runpy
 import pytest
 from source_tree import ROOT, modules
 
+from cim_hal import registered_drivers
+
 PAGES = sorted((ROOT / "docs/development").glob("*.md"))
 PICTURES = runpy.run_path(str(ROOT / "docs/pictures.py"))
 
@@ -34,3 +36,11 @@ def test_the_pictures_are_of_this_code():
 def test_every_step_of_a_picture_is_in_a_module():
     steps = [*PICTURES["JOB"], *PICTURES["TRAINING"]]
     assert {step.module for step in steps} <= set(modules())
+
+
+def test_every_emulated_machine_has_a_row_in_the_page_that_compares_them():
+    table = (ROOT / "docs/how-to/_which_table.txt").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `([\w-]+)` \|", table, re.MULTILINE)
+    names = [driver.name for driver in registered_drivers()]
+    assert sorted(rows) == sorted(name for name in names if name.startswith("emulator"))
+    assert not re.search(r"\|\s*\|\s*[\d.]+ \| [\d.e+-]+ \|", table), "a purpose is missing"

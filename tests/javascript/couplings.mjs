@@ -19,8 +19,11 @@ export function payloadOf(J, h) {
   return { spec, bytes, digest: `sha256:${digest}` };
 }
 
-function smallest(values, mayBeBits) {
-  if (mayBeBits && values.length && values.every((value) => Math.abs(value) === 1)) return "bits";
+function smallest(values, mayBePacked) {
+  if (mayBePacked && values.length) {
+    if (values.every((value) => Math.abs(value) === 1)) return "bits";
+    if (values.every((value) => value === 0 || Math.abs(value) === 1)) return "trits";
+  }
   const integers = values.every(Number.isInteger);
   const [low, high] = values.reduce(([a, b], v) => [Math.min(a, v), Math.max(b, v)], [0, 0]);
   if (integers && low >= -128 && high <= 127) return "|i1";
@@ -34,6 +37,11 @@ function written(values, dtype) {
     values.forEach((value, at) => {
       if (value > 0) bytes[at >> 3] |= 1 << (at & 7);
     });
+    return bytes;
+  }
+  if (dtype === "trits") {
+    const bytes = Buffer.alloc(Math.ceil(values.length / 4));
+    values.forEach((value, at) => (bytes[at >> 2] |= (value & 3) << (2 * (at & 3))));
     return bytes;
   }
   const view = { "|i1": Int8Array, "<i2": Int16Array, "<f4": Float32Array, "<f8": Float64Array };

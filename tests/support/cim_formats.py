@@ -12,11 +12,11 @@ def whole(content: Couplings) -> EncodedCouplings:
     """Return all of J, as ``dense`` or ``csr``."""
     model = content.model()
     if content.is_dense:
-        dtype, items = narrowed(model.J.ravel(), bits=False)
+        dtype, items = narrowed(model.J.ravel(), packed=False)
         spec = {"format": "dense", "n_spins": content.n_spins, "dtype": dtype}
         return encode_arrays(spec, [items], content.field())
     J = sp.csr_array(model.J)
-    dtype, items = narrowed(J.data, bits=False)
+    dtype, items = narrowed(J.data, packed=False)
     spec = {"format": "csr", "n_spins": content.n_spins, "dtype": dtype, "nnz": len(items)}
     arrays = [J.indptr.astype("<i4"), J.indices.astype("<i4"), items]
     return encode_arrays(spec, arrays, model.h)

@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 __all__ = ["LocalTransport", "LoopbackTransport", "open_target"]
 
 PEER = b"local"
+# The memory is the caller's own: one model may take what there is, a dense one of 100,000 spins and
+# two bits 2.5 GB; of those that are kept for later, only so much stays.
+LIMITS = {"coupling_bytes": 2**36, "cache_bytes": 2**36, "user_cache_bytes": 2**30}
 
 
 class LocalTransport(LineTransport):
@@ -54,7 +57,7 @@ class LocalTransport(LineTransport):
         self._is_closed = False
         self._settled_at = 0.0
         with self._lock:  # the driver may report before the service is assigned
-            limits = (limits or Limits()).for_one_user()
+            limits = (limits or Limits(**LIMITS)).for_one_user()
             self._service = Service(driver, self._settle, limits)
 
     def line(self, timeout_s: float) -> MailboxLine:
@@ -176,7 +179,7 @@ def open_target(options: ConnectionOptions) -> Transport:
     """
     target = options.target
     if isinstance(target, MachineConfig):
-        limits = Limits.of(target.limits, target.target)
+        limits = Limits.of(LIMITS | dict(target.limits), target.target)
         lock = claim(target)
         try:
             return LocalTransport(RebuildableDriver(lambda: make_driver(target)), limits, lock=lock)

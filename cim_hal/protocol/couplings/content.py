@@ -17,6 +17,7 @@ import scipy  # not scipy.sparse: it takes 0.4 s, and dense models do not need i
 
 from cim_hal.errors import ModelError, RemoteProtocolError
 from cim_hal.machine.lowering import lower_couplings
+from cim_hal.model.conversion import is_symmetric
 from cim_hal.model.ising import IsingModel
 from cim_hal.model.triangle import Triangle, pieces, triangle_size
 from cim_hal.protocol.couplings.formats import index_dtype, keeps_dense, narrowed, parts, widened
@@ -124,7 +125,7 @@ class EncodedCouplings:
         self, indices: list[NDArray[Any]], items: NDArray[Any], *, zeros: bool = False
     ) -> Entries:
         n_spins, nnz = self.spec.n_spins, self.spec.nnz
-        values = widened(self.spec.dtype, items, nnz)
+        values = np.asarray(widened(self.spec.dtype, items, nnz))
         rows, columns = (index.astype(np.int64) for index in indices)
         if ((rows < 0) | (columns <= rows) | (columns >= n_spins)).any():
             bad = int(np.flatnonzero((rows < 0) | (columns <= rows) | (columns >= n_spins))[0])
@@ -150,7 +151,7 @@ def encode_arrays(
 ) -> EncodedCouplings:
     """Join arrays and a field to a payload; a field of zeros is left out unless `zero_field`."""
     if field is not None and (zero_field or field.any()):
-        spec["field_dtype"], items = narrowed(field, bits=False)
+        spec["field_dtype"], items = narrowed(field, packed=False)
         arrays = [*arrays, items]
     data = [np.ascontiguousarray(array).view(np.uint8) for array in arrays]
     return EncodedCouplings(
@@ -214,7 +215,7 @@ class Couplings:
         if self.is_dense:
             return _nonzero(self.triangle())
         rows, columns, items = parts(self.spec, self.payload.data)[:3]
-        values = widened(self.spec.dtype, items, self.spec.nnz)
+        values = np.asarray(widened(self.spec.dtype, items, self.spec.nnz))
         return rows.astype(np.int64), columns.astype(np.int64), values
 
     def field(self) -> NDArray[np.float64]:
@@ -228,10 +229,10 @@ class Couplings:
         rows, columns, values = entries
         if self.is_dense:
             triangle = self.triangle()
-            exact = np.result_type(triangle.values, values)
-            triangle = Triangle(self.n_spins, triangle.values.astype(exact))  # copy on write
-            triangle.values[triangle.offsets(rows, columns)] = values
-            return Couplings.dense(triangle, field)
+            exact = np.result_type(triangle.dtype, values)
+            changed = np.array(triangle.values, dtype=exact)
+            changed[triangle.offsets(rows, columns)] = values
+            return Couplings.dense(Triangle(self.n_spins, changed), field)
         return Couplings.sparse(self.n_spins, _merged(self.n_spins, self.entries(), entries), field)
 
     def lowered(self, capabilities: Capabilities, coupling: CouplingRef) -> Lowering:
@@ -323,7 +324,7 @@ def _finite(J: NDArray[Any]) -> NDArray[Any]:
 
 
 def _symmetric(J: NDArray[Any]) -> NDArray[Any]:
-    if not np.array_equal(J, J.T) or J.diagonal().any():
+    if not is_symmetric(J) or J.diagonal().any():
         IsingModel(J.astype(np.float64), np.zeros(len(J)))  # says where
     return J
 
@@ -349,8 +350,9 @@ def _nonzero(triangle: Triangle) -> Entries:
 
 def _scattered(n_spins: int, entries: Entries) -> Triangle:
     rows, columns, values = entries
-    triangle = Triangle(n_spins, np.zeros(triangle_size(n_spins), values.dtype))
-    triangle.values[triangle.offsets(rows, columns)] = values
+    scattered = np.zeros(triangle_size(n_spins), values.dtype)
+    triangle = Triangle(n_spins, scattered)
+    scattered[triangle.offsets(rows, columns)] = values
     return triangle
 
 
@@ -381,7 +383,7 @@ def _read_csr(n_spins: int, indices: list[NDArray[Any]], values: NDArray[Any]) -
 
 
 def _encode_triangle(triangle: Triangle, field: NDArray[Any], **more: Any) -> EncodedCouplings:
-    dtype, items = narrowed(triangle.values)
+    dtype, items = narrowed(np.asarray(triangle.values))
     spec = {"format": "triu", "n_spins": triangle.n_spins, "dtype": dtype, **more}
     return encode_arrays(spec, [items], field)
 

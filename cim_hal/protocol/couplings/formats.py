@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cim_hal.errors import ModelError
+from cim_hal.model.packed import BITS, TRITS, PackedValues, pack, packed_bits
 from cim_hal.model.triangle import pieces, triangle_size
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from cim_hal.model.packed import Values
     from cim_hal.protocol.wire.messages.couplings import CouplingSpec
 
 __all__ = [
-    "BITS",
     "index_dtype",
     "keeps_dense",
     "n_bytes",
@@ -28,18 +29,22 @@ __all__ = [
 ]
 
 MAX_SHORT = 2**16  # spins whose numbers fit two bytes
-BITS = "bits"  # 1 is +1, 0 is -1; least significant bit first, padded with zeros
+# What every number of a kind satisfies.
+_PACKED = ((BITS, lambda piece: np.abs(piece) == 1), (TRITS, lambda piece: np.abs(piece) <= 1))
+_HIGH = np.uint8(0xAA)  # of the two bits of trits
 
 
 def packed_shape(dtype: str, count: int) -> tuple[str, int]:
     """Return type and number of the items that hold `count` numbers."""
-    return ("|u1", -(-count // 8)) if dtype == BITS else (dtype, count)
+    n_bits = packed_bits(dtype)
+    return ("|u1", -(-count * n_bits // 8)) if n_bits else (dtype, count)
 
 
-def narrowed(values: NDArray[Any], *, bits: bool = True) -> tuple[str, NDArray[Any]]:
+def narrowed(values: NDArray[Any], *, packed: bool = True) -> tuple[str, NDArray[Any]]:
     """Return the smallest exact type of flat `values`, and its items; zeros have no sign."""
-    if bits and len(values) and all((np.abs(piece) == 1).all() for piece in pieces(values)):
-        return BITS, np.packbits(values > 0, bitorder="little")
+    for kind, holds in _PACKED if packed and len(values) else ():
+        if all((holds(piece) & (piece == np.rint(piece))).all() for piece in pieces(values)):
+            return kind, np.concatenate([pack(kind, piece) for piece in pieces(values)])
     for dtype in ("|i1", "<i2", "<f4"):
         items = _cast(values, dtype)
         if items is not None:
@@ -47,16 +52,17 @@ def narrowed(values: NDArray[Any], *, bits: bool = True) -> tuple[str, NDArray[A
     return "<f8", values.astype(np.float64) + 0.0
 
 
-def widened(dtype: str, items: NDArray[Any], count: int) -> NDArray[Any]:
-    """Return the numbers that the items hold: a view, or int8 where they are bits.
+def widened(dtype: str, items: NDArray[Any], count: int) -> Values:
+    """Return the numbers that the items hold, as they are: packed ones stay packed.
 
-    A number that is not finite, and bits padded with ones, are a `ModelError`.
+    A number that is not finite, bits padded with ones, and trits that are none, are a `ModelError`.
     """
-    if dtype == BITS:
-        bits = np.unpackbits(items, bitorder="little")
-        if bits[count:].any():
+    if n_bits := packed_bits(dtype):
+        if len(items) and items[-1] >> ((count * n_bits - 1) % 8 + 1):
             raise ModelError("the bits of the couplings are padded with ones")
-        return 2 * bits[:count].view(np.int8) - 1
+        if dtype == TRITS and any((part & _HIGH & ~(part << 1)).any() for part in pieces(items)):
+            raise ModelError("the trits of the couplings have one that is 10", hint="-1 is 11")
+        return PackedValues(dtype, items, count)
     if items.dtype.kind == "f" and not all(np.isfinite(piece).all() for piece in pieces(items)):
         at = int(np.flatnonzero(~np.isfinite(items))[0])
         raise ModelError(f"number {at} of the couplings is {items[at]}", hint="it must be finite")
@@ -64,6 +70,8 @@ def widened(dtype: str, items: NDArray[Any], count: int) -> NDArray[Any]:
 
 
 def _cast(values: NDArray[Any], dtype: str) -> NDArray[Any] | None:
+    if values.dtype == dtype and values.dtype.kind == "i":
+        return values
     items = np.empty(len(values), dtype)
     # The first piece tells most often, and without a look at the others.
     with np.errstate(over="ignore", invalid="ignore"):
@@ -90,9 +98,11 @@ def n_bytes(spec: CouplingSpec) -> int:
 
 
 def stored_bytes(spec: CouplingSpec) -> int:
-    """Return the bytes of the couplings as a machine of real numbers holds them; not of a delta."""
+    """Return the bytes of the whole matrix in the type that its numbers have; not of a delta."""
     if keeps_dense(spec):
-        return 8 * spec.n_spins**2
+        n_bits = packed_bits(spec.dtype) or 8 * np.dtype(spec.dtype).itemsize
+        zeros = 1 if spec.format == "triu" else 2  # bits that those take which are not listed
+        return spec.n_spins**2 * max(n_bits, zeros) // 8
     entries = spec.nnz if spec.format == "csr" else 2 * spec.nnz
     if spec.format == "triu":
         entries = 2 * triangle_size(spec.n_spins)

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, TypeAlias
 
-import numpy as np
-
 from cim_hal.errors import (
     CapabilityError,
     InUseError,
@@ -14,6 +12,7 @@ from cim_hal.errors import (
     RemoteProtocolError,
     UnknownReferenceError,
 )
+from cim_hal.model.triangle import Triangle
 from cim_hal.protocol.couplings.cache import CouplingCache, Key
 from cim_hal.protocol.couplings.formats import keeps_dense, stored_bytes
 from cim_hal.protocol.couplings.uploads import Uploads, check_base
@@ -208,8 +207,8 @@ def _unknown(digest: str, hint: str) -> UnknownReferenceError:
 
 
 def _size(lowering: Lowering) -> int:
-    matrix, others = lowering.coupling, lowering.field.nbytes + lowering.gauge.nbytes
-    if isinstance(matrix, np.ndarray):
-        return ENTRY_BYTES + matrix.nbytes + others
-    arrays = matrix.data.nbytes + matrix.indices.nbytes + matrix.indptr.nbytes
+    levels, others = lowering.levels, lowering.field.nbytes + lowering.gauge.nbytes
+    if isinstance(levels, Triangle):
+        return ENTRY_BYTES + levels.nbytes + others
+    arrays = levels.data.nbytes + levels.indices.nbytes + levels.indptr.nbytes
     return ENTRY_BYTES + arrays + others

@@ -43,7 +43,7 @@ class Limits(FileTable):
     max_spins : int
         Most spins of a model; a row of float32 amplitudes then fits one buffer.
     coupling_bytes : int
-        Largest model, its couplings counted as float64.
+        Largest model: the whole matrix of its couplings, in the type in which they travel.
     cache_bytes, cache_entries : int
         Couplings kept for re-use, and ways in which they were lowered, with all they take of
         memory; uploads under way may take as many bytes again. What is too much is taken from the

@@ -23,6 +23,7 @@ from cim_hal.machine.telemetry import Calibration, Telemetry
 from cim_hal.model.record import LoweringReport, Notes
 from cim_hal.model.sampleset import Trace
 from cim_hal.model.schedule import MAX_KNOTS, MAX_TRACE_BYTES, PumpSchedule, TraceRequest
+from cim_hal.model.triangle import Triangle
 from cim_hal.protocol.wire.base import ErrorMessage, Message, Number, Wire, one_of
 from cim_hal.protocol.wire.codec import Codec, FrameLimits, prefix, read_frames
 from cim_hal.protocol.wire.errors import as_error, to_wire
@@ -78,8 +79,9 @@ class Open(Message):
 class LoadProgram(Message):
     """Keep these couplings for the runs that follow, and program them.
 
-    Buffers: couplings (n, n), field (n,), gauge int8 (n,); or, if not `dense`, the three arrays
-    of a CSR matrix (data, indices, indptr) in place of the couplings.
+    Buffers: couplings above the diagonal (n (n - 1) / 2,), row by row, field (n,), gauge int8 (n,);
+    or, if not `dense`, the three arrays of a CSR matrix (data, indices, indptr) in place of the
+    couplings.
     """
 
     t: Literal["program"] = "program"
@@ -306,9 +308,9 @@ def decode_program(fields: ProgramFields, lowering: Lowering) -> driver.Program:
 def encode_couplings(program: driver.Program) -> tuple[LoadProgram, Arrays]:
     """Return a program with its couplings, field and gauge."""
     lowering = program.lowering
-    J = lowering.coupling
-    is_dense = isinstance(J, np.ndarray)
-    parts = [J] if is_dense else [J.data, J.indices, J.indptr]
+    J = lowering.levels
+    is_dense = isinstance(J, Triangle)
+    parts = [np.asarray(J.values)] if is_dense else [J.data, J.indices, J.indptr]
     body = LoadProgram(program=encode_program(program), report=lowering.report, dense=is_dense)
     return body, [*parts, lowering.field, lowering.gauge]
 
@@ -319,10 +321,10 @@ def decode_couplings(packet: Packet) -> Lowering:
     *parts, field, gauge = packet.buffers
     if len(parts) != (1 if body.dense else 3):
         raise RemoteProtocolError(f"couplings of {len(parts)} arrays")
-    coupling: Any = parts[0]
-    if not body.dense:
-        coupling = scipy.sparse.csr_array(tuple(parts), shape=(len(gauge), len(gauge)))
-    return Lowering(coupling, field, gauge, body.report)
+    if body.dense:
+        return Lowering(Triangle(len(gauge), parts[0]), field, gauge, body.report)
+    matrix = scipy.sparse.csr_array(tuple(parts), shape=(len(gauge), len(gauge)))
+    return Lowering(matrix, field, gauge, body.report)
 
 
 def encode_readout(readout: driver.Readout, *, with_trace: bool) -> tuple[Readout, Arrays]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
+import time
 
-from emulator.kernel import inlined, kernel
+import numpy as np
+from numba import njit
+
+from emulator.kernel import compilation_timed, inlined, kernel
 
 
 @inlined
@@ -46,3 +49,22 @@ def test_wide_vectors_are_an_attribute_of_the_compiled_function():
     np.testing.assert_array_equal(x, 2.0)
     (code,) = double.inspect_llvm().values()
     assert '"prefer-vector-width"="512"' in code
+
+
+def test_the_time_of_compiling_is_measured_once_however_calls_are_nested():
+    @njit
+    def inner(x: float) -> float:
+        return x + 1
+
+    @njit
+    def outer(x: float) -> float:
+        return inner(x)
+
+    with compilation_timed() as timer:
+        began = time.perf_counter()
+        assert outer(1.0) == 2.0
+        elapsed = time.perf_counter() - began
+    assert 0 < timer.seconds <= elapsed
+    with compilation_timed() as timer:
+        assert outer(2.0) == 3.0
+    assert timer.seconds == 0

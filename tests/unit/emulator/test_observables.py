@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cim_hal import SampleSet
 from emulator import SuccessProbability, time_to_solution
 
 Z_95 = 1.959963984540054  # normal quantile of 0.975
@@ -124,3 +125,21 @@ def test_the_interval_of_time_is_that_of_probability_turned_over():
 def test_impossible_times_are_refused(arguments, name):
     with pytest.raises(ValueError, match=name):
         time_to_solution(**arguments)
+
+
+def samples_of(spins: np.ndarray) -> SampleSet:
+    spins = spins.astype(np.int8)
+    energies = -spins.sum(axis=1).astype(float)
+    order = np.argsort(energies)
+    return SampleSet(spins[order], energies[order], None, None)
+
+
+def test_runs_that_are_copies_of_each_other_count_as_one():
+    copies, differing = np.ones((64, 5)), np.ones((64, 5))
+    differing[40:, 0] = -1
+    one = SuccessProbability.of(samples_of(copies), -5.0)
+    assert (one.successes, one.runs) == (1, 1)
+    assert one.time_to_solution(1.0).high > 10
+    assert SuccessProbability.of(samples_of(copies), -6.0).successes == 0
+    many = SuccessProbability.of(samples_of(differing), -5.0)
+    assert (many.successes, many.runs) == (40, 64)

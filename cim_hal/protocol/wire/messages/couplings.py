@@ -41,7 +41,7 @@ class CouplingSpec(Wire):
 
     format: Literal["triu", "coo", "delta", "dense", "csr"]
     n_spins: Annotated[int, Field(ge=1, lt=2**31)]
-    dtype: Literal["bits", "|i1", "<i2", "<f4", "<f8"]
+    dtype: Literal["bits", "trits", "|i1", "<i2", "<f4", "<f8"]
     field_dtype: Literal["|i1", "<i2", "<f4", "<f8"] | None = None
     nnz: Annotated[int, Field(ge=0, lt=2**31)] = 0
     keep: Literal["", "dense", "sparse"] = ""
@@ -51,8 +51,8 @@ class CouplingSpec(Wire):
     def _holds_together(self) -> Self:
         if self.format in ("dense", "triu") and self.nnz:
             raise ValueError(f"nnz = {self.nnz} means nothing in the format {self.format}")
-        if self.dtype == "bits" and self.format in ("dense", "csr"):
-            raise ValueError(f"bits are no dtype of the format {self.format}")
+        if self.dtype in ("bits", "trits") and self.format in ("dense", "csr"):
+            raise ValueError(f"{self.dtype} are no dtype of the format {self.format}")
         if self.keep and self.format not in ("triu", "coo"):
             raise ValueError(f"keep = {self.keep!r} means nothing in the format {self.format}")
         if bool(self.base) != (self.format == "delta"):

@@ -8,7 +8,7 @@ import pytest
 import scipy.sparse as sp
 from cim_machines import Adjustable
 
-from cim_hal import IsingModel, TraceRequest, open_device
+from cim_hal import IsingModel, SampleSet, TraceRequest, open_device
 from cim_hal.cli.search import Search, print_report, summarize, write_archive
 from cim_hal.model.files import ModelFile
 
@@ -93,3 +93,32 @@ def test_couplings_beside_a_penalty_that_count_as_zero_are_told(form, capsys):
 def test_rounding_that_costs_no_couplings_is_no_warning(sets, capsys):
     print_report(RING, Search.begun(sets[0], 1.5), 2.0, [])
     assert "warning" not in capsys.readouterr().out
+
+
+def _copies(n: int, n_runs: int) -> tuple[ModelFile, Search]:
+    upper = np.triu(np.random.default_rng(n).integers(1, 9, (n, n)), 1).astype(float)
+    file = ModelFile(IsingModel.from_maxcut(upper + upper.T), is_graph=True)
+    spins = np.ones((n_runs, n), np.int8)
+    with open_device(Adjustable()) as device:
+        record = device.sample(RING.model, seed=1).record
+    record = record.model_copy(update={"device_s": 0.25, "notes": {"compile_s": 11.5}})
+    return file, Search.begun(SampleSet.rank(file.model, spins, None, record), 1.0)
+
+
+def test_runs_that_may_be_copies_are_told_and_so_is_what_was_compiled(capsys):
+    file, search = _copies(30, 64)
+    print_report(file, search, 12.0, [])
+    told = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert "1 configurations, 1 energies; worth 1 runs that all differ" in told
+    assert "64 runs gave 1 configuration: they may be copies of each other" in told
+    assert "0.25 of them on the device and 11.5 for compiling" in told
+    facts = summarize(file, search, 12.0)
+    assert facts["diversity"] == {"configurations": 1, "energies": 1, "effective_runs": 1.0}
+    assert len(facts["warnings"]) == 1
+    assert (facts["device_seconds"], facts["compile_seconds"]) == (0.25, 11.5)
+
+
+def test_what_differs_is_no_warning(sets):
+    facts = summarize(RING, Search.begun(sets[0], 1.0), 1.0)
+    assert facts["warnings"] == []
+    assert facts["diversity"]["effective_runs"] > 1

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from cim_hal import max_level, quantize
+from cim_hal import Capabilities, IsingModel, lower, max_level, quantize
 
 
 @pytest.mark.parametrize(("bits", "top"), [(2, 1), (8, 127), (14, 8191), (16, 32767)])
@@ -70,3 +70,48 @@ def test_the_error_of_uniform_couplings_is_that_of_a_uniform_quantizer():
     error = (J - q.step * q.levels)[np.triu_indices(n, 1)]
     tolerance = 5 * np.sqrt(0.8 / error.size)
     assert error.var() == pytest.approx(q.step**2 / 12, rel=tolerance)
+
+
+MACHINE = Capabilities(name="bench", max_spins=100, coupling_bits=16)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "top", "bits", "kept"),
+    [
+        (np.int8, 1, 16, np.int8),
+        (np.int8, 127, 16, np.int8),
+        (np.int8, -128, 16, np.int16),  # whose negative is no int8
+        (np.int16, 300, 16, np.int16),
+        (np.int16, 300, 8, np.int8),
+        (np.float64, 300, 16, np.int16),
+        (np.float64, 0.3, 8, np.int8),
+    ],
+)
+@pytest.mark.parametrize("gauge_seed", [None, 3])
+def test_levels_take_no_more_bytes_than_they_need_and_drivers_get_int16(
+    dtype, top, bits, kept, gauge_seed
+):
+    J = np.array([[0, top, 0], [top, 0, -1], [0, -1, 0]], dtype)
+    lowering = lower(IsingModel.from_couplings(J), MACHINE, bits=bits, gauge_seed=gauge_seed)
+    assert lowering.levels.dtype == kept
+    assert lowering.coupling.dtype == np.int16
+    signs = lowering.gauge.astype(int)
+    expected = np.rint(J / lowering.report.step) * signs[:, None] * signs
+    np.testing.assert_array_equal(lowering.coupling, expected)
+
+
+def test_a_field_larger_than_the_couplings_is_not_cut_off_by_their_type():
+    J = np.array([[0, 3], [3, 0]], np.int8)
+    lowering = lower(IsingModel.from_couplings(J, [300, -5]), MACHINE)
+    np.testing.assert_array_equal(lowering.coupling, [[0, 3, 300], [3, 0, -5], [300, -5, 0]])
+    small = lower(IsingModel.from_couplings(J, [100, -5]), MACHINE)
+    assert small.levels.dtype == np.int8
+    assert small.field.dtype == np.int16
+
+
+def test_a_machine_of_real_numbers_gets_float64_whatever_is_kept():
+    J = np.array([[0, 3], [3, 0]], np.int8)
+    real = Capabilities(name="bench", max_spins=100, coupling_bits=None, has_field=True)
+    lowering = lower(IsingModel.from_couplings(J), real)
+    assert lowering.levels.dtype == np.int8
+    assert lowering.coupling.dtype == np.float64

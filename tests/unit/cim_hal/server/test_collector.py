@@ -114,3 +114,12 @@ def test_what_was_put_away_is_what_is_seen_from_then_on(collector):
     collector.keep_partial(keep)
     assert kept == [("job", 2)]
     assert collector.partial() is collector.partial()
+
+
+@pytest.mark.parametrize(
+    ("noted", "device_s"), [(0.4, 0.6), (5.0, 0.0), (-1.0, 1.0), ("long", 1.0)]
+)
+def test_time_of_compiling_is_not_that_of_the_machine(collector, noted, device_s):
+    whole = collector.complete(Readout(VALUES, notes={"compile_s": noted}), 1.0)
+    assert whole.device_s == pytest.approx(device_s)
+    assert whole.notes["compile_s"] == noted

@@ -39,11 +39,13 @@ def test_products_are_exact_at_any_size(n, top):
 
 @needs_vnni
 def test_sums_do_not_overflow_up_to_the_largest_number_of_columns():
-    for level in (-32768, -32513, 32767):
-        J = np.full((1, MAX_COLUMNS), level, np.int32)
+    for level in (-32768, -32513, 32767, -128, 127):
+        columns = MAX_COLUMNS // (1 if -128 <= level < 128 else 2)
+        J = np.full((1, columns), level, np.int32)
         for code in (-128, 127):
-            codes = np.full((MAX_COLUMNS, 1), code, np.float32)
-            np.testing.assert_array_equal(product(J, codes), MAX_COLUMNS * level * code)
+            codes = np.full((columns, 1), code, np.float32)
+            np.testing.assert_array_equal(product(J, codes), columns * level * code)
+        assert DenseLevels.of(np.full((1, columns + 1), level)) is None
 
 
 @needs_vnni

@@ -148,15 +148,15 @@ def test_what_is_held_is_listed_with_its_size():
     listing = library.listing(0)
     (held,) = listing.couplings
     assert (held.digest, held.n_spins, held.fits, held.in_use) == (DIGEST, 10, 1, False)
-    # 45 bits, int16 levels and field, a gauge of bytes, and the objects around them
-    assert held.n_bytes == listing.n_bytes == 6 + 200 + 20 + 10 + 2 * ENTRY_BYTES
+    # 45 bits, twice, an int16 field, a gauge of bytes, and the objects around them
+    assert held.n_bytes == listing.n_bytes == 6 + 6 + 20 + 10 + 2 * ENTRY_BYTES
     assert library.listing(1).couplings == ()
 
 
 def test_what_is_dropped_is_gone_and_its_memory_free():
     library = new_library()
     load_all(library)
-    assert library.drop("ann", DIGEST, of_others=False).n_bytes == 236 + 2 * ENTRY_BYTES
+    assert library.drop("ann", DIGEST, of_others=False).n_bytes == 42 + 2 * ENTRY_BYTES
     assert library.listing(0).n_bytes == 0
     with pytest.raises(UnknownReferenceError):
         library.drop("ann", DIGEST, of_others=False)
