@@ -25,7 +25,7 @@ from cim_hal import (
     open_device_async,
     spawn_server,
 )
-from qnn_train.__main__ import program as qnn_train
+from qnn_train.cli.app import program as qnn_train
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
