@@ -74,7 +74,7 @@ def main() -> None:
     rows = [row(target, sparse=options.form == "sparse") for target in options.targets]
     lowest = min(job["best"] for _, *jobs in rows for job in jobs)
     lines = [
-        "| machine | spins | bits | | what it is | compiling, s | 64 runs, s | mean gap, % | worth |",
+        "| machine | spins | bits | | for | compiling, s | 64 runs, s | mean gap, % | worth |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for facts, cold, warm in rows:
