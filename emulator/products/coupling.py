@@ -367,12 +367,15 @@ def _peak(values: Any) -> float:
 def _triangle_sums(triangle: Triangle, peak: float) -> tuple[NDArray[np.float64], ...]:
     """Return the sums of squares and of magnitudes of each row, in units of `peak`."""
     squares, sums = np.zeros((2, triangle.n_spins))
+    is_ternary = triangle.dtype.kind == "i" and peak == 1  # each magnitude is its square
     for row, part in enumerate(triangle.rows()):
         scaled = np.abs(part, dtype=np.float64)
         scaled /= peak
         sums[row] += scaled.sum()
         sums[row + 1 :] += scaled
+        if is_ternary:
+            continue
         scaled *= scaled
         squares[row] += scaled.sum()
         squares[row + 1 :] += scaled
-    return squares, sums
+    return sums if is_ternary else squares, sums
