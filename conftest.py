@@ -13,6 +13,10 @@ from sybil.parsers.myst import PythonCodeBlockParser, SkipParser
 from sybil.parsers.rest import DocTestParser
 from sybil.sybil import SybilCollection
 
+# Locks of machines for all users: each process that runs tests is alone with its machines.
+LOCKS = tempfile.TemporaryDirectory(prefix="cim-hal-locks-")
+os.environ["CIM_HAL_LOCKS"] = LOCKS.name
+
 
 def _enter_scratch(namespace: dict[str, Any]) -> None:
     """Let a page write its files into a folder that goes away."""

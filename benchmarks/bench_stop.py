@@ -18,13 +18,16 @@ import os
 import resource
 import secrets
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import threading
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +45,7 @@ from cim_hal.key_files import read_pair, read_public
 from cim_hal.protocol.couplings.content import Couplings
 from cim_hal.protocol.wire.codec import decode, encode
 from cim_hal.protocol.wire.messages import (
+    AskMetrics,
     AskStatus,
     BeginCouplings,
     CommitCouplings,
@@ -63,6 +67,7 @@ HERE = Path(__file__).resolve()
 ROLES = {"oskar": "observer", "ulf": "user", "olga": "operator"}
 TIMEOUT_S = 20.0
 LONG = 10_000_000  # round trips of a millisecond
+N_FILES = 128  # that the server may open, where these are used up
 
 
 class Witness(Driver):
@@ -155,10 +160,14 @@ class Laboratory:
     peers: list[Peer] = field(default_factory=list)
     is_over: threading.Event = field(default_factory=threading.Event)
     threads: list[threading.Thread] = field(default_factory=list)
+    streams: list[socket.socket] = field(default_factory=list)
 
     def __enter__(self) -> Laboratory:
         command = [sys.executable, "-m", "cim_hal.cli", "serve", "bench_stop:Witness"]
         command += ["--state", str(self.folder / "state")]
+        n_files = self.limits.pop("", 0)
+        if n_files:
+            command = ["/bin/sh", "-c", f'ulimit -n {n_files:.0f}; exec "$@"', "sh", *command]
         for name, value in self.limits.items():
             command += ["--limit", f"{name}={value}"]
         if self.keys is not None:
@@ -173,6 +182,7 @@ class Laboratory:
             "CIM_FSYNC_S": "2",
             "CIM_FSYNC_SWITCH": str(self.switch),
             "XDG_STATE_HOME": str(self.folder),
+            "CIM_HAL_LOCKS": str(self.folder),
         }
         self.process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment
@@ -188,6 +198,8 @@ class Laboratory:
             thread.join()
         for peer in self.peers:
             peer.socket.close()
+        for stream in self.streams:
+            stream.close()
         self.switch.unlink(missing_ok=True)
         self.process.send_signal(signal.SIGTERM)
         try:
@@ -318,25 +330,42 @@ def _locked(lab: Laboratory) -> None:
     peer.ask(LockDevice(key="1" * 32, for_s=600.0, stands=True))
 
 
-def _flood(lab: Laboratory) -> None:
-    """Let 200 connections ask as fast as they are answered."""
+def _flood(lab: Laboratory, n: int = 200, bodies: Sequence[Message] = (Ping(),)) -> None:
+    """Let connections ask as fast as they are answered."""
 
     def ask() -> None:
-        peers = [Peer(lab, "oskar") for _ in range(200)]
+        peers, asked = [Peer(lab, "oskar") for _ in range(n)], cycle(bodies)
         poller = zmq.Poller()
         for peer in peers:
             poller.register(peer.socket, zmq.POLLIN)
-            peer.send(Ping())
+            peer.send(next(asked))
         by_socket = {peer.socket: peer for peer in peers}
         while not lab.is_over.is_set():
             for ready, _ in poller.poll(100):
                 ready.recv_multipart()
-                by_socket[ready].send(Ping())
+                by_socket[ready].send(next(asked))
         for peer in peers:
             peer.socket.close()
 
     lab.threads.append(threading.Thread(target=ask))
     lab.threads[-1].start()
+    time.sleep(2.0)
+
+
+def _dear_flood(lab: Laboratory) -> None:
+    """Let 300 connections ask for the longest answers."""
+    _flood(lab, 300, (AskMetrics(), AskStatus()))
+
+
+def _open_files(lab: Laboratory) -> None:
+    """Open more connections than the server may open files, and keep them."""
+    for n in range(3 * N_FILES):
+        if n % 2:
+            lab.peer("oskar").send(Ping())
+        else:
+            host, _, port = lab.endpoint.removeprefix("tcp://").rpartition(":")
+            with suppress(OSError):
+                lab.streams.append(socket.create_connection((host, int(port)), 1.0))
     time.sleep(2.0)
 
 
@@ -354,6 +383,8 @@ ROWS: dict[str, tuple[Any, dict[str, float]]] = {
     "unread replies": (_unread, {}),
     "lock of another": (_locked, {}),
     "200 connections that flood": (_flood, {}),
+    "300 that ask for metrics, status": (_dear_flood, {}),
+    "open files": (_open_files, {"": N_FILES}),
 }
 
 
@@ -392,7 +423,10 @@ def _told(lab: Laboratory, began: float) -> float:
 
 def _measure(name: str, keys: Path | None, n: int) -> list[float]:
     use_up, limits = ROWS[name]
-    with tempfile.TemporaryDirectory() as folder, Laboratory(Path(folder), keys, limits) as lab:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Laboratory(Path(folder), keys, dict(limits)) as lab,
+    ):
         ulf = lab.peer("ulf")
         ulf.hello()
         ulf.ask(_job(ulf.load(1), LONG))

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from cim_hal.entry import INTERRUPTED, accept_interrupts
 from cim_hal.errors import (
     CapabilityError,
     CassetteError,
@@ -24,7 +25,7 @@ from cim_hal.text import printable
 
 __all__ = ["INTERRUPTED", "LazyGroup", "run", "say"]
 
-FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
+FAILED, BAD_INPUT = 1, 2
 INPUT_ERRORS = (ModelError, TargetError, CapabilityError, KeyFileError, CassetteError, JournalError)
 
 
@@ -52,6 +53,14 @@ class LazyGroup(click.Group):
             module, _, attribute = self.lazy_commands[cmd_name][0].partition(":")
             self.add_command(getattr(import_module(module), attribute), cmd_name)
         return super().get_command(ctx, cmd_name)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the command that is to run, imported; from here on an interrupt ends its work."""
+        found = super().resolve_command(ctx, args)
+        accept_interrupts()
+        return found
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list of commands; nothing is imported for it."""

@@ -323,7 +323,7 @@ class KeyLimitError(JobError, code="job.key_limit", retryable=True):
 
 
 class StorageError(CimError, code="server.storage", retryable=True):
-    """The server cannot write to its disk, which may be full; the request had no effect."""
+    """The server cannot use its disk, which may be full; the request had no effect."""
 
 
 class JournalError(CimError, code="journal"):

@@ -1,9 +1,10 @@
 """One process at a time has a machine: a lock that its driver holds, and what a dead owner left.
 
-The lock is on a file of the machine, below the user's state folder and apart from every journal.
-Its holder writes into the file which processes it consists of, so that the next one can end them
-where their server is gone and they are not. A process is known by its number and its start, which
-together never come again (Linux; elsewhere nobody is ended).
+The lock is on two files of the machine. One is the user's, below the state folder and apart from
+every journal: its holder writes into it which processes it consists of, so that the next one can
+end them where their server is gone and they are not. A process is known by its number and its
+start, which together never come again (Linux; elsewhere nobody is ended). The other is empty, for
+all users of the computer to lock and for nobody to write.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from stat import S_ISREG
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from cim_hal.errors import TargetError
 
@@ -31,6 +32,7 @@ else:
 __all__ = [
     "MARK",
     "Claim",
+    "Lock",
     "Process",
     "children",
     "end_marked",
@@ -47,6 +49,12 @@ KILL_S = 10.0  # until a process that was killed is gone
 NAMELESS_S = 1.0  # until whoever took the lock has written who it is
 POLL_S = 0.05
 PROC = Path("/proc")
+LOCKS_VARIABLE = "CIM_HAL_LOCKS"  # the folder for locks of all users, in place of these
+SHARED_FOLDERS = (Path("/run/lock"), Path("/tmp"))  # noqa: S108  opened as a hostile place
+STICKY = 0o1002  # anybody may make files, and nobody remove those of others
+
+# Descriptors of the user's file, and of that of all users if there is a folder for it.
+Lock: TypeAlias = "tuple[int, ...]"
 
 _held: set[int] = set()  # descriptors of locks, which a forked process must not keep
 
@@ -154,25 +162,59 @@ def lock_file(name: str) -> Path:
     return state_folder() / "hardware" / f"{re.sub(r'[^A-Za-z0-9._-]+', '_', name)}.lock"
 
 
-def open_lock(path: Path) -> int:
-    """Return a descriptor of the file, not locked yet; no program that is started inherits it."""
+def open_lock(path: Path) -> Lock:
+    """Return the files of a lock, open and not locked; no program that is started inherits them."""
+    hint = "XDG_STATE_HOME names a folder that can be written"
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
-        lock = os.open(path, flags, 0o600)
     except OSError as error:
-        raise _no_lock(path, str(error.strerror)) from None
+        raise _no_lock(path, str(error.strerror), hint) from None
+    file = _open(path, os.O_RDWR | os.O_CREAT, hint)
+    folder = _shared_folder()
+    if folder is None:
+        return (file,)
+    try:
+        return file, _open_shared(folder / f"cim-hal-{path.name}")
+    except TargetError:
+        os.close(file)
+        raise
+
+
+def _shared_folder() -> Path | None:
+    """Return the folder that all users of this computer have in common, the same one for each."""
+    if chosen := os.environ.get(LOCKS_VARIABLE):
+        return Path(chosen)
+    for folder in SHARED_FOLDERS:
+        with suppress(OSError):
+            stat = folder.stat()
+            if stat.st_mode & STICKY == STICKY and stat.st_uid == 0:
+                return folder
+    return None
+
+
+def _open_shared(path: Path) -> int:
+    """Open a file, or make it, that everybody may lock. It is never written, nor is it read."""
+    hint = f"who owns it, or root, removes it; {LOCKS_VARIABLE} names another folder"
+    with suppress(OSError):  # it is there, or only others may make it
+        lock = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o444)
+        os.fchmod(lock, 0o444)  # whatever the mask
+        return lock
+    return _open(path, os.O_RDONLY, hint)
+
+
+def _open(path: Path, flags: int, hint: str) -> int:
+    try:
+        lock = os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
+    except OSError as error:
+        raise _no_lock(path, str(error.strerror), hint) from None
     if not S_ISREG(os.fstat(lock).st_mode):
         os.close(lock)
-        raise _no_lock(path, "it is no regular file")
+        raise _no_lock(path, "it is no regular file", hint)
     return lock
 
 
-def _no_lock(path: Path, why: str) -> TargetError:
-    return TargetError(
-        f"the lock file {path} cannot be opened: {why}",
-        hint="XDG_STATE_HOME names a folder that can be written",
-    )
+def _no_lock(path: Path, why: str, hint: str) -> TargetError:
+    return TargetError(f"the lock file {path} cannot be opened: {why}", hint=hint)
 
 
 class _Owner(NamedTuple):
@@ -211,16 +253,34 @@ class _Owner(NamedTuple):
         end_marked(self.token)
 
 
-def own(lock: int, *, server: int | None = None, keeper: int | None = None) -> None:
+def own(lock: Lock, *, server: int | None = None, keeper: int | None = None) -> None:
     """Take the lock for as long as this process lives, or until it is released.
 
     A driver names the process that it serves and its keeper; nobody else has the machine from then
     on. Programs with a driver in their own process share the lock. A holder whose server lives is
-    left alone: `TargetError`. One whose server is gone has `WAIT_S` to end, then it is killed.
+    left alone: `TargetError`. One whose server is gone has `WAIT_S` to end, then it is killed. A
+    holder of another user is waited for as long, and nothing of it is believed or ended.
     """
     if fcntl is None:
         return
     mode = fcntl.LOCK_SH if server is None else fcntl.LOCK_EX
+    file, *shared = lock
+    _take(file, mode, server)
+    _held.update(lock)
+    for of_all in shared:
+        late_at = time.monotonic() + WAIT_S
+        while not _lock(of_all, mode):
+            if time.monotonic() > late_at:
+                raise _in_use("another user")
+            time.sleep(POLL_S)
+    if server is not None:
+        end_marked(_Owner.read(file).token)
+        here = [Process.of(pid) for pid in (os.getpid(), keeper) if pid is not None]
+        _Owner(tuple(filter(None, here)), Process.of(server), os.environ.get(MARK, "")).write(file)
+
+
+def _take(lock: int, mode: int, server: int | None) -> None:
+    """Lock the user's file; end a holder that is too late."""
     began, killed_at = time.monotonic(), math.inf
     while not _lock(lock, mode):
         now, owner = time.monotonic(), _Owner.read(lock)
@@ -234,18 +294,13 @@ def own(lock: int, *, server: int | None = None, keeper: int | None = None) -> N
             owner.kill()
             killed_at = now
         time.sleep(POLL_S)
-    _held.add(lock)
-    if server is not None:
-        end_marked(_Owner.read(lock).token)
-        here = [Process.of(pid) for pid in (os.getpid(), keeper) if pid is not None]
-        _Owner(tuple(filter(None, here)), Process.of(server), os.environ.get(MARK, "")).write(lock)
 
 
 class Claim(NamedTuple):
     """What a driver needs to take the lock of its machine, which its keeper has opened."""
 
     path: Path
-    lock: int | None
+    lock: Lock | None
     server: int
     keeper: int
 
@@ -255,11 +310,11 @@ class Claim(NamedTuple):
         own(lock, server=self.server, keeper=self.keeper)
 
 
-def release(lock: int | None) -> None:
+def release(lock: Lock | None) -> None:
     """Close a lock, if there is one; the machine is free, unless a keeper has it open too."""
-    if lock is not None:
-        _held.discard(lock)
-        os.close(lock)
+    for file in lock or ():
+        _held.discard(file)
+        os.close(file)
 
 
 def _lock(lock: int, mode: int) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 import time
@@ -224,6 +225,7 @@ class EmulatedCim(Driver):
         limited = _blas().limit(limits=1, user_api="blas")
         with compilation_timed() as timer, self._counters.counted(program, timer), limited:
             inputs = self._inputs_of(program)
+            choices = self._dynamics_of(program).choices(inputs)
             width = self._block_width(program.n_runs, inputs.coupling)
             first_runs = range(0, program.n_runs, width)
             counter = _ProgressCounter(stop, len(first_runs) * program.schedule.round_trips)
@@ -232,8 +234,9 @@ class EmulatedCim(Driver):
                     self._run_block, program, counter, inputs, width=width, writer=writer
                 )
                 blocks = list(delivered(self._each(run_block, first_runs), program, stop))
-        compiled = {"compile_s": timer.seconds} if timer.seconds else {}
-        return joined(blocks, program, compiled)
+        if timer.seconds:
+            choices |= {"compile_s": timer.seconds}
+        return joined(blocks, program, choices)
 
     def status(self) -> Telemetry:
         """Report what was done: jobs, runs, seconds, and how fast the last job was."""
@@ -262,14 +265,15 @@ class EmulatedCim(Driver):
     def _inputs_of(self, program: Program) -> JobInputs:
         dynamics = self._dynamics_of(program)
         J = program.lowering.levels if program.n_spins > LARGE else program.coupling
-        prepare = partial(CouplingMatrix.of, J, program.field)
+        report = program.lowering.report
+        prepare = partial(CouplingMatrix.of, J, program.field, field_spin=report.field_spin)
         given = prepare(largest_code=dynamics.largest_code, dtype=dynamics.dtype)
         coupling = dynamics.perturb(given)
         signs = None
         if dynamics.follows_energy and not coupling.is_exact:
             signs = prepare(largest_code=1, dtype=np.float64)
         key = NoiseKey.from_seed(program.seed)
-        return JobInputs(coupling, key, program.schedule.round_trips, signs)
+        return JobInputs(coupling, key, program.schedule.round_trips, signs, report.step)
 
     def _block_width(self, n_runs: int, coupling: CouplingMatrix) -> int:
         if coupling.depends_on_grouping:
@@ -351,9 +355,15 @@ def algorithm(
 def _completed(capabilities: Capabilities, dynamics: Dynamics) -> Capabilities:
     """Return capabilities with what can be read from the dynamics."""
     properties = properties_of(dynamics) | capabilities.properties
+    units = units_of(dynamics) | capabilities.units
+    if dynamics.linear_limit is not None:
+        # that of a loop without feedback is minus infinity
+        lowest = dynamics.linear_limit.lowest_stable
+        properties["lowest_stable_eigenvalue"] = lowest if math.isfinite(lowest) else None
+        units["lowest_stable_eigenvalue"] = "norms of a row of J"
     known = {
         "properties": properties,
-        "units": units_of(dynamics) | capabilities.units,
+        "units": units,
         "settings": dynamics.settings(),
         "reports_trace": True,
     }

@@ -6,7 +6,7 @@ that a number of numpy and the same number of Python make the same recipe.
 
 from __future__ import annotations
 
-import math
+import sys
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -82,7 +82,7 @@ def real(low: float, high: float, *, above: bool = False, below: bool = False) -
 
     def check(name: str, value: Any) -> float:
         number = _plain(value)
-        is_number = type(number) in {int, float} and math.isfinite(number)
+        is_number = type(number) in {int, float} and abs(number) <= sys.float_info.max
         if not (is_number and (low < number if above else low <= number)):
             raise _refuse(name, value, right)
         if not (number < high if below else number <= high):

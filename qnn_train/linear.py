@@ -7,6 +7,7 @@ from itertools import islice
 
 import numpy as np
 
+from qnn_train.arguments import checked
 from qnn_train.arrays import ArrayLike, IntArray
 from qnn_train.network import ParameterCode
 from qnn_train.program import least_squares
@@ -30,6 +31,7 @@ class LinearFit:
     objective: float
 
 
+@checked
 def fit_linear(
     X: ArrayLike,
     Y: ArrayLike,

@@ -7,15 +7,17 @@ message, and `CassetteEnd` if the recording was ended in good order.
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import IntEnum
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
 from pydantic import Field
@@ -36,6 +38,8 @@ from cim_hal.server.security.endpoint import DEFAULT
 from cim_hal.testing.message_proxy import MessageProxy
 
 if TYPE_CHECKING:
+    import io
+
     from cim_hal.key_files import ClientKeys
 
 __all__ = [
@@ -51,6 +55,8 @@ VERSION = 1
 MAX_FRAMES = MAX_BUFFERS + 2
 MAX_MESSAGE_BYTES = MAX_BUFFERS * MAX_BUFFER_BYTES + 2 * MAX_HEADER_BYTES
 MAX_FILE_BYTES = 2 * 1024**3
+
+log = logging.getLogger(__name__)
 
 
 class Direction(IntEnum):
@@ -113,19 +119,26 @@ class CassetteWriter:
     """Writes messages as they pass to a new file; a context manager. Any thread may write.
 
     `messages` counts those written so far. `CassetteError` if the file exists, or cannot be
-    written.
+    written. After a write that failed, on a full disk for instance, the file ends with the last
+    whole message; nothing more is written, and every call raises the error again.
     """
 
     def __init__(self, path: Path, *, target: str) -> None:
         self._path = path
-        self._file = _create(path)
+        self._file, self._n_bytes = _create(path), 0
+        self._failure: CassetteError | None = None
         self._lock = threading.Lock()
         self._clients: dict[bytes, int] = {}
         self._start = time.monotonic()
         self.messages = 0
         now = datetime.now(UTC).isoformat(timespec="seconds")
         header = CassetteHeader(version=VERSION, target=target, recorded_at=now)
-        self._append(header, start=FILE_MAGIC)
+        try:
+            self._append(header, start=FILE_MAGIC)
+        except CassetteError:
+            self._file.close()
+            path.unlink(missing_ok=True)
+            raise
 
     def write(self, direction: Direction, client: bytes, frames: Sequence[bytes]) -> None:
         """Append a message; frames that no message of the protocol has are left out."""
@@ -143,9 +156,10 @@ class CassetteWriter:
         with self._lock:
             if self._file.closed:
                 return
-            self._append(CassetteEnd())
-            os.fsync(self._file.fileno())
-            self._file.close()
+            with self._file:
+                self._append(CassetteEnd())
+                with self._guarded():
+                    os.fsync(self._file.fileno())
 
     def __enter__(self) -> Self:
         return self
@@ -154,15 +168,28 @@ class CassetteWriter:
         self.close()
 
     def _append(self, body: Any, frames: Sequence[bytes] = (), *, start: bytes = b"") -> None:
+        if self._failure is not None:
+            raise self._failure
         buffers = tuple(np.frombuffer(frame, np.uint8) for frame in frames)
         packet = Packet(Kind.RECORD, NO_ID, body, buffers=buffers)
+        with self._guarded():
+            for part in (start, *file_parts(_CODEC.encode(packet))):
+                left = memoryview(part).cast("B")
+                while left:
+                    left = left[self._file.write(left) :]
+            self._n_bytes = self._file.tell()
+
+    @contextmanager
+    def _guarded(self) -> Iterator[None]:
+        """End the recording with its last whole message where the disk fails."""
         try:
-            self._file.write(start)
-            for part in file_parts(_CODEC.encode(packet)):
-                self._file.write(part)
-            self._file.flush()
+            yield
         except OSError as error:
-            raise CassetteError(f"{self._path}: {error.strerror}") from None
+            with suppress(OSError):
+                self._file.truncate(self._n_bytes)
+            what = f"{self._path}: {error.strerror}: the recording ended"
+            self._failure = CassetteError(f"{what} after {self.messages} messages")
+            raise self._failure from None
 
 
 class Recorder:
@@ -170,8 +197,9 @@ class Recorder:
 
     Clients connect without keys. To the server the recorder is the client, with `keys` if it
     asks for them, so everybody who connects through it acts as that user. The file is new and
-    will hold all couplings and results; its session tokens expire. Other parameters, attributes
-    and errors as of `MessageProxy` and `CassetteWriter`.
+    will hold all couplings and results; its session tokens expire. Where it cannot be written any
+    more that is logged, messages go on to pass, and the end of the block raises the error. Other
+    parameters, attributes and errors as of `MessageProxy` and `CassetteWriter`.
     """
 
     def __init__(
@@ -185,6 +213,7 @@ class Recorder:
         self._path, self._target = Path(path), target
         self._proxy = MessageProxy(target, listen=listen, keys=keys, on_message=self._watch)
         self._writer: CassetteWriter | None = None
+        self._has_failed = False
 
     @property
     def endpoint(self) -> str:
@@ -212,8 +241,14 @@ class Recorder:
             self._writer.close()
 
     def _watch(self, to_client: bool, client: bytes, frames: list[bytes]) -> None:  # noqa: FBT001
-        if self._writer is not None:
+        if self._writer is None:
+            return
+        try:
             self._writer.write(Direction(to_client), client, frames)
+        except CassetteError as error:  # clients and server go on
+            if not self._has_failed:
+                log.error("%s", error)  # noqa: TRY400  its traceback tells nothing
+            self._has_failed = True
 
 
 @dataclass(eq=False)
@@ -288,9 +323,9 @@ def _read(file: Path) -> memoryview:
         raise CassetteError(f"{file}: {error.strerror}") from None
 
 
-def _create(path: Path) -> IO[bytes]:
+def _create(path: Path) -> io.FileIO:
     try:
-        return path.open("xb")
+        return path.open("xb", buffering=0)
     except FileExistsError:
         raise CassetteError(
             f"{path} exists already", hint="name another file, or remove that one"

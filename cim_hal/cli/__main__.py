@@ -1,5 +1,5 @@
 """``python -m cim_hal.cli``."""
 
-from cim_hal.cli.app import main
+from cim_hal.cli import main
 
 main()

@@ -1,14 +1,12 @@
-"""The command group ``cim-hal``, and its entry point."""
+"""The command group ``cim-hal``."""
 
 from __future__ import annotations
 
-import sys
-
 import click
 
-from cim_hal.console import LazyGroup, run
+from cim_hal.console import LazyGroup
 
-__all__ = ["main", "program"]
+__all__ = ["program"]
 
 # Name -> place of the command in this package, and the first sentence of its help.
 COMMANDS = {
@@ -113,8 +111,3 @@ def program() -> None:
       cim-hal sample tcp://127.0.0.1:5555 --model G1.txt --json
       cim-hal jobs tcp://127.0.0.1:5555 list
     """  # noqa: D301  \b is click's mark for text it must not rewrap
-
-
-def main() -> None:
-    """Run the command of this process and end it."""
-    sys.exit(run(program))

@@ -45,6 +45,8 @@ NOTES = {
     "largest_phase_error_rad": "of any pulse, in rad",
     "relocks": "times that the cavity had to be locked again",
     "dead_pulses": "spins that no pulse stands for",
+    "feedback_over_limit": "times the largest stable feedback of the lowest mode of J",
+    "lowest_eigenvalue": "of J",
     "compile_s": "seconds of the first job of its kind, not counted as time of the device",
 }
 POLL_S = 0.2

@@ -27,6 +27,7 @@ from cim_hal.option_types import COUNT, POSITIVE_SECONDS, SEED, OutputFile
 
 if TYPE_CHECKING:
     from cim_hal.client.tuning import Candidate, Comparison, Trial
+    from cim_hal.model.record import Note
 
 __all__ = ["tune"]
 
@@ -147,6 +148,8 @@ def _summary(
         "pump": list(winner.schedule.pump),
         "round_trips": winner.schedule.round_trips,
         "settings": dict(winner.settings),
+        "default_notes": dict(comparison.default_notes),
+        "tuned_notes": dict(comparison.tuned_notes),
         "scores": [trial.score for trial in found],
     }
 
@@ -157,12 +160,17 @@ def _show(
     before, after = default.schedule, best.candidate.schedule
     settings = best.candidate.settings
     measured = (comparison.default, comparison.tuned)
+    notes = (comparison.default_notes, comparison.tuned_notes)
     rows = [
         ("pump", _knots(before.pump), _knots(after.pump)),
         ("round trips", str(before.round_trips), str(after.round_trips)),
         *((name, "", f"{value:.4g}") for name, value in settings.items()),
         ("energy for equal work", *(f"{energies.mean():.6g}" for energies in measured)),
         ("lowest energy", *(f"{energies.min():.6g}" for energies in measured)),
+        *(
+            (f"note {name}", *(_short(some.get(name, "")) for some in notes))
+            for name in dict.fromkeys([name for some in notes for name in some])
+        ),
     ]
     print_table("", "defaults", "tuned", rows=rows)
     gain = f"{comparison.gain:.3g} ± {comparison.standard_error:.2g}"
@@ -178,3 +186,7 @@ def _show(
 
 def _knots(pump: tuple[float, ...]) -> str:
     return ", ".join(f"{value:.3g}" for value in pump)
+
+
+def _short(note: Note) -> str:
+    return f"{note:.4g}" if isinstance(note, float) else str(note)

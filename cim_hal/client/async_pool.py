@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 from cim_hal.client.async_session import AsyncSession
-from cim_hal.client.options import ConnectionOptions, check_job
+from cim_hal.client.options import ConnectionOptions, check_request
 from cim_hal.client.routing import (
     JobRequest,
     Load,
@@ -22,6 +22,7 @@ from cim_hal.client.routing import (
     next_pair,
     unavailability,
 )
+from cim_hal.client.spawn import SpawnedServer
 from cim_hal.errors import (
     CapabilityError,
     CimError,
@@ -36,13 +37,12 @@ from cim_hal.errors import (
     TransportError,
 )
 from cim_hal.machine.config import MachineConfig
-from cim_hal.model.conversion import duration, whole_number
+from cim_hal.model.conversion import duration, require_each, whole_number
 
 if TYPE_CHECKING:
     from typing import Unpack
 
     from cim_hal.client.options import ConnectionKeywords, SampleKeywords, Target
-    from cim_hal.client.spawn import SpawnedServer
     from cim_hal.machine.capabilities import Capabilities
     from cim_hal.model.ising import IsingModel
     from cim_hal.model.sampleset import SampleSet
@@ -105,13 +105,13 @@ class AsyncDevicePool:
         **options: Unpack[ConnectionKeywords],
     ) -> None:
         jobs_per_machine = whole_number("jobs_per_machine", jobs_per_machine, ModelError, 1)
-        if (
-            isinstance(targets, str | os.PathLike)
-            or not isinstance(targets, Sequence)
-            or not targets
-        ):
+        is_list = isinstance(targets, Sequence) and not isinstance(targets, str | os.PathLike)
+        if not (is_list and targets):
             hint = "it must be a list of one target or more"
             raise ModelError(f"targets = {targets!r:.100}", hint=hint)
+        servers = require_each(
+            "servers", servers, SpawnedServer, ModelError, hint="see spawn_server"
+        )
         self.connections = tuple(
             target
             if isinstance(target, ConnectionOptions)
@@ -169,7 +169,7 @@ class AsyncDevicePool:
         CimError
             As of `Session.sample`.
         """
-        check_job(model, schedule, options)
+        check_request(model, schedule, options)
         if timeout_s is not None:
             duration("timeout_s", timeout_s, ModelError)
         if options.get("seed") is None:  # the same wherever, and however often, it is run

@@ -6,6 +6,7 @@ import secrets
 from typing import TYPE_CHECKING
 
 from cim_hal.client.interrupts import CallCancelledError, observing
+from cim_hal.client.options import checked
 from cim_hal.client.runner import SessionPart, blocking
 from cim_hal.errors import JobTimeoutError, ModelError
 from cim_hal.model.conversion import whole_number
@@ -51,7 +52,7 @@ class InstrumentMethods(SessionPart):
             continue.
         """
         deadline = self._client.deadline(timeout_s)
-        fetch = FetchHistory(after=whole_number("after", after, ModelError))
+        fetch = FetchHistory(after=whole_number("after", after, ModelError, 0, 2**63 - 1))
         part = yield from self._client.ask(fetch, History, deadline=deadline)
         first, telemetry = part.first, part.telemetry
         while part.telemetry and first + len(telemetry) <= part.newest:
@@ -75,7 +76,8 @@ class InstrumentMethods(SessionPart):
         UnknownReferenceError
             There is none.
         """
-        return self._ask(GetCalibration(fingerprint=fingerprint), CalibrationRecord, timeout_s)
+        ask = checked(GetCalibration, fingerprint=fingerprint)
+        return self._ask(ask, CalibrationRecord, timeout_s)
 
     @blocking
     def calibrations(

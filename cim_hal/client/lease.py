@@ -17,8 +17,10 @@ from cim_hal.errors import (
     LeaseHeldError,
     LeaseLostError,
     LocalProtocolError,
+    ModelError,
     TransportError,
 )
+from cim_hal.model.conversion import duration, whole_number
 from cim_hal.protocol.wire.messages import (
     EmergencyStop,
     LockDevice,
@@ -43,6 +45,7 @@ RETRY_AFTER_S = 1.0  # at most, while another has the machine
 log = logging.getLogger(__name__)
 
 MAX_REASON = 200  # characters of it that travel
+MAX_NUMBER = 2**63 - 1
 
 
 class LockMethods(SessionPart):
@@ -80,6 +83,7 @@ class LockMethods(SessionPart):
         request = checked(
             LockDevice, key=secrets.token_hex(16), note=note, for_s=for_s, stands=stands
         )
+        wait_s = duration("wait_s", wait_s, ModelError)
         state = self._run(_acquire(self._client, request, wait_s))
         return Lease(state, self._client, self._runner)
 
@@ -97,7 +101,8 @@ class LockMethods(SessionPart):
         PermissionDeniedError
             It is another user's.
         """
-        return self._ask(checked(UnlockDevice, breaks=epoch), LockState)
+        epoch = whole_number("epoch", epoch, ModelError, 0, MAX_NUMBER)
+        return self._ask(UnlockDevice(breaks=epoch), LockState)
 
     def estop(self, reason: str = "") -> SafetyState:
         """Stop the machine, whoever uses it: an emergency stop; needs the role operator.
@@ -121,7 +126,8 @@ class LockMethods(SessionPart):
         ConflictError
             The machine was stopped again since.
         """
-        return self._ask(checked(ResetDevice, stop=stop), SafetyState)
+        stop = whole_number("stop", stop, ModelError, 0, MAX_NUMBER)
+        return self._ask(ResetDevice(stop=stop), SafetyState)
 
 
 class Lease:

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from cim_hal.addresses import check_endpoint_form
 from cim_hal.errors import LocalProtocolError, ModelError, TargetError
 from cim_hal.machine.config import MachineConfig
-from cim_hal.model.conversion import duration, real_number, require, whole_number
+from cim_hal.model.conversion import duration, flag, real_number, require, whole_number
 from cim_hal.model.ising import check_model
 from cim_hal.model.schedule import PumpSchedule, TraceRequest
 from cim_hal.protocol.wire.base import Wire
@@ -42,14 +42,17 @@ __all__ = [
     "SampleKeywords",
     "SampleOptions",
     "check_job",
+    "check_request",
     "checked",
     "coupling_ref",
     "epoch_from_environment",
     "new_key",
+    "not_a_device",
     "sample_request",
 ]
 
 EPOCH_VARIABLE = "CIM_HAL_EPOCH"
+NO_DIGEST = f"sha256:{0:064x}"  # of a request that is checked and not sent
 JITTER = secrets.SystemRandom()
 
 Built = TypeVar("Built", bound=Wire)
@@ -148,6 +151,10 @@ class ConnectionOptions:
     options: Mapping[str, OptionValue] | None = None
 
     def __post_init__(self) -> None:
+        for name in ("key", "server_key"):
+            path = getattr(self, name)
+            if path is not None and not isinstance(path, str | os.PathLike):
+                raise ModelError(f"{name} is a {type(path).__name__}", hint="pass a path")
         require("retries", self.retries, Retries, ModelError, hint="pass a Retries")
         whole_number("epoch", self.epoch, ModelError, 0)
         if duration("timeout_s", self.timeout_s, ModelError) == 0:
@@ -155,6 +162,8 @@ class ConnectionOptions:
         if isinstance(self.target, str | os.PathLike | MachineConfig):
             object.__setattr__(self, "target", MachineConfig.of(self.target, self.options))
             object.__setattr__(self, "options", None)
+        elif not (hasattr(self.target, "run") or hasattr(self.target, "exchange")):
+            raise not_a_device(self.target)
         elif self.options:
             what = f"a {type(self.target).__name__} is built already, and takes no options"
             raise TargetError(what, hint="options are for a name, module:factory or machine file")
@@ -185,6 +194,14 @@ class ConnectionOptions:
             )
         files = self.key, self.server_key
         return type(self), (self.target, self.timeout_s, *files, self.retries, self.epoch)
+
+
+def not_a_device(target: object) -> TargetError:
+    """Return the error of a target that is of no kind of target."""
+    return TargetError(
+        f"a {type(target).__name__} is not a device",
+        hint="pass a name, an endpoint such as tcp://host:port, a Driver or a Transport",
+    )
 
 
 def epoch_from_environment() -> int:
@@ -230,7 +247,10 @@ def new_key() -> str:
 
 
 def check_job(model: IsingModel, schedule: PumpSchedule | None, options: Mapping[str, Any]) -> None:
-    """Raise a `ModelError` that says what to pass unless a job can be made of these."""
+    """Raise a `ModelError` that says what to pass unless a job can be made of these.
+
+    Numbers are checked as the request is made: see `sample_request`.
+    """
     check_model(model)
     if schedule is not None:
         hint = "PumpSchedule.linear, constant and through make one"
@@ -239,6 +259,14 @@ def check_job(model: IsingModel, schedule: PumpSchedule | None, options: Mapping
         require("settings", options["settings"], Mapping, ModelError, hint="pass numbers by name")
     if options.get("trace") is not None:
         require("trace", options["trace"], TraceRequest, ModelError, hint="pass a TraceRequest")
+
+
+def check_request(
+    model: IsingModel, schedule: PumpSchedule | None, options: Mapping[str, Any]
+) -> None:
+    """Do as `check_job`, and check the numbers too, for who makes the request later."""
+    check_job(model, schedule, options)
+    sample_request(NO_DIGEST, schedule, SampleOptions(**options))
 
 
 def coupling_ref(digest: str, *, bits: int | None, gauge_seed: int | None) -> CouplingRef:
@@ -272,7 +300,7 @@ def sample_request(digest: str, schedule: PumpSchedule | None, options: SampleOp
         settings={name: _setting(name, value) for name, value in settings.items()},
         trace=trace and checked(TraceSpec, every=trace.every, runs=trace.runs),
         priority=whole_number("priority", options.priority, ModelError),
-        keep=options.keep,
+        keep=flag("keep", options.keep, ModelError),
     )
 
 
@@ -292,4 +320,4 @@ def checked(cls: type[Built], **fields: Any) -> Built:
         name = ".".join(str(part) for part in first["loc"])
         is_pattern = first["type"] == "string_pattern_mismatch"
         hint = "one line without control characters" if is_pattern else first["msg"]
-        raise ModelError(f"{name} = {first['input']!r}", hint=hint) from None
+        raise ModelError(f"{name} = {first['input']!r:.100}", hint=hint) from None

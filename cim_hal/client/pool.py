@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import math
 import os
 import threading
 import weakref
@@ -17,7 +18,7 @@ from cim_hal.client.async_pool import JOBS_PER_MACHINE, AsyncDevicePool, closed_
 from cim_hal.client.routing import each
 from cim_hal.client.spawn import spawn_server
 from cim_hal.errors import LocalProtocolError, ModelError
-from cim_hal.model.conversion import whole_number
+from cim_hal.model.conversion import duration, flag, require_each, whole_number
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -39,6 +40,7 @@ __all__ = ["DevicePool"]
 
 T = TypeVar("T")
 
+MAX_MACHINES = 1024  # of one pool in processes of their own
 END_S = 5.0  # for goodbyes to machines
 
 
@@ -96,6 +98,7 @@ class DevicePool:
         connect: bool = True,
         **options: Unpack[ConnectionKeywords],
     ) -> None:
+        connect = flag("connect", connect, ModelError)
         self._pool = AsyncDevicePool(
             targets, jobs_per_machine=jobs_per_machine, servers=servers, **options
         )
@@ -131,7 +134,8 @@ class DevicePool:
         TargetError
             No driver goes by that name, or it did not start.
         """
-        machines = whole_number("machines", machines, ModelError, 1)
+        machines = whole_number("machines", machines, ModelError, 1, MAX_MACHINES)
+        jobs_per_machine = whole_number("jobs_per_machine", jobs_per_machine, ModelError, 1)
         threads = max(_processors() // machines, 1)
         with ThreadPoolExecutor(machines) as starters:
             starting = [
@@ -220,7 +224,9 @@ class DevicePool:
         jobs: Iterable[Future[SampleSet]], *, timeout_s: float | None = None
     ) -> Iterator[Future[SampleSet]]:
         """Yield jobs as they end; see `concurrent.futures.as_completed`."""
-        return concurrent.futures.as_completed(jobs, timeout_s)
+        jobs = require_each("jobs", jobs, Future, ModelError, hint="pass what `submit` returned")
+        seconds = None if timeout_s is None else duration("timeout_s", timeout_s, ModelError)
+        return concurrent.futures.as_completed(jobs, None if seconds == math.inf else seconds)
 
     def close(self) -> None:
         """Close all sessions and end the processes of `local`; jobs that still run are cancelled.

@@ -25,6 +25,7 @@ from cim_hal.client.runner import Runner, blocking
 from cim_hal.client.transport.base import Transport
 from cim_hal.client.uploads import CouplingMethods, Loaded, Uploader
 from cim_hal.errors import ModelError, UnknownReferenceError
+from cim_hal.model.conversion import require, require_each
 from cim_hal.model.ising import check_model
 from cim_hal.protocol.wire.messages import (
     AskMetrics,
@@ -153,6 +154,7 @@ class Session(CouplingMethods, LockMethods, InstrumentMethods):
         options: ConnectionOptions,
         open_transport: Callable[[ConnectionOptions], Transport] = open_transport,
     ) -> None:
+        require("options", options, ConnectionOptions, ModelError, hint="open_device makes them")
         self._options = options
         self._runner = Runner(partial(open_transport, options))
         self._client = RequestClient(timeout_s=options.timeout_s, retries=options.retries)
@@ -343,6 +345,7 @@ class Session(CouplingMethods, LockMethods, InstrumentMethods):
             ``cancelled``.
         """
         deadline = self._client.deadline(timeout_s)
+        require_each("states", states, str, ModelError, hint="such as done")
         request = checked(ListJobs, states=states)
         found: dict[str, JobInfo] = {}
         while True:

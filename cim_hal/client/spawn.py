@@ -12,8 +12,11 @@ from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import IO, TYPE_CHECKING, Self
 
-from cim_hal.errors import ConnectError, TargetError
+from cim_hal.addresses import check_endpoint_form
+from cim_hal.errors import ConnectError, ModelError, TargetError
 from cim_hal.machine.config import MachineConfig
+from cim_hal.machine.registry import check_name
+from cim_hal.model.conversion import duration, require, whole_number
 
 if TYPE_CHECKING:
     from cim_hal.machine.options import OptionValue
@@ -64,6 +67,15 @@ def spawn_server(
     ...     device = open_device(server.endpoint)
     """
     config = MachineConfig.of(target, options)
+    check_name(config.driver)
+    require("endpoint", endpoint, str, ModelError, hint="pass tcp://host:port or ipc://path")
+    try:
+        check_endpoint_form(endpoint, listening=True)
+    except ValueError as error:
+        raise ModelError(f"endpoint: {error}") from None
+    timeout_s = duration("timeout_s", timeout_s, ModelError)
+    if threads is not None:
+        threads = whole_number("threads", threads, ModelError, 1)
     given = {
         k: str(v).lower() if isinstance(v, bool) else str(v) for k, v in (options or {}).items()
     }
@@ -152,6 +164,6 @@ def _first_line(stream: IO[str] | None, timeout_s: float) -> str | None:
     if stream is not None:
         threading.Thread(target=lambda: lines.put(stream.readline()), daemon=True).start()
     try:
-        return lines.get(timeout=timeout_s)
+        return lines.get(timeout=min(timeout_s, threading.TIMEOUT_MAX))
     except Empty:
         return None

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cim_hal.errors import CimError, ModelError
-from cim_hal.model.conversion import whole_number
+from cim_hal.model.conversion import require, whole_number
 from cim_hal.model.ising import check_model
 from cim_hal.model.schedule import PumpSchedule
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from cim_hal.client.session import Session
     from cim_hal.machine.capabilities import Setting
     from cim_hal.model.ising import IsingModel
+    from cim_hal.model.record import Note
 
 __all__ = ["UNITS", "Candidate", "Comparison", "Trial", "Tuner"]
 
@@ -67,10 +68,15 @@ class Trial:
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """Two candidates, measured again with the same fresh seeds: lowest energies of each unit."""
+    """Two candidates, measured again with the same fresh seeds: lowest energies of each unit.
+
+    The notes are those in the record of the last job of each.
+    """
 
     tuned: NDArray[np.float64]
     default: NDArray[np.float64]
+    tuned_notes: Mapping[str, Note] = field(default_factory=dict)
+    default_notes: Mapping[str, Note] = field(default_factory=dict)
 
     @property
     def gain(self) -> float:
@@ -125,9 +131,9 @@ class Tuner:
             kind = type(session).__name__
             raise ModelError(f"the session is a {kind}", hint="pass what open_device returns")
         work = None if work is None else whole_number("work", work, ModelError, 1)
-        seed = whole_number("seed", seed, ModelError)
+        seed = whole_number("seed", seed, ModelError, 0, MAX_SEED - 1)
+        session.capabilities.check_settings({} if settings is None else settings)
         self._fixed = dict(settings or {})
-        session.capabilities.check_settings(self._fixed)
         optuna = _optuna()
         self._session, self._model, self._seed = session, model, seed
         recommended = session.capabilities.default_schedule.round_trips
@@ -136,6 +142,7 @@ class Tuner:
         self._study = optuna.create_study(sampler=sampler)
         self._study.enqueue_trial(self._default_parameters())
         self._n_jobs = 0
+        self._notes: Mapping[str, Note] = {}
         self.best: Trial | None = None
 
     def __iter__(self) -> Iterator[Trial]:
@@ -156,9 +163,12 @@ class Tuner:
 
     def compare(self, candidate: Candidate, *, jobs: int = 2) -> Comparison:
         """Measure a candidate and the defaults again, in `jobs` jobs each."""
+        require("candidate", candidate, Candidate, ModelError, hint="that of a trial, or `default`")
+        jobs = whole_number("jobs", jobs, ModelError, 1)
         tuned = np.concatenate([self._measure(candidate) for _ in range(jobs)])
+        tuned_notes = self._notes
         default = np.concatenate([self._measure(self.default) for _ in range(jobs)])
-        return Comparison(tuned, default)
+        return Comparison(tuned, default, tuned_notes, self._notes)
 
     def _measure(self, candidate: Candidate) -> NDArray[np.float64]:
         capabilities = self._session.capabilities
@@ -172,6 +182,7 @@ class Tuner:
             settings=candidate.settings,
         )
         self._n_jobs += 1
+        self._notes = samples.record.notes
         # samples are ranked, runs are independent: dealt in random order they are units again
         energies = np.random.default_rng(self._n_jobs).permutation(samples.energies)
         return np.array(

@@ -26,6 +26,7 @@ __all__ = [
     "cancelling",
     "constant_description",
     "deliveries",
+    "fresh_readouts",
     "largest_program",
     "many_runs",
     "other_seeds",
@@ -46,6 +47,7 @@ DELIVERED_S = 2.0  # a job of this length has delivered runs before its end
 REFUSED_S = 10.0  # for a job that cannot be done
 LEAST_S = 0.5  # a shorter job may end before it is cancelled
 RUNS = 16
+FRESH_SPINS = 8
 POLL_S = 0.1
 
 
@@ -155,6 +157,20 @@ def other_seeds(machine: MachineUnderTest) -> None:
     sets = [machine.sample(model, n_runs=RUNS, seed=machine.seed + k) for k in range(4)]
     same = all(_equal(sets[0], other) for other in sets[1:])
     require(not same, "four seeds gave the same samples")
+
+
+def fresh_readouts(machine: MachineUnderTest) -> None:
+    """Check that no job comes back with the readout of the job before."""
+    n_spins = machine.spins(FRESH_SPINS, least=FRESH_SPINS)
+    same = ring(n_spins)
+    opposed = IsingModel(-same.J, same.h)
+    before: list[bytes] = []
+    for job, model in enumerate([same, opposed] * 3):
+        samples = machine.sample(model, n_runs=RUNS, seed=machine.seed + job)
+        rows = samples.spins if samples.amplitudes is None else samples.amplitudes
+        found = sorted(row.tobytes() for row in rows)  # samples are ranked
+        require(found != before, f"job {job} of another model has the readout of the job before")
+        before = found
 
 
 def amplitudes(machine: MachineUnderTest) -> None:

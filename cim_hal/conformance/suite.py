@@ -61,6 +61,7 @@ CHECKS: tuple[Check, ...] = (
     _check("extreme-levels", "sampling", sampling.extreme_levels),
     _check("spins-are-free", "sampling", sampling.spins_are_free),
     _check("no-memory", "sampling", sampling.no_memory),
+    _check("fresh-readouts", "sampling", promises.fresh_readouts),
     _check("ground-states", "sampling", sampling.ground_states),
     _check("gauges", "sampling", sampling.gauges),
     _check("same-seed", "reproducible", promises.same_seed),

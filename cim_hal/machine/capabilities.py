@@ -10,7 +10,8 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from cim_hal.errors import CapabilityError
+from cim_hal.errors import CapabilityError, ModelError
+from cim_hal.model.conversion import real_number, require, whole_number
 from cim_hal.model.record import ONE_LINE, Fact, FactName, Record
 from cim_hal.model.schedule import MAX_ROUND_TRIPS, MAX_TRACE_BYTES, PumpSchedule, TraceRequest
 
@@ -88,6 +89,8 @@ class Setting(Record):
         CapabilityError
             It names the setting and its range.
         """
+        if not isinstance(value, float):
+            value = real_number(f"settings.{self.name}", value, ModelError)
         is_whole = math.isfinite(value) and value == int(value)
         if not self.low <= value <= self.high or (self.integer and not is_whole):
             raise CapabilityError(f"settings.{self.name}", required=value, available=self.range)
@@ -244,6 +247,7 @@ class Capabilities(Record):
         CapabilityError
             Too many round trips, or a pump rate out of range.
         """
+        require("schedule", schedule, PumpSchedule, ModelError, hint="pass a PumpSchedule")
         if schedule.round_trips > self.max_round_trips:
             raise CapabilityError(
                 "max_round_trips", required=schedule.round_trips, available=self.max_round_trips
@@ -264,6 +268,7 @@ class Capabilities(Record):
         CapabilityError
             Fewer than one run or more than `max_runs`.
         """
+        n_runs = whole_number("n_runs", n_runs, ModelError)
         if not 1 <= n_runs <= self.max_runs:
             available = self.max_runs if n_runs > 0 else f"1 to {self.max_runs}"
             raise CapabilityError("max_runs", required=n_runs, available=available)
@@ -276,6 +281,7 @@ class Capabilities(Record):
         CapabilityError
             It names the setting, and its range or the settings that exist.
         """
+        require("settings", settings, Mapping, ModelError, hint="pass numbers by name")
         by_name = {setting.name: setting for setting in self.settings}
         for name, value in settings.items():
             if name not in by_name:
@@ -304,6 +310,7 @@ class Capabilities(Record):
 
     def completed(self, settings: Mapping[str, float]) -> dict[str, float]:
         """Return the settings of a job, with the defaults of a machine file among them."""
+        require("settings", settings, Mapping, ModelError, hint="pass numbers by name")
         return {s.name: s.default for s in self.settings if s.is_chosen} | dict(settings)
 
     def check_trace(
@@ -316,6 +323,7 @@ class Capabilities(Record):
         CapabilityError
             The hint says how many round trips between two frames would fit.
         """
+        require("trace", trace, TraceRequest, ModelError, hint="pass a TraceRequest")
         if not self.reports_trace:
             raise CapabilityError("reports_trace", required="a trace", available="none")
         n_bytes = trace.n_bytes(round_trips, n_runs, n_spins)

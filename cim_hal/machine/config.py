@@ -152,6 +152,10 @@ class MachineConfig(Record):
         if there are options for a server, which has its driver already.
         """
         found = target if isinstance(target, MachineConfig) else _config(target)
+        for name, given in (("options", options), ("texts", texts)):
+            if given is not None and not isinstance(given, Mapping):
+                what = f"{name} is a {type(given).__name__}"
+                raise TargetError(what, hint="pass values by name")
         more = {
             "options": {**found.options, **(options or {})},
             "texts": {**found.texts, **(texts or {})},

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 import threading
 from abc import ABC, abstractmethod
 from collections import deque
@@ -17,7 +16,9 @@ from pydantic import TypeAdapter, ValidationError
 
 from cim_hal.errors import CapabilityError, DriverFaultError
 from cim_hal.machine.telemetry import Calibration, Telemetry
+from cim_hal.model.conversion import require, whole_number
 from cim_hal.model.record import Notes
+from cim_hal.model.sampleset import Trace
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from cim_hal.machine.capabilities import Capabilities
     from cim_hal.machine.lowering import Levels, Lowering
     from cim_hal.model.record import Note
-    from cim_hal.model.sampleset import Trace
     from cim_hal.model.schedule import PumpSchedule, TraceRequest
 
 __all__ = [
@@ -207,8 +207,9 @@ def _check_values(what: str, values: Any, expected: tuple[int, int]) -> None:
 
 
 def _check_trace(trace: Trace | None, request: TraceRequest, program: Program) -> None:
-    if trace is None:
-        raise DriverFaultError("a trace was asked for, and the readout has none")
+    if not isinstance(trace, Trace):
+        what = "none" if trace is None else f"a {type(trace).__name__} as its trace"
+        raise DriverFaultError(f"a trace was asked for, and the readout has {what}")
     n_frames, last = len(trace.round_trips), program.schedule.round_trips
     expected = (n_frames, min(request.runs, program.n_runs), program.n_spins)
     if trace.amplitudes.shape != expected or trace.pump.shape != (n_frames,):
@@ -302,8 +303,12 @@ class StopToken:
 
     def progress(self, done: int, total: int, unit: str = "round trips") -> None:
         """Report that `done` of `total` runs or round trips are finished; this is cheap."""
-        told = max(operator.index(done), 0), max(operator.index(total), 0), unit
-        self._progress.append(told)
+        done, total = (
+            whole_number("done", done, DriverFaultError),
+            whole_number("total", total, DriverFaultError),
+        )
+        require("unit", unit, str, DriverFaultError, hint="such as round trips")
+        self._progress.append((max(done, 0), max(total, 0), unit))
 
     def deliver(self, values: NDArray[Any]) -> None:
         """Deliver finished runs early, in order, after those delivered before.

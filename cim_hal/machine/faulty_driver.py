@@ -13,13 +13,14 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, NoReturn, Self, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn, Self, TypeAlias, get_args
 
 import numpy as np
 from pydantic import ConfigDict, Field, model_validator
 
 from cim_hal.errors import JobCancelledError, LockLostError, TargetError
 from cim_hal.machine.driver import Driver
+from cim_hal.model.conversion import flag, require, whole_number
 from cim_hal.model.schedule import MAX_KNOTS, PumpSchedule
 from cim_hal.toml_files import FileTable, read_file
 
@@ -156,6 +157,7 @@ class FaultScript(FileTable):
             The file is missing, too large or malformed; the message names the table, and says what
             would be right.
         """
+        require("path", path, (str, os.PathLike), TargetError, hint="pass the name of a file")
         what = "a fault script"
         return read_file(
             Path(path), cls, what, TargetError, title="the fault script", max_bytes=MAX_FILE_BYTES
@@ -168,10 +170,12 @@ class FaultScript(FileTable):
 
     def has(self, kind: Kind) -> bool:
         """Whether the script has a fault of that kind."""
+        require("kind", kind, str, TargetError, hint=f"one of {', '.join(get_args(Kind))}")
         return any(fault.kind == kind for fault in self.faults)
 
     def fault_in(self, job: int) -> Fault | None:
         """Return the fault of a job, by its number from 1, or None."""
+        job = whole_number("job", job, TargetError)
         struck = (f for place, f in enumerate(self.faults) if self._strikes(f, place, job))
         return next(struck, None)
 
@@ -235,6 +239,10 @@ class FaultyDriver(Driver):
     def __init__(
         self, driver: Driver, script: FaultScript, *, may_crash: bool = False, jobs_before: int = 0
     ) -> None:
+        require("driver", driver, Driver, TargetError, hint="pass a Driver")
+        require("script", script, FaultScript, TargetError, hint="pass a FaultScript")
+        self._job = whole_number("jobs_before", jobs_before, TargetError, 0)
+        may_crash = flag("may_crash", may_crash, TargetError)
         if script.has("crash") and not may_crash:
             raise TargetError(
                 "the fault script has a crash, which would end this process",
@@ -242,7 +250,6 @@ class FaultyDriver(Driver):
             )
         self._driver = driver
         self._script = script
-        self._job = jobs_before
 
     def describe(self) -> Capabilities:
         """Return the capabilities of the wrapped driver, with a warning in the description."""

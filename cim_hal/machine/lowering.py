@@ -83,6 +83,10 @@ class Lowering:
 
     def lift(self, values: NDArray[Scalar]) -> NDArray[Scalar]:
         """Turn spins or amplitudes of the machine (..., n') into the model's (..., n)."""
+        require("values", values, np.ndarray, ModelError, hint="pass an array")
+        if values.dtype.kind not in "iuf" or values.shape[-1:] != self.gauge.shape:
+            what = f"values of type {values.dtype} and shape {values.shape}"
+            raise ModelError(what, hint=f"pass numbers of {self.n_spins} spins")
         lifted: NDArray[Scalar] = np.multiply(values, self.gauge, dtype=values.dtype)
         if not self.report.field_spin:
             return lifted
@@ -337,6 +341,8 @@ def quantize(
     J, h = real_couplings("J", J, ModelError), real_array("h", h, ModelError)
     for name, n_bits in (("bits", bits), ("field_bits", field_bits)):
         whole_number(name, n_bits, ModelError, 2, MAX_BITS)
+    if h.ndim != 1:
+        raise ModelError(f"h has the shape {h.shape}", hint="pass one number for each spin")
     if not np.isfinite([largest(_values(J)), largest(h)]).all():
         raise ModelError("J or h has a number that is not finite")
     rounded, field, step = _rounded(_values(J), h, bits, field_bits)

@@ -20,7 +20,7 @@ from cim_hal.machine.capabilities import Capabilities, DriverOption
 from cim_hal.machine.config import MachineConfig
 from cim_hal.machine.driver import Driver, Program, Readout, StopToken
 from cim_hal.machine.options import OptionValue, checked_options, options_of, shown_with
-from cim_hal.ownership import lock_file, open_lock, own, release
+from cim_hal.ownership import Lock, lock_file, open_lock, own, release
 
 if TYPE_CHECKING:
     from cim_hal.machine.telemetry import Calibration, Telemetry
@@ -68,7 +68,10 @@ def emulated(factory: Factory) -> Factory:
     >>> @emulated
     ... def make_bench() -> Driver: ...
     """
-    factory.is_emulated = True
+    given: Any = factory
+    if not callable(given):
+        raise TargetError(f"factory is a {type(factory).__name__}", hint="pass what makes a driver")
+    setattr(given, "is_emulated", True)  # noqa: B010  of any callable
     return factory
 
 
@@ -92,7 +95,7 @@ def lock_name(config: MachineConfig, hardware: str = "") -> str:
     return hardware or config.hardware or factory_of(config.driver)
 
 
-def claim(config: MachineConfig, *, hardware: str = "", server: int | None = None) -> int | None:
+def claim(config: MachineConfig, *, hardware: str = "", server: int | None = None) -> Lock | None:
     """Take the lock of the machine of a target for a driver in this process: see `own`.
 
     `hardware` is its name where that is neither in the file nor the driver's factory. None for an

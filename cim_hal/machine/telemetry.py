@@ -11,7 +11,8 @@ from typing import Annotated, ClassVar, Self
 
 from pydantic import Field, field_serializer, model_validator
 
-from cim_hal.errors import InterlockError
+from cim_hal.errors import InterlockError, ModelError
+from cim_hal.model.conversion import duration
 from cim_hal.model.record import ONE_LINE, Fact, FactName, Note, Record
 
 __all__ = [
@@ -158,7 +159,7 @@ class Calibration(Record):
 
     def is_stale(self, age_s: float) -> bool:
         """Whether the calibration is too old at this age in seconds."""
-        return age_s > self.valid_s
+        return duration("age_s", age_s, ModelError) > self.valid_s
 
 
 class DriverPhase(StrEnum):

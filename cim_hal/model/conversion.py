@@ -9,8 +9,8 @@ from __future__ import annotations
 import numbers
 import operator
 import sys
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, TypeAlias
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import numpy as np
 import scipy  # not scipy.sparse: it takes 0.4 s, and dense models do not need it
@@ -25,12 +25,15 @@ __all__ = [
     "SMALL",
     "Couplings",
     "duration",
+    "flag",
+    "has_bool",
     "is_sparse",
     "is_symmetric",
     "real_array",
     "real_couplings",
     "real_number",
     "require",
+    "require_each",
     "row_blocks",
     "type_for",
     "whole_number",
@@ -40,6 +43,8 @@ __all__ = [
 Couplings: TypeAlias = "NDArray[Any] | sp.csr_array"
 SMALL = (np.int8, np.int16)  # integers that dense couplings may stay
 
+Kind = TypeVar("Kind")
+MAX_INT64 = 2**63 - 1
 PART = 1 << 22  # entries looked at together
 BLOCK = 512
 LARGEST_EXACT = 2**53  # beyond it float64 skips integers
@@ -71,6 +76,8 @@ def real_array(name: str, values: Any, error: type[CimError]) -> NDArray[np.floa
         raise error(f"{name} is not an array of real numbers: it is {what}", hint=HINT)
     if np.ma.is_masked(values):
         raise error(f"{name} has masked entries", hint="fill or remove them")
+    if has_bool(values):
+        raise error(f"{name} mixes numbers with True and False", hint=HINT)
     with np.errstate(over="ignore"):
         floats = np.array(array, dtype=np.float64, order="C")
     _check_exact(name, array, floats, values, error)
@@ -90,7 +97,7 @@ def real_number(name: str, value: Any, error: type[CimError]) -> float:
 def whole_number(
     name: str, value: Any, error: type[CimError], low: int | None = None, high: int | None = None
 ) -> int:
-    """Return an integer of Python within a range, or raise `error`.
+    """Return an integer of Python within a range, at most int64's, or raise `error`.
 
     Integers of numpy are taken, but not returned: they overflow, 2 ** np.uint8(8) is 0.
     """
@@ -103,7 +110,16 @@ def whole_number(
     if (low is not None and number < low) or (high is not None and number > high):
         right = f"{low} or more" if high is None else f"{low} to {high}"
         raise error(f"{name} = {number!r:.100}", hint=f"it must be {right}")
+    if not -MAX_INT64 - 1 <= number <= MAX_INT64:
+        raise error(f"{name} = {number!r:.100}", hint="it must fit in 64 bits")
     return number
+
+
+def flag(name: str, value: Any, error: type[CimError]) -> bool:
+    """Return True or False, or raise `error`."""
+    if not isinstance(value, bool | np.bool_):
+        raise error(f"{name} = {value!r:.100}", hint="it must be True or False")
+    return bool(value)
 
 
 def duration(name: str, value: Any, error: type[CimError]) -> float:
@@ -165,10 +181,15 @@ def is_sparse(J: Any) -> bool:
     return "scipy.sparse" in sys.modules and scipy.sparse.issparse(J)
 
 
-def require(name: str, value: Any, kind: type, error: type[CimError], *, hint: str) -> None:
-    """Raise `error` unless `value` is of a type."""
+def require(
+    name: str, value: Any, kind: type | tuple[type, ...], error: type[CimError], *, hint: str
+) -> None:
+    """Raise `error` unless `value` is of a type, or of one of several."""
     if not isinstance(value, kind):
-        raise error(f"{name} is a {type(value).__name__}, not a {kind.__name__}", hint=hint)
+        right = " or ".join(
+            each.__name__ for each in (kind if isinstance(kind, tuple) else (kind,))
+        )
+        raise error(f"{name} is a {type(value).__name__}, not a {right}", hint=hint)
 
 
 def _check_exact(
@@ -191,6 +212,27 @@ def _check_exact(
     if len(changed) > 0:
         number = before.flat[changed[0]]
         raise error(f"{name} has the number {number}, which float64 would round", hint=HINT)
+
+
+def require_each(
+    name: str, values: Any, kind: type[Kind], error: type[CimError], *, hint: str
+) -> list[Kind]:
+    """Return a list of values that are all of a type, or raise `error`."""
+    require(name, values, Iterable, error, hint="pass a list")
+    found = list(values)
+    for value in found:
+        require(f"one of {name}", value, kind, error, hint=hint)
+    return found
+
+
+def has_bool(values: Any) -> bool:
+    """Whether a nested list has a truth value, which numpy takes for a number among numbers."""
+    if not isinstance(values, list | tuple):
+        return isinstance(values, np.ndarray) and values.dtype.kind == "b"
+    kinds = set(map(type, values))
+    if kinds & {bool, np.bool_}:
+        return True
+    return bool(kinds & {list, tuple, np.ndarray}) and any(map(has_bool, values))
 
 
 def _as_python(value: Any) -> Any:

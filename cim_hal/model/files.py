@@ -83,8 +83,9 @@ def read_model(path: str | os.PathLike[str], *, format: str | None = None) -> Mo
         read, or can be read in several ways; the message says where.
     """
     if not isinstance(path, (str, os.PathLike)):
-        raise ModelError(f"a {type(path).__name__} is not a path", hint="pass the name of a file")
-    if format not in (None, *FORMATS):
+        what = type(path).__name__
+        raise ModelError(f"path is a {what}, not a path", hint="pass the name of a file")
+    if format is not None and not (isinstance(format, str) and format in FORMATS):
         raise ModelError(f"format = {format!r:.50}", hint=f"one of {', '.join(FORMATS)}")
     file = Path(path)
     start = _start_of(file)

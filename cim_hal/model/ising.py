@@ -169,14 +169,14 @@ class IsingModel:
         _check_types(self.J, self.h)
         _check_couplings(self.J, "J")
         if self.h.shape != _shape(self.J)[:1]:
-            raise ModelError(
-                f"h has shape {self.h.shape}, J has shape {self.J.shape}",
-                hint=f"h must have shape {_shape(self.J)[:1]}",
-            )
+            what = f"h has shape {self.h.shape}, J has shape {self.J.shape}"
+            raise ModelError(what, hint=f"h must have shape {_shape(self.J)[:1]}")
         if not np.isfinite(self.h).all():
             bad = int(np.flatnonzero(~np.isfinite(self.h))[0])
             raise ModelError(f"h[{bad}] = {self.h[bad]} is not finite")
         object.__setattr__(self, "offset", real_number("offset", self.offset, ModelError))
+        change = Change, type(None)
+        require("origin", self.origin, change, ModelError, hint="with_changes makes it")
         check_range(_values(self.J), self.h, self.offset)
         for array in (_values(self.J), self.h):
             array.flags.writeable = False
@@ -268,8 +268,8 @@ class IsingModel:
         """
         pairs = Pairs.of(rows, columns, values, self.n_spins)
         field = self.h if h is None else real_array("h", h, ModelError)
-        change = Change(weakref.ref(self), pairs)
-        return IsingModel(pairs.put(self.J), field, self.offset, change)
+        origin = Change(weakref.ref(self), pairs)
+        return IsingModel(pairs.put(self.J), field, self.offset, origin)
 
     def to_qubo(self) -> tuple[NDArray[np.float64] | sp.csr_array, float]:
         """Return symmetric ``Q`` (n, n) and ``c`` with ``x @ Q @ x + c`` equal to the energy."""

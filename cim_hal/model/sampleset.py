@@ -12,12 +12,13 @@ from cim_hal.errors import ModelError
 from cim_hal.model.conversion import real_number, require, whole_number
 from cim_hal.model.diversity import copies_warning, diversity_of
 from cim_hal.model.ising import check_model
+from cim_hal.model.record import RunRecord
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cim_hal.model.ising import IsingModel
-    from cim_hal.model.record import Diversity, RunRecord
+    from cim_hal.model.record import Diversity
 
 __all__ = ["SampleSet", "Trace"]
 
@@ -111,6 +112,15 @@ class SampleSet:
         The record is completed by the diversity of the runs.
         """
         check_model(model)
+        require("record", record, RunRecord, ModelError, hint="pass a RunRecord")
+        for name, array in (("spins", spins), ("amplitudes", amplitudes)):
+            if array is not None or name == "spins":
+                require(name, array, np.ndarray, ModelError, hint="pass an array (runs, n)")
+        if amplitudes is not None and amplitudes.shape != spins.shape:
+            what = f"amplitudes have the shape {amplitudes.shape}, spins {spins.shape}"
+            raise ModelError(what, hint="pass both of the same runs")
+        if trace is not None:
+            require("trace", trace, Trace, ModelError, hint="pass a Trace")
         energies = model.energy(spins)
         order = np.argsort(energies, kind="stable")
         ranked = None if amplitudes is None else amplitudes[order]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from cim_hal.errors import ModelError, ScheduleError
-from cim_hal.model.conversion import real_array, whole_number
+from cim_hal.model.conversion import real_array, real_number, whole_number
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -75,7 +75,8 @@ class PumpSchedule:
     @classmethod
     def linear(cls, start: float, stop: float, *, round_trips: int) -> Self:
         """Return a linear ramp from `start` to `stop` thresholds."""
-        return cls((start, stop), round_trips)
+        ends = real_number("start", start, ScheduleError), real_number("stop", stop, ScheduleError)
+        return cls(ends, round_trips)
 
     @classmethod
     def through(cls, pump: Sequence[float], *, round_trips: int) -> Self:
@@ -134,4 +135,6 @@ class TraceRequest:
 
     def n_bytes(self, round_trips: int, n_runs: int, n_spins: int) -> int:
         """Return the size of the amplitudes, 4 bytes each."""
-        return 4 * self.n_frames(round_trips) * min(self.runs, n_runs) * n_spins
+        n_runs = min(self.runs, whole_number("n_runs", n_runs, ModelError))
+        n_spins = whole_number("n_spins", n_spins, ModelError)
+        return 4 * self.n_frames(round_trips) * n_runs * n_spins

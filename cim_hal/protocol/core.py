@@ -146,8 +146,9 @@ class ServerCore:
         return self._noted(self._state.jobs.finish(job, outcome, now), now)
 
     def drain(self, *, queue: bool) -> bool:
-        """Take no new jobs, before the end: see `JobLifecycle.drain`."""
-        return self._state.jobs.drain(queue=queue)
+        """Take no new work, before the end: see `JobLifecycle.drain`; calibrations end as runs."""
+        has_jobs = self._state.jobs.drain(queue=queue)
+        return self.instruments.drain() or has_jobs
 
     def give_back(self, job: str = "") -> list[Effect]:
         """Let a job wait for the next server that never began: see `JobLifecycle.give_back`."""

@@ -11,10 +11,12 @@ import json
 import logging
 import os
 import select
+import threading
 from collections.abc import Mapping
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from pathlib import Path
+from queue import SimpleQueue
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, Self, TextIO, TypeAlias
 
@@ -40,11 +42,15 @@ __all__ = [
     "keep_audit_in",
 ]
 
+MAX_QUEUED = 10_000  # lines of the audit log that wait for its disk
+CLOSE_S = 5.0  # for them at the end
 PART = 1000  # characters that a pipe takes without waiting: at most 4096 bytes
 AUDIT = "cim_hal.audit"  # the logger of what was done
 
 LogFormat: TypeAlias = Literal["human", "json"]
 FORMATS: tuple[LogFormat, ...] = ("human", "json")
+
+log = logging.getLogger(__name__)
 
 _ABOUT: ContextVar[Mapping[str, str]] = ContextVar("about", default=MappingProxyType({}))
 
@@ -86,14 +92,70 @@ def audit(what: str, user: User | None = None, /, **facts: Detail) -> None:
 
 def keep_audit_in(path: Path) -> None:
     """Append the events of the audit log to a file, as JSON, whatever the level of the log."""
-    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600))
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     if path.is_file() and path.stat().st_mode & 0o077:
         path.chmod(0o600)  # it names users and what they did
-    handler = logging.FileHandler(path, encoding="utf-8")
-    handler.setFormatter(JsonFormatter())
-    log = logging.getLogger(AUDIT)
-    log.setLevel(logging.INFO)
-    log.addHandler(handler)
+    logger = logging.getLogger(AUDIT)
+    logger.setLevel(logging.INFO)
+    logger.addHandler(_QueuedFile(file))
+
+
+class _QueuedFile(logging.Handler):
+    """Writes lines in a thread of its own: a slow or full disk holds up no thread that logs.
+
+    Lines beyond `MAX_QUEUED`, and those that cannot be written, are lost; a line says how many.
+    """
+
+    def __init__(self, file: int) -> None:
+        super().__init__()
+        self.setFormatter(JsonFormatter())
+        self._file = file
+        self._lines: SimpleQueue[str | None] = SimpleQueue()
+        self._n_lost, self._counting = 0, threading.Lock()
+        self._thread = threading.Thread(target=self._write_all, name="cim-hal audit", daemon=True)
+        self._thread.start()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Queue a line, or count it as lost."""
+        if self._lines.qsize() >= MAX_QUEUED:
+            self._count_lost()
+        else:
+            self._tell_lost()
+            self._lines.put(self.format(record))
+
+    def close(self) -> None:
+        """Write what is queued, for `CLOSE_S` at most, and close the file."""
+        self._tell_lost()
+        self._lines.put(None)
+        self._thread.join(CLOSE_S)
+        super().close()
+
+    def _count_lost(self) -> None:
+        with self._counting:
+            self._n_lost += 1
+
+    def _tell_lost(self) -> None:
+        with self._counting:
+            n_lost, self._n_lost = self._n_lost, 0
+        if n_lost:
+            level = {"levelno": logging.WARNING, "levelname": "WARNING"}
+            told = {"name": AUDIT, "msg": "lines lost", "facts": {"count": n_lost}}
+            self._lines.put(self.format(logging.makeLogRecord(level | told)))
+
+    def _write_all(self) -> None:
+        is_failing = is_torn = False
+        while (line := self._lines.get()) is not None:
+            data, n_done = b"\n" * is_torn + line.encode() + b"\n", 0
+            try:
+                while n_done < len(data):
+                    n_done += os.write(self._file, data[n_done:])
+                is_failing = is_torn = False
+            except OSError as error:
+                self._count_lost()
+                if not is_failing:
+                    log.warning("the audit log loses lines: it cannot be written: %s", error)
+                is_failing, is_torn = True, is_torn or n_done > 0
+        os.close(self._file)
 
 
 def configure(*, level: str = "warning", style: LogFormat = "human", stream: TextIO) -> None:

@@ -26,6 +26,7 @@ __all__ = ["TcpProxy"]
 
 READ_BYTES = 65536
 MAX_SEGMENTS = 256  # under way in one direction of one connection
+MAX_RELAYS = 256  # connections at a time, with two sockets each
 NO_LINGER = struct.pack("ii", 1, 0)  # close() then sends RST
 UPSTREAM, DOWNSTREAM = "upstream", "downstream"
 
@@ -36,9 +37,9 @@ class TcpProxy:
     Both addresses are ``tcp://host:port``. `upstream` are the toxics on the way to the server,
     `downstream` those on the way back; the first acts first. With `insecure` it may listen where
     other machines reach it, and they then reach the target too. `endpoint`, where it listens, is
-    set on entering; `counts` has ``connections``, ``resets``, and segments read ``upstream`` and
-    ``downstream``. `TargetError` if the target is not a TCP endpoint; on entering, `BindError` if
-    the endpoint cannot be bound.
+    set on entering; `counts` has ``connections``, ``resets``, ``refused`` connections, which are
+    those beyond 256 at a time, and segments read ``upstream`` and ``downstream``. `TargetError` if
+    the target is not a TCP endpoint; on entering, `BindError` if the endpoint cannot be bound.
 
     Examples
     --------
@@ -141,6 +142,10 @@ class TcpProxy:
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writers = [writer]
+        if len(self._relays) >= MAX_RELAYS:
+            self.counts["refused"] += 1
+            _abort(writers)
+            return
         task = self._loop.create_task(self._relay(reader, writers))
         self._relays[task] = writers
         task.add_done_callback(self._relays.pop)

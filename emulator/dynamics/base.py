@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, TypeVar
 import numpy as np
 from scipy.linalg import eigh_tridiagonal
 
+from emulator.dynamics.stability import ExtremeModes, LinearLimit
 from emulator.noise import NoiseKey, normals
 from emulator.options import check_options, settings_of, with_settings
+from emulator.products.coupling import LARGE
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -28,6 +30,7 @@ __all__ = [
     "Dynamics",
     "JobInputs",
     "Precision",
+    "extreme_modes",
     "lowest_eigenvalue",
     "natural_strength",
 ]
@@ -36,7 +39,9 @@ Precision: TypeAlias = Literal["single", "double"]
 Constants = TypeVar("Constants", bound=tuple[Any, ...])
 
 LANCZOS_STEPS = 48
+FEW_LANCZOS_STEPS = 16  # of large models, of which only modes far from the others count
 LEAST_FIELD_WEIGHT = 1e-3
+MOST_SLOW_MODES = 4
 
 
 def natural_strength(coupling: CouplingMatrix, field_weight: float = 0.0) -> float:
@@ -78,6 +83,34 @@ def lowest_eigenvalue(coupling: CouplingMatrix) -> float:
     return float(ritz_values[0])
 
 
+def extreme_modes(coupling: CouplingMatrix, most: int = MOST_SLOW_MODES) -> ExtremeModes:
+    """Return the modes of the largest magnitude as a Lanczos run finds them, the lowest among them.
+
+    In units of the stored values; the basis is kept orthogonal, so that no mode is found twice.
+    """
+    n_spins, multiply = len(coupling.field), coupling.operator()
+    steps = min(LANCZOS_STEPS if n_spins <= LARGE else FEW_LANCZOS_STEPS, n_spins)
+    basis = np.zeros((steps + 1, n_spins), coupling.dtype)
+    basis[0] = normals(0, round_trip=0, n_spins=n_spins, n_runs=1)[:, 0]
+    basis[0] /= np.linalg.norm(basis[0])
+    diagonal: list[float] = []
+    beside: list[float] = []
+    for step in range(steps):
+        image = multiply(basis[step])
+        diagonal.append(float(basis[step] @ image))
+        for _ in range(2):  # once leaves a rest of rounding errors
+            image -= (basis[: step + 1] @ image) @ basis[: step + 1]
+        beside.append(float(np.linalg.norm(image)))
+        if beside[-1] <= 1e-5 * max(map(abs, (*diagonal, *beside))):
+            break
+        basis[step + 1] = image / beside[-1]
+    values, parts = eigh_tridiagonal(diagonal, beside[: len(diagonal) - 1])
+    ends = np.argsort(-np.abs(values), kind="stable")[:most]
+    chosen = np.unique([0, *ends])
+    vectors = parts.T[chosen].astype(basis.dtype) @ basis[: len(diagonal)]
+    return ExtremeModes(values[chosen], vectors)
+
+
 @dataclass(frozen=True, eq=False)
 class JobInputs:
     """The data that all blocks of a job share.
@@ -93,12 +126,15 @@ class JobInputs:
     signs : CouplingMatrix or None
         Couplings for exact products with spins, where those of `coupling` are rounded; see
         `Dynamics.follows_energy`.
+    level : float
+        Value of one level of the couplings in units of the model's J.
     """
 
     coupling: CouplingMatrix
     key: NoiseKey
     round_trips: int = 1
     signs: CouplingMatrix | None = None
+    level: float = 1.0
 
     @property
     def n_spins(self) -> int:
@@ -114,6 +150,11 @@ class JobInputs:
     def lowest_eigenvalue(self) -> float:
         """`lowest_eigenvalue` of the couplings, computed once for all blocks."""
         return lowest_eigenvalue(self.coupling)
+
+    @cached_property
+    def extreme_modes(self) -> ExtremeModes:
+        """`extreme_modes` of the couplings, computed once for all blocks."""
+        return extreme_modes(self.coupling)
 
 
 class Block(ABC):
@@ -203,6 +244,29 @@ class Dynamics(ABC):
     def largest_code(self) -> float | None:
         """Largest integer that reaches the coupling product; None where numbers are real."""
         return None
+
+    @property
+    def linear_limit(self) -> LinearLimit | None:
+        """Of the feedback loop, in units of `natural_unit`; None where there is none."""
+        return None
+
+    def natural_unit(self, coupling: CouplingMatrix) -> float:
+        """Return one of the stored values in natural units, those of `coupling_gain`."""
+        return coupling.unit
+
+    def choices(self, inputs: JobInputs) -> dict[str, float | str]:
+        """Return what the record of a job tells of its model: a limit that it exceeds.
+
+        ``feedback_over_limit`` is the factor, ``lowest_eigenvalue`` that of J in its own units.
+        """
+        if self.linear_limit is None:
+            return {}
+        lowest, coupling = float(inputs.extreme_modes.eigenvalues[0]), inputs.coupling
+        excess = self.linear_limit.excess(lowest * self.natural_unit(coupling))
+        if excess <= 1:
+            return {}
+        eigenvalue = lowest * coupling.step * inputs.level
+        return {"feedback_over_limit": excess, "lowest_eigenvalue": eigenvalue}
 
     @property
     def dtype(self) -> np.dtype[Any]:

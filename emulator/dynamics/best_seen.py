@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cim_hal import Setting
+    from emulator.dynamics.stability import LinearLimit
     from emulator.products.coupling import CouplingMatrix
 
 __all__ = ["BestSeen", "BestSeenBlock"]
@@ -68,6 +69,15 @@ class BestSeen(Dynamics):
     def largest_code(self) -> float | None:
         """That of the dynamics."""
         return self.dynamics.largest_code
+
+    @property
+    def linear_limit(self) -> LinearLimit | None:
+        """That of the dynamics."""
+        return self.dynamics.linear_limit
+
+    def choices(self, inputs: JobInputs) -> dict[str, float | str]:
+        """Return those of the dynamics."""
+        return self.dynamics.choices(inputs)
 
     def settings(self) -> tuple[Setting, ...]:
         """Return the settings of the dynamics, and how often energies are computed."""

@@ -12,6 +12,7 @@ from emulator.disorder import disturbed
 from emulator.dynamics.base import Dynamics, JobInputs, natural_strength
 from emulator.dynamics.feedback import TrackedBlock, feedback_loop, initial_normals, track_after
 from emulator.dynamics.imperfect_control import ImperfectControl, check_imperfections
+from emulator.dynamics.stability import LinearLimit
 from emulator.products.packing import aligned_zeros, padded_runs
 
 if TYPE_CHECKING:
@@ -133,6 +134,15 @@ class ControlledDynamics(Dynamics):
     error_multiplies: bool = True
     advance: ClassVar[Callable[..., None]]
     block = ControlledBlock
+
+    @property
+    def linear_limit(self) -> LinearLimit:
+        """Of a step of amplitudes whose error variables are as at the start of a run."""
+        return LinearLimit(self.time_step * self.coupling_gain)
+
+    def natural_unit(self, coupling: CouplingMatrix) -> float:
+        """Return `natural_strength`."""
+        return natural_strength(coupling)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -24,6 +24,7 @@ from emulator.dynamics.controlled_base import (
 )
 from emulator.dynamics.feedback import FeedbackLoop, local_fields, track_after
 from emulator.dynamics.saturation import cubic_drift
+from emulator.dynamics.stability import LinearLimit
 from emulator.kernel import inlined, kernel
 from emulator.machine import EmulatedCim, algorithm, entry_point
 from emulator.options import NON_NEGATIVE, Interval, documented, option
@@ -275,6 +276,12 @@ Without bound, and k = 0, injection is a sign.""",
     initial_error = 0.0  # an error variable is a moving mean of z
     error_multiplies = False
     advance = staticmethod(advance_separated_feedback)
+
+    @property
+    def linear_limit(self) -> LinearLimit:
+        """Of a step where the saturation is steepest."""
+        slope = max(self.steepness) + self.memory
+        return LinearLimit(self.time_step * self.coupling_gain * slope)
 
     def control(self, arrays: SharedArrays, values: tuple[Any, ...], constants: Any) -> None:
         """Make one step with the local fields in `arrays`."""

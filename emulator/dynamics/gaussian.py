@@ -20,6 +20,7 @@ from cim_hal import Capabilities
 from emulator.converters import ADC_SETTINGS, DAC_SETTINGS, Coder, Converter, ranged, to_code
 from emulator.dynamics import shared_options as shared
 from emulator.dynamics.base import Block, Dynamics, JobInputs, Precision
+from emulator.dynamics.stability import LinearLimit
 from emulator.kernel import inlined, kernel
 from emulator.machine import EmulatedCim, entry_point
 from emulator.noise import Draw, fill_normal_pair
@@ -296,6 +297,11 @@ The pump keeps counting thresholds.""",
     def largest_code(self) -> float | None:
         """Largest code of the ADC, None where it does not round."""
         return self.adc.top if self.adc.rounds else None
+
+    @property
+    def linear_limit(self) -> LinearLimit:
+        """Of the explicit step of the drive, which comes back without a delay."""
+        return LinearLimit(self.time_step * self.loss * self.coupling_gain)
 
     def strength(self, elapsed: float) -> float:
         """Return j when the share `elapsed` of a run is over."""

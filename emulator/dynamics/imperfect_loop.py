@@ -22,6 +22,7 @@ from emulator.dynamics.round_trip import (
     PulseRows,
     advance_imperfect_pulses,
 )
+from emulator.dynamics.stability import measure_modes, slow_modes
 from emulator.imperfections import INJECTION, JITTER, OUTAGE, PUMP, SLIP
 from emulator.kernel import inlined, kernel
 from emulator.noise import Draw, fill_normals
@@ -234,6 +235,7 @@ class ImperfectLoop:
             stream: aligned_zeros(shape if amount else (0, 0), np.float32)
             for stream, amount in _amounts(options).items()
         }
+        self._slowed = dynamics.loop_filter(inputs, shape[1])
         scale = dynamics.injection_scale(coupling.unit)
         injection = injection_errors(options, dac, dac.coder, scale=scale)
         in_product = coupling.dtype.type
@@ -250,6 +252,8 @@ class ImperfectLoop:
         """Make a round trip: read the `codes` (n, runs) of an earlier one, and overwrite them."""
         n_spins, dtype = self._inputs.n_spins, self._dynamics.dtype
         self._inputs.coupling.multiply(codes[:n_spins], self._product[:n_spins])
+        measure_modes(self._slowed, codes)
+        slow_modes(self._slowed, 0, self._product[:n_spins])
         gain, pump_factor = self.drift.advance(draw.round_trip)
         noise = self._noise(draw)
         if noise.slip.size:

@@ -25,6 +25,7 @@ from emulator.dynamics.saturation import (
     sine_drift,
     tanh_drift,
 )
+from emulator.dynamics.stability import LinearLimit
 from emulator.integrators import (
     EulerMaruyama,
     Integrator,
@@ -362,6 +363,13 @@ class MeanField(Dynamics):
     def largest_code(self) -> float | None:
         """1 where signs are fed back; None where amplitudes are."""
         return 1.0 if self.feedback == "sign" else None
+
+    @property
+    def linear_limit(self) -> LinearLimit | None:
+        """Of a step; there is none where signs are fed back."""
+        if self.feedback == "sign":
+            return None
+        return LinearLimit(self.time_step * self.coupling_gain)
 
     def constants(self, coupling_unit: float) -> OscillatorConstants:
         """Return the scalars of a step."""

@@ -27,10 +27,12 @@ from emulator.dynamics.round_trip import (
     advance_chunk,
     gain_series,
 )
+from emulator.dynamics.stability import LinearLimit, LoopFilter
 from emulator.imperfections import Imperfections
 from emulator.noise import Draw
 from emulator.options import (
     NON_NEGATIVE,
+    POSITIVE_OR_INFINITE,
     POSITIVE_SHARE,
     Interval,
     documented,
@@ -77,6 +79,7 @@ class PulseTrain(ChunkedBlock):
         self._inputs, self._dynamics = inputs, dynamics
         self._draw, self._n_runs = Draw(inputs.key, 0, first_run), n_runs
         self._constants = dynamics.constants()
+        self._slowed = dynamics.loop_filter(inputs, shape[1])
         self._injection_scale = coupling.dtype.type(dynamics.injection_scale(coupling.unit))
         self._scalar = dtype.type
         self._errors: ImperfectLoop | None = None
@@ -149,6 +152,7 @@ class PulseTrain(ChunkedBlock):
             self._inputs.coupling.operand,
             self._arrays,
             GainTable(series, ((pumps * loss) ** 2).astype(self._scalar)),
+            self._slowed,
             self._injection_scale,
             self._draw,
             self._constants,
@@ -233,6 +237,16 @@ Standard deviation, where vacuum has :math:`\sqrt{1/2}`.""",
 With 0 all pulses are measured before any is injected, within the same round trip; fibre machines
 have 1 or more.""",
     )
+    stability: float = option(
+        0.5,
+        within=POSITIVE_OR_INFINITE,
+        low=0.05,
+        high=100.0,
+        log=True,
+        doc=r"""Share of the linear limit that is fed back at once.
+The rest of a mode that exceeds it comes slowly (`emulator.dynamics.stability`). Infinite, or as
+large as no model needs, to feed back all at once.""",
+    )
     imperfections: Imperfections = option(
         Imperfections(),
         parts=setting_options(Imperfections),
@@ -263,6 +277,28 @@ have 1 or more.""",
     def largest_code(self) -> float | None:
         """Largest code of the ADC, None where it does not round."""
         return self.adc.top if self.adc.rounds else None
+
+    @property
+    def linear_limit(self) -> LinearLimit:
+        r"""Of the loop within the range of its converters: :math:`k = Lg/\sqrt{1 - R}`.
+
+        A record tells of a pulse before the out-coupler took its share.
+        """
+        passed = math.sqrt(1 - self.outcoupling)
+        return LinearLimit(self.loss_exponent * self.coupling_gain / passed, self.delay)
+
+    def loop_filter(self, inputs: JobInputs, n_runs: int) -> LoopFilter:
+        """Return what slows the strongest modes of a model, and leaves others as they are."""
+        unit = inputs.coupling.unit
+        return LoopFilter.of(inputs.extreme_modes, self.linear_limit, unit, self.stability, n_runs)
+
+    def choices(self, inputs: JobInputs) -> dict[str, float | str]:
+        """Return a limit that is exceeded, and how many modes are slowed, to which share."""
+        slowed = self.loop_filter(inputs, 0)
+        told = super().choices(inputs)
+        if len(slowed.vectors):
+            told |= {"slowed_modes": len(slowed.vectors), "fed_back_at_once": slowed.direct}
+        return told
 
     @property
     def converters(self) -> tuple[Converter, Converter]:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from emulator.converters import to_code
+from emulator.dynamics.stability import measure_modes, slow_modes
 from emulator.kernel import inlined, kernel
 from emulator.noise import Draw, at, fill_normal_pair
 from emulator.products.coupling import multiply_rows, pack_codes
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from emulator.converters import Coder
     from emulator.disorder import Disorder
+    from emulator.dynamics.stability import LoopFilter
     from emulator.products.coupling import CouplingOperand
 
 __all__ = [
@@ -230,6 +232,7 @@ def advance_chunk(
     operand: CouplingOperand,
     arrays: PulseArrays,
     gains: GainTable,
+    slowed: LoopFilter,
     injection_scale: Any,
     draw: Draw,
     c: LoopConstants,
@@ -244,6 +247,7 @@ def advance_chunk(
         # the slot about to be overwritten is `delay` + 1 round trips old, and taken before
         codes = arrays.codes[now.round_trip % slots]
         pack_codes(operand, codes[:n_spins], arrays.workspace)
+        measure_modes(slowed, codes)
         series, theta_from_pump = as_tuple(gains.series[step]), gains.theta_from_pump[step]
         for first in range(0, n_pulses, BLOCK_ROWS):
             end = min(first + BLOCK_ROWS, n_pulses)
@@ -251,6 +255,7 @@ def advance_chunk(
             n_coupled = min(end, n_spins) - first
             multiply_rows(operand, arrays.workspace, first, product[:n_coupled])
             product[n_coupled:] = 0
+            slow_modes(slowed, first, product[:n_coupled])
             rows = PulseRows(
                 arrays.mean[first:end], arrays.variance[first:end], product, codes[first:end]
             )

@@ -155,9 +155,11 @@ class CouplingMatrix:
     r"""Couplings in the form the product wants, and the field beside them.
 
     Make one with `of`. The natural unit of couplings is the norm
-    :math:`|J| = (\sum_j J_{ij}^2 + h_i^2)^{1/2}` of a weakly coupled row: nine in ten have more.
+    :math:`|J| = (\sum_j J_{ij}^2)^{1/2}` of a weakly coupled row: nine in ten have more.
     A machine that is to solve models of spins with very different couplings, as constraints make
-    them, must serve the weak ones; the root mean square would follow the strong.
+    them, must serve the weak ones; the root mean square would follow the strong. A field, or the
+    spin that stands for it, does not count unless there is nothing else: it would weaken the
+    couplings between spins that it holds.
 
     Attributes
     ----------
@@ -173,6 +175,8 @@ class CouplingMatrix:
         Of the product: float32 or float64.
     is_exact : bool
         Whether no sum is ever rounded.
+    step : float
+        One of the values in units of the couplings given.
     """
 
     operand: CouplingOperand
@@ -181,10 +185,17 @@ class CouplingMatrix:
     unit: float
     dtype: np.dtype[Any]
     is_exact: bool
+    step: float = 1.0
 
     @classmethod
     def of(
-        cls, J: Any, h: NDArray[Any], *, largest_code: float | None, dtype: DTypeLike
+        cls,
+        J: Any,
+        h: NDArray[Any],
+        *,
+        largest_code: float | None,
+        dtype: DTypeLike,
+        field_spin: bool = False,
     ) -> CouplingMatrix:
         """Prepare couplings `J` (n, n), an array, a `Triangle` or CSR, and a field `h` (n,).
 
@@ -194,10 +205,13 @@ class CouplingMatrix:
             Bound of the integer codes to come; None where they are real.
         dtype : dtype
             Of the product where it cannot be exact.
+        field_spin : bool
+            Whether the last spin stands for the field.
         """
         matrix = _stored(J)
         field = np.array(h, dtype=np.float64)
-        peak, relative_norm, largest_row_sum = _row_statistics(matrix, field)
+        n_coupled = len(field) - field_spin
+        peak, relative_norm, largest_row_sum = _row_statistics(matrix, field, n_coupled)
         bound = np.inf if largest_code is None else largest_code * largest_row_sum
         if bound < 2.0**53 and _are_integers(matrix):
             dtype = np.dtype(np.float32 if bound < 2.0**24 else np.float64)
@@ -205,7 +219,8 @@ class CouplingMatrix:
             return cls(*operands, field, 1.0 / (peak * relative_norm), dtype, is_exact=True)
         floats = _floats(matrix, np.dtype(dtype), peak, relative_norm)
         unit_field = field / peak / relative_norm
-        return cls(floats, floats, unit_field, 1.0, np.dtype(dtype), is_exact=False)
+        step = peak * relative_norm
+        return cls(floats, floats, unit_field, 1.0, np.dtype(dtype), is_exact=False, step=step)
 
     @cached_property
     def norm(self) -> float:
@@ -339,7 +354,9 @@ def _are_integers(matrix: Any) -> bool:
     return all((values[some] == np.rint(values[some])).all() for some in _chunks(len(values)))
 
 
-def _row_statistics(matrix: Any, field: NDArray[np.float64]) -> tuple[float, float, float]:
+def _row_statistics(
+    matrix: Any, field: NDArray[np.float64], n_coupled: int
+) -> tuple[float, float, float]:
     """Return the largest magnitude, the typical row norm in units of it, the largest row sum."""
     peak = max(_peak(_values(matrix)), _peak(field)) or 1.0
     if isinstance(matrix, Triangle):
@@ -350,12 +367,19 @@ def _row_statistics(matrix: Any, field: NDArray[np.float64]) -> tuple[float, flo
             scaled = abs(_rows(matrix, some).astype(np.float64)) / peak  # squares could overflow
             squares[some] = np.asarray((scaled * scaled).sum(axis=1)).ravel()
             sums[some] = np.asarray(scaled.sum(axis=1)).ravel()
-    norms = np.sqrt((field / peak) ** 2 + squares)
-    norms = norms[norms > 0]
+    coupled, everything = squares.copy(), (field / peak) ** 2 + squares
+    if n_coupled < len(field):
+        last = _rows(matrix, slice(n_coupled, len(field)))
+        last = last.toarray() if sp.issparse(last) else last
+        coupled -= (last[0].astype(np.float64) / peak) ** 2
+        coupled[n_coupled:] = 0
+    squares = coupled if (coupled > 0).any() else everything
+    norms = np.sqrt(squares[squares > 0])
     if not norms.size:
         return peak, 1.0, 0.0
-    typical = max(np.quantile(norms, TYPICAL_QUANTILE), LEAST_TYPICAL_NORM * norms.max())
-    return peak, float(typical), float(sums.max()) * peak
+    least = LEAST_TYPICAL_NORM * float(np.sqrt(everything.max()))
+    typical = max(float(np.quantile(norms, TYPICAL_QUANTILE)), least)
+    return peak, typical, float(sums.max()) * peak
 
 
 def _peak(values: Any) -> float:

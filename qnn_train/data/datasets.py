@@ -9,12 +9,14 @@ from typing import TypeAlias
 
 import numpy as np
 
+from qnn_train.arguments import checked
 from qnn_train.arrays import Array, IntArray
 from qnn_train.errors import DataError
 
 __all__ = ["Dataset", "ImageSet", "Pair", "Selection", "augmented", "load_digits"]
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class ImageSet:
     """Square images and what they show.
@@ -57,6 +59,7 @@ class ImageSet:
         return np.concatenate(chosen)
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class Dataset:
     """A training split and a test split.

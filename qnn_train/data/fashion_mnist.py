@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from qnn_train.arguments import checked
 from qnn_train.arrays import NDArray
 from qnn_train.data.datasets import Dataset, ImageSet
 from qnn_train.errors import DataError
@@ -58,6 +59,7 @@ def data_directory(given: Path | None) -> Path:
     return Path(named) if named else Path.home() / ".cache" / "cim-hal" / "fashion-mnist"
 
 
+@checked
 def load_fashion_mnist(directory: Path) -> Dataset:
     """Load the official split from its four gzipped files.
 

@@ -19,6 +19,7 @@ from typing import Self
 
 import numpy as np
 
+from qnn_train.arguments import checked
 from qnn_train.arrays import ArrayLike, BitArray, FloatArray, NDArray
 from qnn_train.errors import DataError
 
@@ -83,6 +84,7 @@ class FeatureGrid:
         return np.clip(np.rint(scaled), -largest, largest).astype(np.int16)
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class PooledSign:
     """Cells of an image, brighter or darker than usual.
@@ -151,6 +153,7 @@ def check_side(images: ArrayLike, side: int) -> None:
         raise DataError(f"images have shape {np.shape(images)}", hint=f"(n, {side}, {side})")
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class PooledLevels:
     """Cells of an image as small integers, zero for the usual brightness.

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self, TypeAlias, cast
+from typing import Any, Self, TypeAlias, TypeVar, cast
 
 import numpy as np
 from sklearn.base import BaseEstimator, clone
@@ -16,7 +16,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils import check_consistent_length, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from cim_hal import DevicePool, Driver, MachineConfig, Session, open_device
+from cim_hal import CimError, DevicePool, Driver, MachineConfig, Session, open_device
 from qnn_train.arrays import Array, ArrayLike, FloatArray
 from qnn_train.checks import (
     BIAS_BITS,
@@ -46,6 +46,7 @@ from qnn_train.training.proximal import ProximalStepper
 from qnn_train.training.recipe import POSITIVE, ProximalRecipe
 from qnn_train.training.run import TrainingRun
 
+T = TypeVar("T")
 Device: TypeAlias = str | os.PathLike[str] | MachineConfig | Driver | Session | DevicePool
 
 OUTPUT_BIAS_BITS = 3
@@ -74,11 +75,11 @@ def _file(name: str, value: object) -> Path:
 
 
 def _random_state(name: str, value: Any) -> object:
-    try:
-        return check_random_state(value)
-    except (ValueError, TypeError):
-        right = "None, a whole number from 0 to 4294967295, or a RandomState"
-        raise AssemblyError(f"{name} = {value!r}", hint=right) from None
+    with suppress(ValueError, TypeError):
+        if not isinstance(value, bool):
+            return check_random_state(value)
+    right = "None, a whole number from 0 to 4294967295, or a RandomState"
+    raise AssemblyError(f"{name} = {value!r:.100}", hint=right)
 
 
 PARAMETERS: Mapping[str, Check] = {
@@ -194,7 +195,7 @@ class QuantizedNetworkEstimator(BaseEstimator, ABC):
         CimError
             The machine cannot be reached, or fails.
         """
-        samples, answers = self._checked(X, y)
+        samples, answers = _named("X or y", lambda: self._checked(X, y))
         self._task = task = self._task_of(answers)
         grid, problem = self._problem(task, samples, answers)
         with _opened(self.device) as session:
@@ -220,7 +221,7 @@ class QuantizedNetworkEstimator(BaseEstimator, ABC):
         The machine is asked what it can do and given nothing to do; the bits are those of one
         network, without `vote`.
         """
-        samples, answers = self._checked(X, y)
+        samples, answers = _named("X or y", lambda: self._checked(X, y))
         _, problem = self._problem(self._task_of(answers), samples, answers)
         with _opened(self.device) as session:
             return Cost.of(problem, session.capabilities)
@@ -301,8 +302,7 @@ class QuantizedNetworkEstimator(BaseEstimator, ABC):
     def _tell(self, stepper: ProximalStepper, history: list[Progress]) -> None:
         """Append what is told of the sweeps that are not in a history yet."""
         before = len(history)
-        new = zip(stepper.sweeps[before:], stepper.rows[before:], strict=True)
-        for sweep, (found, row) in enumerate(new, before + 1):
+        for sweep, (found, row) in enumerate(stepper.measured(before), before + 1):
             best = min(found.objective, *(each.best_objective for each in history[-1:]), np.inf)
             history.append(
                 Progress(
@@ -372,7 +372,21 @@ class QuantizedNetworkEstimator(BaseEstimator, ABC):
 
     def _samples(self, X: ArrayLike) -> FloatArray:
         check_is_fitted(self)
-        return cast("Any", validate_data)(self, X, dtype="float64", reset=False)
+        return _named(
+            "X", lambda: cast("Any", validate_data)(self, X, dtype="float64", reset=False)
+        )
+
+
+def _named(what: str, check: Callable[[], T]) -> T:
+    """Return what scikit-learn makes of samples; where it refuses them its error names them."""
+    try:
+        return check()
+    except CimError:
+        raise
+    except OverflowError as error:
+        raise ValueError(f"{what}: {error}") from None
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{what}: {error}") from None
 
 
 @dataclass(frozen=True, eq=False)

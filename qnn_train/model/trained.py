@@ -9,6 +9,7 @@ import numpy as np
 from pydantic import BaseModel, Field
 
 from qnn_train.archive import checked_array
+from qnn_train.arguments import checked
 from qnn_train.arrays import ArrayLike, Arrays, IntArray
 from qnn_train.data import PooledLevels, PooledSign, Selection
 from qnn_train.data.features import FeatureGrid
@@ -41,6 +42,7 @@ class ImageModelHeader(ModelHeader):
     features: FeaturesHeader
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class TrainedModel(SavedModel):
     """From images to classes.

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TypeVar, cast
 
+from qnn_train.arguments import checked
 from qnn_train.errors import AssemblyError
 from qnn_train.network.codes import ParameterCode, bias_code, parameter_code, weight_code
 from qnn_train.network.spline import Spline
@@ -24,6 +25,7 @@ SIGN = Spline.sign()
 T = TypeVar("T")
 
 
+@checked
 @dataclass(frozen=True)
 class Layer:
     """A dense layer z = W a + b and what follows it.
@@ -78,6 +80,7 @@ class Layer:
         return weights + self.outputs * (self.biases.bits > 0)
 
 
+@checked
 @dataclass(frozen=True)
 class Architecture:
     """Hidden layers, then a readout whose values are the margins.
@@ -158,6 +161,7 @@ class Architecture:
             start = stop
 
 
+@checked
 def majority_network(
     inputs: int, hidden: int, *, weights: ParameterCode, bias_bits: int
 ) -> Architecture:
@@ -165,11 +169,13 @@ def majority_network(
     return Architecture((Layer(inputs, hidden, weights, bias_code(bias_bits)),), None)
 
 
+@checked
 def threshold_unit(inputs: int, *, weights: ParameterCode, bias_bits: int) -> Architecture:
     """No hidden layer: the sign of one trained weighted sum."""
     return Architecture((), Layer(inputs, 1, weights, bias_code(bias_bits)))
 
 
+@checked
 def layered_network(
     sizes: Sequence[int],
     *,

@@ -33,6 +33,7 @@ from typing import Literal, NamedTuple, Self
 
 import numpy as np
 
+from qnn_train.arguments import checked
 from qnn_train.arrays import ArrayLike, BitArray, IntArray, NDArray
 from qnn_train.errors import AssemblyError
 from qnn_train.network.intervals import Grid
@@ -57,6 +58,7 @@ class BitFunction(NamedTuple):
     coefficients: tuple[float, ...]  # one for each bit, indicators first
 
 
+@checked
 @dataclass(frozen=True)
 class BitEncoding:
     """Bits for the values of a grid cut into segments; make one with `of`.
@@ -169,6 +171,7 @@ class BitEncoding:
         return values[0], tuple(value - values[0] for value in values[1:])
 
 
+@checked
 @lru_cache(maxsize=4096)
 def shortest_encoding(spline: Spline, grid: Grid) -> BitEncoding:
     """Return the shortest encoding, cached: neurons and samples share few grids."""

@@ -26,6 +26,7 @@ from math import gcd
 
 import numpy as np
 
+from qnn_train.arguments import checked
 from qnn_train.arrays import ArrayLike, BitArray, IntArray
 from qnn_train.errors import AssemblyError
 
@@ -44,6 +45,7 @@ MAX_CODEBOOK = 16
 KINDS = f"binary, ternary, 1bit to {MAX_BITS}bit, range(first,step,bits) or codebook(a,b,...)"
 
 
+@checked
 @dataclass(frozen=True)
 class ParameterCode:
     """An integer parameter written in bits.
@@ -147,6 +149,7 @@ class ParameterCode:
         return self.offset + sum(c * u for c, u in zip(self.coefficients, word, strict=True))
 
 
+@checked
 def parameter_code(name: str) -> ParameterCode:
     """Return the code of a name.
 
@@ -170,6 +173,7 @@ def parameter_code(name: str) -> ParameterCode:
     return _base_code(base, name).times(int(factor or 1))
 
 
+@checked
 def weight_code(name: str) -> ParameterCode:
     """Return the code of weights, any of `parameter_code` but ``"none"``.
 
@@ -183,6 +187,7 @@ def weight_code(name: str) -> ParameterCode:
     return parameter_code(name)
 
 
+@checked
 def bias_code(bits: int) -> ParameterCode:
     """Return the code of odd integers in `bits` bits; 0 bits fix the parameter at 0.
 
@@ -197,6 +202,7 @@ def bias_code(bits: int) -> ParameterCode:
     return ParameterCode(f"{bits}bit", 1 - 2**bits, tuple(2 ** (p + 1) for p in range(bits)))
 
 
+@checked
 def range_code(first: int, step: int, bits: int) -> ParameterCode:
     """Return the code of first, first + step, ..., 2^bits values.
 
@@ -212,6 +218,7 @@ def range_code(first: int, step: int, bits: int) -> ParameterCode:
     return ParameterCode(f"range({first},{step},{bits})", first, coefficients)
 
 
+@checked
 def codebook(values: Iterable[int]) -> ParameterCode:
     """Return the one-hot code of any different values.
 

@@ -13,6 +13,7 @@ from functools import lru_cache
 from math import gcd
 from typing import Self
 
+from qnn_train.arguments import checked
 from qnn_train.network.architecture import Architecture, Layer
 from qnn_train.network.codes import ParameterCode
 from qnn_train.network.spline import Segment, Spline
@@ -20,6 +21,7 @@ from qnn_train.network.spline import Segment, Spline
 __all__ = ["Grid", "activation_grid", "margin_grid", "preactivation_grid", "propagate"]
 
 
+@checked
 @dataclass(frozen=True)
 class Grid:
     """The integers lo, lo + step, ..., hi; a single value has step 0."""
@@ -62,6 +64,7 @@ def preactivation_grid(layer: Layer, activations: Sequence[Grid]) -> Grid:
     return grid
 
 
+@checked
 @lru_cache(maxsize=4096)
 def activation_grid(spline: Spline, grid: Grid) -> Grid:
     """Return what an integer `spline` reaches on `grid`."""
@@ -71,6 +74,7 @@ def activation_grid(spline: Spline, grid: Grid) -> Grid:
     return Grid(min(ends), max(ends), gcd(*(end - ends[0] for end in ends), *within))
 
 
+@checked
 def margin_grid(architecture: Architecture, grids: Sequence[Grid]) -> Grid:
     """Return what a margin reaches, from the grids of all layers."""
     if architecture.readout is not None:
@@ -80,6 +84,7 @@ def margin_grid(architecture: Architecture, grids: Sequence[Grid]) -> Grid:
     return Grid(last.outputs * vote.lo, last.outputs * vote.hi, vote.step)
 
 
+@checked
 def propagate(architecture: Architecture, sample: Sequence[int]) -> list[Grid]:
     """Return the grid of every trained layer for one sample; neurons of a layer share it."""
     activations = [Grid(int(value), int(value), 0) for value in sample]

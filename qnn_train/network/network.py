@@ -14,6 +14,7 @@ from typing import Self
 
 import numpy as np
 
+from qnn_train.arguments import checked
 from qnn_train.arrays import (
     ArrayLike,
     BitArray,
@@ -31,6 +32,7 @@ from qnn_train.network.spline import Spline
 __all__ = ["QuantizedNetwork", "margin_of", "rounded", "second_class", "sign"]
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class QuantizedNetwork:
     """Integer weights and biases of an architecture, for one candidate or for many.
@@ -173,6 +175,7 @@ def _exact_dtype(architecture: Architecture, largest: float) -> type[np.floating
 FACTORS = np.geomspace(0.2, 2.0, 49)
 
 
+@checked
 def rounded(network: QuantizedNetwork, architecture: Architecture) -> QuantizedNetwork:
     r"""Return a network in the codes of `architecture` that does about the same.
 

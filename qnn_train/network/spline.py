@@ -19,12 +19,14 @@ from typing import Any, Self
 
 import numpy as np
 
+from qnn_train.arguments import checked
 from qnn_train.arrays import Array, ArrayLike
 from qnn_train.errors import AssemblyError
 
 __all__ = ["ACTIVATIONS", "Segment", "Spline", "activation_named", "append_segment"]
 
 
+@checked
 @dataclass(frozen=True)
 class Spline:
     """A piecewise constant or linear function of an integer.
@@ -234,6 +236,7 @@ def _joined(
     return (*nodes[:-1], nodes[-1] + 1), (*intercepts, height), (*slopes, 0)
 
 
+@checked
 @dataclass(frozen=True)
 class Segment:
     """The values lo, ..., hi of z, both reached, on which a spline is intercept + slope z."""

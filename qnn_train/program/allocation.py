@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from itertools import product
 from math import prod
 
+from qnn_train.arguments import checked
 from qnn_train.errors import AssemblyError
 from qnn_train.network import Architecture
 
@@ -40,6 +41,7 @@ class Allocation:
     scored: int
 
 
+@checked
 def allocate_bits(
     build: Callable[[tuple[str, ...]], Architecture],
     choices: Sequence[Sequence[str]],

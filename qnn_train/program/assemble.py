@@ -21,6 +21,7 @@ from functools import cached_property
 import numpy as np
 import scipy.sparse as sp
 
+from qnn_train.arguments import checked
 from qnn_train.arrays import ArrayLike, BitArray, IntArray
 from qnn_train.errors import AssemblyError
 from qnn_train.network import Architecture, QuantizedNetwork
@@ -96,6 +97,7 @@ class Assembly:
         return x
 
 
+@checked
 def assemble(
     architecture: Architecture,
     inputs: ArrayLike,
@@ -201,6 +203,7 @@ def _triples(rows: list[tuple[int, int, int]]) -> IntArray:
     return np.array(rows, dtype=np.int64).reshape(-1, 3)
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class Task:
     """A network, samples and a loss; programs are made of it when they are asked for.

@@ -13,21 +13,19 @@ paper in form (see `bounds`); the numbers are those of our encodings, and each s
 from __future__ import annotations
 
 from dataclasses import astuple, dataclass
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 import numpy as np
+import scipy.sparse as sp  # noqa: TC002  `checked` reads annotations
 
 from cim_hal import IsingModel
+from qnn_train.arguments import checked
 from qnn_train.arrays import ArrayLike
 from qnn_train.errors import AssemblyError
 from qnn_train.network import Architecture, Grid, margin_grid, propagate, shortest_encoding
 from qnn_train.program.assemble import Assembly, check_samples
 from qnn_train.program.builder import Activation, Reduction, only_line
 from qnn_train.program.loss import Loss, SquaredLoss
-
-if TYPE_CHECKING:
-    import scipy.sparse as sp
-
 
 __all__ = ["ProgramSize", "SpinCount", "count_spins", "dynamic_range", "spins_needed"]
 
@@ -52,6 +50,7 @@ class SpinCount:
         return SpinCount(*map(sum, zip(astuple(self), astuple(other), strict=True)))
 
 
+@checked
 @dataclass(frozen=True)
 class ProgramSize:
     """The size of an assembled program.
@@ -104,6 +103,7 @@ class ProgramSize:
         )
 
 
+@checked
 def count_spins(
     architecture: Architecture,
     inputs: ArrayLike,
@@ -140,6 +140,7 @@ def count_spins(
     return total
 
 
+@checked
 def spins_needed(
     architecture: Architecture,
     inputs: ArrayLike,
@@ -152,6 +153,7 @@ def spins_needed(
     return count_spins(architecture, inputs, labels, loss=loss, reduction=reduction).total
 
 
+@checked
 def dynamic_range(Q: ArrayLike | sp.sparray) -> float:
     """Return the largest over the smallest number of the Ising form of a QUBO; 1 if it has none.
 

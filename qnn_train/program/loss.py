@@ -21,6 +21,7 @@ from typing import Protocol
 
 import numpy as np
 
+from qnn_train.arguments import checked
 from qnn_train.arrays import IntArray, NDArray
 from qnn_train.errors import AssemblyError
 from qnn_train.network.intervals import Grid
@@ -50,6 +51,7 @@ class Loss(Protocol):
         ...
 
 
+@checked
 @dataclass(frozen=True)
 class SquaredLoss:
     """(m - τ y)², without indicators.
@@ -84,6 +86,7 @@ class ZeroOneLoss:
         return Spline((1,), (0, 1) if label < 0 else (1, 0), (0, 0), "zero-one")
 
 
+@checked
 @dataclass(frozen=True)
 class HingeLoss:
     """max(0, μ - y m).
@@ -107,6 +110,7 @@ class HingeLoss:
         return Spline((math.floor(-self.margin) + 1,), (0, self.margin), (0, 1), "hinge")
 
 
+@checked
 @dataclass(frozen=True)
 class TabulatedLoss:
     """Any function of margin and label.
@@ -146,6 +150,7 @@ class TabulatedLoss:
         )
 
 
+@checked
 def logistic_loss(
     scale: float = 1.0, *, pieces: int | None = None, degree: int = 0
 ) -> TabulatedLoss:
@@ -157,6 +162,7 @@ def logistic_loss(
     return TabulatedLoss(logistic, pieces, degree, "logistic")
 
 
+@checked
 def cross_entropy_loss(
     scale: float = 1.0, *, smoothing: float = 0.0, pieces: int | None = None, degree: int = 0
 ) -> TabulatedLoss:
@@ -173,6 +179,7 @@ def cross_entropy_loss(
     return TabulatedLoss(cross_entropy, pieces, degree, "cross-entropy")
 
 
+@checked
 def one_against_rest(classes: NDArray[np.integer], n_classes: int) -> IntArray:
     """Return labels (samples, n_classes): +1 at the class of each sample, else -1.
 

@@ -14,6 +14,7 @@ from typing import Any, Self
 import numpy as np
 import scipy.sparse as sp
 
+from qnn_train.arguments import checked
 from qnn_train.arrays import ArrayLike, FloatArray, IntArray, NDArray
 from qnn_train.errors import AssemblyError
 from qnn_train.network.codes import ParameterCode
@@ -29,6 +30,7 @@ __all__ = [
 ]
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class LinearConstraints:
     """The equalities A x = b.
@@ -49,6 +51,8 @@ class LinearConstraints:
     b: FloatArray
 
     def __post_init__(self) -> None:
+        if not sp.issparse(self.A):
+            raise AssemblyError(f"A is a {type(self.A).__name__}", hint="pass a CSR array")
         if self.A.shape[0] != len(self.b):
             raise AssemblyError(f"A has {self.A.shape[0]} rows, b has {len(self.b)} entries")
         if (abs(self.A).sum(axis=1) == 0).any():
@@ -88,6 +92,7 @@ class _Triples(ABC):
         """Return what each constraint adds at bits (..., n); int64, shape (..., k)."""
 
 
+@checked
 class Products(_Triples):
     """Bits that must equal a product of two others.
 
@@ -107,6 +112,7 @@ class Products(_Triples):
         return first * second - 2 * product * (first + second) + 3 * product
 
 
+@checked
 class Gates(_Triples):
     """Bits that must be 0 unless another one has a given value.
 
@@ -123,6 +129,7 @@ class Gates(_Triples):
         return bits[..., gated] * (bits[..., gate] != opens)
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class Qcbo:
     """A quadratic objective on bits under equalities.
@@ -226,6 +233,7 @@ def squared_norm(M: Any, r: FloatArray) -> tuple[Any, FloatArray, float]:
     return M.T @ M, 2.0 * (M.T @ r), float(r @ r)
 
 
+@checked
 def least_squares(X: ArrayLike, Y: ArrayLike, *, scale: float, weights: ParameterCode) -> Qcbo:
     """State ‖scale X w - Y‖² as a program on the bits of w.
 
@@ -257,6 +265,7 @@ def least_squares(X: ArrayLike, Y: ArrayLike, *, scale: float, weights: Paramete
     return Qcbo.from_arrays(*squared_norm(M, offset - targets))
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class Parts:
     r"""Programs :math:`f_s(w, y_s)` with their own copies of the shared bits w.

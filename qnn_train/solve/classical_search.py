@@ -13,6 +13,7 @@ from itertools import combinations, count
 
 import numpy as np
 
+from qnn_train.arguments import checked
 from qnn_train.arrays import BitArray
 from qnn_train.errors import TrainingError
 from qnn_train.network import Architecture, QuantizedNetwork
@@ -45,6 +46,7 @@ class LocalSearchResult:
     scored: int
 
 
+@checked
 def polish(
     architecture: Architecture,
     scorer: Scorer,
@@ -99,6 +101,7 @@ class RandomSearchState:
     step: int = 0
 
 
+@checked
 def random_search(
     n_bits: int, *, n_samples: int, seed: int, state: RandomSearchState | None = None
 ) -> Iterator[Iterate[RandomSearchState]]:

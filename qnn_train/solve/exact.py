@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from qnn_train.arguments import checked
 from qnn_train.arrays import BitArray, FloatArray
 from qnn_train.errors import AssemblyError, TrainingError
 from qnn_train.program import Qcbo
@@ -45,6 +46,7 @@ class Optimum:
     error: float
 
 
+@checked
 def exhaustive(qcbo: Qcbo) -> Optimum:
     """Try all vectors.
 
@@ -69,6 +71,7 @@ def exhaustive(qcbo: Qcbo) -> Optimum:
     return Optimum(feasible[best], least, proven=True, bound=least, error=0.0)
 
 
+@checked
 def cp_sat(qcbo: Qcbo, *, seconds: float = 60.0, workers: int = 1) -> Optimum:
     """Minimize with CP-SAT: equalities, products and gates as they are, no penalty.
 
@@ -118,6 +121,7 @@ def cp_sat(qcbo: Qcbo, *, seconds: float = 60.0, workers: int = 1) -> Optimum:
     )
 
 
+@checked
 class CpSatOracle:
     """The exact answer for more bits than can be tried.
 

@@ -13,6 +13,7 @@ from itertools import islice
 
 import numpy as np
 
+from qnn_train.arguments import checked
 from qnn_train.arrays import (
     Array,
     ArrayLike,
@@ -52,6 +53,7 @@ class Candidate:
         return -self.accuracy, *self.losses
 
 
+@checked
 class Scorer:
     r"""Accuracy of many candidates, and losses between equally accurate ones.
 
@@ -130,6 +132,7 @@ class Scorer:
         return np.stack([wrong, 1.0 - explained / self._total], axis=-1)
 
 
+@checked
 class Extractor:
     """Keeps the best network among all samples seen.
 

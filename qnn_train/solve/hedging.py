@@ -22,6 +22,7 @@ from typing import Self
 
 import numpy as np
 
+from qnn_train.arguments import checked
 from qnn_train.arrays import BitArray, FloatArray
 from qnn_train.errors import TrainingError
 from qnn_train.program.qcbo import Parts
@@ -35,6 +36,7 @@ __all__ = ["HedgingState", "RhoSchedule", "period", "progressive_hedging"]
 REMEMBERED = 24
 
 
+@checked
 @dataclass(frozen=True)
 class RhoSchedule:
     """ρ from a first to a last value in equal ratios, and faster out of a circle.
@@ -104,6 +106,7 @@ class HedgingState:
         return self.step > 0 and bool((self.copies == self.copies[0]).all())
 
 
+@checked
 def progressive_hedging(
     parts: Parts,
     oracle: Oracle,

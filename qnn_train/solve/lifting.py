@@ -25,6 +25,7 @@ from typing import Any, Self
 import numpy as np
 import scipy.sparse as sp
 
+from qnn_train.arguments import checked
 from qnn_train.arrays import Array, ArrayLike, BitArray, FloatArray, IntArray
 from qnn_train.errors import TrainingError
 from qnn_train.program import Gates, LinearConstraints, Products, Qcbo
@@ -37,6 +38,7 @@ __all__ = ["CoupledProblem", "LiftedProblem", "Moments"]
 POWER_ITERATIONS = 100
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class LiftedProblem:
     """Objective and constraints on W, p = n + 1 rows and columns; make one with `lift`.
@@ -242,6 +244,7 @@ class Moments:
         return first[:count], second[:count]
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class CoupledProblem:
     r"""Parts with their own copies of the parameters, coupled by moments (DLBO).

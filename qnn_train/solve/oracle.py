@@ -13,6 +13,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from cim_hal import CimError, IsingModel, PumpSchedule, SampleSet
+from qnn_train.arguments import checked
 from qnn_train.arrays import BitArray, FloatArray
 from qnn_train.errors import AssemblyError, TrainingError
 
@@ -127,6 +128,7 @@ def qubo_of(gradient: FloatArray) -> tuple[FloatArray, float]:
     return Q, float(gradient[0, 0])
 
 
+@checked
 @dataclass(eq=False)
 class SessionOracle(ParallelOracle):
     """An Ising machine as oracle: one job a call, every sample returned.
@@ -193,6 +195,7 @@ class SessionOracle(ParallelOracle):
         return job
 
 
+@checked
 @dataclass(eq=False, kw_only=True)
 class ExhaustiveOracle:
     """Every vector of bits, the best first: the exact answer for few bits, and a witness.
@@ -263,6 +266,7 @@ def largest(ising: FloatArray) -> float:
     return float(np.abs(np.triu(ising, 1)).max(initial=0.0))
 
 
+@checked
 def minimize_all(oracle: Oracle, gradients: Sequence[FloatArray]) -> list[Answer]:
     """Answer for each gradient: together where the oracle can, else one after the other."""
     if isinstance(oracle, ParallelOracle):
@@ -270,6 +274,7 @@ def minimize_all(oracle: Oracle, gradients: Sequence[FloatArray]) -> list[Answer
     return [oracle.minimize(gradient) for gradient in gradients]
 
 
+@checked
 @dataclass(eq=False)
 class PackedOracle(ParallelOracle):
     """Puts neighbouring problems together into a task as long as they fit.

@@ -15,6 +15,7 @@ from itertools import cycle
 
 import numpy as np
 
+from qnn_train.arguments import checked
 from qnn_train.arrays import FloatArray
 from qnn_train.errors import TrainingError
 from qnn_train.program import Qcbo
@@ -45,6 +46,7 @@ class PenaltyState:
     bound: float = -np.inf
 
 
+@checked
 def default_weight(qcbo: Qcbo) -> float:
     """Return 1 + upper bound - lower bound of the objective, by its coefficients.
 
@@ -56,6 +58,7 @@ def default_weight(qcbo: Qcbo) -> float:
     return 1.0 + float(np.abs(off).sum() + np.abs(qcbo.c + qcbo.Q.diagonal()).sum())
 
 
+@checked
 def penalty_method(
     qcbo: Qcbo,
     oracle: Oracle,

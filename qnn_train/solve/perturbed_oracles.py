@@ -14,6 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from cim_hal import max_level
+from qnn_train.arguments import checked
 from qnn_train.arrays import FloatArray
 from qnn_train.checks import COUNT, SEED, real, whole
 from qnn_train.solve.oracle import (
@@ -48,6 +49,7 @@ class _PerturbedOracle(ParallelOracle):
         return [evaluate(gradient, answer.bits, cost=answer.cost) for gradient, answer in pairs]
 
 
+@checked
 class QuantizedOracle(_PerturbedOracle):
     """Couplings and fields of few bits, on one scale, as a machine takes them.
 
@@ -72,6 +74,7 @@ class QuantizedOracle(_PerturbedOracle):
         return np.rint(ising / step) * step if step > 0 else ising
 
 
+@checked
 class NoisyOracle(_PerturbedOracle):
     """Gaussian noise on every coupling and field, new at each call.
 
@@ -93,6 +96,7 @@ class NoisyOracle(_PerturbedOracle):
         return ising + self._noise * largest(ising) * (upper + upper.T)
 
 
+@checked
 class RandomizedOracle:
     """Right with a probability, else random bits: a machine that succeeds now and then.
 
@@ -116,6 +120,7 @@ class RandomizedOracle:
         return evaluate(gradient, self._rng.integers(0, 2, (1, len(gradient) - 1), np.int8))
 
 
+@checked
 class RandomOracle:
     """Random bits whatever the gradient: what any method must be ahead of.
 

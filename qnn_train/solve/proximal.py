@@ -24,6 +24,7 @@ from itertools import count
 
 import numpy as np
 
+from qnn_train.arguments import checked
 from qnn_train.arrays import ArrayLike, BitArray, Float32Array, IntArray
 from qnn_train.errors import TrainingError
 from qnn_train.network import Architecture, Layer, QuantizedNetwork, rounded
@@ -44,6 +45,7 @@ __all__ = [
 ]
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class Annealing:
     """What changes from sweep to sweep, from a first to a last value in equal ratios.
@@ -174,6 +176,7 @@ class ProximalStep:
     candidates: int
 
 
+@checked
 def proximal_descent(
     architecture: Architecture,
     inputs: ArrayLike,

@@ -26,6 +26,7 @@ from typing import Protocol, TypeAlias
 
 import numpy as np
 
+from qnn_train.arguments import checked
 from qnn_train.arrays import Array, ArrayLike, BitArray, FloatArray
 from qnn_train.errors import TrainingError
 from qnn_train.solve.iterate import Iterate
@@ -97,6 +98,7 @@ class State:
         return cls(step, image, value, np.zeros(problem.n_constraints))
 
 
+@checked
 def conditional_gradient(
     problem: ConicProgram,
     oracle: Oracle,
@@ -213,6 +215,7 @@ class DualRule(Protocol):
         ...
 
 
+@checked
 @dataclass(frozen=True)
 class BoundedDual:
     r"""The rule of CGAL.
@@ -251,6 +254,7 @@ class BoundedDual:
         return moved if np.linalg.norm(moved) <= self.bound else dual
 
 
+@checked
 @dataclass(frozen=True)
 class FixedDual:
     """γ constant; 0 leaves the growing penalty alone at work (homotopy).
@@ -276,6 +280,7 @@ class FixedDual:
 CHUNK = 1024
 
 
+@checked
 class Atoms:
     r"""W as a convex combination of atoms, packed bits and weights; grows as atoms are added.
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Literal, Protocol, TypeAlias
 
+from qnn_train.arguments import checked
 from qnn_train.arrays import Arrays, BitArray
 from qnn_train.errors import TrainingError
 from qnn_train.method_names import QCBO_METHODS
@@ -300,6 +301,7 @@ class SolverState:
     best: Candidate  # the best of them
 
 
+@checked
 def train(
     task: Task | Assembly,
     oracle: Oracle,

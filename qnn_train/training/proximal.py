@@ -236,6 +236,10 @@ class ProximalStepper:
         """The network at the end of each sweep, where the problem keeps them."""
         return self._sweeps[: self._at.sweeps]
 
+    def measured(self, first: int) -> Iterator[tuple[SweepResult, Row]]:
+        """Yield from `sweeps` and `rows` those from `first` on, without a copy of all."""
+        return ((self._sweeps[sweep], self._rows[sweep]) for sweep in range(first, self._at.sweeps))
+
     @property
     def state(self) -> ProximalState:
         """State of the descent after the last step."""

@@ -9,6 +9,7 @@ import numpy as np
 
 from cim_hal import Capabilities, CapabilityError, DevicePool, Session
 from qnn_train.archive import checked_array, checked_bits, reading
+from qnn_train.arguments import checked
 from qnn_train.arrays import Array, BitArray
 from qnn_train.data import ImageSet, Pair, PooledSign
 from qnn_train.errors import CheckpointError
@@ -195,6 +196,7 @@ class Preparation:
         return "use a smaller --grid or --hidden"
 
 
+@checked
 def prepare(recipe: Recipe, pair: Pair) -> Preparation:
     """Draw the images, take the thresholds and compute the features.
 

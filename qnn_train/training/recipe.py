@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Literal
 
+from qnn_train.arguments import checked
 from qnn_train.checks import (
     BIAS_BITS,
     COUNT,
@@ -378,6 +379,7 @@ PRESETS: Mapping[str, ProximalRecipe] = {
 }
 
 
+@checked
 def preset(name: str) -> ProximalRecipe:
     """Return a recipe.
 
@@ -391,6 +393,7 @@ def preset(name: str) -> ProximalRecipe:
     return PRESETS[name]
 
 
+@checked
 def default_preset(dataset: str, n_classes: int) -> str:
     """Return the name of the recipe for classes of a dataset, where none is named."""
     if n_classes == 2:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
+from cim_hal import DevicePool, Session  # noqa: TC001  `checked` reads annotations
+from qnn_train.arguments import checked
 from qnn_train.arrays import Array
 from qnn_train.data import Selection
 from qnn_train.errors import CheckpointError
@@ -15,9 +17,6 @@ from qnn_train.training.proximal import ProximalProblem
 from qnn_train.training.qcbo import Preparation, prepare
 from qnn_train.training.recipe import ProximalRecipe, Recipe
 from qnn_train.training.report import History, Outcome, Row
-
-if TYPE_CHECKING:
-    from cim_hal import DevicePool, Session
 
 __all__ = ["Problem", "Stepper", "TrainingRun", "problem_of", "run_recipe"]
 
@@ -105,6 +104,7 @@ class Problem(Protocol[StepT_co]):
 StepT = TypeVar("StepT")
 
 
+@checked
 class TrainingRun(Generic[StepT]):
     """A training in progress: iterate over its steps, then ask for the outcome.
 
@@ -200,6 +200,7 @@ class TrainingRun(Generic[StepT]):
             raise CheckpointError("other sweeps would move the second stage, or the next start")
 
 
+@checked
 def run_recipe(
     preparation: Preparation,
     session: Session | DevicePool,
@@ -222,6 +223,7 @@ def run_recipe(
     return run.outcome()
 
 
+@checked
 def problem_of(
     recipe: Recipe | ProximalRecipe, selection: Selection
 ) -> Preparation | ProximalProblem:

@@ -27,7 +27,7 @@ def _imported_by(code: str) -> str:
     return done.stdout.strip()
 
 
-@pytest.mark.parametrize("module", ["cim_hal", "qnn_train", "qnn_train.__main__"])
+@pytest.mark.parametrize("module", ["cim_hal", "qnn_train", "qnn_train.cli.app"])
 def test_heavy_packages_are_imported_only_where_they_are_used(module):
     code = f"import sys, {module}; print([name for name in {HEAVY} if name in sys.modules])"
     assert _imported_by(code) == "[]"
@@ -78,7 +78,7 @@ NOT_FOR_HELP = (*HEAVY, "numba", "scipy.stats")
 def test_the_help_of_training_imports_nothing_heavy_nor_the_solvers(command):
     code = (
         "import sys; from cim_hal.console import run; "
-        "from qnn_train.__main__ import program; "
+        "from qnn_train.cli.app import program; "
         f"assert run(program, [*{command.split()}, '--help']) == 0; "
         f"print([name for name in {(*NOT_FOR_HELP, 'qnn_train.solve')} if name in sys.modules])"
     )

@@ -55,6 +55,7 @@ def _machines_for_processes(monkeypatch, tmp_path):
     """Let servers in processes of their own find the machines, and keep their jobs apart."""
     monkeypatch.setenv("PYTHONPATH", str(SUPPORT))
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("CIM_HAL_LOCKS", str(tmp_path))
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from driver_processes import PAIR, driver_of, is_alive, wait_for
@@ -128,3 +129,17 @@ def test_a_job_whose_driver_is_being_restarted_waits_for_the_next_server(serve, 
     with open_device(endpoint) as device:
         device.job(job.id, PAIR).result(30.0)
     assert entered() == [1, 2], done_already
+
+
+@pytest.mark.slow
+def test_a_calibration_that_ends_soon_is_waited_for(serve, tmp_path):
+    server, endpoint = serve("--calibrations", str(tmp_path / "calibrations"))
+    with open_device(endpoint) as device, ThreadPoolExecutor() as threads:
+        calibrating = threads.submit(device.calibrate)
+        wait_for(lambda: "calibrate" in (tmp_path / "witness").read_text())
+        end(server)
+        made = calibrating.result(30.0)
+    assert len(list((tmp_path / "calibrations").iterdir())) == 1
+    _, endpoint = serve("--calibrations", str(tmp_path / "calibrations"))
+    with open_device(endpoint) as device:
+        assert device.calibration().fingerprint == made.fingerprint

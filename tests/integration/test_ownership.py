@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+from pathlib import Path
 
 import pytest
 from driver_processes import PAIR, driver_of, is_alive, wait_for
@@ -212,3 +215,46 @@ def test_a_user_without_a_home_is_told_so_and_is_not_waited_for(monkeypatch):
     monkeypatch.setattr(ownership.Path, "home", homeless)
     with pytest.raises(TargetError, match="no home folder"):
         DriverProcess(TARGET).describe()
+
+
+def test_users_of_one_computer_exclude_each_other_and_are_not_killed(tmp_path, monkeypatch):
+    monkeypatch.setattr(ownership, "WAIT_S", 0.2)
+    ours, theirs = (open_lock(tmp_path / user / "bench.lock") for user in ("ours", "theirs"))
+    own(theirs, server=os.getpid())
+    with pytest.raises(TargetError, match="in use by another user"):
+        own(ours, server=os.getpid())
+    release(theirs)
+    own(ours)  # programs share it, also those of two users
+    theirs = open_lock(tmp_path / "theirs" / "bench.lock")
+    own(theirs)
+    release(ours)
+    release(theirs)
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("flock"), reason="needs two users")
+def test_another_user_may_lock_the_file_for_all_and_not_write_it(tmp_path, monkeypatch):
+    with tempfile.TemporaryDirectory() as folder:
+        monkeypatch.setenv("CIM_HAL_LOCKS", folder)
+        Path(folder).chmod(0o1777)
+        lock = open_lock(tmp_path / "bench.lock")
+        (shared,) = Path(folder).iterdir()
+        assert _as_other(f"flock -n {shared} true") == 0
+        assert _as_other(f": > {shared}") != 0
+        own(lock, server=os.getpid())
+        assert _as_other(f"flock -n {shared} true") == 1
+        release(lock)
+
+
+def _as_other(command: str) -> int:
+    """Return the exit status of a command of another user."""
+    other = {"user": 65534, "group": 65534, "extra_groups": []}
+    return subprocess.run(["/bin/sh", "-c", command], stderr=-3, check=False, **other).returncode
+
+
+@pytest.mark.parametrize("kind", ["link", "pipe", "folder"])
+def test_a_lock_for_all_users_that_is_no_file_is_refused(tmp_path, kind):
+    shared = tmp_path / "cim-hal-bench.lock"
+    {"link": lambda: shared.symlink_to("/etc/passwd"), "pipe": lambda: os.mkfifo(shared),
+     "folder": shared.mkdir}[kind]()  # fmt: skip
+    with pytest.raises(TargetError, match=r"CIM_HAL_LOCKS names another folder"):
+        open_lock(tmp_path / "mine" / "bench.lock")

@@ -139,3 +139,20 @@ def test_a_driver_that_is_busy_in_an_emergency_is_not_ended():
             job.result(timeout_s=20.0)
         time.sleep(process.HELD_S + 1.0)
         assert busy.pid == first
+
+
+def test_a_driver_whose_safe_hangs_is_ended_after_the_grace(tmp_path, monkeypatch):
+    hanging = tmp_path / "hanging"
+    monkeypatch.setenv("CIM_HANG", str(hanging))
+    driver = driver_process("HangingSafe", grace_s=1.0)
+    with open_device(driver) as device:
+        device.sample(PAIR)
+        first, began = driver.pid, time.monotonic()
+        hanging.touch()
+        device.estop("smoke")
+        wait_for(lambda: driver.pid != first, seconds=30.0)  # 60 s, without the bound
+        assert time.monotonic() - began > 0.9
+        hanging.unlink()
+        device.reset(device.safety().stop)
+        device.sample(PAIR)
+        assert "safe took longer than 1 s" in device.telemetry().driver.fault

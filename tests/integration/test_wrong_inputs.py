@@ -17,7 +17,7 @@ from cim_hal.cli.app import program as cim_hal
 from cim_hal.cli.common import ServerTarget
 from cim_hal.console import run
 from cim_hal.option_types import Address, Endpoint, OutputFile, OutputFolder, Real, Target
-from qnn_train.__main__ import program as qnn_train
+from qnn_train.cli.app import program as qnn_train
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

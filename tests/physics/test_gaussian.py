@@ -245,7 +245,7 @@ def test_a_field_acts_like_one_more_spin_of_its_amplitude(start):
     dynamics = machine(coupling_gain=gain, field_amplitude=a, saturation=1e8)
     block = start(dynamics, ring, h=[2.0] * n)
     advance(block, pump, steps=2000)
-    xi = gain / np.sqrt(2 + 4)
+    xi = gain / np.sqrt(2)
     roots = np.roots([1, 0, -(pump - 1) - 2 * xi, -2 * xi * a])
     np.testing.assert_allclose(block.amplitudes(), max(roots.real), rtol=1e-5)
 

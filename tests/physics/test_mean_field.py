@@ -148,7 +148,7 @@ def test_the_field_of_the_mean_amplitude_acts_like_one_more_spin(start):
     # a ferromagnetic pair in a field h = 1 is the uniform ring of 3 with one spin held at +1
     pair = np.array([[0.0, 1.0], [1.0, 0.0]])
     folded = start(ideal(0.2, ring(3)), ring(3))
-    field_term = start(ideal(0.2, ring(3)), pair, h=[1.0, 1.0])
+    field_term = start(ideal(0.2, pair), pair, h=[1.0, 1.0])
     folded.x[:], field_term.x[:] = 0.05, 0.05
     for block in (folded, field_term):
         advance(block, 1.1, steps=200)
@@ -346,7 +346,7 @@ def test_a_pair_rests_where_its_feedback_holds_it(start, feedback):
     # x^3 - (p - 1) x = xi f(x) + xi h <|f|>
     pair, f, xi, pump = np.array([[0.0, 1.0], [1.0, 0.0]]), FEEDBACKS[feedback], 0.3, 0.9
     h = 0.5
-    norm = np.sqrt(1 + h**2)
+    norm = 1.0
     machine = MeanField(
         coupling_gain=xi * norm, feedback=feedback, feedback_limit=0.25, precision="double"
     )

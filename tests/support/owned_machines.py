@@ -19,7 +19,15 @@ import time
 
 import numpy as np
 
-from cim_hal import Capabilities, Driver, Program, Readout, StopToken
+from cim_hal import (
+    Calibration,
+    Capabilities,
+    Driver,
+    JobCancelledError,
+    Program,
+    Readout,
+    StopToken,
+)
 
 DAEMON = """
 import os, sys, time
@@ -76,6 +84,14 @@ class Owned(Driver):
         say("leave", os.getpid(), program.seed)
         shape = (program.n_runs, program.n_spins)
         return Readout(np.random.default_rng(program.seed).standard_normal(shape))
+
+    def calibrate(self, stop: StopToken) -> Calibration:
+        say("calibrate", os.getpid(), 0)
+        for _ in range(1000):
+            if stop.is_set():
+                raise JobCancelledError("stopped")
+            time.sleep(0.001)
+        return Calibration(valid_s=60.0)
 
     def safe(self) -> None:
         say("safe", os.getpid())

@@ -123,6 +123,14 @@ class Counting(Annealer):
         return super().run(program, stop)
 
 
+class HangingSafe(Annealer):
+    """Never has done with `safe` while there is the file ``CIM_HANG``."""
+
+    def safe(self) -> None:
+        while Path(os.environ["CIM_HANG"]).exists():
+            time.sleep(0.01)
+
+
 class Deaf(Mortal):
     """Does not heed a stop, and never has done with a calibration."""
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from cim_hal.client.options import not_a_device
 from cim_hal.client.transport.base import (
     LineTransport,
     Mailbox,
@@ -16,10 +17,11 @@ from cim_hal.client.transport.base import (
     closed_error,
     deliver,
 )
-from cim_hal.errors import TargetError, TransportTimeoutError
+from cim_hal.errors import ModelError, TargetError, TransportTimeoutError
 from cim_hal.machine.config import MachineConfig
 from cim_hal.machine.driver import Driver
 from cim_hal.machine.registry import claim, make_driver
+from cim_hal.model.conversion import require
 from cim_hal.ownership import release
 from cim_hal.protocol.wire.codec import decode, encode
 from cim_hal.protocol.wire.limits import Limits
@@ -28,6 +30,7 @@ from cim_hal.server.service import TICK_S, Service
 
 if TYPE_CHECKING:
     from cim_hal.client.options import ConnectionOptions
+    from cim_hal.ownership import Lock
     from cim_hal.protocol.effects import Reply
     from cim_hal.protocol.wire.packet import Packet
 
@@ -48,16 +51,19 @@ class LocalTransport(LineTransport):
     is_interruptible = True
 
     def __init__(
-        self, driver: Driver, limits: Limits | None = None, *, lock: int | None = None
+        self, driver: Driver, limits: Limits | None = None, *, lock: Lock | None = None
     ) -> None:
+        require("driver", driver, Driver, TargetError, hint="pass a Driver")
         self._machine_lock = lock
         self._lock = threading.RLock()
+        if limits is not None:
+            require("limits", limits, Limits, ModelError, hint="pass Limits")
         self._mailboxes: dict[bytes, Mailbox] = {}
         self._waiting: list[Mailbox] = []
         self._is_closed = False
         self._settled_at = 0.0
         with self._lock:  # the driver may report before the service is assigned
-            limits = (limits or Limits(**LIMITS)).for_one_user()
+            limits = (Limits(**LIMITS) if limits is None else limits).for_one_user()
             self._service = Service(driver, self._settle, limits)
 
     def line(self, timeout_s: float) -> MailboxLine:
@@ -188,7 +194,4 @@ def open_target(options: ConnectionOptions) -> Transport:
             raise
     if isinstance(target, Driver):
         return LocalTransport(target)
-    raise TargetError(
-        f"a {type(target).__name__} is not a device",
-        hint="pass a name, an endpoint such as tcp://host:port, a Driver or a Transport",
-    )
+    raise not_a_device(target)

@@ -17,6 +17,7 @@ from cim_hal.errors import (
 from cim_hal.machine.telemetry import DriverPhase, DriverState
 from cim_hal.protocol.effects import Audit, Calibrate, Effect, Run, Stop
 from cim_hal.protocol.index import OrderedIndex, page
+from cim_hal.protocol.jobs.scheduler import ending_error
 from cim_hal.protocol.sharing.sessions import check_quota
 from cim_hal.protocol.wire import messages
 from cim_hal.protocol.wire.errors import to_wire
@@ -93,6 +94,7 @@ class InstrumentHandlers:
         self._records: OrderedDict[str, _Kept] = OrderedDict()
         self._by_number: OrderedIndex[_Kept] = OrderedIndex()
         self._tasks: OrderedDict[str, _Task] = OrderedDict()
+        self._is_ending = False
         self.handlers: Handlers = {
             messages.AskDevice: lambda _asked, _, now: self.status(now),
             messages.FetchHistory: self._fetch_history,
@@ -173,6 +175,11 @@ class InstrumentHandlers:
         current = self._current
         program = replace(run.program, calibration=current and current.record)
         return replace(run, program=program)
+
+    def drain(self) -> bool:
+        """Take no new calibrations; return whether one runs or waits for the machine."""
+        self._is_ending = True
+        return any(task.outcome is None for task in self._tasks.values())
 
     def tick(self, now: float) -> list[Effect]:
         """Answer waits that are over."""
@@ -270,6 +277,8 @@ class InstrumentHandlers:
         effects: list[Effect] = []
         task = self._tasks.get(run.key)
         if task is None:
+            if self._is_ending:
+                raise ending_error("calibrations")
             self._check_quota(asked.user)
             self._forget_ended()
             task = self._tasks[run.key] = _Task(run.key, asked.user)

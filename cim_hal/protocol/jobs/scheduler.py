@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from cim_hal.protocol.wire.messages.couplings import CouplingRef
     from cim_hal.protocol.wire.roles import User
 
-__all__ = ["FairQueue", "RunTimeEstimator", "Scheduler"]
+__all__ = ["FairQueue", "RunTimeEstimator", "Scheduler", "ending_error"]
 
 RESTART_S = 1.0  # until a server may follow one that ends
 MEMORY = 0.8  # of the rate known before, at each new job
@@ -275,11 +275,7 @@ class Scheduler:
         `coming` are the users of those whose acceptance is being written.
         """
         if self._is_ending:
-            raise UnavailableError(
-                "the server is about to end and takes no new jobs",
-                hint="send it again to the server that follows",
-                retry_after_s=RESTART_S,
-            )
+            raise ending_error("jobs")
         limits, depth = self._limits, len(self.queue) + len(coming)
         own = self.queue.depth(user.name) + coming.count(user.name)
         if depth < limits.queue_length and own < limits.user_queue_length:
@@ -303,3 +299,12 @@ class Scheduler:
             gone = now - job.started_at if job is running else 0.0
             total += max(seconds - gone, 0.0)
         return total
+
+
+def ending_error(what: str) -> UnavailableError:
+    """Return the error of a server that finishes what it has begun."""
+    return UnavailableError(
+        f"the server is about to end and takes no new {what}",
+        hint="send it again to the server that follows",
+        retry_after_s=RESTART_S,
+    )

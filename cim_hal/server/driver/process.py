@@ -31,7 +31,7 @@ __all__ = ["DriverProcess"]
 
 POLL_S = 0.02
 HELD_S = 2.0  # without a sign of life, of which there are four a second, in an emergency
-CALL_S = 60.0  # limit of calls that must be quick
+CALL_S = 60.0  # limit of `program` and `status`
 
 ATTEMPTS = 3  # at a call that no driver has begun, because the process ended before
 
@@ -124,7 +124,8 @@ class DriverProcess(Driver):
         """Have the driver make the machine safe, during another call if there is one.
 
         If the process has ended, the next one makes the machine safe when it starts. So it does
-        where the call holds the interpreter, for then the process is ended.
+        where a call holds the interpreter, or `safe` takes longer than the grace, for then the
+        process is ended.
         """
         child = self._supervisor.child
         if child is None:
@@ -135,7 +136,7 @@ class DriverProcess(Driver):
             _end_unless_alive(child)
             return
         try:
-            self._exchange(child, messages.Call(t="safe"), limit_s=CALL_S)
+            self._exchange(child, messages.Call(t="safe"), limit_s=self._options.grace_s)
         except DriverFaultError:
             if not child.has_ended.is_set():
                 raise

@@ -51,6 +51,15 @@ SMALL_BYTES = 16 * 1024  # of results in the database, where they cost no file a
 log = logging.getLogger(__name__)
 
 
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Return what tells a file from any other; None if there is none."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return None
+    return stat.st_dev, stat.st_ino
+
+
 def default_folder(target: str) -> Path:
     """Return the default folder of a journal, a different one for each target."""
     name = re.sub(r"[^A-Za-z0-9._-]+", "_", target).strip(".") or "machine"
@@ -77,6 +86,7 @@ class DiskJournal:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             make_private(folder)
             self._db = open_journal(folder)
+            self._files = {name: _identity(folder / name) for name in (FILE, f"{FILE}-wal")}
             self._spool = Spool(folder, max_bytes=max_bytes or Limits().cache_bytes)
         except OSError as error:
             raise JournalError(f"{folder} cannot be used: {error.strerror}") from error
@@ -248,10 +258,22 @@ class DiskJournal:
 
     def _write_group(self, records: Sequence[Record]) -> None:
         """Write records in one transaction; where one cannot be written, that is raised."""
+        self._check_files()
         self._db.execute("BEGIN IMMEDIATE")
         for record in records:
             self._writers[type(record)](record)
+        self._check_files()
         self._db.execute("COMMIT")
+
+    def _check_files(self) -> None:
+        """Refuse to write what would be lost: into files that were removed or replaced."""
+        for name, opened in self._files.items():
+            path = self._path.with_name(name)
+            if _identity(path) != opened:
+                raise StorageError(
+                    f"{path} was removed or replaced while it is in use: nothing can be kept",
+                    hint="bring it back, or end the server and see what cim-hal journal check says",
+                )
 
     def _tidy(self, record: Record, *, is_written: bool) -> None:
         """Do what follows a record in the files beside the database."""

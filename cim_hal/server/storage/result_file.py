@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import numpy as np
 from pydantic import Field
 
-from cim_hal.errors import CimError, JobLostError
+from cim_hal.errors import CimError, JobLostError, StorageError
 from cim_hal.model.record import Notes
 from cim_hal.model.sampleset import Trace
 from cim_hal.protocol.wire.base import Message, Number, Wire, one_of
@@ -96,7 +96,8 @@ def stored_result(job: str, path: Path) -> Result:
     """Return the result in a file, whose arrays are read when they are used.
 
     A file that is none, or of another length than its header says, is a `JobLostError`, and so is
-    later each block that does not have its checksum; `OSError` if it cannot be read.
+    later each block that does not have its checksum, and a file that is gone. `OSError` if it
+    cannot be read, and later `StorageError`: it may be read again.
     """
     with path.open("rb") as file:
         start = file.read(MAX_START)
@@ -107,8 +108,13 @@ def stored_result(job: str, path: Path) -> Result:
             with path.open("rb") as file:
                 file.seek(offset)
                 return file.read(n_bytes)
-        except OSError as error:
-            raise damaged(f"its file cannot be read: {error.strerror}") from error
+        except FileNotFoundError as error:
+            raise damaged("its file is gone") from error
+        except OSError as error:  # rights, a disk that fails, no more open files
+            raise StorageError(
+                f"the server cannot read the result of the job now: {error.strerror}",
+                hint="nothing was deleted: ask again",
+            ) from error
 
     return _opened(job, read_at, start, n_bytes)
 

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import os
+import resource
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from cim_hal.cassette import Recorder, read_cassette
-from cim_hal.cassette.file import _CODEC, CassetteEnd, CassetteHeader, RecordedMessage
+from cim_hal.cassette.file import (
+    _CODEC,
+    CassetteEnd,
+    CassetteHeader,
+    CassetteWriter,
+    Direction,
+    RecordedMessage,
+)
 from cim_hal.errors import CassetteError
 from cim_hal.protocol.wire.codec import FILE_MAGIC, file_parts
 from cim_hal.protocol.wire.packet import NO_ID, Kind, Packet
@@ -59,3 +70,34 @@ def test_what_is_no_cassette_is_refused_with_the_place(tmp_path, content, senten
 def test_a_cassette_of_a_file_that_is_not_there(tmp_path):
     with pytest.raises(CassetteError, match="No such file"):
         read_cassette(tmp_path / "none")
+
+
+def test_a_recording_on_a_disk_that_gets_full_ends_with_its_last_whole_message(tmp_path):
+    path, (soft, hard) = tmp_path / "full", resource.getrlimit(resource.RLIMIT_FSIZE)
+    writer = CassetteWriter(path, target="tcp://127.0.0.1:1")
+    writer.write(Direction.TO_SERVER, b"a", [b"CIM", b"x"])
+    n_bytes = path.stat().st_size
+    resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes + 1000, hard))
+    try:
+        with pytest.raises(CassetteError, match="the recording ended after 1 messages"):
+            writer.write(Direction.TO_SERVER, b"a", [b"CIM", bytes(5000)])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    for call in (lambda: writer.write(Direction.TO_SERVER, b"a", [b"CIM"]), writer.close):
+        with pytest.raises(CassetteError, match="ended after 1"):  # though there is room again
+            call()
+    assert path.stat().st_size == n_bytes
+    assert not path.read_bytes().endswith(b"end")
+    writer.close()
+
+
+def test_messages_pass_though_they_cannot_be_recorded_and_the_end_says_so(tmp_path, caplog):
+    def record() -> None:
+        with Recorder("tcp://127.0.0.1:1", tmp_path / "full") as recorder:
+            os.dup2(full.fileno(), recorder._writer._file.fileno())
+            for _ in range(2):
+                recorder._watch(False, b"a", [b"CIM"])
+
+    with Path("/dev/full").open("wb") as full, pytest.raises(CassetteError, match="No space left"):
+        record()
+    assert [r.message.partition(": ")[2][:13] for r in caplog.records] == ["No space left"]

@@ -291,7 +291,7 @@ def test_nonsense_of_a_driver_about_its_progress_is_a_fault_or_is_logged(caplog)
     token = StopToken()
     token.progress(np.int64(3), np.uint8(9))
     assert token.last_progress == (3, 9, "round trips")
-    with pytest.raises(TypeError):
+    with pytest.raises(DriverFaultError, match="done = 'half'"):
         token.progress("half", 9)
 
 

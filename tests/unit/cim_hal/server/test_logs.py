@@ -5,10 +5,19 @@ import json
 import logging
 import os
 import threading
+import time
 
 import pytest
 
-from cim_hal.server.logs import HumanFormatter, JsonFormatter, _UnhurriedHandler, about, event
+from cim_hal.server import logs
+from cim_hal.server.logs import (
+    HumanFormatter,
+    JsonFormatter,
+    _QueuedFile,
+    _UnhurriedHandler,
+    about,
+    event,
+)
 
 
 @pytest.fixture
@@ -110,3 +119,40 @@ def test_a_pipe_that_nobody_reads_holds_up_nobody_and_the_loss_is_told():
         text = reader.read(1 << 20).decode()
     assert "lines of the log were lost" in text
     assert "somebody reads again" in text
+
+
+def test_a_disk_that_does_not_answer_holds_up_nobody_and_the_audit_log_says_what_it_lost(
+    monkeypatch,
+):
+    monkeypatch.setattr(logs, "MAX_QUEUED", 100)
+    read_end, write_end = os.pipe()  # full after 64 KiB, and read by nobody yet
+    logger, handler = logging.Logger("audit"), _QueuedFile(write_end)
+    logger.addHandler(handler)
+    for n in range(1000):
+        logger.warning("%s", f"{n} {'x' * 1000}")
+    closing = threading.Thread(target=handler.close)
+    closing.start()
+    with os.fdopen(read_end, encoding="utf-8") as reader:
+        lines = [json.loads(line) for line in reader]  # to the end of the file
+    closing.join()
+    written = [int(line["message"].split()[0]) for line in lines if "message" in line]
+    assert written == sorted(written)
+    assert len(written) + sum(line.get("count", 0) for line in lines) == 1000
+    assert 100 <= len(written) < 500
+    assert lines[-1]["event"] == "lines lost"
+
+
+def test_a_full_disk_is_said_once_and_the_audit_log_goes_on(caplog, tmp_path):
+    logger, handler = logging.Logger("audit"), _QueuedFile(os.open("/dev/full", os.O_WRONLY))
+    logger.addHandler(handler)
+    for n in range(3):
+        logger.warning("lost %d", n)
+    while handler._n_lost < 3:
+        time.sleep(0.001)
+    assert [record.message[:30] for record in caplog.records] == ["the audit log loses lines: it "]
+    file = os.open(tmp_path / "audit", os.O_WRONLY | os.O_CREAT)
+    os.dup2(file, handler._file)  # there is room again
+    logger.warning("written")
+    handler.close()
+    lines = [json.loads(line) for line in (tmp_path / "audit").read_text().splitlines()]
+    assert [line.get("count") or line["message"] for line in lines] == [3, "written"]

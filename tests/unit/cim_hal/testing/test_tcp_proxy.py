@@ -3,12 +3,12 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 
 import pytest
 
 from cim_hal.errors import BindError, TargetError
-from cim_hal.testing import Latency, ResetEvery, Slicer, TcpProxy
+from cim_hal.testing import Latency, ResetEvery, Slicer, TcpProxy, tcp_proxy
 
 
 @pytest.fixture
@@ -138,3 +138,19 @@ def test_addresses_that_cannot_be_used_are_refused(echo):
         TcpProxy(echo, listen="tcp://0.0.0.0:0")
     with pytest.raises(BindError, match="cannot listen"), TcpProxy(echo, listen=echo):
         pass
+
+
+def test_connections_beyond_those_it_relays_are_refused(echo, monkeypatch):
+    monkeypatch.setattr(tcp_proxy, "MAX_RELAYS", 2)
+    with TcpProxy(echo) as proxy, ExitStack() as stack:
+        first, _ = (stack.enter_context(_connected(proxy)) for _ in range(2))
+        first.sendall(b"a")
+        assert _receive(first, 1) == b"a"
+        while proxy.counts["connections"] < 2:
+            time.sleep(0.01)
+        third = stack.enter_context(_connected(proxy))
+        with suppress(ConnectionResetError):
+            assert third.recv(1) == b""
+        assert proxy.counts["refused"] == 1
+        first.sendall(b"b")
+        assert _receive(first, 1) == b"b"

@@ -77,8 +77,18 @@ def test_real_couplings_and_fields_come_in_natural_units_whatever_their_scale():
         for form in (J * scale, sp.csr_array(J * scale)):
             matrix = CouplingMatrix.of(form, h * scale, largest_code=None, dtype=np.float32)
             assert matrix.unit == 1
-            np.testing.assert_allclose(multiply(matrix, np.eye(2)), J / 5, rtol=1e-6)
-            np.testing.assert_allclose(matrix.field, h / 5)
+            np.testing.assert_allclose(multiply(matrix, np.eye(2)), J / 3, rtol=1e-6)
+            np.testing.assert_allclose(matrix.field, h / 3)
+
+
+def test_a_field_counts_in_the_unit_only_where_there_are_no_couplings():
+    J = np.array([[0.0, 3.0, 30.0], [3.0, 0.0, 40.0], [30.0, 40.0, 0.0]])
+    given = {"largest_code": 1, "dtype": np.float64}
+    for form in (J, sp.csr_array(J)):
+        matrix = CouplingMatrix.of(form, np.zeros(3), **given, field_spin=True)
+        assert matrix.unit == pytest.approx(1 / 3)
+    alone = CouplingMatrix.of(np.zeros((2, 2)), np.full(2, 5.0), **given)
+    assert alone.unit == pytest.approx(1 / 5)
 
 
 def test_one_strong_row_cannot_push_the_others_out_of_range():

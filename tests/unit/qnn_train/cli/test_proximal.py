@@ -10,7 +10,7 @@ import pytest
 from cim_hal import spawn_server
 from cim_hal.console import run
 from qnn_train import TrainedModel, load_digits
-from qnn_train.__main__ import program
+from qnn_train.cli.app import program
 
 QUICK = ["--runs", "4", "--round-trips", "100", "--quiet"]
 

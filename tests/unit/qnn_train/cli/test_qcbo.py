@@ -9,7 +9,7 @@ import click
 import pytest
 
 from cim_hal.console import run
-from qnn_train.__main__ import program
+from qnn_train.cli.app import program
 from qnn_train.cli.qcbo import qcbo
 from qnn_train.method_names import ON_PARTS, QCBO_METHODS
 from qnn_train.training import METHODS, Recipe

@@ -13,7 +13,7 @@ import processes
 
 from cim_hal.console import run
 from qnn_train import TrainedModel, load_digits
-from qnn_train.__main__ import program
+from qnn_train.cli.app import program
 from qnn_train.training import Checkpoint
 
 

@@ -127,7 +127,8 @@ def test_inner_pieces_are_equally_wide_also_on_a_coarse_grid(pieces):
     [
         (((0,), (1,), (0,)), "n \\+ 1"),
         (((1, 1), (1, 2, 3), (0, 0, 0)), "ascend"),
-        (((), (math.nan,), (0,)), "not finite"),
+        (((), (math.inf,), (0,)), "not finite"),
+        (((), (math.nan,), (0,)), "intercepts = "),
     ],
 )
 def test_a_malformed_spline_is_refused(parts, sentence):

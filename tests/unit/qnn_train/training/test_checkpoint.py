@@ -12,7 +12,7 @@ from trainings import CALLS, RECIPE, stopped_after, training
 from cim_hal import open_device
 from cim_hal.console import run as run_command
 from qnn_train import Recipe, prepare
-from qnn_train.__main__ import program
+from qnn_train.cli.app import program
 from qnn_train.errors import CheckpointError
 from qnn_train.solve import Annealing, HedgingState, restored, to_arrays
 from qnn_train.training import METHODS, Checkpoint, ProximalRecipe

@@ -258,3 +258,14 @@ def test_the_ends_of_old_calibrations_are_forgotten(bench):
         record = RECORD.model_copy(update={"taken_at": float(number)})
         bench.core.instruments.calibrated(key, record, 0.0, 0.0)
     assert len(bench.core.instruments._tasks) <= 64
+
+
+def test_a_server_that_is_about_to_end_waits_for_calibrations_and_takes_no_new_ones(bench):
+    session, core = bench.hello(), bench.core
+    bench.send(RunCalibration(key=KEY), session)
+    assert core.drain(queue=False)
+    refused = bench.ask(RunCalibration(key=OTHER), session)
+    assert refused.code == "device.unavailable"
+    assert bench.ask(RunCalibration(key=KEY), session).state == "running"
+    core.instruments.calibrated(KEY, RECORD, 0.0, now=1.0)
+    assert not core.drain(queue=False)

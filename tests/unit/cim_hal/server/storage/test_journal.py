@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+import shutil
 import sqlite3
 
 import numpy as np
@@ -216,3 +217,24 @@ def test_the_last_number_and_the_stop_that_holds_come_back(folder):
     filled_journal(folder, EpochRecord(9, None)).close()
     kept = _controls(folder)
     assert (kept.number, kept.stopped) == (9, None)
+
+
+# ---- files that others touch -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["journal.sqlite3", "journal.sqlite3-wal", "."])
+@pytest.mark.parametrize("replaced", [False, True])
+def test_nothing_is_promised_on_files_that_were_removed_or_replaced(folder, name, replaced):
+    journal = filled_journal(folder, accepted(1))
+    path, away = folder / name, folder.with_name("away")
+    path.rename(away)
+    if replaced:
+        shutil.copytree(away, folder) if name == "." else shutil.copy(away, path)
+    (error,) = journal.write([accepted(2)])
+    assert isinstance(error, StorageError)
+    assert "removed or replaced" in str(error)
+    shutil.rmtree(folder) if name == "." and replaced else path.unlink(missing_ok=True)
+    away.rename(path)  # brought back: it goes on, and has what it promised
+    write(journal, accepted(3))
+    journal.close()
+    assert [saved.job for saved in load_journal(folder)] == [accepted(1).job, accepted(3).job]

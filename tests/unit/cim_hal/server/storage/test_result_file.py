@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from journals import accepted, filled_journal, load_journal, measured, write
 
-from cim_hal.errors import JobLostError
+from cim_hal.errors import JobLostError, StorageError
 from cim_hal.protocol.jobs.records import Ended, Started
 from cim_hal.protocol.jobs.state import JobState
 
@@ -68,3 +68,21 @@ def test_a_damaged_result_is_an_error_of_its_job_whose_key_stays(folder, damage)
         assert (saved.state, saved.error.code) == (JobState.FAILED, "job.lost")
         assert "damaged on the disk of the server" in saved.error.message
     assert path.exists() is (damage != "gone")
+
+
+def test_a_result_that_cannot_be_read_now_is_there_when_it_can(folder):
+    record, result = accepted(), measured(LARGE)
+    journal = filled_journal(folder, record)
+    kept = journal.keep_result(record.job, result)
+    path = folder / "results" / f"{record.job}.cim"
+    path.rename(path.with_suffix(".away"))
+    path.mkdir()  # root may read whatever its mode says
+    with pytest.raises(StorageError, match="cannot read the result of the job now: Is a") as caught:
+        kept.spins[:]
+    assert caught.value.retryable
+    path.rmdir()
+    with pytest.raises(JobLostError, match="is gone"):
+        kept.spins[:]
+    path.with_suffix(".away").rename(path)
+    np.testing.assert_array_equal(kept.spins[:], result.spins)
+    journal.close()

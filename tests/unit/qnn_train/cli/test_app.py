@@ -7,7 +7,7 @@ import json
 import pytest
 
 from cim_hal.console import run
-from qnn_train.__main__ import program
+from qnn_train.cli.app import program
 
 
 @pytest.mark.parametrize(
