@@ -80,7 +80,7 @@ def test_describe_shows_properties_and_the_settings_of_a_job(run):
     assert [each["name"] for each in fields["settings"]] == ["walk.width", "flips"]
     assert fields["reports_trace"] is True
     _, out, _ = run("describe", "cim_machines:Adjustable")
-    for text in ("length_m", "walk.width", "0.1 to 10 mm, log", "whole numbers 0 to 3"):
+    for text in ("length_m", "walk.width", "│ mm ", "0.1 to 10, log", "whole numbers 0 to 3"):
         assert text in out
 
 
