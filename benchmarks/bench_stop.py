@@ -75,9 +75,7 @@ class Witness(Driver):
 
     def describe(self) -> Capabilities:
         """Return few limits."""
-        return Capabilities(
-            name="witness", max_spins=4000, coupling_bits=8, default_round_trips=1000
-        )
+        return Capabilities(name="witness", max_spins=4000, coupling_bits=8, max_round_trips=LONG)
 
     def run(self, program: Program, stop: StopToken) -> Readout:
         """Wait; a round trip takes a millisecond."""
@@ -429,7 +427,7 @@ def _measure(name: str, keys: Path | None, n: int) -> list[float]:
     ):
         ulf = lab.peer("ulf")
         ulf.hello()
-        ulf.ask(_job(ulf.load(1), LONG))
+        assert ulf.ask(_job(ulf.load(1), LONG)).t == "job.status"
         use_up(lab)
         return [_stop_once(lab) for _ in range(n)]
 
