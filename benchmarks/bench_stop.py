@@ -395,7 +395,8 @@ def _stop_once(lab: Laboratory) -> float:
     Infinity where it was not.
     """
     peer = lab.peer("olga")
-    peer.ask(Ping())  # connected, which an operator's screen is
+    while peer.ask(Ping(), timeout_s=1.0) is None:  # it may be cut off before it is known
+        pass  # connected, which an operator's screen is
     began = time.monotonic()
     peer.send(EmergencyStop(reason="bench"))
     answer = peer.socket.recv_multipart() if peer.socket.poll(1000 * TIMEOUT_S) else None
