@@ -44,7 +44,7 @@ class Disorder(NamedTuple):
     Attributes
     ----------
     injection_gain, pump_scale, detector_gain : array
-        Factors, 1 where nothing is wrong.
+        Factors, 1 where nothing is wrong; the pump of a dead slot is 0.
     is_dead : bool array
     transitions : array
         How far those of the ADC are off, in its steps, from the lowest one on: one more than it
@@ -94,9 +94,10 @@ class Disorder(NamedTuple):
         left = 1 - options.pump_depletion * slot / max(slots - 1, 1)
         is_dead = drawn(DEATH) < ndtri(options.dead_fraction)
         is_dead[[pulse for pulse in options.dead_pulses if pulse < n_pulses]] = True
+        pump_scale = (1 + options.pump_error * calibrated(PUMP_AMPLITUDE)) * left
         return cls(
             (1 + options.injection_gain_error * calibrated(INJECTION_GAIN)).astype(dtype),
-            ((1 + options.pump_error * calibrated(PUMP_AMPLITUDE)) * left).astype(dtype),
+            np.where(is_dead, 0, pump_scale).astype(dtype),
             (1 + options.detector_gain_error * calibrated(DETECTOR_GAIN)).astype(dtype),
             is_dead,
             _transitions(options.adc_dnl, n_codes, drawn).astype(dtype),

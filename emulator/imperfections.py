@@ -292,8 +292,8 @@ Finite bandwidth or extinction.""",
     dead_pulses: tuple[int, ...] = option(
         (),
         within=NON_NEGATIVE,
-        doc="""Spins whose slots are dead besides. A dead slot has no pulse and its record is
-gated: mean, record and amplitude are exactly 0, so the spin that comes back is +1.""",
+        doc="""Spins whose slots are dead besides. A dead slot has no gain and takes no injection:
+it holds vacuum, and its record is shot noise, fed back like any other. Its spin is a coin.""",
     )
     reference_pulses: int = option(
         0,

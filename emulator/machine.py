@@ -33,7 +33,7 @@ from cim_hal import (
 from emulator.dynamics.base import Dynamics, JobInputs
 from emulator.dynamics.best_seen import BestSeen
 from emulator.kernel import CompilationTimer, compilation_timed
-from emulator.noise import MAX_NOISE_RUNS, MAX_NOISE_SPINS, NoiseKey
+from emulator.noise import NoiseKey
 from emulator.options import properties_of, units_of
 from emulator.products.coupling import LARGE, CouplingMatrix
 from emulator.recording import Recording, delivered, joined
@@ -179,8 +179,7 @@ class EmulatedCim(Driver):
     Raises
     ------
     ValueError
-        `capabilities` promise a field the dynamics lack, or more spins or runs than there is
-        noise for; or there is no thread.
+        `capabilities` promise a field the dynamics lack, or there is no thread.
     """
 
     def __init__(
@@ -199,8 +198,6 @@ class EmulatedCim(Driver):
         self._threads = _processors() if threads is None else threads
         if self._threads < 1:
             raise ValueError(f"threads = {threads}: at least one is needed")
-        if capabilities.max_spins > MAX_NOISE_SPINS or capabilities.max_runs > MAX_NOISE_RUNS:
-            raise ValueError(f"noise serves {MAX_NOISE_SPINS} spins and {MAX_NOISE_RUNS} runs")
         self._counters = _RunCounters()
 
     def rebuilt(self, *, coupling_bits: int | None, threads: int | None) -> EmulatedCim:

@@ -8,6 +8,9 @@ normals by the Box-Muller transform:
 Nothing is carried from one value to the next, so batches, blocks and threads cannot change a
 value, and the loop over runs vectorizes. Values are float32 and end at 6.7 standard deviations.
 
+A word of the counter holds 16 bits of run and 16 bits of spin pair. Runs and pairs beyond have
+another key for each 2^16 of them, so that no two places share a value.
+
 References
 ----------
 Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC11,
@@ -27,8 +30,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = [
-    "MAX_NOISE_RUNS",
-    "MAX_NOISE_SPINS",
     "Draw",
     "NoiseKey",
     "at",
@@ -41,12 +42,9 @@ __all__ = [
     "threefry",
 ]
 
-# A counter word holds 16 bits of run and 16 bits of spin pair.
-MAX_NOISE_RUNS = 2**16
-MAX_NOISE_SPINS = 2**17
-
 _PARITY = np.uint32(0x1BD11BDA)
 _HALF_WORD = np.uint32(16)
+_LOW = 2**16 - 1
 _SCALE_UNIT = np.float32(2.0**-32)
 _OFFSET_UNIT = np.float32(2.0**-33)
 _SCALE_ANGLE = np.float32(2.0 * math.pi * 2.0**-32)
@@ -178,8 +176,7 @@ def _cos_sin_of_turn(word: Any) -> tuple[Any, Any]:
 
 
 @inlined
-def normal_pair(key: NoiseKey, round_trip: Any, pair: Any, run: Any) -> tuple[Any, Any]:
-    """Return the normals of spins 2 `pair` and 2 `pair` + 1, float32."""
+def _pair_of_key(key: NoiseKey, round_trip: Any, pair: Any, run: Any) -> tuple[Any, Any]:
     position = np.uint32(np.uint32(pair << _HALF_WORD) | run)
     a, b = threefry(key[0], key[1], round_trip, position)
     u = np.float32(a) * _SCALE_UNIT + _OFFSET_UNIT
@@ -188,13 +185,42 @@ def normal_pair(key: NoiseKey, round_trip: Any, pair: Any, run: Any) -> tuple[An
     return radius * cosine, radius * sine
 
 
+# The counter word of keys: the last round trip of the last stream.
+_KEYS = np.uint32(0xFFFFFFFF)
+
+
+@kernel
+def _another_key(key: NoiseKey, place: Any) -> NoiseKey:
+    low, high = threefry(key[0], key[1], _KEYS, np.uint32(place))
+    return NoiseKey(low, high)
+
+
+@inlined
+def _widened(key: NoiseKey, pair: Any, run: Any) -> NoiseKey:
+    """Return the key of a place: `key` itself for the first 2^16 pairs and runs."""
+    place = (np.int64(pair) >> 16 << 16) | (np.int64(run) >> 16)
+    return _another_key(key, place) if place else key
+
+
+@inlined
+def normal_pair(key: NoiseKey, round_trip: Any, pair: Any, run: Any) -> tuple[Any, Any]:
+    """Return the normals of spins 2 `pair` and 2 `pair` + 1, float32."""
+    low = np.uint32(_LOW)
+    return _pair_of_key(_widened(key, pair, run), round_trip, pair & low, run & low)
+
+
 @inlined
 def fill_normal_pair(draw: Draw, pair: int, even: NDArray[Any], odd: NDArray[Any]) -> None:
     """Fill the rows of spins 2 `pair` and 2 `pair` + 1, one value per run."""
-    for r in range(len(even)):
-        even[r], odd[r] = normal_pair(
-            draw.key, np.uint32(draw.round_trip), np.uint32(pair), np.uint32(draw.first_run + r)
-        )
+    start, round_trip, low_pair = 0, np.uint32(draw.round_trip), np.uint32(pair & _LOW)
+    while start < len(even):
+        run = draw.first_run + start
+        key, low = _widened(draw.key, pair, run), run & _LOW
+        end = start + _LOW + 1 - low  # of the runs of this key
+        some, others = even[start:end], odd[start:end]
+        for r in range(len(some)):
+            some[r], others[r] = _pair_of_key(key, round_trip, low_pair, np.uint32(low + r))
+        start = end
 
 
 @kernel
@@ -204,20 +230,16 @@ def fill_normals(draw: Draw, out: NDArray[Any]) -> None:
         fill_normal_pair(draw, pair, out[2 * pair], out[2 * pair + 1])
 
 
-# Where oscillators have two amplitudes, a spin takes the place that a pair of spins has elsewhere.
-_SPIN_BITS = 16
-_SPIN_MASK = 2**_SPIN_BITS - 1
-
-
 @inlined
 def fill_two_normals(draw: Draw, spin: int, first: NDArray[Any], second: NDArray[Any]) -> None:
     """Fill two rows of noise for one spin, one value per run.
 
-    A step owns two round-trip counters: 2 `draw.round_trip` for the first 2^16 spins, and the
-    next for the others; under a counter, a spin takes the two values that a pair has elsewhere.
+    Where oscillators have two amplitudes, a spin takes the place that a pair of spins has
+    elsewhere. A step owns two round-trip counters: 2 `draw.round_trip` for the first 2^16 spins,
+    and the next for as many others.
     """
-    counter = 2 * draw.round_trip + (spin >> _SPIN_BITS)
-    fill_normal_pair(at(draw, counter), spin & _SPIN_MASK, first, second)
+    counter = 2 * draw.round_trip + (spin >> 16 & 1)
+    fill_normal_pair(at(draw, counter), (spin >> 17 << 16) | (spin & _LOW), first, second)
 
 
 @kernel
@@ -232,7 +254,15 @@ def fill_two_noises(draw: Draw, noise: NDArray[Any]) -> None:
 def normals(
     seed: int, *, round_trip: int, n_spins: int, n_runs: int, first_run: int = 0
 ) -> NDArray[Any]:
-    """Return the noise of one round trip, float32, shape (n_spins, n_runs)."""
+    """Return the noise of one round trip, float32, shape (n_spins, n_runs).
+
+    Raises
+    ------
+    ValueError
+        A round trip that is not below 2^32, or a negative first run.
+    """
+    if not (0 <= round_trip < 2**32 and first_run >= 0):
+        raise ValueError(f"round_trip = {round_trip}, first_run = {first_run}: out of range")
     out = np.empty((n_spins + n_spins % 2, n_runs), dtype=np.float32)
     fill_normals(Draw.of_seed(seed, round_trip=round_trip, first_run=first_run), out)
     return out[:n_spins]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from threading import Lock
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeAlias, TypeVar
 
 import numpy as np
@@ -38,6 +39,7 @@ __all__ = [
 
 Precision: TypeAlias = Literal["single", "double"]
 Constants = TypeVar("Constants", bound=tuple[Any, ...])
+Made = TypeVar("Made")
 
 LANCZOS_STEPS = 48
 FEW_LANCZOS_STEPS = 16  # of large models, of which only modes far from the others count
@@ -136,6 +138,15 @@ class JobInputs:
     round_trips: int = 1
     signs: CouplingMatrix | None = None
     level: float = 1.0
+    _made: list[Any] = field(default_factory=list[Any], init=False, repr=False)
+    _mutex: Lock = field(default_factory=Lock, init=False, repr=False)
+
+    def once(self, make: Callable[[], Made]) -> Made:
+        """Return what `make` returns, which is called for the first block only."""
+        with self._mutex:
+            if not self._made:
+                self._made.append(make())
+            return self._made[0]
 
     @property
     def n_spins(self) -> int:

@@ -20,6 +20,7 @@ from cim_hal import Capabilities
 from emulator.converters import ADC_SETTINGS, DAC_SETTINGS, Coder, Converter, ranged, to_code
 from emulator.dynamics import shared_options as shared
 from emulator.dynamics.base import Block, JobInputs, Precision, SteppedDynamics
+from emulator.dynamics.records import ReadOut, read_out, recorded_amplitudes
 from emulator.dynamics.stability import LinearLimit
 from emulator.kernel import inlined, kernel
 from emulator.machine import EmulatedCim, entry_point
@@ -203,8 +204,14 @@ class GaussianPulses(Block):
         self._draw = self._draw.after(1)
 
     def amplitudes(self) -> NDArray[Any]:
-        """Return the means of X in units of `GaussianFeedback.unit`."""
-        return self.mean[: self._inputs.n_spins] / self.mean.dtype.type(self._dynamics.unit)
+        """Return the last records, or the means of X in units of `GaussianFeedback.unit`."""
+        n_spins, dynamics = self._inputs.n_spins, self._dynamics
+        if dynamics.read_out == "conditional_mean":
+            return self.mean[:n_spins] / self.mean.dtype.type(dynamics.unit)
+        records = recorded_amplitudes(
+            self.codes[:n_spins], dynamics.converters[0].scale, self._draw
+        )
+        return records.astype(dynamics.dtype)
 
 
 @documented
@@ -277,6 +284,7 @@ The pump keeps counting thresholds.""",
     )
     detector_efficiency: float = shared.detector_efficiency()
     saturation: float = shared.saturation(300.0)
+    read_out: ReadOut = read_out()
     precision: Precision = shared.precision()
 
     block = GaussianPulses

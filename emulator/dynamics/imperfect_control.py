@@ -19,6 +19,7 @@ from emulator.dynamics.imperfect_loop import (
     inject,
     injection_errors,
 )
+from emulator.dynamics.records import COINS
 from emulator.imperfections import DETECTOR, INJECTION, JITTER, SLIP, Imperfections
 from emulator.noise import Draw, fill_normals
 from emulator.options import NON_NEGATIVE, option, options_of
@@ -152,6 +153,11 @@ class ImperfectControl:
             for stream, amount in _amounts(dynamics).items()
             if amount
         }
+        # a dead slot reads a coin of its run, too small to be felt
+        self._is_dead = self.disorder.is_dead[: shape[0]]
+        coins = np.empty(even, np.float32)
+        fill_normals(self._draw._replace(round_trip=COINS), coins)
+        self._coins = np.copysign(1e-30, coins[: shape[0]][self._is_dead]).astype(dtype)
         coder, scale = _coder(dynamics.dac)
         injection = injection_errors(options, dynamics.dac, coder, scale=strength * scale)
         self._injection = dynamics.scalars(injection)
@@ -169,7 +175,7 @@ class ImperfectControl:
         detect(self._signal, self._measured, self.disorder, self._detection)
         self._measured /= self._detection.scale
         local_fields(loop, self._measured, arrays.local_field)
-        arrays.local_field[self.disorder.is_dead[: len(arrays.x)]] = 0
+        arrays.local_field[self._is_dead] = 0
         if not self._injection.scale:
             return
         factor = arrays.e if dynamics.error_multiplies else np.ones_like(arrays.e)
@@ -193,7 +199,7 @@ class ImperfectControl:
         if SLIP in self._normals:
             slips = self._rows(SLIP) < ndtri(dynamics.imperfections.pulse_slip_rate)
             np.negative(x, out=x, where=slips)
-        x[self.disorder.is_dead[: len(x)]] = 0
+        x[self._is_dead] = self._coins
 
     def notes(self, n_runs: int) -> dict[str, float | str]:
         """Return what went wrong: phase errors, locks, dead pulses."""

@@ -15,13 +15,8 @@ from scipy.special import ndtri
 from emulator.converters import to_code
 from emulator.disorder import Disorder
 from emulator.drift import CommonDrift
-from emulator.dynamics.round_trip import (
-    COSH_SERIES,
-    SINH_SERIES,
-    PulseErrors,
-    PulseRows,
-    advance_imperfect_pulses,
-)
+from emulator.dynamics.crystal import COSH_SERIES, SINH_SERIES
+from emulator.dynamics.round_trip import PulseErrors, PulseRows, advance_imperfect_pulses
 from emulator.dynamics.stability import measure_modes, slow_modes
 from emulator.imperfections import INJECTION, JITTER, OUTAGE, PUMP, SLIP
 from emulator.kernel import inlined, kernel
@@ -152,10 +147,6 @@ def detect(
     transitions = disorder.transitions
     for i in range(len(signal)):
         row, records, gain = signal[i], codes[i], disorder.detector_gain[i]
-        if disorder.is_dead[i]:
-            for r in range(len(row)):
-                records[r], before[r] = 0, 0
-            continue
         for r in range(len(row)):
             record = gain * row[r]
             row[r] = (record + e.leakage * before[r] + e.offset) * e.scale

@@ -19,14 +19,10 @@ from emulator.converters import ADC_SETTINGS, DAC_SETTINGS, Converter, ranged
 from emulator.disorder import disturbed
 from emulator.dynamics import shared_options as shared
 from emulator.dynamics.base import ChunkedBlock, Dynamics, JobInputs, Precision
+from emulator.dynamics.crystal import gain_table
 from emulator.dynamics.imperfect_loop import ImperfectLoop
-from emulator.dynamics.round_trip import (
-    GainTable,
-    LoopConstants,
-    PulseArrays,
-    advance_chunk,
-    gain_series,
-)
+from emulator.dynamics.records import ReadOut, read_out, recorded_amplitudes
+from emulator.dynamics.round_trip import LoopConstants, PulseArrays, advance_chunk
 from emulator.dynamics.stability import LinearLimit, LoopFilter
 from emulator.imperfections import Imperfections
 from emulator.noise import Draw
@@ -114,8 +110,12 @@ class PulseTrain(ChunkedBlock):
         return codes[(self._draw.round_trip - 1) % len(codes)]
 
     def amplitudes(self) -> NDArray[Any]:
-        """Return the means of X, what the records say, in units of `MeasurementFeedback.unit`."""
-        return self.mean[: self._inputs.n_spins] / self._scalar(self._dynamics.unit)
+        """Return the last records, or the means of X in units of `MeasurementFeedback.unit`."""
+        n_spins, dynamics = self._inputs.n_spins, self._dynamics
+        if dynamics.read_out == "conditional_mean":
+            return self.mean[:n_spins] / self._scalar(dynamics.unit)
+        codes, (adc, _) = self.latest_codes[:n_spins], dynamics.converters
+        return recorded_amplitudes(codes, adc.scale, self._draw).astype(self._scalar)
 
     def notes(self, n_runs: int) -> dict[str, float | str]:
         """Return what went wrong: records clipped or silent, phase errors, locks, dead pulses."""
@@ -146,12 +146,10 @@ class PulseTrain(ChunkedBlock):
             self._draw = self._draw.after(1)
 
     def _advance_ideal(self, pumps: NDArray[np.float64]) -> None:
-        loss = self._dynamics.loss_exponent
-        series = gain_series(pumps, loss).astype(self._scalar)
         advance_chunk(
             self._inputs.coupling.operand,
             self._arrays,
-            GainTable(series, ((pumps * loss) ** 2).astype(self._scalar)),
+            gain_table(pumps, self._dynamics.loss_exponent, self._scalar),
             self._slowed,
             self._injection_scale,
             self._draw,
@@ -168,7 +166,8 @@ class MeasurementFeedback(Dynamics):
     One round trip of pulse i, with mean :math:`\mu` and variance :math:`\sigma` of X:
 
     1. injection :math:`\mu \to \mu + f_i`, with :math:`f_i` from `delay` round trips ago;
-    2. crystal :math:`\mu \to G\mu,\ \sigma \to G^2\sigma` (`round_trip.gain_series`);
+    2. crystal :math:`\mu \to G\mu` (`crystal.gain_series`); the variance is that of the crystal
+       linearized about the mean, the pump's vacuum included (`crystal.amplified_variance`);
     3. loss :math:`\mu \to \sqrt\eta\mu,\ \sigma \to \eta\sigma + (1 - \eta)/2`;
     4. out-coupling of a share R to a homodyne detector, whose record m is drawn and conditions
        :math:`\mu` and :math:`\sigma` (`round_trip.measured_mean`,
@@ -185,7 +184,7 @@ class MeasurementFeedback(Dynamics):
     :math:`|J|` is the norm of a weakly coupled row (`CouplingMatrix`). A full scale of the ADC
     well below 1 makes the feedback sign-like once oscillators are bright, which takes away the
     heterogeneity of amplitudes, the main source of wrong minima; a full scale of the DAC keeps
-    strongly coupled spins from dragging the rest.
+    strongly coupled spins from dragging the rest. What is read is the last record, after its ADC.
     """
 
     coupling_gain: float = shared.coupling_gain(0.75)
@@ -252,6 +251,7 @@ large as no model needs, to feed back all at once.""",
         parts=setting_options(Imperfections),
         doc="What else is wrong with the machine; nothing by default.",
     )
+    read_out: ReadOut = read_out()
     precision: Precision = shared.precision()
 
     has_field = False  # hardware of this kind applies couplings only

@@ -17,6 +17,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from emulator.converters import to_code
+from emulator.dynamics.crystal import (
+    GainTable,
+    amplified_variance,
+    crystal_gain,
+    pumped_gain,
+    row_of,
+)
 from emulator.dynamics.stability import measure_modes, slow_modes
 from emulator.kernel import inlined, kernel
 from emulator.noise import Draw, at, fill_normal_pair
@@ -24,7 +31,7 @@ from emulator.products.coupling import multiply_rows, pack_codes
 from emulator.products.packing import BLOCK_ROWS
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import NDArray
 
     from emulator.converters import Coder
     from emulator.disorder import Disorder
@@ -32,76 +39,13 @@ if TYPE_CHECKING:
     from emulator.products.coupling import CouplingOperand
 
 __all__ = [
-    "COSH_SERIES",
-    "SINH_SERIES",
-    "GainTable",
     "LoopConstants",
     "PulseArrays",
     "PulseErrors",
     "PulseRows",
     "advance_chunk",
     "advance_imperfect_pulses",
-    "crystal_gain",
-    "gain_series",
-    "pumped_gain",
 ]
-
-GAIN_TERMS = 12
-# of 1 / G: 2k + 1 and (2k)!
-_ODD = np.arange(1.0, 2 * GAIN_TERMS, 2)
-_FACTORIALS = np.array([float(math.factorial(2 * k)) for k in range(GAIN_TERMS)])
-
-
-def gain_series(pump: ArrayLike, loss_exponent: float) -> NDArray[np.float64]:
-    r"""Return the coefficients of :math:`1/G` in powers of :math:`\theta^2`.
-
-    Coupled waves :math:`E_s' = \kappa E_p E_s,\ E_p' = -\kappa E_s^2` over a crystal of length
-    l conserve :math:`E_s^2 + E_p^2` and are solved by
-
-    .. math:: G^{-1} = \cosh\theta - \frac{pL}{\theta}\sinh\theta
-              = \sum_k \Big(1 - \frac{pL}{2k + 1}\Big)\frac{\theta^{2k}}{(2k)!}
-
-    with :math:`\theta = \kappa l\sqrt{E_p^2 + E_s^2}` and :math:`pL = \kappa l E_p`. A weak signal
-    has gain :math:`e^{pL}`; a strong one depletes the pump. Even powers alone appear, so the
-    kernel needs no root. With 12 terms the error of G is below 1e-9 for :math:`\theta < 3`.
-
-    Parameters
-    ----------
-    pump : float or array
-        Pump amplitude p over its threshold.
-    loss_exponent : float
-        L, the field loss of a round trip: amplitudes fall by :math:`e^{-L}` without a pump.
-
-    Returns
-    -------
-    float64 array, shape (..., 12)
-        In the shape of `pump`, and a new axis.
-    """
-    p_l = np.asarray(pump, np.float64)[..., None] * loss_exponent
-    return (1 - p_l / _ODD) / _FACTORIALS
-
-
-@inlined
-def even_polynomial(theta_squared: float, series: tuple[float, ...]) -> float:
-    r"""Return :math:`\sum_k a_k\theta^{2k}` for the coefficients `series`."""
-    total = series[11]
-    total = total * theta_squared + series[10]
-    total = total * theta_squared + series[9]
-    total = total * theta_squared + series[8]
-    total = total * theta_squared + series[7]
-    total = total * theta_squared + series[6]
-    total = total * theta_squared + series[5]
-    total = total * theta_squared + series[4]
-    total = total * theta_squared + series[3]
-    total = total * theta_squared + series[2]
-    total = total * theta_squared + series[1]
-    return total * theta_squared + series[0]
-
-
-@inlined
-def crystal_gain(theta_squared: float, series: tuple[float, ...], one: float) -> float:
-    """Return the field gain G of `gain_series`; `one` is 1 in the dtype wanted."""
-    return one / even_polynomial(theta_squared, series)
 
 
 @inlined
@@ -213,20 +157,6 @@ class PulseRows(NamedTuple):
     codes: NDArray[Any]
 
 
-class GainTable(NamedTuple):
-    """What a pump makes of the gains: `gain_series` and the square of pL, by round trip."""
-
-    series: NDArray[Any]
-    theta_from_pump: NDArray[Any]
-
-
-@inlined
-def as_tuple(row: NDArray[Any]) -> Any:
-    """Return the coefficients of `even_polynomial` as scalars."""
-    low = row[0], row[1], row[2], row[3], row[4], row[5]
-    return (*low, row[6], row[7], row[8], row[9], row[10], row[11])
-
-
 @kernel
 def advance_chunk(
     operand: CouplingOperand,
@@ -237,7 +167,7 @@ def advance_chunk(
     draw: Draw,
     c: LoopConstants,
 ) -> None:
-    """Make as many round trips as `crystal` tells pumps for.
+    """Make as many round trips as `gains` has rows.
 
     The product is needed a few rows at a time only, which stay in the fastest cache.
     """
@@ -248,7 +178,7 @@ def advance_chunk(
         codes = arrays.codes[now.round_trip % slots]
         pack_codes(operand, codes[:n_spins], arrays.workspace)
         measure_modes(slowed, codes)
-        series, theta_from_pump = as_tuple(gains.series[step]), gains.theta_from_pump[step]
+        series, exponent = row_of(gains.series, step), gains.pump_exponent[step]
         for first in range(0, n_pulses, BLOCK_ROWS):
             end = min(first + BLOCK_ROWS, n_pulses)
             product = arrays.product[: end - first]
@@ -259,7 +189,7 @@ def advance_chunk(
             rows = PulseRows(
                 arrays.mean[first:end], arrays.variance[first:end], product, codes[first:end]
             )
-            advance_pulses(rows, injection_scale, now, first // 2, series, theta_from_pump, c)
+            advance_pulses(rows, injection_scale, now, first // 2, series, exponent, c)
 
 
 @kernel
@@ -268,18 +198,19 @@ def advance_pulses(
     injection_scale: Any,
     draw: Draw,
     first_pair: int,
-    series: tuple[float, ...],
-    theta_from_pump: Any,
+    series: tuple[Any, ...],
+    exponent: Any,
     c: LoopConstants,
 ) -> None:
-    """Make one round trip of some pulses: injection, gains, loss, measurement, ADC.
+    r"""Make one round trip of some pulses: injection, gains, loss, measurement, ADC.
 
-    The noise of the record passes through the codes, so that the inner loop has four arrays and
-    vectorizes.
+    `series` is a row of a `GainTable`, `exponent` its pL. The noise of the record passes through
+    the codes, so that the inner loop has four arrays and vectorizes.
     What comes in another dtype takes that of the state first: float64 products, which 16-bit
     couplings need, would make all arithmetic float64 (255 instead of 358 us, n = 550, 64 runs).
     """
     dtype, codes = rows.mean.dtype, rows.codes
+    theta_from_pump = exponent * exponent
     drive = np.empty(rows.mean.shape[1], dtype)
     for pair in range(len(rows.mean) // 2):
         fill_normal_pair(draw, first_pair + pair, codes[2 * pair], codes[2 * pair + 1])
@@ -294,18 +225,12 @@ def advance_pulses(
                 drive[r] = to_code(products[r] * injection_scale, c.dac)
             for r in range(len(means)):
                 mu = means[r] + c.dac_step * drive[r]
-                theta_squared = theta_from_pump + c.theta_from_mean * mu * mu
-                gain = crystal_gain(theta_squared, series, c.one)
+                signal = c.theta_from_mean * mu * mu
+                g = crystal_gain(theta_from_pump + signal, series, c.one)
+                sigma = amplified_variance(variances[r], signal, g)
                 noise = dtype.type(records[r])
-                means[r], variances[r], record = measured(
-                    gain * mu, gain * gain * variances[r], noise, c
-                )
+                means[r], variances[r], record = measured(g.gain * mu, sigma, noise, c)
                 records[r] = to_code(record * c.adc_scale, c.adc)
-
-
-# of cosh(theta) and sinh(theta) / theta in powers of theta^2
-COSH_SERIES = tuple(1 / math.factorial(2 * k) for k in range(GAIN_TERMS))
-SINH_SERIES = tuple(1 / math.factorial(2 * k + 1) for k in range(GAIN_TERMS))
 
 
 class PulseErrors(NamedTuple):
@@ -320,22 +245,6 @@ class PulseErrors(NamedTuple):
     outage: Any
     cosh: tuple[Any, ...]
     sinh: tuple[Any, ...]
-
-
-@inlined
-def pumped_gain(
-    theta_squared: float,
-    pump_exponent: float,
-    cosh: tuple[float, ...],
-    sinh: tuple[float, ...],
-    one: float,
-) -> float:
-    """Return the G of `gain_series` where each pulse has its own pump.
-
-    `pump_exponent` is pL; `cosh` and `sinh` are those of `PulseErrors`.
-    """
-    falls = pump_exponent * even_polynomial(theta_squared, sinh)
-    return one / (even_polynomial(theta_squared, cosh) - falls)
 
 
 @inlined
@@ -377,17 +286,17 @@ def advance_imperfect_pulses(
     pumped = np.empty(mean.shape[1], mean.dtype)
     for i in range(len(mean)):
         means, variances, drive = mean[i], variance[i], signal[i]
-        if disorder.is_dead[i]:
+        if disorder.is_dead[i]:  # and without a pump: vacuum, whose record is shot noise
             for r in range(len(means)):
                 means[r], drive[r] = 0, 0
-            continue
         for r in range(len(means)):
             pumped[r] = errors.pump_exponent * disorder.pump_scale[i] * common_pump[r]
         disturb_pump(pumped, i, pump_noise, outage, errors, c.one)
         for r in range(len(means)):
             mu = means[r] + c.dac_step * drive[r]
-            theta_squared = pumped[r] * pumped[r] + c.theta_from_mean * mu * mu
-            gain = pumped_gain(theta_squared, pumped[r], errors.cosh, errors.sinh, c.one)
+            light, p_l = c.theta_from_mean * mu * mu, pumped[r]
+            g = pumped_gain(p_l * p_l + light, p_l, errors.cosh, errors.sinh, c.one)
+            sigma = amplified_variance(variances[r], light, g)
             means[r], variances[r], drive[r] = measured(
-                gain * mu, gain * gain * variances[r], mean.dtype.type(noise[i, r]), c
+                g.gain * mu, sigma, mean.dtype.type(noise[i, r]), c
             )

@@ -19,6 +19,7 @@ import numpy as np
 
 from emulator.dynamics import shared_options as shared
 from emulator.dynamics.base import Block, Dynamics, JobInputs, Precision
+from emulator.dynamics.splitters import SharedVacuum, SplitterNoise, splitter_noise
 from emulator.integrators import (
     Integrator,
     Interpretation,
@@ -32,6 +33,8 @@ from emulator.options import documented, option, out_of_range
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from emulator.products.coupling import CouplingMatrix
 
 __all__ = ["TruncatedWigner", "WaveBlock"]
 
@@ -61,7 +64,17 @@ class KickConstants(NamedTuple):
 
     coupling: Any
     noise: Any
-    vacuum: Any
+
+
+class Kicks(NamedTuple):
+    """What enters a step: arrays (n, 2 runs), but `vacuum` (n,), that of `SplitterNoise`.
+
+    `splitters` is the noise of splitters that pulses share, of variance 1/2 or less.
+    """
+
+    product: NDArray[Any]
+    splitters: NDArray[Any]
+    vacuum: NDArray[Any]
 
 
 @inlined
@@ -71,9 +84,9 @@ def wave_drift(amplitude: float, square: float, net_gain: float) -> float:
 
 
 @inlined
-def noise_width(c: float, s: float, k: KickConstants) -> float:
+def noise_width(c: float, s: float, vacuum: float, k: KickConstants) -> float:
     r"""Return :math:`\sqrt{c^2 + s^2 + v}\,\sqrt{dt}/A_s`, the same for both amplitudes."""
-    return k.noise * math.sqrt(c * c + s * s + k.vacuum)
+    return k.noise * math.sqrt(c * c + s * s + vacuum)
 
 
 @inlined
@@ -91,7 +104,7 @@ def lone_flow(c: float, s: float, f: FlowConstants) -> tuple[Any, Any]:
 @kernel
 def increment_waves(
     waves: NDArray[Any],
-    product: NDArray[Any],
+    kicks: Kicks,
     noise: NDArray[Any],
     out: NDArray[Any],
     constants: tuple[RateConstants, KickConstants],
@@ -107,15 +120,16 @@ def increment_waves(
         for r in range(runs):
             c, s = waves[i, r], waves[i, runs + r]
             square[r] = c * c + s * s
-            width[r] = noise_width(c, s, kick)
+            width[r] = noise_width(c, s, kicks.vacuum[i], kick)
         for side, net_gain in enumerate((rate.net_c, rate.net_s)):
             part = slice(side * runs, (side + 1) * runs)
-            row, kicks, change = waves[i, part], noise[i, part], out[i, part]
+            row, normals, change = waves[i, part], noise[i, part], out[i, part]
             for r in range(runs):
                 slope = wave_drift(row[r], square[r], net_gain)
-                change[r] = rate.time_step * slope + width[r] * kicks[r]
+                change[r] = rate.time_step * slope + width[r] * normals[r]
         for r in range(2 * runs):
-            out[i, r] += kick.coupling * product[i, r]
+            splitters = kick.noise * kicks.splitters[i, r]
+            out[i, r] += kick.coupling * kicks.product[i, r] + splitters
 
 
 @kernel
@@ -132,7 +146,7 @@ def flow_waves(waves: NDArray[Any], f: FlowConstants) -> None:
 @kernel
 def kick_waves(
     waves: NDArray[Any],
-    product: NDArray[Any],
+    kicks: Kicks,
     noise: NDArray[Any],
     draw: Draw,
     k: KickConstants,
@@ -140,21 +154,21 @@ def kick_waves(
 ) -> None:
     r"""Add couplings and noise to every oscillator, then let it run alone.
 
-    `waves` and `product` have shape (n, 2 runs); `noise` (2 runs,) is scratch.
+    `waves` has shape (n, 2 runs); `noise` (2 runs,) is scratch.
     """
     runs = waves.shape[1] // 2
     noise_c, noise_s = noise[:runs], noise[runs:]
     for i in range(len(waves)):
         fill_two_normals(draw, i, noise_c, noise_s)
-        row, products = waves[i], product[i]
-        c, s = row[:runs], row[runs:]
+        row, products, splitters = waves[i], kicks.product[i], kicks.splitters[i]
+        c, s, vacuum = row[:runs], row[runs:], kicks.vacuum[i]
         # three loops, of at most four arrays each: they vectorize
         for r in range(runs):
-            width = noise_width(c[r], s[r], k)
+            width = noise_width(c[r], s[r], vacuum, k)
             noise_c[r] *= width
             noise_s[r] *= width
         for r in range(2 * runs):
-            row[r] += k.coupling * products[r] + noise[r]
+            row[r] += k.coupling * products[r] + k.noise * splitters[r] + noise[r]
         for r in range(runs):
             c[r], s[r] = lone_flow(c[r], s[r], f)
 
@@ -178,7 +192,10 @@ class WaveBlock(Block, SplitEquation):
         # step 0 of the noise is the initial state
         fill_two_noises(Draw(inputs.key, 0, first_run), self.state)
         self.state *= dtype.type(0.5 / dynamics.saturation)
-        self._product = np.zeros(self.state.shape, inputs.coupling.dtype)
+        splitters = inputs.once(lambda: dynamics.splitters(inputs.coupling))
+        self._shared = SharedVacuum(splitters, n_runs)
+        product = np.zeros(self.state.shape, inputs.coupling.dtype)
+        self._kicks = Kicks(product, self._shared.values, splitters.vacuum)
         self._noise = np.zeros_like(self.state)
         self._inputs, self._dynamics = inputs, dynamics
         self._draw = Draw(inputs.key, 1, first_run)
@@ -197,12 +214,13 @@ class WaveBlock(Block, SplitEquation):
     def draw(self) -> None:
         """Draw the noise of a step, the same whatever the integrator."""
         fill_two_noises(self._draw, self._noise)
+        self._shared.draw(self._draw)
 
     def increment(self, state: NDArray[Any], pump: float, out: NDArray[Any]) -> None:
         """Write the change of all amplitudes in a step."""
-        self._inputs.coupling.multiply(state, self._product)
+        self._inputs.coupling.multiply(state, self._kicks.product)
         constants = self._dynamics.rate_constants(pump), self._kick
-        increment_waves(state, self._product, self._noise, out, constants)
+        increment_waves(state, self._kicks, self._noise, out, constants)
 
     def flow(self, pump: float) -> None:
         """Let every oscillator run alone for half a step."""
@@ -211,9 +229,10 @@ class WaveBlock(Block, SplitEquation):
 
     def kick_and_flow(self) -> None:
         """Add couplings and noise as Euler and Maruyama would, then let every one run alone."""
-        self._inputs.coupling.multiply(self.state, self._product)
+        self._inputs.coupling.multiply(self.state, self._kicks.product)
+        self._shared.draw(self._draw)
         noise = self._noise[0]
-        kick_waves(self.state, self._product, noise, self._draw, self._kick, self._flow)
+        kick_waves(self.state, self._kicks, noise, self._draw, self._kick, self._flow)
 
 
 @documented
@@ -223,10 +242,12 @@ class TruncatedWigner(Dynamics):
 
     .. math:: dc_i &= \Big[(p - 1 - j - c_i^2 - s_i^2 + \epsilon)\,c_i
               + \xi\sum_j J_{ij}c_j\Big]dt
-              + \tfrac{1}{A_s}\sqrt{c_i^2 + s_i^2 + \tfrac12(1 + j - \epsilon)}\;dW^c_i \\
+              + \tfrac{1}{A_s}\Big[\sqrt{c_i^2 + s_i^2}\;dW^c_i + dV^c_i\Big] \\
               ds_i &= \Big[(-p - 1 - j - c_i^2 - s_i^2 + \epsilon)\,s_i
               + \xi\sum_j J_{ij}s_j\Big]dt
-              + \tfrac{1}{A_s}\sqrt{c_i^2 + s_i^2 + \tfrac12(1 + j - \epsilon)}\;dW^s_i
+              + \tfrac{1}{A_s}\Big[\sqrt{c_i^2 + s_i^2}\;dW^s_i + dV^s_i\Big] \\
+              dV^c_i\,dV^c_j &= dV^s_i\,dV^s_j
+              = \tfrac12\big[(1 + j - \epsilon)\,\delta_{ij} - \xi J_{ij}\big]\,dt
 
     in the sense of Itô, with :math:`\xi = g/|J|` and :math:`|J|` the norm of a weakly coupled row
     (`CouplingMatrix`), and :math:`\epsilon = 1/A_s^2` with `ordering_corrections`, else 0. In the
@@ -240,7 +261,9 @@ class TruncatedWigner(Dynamics):
     ------
     ValueError
         A parameter out of its range, or an integrator that does not suit. With ordering
-        corrections, :math:`A_s^2(1 + j) < 1` is: the diffusion would be negative.
+        corrections, :math:`A_s^2(1 + j) < 1` is: the diffusion would be negative. At the start
+        of a run: couplings give a mode more gain :math:`\xi\lambda` than
+        :math:`1 + j - \epsilon`.
 
     Notes
     -----
@@ -252,10 +275,13 @@ class TruncatedWigner(Dynamics):
     :math:`(\xi\lambda)^2dt`, :math:`\lambda` an eigenvalue of J. Amplitudes stay finite however
     strong the couplings are.
 
-    Against the master equation of one oscillator the corrected model holds for
-    :math:`1/A_s^2 \lesssim 0.1`. Noise of different oscillators is taken to be independent, as
-    in the literature; that of splitters with :math:`J \ne 0` has the covariance
-    :math:`\tfrac12[(1 + j)\delta_{ij} - \xi J_{ij}]`, which `PositiveP` respects.
+    V is the vacuum that splitters let in, correlated as their loss is (`splitter_noise`): without
+    a pump vacuum stays vacuum, and no mode has less than its uncertainty. Dense couplings cost a
+    second product for it, sparse ones a noise for each pair that is coupled, where the couplings
+    of a row add up to less than the loss.
+
+    Against the master equation of one and of two oscillators the corrected model holds for
+    :math:`1/A_s^2 \lesssim 0.1` (`emulator.reference`).
     """
 
     saturation: float = shared.saturation(100.0)
@@ -279,7 +305,7 @@ the c-number Langevin equation of Wang et al.""",
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.vacuum < 0:
+        if self.passive_loss < 0:
             raise out_of_range(self, "saturation")
         check_integrator(self.integrator, equation=WaveBlock, interpretation=self.interpretation)
 
@@ -295,18 +321,20 @@ the c-number Langevin equation of Wang et al.""",
         return 1 + self.coupling_loss - self.correction + stratonovich
 
     @property
-    def vacuum(self) -> float:
-        r"""What vacuum adds to :math:`c^2 + s^2` under the root of the noise."""
-        return 0.5 * (1 + self.coupling_loss - self.correction)
+    def passive_loss(self) -> float:
+        r"""Rate :math:`1 + j - \epsilon` at which vacuum replaces a lone oscillator's light."""
+        return 1 + self.coupling_loss - self.correction
+
+    def splitters(self, coupling: CouplingMatrix) -> SplitterNoise:
+        """Return the vacuum that the splitters of these couplings let in."""
+        strength = self.coupling_gain * coupling.unit
+        loss = self.passive_loss
+        return splitter_noise(coupling, strength=strength, loss=loss, dtype=self.dtype)
 
     def kick_constants(self, coupling_unit: float) -> KickConstants:
         """Return the scalars of a kick."""
-        constants = KickConstants(
-            coupling=self.coupling_gain * coupling_unit * self.time_step,
-            noise=math.sqrt(self.time_step) / self.saturation,
-            vacuum=self.vacuum,
-        )
-        return self.scalars(constants)
+        coupling = self.coupling_gain * coupling_unit * self.time_step
+        return self.scalars(KickConstants(coupling, math.sqrt(self.time_step) / self.saturation))
 
     def rate_constants(self, pump: float) -> RateConstants:
         """Return the scalars of the drift."""

@@ -117,7 +117,7 @@ def test_an_ideal_machine_runs_the_bits_it_ran_before_there_were_imperfections(
     for pump in np.linspace(0, 1.1, 100):
         block.advance(pump)
     digest = hashlib.sha256(block.mean.tobytes()).hexdigest()
-    assert digest == "3943a651ee62fd0f535956eec0f7c138f631f1f4f92f4e3112e070f11857dc9d"
+    assert digest == "82600d234a81bd9ea6f6ac029bd7cb43c33ee89f0526589721c1ce780c16db59"
 
 
 @pytest.mark.parametrize("precision", [pytest.param("single", marks=pytest.mark.slow), "double"])
@@ -503,21 +503,19 @@ def test_calibration_drifts_from_job_to_job_and_keeps_its_width():
 # ---- slots -----------------------------------------------------------------------------
 
 
-def test_dead_pulses_stay_exactly_zero_and_the_rest_is_as_if_couplings_to_them_were_cut(start):
+def test_a_dead_slot_holds_vacuum_whatever_is_injected_and_its_record_is_shot_noise(start):
     dead = [0, 7, 20]
-    alive = np.setdiff1d(np.arange(21), dead)
-    wrong, cut = (start(linear(**o), glass(21), runs=4) for o in ({"dead_pulses": (0, 7, 20)}, {}))
-    J = cut._inputs.coupling.matrix
-    J[dead], J[:, dead] = 0, 0
+    block = start(linear(dead_pulses=(0, 7, 20)), glass(21), runs=2000)
     for pump in np.linspace(0, 1.1, 30):
-        wrong.advance(pump)
-        cut.advance(pump)
-        assert (wrong.mean[dead] == 0).all()
-        assert (wrong.latest_codes[dead] == 0).all()
-    np.testing.assert_allclose(wrong.mean[alive], cut.mean[alive], rtol=1e-9)
+        block.advance(pump)
+        assert (block.mean[dead] == 0).all()
+        assert (block.variance[dead] == 0.5).all()
+    machine = block._dynamics
+    records = block.latest_codes[dead] * np.sqrt(machine.outcoupling) * machine.unit
+    assert is_spread(records, math.sqrt(0.5))
 
 
-def test_a_dead_slot_has_nothing_to_leak(start):
+def test_a_dead_slot_leaks_and_hears_no_more_than_noise(start):
     options = {"dead_pulses": (7,)}
     leaky, tight = (
         start(linear(**options, leakage=leakage), glass(20), runs=4) for leakage in (0.1, 0)
@@ -526,9 +524,7 @@ def test_a_dead_slot_has_nothing_to_leak(start):
         block.advance(0.5)
     heard = leaky.latest_codes - tight.latest_codes
     expected = np.vstack([np.zeros(4), 0.1 * tight.latest_codes[:-1]])
-    expected[7] = 0
     np.testing.assert_allclose(heard[:20], expected[:20], atol=1e-25)
-    assert (heard[8] == 0).all()
 
 
 def test_the_dead_are_a_share_of_the_slots_and_more_of_them_include_the_first():

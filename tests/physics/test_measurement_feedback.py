@@ -8,8 +8,6 @@ import pytest
 from emulator import Converter, MeasurementFeedback
 from emulator.dynamics.round_trip import (
     attenuated_variance,
-    crystal_gain,
-    gain_series,
     measured_variance,
     record_variance,
 )
@@ -156,32 +154,6 @@ def test_short_round_trips_approach_the_continuous_limit_to_first_order(efficien
     errors = [discrete_variance(dt, pump, j, efficiency) - sigma for dt in (0.01, 0.005)]
     assert errors[0] / errors[1] == pytest.approx(2, abs=0.1)
     assert abs(errors[1]) < 0.02
-
-
-def coupled_waves(pump: float, signal: float, length: float) -> float:
-    """Signal gain of E_s' = E_p E_s, E_p' = -E_s^2 by Runge-Kutta."""
-
-    def slope(E: np.ndarray) -> np.ndarray:
-        return np.array([E[1] * E[0], -(E[0] ** 2)])
-
-    fields, steps = np.array([signal, pump]), 2000
-    dz = length / steps
-    for _ in range(steps):
-        k1 = slope(fields)
-        k2 = slope(fields + dz / 2 * k1)
-        k3 = slope(fields + dz / 2 * k2)
-        k4 = slope(fields + dz * k3)
-        fields = fields + dz / 6 * (k1 + 2 * k2 + 2 * k3 + k4)
-    return fields[0] / signal
-
-
-@pytest.mark.parametrize("pump", [0.3, 1.0, 2.5])
-@pytest.mark.parametrize("signal", [1e-6, 0.5, 3.0])
-def test_the_crystal_solves_the_coupled_wave_equations(pump, signal):
-    L = 0.4
-    theta_squared = L**2 * (pump**2 + signal**2)
-    gain = crystal_gain(theta_squared, gain_series(pump, L), 1.0)
-    assert gain == pytest.approx(coupled_waves(pump, signal, L), rel=1e-9)
 
 
 def test_a_lone_oscillator_settles_near_the_root_of_the_pump_excess(start):

@@ -92,13 +92,13 @@ def test_an_accumulator_needs_integers():
         )
 
 
-def test_a_dead_pulse_is_read_as_zero_and_its_spin_as_plus_one(amplitudes_of):
+def test_the_spin_of_a_dead_pulse_is_a_coin_of_its_run(amplitudes_of):
     dynamics = MeasurementFeedback(imperfections=Imperfections(dead_pulses=(3, 500)))
     amplitudes = amplitudes_of(machine(dynamics), IsingModel.from_couplings(-glass(20)))
-    assert (amplitudes[:, 3] == 0).all()
-    assert np.count_nonzero(amplitudes == 0) == len(amplitudes)
-
-    assert (Readout(amplitudes).spins[:, 3] == 1).all()
+    assert (amplitudes != 0).all()
+    assert np.abs(amplitudes[:, 3]).max() < 0.3 * np.abs(amplitudes).max()
+    ups = int(np.sum(Readout(amplitudes).spins[:, 3] == 1))
+    assert abs(ups - 32) < 4 * 4  # of 64 runs
 
 
 @pytest.mark.parametrize("error", [0.0, 0.02])

@@ -58,7 +58,7 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_others(dynamics, amp
         amplitudes_of(driver, model, n_runs=5, seed=seed, round_trips=60) for seed in (1, 1, 2)
     )
     np.testing.assert_array_equal(one, again)
-    assert (one != other).all()
+    assert (one != other).any()
 
 
 def test_sparse_and_dense_couplings_give_the_same_bits(amplitudes_of):
@@ -141,12 +141,6 @@ def test_a_token_set_during_a_run_cancels_it_soon(threads):
 def test_a_machine_may_not_promise_a_field_its_physics_lacks():
     capabilities = Capabilities(name="test", max_spins=2, coupling_bits=8, has_field=True)
     with pytest.raises(ValueError, match="no field"):
-        EmulatedCim(FEEDBACK, capabilities=capabilities)
-
-
-def test_a_machine_may_not_promise_more_spins_than_there_is_noise_for():
-    capabilities = Capabilities(name="test", max_spins=200_000, coupling_bits=8)
-    with pytest.raises(ValueError, match="131072 spins"):
         EmulatedCim(FEEDBACK, capabilities=capabilities)
 
 

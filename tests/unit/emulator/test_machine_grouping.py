@@ -36,7 +36,7 @@ PHYSICAL = [
     GaussianFeedback(**BITS),
     GaussianFeedback(measurement_decay=3.0, field_amplitude=0.1),
     MeanField(noise=0.01),
-    TruncatedWigner(),
+    TruncatedWigner(coupling_loss=1.0),
     PositiveP(coupling_gain=0.1),
 ]
 WATCHED = [

@@ -32,7 +32,7 @@ from emulator import (
 DYNAMICS = [
     pytest.param(MeasurementFeedback(), id="feedback"),
     pytest.param(MeanField(noise=0.01), id="mean-field"),
-    pytest.param(TruncatedWigner(), id="wigner"),
+    pytest.param(TruncatedWigner(coupling_loss=1.0), id="wigner"),
     pytest.param(ChaoticAmplitudeControl(), id="amplitude-control"),
     pytest.param(BestSeen(dynamics=SimulatedBifurcation(), every=7), id="best-seen"),
 ]

@@ -7,7 +7,7 @@ import pytest
 from numba import njit
 from scipy import stats
 
-from emulator.noise import NoiseKey, normals, threefry
+from emulator.noise import Draw, NoiseKey, fill_two_noises, normals, threefry
 
 
 @njit
@@ -82,3 +82,49 @@ def test_the_far_corner_of_the_counter_is_a_fresh_value():
     last = normals(3, round_trip=2, n_spins=2, n_runs=1, first_run=2**16 - 1)
     first = normals(3, round_trip=2, n_spins=2, n_runs=1)
     assert (last != first).all()
+
+
+def words_beyond(seed: int = 3, **place: int) -> np.ndarray:
+    return normals(seed, round_trip=2, **place)
+
+
+@pytest.mark.parametrize("first_run", [0, 2**16 - 40, 2**16, 2**20 + 7, 2**31])
+def test_runs_across_a_word_of_the_counter_are_those_of_each_part(first_run):
+    whole = words_beyond(n_spins=5, n_runs=80, first_run=first_run)
+    for start in (0, 39, 40, 41, 79):
+        part = words_beyond(n_spins=5, n_runs=80 - start, first_run=first_run + start)
+        np.testing.assert_array_equal(part, whole[:, start:])
+
+
+def test_no_value_returns_beyond_the_words_of_runs_and_spins():
+    # 2^16 runs and 2^17 spins fill a word
+    runs = words_beyond(n_spins=4, n_runs=2**17 + 2)
+    spins = words_beyond(n_spins=2**18 + 4, n_runs=2)
+    for some in (runs, spins, words_beyond(n_spins=2, n_runs=200, first_run=2**24)):
+        repeated = some.size - len(np.unique(some))
+        # by chance: n^2 / 2 pairs, whose float32 are equal with probability about 2^-24
+        assert repeated < some.size**2 / 2**23 + 10
+    far = words_beyond(n_spins=4, n_runs=2**16, first_run=2**16)
+    near = runs[:, : 2**16]
+    for shift in range(4):
+        assert abs(correlation(np.roll(near, shift, 0), far)) < 4 / np.sqrt(near.size)
+    assert abs(correlation(spins[: 2**17], spins[2**17 : 2**18])) < 4 / 2**9
+    assert stats.kstest(far.ravel()[:50_000], "norm").pvalue > 1e-3
+
+
+def test_spins_of_two_amplitudes_beyond_a_word_do_not_borrow_from_the_next_step():
+    now, later = np.empty((2, 2**18 + 8, 4))
+    fill_two_noises(Draw.of_seed(3, round_trip=0), now)
+    fill_two_noises(Draw.of_seed(3, round_trip=1), later)
+    for k in range(4):
+        part = now[k * 2**16 :][: 2**16]
+        for other in (later[: 2**16], now[(k + 1) * 2**16 :][: 2**16]):
+            assert abs(correlation(part[: len(other)], other)) < 4 / np.sqrt(other.size)
+
+
+@pytest.mark.parametrize("place", [{"round_trip": 2**32}, {"round_trip": -1}])
+def test_a_round_trip_without_a_counter_is_refused(place):
+    with pytest.raises(ValueError, match="round_trip = "):
+        normals(3, n_spins=2, n_runs=2, **place)
+    with pytest.raises(ValueError, match="first_run = -1"):
+        normals(3, round_trip=0, n_spins=2, n_runs=2, first_run=-1)

@@ -9,7 +9,7 @@ import numpy as np
 from cim_hal import Capabilities, IsingModel
 from emulator import EmulatedCim, MeasurementFeedback
 from emulator.dynamics import measurement_feedback
-from emulator.dynamics.round_trip import GAIN_TERMS, gain_series
+from emulator.dynamics.crystal import GAIN_TERMS, gain_series, gain_table
 
 
 def by_definition(pump: float, loss: float) -> list[float]:
@@ -27,11 +27,11 @@ def test_the_gain_series_of_many_pumps_is_that_of_each_to_the_last_bit():
 def test_a_run_computes_the_gain_once_a_chunk_and_not_once_a_round_trip(monkeypatch, amplitudes_of):
     calls = []
 
-    def counted(pump, loss):
-        calls.append(np.size(pump))
-        return gain_series(pump, loss)
+    def counted(pumps, loss, dtype):
+        calls.append(np.size(pumps))
+        return gain_table(pumps, loss, dtype)
 
-    monkeypatch.setattr(measurement_feedback, "gain_series", counted)
+    monkeypatch.setattr(measurement_feedback, "gain_table", counted)
     capabilities = Capabilities(name="test", max_spins=10, coupling_bits=8, default_pump=(0, 1))
     machine = EmulatedCim(MeasurementFeedback(), capabilities=capabilities, threads=1)
     pair = IsingModel.from_couplings([[0, 1], [1, 0]])
