@@ -318,7 +318,7 @@ class MeanField(SteppedDynamics):
     of length `time_step`. Runs start from independent normal amplitudes of width
     `initial_width`. With additive noise Itô and Stratonovich agree: any integrator will do. The
     opto-electronic loop in discrete time, :math:`x \leftarrow \cos^2(p\,x + D - \pi/4) - 1/2`, is
-    "sine" in steps of 1 with `EulerMaruyama`.
+    "sine" in steps of 1 with `EulerMaruyama`, and an infinite `stability`.
 
     Raises
     ------
