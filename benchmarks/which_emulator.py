@@ -40,25 +40,6 @@ facts |= dict(compile_s=record.notes.get("compile_s", 0.0), best=samples.best_en
 facts |= dict(mean=samples.energies.mean(), effective=samples.diversity.effective_runs)
 print(json.dumps(facts))
 """
-PURPOSE = {
-    "emulator": "what a real machine would do; constrained programs",
-    "emulator-ideal": "the optics alone: how much the electronics cost",
-    "emulator-100": "the machine of 2016 with what was wrong with it",
-    "emulator-550": "a machine of today: all of 8 bits",
-    "emulator-1000": "a machine of today: 14 bits",
-    "emulator-2000": "the machine of 2016 with what was wrong with it",
-    "emulator-100k": "the machine of 2021; the largest models",
-    "emulator-mean-field": "comparison: no detector, no quantum noise",
-    "emulator-gaussian": "theory: continuous measurement and feedback",
-    "emulator-cac": "best solutions in a given time; hard glasses",
-    "emulator-cfc": "best solutions in a given time; hard glasses",
-    "emulator-sfc": "best solutions in a given time",
-    "emulator-ahc": "comparison with the literature",
-    "emulator-bsb": "dense positive graphs, penalties; quick good solutions",
-    "emulator-dsb": "best solutions; the default of training",
-    "emulator-simcim": "comparison with the literature",
-    "emulator-nmfa": "comparison with the literature",
-}
 
 
 def first_job(target: str, n_spins: int, kernels: str, *, sparse: bool) -> dict[str, float]:
@@ -78,7 +59,7 @@ def row(target: str, *, sparse: bool) -> tuple[str, dict[str, float], dict[str, 
     facts = f"| `{target}` | {capabilities.max_spins:,} | {couplings} | {field} |"
     with tempfile.TemporaryDirectory() as kernels:
         jobs = [first_job(target, MOST_SPINS, kernels, sparse=sparse) for _ in range(2)]
-    return f"{facts} {PURPOSE.get(target, '')} |", *jobs
+    return f"{facts} {capabilities.description.rstrip('.')} |", *jobs
 
 
 def main() -> None:
@@ -93,7 +74,7 @@ def main() -> None:
     rows = [row(target, sparse=options.form == "sparse") for target in options.targets]
     lowest = min(job["best"] for _, *jobs in rows for job in jobs)
     lines = [
-        "| machine | spins | couplings | | for | compiling, s | 64 runs, s | mean gap, % | worth |",
+        "| machine | spins | bits | | for | compiling, s | 64 runs, s | mean gap, % | worth |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for facts, cold, warm in rows:

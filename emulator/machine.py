@@ -330,12 +330,12 @@ def algorithm(
 ) -> EmulatedCim:
     """Return an algorithm as a machine: real couplings, a field, and the best a run has seen.
 
-    The machine is called ``emulator-`` and the name. Pump and round trips are the recommended
-    schedule, in thresholds; `highest_pump` ends the pump's range.
+    The machine is called ``emulator-`` and the name; the title says what it is for. Pump and round
+    trips are the recommended schedule, in thresholds; `highest_pump` ends the pump's range.
     """
     capabilities = Capabilities(
         name=f"emulator-{name}",
-        description=f"{title}, with real couplings and a field; the best a run has seen.",
+        description=f"{title}.",
         max_spins=20_000,
         coupling_bits=None,
         has_field=True,

@@ -207,7 +207,7 @@ _OPTICS: dict[str, float] = {"coupling_gain": 0.6, "saturation": 20.0}
 _RECORDS = (
     Preset(
         name="emulator",
-        description="Measurement-feedback CIM, emulated pulse by pulse; 16-bit couplings.",
+        description="Measurement-feedback CIM, pulse by pulse: what a real machine would do.",
         max_spins=20_000,
         coupling_bits=16,
         dynamics=MeasurementFeedback(**_OPTICS),
@@ -216,7 +216,7 @@ _RECORDS = (
     ),
     Preset(
         name="emulator-ideal",
-        description="Measurement-feedback CIM with ideal electronics and real couplings, emulated.",
+        description="Measurement-feedback CIM of ideal electronics: what the optics alone can do.",
         max_spins=20_000,
         coupling_bits=None,
         # What is left are the optics: shot noise, the delay of a round trip, and single precision,
@@ -232,7 +232,7 @@ _RECORDS = (
     ),
     Preset(
         name="emulator-100",
-        description="Like the 100-spin measurement-feedback CIM of 2016; with imperfections.",
+        description="Like the 100-spin feedback CIM of 2016, with assumed imperfections.",
         max_spins=100,
         coupling_bits=8,
         dynamics=_bench(_RING_100, spins=100, pulses=160, coupling_gain=0.4),
@@ -245,7 +245,7 @@ _RECORDS = (
     ),
     Preset(
         name="emulator-550",
-        description="550-spin measurement-feedback CIM, emulated pulse by pulse; all of 8 bits.",
+        description="550-spin feedback CIM of today, all of 8 bits: what few bits cost.",
         max_spins=550,
         coupling_bits=8,
         dynamics=MeasurementFeedback(**_OPTICS, dac=Converter(full_scale=_DAC.full_scale, bits=8)),
@@ -256,7 +256,7 @@ _RECORDS = (
     ),
     Preset(
         name="emulator-1000",
-        description="1000-spin measurement-feedback CIM with 14-bit couplings, emulated.",
+        description="1000-spin feedback CIM of today, with couplings of 14 bits.",
         max_spins=1000,
         coupling_bits=14,
         dynamics=MeasurementFeedback(**_OPTICS, dac=Converter(full_scale=_DAC.full_scale, bits=14)),
@@ -267,7 +267,7 @@ _RECORDS = (
     ),
     Preset(
         name="emulator-2000",
-        description="Like the 2000-spin measurement-feedback CIM of 2016; with imperfections.",
+        description="Like the 2000-spin feedback CIM of 2016, with assumed imperfections.",
         max_spins=2000,
         coupling_bits=8,
         dynamics=_bench(_RING_2000, spins=2000, pulses=5000, coupling_gain=0.4),
@@ -282,7 +282,7 @@ _RECORDS = (
     # and dense ones of two bits 2.5 GB.
     Preset(
         name="emulator-100k",
-        description="Like the 100,512-spin CIM of 2021; with imperfections, for sparse couplings.",
+        description="Like the CIM of 2021, with assumed imperfections: for the largest models.",
         max_spins=100_512,
         coupling_bits=8,
         dynamics=_bench(_RING_100K, spins=100_512, pulses=_RING_100K.pulses, coupling_gain=0.4),
@@ -298,7 +298,7 @@ _RECORDS = (
     ),
     Preset(
         name="emulator-mean-field",
-        description="Mean field of a CIM with real couplings and a field, emulated.",
+        description="Mean field of a CIM, no detector and no quantum noise: for comparison.",
         max_spins=20_000,
         coupling_bits=None,
         # Saturates as the default machine does: with linear feedback, spins of strong couplings

@@ -25,6 +25,8 @@ from cim_hal.machine.telemetry import DriverState
 from cim_hal.option_types import MAX_SECONDS, POSITIVE_SECONDS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from pydantic import BaseModel
 
     from cim_hal.cli.common import Target
@@ -51,7 +53,7 @@ __all__ = [
     "unlock",
 ]
 
-LISTED = ("max_spins", "coupling_bits", "description")
+LISTED = ("max_spins", "coupling_bits", "has_field", "description")
 UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
@@ -61,7 +63,8 @@ def list_drivers(*, as_json: bool) -> None:
     """List the installed drivers: spins, bits, and what each is good for.
 
     Emulated machines say it themselves. Others are not opened for it: their line is the first one
-    of the factory's docstring, or why it cannot be imported.
+    of the docstring of their factory. A driver that cannot be imported or made is listed with the
+    reason.
     """
     from cim_hal.machine.registry import registered_drivers
 
@@ -69,10 +72,14 @@ def list_drivers(*, as_json: bool) -> None:
     if as_json:
         print_json([asdict(driver) | dict.fromkeys(LISTED) | known for driver, known in found])
         return
-    rows = (
-        (driver.name, *(readable(known.get(name)) for name in LISTED)) for driver, known in found
-    )
-    print_table("name", "spins", "bits", "what it is", rows=rows)
+    rows = ((driver.name, *_list_row(known)) for driver, known in found)
+    print_table("name", "spins", "bits", "field", "what it is", rows=rows)
+
+
+def _list_row(known: dict[str, Any]) -> Iterator[str]:
+    for name in LISTED:
+        is_real = name == "coupling_bits" and known.get(name, ...) is None
+        yield "real" if is_real else readable(known.get(name))
 
 
 def _capabilities_of(name: str) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from cim_hal.cli.common import configured, on_signals, print_ready, refused
 from cim_hal.console import INTERRUPTED, say
 from cim_hal.key_files import read_pair
+from cim_hal.machine.config import MachineConfig
 from cim_hal.machine.faulty_driver import FaultScript, FaultyDriver
 from cim_hal.machine.registry import claim, make_driver
 from cim_hal.option_types import (
@@ -45,7 +46,6 @@ from cim_hal.server.storage.spool import CalibrationStore
 from cim_hal.toml_files import first_problem
 
 if TYPE_CHECKING:
-    from cim_hal.machine.config import MachineConfig
     from cim_hal.machine.driver import Driver
     from cim_hal.server.logs import LogFormat
 
@@ -220,6 +220,7 @@ SNAPSHOT_S = 0.5
     "[default: that of the machine file, or the factory of TARGET; none where it is emulated]",
 )
 @click.option("--until-stdin-closes", is_flag=True, hidden=True)
+@click.option("--machine-json", hidden=True)  # instead of TARGET, for `spawn_server`
 def serve(
     target: MachineConfig,
     *,
@@ -241,6 +242,7 @@ def serve(
     no_journal: bool,
     drain_s: float | None,
     until_stdin_closes: bool,
+    machine_json: str | None,
     **driver: Any,
 ) -> None:
     """Serve the driver TARGET on the network until Ctrl-C or SIGTERM.
@@ -259,7 +261,7 @@ def serve(
       cim-hal serve emulator --limit lease_s=60
       cim-hal serve emulator --bind tcp://0.0.0.0:5555 --key server.key --audit audit.jsonl
     """  # noqa: D301
-    config = configured(target, option_texts)
+    config = configured(_given(machine_json) or target, option_texts)
     if config.is_endpoint:
         raise click.UsageError(f"{config.driver} is a server already: serve takes a driver")
     with refused("--bind"):
@@ -301,6 +303,13 @@ def serve(
             threading.Thread(target=_stop_after_stdin, args=[router], daemon=True).start()
         print_ready(f"{config.target} at {router.endpoint}")
         router.serve()
+
+
+def _given(machine_json: str | None) -> MachineConfig | None:
+    try:
+        return machine_json and MachineConfig.model_validate_json(machine_json)
+    except ValidationError as error:
+        raise click.BadParameter(first_problem(error), param_hint="--machine-json") from None
 
 
 def _authenticator(key: Path | None, authorized: Path | None) -> Authenticator | None:

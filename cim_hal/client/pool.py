@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     )
     from cim_hal.client.spawn import SpawnedServer
     from cim_hal.machine.capabilities import Capabilities
+    from cim_hal.machine.config import MachineConfig
     from cim_hal.machine.options import OptionValue
     from cim_hal.model.ising import IsingModel
     from cim_hal.model.sampleset import SampleSet
@@ -117,7 +118,7 @@ class DevicePool:
     @classmethod
     def local(
         cls,
-        target: str | os.PathLike[str],
+        target: str | os.PathLike[str] | MachineConfig,
         *,
         machines: int,
         jobs_per_machine: int = JOBS_PER_MACHINE,

@@ -29,7 +29,7 @@ STOP_TIMEOUT_S = 15.0
 
 
 def spawn_server(
-    target: str | os.PathLike[str],
+    target: str | os.PathLike[str] | MachineConfig,
     *,
     endpoint: str = "tcp://127.0.0.1:0",
     timeout_s: float = 60.0,
@@ -42,7 +42,7 @@ def spawn_server(
 
     Parameters
     ----------
-    target : str or path
+    target : str, path or MachineConfig
         Name of an installed driver, ``module:factory``, or a machine file.
     endpoint : str
         Where it listens; a free port of this machine by default.
@@ -67,6 +67,8 @@ def spawn_server(
     ...     device = open_device(server.endpoint)
     """
     config = MachineConfig.of(target, options)
+    if config.is_endpoint:
+        raise TargetError(f"{config.driver} is a server already", hint="open_device connects to it")
     check_name(config.driver)
     require("endpoint", endpoint, str, ModelError, hint="pass tcp://host:port or ipc://path")
     try:
@@ -76,11 +78,8 @@ def spawn_server(
     timeout_s = duration("timeout_s", timeout_s, ModelError)
     if threads is not None:
         threads = whole_number("threads", threads, ModelError, 1)
-    given = {
-        k: str(v).lower() if isinstance(v, bool) else str(v) for k, v in (options or {}).items()
-    }
-    command = [sys.executable, "-m", "cim_hal.cli", "serve", config.target]
-    command += [f"--option={name}={value}" for name, value in given.items()]
+    command = [sys.executable, "-m", "cim_hal.cli", "serve", config.driver]
+    command += ["--machine-json", config.model_dump_json()]
     command += ["--bind", endpoint, "--no-journal", "--until-stdin-closes"]
     stderr = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115
     try:

@@ -12,6 +12,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Any, Self
 
+import numpy as np
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from cim_hal.addresses import is_endpoint, is_machine_file
@@ -25,6 +26,7 @@ __all__ = ["MachineConfig", "flat_table"]
 Line = Annotated[str, Field(max_length=200, pattern=ONE_LINE)]
 MAX_ENTRIES = 256
 MAX_TEXT = 4096
+VALUES = "must be a short text, a finite number, true or false"
 MAX_DEPTH = 20
 
 
@@ -59,6 +61,20 @@ def _is_number(value: object) -> bool:
     return type(value) is int or (isinstance(value, float) and math.isfinite(value))
 
 
+def _is_value(value: object) -> bool:
+    is_text = isinstance(value, str) and len(value) <= MAX_TEXT
+    return is_text or isinstance(value, bool) or _is_number(value)
+
+
+def _plain(name: str, value: Any) -> Any:
+    """Return the value of an option, a number of numpy as Python's."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if not _is_value(value):
+        raise TargetError(f"options.{name} = {value!r:.100}", hint=f"it {VALUES}")
+    return value
+
+
 class _MachineFile(FileTable):
     """The keys of a machine file; the page *machine files* of the manual explains them."""
 
@@ -74,9 +90,8 @@ class _MachineFile(FileTable):
     @classmethod
     def _are_values(cls, table: Any) -> Any:
         for name, value in table.items() if isinstance(table, dict) else ():
-            is_text = isinstance(value, str) and len(value) <= MAX_TEXT
-            if not (is_text or isinstance(value, bool) or _is_number(value)):
-                raise ValueError(f"{name} must be a short text, a finite number, true or false")
+            if not _is_value(value):
+                raise ValueError(f"{name} {VALUES}")
         return table
 
     @field_validator("limits", mode="before")
@@ -156,8 +171,9 @@ class MachineConfig(Record):
             if given is not None and not isinstance(given, Mapping):
                 what = f"{name} is a {type(given).__name__}"
                 raise TargetError(what, hint="pass values by name")
+        plain = {name: _plain(name, value) for name, value in (options or {}).items()}
         more = {
-            "options": {**found.options, **(options or {})},
+            "options": {**found.options, **plain},
             "texts": {**found.texts, **(texts or {})},
         }
         if found.is_endpoint and any(more.values()):

@@ -154,7 +154,6 @@ def shown_with(option: DriverOption, given: Mapping[str, OptionValue]) -> Driver
 
 
 def _checked(target: str, option: DriverOption, value: Any) -> OptionValue:
-    value = value.item() if hasattr(value, "item") else value  # of a numpy scalar
     if option.kind == "float" and type(value) is int:
         value = float(value)
     if type(value).__name__ != option.kind:

@@ -274,11 +274,14 @@ class AmplitudeHeterogeneityCorrection(AmplitudeControl):
 @entry_point
 def chaotic_amplitude_control() -> EmulatedCim:
     """Return CAC: `ChaoticAmplitudeControl` as it is by default."""
-    return algorithm("cac", "Chaotic amplitude control", ChaoticAmplitudeControl())
+    return algorithm(
+        "cac", "Chaotic amplitude control, for hard glasses", ChaoticAmplitudeControl()
+    )
 
 
 @entry_point
 def heterogeneity_correction() -> EmulatedCim:
     """Return AHC: `AmplitudeHeterogeneityCorrection` at constant pump."""
     dynamics = AmplitudeHeterogeneityCorrection()
-    return algorithm("ahc", "Amplitude-heterogeneity correction", dynamics, pump=(0.2,))
+    title = "Amplitude-heterogeneity correction, for comparison with the literature"
+    return algorithm("ahc", title, dynamics, pump=(0.2,))

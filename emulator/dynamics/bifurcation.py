@@ -312,12 +312,13 @@ def ballistic_bifurcation() -> EmulatedCim:
     from whatever start, and it is no better (K2000: 1 of 64 differed).
     """
     dynamics = SimulatedBifurcation(variant="ballistic", stability=0.75, heating=0.1)
-    return algorithm("bsb", "Ballistic simulated bifurcation", dynamics)
+    title = "Ballistic simulated bifurcation, for dense graphs and good solutions soon"
+    return algorithm("bsb", title, dynamics)
 
 
 @entry_point
 def discrete_bifurcation() -> EmulatedCim:
     """Return dSB: `SimulatedBifurcation` with walls and signs fed back."""
     dynamics = SimulatedBifurcation(variant="discrete")
-    title = "Discrete simulated bifurcation"
+    title = "Discrete simulated bifurcation, for the best solutions; estimators use it"
     return algorithm("dsb", title, dynamics, round_trips=DISCRETE_ROUND_TRIPS)

@@ -311,10 +311,11 @@ Without bound, and k = 0, injection is a sign.""",
 @entry_point
 def chaotic_feedback_control() -> EmulatedCim:
     """Return CFC: `ChaoticFeedbackControl` as it is by default."""
-    return algorithm("cfc", "Chaotic feedback control", ChaoticFeedbackControl())
+    return algorithm("cfc", "Chaotic feedback control, for hard glasses", ChaoticFeedbackControl())
 
 
 @entry_point
 def separated_feedback_control() -> EmulatedCim:
     """Return SFC: `SeparatedFeedbackControl` as it is by default."""
-    return algorithm("sfc", "Separated feedback control", SeparatedFeedbackControl())
+    title = "Separated feedback control, for good solutions in a given time"
+    return algorithm("sfc", title, SeparatedFeedbackControl())

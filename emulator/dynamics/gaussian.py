@@ -372,7 +372,7 @@ def gaussian_feedback() -> EmulatedCim:
     """
     capabilities = Capabilities(
         name="emulator-gaussian",
-        description="Continuous measurement feedback with real couplings and a field, emulated.",
+        description="Feedback in the limit of short round trips: for comparison with theory.",
         max_spins=20_000,
         coupling_bits=None,
         has_field=True,

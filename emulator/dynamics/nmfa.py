@@ -203,5 +203,6 @@ the paper's constant mixing.""",
 @entry_point
 def noisy_mean_field_annealing() -> EmulatedCim:
     """Return NMFA: `NoisyMeanFieldAnnealing`, whose pump is an inverse temperature."""
-    dynamics, title = NoisyMeanFieldAnnealing(), "Noisy mean-field annealing"
+    dynamics = NoisyMeanFieldAnnealing()
+    title = "Noisy mean-field annealing, for comparison with the literature"
     return algorithm("nmfa", title, dynamics, pump=COOLING, highest_pump=COLDEST)

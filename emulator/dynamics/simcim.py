@@ -207,4 +207,6 @@ class SimCim(Dynamics):
 @entry_point
 def simcim() -> EmulatedCim:
     """Return SimCIM: `SimCim` under a pump that rises as a hyperbolic tangent."""
-    return algorithm("simcim", "SimCIM", SimCim(), pump=tanh_ramp())
+    return algorithm(
+        "simcim", "SimCIM, for comparison with the literature", SimCim(), pump=tanh_ramp()
+    )

@@ -42,19 +42,15 @@ def _connect(
     devices: Sequence[MachineConfig], options: RunOptions, stack: ExitStack
 ) -> Session | DevicePool:
     """Open a session with one machine, or a pool of several or of copies of a named driver."""
-    given, copies = options.option_texts, options.machines
-    for device in devices:
-        MachineConfig.of(device, texts=given)  # refuses options for a server
+    copies, given = options.machines, options.option_texts
+    devices = [MachineConfig.of(device, texts=given) for device in devices]
     if copies > 1:
         (device, *others) = devices
         if others or device.is_endpoint:
             raise click.UsageError("--machines starts copies of one driver, named by --device")
-        pool = DevicePool.local(device.target, machines=copies, options=given)
-        return stack.enter_context(pool)
+        return stack.enter_context(DevicePool.local(device, machines=copies))
     targets = [
-        device
-        if device.is_endpoint
-        else stack.enter_context(spawn_server(device.target, options=given)).endpoint
+        device if device.is_endpoint else stack.enter_context(spawn_server(device)).endpoint
         for device in devices
     ]
     if len(targets) > 1:

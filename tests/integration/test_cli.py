@@ -80,7 +80,7 @@ def test_describe_shows_properties_and_the_settings_of_a_job(run):
     assert [each["name"] for each in fields["settings"]] == ["walk.width", "flips"]
     assert fields["reports_trace"] is True
     _, out, _ = run("describe", "cim_machines:Adjustable")
-    for text in ("length_m", "walk.width", "0.1 to 10 mm, log", "whole numbers 0 to 3"):
+    for text in ("length_m", "walk.width", "│ mm ", "0.1 to 10, log", "whole numbers 0 to 3"):
         assert text in out
 
 
@@ -257,10 +257,52 @@ def test_list_says_what_emulated_machines_can_do_and_cuts_nothing(run):
     drivers = {driver["name"]: driver for driver in json.loads(run("list", "--json")[1])}
     assert drivers["emulator-100"]["max_spins"] == 100
     assert drivers["emulator-100"]["coupling_bits"] == 8
+    assert drivers["emulator-dsb"]["has_field"]
     said = run("list")[1]
     assert "…" not in said
+    row = next(line for line in said.splitlines() if "emulator-dsb" in line)
+    assert [word in row for word in ("20000", "real", "yes")] == [True] * 3
     for driver in drivers.values():
         assert driver["description"] in said
+
+
+MODULES = {
+    "plain": "def make():\n    '''Our bench, of 12 pulses.\n\n    More.'''\n    raise OSError",
+    "missing": "import no_such_library",
+    "absent": "",
+    "torn": "def make(:",
+    "ends": "import sys\nsys.exit(3)",
+    "raises": "raise RuntimeError('no licence')",
+    "built": "from cim_hal import emulated\n@emulated\ndef make(host: str): ...",
+    "odd": "from cim_hal import emulated\n@emulated\ndef make(): return 3",
+}
+
+
+def test_drivers_that_do_not_start_are_listed_with_the_reason(run, tmp_path, monkeypatch):
+    found = tmp_path / "their_lab-1.0.dist-info"
+    found.mkdir()
+    (found / "METADATA").write_text("Metadata-Version: 2.1\nName: their-lab\nVersion: 1.0\n")
+    entries = "".join(f"{name} = lab_{name}:make\n" for name in MODULES)
+    (found / "entry_points.txt").write_text(f"[cim_hal.drivers]\n{entries}")
+    for name, text in MODULES.items():
+        (tmp_path / f"lab_{name}.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    status, out, _ = run("list", "--json")
+    assert status == 0
+    said = {each["name"]: each["description"] for each in json.loads(out)}
+    assert said["plain"] == "Our bench, of 12 pulses."
+    for name, why in {
+        "missing": "No module named 'no_such_library'",
+        "absent": "has no attribute 'make'",
+        "torn": "SyntaxError",
+        "ends": "SystemExit: 3",
+        "raises": "RuntimeError: no licence",
+        "built": "needs the option host",
+        "odd": "made a int",
+    }.items():
+        assert said[name].startswith("does not start: "), name
+        assert why in said[name]
+    assert "RuntimeError: no licence" in run("list")[1]
 
 
 def test_a_group_without_a_command_is_one_line(run):

@@ -18,13 +18,14 @@ from cim_hal import (
     CapabilityError,
     DevicePool,
     IsingModel,
+    MachineConfig,
     TargetError,
     console,
     open_device,
     open_device_async,
     spawn_server,
 )
-from qnn_train.__main__ import program as qnn_train
+from qnn_train.cli.app import program as qnn_train
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -144,6 +145,22 @@ def test_copies_of_a_machine_in_processes_have_it():
     assert {(r.notes["port"], r.notes["dry"], r.notes["asked.gain"]) for r in records} == {
         (7, True, 0.25)
     }
+
+
+def test_a_machine_without_a_file_may_stand_wherever_a_file_may():
+    machine = MachineConfig(
+        driver="configured_machines:Configured",
+        options={"host": "10.0.0.6", "timeout_s": 3},
+        settings={"gain": 1.25},
+        limits={"lease_s": 7.0},
+    )
+    with spawn_server(machine, options={"dry": True}) as server, DevicePool([machine]) as pool:
+        with open_device(server.endpoint) as session:
+            record = session.sample(PAIR).record
+            assert session._client.welcome.limits.lease_s == 7.0
+        assert pool.sample(PAIR).record.notes["asked.gain"] == 1.25
+    told = TOLD | {"host": "10.0.0.6", "dry": True, "asked.gain": 1.25}
+    assert (record.notes, record.settings) == (told, {"gain": 1.25})
 
 
 def test_commands_take_it_and_options_in_a_line(run, asked):

@@ -83,6 +83,7 @@ TEXTS: dict[str, tuple[str, ...]] = {
     "pump": ("", "x", "0;1", "nan", "0,inf", "-1", "0," * 2000 + "0"),
     "reason": (),
     "server_key": ("nosuch.pub",),
+    "machine_json": ("x", "{}", "3"),
     "option_texts": ("x", "=3", ""),
     "settings": ("x", "x=", "x=nan", "x=inf", "x=y"),
     "train_samples": ("x", "1", "1.5", "nan", str(10**30)),

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pickle
 import time
 
+import numpy as np
 import pytest
 
-from cim_hal import CimError, MachineConfig, TargetError, make_driver, open_device
+from cim_hal import CimError, MachineConfig, TargetError, make_driver, open_device, spawn_server
 
 BENCH = """
 driver = "configured_machines:Configured"
@@ -153,6 +154,19 @@ def test_options_settings_and_limits_are_checked_before_a_machine_is_used(write,
 def test_a_path_that_is_no_regular_file_ends_at_once(device):
     with pytest.raises(CimError):
         make_driver(device)
+
+
+def test_numbers_of_numpy_are_numbers():
+    given = {"host": "a", "port": np.int64(80), "timeout_s": np.float32(0.5)}
+    known = make_driver("configured_machines:Configured", given).describe()
+    shown = {option.name: option.value for option in known.options}
+    assert (shown["port"], shown["timeout_s"]) == (80, 0.5)
+
+
+@pytest.mark.parametrize("value", [None, [1], float("nan"), b"x", "x" * 5000, object()])
+def test_what_is_no_value_of_an_option_is_refused_before_anything_is_started(value):
+    with pytest.raises(TargetError, match=r"options.host = .* a short text, a finite number"):
+        spawn_server("configured_machines:Configured", options={"host": value})
 
 
 @pytest.mark.parametrize("target", [3, None, ["bench.toml"], b"bench.toml"])

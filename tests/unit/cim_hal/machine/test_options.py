@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Optional
 
-import numpy as np
 import pytest
 
 from cim_hal import Option, TargetError
@@ -66,11 +65,6 @@ def test_values_of_texts_are_read_as_the_type_says():
         "gain": 0.001,
     }
     assert {name: type(value) for name, value in found.items()}["timeout_s"] is float
-
-
-def test_numbers_of_numpy_are_numbers():
-    given = {"host": "a", "port": np.int64(80), "gain": np.float32(0.5)}
-    assert checked_options("bench", Bench, given, {}) == {"host": "a", "port": 80, "gain": 0.5}
 
 
 @pytest.mark.parametrize(

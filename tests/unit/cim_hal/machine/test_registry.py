@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from cim_hal import Driver, TargetError, make_driver, registered_drivers
-from cim_hal.machine.registry import is_emulated
+from cim_hal import Driver, MachineConfig, TargetError, make_driver, registered_drivers
+from cim_hal.machine.registry import is_emulated, lock_name
 
 
 @pytest.fixture
@@ -51,3 +51,15 @@ def test_the_mark_of_emulated_machines_is_seen_before_a_driver_is_made(module):
     assert all(is_emulated(driver.name) for driver in registered_drivers())
     assert is_emulated("emulator:EmulatedCim")
     assert not is_emulated("our_lab:broken")
+
+
+def test_the_lock_is_of_the_hardware_that_a_file_or_an_option_names():
+    plain = MachineConfig.of("our_lab:make", {"host": "a"})
+    named = MachineConfig(driver="our_lab:make", hardware="left")
+    assert lock_name(plain) == "our_lab:make"
+    assert (lock_name(named), lock_name(named, "right")) == ("left", "right")
+
+
+def test_a_server_is_no_driver_of_this_process():
+    with pytest.raises(TargetError, match="is a server, and no driver of this process"):
+        make_driver("tcp://127.0.0.1:5555")

@@ -57,7 +57,8 @@ def test_other_words_are_bad_parameters(parse, text):
 @add_options(option("depth", int, "Of the well.", 3))
 def command(**options):
     own, rest = RunOptions.split(options)
-    click.echo(f"{own.device} {own.machines} {own.dry_run} {sorted(rest.items())}")
+    devices = tuple(device.target for device in own.device)
+    click.echo(f"{devices} {own.machines} {own.dry_run} {sorted(rest.items())}")
 
 
 def test_options_that_are_not_given_are_left_to_the_recipe():
