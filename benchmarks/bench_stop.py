@@ -75,9 +75,7 @@ class Witness(Driver):
 
     def describe(self) -> Capabilities:
         """Return few limits."""
-        return Capabilities(
-            name="witness", max_spins=4000, coupling_bits=8, default_round_trips=1000
-        )
+        return Capabilities(name="witness", max_spins=4000, coupling_bits=8, max_round_trips=LONG)
 
     def run(self, program: Program, stop: StopToken) -> Readout:
         """Wait; a round trip takes a millisecond."""
@@ -397,7 +395,8 @@ def _stop_once(lab: Laboratory) -> float:
     Infinity where it was not.
     """
     peer = lab.peer("olga")
-    peer.ask(Ping())  # connected, which an operator's screen is
+    while peer.ask(Ping(), timeout_s=1.0) is None:  # it may be cut off before it is known
+        pass  # connected, which an operator's screen is
     began = time.monotonic()
     peer.send(EmergencyStop(reason="bench"))
     answer = peer.socket.recv_multipart() if peer.socket.poll(1000 * TIMEOUT_S) else None
@@ -429,7 +428,7 @@ def _measure(name: str, keys: Path | None, n: int) -> list[float]:
     ):
         ulf = lab.peer("ulf")
         ulf.hello()
-        ulf.ask(_job(ulf.load(1), LONG))
+        assert ulf.ask(_job(ulf.load(1), LONG)).t == "job.status"
         use_up(lab)
         return [_stop_once(lab) for _ in range(n)]
 

@@ -88,9 +88,11 @@ def main() -> None:
     parser.add_argument("--instances", type=int, default=10)
     parser.add_argument("--seeds", type=int, default=8)
     parser.add_argument("--targets", nargs="+", default=TARGETS)
+    parser.add_argument("--rows", nargs="+", help="Some imperfections only.")
     given = parser.parse_args()
     for target in given.targets:
-        rows = PULSES if target == "emulator" else CONTROL
+        known = PULSES if target == "emulator" else CONTROL
+        rows = {name: known[name] for name in given.rows or known}
         table(target, rows, instances=given.instances, seeds=given.seeds)
 
 

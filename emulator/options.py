@@ -132,7 +132,8 @@ def option(default: Any = MISSING, **declared: Any) -> Any:
     A default of None makes None a valid value; an option without a default must be given.
     """
     is_integer = isinstance(default, int) and not isinstance(default, bool)
-    metadata = Option(**{"integer": is_integer, "is_optional": default is None} | declared)
+    known: dict[str, Any] = {"integer": is_integer, "is_optional": default is None}
+    metadata = Option(**known | declared)
     return field(default=default, metadata={"option": metadata})
 
 

@@ -25,6 +25,7 @@ from cim_hal.machine.capabilities import Capabilities
 from cim_hal.model.conversion import real_array, real_couplings, require, whole_number
 from cim_hal.model.energies import check_range, exact_sum, largest
 from cim_hal.model.ising import check_model
+from cim_hal.model.packed import PackedValues
 from cim_hal.model.record import LoweringReport
 from cim_hal.model.triangle import Triangle, pieces
 
@@ -292,6 +293,8 @@ def _levels_used(*parts: Values) -> int:
     seen[0] = True  # the diagonal
     for levels in parts:
         for piece in pieces(levels):
+            if isinstance(levels, PackedValues) and seen[[-1, 1]].all():
+                break  # there are no others
             seen[piece.astype(np.intp)] = True  # negative ones count from the end
     return int(np.count_nonzero(seen))
 

@@ -46,6 +46,7 @@ SMALL = (np.int8, np.int16)  # integers that dense couplings may stay
 Kind = TypeVar("Kind")
 MAX_INT64 = 2**63 - 1
 PART = 1 << 22  # entries looked at together
+BLOCK = 512
 LARGEST_EXACT = 2**53  # beyond it float64 skips integers
 HINT = "pass real numbers, for instance of type float64"
 
@@ -161,8 +162,10 @@ def row_blocks(J: NDArray[Any]) -> Iterator[slice]:
 
 
 def is_symmetric(J: NDArray[Any]) -> bool:
-    """Return whether a square matrix is its transpose, without another one in memory."""
-    return all(np.array_equal(J[some], J[:, some].T) for some in row_blocks(J))
+    """Return whether a square matrix is its transpose, a block that fits the cache at a time."""
+    blocks = [slice(first, first + BLOCK) for first in range(0, len(J), BLOCK)]
+    pairs = ((rows, columns) for at, rows in enumerate(blocks) for columns in blocks[at:])
+    return all(np.array_equal(J[rows, columns], J[columns, rows].T) for rows, columns in pairs)
 
 
 def type_for(J: Couplings, values: NDArray[Any]) -> np.dtype[Any]:

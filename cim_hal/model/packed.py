@@ -88,7 +88,9 @@ def pack(kind: str, values: NDArray[Any]) -> NDArray[np.uint8]:
     """Return the items of numbers, all of which the kind must hold."""
     if kind == BITS:
         return np.packbits(values > 0, bitorder="little")
-    items = np.zeros((-(-len(values) // 4), 4), np.uint8)
-    items.reshape(-1)[: len(values)] = values.astype(np.int8).view(np.uint8) & 3
-    items <<= np.arange(0, 8, 2, dtype=np.uint8)
-    return np.bitwise_or.reduce(items, axis=1)
+    fields = np.zeros(-(-len(values) // 4) * 4, np.uint8)
+    fields[: len(values)] = values.astype(np.int8, copy=False).view(np.uint8) & np.uint8(3)
+    items = fields[0::4].copy()
+    for place in (1, 2, 3):
+        items |= fields[place::4] << np.uint8(2 * place)
+    return items

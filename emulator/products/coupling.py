@@ -36,6 +36,7 @@ from emulator.products.dense import (
 from emulator.products.llvm import LANES
 from emulator.products.packing import (
     BLOCK_ROWS,
+    LARGEST_CODE,
     aligned_zeros,
     pack_bytes,
     pack_sign_words,
@@ -243,9 +244,20 @@ class CouplingMatrix:
 
     def operator(self) -> Callable[[NDArray[Any]], NDArray[Any]]:
         """Return what multiplies a real vector (n,), in units of the stored values."""
-        if self._is_large:
-            return lambda vector: np.concatenate([rows @ vector for rows in self._level_rows()])
-        return self.matrix.__matmul__
+        return self._multiply_digits if self._is_large else self.matrix.__matmul__
+
+    def _multiply_digits(self, vector: NDArray[Any]) -> NDArray[Any]:
+        """Multiply a vector as three digits of a signed byte, which the product of levels takes."""
+        codes = aligned_zeros((len(vector), LANES), self.operand.code_dtype)
+        out = aligned_zeros(codes.shape, self.dtype)
+        scale = float(np.abs(vector).max()) or 1.0
+        rest = vector.astype(np.float64) * (LARGEST_CODE / scale)
+        for digit in range(3):
+            codes[:, digit] = np.rint(rest)
+            rest = (rest - codes[:, digit]) * (2 * LARGEST_CODE)
+        self.operand.multiply(codes, out)
+        weights = (2 * LARGEST_CODE) ** -np.arange(3.0) * (scale / LARGEST_CODE)
+        return (out[:, :3] @ weights).astype(self.dtype)
 
     @property
     def depends_on_grouping(self) -> bool:
@@ -391,12 +403,15 @@ def _peak(values: Any) -> float:
 def _triangle_sums(triangle: Triangle, peak: float) -> tuple[NDArray[np.float64], ...]:
     """Return the sums of squares and of magnitudes of each row, in units of `peak`."""
     squares, sums = np.zeros((2, triangle.n_spins))
+    is_ternary = triangle.dtype.kind == "i" and peak == 1  # each magnitude is its square
     for row, part in enumerate(triangle.rows()):
         scaled = np.abs(part, dtype=np.float64)
         scaled /= peak
         sums[row] += scaled.sum()
         sums[row + 1 :] += scaled
+        if is_ternary:
+            continue
         scaled *= scaled
         squares[row] += scaled.sum()
         squares[row + 1 :] += scaled
-    return squares, sums
+    return sums if is_ternary else squares, sums

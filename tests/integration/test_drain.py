@@ -132,14 +132,14 @@ def test_a_job_whose_driver_is_being_restarted_waits_for_the_next_server(serve, 
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("entered")
 def test_a_calibration_that_ends_soon_is_waited_for(serve, tmp_path):
     server, endpoint = serve("--calibrations", str(tmp_path / "calibrations"))
     with open_device(endpoint) as device, ThreadPoolExecutor() as threads:
         calibrating = threads.submit(device.calibrate)
         wait_for(lambda: "calibrate" in (tmp_path / "witness").read_text())
         end(server)
-        made = calibrating.result(30.0)
-    assert len(list((tmp_path / "calibrations").iterdir())) == 1
+        calibrating.exception(30.0)  # the record is asked for in another message
     _, endpoint = serve("--calibrations", str(tmp_path / "calibrations"))
     with open_device(endpoint) as device:
-        assert device.calibration().fingerprint == made.fingerprint
+        assert device.calibration().calibration.valid_s == 60.0

@@ -9,25 +9,31 @@ from __future__ import annotations
 import secrets
 import socket
 import struct
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import processes
 import pytest
+import zmq
 from cim_machines import Patient
 from user_keys import make_keys
 
 from cim_hal import IsingModel, open_device
 from cim_hal.client.transport.zmq import ZmqTransport
-from cim_hal.errors import ConnectError, StorageError
+from cim_hal.errors import ConnectError, StorageError, TransportError
 from cim_hal.key_files import keys_for, read_pair
 from cim_hal.protocol.couplings.content import Couplings, EncodedCouplings
 from cim_hal.protocol.wire.limits import Limits
 from cim_hal.protocol.wire.messages import (
+    AskMetrics,
     AskStatus,
     BeginCouplings,
     CommitCouplings,
@@ -235,6 +241,29 @@ def _unfinished(lab: Laboratory) -> None:
             stream.sendall(greeting + ready + b"\3" + struct.pack(">Q", 1 << 20) + bytes(1 << 19))
 
 
+def _flood(lab: Laboratory) -> None:
+    """Let 100 connections ask for the longest answers, each again when it was answered."""
+    session = lab.hello("oskar")
+    lines = [lab.transports["oskar"].line(5.0) for _ in range(100)]
+
+    def ask() -> None:
+        bodies = cycle((AskMetrics(), AskStatus()))
+        while not lab.is_over.is_set():
+            for line in lines:
+                line.send(Packet(Kind.REQUEST, secrets.token_bytes(16), next(bodies), session))
+            for line in lines:
+                with suppress(TransportError):
+                    line.next(timeout_s=0.1)
+        for line in lines:
+            line.close()
+
+    def ask_until_closed() -> None:
+        with suppress(Exception):
+            ask()
+
+    threading.Thread(target=ask_until_closed).start()
+
+
 @dataclass(frozen=True)
 class Row:
     """What uses something up: the limits it is about, and how they are set."""
@@ -261,6 +290,7 @@ ROWS = {
     "slow disk": Row(_slow_disk, {}),
     "unread replies": Row(_unread, {"unanswered": 256}),
     "lock of another": Row(_locked, {}),
+    "flood": Row(_flood, {}),
 }
 
 
@@ -372,3 +402,30 @@ def test_who_may_not_stop_the_machine_does_not_by_being_in_a_hurry(folder, tmp_p
         _work(lab, 0.05, 10)
         assert lab.ask("ulf", EmergencyStop()).code == "permission"
         assert len(lab.driver.safe_at) == n_told
+
+
+def test_connections_that_use_up_the_open_files_keep_no_stop_out(tmp_path, monkeypatch, run):
+    """Peers that never say a word, and peers that speak and come back when they are cut off."""
+    witness = tmp_path / "witness"
+    monkeypatch.setenv("CIM_WITNESS", str(witness))
+    serve = [sys.executable, "-m", "cim_hal.cli", "serve", "owned_machines:Owned", "--no-journal"]
+    command = ["/bin/sh", "-c", 'ulimit -n 96; exec "$@"', "sh", *serve]
+    with ExitStack() as stack:
+        server = stack.enter_context(processes.start(command, stdout=subprocess.PIPE, text=True))
+        stack.callback(server.terminate)
+        endpoint = server.stdout.readline().split()[-1]
+        host, _, port = endpoint.removeprefix("tcp://").rpartition(":")
+        for _ in range(100):
+            stack.enter_context(socket.create_connection((host, int(port)), 5.0))
+        context = stack.enter_context(zmq.Context())
+        for _ in range(100):
+            peer = stack.enter_context(context.socket(zmq.DEALER))
+            peer.setsockopt(zmq.LINGER, 0)
+            peer.connect(endpoint)
+            peer.send(b"x")
+        n_told, began = witness.read_text().count("safe"), time.monotonic()
+        assert run("estop", endpoint, "--reason", "smoke")[0] == 0
+        assert time.monotonic() - began < ANSWERED_S
+        assert witness.read_text().count("safe") > n_told
+        assert "smoke" in run("status", endpoint)[1]
+        assert run("reset", endpoint)[0] == 0

@@ -29,8 +29,6 @@ __all__ = [
 ]
 
 MAX_SHORT = 2**16  # spins whose numbers fit two bytes
-# What every number of a kind satisfies.
-_PACKED = ((BITS, lambda piece: np.abs(piece) == 1), (TRITS, lambda piece: np.abs(piece) <= 1))
 _HIGH = np.uint8(0xAA)  # of the two bits of trits
 
 
@@ -42,14 +40,23 @@ def packed_shape(dtype: str, count: int) -> tuple[str, int]:
 
 def narrowed(values: NDArray[Any], *, packed: bool = True) -> tuple[str, NDArray[Any]]:
     """Return the smallest exact type of flat `values`, and its items; zeros have no sign."""
-    for kind, holds in _PACKED if packed and len(values) else ():
-        if all((holds(piece) & (piece == np.rint(piece))).all() for piece in pieces(values)):
+    for kind in (BITS, TRITS) if packed and len(values) else ():
+        if all(_is_packable(kind, piece) for piece in pieces(values)):
             return kind, np.concatenate([pack(kind, piece) for piece in pieces(values)])
     for dtype in ("|i1", "<i2", "<f4"):
         items = _cast(values, dtype)
         if items is not None:
             return dtype, items
     return "<f8", values.astype(np.float64) + 0.0
+
+
+def _is_packable(kind: str, piece: NDArray[Any]) -> bool:
+    if not (piece.min() >= -1 and piece.max() <= 1):  # fast, and false for NaN
+        return False
+    has_zero = not piece.all()
+    return not (has_zero and kind == BITS) and (
+        piece.dtype.kind == "i" or bool((piece == np.rint(piece)).all())
+    )
 
 
 def widened(dtype: str, items: NDArray[Any], count: int) -> Values:

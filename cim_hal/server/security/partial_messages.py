@@ -15,6 +15,7 @@ import struct
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -62,6 +63,29 @@ class _Connection:
         return self.read - self.taken
 
 
+class _Duplicate:
+    """A descriptor kept for duplicates of others, where no more files may be opened."""
+
+    def __init__(self) -> None:
+        self._nothing = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        self._number = os.dup(self._nothing)
+
+    @contextmanager
+    def of(self, fd: int) -> Iterator[socket.socket]:
+        """Have a duplicate of a connection in a block; `OSError` if that is closed."""
+        os.dup2(fd, self._number, inheritable=False)
+        stream = socket.socket(socket.AF_INET, socket.SOCK_STREAM, fileno=self._number)
+        try:
+            yield stream
+        finally:
+            stream.detach()
+            os.dup2(self._nothing, self._number, inheritable=False)
+
+    def close(self) -> None:
+        for number in (self._nothing, self._number):
+            os.close(number)
+
+
 class PartialMessageGuard:
     """Limits connections to one socket, not bound yet, and the memory of incomplete messages.
 
@@ -81,6 +105,7 @@ class PartialMessageGuard:
         self._connections: dict[int, _Connection] = {}
         self._most_connections = min(MAX_CONNECTIONS, max_open_files() // 2)
         self._next_check = 0.0
+        self._duplicate = _Duplicate()
         self._server = server
         self._limiter = LogLimiter()
         endpoint = f"inproc://partial-messages-{secrets.token_hex(8)}"
@@ -130,7 +155,7 @@ class PartialMessageGuard:
             return 0
         began = time.thread_time()
         for fd, connection in self._connections.items():
-            _measure(fd, connection, now)
+            self._measure(fd, connection, now)
         is_dry = not is_readable(self._server)  # read last, so that whole messages are seen
         cut = [fd for fd in self._beyond(now, is_dry=is_dry) if self._cut(fd)]
         pause_s = max((time.thread_time() - began) / SHARE, CHECK_S)
@@ -145,6 +170,7 @@ class PartialMessageGuard:
     def close(self) -> None:
         """Close the socket of events."""
         self.events.close()
+        self._duplicate.close()
 
     def _beyond(self, now: float, *, is_dry: bool) -> Iterator[int]:
         holding = [
@@ -163,7 +189,7 @@ class PartialMessageGuard:
         if len(self._connections) <= self._most_connections:
             return
         new = [fd for fd, connection in self._connections.items() if not connection.is_ready]
-        if len(new) > MAX_HANDSHAKES:
+        if len(new) > min(MAX_HANDSHAKES, self._most_connections // 2):
             self._cut(new[0])
         else:
             self._cut(min(self._connections.keys() - new, key=self._received_at))
@@ -171,12 +197,31 @@ class PartialMessageGuard:
     def _received_at(self, fd: int) -> float:
         return self._connections[fd].received_at
 
+    def _measure(self, fd: int, connection: _Connection, now: float) -> None:
+        """Update the bytes that libzmq has read, and those at the last whole message."""
+        import fcntl  # not on Windows
+        import termios
+
+        try:
+            with self._duplicate.of(fd) as stream:
+                info = stream.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _BYTES_RECEIVED.size)
+                waiting = fcntl.ioctl(stream, termios.FIONREAD, bytes(_INT.size))
+            connection.read = _BYTES_RECEIVED.unpack(info)[0] - _INT.unpack(waiting)[0]
+        except (OSError, struct.error):  # closed, or the kernel is too old to report
+            return
+        if connection.has_received:
+            connection.taken, connection.received_at, connection.has_received = (
+                connection.read,
+                now,
+                False,
+            )
+
     def _cut(self, fd: int) -> bool:
         connection = self._connections.pop(fd)
         own_port = self._server.getsockopt_string(zmq.LAST_ENDPOINT).rstrip("\0").rpartition(":")[2]
         try:
             # A duplicate: once it is known to be a peer's socket, it stays that.
-            with socket.socket(fileno=os.dup(fd)) as stream:
+            with self._duplicate.of(fd) as stream:
                 if str(stream.getsockname()[1]) != own_port:
                     return False
                 host, port = stream.getpeername()[:2]
@@ -203,23 +248,3 @@ def _source(frame: zmq.Frame) -> int | None:
         return int(frame.get(zmq.SRCFD))
     except (zmq.ZMQError, ValueError):
         return None
-
-
-def _measure(fd: int, connection: _Connection, now: float) -> None:
-    """Update the bytes that libzmq has read, and those at the last whole message."""
-    import fcntl  # not on Windows
-    import termios
-
-    try:
-        with socket.socket(socket.AF_INET, socket.SOCK_STREAM, fileno=os.dup(fd)) as stream:
-            info = stream.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _BYTES_RECEIVED.size)
-            waiting = fcntl.ioctl(stream, termios.FIONREAD, bytes(_INT.size))
-        connection.read = _BYTES_RECEIVED.unpack(info)[0] - _INT.unpack(waiting)[0]
-    except (OSError, struct.error):  # closed, or the kernel is too old to report
-        return
-    if connection.has_received:
-        connection.taken, connection.received_at, connection.has_received = (
-            connection.read,
-            now,
-            False,
-        )

@@ -142,8 +142,9 @@ def test_a_coarse_code_goes_on_from_a_fine_one(activation, pair, session):
     ("change", "sentence"),
     [
         ({"digest": "other"}, "samples"),
-        ({"machine": {"device": "bench", "block_spins": 128}}, "device"),
-        ({"machine": {"device": "emulator-dsb", "block_spins": 7}}, "block_spins"),
+        ({"machine": {"device": "bench", "settings": "", "block_spins": 128}}, "device"),
+        ({"machine": {"device": "emulator-dsb", "settings": "", "block_spins": 7}}, "block_spins"),
+        ({"machine": {"device": "emulator-dsb", "settings": "x=1.0", "block_spins": 128}}, "x=1"),
         ({"recipe": replace(SMALL, coupling_bits=4)}, "coupling_bits"),
     ],
 )
