@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,7 +24,7 @@ from emulator.reference import Exact, master_equation
 
 PAIR = np.array([[0.0, 1.0], [1.0, 0.0]])
 SHAPES = {"1": np.zeros((1, 1)), "2, J > 0": PAIR, "2, J < 0": -PAIR}
-ENOUGH, WORST_TAIL = 1e-5, 1e-3
+ENOUGH, WORST_TAIL = 1e-4, 3e-3
 IDEAL = Converter(full_scale=np.inf)
 
 
@@ -44,9 +45,8 @@ def optical() -> Iterator[Case]:
         threshold = 1.0 if shape == "1" else 0.7
         for share in (0.6, 1.0, 1.4):
             options = {"saturation": A2**0.5, "coupling_gain": 0.3, "time_step": 0.02}
-            for kind in (TruncatedWigner, PositiveP):
-                machine = kind(**options)
-                yield Case(kind.__name__, machine, machine, shape, threshold * share, 50)
+            for machine in (exact := PositiveP(**options), TruncatedWigner(**options)):
+                yield Case(type(machine).__name__, machine, exact, shape, threshold * share, 50)
 
 
 def measured() -> Iterator[Case]:
@@ -71,15 +71,15 @@ def measured() -> Iterator[Case]:
                 yield Case(type(some).__name__, some, machine, shape, threshold * share, 50)
 
 
-def exact_of(case: Case) -> Exact:
+@cache
+def exact_of(counterpart: Any, shape: str, pump: float) -> Exact:
     """Solve with as many levels as the state needs."""
-    *fewer, most = (40, 60, 80) if case.shape == "1" else (16, 22, 28)
-    J, pump = SHAPES[case.shape], case.pump
+    *fewer, most = (40, 80) if shape == "1" else (14, 20)
     for levels in fewer:
-        exact = master_equation(case.counterpart, J, pump=pump, levels=levels).steady_state()
+        exact = master_equation(counterpart, SHAPES[shape], pump=pump, levels=levels).steady_state()
         if exact.tail < ENOUGH:
             return exact
-    return master_equation(case.counterpart, J, pump=pump, levels=most).steady_state()
+    return master_equation(counterpart, SHAPES[shape], pump=pump, levels=most).steady_state()
 
 
 def deviation(exact: Exact, sampled: SampledMoments, name: str, place: tuple[int, int]) -> str:
@@ -91,13 +91,13 @@ def deviation(exact: Exact, sampled: SampledMoments, name: str, place: tuple[int
 
 def row(case: Case, runs: int) -> str:
     """Return a line of the table."""
-    exact = exact_of(case)
+    exact = exact_of(case.counterpart, case.shape, case.pump)
     sampled = sampled_moments(
         case.dynamics,
         SHAPES[case.shape],
         pump=case.pump,
         settle=15 * case.lifetime,
-        samples=10,
+        samples=8,
         spacing=2 * case.lifetime,
         n_runs=runs,
     )

@@ -20,6 +20,13 @@ from emulator.reference import master_equation
 
 PAIR = np.array([[0.0, 1.0], [1.0, 0.0]])
 IDEAL = Converter(full_scale=np.inf)
+
+
+def slow(value: object):
+    """A value for the slow tests."""
+    return pytest.param(value, marks=pytest.mark.slow)
+
+
 SIGNS = pytest.mark.parametrize("sign", [1, -1])
 
 
@@ -78,7 +85,7 @@ EXACT = {"x0": 0.0, "x1": 0.0, "x_fourth1": 0.0}
 
 
 @SIGNS
-@pytest.mark.parametrize("pump", [0.4, 0.7, pytest.param(1.0, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("pump", [slow(0.4), 0.7, slow(1.0)])
 def test_light_coupled_by_splitters_is_that_of_the_master_equation(pump, sign):
     A2, xi, options = 6.0, 0.3, {"settle": 800, "samples": 6, "spacing": 100}
     expected = exact(wigner(A2, coupling_gain=xi), sign, pump, 13 if pump < 1 else 20)
@@ -90,7 +97,7 @@ def test_light_coupled_by_splitters_is_that_of_the_master_equation(pump, sign):
 
 
 @SIGNS
-@pytest.mark.parametrize("pump", [0.4, pytest.param(0.7, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("pump", [0.4, slow(0.7)])
 def test_light_under_measurement_and_feedback_is_near_that_of_its_master_equation(pump, sign):
     # the model's own error, which the docs state: it leaves the variance out of saturation
     machine = gaussian(24.0, coupling_gain=0.2)
@@ -132,7 +139,7 @@ def test_without_a_pump_splitters_keep_vacuum_and_a_detector_adds_what_it_feeds_
 
 
 @SIGNS
-@pytest.mark.parametrize("loss", [0.0, 0.4])
+@pytest.mark.parametrize("loss", [slow(0.0), 0.4])
 def test_no_normal_mode_has_less_than_its_uncertainty(sign, loss):
     for make in (wigner, positive_p):
         machine = make(1e4, coupling_gain=0.3, coupling_loss=loss)
@@ -178,7 +185,7 @@ def test_records_and_what_remains_add_up_for_a_pair_with_feedback(sign, electron
         assert mode @ moments.x @ mode == pytest.approx(S[0, 0], abs=allowed)
 
 
-@pytest.mark.parametrize("make", [wigner, positive_p, gaussian])
+@pytest.mark.parametrize("make", [slow(wigner), slow(positive_p), gaussian])
 def test_a_gauge_flip_changes_no_more_than_the_sign_of_correlations(make):
     machine = make(8.0, coupling_gain=0.2)
     options = {"pump": 0.7, "settle": 600, "samples": 4, "spacing": 50}
