@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 RUNS = 16
 # Drawn after all defaults were fixed.
-SEED = 0
+SEED = 9848090
 CLOCK = "emulator"
 
 

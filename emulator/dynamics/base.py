@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from threading import Lock
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeAlias, TypeVar
 
 import numpy as np
 from scipy.linalg import eigh_tridiagonal
@@ -31,6 +31,7 @@ __all__ = [
     "Dynamics",
     "JobInputs",
     "Precision",
+    "SteppedDynamics",
     "extreme_modes",
     "lowest_eigenvalue",
     "natural_strength",
@@ -270,14 +271,19 @@ class Dynamics(ABC):
 
         ``feedback_over_limit`` is the factor, ``lowest_eigenvalue`` that of J in its own units.
         """
-        if self.linear_limit is None:
-            return {}
-        lowest, coupling = float(inputs.extreme_modes.eigenvalues[0]), inputs.coupling
-        excess = self.linear_limit.excess(lowest * self.natural_unit(coupling))
+        excess = self.excess(inputs)
         if excess <= 1:
             return {}
-        eigenvalue = lowest * coupling.step * inputs.level
+        lowest = float(inputs.extreme_modes.eigenvalues[0])
+        eigenvalue = lowest * inputs.coupling.step * inputs.level
         return {"feedback_over_limit": excess, "lowest_eigenvalue": eigenvalue}
+
+    def excess(self, inputs: JobInputs) -> float:
+        """Return by what factor the lowest mode of a model exceeds the limit; 0 without one."""
+        if self.linear_limit is None:
+            return 0.0
+        lowest = float(inputs.extreme_modes.eigenvalues[0])
+        return self.linear_limit.excess(lowest * self.natural_unit(inputs.coupling))
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -313,3 +319,24 @@ class Dynamics(ABC):
     def start(self, inputs: JobInputs, *, first_run: int, n_runs: int) -> Block:
         """Return runs `first_run` to `first_run` + `n_runs` - 1 before their first round trip."""
         return self.block(self, inputs, first_run, n_runs)
+
+
+class SteppedDynamics(Dynamics):
+    """A dynamics in steps, which are shortened where its linear limit demands it."""
+
+    time_step: float
+    stability: float
+
+    def fitted(self, inputs: JobInputs) -> Self:
+        """Return this dynamics with a step of which `stability` of the limit is not exceeded."""
+        excess = self.excess(inputs)
+        if excess <= self.stability:
+            return self
+        changed: Any = {"time_step": self.time_step * self.stability / excess}
+        return replace(self, **changed)
+
+    def choices(self, inputs: JobInputs) -> dict[str, float | str]:
+        """Return a limit that is exceeded, and a step that is shortened."""
+        fitted = self.fitted(inputs)
+        shortened = {} if fitted is self else {"time_step": fitted.time_step}
+        return super().choices(inputs) | shortened

@@ -52,6 +52,11 @@ Variant: TypeAlias = Literal["adiabatic", "ballistic", "discrete"]
 DISCRETE_ROUND_TRIPS = 10_000
 
 
+# Of J over the root-mean-square norm of a row; a large glass has -2, complete graphs with positive
+# weights and cardinality constraints have less than -6, and dSB misses what bSB finds.
+STRONG_MODE = -6.0
+
+
 def longest_stable_step(coupling_strength: float, eigenvalue: float) -> float:
     r"""Return :math:`2 / \sqrt{1 + \max(-c_0\lambda_{min}, 0)}`, the limit at zero pump.
 
@@ -188,10 +193,7 @@ class BifurcationBlock(TrackedBlock):
         product = aligned_zeros(fields, coupling.dtype if of_signs else dtype)
         self._arrays = BifurcationArrays(x, y, product)
         self.coupling_strength = dynamics.strength(coupling)
-        self.time_step = dynamics.time_step
-        if math.isfinite(dynamics.stability):
-            stable = longest_stable_step(self.coupling_strength, inputs.lowest_eigenvalue)
-            self.time_step = min(self.time_step, dynamics.stability * stable)
+        self.time_step = dynamics.stable_step(inputs)
         self._constants = dynamics.constants(self.time_step, self.coupling_strength)
         self._variant = dynamics.variant
 
@@ -272,6 +274,22 @@ class SimulatedBifurcation(Dynamics):
         """Return c0 in units of the stored couplings."""
         weight = 1.0 if self.variant == "adiabatic" else self.field_weight
         return self.coupling_gain * natural_strength(coupling, weight)
+
+    def stable_step(self, inputs: JobInputs) -> float:
+        """Return the step that a model is given."""
+        if math.isinf(self.stability):
+            return self.time_step
+        stable = longest_stable_step(self.strength(inputs.coupling), inputs.lowest_eigenvalue)
+        return min(self.time_step, self.stability * stable)
+
+    def choices(self, inputs: JobInputs) -> dict[str, float | str]:
+        """Return a step that is shortened, and a mode so strong that signs serve it badly."""
+        step = self.stable_step(inputs)
+        told: dict[str, float | str] = {} if step == self.time_step else {"time_step": step}
+        lowest = natural_strength(inputs.coupling) * inputs.lowest_eigenvalue
+        if self.variant == "discrete" and lowest < STRONG_MODE:
+            told["strong_mode"] = f"{lowest:.3g}: emulator-bsb may do better than signs fed back"
+        return told
 
     def constants(self, time_step: float, strength: float) -> BifurcationConstants:
         """Return the scalars of the kernels."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeAlias
 import numpy as np
 
 from emulator.disorder import disturbed
-from emulator.dynamics.base import Dynamics, JobInputs, natural_strength
+from emulator.dynamics.base import JobInputs, SteppedDynamics, natural_strength
 from emulator.dynamics.feedback import TrackedBlock, feedback_loop, initial_normals, track_after
 from emulator.dynamics.imperfect_control import ImperfectControl, check_imperfections
 from emulator.dynamics.stability import LinearLimit
@@ -59,6 +59,7 @@ class ControlledBlock(TrackedBlock):
     def __init__(
         self, dynamics: ControlledDynamics, inputs: JobInputs, first_run: int, n_runs: int
     ) -> None:
+        dynamics = dynamics.fitted(inputs)
         dtype, n_padded, width = dynamics.dtype, padded_runs(n_runs), dynamics.initial_width
         x = initial_normals(inputs, first_run=first_run, n_runs=n_padded, width=width, dtype=dtype)
         x = x[: inputs.n_spins]
@@ -107,7 +108,7 @@ class ControlledBlock(TrackedBlock):
         return {} if self._errors is None else self._errors.notes(n_runs)
 
 
-class ControlledDynamics(Dynamics):
+class ControlledDynamics(SteppedDynamics):
     """The start that this family shares; a member adds its options, constants and kernel.
 
     Attributes

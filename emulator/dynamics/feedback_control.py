@@ -112,6 +112,7 @@ class ChaoticFeedbackControl(ControlledDynamics):
     error_rate: float = shared.error_rate(0.15)
     error_limit: float = shared.error_limit(Interval(LEAST_ERROR, math.inf, includes_high=False))
     time_step: float = shared.time_step(0.1, low=0.005, high=0.3)
+    stability: float = shared.stability(0.4)
     initial_width: float = shared.initial_width(0.1)
     precision: Precision = shared.precision()
     noise: float = errors.amplitude_noise()
@@ -265,6 +266,7 @@ Without bound, and k = 0, injection is a sign.""",
         doc="How fast error variables follow, at the first and the last round trip.",
     )
     time_step: float = shared.time_step(0.1, low=0.005, high=0.3)
+    stability: float = shared.stability(0.8)
     initial_width: float = shared.initial_width(0.1)
     precision: Precision = shared.precision()
     noise: float = errors.amplitude_noise()

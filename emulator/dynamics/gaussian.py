@@ -19,7 +19,7 @@ import numpy as np
 from cim_hal import Capabilities
 from emulator.converters import ADC_SETTINGS, DAC_SETTINGS, Coder, Converter, ranged, to_code
 from emulator.dynamics import shared_options as shared
-from emulator.dynamics.base import Block, Dynamics, JobInputs, Precision
+from emulator.dynamics.base import Block, JobInputs, Precision, SteppedDynamics
 from emulator.dynamics.records import ReadOut, read_out, recorded_amplitudes
 from emulator.dynamics.stability import LinearLimit
 from emulator.kernel import inlined, kernel
@@ -164,6 +164,7 @@ class GaussianPulses(Block):
     def __init__(
         self, dynamics: GaussianFeedback, inputs: JobInputs, first_run: int, n_runs: int
     ) -> None:
+        dynamics = dynamics.fitted(inputs)
         dtype, coupling = dynamics.dtype, inputs.coupling
         shape = (inputs.n_spins + inputs.n_spins % 2, n_runs)
         self.mean = np.zeros(shape, dtype)
@@ -215,7 +216,7 @@ class GaussianPulses(Block):
 
 @documented
 @dataclass(frozen=True, kw_only=True)
-class GaussianFeedback(Dynamics):
+class GaussianFeedback(SteppedDynamics):
     r"""Parametric oscillators under continuous homodyne detection and feedback.
 
     The mean X and the variance :math:`\sigma` of the in-phase quadrature of each pulse, given
@@ -273,6 +274,7 @@ scale depends on `time_step`, which then stands for the detector's bandwidth."""
         doc="Loss to the detector, in units of the own.",
     )
     time_step: float = shared.time_step(0.02, low=0.005, high=0.2)
+    stability: float = shared.stability(0.5)
     measurement_decay: float = option(
         0.0,
         within=NON_NEGATIVE,

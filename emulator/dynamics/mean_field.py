@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 import numpy as np
 
 from emulator.dynamics import shared_options as shared
-from emulator.dynamics.base import ChunkedBlock, Dynamics, JobInputs, Precision
+from emulator.dynamics.base import ChunkedBlock, JobInputs, Precision, SteppedDynamics
 from emulator.dynamics.feedback import initial_normals, mean_magnitude
 from emulator.dynamics.saturation import (
     SATURATIONS,
@@ -185,6 +185,7 @@ class OscillatorBlock(ChunkedBlock, SemiImplicitEquation):
     """A block of runs of a mean-field machine."""
 
     def __init__(self, dynamics: MeanField, inputs: JobInputs, first_run: int, n_runs: int) -> None:
+        dynamics = dynamics.fitted(inputs)
         dtype, width = dynamics.dtype, dynamics.initial_width
         self.state = initial_normals(
             inputs, first_run=first_run, n_runs=n_runs, width=width, dtype=dtype
@@ -297,7 +298,7 @@ class OscillatorBlock(ChunkedBlock, SemiImplicitEquation):
 
 @documented
 @dataclass(frozen=True, kw_only=True)
-class MeanField(Dynamics):
+class MeanField(SteppedDynamics):
     r"""Oscillators with ideal couplings: the mean, without measurement or quantum noise.
 
     .. math:: dx_i = S\Big[x_i,\ F\Big(\xi\sum_j J_{ij} f(x_j) + \xi\,h_i\,a\Big)\Big]dt
@@ -317,7 +318,7 @@ class MeanField(Dynamics):
     of length `time_step`. Runs start from independent normal amplitudes of width
     `initial_width`. With additive noise Itô and Stratonovich agree: any integrator will do. The
     opto-electronic loop in discrete time, :math:`x \leftarrow \cos^2(p\,x + D - \pi/4) - 1/2`, is
-    "sine" in steps of 1 with `EulerMaruyama`.
+    "sine" in steps of 1 with `EulerMaruyama`, and an infinite `stability`.
 
     Raises
     ------
@@ -327,6 +328,7 @@ class MeanField(Dynamics):
 
     coupling_gain: float = shared.coupling_gain(0.5)
     time_step: float = shared.time_step(0.05, low=0.01, high=0.5)
+    stability: float = shared.stability(0.5)
     noise: float = shared.noise(0.0)
     saturation: Saturation = option(
         "cubic", within=SATURATIONS, symbol="S", doc="How the amplitudes saturate."

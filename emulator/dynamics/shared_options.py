@@ -122,6 +122,16 @@ def time_step(default: float, *, low: float, high: float, note: str = "") -> Any
     )
 
 
+def stability(default: float) -> Any:
+    """Return the option that bounds the step by the linear limit of a loop."""
+    doc = (
+        "Share of the linear limit that a step may reach.\n"
+        "Infinite, or as large as no model needs, to take the step as it is."
+    )
+    within = POSITIVE_OR_INFINITE
+    return option(default, within=within, low=0.01, high=100.0, log=True, unit="1", doc=doc)
+
+
 def initial_width(default: float, *, what: str = "amplitudes") -> Any:
     """Return the option of the random initial state."""
     doc = f"Width of the normal {what} that a run starts from."

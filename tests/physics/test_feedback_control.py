@@ -37,7 +37,12 @@ def test_separated_feedback_without_memory_and_infinitely_steep_is_sign_feedback
     J = np.triu(J, 1) + np.triu(J, 1).T
     dt, loss, pump = 0.1, 2.0, 0.9
     machine = SeparatedFeedbackControl(
-        memory=0.0, steepness=(1e12, 1e12), loss=loss, time_step=dt, precision="double"
+        memory=0.0,
+        steepness=(1e12, 1e12),
+        loss=loss,
+        time_step=dt,
+        stability=np.inf,
+        precision="double",
     )
     block = start(machine, J, runs=8)
     x = block.x.copy()

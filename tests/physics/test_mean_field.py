@@ -297,7 +297,11 @@ def test_the_sine_in_unit_steps_is_the_opto_electronic_map(start):
     J = np.triu(np.random.default_rng(4).normal(size=(7, 7)), 1)
     J += J.T
     machine = MeanField(
-        saturation="sine", time_step=1.0, integrator=EulerMaruyama(), precision="double"
+        saturation="sine",
+        stability=np.inf,
+        time_step=1.0,
+        integrator=EulerMaruyama(),
+        precision="double",
     )
     block = start(machine, J)
     block.x[:] = np.random.default_rng(5).uniform(-0.3, 0.3, block.x.shape)

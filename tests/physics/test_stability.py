@@ -130,7 +130,7 @@ def check_that_cuts_are_better_than_random(name: str, n: int) -> None:
     assert energies.max() < 0
 
 
-@pytest.mark.parametrize("n", [12])
+@pytest.mark.parametrize("n", [8, 12, 16])
 def test_small_qubos_with_positive_couplings_are_solved_by_default(n):
     codes = (np.arange(2**n)[:, None] >> np.arange(n)) & 1
     with open_device("emulator") as session:
