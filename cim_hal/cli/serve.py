@@ -307,7 +307,7 @@ def serve(
 
 def _given(machine_json: str | None) -> MachineConfig | None:
     try:
-        return machine_json and MachineConfig.model_validate_json(machine_json)
+        return MachineConfig.model_validate_json(machine_json) if machine_json else None
     except ValidationError as error:
         raise click.BadParameter(first_problem(error), param_hint="--machine-json") from None
 
