@@ -285,6 +285,8 @@ def _cell(rows: list[Row], family: str, method: str) -> str:
         row = found[method]
         gaps.append([100 * (energy - lowest) / abs(lowest) for energy in (row.best, row.mean)])
         is_bold |= method not in PEERS and misses(row, found)
+    if not gaps:
+        return ""
     text = ", ".join(f"{gap:.2g}" for gap in np.mean(gaps, axis=0))
     return f"**{text}**" if is_bold else text
 
@@ -292,9 +294,10 @@ def _cell(rows: list[Row], family: str, method: str) -> str:
 def table(rows: list[Row]) -> str:
     """Return a line for each method, a column for each family."""
     methods = list(dict.fromkeys(row.method for row in rows if row.method not in PEERS))
-    lines = ["| | " + " | ".join(FAMILIES) + " |", "|---" * (len(FAMILIES) + 1) + "|"]
+    families = [family for family in FAMILIES if any(row.family == family for row in rows)]
+    lines = ["| | " + " | ".join(families) + " |", "|---" * (len(families) + 1) + "|"]
     for method in [*sorted(methods), *PEERS[:-1]]:
-        cells = " | ".join(_cell(rows, family, method) for family in FAMILIES)
+        cells = " | ".join(_cell(rows, family, method) for family in families)
         lines.append(f"| {method if method in PEERS else f'`{method}`'} | {cells} |")
     return "\n".join(lines) + "\n"
 

@@ -13,7 +13,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cim_hal import Capabilities
 from emulator.converters import Converter
@@ -202,7 +202,7 @@ _TERNARY = "Aonishi et al., arXiv:2406.05377 (abstract): large machines had 1 or
 # Of machines whose optics nobody knows: the gain that is best on G1, G22 and spin glasses of 100,
 # and so few photons that their noise leads out of small models with fields (20 variables of mixed
 # signs: all of 64 are solved, with 300 for 20 seven are not).
-_OPTICS: dict[str, float] = {"coupling_gain": 0.6, "saturation": 20.0}
+_OPTICS: dict[str, Any] = {"coupling_gain": 0.6, "saturation": 20.0}
 
 _RECORDS = (
     Preset(

@@ -332,8 +332,8 @@ class SteppedDynamics(Dynamics):
         excess = self.excess(inputs)
         if excess <= self.stability:
             return self
-        changed: Any = {"time_step": self.time_step * self.stability / excess}
-        return replace(self, **changed)
+        itself: Any = self  # a dataclass, as every dynamics
+        return replace(itself, time_step=self.time_step * self.stability / excess)
 
     def choices(self, inputs: JobInputs) -> dict[str, float | str]:
         """Return a limit that is exceeded, and a step that is shortened."""
