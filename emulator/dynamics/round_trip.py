@@ -230,7 +230,9 @@ def advance_pulses(
                 sigma = amplified_variance(variances[r], signal, g)
                 noise = dtype.type(records[r])
                 means[r], variances[r], record = measured(g.gain * mu, sigma, noise, c)
-                records[r] = to_code(record * c.adc_scale, c.adc)
+                records[r] = record * c.adc_scale
+            for r in range(len(records)):
+                records[r] = to_code(records[r], c.adc)
 
 
 class PulseErrors(NamedTuple):

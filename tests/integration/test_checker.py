@@ -31,7 +31,7 @@ class Stubborn(Annealer):
 def test_a_machine_that_answers_otherwise_fails_the_check_with_the_place(cassette, serving):
     with serving(Stubborn()) as endpoint:
         outcome = checked(read_cassette(cassette[0]), endpoint)
-    assert {each.request for each in outcome.differences} == {"job.result"}
+    assert {each.request for each in outcome.differences} == {"job.wait"}
     spins, amplitudes = outcome.differences
     assert spins.path == "buffers.0"
     assert amplitudes.path == "buffers.1"
@@ -49,4 +49,4 @@ def test_a_check_that_fails_ends_with_1_and_shows_a_table(cassette, serving, run
     with serving(Stubborn()) as endpoint:
         status, out, _ = run("check", str(cassette[0]), endpoint)
         assert status == 1
-        assert "job.result" in out
+        assert "job.wait" in out

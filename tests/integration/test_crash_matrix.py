@@ -134,7 +134,7 @@ REQUESTS = {
     "Couplings": 1,
     "Sample": 1,
     "WaitJob": 1,
-    "FetchResult": 2,
+    "FetchResult": 1,  # the first rows came with the answer to the wait
     "AckJob": 1,
 }
 

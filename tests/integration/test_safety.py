@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
-from itertools import cycle
+from itertools import cycle, product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,7 +59,7 @@ if TYPE_CHECKING:
     from cim_hal.client.transport.base import Line
 
 # The promise is 0.1 s, which benchmarks/bench_stop.py measures; ten times that on a slow machine.
-TOLD_S, ANSWERED_S = 1.0, 5.0
+TOLD_S, ANSWERED_S = 1.5, 5.0
 ROLES = {"oskar": "observer", "ulf": "user", "olga": "operator"}
 HELLO = Hello(protocols=(OLDEST, NEWEST))
 
@@ -92,6 +92,7 @@ class Laboratory:
     keys: dict[str, dict[str, Path]]
     closing: list[socket.socket | Line] = field(default_factory=list)
     is_over: threading.Event = field(default_factory=threading.Event)
+    threads: list[threading.Thread] = field(default_factory=list)
     transports: dict[str, ZmqTransport] = field(default_factory=dict)
 
     def ask(self, name: str, body: Message, session: str = "", *arrays: Any) -> Any:
@@ -248,20 +249,19 @@ def _flood(lab: Laboratory) -> None:
 
     def ask() -> None:
         bodies = cycle((AskMetrics(), AskStatus()))
-        while not lab.is_over.is_set():
-            for line in lines:
-                line.send(Packet(Kind.REQUEST, secrets.token_bytes(16), next(bodies), session))
-            for line in lines:
-                with suppress(TransportError):
+        for turn, line in cycle(product(("ask", "hear"), lines)):
+            if lab.is_over.is_set():
+                break
+            with suppress(TransportError):
+                if turn == "hear":
                     line.next(timeout_s=0.1)
+                else:
+                    line.send(Packet(Kind.REQUEST, secrets.token_bytes(16), next(bodies), session))
         for line in lines:
             line.close()
 
-    def ask_until_closed() -> None:
-        with suppress(Exception):
-            ask()
-
-    threading.Thread(target=ask_until_closed).start()
+    lab.threads.append(threading.Thread(target=ask))
+    lab.threads[-1].start()
 
 
 @dataclass(frozen=True)
@@ -324,6 +324,8 @@ def _laboratory(limits: Limits, state: Path, keys: Path | None) -> Iterator[Labo
         finally:
             lab.is_over.set()
             vars(journal).pop("write", None)
+            for busy in lab.threads:
+                busy.join()
             for each in (*lab.closing, *lab.transports.values()):
                 each.close()
             router.stop()

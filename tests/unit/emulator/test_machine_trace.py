@@ -146,4 +146,4 @@ def test_a_trace_on_disk_is_not_kept_in_memory(tmp_path):
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert on_disk.path.stat().st_size > 375 * 64 * 800 * 4
-    assert peak < 10 * 2**20
+    assert peak < 20 * 2**20  # J of 800 spins in float64 and float32
