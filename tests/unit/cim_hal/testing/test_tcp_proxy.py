@@ -148,9 +148,10 @@ def test_connections_beyond_those_it_relays_are_refused(echo, monkeypatch):
         assert _receive(first, 1) == b"a"
         while proxy.counts["connections"] < 2:
             time.sleep(0.01)
-        third = stack.enter_context(_connected(proxy))
-        with suppress(ConnectionResetError):
+        with suppress(ConnectionResetError), _connected(proxy) as third:  # in the connect, even
             assert third.recv(1) == b""
+        while not proxy.counts["refused"]:
+            time.sleep(0.01)
         assert proxy.counts["refused"] == 1
         first.sendall(b"b")
         assert _receive(first, 1) == b"b"
