@@ -30,6 +30,6 @@ def test_a_process_that_compiles_says_so_once_and_the_next_one_need_not(tmp_path
         ).stderr
         for _ in range(2)
     ]
-    assert said[0].startswith("compiling kernels, once per computer")
+    assert said[0].startswith("compiling kernels, kept in a cache")
     assert len(said[0].splitlines()) == 1
     assert said[1] == ""
