@@ -20,6 +20,7 @@ from pydantic import ConfigDict, Field, model_validator
 
 from cim_hal.errors import JobCancelledError, LockLostError, TargetError
 from cim_hal.machine.driver import Driver
+from cim_hal.machine.wrapped_driver import WrappedDriver
 from cim_hal.model.conversion import flag, require, whole_number
 from cim_hal.model.schedule import MAX_KNOTS, PumpSchedule
 from cim_hal.toml_files import FileTable, read_file
@@ -27,7 +28,6 @@ from cim_hal.toml_files import FileTable, read_file
 if TYPE_CHECKING:
     from cim_hal.machine.capabilities import Capabilities
     from cim_hal.machine.driver import Program, Readout, StopToken
-    from cim_hal.machine.telemetry import Calibration, Telemetry
 
 __all__ = ["CRASHED", "MAX_FILE_BYTES", "Fault", "FaultScript", "FaultyDriver", "Kind"]
 
@@ -195,7 +195,7 @@ def _draw(seed: int, place: int, job: int) -> int:
     return int(words[0])
 
 
-class FaultyDriver(Driver):
+class FaultyDriver(WrappedDriver):
     """Wraps a driver and injects the faults of a script.
 
     Jobs are numbered from 1 in the order in which they run. Results of unaffected jobs are those
@@ -248,7 +248,7 @@ class FaultyDriver(Driver):
                 "the fault script has a crash, which would end this process",
                 hint="use cim-hal serve --faults, or pass may_crash=True",
             )
-        self._driver = driver
+        super().__init__(driver)
         self._script = script
 
     def describe(self) -> Capabilities:
@@ -278,31 +278,11 @@ class FaultyDriver(Driver):
             return self._driver.run(program, stop)
         return self._fail(fault, program, stop)
 
-    def program(self, program: Program) -> None:
-        """Upload to the wrapped driver."""
-        self._driver.program(program)
-
-    def status(self) -> Telemetry:
-        """Return the telemetry of the wrapped driver."""
-        return self._driver.status()
-
-    def calibrate(self, stop: StopToken) -> Calibration:
-        """Calibrate the wrapped driver."""
-        return self._driver.calibrate(stop)
-
     def rebuild(self, reason: str) -> None:
         """Build the wrapped driver anew, if it can be."""
         rebuild = getattr(self._driver, "rebuild", None)
         if rebuild is not None:
             rebuild(reason)
-
-    def safe(self) -> None:
-        """Make the wrapped driver safe."""
-        self._driver.safe()
-
-    def close(self) -> None:
-        """Close the wrapped driver."""
-        self._driver.close()
 
     def _fail(self, fault: Fault, program: Program, stop: StopToken) -> Readout:
         share = 1.0 if fault.at is None else fault.at

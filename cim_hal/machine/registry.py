@@ -13,17 +13,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib.metadata import EntryPoint, entry_points
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from cim_hal.errors import CapabilityError, TargetError
 from cim_hal.machine.capabilities import Capabilities, DriverOption
 from cim_hal.machine.config import MachineConfig
-from cim_hal.machine.driver import Driver, Program, Readout, StopToken
+from cim_hal.machine.driver import Driver
 from cim_hal.machine.options import OptionValue, checked_options, options_of, shown_with
+from cim_hal.machine.wrapped_driver import WrappedDriver
 from cim_hal.ownership import Lock, lock_file, open_lock, own, release
-
-if TYPE_CHECKING:
-    from cim_hal.machine.telemetry import Calibration, Telemetry
 
 __all__ = [
     "GROUP",
@@ -155,13 +153,13 @@ def make_driver(
     return driver
 
 
-class _ConfiguredDriver(Driver):
+class _ConfiguredDriver(WrappedDriver):
     """A driver that describes itself as its machine file says, and names its options."""
 
     def __init__(
         self, driver: Driver, config: MachineConfig, options: tuple[DriverOption, ...]
     ) -> None:
-        self._driver = driver
+        super().__init__(driver)
         self._config = config
         self._options = options
 
@@ -179,30 +177,6 @@ class _ConfiguredDriver(Driver):
         said = {name: word for name, word in words.items() if word}
         changes: dict[str, Any] = {"options": known.options or self._options, **said}
         return Capabilities(**(dict(known) | changes))
-
-    def program(self, program: Program) -> None:
-        """Upload couplings."""
-        self._driver.program(program)
-
-    def run(self, program: Program, stop: StopToken) -> Readout:
-        """Run a program."""
-        return self._driver.run(program, stop)
-
-    def status(self) -> Telemetry:
-        """Return telemetry."""
-        return self._driver.status()
-
-    def calibrate(self, stop: StopToken) -> Calibration:
-        """Calibrate the machine."""
-        return self._driver.calibrate(stop)
-
-    def safe(self) -> None:
-        """Make the machine safe."""
-        self._driver.safe()
-
-    def close(self) -> None:
-        """Close the driver."""
-        self._driver.close()
 
 
 def check_name(target: str) -> None:

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeVar, runtime_checkable
 
 from cim_hal.errors import CimError, DriverFaultError, JobCancelledError
-from cim_hal.machine.driver import Driver
+from cim_hal.machine.wrapped_driver import WrappedDriver
 
 if TYPE_CHECKING:
     from cim_hal.machine.capabilities import Capabilities
-    from cim_hal.machine.driver import Program, Readout, StopToken
-    from cim_hal.machine.telemetry import Calibration, DriverState, Telemetry
+    from cim_hal.machine.driver import Driver, StopToken
+    from cim_hal.machine.telemetry import DriverState
 
 __all__ = [
     "Backoff",
@@ -134,12 +134,12 @@ class Rebuildable(Protocol):
         ...
 
 
-class RebuildableDriver(Driver):
+class RebuildableDriver(WrappedDriver):
     """A driver in this process that is made anew, by its factory, where it has failed."""
 
     def __init__(self, make: Callable[[], Driver]) -> None:
+        super().__init__(make())
         self._make = make
-        self._driver = make()
         self._described: Capabilities | None = None
 
     def rebuild(self, reason: str) -> None:
@@ -154,27 +154,3 @@ class RebuildableDriver(Driver):
         """Return the capabilities of the machine."""
         self._described = self._driver.describe()
         return self._described
-
-    def program(self, program: Program) -> None:
-        """Upload couplings."""
-        self._driver.program(program)
-
-    def run(self, program: Program, stop: StopToken) -> Readout:
-        """Run a program."""
-        return self._driver.run(program, stop)
-
-    def status(self) -> Telemetry:
-        """Return telemetry."""
-        return self._driver.status()
-
-    def calibrate(self, stop: StopToken) -> Calibration:
-        """Calibrate the machine."""
-        return self._driver.calibrate(stop)
-
-    def safe(self) -> None:
-        """Make the machine safe."""
-        self._driver.safe()
-
-    def close(self) -> None:
-        """Close the driver."""
-        self._driver.close()
