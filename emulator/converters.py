@@ -54,21 +54,13 @@ def _settings(full_scale: str, unit: str, sigma: str) -> dict[str, Option]:
             unit="bits",
             doc="Resolution, sign included; 0 for an ideal one.",
         ),
-        "mid_rise": Option(
-            low=0,
-            high=1,
-            integer=True,
-            is_searched=False,
-            doc="Whether codes are odd multiples of half a step; with 1 bit always.",
-        ),
-        "reranged": Option(
-            low=0,
-            high=1,
-            integer=True,
-            is_searched=False,
-            doc=f"Whether the full scale follows the bits, best for {sigma}.",
-        ),
+        "mid_rise": _flag("Whether codes are odd multiples of half a step; with 1 bit always."),
+        "reranged": _flag(f"Whether the full scale follows the bits, best for {sigma}."),
     }
+
+
+def _flag(doc: str) -> Option:
+    return Option(low=0, high=1, integer=True, is_searched=False, doc=doc)
 
 
 # What a job may set of the two converters of a machine.

@@ -153,13 +153,13 @@ def disturbed(
     r"""Return couplings :math:`J_{ij}(1 + \epsilon_{ij})` in the same unit, as reals of `dtype`.
 
     Errors belong to the pair (i, j) of a machine: they are the same in every job, whether it has
-    dense or sparse couplings.
+    dense or sparse couplings. Without an error the couplings are returned as they are.
     """
+    if not imperfections.coupling_error:
+        return coupling
     dtype = np.dtype(dtype)
-    key, error = (
-        NoiseKey.from_seed(machine_seed(imperfections.seed)),
-        dtype.type(imperfections.coupling_error),
-    )
+    key = NoiseKey.from_seed(machine_seed(imperfections.seed))
+    error = dtype.type(imperfections.coupling_error)
     floats = coupling.as_floats(dtype, copy=True)
     if isinstance(floats, DenseFloats):
         _disturb_rows(key, error, floats.values)

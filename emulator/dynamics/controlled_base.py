@@ -158,8 +158,6 @@ class ControlledDynamics(SteppedDynamics):
 
     def perturb(self, coupling: CouplingMatrix) -> CouplingMatrix:
         """Return the couplings with the static errors of this machine, where it has any."""
-        if not self.imperfections.coupling_error:
-            return coupling
         return disturbed(coupling, self.imperfections, self.dtype)
 
     @abstractmethod

@@ -314,8 +314,6 @@ large as no model needs, to feed back all at once.""",
 
     def perturb(self, coupling: CouplingMatrix) -> CouplingMatrix:
         """Return the couplings with the static errors of this machine, where it has any."""
-        if not self.imperfections.coupling_error:
-            return coupling
         return disturbed(coupling, self.imperfections, self.dtype)
 
     def injection_scale(self, coupling_unit: float) -> float:

@@ -13,9 +13,9 @@ from concurrent.futures import Future
 from typing import Any
 
 import numpy as np
-import scipy.sparse
 from cim_machines import Adjustable
 from pydantic import BaseModel
+from wrong_values import WRONG
 
 import cim_hal
 from cim_hal import DevicePool, Fault, FaultScript, IsingModel, PumpSchedule, open_device
@@ -34,19 +34,6 @@ SAMPLES = cim_hal.SampleSet.rank(PAIR, np.ones((2, 2), np.int8), None, cim_hal.R
 OPTIONS = ConnectionOptions(Adjustable())
 SHAPES = {"round_trips": 3, "n_runs": 1, "n_spins": 2}
 
-WRONG: dict[str, Any] = {
-    "array": np.ones((2, 3)),
-    "sparse": scipy.sparse.csr_array(np.ones((2, 3))),
-    "dict": {"a": "b"},
-    "list": ["a", None],
-    "mixed": [[True, 2.0], [2.0, 0.0]],
-    "None": None,
-    "nan": float("nan"),
-    "bool": True,
-    "huge": 10**400,
-    "text": "a\x1b[2J\nb",
-    "object": object(),
-}
 # Right values of parameters without a default.
 RIGHT: dict[str, dict[str, Any]] = {
     "AsyncDevicePool": {"targets": ["emulator"]},

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-import scipy.sparse
+from wrong_values import WRONG
 
 from cim_hal import CimError
 from qnn_train import (
@@ -26,19 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 PACKAGES = ("network", "program", "solve", "training", "data", "linear", "model.trained")
-WRONG: dict[str, Any] = {
-    "array": np.ones((2, 3)),
-    "sparse": scipy.sparse.csr_array(np.ones((2, 3))),
-    "dict": {"a": "b"},
-    "list": ["a", None],
-    "mixed": [[True, 2.0], [2.0, 0.0]],
-    "None": None,
-    "nan": float("nan"),
-    "bool": True,
-    "huge": 10**400,
-    "text": "a\x1b[2J\nb",
-    "object": object(),
-}
 # Made by the package, and called by users only on what it made; recipes check by name and range.
 MADE = {
     "Allocation", "Answer", "Assembly", "BitFunction", "Block", "Candidate", "Checkpoint", "Cost",
