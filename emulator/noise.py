@@ -24,8 +24,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from emulator.kernel import inlined, kernel
-from emulator.products.llvm import fused
+from emulator.kernel import fused, inlined, kernel
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from emulator.kernel import inlined
-from emulator.products.llvm import fused
+from emulator.kernel import fused, inlined
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray

@@ -30,8 +30,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from emulator.kernel import kernel
-from emulator.products.llvm import LANES
-from emulator.products.vectors import ROWS, add_dense_rows
+from emulator.products.dense import TILE_ROWS, multiply_few
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -103,16 +102,16 @@ class LoopFilter(NamedTuple):
     Attributes
     ----------
     n_modes : int
-        How many of the `ROWS` there is place for.
-    vectors, parts : array, shape (ROWS, n), (n + ROWS - 1, ROWS)
+        How many of the `TILE_ROWS` there is place for.
+    vectors, parts : array, shape (TILE_ROWS, n), (n + TILE_ROWS - 1, TILE_ROWS)
         The modes, and their transposed.
     withheld : array, shape (n_modes,)
         What is withheld of the eigenvalues, at first.
     rate, direct : float
         Of the low passes, per round trip; what is fed back at once, :math:`\gamma`.
-    slow, excess : array, shape (ROWS, runs)
+    slow, excess : array, shape (TILE_ROWS, runs)
         Low-passed amplitudes of the modes, and what is to be subtracted in a round trip.
-    tile : array, shape (ROWS, runs)
+    tile : array, shape (TILE_ROWS, runs)
         Scratch.
     """
 
@@ -132,13 +131,13 @@ class LoopFilter(NamedTuple):
     ) -> LoopFilter:
         """Slow the modes whose feedback exceeds a share of the limit.
 
-        `unit` is that of the eigenvalues in natural units, `n_runs` a multiple of `LANES`.
+        `unit` is that of the eigenvalues in natural units, `n_runs` comes in sixteens.
         """
         excess = limit.excess_of(modes.eigenvalues * unit)
         is_slow = excess > share
         direct = float(share / excess.max()) if is_slow.any() else 1.0
         dtype, n_modes, n_spins = modes.vectors.dtype, int(is_slow.sum()), modes.vectors.shape[1]
-        parts = np.zeros((n_spins + ROWS - 1, ROWS), dtype)
+        parts = np.zeros((n_spins + TILE_ROWS - 1, TILE_ROWS), dtype)
         parts[:n_spins, :n_modes] = modes.vectors[is_slow].T
         rate = INTEGRAL_RATE * direct * min(share * largest_stable_feedback(limit.delay), 1.0)
         return cls(
@@ -148,7 +147,7 @@ class LoopFilter(NamedTuple):
             (modes.eigenvalues[is_slow] * (1 - direct)).astype(dtype),
             dtype.type(rate),
             direct,
-            *np.zeros((3, ROWS, n_runs), dtype),
+            *np.zeros((3, TILE_ROWS, n_runs), dtype),
         )
 
 
@@ -157,8 +156,7 @@ def measure_modes(slowed: LoopFilter, codes: NDArray[Any]) -> None:
     """Take the amplitudes of the modes in `codes` (n, runs), a round trip on."""
     if slowed.n_modes == 0:
         return
-    for first_run in range(0, codes.shape[1], LANES):
-        add_dense_rows(slowed.vectors, 0, codes, first_run, LANES, slowed.excess)
+    multiply_few(slowed.vectors, codes, slowed.excess)
     for k in range(slowed.n_modes):
         slow, excess = slowed.slow[k], slowed.excess[k]
         for r in range(len(excess)):
@@ -171,11 +169,10 @@ def slow_modes(slowed: LoopFilter, first: int, product: NDArray[Any]) -> None:
     """Withhold what is to come slowly from rows of a product, those from `first` on."""
     if slowed.n_modes == 0:
         return
-    for i in range(0, len(product), ROWS):
-        parts = slowed.parts[first + i : first + i + ROWS]
-        for first_run in range(0, product.shape[1], LANES):
-            add_dense_rows(parts, 0, slowed.excess, first_run, LANES, slowed.tile)
-        for j in range(min(ROWS, len(product) - i)):
+    for i in range(0, len(product), TILE_ROWS):
+        parts = slowed.parts[first + i : first + i + TILE_ROWS]
+        multiply_few(parts, slowed.excess, slowed.tile)
+        for j in range(min(TILE_ROWS, len(product) - i)):
             row, withheld = product[i + j], slowed.tile[j]
             for r in range(len(row)):
                 row[r] -= withheld[r]
