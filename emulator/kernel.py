@@ -20,14 +20,14 @@ from numba.core.compiler_machinery import FunctionPass, register_pass
 from numba.core.ir_utils import mk_unique_var
 from numba.core.untyped_passes import IRProcessing
 
-from emulator.products.llvm import prefer_wide_vectors
+from emulator.products.llvm import fused, prefer_wide_vectors
 
 if sys.platform == "win32":
     fcntl: Any = None  # processes compile side by side
 else:
     import fcntl
 
-__all__ = ["CompilationTimer", "compilation_timed", "inlined", "kernel"]
+__all__ = ["CompilationTimer", "compilation_timed", "fused", "inlined", "kernel"]
 
 WAIT_S = 60.0  # for a process that compiles the same kernel
 POLL_S = 0.02

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from math import prod
+from math import gcd, prod
 from typing import Literal, NamedTuple, Self
 
 import numpy as np
@@ -134,9 +134,14 @@ class Affine:
         return self
 
     def over(self, divisor: int) -> Affine:
-        """Return this function of integers divided by a common divisor, again of integers."""
-        terms = {bit: c // divisor for bit, c in self.terms.items()}
-        return Affine(self.constant // divisor, terms)
+        """Return this function of integers divided by what all share with `divisor`.
+
+        Activations under Σβ = 1 have their values as coefficients, which need not be multiples of
+        the resolution of a sum: -3, -1, 3 have the resolution 2.
+        """
+        shared = gcd(divisor, *map(int, (self.constant, *self.terms.values())))
+        terms = {bit: c // shared for bit, c in self.terms.items()}
+        return Affine(self.constant // shared, terms)
 
 
 def stack(functions: Sequence[Affine], n_bits: int) -> tuple[sp.csr_array, FloatArray]:
