@@ -23,7 +23,7 @@ from qnn_train.arguments import checked
 from qnn_train.arrays import ArrayLike, BitArray, FloatArray, NDArray
 from qnn_train.errors import DataError
 
-__all__ = ["FeatureGrid", "PooledLevels", "PooledSign", "check_side", "mean_pool"]
+__all__ = ["FeatureGrid", "PooledLevels", "PooledSign", "check_side", "mean_pool", "moments"]
 
 MAX_LEVEL = 32_767
 MAX_FEATURE = 1e307  # differences of larger ones are no float64
@@ -65,15 +65,20 @@ class FeatureGrid:
             )
 
     @classmethod
-    def fit(cls, X: FloatArray, *, levels: int, cut: int) -> Self:
-        """Take means and deviations from samples (n, n_features); a DataError if they are huge."""
+    def fit(
+        cls, X: FloatArray, *, levels: int, cut: int, weights: FloatArray | None = None
+    ) -> Self:
+        """Take means and deviations from samples (n, n_features); a DataError if they are huge.
+
+        Samples count by their weights (n,), all alike by default.
+        """
         largest = np.abs(X).max(axis=0, initial=0.0)
         if not (largest <= MAX_FEATURE).all():
             raise DataError(f"features up to {largest.max():g}", hint=f"at most {MAX_FEATURE:g}")
         # Squares of such numbers are no float64; numbers as usual keep every bit.
         is_extreme = (largest > 0) & ((largest > EXTREME) | (largest < 1 / EXTREME))
         unit = np.where(is_extreme, largest, 1.0)
-        means, spread = (X / unit).mean(axis=0) * unit, (X / unit).std(axis=0) * unit
+        means, spread = (each * unit for each in moments(X / unit, weights))
         return cls(means, np.where(spread > 0, spread, 1.0), levels, cut)
 
     def transform(self, X: FloatArray) -> NDArray[np.int16]:
@@ -82,6 +87,14 @@ class FeatureGrid:
         with np.errstate(over="ignore"):
             scaled = self.levels * ((X - self.means) / self.deviations)
         return np.clip(np.rint(scaled), -largest, largest).astype(np.int16)
+
+
+def moments(values: FloatArray, weights: FloatArray | None) -> tuple[FloatArray, FloatArray]:
+    """Return mean and standard deviation of each column, over samples that count by weights."""
+    if weights is None:
+        return values.mean(axis=0), values.std(axis=0)
+    means = np.average(values, axis=0, weights=weights)
+    return means, np.sqrt(np.average(np.square(values - means), axis=0, weights=weights))
 
 
 @checked

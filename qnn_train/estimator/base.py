@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self, TypeAlias, TypeVar, cast
+from typing import Any, Self, TypeVar, cast
 
 import numpy as np
 from sklearn.base import BaseEstimator, clone
@@ -16,94 +16,25 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils import check_consistent_length, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from cim_hal import CimError, DevicePool, Driver, MachineConfig, Session, open_device
+from cim_hal import CimError, DevicePool, Session, open_device
 from qnn_train.arrays import Array, ArrayLike, FloatArray
-from qnn_train.checks import (
-    BIAS_BITS,
-    COUNT,
-    HIDDEN,
-    ROUND_TRIPS,
-    Check,
-    check_all,
-    flag,
-    one_of,
-    optional,
-    real,
-    tuple_of,
-    weights,
-    whole,
-)
-from qnn_train.data.features import MAX_LEVEL, FeatureGrid
-from qnn_train.errors import AssemblyError, CheckpointError
+from qnn_train.checks import HIDDEN, check_all, real
+from qnn_train.data.features import FeatureGrid
+from qnn_train.errors import CheckpointError
+from qnn_train.estimator.parameters import PARAMETERS, Device
 from qnn_train.estimator.prediction_task import PredictionTask, TaskJudge
+from qnn_train.estimator.samples import Samples, checked_weights
 from qnn_train.estimator.summary import NetworkSummary, Progress, TieReport, distinct, draw
-from qnn_train.model.file import MAX_NETWORKS
 from qnn_train.model.onnx import save_onnx
-from qnn_train.network.spline import ACTIVATIONS
 from qnn_train.training.checkpoint import Checkpoint
 from qnn_train.training.descent import Cost, DescentProblem, Examples, SweepResult
 from qnn_train.training.proximal import ProximalStepper
-from qnn_train.training.recipe import POSITIVE, ProximalRecipe
+from qnn_train.training.recipe import ProximalRecipe
 from qnn_train.training.run import TrainingRun
 
 T = TypeVar("T")
-Device: TypeAlias = str | os.PathLike[str] | MachineConfig | Driver | Session | DevicePool
 
 OUTPUT_BIAS_BITS = 3
-
-
-def _device(name: str, value: object) -> object:
-    if isinstance(value, str | os.PathLike | MachineConfig | Driver | Session | DevicePool):
-        return value
-    right = "a target of open_device, or a Session or DevicePool that is open"
-    raise AssemblyError(f"{name} = {value!r}", hint=right)
-
-
-def _callback(name: str, value: object) -> object:
-    if callable(value):
-        return value
-    raise AssemblyError(f"{name} = {value!r}", hint="something to call with a Progress")
-
-
-def _file(name: str, value: object) -> Path:
-    """Refuse a file that could not be written after the first sweep."""
-    if isinstance(value, str | os.PathLike):
-        path = Path(cast("str", value))
-        if path.absolute().parent.is_dir() and not path.is_dir():
-            return path
-    raise AssemblyError(f"{name} = {value!r}", hint="a file in a folder that exists")
-
-
-def _random_state(name: str, value: Any) -> object:
-    with suppress(ValueError, TypeError):
-        if not isinstance(value, bool):
-            return check_random_state(value)
-    right = "None, a whole number from 0 to 4294967295, or a RandomState"
-    raise AssemblyError(f"{name} = {value!r:.100}", hint=right)
-
-
-PARAMETERS: Mapping[str, Check] = {
-    "hidden": HIDDEN,
-    "activation": one_of(tuple(ACTIVATIONS)),
-    "weights": weights,
-    "bias_bits": BIAS_BITS,
-    "output_bias_bits": optional(BIAS_BITS),
-    "levels": whole(1, MAX_LEVEL),
-    "cut": whole(1, MAX_LEVEL),
-    "device": _device,
-    "n_runs": COUNT,
-    "round_trips": ROUND_TRIPS,
-    "sweeps": COUNT,
-    "ladder": tuple_of(POSITIVE, 1, 1000),
-    "block_spins": optional(COUNT),
-    "vote": whole(1, MAX_NETWORKS),
-    "early_stopping": flag,
-    "validation_fraction": real(0, 1, above=True, below=True),
-    "patience": whole(0, 10**9),
-    "callbacks": optional(tuple_of(_callback, 0, 1000)),
-    "checkpoint": optional(_file),
-    "random_state": _random_state,
-}
 
 __all__ = ["QuantizedNetworkEstimator"]
 
@@ -125,43 +56,61 @@ class QuantizedNetworkEstimator(BaseEstimator, ABC):
         *,
         activation: str = "hard_tanh",
         weights: str | tuple[str, ...] = "binary",
-        bias_bits: int = 2,
+        clip: float = 0.7,
+        bias_bits: int = 4,
+        bias_reach: float = 1.5,
         output_bias_bits: int | None = None,
+        output_bias_reach: float = 3.5,
         levels: int = 16,
         cut: int = 4,
         device: Device = "emulator-dsb",
         n_runs: int = 16,
         round_trips: int | None = 100,
+        settings: Sequence[tuple[str, float]] = (("field_weight", 1.0),),
+        coupling_bits: int | None = None,
         sweeps: int = 12,
+        starts: int = 1,
         ladder: tuple[float, ...] = (0.02, 0.1, 0.5, 2.0),
         block_spins: int | None = None,
+        block_reads: int | None = None,
         vote: int = 1,
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
         patience: int = 4,
+        class_weight: Mapping[Any, float] | str | None = None,
         callbacks: Sequence[Callable[[Progress], object]] | None = None,
         checkpoint: str | os.PathLike[str] | None = None,
+        verbose: bool = False,
         random_state: int | np.random.RandomState | None = None,
     ) -> None:
         self.hidden = hidden
         self.activation = activation
         self.weights = weights
+        self.clip = clip
         self.bias_bits = bias_bits
+        self.bias_reach = bias_reach
         self.output_bias_bits = output_bias_bits
+        self.output_bias_reach = output_bias_reach
         self.levels = levels
         self.cut = cut
         self.device = device
         self.n_runs = n_runs
         self.round_trips = round_trips
+        self.settings = settings
+        self.coupling_bits = coupling_bits
         self.sweeps = sweeps
+        self.starts = starts
         self.ladder = ladder
         self.block_spins = block_spins
+        self.block_reads = block_reads
         self.vote = vote
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction
         self.patience = patience
+        self.class_weight = class_weight
         self.callbacks = callbacks
         self.checkpoint = checkpoint
+        self.verbose = verbose
         self.random_state = random_state
 
     def __sklearn_clone__(self) -> Self:
@@ -177,14 +126,19 @@ class QuantizedNetworkEstimator(BaseEstimator, ABC):
         }
         return type(self)(**copies)
 
-    def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
+    def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
         """Train.
+
+        The order of the samples does not matter, and a sample that counts twice is one that stands
+        there twice: the networks are the same, bit for bit.
 
         Parameters
         ----------
         X : array, shape (n, n_features)
         y : array, shape (n,), or (n, outputs) for several real numbers
             Labels of any kind, or real numbers.
+        sample_weight : array, shape (n,), optional
+            What each sample counts in loss, scores and features' spread; 1 by default.
 
         Raises
         ------
@@ -195,9 +149,9 @@ class QuantizedNetworkEstimator(BaseEstimator, ABC):
         CimError
             The machine cannot be reached, or fails.
         """
-        samples, answers = _named("X or y", lambda: self._checked(X, y))
-        self._task = task = self._task_of(answers)
-        grid, problem = self._problem(task, samples, answers)
+        samples = self._counted(X, y, sample_weight)
+        self._task = task = self._task_of(samples)
+        grid, problem = self._problem(task, samples)
         with _opened(self.device) as session:
             spins = Cost.of(problem, session.capabilities).spins
             self.found_, self.history_ = self._trained(problem, session)
@@ -221,8 +175,8 @@ class QuantizedNetworkEstimator(BaseEstimator, ABC):
         The machine is asked what it can do and given nothing to do; the bits are those of one
         network, without `vote`.
         """
-        samples, answers = _named("X or y", lambda: self._checked(X, y))
-        _, problem = self._problem(self._task_of(answers), samples, answers)
+        samples = self._counted(X, y, None)
+        _, problem = self._problem(self._task_of(samples), samples)
         with _opened(self.device) as session:
             return Cost.of(problem, session.capabilities)
 
@@ -267,12 +221,22 @@ class QuantizedNetworkEstimator(BaseEstimator, ABC):
         """Return samples and answers to train on, or refuse."""
 
     @abstractmethod
-    def _task_of(self, answers: Array) -> PredictionTask:
-        """Return what is to be learned."""
+    def _task_of(self, samples: Samples) -> PredictionTask:
+        """Return what is to be learned, or refuse."""
+
+    @abstractmethod
+    def _classes_weighted(self, samples: Samples) -> Samples:
+        """Return the samples with the weights of their classes."""
 
     @abstractmethod
     def _answers(self, y: ArrayLike) -> Array:
         """Return answers to other samples, of the kind that was trained on, or refuse."""
+
+    def _counted(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None) -> Samples:
+        """Return the different samples and what each counts."""
+        features, answers = _named("X or y", lambda: self._checked(X, y))
+        weights = checked_weights(sample_weight, features)
+        return self._classes_weighted(Samples.of(features, answers, weights))
 
     def _trained(
         self, problem: TableProblem, session: Session | DevicePool
@@ -294,6 +258,8 @@ class QuantizedNetworkEstimator(BaseEstimator, ABC):
             if path is not None:
                 run.checkpoint().save(path)
             self._tell(stepper, history)
+            if self.verbose:
+                print(history[-1])  # noqa: T201  what verbose asks for
             stops = [callback(history[-1]) for callback in self.callbacks or ()]
             if any(stop is True for stop in stops):
                 break
@@ -316,28 +282,28 @@ class QuantizedNetworkEstimator(BaseEstimator, ABC):
                 )
             )
 
-    def _problem(
-        self, task: PredictionTask, samples: FloatArray, answers: Array
-    ) -> tuple[FeatureGrid, TableProblem]:
+    def _problem(self, task: PredictionTask, samples: Samples) -> tuple[FeatureGrid, TableProblem]:
         """Split the samples, put them on the grid, and say what is trained."""
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-        held, held_answers = samples[:0], answers[:0]
+        kept, held = np.arange(len(samples.features)), np.arange(0)
         if self.early_stopping:
-            samples, held, answers, held_answers = cast("Any", train_test_split)(
-                samples,
-                answers,
+            kept, held = cast("Any", train_test_split)(
+                kept,
                 test_size=self.validation_fraction,
-                stratify=task.strata(answers),
+                stratify=task.strata(samples.answers),
                 random_state=seed,
             )
-        grid = FeatureGrid.fit(samples, levels=self.levels, cut=self.cut)
-        train = Examples(grid.transform(samples), task.labels(answers))
-        validation = Examples(grid.transform(held), task.labels(held_answers))
-        recipe, judge = (
-            self._recipe(task, samples.shape[1], seed),
-            TaskJudge(task, train, validation),
+        train, validation = samples.take(kept), samples.take(held)
+        grid = FeatureGrid.fit(
+            train.features, levels=self.levels, cut=self.cut, weights=train.weights
         )
-        return grid, TableProblem(recipe, task.n_outputs, train, validation, task.loss, judge)
+        examples, apart = (
+            Examples(grid.transform(part.features), task.labels(part.answers), part.weights)
+            for part in (train, validation)
+        )
+        recipe = self._recipe(task, samples.features.shape[1], seed)
+        judge = TaskJudge(task, examples, apart)
+        return grid, TableProblem(recipe, task.n_outputs, examples, apart, task.loss, judge)
 
     def _recipe(self, task: PredictionTask, n_features: int, seed: int) -> ProximalRecipe:
         """Return the recipe, its reaches in proportion to the spread of a sum of features."""
@@ -351,16 +317,21 @@ class QuantizedNetworkEstimator(BaseEstimator, ABC):
             hidden=hidden,
             readout="trained",
             activation=self.activation,
-            clip=max(1.0, 2.0 * spread),  # that of the presets: 8 for 16 inputs, about 16 for 49
+            clip=self.clip * spread,
             weights=self.weights,
             bias_bits=biases,
-            bias_reach=0.8 * spread,
+            bias_reach=self.bias_reach * spread,
             output_bias_bits=last_biases,
+            output_bias_reach=self.output_bias_reach,
             sweeps=self.sweeps,
+            starts=self.starts,
             ladder=tuple(self.ladder),
             block_spins=self.block_spins,
+            block_reads=self.block_reads,
             n_runs=self.n_runs,
             round_trips=self.round_trips,
+            settings=tuple(self.settings),
+            coupling_bits=self.coupling_bits,
             patience=self.patience if self.early_stopping else 0,
             seed=seed,
         )

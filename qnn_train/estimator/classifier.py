@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 from sklearn.base import ClassifierMixin
 from sklearn.utils import column_or_1d
+from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 
 from qnn_train.arrays import Array, ArrayLike, FloatArray
 from qnn_train.estimator.base import QuantizedNetworkEstimator
 from qnn_train.estimator.prediction_task import ClassificationTask
+from qnn_train.estimator.samples import Samples
 from qnn_train.model.integer import IntegerClassifier
 
 __all__ = ["QuantizedNetworkClassifier"]
@@ -119,12 +121,22 @@ class QuantizedNetworkClassifier(ClassifierMixin, QuantizedNetworkEstimator):
     def _checked(self, X: ArrayLike, y: ArrayLike) -> tuple[FloatArray, Array]:
         samples, labels = self._validated(X, y)
         check_classification_targets(labels)
-        if len(np.unique(labels)) < 2:
-            raise ValueError("there is only one class in y; a classifier needs two")
         return samples, labels
 
-    def _task_of(self, answers: Array) -> ClassificationTask:
-        return ClassificationTask(np.unique(answers))
+    def _task_of(self, samples: Samples) -> ClassificationTask:
+        classes = np.unique(samples.answers)
+        if len(classes) < 2:
+            raise ValueError("there is only one class in y; a classifier needs two")
+        return ClassificationTask(classes)
+
+    def _classes_weighted(self, samples: Samples) -> Samples:
+        if self.class_weight is None:
+            return samples
+        labels, places = np.unique(samples.answers, return_inverse=True)
+        given = cast("Any", compute_class_weight)(
+            self.class_weight, classes=labels, y=samples.answers, sample_weight=samples.weights
+        )
+        return samples.reweighted(given[places])
 
     def _answers(self, y: ArrayLike) -> Array:
         labels = column_or_1d(y)

@@ -14,7 +14,7 @@ from qnn_train.data.features import FeatureGrid
 from qnn_train.model.integer import IntegerClassifier, IntegerRegressor
 from qnn_train.network import QuantizedNetwork
 from qnn_train.network.network import second_class
-from qnn_train.solve.losses import CrossEntropy, SquaredError, fitted_line
+from qnn_train.solve.losses import CrossEntropy, SquaredError, fitted_line, weighted_mean
 from qnn_train.training.descent import Examples, OutputScale, SweepResult, margins_of
 
 __all__ = ["ClassificationTask", "PredictionTask", "RegressionTask", "TaskJudge"]
@@ -43,18 +43,19 @@ class ClassificationTask:
         """Return what samples kept apart are drawn evenly from: each class keeps its share."""
         return answers
 
-    def head(self, _margins: FloatArray, _labels: Array, scale: float) -> OutputScale:
+    def head(self, _margins: FloatArray, _examples: Examples, scale: float) -> OutputScale:
         """Return what suits margins (n, outputs): the scale that the descent has found."""
         return OutputScale(np.full(self.n_outputs, scale), np.zeros(self.n_outputs))
 
-    def objective(self, outputs: FloatArray, labels: Array) -> float:
+    def objective(self, outputs: FloatArray, examples: Examples) -> float:
         """Return the logistic or the softmax loss."""
-        return self.loss.mean(outputs, self.loss.targets_of(labels, self.n_outputs))
+        targets = self.loss.targets_of(examples.labels, self.n_outputs)
+        return self.loss.mean(outputs, targets, 1.0, examples.weights)
 
-    def score(self, outputs: FloatArray, labels: Array) -> float:
+    def score(self, outputs: FloatArray, examples: Examples) -> float:
         """Return the accuracy."""
-        right = labels > 0 if self.n_outputs == 1 else labels
-        return float(np.mean(self.predict(outputs) == right))
+        right = examples.labels > 0 if self.n_outputs == 1 else examples.labels
+        return float(weighted_mean(self.predict(outputs) == right, examples.weights))
 
     def predict(self, outputs: FloatArray) -> Array:
         """Return the place of each answer among the classes."""
@@ -94,17 +95,18 @@ class RegressionTask:
     def strata(self, _answers: Array) -> None:
         """Return None: samples that are kept apart are drawn from all alike."""
 
-    def head(self, margins: FloatArray, labels: Array, _scale: float) -> OutputScale:
+    def head(self, margins: FloatArray, examples: Examples, _scale: float) -> OutputScale:
         """Return scale and offset by least squares; that of the descent is not used."""
-        return OutputScale(*fitted_line(margins, labels))
+        return OutputScale(*fitted_line(margins, examples.labels, examples.weights))
 
-    def objective(self, outputs: FloatArray, labels: Array) -> float:
+    def objective(self, outputs: FloatArray, examples: Examples) -> float:
         """Return half of the mean squared error, summed over outputs, in variances of answers."""
-        return 0.5 * float(np.mean(np.square(outputs - labels).sum(axis=1)))
+        squares = np.square(outputs - examples.labels).sum(axis=1)
+        return 0.5 * float(weighted_mean(squares, examples.weights))
 
-    def score(self, outputs: FloatArray, labels: Array) -> float:
+    def score(self, outputs: FloatArray, examples: Examples) -> float:
         """Return R², the mean over outputs."""
-        return float(r2_score(labels, outputs))
+        return float(r2_score(examples.labels, outputs, sample_weight=examples.weights))
 
     def predict(self, outputs: FloatArray) -> FloatArray:
         """Return the outputs."""
@@ -139,14 +141,14 @@ class TaskJudge:
 
     def __call__(self, network: QuantizedNetwork, scale: float) -> SweepResult:
         """Measure a network, `scale` being that of the descent."""
-        task, labels = self.task, self.train.labels
+        task = self.task
         margins = margins_of(network, self.train.inputs)
-        head = task.head(margins, labels, scale)
+        head = task.head(margins, self.train, scale)
         outputs = head.outputs(margins)
-        of_train = judged = task.objective(outputs, labels)
-        score, held = task.score(outputs, labels), None
+        of_train = judged = task.objective(outputs, self.train)
+        score, held = task.score(outputs, self.train), None
         if len(self.validation):
             outputs = head.outputs(margins_of(network, self.validation.inputs))
-            judged = task.objective(outputs, self.validation.labels)
-            held = task.score(outputs, self.validation.labels)
+            judged = task.objective(outputs, self.validation)
+            held = task.score(outputs, self.validation)
         return SweepResult(network, head, judged, of_train, score, held)

@@ -9,8 +9,11 @@ from sklearn.base import RegressorMixin
 from sklearn.utils import check_array
 
 from qnn_train.arrays import Array, ArrayLike, FloatArray
+from qnn_train.data.features import moments
+from qnn_train.errors import AssemblyError
 from qnn_train.estimator.base import QuantizedNetworkEstimator
 from qnn_train.estimator.prediction_task import RegressionTask
+from qnn_train.estimator.samples import Samples
 
 __all__ = ["QuantizedNetworkRegressor"]
 
@@ -61,14 +64,20 @@ class QuantizedNetworkRegressor(RegressorMixin, QuantizedNetworkEstimator):
         samples, answers = self._validated(X, y, multi_output=True, y_numeric=True)
         return samples, np.asarray(answers, np.float64)
 
-    def _task_of(self, answers: Array) -> RegressionTask:
+    def _task_of(self, samples: Samples) -> RegressionTask:
+        answers = samples.answers
         columns = answers.reshape(len(answers), -1)
         with np.errstate(over="ignore", invalid="ignore"):
-            means, deviations = columns.mean(axis=0), columns.std(axis=0)
+            means, deviations = moments(columns, samples.weights)
         if not np.isfinite([means, deviations]).all():
             raise ValueError("y is too large for the mean and the deviation of float64")
         is_column = answers.shape[1:] == (1,)
         return RegressionTask(means, np.where(deviations > 0, deviations, 1.0), is_column=is_column)
+
+    def _classes_weighted(self, samples: Samples) -> Samples:
+        if self.class_weight is not None:
+            raise AssemblyError("class_weight of real answers", hint="use sample_weight in fit")
+        return samples
 
     def _answers(self, y: ArrayLike) -> FloatArray:
         answers = check_array(y, ensure_2d=False, dtype="float64")

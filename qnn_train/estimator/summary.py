@@ -177,7 +177,7 @@ class TieReport:
         near = [each for each in found if each.train_loss <= best + tolerance]
         near = distinct(sorted(near, key=lambda each: each.train_loss))
         outputs = [each.outputs(examples.inputs) for each in near]
-        scores = tuple(task.score(each, examples.labels) for each in outputs)
+        scores = tuple(task.score(each, examples) for each in outputs)
         behaviours = {task.predict(each).tobytes() for each in outputs}
         return cls(len(near), len(behaviours), best, tolerance, scores)
 

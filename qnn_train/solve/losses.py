@@ -26,7 +26,7 @@ targets t, 1 for the right output and 0 elsewhere,
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, TypeVar
 
 import numpy as np
 
@@ -42,7 +42,10 @@ __all__ = [
     "error_rate",
     "fitted_line",
     "probabilities",
+    "weighted_mean",
 ]
+
+T = TypeVar("T", bound="np.ndarray[Any, Any]")
 
 LEAST_CORRELATION = 0.5
 RESCALING = np.geomspace(0.6, 1.6, 7)
@@ -65,12 +68,16 @@ class Expansion:
         d.
     rank_one : float32 array, shape (samples, outputs), or None
         u; None for zero.
+    shares : float32 array, shape (samples,), or None
+        What each sample counts, 1 on average; None where all count alike. Gradient and curvature
+        hold it already, moves do not.
     """
 
     scale: Float32Array
     gradient: Float32Array
     diagonal: Float32Array
     rank_one: Float32Array | None = None
+    shares: Float32Array | None = None
 
     def rows(self, start: int, stop: int) -> Expansion:
         """Return the expansion of some of the samples."""
@@ -79,15 +86,35 @@ class Expansion:
             self,
             gradient=self.gradient[part],
             diagonal=self.diagonal[part],
-            rank_one=None if self.rank_one is None else self.rank_one[part],
+            rank_one=_part(self.rank_one, part),
+            shares=_part(self.shares, part),
         )
+
+    def weighted(self, weights: FloatArray | None) -> Expansion:
+        """Return the expansion in which each sample counts as its weight says."""
+        if weights is None:
+            return self
+        shares = (weights / weights.mean()).astype(np.float32)
+        column = shares[:, None]
+        return replace(
+            self,
+            gradient=self.gradient * column,
+            diagonal=self.diagonal * column,
+            rank_one=None if self.rank_one is None else self.rank_one * np.sqrt(column),
+            shares=shares,
+        )
+
+
+def _part(values: T | None, part: slice) -> T | None:
+    return None if values is None else values[part]
 
 
 class DescentLoss(Protocol):
     """A mean over samples of a function of margins and targets.
 
     Margins and targets are arrays of shape (samples, outputs). The scale is a number the descent
-    carries from step to step, for a loss that needs it.
+    carries from step to step, for a loss that needs it. Weights of samples, (samples,), are
+    positive; None where all count alike.
     """
 
     # Whether an offset of each output is fitted to each network: constants cost nothing.
@@ -97,15 +124,36 @@ class DescentLoss(Protocol):
         """Return the targets that labels mean, float32."""
         ...
 
-    def rescaled(self, margins: RealArray, targets: Float32Array, scale: float, /) -> float:
+    def rescaled(
+        self,
+        margins: RealArray,
+        targets: Float32Array,
+        scale: float,
+        weights: FloatArray | None = None,
+        /,
+    ) -> float:
         """Return the scale to go on with; the one before is 0 at the beginning."""
         ...
 
-    def mean(self, margins: RealArray, targets: Float32Array, scale: float, /) -> float:
+    def mean(
+        self,
+        margins: RealArray,
+        targets: Float32Array,
+        scale: float,
+        weights: FloatArray | None = None,
+        /,
+    ) -> float:
         """Return the mean loss over samples."""
         ...
 
-    def expand(self, margins: Float32Array, targets: Float32Array, scale: float, /) -> Expansion:
+    def expand(
+        self,
+        margins: Float32Array,
+        targets: Float32Array,
+        scale: float,
+        weights: FloatArray | None = None,
+        /,
+    ) -> Expansion:
         """Return the loss of each sample around its margins."""
         ...
 
@@ -117,18 +165,20 @@ class BatchLoss:
     loss: DescentLoss
     targets: Float32Array  # shape (samples, outputs)
     scale: float
+    weights: FloatArray | None = None  # shape (samples,)
 
     def rows(self, start: int, stop: int) -> BatchLoss:
         """Return the loss on some of the samples."""
-        return replace(self, targets=self.targets[start:stop])
+        part = slice(start, stop)
+        return replace(self, targets=self.targets[part], weights=_part(self.weights, part))
 
     def mean(self, margins: RealArray) -> float:
         """Return the mean loss of margins (samples, outputs)."""
-        return self.loss.mean(margins, self.targets, self.scale)
+        return self.loss.mean(margins, self.targets, self.scale, self.weights)
 
     def expand(self, margins: Float32Array) -> Expansion:
         """Return the loss of each sample around its margins."""
-        return self.loss.expand(margins, self.targets, self.scale)
+        return self.loss.expand(margins, self.targets, self.scale, self.weights)
 
 
 @dataclass(frozen=True)
@@ -145,53 +195,81 @@ class SquaredError:
         given = np.asarray(labels, np.float32)
         return given.reshape(len(given), n_outputs)
 
-    def rescaled(self, _margins: RealArray, _targets: Float32Array, _scale: float) -> float:
+    def rescaled(
+        self,
+        _margins: RealArray,
+        _targets: Float32Array,
+        _scale: float,
+        _weights: FloatArray | None = None,
+    ) -> float:
         """Return 1."""
         return 1.0
 
-    def mean(self, margins: RealArray, targets: Float32Array, _scale: float = 1.0) -> float:
+    def mean(
+        self,
+        margins: RealArray,
+        targets: Float32Array,
+        _scale: float = 1.0,
+        weights: FloatArray | None = None,
+    ) -> float:
         """Return the loss, summed over outputs."""
-        both, of_margins, of_targets = _moments(margins, targets)
+        both, of_margins, of_targets = _moments(margins, targets, weights)
         explained = np.divide(both**2, of_margins, out=np.zeros_like(both), where=of_margins > 0)
         return float(0.5 * np.sum(of_targets - explained))
 
     def expand(
-        self, margins: Float32Array, targets: Float32Array, _scale: float = 1.0
+        self,
+        margins: Float32Array,
+        targets: Float32Array,
+        _scale: float = 1.0,
+        weights: FloatArray | None = None,
     ) -> Expansion:
         """Return the loss at a kept scale, the offset free."""
-        both, of_margins, of_targets = _moments(margins, targets)
+        both, of_margins, of_targets = _moments(margins, targets, weights)
         at_most = np.sqrt(of_targets / np.where(of_margins > 0, of_margins, 1.0))  # r = 1
         best = np.divide(both, of_margins, out=np.zeros_like(both), where=of_margins > 0)
         least = LEAST_CORRELATION * at_most
         kept = np.where(both < 0, -1.0, 1.0) * np.maximum(np.abs(best), least)
-        residual = kept * _centred(margins) - _centred(targets)
+        residual = kept * _centred(margins, weights) - _centred(targets, weights)
         return Expansion(
             kept.astype(np.float32),
             residual.astype(np.float32),
             np.ones(residual.shape, np.float32),
-        )
+        ).weighted(weights)
 
 
-def fitted_line(margins: RealArray, targets: RealArray) -> tuple[FloatArray, FloatArray]:
+def fitted_line(
+    margins: RealArray, targets: RealArray, weights: FloatArray | None = None
+) -> tuple[FloatArray, FloatArray]:
     """Return scale and offset of each output, by least squares; a scale of 0 where margins agree.
 
     Of margins and targets (samples, outputs); two arrays, shape (outputs,).
     """
-    both, of_margins, _ = _moments(margins, targets)
+    both, of_margins, _ = _moments(margins, targets, weights)
     scale = np.divide(both, of_margins, out=np.zeros_like(both), where=of_margins > 0)
-    of_margin, of_target = (a.mean(axis=0, dtype=np.float64) for a in (margins, targets))
+    of_margin, of_target = (weighted_mean(each, weights) for each in (margins, targets))
     return scale, of_target - scale * of_margin
 
 
-def _moments(margins: RealArray, targets: RealArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+def weighted_mean(values: RealArray, weights: FloatArray | None) -> FloatArray:
+    """Return the mean over samples, the first axis, in float64."""
+    if weights is None:
+        return np.asarray(values.mean(axis=0, dtype=np.float64))
+    return weights @ values / weights.sum()
+
+
+def _moments(
+    margins: RealArray, targets: RealArray, weights: FloatArray | None
+) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Return the covariance, and the variances of margins and targets, of each output."""
-    m, t = _centred(margins), _centred(targets)
-    both, of_margins, of_targets = ((a * b).mean(axis=0) for a, b in ((m, t), (m, m), (t, t)))
+    m, t = _centred(margins, weights), _centred(targets, weights)
+    pairs = ((m, t), (m, m), (t, t))
+    both, of_margins, of_targets = (weighted_mean(a * b, weights) for a, b in pairs)
     return both, of_margins, of_targets
 
 
-def _centred(values: RealArray) -> FloatArray:
-    return values - values.mean(axis=0, dtype=np.float64)
+def _centred(values: RealArray, weights: FloatArray | None) -> FloatArray:
+    return values - weighted_mean(values, weights)
 
 
 @dataclass(frozen=True)
@@ -211,32 +289,52 @@ class CrossEntropy:
             return np.eye(n_outputs, dtype=np.float32)[given]
         return (given.reshape(len(given), n_outputs) > 0).astype(np.float32)
 
-    def rescaled(self, margins: RealArray, targets: Float32Array, scale: float) -> float:
+    def rescaled(
+        self,
+        margins: RealArray,
+        targets: Float32Array,
+        scale: float,
+        weights: FloatArray | None = None,
+    ) -> float:
         """Return the best of a few scales around `scale`; where that is 0, a first guess."""
         margins, targets = margins[:SCALED_ON], targets[:SCALED_ON]
+        weights = _part(weights, slice(SCALED_ON))
         if not scale:
             return FIRST_LOGIT / max(1.0, float(np.sqrt(np.mean(np.square(margins)))))
-        losses = [self.mean(margins, targets, s) for s in scale * RESCALING]
+        losses = [self.mean(margins, targets, s, weights) for s in scale * RESCALING]
         return float(scale * RESCALING[int(np.argmin(losses))])
 
-    def mean(self, margins: RealArray, targets: Float32Array, scale: float = 1.0) -> float:
+    def mean(
+        self,
+        margins: RealArray,
+        targets: Float32Array,
+        scale: float = 1.0,
+        weights: FloatArray | None = None,
+    ) -> float:
         """Return the mean loss of the logits over samples."""
         logits = np.float32(scale) * margins
         right = np.einsum("nc,nc->n", logits, targets)
         if logits.shape[-1] == 1:
             of_one = logits[:, 0]
             softplus = np.maximum(of_one, 0) + np.log(1 + np.exp(-np.abs(of_one)))
-            return float(np.mean(softplus - right, dtype=np.float64))
+            return float(weighted_mean(softplus - right, weights))
         columns = logits.T.copy()  # long rows: 3x faster than short ones
         top = columns.max(axis=0)
         columns -= top
         total = np.exp(columns, out=columns).sum(axis=0)
-        return float(np.mean(top + np.log(total) - right, dtype=np.float64))
+        return float(weighted_mean(top + np.log(total) - right, weights))
 
-    def expand(self, margins: Float32Array, targets: Float32Array, scale: float) -> Expansion:
+    def expand(
+        self,
+        margins: Float32Array,
+        targets: Float32Array,
+        scale: float,
+        weights: FloatArray | None = None,
+    ) -> Expansion:
         """Return p - t, and diag(p) - p pᵀ."""
         p = probabilities(np.float32(scale) * margins)
-        return Expansion(np.full(margins.shape[-1], scale, np.float32), p - targets, p, p)
+        scales = np.full(margins.shape[-1], scale, np.float32)
+        return Expansion(scales, p - targets, p, p).weighted(weights)
 
 
 def probabilities(logits: RealArray) -> Float32Array:

@@ -25,7 +25,7 @@ from itertools import count
 import numpy as np
 
 from qnn_train.arguments import checked
-from qnn_train.arrays import ArrayLike, BitArray, Float32Array, IntArray
+from qnn_train.arrays import ArrayLike, BitArray, Float32Array, FloatArray, IntArray
 from qnn_train.errors import TrainingError
 from qnn_train.network import Architecture, Layer, QuantizedNetwork, rounded
 from qnn_train.solve.blocks import Block, block_bits, partition
@@ -190,6 +190,7 @@ def proximal_descent(
     block_spins: int = 128,
     block_reads: int | None = None,
     tried: int = 8,
+    weights: ArrayLike | None = None,
     state: ProximalState | None = None,
 ) -> Iterator[ProximalStep]:
     """Train; the caller judges the networks, and decides when to stop.
@@ -214,6 +215,8 @@ def proximal_descent(
         The most inputs of a neuron that a block has; see `partition`.
     tried : int
         Different samples of a call that are tried on the batch, the best by the model.
+    weights : array, shape (samples,), optional
+        What each sample counts in the mean loss, positive; all alike by default.
     state : ProximalState, optional
         Where to go on; the same steps follow as if there had been no stop.
 
@@ -233,7 +236,8 @@ def proximal_descent(
         raise TrainingError("no proximal weight" if len(features) else "no images")
     loss, kept = loss or CrossEntropy(), sample_order(len(features), seed)
     targets = loss.targets_of(labels, architecture.n_outputs)[kept]
-    search = _Search(architecture, features[kept], targets, oracle, loss, ladder, tried)
+    counts = None if weights is None else np.asarray(weights, np.float64)[kept]
+    search = _Search(architecture, features[kept], targets, counts, oracle, loss, ladder, tried)
     length = len(partition(architecture, block_spins, reads=block_reads))
     state = state or ProximalState.start(architecture, seed=seed)
     annealing = annealing or Annealing()
@@ -258,6 +262,7 @@ class _Search:
     architecture: Architecture
     features: Float32Array
     targets: Float32Array
+    weights: FloatArray | None
     oracle: Oracle
     loss: DescentLoss
     ladder: tuple[float, ...]
@@ -275,8 +280,9 @@ class _Search:
         network = QuantizedNetwork.from_bits(self.architecture, state.bits)
         parameters, targets = NetworkParameters.of(network), self.targets[chosen]
         run = ForwardPass.of(self.architecture, parameters, self.features[chosen])
-        scale = self.loss.rescaled(run.margins, targets, state.scale)
-        loss = BatchLoss(self.loss, targets, scale)
+        weights = None if self.weights is None else self.weights[chosen]
+        scale = self.loss.rescaled(run.margins, targets, state.scale, weights)
+        loss = BatchLoss(self.loss, targets, scale, weights)
         bits = block_bits(self.architecture, block)
         model = model_of(run, parameters, block, bits, loss, width=width)
         tried = self._candidates(state.bits, bits.positions, model)

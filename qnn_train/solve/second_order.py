@@ -74,7 +74,7 @@ def model_of(
             slopes = slope_of(part, block.layer, width, list(block.units))
             total.add_products(groups, around.gradient, slopes)
         if loss.loss.free_offset:
-            total.add_means(groups)
+            total.add_means(groups, around.shares)
     return total.in_bits(samples)
 
 
@@ -139,11 +139,12 @@ class _Sums:
             columns = [of_reader.start + k for of_reader in behind.places]
             self._curvature[place, columns] += neurons.reads.T @ (pull * slopes[:, [k]])
 
-    def add_means(self, groups: list[_Group]) -> None:
+    def add_means(self, groups: list[_Group], shares: Float32Array | None) -> None:
         """Add by how much the outputs move with each parameter."""
         for group in groups:
             for i, place in enumerate(group.places):
                 moves = np.broadcast_to(group.moves[:, i], (len(group.reads), self._means.shape[1]))
+                moves = moves if shares is None else moves * shares[:, None]
                 self._means[place] += group.reads.T @ moves
 
     def in_bits(self, samples: int) -> BlockModel:

@@ -40,10 +40,11 @@ BLOCK_SPINS = 128
 
 @dataclass(frozen=True, eq=False)
 class Examples:
-    """Features and their labels."""
+    """Features and their labels, and what each sample counts."""
 
     inputs: NDArray[np.signedinteger]  # shape (samples, n_inputs)
     labels: IntArray | FloatArray  # classes (samples,), or real numbers (samples, outputs)
+    weights: FloatArray | None = None  # shape (samples,), positive; None where all count alike
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -112,8 +113,9 @@ class DescentProblem(ABC):
     def digest(self) -> str:
         """Return a fingerprint of the examples."""
         parts = (self.train, self.validation)
-        arrays = (array for part in parts for array in (part.inputs, part.labels))
-        return fingerprint(type(self.loss).__name__, *arrays)
+        arrays = (array for part in parts for array in (part.inputs, part.labels, part.weights))
+        found = [array for array in arrays if array is not None]
+        return fingerprint(type(self.loss).__name__, *found)
 
     def block_spins(self, capabilities: Capabilities) -> int:
         """Return the largest number of bits of a block on a machine."""

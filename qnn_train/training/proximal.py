@@ -306,6 +306,7 @@ class ProximalStepper:
             block_spins=self._block_spins,
             block_reads=recipe.block_reads,
             tried=recipe.tried,
+            weights=self._problem.train.weights,
             state=at.state,
         )
 
