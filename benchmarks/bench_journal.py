@@ -141,7 +141,7 @@ def cycles(endpoint: str, n_jobs: int, ready: threading.Barrier | None = None) -
         def cycle() -> None:
             job = session.submit(PAIR)
             job.result()
-            job.acknowledge()
+            job.acknowledge(later=True)
 
         timed(cycle, 10)
         if ready is not None:

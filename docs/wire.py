@@ -173,6 +173,8 @@ def _packets() -> Iterator[tuple[str, Packet]]:
     for name, body, buffers in requests:
         session = "" if isinstance(body, Hello) else SESSION
         yield name, Packet(Kind.REQUEST, ID, body, session, buffers)
+    safe = (JOB_ID, KEY)
+    yield "acknowledge in passing", Packet(Kind.REQUEST, ID, Ping(), SESSION, acknowledged=safe)
     refusal = ErrorMessage(
         code="capability",
         message="max_spins: the request needs 513, the device has 512",
@@ -201,6 +203,7 @@ def _good(name: str, packet: Packet) -> dict[str, Any]:
         "id": packet.id.hex(),
         "session": header.get("s", ""),
         "epoch": header.get("ep", 0),
+        "acknowledged": header.get("ack", []),
         "buffers": header.get("b", []),
         "message": header["p"],
     }
@@ -228,6 +231,8 @@ def _malformed() -> Iterator[tuple[str, list[bytes]]]:
     yield "an unknown key", with_header(z=1)
     yield "an id of 15 bytes", with_header(id=ID[:15])
     yield "a token in capitals", with_header(s="AB" * 16)
+    yield "65 acknowledged jobs", with_header(ack=[JOB_ID] * 65)
+    yield "an acknowledged job that is no token", with_header(ack=["all"])
     yield "an unknown type of message", with_header(p={"t": "teleport"})
     yield "an unknown field of a message", with_header(p={"t": "ping", "loud": True})
     yield "a field of another type", with_header(p={"t": "job.wait", "job": 5})

@@ -17,9 +17,9 @@ from numba.core.compiler_machinery import FunctionPass, register_pass
 from numba.core.ir_utils import mk_unique_var
 from numba.core.untyped_passes import IRProcessing
 
-from emulator.products.llvm import prefer_wide_vectors
+from emulator.products.llvm import fused, prefer_wide_vectors
 
-__all__ = ["CompilationTimer", "compilation_timed", "inlined", "kernel"]
+__all__ = ["CompilationTimer", "compilation_timed", "fused", "inlined", "kernel"]
 
 log = logging.getLogger("emulator.compilation")
 

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from emulator.kernel import inlined, kernel
+from emulator.kernel import fused, inlined, kernel
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -151,10 +151,12 @@ def _log(value: Any) -> Any:
     exponent = np.int32(bits >> _MANTISSA_BITS)
     mantissa = np.int32((bits & _MANTISSA_MASK) + _SQRT_HALF_BITS).view(np.float32)
     x = mantissa - _ONE
-    y = (((_LOG[0] * x + _LOG[1]) * x + _LOG[2]) * x + _LOG[3]) * x + _LOG[4]
-    y = (((y * x + _LOG[5]) * x + _LOG[6]) * x + _LOG[7]) * x + _LOG[8]
+    y = _LOG[0]
+    for k in range(1, 9):
+        y = fused(y, x, _LOG[k])
     square = x * x
-    return x + (y * x * square - _HALF * square) + np.float32(exponent) * _LN2
+    small = fused(y * x, square, fused(-_HALF, square, x))
+    return fused(np.float32(exponent), _LN2, small)
 
 
 @inlined
@@ -164,9 +166,10 @@ def _cos_sin_of_turn(word: Any) -> tuple[Any, Any]:
     rest = np.int32(np.uint32(word - np.uint32(quadrant << _QUADRANT_SHIFT)))
     angle = np.float32(rest) * _SCALE_ANGLE
     square = angle * angle
-    sine = ((_SIN[0] * square + _SIN[1]) * square + _SIN[2]) * square * angle + angle
-    cosine = ((_COS[0] * square + _COS[1]) * square + _COS[2]) * square * square
-    cosine = cosine - _HALF * square + _ONE
+    sine = fused(fused(_SIN[0], square, _SIN[1]), square, _SIN[2])
+    sine = fused(sine * square, angle, angle)
+    cosine = fused(fused(_COS[0], square, _COS[1]), square, _COS[2])
+    cosine = fused(fused(cosine, square, -_HALF), square, _ONE)
     odd = np.uint32(quadrant & np.uint32(1)) != np.uint32(0)
     across = sine if odd else cosine
     along = cosine if odd else sine

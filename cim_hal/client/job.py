@@ -15,6 +15,7 @@ from cim_hal.errors import CimError, JobTimeoutError, ModelError, TransportError
 from cim_hal.model.conversion import whole_number
 from cim_hal.protocol.jobs.state import TERMINAL, JobState
 from cim_hal.protocol.wire.errors import as_error
+from cim_hal.protocol.wire.limits import MAX_ACKNOWLEDGED
 from cim_hal.protocol.wire.messages import AckJob, CancelJob, JobStatus, ResultBatch, WaitJob
 from cim_hal.protocol.wire.packet import Kind
 
@@ -132,11 +133,25 @@ class Job:
         return self.status.state
 
     @blocking
-    def acknowledge(self, *, timeout_s: float | None = None) -> Steps[JobState]:
+    def acknowledge(
+        self, *, later: bool = False, timeout_s: float | None = None
+    ) -> Steps[JobState]:
         """Let the server delete the result, once it is safe. Repeating this has no effect.
 
         The key of the job is remembered: submitting it again does not run it again.
+
+        Parameters
+        ----------
+        later : bool
+            Whether to save a request: the server is told with the next request of the session, or
+            when that is closed, and until then keeps the result. False by default.
+        timeout_s : float, optional
+            How long to wait for the server.
         """
+        waiting = self._client.acknowledged
+        if later and self.status.state in TERMINAL and len(waiting) < MAX_ACKNOWLEDGED:
+            waiting[self.id] = None
+            return self.status.state
         return (yield from self._change(AckJob(job=self.id), timeout_s))
 
     def result(self, timeout_s: float | None = None) -> SampleSet:

@@ -24,6 +24,7 @@ from cim_hal.errors import (
 from cim_hal.model.conversion import duration
 from cim_hal.protocol.wire.base import Request
 from cim_hal.protocol.wire.errors import as_error
+from cim_hal.protocol.wire.limits import MAX_ACKNOWLEDGED
 from cim_hal.protocol.wire.messages import Bye, ErrorMessage, Hello, Message, Ping, Welcome
 from cim_hal.protocol.wire.packet import ID_BYTES, NO_ID, Kind, Packet
 from cim_hal.protocol.wire.version import NEWEST, OLDEST
@@ -69,6 +70,7 @@ class RequestClient:
         self.clock = clock
         self.retries = retries
         self.epoch = 0  # of the lock this session holds, or thinks it holds; messages carry it
+        self.acknowledged: dict[str, None] = {}  # jobs, until an answer shows that it was told
         self.settings: Mapping[str, float] = {}  # defaults for jobs, of a machine file
         self.welcome: Welcome | None = None  # the answer to the latest hello
 
@@ -194,6 +196,8 @@ class RequestClient:
                 reply = yield Exchange(packet, timeout_s, to_end)
                 if isinstance(reply.body, ErrorMessage):
                     raise as_error(reply.body)
+                for job in packet.acknowledged:
+                    self.acknowledged.pop(job, None)
                 return reply
             except CimError as error:
                 # A server that refused the request has not carried it out: nothing to find out.
@@ -210,7 +214,8 @@ class RequestClient:
     def packet(self, body: Message, welcome: Welcome | None, *buffers: NDArray[Any]) -> Packet:
         """Return a new request of the session that `welcome` opened, or of none."""
         id_, session = secrets.token_bytes(ID_BYTES), welcome.session if welcome else ""
-        return Packet(Kind.REQUEST, id_, body, session, buffers, self.epoch)
+        acknowledged = tuple(self.acknowledged)[:MAX_ACKNOWLEDGED]
+        return Packet(Kind.REQUEST, id_, body, session, buffers, self.epoch, acknowledged)
 
 
 class _RetryState:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from cim_hal.errors import (
@@ -15,7 +16,7 @@ from cim_hal.errors import (
 )
 from cim_hal.protocol.couplings.store import CouplingStore
 from cim_hal.protocol.couplings.turns import LoweringTurns
-from cim_hal.protocol.effects import Answer, Asked, Audit, Effect, Persist, Reply
+from cim_hal.protocol.effects import Answer, Asked, Audit, Effect, Persist, Reply, answered
 from cim_hal.protocol.handlers.control import LockHandlers, SafetyHandlers
 from cim_hal.protocol.handlers.couplings import CouplingHandlers
 from cim_hal.protocol.handlers.instruments import InstrumentHandlers
@@ -97,6 +98,7 @@ class ServerCore:
         self.counters = state.events.counters
         self._rates = RateLimiter(limits.user_messages_per_s)
         self.instruments = InstrumentHandlers(state)
+        self._jobs = JobHandlers(state, self.instruments.check)
         self._couplings = CouplingHandlers(state, turns)
         self._locks = LockHandlers(state)
         self._safety = SafetyHandlers(state)
@@ -109,7 +111,7 @@ class ServerCore:
                 messages.Bye: self._bye,
                 messages.Describe: self._describe,
             },
-            JobHandlers(state, self.instruments.check).handlers,
+            self._jobs.handlers,
             self._couplings.handlers,
             self.instruments.handlers,
             self._locks.handlers,
@@ -224,7 +226,11 @@ class ServerCore:
         if isinstance(body, messages.RunCalibration):  # a job is checked when it is a new one
             self._state.locks.check(asked, now)
             self._safety.check()
-        return self._handlers[type(body)](asked, body, now)
+        handler = self._handlers[type(body)]
+        if asked.packet.acknowledged:
+            handle = partial(handler, asked, body)
+            return self._jobs.drop(asked, lambda now: answered(asked, partial(handle, now)), now)
+        return handler(asked, body, now)
 
     def _in_own_session(self, asked: Asked, now: float) -> Asked:
         """Return a request for safety, which needs no session, without one that is not its own."""

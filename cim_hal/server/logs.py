@@ -50,7 +50,7 @@ AUDIT = "cim_hal.audit"  # the logger of what was done
 LogFormat: TypeAlias = Literal["human", "json"]
 FORMATS: tuple[LogFormat, ...] = ("human", "json")
 
-log = logging.getLogger(__name__)
+_AUDIT, log = logging.getLogger(AUDIT), logging.getLogger(__name__)
 
 _ABOUT: ContextVar[Mapping[str, str]] = ContextVar("about", default=MappingProxyType({}))
 
@@ -86,8 +86,9 @@ def event(
 
 def audit(what: str, user: User | None = None, /, **facts: Detail) -> None:
     """Log who did what; `user` is None for unknown peers and for the server itself."""
-    who = {} if user is None else {"user": user.name, "as": user.role.label}
-    event(logging.getLogger(AUDIT), what, who | facts)
+    if _AUDIT.isEnabledFor(logging.INFO):
+        who = {} if user is None else {"user": user.name, "as": user.role.label}
+        event(_AUDIT, what, who | facts)
 
 
 def keep_audit_in(path: Path) -> None:

@@ -91,7 +91,7 @@ class Router:
         self._woken, self._waker = socket.socketpair()
         self._woken.settimeout(0)
         self._waker.settimeout(0)
-        self._is_stopping = self._is_reloading = False
+        self._is_stopping = self._is_reloading = self._is_woken = False
         self._steps, self._refusals = GuardedSteps(log), LogLimiter()
         self._settle_at = 0.0
         self._drain: _Drain | None = None
@@ -142,6 +142,7 @@ class Router:
             if self._woken.fileno() in ready or time.monotonic() >= self._settle_at:
                 self._steps.run("settling", self._settle)
                 self._steps.run("draining", self._check_drain)
+            self._steps.run("writing", self._service.write)
 
     def drain(self, timeout_s: float, *, queue: bool = False) -> None:
         """Take no new jobs and end `serve` after the running job, or with `queue` after all.
@@ -190,6 +191,7 @@ class Router:
         ready = dict(poller.poll(math.ceil(1000 * timeout_s)))
         if self._woken.fileno() in ready:
             self._woken.recv(4096)
+            self._is_woken = False  # after it is empty: else a wake-up in between would be the last
         return ready
 
     def _settle(self) -> None:
@@ -308,10 +310,11 @@ class Router:
         self._service.counters.count("bytes_total", "out", by=sum(map(len, frames[1:])))
 
     def _wake(self) -> None:
-        try:
-            self._waker.send(b"\0")
-        except OSError:  # full, which wakes as well; or closed, with nobody left to wake
+        if self._is_woken:  # and has not looked yet
             return
+        self._is_woken = True
+        with suppress(OSError):  # closed: nobody is left to wake
+            self._waker.send(b"\0")
 
     def _close_sockets(self) -> None:
         self._socket.close()

@@ -80,7 +80,7 @@ class Service:
         self._driver = driver
         self._journal = journal or MemoryJournal()
         self._calibrations = calibrations
-        self._usage_at = 0.0
+        self._usage_at = self._tick_at = 0.0
         self._writer: JournalWriter | None = None  # none where writing waits for no disk
         self._contexts: dict[Persist, Context] = {}  # what is logged afterwards belongs to whom
         with ExitStack() as undo:
@@ -129,6 +129,11 @@ class Service:
         if isinstance(request.body, EmergencyStop) and user.role >= EmergencyStop.role:
             self._executor.perform(MakeSafe())
 
+    def write(self) -> None:
+        """Have the records written of all that was handled; to be called after each turn."""
+        if self._writer:
+            self._writer.begin()
+
     def settle(self) -> list[Reply]:
         """Handle what was written and done, and let time pass; call it every `TICK_S` or more."""
         replies: list[Reply] = []
@@ -138,6 +143,7 @@ class Service:
         outcomes = list(self._executor.outcomes())  # first: updates precede their outcome
         for update in self._executor.updates():
             replies += self._step(lambda update=update: self._update(update, self._clock()))
+            self._tick_at = 0.0  # jobs may start that waited for the driver
         for done in outcomes:
             replies += self._finish(done)
         now = self._clock()
@@ -148,7 +154,10 @@ class Service:
         if now >= self._usage_at:
             self._usage_at = now + USAGE_S
             self._measure_usage()
-        return replies + self._step(lambda: self._core.tick(now))
+        if now >= self._tick_at:
+            self._tick_at = now + TICK_S
+            replies += self._step(lambda: self._core.tick(now))
+        return replies
 
     def snapshot(self, target: str) -> StatusSnapshot:
         """Return the reports of the server, for other threads of this process."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from emulator.kernel import inlined
+from emulator.kernel import fused, inlined
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -100,31 +100,31 @@ def value_and_slope(theta_squared: float, series: tuple[float, ...]) -> tuple[An
     leaves out the highest four powers: it is 1e-6 off at :math:`\theta = 1.5`.
     """
     total = series[9]
-    total = total * theta_squared + series[8]
-    total = total * theta_squared + series[7]
-    total = total * theta_squared + series[6]
-    total = total * theta_squared + series[5]
+    total = fused(total, theta_squared, series[8])
+    total = fused(total, theta_squared, series[7])
+    total = fused(total, theta_squared, series[6])
+    total = fused(total, theta_squared, series[5])
     slope = total
-    total = total * theta_squared + series[4]
-    slope = slope * theta_squared + total
-    total = total * theta_squared + series[3]
-    slope = slope * theta_squared + total
-    total = total * theta_squared + series[2]
-    slope = slope * theta_squared + total
-    total = total * theta_squared + series[1]
-    slope = slope * theta_squared + total
-    return total * theta_squared + series[0], slope
+    total = fused(total, theta_squared, series[4])
+    slope = fused(slope, theta_squared, total)
+    total = fused(total, theta_squared, series[3])
+    slope = fused(slope, theta_squared, total)
+    total = fused(total, theta_squared, series[2])
+    slope = fused(slope, theta_squared, total)
+    total = fused(total, theta_squared, series[1])
+    slope = fused(slope, theta_squared, total)
+    return fused(total, theta_squared, series[0]), slope
 
 
 @inlined
 def pump_slope(theta_squared: float, series: tuple[float, ...]) -> float:
     """Return the sum of the last six terms of a row of a `GainTable`."""
     total = series[15]
-    total = total * theta_squared + series[14]
-    total = total * theta_squared + series[13]
-    total = total * theta_squared + series[12]
-    total = total * theta_squared + series[11]
-    return total * theta_squared + series[10]
+    total = fused(total, theta_squared, series[14])
+    total = fused(total, theta_squared, series[13])
+    total = fused(total, theta_squared, series[12])
+    total = fused(total, theta_squared, series[11])
+    return fused(total, theta_squared, series[10])
 
 
 class Gain(NamedTuple):
@@ -132,41 +132,42 @@ class Gain(NamedTuple):
 
     Attributes
     ----------
-    gain : float
-        G.
+    inverse : float
+        :math:`q = G^{-1}`.
     slope : float
-        :math:`\partial_{\theta^2}G^{-1}` at constant pump.
+        :math:`\partial_{\theta^2}q` at constant pump.
     pump_slope : float
-        :math:`-\partial_{pL}G^{-1}` at constant signal.
+        :math:`-\partial_{pL}q` at constant signal.
     """
 
-    gain: Any
+    inverse: Any
     slope: Any
     pump_slope: Any
 
 
 @inlined
-def crystal_gain(theta_squared: float, series: tuple[float, ...], one: float) -> Gain:
-    """Return the gain of a row of a `GainTable`; `one` is 1 in the dtype wanted."""
+def crystal_gain(theta_squared: float, series: tuple[float, ...]) -> Gain:
+    """Return the gain of a row of a `GainTable`."""
     inverse, slope = value_and_slope(theta_squared, series)
-    return Gain(one / inverse, slope, pump_slope(theta_squared, series))
+    return Gain(inverse, slope, pump_slope(theta_squared, series))
 
 
 @inlined
 def amplified_variance(variance: float, signal: float, g: Gain) -> float:
-    r"""Return the variance of X after the crystal, linearized about the mean.
+    r"""Return :math:`q^4` times the variance of X after the crystal, linearized about the mean.
 
     .. math:: \sigma \to \Big(\frac{\partial E_s^{out}}{\partial E_s}\Big)^2\sigma
               + \Big(\frac{\partial E_s^{out}}{\partial E_p}\Big)^2\sigma_p, \qquad \sigma_p = 1
 
+    With :math:`E_s^{out} = E_s/q` the two derivatives are
+    :math:`(q - 2\,(\kappa lE_s)^2\,\partial_{\theta^2}q)/q^2` and
+    :math:`-\kappa lE_s\,\partial_{pL}q/q^2`: the factor leaves out the division.
     A photon of the pump has twice the energy of one of the signal. In amplitudes that conserve
     :math:`E_s^2 + E_p^2` its vacuum of 1/2 is 1. `signal` is :math:`(\kappa lE_s)^2` before the
     crystal: a weak one adds just :math:`(\kappa lE_s)^2`.
     """
-    squared = g.gain * g.gain
-    kept = g.gain - (signal + signal) * squared * g.slope
-    mixed = squared * g.pump_slope
-    return kept * kept * variance + signal * mixed * mixed
+    kept = g.inverse - (signal + signal) * g.slope
+    return kept * kept * variance + signal * g.pump_slope * g.pump_slope
 
 
 @inlined
@@ -188,16 +189,16 @@ def pumped_gain(
     pump_exponent: float,
     cosh: tuple[float, ...],
     sinh: tuple[float, ...],
-    one: float,
+    half: float,
 ) -> Gain:
     r"""Return the gain where each pulse has its own pump.
 
-    .. math:: G^{-1} = C - pL\,S, \qquad \partial_{\theta^2}C = \tfrac12S
+    .. math:: q = C - pL\,S, \qquad \partial_{\theta^2}C = \tfrac12S
 
-    `pump_exponent` is pL; `cosh` and `sinh`, those of `LoopErrors`, are the series of C and S.
+    `pump_exponent` is pL, `half` 1/2 in the dtype wanted; `cosh` and `sinh`, those of
+    `PulseErrors`, are the series of C and S.
     """
     s, s_slope = value_and_slope(theta_squared, sinh)
-    half = one / (one + one)
     slope = half * s - pump_exponent * s_slope
     inverse = value_and_slope(theta_squared, cosh)[0] - pump_exponent * s
-    return Gain(one / inverse, slope, s - (pump_exponent + pump_exponent) * slope)
+    return Gain(inverse, slope, s - (pump_exponent + pump_exponent) * slope)

@@ -23,7 +23,7 @@ from emulator.dynamics.crystal import gain_table
 from emulator.dynamics.imperfect_loop import ImperfectLoop
 from emulator.dynamics.records import ReadOut, read_out, recorded_amplitudes
 from emulator.dynamics.round_trip import LoopConstants, PulseArrays, advance_chunk
-from emulator.dynamics.stability import LinearLimit, LoopFilter
+from emulator.dynamics.stability import ExtremeModes, LinearLimit, LoopFilter
 from emulator.imperfections import Imperfections
 from emulator.noise import Draw
 from emulator.options import (
@@ -170,8 +170,7 @@ class MeasurementFeedback(Dynamics):
        linearized about the mean, the pump's vacuum included (`crystal.amplified_variance`);
     3. loss :math:`\mu \to \sqrt\eta\mu,\ \sigma \to \eta\sigma + (1 - \eta)/2`;
     4. out-coupling of a share R to a homodyne detector, whose record m is drawn and conditions
-       :math:`\mu` and :math:`\sigma` (`round_trip.measured_mean`,
-       `round_trip.measured_variance`);
+       :math:`\mu` and :math:`\sigma` (`round_trip.measured`);
     5. ADC to codes; integer product with J; DAC; the field :math:`f_i` to be injected:
 
     .. math:: f_i = \sqrt2 A_s L\;\mathrm{DAC}\Big(\frac{g}{|J|}\sum_j J_{ij}\,
@@ -289,15 +288,17 @@ large as no model needs, to feed back all at once.""",
 
     def loop_filter(self, inputs: JobInputs, n_runs: int) -> LoopFilter:
         """Return what slows the strongest modes of a model, and leaves others as they are."""
-        unit = inputs.coupling.unit
-        return LoopFilter.of(inputs.extreme_modes, self.linear_limit, unit, self.stability, n_runs)
+        unit, (eigenvalues, vectors) = inputs.coupling.unit, inputs.extreme_modes
+        vectors = vectors.astype(inputs.coupling.operand.code_dtype, copy=False)
+        modes = ExtremeModes(eigenvalues, vectors)
+        return LoopFilter.of(modes, self.linear_limit, unit, self.stability, n_runs)
 
     def choices(self, inputs: JobInputs) -> dict[str, float | str]:
         """Return a limit that is exceeded, and how many modes are slowed, to which share."""
         slowed = self.loop_filter(inputs, 0)
         told = super().choices(inputs)
-        if len(slowed.vectors):
-            told |= {"slowed_modes": len(slowed.vectors), "fed_back_at_once": slowed.direct}
+        if slowed.n_modes:
+            told |= {"slowed_modes": slowed.n_modes, "fed_back_at_once": slowed.direct}
         return told
 
     @property
@@ -336,11 +337,10 @@ large as no model needs, to feed back all at once.""",
             vacuum=0.5,
             tap=tap,
             field_tap=math.sqrt(expected) * cosine,
-            floor=0.5 * (1 - tap) + self.electronic_noise**2,
+            vacuum_record=0.5 + self.electronic_noise**2,
             field_passed=math.sqrt(1 - out),
             passed=1 - out,
             kick=math.sqrt(expected * (1 - out)) * cosine,
-            kick_squared=tap * (1 - out),
             adc_scale=adc.scale / (math.sqrt(expected) * self.unit),
             adc=adc.coder,
             dac_step=self.loss_exponent * self.unit / dac.scale,

@@ -48,49 +48,18 @@ __all__ = [
 ]
 
 
-@inlined
-def attenuated_variance(variance: float, transmission: float, vacuum: float) -> float:
-    r"""Return :math:`\eta\sigma + (1 - \eta)/2`, the variance after a loss; `vacuum` is 1/2.
-
-    Written so that vacuum stays vacuum to the last bit.
-    """
-    return vacuum + transmission * (variance - vacuum)
-
-
-@inlined
-def record_variance(variance: float, tap: float, floor: float) -> float:
-    r"""Return :math:`V = R\eta_d\sigma + (1 - R\eta_d)/2 + \sigma_{el}^2` of a homodyne record.
-
-    `tap` is :math:`R\eta_d`, `floor` the part that does not depend on the pulse.
-    """
-    return tap * variance + floor
-
-
-@inlined
-def measured_mean(mean: float, kick: float, transmitted: float, gain: float) -> float:
-    r"""Return the mean of X after the out-coupler, given the record.
-
-    .. math:: \mu \to \sqrt{1-R}\,\mu + \sqrt{R\eta_d(1-R)}\,\frac{\sigma - 1/2}{\sqrt V}\,w
-
-    `kick` is :math:`(\sigma - 1/2)w/\sqrt V`, with w the standard normal of the record
-    :math:`m = \sqrt{R\eta_d}\,\mu + \sqrt V w`.
-    """
-    return transmitted * mean + gain * kick
-
-
-@inlined
-def measured_variance(attenuated: float, excess: float, gain_squared: float) -> float:
-    r"""Return the variance of X after the out-coupler, given the record.
-
-    .. math:: \sigma \to (1-R)\sigma + \frac R2 - R\eta_d(1-R)\frac{(\sigma - 1/2)^2}{V}
-
-    `attenuated` is the first two terms, `excess` is :math:`(\sigma - 1/2)/\sqrt V`.
-    """
-    return attenuated - gain_squared * excess * excess
-
-
 class LoopConstants(NamedTuple):
-    """Scalars of the kernels, all of the state's dtype (else float32 would turn float64)."""
+    r"""Scalars of the kernels, all of the state's dtype (else float32 would turn float64).
+
+    Attributes
+    ----------
+    tap : float
+        :math:`R\\eta_d`, of a power; `field_tap` is its root.
+    vacuum_record : float
+        V of a vacuum.
+    kick : float
+        :math:`\\sqrt{R\\eta_d(1 - R)}`.
+    """
 
     theta_from_mean: Any
     field_transmission: Any
@@ -99,11 +68,10 @@ class LoopConstants(NamedTuple):
     vacuum: Any
     tap: Any
     field_tap: Any
-    floor: Any
+    vacuum_record: Any
     field_passed: Any
     passed: Any
     kick: Any
-    kick_squared: Any
     adc_scale: Any
     adc: Coder
     dac_step: Any
@@ -111,18 +79,35 @@ class LoopConstants(NamedTuple):
 
 
 @inlined
-def measured(mean: float, variance: float, noise: float, c: LoopConstants) -> tuple[Any, Any, Any]:
-    """Return mean, variance and record of an amplified pulse after loss and measurement."""
-    mu = c.field_transmission * mean
-    sigma = attenuated_variance(variance, c.transmission, c.vacuum)
-    width = math.sqrt(record_variance(sigma, c.tap, c.floor))
-    record = c.field_tap * mu + width * noise
-    excess = (sigma - c.vacuum) / width
-    passed = attenuated_variance(sigma, c.passed, c.vacuum)
+def measured(
+    mean: float, variance: float, inverse: float, noise: float, c: LoopConstants
+) -> tuple[Any, Any, Any]:
+    r"""Return mean, variance and record of a pulse after crystal, loss and measurement.
+
+    .. math::
+        \mu &\to \sqrt\eta\,\mu, \qquad \sigma \to \eta\sigma + (1 - \eta)/2 \\
+        m &= \sqrt{R\eta_d}\,\mu + \sqrt V w, \qquad
+            V = R\eta_d\sigma + (1 - R\eta_d)/2 + \sigma_{el}^2 \\
+        \mu &\to \sqrt{1-R}\,\mu + \sqrt{R\eta_d(1-R)}\,\frac{\sigma - 1/2}{\sqrt V}\,w \\
+        \sigma &\to (1-R)\sigma + \frac R2 - R\eta_d(1-R)\frac{(\sigma - 1/2)^2}{V}
+
+    with w, `noise`, a standard normal. `mean` is that before the crystal, `inverse` its q = 1/G,
+    and `variance` :math:`q^4\sigma` behind it: with the factors of q there is one division, which
+    takes as long as all other arithmetic of a few pulses. Vacuum stays vacuum to the last bit.
+    """
+    q2 = inverse * inverse
+    q4 = q2 * q2
+    surplus = c.transmission * (variance - c.vacuum * q4)  # q^4 (sigma - 1/2)
+    squared = c.tap * surplus + c.vacuum_record * q4  # q^4 V
+    root = math.sqrt(squared)
+    share = c.one / (q2 * root)
+    width, excess = squared * share, surplus * share  # sqrt(V), (sigma - 1/2) / sqrt(V)
+    mu = c.field_transmission * mean * (inverse * root * share)
+    kick = c.kick * excess
     return (
-        measured_mean(mu, excess * noise, c.field_passed, c.kick),
-        measured_variance(passed, excess, c.kick_squared),
-        record,
+        c.field_passed * mu + kick * noise,
+        c.vacuum + (c.passed * excess * width - kick * kick),
+        c.field_tap * mu + width * noise,
     )
 
 
@@ -226,10 +211,10 @@ def advance_pulses(
             for r in range(len(means)):
                 mu = means[r] + c.dac_step * drive[r]
                 signal = c.theta_from_mean * mu * mu
-                g = crystal_gain(theta_from_pump + signal, series, c.one)
+                g = crystal_gain(theta_from_pump + signal, series)
                 sigma = amplified_variance(variances[r], signal, g)
                 noise = dtype.type(records[r])
-                means[r], variances[r], record = measured(g.gain * mu, sigma, noise, c)
+                means[r], variances[r], record = measured(mu, sigma, g.inverse, noise, c)
                 records[r] = record * c.adc_scale
             for r in range(len(records)):
                 records[r] = to_code(records[r], c.adc)
@@ -297,8 +282,8 @@ def advance_imperfect_pulses(
         for r in range(len(means)):
             mu = means[r] + c.dac_step * drive[r]
             light, p_l = c.theta_from_mean * mu * mu, pumped[r]
-            g = pumped_gain(p_l * p_l + light, p_l, errors.cosh, errors.sinh, c.one)
+            g = pumped_gain(p_l * p_l + light, p_l, errors.cosh, errors.sinh, c.vacuum)
             sigma = amplified_variance(variances[r], light, g)
             means[r], variances[r], drive[r] = measured(
-                g.gain * mu, sigma, mean.dtype.type(noise[i, r]), c
+                mu, sigma, g.inverse, mean.dtype.type(noise[i, r]), c
             )

@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from emulator.kernel import kernel
+from emulator.products.dense import TILE_ROWS, multiply_few
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -100,21 +101,29 @@ class LoopFilter(NamedTuple):
 
     Attributes
     ----------
-    vectors : array, shape (k, n)
-    withheld : array, shape (k,)
+    n_modes : int
+        How many of the `TILE_ROWS` there is place for.
+    vectors, parts : array, shape (TILE_ROWS, n), (n + TILE_ROWS - 1, TILE_ROWS)
+        The modes, and their transposed.
+    withheld : array, shape (n_modes,)
         What is withheld of the eigenvalues, at first.
     rate, direct : float
         Of the low passes, per round trip; what is fed back at once, :math:`\gamma`.
-    slow, excess : array, shape (k, runs)
+    slow, excess : array, shape (TILE_ROWS, runs)
         Low-passed amplitudes of the modes, and what is to be subtracted in a round trip.
+    tile : array, shape (TILE_ROWS, runs)
+        Scratch.
     """
 
+    n_modes: int
     vectors: NDArray[Any]
+    parts: NDArray[Any]
     withheld: NDArray[Any]
     rate: Any
     direct: float
     slow: NDArray[Any]
     excess: NDArray[Any]
+    tile: NDArray[Any]
 
     @classmethod
     def of(
@@ -122,29 +131,34 @@ class LoopFilter(NamedTuple):
     ) -> LoopFilter:
         """Slow the modes whose feedback exceeds a share of the limit.
 
-        `unit` is that of the eigenvalues in natural units.
+        `unit` is that of the eigenvalues in natural units, `n_runs` comes in sixteens.
         """
         excess = limit.excess_of(modes.eigenvalues * unit)
         is_slow = excess > share
         direct = float(share / excess.max()) if is_slow.any() else 1.0
-        vectors = np.ascontiguousarray(modes.vectors[is_slow])
-        dtype, state = vectors.dtype, (len(vectors), n_runs)
-        withheld = (modes.eigenvalues[is_slow] * (1 - direct)).astype(dtype)
+        dtype, n_modes, n_spins = modes.vectors.dtype, int(is_slow.sum()), modes.vectors.shape[1]
+        parts = np.zeros((n_spins + TILE_ROWS - 1, TILE_ROWS), dtype)
+        parts[:n_spins, :n_modes] = modes.vectors[is_slow].T
         rate = INTEGRAL_RATE * direct * min(share * largest_stable_feedback(limit.delay), 1.0)
-        zeros = np.zeros(state, dtype), np.zeros(state, dtype)
-        return cls(vectors, withheld, dtype.type(rate), direct, *zeros)
+        return cls(
+            n_modes,
+            np.ascontiguousarray(parts[:n_spins].T),
+            parts,
+            (modes.eigenvalues[is_slow] * (1 - direct)).astype(dtype),
+            dtype.type(rate),
+            direct,
+            *np.zeros((3, TILE_ROWS, n_runs), dtype),
+        )
 
 
 @kernel
 def measure_modes(slowed: LoopFilter, codes: NDArray[Any]) -> None:
     """Take the amplitudes of the modes in `codes` (n, runs), a round trip on."""
-    for k in range(len(slowed.vectors)):
-        vector, slow, excess = slowed.vectors[k], slowed.slow[k], slowed.excess[k]
-        excess[:] = 0
-        for i in range(len(vector)):
-            part, row = vector[i], codes[i]
-            for r in range(len(excess)):
-                excess[r] += part * row[r]
+    if slowed.n_modes == 0:
+        return
+    multiply_few(slowed.vectors, codes, slowed.excess)
+    for k in range(slowed.n_modes):
+        slow, excess = slowed.slow[k], slowed.excess[k]
         for r in range(len(excess)):
             slow[r] += slowed.rate * (excess[r] - slow[r])
             excess[r] = slowed.withheld[k] * (excess[r] - slow[r])
@@ -153,9 +167,12 @@ def measure_modes(slowed: LoopFilter, codes: NDArray[Any]) -> None:
 @kernel
 def slow_modes(slowed: LoopFilter, first: int, product: NDArray[Any]) -> None:
     """Withhold what is to come slowly from rows of a product, those from `first` on."""
-    for k in range(len(slowed.vectors)):
-        excess = slowed.excess[k]
-        for i in range(len(product)):
-            part, row = slowed.vectors[k, first + i], product[i]
+    if slowed.n_modes == 0:
+        return
+    for i in range(0, len(product), TILE_ROWS):
+        parts = slowed.parts[first + i : first + i + TILE_ROWS]
+        multiply_few(parts, slowed.excess, slowed.tile)
+        for j in range(min(TILE_ROWS, len(product) - i)):
+            row, withheld = product[i + j], slowed.tile[j]
             for r in range(len(row)):
-                row[r] -= part * excess[r]
+                row[r] -= withheld[r]

@@ -55,7 +55,7 @@ from emulator.products.packing import (
     pack_words,
     padded_runs,
 )
-from emulator.products.vectors import ROWS, WIDTHS, add_dense_row, add_dense_rows, widest
+from emulator.products.vectors import TILE_ROWS, WIDTHS, add_dense_row, add_dense_rows, widest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,6 +65,7 @@ if TYPE_CHECKING:
 __all__ = [
     "HAS_TILES",
     "MAX_COLUMNS",
+    "TILE_ROWS",
     "DenseFloats",
     "DenseLevels",
     "dense_product",
@@ -74,6 +75,7 @@ __all__ = [
     "level_words",
     "multiply_dense_floats",
     "multiply_dense_levels",
+    "multiply_few",
     "padded_shape",
     "rows_of",
     "shape_of",
@@ -310,16 +312,26 @@ def dense_product(J: NDArray[Any], codes: NDArray[Any], out: NDArray[Any]) -> No
 
 
 @njit(cache=True, nogil=True)
+def multiply_few(tile: NDArray[Any], codes: NDArray[Any], out: NDArray[Any]) -> None:
+    """Write the product of `tile` (TILE_ROWS, n) and `codes` (n or more, runs) to `out`.
+
+    The bits of a run do not depend on the others, which come in sixteens.
+    """
+    for first_run in range(0, codes.shape[1], LANES):
+        add_dense_rows(tile, 0, codes, first_run, LANES, out)
+
+
+@njit(cache=True, nogil=True)
 def _tile_rows(
     J: NDArray[Any], codes: NDArray[Any], first_run: int, width: int, out: NDArray[Any]
 ) -> None:
-    if len(J) < ROWS:
+    if len(J) < TILE_ROWS:
         for i in range(len(J)):
             for first in range(first_run, first_run + width, LANES):
                 add_dense_row(J, i, codes, first, out)
         return
-    for first in range(0, len(J), ROWS):
-        i = min(first, len(J) - ROWS)  # the last tile computes some rows again
+    for first in range(0, len(J), TILE_ROWS):
+        i = min(first, len(J) - TILE_ROWS)  # the last tile computes some rows again
         add_dense_rows(J, i, codes, first_run, width, out)
 
 

@@ -20,6 +20,7 @@ __all__ = [
     "columns_of",
     "constant",
     "emitted",
+    "fused",
     "prefer_wide_vectors",
     "processor_has",
     "spread",
@@ -81,6 +82,21 @@ def _prefer_wide_vectors(builder: Any) -> None:
 
 
 prefer_wide_vectors: Callable[[Any], None] = emitted(_prefer_wide_vectors)
+
+
+def _fused(typing_context: Any, a: Any, b: Any, c: Any) -> tuple[Any, Callable[..., Any]]:  # noqa: ARG001
+    """Return ``a * b + c``, rounded once, in the type of `c`.
+
+    LLVM fuses nothing by itself, as the bits would depend on the processor; these do not.
+    """
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ARG001
+        return builder.fma(*arguments)
+
+    return c(c, c, c), codegen
+
+
+fused: Any = intrinsic(_fused)
 
 
 def constant(value: int) -> Any:

@@ -30,7 +30,7 @@ from emulator.products.llvm import (
 )
 
 __all__ = [
-    "ROWS",
+    "TILE_ROWS",
     "WIDTHS",
     "add_dense_row",
     "add_dense_rows",
@@ -41,7 +41,7 @@ __all__ = [
 
 WIDTHS = (4 * LANES, 2 * LANES, LANES)  # runs
 # 6 rows of 64 float32 fill 24 of 32 registers of 512 bits
-ROWS = 6
+TILE_ROWS = 6
 
 _WIDE, _HALF, _NARROW = WIDTHS
 
@@ -122,8 +122,8 @@ def add_unit_row(
 def add_dense_rows(
     builder: Any, J: Any, first_row: Any, codes: Any, first_run: Any, width: Any, out: Any
 ) -> None:
-    """Write the product of `ROWS` rows of J and all codes to the same rows of `out`."""
-    emit = partial(_emit_dense, builder, J, first_row, codes, first_run, out, ROWS)
+    """Write the product of `TILE_ROWS` rows of J and all codes to the same rows of `out`."""
+    emit = partial(_emit_dense, builder, J, first_row, codes, first_run, out, TILE_ROWS)
     switch(builder, width, {some: partial(emit, some) for some in WIDTHS})
 
 

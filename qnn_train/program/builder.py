@@ -134,7 +134,16 @@ class Affine:
         return self
 
     def over(self, divisor: int) -> Affine:
-        """Return this function of integers divided by a common divisor, again of integers."""
+        """Return this function of integers divided by a divisor of all of them.
+
+        Raises
+        ------
+        AssemblyError
+            A number is no multiple of the divisor.
+        """
+        odd = [c for c in (self.constant, *self.terms.values()) if c % divisor]
+        if odd:
+            raise AssemblyError(f"{odd[0]:g} in a constraint is no multiple of its step {divisor}")
         terms = {bit: c // divisor for bit, c in self.terms.items()}
         return Affine(self.constant // divisor, terms)
 
@@ -176,7 +185,7 @@ class Activation(NamedTuple):
     def of(cls, encoding: BitEncoding, bits: Sequence[int], reduction: Reduction) -> Activation:
         """Return the spline at the value that `encoding` writes in `bits`."""
         one_hot = encoding.n_indicators if encoding.one_hot and reduction == "one-hot" else 0
-        constant, coefficients = encoding.function(reference=not one_hot)
+        constant, coefficients = encoding.function()
         used = [p for p, c in enumerate(coefficients) if p < one_hot or c != 0]
         return cls(
             constant, tuple(bits[p] for p in used), tuple(coefficients[p] for p in used), one_hot

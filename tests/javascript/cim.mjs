@@ -24,6 +24,7 @@ export class Session {
   #waiting = new Map();
   #token = "";
   #epoch = 0;
+  #safe = new Set();
 
   constructor(endpoint) {
     this.#endpoint = endpoint;
@@ -80,6 +81,11 @@ export class Session {
   // The result is safe: the server may drop it.
   acknowledge(job) {
     return this.ask({ t: "job.ack", job }, "job.status");
+  }
+
+  // The same, said with the next request that is answered; at most 64 at a time.
+  acknowledgeLater(job) {
+    this.#safe.add(job);
   }
 
   cancel(job) {
@@ -143,12 +149,17 @@ export class Session {
 
   async #exchange(body, buffers, expected) {
     const id = randomBytes(16);
-    const request = { id, session: this.#token, epoch: this.#epoch, body, buffers };
+    const safe = [...this.#safe];
+    const request = { id, session: this.#token, epoch: this.#epoch, safe, body, buffers };
     for (let attempt = 1; ; attempt++) {
       const answered = new Promise((resolve) => this.#waiting.set(id.toString("hex"), resolve));
       await this.#socket.send(encodeRequest(request));
       const reply = await Promise.race([answered, late()]);
-      if (reply !== undefined) return checked(reply, expected);
+      if (reply !== undefined) {
+        checked(reply, expected);
+        safe.forEach((job) => this.#safe.delete(job));
+        return reply;
+      }
       if (attempt === ATTEMPTS) throw new Error(`${this.#endpoint} does not answer`);
       this.#connect(); // ZeroMQ loses what is in flight: again, with the same id
     }
@@ -200,5 +211,4 @@ function late() {
 function checked(reply, expected) {
   if (reply.body.t === "error") throw new CimError(reply.body);
   if (!expected.includes(reply.body.t)) throw new Error(`an answer of type ${reply.body.t}`);
-  return reply;
 }

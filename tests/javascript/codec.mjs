@@ -8,11 +8,12 @@ const KINDS = { 1: "request", 2: "reply", 3: "event" };
 const MAX_HEADER = 65536;
 const MAX_BUFFER = 1048576;
 const MAX_BUFFERS = 4;
+const MAX_ACKNOWLEDGED = 64;
 const SIZES = {
   "|u1": 1, "|i1": 1, "<u2": 2, "<i2": 2, "<u4": 4, "<i4": 4, "<i8": 8, "<f4": 4, "<f8": 8,
 };
 const TOKEN = /^[0-9a-f]{32}$/;
-const HEADER_KEYS = new Set(["id", "s", "ep", "b", "p"]);
+const HEADER_KEYS = new Set(["id", "s", "ep", "ack", "b", "p"]);
 
 export class Refused extends Error {
   constructor(code, sentence) {
@@ -26,7 +27,7 @@ const refuse = (sentence, code = "protocol.local") => {
 };
 
 // The frames of a request; buffers are [{dtype, shape, bytes}].
-export function encodeRequest({ id, session = "", epoch = 0, body, buffers = [] }) {
+export function encodeRequest({ id, session = "", epoch = 0, safe = [], body, buffers = [] }) {
   const start = Buffer.alloc(8);
   start.write("CIM", "latin1");
   start.writeUInt8(MAJOR, 3);
@@ -35,11 +36,12 @@ export function encodeRequest({ id, session = "", epoch = 0, body, buffers = [] 
   const header = { id, p: body };
   if (session) header.s = session;
   if (epoch) header.ep = epoch;
+  if (safe.length) header.ack = safe;
   if (buffers.length) header.b = buffers.map(({ dtype, shape }) => ({ d: dtype, s: shape }));
   return [start, Buffer.from(pack(header)), ...buffers.map((buffer) => buffer.bytes)];
 }
 
-// What frames say: {kind, id, session, epoch, body, buffers}; anything else is refused.
+// What frames say: {kind, id, session, epoch, safe, body, buffers}; anything else is refused.
 export function decode(frames) {
   if (frames.length < 2 || frames[0].length !== 8) refuse("no 8 bytes and a header");
   const [start, head, ...raw] = frames;
@@ -56,6 +58,7 @@ export function decode(frames) {
     id: Buffer.from(header.id),
     session: header.s ?? "",
     epoch: header.ep ?? 0,
+    safe: header.ack ?? [],
     body: header.p,
     buffers: readBuffers(header.b ?? [], raw),
   };
@@ -73,6 +76,9 @@ function readHeader(bytes) {
   for (const key of Object.keys(header)) if (!HEADER_KEYS.has(key)) refuse(`unknown key ${key}`);
   if (!(header.id instanceof Uint8Array) || header.id.length !== 16) refuse("an id has 16 bytes");
   if (header.s && !TOKEN.test(header.s)) refuse("a token has 32 hexadecimal digits");
+  const safe = header.ack ?? [];
+  if (!Array.isArray(safe) || safe.length > MAX_ACKNOWLEDGED) refuse("at most 64 jobs are safe");
+  if (!safe.every((job) => TOKEN.test(job))) refuse("a job has 32 hexadecimal digits");
   if (typeof header.p?.t !== "string") refuse("a message has a type");
   return plain(header);
 }

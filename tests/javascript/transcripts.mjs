@@ -27,13 +27,14 @@ function judged(frames) {
 }
 
 let failures = 0;
-for (const { name, frames, verdict, id, session, message } of transcripts) {
+for (const { name, frames, verdict, id, session, acknowledged, message } of transcripts) {
   const found = judged(frames.map((frame) => Buffer.from(frame, "hex")));
   try {
     deepStrictEqual(found.verdict, verdict);
     if (found.packet) {
       deepStrictEqual(found.packet.id.toString("hex"), id);
       deepStrictEqual(found.packet.session, session);
+      deepStrictEqual(found.packet.safe, acknowledged);
       deepStrictEqual(found.packet.body, message);
     }
     if (verdict === "request") deepStrictEqual(decode(encodeRequest(found.packet)), found.packet);

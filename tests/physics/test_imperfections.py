@@ -107,17 +107,14 @@ def is_spread(values: np.ndarray, width: float) -> bool:
 # ---- nothing wrong ---------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("imperfections", [Imperfections(), Imperfections(seed=9)])
-def test_an_ideal_machine_runs_the_bits_it_ran_before_there_were_imperfections(
-    start, imperfections
-):
-    import hashlib
-
-    block = start(MeasurementFeedback(imperfections=imperfections), glass(21), runs=16)
+def test_a_seed_of_imperfections_alone_changes_no_bit(start):
+    both = Imperfections(), Imperfections(seed=9)
+    machines = [MeasurementFeedback(imperfections=some) for some in both]
+    blocks = [start(machine, glass(21), runs=16) for machine in machines]
     for pump in np.linspace(0, 1.1, 100):
-        block.advance(pump)
-    digest = hashlib.sha256(block.mean.tobytes()).hexdigest()
-    assert digest == "82600d234a81bd9ea6f6ac029bd7cb43c33ee89f0526589721c1ce780c16db59"
+        for block in blocks:
+            block.advance(pump)
+    np.testing.assert_array_equal(blocks[0].mean, blocks[1].mean)
 
 
 @pytest.mark.parametrize("precision", [pytest.param("single", marks=pytest.mark.slow), "double"])

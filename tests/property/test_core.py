@@ -154,11 +154,11 @@ class Core(RuleBasedStateMachine):
         assert status.gone or status.seq >= story.seq
         story.told, story.seq = state, max(status.seq, story.seq)
 
-    def say(self, session: str, body: Message) -> Message | None:
+    def say(self, session: str, body: Message, *acknowledged: str) -> Message | None:
         """Say something in a session; return the answer, if it comes at once."""
         self.bench.user, self.heard_at[session] = self.sessions[session], self.now
         number = next(self.bench.ids).to_bytes(16, "big")
-        packet = Packet(Kind.REQUEST, number, body, session)
+        packet = Packet(Kind.REQUEST, number, body, session, acknowledged=acknowledged)
         effects = self.bench.core.receive(b"p", packet, self.now, user=self.bench.user)
         if isinstance(body, WaitJob):
             story = self.stories.jobs.get(body.job)
@@ -323,6 +323,20 @@ class Core(RuleBasedStateMachine):
                 assert self.disk.n_refused > refused
             else:
                 assert story.is_gone
+
+    @precondition(lambda self: self.stories.jobs)
+    @rule(data=st.data())
+    def acknowledge_with_another_request(self, data):
+        session, job, is_mine = self.draw_job(data)
+        story = self.stories.jobs[job]
+        was_gone, refused = story.is_gone, self.disk.n_refused
+        may_drop = is_mine and story.has_ended
+        story.may_go |= may_drop
+        with self.calling():
+            answer = self.say(session, ListJobs(), job)
+            is_written = self.disk.n_refused == refused
+            assert story.is_gone is (was_gone or (may_drop and is_written))
+            assert not (story.is_gone and any(info.job == job for info in answer.jobs))
 
     # ---- the machine ------------------------------------------------------------------------
 

@@ -37,6 +37,8 @@ from qnn_train.program import ProgramSize, count_spins, spins_needed
 BINARY, TERNARY = weight_code("binary"), weight_code("ternary")
 STEPS = Spline((-1, 2), (-1, 0, 1), (0, 0, 0), "three steps")
 UNEQUAL = Spline((-2, 1), (3, -1, 2), (0, 0, 0), "unequal steps")
+# values that are no multiples of their resolution, 2
+ODD = Spline((-1, 1), (-3, -1, 3), (0, 0, 0), "odd steps")
 RELU, LEAKY = Spline.relu(), Spline.leaky_relu(2)
 RAMP = Spline.tanh(2, scale=1, levels=9, degree=1)
 
@@ -72,6 +74,8 @@ SPLINES = {
         (1, 1, 1), biases=("codebook(-4,0,3)", "none"), activation=RELU
     ),
     "bits 0 and 1": layered_network((2, 1, 1), weights="range(0,1,1)", activation=RELU),
+    "vote of odd steps": Architecture((Layer(1, 1, TERNARY, bias_code(0), ODD),), None),
+    "odd steps to signs": layered_network((2, 1, 1, 1), activation=(ODD, Spline.sign())),
     "vote of steps": Architecture((Layer(2, 2, BINARY, bias_code(0), UNEQUAL),), None),
 }
 NETWORKS = SIGNS | SPLINES
@@ -282,7 +286,7 @@ def programs(draw):
     outputs = draw(st.sampled_from([1, 1, 2, 3]))
     sizes = [draw(st.integers(1, 4)) for _ in range(depth)] + [outputs]
     codes = ["binary", "ternary", "2bit", "range(0,1,1)", "codebook(-3,0,1)"]
-    splines = [Spline.sign(), RELU, LEAKY, STEPS, UNEQUAL, Spline.identity()]
+    splines = [Spline.sign(), RELU, LEAKY, STEPS, UNEQUAL, ODD, Spline.identity()]
     splines += [Spline.tanh(4, scale=2, levels=3), Spline.tanh(4, scale=2, levels=9, degree=1)]
     architecture = layered_network(
         sizes,

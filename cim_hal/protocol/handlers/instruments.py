@@ -149,8 +149,8 @@ class InstrumentHandlers:
         `UnavailableError` if its driver is broken, `InterlockError` if an interlock is open,
         `CalibrationError` if the machine needs a calibration and has none that is young enough.
         """
-        condition = self._driver(now)
-        if condition.phase is DriverPhase.BROKEN:
+        if self.is_broken:
+            condition = self._driver(now)
             raise UnavailableError(
                 f"the driver of the machine is broken: {condition.fault}",
                 hint=f"it is tried again in {condition.retry_after_s:.0f} s",
@@ -173,8 +173,9 @@ class InstrumentHandlers:
         except CimError as error:
             return replace(run, refusal=error)
         current = self._current
-        program = replace(run.program, calibration=current and current.record)
-        return replace(run, program=program)
+        if current is None:
+            return run
+        return replace(run, program=replace(run.program, calibration=current.record))
 
     def drain(self) -> bool:
         """Take no new calibrations; return whether one runs or waits for the machine."""

@@ -16,7 +16,7 @@ from cim_hal.protocol.wire import messages
 from cim_hal.protocol.wire.results import rows_from, trace_rows_from
 
 if TYPE_CHECKING:
-    from cim_hal.protocol.effects import Answer, Asked, Handlers
+    from cim_hal.protocol.effects import Answer, Asked, Handlers, Then
     from cim_hal.protocol.server_state import ServerState
     from cim_hal.protocol.wire.results import Result
 
@@ -42,6 +42,18 @@ class JobHandlers:
             messages.AckJob: self._acknowledge,
             messages.ListJobs: self._list,
         }
+
+    def drop(self, asked: Asked, then: Then, now: float) -> list[Effect]:
+        """Drop the results that a client has, as the header of its request says; go on with `then`.
+
+        What is not there, not over, or not for the user to drop changes nothing, nor does what
+        cannot be written.
+        """
+        user, found = asked.user, map(self._table.entry, asked.packet.acknowledged)
+        own = [job for job in found if job is not None and job.owner == user.name and job.has_ended]
+        if not own or user.role < messages.AckJob.role:
+            return then(now)
+        return self._state.jobs.retention.acknowledge(own, then, lambda _, now: then(now))
 
     def _sample(self, asked: Asked, sample: messages.Sample, now: float) -> Answer:
         job = job_id(asked.user.name, sample.key)

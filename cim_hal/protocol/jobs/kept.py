@@ -70,6 +70,7 @@ class KeptResults:
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
+        self._most_of_one = limits.share("kept_jobs"), limits.share("kept_bytes")
         self._all = _Kept()
         self._users: dict[str, _Kept] = {}
         self._counted: dict[str, tuple[int, bool]] = {}  # bytes, and whether it is spare, by job
@@ -85,7 +86,7 @@ class KeptResults:
         if kept is None or not kept.n_jobs:
             return
         jobs, size = kept.n_jobs + 1, kept.n_bytes + n_bytes
-        most_jobs, most_bytes = limits.share("kept_jobs"), limits.share("kept_bytes")
+        most_jobs, most_bytes = self._most_of_one
         check_quota(user, "user_kept_jobs", used=jobs, available=most_jobs, hint=HINT)
         check_quota(user, "user_kept_bytes", used=size, available=most_bytes, hint=HINT)
         for what, needs in (
@@ -98,13 +99,17 @@ class KeptResults:
 
     def update(self, job: JobEntry) -> None:
         """Count a job as what it is now."""
+        has_ended = job.has_ended
+        is_spare = has_ended and (job.result is None or job.is_fetched)
+        counted = job.n_bytes if has_ended else job.expects, is_spare
+        if not has_ended and self._counted.get(job.id) == counted:
+            return
         self.remove(job)
-        is_spare = job.has_ended and (job.result is None or job.is_fetched)
-        counted = self._counted[job.id] = job.n_bytes if job.has_ended else job.expects, is_spare
+        self._counted[job.id] = counted
         kept = self._users.setdefault(job.owner, _Kept())
         for each in (self._all, kept):
             each.add(job, counted[0], is_spare=is_spare)
-        if job.has_ended:
+        if has_ended:
             self._by_end.add(job.by_end, job)
         self._note(job.owner, kept)
 
@@ -125,7 +130,7 @@ class KeptResults:
         limits = self._limits
         for user in self._too_many:
             kept = self._users[user]
-            beyond = kept.beyond(limits.share("kept_jobs"), limits.share("kept_bytes"))
+            beyond = kept.beyond(*self._most_of_one)
             due.update((job.id, job) for job in islice(beyond, max(most - len(due), 0)))
         if not due:  # otherwise ask again, when those are gone
             return list(islice(self._beyond_all(limits.kept_jobs, limits.kept_bytes), most))
@@ -153,8 +158,7 @@ class KeptResults:
 
     def _note(self, user: str, kept: _Kept) -> None:
         """Note whether a user keeps too much, or nothing any more."""
-        share = self._limits.share
-        if kept.is_beyond(share("kept_jobs"), share("kept_bytes")):
+        if kept.is_beyond(*self._most_of_one):
             self._too_many.add(user)
         else:
             self._too_many.discard(user)

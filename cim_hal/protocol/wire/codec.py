@@ -3,8 +3,8 @@
 ::
 
     F0   8 bytes   "CIM" | major u8 | kind u8 | flags u8 = 0 | number of buffers u16 LE
-    F1   msgpack   {"id": bin 16, "s": session, "ep": epoch, "b": [{"d": dtype, "s": shape}],
-                   "p": message}
+    F1   msgpack   {"id": bin 16, "s": session, "ep": epoch, "ack": [job],
+                   "b": [{"d": dtype, "s": shape}], "p": message}
     F2…  raw       one frame per buffer, C order, little endian
 
 Any frames give a packet or a `ProtocolError`, and nothing else. Sizes are compared in Python
@@ -34,7 +34,12 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from cim_hal.errors import CimError, LocalProtocolError, RemoteProtocolError, VersionError
 from cim_hal.protocol.wire.base import Number, Token, Wire
-from cim_hal.protocol.wire.limits import MAX_BUFFER_BYTES, MAX_BUFFERS, MAX_HEADER_BYTES
+from cim_hal.protocol.wire.limits import (
+    MAX_ACKNOWLEDGED,
+    MAX_BUFFER_BYTES,
+    MAX_BUFFERS,
+    MAX_HEADER_BYTES,
+)
 from cim_hal.protocol.wire.messages import EVENT, REPLY, REQUEST
 from cim_hal.protocol.wire.packet import ID_BYTES, Kind, Packet
 from cim_hal.protocol.wire.version import MAJOR, written
@@ -98,6 +103,7 @@ class _Header(Wire):
     s: Token | Literal[""] = ""
     b: Annotated[tuple[_Descriptor, ...], Field(max_length=MAX_DESCRIPTORS)] = ()
     ep: Number = 0
+    ack: Annotated[tuple[Token, ...], Field(max_length=MAX_ACKNOWLEDGED)] = ()
     p: dict[str, Any]
 
 
@@ -124,6 +130,8 @@ class Codec:
             header["s"] = packet.session
         if packet.epoch:
             header["ep"] = packet.epoch
+        if packet.acknowledged:
+            header["ack"] = packet.acknowledged
         if packet.buffers:
             header["b"] = [{"d": array.dtype.str, "s": array.shape} for array in packet.buffers]
         packed: Any = msgpack.packb(header)
@@ -148,7 +156,7 @@ class Codec:
             raise _malformed(_first(error), header.id) from None
         except CimError as error:  # of the buffers, or of values that check themselves
             raise _malformed(error.message, header.id) from None
-        return Packet(kind, header.id, body, header.s, buffers, header.ep)
+        return Packet(kind, header.id, body, header.s, buffers, header.ep, header.ack)
 
     def _raw(self, array: NDArray[Any]) -> Buffer:
         if array.dtype.str not in DTYPES or array.nbytes > self._limits.buffer_bytes:

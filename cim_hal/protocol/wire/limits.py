@@ -11,6 +11,7 @@ from cim_hal.errors import TargetError
 from cim_hal.toml_files import FileTable, first_problem
 
 __all__ = [
+    "MAX_ACKNOWLEDGED",
     "MAX_BUFFERS",
     "MAX_BUFFER_BYTES",
     "MAX_HEADER_BYTES",
@@ -23,6 +24,7 @@ __all__ = [
 MAX_HEADER_BYTES = 64 * 1024
 MAX_BUFFER_BYTES = 1024 * 1024
 MAX_BUFFERS = 4
+MAX_ACKNOWLEDGED = 64  # jobs in the header of one request
 
 MIN_UNANSWERED = 256  # requests that every server lets a connection have without an answer
 MAX_SHOWN = 16  # jobs and events in one report to those who watch

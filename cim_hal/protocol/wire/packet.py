@@ -39,6 +39,7 @@ class Packet:
     # Read-only, C order, little endian, at most 1 MiB each.
     buffers: tuple[NDArray[Any], ...] = ()
     epoch: int = 0  # of the lock a client holds, or thinks it holds; 0 for none, and in a reply
+    acknowledged: tuple[str, ...] = ()  # jobs whose results the client has; empty in a reply
 
 
 def answer(request: Packet, body: Message, *buffers: NDArray[Any]) -> Packet:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
 import sqlite3
 import time
@@ -51,10 +52,10 @@ SMALL_BYTES = 16 * 1024  # of results in the database, where they cost no file a
 log = logging.getLogger(__name__)
 
 
-def _identity(path: Path) -> tuple[int, int] | None:
+def _identity(path: str) -> tuple[int, int] | None:
     """Return what tells a file from any other; None if there is none."""
     try:
-        stat = path.stat()
+        stat = os.stat(path)  # noqa: PTH116  three times as fast as a Path
     except OSError:
         return None
     return stat.st_dev, stat.st_ino
@@ -86,7 +87,7 @@ class DiskJournal:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             make_private(folder)
             self._db = open_journal(folder)
-            self._files = {name: _identity(folder / name) for name in (FILE, f"{FILE}-wal")}
+            self._files = {path: _identity(path) for path in (f"{self._path}", f"{self._path}-wal")}
             self._spool = Spool(folder, max_bytes=max_bytes or Limits().cache_bytes)
         except OSError as error:
             raise JournalError(f"{folder} cannot be used: {error.strerror}") from error
@@ -267,8 +268,7 @@ class DiskJournal:
 
     def _check_files(self) -> None:
         """Refuse to write what would be lost: into files that were removed or replaced."""
-        for name, opened in self._files.items():
-            path = self._path.with_name(name)
+        for path, opened in self._files.items():
             if _identity(path) != opened:
                 raise StorageError(
                     f"{path} was removed or replaced while it is in use: nothing can be kept",

@@ -34,7 +34,9 @@ class JournalWriter:
 
     While one group of records is being written others come; they are the next group. So the disk
     is waited for once for each group, not for each record. `announce` is called from that thread
-    when there are outcomes, which come in the order in which the records were given.
+    when there are outcomes, which come in the order in which the records were given. A thread that
+    has several records to give calls `begin` after the last, or waits `LATER_S`: woken at once the
+    writer would take the interpreter's lock after the first, and a group for it alone.
 
     Records that a crash may undo have no outcome: they go with the next group, or alone after
     `LATER_S`, and are tried until they are written.
@@ -58,7 +60,6 @@ class JournalWriter:
         with self._changed:
             if not self._is_closing and len(self._waiting) < MAX_WAITING:
                 self._waiting.append(effect)
-                self._changed.notify_all()
                 return
         why = "it is being closed" if self._is_closing else f"{MAX_WAITING} records wait for it"
         self._outcomes.append((effect, StorageError(f"the journal takes no record: {why}")))
@@ -68,8 +69,12 @@ class JournalWriter:
         """Have a record written with the next, or soon; a crash before that undoes it."""
         with self._changed:
             self._later.append(record)
-            if len(self._later) == 1:
-                self._changed.notify_all()  # the time begins
+
+    def begin(self) -> None:
+        """Wake the writer where there is something to write."""
+        if self._waiting:
+            with self._changed:
+                self._changed.notify_all()
 
     def outcomes(self) -> Iterator[tuple[Persist, BaseException | None]]:
         """Yield records with None where they were written, or with what went wrong."""
@@ -81,6 +86,7 @@ class JournalWriter:
 
         `StorageError` if the disk does not answer.
         """
+        self.begin()
         with self._changed:
             is_idle = self._changed.wait_for(
                 lambda: not self._waiting and not self._n_writing, FLUSH_TIMEOUT_S
@@ -123,9 +129,9 @@ class JournalWriter:
     def _next(self) -> tuple[list[Record], list[Persist]]:
         """Wait for records: those that a crash may undo, and the others; none at the end."""
         with self._changed:
-            self._changed.wait_for(lambda: self._waiting or self._later or self._is_closing)
-            if not self._waiting:
-                self._changed.wait_for(lambda: self._waiting or self._is_closing, LATER_S)
+            while not self._changed.wait_for(lambda: self._waiting or self._is_closing, LATER_S):
+                if self._later:
+                    break
             group, self._waiting = self._waiting, []
             later, self._later = self._later, []
             self._n_writing = len(group)

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emulator import FibreCavity, HomodyneDetector
+from emulator import FibreCavity, HomodyneDetector, MeasurementFeedback
 from emulator.dynamics.crystal import crystal_gain, gain_table
-from emulator.dynamics.round_trip import record_variance
+from emulator.dynamics.round_trip import measured
 from emulator.optics import loss_db_of, transmission_of
 
 RING = FibreCavity(
@@ -61,7 +61,7 @@ def test_pump_rates_are_of_amplitudes_so_four_thresholds_of_power_are_two(power_
 
 def gain_of(pump: float, loss: float, theta_squared: float) -> float:
     table = gain_table(np.array([pump]), loss, float)
-    return crystal_gain(theta_squared, tuple(table.series[0]), 1.0).gain
+    return 1 / crystal_gain(theta_squared, tuple(table.series[0])).inverse
 
 
 def test_at_threshold_the_crystal_makes_up_for_the_loss():
@@ -117,9 +117,13 @@ def test_electronic_noise_acts_as_a_loss_of_the_known_efficiency(clearance_db, v
     # Appel et al. (2007): 1 - 1/S, with S = shot and electronic noise over electronic noise
     noise = replace(DETECTOR, clearance_db=clearance_db).electronic_noise ** 2
     equivalent = 1 - 1 / (1 + 10 ** (clearance_db / 10))
-    tap = 0.1
-    noisy = record_variance(variance, tap, (1 - tap) / 2 + noise)
-    lossy = record_variance(variance, tap * equivalent, (1 - tap * equivalent) / 2)
+
+    def record_variance(**detector: float) -> float:
+        machine = MeasurementFeedback(transmission=1.0, precision="double", **detector)
+        return measured(0.0, variance, 1.0, 1.0, machine.constants())[2] ** 2
+
+    noisy = record_variance(electronic_noise=math.sqrt(noise))
+    lossy = record_variance(detector_efficiency=equivalent)
     assert noisy * equivalent == pytest.approx(lossy)
 
 

@@ -108,6 +108,16 @@ def _describe(network, **times):
     return network.run(network.client.ask(Describe(), Description, **times))
 
 
+def test_what_is_acknowledged_goes_along_until_an_answer_comes():
+    network = Network(FULL, DESCRIPTION, DESCRIPTION, DESCRIPTION)
+    network.client.acknowledged = dict.fromkeys(jobs := [f"{n:032x}" for n in range(65)])
+    for _ in range(3):
+        _describe(network)
+    first, rest = tuple(jobs[:64]), tuple(jobs[64:])
+    assert [packet.acknowledged for packet in network.seen] == [first, first, rest, ()]
+    assert not network.client.acknowledged
+
+
 FULL = QueueFullError("64 jobs wait")
 
 

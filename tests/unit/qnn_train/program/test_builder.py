@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from qnn_train import AssemblyError
 from qnn_train.program import VariableTable
+from qnn_train.program.builder import Affine
 
 
 @given(st.lists(st.lists(st.integers(0, 3), max_size=3), max_size=5), st.integers(0, 2**32 - 1))
@@ -29,3 +30,16 @@ def test_a_table_refuses_names_and_shapes_that_do_not_match():
         table.encode({})
     with pytest.raises(AssemblyError, match="shape"):
         table.encode({"weight": [1]})
+
+
+@given(
+    st.integers(2, 9),
+    st.integers(-50, 50),
+    st.dictionaries(st.integers(0, 9), st.integers(-50, 50), max_size=4),
+)
+def test_a_function_is_divided_exactly_or_not_at_all(divisor, constant, terms):
+    whole = Affine(divisor * constant, {bit: divisor * c for bit, c in terms.items()})
+    assert whole.over(divisor) == Affine(constant, terms)
+    whole.terms[0] = whole.terms.get(0, 0) + 1
+    with pytest.raises(AssemblyError, match=f"no multiple of its step {divisor}"):
+        whole.over(divisor)

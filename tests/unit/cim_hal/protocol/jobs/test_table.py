@@ -8,8 +8,9 @@ from cim_hal.errors import DriverFaultError
 from cim_hal.protocol.jobs.records import Accepted, Dropped, Ended, Forgotten, Started
 from cim_hal.protocol.jobs.state import JobState
 from cim_hal.protocol.jobs.table import body_digest, job_id
-from cim_hal.protocol.wire.messages import AckJob, Bye, FetchResult, WaitJob
-from cim_hal.protocol.wire.roles import Role, User
+from cim_hal.protocol.wire.messages import AckJob, Bye, FetchResult, ListJobs, WaitJob
+from cim_hal.protocol.wire.packet import Kind, Packet
+from cim_hal.protocol.wire.roles import ANONYMOUS, Role, User
 
 
 def _kinds(bench: Bench) -> list[type]:
@@ -83,6 +84,27 @@ def test_a_failed_job_keeps_its_reason_when_its_key_is_all_that_is_left(bench, s
     told = bench.ask(AckJob(job=run.job), session)
     assert (told.state, told.error.message, told.gone) == ("failed", "the laser is off", True)
     assert bench.ask(FetchResult(job=run.job), session).code == "device.driver_fault"
+
+
+def test_a_request_that_acknowledges_jobs_is_handled_after_that(bench, session):
+    jobs = [done(bench, session, key) for key in (1, 2)]
+    bench.user = User("bob", Role.OPERATOR)
+    bench.load(bobs := bench.hello())
+    others = done(bench, bobs, 4)
+    bench.user = ANONYMOUS
+    (run,) = runs(bench.sample(session, 3))
+
+    def left(*acknowledged: str) -> set[str]:
+        packet = Packet(Kind.REQUEST, b"i" * 16, ListJobs(), session, acknowledged=acknowledged)
+        (answer,) = replies(bench.core.receive(b"p", packet, 0.0, user=bench.user))
+        return {info.job for info in answer.jobs} & {*jobs, run.job, others}
+
+    assert left(jobs[0], run.job, others, "f" * 32) == {jobs[1], run.job, others}
+    bench.core.disk.is_full = True  # no reason to refuse the request
+    assert jobs[1] in left(jobs[1])
+    bench.core.disk.is_full = False
+    bench.user = User(ANONYMOUS.name, Role.OBSERVER)
+    assert jobs[1] in left(jobs[1])
 
 
 def test_a_job_that_has_not_ended_cannot_be_acknowledged(bench, session):

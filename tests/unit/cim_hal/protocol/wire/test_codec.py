@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import struct
+from dataclasses import replace
 
 import msgpack
 import numpy as np
@@ -31,6 +32,13 @@ def test_the_bytes_of_a_ping_are_those_of_the_specification():
     first, header = encode(PING)
     assert first == b"CIM\x01\x01\x00\x00\x00"
     assert msgpack.unpackb(header) == {"id": ID, "s": TOKEN, "p": {"t": "ping"}}
+
+
+def test_the_header_of_a_request_acknowledges_up_to_64_jobs():
+    packet = replace(PING, acknowledged=(TOKEN,) * 64)
+    assert decode(encode(packet)).acknowledged == packet.acknowledged
+    with pytest.raises(RemoteProtocolError, match="ack"):
+        decode(encode(replace(PING, acknowledged=(TOKEN,) * 65)))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

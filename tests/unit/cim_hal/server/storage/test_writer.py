@@ -35,6 +35,7 @@ class Slow:
 def give(writer: JournalWriter, *records: object) -> None:
     for record in records:
         writer.write(Persist(record, list, list))  # type: ignore[arg-type]
+    writer.begin()
 
 
 @pytest.fixture
@@ -79,15 +80,18 @@ def test_what_a_crash_may_undo_goes_with_the_next_group_and_is_tried_until_it_is
     writer, slow, monkeypatch
 ):
     monkeypatch.setattr(writer_module, "LATER_S", 600.0)
+    give(writer, 0)  # the wait that has begun ends, and the next is a long one
+    slow.may_go.release()
+    writer.flush()
     writer.write_later("first")
     writer.write_later("bad")
-    assert slow.groups == []
+    assert slow.groups == [[0]]
     slow.may_go.release(2)
     for record in "ab":
         give(writer, record)
         writer.flush()
-    assert slow.groups == [["first", "bad", "a"], ["bad", "b"]]
-    assert [effect.record for effect, _ in writer.outcomes()] == ["a", "b"]
+    assert slow.groups == [[0], ["first", "bad", "a"], ["bad", "b"]]
+    assert [effect.record for effect, _ in writer.outcomes()] == [0, "a", "b"]
 
 
 def test_what_a_crash_may_undo_is_written_soon_though_nothing_follows(writer, slow):
