@@ -133,15 +133,12 @@ class BitEncoding:
             found.append(BitFunction(constant, (*indicators, *slack)))
         return tuple(found)
 
-    def function(self) -> BitFunction:
-        """Return the spline at z.
-
-        With Σβ = 1 the commonest value is taken out: coefficients that are not zero are differences
-        of values, and multiples of their resolution, as values themselves need not be.
-        """
+    def function(self, *, reference: bool) -> BitFunction:
+        """Return the spline at z; of all indicators, or of those that differ from the commonest."""
         anchors = self.rows[0] if self.rows else tuple(part.lo for part in self.segments)
         values = [part.at(z) for part, z in zip(self.segments, anchors, strict=True)]
-        constant, indicators = self._indicated(values, max(values, key=values.count))
+        taken_out = max(values, key=values.count) if reference else 0
+        constant, indicators = self._indicated(values, taken_out)
         # A line with a slope reads only slack bits of its own; a single segment owns its bits.
         slack = [v * self.segments[s.segment or 0].slope for s in self.slacks for v in s.values]
         return BitFunction(constant, (*indicators, *slack))

@@ -1,8 +1,8 @@
 """Bounds one can state before anything runs.
 
-The paper (arXiv:2506.18240) has bounds of these four kinds: the error of a spline, the number of
-spins, the error of rounded coefficients, the time to solution. Its body was not available to us;
-each function says whose form and whose constants it has.
+The abstracts of arXiv:2506.18240 (versions 1 to 5) announce bounds of these four kinds: the error
+of a spline, the number of spins, the error of rounded coefficients, the time to solution. No body
+was available to us: every form and every constant here is classical, or ours.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from qnn_train.errors import AssemblyError
 __all__ = [
     "machine_time",
     "mean_oracle_error",
-    "published_encoding",
-    "published_spins",
     "repetitions",
     "rounding_error",
     "spline_error",
+    "two_sided_encoding",
+    "two_sided_spins",
 ]
 
 
@@ -32,10 +32,9 @@ def spline_error(width: float, largest_derivative: float, *, degree: int) -> flo
     .. math:: \tfrac{h}{2} \max|f'| \quad\text{(degree 0, the value at the midpoint)},
               \qquad \tfrac{h^2}{8} \max|f''| \quad\text{(degree 1, joined at the ends)}
 
-    Whose: that the error falls with the width of the intervals is the paper's; the constants are
-    the classical ones of interpolation. `Spline.error` is the exact distance on the integers that
-    occur, with the rounding to levels: half a level for degree 0, and for degree 1 half a level
-    for each unit of z in a piece, since its slopes are rounded.
+    The constants are the classical ones of interpolation. `Spline.error` is the exact distance on
+    the integers that occur, with the rounding to levels: half a level for degree 0, and for degree
+    1 half a level for each unit of z in a piece, since its slopes are rounded.
 
     Parameters
     ----------
@@ -54,12 +53,11 @@ def spline_error(width: float, largest_derivative: float, *, degree: int) -> flo
     return width / 2 * largest_derivative if degree == 0 else width**2 / 8 * largest_derivative
 
 
-def published_encoding(reach: int) -> int:
-    """Return the bits 1 + 2 ⌈log2(2R + 1)⌉ of a sign neuron in the published form.
+def two_sided_encoding(reach: int) -> int:
+    """Return the bits 1 + 2 ⌈log2(2R + 1)⌉ of a sign neuron with slack on both sides.
 
     One indicator, and two groups of slack bits over [-R, R] with resolution 1, one for each of the
-    inequalities (F2). Whose: the paper's inequalities, turned into equalities in the usual way; our
-    `BitEncoding` is never longer.
+    inequalities (F2), turned into equalities in the usual way; our `BitEncoding` is never longer.
 
     Parameters
     ----------
@@ -69,7 +67,7 @@ def published_encoding(reach: int) -> int:
     return 1 + 2 * (2 * reach).bit_length()
 
 
-def published_spins(
+def two_sided_spins(
     sizes: Sequence[int],
     n_samples: int,
     *,
@@ -78,13 +76,12 @@ def published_spins(
     encodings: Sequence[int] | None = None,
     factors: Sequence[int] | None = None,
 ) -> int:
-    r"""Return the number of spins in the published form.
+    r"""Return the spins of a program whose neurons have slack on both sides.
 
     .. math:: S = \sum_l d_l (d_{l-1} B + B') + N\Big[\sum_l d_l (n_l + s_l)
               + \sum_{l \ge 2} d_l d_{l-1} B\,\nu_{l-1}\Big]
 
-    Whose: that spins grow as parameters plus samples times (neurons plus products) is the paper's;
-    this form of the sum is our derivation. `count_spins` counts our own program exactly.
+    The sum is our derivation. `count_spins` counts our own program exactly.
 
     Parameters
     ----------
@@ -95,19 +92,19 @@ def published_spins(
     weight_bits, bias_bits : int
         B and B'.
     encodings : sequence of int, optional
-        n_l + s_l of each layer; by default `published_encoding` with the R of weights, inputs and
+        n_l + s_l of each layer; by default `two_sided_encoding` with the R of weights, inputs and
         biases ±1.
     factors : sequence of int, optional
         ν of each hidden layer, the indicators that a weight is multiplied with; 1 by default.
 
     Examples
     --------
-    >>> published_spins((9, 3, 1), 0), published_spins((9, 3, 1), 10)
+    >>> two_sided_spins((9, 3, 1), 0), two_sided_spins((9, 3, 1), 10)
     (34, 484)
     """
     before, after = np.array(sizes[:-1]), np.array(sizes[1:])
     if encodings is None:
-        encodings = [published_encoding(int(d) + (bias_bits > 0)) for d in before]
+        encodings = [two_sided_encoding(int(d) + (bias_bits > 0)) for d in before]
     nu = np.ones(len(after) - 1, dtype=int) if factors is None else np.array(factors)
     parameters = (after * (before * weight_bits + bias_bits)).sum()
     products = (after[1:] * before[1:] * weight_bits * nu).sum()
@@ -120,8 +117,8 @@ def rounding_error(size: int, largest: float, bits: int) -> float:
     .. math:: \delta \le p^2 \Delta, \qquad \Delta = \frac{\max|G|}{2^{k-1} - 1}
 
     Every entry moves by at most Δ/2, so every :math:`w^T G w` with :math:`w \in \{0,1\}^p` by at
-    most :math:`p^2 \Delta/2`, the minimum and the answer's value each once. Whose: that rounding
-    enters the convergence as an additive error is the paper's; the constant is our derivation.
+    most :math:`p^2 \Delta/2`, the minimum and the answer's value each once. The constant is our
+    derivation.
 
     Parameters
     ----------
@@ -148,8 +145,7 @@ def mean_oracle_error(errors: ArrayLike) -> float:
     .. math:: \frac{2}{T(T+1)} \sum_{t=1}^{T} t\,\delta_t
 
     A weighted mean, so that early errors are forgotten: with all :math:`\delta_t = \delta` it is
-    δ. Whose: convergence with an imperfect oracle is proved in the paper; the weights are those of
-    the step 2/(t + 1), our statement.
+    δ. The weights are those of the step 2/(t + 1), our statement.
 
     Parameters
     ----------
@@ -160,49 +156,73 @@ def mean_oracle_error(errors: ArrayLike) -> float:
     return float(np.average(delta, weights=np.arange(1, len(delta) + 1)))
 
 
-def repetitions(success: float, failure: float, calls: int) -> int:
+def repetitions(success: ArrayLike, failure: float, calls: int) -> float:
     r"""Return the shots a call that make all calls succeed but for a probability `failure`.
 
-    .. math:: R = \Big\lceil \frac{\ln(\rho / T)}{\ln(1 - q)} \Big\rceil
+    .. math:: \min\Big\{R : \prod_{t=1}^T\big(1 - (1 - q_t)^R\big) \ge 1 - \rho\Big\}
+              \le \Big\lceil \frac{\ln(\rho / T)}{\ln(1 - \min_t q_t)} \Big\rceil
 
-    Whose: repetition until success is the paper's; dividing ρ evenly among the T calls is ours.
+    Calls are independent. The smallest q of all calls gives a bound; their mean does not, since
+    one call that never succeeds is enough to fail.
 
     Parameters
     ----------
-    success : float
-        q, the probability that one shot finds the minimum, above 0 and at most 1.
+    success : float or float array, shape (T,)
+        q, the probability that one shot finds the minimum: the smallest of all calls, or each.
     failure : float
         ρ, the allowed probability that any call fails, between 0 and 1.
     calls : int
         T.
 
+    Returns
+    -------
+    float
+        A whole number; infinite if one call never succeeds.
+
     Raises
     ------
     AssemblyError
-        A probability outside its range.
+        A probability outside its range, or as many as there are not calls.
     """
-    if not (0 < success <= 1 and 0 < failure < 1 and calls >= 1):
+    q = np.asarray(success, dtype=np.float64)
+    fits = q.shape in {(), (calls,)} and bool(((q >= 0) & (q <= 1)).all())
+    if not (calls >= 1 and fits and 0 < failure < 1):
         raise AssemblyError(f"q = {success}, ρ = {failure}, {calls} calls")
-    return (
-        1 if success == 1 else max(1, math.ceil(math.log(failure / calls) / math.log1p(-success)))
-    )
+    if q.min() == 0:
+        return math.inf
+    q = np.broadcast_to(q, (calls,))
+
+    def fail_too_often(shots: int) -> bool:
+        with np.errstate(divide="ignore"):
+            missed = np.exp(shots * np.log1p(-q))
+        return -math.expm1(float(np.log1p(-missed).sum())) > failure
+
+    low, high = 0, 1
+    while fail_too_often(high):
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if fail_too_often(middle) else (low, middle)
+    return float(high)
 
 
 def machine_time(
-    calls: int, *, success: float, failure: float, shot_s: float, overhead_s: float = 0.0
+    calls: int, *, success: ArrayLike, failure: float, shot_s: float, overhead_s: float = 0.0
 ) -> float:
     r"""Return the seconds that `calls` of a machine take.
 
     .. math:: T\,(R\,t_{\text{shot}} + t_{\text{overhead}})
 
-    with R of `repetitions`. Whose: the form is the paper's, R is ours.
+    with R of `repetitions`.
 
     Parameters
     ----------
     calls : int
         T.
-    success, failure : float
-        q and ρ of `repetitions`.
+    success : float or float array, shape (T,)
+        q of `repetitions`.
+    failure : float
+        ρ of `repetitions`.
     shot_s : float
         Seconds a shot.
     overhead_s : float

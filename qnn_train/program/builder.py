@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from math import prod
+from math import gcd, prod
 from typing import Literal, NamedTuple, Self
 
 import numpy as np
@@ -134,18 +134,14 @@ class Affine:
         return self
 
     def over(self, divisor: int) -> Affine:
-        """Return this function of integers divided by a divisor of all of them.
+        """Return this function of integers divided by what all share with `divisor`.
 
-        Raises
-        ------
-        AssemblyError
-            A number is no multiple of the divisor.
+        Activations under Σβ = 1 have their values as coefficients, which need not be multiples of
+        the resolution of a sum: -3, -1, 3 have the resolution 2.
         """
-        odd = [c for c in (self.constant, *self.terms.values()) if c % divisor]
-        if odd:
-            raise AssemblyError(f"{odd[0]:g} in a constraint is no multiple of its step {divisor}")
-        terms = {bit: c // divisor for bit, c in self.terms.items()}
-        return Affine(self.constant // divisor, terms)
+        shared = gcd(divisor, *map(int, (self.constant, *self.terms.values())))
+        terms = {bit: c // shared for bit, c in self.terms.items()}
+        return Affine(self.constant // shared, terms)
 
 
 def stack(functions: Sequence[Affine], n_bits: int) -> tuple[sp.csr_array, FloatArray]:
@@ -185,7 +181,7 @@ class Activation(NamedTuple):
     def of(cls, encoding: BitEncoding, bits: Sequence[int], reduction: Reduction) -> Activation:
         """Return the spline at the value that `encoding` writes in `bits`."""
         one_hot = encoding.n_indicators if encoding.one_hot and reduction == "one-hot" else 0
-        constant, coefficients = encoding.function()
+        constant, coefficients = encoding.function(reference=not one_hot)
         used = [p for p, c in enumerate(coefficients) if p < one_hot or c != 0]
         return cls(
             constant, tuple(bits[p] for p in used), tuple(coefficients[p] for p in used), one_hot

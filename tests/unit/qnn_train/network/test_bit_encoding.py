@@ -60,7 +60,8 @@ def test_the_words_of_a_value_all_give_its_segment_and_its_activation(case, form
             continue
         (z,) = sums
         written.add(z)
-        assert value(encoding.function(), bits) == spline(z)
+        assert value(encoding.function(reference=True), bits) == spline(z)
+        assert value(encoding.function(reference=False), bits) == spline(z)
         at = next(i for i, part in enumerate(encoding.segments) if part.lo <= z <= part.hi)
         indicated = bits[: encoding.n_indicators]
         assert indicated == {1: (), 2: (at,)}.get(
@@ -80,7 +81,7 @@ def test_encoding_writes_a_word_that_holds(case, form):
         # so that z minus the encoding is a multiple of the step, bit by bit
         assert not np.any(np.array([row.constant - grid.lo, *row.coefficients]) % encoding.step)
         np.testing.assert_array_equal(bits @ np.array(row.coefficients) + row.constant, z)
-    function = encoding.function()
+    function = encoding.function(reference=True)
     np.testing.assert_array_equal(
         bits @ np.array(function.coefficients) + function.constant, spline(z)
     )
