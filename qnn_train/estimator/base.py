@@ -34,7 +34,8 @@ from qnn_train.training.run import TrainingRun
 
 T = TypeVar("T")
 
-OUTPUT_BIAS_BITS = 3
+OUTPUT_BIAS_BITS = 5
+ANNEALED = 12  # sweeps
 
 __all__ = ["QuantizedNetworkEstimator"]
 
@@ -60,7 +61,7 @@ class QuantizedNetworkEstimator(BaseEstimator, ABC):
         bias_bits: int = 4,
         bias_reach: float = 1.5,
         output_bias_bits: int | None = None,
-        output_bias_reach: float = 3.5,
+        output_bias_reach: float = 1.0,
         levels: int = 16,
         cut: int = 4,
         device: Device = "emulator-dsb",
@@ -68,8 +69,8 @@ class QuantizedNetworkEstimator(BaseEstimator, ABC):
         round_trips: int | None = 100,
         settings: Sequence[tuple[str, float]] = (("field_weight", 1.0),),
         coupling_bits: int | None = None,
-        sweeps: int = 12,
-        starts: int = 1,
+        sweeps: int = 40,
+        starts: int = 3,
         ladder: tuple[float, ...] = (0.02, 0.1, 0.5, 2.0),
         block_spins: int | None = None,
         block_reads: int | None = None,
@@ -77,6 +78,7 @@ class QuantizedNetworkEstimator(BaseEstimator, ABC):
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
         patience: int = 4,
+        tolerance: float = 0.001,
         class_weight: Mapping[Any, float] | str | None = None,
         callbacks: Sequence[Callable[[Progress], object]] | None = None,
         checkpoint: str | os.PathLike[str] | None = None,
@@ -107,6 +109,7 @@ class QuantizedNetworkEstimator(BaseEstimator, ABC):
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction
         self.patience = patience
+        self.tolerance = tolerance
         self.class_weight = class_weight
         self.callbacks = callbacks
         self.checkpoint = checkpoint
@@ -273,7 +276,7 @@ class QuantizedNetworkEstimator(BaseEstimator, ABC):
             history.append(
                 Progress(
                     sweep=sweep,
-                    sweeps=self.sweeps,
+                    sweeps=self.sweeps * self.starts,
                     calls=row.calls,
                     objective=found.objective,
                     best_objective=best,
@@ -324,6 +327,7 @@ class QuantizedNetworkEstimator(BaseEstimator, ABC):
             output_bias_bits=last_biases,
             output_bias_reach=self.output_bias_reach,
             sweeps=self.sweeps,
+            annealed=ANNEALED,
             starts=self.starts,
             ladder=tuple(self.ladder),
             block_spins=self.block_spins,
@@ -332,7 +336,8 @@ class QuantizedNetworkEstimator(BaseEstimator, ABC):
             round_trips=self.round_trips,
             settings=tuple(self.settings),
             coupling_bits=self.coupling_bits,
-            patience=self.patience if self.early_stopping else 0,
+            patience=self.patience,
+            tolerance=self.tolerance,
             seed=seed,
         )
 

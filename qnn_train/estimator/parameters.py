@@ -40,6 +40,7 @@ OF_RECIPES = (
     "block_spins",
     "block_reads",
     "patience",
+    "tolerance",
 )
 
 

@@ -64,29 +64,31 @@ def partition(
     Parameters
     ----------
     reads : int, optional
-        The most inputs of a neuron whose weights are free together; all by default. With fewer,
-        a block is smaller or has more neurons, and each group of neurons is in several blocks,
-        of inputs that `rng` mixes for it.
+        The most inputs of a neuron whose weights are free together; by default all, or as many
+        as a block holds. With fewer, a block is smaller or has more neurons, and each group of
+        neurons is in several blocks, of inputs that `rng` mixes for it.
 
     Raises
     ------
     AssemblyError
-        A single neuron has more bits, or a code of weights is a codebook.
+        A neuron does not fit with a single one of its inputs, or a code of weights is a codebook.
     """
     found = []
     for index in reversed(range(len(architecture.layers))):
         layer = architecture.layers[index]
         if layer.weights.one_hot or layer.biases.one_hot:
             raise AssemblyError("codebooks need equalities", hint="use another code")
-        cuts = 1 if reads is None else -(-layer.inputs // reads)
-        read = -(-layer.inputs // cuts)
-        each = read * layer.weights.bits + layer.biases.bits + _outgoing_bits(architecture, index)
-        together = max_bits // each
-        if not together:
+        always = layer.biases.bits + _outgoing_bits(architecture, index)
+        room = (max_bits - always) // layer.weights.bits
+        if room < 1:
             raise AssemblyError(
-                f"a neuron of layer {index} has {each} bits, a block at most {max_bits}",
-                hint="use larger blocks or fewer inputs",
+                f"a neuron of layer {index} has {always + layer.weights.bits} bits with one of "
+                f"its inputs, a block at most {max_bits}",
+                hint="use larger blocks, or fewer neurons in the layer behind",
             )
+        cuts = -(-layer.inputs // min(reads or layer.inputs, room))
+        read = -(-layer.inputs // cuts)
+        together = max_bits // (read * layer.weights.bits + always)
         count = -(-layer.outputs // together)
         for part in np.array_split(_mixed(layer.outputs, rng), count):
             units = tuple(sorted(part.tolist()))

@@ -59,18 +59,18 @@ class Annealing:
         elsewhere: the best samples for them are not the best for all.
     width : tuple of float
         Of the smeared slopes, in units of the spread of a layer's sums.
-    restarts : bool
-        Whether after `sweeps` all begins again, from another random network.
+    restart : int
+        Sweeps after which all begins again, from another random network; 0 for never.
     """
 
     sweeps: int = 24
     batch: tuple[int, int] = (1000, 20_000)
     width: tuple[float, float] = (1.0, 0.25)
-    restarts: bool = False
+    restart: int = 0
 
     def at(self, sweep: int) -> tuple[int, float]:
         """Return batch and width of a sweep, the first of which is 0."""
-        sweep = sweep % self.sweeps if self.restarts else sweep
+        sweep = sweep % self.restart if self.restart else sweep
         done = min(1.0, sweep / max(1, self.sweeps - 1))
         batch, width = (a ** (1 - done) * b**done for a, b in (self.batch, self.width))
         return round(batch), width
@@ -86,7 +86,7 @@ class Annealing:
 
     def begins(self, sweep: int) -> bool:
         """Tell whether a sweep starts from a new random network."""
-        return sweep == 0 or (self.restarts and sweep % self.sweeps == 0)
+        return sweep == 0 or (self.restart > 0 and sweep % self.restart == 0)
 
 
 @dataclass(frozen=True, eq=False)

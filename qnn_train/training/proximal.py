@@ -142,6 +142,9 @@ def _split(images: ImageSet, share: float, seed: int) -> tuple[ImageSet, ImageSe
     return images.take(np.flatnonzero(~held)), images.take(np.flatnonzero(held))
 
 
+WORST = float(np.finfo(np.float64).max)
+
+
 @dataclass(frozen=True, eq=False)
 class _Best:
     """The best network of a stage so far: its bits, how it was judged, and after which step."""
@@ -159,6 +162,7 @@ class _Position:
 
     state: ProximalState
     best: _Best
+    turn: tuple[float, int] = (WORST, 0)  # least loss of this start, and after which step
     stage: int = 0
     calls: int = 0
     sweeps: int = 0
@@ -255,6 +259,8 @@ class ProximalStepper:
         at = self._at
         if self._is_stage_over():
             at, self._steps = self._next_stage(), None
+        elif self._is_stale():
+            at, self._steps = self._next_start(), None
         if self._steps is None:
             self._steps = self._descent(at)
         made = next(self._steps)
@@ -282,6 +288,7 @@ class ProximalStepper:
             "bits": np.packbits([at.state.bits, at.best.bits], axis=1),
             "numbers": np.array(numbers),
             "counts": np.array([at.stage, at.state.step, at.best.step, at.calls, at.sweeps]),
+            "turn": np.array(at.turn, np.float64),
         }
         if self._problem.KEEPS_SWEEPS:
             found |= _sweep_arrays(self.sweeps, self._problem)
@@ -318,23 +325,46 @@ class ProximalStepper:
         if found.objective < best.loss:
             scores = found.train_score, found.validation_score
             best = _Best(state.bits, found.objective, state.step, *scores)
+        turn = at.turn if at.turn[1] > self._begin(state.step) else (WORST, 0)
+        if found.objective < turn[0] * (1 - self._problem.recipe.tolerance):
+            turn = found.objective, state.step
         del self._rows[at.sweeps :], self._sweeps[at.sweeps :]
         row = Row(at.calls, best.loss, best.train_score)
         self._rows.append(row._replace(validation_accuracy=best.validation_score))
         if self._problem.KEEPS_SWEEPS:
             self._sweeps.append(found)
-        return replace(at, best=best, sweeps=at.sweeps + 1)
+        return replace(at, best=best, turn=turn, sweeps=at.sweeps + 1)
 
     def _steps_of(self, stage: int) -> int:
         return len(self.sizes[stage]) * self._problem.stages[stage].sweeps
 
     def _is_stage_over(self) -> bool:
-        at, patience = self._at, self._problem.recipe.patience
-        length, steps = len(self.sizes[at.stage]), self._steps_of(at.stage)
-        if at.state.step < min(length, steps):
-            return False
-        stale = at.state.step - max(at.best.step, length) >= patience * length
-        return at.state.step >= steps or (patience > 0 and stale)
+        at = self._at
+        steps, end = self._steps_of(at.stage), self._begin(at.state.step) + self._turn_steps
+        return at.state.step >= steps or (end >= steps and self._is_stale())
+
+    @property
+    def _turn_steps(self) -> int:
+        """Steps of a descent from one start."""
+        sweeps, stage = self._problem.stages[self._at.stage].annealing.restart, self._at.stage
+        return sweeps * len(self.sizes[stage]) or self._steps_of(stage)
+
+    def _begin(self, step: int) -> int:
+        """Return the step before the first of the descent that a step belongs to."""
+        return max(0, step - 1) // self._turn_steps * self._turn_steps
+
+    def _is_stale(self) -> bool:
+        """Tell whether the patience of the recipe is over in this descent."""
+        at, recipe = self._at, self._problem.recipe
+        length, begin = len(self.sizes[at.stage]), self._begin(at.state.step)
+        counted = max(at.turn[1], begin + length * (recipe.annealed or 1))
+        return 0 < recipe.patience * length <= at.state.step - counted
+
+    def _next_start(self) -> _Position:
+        """Return the beginning of the next descent, see `proximal_descent`."""
+        at = self._at
+        step = self._begin(at.state.step) + self._turn_steps
+        return replace(at, state=replace(at.state, step=step))
 
     def _next_stage(self) -> _Position:
         """Return the beginning of the next stage, from the best network of this one."""
@@ -344,7 +374,7 @@ class ProximalStepper:
         best = replace(at.best, bits=state.bits, step=0)
         if not is_exact:
             best = replace(best, loss=np.inf)
-        return replace(at, state=state, best=best, stage=at.stage + 1)
+        return replace(at, state=state, best=best, turn=(WORST, 0), stage=at.stage + 1)
 
     def _network(self, bits: BitArray) -> QuantizedNetwork:
         return QuantizedNetwork.from_bits(self._problem.stages[self._at.stage].architecture, bits)
@@ -352,7 +382,7 @@ class ProximalStepper:
     def _restored(self, arrays: Arrays) -> _Position:
         with reading("the checkpoint", CheckpointError, "holds no such state", arrays):
             counts = checked_array(arrays, "counts", "i", (5,)).tolist()
-            numbers = arrays["numbers"]
+            numbers, turn = arrays["numbers"], checked_array(arrays, "turn", "f", (2,)).tolist()
             stage, step, best_step, calls, sweeps = counts
             if numbers.shape != (4,) or numbers.dtype.kind != "f" or min(counts) < 0:
                 raise ValueError("counts below 0, or no numbers")
@@ -366,7 +396,8 @@ class ProximalStepper:
                 self._sweeps = _sweeps_of(arrays, self._problem, sweeps)
         scale, loss, train, held = numbers.tolist()
         best = _Best(best_bits, loss, best_step, train, None if np.isnan(held) else held)
-        return _Position(ProximalState(step, bits, scale), best, stage, calls, sweeps)
+        state = ProximalState(step, bits, scale)
+        return _Position(state, best, (turn[0], int(turn[1])), stage, calls, sweeps)
 
 
 def _number(measured: _Best | SweepResult) -> float:

@@ -91,6 +91,7 @@ PROXIMAL_RECIPE: Mapping[str, Check] = {
     "output_bias_bits": BIAS_BITS,
     "output_bias_reach": POSITIVE,
     "sweeps": COUNT,
+    "annealed": optional(COUNT),
     "starts": COUNT,
     "judge_by": one_of(("loss", "errors")),
     "batch": tuple_of(COUNT, 2, 2),
@@ -102,6 +103,7 @@ PROXIMAL_RECIPE: Mapping[str, Check] = {
     "round_trips": ROUND_TRIPS,
     "settings": tuple_of(_setting, 0, 1000),
     "patience": whole(0, 10**9),
+    "tolerance": real(0, 1, below=True),
 }
 
 
@@ -244,7 +246,10 @@ class ProximalRecipe:
     output_bias_bits: int = 0  # of each bias of the last layer; 0 for none
     # the largest bias of the last layer, in units of where the activation saturates
     output_bias_reach: float = 3.5
-    sweeps: int = 8  # visits of every block in one descent
+    sweeps: int = 8  # visits of every block in one descent, at most
+    # sweeps over which batch and width change, None for all; their last values stay. With
+    # `first_weights` it is all
+    annealed: int | None = None
     starts: int = 1  # descents from different random networks, of which the best counts
     # what makes a network better than another, on the images that judge
     judge_by: Literal["loss", "errors"] = "loss"
@@ -264,8 +269,11 @@ class ProximalRecipe:
     # them. Recipes were chosen on machines
     # that count fields as couplings
     settings: tuple[tuple[str, float], ...] = (("field_weight", 1.0),)
-    # sweeps without a better network after which a descent is stopped; 0 never stops early
+    # sweeps without a better network after which a descent is stopped, those that anneal not
+    # counted where `annealed` says which they are; 0 never stops early
     patience: int = 0
+    # by which share the loss must fall for a network to be better to `patience`
+    tolerance: float = 0.0
     seed: int = 0  # of the draw of images, the first network and the machine
     coupling_bits: int | None = None  # bits of a coupling; None for those of the machine
 
@@ -287,11 +295,15 @@ class ProximalRecipe:
     def stages(self, n_outputs: int, n_inputs: int | None = None) -> list[Stage]:
         """Return the descents: one, or one for each code of the weights; see `architecture`."""
         whole = Annealing(
-            sweeps=self.sweeps, batch=self.batch, width=self.width, restarts=self.starts > 1
+            sweeps=min(self.annealed or self.sweeps, self.sweeps),
+            batch=self.batch,
+            width=self.width,
+            restart=self.sweeps if self.starts > 1 else 0,
         )
         fine = self.architecture(n_outputs, n_inputs)
         if self.first_weights is None:
             return [Stage(fine, whole, self.sweeps * self.starts)]
+        whole = replace(whole, sweeps=self.sweeps)
         coarse = replace(self, weights=self.first_weights, first_weights=None)
         first, second = whole.halves()
         return [

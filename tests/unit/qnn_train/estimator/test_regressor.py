@@ -26,6 +26,7 @@ QUICK = {
     "hidden": 2,
     "weights": "ternary",
     "sweeps": 3,
+    "starts": 1,
     "n_runs": 4,
     "ladder": (0.1, 1.0),
     "random_state": 1,
@@ -214,9 +215,16 @@ def test_a_file_of_another_kind_is_refused(trained, tmp_path):
 
 
 def test_what_does_not_fit_the_machine_is_refused_before_a_call():
-    X = np.random.default_rng(0).normal(size=(30, 60))
-    with pytest.raises(AssemblyError, match="a neuron of layer 0 has 124 bits"):
-        regressor(device="emulator-100").fit(X, X[:, 0])
+    X = np.random.default_rng(0).normal(size=(30, 3))
+    with pytest.raises(AssemblyError, match="a neuron of layer 0 has 126 bits with one"):
+        regressor(device="emulator-100").fit(X, np.tile(X[:, :1], 60))
+
+
+def test_a_neuron_with_more_weights_than_the_machine_has_spins_is_trained_in_parts():
+    X = np.random.default_rng(0).normal(size=(200, 130))
+    fitted = regressor(device="emulator-100").fit(X, X[:, :70].sum(axis=1))
+    assert fitted.summary_.spins <= 100 < 2 * X.shape[1]
+    assert fitted.score(X, X[:, :70].sum(axis=1)) > 0.5
 
 
 def test_answers_beyond_float64_are_refused(diabetes):
