@@ -152,14 +152,14 @@ class OwnData:
     def task_text(self) -> str:
         """The task, and how it was decided."""
         target, name = self.target, self.target.name
+        count = len(target.classes)
         is_classes = target.task == "classification"
-        kinds = f" in {len(target.classes)} classes" if is_classes else ""
+        said = f"{target.task} of {name!r}" + (f" in {count} classes" if is_classes else "")
         if self.has_task:
-            return f"{target.task} of {name!r}{kinds}"
-        other = "regression" if is_classes else "classification"
-        can_choose = target.answers.dtype.kind != "U" and "not all" not in target.why
-        choice = f"; --task {other} for the other" if can_choose else ""
-        return f"{target.task} of {name!r}{kinds}, as it is {target.why}{choice}"
+            return said
+        can_choose = target.answers.dtype.kind == "i"
+        choice = "; --task regression learns numbers" if can_choose else ""
+        return f"{said}, as it is {target.why}{choice}"
 
 
 def _target(options: dict[str, Any], table: Table) -> str:

@@ -204,8 +204,9 @@ def _encoded(known: ColumnHeader, column: Column, *, fill: bool) -> FloatArray:
         why = column.why or f"text such as {column.values[~absent][0]!r:.60}"
         raise _refuse(column, why, f"the model was trained on a {known.kind}")
     _check_finite(column)
-    values = np.where(absent, known.mean, column.values) if absent.any() else column.values
-    return values.astype(np.float64)[:, None]
+    values = column.values.astype(np.float64)
+    values[absent] = known.mean
+    return values[:, None]
 
 
 def _one_hot(known: ColumnHeader, column: Column, absent: Array) -> FloatArray:

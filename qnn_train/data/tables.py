@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -249,12 +250,12 @@ def _split(name: str, array: Array, given: Array | None) -> list[Column]:
 
 def _read_parquet(path: Path) -> list[Column]:
     try:
-        import pyarrow.parquet  # pyright: ignore[reportMissingImports]
+        pyarrow, parquet = (import_module(name) for name in ("pyarrow", "pyarrow.parquet"))
     except ImportError:
         hint = "pip install pyarrow, or this checkout with its extra: pip install '.[parquet]'"
         raise DataError(f"cannot read {path}: pyarrow is not installed", hint=hint) from None
     try:
-        with pyarrow.parquet.ParquetFile(path) as file:
+        with parquet.ParquetFile(path) as file:
             _check_size(path, file.metadata.num_rows, file.metadata.num_columns)
             table = file.read()
     except pyarrow.ArrowException as error:
