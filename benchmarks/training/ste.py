@@ -1,4 +1,4 @@
-"""Straight-through estimator: one hidden layer of ReLU, quantized weights, real biases and scales.
+"""Straight-through estimator: one hidden layer, quantized weights, real biases and scales.
 
 Weights are kept real and quantized in the forward pass, as BinaryConnect and ternary weight
 networks do: sign(w) or, beyond 0.7 times the mean modulus, sign(w), times a real scale of the
@@ -14,10 +14,12 @@ from dataclasses import dataclass
 import numba
 import numpy as np
 
-__all__ = ["Recipe", "train"]
+__all__ = ["Network", "Recipe", "fit", "train"]
 
 CUT = 0.7
 FLOAT, BINARY, TERNARY = range(3)
+LOSSES = {"softmax": 0, "logistic": 1, "squared": 2}
+RANGES = {"relu": (np.float32(0), np.float32(np.inf)), "hard_tanh": (np.float32(-1), np.float32(1))}
 KINDS = {"float": FLOAT, "binary": BINARY, "ternary": TERNARY}
 
 
@@ -26,11 +28,29 @@ class Recipe:
     """How to train."""
 
     kind: str = "ternary"
+    loss: str = "softmax"
+    activation: str = "relu"
     hidden: int = 4
     epochs: int = 15
     batch: int = 100
     rate: float = 0.01
     least_steps: int = 1500
+
+
+@dataclass(frozen=True)
+class Network:
+    """What was trained."""
+
+    parameters: tuple[np.ndarray, ...]
+    recipe: Recipe
+
+    def outputs(self, inputs):
+        """Return the logits, or real answers, of real features; (samples, outputs)."""
+        W, V, b, c, scales = self.parameters
+        kind = KINDS[self.recipe.kind]
+        sums = scales[0] * (inputs @ _quantized(W, kind)) + b
+        hidden = np.clip(sums, *RANGES[self.recipe.activation])
+        return scales[1] * (hidden @ _quantized(V, kind)) + c
 
 
 def train(inputs, labels, tests, *, n_outputs, seed, recipe):
@@ -40,8 +60,14 @@ def train(inputs, labels, tests, *, n_outputs, seed, recipe):
     ----------
     inputs, labels, tests : real features (samples, n), integers (samples,), real features
     """
+    targets = np.eye(n_outputs, dtype=np.float32)[labels]
+    return fit(inputs, targets, seed=seed, recipe=recipe).outputs(tests).argmax(axis=1)
+
+
+def fit(inputs, targets, *, seed, recipe):
+    """Return a network for targets (samples, outputs), as the loss of the recipe takes them."""
     rng = np.random.default_rng([seed, 7])
-    width, count = inputs.shape[1], len(inputs)
+    width, count, n_outputs = inputs.shape[1], len(inputs), targets.shape[1]
     batch = min(recipe.batch, count)
     steps = max(recipe.epochs * (count // batch), recipe.least_steps)
     each = count // batch
@@ -54,15 +80,14 @@ def train(inputs, labels, tests, *, n_outputs, seed, recipe):
     )
     b, c = np.zeros(recipe.hidden, np.float32), np.zeros(n_outputs, np.float32)
     scales = np.array([width**-0.5, recipe.hidden**-0.5], np.float32)
-    kind = KINDS[recipe.kind]
+    parameters = (W, V, b, c, scales)
     _descend(
-        (inputs, labels, order[: steps * batch].reshape(steps, batch)),
-        (W, V, b, c, scales),
-        kind,
+        (inputs, targets, order[: steps * batch].reshape(steps, batch)),
+        parameters,
+        (KINDS[recipe.kind], LOSSES[recipe.loss], RANGES[recipe.activation]),
         recipe.rate,
     )
-    hidden = np.maximum(scales[0] * (tests @ _quantized(W, kind)) + b, 0)
-    return (scales[1] * (hidden @ _quantized(V, kind)) + c).argmax(axis=1)
+    return Network(parameters, recipe)
 
 
 @numba.njit(cache=True)
@@ -80,7 +105,8 @@ def _quantized(w, kind):
 
 
 @numba.njit(cache=True, fastmath=True)
-def _descend(images, parameters, kind, rate):
+def _descend(images, parameters, options, rate):
+    kind, loss, limits = options
     inputs, labels, order = images
     W, V, b, c, scales = parameters
     gW, gV, gb = np.zeros_like(W), np.zeros_like(V), np.zeros_like(b)
@@ -92,7 +118,9 @@ def _descend(images, parameters, kind, rate):
         gW[:], gV[:], gb[:], gc[:], gs[:] = 0, 0, 0, 0, 0
         Q, R = _quantized(W, kind), _quantized(V, kind)
         for n in order[step]:
-            _add_gradient(inputs[n], labels[n], (Q, R, b, c, scales), (gW, gV, gb, gc, gs))
+            _add_gradient(
+                inputs[n], labels[n], (Q, R, b, c, scales), (gW, gV, gb, gc, gs), (loss, limits)
+            )
         if kind == FLOAT:
             gs[:] = 0
         falling = rate * 0.5 * (1 + math.cos(math.pi * step / n_steps))
@@ -106,7 +134,8 @@ def _descend(images, parameters, kind, rate):
 
 
 @numba.njit(cache=True, fastmath=True)
-def _add_gradient(x, y, parameters, gradients):
+def _add_gradient(x, y, parameters, gradients, options):
+    loss, limits = options
     Q, R, b, c, scales = parameters
     gW, gV, gb, gc, gs = gradients
     hidden, outputs = len(b), len(c)
@@ -115,19 +144,18 @@ def _add_gradient(x, y, parameters, gradients):
     for i in range(len(x)):
         for h in range(hidden):
             z[h] += x[i] * Q[i, h]
-    a = np.maximum(scales[0] * z + b, np.float32(0))
+    sums = scales[0] * z + b
+    a = np.minimum(np.maximum(sums, limits[0]), limits[1])
     for h in range(hidden):
         for k in range(outputs):
             u[k] += a[h] * R[h, k]
     p = scales[1] * u + c
-    p = np.exp(p - p.max())
-    p /= p.sum()
-    p[y] -= np.float32(1)
+    p = _answers(p, loss) - y
     for h in range(hidden):
         for k in range(outputs):
             gV[h, k] += scales[1] * a[h] * p[k]
             back[h] += scales[1] * p[k] * R[h, k]
-        if a[h] <= 0:
+        if sums[h] <= limits[0] or sums[h] >= limits[1]:
             back[h] = 0
     for i in range(len(x)):
         for h in range(hidden):
@@ -136,6 +164,17 @@ def _add_gradient(x, y, parameters, gradients):
     gc += p
     gs[0] += (back * z).sum()
     gs[1] += (p * u).sum()
+
+
+@numba.njit(cache=True, fastmath=True)
+def _answers(logits, loss):
+    """Return what the loss compares with targets, by its number."""
+    if loss == 0:
+        p = np.exp(logits - logits.max())
+        return p / p.sum()
+    if loss == 1:
+        return np.float32(0.5) + np.float32(0.5) * np.tanh(np.float32(0.5) * logits)
+    return logits
 
 
 @numba.njit(cache=True, fastmath=True)

@@ -67,7 +67,7 @@ class QuantizedNetworkEstimator(BaseEstimator, ABC):
         device: Device = "emulator-dsb",
         n_runs: int = 16,
         round_trips: int | None = 100,
-        settings: Sequence[tuple[str, float]] = (("field_weight", 1.0),),
+        settings: Sequence[tuple[str, float]] = (("field_weight", 1.0), ("coupling_gain", 4.0)),
         coupling_bits: int | None = None,
         sweeps: int = 40,
         starts: int = 3,

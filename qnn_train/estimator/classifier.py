@@ -35,10 +35,16 @@ class QuantizedNetworkClassifier(ClassifierMixin, QuantizedNetworkEstimator):
     weights : str or tuple of str
         Code of the weights, or of those of each layer: binary, ternary, 2bit to 8bit, see
         `weight_code`.
+    clip : float
+        Where the activation saturates, in spreads of a neuron's sum under random weights.
     bias_bits : int
         Bits of each bias of the hidden layer; 0 for none.
+    bias_reach : float
+        The largest hidden bias, in the same spreads.
     output_bias_bits : int or None
-        Bits of each bias of the last layer; None for 3.
+        Bits of each bias of the last layer; None for 5.
+    output_bias_reach : float
+        The largest bias of the last layer, in units of where the activation saturates.
     levels, cut : int
         Of the features: steps a standard deviation, and deviations beyond which all is the same.
     device : str, path, MachineConfig, Driver, Session or DevicePool
@@ -47,27 +53,41 @@ class QuantizedNetworkClassifier(ClassifierMixin, QuantizedNetworkEstimator):
         Runs of the machine a call.
     round_trips : int or None
         Length of a run; None for what the machine recommends.
+    settings : sequence of pairs (str, float)
+        Settings of the machine and their values, used where it has them.
+    coupling_bits : int or None
+        Bits of a coupling; None for those of the machine.
     sweeps : int
-        Visits of every block of parameters.
+        Visits of every block of parameters from one start, at most.
+    starts : int
+        Descents from different random networks; the best network of all counts.
     ladder : tuple of float
         Proximal weights; a call for each in every step.
     block_spins : int or None
-        Largest block; None for 128, or more where a neuron needs it.
+        Largest block; None for 128, or more where a neuron needs it and the machine has it.
+    block_reads : int or None
+        The most inputs of a neuron in a block; None for all, or as many as a block holds.
     vote : int
         The best so many different networks at ends of sweeps add their margins; fewer where
         fewer were found. Their bits all count.
     early_stopping : bool
-        Keep samples apart, judge networks on them, and stop after `patience` sweeps without a
-        better one.
+        Keep samples apart and judge networks on them, not on those that are trained on.
     validation_fraction : float
         Their share, drawn evenly from the classes.
     patience : int
-        In sweeps.
+        Sweeps without a better network that end a descent, after its first 12, in which batch
+        and width change; 0 for none.
+    tolerance : float
+        By which share the loss must fall for a network to be better to `patience`.
+    class_weight : mapping, "balanced" or None
+        What each class counts, times the weights of samples; balanced classes count alike.
     callbacks : sequence of callables or None
         Each is given a `Progress` after every sweep, and ends the training by returning True.
     checkpoint : path or None
         A file to write after each sweep, and to go on from where it exists: the same network
         comes out as if there had been no stop, on a machine that repeats itself.
+    verbose : bool
+        Whether to print a line after every sweep.
     random_state : int, RandomState or None
 
     Attributes

@@ -12,7 +12,7 @@ from quick_estimators import QUICK
 from qnn_train import QuantizedNetworkClassifier, QuantizedNetworkRegressor
 from qnn_train.cli.options import WEIGHTS
 from qnn_train.errors import AssemblyError
-from qnn_train.estimator.base import PARAMETERS
+from qnn_train.estimator.parameters import PARAMETERS
 from qnn_train.network.codes import KINDS
 from qnn_train.training import ProximalRecipe, Recipe
 from qnn_train.training.checkpoint import fingerprint
@@ -29,12 +29,13 @@ WRONG = {
          "starts", "tried", "shift", "seed", "bias_bits"), NO_NUMBERS,
     ),
     **dict.fromkeys(
-        ("round_trips", "block_spins", "block_reads", "output_bias_bits", "coupling_bits"),
+        ("round_trips", "block_spins", "block_reads", "output_bias_bits", "coupling_bits",
+         "annealed"),
         tuple(value for value in NO_NUMBERS if value is not None),
     ),
-    **dict.fromkeys(("validation", "validation_fraction"), (*NO_REALS, 1.0)),
+    **dict.fromkeys(("validation", "validation_fraction", "tolerance"), (*NO_REALS, 1.0)),
     **dict.fromkeys(("clip", "bias_reach", "output_bias_reach"), (*NO_REALS, 0.0)),
-    **dict.fromkeys(("early_stopping", "mirror", "pack"), NO_FLAGS),
+    **dict.fromkeys(("early_stopping", "mirror", "pack", "verbose"), NO_FLAGS),
     **dict.fromkeys(("activation", "readout", "judge_by", "score"), NO_WORDS),
     "method": (None, 3, b"qcgd", []),
     "weights": ("heavy", "", "9bit", "range(1)", None, 3, (), ("binary", 3), [["binary"]], NAN),
@@ -45,6 +46,7 @@ WRONG = {
     "settings": ((("a", NAN),), (("a",),), ("ab", "cd"), ((3, 1.0),), 3),
     "device": (None, 3, [], object()),
     "callbacks": (3, [3], "x", print),
+    "class_weight": ("alike", 3, [1, 2]),
     "checkpoint": (3, "/nosuch/folder/x.npz", "/", b""),
     "random_state": ("x", 2.5, -1, NAN, []),
     "batch": (None, NAN, "5", 2.5, (5,), (0, 3)),

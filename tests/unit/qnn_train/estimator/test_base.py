@@ -71,11 +71,11 @@ def test_callbacks_see_each_sweep_and_can_stop(pair):
 
 
 def test_early_stopping_judges_on_samples_kept_apart(pair):
-    options = {"early_stopping": True, "validation_fraction": 0.2, "patience": 1, "sweeps": 30}
-    trained = classifier(**options).fit(*pair)
+    options = {"early_stopping": True, "validation_fraction": 0.2, "patience": 2, "tolerance": 0.0}
+    trained = classifier(**options, sweeps=40).fit(*pair)
     objectives = [each.objective for each in trained.history_]
-    assert len(objectives) < 30
-    assert int(np.argmin(objectives)) == len(objectives) - 2  # one sweep was not better
+    annealed = 12
+    assert len(objectives) == max(int(np.argmin(objectives)) + 1, annealed) + 2 < 40
     assert all(each.validation_score is not None for each in trained.history_)
 
 
@@ -93,6 +93,42 @@ def test_a_stopped_training_goes_on_bit_for_bit(pair, tmp_path):
     path.write_bytes(path.read_bytes()[:-30])
     with pytest.raises(CheckpointError, match="cannot read"):
         classifier(**options).fit(*pair)
+
+
+def test_each_start_ends_by_patience_and_the_best_of_all_counts(pair):
+    one, three = (classifier(sweeps=60, starts=n, patience=1).fit(*pair) for n in (1, 3))
+    first = len(one.history_)
+    assert three.history_[:first] != three.history_[first:][:first]
+    assert first < len(three.history_) < 180
+    assert three.history_[-1].best_objective <= one.history_[-1].best_objective
+    assert [told.objective for told in three.history_][:first] == [
+        told.objective for told in one.history_
+    ]
+
+
+def test_neither_order_nor_repetition_of_samples_matters_beside_their_weights(pair):
+    X, y = pair
+    rng = np.random.default_rng(3)
+    weights = rng.integers(0, 3, len(X))
+    rows = rng.permutation(np.repeat(np.arange(len(X)), weights))
+    weighted = classifier().fit(X, y, sample_weight=weights)
+    repeated = classifier().fit(X[rows], y[rows])
+    assert np.array_equal(weighted.decision_function(X), repeated.decision_function(X))
+
+
+def test_a_class_that_counts_more_is_answered_more_often(pair):
+    X, y = pair
+    plain = classifier().fit(X, y)
+    tilted = classifier(class_weight={"versicolor": 50.0, "virginica": 1.0}).fit(X, y)
+    assert np.sum(tilted.predict(X) == "versicolor") > np.sum(plain.predict(X) == "versicolor")
+    of_one = np.where(y == "versicolor", 50.0, 1.0)
+    same = classifier().fit(X, y, sample_weight=of_one)
+    assert np.array_equal(tilted.decision_function(X), same.decision_function(X))
+
+
+def test_verbose_tells_of_each_sweep(pair, capsys):
+    classifier(verbose=True).fit(*pair)
+    assert capsys.readouterr().out.count("Progress(sweep=") == 4
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ QUICK = {
     "starts": 1,
     "n_runs": 4,
     "ladder": (0.1, 1.0),
-    "random_state": 1,
+    "random_state": 2,
 }
 
 
@@ -157,11 +157,12 @@ def test_the_cost_said_before_is_the_cost_paid(two):
 
 def test_early_stopping_judges_on_samples_kept_apart(diabetes):
     told = []
-    options = {"early_stopping": True, "validation_fraction": 0.2, "patience": 1, "sweeps": 30}
-    stopped = regressor(**options, callbacks=[told.append]).fit(*diabetes)
+    options = {"early_stopping": True, "validation_fraction": 0.2, "patience": 2, "tolerance": 0.0}
+    stopped = regressor(**options, sweeps=40, callbacks=[told.append]).fit(*diabetes)
     assert told == stopped.history_
     objectives = [each.objective for each in told]
-    assert int(np.argmin(objectives)) == len(objectives) - 2 < 28  # one sweep was not better
+    annealed = 12
+    assert len(objectives) == max(int(np.argmin(objectives)) + 1, annealed) + 2 < 40
     assert all(each.validation_score < 1 for each in told)
 
 
@@ -222,7 +223,7 @@ def test_what_does_not_fit_the_machine_is_refused_before_a_call():
 
 def test_a_neuron_with_more_weights_than_the_machine_has_spins_is_trained_in_parts():
     X = np.random.default_rng(0).normal(size=(200, 130))
-    fitted = regressor(device="emulator-100").fit(X, X[:, :70].sum(axis=1))
+    fitted = regressor(block_spins=100).fit(X, X[:, :70].sum(axis=1))
     assert fitted.summary_.spins <= 100 < 2 * X.shape[1]
     assert fitted.score(X, X[:, :70].sum(axis=1)) > 0.5
 

@@ -1,0 +1,278 @@
+"""The estimators with their defaults on twelve small sets, beside what else there is.
+
+    python benchmarks/training/acceptance.py --splits 10 --rows rows/acceptance
+    python benchmarks/training/acceptance.py --table --rows rows/acceptance
+
+A split is a seed: of the samples that are drawn, of those that train (60 %), and of every method.
+Scores are of the other 40 %: accuracy, balanced where classes are, R² of real answers. Rows that
+are there are not computed again. `ste` has the shape, the activation and the bits of the weights of
+`ours` and as many starts, of which the one with the least training loss counts, but real biases and
+scales; `mlp` is scikit-learn's, with as many hidden neurons; `random` is the best of 2,000 networks
+of the shape of `ours` on the training samples.
+"""
+
+from __future__ import annotations
+
+import argparse
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import ste
+from rows import Rows
+from scipy.stats import t as student
+from sklearn import datasets
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression, RidgeCV
+from sklearn.metrics import accuracy_score, balanced_accuracy_score, r2_score
+from sklearn.model_selection import train_test_split
+from sklearn.neural_network import MLPClassifier, MLPRegressor
+from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
+
+from cim_hal import open_device
+from qnn_train import QuantizedNetwork, QuantizedNetworkClassifier, QuantizedNetworkRegressor
+from qnn_train.solve.losses import fitted_line
+
+HIDDEN, STARTS, GUESSES, FIRST_SEED = 8, 3, 2000, 1000
+STE_STEPS = 6000
+
+
+def xor(seed):
+    X = np.random.default_rng(seed).uniform(-1, 1, (600, 2))
+    return X, (X.prod(axis=1) > 0).astype(int)
+
+
+def checkerboard(seed):
+    X = np.random.default_rng(seed).uniform(0, 3, (900, 2))
+    return X, (np.floor(X).sum(axis=1) % 2).astype(int)
+
+
+def parity(seed):
+    """Return four signs that count, one that does not, and noise on all."""
+    rng = np.random.default_rng(seed)
+    signs = rng.choice([-1.0, 1.0], (900, 5))
+    return signs + rng.normal(0, 0.2, signs.shape), (signs[:, :4].prod(axis=1) > 0).astype(int)
+
+
+def imbalanced(seed):
+    return datasets.make_classification(
+        2000, 10, n_informative=5, weights=[0.95], flip_y=0.01, random_state=seed
+    )
+
+
+SETS = {
+    "iris": lambda _: datasets.load_iris(return_X_y=True),
+    "wine": lambda _: datasets.load_wine(return_X_y=True),
+    "breast cancer": lambda _: datasets.load_breast_cancer(return_X_y=True),
+    "digits": lambda _: datasets.load_digits(return_X_y=True),
+    "moons": lambda seed: datasets.make_moons(600, noise=0.2, random_state=seed),
+    "circles": lambda seed: datasets.make_circles(600, noise=0.1, factor=0.5, random_state=seed),
+    "XOR": xor,
+    "checkerboard": checkerboard,
+    "parity, 4 of 5": parity,
+    "imbalanced, 5 %": imbalanced,
+    "friedman1": lambda seed: datasets.make_friedman1(600, noise=1.0, random_state=seed),
+    "diabetes": lambda _: datasets.load_diabetes(return_X_y=True),
+}
+REAL = {"friedman1", "diabetes"}
+
+
+@dataclass(frozen=True)
+class Split:
+    """Standardized samples to train on, and others."""
+
+    name: str
+    seed: int
+    X: np.ndarray
+    others: np.ndarray
+    y: np.ndarray
+    answers: np.ndarray
+
+    @classmethod
+    def of(cls, name: str, seed: int) -> Self:
+        """Draw them."""
+        X, y = SETS[name](seed)
+        strata = None if name in REAL else y
+        X, others, *answers = train_test_split(
+            X, y, test_size=0.4, random_state=seed, stratify=strata
+        )
+        scaler = StandardScaler().fit(X)
+        return cls(name, seed, scaler.transform(X), scaler.transform(others), *answers)
+
+    @property
+    def weight(self) -> str | None:
+        """Whether classes count alike."""
+        return "balanced" if self.name.startswith("imbalanced") else None
+
+    def score(self, predicted: np.ndarray) -> float:
+        """Return how good answers for the others are."""
+        if self.name in REAL:
+            return float(r2_score(self.answers, predicted))
+        score = balanced_accuracy_score if self.weight else accuracy_score
+        return float(score(self.answers, predicted))
+
+
+def linear(split: Split) -> np.ndarray:
+    if split.name in REAL:
+        return RidgeCV(np.logspace(-3, 3, 13)).fit(split.X, split.y).predict(split.others)
+    model = LogisticRegression(class_weight=split.weight, max_iter=2000)
+    return model.fit(split.X, split.y).predict(split.others)
+
+
+def mlp(split: Split) -> np.ndarray:
+    kind = MLPRegressor if split.name in REAL else MLPClassifier
+    model = kind((HIDDEN,), activation="tanh", max_iter=2000, random_state=split.seed)
+    return model.fit(split.X, split.y, sample_weight=_weights(split)).predict(split.others)
+
+
+def straight_through(split: Split) -> np.ndarray:
+    labels, loss, back = _targets(split)
+    X, others = (each.astype(np.float32) for each in (split.X, split.others))
+    recipe = ste.Recipe(
+        kind="binary", hidden=HIDDEN, loss=loss, activation="hard_tanh", least_steps=STE_STEPS
+    )
+    rows = _repeated(split)
+    found = [
+        ste.fit(X[rows], labels[rows], seed=100 * split.seed + start, recipe=recipe)
+        for start in range(STARTS)
+    ]
+    best = min(found, key=lambda net: _loss(net.outputs(X[rows]), labels[rows], loss))
+    return back(best.outputs(others))
+
+
+def _targets(split: Split):
+    """Return targets (samples, outputs), the loss, and how outputs become answers."""
+    if split.name in REAL:
+        mean, spread = split.y.mean(), split.y.std()
+        labels = ((split.y - mean) / spread)[:, None]
+        return labels.astype(np.float32), "squared", lambda out: out[:, 0] * spread + mean
+    classes = len(np.unique(split.y))
+    if classes == 2:
+        labels = split.y[:, None].astype(np.float32)
+        return labels, "logistic", lambda out: (out[:, 0] > 0).astype(int)
+    return np.eye(classes, dtype=np.float32)[split.y], "softmax", lambda out: out.argmax(axis=1)
+
+
+def _loss(outputs: np.ndarray, targets: np.ndarray, loss: str) -> float:
+    if loss == "squared":
+        return float(np.mean(np.square(outputs - targets)))
+    if loss == "logistic":
+        return float(np.mean(np.logaddexp(0, outputs) - outputs * targets))
+    top = np.logaddexp.reduce(outputs, axis=1)
+    return float(np.mean(top - (outputs * targets).sum(axis=1)))
+
+
+def _weights(split: Split) -> np.ndarray | None:
+    if not split.weight:
+        return None
+    counts = np.bincount(split.y)
+    return (len(split.y) / len(counts) / counts)[split.y]
+
+
+def _repeated(split: Split) -> np.ndarray:
+    """Return the samples, those of rare classes as often as those of others where they count so."""
+    weights = _weights(split)
+    if weights is None:
+        return np.arange(len(split.y))
+    times = np.maximum(1, np.rint(weights / weights.min())).astype(int)
+    return np.repeat(np.arange(len(split.y)), times)
+
+
+def ours(split: Split, device: Any, **changes: Any):
+    """Return the estimator with its defaults, fitted."""
+    options = {"device": device, "random_state": split.seed} | changes
+    if split.name in REAL:
+        return QuantizedNetworkRegressor(**options).fit(split.X, split.y)
+    model = QuantizedNetworkClassifier(class_weight=split.weight, **options)
+    return model.fit(split.X, split.y)
+
+
+def best_random(split: Split, model: Any) -> np.ndarray:
+    architecture, grid = model.model_.networks.architecture, model.model_.grid
+    bits = np.random.default_rng([split.seed, 1]).integers(0, 2, (GUESSES, architecture.n_bits))
+    parts = [grid.transform(samples) for samples in (split.X, split.others)]
+    found = []
+    for some in np.array_split(bits.astype(np.int8), 20):
+        networks = QuantizedNetwork.from_bits(architecture, some)
+        pairs = zip(*(networks.margin(part).astype(float) for part in parts), strict=True)
+        found.append(max((_answered(split, *pair) for pair in pairs), key=lambda each: each[0]))
+    return max(found, key=lambda each: each[0])[1]
+
+
+def _answered(split: Split, margins: np.ndarray, elsewhere: np.ndarray) -> tuple[float, np.ndarray]:
+    """Return the score on the training samples, and the answers for the others."""
+    if split.name in REAL:
+        (scale,), (offset,) = fitted_line(margins[:, None], split.y[:, None])
+        return r2_score(split.y, scale * margins + offset), scale * elsewhere + offset
+    kind = balanced_accuracy_score if split.weight else accuracy_score
+    mine, others = (
+        (m > 0).astype(int) if m.ndim == 1 else m.argmax(axis=1) for m in (margins, elsewhere)
+    )
+    return kind(split.y, mine), others
+
+
+def rows_of(name: str, seed: int, device: Any) -> list[dict[str, Any]]:
+    """Return a row for each method."""
+    split = Split.of(name, seed)
+    model = ours(split, device)
+    answers = {
+        "linear": linear(split),
+        "mlp": mlp(split),
+        "ste": straight_through(split),
+        "random": best_random(split, model),
+        "ours": model.predict(split.others),
+    }
+    key = {"task": name, "classes": [], "seed": seed}
+    rows = [{**key, "method": method, "score": split.score(a)} for method, a in answers.items()]
+    rows[-1] |= {"calls": model.calls_, "bits_per_parameter": model.summary_.bits_per_parameter}
+    return rows
+
+
+def table(rows: Rows) -> None:
+    """Print means over splits, and the paired difference of ours and ste with its interval."""
+    print("| set | splits | linear | MLP | STE | best of random | this | this less STE |")
+    print("|---|---|---|---|---|---|---|---|")
+    for name in SETS:
+        mine = [row for row in rows.all if row["task"] == name]
+        seeds = sorted({row["seed"] for row in mine})
+        scores = {
+            method: np.array([r["score"] for s in seeds for r in mine if _is(r, method, s)])
+            for method in ("linear", "mlp", "ste", "random", "ours")
+        }
+        unit, digits = (1, 3) if name in REAL else (100, 1)
+        means = " | ".join(f"{unit * each.mean():.{digits}f}" for each in scores.values())
+        apart = unit * (scores["ours"] - scores["ste"])
+        half = student.ppf(0.975, len(apart) - 1) * apart.std(ddof=1) / np.sqrt(len(apart))
+        told = f"{apart.mean():+.{digits}f} ± {half:.{digits}f}"
+        print(f"| {name} | {len(seeds)} | {means} | {told} |")
+
+
+def _is(row: dict[str, Any], method: str, seed: int) -> bool:
+    return row["method"] == method and row["seed"] == seed
+
+
+def main() -> None:
+    """Compute the rows that are missing, split by split, then print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--splits", type=int, default=10)
+    parser.add_argument("--sets", nargs="+", default=list(SETS), choices=list(SETS))
+    parser.add_argument("--rows", type=Path, required=True)
+    parser.add_argument("--table", action="store_true", help="only print what is there")
+    options = parser.parse_args()
+    options.rows.mkdir(parents=True, exist_ok=True)
+    rows = Rows(options.rows)
+    if not options.table:
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        with threadpool_limits(1), open_device("emulator-dsb") as device:
+            for seed in range(FIRST_SEED, FIRST_SEED + options.splits):
+                for name in options.sets:
+                    if not rows.has(task=name, method="ours", classes=[], seed=seed):
+                        rows.add(rows_of(name, seed, device))
+    table(rows)
+
+
+if __name__ == "__main__":
+    main()
