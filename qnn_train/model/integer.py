@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -13,6 +13,7 @@ from qnn_train.archive import checked_array
 from qnn_train.arrays import Array, ArrayLike, Arrays, FloatArray
 from qnn_train.data.features import FeatureGrid
 from qnn_train.errors import ModelFileError
+from qnn_train.method_names import MACHINE
 from qnn_train.model.file import ModelHeader, SavedModel, layer_headers
 from qnn_train.network import QuantizedNetwork
 from qnn_train.network.network import second_class
@@ -43,6 +44,7 @@ class IntegerModel(SavedModel):
 
     grid: FeatureGrid
     networks: QuantizedNetwork  # with a leading axis over those that answer together
+    oracle: str = field(default=MACHINE, kw_only=True)  # what trained them
 
     HEADER: ClassVar[type[IntegerHeader]] = IntegerHeader
     KIND: ClassVar[Literal["classifier", "regressor"]]
