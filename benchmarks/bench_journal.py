@@ -17,7 +17,7 @@ import threading
 import time
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import zmq
@@ -71,8 +71,8 @@ def echo(folder: str) -> None:  # noqa: ARG001
 
 
 @contextmanager
-def process(what: str, folder: str = "", **env: str) -> Iterator[str]:
-    """Start a process of this file; yield the endpoint that it serves."""
+def process(what: str, folder: str = "", **env: str) -> Iterator[tuple[str, int]]:
+    """Start a process of this file; yield the endpoint that it serves, and its pid."""
     child = subprocess.Popen(
         [sys.executable, __file__, what, folder],
         stdin=subprocess.PIPE,
@@ -83,7 +83,7 @@ def process(what: str, folder: str = "", **env: str) -> Iterator[str]:
     assert child.stdin is not None
     assert child.stdout is not None
     try:
-        yield child.stdout.readline().strip()
+        yield child.stdout.readline().strip(), child.pid
     finally:
         child.stdin.close()
         if what == "echo":
@@ -112,7 +112,11 @@ def timed(action: Callable[[], object], n_times: int) -> list[float]:
 
 
 def echo_s(n_times: int) -> list[float]:
-    with process("echo") as endpoint, zmq.Context() as context, context.socket(zmq.DEALER) as sock:
+    with (
+        process("echo") as (endpoint, _),
+        zmq.Context() as context,
+        context.socket(zmq.DEALER) as sock,
+    ):
         sock.connect(endpoint)
 
         def once() -> None:
@@ -134,8 +138,16 @@ def fsync_s(n_times: int) -> list[float]:
         return timed(once, n_times)
 
 
-def cycles(endpoint: str, n_jobs: int, ready: threading.Barrier | None = None) -> list[float]:
-    """How long each cycle took, one after the other."""
+def cpu_s(pid: int) -> float:
+    """Processor time of a process, on Linux."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def cycles(
+    endpoint: str, n_jobs: int, ready: threading.Barrier | None = None, spent: Any = None
+) -> list[float]:
+    """How long each cycle took, one after the other; puts their processor time into `spent`."""
     with open_device(endpoint) as session:
 
         def cycle() -> None:
@@ -146,22 +158,29 @@ def cycles(endpoint: str, n_jobs: int, ready: threading.Barrier | None = None) -
         timed(cycle, 10)
         if ready is not None:
             ready.wait()
-        return timed(cycle, n_jobs)
+        began = time.process_time()
+        seconds = timed(cycle, n_jobs)
+        if spent is not None:
+            spent.put(time.process_time() - began)
+        return seconds
 
 
-def many(endpoint: str, n_jobs: int) -> float:
-    """Jobs a second of several clients, each in its own process."""
-    ready = SPAWN.Barrier(N_CLIENTS + 1)
-    clients = [
-        SPAWN.Process(target=cycles, args=(endpoint, n_jobs, ready)) for _ in range(N_CLIENTS)
-    ]
+def many(endpoint: str, pid: int, n_jobs: int) -> str:
+    """Jobs a second of several clients, each in its own process, and processor time of a job."""
+    ready, spent = SPAWN.Barrier(N_CLIENTS + 1), SPAWN.Queue()
+    arguments = (endpoint, n_jobs, ready, spent)
+    clients = [SPAWN.Process(target=cycles, args=arguments) for _ in range(N_CLIENTS)]
     for client in clients:
         client.start()
     ready.wait()
-    began = time.perf_counter()
+    began, before = time.perf_counter(), cpu_s(pid)
+    clients_s = sum(spent.get() for _ in clients)
+    took_s, server_s = time.perf_counter() - began, cpu_s(pid) - before
     for client in clients:
         client.join()
-    return N_CLIENTS * n_jobs / (time.perf_counter() - began)
+    n_all = N_CLIENTS * n_jobs
+    used = f"server {1e3 * server_s / n_all:.2f} ms, client {1e3 * clients_s / n_all:.2f} ms a job"
+    return f"{n_all / took_s:.0f} jobs/s with {N_CLIENTS}; processor time: {used}"
 
 
 def compare(n_jobs: int) -> None:
@@ -171,12 +190,12 @@ def compare(n_jobs: int) -> None:
     for name in ("journal off", "journal on"):
         with tempfile.TemporaryDirectory(dir=".") as folder:
             state = folder if name == "journal on" else ""
-            with process("serve", state) as endpoint:
+            with process("serve", state) as (endpoint, pid):
                 p50, p99 = quantiles(cycles(endpoint, n_jobs))
-                rate = many(endpoint, n_jobs)
+                rate = many(endpoint, pid, n_jobs)
         print(
             f"{name}: a cycle {p50:.2f} ms ({p50 / middle:.0f} echoes), 99 % {p99:.2f} ms; "
-            f"{1e3 / p50:.0f} jobs/s with 1 client, {rate:.0f} with {N_CLIENTS}",
+            f"{1e3 / p50:.0f} jobs/s with 1 client, {rate}",
             flush=True,
         )
 
@@ -188,7 +207,7 @@ def compare_slow(fsync_s: float, n_times: int) -> None:
         gate = Path(folder, "slow").absolute()
         env = {"LD_PRELOAD": str(shim), "CIM_FSYNC_S": str(fsync_s), "CIM_FSYNC_SWITCH": str(gate)}
         state = str(Path(folder, "state"))
-        with process("serve", state, **env) as endpoint, open_device(endpoint) as session:
+        with process("serve", state, **env) as (endpoint, _), open_device(endpoint) as session:
             session.load(PAIR)
             gate.touch()
             is_over = threading.Event()

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 RUNS = 16
 # Drawn after all defaults were fixed.
-SEED = 9848090
+SEED = 3419669
 CLOCK = "emulator"
 
 
@@ -291,14 +291,21 @@ def _cell(rows: list[Row], family: str, method: str) -> str:
     return f"**{text}**" if is_bold else text
 
 
+def _score(rows: list[Row], families: list[str], method: str) -> str:
+    """Return how many instances do not miss, of how many."""
+    found = [rows_ for family in families for rows_ in _instances(rows, family) if method in rows_]
+    return f"{sum(not misses(each[method], each) for each in found)} of {len(found)}"
+
+
 def table(rows: list[Row]) -> str:
-    """Return a line for each method, a column for each family."""
+    """Return a line for each method, a column for each family, and how many instances it meets."""
     methods = list(dict.fromkeys(row.method for row in rows if row.method not in PEERS))
     families = [family for family in FAMILIES if any(row.family == family for row in rows)]
-    lines = ["| | " + " | ".join(families) + " |", "|---" * (len(families) + 1) + "|"]
+    lines = ["| | " + " | ".join(families) + " | met |", "|---" * (len(families) + 2) + "|"]
     for method in [*sorted(methods), *PEERS[:-1]]:
         cells = " | ".join(_cell(rows, family, method) for family in families)
-        lines.append(f"| {method if method in PEERS else f'`{method}`'} | {cells} |")
+        name = method if method in PEERS else f"`{method}`"
+        lines.append(f"| {name} | {cells} | {_score(rows, families, method)} |")
     return "\n".join(lines) + "\n"
 
 
@@ -307,8 +314,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Families of models times presets, by default.")
     parser.add_argument("rows", type=Path, help="JSON of rows so far, and to come")
     parser.add_argument("--table", type=Path, help="Markdown")
-    parser.add_argument("--instances", type=int, default=2)
-    parser.add_argument("--only", nargs="+", default=list(FAMILIES), help="families")
+    parser.add_argument("--instances", type=int, default=3)
+    parser.add_argument(
+        "--only", nargs="+", default=list(FAMILIES), help="families, also of the table"
+    )
     names = [driver.name for driver in registered_drivers()]
     presets = [name for name in names if name.startswith("emulator")]
     parser.add_argument("--targets", nargs="+", default=presets)
@@ -323,7 +332,7 @@ def main() -> None:
             continue
         rows += rows_of(family, instance, options.targets, done)
         options.rows.write_text(json.dumps([asdict(row) for row in rows], indent=0))
-    text = table(rows)
+    text = table([row for row in rows if row.family in options.only])
     if options.table is not None:
         options.table.write_text(text)
     print(text)

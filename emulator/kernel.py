@@ -3,23 +3,34 @@
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import cache
-from typing import Any, TypeVar
+from contextlib import ExitStack, contextmanager, suppress
+from functools import cache, update_wrapper
+from pathlib import Path
+from typing import IO, Any, TypeVar, cast
 
 from numba import njit
 from numba.core import event, ir
 from numba.core.compiler import CompilerBase, DefaultPassBuilder
+from numba.core.compiler_lock import global_compiler_lock
 from numba.core.compiler_machinery import FunctionPass, register_pass
 from numba.core.ir_utils import mk_unique_var
 from numba.core.untyped_passes import IRProcessing
 
 from emulator.products.llvm import fused, prefer_wide_vectors
 
+if sys.platform == "win32":
+    fcntl: Any = None  # processes compile side by side
+else:
+    import fcntl
+
 __all__ = ["CompilationTimer", "compilation_timed", "fused", "inlined", "kernel"]
+
+WAIT_S = 60.0  # for a process that compiles the same kernel
+POLL_S = 0.02
 
 log = logging.getLogger("emulator.compilation")
 
@@ -65,7 +76,47 @@ def kernel(function: Function) -> Function:
     """
     options = {"cache": True, "nogil": True, "error_model": "numpy", "pipeline_class": _Compiler}
     compiled: Any = njit(**options)(function)
+    _compile_in_turn(compiled)
     return compiled
+
+
+def _compile_in_turn(compiled: Any) -> None:
+    """Let one process compile a kernel, and those that start beside it take it from the cache.
+
+    A kernel is locked after those that call it, so that no two processes wait for each other.
+    """
+    compile_now, function = compiled.compile, compiled.py_func
+    name = f"{function.__qualname__}-{function.__code__.co_firstlineno}.lock"
+    lock = Path(compiled._cache.cache_path) / name  # noqa: SLF001
+
+    def compile_in_turn(signature: Any) -> Any:
+        with global_compiler_lock, _turn(lock):
+            return compile_now(signature)
+
+    compiled.compile = compile_in_turn
+
+
+@contextmanager
+def _turn(place: Path) -> Iterator[None]:
+    """Hold a lock file if it can be had; nobody is kept from compiling for longer than a minute."""
+    with ExitStack() as stack:
+        with suppress(OSError):  # it may not be written
+            lock = stack.enter_context(place.open("a"))
+            deadline = time.monotonic() + WAIT_S
+            while not _is_taken(lock) and time.monotonic() < deadline:
+                time.sleep(POLL_S)
+        yield
+
+
+def _is_taken(lock: IO[str]) -> bool:
+    """Lock an open file until it is closed, if no other process has; True where locks are none."""
+    if fcntl is None:
+        return True
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def inlined(function: Function) -> Function:
@@ -74,8 +125,26 @@ def inlined(function: Function) -> Function:
     LLVM inlines it, and not Numba, which would infer its types anew at each call: the bits and the
     speed are the same, and kernels that draw noise are compiled in half the time.
     """
-    compiled: Any = njit(forceinline=True, nogil=True, error_model="numpy")(function)
-    return compiled
+    return cast("Function", _Inlined(function))
+
+
+class _Inlined:
+    """A function that kernels call, compiled apart for Python if Python calls it.
+
+    Kernels need no entry from Python, which is an eighth of what the first job waits for.
+    """
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        options = {"nogil": True, "error_model": "numpy"}
+        no_entry = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+        self.py_func = function
+        self._from_python: Any = njit(**options)(function)
+        self._in_kernels: Any = njit(forceinline=True, **no_entry, **options)(function)
+        self._numba_type_ = self._in_kernels._numba_type_  # what a kernel takes this object for
+        update_wrapper(self, function)
+
+    def __call__(self, *arguments: Any) -> Any:
+        return self._from_python(*arguments)
 
 
 class CompilationTimer(event.Listener):

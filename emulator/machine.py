@@ -32,6 +32,7 @@ from cim_hal import (
 )
 from emulator.dynamics.base import Dynamics, JobInputs
 from emulator.dynamics.best_seen import BestSeen
+from emulator.dynamics.spectrum import gain_factor
 from emulator.kernel import CompilationTimer, compilation_timed
 from emulator.noise import NoiseKey
 from emulator.options import properties_of, units_of
@@ -175,6 +176,9 @@ class EmulatedCim(Driver):
         Where amplitudes are written during every job, whatever trace the job asks for.
     threads : int, optional
         The processors this process may use, by default, or fewer if ``OMP_NUM_THREADS`` says so.
+    fits_gain : bool
+        Whether the gain of `dynamics` is a default, which is strengthened for models whose
+        spectrum demands it (`gain_factor`); one that a job sets is not.
 
     Raises
     ------
@@ -189,12 +193,13 @@ class EmulatedCim(Driver):
         capabilities: Capabilities,
         trace_file: TraceFile | None = None,
         threads: int | None = None,
+        fits_gain: bool = False,
     ) -> None:
         if capabilities.has_field and not dynamics.has_field:
             raise ValueError(f"{type(dynamics).__name__} has no field")
         self._dynamics = dynamics
         self._capabilities = _completed(capabilities, dynamics)
-        self._trace_file = trace_file
+        self._trace_file, self._fits_gain = trace_file, fits_gain
         self._threads = _processors() if threads is None else threads
         if self._threads < 1:
             raise ValueError(f"threads = {threads}: at least one is needed")
@@ -208,6 +213,7 @@ class EmulatedCim(Driver):
             capabilities=self._capabilities.model_copy(update=bits),
             trace_file=self._trace_file,
             threads=threads or self._threads,
+            fits_gain=self._fits_gain,
         )
 
     def describe(self) -> Capabilities:
@@ -223,6 +229,8 @@ class EmulatedCim(Driver):
         with compilation_timed() as timer, self._counters.counted(program, timer), limited:
             inputs = self._inputs_of(program)
             choices = self._dynamics_of(program).choices(inputs)
+            if inputs.coupling.gain_factor != 1:
+                choices |= {"gain_factor": inputs.coupling.gain_factor}
             width = self._block_width(program.n_runs, inputs.coupling)
             first_runs = range(0, program.n_runs, width)
             counter = _ProgressCounter(stop, len(first_runs) * program.schedule.round_trips)
@@ -265,6 +273,8 @@ class EmulatedCim(Driver):
         report = program.lowering.report
         prepare = partial(CouplingMatrix.of, J, program.field, field_spin=report.field_spin)
         given = prepare(largest_code=dynamics.largest_code, dtype=dynamics.dtype)
+        if self._fits_gain and "coupling_gain" not in program.settings:
+            given = given.strengthened(gain_factor(given, program.n_spins - report.field_spin))
         coupling = dynamics.perturb(given)
         signs = None
         if dynamics.follows_energy and not coupling.is_exact:
@@ -327,11 +337,13 @@ def algorithm(
     pump: tuple[float, ...] = RAMP,
     highest_pump: float = HIGHEST_PUMP,
     round_trips: int = ROUND_TRIPS,
+    fits_gain: bool = False,
 ) -> EmulatedCim:
     """Return an algorithm as a machine: real couplings, a field, and the best a run has seen.
 
     The machine is called ``emulator-`` and the name; the title says what it is for. Pump and round
-    trips are the recommended schedule, in thresholds; `highest_pump` ends the pump's range.
+    trips are the recommended schedule, in thresholds; `highest_pump` ends the pump's range. For
+    `fits_gain` see `EmulatedCim`.
     """
     capabilities = Capabilities(
         name=f"emulator-{name}",
@@ -346,7 +358,7 @@ def algorithm(
         default_pump=pump,
         default_round_trips=round_trips,
     )
-    return EmulatedCim(BestSeen(dynamics=dynamics), capabilities=capabilities)
+    return EmulatedCim(BestSeen(dynamics=dynamics), capabilities=capabilities, fits_gain=fits_gain)
 
 
 def _completed(capabilities: Capabilities, dynamics: Dynamics) -> Capabilities:

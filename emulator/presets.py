@@ -78,6 +78,9 @@ class Preset:
         Knots of the recommended pump schedule, in thresholds.
     round_trips : int
         Recommended length of a run.
+    fits_gain : bool
+        Whether the gain is strengthened where the spectrum of a model demands it. It pays where
+        converters are fine: 8 bits of DAC, and imperfections, lose by it.
     sources : tuple of str
         Publications and manuals.
     published : tuple of str
@@ -99,6 +102,7 @@ class Preset:
     cavity: FibreCavity | None = None
     pump: tuple[float, ...] = (0.0, 1.1)
     round_trips: int = 2000
+    fits_gain: bool = False
     sources: tuple[str, ...] = ()
     published: tuple[str, ...] = ()
 
@@ -144,7 +148,7 @@ class Preset:
             },
             units={"pulses": "pulses", "pulse_rate_hz": "Hz", "fibre_length_m": "m"},
         )
-        return EmulatedCim(self.dynamics, capabilities=capabilities)
+        return EmulatedCim(self.dynamics, capabilities=capabilities, fits_gain=self.fits_gain)
 
 
 # What a careful laboratory is left with. All values are assumed; docs/explanation/imperfections
@@ -210,6 +214,7 @@ _RECORDS = (
         description="Measurement-feedback CIM, pulse by pulse: what a real machine would do.",
         max_spins=20_000,
         coupling_bits=16,
+        fits_gain=True,
         dynamics=MeasurementFeedback(**_OPTICS),
         pulses=20_000,
         pulse_rate_hz=1e9,
@@ -222,6 +227,7 @@ _RECORDS = (
         # What is left are the optics: shot noise, the delay of a round trip, and single precision,
         # whose rounding is a thousandth of the shot noise of a record. Full scales stay: they make
         # the feedback sign-like, and are no imperfection.
+        fits_gain=True,
         dynamics=MeasurementFeedback(
             **_OPTICS,
             adc=Converter(full_scale=_ADC.full_scale),
@@ -259,6 +265,7 @@ _RECORDS = (
         description="1000-spin feedback CIM of today, with couplings of 14 bits.",
         max_spins=1000,
         coupling_bits=14,
+        fits_gain=True,
         dynamics=MeasurementFeedback(**_OPTICS, dac=Converter(full_scale=_DAC.full_scale, bits=14)),
         pulses=1000,
         pulse_rate_hz=1e8,
@@ -303,6 +310,7 @@ _RECORDS = (
         coupling_bits=None,
         # Saturates as the default machine does: with linear feedback, spins of strong couplings
         # outshine the others, and constraints are solved badly.
+        fits_gain=True,
         dynamics=MeanField(
             coupling_gain=0.75,
             time_step=0.25,

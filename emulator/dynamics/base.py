@@ -11,17 +11,16 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeAlias, TypeVar
 
 import numpy as np
-from scipy.linalg import eigh_tridiagonal
 
-from emulator.dynamics.stability import ExtremeModes, LinearLimit
-from emulator.noise import NoiseKey, normals
+from emulator.dynamics.spectrum import extreme_modes, lowest_eigenvalue
 from emulator.options import check_options, settings_of, with_settings
-from emulator.products.coupling import LARGE
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cim_hal import Setting
+    from emulator.dynamics.stability import ExtremeModes, LinearLimit
+    from emulator.noise import NoiseKey
     from emulator.products.coupling import CouplingMatrix
 
 __all__ = [
@@ -32,8 +31,6 @@ __all__ = [
     "JobInputs",
     "Precision",
     "SteppedDynamics",
-    "extreme_modes",
-    "lowest_eigenvalue",
     "natural_strength",
 ]
 
@@ -41,10 +38,7 @@ Precision: TypeAlias = Literal["single", "double"]
 Constants = TypeVar("Constants", bound=tuple[Any, ...])
 Made = TypeVar("Made")
 
-LANCZOS_STEPS = 48
-FEW_LANCZOS_STEPS = 16  # of large models, of which only modes far from the others count
 LEAST_FIELD_WEIGHT = 1e-3
-MOST_SLOW_MODES = 4
 
 
 def natural_strength(coupling: CouplingMatrix, field_weight: float = 0.0) -> float:
@@ -53,65 +47,12 @@ def natural_strength(coupling: CouplingMatrix, field_weight: float = 0.0) -> flo
     At w = 0 it is one over the root-mean-square norm of a row of J; for a dense random J, the
     spectrum of :math:`\xi_0 J` then ends at 2. A spin that its field holds decides nothing,
     and to count its field would weaken the couplings of all others. w is 0.001 at least,
-    which keeps drives within float32 and gives a scale to fields without couplings.
+    which keeps drives within float32 and gives a scale to fields without couplings. Where the gain
+    is fitted to a model, its factor is in it (`CouplingMatrix.gain_factor`).
     """
     field = float(np.linalg.norm(coupling.field))
     norm = math.hypot(coupling.norm, max(field_weight, LEAST_FIELD_WEIGHT) * field)
-    return math.sqrt(len(coupling.field)) / norm if norm else 1.0
-
-
-def lowest_eigenvalue(coupling: CouplingMatrix) -> float:
-    """Return the lowest Ritz value of a short Lanczos run, in units of the stored values.
-
-    It is the lowest eigenvalue where there are few spins, and else a few per cent of the spectral
-    radius above it at most, as measured on MAX-CUT graphs and spin glasses. The start is a fixed
-    random vector: the same couplings give the same number.
-    """
-    n_spins, multiply = len(coupling.field), coupling.operator()
-    vector = normals(0, round_trip=0, n_spins=n_spins, n_runs=1)[:, 0].astype(coupling.dtype)
-    vector /= np.linalg.norm(vector)
-    before, overlap = np.zeros_like(vector), 0.0
-    diagonal: list[float] = []
-    beside: list[float] = []
-    for _ in range(min(LANCZOS_STEPS, n_spins)):
-        image = multiply(vector)
-        diagonal.append(float(vector @ image))
-        image -= diagonal[-1] * vector + overlap * before
-        overlap = float(np.linalg.norm(image))
-        if overlap <= 1e-5 * max(map(abs, (*diagonal, *beside))):
-            break
-        beside.append(overlap)
-        before, vector = vector, image / overlap
-    ritz_values = eigh_tridiagonal(diagonal, beside[: len(diagonal) - 1], eigvals_only=True)
-    return float(ritz_values[0])
-
-
-def extreme_modes(coupling: CouplingMatrix, most: int = MOST_SLOW_MODES) -> ExtremeModes:
-    """Return the modes of the largest magnitude as a Lanczos run finds them, the lowest among them.
-
-    In units of the stored values; the basis is kept orthogonal, so that no mode is found twice.
-    """
-    n_spins, multiply = len(coupling.field), coupling.operator()
-    steps = min(LANCZOS_STEPS if n_spins <= LARGE else FEW_LANCZOS_STEPS, n_spins)
-    basis = np.zeros((steps + 1, n_spins), coupling.dtype)
-    basis[0] = normals(0, round_trip=0, n_spins=n_spins, n_runs=1)[:, 0]
-    basis[0] /= np.linalg.norm(basis[0])
-    diagonal: list[float] = []
-    beside: list[float] = []
-    for step in range(steps):
-        image = multiply(basis[step])
-        diagonal.append(float(basis[step] @ image))
-        for _ in range(2):  # once leaves a rest of rounding errors
-            image -= (basis[: step + 1] @ image) @ basis[: step + 1]
-        beside.append(float(np.linalg.norm(image)))
-        if beside[-1] <= 1e-5 * max(map(abs, (*diagonal, *beside))):
-            break
-        basis[step + 1] = image / beside[-1]
-    values, parts = eigh_tridiagonal(diagonal, beside[: len(diagonal) - 1])
-    ends = np.argsort(-np.abs(values), kind="stable")[:most]
-    chosen = np.unique([0, *ends])
-    vectors = parts.T[chosen].astype(basis.dtype) @ basis[: len(diagonal)]
-    return ExtremeModes(values[chosen], vectors)
+    return coupling.gain_factor * math.sqrt(len(coupling.field)) / norm if norm else 1.0
 
 
 @dataclass(frozen=True, eq=False)

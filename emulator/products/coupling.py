@@ -178,6 +178,8 @@ class CouplingMatrix:
         Whether no sum is ever rounded.
     step : float
         One of the values in units of the couplings given.
+    gain_factor : float
+        By which natural units are stronger than norms of a row, `unit` included.
     """
 
     operand: CouplingOperand
@@ -187,6 +189,7 @@ class CouplingMatrix:
     dtype: np.dtype[Any]
     is_exact: bool
     step: float = 1.0
+    gain_factor: float = 1.0
 
     @classmethod
     def of(
@@ -279,6 +282,10 @@ class CouplingMatrix:
         """Return other couplings in the same unit, as reals."""
         changes = {"operand": floats, "stored": floats, "dtype": floats.values.dtype}
         return replace(self, **changes, is_exact=False)
+
+    def strengthened(self, factor: float) -> CouplingMatrix:
+        """Return the same couplings in units that are stronger by a factor."""
+        return replace(self, unit=self.unit * factor, gain_factor=self.gain_factor * factor)
 
     def multiply(self, codes: NDArray[Any], out: NDArray[Any]) -> None:
         """Write the product with `codes` (n, runs) to `out` (n, runs).

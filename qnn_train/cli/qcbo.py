@@ -27,6 +27,10 @@ SCORE = (
     "Compare networks on the whole training split of the two classes, or on the images in the "
     "program only."
 )
+LEVELS = (
+    "Steps of an input a standard deviation of its cell's brightness, up to two deviations; "
+    "without it inputs are signs."
+)
 LINES = "\n".join(f"  {name:<10}{about}" for name, about in QCBO_METHODS.items())
 
 
@@ -44,6 +48,7 @@ LINES = "\n".join(f"  {name:<10}{about}" for name, about in QCBO_METHODS.items()
     oracle="machine",
     runs=64,
 )
+@option("levels", COUNT, LEVELS, metavar="N")
 @option("iterations", COUNT, "Oracle calls.", 25)
 @option("batch", COUNT, "Images of a part, for dlbo and qph.", 5)
 @click.option(

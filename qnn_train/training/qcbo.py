@@ -11,8 +11,8 @@ import numpy as np
 from cim_hal import Capabilities, CapabilityError, DevicePool, Session
 from qnn_train.archive import checked_array, checked_bits, reading
 from qnn_train.arguments import checked
-from qnn_train.arrays import Array, BitArray
-from qnn_train.data import ImageSet, Pair, PooledSign
+from qnn_train.arrays import Array, BitArray, NDArray
+from qnn_train.data import ImageSet, Pair, PooledLevels, PooledSign
 from qnn_train.errors import CheckpointError
 from qnn_train.model.trained import TrainedModel
 from qnn_train.network import Architecture, QuantizedNetwork
@@ -28,6 +28,7 @@ from qnn_train.training.report import Outcome, Row, RunReport, finite
 __all__ = ["Preparation", "QcboStepper", "prepare"]
 
 SOLVER = "solver."
+CUT = 2  # deviations beyond which all levels are the same: more only makes coefficients larger
 
 # steps made, where the solver is after them, and what the oracle has done
 _Position: TypeAlias = tuple[int, TrainingStep | SolverState | None, OracleRecord]
@@ -40,10 +41,10 @@ class Preparation:
     Attributes
     ----------
     architecture : Architecture
-    features : PooledSign
+    features : PooledSign or PooledLevels
     chosen : ImageSet
         The images in the program.
-    inputs : int8 array, shape (samples, grid²)
+    inputs : integer array, shape (samples, grid²)
         Their features.
     scorer : Scorer
     """
@@ -51,9 +52,9 @@ class Preparation:
     recipe: Recipe
     pair: Pair
     architecture: Architecture
-    features: PooledSign
+    features: PooledSign | PooledLevels
     chosen: ImageSet
-    inputs: BitArray
+    inputs: BitArray | NDArray[np.int16]
     scorer: Scorer
 
     @property
@@ -68,7 +69,7 @@ class Preparation:
         return Task(self.architecture, self.inputs, self.chosen.labels, loss)
 
     def spins_of(self, batch: int | None) -> int:
-        """Bits of the largest part of `batch` images; of the program where it is None."""
+        """Bits that the largest part of `batch` images may need; of the program if it is None."""
         samples = len(self.inputs)
         if batch is None or batch >= samples:
             return self.spins
@@ -186,10 +187,11 @@ class Preparation:
             recipe.method, batch=recipe.batch, n_samples=recipe.n_runs, seed=recipe.seed
         )
 
-    @property
+    @cached_property
     def _each(self) -> int:
-        """Bits of one image, the same for all, features being -1 and +1."""
-        return (self.spins - self.architecture.n_bits) // len(self.inputs)
+        """The most bits of an image; where features are -1 and +1, all have as many."""
+        network, rows = self.architecture, np.unique(self.inputs, axis=0)
+        return max(spins_needed(network, row[None]) for row in rows) - network.n_bits
 
     def _proposal(self, available: int, batch: int | None) -> str:
         """Name the most images that fit."""
@@ -215,7 +217,12 @@ def prepare(recipe: Recipe, pair: Pair) -> Preparation:
     architecture = recipe.architecture
     chosen = pair.train.take(pair.train.stratified(recipe.train_samples, seed=recipe.seed))
     known = pair.train if recipe.score == "train" else chosen
-    features = PooledSign.fit(known.images, grid=recipe.grid)
+    features: PooledSign | PooledLevels
+    if recipe.levels is None:
+        features = PooledSign.fit(known.images, grid=recipe.grid)
+    else:
+        levels = recipe.levels
+        features = PooledLevels.fit(known.images, grid=recipe.grid, levels=levels, cut=CUT)
     scorer = Scorer(features.transform(known.images), known.labels)
     inputs = features.transform(chosen.images)
     return Preparation(recipe, pair, architecture, features, chosen, inputs, scorer)

@@ -33,7 +33,6 @@ from qnn_train.network import (
     Layer,
     ParameterCode,
     bias_code,
-    threshold_unit,
     weight_code,
 )
 from qnn_train.network.architecture import hidden_sizes
@@ -76,6 +75,7 @@ RECIPE: Mapping[str, Check] = {
     "train_samples": COUNT,
     "score": one_of(("train", "subset")),
     "method": text,
+    "levels": optional(COUNT),
     "iterations": COUNT,
     "batch": COUNT,
     "pack": flag,
@@ -126,6 +126,10 @@ class Recipe:
         Images in the program, drawn evenly from the two classes of the training split.
     grid : int
         Cells along a side; the network has grid² inputs.
+    levels : int or None
+        Steps of an input a standard deviation of its cell's brightness, up to two deviations, see
+        `PooledLevels`; None for signs. Inputs cost a program no bits, steps make the numbers in its
+        equalities larger. Biases of the first layer are multiples of a deviation.
     hidden : int or tuple of int
         Sign neurons of the hidden layer, or of each; 0 is a single threshold unit.
     readout : {"majority", "trained"}
@@ -160,6 +164,7 @@ class Recipe:
 
     train_samples: int = 20
     grid: int = 4
+    levels: int | None = None
     hidden: int | tuple[int, ...] = 3
     readout: Literal["majority", "trained"] = "majority"
     weights: str = "binary"
@@ -184,11 +189,15 @@ class Recipe:
     def architecture(self) -> Architecture:
         """The network to train."""
         weights, inputs = weight_code(self.weights), self.grid**2
-        sizes = hidden_sizes(self.hidden)
+        sizes, biases = hidden_sizes(self.hidden), bias_code(self.bias_bits)
+        scaled = biases.times(self.levels or 1)  # where features are read
         if not sizes:
-            return threshold_unit(inputs, weights=weights, bias_bits=self.bias_bits)
-        biases = bias_code(self.bias_bits)
-        layers = tuple(Layer(*pair, weights, biases) for pair in pairwise((inputs, *sizes)))
+            return Architecture((), Layer(inputs, 1, weights, scaled))
+        first, *others = pairwise((inputs, *sizes))
+        layers = (
+            Layer(*first, weights, scaled),
+            *(Layer(*pair, weights, biases) for pair in others),
+        )
         if self.readout == "majority":
             return Architecture(layers, None)
         return Architecture(layers, Layer(sizes[-1], 1, weights, bias_code(0)))
@@ -197,7 +206,7 @@ class Recipe:
     def target(self) -> float:
         """Margin asked of each sample: a unanimous vote, or half of a threshold unit's inputs."""
         sizes = hidden_sizes(self.hidden)
-        return float(sizes[-1]) if sizes else self.grid**2 / 2
+        return float(sizes[-1]) if sizes else self.grid**2 / 2 * (self.levels or 1)
 
 
 @dataclass(frozen=True)

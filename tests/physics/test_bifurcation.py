@@ -9,8 +9,9 @@ import pytest
 
 from cim_hal import IsingModel, Program, StopToken, lower, make_driver, read_model
 from emulator import SimulatedBifurcation
-from emulator.dynamics.base import lowest_eigenvalue, natural_strength
+from emulator.dynamics.base import natural_strength
 from emulator.dynamics.bifurcation import longest_stable_step
+from emulator.dynamics.spectrum import lowest_eigenvalue
 from emulator.products.coupling import CouplingMatrix
 
 NAMES = ["emulator-bsb", "emulator-dsb"]

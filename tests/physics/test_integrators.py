@@ -168,7 +168,7 @@ def mean_field_drift(saturation: str, x: np.ndarray, drive: np.ndarray, pump: fl
 
 def mean_field_error(start, integrator, saturation: str, dt: float) -> float:
     """Distance of noisy paths of a pair from Heun's on a fine grid of the same noise."""
-    runs, pump, xi, noise, fine = 1500, 1.3, 0.4, 0.5, 2.0**-10
+    runs, pump, xi, noise, fine = 500, 1.3, 0.4, 0.5, 2.0**-10
     machine = MeanField(
         coupling_gain=xi,
         time_step=dt,
@@ -212,7 +212,7 @@ def test_at_walls_any_integrator_has_strong_order_one_half(start):
 
 def wigner_error(start, integrator, dt: float) -> float:
     """Distance from Euler-Maruyama in Itô's sense on a fine grid of the same noise."""
-    runs, pump, fine = 2000, 1.2, 2.0**-12
+    runs, pump, fine = 700, 1.2, 2.0**-12
     machine = TruncatedWigner(
         saturation=1.0,
         ordering_corrections=False,
@@ -247,7 +247,7 @@ def test_noises_of_two_quadratures_do_not_commute_and_leave_order_one_half(start
 
 def positive_p_error(start, integrator, dt: float) -> float:
     """Distance from Euler for the angles, whose noise is additive, on a fine grid."""
-    runs, g, pump, fine = 2000, 0.6, 1.2, 2.0**-11
+    runs, g, pump, fine = 700, 0.6, 1.2, 2.0**-11
     machine = PositiveP(
         saturation=1 / g,
         time_step=dt,

@@ -27,7 +27,7 @@ def slow(value: object):
     return pytest.param(value, marks=pytest.mark.slow)
 
 
-SIGNS = pytest.mark.parametrize("sign", [1, -1])
+SIGNS = pytest.mark.parametrize("sign", [slow(1), -1])
 
 
 def wigner(A2: float, **options: float) -> TruncatedWigner:

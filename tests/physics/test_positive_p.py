@@ -61,7 +61,7 @@ def test_moments_are_those_of_the_master_equation(row):
     assert (np.abs(moments.ravel() - expected) < allowed).all()
 
 
-@pytest.mark.parametrize("xi", [0.2, -0.3])
+@pytest.mark.parametrize("xi", [pytest.param(0.2, marks=pytest.mark.slow), -0.3])
 def test_a_coupled_pair_has_the_moments_of_its_master_equation(xi):
     # two modes of 9 levels each; couplings enter a step to first order, xi dt
     g2, pump, dt = 0.6, 0.8, 0.02

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
+import threading
 import time
+from pathlib import Path
 
 import numpy as np
 from numba import njit
@@ -34,6 +37,33 @@ def test_a_kernel_is_cached_and_releases_the_lock():
     options = invert.targetoptions
     assert (options["nogil"], options["error_model"]) == (True, "numpy")
     assert type(invert._cache).__name__ == "FunctionCache"
+
+
+def test_a_kernel_that_another_process_compiles_is_waited_for(monkeypatch):
+    @kernel
+    def treble(x: np.ndarray) -> None:
+        for k in range(len(x)):
+            x[k] *= 3
+
+    here = Path(treble._cache.cache_path)
+    (lock,) = here.glob("*treble*.lock") if treble.compile("void(f8[::1])") else ()
+    with lock.open("a") as held:  # locks are those of open files, so that it is as another process
+        fcntl.flock(held, fcntl.LOCK_EX)
+        caller = threading.Thread(target=treble, args=(np.ones(2, np.float32),))
+        caller.start()
+        caller.join(0.3)
+        assert (caller.is_alive(), len(treble.overloads)) == (True, 1)
+    caller.join()
+    assert len(treble.overloads) == 2
+    with lock.open("a") as held:  # whoever holds it for too long is not waited for
+        fcntl.flock(held, fcntl.LOCK_EX)
+        monkeypatch.setattr("emulator.kernel.WAIT_S", 0.1)
+        treble(np.ones(2, np.int64))
+    assert len(treble.overloads) == 3
+
+
+def test_a_function_of_kernels_can_be_called_from_python_as_well():
+    assert (inverse(4.0), inverse.py_func(4.0), inverse.__name__) == (0.25, 0.25, "inverse")
 
 
 def test_wide_vectors_are_an_attribute_of_the_compiled_function():
