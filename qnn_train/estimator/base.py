@@ -6,7 +6,7 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self, TypeVar, cast
 
@@ -25,11 +25,13 @@ from qnn_train.estimator.parameters import PARAMETERS, Device
 from qnn_train.estimator.prediction_task import PredictionTask, TaskJudge
 from qnn_train.estimator.samples import Samples, checked_weights
 from qnn_train.estimator.summary import NetworkSummary, Progress, TieReport, distinct, draw
+from qnn_train.method_names import MACHINE
 from qnn_train.model.onnx import save_onnx
 from qnn_train.training.checkpoint import Checkpoint
 from qnn_train.training.descent import Cost, DescentProblem, Examples, SweepResult
+from qnn_train.training.oracles import capabilities_of
 from qnn_train.training.proximal import ProximalStepper
-from qnn_train.training.recipe import ProximalRecipe
+from qnn_train.training.recipe import OracleName, ProximalRecipe
 from qnn_train.training.run import TrainingRun
 
 T = TypeVar("T")
@@ -65,6 +67,8 @@ class QuantizedNetworkEstimator(BaseEstimator, ABC):
         levels: int = 16,
         cut: int = 4,
         device: Device = "emulator-dsb",
+        oracle: OracleName = "machine",
+        polish: bool = True,
         n_runs: int = 16,
         round_trips: int | None = 100,
         settings: Sequence[tuple[str, float]] = (("field_weight", 1.0), ("coupling_gain", 4.0)),
@@ -96,6 +100,8 @@ class QuantizedNetworkEstimator(BaseEstimator, ABC):
         self.levels = levels
         self.cut = cut
         self.device = device
+        self.oracle: OracleName = oracle
+        self.polish = polish
         self.n_runs = n_runs
         self.round_trips = round_trips
         self.settings = settings
@@ -155,13 +161,13 @@ class QuantizedNetworkEstimator(BaseEstimator, ABC):
         samples = self._counted(X, y, sample_weight)
         self._task = task = self._task_of(samples)
         grid, problem = self._problem(task, samples)
-        with _opened(self.device) as session:
-            spins = Cost.of(problem, session.capabilities).spins
+        with self._opened() as session:
+            spins = Cost.of(problem, capabilities_of(problem.recipe, session)).spins
             self.found_, self.history_ = self._trained(problem, session)
         self.calls_ = self.history_[-1].calls
         chosen = distinct(sorted(self.found_, key=lambda each: each.objective))[: self.vote]
         self.n_votes_ = len(chosen)
-        self.model_ = task.model(chosen, grid)
+        self.model_ = replace(task.model(chosen, grid), oracle=self.oracle)
         self.summary_ = NetworkSummary.of(
             problem.architecture,
             n_networks=self.n_votes_,
@@ -180,8 +186,8 @@ class QuantizedNetworkEstimator(BaseEstimator, ABC):
         """
         samples = self._counted(X, y, None)
         _, problem = self._problem(self._task_of(samples), samples)
-        with _opened(self.device) as session:
-            return Cost.of(problem, session.capabilities)
+        with self._opened() as session:
+            return Cost.of(problem, capabilities_of(problem.recipe, session))
 
     def tie_report(self, X: ArrayLike, y: ArrayLike, *, tolerance: float = 0.01) -> TieReport:
         """Say how far networks with nearly the least training loss differ on other samples.
@@ -242,7 +248,7 @@ class QuantizedNetworkEstimator(BaseEstimator, ABC):
         return self._classes_weighted(Samples.of(features, answers, weights))
 
     def _trained(
-        self, problem: TableProblem, session: Session | DevicePool
+        self, problem: TableProblem, session: Session | DevicePool | None
     ) -> tuple[list[SweepResult], list[Progress]]:
         """Make all sweeps, from the checkpoint if there is one; return what each has found."""
         path = None if self.checkpoint is None else Path(self.checkpoint)
@@ -332,6 +338,8 @@ class QuantizedNetworkEstimator(BaseEstimator, ABC):
             ladder=tuple(self.ladder),
             block_spins=self.block_spins,
             block_reads=self.block_reads,
+            oracle=self.oracle,
+            polish=self.polish,
             n_runs=self.n_runs,
             round_trips=self.round_trips,
             settings=tuple(self.settings),
@@ -339,6 +347,15 @@ class QuantizedNetworkEstimator(BaseEstimator, ABC):
             patience=self.patience,
             tolerance=self.tolerance,
             seed=seed,
+        )
+
+    def _opened(self) -> AbstractContextManager[Session | DevicePool | None]:
+        """Open the machine and close it again; leave what is open as it is, or not needed."""
+        device = self.device
+        if self.oracle != MACHINE:
+            return nullcontext()
+        return (
+            nullcontext(device) if isinstance(device, Session | DevicePool) else open_device(device)
         )
 
     def _validated(self, X: ArrayLike, y: ArrayLike, **options: bool) -> tuple[FloatArray, Array]:
@@ -377,12 +394,7 @@ class TableProblem(DescentProblem):
         return "", ()
 
     def stepper(
-        self, session: Session | DevicePool, resume: Checkpoint | None = None
+        self, session: Session | DevicePool | None, resume: Checkpoint | None = None
     ) -> ProximalStepper:
         """Return the descent, see `Problem.stepper`."""
         return ProximalStepper(self, session, resume)
-
-
-def _opened(device: Device) -> AbstractContextManager[Session | DevicePool]:
-    """Open a target and close it again; leave what is open as it is."""
-    return nullcontext(device) if isinstance(device, Session | DevicePool) else open_device(device)

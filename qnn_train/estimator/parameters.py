@@ -30,6 +30,8 @@ OF_RECIPES = (
     "bias_bits",
     "bias_reach",
     "output_bias_reach",
+    "oracle",
+    "polish",
     "n_runs",
     "round_trips",
     "settings",
