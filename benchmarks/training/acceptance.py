@@ -124,7 +124,9 @@ def linear(split: Split) -> np.ndarray:
 
 def mlp(split: Split) -> np.ndarray:
     kind = MLPRegressor if split.name in REAL else MLPClassifier
-    model = kind((HIDDEN,), activation="tanh", max_iter=2000, random_state=split.seed)
+    model = kind(
+        hidden_layer_sizes=(HIDDEN,), activation="tanh", max_iter=2000, random_state=split.seed
+    )
     return model.fit(split.X, split.y, sample_weight=_weights(split)).predict(split.others)
 
 
@@ -245,8 +247,10 @@ def table(rows: Rows) -> None:
         unit, digits = (1, 3) if name in REAL else (100, 1)
         means = " | ".join(f"{unit * each.mean():.{digits}f}" for each in scores.values())
         apart = unit * (scores["ours"] - scores["ste"])
-        half = student.ppf(0.975, len(apart) - 1) * apart.std(ddof=1) / np.sqrt(len(apart))
-        told = f"{apart.mean():+.{digits}f} ± {half:.{digits}f}"
+        told = f"{apart.mean():+.{digits}f}"
+        if len(apart) > 1:
+            half = student.ppf(0.975, len(apart) - 1) * apart.std(ddof=1) / np.sqrt(len(apart))
+            told += f" ± {half:.{digits}f}"
         print(f"| {name} | {len(seeds)} | {means} | {told} |")
 
 

@@ -97,7 +97,9 @@ class RegressionTask:
 
     def head(self, margins: FloatArray, examples: Examples, _scale: float) -> OutputScale:
         """Return scale and offset by least squares; that of the descent is not used."""
-        return OutputScale(*fitted_line(margins, examples.labels, examples.weights))
+        return OutputScale(
+            *fitted_line(margins, examples.labels.astype(np.float64), examples.weights)
+        )
 
     def objective(self, outputs: FloatArray, examples: Examples) -> float:
         """Return half of the mean squared error, summed over outputs, in variances of answers."""

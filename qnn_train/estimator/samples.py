@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Self, cast
 
 import numpy as np
-from sklearn.utils.validation import _check_sample_weight  # pyright: ignore[reportPrivateUsage]
+from sklearn.utils.validation import _check_sample_weight
 
 from qnn_train.arrays import Array, ArrayLike, FloatArray, IntArray
 
@@ -35,7 +35,7 @@ class Samples:
         _, first, place = np.unique(
             _words(np.hstack([features, columns])), return_index=True, return_inverse=True
         )
-        total = np.bincount(place.ravel(), weights=counts)
+        total = np.bincount(place.ravel(), weights=counts).astype(np.float64)
         alike = bool((total == total[0]).all())
         return cls(features[first], answers[first], None if alike else total)
 

@@ -26,7 +26,7 @@ targets t, 1 for the right output and 0 elsewhere,
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar, cast
 
 import numpy as np
 
@@ -106,7 +106,7 @@ class Expansion:
 
 
 def _part(values: T | None, part: slice) -> T | None:
-    return None if values is None else values[part]
+    return None if values is None else cast("T", values[part])
 
 
 class DescentLoss(Protocol):

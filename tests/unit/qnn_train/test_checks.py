@@ -81,6 +81,8 @@ def test_an_estimator_refuses_before_the_machine_is_opened(name, value):
 @pytest.mark.parametrize(("kind", "checks"), [(Recipe, RECIPE), (ProximalRecipe, PROXIMAL_RECIPE)])
 def test_a_recipe_refuses_when_it_is_made(kind, checks):
     for name, value in _cases(checks):
+        if value is None and getattr(kind, name) is None:
+            continue  # the default of this kind
         with pytest.raises(AssemblyError, match=name):
             kind(**{name: value})
 
