@@ -14,6 +14,7 @@ from qnn_train.training.picture import INK, THIRD, save
 
 __all__ = ["draw_classes", "draw_comparison", "draw_numbers"]
 
+SPLITS = "#8a94a3"
 MAX_NAMED = 30  # classes whose counts are written out
 
 

@@ -17,6 +17,7 @@ from qnn_train.arrays import Array, ArrayLike, Arrays, FloatArray
 from qnn_train.data.columns import TableHeader
 from qnn_train.data.features import FeatureGrid
 from qnn_train.errors import ModelFileError
+from qnn_train.method_names import MACHINE
 from qnn_train.model.file import MAX_BYTES, ModelHeader, SavedModel, layer_headers
 from qnn_train.network import QuantizedNetwork
 from qnn_train.network.network import second_class
@@ -48,6 +49,7 @@ class IntegerModel(SavedModel):
 
     grid: FeatureGrid
     networks: QuantizedNetwork  # with a leading axis over those that answer together
+    oracle: str = field(default=MACHINE, kw_only=True)  # what trained them
     # names and kinds of the columns that the features are made of, where there is a table
     table: TableHeader | None = field(default=None, kw_only=True)
 
