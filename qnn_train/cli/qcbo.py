@@ -27,6 +27,10 @@ SCORE = (
     "Compare networks on the whole training split of the two classes, or on the images in the "
     "program only."
 )
+LEVELS = (
+    "Steps of an input a standard deviation of its cell's brightness, up to two deviations; "
+    "without it inputs are signs."
+)
 LINES = "\n".join(f"  {name:<10}{about}" for name, about in QCBO_METHODS.items())
 
 
@@ -35,8 +39,16 @@ LINES = "\n".join(f"  {name:<10}{about}" for name, about in QCBO_METHODS.items()
 @option("method", click.Choice(list(QCBO_METHODS)), "See below.", "qcgd")
 @option("train-samples", samples, "Images in the program.", 20, metavar="N|ALL")
 @network_options(
-    grid=4, hidden=3, readout="majority", weights="binary", bias_bits=2, seed=0, runs=64
+    grid=4,
+    hidden=3,
+    readout="majority",
+    weights="binary",
+    bias_bits=2,
+    seed=0,
+    oracle="machine",
+    runs=64,
 )
+@option("levels", COUNT, LEVELS, metavar="N")
 @option("iterations", COUNT, "Oracle calls.", 25)
 @option("batch", COUNT, "Images of a part, for dlbo and qph.", 5)
 @click.option(

@@ -251,8 +251,11 @@ class Task:
         return Parts(self.architecture.n_bits, tuple(programs))
 
     def largest_part(self, batch: int | None) -> Assembly:
-        """Return the first part, none being larger; the whole where `batch` is None."""
-        return self.assembly if batch is None else self._assembled(self._dealt(batch)[0])
+        """Return the part of the most bits; the whole where `batch` is None."""
+        if batch is None:
+            return self.assembly
+        parts = (self._assembled(chosen) for chosen in self._dealt(batch))
+        return max(parts, key=lambda part: part.qcbo.n_bits)
 
     def _dealt(self, batch: int) -> list[IntArray]:
         """Return the samples of each part, every label dealt out in turn."""

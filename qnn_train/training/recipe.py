@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from itertools import pairwise
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from qnn_train.arguments import checked
 from qnn_train.checks import (
@@ -27,12 +27,12 @@ from qnn_train.checks import (
     whole,
 )
 from qnn_train.errors import AssemblyError, TrainingError
+from qnn_train.method_names import MACHINE, ORACLES
 from qnn_train.network import (
     Architecture,
     Layer,
     ParameterCode,
     bias_code,
-    threshold_unit,
     weight_code,
 )
 from qnn_train.network.architecture import hidden_sizes
@@ -55,6 +55,7 @@ def _setting(name: str, value: object) -> tuple[str, float]:
     return text(name, setting), real(-1e300, 1e300)(f"{name} of {setting}", number)
 
 
+OracleName: TypeAlias = Literal["machine", "descent", "annealing", "exact"]  # keys of `ORACLES`
 POSITIVE = real(0, MAX_REACH, above=True)
 BITS = optional(whole(1, 64))
 SHARED: Mapping[str, Check] = {
@@ -63,6 +64,8 @@ SHARED: Mapping[str, Check] = {
     "readout": one_of(("majority", "trained")),
     "weights": weights,
     "bias_bits": BIAS_BITS,
+    "oracle": one_of(tuple(ORACLES)),
+    "polish": flag,
     "n_runs": COUNT,
     "seed": SEED,
     "coupling_bits": BITS,
@@ -72,6 +75,7 @@ RECIPE: Mapping[str, Check] = {
     "train_samples": COUNT,
     "score": one_of(("train", "subset")),
     "method": text,
+    "levels": optional(COUNT),
     "iterations": COUNT,
     "batch": COUNT,
     "pack": flag,
@@ -122,6 +126,10 @@ class Recipe:
         Images in the program, drawn evenly from the two classes of the training split.
     grid : int
         Cells along a side; the network has grid² inputs.
+    levels : int or None
+        Steps of an input a standard deviation of its cell's brightness, up to two deviations, see
+        `PooledLevels`; None for signs. Inputs cost a program no bits, steps make the numbers in its
+        equalities larger. Biases of the first layer are multiples of a deviation.
     hidden : int or tuple of int
         Sign neurons of the hidden layer, or of each; 0 is a single threshold unit.
     readout : {"majority", "trained"}
@@ -139,8 +147,13 @@ class Recipe:
         A key of `qnn_train.training.methods.METHODS`.
     iterations : int
         Oracle calls. A step of a method on parts takes several, and is made whole.
+    oracle : {"machine", "descent", "annealing", "exact"}
+        What minimizes: a machine, or in its place a search on the host, see `DescentOracle`,
+        `AnnealingOracle` and `ExactOracle`.
+    polish : bool
+        Whether samples of the machine end in one-flip descents on the host, see `PolishedOracle`.
     n_runs : int
-        Runs of the machine in each call.
+        Runs of the machine in each call, or searches on the host.
     batch : int
         Images of a part, for methods on parts.
     pack : bool
@@ -151,6 +164,7 @@ class Recipe:
 
     train_samples: int = 20
     grid: int = 4
+    levels: int | None = None
     hidden: int | tuple[int, ...] = 3
     readout: Literal["majority", "trained"] = "majority"
     weights: str = "binary"
@@ -159,6 +173,8 @@ class Recipe:
     seed: int = 0
     method: str = "qcgd"
     iterations: int = 25
+    oracle: OracleName = "machine"
+    polish: bool = False
     n_runs: int = 64
     batch: int = 5
     pack: bool = False
@@ -166,16 +182,22 @@ class Recipe:
 
     def __post_init__(self) -> None:
         _take(self, RECIPE)
+        if self.pack and self.oracle != MACHINE:
+            raise AssemblyError("pack puts parts together for a machine", hint="leave it out")
 
     @property
     def architecture(self) -> Architecture:
         """The network to train."""
         weights, inputs = weight_code(self.weights), self.grid**2
-        sizes = hidden_sizes(self.hidden)
+        sizes, biases = hidden_sizes(self.hidden), bias_code(self.bias_bits)
+        scaled = biases.times(self.levels or 1)  # where features are read
         if not sizes:
-            return threshold_unit(inputs, weights=weights, bias_bits=self.bias_bits)
-        biases = bias_code(self.bias_bits)
-        layers = tuple(Layer(*pair, weights, biases) for pair in pairwise((inputs, *sizes)))
+            return Architecture((), Layer(inputs, 1, weights, scaled))
+        first, *others = pairwise((inputs, *sizes))
+        layers = (
+            Layer(*first, weights, scaled),
+            *(Layer(*pair, weights, biases) for pair in others),
+        )
         if self.readout == "majority":
             return Architecture(layers, None)
         return Architecture(layers, Layer(sizes[-1], 1, weights, bias_code(0)))
@@ -184,7 +206,7 @@ class Recipe:
     def target(self) -> float:
         """Margin asked of each sample: a unanimous vote, or half of a threshold unit's inputs."""
         sizes = hidden_sizes(self.hidden)
-        return float(sizes[-1]) if sizes else self.grid**2 / 2
+        return float(sizes[-1]) if sizes else self.grid**2 / 2 * (self.levels or 1)
 
 
 @dataclass(frozen=True)
@@ -248,7 +270,12 @@ class ProximalRecipe:
     block_spins: int | None = 128
     # the most inputs of a neuron in a block, None for all; see `partition`
     block_reads: int | None = None
-    n_runs: int = 32  # runs of the machine a call
+    # what minimizes: a machine, or in its place a search on the host, see `DescentOracle`,
+    # `AnnealingOracle` and `ExactOracle`
+    oracle: OracleName = "machine"
+    # whether samples of the machine end in one-flip descents on the host, see `PolishedOracle`
+    polish: bool = True
+    n_runs: int = 32  # runs of the machine a call, or searches on the host
     tried: int = 8  # different samples of a call that are tried on the batch
     round_trips: int | None = None  # length of a run; None for what the machine recommends
     # names and values of settings, used where the machine has them and its file does not choose

@@ -57,6 +57,8 @@ BASE: dict[str, dict[str, str]] = {
     "status": THERE,
     "tune": HERE | {"model_path": "graph"},
     "unlock": THERE,
+    "qnn-train fit": {"data": "file", "device": "counted:make"},
+    "qnn-train predict": {"model": "file", "data": "file"},
     "qnn-train proximal": {"device": "counted:make"},
     "qnn-train qcbo": {"device": "counted:make"},
 }
@@ -69,6 +71,7 @@ TEXTS: dict[str, tuple[str, ...]] = {
     "plug": (),
     "unplug": (),
     "digests": (),  # the server knows
+    "drop": (),  # the table knows
     "hardware": (),
     "for_s": ("x", "nan", "inf", "-1s", "1y", "400d"),
     "hidden": ("x", "-1", "1.5", "8,0", "nan", "8,,4"),
@@ -86,6 +89,7 @@ TEXTS: dict[str, tuple[str, ...]] = {
     "machine_json": ("x", "{}", "3"),
     "option_texts": ("x", "=3", ""),
     "settings": ("x", "x=", "x=nan", "x=inf", "x=y"),
+    "target": (),  # the table knows
     "train_samples": ("x", "1", "1.5", "nan", str(10**30)),
     "wait_s": ("x", "nan", "-1s"),
     "weights": ("x", "", "9bit", "none", "range(1)", "codebook(1,1)"),

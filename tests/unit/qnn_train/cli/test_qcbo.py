@@ -52,7 +52,8 @@ def test_the_help_names_the_defaults_of_the_recipe():
         helps = {option.name: option.get_help_record(context) for option in qcbo.params}
     names = {field.name: field.default for field in fields(Recipe)}
     names["runs"] = names.pop("n_runs")
-    del names["coupling_bits"], names["pack"]
+    for none_by_default in ("coupling_bits", "pack", "levels", "polish"):
+        del names[none_by_default]
     for name, default in names.items():
         assert f"[default: {default}]" in (helps[name] or ("", ""))[1]
 
