@@ -24,6 +24,7 @@ import ste
 from rows import Rows
 from scipy.stats import t as student
 from sklearn import datasets
+from sklearn.compose import TransformedTargetRegressor
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, RidgeCV
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, r2_score
@@ -127,6 +128,8 @@ def mlp(split: Split) -> np.ndarray:
     model = kind(
         hidden_layer_sizes=(HIDDEN,), activation="tanh", max_iter=2000, random_state=split.seed
     )
+    if split.name in REAL:
+        model = TransformedTargetRegressor(model, transformer=StandardScaler())
     return model.fit(split.X, split.y, sample_weight=_weights(split)).predict(split.others)
 
 
