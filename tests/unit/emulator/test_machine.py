@@ -174,6 +174,6 @@ def test_converters_out_of_range_are_refused(options):
 def test_a_pump_is_refused_where_the_settings_of_the_job_do_not_allow_it():
     with open_device(machine(FEEDBACK)) as session:
         schedule, lossy = PumpSchedule.linear(0.0, 3.0, round_trips=50), {"outcoupling": 0.9}
-        with pytest.raises(CapabilityError, match=r"up to 2\.31 with these settings"):
+        with pytest.raises(CapabilityError, match=r"up to 2\.32 with these settings"):
             session.sample(glass(4), schedule, n_runs=1, settings=lossy)
         session.sample(glass(4), schedule, n_runs=1)
