@@ -10,6 +10,30 @@ __all__ = ["program"]
 
 DEFAULT = "qcbo"
 COMMANDS = {
+    "compare": (
+        "qnn_train.cli.compare:compare",
+        "Compare a quantized network with other methods on a table of your own.",
+    ),
+    "evaluate": (
+        "qnn_train.cli.evaluate:evaluate",
+        "Measure a model that `qnn-train fit` has saved on a table with right answers.",
+    ),
+    "export": (
+        "qnn_train.cli.export:export",
+        "Write a model as ONNX, or its integers as plain arrays; the suffix of OUT says which.",
+    ),
+    "inspect": (
+        "qnn_train.cli.inspect:inspect",
+        "Say what a model of `qnn-train fit` or of an estimator is: layers, columns, its training.",
+    ),
+    "fit": (
+        "qnn_train.cli.fit:fit",
+        "Train a network on a table of your own: classes, or real numbers.",
+    ),
+    "predict": (
+        "qnn_train.cli.predict:predict",
+        "Answer the rows of a table with a model that `qnn-train fit` has saved.",
+    ),
     "proximal": (
         "qnn_train.cli.proximal:proximal",
         "All images of two or more classes, block by block.",
@@ -70,6 +94,8 @@ def program() -> None:
           T-shirt or shirt, all 12,000 images, block by block
       qnn-train proximal --dataset fashion-mnist --classes all --weights ternary
           all ten classes and 60,000 images
+      qnn-train fit iris.csv --target species
+          a table of your own; then predict, evaluate, compare, inspect and export
       qnn-train --device tcp://cim.lab:5555 --coupling-bits 8
           on a machine behind a server
       qnn-train --method qph --batch 5 --pack

@@ -6,7 +6,7 @@ import json
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +21,9 @@ from qnn_train.cli.options import DEFAULT_CLASSES, RunOptions
 from qnn_train.data import Dataset, load_digits, load_fashion_mnist
 from qnn_train.data.fashion_mnist import data_directory, download
 from qnn_train.errors import TrainingError
+from qnn_train.method_names import MACHINE, ORACLES
 from qnn_train.training.checkpoint import MAY_CHANGE, Checkpoint
+from qnn_train.training.oracles import capabilities_of
 from qnn_train.training.picture import draw
 from qnn_train.training.recipe import PROXIMAL, ProximalRecipe, Recipe
 from qnn_train.training.report import Outcome, RunReport
@@ -31,19 +33,45 @@ if TYPE_CHECKING:
     AnyRecipe = Recipe | ProximalRecipe
     MakeRecipe = Callable[[str, int, dict[str, Any]], AnyRecipe]
 
-__all__ = ["carry_out"]
+__all__ = [
+    "bar",
+    "carry_out",
+    "connect",
+    "folder_for",
+    "signs_of_life",
+    "tell_cost",
+    "two_columns",
+    "written",
+]
 
 BETWEEN_CHECKPOINTS_S = 2.0
 BETWEEN_LINES_S = 10.0
 FIELDS = {"runs": "n_runs"}  # options that have another name than the field of a recipe
 
 
-def _connect(
-    devices: Sequence[MachineConfig], options: RunOptions, stack: ExitStack
+def _devices(oracle: str, default: str, options: RunOptions) -> tuple[MachineConfig, ...]:
+    """Return the machines to open: none where the oracle is on the host."""
+    if oracle == MACHINE:
+        return options.device or (MachineConfig.of(default),)
+    if options.device or options.option_texts or options.machines > 1:
+        raise click.UsageError(
+            f"--oracle {oracle} needs no machine; leave out --device, its options and --machines"
+        )
+    return ()
+
+
+def connect(
+    devices: Sequence[MachineConfig],
+    stack: ExitStack,
+    *,
+    copies: int = 1,
+    texts: Mapping[str, str],
 ) -> Session | DevicePool:
-    """Open a session with one machine, or a pool of several or of copies of a named driver."""
-    copies, given = options.machines, options.option_texts
-    devices = [MachineConfig.of(device, texts=given) for device in devices]
+    """Open a session with one machine, or a pool of several or of copies of a named driver.
+
+    Drivers are built with the options that `texts` name.
+    """
+    devices = [MachineConfig.of(device, texts=dict(texts)) for device in devices]
     if copies > 1:
         (device, *others) = devices
         if others or device.is_endpoint:
@@ -56,6 +84,14 @@ def _connect(
     if len(targets) > 1:
         return stack.enter_context(DevicePool(targets))
     return stack.enter_context(open_device(targets[0]))
+
+
+def _connect(
+    devices: Sequence[MachineConfig], options: RunOptions, stack: ExitStack
+) -> Session | DevicePool | None:
+    if not devices:
+        return None
+    return connect(devices, stack, copies=options.machines, texts=options.option_texts)
 
 
 def carry_out(
@@ -80,13 +116,13 @@ def carry_out(
             recipe = replace(resume.recipe, **changes)
         problem = problem_of(recipe, selection)
         device = default_device if resume is None else str(resume.machine["device"])
-        devices = options.device or (MachineConfig.of(device),)
+        devices = _devices(recipe.oracle, device, options)
         if options.dry_run:
             with ExitStack() as stack:
-                stack.enter_context(_signs_of_life(quiet=options.quiet))
+                stack.enter_context(_told_steps(quiet=options.quiet))
                 session = _connect(devices, options, stack)
-                rows = problem.cost(session.capabilities)
-            _tell_cost(rows, options.json_file)
+                rows = problem.cost(capabilities_of(recipe, session))
+            tell_cost(rows, options.json_file)
         else:
             _train(problem, resume, devices, options)
     except TrainingError as error:
@@ -126,10 +162,10 @@ def _train(
     folder = options.out or _default_folder(problem.recipe, *problem.subject)
     kept = options.checkpoint or options.resume or folder / "checkpoint.npz"
     with ExitStack() as stack:
-        tell = stack.enter_context(_signs_of_life(quiet=options.quiet))
+        tell = stack.enter_context(_told_steps(quiet=options.quiet))
         run = TrainingRun(problem, _connect(devices, options, stack), resume=resume)
         tell.append(run)
-        stack.enter_context(_folder_for(folder))
+        stack.enter_context(folder_for(folder))
         try:
             _make_steps(run, kept, quiet=options.quiet)
             outcome = run.outcome()
@@ -143,37 +179,44 @@ def _train(
         say(*_summary(outcome.report, folder))
 
 
-def _tell_cost(rows: Sequence[tuple[str, str]], json_file: Path | None) -> None:
+def tell_cost(rows: Sequence[tuple[str, str]], json_file: Path | None) -> None:
     """Print what a training would take; as JSON to a file, and then nothing to ``-`` but that."""
     text = json.dumps(dict(rows), indent=2)
     if json_file is not None and str(json_file) != "-":
-        with _written(json_file), replacing(json_file) as beside:
+        with written(json_file), replacing(json_file) as beside:
             beside.write_text(text + "\n", encoding="utf-8")
-    say(*(text.split("\n") if str(json_file) == "-" else _table(rows)))
+    say(*(text.split("\n") if str(json_file) == "-" else two_columns(rows)))
 
 
 @contextmanager
-def _signs_of_life(*, quiet: bool) -> Iterator[list[TrainingRun[Any]]]:
-    """Print a line every few seconds on a stderr that is no terminal, which has a bar instead.
-
-    Yields a list to which the training is appended once it has begun.
-    """
+def _told_steps(*, quiet: bool) -> Iterator[list[TrainingRun[Any]]]:
+    """Yield a list to which the training is appended once it has begun; tell how it goes."""
     runs: list[TrainingRun[Any]] = []
+
+    def state() -> str:
+        for run in runs:
+            done, total = run.stepper.progress
+            return ", ".join(filter(None, (f"{done} of {total}", run.stepper.status())))
+        return "preparing"
+
+    with signs_of_life(state, quiet=quiet):
+        yield runs
+
+
+@contextmanager
+def signs_of_life(state: Callable[[], str], *, quiet: bool) -> Iterator[None]:
+    """Print a line every few seconds on a stderr that is no terminal, which has a bar instead."""
     ended, began = threading.Event(), time.monotonic()
 
     def tell() -> None:
         while not ended.wait(BETWEEN_LINES_S):
-            text = "preparing"
-            for run in runs:
-                done, total = run.stepper.progress
-                text = ", ".join(filter(None, (f"{done} of {total}", run.stepper.status())))
-            say(f"training for {time.monotonic() - began:.0f} s: {text}", err=True)
+            say(f"training for {time.monotonic() - began:.0f} s: {state()}", err=True)
 
     teller = threading.Thread(target=tell, name="qnn-train lines", daemon=True)
     if not (quiet or sys.stderr.isatty()):
         teller.start()
     try:
-        yield runs
+        yield
     finally:
         ended.set()
 
@@ -186,18 +229,21 @@ def _default_folder(recipe: AnyRecipe, dataset: str, classes: tuple[int, ...]) -
 def _make_steps(run: TrainingRun[Any], path: Path, *, quiet: bool) -> None:
     """Make the steps with a progress bar; leave a checkpoint every few seconds and at the end."""
     saved = time.monotonic()
-    with _bar(quiet=quiet) as show:
+    with bar(quiet=quiet) as show:
         for _ in run:
             if time.monotonic() - saved > BETWEEN_CHECKPOINTS_S:
                 _save(run, path)
                 saved = time.monotonic()
-            show(run)
+            show(*run.stepper.progress, run.stepper.status())
     _save(run, path)
 
 
 @contextmanager
-def _bar(*, quiet: bool) -> Iterator[Callable[[TrainingRun[Any]], None]]:
-    """Show a progress bar on a terminal, and yield what brings it up to date."""
+def bar(*, quiet: bool) -> Iterator[Callable[[int, int, str], None]]:
+    """Show a progress bar on a terminal; yield what brings it up to date.
+
+    That takes the number of steps made, of all steps, and a few words.
+    """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -209,10 +255,9 @@ def _bar(*, quiet: bool) -> Iterator[Callable[[TrainingRun[Any]], None]]:
     ) as shown:
         task = shown.add_task("", status="")
 
-        def show(run: TrainingRun[Any]) -> None:
+        def show(done: int, total: int, status: str) -> None:
             if not disabled:
-                done, total = run.stepper.progress
-                shown.update(task, completed=done, total=total, status=run.stepper.status())
+                shown.update(task, completed=done, total=total, status=status)
 
         yield show
 
@@ -226,12 +271,12 @@ def _stopped(run: TrainingRun[Any], path: Path) -> None:
 
 
 def _save(run: TrainingRun[Any], path: Path) -> None:
-    with _written(path):
+    with written(path):
         run.checkpoint().save(path)
 
 
 @contextmanager
-def _folder_for(folder: Path) -> Iterator[None]:
+def folder_for(folder: Path) -> Iterator[None]:
     """Make the folder before the training, so that a wrong name costs nothing.
 
     It is removed again if it stays empty.
@@ -248,7 +293,7 @@ def _folder_for(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _written(path: Path) -> Iterator[None]:
+def written(path: Path) -> Iterator[None]:
     """Say in one line what file could not be written."""
     try:
         yield
@@ -257,7 +302,7 @@ def _written(path: Path) -> Iterator[None]:
 
 
 def _write(outcome: Outcome, folder: Path, json_file: Path | None) -> None:
-    with _written(folder):
+    with written(folder):
         outcome.model.save(folder / "model.npz")
         outcome.report.save(folder / "report.json")
         draw(outcome.report, folder / "training.png")
@@ -285,12 +330,37 @@ def _summary(report: RunReport, folder: Path) -> list[str]:
     if report.infeasibility is not None:
         rows.append(("infeasibility", f"{report.infeasibility:.3f}"))
     rows += [
-        ("machine", f"{report.device}, {bits} couplings, {report.oracle_calls} oracle calls"),
+        ("oracle", ORACLES[report.oracle]),
+        (
+            "machine",
+            f"{report.device or 'none'}, {bits} couplings, {report.oracle_calls} oracle calls",
+        ),
+        *_polish_rows(report),
+        *_hardness_rows(report),
         ("seconds", f"{report.seconds:.1f}"),
         ("model", str(folder / "model.npz")),
         ("picture", str(folder / "training.png")),
     ]
-    return _table(rows)
+    return two_columns(rows)
+
+
+def _polish_rows(report: RunReport) -> list[tuple[str, str]]:
+    polish = report.polish
+    if polish is None:
+        return []
+    changed = f"{100 * polish['changed_share']:.1f} % of {polish['samples']} samples changed"
+    return [
+        ("polish", f"{changed}, mean gain {polish['mean_gain']:.3g}, {polish['seconds']:.1f} s")
+    ]
+
+
+def _hardness_rows(report: RunReport) -> list[tuple[str, str]]:
+    hardness = report.hardness
+    if hardness is None:
+        return []
+    share = f"{100 * hardness['solved_share']:.0f} % of {hardness['problems']} problems"
+    gap = f"mean gap {100 * hardness['mean_gap']:.2g} %"
+    return [("hardness", f"one descent from random bits solves {share}, {gap}")]
 
 
 def _problem_row(report: RunReport) -> tuple[str, str]:
@@ -302,7 +372,7 @@ def _problem_row(report: RunReport) -> tuple[str, str]:
     return "program", f"{images} in parts of {report.batch} and at most {report.spins} spins"
 
 
-def _table(rows: Sequence[tuple[str, str]]) -> list[str]:
+def two_columns(rows: Sequence[tuple[str, str]]) -> list[str]:
     """Return names and values in two columns, as lines."""
     width = 2 + max(13, *(len(name) for name, _ in rows))
     return [f"{name:<{width}}{value}" for name, value in rows]

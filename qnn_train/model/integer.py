@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import json
+import os
 from abc import abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
 from pydantic import Field
 
-from qnn_train.archive import checked_array
+from qnn_train.archive import checked_array, read_arrays, reading, write_arrays
 from qnn_train.arrays import Array, ArrayLike, Arrays, FloatArray
+from qnn_train.data.columns import TableHeader
 from qnn_train.data.features import FeatureGrid
 from qnn_train.errors import ModelFileError
-from qnn_train.model.file import ModelHeader, SavedModel, layer_headers
+from qnn_train.method_names import MACHINE
+from qnn_train.model.file import MAX_BYTES, ModelHeader, SavedModel, layer_headers
 from qnn_train.network import QuantizedNetwork
 from qnn_train.network.network import second_class
 from qnn_train.solve.losses import probabilities
 
-__all__ = ["IntegerClassifier", "IntegerModel", "IntegerRegressor"]
+__all__ = ["IntegerClassifier", "IntegerModel", "IntegerRegressor", "load_integers"]
 
 Level = Annotated[int, Field(ge=1, le=32_767)]
 
@@ -29,6 +34,7 @@ class IntegerHeader(ModelHeader):
     kind: Literal["classifier", "regressor"]
     levels: Level
     cut: Level
+    table: TableHeader | None = None
 
 
 class ClassifierHeader(IntegerHeader):
@@ -43,6 +49,9 @@ class IntegerModel(SavedModel):
 
     grid: FeatureGrid
     networks: QuantizedNetwork  # with a leading axis over those that answer together
+    oracle: str = field(default=MACHINE, kw_only=True)  # what trained them
+    # names and kinds of the columns that the features are made of, where there is a table
+    table: TableHeader | None = field(default=None, kw_only=True)
 
     HEADER: ClassVar[type[IntegerHeader]] = IntegerHeader
     KIND: ClassVar[Literal["classifier", "regressor"]]
@@ -63,6 +72,22 @@ class IntegerModel(SavedModel):
         margins = self.networks.margin(inputs).astype(np.float64)
         return margins.reshape(self.n_networks, len(inputs), self.n_outputs)
 
+    def save_plain(self, path: Path) -> None:
+        """Write integers as arrays that any program reads: weights, biases and activations."""
+        grid, architecture = self.grid, self.networks.architecture
+        found: dict[str, ArrayLike] = {"means": grid.means, "deviations": grid.deviations}
+        found |= {"levels": grid.levels, "cut": grid.cut, **self._added()[0], **self._added()[1]}
+        found["features"] = [] if self.table is None else self.table.features
+        for index, (weights, biases) in enumerate(
+            zip(self.networks.weights, self.networks.biases, strict=True)
+        ):
+            found |= {f"weights{index}": weights, f"biases{index}": biases}
+        for index, layer in enumerate(architecture.hidden):
+            spline = layer.activation
+            for name in ("knots", "intercepts", "slopes"):
+                found[f"{name}{index}"] = np.array(getattr(spline, name), np.int64)
+        write_arrays(path, found, lambda _: None, compressed=True)
+
     @abstractmethod
     def answers(self, X: ArrayLike) -> dict[str, Array]:
         """Return the outputs of the ONNX file by their names."""
@@ -82,7 +107,8 @@ class IntegerModel(SavedModel):
             checked_array(arrays, name, "f", inputs) for name in ("means", "deviations")
         )
         grid = FeatureGrid(means, deviations, header.levels, header.cut)
-        return cls._of(grid, networks, header, arrays)
+        _check_table(header, inputs[0])
+        return replace(cls._of(grid, networks, header, arrays), table=header.table)
 
     @classmethod
     @abstractmethod
@@ -98,6 +124,7 @@ class IntegerModel(SavedModel):
             kind=self.KIND,
             levels=grid.levels,
             cut=grid.cut,
+            table=self.table,
             **layer_headers(self.networks),
             **about,
         )
@@ -216,3 +243,29 @@ class IntegerRegressor(IntegerModel):
         scales = checked_array(arrays, "scales", "f", (header.n_networks, outputs))
         offsets = checked_array(arrays, "offsets", "f", (outputs,))
         return cls(grid, networks, scales, offsets)
+
+
+def _check_table(header: IntegerHeader, n_inputs: int) -> None:
+    """Refuse columns that do not make the inputs of the network, or another task."""
+    table = header.table
+    if table is None:
+        return
+    if len(table.features) != n_inputs:
+        raise ModelFileError(f"its columns make {len(table.features)} features, not {n_inputs}")
+    if (table.task == "regression") != (header.kind == "regressor"):
+        raise ModelFileError(f"the model is a {header.kind}, its table is one of {table.task}")
+
+
+def load_integers(path: str | os.PathLike[str]) -> IntegerClassifier | IntegerRegressor:
+    """Read a model of either kind.
+
+    Raises
+    ------
+    ModelFileError
+        Not such a file, or one whose parts do not fit together.
+    """
+    arrays = read_arrays(path, ModelFileError, max_bytes=MAX_BYTES)
+    with reading(path, ModelFileError, "holds no such model"):
+        found = json.loads(str(arrays["header"]))
+    is_regressor = isinstance(found, dict) and found.get("kind") == "regressor"
+    return (IntegerRegressor if is_regressor else IntegerClassifier).load(path)

@@ -1,0 +1,204 @@
+"""Own data: options of the commands that read a table, and what they make of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cim_hal.option_types import COUNT, FILE, OutputFile, Real, Target, driver_option
+from qnn_train.cli.options import DEVICES, WEIGHTS, add_options, option, sizes, weights
+from qnn_train.network.spline import ACTIVATIONS
+
+if TYPE_CHECKING:
+    from qnn_train.arrays import Array, FloatArray
+    from qnn_train.data.columns import TableHeader
+    from qnn_train.data.columns import Target as Answers
+    from qnn_train.data.tables import Table
+
+__all__ = [
+    "DEVICE",
+    "OwnData",
+    "estimator_of",
+    "json_option",
+    "machine_options",
+    "refused",
+    "split_rows",
+    "table_options",
+    "training_options",
+    "with_table",
+]
+
+DEVICE = "emulator-dsb"
+TASKS = click.Choice(["classification", "regression"])
+# Options that have another name than the parameter of the estimator.
+PARAMETERS = {"runs": "n_runs", "seed": "random_state"}
+
+table_options = add_options(
+    click.argument("data", type=FILE),
+    option("target", str, "Column to predict.", "y of a .npz", metavar="COLUMN"),
+    option("task", TASKS, "What it is.", "classes for text and up to 20 whole numbers"),
+    click.option("--drop", multiple=True, metavar="COLUMN", help="Leave a column out. Repeatable."),
+    click.option(
+        "--missing",
+        type=click.Choice(["refuse", "mean"]),
+        default="refuse",
+        show_default=True,
+        help="What a missing number is: an error, or the mean of the training rows.",
+    ),
+    option("test-share", Real(0, 1, below=True), "Share of the rows to test on; 0 for none.", 0.25),
+)
+training_options = add_options(
+    option("hidden", sizes, "Hidden neurons, of several layers as in 8,4; 0 for none."),
+    option("weights", weights, WEIGHTS),
+    option("bias-bits", click.IntRange(0, 8), "Bits of each bias of a hidden layer."),
+    option("activation", click.Choice(list(ACTIVATIONS)), "Of hidden neurons."),
+    option("sweeps", COUNT, "Visits of every block."),
+    option("runs", COUNT, "Runs of the machine in each call."),
+    option("round-trips", COUNT, "Of a run of the machine."),
+    option("vote", click.IntRange(1, 1000), "Networks that answer together."),
+    option("validation", Real(0, 1, above=True, below=True), "Share kept apart to stop early by."),
+    option(
+        "seed",
+        click.IntRange(0, 2**32 - 1),
+        "Of split, network and machine; the same gives the same result.",
+        0,
+    ),
+)
+machine_options = add_options(
+    option("device", Target(), DEVICES, DEVICE, multiple=True),
+    driver_option,
+    click.option(
+        "--machines",
+        type=click.IntRange(1, 64),
+        default=1,
+        show_default=True,
+        help="Processes of a named driver, used as a pool.",
+    ),
+)
+json_option = click.option(
+    "--json",
+    "json_file",
+    type=OutputFile(allow_dash=True),
+    help="Write the numbers here; - is stdout, and nothing else is printed there.",
+)
+
+
+@contextmanager
+def refused() -> Iterator[None]:
+    """Turn what is wrong with data or parameters into a usage error."""
+    from qnn_train.errors import TrainingError
+
+    try:
+        yield
+    except TrainingError as error:
+        raise click.UsageError(str(error)) from None
+    except ValueError as error:  # of scikit-learn
+        raise click.UsageError(str(error).split("\n")[0]) from None
+
+
+@dataclass(frozen=True, eq=False)
+class OwnData:
+    """A table read for training: features, answers, and which rows are for what."""
+
+    header: TableHeader
+    target: Answers
+    X: FloatArray
+    y: Array
+    train: Array  # rows
+    test: Array
+    X_test: FloatArray
+    y_test: Array
+    has_task: bool  # whether the task was given
+
+    @classmethod
+    def read(cls, options: dict[str, Any], *, seed: int, test: Path | None = None) -> OwnData:
+        """Read and split the table that options name.
+
+        Raises
+        ------
+        DataError
+            A table or a column that cannot be used.
+        """
+        import numpy as np
+
+        from qnn_train.data.columns import TableHeader, answers_as_trained, answers_of
+        from qnn_train.data.tables import read_table
+
+        table = read_table(options["data"])
+        target = answers_of(table.column(_target(options, table), "column"), options["task"])
+        share = 0.25 if options["test_share"] is None else options["test_share"]
+        train, held = split_rows(target, 0.0 if test else share, seed)
+        header = TableHeader.of(
+            table, target, drop=options["drop"], train=train, fill=options["missing"] == "mean"
+        )
+        X, y = header.encode(table), target.answers
+        X_test, y_test = X[held], y[held]
+        if test is not None:
+            other = read_table(test)
+            is_classes = target.task == "classification"
+            classes = target.classes if is_classes else None
+            X_test = header.encode(other)
+            y_test = answers_as_trained(other.column(target.name), target.task, classes)
+            held = np.arange(len(y_test))
+        given = options["task"] is not None
+        return cls(header, target, X[train], y[train], train, held, X_test, y_test, given)
+
+    @property
+    def task_text(self) -> str:
+        """The task, and how it was decided."""
+        target, name = self.target, self.target.name
+        count = len(target.classes)
+        is_classes = target.task == "classification"
+        said = f"{target.task} of {name!r}" + (f" in {count} classes" if is_classes else "")
+        if self.has_task:
+            return said
+        can_choose = target.answers.dtype.kind == "i"
+        choice = "; --task regression learns numbers" if can_choose else ""
+        return f"{said}, as it is {target.why}{choice}"
+
+
+def _target(options: dict[str, Any], table: Table) -> str:
+    """Return the name of the column to predict."""
+    if options["target"] is not None:
+        return options["target"]
+    if table.path.suffix == ".npz" and "y" in table.columns:
+        return "y"
+    names = list(table.columns)
+    shown = ", ".join(names[-10:]) if len(names) <= 10 else f"..., {', '.join(names[-10:])}"
+    raise click.UsageError(f"--target is needed: the column to predict, one of {shown}")
+
+
+def split_rows(target: Answers, share: float, seed: int) -> tuple[Array, Array]:
+    """Return rows to train on and to test on; of each class the same share."""
+    import numpy as np
+    from sklearn.model_selection import train_test_split
+
+    rows = np.arange(len(target.answers))
+    if not share:
+        return rows, rows[:0]
+    strata = target.answers if target.task == "classification" else None
+    train, test = train_test_split(rows, test_size=share, stratify=strata, random_state=seed)
+    return np.sort(train), np.sort(test)
+
+
+def estimator_of(task: str, options: dict[str, Any], **others: Any) -> Any:
+    """Return the estimator of a task with the parameters that were given."""
+    from qnn_train import QuantizedNetworkClassifier, QuantizedNetworkRegressor
+
+    names = ("hidden", "weights", "bias_bits", "activation", "sweeps", "runs", "round_trips")
+    given = {name: options[name] for name in (*names, "vote") if options[name] is not None}
+    if options["validation"] is not None:
+        given |= {"early_stopping": True, "validation_fraction": options["validation"]}
+    parameters = {PARAMETERS.get(name, name): value for name, value in given.items()}
+    kind = QuantizedNetworkClassifier if task == "classification" else QuantizedNetworkRegressor
+    return kind(**parameters, **others)
+
+
+def with_table(model: Any, header: TableHeader) -> Any:
+    """Return a model that knows its columns."""
+    return replace(model, table=header)

@@ -1,0 +1,204 @@
+r"""How good predictions are: scores with intervals, confusion, calibration, generalization gap.
+
+Intervals are of 95 %. That of a share of right answers is Wilson's, that of a difference of two
+shares Newcombe's (Stat. Med. 17, 873, 1998, method 10), all others are percentiles of bootstrap
+samples. The expected calibration error (Guo et al., arXiv:1706.04599) is
+
+.. math:: \sum_b \frac{n_b}{n}\,\lvert \operatorname{acc}_b - \operatorname{conf}_b \rvert
+
+over bins b of the probability of the predicted class.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+
+from qnn_train.arrays import Array, FloatArray
+
+__all__ = [
+    "Bin",
+    "ClassScores",
+    "Interval",
+    "RealScores",
+    "generalization_gap",
+    "mean_interval",
+    "wilson",
+]
+
+DRAWS = 1000
+BINS = 10
+Z = 1.959963984540054  # of 95 %
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A number and its interval of 95 %."""
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.value:.3f} ({self.low:.3f} to {self.high:.3f})"
+
+    @property
+    def percent(self) -> str:
+        """As a share."""
+        value, low, high = (100 * each for each in (self.value, self.low, self.high))
+        return f"{value:.2f} % ({low:.1f} to {high:.1f})"
+
+
+def wilson(share: float, count: int) -> Interval:
+    """Return the interval of a share of `count` independent answers."""
+    centre = (share + Z**2 / (2 * count)) / (1 + Z**2 / count)
+    variance = share * (1 - share) / count + Z**2 / (4 * count**2)
+    half = Z / (1 + Z**2 / count) * float(np.sqrt(variance))
+    return Interval(share, min(share, centre - half), max(share, centre + half))
+
+
+def mean_interval(values: Sequence[float] | FloatArray) -> Interval:
+    """Return the mean of splits and Student's interval; no width is known of a single one."""
+    from scipy.stats import t  # as long to import as numpy
+
+    numbers = np.asarray(values, np.float64)
+    mean, count = float(numbers.mean()), len(numbers)
+    if count < 2:
+        return Interval(mean, -np.inf, np.inf)
+    half = float(t.ppf(0.975, count - 1) * numbers.std(ddof=1) / np.sqrt(count))
+    return Interval(mean, mean - half, mean + half)
+
+
+def generalization_gap(train: float, n_train: int, test: Interval, n_test: int) -> Interval:
+    """Return how much better a share of right answers is on training samples.
+
+    It is beyond chance where the interval lies above 0.
+    """
+    of_train, of_test = wilson(train, n_train), wilson(test.value, n_test)
+    gap = train - test.value
+    below = np.hypot(train - of_train.low, of_test.high - test.value)
+    above = np.hypot(of_train.high - train, test.value - of_test.low)
+    return Interval(gap, float(gap - below), float(gap + above))
+
+
+@dataclass(frozen=True)
+class Bin:
+    """Predictions of about the same probability: how many, what they promise, and what is right."""
+
+    count: int
+    confidence: float
+    accuracy: float
+
+
+@dataclass(frozen=True)
+class ClassScores:
+    """Of predicted classes.
+
+    Attributes
+    ----------
+    n : int
+    accuracy, balanced_accuracy : Interval
+        The second is the mean over classes of the share of right answers.
+    classes : tuple
+    confusion : tuple of tuple of int
+        Row: the class that is right; column: the one that was predicted.
+    calibration : tuple of Bin
+    calibration_error : float
+        Expected calibration error.
+    """
+
+    n: int
+    accuracy: Interval
+    balanced_accuracy: Interval
+    classes: tuple[str, ...]
+    confusion: tuple[tuple[int, ...], ...]
+    calibration: tuple[Bin, ...]
+    calibration_error: float
+
+    @classmethod
+    def of(
+        cls, answers: Array, classes: Array, probabilities: FloatArray, predicted: Array
+    ) -> Self:
+        """Compare.
+
+        Parameters
+        ----------
+        answers, predicted : array, shape (n,)
+            Labels.
+        classes : array, shape (n_classes,)
+            Sorted.
+        probabilities : array, shape (n, n_classes)
+        """
+        right = np.searchsorted(classes, answers)
+        told = np.searchsorted(classes, predicted)
+        confusion = np.zeros((len(classes), len(classes)), dtype=np.int64)
+        np.add.at(confusion, (right, told), 1)
+        hits = right == told
+        bins = _bins(probabilities[np.arange(len(told)), told], hits)
+        errors = (each.count * abs(each.accuracy - each.confidence) for each in bins)
+        return cls(
+            n=len(answers),
+            accuracy=wilson(float(hits.mean()), len(hits)),
+            balanced_accuracy=_bootstrapped(lambda rows: _balanced(right[rows], hits[rows]), right),
+            classes=tuple(map(str, classes)),
+            confusion=tuple(map(tuple, confusion.tolist())),
+            calibration=tuple(bins),
+            calibration_error=sum(errors) / len(answers),
+        )
+
+
+@dataclass(frozen=True)
+class RealScores:
+    """Of predicted numbers."""
+
+    n: int
+    r2: Interval
+    rmse: Interval
+    mean_absolute_error: float
+
+    @classmethod
+    def of(cls, answers: FloatArray, predicted: FloatArray) -> Self:
+        """Compare arrays (n,)."""
+        residuals = predicted - answers
+
+        def r2(rows: Array) -> float:
+            spread = float(np.square(answers[rows] - answers[rows].mean()).sum())
+            return 1 - float(np.square(residuals[rows]).sum()) / spread if spread else 0.0
+
+        def rmse(rows: Array) -> float:
+            return float(np.sqrt(np.mean(np.square(residuals[rows]))))
+
+        mae = float(np.mean(np.abs(residuals)))
+        same = np.zeros(len(answers), dtype=np.int64)
+        return cls(len(answers), _bootstrapped(r2, same), _bootstrapped(rmse, same), mae)
+
+
+def _bins(confidence: FloatArray, hits: Array) -> list[Bin]:
+    place = np.minimum((confidence * BINS).astype(np.int64), BINS - 1)
+    members = (place == each for each in range(BINS))
+    return [
+        Bin(int(some.sum()), float(confidence[some].mean()), float(hits[some].mean()))
+        for some in members
+        if some.any()
+    ]
+
+
+def _balanced(right: Array, hits: Array) -> float:
+    counts = np.bincount(right)
+    found = np.bincount(right, weights=hits)
+    return float(np.mean(found[counts > 0] / counts[counts > 0]))
+
+
+def _bootstrapped(statistic: Callable[[Array], float], strata: Array) -> Interval:
+    """Return a statistic of all rows, and percentiles of it; rows are drawn within strata."""
+    rng = np.random.default_rng(0)
+    groups = [np.flatnonzero(strata == each) for each in np.unique(strata)]
+    draws = [
+        statistic(np.concatenate([rng.choice(group, len(group)) for group in groups]))
+        for _ in range(DRAWS)
+    ]
+    low, high = np.percentile(draws, [2.5, 97.5])
+    return Interval(statistic(np.arange(len(strata))), float(low), float(high))
