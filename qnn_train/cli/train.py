@@ -341,6 +341,7 @@ def _summary(report: RunReport, folder: Path) -> list[str]:
             f"{report.device or 'none'}, {bits} couplings, {report.oracle_calls} oracle calls",
         ),
         *_polish_rows(report),
+        *_hardness_rows(report),
         ("seconds", f"{report.seconds:.1f}"),
         ("model", str(folder / "model.npz")),
         ("picture", str(folder / "training.png")),
@@ -356,6 +357,15 @@ def _polish_rows(report: RunReport) -> list[tuple[str, str]]:
     return [
         ("polish", f"{changed}, mean gain {polish['mean_gain']:.3g}, {polish['seconds']:.1f} s")
     ]
+
+
+def _hardness_rows(report: RunReport) -> list[tuple[str, str]]:
+    hardness = report.hardness
+    if hardness is None:
+        return []
+    share = f"{100 * hardness['solved_share']:.0f} % of {hardness['problems']} problems"
+    gap = f"mean gap {100 * hardness['mean_gap']:.2g} %"
+    return [("hardness", f"one descent from random bits solves {share}, {gap}")]
 
 
 def _problem_row(report: RunReport) -> tuple[str, str]:

@@ -13,6 +13,8 @@ from qnn_train.solve.host_oracles import (
     AnnealingOracle,
     DescentOracle,
     ExactOracle,
+    HardnessProbe,
+    HardnessRecord,
     PolishedOracle,
     PolishRecord,
 )
@@ -64,6 +66,8 @@ __all__ = [
     "Expansion",
     "Extractor",
     "FixedDual",
+    "HardnessProbe",
+    "HardnessRecord",
     "HedgingState",
     "Iterate",
     "LiftedProblem",

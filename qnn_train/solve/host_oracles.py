@@ -36,6 +36,8 @@ __all__ = [
     "AnnealingOracle",
     "DescentOracle",
     "ExactOracle",
+    "HardnessProbe",
+    "HardnessRecord",
     "PolishRecord",
     "PolishedOracle",
     "QuadraticForm",
@@ -43,6 +45,8 @@ __all__ = [
 
 # A flip counts as a gain from this share of the largest field a bit can have: rounding is less.
 TOLERANCE = 1e-12
+SAME = 1e-9  # gaps up to this are rounding
+ALL_OF_FIRST, EVERY = 64, 16
 COLDEST = 1e-3  # in units of the hottest temperature
 
 
@@ -309,3 +313,90 @@ class PolishedOracle(ParallelOracle):
         seconds = time.perf_counter() - started
         self.record = self.record.plus(answer, polished, flips, seconds)
         return polished
+
+
+@dataclass(frozen=True)
+class HardnessRecord:
+    """How hard problems are for the simplest search: one one-flip descent from random bits.
+
+    Attributes
+    ----------
+    problems, solved : int
+        Problems that were looked at, and those where the descent is as good as the best known:
+        the better of the descent and the answer of the oracle that was asked.
+    gap : float
+        Sum over problems of what the descent lacks of the best known value, in units of the
+        difference between that value and the mean over random bits.
+    seconds : float
+        Wall time on the host.
+    """
+
+    problems: int = 0
+    solved: int = 0
+    gap: float = 0.0
+    seconds: float = 0.0
+
+    def report(self) -> dict[str, float]:
+        """Return what a report tells."""
+        return {
+            "problems": self.problems,
+            "solved_share": self.solved / self.problems,
+            "mean_gap": self.gap / self.problems,
+            "seconds": self.seconds,
+        }
+
+    def plus(self, gap: float, seconds: float) -> HardnessRecord:
+        """Return the record with one more problem."""
+        return HardnessRecord(
+            self.problems + 1,
+            self.solved + int(gap <= SAME),
+            self.gap + gap,
+            self.seconds + seconds,
+        )
+
+
+@checked
+@dataclass(eq=False)
+class HardnessProbe(ParallelOracle):
+    """Another oracle, beside which one descent from random bits solves some of the problems.
+
+    The answers are those of the oracle. All of the first 64 problems are looked at, and every 16th
+    from there on.
+
+    Parameters
+    ----------
+    oracle : Oracle
+    seed : int
+        Problem t starts from bits of a stream of this seed and t.
+    n_seen : int
+        Problems of the calls that were made before.
+    record : HardnessRecord
+        Of those problems; it grows with each that is looked at.
+    """
+
+    oracle: Oracle
+    _: KW_ONLY
+    seed: int
+    n_seen: int = 0
+    record: HardnessRecord = field(default_factory=HardnessRecord)
+
+    def minimize_all(self, gradients: Sequence[FloatArray]) -> list[Answer]:
+        """Answer for each gradient."""
+        answers = minimize_all(self.oracle, gradients)
+        for gradient, answer in zip(gradients, answers, strict=True):
+            if self.n_seen < ALL_OF_FIRST or self.n_seen % EVERY == 0:
+                self._look(gradient, float(answer.values[0]))
+            self.n_seen += 1
+        return answers
+
+    def _look(self, gradient: FloatArray, found: float) -> None:
+        started = time.perf_counter()
+        form, n_bits = QuadraticForm.of(gradient), len(gradient) - 1
+        start = np.random.default_rng([self.seed, 5, self.n_seen]).integers(
+            0, 2, (1, n_bits), np.int8
+        )
+        value = float(evaluate(gradient, form.descended(start)[0]).values[0])
+        best = min(value, found)
+        mean = gradient[0, 0] + 0.5 * form.linear.sum() + 0.125 * form.coupling.sum()
+        gap = (value - best) / (mean - best) if mean > best else 0.0
+        self.record = self.record.plus(float(gap), time.perf_counter() - started)

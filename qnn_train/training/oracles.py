@@ -17,6 +17,8 @@ from qnn_train.solve import (
     Answer,
     DescentOracle,
     ExactOracle,
+    HardnessProbe,
+    HardnessRecord,
     Oracle,
     PackedOracle,
     ParallelOracle,
@@ -24,7 +26,6 @@ from qnn_train.solve import (
     PolishRecord,
     QuantizedOracle,
     SessionOracle,
-    minimize_all,
 )
 from qnn_train.training.recipe import MACHINE, ProximalRecipe, Recipe
 
@@ -65,10 +66,16 @@ class OracleRecord:
 
     calls: int = 0
     polish: PolishRecord = field(default_factory=PolishRecord)
+    n_seen: int = 0  # problems of these calls: several may share one
+    hardness: HardnessRecord = field(default_factory=HardnessRecord)
 
     def arrays(self) -> dict[str, Array]:
         """Return what a checkpoint keeps, but for the calls."""
-        return {"polish": np.array([*vars(self.polish).values()], np.float64)}
+        hardness = [self.n_seen, *vars(self.hardness).values()]
+        return {
+            "polish": np.array([*vars(self.polish).values()], np.float64),
+            "hardness": np.array(hardness, np.float64),
+        }
 
     @classmethod
     def restored(cls, arrays: Arrays, calls: int) -> Self:
@@ -78,12 +85,17 @@ class OracleRecord:
         """
         if "polish" not in arrays:
             return cls(calls)
-        samples, changed, flips, gain, seconds = checked_array(arrays, "polish", "f", (5,)).tolist()
-        return cls(calls, PolishRecord(int(samples), int(changed), int(flips), gain, seconds))
+        samples, changed, flips, *rest = checked_array(arrays, "polish", "f", (5,)).tolist()
+        polish = PolishRecord(int(samples), int(changed), int(flips), *rest)
+        n_seen, problems, solved, *rest = checked_array(arrays, "hardness", "f", (5,)).tolist()
+        return cls(calls, polish, int(n_seen), HardnessRecord(int(problems), int(solved), *rest))
 
     def report(self) -> dict[str, Any]:
         """Return what a report tells of it."""
-        return {"polish": self.polish.report() if self.polish.samples else None}
+        return {
+            "polish": self.polish.report() if self.polish.samples else None,
+            "hardness": self.hardness.report() if self.hardness.problems else None,
+        }
 
 
 class TrainingOracle(ParallelOracle):
@@ -111,8 +123,21 @@ class TrainingOracle(ParallelOracle):
         if session is None:
             self._asked = _on_host(recipe, before.calls)
             bits = recipe.coupling_bits
-            self._oracle = self._asked if bits is None else QuantizedOracle(self._asked, bits)
-            return
+            oracle = self._asked if bits is None else QuantizedOracle(self._asked, bits)
+        else:
+            oracle = self._of_machine(recipe, session, before, schedule, settings)
+        self._oracle = HardnessProbe(
+            oracle, seed=recipe.seed, n_seen=before.n_seen, record=before.hardness
+        )
+
+    def _of_machine(
+        self,
+        recipe: Recipe | ProximalRecipe,
+        session: Session | DevicePool,
+        before: OracleRecord,
+        schedule: PumpSchedule | None,
+        settings: Mapping[str, float] | None,
+    ) -> Oracle:
         self._asked = SessionOracle(
             session,
             n_runs=recipe.n_runs,
@@ -122,19 +147,21 @@ class TrainingOracle(ParallelOracle):
             settings=settings,
             calls=before.calls,
         )
-        self._oracle = _packed(recipe, self._asked, session.capabilities)
-        if recipe.polish:
-            self._oracle = self._polish = PolishedOracle(self._oracle, record=before.polish)
+        oracle = _packed(recipe, self._asked, session.capabilities)
+        if not recipe.polish:
+            return oracle
+        self._polish = PolishedOracle(oracle, record=before.polish)
+        return self._polish
 
     def minimize_all(self, gradients: Sequence[FloatArray]) -> list[Answer]:
         """Answer for each gradient."""
-        return minimize_all(self._oracle, gradients)
+        return self._oracle.minimize_all(gradients)
 
     @property
     def record(self) -> OracleRecord:
         """What was done so far, those calls included that were made before."""
         polish = PolishRecord() if self._polish is None else self._polish.record
-        return OracleRecord(self._asked.calls, polish)
+        return OracleRecord(self._asked.calls, polish, self._oracle.n_seen, self._oracle.record)
 
 
 def _on_host(

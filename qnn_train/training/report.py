@@ -101,6 +101,10 @@ class RunReport:
     polish : dict
         Of the samples of the machine, see `PolishRecord`: ``samples``, ``changed_share``,
         ``flips``, ``mean_gain`` in units of the forms, and ``seconds``.
+    hardness : dict
+        Of the problems that the oracle was given, see `HardnessRecord`: ``problems`` looked at,
+        ``solved_share`` that one descent from random bits solves as well as the best known,
+        its ``mean_gap``, and ``seconds``. None where no oracle was asked.
     candidates : int
         Different networks among all samples.
     seconds : float
@@ -147,6 +151,7 @@ class RunReport:
     oracle: str
     oracle_calls: int
     polish: dict[str, float] | None = None
+    hardness: dict[str, float] | None = None
     runs_per_call: int
     steps: int
     candidates: int | None = None

@@ -17,7 +17,7 @@ from qnn_train import (
     PolishedOracle,
     TrainingError,
 )
-from qnn_train.solve import RandomOracle, minimize_all
+from qnn_train.solve import HardnessProbe, RandomOracle, minimize_all
 from qnn_train.solve.oracle import evaluate
 
 
@@ -92,6 +92,21 @@ def test_an_exact_minimum_that_cannot_be_had_is_refused(monkeypatch):
     monkeypatch.setattr(builtins, "__import__", without_ortools)
     with pytest.raises(TrainingError, match="OR-tools is not installed"):
         ExactOracle(1).minimize(gradient(30))
+
+
+def test_hardness_is_the_share_that_one_descent_solves():
+    easy = -np.ones((6, 6))  # every descent ends at all ones
+    assert HardnessProbe(ExactOracle(1), seed=0).minimize(easy).best.all()
+    shares = []
+    for problems in ([easy] * 8, [gradient(16, seed) for seed in range(24)]):
+        probe = HardnessProbe(ExactOracle(1), seed=0)
+        probe.minimize_all(problems)
+        shares.append(probe.record.report()["solved_share"])
+        gaps = probe.record.report()["mean_gap"]
+        assert (gaps == 0) == (shares[-1] == 1)
+    assert shares[0] == 1
+    assert 0 < shares[1] < 1
+    assert gaps < 0.5
 
 
 def test_a_polish_tells_what_it_gained():

@@ -28,7 +28,7 @@ def trained(problem, session=None, resume=None):
 
 def content(run):
     kept = run.checkpoint().arrays
-    return {name: array for name, array in kept.items() if name != "polish"}
+    return {name: array for name, array in kept.items() if name not in {"polish", "hardness"}}
 
 
 @pytest.mark.parametrize("oracle", ["descent", "annealing", "exact"])
@@ -68,6 +68,9 @@ def test_a_polish_is_told_and_goes_on(pair, session, tmp_path, recipe):
     whole = trained(problem, session)
     saved = stopped_after(TrainingRun(problem, session), 2, tmp_path / "there.npz")
     again = trained(problem, session, resume=saved)
+    hardness, same = (each.outcome().report.hardness for each in (whole, again))
+    assert {**hardness, "seconds": 0} == {**same, "seconds": 0}
+    assert hardness["problems"] == whole.stepper.calls
     told, repeated = (each.outcome().report.polish for each in (whole, again))
     assert told["samples"] == whole.stepper.calls * recipe.n_runs
     assert 0 < told["changed_share"] <= 1
