@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import tempfile
 from contextlib import ExitStack, chdir
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from sybil import Sybil
 from sybil.parsers.myst import PythonCodeBlockParser, SkipParser
 from sybil.parsers.rest import DocTestParser
 from sybil.sybil import SybilCollection
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 # Locks of machines for all users: each process that runs tests is alone with its machines.
 LOCKS = tempfile.TemporaryDirectory(prefix="cim-hal-locks-")
@@ -28,7 +33,7 @@ def _leave_scratch(namespace: dict[str, Any]) -> None:
     namespace.pop("_stack").close()
 
 
-pytest_collect_file = SybilCollection(
+_examples = SybilCollection(
     [
         Sybil(
             parsers=[PythonCodeBlockParser(), SkipParser()],
@@ -42,6 +47,24 @@ pytest_collect_file = SybilCollection(
         ),
     ]
 ).pytest()
+
+
+def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> Any:
+    """Collect the examples of a file; modules without any are not parsed, which takes seconds."""
+    if file_path.suffix == ".py" and b">>>" not in file_path.read_bytes():
+        return None
+    return _examples(file_path, parent)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[Any]:
+    """Collect without the garbage collector, which is not to look at what stays ever again."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.hookimpl(optionalhook=True)

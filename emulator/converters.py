@@ -22,11 +22,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from functools import cache
 from typing import Any, NamedTuple, Self
 
 import numpy as np
-from scipy.special import ndtr
 
 from emulator.kernel import inlined
 from emulator.options import Option
@@ -34,8 +32,20 @@ from emulator.options import Option
 __all__ = ["ADC_SETTINGS", "DAC_SETTINGS", "Coder", "Converter", "loading", "ranged", "to_code"]
 
 _MOST_BITS = 48
-# Beyond, rounding is far below any noise, and the optimum moves no more that anyone could tell.
-_LOADING_BITS = 12
+# Full scales of least error for a Gaussian input, in its standard deviations: of 1, 2, ... bits.
+# Beyond 12, rounding is far below any noise, and no one could tell where the optimum moves.
+# fmt: off
+_MID_RISE_LOADINGS = (
+    1.5957691216057306, 1.9913729869468446, 2.344077069961882, 2.6816058751802827,
+    3.010221959326022, 3.3300175513924515, 3.639531975478151, 3.9375856032021574,
+    4.223731166299116, 4.498161414127174, 4.761435772177007, 5.014351038676941,
+)
+_MID_TREAD_LOADINGS = (
+    1.5957691216057306, 1.2240063672038648, 1.9523090063275286, 2.4738791762232237,
+    2.8987294956887633, 3.2701158123393443, 3.60746052510575, 3.9205008859155805,
+    4.214675400419817, 4.493382380148433, 4.758940607481415, 5.013039407981027,
+)
+# fmt: on
 # Records near threshold, where spins are decided, in those of vacuum: of 1 to 4 the factor with
 # which 2 bits lose least on spin glasses (benchmarks/adc_study.py, other instances).
 _SIGNAL = 2.0
@@ -95,27 +105,14 @@ def to_code(value: float, c: Coder) -> float:
     return np.rint((clipped - c.first) * c.inverse_step) * c.step + c.first
 
 
-@cache
 def loading(bits: int, *, mid_rise: bool) -> float:
     """Return the full scale, in standard deviations, of least error for a Gaussian input.
 
     >>> [round(loading(bits, mid_rise=True), 2) for bits in (1, 2, 3, 4, 8)]
     [1.6, 1.99, 2.34, 2.68, 3.94]
     """
-    from scipy.optimize import minimize_scalar  # 0.3 s that a machine as it is does not need
-
-    converter = Converter(full_scale=1.0, bits=min(bits, _LOADING_BITS), mid_rise=mid_rise)
-    coder, scale = converter.coder, converter.scale
-    codes = np.arange(-coder.top, coder.top + 1, coder.step) / scale
-
-    def error(full_scale: float) -> float:
-        levels = codes * full_scale
-        ends = np.concatenate([[-np.inf], (levels[1:] + levels[:-1]) / 2, [np.inf]])
-        density = np.exp(-ends * ends / 2) / math.sqrt(2 * math.pi)
-        return float(1 + levels**2 @ np.diff(ndtr(ends)) + 2 * levels @ np.diff(density))
-
-    best: Any = minimize_scalar(error, bounds=(1.0, 6.0), method="bounded")
-    return float(best.x)
+    scales = _MID_RISE_LOADINGS if mid_rise else _MID_TREAD_LOADINGS
+    return scales[min(bits, len(scales)) - 1]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from scipy.special import ndtri
+import scipy  # not scipy.special: it takes 0.2 s, and machines without such errors do not need it
 
 from emulator.imperfections import JOB, Imperfections
 from emulator.kernel import kernel
@@ -92,7 +92,7 @@ class Disorder(NamedTuple):
         slots = options.train_pulses or options.reference_pulses + n_spins
         slot = options.reference_pulses + np.arange(n_pulses)
         left = 1 - options.pump_depletion * slot / max(slots - 1, 1)
-        is_dead = drawn(DEATH) < ndtri(options.dead_fraction)
+        is_dead = drawn(DEATH) < scipy.special.ndtri(options.dead_fraction)
         is_dead[[pulse for pulse in options.dead_pulses if pulse < n_pulses]] = True
         pump_scale = (1 + options.pump_error * calibrated(PUMP_AMPLITUDE)) * left
         return cls(

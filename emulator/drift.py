@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.special import ndtri
+import scipy  # not scipy.special: it takes 0.2 s, and machines without such errors do not need it
 
 from emulator.disorder import drawn_once
 from emulator.imperfections import DRIFT, FLICKER, JOB, PHASE, Imperfections
@@ -63,7 +63,7 @@ class PhaseWalk:
             self.phase = self._static + options.relock_residual_rad * residual.astype(float)
         else:
             self.phase += options.phase_drift_rad * step.astype(float)
-            self.phase += math.pi * (slip < ndtri(options.phase_slip_rate))
+            self.phase += math.pi * (slip < scipy.special.ndtri(options.phase_slip_rate))
         np.maximum(self.largest, np.abs(self.phase), out=self.largest)
 
     def notes(self, n_runs: int) -> dict[str, float | str]:

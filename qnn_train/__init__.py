@@ -17,12 +17,15 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Allocation",
+    "AnnealingOracle",
     "Answer",
     "Architecture",
     "Assembly",
     "AssemblyError",
     "DataError",
     "Dataset",
+    "DescentOracle",
+    "ExactOracle",
     "ExhaustiveOracle",
     "HingeLoss",
     "ImageSet",
@@ -39,6 +42,7 @@ __all__ = [
     "Outcome",
     "Pair",
     "ParameterCode",
+    "PolishedOracle",
     "PooledSign",
     "Preparation",
     "ProgramSize",

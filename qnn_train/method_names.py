@@ -1,11 +1,11 @@
-"""The methods of training by name, and what each is in a line; imports nothing heavy."""
+"""Methods of training and their oracles by name, each in a line; imports nothing heavy."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
 
-__all__ = ["ON_PARTS", "QCBO_METHODS"]
+__all__ = ["MACHINE", "ON_PARTS", "ORACLES", "QCBO_METHODS"]
 
 QCBO_METHODS: Mapping[str, str] = MappingProxyType(
     {
@@ -21,3 +21,13 @@ QCBO_METHODS: Mapping[str, str] = MappingProxyType(
     }
 )
 ON_PARTS = ("dlbo", "dlbo-2", "qph")
+
+MACHINE = "machine"
+ORACLES: Mapping[str, str] = MappingProxyType(
+    {
+        MACHINE: "the Ising machine",
+        "descent": "one-flip descents on the host, no machine",
+        "annealing": "simulated annealing on the host, no machine",
+        "exact": "proven minima on the host, no machine",
+    }
+)

@@ -51,7 +51,9 @@ def main() -> None:
             mean = float(np.mean(found))
             error = float(np.std(np.mean(found, axis=1)) / max(1, len(seeds) - 1) ** 0.5)
             each = (time.process_time() - start) / np.size(found)
-            print(f"{100 * mean:.2f} ± {100 * error:.2f} %  {each:.2f} s  {variant}", flush=True)
+            shown = " ".join(f"{100 * value:.2f}" for value in np.mean(found, axis=1))
+            told = f"{100 * mean:.2f} ± {100 * error:.2f} %  {each:.2f} s"
+            print(f"{told}  {variant}  ({shown})", flush=True)
 
 
 def _value(value: Any) -> Any:
@@ -75,9 +77,9 @@ def _kept_apart(
         )
     rest = np.setdiff1d(np.arange(len(whole.train)), apart)
     selection = replace(whole, train=whole.train.take(rest), test=_nothing())
-    recipe = replace(task.proximal, seed=seed, train_samples=None, **changes)
+    recipe = replace(task.proximal, **{"seed": seed, "train_samples": None, **changes})
     problem = ProximalProblem.of(recipe, selection)
-    run = TrainingRun(problem, session)
+    run = TrainingRun(problem, session if recipe.oracle == "machine" else None)
     for _ in run:
         pass
     return accuracy(run.stepper.best, problem.examples(whole.train.take(apart)))

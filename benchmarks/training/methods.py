@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from functools import lru_cache
+from contextlib import nullcontext
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,10 +24,19 @@ if TYPE_CHECKING:
 
     from qnn_train.training import ProximalProblem
 
-__all__ = ["SAMPLED", "rows_of"]
+__all__ = ["ORACLES", "SAMPLED", "rows_of"]
 
 # What is compared at equal calls: their networks come from a machine, or from none.
 SAMPLED = ("random", "penalty", "penalty-tuned")
+
+# The descent with other oracles, what a figure of the machine stands beside: changes of the recipe.
+# "proximal" is without the polish of samples, as its published rows are.
+ORACLES: dict[str, dict[str, Any]] = {
+    "proximal": {"polish": False},
+    "proximal-polish": {"polish": True},
+    "proximal-descent": {"oracle": "descent"},
+    "proximal-annealing": {"oracle": "annealing"},
+}
 
 
 def rows_of(
@@ -35,7 +45,7 @@ def rows_of(
     """Return one row a seed."""
     task = TASKS[name]
     one_by_one = {
-        "proximal": _proximal,
+        **{name: partial(_proximal, changes=changes) for name, changes in ORACLES.items()},
         "random": _random,
         "penalty": _penalty,
         "penalty-tuned": _tuned,
@@ -53,13 +63,21 @@ def _row(
     return {"task": task.name, "method": method, "classes": list(classes), "seed": seed, **rest}
 
 
-def _proximal(task: Task, classes: tuple[int, ...], seed: int) -> dict[str, Any]:
-    with open_device(task.device, timeout_s=PATIENCE_S) as session:
-        run = TrainingRun(problem_of(task, classes, seed), session)
+def _proximal(
+    task: Task, classes: tuple[int, ...], seed: int, *, changes: dict[str, Any]
+) -> dict[str, Any]:
+    problem = problem_of(task, classes, seed, **changes)
+    on_host = problem.recipe.oracle != "machine"
+    start = time.process_time()
+    with nullcontext() if on_host else open_device(task.device, timeout_s=PATIENCE_S) as session:
+        run = TrainingRun(problem, session)
         for _ in run:
             pass
         report = run.outcome().report
     return {
+        "cpu_seconds": round(time.process_time() - start, 2),
+        "oracle": report.oracle,
+        "polish": report.polish is not None,
         "test": report.test_accuracy,
         "train": report.train_accuracy,
         "calls": report.oracle_calls,

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import tables
-from methods import SAMPLED, rows_of
+from methods import ORACLES, SAMPLED, rows_of
 from rich.console import Console
 from rich.progress import Progress
 from rows import Rows
@@ -70,7 +70,7 @@ def _missing(
     for name in options.tasks:
         task = TASKS[name]
         for method in options.methods or ("proximal", *task.beside):
-            slow = method == "proximal" or (method in SAMPLED and len(task.groups) == 1)
+            slow = method in ORACLES or (method in SAMPLED and len(task.groups) == 1)
             rounds = [[seed] for seed in seeds] if slow else [list(seeds)]
             for together in rounds:
                 for classes in task.groups:

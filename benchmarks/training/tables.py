@@ -16,6 +16,9 @@ __all__ = ["markdown"]
 
 NAMES = {
     "proximal": "**proximal descent**",
+    "proximal-polish": "the same, samples polished",
+    "proximal-descent": "the same, machine replaced by descents",
+    "proximal-annealing": "the same, machine replaced by annealing",
     "ste-ternary": "STE, ternary",
     "ste-binary": "STE, 1 bit",
     "logistic": "logistic regression, real",
@@ -40,8 +43,8 @@ def _table(name: str, rows: list[dict[str, Any]]) -> str:
     lines = [
         f"**{name}**, asked for {task.goal} %",
         "",
-        "| | test, % | seeds | bits per parameter | calls | seconds | ours ahead by |",
-        "|---|---|---|---|---|---|---|",
+        "| | test, % | seeds | bits per parameter | calls | seconds | CPU s | ours ahead by |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     known = [method for method in NAMES if by_method.get(method)]
     lines += [_line(method, by_method[method], ours, rows) for method in known]
@@ -64,7 +67,12 @@ def _line(
 ) -> str:
     mine = [row for row in rows if row["method"] == method]
     cells = [NAMES[method], _interval(list(values.values())), str(len(values))]
-    for key, form in (("bits", "{:.3f}"), ("calls", "{:.0f}"), ("seconds", "{:.1f}")):
+    for key, form in (
+        ("bits", "{:.3f}"),
+        ("calls", "{:.0f}"),
+        ("seconds", "{:.1f}"),
+        ("cpu_seconds", "{:.1f}"),
+    ):
         known = [row[key] for row in mine if key in row]
         cells.append(form.format(np.mean(known)) if known else "")
     both = sorted(set(values) & set(ours))

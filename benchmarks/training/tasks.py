@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from qnn_train import load_fashion_mnist
 from qnn_train.training import ProximalProblem, ProximalRecipe, preset
@@ -19,7 +19,7 @@ __all__ = ["TASKS", "Task", "dataset", "problem_of"]
 
 ALL = tuple(range(10))
 STE = ("ste-ternary", "ste-binary")
-BESIDE = ("logistic", "random")
+BESIDE = ("logistic", "random", "proximal-polish", "proximal-descent", "proximal-annealing")
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,7 @@ def dataset() -> Dataset:
     return load_fashion_mnist(where)
 
 
-def problem_of(task: Task, classes: tuple[int, ...], seed: int) -> ProximalProblem:
-    """Return the images and features of a seed: the same for every method."""
-    return ProximalProblem.of(replace(task.proximal, seed=seed), dataset().select(classes))
+def problem_of(task: Task, classes: tuple[int, ...], seed: int, **changes: Any) -> ProximalProblem:
+    """Return the images and features of a seed: the same for every method, whatever its changes."""
+    recipe = replace(task.proximal, seed=seed, **changes)
+    return ProximalProblem.of(recipe, dataset().select(classes))

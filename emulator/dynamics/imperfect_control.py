@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.special import ndtri
+import scipy  # not scipy.special: it takes 0.2 s, and machines without such errors do not need it
 
 from emulator.converters import ADC_SETTINGS, DAC_SETTINGS, Coder, Converter
 from emulator.disorder import Disorder
@@ -197,7 +197,7 @@ class ImperfectControl:
         if 0 in self._normals:
             x += x.dtype.type(dynamics.noise * math.sqrt(dynamics.time_step)) * self._rows(0)
         if SLIP in self._normals:
-            slips = self._rows(SLIP) < ndtri(dynamics.imperfections.pulse_slip_rate)
+            slips = self._rows(SLIP) < scipy.special.ndtri(dynamics.imperfections.pulse_slip_rate)
             np.negative(x, out=x, where=slips)
         x[self._is_dead] = self._coins
 

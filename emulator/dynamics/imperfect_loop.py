@@ -10,7 +10,7 @@ import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from scipy.special import ndtri
+import scipy  # not scipy.special: it takes 0.2 s, and machines without such errors do not need it
 
 from emulator.converters import to_code
 from emulator.disorder import Disorder
@@ -248,7 +248,7 @@ class ImperfectLoop:
         gain, pump_factor = self.drift.advance(draw.round_trip)
         noise = self._noise(draw)
         if noise.slip.size:
-            slips = noise.slip < ndtri(self._dynamics.imperfections.pulse_slip_rate)
+            slips = noise.slip < scipy.special.ndtri(self._dynamics.imperfections.pulse_slip_rate)
             np.negative(arrays.mean, out=arrays.mean, where=slips)
         modulators, common_gain = self.disorder.injection_gain, gain.astype(dtype)
         inject(self._product, self._signal, noise, modulators, common_gain, self._injection)
@@ -282,7 +282,7 @@ def _pulse_errors(options: Imperfections) -> PulseErrors:
     return PulseErrors(
         pump_exponent=0.0,
         pump_noise=options.pump_noise,
-        outage=float(ndtri(options.intermittent_fraction)),
+        outage=float(scipy.special.ndtri(options.intermittent_fraction)),
         cosh=COSH_SERIES,
         sinh=SINH_SERIES,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.linalg import eigh_tridiagonal
+import scipy  # not scipy.linalg: it takes 0.2 s, and not every machine asks for modes
 
 from emulator.dynamics.stability import ExtremeModes
 from emulator.noise import normals
@@ -47,7 +47,8 @@ def _ritz_values(
             break
         beside.append(overlap)
         before, vector = vector, image / overlap
-    values: Any = eigh_tridiagonal(diagonal, beside[: len(diagonal) - 1], eigvals_only=True)
+    end = len(diagonal) - 1
+    values: Any = scipy.linalg.eigh_tridiagonal(diagonal, beside[:end], eigvals_only=True)
     return values
 
 
@@ -108,7 +109,7 @@ def extreme_modes(coupling: CouplingMatrix, most: int = MOST_SLOW_MODES) -> Extr
         if beside[-1] <= 1e-5 * max(map(abs, (*diagonal, *beside))):
             break
         basis[step + 1] = image / beside[-1]
-    values, parts = eigh_tridiagonal(diagonal, beside[: len(diagonal) - 1])
+    values, parts = scipy.linalg.eigh_tridiagonal(diagonal, beside[: len(diagonal) - 1])
     ends = np.argsort(-np.abs(values), kind="stable")[:most]
     chosen = np.unique([0, *ends])
     vectors = parts.T[chosen].astype(basis.dtype) @ basis[: len(diagonal)]

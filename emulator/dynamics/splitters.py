@@ -14,10 +14,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import scipy.sparse as sp
-from scipy.linalg import LinAlgError, cholesky
-from scipy.sparse.linalg import eigsh
+import scipy  # not its parts: they take 0.3 s, and light without splitters does not need them
 
+from cim_hal.model.conversion import is_sparse
 from emulator.noise import fill_two_noises
 from emulator.products.dense import DenseFloats
 from emulator.products.packing import aligned_zeros, padded_runs
@@ -115,16 +114,16 @@ def splitter_noise(
     J: Any = coupling.as_floats(np.float64).matrix()
     left = loss - strength * np.asarray(abs(J).sum(axis=1)).ravel()
     is_dominant = (left >= -ROUNDING * loss).all()
-    if sp.issparse(J) and is_dominant:
-        return _of_pairs(sp.triu(J, 1).tocoo(), strength, np.maximum(left, 0), dtype)
+    if is_sparse(J) and is_dominant:
+        return _of_pairs(scipy.sparse.triu(J, 1).tocoo(), strength, np.maximum(left, 0), dtype)
     if not strength * coupling.norm:
-        J = sp.coo_array((len(left), len(left)))
+        J = scipy.sparse.coo_array((len(left), len(left)))
         return _of_pairs(J, 0.0, left, dtype)
-    J = J.toarray() if sp.issparse(J) else J
+    J = J.toarray() if is_sparse(J) else J
     covariance = 0.5 * ((1 + ROUNDING) * loss * np.eye(len(J)) - strength * J)
     try:
-        factor = cholesky(covariance, lower=True, overwrite_a=True, check_finite=False)
-    except LinAlgError:
+        factor = scipy.linalg.cholesky(covariance, lower=True, overwrite_a=True, check_finite=False)
+    except np.linalg.LinAlgError:
         raise _too_strong(J, strength, loss) from None
     return SplitterNoise(
         np.zeros(len(J), dtype), DenseFloats(factor.astype(dtype, order="C")), len(J)
@@ -138,7 +137,7 @@ def _of_pairs(
     (first, second), noise = pairs.coords, np.arange(len(width))
     values = np.concatenate([width, -np.sign(pairs.data) * width])
     places = np.concatenate([first, second]), np.concatenate([noise, noise])
-    factor = sp.csr_array((values, places), (len(left), len(width)))
+    factor = scipy.sparse.csr_array((values, places), (len(left), len(width)))
     return SplitterNoise(
         (0.5 * left).astype(dtype),
         SparseFloats.of(factor, factor.data.astype(dtype)),
@@ -147,7 +146,9 @@ def _of_pairs(
 
 
 def _too_strong(J: NDArray[np.float64], strength: float, loss: float) -> ValueError:
-    largest = float(np.linalg.eigvalsh(J)[-1] if len(J) < 64 else eigsh(J, 1, which="LA")[0][0])
+    few = len(J) < 64
+    values = np.linalg.eigvalsh(J) if few else scipy.sparse.linalg.eigsh(J, 1, which="LA")[0]
+    largest = float(values[-1])
     gain = strength * largest
     return ValueError(
         f"couplings give a mode the gain {gain:.4g}, and splitters lose {loss:.4g} of it: light "

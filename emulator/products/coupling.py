@@ -20,11 +20,12 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
-import scipy.sparse as sp
+import scipy  # not scipy.sparse: it takes 0.4 s, and dense models do not need it
 from numba import njit
 from numba.extending import overload
 
 from cim_hal import Triangle
+from cim_hal.model.conversion import is_sparse
 from emulator.products.dense import (
     DenseFloats,
     DenseLevels,
@@ -312,7 +313,7 @@ def _exact_operands(
     matrix: Any, dtype: np.dtype[Any], largest_code: float | None
 ) -> tuple[CouplingOperand, Stored]:
     """Choose the product of integers: in bytes where the processor and the bounds allow."""
-    if not sp.issparse(matrix):
+    if not is_sparse(matrix):
         levels = TernaryLevels.of(matrix, largest_code) or DenseLevels.of(matrix, largest_code)
         if levels is not None:
             return levels, levels
@@ -323,24 +324,24 @@ def _exact_operands(
 
 
 def _floats(matrix: Any, dtype: np.dtype[Any], *divisors: float) -> DenseFloats | SparseFloats:
-    is_sparse = sp.issparse(matrix)
-    values = np.empty(matrix.data.shape if is_sparse else shape_of(matrix), dtype)
+    sparse = is_sparse(matrix)
+    values = np.empty(matrix.data.shape if sparse else shape_of(matrix), dtype)
     for some in _chunks(len(values)):
-        source = matrix.data[some] if is_sparse else _rows(matrix, some)
+        source = matrix.data[some] if sparse else _rows(matrix, some)
         chunk = source.astype(np.float64)
         for divisor in divisors:
             chunk /= divisor
         values[some] = chunk
-    return SparseFloats.of(matrix, values) if is_sparse else DenseFloats(values)
+    return SparseFloats.of(matrix, values) if sparse else DenseFloats(values)
 
 
 def _stored(J: Any) -> Any:
     """Return an array or a `Triangle`, or a CSR array whose stored values all differ from zero."""
     if isinstance(J, Triangle):
         return J
-    if not sp.issparse(J):
+    if not is_sparse(J):
         return np.asarray(J)
-    matrix = sp.csr_array(J)
+    matrix = scipy.sparse.csr_array(J)
     if not matrix.data.all():  # weak couplings that were quantized to zero
         matrix = matrix.copy()
         matrix.eliminate_zeros()
@@ -349,7 +350,7 @@ def _stored(J: Any) -> Any:
 
 def _rows(matrix: Any, some: slice) -> Any:
     """Return some rows of an array, a `Triangle` or a CSR array."""
-    if sp.issparse(matrix):
+    if is_sparse(matrix):
         return matrix[some]
     n_rows, _ = shape_of(matrix)
     return rows_of(matrix, some.start, min(some.stop, n_rows))
@@ -389,7 +390,7 @@ def _row_statistics(
     coupled, everything = squares.copy(), (field / peak) ** 2 + squares
     if n_coupled < len(field):
         last = _rows(matrix, slice(n_coupled, len(field)))
-        last = last.toarray() if sp.issparse(last) else last
+        last = last.toarray() if is_sparse(last) else last
         coupled -= (last[0].astype(np.float64) / peak) ** 2
         coupled[n_coupled:] = 0
     squares = coupled if (coupled > 0).any() else everything

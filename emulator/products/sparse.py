@@ -15,7 +15,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import scipy.sparse as sp
+import scipy  # not scipy.sparse: it takes 0.4 s, and dense models do not need it
 from numba import njit
 
 from emulator.products.packing import aligned_zeros, pack_bytes, padded_runs
@@ -112,7 +112,7 @@ class SparseFloats(NamedTuple):
         """Return the couplings as a CSR array (n, n)."""
         n_spins = len(self.starts) - 1
         pattern = self.columns.astype(np.int64), self.starts.astype(np.int64)
-        return sp.csr_array((self.values, *pattern), (n_spins, n_spins))
+        return scipy.sparse.csr_array((self.values, *pattern), (n_spins, n_spins))
 
     def row_squares(self) -> NDArray[np.float64]:
         """Return the sum of squares of each row."""

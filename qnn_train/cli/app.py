@@ -10,6 +10,22 @@ __all__ = ["program"]
 
 DEFAULT = "qcbo"
 COMMANDS = {
+    "compare": (
+        "qnn_train.cli.compare:compare",
+        "Compare a quantized network with other methods on a table of your own.",
+    ),
+    "evaluate": (
+        "qnn_train.cli.evaluate:evaluate",
+        "Measure a model that `qnn-train fit` has saved on a table with right answers.",
+    ),
+    "export": (
+        "qnn_train.cli.export:export",
+        "Write a model as ONNX, or its integers as plain arrays; the suffix of OUT says which.",
+    ),
+    "inspect": (
+        "qnn_train.cli.inspect:inspect",
+        "Say what a model of `qnn-train fit` or of an estimator is: layers, columns, its training.",
+    ),
     "fit": (
         "qnn_train.cli.fit:fit",
         "Train a network on a table of your own: classes, or real numbers.",

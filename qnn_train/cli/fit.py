@@ -28,9 +28,9 @@ from qnn_train.cli.own_data import (
 
 if TYPE_CHECKING:
     from cim_hal import DevicePool, Session
-    from qnn_train.evaluation import ClassScores, RealScores
+    from qnn_train.evaluation import ClassScores, Interval, RealScores
 
-__all__ = ["fit", "gap_of", "gap_text", "measured", "score_of", "session_of"]
+__all__ = ["fit", "gap_of", "gap_text", "measured", "session_of"]
 
 RESULTS = add_options(
     option("test", FILE, "Table to test on, in the place of a share.", metavar="FILE"),
@@ -152,11 +152,6 @@ def measured(model: Any, X: Any, answers: Any) -> ClassScores | RealScores:
     return ClassScores.of(answers, model.classes, model.predict_proba(X), model.predict(X))
 
 
-def score_of(scores: ClassScores | RealScores) -> Any:
-    """Return the accuracy, or R², as an interval."""
-    return scores.accuracy if hasattr(scores, "accuracy") else scores.r2  # pyright: ignore
-
-
 def _report(
     data: OwnData, network: Any, session: Any, options: dict[str, Any], seconds: float
 ) -> dict[str, Any]:
@@ -176,7 +171,9 @@ def _report(
         "n_test": len(data.y_test),
         "train": asdict(train),
         "test": None if test is None else asdict(test),
-        "gap": None if test is None else asdict(gap_of(train, test)),
+        "gap": None
+        if test is None
+        else asdict(gap_of(network.score(data.X, data.y), train.n, test)),
         "summary": asdict(summary),
         "parameters": {k: v for k, v in parameters.items() if k not in left_out},
         "seed": options["seed"] or 0,
@@ -186,16 +183,20 @@ def _report(
     }
 
 
-def gap_of(train: Any, test: Any) -> Any:
-    """Return how much better the scores on training rows are, with its interval."""
-    from qnn_train.evaluation import Interval, generalization_gap
+def _gap(network: Any, data: OwnData, test: ClassScores | RealScores) -> Interval:
+    return gap_of(network.score(data.X, data.y), len(data.y), test)
 
-    of_train, of_test = score_of(train), score_of(test)
-    if hasattr(test, "accuracy"):
-        return generalization_gap(of_train.value, train.n, of_test, test.n)
-    low, value, high = (
-        of_train.value - each for each in (of_test.high, of_test.value, of_test.low)
-    )
+
+def gap_of(train: float, n_train: int, test: ClassScores | RealScores) -> Interval:
+    """Return how much better the score of training rows is, with its interval.
+
+    Of R² the interval is that of the test rows alone.
+    """
+    from qnn_train.evaluation import ClassScores, Interval, generalization_gap
+
+    if isinstance(test, ClassScores):
+        return generalization_gap(train, n_train, test.accuracy, test.n)
+    low, value, high = (train - each for each in (test.r2.high, test.r2.value, test.r2.low))
     return Interval(value, low, high)
 
 

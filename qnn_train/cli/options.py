@@ -18,6 +18,7 @@ from cim_hal.option_types import (
     Target,
     driver_option,
 )
+from qnn_train.method_names import ORACLES
 
 if TYPE_CHECKING:
     from cim_hal import MachineConfig
@@ -119,6 +120,8 @@ def option(name: str, kind: Any, text: str, default: object = None, **others: An
 
 
 DATA_FOLDER = click.Path(path_type=Path, file_okay=False)
+ORACLE = "What minimizes; all but machine are searches on the host, to compare with."
+POLISH = "End samples of the machine in one-flip descents on the host."
 WEIGHTS = "binary, ternary, 1bit to 8bit, range(first,step,bits) or codebook(a,b,...)."
 CACHE = "$QNN_DATA_DIR or ~/.cache/cim-hal"
 DEVICES = (
@@ -153,7 +156,9 @@ def network_options(**defaults: object) -> Callable[[Any], Any]:
         of_network("weights", weights, WEIGHTS),
         of_network("bias-bits", click.IntRange(0, 8), "Bits of each bias."),
         of_network("seed", SEED, same),
-        of_network("runs", COUNT, "Runs of the machine in each call."),
+        of_network("oracle", click.Choice(list(ORACLES)), ORACLE),
+        click.option("--polish/--no-polish", default=None, help=POLISH),
+        of_network("runs", COUNT, "Runs of the machine in each call, or searches on the host."),
         option("coupling-bits", click.IntRange(2, 16), "Bits of a coupling.", "machine's"),
     )
 

@@ -39,7 +39,14 @@ LINES = "\n".join(f"  {name:<10}{about}" for name, about in QCBO_METHODS.items()
 @option("method", click.Choice(list(QCBO_METHODS)), "See below.", "qcgd")
 @option("train-samples", samples, "Images in the program.", 20, metavar="N|ALL")
 @network_options(
-    grid=4, hidden=3, readout="majority", weights="binary", bias_bits=2, seed=0, runs=64
+    grid=4,
+    hidden=3,
+    readout="majority",
+    weights="binary",
+    bias_bits=2,
+    seed=0,
+    oracle="machine",
+    runs=64,
 )
 @option("levels", COUNT, LEVELS, metavar="N")
 @option("iterations", COUNT, "Oracle calls.", 25)

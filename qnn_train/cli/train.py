@@ -21,7 +21,9 @@ from qnn_train.cli.options import DEFAULT_CLASSES, RunOptions
 from qnn_train.data import Dataset, load_digits, load_fashion_mnist
 from qnn_train.data.fashion_mnist import data_directory, download
 from qnn_train.errors import TrainingError
+from qnn_train.method_names import MACHINE, ORACLES
 from qnn_train.training.checkpoint import MAY_CHANGE, Checkpoint
+from qnn_train.training.oracles import capabilities_of
 from qnn_train.training.picture import draw
 from qnn_train.training.recipe import PROXIMAL, ProximalRecipe, Recipe
 from qnn_train.training.report import Outcome, RunReport
@@ -45,6 +47,17 @@ __all__ = [
 BETWEEN_CHECKPOINTS_S = 2.0
 BETWEEN_LINES_S = 10.0
 FIELDS = {"runs": "n_runs"}  # options that have another name than the field of a recipe
+
+
+def _devices(oracle: str, default: str, options: RunOptions) -> tuple[MachineConfig, ...]:
+    """Return the machines to open: none where the oracle is on the host."""
+    if oracle == MACHINE:
+        return options.device or (MachineConfig.of(default),)
+    if options.device or options.option_texts or options.machines > 1:
+        raise click.UsageError(
+            f"--oracle {oracle} needs no machine; leave out --device, its options and --machines"
+        )
+    return ()
 
 
 def connect(
@@ -75,7 +88,9 @@ def connect(
 
 def _connect(
     devices: Sequence[MachineConfig], options: RunOptions, stack: ExitStack
-) -> Session | DevicePool:
+) -> Session | DevicePool | None:
+    if not devices:
+        return None
     return connect(devices, stack, copies=options.machines, texts=options.option_texts)
 
 
@@ -101,12 +116,12 @@ def carry_out(
             recipe = replace(resume.recipe, **changes)
         problem = problem_of(recipe, selection)
         device = default_device if resume is None else str(resume.machine["device"])
-        devices = options.device or (MachineConfig.of(device),)
+        devices = _devices(recipe.oracle, device, options)
         if options.dry_run:
             with ExitStack() as stack:
                 stack.enter_context(_told_steps(quiet=options.quiet))
                 session = _connect(devices, options, stack)
-                rows = problem.cost(session.capabilities)
+                rows = problem.cost(capabilities_of(recipe, session))
             tell_cost(rows, options.json_file)
         else:
             _train(problem, resume, devices, options)
@@ -315,12 +330,37 @@ def _summary(report: RunReport, folder: Path) -> list[str]:
     if report.infeasibility is not None:
         rows.append(("infeasibility", f"{report.infeasibility:.3f}"))
     rows += [
-        ("machine", f"{report.device}, {bits} couplings, {report.oracle_calls} oracle calls"),
+        ("oracle", ORACLES[report.oracle]),
+        (
+            "machine",
+            f"{report.device or 'none'}, {bits} couplings, {report.oracle_calls} oracle calls",
+        ),
+        *_polish_rows(report),
+        *_hardness_rows(report),
         ("seconds", f"{report.seconds:.1f}"),
         ("model", str(folder / "model.npz")),
         ("picture", str(folder / "training.png")),
     ]
     return two_columns(rows)
+
+
+def _polish_rows(report: RunReport) -> list[tuple[str, str]]:
+    polish = report.polish
+    if polish is None:
+        return []
+    changed = f"{100 * polish['changed_share']:.1f} % of {polish['samples']} samples changed"
+    return [
+        ("polish", f"{changed}, mean gain {polish['mean_gain']:.3g}, {polish['seconds']:.1f} s")
+    ]
+
+
+def _hardness_rows(report: RunReport) -> list[tuple[str, str]]:
+    hardness = report.hardness
+    if hardness is None:
+        return []
+    share = f"{100 * hardness['solved_share']:.0f} % of {hardness['problems']} problems"
+    gap = f"mean gap {100 * hardness['mean_gap']:.2g} %"
+    return [("hardness", f"one descent from random bits solves {share}, {gap}")]
 
 
 def _problem_row(report: RunReport) -> tuple[str, str]:

@@ -6,7 +6,7 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self, TypeAlias, TypeVar, cast
 
@@ -37,13 +37,15 @@ from qnn_train.data.features import MAX_LEVEL, FeatureGrid
 from qnn_train.errors import AssemblyError, CheckpointError
 from qnn_train.estimator.prediction_task import PredictionTask, TaskJudge
 from qnn_train.estimator.summary import NetworkSummary, Progress, TieReport, distinct, draw
+from qnn_train.method_names import MACHINE, ORACLES
 from qnn_train.model.file import MAX_NETWORKS
 from qnn_train.model.onnx import save_onnx
 from qnn_train.network.spline import ACTIVATIONS
 from qnn_train.training.checkpoint import Checkpoint
 from qnn_train.training.descent import Cost, DescentProblem, Examples, SweepResult
+from qnn_train.training.oracles import capabilities_of
 from qnn_train.training.proximal import ProximalStepper
-from qnn_train.training.recipe import POSITIVE, ProximalRecipe
+from qnn_train.training.recipe import POSITIVE, OracleName, ProximalRecipe
 from qnn_train.training.run import TrainingRun
 
 T = TypeVar("T")
@@ -91,6 +93,8 @@ PARAMETERS: Mapping[str, Check] = {
     "levels": whole(1, MAX_LEVEL),
     "cut": whole(1, MAX_LEVEL),
     "device": _device,
+    "oracle": one_of(tuple(ORACLES)),
+    "polish": flag,
     "n_runs": COUNT,
     "round_trips": ROUND_TRIPS,
     "sweeps": COUNT,
@@ -130,6 +134,8 @@ class QuantizedNetworkEstimator(BaseEstimator, ABC):
         levels: int = 16,
         cut: int = 4,
         device: Device = "emulator-dsb",
+        oracle: OracleName = "machine",
+        polish: bool = True,
         n_runs: int = 16,
         round_trips: int | None = 100,
         sweeps: int = 12,
@@ -151,6 +157,8 @@ class QuantizedNetworkEstimator(BaseEstimator, ABC):
         self.levels = levels
         self.cut = cut
         self.device = device
+        self.oracle: OracleName = oracle
+        self.polish = polish
         self.n_runs = n_runs
         self.round_trips = round_trips
         self.sweeps = sweeps
@@ -198,13 +206,13 @@ class QuantizedNetworkEstimator(BaseEstimator, ABC):
         samples, answers = _named("X or y", lambda: self._checked(X, y))
         self._task = task = self._task_of(answers)
         grid, problem = self._problem(task, samples, answers)
-        with _opened(self.device) as session:
-            spins = Cost.of(problem, session.capabilities).spins
+        with self._opened() as session:
+            spins = Cost.of(problem, capabilities_of(problem.recipe, session)).spins
             self.found_, self.history_ = self._trained(problem, session)
         self.calls_ = self.history_[-1].calls
         chosen = distinct(sorted(self.found_, key=lambda each: each.objective))[: self.vote]
         self.n_votes_ = len(chosen)
-        self.model_ = task.model(chosen, grid)
+        self.model_ = replace(task.model(chosen, grid), oracle=self.oracle)
         self.summary_ = NetworkSummary.of(
             problem.architecture,
             n_networks=self.n_votes_,
@@ -223,8 +231,8 @@ class QuantizedNetworkEstimator(BaseEstimator, ABC):
         """
         samples, answers = _named("X or y", lambda: self._checked(X, y))
         _, problem = self._problem(self._task_of(answers), samples, answers)
-        with _opened(self.device) as session:
-            return Cost.of(problem, session.capabilities)
+        with self._opened() as session:
+            return Cost.of(problem, capabilities_of(problem.recipe, session))
 
     def tie_report(self, X: ArrayLike, y: ArrayLike, *, tolerance: float = 0.01) -> TieReport:
         """Say how far networks with nearly the least training loss differ on other samples.
@@ -275,7 +283,7 @@ class QuantizedNetworkEstimator(BaseEstimator, ABC):
         """Return answers to other samples, of the kind that was trained on, or refuse."""
 
     def _trained(
-        self, problem: TableProblem, session: Session | DevicePool
+        self, problem: TableProblem, session: Session | DevicePool | None
     ) -> tuple[list[SweepResult], list[Progress]]:
         """Make all sweeps, from the checkpoint if there is one; return what each has found."""
         path = None if self.checkpoint is None else Path(self.checkpoint)
@@ -359,10 +367,21 @@ class QuantizedNetworkEstimator(BaseEstimator, ABC):
             sweeps=self.sweeps,
             ladder=tuple(self.ladder),
             block_spins=self.block_spins,
+            oracle=self.oracle,
+            polish=self.polish,
             n_runs=self.n_runs,
             round_trips=self.round_trips,
             patience=self.patience if self.early_stopping else 0,
             seed=seed,
+        )
+
+    def _opened(self) -> AbstractContextManager[Session | DevicePool | None]:
+        """Open the machine and close it again; leave what is open as it is, or not needed."""
+        device = self.device
+        if self.oracle != MACHINE:
+            return nullcontext()
+        return (
+            nullcontext(device) if isinstance(device, Session | DevicePool) else open_device(device)
         )
 
     def _validated(self, X: ArrayLike, y: ArrayLike, **options: bool) -> tuple[FloatArray, Array]:
@@ -401,12 +420,7 @@ class TableProblem(DescentProblem):
         return "", ()
 
     def stepper(
-        self, session: Session | DevicePool, resume: Checkpoint | None = None
+        self, session: Session | DevicePool | None, resume: Checkpoint | None = None
     ) -> ProximalStepper:
         """Return the descent, see `Problem.stepper`."""
         return ProximalStepper(self, session, resume)
-
-
-def _opened(device: Device) -> AbstractContextManager[Session | DevicePool]:
-    """Open a target and close it again; leave what is open as it is."""
-    return nullcontext(device) if isinstance(device, Session | DevicePool) else open_device(device)

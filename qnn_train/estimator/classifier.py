@@ -41,8 +41,13 @@ class QuantizedNetworkClassifier(ClassifierMixin, QuantizedNetworkEstimator):
         Of the features: steps a standard deviation, and deviations beyond which all is the same.
     device : str, path, MachineConfig, Driver, Session or DevicePool
         Any target of `open_device`, opened and closed by `fit`; sessions and pools stay open.
+    oracle : {"machine", "descent", "annealing", "exact"}
+        What minimizes: the device, or in its place a search on the host; the device is not opened
+        then. See `DescentOracle`, `AnnealingOracle` and `ExactOracle`.
+    polish : bool
+        Whether samples of the machine end in one-flip descents on the host, see `PolishedOracle`.
     n_runs : int
-        Runs of the machine a call.
+        Runs of the machine a call, or searches on the host.
     round_trips : int or None
         Length of a run; None for what the machine recommends.
     sweeps : int

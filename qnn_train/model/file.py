@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from qnn_train.archive import checked_bits, read_arrays, reading, write_arrays
 from qnn_train.arrays import Arrays
 from qnn_train.errors import ModelFileError, TrainingError
+from qnn_train.method_names import MACHINE
 from qnn_train.network import (
     Architecture,
     Layer,
@@ -100,6 +101,7 @@ class ModelHeader(BaseModel):
     layers: Annotated[tuple[LayerHeader, ...], Field(min_length=1, max_length=64)]
     majority: bool  # whether the last of the layers votes; otherwise it is a readout
     n_networks: Annotated[int, Field(ge=1, le=MAX_NETWORKS)]  # networks in the file
+    oracle: Name = MACHINE  # what trained them, see `ORACLES`
 
     def architecture(self) -> Architecture:
         """Return the architecture that the layers describe.
@@ -141,6 +143,7 @@ class SavedModel(ABC):
     """A trained model that can be written to a file and read from it."""
 
     HEADER: ClassVar[Any]  # the `ModelHeader` of its kind
+    oracle: str  # what trained it, a key of `qnn_train.method_names.ORACLES`
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the model to exactly `path`, whole or not at all.
@@ -153,6 +156,7 @@ class SavedModel(ABC):
         """
         try:
             header, networks, arrays = self._content()
+            header = header.model_copy(update={"oracle": self.oracle})
             bits = networks.to_bits()
             packed = np.packbits(bits.reshape(-1, bits.shape[-1]), axis=1)
             whole = {"header": header.model_dump_json(), "networks": packed, **arrays}
@@ -176,7 +180,8 @@ class SavedModel(ABC):
             header = cls.HEADER.model_validate_json(str(arrays["header"]))
             architecture = header.architecture()
             bits = checked_bits(arrays, "networks", header.n_networks, architecture.n_bits)
-            return cls._made(header, QuantizedNetwork.from_bits(architecture, bits), arrays)
+            made: Any = cls._made(header, QuantizedNetwork.from_bits(architecture, bits), arrays)
+            return replace(made, oracle=header.oracle)
 
     @abstractmethod
     def _content(self) -> tuple[ModelHeader, QuantizedNetwork, Arrays]:

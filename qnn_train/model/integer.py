@@ -6,16 +6,18 @@ import json
 import os
 from abc import abstractmethod
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
 from pydantic import Field
 
-from qnn_train.archive import checked_array, read_arrays, reading
+from qnn_train.archive import checked_array, read_arrays, reading, write_arrays
 from qnn_train.arrays import Array, ArrayLike, Arrays, FloatArray
 from qnn_train.data.columns import TableHeader
 from qnn_train.data.features import FeatureGrid
 from qnn_train.errors import ModelFileError
+from qnn_train.method_names import MACHINE
 from qnn_train.model.file import MAX_BYTES, ModelHeader, SavedModel, layer_headers
 from qnn_train.network import QuantizedNetwork
 from qnn_train.network.network import second_class
@@ -47,6 +49,7 @@ class IntegerModel(SavedModel):
 
     grid: FeatureGrid
     networks: QuantizedNetwork  # with a leading axis over those that answer together
+    oracle: str = field(default=MACHINE, kw_only=True)  # what trained them
     # names and kinds of the columns that the features are made of, where there is a table
     table: TableHeader | None = field(default=None, kw_only=True)
 
@@ -68,6 +71,22 @@ class IntegerModel(SavedModel):
         inputs = self.grid.transform(np.asarray(X, np.float64))
         margins = self.networks.margin(inputs).astype(np.float64)
         return margins.reshape(self.n_networks, len(inputs), self.n_outputs)
+
+    def save_plain(self, path: Path) -> None:
+        """Write integers as arrays that any program reads: weights, biases and activations."""
+        grid, architecture = self.grid, self.networks.architecture
+        found: dict[str, ArrayLike] = {"means": grid.means, "deviations": grid.deviations}
+        found |= {"levels": grid.levels, "cut": grid.cut, **self._added()[0], **self._added()[1]}
+        found["features"] = [] if self.table is None else self.table.features
+        for index, (weights, biases) in enumerate(
+            zip(self.networks.weights, self.networks.biases, strict=True)
+        ):
+            found |= {f"weights{index}": weights, f"biases{index}": biases}
+        for index, layer in enumerate(architecture.hidden):
+            spline = layer.activation
+            for name in ("knots", "intercepts", "slopes"):
+                found[f"{name}{index}"] = np.array(getattr(spline, name), np.int64)
+        write_arrays(path, found, lambda _: None, compressed=True)
 
     @abstractmethod
     def answers(self, X: ArrayLike) -> dict[str, Array]:

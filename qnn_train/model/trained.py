@@ -14,6 +14,7 @@ from qnn_train.arrays import ArrayLike, Arrays, IntArray
 from qnn_train.data import PooledLevels, PooledSign, Selection
 from qnn_train.data.features import FeatureGrid
 from qnn_train.errors import ModelFileError
+from qnn_train.method_names import MACHINE
 from qnn_train.model.file import FROZEN, ModelHeader, SavedModel, Size, layer_headers
 from qnn_train.network import QuantizedNetwork
 from qnn_train.network.network import second_class
@@ -56,6 +57,8 @@ class TrainedModel(SavedModel):
     class_names : tuple of str
     features : PooledSign or PooledLevels
     network : QuantizedNetwork
+    oracle : str
+        What trained it: ``"machine"``, or the name of a search on the host.
     """
 
     dataset: str
@@ -63,16 +66,21 @@ class TrainedModel(SavedModel):
     class_names: tuple[str, ...]
     features: PooledSign | PooledLevels
     network: QuantizedNetwork
+    oracle: str = MACHINE
 
     HEADER = ImageModelHeader
 
     @classmethod
     def of(
-        cls, selection: Selection, features: PooledSign | PooledLevels, network: QuantizedNetwork
+        cls,
+        selection: Selection,
+        features: PooledSign | PooledLevels,
+        network: QuantizedNetwork,
+        oracle: str,
     ) -> Self:
         """Return the model of a network that was trained on some classes."""
         names = selection.dataset, selection.classes, selection.class_names
-        return cls(*names, features, network)
+        return cls(*names, features, network, oracle)
 
     def predict(self, images: ArrayLike) -> IntArray:
         """Return the class of each image (n, side, side); int64, shape (n,)."""

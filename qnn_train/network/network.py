@@ -29,7 +29,7 @@ from qnn_train.network.architecture import Architecture
 from qnn_train.network.codes import ParameterCode
 from qnn_train.network.spline import Spline
 
-__all__ = ["QuantizedNetwork", "margin_of", "rounded", "second_class", "sign"]
+__all__ = ["QuantizedNetwork", "margin_of", "nearest", "rounded", "second_class", "sign"]
 
 
 @checked
@@ -203,8 +203,8 @@ def rounded(network: QuantizedNetwork, architecture: Architecture) -> QuantizedN
         each = index + 1 < len(architecture.layers) and _is_free(layer.activation)
         fixed = _ratio(old.activation, layer.activation)
         alpha = _scales(real, layer.weights, each=each, fixed=fixed)
-        weights.append(_nearest(layer.weights, real / alpha[:, None]))
-        biases.append(_nearest(layer.biases, network.biases[index] / alpha))
+        weights.append(nearest(layer.weights, real / alpha[:, None]))
+        biases.append(nearest(layer.biases, network.biases[index] / alpha))
         behind = alpha if any(layer.activation.slopes) else np.ones_like(alpha)
     return QuantizedNetwork(architecture, tuple(weights), tuple(biases))
 
@@ -237,11 +237,12 @@ def _scales(
 def _best_scale(real: FloatArray, code: ParameterCode) -> float:
     largest = float(np.abs(real).max()) or 1.0
     tried = largest / max(map(abs, code.values)) * FACTORS
-    errors = [np.square(real - a * _nearest(code, real / a)).sum() for a in tried]
+    errors = [np.square(real - a * nearest(code, real / a)).sum() for a in tried]
     return float(tried[int(np.argmin(errors))])
 
 
-def _nearest(code: ParameterCode, real: FloatArray) -> IntArray:
+def nearest(code: ParameterCode, real: FloatArray) -> IntArray:
+    """Return the value of a code that is nearest to each number."""
     values = np.array(code.values, dtype=np.int64)
     middles = (values[1:] + values[:-1]) / 2
     return values[np.searchsorted(middles, real)]

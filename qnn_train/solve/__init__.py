@@ -9,6 +9,15 @@ from qnn_train.solve.classical_search import (
 from qnn_train.solve.exact import CpSatOracle, Optimum, cp_sat, exhaustive
 from qnn_train.solve.extraction import Candidate, Extractor, Scorer
 from qnn_train.solve.hedging import HedgingState, RhoSchedule, progressive_hedging
+from qnn_train.solve.host_oracles import (
+    AnnealingOracle,
+    DescentOracle,
+    ExactOracle,
+    HardnessProbe,
+    HardnessRecord,
+    PolishedOracle,
+    PolishRecord,
+)
 from qnn_train.solve.iterate import Iterate, restored, to_arrays
 from qnn_train.solve.lifting import CoupledProblem, LiftedProblem
 from qnn_train.solve.losses import CrossEntropy, DescentLoss, Expansion, SquaredError
@@ -41,6 +50,7 @@ from qnn_train.solve.qcgd import (
 
 __all__ = [
     "Annealing",
+    "AnnealingOracle",
     "Answer",
     "Atoms",
     "BoundedDual",
@@ -49,11 +59,15 @@ __all__ = [
     "CpSatOracle",
     "CrossEntropy",
     "DescentLoss",
+    "DescentOracle",
     "DualRule",
+    "ExactOracle",
     "ExhaustiveOracle",
     "Expansion",
     "Extractor",
     "FixedDual",
+    "HardnessProbe",
+    "HardnessRecord",
     "HedgingState",
     "Iterate",
     "LiftedProblem",
@@ -64,6 +78,8 @@ __all__ = [
     "PackedOracle",
     "ParallelOracle",
     "PenaltyState",
+    "PolishRecord",
+    "PolishedOracle",
     "ProximalState",
     "ProximalStep",
     "QuantizedOracle",

@@ -109,7 +109,7 @@ def cp_sat(qcbo: Qcbo, *, seconds: float = 60.0, workers: int = 1) -> Optimum:
     if status == cp_model.INFEASIBLE:
         raise TrainingError("no vector is feasible")
     if status not in {cp_model.OPTIMAL, cp_model.FEASIBLE}:
-        raise TrainingError(f"nothing feasible within {seconds:g} s", hint="allow more seconds")
+        raise TrainingError(f"nothing found within {seconds:g} s", hint="allow more seconds")
     bits = np.array([solver.value(bit) for bit in x], dtype=np.int8)
     error = 0.5 * (len(terms) + np.count_nonzero(Q) - len(rows)) / scale
     return Optimum(

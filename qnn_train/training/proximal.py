@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
@@ -19,7 +19,6 @@ from qnn_train.solve import (
     CrossEntropy,
     ProximalState,
     ProximalStep,
-    SessionOracle,
     proximal_descent,
 )
 from qnn_train.solve.proximal import recoded
@@ -33,6 +32,7 @@ from qnn_train.training.descent import (
     SweepResult,
     accuracy,
 )
+from qnn_train.training.oracles import OracleRecord, TrainingOracle, capabilities_of
 from qnn_train.training.recipe import ProximalRecipe
 from qnn_train.training.report import Outcome, Row, RunReport
 
@@ -89,7 +89,7 @@ class ProximalProblem(DescentProblem):
         return Examples(self.features.transform(images.images), images.labels)
 
     def stepper(
-        self, session: Session | DevicePool, resume: Checkpoint | None = None
+        self, session: Session | DevicePool | None, resume: Checkpoint | None = None
     ) -> ProximalStepper:
         """Return the descent, see `Problem.stepper`."""
         return ProximalStepper(self, session, resume)
@@ -99,7 +99,7 @@ class ProximalProblem(DescentProblem):
         return Cost.of(self, capabilities).rows()
 
     def outcome(
-        self, stepper: ProximalStepper, session: Session | DevicePool, seconds: float
+        self, stepper: ProximalStepper, session: Session | DevicePool | None, seconds: float
     ) -> Outcome:
         """Measure the best network on the test images; once, after the last step."""
         selection, held, network = self.selection, self.validation, stepper.best
@@ -108,8 +108,8 @@ class ProximalProblem(DescentProblem):
             self.recipe,
             selection,
             self.architecture,
-            session.capabilities,
-            calls=stepper.calls,
+            capabilities_of(self.recipe, session),
+            oracle=stepper.oracle_record,
             rows=stepper.rows,
             test_accuracy=accuracy(network, self.examples(selection.test)),
             train_accuracy=accuracy(network, self.train),
@@ -123,7 +123,9 @@ class ProximalProblem(DescentProblem):
             steps=stepper.progress[0],
             seconds=seconds,
         )
-        return Outcome(TrainedModel.of(selection, self.features, network), report)
+        return Outcome(
+            TrainedModel.of(selection, self.features, network, self.recipe.oracle), report
+        )
 
 
 def _split(images: ImageSet, share: float, seed: int) -> tuple[ImageSet, ImageSet]:
@@ -160,7 +162,7 @@ class _Position:
     state: ProximalState
     best: _Best
     stage: int = 0
-    calls: int = 0
+    oracle: OracleRecord = field(default_factory=OracleRecord)
     sweeps: int = 0
 
 
@@ -182,10 +184,11 @@ class ProximalStepper:
     def __init__(
         self,
         problem: DescentProblem,
-        session: Session | DevicePool,
+        session: Session | DevicePool | None,
         resume: Checkpoint | None = None,
     ) -> None:
-        capabilities, recipe = session.capabilities, problem.recipe
+        recipe = problem.recipe
+        capabilities = capabilities_of(recipe, session)
         capabilities.check_runs(recipe.n_runs)
         self._problem = problem
         self._block_spins = problem.block_spins(capabilities)
@@ -195,20 +198,23 @@ class ProximalStepper:
         self._sweeps: list[SweepResult] = []
         self._at = self._start() if resume is None else self._restored(resume.arrays)
         self._steps: Iterator[ProximalStep] | None = None
-        self._oracle = SessionOracle(
+        self._oracle = TrainingOracle(
+            recipe,
             session,
-            n_runs=recipe.n_runs,
-            seed=recipe.seed,
-            coupling_bits=recipe.coupling_bits,
+            self._at.oracle,
             schedule=problem.schedule(capabilities),
             settings=recipe.settings_on(capabilities),
-            calls=self._at.calls,
         )
 
     @property
     def calls(self) -> int:
-        """Calls of the machine up to the last step."""
-        return self._at.calls
+        """Calls of the oracle up to the last step."""
+        return self._at.oracle.calls
+
+    @property
+    def oracle_record(self) -> OracleRecord:
+        """What the oracle has done up to the last step."""
+        return self._at.oracle
 
     @property
     def progress(self) -> tuple[int, int]:
@@ -258,7 +264,7 @@ class ProximalStepper:
         if self._steps is None:
             self._steps = self._descent(at)
         made = next(self._steps)
-        at = replace(at, state=made.state, calls=self._oracle.calls)
+        at = replace(at, state=made.state, oracle=self._oracle.record)
         if made.state.step % len(self.sizes[at.stage]) == 0:
             at = self._judged(at)
         self._at = at  # all at once: an interruption finds it before the step, or after it
@@ -281,8 +287,8 @@ class ProximalStepper:
         found = {
             "bits": np.packbits([at.state.bits, at.best.bits], axis=1),
             "numbers": np.array(numbers),
-            "counts": np.array([at.stage, at.state.step, at.best.step, at.calls, at.sweeps]),
-        }
+            "counts": np.array([at.stage, at.state.step, at.best.step, self.calls, at.sweeps]),
+        } | at.oracle.arrays()
         if self._problem.KEEPS_SWEEPS:
             found |= _sweep_arrays(self.sweeps, self._problem)
         return found
@@ -318,7 +324,7 @@ class ProximalStepper:
             scores = found.train_score, found.validation_score
             best = _Best(state.bits, found.objective, state.step, *scores)
         del self._rows[at.sweeps :], self._sweeps[at.sweeps :]
-        row = Row(at.calls, best.loss, best.train_score)
+        row = Row(at.oracle.calls, best.loss, best.train_score)
         self._rows.append(row._replace(validation_accuracy=best.validation_score))
         if self._problem.KEEPS_SWEEPS:
             self._sweeps.append(found)
@@ -360,12 +366,13 @@ class ProximalStepper:
             if sweeps != len(self._rows):
                 raise ValueError(f"a history of {len(self._rows)} sweeps")
             n_bits = self._problem.stages[stage].architecture.n_bits
+            record = OracleRecord.restored(arrays, calls)
             bits, best_bits = checked_bits(arrays, "bits", 2, n_bits)
             if self._problem.KEEPS_SWEEPS:
                 self._sweeps = _sweeps_of(arrays, self._problem, sweeps)
         scale, loss, train, held = numbers.tolist()
         best = _Best(best_bits, loss, best_step, train, None if np.isnan(held) else held)
-        return _Position(ProximalState(step, bits, scale), best, stage, calls, sweeps)
+        return _Position(ProximalState(step, bits, scale), best, stage, record, sweeps)
 
 
 def _number(measured: _Best | SweepResult) -> float:

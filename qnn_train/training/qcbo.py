@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import TypeAlias
 
 import numpy as np
 
@@ -16,10 +17,11 @@ from qnn_train.errors import CheckpointError
 from qnn_train.model.trained import TrainedModel
 from qnn_train.network import Architecture, QuantizedNetwork
 from qnn_train.program import Assembly, ProgramSize, SquaredLoss, Task, spins_needed
-from qnn_train.solve import Candidate, Oracle, PackedOracle, Scorer, SessionOracle
+from qnn_train.solve import Candidate, Scorer
 from qnn_train.training.checkpoint import Checkpoint, fingerprint, machine_of
 from qnn_train.training.descent import Examples, accuracy
 from qnn_train.training.methods import Method, SolverState, TrainingStep, method_named, train
+from qnn_train.training.oracles import OracleRecord, TrainingOracle, capabilities_of
 from qnn_train.training.recipe import Recipe
 from qnn_train.training.report import Outcome, Row, RunReport, finite
 
@@ -27,6 +29,9 @@ __all__ = ["Preparation", "QcboStepper", "prepare"]
 
 SOLVER = "solver."
 CUT = 2  # deviations beyond which all levels are the same: more only makes coefficients larger
+
+# steps made, where the solver is after them, and what the oracle has done
+_Position: TypeAlias = tuple[int, TrainingStep | SolverState | None, OracleRecord]
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,7 +105,7 @@ class Preparation:
         return fingerprint(self.inputs, self.chosen.labels, *self.scorer.content)
 
     def stepper(
-        self, session: Session | DevicePool, resume: Checkpoint | None = None
+        self, session: Session | DevicePool | None, resume: Checkpoint | None = None
     ) -> QcboStepper:
         """Return the method of the recipe, see `Problem.stepper`; a TrainingError if there is none.
 
@@ -136,7 +141,7 @@ class Preparation:
         return rows
 
     def outcome(
-        self, stepper: QcboStepper, session: Session | DevicePool, seconds: float
+        self, stepper: QcboStepper, session: Session | DevicePool | None, seconds: float
     ) -> Outcome:
         """Measure the best network on the test images; once, after the last step."""
         state, pair, last = stepper.state, self.pair, stepper.rows[-1]
@@ -146,8 +151,8 @@ class Preparation:
             self.recipe,
             pair,
             self.architecture,
-            session.capabilities,
-            calls=stepper.calls,
+            capabilities_of(self.recipe, session),
+            oracle=stepper.oracle_record,
             rows=stepper.rows,
             test_accuracy=accuracy(network, self.examples(pair.test)),
             train_accuracy=accuracy(network, self.examples(pair.train)),
@@ -168,7 +173,7 @@ class Preparation:
             gap=last.gap,
             score=self.recipe.score,
         )
-        return Outcome(TrainedModel.of(pair, self.features, network), report)
+        return Outcome(TrainedModel.of(pair, self.features, network, self.recipe.oracle), report)
 
     def assemble(self) -> Assembly:
         """Make the program."""
@@ -235,33 +240,35 @@ class QcboStepper:
     """
 
     def __init__(
-        self, problem: Preparation, session: Session | DevicePool, resume: Checkpoint | None = None
+        self,
+        problem: Preparation,
+        session: Session | DevicePool | None,
+        resume: Checkpoint | None = None,
     ) -> None:
         recipe, method = problem.recipe, problem.method
-        capabilities = session.capabilities
+        capabilities = capabilities_of(recipe, session)
         problem.check_fits(capabilities, batch=method.batch)
         capabilities.check_runs(recipe.n_runs)
         self.machine = machine_of(capabilities)
         self._iterations = recipe.iterations
         self._rows = [] if resume is None else resume.history.rows()
-        state = None if resume is None else _restored(resume, problem.architecture)
-        self._last: tuple[int, TrainingStep | SolverState | None] = len(self._rows), state
-        oracle: Oracle = SessionOracle(
-            session,
-            n_runs=recipe.n_runs,
-            seed=recipe.seed,
-            coupling_bits=recipe.coupling_bits,
-            calls=self.calls,
-        )
-        if recipe.pack:
-            oracle = PackedOracle(oracle, capabilities.max_spins - capabilities.field_spins)
-        self._steps = train(problem.task, oracle, problem.scorer, method=method, saved=state)
+        state, record = None, OracleRecord()
+        if resume is not None:
+            state, record = _restored(resume, problem.architecture)
+        self._last: _Position = len(self._rows), state, record
+        self._oracle = TrainingOracle(recipe, session, record)
+        self._steps = train(problem.task, self._oracle, problem.scorer, method=method, saved=state)
 
     @property
     def calls(self) -> int:
-        """Calls of the machine up to the last step, those before a checkpoint too."""
+        """Calls of the oracle up to the last step, those before a checkpoint too."""
         count = self._last[0]
         return self._rows[count - 1].calls if count else 0
+
+    @property
+    def oracle_record(self) -> OracleRecord:
+        """What the oracle has done up to the last step."""
+        return replace(self._last[2], calls=self.calls)
 
     @property
     def progress(self) -> tuple[int, int]:
@@ -292,7 +299,7 @@ class QcboStepper:
         del self._rows[count:]
         self._rows.append(_row(made))
         # all at once: an interruption finds the training before the step, or after it
-        self._last = count + 1, made
+        self._last = count + 1, made, self._oracle.record
         return made
 
     def status(self) -> str:
@@ -309,12 +316,16 @@ class QcboStepper:
         """Return the state: fields of the solver's, the different networks seen, and the best."""
         state = self.state
         solver = {SOLVER + name: array for name, array in state.solver.items()}
-        return solver | {
-            "networks": np.packbits(state.networks, axis=1),
-            "best": np.packbits([state.best.network.to_bits()], axis=1),
-            "best_accuracy": np.array(state.best.accuracy),
-            "best_losses": np.array(state.best.losses, np.float64),
-        }
+        return (
+            solver
+            | self._last[2].arrays()
+            | {
+                "networks": np.packbits(state.networks, axis=1),
+                "best": np.packbits([state.best.network.to_bits()], axis=1),
+                "best_accuracy": np.array(state.best.accuracy),
+                "best_losses": np.array(state.best.losses, np.float64),
+            }
+        )
 
 
 def _row(step: TrainingStep) -> Row:
@@ -328,7 +339,9 @@ def _row(step: TrainingStep) -> Row:
     )
 
 
-def _restored(checkpoint: Checkpoint, architecture: Architecture) -> SolverState:
+def _restored(
+    checkpoint: Checkpoint, architecture: Architecture
+) -> tuple[SolverState, OracleRecord]:
     """Return the state that arrays hold; of the solver's own fields see `solve.restored`."""
     arrays, n_bits = checkpoint.arrays, architecture.n_bits
     with reading("the checkpoint", CheckpointError, "holds no such state", arrays):
@@ -341,5 +354,7 @@ def _restored(checkpoint: Checkpoint, architecture: Architecture) -> SolverState
         steps = len(checkpoint.history.calls)
         if not steps or steps != solver["step"].item():
             raise ValueError(f"a history of {steps} steps")
+        record = OracleRecord.restored(arrays, checkpoint.history.calls[-1])
     network = QuantizedNetwork.from_bits(architecture, best)
-    return SolverState(solver, networks, Candidate(network, accuracy, tuple(losses.tolist())))
+    found = Candidate(network, accuracy, tuple(losses.tolist()))
+    return SolverState(solver, networks, found), record

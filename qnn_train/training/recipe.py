@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from itertools import pairwise
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from qnn_train.arguments import checked
 from qnn_train.checks import (
@@ -27,6 +27,7 @@ from qnn_train.checks import (
     whole,
 )
 from qnn_train.errors import AssemblyError, TrainingError
+from qnn_train.method_names import MACHINE, ORACLES
 from qnn_train.network import (
     Architecture,
     Layer,
@@ -54,6 +55,7 @@ def _setting(name: str, value: object) -> tuple[str, float]:
     return text(name, setting), real(-1e300, 1e300)(f"{name} of {setting}", number)
 
 
+OracleName: TypeAlias = Literal["machine", "descent", "annealing", "exact"]  # keys of `ORACLES`
 POSITIVE = real(0, MAX_REACH, above=True)
 BITS = optional(whole(1, 64))
 SHARED: Mapping[str, Check] = {
@@ -62,6 +64,8 @@ SHARED: Mapping[str, Check] = {
     "readout": one_of(("majority", "trained")),
     "weights": weights,
     "bias_bits": BIAS_BITS,
+    "oracle": one_of(tuple(ORACLES)),
+    "polish": flag,
     "n_runs": COUNT,
     "seed": SEED,
     "coupling_bits": BITS,
@@ -143,8 +147,13 @@ class Recipe:
         A key of `qnn_train.training.methods.METHODS`.
     iterations : int
         Oracle calls. A step of a method on parts takes several, and is made whole.
+    oracle : {"machine", "descent", "annealing", "exact"}
+        What minimizes: a machine, or in its place a search on the host, see `DescentOracle`,
+        `AnnealingOracle` and `ExactOracle`.
+    polish : bool
+        Whether samples of the machine end in one-flip descents on the host, see `PolishedOracle`.
     n_runs : int
-        Runs of the machine in each call.
+        Runs of the machine in each call, or searches on the host.
     batch : int
         Images of a part, for methods on parts.
     pack : bool
@@ -164,6 +173,8 @@ class Recipe:
     seed: int = 0
     method: str = "qcgd"
     iterations: int = 25
+    oracle: OracleName = "machine"
+    polish: bool = False
     n_runs: int = 64
     batch: int = 5
     pack: bool = False
@@ -171,6 +182,8 @@ class Recipe:
 
     def __post_init__(self) -> None:
         _take(self, RECIPE)
+        if self.pack and self.oracle != MACHINE:
+            raise AssemblyError("pack puts parts together for a machine", hint="leave it out")
 
     @property
     def architecture(self) -> Architecture:
@@ -257,7 +270,12 @@ class ProximalRecipe:
     block_spins: int | None = 128
     # the most inputs of a neuron in a block, None for all; see `partition`
     block_reads: int | None = None
-    n_runs: int = 32  # runs of the machine a call
+    # what minimizes: a machine, or in its place a search on the host, see `DescentOracle`,
+    # `AnnealingOracle` and `ExactOracle`
+    oracle: OracleName = "machine"
+    # whether samples of the machine end in one-flip descents on the host, see `PolishedOracle`
+    polish: bool = True
+    n_runs: int = 32  # runs of the machine a call, or searches on the host
     tried: int = 8  # different samples of a call that are tried on the batch
     round_trips: int | None = None  # length of a run; None for what the machine recommends
     # names and values of settings, used where the machine has them and its file does not choose

@@ -13,6 +13,7 @@ from qnn_train.archive import replacing
 from qnn_train.data import Selection
 from qnn_train.model.trained import TrainedModel
 from qnn_train.network import Architecture
+from qnn_train.training.oracles import OracleRecord, device_of
 from qnn_train.training.recipe import ProximalRecipe, Recipe
 
 if TYPE_CHECKING:
@@ -93,8 +94,17 @@ class RunReport:
         Images of a part; None where the program is whole.
     blocks : int
         Parts the network is trained in.
+    oracle : str
+        What minimized: ``"machine"``, or the name of a search on the host.
     oracle_calls, runs_per_call, steps : int
-        Jobs, runs in each, and steps of the method.
+        Jobs, runs or searches in each, and steps of the method.
+    polish : dict
+        Of the samples of the machine, see `PolishRecord`: ``samples``, ``changed_share``,
+        ``flips``, ``mean_gain`` in units of the forms, and ``seconds``.
+    hardness : dict
+        Of the problems that the oracle was given, see `HardnessRecord`: ``problems`` looked at,
+        ``solved_share`` that one descent from random bits solves as well as the best known,
+        its ``mean_gap``, and ``seconds``. None where no oracle was asked.
     candidates : int
         Different networks among all samples.
     seconds : float
@@ -103,7 +113,7 @@ class RunReport:
         At the last step.
     seed : int
     device : str
-        Name the machine gives itself.
+        Name the machine gives itself; None where the oracle is on the host.
     coupling_bits : int
         Bits of a coupling as used; None where the machine takes real numbers.
     score : str
@@ -138,7 +148,10 @@ class RunReport:
     products: int | None = None
     batch: int | None = None
     blocks: int | None = None
+    oracle: str
     oracle_calls: int
+    polish: dict[str, float] | None = None
+    hardness: dict[str, float] | None = None
     runs_per_call: int
     steps: int
     candidates: int | None = None
@@ -147,7 +160,7 @@ class RunReport:
     objective: float | None = None
     gap: float | None = None
     seed: int
-    device: str
+    device: str | None
     coupling_bits: int | None
     score: str | None = None
     recipe: dict[str, Any]
@@ -161,7 +174,7 @@ class RunReport:
         architecture: Architecture,
         capabilities: Capabilities,
         *,
-        calls: int,
+        oracle: OracleRecord,
         rows: Sequence[Row],
         **measured: Any,
     ) -> Self:
@@ -178,10 +191,12 @@ class RunReport:
             n_test=len(selection.test),
             n_parameters=architecture.n_parameters,
             n_bits=architecture.n_bits,
-            oracle_calls=calls,
+            oracle=recipe.oracle,
+            oracle_calls=oracle.calls,
+            **oracle.report(),
             runs_per_call=recipe.n_runs,
             seed=recipe.seed,
-            device=capabilities.name,
+            device=device_of(capabilities),
             coupling_bits=recipe.coupling_bits or capabilities.coupling_bits,
             recipe=asdict(recipe),
             history=History.of(rows),

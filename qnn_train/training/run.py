@@ -33,7 +33,7 @@ class Stepper(Protocol[StepT_co]):
 
     @property
     def calls(self) -> int:
-        """Calls of the machine up to the last step, those before a checkpoint too."""
+        """Calls of the oracle up to the last step, those before a checkpoint too."""
         ...
 
     @property
@@ -87,7 +87,7 @@ class Problem(Protocol[StepT_co]):
         ...
 
     def stepper(
-        self, session: Session | DevicePool, resume: Checkpoint | None = None
+        self, session: Session | DevicePool | None, resume: Checkpoint | None = None
     ) -> Stepper[StepT_co]:
         """Return the method at its beginning, or after the steps of a checkpoint.
 
@@ -113,7 +113,8 @@ class TrainingRun(Generic[StepT]):
     Parameters
     ----------
     problem : Preparation, ProximalProblem or another `Problem`
-    session : cim_hal.Session or cim_hal.DevicePool
+    session : cim_hal.Session, cim_hal.DevicePool or None
+        None where the recipe names an oracle on the host.
     resume : Checkpoint, optional
         Go on from there; the same steps follow as if there had been no stop, on a machine that
         gives the same samples for the same seed.
@@ -131,13 +132,13 @@ class TrainingRun(Generic[StepT]):
         The checkpoint is of other data, another recipe, method or machine, but for what may
         change, see `MAY_CHANGE`.
     TrainingError
-        No such method.
+        No such method, or a session where the oracle of the recipe is on the host.
     """
 
     def __init__(
         self,
         problem: Problem[StepT],
-        session: Session | DevicePool,
+        session: Session | DevicePool | None = None,
         *,
         resume: Checkpoint | None = None,
     ) -> None:
@@ -203,7 +204,7 @@ class TrainingRun(Generic[StepT]):
 @checked
 def run_recipe(
     preparation: Preparation,
-    session: Session | DevicePool,
+    session: Session | DevicePool | None,
     *,
     iterations: int,
     n_runs: int,

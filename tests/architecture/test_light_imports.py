@@ -71,6 +71,24 @@ def test_a_job_of_dense_couplings_does_without_sparse_matrices():
     assert _imported_by(code) == "False"
 
 
+def test_the_process_of_a_driver_does_without_the_network():
+    network = ("zmq", "cim_hal.protocol.wire.messages", "cim_hal.protocol.core")
+    code = (
+        "import sys, cim_hal.server.driver.child_main; "
+        f"print([name for name in {network} if name in sys.modules])"
+    )
+    assert _imported_by(code) == "[]"
+
+
+def test_an_emulator_is_made_without_what_only_some_machines_use_of_scipy():
+    parts = ("scipy.optimize", "scipy.special", "scipy.linalg", "scipy.sparse")
+    code = (
+        "import sys; from cim_hal import make_driver; make_driver('emulator'); "
+        f"print([name for name in {parts} if name in sys.modules])"
+    )
+    assert _imported_by(code) == "[]"
+
+
 NOT_FOR_HELP = (*HEAVY, "numba", "scipy.stats")
 
 

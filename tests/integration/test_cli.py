@@ -147,7 +147,7 @@ def test_an_interrupt_of_a_search_keeps_what_it_found(serving, cim_hal, graph):
     with serving(Adjustable()) as endpoint, open_device(endpoint) as device:
         client = cim_hal("sample", endpoint, "--model", graph, "--seconds", "60", "--json")
         while not device.describe().busy and client.poll() is None:
-            pass
+            time.sleep(0.01)
         with pytest.raises(subprocess.TimeoutExpired):
             client.wait(timeout=1.0)
         client.send_signal(signal.SIGINT)
@@ -230,12 +230,12 @@ def test_an_interrupt_cancels_the_job_on_the_server_and_exits_130(serving, cim_h
     with serving(Patient()) as endpoint, open_device(endpoint) as device:
         client = cim_hal("sample", endpoint, "--model", graph, "--round-trips", "60000")
         while not device.describe().busy and client.poll() is None:
-            pass
+            time.sleep(0.01)
         client.send_signal(signal.SIGINT)
         out, err = client.communicate(timeout=20)
         assert (client.returncode, out, err.split()) == (130, "", ["error:", "interrupted"])
         while device.describe().busy:
-            pass
+            time.sleep(0.01)
 
 
 def test_an_interrupt_of_a_machine_in_this_process_exits_130(cim_hal, graph, tmp_path, monkeypatch):

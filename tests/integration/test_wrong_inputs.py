@@ -57,7 +57,11 @@ BASE: dict[str, dict[str, str]] = {
     "status": THERE,
     "tune": HERE | {"model_path": "graph"},
     "unlock": THERE,
+    "qnn-train compare": {"data": "file", "device": "counted:make"},
+    "qnn-train evaluate": {"model": "file", "data": "file"},
+    "qnn-train export": {"model": "file", "out": "new.npz"},
     "qnn-train fit": {"data": "file", "device": "counted:make"},
+    "qnn-train inspect": {"model": "file"},
     "qnn-train predict": {"model": "file", "data": "file"},
     "qnn-train proximal": {"device": "counted:make"},
     "qnn-train qcbo": {"device": "counted:make"},
@@ -144,11 +148,11 @@ def _wrong(parameter: click.Parameter) -> tuple[str, ...] | None:  # noqa: C901,
             return TEXTS.get(str(parameter.name))
 
 
-def _cases() -> Iterator[tuple[str, str, str]]:
+def _cases() -> Iterator[tuple[str, str]]:
     for name, command in COMMANDS.items():
         for parameter in command.params:
-            for value in _wrong(parameter) or ():
-                yield name, str(parameter.name), value
+            if _wrong(parameter):
+                yield name, str(parameter.name)
 
 
 def _arguments(command: click.Command, values: dict[str, str]) -> list[str]:
@@ -198,24 +202,23 @@ def test_every_number_is_finite_and_has_both_bounds():
                 assert kind.max is not None, where
 
 
-@pytest.mark.parametrize(("name", "parameter", "value"), list(_cases()))
-def test_a_wrong_value_is_one_line_and_no_work(  # noqa: PLR0917
-    name, parameter, value, made, capsys, tmp_path
-):
+@pytest.mark.parametrize(("name", "parameter"), list(_cases()))
+def test_a_wrong_value_is_one_line_and_no_work(name, parameter, made, capsys, tmp_path):
     command = COMMANDS[name]
     group = qnn_train if name.startswith("qnn-train") else cim_hal
     words = name.removeprefix("qnn-train ").split()
-    given = _arguments(command, BASE[name] | {parameter: value})
-    assert run(group, [*words, *given]) == 2
-    said = capsys.readouterr()
-    assert (said.out, made) == ("", [])
-    assert said.err.startswith("error: ")
-    assert said.err.count("\n") == 1
     option = next(each for each in command.params if each.name == parameter)
-    if isinstance(option, click.Option) and parameter not in UNNAMED:
-        assert max(option.opts, key=len) in said.err
-    names = {path.name for path in tmp_path.iterdir()} - {"home", "state"}
-    assert names == {"file", "graph", "folder"}
+    for value in _wrong(option) or ():
+        given = _arguments(command, BASE[name] | {parameter: value})
+        assert run(group, [*words, *given]) == 2, value
+        said = capsys.readouterr()
+        assert (said.out, made) == ("", []), value
+        assert said.err.startswith("error: ")
+        assert said.err.count("\n") == 1, value
+        if isinstance(option, click.Option) and parameter not in UNNAMED:
+            assert max(option.opts, key=len) in said.err
+        names = {path.name for path in tmp_path.iterdir()} - {"home", "state"}
+        assert names == {"file", "graph", "folder"}, value
 
 
 def test_samples_do_not_replace_their_model(tmp_path, capsys):

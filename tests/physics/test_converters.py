@@ -82,6 +82,23 @@ def test_the_loading_of_a_mid_rise_converter_is_that_of_max(levels, step):
 
 
 @pytest.mark.parametrize("mid_rise", [False, True])
+def test_every_loading_is_of_least_error(mid_rise):
+    for bits in range(2 - mid_rise, 13):
+        converter = Converter(full_scale=1.0, bits=bits, mid_rise=mid_rise)
+        coder = converter.coder
+        codes = np.arange(-coder.top, coder.top + 1, coder.step) / converter.scale
+
+        def error(full_scale, codes=codes):
+            levels = codes * full_scale
+            ends = np.concatenate([[-np.inf], (levels[1:] + levels[:-1]) / 2, [np.inf]])
+            density = np.exp(-ends * ends / 2) / math.sqrt(2 * math.pi)
+            return 1 + levels**2 @ np.diff(ndtr(ends)) + 2 * levels @ np.diff(density)
+
+        best = loading(bits, mid_rise=mid_rise)
+        assert error(best) < min(error(best * 0.99), error(best * 1.01))
+
+
+@pytest.mark.parametrize("mid_rise", [False, True])
 def test_a_reranged_converter_has_the_least_error_for_the_noise_it_sees(mid_rise):
     values = 0.02 * np.random.default_rng(2).normal(size=20_000)
     given = Converter(full_scale=9.0, bits=3, mid_rise=mid_rise, reranged=True)

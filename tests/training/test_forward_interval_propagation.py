@@ -6,6 +6,7 @@ The small networks are tried in full: every parameter bit, every private bit, ev
 from __future__ import annotations
 
 from itertools import product
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -33,6 +34,11 @@ from qnn_train import (
 )
 from qnn_train.network import BitEncoding, margin_grid, propagate
 from qnn_train.program import ProgramSize, count_spins, spins_needed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
 
 BINARY, TERNARY = weight_code("binary"), weight_code("ternary")
 STEPS = Spline((-1, 2), (-1, 0, 1), (0, 0, 0), "three steps")
@@ -199,36 +205,35 @@ def test_feasible_is_the_forward_pass_for_every_vector_and_input(name):
         assert len(feasible) == 2**architecture.n_bits
 
 
-def small_programs() -> list:
-    """Network, loss, inputs and reduction, wherever all vectors can be tried."""
-    found = []
-    for (name, architecture), loss in product(NETWORKS.items(), LOSSES):
-        every = every_input(architecture.n_inputs)
-        for which in (0, -1):
-            sample = every[[which]]
-            labels = label_of(architecture, sample)
-            spins = {}
-            for way in ("rosenberg", "one-hot"):  # the same for encodings without Σβ = 1
-                options = {"loss": LOSSES[loss], "reduction": way}
-                spins.setdefault(spins_needed(architecture, sample, labels, **options), way)
-            found += [(name, loss, which, way) for n, way in spins.items() if n <= MAX_BITS]
-    return found
-
-
-def test_every_network_and_every_loss_is_among_the_small_programs():
-    programs = small_programs()
-    for part, every in ((0, NETWORKS), (1, LOSSES)):
-        assert {case[part] for case in programs} == set(every)
-    assert {case[3] for case in programs} == {"rosenberg", "one-hot"}
-
-
-@pytest.mark.parametrize(("name", "loss", "which", "reduction"), small_programs())
-def test_any_activation_code_depth_and_loss_is_exact(name, loss, which, reduction):
+def small_programs(name: str) -> Iterator[tuple[str, NDArray[Any], str]]:
+    """Loss, inputs and reduction of one network, wherever all vectors can be tried."""
     architecture = NETWORKS[name]
-    inputs = every_input(architecture.n_inputs)[[which]]
-    labels = label_of(architecture, inputs)
-    assembly = assemble(architecture, inputs, labels, loss=LOSSES[loss], reduction=reduction)
-    check_in_full(assembly, LOSSES[loss])
+    every = every_input(architecture.n_inputs)
+    for loss, which in product(LOSSES, (0, -1)):
+        sample = every[[which]]
+        labels = label_of(architecture, sample)
+        spins = {}
+        for way in ("rosenberg", "one-hot"):  # the same for encodings without Σβ = 1
+            options = {"loss": LOSSES[loss], "reduction": way}
+            spins.setdefault(spins_needed(architecture, sample, labels, **options), way)
+        yield from ((loss, sample, way) for n, way in spins.items() if n <= MAX_BITS)
+
+
+def test_every_network_loss_and_reduction_is_among_the_small_programs():
+    programs = {name: list(small_programs(name)) for name in NETWORKS}
+    assert all(programs.values())
+    everything = [case for cases in programs.values() for case in cases]
+    assert {loss for loss, _, _ in everything} == set(LOSSES)
+    assert {reduction for _, _, reduction in everything} == {"rosenberg", "one-hot"}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_any_activation_code_depth_and_loss_is_exact(name):
+    architecture = NETWORKS[name]
+    for loss, inputs, reduction in small_programs(name):
+        labels = label_of(architecture, inputs)
+        assembly = assemble(architecture, inputs, labels, loss=LOSSES[loss], reduction=reduction)
+        check_in_full(assembly, LOSSES[loss])
 
 
 @pytest.mark.parametrize("name", NETWORKS)

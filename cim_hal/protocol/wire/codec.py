@@ -26,6 +26,7 @@ import math
 import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 import msgpack
@@ -40,7 +41,6 @@ from cim_hal.protocol.wire.limits import (
     MAX_BUFFERS,
     MAX_HEADER_BYTES,
 )
-from cim_hal.protocol.wire.messages import EVENT, REPLY, REQUEST
 from cim_hal.protocol.wire.packet import ID_BYTES, Kind, Packet
 from cim_hal.protocol.wire.version import MAJOR, written
 
@@ -244,8 +244,22 @@ class Codec:
         return array
 
 
-_NETWORK = Codec({Kind.REQUEST: REQUEST, Kind.REPLY: REPLY, Kind.EVENT: EVENT})
-encode, decode = _NETWORK.encode, _NETWORK.decode
+@cache
+def _network() -> Codec:
+    """Return the codec of the network; the process of a driver does without its messages."""
+    from cim_hal.protocol.wire.messages import EVENT, REPLY, REQUEST
+
+    return Codec({Kind.REQUEST: REQUEST, Kind.REPLY: REPLY, Kind.EVENT: EVENT})
+
+
+def encode(packet: Packet) -> list[Buffer]:
+    """Return the frames of a packet for the network, as `Codec.encode` does."""
+    return _network().encode(packet)
+
+
+def decode(frames: Sequence[Buffer]) -> Packet:
+    """Return the packet that frames from the network hold, as `Codec.decode` does."""
+    return _network().decode(frames)
 
 
 def _without_duplicates(pairs: Sequence[tuple[Any, Any]]) -> dict[Any, Any]:

@@ -6,7 +6,6 @@ import json
 from dataclasses import fields
 
 import click
-import pytest
 
 from cim_hal.console import run
 from qnn_train.cli.app import program
@@ -24,19 +23,16 @@ def test_a_method_on_parts_leaves_a_report_that_names_it(guessing, tmp_path, cap
     assert "6 training images in parts of 2" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("several", [["--machines", "2"], ["--device"]])
-def test_several_machines_give_what_one_gives(several, guessing, tmp_path):
+def test_several_machines_give_what_one_gives(guessing, tmp_path):
     small = ["--train-samples", "4", "--iterations", "4", "--runs", "4", "--method", "qph"]
     small += ["--batch", "2", "--quiet", "--device", guessing]
-    assert run(program, [*small, "--out", "one"]) == 0
-    if several == ["--device"]:
-        several = ["--device", guessing]
-    assert run(program, [*small, *several, "--out", "two"]) == 0
-    one, two = (
-        json.loads((tmp_path / name / "report.json").read_text()) for name in ("one", "two")
-    )
-    assert one["history"] == two["history"]
-    assert one["test_accuracy"] == two["test_accuracy"]
+    given = {"one": [], "copies": ["--machines", "2"], "two": ["--device", guessing]}
+    for out, several in given.items():
+        assert run(program, [*small, *several, "--out", out]) == 0
+    one, *others = (json.loads((tmp_path / out / "report.json").read_text()) for out in given)
+    for other in others:
+        assert one["history"] == other["history"]
+        assert one["test_accuracy"] == other["test_accuracy"]
 
 
 def test_help_says_what_each_method_is(capsys):
@@ -56,7 +52,7 @@ def test_the_help_names_the_defaults_of_the_recipe():
         helps = {option.name: option.get_help_record(context) for option in qcbo.params}
     names = {field.name: field.default for field in fields(Recipe)}
     names["runs"] = names.pop("n_runs")
-    for none_by_default in ("coupling_bits", "pack", "levels"):
+    for none_by_default in ("coupling_bits", "pack", "levels", "polish"):
         del names[none_by_default]
     for name, default in names.items():
         assert f"[default: {default}]" in (helps[name] or ("", ""))[1]

@@ -1,0 +1,46 @@
+"""``qnn-train export``: a saved model for other programs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from cim_hal.option_types import FILE, OutputFile
+from qnn_train.cli.own_data import refused
+
+__all__ = ["export"]
+
+
+@click.command("export")
+@click.argument("model", type=FILE)
+@click.argument("out", type=OutputFile(".onnx", ".npz"))
+def export(model: Path, out: Path) -> None:
+    """Write a model as ONNX, or its integers as plain arrays; the suffix of OUT says which.
+
+    Both take the features in the order that is printed: categories are 0 and 1, each a feature of
+    its own. The .npz holds weights0, biases0, knots0, intercepts0, slopes0 and so on for each
+    layer, with an axis of the networks that answer together, and means, deviations, levels and cut
+    that make integers of features.
+
+    \b
+    Examples:
+      qnn-train export runs/iris-species-seed0/model.npz iris.onnx
+      qnn-train export model.npz integers.npz
+    """  # noqa: D301  \b is click's mark for text it must not rewrap
+    from cim_hal.console import say
+    from qnn_train.cli.train import written
+    from qnn_train.model.integer import load_integers
+    from qnn_train.model.onnx import save_onnx
+
+    if out.exists() and out.samefile(model):
+        raise click.UsageError(f"{out} is the model")
+    with refused():
+        network = load_integers(model)
+        with written(out):
+            if out.suffix == ".onnx":
+                save_onnx(network, out)
+            else:
+                network.save_plain(out)
+    if network.table is not None:
+        say("features, in this order:", *(f"  {name}" for name in network.table.features))

@@ -1,0 +1,50 @@
+"""``qnn-train export``: both formats give what the model gives."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from cim_hal.console import run
+from qnn_train import count_disagreements
+from qnn_train.cli.app import program
+from qnn_train.data.tables import read_table
+from qnn_train.model.integer import load_integers
+
+
+def test_a_process_writes_onnx_that_agrees_with_the_model(fitted, flowers, tmp_path):
+    pytest.importorskip("onnx")
+    command = [sys.executable, "-m", "qnn_train", "export", fitted, "flowers.onnx"]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert said.split()[-4:] == ["length", "width", "colour=blue", "colour=red"]
+    model = load_integers(fitted)
+    X = model.table.encode(read_table(tmp_path / flowers))
+    assert count_disagreements(model, tmp_path / "flowers.onnx", X) == 0
+
+
+def test_plain_arrays_are_enough_to_predict(fitted, flowers, tmp_path):
+    assert run(program, ["export", fitted, "plain.npz"]) == 0
+    model = load_integers(fitted)
+    X = model.table.encode(read_table(tmp_path / flowers))
+    with np.load("plain.npz", allow_pickle=False) as file:
+        f = dict(file)
+    largest = f["levels"] * f["cut"]
+    values = np.clip(np.round((X - f["means"]) / f["deviations"] * f["levels"]), -largest, largest)
+    z = values @ f["weights0"][0].T + f["biases0"][0]
+    piece = np.searchsorted(f["knots0"], z, side="right")
+    values = f["intercepts0"][piece] + f["slopes0"][piece] * z
+    margins = values @ f["weights1"][0].T + f["biases1"][0]
+    labels = f["classes"][(margins[:, 0] > 0).astype(int)]
+    assert (labels == model.predict(X)).all()
+
+
+def test_the_model_and_other_suffixes_are_not_written(fitted, capsys):
+    before = load_integers(fitted)
+    assert run(program, ["export", fitted, fitted]) == 2
+    assert "is the model" in capsys.readouterr().err
+    assert run(program, ["export", fitted, "model.h5"]) == 2
+    assert ".onnx or .npz" in capsys.readouterr().err
+    assert (load_integers(fitted).classes == before.classes).all()
