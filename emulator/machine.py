@@ -269,6 +269,7 @@ class EmulatedCim(Driver):
 
     def _inputs_of(self, program: Program) -> JobInputs:
         dynamics = self._dynamics_of(program)
+        _check_pump(program, dynamics)
         J = program.lowering.levels if program.n_spins > LARGE else program.coupling
         report = program.lowering.report
         prepare = partial(CouplingMatrix.of, J, program.field, field_spin=report.field_spin)
@@ -377,6 +378,15 @@ def _completed(capabilities: Capabilities, dynamics: Dynamics) -> Capabilities:
         "reports_trace": True,
     }
     return Capabilities(**(dict(capabilities) | known))
+
+
+def _check_pump(program: Program, dynamics: Dynamics) -> None:
+    """Refuse a pump that is in the range of the machine, but not with the settings of the job."""
+    pump, largest = max(program.schedule.pump), dynamics.largest_pump
+    if pump > largest:
+        hint = "the crystal of so large a loss is not solved for more: lower the pump or the loss"
+        available = f"up to {largest:.3g} with these settings"
+        raise CapabilityError("pump_range", required=f"{pump:g}", available=available, hint=hint)
 
 
 def _processors() -> int:

@@ -92,11 +92,13 @@ def sampled_moments(
     Raises
     ------
     ValueError
-        Too few runs for batches.
+        Too few runs for batches, or numbers that mean nothing.
     TypeError
         A dynamics without quantum noise.
     """
-    couplings = np.atleast_2d(np.asarray(J, np.float64))
+    couplings = checked_couplings(J, pump)
+    if settle < 0 or samples < 1 or spacing < 1:
+        raise ValueError(f"{settle=}, {samples=}, {spacing=}: must be 0, 1 and 1 or more")
     if n_runs < 2 * BATCHES:
         raise ValueError(f"n_runs = {n_runs}: {BATCHES} batches need {2 * BATCHES} or more")
     given = CouplingMatrix.of(
@@ -117,6 +119,23 @@ def sampled_moments(
 
 
 BATCHES = 20
+
+
+def checked_couplings(J: ArrayLike, pump: float) -> NDArray[np.float64]:
+    """Return couplings as a matrix.
+
+    Raises
+    ------
+    ValueError
+        They are not symmetric or not finite, or the pump is not.
+    """
+    matrix = np.atleast_2d(np.asarray(J, np.float64))
+    is_square = matrix.ndim == 2 and matrix.shape[0] == matrix.shape[1] > 0
+    if not is_square or not np.array_equal(matrix, matrix.T) or not np.isfinite(matrix).all():
+        raise ValueError(f"J must be symmetric and finite, shape (n, n), not {matrix.tolist()}")
+    if not math.isfinite(pump):
+        raise ValueError(f"pump = {pump} must be finite")
+    return matrix
 
 
 def _momentary(block: Any, dynamics: Any, n_spins: int) -> Moments:

@@ -86,7 +86,9 @@ class NoiseKey(NamedTuple):
 
     @classmethod
     def from_seed(cls, seed: int) -> NoiseKey:
-        """Split a seed of 0 to 2^64 - 1 into its words."""
+        """Split a seed of 0 to 2^64 - 1 into its words; others are a ValueError."""
+        if not 0 <= seed < 1 << 64:
+            raise ValueError(f"seed = {seed} must be 0 to 2^64 - 1")
         return cls(np.uint32(seed & 0xFFFFFFFF), np.uint32(seed >> 32))
 
 

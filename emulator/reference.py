@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import math
 from functools import reduce
+from operator import index
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -30,7 +31,7 @@ from scipy.sparse.linalg import LinearOperator, gmres
 from emulator.dynamics.gaussian import GaussianFeedback
 from emulator.dynamics.positive_p import PositiveP
 from emulator.dynamics.wigner import TruncatedWigner
-from emulator.moments import Moments
+from emulator.moments import Moments, checked_couplings
 from emulator.products.coupling import CouplingMatrix
 
 if TYPE_CHECKING:
@@ -124,7 +125,7 @@ class MasterEquation:
         ValueError
             More states than can be solved, or couplings stronger than the loss.
         """
-        coupling, ladders = _prepared(J, levels)
+        coupling, ladders = _prepared(J, pump, levels)
         rates, modes = np.linalg.eigh((1 + coupling_loss) * np.eye(len(coupling)) - coupling)
         if rates[0] < -1e-12:
             raise ValueError(f"a mode is lost at the rate {rates[0]:.3g}: splitters cannot amplify")
@@ -172,7 +173,7 @@ class MasterEquation:
         ValueError
             More states than can be solved.
         """
-        coupling, ladders = _prepared(J, levels)
+        coupling, ladders = _prepared(J, pump, levels)
         j, efficiency = measurement_strength, detector_efficiency
         H = _parametric((1 + j) * pump, ladders)
         jumps = [math.sqrt(2) * a for a in ladders]
@@ -214,7 +215,13 @@ class MasterEquation:
         return self._moments(flat / self._trace(flat))
 
     def at(self, times: ArrayLike) -> list[Exact]:
-        """Return the moments of a state that is vacuum at time 0, at increasing later times."""
+        """Return the moments of a state that is vacuum at time 0, at increasing later times.
+
+        Raises
+        ------
+        ValueError
+            Times that are none, negative, not finite, or do not increase.
+        """
 
         def slope(_: float, flat: NDArray[np.float64]) -> NDArray[np.float64]:
             parts = self._parts(flat)
@@ -223,6 +230,9 @@ class MasterEquation:
             return _flat([d + d.T + c for d, c in zip(drifted, jumped, strict=True)])
 
         later = np.atleast_1d(np.asarray(times, np.float64))
+        is_later = later.size and later[0] >= 0 and np.isfinite(later).all()
+        if not is_later or not (np.diff(later) > 0).all():
+            raise ValueError(f"times must increase from 0 on: {later.tolist()}")
         options = {"method": "DOP853", "rtol": 1e-7, "atol": 1e-10}
         solution = solve_ivp(
             slope, (0.0, float(later[-1])), self._vacuum(), t_eval=later, **options
@@ -303,7 +313,7 @@ def master_equation(
     >>> bool(exact.moments.x[0, 1] > 0 and exact.tail < 1e-5)
     True
     """
-    coupling = np.atleast_2d(np.asarray(J, np.float64))
+    coupling = checked_couplings(J, pump)
     natural = CouplingMatrix.of(coupling, np.zeros(len(coupling)), largest_code=None, dtype=float)
     if isinstance(dynamics, TruncatedWigner | PositiveP):
         return MasterEquation.optical(
@@ -325,11 +335,9 @@ def master_equation(
     raise TypeError(f"{type(dynamics).__name__} has no master equation here")
 
 
-def _prepared(J: ArrayLike, levels: int) -> tuple[NDArray[np.float64], list[Any]]:
-    coupling = np.atleast_2d(np.asarray(J, np.float64))
+def _prepared(J: ArrayLike, pump: float, levels: int) -> tuple[NDArray[np.float64], list[Any]]:
+    coupling, levels = checked_couplings(J, pump), index(levels)
     n = len(coupling)
-    if coupling.shape != (n, n) or not np.array_equal(coupling, coupling.T):
-        raise ValueError(f"J must be symmetric, shape (n, n), not {coupling.shape}")
     most = int(MOST_STATES ** (1 / n))
     if n > 2 or not 3 <= levels <= most:
         raise ValueError(f"{n} oscillators of {levels} levels: one or two, of 3 to {most} levels")

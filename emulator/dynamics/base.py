@@ -203,6 +203,11 @@ class Dynamics(ABC):
         """Of the feedback loop, in units of `natural_unit`; None where there is none."""
         return None
 
+    @property
+    def largest_pump(self) -> float:
+        """The pump rate up to which the equations are solved; a job with more is refused."""
+        return math.inf
+
     def natural_unit(self, coupling: CouplingMatrix) -> float:
         """Return one of the stored values in natural units, those of `coupling_gain`."""
         return coupling.unit

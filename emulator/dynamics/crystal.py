@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "COSH_SERIES",
+    "MOST_PUMP",
+    "MOST_SIGNAL",
     "SINH_SERIES",
     "Gain",
     "GainTable",
@@ -30,6 +32,10 @@ __all__ = [
 ]
 
 GAIN_TERMS, PUMP_TERMS = 10, 6
+# pL up to which the series hold, those of variances to 1e-3: a gain of 400 in power.
+MOST_PUMP = 3.0
+# (kappa l E_s)^2 that leaves the crystal as nothing; more would overflow where q^4 is needed.
+MOST_SIGNAL = 200.0
 # of 1 / G: 2k + 1 and (2k)!
 _ODD = np.arange(1.0, 2 * GAIN_TERMS, 2)
 _FACTORIALS = np.array([float(math.factorial(2 * k)) for k in range(GAIN_TERMS)])
@@ -83,7 +89,15 @@ _ORDER = np.arange(1, PUMP_TERMS + 1)
 
 
 def gain_table(pumps: NDArray[np.float64], loss_exponent: float, dtype: Any) -> GainTable:
-    """Return the table of `pumps` (k,)."""
+    """Return the table of `pumps` (k,).
+
+    Raises
+    ------
+    ValueError
+        A pump for which the series do not hold.
+    """
+    if (largest := pumps.max(initial=0.0) * loss_exponent) > MOST_PUMP:
+        raise ValueError(f"pL = {largest:.3g}: the crystal is solved up to {MOST_PUMP:g}")
     exponent, series = pumps * loss_exponent, np.empty((len(pumps), GAIN_TERMS + PUMP_TERMS), dtype)
     series[:, :GAIN_TERMS] = gains = gain_series(pumps, loss_exponent)
     # theta^2 has the pump in it too: S - 2 pL d(1/G)/d(theta^2)

@@ -15,7 +15,7 @@ import scipy  # not scipy.special: it takes 0.2 s, and machines without such err
 from emulator.converters import to_code
 from emulator.disorder import Disorder
 from emulator.drift import CommonDrift
-from emulator.dynamics.crystal import COSH_SERIES, SINH_SERIES
+from emulator.dynamics.crystal import COSH_SERIES, MOST_PUMP, SINH_SERIES
 from emulator.dynamics.round_trip import PulseErrors, PulseRows, advance_imperfect_pulses
 from emulator.dynamics.stability import measure_modes, slow_modes
 from emulator.imperfections import INJECTION, JITTER, OUTAGE, PUMP, SLIP
@@ -281,6 +281,7 @@ def _pulse_errors(options: Imperfections) -> PulseErrors:
     """Return the scalars of `advance_imperfect_pulses`, without a pump."""
     return PulseErrors(
         pump_exponent=0.0,
+        most_pump=MOST_PUMP,
         pump_noise=options.pump_noise,
         outage=float(scipy.special.ndtri(options.intermittent_fraction)),
         cosh=COSH_SERIES,

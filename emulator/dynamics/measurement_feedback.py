@@ -19,7 +19,7 @@ from emulator.converters import ADC_SETTINGS, DAC_SETTINGS, Converter, ranged
 from emulator.disorder import disturbed
 from emulator.dynamics import shared_options as shared
 from emulator.dynamics.base import ChunkedBlock, Dynamics, JobInputs, Precision
-from emulator.dynamics.crystal import gain_table
+from emulator.dynamics.crystal import MOST_PUMP, MOST_SIGNAL, gain_table
 from emulator.dynamics.imperfect_loop import ImperfectLoop
 from emulator.dynamics.records import ReadOut, read_out, recorded_amplitudes
 from emulator.dynamics.round_trip import LoopConstants, PulseArrays, advance_chunk
@@ -286,6 +286,11 @@ large as no model needs, to feed back all at once.""",
         passed = math.sqrt(1 - self.outcoupling)
         return LinearLimit(self.loss_exponent * self.coupling_gain / passed, self.delay)
 
+    @property
+    def largest_pump(self) -> float:
+        """Where the series of the crystal end, for this loss."""
+        return MOST_PUMP / self.loss_exponent if self.loss_exponent else math.inf
+
     def loop_filter(self, inputs: JobInputs, n_runs: int) -> LoopFilter:
         """Return what slows the strongest modes of a model, and leaves others as they are."""
         unit, (eigenvalues, vectors) = inputs.coupling.unit, inputs.extreme_modes
@@ -331,6 +336,7 @@ large as no model needs, to feed back all at once.""",
         adc, dac = self.converters
         constants = LoopConstants(
             theta_from_mean=self.loss_exponent / self.saturation**2,
+            most_signal=MOST_SIGNAL,
             field_transmission=math.sqrt(self.transmission),
             transmission=self.transmission,
             one=1.0,

@@ -62,6 +62,7 @@ class LoopConstants(NamedTuple):
     """
 
     theta_from_mean: Any
+    most_signal: Any
     field_transmission: Any
     transmission: Any
     one: Any
@@ -210,7 +211,7 @@ def advance_pulses(
                 drive[r] = to_code(products[r] * injection_scale, c.dac)
             for r in range(len(means)):
                 mu = means[r] + c.dac_step * drive[r]
-                signal = c.theta_from_mean * mu * mu
+                signal = min(c.theta_from_mean * mu * mu, c.most_signal)
                 g = crystal_gain(theta_from_pump + signal, series)
                 sigma = amplified_variance(variances[r], signal, g)
                 noise = dtype.type(records[r])
@@ -223,11 +224,12 @@ def advance_pulses(
 class PulseErrors(NamedTuple):
     """Further scalars of `advance_imperfect_pulses`, of the state's dtype.
 
-    `outage` is the normal below which a pulse has no pump; `cosh` and `sinh` are `COSH_SERIES` and
-    `SINH_SERIES`.
+    `outage` is the normal below which a pulse has no pump; `most_pump` is `MOST_PUMP`; `cosh` and
+    `sinh` are `COSH_SERIES` and `SINH_SERIES`.
     """
 
     pump_exponent: Any
+    most_pump: Any
     pump_noise: Any
     outage: Any
     cosh: tuple[Any, ...]
@@ -243,7 +245,7 @@ def disturb_pump(
     errors: PulseErrors,
     one: Any,
 ) -> None:
-    """Apply noise and outages to the pump (runs,) of pulse i."""
+    """Apply noise and outages to the pump (runs,) of pulse i, within what the series hold for."""
     if len(pump_noise):
         for r in range(len(pumped)):
             pumped[r] *= one + errors.pump_noise * pump_noise[i, r]
@@ -251,6 +253,8 @@ def disturb_pump(
         for r in range(len(pumped)):
             if outage[i, r] < errors.outage:
                 pumped[r] = 0
+    for r in range(len(pumped)):
+        pumped[r] = min(max(pumped[r], -errors.most_pump), errors.most_pump)
 
 
 @kernel
@@ -281,7 +285,7 @@ def advance_imperfect_pulses(
         disturb_pump(pumped, i, pump_noise, outage, errors, c.one)
         for r in range(len(means)):
             mu = means[r] + c.dac_step * drive[r]
-            light, p_l = c.theta_from_mean * mu * mu, pumped[r]
+            light, p_l = min(c.theta_from_mean * mu * mu, c.most_signal), pumped[r]
             g = pumped_gain(p_l * p_l + light, p_l, errors.cosh, errors.sinh, c.vacuum)
             sigma = amplified_variance(variances[r], light, g)
             means[r], variances[r], drive[r] = measured(

@@ -276,7 +276,10 @@ class TruncatedWigner(Dynamics):
     strong the couplings are.
 
     V is the vacuum that splitters let in, correlated as their loss is (`splitter_noise`): without
-    a pump vacuum stays vacuum, and no mode has less than its uncertainty. Dense couplings cost a
+    a pump vacuum stays vacuum, and no mode has less than its uncertainty, in the limit of short
+    steps. One of `StrangSplitting` leaves :math:`1 - dt\,[\xi\lambda + (\xi\lambda)^2 / 2(1 + j -
+    \xi\lambda)]` of the vacuum of a mode, 0.96 for the bright mode of a pair with the default
+    options: take a shorter `time_step` where squeezing is to be measured. Dense couplings cost a
     second product for it, sparse ones a noise for each pair that is coupled, where the couplings
     of a row add up to less than the loss.
 

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from cim_hal.option_types import FILE, OutputFile
-from qnn_train.cli.fit import gap_of, gap_text, measured
+from qnn_train.cli.fit import gap_of, measured
 from qnn_train.cli.own_data import json_option, refused
 from qnn_train.cli.predict import loaded
 
@@ -87,7 +87,7 @@ def _gap(training: Any, scores: Any) -> Any:
 
 
 def _lines(header: Any, scores: Any, gap: Any, data: Path) -> list[str]:
-    from qnn_train.cli.train import two_columns
+    from qnn_train.cli.train import gap_text, two_columns
 
     rows = [("rows", f"{scores.n}; intervals of 95 % in brackets")]
     is_classes = header.task == "classification"

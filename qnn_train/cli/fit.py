@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from cim_hal import DevicePool, Session
     from qnn_train.evaluation import ClassScores, Interval, RealScores
 
-__all__ = ["fit", "gap_of", "gap_text", "measured", "session_of"]
+__all__ = ["fit", "gap_of", "measured", "session_of"]
 
 RESULTS = add_options(
     option("test", FILE, "Table to test on, in the place of a share.", metavar="FILE"),
@@ -83,7 +83,7 @@ def fit(**options: Any) -> None:
             network = estimator_of(
                 data.target.task,
                 options,
-                device=session,
+                device=session or DEVICE,
                 random_state=seed,
                 callbacks=[progress.show],
                 checkpoint=options["checkpoint"],
@@ -100,11 +100,16 @@ def fit(**options: Any) -> None:
         _write(network, data, report, folder, options)
 
 
-def session_of(options: dict[str, Any], stack: ExitStack) -> Session | DevicePool:
-    """Open the machines that options name."""
+def session_of(options: dict[str, Any], stack: ExitStack) -> Session | DevicePool | None:
+    """Open the machines that options name; none where the oracle is on the host."""
     from cim_hal import MachineConfig
     from qnn_train.cli.train import connect
+    from qnn_train.method_names import MACHINE
 
+    if (options["oracle"] or MACHINE) != MACHINE:
+        if options["device"] or options["option_texts"] or options["machines"] > 1:
+            raise click.UsageError(f"--oracle {options['oracle']} needs no machine")
+        return None
     devices = options["device"] or (MachineConfig.of(DEVICE),)
     return connect(devices, stack, copies=options["machines"], texts=options["option_texts"])
 
@@ -177,7 +182,7 @@ def _report(
         "summary": asdict(summary),
         "parameters": {k: v for k, v in parameters.items() if k not in left_out},
         "seed": options["seed"] or 0,
-        "device": session.capabilities.name,
+        "device": "none" if session is None else session.capabilities.name,
         "seconds": seconds,
         "history": [asdict(told) for told in network.history_],
     }
@@ -273,6 +278,7 @@ def _summary(report: dict[str, Any], folder: Path, options: dict[str, Any]) -> l
 
 def _score_rows(report: dict[str, Any]) -> list[tuple[str, str]]:
     """Return the rows of scores, and whether training and test rows differ beyond chance."""
+    from qnn_train.cli.train import gap_text
     from qnn_train.evaluation import Interval
 
     classes = report["task"] == "classification"
@@ -286,13 +292,3 @@ def _score_rows(report: dict[str, Any]) -> list[tuple[str, str]]:
     if report["gap"] is not None:
         rows.append(("gap", gap_text(Interval(**report["gap"]), share=classes)))
     return rows
-
-
-def gap_text(gap: Any, *, share: bool) -> str:
-    """Say whether a model is better on its training rows than chance explains."""
-    factor, unit, digits = (100, " points", 1) if share else (1, "", 3)
-    value, low, high = (f"{factor * each:.{digits}f}" for each in (gap.value, gap.low, gap.high))
-    said = f"train less test: {value}{unit} ({low} to {high})"
-    if gap.low <= 0:
-        return f"{said}, no more than chance explains"
-    return f"{said}, MORE than chance explains: fewer neurons, --validation 0.2, or more rows"

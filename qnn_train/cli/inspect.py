@@ -10,6 +10,7 @@ import click
 from cim_hal.option_types import FILE
 from qnn_train.cli.evaluate import aligned, write_numbers
 from qnn_train.cli.own_data import json_option, refused
+from qnn_train.method_names import ORACLES
 
 __all__ = ["inspect"]
 
@@ -56,6 +57,7 @@ def _about(network: Any, path: Path) -> dict[str, Any]:
         "networks": network.n_networks,
         "bits": network.n_networks * architecture.n_bits,
         "bits_per_parameter": network.n_networks * architecture.bits_per_parameter,
+        "oracle": network.oracle,
         "bytes": path.stat().st_size,
         "levels": network.grid.levels,
         "cut": network.grid.cut,
@@ -75,6 +77,7 @@ def _lines(about: dict[str, Any]) -> list[str]:
     each = f"{about['bits_per_parameter']:.2f} bits per parameter"
     more = f", {about['networks']} networks that answer together" * (about["networks"] > 1)
     rows += [
+        ("oracle", ORACLES.get(about["oracle"], about["oracle"])),
         ("network", f"{about['network']}, {about['bits']} bits, {each}{more}"),
         ("features", f"{about['levels']} levels a deviation, up to {about['cut']} deviations"),
         ("file", f"{about['bytes']} bytes"),

@@ -11,7 +11,17 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cim_hal.option_types import COUNT, FILE, OutputFile, Real, Target, driver_option
-from qnn_train.cli.options import DEVICES, WEIGHTS, add_options, option, sizes, weights
+from qnn_train.cli.options import (
+    DEVICES,
+    ORACLE,
+    POLISH,
+    WEIGHTS,
+    add_options,
+    option,
+    sizes,
+    weights,
+)
+from qnn_train.method_names import ORACLES
 from qnn_train.network.spline import ACTIVATIONS
 
 if TYPE_CHECKING:
@@ -58,7 +68,9 @@ training_options = add_options(
     option("bias-bits", click.IntRange(0, 8), "Bits of each bias of a hidden layer."),
     option("activation", click.Choice(list(ACTIVATIONS)), "Of hidden neurons."),
     option("sweeps", COUNT, "Visits of every block."),
-    option("runs", COUNT, "Runs of the machine in each call."),
+    option("oracle", click.Choice(list(ORACLES)), ORACLE),
+    click.option("--polish/--no-polish", default=None, help=POLISH),
+    option("runs", COUNT, "Runs of the machine in each call, or searches on the host."),
     option("round-trips", COUNT, "Of a run of the machine."),
     option("vote", click.IntRange(1, 1000), "Networks that answer together."),
     option("validation", Real(0, 1, above=True, below=True), "Share kept apart to stop early by."),
@@ -191,7 +203,8 @@ def estimator_of(task: str, options: dict[str, Any], **others: Any) -> Any:
     from qnn_train import QuantizedNetworkClassifier, QuantizedNetworkRegressor
 
     names = ("hidden", "weights", "bias_bits", "activation", "sweeps", "runs", "round_trips")
-    given = {name: options[name] for name in (*names, "vote") if options[name] is not None}
+    names = (*names, "vote", "oracle", "polish")
+    given = {name: options[name] for name in names if options[name] is not None}
     if options["validation"] is not None:
         given |= {"early_stopping": True, "validation_fraction": options["validation"]}
     parameters = {PARAMETERS.get(name, name): value for name, value in given.items()}

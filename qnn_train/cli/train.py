@@ -21,6 +21,7 @@ from qnn_train.cli.options import DEFAULT_CLASSES, RunOptions
 from qnn_train.data import Dataset, load_digits, load_fashion_mnist
 from qnn_train.data.fashion_mnist import data_directory, download
 from qnn_train.errors import TrainingError
+from qnn_train.evaluation import Interval, generalization_gap, wilson
 from qnn_train.method_names import MACHINE, ORACLES
 from qnn_train.training.checkpoint import MAY_CHANGE, Checkpoint
 from qnn_train.training.oracles import capabilities_of
@@ -38,6 +39,7 @@ __all__ = [
     "carry_out",
     "connect",
     "folder_for",
+    "gap_text",
     "signs_of_life",
     "tell_cost",
     "two_columns",
@@ -319,6 +321,9 @@ def _summary(report: RunReport, folder: Path) -> list[str]:
         ("test accuracy", f"{100 * report.test_accuracy:.2f} %  of {report.n_test} images"),
         ("train accuracy", f"{100 * report.train_accuracy:.2f} %  of {report.n_train} images"),
     ]
+    test = wilson(report.test_accuracy, report.n_test)
+    gap = generalization_gap(report.train_accuracy, report.n_train, test, report.n_test)
+    rows.append(("gap", gap_text(gap, share=True)))
     if report.validation_accuracy is not None:
         held = f"{100 * report.validation_accuracy:.2f} %  of {report.n_validation} images"
         rows.append(("validation", held))
@@ -370,6 +375,16 @@ def _problem_row(report: RunReport) -> tuple[str, str]:
     if report.batch is None:
         return "program", f"{report.spins} spins, {images}"
     return "program", f"{images} in parts of {report.batch} and at most {report.spins} spins"
+
+
+def gap_text(gap: Interval, *, share: bool) -> str:
+    """Say whether a model is better on its training rows than chance explains."""
+    factor, unit, digits = (100, " points", 1) if share else (1, "", 3)
+    value, low, high = (f"{factor * each:.{digits}f}" for each in (gap.value, gap.low, gap.high))
+    said = f"train less test: {value}{unit} ({low} to {high})"
+    if gap.low <= 0:
+        return f"{said}, no more than chance explains"
+    return f"{said}, MORE than chance explains: fewer neurons, --validation 0.2, or more data"
 
 
 def two_columns(rows: Sequence[tuple[str, str]]) -> list[str]:

@@ -148,3 +148,20 @@ def test_a_table_of_gains_has_a_row_for_each_pump():
     assert [part.dtype for part in table] == [np.float32] * 2
     np.testing.assert_allclose(table.series[:, :10], gain_series([0.0, 1.2], L), rtol=1e-6)
     np.testing.assert_allclose(table.pump_exponent, [0, 1.2 * L], rtol=1e-6)
+
+
+@pytest.mark.parametrize("imperfections", [Imperfections(), Imperfections(pump_flicker=1.0)])
+def test_no_light_and_no_pump_is_too_much_for_single_precision(start, imperfections):
+    machine = MeasurementFeedback(transmission=0.1, imperfections=imperfections)
+    block = start(machine, np.zeros((4, 4)), runs=16)
+    block.mean[:] = np.logspace(0, 12, 16)
+    for _ in range(60):
+        block.advance(machine.largest_pump)
+        assert np.isfinite(block.mean).all()
+        assert (block.variance > 0).all()
+
+
+def test_a_pump_beyond_the_series_is_refused():
+    machine = MeasurementFeedback(transmission=0.1)
+    with pytest.raises(ValueError, match=r"pL = 3\.03"):
+        gain_table(np.array([1.01 * machine.largest_pump]), machine.loss_exponent, np.float32)

@@ -205,3 +205,20 @@ def test_moments_are_sampled_of_quantum_noise_alone():
         sampled_moments(MeanField(), PAIR, pump=0.5, settle=1)
     with pytest.raises(ValueError, match="20 batches need 40"):
         sampled_moments(wigner(10.0), PAIR, pump=0.5, settle=1, n_runs=30)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"pump": np.nan},
+        {"J": np.nan * PAIR},
+        {"J": [[0, 1], [0, 0]]},
+        {"settle": -1},
+        {"samples": 0},
+        {"spacing": 0},
+        {"seed": -1},
+    ],
+)
+def test_numbers_that_mean_nothing_are_refused(odd):
+    with pytest.raises(ValueError, match="must be"):
+        sampled_moments(wigner(10.0), **({"J": PAIR, "pump": 0.5, "settle": 1, "n_runs": 40} | odd))

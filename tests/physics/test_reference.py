@@ -143,12 +143,20 @@ def test_a_dynamics_has_the_master_equation_of_its_units():
         (PAIR, 2, "3 to 30 levels"),
         (np.zeros((3, 3)), 9, "3 oscillators of 9 levels: one or two"),
         ([[0, 1], [0, 0]], 5, "must be symmetric"),
+        (np.nan * PAIR, 5, "must be symmetric and finite"),
+        (np.zeros((0, 0)), 5, "must be symmetric"),
         (1.1 * PAIR, 5, "splitters cannot amplify"),
     ],
 )
 def test_what_cannot_be_solved_is_refused(J, levels, message):
     with pytest.raises(ValueError, match=message):
         MasterEquation.optical(J, pump=0.5, saturation=2.0, levels=levels)
+
+
+@pytest.mark.parametrize("times", [[], [-1.0], [np.nan], [np.inf], [1.0, 0.5]])
+def test_times_that_do_not_increase_from_vacuum_on_are_refused(times):
+    with pytest.raises(ValueError, match="must increase"):
+        MasterEquation.optical(PAIR / 2, pump=0.5, saturation=2.0, levels=5).at(times)
 
 
 def test_qutip_finds_the_same_state():

@@ -11,12 +11,14 @@ import scipy.sparse as sp
 
 from cim_hal import (
     Capabilities,
+    CapabilityError,
     IsingModel,
     JobCancelledError,
     Program,
     PumpSchedule,
     StopToken,
     lower,
+    open_device,
 )
 from emulator import Converter, EmulatedCim, MeanField, MeasurementFeedback
 
@@ -167,3 +169,11 @@ def test_options_of_the_mean_field_out_of_range_are_named(options):
 def test_converters_out_of_range_are_refused(options):
     with pytest.raises(ValueError, match=r"bits|full_scale"):
         Converter(**{"full_scale": 1.0, "bits": 8, **options})
+
+
+def test_a_pump_is_refused_where_the_settings_of_the_job_do_not_allow_it():
+    with open_device(machine(FEEDBACK)) as session:
+        schedule, lossy = PumpSchedule.linear(0.0, 3.0, round_trips=50), {"outcoupling": 0.9}
+        with pytest.raises(CapabilityError, match=r"up to 2\.32 with these settings"):
+            session.sample(glass(4), schedule, n_runs=1, settings=lossy)
+        session.sample(glass(4), schedule, n_runs=1)

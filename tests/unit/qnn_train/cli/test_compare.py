@@ -14,7 +14,7 @@ from qnn_train.cli.app import program
 FEW = ["--hidden", "2", "--sweeps", "1", "--runs", "2", "--splits", "2", "--quiet"]
 
 
-def test_a_process_compares_five_methods_on_classes(flowers, guessing, tmp_path):
+def test_a_process_compares_six_methods_on_classes(flowers, guessing, tmp_path):
     arguments = ["compare", flowers, "--target", "kind", "--device", guessing, *FEW]
     command = [sys.executable, "-m", "qnn_train", *arguments, "--picture", "a.png"]
     done = subprocess.run(
@@ -24,7 +24,7 @@ def test_a_process_compares_five_methods_on_classes(flowers, guessing, tmp_path)
     names = [each["method"] for each in found["methods"]]
     assert names[0] == "logistic regression"
     assert names[-1] == "quantized, proximal descent"
-    assert len(names) == 5
+    assert len(names) == 6
     assert all(name in done.stdout for name in names)
     assert found["methods"][0]["test"]["value"] > 0.9  # a line and a colour tell them apart
     ours = np.array(found["methods"][-1]["splits"])

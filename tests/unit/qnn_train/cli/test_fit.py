@@ -15,7 +15,7 @@ import pytest
 from cim_hal.console import run
 from qnn_train import IntegerClassifier
 from qnn_train.cli.app import program
-from qnn_train.cli.fit import gap_text
+from qnn_train.cli.train import gap_text
 from qnn_train.evaluation import Interval
 from qnn_train.model.integer import load_integers
 
@@ -106,6 +106,14 @@ def test_what_cannot_be_is_one_line_before_any_machine(
     assert said.err.count("\n") == 1
     assert said.out == ""
     assert not (tmp_path / "runs").exists()
+
+
+def test_an_oracle_on_the_host_takes_no_machine_and_the_model_says_so(flowers, tmp_path, capsys):
+    few = ["fit", flowers, "--target", "kind", *QUICK, "--oracle", "descent", "--out", "host"]
+    assert run(program, [*few, "--device", "emulator-dsb"]) == 2
+    assert "needs no machine" in capsys.readouterr().err
+    assert run(program, few) == 0
+    assert load_integers(tmp_path / "host/model.npz").oracle == "descent"
 
 
 def test_a_gap_is_said_to_be_chance_or_more():

@@ -1,4 +1,4 @@
-"""Equal samples are one that counts more, in an order that does not depend on that of the caller."""
+"""Equal samples are one that counts more; the order of the caller does not matter."""
 
 from __future__ import annotations
 

@@ -1,0 +1,168 @@
+"""QCGD on a CIM model for all 45 pairs of classes, beside as many random networks.
+
+    python benchmarks/training/qcgd_pairs.py choose.jsonl --kept-apart --recipes signs levels
+    python benchmarks/training/qcgd_pairs.py pairs.jsonl --recipes levels --seeds 1 --jobs 2
+
+Choices are made with ``--kept-apart``, which trains on 10,000 images of a pair and judges on the
+2,000 others of the training split; without it the test images are read. Rows are appended to the
+file, and those that are there are not computed again. Needs Fashion-MNIST as `run.py` does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from itertools import combinations
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from rich.console import Console
+from scipy import stats
+from tasks import dataset
+
+from cim_hal import open_device
+from qnn_train import Recipe, prepare, run_recipe
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from qnn_train.data import Pair
+
+__all__ = ["RECIPES", "main"]
+
+# The recipe of each name, and its device.
+RECIPES = {
+    "signs": (Recipe(coupling_bits=8), "emulator-550"),
+    "levels": (Recipe(coupling_bits=8, levels=2), "emulator-550"),
+    "levels-30": (Recipe(coupling_bits=8, levels=2, train_samples=30), "emulator-550"),
+    "levels-7x7": (Recipe(coupling_bits=8, levels=2, grid=7), "emulator-550"),
+    "levels-7x7-40": (
+        Recipe(coupling_bits=8, levels=2, grid=7, train_samples=40),
+        "emulator-1000",
+    ),
+}
+METHODS = ("qcgd", "random")
+PAIRS = tuple(combinations(range(10), 2))
+APART = 2000
+
+
+def main() -> None:
+    """Compute what is missing, then tell means over pairs and paired differences."""
+    options = _options()
+    rows = _read(options.file)
+    known = {_key(row) for row in rows}
+    missing = [
+        task
+        for seed in range(options.seeds)
+        for pair in options.pairs
+        for recipe in options.recipes
+        for method in options.methods
+        if _key(task := {"recipe": recipe, "pair": list(pair), "method": method, "seed": seed})
+        not in known
+    ]
+    with ProcessPoolExecutor(options.jobs) as pool, options.file.open("a") as file:
+        for row in pool.map(_row, missing, [options.kept_apart] * len(missing)):
+            file.write(json.dumps(row) + "\n")
+            file.flush()
+            rows.append(row)
+    for line in table(rows, options.recipes, options.methods):
+        Console().print(line)
+
+
+def _row(task: dict[str, Any], kept_apart: bool) -> dict[str, Any]:  # noqa: FBT001  of a pool
+    recipe, device = RECIPES[task["recipe"]]
+    pair = dataset().pair(*task["pair"])
+    started = time.perf_counter()
+    with open_device(device) as session:
+        prepared = prepare(
+            replace(recipe, seed=task["seed"], method=task["method"]),
+            _apart(pair) if kept_apart else pair,
+        )
+        report = run_recipe(
+            prepared,
+            session,
+            iterations=recipe.iterations,
+            n_runs=recipe.n_runs,
+            coupling_bits=recipe.coupling_bits,
+        ).report
+    return task | {
+        "kept_apart": kept_apart,
+        "accuracy": report.test_accuracy,
+        "train": report.train_accuracy,
+        "subset": report.subset_accuracy,
+        "spins": report.spins,
+        "calls": report.oracle_calls,
+        "bits": report.bits_per_parameter,
+        "infeasibility": report.infeasibility,
+        "device": device,
+        "seconds": round(time.perf_counter() - started, 1),
+    }
+
+
+def _apart(pair: Pair) -> Pair:
+    """Return a pair whose test images are training images kept apart."""
+    order = np.random.default_rng(0).permutation(len(pair.train))
+    kept, rest = np.sort(order[:APART]), np.sort(order[APART:])
+    return replace(pair, train=pair.train.take(rest), test=pair.train.take(kept))
+
+
+def table(
+    rows: Sequence[dict[str, Any]], recipes: Sequence[str], methods: Sequence[str]
+) -> list[str]:
+    """Return a line for each recipe and method: the mean over pairs, its lead over the last one.
+
+    Intervals of 95 % are of the mean over the pairs, from Student's t; pairs are those of all rows.
+    """
+    found: dict[tuple[str, str], dict[tuple[int, ...], float]] = {}
+    for row in rows:
+        of = found.setdefault((row["recipe"], row["method"]), {})
+        of[*row["pair"], row["seed"]] = 100 * row["accuracy"]
+    lines = []
+    for recipe in recipes:
+        beside = found.get((recipe, methods[-1]), {})
+        for method in methods:
+            own = found.get((recipe, method), {})
+            both = sorted(own.keys() & beside.keys())
+            lead = _mean([own[key] - beside[key] for key in both])
+            lines.append(f"{recipe:<14}{method:<8}{len(own):>4}  {_mean([*own.values()])}  {lead}")
+    return lines
+
+
+def _mean(values: Sequence[float]) -> str:
+    if len(values) < 2:
+        return "-"
+    half = stats.sem(values) * stats.t.ppf(0.975, len(values) - 1)
+    return f"{np.mean(values):.2f} ± {half:.2f}"
+
+
+def _read(file: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+
+
+def _key(row: dict[str, Any]) -> tuple[Any, ...]:
+    return row["recipe"], tuple(row["pair"]), row["method"], row["seed"]
+
+
+def _pair(text: str) -> tuple[int, int]:
+    first, second = map(int, text.split(","))
+    return first, second
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("file", type=Path, help="rows, JSON lines")
+    parser.add_argument("--recipes", nargs="+", choices=list(RECIPES), default=["signs", "levels"])
+    parser.add_argument("--methods", nargs="+", default=list(METHODS), help="the last is beside")
+    parser.add_argument("--pairs", nargs="+", type=_pair, default=PAIRS, metavar="A,B")
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--jobs", type=int, default=1, help="processes")
+    parser.add_argument("--kept-apart", action="store_true", help="judge without test images")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
