@@ -236,7 +236,7 @@ def _training_header(network: Any, report: dict[str, Any]) -> Any:
     name, kinds = ("accuracy" if report["task"] == "classification" else "r2"), (int, float, str)
     plain = {
         key: list(value) if isinstance(value, tuple) else value
-        for key, value in report["parameters"].items()
+        for key, value in (report["parameters"] | {"settings": str(network.settings)}).items()
         if isinstance(value, (*kinds, tuple, bool)) or value is None
     }
     test = report["test"]
