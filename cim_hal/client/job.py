@@ -12,7 +12,7 @@ from cim_hal.client.results import fetch_rows, fetch_trace, samples_of
 from cim_hal.client.runner import blocking
 from cim_hal.client.steps import Receive, Sleep, Subscribe
 from cim_hal.errors import CimError, JobTimeoutError, ModelError, TransportError
-from cim_hal.model.conversion import whole_number
+from cim_hal.model.conversion import flag, whole_number
 from cim_hal.protocol.jobs.state import TERMINAL, JobState
 from cim_hal.protocol.wire.errors import as_error
 from cim_hal.protocol.wire.limits import MAX_ACKNOWLEDGED
@@ -149,6 +149,7 @@ class Job:
             How long to wait for the server.
         """
         waiting = self._client.acknowledged
+        later = flag("later", later, ModelError)
         if later and self.status.state in TERMINAL and len(waiting) < MAX_ACKNOWLEDGED:
             waiting[self.id] = None
             return self.status.state

@@ -78,7 +78,8 @@ def _random_state(name: str, value: Any) -> object:
 
 def _class_weight(name: str, value: Any) -> object:
     """Let scikit-learn check the classes, which are known with the samples only."""
-    if value is None or value == "balanced" or isinstance(value, Mapping):
+    is_balanced = isinstance(value, str) and value == "balanced"
+    if value is None or is_balanced or isinstance(value, Mapping):
         return value
     right = "None, 'balanced', or a weight for each class"
     raise AssemblyError(f"{name} = {value!r:.100}", hint=right)

@@ -29,8 +29,8 @@ PACKAGES = ("network", "program", "solve", "training", "data", "linear", "model.
 # Made by the package, and called by users only on what it made; recipes check by name and range.
 MADE = {
     "Allocation", "Answer", "Assembly", "BitFunction", "Block", "Candidate", "Checkpoint", "Cost",
-    "Examples", "Expansion", "HedgingState", "History", "Iterate", "LinearFit", "LocalSearchResult",
-    "Optimum", "Outcome", "Pair", "PenaltyState", "Preparation", "ProximalProblem",
+    "Examples", "Expansion", "HardnessRecord", "HedgingState", "History", "Iterate", "LinearFit",
+    "LocalSearchResult", "Optimum", "Outcome", "Pair", "PenaltyState", "PolishRecord", "Preparation", "ProximalProblem",
     "ProximalRecipe", "ProximalState", "ProximalStep", "RandomSearchState", "Recipe", "RunReport",
     "Selection", "SpinCount", "State", "TrainingStep", "VariableTable", "restored", "to_arrays",
 }  # fmt: skip
@@ -108,11 +108,11 @@ def test_wrong_types_are_refused_by_name_before_anything_runs(name, monkeypatch)
 def test_wrong_parameters_and_samples_of_an_estimator_are_named(estimator):
     X, y = [[0.0, 1.0], [1.0, 0.0]], [0, 1]
     taken = {
-        "None": {"output_bias_bits", "round_trips", "block_spins", "callbacks", "checkpoint",
-                 "random_state"},
-        "bool": {"early_stopping"},
+        "None": {"output_bias_bits", "round_trips", "block_reads", "block_spins", "callbacks",
+                 "checkpoint", "class_weight", "coupling_bits", "random_state"},
+        "bool": {"early_stopping", "polish", "verbose"},
         "text": {"checkpoint", "device"},
-        "dict": set(), "list": set(),
+        "dict": {"class_weight"} if hasattr(estimator, "classes_") else set(),  # by scikit-learn
     }  # fmt: skip
     for name in estimator().get_params():
         for key, value in WRONG.items():

@@ -94,7 +94,6 @@ def test_a_dry_run_says_the_cost_and_leaves_nothing(endpoint, tmp_path, monkeypa
         (["--train-samples", "all"], "number of images; say qnn-train proximal"),
         (["proximal", "--classes", "1,2,3", "--readout", "majority"], "majority vote"),
         (["proximal", "--grid", "3"], "does not divide"),
-        (["proximal", "--block-spins", "5"], "bits"),
         (["proximal", "--recipe", "pears"], "pairs-4x4"),
         (["--classes", "1,x"], "not class numbers"),
         (["--hidden", "4,0"], "not in the range"),
