@@ -30,9 +30,10 @@ PACKAGES = ("network", "program", "solve", "training", "data", "linear", "model.
 MADE = {
     "Allocation", "Answer", "Assembly", "BitFunction", "Block", "Candidate", "Checkpoint", "Cost",
     "Examples", "Expansion", "HardnessRecord", "HedgingState", "History", "Iterate", "LinearFit",
-    "LocalSearchResult", "Optimum", "Outcome", "Pair", "PenaltyState", "PolishRecord", "Preparation",
-    "ProximalProblem", "ProximalRecipe", "ProximalState", "ProximalStep", "RandomSearchState", "Recipe", "RunReport",
-    "Selection", "SpinCount", "State", "TrainingStep", "VariableTable", "restored", "to_arrays",
+    "LocalSearchResult", "Optimum", "Outcome", "Pair", "PenaltyState", "PolishRecord",
+    "Preparation", "ProximalProblem", "ProximalRecipe", "ProximalState", "ProximalStep",
+    "RandomSearchState", "Recipe", "RunReport", "Selection", "SpinCount", "State", "TrainingStep",
+    "VariableTable", "restored", "to_arrays",
 }  # fmt: skip
 
 
