@@ -87,6 +87,7 @@ def _all_splits(options: dict[str, Any]) -> tuple[dict[str, list[dict[str, float
     """Return of each method its scores and seconds on every split, ours last."""
     from qnn_train.cli import train as training
     from qnn_train.cli.fit import session_of
+    from qnn_train.data.tables import read_table
 
     found: dict[str, list[dict[str, float]]] = {}
     seed, splits = options["seed"] or 0, options["splits"]
@@ -95,7 +96,8 @@ def _all_splits(options: dict[str, Any]) -> tuple[dict[str, list[dict[str, float
         stack.enter_context(training.signs_of_life(lambda: status[0], quiet=options["quiet"]))
         show = stack.enter_context(training.bar(quiet=options["quiet"]))
         with refused():
-            data = OwnData.read(options, seed=seed)
+            table = read_table(options["data"])
+            data = OwnData.of(table, options, seed=seed)
             if not len(data.y_test):
                 raise click.UsageError("--test-share 0 leaves nothing to compare on")
             session = session_of(options, stack)
@@ -103,7 +105,7 @@ def _all_splits(options: dict[str, Any]) -> tuple[dict[str, list[dict[str, float
                 data.X, data.y
             )
         for split in range(splits):
-            data = OwnData.read(options, seed=seed + split)
+            data = OwnData.of(table, options, seed=seed + split)
             rivals = _Split(data, options, session, seed + split)
             for name, method in rivals.methods().items():
                 status[0] = f"split {split + 1} of {splits}, {name}"

@@ -71,6 +71,7 @@ def fit(**options: Any) -> None:
           on a machine behind a server
     """  # noqa: D301  \b is click's mark for text it must not rewrap
     from qnn_train.cli import train as training
+    from qnn_train.data.tables import read_table
 
     seed = options["seed"] or 0
     if options["test"] is not None and options["test_share"] is not None:
@@ -78,7 +79,8 @@ def fit(**options: Any) -> None:
     with ExitStack() as stack:
         progress = _Progress(stack, training, quiet=options["quiet"])
         with refused():
-            data = OwnData.read(options, seed=seed, test=options["test"])
+            table = read_table(options["data"])
+            data = OwnData.of(table, options, seed=seed, test=options["test"])
             session = session_of(options, stack)
             network = estimator_of(
                 data.target.task,

@@ -128,8 +128,10 @@ class OwnData:
     has_task: bool  # whether the task was given
 
     @classmethod
-    def read(cls, options: dict[str, Any], *, seed: int, test: Path | None = None) -> OwnData:
-        """Read and split the table that options name.
+    def of(
+        cls, table: Table, options: dict[str, Any], *, seed: int, test: Path | None = None
+    ) -> OwnData:
+        """Split a table as options say.
 
         Raises
         ------
@@ -141,7 +143,6 @@ class OwnData:
         from qnn_train.data.columns import TableHeader, answers_as_trained, answers_of
         from qnn_train.data.tables import read_table
 
-        table = read_table(options["data"])
         target = answers_of(table.column(_target(options, table), "column"), options["task"])
         share = 0.25 if options["test_share"] is None else options["test_share"]
         train, held = split_rows(target, 0.0 if test else share, seed)
