@@ -12,10 +12,10 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 import numpy as np
 
 from cim_hal.model.conversion import has_bool
-from qnn_train.arrays import ArrayLike
+from qnn_train.arrays import Array, ArrayLike, BitArray
 from qnn_train.errors import AssemblyError
 
-__all__ = ["checked"]
+__all__ = ["as_bits", "check_whole", "checked"]
 
 Public = TypeVar("Public", bound=Callable[..., Any])
 
@@ -41,6 +41,34 @@ def checked(public: Public) -> Public:
             setattr(cls, name, classmethod(_guarded(method.__func__)))
     setattr(cls, "__init__", _guarded(cls.__init__))  # noqa: B010  not of one object
     return public
+
+
+def as_bits(name: str, value: ArrayLike) -> BitArray:
+    """Return an array of 0 and 1 as int8; spins and shares of ones are refused.
+
+    Raises
+    ------
+    AssemblyError
+        Another number.
+    """
+    bits = np.asarray(value)
+    if not ((bits == 0) | (bits == 1)).all():
+        raise AssemblyError(
+            f"{name} has numbers other than 0 and 1", hint="spins s are (s + 1) / 2"
+        )
+    return bits.astype(np.int8, copy=False)
+
+
+def check_whole(name: str, value: Array) -> None:
+    """Refuse an array with a number that is not whole, or not finite: a cast would change it.
+
+    Raises
+    ------
+    AssemblyError
+        Such a number.
+    """
+    if value.dtype.kind == "f" and not (np.isfinite(value) & (value == np.rint(value))).all():
+        raise AssemblyError(f"{name} must be integers")
 
 
 def _guarded(function: Any) -> Any:

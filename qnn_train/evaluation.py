@@ -18,6 +18,7 @@ from typing import Self
 import numpy as np
 
 from qnn_train.arrays import Array, FloatArray
+from qnn_train.errors import AssemblyError
 
 __all__ = [
     "Bin",
@@ -53,7 +54,15 @@ class Interval:
 
 
 def wilson(share: float, count: int) -> Interval:
-    """Return the interval of a share of `count` independent answers."""
+    """Return the interval of a share of `count` independent answers.
+
+    Raises
+    ------
+    AssemblyError
+        No answer, or a share that is none.
+    """
+    if count < 1 or not 0 <= share <= 1:
+        raise AssemblyError(f"a share of {share} of {count} answers")
     centre = (share + Z**2 / (2 * count)) / (1 + Z**2 / count)
     variance = share * (1 - share) / count + Z**2 / (4 * count**2)
     half = Z / (1 + Z**2 / count) * float(np.sqrt(variance))

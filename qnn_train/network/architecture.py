@@ -42,7 +42,7 @@ class Layer:
     Raises
     ------
     AssemblyError
-        An activation with real numbers.
+        Sizes below 1, an activation with real numbers, or a code that is not what its name says.
     """
 
     inputs: int
@@ -52,6 +52,11 @@ class Layer:
     activation: Spline = SIGN
 
     def __post_init__(self) -> None:
+        if min(self.inputs, self.outputs) < 1:
+            raise AssemblyError(f"a layer of {self.inputs} inputs and {self.outputs} outputs")
+        for code in (self.weights, self.biases):  # model files keep names
+            if parameter_code(code.name) != code:
+                raise AssemblyError(f"a code named {code.name!r}, which is another one")
         if not self.activation.is_integral:
             raise AssemblyError(
                 f"the activation {self.activation.name} has real numbers", hint="give it levels"

@@ -33,7 +33,7 @@ from typing import Literal, NamedTuple, Self
 
 import numpy as np
 
-from qnn_train.arguments import checked
+from qnn_train.arguments import check_whole, checked
 from qnn_train.arrays import ArrayLike, BitArray, IntArray, NDArray
 from qnn_train.errors import AssemblyError
 from qnn_train.network.intervals import Grid
@@ -144,8 +144,15 @@ class BitEncoding:
         return BitFunction(constant, (*indicators, *slack))
 
     def encode(self, z: ArrayLike) -> BitArray:
-        """Return the bits of reachable values z (...); int8, shape (..., n_bits)."""
-        values = np.asarray(z, dtype=np.int64)
+        """Return the bits of reachable values z (...); int8, shape (..., n_bits).
+
+        An AssemblyError for others.
+        """
+        given = np.asarray(z)
+        check_whole("z", given)
+        values, lo, hi = given.astype(np.int64), self.segments[0].lo, self.segments[-1].hi
+        if ((values < lo) | (values > hi) | ((values - lo) % (self.step or 1) != 0)).any():
+            raise AssemblyError(f"values that are not {lo} to {hi} in steps of {self.step}")
         at = np.searchsorted([part.lo for part in self.segments[1:]], values, side="right")
         parts = [at[..., None] == 1] if len(self.segments) == 2 else []
         if self.one_hot:

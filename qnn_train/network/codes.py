@@ -26,7 +26,7 @@ from math import gcd
 
 import numpy as np
 
-from qnn_train.arguments import checked
+from qnn_train.arguments import as_bits, check_whole, checked
 from qnn_train.arrays import ArrayLike, BitArray, IntArray
 from qnn_train.errors import AssemblyError
 
@@ -115,8 +115,13 @@ class ParameterCode:
 
         A word of a codebook in which not exactly one bit is 1 counts as the value next to its
         sum, so that every sample of a machine is a network.
+
+        Raises
+        ------
+        AssemblyError
+            Numbers other than 0 and 1.
         """
-        words = np.asarray(bits, dtype=np.int64)
+        words = as_bits("bits", bits).astype(np.int64)
         sums = words @ np.array(self.coefficients, dtype=np.int64) + self.offset
         if not self.one_hot:
             return sums
@@ -131,7 +136,9 @@ class ParameterCode:
         AssemblyError
             A value the code does not have.
         """
-        wanted = np.asarray(values, dtype=np.int64)
+        given = np.asarray(values)
+        check_whole("values", given)
+        wanted = given.astype(np.int64)
         every = list(self._words())
         words = np.array(every, dtype=np.int8).reshape(len(every), self.bits)
         values, first = np.unique(self.decode(words), return_index=True)

@@ -14,6 +14,7 @@ from math import gcd
 from typing import Self
 
 from qnn_train.arguments import checked
+from qnn_train.errors import AssemblyError
 from qnn_train.network.architecture import Architecture, Layer
 from qnn_train.network.codes import ParameterCode
 from qnn_train.network.spline import Segment, Spline
@@ -24,11 +25,22 @@ __all__ = ["Grid", "activation_grid", "margin_grid", "preactivation_grid", "prop
 @checked
 @dataclass(frozen=True)
 class Grid:
-    """The integers lo, lo + step, ..., hi; a single value has step 0."""
+    """The integers lo, lo + step, ..., hi; a single value has step 0.
+
+    Raises
+    ------
+    AssemblyError
+        Numbers that do not make such a grid.
+    """
 
     lo: int
     hi: int
     step: int
+
+    def __post_init__(self) -> None:
+        reach = self.hi - self.lo
+        if min(reach, self.step) < 0 or (reach % self.step if self.step else reach):
+            raise AssemblyError(f"a grid from {self.lo} to {self.hi} in steps of {self.step}")
 
     @classmethod
     def spanning(cls, values: Iterable[int]) -> Self:
@@ -67,7 +79,9 @@ def preactivation_grid(layer: Layer, activations: Sequence[Grid]) -> Grid:
 @checked
 @lru_cache(maxsize=4096)
 def activation_grid(spline: Spline, grid: Grid) -> Grid:
-    """Return what an integer `spline` reaches on `grid`."""
+    """Return what an integer `spline` reaches on `grid`; an AssemblyError if it has reals."""
+    if not spline.is_integral:
+        raise AssemblyError(f"the spline {spline.name} has real numbers")
     segments = grid.segments(spline)
     ends = [int(part.at(z)) for part in segments for z in (part.lo, part.hi)]
     within = [int(part.slope) * grid.step for part in segments if part.hi > part.lo]
@@ -86,7 +100,12 @@ def margin_grid(architecture: Architecture, grids: Sequence[Grid]) -> Grid:
 
 @checked
 def propagate(architecture: Architecture, sample: Sequence[int]) -> list[Grid]:
-    """Return the grid of every trained layer for one sample; neurons of a layer share it."""
+    """Return the grid of every trained layer for one sample; neurons of a layer share it.
+
+    An AssemblyError for a sample of another size.
+    """
+    if len(sample) != architecture.n_inputs:
+        raise AssemblyError(f"{len(sample)} features, not {architecture.n_inputs}")
     activations = [Grid(int(value), int(value), 0) for value in sample]
     grids = []
     for layer in architecture.layers:

@@ -14,7 +14,7 @@ from typing import Self
 
 import numpy as np
 
-from qnn_train.arguments import checked
+from qnn_train.arguments import check_whole, checked
 from qnn_train.arrays import (
     ArrayLike,
     BitArray,
@@ -55,7 +55,7 @@ class QuantizedNetwork:
         Raises
         ------
         AssemblyError
-            The last axis is not `architecture.n_bits`.
+            The last axis is not `architecture.n_bits`, or numbers other than 0 and 1.
         """
         words = np.asarray(bits)
         if words.ndim == 0 or words.shape[-1] != architecture.n_bits:
@@ -101,9 +101,10 @@ class QuantizedNetwork:
         Raises
         ------
         AssemblyError
-            Integers that could exceed 2^53.
+            Inputs that are no integers, or integers that could exceed 2^53.
         """
         features = np.asarray(inputs)
+        check_whole("inputs", features)
         dtype = _exact_dtype(self.architecture, float(np.abs(features).max(initial=0)))
         activation = features.astype(dtype)
         sums = []

@@ -100,8 +100,14 @@ class Spline:
         Raises
         ------
         AssemblyError
-            No pieces, an empty range, or another degree.
+            No pieces, an empty range, one that `step` does not divide, another degree, or a scale
+            or levels that are not positive.
         """
+        if step < 1 or (hi - lo) % step or scale <= 0 or (levels is not None and levels < 1):
+            raise AssemblyError(
+                f"a spline on {lo} to {hi} with step {step}, scale {scale} and levels {levels}",
+                hint="a step that divides the range, and a positive scale and levels",
+            )
         if pieces < 1 or hi < lo or degree not in {0, 1}:
             raise AssemblyError(f"a spline of degree {degree} with {pieces} pieces on {lo} to {hi}")
 
@@ -132,7 +138,12 @@ class Spline:
 
     @classmethod
     def leaky_relu(cls, inverse_slope: int = 4) -> Self:
-        """Return z where z ≥ 0 and z / inverse_slope elsewhere, in units of 1 / inverse_slope."""
+        """Return z where z ≥ 0 and z / inverse_slope elsewhere, in units of 1 / inverse_slope.
+
+        An AssemblyError for an inverse slope below 1.
+        """
+        if inverse_slope < 1:
+            raise AssemblyError(f"a leaky ReLU of inverse slope {inverse_slope}", hint="1 or more")
         return cls((0,), (0, 0), (1, inverse_slope), "leaky_relu")
 
     @classmethod
@@ -184,8 +195,11 @@ class Spline:
     def segments_within(self, lo: int, hi: int, step: int = 1) -> tuple[Segment, ...]:
         """Return the pieces that the values lo, lo + step, ..., hi reach, cut to these values.
 
-        Neighbours that one line describes are one segment.
+        Neighbours that one line describes are one segment. An AssemblyError for an empty range, or
+        a step below 1.
         """
+        if hi < lo or step < 1:
+            raise AssemblyError(f"the values {lo}, {lo} + {step}, ..., {hi}", hint="ascending ones")
         found: list[Segment] = []
         starts = (lo, *(max(lo, knot) for knot in self.knots))
         ends = (*(min(hi, knot - 1) for knot in self.knots), hi)

@@ -79,7 +79,8 @@ def allocate_bits(
     Raises
     ------
     AssemblyError
-        A tensor without choices, or none of the architectures that were tried fits.
+        A tensor without choices, choices that are not cheapest first where not all combinations
+        are tried, or none of the architectures that were tried fits.
 
     Examples
     --------
@@ -117,6 +118,11 @@ def _climb(search: _Search, choices: Sequence[Sequence[str]]) -> Allocation | No
                 one = search.look(
                     (*here.codes[:tensor], codes[at[tensor] + 1], *here.codes[tensor + 1 :])
                 )
+                if one is not None and one.cost < here.cost:
+                    raise AssemblyError(
+                        f"{one.codes[tensor]} costs less than {here.codes[tensor]}",
+                        hint="name the choices of a tensor cheapest first",
+                    )
                 if one is not None and one.score > here.score:
                     moves.append((_rate(here, one), tensor, one))
         if not moves:

@@ -21,7 +21,7 @@ from functools import cached_property
 import numpy as np
 import scipy.sparse as sp
 
-from qnn_train.arguments import checked
+from qnn_train.arguments import as_bits, check_whole, checked
 from qnn_train.arrays import ArrayLike, BitArray, IntArray
 from qnn_train.errors import AssemblyError
 from qnn_train.network import Architecture, QuantizedNetwork
@@ -71,18 +71,25 @@ class Assembly:
 
     def parameters(self, x: ArrayLike) -> BitArray:
         """Return the parameter bits of all bits (..., n); they come first."""
-        return np.asarray(x, dtype=np.int8)[..., : self.architecture.n_bits]
+        return as_bits("x", x)[..., : self.architecture.n_bits]
 
     def complete(self, parameters: ArrayLike) -> BitArray:
         """Return a feasible x (..., n) with these parameter bits (..., n_bits).
 
         By the forward pass; there is only one, except where a segment in the middle has an encoding
-        whose length is not a power of two. The encodings of codebooks must be one-hot.
+        whose length is not a power of two.
+
+        Raises
+        ------
+        AssemblyError
+            Numbers other than 0 and 1, or a word of a codebook that is not one-hot.
         """
-        bits = np.asarray(parameters, dtype=np.int8)
+        bits = as_bits("parameters", parameters)
         x = np.zeros((*bits.shape[:-1], self.variables.n_bits), dtype=np.int8)
         x[..., : bits.shape[-1]] = bits
-        sums = QuantizedNetwork.from_bits(self.architecture, bits).forward(self.inputs)
+        network = QuantizedNetwork.from_bits(self.architecture, bits)
+        _check_codebooks(self.architecture, bits)
+        sums = network.forward(self.inputs)
         margins = margin_of(self.architecture, sums[-1])
         if self.architecture.n_outputs == 1:
             margins = margins[..., None]
@@ -194,9 +201,16 @@ def check_samples(
         )
     if not (np.abs(signs) == 1).all():
         raise AssemblyError("labels must be -1 or +1")
-    if not (samples == np.rint(samples)).all():
-        raise AssemblyError("inputs must be integers")
+    check_whole("inputs", samples)
     return samples.astype(np.int64), given.astype(np.int64)
+
+
+def _check_codebooks(architecture: Architecture, bits: BitArray) -> None:
+    for index, *places in architecture.split():
+        layer = architecture.layers[index]
+        for code, place in zip((layer.weights, layer.biases), places, strict=True):
+            if code.one_hot and (bits[..., place].reshape(-1, code.bits).sum(-1) != 1).any():
+                raise AssemblyError(f"a word of {code.name} in which not exactly one bit is 1")
 
 
 def _triples(rows: list[tuple[int, int, int]]) -> IntArray:

@@ -1,8 +1,9 @@
 """Bounds one can state before anything runs.
 
-The abstracts of arXiv:2506.18240 (versions 1 to 5) announce bounds of these four kinds: the error
-of a spline, the number of spins, the error of rounded coefficients, the time to solution. No body
-was available to us: every form and every constant here is classical, or ours.
+The abstracts of arXiv:2506.18240 (versions 1 to 5) announce bounds of these kinds: the error of a
+spline, the number of spins, by the sample complexity of empirical risk minimization too, the error
+of rounded coefficients, the time to solution. No body was available to us: every form and every
+constant here is classical, or ours.
 """
 
 from __future__ import annotations
@@ -16,11 +17,15 @@ from qnn_train.arrays import ArrayLike
 from qnn_train.errors import AssemblyError
 
 __all__ = [
+    "excess_risk",
+    "guaranteed_spins",
     "machine_time",
     "mean_oracle_error",
     "repetitions",
     "rounding_error",
+    "samples_needed",
     "spline_error",
+    "success_needed",
     "two_sided_encoding",
     "two_sided_spins",
 ]
@@ -46,10 +51,13 @@ def spline_error(width: float, largest_derivative: float, *, degree: int) -> flo
     Raises
     ------
     AssemblyError
-        Another degree.
+        Another degree, or a number below 0.
     """
-    if degree not in {0, 1}:
-        raise AssemblyError(f"a spline of degree {degree}", hint="0 or 1")
+    if degree not in {0, 1} or min(width, largest_derivative) < 0:
+        raise AssemblyError(
+            f"a spline of degree {degree}, pieces {width} wide, derivative {largest_derivative}",
+            hint="degree 0 or 1, and no number below 0",
+        )
     return width / 2 * largest_derivative if degree == 0 else width**2 / 8 * largest_derivative
 
 
@@ -63,7 +71,14 @@ def two_sided_encoding(reach: int) -> int:
     ----------
     reach : int
         R, the largest size of the pre-activation.
+
+    Raises
+    ------
+    AssemblyError
+        A size below 0.
     """
+    if reach < 0:
+        raise AssemblyError(f"pre-activations up to {reach}", hint="0 or more")
     return 1 + 2 * (2 * reach).bit_length()
 
 
@@ -132,10 +147,10 @@ def rounding_error(size: int, largest: float, bits: int) -> float:
     Raises
     ------
     AssemblyError
-        Fewer than 2 bits.
+        Fewer than 2 bits, no row, or a largest entry below 0.
     """
-    if bits < 2:
-        raise AssemblyError(f"{bits} bits hold no scale", hint="at least 2")
+    if bits < 2 or size < 1 or largest < 0:
+        raise AssemblyError(f"{size} rows, entries up to {largest}, {bits} bits", hint="2 or more")
     return size**2 * largest / (2 ** (bits - 1) - 1)
 
 
@@ -151,8 +166,15 @@ def mean_oracle_error(errors: ArrayLike) -> float:
     ----------
     errors : float array, shape (T,)
         δ_t, the expected excess of the oracle's answer at each call.
+
+    Raises
+    ------
+    AssemblyError
+        No call, or an excess below 0.
     """
     delta = np.asarray(errors, dtype=np.float64)
+    if delta.ndim != 1 or not len(delta) or not (delta >= 0).all():
+        raise AssemblyError("errors must be one for each call, and not below 0")
     return float(np.average(delta, weights=np.arange(1, len(delta) + 1)))
 
 
@@ -206,6 +228,36 @@ def repetitions(success: ArrayLike, failure: float, calls: int) -> float:
     return float(high)
 
 
+def success_needed(shots: int, failure: float, calls: int) -> float:
+    r"""Return the success of a shot with which `shots` a call are enough: `repetitions` solved for q.
+
+    .. math:: q = 1 - \big(1 - (1 - \rho)^{1/T}\big)^{1/R}
+
+    Parameters
+    ----------
+    shots : int
+        R, of every call.
+    failure : float
+        ρ of `repetitions`.
+    calls : int
+        T.
+
+    Returns
+    -------
+    float
+        The least q that every call may have.
+
+    Raises
+    ------
+    AssemblyError
+        A number outside its range.
+    """
+    if min(shots, calls) < 1 or not 0 < failure < 1:
+        raise AssemblyError(f"{calls} calls of {shots} shots, ρ = {failure}")
+    of_call = -math.expm1(math.log1p(-failure) / calls)
+    return -math.expm1(math.log(of_call) / shots)
+
+
 def machine_time(
     calls: int, *, success: ArrayLike, failure: float, shot_s: float, overhead_s: float = 0.0
 ) -> float:
@@ -227,5 +279,132 @@ def machine_time(
         Seconds a shot.
     overhead_s : float
         Seconds a call beside its shots: upload, readout.
+
+    Raises
+    ------
+    AssemblyError
+        What `repetitions` refuses, or a time below 0.
     """
+    if min(shot_s, overhead_s) < 0:
+        raise AssemblyError(f"{shot_s} s a shot and {overhead_s} s a call")
     return calls * (repetitions(success, failure, calls) * shot_s + overhead_s)
+
+
+def excess_risk(
+    n_bits: int,
+    n_samples: int,
+    *,
+    failure: float,
+    loss_range: float = 1.0,
+    loss_error: float = 0.0,
+    gap: float = 0.0,
+    rounding: float = 0.0,
+) -> float:
+    r"""Return how much more a trained network may lose, on average, than the best of its shape.
+
+    .. math:: R(\hat h) - \min_h R(h) \le M\sqrt{\frac{2\,(B\ln2 + \ln(1/\rho))}{N}}
+              + 2\sigma + \frac{g + \delta}{N}
+
+    with probability 1 - ρ over the N samples of the program, drawn independently. R is the mean
+    loss over what they are drawn from. The theorem is ours, by Hoeffding's inequality for each of
+    the at most :math:`2^B` networks; its proof is in the docs, `proofs`.
+
+    Parameters
+    ----------
+    n_bits : int
+        B, the parameter bits, `Architecture.n_bits`.
+    n_samples : int
+        N.
+    failure : float
+        ρ, between 0 and 1.
+    loss_range : float
+        M, the largest less the smallest loss of a sample; 1 for the zero-one loss.
+    loss_error : float
+        σ, the largest distance between the loss and its spline, `spline_error` or `Spline.error`.
+    gap : float
+        g, the objective of the program at the network less a lower bound of the program, such as
+        the `bound` of an iterate with an exact oracle.
+    rounding : float
+        δ, by how much that bound may be too large: `rounding_error` for a rounded oracle.
+
+    Raises
+    ------
+    AssemblyError
+        No sample, a probability outside its range, or a number below 0.
+
+    Examples
+    --------
+    >>> round(excess_risk(54, 8086, failure=0.05), 4)
+    0.1
+    """
+    _check_learning(n_bits, failure, loss_range)
+    if n_samples < 1 or min(loss_error, gap, rounding) < 0:
+        raise AssemblyError(f"{n_samples} samples, errors {loss_error}, {gap} and {rounding}")
+    chance = math.sqrt(2 * (n_bits * math.log(2) - math.log(failure)) / n_samples)
+    return loss_range * chance + 2 * loss_error + (gap + rounding) / n_samples
+
+
+def samples_needed(n_bits: int, *, excess: float, failure: float, loss_range: float = 1.0) -> int:
+    r"""Return the samples with which a best network loses little more than the best of all.
+
+    .. math:: N = \Big\lceil \frac{2M^2(B\ln2 + \ln(1/\rho))}{\epsilon^2} \Big\rceil
+
+    The first term of `excess_risk` solved for N.
+
+    Parameters
+    ----------
+    n_bits, failure, loss_range
+        See `excess_risk`.
+    excess : float
+        ε, above 0.
+
+    Raises
+    ------
+    AssemblyError
+        A number outside its range.
+    """
+    _check_learning(n_bits, failure, loss_range)
+    if excess <= 0:
+        raise AssemblyError(f"an excess of {excess}", hint="above 0")
+    needed = 2 * loss_range**2 * (n_bits * math.log(2) - math.log(failure)) / excess**2
+    return max(1, math.ceil(needed))
+
+
+def guaranteed_spins(
+    n_bits: int,
+    sample_spins: int,
+    *,
+    excess: float,
+    failure: float,
+    loss_range: float = 1.0,
+) -> int:
+    """Return the spins that a program with `samples_needed` samples takes at most.
+
+    They do not depend on how large the data set is that the samples are drawn from.
+
+    Parameters
+    ----------
+    n_bits, excess, failure, loss_range
+        See `samples_needed`.
+    sample_spins : int
+        The most that a sample adds: `spins_needed` of it less `n_bits`.
+
+    Raises
+    ------
+    AssemblyError
+        A number outside its range.
+
+    Examples
+    --------
+    >>> guaranteed_spins(54, 15, excess=0.1, failure=0.05)
+    121344
+    """
+    if sample_spins < 0:
+        raise AssemblyError(f"{sample_spins} spins a sample")
+    samples = samples_needed(n_bits, excess=excess, failure=failure, loss_range=loss_range)
+    return n_bits + sample_spins * samples
+
+
+def _check_learning(n_bits: int, failure: float, loss_range: float) -> None:
+    if n_bits < 0 or not 0 < failure < 1 or loss_range < 0:
+        raise AssemblyError(f"{n_bits} bits, ρ = {failure}, losses in a range of {loss_range}")

@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple, Self
 import numpy as np
 import scipy.sparse as sp
 
+from qnn_train.arguments import as_bits
 from qnn_train.arrays import ArrayLike, BitArray, FloatArray, IntArray
 from qnn_train.errors import AssemblyError
 from qnn_train.network import (
@@ -94,7 +95,7 @@ class VariableTable:
         Raises
         ------
         AssemblyError
-            A block is missing, unknown, or of another shape.
+            A block is missing, unknown, of another shape, or not of bits.
         """
         if values.keys() != self.blocks.keys():
             odd = sorted(values.keys() ^ self.blocks.keys())
@@ -104,7 +105,7 @@ class VariableTable:
             array = np.asarray(values[name])
             if array.shape != block.shape:
                 raise AssemblyError(f"{name!r} has shape {array.shape}, not {block.shape}")
-            bits[block.indices] = array
+            bits[block.indices] = as_bits(name, array)
         return bits
 
     def decode(self, bits: ArrayLike) -> dict[str, BitArray]:
@@ -138,8 +139,16 @@ class Affine:
 
         Activations under Σβ = 1 have their values as coefficients, which need not be multiples of
         the resolution of a sum: -3, -1, 3 have the resolution 2.
+
+        Raises
+        ------
+        AssemblyError
+            A number that is no integer.
         """
-        shared = gcd(divisor, *map(int, (self.constant, *self.terms.values())))
+        numbers = (self.constant, *self.terms.values())
+        if any(number != int(number) for number in numbers):
+            raise AssemblyError("an equality of integers with a number that is none")
+        shared = gcd(divisor, *map(int, numbers))
         terms = {bit: c // shared for bit, c in self.terms.items()}
         return Affine(self.constant // shared, terms)
 

@@ -21,7 +21,7 @@ from typing import Protocol
 
 import numpy as np
 
-from qnn_train.arguments import checked
+from qnn_train.arguments import check_whole, checked
 from qnn_train.arrays import IntArray, NDArray
 from qnn_train.errors import AssemblyError
 from qnn_train.network.intervals import Grid
@@ -124,12 +124,21 @@ class TabulatedLoss:
     degree : {0, 1}
         Of the spline, where `pieces` are given.
     name : str
+
+    Raises
+    ------
+    AssemblyError
+        No pieces, or another degree.
     """
 
     function: Callable[[float, int], float]
     pieces: int | None = None
     degree: int = 0
     name: str = field(default="loss", compare=False)
+
+    def __post_init__(self) -> None:
+        if (self.pieces is not None and self.pieces < 1) or self.degree not in {0, 1}:
+            raise AssemblyError(f"a loss in {self.pieces} pieces of degree {self.degree}")
 
     def __call__(self, margin: float, label: int) -> float:
         """Return the function itself."""
@@ -154,7 +163,12 @@ class TabulatedLoss:
 def logistic_loss(
     scale: float = 1.0, *, pieces: int | None = None, degree: int = 0
 ) -> TabulatedLoss:
-    """Return ln(1 + exp(-y m / scale)), exact or in pieces."""
+    """Return ln(1 + exp(-y m / scale)), exact or in pieces.
+
+    An AssemblyError for a scale that is not positive.
+    """
+    if scale <= 0:
+        raise AssemblyError(f"a logistic loss of scale {scale}", hint="above 0")
 
     def logistic(margin: float, label: int) -> float:
         return float(np.logaddexp(0.0, -label * margin / scale))
@@ -168,8 +182,11 @@ def cross_entropy_loss(
 ) -> TabulatedLoss:
     """Return the cross-entropy of the margin as log-odds m / scale, exact or in pieces.
 
-    The label is believed with probability 1 - `smoothing`; with 0 this is the logistic loss.
+    The label is believed with probability 1 - `smoothing`; with 0 this is the logistic loss. An
+    AssemblyError for a scale that is not positive, or a smoothing that is no probability.
     """
+    if not 0 <= smoothing <= 1:
+        raise AssemblyError(f"a smoothing of {smoothing}", hint="from 0 to 1")
     logistic = logistic_loss(scale)
 
     def cross_entropy(margin: float, label: int) -> float:
@@ -186,9 +203,10 @@ def one_against_rest(classes: NDArray[np.integer], n_classes: int) -> IntArray:
     Raises
     ------
     AssemblyError
-        A class below 0 or not below `n_classes`.
+        A class below 0, not below `n_classes`, or no integer.
     """
     at = np.asarray(classes)
+    check_whole("classes", at)
     if at.size and not (at.min() >= 0 and at.max() < n_classes):
         raise AssemblyError(f"classes from {at.min()} to {at.max()}", hint=f"0 to {n_classes - 1}")
     return np.where(at[:, None] == np.arange(n_classes), 1, -1)

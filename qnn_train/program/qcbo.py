@@ -14,7 +14,7 @@ from typing import Any, Self
 import numpy as np
 import scipy.sparse as sp
 
-from qnn_train.arguments import checked
+from qnn_train.arguments import as_bits, check_whole, checked
 from qnn_train.arrays import ArrayLike, FloatArray, IntArray, NDArray
 from qnn_train.errors import AssemblyError
 from qnn_train.network.codes import ParameterCode
@@ -44,7 +44,7 @@ class LinearConstraints:
     Raises
     ------
     AssemblyError
-        Shapes that differ, or an equality without a variable.
+        Shapes that differ, a number that is not finite, or an equality without a variable.
     """
 
     A: Any
@@ -55,6 +55,8 @@ class LinearConstraints:
             raise AssemblyError(f"A is a {type(self.A).__name__}", hint="pass a CSR array")
         if self.A.shape[0] != len(self.b):
             raise AssemblyError(f"A has {self.A.shape[0]} rows, b has {len(self.b)} entries")
+        if not (np.isfinite(self.A.data).all() and np.isfinite(self.b).all()):
+            raise AssemblyError("an equality has a number that is not finite")
         if (abs(self.A).sum(axis=1) == 0).any():
             raise AssemblyError("an equality without a variable")
 
@@ -79,6 +81,13 @@ class _Triples(ABC):
 
     bits: IntArray
 
+    def __post_init__(self) -> None:
+        if self.bits.ndim != 2 or self.bits.shape[1] != 3:
+            raise AssemblyError(f"constraints of shape {self.bits.shape}", hint="rows of three")
+        check_whole("positions of bits", self.bits)
+        if (self.bits < 0).any():
+            raise AssemblyError("the position of a bit is below 0")
+
     @classmethod
     def none(cls) -> Self:
         """No constraint."""
@@ -100,6 +109,11 @@ class Products(_Triples):
     ----------
     bits : int64 array, shape (k, 3)
         Rows (i, j, y): bit y must be bit i times bit j.
+
+    Raises
+    ------
+    AssemblyError
+        Rows that are not three positions.
     """
 
     def penalty(self, x: ArrayLike) -> IntArray:
@@ -120,7 +134,16 @@ class Gates(_Triples):
     ----------
     bits : int64 array, shape (k, 3)
         Rows (r, g, v): bit r must be 0 unless bit g is v, which is 0 or 1.
+
+    Raises
+    ------
+    AssemblyError
+        Rows that are not two positions and a bit.
     """
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        as_bits("the values that gates open at", self.bits[:, 2])
 
     def penalty(self, x: ArrayLike) -> IntArray:
         """Return 1 for each bit that is 1 behind a closed gate; bits (..., n), int64 (..., k)."""
@@ -145,6 +168,12 @@ class Qcbo:
     equalities : LinearConstraints
     products : Products
     gates : Gates
+
+    Raises
+    ------
+    AssemblyError
+        Sizes that differ, an objective that is not symmetric, or a constraint of a bit that is
+        none of the n.
     """
 
     Q: FloatArray
@@ -153,6 +182,16 @@ class Qcbo:
     equalities: LinearConstraints
     products: Products
     gates: Gates
+
+    def __post_init__(self) -> None:
+        n = self.n_bits
+        if self.Q.shape != (n, n) or self.equalities.A.shape[1] != n:
+            raise AssemblyError(f"c has {n} bits, Q or the equalities another number")
+        if not np.array_equal(self.Q, self.Q.T):
+            raise AssemblyError("Q is not symmetric", hint="Qcbo.from_arrays takes any")
+        used = np.concatenate([self.products.bits.ravel(), self.gates.bits[:, :2].ravel()])
+        if used.size and used.max() >= n:
+            raise AssemblyError(f"a constraint of bit {used.max()}", hint=f"there are {n}")
 
     @classmethod
     def from_arrays(
@@ -196,11 +235,12 @@ class Qcbo:
 
     def objective(self, x: ArrayLike) -> FloatArray:
         """Return the objective at bits (..., n); float64, shape (...)."""
-        bits = np.asarray(x, dtype=np.float64)
+        bits = as_bits("x", x).astype(np.float64)
         return np.einsum("...n,...n->...", bits @ self.Q + self.c, bits) + self.constant
 
     def is_feasible(self, x: ArrayLike) -> NDArray[np.bool_]:
         """Return whether bits (..., n) satisfy every constraint, equalities within rounding."""
+        as_bits("x", x)
         A, b = self.equalities.A, self.equalities.b
         rounding = 2.0**-50 * (np.asarray(abs(A).sum(axis=1)).ravel() + np.abs(b))
         equal = (np.abs(self.equalities.residual(x)) <= rounding).all(axis=-1)
@@ -212,7 +252,14 @@ class Qcbo:
 
         Objective plus `weight` times the sum of ‖Ax - b‖², Rosenberg's polynomials and the bits
         behind closed gates, as :math:`x^T Q x` plus the constant.
+
+        Raises
+        ------
+        AssemblyError
+            A weight below 0, which would reward what is forbidden, or not finite.
         """
+        if not 0 <= weight < np.inf:
+            raise AssemblyError(f"a penalty weight of {weight}", hint="finite, and not below 0")
         A, b = self.equalities.A, self.equalities.b
         i, j, y = self.products.bits.T
         gated, gate, opens = self.gates.bits.T
@@ -279,7 +326,7 @@ class Parts:
     Raises
     ------
     AssemblyError
-        No part, or one with fewer bits than are shared.
+        No part, a number of shared bits below 0, or a part with fewer.
     """
 
     shared: int
@@ -288,6 +335,8 @@ class Parts:
     def __post_init__(self) -> None:
         if not self.programs:
             raise AssemblyError("a decomposition without parts")
+        if self.shared < 0:
+            raise AssemblyError(f"{self.shared} shared bits")
         if min(program.n_bits for program in self.programs) < self.shared:
             raise AssemblyError(f"a part with fewer bits than the {self.shared} shared ones")
 

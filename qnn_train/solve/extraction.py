@@ -70,10 +70,19 @@ class Scorer:
     inputs : integer array, shape (samples, n_inputs)
     labels : integer array, shape (samples,), or (samples, outputs) with one +1 in each row
         Values -1 and +1.
+
+    Raises
+    ------
+    TrainingError
+        Labels that are not as many as samples, or other ones.
     """
 
     def __init__(self, inputs: ArrayLike, labels: ArrayLike) -> None:
         signs = np.asarray(labels)
+        if not len(signs) or len(signs) != len(np.asarray(inputs)) or (np.abs(signs) != 1).any():
+            raise TrainingError("labels must be -1 or +1, one for each of one or more samples")
+        if signs.ndim > 1 and signs.shape[1] > 1 and ((signs == 1).sum(axis=1) != 1).any():
+            raise TrainingError("labels of several outputs must have one +1 in each row")
         # Binarized images repeat: score each pattern once.
         self._patterns, which = np.unique(np.asarray(inputs), axis=0, return_inverse=True)
         columns = signs[:, None] if signs.ndim == 1 else signs

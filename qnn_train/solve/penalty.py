@@ -53,7 +53,17 @@ def default_weight(qcbo: Qcbo) -> float:
     Constraints of integers being violated by at least 1, no infeasible vector is then the optimum.
     Read in the public code of qiskit-optimization (`LinearEqualityToPenalty`), whose default it
     is; dimod takes ten times the largest coefficient.
+
+    Raises
+    ------
+    TrainingError
+        A constraint with a number that is no integer.
     """
+    numbers = np.concatenate([qcbo.equalities.A.data, qcbo.equalities.b])
+    if not (numbers == np.rint(numbers)).all():
+        raise TrainingError(
+            "the default weight is for constraints of integers", hint="give penalty weights"
+        )
     off = qcbo.Q - np.diag(qcbo.Q.diagonal())
     return 1.0 + float(np.abs(off).sum() + np.abs(qcbo.c + qcbo.Q.diagonal()).sum())
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from qnn_train.arrays import Float32Array, FloatArray, IntArray, NDArray
 from qnn_train.network import Architecture, QuantizedNetwork
+from qnn_train.program.bounds import success_needed
 from qnn_train.solve import CrossEntropy, DescentLoss
 from qnn_train.solve.blocks import block_bits, partition
 from qnn_train.solve.forward import ForwardPass, NetworkParameters
@@ -33,9 +34,11 @@ __all__ = [
     "SweepResult",
     "accuracy",
     "margins_of",
+    "success_row",
 ]
 
 BLOCK_SPINS = 128
+FAILURE = 0.01  # that any call misses its minimum, where a cost says what that takes
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,6 +166,10 @@ class Cost:
         Calls of the machine at most, and runs of all of them.
     machine_s : float or None
         Seconds of all round trips; None where the machine does not tell how long one takes.
+    success_needed : float
+        The share of runs that must find the minimum in every call, the worst included, so that all
+        calls find theirs with probability 0.99; see `program.bounds.success_needed`. What it is
+        for these problems is not known before they are solved.
     """
 
     network: str
@@ -177,6 +184,7 @@ class Cost:
     calls: int
     runs: int
     machine_s: float | None
+    success_needed: float
 
     @classmethod
     def of(cls, problem: DescentProblem, capabilities: Capabilities) -> Self:
@@ -208,15 +216,23 @@ class Cost:
             calls=calls,
             runs=runs,
             machine_s=None if trip_s is None else runs * trips * trip_s,
+            success_needed=success_needed(recipe.n_runs, FAILURE, calls),
         )
 
     def rows(self) -> list[tuple[str, str]]:
         """Return names and values, for people."""
         known = {name: value for name, value in asdict(self).items() if value is not None}
-        return [
+        rows = [
             (name, f"{value:.4g}" if isinstance(value, float) else str(value))
             for name, value in known.items()
         ]
+        return [*rows[:-1], success_row(self.success_needed)]
+
+
+def success_row(needed: float) -> tuple[str, str]:
+    """Return what a run must do in the worst call, for people."""
+    every = f"all calls find their minima with probability {1 - FAILURE:g}"
+    return "success_needed", f"{needed:.4g} of the runs of every call, so that {every}"
 
 
 @dataclass(frozen=True, eq=False)

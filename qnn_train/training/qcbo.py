@@ -17,9 +17,10 @@ from qnn_train.errors import CheckpointError
 from qnn_train.model.trained import TrainedModel
 from qnn_train.network import Architecture, QuantizedNetwork
 from qnn_train.program import Assembly, ProgramSize, SquaredLoss, Task, spins_needed
+from qnn_train.program.bounds import success_needed
 from qnn_train.solve import Candidate, Scorer
 from qnn_train.training.checkpoint import Checkpoint, fingerprint, machine_of
-from qnn_train.training.descent import Examples, accuracy
+from qnn_train.training.descent import FAILURE, Examples, accuracy, success_row
 from qnn_train.training.methods import Method, SolverState, TrainingStep, method_named, train
 from qnn_train.training.oracles import OracleRecord, TrainingOracle, capabilities_of
 from qnn_train.training.recipe import Recipe
@@ -138,7 +139,8 @@ class Preparation:
         if capabilities.round_trip_s is not None:
             seconds = runs * capabilities.default_round_trips * capabilities.round_trip_s
             rows.append(("machine_s", f"{seconds:.4g}"))
-        return rows
+        needed = success_needed(recipe.n_runs, FAILURE, recipe.iterations)
+        return [*rows, success_row(needed)]
 
     def outcome(
         self, stepper: QcboStepper, session: Session | DevicePool | None, seconds: float

@@ -81,6 +81,7 @@ def test_a_dry_run_says_what_it_takes_and_leaves_nothing(flowers, guessing, tmp_
     assert (said["features"], said["n_train"], said["n_test"]) == ("4", "45", "15")
     assert (said["hidden"], said["network"]) == ("2", "4-2-1")
     assert int(said["calls"]) > 0
+    assert 0 < float(said["success_needed"].split()[0]) < 1
     assert [each for each in sorted(tmp_path.iterdir()) if each.name != "__pycache__"] == before
 
 

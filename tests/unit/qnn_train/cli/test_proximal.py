@@ -82,6 +82,7 @@ def test_a_dry_run_says_the_cost_and_leaves_nothing(endpoint, tmp_path, monkeypa
     said = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
     assert (said["network"], said["spins"]) == ("16-4-3-majority", "254")
     assert float(said["dynamic_range"]) > 1
+    assert 0 < float(said["success_needed"].split()[0]) < 1
     assert list(tmp_path.iterdir()) == []
 
 
