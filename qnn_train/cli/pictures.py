@@ -96,6 +96,8 @@ def draw_comparison(
     axes.set_yticks(range(len(rows)), [name for name, _, _ in rows])
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.set_xlabel(f"{score}: splits (dots), mean (diamond) and its 95 % interval (line)")
+    if axes.get_xlim()[1] > 1:  # no score is above 1, whatever an interval of few splits says
+        axes.set_xlim(right=1.01)
     axes.grid(axis="x", color="#d9dde3", linewidth=0.6)
     save(figure, path)
 

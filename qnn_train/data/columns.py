@@ -162,7 +162,8 @@ def _described(column: Column, train: Array, *, fill: bool) -> ColumnHeader:
         found = sorted({value for value in column.values if value})
         if len(found) > min(MAX_CATEGORIES, max(2, column.values.size // 2)):
             limit = f"{len(found)} different texts in {column.values.size} rows"
-            hint = f"categories are at most {MAX_CATEGORIES}; leave it out with --drop"
+            most = f"categories are at most {MAX_CATEGORIES}"
+            hint = f"{most}; make numbers of it, or leave it out with --drop"
             raise _refuse(column, limit, hint)
         return ColumnHeader(name=column.name, kind="category", categories=tuple(found))
     _check_finite(column)
@@ -189,7 +190,8 @@ def _lacking(column: Column, hint: str = "") -> DataError:
     absent = column.missing
     first, count = int(absent.argmax()) + 1, int(absent.sum())
     more = f" and {count - 1} more" if count > 1 else ""
-    usual = "--missing mean puts the mean in its place; or --drop the column"
+    put = "no category" if column.kind == "text" else "the mean"
+    usual = f"--missing mean puts {put} in its place; or --drop the column"
     return _refuse(column, f"no value in row {first}{more}", hint or usual)
 
 

@@ -6,6 +6,7 @@ Files are hostile input: their size is bounded, and nothing in them is unpickled
 from __future__ import annotations
 
 import csv
+import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -28,6 +29,7 @@ MAX_CELLS = 50_000_000
 MISSING = ("", "na", "n/a", "nan", "null", "none", "?")  # in any case of letters
 DELIMITERS = ",;\t|"
 TRUTHS = {"true": 1.0, "false": 0.0}
+COMMA_NUMBER = re.compile(r"[+-]?\d[\d.]*,\d+")
 MOST_NUMBERS = 0.8  # a column with more is one of numbers, and the other cells are mistakes
 
 Kind = Literal["number", "boolean", "text", "unusable"]
@@ -64,6 +66,10 @@ class Column:
             return cls(name, "boolean", np.array(truths))
         numbers = [_number(text) for text in texts]
         count = sum(number is not None for number in numbers) - texts.count("")
+        commas = [text for text in present if COMMA_NUMBER.fullmatch(text)]
+        if commas and len(commas) + count == len(present):
+            why = f"{commas[0]!r:.60} is a number with a comma; numbers have a point"
+            return cls(name, "unusable", np.array(texts, dtype=object), why)
         if present and count < len(present) and count <= MOST_NUMBERS * len(present):
             return cls(name, "text", np.array(texts, dtype=object))
         if None in numbers:
@@ -161,8 +167,12 @@ def _reading(path: Path) -> Iterator[None]:
     except DataError:
         raise
     except UnicodeDecodeError:
-        raise DataError(f"cannot read {path}: it is not text in UTF-8") from None
-    except (OSError, csv.Error, ValueError, MemoryError) as error:
+        why = f"cannot read {path}: it is not text in UTF-8"
+        raise DataError(why, hint="save it as CSV UTF-8") from None
+    except csv.Error as error:
+        hint = "a comma, semicolon, tab or | between cells, and text with quotes in quotes"
+        raise DataError(f"cannot read {path}: {error}", hint=hint) from None
+    except (OSError, ValueError, MemoryError) as error:
         raise DataError(f"cannot read {path}: {error}") from None
 
 

@@ -10,7 +10,7 @@ from typing import Self
 from qnn_train.estimator.prediction_task import PredictionTask
 from qnn_train.network import Architecture
 from qnn_train.training.descent import Examples, SweepResult
-from qnn_train.training.picture import INK, SECOND, curve, panels, save
+from qnn_train.training.picture import INK, SECOND, THIRD, curve, panels, save
 
 __all__ = ["LayerSummary", "NetworkSummary", "Progress", "TieReport", "distinct", "draw"]
 
@@ -236,22 +236,31 @@ class Progress:
 
 
 def draw(history: Sequence[Progress], summary: NetworkSummary, path: Path) -> None:
-    """Write the picture to `path`, in the format of its suffix."""
+    """Write the picture to `path`, in the format of its suffix.
+
+    Curves jump where another start begins.
+    """
     figure, (top, bottom) = panels(2, 5.0)
     calls = [told.calls for told in history]
     held = history[-1].validation_score is not None
     judges = "samples kept apart" if held else "training samples"
-    curve(top, calls, [told.objective for told in history], color=SECOND if held else INK)
+    color = SECOND if held else INK
+    curve(top, calls, [told.objective for told in history], color=color, label="end of a sweep")
+    least = [told.best_objective for told in history]
+    top.plot(calls, least, color=THIRD, linestyle="--", linewidth=1.2, label="least so far")
     top.set_ylabel(f"loss, {judges}")
+    top.legend(loc="upper right", frameon=False, fontsize=9)
     curve(bottom, calls, [told.train_score for told in history], label="training samples")
     if held:
         scores = [told.validation_score for told in history]
         curve(bottom, calls, scores, color=SECOND, label=judges)
-    bottom.set_ylabel("score")
+    kept = calls[least.index(least[-1])]
+    bottom.axvline(kept, color=THIRD, linestyle="--", linewidth=1.2, label="least loss")
+    bottom.set_ylabel("accuracy or R²")
     bottom.legend(loc="lower right", frameon=False, fontsize=9)
     sizes = [str(summary.layers[0].inputs), *(str(layer.outputs) for layer in summary.layers)]
     figure.suptitle(
-        f"{summary.n_networks} network(s) {'-'.join(sizes)}, "
+        f"{summary.n_networks} network{'s' * (summary.n_networks > 1)} {'-'.join(sizes)}, "
         f"{summary.bits_per_parameter:.3g} bits per parameter",
         fontsize=11,
     )

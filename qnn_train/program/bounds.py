@@ -229,7 +229,7 @@ def repetitions(success: ArrayLike, failure: float, calls: int) -> float:
 
 
 def success_needed(shots: int, failure: float, calls: int) -> float:
-    r"""Return the success of a shot with which `shots` a call are enough: `repetitions` solved for q.
+    r"""Return the q with which `shots` a call are enough: `repetitions` solved for it.
 
     .. math:: q = 1 - \big(1 - (1 - \rho)^{1/T}\big)^{1/R}
 

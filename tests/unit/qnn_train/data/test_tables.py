@@ -43,6 +43,14 @@ def test_a_stray_text_among_numbers_makes_a_column_unusable_and_names_its_row(cs
     )
 
 
+def test_numbers_with_a_comma_are_no_categories(csv_of):
+    """A spreadsheet of many countries writes them so, between semicolons."""
+    table = read_table(csv_of("a;b;c\n5,1;1,2;1,2\n4;NA;red\n1.024,5;-3,5;2,1\n"))
+    kinds = [column.kind for column in table.columns.values()]
+    assert kinds == ["unusable", "unusable", "text"]
+    assert table.columns["a"].why == "'5,1' is a number with a comma; numbers have a point"
+
+
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
