@@ -237,7 +237,7 @@ def read(path: Path) -> list[dict[str, Any]]:
 
 COLUMNS = ("loss", "train", "test")
 RIVALS = ("annealing, equal seconds", FLIPS)
-LEVEL = 0.05 / 9  # of a comparison; the table's own intervals are of 95 %
+LEVEL = 0.05 / 9  # of the comparisons that decide; the intervals of tables are of 95 %
 
 
 def interval(values: NDArray[np.float64], level: float) -> tuple[float, float]:
@@ -268,26 +268,32 @@ def _cell(values: NDArray[np.float64], column: str) -> str:
 
 
 def _comparisons(rows: list[dict[str, Any]], task: str) -> Iterator[str]:
-    """Yield by how much each machine is ahead of each rival, and the answer."""
+    """Yield by how much each machine is ahead of each other search, and the answer."""
     column, sign = ("loss", -1.0) if task == "minimal" else ("test", 100.0)
-    by = {(row["name"], row["seed"], row["search"]): row[column] for row in rows}
+    by = {(row["name"], row["seed"], row["search"]): sign * row[column] for row in rows}
     places = sorted({key[:2] for key in by})
     for machine in MACHINES:
-        cells, wins = [], []
-        for rival in RIVALS:
-            pairs = [(by[(*place, machine)], by[(*place, rival)]) for place in places]
-            mean, half = interval(sign * np.array([a - b for a, b in pairs]), LEVEL)
-            cells.append(f"{mean:+.1f} ± {half:.1f}")
-            wins.append(mean > half)
-        answer = "yes" if all(wins) else "no"
+        ahead = {
+            rival: np.array([by[(*p, machine)] - by[(*p, rival)] for p in places])
+            for rival in (*HOST, FLIPS)
+        }
+        shown = [interval(values, 0.05) for values in ahead.values()]
+        cells = [f"{mean:+.1f} ± {half:.1f}" for mean, half in shown]
+        judged = [interval(ahead[rival], LEVEL) for rival in RIVALS]
+        answer = "yes" if all(mean > half for mean, half in judged) else "no"
         yield f"| {task} | `{machine}` | " + " | ".join([*cells, answer]) + " |"
 
 
 def tables(options: argparse.Namespace) -> None:
     """Write a table for each task, and one of all comparisons, into a folder."""
     rows = read(options.rows)
-    answers = ["| task | machine, polished | ahead of annealing | of flips | answer |", "|---" * 5]
-    answers[1] += "|"
+    titles = [
+        "task",
+        "machine, polished",
+        *(f"ahead of {name}" for name in (*HOST, FLIPS)),
+        "answer",
+    ]
+    answers = ["| " + " | ".join(titles) + " |", "|---" * len(titles) + "|"]
     for task in SEEDS:
         mine = [row for row in rows if row["task"] == task]
         name = task.replace(", ", "_")
