@@ -19,8 +19,8 @@ two-sided
     :math:`\sum_i t_i \beta_i \le z \le \sum_i t'_i \beta_i` (F2), two equalities with a group of
     slack bits each.
 
-(F1), (F2) and (F4) follow the principle of the paper (arXiv:2506.18240); the other two forms, and
-taking the shortest, are ours.
+That activations are cut into linear subintervals is announced by the abstract of arXiv:2506.18240;
+these forms of it, and taking the shortest, are ours.
 """
 
 from __future__ import annotations

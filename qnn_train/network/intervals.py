@@ -1,6 +1,6 @@
 """Forward interval propagation: what every pre-activation of a network can reach.
 
-The principle is the paper's (arXiv:2506.18240); this form for integer networks is ours. All that a
+The abstract of arXiv:2506.18240 names it; this form for integer networks is ours. All that a
 sum can be lies among the values lo, lo + step, ..., hi; such a grid goes through the network layer
 by layer. How a value on a grid is written in bits is `bit_encoding`.
 """

@@ -6,8 +6,8 @@ With d_l neurons, B bits a weight and B' bits a bias, T bits in an activation an
           + N\Big[\sum_{l\ \text{hidden}} d_l (n_l + s_l) + \sum_{l \ge 2} d_l d_{l-1} B_l T_{l-1}
           + \sum_k (n_k + s_k)\Big]
 
-with n indicators and s slack bits of the encodings of neurons and of margins k. It is that of the
-paper in form (see `bounds`); the numbers are those of our encodings, and each sample has its own.
+with n indicators and s slack bits of the encodings of neurons and of margins k. The form is
+ours (see `bounds`), the numbers are those of our encodings, and each sample has its own.
 """
 
 from __future__ import annotations

@@ -4,7 +4,8 @@ A loss on intervals is linear in the indicators of the output,
 
 .. math:: L(m, y) = \sum_i L(c_i, y)\,\beta_i ,
 
-so that any function will do: that is the paper's (arXiv:2506.18240). Here a loss is a spline over
+so that any function will do. That arbitrary losses enter by splines is announced by the abstract
+of arXiv:2506.18240; this form of it is ours. Here a loss is a spline over
 the reachable margins, of degree 0 or 1; the zero-one and the hinge loss are splines already, any
 other is taken at every reachable margin, exactly, or approximated in a number of pieces. The
 squared loss is a quadratic function of the bits as it stands and needs no indicators; ours.
