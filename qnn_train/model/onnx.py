@@ -7,6 +7,7 @@ one batch of matrices.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ OPSET = 17
 IR_VERSION = 8
 
 
-def save_onnx(model: IntegerModel, path: Path) -> None:
+def save_onnx(model: IntegerModel, path: str | os.PathLike[str]) -> None:
     """Write the graph; opset 17, no operators but plain ones.
 
     Raises
@@ -42,10 +43,10 @@ def save_onnx(model: IntegerModel, path: Path) -> None:
         _add_labels(graph, model, margins)
     elif isinstance(model, IntegerRegressor):
         _add_predictions(graph, model, margins)
-    graph.save(path, model.networks.architecture.n_inputs)
+    graph.save(Path(path), model.networks.architecture.n_inputs)
 
 
-def count_disagreements(model: IntegerModel, path: Path, X: ArrayLike) -> int:
+def count_disagreements(model: IntegerModel, path: str | os.PathLike[str], X: ArrayLike) -> int:
     """Return how many samples get another answer or margin from an ONNX file than from `model`.
 
     The reference evaluator of `onnx` runs the file; it should be 0.
