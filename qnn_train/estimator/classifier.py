@@ -86,6 +86,10 @@ class QuantizedNetworkClassifier(ClassifierMixin, QuantizedNetworkEstimator):
         By which share the loss must fall for a network to be better to `patience`.
     class_weight : mapping, "balanced" or None
         What each class counts, times the weights of samples; balanced classes count alike.
+    init : IntegerClassifier, path or None
+        A trained model of one network, or its file, where every start begins in the place of a
+        random network. Its features are kept; labels, layers, codes and `levels` must agree.
+        It counts among the networks found: the training is never worse.
     callbacks : sequence of callables or None
         Each is given a `Progress` after every sweep, and ends the training by returning True.
     checkpoint : path or None
@@ -104,7 +108,7 @@ class QuantizedNetworkClassifier(ClassifierMixin, QuantizedNetworkEstimator):
     model_ : IntegerClassifier
     history_ : list of Progress
     found_ : list of SweepResult
-        The network at the end of each sweep.
+        The network at the end of each sweep, that of `init` first.
     calls_ : int
         Calls of the machine, those before a checkpoint too.
     summary_ : NetworkSummary

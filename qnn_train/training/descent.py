@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar, Self, TypeAlias
 
 import numpy as np
 
 from qnn_train.arrays import Float32Array, FloatArray, IntArray, NDArray
+from qnn_train.errors import AssemblyError
 from qnn_train.network import Architecture, QuantizedNetwork
 from qnn_train.solve import CrossEntropy, DescentLoss
 from qnn_train.solve.blocks import block_bits, partition
@@ -19,6 +20,7 @@ from qnn_train.solve.losses import error_rate
 from qnn_train.solve.proximal import sample_order
 from qnn_train.training.checkpoint import fingerprint
 from qnn_train.training.recipe import ProximalRecipe, Stage
+from qnn_train.training.start import best_scale, in_codes_of
 
 if TYPE_CHECKING:
     from cim_hal import Capabilities, PumpSchedule
@@ -91,6 +93,15 @@ class DescentProblem(ABC):
     validation: Examples  # may be empty
     loss: DescentLoss  # what the descent lowers
     judge: Judge  # measures the network at the end of a sweep, with the scale of the descent
+    # where every descent begins, in the codes of `architecture`; None for random networks
+    init: QuantizedNetwork | None = field(default=None, kw_only=True)
+
+    def __post_init__(self) -> None:
+        if self.init is None:
+            return
+        if self.recipe.first_weights is not None:
+            raise AssemblyError("init with first_weights", hint="a single code of the weights")
+        object.__setattr__(self, "init", in_codes_of(self.architecture, self.init))
 
     # Whether the network at the end of each sweep is kept, and not only the best.
     KEEPS_SWEEPS: ClassVar[bool]
@@ -111,11 +122,18 @@ class DescentProblem(ABC):
         return self.stages[-1].architecture
 
     def digest(self) -> str:
-        """Return a fingerprint of the examples."""
+        """Return a fingerprint of the examples, and of the network to begin with."""
         parts = (self.train, self.validation)
         arrays = (array for part in parts for array in (part.inputs, part.labels, part.weights))
         found = [array for array in arrays if array is not None]
-        return fingerprint(type(self.loss).__name__, *found)
+        start = [] if self.init is None else [self.init.to_bits()]
+        return fingerprint(type(self.loss).__name__, *found, *start)
+
+    def init_scale(self, init: QuantizedNetwork) -> float:
+        """Return the scale at which the given network has the least loss on what is trained on."""
+        margins = margins_of(init, self.train.inputs).astype(np.float32)
+        targets = self.loss.targets_of(self.train.labels, self.n_outputs)
+        return best_scale(self.loss, margins, targets, self.train.weights)
 
     def block_spins(self, capabilities: Capabilities) -> int:
         """Return the largest number of bits of a block on a machine."""
