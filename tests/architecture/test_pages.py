@@ -44,3 +44,9 @@ def test_every_emulated_machine_has_a_row_in_the_page_that_compares_them():
     names = [driver.name for driver in registered_drivers()]
     assert sorted(rows) == sorted(name for name in names if name.startswith("emulator"))
     assert not re.search(r"\|\s*\|\s*[\d.]+ \| [\d.e+-]+ \|", table), "a purpose is missing"
+
+
+def test_no_page_holds_a_merge_that_was_not_finished():
+    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
+    marked = re.compile(r"^(<{7} |={7}$|>{7} )", re.MULTILINE)
+    assert {page.name for page in pages if marked.search(page.read_text(encoding="utf-8"))} == set()

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
+from itertools import chain
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -13,7 +14,17 @@ from pydantic import ValidationError
 from cim_hal.errors import CimError, JournalError
 from cim_hal.server.storage.spool import make_private
 
-__all__ = ["FETCHED", "FILE", "KEPT", "SCHEMA", "open_journal", "reading"]
+__all__ = [
+    "FETCHED",
+    "FILE",
+    "KEPT",
+    "SCHEMA",
+    "Change",
+    "change",
+    "insert_changes",
+    "open_journal",
+    "reading",
+]
 
 KEPT = ("couplings", "results")  # folders beside it
 REPAIR = "set aside what is damaged with: cim-hal journal repair {}"
@@ -45,6 +56,66 @@ CREATE TABLE controls (
     stopped TEXT
 );
 """
+
+# What a record changes is one row, or several, put into a view whose triggers change the tables:
+# so a group of records is one statement. Each statement lets go of the interpreter's lock three
+# times, and in a busy server waits for it as often as for the disk.
+COLUMNS = (
+    *("kind", "id", "user", "role", "digest", "at", "request", "fitted"),
+    *("state", "error", "has_result", "result", "number", "stopped"),
+)
+CHANGES = {
+    "accepted": """
+        INSERT INTO jobs (id, user, role, digest, accepted_at, request, fitted, state) VALUES (
+            NEW.id, NEW.user, NEW.role, NEW.digest, NEW.at, NEW.request, NEW.fitted, NEW.state)""",
+    "moved": "UPDATE jobs SET state = NEW.state WHERE id = NEW.id",
+    "ended": """
+        UPDATE jobs SET state = NEW.state, error = NEW.error, has_result = NEW.has_result,
+            result = NEW.result, ended_at = NEW.at WHERE id = NEW.id""",
+    "fetched": """
+        UPDATE jobs SET has_result = NEW.has_result WHERE id = NEW.id AND has_result = 1""",
+    "dropped": """
+        UPDATE jobs SET request = NULL, fitted = NULL, has_result = 0, result = NULL
+            WHERE id = NEW.id""",
+    "forgotten": "DELETE FROM jobs WHERE id = NEW.id",
+    "controls": """
+        REPLACE INTO controls (id, number, stopped) VALUES (1, NEW.number, NEW.stopped)""",
+}
+MOST_ROWS = 64  # in one statement
+Change = tuple[object, ...]
+
+
+def change(kind: str, job: str = "", **values: object) -> Change:
+    """Return the row of one of `CHANGES`."""
+    return (kind, job, *(values.get(name) for name in COLUMNS[2:]))
+
+
+def insert_changes(db: sqlite3.Connection, changes: Sequence[Change]) -> None:
+    """Make changes, all of them in one transaction or none."""
+    if len(changes) <= MOST_ROWS:
+        _insert(db, changes)
+        return
+    db.execute("BEGIN IMMEDIATE")
+    for first in range(0, len(changes), MOST_ROWS):
+        _insert(db, changes[first : first + MOST_ROWS])
+    db.execute("COMMIT")
+
+
+def _insert(db: sqlite3.Connection, changes: Sequence[Change]) -> None:
+    row = f"({', '.join('?' * len(COLUMNS))})"
+    rows = ", ".join([row] * len(changes))
+    db.execute(f"INSERT INTO changes VALUES {rows}", [*chain.from_iterable(changes)])  # noqa: S608
+
+
+def _create_changes(db: sqlite3.Connection) -> None:
+    columns = ", ".join(f"NULL AS {name}" for name in COLUMNS)
+    db.execute("PRAGMA temp_store = MEMORY")
+    db.execute(f"CREATE TEMP VIEW changes AS SELECT {columns}")
+    for kind, statement in CHANGES.items():
+        db.execute(
+            f"CREATE TEMP TRIGGER {kind} INSTEAD OF INSERT ON changes WHEN NEW.kind = '{kind}' "
+            f"BEGIN {statement}; END"
+        )
 
 
 def open_journal(folder: Path) -> sqlite3.Connection:
@@ -83,6 +154,7 @@ def open_journal(folder: Path) -> sqlite3.Connection:
                     db.execute(statement)
             db.execute("COMMIT")
             _check_pages(db, path)
+            _create_changes(db)
         except BaseException:
             db.close()
             raise

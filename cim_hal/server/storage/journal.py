@@ -13,7 +13,7 @@ import os
 import re
 import sqlite3
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,7 +36,14 @@ from cim_hal.protocol.jobs.records import (
 from cim_hal.protocol.jobs.state import TERMINAL, JobState
 from cim_hal.protocol.jobs.table import IdempotencyRules
 from cim_hal.protocol.wire.limits import Limits
-from cim_hal.server.storage.database import FETCHED, FILE, open_journal, reading
+from cim_hal.server.storage.database import (
+    FETCHED,
+    FILE,
+    change,
+    insert_changes,
+    open_journal,
+    reading,
+)
 from cim_hal.server.storage.result_file import result_parts
 from cim_hal.server.storage.rows import saved_job
 from cim_hal.server.storage.spool import Spool, make_private, storage_error
@@ -44,6 +51,7 @@ from cim_hal.server.storage.spool import Spool, make_private, storage_error
 if TYPE_CHECKING:
     from cim_hal.protocol.couplings.content import Couplings
     from cim_hal.protocol.wire.results import Result
+    from cim_hal.server.storage.database import Change
 
 __all__ = ["DiskJournal", "default_folder"]
 
@@ -91,7 +99,7 @@ class DiskJournal:
             self._spool = Spool(folder, max_bytes=max_bytes or Limits().cache_bytes)
         except OSError as error:
             raise JournalError(f"{folder} cannot be used: {error.strerror}") from error
-        self._writers: Mapping[type[Record], Callable[[Any], None]] = {
+        self._changes: Mapping[type[Record], Callable[[Any], Iterable[Change]]] = {
             Accepted: self._accept,
             Started: self._start,
             Returned: self._return,
@@ -184,7 +192,7 @@ class DiskJournal:
 
     # ---- one method for each kind of record -------------------------------------------------
 
-    def _accept(self, record: Accepted) -> None:
+    def _accept(self, record: Accepted) -> Iterator[Change]:
         digest = record.request.coupling.digest
         if not self._spool.need_couplings(record.job, digest):
             raise UnknownReferenceError(
@@ -194,77 +202,62 @@ class DiskJournal:
             )
         schedule, report = record.schedule, record.report
         fitted = {"pump": schedule.pump, "round_trips": schedule.round_trips}
-        self._db.execute(
-            "INSERT INTO jobs (id, user, role, digest, accepted_at, request, fitted, state) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                record.job,
-                record.user.name,
-                int(record.user.role),
-                record.digest,
-                record.at,
-                record.request.model_dump_json(exclude_defaults=True),
-                json.dumps(fitted | {"report": report.model_dump()}),
-                JobState.QUEUED.value,
-            ),
+        yield change(
+            "accepted",
+            record.job,
+            user=record.user.name,
+            role=int(record.user.role),
+            digest=record.digest,
+            at=record.at,
+            request=record.request.model_dump_json(exclude_defaults=True),
+            fitted=json.dumps(fitted | {"report": report.model_dump()}),
+            state=JobState.QUEUED.value,
         )
 
-    def _start(self, record: Started) -> None:
-        self._move(record.job, JobState.RUNNING)
+    def _start(self, record: Started) -> Iterator[Change]:
+        yield change("moved", record.job, state=JobState.RUNNING.value)
 
-    def _return(self, record: Returned) -> None:
-        self._move(record.job, JobState.QUEUED)
+    def _return(self, record: Returned) -> Iterator[Change]:
+        yield change("moved", record.job, state=JobState.QUEUED.value)
 
-    def _move(self, job: str, state: JobState) -> None:
-        self._db.execute("UPDATE jobs SET state = ? WHERE id = ?", (state.value, job))
-
-    def _end(self, record: Ended) -> None:
+    def _end(self, record: Ended) -> Iterator[Change]:
         small = None
         if record.result is not None and not self.takes_file(record.result):
             small = b"".join(result_parts(record.job, record.result))
         elif record.result is not None and not self._spool.has_result(record.job):
             self._spool.keep_result(record.job, record.result)
-        error = record.error and record.error.model_dump_json()
-        has_result = record.result is not None
-        self._db.execute(
-            "UPDATE jobs SET state = ?, error = ?, has_result = ?, result = ?, ended_at = ? "
-            "WHERE id = ?",
-            (record.state.value, error, has_result, small, record.at, record.job),
+        yield change(
+            "ended",
+            record.job,
+            state=record.state.value,
+            error=record.error and record.error.model_dump_json(),
+            has_result=record.result is not None,
+            result=small,
+            at=record.at,
         )
         if record.next:
-            self._move(record.next, JobState.RUNNING)
+            yield change("moved", record.next, state=JobState.RUNNING.value)
 
-    def _fetch(self, record: Fetched) -> None:
-        self._db.executemany(
-            "UPDATE jobs SET has_result = ? WHERE id = ? AND has_result = 1",
-            ((FETCHED, job) for job in record.jobs),
-        )
+    def _fetch(self, record: Fetched) -> Iterator[Change]:
+        return (change("fetched", job, has_result=FETCHED) for job in record.jobs)
 
-    def _drop(self, record: Dropped) -> None:
-        self._db.executemany(
-            "UPDATE jobs SET request = NULL, fitted = NULL, has_result = 0, result = NULL "
-            "WHERE id = ?",
-            ((job,) for job in record.jobs),
-        )
+    def _drop(self, record: Dropped) -> Iterator[Change]:
+        return (change("dropped", job) for job in record.jobs)
 
-    def _forget(self, record: Forgotten) -> None:
-        self._db.executemany("DELETE FROM jobs WHERE id = ?", ((job,) for job in record.jobs))
+    def _forget(self, record: Forgotten) -> Iterator[Change]:
+        return (change("forgotten", job) for job in record.jobs)
 
-    def _control(self, record: EpochRecord) -> None:
+    def _control(self, record: EpochRecord) -> Iterator[Change]:
         stopped = record.stopped and json.dumps(asdict(record.stopped))
-        statement = "REPLACE INTO controls (id, number, stopped) VALUES (1, ?, ?)"
-        self._db.execute(statement, (record.number, stopped))
+        yield change("controls", number=record.number, stopped=stopped)
 
     # ---- transactions -----------------------------------------------------------------------
 
     def _write_group(self, records: Sequence[Record]) -> None:
         """Write records in one transaction; where one cannot be written, that is raised."""
         self._check_files()
-        self._db.execute("BEGIN IMMEDIATE")
-        for record in records:
-            self._writers[type(record)](record)
-        self._check_files()
-        self._db.execute("COMMIT")
+        changes = [row for record in records for row in self._changes[type(record)](record)]
+        insert_changes(self._db, changes)
 
     def _check_files(self) -> None:
         """Refuse to write what would be lost: into files that were removed or replaced."""

@@ -96,6 +96,7 @@ class Spool:
             for leftover in place.glob(f"*{TEMPORARY}"):
                 _remove(leftover)
         self._read_index()
+        self._with_result = self.results()  # jobs; to ask the disk for each costs more
 
     # ---- couplings --------------------------------------------------------------------------
 
@@ -138,6 +139,7 @@ class Spool:
     def keep_result(self, job: str, result: Result) -> Result:
         """Write a result, and return it with arrays that are read from its file."""
         path = self._result_path(job)
+        self._with_result.add(job)
         write_whole(path, result_parts(job, result))
         try:
             return stored_result(job, path)
@@ -160,9 +162,10 @@ class Spool:
         return {path.stem for path in self._results.iterdir() if _JOB.match(path.name)}
 
     def drop_results(self, jobs: Collection[str]) -> None:
-        """Remove results."""
-        for job in jobs:
+        """Remove results; most jobs have none, theirs lay in the database."""
+        for job in self._with_result.intersection(jobs):
             _remove(self._result_path(job))
+            self._with_result.discard(job)
 
     def _read_index(self) -> None:
         """Find the couplings that are there; those that were used last are the last."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import resource
 import shutil
 import sqlite3
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -24,8 +25,14 @@ from cim_hal.protocol.jobs.records import (
 )
 from cim_hal.protocol.jobs.state import JobState
 from cim_hal.protocol.wire.errors import to_wire
-from cim_hal.protocol.wire.messages import TraceSpec
+from cim_hal.protocol.wire.messages import CouplingRef, TraceSpec
+from cim_hal.server.storage.database import MOST_ROWS
 from cim_hal.server.storage.journal import DiskJournal, default_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from cim_hal.server.storage.database import Change
 
 
 @pytest.fixture
@@ -133,21 +140,40 @@ def test_any_exception_takes_the_record_back_and_the_next_one_is_written(folder,
     journal = DiskJournal(folder)
     journal.load("bench")
     journal.keep_couplings(REF.digest, CONTENT)
-    accept = journal._writers[Accepted]
+    accept = journal._changes[Accepted]
 
-    def fail(record: Accepted) -> None:
-        accept(record)
+    def fail(record: Accepted) -> Iterator[Change]:
+        yield from accept(record)
         raise error("once")
 
-    journal._writers = {**journal._writers, Accepted: fail}
+    journal._changes = {**journal._changes, Accepted: fail}
     with pytest.raises(error):
         write(journal, accepted(1))
-    journal._writers = {**journal._writers, Accepted: accept}
+    journal._changes = {**journal._changes, Accepted: accept}
     write(journal, accepted(2))
     journal.close()
     again = DiskJournal(folder)
     assert len(list(again.load("bench"))) == 1
     again.close()
+
+
+@pytest.mark.parametrize("n_jobs", [1, MOST_ROWS, 2 * MOST_ROWS + 1])
+def test_a_group_of_any_size_is_kept_in_its_order_but_for_what_cannot_be(folder, n_jobs):
+    journal = filled_journal(folder)
+    records = [accepted(key) for key in range(1, n_jobs + 1)]
+    missing = CouplingRef(digest=f"sha256:{0:064x}")
+    again, unknown = records[0], accepted(n_jobs + 1, coupling=missing)
+    started = [Started(record.job) for record in records[1:]]
+    errors = journal.write([*records, again, unknown, *started])
+    assert [type(error).__name__ for error in errors if error] == [
+        "StorageError",
+        "UnknownReferenceError",
+    ]
+    assert all(errors[n_jobs : n_jobs + 2])
+    journal.close()
+    saved = load_journal(folder)
+    assert [job.job for job in saved] == [record.job for record in records]
+    assert [job.state for job in saved[1:]] == [JobState.RUNNING] * (n_jobs - 1)
 
 
 # ---- full disks -----------------------------------------------------------------------------
