@@ -106,12 +106,12 @@ def fit(**options: Any) -> None:
 
 def _start(path: Path | None, data: OwnData) -> str | None:
     """Return the file of the network to begin with; refuse one of other columns."""
-    from qnn_train.model.integer import load_integers
-    from qnn_train.training.start import check_agreement
+    from qnn_train.model.onnx import read_model
+    from qnn_train.training.start import check_agreement, loaded
 
     if path is None:
         return None
-    if (table := load_integers(path).table) is not None:
+    if (table := loaded(path, read_model).table) is not None:
         check_agreement({"columns": table.features}, {"columns": data.header.features})
     return str(path)
 

@@ -26,15 +26,15 @@ from qnn_train.estimator.prediction_task import PredictionTask, TaskJudge, answe
 from qnn_train.estimator.samples import Samples, checked_weights
 from qnn_train.estimator.summary import NetworkSummary, Progress, TieReport, distinct, draw
 from qnn_train.method_names import MACHINE
-from qnn_train.model.integer import IntegerModel, load_integers
-from qnn_train.model.onnx import save_onnx
+from qnn_train.model.integer import IntegerModel
+from qnn_train.model.onnx import read_model, save_onnx
 from qnn_train.training.checkpoint import Checkpoint
 from qnn_train.training.descent import Cost, DescentProblem, Examples, SweepResult
 from qnn_train.training.oracles import capabilities_of
 from qnn_train.training.proximal import ProximalStepper
 from qnn_train.training.recipe import OracleName, ProximalRecipe
 from qnn_train.training.run import TrainingRun
-from qnn_train.training.start import check_agreement, only_network
+from qnn_train.training.start import check_agreement, loaded, only_network
 
 T = TypeVar("T")
 
@@ -329,7 +329,7 @@ class QuantizedNetworkEstimator(BaseEstimator, ABC):
         if self.init is None or isinstance(self.init, IntegerModel):
             model = self.init
         else:
-            model = load_integers(self.init)
+            model = loaded(self.init, read_model)
         if model is not None:
             grid = model.grid
             sizes = {"features": len(grid.means), "levels": grid.levels, "cut": grid.cut}

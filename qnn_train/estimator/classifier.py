@@ -87,9 +87,10 @@ class QuantizedNetworkClassifier(ClassifierMixin, QuantizedNetworkEstimator):
     class_weight : mapping, "balanced" or None
         What each class counts, times the weights of samples; balanced classes count alike.
     init : IntegerClassifier, path or None
-        A trained model of one network, or its file, where every start begins in the place of a
-        random network. Its features are kept; labels, layers, codes and `levels` must agree.
-        It counts among the networks found: the training is never worse.
+        A trained model of one network, or its file (ONNX too where `save_onnx` wrote it), where
+        every start begins in the place of a random network. Its features are kept; labels,
+        layers, codes and `levels` must agree. It counts among the networks found: on the samples
+        that judge the outcome is never worse.
     callbacks : sequence of callables or None
         Each is given a `Progress` after every sweep, and ends the training by returning True.
     checkpoint : path or None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from qnn_train.training.oracles import capabilities_of
 from qnn_train.training.proximal import ProximalStepper
 from qnn_train.training.recipe import ProximalRecipe
 from qnn_train.training.report import Outcome, Row, RunReport
-from qnn_train.training.start import FILE, check_agreement, in_codes_of
+from qnn_train.training.start import FILE, check_agreement, in_codes_of, loaded
 
 if TYPE_CHECKING:
     from cim_hal import Capabilities, DevicePool, Session
@@ -136,7 +136,7 @@ def _given(
     """Return network and features of a start; refuse one of other images, classes or features."""
     if init is None or isinstance(init, QuantizedNetwork):
         return init, None
-    model = init if isinstance(init, TrainedModel) else TrainedModel.load(init)
+    model = init if isinstance(init, TrainedModel) else loaded(init, TrainedModel.load)
     side = selection.train.images.shape[-1]
     known = model.features
     if not isinstance(known, PooledLevels):
@@ -152,7 +152,7 @@ def _given(
     return model.network, known
 
 
-def _told(row: Row | None) -> dict[str, float | None] | None:
+def _told(row: Row | None) -> dict[str, Any] | None:
     """Return what a report says of a given network."""
     if row is None:
         return None

@@ -158,7 +158,7 @@ class RunReport:
     runs_per_call: int
     steps: int
     candidates: int | None = None
-    init: dict[str, float | None] | None = None
+    init: dict[str, Any] | None = None
     seconds: float
     infeasibility: float | None = None
     objective: float | None = None

@@ -1,13 +1,14 @@
-"""A given network as the start of a descent: what is taken, and what must agree."""
+"""`init`, a given network as the start of a descent: what is taken, and what must agree."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
+import os
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from qnn_train.errors import AssemblyError
+from qnn_train.errors import AssemblyError, ModelFileError
 from qnn_train.network import Architecture, Layer, QuantizedNetwork
 from qnn_train.solve.losses import RESCALING
 from qnn_train.solve.proximal import has_values
@@ -16,7 +17,9 @@ if TYPE_CHECKING:
     from qnn_train.arrays import Float32Array, FloatArray, RealArray
     from qnn_train.solve import DescentLoss
 
-__all__ = ["FILE", "best_scale", "check_agreement", "in_codes_of", "only_network"]
+__all__ = ["FILE", "best_scale", "check_agreement", "in_codes_of", "loaded", "only_network"]
+
+T = TypeVar("T")
 
 FILE = "a model file that was trained in the same way"
 
@@ -36,6 +39,14 @@ def check_agreement(given: Mapping[str, object], wanted: Mapping[str, object]) -
     ]
     if differ:
         raise AssemblyError(f"init has other {', '.join(differ)}", hint=FILE)
+
+
+def loaded(path: str | os.PathLike[str], load: Callable[[str | os.PathLike[str]], T]) -> T:
+    """Read a model file to start from; a ModelFileError names `init`."""
+    try:
+        return load(path)
+    except ModelFileError as error:
+        raise ModelFileError(f"init: {error.message}", hint=error.hint) from None
 
 
 def only_network(networks: QuantizedNetwork) -> QuantizedNetwork:
@@ -85,7 +96,7 @@ def best_scale(
 ) -> float:
     """Return the scale at which the mean loss of margins is least, to about 0.1 %."""
     scale = loss.rescaled(margins, targets, 0.0, weights)
-    for power in (*[1.0] * 12, 1 / 8, 1 / 64):
+    for power in (*[1.0] * 12, 1 / 3, 1 / 9, 1 / 27, 1 / 81):  # each spans the gaps before it
         tried = scale * RESCALING**power
         losses = [loss.mean(margins, targets, float(each), weights) for each in tried]
         scale = float(tried[int(np.argmin(losses))])
