@@ -70,6 +70,14 @@ NAMES = {
     "annealing": "STE, then annealing on the host",
 }
 
+# What is taken off, seed by seed, in columns of the table.
+OTHERS = {
+    "ste": "less STE",
+    "ste-longer": "less STE as long",
+    "ste-real": "less STE, real",
+    "descent": "less the host's descent",
+}
+
 
 def main() -> None:
     """Compute the rows that are missing, phase by phase, then write the table."""
@@ -78,21 +86,16 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=0)
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--minutes", type=float, default=float("inf"), help="then stop")
-    parser.add_argument("--phases", type=int, default=len(PHASES))
+    parser.add_argument("--methods", nargs="*", choices=list(NAMES), default=list(NAMES))
     parser.add_argument("--table", type=Path)
     options = parser.parse_args()
     end = time.monotonic() + 60 * options.minutes
     seeds = range(options.first_seed, options.first_seed + options.seeds)
-    wanted = [
-        (kind, seed, phase)
-        for phase in PHASES[: options.phases]
-        for seed in seeds
-        for kind in SWEEPS
-    ]
+    wanted = [(kind, seed, phase) for phase in PHASES for seed in seeds for kind in SWEEPS]
     rows = Rows(options.rows)
     with threadpool_limits(1):
         for kind, seed, phase in wanted:
-            for method in phase:
+            for method in [each for each in phase if each in options.methods]:
                 name = {"task": f"refine-{kind}", "method": method, "classes": ALL, "seed": seed}
                 if not rows.has(**name) and time.monotonic() < end:
                     rows.add([name | _trained(kind, method, seed, rows)])
@@ -193,14 +196,14 @@ def _real(problem: ProximalProblem, kind: str, seed: int) -> dict[str, Any]:
 
 
 def _table(rows: Sequence[dict[str, Any]]) -> str:
-    head = ["| | seeds | test, % | less STE | less STE as long | train, % | calls | CPU s |"]
-    lines = ["|---|---|---|---|---|---|---|---|"]
+    titles = ["", "seeds", "test, %", *OTHERS.values(), "train, %", "calls", "CPU s"]
+    head, lines = [f"| {' | '.join(titles)} |"], ["|---" * len(titles) + "|"]
     for kind in SWEEPS:
         known = {
             (row["method"], row["seed"]): row for row in rows if row["task"] == f"refine-{kind}"
         }
         title = "1 bit" if kind == "binary" else kind
-        lines.append(f"| **{title}** | | | | | | | |")
+        lines.append(f"| **{title}** {'| ' * len(titles)}".rstrip())
         lines += [_line(method, known) for method in NAMES if any(m == method for m, _ in known)]
     return "\n".join(head + lines)
 
@@ -215,15 +218,16 @@ def _line(method: str, known: dict[tuple[str, int], dict[str, Any]]) -> str:
             for seed in seeds
             if (other, seed) in known
         ]
-        return "" if method == other else _interval(both, "+.2f")
+        is_told = method != other and (other != "descent" or method in WAYS)
+        return _interval(both, "+.2f") if is_told else ""
 
     spent = float(np.mean([row["cpu_seconds"] for row in mine]))
     if method in WAYS:
         spent += float(np.mean([known["ste", seed]["cpu_seconds"] for seed in seeds]))
     calls = f"{np.mean([row['calls'] for row in mine]):.0f}" if method in WAYS else ""
     test, train = ([100 * row[part] for row in mine] for part in ("test", "train"))
-    cells = [NAMES[method], str(len(seeds)), _interval(test, ".2f"), less("ste")]
-    cells += [less("ste-longer"), f"{np.mean(train):.2f}", calls, f"{spent:.1f}"]
+    cells = [NAMES[method], str(len(seeds)), _interval(test, ".2f"), *map(less, OTHERS)]
+    cells += [f"{np.mean(train):.2f}", calls, f"{spent:.1f}"]
     return f"| {' | '.join(cells)} |"
 
 

@@ -25,7 +25,7 @@ from qnn_train.training.start import FILE, check_agreement, in_codes_of, loaded
 if TYPE_CHECKING:
     from cim_hal import Capabilities, DevicePool, Session
 
-__all__ = ["ImageInit", "ProximalProblem"]
+__all__ = ["ProximalProblem"]
 
 ImageInit: TypeAlias = TrainedModel | QuantizedNetwork | str | os.PathLike[str]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,8 +13,10 @@ from qnn_train.arguments import checked
 from qnn_train.arrays import Array
 from qnn_train.data import Selection
 from qnn_train.errors import AssemblyError, CheckpointError
+from qnn_train.model.trained import TrainedModel
+from qnn_train.network import QuantizedNetwork
 from qnn_train.training.checkpoint import Checkpoint, canonical, check_same
-from qnn_train.training.image_problem import ImageInit, ProximalProblem
+from qnn_train.training.image_problem import ProximalProblem
 from qnn_train.training.qcbo import Preparation, prepare
 from qnn_train.training.recipe import ProximalRecipe, Recipe
 from qnn_train.training.report import History, Outcome, Row
@@ -226,7 +229,10 @@ def run_recipe(
 
 @checked
 def problem_of(
-    recipe: Recipe | ProximalRecipe, selection: Selection, *, init: ImageInit | None = None
+    recipe: Recipe | ProximalRecipe,
+    selection: Selection,
+    *,
+    init: TrainedModel | QuantizedNetwork | str | os.PathLike[str] | None = None,
 ) -> Preparation | ProximalProblem:
     """Carry out a recipe of any method on the images of some classes.
 
