@@ -13,16 +13,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cim_hal.option_types import FILE, OutputFile, OutputFolder
+from qnn_train.cli.estimator_options import estimator_of, training_options
 from qnn_train.cli.options import INIT, add_options, option
 from qnn_train.cli.own_data import (
     DEVICE,
     OwnData,
-    estimator_of,
     json_option,
     machine_options,
     refused,
     table_options,
-    training_options,
     with_table,
 )
 
@@ -74,7 +73,7 @@ def fit(**options: Any) -> None:
     from qnn_train.cli import train as training
     from qnn_train.data.tables import read_table
 
-    seed = options["seed"] or 0
+    seed = options["random_state"]
     if options["test"] is not None and options["test_share"] is not None:
         raise click.UsageError("--test and --test-share exclude each other")
     with ExitStack() as stack:
@@ -84,10 +83,9 @@ def fit(**options: Any) -> None:
             data = OwnData.of(table, options, seed=seed, test=options["test"])
             session = session_of(options, stack)
             network = estimator_of(
-                data.target.task,
+                data.target,
                 options,
                 device=session or DEVICE,
-                random_state=seed,
                 callbacks=[progress.show],
                 checkpoint=options["checkpoint"],
                 init=_start(options["init"], data),
@@ -197,15 +195,11 @@ def _report(
         else asdict(gap_of(network.score(data.X, data.y), train.n, test)),
         "summary": asdict(summary),
         "parameters": {k: v for k, v in parameters.items() if k not in left_out},
-        "seed": options["seed"] or 0,
+        "seed": options["random_state"],
         "device": "none" if session is None else session.capabilities.name,
         "seconds": seconds,
         "history": [asdict(told) for told in network.history_],
     }
-
-
-def _gap(network: Any, data: OwnData, test: ClassScores | RealScores) -> Interval:
-    return gap_of(network.score(data.X, data.y), len(data.y), test)
 
 
 def gap_of(train: float, n_train: int, test: ClassScores | RealScores) -> Interval:
@@ -249,10 +243,15 @@ def _training_header(network: Any, report: dict[str, Any]) -> Any:
 
     from qnn_train.data.columns import TrainingHeader
 
+    shown = {
+        name: str(report["parameters"][name])
+        for name in ("settings", "class_weight")
+        if report["parameters"][name] is not None
+    }
     name, kinds = ("accuracy" if report["task"] == "classification" else "r2"), (int, float, str)
     plain = {
         key: list(value) if isinstance(value, tuple) else value
-        for key, value in (report["parameters"] | {"settings": str(network.settings)}).items()
+        for key, value in (report["parameters"] | shown).items()
         if isinstance(value, (*kinds, tuple, bool)) or value is None
     }
     test = report["test"]

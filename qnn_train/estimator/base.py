@@ -28,6 +28,7 @@ from qnn_train.estimator.summary import NetworkSummary, Progress, TieReport, dis
 from qnn_train.method_names import MACHINE
 from qnn_train.model.integer import IntegerModel
 from qnn_train.model.onnx import read_model, save_onnx
+from qnn_train.network import Architecture
 from qnn_train.training.checkpoint import Checkpoint
 from qnn_train.training.descent import Cost, DescentProblem, Examples, SweepResult
 from qnn_train.training.oracles import capabilities_of
@@ -61,7 +62,8 @@ class QuantizedNetworkEstimator(BaseEstimator, ABC):
         *,
         activation: str = "hard_tanh",
         weights: str | tuple[str, ...] = "binary",
-        clip: float = 0.7,
+        clip: float | tuple[float, ...] = (4.0, 2.0, 1.0, 0.5),
+        clip_gain: float = 0.2,
         bias_bits: int = 4,
         bias_reach: float = 1.5,
         output_bias_bits: int | None = None,
@@ -76,7 +78,7 @@ class QuantizedNetworkEstimator(BaseEstimator, ABC):
         settings: Sequence[tuple[str, float]] = (("field_weight", 1.0), ("coupling_gain", 4.0)),
         coupling_bits: int | None = None,
         sweeps: int = 40,
-        starts: int = 3,
+        starts: int = 4,
         ladder: tuple[float, ...] = (0.02, 0.1, 0.5, 2.0),
         block_spins: int | None = None,
         block_reads: int | None = None,
@@ -96,6 +98,7 @@ class QuantizedNetworkEstimator(BaseEstimator, ABC):
         self.activation = activation
         self.weights = weights
         self.clip = clip
+        self.clip_gain = clip_gain
         self.bias_bits = bias_bits
         self.bias_reach = bias_reach
         self.output_bias_bits = output_bias_bits
@@ -169,11 +172,12 @@ class QuantizedNetworkEstimator(BaseEstimator, ABC):
             spins = Cost.of(problem, capabilities_of(problem.recipe, session)).spins
             self.found_, self.history_ = self._trained(problem, session)
         self.calls_ = self.history_[-1].calls
-        chosen = distinct(sorted(self.found_, key=lambda each: each.objective))[: self.vote]
+        gain = 0.0 if self.early_stopping else self.clip_gain
+        chosen = _voters(self.found_, problem.stages[0].architectures, gain)[: self.vote]
         self.n_votes_ = len(chosen)
         self.model_ = replace(task.model(chosen, grid), oracle=self.oracle)
         self.summary_ = NetworkSummary.of(
-            problem.architecture,
+            chosen[0].network.architecture,
             n_networks=self.n_votes_,
             n_reals=task.n_reals,
             spins=spins,
@@ -349,7 +353,7 @@ class QuantizedNetworkEstimator(BaseEstimator, ABC):
             hidden=hidden,
             readout="trained",
             activation=self.activation,
-            clip=self.clip * spread,
+            clip=tuple(spread * clip for clip in np.atleast_1d(self.clip).tolist()),
             weights=self.weights,
             bias_bits=biases,
             bias_reach=self.bias_reach * spread,
@@ -391,6 +395,22 @@ class QuantizedNetworkEstimator(BaseEstimator, ABC):
         return _named(
             "X", lambda: cast("Any", validate_data)(self, X, dtype="float64", reset=False)
         )
+
+
+def _voters(
+    found: list[SweepResult], clips: Sequence[Architecture], gain: float
+) -> list[SweepResult]:
+    """Return the different networks of one clip, the best first.
+
+    It is the first clip, but for one of those behind it whose best network gains a share on it.
+    """
+    ordered = sorted(found, key=lambda each: each.objective)
+    chosen: list[SweepResult] = []
+    for clip in dict.fromkeys(clips):
+        mine = [each for each in ordered if each.network.architecture == clip]
+        if mine and (not chosen or mine[0].objective < (1 - gain) * chosen[0].objective):
+            chosen = mine
+    return distinct(chosen)
 
 
 def _named(what: str, check: Callable[[], T]) -> T:

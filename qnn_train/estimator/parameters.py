@@ -94,6 +94,7 @@ def _class_weight(name: str, value: Any) -> object:
 
 PARAMETERS: Mapping[str, Check] = {
     **{name: PROXIMAL_RECIPE[name] for name in OF_RECIPES},
+    "clip_gain": real(0, 1, below=True),
     "output_bias_bits": optional(BIAS_BITS),
     "levels": whole(1, MAX_LEVEL),
     "cut": whole(1, MAX_LEVEL),

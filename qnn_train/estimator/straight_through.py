@@ -69,8 +69,9 @@ def straight_through(
         sums = _forward(architecture, parameters, samples[rows])
         margins = sums[-1].astype(np.float32)
         # a start that is wrong everywhere shrinks the scale to nothing, and its gradient with it
-        least_scale = LEAST_SCALE * loss.rescaled(margins, targets[rows], 0.0)
-        scale = max(least_scale, loss.rescaled(margins, targets[rows], scale))
+        if not scale or (margins != margins[0]).any():  # margins that agree say nothing of it
+            least_scale = LEAST_SCALE * loss.rescaled(margins, targets[rows], 0.0)
+            scale = max(least_scale, loss.rescaled(margins, targets[rows], scale))
         expansion = loss.expand(margins, targets[rows], scale)
         error = expansion.gradient.astype(np.float64) * expansion.scale / len(rows)
         gradients = _backward(architecture, parameters, samples[rows], sums, error)

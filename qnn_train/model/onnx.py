@@ -35,7 +35,7 @@ IR_VERSION = 8
 MODEL = "cim-hal/qnn-model/1"  # the key of the model file in the metadata
 
 
-def save_onnx(model: IntegerModel, path: Path) -> None:
+def save_onnx(model: IntegerModel, path: str | os.PathLike[str]) -> None:
     """Write the graph; opset 17, no operators but plain ones.
 
     Raises
@@ -115,7 +115,7 @@ def _opened(onnx: Any, path: str | os.PathLike[str]) -> Any:
     raise ModelFileError(f"cannot read {path}: {refused}")
 
 
-def count_disagreements(model: IntegerModel, path: Path, X: ArrayLike) -> int:
+def count_disagreements(model: IntegerModel, path: str | os.PathLike[str], X: ArrayLike) -> int:
     """Return how many samples get another answer or margin from an ONNX file than from `model`.
 
     The reference evaluator of `onnx` runs the file; it should be 0.

@@ -38,6 +38,7 @@ __all__ = [
     "Annealing",
     "ProximalState",
     "ProximalStep",
+    "Stage",
     "has_values",
     "proximal_descent",
     "random_bits",
@@ -88,6 +89,25 @@ class Annealing:
     def begins(self, sweep: int) -> bool:
         """Tell whether a sweep starts from a new random network."""
         return sweep == 0 or (self.restart > 0 and sweep % self.restart == 0)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A descent, or several from different starts."""
+
+    architectures: tuple[Architecture, ...]  # starts take them in turn; they differ in clips only
+    annealing: Annealing
+    sweeps: int  # all of them, restarts included
+
+    @property
+    def architecture(self) -> Architecture:
+        """That of the first start."""
+        return self.architectures[0]
+
+    def architecture_in(self, sweep: int) -> Architecture:
+        """Return the architecture in a sweep, the first of which is 0."""
+        start = sweep // self.annealing.restart if self.annealing.restart else 0
+        return self.architectures[start % len(self.architectures)]
 
 
 @dataclass(frozen=True, eq=False)

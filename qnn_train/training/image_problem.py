@@ -20,7 +20,7 @@ from qnn_train.training.oracles import capabilities_of
 from qnn_train.training.proximal import ProximalStepper
 from qnn_train.training.recipe import ProximalRecipe
 from qnn_train.training.report import Outcome, Row, RunReport
-from qnn_train.training.start import FILE, check_agreement, in_codes_of, loaded
+from qnn_train.training.start import FILE, check_agreement, fitted, loaded
 
 if TYPE_CHECKING:
     from cim_hal import Capabilities, DevicePool, Session
@@ -61,10 +61,10 @@ class ProximalProblem(DescentProblem):
             A file that is no such model.
         """
         outputs = selection.n_outputs
-        architecture = recipe.architecture(outputs)  # refuses before any image is read
+        stage = recipe.stages(outputs)[-1]  # refuses before any image is read
         network, known = _given(init, recipe, selection)
         if network is not None:
-            network = in_codes_of(architecture, network)
+            network = fitted(stage.architectures, network)
         drawn = selection.train
         if recipe.train_samples is not None:
             drawn = drawn.take(drawn.stratified(recipe.train_samples, seed=recipe.seed))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from qnn_train.archive import replacing
@@ -211,7 +211,7 @@ class RunReport:
         """Return the report as JSON text."""
         return json.dumps(asdict(self), indent=2)
 
-    def save(self, path: Path) -> None:
+    def save(self, path: str | os.PathLike[str]) -> None:
         """Write the JSON to `path`, whole or not at all."""
         with replacing(path) as beside:
             beside.write_text(self.to_json() + "\n", encoding="utf-8")

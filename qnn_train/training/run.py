@@ -209,8 +209,8 @@ def run_recipe(
     preparation: Preparation,
     session: Session | DevicePool | None,
     *,
-    iterations: int,
-    n_runs: int,
+    iterations: int | None = None,
+    n_runs: int | None = None,
     coupling_bits: int | None = None,
 ) -> Outcome:
     """Make all steps of a `TrainingRun` and return its outcome.
@@ -218,10 +218,11 @@ def run_recipe(
     Parameters
     ----------
     iterations, n_runs, coupling_bits
-        Take the place of those of the recipe.
+        Take the place of those of the recipe, where they are given.
     """
     changes = {"iterations": iterations, "n_runs": n_runs, "coupling_bits": coupling_bits}
-    run = TrainingRun(replace(preparation, recipe=replace(preparation.recipe, **changes)), session)
+    given: dict[str, Any] = {name: value for name, value in changes.items() if value is not None}
+    run = TrainingRun(replace(preparation, recipe=replace(preparation.recipe, **given)), session)
     for _ in run:
         pass
     return run.outcome()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from qnn_train.arrays import Float32Array, FloatArray, RealArray
     from qnn_train.solve import DescentLoss
 
-__all__ = ["FILE", "best_scale", "check_agreement", "in_codes_of", "loaded", "only_network"]
+__all__ = ["FILE", "best_scale", "check_agreement", "fitted", "loaded", "only_network"]
 
 T = TypeVar("T")
 
@@ -57,14 +57,17 @@ def only_network(networks: QuantizedNetwork) -> QuantizedNetwork:
     return networks[0]
 
 
-def in_codes_of(architecture: Architecture, network: QuantizedNetwork) -> QuantizedNetwork:
-    """Return the same network in the codes of an architecture, which have all of its values.
+def fitted(architectures: Sequence[Architecture], network: QuantizedNetwork) -> QuantizedNetwork:
+    """Return the same network in the codes of that architecture which has its activations.
 
     Raises
     ------
     AssemblyError
         Says which sizes, codes or activations differ.
     """
+    mine = [layer.activation for layer in network.architecture.hidden]
+    alike = (a for a in architectures if [layer.activation for layer in a.hidden] == mine)
+    architecture = next(alike, architectures[0])
     check_agreement({"layers": str(network.architecture)}, {"layers": str(architecture)})
     pairs = list(zip(network.architecture.layers, architecture.layers, strict=True))
     given, wanted = {}, {}

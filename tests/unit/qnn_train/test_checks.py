@@ -33,7 +33,9 @@ WRONG = {
          "annealed"),
         tuple(value for value in NO_NUMBERS if value is not None),
     ),
-    **dict.fromkeys(("validation", "validation_fraction", "tolerance"), (*NO_REALS, 1.0)),
+    **dict.fromkeys(
+        ("validation", "validation_fraction", "tolerance", "clip_gain"), (*NO_REALS, 1.0)
+    ),
     **dict.fromkeys(("clip", "bias_reach", "output_bias_reach"), (*NO_REALS, 0.0)),
     **dict.fromkeys(("early_stopping", "mirror", "pack", "polish", "verbose"), NO_FLAGS),
     **dict.fromkeys(("activation", "readout", "judge_by", "score", "oracle"), NO_WORDS),
