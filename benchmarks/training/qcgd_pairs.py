@@ -82,13 +82,7 @@ def _row(task: dict[str, Any], kept_apart: bool) -> dict[str, Any]:  # noqa: FBT
             replace(recipe, seed=task["seed"], method=task["method"]),
             _apart(pair) if kept_apart else pair,
         )
-        report = run_recipe(
-            prepared,
-            session,
-            iterations=recipe.iterations,
-            n_runs=recipe.n_runs,
-            coupling_bits=recipe.coupling_bits,
-        ).report
+        report = run_recipe(prepared, session).report
     return task | {
         "kept_apart": kept_apart,
         "accuracy": report.test_accuracy,

@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 from cim_hal.cli.common import json_option, print_json, print_table, progress_on, whole_file
 from cim_hal.console import say
 from cim_hal.errors import StudyError
-from cim_hal.option_types import COUNT, Target
+from cim_hal.option_types import COUNT, OutputFolder, Target
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,7 +30,7 @@ TOO_WIDE = 3  # exit status where an interval stayed wider than was asked for
 @click.option(
     "--out",
     "folder",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=OutputFolder(),
     metavar="DIR",
     help="Folder of the rows, the summary and the report.",
 )
@@ -100,10 +100,10 @@ def _measure(
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with progress_on(Console(stderr=True), *columns, TimeRemainingColumn()) as bar:
-        task = bar.add_task(path.stem, total=None)
+        task = bar.add_task(f"{path.stem}: models and targets", total=None)
 
         def report(_row: Row, done: int, known: int) -> None:
-            bar.update(task, completed=done, total=known)
+            bar.update(task, completed=done, total=known, description=path.stem)
 
         try:
             found = run_study(
@@ -143,7 +143,8 @@ def _show(found: dict[str, Any], folder: Path) -> None:
         for point in found["points"]
     ]
     print_table(*names, "success", "95 %", "R99", "runs", rows=rows, title=found["study"])
-    say(*(one["verdict"] for one in found["verdicts"]), f"written: {folder / 'report.html'}")
+    lines = [one["verdict"] for one in found["verdicts"]]
+    say(*lines, *found["retuned"].get("warnings", ()), f"written: {folder / 'report.html'}")
 
 
 def _plan(study: Study, folder: Path, devices: Sequence[str], *, as_json: bool) -> None:
@@ -179,14 +180,15 @@ def _again(folder: Path, number: int, devices: Sequence[str], *, as_json: bool) 
     """Run the job of a row again, and say whether it gave the same spins."""
     from cim_hal.study.plan import read_study
     from cim_hal.study.rows import RowFile
-    from cim_hal.study.sweep import STUDY, Sweep, draw_models, repeat_row
+    from cim_hal.study.sweep import STUDY, Sweep, draw_apart, draw_models, repeat_row
 
     study, rows = read_study(folder / STUDY), RowFile(folder)
     rows.close()
     ordered = sorted(rows.rows.values(), key=lambda row: row.key)
     if number >= len(ordered):
         raise StudyError(f"{folder} has {len(ordered)} rows, from 0 on: there is no row {number}")
-    with Sweep(study, list(draw_models(study, folder)), targets=devices) as machines:
+    instances, apart = list(draw_models(study, folder)), list(draw_apart(study))
+    with Sweep(study, instances, apart=apart, targets=devices) as machines:
         again = repeat_row(machines, ordered[number])
     is_same = again.spins_sha256 == ordered[number].spins_sha256
     if as_json:

@@ -63,7 +63,7 @@ def figure_of(summary: dict[str, Any]) -> Figure:
     figure = Figure(figsize=(6.4 * columns, 4.4 * rows), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for axis, (at, group) in zip(axes, groups, strict=False):
-        _curves(axis, group, x, others[:1], at)
+        _curves(axis, group, summary["retuned"].get("points", []), x, others[:1], at)
     if has_map:
         _map(figure, axes[n - 1], points, x, others[0])
     for axis in axes[n:]:
@@ -81,8 +81,13 @@ def _groups(
     return [(name, list(group)) for name, group in itertools.groupby(ordered, key=at)]
 
 
-def _curves(
-    axis: Axes, points: list[dict[str, Any]], x: str, by: Sequence[str], title: str
+def _curves(  # noqa: PLR0917  what is drawn, and by what
+    axis: Axes,
+    points: list[dict[str, Any]],
+    tuned: list[dict[str, Any]],
+    x: str,
+    by: Sequence[str],
+    title: str,
 ) -> None:
     groups = _groups(points, by)[:MAX_LINES]
     for k, (label, group) in enumerate(groups):
@@ -97,11 +102,26 @@ def _curves(
         axis.plot(levels, values, label=label or "machine", **style)
         low, high = ([point[end] for point in line] for end in ("low", "high"))
         axis.fill_between(levels, low, high, color=COLOURS[k], alpha=0.15, linewidth=0)
+        _retuned_line(axis, line, tuned, x, COLOURS[k])
     _rounded_line(axis, groups[0][1], x)
     axis.set(xlabel=x, ylabel="success probability", ylim=(-0.03, 1.03), title=title)
     some = points[0]
     axis.set_title(f"{some['n_instances']} models, 95 %", loc="right", fontsize=9, color=INK)
     axis.legend(fontsize=9)
+
+
+def _retuned_line(
+    axis: Axes, line: list[dict[str, Any]], tuned: list[dict[str, Any]], x: str, colour: str
+) -> None:
+    """Draw the curve where other settings suit each level, thin and without markers."""
+    of_point = {str(point["factors"]): point for point in tuned}
+    found = [of_point[str(p["factors"])] for p in line if str(p["factors"]) in of_point]
+    if found:
+        levels = [point["factors"][x] for point in found]
+        low, high = ([point[end] for point in found] for end in ("low", "high"))
+        values = [point["success_probability"] for point in found]
+        axis.plot(levels, values, color=colour, linestyle=":", marker="x", label="re-tuned")
+        axis.fill_between(levels, low, high, color=colour, alpha=0.08, linewidth=0)
 
 
 def _rounded_line(axis: Axes, points: list[dict[str, Any]], x: str) -> None:
@@ -150,6 +170,7 @@ def page(summary: dict[str, Any], study: str) -> str:
         *(f"<p>{html.escape(line)}</p>" for line in _facts(summary)),
         f"<figure>{svg[svg.index('<svg') :]}</figure>",
         _list("Verdicts", [found["verdict"] for found in summary["verdicts"]]),
+        _list("Where other settings suit each level", summary["retuned"].get("warnings", [])),
         _list("Cliffs", list(map(_cliff, summary["cliffs"]))),
         _table(summary["points"]),
         f"<h2>The study</h2><pre>{html.escape(study)}</pre>",
@@ -162,11 +183,13 @@ def _facts(summary: dict[str, Any]) -> list[str]:
     points = summary["points"]
     runs = sum(point["n_runs"] for point in points)
     searched = sum(source == "tabu search" for source in summary["targets"].values())
+    beaten = len(summary["targets_beaten"])
     wide = f"{len(summary['too_wide'])} of {len(points)}"
     lines = {
         f"{summary['device']}: {len(points)} points, {runs} runs. {INTERVALS}": True,
         BOUNDS: any(point["is_bounded"] for point in points),
         f"The targets of {searched} models are the best of a tabu search, not proved.": searched,
+        f"Runs of {beaten} models were lower than their target: give better targets.": beaten,
         ROUNDED: any("rounded" in point for point in points),
         f"{wide} intervals are wider than was asked for.": not summary["is_complete"],
     }

@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["JOB_FACTORS", "Cliff", "Level", "Point", "Study", "read_study"]
+__all__ = ["JOB_FACTORS", "Cliff", "Family", "Level", "Point", "Study", "read_study"]
 
 MAX_POINTS, MAX_MODELS = 10_000, 10_000
 JOB_FACTORS = ("coupling_bits", "round_trips")  # of a job; all others are settings of the machine
 
 Level = float  # of a factor; whole numbers stay whole
 Point = tuple[tuple[str, Level], ...]  # the level of each factor, in the order of the file
-Count = Annotated[int, Field(ge=1, le=10**6)]
+Levels = Annotated[list[int | float], Field(min_length=1, max_length=1000)]
 
 
 class _Head(FileTable):
@@ -84,6 +84,23 @@ class _Repeat(FileTable):
         return self.max_runs or (16 * self.runs if self.width else self.runs)
 
 
+class _Nuisance(FileTable):
+    """Settings of which the best levels are sought anew at each point, on models kept apart."""
+
+    levels: Annotated[dict[str, Levels], Field(min_length=1)]
+    models: Annotated[int, Field(ge=1, le=1000)] = 5
+
+    @field_validator("levels", mode="before")
+    @classmethod
+    def _are_flat(cls, levels: Any) -> Any:
+        return dict(_flat(levels)) if isinstance(levels, dict) else levels
+
+    def choices(self) -> Iterator[Point]:
+        """Yield all combinations of levels."""
+        for levels in itertools.product(*self.levels.values()):
+            yield tuple(zip(self.levels, levels, strict=True))
+
+
 class Cliff(FileTable):
     """A level to be found at which a figure falls below a threshold.
 
@@ -103,8 +120,9 @@ class Study(FileTable):
     study: _Head
     models: _Models
     machine: _Machine = _Machine()
-    factors: dict[str, Annotated[list[int | float], Field(min_length=1, max_length=1000)]]
+    factors: dict[str, Levels]
     repeat: _Repeat = _Repeat()
+    nuisance: _Nuisance | None = None
     cliff: Annotated[tuple[Cliff, ...], Field(max_length=100, strict=False)] = ()
 
     @field_validator("factors", mode="before")
@@ -125,10 +143,18 @@ class Study(FileTable):
                 raise ValueError(f"cliff: {did_you_mean(cliff.factor, self.factors)}")
             if len(self.factors[cliff.factor]) < 2:
                 raise ValueError(f"cliff: {cliff.factor} needs two levels to look between")
+        if self.nuisance is not None:
+            self._check_nuisance(self.nuisance)
         n_points = len(list(itertools.islice(self.points(), MAX_POINTS + 1)))
         if n_points > MAX_POINTS:
             raise ValueError(f"factors: more than {MAX_POINTS} combinations of levels")
         return self
+
+    def _check_nuisance(self, nuisance: _Nuisance) -> None:
+        if not self.models.family:
+            raise ValueError("nuisance: models to tune on are drawn: give a [[models.family]]")
+        if both := nuisance.levels.keys() & self.factors.keys():
+            raise ValueError(f"nuisance: {', '.join(sorted(both))} is a factor already")
 
     def points(self) -> Iterator[Point]:
         """Yield all combinations of levels."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -124,18 +124,24 @@ def _flat(row: Row) -> dict[str, Any]:
     return {f"factor.{name}": level for name, level in factors.items()} | values
 
 
+def _columns(rows: Sequence[Row]) -> list[str]:
+    """Return the columns of a table: all factors, then the rest."""
+    factors = dict.fromkeys(f"factor.{name}" for row in rows for name in row.factors)
+    return [*factors, *(field.name for field in fields(Row) if field.name != "factors")]
+
+
 def export_csv(rows: Sequence[Row], folder: Path) -> Path:
     """Write rows as CSV, a column for each factor."""
     path = folder / CSV
-    names = list(dict.fromkeys(name for row in rows for name in _flat(row)))
+    names = _columns(rows)
     with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, names or [field.name for field in fields(Row)])
+        writer = csv.DictWriter(file, names)
         writer.writeheader()
         writer.writerows(map(_flat, rows))
     return path
 
 
-def export_parquet(rows: Iterable[Row], folder: Path) -> Path | None:
+def export_parquet(rows: Sequence[Row], folder: Path) -> Path | None:
     """Write rows as Parquet, with the version of their schema; None without the extra `parquet`."""
     try:
         import pyarrow as pa
@@ -143,7 +149,8 @@ def export_parquet(rows: Iterable[Row], folder: Path) -> Path | None:
     except ImportError:
         return None
     path = folder / PARQUET
-    table = pa.Table.from_pylist([_flat(row) for row in rows])
+    values, names = [_flat(row) for row in rows], _columns(rows)
+    table = pa.table({name: [each.get(name) for each in values] for name in names})
     table = table.replace_schema_metadata({"cim_hal.study.rows": str(FORMAT)})
     parquet.write_table(table, path)
     return path

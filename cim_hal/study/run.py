@@ -7,9 +7,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cim_hal.study.retuning import retune, retuned_summary
 from cim_hal.study.rows import Row, RowFile, export_csv, export_parquet
 from cim_hal.study.summary import cliff_of, next_level, summary, takes_whole
-from cim_hal.study.sweep import Sweep, draw_models, prepare_folder
+from cim_hal.study.sweep import Sweep, draw_apart, draw_models, prepare_folder
 
 if TYPE_CHECKING:
     from cim_hal.study.plan import Point, Study
@@ -60,18 +61,23 @@ def run_study(
     """
     file, folder = Path(file), Path(folder)
     study = prepare_folder(file, folder, resume=resume)
-    with Sweep(study, list(draw_models(study, folder)), targets=targets, jobs=jobs) as machines:
+    instances, apart = list(draw_models(study, folder)), list(draw_apart(study))
+    with Sweep(study, instances, apart=apart, targets=targets, jobs=jobs) as machines:
         rows = RowFile(folder)
         try:
             points = list(study.points())
             machines.run(rows, points, report)
             _bisect(machines, rows, points, report)
+            best = retune(machines, rows, points, report)
         finally:
             rows.close()
-        found = summary(machines, rows.rows, points)
-    ordered = sorted(rows.rows.values(), key=lambda row: row.key)
-    if export_parquet(ordered, folder) is None or csv:
-        export_csv(ordered, folder)
+        # in one order, as sums of floating-point numbers depend on it
+        ordered = dict(sorted(rows.rows.items()))
+        found = summary(machines, ordered, points)
+        found["retuned"] = retuned_summary(machines, ordered, best, found["verdicts"])
+    table = list(ordered.values())
+    if export_parquet(table, folder) is None or csv:
+        export_csv(table, folder)
     (folder / SUMMARY).write_text(json.dumps(_plain(found), indent=1) + "\n", encoding="utf-8")
     return found
 

@@ -76,7 +76,7 @@ def point_summary(
         "r99": r99.value,
         "r99_low": r99.low,
         "r99_high": r99.high,
-        "energy_gap": float(np.mean([_gap(row) for row in here])),
+        "energy_gap": float(np.mean([gap(row) for row in here])),
         "n_instances": len({row.model for row in here}),
         "n_runs": sum(row.runs for row in here),
         "device_s": sum(row.device_s for row in here),
@@ -98,9 +98,14 @@ def _rounded(left: Sequence[Survival]) -> dict[str, Any]:
     }
 
 
-def _gap(row: Row) -> float:
+def gap(row: Row) -> float:
     """Return the mean energy above the target, as a share of its size."""
     return (row.energy_mean - row.target) / max(abs(row.target), 1e-300)
+
+
+def _beats(row: Row) -> bool:
+    """Return whether a run was lower than the target, by more than rounding."""
+    return row.target - row.energy_min > 1e-9 * max(1.0, abs(row.target))
 
 
 # ---- cliffs ---------------------------------------------------------------------------------
@@ -300,8 +305,12 @@ def summary(sweep: Sweep, rows: dict[str, Row], points: Sequence[Point]) -> dict
             for cliff in study.cliff
             for others in _combinations(found, cliff.factor)
         ],
-        "verdicts": verdicts(list(rows.values()), references_of(study.factors, sweep.capabilities)),
+        "verdicts": verdicts(
+            [row for row in rows.values() if row.factors.keys() == study.factors.keys()],
+            references_of(study.factors, sweep.capabilities),
+        ),
         "targets": dict(sorted((i.name, i.target.source) for i in sweep.instances)),
+        "targets_beaten": sorted({row.model for row in rows.values() if _beats(row)}),
         "is_complete": not wide,
         "too_wide": [p["factors"] for p in wide],
     }

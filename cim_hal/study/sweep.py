@@ -22,7 +22,7 @@ from cim_hal.machine.lowering import lower
 from cim_hal.model.files import read_model
 from cim_hal.model.schedule import PumpSchedule
 from cim_hal.study.families import Instance, Target, draw, target_of
-from cim_hal.study.plan import JOB_FACTORS, Point, Study, read_study
+from cim_hal.study.plan import JOB_FACTORS, Family, Point, Study, read_study
 from cim_hal.study.rows import Row, RowFile, key_of
 from cim_hal.study.shares import Share, share_of
 from cim_hal.toml_files import did_you_mean
@@ -31,9 +31,10 @@ if TYPE_CHECKING:
     from cim_hal.client.session import Session
     from cim_hal.machine.capabilities import Capabilities
 
-__all__ = ["STUDY", "Sweep", "draw_models", "prepare_folder", "repeat_row"]
+__all__ = ["STUDY", "Sweep", "draw_apart", "draw_models", "prepare_folder", "repeat_row"]
 
 STUDY = "study.toml"
+APART = 1_000_000  # from here on models of a family are for tuning only
 
 Report = Callable[[Row, int, int], None]  # a row, jobs done, jobs known so far
 
@@ -55,8 +56,8 @@ class Sweep:
     Parameters
     ----------
     study : Study
-    instances : sequence of Instance
-        Its models: `draw_models`.
+    instances, apart : sequence of Instance
+        Its models, and those to tune on: `draw_models`.
     targets : sequence of targets
         Machines that share the jobs; by default that of the study.
     jobs : int
@@ -75,10 +76,12 @@ class Sweep:
         study: Study,
         instances: Sequence[Instance],
         *,
+        apart: Sequence[Instance] = (),
         targets: Sequence[str] = (),
         jobs: int = 1,
     ) -> None:
-        self.study, self.instances = study, instances
+        self.study, self.instances, self.apart = study, instances, apart
+        self._numbers = {i.name: number for number, i in enumerate([*instances, *apart])}
         self._stack, self._sessions = ExitStack(), queue.SimpleQueue[Any]()
         machine = study.machine
         try:
@@ -113,6 +116,11 @@ class Sweep:
             self._make([job for job in jobs if job.key not in rows.rows], rows, report, len(jobs))
             batch += 1
             waiting = [p for p in waiting if self._needs_more(p, rows.rows, batch)]
+
+    def try_out(self, rows: RowFile, points: Iterable[Point], report: Report) -> None:
+        """Make one job of each model that is kept apart, at each point."""
+        jobs = [_Job(point, instance, 0) for point in points for instance in self.apart]
+        self._make([job for job in jobs if job.key not in rows.rows], rows, report, len(jobs))
 
     def share(self, point: Point, rows: dict[str, Row], n_batches: int | None = None) -> Share:
         """Return the share of successes at a point, of as many batches or of all."""
@@ -200,7 +208,7 @@ class Sweep:
 
     def _seed(self, instance: Instance, batch: int) -> int:
         """Return the seed of a job: the same at every point, so that levels share their noise."""
-        number = [i.name for i in self.instances].index(instance.name)
+        number = self._numbers[instance.name]
         words = np.random.SeedSequence([self.study.study.seed, number, batch])
         return int(words.generate_state(1, np.uint32)[0])
 
@@ -221,11 +229,21 @@ def draw_models(study: Study, folder: Path, *, are_copies: bool = True) -> Itera
         yield Instance(name, model, known or target_of(model, None, (study.study.seed,)))
     for number, family in enumerate(study.models.family):
         for k in range(family.count):
-            name = f"{family.kind}-{family.n}-{number}.{k}"
-            try:
-                yield draw(family.kind, family.n, (family.seed, number, k), name)
-            except ValueError as error:
-                raise StudyError(f"models.family number {number + 1}: {error}") from None
+            yield _drawn(family, number, k, f"{family.kind}-{family.n}-{number}.{k}")
+
+
+def draw_apart(study: Study) -> Iterator[Instance]:
+    """Yield models of the same families that are for tuning only."""
+    for number, family in enumerate(study.models.family if study.nuisance else ()):
+        for k in range(study.nuisance.models if study.nuisance else 0):
+            yield _drawn(family, number, APART + k, f"apart-{family.kind}-{family.n}-{number}.{k}")
+
+
+def _drawn(family: Family, number: int, k: int, name: str) -> Instance:
+    try:
+        return draw(family.kind, family.n, (family.seed, number, k), name)
+    except ValueError as error:
+        raise StudyError(f"models.family number {number + 1}: {error}") from None
 
 
 def prepare_folder(file: Path, folder: Path, *, resume: bool) -> Study:
@@ -241,11 +259,14 @@ def prepare_folder(file: Path, folder: Path, *, resume: bool) -> Study:
         if not resume:
             hint = "go on with --resume, or choose another folder"
             raise StudyError(f"{folder} holds results of this study", hint=hint)
-    folder.mkdir(parents=True, exist_ok=True)
-    if not copy.exists():
-        for number, name in enumerate(study.models.files):
-            _keep_model(file.parent / name, _copy_of(folder, number, name))
-        shutil.copyfile(file, copy)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not copy.exists():
+            for number, name in enumerate(study.models.files):
+                _keep_model(file.parent / name, _copy_of(folder, number, name))
+            shutil.copyfile(file, copy)
+    except OSError as error:
+        raise StudyError(f"{folder} cannot be written: {error.strerror}") from None
     return study
 
 
@@ -263,7 +284,8 @@ def _keep_model(path: Path, copy: Path) -> None:
 
 def repeat_row(sweep: Sweep, row: Row) -> Row:
     """Run the job of a row again."""
-    instance = next((i for i in sweep.instances if i.name == row.model), None)
+    models = [*sweep.instances, *sweep.apart]
+    instance = next((i for i in models if i.name == row.model), None)
     if instance is None:
         raise StudyError(f"the study has no model {row.model}")
     return sweep.on_free_session(tuple(row.factors.items()), instance, row.batch)
@@ -271,13 +293,14 @@ def repeat_row(sweep: Sweep, row: Row) -> Row:
 
 def _check(study: Study, instances: Sequence[Instance], capabilities: Capabilities) -> None:
     known = {setting.name: setting for setting in capabilities.settings}
-    for name, levels in study.factors.items():
+    tuned = study.nuisance.levels if study.nuisance else {}
+    for name, levels in {**study.factors, **tuned}.items():
         if name in JOB_FACTORS:
             _check_job_factor(name, levels, capabilities)
         elif name not in known:
             names = [*JOB_FACTORS, *known]
             raise StudyError(
-                f"factors.{name}: {capabilities.name} has no such setting",
+                f"factor {name}: {capabilities.name} has no such setting",
                 hint=did_you_mean(name, names),
             )
         else:
@@ -300,7 +323,7 @@ def _check_job_factor(name: str, levels: Sequence[float], capabilities: Capabili
     for level in levels:
         if level != int(level) or not low <= level <= most:
             raise StudyError(
-                f"factors.{name} = {level}: {capabilities.name} takes whole numbers from {low} to "
+                f"factor {name} = {level}: {capabilities.name} takes whole numbers from {low} to "
                 f"{most}"
             )
 
