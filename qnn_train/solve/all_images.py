@@ -219,9 +219,7 @@ class _Program:
         chosen = self.sides[best].T > 0
         return np.where(chosen, up, down), self.losses[best, np.arange(self.n_images)]
 
-    def ask(
-        self, oracle: Oracle, bits: BitArray, weights: FloatArray
-    ) -> tuple[Answer, BitArray]:
+    def ask(self, oracle: Oracle, bits: BitArray, weights: FloatArray) -> tuple[Answer, BitArray]:
         """Return the answer for x with the slack of a network, and its networks (samples, n_bits).
 
         Of each neuron the best samples come first, as if it had been asked for alone.
