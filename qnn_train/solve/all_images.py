@@ -187,18 +187,15 @@ class _Program:
         of_weights, of_biases = (
             np.array(code.coefficients, np.float64) for code in (layer.weights, layer.biases)
         )
-        slopes = np.hstack(
-            [
-                np.kron(features, of_weights[None, :]),
-                np.broadcast_to(of_biases, (len(features), len(of_biases))),
-            ]
-        )
+        constant = np.broadcast_to(of_biases, (len(features), len(of_biases)))
+        slopes: FloatArray = np.hstack([np.kron(features, of_weights[None, :]), constant])
         offsets = layer.weights.offset * features.sum(axis=1) + layer.biases.offset
         spread = float(np.sqrt(np.square(slopes).sum(axis=1).mean() / 4)) or 1.0
         sides = np.array(list(product((-1.0, 1.0), repeat=layer.outputs)))
         losses = _losses(loss, sides.sum(axis=1), signs[:, 0])
         places = _places(layer)
-        return cls(slopes / spread, offsets / spread, places, sides, losses, margin)
+        slopes /= spread
+        return cls(slopes, offsets / spread, places, sides, losses, margin)
 
     @property
     def n_images(self) -> int:

@@ -194,7 +194,8 @@ class Preparation:
         if self.recipe.method not in ON_ALL:
             return ProgramSize.of(self.task.largest_part(self.method.batch))
         widest = int(np.abs(self.inputs).sum(axis=1).argmax())
-        task = replace(self.task, inputs=self.inputs[[widest]], labels=self.task.labels[[widest]])
+        labels = self.chosen.labels[[widest]]
+        task = replace(self.task, inputs=self.inputs[[widest]], labels=labels)
         one = ProgramSize.of(task.assembly)
         spins, neurons = self.architecture.n_bits, self.architecture.layers[0].outputs
         couplings = neurons * (each := spins // neurons) * (each - 1) // 2
