@@ -127,14 +127,14 @@ def checked_couplings(J: ArrayLike, pump: float) -> NDArray[np.float64]:
     Raises
     ------
     ValueError
-        They are not symmetric or not finite, or the pump is not.
+        They are not symmetric or not finite, or the pump is not finite or negative.
     """
     matrix = np.atleast_2d(np.asarray(J, np.float64))
     is_square = matrix.ndim == 2 and matrix.shape[0] == matrix.shape[1] > 0
     if not is_square or not np.array_equal(matrix, matrix.T) or not np.isfinite(matrix).all():
         raise ValueError(f"J must be symmetric and finite, shape (n, n), not {matrix.tolist()}")
-    if not math.isfinite(pump):
-        raise ValueError(f"pump = {pump} must be finite")
+    if not 0 <= pump < math.inf:
+        raise ValueError(f"pump = {pump} must be finite, and 0 or more")
     return matrix
 
 

@@ -90,12 +90,17 @@ class SharedVacuum:
 
 
 def splitter_noise(
-    coupling: CouplingMatrix, *, strength: float, loss: float, dtype: np.dtype[Any]
+    coupling: CouplingMatrix,
+    *,
+    strength: float,
+    loss: float,
+    dtype: np.dtype[Any],
+    scale: float = 1,
 ) -> SplitterNoise:
-    r"""Return the noise of covariance :math:`\frac12(\ell I - \xi J)`.
+    r"""Return the noise of covariance :math:`\frac a2(\ell I - \xi J)`.
 
     Sparse couplings that add up to less than the loss in each row have a noise for each pair that
-    is coupled, :math:`\frac12\xi|J_{ij}|\,(e_i - s_{ij}e_j)(e_i - s_{ij}e_j)^T` with
+    is coupled, :math:`\frac a2\xi|J_{ij}|\,(e_i - s_{ij}e_j)(e_i - s_{ij}e_j)^T` with
     :math:`s_{ij}` the sign, which costs as much as their product. All others have Cholesky's
     factor.
 
@@ -105,6 +110,8 @@ def splitter_noise(
         :math:`\xi`, in units of the stored couplings.
     loss : float
         :math:`\ell`.
+    scale : float
+        a.
 
     Raises
     ------
@@ -115,12 +122,13 @@ def splitter_noise(
     left = loss - strength * np.asarray(abs(J).sum(axis=1)).ravel()
     is_dominant = (left >= -ROUNDING * loss).all()
     if is_sparse(J) and is_dominant:
-        return _of_pairs(scipy.sparse.triu(J, 1).tocoo(), strength, np.maximum(left, 0), dtype)
+        pairs, left = scipy.sparse.triu(J, 1).tocoo(), scale * np.maximum(left, 0)
+        return _of_pairs(pairs, scale * strength, left, dtype)
     if not strength * coupling.norm:
         J = scipy.sparse.coo_array((len(left), len(left)))
-        return _of_pairs(J, 0.0, left, dtype)
+        return _of_pairs(J, 0.0, scale * left, dtype)
     J = J.toarray() if is_sparse(J) else J
-    covariance = 0.5 * ((1 + ROUNDING) * loss * np.eye(len(J)) - strength * J)
+    covariance = 0.5 * scale * ((1 + ROUNDING) * loss * np.eye(len(J)) - strength * J)
     try:
         factor = scipy.linalg.cholesky(covariance, lower=True, overwrite_a=True, check_finite=False)
     except np.linalg.LinAlgError:

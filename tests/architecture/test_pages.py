@@ -14,6 +14,13 @@ PAGES = sorted((ROOT / "docs/development").glob("*.md"))
 PICTURES = runpy.run_path(str(ROOT / "docs/pictures.py"))
 
 
+def test_no_page_has_the_marks_of_a_merge():
+    pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *(ROOT / "docs").rglob("*.txt")]
+    marks = re.compile(r"^(<{7}|>{7}) ", re.MULTILINE)
+    texts = {page: page.read_text(encoding="utf-8") for page in pages if "_build" not in page.parts}
+    assert [page.name for page, text in texts.items() if marks.search(text)] == []
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
 def test_every_file_that_a_page_names_exists(page):
     text = page.read_text(encoding="utf-8")

@@ -211,6 +211,7 @@ def test_moments_are_sampled_of_quantum_noise_alone():
     "odd",
     [
         {"pump": np.nan},
+        {"pump": -0.1},
         {"J": np.nan * PAIR},
         {"J": [[0, 1], [0, 0]]},
         {"settle": -1},

@@ -65,7 +65,8 @@ def test_a_trace_changes_no_bit_of_the_readout(dynamics):
     plain, traced = run(driver), run(driver, trace=TraceRequest(every=3, runs=9))
     assert plain.trace is None
     np.testing.assert_array_equal(plain.values, traced.values)
-    assert plain.notes == traced.notes
+    # the first run in a process may compile its kernels
+    assert {**plain.notes, "compile_s": 0} == {**traced.notes, "compile_s": 0}
 
 
 @pytest.mark.parametrize("dynamics", DYNAMICS)
