@@ -16,7 +16,7 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
-from itertools import combinations
+from itertools import combinations, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,12 +28,18 @@ from tasks import dataset
 from cim_hal import open_device
 from qnn_train import Recipe, prepare
 from qnn_train.method_names import ON_ALL
-from qnn_train.training import TrainingRun
+from qnn_train.solve import default_weight
+from qnn_train.training import TrainingRun, train
+from qnn_train.training.descent import accuracy
+from qnn_train.training.methods import AllImages, Penalty
+from qnn_train.training.oracles import OracleRecord, TrainingOracle
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from cim_hal import Session
     from qnn_train.data import Pair
+    from qnn_train.training import Preparation
 
 __all__ = ["RECIPES", "main"]
 
@@ -64,8 +70,9 @@ RECIPES = {
     "all-7x7-3": (replace(ALL, hidden=3), "emulator-550"),
     "all-14x14": (replace(ALL, grid=14), "emulator-550"),
 }
-# A method, or one with an oracle on the host in the place of the machine. Those that take few
-# images have as many as the program of FEW holds.
+# A method; ``@descent`` behind it puts an oracle on the host in the place of the machine, and a
+# number is a weight: ``penalty*0.001`` of the default one, ``penalty-all*0.1``. Methods that cannot
+# have all images have FEW.
 METHODS = ("qcgd", "random")
 FEW = 40
 PAIRS = tuple(combinations(range(10), 2))
@@ -96,8 +103,9 @@ def main() -> None:
 
 
 def _row(task: dict[str, Any], kept_apart: bool) -> dict[str, Any]:  # noqa: FBT001  of a pool
-    recipe, device = RECIPES[task["recipe"]]
-    method, _, oracle = task["method"].partition("@")
+    recipe, device = _recipe(task["recipe"])
+    named, _, oracle = task["method"].partition("@")
+    method, _, factor = named.partition("*")
     recipe = replace(
         recipe, seed=task["seed"], method=method, oracle=oracle or "machine", **_few(recipe, method)
     )
@@ -106,12 +114,34 @@ def _row(task: dict[str, Any], kept_apart: bool) -> dict[str, Any]:  # noqa: FBT
     with ExitStack() as stack:
         session = None if oracle else stack.enter_context(open_device(device))
         prepared = prepare(recipe, _apart(pair) if kept_apart else pair)
-        run = TrainingRun(prepared, session)
-        for _ in run:
-            pass
-        report = run.outcome().report
-    return task | {
-        "kept_apart": kept_apart,
+        if factor:
+            measured = _penalized(prepared, session, float(factor))
+        else:
+            measured = _trained(prepared, session)
+    measured["cpu"] = round(time.process_time() - spent, 1)
+    measured["seconds"] = round(time.perf_counter() - started, 1)
+    return task | {"kept_apart": kept_apart, "device": None if oracle else device} | measured
+
+
+def _recipe(text: str) -> tuple[Recipe, str]:
+    """Return a recipe and its device of a name, with changes as in ``all-7x7,iterations=60``."""
+    name, *changes = text.split(",")
+    recipe, device = RECIPES[name]
+    numbers = {field: int(value) for field, value in (each.split("=") for each in changes)}
+    return replace(recipe, **numbers), device
+
+
+def _recipe_name(text: str) -> str:
+    _recipe(text)
+    return text
+
+
+def _trained(prepared: Preparation, session: Session | None) -> dict[str, Any]:
+    run = TrainingRun(prepared, session)
+    for _ in run:
+        pass
+    report = run.outcome().report
+    return {
         "accuracy": report.test_accuracy,
         "train": report.train_accuracy,
         "subset": report.subset_accuracy,
@@ -120,9 +150,27 @@ def _row(task: dict[str, Any], kept_apart: bool) -> dict[str, Any]:  # noqa: FBT
         "bits": report.bits_per_parameter,
         "infeasibility": report.infeasibility,
         "candidates": report.candidates,
-        "device": report.device,
-        "cpu": round(time.process_time() - spent, 1),
-        "seconds": round(time.perf_counter() - started, 1),
+    }
+
+
+def _penalized(prepared: Preparation, session: Session | None, factor: float) -> dict[str, Any]:
+    """Train by the penalty method, with few images or with all, and a weight of its own."""
+    recipe, pair = prepared.recipe, prepared.pair
+    if recipe.method in ON_ALL:
+        method = AllImages(rule="penalty", penalty=factor, seed=recipe.seed)
+    else:
+        method = Penalty(weights=[factor * default_weight(prepared.task.qcbo)])
+    oracle = TrainingOracle(recipe, session, OracleRecord())
+    steps = train(prepared.task, oracle, prepared.scorer, method=method)
+    *_, last = islice(steps, recipe.iterations)
+    network = last.best.network
+    return {
+        "accuracy": accuracy(network, prepared.examples(pair.test)),
+        "train": accuracy(network, prepared.examples(pair.train)),
+        "spins": prepared.spins_of(None),
+        "calls": last.iterate.calls,
+        "bits": prepared.architecture.bits_per_parameter,
+        "candidates": last.candidates,
     }
 
 
@@ -156,7 +204,7 @@ def table(
             own = found.get((recipe, method), {})
             both = sorted(own.keys() & beside.keys())
             lead = _mean([own[key] - beside[key] for key in both])
-            lines.append(f"{recipe:<14}{method:<8}{len(own):>4}  {_mean([*own.values()])}  {lead}")
+            lines.append(f"{recipe:<14}{method:<14}{len(own):>4}  {_mean([*own.values()])}  {lead}")
     return lines
 
 
@@ -183,7 +231,10 @@ def _pair(text: str) -> tuple[int, int]:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("file", type=Path, help="rows, JSON lines")
-    parser.add_argument("--recipes", nargs="+", choices=list(RECIPES), default=["signs", "levels"])
+    names = ", ".join(RECIPES)
+    parser.add_argument(
+        "--recipes", nargs="+", type=_recipe_name, default=["signs", "levels"], help=names
+    )
     parser.add_argument("--methods", nargs="+", default=list(METHODS), help="the last is beside")
     parser.add_argument("--pairs", nargs="+", type=_pair, default=PAIRS, metavar="A,B")
     parser.add_argument("--seeds", type=int, default=1)
