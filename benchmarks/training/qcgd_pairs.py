@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import time
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
@@ -28,18 +29,20 @@ from tasks import dataset
 from cim_hal import open_device
 from qnn_train import Recipe, prepare
 from qnn_train.method_names import ON_ALL
-from qnn_train.solve import default_weight
+from qnn_train.solve import Atoms, Extractor, default_weight
 from qnn_train.training import TrainingRun, train
 from qnn_train.training.descent import accuracy
 from qnn_train.training.methods import AllImages, Penalty
 from qnn_train.training.oracles import OracleRecord, TrainingOracle
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from cim_hal import Session
+    from qnn_train.arrays import BitArray
     from qnn_train.data import Pair
-    from qnn_train.training import Preparation
+    from qnn_train.solve import Candidate
+    from qnn_train.training import Method, Preparation, TrainingStep
 
 __all__ = ["RECIPES", "main"]
 
@@ -70,10 +73,12 @@ RECIPES = {
     "all-7x7-3": (replace(ALL, hidden=3), "emulator-550"),
     "all-14x14": (replace(ALL, grid=14), "emulator-550"),
 }
-# A method; ``@descent`` behind it puts an oracle on the host in the place of the machine, and a
-# number is a weight: ``penalty*0.001`` of the default one, ``penalty-all*0.1``. Methods that cannot
-# have all images have FEW.
+# A method; ``@descent`` behind it puts an oracle on the host in the place of the machine, a number
+# is the weight of the constraints, of the default one in ``penalty*0.001``, β0 in ``qcgd-all*0.1``,
+# and ``qcgd-all+rounding`` compares networks drawn from the mixture of atoms and not the samples.
+# Methods that cannot have all images have FEW.
 METHODS = ("qcgd", "random")
+_METHOD = re.compile(r"([a-z-]+?)(\+rounding)?(?:\*([0-9.]+))?(?:@(\w+))?")
 FEW = 40
 PAIRS = tuple(combinations(range(10), 2))
 APART = 2000
@@ -104,8 +109,7 @@ def main() -> None:
 
 def _row(task: dict[str, Any], kept_apart: bool) -> dict[str, Any]:  # noqa: FBT001  of a pool
     recipe, device = _recipe(task["recipe"])
-    named, _, oracle = task["method"].partition("@")
-    method, _, factor = named.partition("*")
+    method, rounds, factor, oracle = _method(task["method"])
     recipe = replace(
         recipe, seed=task["seed"], method=method, oracle=oracle or "machine", **_few(recipe, method)
     )
@@ -114,13 +118,22 @@ def _row(task: dict[str, Any], kept_apart: bool) -> dict[str, Any]:  # noqa: FBT
     with ExitStack() as stack:
         session = None if oracle else stack.enter_context(open_device(device))
         prepared = prepare(recipe, _apart(pair) if kept_apart else pair)
-        if factor:
-            measured = _penalized(prepared, session, float(factor))
+        if rounds or factor is not None:
+            measured = _varied(prepared, session, factor, rounds=rounds)
         else:
             measured = _trained(prepared, session)
     measured["cpu"] = round(time.process_time() - spent, 1)
     measured["seconds"] = round(time.perf_counter() - started, 1)
     return task | {"kept_apart": kept_apart, "device": None if oracle else device} | measured
+
+
+def _method(text: str) -> tuple[str, bool, float | None, str | None]:
+    """Return name, whether networks are rounded, weight, and oracle on the host."""
+    found = _METHOD.fullmatch(text)
+    if found is None:
+        raise ValueError(f"no method {text!r}")
+    name, rounds, factor, oracle = found.groups()
+    return name, rounds is not None, None if factor is None else float(factor), oracle
 
 
 def _recipe(text: str) -> tuple[Recipe, str]:
@@ -153,25 +166,46 @@ def _trained(prepared: Preparation, session: Session | None) -> dict[str, Any]:
     }
 
 
-def _penalized(prepared: Preparation, session: Session | None, factor: float) -> dict[str, Any]:
-    """Train by the penalty method, with few images or with all, and a weight of its own."""
+def _varied(
+    prepared: Preparation, session: Session | None, factor: float | None, *, rounds: bool
+) -> dict[str, Any]:
+    """Train with another weight of the constraints, or with other networks to choose from."""
     recipe, pair = prepared.recipe, prepared.pair
-    if recipe.method in ON_ALL:
-        method = AllImages(rule="penalty", penalty=factor, seed=recipe.seed)
-    else:
-        method = Penalty(weights=[factor * default_weight(prepared.task.qcbo)])
     oracle = TrainingOracle(recipe, session, OracleRecord())
-    steps = train(prepared.task, oracle, prepared.scorer, method=method)
-    *_, last = islice(steps, recipe.iterations)
-    network = last.best.network
+    method = prepared.method if factor is None else _weighted(prepared, factor)
+    steps = islice(train(prepared.task, oracle, prepared.scorer, method=method), recipe.iterations)
+    best = _best_rounded(prepared, steps) if rounds else [*steps][-1].best
     return {
-        "accuracy": accuracy(network, prepared.examples(pair.test)),
-        "train": accuracy(network, prepared.examples(pair.train)),
+        "accuracy": accuracy(best.network, prepared.examples(pair.test)),
+        "train": accuracy(best.network, prepared.examples(pair.train)),
         "spins": prepared.spins_of(None),
-        "calls": last.iterate.calls,
+        "calls": recipe.iterations,
         "bits": prepared.architecture.bits_per_parameter,
-        "candidates": last.candidates,
     }
+
+
+def _weighted(prepared: Preparation, factor: float) -> Method:
+    method = prepared.method
+    if isinstance(method, AllImages):
+        return replace(method, penalty=factor)
+    return Penalty(weights=[factor * default_weight(prepared.task.qcbo)])
+
+
+def _best_rounded(prepared: Preparation, steps: Iterable[TrainingStep]) -> Candidate:
+    extractor = Extractor(prepared.architecture, prepared.scorer)
+    *_, best = map(extractor.add, _rounded(prepared, steps))
+    return best
+
+
+def _rounded(prepared: Preparation, steps: Iterable[TrainingStep]) -> Iterator[BitArray]:
+    """Yield networks rounded from first moments, and drawn by them, as many as samples."""
+    recipe, n_bits = prepared.recipe, prepared.architecture.n_bits
+    atoms, rng = Atoms(n_bits), np.random.default_rng([recipe.seed, 7])
+    for step in steps:
+        atoms.add(step.iterate.atom, 2 / (step.iterate.step + 1))
+        mean = atoms.mean()
+        drawn = np.vstack([mean >= 0.5, rng.random((recipe.n_runs, n_bits)) < mean])
+        yield drawn.astype(np.int8)
 
 
 def _few(recipe: Recipe, method: str) -> dict[str, int]:
