@@ -18,6 +18,7 @@ from cim_hal.errors import (
     JournalError,
     KeyFileError,
     ModelError,
+    StudyError,
     TargetError,
 )
 from cim_hal.streams import drop_output, prepare_streams
@@ -26,7 +27,10 @@ from cim_hal.text import printable
 __all__ = ["INTERRUPTED", "LazyGroup", "run", "say"]
 
 FAILED, BAD_INPUT = 1, 2
-INPUT_ERRORS = (ModelError, TargetError, CapabilityError, KeyFileError, CassetteError, JournalError)
+INPUT_ERRORS = (
+    *(ModelError, TargetError, CapabilityError, KeyFileError),
+    *(CassetteError, JournalError, StudyError),
+)
 
 
 class LazyGroup(click.Group):

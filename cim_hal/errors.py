@@ -18,7 +18,7 @@
     │   ├── LeaseHeldError, LeaseLostError
     │   └── QuotaError, RateLimitedError
     ├── PermissionDeniedError          the role of the user does not allow it
-    ├── KeyFileError, CassetteError    a file is missing or malformed
+    ├── KeyFileError, CassetteError, StudyError    a file is missing or malformed
     ├── JobError                       a job did not end with samples
     │   ├── JobCancelledError, JobLostError, QueueFullError, KeyLimitError
     │   └── JobTimeoutError (TimeoutError)
@@ -78,6 +78,7 @@ __all__ = [
     "ServerKeyError",
     "SessionError",
     "StorageError",
+    "StudyError",
     "TargetError",
     "TransportError",
     "TransportTimeoutError",
@@ -328,6 +329,10 @@ class StorageError(CimError, code="server.storage", retryable=True):
 
 class JournalError(CimError, code="journal"):
     """The journal is damaged, in use, or of another program or machine."""
+
+
+class StudyError(CimError, ValueError, code="study"):
+    """A study file is not right, or the folder of a study."""
 
 
 class DeviceError(CimError, code="device"):

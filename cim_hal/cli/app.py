@@ -75,6 +75,10 @@ COMMANDS = {
         "machines:status",
         "Show the state of the machine TARGET: driver, telemetry, calibration, queue.",
     ),
+    "sweep": (
+        "sweep:sweep",
+        "Run the study STUDY.toml: models times levels of factors, with intervals and a report.",
+    ),
     "tune": (
         "tune:tune",
         "Search for the schedule and the settings of the machine TARGET that suit a model.",

@@ -25,6 +25,8 @@ EXERCISED_BY = {
     "cim_hal.cli.jobs": "integration/test_cli_jobs.py",
     "cim_hal.cli.key_commands": "integration/test_security.py",
     "cim_hal.cli.machines": "integration/test_cli.py",
+    "cim_hal.cli.sweep_report": "integration/test_sweep.py",
+    "cim_hal.study.run": "integration/test_sweep.py",
     # The checks of the conformance suite, each tried on a machine that breaks its promise.
     "cim_hal.conformance.promises": "conformance/test_conformance.py",
     "cim_hal.conformance.sampling": "conformance/test_conformance.py",

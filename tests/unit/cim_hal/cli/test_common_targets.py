@@ -33,8 +33,8 @@ EITHER = {
     "sample": ("TARGET", "--model", "model.txt"),
     "tune": ("TARGET", "--model", "model.txt", "--seconds", "1", "--out", "tuned.toml"),
 }
-# These open no machine, or are what serves it.
-NEITHER = {"chaos", "journal", "keys", "list", "new-driver", "replay", "serve"}
+# These open no machine, are what serves it, or have it in a file.
+NEITHER = {"chaos", "journal", "keys", "list", "new-driver", "replay", "serve", "sweep"}
 
 
 @pytest.fixture

@@ -1,0 +1,199 @@
+"""``cim-hal sweep``: how success on a machine depends on its settings, with intervals."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+
+from cim_hal.cli.common import json_option, print_json, print_table, progress_on, whole_file
+from cim_hal.console import say
+from cim_hal.errors import StudyError
+from cim_hal.option_types import COUNT, Target
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cim_hal.study.plan import Study
+    from cim_hal.study.rows import Row
+
+__all__ = ["sweep"]
+
+TOO_WIDE = 3  # exit status where an interval stayed wider than was asked for
+
+
+@click.command()
+@click.argument("study_path", metavar="STUDY.toml", type=click.Path(exists=True, path_type=Path))
+@click.option(
+    "--out",
+    "folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Folder of the rows, the summary and the report.",
+)
+@click.option("--resume", is_flag=True, help="Go on with the rows that are in the folder.")
+@click.option(
+    "--jobs", type=COUNT, default=1, show_default=True, help="Jobs at a time on a machine."
+)
+@click.option(
+    "--device",
+    "devices",
+    type=Target(),
+    multiple=True,
+    help="Machine instead of that of the study; several share the jobs.",
+)
+@click.option("--dry-run", is_flag=True, help="Say what would be done, and end.")
+@click.option("--csv", "as_csv", is_flag=True, help="Write the rows as CSV too.")
+@click.option(
+    "--row", "number", type=click.IntRange(0), help="Run the job of a row of a DIR again."
+)
+@json_option
+def sweep(
+    *,
+    study_path: Path,
+    folder: Path | None,
+    resume: bool,
+    jobs: int,
+    devices: tuple[str, ...],
+    dry_run: bool,
+    as_csv: bool,
+    number: int | None,
+    as_json: bool,
+) -> None:
+    """Run the study STUDY.toml: models times levels of factors, with intervals and a report.
+
+    Rows are written as they come; Ctrl-C keeps them, and --resume goes on. The status is 3 if an
+    interval stayed wider than the study asks for.
+
+    \b
+    Examples:
+      cim-hal sweep bits.toml --out bits
+      cim-hal sweep bits.toml --out bits --resume --device tcp://cim.lab:5555
+      cim-hal sweep --row 17 bits
+    """  # noqa: D301
+    from cim_hal.study.plan import read_study
+
+    if number is not None:
+        _again(study_path, number, devices, as_json=as_json)
+        return
+    if dry_run:
+        _plan(read_study(study_path), study_path.parent, devices, as_json=as_json)
+        return
+    if folder is None:
+        raise click.UsageError("Missing option '--out'.")
+    found = _measure(study_path, folder, devices, resume=resume, jobs=jobs, as_csv=as_csv)
+    if as_json:
+        print_json(found)
+    else:
+        _show(found, folder)
+    if not found["is_complete"]:
+        click.get_current_context().exit(TOO_WIDE)
+
+
+def _measure(
+    path: Path, folder: Path, devices: Sequence[str], *, resume: bool, jobs: int, as_csv: bool
+) -> dict[str, Any]:
+    from cim_hal.study import run_study
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with progress_on(Console(stderr=True), *columns, TimeRemainingColumn()) as bar:
+        task = bar.add_task(path.stem, total=None)
+
+        def report(_row: Row, done: int, known: int) -> None:
+            bar.update(task, completed=done, total=known)
+
+        try:
+            found = run_study(
+                *(path, folder),
+                targets=devices,
+                jobs=jobs,
+                resume=resume,
+                csv=as_csv,
+                report=report,
+            )
+        except KeyboardInterrupt:
+            say(f"the rows are kept in {folder}: go on with --resume", err=True)
+            raise
+    _draw(folder, found, path.read_text("utf-8"))
+    return found
+
+
+def _draw(folder: Path, found: dict[str, Any], study: str) -> None:
+    from cim_hal.cli.sweep_report import figure_of, page
+
+    with whole_file(folder / "report.html") as file:
+        file.write(page(found, study).encode())
+    for suffix in ("png", "svg"):
+        figure_of(found).savefig(folder / f"report.{suffix}", dpi=120)
+
+
+def _show(found: dict[str, Any], folder: Path) -> None:
+    names = list(found["points"][0]["factors"])
+    rows = [
+        [
+            *(f"{point['factors'][name]:g}" for name in names),
+            f"{point['success_probability']:.3f}",
+            f"{point['low']:.3f} to {point['high']:.3f}",
+            f"{point['r99']:.3g}",
+            str(point["n_runs"]),
+        ]
+        for point in found["points"]
+    ]
+    print_table(*names, "success", "95 %", "R99", "runs", rows=rows, title=found["study"])
+    lines = [one["verdict"] for one in found["verdicts"]]
+    say(*lines, *found["retuned"].get("warnings", ()), f"written: {folder / 'report.html'}")
+
+
+def _plan(study: Study, folder: Path, devices: Sequence[str], *, as_json: bool) -> None:
+    from cim_hal.study.sweep import Sweep, draw_models
+
+    instances = list(draw_models(study, folder, are_copies=False))
+    with Sweep(study, instances, targets=devices) as machines:
+        models, points = len(machines.instances), len(list(study.points()))
+        trip_s = machines.capabilities.round_trip_s
+        trips = machines.capabilities.default_round_trips
+        runs = points * models * study.repeat.runs
+        most = points * models * study.repeat.most_runs
+        found = {
+            "device": machines.capabilities.name,
+            "points": points,
+            "models": models,
+            "jobs": points * models,
+            "runs": runs,
+            "most_runs": most,
+            "machine_s": None if trip_s is None else runs * trips * trip_s,
+        }
+    if as_json:
+        print_json(found)
+        return
+    seconds = "" if found["machine_s"] is None else f", {found['machine_s']:.3g} s of the machine"
+    say(
+        f"{found['device']}: {points} points x {models} models = {points * models} jobs",
+        f"{runs} runs{seconds}; at most {most} runs until every interval is as narrow as asked for",
+    )
+
+
+def _again(folder: Path, number: int, devices: Sequence[str], *, as_json: bool) -> None:
+    """Run the job of a row again, and say whether it gave the same spins."""
+    from cim_hal.study.plan import read_study
+    from cim_hal.study.rows import RowFile
+    from cim_hal.study.sweep import STUDY, Sweep, draw_apart, draw_models, repeat_row
+
+    study, rows = read_study(folder / STUDY), RowFile(folder)
+    rows.close()
+    ordered = sorted(rows.rows.values(), key=lambda row: row.key)
+    if number >= len(ordered):
+        raise StudyError(f"{folder} has {len(ordered)} rows, from 0 on: there is no row {number}")
+    instances, apart = list(draw_models(study, folder)), list(draw_apart(study))
+    with Sweep(study, instances, apart=apart, targets=devices) as machines:
+        again = repeat_row(machines, ordered[number])
+    is_same = again.spins_sha256 == ordered[number].spins_sha256
+    if as_json:
+        print_json({"row": number, "is_same": is_same, "spins_sha256": again.spins_sha256})
+    else:
+        say(f"row {number}: {'the same spins' if is_same else 'other spins'}, {again.spins_sha256}")
+    if not is_same:
+        click.get_current_context().exit(1)

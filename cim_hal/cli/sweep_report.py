@@ -1,0 +1,231 @@
+"""A study as papers draw it: curves with bands, a heat map, and one HTML file without a network."""
+
+from __future__ import annotations
+
+import html
+import io
+import itertools
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = ["figure_of", "page"]
+
+# Okabe and Ito's colours, which colour-blind readers tell apart; markers and dashes say the same.
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000")
+MARKERS, DASHES = "osD^vPX", ("-", "--", "-.", ":")
+INK = "#26303c"
+MAX_LINES, MAX_PANELS = 7, 6
+
+INTERVALS = (
+    "Intervals are of 95 %, models are clusters: they hold for all models of the kind from which "
+    "these were drawn."
+)
+BOUNDS = (
+    "Where fewer than ten models, or all of them, have a success and a failure, the interval is a "
+    "bound that takes one observation from each model."
+)
+ROUNDED = (
+    "The grey line is the success of an exact optimizer of the rounded model. It is no bound for "
+    "the machine, whose runs are ranked by the energies of the model itself: an excited state of "
+    "the rounded model may be the optimum."
+)
+
+STYLE = """
+:root { color-scheme: light dark }
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem }
+figure { margin: 1.5rem 0; background: #fff; border-radius: 6px }
+svg { max-width: 100%; height: auto }
+.wide { overflow-x: auto } table { border-collapse: collapse; font-variant-numeric: tabular-nums }
+th, td { padding: .2rem .7rem; text-align: right; white-space: nowrap }
+tr { border-bottom: 1px solid #8886 }
+pre { overflow-x: auto; border: 1px solid #8886; padding: .7rem; border-radius: 6px }
+@media print { body { max-width: none } }
+"""
+
+
+def figure_of(summary: dict[str, Any]) -> Figure:
+    """Return the curves of a study, and a heat map where it has two factors."""
+    from matplotlib.figure import Figure  # no pyplot: it would choose a window
+
+    points = summary["points"]
+    x, *others = list(points[0]["factors"])
+    groups = _groups(points, others[1:])[:MAX_PANELS]
+    has_map = len(others) == 1 and len({p["factors"][others[0]] for p in points}) > 1
+    n = len(groups) + has_map
+    rows, columns = -(-n // 2), min(n, 2)
+    figure = Figure(figsize=(6.4 * columns, 4.4 * rows), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axis, (at, group) in zip(axes, groups, strict=False):
+        _curves(axis, group, summary["retuned"].get("points", []), x, others[:1], at)
+    if has_map:
+        _map(figure, axes[n - 1], points, x, others[0])
+    for axis in axes[n:]:
+        axis.set_axis_off()
+    return figure
+
+
+def _groups(
+    points: Sequence[dict[str, Any]], names: Sequence[str]
+) -> list[tuple[str, list[dict[str, Any]]]]:
+    def at(point: dict[str, Any]) -> str:
+        return ", ".join(f"{name} = {point['factors'][name]:g}" for name in names)
+
+    ordered = sorted(points, key=at)
+    return [(name, list(group)) for name, group in itertools.groupby(ordered, key=at)]
+
+
+def _curves(  # noqa: PLR0917  what is drawn, and by what
+    axis: Axes,
+    points: list[dict[str, Any]],
+    tuned: list[dict[str, Any]],
+    x: str,
+    by: Sequence[str],
+    title: str,
+) -> None:
+    groups = _groups(points, by)[:MAX_LINES]
+    for k, (label, group) in enumerate(groups):
+        line = sorted(group, key=lambda point: point["factors"][x])
+        levels = [point["factors"][x] for point in line]
+        style: dict[str, Any] = {
+            "color": COLOURS[k],
+            "marker": MARKERS[k],
+            "linestyle": DASHES[k % len(DASHES)],
+        }
+        values = [point["success_probability"] for point in line]
+        axis.plot(levels, values, label=label or "machine", **style)
+        low, high = ([point[end] for point in line] for end in ("low", "high"))
+        axis.fill_between(levels, low, high, color=COLOURS[k], alpha=0.15, linewidth=0)
+        _retuned_line(axis, line, tuned, x, COLOURS[k])
+    _rounded_line(axis, groups[0][1], x)
+    axis.set(xlabel=x, ylabel="success probability", ylim=(-0.03, 1.03), title=title)
+    some = points[0]
+    axis.set_title(f"{some['n_instances']} models, 95 %", loc="right", fontsize=9, color=INK)
+    axis.legend(fontsize=9)
+
+
+def _retuned_line(
+    axis: Axes, line: list[dict[str, Any]], tuned: list[dict[str, Any]], x: str, colour: str
+) -> None:
+    """Draw the curve where other settings suit each level, thin and without markers."""
+    of_point = {str(point["factors"]): point for point in tuned}
+    found = [of_point[str(p["factors"])] for p in line if str(p["factors"]) in of_point]
+    if found:
+        levels = [point["factors"][x] for point in found]
+        low, high = ([point[end] for point in found] for end in ("low", "high"))
+        values = [point["success_probability"] for point in found]
+        axis.plot(levels, values, color=colour, linestyle=":", marker="x", label="re-tuned")
+        axis.fill_between(levels, low, high, color=colour, alpha=0.08, linewidth=0)
+
+
+def _rounded_line(axis: Axes, points: list[dict[str, Any]], x: str) -> None:
+    line = sorted((p for p in points if "rounded" in p), key=lambda point: point["factors"][x])
+    if line:
+        levels, values = zip(*((p["factors"][x], p["rounded"]) for p in line), strict=True)
+        axis.plot(
+            levels,
+            values,
+            color=INK,
+            linewidth=2.5,
+            alpha=0.5,
+            label="optimum of the rounded model",
+        )
+
+
+def _map(figure: Figure, axis: Axes, points: Sequence[dict[str, Any]], x: str, y: str) -> None:
+    across, up = (sorted({p["factors"][name] for p in points}) for name in (x, y))
+    values = np.full((len(up), len(across)), np.nan)
+    for p in points:
+        place = up.index(p["factors"][y]), across.index(p["factors"][x])
+        values[place] = p["success_probability"]
+    image = axis.imshow(values, origin="lower", aspect="auto", vmin=0, vmax=1, cmap="cividis")
+    for i, j in np.argwhere(np.isfinite(values)):
+        ink = "#fff" if values[i, j] < 0.5 else "#000"
+        axis.text(j, i, f"{values[i, j]:.2f}", ha="center", va="center", color=ink, fontsize=9)
+    axis.set_xticks(range(len(across)), [f"{level:g}" for level in across])
+    axis.set_yticks(range(len(up)), [f"{level:g}" for level in up])
+    axis.set(xlabel=x, ylabel=y)
+    figure.colorbar(image, ax=axis, label="success probability")
+
+
+# ---- the page -------------------------------------------------------------------------------
+
+
+def page(summary: dict[str, Any], study: str) -> str:
+    """Return the report: one HTML file. `study` is the text of the study file."""
+    picture = io.StringIO()
+    figure_of(summary).savefig(picture, format="svg")
+    svg = picture.getvalue()
+    title, machine = html.escape(summary["study"]), json.dumps(summary["machine"], indent=1)
+    parts = [
+        f"<!doctype html><html lang='en'><meta charset='utf-8'><title>{title}</title>",
+        "<meta name='viewport' content='width=device-width, initial-scale=1'>",
+        f"<style>{STYLE}</style><h1>{title}</h1>",
+        *(f"<p>{html.escape(line)}</p>" for line in _facts(summary)),
+        f"<figure>{svg[svg.index('<svg') :]}</figure>",
+        _list("Verdicts", [found["verdict"] for found in summary["verdicts"]]),
+        _list("Where other settings suit each level", summary["retuned"].get("warnings", [])),
+        _list("Cliffs", list(map(_cliff, summary["cliffs"]))),
+        _table(summary["points"]),
+        f"<h2>The study</h2><pre>{html.escape(study)}</pre>",
+        f"<h2>The machine</h2><pre>{html.escape(machine)}</pre></html>",
+    ]
+    return "\n".join(parts)
+
+
+def _facts(summary: dict[str, Any]) -> list[str]:
+    points = summary["points"]
+    runs = sum(point["n_runs"] for point in points)
+    searched = sum(source == "tabu search" for source in summary["targets"].values())
+    wide = f"{len(summary['too_wide'])} of {len(points)}"
+    lines = {
+        f"{summary['device']}: {len(points)} points, {runs} runs. {INTERVALS}": True,
+        BOUNDS: any(point["is_bounded"] for point in points),
+        f"The targets of {searched} models are the best of a tabu search, not proved.": searched,
+        ROUNDED: any("rounded" in point for point in points),
+        f"{wide} intervals are wider than was asked for.": not summary["is_complete"],
+    }
+    return [line for line, is_so in lines.items() if is_so]
+
+
+def _cliff(found: dict[str, Any]) -> str:
+    at = ", ".join(f"{name} = {level:g}" for name, level in found["at"].items())
+    what = f"{found['factor']}{', ' + at if at else ''}: success crosses {found['threshold']:g}"
+    if found["level"] is None:
+        return f"{what} nowhere between the levels"
+    return f"{what} at {found['level']:.4g}, between {found['low']:.4g} and {found['high']:.4g}"
+
+
+def _list(title: str, lines: Sequence[str]) -> str:
+    if not lines:
+        return ""
+    items = "".join(f"<li>{html.escape(line)}</li>" for line in lines)
+    return f"<h2>{title}</h2><ul>{items}</ul>"
+
+
+def _table(points: Sequence[dict[str, Any]]) -> str:
+    names = list(points[0]["factors"])
+    columns = [*names, "success", "95 %", "R99", "95 %", "gap", "models", "runs"]
+    head = "".join(f"<th>{html.escape(name)}</th>" for name in columns)
+    rows = "".join(f"<tr>{_cells(point, names)}</tr>" for point in points)
+    return f"<h2>Points</h2><div class='wide'><table><tr>{head}</tr>{rows}</table></div>"
+
+
+def _cells(point: dict[str, Any], names: Sequence[str]) -> str:
+    values = [
+        *(f"{point['factors'][name]:g}" for name in names),
+        f"{point['success_probability']:.3f}",
+        f"{point['low']:.3f} – {point['high']:.3f}",
+        f"{point['r99']:.3g}",
+        f"{point['r99_low']:.3g} – {point['r99_high']:.3g}",
+        f"{point['energy_gap']:.2%}",
+        str(point["n_instances"]),
+        str(point["n_runs"]),
+    ]
+    return "".join(f"<td>{html.escape(value)}</td>" for value in values)

@@ -1,0 +1,177 @@
+"""What a study file says: models, machine, factors and how well figures are to be known."""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from cim_hal.errors import StudyError
+from cim_hal.study.families import FAMILIES
+from cim_hal.toml_files import FileTable, did_you_mean, read_file
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+__all__ = ["JOB_FACTORS", "Cliff", "Family", "Level", "Point", "Study", "read_study"]
+
+MAX_POINTS, MAX_MODELS = 10_000, 10_000
+JOB_FACTORS = ("coupling_bits", "round_trips")  # of a job; all others are settings of the machine
+
+Level = float  # of a factor; whole numbers stay whole
+Point = tuple[tuple[str, Level], ...]  # the level of each factor, in the order of the file
+Levels = Annotated[list[int | float], Field(min_length=1, max_length=1000)]
+
+
+class _Head(FileTable):
+    name: Annotated[str, Field(min_length=1, max_length=100)]
+    task: Literal["sample"] = "sample"
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+
+
+class Family(FileTable):
+    """Models of one kind."""
+
+    kind: str
+    n: Annotated[int, Field(ge=2, le=5000)]
+    count: Annotated[int, Field(ge=1, le=MAX_MODELS)] = 20
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+
+    @field_validator("kind")
+    @classmethod
+    def _is_known(cls, kind: str) -> str:
+        if kind not in FAMILIES:
+            raise ValueError(did_you_mean(kind, FAMILIES))
+        return kind
+
+
+class _Models(FileTable):
+    files: Annotated[tuple[str, ...], Field(max_length=MAX_MODELS, strict=False)] = ()
+    targets: dict[str, float] = Field(default_factory=dict)
+    family: Annotated[tuple[Family, ...], Field(max_length=1000, strict=False)] = ()
+
+    @model_validator(mode="after")
+    def _is_not_empty(self) -> _Models:
+        if not self.files and not self.family:
+            raise ValueError("there are none: give files, or a [[models.family]]")
+        if unknown := set(self.targets) - set(self.files):
+            raise ValueError(f"targets of files that are not listed: {', '.join(sorted(unknown))}")
+        return self
+
+
+class _Machine(FileTable):
+    device: str = "emulator"
+    options: dict[str, str | int | float | bool] = Field(default_factory=dict)
+    settings: dict[str, float | int] = Field(default_factory=dict)
+
+
+class _Repeat(FileTable):
+    runs: Annotated[int, Field(ge=1, le=100_000)] = 64
+    width: Annotated[float, Field(gt=0, le=1)] | None = None
+    max_runs: Annotated[int, Field(ge=1, le=10**7)] | None = None
+
+    @model_validator(mode="after")
+    def _is_enough(self) -> _Repeat:
+        if self.max_runs is not None and self.max_runs < self.runs:
+            raise ValueError(f"max_runs = {self.max_runs} is less than runs = {self.runs}")
+        return self
+
+    @property
+    def most_runs(self) -> int:
+        """The runs of a model at a point that may be made."""
+        return self.max_runs or (16 * self.runs if self.width else self.runs)
+
+
+class _Nuisance(FileTable):
+    """Settings of which the best levels are sought anew at each point, on models kept apart."""
+
+    levels: Annotated[dict[str, Levels], Field(min_length=1)]
+    models: Annotated[int, Field(ge=1, le=1000)] = 5
+
+    @field_validator("levels", mode="before")
+    @classmethod
+    def _are_flat(cls, levels: Any) -> Any:
+        return dict(_flat(levels)) if isinstance(levels, dict) else levels
+
+    def choices(self) -> Iterator[Point]:
+        """Yield all combinations of levels."""
+        for levels in itertools.product(*self.levels.values()):
+            yield tuple(zip(self.levels, levels, strict=True))
+
+
+class Cliff(FileTable):
+    """A level to be found at which a figure falls below a threshold.
+
+    It is sought between neighbouring levels of the factor, to `resolution`: by default 1 for a
+    factor of whole numbers, else a hundredth of the range.
+    """
+
+    factor: str
+    figure: Literal["success_probability"] = "success_probability"
+    threshold: Annotated[float, Field(gt=0, lt=1)]
+    resolution: Annotated[float, Field(gt=0)] | None = None
+
+
+class Study(FileTable):
+    """A study file; it is validated whole before any work."""
+
+    study: _Head
+    models: _Models
+    machine: _Machine = _Machine()
+    factors: dict[str, Levels]
+    repeat: _Repeat = _Repeat()
+    nuisance: _Nuisance | None = None
+    cliff: Annotated[tuple[Cliff, ...], Field(max_length=100, strict=False)] = ()
+
+    @field_validator("factors", mode="before")
+    @classmethod
+    def _are_flat(cls, factors: Any) -> Any:
+        """Take ``adc.bits = [...]`` without quotes, which TOML reads as a table, as well."""
+        return dict(_flat(factors)) if isinstance(factors, dict) else factors
+
+    @model_validator(mode="after")
+    def _is_possible(self) -> Study:
+        if not self.factors:
+            raise ValueError("factors: there are none; give one level of one, at least")
+        for name, levels in self.factors.items():
+            if len(set(levels)) < len(levels):
+                raise ValueError(f"factors.{name}: a level stands twice")
+        for cliff in self.cliff:
+            if cliff.factor not in self.factors:
+                raise ValueError(f"cliff: {did_you_mean(cliff.factor, self.factors)}")
+            if len(self.factors[cliff.factor]) < 2:
+                raise ValueError(f"cliff: {cliff.factor} needs two levels to look between")
+        if self.nuisance is not None:
+            self._check_nuisance(self.nuisance)
+        n_points = len(list(itertools.islice(self.points(), MAX_POINTS + 1)))
+        if n_points > MAX_POINTS:
+            raise ValueError(f"factors: more than {MAX_POINTS} combinations of levels")
+        return self
+
+    def _check_nuisance(self, nuisance: _Nuisance) -> None:
+        if not self.models.family:
+            raise ValueError("nuisance: models to tune on are drawn: give a [[models.family]]")
+        if both := nuisance.levels.keys() & self.factors.keys():
+            raise ValueError(f"nuisance: {', '.join(sorted(both))} is a factor already")
+
+    def points(self) -> Iterator[Point]:
+        """Yield all combinations of levels."""
+        names = list(self.factors)
+        for levels in itertools.product(*self.factors.values()):
+            yield tuple(zip(names, levels, strict=True))
+
+
+def read_study(path: Path) -> Study:
+    """Read a study file; `StudyError` says what is wrong in it, and what would be right."""
+    hint = "see the how-to page about sweeps for one"
+    return read_file(path, Study, "a study", StudyError, hint)
+
+
+def _flat(table: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in table.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value

@@ -1,0 +1,107 @@
+"""Settings that suit each level: a curve at one setting for all is also that of the mismatch.
+
+A factor may look as if it mattered because another setting stays where it suits another level: an
+ADC of 2 bits fails at the full scale of 8. Such settings, nuisance parameters, are chosen anew at
+each point, on models that are kept apart from those of the figures.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cim_hal.study.shares import repeats
+from cim_hal.study.summary import gap, references_of, verdicts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from cim_hal.study.plan import Point
+    from cim_hal.study.rows import Row, RowFile
+    from cim_hal.study.sweep import Sweep
+
+__all__ = ["retune", "retuned_summary"]
+
+
+def retune(
+    machines: Sweep,
+    rows: RowFile,
+    points: Sequence[Point],
+    report: Callable[[Row, int, int], None],
+) -> dict[Point, Point]:
+    """Measure each point where its nuisance parameters suit it; return where that is.
+
+    Of all combinations of their levels it is the one with the most successes on the models that are
+    kept apart, of equal ones that with the least mean energy gap.
+    """
+    nuisance = machines.study.nuisance
+    if nuisance is None:
+        return {}
+    tried = {point: [(*point, *choice) for choice in nuisance.choices()] for point in points}
+    machines.try_out(rows, [one for choices in tried.values() for one in choices], report)
+    best = {
+        point: min(choices, key=lambda one: _failure(machines, rows.rows, one))
+        for point, choices in tried.items()
+    }
+    machines.run(rows, best.values(), report)
+    return best
+
+
+def retuned_summary(
+    machines: Sweep, rows: dict[str, Row], best: dict[Point, Point], fixed: Sequence[dict[str, Any]]
+) -> dict[str, Any]:
+    """Return the figures of the curve that was tuned anew, and where it tells another story."""
+    study = machines.study
+    if study.nuisance is None:
+        return {}
+    here = {frozenset(point) for point in best.values()}
+    apart = {instance.name for instance in machines.apart}
+    chosen = [
+        row
+        for row in rows.values()
+        if frozenset(row.factors.items()) in here and row.model not in apart
+    ]
+    found = verdicts(chosen, references_of(study.factors, machines.capabilities))
+    return {
+        "points": [_point(machines, rows, *pair) for pair in best.items()],
+        "verdicts": found,
+        "runs_to_tune": sum(row.runs for row in rows.values() if row.model in apart),
+        "warnings": _warnings(fixed, found),
+    }
+
+
+def _failure(machines: Sweep, rows: dict[str, Row], point: Point) -> tuple[float, float]:
+    """Return how far a point fails on the models that are kept apart: successes, then energies."""
+    apart, at = {instance.name for instance in machines.apart}, dict(point)
+    found = [row for row in rows.values() if row.factors == at and row.model in apart]
+    return -float(sum(row.successes for row in found)), float(np.mean([gap(row) for row in found]))
+
+
+def _point(machines: Sweep, rows: dict[str, Row], point: Point, tuned: Point) -> dict[str, Any]:
+    share = machines.share(tuned, rows)
+    r99 = repeats(share.of_family)
+    return {
+        "factors": dict(point),
+        "nuisance": {name: level for name, level in tuned if name not in dict(point)},
+        "success_probability": share.of_family.value,
+        "low": share.of_family.low,
+        "high": share.of_family.high,
+        "r99": r99.value,
+        "r99_low": r99.low,
+        "r99_high": r99.high,
+    }
+
+
+def _warnings(fixed: Sequence[dict[str, Any]], tuned: Sequence[dict[str, Any]]) -> list[str]:
+    """Return a sentence for each level whose loss is gone where other settings suit it."""
+    left = {(found["factor"], found["level"]): found for found in tuned}
+    return [
+        f"{found['factor']} = {found['level']:g}: the loss of {100 * found['lost']:.1f} points is "
+        f"not the factor's: re-tuned it is {100 * left[key]['lost']:.1f} "
+        f"[{100 * left[key]['low']:.1f}, {100 * left[key]['high']:.1f}]"
+        for found in fixed
+        if found["degrades"]
+        and (key := (found["factor"], found["level"])) in left
+        and not left[key]["degrades"]
+    ]

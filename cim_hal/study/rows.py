@@ -1,0 +1,156 @@
+"""Rows of a study: one for each job, written as they come, enough to repeat it to the last bit."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cim_hal.errors import StudyError
+
+if TYPE_CHECKING:
+    from cim_hal.study.plan import Point
+
+__all__ = ["FORMAT", "PARQUET", "Row", "RowFile", "export_csv", "export_parquet", "key_of"]
+
+FORMAT = 1
+ROWS, PARQUET, CSV = "rows.jsonl", "rows.parquet", "rows.csv"
+MAX_LINE = 100_000
+
+
+@dataclass(frozen=True)
+class Row:
+    """One job.
+
+    Attributes
+    ----------
+    factors : dict
+        The level of each factor.
+    model, model_digest : str
+        Its name in the study, and the digest of its couplings.
+    batch : int
+        The how many-eth job of this model at this point.
+    target, target_source
+        Energy from which on a run succeeds, and how it is known.
+    energy_mean, energy_min, energy_sd : float
+        Of the runs, by the model itself.
+    configurations : int
+        Different configurations among the runs.
+    device_s : float
+        Machine time.
+    spins_sha256 : str
+        Of all spins as int8, run by run.
+    """
+
+    factors: dict[str, float]
+    model: str
+    model_digest: str
+    n_spins: int
+    batch: int
+    seed: int
+    device: str
+    runs: int
+    successes: int
+    target: float
+    target_source: str
+    energy_mean: float
+    energy_min: float
+    energy_sd: float
+    configurations: int
+    device_s: float
+    rounding_error: float
+    software: str
+    spins_sha256: str
+
+    @property
+    def key(self) -> str:
+        """What tells the row from all others of its study."""
+        return key_of(tuple(self.factors.items()), self.model, self.batch)
+
+
+def key_of(point: Point, model: str, batch: int) -> str:
+    """Return the key of the row of a job."""
+    return json.dumps([[list(level) for level in point], model, batch])
+
+
+class RowFile:
+    """The rows in a folder, in the order in which their jobs ended.
+
+    A last line that a kill has cut is dropped: its job runs again. `StudyError` if another line is
+    damaged.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / ROWS
+        self.rows = {row.key: row for row in self._read()}
+        self._file = self._path.open("a", encoding="utf-8")
+
+    def add(self, row: Row) -> None:
+        """Write a row."""
+        self.rows[row.key] = row
+        self._file.write(json.dumps(asdict(row)) + "\n")
+        self._file.flush()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def _read(self) -> list[Row]:
+        if not self._path.exists():
+            return []
+        data = self._path.read_bytes()
+        whole, _, cut = data.rpartition(b"\n")
+        if cut:
+            self._path.write_bytes(whole + b"\n" if whole else b"")
+        return [_row_of(self._path, k, line) for k, line in enumerate(whole.splitlines(), 1)]
+
+
+def _row_of(path: Path, number: int, line: bytes) -> Row:
+    try:
+        return Row(**json.loads(line))
+    except (ValueError, TypeError) as error:
+        raise StudyError(
+            f"{path}, line {number} is no row of a study: {error}",
+            hint="remove the line, and its job runs again with --resume",
+        ) from None
+
+
+def _flat(row: Row) -> dict[str, Any]:
+    values = asdict(row)
+    factors = values.pop("factors")
+    return {f"factor.{name}": level for name, level in factors.items()} | values
+
+
+def _columns(rows: Sequence[Row]) -> list[str]:
+    """Return the columns of a table: all factors, then the rest."""
+    factors = dict.fromkeys(f"factor.{name}" for row in rows for name in row.factors)
+    return [*factors, *(field.name for field in fields(Row) if field.name != "factors")]
+
+
+def export_csv(rows: Sequence[Row], folder: Path) -> Path:
+    """Write rows as CSV, a column for each factor."""
+    path = folder / CSV
+    names = _columns(rows)
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, names)
+        writer.writeheader()
+        writer.writerows(map(_flat, rows))
+    return path
+
+
+def export_parquet(rows: Sequence[Row], folder: Path) -> Path | None:
+    """Write rows as Parquet, with the version of their schema; None without the extra `parquet`."""
+    try:
+        import pyarrow as pa
+        from pyarrow import parquet
+    except ImportError:
+        return None
+    path = folder / PARQUET
+    values, names = [_flat(row) for row in rows], _columns(rows)
+    table = pa.table({name: [each.get(name) for each in values] for name in names})
+    table = table.replace_schema_metadata({"cim_hal.study.rows": str(FORMAT)})
+    parquet.write_table(table, path)
+    return path

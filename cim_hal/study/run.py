@@ -1,0 +1,123 @@
+"""A whole study: rows, cliffs, and what they say, in a folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cim_hal.study.retuning import retune, retuned_summary
+from cim_hal.study.rows import Row, RowFile, export_csv, export_parquet
+from cim_hal.study.summary import cliff_of, next_level, summary, takes_whole
+from cim_hal.study.sweep import Sweep, draw_apart, draw_models, prepare_folder
+
+if TYPE_CHECKING:
+    from cim_hal.study.plan import Point, Study
+
+__all__ = ["SUMMARY", "run_study"]
+
+SUMMARY = "summary.json"
+
+Report = Callable[[Row, int, int], None]
+
+
+def run_study(
+    file: str | Path,
+    folder: str | Path,
+    *,
+    targets: Sequence[str] = (),
+    jobs: int = 1,
+    resume: bool = False,
+    csv: bool = False,
+    report: Report = lambda *_: None,
+) -> dict[str, Any]:
+    """Run a study, and return what is in its ``summary.json``.
+
+    Parameters
+    ----------
+    file : path
+        Study file.
+    folder : path
+        Where rows come as their jobs end, then a table of them and the summary.
+    targets : sequence of targets
+        Machines that share the jobs, instead of that of the study.
+    jobs : int
+        Jobs at a time on each machine.
+    resume : bool
+        Whether to go on with the rows that are there.
+    csv : bool
+        Whether to write the table as CSV too; without the extra `parquet` it is CSV anyhow.
+    report : callable
+        Called after each job with its row, the number of rows, and how many are known to come.
+
+    Raises
+    ------
+    StudyError
+        The study file is not right, or asks for what the machine cannot do; the folder holds rows
+        of another study, or rows that are not to be resumed.
+    CimError
+        As of `open_device` and `Session.sample`; the rows that are there are kept.
+    """
+    file, folder = Path(file), Path(folder)
+    study = prepare_folder(file, folder, resume=resume)
+    instances, apart = list(draw_models(study, folder)), list(draw_apart(study))
+    with Sweep(study, instances, apart=apart, targets=targets, jobs=jobs) as machines:
+        rows = RowFile(folder)
+        try:
+            points = list(study.points())
+            machines.run(rows, points, report)
+            _bisect(machines, rows, points, report)
+            best = retune(machines, rows, points, report)
+        finally:
+            rows.close()
+        # in one order, as sums of floating-point numbers depend on it
+        ordered = dict(sorted(rows.rows.items()))
+        found = summary(machines, ordered, points)
+        found["retuned"] = retuned_summary(machines, ordered, best, found["verdicts"])
+    table = list(ordered.values())
+    if export_parquet(table, folder) is None or csv:
+        export_csv(table, folder)
+    (folder / SUMMARY).write_text(json.dumps(_plain(found), indent=1) + "\n", encoding="utf-8")
+    return found
+
+
+def _bisect(machines: Sweep, rows: RowFile, points: list[Point], report: Report) -> None:
+    """Measure points between levels, and add them, until each cliff is known to its resolution."""
+    for cliff in machines.study.cliff:
+        levels = machines.study.factors[cliff.factor]
+        is_whole = takes_whole(cliff.factor, machines.capabilities)
+        for others in dict.fromkeys(_without(point, cliff.factor) for point in points):
+            while True:
+                known = {
+                    dict(point)[cliff.factor]: machines.share(point, rows.rows).of_family
+                    for point in points
+                    if _without(point, cliff.factor) == others
+                }
+                found = cliff_of(known, cliff.threshold)
+                level = found and next_level(found, cliff, levels, is_whole=is_whole)
+                if level is None:
+                    break
+                point = _with(machines.study, others, cliff.factor, level)
+                machines.run(rows, [point], report)
+                points.append(point)
+
+
+def _without(point: Point, name: str) -> Point:
+    return tuple(item for item in point if item[0] != name)
+
+
+def _with(study: Study, others: Point, name: str, level: float) -> Point:
+    levels = {**dict(others), name: level}
+    return tuple((factor, levels[factor]) for factor in study.factors)
+
+
+def _plain(value: Any) -> Any:
+    """Return a value that JSON has: a number that is not finite becomes a text."""
+    if isinstance(value, dict):
+        return {name: _plain(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    if isinstance(value, float) and abs(value) == float("inf"):
+        return "inf" if value > 0 else "-inf"
+    return value

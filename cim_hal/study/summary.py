@@ -1,0 +1,315 @@
+"""What the rows of a study say: a figure with its interval at each point, cliffs and verdicts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cim_hal.study.exhaustion import MAX_SPINS, Survival, all_energies, survival
+from cim_hal.study.plan import JOB_FACTORS
+from cim_hal.study.shares import Interval, of_models, repeats
+
+if TYPE_CHECKING:
+    from cim_hal.machine.capabilities import Capabilities
+    from cim_hal.study.families import Instance
+    from cim_hal.study.plan import Cliff, Point
+    from cim_hal.study.rows import Row
+    from cim_hal.study.sweep import Sweep
+
+__all__ = [
+    "MARGIN",
+    "cliff_of",
+    "next_level",
+    "references_of",
+    "summary",
+    "takes_whole",
+    "verdicts",
+]
+
+MARGIN = 0.05  # two success probabilities no further apart are equal
+
+
+class Rounding:
+    """Survival of the optima of small models in the levels of a machine, each computed once."""
+
+    def __init__(self, instances: Sequence[Instance], capabilities: Capabilities) -> None:
+        self._small = [i for i in instances if i.model.n_spins <= MAX_SPINS]
+        self._capabilities = capabilities
+        self._energies: dict[str, Any] = {}
+        self._known: dict[int | None, list[Survival]] = {}
+
+    def at(self, bits: int | None) -> list[Survival]:
+        """Return the survival of each small model at a number of bits, None for the machine's."""
+        if bits not in self._known:
+            self._known[bits] = [
+                survival(i.model, self._capabilities, bits=bits, energies=self._all(i))
+                for i in self._small
+            ]
+        return self._known[bits]
+
+    def _all(self, instance: Instance) -> Any:
+        if instance.name not in self._energies:
+            self._energies[instance.name] = all_energies(instance.model)
+        return self._energies[instance.name]
+
+
+def point_summary(
+    sweep: Sweep, point: Point, rows: dict[str, Row], rounding: Rounding
+) -> dict[str, Any]:
+    """Return the figures of a point, in the words of ``summary.json``."""
+    here = [row for row in rows.values() if tuple(row.factors.items()) == point]
+    share = sweep.share(point, rows)
+    r99 = repeats(share.of_family)
+    bits = dict(point).get("coupling_bits")
+    found = {
+        "factors": dict(point),
+        "success_probability": share.of_family.value,
+        "low": share.of_family.low,
+        "high": share.of_family.high,
+        "low_of_these": share.of_these.low,
+        "high_of_these": share.of_these.high,
+        "is_bounded": share.is_bounded,
+        "r99": r99.value,
+        "r99_low": r99.low,
+        "r99_high": r99.high,
+        "energy_gap": float(np.mean([gap(row) for row in here])),
+        "n_instances": len({row.model for row in here}),
+        "n_runs": sum(row.runs for row in here),
+        "device_s": sum(row.device_s for row in here),
+    }
+    left = rounding.at(None if bits is None else int(bits))
+    return found | _rounded(left) if left else found
+
+
+def _rounded(left: Sequence[Survival]) -> dict[str, Any]:
+    share = of_models([one.share for one in left])
+    return {
+        "rounded": share.value,
+        "rounded_low": share.low,
+        "rounded_high": share.high,
+        "rounded_some": float(np.mean([one.some for one in left])),
+        "rounded_all": float(np.mean([one.all for one in left])),
+        "rounded_within_10": float(np.mean([one.rank < 10 for one in left])),
+        "rounded_excess_energy": float(np.mean([one.excess_energy for one in left])),
+    }
+
+
+def gap(row: Row) -> float:
+    """Return the mean energy above the target, as a share of its size."""
+    return (row.energy_mean - row.target) / max(abs(row.target), 1e-300)
+
+
+# ---- cliffs ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Crossing:
+    """Where a figure crosses a threshold: between two levels, the interval of the crossing."""
+
+    inside: tuple[float, float]  # neighbouring levels whose estimates lie on either side
+    low: float
+    high: float
+
+
+def cliff_of(levels: dict[float, Interval], threshold: float) -> Crossing | None:
+    """Return where the figure at these levels crosses the threshold; None where it does not.
+
+    The interval goes from the last level on one side whose own interval excludes the threshold to
+    the first on the other side.
+    """
+    at = sorted(levels)
+    sides = [levels[level].value >= threshold for level in at]
+    crossing = next((k for k in range(len(at) - 1) if sides[k] != sides[k + 1]), None)
+    if crossing is None:
+        return None
+    sure = [k for k, level in enumerate(at) if not _holds(levels[level], threshold)]
+    before = [k for k in sure if k <= crossing and sides[k] == sides[crossing]]
+    after = [k for k in sure if k > crossing and sides[k] != sides[crossing]]
+    low = at[before[-1]] if before else -math.inf
+    high = at[after[0]] if after else math.inf
+    return Crossing((at[crossing], at[crossing + 1]), low, high)
+
+
+def takes_whole(name: str, capabilities: Capabilities) -> bool:
+    """Return whether the levels of a factor are whole numbers."""
+    whole = [setting.name for setting in capabilities.settings if setting.integer]
+    return name in (*JOB_FACTORS, *whole)
+
+
+def next_level(
+    found: Crossing, cliff: Cliff, levels: Sequence[float], *, is_whole: bool
+) -> float | None:
+    """Return the level to measure next, the middle of the bracket; None where it is fine enough."""
+    low, high = found.inside
+    finest = cliff.resolution or (1.0 if is_whole else 0.01 * (max(levels) - min(levels)))
+    if high - low <= finest:
+        return None
+    middle = 0.5 * (low + high)
+    return int(middle) if is_whole else middle
+
+
+def find_cliff(cliff: Cliff, others: Point, points: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return what ``summary.json`` says of a cliff at one combination of the other factors."""
+    levels = {
+        point["factors"][cliff.factor]: Interval(
+            point["success_probability"], point["low"], point["high"]
+        )
+        for point in points
+        if _others(point["factors"], cliff.factor) == dict(others)
+    }
+    found = cliff_of(levels, cliff.threshold)
+    said: dict[str, Any] = {"factor": cliff.factor, "threshold": cliff.threshold}
+    said |= {"at": dict(others), "n_levels": len(levels)}
+    if found is None:
+        return said | {"level": None, "low": None, "high": None}
+    return said | {"level": sum(found.inside) / 2, "low": found.low, "high": found.high}
+
+
+def _holds(interval: Interval, threshold: float) -> bool:
+    return interval.low <= threshold <= interval.high
+
+
+def _others(factors: dict[str, float], name: str) -> dict[str, float]:
+    return {key: level for key, level in factors.items() if key != name}
+
+
+# ---- verdicts -------------------------------------------------------------------------------
+
+
+def verdicts(
+    rows: Sequence[Row], references: dict[str, float], *, error_rate: float = 0.05
+) -> list[dict[str, Any]]:
+    """Compare each level of each factor with its reference, paired by model, over other factors.
+
+    `references` are chosen before the rows are seen: a best level found in them would be too good.
+    `degrades` and `improves` are Student's tests of the differences, `equal` is two one-sided tests
+    with the margin `MARGIN`; each with Holm's correction over all comparisons of the study. So
+    each kind of wrong verdict has at most the probability `error_rate` in all of the study, where
+    the differences of models are nearly normal.
+    """
+    compared = [found for name in references for found in _comparisons(rows, name, references)]
+    for kind in ("degrades", "improves", "equal"):
+        rejected = _holm([found.pop(f"p_{kind}") for found in compared], error_rate)
+        for found, is_so in zip(compared, rejected, strict=True):
+            found[kind] = is_so
+    for found in compared:
+        found["verdict"] = _sentence(found)
+    return compared
+
+
+def _comparisons(
+    rows: Sequence[Row], name: str, references: dict[str, float]
+) -> Iterator[dict[str, Any]]:
+    """Yield differences of a factor's levels to its reference, with p-values of all tests."""
+    from scipy.stats import t
+
+    shares, reference = _by_level(rows, name), references[name]
+    for level in sorted(shares.keys() - {reference}):
+        models = sorted(shares[level].keys() & shares[reference].keys())
+        if len(models) < 2:
+            continue
+        lost = np.array([shares[reference][m] - shares[level][m] for m in models])
+        mean, df = float(lost.mean()), len(models) - 1
+        error = float(lost.std(ddof=1)) / math.sqrt(len(models)) or 1e-12
+        half = float(t.ppf(0.975, df)) * error
+        yield {
+            "factor": name,
+            "level": level,
+            "reference": reference,
+            "lost": mean,
+            "low": mean - half,
+            "high": mean + half,
+            "n_instances": len(models),
+            "p_degrades": float(t.sf(mean / error, df)),
+            "p_improves": float(t.sf(-mean / error, df)),
+            "p_equal": float(t.sf((MARGIN - abs(mean)) / error, df)),
+        }
+
+
+def references_of(factors: dict[str, list[Any]], capabilities: Capabilities) -> dict[str, float]:
+    """Return the level with which others are compared: the default where it is among the levels.
+
+    Of bits and round trips it is the largest, of other factors without their default the first.
+    """
+    defaults = {setting.name: setting.default for setting in capabilities.settings}
+    return {
+        name: max(levels)
+        if name in JOB_FACTORS
+        else next((level for level in levels if level == defaults.get(name)), levels[0])
+        for name, levels in factors.items()
+    }
+
+
+def _by_level(rows: Sequence[Row], name: str) -> dict[float, dict[str, float]]:
+    """Return the mean success of each model at each level of a factor."""
+    counts: dict[float, dict[str, list[int]]] = {}
+    for row in rows:
+        found = counts.setdefault(row.factors[name], {}).setdefault(row.model, [0, 0])
+        found[0] += row.successes
+        found[1] += row.runs
+    return {
+        level: {model: hits / runs for model, (hits, runs) in found.items()}
+        for level, found in counts.items()
+    }
+
+
+def _holm(p_values: Sequence[float], error_rate: float) -> list[bool]:
+    """Return which hypotheses are rejected by Holm's step-down procedure."""
+    order, rejected = np.argsort(p_values), [False] * len(p_values)
+    for rank, k in enumerate(order.tolist()):
+        if p_values[k] > error_rate / (len(p_values) - rank):
+            break
+        rejected[k] = True
+    return rejected
+
+
+def _sentence(found: dict[str, Any]) -> str:
+    what = f"{found['factor']} = {found['level']:g} against {found['reference']:g}"
+    low, lost, high = (100 * found[name] for name in ("low", "lost", "high"))
+    lost = f"{lost:.1f} points lost [{low:.1f}, {high:.1f}]"
+    if found["degrades"]:
+        return f"{what}: success degrades, {lost}"
+    if found["improves"]:
+        return f"{what}: success improves, {lost}"
+    if found["equal"]:
+        return f"{what}: as good, to {100 * MARGIN:.0f} points, {lost}"
+    return f"{what}: undecided, {lost}"
+
+
+# ---- all of it ------------------------------------------------------------------------------
+
+
+def summary(sweep: Sweep, rows: dict[str, Row], points: Sequence[Point]) -> dict[str, Any]:
+    """Return ``summary.json``."""
+    rounding = Rounding(sweep.instances, sweep.capabilities)
+    found = [point_summary(sweep, point, rows, rounding) for point in points]
+    study, width = sweep.study, sweep.study.repeat.width
+    wide = [p for p in found if width is not None and p["high"] - p["low"] > width]
+    return {
+        "format": 1,
+        "study": study.study.name,
+        "device": sweep.capabilities.name,
+        "machine": sweep.capabilities.model_dump(mode="json"),
+        "points": found,
+        "cliffs": [
+            find_cliff(cliff, others, found)
+            for cliff in study.cliff
+            for others in _combinations(found, cliff.factor)
+        ],
+        "verdicts": verdicts(
+            [row for row in rows.values() if row.factors.keys() == study.factors.keys()],
+            references_of(study.factors, sweep.capabilities),
+        ),
+        "targets": dict(sorted((i.name, i.target.source) for i in sweep.instances)),
+        "is_complete": not wide,
+        "too_wide": [p["factors"] for p in wide],
+    }
+
+
+def _combinations(points: Sequence[dict[str, Any]], name: str) -> list[Point]:
+    found = [tuple(_others(point["factors"], name).items()) for point in points]
+    return list(dict.fromkeys(found))

@@ -1,0 +1,337 @@
+"""Running a study: every job of every point, as often as the figures need it, on some machines."""
+
+from __future__ import annotations
+
+import hashlib
+import queue
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import ExitStack
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cim_hal.client.session import open_device
+from cim_hal.errors import StudyError
+from cim_hal.machine.config import MachineConfig
+from cim_hal.machine.lowering import lower
+from cim_hal.model.files import read_model
+from cim_hal.model.schedule import PumpSchedule
+from cim_hal.study.families import Instance, Target, draw, target_of
+from cim_hal.study.plan import JOB_FACTORS, Family, Point, Study, read_study
+from cim_hal.study.rows import Row, RowFile, key_of
+from cim_hal.study.shares import Share, share_of
+from cim_hal.toml_files import did_you_mean
+
+if TYPE_CHECKING:
+    from cim_hal.client.session import Session
+    from cim_hal.machine.capabilities import Capabilities
+
+__all__ = ["STUDY", "Sweep", "draw_apart", "draw_models", "prepare_folder", "repeat_row"]
+
+STUDY = "study.toml"
+APART = 1_000_000  # from here on models of a family are for tuning only
+
+Report = Callable[[Row, int, int], None]  # a row, jobs done, jobs known so far
+
+
+@dataclass(frozen=True)
+class _Job:
+    point: Point
+    instance: Instance
+    batch: int
+
+    @property
+    def key(self) -> str:
+        return key_of(self.point, self.instance.name, self.batch)
+
+
+class Sweep:
+    """A study on its machines, as a context: sessions are open while it is.
+
+    Parameters
+    ----------
+    study : Study
+    instances, apart : sequence of Instance
+        Its models, and those to tune on: `draw_models`.
+    targets : sequence of targets
+        Machines that share the jobs; by default that of the study.
+    jobs : int
+        Jobs at a time on each of them.
+
+    Raises
+    ------
+    StudyError
+        A factor that no job can set, or a level out of its range.
+    CapabilityError
+        A model that is too large for the machine.
+    """
+
+    def __init__(
+        self,
+        study: Study,
+        instances: Sequence[Instance],
+        *,
+        apart: Sequence[Instance] = (),
+        targets: Sequence[str] = (),
+        jobs: int = 1,
+    ) -> None:
+        self.study, self.instances, self.apart = study, instances, apart
+        self._numbers = {i.name: number for number, i in enumerate([*instances, *apart])}
+        self._stack, self._sessions = ExitStack(), queue.SimpleQueue[Any]()
+        machine = study.machine
+        try:
+            for target in targets or [machine.device]:
+                config = MachineConfig.of(target, None if targets else machine.options)
+                for _ in range(jobs):
+                    self._sessions.put(self._stack.enter_context(open_device(config)))
+            self.n_workers = max(len(targets), 1) * jobs
+            first = self._sessions.get()
+            self._sessions.put(first)
+            self.capabilities: Capabilities = first.capabilities
+            _check(study, instances, self.capabilities)
+        except BaseException:
+            self._stack.close()
+            raise
+
+    def __enter__(self) -> Sweep:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def run(self, rows: RowFile, points: Iterable[Point], report: Report) -> None:
+        """Make all jobs that these points need and that are not among the rows.
+
+        A point needs one job of each model, and more while its interval is too wide, up to the
+        `max_runs` of the study. Which they are depends on the rows, and not on the order of jobs.
+        """
+        waiting, batch = list(points), 0
+        while waiting:
+            jobs = [_Job(p, instance, batch) for p in waiting for instance in self.instances]
+            self._make([job for job in jobs if job.key not in rows.rows], rows, report, len(jobs))
+            batch += 1
+            waiting = [p for p in waiting if self._needs_more(p, rows.rows, batch)]
+
+    def try_out(self, rows: RowFile, points: Iterable[Point], report: Report) -> None:
+        """Make one job of each model that is kept apart, at each point."""
+        jobs = [_Job(point, instance, 0) for point in points for instance in self.apart]
+        self._make([job for job in jobs if job.key not in rows.rows], rows, report, len(jobs))
+
+    def share(self, point: Point, rows: dict[str, Row], n_batches: int | None = None) -> Share:
+        """Return the share of successes at a point, of as many batches or of all."""
+        pairs = [self._counts(point, i, rows, n_batches) for i in self.instances]
+        found = [(successes, runs) for successes, runs in pairs if runs]
+        return share_of([s for s, _ in found], [r for _, r in found])
+
+    def _make_job(self, session: Session, point: Point, instance: Instance, batch: int) -> Row:
+        seed = self._seed(instance, batch)
+        levels = dict(point)
+        settings = {n: float(v) for n, v in levels.items() if n not in JOB_FACTORS}
+        samples = session.sample(
+            instance.model,
+            _schedule(levels, session.capabilities),
+            n_runs=self.study.repeat.runs,
+            seed=seed,
+            coupling_bits=None if "coupling_bits" not in levels else int(levels["coupling_bits"]),
+            settings={**self.study.machine.settings, **settings} or None,
+        )
+        energies = samples.energies
+        return Row(
+            factors=levels,
+            model=instance.name,
+            model_digest=samples.record.coupling,
+            n_spins=instance.model.n_spins,
+            batch=batch,
+            seed=seed,
+            device=session.capabilities.name,
+            runs=len(energies),
+            successes=int(samples.reached(instance.target.energy).sum()),
+            target=instance.target.energy,
+            target_source=instance.target.source,
+            energy_mean=float(energies.mean()),
+            energy_min=float(energies.min()),
+            energy_sd=float(energies.std()),
+            configurations=samples.diversity.configurations,
+            device_s=float(samples.record.device_s),
+            rounding_error=float(samples.record.lowering.max_error),
+            software=f"cim-hal {version('cim-hal')}",
+            spins_sha256=hashlib.sha256(_spins_by_run(samples)).hexdigest(),
+        )
+
+    def _make(self, jobs: list[_Job], rows: RowFile, report: Report, n_all: int) -> None:
+        """Run jobs on whichever session is free; an interrupt waits for those that run."""
+        n_known = len(rows.rows) + len(jobs)
+        pool = ThreadPoolExecutor(self.n_workers, "cim-hal sweep")
+        try:
+            futures = [
+                pool.submit(self.on_free_session, job.point, job.instance, job.batch)
+                for job in jobs
+            ]
+            for future in as_completed(futures):
+                row = future.result()
+                rows.add(row)
+                report(row, len(rows.rows), max(n_known, n_all))
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+    def on_free_session(self, point: Point, instance: Instance, batch: int) -> Row:
+        """Run one job on the next session that is free."""
+        session = self._sessions.get()
+        try:
+            return self._make_job(session, point, instance, batch)
+        finally:
+            self._sessions.put(session)
+
+    def _needs_more(self, point: Point, rows: dict[str, Row], n_batches: int) -> bool:
+        repeat = self.study.repeat
+        if repeat.width is None or (n_batches + 1) * repeat.runs > repeat.most_runs:
+            return False
+        share = self.share(point, rows, n_batches)
+        return share.of_family.high - share.of_family.low > repeat.width
+
+    def _counts(
+        self, point: Point, instance: Instance, rows: dict[str, Row], n_batches: int | None
+    ) -> tuple[int, int]:
+        found, batch = (0, 0), 0
+        while batch != n_batches:
+            row = rows.get(key_of(point, instance.name, batch))
+            if row is None:
+                break
+            found = found[0] + row.successes, found[1] + row.runs
+            batch += 1
+        return found
+
+    def _seed(self, instance: Instance, batch: int) -> int:
+        """Return the seed of a job: the same at every point, so that levels share their noise."""
+        number = self._numbers[instance.name]
+        words = np.random.SeedSequence([self.study.study.seed, number, batch])
+        return int(words.generate_state(1, np.uint32)[0])
+
+
+# ---- before work begins ---------------------------------------------------------------------
+
+
+def draw_models(study: Study, folder: Path, *, are_copies: bool = True) -> Iterator[Instance]:
+    """Yield the models of a study with their targets.
+
+    Files are the copies in the `folder` of the results, or relative to the folder of the study.
+    """
+    for number, name in enumerate(study.models.files):
+        path = _copy_of(folder, number, name) if are_copies else folder / name
+        model = read_model(path).model
+        given = study.models.targets.get(name)
+        known = None if given is None else Target(given, "given")
+        yield Instance(name, model, known or target_of(model, None, (study.study.seed,)))
+    for number, family in enumerate(study.models.family):
+        for k in range(family.count):
+            yield _drawn(family, number, k, f"{family.kind}-{family.n}-{number}.{k}")
+
+
+def draw_apart(study: Study) -> Iterator[Instance]:
+    """Yield models of the same families that are for tuning only."""
+    for number, family in enumerate(study.models.family if study.nuisance else ()):
+        for k in range(study.nuisance.models if study.nuisance else 0):
+            yield _drawn(family, number, APART + k, f"apart-{family.kind}-{family.n}-{number}.{k}")
+
+
+def _drawn(family: Family, number: int, k: int, name: str) -> Instance:
+    try:
+        return draw(family.kind, family.n, (family.seed, number, k), name)
+    except ValueError as error:
+        raise StudyError(f"models.family number {number + 1}: {error}") from None
+
+
+def prepare_folder(file: Path, folder: Path, *, resume: bool) -> Study:
+    """Return the study of a file, and put a copy of the file into the folder of its results.
+
+    `StudyError` if there are results already and they are not to be resumed, or of another study.
+    """
+    study, copy = read_study(file), folder / STUDY
+    if copy.exists():
+        if copy.read_bytes() != file.read_bytes():
+            hint = "choose another folder, or bring back the file"
+            raise StudyError(f"{folder} holds another study than {file}", hint=hint)
+        if not resume:
+            hint = "go on with --resume, or choose another folder"
+            raise StudyError(f"{folder} holds results of this study", hint=hint)
+    folder.mkdir(parents=True, exist_ok=True)
+    if not copy.exists():
+        for number, name in enumerate(study.models.files):
+            _keep_model(file.parent / name, _copy_of(folder, number, name))
+        shutil.copyfile(file, copy)
+    return study
+
+
+def _copy_of(folder: Path, number: int, name: str) -> Path:
+    return folder / "models" / f"{number}-{Path(name).name}"
+
+
+def _keep_model(path: Path, copy: Path) -> None:
+    copy.parent.mkdir(exist_ok=True)
+    try:
+        shutil.copyfile(path, copy)
+    except OSError as error:
+        raise StudyError(f"models.files: {path} cannot be read: {error.strerror}") from None
+
+
+def repeat_row(sweep: Sweep, row: Row) -> Row:
+    """Run the job of a row again."""
+    models = [*sweep.instances, *sweep.apart]
+    instance = next((i for i in models if i.name == row.model), None)
+    if instance is None:
+        raise StudyError(f"the study has no model {row.model}")
+    return sweep.on_free_session(tuple(row.factors.items()), instance, row.batch)
+
+
+def _check(study: Study, instances: Sequence[Instance], capabilities: Capabilities) -> None:
+    known = {setting.name: setting for setting in capabilities.settings}
+    tuned = study.nuisance.levels if study.nuisance else {}
+    for name, levels in {**study.factors, **tuned}.items():
+        if name in JOB_FACTORS:
+            _check_job_factor(name, levels, capabilities)
+        elif name not in known:
+            names = [*JOB_FACTORS, *known]
+            raise StudyError(
+                f"factor {name}: {capabilities.name} has no such setting",
+                hint=did_you_mean(name, names),
+            )
+        else:
+            for level in levels:
+                known[name].check(float(level))
+    if study.repeat.runs > capabilities.max_runs:
+        raise StudyError(
+            f"repeat.runs = {study.repeat.runs}: a job of {capabilities.name} has at most "
+            f"{capabilities.max_runs} runs"
+        )
+    for instance in instances:
+        lower(instance.model, capabilities)
+
+
+def _check_job_factor(name: str, levels: Sequence[float], capabilities: Capabilities) -> None:
+    low, most = {
+        "coupling_bits": (2, capabilities.coupling_bits or 16),
+        "round_trips": (1, capabilities.max_round_trips),
+    }[name]
+    for level in levels:
+        if level != int(level) or not low <= level <= most:
+            raise StudyError(
+                f"factor {name} = {level}: {capabilities.name} takes whole numbers from {low} to "
+                f"{most}"
+            )
+
+
+def _schedule(levels: dict[str, float], capabilities: Capabilities) -> PumpSchedule | None:
+    if "round_trips" not in levels:
+        return None
+    return PumpSchedule(capabilities.default_pump, int(levels["round_trips"]))
+
+
+def _spins_by_run(samples: Any) -> bytes:
+    """Return the spins, which are sorted by energy, in an order that ties do not change."""
+    rows = np.ascontiguousarray(samples.spins, dtype=np.int8)
+    return rows[np.lexsort(rows.T)].tobytes()

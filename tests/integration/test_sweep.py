@@ -1,0 +1,183 @@
+"""``cim-hal sweep`` on emulated machines: rows, resume, repetition, cliffs, reports."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+
+from cim_hal.study import run_study
+from cim_hal.study.rows import RowFile
+
+STUDY = """
+[study]
+name = "Bits & <noise>"
+seed = 3
+[[models.family]]
+kind = "sk"
+n = 10
+count = 4
+[machine]
+device = "emulator-mean-field"
+[factors]
+coupling_bits = [2, 8]
+round_trips = [40, 200]
+[repeat]
+runs = 8
+"""
+
+
+def sweep(run, *arguments):
+    return run("sweep", *map(str, arguments))
+
+
+@pytest.fixture
+def study(tmp_path):
+    path = tmp_path / "study.toml"
+    path.write_text(STUDY)
+    return path
+
+
+def rows_of(folder):
+    lines = (folder / "rows.jsonl").read_text().splitlines()
+    rows = [json.loads(line) for line in lines]
+    for row in rows:
+        del row["device_s"]
+    return sorted(rows, key=lambda row: (str(row["factors"]), row["model"], row["batch"]))
+
+
+def summary_of(folder):
+    return json.loads((folder / "summary.json").read_text())
+
+
+def test_a_study_leaves_rows_a_summary_and_a_report(run, study, tmp_path):
+    status, out, err = sweep(run, study, "--out", tmp_path / "out")
+    assert status == 0, err
+    assert "against 8" in out
+    rows, summary = rows_of(tmp_path / "out"), summary_of(tmp_path / "out")
+    assert len(rows) == 16
+    for point in summary["points"]:
+        here = [row for row in rows if row["factors"] == point["factors"]]
+        mean = sum(row["successes"] / row["runs"] for row in here) / len(here)
+        assert point["success_probability"] == pytest.approx(mean)
+        assert point["low"] <= mean <= point["high"]
+        assert point["n_runs"] == 32
+    assert {
+        point["rounded"] for point in summary["points"] if point["factors"]["coupling_bits"] == 8
+    }
+    page = (tmp_path / "out/report.html").read_text()
+    assert "Bits &amp; &lt;noise&gt;" in page
+    assert not re.search(r"(src|href)=[\"']?http", page)
+    assert (tmp_path / "out/rows.parquet").stat().st_size > 1000
+
+
+def test_a_study_that_was_stopped_goes_on_to_the_same_rows(run, study, tmp_path, monkeypatch):
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    assert sweep(run, study, "--out", whole)[0] == 0
+    write, count = RowFile.add, [0]
+
+    def interrupted(self, row):
+        if count[0] == 5:
+            raise KeyboardInterrupt
+        count[0] += 1
+        write(self, row)
+
+    monkeypatch.setattr(RowFile, "add", interrupted)
+    status, _, err = sweep(run, study, "--out", stopped)
+    assert status == 130
+    assert "go on with --resume" in err
+    assert len(rows_of(stopped)) == 5
+    monkeypatch.undo()
+    status, _, err = sweep(run, study, "--out", stopped)
+    assert status == 2
+    assert "--resume" in err
+    assert sweep(run, study, "--out", stopped, "--resume", "--jobs", "2")[0] == 0
+    assert rows_of(stopped) == rows_of(whole)
+    points = [{**p, "device_s": 0} for p in summary_of(whole)["points"]]
+    assert points == [{**p, "device_s": 0} for p in summary_of(stopped)["points"]]
+
+
+def test_several_machines_share_the_jobs_and_change_no_row(study, tmp_path):
+    alone, shared = tmp_path / "alone", tmp_path / "shared"
+    run_study(study, alone)
+    seen = []
+    run_study(
+        study, shared, targets=["emulator-mean-field"] * 2, jobs=2, report=lambda *r: seen.append(r)
+    )
+    assert rows_of(alone) == rows_of(shared)
+    assert [done for _, done, _ in seen] == list(range(1, 17))
+
+
+def test_a_row_repeats_and_says_so(run, study, tmp_path):
+    out = tmp_path / "out"
+    assert sweep(run, study, "--out", out)[0] == 0
+    status, said, _ = sweep(run, "--row", "3", out, "--json")
+    assert status == 0
+    assert json.loads(said)["is_same"] is True
+    status, _, err = sweep(run, "--row", "99", out)
+    assert status == 2
+    assert "there is no row 99" in err
+
+
+def test_a_width_that_was_not_reached_is_status_3_and_more_runs_are_made(run, study, tmp_path):
+    study.write_text(STUDY + "width = 0.01\nmax_runs = 24\n")
+    status, out, _ = sweep(run, study, "--out", tmp_path / "out", "--json")
+    assert status == 3
+    found = json.loads(out)
+    assert not found["is_complete"]
+    assert {point["n_runs"] for point in found["points"]} == {96}
+
+
+def test_a_cliff_is_found_between_two_levels(run, study, tmp_path):
+    text = STUDY.replace("round_trips = [40, 200]\n", "").replace("[2, 8]", "[2, 12]")
+    study.write_text(text + '[[cliff]]\nfactor = "coupling_bits"\nthreshold = 0.5\n')
+    status, _, err = sweep(run, study, "--out", tmp_path / "out")
+    assert status == 0, err
+    summary = summary_of(tmp_path / "out")
+    (cliff,) = summary["cliffs"]
+    assert 2 < cliff["level"] < 12
+    below, above = int(cliff["level"]), int(cliff["level"]) + 1
+    at = {p["factors"]["coupling_bits"]: p["success_probability"] for p in summary["points"]}
+    assert at[below] < 0.5 <= at[above]
+    assert len(at) < 7
+
+
+def test_models_of_files_are_kept_with_the_results(run, study, tmp_path):
+    (tmp_path / "ring.txt").write_text("4 4\n1 2 1\n2 3 1\n3 4 1\n1 4 1\n")
+    family = '[[models.family]]\nkind = "sk"\nn = 10\ncount = 4\n'
+    study.write_text(
+        STUDY.replace(family, '[models]\nfiles = ["ring.txt"]\ntargets = {"ring.txt" = -4.0}\n')
+    )
+    out = tmp_path / "out"
+    assert sweep(run, study, "--out", out)[0] == 0
+    assert summary_of(out)["targets"] == {"ring.txt": "given"}
+    (tmp_path / "ring.txt").unlink()
+    assert sweep(run, "--row", "0", out)[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "complaint"),
+    [
+        ("round_trips", "round_trisp", "did you mean round_trips"),
+        ("[2, 8]", "[1, 8]", "whole numbers from 2"),
+        ("[40, 200]", "[0.5]", "whole numbers from 1"),
+        ('"emulator-mean-field"', '"emulator-maen-field"', "emulator-mean-field"),
+        ("n = 10", "n = 11\n[[models.family]]\nkind = 'cubic'\nn = 5", "number 2: n = 5"),
+    ],
+)
+def test_what_a_machine_cannot_do_is_said_before_a_job(  # noqa: PLR0917
+    run, study, tmp_path, old, new, complaint
+):
+    study.write_text(STUDY.replace(old, new, 1))
+    status, _, err = sweep(run, study, "--out", tmp_path / "out")
+    assert status == 2
+    assert complaint in err
+    assert not (tmp_path / "out/rows.jsonl").exists()
+
+
+def test_a_dry_run_counts_and_writes_nothing(run, study, tmp_path):
+    status, out, _ = sweep(run, study, "--dry-run", "--out", tmp_path / "out")
+    assert status == 0
+    assert "4 points x 4 models = 16 jobs" in out
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,67 @@
+"""All configurations of small models, and what rounding leaves of their optimum."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+
+from cim_hal import Capabilities, IsingModel, lower
+from cim_hal.study.exhaustion import all_energies, survival
+
+
+def machine(bits: int, *, has_field: bool = False) -> Capabilities:
+    return Capabilities(
+        name="rounded", max_spins=32, coupling_bits=bits, has_field=has_field, field_bits=bits
+    )
+
+
+def model(n: int, seed: int, *, field: bool) -> IsingModel:
+    rng = np.random.default_rng(seed)
+    upper = np.triu(rng.normal(size=(n, n)), 1)
+    return IsingModel.from_couplings(upper + upper.T, rng.normal(size=n) if field else None)
+
+
+def configurations(n: int) -> np.ndarray:
+    found = np.array(list(itertools.product((-1, 1), repeat=n)), dtype=np.int8)
+    return found[:, ::-1]  # the first spin changes fastest
+
+
+@pytest.mark.parametrize("field", [False, True])
+@pytest.mark.parametrize("n", [2, 3, 7])
+def test_all_energies_are_those_of_the_model(n, field):
+    one = model(n, n, field=field)
+    np.testing.assert_allclose(all_energies(one), one.energy(configurations(n)), atol=1e-12)
+
+
+def test_too_many_spins_are_refused():
+    with pytest.raises(ValueError, match="21 spins: at most 20"):
+        all_energies(IsingModel.from_couplings(np.zeros((21, 21))))
+
+
+@pytest.mark.parametrize("has_field", [False, True])
+@pytest.mark.parametrize("bits", [2, 3, 5])
+def test_survival_agrees_with_an_enumeration_by_hand(bits, has_field):
+    for seed in range(20):
+        one, here = model(6, seed, field=seed % 2 == 0), machine(bits, has_field=has_field)
+        lowering, spins = lower(one, here, bits=bits), configurations(6)
+        J = np.asarray(lowering.coupling, float)
+        full = spins.astype(float) * lowering.gauge[:6]
+        if lowering.report.field_spin:
+            full = np.c_[full, np.full(len(full), lowering.gauge[6])]
+        rounded = -0.5 * np.einsum("ki,ij,kj->k", full, J, full) - full @ lowering.field
+        energies = one.energy(spins)
+        ground = np.flatnonzero(rounded <= rounded.min() + 1e-9)
+        hits = energies[ground] <= energies.min() + 1e-9
+        found = survival(one, here, bits=bits)
+        assert found.share == pytest.approx(hits.mean())
+        assert (found.some, found.all) == (hits.any(), hits.all())
+        assert found.excess_energy == pytest.approx((energies[ground] - energies.min()).mean())
+        assert found.rank == (rounded < rounded[energies.argmin()] - 1e-9).sum()
+
+
+def test_levels_without_error_keep_the_optimum():
+    J = np.array([[0, 1, -2], [1, 0, 3], [-2, 3, 0]])
+    found = survival(IsingModel.from_couplings(J), machine(3))
+    assert (found.share, found.all, found.excess_energy, found.rank) == (1.0, True, 0.0, 0)

@@ -1,0 +1,55 @@
+"""Study files: what they say, and what is refused before any work."""
+
+from __future__ import annotations
+
+import pytest
+
+from cim_hal.errors import StudyError
+from cim_hal.study.plan import read_study
+
+GOOD = """
+[study]
+name = "bits"
+[[models.family]]
+kind = "sk"
+n = 8
+[factors]
+coupling_bits = [2, 8]
+adc.bits = [0, 4, 8]
+"""
+
+
+def written(tmp_path, text: str):
+    path = tmp_path / "study.toml"
+    path.write_text(text)
+    return path
+
+
+def test_points_are_all_combinations_in_the_order_of_the_file(tmp_path):
+    study = read_study(written(tmp_path, GOOD))
+    points = list(study.points())
+    assert len(points) == 6
+    assert points[1] == (("coupling_bits", 2), ("adc.bits", 4))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "complaint"),
+    [
+        ('"sk"', '"skk"', "did you mean sk"),
+        ("[2, 8]", "[2, 2]", "a level stands twice"),
+        ("[2, 8]", "[]", "at least 1"),
+        ("[2, 8]", '["2"]', "coupling_bits"),
+        ("[factors]\ncoupling_bits = [2, 8]\nadc.bits = [0, 4, 8]", "[factors]", "there are none"),
+        ('[[models.family]]\nkind = "sk"\nn = 8', "[models]", "there are none"),
+        ("n = 8", "n = 8\nm = 3", "no key 'm'"),
+        ("[factors]", "[repeat]\nruns = 64\nmax_runs = 8\n[factors]", "less than runs"),
+        ("[factors]", '[[cliff]]\nfactor = "bits"\nthreshold = 0.5\n[factors]', "cliff"),
+        ("[2, 8]", f"{list(range(1001))}", "at most 1000"),
+        ('name = "bits"', 'name = "bits"\ntask = "trian"', "sample"),
+        ("[study]", "[study", "is not TOML"),
+    ],
+)
+def test_what_is_wrong_is_said(tmp_path, old, new, complaint):
+    assert old in GOOD
+    with pytest.raises(StudyError, match=complaint.replace("[", r"\[")):
+        read_study(written(tmp_path, GOOD.replace(old, new)))

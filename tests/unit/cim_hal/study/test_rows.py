@@ -1,0 +1,52 @@
+"""Rows in a file: whole lines only, and tables of them."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import replace
+
+import pyarrow.parquet as pq
+import pytest
+
+from cim_hal.errors import StudyError
+from cim_hal.study.rows import Row, RowFile, export_csv, export_parquet
+
+ROW = Row(
+    *({"noise": 0.5, "coupling_bits": 8}, "m", "", 8, 0, 1, "machine", 64, 3, -1.0),
+    *("enumerated", -1.0, -1.0, 0.0, 1, 0.0, 0.0, "", ""),
+)
+
+
+def test_rows_come_back_and_a_line_that_was_cut_does_not(tmp_path):
+    file = RowFile(tmp_path)
+    for batch in range(3):
+        file.add(replace(ROW, batch=batch))
+    file.close()
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(path.read_bytes()[:-20])
+    again = RowFile(tmp_path)
+    assert [row.batch for row in again.rows.values()] == [0, 1]
+    again.add(replace(ROW, batch=2))
+    again.close()
+    once_more = RowFile(tmp_path)
+    assert [row.batch for row in once_more.rows.values()] == [0, 1, 2]
+    assert once_more.rows[ROW.key] == ROW
+    once_more.close()
+
+
+@pytest.mark.parametrize("line", ["{}", "[1, 2]", "no json", '{"factors": 3}'])
+def test_a_damaged_line_is_named(tmp_path, line):
+    (tmp_path / "rows.jsonl").write_text(f"{line}\n")
+    with pytest.raises(StudyError, match=r"rows\.jsonl, line 1 is no row"):
+        RowFile(tmp_path)
+
+
+def test_both_tables_have_the_same_columns_and_values(tmp_path):
+    rows = [ROW, replace(ROW, factors={"noise": 1.0, "coupling_bits": 2}, batch=1)]
+    table = pq.read_table(export_parquet(rows, tmp_path))
+    with export_csv(rows, tmp_path).open() as file:
+        lines = list(csv.DictReader(file))
+    assert table.column_names == list(lines[0])
+    assert table.column("factor.noise").to_pylist() == [0.5, 1.0]
+    assert [line["factor.coupling_bits"] for line in lines] == ["8", "2"]
+    assert table.schema.metadata[b"cim_hal.study.rows"] == b"1"

@@ -1,0 +1,93 @@
+"""Cliffs and verdicts from rows whose truth is known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from cim_hal import Capabilities
+from cim_hal.study.plan import Cliff
+from cim_hal.study.rows import Row
+from cim_hal.study.shares import Interval
+from cim_hal.study.summary import cliff_of, next_level, references_of, verdicts
+
+CLIFF = Cliff(factor="noise", threshold=0.5)
+
+
+def row(level: float, model: int, successes: int, runs: int = 64) -> Row:
+    return Row(
+        *({"noise": level}, f"m{model}", "", 8, 0, 1, "machine", runs, successes, -1.0),
+        *("enumerated", -1.0, -1.0, 0.0, 1, 0.0, 0.0, "", ""),
+    )
+
+
+def rows(shares: dict[float, float], rng: np.random.Generator, n_models: int = 20) -> list[Row]:
+    hardness = rng.normal(0, 0.1, n_models)
+    return [
+        row(level, k, rng.binomial(64, np.clip(p + hardness[k], 0.01, 0.99)))
+        for level, p in shares.items()
+        for k in range(n_models)
+    ]
+
+
+def sure(p: float) -> Interval:
+    return Interval(p, p - 0.01, p + 0.01)
+
+
+def test_a_cliff_lies_between_the_levels_on_either_side_of_the_threshold():
+    levels = {0.0: sure(0.9), 1.0: sure(0.8), 2.0: Interval(0.45, 0.3, 0.6), 3.0: sure(0.1)}
+    found = cliff_of(levels, 0.5)
+    assert found is not None
+    assert found.inside == (1.0, 2.0)
+    assert (found.low, found.high) == (1.0, 3.0)  # at 2 it may be on either side
+    assert next_level(found, CLIFF, [0, 3], is_whole=False) == 1.5
+    coarse = CLIFF.model_copy(update={"resolution": 1.0})
+    assert next_level(found, coarse, [0, 3], is_whole=False) is None
+
+
+def test_whole_levels_stay_whole_and_end_as_neighbours():
+    found = cliff_of({2: sure(0.1), 9: sure(0.9)}, 0.5)
+    assert found is not None
+    assert next_level(found, CLIFF, [2, 9], is_whole=True) == 5
+    found = cliff_of({5: sure(0.1), 6: sure(0.9)}, 0.5)
+    assert found is not None
+    assert next_level(found, CLIFF, [2, 9], is_whole=True) is None
+
+
+def test_there_is_no_cliff_where_the_figure_stays_on_one_side():
+    assert cliff_of({0.0: sure(0.9), 1.0: sure(0.8)}, 0.5) is None
+
+
+def test_a_loss_is_told_and_equality_is_not_the_lack_of_a_loss():
+    rng = np.random.default_rng(1)
+    found = {
+        each["level"]: each
+        for each in verdicts(rows({0: 0.6, 1: 0.6, 2: 0.3}, rng, 80), {"noise": 0})
+    }
+    assert found[2]["degrades"]
+    assert found[1]["equal"]
+    assert not found[1]["degrades"]
+    few = verdicts(rows({0: 0.6, 1: 0.6}, rng, n_models=3), {"noise": 0})
+    assert [each["verdict"].split(":")[1].split(",")[0] for each in few] == [" undecided"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("lost", "kind"), [(0.0, "degrades"), (0.0, "improves"), (0.05, "equal")])
+def test_wrong_verdicts_are_as_rare_as_they_say_in_all_of_a_study(lost, kind):
+    rng, n_studies, wrong = np.random.default_rng(2), 1000, 0
+    for _ in range(n_studies):
+        shares = {0: 0.5, **dict.fromkeys(range(1, 5), 0.5 - lost)}
+        wrong += any(each[kind] for each in verdicts(rows(shares, rng), {"noise": 0}))
+    assert wrong / n_studies < 0.05 + 4 * np.sqrt(0.05 * 0.95 / n_studies)
+
+
+def test_the_reference_is_the_default_or_most_bits_and_not_the_best():
+    capabilities = Capabilities(
+        name="machine",
+        max_spins=8,
+        coupling_bits=8,
+        settings=[{"name": "noise", "default": 1.0, "low": 0.0, "high": 9.0}],
+    )
+    factors = {"coupling_bits": [2, 8, 4], "noise": [0, 1.0, 3], "gain": [3, 1]}
+    expected = {"coupling_bits": 8, "noise": 1.0, "gain": 3}
+    assert references_of(factors, capabilities) == expected
