@@ -188,7 +188,8 @@ class _Program:
             np.array(code.coefficients, np.float64) for code in (layer.weights, layer.biases)
         )
         constant = np.broadcast_to(of_biases, (len(features), len(of_biases)))
-        slopes: FloatArray = np.hstack([np.kron(features, of_weights[None, :]), constant])
+        parts = np.kron(features, of_weights[None, :]), constant
+        slopes = np.concatenate(parts, axis=1, dtype=np.float64)
         offsets = layer.weights.offset * features.sum(axis=1) + layer.biases.offset
         spread = float(np.sqrt(np.square(slopes).sum(axis=1).mean() / 4)) or 1.0
         sides = np.array(list(product((-1.0, 1.0), repeat=layer.outputs)))
