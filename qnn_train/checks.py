@@ -26,6 +26,7 @@ __all__ = [
     "check_all",
     "flag",
     "one_of",
+    "one_or_more",
     "optional",
     "real",
     "text",
@@ -136,6 +137,17 @@ def tuple_of(check: Check, low: int, high: int) -> Check:
         return tuple(check(f"{name}[{place}]", each) for place, each in enumerate(values))
 
     return check_each
+
+
+def one_or_more(check: Check) -> Check:
+    """Return the check of a value, or of a sequence of at least one."""
+    several = tuple_of(check, 1, 1000)
+
+    def check_either(name: str, value: Any) -> Any:
+        is_one = isinstance(_plain(value), str | int | float)
+        return check(name, value) if is_one else several(name, value)
+
+    return check_either
 
 
 def weights(name: str, value: Any) -> str | tuple[str, ...]:

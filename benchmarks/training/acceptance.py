@@ -2,13 +2,15 @@
 
     python benchmarks/training/acceptance.py --splits 10 --rows rows/acceptance
     python benchmarks/training/acceptance.py --table --rows rows/acceptance
+    python benchmarks/training/acceptance.py --choose --splits 3
 
 A split is a seed: of the samples that are drawn, of those that train (60 %), and of every method.
 Scores are of the other 40 %: accuracy, balanced where classes are, R² of real answers. Rows that
 are there are not computed again. `ste` has the shape, the activation and the bits of the weights of
 `ours` and as many starts, of which the one with the least training loss counts, but real biases and
 scales; `mlp` is scikit-learn's, with as many hidden neurons; `random` is the best of 2,000 networks
-of the shape of `ours` on the training samples.
+of the shape of `ours` on the training samples; `descent` is `ours` with one-flip descents on the
+host in the place of the machine.
 """
 
 from __future__ import annotations
@@ -37,7 +39,7 @@ from cim_hal import open_device
 from qnn_train import QuantizedNetwork, QuantizedNetworkClassifier, QuantizedNetworkRegressor
 from qnn_train.solve.losses import fitted_line
 
-HIDDEN, STARTS, GUESSES, FIRST_SEED = 8, 3, 2000, 1000
+HIDDEN, STARTS, GUESSES, FIRST_SEED, CHOSEN_ON = 8, 4, 2000, 1000, 2020
 STE_STEPS = 6000
 
 
@@ -79,6 +81,7 @@ SETS = {
     "diabetes": lambda _: datasets.load_diabetes(return_X_y=True),
 }
 REAL = {"friedman1", "diabetes"}
+MEASURED = {"iris", "wine", "breast cancer", "digits", "diabetes"}
 
 
 @dataclass(frozen=True)
@@ -195,15 +198,20 @@ def ours(split: Split, device: Any, **changes: Any):
     return model.fit(split.X, split.y)
 
 
-def best_random(split: Split, model: Any) -> np.ndarray:
-    architecture, grid = model.model_.networks.architecture, model.model_.grid
-    bits = np.random.default_rng([split.seed, 1]).integers(0, 2, (GUESSES, architecture.n_bits))
-    parts = [grid.transform(samples) for samples in (split.X, split.others)]
+def best_random(split: Split, device: Any) -> np.ndarray:
+    """Return the answers of the best of networks with each of the clips of `ours`."""
+    clips = QuantizedNetworkClassifier().clip
     found = []
-    for some in np.array_split(bits.astype(np.int8), 20):
-        networks = QuantizedNetwork.from_bits(architecture, some)
-        pairs = zip(*(networks.margin(part).astype(float) for part in parts), strict=True)
-        found.append(max((_answered(split, *pair) for pair in pairs), key=lambda each: each[0]))
+    for place, clip in enumerate(clips):
+        model = ours(split, device, oracle="descent", clip=clip, sweeps=1, starts=1)
+        architecture, grid = model.model_.networks.architecture, model.model_.grid
+        rng = np.random.default_rng([split.seed, 1, place])
+        bits = rng.integers(0, 2, (GUESSES // len(clips), architecture.n_bits), np.int8)
+        parts = [grid.transform(samples) for samples in (split.X, split.others)]
+        for some in np.array_split(bits, 5):
+            networks = QuantizedNetwork.from_bits(architecture, some)
+            pairs = zip(*(networks.margin(part).astype(float) for part in parts), strict=True)
+            found.append(max((_answered(split, *pair) for pair in pairs), key=lambda each: each[0]))
     return max(found, key=lambda each: each[0])[1]
 
 
@@ -219,46 +227,91 @@ def _answered(split: Split, margins: np.ndarray, elsewhere: np.ndarray) -> tuple
     return kind(split.y, mine), others
 
 
-def rows_of(name: str, seed: int, device: Any) -> list[dict[str, Any]]:
-    """Return a row for each method."""
+def by_clip(name: str, seed: int) -> list[tuple[float, float]]:
+    """Return the loss and the score of one start with each clip, on samples to choose by.
+
+    What trains of a measured set is split once more: the other 40 % are not looked at.
+    """
     split = Split.of(name, seed)
-    model = ours(split, device)
-    answers = {
-        "linear": linear(split),
-        "mlp": mlp(split),
-        "ste": straight_through(split),
-        "random": best_random(split, model),
-        "ours": model.predict(split.others),
+    if name in MEASURED:
+        strata = None if name in REAL else split.y
+        parts = train_test_split(
+            split.X, split.y, test_size=0.3, random_state=seed, stratify=strata
+        )
+        split = Split(name, seed, *parts)
+    clips = QuantizedNetworkClassifier().clip
+    fitted = [ours(split, "emulator-dsb", oracle="descent", clip=clip, starts=1) for clip in clips]
+    return [
+        (each.history_[-1].best_objective, split.score(each.predict(split.others)))
+        for each in fitted
+    ]
+
+
+def choice(names: list[str], seeds: range) -> None:
+    """Print mean loss and score by clip, and the score of what each `clip_gain` takes."""
+    clips, gains = QuantizedNetworkClassifier().clip, (0.0, 0.1, 0.2, 0.3, 0.4)
+    print(
+        "| set | " + " | ".join([*(f"clip {c:g}" for c in clips), *(f"gain {g:g}" for g in gains)])
+    )
+    for name in names:
+        found = [by_clip(name, seed) for seed in seeds]
+        cells = [f"{loss:.3f}: {100 * score:.1f}" for loss, score in np.mean(found, axis=0)]
+        cells += [f"{100 * np.mean([_taken(each, gain) for each in found]):.1f}" for gain in gains]
+        print(f"| {name} | {' | '.join(cells)} |", flush=True)
+
+
+def _taken(starts: list[tuple[float, float]], gain: float) -> float:
+    taken = starts[0]
+    for each in starts[1:]:
+        taken = each if each[0] < (1 - gain) * taken[0] else taken
+    return taken[1]
+
+
+METHODS = {
+    "linear": lambda split, _device: {"score": split.score(linear(split))},
+    "mlp": lambda split, _device: {"score": split.score(mlp(split))},
+    "ste": lambda split, _device: {"score": split.score(straight_through(split))},
+    "ours": lambda split, device: _row(split, ours(split, device)),
+    "descent": lambda split, device: _row(split, ours(split, device, oracle="descent")),
+    "random": lambda split, device: {"score": split.score(best_random(split, device))},
+}
+
+
+COLUMNS = ("linear", "mlp", "ste", "random", "descent", "ours")
+
+
+def _row(split: Split, model: Any) -> dict[str, Any]:
+    return {
+        "score": split.score(model.predict(split.others)),
+        "train": model.score(split.X, split.y),
+        "loss": model.history_[-1].best_objective,
+        "calls": model.calls_,
+        "bits_per_parameter": model.summary_.bits_per_parameter,
     }
-    key = {"task": name, "classes": [], "seed": seed}
-    rows = [{**key, "method": method, "score": split.score(a)} for method, a in answers.items()]
-    rows[-1] |= {"calls": model.calls_, "bits_per_parameter": model.summary_.bits_per_parameter}
-    return rows
 
 
 def table(rows: Rows) -> None:
-    """Print means over splits, and the paired difference of ours and ste with its interval."""
-    print("| set | splits | linear | MLP | STE | best of random | this | this less STE |")
-    print("|---|---|---|---|---|---|---|---|")
+    """Print means over splits, and the paired difference of ours and ste with its interval.
+
+    A number of splits in brackets is that of a column with fewer.
+    """
+    names = "linear | MLP | STE | best of random | one-flip descent | this | this less STE"
+    print(f"| set | splits | {names} |\n" + "|---" * 9 + "|")
     for name in SETS:
-        mine = [row for row in rows.all if row["task"] == name]
-        seeds = sorted({row["seed"] for row in mine})
-        scores = {
-            method: np.array([r["score"] for s in seeds for r in mine if _is(r, method, s)])
-            for method in ("linear", "mlp", "ste", "random", "ours")
-        }
+        found = {(r["method"], r["seed"]): r["score"] for r in rows.all if r["task"] == name}
+        seeds = sorted({s for _, s in found if {("ours", s), ("ste", s)} <= found.keys()})
+        scores = {m: np.array([found[m, s] for s in seeds if (m, s) in found]) for m in COLUMNS}
         unit, digits = (1, 3) if name in REAL else (100, 1)
-        means = " | ".join(f"{unit * each.mean():.{digits}f}" for each in scores.values())
+        cells = []
+        for each in scores.values():
+            fewer = "" if len(each) == len(seeds) else f" ({len(each)})"
+            cells.append(f"{unit * each.mean():.{digits}f}{fewer}" if len(each) else "")
         apart = unit * (scores["ours"] - scores["ste"])
         told = f"{apart.mean():+.{digits}f}"
         if len(apart) > 1:
             half = student.ppf(0.975, len(apart) - 1) * apart.std(ddof=1) / np.sqrt(len(apart))
             told += f" ± {half:.{digits}f}"
-        print(f"| {name} | {len(seeds)} | {means} | {told} |")
-
-
-def _is(row: dict[str, Any], method: str, seed: int) -> bool:
-    return row["method"] == method and row["seed"] == seed
+        print(f"| {name} | {len(seeds)} | {' | '.join(cells)} | {told} |")
 
 
 def main() -> None:
@@ -266,9 +319,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--splits", type=int, default=10)
     parser.add_argument("--sets", nargs="+", default=list(SETS), choices=list(SETS))
-    parser.add_argument("--rows", type=Path, required=True)
+    parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS))
+    parser.add_argument("--rows", type=Path)
+    parser.add_argument("--choose", action="store_true", help="compare clips on other seeds")
     parser.add_argument("--table", action="store_true", help="only print what is there")
     options = parser.parse_args()
+    if options.choose:
+        with threadpool_limits(1):
+            choice(options.sets, range(CHOSEN_ON, CHOSEN_ON + options.splits))
+        return
+    if options.rows is None:
+        parser.error("--rows FOLDER keeps what is computed")
     options.rows.mkdir(parents=True, exist_ok=True)
     rows = Rows(options.rows)
     if not options.table:
@@ -276,8 +337,10 @@ def main() -> None:
         with threadpool_limits(1), open_device("emulator-dsb") as device:
             for seed in range(FIRST_SEED, FIRST_SEED + options.splits):
                 for name in options.sets:
-                    if not rows.has(task=name, method="ours", classes=[], seed=seed):
-                        rows.add(rows_of(name, seed, device))
+                    for method in options.methods:
+                        key = {"task": name, "method": method, "classes": [], "seed": seed}
+                        if not rows.has(**key):
+                            rows.add([key | METHODS[method](Split.of(name, seed), device)])
     table(rows)
 
 

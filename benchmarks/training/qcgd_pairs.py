@@ -27,10 +27,10 @@ from scipy import stats
 from tasks import dataset
 
 from cim_hal import open_device
-from qnn_train import Recipe, prepare
+from qnn_train import Recipe, prepare, run_recipe
 from qnn_train.method_names import ON_ALL
 from qnn_train.solve import Atoms, Extractor, default_weight
-from qnn_train.training import TrainingRun, train
+from qnn_train.training import train
 from qnn_train.training.descent import accuracy
 from qnn_train.training.methods import AllImages, Penalty
 from qnn_train.training.oracles import OracleRecord, TrainingOracle
@@ -150,10 +150,7 @@ def _recipe_name(text: str) -> str:
 
 
 def _trained(prepared: Preparation, session: Session | None) -> dict[str, Any]:
-    run = TrainingRun(prepared, session)
-    for _ in run:
-        pass
-    report = run.outcome().report
+    report = run_recipe(prepared, session).report
     return {
         "accuracy": report.test_accuracy,
         "train": report.train_accuracy,

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 import warnings
 from contextlib import ExitStack
 from dataclasses import asdict
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from cim_hal.option_types import OutputFile
+from qnn_train.cli.estimator_options import estimator_of, training_options
+from qnn_train.cli.kept import KeptRows
+from qnn_train.cli.options import option
 from qnn_train.cli.own_data import (
     DEVICE,
     OwnData,
-    estimator_of,
     json_option,
     machine_options,
     refused,
     table_options,
-    training_options,
 )
 
 if TYPE_CHECKING:
@@ -44,15 +47,13 @@ CHUNK = 4_000_000  # sums of random networks at a time
     show_default=True,
     help="Random splits into rows to train on and rows to test on.",
 )
-@click.option(
-    "--starts",
-    type=click.IntRange(1, 100),
-    default=1,
-    show_default=True,
-    help="Starts of every method that has a random one; the best on the training rows counts.",
-)
 @training_options
 @machine_options
+@option(
+    "checkpoint",
+    OutputFile(),
+    "Written after each method on each split; goes on from there if it exists.",
+)
 @click.option("--picture", type=OutputFile(".png", ".svg", ".pdf"), help="Draw it here.")
 @json_option
 @click.option("--quiet", is_flag=True, help="No progress.")
@@ -63,7 +64,8 @@ def compare(**options: Any) -> None:
     straight-through estimator (STE) on the same codes, so at equal bits; as many random networks of
     the same codes as the machine makes runs, of which the best on the training rows counts; and our
     method with simulated annealing on the host in the place of the machine. All see the same
-    splits. Differences are paired; intervals are of 95 %, Student's, over splits, which share rows:
+    splits, and what starts at random has --starts of them, the best on the training rows counting.
+    Differences are paired; intervals are of 95 %, Student's, over splits, which share rows:
     they are no intervals over other tables.
 
     \b
@@ -90,7 +92,7 @@ def _all_splits(options: dict[str, Any]) -> tuple[dict[str, list[dict[str, float
     from qnn_train.data.tables import read_table
 
     found: dict[str, list[dict[str, float]]] = {}
-    seed, splits = options["seed"] or 0, options["splits"]
+    seed, splits = options["random_state"], options["splits"]
     status = ["preparing"]
     with ExitStack() as stack:
         stack.enter_context(training.signs_of_life(lambda: status[0], quiet=options["quiet"]))
@@ -101,22 +103,35 @@ def _all_splits(options: dict[str, Any]) -> tuple[dict[str, list[dict[str, float
             if not len(data.y_test):
                 raise click.UsageError("--test-share 0 leaves nothing to compare on")
             session = session_of(options, stack)
-            estimator_of(data.target.task, options, device=session or DEVICE).estimate_cost(
+            estimator_of(data.target, options, device=session or DEVICE).estimate_cost(
                 data.X, data.y
             )
+            kept = KeptRows(options["checkpoint"], _subject(options))
         for split in range(splits):
             data = OwnData.of(table, options, seed=seed + split)
             rivals = _Split(data, options, session, seed + split)
             for name, method in rivals.methods().items():
                 status[0] = f"split {split + 1} of {splits}, {name}"
                 show(split, splits, f"splits, {name}")
-                began = time.perf_counter()
-                train, test = method()
-                seconds = time.perf_counter() - began
-                scores = {"train": train, "test": test, "seconds": seconds}
+                scores = kept.row(f"{split} {name}", partial(_timed, method, rivals))
                 found.setdefault(name, []).append(scores)
     ours = next(iter(found))
     return {**{name: each for name, each in found.items() if name != ours}, ours: found[ours]}, data
+
+
+def _timed(method: Callable[[], tuple[float, float]], rivals: _Split) -> dict[str, float]:
+    if method != rivals.proximal:
+        _ = rivals.ours  # trained again where another call has kept its row
+    began = time.perf_counter()
+    train, test = method()
+    return {"train": train, "test": test, "seconds": time.perf_counter() - began}
+
+
+def _subject(options: dict[str, Any]) -> dict[str, str]:
+    """Return what rows depend on, but for the number of splits."""
+    no_matter = {"splits", "checkpoint", "picture", "json_file", "quiet", "machines", "data"}
+    said = {name: repr(value) for name, value in options.items() if name not in no_matter}
+    return {"data": hashlib.sha256(options["data"].read_bytes()).hexdigest(), **said}
 
 
 class _Split:
@@ -125,14 +140,12 @@ class _Split:
     def __init__(self, data: OwnData, options: dict[str, Any], session: Any, seed: int) -> None:
         self._data, self._options, self._session, self._seed = data, options, session, seed
         self._is_classes = data.target.task == "classification"
-        self._ours: Any = None
-        self._runs = 0
 
     def methods(self) -> dict[str, Callable[[], tuple[float, float]]]:
         """Return by name what trains and returns the scores of training and test rows."""
         linear = "logistic regression" if self._is_classes else "ridge regression"
         return {
-            "quantized, proximal descent": self._proximal,
+            "quantized, proximal descent": self.proximal,
             linear: self._linear,
             "float network, same shape": self._float_network,
             "STE, equal bits": self._straight_through,
@@ -140,9 +153,14 @@ class _Split:
             "quantized, annealing on the host": self._annealing,
         }
 
+    @cached_property
+    def ours(self) -> Any:
+        """Our network."""
+        return self._fitted(self._options)
+
     def _starts(self) -> range:
-        first = self._seed * self._options["starts"]
-        return range(first, first + self._options["starts"])
+        first = self._seed * self.ours.starts
+        return range(first, first + self.ours.starts)
 
     def _scores(self, predict: Callable[[Array], Array]) -> tuple[float, float]:
         from sklearn.metrics import accuracy_score, r2_score
@@ -153,24 +171,17 @@ class _Split:
         train, test = (float(score(y, predict(X))) for X, y in pairs)
         return train, test
 
-    def _proximal(self) -> tuple[float, float]:
-        fitted = self._fitted(self._options)
-        self._runs = sum(each.summary_.runs for each in fitted)
-        self._ours = _best(fitted)
-        return self._scores(self._ours.predict)
+    def proximal(self) -> tuple[float, float]:
+        """Score our network."""
+        return self._scores(self.ours.predict)
 
     def _annealing(self) -> tuple[float, float]:
-        return self._scores(_best(self._fitted(self._options | {"oracle": "annealing"})).predict)
+        return self._scores(self._fitted(self._options | {"oracle": "annealing"}).predict)
 
-    def _fitted(self, options: dict[str, Any]) -> list[Any]:
-        """Return an estimator of each start."""
+    def _fitted(self, options: dict[str, Any]) -> Any:
         data, device = self._data, self._session or DEVICE
-        return [
-            estimator_of(data.target.task, options, device=device, random_state=start).fit(
-                data.X, data.y
-            )
-            for start in self._starts()
-        ]
+        network = estimator_of(data.target, options, device=device, random_state=self._seed)
+        return network.fit(data.X, data.y)
 
     def _linear(self) -> tuple[float, float]:
         from sklearn.linear_model import LogisticRegression, Ridge
@@ -185,14 +196,14 @@ class _Split:
     def _float_network(self) -> tuple[float, float]:
         from sklearn.neural_network import MLPClassifier, MLPRegressor
 
-        architecture = self._ours.model_.networks.architecture
+        architecture = self.ours.model_.networks.architecture
         kind = MLPClassifier if self._is_classes else MLPRegressor
         spread = 1.0 if self._is_classes else float(self._data.y.std()) or 1.0
         centre = 0.0 if self._is_classes else float(self._data.y.mean())
         y = self._data.y if self._is_classes else (self._data.y - centre) / spread
         samples = _standardized(self._data)
         shape = tuple(layer.outputs for layer in architecture.hidden)
-        activation = FLOAT_ACTIVATIONS.get(self._ours.activation, "tanh")
+        activation = FLOAT_ACTIVATIONS.get(self.ours.activation, "tanh")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the last step of lbfgs may find nothing better
             fitted = [
@@ -215,7 +226,7 @@ class _Split:
         from qnn_train.estimator.straight_through import straight_through
         from qnn_train.solve.losses import CrossEntropy, SquaredError
 
-        model = self._ours.model_
+        model = self.ours.model_
         inputs, labels = model.grid.transform(self._data.X), self._labels()
         loss = CrossEntropy() if self._is_classes else SquaredError()
         found = [
@@ -230,8 +241,8 @@ class _Split:
 
         from qnn_train.network import QuantizedNetwork
 
-        model = self._ours.model_
-        architecture, left = model.networks.architecture, self._runs
+        model = self.ours.model_
+        architecture, left = model.networks.architecture, self.ours.summary_.runs
         inputs = model.grid.transform(self._data.X)
         width = max(layer.outputs for layer in architecture.layers)
         rng = np.random.default_rng([self._seed, 1])
@@ -253,8 +264,8 @@ class _Split:
         y = self._data.y
         if not self._is_classes:
             return (y - y.mean()) / (y.std() or 1.0)
-        index = np.searchsorted(self._ours.classes_, y)
-        return 2 * index - 1 if len(self._ours.classes_) == 2 else index
+        index = np.searchsorted(self.ours.classes_, y)
+        return 2 * index - 1 if len(self.ours.classes_) == 2 else index
 
     def _training_scores(self, margins: Array) -> Array:
         """Return the score of each of many networks, of margins (networks, n, ...)."""
@@ -272,7 +283,7 @@ class _Split:
         """Return the scores of one network, on the scale that suits it."""
         from qnn_train.solve.losses import fitted_line
 
-        model, classes = self._ours.model_, self._data.target.classes
+        model, classes = self.ours.model_, self._data.target.classes
 
         def margins(X: Array) -> Array:
             return network.margin(model.grid.transform(X)).astype(float)
@@ -284,10 +295,6 @@ class _Split:
         if len(classes) == 2:
             return self._scores(lambda X: classes[(margins(X) > 0).astype(int)])
         return self._scores(lambda X: classes[margins(X).argmax(axis=-1)])
-
-
-def _best(fitted: list[Any]) -> Any:
-    return min(fitted, key=lambda each: each.history_[-1].best_objective)
 
 
 def _standardized(data: OwnData) -> Callable[[Array], Array]:
@@ -327,7 +334,6 @@ def _report(
         "score": "accuracy" if data.target.task == "classification" else "R²",
         "n_train": len(data.y),
         "n_test": len(data.y_test),
-        "starts": options["starts"],
         "methods": methods,
     }
 

@@ -13,16 +13,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cim_hal.option_types import FILE, OutputFile, OutputFolder
-from qnn_train.cli.options import add_options, option
+from qnn_train.cli.estimator_options import estimator_of, training_options
+from qnn_train.cli.options import INIT, add_options, option
 from qnn_train.cli.own_data import (
     DEVICE,
     OwnData,
-    estimator_of,
     json_option,
     machine_options,
     refused,
     table_options,
-    training_options,
     with_table,
 )
 
@@ -34,6 +33,7 @@ __all__ = ["fit", "gap_of", "measured", "session_of"]
 
 RESULTS = add_options(
     option("test", FILE, "Table to test on, in the place of a share.", metavar="FILE"),
+    option("init", FILE, INIT, "random networks", metavar="FILE"),
     option(
         "checkpoint", OutputFile(), "Written after each sweep; goes on from there if it exists."
     ),
@@ -73,7 +73,7 @@ def fit(**options: Any) -> None:
     from qnn_train.cli import train as training
     from qnn_train.data.tables import read_table
 
-    seed = options["seed"] or 0
+    seed = options["random_state"]
     if options["test"] is not None and options["test_share"] is not None:
         raise click.UsageError("--test and --test-share exclude each other")
     with ExitStack() as stack:
@@ -83,12 +83,12 @@ def fit(**options: Any) -> None:
             data = OwnData.of(table, options, seed=seed, test=options["test"])
             session = session_of(options, stack)
             network = estimator_of(
-                data.target.task,
+                data.target,
                 options,
                 device=session or DEVICE,
-                random_state=seed,
                 callbacks=[progress.show],
                 checkpoint=options["checkpoint"],
+                init=_start(options["init"], data),
             )
             cost = network.estimate_cost(data.X, data.y)  # refuses what cannot be trained
         if options["dry_run"]:
@@ -100,6 +100,18 @@ def fit(**options: Any) -> None:
         network.fit(data.X, data.y)
         report = _report(data, network, session, options, time.monotonic() - began)
         _write(network, data, report, folder, options)
+
+
+def _start(path: Path | None, data: OwnData) -> str | None:
+    """Return the file of the network to begin with; refuse one of other columns."""
+    from qnn_train.model.onnx import read_model
+    from qnn_train.training.start import check_agreement, loaded
+
+    if path is None:
+        return None
+    if (table := loaded(path, read_model).table) is not None:
+        check_agreement({"columns": table.features}, {"columns": data.header.features})
+    return str(path)
 
 
 def session_of(options: dict[str, Any], stack: ExitStack) -> Session | DevicePool | None:
@@ -183,15 +195,11 @@ def _report(
         else asdict(gap_of(network.score(data.X, data.y), train.n, test)),
         "summary": asdict(summary),
         "parameters": {k: v for k, v in parameters.items() if k not in left_out},
-        "seed": options["seed"] or 0,
+        "seed": options["random_state"],
         "device": "none" if session is None else session.capabilities.name,
         "seconds": seconds,
         "history": [asdict(told) for told in network.history_],
     }
-
-
-def _gap(network: Any, data: OwnData, test: ClassScores | RealScores) -> Interval:
-    return gap_of(network.score(data.X, data.y), len(data.y), test)
 
 
 def gap_of(train: float, n_train: int, test: ClassScores | RealScores) -> Interval:
@@ -235,10 +243,15 @@ def _training_header(network: Any, report: dict[str, Any]) -> Any:
 
     from qnn_train.data.columns import TrainingHeader
 
+    shown = {
+        name: str(report["parameters"][name])
+        for name in ("settings", "class_weight")
+        if report["parameters"][name] is not None
+    }
     name, kinds = ("accuracy" if report["task"] == "classification" else "r2"), (int, float, str)
     plain = {
         key: list(value) if isinstance(value, tuple) else value
-        for key, value in (report["parameters"] | {"settings": str(network.settings)}).items()
+        for key, value in (report["parameters"] | shown).items()
         if isinstance(value, (*kinds, tuple, bool)) or value is None
     }
     test = report["test"]
@@ -270,12 +283,20 @@ def _summary(report: dict[str, Any], folder: Path, options: dict[str, Any]) -> l
     rows += [
         ("network", f"{'-'.join(map(str, sizes))}, {bits}"),
         ("machine", f"{report['device']}, {summary['calls']} calls, {summary['spins']} spins"),
+        *_start_rows(report["history"][0]),
         ("seconds", f"{report['seconds']:.1f}"),
         ("model", str(folder / "model.npz")),
         ("picture", str(folder / "training.png")),
         ("next", f"qnn-train predict {folder / 'model.npz'} NEW{options['data'].suffix}"),
     ]
     return two_columns(rows)
+
+
+def _start_rows(first: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return the row of the network that the training began with, where it was given."""
+    if first["sweep"]:
+        return []
+    return [("start", f"train {first['train_score']:.4f}, objective {first['objective']:.4f}")]
 
 
 def _score_rows(report: dict[str, Any]) -> list[tuple[str, str]]:

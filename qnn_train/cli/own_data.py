@@ -10,19 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cim_hal.option_types import COUNT, FILE, OutputFile, Real, Target, driver_option
-from qnn_train.cli.options import (
-    DEVICES,
-    ORACLE,
-    POLISH,
-    WEIGHTS,
-    add_options,
-    option,
-    sizes,
-    weights,
-)
-from qnn_train.method_names import ORACLES
-from qnn_train.network.spline import ACTIVATIONS
+from cim_hal.option_types import FILE, OutputFile, Real, Target, driver_option
+from qnn_train.cli.options import DEVICES, add_options, option
 
 if TYPE_CHECKING:
     from qnn_train.arrays import Array, FloatArray
@@ -33,20 +22,16 @@ if TYPE_CHECKING:
 __all__ = [
     "DEVICE",
     "OwnData",
-    "estimator_of",
     "json_option",
     "machine_options",
     "refused",
     "split_rows",
     "table_options",
-    "training_options",
     "with_table",
 ]
 
 DEVICE = "emulator-dsb"
 TASKS = click.Choice(["classification", "regression"])
-# Options that have another name than the parameter of the estimator.
-PARAMETERS = {"runs": "n_runs", "seed": "random_state"}
 
 table_options = add_options(
     click.argument("data", type=FILE),
@@ -61,25 +46,6 @@ table_options = add_options(
         help="What a missing number is: an error, or the mean of the training rows.",
     ),
     option("test-share", Real(0, 1, below=True), "Share of the rows to test on; 0 for none.", 0.25),
-)
-training_options = add_options(
-    option("hidden", sizes, "Hidden neurons, of several layers as in 8,4; 0 for none."),
-    option("weights", weights, WEIGHTS),
-    option("bias-bits", click.IntRange(0, 8), "Bits of each bias of a hidden layer."),
-    option("activation", click.Choice(list(ACTIVATIONS)), "Of hidden neurons."),
-    option("sweeps", COUNT, "Visits of every block."),
-    option("oracle", click.Choice(list(ORACLES)), ORACLE),
-    click.option("--polish/--no-polish", default=None, help=POLISH),
-    option("runs", COUNT, "Runs of the machine in each call, or searches on the host."),
-    option("round-trips", COUNT, "Of a run of the machine."),
-    option("vote", click.IntRange(1, 1000), "Networks that answer together."),
-    option("validation", Real(0, 1, above=True, below=True), "Share kept apart to stop early by."),
-    option(
-        "seed",
-        click.IntRange(0, 2**32 - 1),
-        "Of split, network and machine; the same gives the same result.",
-        0,
-    ),
 )
 machine_options = add_options(
     option("device", Target(), DEVICES, DEVICE, multiple=True),
@@ -197,20 +163,6 @@ def split_rows(target: Answers, share: float, seed: int) -> tuple[Array, Array]:
     strata = target.answers if target.task == "classification" else None
     train, test = train_test_split(rows, test_size=share, stratify=strata, random_state=seed)
     return np.sort(train), np.sort(test)
-
-
-def estimator_of(task: str, options: dict[str, Any], **others: Any) -> Any:
-    """Return the estimator of a task with the parameters that were given."""
-    from qnn_train import QuantizedNetworkClassifier, QuantizedNetworkRegressor
-
-    names = ("hidden", "weights", "bias_bits", "activation", "sweeps", "runs", "round_trips")
-    names = (*names, "vote", "oracle", "polish")
-    given = {name: options[name] for name in names if options[name] is not None}
-    if options["validation"] is not None:
-        given |= {"early_stopping": True, "validation_fraction": options["validation"]}
-    parameters = {PARAMETERS.get(name, name): value for name, value in given.items()}
-    kind = QuantizedNetworkClassifier if task == "classification" else QuantizedNetworkRegressor
-    return kind(**parameters, **others)
 
 
 def with_table(model: Any, header: TableHeader) -> Any:

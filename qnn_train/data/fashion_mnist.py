@@ -51,16 +51,16 @@ CLASS_NAMES = (
 )
 
 
-def data_directory(given: Path | None) -> Path:
+def data_directory(given: str | os.PathLike[str] | None) -> Path:
     """Return where the files are: `given`, else $QNN_DATA_DIR, else a cache in the home."""
     if given is not None:
-        return given
+        return Path(given)
     named = os.environ.get(DATA_DIR_VARIABLE)
     return Path(named) if named else Path.home() / ".cache" / "cim-hal" / "fashion-mnist"
 
 
 @checked
-def load_fashion_mnist(directory: Path) -> Dataset:
+def load_fashion_mnist(directory: str | os.PathLike[str]) -> Dataset:
     """Load the official split from its four gzipped files.
 
     Raises
@@ -68,18 +68,19 @@ def load_fashion_mnist(directory: Path) -> Dataset:
     DataError
         A file is missing or damaged, or labels and images do not match.
     """
-    missing = [name for name in CHECKSUMS if not (directory / name).is_file()]
+    folder = Path(directory)
+    missing = [name for name in CHECKSUMS if not (folder / name).is_file()]
     if missing:
         raise DataError(
-            f"no {missing[0]} in {directory}",
+            f"no {missing[0]} in {folder}",
             hint=f"name the folder with --data-dir or ${DATA_DIR_VARIABLE}, "
             "or fetch the files with --download",
         )
-    train, test = (_split(directory, prefix) for prefix in ("train", "t10k"))
+    train, test = (_split(folder, prefix) for prefix in ("train", "t10k"))
     return Dataset("fashion-mnist", CLASS_NAMES, train, test)
 
 
-def download(directory: Path) -> None:
+def download(directory: str | os.PathLike[str]) -> None:
     """Fetch the files that are not there yet, and check all of them.
 
     Raises
@@ -116,7 +117,7 @@ UNSIGNED_BYTES = 0x08
 MAX_ITEMS = 100_000
 
 
-def read_idx(path: Path, *, item_shape: tuple[int, ...]) -> NDArray[np.uint8]:
+def read_idx(path: str | os.PathLike[str], *, item_shape: tuple[int, ...]) -> NDArray[np.uint8]:
     """Read unsigned bytes of shape (count, *item_shape).
 
     Raises
@@ -124,7 +125,7 @@ def read_idx(path: Path, *, item_shape: tuple[int, ...]) -> NDArray[np.uint8]:
     DataError
         Not gzip, another type or shape, an unlikely count, or a length that does not match.
     """
-    n_axes = 1 + len(item_shape)
+    path, n_axes = Path(path), 1 + len(item_shape)
     try:
         with gzip.open(path) as file:
             header = file.read(4 + 4 * n_axes)

@@ -6,6 +6,7 @@ Files are hostile input: their size is bounded, and nothing in them is unpickled
 from __future__ import annotations
 
 import csv
+import os
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -132,7 +133,7 @@ def did_you_mean(name: str, known: Collection[str]) -> str:
     return f"it has {some}" + (f" and {len(known) - 10} more" if len(known) > 10 else "")
 
 
-def read_table(path: Path) -> Table:
+def read_table(path: str | os.PathLike[str]) -> Table:
     """Read a table; the suffix says the format.
 
     Raises
@@ -141,6 +142,7 @@ def read_table(path: Path) -> Table:
         Another suffix, a file that cannot be read or is too large, columns without a name or with
         the same one, rows of another length, no row.
     """
+    path = Path(path)
     read = SUFFIXES.get(path.suffix.lower())
     if read is None:
         raise DataError(f"{path} is no table", hint=f"a file {', '.join(SUFFIXES)}")

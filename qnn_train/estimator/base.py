@@ -22,17 +22,20 @@ from qnn_train.checks import HIDDEN, check_all, real
 from qnn_train.data.features import FeatureGrid
 from qnn_train.errors import CheckpointError
 from qnn_train.estimator.parameters import PARAMETERS, Device
-from qnn_train.estimator.prediction_task import PredictionTask, TaskJudge
+from qnn_train.estimator.prediction_task import PredictionTask, TaskJudge, answers_of
 from qnn_train.estimator.samples import Samples, checked_weights
 from qnn_train.estimator.summary import NetworkSummary, Progress, TieReport, distinct, draw
 from qnn_train.method_names import MACHINE
-from qnn_train.model.onnx import save_onnx
+from qnn_train.model.integer import IntegerModel
+from qnn_train.model.onnx import read_model, save_onnx
+from qnn_train.network import Architecture
 from qnn_train.training.checkpoint import Checkpoint
 from qnn_train.training.descent import Cost, DescentProblem, Examples, SweepResult
 from qnn_train.training.oracles import capabilities_of
 from qnn_train.training.proximal import ProximalStepper
 from qnn_train.training.recipe import OracleName, ProximalRecipe
 from qnn_train.training.run import TrainingRun
+from qnn_train.training.start import check_agreement, loaded, only_network
 
 T = TypeVar("T")
 
@@ -59,7 +62,8 @@ class QuantizedNetworkEstimator(BaseEstimator, ABC):
         *,
         activation: str = "hard_tanh",
         weights: str | tuple[str, ...] = "binary",
-        clip: float = 0.7,
+        clip: float | tuple[float, ...] = (4.0, 2.0, 1.0, 0.5),
+        clip_gain: float = 0.2,
         bias_bits: int = 4,
         bias_reach: float = 1.5,
         output_bias_bits: int | None = None,
@@ -74,7 +78,7 @@ class QuantizedNetworkEstimator(BaseEstimator, ABC):
         settings: Sequence[tuple[str, float]] = (("field_weight", 1.0), ("coupling_gain", 4.0)),
         coupling_bits: int | None = None,
         sweeps: int = 40,
-        starts: int = 3,
+        starts: int = 4,
         ladder: tuple[float, ...] = (0.02, 0.1, 0.5, 2.0),
         block_spins: int | None = None,
         block_reads: int | None = None,
@@ -84,6 +88,7 @@ class QuantizedNetworkEstimator(BaseEstimator, ABC):
         patience: int = 4,
         tolerance: float = 0.001,
         class_weight: Mapping[Any, float] | str | None = None,
+        init: IntegerModel | str | os.PathLike[str] | None = None,
         callbacks: Sequence[Callable[[Progress], object]] | None = None,
         checkpoint: str | os.PathLike[str] | None = None,
         verbose: bool = False,
@@ -93,6 +98,7 @@ class QuantizedNetworkEstimator(BaseEstimator, ABC):
         self.activation = activation
         self.weights = weights
         self.clip = clip
+        self.clip_gain = clip_gain
         self.bias_bits = bias_bits
         self.bias_reach = bias_reach
         self.output_bias_bits = output_bias_bits
@@ -117,6 +123,7 @@ class QuantizedNetworkEstimator(BaseEstimator, ABC):
         self.patience = patience
         self.tolerance = tolerance
         self.class_weight = class_weight
+        self.init = init
         self.callbacks = callbacks
         self.checkpoint = checkpoint
         self.verbose = verbose
@@ -165,11 +172,12 @@ class QuantizedNetworkEstimator(BaseEstimator, ABC):
             spins = Cost.of(problem, capabilities_of(problem.recipe, session)).spins
             self.found_, self.history_ = self._trained(problem, session)
         self.calls_ = self.history_[-1].calls
-        chosen = distinct(sorted(self.found_, key=lambda each: each.objective))[: self.vote]
+        gain = 0.0 if self.early_stopping else self.clip_gain
+        chosen = _voters(self.found_, problem.stages[0].architectures, gain)[: self.vote]
         self.n_votes_ = len(chosen)
         self.model_ = replace(task.model(chosen, grid), oracle=self.oracle)
         self.summary_ = NetworkSummary.of(
-            problem.architecture,
+            chosen[0].network.architecture,
             n_networks=self.n_votes_,
             n_reals=task.n_reals,
             spins=spins,
@@ -277,7 +285,8 @@ class QuantizedNetworkEstimator(BaseEstimator, ABC):
     def _tell(self, stepper: ProximalStepper, history: list[Progress]) -> None:
         """Append what is told of the sweeps that are not in a history yet."""
         before = len(history)
-        for sweep, (found, row) in enumerate(stepper.measured(before), before + 1):
+        first = before + (self.init is None)  # what a given network is before has the number 0
+        for sweep, (found, row) in enumerate(stepper.measured(before), first):
             best = min(found.objective, *(each.best_objective for each in history[-1:]), np.inf)
             history.append(
                 Progress(
@@ -303,16 +312,34 @@ class QuantizedNetworkEstimator(BaseEstimator, ABC):
                 random_state=seed,
             )
         train, validation = samples.take(kept), samples.take(held)
+        start = self._start(task, samples.features.shape[1])
         grid = FeatureGrid.fit(
             train.features, levels=self.levels, cut=self.cut, weights=train.weights
         )
+        network = None
+        if start is not None:
+            grid, network = start.grid, only_network(start.networks)
         examples, apart = (
             Examples(grid.transform(part.features), task.labels(part.answers), part.weights)
             for part in (train, validation)
         )
         recipe = self._recipe(task, samples.features.shape[1], seed)
         judge = TaskJudge(task, examples, apart)
-        return grid, TableProblem(recipe, task.n_outputs, examples, apart, task.loss, judge)
+        parts = recipe, task.n_outputs, examples, apart, task.loss, judge
+        return grid, TableProblem(*parts, init=network)
+
+    def _start(self, task: PredictionTask, n_features: int) -> IntegerModel | None:
+        """Return the model to start from; refuse one of another task or other features."""
+        if self.init is None or isinstance(self.init, IntegerModel):
+            model = self.init
+        else:
+            model = loaded(self.init, read_model)
+        if model is not None:
+            grid = model.grid
+            sizes = {"features": len(grid.means), "levels": grid.levels, "cut": grid.cut}
+            wanted = {"features": n_features, "levels": self.levels, "cut": self.cut}
+            check_agreement(answers_of(model) | sizes, task.described | wanted)
+        return model
 
     def _recipe(self, task: PredictionTask, n_features: int, seed: int) -> ProximalRecipe:
         """Return the recipe, its reaches in proportion to the spread of a sum of features."""
@@ -326,7 +353,7 @@ class QuantizedNetworkEstimator(BaseEstimator, ABC):
             hidden=hidden,
             readout="trained",
             activation=self.activation,
-            clip=self.clip * spread,
+            clip=tuple(spread * clip for clip in np.atleast_1d(self.clip).tolist()),
             weights=self.weights,
             bias_bits=biases,
             bias_reach=self.bias_reach * spread,
@@ -368,6 +395,22 @@ class QuantizedNetworkEstimator(BaseEstimator, ABC):
         return _named(
             "X", lambda: cast("Any", validate_data)(self, X, dtype="float64", reset=False)
         )
+
+
+def _voters(
+    found: list[SweepResult], clips: Sequence[Architecture], gain: float
+) -> list[SweepResult]:
+    """Return the different networks of one clip, the best first.
+
+    It is the first clip, but for one of those behind it whose best network gains a share on it.
+    """
+    ordered = sorted(found, key=lambda each: each.objective)
+    chosen: list[SweepResult] = []
+    for clip in dict.fromkeys(clips):
+        mine = [each for each in ordered if each.network.architecture == clip]
+        if mine and (not chosen or mine[0].objective < (1 - gain) * chosen[0].objective):
+            chosen = mine
+    return distinct(chosen)
 
 
 def _named(what: str, check: Callable[[], T]) -> T:

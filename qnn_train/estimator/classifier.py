@@ -35,8 +35,12 @@ class QuantizedNetworkClassifier(ClassifierMixin, QuantizedNetworkEstimator):
     weights : str or tuple of str
         Code of the weights, or of those of each layer: binary, ternary, 2bit to 8bit, see
         `weight_code`.
-    clip : float
-        Where the activation saturates, in spreads of a neuron's sum under random weights.
+    clip : float or sequence of float
+        Where the activation saturates, in spreads of a neuron's sum under random weights. Starts
+        take those of a sequence in turn; the smaller, the more a network bends.
+    clip_gain : float
+        By which share the loss must be less with a clip than with those before it to be taken,
+        where no samples are kept apart to tell.
     bias_bits : int
         Bits of each bias of the hidden layer; 0 for none.
     bias_reach : float
@@ -83,9 +87,15 @@ class QuantizedNetworkClassifier(ClassifierMixin, QuantizedNetworkEstimator):
         Sweeps without a better network that end a descent, after its first 12, in which batch
         and width change; 0 for none.
     tolerance : float
-        By which share the loss must fall for a network to be better to `patience`.
+        By which share the loss must fall for a network to be better to `patience`, of a loss of
+        0.1 where it is less. A loss below it ends the training.
     class_weight : mapping, "balanced" or None
         What each class counts, times the weights of samples; balanced classes count alike.
+    init : IntegerClassifier, path or None
+        A trained model of one network, or its file (ONNX too where `save_onnx` wrote it), where
+        every start begins in the place of a random network. Its features are kept; labels,
+        layers, codes and `levels` must agree. It counts among the networks found: on the samples
+        that judge the outcome is never worse.
     callbacks : sequence of callables or None
         Each is given a `Progress` after every sweep, and ends the training by returning True.
     checkpoint : path or None
@@ -104,7 +114,7 @@ class QuantizedNetworkClassifier(ClassifierMixin, QuantizedNetworkEstimator):
     model_ : IntegerClassifier
     history_ : list of Progress
     found_ : list of SweepResult
-        The network at the end of each sweep.
+        The network at the end of each sweep, that of `init` first.
     calls_ : int
         Calls of the machine, those before a checkpoint too.
     summary_ : NetworkSummary

@@ -28,12 +28,14 @@ class QuantizedNetworkRegressor(RegressorMixin, QuantizedNetworkEstimator):
 
     Parameters
     ----------
-    hidden, activation, weights, clip, bias_bits, bias_reach, output_bias_bits, \
+    hidden, activation, weights, clip, clip_gain, bias_bits, bias_reach, output_bias_bits, \
     output_bias_reach, levels, cut, device, oracle, polish, n_runs, round_trips, settings, \
     coupling_bits, sweeps, starts, ladder, block_spins, block_reads, vote, early_stopping, \
     validation_fraction, patience, tolerance, callbacks, checkpoint, verbose, random_state
         As of `QuantizedNetworkClassifier`; samples kept apart are drawn from all alike, and the
         last layer has no bias unless asked.
+    init : IntegerRegressor, path or None
+        As of `QuantizedNetworkClassifier`.
     class_weight : None
         Real answers have no classes.
 

@@ -6,7 +6,6 @@ import json
 import os
 from abc import abstractmethod
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -72,7 +71,7 @@ class IntegerModel(SavedModel):
         margins = self.networks.margin(inputs).astype(np.float64)
         return margins.reshape(self.n_networks, len(inputs), self.n_outputs)
 
-    def save_plain(self, path: Path) -> None:
+    def save_plain(self, path: str | os.PathLike[str]) -> None:
         """Write integers as arrays that any program reads: weights, biases and activations."""
         grid, architecture = self.grid, self.networks.architecture
         found: dict[str, ArrayLike] = {"means": grid.means, "deviations": grid.deviations}

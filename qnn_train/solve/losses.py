@@ -13,6 +13,7 @@ where r is the correlation of m and t; several outputs add. Around a network L i
 that is kept, with the offset still free: half the variance of :math:`s\,m - t`, whose gradient in
 m is the centred residual, and whose curvature is that of centred moves. The scale there is no
 smaller than with r = 1/2: at the best scale of a network that knows little all moves look small.
+Margins that all agree have no scale; a small one lets the gradient lead away from there.
 
 **Logistic and softmax loss of margins, by one formula.**
 
@@ -48,6 +49,9 @@ __all__ = [
 T = TypeVar("T", bound="np.ndarray[Any, Any]")
 
 LEAST_CORRELATION = 0.5
+# What margins that all agree are taken to spread by: so much that the gradient leads away
+UNSEEN_SPREAD = 1e4
+UNSEEN_SCALE = 1 / UNSEEN_SPREAD  # of logits, in the same place
 RESCALING = np.geomspace(0.6, 1.6, 7)
 FIRST_LOGIT = 2.0
 # Samples that the scale of the logits is fitted on.
@@ -226,7 +230,8 @@ class SquaredError:
     ) -> Expansion:
         """Return the loss at a kept scale, the offset free."""
         both, of_margins, of_targets = _moments(margins, targets, weights)
-        at_most = np.sqrt(of_targets / np.where(of_margins > 0, of_margins, 1.0))  # r = 1
+        spread = np.where(of_margins > 0, of_margins, UNSEEN_SPREAD**2)
+        at_most = np.sqrt(of_targets / spread)  # r = 1
         best = np.divide(both, of_margins, out=np.zeros_like(both), where=of_margins > 0)
         least = LEAST_CORRELATION * at_most
         kept = np.where(both < 0, -1.0, 1.0) * np.maximum(np.abs(best), least)
@@ -296,10 +301,12 @@ class CrossEntropy:
         scale: float,
         weights: FloatArray | None = None,
     ) -> float:
-        """Return the best of a few scales around `scale`; where that is 0, a first guess."""
+        """Return the best of a few scales around `scale`; a first guess where there is none."""
         margins, targets = margins[:SCALED_ON], targets[:SCALED_ON]
         weights = _part(weights, slice(SCALED_ON))
-        if not scale:
+        if (margins == margins[:1]).all():
+            return UNSEEN_SCALE
+        if scale in {0.0, UNSEEN_SCALE}:
             return FIRST_LOGIT / max(1.0, float(np.sqrt(np.mean(np.square(margins)))))
         losses = [self.mean(margins, targets, s, weights) for s in scale * RESCALING]
         return float(scale * RESCALING[int(np.argmin(losses))])

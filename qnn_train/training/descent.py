@@ -4,21 +4,24 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar, Self, TypeAlias
 
 import numpy as np
 
-from qnn_train.arrays import Float32Array, FloatArray, IntArray, NDArray
+from qnn_train.archive import checked_array, checked_bits
+from qnn_train.arrays import Array, Arrays, Float32Array, FloatArray, IntArray, NDArray
+from qnn_train.errors import AssemblyError
 from qnn_train.network import Architecture, QuantizedNetwork
 from qnn_train.solve import CrossEntropy, DescentLoss
 from qnn_train.solve.blocks import block_bits, partition
 from qnn_train.solve.forward import ForwardPass, NetworkParameters
 from qnn_train.solve.losses import error_rate
-from qnn_train.solve.proximal import sample_order
+from qnn_train.solve.proximal import Stage, sample_order
 from qnn_train.training.checkpoint import fingerprint
-from qnn_train.training.recipe import ProximalRecipe, Stage
+from qnn_train.training.recipe import ProximalRecipe
+from qnn_train.training.start import best_scale, fitted
 
 if TYPE_CHECKING:
     from cim_hal import Capabilities, PumpSchedule
@@ -33,6 +36,9 @@ __all__ = [
     "SweepResult",
     "accuracy",
     "margins_of",
+    "number",
+    "sweep_arrays",
+    "sweeps_of",
 ]
 
 BLOCK_SPINS = 128
@@ -91,6 +97,16 @@ class DescentProblem(ABC):
     validation: Examples  # may be empty
     loss: DescentLoss  # what the descent lowers
     judge: Judge  # measures the network at the end of a sweep, with the scale of the descent
+    # where every descent begins, in the codes of `architecture`; None for random networks
+    init: QuantizedNetwork | None = field(default=None, kw_only=True)
+
+    def __post_init__(self) -> None:
+        if self.init is None:
+            return
+        if self.recipe.first_weights is not None:
+            raise AssemblyError("init with first_weights", hint="a single code of the weights")
+        (stage,) = self.recipe.stages(self.n_outputs, self.train.inputs.shape[1])
+        object.__setattr__(self, "init", fitted(stage.architectures, self.init))
 
     # Whether the network at the end of each sweep is kept, and not only the best.
     KEEPS_SWEEPS: ClassVar[bool]
@@ -103,7 +119,10 @@ class DescentProblem(ABC):
     @cached_property
     def stages(self) -> list[Stage]:
         """The descents, one after the other; see `ProximalRecipe.stages`."""
-        return self.recipe.stages(self.n_outputs, self.train.inputs.shape[1])
+        stages = self.recipe.stages(self.n_outputs, self.train.inputs.shape[1])
+        if self.init is None:
+            return stages
+        return [replace(stage, architectures=(self.init.architecture,)) for stage in stages]
 
     @property
     def architecture(self) -> Architecture:
@@ -111,11 +130,18 @@ class DescentProblem(ABC):
         return self.stages[-1].architecture
 
     def digest(self) -> str:
-        """Return a fingerprint of the examples."""
+        """Return a fingerprint of the examples, and of the network to begin with."""
         parts = (self.train, self.validation)
         arrays = (array for part in parts for array in (part.inputs, part.labels, part.weights))
         found = [array for array in arrays if array is not None]
-        return fingerprint(type(self.loss).__name__, *found)
+        start = [] if self.init is None else [self.init.to_bits()]
+        return fingerprint(type(self.loss).__name__, *found, *start)
+
+    def init_scale(self, init: QuantizedNetwork) -> float:
+        """Return the scale at which the given network has the least loss on what is trained on."""
+        margins = margins_of(init, self.train.inputs).astype(np.float32)
+        targets = self.loss.targets_of(self.train.labels, self.n_outputs)
+        return best_scale(self.loss, margins, targets, self.train.weights)
 
     def block_spins(self, capabilities: Capabilities) -> int:
         """Return the largest number of bits of a block on a machine."""
@@ -271,3 +297,57 @@ def margins_of(network: QuantizedNetwork, inputs: NDArray[np.signedinteger]) -> 
     """Return the margins of a network as float64, (n, outputs)."""
     margins = network.margin(inputs).astype(np.float64)
     return margins.reshape(len(inputs), network.architecture.n_outputs)
+
+
+def number(score: float | None) -> float:
+    """Return a score as a checkpoint keeps it; NaN for none."""
+    return np.nan if score is None else score
+
+
+def sweep_arrays(sweeps: list[SweepResult], problem: DescentProblem) -> dict[str, Array]:
+    """Return what a checkpoint keeps of sweeps."""
+    bits = np.zeros((len(sweeps), problem.architecture.n_bits), np.int8)
+    heads = np.zeros((len(sweeps), 2, problem.n_outputs))
+    numbers = np.zeros((len(sweeps), 4))
+    for index, each in enumerate(sweeps):
+        bits[index] = each.network.to_bits()
+        heads[index] = each.head.scale, each.head.offset
+        numbers[index] = (
+            each.objective,
+            each.train_loss,
+            each.train_score,
+            number(each.validation_score),
+        )
+    kinds = [problem.stages[-1].architectures.index(each.network.architecture) for each in sweeps]
+    return {
+        "sweep_bits": np.packbits(bits, axis=1),
+        "sweep_numbers": numbers,
+        "sweep_heads": heads,
+        "sweep_kinds": np.array(kinds, np.int64),
+    }
+
+
+def sweeps_of(arrays: Arrays, problem: DescentProblem, count: int) -> list[SweepResult]:
+    """Return the sweeps that a checkpoint keeps; a ValueError where they do not fit."""
+    architectures = problem.stages[-1].architectures
+    bits = checked_bits(arrays, "sweep_bits", count, problem.architecture.n_bits)
+    kinds = checked_array(arrays, "sweep_kinds", "i", (count,))
+    if not np.isin(kinds, range(len(architectures))).all():
+        raise ValueError("an architecture that is not there")
+    heads = checked_array(arrays, "sweep_heads", "f", (count, 2, problem.n_outputs))
+    numbers = arrays["sweep_numbers"]
+    if numbers.shape != (count, 4) or numbers.dtype.kind != "f":
+        raise ValueError(f"sweep_numbers has shape {numbers.shape}")
+    return [
+        SweepResult(
+            QuantizedNetwork.from_bits(architectures[kind], network),
+            OutputScale(*head),
+            objective,
+            train_loss,
+            train_score,
+            None if np.isnan(held) else held,
+        )
+        for kind, network, head, (objective, train_loss, train_score, held) in zip(
+            kinds, bits, heads, numbers.tolist(), strict=True
+        )
+    ]

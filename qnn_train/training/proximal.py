@@ -4,147 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from qnn_train.archive import checked_array, checked_bits, reading
 from qnn_train.arrays import Array, Arrays, BitArray
-from qnn_train.data import ImageSet, PooledLevels, Selection
-from qnn_train.data.datasets import augmented
-from qnn_train.errors import CheckpointError, DataError
-from qnn_train.model.trained import TrainedModel
-from qnn_train.network import QuantizedNetwork
-from qnn_train.solve import (
-    CrossEntropy,
-    ProximalState,
-    ProximalStep,
-    proximal_descent,
-)
+from qnn_train.errors import CheckpointError
+from qnn_train.network import Architecture, QuantizedNetwork
+from qnn_train.solve import ProximalState, ProximalStep, proximal_descent
 from qnn_train.solve.proximal import recoded
 from qnn_train.training.checkpoint import Checkpoint, machine_of
 from qnn_train.training.descent import (
-    Cost,
     DescentProblem,
-    Examples,
-    ImageJudge,
-    OutputScale,
     SweepResult,
-    accuracy,
+    number,
+    sweep_arrays,
+    sweeps_of,
 )
 from qnn_train.training.oracles import OracleRecord, TrainingOracle, capabilities_of
-from qnn_train.training.recipe import ProximalRecipe
-from qnn_train.training.report import Outcome, Row, RunReport
+from qnn_train.training.report import Row
 
 if TYPE_CHECKING:
-    from cim_hal import Capabilities, DevicePool, Session
+    from cim_hal import DevicePool, Session
 
 
 __all__ = ["ProximalStepper"]
 
 
-@dataclass(frozen=True, eq=False)
-class ProximalProblem(DescentProblem):
-    """Images drawn, split and turned into features; make one with `of`."""
-
-    selection: Selection
-    features: PooledLevels  # fitted on the images that are trained on
-
-    KEEPS_SWEEPS = False
-
-    @classmethod
-    def of(cls, recipe: ProximalRecipe, selection: Selection) -> Self:
-        """Draw and split the images; the test images are not touched.
-
-        Raises
-        ------
-        DataError
-            More or fewer images than there are, or a grid that does not divide them.
-        AssemblyError
-            A network that cannot be.
-        """
-        outputs = selection.n_outputs
-        recipe.architecture(outputs)  # refuses before any image is read
-        drawn = selection.train
-        if recipe.train_samples is not None:
-            drawn = drawn.take(drawn.stratified(recipe.train_samples, seed=recipe.seed))
-        kept, held = _split(drawn, recipe.validation, recipe.seed)
-        kept = augmented(kept, shift=recipe.shift, mirror=recipe.mirror)
-        features = PooledLevels.fit(
-            kept.images, grid=recipe.grid, levels=recipe.levels, cut=recipe.cut
-        )
-        train, validation = (
-            Examples(features.transform(part.images), part.labels) for part in (kept, held)
-        )
-        judge = ImageJudge(recipe, train, validation, outputs)
-        return cls(recipe, outputs, train, validation, CrossEntropy(), judge, selection, features)
-
-    @property
-    def subject(self) -> tuple[str, tuple[int, ...]]:
-        """Dataset and classes."""
-        return self.selection.dataset, self.selection.classes
-
-    def examples(self, images: ImageSet) -> Examples:
-        """Return the features of other images."""
-        return Examples(self.features.transform(images.images), images.labels)
-
-    def stepper(
-        self, session: Session | DevicePool | None, resume: Checkpoint | None = None
-    ) -> ProximalStepper:
-        """Return the descent, see `Problem.stepper`."""
-        return ProximalStepper(self, session, resume)
-
-    def cost(self, capabilities: Capabilities) -> list[tuple[str, str]]:
-        """Return what the training will take, by name; see `Cost`."""
-        return Cost.of(self, capabilities).rows()
-
-    def outcome(
-        self, stepper: ProximalStepper, session: Session | DevicePool | None, seconds: float
-    ) -> Outcome:
-        """Measure the best network on the test images; once, after the last step."""
-        selection, held, network = self.selection, self.validation, stepper.best
-        spins = max(map(max, stepper.sizes))
-        report = RunReport.of(
-            self.recipe,
-            selection,
-            self.architecture,
-            capabilities_of(self.recipe, session),
-            oracle=stepper.oracle_record,
-            rows=stepper.rows,
-            test_accuracy=accuracy(network, self.examples(selection.test)),
-            train_accuracy=accuracy(network, self.train),
-            validation_accuracy=accuracy(network, held) if len(held) else None,
-            n_train=len(self.train),
-            n_validation=len(held),
-            bits_per_parameter=self.architecture.bits_per_parameter,
-            blocks=len(stepper.sizes[-1]),
-            spins=spins,
-            couplings=spins * (spins - 1) // 2,
-            steps=stepper.progress[0],
-            seconds=seconds,
-        )
-        return Outcome(
-            TrainedModel.of(selection, self.features, network, self.recipe.oracle), report
-        )
-
-
-def _split(images: ImageSet, share: float, seed: int) -> tuple[ImageSet, ImageSet]:
-    """Keep a share of each class apart."""
-    held = np.zeros(len(images), dtype=bool)
-    rng = np.random.default_rng([seed, 4])
-    for label in np.unique(images.labels) if share else ():
-        members = np.flatnonzero(images.labels == label)
-        count = round(share * len(members))
-        if not 0 < count < len(members):
-            raise DataError(
-                f"a validation share of {share} of {len(members)} images a class",
-                hint="leave at least one image on each side",
-            )
-        held[rng.choice(members, count, replace=False)] = True
-    return images.take(np.flatnonzero(~held)), images.take(np.flatnonzero(held))
-
-
 WORST = float(np.finfo(np.float64).max)
+LITTLE = 0.1  # a gain is a share of a loss, or of this where it is less
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,7 +49,7 @@ class _Best:
 
 @dataclass(frozen=True, eq=False)
 class _Position:
-    """Where a training is. `sweeps` counts the ends of sweeps, of all stages."""
+    """Where a training is. `sweeps` counts networks judged, at ends of sweeps of all stages."""
 
     state: ProximalState
     best: _Best
@@ -201,6 +90,8 @@ class ProximalStepper:
         self._rows = [] if resume is None else resume.history.rows()
         self._sweeps: list[SweepResult] = []
         self._at = self._start() if resume is None else self._restored(resume.arrays)
+        if resume is None and problem.init is not None:
+            self._at = self._judged(self._at)
         self._steps: Iterator[ProximalStep] | None = None
         self._oracle = TrainingOracle(
             recipe,
@@ -233,12 +124,17 @@ class ProximalStepper:
 
     @property
     def rows(self) -> list[Row]:
-        """What was measured after each sweep."""
+        """What was measured after each sweep, and before the first of a given network."""
         return self._rows[: self._at.sweeps]
 
     @property
+    def init_row(self) -> Row | None:
+        """How the given network was judged that the descent began with."""
+        return None if self._problem.init is None else self._rows[0]
+
+    @property
     def n_sweeps(self) -> int:
-        """Number of sweeps that have ended; that of `rows`."""
+        """Number of networks that were judged; that of `rows`."""
         return self._at.sweeps
 
     @property
@@ -258,7 +154,8 @@ class ProximalStepper:
     @property
     def best(self) -> QuantizedNetwork:
         """The best network so far; that of the last step before the first sweep is over."""
-        return self._network(self._at.best.bits)
+        best = self._at.best
+        return QuantizedNetwork.from_bits(self._architecture(self._at, best.step), best.bits)
 
     def step(self) -> ProximalStep:
         """Make one step."""
@@ -271,6 +168,8 @@ class ProximalStepper:
             self._steps = self._descent(at)
         made = next(self._steps)
         at = replace(at, state=made.state, oracle=self._oracle.record)
+        if made.state.step % self._turn_steps == 0:
+            self._steps = None  # the next start may have another clip
         if made.state.step % len(self.sizes[at.stage]) == 0:
             at = self._judged(at)
         self._at = at  # all at once: an interruption finds it before the step, or after it
@@ -289,7 +188,12 @@ class ProximalStepper:
     def arrays(self) -> dict[str, Array]:
         """Return the state."""
         at = self._at
-        numbers = [at.state.scale, at.best.loss, at.best.train_score, _number(at.best)]
+        numbers = [
+            at.state.scale,
+            at.best.loss,
+            at.best.train_score,
+            number(at.best.validation_score),
+        ]
         found = {
             "bits": np.packbits([at.state.bits, at.best.bits], axis=1),
             "numbers": np.array(numbers),
@@ -297,18 +201,22 @@ class ProximalStepper:
             "turn": np.array(at.turn, np.float64),
         } | at.oracle.arrays()
         if self._problem.KEEPS_SWEEPS:
-            found |= _sweep_arrays(self.sweeps, self._problem)
+            found |= sweep_arrays(self.sweeps, self._problem)
         return found
 
     def _start(self) -> _Position:
-        architecture, seed = self._problem.stages[0].architecture, self._problem.recipe.seed
-        state = ProximalState.start(architecture, seed=seed)
+        problem = self._problem
+        if problem.init is None:
+            architecture, seed = problem.stages[0].architecture, problem.recipe.seed
+            state = ProximalState.start(architecture, seed=seed)
+        else:
+            state = ProximalState(0, problem.init.to_bits(), problem.init_scale(problem.init))
         return _Position(state, _Best(state.bits))
 
     def _descent(self, at: _Position) -> Iterator[ProximalStep]:
         recipe, stage = self._problem.recipe, self._problem.stages[at.stage]
         return proximal_descent(
-            stage.architecture,
+            self._architecture(at, at.state.step + 1),
             self._problem.train.inputs,
             self._problem.train.labels,
             self._oracle,
@@ -320,19 +228,20 @@ class ProximalStepper:
             block_reads=recipe.block_reads,
             tried=recipe.tried,
             weights=self._problem.train.weights,
+            start=self._problem.init,
             state=at.state,
         )
 
     def _judged(self, at: _Position) -> _Position:
         """Measure the network at the end of a sweep, and record it."""
-        architecture, state, best = self._problem.stages[at.stage].architecture, at.state, at.best
-        network = QuantizedNetwork.from_bits(architecture, state.bits)
+        state, best, tolerance = at.state, at.best, self._problem.recipe.tolerance
+        network = QuantizedNetwork.from_bits(self._architecture(at, state.step), state.bits)
         found = self._problem.judge(network, state.scale)
         if found.objective < best.loss:
             scores = found.train_score, found.validation_score
             best = _Best(state.bits, found.objective, state.step, *scores)
         turn = at.turn if at.turn[1] > self._begin(state.step) else (WORST, 0)
-        if found.objective < turn[0] * (1 - self._problem.recipe.tolerance):
+        if found.objective < turn[0] - tolerance * max(turn[0], LITTLE):
             turn = found.objective, state.step
         del self._rows[at.sweeps :], self._sweeps[at.sweeps :]
         row = Row(at.oracle.calls, best.loss, best.train_score)
@@ -347,7 +256,8 @@ class ProximalStepper:
     def _is_stage_over(self) -> bool:
         at = self._at
         steps, end = self._steps_of(at.stage), self._begin(at.state.step) + self._turn_steps
-        return at.state.step >= steps or (end >= steps and self._is_stale())
+        is_learned = at.best.loss < self._problem.recipe.tolerance
+        return is_learned or at.state.step >= steps or (end >= steps and self._is_stale())
 
     @property
     def _turn_steps(self) -> int:
@@ -382,8 +292,10 @@ class ProximalStepper:
             best = replace(best, loss=np.inf)
         return replace(at, state=state, best=best, turn=(WORST, 0), stage=at.stage + 1)
 
-    def _network(self, bits: BitArray) -> QuantizedNetwork:
-        return QuantizedNetwork.from_bits(self._problem.stages[self._at.stage].architecture, bits)
+    def _architecture(self, at: _Position, step: int) -> Architecture:
+        """Return the network that a step of a stage trains, the first of which is 1."""
+        sweep = max(0, step - 1) // len(self.sizes[at.stage])
+        return self._problem.stages[at.stage].architecture_in(sweep)
 
     def _restored(self, arrays: Arrays) -> _Position:
         with reading("the checkpoint", CheckpointError, "holds no such state", arrays):
@@ -400,48 +312,8 @@ class ProximalStepper:
             record = OracleRecord.restored(arrays, calls)
             bits, best_bits = checked_bits(arrays, "bits", 2, n_bits)
             if self._problem.KEEPS_SWEEPS:
-                self._sweeps = _sweeps_of(arrays, self._problem, sweeps)
+                self._sweeps = sweeps_of(arrays, self._problem, sweeps)
         scale, loss, train, held = numbers.tolist()
         best = _Best(best_bits, loss, best_step, train, None if np.isnan(held) else held)
         state = ProximalState(step, bits, scale)
         return _Position(state, best, (turn[0], int(turn[1])), stage, record, sweeps)
-
-
-def _number(measured: _Best | SweepResult) -> float:
-    return np.nan if measured.validation_score is None else measured.validation_score
-
-
-def _sweep_arrays(sweeps: list[SweepResult], problem: DescentProblem) -> dict[str, Array]:
-    """Return what a checkpoint keeps of sweeps."""
-    bits = np.zeros((len(sweeps), problem.architecture.n_bits), np.int8)
-    heads = np.zeros((len(sweeps), 2, problem.n_outputs))
-    numbers = np.zeros((len(sweeps), 4))
-    for index, each in enumerate(sweeps):
-        bits[index] = each.network.to_bits()
-        heads[index] = each.head.scale, each.head.offset
-        numbers[index] = each.objective, each.train_loss, each.train_score, _number(each)
-    packed = np.packbits(bits, axis=1)
-    return {"sweep_bits": packed, "sweep_numbers": numbers, "sweep_heads": heads}
-
-
-def _sweeps_of(arrays: Arrays, problem: DescentProblem, count: int) -> list[SweepResult]:
-    """Return the sweeps that a checkpoint keeps; a ValueError where they do not fit."""
-    architecture = problem.architecture
-    bits = checked_bits(arrays, "sweep_bits", count, architecture.n_bits)
-    heads = checked_array(arrays, "sweep_heads", "f", (count, 2, problem.n_outputs))
-    numbers = arrays["sweep_numbers"]
-    if numbers.shape != (count, 4) or numbers.dtype.kind != "f":
-        raise ValueError(f"sweep_numbers has shape {numbers.shape}")
-    return [
-        SweepResult(
-            QuantizedNetwork.from_bits(architecture, network),
-            OutputScale(*head),
-            objective,
-            train_loss,
-            train_score,
-            None if np.isnan(held) else held,
-        )
-        for network, head, (objective, train_loss, train_score, held) in zip(
-            bits, heads, numbers.tolist(), strict=True
-        )
-    ]

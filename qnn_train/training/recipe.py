@@ -19,6 +19,7 @@ from qnn_train.checks import (
     check_all,
     flag,
     one_of,
+    one_or_more,
     optional,
     real,
     text,
@@ -37,12 +38,12 @@ from qnn_train.network import (
 )
 from qnn_train.network.architecture import hidden_sizes
 from qnn_train.network.spline import ACTIVATIONS, activation_named
-from qnn_train.solve import Annealing
+from qnn_train.solve.proximal import Annealing, Stage
 
 if TYPE_CHECKING:
     from cim_hal import Capabilities
 
-__all__ = ["PRESETS", "PROXIMAL", "ProximalRecipe", "Recipe", "Stage", "default_preset", "preset"]
+__all__ = ["PRESETS", "PROXIMAL", "ProximalRecipe", "Recipe", "default_preset", "preset"]
 
 
 PROXIMAL = "proximal"
@@ -89,7 +90,7 @@ PROXIMAL_RECIPE: Mapping[str, Check] = {
     "levels": COUNT,
     "cut": COUNT,
     "activation": one_of(tuple(ACTIVATIONS)),
-    "clip": POSITIVE,
+    "clip": one_or_more(POSITIVE),
     "first_weights": optional(weights),
     "bias_reach": POSITIVE,
     "output_bias_bits": BIAS_BITS,
@@ -217,15 +218,6 @@ class Recipe:
         return float(sizes[-1]) if sizes else self.grid**2 / 2 * (self.levels or 1)
 
 
-@dataclass(frozen=True)
-class Stage:
-    """A descent."""
-
-    architecture: Architecture
-    annealing: Annealing
-    sweeps: int  # all of them, restarts included
-
-
 @dataclass(frozen=True, kw_only=True)
 class ProximalRecipe:
     """What to train, on what, and in how many calls of a machine.
@@ -252,8 +244,8 @@ class ProximalRecipe:
     readout: Literal["majority", "trained"] = "majority"
     activation: str = "hard_tanh"  # see `activation_named`
     # where it saturates, in standard deviations of an input; behind the first layer in proportion
-    # to the square root of what a neuron reads
-    clip: float = 8.0
+    # to the square root of what a neuron reads. Of several, starts take one each, in turn
+    clip: float | tuple[float, ...] = 8.0
     # code of the weights, or of those of each layer, see `weight_code`
     weights: str | tuple[str, ...] = "binary"
     # code of the weights in the first half of the sweeps: the second half goes on from the best
@@ -296,7 +288,8 @@ class ProximalRecipe:
     # sweeps without a better network after which a descent is stopped, those that anneal not
     # counted where `annealed` says which they are; 0 never stops early
     patience: int = 0
-    # by which share the loss must fall for a network to be better to `patience`
+    # by which share the loss must fall for a network to be better to `patience`, of a loss of 0.1
+    # where it is less; and the loss below which nothing is left to learn
     tolerance: float = 0.0
     seed: int = 0  # of the draw of images, the first network and the machine
     coupling_bits: int | None = None  # bits of a coupling; None for those of the machine
@@ -305,6 +298,11 @@ class ProximalRecipe:
         _take(self, PROXIMAL_RECIPE)
         if self.first_weights and (self.starts > 1 or self.sweeps < 2):
             raise AssemblyError("two codes need two sweeps and a single start")
+
+    @property
+    def clips(self) -> tuple[float, ...]:
+        """Those that starts take in turn."""
+        return self.clip if isinstance(self.clip, tuple) else (self.clip,)
 
     @property
     def method(self) -> str:
@@ -324,19 +322,23 @@ class ProximalRecipe:
             width=self.width,
             restart=self.sweeps if self.starts > 1 else 0,
         )
-        fine = self.architecture(n_outputs, n_inputs)
+        fine = tuple(
+            replace(self, clip=clip).architecture(n_outputs, n_inputs) for clip in self.clips
+        )
         if self.first_weights is None:
             return [Stage(fine, whole, self.sweeps * self.starts)]
         whole = replace(whole, sweeps=self.sweeps)
         coarse = replace(self, weights=self.first_weights, first_weights=None)
         first, second = whole.halves()
         return [
-            Stage(coarse.architecture(n_outputs, n_inputs), first, first.sweeps),
+            Stage((coarse.architecture(n_outputs, n_inputs),), first, first.sweeps),
             Stage(fine, second, second.sweeps),
         ]
 
     def architecture(self, n_outputs: int, n_inputs: int | None = None) -> Architecture:
         """Return the network for a number of margins, and of inputs other than grid².
+
+        Of several clips it has the first.
 
         Raises
         ------
@@ -356,7 +358,7 @@ class ProximalRecipe:
         for size, code in zip(sizes, kinds, strict=False):
             unit = height * _largest(code)
             spread = (reads / inputs) ** 0.5 * unit
-            limit = round(self.clip * spread)
+            limit = round(self.clips[0] * spread)
             biases = _bias(self.bias_bits, self.bias_reach * spread)
             activation = activation_named(self.activation, limit=limit)
             layers.append(Layer(reads, size, code, biases, activation))

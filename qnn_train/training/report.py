@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from qnn_train.archive import replacing
@@ -107,6 +107,9 @@ class RunReport:
         its ``mean_gap``, and ``seconds``. None where no oracle was asked.
     candidates : int
         Different networks among all samples.
+    init : dict
+        Of the given network that the descent began with: ``objective``, ``train_accuracy`` and
+        ``validation_accuracy``.
     seconds : float
         Wall time of the training, over all its parts if it was interrupted.
     infeasibility, objective, gap : float
@@ -155,6 +158,7 @@ class RunReport:
     runs_per_call: int
     steps: int
     candidates: int | None = None
+    init: dict[str, Any] | None = None
     seconds: float
     infeasibility: float | None = None
     objective: float | None = None
@@ -207,7 +211,7 @@ class RunReport:
         """Return the report as JSON text."""
         return json.dumps(asdict(self), indent=2)
 
-    def save(self, path: Path) -> None:
+    def save(self, path: str | os.PathLike[str]) -> None:
         """Write the JSON to `path`, whole or not at all."""
         with replacing(path) as beside:
             beside.write_text(self.to_json() + "\n", encoding="utf-8")

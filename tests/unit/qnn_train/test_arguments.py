@@ -6,6 +6,7 @@ Names and parameters are found by themselves. A public name is `checked`, or sta
 from __future__ import annotations
 
 import inspect
+import re
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -106,12 +107,24 @@ def test_wrong_types_are_refused_by_name_before_anything_runs(name, monkeypatch)
                 assert len(str(caught.value)) < 300, (where, key)
 
 
+def test_a_path_may_be_a_text():
+    for package in (*PACKAGES, "data.fashion_mnist", "data.tables", "model.onnx", "model.integer"):
+        module = import_module(f"qnn_train.{package}")
+        for name in module.__all__:
+            public = getattr(module, name)
+            methods = [public, *vars(public).values()] if inspect.isclass(public) else [public]
+            for function in filter(inspect.isfunction, methods):
+                kinds = {**function.__annotations__, "return": ""}.values()
+                is_made = function.__name__ == "__init__"  # of values that the package makes
+                assert is_made or not re.search(r"\bPath\b", " ".join(map(str, kinds))), name
+
+
 @pytest.mark.parametrize("estimator", [QuantizedNetworkClassifier, QuantizedNetworkRegressor])
 def test_wrong_parameters_and_samples_of_an_estimator_are_named(estimator):
     X, y = [[0.0, 1.0], [1.0, 0.0]], [0, 1]
     taken = {
         "None": {"output_bias_bits", "round_trips", "block_reads", "block_spins", "callbacks",
-                 "checkpoint", "class_weight", "coupling_bits", "random_state"},
+                 "checkpoint", "class_weight", "coupling_bits", "init", "random_state"},
         "bool": {"early_stopping", "polish", "verbose"},
         "text": {"checkpoint", "device"},
         "dict": {"class_weight"} if hasattr(estimator, "classes_") else set(),  # by scikit-learn

@@ -33,7 +33,9 @@ WRONG = {
          "annealed"),
         tuple(value for value in NO_NUMBERS if value is not None),
     ),
-    **dict.fromkeys(("validation", "validation_fraction", "tolerance"), (*NO_REALS, 1.0)),
+    **dict.fromkeys(
+        ("validation", "validation_fraction", "tolerance", "clip_gain"), (*NO_REALS, 1.0)
+    ),
     **dict.fromkeys(("clip", "bias_reach", "output_bias_reach"), (*NO_REALS, 0.0)),
     **dict.fromkeys(("early_stopping", "mirror", "pack", "polish", "verbose"), NO_FLAGS),
     **dict.fromkeys(("activation", "readout", "judge_by", "score", "oracle"), NO_WORDS),
@@ -48,6 +50,7 @@ WRONG = {
     "callbacks": (3, [3], "x", print),
     "class_weight": ("alike", 3, [1, 2]),
     "checkpoint": (3, "/nosuch/folder/x.npz", "/", b""),
+    "init": (3, "/nosuch/model.npz", "/", b""),
     "random_state": ("x", 2.5, -1, NAN, []),
     "batch": (None, NAN, "5", 2.5, (5,), (0, 3)),
     "train_samples": ("5", NAN, 0, -3, 2.5),

@@ -34,7 +34,17 @@ EITHER = {
     "tune": ("TARGET", "--model", "model.txt", "--seconds", "1", "--out", "tuned.toml"),
 }
 # These open no machine, are what serves it, or have it in a file.
-NEITHER = {"chaos", "journal", "keys", "list", "new-driver", "replay", "serve", "sweep"}
+NEITHER = {
+    "chaos",
+    "journal",
+    "keys",
+    "list",
+    "new-driver",
+    "precision",
+    "replay",
+    "serve",
+    "sweep",
+}
 
 
 @pytest.fixture

@@ -10,8 +10,10 @@ import numpy as np
 
 from cim_hal.console import run
 from qnn_train.cli.app import program
+from qnn_train.cli.compare import _Split
 
-FEW = ["--hidden", "2", "--sweeps", "1", "--runs", "2", "--splits", "2", "--quiet"]
+FEW = ["--hidden", "2", "--sweeps", "1", "--runs", "2", "--starts", "1"]
+FEW += ["--splits", "2", "--quiet"]
 
 
 def test_a_process_compares_six_methods_on_classes(flowers, guessing, tmp_path):
@@ -50,3 +52,24 @@ def test_nothing_to_test_on_is_refused(flowers, capsys):
     arguments = ["compare", flowers, "--target", "kind", "--test-share", "0", "--quiet"]
     assert run(program, arguments) == 2
     assert "nothing to compare on" in capsys.readouterr().err
+
+
+def test_a_stopped_comparison_goes_on_from_its_rows(tmp_path, capsys, monkeypatch):
+    x = np.random.default_rng(1).normal(size=(60, 2))
+    np.savez(tmp_path / "plane.npz", X=x, y=x @ [1.0, 2.0] + 3)
+    call = ["compare", str(tmp_path / "plane.npz"), *FEW, "--oracle", "descent", "--json", "-"]
+    assert run(program, call) == 0
+    whole = json.loads(capsys.readouterr().out)["methods"]
+    stopping = ["--checkpoint", str(tmp_path / "rows.json")]
+    with monkeypatch.context() as patch:
+        patch.setattr(_Split, "_random", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
+        assert run(program, call + stopping) == 130
+    kept = json.loads((tmp_path / "rows.json").read_text())["rows"]
+    assert len(kept) == 4
+    capsys.readouterr()
+    assert run(program, call + stopping) == 0
+    again = json.loads(capsys.readouterr().out)["methods"]
+    assert [each["splits"] for each in again] == [each["splits"] for each in whole]
+    assert json.loads((tmp_path / "rows.json").read_text())["rows"].items() >= kept.items()
+    assert run(program, [*call, *stopping, "--hidden", "1"]) == 2
+    assert "other values of hidden" in capsys.readouterr().err

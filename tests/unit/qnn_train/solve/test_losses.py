@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from qnn_train import ExhaustiveOracle, QuantizedNetwork, Spline, layered_network
-from qnn_train.solve import SquaredError, proximal_descent
+from qnn_train.solve import ProximalState, SquaredError, proximal_descent
 from qnn_train.solve.losses import CrossEntropy, error_rate, fitted_line
 
 LOSS = SquaredError()
@@ -53,6 +53,30 @@ def test_margins_that_agree_explain_nothing(answers):
     assert LOSS.mean(constant, targets) == pytest.approx(0.5 * targets.var(axis=0).sum())
     assert fitted_line(constant, targets)[0].tolist() == [0, 0]
     assert np.isfinite(LOSS.expand(constant, targets).gradient).all()
+
+
+@pytest.mark.parametrize("loss", [LOSS, CrossEntropy()])
+def test_a_network_that_answers_all_alike_is_left_at_once(loss):
+    architecture = layered_network(
+        (3, 2, 1), weights="ternary", biases="1bit", activation=Spline.hard_tanh(12)
+    )
+    inputs = np.random.default_rng(1).integers(-9, 10, (60, 3))
+    labels = np.where(inputs[:, 0] > inputs[:, 1], 1, -1)
+    silent = QuantizedNetwork.from_bits(architecture, np.zeros(architecture.n_bits, np.int8))
+    weights = (silent.weights[0], np.zeros_like(silent.weights[1]))
+    bits = QuantizedNetwork(architecture, weights, silent.biases).to_bits()
+    steps = proximal_descent(
+        architecture,
+        inputs,
+        labels,
+        ExhaustiveOracle(n_samples=64),
+        seed=1,
+        loss=loss,
+        state=ProximalState(0, bits, 0.0),
+    )
+    first = next(steps)
+    assert first.flips > 0
+    assert first.loss < first.before
 
 
 @pytest.mark.parametrize("sizes", [(5, 1), (3, 2), (3, 2, 1), (2, 2, 2)])

@@ -22,6 +22,13 @@ def outcome(seed: int = 0, **changes):
         return run_recipe(prepare(recipe, PAIR), session, iterations=4, n_runs=8)
 
 
+def test_numbers_of_calls_and_runs_are_those_of_the_recipe_or_given():
+    given = outcome(1).report
+    with open_device(Descending()) as session:
+        recipe = Recipe(train_samples=6, grid=2, hidden=3, seed=1, iterations=4, n_runs=8)
+        assert run_recipe(prepare(recipe, PAIR), session).report.history == given.history
+
+
 def test_the_same_seed_gives_the_same_result():
     first, second, other = outcome(1).report, outcome(1).report, outcome(2).report
     assert first.history == second.history
